@@ -1,0 +1,46 @@
+# Everything below makes its own environment first: a machine needs Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= runs/demo
+CONFIG := configs/subvp_digits.py
+
+.PHONY: help demo test test-all format clean
+
+help:
+	@echo "make demo      train on 8x8 digits, sample with two samplers, measure bits/dim (minutes, CPU)"
+	@echo "make test      formatter check, linter, type check, tests"
+	@echo "make test-all  the same with the slow tests"
+	@echo "make format    reformat and fix what can be fixed"
+	@echo "make clean     remove the environment and the demo's results"
+
+$(BIN)/.ready: requirements.txt requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+demo: $(BIN)/.ready
+	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode train
+	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode sample --sampler ode
+	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode sample --sampler pc
+	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode likelihood
+
+check: $(BIN)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest
+
+test-all: check
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+format: $(BIN)/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,109 @@
+"""The command line, read and refused in words: a wrong flag is answered in a line, never with a traceback."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import config_flags
+
+from errors import UserError
+
+MODES = ("train", "sample", "likelihood")
+SAMPLERS = ("pc", "ode")
+
+
+class Options(NamedTuple):
+    """What was asked for; the config has the command line's changes in it and is locked."""
+
+    config: Any
+    mode: str
+    workdir: Path
+    multi_host: bool
+
+
+def define_flags() -> None:
+    config_flags.DEFINE_config_file("config", None, "Configuration file, as configs/vp_digits.py.")
+    flags.DEFINE_enum("mode", None, MODES, "What to do.")
+    flags.DEFINE_enum(
+        "sampler",
+        None,
+        SAMPLERS,
+        "pc: predictor-corrector on the reverse SDE; ode: probability-flow ODE; "
+        "default: config.sampling.sampler.",
+    )
+    flags.DEFINE_string("workdir", None, "Folder for results; default: runs/<config name>.")
+    flags.DEFINE_bool(
+        "multi_host",
+        False,
+        "Join the other hosts of this job first (SLURM, Kubernetes, TPU pods, MPI).",
+    )
+
+
+def parse(argv: list[str], about: str) -> Options | None:
+    """The options in argv, or None when help was asked for and given.
+
+    Raises:
+      UserError: anything on the command line that cannot be meant.
+    """
+    values = flags.FLAGS
+    if {"--help", "-h", "-help"} & set(argv):
+        print(about.strip() + "\n\nFlags:\n" + values.main_module_help().split("\n", 1)[-1])
+        return None
+    extra = read_flags(argv)
+    if extra:
+        raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
+    for name in ("config", "mode"):
+        if values[name].value is None:
+            known = f" ({', '.join(MODES)})" if name == "mode" else ", as configs/vp_digits.py"
+            raise UserError(f"--{name} is missing: give one{known}; see --help")
+    config = values.config
+    if values.sampler is not None:
+        config.sampling.sampler = values.sampler
+    workdir = Path(values.workdir or Path("runs") / config_name(values["config"].config_filename))
+    return Options(config, values.mode, workdir, values.multi_host)
+
+
+def read_flags(argv: list[str]) -> list[str]:
+    """Parse the flags; returns the arguments that are none."""
+    try:
+        return flags.FLAGS(argv)[1:]
+    except AttributeError as error:  # config_flags: a field that the config does not have
+        raise UserError(f"no such field in the config: {one_line(error)}") from error
+    except OSError as error:  # config_flags: the file itself
+        raise UserError(f"cannot read the config file given to --config: {one_line(error)}") from error
+    except (flags.Error, TypeError, ValueError, SyntaxError) as error:
+        raise UserError(one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without the traceback and the layers of quotes that config_flags wraps it in."""
+    text = str(error).replace("\\n", "\n").replace("\\'", "'").strip("\"'\n ")
+    if "Traceback" in text:
+        flag = re.match(r"flag --(\S+?):? ", text + " ")
+        last = text.strip().splitlines()[-1]
+        if "takes 0 positional arguments" in last:
+            last = "this configuration has no variants: leave out what follows the colon"
+        return (f"--{flag.group(1).removesuffix(':')}: " if flag else "") + last.split("Error: ", 1)[-1]
+    return " ".join(text.split())
+
+
+def config_name(config_file: str) -> str:
+    """configs/vp_cifar.py:ddpmpp_deep -> vp_cifar-ddpmpp_deep."""
+    file, _, variant = config_file.partition(":")
+    return Path(file).stem + (f"-{variant}" if variant else "")
+
+
+def prepare_workdir(workdir: Path) -> None:
+    """Make the folder, and find out now rather than after training whether it can be written to."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} cannot be written to ({error.strerror}); give another folder"
+        ) from error

@@ -1,0 +1,111 @@
+"""Every field of a configuration, with its unit and constraint. Experiments start here and change few lines.
+
+Names follow score_sde where it has one. Every field can be set on the command line, as
+`--config.training.batch_size=64`; an unknown name or a value of another type is refused.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 42  # everything random derives from it
+
+    config.sde = ConfigDict()
+    config.sde.name = "vp"  # vp | subvp | ve, or a name registered in sde_lib/__init__.py
+
+    config.data = data = ConfigDict()
+    data.name = "digits"  # digits | cifar10 | mixture | any image dataset of TFDS
+    data.data_dir = ""  # where TFDS keeps its data; empty: TFDS's own default, ~/tensorflow_datasets
+    data.image_size = 8  # pixels a side; the network halves it len(model.ch_mult) - 1 times
+    data.num_channels = 1
+    data.num_levels = 256  # grey levels a channel; 0: the data are real numbers, not levels
+    data.centered = True  # the process runs on [-1, 1]; False: on [0, 1] (VE)
+    data.random_flip = False  # mirror half of the training images
+    data.uniform_dequantization = True  # train on (level + u) / levels; False: on level / (levels - 1)
+    data.in_memory = "auto"  # auto | yes | no: hold the training images on the device
+
+    config.model = model = ConfigDict()
+    model.name = "ncsnpp"  # ncsnpp (NCSN++ and DDPM++) | ddpm | mixture (exact score of data.name=mixture)
+    model.beta_min = 0.1  # VP, sub-VP: the rate at t = 0 ...
+    model.beta_max = 20.0  # ... and at t = 1
+    model.sigma_min = 0.01  # VE: noise at t = 0, in units of the scaled data ...
+    model.sigma_max = 50.0  # ... and at t = 1; about the largest distance between two images
+    model.num_scales = 1000  # levels of the discrete chains (training.continuous=False)
+    model.ema_rate = 0.9999  # decay per step of the averaged weights that sampling and evaluation use
+    model.ema_warmup = True  # decay min(ema_rate, (1 + n)/(10 + n)): short runs forget their first weights
+    model.dropout = 0.1  # rate, in training only
+    model.dtype = "float32"  # float32 | bfloat16: convolutions and attention; all else stays float32
+    # The network (Song et al. 2021, App. H).
+    model.nf = 128  # base width; GroupNorm uses min(width / 4, 32) groups
+    model.ch_mult = (1, 2, 2, 2)  # width of each resolution level, in units of nf
+    model.num_res_blocks = 4  # residual blocks a level
+    model.attn_resolutions = (16,)  # self-attention at these image sizes, and always in the middle
+    model.resblock_type = "biggan"  # biggan | ddpm
+    model.resamp_with_conv = True  # ddpm blocks: convolve when resampling
+    model.conditional = True  # the network is told the time
+    model.nonlinearity = "swish"  # swish | elu | relu | lrelu
+    model.fir = False  # smooth resampling with fir_kernel
+    model.fir_kernel = (1, 3, 3, 1)
+    model.skip_rescale = True  # divide residual sums by sqrt(2)
+    model.progressive = "none"  # none | output_skip | residual
+    model.progressive_input = "none"  # none | input_skip | residual
+    model.progressive_combine = "sum"  # sum | cat
+    model.embedding_type = "positional"  # positional | fourier (continuous VE)
+    model.fourier_scale = 16.0  # standard deviation of the Fourier frequencies
+    model.scale_by_sigma = False  # divide the output by sigma (VE)
+    model.init_scale = 0.0  # of the last layers; 0 stands for 1e-10, so a fresh network gives 0
+
+    config.optim = optim = ConfigDict()
+    optim.lr = 2e-4
+    optim.beta1 = 0.9
+    optim.beta2 = 0.999
+    optim.eps = 1e-8
+    optim.weight_decay = 0.0  # decoupled
+    optim.warmup = 5000  # steps of linear warm-up; the first update has rate 0 when there are any
+    optim.decay_steps = 0  # cosine decay to 0 by this step; 0: the rate stays
+    optim.grad_clip = 1.0  # largest global norm of the gradient; negative: no clipping
+
+    config.training = training = ConfigDict()
+    training.batch_size = 128  # images a step over all devices and hosts; divisible by their number
+    training.n_iters = 1_300_001  # steps in all
+    training.continuous = True  # False: the discrete loss of DDPM (VP) or SMLD (VE)
+    training.likelihood_weighting = False  # weight g^2 instead of sigma^2
+    training.reduce_mean = True  # mean over pixels; False: half the sum
+    training.eps = 1e-5  # smallest time trained on
+    training.steps_per_call = 1  # updates in one compiled call; more than 1 only helps accelerators
+    training.log_freq = 50  # steps between two lines of the log
+    training.eval_freq = 1000  # steps between two held-out losses
+    training.checkpoint_freq = 10_000  # steps between two checkpoints
+    training.keep_checkpoints = 3  # latest ones that stay; 0: all
+    training.snapshot_freq = 50_000  # steps between two pictures of samples; 0: none
+    training.snapshot_size = 64  # images in that picture
+
+    config.sampling = sampling = ConfigDict()
+    sampling.sampler = "pc"  # pc | ode; --sampler sets it
+    sampling.num_images = 64
+    sampling.batch_size = 64  # images at a time over all devices; divisible by their number
+    sampling.eps = 1e-3  # the time at which sampling stops
+    sampling.noise_removal = True  # end with a Tweedie step: return E[x_0 | x_eps]
+    sampling.snr = 0.16  # Langevin corrector: target ratio of its drift to its noise
+    sampling.n_steps_each = 1  # corrector steps after each predictor step
+    sampling.pc = ConfigDict()
+    sampling.pc.predictor = "euler_maruyama"  # euler_maruyama | reverse_diffusion | ancestral_sampling | none
+    sampling.pc.corrector = "none"  # langevin | ald | none
+    sampling.pc.num_steps = 1000  # predictor steps from T to eps
+    sampling.ode = ConfigDict()
+    sampling.ode.solver = "dopri5"  # an explicit solver of diffrax: see samplers/ode.py
+    sampling.ode.rtol = 1e-5
+    sampling.ode.atol = 1e-5
+
+    config.likelihood = likelihood = ConfigDict()
+    likelihood.split = "test"  # test | train
+    likelihood.num_images = 0  # the first so many of the split; 0: all of them
+    likelihood.batch_size = 64  # images at a time over all devices; divisible by their number
+    likelihood.eps = 1e-5  # the time at which the density is taken
+    likelihood.repeats = 1  # draws of dequantisation noise and probe for each image
+    likelihood.probe = "rademacher"  # rademacher | gaussian: Hutchinson's random vector
+    likelihood.solver = "dopri5"
+    likelihood.rtol = 1e-5
+    likelihood.atol = 1e-5
+    return config

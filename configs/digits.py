@@ -1,0 +1,35 @@
+"""What the three digits configurations share: the 8x8 UCI digits and a DDPM++ that a laptop trains in minutes."""
+
+from ml_collections import ConfigDict
+
+from configs.default import get_config as default_config
+
+
+def digits_config(sde: str) -> ConfigDict:
+    config = default_config()
+    config.sde.name = sde
+    config.data.name = "digits"
+    config.data.num_levels = 17
+
+    model = config.model
+    model.nf = 32
+    model.ch_mult = (1, 2)
+    model.num_res_blocks = 2
+    model.attn_resolutions = (4,)
+    model.dropout = 0.0
+    model.ema_rate = 0.995
+
+    config.optim.lr = 2e-3
+    config.optim.warmup = 100
+
+    training = config.training
+    training.batch_size = 64
+    training.n_iters = 1500
+    training.log_freq = 25
+    training.eval_freq = 250
+    training.checkpoint_freq = 500
+    training.snapshot_freq = 500
+
+    config.sampling.pc.num_steps = 200
+    config.likelihood.batch_size = 100
+    return config

@@ -1,0 +1,115 @@
+"""Between integer images and the range a model works in: pure functions of arrays, for inside jit.
+
+Three scales, and the functions that lead from one to the next:
+
+    levels v in {0, ..., L-1} --dequantize--> y = (v + u)/L in [0, 1)  --scale--> x = 2y - 1 or y
+                              --to_unit-----> y = v/(L - 1) in [0, 1]  --scale--> x = 2y - 1 or y
+    x --unscale--> y;  x --to_levels--> v
+
+`num_levels=None` means the data are real numbers already: the first step and its inverse change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def dequantize(images: Array, u: Array, num_levels: int | None) -> Array:
+    """y = (v + u)/L in [0, 1): integer images with a density, as a likelihood in bits/dim needs.
+
+    In float32 v + u may round up to v + 1, the next level's value: for one 8-bit pixel in 260,000, so in one
+    CIFAR image of 85. The noise is therefore kept L 2^-22 of a level (6e-5 of one at L = 256) away from
+    either edge; this exceeds the sum of all rounding errors on the way to x and back, and `to_levels` returns
+    exactly v.
+
+    Args:
+        images: integer levels, (..., h, w, c).
+        u: uniform noise in [0, 1) of the same shape, drawn per image by the caller, so that an image's noise
+            does not depend on its batch. Its dtype is the result's.
+        num_levels: L, at most 256; None returns the images as they are.
+
+    Returns:
+        (..., h, w, c) in [0, 1).
+    """
+    if num_levels is None:
+        return images
+    margin = num_levels * 2.0**-22
+    return (images.astype(u.dtype) + jnp.clip(u, margin, 1 - margin)) / num_levels
+
+
+def to_unit(images: Array, num_levels: int | None) -> Array:
+    """y = v/(L - 1) in [0, 1], float32: training without dequantisation, as published models are trained."""
+    if num_levels is None:
+        return images
+    return images.astype(jnp.float32) / (num_levels - 1)
+
+
+def slope(centered: bool) -> float:
+    """dx/dy of `scale`."""
+    return 2.0 if centered else 1.0
+
+
+def scale(y: Array, centered: bool) -> Array:
+    """x = 2y - 1 in [-1, 1] when centred (VP, sub-VP, DDPM), else y in [0, 1] (VE)."""
+    return 2 * y - 1 if centered else y
+
+
+def unscale(x: Array, centered: bool) -> Array:
+    """The inverse of `scale`, not clipped."""
+    return (x + 1) / 2 if centered else x
+
+
+def to_levels(x: Array, num_levels: int | None, centered: bool, dequantized: bool) -> Array:
+    """The integer image that x stands for, by the inverse of what the model was trained on.
+
+    - Trained on (v + u)/L: level v owns the interval [v/L, (v+1)/L), so v = floor(L y), clipped to L - 1.
+    - Trained on v/(L - 1): level v is a point, and the nearest one is round((L - 1) y). Song et al. truncate
+      here: floor(255 y) moves every image half a level down, and a white pixel of y = 0.9999 becomes 254.
+
+    Each rule is wrong for the other kind of model.
+
+    Args:
+        x: (..., h, w, c) in the model's range; values outside are clipped.
+        num_levels: L, at most 256; None returns the unscaled values.
+        centered: as given to `scale`.
+        dequantized: whether the model was trained with `dequantize`.
+
+    Returns:
+        uint8 (..., h, w, c).
+    """
+    y = unscale(x, centered)
+    if num_levels is None:
+        return y
+    levels = jnp.floor(y * num_levels) if dequantized else jnp.round(y * (num_levels - 1))
+    return jnp.clip(levels, 0, num_levels - 1).astype(jnp.uint8)
+
+
+def bits_per_dim_offset(num_levels: int | None, scale: float) -> float:
+    """What to add to -log2 p(x)/D to get the bits per dimension of the integer image.
+
+    Let z = v + u, uniform on a unit interval per level, so that E[-log2 p(z)] bounds the bits that a lossless
+    code of v needs. The model's x = scale*y + shift with y = z/L is z stretched by scale/L in each of D
+    dimensions: p(z) = p(x) (scale/L)^D, hence
+
+        -log2 p(z)/D = -log2 p(x)/D + log2 L - log2 scale.
+
+    x = 2y - 1 and L = 256 gives 7; x = y gives 8. A shift changes nothing.
+
+    Args:
+        num_levels: L; None for real-valued data, for which the unit of y is the data's own and log2 L is absent.
+        scale: `slope(centered)`.
+    """
+    return (0.0 if num_levels is None else math.log2(num_levels)) - math.log2(scale)
+
+
+def flip_horizontally(images: Array, flip: Array) -> Array:
+    """Left and right exchanged in the images where flip is True.
+
+    Args:
+        images: (b, h, w, c), any dtype.
+        flip: bool (b,), drawn per image by the caller.
+    """
+    return jnp.where(flip[:, None, None, None], images[:, :, ::-1, :], images)

@@ -1,0 +1,115 @@
+"""What a loaded dataset can do: two splits of images, in memory or on disk, with one interface."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from data.order import batch_indices, process_slice
+
+# Batches that grain's threads keep ready. Sixteen threads decode about 10,000 small images a second, and two
+# batches per thread hide the jitter of a network disk.
+READ_THREADS = 16
+READ_AHEAD = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class ImagesInMemory:
+    """A split as one array, to be placed on the device and gathered by `batch_indices` inside the step.
+
+    images: (n, h, w, c), uint8 levels, or float32 for real-valued data.
+    labels: int32 (n,), or None.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+    @property
+    def num_images(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.images.shape[1:]
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Images at these positions, (len(indices), h, w, c)."""
+        return self.images[np.asarray(indices)]
+
+    def batches(
+        self,
+        seed: int,
+        batch_size: int,
+        start_step: int = 0,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> Iterator[np.ndarray]:
+        """This host's part of the global batch of start_step, start_step + 1, ...: endless."""
+        step = start_step
+        while True:
+            indices = batch_indices(seed, step, batch_size, self.num_images)
+            yield self.take(process_slice(indices, process_index, process_count))
+            step += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ImagesOnDisk:
+    """A split too large for memory: records read when asked for, the same images in the same order.
+
+    source: random access to records; source.__getitems__(list of int) gives their list.
+    decode: record -> uint8 (h, w, c).
+    shape: (h, w, c) after decoding.
+    """
+
+    source: Any
+    decode: Callable[[Any], np.ndarray]
+    shape: tuple[int, int, int]
+
+    # So that `split.images is None` asks "in memory?" of either kind.
+    images = None
+    labels = None
+
+    @property
+    def num_images(self) -> int:
+        return len(self.source)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Images at these positions, uint8 (len(indices), h, w, c)."""
+        records = self.source.__getitems__([int(i) for i in indices])
+        return np.stack([self.decode(record) for record in records])
+
+    def batches(
+        self,
+        seed: int,
+        batch_size: int,
+        start_step: int = 0,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> Iterator[np.ndarray]:
+        """This host's part of the global batch of start_step, start_step + 1, ..., read ahead in threads: endless."""
+        import grain
+
+        def read(step: int) -> np.ndarray:
+            indices = batch_indices(seed, step, batch_size, self.num_images)
+            return self.take(process_slice(indices, process_index, process_count))
+
+        # A range, not an endless repeat: grain's position is then the step itself.
+        steps = grain.MapDataset.range(start_step, np.iinfo(np.int32).max)
+        options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_AHEAD)
+        return iter(steps.map(read).to_iter_dataset(options))
+
+
+@dataclasses.dataclass(frozen=True)
+class Datasets:
+    """A dataset's two splits.
+
+    num_levels: grey levels 0 .. num_levels - 1 of the integer images, None for real-valued data.
+    """
+
+    name: str
+    train: ImagesInMemory | ImagesOnDisk
+    test: ImagesInMemory | ImagesOnDisk
+    num_levels: int | None

@@ -1,0 +1,1 @@
+"""Score networks, and the score models made of them."""

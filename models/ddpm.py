@@ -1,0 +1,123 @@
+"""The network of DDPM (Ho et al. 2020), as used by Song et al. 2021.
+
+The U-Net of `models/ncsnpp.py` before its improvements: 32 groups in every norm, plain residual sums,
+naive resampling between the blocks, no pyramids, always a positional embedding.
+"""
+
+from typing import Any, Self
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from models import layers, options
+from models.embeddings import positional_embedding, sigma_of_label
+
+Image = layers.Image
+
+_GROUPS = 32
+
+
+class DDPM(nn.Module):
+    """`net.apply({"params": params}, x, cond)` -> (b, h, w, c). Fields mean what they mean in `NCSNpp`."""
+
+    image_size: int
+    num_channels: int = 3
+    nf: int = 128
+    ch_mult: tuple[int, ...] = (1, 2, 2, 2)
+    num_res_blocks: int = 2
+    attn_resolutions: tuple[int, ...] = (16,)
+    scale_by_sigma: bool = False
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    num_scales: int = 1000
+    resamp_with_conv: bool = True
+    conditional: bool = True
+    nonlinearity: str = "swish"
+    dropout: float = 0.0
+    centered: bool = True
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        options.check_shared(self)
+        for mult in (1, *self.ch_mult):
+            layers.num_groups(self.nf * mult, _GROUPS)
+        super().__post_init__()
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        """Reads the fields from config.model and config.data (see `options.shared_fields`)."""
+        return cls(**options.shared_fields(config))
+
+    @nn.compact
+    def __call__(
+        self, x: Image, cond: Float[Array, "b"], dropout_keys: layers.ImageKeys | None = None
+    ) -> Image:
+        """The raw output of the network; arguments and result as in `NCSNpp.__call__`.
+
+        `cond` is a time label, of the order of 0 ... 1000.
+        """
+        options.check_input(x.shape, cond.shape, self.image_size, self.num_channels)
+        real = jnp.promote_types(x.dtype, jnp.float32)
+        x, cond = x.astype(real), cond.astype(real)
+        keys = layers.layer_keys(dropout_keys, self.dropout)
+
+        temb = self._embedding(cond) if self.conditional else None
+        h = layers.conv3x3(self.nf, dtype=self._dtype)(x if self.centered else 2 * x - 1)
+        skips = [h]
+        for level, mult in enumerate(self.ch_mult):
+            for _ in range(self.num_res_blocks):
+                h = self._block(self.nf * mult)(h, temb, next(keys))
+                if h.shape[1] in self.attn_resolutions:
+                    h = self._attention()(h)
+                skips.append(h)
+            if level < len(self.ch_mult) - 1:
+                h = layers.Downsample(self.resamp_with_conv, fir=False, dtype=self._dtype)(h)
+                skips.append(h)
+
+        h = self._block(h.shape[-1])(h, temb, next(keys))
+        h = self._attention()(h)
+        h = self._block(h.shape[-1])(h, temb, next(keys))
+
+        for level, mult in reversed(list(enumerate(self.ch_mult))):
+            for _ in range(self.num_res_blocks + 1):
+                joined = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = self._block(self.nf * mult)(joined, temb, next(keys))
+            if h.shape[1] in self.attn_resolutions:
+                h = self._attention()(h)
+            if level > 0:
+                h = layers.Upsample(self.resamp_with_conv, fir=False, dtype=self._dtype)(h)
+
+        # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
+        h = self._activation(layers.group_norm(h.shape[-1], _GROUPS)(h))
+        out = layers.conv3x3(self.num_channels, init_scale=0.0)(h)
+        if self.scale_by_sigma:
+            sigma = sigma_of_label(cond, self.sigma_min, self.sigma_max, self.num_scales)
+            out = out / sigma[:, None, None, None]
+        return out
+
+    def _embedding(self, cond: Float[Array, "b"]) -> layers.Features:
+        hidden = layers.dense(4 * self.nf)(positional_embedding(cond, self.nf))
+        return layers.dense(4 * self.nf)(self._activation(hidden))
+
+    def _block(self, features: int) -> layers.ResnetBlockDDPM:
+        return layers.ResnetBlockDDPM(
+            features,
+            activation=self._activation,
+            dropout=self.dropout,
+            skip_rescale=False,
+            groups=_GROUPS,
+            dtype=self._dtype,
+        )
+
+    def _attention(self) -> layers.AttnBlock:
+        return layers.AttnBlock(skip_rescale=False, groups=_GROUPS, dtype=self._dtype)
+
+    @property
+    def _activation(self) -> layers.Activation:
+        return layers.ACTIVATIONS[self.nonlinearity]
+
+    @property
+    def _dtype(self) -> DTypeLike | None:
+        return options.DTYPES[self.dtype]

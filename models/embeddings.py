@@ -1,0 +1,66 @@
+"""How a network is told the noise level: one number per image becomes a vector.
+
+Both embeddings put sines first, then cosines. They are always computed in at least float32: the arguments
+reach hundreds of radians, where one unit in the last place of float32 already moves a feature by 1e-5,
+and of bfloat16 by more than a period.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def positional_embedding(labels: Float[Array, "b"], dim: int) -> Float[Array, "b dim"]:
+    """Sinusoids of a time label at geometric frequencies (Vaswani et al. 2017; Ho et al. 2020).
+
+        omega_k = 10000^(-k / (dim // 2 - 1)),  k = 0 ... dim // 2 - 1
+
+    Args:
+        labels: time labels, (b,); real numbers, of the order of 0 ... 1000. Labels between the integers
+            interpolate.
+        dim: features; at least 4. An odd number gets one column of zeros at the end.
+
+    Returns:
+        (b, dim): [sin(omega label), cos(omega label)].
+    """
+    half = dim // 2
+    # In NumPy, so in float64: frequencies that are rounded once, whatever the dtype of the network.
+    frequencies = np.exp(-np.log(10_000.0) * np.arange(half) / (half - 1))
+    angles = labels[:, None] * jnp.asarray(frequencies, labels.dtype)[None, :]
+    features = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    return jnp.pad(features, ((0, 0), (0, dim % 2)))
+
+
+class GaussianFourierProjection(nn.Module):
+    """Random Fourier features of the log noise level (Tancik et al. 2020; Song et al. 2021, App. C.1).
+
+        [sin(2 pi W ln sigma), cos(2 pi W ln sigma)],  W ~ N(0, scale^2), never trained
+
+    W is a parameter, so that a checkpoint carries it, but no gradient reaches it.
+    """
+
+    embedding_size: int
+    scale: float = 16.0
+
+    @nn.compact
+    def __call__(self, log_sigma: Float[Array, "b"]) -> Float[Array, "b 2*embedding_size"]:
+        W = self.param("W", nn.initializers.normal(self.scale), (self.embedding_size,))
+        angles = log_sigma[:, None] * lax.stop_gradient(W)[None, :] * (2 * np.pi)
+        return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def sigma_of_label(
+    labels: Float[Array, "b"], sigma_min: float, sigma_max: float, num_scales: int
+) -> Float[Array, "b"]:
+    """The noise level behind a label of the discrete VE process: label 0 is sigma_max, the last sigma_min.
+
+    The levels are geometric. A fractional label is truncated; one outside 0 ... num_scales - 1 gives NaN,
+    not the sigma of another.
+    """
+    levels = np.exp(np.linspace(np.log(sigma_max), np.log(sigma_min), num_scales))
+    table = jnp.asarray(levels, labels.dtype)
+    # Negative indices would count from the end, as in NumPy: send them beyond it.
+    index = jnp.where(labels < 0, num_scales, labels).astype(jnp.int32)
+    return table.at[index].get(mode="fill", fill_value=jnp.nan)

@@ -1,0 +1,169 @@
+"""Score models known in closed form: every number of a sampler or a likelihood can be checked on them.
+
+For data with density p_0, the marginal at t is p_0 scaled by alpha and blurred by sigma; for a Gaussian,
+a Gaussian mixture and a finite data set its score, and its log-density, are formulas. All of them work on
+images of any shape (b, ...) by flattening, and in float32 or float64 as their parameters are.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from sde_lib import SDE, expand
+
+
+def _flat(x: Array) -> Array:
+    return x.reshape(x.shape[0], -1)
+
+
+@flax.struct.dataclass
+class GaussianScore:
+    """The score of data N(mean, U diag(eigenvalues) U^T), with any covariance.
+
+    The marginal at t is N(alpha mean, alpha^2 Sigma + sigma^2 I), which shares the eigenvectors; its score
+    is -C_t^{-1} (x - alpha mean), computed in the eigenbasis so that no matrix is inverted.
+    """
+
+    mean: Array  # (d,)
+    eigenvalues: Array  # (d,)
+    eigenvectors: Array  # (d, d), a column each
+    sde: SDE = flax.struct.field(pytree_node=False)
+
+    @classmethod
+    def create(cls, mean: Array, covariance: Array, sde: SDE) -> Self:
+        """From a mean (d,) and a symmetric positive semi-definite covariance (d, d)."""
+        eigenvalues, eigenvectors = jnp.linalg.eigh(covariance)
+        return cls(jnp.asarray(mean), jnp.maximum(eigenvalues, 0.0), eigenvectors, sde)
+
+    def _coordinates(self, x: Array, t: Array) -> tuple[Array, Array]:
+        """x - alpha mean in the eigenbasis, and the marginal's variances there, (b, d) each."""
+        alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
+        centred = (_flat(x) - alpha * self.mean[None]) @ self.eigenvectors
+        return centred, alpha**2 * self.eigenvalues[None] + sigma**2
+
+    def __call__(self, x: Array, t: Array) -> Array:
+        centred, variances = self._coordinates(x, t)
+        return (-(centred / variances) @ self.eigenvectors.T).reshape(x.shape)
+
+    def log_density(self, x: Array, t: Array) -> Array:
+        """ln p_t(x) in nats, (b,)."""
+        centred, variances = self._coordinates(x, t)
+        return -0.5 * jnp.sum(centred**2 / variances + jnp.log(2.0 * jnp.pi * variances), axis=1)
+
+
+@flax.struct.dataclass
+class MixtureScore:
+    """The score of data sum_k w_k N(mean_k, Sigma_k), with any covariances.
+
+    Each component is a `GaussianScore`, stacked along a leading axis; the mixture's score is the mean of
+    theirs under the components' posterior, taken by log-sum-exp.
+    """
+
+    weights: Array  # (k,), sum 1
+    components: GaussianScore  # leaves with a leading axis k
+
+    @classmethod
+    def create(cls, weights: Array, means: Array, covariances: Array, sde: SDE) -> Self:
+        """From weights (k,), means (k, d) and covariances (k, d, d)."""
+        eigenvalues, eigenvectors = jnp.linalg.eigh(covariances)
+        gaussians = GaussianScore(
+            jnp.asarray(means), jnp.maximum(eigenvalues, 0.0), eigenvectors, sde
+        )
+        return cls(jnp.asarray(weights), gaussians)
+
+    def _log_joint(self, x: Array, t: Array) -> Array:
+        """ln w_k N(x; component k at t), (k, b)."""
+        log_densities = jax.vmap(lambda one: one.log_density(x, t))(self.components)
+        return jnp.log(self.weights)[:, None] + log_densities
+
+    def __call__(self, x: Array, t: Array) -> Array:
+        scores = jax.vmap(lambda one: one(x, t))(self.components)  # (k, b, ...)
+        posterior = jax.nn.softmax(self._log_joint(x, t), axis=0)
+        return jnp.einsum("kb,kb...->b...", posterior, scores)
+
+    def log_density(self, x: Array, t: Array) -> Array:
+        """ln p_t(x) in nats, (b,)."""
+        return jax.nn.logsumexp(self._log_joint(x, t), axis=0)
+
+
+@flax.struct.dataclass
+class ProductMixtureScore:
+    """The score of images whose d coordinates are independent draws of one 1-D Gaussian mixture.
+
+    The product keeps every law exact in any dimension: the density, the score, and the probability-flow
+    map, which moves each coordinate along its own quantiles.
+    """
+
+    weights: Array  # (k,), sum 1
+    means: Array  # (k,)
+    variances: Array  # (k,)
+    sde: SDE = flax.struct.field(pytree_node=False)
+
+    def _components(self, x: Array, t: Array) -> tuple[Array, Array, Array]:
+        """Log joint densities ln w_k N_k(x), deviations and variances, each broadcast to x.shape + (k,)."""
+        alpha = expand(self.sde.alpha(t), x)[..., None]
+        sigma = expand(self.sde.sigma(t), x)[..., None]
+        shape = (1,) * x.ndim + (-1,)
+        variances = alpha**2 * self.variances.reshape(shape) + sigma**2
+        deviations = x[..., None] - alpha * self.means.reshape(shape)
+        log_joint = jnp.log(self.weights.reshape(shape)) - 0.5 * (
+            jnp.log(2.0 * jnp.pi * variances) + deviations**2 / variances
+        )
+        return log_joint, deviations, variances
+
+    def __call__(self, x: Array, t: Array) -> Array:
+        log_joint, deviations, variances = self._components(x, t)
+        return -jnp.sum(jax.nn.softmax(log_joint, axis=-1) * deviations / variances, axis=-1)
+
+    def log_density(self, x: Array, t: Array) -> Array:
+        """ln p_t(x) in nats, (b,)."""
+        log_joint, _, _ = self._components(x, t)
+        return jnp.sum(_flat(jax.nn.logsumexp(log_joint, axis=-1)), axis=1)
+
+    def cdf(self, x: Array, t: Array) -> Array:
+        """The distribution function of one coordinate at times t (b,), at points x (b, ...)."""
+        _, deviations, variances = self._components(x, t)
+        shape = (1,) * x.ndim + (-1,)
+        parts = jax.scipy.stats.norm.cdf(deviations / jnp.sqrt(variances))
+        return jnp.sum(self.weights.reshape(shape) * parts, axis=-1)
+
+
+@flax.struct.dataclass
+class FiniteDataScore:
+    """The score of a finite data set, (n, ...) points of equal weight: the ideal memorising model.
+
+    The denoiser is the mean of the points under a softmax of -|x - alpha point|^2 / (2 sigma^2), and the
+    score (alpha denoised - x) / sigma^2. One call costs O(b n d).
+    """
+
+    points: Array  # (n, ...)
+    sde: SDE = flax.struct.field(pytree_node=False)
+
+    def _log_kernels(self, x: Array, t: Array) -> Array:
+        """-|x - alpha point|^2 / (2 sigma^2), (b, n).
+
+        From differences, not from expanded squares: at small sigma the expansion would cancel.
+        """
+        alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
+
+        def for_one(x, alpha, sigma):
+            return -0.5 * jnp.sum(((x[None] - alpha * _flat(self.points)) / sigma) ** 2, axis=1)
+
+        return jax.vmap(for_one)(_flat(x), alpha, sigma)
+
+    def __call__(self, x: Array, t: Array) -> Array:
+        weights = jax.nn.softmax(self._log_kernels(x, t), axis=1)
+        denoised = (weights @ _flat(self.points)).reshape(x.shape)
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        return (alpha * denoised - x) / sigma**2
+
+    def log_density(self, x: Array, t: Array) -> Array:
+        """ln p_t(x) in nats, (b,)."""
+        n, dimension = self.points.shape[0], x[0].size
+        normaliser = 0.5 * dimension * jnp.log(2.0 * jnp.pi * self.sde.sigma(t) ** 2) + jnp.log(n)
+        return jax.nn.logsumexp(self._log_kernels(x, t), axis=1) - normaliser

@@ -1,0 +1,344 @@
+"""Building blocks of the score networks: NCSN++ and DDPM++ (Song et al. 2021, App. H), DDPM (Ho et al. 2020).
+
+Class and leaf names are those of the published networks, because Flax makes parameter names of them and
+published checkpoints are read by name (`models/published.py`); hence `ResnetBlockBigGANpp`, `NIN`, `Conv2d`.
+
+Precision. `dtype` None casts nothing: parameters and activations keep their own dtype, float32 or, for
+checks, float64. With bfloat16, convolutions and matrix products take bfloat16 operands while parameters,
+norm statistics, softmax, and embeddings stay float32.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key, UInt32
+
+from models import resample
+
+Image = Float[Array, "b h w c"]
+Features = Float[Array, "b f"]
+ImageKeys = Key[Array, "b"] | UInt32[Array, "b 2"]
+Activation = Callable[[Array], Array]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "swish": nn.swish,
+    "elu": nn.elu,
+    "relu": nn.relu,
+    "lrelu": functools.partial(nn.leaky_relu, negative_slope=0.2),
+}
+
+
+def default_init(scale: float = 1.0) -> nn.initializers.Initializer:
+    """Uniform with variance 2 scale / (fan_in + fan_out).
+
+    A scale of 0 means "start as zero" and becomes 1e-10: the layer's output is then nothing against its
+    input, yet different units have different gradients.
+    """
+    return nn.initializers.variance_scaling(scale or 1e-10, "fan_avg", "uniform")
+
+
+def conv3x3(features: int, init_scale: float = 1.0, dtype: DTypeLike | None = None) -> nn.Conv:
+    """3x3 convolution that keeps the resolution."""
+    return nn.Conv(features, (3, 3), kernel_init=default_init(init_scale), dtype=dtype)
+
+
+def conv1x1(features: int, dtype: DTypeLike | None = None) -> nn.Conv:
+    """1x1 convolution: a change of channels."""
+    return nn.Conv(features, (1, 1), kernel_init=default_init(), dtype=dtype)
+
+
+def dense(features: int, dtype: DTypeLike | None = None) -> nn.Dense:
+    """Dense layer on (b, f) features."""
+    return nn.Dense(features, kernel_init=default_init(), dtype=dtype)
+
+
+def num_groups(channels: int, groups: int | None = None) -> int:
+    """Groups of a norm: `groups`, or None for the NCSN++ rule of four channels each, at most 32 groups.
+
+    Raises:
+        ValueError: the groups do not divide the channels.
+    """
+    given = min(channels // 4, 32) if groups is None else groups
+    if given < 1 or channels % given:
+        rule = "min(channels // 4, 32)" if groups is None else "the DDPM model"
+        multiple = "4 (of 32 above 128 channels)" if groups is None else str(groups)
+        raise ValueError(
+            f"{channels} channels cannot be normalised in {given} groups ({rule}): groups must divide "
+            f"channels. Choose nf and ch_mult so that every nf * mult, and every sum of two that a skip "
+            f"joins, is a multiple of {multiple}."
+        )
+    return given
+
+
+def group_norm(
+    channels: int, groups: int | None = None, dtype: DTypeLike | None = None
+) -> nn.GroupNorm:
+    """GroupNorm over `channels`, with `num_groups(channels, groups)` groups."""
+    # The fast variance E[x^2] - E[x]^2 cancels in float32 wherever |mean| >> std (at mean 1e4, std 1 nothing
+    # is left). Two passes cost 0.1 ms more per norm of 64 x 8 x 8 x 32, 2 % of a training step on CPU.
+    groups = num_groups(channels, groups)
+    return nn.GroupNorm(groups, epsilon=1e-6, use_fast_variance=False, dtype=dtype)
+
+
+def layer_keys(keys: ImageKeys | None, rate: float) -> Iterator[ImageKeys | None]:
+    """One set of dropout keys per layer, without end: layer number l is folded into every image's key."""
+    for layer in itertools.count():
+        if keys is None or rate == 0:
+            yield None
+        else:
+            yield jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, layer)
+
+
+def dropout(x: Image, rate: float, keys: ImageKeys | None) -> Image:
+    """Zeroes elements with probability `rate` and divides the others by 1 - rate.
+
+    The mask of an image comes from its own key, so it does not depend on the images beside it, on the size
+    of the batch, or on the number of devices that share it.
+
+    Args:
+        x: (b, h, w, c).
+        rate: probability, in [0, 1).
+        keys: one PRNG key per image, or None to do nothing (evaluation).
+    """
+    if keys is None or rate == 0:
+        return x
+    # float32 on purpose: under x64 a Python float would draw float64 uniforms, and other masks.
+    keep = jnp.float32(1 - rate)
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, keep, x.shape[1:]))(keys)
+    return jnp.where(kept, x / (1 - rate), 0)
+
+
+class NIN(nn.Module):
+    """A dense layer on every pixel ("network in network"): y = x W + b."""
+
+    features: int
+    init_scale: float = 0.1
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Image) -> Float[Array, "b h w features"]:
+        W = self.param("W", default_init(self.init_scale), (x.shape[-1], self.features))
+        b = self.param("b", nn.initializers.zeros, (self.features,))
+        x, W, b = promote_dtype(x, W, b, dtype=self.dtype)
+        return jnp.dot(x, W) + b
+
+
+class Conv2d(nn.Module):
+    """Weight and bias of the convolution inside a FIR resampling, applied by `filtered_conv`."""
+
+    features: int
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Image, filtered_conv: Callable[[Array, Array], Array]) -> Image:
+        shape = (3, 3, x.shape[-1], self.features)
+        weight = self.param("weight", default_init(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, weight, bias = promote_dtype(x, weight, bias, dtype=self.dtype)
+        return filtered_conv(x, weight) + bias
+
+
+class Upsample(nn.Module):
+    """Doubles the resolution: FIR filtered or nearest, with a 3x3 convolution or without parameters.
+
+    `features` (with_conv only): channels of the output; None keeps those of the input.
+    """
+
+    with_conv: bool
+    fir: bool
+    fir_kernel: tuple[int, ...] = (1, 3, 3, 1)
+    features: int | None = None
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        features = self.features or x.shape[-1]
+        if self.fir and self.with_conv:
+            spread = functools.partial(resample.upsample_conv_2d, taps=self.fir_kernel)
+            return Conv2d(features, self.dtype)(x, spread)
+        if self.fir:
+            return resample.upsample_2d(x, self.fir_kernel)
+        x = resample.naive_upsample_2d(x)
+        return conv3x3(features, dtype=self.dtype)(x) if self.with_conv else x
+
+
+class Downsample(nn.Module):
+    """Halves the resolution: FIR filtered or naive, with a 3x3 convolution or without parameters.
+
+    `features` (with_conv only): channels of the output; None keeps those of the input.
+    """
+
+    with_conv: bool
+    fir: bool
+    fir_kernel: tuple[int, ...] = (1, 3, 3, 1)
+    features: int | None = None
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        features = self.features or x.shape[-1]
+        if self.fir and self.with_conv:
+            thin = functools.partial(resample.conv_downsample_2d, taps=self.fir_kernel)
+            return Conv2d(features, self.dtype)(x, thin)
+        if self.fir:
+            return resample.downsample_2d(x, self.fir_kernel)
+        if not self.with_conv:
+            return resample.naive_downsample_2d(x)
+        # One row and one column of zeros at the far end: what SAME means at stride 2 on even sizes.
+        return nn.Conv(
+            features,
+            (3, 3),
+            strides=(2, 2),
+            padding=((0, 1), (0, 1)),
+            kernel_init=default_init(),
+            dtype=self.dtype,
+        )(x)
+
+
+class Combine(nn.Module):
+    """Joins an input pyramid to the features: a 1x1 convolution of the pyramid, then a sum or a concatenation."""
+
+    method: str
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, pyramid: Image, h: Image) -> Image:
+        y = conv1x1(h.shape[-1], dtype=self.dtype)(pyramid)
+        return y + h if self.method == "sum" else jnp.concatenate([y, h], axis=-1)
+
+
+class AttnBlockpp(nn.Module):
+    """Self-attention over all pixels, one head, as a residual.
+
+        h = softmax(q k^T / sqrt(c)) v,    y = (x + h W_3 + b_3) / r,    r = sqrt(2) if skip_rescale else 1
+
+    Cost (h w)^2 c: for low resolutions only.
+    """
+
+    skip_rescale: bool = True
+    init_scale: float = 0.0
+    groups: int | None = None
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        b, height, width, c = x.shape
+        normed = group_norm(c, self.groups, self.dtype)(x)
+        q, k, v = (
+            NIN(c, dtype=self.dtype)(normed).reshape(b, height * width, c) for _ in ("q", "k", "v")
+        )
+        # Logits and softmax in float32 or more: the sum runs over up to thousands of keys.
+        accurate = jnp.promote_types(q.dtype, jnp.float32)
+        logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=accurate)
+        weights = nn.softmax(logits / math.sqrt(c), axis=-1).astype(v.dtype)
+        h = jnp.einsum("bqk,bkc->bqc", weights, v).reshape(x.shape)
+        h = NIN(c, self.init_scale, self.dtype)(h)
+        return rescaled_sum(x, h, self.skip_rescale)
+
+
+class AttnBlock(AttnBlockpp):
+    """The attention of the DDPM model: same layers, under its published name."""
+
+
+class ResnetBlockDDPMpp(nn.Module):
+    """Residual block of DDPM with the noise level added between its convolutions (App. H, "DDPM" block).
+
+        h = conv(act(norm(x))) + dense(act(temb)),    h = conv(dropout(act(norm(h)))),    y = (shortcut(x) + h) / r
+
+    The shortcut is the identity, or a NIN where the channels change.
+    """
+
+    features: int
+    activation: Activation = nn.swish
+    dropout: float = 0.0
+    skip_rescale: bool = True
+    init_scale: float = 0.0
+    groups: int | None = None
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Image, temb: Features | None, keys: ImageKeys | None = None) -> Image:
+        h = self.activation(group_norm(x.shape[-1], self.groups, self.dtype)(x))
+        h = conv3x3(self.features, dtype=self.dtype)(h)
+        h = add_embedding(h, temb, self.activation)
+        h = self.activation(group_norm(self.features, self.groups, self.dtype)(h))
+        h = dropout(h, self.dropout, keys)
+        h = conv3x3(self.features, self.init_scale, self.dtype)(h)
+        if x.shape[-1] != self.features:
+            x = NIN(self.features, dtype=self.dtype)(x)
+        return rescaled_sum(x, h, self.skip_rescale)
+
+
+class ResnetBlockDDPM(ResnetBlockDDPMpp):
+    """The block of the DDPM model: same layers, under its published name."""
+
+
+class ResnetBlockBigGANpp(nn.Module):
+    """Residual block of BigGAN (Brock et al. 2019), which can change the resolution (App. H, "BigGAN" block).
+
+    As `ResnetBlockDDPMpp`, but both the main path (after norm and activation, before the first convolution)
+    and the shortcut are resampled, and the shortcut is a 1x1 convolution whenever channels or resolution
+    change.
+
+    `resampling` is None, "up" or "down".
+    """
+
+    features: int
+    activation: Activation = nn.swish
+    dropout: float = 0.0
+    skip_rescale: bool = True
+    init_scale: float = 0.0
+    resampling: str | None = None
+    fir: bool = False
+    fir_kernel: tuple[int, ...] = (1, 3, 3, 1)
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Image, temb: Features | None, keys: ImageKeys | None = None) -> Image:
+        c = x.shape[-1]
+        h = self.activation(group_norm(c, dtype=self.dtype)(x))
+        h, x = self._resample(h), self._resample(x)
+        h = conv3x3(self.features, dtype=self.dtype)(h)
+        h = add_embedding(h, temb, self.activation)
+        h = self.activation(group_norm(self.features, dtype=self.dtype)(h))
+        h = dropout(h, self.dropout, keys)
+        h = conv3x3(self.features, self.init_scale, self.dtype)(h)
+        if c != self.features or self.resampling is not None:
+            x = conv1x1(self.features, self.dtype)(x)
+        return rescaled_sum(x, h, self.skip_rescale)
+
+    def _resample(self, x: Image) -> Image:
+        if self.resampling == "up":
+            return (
+                resample.upsample_2d(x, self.fir_kernel)
+                if self.fir
+                else resample.naive_upsample_2d(x)
+            )
+        if self.resampling == "down":
+            return (
+                resample.downsample_2d(x, self.fir_kernel)
+                if self.fir
+                else resample.naive_downsample_2d(x)
+            )
+        return x
+
+
+def add_embedding(h: Image, temb: Features | None, activation: Activation) -> Image:
+    """Adds a dense layer of the noise embedding to every pixel; the embedding itself stays float32."""
+    if temb is None:
+        return h
+    shift = dense(h.shape[-1])(activation(temb))
+    return h + shift[:, None, None, :].astype(h.dtype)
+
+
+def rescaled_sum(x: Image, h: Image, rescale: bool) -> Image:
+    """x + h, divided by sqrt(2) to keep the variance of two uncorrelated terms (App. H, "skip rescale")."""
+    return (x + h) / math.sqrt(2) if rescale else x + h

@@ -1,0 +1,88 @@
+"""What the networks accept, checked when they are built rather than in the middle of a run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from models.layers import ACTIVATIONS
+
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+
+
+def check_choice(option: str, given: object, choices: Sequence[str]) -> None:
+    """Raises ValueError unless `given` is one of `choices`."""
+    if given not in choices:
+        allowed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{option} is {given!r}; it must be one of {allowed}.")
+
+
+def check_image_size(image_size: int, ch_mult: Sequence[int]) -> None:
+    """Raises ValueError unless the network can halve the image once per level after the first, exactly."""
+    halvings = len(ch_mult) - 1
+    factor = 2**halvings
+    if image_size < 1 or image_size % factor:
+        fits = max(image_size // factor, 1) * factor
+        raise ValueError(
+            f"image_size is {image_size}, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
+            f"network halves the image {halvings} times and needs a multiple of {factor}. Pad or resize the "
+            f"images (to {fits} or {fits + factor}, say), or take fewer levels."
+        )
+
+
+def check_shared(net: Any) -> None:
+    """Checks the fields that all networks have; raises ValueError."""
+    check_choice("nonlinearity", net.nonlinearity, tuple(ACTIVATIONS))
+    check_choice("dtype", net.dtype, tuple(DTYPES))
+    check_image_size(net.image_size, net.ch_mult)
+    if not 0 <= net.dropout < 1:
+        raise ValueError(
+            f"dropout is {net.dropout}; it is the probability of a zero and must be in [0, 1)."
+        )
+    if net.num_res_blocks < 1:
+        raise ValueError(f"num_res_blocks is {net.num_res_blocks}; a level needs at least 1 block.")
+
+
+def shared_fields(config: Any) -> dict[str, Any]:
+    """The fields that all networks have, read from config.model and config.data.
+
+    The table of noise levels is only used by `scale_by_sigma` with labels. It is looked for in config.model,
+    then in config.sde, and a process that has no such levels need not state any.
+    """
+    model, data = config.model, config.data
+    sde = config.get("sde", {})
+    return {
+        "image_size": data.image_size,
+        "num_channels": data.num_channels,
+        "centered": data.centered,
+        "nf": model.nf,
+        "ch_mult": tuple(model.ch_mult),
+        "num_res_blocks": model.num_res_blocks,
+        "attn_resolutions": tuple(model.attn_resolutions),
+        "resamp_with_conv": model.resamp_with_conv,
+        "conditional": model.conditional,
+        "nonlinearity": model.nonlinearity,
+        "dropout": model.dropout,
+        "dtype": model.get("dtype", "float32"),
+        "scale_by_sigma": model.scale_by_sigma,
+        "sigma_min": model.get("sigma_min", sde.get("sigma_min", 0.01)),
+        "sigma_max": model.get("sigma_max", sde.get("sigma_max", 50.0)),
+        "num_scales": model.get("num_scales", sde.get("num_scales", 1000)),
+    }
+
+
+def check_input(
+    x_shape: Sequence[int], cond_shape: Sequence[int], image_size: int, num_channels: int
+) -> None:
+    """Raises ValueError unless the arguments of a call are (b, size, size, channels) and (b,)."""
+    expected = (image_size, image_size, num_channels)
+    if len(x_shape) != 4 or tuple(x_shape[1:]) != expected:
+        raise ValueError(
+            f"The network takes images of shape (batch, {image_size}, {image_size}, {num_channels}), channels "
+            f"last, but x has shape {tuple(x_shape)}. Set data.image_size and data.num_channels to the images'."
+        )
+    if tuple(cond_shape) != (x_shape[0],):
+        raise ValueError(
+            f"The network takes one conditioning number per image, shape ({x_shape[0]},), but cond has shape "
+            f"{tuple(cond_shape)}. Broadcast a single time with jnp.full((batch,), t)."
+        )

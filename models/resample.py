@@ -1,0 +1,142 @@
+"""Changing the resolution of images by two: FIR filtered and naive.
+
+A signal must be low-passed before it is thinned out and after zeros are put between its samples, or
+frequencies fold onto each other. NCSN++ (Song et al. 2021, Appendix H, "FIR") takes the filter [1, 3, 3, 1]
+of StyleGAN2 (Karras et al. 2020b) for this; DDPM++ averages and repeats.
+
+Every filter here is separable, so it is two passes of a one-dimensional filter, and each pass is a short
+sum of shifted, strided slices (polyphase form: the zeros that upsampling inserts are never made nor
+multiplied). That fuses into one kernel in XLA, needs no transposes in NHWC, and has a cheap gradient;
+a depthwise convolution has neither on CPU.
+
+Conventions. Images are (b, h, w, c). A filter is given as one row of taps, is scaled to sum 1, and acts as
+a true convolution (flipped); upsampling multiplies by 4 to make up for the inserted zeros. Pads are the
+ones of StyleGAN2's `upfirdn`, which keep an even filter centred.
+"""
+
+import functools
+import operator
+from collections.abc import Iterable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+Image = Float[Array, "b h w c"]
+UpImage = Float[Array, "b 2*h 2*w c"]
+DownImage = Float[Array, "b h/2 w/2 c"]
+
+_SPATIAL_AXES = (1, 2)
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def naive_upsample_2d(x: Image) -> UpImage:
+    """Doubles the resolution: every pixel becomes a 2x2 block."""
+    b, h, w, c = x.shape
+    # A broadcast and a reshape; `jnp.repeat` makes a gather, whose gradient is a slow scatter.
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c))
+    return x.reshape(b, 2 * h, 2 * w, c)
+
+
+def naive_downsample_2d(x: Image) -> DownImage:
+    """Halves the resolution: the mean of every 2x2 block."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+
+
+def upsample_2d(x: Image, taps: Sequence[float]) -> UpImage:
+    """Doubles the resolution: a zero after each pixel, then the filter, times 4."""
+    excess = len(taps) - 2
+    before = (excess + 1) // 2 + 1
+    weights = 2 * _normalised(taps)
+    for axis in _SPATIAL_AXES:
+        x = _upsample_axis(x, weights, axis, before)
+    return x
+
+
+def downsample_2d(x: Image, taps: Sequence[float]) -> DownImage:
+    """Halves the resolution: the filter, then every second pixel."""
+    excess = len(taps) - 2
+    return _fir(x, taps, pads=((excess + 1) // 2, excess // 2), stride=2)
+
+
+def conv_downsample_2d(
+    x: Image, kernel: Float[Array, "k k c o"], taps: Sequence[float]
+) -> Float[Array, "b h/2 w/2 o"]:
+    """Filters, then applies `kernel` at stride 2 without padding, all pads being taken by the filter."""
+    excess = len(taps) - 2 + kernel.shape[0] - 1
+    x = _fir(x, taps, pads=((excess + 1) // 2, excess // 2))
+    return lax.conv_general_dilated(x, kernel, (2, 2), "VALID", dimension_numbers=_DIMENSIONS)
+
+
+def upsample_conv_2d(
+    x: Image, kernel: Float[Array, "k k c o"], taps: Sequence[float]
+) -> Float[Array, "b 2*h 2*w o"]:
+    """Spreads the pixels with zeros between them, applies `kernel` (unflipped), then the filter, times 4.
+
+    The published PyTorch code raises here (slices with a negative step); the definition is that of the JAX
+    code, and the tests hold this function to a plain NumPy one.
+    """
+    reach = kernel.shape[0] - 1
+    excess = len(taps) - 2 - reach
+    x = lax.conv_general_dilated(
+        x, kernel, (1, 1), [(reach, reach)] * 2, lhs_dilation=(2, 2), dimension_numbers=_DIMENSIONS
+    )
+    return 4 * _fir(x, taps, pads=((excess + 1) // 2 + 1, excess // 2 + 1))
+
+
+def _normalised(taps: Sequence[float]) -> np.ndarray:
+    """The taps in the order in which a correlation needs them, with sum 1."""
+    flipped = np.asarray(taps, np.float64)[::-1]
+    return flipped / flipped.sum()
+
+
+def _fir(x: Image, taps: Sequence[float], pads: tuple[int, int], stride: int = 1) -> Array:
+    """Zero-pads both spatial axes by `pads`, filters, and keeps every `stride`-th pixel."""
+    weights = _normalised(taps)
+    for axis in _SPATIAL_AXES:
+        padded = _pad_axis(x, axis, *pads)
+        outputs = (padded.shape[axis] - len(taps)) // stride + 1
+        # float(): a Python number is weakly typed, so the image keeps its dtype.
+        x = _add_up(
+            float(weight) * _slice_axis(padded, axis, tap, outputs, stride)
+            for tap, weight in enumerate(weights)
+        )
+    return x
+
+
+def _upsample_axis(x: Image, weights: np.ndarray, axis: int, before: int) -> Array:
+    """Zero insertion and filter along one axis, without the zeros.
+
+    Let z be x with a zero after each sample and `before` zeros in front: z[before + 2 m] = x[m]. The
+    output y[2 m + r] = sum_j weights[j] z[2 m + r + j] meets a sample only where r + j - before is even,
+    so phase r is a filter on x with half of the taps, at the shifts (r + j - before) / 2.
+    """
+    length = x.shape[axis]
+    margin = len(weights) // 2 + 1
+    padded = _pad_axis(x, axis, margin, margin)
+    phases = [
+        _add_up(
+            float(weight) * _slice_axis(padded, axis, margin + (phase + tap - before) // 2, length)
+            for tap, weight in enumerate(weights)
+            if (phase + tap - before) % 2 == 0
+        )
+        for phase in (0, 1)
+    ]
+    shape = x.shape[:axis] + (2 * length,) + x.shape[axis + 1 :]
+    return jnp.stack(phases, axis=axis + 1).reshape(shape)
+
+
+def _add_up(terms: Iterable[Array]) -> Array:
+    return functools.reduce(operator.add, terms)
+
+
+def _pad_axis(x: Array, axis: int, before: int, after: int) -> Array:
+    # lax.pad also crops where a pad is negative: a filter shorter than the convolution's reach needs that.
+    config = [(before, after, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
+    return lax.pad(x, jnp.zeros((), x.dtype), config)
+
+
+def _slice_axis(x: Array, axis: int, start: int, length: int, stride: int = 1) -> Array:
+    return lax.slice_in_dim(x, start, start + (length - 1) * stride + 1, stride, axis)

@@ -1,0 +1,128 @@
+"""Everything about a config that can be refused before anything is compiled, read or written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from errors import UserError
+from evaluation.likelihood import PROBES
+from models.networks import build_network
+from models.parameterization import build_parameterization
+from modes.score_model import EXACT
+from samplers.adaptive import AdaptiveSolver
+from samplers.batches import check_batch_size
+from samplers.correctors import CORRECTORS
+from samplers.generate import SAMPLERS
+from samplers.predictors import PREDICTORS
+from sde_lib import SDE, build_sde
+from training.losses import build_loss
+
+POSITIVE = {
+    "train": (
+        "training.n_iters", "training.log_freq", "training.eval_freq",
+        "training.checkpoint_freq", "training.steps_per_call", "optim.lr", "optim.eps",
+    ),
+    "sample": ("sampling.num_images", "sampling.pc.num_steps", "sampling.n_steps_each", "sampling.snr"),
+    "likelihood": ("likelihood.repeats",),
+}  # fmt: skip
+NOT_NEGATIVE = {
+    "train": (
+        "training.keep_checkpoints", "training.snapshot_freq", "training.snapshot_size",
+        "optim.warmup", "optim.decay_steps", "optim.weight_decay",
+    ),
+    "sample": (),
+    "likelihood": ("likelihood.num_images",),
+}  # fmt: skip
+
+
+def check(config: Any, mode: str) -> None:
+    """Refuse what cannot work in this mode.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    try:
+        sde = build_sde(config)
+        if config.model.name != EXACT:
+            build_parameterization(config, sde)
+            build_network(config)
+        CHECKS[mode](config, sde)
+    except ValueError as error:  # constructors say what is wrong; here, the config is
+        raise UserError(str(error)) from error
+    check_numbers(config, mode)
+
+
+def check_numbers(config: Any, mode: str) -> None:
+    for field in POSITIVE[mode]:
+        if not value_of(config, field) > 0:
+            raise UserError(f"{field}={value_of(config, field)}: expected a positive number")
+    for field in NOT_NEGATIVE[mode]:
+        if not value_of(config, field) >= 0:
+            raise UserError(f"{field}={value_of(config, field)}: expected 0 or more")
+    if not 0 <= config.model.dropout < 1:
+        raise UserError(f"model.dropout={config.model.dropout}: expected a rate in [0, 1)")
+    if not 0 <= config.model.ema_rate < 1:
+        raise UserError(f"model.ema_rate={config.model.ema_rate}: expected a decay in [0, 1)")
+
+
+def check_training(config: Any, sde: SDE) -> None:
+    build_loss(config, sde)
+    check_batch_size(config.training.batch_size, "training.batch_size")
+    if config.training.snapshot_freq:
+        check_sampling(config, sde)
+
+
+def check_sampling(config: Any, sde: SDE) -> None:
+    sampling = config.sampling
+    check_choice("sampling.sampler", sampling.sampler, SAMPLERS)
+    check_time("sampling.eps", sampling.eps, sde)
+    check_batch_size(sampling.batch_size, "sampling.batch_size")
+    check_choice("sampling.pc.predictor", sampling.pc.predictor, PREDICTORS)
+    check_choice("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
+    if (sampling.pc.predictor, sampling.pc.corrector) == ("none", "none"):
+        raise UserError(
+            "sampling.pc.predictor and sampling.pc.corrector are both 'none': nothing would move; set one"
+        )
+    AdaptiveSolver(sampling.ode.solver, sampling.ode.rtol, sampling.ode.atol)
+    if sampling.sampler == "ode":
+        refuse_discrete(config, "the probability-flow ODE")
+
+
+def check_likelihood(config: Any, sde: SDE) -> None:
+    options = config.likelihood
+    check_choice("likelihood.split", options.split, ("test", "train"))
+    check_choice("likelihood.probe", options.probe, PROBES)
+    check_time("likelihood.eps", options.eps, sde)
+    check_batch_size(options.batch_size, "likelihood.batch_size")
+    AdaptiveSolver(options.solver, options.rtol, options.atol)
+    refuse_discrete(config, "the likelihood")
+
+
+CHECKS = {"train": check_training, "sample": check_sampling, "likelihood": check_likelihood}
+
+
+def refuse_discrete(config: Any, what: str) -> None:
+    """A discrete VE network knows its noise levels by rounded labels: between them it cannot be asked."""
+    if not config.training.continuous and build_sde(config).predicts == "score":
+        raise UserError(
+            f"{what} needs the score at every time, but a network trained with training.continuous=False "
+            "on the SMLD chain knows its own levels only; use --sampler pc, or train with continuous=True"
+        )
+
+
+def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise UserError(f"{field}={value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def check_time(field: str, eps: float, sde: SDE) -> None:
+    if not (math.isfinite(eps) and 0 < eps < sde.T):
+        raise UserError(f"{field}={eps}: expected a time between 0 and T={sde.T}, such as 1e-5")
+
+
+def value_of(config: Any, field: str) -> Any:
+    for name in field.split("."):
+        config = config[name]
+    return config

@@ -1,0 +1,109 @@
+"""--mode sample: images from a trained network or an exact score, as a picture and as arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data.mixture import mixture_parameters
+from data.scaling import to_levels, unscale
+from evaluation.known_law import dkw_band, ks_distance, mixture_cdf
+from evaluation.pictures import save_grid
+from modes.results import report
+from modes.score_model import EXACT, load_score_model
+from samplers.generate import build_generator
+from sde_lib import build_sde
+
+PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """The settings that the sampler in use depends on."""
+    sampling = config.sampling
+    own = {
+        "pc": {
+            "predictor": sampling.pc.predictor,
+            "corrector": sampling.pc.corrector,
+            "num_steps": sampling.pc.num_steps,
+            "snr": sampling.snr,
+            "n_steps_each": sampling.n_steps_each,
+        },
+        "ode": {
+            "solver": sampling.ode.solver,
+            "rtol": sampling.ode.rtol,
+            "atol": sampling.ode.atol,
+        },
+    }
+    return {
+        **own[sampling.sampler],
+        "eps": sampling.eps,
+        "noise_removal": sampling.noise_removal,
+        "batch_size": sampling.batch_size,
+        "seed": config.seed,
+    }
+
+
+def run(config: Any, workdir: Path) -> dict[str, Any]:
+    """Sample, write <workdir>/samples/*.png and *.npz, report the figures and return them."""
+    sde = build_sde(config)
+    loaded = load_score_model(config, sde, workdir)
+    side, channels = config.data.image_size, config.data.num_channels
+    generate = build_generator(config, sde, (side, side, channels))
+    generated = generate(loaded.model, config.sampling.num_images, config.seed)
+
+    figures: dict[str, Any] = {
+        "mode": "sample",
+        "sampler": config.sampling.sampler,
+        "num_images": config.sampling.num_images,
+        "nfe": generated.nfe,
+        "seconds": generated.seconds,
+        "checkpoint_step": loaded.checkpoint_step,
+        "sde": config.sde.name,
+        **settings(config),
+    }
+    if config.model.name == EXACT:
+        figures |= distance_to_law(config, generated.x)
+    if jax.process_index() == 0:
+        figures |= write(config, workdir, generated.x, loaded.checkpoint_step)
+    report(workdir, figures)
+    return figures
+
+
+def distance_to_law(config: Any, x: np.ndarray) -> dict[str, float]:
+    """The Kolmogorov-Smirnov distance of all coordinates to the data's mixture, and the band it should keep."""
+    coordinates = np.sort(np.asarray(unscale(x, config.data.centered), np.float64).ravel())
+    return {
+        "ks_distance": ks_distance(mixture_cdf(coordinates, *mixture_parameters(config.data))),
+        "ks_band": dkw_band(len(coordinates)),
+    }
+
+
+def write(config: Any, workdir: Path, x: np.ndarray, step: int | None) -> dict[str, str]:
+    """The arrays, and for images of levels the picture. Returns where they went."""
+    data = config.data
+    folder = workdir / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{config.sampling.sampler}-step{step or 0}-seed{config.seed}"
+    arrays = unused(folder, stem, ".npz")
+    if not data.num_levels:
+        np.savez(arrays, images=np.asarray(unscale(x, data.centered)))
+        return {"arrays": str(arrays)}
+    images = np.asarray(
+        to_levels(jnp.asarray(x), data.num_levels, data.centered, data.uniform_dequantization)
+    )
+    np.savez(arrays, images=images)
+    picture = arrays.with_suffix(".png")
+    save_grid(picture, images[:PICTURE_IMAGES], data.num_levels)
+    return {"arrays": str(arrays), "picture": str(picture)}
+
+
+def unused(folder: Path, stem: str, suffix: str) -> Path:
+    """A file name that no earlier result has: nothing is written over."""
+    path, n = folder / f"{stem}{suffix}", 2
+    while path.exists():
+        path, n = folder / f"{stem}-{n}{suffix}", n + 1
+    return path

@@ -1,0 +1,42 @@
+"""The score model that a config names: a network with the newest checkpoint's averaged weights, or an exact one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from data.mixture import mixture_parameters
+from models.exact import ProductMixtureScore
+from models.networks import build_network
+from models.parameterization import build_parameterization
+from models.score import NetworkScore, ScoreModel
+from sde_lib import SDE
+from training.checkpoints import restore_ema
+from training.state import init_params
+
+EXACT = "mixture"  # config.model.name of the score known in closed form
+
+
+class LoadedScore(NamedTuple):
+    model: ScoreModel
+    checkpoint_step: int | None
+    """The training step its weights come from; None for a score known in closed form."""
+
+
+def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
+    """The score model to sample from or to measure.
+
+    Raises:
+      UserError: no checkpoint in the folder, or one of another architecture.
+    """
+    if config.model.name == EXACT:
+        weights, means, variances = (jnp.asarray(p) for p in mixture_parameters(config.data))
+        return LoadedScore(ProductMixtureScore(weights, means, variances, sde), None)
+    network = build_network(config)
+    template = jax.eval_shape(lambda: init_params(config, network, jax.random.key(0)))
+    params, step = restore_ema(workdir, template)
+    model = NetworkScore(params, network.apply, build_parameterization(config, sde))
+    return LoadedScore(model, step)

@@ -1,0 +1,116 @@
+"""Adaptive explicit Runge-Kutta solvers of diffrax, with an exact count of their function evaluations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class SolverCost(NamedTuple):
+    """An explicit solver and what it costs in evaluations of the vector field."""
+
+    make: Callable[[], diffrax.AbstractSolver]
+    attempt: int
+    """For each attempted step, accepted or not."""
+    first: int
+    """Beyond that for each attempt until the first step is accepted: a method whose last stage is the next
+    step's first (FSAL) has nothing to reuse before."""
+
+
+SOLVERS: dict[str, SolverCost] = {
+    "heun": SolverCost(diffrax.Heun, 2, 0),
+    "midpoint": SolverCost(diffrax.Midpoint, 2, 0),
+    "ralston": SolverCost(diffrax.Ralston, 2, 0),
+    "bosh3": SolverCost(diffrax.Bosh3, 3, 1),
+    "dopri5": SolverCost(diffrax.Dopri5, 6, 1),
+    "tsit5": SolverCost(diffrax.Tsit5, 6, 1),
+    "dopri8": SolverCost(diffrax.Dopri8, 13, 1),
+}
+
+FIRST_STEP = 0.01  # length of the first attempt, in units of the whole interval
+MAX_STEPS = 100_000  # a solve that needs more is reported as failed, not run for ever
+
+
+class CountingController(diffrax.PIDController):
+    """diffrax's controller, which also counts the attempts until the first accepted step.
+
+    diffrax reports steps, not evaluations, and those attempts cost one more each (see `SolverCost.first`).
+    """
+
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        dt, state = super().init(*args, **kwargs)
+        return dt, (state, jnp.asarray(0), jnp.asarray(False))
+
+    def adapt_step_size(  # type: ignore[override]  # diffrax's positional interface, one state wrapped
+        self, t0: Any, t1: Any, y0: Any, y1: Any, args: Any, y_error: Any, error_order: Any, state: Any
+    ) -> Any:
+        state, attempts, accepted = state
+        keep, t0, t1, made_jump, state, result = super().adapt_step_size(
+            t0, t1, y0, y1, args, y_error, error_order, state
+        )
+        attempts = attempts + jnp.where(accepted, 0, 1)
+        return keep, t0, t1, made_jump, (state, attempts, accepted | keep), result
+
+
+class Solution(NamedTuple):
+    """The end state, the evaluations of the vector field, and whether the solver got there."""
+
+    y: Any
+    nfe: Array
+    success: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptiveSolver:
+    """A solver by name with its tolerances. One step size serves the whole state, hence the whole batch."""
+
+    name: str = "dopri5"
+    rtol: float = 1e-5
+    atol: float = 1e-5
+
+    def __post_init__(self):
+        if self.name not in SOLVERS:
+            raise ValueError(
+                f"solver {self.name!r} is unknown; choose one of {', '.join(SOLVERS)} "
+                "(explicit solvers that estimate their error)"
+            )
+        if not (self.rtol > 0 and self.atol > 0):
+            raise ValueError(f"rtol={self.rtol}, atol={self.atol}: tolerances must be positive")
+
+    def solve(
+        self,
+        vector_field: Callable[[Array, Any, Any], Any],
+        y: Any,
+        t_start: float,
+        t_end: float,
+        args: Any,
+    ) -> Solution:
+        """Integrate dy/dt = vector_field(t, y, args) from t_start to t_end, either way in time."""
+        solver = SOLVERS[self.name]
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(vector_field),
+            solver.make(),
+            t0=t_start,
+            t1=t_end,
+            dt0=FIRST_STEP * (t_end - t_start),
+            y0=y,
+            args=args,
+            saveat=diffrax.SaveAt(t1=True, controller_state=True),
+            stepsize_controller=CountingController(rtol=self.rtol, atol=self.atol),
+            # Nothing is differentiated through the solve: forward mode stores no history.
+            adjoint=diffrax.ForwardMode(),
+            max_steps=MAX_STEPS,
+            throw=False,
+        )
+        stats = solution.stats
+        attempts = stats["num_accepted_steps"] + stats["num_rejected_steps"]
+        _, first_attempts, _ = solution.controller_state
+        y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+        nfe = solver.attempt * attempts + solver.first * first_attempts
+        return Solution(y_end, nfe, solution.result == diffrax.RESULTS.successful)

@@ -1,0 +1,146 @@
+"""Images from a score model: the sampler that a config names, run over any number of images and devices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from errors import UserError
+from progress import progress_bar
+from samplers.adaptive import AdaptiveSolver
+from samplers.batches import check_batch_size, gather, index_batches
+from samplers.correctors import CORRECTORS
+from samplers.grids import uniform_grid
+from samplers.noise import IndexedNoise
+from samplers.ode import ProbabilityFlow
+from samplers.predictor_corrector import PredictorCorrector
+from samplers.predictors import PREDICTORS
+from sde_lib import SDE
+
+STEPS_PER_CALL = 20  # predictor-corrector steps between two updates of the progress bar
+
+
+class Generated(NamedTuple):
+    """Images of the process, (n, h, w, c) float32; evaluations an image took, averaged; wall-clock time."""
+
+    x: np.ndarray
+    nfe: float
+    seconds: float
+
+
+BatchSampler = Callable[[Any, Array, np.ndarray, Callable[[float], None]], tuple[Array, Array, Array]]
+"""(score model, key, indices (devices, b), tick) -> x (devices, b, h, w, c), nfe and success (devices, b).
+
+`tick` is told the share of the batch's work that was just done."""
+
+
+def predictor_corrector_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -> BatchSampler:
+    """Batches by the predictor-corrector sampler, in calls of a few steps each so that progress shows."""
+    options = config.sampling
+    sampler = PredictorCorrector(
+        sde,
+        predictor=PREDICTORS[options.pc.predictor],
+        corrector=CORRECTORS[options.pc.corrector],
+        snr=options.snr,
+        corrector_steps=options.n_steps_each,
+        noise_removal=options.noise_removal,
+    )
+    num_steps = options.pc.num_steps
+    grid = uniform_grid(sde.T, options.eps, num_steps)
+
+    def start(key: Array, indices: Array) -> Array:
+        like = jnp.zeros((indices.shape[0], *shape))
+        return sampler.start(IndexedNoise.for_images(key, indices), like)
+
+    def advance(model: Any, key: Array, indices: Array, first: Array, x: Array) -> Array:
+        noise = IndexedNoise.for_images(key, indices)
+        last = jnp.minimum(first + STEPS_PER_CALL, num_steps)
+        return jax.lax.fori_loop(
+            first, last, lambda k, x: sampler.step(model, grid, noise, k, x), x
+        )
+
+    def finish(model: Any, x: Array) -> Array:
+        return sampler.finish(model, x, grid[-1])
+
+    start_all = jax.pmap(start, in_axes=(None, 0))
+    advance_all = jax.pmap(advance, in_axes=(None, None, 0, None, 0), donate_argnums=(4,))
+    finish_all = jax.pmap(finish, in_axes=(None, 0))
+
+    def run(model: Any, key: Array, indices: np.ndarray, tick: Callable[[float], None]):
+        x = start_all(key, indices)
+        for first in range(0, num_steps, STEPS_PER_CALL):
+            x = jax.block_until_ready(advance_all(model, key, indices, first, x))
+            tick(min(STEPS_PER_CALL, num_steps - first) / num_steps)
+        x = finish_all(model, x)
+        return x, *_same_for_all(indices, sampler.nfe(num_steps), True)
+
+    return run
+
+
+def probability_flow_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -> BatchSampler:
+    """Batches by the probability-flow ODE; every device chooses its own step sizes."""
+    options = config.sampling
+    solver = AdaptiveSolver(options.ode.solver, options.ode.rtol, options.ode.atol)
+    sampler = ProbabilityFlow(sde, solver, options.noise_removal)
+
+    def sample(model: Any, key: Array, indices: Array) -> tuple[Array, Array, Array]:
+        like = jnp.zeros((indices.shape[0], *shape))
+        samples = sampler(model, options.eps, IndexedNoise.for_images(key, indices), like)
+        each = jnp.ones(indices.shape, jnp.int32)
+        return samples.x, samples.nfe * each, samples.success & (each > 0)
+
+    sample_all = jax.pmap(sample, in_axes=(None, None, 0))
+
+    def run(model: Any, key: Array, indices: np.ndarray, tick: Callable[[float], None]):
+        result = jax.block_until_ready(sample_all(model, key, indices))
+        tick(1.0)
+        return result
+
+    return run
+
+
+SAMPLERS: dict[str, Callable[[Any, SDE, tuple[int, ...]], BatchSampler]] = {
+    "pc": predictor_corrector_batches,
+    "ode": probability_flow_batches,
+}
+
+
+def build_generator(config: Any, sde: SDE, shape: tuple[int, ...]) -> Callable[..., Generated]:
+    """A function (score_model, num_images, seed, show=True) -> Generated for images of this shape (h, w, c).
+
+    It compiles once, however often it is called. Image i of a seed is the same whatever the batch size, for
+    samplers of fixed steps; an adaptive solver shares its step size among the images of a device.
+    """
+    check_batch_size(config.sampling.batch_size, "sampling.batch_size")
+    run = SAMPLERS[config.sampling.sampler](config, sde, shape)
+
+    def generate(score_model: Any, num_images: int, seed: int, show: bool = True) -> Generated:
+        began = time.perf_counter()
+        key = jax.random.key(seed)
+        batches = []
+        with progress_bar(num_images, "sampling", "image", show) as bar:
+            for indices, count in index_batches(num_images, config.sampling.batch_size):
+                result = run(score_model, key, indices, lambda share, n=count: bar.update(share * n))
+                batches.append(gather(result, count))
+        x, nfe, success = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        if not success.all() or not np.isfinite(x).all():
+            bad = int((~success | ~np.isfinite(x).all(axis=(1, 2, 3))).sum())
+            raise UserError(
+                f"{bad} of {num_images} samples did not come out finite (sampler {config.sampling.sampler}); "
+                "try more steps, looser tolerances, a smaller sampling.snr or a larger sampling.eps"
+            )
+        return Generated(x, float(nfe.mean()), time.perf_counter() - began)
+
+    return generate
+
+
+def _same_for_all(indices: np.ndarray, nfe: int, success: bool) -> tuple[Array, Array]:
+    """nfe and success as one entry for each image, on the devices, as an adaptive sampler returns them."""
+    fill = jax.pmap(lambda i: (jnp.full(i.shape, nfe), jnp.full(i.shape, success)))
+    return fill(indices)

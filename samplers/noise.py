@@ -1,0 +1,56 @@
+"""Where a sampler's randomness comes from.
+
+Noise belongs to an image's index: the same image comes out whatever the batch or the number of devices.
+Tests hand over recorded noise instead, and then a sampler is a deterministic function of it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+START = -1  # the step under which the start state's noise is drawn
+
+
+class Noise(Protocol):
+    def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
+        """Standard normal noise shaped like `like` (b, ...): slot 0 is the predictor's, 1.. the corrector's."""
+        ...
+
+
+@flax.struct.dataclass
+class IndexedNoise:
+    """Noise drawn from one key for each image."""
+
+    keys: Array  # (b,)
+
+    @classmethod
+    def for_images(cls, key: Array, indices: Array) -> IndexedNoise:
+        """The noise of the images with these indices (b,)."""
+        return cls(jax.vmap(lambda index: jax.random.fold_in(key, index))(indices))
+
+    def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
+        def draw(key: Array) -> Array:
+            # START is -1, and fold_in takes unsigned data
+            key = jax.random.fold_in(jax.random.fold_in(key, step - START), slot)
+            return jax.random.normal(key, like.shape[1:], like.dtype)
+
+        return jax.vmap(draw)(self.keys)
+
+
+@flax.struct.dataclass
+class RecordedNoise:
+    """Noise given outright: `start` (b, ...) and `steps` (num_steps, num_slots, b, ...)."""
+
+    start: Array
+    steps: Array
+
+    def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
+        # START is only ever passed as a Python integer: inside the loop `step` is traced and not negative
+        if step is START:
+            return self.start
+        return jnp.asarray(self.steps)[step, slot]

@@ -1,0 +1,71 @@
+"""Predictors: one step of the reverse process, from time t exactly to s < t.
+
+Each is a function (score_model, sde, x, t, s, z) -> x at s, with x and z (b, ...), t and s scalars, and one
+evaluation of the score model. The mean coefficient a and the variance tau^2 of x_t given x_s come from
+the process itself, so each works for every process. Below, `score` is taken at (x, t).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+
+from models.score import ScoreModel
+from sde_lib import SDE
+
+Predictor = Callable[[ScoreModel, SDE, Array, Array, Array, Array], Array]
+
+
+def batch_times(x: Array, t: Array) -> Array:
+    """The scalar time t as one time (b,) for each image."""
+    return jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
+
+
+def euler_maruyama(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:
+    """Euler-Maruyama on the reverse SDE: x - dt (f x - g^2 score) + g sqrt(dt) z, dt = t - s.
+
+    score_sde uses dt = 1/N whatever its grid; here it is the step of the grid.
+    """
+    dt = t - s
+    times = batch_times(x, t)
+    drift = sde.reverse_drift(x, times, score(x, times))
+    return x - dt * drift + sde.diffusion(t) * jnp.sqrt(dt) * z
+
+
+def reverse_diffusion(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:
+    """The forward step's own discretisation run backwards: (2 - a) x + tau^2 score + tau z.
+
+    Song et al. 2021, Eq. 46 with f_i = (a - 1) x, G_i = tau.
+    """
+    a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
+    return (2.0 - a) * x + variance * score(x, batch_times(x, t)) + jnp.sqrt(variance) * z
+
+
+def ancestral_mean(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array) -> Array:
+    """E[x_s | x_t] to first order in the score: (x + tau^2 score) / a (Song et al. 2021, App. F)."""
+    a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
+    return (x + variance * score(x, batch_times(x, t))) / a
+
+
+def ancestral_forward(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:
+    """Ancestral sampling with the forward variance tau^2 (DDPM's beta; right for unit-variance data)."""
+    return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * z
+
+
+def ancestral_posterior(
+    score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array
+) -> Array:
+    """Ancestral sampling with the posterior variance tau^2 sigma_s^2 / sigma_t^2 (beta-tilde; SMLD's)."""
+    std = jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t)
+    return ancestral_mean(score, sde, x, t, s) + std * z
+
+
+PREDICTORS: dict[str, Predictor | None] = {
+    "euler_maruyama": euler_maruyama,
+    "reverse_diffusion": reverse_diffusion,
+    "ancestral_sampling": ancestral_forward,
+    "ancestral_sampling_posterior": ancestral_posterior,
+    "none": None,
+}

@@ -1,0 +1,27 @@
+"""Forward processes. A new one is a subclass of `SDE` in a file of its own, registered by name in `SDES`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sde_lib.base import SDE, NoDiscreteForm, expand
+from sde_lib.chains import Chain, DDPMChain, SMLDChain
+from sde_lib.sub_vp import SubVP
+from sde_lib.ve import VE
+from sde_lib.vp import VP
+
+SDES: dict[str, type[SDE]] = {"vp": VP, "subvp": SubVP, "ve": VE}
+
+
+def build_sde(config: Any) -> SDE:
+    """The forward process that `config.sde.name` names, with its parameters from `config.model`."""
+    name = config.sde.name
+    if name not in SDES:
+        raise ValueError(f"sde.name={name!r} is unknown; choose one of {', '.join(sorted(SDES))}")
+    return SDES[name].from_config(config)
+
+
+__all__ = [
+    "SDE", "SDES", "VE", "VP", "Chain", "DDPMChain", "NoDiscreteForm", "SMLDChain", "SubVP",
+    "build_sde", "expand",
+]  # fmt: skip

@@ -1,0 +1,177 @@
+"""A forward process and everything that follows from it.
+
+A forward process turns an image x0 at time 0 into noise at time T. Its law given x0 is
+
+    x_t | x_0 ~ N(alpha(t) x_0, sigma(t)^2 I),
+
+so two functions of time say all of it; the stochastic differential equation
+
+    dx = f(t) x dt + g(t) dw,    f = d ln(alpha)/dt,    g^2 = d(sigma^2)/dt - 2 f sigma^2
+
+(Song et al. 2021, Eq. 5 and App. B; Kingma et al. 2021, App. B) and its time reversals are derived from
+them here. A subclass states `alpha` and `sigma`; it overrides a derived form only where a closed form is
+exact or keeps digits that the derived one loses.
+
+Time runs one way in the whole project: data at 0, noise at T; nothing turns it round. Every function of
+time is elementwise in t and keeps its dtype.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class NoDiscreteForm(ValueError):
+    """An option asked for a published finite chain (DDPM, SMLD) of a process that has none."""
+
+
+def expand(a: Array, x: Array) -> Array:
+    """Give a (b,) the trailing singleton axes of x (b, ...), so that it multiplies image by image."""
+    a = jnp.asarray(a)
+    return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - a.ndim))
+
+
+def time_derivative(fn, t: Array) -> Array:
+    """d fn / dt for an elementwise fn, in one forward-mode pass."""
+    t = jnp.asarray(t)
+    return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
+
+
+class SDE(abc.ABC):
+    """A forward process dx = f(t) x dt + g(t) dw with Gaussian kernels.
+
+    Subclasses are frozen dataclasses, hence hashable: they enter jitted functions as static values.
+    """
+
+    T: ClassVar[float] = 1.0
+    """The end of time, where only noise is left."""
+
+    predicts: ClassVar[str] = "noise"
+    """What a network trained under this process gives by default: see models/parameterization.py."""
+
+    @classmethod
+    def from_config(cls, config: Any) -> SDE:
+        """Build from `config.model`; a process with parameters reads its own fields there."""
+        del config
+        return cls()
+
+    # ---- what a subclass states ---------------------------------------------------------------
+
+    @abc.abstractmethod
+    def alpha(self, t: Array) -> Array:
+        """Mean coefficient of x_t | x_0."""
+
+    @abc.abstractmethod
+    def sigma(self, t: Array) -> Array:
+        """Standard deviation of x_t | x_0."""
+
+    @property
+    def prior_std(self) -> float | Array:
+        """Standard deviation of the prior N(0, prior_std^2 I) that stands in for the law of x_T."""
+        return self.sigma(jnp.asarray(self.T))
+
+    # ---- the kernel ---------------------------------------------------------------------------
+
+    def log_alpha(self, t: Array) -> Array:
+        return jnp.log(self.alpha(t))
+
+    def log_snr(self, t: Array) -> Array:
+        """ln(alpha^2 / sigma^2), which falls as t grows."""
+        return 2.0 * (self.log_alpha(t) - jnp.log(self.sigma(t)))
+
+    def time_of_log_snr(self, log_snr: Array) -> Array:
+        """The inverse of `log_snr` on (0, T], by bisection to the last bit of the dtype."""
+        log_snr = jnp.asarray(log_snr)
+        halvings = jnp.finfo(log_snr.dtype).nmant + 12  # 12 more for times near 2^-12 and below
+
+        def halve(_, bounds):
+            low, high = bounds
+            middle = 0.5 * (low + high)
+            too_early = self.log_snr(middle) > log_snr
+            return jnp.where(too_early, middle, low), jnp.where(too_early, high, middle)
+
+        start = (jnp.zeros_like(log_snr), jnp.full_like(log_snr, self.T))
+        low, high = jax.lax.fori_loop(0, halvings, halve, start)
+        return 0.5 * (low + high)
+
+    def marginal(self, x0: Array, t: Array) -> tuple[Array, Array]:
+        """Mean (b, ...) and standard deviation (b,) of x_t | x_0 for x0 (b, ...), t (b,)."""
+        return expand(self.alpha(t), x0) * x0, self.sigma(t)
+
+    def alpha_between(self, s: Array, t: Array) -> Array:
+        """alpha(t) / alpha(s): the mean coefficient of x_t given x_s, for s < t."""
+        return jnp.exp(self.log_alpha(t) - self.log_alpha(s))
+
+    def variance_between(self, s: Array, t: Array) -> Array:
+        """Variance of x_t given x_s, sigma_t^2 - (alpha_t/alpha_s)^2 sigma_s^2, for s < t.
+
+        Written through the log-SNR as -sigma_t^2 expm1(log_snr_t - log_snr_s): the difference of two
+        nearly equal variances would lose all digits on a fine grid in float32.
+        """
+        return -jnp.square(self.sigma(t)) * jnp.expm1(self.log_snr(t) - self.log_snr(s))
+
+    # ---- the differential equation ------------------------------------------------------------
+
+    def drift_coefficient(self, t: Array) -> Array:
+        """f(t) = d ln(alpha) / dt; the drift of the process is f(t) x."""
+        return time_derivative(self.log_alpha, t)
+
+    def diffusion_squared(self, t: Array) -> Array:
+        """g(t)^2 = d(sigma^2)/dt - 2 f sigma^2."""
+
+        def variance(t):
+            return jnp.square(self.sigma(t))
+
+        return time_derivative(variance, t) - 2.0 * self.drift_coefficient(t) * variance(t)
+
+    def drift(self, x: Array, t: Array) -> Array:
+        return expand(self.drift_coefficient(t), x) * x
+
+    def diffusion(self, t: Array) -> Array:
+        return jnp.sqrt(self.diffusion_squared(t))
+
+    def euler_maruyama(self, x: Array, t: Array, dt: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation (b,) of one forward Euler-Maruyama step of length dt > 0."""
+        return x + expand(dt, x) * self.drift(x, t), self.diffusion(t) * jnp.sqrt(dt)
+
+    def chain(self, num_scales: int) -> Any:
+        """The published finite Markov chain of the process (sde_lib/chains.py), where it has one."""
+        raise NoDiscreteForm(
+            f"{type(self).__name__} has no published discrete chain of {num_scales} scales; "
+            "discrete training exists for VP (DDPM) and VE (SMLD): set training.continuous=True"
+        )
+
+    # ---- the reverse family -------------------------------------------------------------------
+
+    def reverse_drift(self, x: Array, t: Array, score: Array, h: float = 1.0) -> Array:
+        """Drift of the processes that share the marginals of the forward one, in forward time:
+
+            dx = [f x - (1 + h^2)/2 g^2 score] dt + h g dw_reverse.
+
+        h = 1 is the reverse SDE (Anderson 1982; Song et al. 2021, Eq. 6), h = 0 the probability-flow ODE
+        (Eq. 13), and every h in between or beyond has the same marginals for the exact score.
+        """
+        half = 0.5 * (1.0 + h * h)
+        return self.drift(x, t) - expand(half * self.diffusion_squared(t), x) * score
+
+    def reverse_diffusion(self, t: Array, h: float = 1.0) -> Array:
+        """Noise amplitude h g(t) of the same family."""
+        return h * self.diffusion(t)
+
+    # ---- the prior ----------------------------------------------------------------------------
+
+    def prior_sample(self, noise: Array) -> Array:
+        """Turn standard normal noise into a draw of the prior."""
+        return self.prior_std * noise
+
+    def prior_log_density(self, z: Array) -> Array:
+        """ln N(z; 0, prior_std^2 I) in nats, (b,) for z (b, ...)."""
+        variance = jnp.square(jnp.asarray(self.prior_std, z.dtype))
+        dimension = z[0].size
+        norm_squared = jnp.sum(jnp.square(z).reshape(z.shape[0], -1), axis=1)
+        return -0.5 * dimension * jnp.log(2.0 * jnp.pi * variance) - 0.5 * norm_squared / variance

@@ -1,0 +1,117 @@
+"""The published finite Markov chains, DDPM and SMLD (score_sde's `discretize`; Song et al. 2021, App. C and E).
+
+A chain has levels i = 0 ... N-1 of growing noise. Level i given x_0 is N(alpha_i x_0, sigma_i^2 I), and one
+forward step is x_i = a_i x_{i-1} + G_i z, which starts from clean data at i = 0. Discrete losses and the
+networks trained with them use these tables; samplers for continuous models never do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array
+
+from sde_lib.base import expand
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """The tables of a chain, each (N,) with ascending noise."""
+
+    num_scales: int
+
+    @property
+    def alphas(self) -> Array:
+        """Mean coefficient of x_i | x_0."""
+        raise NotImplementedError
+
+    @property
+    def sigmas(self) -> Array:
+        """Standard deviation of x_i | x_0."""
+        raise NotImplementedError
+
+    @property
+    def step_alphas(self) -> Array:
+        """a_i, the mean coefficient of x_i | x_{i-1}."""
+        raise NotImplementedError
+
+    @property
+    def step_sigmas(self) -> Array:
+        """G_i, the standard deviation of x_i | x_{i-1}."""
+        raise NotImplementedError
+
+    def __post_init__(self):
+        if self.num_scales < 2:
+            raise ValueError(f"model.num_scales={self.num_scales}: a discrete chain needs at least 2")
+
+    def step(self, x: Array, i: Array) -> tuple[Array, Array]:
+        """The published f_i(x) = (a_i - 1) x and G_i (b,), so that x_i = x + f_i(x) + G_i z."""
+        return expand(self.step_alphas[i] - 1.0, x) * x, self.step_sigmas[i]
+
+
+@dataclasses.dataclass(frozen=True)
+class DDPMChain(Chain):
+    """x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z with beta_i linear from beta_min/N to beta_max/N."""
+
+    beta_min: float
+    beta_max: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.beta_max >= self.num_scales:
+            raise ValueError(
+                f"model.beta_max={self.beta_max} with model.num_scales={self.num_scales}: the last "
+                "beta_i = beta_max/N would reach 1; use more than beta_max scales"
+            )
+
+    @property
+    def betas(self) -> Array:
+        n = self.num_scales
+        return jnp.linspace(self.beta_min / n, self.beta_max / n, n)
+
+    @property
+    def log_alphas(self) -> Array:
+        # A sum of log1p keeps sigma_0 = sqrt(beta_0) to all its digits; 1 - cumprod would not.
+        return 0.5 * jnp.cumsum(jnp.log1p(-self.betas))
+
+    @property
+    def alphas(self) -> Array:
+        return jnp.exp(self.log_alphas)
+
+    @property
+    def sigmas(self) -> Array:
+        return jnp.sqrt(-jnp.expm1(2.0 * self.log_alphas))
+
+    @property
+    def step_alphas(self) -> Array:
+        return jnp.sqrt(1.0 - self.betas)
+
+    @property
+    def step_sigmas(self) -> Array:
+        return jnp.sqrt(self.betas)
+
+
+@dataclasses.dataclass(frozen=True)
+class SMLDChain(Chain):
+    """x_i = x_{i-1} + sqrt(sigma_i^2 - sigma_{i-1}^2) z with geometric sigma_i and sigma_{-1} = 0."""
+
+    sigma_min: float
+    sigma_max: float
+
+    @property
+    def alphas(self) -> Array:
+        return jnp.ones(self.num_scales)
+
+    @property
+    def sigmas(self) -> Array:
+        return jnp.geomspace(self.sigma_min, self.sigma_max, self.num_scales)
+
+    @property
+    def step_alphas(self) -> Array:
+        return jnp.ones(self.num_scales)
+
+    @property
+    def step_sigmas(self) -> Array:
+        sigmas = self.sigmas
+        return jnp.sqrt(jnp.diff(jnp.square(sigmas), prepend=0.0))

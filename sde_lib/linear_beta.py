@@ -1,0 +1,61 @@
+"""What VP and sub-VP share: the mean coefficient exp(-B(t)/2) of a linear rate beta(t)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from sde_lib.base import SDE
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearBeta(SDE):
+    """beta(t) = beta_min + t (beta_max - beta_min), and B(t) its integral from 0 (Song et al. 2021, Eq. 32)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self):
+        if not 0 < self.beta_min <= self.beta_max:
+            raise ValueError(
+                f"beta_min={self.beta_min}, beta_max={self.beta_max}: expected 0 < beta_min <= beta_max"
+            )
+
+    @classmethod
+    def from_config(cls, config: Any) -> LinearBeta:
+        return cls(beta_min=config.model.beta_min, beta_max=config.model.beta_max)
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+    def beta(self, t: Array) -> Array:
+        return self.beta_min + t * (self.beta_max - self.beta_min)
+
+    def beta_integral(self, t: Array) -> Array:
+        """B(t)."""
+        return t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
+
+    def beta_integral_between(self, s: Array, t: Array) -> Array:
+        """B(t) - B(s), without the cancellation of the difference."""
+        return (t - s) * (self.beta_min + 0.5 * (t + s) * (self.beta_max - self.beta_min))
+
+    def time_of_beta_integral(self, integral: Array) -> Array:
+        """The inverse of B, in the form of the quadratic's root that does not cancel near 0."""
+        slope = self.beta_max - self.beta_min
+        return 2.0 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2.0 * slope * integral))
+
+    def alpha(self, t: Array) -> Array:
+        return jnp.exp(self.log_alpha(t))
+
+    def log_alpha(self, t: Array) -> Array:
+        return -0.5 * self.beta_integral(t)
+
+    def alpha_between(self, s: Array, t: Array) -> Array:
+        return jnp.exp(-0.5 * self.beta_integral_between(s, t))
+
+    def drift_coefficient(self, t: Array) -> Array:
+        return -0.5 * self.beta(t)

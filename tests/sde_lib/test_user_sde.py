@@ -1,0 +1,181 @@
+"""A user's process states alpha and sigma; the base class derives the rest. Held to closed forms."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from sde_lib import SDE, NoDiscreteForm
+
+EPS = np.finfo(np.float64).eps
+TIMES = np.array([1e-5, 1e-3, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])
+
+
+@dataclasses.dataclass(frozen=True)
+class Stated(SDE):
+    """alpha and sigma of another process, and nothing more: everything else is derived."""
+
+    other: SDE
+
+    def alpha(self, t):
+        return self.other.alpha(t)
+
+    def sigma(self, t):
+        return self.other.sigma(t)
+
+
+@dataclasses.dataclass(frozen=True)
+class EDM(SDE):
+    """Karras et al. 2022: time is the noise level."""
+
+    T: ClassVar[float] = 80.0
+
+    def alpha(self, t):
+        return jnp.ones_like(t)
+
+    def sigma(self, t):
+        return t
+
+
+@dataclasses.dataclass(frozen=True)
+class CosineVP(SDE):
+    """Nichol & Dhariwal 2021, Eq. 17, stopped before alpha reaches 0."""
+
+    T: ClassVar[float] = 0.992
+    s: float = 0.008
+
+    def theta(self, t):
+        return 0.5 * np.pi * (t + self.s) / (1.0 + self.s)
+
+    def alpha(self, t):
+        return jnp.cos(self.theta(t)) / np.cos(self.theta(0.0))
+
+    def sigma(self, t):
+        return jnp.sqrt(1.0 - self.alpha(t) ** 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearFlow(SDE):
+    """The straight path of flow matching, stopped before alpha reaches 0."""
+
+    T: ClassVar[float] = 0.992
+
+    def alpha(self, t):
+        return 1.0 - t
+
+    def sigma(self, t):
+        return t
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    "method",
+    ["log_alpha", "log_snr", "drift_coefficient", "diffusion_squared", "diffusion"],
+)
+def test_derived_functions_of_time_equal_the_overridden_ones(sde, method):
+    t = jnp.asarray(TIMES)
+    # ln(alpha) of an alpha near 1 has an absolute rounding, and so has what is built on it.
+    derived, closed = getattr(Stated(sde), method)(t), getattr(sde, method)(t)
+    assert_allclose(derived, closed, rtol=1e-13, atol=100 * EPS)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dt", [0.3, 1e-2, 1e-4])
+def test_derived_kernels_equal_the_overridden_ones(sde, dt):
+    s = jnp.asarray([1e-5, 0.1, 0.5, 0.69])
+    derived = Stated(sde)
+    assert_allclose(derived.alpha_between(s, s + dt), sde.alpha_between(s, s + dt), rtol=1e-14)
+    # The derived form takes a difference of log-SNRs, each rounded at about 30 * 1e-16.
+    gap = float(jnp.min(sde.log_snr(s) - sde.log_snr(s + dt)))
+    rtol = 1e-13 + 100 * EPS / gap
+    assert_allclose(derived.variance_between(s, s + dt), sde.variance_between(s, s + dt), rtol=rtol)
+
+
+@pytest.mark.usefixtures("x64")
+def test_derived_processes_equal_the_overridden_ones(sde):
+    t = jnp.asarray([0.01, 0.6])
+    x, score = jnp.asarray(np.random.default_rng(0).standard_normal((2, 2, 4, 4, 3)))
+    derived = Stated(sde)
+    for h in (0.0, 0.5, 1.0):
+        assert_allclose(
+            derived.reverse_drift(x, t, score, h),
+            sde.reverse_drift(x, t, score, h),
+            rtol=1e-12,  # the two terms may nearly cancel in a pixel
+            atol=1e-12,
+        )
+    for ours, theirs in zip(
+        derived.euler_maruyama(x, t, 0.01 + t), sde.euler_maruyama(x, t, 0.01 + t), strict=True
+    ):
+        assert_allclose(ours, theirs, rtol=1e-12)
+    assert_allclose(derived.prior_sample(x), float(sde.sigma(jnp.asarray(1.0))) * x, rtol=4 * EPS)
+
+
+@pytest.mark.usefixtures("x64")
+def test_derived_time_of_log_snr_equals_the_overridden_one(sde):
+    log_snr = sde.log_snr(jnp.asarray(TIMES))
+    found = Stated(sde).time_of_log_snr(log_snr)
+    assert_allclose(found, sde.time_of_log_snr(log_snr), rtol=1e-12, atol=10 * EPS)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("user", [EDM(), CosineVP(), LinearFlow()], ids=repr)
+def test_bisection_inverts_log_snr(user):
+    t = user.T * jnp.asarray(TIMES)
+    # 64 halvings leave T 2^-64. The cosine's 1 - alpha^2 is rounded at 1e-16 beside sigma^2 = 4e-7 at t = 1e-5.
+    assert_allclose(user.time_of_log_snr(user.log_snr(t)), t, rtol=1e-9)
+
+
+@pytest.mark.parametrize("user", [EDM(), CosineVP(), LinearFlow()], ids=repr)
+def test_bisection_in_float32(user):
+    t = user.T * jnp.asarray([0.01, 0.1, 0.5, 0.9], jnp.float32)
+    found = jax.jit(user.time_of_log_snr)(user.log_snr(t))
+    assert found.dtype == jnp.float32
+    # One rounding of a log-SNR near 10 moves ln t by 1e-6; the cosine's own 1 - alpha^2 costs 1e-7/1e-3 more.
+    assert_allclose(found, t, rtol=2e-4)
+
+
+@pytest.mark.usefixtures("x64")
+def test_edm_in_closed_form():
+    t = jnp.asarray([1e-3, 0.5, 3.0, 80.0])
+    assert_allclose(EDM().drift_coefficient(t), 0.0, atol=0)
+    assert_allclose(EDM().diffusion_squared(t), 2.0 * t, rtol=4 * EPS)
+    assert_allclose(EDM().prior_std, 80.0, rtol=0)
+    assert_allclose(EDM().time_of_log_snr(-2.0 * jnp.log(t)), t, rtol=1e-14)
+
+
+@pytest.mark.usefixtures("x64")
+def test_cosine_vp_in_closed_form():
+    """f = -theta' tan(theta) and, as for every variance-preserving process, g^2 = -2 f."""
+    t = jnp.asarray(TIMES[1:])
+    theta = 0.5 * np.pi * (np.asarray(t) + 0.008) / 1.008
+    f = -0.5 * np.pi / 1.008 * np.tan(theta)
+    assert_allclose(CosineVP().drift_coefficient(t), f, rtol=1e-13)
+    # d sqrt(v) / dt times sqrt(v) is exact in v; its rounding is that of v, 1e-16 / 4e-5 at t = 1e-3.
+    assert_allclose(CosineVP().diffusion_squared(t), -2.0 * f, rtol=1e-11)
+
+
+@pytest.mark.usefixtures("x64")
+def test_linear_flow_in_closed_form():
+    t = jnp.asarray(TIMES)
+    assert_allclose(LinearFlow().drift_coefficient(t), -1.0 / (1.0 - TIMES), rtol=1e-14)
+    assert_allclose(LinearFlow().diffusion_squared(t), 2.0 * TIMES / (1.0 - TIMES), rtol=1e-13)
+
+
+def test_a_user_process_predicts_noise_and_has_no_chain():
+    assert EDM().predicts == "noise"
+    with pytest.raises(NoDiscreteForm, match="EDM"):
+        EDM().chain(10)
+    assert EDM.from_config(None) == EDM()
+
+
+def test_alpha_and_sigma_are_required():
+    class Half(SDE):
+        def alpha(self, t):
+            return t
+
+    with pytest.raises(TypeError, match="sigma"):
+        Half()

@@ -1,0 +1,167 @@
+"""Losses against closed-form minima (quadrature) and against recorded losses of the published code."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from errors import UserError
+from models.exact import GaussianScore
+from models.parameterization import build_parameterization
+from models.score import NetworkScore
+from sde_lib import VE, VP, NoDiscreteForm, SubVP
+from training.losses import ContinuousLoss, build_loss
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+SDES = {"vp": VP(), "subvp": SubVP(), "ve": VE()}
+EPS = 1e-5
+
+# analytic.md, section 4: the minimum over all scores per dimension, for data N(0, ell), averaged over t in [EPS, 1].
+SIGMA_WEIGHTED = [
+    ("vp", 1.0, 0.27598815), ("vp", 0.25, 0.17330732), ("vp", 0.0625, 0.09878349),
+    ("subvp", 1.0, 0.32117433), ("subvp", 0.25, 0.23554717),
+    ("ve", 1.0, 0.54066886), ("ve", 0.25, 0.45932115),
+]  # fmt: skip
+LIKELIHOOD_WEIGHTED = [
+    ("vp", 1.0, 13.814612), ("vp", 0.25, 12.428339), ("subvp", 0.25, 26.242989), ("ve", 0.25, 7.824254),
+]  # fmt: skip
+MINIMA = [(*row, False) for row in SIGMA_WEIGHTED] + [(*row, True) for row in LIKELIHOOD_WEIGHTED]
+
+
+def expected_loss(loss, score_model, ell):
+    """E over x0 ~ N(0, ell), z ~ N(0, 1) and t of a loss that is quadratic in (x0, z): exact but for t.
+
+    Three-point Gauss-Hermite rules integrate x0 and z exactly. The integral over t runs over ln t, as the
+    likelihood weighting behaves as 1/t there, by Gauss-Legendre with 300 points.
+    """
+    y, w = np.polynomial.legendre.leggauss(300)
+    half = -np.log(EPS) / 2
+    t = np.exp(half * (y - 1))
+    weight_t = half * w * t / (1 - EPS)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(3)
+    weights = weights / weights.sum()
+    index = np.array([(i, j, k) for i in range(len(t)) for j in range(3) for k in range(3)]).T
+    u = (t[index[0]] - EPS) / (1 - EPS)
+    x0 = np.sqrt(ell) * nodes[index[1]]
+    z = nodes[index[2]]
+    # Two equal dimensions, so that half the sum is not half the mean.
+    x0, z = (jnp.asarray(np.stack([a, a], axis=1)) for a in (x0, z))
+    losses = loss(score_model, x0, jnp.asarray(u), z)
+    return float(np.sum(weight_t[index[0]] * weights[index[1]] * weights[index[2]] * np.asarray(losses)))
+
+
+@pytest.mark.parametrize("reduce_mean", [True, False])
+@pytest.mark.parametrize(("name", "ell", "minimum", "likelihood_weighting"), MINIMA)
+def test_the_exact_score_reaches_the_minimum(name, ell, minimum, likelihood_weighting, reduce_mean):
+    with jax.enable_x64(True):
+        sde = SDES[name]
+        score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), sde)
+        loss = ContinuousLoss(sde, EPS, likelihood_weighting, reduce_mean)
+        # Mean over the two dimensions, or half of their sum: the same number. The golden ones have 8 digits.
+        assert expected_loss(loss, score_model, ell) == pytest.approx(minimum, rel=1e-7)
+
+
+@pytest.mark.parametrize("shift", [-0.05, 0.05])
+def test_any_other_score_is_worse(shift):
+    """s = (1 + k) s* adds k^2 E[sigma^2 |s*|^2] = k^2 (1 - minimum) to the loss of one dimension."""
+    with jax.enable_x64(True):
+        exact = GaussianScore.create(jnp.zeros(2), 0.25 * jnp.eye(2), VP())
+        loss = ContinuousLoss(VP(), EPS, likelihood_weighting=False, reduce_mean=True)
+        value = expected_loss(loss, lambda x, t: (1 + shift) * exact(x, t), 0.25)
+        assert value == pytest.approx(0.17330732 + shift**2 * (1 - 0.17330732), rel=1e-7)
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+@pytest.mark.parametrize(("reduce_mean", "value"), [(True, 1.0), (False, 24.0)])
+def test_a_zero_output_has_the_loss_of_the_noise(continuous, reduce_mean, value):
+    """With z = +-1 the loss of a zero network on 48 dimensions is 1, or 48/2, without any Monte Carlo error."""
+    config = get_config()
+    config.training.update(continuous=continuous, reduce_mean=reduce_mean)
+    for sde in (VP(), VE()):
+        score_model = network_score(config, sde, lambda variables, x, cond, keys: jnp.zeros_like(x))
+        z = jax.random.rademacher(jax.random.key(0), (5, 4, 4, 3), jnp.float32)
+        u = jnp.array([0.0, 0.2, 0.5, 0.9, 1 - 2.0**-24])
+        losses = build_loss(config, sde)(score_model, jnp.ones_like(z), u, z)
+        np.testing.assert_array_equal(losses, np.full(5, value, np.float32))
+
+
+@pytest.mark.parametrize("reduce_mean", [True, False])
+@pytest.mark.parametrize("likelihood_weighting", [True, False])
+@pytest.mark.parametrize("name", SDES)
+def test_continuous_losses_are_the_published_ones(name, likelihood_weighting, reduce_mean):
+    with np.load(GOLDEN / f"loss_{name}.npz") as golden:
+        x0, z = (nhwc(golden[f"analytic/{array}"]) for array in ("batch", "z"))
+        u, t = golden["analytic/u"], golden["analytic/t"]
+        case = f"reduce_mean_{reduce_mean}_likelihood_weighting_{likelihood_weighting}".lower()
+        expected = golden[f"analytic/per_sample/{case}"]
+
+    def score_model(x, t):
+        return -x / (1 + t[:, None, None, None])
+
+    loss = ContinuousLoss(SDES[name], EPS, likelihood_weighting, reduce_mean)
+    # All t here exceed .03, where 1 - exp(-B) of the published code has lost less than one part in 1e5.
+    assert t.min() > 0.03
+    np.testing.assert_allclose(loss.at(score_model, x0, t, z), expected, rtol=2e-5)
+    np.testing.assert_allclose(loss(score_model, x0, u, z), expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("reduce_mean", [True, False])
+@pytest.mark.parametrize(("name", "sde"), [("ddpm", VP()), ("smld", VE())])
+def test_discrete_losses_are_the_published_ones(name, sde, reduce_mean):
+    with np.load(GOLDEN / f"loss_discrete_{name}.npz") as golden:
+        x0, z = (nhwc(golden[f"analytic/{array}"]) for array in ("batch", "z"))
+        labels = golden["analytic/labels"]
+        expected = golden[f"analytic/per_sample/reduce_mean_{reduce_mean}".lower()]
+
+    def stand_in(variables, x, labels, dropout_keys):
+        return 0.3 * x * jnp.cos(labels / 7)[:, None, None, None] - 0.1
+
+    config = get_config()
+    config.training.update(continuous=False, reduce_mean=reduce_mean)
+    score_model = network_score(config, sde, stand_in)
+    # The published SMLD labels count down from the largest noise; our levels always count up.
+    level = labels if name == "ddpm" else 999 - labels
+    loss = build_loss(config, sde)
+    # A cosine of up to 143 radians is good to 143 ulp: 2e-5.
+    np.testing.assert_allclose(loss.at(score_model, x0, level, z), expected, rtol=3e-5)
+    np.testing.assert_allclose(loss(score_model, x0, (level + 0.5) / 1000, z), expected, rtol=3e-5)
+
+
+def test_levels_cover_the_chain_evenly():
+    config = get_config()
+    config.training.continuous = False
+    config.model.num_scales = 50
+
+    class Recorder:
+        def at_level(self, x, level):
+            self.levels = level
+            return x
+
+    recorder = Recorder()
+    u = (jnp.arange(200) + 0.5) / 200
+    build_loss(config, VP())(recorder, jnp.zeros((200, 2)), u, jnp.zeros((200, 2)))
+    np.testing.assert_array_equal(np.bincount(recorder.levels), np.full(50, 4))
+
+
+def test_impossible_losses_are_refused():
+    config = get_config()
+    config.training.eps = 0.0
+    with pytest.raises(UserError, match="training.eps=0.0"):
+        build_loss(config, VP())
+    config.training.continuous = False
+    with pytest.raises(NoDiscreteForm, match="SubVP"):
+        build_loss(config, SubVP())
+    config.training.likelihood_weighting = True
+    with pytest.raises(UserError, match="likelihood_weighting"):
+        build_loss(config, VP())
+
+
+def network_score(config, sde, apply):
+    return NetworkScore({}, apply, build_parameterization(config, sde))
+
+
+def nhwc(images):
+    return jnp.asarray(images.transpose(0, 2, 3, 1))

@@ -1,0 +1,14 @@
+"""Training: from uint8 images to checkpoints of a score network.
+
+    losses.py       denoising score matching, per image: continuous, and discrete (DDPM, SMLD)
+    objective.py    stored images -> x0 -> loss; all randomness, a function of (seed, step, image)
+    optimizer.py    clip -> Adam -> weight decay -> learning rate, with warm-up and decay
+    state.py        TrainState, and the average of the weights
+    step.py         one update on all devices
+    held_out.py     the loss on the test split
+    checkpoints.py  saving, strict restoring
+    record.py       metrics.jsonl and TensorBoard
+    progress.py     the bar and the throughput
+    interrupts.py   SIGTERM and SIGINT
+    loop.py         train(config, workdir)
+"""

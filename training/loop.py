@@ -1,0 +1,268 @@
+"""The training loop: resume, update, record, evaluate, save; and end well, whatever ends it."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+import data
+from errors import UserError
+from models.networks import build_network
+from sde_lib import build_sde
+from training.checkpoints import Checkpoints
+from training.held_out import HeldOutLoss, per_device
+from training.interrupts import Interrupts
+from training.objective import build_objective
+from training.optimizer import build_optimizer, learning_rate
+from training.progress import Progress
+from training.record import Record
+from training.state import TrainState, init_state, replicated
+from training.step import build_train_step
+
+Snapshot = Callable[[Any, int], None]
+
+
+class NotFinite(UserError):
+    """The loss or its gradient became inf or NaN."""
+
+
+def train(config: Any, workdir: str | pathlib.Path, snapshot: Snapshot | None = None) -> dict[str, Any]:
+    """Train the network of `config`, from the newest checkpoint in `workdir` if there is one.
+
+    Args:
+      workdir: an existing directory; checkpoints/, metrics.jsonl and tensorboard/ go there.
+      snapshot: called as snapshot(ema_params, step) every `training.snapshot_freq` steps and at the end.
+
+    Returns:
+      The last figures: step, loss (mean since the last line of the log), eval_loss (held out, averaged
+      weights), images_per_second, seconds (of this call), checkpoint_step, and stopped_by, the signal that
+      ended the run early or None. A figure that was not made is None.
+
+    Raises:
+      UserError: a setting that cannot work, found before anything is compiled; a checkpoint of another
+        config; or a loss that is not finite (`NotFinite`), the last good checkpoint being kept.
+    """
+    check_config(config)
+    began = time.perf_counter()
+    with Interrupts() as interrupts, Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
+        run = Run(config, checkpoints)
+        with (
+            Record(workdir, run.step) as run.record,
+            Progress(run.step, config.training.n_iters, config.training.batch_size) as run.progress,
+        ):
+            run.announce()
+            stopped_by = run.updates(interrupts, snapshot)
+            figures = run.finish(stopped_by, snapshot)
+    return {**figures, "seconds": time.perf_counter() - began}
+
+
+def check_config(config: Any) -> None:
+    """Refuse settings that would fail later, or train something else than was meant."""
+    training, devices = config.training, jax.device_count()
+    if training.batch_size < 1 or training.batch_size % devices:
+        below = training.batch_size // devices * devices
+        fits = f"{below} or {below + devices}" if below > 0 else f"{devices}"
+        raise UserError(
+            f"training.batch_size={training.batch_size} cannot be shared by {devices} devices; "
+            f"use a multiple of {devices}, such as {fits}"
+        )
+    for name in ("n_iters", "steps_per_call", "log_freq"):
+        if training[name] < 1:
+            raise UserError(f"training.{name}={training[name]}: expected at least 1")
+    for name in ("eval_freq", "checkpoint_freq", "keep_checkpoints", "snapshot_freq"):
+        if training[name] < 0:
+            raise UserError(f"training.{name}={training[name]}: expected 0 (never, or all) or more")
+    if config.seed < 0:
+        raise UserError(f"seed={config.seed}: expected 0 or more")
+    if not 0 <= config.model.ema_rate < 1:
+        raise UserError(f"model.ema_rate={config.model.ema_rate}: expected 0 <= rate < 1")
+    if config.optim.grad_clip == 0:
+        raise UserError("optim.grad_clip=0 would make every gradient 0; use -1 for no clipping")
+
+
+def due(frequency: int, before: int, after: int) -> bool:
+    """Whether a multiple of `frequency` lies in (before, after]; 0 is never."""
+    return frequency > 0 and after // frequency > before // frequency
+
+
+class Run:
+    """A run in progress: the compiled step, the state, and what is known so far."""
+
+    record: Record
+    progress: Progress
+
+    def __init__(self, config: Any, checkpoints: Checkpoints):
+        self.config, self.checkpoints = config, checkpoints
+        network, optimizer = build_network(config), build_optimizer(config)
+        objective = build_objective(config, network, build_sde(config))
+        self.datasets = data.load(config)
+        self.learning_rate = learning_rate(config)
+        self.train_step = build_train_step(config, objective, optimizer)
+        self.held_out = HeldOutLoss(config, objective, self.datasets.test)
+
+        def fresh() -> TrainState:
+            return init_state(config, network, optimizer)
+
+        self.resumed = checkpoints.latest_step is not None
+        if self.resumed:
+            self.state = checkpoints.restore(jax.eval_shape(fresh))
+        else:
+            self.state = jax.jit(fresh, out_shardings=replicated(jax.local_devices()))()
+        self.step = int(self.state.step)
+        self.eval_step = -1  # of the newest held-out loss
+        self.loss: float | None = None
+        self.eval_loss: float | None = None
+        self.losses: list[float] = []  # of the updates since the last line of the log
+        self.pending: tuple[int, dict[str, Array]] | None = None
+
+    def announce(self) -> None:
+        """What is about to run."""
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
+        self.progress.say(
+            f"{self.config.model.name} with {count:,} parameters on {self.datasets.train.num_images:,} "
+            f"images of {self.datasets.name}, {jax.device_count()} x {jax.devices()[0].device_kind}"
+        )
+        if self.resumed:
+            self.progress.say(f"resuming from step {self.step} of {self.checkpoints.folder}")
+
+    def updates(self, interrupts: Interrupts, snapshot: Snapshot | None) -> str | None:
+        """All updates that remain; gives the signal that ended them early, or None."""
+        training = self.config.training
+        resident, batches = feed(self.config, self.datasets.train, self.step)
+        places = per_device(local_places(training.batch_size))
+        while self.step < training.n_iters:
+            before, steps = self.step, steps_in_call(self.config, self.step)
+            rows = np.stack([per_device(next(batches)) for _ in range(steps)], axis=1)
+            self.state, metrics = self.train_step(self.state, resident, rows, places)
+            self.step += steps
+            # The figures of the call before this one: reading them does not leave the device idle.
+            self.collect()
+            self.pending = (before, metrics)
+            if due(training.eval_freq, before, self.step):
+                self.evaluate()
+            if due(training.checkpoint_freq, before, self.step):
+                self.save()
+            if snapshot is not None and due(training.snapshot_freq, before, self.step):
+                self.picture(snapshot)
+            if interrupts.received:
+                return interrupts.received
+            if jax.process_count() > 1 and self.checkpoints.reached_preemption(self.step):
+                return "SIGTERM"
+        return None
+
+    def collect(self) -> None:
+        """Read the figures of the last call whose figures are still on the device."""
+        if self.pending is None:
+            return
+        (before, metrics), self.pending = self.pending, None
+        metrics = jax.device_get(metrics)
+        for i, (loss, norm) in enumerate(zip(metrics["loss"], metrics["grad_norm"], strict=True)):
+            step = before + 1 + i
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise self.not_finite(step, float(loss), float(norm))
+            self.losses.append(float(loss))
+            self.progress.finished(step)
+            if step % self.config.training.log_freq == 0 or step == self.config.training.n_iters:
+                self.log(step, float(norm))
+
+    def log(self, step: int, norm: float) -> None:
+        self.loss, self.losses = math.fsum(self.losses) / len(self.losses), []
+        self.record.write(
+            step,
+            loss=self.loss,
+            grad_norm=norm,
+            learning_rate=float(self.learning_rate(step - 1)),
+            images_per_second=self.progress.images_per_second,
+        )
+        self.progress.show(loss=self.loss)
+
+    def not_finite(self, step: int, loss: float, norm: float) -> NotFinite:
+        self.checkpoints.wait()
+        last = self.checkpoints.latest_step
+        kept = "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} is kept"
+        return NotFinite(
+            f"update {step} (seed {self.config.seed}) has loss {loss} and gradient norm {norm}, so the run "
+            f"stops; {kept}. Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
+        )
+
+    def evaluate(self) -> None:
+        self.collect()
+        with self.progress.pause():
+            self.eval_loss, self.eval_step = self.held_out(self.state.ema_params), self.step
+        if not math.isfinite(self.eval_loss):
+            raise NotFinite(f"the held-out loss is {self.eval_loss} at step {self.step}")
+        self.record.write(self.step, eval_loss=self.eval_loss)
+        self.progress.say(f"step {self.step}: held-out loss {self.eval_loss:.5g}")
+
+    def save(self) -> None:
+        # First the figures: a state that is not finite must not replace a good checkpoint.
+        self.collect()
+        with self.progress.pause():
+            self.checkpoints.save(self.step, self.state)
+
+    def picture(self, snapshot: Snapshot) -> None:
+        self.collect()
+        with self.progress.pause():
+            snapshot(self.state.ema_params, self.step)
+
+    def finish(self, stopped_by: str | None, snapshot: Snapshot | None) -> dict[str, Any]:
+        """The last checkpoint, and unless a signal wants the process gone, the last loss and picture."""
+        training = self.config.training
+        self.save()
+        if stopped_by:
+            self.checkpoints.wait()
+            self.progress.say(
+                f"stopped by {stopped_by}; step {self.step} is saved, and the same command continues from it"
+            )
+        else:
+            if training.eval_freq and self.eval_step != self.step:
+                self.evaluate()
+            if snapshot is not None and training.snapshot_freq and self.step % training.snapshot_freq:
+                self.picture(snapshot)
+            self.checkpoints.wait()
+        return {
+            "step": self.step,
+            "loss": self.loss,
+            "eval_loss": self.eval_loss,
+            "images_per_second": self.progress.images_per_second or None,
+            "checkpoint_step": self.checkpoints.latest_step,
+            "stopped_by": stopped_by,
+        }
+
+
+def steps_in_call(config: Any, step: int) -> int:
+    """Updates in the next call: up to the next multiple of steps_per_call, or to the end."""
+    k = config.training.steps_per_call
+    return min(k - step % k, config.training.n_iters - step)
+
+
+def local_places(batch_size: int) -> np.ndarray:
+    """Where the images that this host feeds stand in the global batch, int32."""
+    share = batch_size // jax.process_count()
+    return (jax.process_index() * share + np.arange(share)).astype(np.int32)
+
+
+def feed(config: Any, split: Any, start_step: int) -> tuple[Any, Iterator[np.ndarray]]:
+    """The training images on every device and this host's indices into them for each step from `start_step`;
+    or, for a split that is not in memory, None and the images themselves."""
+    seed, batch_size = config.seed, config.training.batch_size
+    host, hosts = jax.process_index(), jax.process_count()
+    if split.images is None:
+        return None, split.batches(seed, batch_size, start_step, host, hosts)
+    resident = jax.device_put(split.images, replicated(jax.local_devices()))
+
+    def indices() -> Iterator[np.ndarray]:
+        step = start_step
+        while True:
+            batch = data.batch_indices(seed, step, batch_size, split.num_images)
+            yield data.process_slice(batch, host, hosts).astype(np.int32)
+            step += 1
+
+    return resident, indices()

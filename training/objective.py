@@ -1,0 +1,111 @@
+"""From stored images to the loss of each: keys -> dequantise -> flip -> scale -> x0 -> loss.
+
+Every random number of training is a function of (seed, step, the image's place in the global batch). So a
+step does not depend on the number of devices that share it, and resuming needs no random state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from data.scaling import dequantize, flip_horizontally, scale, to_unit
+from models.parameterization import build_parameterization
+from models.score import NetworkScore
+from sde_lib import SDE
+from training.losses import Loss, build_loss
+
+
+class Stream(enum.IntEnum):
+    """What randomness is for; each has a key of its own. The numbers are part of every run's result."""
+
+    INIT = 0
+    TRAIN = 1
+    HELD_OUT = 2
+
+
+def stream_key(seed: int, stream: Stream) -> Array:
+    return jax.random.fold_in(jax.random.key(seed), int(stream))
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageKeys:
+    """One key per image, (b,), for each thing that is drawn for it."""
+
+    dequantization: Array
+    flip: Array
+    time: Array
+    noise: Array
+    dropout: Array
+
+
+def image_keys(key: Array, indices: Array) -> ImageKeys:
+    """Keys of the images at places `indices` (b,), from a key of the step."""
+
+    def of_one(index: Array) -> Array:
+        return jax.random.split(jax.random.fold_in(key, index), 5)
+
+    return ImageKeys(*jax.vmap(of_one)(indices).T)
+
+
+def uniforms(keys: Array) -> Array:
+    """One number in [0, 1) for each key, (b,)."""
+    return jax.vmap(jax.random.uniform)(keys)
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What training minimises. `apply` is the network's."""
+
+    loss: Loss
+    parameterization: Any
+    apply: Callable[..., Array]
+    num_levels: int | None
+    centered: bool
+    random_flip: bool
+    uniform_dequantization: bool
+
+    def x0(self, images: Array, keys: Array) -> Array:
+        """The model's images (b, h, w, c) from stored ones; keys (b,) draw the dequantisation noise."""
+        if self.uniform_dequantization:
+            shape = images.shape[1:]
+            u = jax.vmap(lambda key: jax.random.uniform(key, shape))(keys)
+            return scale(dequantize(images, u, self.num_levels), self.centered)
+        return scale(to_unit(images, self.num_levels), self.centered)
+
+    def training_losses(self, params: Any, images: Array, keys: ImageKeys) -> Array:
+        """The losses (b,) of a training batch: flips and dropout on, an independent time for each image."""
+        if self.random_flip:
+            images = flip_horizontally(images, uniforms(keys.flip) < 0.5)
+        return self._losses(params, images, uniforms(keys.time), keys, keys.dropout)
+
+    def held_out_losses(self, params: Any, images: Array, u: Array, keys: ImageKeys) -> Array:
+        """The losses (b,) of images as they are, without dropout, at the times that u (b,) picks."""
+        return self._losses(params, images, u, keys, None)
+
+    def _losses(
+        self, params: Any, images: Array, u: Array, keys: ImageKeys, dropout_keys: Array | None
+    ) -> Array:
+        x0 = self.x0(images, keys.dequantization)
+        z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
+        score_model = NetworkScore(params, self.apply, self.parameterization)
+        return self.loss(score_model, x0, u, z, dropout_keys)
+
+
+def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
+    data = config.data
+    return Objective(
+        loss=build_loss(config, sde),
+        parameterization=build_parameterization(config, sde),
+        apply=network.apply,
+        num_levels=data.num_levels or None,
+        centered=data.centered,
+        random_flip=data.random_flip,
+        uniform_dequantization=data.uniform_dequantization,
+    )

@@ -1,0 +1,67 @@
+"""Adam as score_sde uses it: clip, Adam, decoupled weight decay, learning rate with warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from errors import UserError
+
+
+def learning_rate(config: Any) -> Callable[[Array], Array]:
+    """The rate of an update, as a function of the number of updates before it.
+
+        lr min(n / warmup, 1) * [1 + cos(pi clip((n - warmup) / (decay_steps - warmup), 0, 1))] / 2
+
+    The first update has rate 0 when there is a warm-up, as published: it only fills Adam's averages. The
+    cosine (Loshchilov & Hutter 2017, Eq. 5) is there when decay_steps > 0.
+    """
+    optim = config.optim
+    if 0 < optim.decay_steps <= optim.warmup:
+        raise UserError(
+            f"optim.decay_steps={optim.decay_steps} with optim.warmup={optim.warmup}: the decay begins "
+            "after the warm-up; use more decay_steps, or 0 for a constant rate"
+        )
+
+    def rate(count: Array) -> Array:
+        lr = jnp.asarray(optim.lr, jnp.float32)
+        if optim.warmup > 0:
+            lr = lr * jnp.minimum(count / optim.warmup, 1.0)
+        if optim.decay_steps > 0:
+            progress = (count - optim.warmup) / (optim.decay_steps - optim.warmup)
+            lr = lr * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(progress, 0.0, 1.0)))
+        return lr
+
+    return rate
+
+
+def build_optimizer(config: Any) -> optax.GradientTransformation:
+    """clip -> Adam -> weight decay -> -rate.
+
+    The clip is g c / max(|g|, c) with |g| the norm over all parameters; a negative `optim.grad_clip` leaves
+    it out. A part left out becomes the identity instead, so that the names in the state, hence in
+    checkpoints, are the same for every setting.
+    """
+    optim = config.optim
+    clip, decay = optim.grad_clip, optim.weight_decay
+    return optax.chain(
+        optax.clip_by_global_norm(clip) if clip >= 0 else optax.identity(),
+        optax.scale_by_adam(b1=optim.beta1, b2=optim.beta2, eps=optim.eps),
+        optax.add_decayed_weights(decay, mask=trained) if decay else optax.identity(),
+        optax.scale_by_learning_rate(learning_rate(config)),
+    )
+
+
+def trained(params: Any) -> Any:
+    """True for the parameters that training moves: all but the frequencies of a Fourier embedding.
+
+    No gradient reaches those, so only weight decay could change them, and it must not.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: "Fourier" not in jax.tree_util.keystr(path), params
+    )

@@ -1,0 +1,73 @@
+"""How far a run is: a bar on a terminal, a plain line now and then elsewhere; and its throughput."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+
+class Progress:
+    """Counts updates that have finished. A context manager."""
+
+    def __init__(self, start_step: int, num_steps: int, batch_size: int):
+        self.step = self.first = start_step
+        self.num_steps = num_steps
+        self.batch_size = batch_size
+        self.began: float | None = None  # when the first updates, and with them the compilation, were done
+        self.paused = 0.0
+        self.speaks = jax.process_index() == 0
+        terminal = self.speaks and sys.stderr.isatty()
+        self.bar = tqdm(
+            total=num_steps, initial=start_step, unit="step", disable=not terminal, dynamic_ncols=True
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.bar.close()
+
+    def finished(self, step: int) -> None:
+        """Updates up to `step` are done."""
+        if self.began is None:
+            self.began, self.first = time.perf_counter(), step
+        self.bar.update(step - self.step)
+        self.step = step
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Around work that is not training; its time does not count in the throughput."""
+        before = time.perf_counter()
+        yield
+        self.paused += time.perf_counter() - before
+
+    @property
+    def images_per_second(self) -> float:
+        """Images over all devices, compilation and pauses left out; 0 before there is something to measure."""
+        if self.began is None or self.step == self.first:
+            return 0.0
+        seconds = time.perf_counter() - self.began - self.paused
+        return (self.step - self.first) * self.batch_size / seconds
+
+    def show(self, **scalars: float) -> None:
+        """The latest figures: beside the bar, or as a line."""
+        rate = self.images_per_second
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in scalars.items())
+        if not self.bar.disable:
+            self.bar.set_postfix_str(f"{figures}  {rate:.0f} images/s")
+            return
+        left = (self.num_steps - self.step) * self.batch_size / rate if rate else 0.0
+        rate_and_left = f"  {rate:.0f} images/s  {tqdm.format_interval(left)} left" if rate else ""
+        self.say(f"step {self.step}/{self.num_steps}  {figures}{rate_and_left}")
+
+    def say(self, message: str) -> None:
+        """A line that the bar does not overwrite."""
+        if self.speaks:
+            tqdm.write(message, file=sys.stderr)
+            sys.stderr.flush()

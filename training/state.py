@@ -1,0 +1,71 @@
+"""What training carries from step to step, and nothing else does: a checkpoint is exactly this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from training.objective import Stream, stream_key
+
+
+@flax.struct.dataclass
+class TrainState:
+    """There is no random state: every draw is a function of (seed, step, image), see objective.py."""
+
+    step: Array  # int32 scalar: updates made so far
+    params: Any
+    ema_params: Any
+    opt_state: Any
+
+
+def init_params(config: Any, network: Any) -> Any:
+    """The network's first parameters, a function of config.seed; for shapes only: `jax.eval_shape` of it."""
+    data = config.data
+    x = jnp.zeros((1, data.image_size, data.image_size, data.num_channels))
+    # Any noise level does for the shapes; 1 is one whose logarithm exists.
+    return network.init({"params": stream_key(config.seed, Stream.INIT)}, x, jnp.ones(1))["params"]
+
+
+def init_state(
+    config: Any, network: Any, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """The state before the first update; the average starts at the first parameters."""
+    params = init_params(config, network)
+    # A second buffer: the state is donated, and one buffer cannot be given away twice.
+    ema_params = jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, ema_params, optimizer.init(params))
+
+
+def ema_rate(config: Any, step: Array) -> Array:
+    """The decay r of the update that follows `step` updates.
+
+    With `model.ema_warmup`, r = min(ema_rate, (1 + n) / (10 + n)), n = step + 1, so that the average of a
+    short run is not held back by its first weights (score_sde_pytorch; the JAX original has a constant r).
+    """
+    rate = jnp.asarray(config.model.ema_rate, jnp.float32)
+    if not config.model.ema_warmup:
+        return rate
+    n = (step + 1).astype(jnp.float32)
+    return jnp.minimum(rate, (1.0 + n) / (10.0 + n))
+
+
+def update_ema(ema_params: Any, params: Any, rate: Array) -> Any:
+    """p_ema + (1 - r)(p - p_ema).
+
+    Written so, a parameter that does not move has an average that does not move: in r p_ema + (1 - r) p the
+    two rounded products need not add up to p, and a frozen parameter would drift.
+    """
+    return jax.tree.map(lambda ema, p: ema + (1.0 - rate) * (p - ema), ema_params, params)
+
+
+def replicated(devices: list[jax.Device] | None = None) -> NamedSharding:
+    """A copy on every one of these devices; of all, over all hosts, by default."""
+    mesh = Mesh(np.array(jax.devices() if devices is None else devices), ("batch",))
+    return NamedSharding(mesh, PartitionSpec())
