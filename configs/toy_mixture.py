@@ -8,25 +8,41 @@
 Variants: vp (default), subvp, ve.
 """
 
+from ml_collections import ConfigDict
+
 from configs.default import get_config as default_config
+from configs.variants import apply_variant
+
+
+def vp(config: ConfigDict) -> None:
+    config.sde.name = "vp"
+
+
+def subvp(config: ConfigDict) -> None:
+    config.sde.name = "subvp"
+
+
+def ve(config: ConfigDict) -> None:
+    config.sde.name = "ve"
+    config.model.sigma_max = 20.0  # some ten times the largest value
+    config.sampling.eps = 1e-5
+
+
+VARIANTS = {"vp": (vp,), "subvp": (subvp,), "ve": (ve,)}
 
 
 def get_config(variant: str = "vp"):
     config = default_config()
-    if variant not in ("vp", "subvp", "ve"):
-        raise ValueError(f"unknown variant {variant!r}; choose one of vp, subvp, ve")
-    config.sde.name = variant
     config.data.name = "mixture"
     config.data.num_levels = 0
     config.data.centered = False
     config.data.uniform_dequantization = False
     config.model.name = "mixture"
-    config.model.sigma_max = 20.0  # VE: some ten times the largest value
     config.sampling.num_images = 512
     config.sampling.batch_size = 512
     config.sampling.pc.predictor = "reverse_diffusion"
     config.sampling.pc.corrector = "langevin"
     config.sampling.snr = 0.1  # the bias of the corrector's steps, 1 %, stays below what the samples show
-    config.sampling.eps = 1e-5 if variant == "ve" else 1e-3
     config.likelihood.batch_size = 256
+    apply_variant(config, variant, VARIANTS)
     return config

@@ -1,27 +1,28 @@
 """Datasets, the order they are read in, and the map between integer images and the model's range.
 
-    loader.py      load(config) -> Datasets; the registry of our own datasets
+    loader.py      load(config) -> Datasets, checked against the config
     splits.py      Datasets, ImagesInMemory and ImagesOnDisk: what a loaded dataset can do
     order.py       batch_indices(seed, step, ...): the data order, a pure function
-    prepare.py     preparing a TFDS dataset once, and `python -m data.prepare NAME`
+    builders.py    TFDS builders by name (BUILDERS: our own), prepared on first use; DatasetError
+    prepare.py     `python -m data.prepare NAME`: the same from the command line
     digits.py      TFDS builder: the 8x8 UCI digits that scikit-learn carries (no network)
     cifar10.py     TFDS builder: CIFAR-10 from its binary archive (no TensorFlow)
     mixture.py     toy images whose density is known in closed form
-    resizing.py    centre crop and resize, for datasets whose images differ in size
+    resizing.py    decode, centre crop and resize, for datasets whose images differ in size
     scaling.py     dequantise, scale, round back, bits/dim offset: pure, for inside jit
 
 Everything TFDS knows is available by its TFDS name (`data.name = "mnist"`). To add a dataset that TFDS
 does not have, write a `tfds.core.GeneratorBasedBuilder` in a file of its own, as in `digits.py`, and add
-one line to `BUILDERS` in `loader.py`. Two things keep TensorFlow out of it: give the image feature a PIL
+one line to `BUILDERS` in `builders.py`. Two things keep TensorFlow out of it: give the image feature a PIL
 image (TFDS encodes arrays with TensorFlow), and read files with Python, not `tf.io.gfile`.
 
 Importing this package imports NumPy only. TFDS, grain and Pillow are imported when a dataset is loaded,
 JAX by `data.scaling`, TensorFlow never.
 """
 
+from data.builders import DatasetError
 from data.loader import load
 from data.order import batch_indices, process_slice
-from data.prepare import DatasetError
 from data.splits import Datasets, ImagesInMemory, ImagesOnDisk
 
 __all__ = [

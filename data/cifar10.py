@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from etils import epath
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
@@ -26,7 +25,7 @@ IMAGE_SIZE = 32
 RECORD_BYTES = 1 + 3 * IMAGE_SIZE * IMAGE_SIZE
 
 
-class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """60,000 images, 32x32x3, 256 levels, ten classes; 50,000 to train on.
 
     Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare: a
@@ -39,7 +38,7 @@ class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     # TFDS takes the archive from <data_dir>/downloads/manual when a file of this name is there.
     MANUAL_ARCHIVE = ARCHIVE
     # Stated, because TFDS 4.9 would look for it through importlib_resources, which it does not require.
-    code_path = epath.Path(__file__)
+    code_path = Path(__file__)
     url_infos = {
         URL: tfds.download.checksums.UrlInfo(
             size=tfds.core.utils.Size(170052171),
@@ -90,6 +89,8 @@ def read_records(archive: Path, files: list[str]) -> Iterator[bytes]:
     with tarfile.open(archive, "r:gz") as tar:
         for name in files:
             member = tar.extractfile(f"{FOLDER}/{name}")
+            if member is None:
+                raise ValueError(f"{FOLDER}/{name} in {archive} is not a file")
             yield member.read()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from etils import epath
 
 NUM_TRAIN = 1500
 SPLIT_SEED = 0
@@ -23,13 +23,13 @@ def split_indices() -> tuple[np.ndarray, np.ndarray]:
     return permutation[:NUM_TRAIN], permutation[NUM_TRAIN:]
 
 
-class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """1,797 images, 8x8x1, 17 grey levels 0 .. 16, ten classes."""
 
     VERSION = tfds.core.Version("1.0.0")
     NUM_LEVELS = 17
     # Stated, because TFDS 4.9 would look for it through importlib_resources, which it does not require.
-    code_path = epath.Path(__file__)
+    code_path = Path(__file__)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from data.builders import DatasetError, prepared_builder, unreadable
 from data.mixture import load_mixture
-from data.prepare import DatasetError, prepared_builder
-from data.resizing import crop_and_resize
-from data.splits import Datasets, ImagesInMemory, ImagesOnDisk
+from data.resizing import crop_and_resize, decode_image
+from data.splits import Datasets, ImagesOnDisk
 
 # `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
 # (184 MB), SVHN and MNIST yes, CelebA at 64x64 (2.4 GB) no. It fits beside a model on any GPU, and a training
@@ -31,55 +32,54 @@ def load(config: Any) -> Datasets:
     Args:
         config: with the fields config.data.
             name: "digits", "cifar10", "mixture", or a TFDS name.
-            data_dir: TFDS folder; None for ~/tensorflow_datasets.
+            data_dir: TFDS folder; None or "" for its default, ~/tensorflow_datasets.
             image_size, num_channels: must agree with the data.
-            num_levels: 256 for 8-bit images, 17 for digits, None for real-valued data.
-            in_memory: True, False, or "auto" (up to IN_MEMORY_BYTES).
+            num_levels: 256 for 8-bit images, 17 for digits, None or 0 for real-valued data.
+            in_memory: "yes" or True, "no" or False, or "auto" (up to IN_MEMORY_BYTES).
             resize (optional): True to crop to the central square and resize to image_size.
-            crop_size (optional): side of that square; None for the largest.
+            crop_size (optional): side of that square; 0 or None for the largest.
 
     Raises:
         DatasetError: the dataset cannot be had, or does not agree with the config.
     """
     data = config.data
     datasets = GENERATED[data.name](data) if data.name in GENERATED else load_tfds(data)
-    check_levels(datasets, data.num_levels)
+    check_levels(datasets, data.num_levels or None)
     return datasets
 
 
 def load_tfds(data: Any) -> Datasets:
     """A dataset prepared by TFDS: one of our builders, or one of its own."""
+    import tensorflow_datasets as tfds
+
     builder = prepared_builder(data.name, data.data_dir)
     key = image_key(builder)
     stored_shape = tuple(builder.info.features[key].shape)
     shape = (data.image_size, data.image_size, data.num_channels)
     resize = bool(getattr(data, "resize", False))
-    crop_size = getattr(data, "crop_size", None)
+    crop_size = getattr(data, "crop_size", 0)
     check_shape(data.name, stored_shape, shape, resize)
 
     def decode(record: dict[str, Any]) -> np.ndarray:
-        image = record[key]
+        image = decode_image(record[key], data.num_channels)
         return crop_and_resize(image, data.image_size, crop_size) if resize else image
 
-    train_name, test_name = split_names(builder)
-    try:
-        train = builder.as_data_source(split=train_name)
-        test = builder.as_data_source(split=test_name)
-    except Exception as error:
-        raise DatasetError(
-            f"{builder.data_dir} cannot be read as ArrayRecord ({' '.join(str(error).split())[:300]}); "
-            "remove that folder, or choose another data.data_dir, and it is prepared again"
-        ) from error
-    if keep_in_memory(data.in_memory, (len(train) + len(test)) * int(np.prod(shape))):
-        read = read_into_memory
-    else:
-        read = ImagesOnDisk
-    return Datasets(
-        name=data.name,
-        train=read(train, decode, shape),
-        test=read(test, decode, shape),
-        num_levels=getattr(builder, "NUM_LEVELS", data.num_levels),
-    )
+    # Left encoded, for decode_image.
+    decoders = {key: tfds.decode.SkipDecoding()}
+
+    def open_split(split: str) -> ImagesOnDisk:
+        try:
+            source = builder.as_data_source(split=split, decoders=decoders)
+        except Exception as error:
+            raise DatasetError(unreadable(builder.data_dir, error)) from error
+        return ImagesOnDisk(source, decode, shape, builder.data_dir)
+
+    train, test = (open_split(split) for split in split_names(builder))
+    num_bytes = (train.num_images + test.num_images) * math.prod(shape)
+    num_levels = getattr(builder, "NUM_LEVELS", data.num_levels or 256)
+    if keep_in_memory(data.in_memory, num_bytes):
+        return Datasets(data.name, train.to_memory(), test.to_memory(), num_levels)
+    return Datasets(data.name, train, test, num_levels)
 
 
 def image_key(builder: Any) -> str:
@@ -88,7 +88,9 @@ def image_key(builder: Any) -> str:
 
     features = builder.info.features
     if isinstance(features, tfds.features.FeaturesDict):
-        keys = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+        keys = [
+            key for key, feature in features.items() if isinstance(feature, tfds.features.Image)
+        ]
         if keys and features[keys[0]].np_dtype == np.uint8:
             return "image" if "image" in keys else keys[0]
     raise DatasetError(f"{builder.name!r} has no 8-bit image among its features: {features}")
@@ -119,7 +121,9 @@ def check_levels(datasets: Datasets, expected: int | None) -> None:
         return
     for split in (datasets.train, datasets.test):
         # On disk, the first images stand for all: reading every one would take minutes.
-        images = split.take(range(min(256, split.num_images))) if split.images is None else split.images
+        images = (
+            split.take(range(min(256, split.num_images))) if split.images is None else split.images
+        )
         if images.max() >= expected:
             raise DatasetError(
                 f"{datasets.name!r} has a pixel of level {images.max()}, but data.num_levels={expected} "
@@ -128,7 +132,9 @@ def check_levels(datasets: Datasets, expected: int | None) -> None:
 
 
 def levels_in_words(num_levels: int | None) -> str:
-    return "real values (data.num_levels=None)" if num_levels is None else f"{num_levels} grey levels"
+    return (
+        "real values (data.num_levels=None)" if num_levels is None else f"{num_levels} grey levels"
+    )
 
 
 def split_names(builder: Any) -> tuple[str, str]:
@@ -144,21 +150,13 @@ def split_names(builder: Any) -> tuple[str, str]:
 
 
 def keep_in_memory(in_memory: bool | str, num_bytes: int) -> bool:
-    if in_memory not in (True, False, "auto"):
-        raise DatasetError(f"data.in_memory={in_memory!r}; choose True, False or 'auto'")
-    return num_bytes <= IN_MEMORY_BYTES if in_memory == "auto" else bool(in_memory)
-
-
-def read_into_memory(
-    source: Any, decode: Callable[[dict[str, Any]], np.ndarray], shape: tuple[int, int, int]
-) -> ImagesInMemory:
-    """All images of a split, and its labels if it has them."""
-    images = np.empty((len(source), *shape), np.uint8)
-    labels = []
-    for start in range(0, len(source), 1024):
-        records = source.__getitems__(range(start, min(start + 1024, len(source))))
-        for i, record in enumerate(records, start):
-            images[i] = decode(record)
-            if "label" in record:
-                labels.append(record["label"])
-    return ImagesInMemory(images, np.asarray(labels, np.int32) if labels else None)
+    choices = {
+        "auto": num_bytes <= IN_MEMORY_BYTES,
+        "yes": True,
+        "no": False,
+        True: True,
+        False: False,
+    }
+    if in_memory not in choices:
+        raise DatasetError(f"data.in_memory={in_memory!r} is unknown; choose 'auto', 'yes' or 'no'")
+    return choices[in_memory]

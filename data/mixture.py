@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from data.builders import DatasetError
 from data.splits import Datasets, ImagesInMemory
 
 # The mixture with golden scores and likelihoods that the tests of the SDEs, samplers and likelihood share.
@@ -19,6 +20,20 @@ NUM_TEST = 256
 DATA_SEED = 0
 
 
+def mixture_parameters(data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights, means and variances (k,), float64, of config.data's mixture."""
+    weights = np.asarray(getattr(data, "mixture_weights", WEIGHTS), np.float64)
+    means = np.asarray(getattr(data, "mixture_means", MEANS), np.float64)
+    variances = np.asarray(getattr(data, "mixture_variances", VARIANCES), np.float64)
+    same_length = weights.ndim == 1 and weights.shape == means.shape == variances.shape
+    if not same_length or abs(weights.sum() - 1) > 1e-6 or min(weights) < 0 or min(variances) <= 0:
+        raise DatasetError(
+            "a mixture needs weights that sum to 1, and as many means and positive variances; given "
+            f"weights {weights.tolist()}, means {means.tolist()}, variances {variances.tolist()}"
+        )
+    return weights, means, variances
+
+
 def load_mixture(data: Any) -> Datasets:
     """Real-valued images, float32 (n, image_size, image_size, num_channels), already in the model's units.
 
@@ -26,15 +41,7 @@ def load_mixture(data: Any) -> Datasets:
         data: config.data, with image_size, num_channels, and the optional tuples mixture_weights (sum 1),
             mixture_means and mixture_variances (positive).
     """
-    weights = np.asarray(getattr(data, "mixture_weights", WEIGHTS), np.float64)
-    means = np.asarray(getattr(data, "mixture_means", MEANS), np.float64)
-    variances = np.asarray(getattr(data, "mixture_variances", VARIANCES), np.float64)
-    same_length = weights.ndim == 1 and weights.shape == means.shape == variances.shape
-    if not same_length or abs(weights.sum() - 1) > 1e-6 or min(weights) < 0 or min(variances) <= 0:
-        raise ValueError(
-            "a mixture needs weights that sum to 1, and as many means and positive variances; given "
-            f"weights {weights.tolist()}, means {means.tolist()}, variances {variances.tolist()}"
-        )
+    weights, means, variances = mixture_parameters(data)
     rng = np.random.default_rng(DATA_SEED)
     shape = (NUM_TRAIN + NUM_TEST, data.image_size, data.image_size, data.num_channels)
     component = rng.choice(len(weights), size=shape, p=weights / weights.sum())

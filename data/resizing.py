@@ -1,8 +1,25 @@
-"""Centre crop and resize of integer images, for datasets whose images are larger or differ in size."""
+"""Decoding stored images, and centre crop and resize for datasets whose images are larger or differ in size."""
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+
+from data.builders import DatasetError
+
+
+def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
+    """A PNG or JPEG as uint8 (h, w, num_channels).
+
+    Always by Pillow. TFDS would take OpenCV where it is installed, whose JPEGs differ in the last level, so that
+    the data would depend on the environment; neither handles the grey and CMYK files in some colour datasets.
+    """
+    import PIL.Image
+
+    with PIL.Image.open(io.BytesIO(encoded)) as image:
+        pixels = np.asarray(image.convert("L" if num_channels == 1 else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], num_channels)
 
 
 def crop_and_resize(image: np.ndarray, image_size: int, crop_size: int | None) -> np.ndarray:
@@ -14,7 +31,7 @@ def crop_and_resize(image: np.ndarray, image_size: int, crop_size: int | None) -
     Args:
         image: uint8 (h, w, c), c = 1 or 3.
         image_size: side of the result.
-        crop_size: side of the square; None for the largest. 140 for CelebA as in Song et al. 2021.
+        crop_size: side of the square; 0 or None for the largest. 140 for CelebA as in Song et al. 2021.
 
     Returns:
         uint8 (image_size, image_size, c).
@@ -22,9 +39,11 @@ def crop_and_resize(image: np.ndarray, image_size: int, crop_size: int | None) -
     import PIL.Image
 
     height, width, num_channels = image.shape
-    side = min(height, width) if crop_size is None else crop_size
+    side = crop_size or min(height, width)
     if side > min(height, width):
-        raise ValueError(f"crop_size={side} is larger than an image of {height}x{width}")
+        raise DatasetError(
+            f"data.crop_size={side} is larger than an image of {height}x{width}; 0 takes the largest square"
+        )
     top, left = (height - side) // 2, (width - side) // 2
     square = image[top : top + side, left : left + side]
     if side == image_size:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from data.builders import DatasetError, unreadable
 from data.order import batch_indices, process_slice
 
 # Batches that grain's threads keep ready. Sixteen threads decode about 10,000 small images a second, and two
@@ -62,11 +63,13 @@ class ImagesOnDisk:
     source: random access to records; source.__getitems__(list of int) gives their list.
     decode: record -> uint8 (h, w, c).
     shape: (h, w, c) after decoding.
+    folder: where the records lie, for error messages.
     """
 
     source: Any
-    decode: Callable[[Any], np.ndarray]
+    decode: Callable[[dict[str, Any]], np.ndarray]
     shape: tuple[int, int, int]
+    folder: str
 
     # So that `split.images is None` asks "in memory?" of either kind.
     images = None
@@ -78,8 +81,26 @@ class ImagesOnDisk:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Images at these positions, uint8 (len(indices), h, w, c)."""
-        records = self.source.__getitems__([int(i) for i in indices])
-        return np.stack([self.decode(record) for record in records])
+        return np.stack([self.decode(record) for record in self.records(indices)])
+
+    def records(self, indices: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """Records at these positions, images still encoded."""
+        try:
+            return list(self.source.__getitems__([int(i) for i in indices]))
+        except Exception as error:
+            raise DatasetError(unreadable(self.folder, error)) from error
+
+    def to_memory(self) -> ImagesInMemory:
+        """All images as one array, with the labels if the records have any."""
+        images = np.empty((self.num_images, *self.shape), np.uint8)
+        labels = []
+        for start in range(0, self.num_images, 1024):
+            end = min(start + 1024, self.num_images)
+            for i, record in enumerate(self.records(range(start, end)), start):
+                images[i] = self.decode(record)
+                if "label" in record:
+                    labels.append(record["label"])
+        return ImagesInMemory(images, np.asarray(labels, np.int32) if labels else None)
 
     def batches(
         self,

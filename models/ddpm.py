@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
 from models import layers, options
 from models.embeddings import positional_embedding, sigma_of_label
@@ -52,7 +52,7 @@ class DDPM(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Image, cond: Float[Array, "b"], dropout_keys: layers.ImageKeys | None = None
+        self, x: Image, cond: Array, dropout_keys: layers.ImageKeys | None = None
     ) -> Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`.
 
@@ -97,7 +97,7 @@ class DDPM(nn.Module):
             out = out / sigma[:, None, None, None]
         return out
 
-    def _embedding(self, cond: Float[Array, "b"]) -> layers.Features:
+    def _embedding(self, cond: Array) -> layers.Features:
         hidden = layers.dense(4 * self.nf)(positional_embedding(cond, self.nf))
         return layers.dense(4 * self.nf)(self._activation(hidden))
 

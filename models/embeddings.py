@@ -8,11 +8,10 @@ and of bfloat16 by more than a period.
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float
+from jax import Array, lax
 
 
-def positional_embedding(labels: Float[Array, "b"], dim: int) -> Float[Array, "b dim"]:
+def positional_embedding(labels: Array, dim: int) -> Array:
     """Sinusoids of a time label at geometric frequencies (Vaswani et al. 2017; Ho et al. 2020).
 
         omega_k = 10000^(-k / (dim // 2 - 1)),  k = 0 ... dim // 2 - 1
@@ -45,18 +44,17 @@ class GaussianFourierProjection(nn.Module):
     scale: float = 16.0
 
     @nn.compact
-    def __call__(self, log_sigma: Float[Array, "b"]) -> Float[Array, "b 2*embedding_size"]:
+    def __call__(self, log_sigma: Array) -> Array:
+        """(b,) -> (b, 2 embedding_size)."""
         W = self.param("W", nn.initializers.normal(self.scale), (self.embedding_size,))
         angles = log_sigma[:, None] * lax.stop_gradient(W)[None, :] * (2 * np.pi)
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
-def sigma_of_label(
-    labels: Float[Array, "b"], sigma_min: float, sigma_max: float, num_scales: int
-) -> Float[Array, "b"]:
+def sigma_of_label(labels: Array, sigma_min: float, sigma_max: float, num_scales: int) -> Array:
     """The noise level behind a label of the discrete VE process: label 0 is sigma_max, the last sigma_min.
 
-    The levels are geometric. A fractional label is truncated; one outside 0 ... num_scales - 1 gives NaN,
+    The levels are geometric; labels and result are (b,). A fractional label is truncated; one outside 0 ... num_scales - 1 gives NaN,
     not the sigma of another.
     """
     levels = np.exp(np.linspace(np.log(sigma_max), np.log(sigma_min), num_scales))

@@ -17,15 +17,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
-from jax import lax
+from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Key, UInt32
 
 from models import resample
 
-Image = Float[Array, "b h w c"]
-Features = Float[Array, "b f"]
-ImageKeys = Key[Array, "b"] | UInt32[Array, "b 2"]
+Image = Array  # (b, h, w, c)
+Features = Array  # (b, f)
+ImageKeys = Array  # (b,) typed PRNG keys, or (b, 2) raw ones
 Activation = Callable[[Array], Array]
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -124,11 +123,11 @@ class NIN(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Image) -> Float[Array, "b h w features"]:
+    def __call__(self, x: Image) -> Array:
         W = self.param("W", default_init(self.init_scale), (x.shape[-1], self.features))
         b = self.param("b", nn.initializers.zeros, (self.features,))
         x, W, b = promote_dtype(x, W, b, dtype=self.dtype)
-        return jnp.dot(x, W) + b
+        return jnp.dot(x, W) + b[None, None, None, :]
 
 
 class Conv2d(nn.Module):
@@ -143,7 +142,7 @@ class Conv2d(nn.Module):
         weight = self.param("weight", default_init(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, weight, bias = promote_dtype(x, weight, bias, dtype=self.dtype)
-        return filtered_conv(x, weight) + bias
+        return filtered_conv(x, weight) + bias[None, None, None, :]
 
 
 class Upsample(nn.Module):

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
 from models import layers, options
 from models.embeddings import GaussianFourierProjection, positional_embedding, sigma_of_label
@@ -114,7 +114,7 @@ class NCSNpp(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Image, cond: Float[Array, "b"], dropout_keys: layers.ImageKeys | None = None
+        self, x: Image, cond: Array, dropout_keys: layers.ImageKeys | None = None
     ) -> Image:
         """The raw output of the network; `models/score.py` makes a score of it.
 
@@ -139,7 +139,7 @@ class NCSNpp(nn.Module):
         out = self._up(h, skips, temb, keys)
         return out / self._sigma(cond)[:, None, None, None] if self.scale_by_sigma else out
 
-    def _embedding(self, cond: Float[Array, "b"]) -> layers.Features:
+    def _embedding(self, cond: Array) -> layers.Features:
         if self.embedding_type == "fourier":
             features = GaussianFourierProjection(self.nf, self.fourier_scale)(jnp.log(cond))
         else:
@@ -210,7 +210,7 @@ class NCSNpp(nn.Module):
         make = self._upsample if direction == "up" else self._downsample
         return make(with_conv=self.resamp_with_conv)(h)
 
-    def _sigma(self, cond: Float[Array, "b"]) -> Float[Array, "b"]:
+    def _sigma(self, cond: Array) -> Array:
         if self.embedding_type == "fourier":
             return cond
         return sigma_of_label(cond, self.sigma_min, self.sigma_max, self.num_scales)

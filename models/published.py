@@ -37,8 +37,7 @@ def params_from_torch(network: nn.Module, state_dict: Mapping[str, Any]) -> dict
     Raises:
         ValueError: a name is missing or unknown, or a shape differs.
     """
-    template = parameter_shapes(network)
-    layers = called_layers(network)
+    template, layers = survey(network)
     entries = _entries(state_dict)
     if len(entries) != len(layers):
         raise ValueError(
@@ -58,37 +57,29 @@ def params_from_torch(network: nn.Module, state_dict: Mapping[str, Any]) -> dict
     return unflatten_dict(params)
 
 
-def parameter_shapes(network: Any) -> dict[Leaf, tuple[int, ...]]:
-    """Name and shape of every parameter, found without computing anything."""
-    variables = jax.eval_shape(network.init, jax.random.key(0), *_example(network))
-    return {leaf: array.shape for leaf, array in flatten_dict(variables["params"]).items()}
+def survey(network: Any) -> tuple[dict[Leaf, tuple[int, ...]], list[str]]:
+    """What an NCSNpp or DDPM owns, found without computing anything.
 
-
-def called_layers(network: Any) -> list[str]:
-    """Top-level layers that own parameters, in the order in which the network calls them.
-
-    The parameter tree cannot tell: it is sorted by name, and numbers count per class.
+    Returns:
+        The shape of every parameter, by name; and the top-level layers that own any, in the order in which
+        the network calls them, which the parameter tree (sorted, numbered per class) does not tell.
     """
-    owners = {leaf[0] for leaf in parameter_shapes(network)}
     called: dict[str, None] = {}
 
     def note(next_function: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        path = context.module.path
-        if len(path) == 1 and path[0] in owners:
-            called.setdefault(path[0])
+        if len(context.module.path) == 1:
+            called.setdefault(context.module.path[0])
         return next_function(*args, **kwargs)
 
+    shape = (1, network.image_size, network.image_size, network.num_channels)
+    example = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
     with nn.intercept_methods(note):
-        jax.eval_shape(network.init, jax.random.key(0), *_example(network))
-    return list(called)
+        variables = jax.eval_shape(network.init, jax.random.key(0), *example)
+    shapes = {leaf: array.shape for leaf, array in flatten_dict(variables["params"]).items()}
+    return shapes, [layer for layer in called if layer in variables["params"]]
 
 
 _REMEDY = "the options of the network (config.model) must be those it was trained with."
-
-
-def _example(network: Any) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-    shape = (1, network.image_size, network.image_size, network.num_channels)
-    return jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
 
 
 def _entries(state_dict: Mapping[str, Any]) -> dict[int, dict[Leaf, np.ndarray]]:

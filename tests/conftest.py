@@ -5,6 +5,14 @@ import os
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402  the platform is read when JAX is imported
+import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64():
+    """float64 for one test; float32 arrays stay float32."""
+    with jax.enable_x64(True):
+        yield

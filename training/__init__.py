@@ -11,4 +11,6 @@
     progress.py     the bar and the throughput
     interrupts.py   SIGTERM and SIGINT
     loop.py         train(config, workdir)
+
+Start with loop.py for the order of things, and with losses.py for the mathematics.
 """

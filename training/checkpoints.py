@@ -89,7 +89,8 @@ class Checkpoints:
 
     def _read(self, step: int, template: Any, **options: Any) -> Any:
         target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated()), template
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated()),
+            template,
         )
         restore_args = ocp.checkpoint_utils.construct_restore_args(target)
         args = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, **options)
@@ -148,7 +149,8 @@ def check_same(
         shown.append(f"  ... and {len(differences) - len(shown)} more")
     raise UserError(
         f"the checkpoint of step {step} does not fit the config: {len(differences)} arrays differ in name "
-        "or shape. Use the config that it was trained with, or another --workdir.\n" + "\n".join(shown)
+        "or shape. Use the config that it was trained with, or another --workdir.\n"
+        + "\n".join(shown)
     )
 
 

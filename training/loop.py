@@ -33,7 +33,9 @@ class NotFinite(UserError):
     """The loss or its gradient became inf or NaN."""
 
 
-def train(config: Any, workdir: str | pathlib.Path, snapshot: Snapshot | None = None) -> dict[str, Any]:
+def train(
+    config: Any, workdir: str | pathlib.Path, snapshot: Snapshot | None = None
+) -> dict[str, Any]:
     """Train the network of `config`, from the newest checkpoint in `workdir` if there is one.
 
     Args:
@@ -51,7 +53,10 @@ def train(config: Any, workdir: str | pathlib.Path, snapshot: Snapshot | None = 
     """
     check_config(config)
     began = time.perf_counter()
-    with Interrupts() as interrupts, Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints:
+    with (
+        Interrupts() as interrupts,
+        Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints,
+    ):
         run = Run(config, checkpoints)
         with (
             Record(workdir, run.step) as run.record,
@@ -85,6 +90,7 @@ def check_config(config: Any) -> None:
         raise UserError(f"model.ema_rate={config.model.ema_rate}: expected 0 <= rate < 1")
     if config.optim.grad_clip == 0:
         raise UserError("optim.grad_clip=0 would make every gradient 0; use -1 for no clipping")
+    learning_rate(config)  # refuses a decay that ends within the warm-up
 
 
 def due(frequency: int, before: int, after: int) -> bool:
@@ -103,7 +109,6 @@ class Run:
         network, optimizer = build_network(config), build_optimizer(config)
         objective = build_objective(config, network, build_sde(config))
         self.datasets = data.load(config)
-        self.learning_rate = learning_rate(config)
         self.train_step = build_train_step(config, objective, optimizer)
         self.held_out = HeldOutLoss(config, objective, self.datasets.test)
 
@@ -130,7 +135,8 @@ class Run:
             f"images of {self.datasets.name}, {jax.device_count()} x {jax.devices()[0].device_kind}"
         )
         if self.resumed:
-            self.progress.say(f"resuming from step {self.step} of {self.checkpoints.folder}")
+            end = self.config.training.n_iters
+            self.progress.say(f"resuming from step {self.step} of {end}: {self.checkpoints.folder}")
 
     def updates(self, interrupts: Interrupts, snapshot: Snapshot | None) -> str | None:
         """All updates that remain; gives the signal that ended them early, or None."""
@@ -163,33 +169,33 @@ class Run:
             return
         (before, metrics), self.pending = self.pending, None
         metrics = jax.device_get(metrics)
-        for i, (loss, norm) in enumerate(zip(metrics["loss"], metrics["grad_norm"], strict=True)):
+        self.progress.finished(before + len(metrics["loss"]))
+        for i, loss in enumerate(metrics["loss"].tolist()):
             step = before + 1 + i
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise self.not_finite(step, float(loss), float(norm))
-            self.losses.append(float(loss))
-            self.progress.finished(step)
+            now = {name: float(values[i]) for name, values in metrics.items()}
+            if not (math.isfinite(loss) and math.isfinite(now["grad_norm"])):
+                raise self.not_finite(step, now)
+            self.losses.append(loss)
             if step % self.config.training.log_freq == 0 or step == self.config.training.n_iters:
-                self.log(step, float(norm))
+                self.log(step, now)
 
-    def log(self, step: int, norm: float) -> None:
+    def log(self, step: int, now: dict[str, float]) -> None:
+        """Record the mean loss since the last line, and the other figures as they are now."""
         self.loss, self.losses = math.fsum(self.losses) / len(self.losses), []
-        self.record.write(
-            step,
-            loss=self.loss,
-            grad_norm=norm,
-            learning_rate=float(self.learning_rate(step - 1)),
-            images_per_second=self.progress.images_per_second,
-        )
+        speed = self.progress.images_per_second
+        self.record.write(step, **{**now, "loss": self.loss, "images_per_second": speed})
         self.progress.show(loss=self.loss)
 
-    def not_finite(self, step: int, loss: float, norm: float) -> NotFinite:
+    def not_finite(self, step: int, now: dict[str, float]) -> NotFinite:
         self.checkpoints.wait()
         last = self.checkpoints.latest_step
-        kept = "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} is kept"
+        kept = (
+            "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} stays"
+        )
         return NotFinite(
-            f"update {step} (seed {self.config.seed}) has loss {loss} and gradient norm {norm}, so the run "
-            f"stops; {kept}. Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
+            f"update {step} (seed {self.config.seed}) has loss {now['loss']} and gradient norm "
+            f"{now['grad_norm']}, so the run stops; {kept}. "
+            "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
         )
 
     def evaluate(self) -> None:
@@ -224,7 +230,11 @@ class Run:
         else:
             if training.eval_freq and self.eval_step != self.step:
                 self.evaluate()
-            if snapshot is not None and training.snapshot_freq and self.step % training.snapshot_freq:
+            if (
+                snapshot is not None
+                and training.snapshot_freq
+                and self.step % training.snapshot_freq
+            ):
                 self.picture(snapshot)
             self.checkpoints.wait()
         return {

@@ -111,7 +111,9 @@ def build_loss(config: Any, sde: SDE) -> Loss:
             raise UserError(
                 f"training.eps={training.eps}: expected a time between 0 and T={sde.T}, such as 1e-5"
             )
-        return ContinuousLoss(sde, training.eps, training.likelihood_weighting, training.reduce_mean)
+        return ContinuousLoss(
+            sde, training.eps, training.likelihood_weighting, training.reduce_mean
+        )
     if training.likelihood_weighting:
         raise UserError(
             "training.likelihood_weighting=True with training.continuous=False: the weight g(t)^2 belongs "

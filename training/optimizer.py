@@ -13,7 +13,7 @@ from jax import Array
 from errors import UserError
 
 
-def learning_rate(config: Any) -> Callable[[Array], Array]:
+def learning_rate(config: Any) -> Callable[[Array | int], Array]:
     """The rate of an update, as a function of the number of updates before it.
 
         lr min(n / warmup, 1) * [1 + cos(pi clip((n - warmup) / (decay_steps - warmup), 0, 1))] / 2
@@ -28,7 +28,7 @@ def learning_rate(config: Any) -> Callable[[Array], Array]:
             "after the warm-up; use more decay_steps, or 0 for a constant rate"
         )
 
-    def rate(count: Array) -> Array:
+    def rate(count: Array | int) -> Array:
         lr = jnp.asarray(optim.lr, jnp.float32)
         if optim.warmup > 0:
             lr = lr * jnp.minimum(count / optim.warmup, 1.0)

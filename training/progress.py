@@ -19,12 +19,18 @@ class Progress:
         self.step = self.first = start_step
         self.num_steps = num_steps
         self.batch_size = batch_size
-        self.began: float | None = None  # when the first updates, and with them the compilation, were done
+        self.began: float | None = (
+            None  # when the first updates, and with them the compilation, were done
+        )
         self.paused = 0.0
         self.speaks = jax.process_index() == 0
         terminal = self.speaks and sys.stderr.isatty()
         self.bar = tqdm(
-            total=num_steps, initial=start_step, unit="step", disable=not terminal, dynamic_ncols=True
+            total=num_steps,
+            initial=start_step,
+            unit="step",
+            disable=not terminal,
+            dynamic_ncols=True,
         )
 
     def __enter__(self) -> Progress:

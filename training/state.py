@@ -33,9 +33,7 @@ def init_params(config: Any, network: Any) -> Any:
     return network.init({"params": stream_key(config.seed, Stream.INIT)}, x, jnp.ones(1))["params"]
 
 
-def init_state(
-    config: Any, network: Any, optimizer: optax.GradientTransformation
-) -> TrainState:
+def init_state(config: Any, network: Any, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first update; the average starts at the first parameters."""
     params = init_params(config, network)
     # A second buffer: the state is donated, and one buffer cannot be given away twice.

@@ -17,11 +17,13 @@ import optax
 from jax import Array
 
 from training.objective import Objective, Stream, image_keys, stream_key
+from training.optimizer import learning_rate
 from training.state import TrainState, ema_rate, update_ema
 
 AXIS = "batch"
 
-TrainStep = Callable[[TrainState, Any, Array, Array], tuple[TrainState, dict[str, Array]]]
+Metrics = dict[str, Array]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
 def update(
@@ -31,7 +33,7 @@ def update(
     state: TrainState,
     images: Array,
     places: Array,
-) -> tuple[TrainState, dict[str, Array]]:
+) -> tuple[TrainState, Metrics]:
     """One update, as one device sees it.
 
     Args:
@@ -39,7 +41,8 @@ def update(
       places: where those images stand in the global batch, int32 (b,); their random numbers follow from it.
 
     Returns:
-      The next state, and scalars of this update: the loss, and the norm of its gradient before the clip.
+      The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
+      the learning rate.
     """
     key = jax.random.fold_in(stream_key(config.seed, Stream.TRAIN), state.step)
     keys = image_keys(key, places)
@@ -53,7 +56,11 @@ def update(
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema_params = update_ema(state.ema_params, params, ema_rate(config, state.step))
-    metrics = {"loss": loss, "grad_norm": optax.global_norm(gradient)}
+    metrics = {
+        "loss": loss,
+        "grad_norm": optax.tree.norm(gradient),
+        "learning_rate": learning_rate(config)(state.step),
+    }
     return TrainState(state.step + 1, params, ema_params, opt_state), metrics
 
 
@@ -77,8 +84,8 @@ def build_train_step(
 
     def train_step(
         state: TrainState, resident: Any, rows: Array, places: Array
-    ) -> tuple[TrainState, dict[str, Array]]:
-        def one(state: TrainState, row: Array) -> tuple[TrainState, dict[str, Array]]:
+    ) -> tuple[TrainState, Metrics]:
+        def one(state: TrainState, row: Array) -> tuple[TrainState, Metrics]:
             images = row if resident is None else resident[row]
             return update(config, objective, optimizer, state, images, places)
 

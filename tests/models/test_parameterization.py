@@ -30,7 +30,8 @@ PROCESSES = {"VPSDE": VP, "subVPSDE": SubVP, "VESDE": VE}
 
 def config(continuous, num_scales=1000):
     return SimpleNamespace(
-        training=SimpleNamespace(continuous=continuous), model=SimpleNamespace(num_scales=num_scales)
+        training=SimpleNamespace(continuous=continuous),
+        model=SimpleNamespace(num_scales=num_scales),
     )
 
 
@@ -64,7 +65,11 @@ def test_golden_score(name):
     # A product in float32; VE's sigma is the exponential of 8.5 t, 8.5 roundings of 6e-8 on either side.
     assert_allclose(network.given[2], golden["labels"], rtol=1e-6)
     # The reference takes 1 - exp(-B) or 1 - cumprod in float32: it is off by some 6e-8 of that difference.
-    lost = 0.0 if sde.predicts == "score" else 1.2e-7 / (1.0 - np.asarray(sde.alpha(t), np.float64) ** 2)
+    lost = (
+        0.0
+        if sde.predicts == "score"
+        else 1.2e-7 / (1.0 - np.asarray(sde.alpha(t), np.float64) ** 2)
+    )
     error = np.abs(score - golden["score"]) / np.abs(golden["score"])
     assert np.all(error.reshape(3, -1).max(axis=1) <= 1e-6 + lost)
 
@@ -86,7 +91,9 @@ def test_continuous_noise_prediction(sde, std):
     parameterization = build_parameterization(config(continuous=True, num_scales=17), sde)
     assert parameterization == NoisePrediction(sde)
     t, out = jnp.array([0.25, 0.25]), jnp.array([[2.0, -1.0], [0.0, 4.0]])
-    assert_allclose(parameterization.condition(t), [249.75, 249.75], rtol=0)  # 999 t, whatever num_scales
+    assert_allclose(
+        parameterization.condition(t), [249.75, 249.75], rtol=0
+    )  # 999 t, whatever num_scales
     assert_allclose(parameterization.score(out, t), -np.asarray(out) / std, rtol=3e-7)  # float32
 
 
@@ -94,7 +101,9 @@ def test_continuous_score_prediction():
     parameterization = build_parameterization(config(continuous=True), VE())
     assert parameterization == ScorePrediction(VE())
     t, out = jnp.array([0.0, 0.5, 1.0]), jnp.arange(6.0).reshape(3, 2)
-    assert_allclose(parameterization.condition(t), [0.01, 0.70710678, 50.0], rtol=1e-6)  # float32 exp(8.5)
+    assert_allclose(
+        parameterization.condition(t), [0.01, 0.70710678, 50.0], rtol=1e-6
+    )  # float32 exp(8.5)
     assert_allclose(parameterization.score(out, t), out, rtol=0)
 
 
@@ -123,8 +132,12 @@ def test_labels_span_the_whole_time_of_a_process():
 
     sde, t = Long(), jnp.array([0.0, 1.0, 4.0])
     assert_allclose(NoisePrediction(sde).condition(t), [0.0, 249.75, 999.0], rtol=0)
-    assert_allclose(DiscreteNoisePrediction(sde, sde.chain(101)).condition(t), [0.0, 25.0, 100.0], rtol=0)
-    assert_allclose(DiscreteScorePrediction(sde, sde.chain(101)).condition(t), [100.0, 75.0, 0.0], rtol=0)
+    assert_allclose(
+        DiscreteNoisePrediction(sde, sde.chain(101)).condition(t), [0.0, 25.0, 100.0], rtol=0
+    )
+    assert_allclose(
+        DiscreteScorePrediction(sde, sde.chain(101)).condition(t), [100.0, 75.0, 0.0], rtol=0
+    )
 
 
 # ---- levels of the discrete chains -----------------------------------------------------------------
@@ -143,7 +156,9 @@ def test_smld_labels_count_down_from_the_largest_noise():
     parameterization = build_parameterization(config(continuous=False), VE())
     level = jnp.array([0, 998, 999])  # ascending noise
     assert_allclose(parameterization.condition_at_level(level), [999.0, 1.0, 0.0], rtol=0)
-    assert_allclose(parameterization.score_at_level(jnp.arange(3.0), level), jnp.arange(3.0), rtol=0)
+    assert_allclose(
+        parameterization.score_at_level(jnp.arange(3.0), level), jnp.arange(3.0), rtol=0
+    )
 
 
 @pytest.mark.parametrize("sde", [VP(), VE()], ids=repr)
@@ -154,7 +169,9 @@ def test_levels_and_times_name_the_same_networks_inputs(sde):
     given = parameterization.condition_at_level(level)
     assert_allclose(parameterization.condition(t), given, atol=0.25 + 1e-3)
     out = jnp.ones((4, 2))
-    assert_allclose(parameterization.score(out, t), parameterization.score_at_level(out, level), rtol=0)
+    assert_allclose(
+        parameterization.score(out, t), parameterization.score_at_level(out, level), rtol=0
+    )
 
 
 # ---- which one -------------------------------------------------------------------------------------

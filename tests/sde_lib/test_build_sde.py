@@ -9,7 +9,9 @@ from sde_lib import SDES, VE, VP, SubVP, build_sde
 
 def config(name, **model):
     defaults = {"beta_min": 0.2, "beta_max": 9.0, "sigma_min": 0.03, "sigma_max": 7.0}
-    return SimpleNamespace(sde=SimpleNamespace(name=name), model=SimpleNamespace(**(defaults | model)))
+    return SimpleNamespace(
+        sde=SimpleNamespace(name=name), model=SimpleNamespace(**(defaults | model))
+    )
 
 
 @pytest.mark.parametrize(
@@ -21,7 +23,9 @@ def test_a_process_reads_its_own_parameters(name, expected):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"sde\.name='vpp' is unknown; choose one of subvp, ve, vp"):
+    with pytest.raises(
+        ValueError, match=r"sde\.name='vpp' is unknown; choose one of subvp, ve, vp"
+    ):
         build_sde(config("vpp"))
 
 
@@ -34,15 +38,21 @@ def test_a_process_can_be_registered(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["vp", "subvp"])
-@pytest.mark.parametrize(("low", "high"), [(0.0, 20.0), (-0.1, 20.0), (5.0, 4.0), (float("nan"), 1.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 20.0), (-0.1, 20.0), (5.0, 4.0), (float("nan"), 1.0)]
+)
 def test_rates_are_positive_and_ascend(name, low, high):
-    with pytest.raises(ValueError, match=rf"beta_min={low}, beta_max={high}: .* 0 < beta_min <= beta_max"):
+    with pytest.raises(
+        ValueError, match=rf"beta_min={low}, beta_max={high}: .* 0 < beta_min <= beta_max"
+    ):
         build_sde(config(name, beta_min=low, beta_max=high))
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 50.0), (-1.0, 50.0), (2.0, 2.0), (3.0, 2.0)])
 def test_noise_levels_are_positive_and_ascend(low, high):
-    with pytest.raises(ValueError, match=rf"sigma_min={low}, sigma_max={high}: .* sigma_min < sigma_max"):
+    with pytest.raises(
+        ValueError, match=rf"sigma_min={low}, sigma_max={high}: .* sigma_min < sigma_max"
+    ):
         build_sde(config("ve", sigma_min=low, sigma_max=high))
 
 

@@ -127,19 +127,21 @@ def test_time_of_log_snr_inverts_log_snr(sde):
 
 def test_log_snr_inverts_time_of_log_snr(sde):
     log_snr = jnp.linspace(float(sde.log_snr(jnp.asarray(sde.T))), 8.0, 50)
-    assert_allclose(sde.log_snr(sde.time_of_log_snr(log_snr)), log_snr, rtol=ROUNDING, atol=ROUNDING)
+    assert_allclose(
+        sde.log_snr(sde.time_of_log_snr(log_snr)), log_snr, rtol=ROUNDING, atol=ROUNDING
+    )
 
 
 # ---- the reverse family ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("log_snr", [6.0, 0.0, -6.0])
-def test_all_processes_share_one_probability_flow(sde, log_snr):
+def test_all_processes_share_one_probability_flow(sde):
     """In the variables (x/alpha, sigma/alpha) every process has the flow dx/dsigma = -sigma score.
 
     (Karras et al. 2022, Eq. 4 with s = 1.) The relation is linear in the score, so any function serves.
     """
-    t = jnp.full(3, sde.time_of_log_snr(jnp.asarray(log_snr)))
+    log_snr = jnp.asarray([6.0, 0.0, -6.0])
+    t = sde.time_of_log_snr(log_snr)
     x_hat = jnp.asarray([[-1.0, 0.3], [0.2, 2.0], [5.0, -0.1]])
     score_hat = jnp.tanh(x_hat) - x_hat**2
     alpha = sde.alpha(t)[:, None]
@@ -148,7 +150,7 @@ def test_all_processes_share_one_probability_flow(sde, log_snr):
     ratio_rate = derivative(lambda t: sde.sigma(t) / sde.alpha(t), t)[:, None]
     slope = (velocity / alpha - x_hat * alpha_rate / alpha) / ratio_rate
     # sigma/alpha as the log-SNR says it; 1e-12 for the cancellation of the drift against alpha'.
-    assert_allclose(slope, -np.exp(-0.5 * log_snr) * score_hat, rtol=1e-12, atol=1e-12)
+    assert_allclose(slope, -np.exp(-0.5 * log_snr)[:, None] * score_hat, rtol=1e-12, atol=1e-12)
 
 
 def test_reverse_family_interpolates_between_flow_and_reverse_sde(sde):
@@ -157,9 +159,14 @@ def test_reverse_family_interpolates_between_flow_and_reverse_sde(sde):
     x = jnp.asarray([[1.0, -2.0, 0.5], [0.3, 0.1, -1.0]])
     score = jnp.asarray([[0.2, 0.4, -1.0], [-0.3, 0.2, 3.0]])
     forward, g = sde.drift(x, t), sde.diffusion(t)
-    assert_allclose(sde.reverse_drift(x, t, score), forward - (g**2)[:, None] * score, rtol=ROUNDING)
+    assert_allclose(
+        sde.reverse_drift(x, t, score), forward - (g**2)[:, None] * score, rtol=ROUNDING
+    )
     flow = 0.5 * (forward + sde.reverse_drift(x, t, score))
     assert_allclose(sde.reverse_drift(x, t, score, h=0.0), flow, rtol=ROUNDING)
+    # The family is linear in h^2.
+    beyond = flow + 9.0 * (sde.reverse_drift(x, t, score) - flow)
+    assert_allclose(sde.reverse_drift(x, t, score, h=3.0), beyond, rtol=1e-12)
     assert_allclose(sde.reverse_diffusion(t), g, rtol=0)
     assert_allclose(sde.reverse_diffusion(t, h=0.0), 0.0, atol=0)
     assert_allclose(sde.reverse_diffusion(t, h=0.5), g / 2, rtol=0)
@@ -187,7 +194,10 @@ def test_prior_std_is_that_of_the_last_marginal(sde):
     # VP's and sub-VP's N(0, I) leaves out 1 - sigma(T), which is half of exp(-B(T)) or all of it.
     missing = np.exp(2 * float(sde.log_alpha(jnp.asarray(sde.T))))
     missing = 0.0 if missing == 1.0 else missing
-    assert abs(sde.prior_std - float(sde.sigma(jnp.asarray(sde.T)))) <= missing + 100 * EPS * sde.prior_std
+    assert (
+        abs(sde.prior_std - float(sde.sigma(jnp.asarray(sde.T))))
+        <= missing + 100 * EPS * sde.prior_std
+    )
 
 
 def test_prior_sample_scales_its_noise(sde):
@@ -215,7 +225,9 @@ def test_processes_are_hashable_values(sde):
 
 
 def test_a_process_without_a_chain_says_so():
-    with pytest.raises(NoDiscreteForm, match="SubVP has no published discrete chain of 1000 scales"):
+    with pytest.raises(
+        NoDiscreteForm, match="SubVP has no published discrete chain of 1000 scales"
+    ):
         SubVP().chain(1000)
 
 
@@ -259,12 +271,13 @@ def test_every_registered_process_is_tested():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_functions_of_time_keep_its_dtype(sde, dtype):
-    t = jnp.asarray([0.1, 0.5], dtype)
-    x = jnp.ones((2, 3), dtype)
-    results = [
-        sde.alpha(t), sde.sigma(t), sde.log_alpha(t), sde.log_snr(t), sde.time_of_log_snr(-t),
-        sde.alpha_between(t, t), sde.variance_between(t, t), sde.drift_coefficient(t),
-        sde.diffusion_squared(t), sde.drift(x, t), sde.reverse_drift(x, t, x, h=0.3),
-        sde.prior_sample(x), sde.prior_log_density(x), *sde.marginal(x, t), *sde.euler_maruyama(x, t, t),
-    ]  # fmt: skip
-    assert {str(result.dtype) for result in results} == {dtype}
+    def results(t, x):
+        return [
+            sde.alpha(t), sde.sigma(t), sde.log_alpha(t), sde.log_snr(t), sde.time_of_log_snr(-t),
+            sde.alpha_between(t, t), sde.variance_between(t, t), sde.drift_coefficient(t),
+            sde.diffusion_squared(t), sde.drift(x, t), sde.reverse_drift(x, t, x, h=0.3),
+            sde.prior_sample(x), sde.prior_log_density(x), *sde.marginal(x, t), *sde.euler_maruyama(x, t, t),
+        ]  # fmt: skip
+
+    t, x = jax.ShapeDtypeStruct((2,), dtype), jax.ShapeDtypeStruct((2, 3), dtype)
+    assert {str(result.dtype) for result in jax.eval_shape(results, t, x)} == {dtype}

@@ -36,11 +36,17 @@ def config(monkeypatch):
     monkeypatch.setitem(NETWORKS, "stub", StubNetwork)
     config = get_config()
     config.model.update(name="stub", nf=8, dropout=0.3, ema_rate=0.9)
-    with config.unlocked():
-        config.data.num_levels = None
-    config.data.update(name="mixture", image_size=4, random_flip=True)
+    config.data.update(name="mixture", image_size=4, num_levels=0, random_flip=True)
     config.optim.update(warmup=2, lr=1e-2)
     config.training.update(
         batch_size=8, n_iters=6, log_freq=2, eval_freq=3, checkpoint_freq=3, snapshot_freq=0
     )
     return config
+
+
+@pytest.fixture(autouse=True)
+def quick_compilation():
+    """The tests compile many programs that run for milliseconds; LLVM takes seconds to optimise each."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -50,7 +50,9 @@ def expected_loss(loss, score_model, ell):
     # Two equal dimensions, so that half the sum is not half the mean.
     x0, z = (jnp.asarray(np.stack([a, a], axis=1)) for a in (x0, z))
     losses = loss(score_model, x0, jnp.asarray(u), z)
-    return float(np.sum(weight_t[index[0]] * weights[index[1]] * weights[index[2]] * np.asarray(losses)))
+    return float(
+        np.sum(weight_t[index[0]] * weights[index[1]] * weights[index[2]] * np.asarray(losses))
+    )
 
 
 @pytest.mark.parametrize("reduce_mean", [True, False])

@@ -70,7 +70,9 @@ def test_the_clip_is_of_the_global_norm():
 
 
 def test_adam_with_clip_and_decay_is_the_recursion_in_numpy():
-    config = optim(lr=0.05, beta1=0.8, beta2=0.95, eps=1e-3, warmup=3, grad_clip=1.0, weight_decay=0.1)
+    config = optim(
+        lr=0.05, beta1=0.8, beta2=0.95, eps=1e-3, warmup=3, grad_clip=1.0, weight_decay=0.1
+    )
     rng = np.random.default_rng(0)
     gradients = rng.normal(size=(5, 4))
     path = run(config, {"a": jnp.ones(4)}, [{"a": jnp.asarray(g, jnp.float32)} for g in gradients])

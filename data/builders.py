@@ -1,0 +1,114 @@
+"""TFDS builders by name, prepared once as ArrayRecord files that are read without TensorFlow ever after."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from errors import UserError
+
+# Our own builders, by name: "module:class". Everything else goes to TFDS.
+BUILDERS = {
+    "cifar10": "data.cifar10:Cifar10",
+    "digits": "data.digits:Digits",
+}
+
+# TFDS tries an unreachable host eleven times, 205 s in all; four tries give the same answer in 1 s.
+DOWNLOAD_RETRIES = 3
+
+
+class DatasetError(UserError):
+    """A dataset cannot be had or does not fit the config; the message says what to do, and needs no traceback."""
+
+
+def prepared_builder(name: str, data_dir: str | None) -> Any:
+    """The TFDS builder of a dataset that is on disk as ArrayRecord, preparing it first if it is not.
+
+    TFDS writes into a folder of its own beside the final one and renames it at the end, so that a killed
+    preparation leaves nothing that looks finished, and of two that race one wins and the other reads its work.
+
+    Args:
+        name: a key of BUILDERS or a TFDS name such as "mnist" or "celeb_a".
+        data_dir: where TFDS keeps datasets; None or "" for $TFDS_DATA_DIR or else ~/tensorflow_datasets.
+
+    Raises:
+        DatasetError: unknown name, no network, no TensorFlow where TFDS needs it, or an unreadable folder.
+    """
+    from tensorflow_datasets.core import constants
+    from tensorflow_datasets.core.download import downloader
+
+    data_dir = os.path.expanduser(data_dir or constants.DATA_DIR)
+    builder = make_builder(name, data_dir)
+    if not builder.is_prepared():
+        downloader.MAX_RETRIES = DOWNLOAD_RETRIES
+        try:
+            builder.download_and_prepare(file_format="array_record")
+        except Exception as error:
+            builder = make_builder(name, data_dir)
+            # Another process may have finished first, and the final rename failed for that reason.
+            if not builder.is_prepared():
+                raise DatasetError(explain(error, name, builder)) from error
+        # A builder reads the finished folder only when it is constructed.
+        builder = make_builder(name, data_dir)
+    return builder
+
+
+def make_builder(name: str, data_dir: str) -> Any:
+    """A TFDS builder, not yet prepared perhaps."""
+    import tensorflow_datasets as tfds
+
+    try:
+        if name in BUILDERS:
+            module, attribute = BUILDERS[name].split(":")
+            builder_class = getattr(importlib.import_module(module), attribute)
+            return builder_class(data_dir=data_dir, file_format="array_record")
+        return tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except tfds.core.DatasetNotFoundError as error:
+        raise DatasetError(
+            f"data.name={name!r} is not known; expected 'mixture', {', '.join(map(repr, sorted(BUILDERS)))} "
+            "or a name from https://www.tensorflow.org/datasets/catalog"
+        ) from error
+    except Exception as error:
+        raise DatasetError(f"TFDS cannot open {name!r} in {data_dir}: {one_line(error)}") from error
+
+
+def explain(error: BaseException, name: str, builder: Any) -> str:
+    """One or two lines about a failed preparation: what happened, and what to do."""
+    data_dir = builder.data_dir_root
+    causes = list(chain(error))
+    for module in ("tensorflow", "importlib_resources"):
+        if any(f"No module named '{module}" in str(cause) for cause in causes):
+            return (
+                f"TFDS needs {module} to prepare {name!r} (to read it afterwards, not).\n"
+                f"Run once: pip install {module} && python -m data.prepare {name} --data_dir {data_dir}"
+            )
+    if any(type(cause).__module__.startswith(("requests", "urllib3")) for cause in causes):
+        manual = getattr(builder, "MANUAL_ARCHIVE", None)
+        hint = f"Place {manual} in {data_dir}/downloads/manual, or prepare" if manual else "Prepare"
+        return (
+            f"the download of {name!r} failed: {one_line(error)}\n"
+            f"{hint} it on a machine with network (python -m data.prepare {name}) and copy {data_dir}/{builder.name}."
+        )
+    return f"TFDS could not prepare {name!r} in {data_dir}: {one_line(error)}"
+
+
+def unreadable(folder: str, error: BaseException) -> str:
+    """What to do about a prepared folder whose records cannot be read."""
+    return (
+        f"{folder} cannot be read as ArrayRecord ({one_line(error)}); "
+        "remove that folder, or choose another data.data_dir, and the dataset is prepared again"
+    )
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what caused it, outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def one_line(error: BaseException) -> str:
+    """An error's type and the start of its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,205 @@
+"""load: agreement with the config, memory and disk alike, other TFDS datasets, the toy mixture."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow_datasets as tfds
+
+import data
+from data import builders
+from data.resizing import crop_and_resize
+from errors import UserError
+
+ROOT = Path(data.__file__).parents[1]
+
+
+class Photographs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Forty colour images of different sizes and one split, as TFDS has many: grey level = index."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    code_path = Path(__file__)
+
+    def _info(self):
+        features = tfds.features.FeaturesDict({"photo": tfds.features.Image()})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i in range(40):
+            # Every other one stored grey, which happens in colour datasets.
+            image = PIL.Image.new("RGB", (12 + i, 14), (i, i, i))
+            yield i, {"photo": image.convert("L") if i % 2 else image}
+
+
+class NeedsTensorFlow(Photographs, skip_registration=True):
+    """Like most of TFDS's own builders: arrays, which TFDS encodes with TensorFlow."""
+
+    def _generate_examples(self):
+        yield 0, {"photo": np.zeros((12, 14, 3), np.uint8)}
+
+
+@pytest.fixture
+def photographs(make_config, tmp_path, monkeypatch):
+    monkeypatch.setitem(builders.BUILDERS, "photographs", f"{__name__}:Photographs")
+    monkeypatch.setitem(builders.BUILDERS, "needs_tensorflow", f"{__name__}:NeedsTensorFlow")
+
+    def make(**fields):
+        common = {
+            "name": "photographs",
+            "data_dir": str(tmp_path),
+            "num_channels": 3,
+            "num_levels": 256,
+        }
+        return make_config(**{**common, "resize": True, "image_size": 6, **fields})
+
+    return make
+
+
+def refusal(config):
+    with pytest.raises(data.DatasetError) as caught:
+        data.load(config)
+    assert isinstance(caught.value, UserError)
+    return str(caught.value)
+
+
+def test_disk_and_memory_give_the_same_batches(digits, digits_config, make_config):
+    on_disk = data.load(make_config(data_dir=digits_config.data.data_dir, in_memory="no"))
+    assert on_disk.train.images is None
+    assert (on_disk.train.num_images, on_disk.train.shape) == (1500, (8, 8, 1))
+    assert on_disk.num_levels == 17
+    streams = [
+        s.batches(seed=5, batch_size=64, start_step=20) for s in (digits.train, on_disk.train)
+    ]
+    # Past the end of the first epoch, at step 23.4.
+    for step in range(20, 30):
+        memory, disk = (next(stream) for stream in streams)
+        np.testing.assert_array_equal(disk, memory)
+        np.testing.assert_array_equal(
+            memory, digits.train.images[data.batch_indices(5, step, 64, 1500)]
+        )
+
+
+def test_hosts_read_parts_of_the_same_batch(digits, digits_config, make_config):
+    on_disk = data.load(make_config(data_dir=digits_config.data.data_dir, in_memory="no"))
+    whole = next(digits.train.batches(0, 8, 3))
+    for split in (digits.train, on_disk.train):
+        parts = [next(split.batches(0, 8, 3, host, 2)) for host in range(2)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_other_shapes_channels_and_levels_are_refused(digits, digits_config, make_config):
+    def changed(**fields):
+        return refusal(make_config(data_dir=digits_config.data.data_dir, **fields))
+
+    assert "shape (8, 8, 1), but data.image_size=32" in changed(image_size=32)
+    assert "1 channels, but data.num_channels=3" in changed(num_channels=3)
+    assert "17 grey levels, but data.num_levels=256" in changed(num_levels=256)
+    assert "17 grey levels, but data.num_levels=None" in changed(num_levels=0)
+    assert "data.in_memory='maybe' is unknown" in changed(in_memory="maybe")
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_a_pixel_above_the_stated_levels_is_refused(photographs, in_memory):
+    assert "pixel of level" in refusal(photographs(num_levels=2, in_memory=in_memory))
+
+
+def test_images_of_different_sizes_need_resize(photographs):
+    assert "data.resize=True" in refusal(photographs(resize=False))
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_one_split_is_cut_and_images_are_resized(photographs, in_memory):
+    loaded = data.load(photographs(in_memory=in_memory))
+    assert (loaded.train.num_images, loaded.test.num_images) == (38, 2)
+    images = np.concatenate([loaded.train.take(range(38)), loaded.test.take(range(2))])
+    assert images.shape == (40, 6, 6, 3)
+    # Every image is of one level, its index; so none is lost, doubled, or in both splits.
+    assert (images == images[:, :1, :1, :1]).all()
+    assert sorted(images[:, 0, 0, 0]) == list(range(40))
+
+
+def test_a_crop_larger_than_an_image_is_refused(photographs):
+    assert "data.crop_size=13" in refusal(photographs(crop_size=13))
+
+
+def test_the_centre_is_cropped():
+    image = np.zeros((6, 10, 3), np.uint8)
+    image[1:5, 3:7] = 200
+    np.testing.assert_array_equal(crop_and_resize(image, 4, 4), np.full((4, 4, 3), 200))
+
+
+def test_resizing_keeps_the_mean_and_the_channels():
+    rng = np.random.default_rng(0)
+    image = rng.integers(60, 200, (64, 64, 3)).astype(np.uint8)
+    image[..., 2] = 33
+    small = crop_and_resize(image, 16, None)
+    assert small.dtype == np.uint8
+    assert (small[..., 2] == 33).all()
+    # Four by four pixels a new one, so 16 are averaged: their spread of 40 falls to about 10.
+    assert abs(small[..., 0].mean() - image[..., 0].mean()) < 1
+    assert small[..., 0].std() < 16
+    grey = crop_and_resize(image[..., :1], 16, None)
+    np.testing.assert_array_equal(grey[..., 0], small[..., 0])
+
+
+def test_a_dataset_that_needs_tensorflow_says_which_command_to_run(photographs):
+    message = refusal(photographs(name="needs_tensorflow"))
+    assert "TFDS needs tensorflow to prepare 'needs_tensorflow'" in message
+    assert "pip install tensorflow && python -m data.prepare needs_tensorflow --data_dir" in message
+
+
+def test_an_unknown_name_is_refused(make_config, tmp_path):
+    assert "'imagenette_of_cats' is not known" in refusal(
+        make_config(name="imagenette_of_cats", data_dir=str(tmp_path))
+    )
+
+
+def test_the_command_line_prints_the_error_only(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "data.prepare", "nothing_like_it", "--data_dir"]
+    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: data.name='nothing_like_it'")
+    assert "Traceback" not in done.stderr
+
+
+def mixture_config(make_config, **fields):
+    return make_config(name="mixture", image_size=16, num_channels=3, num_levels=0, **fields)
+
+
+def test_the_mixture_has_the_stated_moments(make_config):
+    loaded = data.load(mixture_config(make_config))
+    assert (loaded.train.num_images, loaded.test.num_images, loaded.num_levels) == (2048, 256, None)
+    assert loaded.train.shape == (16, 16, 3)
+    x = loaded.train.images
+    assert x.dtype == np.float32
+    # Mean .3(-1) + .7(.6) = .12; E x^2 = .3(.04 + 1) + .7(.09 + .36) = .627. 1.6 million draws: errors
+    # of 0.0006 (x) and 0.0004 (x^2); four of each.
+    assert abs(x.mean() - 0.12) < 0.0025
+    assert abs((x.astype(np.float64) ** 2).mean() - 0.627) < 0.002
+    # P(x < -.4): .3 Phi(3) + .7 Phi(-10/3) = .29990.
+    assert abs((x < -0.4).mean() - 0.29990) < 0.0015
+    # Independent coordinates.
+    flat = x.reshape(2048, -1)
+    assert abs(np.corrcoef(flat[:, 0], flat[:, 1])[0, 1]) < 0.1
+    np.testing.assert_array_equal(data.load(mixture_config(make_config)).train.images, x)
+
+
+def test_the_mixture_takes_other_parameters(make_config):
+    fields = {"mixture_weights": (1.0,), "mixture_means": (5.0,), "mixture_variances": (0.25,)}
+    x = data.load(mixture_config(make_config, **fields)).train.images
+    assert (x.mean(), x.std()) == pytest.approx((5.0, 0.5), abs=0.003)
+    assert "weights that sum to 1" in refusal(
+        mixture_config(make_config, mixture_weights=(0.5, 0.4))
+    )
+
+
+def test_the_mixture_has_no_levels(make_config):
+    config = mixture_config(make_config)
+    config.data.num_levels = 256
+    assert "real values (data.num_levels=None), but data.num_levels=256" in refusal(config)

@@ -1,0 +1,284 @@
+"""What the networks accept, refuse, and promise, whatever their weights."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from numpy.testing import assert_allclose
+
+from models import layers
+from models.ddpm import DDPM
+from models.ncsnpp import NCSNpp
+from models.networks import NETWORKS, build_network, check_image_size
+
+TINY = {"image_size": 4, "nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (2,)}
+TINY_NETWORKS = {"ncsnpp": NCSNpp(**TINY), "ddpm": DDPM(**TINY | {"nf": 32})}
+X, COND = jax.ShapeDtypeStruct((2, 4, 4, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+
+
+def random_params(network, seed=0):
+    """Every parameter random: layers that start as zero would hide what comes before them."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0), X, COND)
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda s: jnp.asarray(0.2 * rng.normal(size=s.shape), s.dtype), shapes)
+
+
+OPTIONS = {
+    "resblock_type": ("biggan", "ddpm"),
+    "fir": (True, False),
+    "progressive": ("none", "output_skip", "residual"),
+    "progressive_input": ("none", "input_skip", "residual"),
+    "progressive_combine": ("sum", "cat"),
+}
+COMBINATIONS = [
+    dict(zip(OPTIONS, values, strict=True))
+    for values in itertools.product(*OPTIONS.values())
+    if "input_skip" in values or "sum" in values  # how to combine matters to input_skip only
+]
+
+
+@pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
+def test_every_combination_of_options_builds(options):
+    network = NCSNpp(**TINY, **options)
+    out, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), X, COND)
+    assert out.shape == X.shape
+    assert out.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"conditional": False},
+        {"conditional": False, "embedding_type": "fourier", "scale_by_sigma": True},
+        {"resblock_type": "ddpm", "resamp_with_conv": False},
+        {"nonlinearity": "elu", "skip_rescale": False},
+        {"fir": True, "fir_kernel": (1, 2, 1)},
+    ],
+    ids=str,
+)
+def test_other_options_build(options):
+    network = NCSNpp(**TINY, **options)
+    out, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), X, COND)
+    assert out.shape == X.shape
+    assert ("Dense_0" in variables["params"]) == options.get("conditional", True)
+
+
+def test_unconditional_network_ignores_the_label():
+    for network in (
+        NCSNpp(**TINY, conditional=False),
+        DDPM(**TINY | {"nf": 32}, conditional=False),
+    ):
+        params, x = random_params(network), jax.random.normal(jax.random.key(0), X.shape)
+        out = [network.apply(params, x, jnp.full(2, label)) for label in (1.0, 500.0)]
+        assert_allclose(*out)
+        assert jnp.abs(out[0]).max() > 0.1
+
+
+def test_output_is_divided_by_sigma():
+    plain = NCSNpp(**TINY)
+    by_table = plain.copy(scale_by_sigma=True, sigma_min=0.1, sigma_max=10.0, num_scales=3)
+    params, x = random_params(plain), jax.random.normal(jax.random.key(0), X.shape)
+    labels = jnp.array([0.0, 2.0])
+    ratio = plain.apply(params, x, labels) / by_table.apply(params, x, labels)
+    assert_allclose(ratio[0], 10.0, rtol=1e-5)
+    assert_allclose(ratio[1], 0.1, rtol=1e-5)
+
+
+def test_images_in_0_1_are_centred_inside():
+    centred = NCSNpp(**TINY)
+    params, x = random_params(centred), jax.random.uniform(jax.random.key(0), X.shape)
+    inside = centred.copy(centered=False).apply(params, x, jnp.ones(2))
+    assert_allclose(inside, centred.apply(params, 2 * x - 1, jnp.ones(2)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TINY_NETWORKS)
+def test_a_new_network_outputs_nothing(name):
+    """init_scale 0 stands for 1e-10: last weights of order 1e-5 on activations of order 1, biases 0."""
+    network = TINY_NETWORKS[name]
+    x = jax.random.normal(jax.random.key(0), X.shape)
+    out, _ = network.init_with_output(jax.random.key(1), x, jnp.array([1.0, 900.0]))
+    assert 0 < jnp.abs(out).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", TINY_NETWORKS)
+def test_bfloat16_is_close_to_float32(name):
+    network = TINY_NETWORKS[name]
+    half = network.copy(dtype="bfloat16")
+    params, x = random_params(network), jax.random.normal(jax.random.key(0), X.shape)
+    cond = jnp.array([3.0, 700.0])
+    full, rounded = network.apply(params, x, cond), half.apply(params, x, cond)
+    assert rounded.dtype == jnp.float32
+    # bfloat16 rounds by 2^-9 = 0.2 %; some tens of roundings in a row. 0 would mean that nothing is rounded.
+    error = jnp.linalg.norm(rounded - full) / jnp.linalg.norm(full)
+    assert 1e-4 < error < 5e-2
+    shapes = jax.eval_shape(half.init, jax.random.key(0), X, COND)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+
+
+def test_bfloat16_convolutions_take_bfloat16_operands():
+    network = NCSNpp(**TINY, dtype="bfloat16")
+    params = random_params(network)
+    jaxpr = jax.make_jaxpr(network.apply)(params, jnp.zeros(X.shape), jnp.ones(2))
+    kinds = [
+        {v.aval.dtype.name for v in equation.invars}
+        for equation in jaxpr.eqns
+        if equation.primitive.name == "conv_general_dilated"
+    ]
+    # All but the last, which makes the output.
+    assert kinds[-1] == {"float32"}
+    assert all(kind == {"bfloat16"} for kind in kinds[:-1])
+    assert len(kinds) > 20
+
+
+def test_norm_survives_a_large_mean():
+    """Mean 1e4, std 1 in float32: E[x^2] - E[x]^2 would be 1 +- 8. Two passes keep three digits."""
+    x = 1e4 + jax.random.normal(jax.random.key(0), (2, 8, 8, 8))
+    out, _ = layers.group_norm(8).init_with_output(jax.random.key(1), x)
+    groups = np.asarray(x, np.float64).reshape(2, 64, 2, 4)
+    exact = groups - groups.mean(axis=(1, 3), keepdims=True)
+    exact /= np.sqrt(groups.var(axis=(1, 3), keepdims=True) + 1e-6)
+    assert_allclose(out, exact.reshape(2, 8, 8, 8), atol=5e-3)
+
+
+def test_activations():
+    x = jnp.array([-2.0, 0.0, 3.0])
+    expected = {
+        "swish": [-2 / (1 + np.exp(2)), 0, 3 / (1 + np.exp(-3))],
+        "elu": [np.exp(-2) - 1, 0, 3],
+        "relu": [0, 0, 3],
+        "lrelu": [-0.4, 0, 3],
+    }
+    assert expected.keys() == layers.ACTIVATIONS.keys()
+    for name, values in expected.items():
+        assert_allclose(layers.ACTIVATIONS[name](x), values, rtol=1e-5)
+
+
+def test_default_init_is_uniform_with_the_stated_variance():
+    """Var = 2 s / (fan_in + fan_out), fan = channels x 9; bound sqrt(3 Var)."""
+    draws = layers.default_init(0.5)(jax.random.key(0), (3, 3, 40, 60))
+    variance = 2 * 0.5 / (9 * 40 + 9 * 60)
+    # 21600 uniforms: relative standard error of the variance sqrt(0.8 / 21600) = 0.6 %; five of them.
+    assert abs(draws.var() / variance - 1) < 0.03
+    assert np.sqrt(3 * variance) * 0.99 < jnp.abs(draws).max() <= np.sqrt(3 * variance)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"resblock_type": "resnet"},
+            "resblock_type is 'resnet'; it must be one of 'biggan', 'ddpm'",
+        ),
+        ({"progressive": "input_skip"}, "progressive is 'input_skip'; .*'output_skip', 'residual'"),
+        ({"progressive_input": "output_skip"}, "progressive_input is 'output_skip'"),
+        ({"progressive_combine": "add"}, "progressive_combine is 'add'; .* 'sum', 'cat'"),
+        ({"embedding_type": "Fourier"}, "embedding_type is 'Fourier'; .*'fourier', 'positional'"),
+        ({"nonlinearity": "gelu"}, "nonlinearity is 'gelu'; .*'swish'"),
+        ({"dtype": "float16"}, "dtype is 'float16'; .*'bfloat16'"),
+        ({"dropout": 1.0}, r"dropout is 1\.0; .*\[0, 1\)"),
+        ({"num_res_blocks": 0}, "num_res_blocks is 0"),
+        ({"image_size": 5}, "image_size is 5, .* multiple of 2.* 4 or 6"),
+        ({"nf": 3}, "3 channels cannot be normalised"),
+        ({"nf": 10}, r"10 channels cannot be normalised in 2 .*|multiple of 4"),
+        ({"nf": 130}, "130 channels cannot be normalised in 32 groups"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_refused_when_built(options, message):
+    with pytest.raises(ValueError, match=message):
+        NCSNpp(**TINY | options)
+
+
+def test_ddpm_needs_multiples_of_32_channels():
+    with pytest.raises(
+        ValueError, match=r"48 channels cannot be normalised in 32 groups \(the DDPM"
+    ):
+        DDPM(**TINY | {"nf": 48})
+
+
+def test_input_of_another_shape_is_refused():
+    network = NCSNpp(**TINY)
+    params = random_params(network)
+    with pytest.raises(ValueError, match=r"\(batch, 4, 4, 3\).*\(2, 3, 4, 4\)"):
+        network.apply(params, jnp.zeros((2, 3, 4, 4)), jnp.ones(2))
+    with pytest.raises(ValueError, match=r"shape \(2,\), but cond has shape \(\)"):
+        network.apply(params, jnp.zeros((2, 4, 4, 3)), jnp.ones(()))
+
+
+def test_image_sizes():
+    check_image_size(8, (1, 2, 2, 2))
+    check_image_size(7, (1,))
+    with pytest.raises(ValueError, match=r"28.*4 levels.*3 times.*multiple of 8.*24 or 32"):
+        check_image_size(28, (1, 2, 2, 2))
+
+
+@pytest.fixture
+def config():
+    model = {
+        "name": "ncsnpp",
+        "nf": 32,
+        "ch_mult": [1, 2],
+        "num_res_blocks": 1,
+        "attn_resolutions": [4],
+        "resamp_with_conv": True,
+        "conditional": True,
+        "nonlinearity": "elu",
+        "dropout": 0.25,
+        "dtype": "bfloat16",
+        "scale_by_sigma": True,
+        "sigma_min": 0.02,
+        "sigma_max": 90.0,
+        "num_scales": 500,
+        "resblock_type": "ddpm",
+        "fir": True,
+        "fir_kernel": [1, 2, 1],
+        "progressive": "residual",
+        "progressive_input": "input_skip",
+        "progressive_combine": "cat",
+        "embedding_type": "fourier",
+        "fourier_scale": 8.0,
+        "skip_rescale": False,
+        "init_scale": 0.5,
+    }
+    data = {"image_size": 8, "num_channels": 1, "centered": False}
+    return ConfigDict({"model": model, "data": data, "sde": {}})
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_field_is_read_from_the_config(config, name):
+    """No value above is a default of the field, so a field that is not read shows."""
+    config.model.name = name
+    network, plain = build_network(config), NETWORKS[name](image_size=8)
+    stated = {**config.model, **config.data}
+    for field in network.__dataclass_fields__:
+        if field in ("parent", "name"):
+            continue
+        value = stated[field]
+        assert getattr(network, field) == (tuple(value) if isinstance(value, list) else value)
+        assert field in ("image_size", "resamp_with_conv", "conditional") or (
+            getattr(network, field) != getattr(plain, field)
+        )
+    hash(network)  # so that it can be a static argument
+
+
+def test_a_process_without_noise_levels_needs_to_state_none(config):
+    for field in ("sigma_min", "sigma_max", "num_scales"):
+        del config.model[field]
+    assert build_network(config).num_scales == 1000
+
+
+def test_noise_levels_may_stand_in_the_section_of_the_process(config):
+    del config.model.sigma_max
+    config.sde.sigma_max = 348.0
+    assert build_network(config).sigma_max == 348.0
+
+
+def test_unknown_network_is_refused(config):
+    config.model.name = "unet"
+    with pytest.raises(
+        ValueError, match=r"model.name is 'unet'; it must be one of 'ncsnpp', 'ddpm'"
+    ):
+        build_network(config)

@@ -1,0 +1,134 @@
+"""The probability-flow ODE against maps known in closed form, and the count of its evaluations."""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from models.exact import GaussianScore, ProductMixtureScore
+from samplers.adaptive import SOLVERS, AdaptiveSolver
+from samplers.noise import IndexedNoise, RecordedNoise
+from samplers.ode import ProbabilityFlow
+from sde_lib import VE, VP, SubVP
+
+WEIGHTS, MEANS, VARIANCES = (0.3, 0.7), (-1.0, 0.6), (0.04, 0.09)
+EPS = {VP(): 1e-3, SubVP(): 1e-3, VE(): 1e-5}
+
+
+def quantile_map(sde, x, t, s):
+    """Where the flow takes a coordinate x at t: to the point of the same quantile at s."""
+
+    def marginal(time):
+        alpha, sigma = float(sde.alpha(jnp.asarray(time))), float(sde.sigma(jnp.asarray(time)))
+        return [
+            (w, alpha * m, np.sqrt(alpha**2 * v + sigma**2))
+            for w, m, v in zip(WEIGHTS, MEANS, VARIANCES, strict=True)
+        ]
+
+    # Above the median by survival functions: 1 - F would lose the tail's digits.
+    tail = norm.cdf if x < 0 else norm.sf
+    level = sum(w * tail(x, m, std) for w, m, std in marginal(t))
+    end = marginal(s)
+    return brentq(lambda y: sum(w * tail(y, m, std) for w, m, std in end) - level, -60, 60, xtol=1e-14)
+
+
+@pytest.mark.parametrize("solver", ["bosh3", "dopri5", "tsit5", "dopri8"])
+@pytest.mark.parametrize("sde", list(EPS), ids=repr)
+def test_mixture_follows_its_quantiles(sde, solver):
+    """float32 at tolerance 1e-5: the global error is up to a hundred tolerances, in units of the data."""
+    x_start = sde.prior_std * norm.ppf(np.linspace(0.02, 0.98, 24))
+    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+    flow = ProbabilityFlow(sde, AdaptiveSolver(solver, 1e-5, 1e-5), noise_removal=False)
+    noise = RecordedNoise(jnp.asarray(x_start / sde.prior_std, jnp.float32)[:, None], jnp.zeros(()))
+    samples = jax.jit(lambda: flow(model, EPS[sde], noise, jnp.zeros((24, 1))))()
+    exact = [quantile_map(sde, x, sde.T, EPS[sde]) for x in x_start]
+    assert samples.success
+    np.testing.assert_allclose(samples.x[:, 0], exact, atol=2e-3)
+
+
+@pytest.mark.parametrize("sde", list(EPS), ids=repr)
+def test_mixture_to_float64_tolerance(x64, sde):
+    x_start = sde.prior_std * norm.ppf(np.linspace(0.02, 0.98, 24))
+    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+    flow = ProbabilityFlow(sde, AdaptiveSolver("tsit5", 1e-8, 1e-8), noise_removal=False)
+    samples = flow(model, EPS[sde], RecordedNoise(None, None), None, jnp.asarray(x_start)[:, None])
+    exact = [quantile_map(sde, x, sde.T, EPS[sde]) for x in x_start]
+    np.testing.assert_allclose(samples.x[:, 0], exact, atol=1e-6)
+
+
+# mean and variance of the ODE's own law, which keeps the prior's mismatch, for data N(0.5, 0.25)
+OWN_LAW = {VP(): (0.4983293, 0.2500906), SubVP(): (0.4983296, 0.2499914), VE(): (0.4949992, 0.2500750)}
+
+
+@pytest.mark.parametrize("sde", list(EPS), ids=repr)
+def test_gaussian_law_of_the_flow(x64, sde):
+    """On Gaussian data the flow is affine: its value at 0 and its slope are the law, with no sampling."""
+    model = GaussianScore(jnp.full(1, 0.5), jnp.full(1, 0.25), jnp.eye(1), sde)
+    flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10), noise_removal=False)
+
+    def sample(z):
+        return flow(model, EPS[sde], RecordedNoise(z.reshape(1, 1), None), jnp.zeros((1, 1))).x[0, 0]
+
+    mean, one = sample(jnp.zeros(())), sample(jnp.ones(()))
+    expected_mean, expected_variance = OWN_LAW[sde]
+    assert float(mean) == pytest.approx(expected_mean, abs=1e-7)
+    assert float((one - mean) ** 2) == pytest.approx(expected_variance, abs=1e-7)
+
+
+@pytest.mark.parametrize("towards_noise", [False, True])
+@pytest.mark.parametrize("solver", list(SOLVERS))
+def test_nfe_is_the_number_of_calls(solver, towards_noise):
+    """Every evaluation of the vector field reports to the host; the record must have counted the same."""
+    calls, lock = [0], threading.Lock()
+
+    def count(t):
+        with lock:
+            calls[0] += 1
+        return np.asarray(t)
+
+    sde = VP()
+    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+
+    def field(t, x, model):
+        t = jax.pure_callback(count, jax.ShapeDtypeStruct((), t.dtype), t)
+        times = jnp.full(x.shape[0], t)
+        return sde.reverse_drift(x, times, model(x, times), h=0.0)
+
+    x = jax.random.normal(jax.random.key(0), (5, 3))
+    start, end = (1e-5, 1.0) if towards_noise else (1.0, 1e-5)
+    adaptive = AdaptiveSolver(solver, 1e-3, 1e-3)
+    solution = jax.jit(lambda x: adaptive.solve(field, x, start, end, model))(x)
+    assert solution.success
+    assert int(solution.nfe) == calls[0]
+
+
+def test_unfinished_solve_is_reported(monkeypatch):
+    monkeypatch.setattr("samplers.adaptive.MAX_STEPS", 3)
+    solution = AdaptiveSolver().solve(lambda t, y, args: -100 * y, jnp.ones(2), 0.0, 1.0, None)
+    assert not solution.success
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("euler", 1e-5, 1e-5), "choose one of heun"), (("tsit5", -1.0, 1e-5), "must be positive")],
+)
+def test_unusable_solvers_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        AdaptiveSolver(*arguments)
+
+
+def test_last_denoising_counts():
+    sde = VP()
+    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(4))
+    solver = AdaptiveSolver("bosh3", 1e-3, 1e-3)
+    plain, denoised = (
+        ProbabilityFlow(sde, solver, removal)(model, 1e-3, noise, jnp.zeros((4, 3)))
+        for removal in (False, True)
+    )
+    assert denoised.nfe == plain.nfe + 1
+    assert not np.array_equal(plain.x, denoised.x)

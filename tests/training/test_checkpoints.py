@@ -1,0 +1,131 @@
+"""Checkpoints: what is restored is what was saved, and what does not fit is refused by name."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from errors import UserError
+from models.networks import build_network
+from training.checkpoints import Checkpoints, restore_ema
+from training.optimizer import build_optimizer
+from training.state import init_params, init_state, replicated
+
+
+def make_state(config, devices=None):
+    """A state whose arrays all differ, so that none can be taken for another."""
+    state = init_state(config, build_network(config), build_optimizer(config))
+    flat, treedef = jax.tree.flatten(state)
+    flat = [(leaf + i).astype(leaf.dtype) for i, leaf in enumerate(flat)]
+    return jax.device_put(jax.tree.unflatten(treedef, flat), replicated(devices))
+
+
+def shapes_only(config):
+    return jax.eval_shape(
+        lambda: init_state(config, build_network(config), build_optimizer(config))
+    )
+
+
+def assert_equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_a_state_comes_back_on_all_devices_whichever_saved_it(config, tmp_path, num_devices):
+    state = make_state(config, jax.devices()[:num_devices])
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(7, state)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(shapes_only(config))
+    assert_equal(restored, state)
+    assert all(len(leaf.addressable_shards) == 4 for leaf in jax.tree.leaves(restored))
+
+
+def test_the_average_alone_comes_back(config, tmp_path):
+    state = make_state(config)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(7, state)
+    template = jax.eval_shape(lambda: init_params(config, build_network(config)))
+    params, step = restore_ema(tmp_path, template)
+    assert step == 7
+    assert_equal(params, state.ema_params)
+
+
+def test_a_state_may_be_donated_while_it_is_saved(config, tmp_path):
+    state = make_state(config)
+    expected = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
+    spoil = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf * 0, state), donate_argnums=0)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+        spoil(state)
+        checkpoints.wait()
+        assert_equal(checkpoints.restore(shapes_only(config)), expected)
+
+
+def test_the_latest_so_many_are_kept(config, tmp_path):
+    state = make_state(config)
+    for keep, left in ((2, ["3", "4"]), (0, ["1", "2", "3", "4"])):
+        with Checkpoints(tmp_path / str(keep), keep) as checkpoints:
+            for step in (1, 2, 3, 4):
+                checkpoints.save(step, state)
+            checkpoints.save(4, state)  # already there
+        folder = tmp_path / str(keep) / "checkpoints"
+        assert sorted(path.name for path in folder.iterdir()) == left
+
+
+def test_a_killed_save_leaves_the_one_before_it_the_newest(config, tmp_path):
+    state = make_state(config)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, state)
+    # What a process killed in the middle of a save leaves: the temporary name, and only some of the files.
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(folder / "3", folder / "5.orbax-checkpoint-tmp")
+    (folder / "5.orbax-checkpoint-tmp" / "_CHECKPOINT_METADATA").unlink()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step == 3
+        assert_equal(checkpoints.restore(shapes_only(config)), state)
+        checkpoints.save(5, state)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step == 5
+
+
+def test_another_network_is_refused_with_the_names_that_differ(config, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, make_state(config))
+    config.model.nf = 12
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError) as error:
+        checkpoints.restore(shapes_only(config))
+    message = str(error.value)
+    assert "ema_params.Dense_0.bias: checkpoint (8,), config (12,)" in message
+    # Five of the six arrays hold nf, each in params, ema_params, and Adam's two moments.
+    assert "20 arrays differ" in message
+    assert "and 10 more" in message
+    assert "config that it was trained with" in message
+    template = jax.eval_shape(lambda: init_params(config, build_network(config)))
+    with pytest.raises(UserError, match="5 arrays differ"):
+        restore_ema(tmp_path, template)
+
+
+def test_missing_and_extra_names_are_told_apart(config, tmp_path):
+    state = make_state(config)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, state)
+    template = dict(state.ema_params)
+    template["Extra_0"] = template.pop("Dense_1")
+    with pytest.raises(UserError) as error:
+        restore_ema(tmp_path, template)
+    assert "ema_params.Extra_0.kernel: checkpoint absent, config (1, 8)" in str(error.value)
+    assert "ema_params.Dense_1.kernel: checkpoint (1, 8), config absent" in str(error.value)
+
+
+def test_no_checkpoint_says_where_and_what_to_do(config, tmp_path):
+    with pytest.raises(UserError) as error:
+        restore_ema(tmp_path / "elsewhere", {})
+    assert str(tmp_path / "elsewhere" / "checkpoints") in str(error.value)
+    assert "--mode train" in str(error.value)
+    assert not (tmp_path / "elsewhere").exists()
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="no checkpoint in"):
+        checkpoints.restore(shapes_only(config))

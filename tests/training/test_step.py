@@ -1,0 +1,195 @@
+"""One update: the same on any number of devices, the same copies everywhere, the same in one call or two."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import data
+from models.networks import build_network
+from sde_lib import build_sde
+from training.held_out import HeldOutLoss, stratified
+from training.objective import Stream, build_objective, image_keys, stream_key, uniforms
+from training.optimizer import build_optimizer
+from training.state import init_state, replicated
+from training.step import build_train_step
+
+BATCH = 8
+
+
+class Case:
+    """A step on some of the devices, and a fresh state for it."""
+
+    def __init__(self, config, num_devices):
+        self.devices = jax.devices()[:num_devices]
+        network, self.optimizer = build_network(config), build_optimizer(config)
+        self.objective = build_objective(config, network, build_sde(config))
+        self.step = build_train_step(config, self.objective, self.optimizer, self.devices)
+        self.images = data.load(config).train.images
+        init = jax.jit(
+            lambda: init_state(config, network, self.optimizer),
+            out_shardings=replicated(self.devices),
+        )
+        self.state = init()
+
+    def run(self, first, last, steps_per_call=1, streamed=False):
+        """Updates first ... last - 1; gives the losses."""
+        split = len(self.devices)
+        resident = None if streamed else jax.device_put(self.images, replicated(self.devices))
+        places = np.arange(BATCH, dtype=np.int32).reshape(split, -1)
+        losses = []
+        for step in range(first, last, steps_per_call):
+            steps = range(step, step + steps_per_call)
+            rows = [
+                data.batch_indices(0, s, BATCH, len(self.images)).astype(np.int32) for s in steps
+            ]
+            rows = [self.images[row] for row in rows] if streamed else rows
+            rows = np.stack(
+                [row.reshape(split, BATCH // split, *row.shape[1:]) for row in rows], axis=1
+            )
+            self.state, metrics = self.step(self.state, resident, rows, places)
+            losses.extend(np.asarray(metrics["loss"]))
+        return np.array(losses)
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def test_four_devices_make_the_update_of_one(config):
+    """Dropout, flips, times and noise belong to the image, so only the order of the sum differs.
+
+    With Adam's eps at 1, an update is proportional to the gradient and does not blow its round-off up.
+    Three updates of at most lr = .01 in float32: a few ulp of parameters of order one.
+    """
+    config.optim.eps = 1.0
+    one, four = Case(config, 1), Case(config, 4)
+    np.testing.assert_allclose(one.run(0, 3), four.run(0, 3), rtol=1e-6)
+    for a, b in zip(leaves(one.state), leaves(four.state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_every_device_holds_the_same_bits(config):
+    case = Case(config, 4)
+    case.run(0, 4)
+    for leaf in jax.tree.leaves(case.state):
+        copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert len(copies) == 4
+        for copy in copies[1:]:
+            np.testing.assert_array_equal(copy, copies[0])
+
+
+def test_the_update_is_the_gradient_of_the_mean_loss(config):
+    """The step's parts put together by hand, without pmap."""
+    config.optim.warmup = 0
+    case = Case(config, 4)
+    before = jax.device_get(case.state)
+    case.run(0, 1)
+
+    images = case.images[data.batch_indices(0, 0, BATCH, len(case.images))]
+    key = jax.random.fold_in(stream_key(config.seed, Stream.TRAIN), 0)
+    keys = image_keys(key, jnp.arange(BATCH))
+    gradient = jax.grad(lambda p: case.objective.training_losses(p, images, keys).mean())(
+        before.params
+    )
+    updates, _ = case.optimizer.update(gradient, before.opt_state, before.params)
+    params = optax.apply_updates(before.params, updates)
+    # Adam's first update is lr sign(g): round-off in g matters only where |g| is near eps.
+    for a, b in zip(leaves(case.state.params), leaves(params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    # The first rate of the average is 2/11: p_ema = p_0 + 9/11 (p_1 - p_0).
+    for ema, p0, p1 in zip(
+        *map(leaves, (case.state.ema_params, before.params, params)), strict=True
+    ):
+        np.testing.assert_allclose(ema, p0 + 9 / 11 * (p1 - p0), atol=1e-5)
+    assert int(case.state.step) == 1
+
+
+def test_dropout_and_the_step_enter_the_randomness(config):
+    """Frozen by a rate of 0, the loss still changes from step to step, and with the dropout rate."""
+    config.optim.lr = 0.0
+    losses = Case(config, 4).run(0, 2)
+    assert losses[0] != losses[1]
+    config.model.dropout = 0.0
+    assert Case(config, 4).run(0, 1)[0] != losses[0]
+
+
+def test_two_updates_in_a_call_are_two_calls(config):
+    single, double = Case(config, 4), Case(config, 4)
+    np.testing.assert_allclose(single.run(0, 4), double.run(0, 4, steps_per_call=2), rtol=1e-6)
+    # The two programs fuse differently: a few ulp of a gradient, which Adam turns into some 1e-6 of lr.
+    for a, b in zip(leaves(single.state), leaves(double.state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_streamed_images_are_the_resident_ones(config):
+    resident, streamed = Case(config, 4), Case(config, 4)
+    np.testing.assert_allclose(resident.run(0, 2), streamed.run(0, 2, streamed=True), rtol=1e-6)
+
+
+def test_the_state_is_donated(config):
+    case = Case(config, 4)
+    before = case.state
+    case.run(0, 1)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+
+
+def test_keys_differ_between_uses_images_and_steps():
+    base = stream_key(0, Stream.TRAIN)
+    draws = []
+    for step in range(3):
+        keys = image_keys(jax.random.fold_in(base, step), jnp.arange(7))
+        for use in (keys.dequantization, keys.flip, keys.time, keys.noise, keys.dropout):
+            draws.extend(np.asarray(jax.random.key_data(use)).tolist())
+    assert len({tuple(draw) for draw in draws}) == 3 * 7 * 5
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+def test_keys_belong_to_the_place_in_the_batch(shift):
+    key = stream_key(1, Stream.TRAIN)
+    all_of_them = uniforms(image_keys(key, jnp.arange(8)).time)
+    np.testing.assert_array_equal(
+        uniforms(image_keys(key, jnp.arange(shift, 8)).time), all_of_them[shift:]
+    )
+
+
+def test_x0_of_levels_is_dequantised_and_flipped_as_asked(config):
+    config.data.num_levels = 17
+    images = jnp.arange(2 * 16, dtype=jnp.uint8).reshape(2, 4, 4, 1) % 17
+    keys = image_keys(jax.random.key(3), jnp.arange(2)).dequantization
+    objective = build_objective(config, build_network(config), build_sde(config))
+    levels = (np.asarray(objective.x0(images, keys)) + 1) / 2 * 17
+    np.testing.assert_array_equal(np.floor(levels), images)
+    fraction = levels - np.floor(levels)
+    assert len(np.unique(fraction)) > 20
+    assert not np.array_equal(fraction[0], fraction[1])
+    config.data.uniform_dequantization = False
+    objective = build_objective(config, build_network(config), build_sde(config))
+    np.testing.assert_allclose(objective.x0(images, keys), np.asarray(images) / 8 - 1, atol=1e-6)
+
+
+def test_stratified_numbers_are_one_in_each_cell():
+    u = stratified(3, 1000)
+    np.testing.assert_array_equal(np.sort(np.floor(u.astype(np.float64) * 1000)), np.arange(1000))
+    np.testing.assert_array_equal(u, stratified(3, 1000))
+    # Their order tells nothing: the correlation with the index is N(0, 1/n), 5 SD.
+    assert abs(np.corrcoef(u, np.arange(1000))[0, 1]) < 5 / np.sqrt(1000)
+
+
+def test_held_out_loss_is_the_mean_over_the_split_whatever_the_batch(config):
+    """250 images: the last batch is padded, and must count only its own."""
+    network = build_network(config)
+    objective = build_objective(config, network, build_sde(config))
+    params = init_state(config, network, build_optimizer(config)).params
+    split = data.ImagesInMemory(data.load(config).test.images[:250])
+    index = jnp.arange(250)
+    keys = image_keys(stream_key(config.seed, Stream.HELD_OUT), index)
+    u = stratified(config.seed, 250)
+    losses = jax.jit(objective.held_out_losses)(params, split.images, u, keys)
+    for batch_size in (16, 64, 1000):
+        config.training.batch_size = batch_size
+        value = HeldOutLoss(config, objective, split)(params)
+        assert value == pytest.approx(
+            float(np.mean(np.asarray(losses), dtype=np.float64)), rel=1e-6
+        )
