@@ -74,7 +74,9 @@ def read_flags(argv: list[str]) -> list[str]:
     except AttributeError as error:  # config_flags: a field that the config does not have
         raise UserError(f"no such field in the config: {one_line(error)}") from error
     except OSError as error:  # config_flags: the file itself
-        raise UserError(f"cannot read the config file given to --config: {one_line(error)}") from error
+        raise UserError(
+            f"cannot read the config file given to --config: {one_line(error)}"
+        ) from error
     except (flags.Error, TypeError, ValueError, SyntaxError) as error:
         raise UserError(one_line(error)) from error
 
@@ -87,7 +89,9 @@ def one_line(error: BaseException) -> str:
         last = text.strip().splitlines()[-1]
         if "takes 0 positional arguments" in last:
             last = "this configuration has no variants: leave out what follows the colon"
-        return (f"--{flag.group(1).removesuffix(':')}: " if flag else "") + last.split("Error: ", 1)[-1]
+        return (f"--{flag.group(1).removesuffix(':')}: " if flag else "") + last.split(
+            "Error: ", 1
+        )[-1]
     return " ".join(text.split())
 
 

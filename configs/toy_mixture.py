@@ -42,7 +42,9 @@ def get_config(variant: str = "vp"):
     config.sampling.batch_size = 512
     config.sampling.pc.predictor = "reverse_diffusion"
     config.sampling.pc.corrector = "langevin"
-    config.sampling.snr = 0.1  # the bias of the corrector's steps, 1 %, stays below what the samples show
+    config.sampling.snr = (
+        0.1  # the bias of the corrector's steps, 1 %, stays below what the samples show
+    )
     config.likelihood.batch_size = 256
     apply_variant(config, variant, VARIANTS)
     return config

@@ -7,7 +7,9 @@ from ml_collections import ConfigDict
 Change = Callable[[ConfigDict], None]
 
 
-def apply_variant(config: ConfigDict, name: str, variants: Mapping[str, tuple[Change, ...]]) -> None:
+def apply_variant(
+    config: ConfigDict, name: str, variants: Mapping[str, tuple[Change, ...]]
+) -> None:
     """Make the changes of the variant `name`, in order.
 
     Raises:

@@ -20,8 +20,8 @@ from jax import Array
 def dequantize(images: Array, u: Array, num_levels: int | None) -> Array:
     """y = (v + u)/L in [0, 1): integer images with a density, as a likelihood in bits/dim needs.
 
-    In float32 v + u may round up to v + 1, the next level's value: for one 8-bit pixel in 260,000, so in one
-    CIFAR image of 85. The noise is therefore kept L 2^-22 of a level (6e-5 of one at L = 256) away from
+    In float32 v + u may round up to v + 1, the next level's value: for one 8-bit pixel in 197,000, so in one
+    CIFAR image of 65. The noise is therefore kept L 2^-22 of a level (6e-5 of one at L = 256) away from
     either edge; this exceeds the sum of all rounding errors on the way to x and back, and `to_levels` returns
     exactly v.
 

@@ -11,8 +11,8 @@ import numpy as np
 from data.builders import DatasetError, unreadable
 from data.order import batch_indices, process_slice
 
-# Batches that grain's threads keep ready. Sixteen threads decode about 10,000 small images a second, and two
-# batches per thread hide the jitter of a network disk.
+# Reading waits for the disk more than for the CPU, so there are more threads than cores (16 is grain's own
+# default), and two batches ready for each.
 READ_THREADS = 16
 READ_AHEAD = 32
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-GRID_PIXELS = 640  # small images are enlarged, each pixel to a square, until the grid is about this wide
+GRID_PIXELS = (
+    640  # small images are enlarged, each pixel to a square, until the grid is about this wide
+)
 
 
 def image_grid(levels: np.ndarray, num_levels: int) -> Image.Image:

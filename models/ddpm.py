@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from models import layers, options
+from models import blocks, layers, options
 from models.embeddings import positional_embedding, sigma_of_label
 
 Image = layers.Image
@@ -101,8 +101,8 @@ class DDPM(nn.Module):
         hidden = layers.dense(4 * self.nf)(positional_embedding(cond, self.nf))
         return layers.dense(4 * self.nf)(self._activation(hidden))
 
-    def _block(self, features: int) -> layers.ResnetBlockDDPM:
-        return layers.ResnetBlockDDPM(
+    def _block(self, features: int) -> blocks.ResnetBlockDDPM:
+        return blocks.ResnetBlockDDPM(
             features,
             activation=self._activation,
             dropout=self.dropout,
@@ -111,8 +111,8 @@ class DDPM(nn.Module):
             dtype=self._dtype,
         )
 
-    def _attention(self) -> layers.AttnBlock:
-        return layers.AttnBlock(skip_rescale=False, groups=_GROUPS, dtype=self._dtype)
+    def _attention(self) -> blocks.AttnBlock:
+        return blocks.AttnBlock(skip_rescale=False, groups=_GROUPS, dtype=self._dtype)
 
     @property
     def _activation(self) -> layers.Activation:

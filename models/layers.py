@@ -1,7 +1,7 @@
-"""Building blocks of the score networks: NCSN++ and DDPM++ (Song et al. 2021, App. H), DDPM (Ho et al. 2020).
+"""Layers of the score networks, of which `models/blocks.py` makes residual and attention blocks.
 
 Class and leaf names are those of the published networks, because Flax makes parameter names of them and
-published checkpoints are read by name (`models/published.py`); hence `ResnetBlockBigGANpp`, `NIN`, `Conv2d`.
+published checkpoints are read by name (`models/published.py`); hence `NIN`, `W`, `Conv2d`.
 
 Precision. `dtype` None casts nothing: parameters and activations keep their own dtype, float32 or, for
 checks, float64. With bfloat16, convolutions and matrix products take bfloat16 operands while parameters,
@@ -10,7 +10,6 @@ norm statistics, softmax, and embeddings stay float32.
 
 import functools
 import itertools
-import math
 from collections.abc import Callable, Iterator
 
 import flax.linen as nn
@@ -212,132 +211,3 @@ class Combine(nn.Module):
     def __call__(self, pyramid: Image, h: Image) -> Image:
         y = conv1x1(h.shape[-1], dtype=self.dtype)(pyramid)
         return y + h if self.method == "sum" else jnp.concatenate([y, h], axis=-1)
-
-
-class AttnBlockpp(nn.Module):
-    """Self-attention over all pixels, one head, as a residual.
-
-        h = softmax(q k^T / sqrt(c)) v,    y = (x + h W_3 + b_3) / r,    r = sqrt(2) if skip_rescale else 1
-
-    Cost (h w)^2 c: for low resolutions only.
-    """
-
-    skip_rescale: bool = True
-    init_scale: float = 0.0
-    groups: int | None = None
-    dtype: DTypeLike | None = None
-
-    @nn.compact
-    def __call__(self, x: Image) -> Image:
-        b, height, width, c = x.shape
-        normed = group_norm(c, self.groups, self.dtype)(x)
-        q, k, v = (
-            NIN(c, dtype=self.dtype)(normed).reshape(b, height * width, c) for _ in ("q", "k", "v")
-        )
-        # Logits and softmax in float32 or more: the sum runs over up to thousands of keys.
-        accurate = jnp.promote_types(q.dtype, jnp.float32)
-        logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=accurate)
-        weights = nn.softmax(logits / math.sqrt(c), axis=-1).astype(v.dtype)
-        h = jnp.einsum("bqk,bkc->bqc", weights, v).reshape(x.shape)
-        h = NIN(c, self.init_scale, self.dtype)(h)
-        return rescaled_sum(x, h, self.skip_rescale)
-
-
-class AttnBlock(AttnBlockpp):
-    """The attention of the DDPM model: same layers, under its published name."""
-
-
-class ResnetBlockDDPMpp(nn.Module):
-    """Residual block of DDPM with the noise level added between its convolutions (App. H, "DDPM" block).
-
-        h = conv(act(norm(x))) + dense(act(temb)),    h = conv(dropout(act(norm(h)))),    y = (shortcut(x) + h) / r
-
-    The shortcut is the identity, or a NIN where the channels change.
-    """
-
-    features: int
-    activation: Activation = nn.swish
-    dropout: float = 0.0
-    skip_rescale: bool = True
-    init_scale: float = 0.0
-    groups: int | None = None
-    dtype: DTypeLike | None = None
-
-    @nn.compact
-    def __call__(self, x: Image, temb: Features | None, keys: ImageKeys | None = None) -> Image:
-        h = self.activation(group_norm(x.shape[-1], self.groups, self.dtype)(x))
-        h = conv3x3(self.features, dtype=self.dtype)(h)
-        h = add_embedding(h, temb, self.activation)
-        h = self.activation(group_norm(self.features, self.groups, self.dtype)(h))
-        h = dropout(h, self.dropout, keys)
-        h = conv3x3(self.features, self.init_scale, self.dtype)(h)
-        if x.shape[-1] != self.features:
-            x = NIN(self.features, dtype=self.dtype)(x)
-        return rescaled_sum(x, h, self.skip_rescale)
-
-
-class ResnetBlockDDPM(ResnetBlockDDPMpp):
-    """The block of the DDPM model: same layers, under its published name."""
-
-
-class ResnetBlockBigGANpp(nn.Module):
-    """Residual block of BigGAN (Brock et al. 2019), which can change the resolution (App. H, "BigGAN" block).
-
-    As `ResnetBlockDDPMpp`, but both the main path (after norm and activation, before the first convolution)
-    and the shortcut are resampled, and the shortcut is a 1x1 convolution whenever channels or resolution
-    change.
-
-    `resampling` is None, "up" or "down".
-    """
-
-    features: int
-    activation: Activation = nn.swish
-    dropout: float = 0.0
-    skip_rescale: bool = True
-    init_scale: float = 0.0
-    resampling: str | None = None
-    fir: bool = False
-    fir_kernel: tuple[int, ...] = (1, 3, 3, 1)
-    dtype: DTypeLike | None = None
-
-    @nn.compact
-    def __call__(self, x: Image, temb: Features | None, keys: ImageKeys | None = None) -> Image:
-        c = x.shape[-1]
-        h = self.activation(group_norm(c, dtype=self.dtype)(x))
-        h, x = self._resample(h), self._resample(x)
-        h = conv3x3(self.features, dtype=self.dtype)(h)
-        h = add_embedding(h, temb, self.activation)
-        h = self.activation(group_norm(self.features, dtype=self.dtype)(h))
-        h = dropout(h, self.dropout, keys)
-        h = conv3x3(self.features, self.init_scale, self.dtype)(h)
-        if c != self.features or self.resampling is not None:
-            x = conv1x1(self.features, self.dtype)(x)
-        return rescaled_sum(x, h, self.skip_rescale)
-
-    def _resample(self, x: Image) -> Image:
-        if self.resampling == "up":
-            return (
-                resample.upsample_2d(x, self.fir_kernel)
-                if self.fir
-                else resample.naive_upsample_2d(x)
-            )
-        if self.resampling == "down":
-            return (
-                resample.downsample_2d(x, self.fir_kernel)
-                if self.fir
-                else resample.naive_downsample_2d(x)
-            )
-        return x
-
-
-def add_embedding(h: Image, temb: Features | None, activation: Activation) -> Image:
-    """Adds a dense layer of the noise embedding to every pixel; the embedding itself stays float32."""
-    if temb is None:
-        return h
-    shift = dense(h.shape[-1])(activation(temb))
-    return h + shift[:, None, None, :].astype(h.dtype)
-
-
-def rescaled_sum(x: Image, h: Image, rescale: bool) -> Image:
-    """x + h, divided by sqrt(2) to keep the variance of two uncorrelated terms (App. H, "skip rescale")."""
-    return (x + h) / math.sqrt(2) if rescale else x + h

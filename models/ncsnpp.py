@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from models import layers, options
+from models import blocks, layers, options
 from models.embeddings import GaussianFourierProjection, positional_embedding, sigma_of_label
 
 Image = layers.Image
@@ -166,7 +166,7 @@ class NCSNpp(nn.Module):
                     h = layers.Combine(self.progressive_combine, self._dtype)(pyramid, h)
                 elif self.progressive_input == "residual":
                     pyramid = self._downsample(with_conv=True, features=h.shape[-1])(pyramid)
-                    h = pyramid = layers.rescaled_sum(pyramid, h, self.skip_rescale)
+                    h = pyramid = blocks.rescaled_sum(pyramid, h, self.skip_rescale)
                 skips.append(h)
         return h, skips
 
@@ -191,7 +191,7 @@ class NCSNpp(nn.Module):
                 pyramid = layers.conv3x3(h.shape[-1], dtype=self._dtype)(normed)
             elif self.progressive == "residual":
                 pyramid = self._upsample(with_conv=True, features=h.shape[-1])(pyramid)
-                h = pyramid = layers.rescaled_sum(pyramid, h, self.skip_rescale)
+                h = pyramid = blocks.rescaled_sum(pyramid, h, self.skip_rescale)
             if level > 0:
                 h = self._resampled(h, "up", temb, keys)
         return pyramid if self.progressive == "output_skip" else self._head(h)
@@ -225,13 +225,13 @@ class NCSNpp(nn.Module):
             "dtype": self._dtype,
         }
         if self.resblock_type == "ddpm":
-            return layers.ResnetBlockDDPMpp(**shared)
-        return layers.ResnetBlockBigGANpp(
+            return blocks.ResnetBlockDDPMpp(**shared)
+        return blocks.ResnetBlockBigGANpp(
             **shared, resampling=resampling, fir=self.fir, fir_kernel=self.fir_kernel
         )
 
-    def _attention(self) -> layers.AttnBlockpp:
-        return layers.AttnBlockpp(self.skip_rescale, self.init_scale, dtype=self._dtype)
+    def _attention(self) -> blocks.AttnBlockpp:
+        return blocks.AttnBlockpp(self.skip_rescale, self.init_scale, dtype=self._dtype)
 
     def _downsample(self, with_conv: bool, features: int | None = None) -> layers.Downsample:
         return layers.Downsample(with_conv, self.fir, self.fir_kernel, features, self._dtype)

@@ -33,7 +33,9 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
       UserError: no checkpoint in the folder, or one of another architecture.
     """
     if config.model.name == EXACT:
-        weights, means, variances = (jnp.asarray(p, jnp.float32) for p in mixture_parameters(config.data))
+        weights, means, variances = (
+            jnp.asarray(p, jnp.float32) for p in mixture_parameters(config.data)
+        )
         return LoadedScore(ProductMixtureScore(weights, means, variances, sde), None)
     network = build_network(config)
     template = jax.eval_shape(lambda: init_params(config, network))

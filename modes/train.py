@@ -28,7 +28,9 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
             "model.name=mixture is a score known in closed form: there is nothing to train; "
             "use --mode sample or --mode likelihood"
         )
-    snapshot = snapshot_writer(config, workdir) if config.training.snapshot_freq else None
+    # Real-valued data have no shades to draw.
+    pictures = config.training.snapshot_freq and config.data.num_levels
+    snapshot = snapshot_writer(config, workdir) if pictures else None
     figures = {"mode": "train", **train(config, workdir, snapshot)}
     report(workdir, figures)
     return figures

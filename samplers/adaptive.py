@@ -48,7 +48,15 @@ class CountingController(diffrax.PIDController):
         return dt, (state, jnp.asarray(0), jnp.asarray(False))
 
     def adapt_step_size(  # type: ignore[override]  # diffrax's positional interface, one state wrapped
-        self, t0: Any, t1: Any, y0: Any, y1: Any, args: Any, y_error: Any, error_order: Any, state: Any
+        self,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        y1: Any,
+        args: Any,
+        y_error: Any,
+        error_order: Any,
+        state: Any,
     ) -> Any:
         state, attempts, accepted = state
         keep, t0, t1, made_jump, state, result = super().adapt_step_size(

@@ -34,7 +34,9 @@ class Generated(NamedTuple):
     seconds: float
 
 
-BatchSampler = Callable[[Any, Array, np.ndarray, Callable[[float], None]], tuple[Array, Array, Array]]
+BatchSampler = Callable[
+    [Any, Array, np.ndarray, Callable[[float], None]], tuple[Array, Array, Array]
+]
 """(score model, key, indices (devices, b), tick) -> x (devices, b, h, w, c), nfe and success (devices, b).
 
 `tick` is told the share of the batch's work that was just done."""
@@ -126,7 +128,9 @@ def build_generator(config: Any, sde: SDE, shape: tuple[int, ...]) -> Callable[.
         batches = []
         with progress_bar(num_images, "sampling", "image", show) as bar:
             for indices, count in index_batches(num_images, config.sampling.batch_size):
-                result = run(score_model, key, indices, lambda share, n=count: bar.update(share * n))
+                result = run(
+                    score_model, key, indices, lambda share, n=count: bar.update(share * n)
+                )
                 batches.append(gather(result, count))
         x, nfe, success = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         if not success.all() or not np.isfinite(x).all():

@@ -110,8 +110,9 @@ class SDE(abc.ABC):
     def variance_between(self, s: Array, t: Array) -> Array:
         """Variance of x_t given x_s, sigma_t^2 - (alpha_t/alpha_s)^2 sigma_s^2, for s < t.
 
-        Written through the log-SNR as -sigma_t^2 expm1(log_snr_t - log_snr_s): the difference of two
-        nearly equal variances would lose all digits on a fine grid in float32.
+        Written through the log-SNR as -sigma_t^2 expm1(log_snr_t - log_snr_s). Near s this is a
+        difference of near equals, good in float32 to 1e-4 of itself for t - s = 1e-3 and to 1e-3 for
+        1e-4; a subclass with a closed form overrides it, as the published three do.
         """
         return -jnp.square(self.sigma(t)) * jnp.expm1(self.log_snr(t) - self.log_snr(s))
 

@@ -43,7 +43,9 @@ class Chain:
 
     def __post_init__(self):
         if self.num_scales < 2:
-            raise ValueError(f"model.num_scales={self.num_scales}: a discrete chain needs at least 2")
+            raise ValueError(
+                f"model.num_scales={self.num_scales}: a discrete chain needs at least 2"
+            )
 
     def step(self, x: Array, i: Array) -> tuple[Array, Array]:
         """The published f_i(x) = (a_i - 1) x and G_i (b,), so that x_i = x + f_i(x) + G_i z."""

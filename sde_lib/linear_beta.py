@@ -46,7 +46,9 @@ class LinearBeta(SDE):
     def time_of_beta_integral(self, integral: Array) -> Array:
         """The inverse of B, in the form of the quadratic's root that does not cancel near 0."""
         slope = self.beta_max - self.beta_min
-        return 2.0 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2.0 * slope * integral))
+        return (
+            2.0 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2.0 * slope * integral))
+        )
 
     def alpha(self, t: Array) -> Array:
         return jnp.exp(self.log_alpha(t))

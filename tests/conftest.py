@@ -9,6 +9,8 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests run small arrays once or twice: optimised code takes longer to compile than it saves.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

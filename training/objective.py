@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
@@ -33,8 +33,7 @@ def stream_key(seed: int, stream: Stream) -> Array:
     return jax.random.fold_in(jax.random.key(seed), int(stream))
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageKeys:
+class ImageKeys(NamedTuple):
     """One key per image, (b,), for each thing that is drawn for it."""
 
     dequantization: Array

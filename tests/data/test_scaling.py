@@ -65,10 +65,13 @@ def test_with_dequantization_a_level_owns_its_interval():
     np.testing.assert_array_equal(to_levels(y, 17, False, dequantized=True), [0, 0, 1, 15, 16, 16])
 
 
+@pytest.mark.parametrize("num_levels", LEVELS)
 @pytest.mark.parametrize("dequantized", [True, False])
-def test_values_outside_the_range_are_clipped(dequantized):
+def test_values_outside_the_range_are_clipped(num_levels, dequantized):
+    # Fewer levels than 256 as well, where the conversion to uint8 does not happen to clip.
+    top = num_levels - 1
     x = jnp.array([-7.0, -1.0, 1.0, 7.0])
-    np.testing.assert_array_equal(to_levels(x, 256, True, dequantized), [0, 0, 255, 255])
+    np.testing.assert_array_equal(to_levels(x, num_levels, True, dequantized), [0, 0, top, top])
 
 
 def test_rounding_is_unbiased_on_average():

@@ -41,11 +41,15 @@ def test_diagonal_gaussian_is_exact(sde):
     result = density(model, sde, x32, probe)
     bits = (np.asarray(result.nats) - law.logpdf(x).sum(axis=1)) / (16 * math.log(2))
     assert result.success
-    assert np.abs(bits).max() < 2e-5
+    # float32 at tolerance 1e-5: 2e-5 over VP's unit range of scales, a few times that over VE's 5,000.
+    assert np.abs(bits).max() < (2e-4 if sde == VE() else 2e-5)
 
 
 # ln p of the ODE's law under VP for the mixture, by the exact pushforward of its quantiles
-MIXTURE_NATS = {1e-5: (-1.0121454, -2.0712347, -0.1273252), 1e-3: (-1.0124195, -2.0693665, -0.1277784)}
+MIXTURE_NATS = {
+    1e-5: (-1.0121454, -2.0712347, -0.1273252),
+    1e-3: (-1.0124195, -2.0693665, -0.1277784),
+}
 
 
 @pytest.mark.parametrize("eps", list(MIXTURE_NATS))
@@ -60,17 +64,25 @@ def test_mixture_golden_values(x64, eps):
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_mixture_images_in_bits_per_dim(sde):
-    """At the default tolerance in float32, within 2e-3 bits/dim of the exact marginal's density."""
+    """At the default tolerance in float32, against the ODE's own law.
+
+    That is the marginal's density, corrected by how the prior differs from the marginal at T where the flow
+    ends: for VE, whose prior leaves out the data's mean and variance, 3e-3 bits/dim.
+    """
     model = ProductMixtureScore(
         jnp.array([0.3, 0.7]), jnp.array([-1.0, 0.6]), jnp.array([0.04, 0.09]), sde
     )
     rng = np.random.default_rng(0)
     second = rng.random((8, 4, 4, 1)) < 0.7
-    x = np.where(second, 0.6 + 0.3 * rng.normal(size=second.shape), -1 + 0.2 * rng.normal(size=second.shape))
+    x = np.where(
+        second, 0.6 + 0.3 * rng.normal(size=second.shape), -1 + 0.2 * rng.normal(size=second.shape)
+    )
     x = jnp.asarray(x, jnp.float32)
     result = density(model, sde, x, PROBES["rademacher"](jax.random.key(0), x.shape))
-    exact = model.log_density(x, jnp.full(8, 1e-5))
-    assert np.abs(result.nats - exact).max() / (16 * math.log(2)) < 2e-3
+    start, end = jnp.full(8, 1e-5), jnp.full(8, sde.T)
+    mismatch = sde.prior_log_density(result.latent) - model.log_density(result.latent, end)
+    exact = model.log_density(x, start) + mismatch
+    assert np.abs(result.nats - exact).max() / (16 * math.log(2)) < 2e-4
 
 
 # Sigma = 0.25 rho^|i - j|, VP, eps = 1e-5: the standard deviation of bits/dim over probes
@@ -125,5 +137,7 @@ def test_cost_is_one_pass_each(x64):
     jax.make_jaxpr(lambda x: log_density(counted, VP(), x, x, 1e-3, SOLVER).nats)(x)
     alone = len(calls)
     calls.clear()
-    jax.make_jaxpr(lambda x: SOLVER.solve(lambda t, x, m: m(x, jnp.full(2, t)), x, 1e-3, 1.0, counted).y)(x)
+    jax.make_jaxpr(
+        lambda x: SOLVER.solve(lambda t, x, m: m(x, jnp.full(2, t)), x, 1e-3, 1.0, counted).y
+    )(x)
     assert alone == len(calls)

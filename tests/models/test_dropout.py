@@ -19,8 +19,7 @@ def keys_of(images, seed=0):
 
 def test_share_of_zeros_is_the_rate():
     """10^6 elements: the share of zeros has standard deviation 3e-4; five of them, false alarm 6e-7."""
-    ones = jnp.ones((10, 100, 100, 10))
-    out = dropout(ones, RATE, keys_of(10))
+    out = np.asarray(dropout(jnp.ones((10, 100, 100, 10)), RATE, keys_of(10)))
     assert abs((out == 0).mean() - RATE) < 1.5e-3
     assert_allclose(out[out != 0], 1 / (1 - RATE), rtol=1e-6)
 
@@ -37,7 +36,7 @@ def test_masks_of_images_and_layers_are_unrelated():
 def test_mask_does_not_depend_on_the_batch():
     x, keys = jnp.ones((6, 4, 4, 3)), next(layer_keys(keys_of(6), RATE))
     whole = dropout(x, 0.5, keys)
-    for part in (slice(0, 1), slice(1, 3), slice(3, 6)):
+    for part in (slice(0, 3), slice(3, 6)):
         assert_array_equal(dropout(x[part], 0.5, keys[part]), whole[part])
     order = jnp.array([5, 0, 3, 1, 4, 2])
     assert_array_equal(dropout(x, 0.5, keys[order]), whole[order])
@@ -60,21 +59,10 @@ def test_without_keys_or_rate_nothing_is_computed():
     assert next(layer_keys(keys_of(2), 0.0)) is None
 
 
+ONE_LEVEL = {"image_size": 4, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()}
 NETWORKS = {
-    "ncsnpp": NCSNpp(
-        4, nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), init_scale=1.0, dropout=0.5
-    ),
-    "ncsnpp, ddpm blocks": NCSNpp(
-        4,
-        nf=8,
-        ch_mult=(1,),
-        num_res_blocks=1,
-        attn_resolutions=(),
-        init_scale=1.0,
-        dropout=0.5,
-        resblock_type="ddpm",
-    ),
-    "ddpm": DDPM(4, nf=32, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), dropout=0.5),
+    "ncsnpp": NCSNpp(nf=8, dropout=0.5, **ONE_LEVEL),
+    "ddpm": DDPM(nf=32, dropout=0.5, **ONE_LEVEL),
 }
 
 
@@ -87,12 +75,11 @@ def test_an_image_trains_the_same_in_any_batch(name):
     rng = np.random.default_rng(3)  # not init: the layers that start as zero would hide the masks
     params = jax.tree.map(lambda s: jnp.asarray(0.1 * rng.normal(size=s.shape), s.dtype), shapes)
 
-    whole = network.apply(params, x, cond, keys)
+    # -O0: compiling is nearly all the time here.
+    apply = jax.jit(network.apply, compiler_options={"xla_backend_optimization_level": 0})
+    whole = apply(params, x, cond, keys)
     # Same sums in another order of the batch: float32 rounding, while another mask moves the output by tenths.
-    for part in (slice(0, 1), slice(1, 4)):
-        assert_allclose(
-            network.apply(params, x[part], cond[part], keys[part]), whole[part], atol=1e-5
-        )
-    others = network.apply(params, x, cond, keys_of(images, seed=9))
-    assert (jnp.abs(others - whole).max(axis=(1, 2, 3)) > 1e-2).all()
-    assert (jnp.abs(network.apply(params, x, cond) - whole).max(axis=(1, 2, 3)) > 1e-2).all()
+    for part in (slice(0, 2), slice(2, 4)):
+        assert_allclose(apply(params, x[part], cond[part], keys[part]), whole[part], atol=1e-5)
+    for others in (apply(params, x, cond, keys_of(images, seed=9)), apply(params, x, cond)):
+        assert (jnp.abs(others - whole).max(axis=(1, 2, 3)) > 1e-2).all()

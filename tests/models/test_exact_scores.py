@@ -35,10 +35,7 @@ WEIGHTS_1D, MEANS_1D, VARIANCES_1D = (
 )
 
 
-@pytest.fixture(autouse=True)
-def x64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(params=SDES.values(), ids=SDES.keys())
@@ -356,6 +353,8 @@ def test_float32(build):
     low, low_log_density, _ = evaluate(low_model, jnp.asarray(x), jnp.asarray(t))
     high, log_density, _ = evaluate(high_model, jnp.float64(x), jnp.float64(t))
     assert low.dtype == low_log_density.dtype == jnp.float32
+    assert np.all(np.isfinite(high))
+    assert np.all(np.isfinite(log_density))
     # alpha mean and x are of order 1 and rounded at 6e-8, sub-VP's sigma(.01) is .002: their difference is good
     # to 3e-5 of sigma, and the log-density to its square times |x|/sigma.
     scale = np.max(np.abs(high), axis=1, keepdims=True)

@@ -18,7 +18,11 @@ SHAPE = (4, 4, 1)
 
 
 def mixture(sde):
-    weights, means, variances = jnp.array([0.3, 0.7]), jnp.array([-1.0, 0.6]), jnp.array([0.04, 0.09])
+    weights, means, variances = (
+        jnp.array([0.3, 0.7]),
+        jnp.array([-1.0, 0.6]),
+        jnp.array([0.04, 0.09]),
+    )
     return ProductMixtureScore(weights, means, variances, sde)
 
 

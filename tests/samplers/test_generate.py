@@ -113,7 +113,9 @@ class Cosine(SDE):
 
 @pytest.mark.parametrize("corrector", list(CORRECTORS))
 @pytest.mark.parametrize("predictor", [name for name in PREDICTORS if name != "none"])
-@pytest.mark.parametrize("sde", [VP(), SubVP(), VE(0.01, 20.0), Cosine()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "sde", [VP(), SubVP(), VE(0.01, 20.0), Cosine()], ids=lambda s: type(s).__name__
+)
 def test_every_pair_samples_every_process(sde, predictor, corrector):
     """Within the DKW band (false alarm 1e-6) of the data, for 8,192 coordinates: 0.030.
 
@@ -136,7 +138,9 @@ def test_path_starts_at_the_prior_and_ends_before_the_denoising():
     sde = VP()
     sampler = PredictorCorrector(sde, PREDICTORS["euler_maruyama"], None, noise_removal=False)
     noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(3))
-    samples = sampler(mixture(sde), uniform_grid(1.0, 1e-3, 6), noise, jnp.zeros((3, 2)), keep_path=True)
+    samples = sampler(
+        mixture(sde), uniform_grid(1.0, 1e-3, 6), noise, jnp.zeros((3, 2)), keep_path=True
+    )
     assert samples.path.shape == (7, 3, 2)
     np.testing.assert_array_equal(samples.path[0], sampler.start(noise, jnp.zeros((3, 2))))
     np.testing.assert_array_equal(samples.path[-1], samples.x)

@@ -33,7 +33,9 @@ def quantile_map(sde, x, t, s):
     tail = norm.cdf if x < 0 else norm.sf
     level = sum(w * tail(x, m, std) for w, m, std in marginal(t))
     end = marginal(s)
-    return brentq(lambda y: sum(w * tail(y, m, std) for w, m, std in end) - level, -60, 60, xtol=1e-14)
+    return brentq(
+        lambda y: sum(w * tail(y, m, std) for w, m, std in end) - level, -60, 60, xtol=1e-14
+    )
 
 
 @pytest.mark.parametrize("solver", ["bosh3", "dopri5", "tsit5", "dopri8"])
@@ -61,7 +63,11 @@ def test_mixture_to_float64_tolerance(x64, sde):
 
 
 # mean and variance of the ODE's own law, which keeps the prior's mismatch, for data N(0.5, 0.25)
-OWN_LAW = {VP(): (0.4983293, 0.2500906), SubVP(): (0.4983296, 0.2499914), VE(): (0.4949992, 0.2500750)}
+OWN_LAW = {
+    VP(): (0.4983293, 0.2500906),
+    SubVP(): (0.4983296, 0.2499914),
+    VE(): (0.4949992, 0.2500750),
+}
 
 
 @pytest.mark.parametrize("sde", list(EPS), ids=repr)
@@ -71,7 +77,9 @@ def test_gaussian_law_of_the_flow(x64, sde):
     flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10), noise_removal=False)
 
     def sample(z):
-        return flow(model, EPS[sde], RecordedNoise(z.reshape(1, 1), None), jnp.zeros((1, 1))).x[0, 0]
+        return flow(model, EPS[sde], RecordedNoise(z.reshape(1, 1), None), jnp.zeros((1, 1))).x[
+            0, 0
+        ]
 
     mean, one = sample(jnp.zeros(())), sample(jnp.ones(()))
     expected_mean, expected_variance = OWN_LAW[sde]

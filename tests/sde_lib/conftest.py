@@ -1,18 +1,10 @@
 """What the tests of the forward processes share."""
 
-import jax
 import pytest
 
 from sde_lib import SDES, VE, VP, SubVP
 
 PROCESSES = [build() for build in SDES.values()] + [VP(0.3, 12.0), SubVP(0.3, 12.0), VE(0.02, 90.0)]
-
-
-@pytest.fixture
-def x64():
-    """float64 for one test: identities then hold to about 1e-15, and float32 arrays stay float32."""
-    with jax.enable_x64(True):
-        yield
 
 
 @pytest.fixture(params=PROCESSES, ids=repr)
