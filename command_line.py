@@ -63,7 +63,10 @@ def parse(argv: list[str], about: str) -> Options | None:
     config = values.config
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
-    workdir = Path(values.workdir or Path("runs") / config_name(values["config"].config_filename))
+    workdir = Path(
+        values.workdir
+        or Path("runs") / config_name(config_flags.get_config_filename(values["config"]))
+    )
     return Options(config, values.mode, workdir, values.multi_host)
 
 

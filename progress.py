@@ -8,13 +8,20 @@ import jax
 from tqdm import tqdm
 
 
-def progress_bar(total: float, what: str, unit: str, show: bool = True) -> tqdm:
+class Bar(tqdm):
+    """A bar whose fractional updates may add up to a hair more than its total."""
+
+    def update(self, n: float | None = 1) -> bool | None:
+        return super().update(min(n, self.total - self.n))
+
+
+def progress_bar(total: float, what: str, unit: str, show: bool = True) -> Bar:
     """A bar for `total` units of work, advanced by `update(n)` with n possibly fractional.
 
     Off a terminal it prints a line every ten seconds at most, and only the first host shows one.
     """
     quiet = not show or jax.process_index() > 0
-    return tqdm(
+    return Bar(
         total=total,
         desc=what,
         unit=unit,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.stats import norm
 
 
 def mixture_cdf(
-    x: np.ndarray, weights: Sequence[float], means: Sequence[float], variances: Sequence[float]
+    x: np.ndarray, weights: Iterable[float], means: Iterable[float], variances: Iterable[float]
 ) -> np.ndarray:
     """The distribution function of the 1-D mixture sum_k w_k N(mean_k, variance_k)."""
     parts = (

@@ -49,7 +49,7 @@ class AttnBlock(AttnBlockpp):
 class ResnetBlockDDPMpp(nn.Module):
     """Residual block of DDPM with the noise level added between its convolutions (App. H, "DDPM" block).
 
-        h = conv(act(norm(x))) + layers.dense(act(temb)),    h = conv(dropout(act(norm(h)))),    y = (shortcut(x) + h) / r
+        h = conv(act(norm(x))) + dense(act(temb)),    h = conv(dropout(act(norm(h)))),    y = (shortcut(x) + h) / r
 
     The shortcut is the identity, or a NIN where the channels change.
     """

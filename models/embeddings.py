@@ -33,7 +33,7 @@ def positional_embedding(labels: Array, dim: int) -> Array:
 
 
 class GaussianFourierProjection(nn.Module):
-    """Random Fourier features of the log noise level (Tancik et al. 2020; Song et al. 2021, App. C.1).
+    """Random Fourier features of the log noise level (Tancik et al. 2020; Song et al. 2021, App. H).
 
         [sin(2 pi W ln sigma), cos(2 pi W ln sigma)],  W ~ N(0, scale^2), never trained
 

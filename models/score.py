@@ -28,7 +28,7 @@ class NetworkScore:
     """
 
     params: Any
-    apply: Callable[..., Array] = flax.struct.field(pytree_node=False)
+    apply: Callable[..., Any] = flax.struct.field(pytree_node=False)
     parameterization: Any = flax.struct.field(pytree_node=False)
 
     def __call__(self, x: Array, t: Array, dropout_keys: Array | None = None) -> Array:

@@ -75,7 +75,9 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
 
 def distance_to_law(config: Any, x: np.ndarray) -> dict[str, float]:
     """The Kolmogorov-Smirnov distance of all coordinates to the data's mixture, and the band it should keep."""
-    coordinates = np.sort(np.asarray(unscale(x, config.data.centered), np.float64).ravel())
+    coordinates = np.sort(
+        np.asarray(unscale(jnp.asarray(x), config.data.centered), np.float64).ravel()
+    )
     return {
         "ks_distance": ks_distance(mixture_cdf(coordinates, *mixture_parameters(config.data))),
         "ks_band": dkw_band(len(coordinates)),
@@ -90,7 +92,7 @@ def write(config: Any, workdir: Path, x: np.ndarray, step: int | None) -> dict[s
     stem = f"{config.sampling.sampler}-step{step or 0}-seed{config.seed}"
     arrays = unused(folder, stem, ".npz")
     if not data.num_levels:
-        np.savez(arrays, images=np.asarray(unscale(x, data.centered)))
+        np.savez(arrays, images=np.asarray(unscale(jnp.asarray(x), data.centered)))
         return {"arrays": str(arrays)}
     images = np.asarray(
         to_levels(jnp.asarray(x), data.num_levels, data.centered, data.uniform_dequantization)

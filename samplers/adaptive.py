@@ -47,7 +47,7 @@ class CountingController(diffrax.PIDController):
         dt, state = super().init(*args, **kwargs)
         return dt, (state, jnp.asarray(0), jnp.asarray(False))
 
-    def adapt_step_size(  # type: ignore[override]  # diffrax's positional interface, one state wrapped
+    def adapt_step_size(
         self,
         t0: Any,
         t1: Any,
@@ -93,7 +93,7 @@ class AdaptiveSolver:
 
     def solve(
         self,
-        vector_field: Callable[[Array, Any, Any], Any],
+        vector_field: Callable[..., Any],
         y: Any,
         t_start: float,
         t_end: float,

@@ -128,9 +128,11 @@ def build_generator(config: Any, sde: SDE, shape: tuple[int, ...]) -> Callable[.
         batches = []
         with progress_bar(num_images, "sampling", "image", show) as bar:
             for indices, count in index_batches(num_images, config.sampling.batch_size):
-                result = run(
-                    score_model, key, indices, lambda share, n=count: bar.update(share * n)
-                )
+
+                def tick(share: float, count: int = count) -> None:
+                    bar.update(share * count)
+
+                result = run(score_model, key, indices, tick)
                 batches.append(gather(result, count))
         x, nfe, success = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         if not success.all() or not np.isfinite(x).all():

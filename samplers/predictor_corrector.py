@@ -95,5 +95,5 @@ class PredictorCorrector:
 
         num_steps = grid.shape[0] - 1
         last, states = jax.lax.scan(body, x, jnp.arange(num_steps))
-        path = jnp.concatenate([x[None], states]) if keep_path else None
+        path = None if states is None else jnp.concatenate([x[None], states])
         return Samples(self.finish(score, last, grid[-1]), self.nfe(num_steps), path)
