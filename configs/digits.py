@@ -14,13 +14,14 @@ def digits_config(sde: str) -> ConfigDict:
     model = config.model
     model.nf = 32
     model.ch_mult = (1, 2)
-    model.num_res_blocks = 2
+    model.num_res_blocks = 1
     model.attn_resolutions = (4,)
     model.dropout = 0.0
     model.ema_rate = 0.995
 
     config.optim.lr = 2e-3
     config.optim.warmup = 100
+    config.optim.decay_steps = 1500  # n_iters: the last steps settle
 
     training = config.training
     training.batch_size = 64
@@ -28,8 +29,12 @@ def digits_config(sde: str) -> ConfigDict:
     training.log_freq = 25
     training.eval_freq = 250
     training.checkpoint_freq = 500
-    training.snapshot_freq = 500
+    training.snapshot_freq = 750
 
+    # Looser than the default, and four to seven times faster: on the trained sub-VP network it moves the mean
+    # bits/dim of the test images by 0.002, a seventh of its standard error.
+    config.sampling.ode.rtol = config.sampling.ode.atol = 1e-3
+    config.likelihood.rtol = config.likelihood.atol = 1e-3
     config.sampling.pc.num_steps = 200
     config.likelihood.batch_size = 100
     return config

@@ -119,7 +119,10 @@ class Run:
         if self.resumed:
             self.state = checkpoints.restore(jax.eval_shape(fresh))
         else:
-            self.state = jax.jit(fresh, out_shardings=replicated(jax.local_devices()))()
+            # It runs once: on a CPU, optimising its hundreds of small random draws takes longer than they do.
+            quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+            shardings = replicated(jax.local_devices())
+            self.state = jax.jit(fresh, out_shardings=shardings, compiler_options=quick)()
         self.step = int(self.state.step)
         self.eval_step = -1  # of the newest held-out loss
         self.loss: float | None = None

@@ -1,0 +1,19 @@
+"""VE on 8x8 digits: images on [0, 1], a network that gives the score and is told sigma.
+
+  python main.py --config configs/ve_digits.py --mode train
+"""
+
+from configs.digits import digits_config
+
+
+def get_config():
+    config = digits_config("ve")
+    config.data.centered = False
+    model = config.model
+    model.sigma_max = 5.0  # the largest distance between two digits is 5.1
+    model.embedding_type = "fourier"
+    model.scale_by_sigma = True
+    config.sampling.eps = 1e-5
+    config.sampling.pc.predictor = "reverse_diffusion"
+    config.sampling.pc.corrector = "langevin"
+    return config

@@ -1,0 +1,10 @@
+"""VP on 8x8 digits.
+
+  python main.py --config configs/vp_digits.py --mode train
+"""
+
+from configs.digits import digits_config
+
+
+def get_config():
+    return digits_config("vp")
