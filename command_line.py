@@ -25,22 +25,35 @@ class Options(NamedTuple):
     multi_host: bool
 
 
-def define_flags() -> None:
-    config_flags.DEFINE_config_file("config", None, "Configuration file, as configs/vp_digits.py.")
-    flags.DEFINE_enum("mode", None, MODES, "What to do.")
+def defined_flags(argv: list[str]) -> flags.FlagValues:
+    """The flags there are, not yet parsed; config_flags looks into argv for the fields to override."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "Configuration file, as configs/vp_digits.py.",
+        flag_values=values,
+        sys_argv=argv,
+    )
+    flags.DEFINE_enum("mode", None, MODES, "What to do.", flag_values=values)
     flags.DEFINE_enum(
         "sampler",
         None,
         SAMPLERS,
         "pc: predictor-corrector on the reverse SDE; ode: probability-flow ODE; "
         "default: config.sampling.sampler.",
+        flag_values=values,
     )
-    flags.DEFINE_string("workdir", None, "Folder for results; default: runs/<config name>.")
+    flags.DEFINE_string(
+        "workdir", None, "Folder for results; default: runs/<config name>.", flag_values=values
+    )
     flags.DEFINE_bool(
         "multi_host",
         False,
         "Join the other hosts of this job first (SLURM, Kubernetes, TPU pods, MPI).",
+        flag_values=values,
     )
+    return values
 
 
 def parse(argv: list[str], about: str) -> Options | None:
@@ -49,11 +62,11 @@ def parse(argv: list[str], about: str) -> Options | None:
     Raises:
       UserError: anything on the command line that cannot be meant.
     """
-    values = flags.FLAGS
+    values = defined_flags(argv)
     if {"--help", "-h", "-help"} & set(argv):
-        print(about.strip() + "\n\nFlags:\n" + values.main_module_help().split("\n", 1)[-1])
+        print(about.strip() + "\n\nFlags:\n" + values.module_help(__name__))
         return None
-    extra = read_flags(argv)
+    extra = read_flags(values, argv)
     if extra:
         raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
     for name in ("config", "mode"):
@@ -70,16 +83,19 @@ def parse(argv: list[str], about: str) -> Options | None:
     return Options(config, values.mode, workdir, values.multi_host)
 
 
-def read_flags(argv: list[str]) -> list[str]:
+def read_flags(values: flags.FlagValues, argv: list[str]) -> list[str]:
     """Parse the flags; returns the arguments that are none."""
     try:
-        return flags.FLAGS(argv)[1:]
+        extra = values(argv)[1:]
+        if values["config"].value is not None:
+            # config_flags keeps a file's failure to load until something is asked of the config.
+            _ = values.config.is_locked
+        return extra
     except AttributeError as error:  # config_flags: a field that the config does not have
         raise UserError(f"no such field in the config: {one_line(error)}") from error
     except OSError as error:  # config_flags: the file itself
-        raise UserError(
-            f"cannot read the config file given to --config: {one_line(error)}"
-        ) from error
+        reason = one_line(error).rsplit("] ", 1)[-1]
+        raise UserError(f"cannot read the config file given to --config: {reason}") from error
     except (flags.Error, TypeError, ValueError, SyntaxError) as error:
         raise UserError(one_line(error)) from error
 

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import sys
 
-from command_line import define_flags, parse, prepare_workdir
+from command_line import parse, prepare_workdir
 from errors import UserError
-
-define_flags()
 
 
 def run(argv: list[str]) -> None:

@@ -79,7 +79,7 @@ def get_config() -> ConfigDict:
     optim.eps = 1e-8
     optim.weight_decay = 0.0  # decoupled
     optim.warmup = 5000  # steps of linear warm-up; the first update has rate 0 when there are any
-    optim.decay_steps = 0  # cosine decay to 0 by this step; 0: the rate stays
+    optim.decay = "none"  # none | cosine: to 0 at the last step
     optim.grad_clip = 1.0  # largest global norm of the gradient; negative: no clipping
 
     config.training = training = ConfigDict()

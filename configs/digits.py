@@ -21,7 +21,7 @@ def digits_config(sde: str) -> ConfigDict:
 
     config.optim.lr = 2e-3
     config.optim.warmup = 100
-    config.optim.decay_steps = 1500  # n_iters: the last steps settle
+    config.optim.decay = "cosine"
 
     training = config.training
     training.batch_size = 64

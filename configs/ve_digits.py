@@ -10,7 +10,7 @@ def get_config():
     config = digits_config("ve")
     config.data.centered = False
     model = config.model
-    model.sigma_max = 5.0  # the largest distance between two digits is 5.1
+    model.sigma_max = 5.0  # the largest distance between two digits is 4.5
     model.embedding_type = "fourier"
     model.scale_by_sigma = True
     config.sampling.eps = 1e-5

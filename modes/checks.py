@@ -29,7 +29,7 @@ POSITIVE = {
     "likelihood": ("likelihood.repeats",),
 }  # fmt: skip
 NOT_NEGATIVE = {
-    "train": ("training.snapshot_size", "optim.warmup", "optim.decay_steps", "optim.weight_decay"),
+    "train": ("training.snapshot_size", "optim.warmup", "optim.weight_decay"),
     "sample": (),
     "likelihood": ("likelihood.num_images",),
 }  # fmt: skip

@@ -12,28 +12,29 @@ from jax import Array
 
 from errors import UserError
 
+DECAYS = ("none", "cosine")
+
 
 def learning_rate(config: Any) -> Callable[[Array | int], Array]:
     """The rate of an update, as a function of the number of updates before it.
 
-        lr min(n / warmup, 1) * [1 + cos(pi clip((n - warmup) / (decay_steps - warmup), 0, 1))] / 2
+        lr min(n / warmup, 1) * [1 + cos(pi clip((n - warmup) / (n_iters - warmup), 0, 1))] / 2
 
     The first update has rate 0 when there is a warm-up, as published: it only fills Adam's averages. The
-    cosine (Loshchilov & Hutter 2017, Eq. 5) is there when decay_steps > 0.
+    cosine (Loshchilov & Hutter 2017, Eq. 5) is there when optim.decay is "cosine"; it ends with the run.
     """
     optim = config.optim
-    if 0 < optim.decay_steps <= optim.warmup:
-        raise UserError(
-            f"optim.decay_steps={optim.decay_steps} with optim.warmup={optim.warmup}: the decay begins "
-            "after the warm-up; use more decay_steps, or 0 for a constant rate"
-        )
+    if optim.decay not in DECAYS:
+        raise UserError(f"optim.decay={optim.decay!r} is unknown; choose one of {', '.join(DECAYS)}")
+    # A run that ends within its warm-up never decays.
+    decaying = max(config.training.n_iters - optim.warmup, 1)
 
     def rate(count: Array | int) -> Array:
         lr = jnp.asarray(optim.lr, jnp.float32)
         if optim.warmup > 0:
             lr = lr * jnp.minimum(count / optim.warmup, 1.0)
-        if optim.decay_steps > 0:
-            progress = (count - optim.warmup) / (optim.decay_steps - optim.warmup)
+        if optim.decay == "cosine":
+            progress = (count - optim.warmup) / decaying
             lr = lr * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(progress, 0.0, 1.0)))
         return lr
 

@@ -37,12 +37,14 @@ def test_warm_up_is_linear_from_zero():
 
 
 def test_cosine_decay_begins_after_the_warm_up_and_ends_at_zero():
-    rate = learning_rate(optim(lr=1.0, warmup=10, decay_steps=30))
+    config = optim(lr=1.0, warmup=10, decay="cosine")
+    config.training.n_iters = 30
+    rate = learning_rate(config)
     values = [float(rate(jnp.int32(n))) for n in (5, 10, 15, 20, 30, 99)]
     # (1 + cos(pi/4)) / 2 = .853553 a quarter of the way; 1e-7 is float32's cos(pi) + 1.
     assert values == pytest.approx([0.5, 1.0, 0.85355339, 0.5, 0.0, 0.0], abs=2e-7)
-    with pytest.raises(UserError, match="decay_steps=10"):
-        learning_rate(optim(warmup=10, decay_steps=10))
+    with pytest.raises(UserError, match="choose one of none, cosine"):
+        learning_rate(optim(decay="linear"))
 
 
 def test_the_first_update_of_a_warm_up_moves_nothing():
@@ -99,7 +101,7 @@ def test_names_in_the_state_do_not_depend_on_the_settings():
     params = {"a": jnp.zeros(2)}
     plain, full = (
         build_optimizer(optim(**fields)).init(params)
-        for fields in ({"grad_clip": -1.0}, {"weight_decay": 0.1, "decay_steps": 10_000})
+        for fields in ({"grad_clip": -1.0}, {"weight_decay": 0.1, "decay": "cosine"})
     )
     names = [[p for p, _ in jax.tree_util.tree_leaves_with_path(s)] for s in (plain, full)]
     assert names[0] == names[1]

@@ -1,0 +1,126 @@
+"""What a mistake on the command line gets: a line that says what to do, status 2, nothing written."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import main
+from command_line import config_name, parse
+from errors import UserError
+
+ROOT = Path(__file__).parent.parent
+TOY = "--config=configs/toy_mixture.py"
+DIGITS = "--config=configs/vp_digits.py"
+CIFAR = "--config=configs/vp_cifar.py"
+VE_DISCRETE = "--config=configs/ve_cifar.py:ncsnpp_discrete"
+
+MISTAKES = [
+    ("--mode=train", "--config is missing: give one, as configs/"),
+    (f"{DIGITS}", r"--mode is missing: give one \(train, sample, likelihood\)"),
+    ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
+    (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
+    (f"{DIGITS} --mode=train --config.training.batch_size=abc", "batch_size=abc: invalid literal"),
+    (f"{DIGITS} --mode=train --config.training.batch_size=3.5", "batch_size=3.5: invalid literal"),
+    (f"{DIGITS} --mode=train --config.model.fir=perhaps", "model.fir=perhaps"),
+    (f"{DIGITS} --mode=dream", "train|sample|likelihood"),
+    (f"{DIGITS} --mode=sample --sampler=magic", "pc|ode"),
+    (f"{DIGITS} --mode=train extra", "unexpected argument 'extra'"),
+    (f"{DIGITS} --mode=train --nonsense=1", "nonsense"),
+    (f"{DIGITS}:huge --mode=train", "has no variants"),
+    (f"{CIFAR}:huge --mode=train", "unknown variant 'huge'; choose one of ddpmpp, ddpmpp_deep"),
+    (f"{TOY} --mode=train", "nothing to train"),
+    (f"{TOY} --mode=sample --config.sde.name=vvp", "sde.name='vvp' is unknown; choose one of subvp, ve, vp"),
+    (f"{TOY} --mode=sample --config.sampling.pc.predictor=euler", "predictor='euler' is unknown; choose"),
+    (f"{TOY} --mode=sample --config.sampling.pc.corrector=x", "corrector='x' is unknown; choose"),
+    (
+        f"{TOY} --mode=sample --config.sampling.pc.predictor=none --config.sampling.pc.corrector=none",
+        "nothing would move",
+    ),
+    (f"{TOY} --mode=sample --config.sampling.sampler=x", "sampling.sampler='x' is unknown; choose"),
+    (f"{TOY} --mode=sample --config.sampling.ode.solver=euler", "solver 'euler' is unknown; choose"),
+    (f"{TOY} --mode=sample --config.sampling.ode.rtol=-1", "tolerances must be positive"),
+    (f"{TOY} --mode=likelihood --config.likelihood.atol=0", "tolerances must be positive"),
+    (f"{TOY} --mode=sample --config.sampling.pc.num_steps=-5", "pc.num_steps=-5: expected a positive"),
+    (f"{TOY} --mode=sample --config.sampling.num_images=0", "num_images=0: expected a positive"),
+    (f"{TOY} --mode=sample --config.sampling.eps=2", "sampling.eps=2.0: expected a time between 0 and T"),
+    (f"{TOY} --mode=sample --config.sampling.batch_size=6", "sampling.batch_size=6 on 4 devices"),
+    (f"{TOY} --mode=likelihood --config.likelihood.batch_size=6", "likelihood.batch_size=6 on 4"),
+    (f"{TOY} --mode=likelihood --config.likelihood.split=dev", "choose one of test, train"),
+    (f"{TOY} --mode=likelihood --config.likelihood.probe=x", "choose one of rademacher, gaussian"),
+    (f"{TOY} --mode=sample --config.model.beta_min=-1", "expected 0 < beta_min"),
+    (f"{DIGITS} --mode=train --config.training.batch_size=66", "batch_size=66 cannot be shared by 4"),
+    (f"{DIGITS} --mode=train --config.training.n_iters=-1", "n_iters=-1: expected at least 1"),
+    (f"{DIGITS} --mode=train --config.optim.lr=-1", "optim.lr=-1.0: expected a positive"),
+    (f"{DIGITS} --mode=train --config.training.eps=-1", "training.eps=-1.0: expected a time"),
+    (f"{DIGITS} --mode=train --config.model.name=unet", "unet.*ncsnpp"),
+    (f"{DIGITS} --mode=train --config.model.ch_mult=(1,2,2,2,2)", "multiple of 16"),
+    (f"{DIGITS} --mode=train --config.model.nf=30", "groups"),
+    (f"{DIGITS} --mode=train --config.model.resblock_type=x", "resblock_type.*biggan"),
+    (f"{DIGITS} --mode=train --config.sde.name=subvp --config.training.continuous=False", "no published"),
+    (f"{VE_DISCRETE} --mode=likelihood", "knows its own levels only"),
+    (f"{VE_DISCRETE} --mode=sample --sampler=ode", "knows its own levels only"),
+    (f"{DIGITS} --mode=sample", "no checkpoint in .* train first"),
+    (f"{DIGITS} --mode=train --config.data.name=nothing_such", "'nothing_such' is not known"),
+    (f"{DIGITS} --mode=train --config.data.num_levels=256", "17 grey levels, but data.num_levels=256"),
+    (f"{DIGITS} --mode=train --config.data.image_size=16", r"images of shape \(8, 8, 1\)"),
+]
+
+
+def run(arguments, workdir):
+    main.run(["main.py", *arguments.split(), f"--workdir={workdir}"])
+
+
+@pytest.fixture(autouse=True)
+def in_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[a for a, _ in MISTAKES])
+def test_mistakes_are_answered_in_words(arguments, words, tmp_path):
+    workdir = tmp_path / "run"
+    with pytest.raises(UserError, match=words) as error:
+        run(arguments, workdir)
+    assert len(str(error.value).splitlines()) <= 2
+    assert "Traceback" not in str(error.value)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_status_and_no_traceback(tmp_path):
+    """The same through the operating system, with a folder that cannot be made: a file is in its place."""
+    (tmp_path / "file").touch()
+    command = [sys.executable, "main.py", TOY, "--mode=sample", f"--workdir={tmp_path / 'file'}"]
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    assert result.returncode == 2
+    assert re.fullmatch(r"main.py: --workdir=\S+ cannot be written to \(.*\); give another folder\n", result.stderr)
+    assert result.stdout == ""
+
+
+def test_help_needs_no_jax():
+    """It answers in well under a second because nothing heavy is imported."""
+    code = (
+        "import sys; sys.argv = ['main.py', '--help']; import main; status = main.main(); "
+        "sys.exit(status or ('jax' in sys.modules) or ('tensorflow_datasets' in sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for word in ("--config", "--mode", "--sampler", "--workdir", "likelihood", "configs/vp_digits.py"):
+        assert word in result.stdout
+
+
+def test_overrides_and_default_folder():
+    arguments = ["main.py", f"{CIFAR}:ddpmpp_deep", "--mode=sample", "--sampler=ode"]
+    options = parse([*arguments, "--config.training.batch_size=64", "--config.optim.lr=1"], "")
+    assert options.workdir == Path("runs/vp_cifar-ddpmpp_deep")
+    assert options.config.sampling.sampler == "ode"
+    assert options.config.training.batch_size == 64
+    assert options.config.optim.lr == 1.0
+    assert options.config.model.num_res_blocks == 8
+
+
+def test_config_name():
+    assert config_name("configs/vp_cifar.py:ddpmpp_deep") == "vp_cifar-ddpmpp_deep"
+    assert config_name("/elsewhere/mine.py") == "mine"
