@@ -92,6 +92,10 @@ def read_flags(values: flags.FlagValues, argv: list[str]) -> list[str]:
             _ = values.config.is_locked
         return extra
     except AttributeError as error:  # config_flags: a field that the config does not have
+        if "get_config" in str(error):
+            raise UserError(
+                "the file given to --config is no configuration: it has no get_config()"
+            ) from error
         raise UserError(f"no such field in the config: {one_line(error)}") from error
     except OSError as error:  # config_flags: the file itself
         reason = one_line(error).rsplit("] ", 1)[-1]
@@ -102,7 +106,9 @@ def read_flags(values: flags.FlagValues, argv: list[str]) -> list[str]:
 
 def one_line(error: BaseException) -> str:
     """An error's text without the traceback and the layers of quotes that config_flags wraps it in."""
-    text = str(error).replace("\\n", "\n").replace("\\'", "'").strip("\"'\n ")
+    text = str(error).replace("\\n", "\n").replace("\\'", "'").strip()
+    if text[:1] in "\"'" and text[:1] == text[-1:]:
+        text = text.strip("\"'")
     if "Traceback" in text:
         flag = re.match(r"flag --(\S+?):? ", text + " ")
         last = text.strip().splitlines()[-1]

@@ -1,6 +1,6 @@
 """VE on 8x8 digits: images on [0, 1], a network that gives the score and is told sigma.
 
-  python main.py --config configs/ve_digits.py --mode train
+python main.py --config configs/ve_digits.py --mode train
 """
 
 from configs.digits import digits_config

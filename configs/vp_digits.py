@@ -1,6 +1,6 @@
 """VP on 8x8 digits.
 
-  python main.py --config configs/vp_digits.py --mode train
+python main.py --config configs/vp_digits.py --mode train
 """
 
 from configs.digits import digits_config

@@ -33,26 +33,44 @@ MISTAKES = [
     (f"{DIGITS}:huge --mode=train", "has no variants"),
     (f"{CIFAR}:huge --mode=train", "unknown variant 'huge'; choose one of ddpmpp, ddpmpp_deep"),
     (f"{TOY} --mode=train", "nothing to train"),
-    (f"{TOY} --mode=sample --config.sde.name=vvp", "sde.name='vvp' is unknown; choose one of subvp, ve, vp"),
-    (f"{TOY} --mode=sample --config.sampling.pc.predictor=euler", "predictor='euler' is unknown; choose"),
+    (
+        f"{TOY} --mode=sample --config.sde.name=vvp",
+        "sde.name='vvp' is unknown; choose one of subvp, ve, vp",
+    ),
+    (
+        f"{TOY} --mode=sample --config.sampling.pc.predictor=euler",
+        "predictor='euler' is unknown; choose",
+    ),
     (f"{TOY} --mode=sample --config.sampling.pc.corrector=x", "corrector='x' is unknown; choose"),
     (
         f"{TOY} --mode=sample --config.sampling.pc.predictor=none --config.sampling.pc.corrector=none",
         "nothing would move",
     ),
     (f"{TOY} --mode=sample --config.sampling.sampler=x", "sampling.sampler='x' is unknown; choose"),
-    (f"{TOY} --mode=sample --config.sampling.ode.solver=euler", "solver 'euler' is unknown; choose"),
+    (
+        f"{TOY} --mode=sample --config.sampling.ode.solver=euler",
+        "solver 'euler' is unknown; choose",
+    ),
     (f"{TOY} --mode=sample --config.sampling.ode.rtol=-1", "tolerances must be positive"),
     (f"{TOY} --mode=likelihood --config.likelihood.atol=0", "tolerances must be positive"),
-    (f"{TOY} --mode=sample --config.sampling.pc.num_steps=-5", "pc.num_steps=-5: expected a positive"),
+    (
+        f"{TOY} --mode=sample --config.sampling.pc.num_steps=-5",
+        "pc.num_steps=-5: expected a positive",
+    ),
     (f"{TOY} --mode=sample --config.sampling.num_images=0", "num_images=0: expected a positive"),
-    (f"{TOY} --mode=sample --config.sampling.eps=2", "sampling.eps=2.0: expected a time between 0 and T"),
+    (
+        f"{TOY} --mode=sample --config.sampling.eps=2",
+        "sampling.eps=2.0: expected a time between 0 and T",
+    ),
     (f"{TOY} --mode=sample --config.sampling.batch_size=6", "sampling.batch_size=6 on 4 devices"),
     (f"{TOY} --mode=likelihood --config.likelihood.batch_size=6", "likelihood.batch_size=6 on 4"),
     (f"{TOY} --mode=likelihood --config.likelihood.split=dev", "choose one of test, train"),
     (f"{TOY} --mode=likelihood --config.likelihood.probe=x", "choose one of rademacher, gaussian"),
     (f"{TOY} --mode=sample --config.model.beta_min=-1", "expected 0 < beta_min"),
-    (f"{DIGITS} --mode=train --config.training.batch_size=66", "batch_size=66 cannot be shared by 4"),
+    (
+        f"{DIGITS} --mode=train --config.training.batch_size=66",
+        "batch_size=66 cannot be shared by 4",
+    ),
     (f"{DIGITS} --mode=train --config.training.n_iters=-1", "n_iters=-1: expected at least 1"),
     (f"{DIGITS} --mode=train --config.optim.lr=-1", "optim.lr=-1.0: expected a positive"),
     (f"{DIGITS} --mode=train --config.training.eps=-1", "training.eps=-1.0: expected a time"),
@@ -60,12 +78,18 @@ MISTAKES = [
     (f"{DIGITS} --mode=train --config.model.ch_mult=(1,2,2,2,2)", "multiple of 16"),
     (f"{DIGITS} --mode=train --config.model.nf=30", "groups"),
     (f"{DIGITS} --mode=train --config.model.resblock_type=x", "resblock_type.*biggan"),
-    (f"{DIGITS} --mode=train --config.sde.name=subvp --config.training.continuous=False", "no published"),
+    (
+        f"{DIGITS} --mode=train --config.sde.name=subvp --config.training.continuous=False",
+        "no published",
+    ),
     (f"{VE_DISCRETE} --mode=likelihood", "knows its own levels only"),
     (f"{VE_DISCRETE} --mode=sample --sampler=ode", "knows its own levels only"),
     (f"{DIGITS} --mode=sample", "no checkpoint in .* train first"),
     (f"{DIGITS} --mode=train --config.data.name=nothing_such", "'nothing_such' is not known"),
-    (f"{DIGITS} --mode=train --config.data.num_levels=256", "17 grey levels, but data.num_levels=256"),
+    (
+        f"{DIGITS} --mode=train --config.data.num_levels=256",
+        "17 grey levels, but data.num_levels=256",
+    ),
     (f"{DIGITS} --mode=train --config.data.image_size=16", r"images of shape \(8, 8, 1\)"),
 ]
 
@@ -93,9 +117,13 @@ def test_status_and_no_traceback(tmp_path):
     """The same through the operating system, with a folder that cannot be made: a file is in its place."""
     (tmp_path / "file").touch()
     command = [sys.executable, "main.py", TOY, "--mode=sample", f"--workdir={tmp_path / 'file'}"]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    result = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"}
+    )
     assert result.returncode == 2
-    assert re.fullmatch(r"main.py: --workdir=\S+ cannot be written to \(.*\); give another folder\n", result.stderr)
+    assert re.fullmatch(
+        r"main.py: --workdir=\S+ cannot be written to \(.*\); give another folder\n", result.stderr
+    )
     assert result.stdout == ""
 
 
@@ -107,7 +135,14 @@ def test_help_needs_no_jax():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    for word in ("--config", "--mode", "--sampler", "--workdir", "likelihood", "configs/vp_digits.py"):
+    for word in (
+        "--config",
+        "--mode",
+        "--sampler",
+        "--workdir",
+        "likelihood",
+        "configs/vp_digits.py",
+    ):
         assert word in result.stdout
 
 

@@ -120,7 +120,9 @@ class Run:
             self.state = checkpoints.restore(jax.eval_shape(fresh))
         else:
             # It runs once: on a CPU, optimising its hundreds of small random draws takes longer than they do.
-            quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+            quick = (
+                {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+            )
             shardings = replicated(jax.local_devices())
             self.state = jax.jit(fresh, out_shardings=shardings, compiler_options=quick)()
         self.step = int(self.state.step)

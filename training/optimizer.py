@@ -25,7 +25,9 @@ def learning_rate(config: Any) -> Callable[[Array | int], Array]:
     """
     optim = config.optim
     if optim.decay not in DECAYS:
-        raise UserError(f"optim.decay={optim.decay!r} is unknown; choose one of {', '.join(DECAYS)}")
+        raise UserError(
+            f"optim.decay={optim.decay!r} is unknown; choose one of {', '.join(DECAYS)}"
+        )
     # A run that ends within its warm-up never decays.
     decaying = max(config.training.n_iters - optim.warmup, 1)
 

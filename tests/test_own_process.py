@@ -1,0 +1,115 @@
+"""From nothing to a likelihood through main.py, for a process that a user wrote: alpha and sigma, no more.
+
+One small network is trained once on the digits and then asked everything, so this is also the test of what the
+modes write.
+"""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import main
+from errors import UserError
+from sde_lib import SDE, SDES
+
+SMALL = (
+    "--config=configs/vp_digits.py --config.sde.name=cosine --config.model.nf=16 "
+    "--config.training.n_iters=6 --config.training.batch_size=16 --config.training.snapshot_freq=6 "
+    "--config.training.snapshot_size=4 --config.sampling.batch_size=4 --config.sampling.pc.num_steps=4 "
+    "--config.sampling.num_images=6 --config.likelihood.num_images=5 --config.likelihood.batch_size=4 "
+    "--config.likelihood.eps=1e-3 --config.likelihood.rtol=0.1 --config.likelihood.atol=0.1"
+).split()
+
+
+class Cosine(SDE):
+    T = 0.99
+
+    def alpha(self, t):
+        return jnp.cos(0.5 * jnp.pi * t)
+
+    def sigma(self, t):
+        return jnp.sin(0.5 * jnp.pi * t)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    SDES["cosine"] = Cosine
+    yield
+    del SDES["cosine"]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, registered):
+    folder = tmp_path_factory.mktemp("run")
+    main.run(["main.py", *SMALL, "--mode=train", f"--workdir={folder}"])
+    return folder
+
+
+def run(workdir, *arguments):
+    """The figures that the mode adds to results.jsonl."""
+    main.run(["main.py", *SMALL, f"--workdir={workdir}", *arguments])
+    return json.loads((workdir / "results.jsonl").read_text().splitlines()[-1])
+
+
+def test_training_leaves_its_traces(workdir):
+    figures = json.loads((workdir / "results.jsonl").read_text().splitlines()[0])
+    assert figures["mode"] == "train"
+    assert figures["checkpoint_step"] == 6
+    assert figures["seconds"] > 0
+    assert (workdir / "checkpoints" / "6").is_dir()
+    assert (workdir / "metrics.jsonl").read_text().count("\n") >= 1
+    assert list((workdir / "tensorboard").iterdir())
+    # four images in two columns, pixels enlarged to about 640 in all
+    width, height = Image.open(workdir / "snapshots" / "step00000006.png").size
+    assert width == height
+    assert 560 < width < 720
+
+
+@pytest.mark.parametrize(("sampler", "nfe"), [("pc", 4 + 1), ("ode", None)])
+def test_sampling(workdir, sampler, nfe):
+    figures = run(workdir, "--mode=sample", f"--sampler={sampler}")
+    assert (figures["mode"], figures["sampler"], figures["num_images"]) == ("sample", sampler, 6)
+    assert figures["checkpoint_step"] == 6
+    assert figures["nfe"] == nfe or (nfe is None and figures["nfe"] > 6)
+    images = np.load(figures["arrays"])["images"]
+    assert images.shape == (6, 8, 8, 1)
+    assert images.dtype == np.uint8
+    assert images.max() <= 16
+    Image.open(figures["picture"]).verify()
+    again = run(workdir, "--mode=sample", f"--sampler={sampler}")
+    assert again["arrays"] != figures["arrays"]  # nothing is written over ...
+    np.testing.assert_array_equal(
+        np.load(again["arrays"])["images"], images
+    )  # ... and the seed rules
+
+
+def test_likelihood(workdir):
+    figures = run(workdir, "--mode=likelihood")
+    assert (figures["mode"], figures["num_images"], figures["checkpoint_step"]) == (
+        "likelihood",
+        5,
+        6,
+    )
+    values = np.load(figures["arrays"])["bits_per_dim"]
+    assert values.shape == (1, 5)
+    assert figures["bits_per_dim"] == pytest.approx(values.mean())
+    assert figures["standard_error"] == pytest.approx(values.std(ddof=1) / np.sqrt(5))
+    # An untrained network knows little: near N(0, 1) under the flow, log2(17) - 1 bits and the Gaussian's.
+    assert 2 < figures["bits_per_dim"] < 12
+
+
+def test_checkpoint_of_another_architecture(workdir):
+    with pytest.raises(UserError, match="checkpoint") as error:
+        run(workdir, "--mode=sample", "--config.model.nf=32")
+    assert "AttnBlockpp_0.NIN_3.b: checkpoint (32,), config (64,)" in str(error.value)
+    assert "more" in str(error.value)
+
+
+def test_training_again_has_nothing_left_to_do(workdir):
+    before = sorted((workdir / "checkpoints").iterdir())
+    figures = run(workdir, "--mode=train")
+    assert figures["checkpoint_step"] == 6
+    assert sorted((workdir / "checkpoints").iterdir()) == before
