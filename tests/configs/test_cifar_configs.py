@@ -79,7 +79,6 @@ def test_dry_run(name, variant):
     """
     config = config_of(name, variant)
     config.optim.warmup = 0
-    config.training.batch_size = 2
     check(config, "train")
     network, sde, optimizer = build_network(config), build_sde(config), build_optimizer(config)
     objective = build_objective(config, network, sde)
