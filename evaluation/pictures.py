@@ -8,28 +8,35 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-GRID_PIXELS = (
-    640  # small images are enlarged, each pixel to a square, until the grid is about this wide
-)
+GRID_PIXELS = 640  # small images are enlarged until the grid is about this wide
+BACKGROUND = 40
+
+
+def shades(levels: np.ndarray, num_levels: int) -> np.ndarray:
+    """Levels 0 ... num_levels - 1 as 8-bit shades from black to white."""
+    return np.round(levels.astype(np.float64) * 255 / (num_levels - 1)).astype(np.uint8)
 
 
 def image_grid(levels: np.ndarray, num_levels: int) -> Image.Image:
-    """Integer images (n, h, w, c) side by side, row by row, with a line of background between them."""
+    """Integer images (n, h, w, c), c = 1 or 3, side by side, row by row, with lines of background between.
+
+    Enlarged by a whole number with smooth (bicubic) shades: an 8x8 digit in big squares is hard to read. The
+    exact pixels are in the arrays beside the picture.
+    """
     n, height, width, channels = levels.shape
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    shades = np.round(levels.astype(np.float64) * 255 / (num_levels - 1)).astype(np.uint8)
     zoom = max(1, round(GRID_PIXELS / (columns * width)))
-    shades = shades.repeat(zoom, axis=1).repeat(zoom, axis=2)
     gap = max(1, zoom // 4)
     cell_height, cell_width = height * zoom + gap, width * zoom + gap
-    canvas = np.full((rows * cell_height + gap, columns * cell_width + gap, channels), 40, np.uint8)
-    for i, shade in enumerate(shades):
-        top, left = gap + i // columns * cell_height, gap + i % columns * cell_width
-        canvas[top : top + height * zoom, left : left + width * zoom] = shade
-    if channels == 1:
-        return Image.fromarray(canvas[..., 0])
-    return Image.fromarray(canvas[..., :3])
+    mode = "L" if channels == 1 else "RGB"
+    size = (columns * cell_width + gap, rows * cell_height + gap)
+    canvas = Image.new(mode, size, (BACKGROUND,) * channels if channels > 1 else BACKGROUND)
+    for i, image in enumerate(shades(levels, num_levels)):
+        tile = Image.fromarray(image[..., 0] if channels == 1 else image)
+        tile = tile.resize((width * zoom, height * zoom), Image.Resampling.BICUBIC)
+        canvas.paste(tile, (gap + i % columns * cell_width, gap + i // columns * cell_height))
+    return canvas
 
 
 def save_grid(path: Path, levels: np.ndarray, num_levels: int) -> None:

@@ -1,0 +1,32 @@
+"""Where each image stands in the picture, and in which shade."""
+
+import numpy as np
+
+from evaluation.pictures import image_grid, save_grid, shades
+
+
+def test_shades_span_black_to_white():
+    np.testing.assert_array_equal(shades(np.arange(17), 17)[[0, 8, 16]], [0, 128, 255])
+    np.testing.assert_array_equal(shades(np.arange(256), 256), np.arange(256))
+
+
+def test_images_stand_row_by_row():
+    """Five flat grey images: three columns, two rows, the sixth place empty."""
+    levels = np.arange(5).reshape(5, 1, 1, 1) * np.ones((1, 8, 8, 1), int)
+    picture = np.asarray(image_grid(levels, 5))
+    height, width = picture.shape
+    centres = [
+        picture[(2 * r + 1) * height // 4, (2 * c + 1) * width // 6]
+        for r in (0, 1)
+        for c in (0, 1, 2)
+    ]
+    assert [int(v) for v in centres] == [0, 64, 128, 191, 255, 40]
+
+
+def test_colour_channels_keep_their_order(tmp_path):
+    image = np.zeros((1, 4, 4, 3), int)
+    image[..., 0] = 255
+    save_grid(tmp_path / "new" / "a.png", image, 256)
+    picture = np.asarray(image_grid(image, 256))
+    assert tuple(picture[picture.shape[0] // 2, picture.shape[1] // 2]) == (255, 0, 0)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
