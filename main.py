@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import sys
 
+from absl import logging
+
 from command_line import parse, prepare_workdir
 from errors import UserError
 
@@ -24,6 +26,9 @@ def run(argv: list[str]) -> None:
         return
     # JAX and the rest are imported only now: --help and a mistyped flag are answered at once.
     import jax
+
+    # TFDS and Orbax warn of what is no trouble here; what is, ends in a UserError.
+    logging.set_verbosity(logging.ERROR)
 
     if options.multi_host:
         jax.distributed.initialize()

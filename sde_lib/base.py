@@ -85,7 +85,7 @@ class SDE(abc.ABC):
         return 2.0 * (self.log_alpha(t) - jnp.log(self.sigma(t)))
 
     def time_of_log_snr(self, log_snr: Array) -> Array:
-        """The inverse of `log_snr` on (0, T], by bisection to the last bit of the dtype."""
+        """The inverse of `log_snr` on (0, T], by bisection, to about one ulp of T."""
         log_snr = jnp.asarray(log_snr)
         halvings = jnp.finfo(log_snr.dtype).nmant + 12  # 12 more for times near 2^-12 and below
 

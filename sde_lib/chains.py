@@ -8,6 +8,7 @@ networks trained with them use these tables; samplers for continuous models neve
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 from jax import Array
@@ -115,5 +116,11 @@ class SMLDChain(Chain):
 
     @property
     def step_sigmas(self) -> Array:
+        # sigma_i^2 - sigma_{i-1}^2 as a multiple of sigma_i^2: neighbouring variances would cancel in float32.
+        log_ratio = math.log(self.sigma_max / self.sigma_min) / (self.num_scales - 1)
         sigmas = self.sigmas
-        return jnp.sqrt(jnp.diff(jnp.square(sigmas), prepend=0.0))
+        return jnp.where(
+            jnp.arange(self.num_scales) == 0,
+            sigmas,
+            sigmas * math.sqrt(-math.expm1(-2 * log_ratio)),
+        )
