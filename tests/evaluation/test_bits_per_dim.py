@@ -96,6 +96,13 @@ def test_standard_error_is_that_of_the_images():
     assert measured.standard_error == pytest.approx(expected, rel=1e-6)
 
 
+def test_equal_images_have_noise_of_their_own():
+    """Four copies of one image: each is dequantised with its own noise, so no two values agree."""
+    split = ImagesInMemory(np.repeat(split_of(1, 17).images, 4, axis=0))
+    measured = measure_bits_per_dim(config_for(17), VP(), gaussian(0.3), split, seed=0, show=False)
+    assert len(np.unique(measured.bits_per_dim)) == 4
+
+
 def test_real_valued_data_have_no_levels():
     model = ProductMixtureScore(
         jnp.array([0.3, 0.7]), jnp.array([-1.0, 0.6]), jnp.array([0.04, 0.09]), VP()
