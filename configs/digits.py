@@ -19,7 +19,7 @@ def digits_config(sde: str) -> ConfigDict:
     model.dropout = 0.0
     model.ema_rate = 0.995
 
-    config.optim.lr = 2e-3
+    config.optim.lr = 4e-3
     config.optim.warmup = 100
     config.optim.decay = "cosine"
 
