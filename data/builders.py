@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -43,6 +44,8 @@ def prepared_builder(name: str, data_dir: str | None) -> Any:
     builder = make_builder(name, data_dir)
     if not builder.is_prepared():
         downloader.MAX_RETRIES = DOWNLOAD_RETRIES
+        # Its warning of every retry would bury the one message that says what to do.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         try:
             builder.download_and_prepare(file_format="array_record")
         except Exception as error:
