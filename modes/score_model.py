@@ -13,6 +13,7 @@ from models.exact import ProductMixtureScore
 from models.networks import build_network
 from models.parameterization import build_parameterization
 from models.score import NetworkScore, ScoreModel
+from modes.recorded_config import check_recorded
 from sde_lib import SDE
 from training.checkpoints import restore_ema
 from training.state import init_params
@@ -30,7 +31,7 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
     """The score model to sample from or to measure.
 
     Raises:
-      UserError: no checkpoint in the folder, or one of another architecture.
+      UserError: no checkpoint in the folder, one of another architecture, or one trained as something else.
     """
     if config.model.name == EXACT:
         weights, means, variances = (
@@ -40,5 +41,6 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
     network = build_network(config)
     template = jax.eval_shape(lambda: init_params(config, network))
     params, step = restore_ema(workdir, template)
+    check_recorded(config, workdir)
     model = NetworkScore(params, network.apply, build_parameterization(config, sde))
     return LoadedScore(model, step)

@@ -63,7 +63,8 @@ def test_training_leaves_its_traces(workdir):
     assert (workdir / "metrics.jsonl").read_text().count("\n") >= 1
     assert list((workdir / "tensorboard").iterdir())
     # four images in two columns, pixels enlarged to about 640 in all
-    width, height = Image.open(workdir / "snapshots" / "step00000006.png").size
+    with Image.open(workdir / "snapshots" / "step00000006.png") as picture:
+        width, height = picture.size
     assert width == height
     assert 560 < width < 720
 
@@ -78,7 +79,8 @@ def test_sampling(workdir, sampler, nfe):
     assert images.shape == (6, 8, 8, 1)
     assert images.dtype == np.uint8
     assert images.max() <= 16
-    Image.open(figures["picture"]).verify()
+    with Image.open(figures["picture"]) as picture:
+        picture.verify()
     again = run(workdir, "--mode=sample", f"--sampler={sampler}")
     assert again["arrays"] != figures["arrays"]  # nothing is written over ...
     np.testing.assert_array_equal(
@@ -106,6 +108,21 @@ def test_checkpoint_of_another_architecture(workdir):
         run(workdir, "--mode=sample", "--config.model.nf=32")
     assert "AttnBlockpp_0.NIN_3.b: checkpoint (32,), config (64,)" in str(error.value)
     assert "more" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("--config.sde.name=subvp", r"sde.name='subvp' \(trained with 'cosine'\)"),
+        ("--config.data.centered=False", "data.centered=False"),
+        ("--config.model.skip_rescale=False", "model.skip_rescale=False"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["sample", "train"])
+def test_weights_are_not_read_as_something_else(workdir, change, words, mode):
+    """None of these changes a shape, and each would give wrong numbers in silence."""
+    with pytest.raises(UserError, match=words):
+        run(workdir, f"--mode={mode}", change)
 
 
 def test_training_again_has_nothing_left_to_do(workdir):
