@@ -13,9 +13,9 @@ from models.exact import ProductMixtureScore
 from models.networks import build_network
 from models.parameterization import build_parameterization
 from models.score import NetworkScore, ScoreModel
-from modes.recorded_config import check_recorded
 from sde_lib import SDE
 from training.checkpoints import restore_ema
+from training.recorded_config import check_recorded
 from training.state import init_params
 
 EXACT = "mixture"  # config.model.name of the score known in closed form

@@ -15,7 +15,6 @@ from evaluation.pictures import save_grid
 from models.networks import build_network
 from models.parameterization import build_parameterization
 from models.score import NetworkScore
-from modes.recorded_config import check_recorded, record_config
 from modes.results import report
 from modes.score_model import EXACT
 from samplers.generate import build_generator
@@ -32,8 +31,6 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     # Real-valued data have no shades to draw.
     pictures = config.training.snapshot_freq and config.data.num_levels
     snapshot = snapshot_writer(config, workdir) if pictures else None
-    check_recorded(config, workdir)
-    record_config(config, workdir)
     figures = {"mode": "train", **train(config, workdir, snapshot)}
     report(workdir, figures)
     return figures

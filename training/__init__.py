@@ -8,6 +8,7 @@
     held_out.py     the loss on the test split
     checkpoints.py  saving, strict restoring
     record.py       metrics.jsonl and TensorBoard
+    recorded_config.py   the config that a folder's weights belong to
     progress.py     the bar and the throughput
     interrupts.py   SIGTERM and SIGINT
     loop.py         train(config, workdir)

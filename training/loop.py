@@ -23,6 +23,7 @@ from training.objective import build_objective
 from training.optimizer import build_optimizer, learning_rate
 from training.progress import Progress
 from training.record import Record
+from training.recorded_config import check_recorded, record_config
 from training.state import TrainState, init_state, replicated
 from training.step import build_train_step
 
@@ -58,6 +59,9 @@ def train(
         Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints,
     ):
         run = Run(config, checkpoints)
+        # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
+        check_recorded(config, pathlib.Path(workdir))
+        record_config(config, pathlib.Path(workdir))
         with (
             Record(workdir, run.step) as run.record,
             Progress(run.step, config.training.n_iters, config.training.batch_size) as run.progress,
