@@ -16,42 +16,35 @@ def get_config() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.name = "digits"  # digits | cifar10 | mixture | any image dataset of TFDS
-    data.data_dir = (
-        ""  # where TFDS keeps its data; empty: TFDS's own default, ~/tensorflow_datasets
-    )
+    # where TFDS keeps its data; empty: TFDS's own default, ~/tensorflow_datasets
+    data.data_dir = ""
     data.image_size = 8  # pixels a side; the network halves it len(model.ch_mult) - 1 times
     data.num_channels = 1
     data.num_levels = 256  # grey levels a channel; 0: the data are real numbers, not levels
     data.centered = True  # the process runs on [-1, 1]; False: on [0, 1] (VE)
     data.random_flip = False  # mirror half of the training images
-    data.uniform_dequantization = (
-        True  # train on (level + u) / levels; False: on level / (levels - 1)
-    )
-    data.resize = (
-        False  # crop to the central square and resize to image_size, where images differ in size
-    )
+    # train on (level + u) / levels; False: on level / (levels - 1)
+    data.uniform_dequantization = True
+    # crop to the central square and resize to image_size, where images differ in size
+    data.resize = False
     data.crop_size = 0  # side of that square in pixels; 0: the largest (CelebA: 140)
     data.in_memory = "auto"  # auto | yes | no: hold the training images on the device
 
     config.model = model = ConfigDict()
-    model.name = (
-        "ncsnpp"  # ncsnpp (NCSN++ and DDPM++) | ddpm | mixture (exact score of data.name=mixture)
-    )
+    # ncsnpp (NCSN++ and DDPM++) | ddpm | mixture (exact score of data.name=mixture)
+    model.name = "ncsnpp"
     model.beta_min = 0.1  # VP, sub-VP: the rate at t = 0 ...
     model.beta_max = 20.0  # ... and at t = 1
     model.sigma_min = 0.01  # VE: noise at t = 0, in units of the scaled data ...
     model.sigma_max = 50.0  # ... and at t = 1; about the largest distance between two images
     model.num_scales = 1000  # levels of the discrete chains (training.continuous=False)
-    model.ema_rate = (
-        0.9999  # decay per step of the averaged weights that sampling and evaluation use
-    )
-    model.ema_warmup = (
-        True  # decay min(ema_rate, (1 + n)/(10 + n)): short runs forget their first weights
-    )
+    # decay per step of the averaged weights that sampling and evaluation use
+    model.ema_rate = 0.9999
+    # decay min(ema_rate, (1 + n)/(10 + n)): short runs forget their first weights
+    model.ema_warmup = True
     model.dropout = 0.1  # rate, in training only
-    model.dtype = (
-        "float32"  # float32 | bfloat16: convolutions and attention; all else stays float32
-    )
+    # float32 | bfloat16: convolutions and attention; all else stays float32
+    model.dtype = "float32"
     # The network (Song et al. 2021, App. H).
     model.nf = 128  # base width; GroupNorm uses min(width / 4, 32) groups
     model.ch_mult = (1, 2, 2, 2)  # width of each resolution level, in units of nf
@@ -106,9 +99,8 @@ def get_config() -> ConfigDict:
     sampling.snr = 0.16  # Langevin corrector: target ratio of its drift to its noise
     sampling.n_steps_each = 1  # corrector steps after each predictor step
     sampling.pc = ConfigDict()
-    sampling.pc.predictor = (
-        "euler_maruyama"  # euler_maruyama | reverse_diffusion | ancestral_sampling | none
-    )
+    # euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior | none
+    sampling.pc.predictor = "euler_maruyama"
     sampling.pc.corrector = "none"  # langevin | ald | none
     sampling.pc.num_steps = 1000  # predictor steps from T to eps
     sampling.ode = ConfigDict()
