@@ -67,8 +67,10 @@ def predictor_corrector_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -
             first, last, lambda k, x: sampler.step(model, grid, noise, k, x), x
         )
 
-    def finish(model: Any, x: Array) -> Array:
-        return sampler.finish(model, x, grid[-1])
+    def finish(model: Any, x: Array) -> tuple[Array, Array, Array]:
+        n = x.shape[0]
+        nfe, success = jnp.full(n, sampler.nfe(num_steps)), jnp.full(n, True)
+        return sampler.finish(model, x, grid[-1]), nfe, success
 
     start_all = jax.pmap(start, in_axes=(None, 0))
     advance_all = jax.pmap(advance, in_axes=(None, None, 0, None, 0), donate_argnums=(4,))
@@ -79,8 +81,7 @@ def predictor_corrector_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -
         for first in range(0, num_steps, STEPS_PER_CALL):
             x = jax.block_until_ready(advance_all(model, key, indices, first, x))
             tick(min(STEPS_PER_CALL, num_steps - first) / num_steps)
-        x = finish_all(model, x)
-        return x, *_same_for_all(indices, sampler.nfe(num_steps), True)
+        return finish_all(model, x)
 
     return run
 
@@ -144,9 +145,3 @@ def build_generator(config: Any, sde: SDE, shape: tuple[int, ...]) -> Callable[.
         return Generated(x, float(nfe.mean()), time.perf_counter() - began)
 
     return generate
-
-
-def _same_for_all(indices: np.ndarray, nfe: int, success: bool) -> tuple[Array, Array]:
-    """nfe and success as one entry for each image, on the devices, as an adaptive sampler returns them."""
-    fill = jax.pmap(lambda i: (jnp.full(i.shape, nfe), jnp.full(i.shape, success)))
-    return fill(indices)
