@@ -17,6 +17,7 @@ from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size
 from samplers.correctors import CORRECTORS
 from samplers.generate import SAMPLERS
+from samplers.predictor_corrector import PredictorCorrector
 from samplers.predictors import PREDICTORS
 from sde_lib import SDE, build_sde
 from training.loop import check_config
@@ -43,7 +44,9 @@ def check(config: Any, mode: str) -> None:
     """
     try:
         sde = build_sde(config)
-        if config.model.name != EXACT:
+        if config.model.name == EXACT:
+            check_exact(config)
+        else:
             build_parameterization(config, sde)
             # Only the shapes: widths that no normalisation divides show up here, in a second or two.
             jax.eval_shape(lambda: init_params(config, build_network(config)))
@@ -51,6 +54,15 @@ def check(config: Any, mode: str) -> None:
     except ValueError as error:  # constructors say what is wrong; here, the config is
         raise UserError(str(error)) from error
     check_numbers(config, mode)
+
+
+def check_exact(config: Any) -> None:
+    """The exact score is that of one law: beside other data, distances to it would mean nothing."""
+    if config.data.name != EXACT:
+        raise UserError(
+            f"model.name={EXACT} is the exact score of data.name={EXACT}, but data.name={config.data.name!r}; "
+            "use that data, or a network"
+        )
 
 
 def check_numbers(config: Any, mode: str) -> None:
@@ -76,10 +88,7 @@ def check_sampling(config: Any, sde: SDE) -> None:
     check_batch_size(sampling.batch_size, "sampling.batch_size")
     check_choice("sampling.pc.predictor", sampling.pc.predictor, PREDICTORS)
     check_choice("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
-    if (sampling.pc.predictor, sampling.pc.corrector) == ("none", "none"):
-        raise UserError(
-            "sampling.pc.predictor and sampling.pc.corrector are both 'none': nothing would move; set one"
-        )
+    PredictorCorrector(sde, PREDICTORS[sampling.pc.predictor], CORRECTORS[sampling.pc.corrector])
     AdaptiveSolver(sampling.ode.solver, sampling.ode.rtol, sampling.ode.atol)
     if sampling.sampler == "ode":
         refuse_discrete(config, "the probability-flow ODE")
