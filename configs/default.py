@@ -15,9 +15,12 @@ def get_config() -> ConfigDict:
     config.sde.name = "vp"  # vp | subvp | ve, or a name registered in sde_lib/__init__.py
 
     config.data = data = ConfigDict()
-    data.name = "digits"  # digits | cifar10 | mixture | any image dataset of TFDS
+    data.name = "digits"  # digits | cifar10 | mixture | folder | any image dataset of TFDS
     # where TFDS keeps its data; empty: TFDS's own default, ~/tensorflow_datasets
     data.data_dir = ""
+    # data.name=folder: where the images are, PNG, JPEG or WebP files at any depth, in train/ and test/ or
+    # all together
+    data.folder = ""
     data.image_size = 8  # pixels a side; the network halves it len(model.ch_mult) - 1 times
     data.num_channels = 1
     data.num_levels = 256  # grey levels a channel; 0: the data are real numbers, not levels
@@ -28,6 +31,7 @@ def get_config() -> ConfigDict:
     # crop to the central square and resize to image_size, where images differ in size
     data.resize = False
     data.crop_size = 0  # side of that square in pixels; 0: the largest (CelebA: 140)
+    data.resample = "bicubic"  # bicubic | bilinear | box: the filter; all average when they shrink
     data.in_memory = "auto"  # auto | yes | no: hold the training images on the device
 
     config.model = model = ConfigDict()
@@ -38,6 +42,9 @@ def get_config() -> ConfigDict:
     model.sigma_min = 0.01  # VE: noise at t = 0, in units of the scaled data ...
     model.sigma_max = 50.0  # ... and at t = 1; about the largest distance between two images
     model.num_scales = 1000  # levels of the discrete chains (training.continuous=False)
+    # How a network trained on DDPM's levels is asked at a time between them: matched (by log-SNR) |
+    # published_pc | published_ode, see models/parameterization.py
+    model.discrete_labels = "matched"
     # decay per step of the averaged weights that sampling and evaluation use
     model.ema_rate = 0.9999
     # decay min(ema_rate, (1 + n)/(10 + n)): short runs forget their first weights
@@ -91,15 +98,18 @@ def get_config() -> ConfigDict:
     training.snapshot_size = 64  # images in that picture
 
     config.sampling = sampling = ConfigDict()
-    sampling.sampler = "pc"  # pc | ode; --sampler sets it
+    sampling.sampler = "pc"  # pc | ode | pc_published; --sampler sets it
     sampling.num_images = 64
     sampling.batch_size = 64  # images at a time over all devices; divisible by their number
     sampling.eps = 1e-3  # the time at which sampling stops
     sampling.noise_removal = True  # end with a Tweedie step: return E[x_0 | x_eps]
+    # cut off the fraction of a level, as the published code does, instead of rounding
+    sampling.truncate = False
     sampling.snr = 0.16  # Langevin corrector: target ratio of its drift to its noise
     sampling.n_steps_each = 1  # corrector steps after each predictor step
     sampling.pc = ConfigDict()
-    # euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior | none
+    # euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior |
+    # probability_flow | none
     sampling.pc.predictor = "euler_maruyama"
     sampling.pc.corrector = "none"  # langevin | ald | none
     sampling.pc.num_steps = 1000  # predictor steps from T to eps
@@ -114,7 +124,8 @@ def get_config() -> ConfigDict:
     likelihood.batch_size = 64  # images at a time over all devices; divisible by their number
     likelihood.eps = 1e-5  # the time at which the density is taken
     likelihood.repeats = 1  # draws of dequantisation noise and probe for each image
-    likelihood.probe = "rademacher"  # rademacher | gaussian: Hutchinson's random vector
+    # rademacher | gaussian: Hutchinson's random vector; exact: the trace, D products an evaluation
+    likelihood.probe = "rademacher"
     likelihood.solver = "dopri5"
     likelihood.rtol = 1e-5
     likelihood.atol = 1e-5

@@ -13,7 +13,8 @@ from jax import Array
 
 from data.scaling import bits_per_dim_offset, dequantize, scale, slope
 from errors import UserError
-from evaluation.likelihood import PROBES, log_density
+from evaluation.divergence import DIVERGENCES
+from evaluation.likelihood import log_density
 from progress import progress_bar
 from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size, gather, index_batches
@@ -63,17 +64,17 @@ def measure_bits_per_dim(
     dimension = math.prod(split.shape)
     offset = bits_per_dim_offset(num_levels, slope(config.data.centered))
     solver = AdaptiveSolver(options.solver, options.rtol, options.atol)
-    draw_probe = PROBES[options.probe]
+    build_divergence = DIVERGENCES[options.probe]
 
     def measure(model: Any, key: Array, indices: Array, images: Array):
         def prepare(index: Array, image: Array) -> tuple[Array, Array]:
             noise_key, probe_key = jax.random.split(jax.random.fold_in(key, index))
             u = jax.random.uniform(noise_key, image.shape)
-            x = scale(dequantize(image, u, num_levels), config.data.centered)
-            return x, draw_probe(probe_key, image.shape)
+            return scale(dequantize(image, u, num_levels), config.data.centered), probe_key
 
-        x, probe = jax.vmap(prepare)(indices, images)
-        density = log_density(model, sde, x, probe, options.eps, solver)
+        x, probe_keys = jax.vmap(prepare)(indices, images)
+        divergence = build_divergence(probe_keys, x)
+        density = log_density(model, sde, x, divergence, options.eps, solver)
         each = jnp.ones(indices.shape, jnp.int32)
         return density.nats, density.latent, density.nfe * each, density.success & (each > 0)
 

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 
 from errors import UserError
-from evaluation.likelihood import PROBES
+from evaluation.divergence import DIVERGENCES
 from models.networks import build_network
 from models.parameterization import build_parameterization
 from modes.score_model import EXACT
 from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size
 from samplers.correctors import CORRECTORS
-from samplers.generate import SAMPLERS
+from samplers.generate import SAMPLERS, published_sampler
 from samplers.predictor_corrector import PredictorCorrector
 from samplers.predictors import PREDICTORS
 from sde_lib import SDE, build_sde
@@ -86,9 +86,14 @@ def check_sampling(config: Any, sde: SDE) -> None:
     check_choice("sampling.sampler", sampling.sampler, SAMPLERS)
     check_time("sampling.eps", sampling.eps, sde)
     check_batch_size(sampling.batch_size, "sampling.batch_size")
-    check_choice("sampling.pc.predictor", sampling.pc.predictor, PREDICTORS)
-    check_choice("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
-    PredictorCorrector(sde, PREDICTORS[sampling.pc.predictor], CORRECTORS[sampling.pc.corrector])
+    if sampling.sampler == "pc_published":
+        published_sampler(config, sde)
+    else:
+        check_choice("sampling.pc.predictor", sampling.pc.predictor, PREDICTORS)
+        check_choice("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
+        PredictorCorrector(
+            sde, PREDICTORS[sampling.pc.predictor], CORRECTORS[sampling.pc.corrector]
+        )
     AdaptiveSolver(sampling.ode.solver, sampling.ode.rtol, sampling.ode.atol)
     if sampling.sampler == "ode":
         refuse_discrete(config, "the probability-flow ODE")
@@ -97,7 +102,7 @@ def check_sampling(config: Any, sde: SDE) -> None:
 def check_likelihood(config: Any, sde: SDE) -> None:
     options = config.likelihood
     check_choice("likelihood.split", options.split, ("test", "train"))
-    check_choice("likelihood.probe", options.probe, PROBES)
+    check_choice("likelihood.probe", options.probe, DIVERGENCES)
     check_time("likelihood.eps", options.eps, sde)
     check_batch_size(options.batch_size, "likelihood.batch_size")
     AdaptiveSolver(options.solver, options.rtol, options.atol)

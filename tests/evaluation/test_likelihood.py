@@ -1,4 +1,4 @@
-"""Log-densities against closed forms: Gaussian data, the standard mixture, and Hutchinson's known variance."""
+"""Log-densities against closed forms: Gaussian data of any covariance, and the standard mixture."""
 
 import math
 
@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import chi2, norm
+from scipy.stats import multivariate_normal, norm
 
-from evaluation.likelihood import PROBES, log_density
+from data.scaling import bits_per_dim_offset, slope
+from evaluation.divergence import along, exact_trace
+from evaluation.likelihood import log_density
 from models.exact import GaussianScore, ProductMixtureScore
 from samplers.adaptive import AdaptiveSolver
 from sde_lib import VE, VP, SubVP
@@ -17,8 +19,12 @@ PROCESSES = [VP(), SubVP(), VE()]
 SOLVER = AdaptiveSolver("dopri5", 1e-5, 1e-5)
 
 
-def density(model, sde, x, probe, eps=1e-5, solver=SOLVER):
-    return jax.jit(lambda: log_density(model, sde, x, probe, eps, solver))()
+def density(model, sde, x, divergence, eps=1e-5, solver=SOLVER):
+    return jax.jit(lambda x: log_density(model, sde, x, divergence, eps, solver))(x)
+
+
+def signs(shape):
+    return along(jax.random.rademacher(jax.random.key(1), shape, jnp.float32))
 
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
@@ -37,8 +43,7 @@ def test_diagonal_gaussian_is_exact(sde):
     c_eps, c_end = (a**2 * variances + s**2 for a, s in zip(alpha, sigma, strict=True))
     law = norm(0, np.sqrt(c_eps / c_end) * sde.prior_std)
     x32 = jnp.asarray(x, jnp.float32)
-    probe = PROBES["rademacher"](jax.random.key(1), x.shape)
-    result = density(model, sde, x32, probe)
+    result = density(model, sde, x32, signs(x.shape))
     bits = (np.asarray(result.nats) - law.logpdf(x).sum(axis=1)) / (16 * math.log(2))
     assert result.success
     # float32 at tolerance 1e-5: 2e-5 over VP's unit range of scales, a few times that over VE's 5,000.
@@ -58,7 +63,7 @@ def test_mixture_golden_values(x64, eps):
         jnp.array([0.3, 0.7]), jnp.array([-1.0, 0.6]), jnp.array([0.04, 0.09]), VP()
     )
     x = jnp.array([[-1.2], [0.0], [0.5]])
-    result = density(model, VP(), x, jnp.ones_like(x), eps, AdaptiveSolver("dopri8", 1e-9, 1e-9))
+    result = density(model, VP(), x, exact_trace, eps, AdaptiveSolver("dopri8", 1e-9, 1e-9))
     np.testing.assert_allclose(result.nats, MIXTURE_NATS[eps], atol=2e-7)
 
 
@@ -78,53 +83,102 @@ def test_mixture_images_in_bits_per_dim(sde):
         second, 0.6 + 0.3 * rng.normal(size=second.shape), -1 + 0.2 * rng.normal(size=second.shape)
     )
     x = jnp.asarray(x, jnp.float32)
-    result = density(model, sde, x, PROBES["rademacher"](jax.random.key(0), x.shape))
+    result = density(model, sde, x, signs(x.shape))
     start, end = jnp.full(8, 1e-5), jnp.full(8, sde.T)
     mismatch = sde.prior_log_density(result.latent) - model.log_density(result.latent, end)
     exact = model.log_density(x, start) + mismatch
     assert np.abs(result.nats - exact).max() / (16 * math.log(2)) < 2e-4
 
 
-# Sigma = 0.25 rho^|i - j|, VP, eps = 1e-5: the standard deviation of bits/dim over probes
-@pytest.mark.parametrize(("probe", "spread"), [("rademacher", 0.383), ("gaussian", 0.844)])
-def test_estimator_has_its_known_mean_and_variance(probe, spread):
-    """2,000 probes of one image of 16 correlated pixels (rho = 0.9), false alarm 1e-6 for each comparison.
+# ---- data whose coordinates are correlated: the Jacobian of the flow is not diagonal -------------------
 
-    A probe that is shared over the batch or drawn again at each step would fail one of the two. The spread is
-    known to three digits, which widens its band by 0.1 %.
+
+def correlated(d, rho=0.9):
+    """0.25 rho^|i - j|, (d, d)."""
+    return 0.25 * rho ** np.abs(np.subtract.outer(np.arange(d), np.arange(d)))
+
+
+def times_of(sde, eps):
+    """alpha^2 and sigma^2 at eps and at T, in float64."""
+    with jax.enable_x64(True):
+        times = jnp.asarray([eps, sde.T])
+        return np.asarray(sde.alpha(times)) ** 2, np.asarray(sde.sigma(times)) ** 2
+
+
+def own_law(sde, covariance, eps):
+    """What the flow makes of the prior on centred data: covariance prior^2 C_eps C_T^{-1}."""
+    alpha2, sigma2 = times_of(sde, eps)
+    at_eps, at_end = (
+        a * covariance + s * np.eye(len(covariance)) for a, s in zip(alpha2, sigma2, strict=True)
+    )
+    return multivariate_normal(cov=sde.prior_std**2 * at_eps @ np.linalg.inv(at_end))
+
+
+@pytest.mark.parametrize("sde", [VP(), SubVP()], ids=repr)
+def test_correlated_gaussian_in_float32(sde):
+    """Of 20 correlated coordinates, more than the trace takes at once: 2e-5 bits/dim at tolerance 1e-5."""
+    covariance = correlated(20)
+    model = GaussianScore.create(jnp.zeros(20), jnp.asarray(covariance, jnp.float32), sde)
+    x = np.random.default_rng(0).multivariate_normal(np.zeros(20), covariance, size=5)
+    result = density(model, sde, jnp.asarray(x, jnp.float32), exact_trace)
+    x = np.asarray(jnp.asarray(x, jnp.float32), np.float64)
+    bits = (np.asarray(result.nats) - own_law(sde, covariance, 1e-5).logpdf(x)) / (20 * math.log(2))
+    assert result.success
+    assert np.abs(bits).max() < 2e-5
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+def test_correlated_gaussian_to_float64_tolerance(x64, sde):
+    """The log-determinant of the flow, 1/2 sum ln(c_k(eps) / c_k(T)), enters with the prior's density."""
+    covariance = correlated(4)
+    model = GaussianScore.create(jnp.zeros(4), jnp.asarray(covariance), sde)
+    x = np.random.default_rng(0).multivariate_normal(np.zeros(4), covariance, size=5)
+    precise = AdaptiveSolver("dopri8", 1e-9, 1e-9)
+    result = density(model, sde, jnp.asarray(x), exact_trace, 1e-3, precise)
+    expected = own_law(sde, covariance, 1e-3).logpdf(x)
+    # In nats of four dimensions; the global error is ten to a hundred tolerances.
+    np.testing.assert_allclose(result.nats, expected, atol=1e-7)
+    map_to_noise = np.sqrt(np.linalg.eigvalsh(own_law(sde, covariance, 1e-3).cov))
+    volume = sde.prior_log_density(result.latent) - result.nats
+    np.testing.assert_allclose(volume, np.log(map_to_noise / sde.prior_std).sum(), atol=1e-7)
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+def test_a_probe_sees_the_quadratic_form_of_the_integrated_jacobian(x64, sde):
+    """The estimate along e exceeds the exact one by e . M e - tr M, M = ln(C_T C_eps^{-1}) / 2.
+
+    A probe drawn again at each step, or another image's, would give another number.
     """
-    draws, d, sde = 2000, 16, VP()
-    covariance = 0.25 * 0.9 ** np.abs(np.subtract.outer(np.arange(d), np.arange(d)))
-    model = GaussianScore.create(jnp.zeros(d), jnp.asarray(covariance, jnp.float32), sde)
-    x = np.random.default_rng(1).multivariate_normal(np.zeros(d), covariance)
-    batch = jnp.broadcast_to(jnp.asarray(x, jnp.float32), (draws, d))
-    keys = jax.random.split(jax.random.key(4), draws)
-    probes = jax.vmap(lambda key: PROBES[probe](key, (d,)))(keys)
-    bits = -np.asarray(density(model, sde, batch, probes).nats, np.float64) / (d * math.log(2))
-
+    covariance, eps = correlated(4), 1e-3
+    model = GaussianScore.create(jnp.zeros(4), jnp.asarray(covariance), sde)
+    rng = np.random.default_rng(0)
+    x, probes = rng.multivariate_normal(np.zeros(4), covariance, size=3), rng.normal(size=(3, 4))
+    precise = AdaptiveSolver("dopri8", 1e-9, 1e-9)
+    nats = density(model, sde, jnp.asarray(x), along(jnp.asarray(probes)), eps, precise).nats
+    alpha2, sigma2 = times_of(sde, eps)
     eigenvalues, vectors = np.linalg.eigh(covariance)
-    alpha2, sigma2 = math.exp(-10.05), -math.expm1(-10.05)
-    c_eps = eigenvalues + 0.0010004971**2
-    std = np.sqrt(c_eps / (alpha2 * eigenvalues + sigma2))
-    exact = -norm.logpdf(vectors.T @ x, 0, std).sum() / (d * math.log(2))
-    assert abs(bits.mean() - exact) < 4.892 * spread / math.sqrt(draws)
-    low, high = np.sqrt(chi2.ppf([5e-7, 1 - 5e-7], draws - 1) / (draws - 1))
-    # The estimate is a quadratic form of the probe; the variance of its sample variance has a kurtosis term.
-    kurtosis = np.mean((bits - bits.mean()) ** 4) / bits.var() ** 2
-    widen = math.sqrt((kurtosis - 1) / 2)
-    ratio = bits.std(ddof=1) / spread
-    assert 1 - (1 - low) * widen - 0.002 < ratio < 1 + (high - 1) * widen + 0.002
+    at_eps, at_end = (a * eigenvalues + s for a, s in zip(alpha2, sigma2, strict=True))
+    integral = vectors @ np.diag(0.5 * np.log(at_end / at_eps)) @ vectors.T
+    excess = np.einsum("bi,ij,bj->b", probes, integral, probes) - np.trace(integral)
+    expected = own_law(sde, covariance, eps).logpdf(x) + excess
+    np.testing.assert_allclose(nats, expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("probe", list(PROBES))
-def test_probes_have_identity_covariance(probe):
-    """100,000 entries: the mean within 4.9 standard errors of 0, the second moment of 1 (false alarm 1e-6)."""
-    draws = np.asarray(PROBES[probe](jax.random.key(0), (100_000,)), np.float64)
-    assert abs(draws.mean()) < 4.892 / math.sqrt(1e5)
-    assert abs((draws**2).mean() - 1) <= 4.892 * (draws**2).std() / math.sqrt(1e5) + 1e-12
+# bits/dim of the entropy of N(0, ell), as it is reported for 8-bit images on [-1, 1]
+@pytest.mark.parametrize(("ell", "bits"), [(1, 9.0470956), (0.25, 8.0470956), (0.0625, 7.0470956)])
+def test_entropy_in_the_units_of_images(ell, bits):
+    """Every image at the sphere |x|^2 = D ell costs the entropy, and there the ODE's law agrees to second order."""
+    model = GaussianScore(jnp.zeros(16), jnp.full(16, ell), jnp.eye(16), VP())
+    x = jnp.sqrt(ell) * jax.random.rademacher(jax.random.key(0), (2, 16), jnp.float32)
+    nats = density(model, VP(), x, exact_trace).nats
+    measured = -np.asarray(nats) / (16 * math.log(2)) + bits_per_dim_offset(256, slope(True))
+    np.testing.assert_allclose(measured, bits, atol=2e-5)
 
 
-def test_cost_is_one_pass_each(x64):
+@pytest.mark.parametrize(
+    "divergence", [along(jnp.ones((2, 3))), exact_trace], ids=["probe", "trace"]
+)
+def test_cost_is_one_pass_each(divergence):
     """Drift and divergence come from one evaluation: the score is traced once in the solver's loop."""
     calls = []
     model = GaussianScore(jnp.zeros(3), jnp.ones(3), jnp.eye(3), VP())
@@ -134,10 +188,10 @@ def test_cost_is_one_pass_each(x64):
         return model(x, t)
 
     x = jnp.ones((2, 3))
-    jax.make_jaxpr(lambda x: log_density(counted, VP(), x, x, 1e-3, SOLVER).nats)(x)
-    alone = len(calls)
+    jax.make_jaxpr(lambda x: log_density(counted, VP(), x, divergence, 1e-3, SOLVER).nats)(x)
+    together = len(calls)
     calls.clear()
     jax.make_jaxpr(
         lambda x: SOLVER.solve(lambda t, x, m: m(x, jnp.full(2, t)), x, 1e-3, 1.0, counted).y
     )(x)
-    assert alone == len(calls)
+    assert together == len(calls)
