@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from errors import UserError
 
 MODES = ("train", "sample", "likelihood")
-SAMPLERS = ("pc", "ode")
+SAMPLERS = ("pc", "ode", "pc_published")
 
 
 class Options(NamedTuple):
@@ -41,6 +41,7 @@ def defined_flags(argv: list[str]) -> flags.FlagValues:
         None,
         SAMPLERS,
         "pc: predictor-corrector on the reverse SDE; ode: probability-flow ODE; "
+        "pc_published: the published code's predictor-corrector, to the letter; "
         "default: config.sampling.sampler.",
         flag_values=values,
     )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data.mixture import mixture_parameters
-from data.scaling import to_levels, unscale
+from data.scaling import to_levels, to_levels_truncated, unscale
 from evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from evaluation.pictures import save_grid
 from modes.results import report
@@ -24,14 +24,16 @@ PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
 def settings(config: Any) -> dict[str, Any]:
     """The settings that the sampler in use depends on."""
     sampling = config.sampling
+    predictor_corrector = {
+        "predictor": sampling.pc.predictor,
+        "corrector": sampling.pc.corrector,
+        "num_steps": sampling.pc.num_steps,
+        "snr": sampling.snr,
+        "n_steps_each": sampling.n_steps_each,
+    }
     own = {
-        "pc": {
-            "predictor": sampling.pc.predictor,
-            "corrector": sampling.pc.corrector,
-            "num_steps": sampling.pc.num_steps,
-            "snr": sampling.snr,
-            "n_steps_each": sampling.n_steps_each,
-        },
+        "pc": predictor_corrector,
+        "pc_published": predictor_corrector,
         "ode": {
             "solver": sampling.ode.solver,
             "rtol": sampling.ode.rtol,
@@ -42,6 +44,7 @@ def settings(config: Any) -> dict[str, Any]:
         **own[sampling.sampler],
         "eps": sampling.eps,
         "noise_removal": sampling.noise_removal,
+        "truncate": sampling.truncate,
         "batch_size": sampling.batch_size,
         "seed": config.seed,
     }
@@ -94,13 +97,19 @@ def write(config: Any, workdir: Path, x: np.ndarray, step: int | None) -> dict[s
     if not data.num_levels:
         np.savez(arrays, images=np.asarray(unscale(jnp.asarray(x), data.centered)))
         return {"arrays": str(arrays)}
-    images = np.asarray(
-        to_levels(jnp.asarray(x), data.num_levels, data.centered, data.uniform_dequantization)
-    )
+    images = np.asarray(levels(config, jnp.asarray(x)))
     np.savez(arrays, images=images)
     picture = arrays.with_suffix(".png")
     save_grid(picture, images[:PICTURE_IMAGES], data.num_levels)
     return {"arrays": str(arrays), "picture": str(picture)}
+
+
+def levels(config: Any, x: jax.Array) -> jax.Array:
+    """The integer images (n, h, w, c) that samples of the process stand for."""
+    data = config.data
+    if config.sampling.truncate:
+        return to_levels_truncated(x, data.num_levels, data.centered)
+    return to_levels(x, data.num_levels, data.centered, data.uniform_dequantization)
 
 
 def unused(folder: Path, stem: str, suffix: str) -> Path:

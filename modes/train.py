@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data.scaling import to_levels
 from errors import UserError
 from evaluation.pictures import save_grid
 from models.networks import build_network
 from models.parameterization import build_parameterization
 from models.score import NetworkScore
 from modes.results import report
+from modes.sample import levels
 from modes.score_model import EXACT
 from samplers.generate import build_generator
 from sde_lib import build_sde
@@ -49,10 +49,7 @@ def snapshot_writer(config: Any, workdir: Path):
         size = config.training.snapshot_size
         x = generate(model, size, config.seed, show=False).x
         if jax.process_index() == 0:
-            levels = to_levels(
-                jnp.asarray(x), data.num_levels, data.centered, data.uniform_dequantization
-            )
             path = workdir / "snapshots" / f"step{step:08d}.png"
-            save_grid(path, np.asarray(levels), data.num_levels)
+            save_grid(path, np.asarray(levels(config, jnp.asarray(x))), data.num_levels)
 
     return write

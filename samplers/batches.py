@@ -1,7 +1,7 @@
 """Work on any number of images, split over devices and hosts: padded batches, gathered results.
 
-Used by sampling and by likelihoods. Every image has an index; the last batch is filled up with repeats of
-the last index, which are computed and thrown away.
+Used by sampling and by likelihoods. Every image has an index; the last batch is filled up, and what was
+computed for the filling is thrown away.
 """
 
 from __future__ import annotations
@@ -25,12 +25,20 @@ def check_batch_size(batch_size: int, field: str) -> None:
         )
 
 
-def index_batches(num_images: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """This host's share of each batch of indices, (local devices, images a device), and the batch's true size."""
+def index_batches(
+    num_images: int, batch_size: int, repeat_last: bool = True
+) -> Iterator[tuple[np.ndarray, int]]:
+    """This host's share of each batch of indices, (local devices, images a device), and the batch's true size.
+
+    The last batch is filled up with repeats of the last index, or with the indices beyond it: images that
+    influence each other must all be different ones.
+    """
     share = batch_size // jax.process_count()
     first = jax.process_index() * share
     for start in range(0, num_images, batch_size):
-        indices = np.minimum(np.arange(start, start + batch_size), num_images - 1)
+        indices = np.arange(start, start + batch_size)
+        if repeat_last:
+            indices = np.minimum(indices, num_images - 1)
         local = indices[first : first + share].reshape(jax.local_device_count(), -1)
         yield local, min(batch_size, num_images - start)
 

@@ -21,8 +21,10 @@ from samplers.noise import IndexedNoise
 from samplers.ode import ProbabilityFlow
 from samplers.predictor_corrector import PredictorCorrector
 from samplers.predictors import PREDICTORS
+from samplers.published import PublishedPredictorCorrector
 from sde_lib import SDE
 
+AXIS = "images"  # of the devices that share a batch
 STEPS_PER_CALL = 20  # predictor-corrector steps between two updates of the progress bar
 
 
@@ -43,7 +45,7 @@ BatchSampler = Callable[
 
 
 def predictor_corrector_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -> BatchSampler:
-    """Batches by the predictor-corrector sampler, in calls of a few steps each so that progress shows."""
+    """Batches by the predictor-corrector sampler."""
     options = config.sampling
     sampler = PredictorCorrector(
         sde,
@@ -56,32 +58,83 @@ def predictor_corrector_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -
     num_steps = options.pc.num_steps
     grid = uniform_grid(sde.T, options.eps, num_steps)
 
-    def start(key: Array, indices: Array) -> Array:
+    def finish(model: Any, x: Array) -> Array:
+        return sampler.finish(model, x, grid[-1])
+
+    return batches_of_steps(sampler, grid, num_steps, finish, sampler.nfe(num_steps), shape)
+
+
+def published_sampler(config: Any, sde: SDE) -> PublishedPredictorCorrector:
+    """The published sampler that `config.sampling` describes."""
+    options = config.sampling
+    return PublishedPredictorCorrector(
+        sde,
+        predictor=options.pc.predictor,
+        corrector=options.pc.corrector,
+        num_steps=options.pc.num_steps,
+        snr=options.snr,
+        corrector_steps=options.n_steps_each,
+        noise_removal=options.noise_removal,
+        axis_name=AXIS,
+    )
+
+
+def published_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -> BatchSampler:
+    """Batches by the published predictor-corrector sampler."""
+    sampler = published_sampler(config, sde)
+    times = sampler.times(config.sampling.eps)
+
+    def finish(model: Any, state: Any) -> Array:
+        del model
+        return sampler.finish(state)
+
+    return batches_of_steps(sampler, times, sampler.num_steps, finish, sampler.nfe, shape)
+
+
+def batches_of_steps(
+    sampler: Any,
+    times: Array,
+    num_steps: int,
+    finish: Callable[[Any, Any], Array],
+    nfe: int,
+    shape: tuple[int, ...],
+) -> BatchSampler:
+    """Batches by a sampler of fixed steps, in calls of a few steps each so that progress shows.
+
+    Args:
+      sampler: with `start(noise, like) -> state` and `step(model, times, noise, k, state) -> state`.
+      times: what every step is given.
+      finish: (model, last state) -> x.
+      nfe: evaluations of the score model that an image takes.
+    """
+
+    def start(key: Array, indices: Array) -> Any:
         like = jnp.zeros((indices.shape[0], *shape))
         return sampler.start(IndexedNoise.for_images(key, indices), like)
 
-    def advance(model: Any, key: Array, indices: Array, first: Array, x: Array) -> Array:
+    def advance(model: Any, key: Array, indices: Array, first: Array, state: Any) -> Any:
         noise = IndexedNoise.for_images(key, indices)
         last = jnp.minimum(first + STEPS_PER_CALL, num_steps)
         return jax.lax.fori_loop(
-            first, last, lambda k, x: sampler.step(model, grid, noise, k, x), x
+            first, last, lambda k, state: sampler.step(model, times, noise, k, state), state
         )
 
-    def finish(model: Any, x: Array) -> tuple[Array, Array, Array]:
-        n = x.shape[0]
-        nfe, success = jnp.full(n, sampler.nfe(num_steps)), jnp.full(n, True)
-        return sampler.finish(model, x, grid[-1]), nfe, success
+    def end(model: Any, indices: Array, state: Any) -> tuple[Array, Array, Array]:
+        n = indices.shape[0]
+        return finish(model, state), jnp.full(n, nfe), jnp.full(n, True)
 
     start_all = jax.pmap(start, in_axes=(None, 0))
-    advance_all = jax.pmap(advance, in_axes=(None, None, 0, None, 0), donate_argnums=(4,))
-    finish_all = jax.pmap(finish, in_axes=(None, 0))
+    advance_all = jax.pmap(
+        advance, axis_name=AXIS, in_axes=(None, None, 0, None, 0), donate_argnums=(4,)
+    )
+    end_all = jax.pmap(end, in_axes=(None, 0, 0))
 
     def run(model: Any, key: Array, indices: np.ndarray, tick: Callable[[float], None]):
-        x = start_all(key, indices)
+        state = start_all(key, indices)
         for first in range(0, num_steps, STEPS_PER_CALL):
-            x = jax.block_until_ready(advance_all(model, key, indices, first, x))
+            state = jax.block_until_ready(advance_all(model, key, indices, first, state))
             tick(min(STEPS_PER_CALL, num_steps - first) / num_steps)
-        return finish_all(model, x)
+        return end_all(model, indices, state)
 
     return run
 
@@ -110,6 +163,7 @@ def probability_flow_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -> B
 
 SAMPLERS: dict[str, Callable[[Any, SDE, tuple[int, ...]], BatchSampler]] = {
     "pc": predictor_corrector_batches,
+    "pc_published": published_batches,
     "ode": probability_flow_batches,
 }
 
@@ -118,7 +172,8 @@ def build_generator(config: Any, sde: SDE, shape: tuple[int, ...]) -> Callable[.
     """A function (score_model, num_images, seed, show=True) -> Generated for images of this shape (h, w, c).
 
     It compiles once, however often it is called. Image i of a seed is the same whatever the batch size, for
-    samplers of fixed steps; an adaptive solver shares its step size among the images of a device.
+    "pc"; an adaptive solver shares its step size among the images of a device, and the published Langevin
+    step among those of a batch.
     """
     check_batch_size(config.sampling.batch_size, "sampling.batch_size")
     run = SAMPLERS[config.sampling.sampler](config, sde, shape)
@@ -128,7 +183,8 @@ def build_generator(config: Any, sde: SDE, shape: tuple[int, ...]) -> Callable[.
         key = jax.random.key(seed)
         batches = []
         with progress_bar(num_images, "sampling", "image", show) as bar:
-            for indices, count in index_batches(num_images, config.sampling.batch_size):
+            batch_size = config.sampling.batch_size
+            for indices, count in index_batches(num_images, batch_size, repeat_last=False):
 
                 def tick(share: float, count: int = count) -> None:
                     bar.update(share * count)

@@ -43,6 +43,17 @@ def reverse_diffusion(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array,
     return (2.0 - a) * x + variance * score(x, batch_times(x, t)) + jnp.sqrt(variance) * z
 
 
+def probability_flow(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:
+    """Reverse diffusion of the probability-flow ODE, (2 - a) x + tau^2 score / 2: half the score, no noise.
+
+    Song et al. 2021, App. D.3, "probability flow" of their Table 1. With a corrector it is their best sampler of
+    both models there; alone, samplers/ode.py solves the same ODE better.
+    """
+    del z
+    a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
+    return (2.0 - a) * x + 0.5 * variance * score(x, batch_times(x, t))
+
+
 def ancestral_mean(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array) -> Array:
     """E[x_s | x_t] to first order in the score: (x + tau^2 score) / a (Song et al. 2021, App. F)."""
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
@@ -67,5 +78,6 @@ PREDICTORS: dict[str, Predictor | None] = {
     "reverse_diffusion": reverse_diffusion,
     "ancestral_sampling": ancestral_forward,
     "ancestral_sampling_posterior": ancestral_posterior,
+    "probability_flow": probability_flow,
     "none": None,
 }

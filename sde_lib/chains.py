@@ -42,6 +42,11 @@ class Chain:
         """G_i, the standard deviation of x_i | x_{i-1}."""
         raise NotImplementedError
 
+    @property
+    def ancestral_sigmas(self) -> Array:
+        """Standard deviation of the noise that the chain's ancestral sampling adds in the step from i to i-1."""
+        raise NotImplementedError
+
     def __post_init__(self):
         if self.num_scales < 2:
             raise ValueError(
@@ -94,6 +99,11 @@ class DDPMChain(Chain):
     def step_sigmas(self) -> Array:
         return jnp.sqrt(self.betas)
 
+    @property
+    def ancestral_sigmas(self) -> Array:
+        """The larger choice of Ho et al. 2020, Sec. 3.2: the variance of the forward step, beta_i."""
+        return self.step_sigmas
+
 
 @dataclasses.dataclass(frozen=True)
 class SMLDChain(Chain):
@@ -124,3 +134,10 @@ class SMLDChain(Chain):
             sigmas,
             sigmas * math.sqrt(-math.expm1(-2 * log_ratio)),
         )
+
+    @property
+    def ancestral_sigmas(self) -> Array:
+        """That of x_{i-1} given x_i and x_0: G_i sigma_{i-1} / sigma_i (Song et al. 2021, App. F); 0 at i = 0."""
+        sigmas = self.sigmas
+        below = jnp.concatenate([jnp.zeros(1), sigmas[:-1]])
+        return self.step_sigmas * below / sigmas

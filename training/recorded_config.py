@@ -18,7 +18,14 @@ from errors import UserError
 FILE = "config.json"
 
 # What may change between training a network and using it, or going on with its training.
-FREE_MODEL_FIELDS = {"dropout", "dtype", "ema_rate", "ema_warmup", "init_scale"}
+FREE_MODEL_FIELDS = {
+    "discrete_labels",
+    "dropout",
+    "dtype",
+    "ema_rate",
+    "ema_warmup",
+    "init_scale",
+}
 DATA_FIELDS = {"image_size", "num_channels", "num_levels", "centered", "uniform_dequantization"}
 
 

@@ -18,6 +18,7 @@ from models.parameterization import (
     DiscreteNoisePrediction,
     DiscreteScorePrediction,
     NoisePrediction,
+    PublishedPCNoisePrediction,
     ScorePrediction,
     build_parameterization,
 )
@@ -28,10 +29,10 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 PROCESSES = {"VPSDE": VP, "subVPSDE": SubVP, "VESDE": VE}
 
 
-def config(continuous, num_scales=1000):
+def config(continuous, num_scales=1000, discrete_labels="matched"):
     return SimpleNamespace(
         training=SimpleNamespace(continuous=continuous),
-        model=SimpleNamespace(num_scales=num_scales),
+        model=SimpleNamespace(num_scales=num_scales, discrete_labels=discrete_labels),
     )
 
 
@@ -58,7 +59,8 @@ def test_golden_score(name):
     sde = PROCESSES[parameters.pop("sde")](**parameters)
 
     network = Recorder(jnp.asarray(golden["model_out"]))
-    model = NetworkScore({}, network, build_parameterization(config(continuous, num_scales), sde))
+    fields = config(continuous, num_scales, discrete_labels="published_pc")
+    model = NetworkScore({}, network, build_parameterization(fields, sde))
     t = jnp.asarray(golden["t"])
     score = model(jnp.asarray(golden["x"]), t)
 
@@ -77,7 +79,8 @@ def test_golden_score(name):
 def test_table_index_is_truncated_as_in_the_reference():
     with np.load(GOLDEN / "sde_vp_default.npz") as arrays:
         t, index = jnp.asarray(arrays["f32/t"]), arrays["f32/timestep"]
-    parameterization = build_parameterization(config(continuous=False), VP())
+    fields = config(continuous=False, discrete_labels="published_pc")
+    parameterization = build_parameterization(fields, VP())
     score = parameterization.score(-jnp.ones((len(t), 1)), t)[:, 0]
     # Equality tells neighbouring levels apart, here by 1e-3 or more except at the noisy end.
     assert_allclose(score, 1.0 / VP().chain(1000).sigmas[index], rtol=1e-6)
@@ -107,14 +110,61 @@ def test_continuous_score_prediction():
     assert_allclose(parameterization.score(out, t), out, rtol=0)
 
 
-def test_discrete_noise_prediction():
+def test_discrete_noise_prediction_is_exact_for_exact_noise(x64):
+    """A network that knows the noise at every level of the chain gives the score of the process at every time.
+
+    Data N(0, 1/4): the noise expected at signal a and spread s is s x / (a^2 / 4 + s^2). At a level between two
+    of the table's, its log-SNR is interpolated, which is all that is assumed.
+    """
+    sde, chain = VP(), VP().chain(1000)
+    betas = np.linspace(1e-4, 0.02, 1000)
+    log_snrs = -np.log(np.expm1(-np.cumsum(np.log1p(-betas))))
+
+    def network(variables, x, label, dropout_keys):
+        snr = np.exp(np.interp(label, np.arange(1000), log_snrs))[:, None]
+        a2 = snr / (1 + snr)
+        return np.sqrt(1 - a2) * x / (a2 / 4 + 1 - a2)
+
+    parameterization = build_parameterization(config(continuous=False), sde)
+    assert parameterization == DiscreteNoisePrediction(sde, chain)
+    t = jnp.array([0.00123, 0.02, 0.5, 0.731, 1.0])
+    x = jnp.linspace(-1.0, 2.0, 5)[:, None]
+    a2 = np.exp(-(0.1 * t + 9.95 * t**2))[:, None]
+    score = NetworkScore({}, network, parameterization)(x, t)
+    # The chain's tables are float32 products.
+    assert_allclose(score, -x / (a2 / 4 + 1 - a2), rtol=2e-6)
+
+
+def test_discrete_noise_prediction_below_the_first_level():
+    """Less noise than the chain knows: its first label, and the score of the time that was asked for."""
     parameterization = build_parameterization(config(continuous=False), VP())
-    assert parameterization == DiscreteNoisePrediction(VP(), VP().chain(1000))
-    t = jnp.array([0.5, 1.0, 0.001])
-    # t (N - 1), not rounded; the table is read at its truncation, so at levels 499, 999 and 0.
+    t = jnp.array([1e-5, 5e-4])
+    assert_allclose(parameterization.condition(t), [0.0, 0.0], rtol=0)
+    stds = [0.0010004971, np.sqrt(-np.expm1(-(5e-5 + 9.95 * 25e-8)))]
+    assert_allclose(
+        parameterization.score(-jnp.ones((2, 1)), t)[:, 0], 1 / np.array(stds), rtol=1e-6
+    )
+
+
+def test_published_discrete_noise_predictions():
+    """t (N - 1), not rounded, with the table read at its truncation, at levels 499, 999 and 0; or as if continuous."""
+    t, out = jnp.array([0.5, 1.0, 0.001]), -jnp.ones((3, 1))
+    fields = config(continuous=False, discrete_labels="published_pc")
+    parameterization = build_parameterization(fields, VP())
     assert_allclose(parameterization.condition(t), [499.5, 999.0, 0.999], rtol=2e-7)
     stds = np.sqrt(1.0 - np.array([0.0785872, 4.03583e-5, 0.9999]))
-    assert_allclose(parameterization.score(-jnp.ones((3, 1)), t)[:, 0], 1.0 / stds, rtol=3e-7)
+    assert_allclose(parameterization.score(out, t)[:, 0], 1.0 / stds, rtol=3e-7)
+
+    fields = config(continuous=False, num_scales=100, discrete_labels="published_ode")
+    parameterization, continuous = build_parameterization(fields, VP()), NoisePrediction(VP())
+    assert_allclose(parameterization.condition(t), [499.5, 999.0, 0.999], rtol=2e-7)
+    assert_allclose(parameterization.score(out, t), continuous.score(out, t), rtol=0)
+
+
+def test_unknown_discrete_labels_are_refused():
+    fields = config(continuous=False, discrete_labels="rounded")
+    with pytest.raises(ValueError, match="discrete_labels='rounded' is unknown.*published_ode"):
+        build_parameterization(fields, VP())
 
 
 def test_discrete_score_prediction():
@@ -133,7 +183,7 @@ def test_labels_span_the_whole_time_of_a_process():
     sde, t = Long(), jnp.array([0.0, 1.0, 4.0])
     assert_allclose(NoisePrediction(sde).condition(t), [0.0, 249.75, 999.0], rtol=0)
     assert_allclose(
-        DiscreteNoisePrediction(sde, sde.chain(101)).condition(t), [0.0, 25.0, 100.0], rtol=0
+        PublishedPCNoisePrediction(sde, sde.chain(101)).condition(t), [0.0, 25.0, 100.0], rtol=0
     )
     assert_allclose(
         DiscreteScorePrediction(sde, sde.chain(101)).condition(t), [100.0, 75.0, 0.0], rtol=0
@@ -163,7 +213,8 @@ def test_smld_labels_count_down_from_the_largest_noise():
 
 @pytest.mark.parametrize("sde", [VP(), VE()], ids=repr)
 def test_levels_and_times_name_the_same_networks_inputs(sde):
-    parameterization = build_parameterization(config(continuous=False), sde)
+    fields = config(continuous=False, discrete_labels="published_pc")
+    parameterization = build_parameterization(fields, sde)
     level = jnp.array([0, 3, 500, 998])
     t = (level + 0.25) / 999  # inside the level for truncation and for rounding alike
     given = parameterization.condition_at_level(level)

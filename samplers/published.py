@@ -1,0 +1,197 @@
+"""The predictor-corrector loop of the published code, to the letter (score_sde's `get_pc_sampler`).
+
+Published figures come from it, and this file exists to reproduce them; predictor_corrector.py is what to use
+otherwise. What is different here:
+
+- N times from T to eps, and at each of them the corrector first, then the predictor;
+- steps of the published chain of N levels (DDPM for VP, SMLD for VE) at the index trunc(t (N - 1) / T), and
+  Euler-Maruyama steps of length T/N, which is not the spacing of the times;
+- the Langevin step comes from norms averaged over the batch, so an image depends on its companions;
+- "denoising" drops the noise of the last predictor step, and nothing where the predictor is "none".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from models.score import ScoreModel
+from samplers.noise import START, Noise
+from samplers.predictors import batch_times
+from sde_lib import SDE, Chain, NoDiscreteForm
+
+
+class Level(NamedTuple):
+    """One step of a discretised process at a time: x_{i+1} = a x_i + G z, and what else the updates read."""
+
+    a: Array
+    variance: Array
+    """G^2."""
+    ancestral_std: Array
+    """Of the noise that ancestral sampling adds."""
+
+
+def chain_level(chain: Chain, sde: SDE, t: Array) -> Level:
+    """The level of a published chain at time t, by truncation."""
+    i = (t * (chain.num_scales - 1) / sde.T).astype(jnp.int32)
+    return Level(chain.step_alphas[i], jnp.square(chain.step_sigmas[i]), chain.ancestral_sigmas[i])
+
+
+def euler_level(sde: SDE, t: Array, dt: float) -> Level:
+    """A step of length dt by Euler-Maruyama; ancestral sampling is refused where there is no chain."""
+    a, variance = 1.0 + sde.drift_coefficient(t) * dt, sde.diffusion_squared(t) * dt
+    return Level(a, variance, jnp.full_like(variance, jnp.nan))
+
+
+Update = Callable[[Level, Array, Array, Array], tuple[Array, Array]]
+"""(level, x, score, z) -> x and its mean, after one predictor step."""
+
+
+def reverse_diffusion(level: Level, x: Array, score: Array, z: Array) -> tuple[Array, Array]:
+    mean = (2.0 - level.a) * x + level.variance * score
+    return mean + jnp.sqrt(level.variance) * z, mean
+
+
+def probability_flow(level: Level, x: Array, score: Array, z: Array) -> tuple[Array, Array]:
+    """Reverse diffusion of the probability-flow ODE: half the score, no noise."""
+    del z
+    mean = (2.0 - level.a) * x + 0.5 * level.variance * score
+    return mean, mean
+
+
+def ancestral_sampling(level: Level, x: Array, score: Array, z: Array) -> tuple[Array, Array]:
+    """With DDPM's variance beta for VP and SMLD's posterior variance for VE."""
+    mean = (x + level.variance * score) / level.a
+    return mean + level.ancestral_std * z, mean
+
+
+class Rule(NamedTuple):
+    update: Update
+    on_chain: bool
+    """Steps of the process's chain where it has one; False: of Euler-Maruyama whatever the process."""
+
+
+PREDICTORS: dict[str, Rule | None] = {
+    # Euler-Maruyama is reverse diffusion of the Euler-Maruyama discretisation.
+    "euler_maruyama": Rule(reverse_diffusion, on_chain=False),
+    "reverse_diffusion": Rule(reverse_diffusion, on_chain=True),
+    "ancestral_sampling": Rule(ancestral_sampling, on_chain=True),
+    "probability_flow": Rule(probability_flow, on_chain=True),
+    "none": None,
+}
+CORRECTORS = ("langevin", "ald", "none")
+
+
+class State(NamedTuple):
+    """x (b, ...), and its mean before the noise of the last predictor step."""
+
+    x: Array
+    mean: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedPredictorCorrector:
+    """The published sampler with `num_steps` = N steps.
+
+    With `axis_name` (under pmap) the norms of the Langevin step are averaged over that axis too, as the
+    published JAX code does.
+
+    Raises:
+      ValueError: what the published code cannot do either: ancestral sampling or a corrector for a process
+        without a chain, an unknown name, or nothing to do.
+    """
+
+    sde: SDE
+    predictor: str
+    corrector: str
+    num_steps: int
+    snr: float = 0.16
+    corrector_steps: int = 1
+    noise_removal: bool = True
+    axis_name: str | None = None
+
+    def __post_init__(self):
+        for field, value, choices in (
+            ("predictor", self.predictor, PREDICTORS),
+            ("corrector", self.corrector, CORRECTORS),
+        ):
+            if value not in choices:
+                raise ValueError(
+                    f"sampling.pc.{field}={value!r} is not one of the published sampler's: "
+                    f"{', '.join(choices)}; --sampler pc has more"
+                )
+        if self.predictor == self.corrector == "none":
+            raise ValueError("sampling.pc.predictor and sampling.pc.corrector are both 'none'")
+        needs_chain = self.predictor == "ancestral_sampling" or self.corrector != "none"
+        if needs_chain and self.chain is None:
+            raise ValueError(
+                f"{type(self.sde).__name__} has no published chain, which the published "
+                f"{self.predictor} with corrector {self.corrector} needs; use --sampler pc, which does not"
+            )
+
+    @property
+    def chain(self) -> Chain | None:
+        """The published chain of N levels, for the processes that have one."""
+        try:
+            return self.sde.chain(self.num_steps)
+        except NoDiscreteForm:
+            return None
+
+    def times(self, eps: float) -> Array:
+        """The N times from T to eps, both included."""
+        return jnp.linspace(self.sde.T, eps, self.num_steps)
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations of the score model in all. The published count has one per predictor that is not there."""
+        correct = 0 if self.corrector == "none" else self.corrector_steps
+        return self.num_steps * (correct + int(self.predictor != "none"))
+
+    def start(self, noise: Noise, like: Array) -> State:
+        x = self.sde.prior_sample(noise(START, 0, like))
+        return State(x, x)
+
+    def step(self, score: ScoreModel, times: Array, noise: Noise, k: Array, state: State) -> State:
+        """Corrector, then predictor, both at times[k]."""
+        x = self.correct(score, times[k], noise, k, state.x)
+        return self.predict(score, times[k], noise(k, 0, x), x)
+
+    def predict(self, score: ScoreModel, t: Array, z: Array, x: Array) -> State:
+        rule = PREDICTORS[self.predictor]
+        if rule is None:
+            return State(x, x)
+        chain = self.chain if rule.on_chain else None
+        if chain is None:
+            level = euler_level(self.sde, t, self.sde.T / self.num_steps)
+        else:
+            level = chain_level(chain, self.sde, t)
+        return State(*rule.update(level, x, score(x, batch_times(x, t)), z))
+
+    def correct(self, score: ScoreModel, t: Array, noise: Noise, k: Array, x: Array) -> Array:
+        if self.corrector == "none":
+            return x
+        alpha = jnp.square(chain_level(self.sde.chain(self.num_steps), self.sde, t).a)
+        for j in range(self.corrector_steps):
+            z = noise(k, 1 + j, x)
+            gradient = score(x, batch_times(x, t))
+            length = self.sde.sigma(t) if self.corrector == "ald" else self._ratio(z, gradient)
+            step = 2.0 * alpha * jnp.square(self.snr * length)
+            x = x + step * gradient + jnp.sqrt(2.0 * step) * z
+        return x
+
+    def _ratio(self, z: Array, gradient: Array) -> Array:
+        """Mean norm of the noise over mean norm of the score, over the batch and all devices."""
+
+        def mean_norm(a: Array) -> Array:
+            norm = jnp.mean(jnp.linalg.norm(a.reshape(a.shape[0], -1), axis=1))
+            return norm if self.axis_name is None else jax.lax.pmean(norm, self.axis_name)
+
+        return mean_norm(z) / mean_norm(gradient)
+
+    def finish(self, state: State) -> Array:
+        return state.mean if self.noise_removal else state.x
