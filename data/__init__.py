@@ -7,12 +7,13 @@
     prepare.py     `python -m data.prepare NAME`: the same from the command line
     digits.py      TFDS builder: the 8x8 UCI digits that scikit-learn carries (no network)
     cifar10.py     TFDS builder: CIFAR-10 from its binary archive (no TensorFlow)
+    folder.py      a folder of PNG, JPEG or WebP files
     mixture.py     toy images whose density is known in closed form
     resizing.py    decode, centre crop and resize, for datasets whose images differ in size
     scaling.py     dequantise, scale, round back, bits/dim offset: pure, for inside jit
 
-Everything TFDS knows is available by its TFDS name (`data.name = "mnist"`). To add a dataset that TFDS
-does not have, write a `tfds.core.GeneratorBasedBuilder` in a file of its own, as in `digits.py`, and add
+Everything TFDS knows is available by its TFDS name (`data.name = "mnist"`), and a folder of image files
+by `data.name = "folder"` and its path, `data.folder`. To add a dataset that is neither, write a `tfds.core.GeneratorBasedBuilder` in a file of its own, as in `digits.py`, and add
 one line to `BUILDERS` in `builders.py`. Two things keep TensorFlow out of it: give the image feature a PIL
 image (TFDS encodes arrays with TensorFlow), and read files with Python, not `tf.io.gfile`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from data.builders import DatasetError, prepared_builder, unreadable
+from data.folder import load_folder
 from data.mixture import load_mixture
-from data.resizing import crop_and_resize, decode_image
-from data.splits import Datasets, ImagesOnDisk
+from data.resizing import image_decoder
+from data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk
 
 # `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
 # (184 MB), SVHN and MNIST yes, CelebA at 64x64 (2.4 GB) no. It fits beside a model on any GPU, and a training
 # image is then never copied from the host.
 IN_MEMORY_BYTES = 1 << 30
 
-# Datasets that no builder prepares: made by NumPy from config.data.
-GENERATED: dict[str, Callable[[Any], Datasets]] = {"mixture": load_mixture}
+# So many of each split are read as a check before training: of 1024 pixels a side, in about a second.
+FIRST_IMAGES = 16
 
-# Share of a dataset without a test split that becomes one: the last 5 % of the records, which TFDS has
-# already shuffled. Evaluating on training images would hide overfitting.
-HELD_OUT_PERCENT = 5
+# Datasets that no builder prepares, from config.data; all other names are TFDS's.
+LOADERS: dict[str, Callable[[Any], Datasets]] = {"folder": load_folder, "mixture": load_mixture}
 
 
 def load(config: Any) -> Datasets:
@@ -31,19 +32,21 @@ def load(config: Any) -> Datasets:
 
     Args:
         config: with the fields config.data.
-            name: "digits", "cifar10", "mixture", or a TFDS name.
+            name: "digits", "cifar10", "mixture", "folder", or a TFDS name.
             data_dir: TFDS folder; None or "" for its default, ~/tensorflow_datasets.
+            folder (name="folder" only): where the image files are.
             image_size, num_channels: must agree with the data.
             num_levels: 256 for 8-bit images, 17 for digits, None or 0 for real-valued data.
             in_memory: "yes" or True, "no" or False, or "auto" (up to IN_MEMORY_BYTES).
             resize (optional): True to crop to the central square and resize to image_size.
             crop_size (optional): side of that square; 0 or None for the largest.
+            resample (optional): "bicubic", "bilinear" or "box".
 
     Raises:
         DatasetError: the dataset cannot be had, or does not agree with the config.
     """
     data = config.data
-    datasets = GENERATED[data.name](data) if data.name in GENERATED else load_tfds(data)
+    datasets = placed(LOADERS.get(data.name, load_tfds)(data), data.in_memory)
     check_levels(datasets, data.num_levels or None)
     return datasets
 
@@ -56,15 +59,13 @@ def load_tfds(data: Any) -> Datasets:
     key = image_key(builder)
     stored_shape = tuple(builder.info.features[key].shape)
     shape = (data.image_size, data.image_size, data.num_channels)
-    resize = bool(getattr(data, "resize", False))
-    crop_size = getattr(data, "crop_size", 0)
-    check_shape(data.name, stored_shape, shape, resize)
+    check_shape(data.name, stored_shape, shape, bool(getattr(data, "resize", False)))
+    decode_bytes = image_decoder(data)
 
     def decode(record: dict[str, Any]) -> np.ndarray:
-        image = decode_image(record[key], data.num_channels)
-        return crop_and_resize(image, data.image_size, crop_size) if resize else image
+        return decode_bytes(record[key])
 
-    # Left encoded, for decode_image.
+    # Left encoded, for image_decoder.
     decoders = {key: tfds.decode.SkipDecoding()}
 
     def open_split(split: str) -> ImagesOnDisk:
@@ -75,10 +76,7 @@ def load_tfds(data: Any) -> Datasets:
         return ImagesOnDisk(source, decode, shape, builder.data_dir)
 
     train, test = (open_split(split) for split in split_names(builder))
-    num_bytes = (train.num_images + test.num_images) * math.prod(shape)
     num_levels = getattr(builder, "NUM_LEVELS", data.num_levels or 256)
-    if keep_in_memory(data.in_memory, num_bytes):
-        return Datasets(data.name, train.to_memory(), test.to_memory(), num_levels)
     return Datasets(data.name, train, test, num_levels)
 
 
@@ -121,9 +119,8 @@ def check_levels(datasets: Datasets, expected: int | None) -> None:
         return
     for split in (datasets.train, datasets.test):
         # On disk, the first images stand for all: reading every one would take minutes.
-        images = (
-            split.take(range(min(256, split.num_images))) if split.images is None else split.images
-        )
+        few = range(min(FIRST_IMAGES, split.num_images))
+        images = split.take(few) if split.images is None else split.images
         if images.max() >= expected:
             raise DatasetError(
                 f"{datasets.name!r} has a pixel of level {images.max()}, but data.num_levels={expected} "
@@ -145,8 +142,19 @@ def split_names(builder: Any) -> tuple[str, str]:
     for test in ("test", "validation"):
         if test in splits:
             return "train", test
-    cut = 100 - HELD_OUT_PERCENT
+    cut = 100 - HELD_OUT_PERCENT  # TFDS has already shuffled the records
     return f"train[:{cut}%]", f"train[{cut}%:]"
+
+
+def placed(datasets: Datasets, in_memory: bool | str) -> Datasets:
+    """The dataset as arrays if it is to be held in memory, else as it is."""
+    splits = (datasets.train, datasets.test)
+    num_bytes = sum(split.num_images * math.prod(split.shape) for split in splits)
+    if not keep_in_memory(in_memory, num_bytes):
+        return datasets
+    return dataclasses.replace(
+        datasets, train=datasets.train.to_memory(), test=datasets.test.to_memory()
+    )
 
 
 def keep_in_memory(in_memory: bool | str, num_bytes: int) -> bool:

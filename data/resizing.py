@@ -3,35 +3,73 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from data.builders import DatasetError
 
+# data.resample -> Pillow's filter; all of them widen when they shrink an image (no aliasing).
+FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
+
+
+def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
+    """A stored image's bytes -> uint8 (h, w, num_channels), cropped and resized if config.data says so.
+
+    Args:
+        data: config.data with num_channels, image_size and the optional resize, crop_size and resample.
+
+    Raises:
+        DatasetError: an unknown data.resample, at once and not with the first image.
+    """
+    resample = getattr(data, "resample", "bicubic")
+    if resample not in FILTERS:
+        raise DatasetError(
+            f"data.resample={resample!r} is unknown; choose one of {', '.join(FILTERS)}"
+        )
+    resize, crop_size = getattr(data, "resize", False), getattr(data, "crop_size", 0)
+
+    def decode(encoded: bytes) -> np.ndarray:
+        image = decode_image(encoded, data.num_channels)
+        return crop_and_resize(image, data.image_size, crop_size, resample) if resize else image
+
+    return decode
+
 
 def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
-    """A PNG or JPEG as uint8 (h, w, num_channels).
+    """A PNG, JPEG or WebP as uint8 (h, w, num_channels).
 
     Always by Pillow. TFDS would take OpenCV where it is installed, whose JPEGs differ in the last level, so that
     the data would depend on the environment; neither handles the grey and CMYK files in some colour datasets.
     """
     import PIL.Image
+    import PIL.ImageOps
 
     with PIL.Image.open(io.BytesIO(encoded)) as image:
+        # Telephones store pictures sideways, and the angle beside them.
+        PIL.ImageOps.exif_transpose(image, in_place=True)
+        if image.mode.startswith(("I", "F")):
+            # Pillow would clip it at 255, which makes most of it white.
+            raise DatasetError(f"an image of mode {image.mode} has more than 8 bits a channel")
         pixels = np.asarray(image.convert("L" if num_channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], num_channels)
 
 
-def crop_and_resize(image: np.ndarray, image_size: int, crop_size: int | None) -> np.ndarray:
-    """The central square of an image, resized.
+def crop_and_resize(
+    image: np.ndarray, image_size: int, crop_size: int | None, resample: str = "bicubic"
+) -> np.ndarray:
+    """The central square of an image, resized by Pillow and rounded to the nearest level.
 
-    Bicubic with Pillow, which widens the filter when it shrinks an image (no aliasing) and rounds to the
-    nearest level.
+    What Song et al. 2021 trained on, and the settings for it: CelebA, crop_size=140 and bilinear; LSUN, the
+    largest square and bicubic; FFHQ and CelebA-HQ at 256 pixels, means of 4x4 pixels of the large image (box).
+    Their code truncates LSUN to whole levels, half a level darker, and does not round CelebA.
 
     Args:
         image: uint8 (h, w, c), c = 1 or 3.
         image_size: side of the result.
-        crop_size: side of the square; 0 or None for the largest. 140 for CelebA as in Song et al. 2021.
+        crop_size: side of the square; 0 or None for the largest.
+        resample: a key of FILTERS.
 
     Returns:
         uint8 (image_size, image_size, c).
@@ -50,5 +88,5 @@ def crop_and_resize(image: np.ndarray, image_size: int, crop_size: int | None) -
         return square
     # Pillow has no third axis for grey images.
     pillow = PIL.Image.fromarray(square[..., 0] if num_channels == 1 else square)
-    resized = pillow.resize((image_size, image_size), PIL.Image.Resampling.BICUBIC)
+    resized = pillow.resize((image_size, image_size), PIL.Image.Resampling[FILTERS[resample]])
     return np.asarray(resized).reshape(image_size, image_size, num_channels)

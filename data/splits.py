@@ -16,6 +16,9 @@ from data.order import batch_indices, process_slice
 READ_THREADS = 16
 READ_AHEAD = 32
 
+# Share of a dataset without a test split that becomes one. Evaluating on training images would hide overfitting.
+HELD_OUT_PERCENT = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class ImagesInMemory:
@@ -31,6 +34,10 @@ class ImagesInMemory:
     @property
     def num_images(self) -> int:
         return len(self.images)
+
+    def to_memory(self) -> ImagesInMemory:
+        """Itself."""
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:

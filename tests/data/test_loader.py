@@ -11,7 +11,6 @@ import tensorflow_datasets as tfds
 
 import data
 from data import builders
-from data.resizing import crop_and_resize
 from errors import UserError
 
 ROOT = Path(data.__file__).parents[1]
@@ -126,26 +125,6 @@ def test_one_split_is_cut_and_images_are_resized(photographs, in_memory):
 
 def test_a_crop_larger_than_an_image_is_refused(photographs):
     assert "data.crop_size=13" in refusal(photographs(crop_size=13))
-
-
-def test_the_centre_is_cropped():
-    image = np.zeros((6, 10, 3), np.uint8)
-    image[1:5, 3:7] = 200
-    np.testing.assert_array_equal(crop_and_resize(image, 4, 4), np.full((4, 4, 3), 200))
-
-
-def test_resizing_keeps_the_mean_and_the_channels():
-    rng = np.random.default_rng(0)
-    image = rng.integers(60, 200, (64, 64, 3)).astype(np.uint8)
-    image[..., 2] = 33
-    small = crop_and_resize(image, 16, None)
-    assert small.dtype == np.uint8
-    assert (small[..., 2] == 33).all()
-    # Four by four pixels a new one, so 16 are averaged: their spread of 40 falls to about 10.
-    assert abs(small[..., 0].mean() - image[..., 0].mean()) < 1
-    assert small[..., 0].std() < 16
-    grey = crop_and_resize(image[..., :1], 16, None)
-    np.testing.assert_array_equal(grey[..., 0], small[..., 0])
 
 
 def test_a_dataset_that_needs_tensorflow_says_which_command_to_run(photographs):

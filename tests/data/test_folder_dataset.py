@@ -1,0 +1,209 @@
+"""A folder of image files: PNG is lossless, so every pixel that comes out is known."""
+
+import io
+import json
+
+import flax.linen as nn
+import numpy as np
+import PIL.Image
+import pytest
+
+import data
+from configs.default import get_config
+from data.folder import image_files
+from models.networks import NETWORKS
+from training.loop import train
+
+COLOURS = 40
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Forty files of 8x8 pixels over three depths and two suffixes, file i of colour (i, 2 i, 255 - i)."""
+    for i in range(COLOURS):
+        save(tmp_path / ["", "a", "b/c"][i % 3] / f"{i:02d}{['.png', '.PNG'][i % 2]}", i)
+    return tmp_path
+
+
+def save(path, i, size=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.new("RGB", size, colour(i)).save(path)
+
+
+def colour(i):
+    return (i, 2 * i, 255 - i)
+
+
+@pytest.fixture
+def folder_config(make_config):
+    def make(folder, **fields):
+        common = {"name": "folder", "folder": str(folder), "num_channels": 3, "num_levels": 256}
+        return make_config(**{**common, **fields})
+
+    return make
+
+
+def refusal(config):
+    with pytest.raises(data.DatasetError) as caught:
+        data.load(config)
+    return str(caught.value)
+
+
+def numbers(split):
+    """Which files a split holds, in its order, from their colours; every pixel is looked at."""
+    images = split.take(range(split.num_images))
+    assert images.shape == (split.num_images, 8, 8, 3)
+    assert images.dtype == np.uint8
+    found = images[:, 0, 0, 0].tolist()
+    for image, i in zip(images, found, strict=True):
+        assert (image == colour(i)).all()
+    return found
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_every_image_is_in_one_split(folder, folder_config, in_memory):
+    loaded = data.load(folder_config(folder, in_memory=in_memory))
+    assert (loaded.train.images is None) == (in_memory == "no")
+    train, test = numbers(loaded.train), numbers(loaded.test)
+    assert (len(train), len(test)) == (38, 2)
+    assert sorted(train + test) == list(range(COLOURS))
+    assert loaded.num_levels == 256
+
+
+def test_the_division_never_changes(folder, folder_config):
+    # Golden: a run that goes on after an upgrade must not train on what it held out.
+    loaded = data.load(folder_config(folder))
+    assert numbers(loaded.test) == GOLDEN_TEST
+
+
+GOLDEN_TEST = [21, 2]
+
+
+def test_disk_and_memory_give_the_same_batches(folder, folder_config):
+    memory, disk = (
+        data.load(folder_config(folder, in_memory=where)).train for where in ("yes", "no")
+    )
+    streams = [split.batches(seed=5, batch_size=16, start_step=1) for split in (memory, disk)]
+    for step in range(1, 5):
+        first, second = (next(stream) for stream in streams)
+        np.testing.assert_array_equal(first, second)
+        np.testing.assert_array_equal(first, memory.images[data.batch_indices(5, step, 16, 38)])
+
+
+def test_subfolders_train_and_test_are_the_splits(tmp_path, folder_config):
+    for i in range(6):
+        save(tmp_path / ("test" if i in (2, 5) else "train") / "class" / f"{i}.webp.png", i)
+    save(tmp_path / "elsewhere.png", 9)
+    loaded = data.load(folder_config(tmp_path))
+    assert sorted(numbers(loaded.train)) == [0, 1, 3, 4]
+    assert sorted(numbers(loaded.test)) == [2, 5]
+
+
+def test_half_a_division_is_refused(tmp_path, folder_config):
+    save(tmp_path / "train" / "0.png", 0)
+    assert "has train/ but no test/; add it, or name" in refusal(folder_config(tmp_path))
+
+
+def test_files_are_sorted_by_name_and_other_files_are_not_seen(tmp_path):
+    for name in ("b.png", "a/z.JPG", "a.jpeg", "B.webp", ".hidden.png", "._a.jpeg", ".cache/c.png"):
+        save(tmp_path / name, 0)
+    (tmp_path / "notes.txt").write_text("not an image")
+    found = [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)]
+    assert found == ["B.webp", "a.jpeg", "a/z.JPG", "b.png"]
+
+
+def test_images_of_any_size_are_cropped_and_resized(tmp_path, folder_config):
+    for i in range(10):
+        save(tmp_path / f"{i}.png", i, size=(9 + i, 30 - i))
+    loaded = data.load(folder_config(tmp_path, resize=True))
+    assert sorted(numbers(loaded.train) + numbers(loaded.test)) == list(range(10))
+
+
+def test_jpeg_and_webp_are_read(tmp_path, folder_config):
+    levels = np.linspace(40, 200, 64).astype(np.uint8).reshape(8, 8)
+    for suffix in ("jpg", "webp"):
+        PIL.Image.fromarray(levels).save(tmp_path / f"grey.{suffix}", quality=100)
+    loaded = data.load(folder_config(tmp_path, num_channels=1))
+    for split in (loaded.train, loaded.test):
+        assert abs(split.take([0])[0, :, :, 0].astype(int) - levels).max() <= 4
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path, folder_config):
+    assert "needs data.folder" in refusal(folder_config(""))
+    assert "missing is not a folder" in refusal(folder_config(tmp_path / "missing"))
+    assert "has no image files: none there or deeper ends in .png" in refusal(
+        folder_config(tmp_path)
+    )
+
+
+def test_one_image_cannot_be_divided(tmp_path, folder_config):
+    save(tmp_path / "0.png", 0)
+    assert "has one image" in refusal(folder_config(tmp_path))
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_an_image_of_another_size_is_named(folder, folder_config, in_memory):
+    save(folder / "a" / "wide.png", 1, size=(9, 8))
+    message = refusal(folder_config(folder, in_memory=in_memory))
+    assert "a/wide.png has 8x9 pixels, but data.image_size=8" in message
+    assert "data.resize=True" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a, perhaps", "half"])
+def test_an_unreadable_image_is_named(folder, folder_config, content):
+    broken = folder / "b" / "broken.png"
+    if content == "half":
+        whole = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        PIL.Image.fromarray(noise).save(whole, "PNG")
+        content = whole.getvalue()[:150]
+    broken.write_bytes(content)
+    message = refusal(folder_config(folder, in_memory="yes"))
+    assert "b/broken.png cannot be used as an image" in message
+    assert "\n" not in message
+
+
+def test_an_image_lost_during_training_is_named(folder, folder_config):
+    # Read ahead in other threads, whose errors must come out where the batch is asked for.
+    train = data.load(folder_config(folder, in_memory="no")).train
+    for record in train.records(range(train.num_images)):
+        record["path"].unlink()
+    with pytest.raises(data.DatasetError, match=r"\.(png|PNG) cannot be used as an image"):
+        next(train.batches(0, 8))
+
+
+class OneLayer(nn.Module):
+    """The smallest thing that trains."""
+
+    @classmethod
+    def from_config(cls, config):
+        return cls()
+
+    @nn.compact
+    def __call__(self, x, condition, dropout_keys=None):
+        return nn.Dense(3)(x)
+
+
+def test_training_from_disk_is_training_from_memory(folder, tmp_path_factory, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "one_layer", OneLayer)
+
+    def losses(in_memory):
+        config = get_config()
+        config.data.update(
+            name="folder", folder=str(folder), num_channels=3, random_flip=True, in_memory=in_memory
+        )
+        config.model.name = "one_layer"
+        config.training.update(batch_size=8, n_iters=6, log_freq=1, eval_freq=3, snapshot_freq=0)
+        workdir = tmp_path_factory.mktemp(in_memory)
+        train(config, workdir)
+        lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        return [line.get("loss", line.get("eval_loss")) for line in lines]
+
+    from_disk = losses("no")
+    assert len(from_disk) == 8
+    assert from_disk == losses("yes")
+
+
+def test_an_unknown_filter_is_refused(folder, folder_config):
+    message = refusal(folder_config(folder, resample="lanczos"))
+    assert "data.resample='lanczos' is unknown; choose one of bicubic, bilinear, box" in message
