@@ -1,0 +1,25 @@
+"""VE at 1024 pixels: continuous NCSN++ with skip pyramids, 105,785,896 parameters.
+
+  python main.py --config configs/ve_1024.py --mode train --config.data.folder=PATH
+
+Variants: ffhq (default), celebahq, which as published differ in the scale of the loss: a mean over pixels for
+FFHQ, half the sum for CelebA-HQ. No FID was published; not yet trained with this code. The published run took two
+and a half weeks on four V100 (score_sde issue 4).
+
+Data: a folder of images of 1024x1024 pixels, FFHQ or CelebA-HQ, of which 5 % are held out; the published runs
+trained on all. Their files lack every evaluation field, so that nothing could be evaluated with them; here all
+modes work.
+"""
+
+from configs import published
+from configs.variants import apply_variant
+
+VARIANTS = {"ffhq": (published.mean_over_pixels,), "celebahq": ()}
+
+
+def get_config(variant: str = "ffhq"):
+    config = published.published_config(
+        published.faces_1024, published.ve, published.scales_2000, published.ncsnpp_1024
+    )
+    apply_variant(config, variant, VARIANTS)
+    return config

@@ -1,0 +1,34 @@
+"""VE at 256 pixels: continuous NCSN++ with skip pyramids, 65,574,549 parameters.
+
+  python main.py --config configs/ve_256.py --mode train
+  python main.py --config configs/ve_256.py:ffhq --mode train --config.data.folder=PATH
+
+Variants: bedroom (default), church, ffhq, celebahq. No FID was published; not yet trained with this code.
+
+Data:
+  bedroom, church   LSUN. TFDS prepares it once (46 and 2.4 GB), for which it needs TensorFlow and tensorflow-io:
+                    `python -m data.prepare lsun/bedroom`, `lsun/church_outdoor`. Images extracted to a folder need
+                    neither: --config.data.name=folder --config.data.folder=PATH.
+  ffhq, celebahq    a folder of images of 1024 or 256 pixels, of which 5 % are held out; the published runs trained
+                    on all, and evaluated on what they had trained on.
+
+The published files evaluate from checkpoint 50 on, which a run of this length never writes; here none is waited for.
+"""
+
+from configs import published
+from configs.variants import apply_variant
+
+VARIANTS = {
+    "bedroom": (published.bedroom,),
+    "church": (published.church,),
+    "ffhq": (published.faces_256,),
+    "celebahq": (published.faces_256,),
+}
+
+
+def get_config(variant: str = "bedroom"):
+    config = published.published_config(
+        published.pixels_256, published.ve, published.scales_2000, published.ncsnpp_256
+    )
+    apply_variant(config, variant, VARIANTS)
+    return config

@@ -1,0 +1,139 @@
+"""Every published configuration: its fields, its size, that all modes accept it, and that it runs."""
+
+import importlib
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from published_table import FILES, published_values
+
+from data.splits import ImagesInMemory
+from errors import UserError
+from evaluation.bits_per_dim import measure_bits_per_dim
+from models.networks import build_network
+from models.parameterization import build_parameterization
+from models.score import NetworkScore
+from modes.checks import check, value_of
+from sde_lib import build_sde
+from training.objective import build_objective, image_keys
+from training.optimizer import build_optimizer
+from training.state import init_params, init_state
+from training.step import build_train_step
+
+ROOT = Path(__file__).parents[2]
+
+
+def config_of(name):
+    """The configuration "FILE:VARIANT" or "FILE"."""
+    module, *variant = name.split(":")
+    return importlib.import_module(f"configs.{module}").get_config(*variant)
+
+
+OURS = {file: name for file, (name, *_) in FILES.items()}
+
+
+def test_every_variant_is_in_the_table():
+    variants = set()
+    for path in (ROOT / "configs").glob("*.py"):
+        source = path.read_text()
+        if "published.published_config(" in source:
+            module = importlib.import_module(f"configs.{path.stem}")
+            names = [f"{path.stem}:{variant}" for variant in getattr(module, "VARIANTS", ())]
+            variants |= set(names or [path.stem])
+    assert len(OURS) == 28
+    assert sorted(OURS.values()) == sorted(variants)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_field_is_as_published(file):
+    config = config_of(OURS[file])
+    expected = published_values(file)
+    found = {name: value_of(config, name) for name in expected}
+    assert found == expected
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_parameter_count(file):
+    config = config_of(OURS[file])
+    network = build_network(config)
+    shapes = jax.eval_shape(lambda: init_params(config, network))
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    _, expected, *_ = FILES[file]
+    if expected is None:
+        # The DDPM network less the embedding's two layers and a dense layer in each residual block.
+        blocks = [name for name in shapes if name.startswith("Resnet")]
+        widths = [shapes[block]["Conv_0"]["kernel"].shape[-1] for block in blocks]
+        time_layers = 128 * 512 + 512 + 512 * 512 + 512 + sum(512 * w + w for w in widths)
+        expected = FILES["vp/ddpm/cifar10"][1] - time_layers
+    assert count == expected
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_mode_is_accepted_where_it_has_a_meaning(file, monkeypatch):
+    # The shapes, which take nearly all of the time, are those of the test above.
+    monkeypatch.setattr("modes.checks.init_params", lambda config, network: ())
+    config = config_of(OURS[file])
+    for sampler in ("pc", "ode"):
+        config.sampling.sampler = sampler
+        for mode in ("train", "sample", "likelihood"):
+            chain_only = not config.training.continuous and config.sde.name == "ve"
+            if chain_only and (mode == "likelihood" or sampler == "ode"):
+                with pytest.raises(UserError, match="needs the score at every time"):
+                    check(config, mode)
+            else:
+                check(config, mode)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in OURS.values() if "cifar" in name])
+def test_dry_run(name):
+    """At full size: one update on two images moves the weights and gives the loss of a network that is still 0.
+
+    Then a likelihood at a loose tolerance, where the parameterization has one at every time.
+    """
+    config = config_of(name)
+    config.optim.warmup = 0
+    check(config, "train")
+    network, sde, optimizer = build_network(config), build_sde(config), build_optimizer(config)
+    objective = build_objective(config, network, sde)
+    step = build_train_step(config, objective, optimizer, devices=jax.devices()[:1])
+    state = jax.jit(lambda: init_state(config, network, optimizer))()
+    before = np.asarray(jax.tree.leaves(state.params)[0])
+    images = np.random.default_rng(0).integers(0, 256, (1, 1, 2, 32, 32, 3)).astype(np.uint8)
+    state, metrics = step(state, None, images, np.arange(2, dtype=np.int32)[None])
+    # Mean of z^2 over 6,144 entries, or half its sum over an image: 1 or 1,536 within 4.9 standard errors.
+    scale = 1.0 if config.training.reduce_mean else 1536.0
+    assert float(metrics["loss"][0]) == pytest.approx(scale, rel=4.9 * math.sqrt(2 / 6144))
+    assert not np.array_equal(before, jax.tree.leaves(state.params)[0])
+
+    if not config.training.continuous and sde.predicts == "score":
+        return
+    config.likelihood.update(batch_size=4, num_images=1, rtol=0.1, atol=0.1, eps=1e-3)
+    model = NetworkScore(state.ema_params, network.apply, build_parameterization(config, sde))
+    measured = measure_bits_per_dim(
+        config, sde, model, ImagesInMemory(images[0, 0]), seed=0, show=False
+    )
+    assert np.isfinite(measured.mean)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ve_256:church", "vp_256:church"])
+def test_forward_pass_of_256_pixels(name):
+    """One image: the loss of a network that is still 0 is that of its noise alone."""
+    config = config_of(name)
+    network = build_network(config)
+    objective = build_objective(config, network, build_sde(config))
+    images = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3)).astype(np.uint8)
+    keys = image_keys(jax.random.key(0), jnp.arange(1))
+
+    @jax.jit
+    def loss():
+        params = init_params(config, network)
+        return objective.held_out_losses(params, images, jnp.array([0.5]), keys)
+
+    # Mean of z^2 over 196,608 entries, or half its sum: within 4.9 standard errors.
+    scale = 1.0 if config.training.reduce_mean else 196_608 / 2
+    assert float(loss()[0]) == pytest.approx(scale, rel=4.9 * math.sqrt(2 / 196_608))
