@@ -215,6 +215,51 @@ def test_gaussian_denoiser_in_closed_form(sde):
         assert_allclose(denoised[i], expected, rtol=1e-10)
 
 
+def test_gaussian_posterior_covariance(sde):
+    """sigma^2 / alpha dD/dx = sigma^2 Sigma C^{-1}: the second order of Tweedie's formula, for any covariance."""
+    model, (x, t) = gaussian(sde), points_and_times()
+
+    def denoised(x, t):
+        return denoise(sde, model(x[None], t[None]), x[None], t[None])[0]
+
+    jacobians = jax.jit(jax.vmap(jax.jacfwd(denoised)))(x, t)
+    for jacobian, time in zip(np.asarray(jacobians), TIMES, strict=True):
+        alpha, sigma = float(sde.alpha(jnp.asarray(time))), float(sde.sigma(jnp.asarray(time)))
+        marginal = alpha**2 * COVARIANCES[0] + sigma**2 * np.eye(2)
+        expected = sigma**2 * COVARIANCES[0] @ np.linalg.inv(marginal)
+        # Tweedie divides by alpha^2, 1e-4 for VP at .9, after a cancellation of that size.
+        assert_allclose(sigma**2 / alpha * jacobian, expected, rtol=1e-9, atol=1e-10)
+
+
+# (mean, variance) of the data, process: KL(p_T || prior) of a direction in nats
+MISMATCH = [
+    ((0.5, 0.25), "vp", 5.3985e-6),
+    ((0.5, 0.25), "subvp", 5.3996e-6),
+    ((0.5, 0.25), "ve", 5.00025e-5),
+    ((0.0, 1.0), "vp", 0.0),
+    ((0.0, 1.0), "subvp", 4.66e-10),
+    ((0.0, 1.0), "ve", 3.999e-8),
+]
+
+
+@pytest.mark.parametrize(("law", "name", "kl"), MISMATCH)
+def test_what_the_prior_leaves_out(law, name, kl):
+    """E[ln p_T - ln prior] by a Gauss-Hermite rule, exact for the quadratic that the difference is."""
+    sde, (mean, variance) = SDES[name](), law
+    model = GaussianScore.create(jnp.full(1, mean), variance * jnp.eye(1), sde)
+    end = jnp.full(3, sde.T)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(3)
+    alpha, sigma = float(sde.alpha(end)[0]), float(sde.sigma(end)[0])
+    x = jnp.asarray(alpha * mean + np.sqrt(alpha**2 * variance + sigma**2) * nodes)[:, None]
+    difference = model.log_density(x, end) - sde.prior_log_density(x)
+    # Each logarithm is rounded at 1e-15; the notes give six digits, or three.
+    assert weights @ np.asarray(difference) / weights.sum() == pytest.approx(
+        kl, rel=2e-3, abs=1e-14
+    )
+    if kl > 1e-6:
+        assert weights @ np.asarray(difference) / weights.sum() == pytest.approx(kl, rel=1e-5)
+
+
 @pytest.mark.parametrize("time", [0.1, 0.3, 0.7])
 def test_posterior_by_quadrature(sde, time):
     """Mean and variance of x_0 given x_t = x from Bayes' rule on a grid: Tweedie's first and second order."""

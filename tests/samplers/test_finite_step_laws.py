@@ -44,16 +44,23 @@ LAWS = [
     (VP(), "euler_maruyama", 1e-3, 100, 0.50293, 0.253904),
     (VP(), "euler_maruyama", 1e-3, 1000, 0.50026, 0.250442),
     (VP(), "reverse_diffusion", 1e-3, 100, 0.49723, 0.265246),
+    (VP(), "reverse_diffusion", 1e-3, 1000, 0.49970, 0.251561),
     (VP(), "ancestral_sampling", 1e-3, 100, 0.49997, 0.258731),
+    (VP(), "ancestral_sampling", 1e-3, 1000, 0.49997, 0.250933),
     (VP(), "ancestral_sampling_posterior", 1e-3, 100, 0.49997, 0.219446),
     (VP(), "ancestral_sampling_posterior", 1e-3, 1000, 0.49997, 0.246303),
     (SubVP(), "euler_maruyama", 1e-3, 100, 0.50390, 0.254024),
+    (SubVP(), "euler_maruyama", 1e-3, 1000, 0.50036, 0.250368),
     (SubVP(), "reverse_diffusion", 1e-3, 100, 0.49602, 0.267161),
     (SubVP(), "reverse_diffusion", 1e-3, 1000, 0.49959, 0.251634),
     (VE(), "euler_maruyama", 1e-5, 100, 0.49998, 0.250699),
+    (VE(), "euler_maruyama", 1e-5, 1000, 0.49995, 0.250107),
     (VE(), "reverse_diffusion", 1e-5, 100, 0.49995, 0.272668),
+    (VE(), "reverse_diffusion", 1e-5, 1000, 0.49995, 0.252243),
     (VE(), "ancestral_sampling", 1e-5, 100, 0.49995, 0.272668),
+    (VE(), "ancestral_sampling", 1e-5, 1000, 0.49995, 0.252243),
     (VE(), "ancestral_sampling_posterior", 1e-5, 100, 0.49995, 0.229966),
+    (VE(), "ancestral_sampling_posterior", 1e-5, 1000, 0.49995, 0.247983),
 ]
 
 
@@ -102,12 +109,17 @@ def test_last_denoising_is_the_posterior_mean(x64):
     alpha, sigma = 0.9999450265, 0.01048542
     gain = alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2)
     assert after / before == pytest.approx(gain**2, rel=1e-8)
+    # Of the exact marginal, whose variance is alpha l / gain, it leaves the variance .2498901.
+    assert (after / before) * alpha * VARIANCE / gain == pytest.approx(0.2498901, abs=6e-8)
     assert mean == pytest.approx(MEAN + gain * (0.50293 - alpha * MEAN), abs=1e-5)
 
 
 @pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
 def test_annealed_langevin_adds_its_known_excess(x64, sde):
-    """One step of length h on N(m, c) keeps the mean and turns c into c + h^2 / c."""
+    """One step of length h on N(m, c) keeps the mean and turns c into c + h^2 / c.
+
+    Repeated, it settles at c / (1 - h / 2c): the fixed point of V' = A^2 V + n is n / (1 - A^2).
+    """
     t, a, snr = jnp.asarray(0.3), jnp.asarray(0.9), 0.2
     score = score_of(sde)
     alpha, sigma = sde.alpha(t), sde.sigma(t)
@@ -123,3 +135,4 @@ def test_annealed_langevin_adds_its_known_excess(x64, sde):
     assert step == pytest.approx(2 * 0.9**2 * 0.2**2 * sigma**2, rel=1e-12)
     assert value == pytest.approx(mean, rel=1e-12)
     assert dx**2 * c + dz**2 == pytest.approx(c + step**2 / c, rel=1e-12)
+    assert dz**2 / (1 - dx**2) == pytest.approx(c / (1 - step / (2 * c)), rel=1e-11)

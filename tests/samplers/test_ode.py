@@ -12,8 +12,9 @@ from scipy.stats import norm
 from models.exact import GaussianScore, ProductMixtureScore
 from samplers.adaptive import SOLVERS, AdaptiveSolver
 from samplers.noise import IndexedNoise, RecordedNoise
-from samplers.ode import ProbabilityFlow
+from samplers.ode import ProbabilityFlow, probability_flow
 from sde_lib import VE, VP, SubVP
+from tests.samplers.closed_forms import closed_form
 
 WEIGHTS, MEANS, VARIANCES = (0.3, 0.7), (-1.0, 0.6), (0.04, 0.09)
 EPS = {VP(): 1e-3, SubVP(): 1e-3, VE(): 1e-5}
@@ -60,6 +61,45 @@ def test_mixture_to_float64_tolerance(x64, sde):
     samples = flow(model, EPS[sde], RecordedNoise(None, None), None, jnp.asarray(x_start)[:, None])
     exact = [quantile_map(sde, x, sde.T, EPS[sde]) for x in x_start]
     np.testing.assert_allclose(samples.x[:, 0], exact, atol=1e-6)
+
+
+def test_correlated_gaussian_moves_along_its_axes(x64):
+    """x(t) - alpha_t mu is stretched by sqrt(c_k(t) / c_k(s)) along eigenvector k, towards the data and back."""
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    eigenvalues, mu = np.array([0.05, 0.25, 1.0, 2.5]), np.array([0.5, -0.3, 0.0, 1.0])
+    covariance = vectors @ np.diag(eigenvalues) @ vectors.T
+    late, early = 0.9, 0.01
+    for sde in EPS:
+        field = probability_flow(sde)
+        model = GaussianScore.create(jnp.asarray(mu), jnp.asarray(covariance), sde)
+        solver = AdaptiveSolver("dopri8", 1e-11, 1e-11)
+        ends = [closed_form(sde, t) for t in (late, early)]
+        c_late, c_early = (end.alpha**2 * eigenvalues + end.sigma**2 for end in ends)
+        stretch = vectors @ np.diag(np.sqrt(c_early / c_late)) @ vectors.T
+        at_late = ends[0].alpha * mu + np.sqrt(c_late.max()) * rng.normal(size=(3, 4))
+        at_early = ends[1].alpha * mu + (at_late - ends[0].alpha * mu) @ stretch.T
+        down = solver.solve(field, jnp.asarray(at_late), late, early, model).y
+        up = solver.solve(field, jnp.asarray(at_early), early, late, model).y
+        # A hundred tolerances, on the way up magnified by the stretch of up to 2,000.
+        np.testing.assert_allclose(down, at_early, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(up, at_late, rtol=1e-8, atol=1e-8 * np.sqrt(c_late.max()))
+
+
+def test_every_process_carries_a_state_to_the_same_end(x64):
+    """From sigma/alpha = 20 to 0.05 the state x/alpha moves alike under all of them, on any data."""
+    start = np.linspace(-40.0, 40.0, 12)[:, None]
+    ends = []
+    for sde in EPS:
+        model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+        times = sde.time_of_log_snr(-2 * jnp.log(jnp.array([20.0, 0.05])))
+        late, early = map(float, times)
+        alphas = np.asarray(sde.alpha(times))
+        solver = AdaptiveSolver("dopri8", 1e-10, 1e-10)
+        x = solver.solve(probability_flow(sde), jnp.asarray(alphas[0] * start), late, early, model)
+        ends.append(np.asarray(x.y) / alphas[1])
+    np.testing.assert_allclose(ends[1:], [ends[0]] * 2, atol=1e-7)
+    assert np.ptp(ends[0]) > 1  # the two ends of the states are told apart
 
 
 # mean and variance of the ODE's own law, which keeps the prior's mismatch, for data N(0.5, 0.25)

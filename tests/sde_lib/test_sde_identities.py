@@ -281,3 +281,10 @@ def test_functions_of_time_keep_its_dtype(sde, dtype):
 
     t, x = jax.ShapeDtypeStruct((2,), dtype), jax.ShapeDtypeStruct((2, 3), dtype)
     assert {str(result.dtype) for result in jax.eval_shape(results, t, x)} == {dtype}
+
+
+def test_ve_has_its_first_noise_already_at_time_zero():
+    """The kernel is from clean data; simulated from t = 0 the variance lacks sigma_min^2: .0164723 of .0165723."""
+    zero, t = jnp.asarray(0.0), jnp.asarray(0.3)
+    assert_allclose(VE().sigma(t) ** 2, 0.0165723, atol=6e-8)
+    assert_allclose(VE().variance_between(zero, t), 0.0164723, atol=6e-8)

@@ -1,0 +1,33 @@
+"""The processes' defining functions in plain NumPy, for recursions that share nothing with the library.
+
+f and g^2 are written from the stochastic differential equations (Song et al. 2021, Eq. 30-33), not derived.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sde_lib import VE, VP, SubVP
+
+PROCESSES = [VP(), SubVP(), VE()]
+
+
+class ClosedForm(NamedTuple):
+    """At one time: x_t | x_0 ~ N(alpha x_0, sigma^2 I), dx = f x dt + g dw; and the prior's deviation."""
+
+    alpha: float
+    sigma: float
+    f: float
+    g_squared: float
+    prior_std: float
+
+
+def closed_form(sde, t):
+    beta, integral = 0.1 + 19.9 * t, 0.1 * t + 9.95 * t**2
+    decay = np.exp(-integral)
+    growth = 0.01 * 5000.0**t
+    return {
+        VP(): ClosedForm(decay**0.5, (1 - decay) ** 0.5, -beta / 2, beta, 1.0),
+        SubVP(): ClosedForm(decay**0.5, 1 - decay, -beta / 2, beta * (1 - decay**2), 1.0),
+        VE(): ClosedForm(1.0, growth, 0.0, 2 * growth**2 * np.log(5000.0), 50.0),
+    }[sde]
