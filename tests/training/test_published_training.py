@@ -87,12 +87,12 @@ def test_every_update_of_the_recorded_run(name):
         images = np.concatenate([nhwc(batch), nhwc(golden["z"][k]), u], axis=-1)
         state, metrics = step(state, None, images[None, None], places)
         assert float(metrics["learning_rate"][0]) == pytest.approx(golden["lr"][k], rel=1e-6)
-        assert float(metrics["loss"][0]) == pytest.approx(golden["loss"][k], rel=1e-4), k
-        assert float(metrics["grad_norm"][0]) == pytest.approx(golden["grad_norm"][k], rel=2e-3), k
+        assert float(metrics["loss"][0]) == pytest.approx(golden["loss"][k], rel=3e-6), k
+        assert float(metrics["grad_norm"][0]) == pytest.approx(golden["grad_norm"][k], rel=1e-5), k
 
-    # The first update has rate 0 and moves nothing. A parameter that moved is compared in units of how far:
-    # Adam turns the rounding noise of gradients near zero into steps of full size, so the published float32
-    # run is itself up to 2 % of the way from its float64 one, or more for those it names as noise.
+    # In units of how far a parameter moved: measured, up to 2e-4 of it. Adam turns the rounding noise of a
+    # gradient that is zero in truth into steps of full size; those parameters, of which the published float32
+    # run is itself more than 2 % of the way from its float64 one, are left out.
     moved = dict(zip(map(str, golden["param_names"]), golden["final_move_f64"], strict=True))
     noise = dict(zip(map(str, golden["param_names"]), golden["final_dev_f64"], strict=True))
     compared = 0
@@ -101,6 +101,6 @@ def test_every_update_of_the_recorded_run(name):
             if prefix + leaf not in golden or noise[leaf] > 0.02 * moved[leaf]:
                 continue
             error = np.abs(got - golden[prefix + leaf]).max()
-            assert error <= 0.04 * moved[leaf] + 1e-7, (prefix, leaf)
+            assert error <= 1e-3 * moved[leaf], (prefix, leaf)
             compared += 1
     assert compared >= 2 * (len(flatten_dict(params)) - 5)
