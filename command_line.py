@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 from errors import UserError
 
-MODES = ("train", "sample", "likelihood")
+MODES = ("train", "sample", "likelihood", "import", "export")
 SAMPLERS = ("pc", "ode", "pc_published")
 
 
@@ -23,6 +23,8 @@ class Options(NamedTuple):
     mode: str
     workdir: Path
     multi_host: bool
+    source: Path | None
+    """The file to import; with mode import and no other."""
 
 
 def defined_flags(argv: list[str]) -> flags.FlagValues:
@@ -47,6 +49,12 @@ def defined_flags(argv: list[str]) -> flags.FlagValues:
     )
     flags.DEFINE_string(
         "workdir", None, "Folder for results; default: runs/<config name>.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "source",
+        None,
+        "With --mode import: the published checkpoint, a PyTorch .pth or a Flax file.",
+        flag_values=values,
     )
     flags.DEFINE_bool(
         "multi_host",
@@ -74,6 +82,12 @@ def parse(argv: list[str], about: str) -> Options | None:
         if values[name].value is None:
             known = f" ({', '.join(MODES)})" if name == "mode" else ", as configs/vp_digits.py"
             raise UserError(f"--{name} is missing: give one{known}; see --help")
+    if (values.mode == "import") != (values.source is not None):
+        raise UserError(
+            "--mode import needs --source=FILE, the published checkpoint to read"
+            if values.source is None
+            else f"--source={values.source} goes with --mode import only; leave it out"
+        )
     config = values.config
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
@@ -81,7 +95,8 @@ def parse(argv: list[str], about: str) -> Options | None:
         values.workdir
         or Path("runs") / config_name(config_flags.get_config_filename(values["config"]))
     )
-    return Options(config, values.mode, workdir, values.multi_host)
+    source = None if values.source is None else Path(values.source)
+    return Options(config, values.mode, workdir, values.multi_host, source)
 
 
 def read_flags(values: flags.FlagValues, argv: list[str]) -> list[str]:

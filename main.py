@@ -4,10 +4,14 @@
   python main.py --config configs/vp_digits.py --mode sample --sampler ode
   python main.py --config configs/vp_digits.py --mode likelihood
   python main.py --config configs/vp_cifar.py:ddpmpp_deep --mode train --config.training.batch_size=64
+  python main.py --config configs/ve_cifar.py --mode import --source checkpoint_24.pth
+  python main.py --config configs/ve_cifar.py --mode export
 
 --config takes a file, with a variant after a colon where the file has some. Every field of it can be set
 as --config.section.field=value; configs/default.py says what each means. Results go to --workdir, by
-default runs/<config name>: checkpoints/, samples/, likelihood/, metrics.jsonl and results.jsonl.
+default runs/<config name>: checkpoints/, samples/, likelihood/, export/, metrics.jsonl and results.jsonl.
+Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be
+the config's; export writes the newest checkpoint as the published PyTorch code does.
 """
 
 from __future__ import annotations
@@ -32,12 +36,19 @@ def run(argv: list[str]) -> None:
 
     if options.multi_host:
         jax.distributed.initialize()
-    from modes import checks, likelihood, sample, train
+    from modes import checks, export_checkpoint, import_checkpoint, likelihood, sample, train
 
-    mode = {"train": train, "sample": sample, "likelihood": likelihood}[options.mode]
+    mode = {
+        "train": train,
+        "sample": sample,
+        "likelihood": likelihood,
+        "import": import_checkpoint,
+        "export": export_checkpoint,
+    }[options.mode]
     checks.check(options.config, options.mode)
     prepare_workdir(options.workdir)
-    mode.run(options.config, options.workdir)
+    only_import = {} if options.source is None else {"source": options.source}
+    mode.run(options.config, options.workdir, **only_import)
 
 
 def main() -> int:

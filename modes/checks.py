@@ -13,6 +13,7 @@ from evaluation.divergence import DIVERGENCES
 from models.networks import build_network
 from models.parameterization import build_parameterization
 from modes.score_model import EXACT
+from published.names import PUBLISHED_NETWORKS
 from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size
 from samplers.correctors import CORRECTORS
@@ -28,11 +29,15 @@ POSITIVE = {
     "train": ("optim.lr", "optim.eps"),
     "sample": ("sampling.num_images", "sampling.pc.num_steps", "sampling.n_steps_each", "sampling.snr"),
     "likelihood": ("likelihood.repeats",),
+    "import": (),
+    "export": (),
 }  # fmt: skip
 NOT_NEGATIVE = {
     "train": ("training.snapshot_size", "optim.warmup", "optim.weight_decay"),
     "sample": (),
     "likelihood": ("likelihood.num_images",),
+    "import": (),
+    "export": (),
 }  # fmt: skip
 
 
@@ -109,7 +114,21 @@ def check_likelihood(config: Any, sde: SDE) -> None:
     refuse_discrete(config, "the likelihood")
 
 
-CHECKS = {"train": check_training, "sample": check_sampling, "likelihood": check_likelihood}
+def check_published(config: Any, sde: SDE) -> None:
+    if config.model.name not in PUBLISHED_NETWORKS:
+        raise UserError(
+            f"model.name={config.model.name} has no published form to import or export; "
+            f"take one of {', '.join(PUBLISHED_NETWORKS)}"
+        )
+
+
+CHECKS = {
+    "train": check_training,
+    "sample": check_sampling,
+    "likelihood": check_likelihood,
+    "import": check_published,
+    "export": check_published,
+}
 
 
 def refuse_discrete(config: Any, what: str) -> None:

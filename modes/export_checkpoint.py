@@ -1,0 +1,65 @@
+"""--mode export: the newest checkpoint as a file that the published PyTorch code restores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from errors import UserError
+from models.networks import build_network
+from modes.results import report
+from published import torch_checkpoint, torch_write
+from published.record import from_state
+from training.checkpoints import Checkpoints, checkpoint_folder, no_checkpoint
+from training.optimizer import build_optimizer
+from training.recorded_config import check_recorded
+from training.state import TrainState, init_state
+
+
+def run(config: Any, workdir: Path) -> dict[str, Any]:
+    """Write <workdir>/export/checkpoint_<step>.pth, report the figures and return them.
+
+    Raises:
+      UserError: no checkpoint, one of another config, or the file is there already.
+    """
+    network = build_network(config)
+    state = newest_state(config, network, workdir)
+    record = from_state(state, config.model.ema_rate)
+    contents = torch_checkpoint.contents_of(record, network, config)
+    path = workdir / "export" / f"checkpoint_{record.step}.pth"
+    if jax.process_index() == 0:
+        write(path, contents)
+    figures = {
+        "mode": "export",
+        "step": record.step,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(record.params)),
+        "file": str(path),
+    }
+    report(workdir, figures)
+    return figures
+
+
+def newest_state(config: Any, network: Any, workdir: Path) -> TrainState:
+    # Looking for a checkpoint in the wrong place must not leave a folder there.
+    if not checkpoint_folder(workdir).is_dir():
+        raise no_checkpoint(checkpoint_folder(workdir))
+    template = jax.eval_shape(lambda: init_state(config, network, build_optimizer(config)))
+    with Checkpoints(workdir) as checkpoints:
+        state = checkpoints.restore(template)
+    check_recorded(config, workdir)
+    return state
+
+
+def write(path: Path, contents: dict[str, Any]) -> None:
+    """Under another name first: a file of this name is whole. Nothing is written over."""
+    if path.exists():
+        raise UserError(f"{path} exists already; move or delete it to export this step again")
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    try:
+        torch_write.save(partial, contents)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)

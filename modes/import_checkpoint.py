@@ -1,0 +1,78 @@
+"""--mode import: a published checkpoint becomes one of ours, to sample from, to measure or to go on with."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from errors import UserError
+from modes.results import report
+from published import checkpoint_file
+from published.record import Record, to_state
+from training.checkpoints import Checkpoints, checkpoint_folder
+from training.optimizer import build_optimizer
+from training.recorded_config import FILE, check_recorded, record_config
+
+
+def run(config: Any, workdir: Path, source: Path) -> dict[str, Any]:
+    """Read `source`, write <workdir>/checkpoints/<step>, report the figures and return them.
+
+    Raises:
+      UserError: the folder has checkpoints, or the file is not one of the config's network.
+    """
+    with nothing_left_on_failure(workdir):
+        check_recorded(config, workdir)
+        record = checkpoint_file.read(source, config)
+        state = to_state(record, build_optimizer(config))
+        with Checkpoints(workdir) as checkpoints:
+            checkpoints.save(record.step, state)
+        record_config(config, workdir)
+    figures = figures_of(record, config)
+    report(workdir, {"mode": "import", "source": str(source), **figures})
+    return figures
+
+
+@contextlib.contextmanager
+def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
+    """Refuse a folder with checkpoints; leave one without as it was if the import fails."""
+    folder = checkpoint_folder(workdir)
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder} has checkpoints already, which an import would mix with; give another --workdir"
+        )
+    had_config = (workdir / FILE).exists()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not had_config:
+            (workdir / FILE).unlink(missing_ok=True)
+        # Made for this command, if it is empty.
+        with contextlib.suppress(OSError):
+            workdir.rmdir()
+        raise
+
+
+def figures_of(record: Record, config: Any) -> dict[str, Any]:
+    """What was read, and where the config will go on differently."""
+    figures: dict[str, Any] = {
+        "format": record.format,
+        "step": record.step,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(record.params)),
+        "ema_rate": record.ema_rate,
+        "optimizer": "absent; Adam's moments start at zero"
+        if record.moments is None
+        else f"Adam's moments after {record.moments.updates} updates",
+    }
+    if record.ema_rate != config.model.ema_rate:
+        figures["ema_rate_of_config"] = config.model.ema_rate
+        figures["note"] = (
+            f"training would go on with the config's ema_rate; to keep the file's: "
+            f"--config.model.ema_rate={record.ema_rate}"
+        )
+    return figures

@@ -1,0 +1,1 @@
+"""Files of the published implementation: their names, formats and training state."""

@@ -1,0 +1,121 @@
+"""Writing PyTorch's zip format without PyTorch."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_STORAGE_TYPES = {"<f4": "FloatStorage", "<f8": "DoubleStorage", "<i8": "LongStorage"}
+_ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
+
+
+def save(path: Path, contents: Any) -> None:
+    """Write what torch.save would: dicts, lists, tuples, texts, numbers, None, and arrays as tensors.
+
+    Raises:
+      KeyError: contents of another type.
+    """
+    arrays: list[np.ndarray] = []
+    program = b"\x80\x02" + b"".join(_pickled(contents, arrays)) + b"."
+    root = path.stem
+    with zipfile.ZipFile(path, "w") as archive:
+
+        def write(name: str, data: bytes) -> None:
+            # A ZipInfo of its own has a fixed date: the same state gives the same file.
+            archive.writestr(zipfile.ZipInfo(f"{root}/{name}"), data)
+
+        write("data.pkl", program)
+        write("byteorder", b"little")
+        for key, array in enumerate(arrays):
+            write(f"data/{key}", array.tobytes())
+        write("version", b"3\n")
+
+
+def _pickled(value: Any, arrays: list[np.ndarray]) -> Iterator[bytes]:
+    """The instructions (pickle protocol 2) that make a value; its arrays are appended to `arrays`."""
+    return _WRITERS[type(value)](value, arrays)
+
+
+def _constant(opcode: bytes) -> Callable[..., Iterator[bytes]]:
+    return lambda value, arrays: iter((opcode,))
+
+
+def _bool(value: bool, arrays: list[np.ndarray]) -> Iterator[bytes]:
+    yield b"\x88" if value else b"\x89"
+
+
+def _int(value: int, arrays: list[np.ndarray]) -> Iterator[bytes]:
+    if -(2**31) <= value < 2**31:
+        yield b"J" + struct.pack("<i", value)
+    else:  # LONG1: a length, then the digits in base 256
+        digits = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+        yield b"\x8a" + bytes([len(digits)]) + digits
+
+
+def _float(value: float, arrays: list[np.ndarray]) -> Iterator[bytes]:
+    yield b"G" + struct.pack(">d", value)
+
+
+def _str(value: str, arrays: list[np.ndarray]) -> Iterator[bytes]:
+    text = value.encode()
+    yield b"X" + struct.pack("<I", len(text)) + text
+
+
+def _tuple(value: tuple[Any, ...], arrays: list[np.ndarray]) -> Iterator[bytes]:
+    yield b"("
+    for item in value:
+        yield from _pickled(item, arrays)
+    yield b"t"
+
+
+def _list(value: list[Any], arrays: list[np.ndarray]) -> Iterator[bytes]:
+    yield b"]("
+    for item in value:
+        yield from _pickled(item, arrays)
+    yield b"e"
+
+
+def _dict(value: dict[Any, Any], arrays: list[np.ndarray]) -> Iterator[bytes]:
+    yield b"}("
+    for key, item in value.items():
+        yield from _pickled(key, arrays)
+        yield from _pickled(item, arrays)
+    yield b"u"
+
+
+def _tensor(value: np.ndarray, arrays: list[np.ndarray]) -> Iterator[bytes]:
+    """_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks)."""
+    array = value.astype(value.dtype.newbyteorder("<"), order="C", copy=False)
+    strides = tuple(stride // array.itemsize for stride in array.strides)
+    yield b"ctorch._utils\n_rebuild_tensor_v2\n("
+    # The storage is a persistent id: ("storage", its type, its key, its device, its size).
+    yield b"("
+    yield from _str("storage", arrays)
+    yield f"ctorch\n{_STORAGE_TYPES[array.dtype.str]}\n".encode()
+    yield from _str(str(len(arrays)), arrays)
+    yield from _str("cpu", arrays)
+    yield from _int(array.size, arrays)
+    yield b"tQ"
+    yield from _int(0, arrays)
+    yield from _tuple(array.shape, arrays)
+    yield from _tuple(strides, arrays)
+    yield b"\x89" + _ORDERED_DICT + b"tR"
+    arrays.append(array)
+
+
+_WRITERS: dict[type, Callable[[Any, list[np.ndarray]], Iterator[bytes]]] = {
+    type(None): _constant(b"N"),
+    bool: _bool,
+    int: _int,
+    float: _float,
+    str: _str,
+    tuple: _tuple,
+    list: _list,
+    dict: _dict,
+    np.ndarray: _tensor,
+}
