@@ -6,8 +6,8 @@ Variants: ffhq (default), celebahq, which as published differ in the scale of th
 FFHQ, half the sum for CelebA-HQ. No FID was published; not yet trained with this code. The published run took two
 and a half weeks on four V100 (score_sde issue 4).
 
-Data: a folder of images of 1024x1024 pixels, FFHQ or CelebA-HQ, of which 5 % are held out; the published runs
-trained on all. Their files lack every evaluation field, so that nothing could be evaluated with them; here all
+Data: a folder of images of 1024x1024 pixels, FFHQ (github.com/NVlabs/ffhq-dataset, 70,000 images, 89 GB) or
+CelebA-HQ (30,000), of which 5 % are held out; the published runs trained on all. Their files lack every evaluation field, so that nothing could be evaluated with them; here all
 modes work.
 """
 

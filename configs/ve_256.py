@@ -9,8 +9,9 @@ Data:
   bedroom, church   LSUN. TFDS prepares it once (46 and 2.4 GB), for which it needs TensorFlow and tensorflow-io:
                     `python -m data.prepare lsun/bedroom`, `lsun/church_outdoor`. Images extracted to a folder need
                     neither: --config.data.name=folder --config.data.folder=PATH.
-  ffhq, celebahq    a folder of images of 1024 or 256 pixels, of which 5 % are held out; the published runs trained
-                    on all, and evaluated on what they had trained on.
+  ffhq, celebahq    a folder of images of 1024 or 256 pixels (github.com/NVlabs/ffhq-dataset, 70,000 images, 89 GB;
+                    CelebA-HQ, 30,000, also as `--config.data.name=celeb_a_hq/256` of TFDS). 5 % are held out; the
+                    published runs trained on all, and evaluated on what they had trained on.
 
 The published files evaluate from checkpoint 50 on, which a run of this length never writes; here none is waited for.
 """

@@ -82,7 +82,7 @@ def explain(error: BaseException, name: str, builder: Any) -> str:
     """One or two lines about a failed preparation: what happened, and what to do."""
     data_dir = builder.data_dir_root
     causes = list(chain(error))
-    for module in ("tensorflow", "importlib_resources"):
+    for module in ("tensorflow_io", "tensorflow", "importlib_resources"):
         if any(f"No module named '{module}" in str(cause) for cause in causes):
             return (
                 f"TFDS needs {module} to prepare {name!r} (to read it afterwards, not).\n"

@@ -22,7 +22,8 @@ CHECKED_FILES = 256
 
 def load_folder(data: Any) -> Datasets:
     """The images under config.data.folder: of its subfolders train/ and test/, or if it has neither, all of
-    them, a fixed random 5 % being held out as the test split.
+    them, a fixed random 5 % being held out as the test split. Which ones depends on the names of all: divide a
+    collection that still grows into train/ and test/.
 
     Args:
         data: config.data, with folder, image_size, num_channels, num_levels, and the optional resize, crop_size

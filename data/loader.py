@@ -46,6 +46,11 @@ def load(config: Any) -> Datasets:
         DatasetError: the dataset cannot be had, or does not agree with the config.
     """
     data = config.data
+    if getattr(data, "folder", "") and data.name != "folder":
+        raise DatasetError(
+            f"data.folder={data.folder} is read with data.name='folder' only, but data.name={data.name!r}; "
+            "add --config.data.name=folder, or leave out data.folder"
+        )
     datasets = placed(LOADERS.get(data.name, load_tfds)(data), data.in_memory)
     check_levels(datasets, data.num_levels or None)
     return datasets

@@ -12,6 +12,7 @@ import argparse
 import sys
 
 from data.builders import DatasetError, prepared_builder
+from data.loader import LOADERS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", help="a dataset's name, as in config.data.name")
     parser.add_argument("--data_dir", help="default: ~/tensorflow_datasets")
     parsed = parser.parse_args(arguments)
+    if parsed.name in LOADERS:
+        print(f"{parsed.name}: there is nothing to prepare")
+        return 0
     try:
         builder = prepared_builder(parsed.name, parsed.data_dir)
     except DatasetError as error:

@@ -17,6 +17,7 @@ from models.networks import build_network
 from models.parameterization import build_parameterization
 from models.score import NetworkScore
 from modes.checks import check, value_of
+from samplers.generate import SAMPLERS
 from sde_lib import build_sde
 from training.objective import build_objective, image_keys
 from training.optimizer import build_optimizer
@@ -76,7 +77,7 @@ def test_every_mode_is_accepted_where_it_has_a_meaning(file, monkeypatch):
     # The shapes, which take nearly all of the time, are those of the test above.
     monkeypatch.setattr("modes.checks.init_params", lambda config, network: ())
     config = config_of(OURS[file])
-    for sampler in ("pc", "ode"):
+    for sampler in SAMPLERS:
         config.sampling.sampler = sampler
         for mode in ("train", "sample", "likelihood"):
             chain_only = not config.training.continuous and config.sde.name == "ve"

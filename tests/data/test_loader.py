@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import data
-from data import builders
+from data import builders, prepare
 from errors import UserError
 
 ROOT = Path(data.__file__).parents[1]
@@ -133,6 +133,14 @@ def test_a_dataset_that_needs_tensorflow_says_which_command_to_run(photographs):
     assert "pip install tensorflow && python -m data.prepare needs_tensorflow --data_dir" in message
 
 
+def test_lsun_needs_another_package_and_says_which(photographs, monkeypatch):
+    def without_tensorflow_io(self):
+        raise ModuleNotFoundError("No module named 'tensorflow_io'")
+
+    monkeypatch.setattr(NeedsTensorFlow, "_generate_examples", without_tensorflow_io)
+    assert "pip install tensorflow_io &&" in refusal(photographs(name="needs_tensorflow"))
+
+
 def test_an_unknown_name_is_refused(make_config, tmp_path):
     assert "'imagenette_of_cats' is not known" in refusal(
         make_config(name="imagenette_of_cats", data_dir=str(tmp_path))
@@ -145,6 +153,12 @@ def test_the_command_line_prints_the_error_only(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: data.name='nothing_like_it'")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["folder", "mixture"])
+def test_what_is_read_as_it_is_needs_no_preparing(name, capsys):
+    assert prepare.main([name]) == 0
+    assert capsys.readouterr().out == f"{name}: there is nothing to prepare\n"
 
 
 def mixture_config(make_config, **fields):
