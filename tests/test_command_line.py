@@ -20,7 +20,7 @@ VE_DISCRETE = "--config=configs/ve_cifar.py:ncsnpp_discrete"
 
 MISTAKES = [
     ("--mode=train", "--config is missing: give one, as configs/"),
-    (f"{DIGITS}", r"--mode is missing: give one \(train, sample, likelihood\)"),
+    (f"{DIGITS}", r"--mode is missing: give one \(train, sample, likelihood, import, export\)"),
     ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
     (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
     (f"{DIGITS} --mode=train --config.training.batch_size=abc", "batch_size=abc: invalid literal"),
@@ -92,6 +92,13 @@ MISTAKES = [
         "17 grey levels, but data.num_levels=256",
     ),
     (f"{DIGITS} --mode=train --config.data.image_size=16", r"images of shape \(8, 8, 1\)"),
+    (f"{CIFAR} --mode=import", "--mode import needs --source=FILE"),
+    (f"{CIFAR} --mode=sample --source=x.pth", "--source=x.pth goes with --mode import only"),
+    (f"{CIFAR} --mode=import --source=none.pth", "cannot read --source=none.pth: No such file"),
+    (f"{CIFAR} --mode=import --source=README.md", "neither a PyTorch nor a Flax checkpoint"),
+    (f"{TOY} --mode=import --source=x.pth", "model.name=mixture has no published form"),
+    (f"{TOY} --mode=export", "model.name=mixture has no published form"),
+    (f"{DIGITS} --mode=export", "no checkpoint in .* train first"),
 ]
 
 
