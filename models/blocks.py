@@ -1,6 +1,6 @@
 """Residual and attention blocks: NCSN++ and DDPM++ (Song et al. 2021, App. H), DDPM (Ho et al. 2020).
 
-Class names are those of the published networks, whose parameters are found by them (`models/published.py`).
+Class names are those of the published networks, whose parameters are found by them (`published/names.py`).
 """
 
 import math
