@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 DEMO ?= runs/demo
 CONFIG := configs/subvp_digits.py
 
-.PHONY: help demo test test-all format clean
+.PHONY: help demo test test-all mutants format clean
 
 help:
 	@echo "make demo      train on 8x8 digits, sample with two samplers, measure bits/dim (minutes, CPU)"
 	@echo "make test      formatter check, linter, type check, tests"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make mutants   put mistakes into copies of the code and see that the tests notice each"
 	@echo "make format    reformat and fix what can be fixed"
 	@echo "make clean     remove the environment and the demo's results"
 
@@ -37,6 +38,9 @@ test: check
 
 test-all: check
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+mutants: $(BIN)/.ready
+	$(BIN)/python -m tests.mutants
 
 format: $(BIN)/.ready
 	$(BIN)/ruff format .

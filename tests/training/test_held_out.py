@@ -1,0 +1,41 @@
+"""What the held-out loss is a loss of: the averaged weights, and images as they are."""
+
+import jax
+import numpy as np
+import pytest
+
+import data
+from models.networks import build_network
+from sde_lib import build_sde
+from training.checkpoints import restore_ema
+from training.held_out import HeldOutLoss
+from training.loop import train
+from training.objective import Stream, build_objective, image_keys, stream_key
+from training.state import init_params
+
+
+def test_there_is_no_dropout_and_no_mirroring(config):
+    """The same losses from a config without either."""
+    images = data.load(config).test.images[:8]
+    keys = image_keys(stream_key(0, Stream.HELD_OUT), np.arange(8))
+    losses = []
+    for dropout, flip in ((0.3, True), (0.0, False)):
+        config.model.dropout, config.data.random_flip = dropout, flip
+        network = build_network(config)
+        objective = build_objective(config, network, build_sde(config))
+        u = np.linspace(0, 0.99, 8, dtype=np.float32)
+        losses.append(objective.held_out_losses(init_params(config, network), images, u, keys))
+    np.testing.assert_array_equal(*losses)
+
+
+def test_the_recorded_loss_is_that_of_the_averaged_weights(config, tmp_path):
+    config.training.n_iters = 3
+    figures = train(config, tmp_path)
+    network = build_network(config)
+    objective = build_objective(config, network, build_sde(config))
+    held_out = HeldOutLoss(config, objective, data.load(config).test)
+    template = jax.eval_shape(lambda: init_params(config, network))
+    averaged, step = restore_ema(tmp_path, template)
+    assert step == 3
+    assert figures["eval_loss"] == held_out(averaged)
+    assert held_out(init_params(config, network)) != pytest.approx(figures["eval_loss"], rel=1e-4)
