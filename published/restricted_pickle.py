@@ -171,9 +171,24 @@ def load(stream: BinaryIO, check_storage: Callable[[Storage], None]) -> Any:
         raise UserError(f"the file is damaged, or no PyTorch checkpoint ({error})") from error
 
 
+def allowed(module: str, name: str) -> Any:
+    """What a name stands for.
+
+    Raises:
+      UserError: nothing.
+    """
+    if (module, name) not in ALLOWED:
+        raise UserError(
+            f"the file asks for {module}.{name}, which no checkpoint needs; it is not read"
+        )
+    return ALLOWED[module, name]
+
+
 def _check_opcodes(stream: BinaryIO) -> None:
     """Refuse instructions that PyTorch does not write, and a memory that a few bytes make huge."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        if opcode.name == "GLOBAL":
+            allowed(*str(argument).split(" ", 1))
         if opcode.name not in OPCODES:
             raise UserError(
                 f"the file's pickle has the instruction {opcode.name} {argument or ''}, which no "
@@ -192,11 +207,7 @@ class _Unpickler(pickle.Unpickler):
         self._check_storage = check_storage
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise UserError(
-                f"the file asks for {module}.{name}, which no checkpoint needs; it is not read"
-            )
-        return ALLOWED[module, name]
+        return allowed(module, name)
 
     def persistent_load(self, pid: Any) -> Storage:
         # The last entry is there in the old format only: None, or a view of another storage.

@@ -111,9 +111,11 @@ def test_the_attacks_would_work_on_an_ordinary_unpickler(tmp_path):
         assert sentinel.exists()
 
 
-@pytest.mark.parametrize("name", ["system-2", "eval-4", "dotted torch.serialization os.system"])
+@pytest.mark.parametrize(
+    "name", ["system-0", "system-2", "eval-4", "dotted torch.serialization os.system"]
+)
 def test_the_error_names_what_was_asked_for(name):
-    words = {"system-2": "posix.system", "eval-4": "builtins.eval"}
+    words = {"system-0": "posix.system", "system-2": "posix.system", "eval-4": "builtins.eval"}
     with pytest.raises(UserError, match=words.get(name, "torch.serialization.os.system")):
         read(dict(attacks("x"))[name])
 
