@@ -13,6 +13,7 @@ from data.scaling import (
     scale,
     slope,
     to_levels,
+    to_levels_truncated,
     to_unit,
     unscale,
 )
@@ -80,6 +81,15 @@ def test_rounding_is_unbiased_on_average():
     y = (jnp.arange(2_550_000) + 0.5) / 2_550_000
     assert np.mean(to_levels(y, 256, False, dequantized=False)) == pytest.approx(127.5, abs=1e-2)
     assert np.mean(to_levels(y, 256, False, dequantized=True)) == pytest.approx(127.5, abs=1e-2)
+
+
+def test_the_published_rule_cuts_the_fraction_off():
+    """What NumPy's conversion of 255 y to uint8 does: white that is not quite 1 becomes 254, 127.5 becomes 127."""
+    y = np.array([-0.1, 0.0, 0.001, 0.5, 0.9999, 1.0, 1.2])
+    expected = [0, 0, 0, 127, 254, 255, 255]
+    for centered in (True, False):
+        x = jnp.asarray(2 * y - 1 if centered else y)
+        np.testing.assert_array_equal(to_levels_truncated(x, 256, centered), expected)
 
 
 def test_scale_has_the_stated_ends_and_inverse():
