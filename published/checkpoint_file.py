@@ -19,22 +19,23 @@ def read(path: Path, config: Any) -> Record:
     Raises:
       UserError: no such file, of no known format, damaged, with anything in it but data, or of another network.
     """
+    network = build_network(config)
     try:
         with open(path, "rb") as file:
             start = file.read(64)
         readers = [reader for magics, reader in _READERS if start.startswith(magics)]
         if not readers:
             raise UserError(
-                f"--source={path} is neither a PyTorch nor a Flax checkpoint (it begins with {start[:8]!r}); "
+                f"{path} is neither a PyTorch nor a Flax checkpoint (it begins with {start[:8]!r}); "
                 "expected a file of score_sde_pytorch or score_sde"
             )
-        return readers[0](path, config, build_network(config))
+        return readers[0](path, config, network)
     except OSError as error:
-        raise UserError(f"cannot read --source={path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # The contents can be any arrangement of dicts, lists and numbers.
         raise UserError(
-            f"--source={path} is not laid out as a checkpoint of the published training ({error})"
+            f"{path} is not laid out as a checkpoint of the published training ({error})"
         ) from error
 
 

@@ -94,7 +94,7 @@ MISTAKES = [
     (f"{DIGITS} --mode=train --config.data.image_size=16", r"images of shape \(8, 8, 1\)"),
     (f"{CIFAR} --mode=import", "--mode import needs --source=FILE"),
     (f"{CIFAR} --mode=sample --source=x.pth", "--source=x.pth goes with --mode import only"),
-    (f"{CIFAR} --mode=import --source=none.pth", "cannot read --source=none.pth: No such file"),
+    (f"{CIFAR} --mode=import --source=none.pth", "cannot read none.pth: No such file"),
     (f"{CIFAR} --mode=import --source=README.md", "neither a PyTorch nor a Flax checkpoint"),
     (f"{TOY} --mode=import --source=x.pth", "model.name=mixture has no published form"),
     (f"{TOY} --mode=export", "model.name=mixture has no published form"),

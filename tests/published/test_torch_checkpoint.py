@@ -331,7 +331,7 @@ def test_other_files_are_refused(config, tmp_path, content):
 
 
 def test_no_such_file(config, tmp_path):
-    with pytest.raises(UserError, match="cannot read --source=.*No such file"):
+    with pytest.raises(UserError, match="cannot read .*No such file"):
         checkpoint_file.read(tmp_path / "none.pth", config)
-    with pytest.raises(UserError, match="cannot read --source=.*directory"):
+    with pytest.raises(UserError, match="cannot read .*directory"):
         checkpoint_file.read(tmp_path, config)
