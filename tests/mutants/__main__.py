@@ -122,13 +122,15 @@ def attempt_all(chosen: Sequence[Mutant], arguments: argparse.Namespace) -> list
             finally:
                 copies.put(folder)
 
-        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-            outcomes = []
+        pool, outcomes = concurrent.futures.ThreadPoolExecutor(arguments.jobs), []
+        try:
             for number, outcome in enumerate(pool.map(work, chosen), 1):
                 fate = f"killed by {outcome.killed_by}" if outcome.killed_by else outcome.reason
                 place = f"{number}/{len(chosen)} {outcome.mutant.name}"
                 print(f"{place}: {fate} ({outcome.seconds:.0f} s)", flush=True)
                 outcomes.append(outcome)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not go through the rest first
     return outcomes
 
 
@@ -143,7 +145,7 @@ def check_baseline(chosen: Sequence[Mutant], folder: Path) -> None:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """The report as Markdown."""
-    killed = sum(outcome.killed_by is not None for outcome in outcomes)
+    killed, today = sum(o.killed_by is not None for o in outcomes), datetime.date.today()
     rows = [
         f"| {o.mutant.name} | {o.mutant.file} | {o.killed_by or o.reason.splitlines()[0]} |"
         for o in outcomes
@@ -156,7 +158,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
             "lines are in [tests/mutants/catalogue.py](../tests/mutants/catalogue.py).",
             "",
             f"{len(outcomes)} tried, {killed} killed: `python -m tests.mutants --write`, "
-            f"{datetime.date.today():%-d %B %Y}.",
+            f"{today.day} {today:%B %Y}.",
             "",
             "| mutant | file | killed by |",
             "|---|---|---|",
