@@ -154,8 +154,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
         [
             "# Mutants",
             "",
-            "Each row is a mistake that was put into the code on purpose, and the first test that failed. The wrong",
-            "lines are in [tests/mutants/catalogue.py](../tests/mutants/catalogue.py).",
+            "Each row is a mistake that was put into a copy of the code on purpose, and the first test that failed.",
+            "The wrong lines are in [tests/mutants](../tests/mutants).",
             "",
             f"{len(outcomes)} tried, {killed} killed: `python -m tests.mutants --write`, "
             f"{today.day} {today:%B %Y}.",
