@@ -24,7 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import Mutant
 
 REPOSITORY = Path(__file__).parents[2]
 TABLE = REPOSITORY / "docs" / "mutants.md"
@@ -186,7 +187,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--write is for all mutants: leave out --only")
     known = {mutant.name for mutant in MUTANTS}
     if unknown := set(arguments.only or ()) - known:
-        parser.error(f"no mutant {', '.join(sorted(unknown))}; see tests/mutants/catalogue.py")
+        parser.error(f"no mutant {', '.join(sorted(unknown))}; see tests/mutants")
     return arguments
 
 

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_mutant_replaces_one_place_by_other_code(mutant):
     source = (REPOSITORY / mutant.file).read_text()
-    assert source.count(mutant.before) == 1, "update `before` in tests/mutants/catalogue.py"
+    assert source.count(mutant.before) == 1, "update `before` in tests/mutants"
     mutated = source.replace(mutant.before, mutant.after)
     # Other code, not another layout or comment.
     assert ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(source))

@@ -1,0 +1,157 @@
+"""Mistakes in samplers and likelihoods."""
+
+from tests.mutants.mutant import mutants
+
+VECTOR_LAWS = "tests/samplers/test_vector_laws.py"
+STEP_LAWS = "tests/samplers/test_finite_step_laws.py"
+CORRECTORS = "tests/samplers/test_correctors.py"
+GENERATE = "tests/samplers/test_generate.py"
+BATCHES = " ".join(
+    f"{GENERATE}::{test}"
+    for test in (
+        "test_same_images_for_any_batch_and_total",
+        "test_same_images_as_one_device_without_a_driver",
+    )
+)
+NOISE = "tests/samplers/test_noise.py"
+PUBLISHED_SAMPLER = "tests/samplers/test_published_sampler.py"
+PUBLISHED_LEVELS = "tests/samplers/test_published_levels.py"
+ODE = "tests/samplers/test_ode.py"
+LIKELIHOOD = "tests/evaluation/test_likelihood.py"
+DIVERGENCE = "tests/evaluation/test_divergence.py"
+BITS = "tests/evaluation/test_bits_per_dim.py"
+
+# fmt: off
+SAMPLERS = [
+    *mutants("samplers/predictors.py", VECTOR_LAWS,
+        ("em-noise-times-dt", "sde.diffusion(t) * jnp.sqrt(dt) * z", "sde.diffusion(t) * dt * z"),
+        ("em-noise-of-the-next-time", "sde.diffusion(t) * jnp.sqrt(dt) * z", "sde.diffusion(s) * jnp.sqrt(dt) * z"),
+        ("em-forwards", "return x - dt * drift", "return x + dt * drift"),
+        ("reverse-diffusion-divides-by-a", "return (2.0 - a) * x + variance * score", "return x / a + variance * score"),
+        ("reverse-diffusion-noise-variance", "+ jnp.sqrt(variance) * z", "+ variance * z"),
+        ("flow-predictor-without-half", "+ 0.5 * variance * score", "+ 1.0 * variance * score"),
+        ("ancestral-without-a", "return (x + variance * score(x, batch_times(x, t))) / a", "return x + variance * score(x, batch_times(x, t))"),
+        ("beta-for-beta-tilde", "jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t)", "jnp.sqrt(sde.variance_between(s, t))"),
+        ("beta-tilde-for-beta", "return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * z", "return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t) * z"),
+    ),
+    *mutants("samplers/grids.py", STEP_LAWS,
+        ("grid-one-step-short", "num_steps + 1)", "num_steps)"),
+        ("grid-ascending", "jnp.linspace(t_start, t_end,", "jnp.linspace(t_end, t_start,"),
+        ("stop-ten-times-too-early", "jnp.linspace(t_start, t_end,", "jnp.linspace(t_start, 10.0 * t_end,"),
+        ("stop-at-0.05", "jnp.linspace(t_start, t_end,", "jnp.linspace(t_start, 0.05,"),
+    ),
+    *mutants("samplers/correctors.py", CORRECTORS,
+        ("langevin-step-without-two", "step = expand(2.0 * jnp.square(", "step = expand(jnp.square("),
+        ("langevin-step-without-a", "jnp.square(a * snr * _norms(z)", "jnp.square(snr * _norms(z)"),
+        ("langevin-noise-without-two", "return x + step * gradient + jnp.sqrt(2.0 * step) * z", "return x + step * gradient + jnp.sqrt(step) * z"),
+        ("langevin-norms-of-the-batch", "_norms(z) / _norms(gradient)", "jnp.mean(_norms(z)) / jnp.mean(_norms(gradient))"),
+    ),
+    *mutants("samplers/correctors.py", VECTOR_LAWS,
+        ("ald-step-of-sigma", "jnp.square(a * snr * sde.sigma(t))", "jnp.square(a * snr) * sde.sigma(t)"),
+        ("ald-step-without-a", "jnp.square(a * snr * sde.sigma(t))", "jnp.square(snr * sde.sigma(t))"),
+    ),
+    *mutants("samplers/predictor_corrector.py", VECTOR_LAWS,
+        ("corrector-at-the-time-before", "self.corrector(score, self.sde, x, s, a, z", "self.corrector(score, self.sde, x, t, a, z"),
+        ("a-upside-down", "self.sde.alpha_between(s, t)", "self.sde.alpha_between(t, s)"),
+        ("corrector-steps-share-noise", "noise(k, 1 + j, x)", "noise(k, 1, x)"),
+        ("corrector-shares-the-predictors-noise", "noise(k, 1 + j, x)", "noise(k, j, x)"),
+        ("steps-share-noise", "noise(k, 0, x))", "noise(0, 0, x))"),
+        ("no-last-denoising", "return denoise(self.sde, score(x, times), x, times)", "return x"),
+        ("start-ignored", "if x_start is None else x_start", "if True else x_start"),
+        ("corrector-before-predictor",
+         """\
+        if self.predictor is not None:
+            x = self.predictor(score, self.sde, x, t, s, noise(k, 0, x))
+        if self.corrector is not None:
+            a = self.sde.alpha_between(s, t)
+            for j in range(self.corrector_steps):
+                z = noise(k, 1 + j, x)
+                x = self.corrector(score, self.sde, x, s, a, z, self.snr)
+""",
+         """\
+        if self.corrector is not None:
+            a = self.sde.alpha_between(s, t)
+            for j in range(self.corrector_steps):
+                z = noise(k, 1 + j, x)
+                x = self.corrector(score, self.sde, x, s, a, z, self.snr)
+        if self.predictor is not None:
+            x = self.predictor(score, self.sde, x, t, s, noise(k, 0, x))
+"""),
+    ),
+    *mutants("samplers/predictor_corrector.py", f"{GENERATE}::test_nfe_of_predictor_corrector_is_the_number_of_calls",
+        ("denoising-not-counted", "num_steps * a_step + int(self.noise_removal)", "num_steps * a_step"),
+        ("one-corrector-step-counted", "a_step += self.corrector_steps", "a_step += 1"),
+    ),
+    *mutants("samplers/published.py", PUBLISHED_LEVELS,
+        ("published-level-rounded", "i = (t * (chain.num_scales - 1) / sde.T).astype", "i = jnp.round(t * (chain.num_scales - 1) / sde.T).astype"),
+    ),
+    *mutants("samplers/published.py", PUBLISHED_SAMPLER,
+        ("published-grid-of-n-steps", "jnp.linspace(self.sde.T, eps, self.num_steps)", "jnp.linspace(self.sde.T, eps, self.num_steps + 1)"),
+        ("published-norms-of-one-device", "return norm if self.axis_name is None else jax.lax.pmean(norm, self.axis_name)", "return norm"),
+        ("published-last-noise-kept", "return state.mean if self.noise_removal else state.x", "return state.x"),
+        ("published-predictor-first",
+         """\
+        x = self.correct(score, times[k], noise, k, state.x)
+        return self.predict(score, times[k], noise(k, 0, x), x)
+""",
+         """\
+        x, mean = self.predict(score, times[k], noise(k, 0, state.x), state.x)
+        return State(self.correct(score, times[k], noise, k, x), mean)
+"""),
+    ),
+    *mutants("samplers/noise.py", NOISE,
+        ("images-of-a-batch-share-noise", "jax.random.fold_in(key, index)", "jax.random.fold_in(key, 0)"),
+        ("noise-the-same-in-every-step", "jax.random.fold_in(key, step - START)", "jax.random.fold_in(key, 0)"),
+        ("noise-the-same-in-every-slot", "jax.random.fold_in(jax.random.fold_in(key, step - START), slot)", "jax.random.fold_in(key, step - START)"),
+        ("noise-uniform", "return jax.random.normal(key, like.shape[1:], like.dtype)", "return jax.random.uniform(key, like.shape[1:], like.dtype, -(3**0.5), 3**0.5)"),
+    ),
+    *mutants("samplers/generate.py", BATCHES,
+        ("steps-past-the-end", "last = jnp.minimum(first + STEPS_PER_CALL, num_steps)", "last = first + STEPS_PER_CALL"),
+    ),
+    *mutants("samplers/batches.py", BATCHES,
+        ("last-batch-begins-again", "indices = np.arange(start, start + batch_size)", "indices = np.arange(start, start + batch_size) % max(start, batch_size)"),
+    ),
+    *mutants("samplers/ode.py", ODE,
+        ("ode-with-the-sdes-drift", "score(x, times), h=0.0)", "score(x, times), h=1.0)"),
+    ),
+    *mutants("samplers/ode.py", f"{ODE}::test_last_denoising_counts",
+        ("ode-denoising-not-counted", "denoise(self.sde, score(x, times), x, times), nfe + 1", "denoise(self.sde, score(x, times), x, times), nfe"),
+    ),
+    *mutants("samplers/ode.py", f"{ODE}::test_gaussian_law_of_the_flow",
+        ("ode-from-unit-noise", "self.sde.prior_sample(noise(START, 0, like))", "noise(START, 0, like)"),
+    ),
+    *mutants("samplers/adaptive.py", f"{ODE}::test_nfe_is_the_number_of_calls",
+        ("first-stage-not-counted", "solver.attempt * attempts + solver.first * first_attempts", "solver.attempt * attempts"),
+        ("rejected-steps-not-counted", "attempts = stats[\"num_accepted_steps\"] + stats[\"num_rejected_steps\"]", "attempts = stats[\"num_accepted_steps\"]"),
+        ("dopri5-has-seven-stages", "SolverCost(diffrax.Dopri5, 6, 1)", "SolverCost(diffrax.Dopri5, 7, 0)"),
+    ),
+]
+
+EVALUATION = [
+    *mutants("evaluation/likelihood.py", LIKELIHOOD,
+        ("divergence-with-the-wrong-sign", "sde.prior_log_density(latent) + integral", "sde.prior_log_density(latent) - integral"),
+        ("density-at-a-fixed-eps", "solver.solve(augmented, start, eps, sde.T, score)", "solver.solve(augmented, start, 1e-4, sde.T, score)"),
+        ("prior-density-of-the-data", "sde.prior_log_density(latent)", "sde.prior_log_density(x)"),
+    ),
+    *mutants("evaluation/divergence.py", DIVERGENCE,
+        ("probe-only-once", "probe * jacobian_probe", "jacobian_probe"),
+        ("probe-of-another-image", "jnp.sum((probe * jacobian_probe)", "jnp.sum((jnp.roll(probe, 1, 0) * jacobian_probe)"),
+        ("probe-shared-by-the-batch", "jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)", "jnp.broadcast_to(jax.random.normal(keys[0], x.shape[1:], x.dtype), x.shape)"),
+        ("probe-of-uniform-entries", "jax.random.normal(key, x.shape[1:], x.dtype)", "jax.random.uniform(key, x.shape[1:], x.dtype, -1, 1)"),
+        ("trace-of-the-first-chunk", "jnp.arange(dimension), batch_size", "jnp.arange(min(dimension, UNITS_AT_ONCE)), batch_size"),
+    ),
+    *mutants("evaluation/divergence.py", f"{LIKELIHOOD}::test_a_probe_sees_the_quadratic_form_of_the_integrated_jacobian",
+        ("probe-drawn-again-on-the-way",
+         "value, jacobian_probe = jax.jvp(velocity, (x,), (probe,))\n        return value, jnp.sum((probe *",
+         "now = jnp.where(jnp.mean(x**2) < 0.5, probe, jnp.roll(probe, 1, -1))\n        value, jacobian_probe = jax.jvp(velocity, (x,), (now,))\n        return value, jnp.sum((now *"),
+    ),
+    *mutants("evaluation/bits_per_dim.py", BITS,
+        ("bits-are-nats", "-nats / (dimension * math.log(2)) + offset", "-nats / dimension + offset"),
+        ("bits-minus-the-offset", "-nats / (dimension * math.log(2)) + offset", "-nats / (dimension * math.log(2)) - offset"),
+        ("repeats-repeat-the-noise", "jax.random.fold_in(jax.random.key(seed), repeat)", "jax.random.key(seed)"),
+        ("images-share-dequantisation", "jax.random.fold_in(key, index)", "jax.random.fold_in(key, 0)"),
+        ("standard-error-of-n", "per_image.std(ddof=1)", "per_image.std(ddof=0)"),
+        ("standard-error-is-the-spread", "per_image.std(ddof=1) / math.sqrt(len(per_image))", "per_image.std(ddof=1)"),
+    ),
+]
+# fmt: on
