@@ -131,7 +131,7 @@ def test_names_order_and_shapes_are_the_published_ones(name):
     assert [p.trained for p in found] == [not np.isnan(g) for g in golden.arrays["grad_norm_f64"]]
 
 
-@pytest.mark.parametrize("name", FAST_IN_FLOAT32)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_to_our_tree_and_back(name):
     golden = load(name)
     every = parameters(golden.network)
