@@ -5,6 +5,7 @@ from tests.mutants.mutant import mutants
 LOSSES = "tests/training/test_losses.py"
 PUBLISHED_LOSSES = f"{LOSSES}::test_continuous_losses_are_the_published_ones"
 STEP = "tests/training/test_step.py"
+NOISE_OF_A_STEP = "tests/training/test_noise_of_a_step.py"
 FEED = "tests/training/test_feed.py"
 HELD_OUT = "tests/training/test_held_out.py"
 OPTIMIZER = "tests/training/test_optimizer.py"
@@ -41,8 +42,8 @@ TRAINING = [
     *mutants("training/objective.py", f"{STEP}::test_x0_of_levels_is_dequantised_and_flipped_as_asked",
         ("dequantisation-shared", "u = jax.vmap(lambda key: jax.random.uniform(key, shape))(keys)", "u = jax.random.uniform(keys[0], images.shape[1:])[None].repeat(images.shape[0], 0)"),
     ),
-    *mutants("training/step.py", f"{STEP}::test_dropout_and_the_step_enter_the_randomness",
-        ("noise-the-same-at-every-step", "jax.random.fold_in(stream_key(config.seed, Stream.TRAIN), state.step)", "stream_key(config.seed, Stream.TRAIN)"),
+    *mutants("training/step.py", NOISE_OF_A_STEP,
+        ("noise-the-same-at-every-step", "Stream.TRAIN), state.step)", "Stream.TRAIN), 0)"),
     ),
     *mutants("training/step.py", f"{STEP}::test_the_update_is_the_gradient_of_the_mean_loss",
         ("average-one-step-behind", "update_ema(state.ema_params, params,", "update_ema(state.ema_params, state.params,"),
