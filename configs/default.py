@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 42  # everything random derives from it
+    config.checkpoint_step = 0  # the checkpoint to sample from or to measure; 0: the newest
 
     config.sde = ConfigDict()
     config.sde.name = "vp"  # vp | subvp | ve, or a name registered in sde_lib/__init__.py
@@ -94,6 +95,7 @@ def get_config() -> ConfigDict:
     training.eval_freq = 1000  # steps between two held-out losses
     training.checkpoint_freq = 10_000  # steps between two checkpoints
     training.keep_checkpoints = 3  # latest ones that stay; 0: all
+    training.keep_every = 0  # checkpoints of multiples of so many steps stay for ever; 0: none
     training.snapshot_freq = 50_000  # steps between two pictures of samples; 0: none
     training.snapshot_size = 64  # images in that picture
 

@@ -1,4 +1,4 @@
-"""The score model that a config names: a network with the newest checkpoint's averaged weights, or an exact one."""
+"""The score model that a config names: a network with a checkpoint's averaged weights, or an exact one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
         return LoadedScore(ProductMixtureScore(weights, means, variances, sde), None)
     network = build_network(config)
     template = jax.eval_shape(lambda: init_params(config, network))
-    params, step = restore_ema(workdir, template)
+    params, step = restore_ema(workdir, template, config.checkpoint_step)
     check_recorded(config, workdir)
     model = NetworkScore(params, network.apply, build_parameterization(config, sde))
     return LoadedScore(model, step)

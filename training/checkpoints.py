@@ -21,14 +21,16 @@ SHOWN_DIFFERENCES = 10
 class Checkpoints:
     """The checkpoints of one working directory; a context manager, which waits for saves at its end."""
 
-    def __init__(self, workdir: str | pathlib.Path, keep: int = 0):
-        """`keep` latest checkpoints stay; 0: all."""
+    def __init__(self, workdir: str | pathlib.Path, keep: int = 0, keep_every: int = 0):
+        """`keep` latest checkpoints stay (0: all), and those of steps that are multiples of `keep_every` (0: none)."""
         self.folder = checkpoint_folder(workdir)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.manager = ocp.CheckpointManager(
             self.folder,
             item_handlers=ocp.PyTreeCheckpointHandler(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep or None),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep or None, keep_period=keep_every or None
+            ),
         )
 
     def __enter__(self) -> Checkpoints:
@@ -67,13 +69,20 @@ class Checkpoints:
         check_same(step, self._stored(step), shapes(template))
         return self._read(step, template)
 
-    def restore_ema(self, template: Any) -> tuple[Any, int]:
-        """The averaged parameters of the newest checkpoint and its step; nothing else is read.
+    def restore_ema(self, template: Any, step: int = 0) -> tuple[Any, int]:
+        """The averaged parameters of a checkpoint and its step, nothing else being read; of the newest if 0.
 
         Raises:
-          UserError: as `restore`.
+          UserError: as `restore`, or there is none of that step.
         """
-        step = self._require_latest()
+        latest = self._require_latest()
+        steps = self.manager.all_steps()
+        if step and step not in steps:
+            raise UserError(
+                f"checkpoint_step={step}: {self.folder} has the steps {', '.join(map(str, sorted(steps)))}; "
+                "choose one of them, or 0 for the newest"
+            )
+        step = step or latest
         stored = {k: v for k, v in self._stored(step).items() if k.startswith("ema_params.")}
         item = {"ema_params": template}
         check_same(step, stored, shapes(item))
@@ -97,20 +106,21 @@ class Checkpoints:
         return self.manager.restore(step, args=args)
 
 
-def restore_ema(workdir: str | pathlib.Path, template: Any) -> tuple[Any, int]:
-    """The averaged parameters of the newest checkpoint in `workdir`, and its step.
+def restore_ema(workdir: str | pathlib.Path, template: Any, step: int = 0) -> tuple[Any, int]:
+    """The averaged parameters of a checkpoint in `workdir`, and its step.
 
     Args:
       template: the parameters, or their shapes: `jax.eval_shape(lambda: init_params(config, network))`.
+      step: which checkpoint; 0: the newest.
 
     Raises:
-      UserError: there is no checkpoint, or its names or shapes are not the template's.
+      UserError: there is no such checkpoint, or its names or shapes are not the template's.
     """
     # Looking for a checkpoint in the wrong place must not leave a folder there.
     if not checkpoint_folder(workdir).is_dir():
         raise no_checkpoint(checkpoint_folder(workdir))
     with Checkpoints(workdir) as checkpoints:
-        return checkpoints.restore_ema(template)
+        return checkpoints.restore_ema(template, step)
 
 
 def checkpoint_folder(workdir: str | pathlib.Path) -> pathlib.Path:

@@ -56,7 +56,9 @@ def train(
     began = time.perf_counter()
     with (
         Interrupts() as interrupts,
-        Checkpoints(workdir, config.training.keep_checkpoints) as checkpoints,
+        Checkpoints(
+            workdir, config.training.keep_checkpoints, config.training.keep_every
+        ) as checkpoints,
     ):
         run = Run(config, checkpoints)
         # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
@@ -85,7 +87,7 @@ def check_config(config: Any) -> None:
     for name in ("n_iters", "steps_per_call", "log_freq"):
         if training[name] < 1:
             raise UserError(f"training.{name}={training[name]}: expected at least 1")
-    for name in ("eval_freq", "checkpoint_freq", "keep_checkpoints", "snapshot_freq"):
+    for name in ("eval_freq", "checkpoint_freq", "keep_checkpoints", "keep_every", "snapshot_freq"):
         if training[name] < 0:
             raise UserError(f"training.{name}={training[name]}: expected 0 (never, or all) or more")
     if config.seed < 0:

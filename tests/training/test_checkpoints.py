@@ -76,6 +76,29 @@ def test_the_latest_so_many_are_kept(config, tmp_path):
         assert sorted(path.name for path in folder.iterdir()) == left
 
 
+def test_every_so_many_steps_one_is_kept_for_ever(config, tmp_path):
+    state = make_state(config)
+    with Checkpoints(tmp_path, keep=1, keep_every=2) as checkpoints:
+        for step in range(1, 6):
+            checkpoints.save(step, state)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "4", "5"]
+
+
+def test_the_average_of_an_earlier_step(config, tmp_path):
+    early, late = make_state(config), make_state(config)
+    late = jax.tree.map(lambda leaf: leaf + 1, late)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, early)
+        checkpoints.save(7, late)
+    template = jax.eval_shape(lambda: init_params(config, build_network(config)))
+    for asked, found, state in ((3, 3, early), (7, 7, late), (0, 7, late)):
+        params, step = restore_ema(tmp_path, template, asked)
+        assert step == found
+        assert_equal(params, state.ema_params)
+    with pytest.raises(UserError, match="checkpoint_step=5: .* has the steps 3, 7; choose one"):
+        restore_ema(tmp_path, template, 5)
+
+
 def test_a_killed_save_leaves_the_one_before_it_the_newest(config, tmp_path):
     state = make_state(config)
     with Checkpoints(tmp_path) as checkpoints:
