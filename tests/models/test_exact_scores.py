@@ -252,7 +252,7 @@ def test_what_the_prior_leaves_out(law, name, kl):
     alpha, sigma = float(sde.alpha(end)[0]), float(sde.sigma(end)[0])
     x = jnp.asarray(alpha * mean + np.sqrt(alpha**2 * variance + sigma**2) * nodes)[:, None]
     difference = model.log_density(x, end) - sde.prior_log_density(x)
-    # Each logarithm is rounded at 1e-15; the notes give six digits, or three.
+    # Each logarithm is rounded at 1e-15; the values compared with have six digits, or three.
     assert weights @ np.asarray(difference) / weights.sum() == pytest.approx(
         kl, rel=2e-3, abs=1e-14
     )

@@ -154,7 +154,7 @@ def test_layers_without_weights_between_ddpm_blocks_are_refused():
 
 
 def test_layers_are_listed_in_the_order_of_the_calls():
-    """The order of the published list, by hand for the smallest network (score_sde.md, section 3.7)."""
+    """The order of the published list, by hand for the smallest network."""
     network = NCSNpp(image_size=8, nf=8, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=())
     block, dense, attention = "ResnetBlockBigGANpp", "Dense", "AttnBlockpp"
     assert list(dict.fromkeys(p.leaf[0] for p in parameters(network))) == [

@@ -88,7 +88,7 @@ class FixedGaussian:
 FIXED_POINTS = [
     ((1.0,), (1 + 0.16**2,), 1e-9),
     ((0.25,), (1 + 0.16**2,), 1e-9),
-    ((1.0, 0.25), (1.00999, 1.04121), 6e-6),  # to the digits that the notes give
+    ((1.0, 0.25), (1.00999, 1.04121), 6e-6),  # to the digits of an independent solution
 ]
 
 

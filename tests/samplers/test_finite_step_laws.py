@@ -39,7 +39,7 @@ def law(sampler, eps, num_steps):
     return float(mean), float(sum(jnp.sum(g**2) for g in gradients))
 
 
-# (process, predictor, eps, N) -> mean, variance, to as many digits as the notes of the recursion give.
+# (process, predictor, eps, N) -> mean, variance, to as many digits as an independent recursion was tabulated.
 LAWS = [
     (VP(), "euler_maruyama", 1e-3, 100, 0.50293, 0.253904),
     (VP(), "euler_maruyama", 1e-3, 1000, 0.50026, 0.250442),
@@ -105,7 +105,7 @@ def test_last_denoising_is_the_posterior_mean(x64):
     predictor = PREDICTORS["euler_maruyama"]
     _, before = law(PredictorCorrector(sde, predictor, None, noise_removal=False), eps, 100)
     mean, after = law(PredictorCorrector(sde, predictor, None, noise_removal=True), eps, 100)
-    # alpha(1e-3) and sigma(1e-3) as the notes tabulate them
+    # alpha(1e-3) and sigma(1e-3), tabulated
     alpha, sigma = 0.9999450265, 0.01048542
     gain = alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2)
     assert after / before == pytest.approx(gain**2, rel=1e-8)
