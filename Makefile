@@ -40,7 +40,7 @@ test-all: check
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 mutants: $(BIN)/.ready
-	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.mutants --jobs 2
 
 format: $(BIN)/.ready
 	$(BIN)/ruff format .

@@ -109,6 +109,10 @@ def get_config() -> ConfigDict:
     sampling.truncate = False
     sampling.snr = 0.16  # Langevin corrector: target ratio of its drift to its noise
     sampling.n_steps_each = 1  # corrector steps after each predictor step
+    sampling.grid = ConfigDict()  # the times of samplers with fixed steps
+    sampling.grid.name = "uniform"  # uniform | quadratic | log_snr | rho | times
+    sampling.grid.rho = 7.0  # rho: equal steps of (sigma/alpha)^(1/rho)
+    sampling.grid.times = ()  # times: an explicit list, falling from T to eps
     sampling.pc = ConfigDict()
     # euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior |
     # probability_flow | none

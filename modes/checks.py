@@ -18,6 +18,7 @@ from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size
 from samplers.correctors import CORRECTORS
 from samplers.generate import SAMPLERS, published_sampler
+from samplers.grids import build_grid
 from samplers.predictor_corrector import PredictorCorrector
 from samplers.predictors import PREDICTORS
 from sde_lib import SDE, build_sde
@@ -47,6 +48,7 @@ def check(config: Any, mode: str) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
+    check_numbers(config, mode)
     try:
         sde = build_sde(config)
         if config.model.name == EXACT:
@@ -58,7 +60,6 @@ def check(config: Any, mode: str) -> None:
         CHECKS[mode](config, sde)
     except ValueError as error:  # constructors say what is wrong; here, the config is
         raise UserError(str(error)) from error
-    check_numbers(config, mode)
 
 
 def check_exact(config: Any) -> None:
@@ -93,7 +94,10 @@ def check_sampling(config: Any, sde: SDE) -> None:
     check_batch_size(sampling.batch_size, "sampling.batch_size")
     if sampling.sampler == "pc_published":
         published_sampler(config, sde)
+        # Its times are part of what is reproduced.
+        check_choice("sampling.grid.name (pc_published)", sampling.grid.name, ["uniform"])
     else:
+        build_grid(sampling.grid, sde, sampling.eps, sampling.pc.num_steps)
         check_choice("sampling.pc.predictor", sampling.pc.predictor, PREDICTORS)
         check_choice("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
         PredictorCorrector(

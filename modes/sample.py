@@ -32,7 +32,7 @@ def settings(config: Any) -> dict[str, Any]:
         "n_steps_each": sampling.n_steps_each,
     }
     own = {
-        "pc": predictor_corrector,
+        "pc": {**predictor_corrector, "grid": sampling.grid.name},
         "pc_published": predictor_corrector,
         "ode": {
             "solver": sampling.ode.solver,

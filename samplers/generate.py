@@ -16,7 +16,7 @@ from progress import progress_bar
 from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size, gather, index_batches
 from samplers.correctors import CORRECTORS
-from samplers.grids import uniform_grid
+from samplers.grids import build_grid
 from samplers.noise import IndexedNoise
 from samplers.ode import ProbabilityFlow
 from samplers.predictor_corrector import PredictorCorrector
@@ -56,7 +56,7 @@ def predictor_corrector_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -
         noise_removal=options.noise_removal,
     )
     num_steps = options.pc.num_steps
-    grid = uniform_grid(sde.T, options.eps, num_steps)
+    grid = build_grid(options.grid, sde, options.eps, num_steps)
 
     def finish(model: Any, x: Array) -> Array:
         return sampler.finish(model, x, grid[-1])

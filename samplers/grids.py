@@ -1,11 +1,97 @@
-"""Time grids: decreasing times from T to eps, shared by every sampler that takes fixed steps."""
+"""Time grids: num_steps + 1 decreasing times from T to eps, apart from the rule that steps along them.
+
+A grid says where a sampler of fixed steps spends its evaluations. Uniform times suit the reverse SDE; for the
+ODE in few steps, equal steps of the log-SNR or of a power of the noise-to-signal ratio do better, as they are
+denser where the noise is small.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+from sde_lib import SDE
 
 
 def uniform_grid(t_start: float, t_end: float, num_steps: int) -> Array:
     """num_steps + 1 equally spaced times from t_start down to t_end, both included."""
     return jnp.linspace(t_start, t_end, num_steps + 1)
+
+
+def power_grid(t_start: float, t_end: float, num_steps: int, power: float) -> Array:
+    """Times whose power-th root is equally spaced; 2 is the quadratic spacing of Song et al. 2021a, App. D.2."""
+    roots = jnp.linspace(t_start ** (1.0 / power), t_end ** (1.0 / power), num_steps + 1)
+    return _between(roots**power, t_start, t_end)
+
+
+def log_snr_grid(sde: SDE, t_end: float, num_steps: int) -> Array:
+    """Equal steps of the log-SNR from T to t_end (Lu et al. 2022, Sec. 3.4)."""
+    ends = sde.log_snr(jnp.asarray([sde.T, t_end]))
+    log_snrs = jnp.linspace(ends[0], ends[1], num_steps + 1)
+    return _between(sde.time_of_log_snr(log_snrs), sde.T, t_end)
+
+
+def noise_power_grid(sde: SDE, t_end: float, num_steps: int, rho: float) -> Array:
+    """Equal steps of (sigma/alpha)^(1/rho) from T to t_end (Karras et al. 2022, Eq. 5, with rho = 7)."""
+    ends = jnp.exp(-0.5 / rho * sde.log_snr(jnp.asarray([sde.T, t_end])))
+    roots = jnp.linspace(ends[0], ends[1], num_steps + 1)
+    return _between(sde.time_of_log_snr(-2.0 * rho * jnp.log(roots)), sde.T, t_end)
+
+
+def _between(times: Array, t_start: float, t_end: float) -> Array:
+    """The same times with the ends as they were given: they come back from a formula with a rounding error."""
+    return times.at[0].set(t_start).at[-1].set(t_end)
+
+
+GRIDS: dict[str, Callable[[Any, SDE, float, int], Array]] = {
+    "uniform": lambda options, sde, eps, n: uniform_grid(sde.T, eps, n),
+    "quadratic": lambda options, sde, eps, n: power_grid(sde.T, eps, n, 2.0),
+    "log_snr": lambda options, sde, eps, n: log_snr_grid(sde, eps, n),
+    "rho": lambda options, sde, eps, n: noise_power_grid(sde, eps, n, options.rho),
+    "times": lambda options, sde, eps, n: jnp.asarray(options.times, jnp.float32),
+}
+
+
+def build_grid(options: Any, sde: SDE, eps: float, num_steps: int) -> Array:
+    """The grid that `config.sampling.grid` names.
+
+    Args:
+      options: config.sampling.grid, with name, rho and times.
+      eps: the last time.
+      num_steps: the number of steps; a list of times has its own, which must agree.
+
+    Raises:
+      ValueError: an unknown name, a rho that is not positive, or times that do not fall from T to eps.
+    """
+    if options.name not in GRIDS:
+        raise ValueError(
+            f"sampling.grid.name={options.name!r} is unknown; choose one of {', '.join(GRIDS)}"
+        )
+    if num_steps < 1:
+        raise ValueError(f"{num_steps} steps from T to sampling.eps: expected at least 1")
+    if options.name == "rho" and not options.rho > 0:
+        raise ValueError(f"sampling.grid.rho={options.rho}: expected a positive number, such as 7")
+    if options.name == "times" and len(options.times) != num_steps + 1:
+        raise ValueError(
+            f"sampling.grid.times has {len(options.times)} times, which are {len(options.times) - 1} steps, but "
+            f"{num_steps} are asked for; set num_steps, or give as many times and one more"
+        )
+    grid = GRIDS[options.name](options, sde, eps, num_steps)
+    times = np.asarray(grid)
+    ends_meet = np.allclose(times[[0, -1]], [sde.T, eps], rtol=1e-6, atol=0)
+    if not (np.all(np.diff(times) < 0) and ends_meet):
+        raise ValueError(
+            f"the times of sampling.grid.name={options.name!r} must fall from T={sde.T} to sampling.eps={eps} "
+            f"with every step, but they are {_in_words(times)}; take fewer steps, or another grid"
+        )
+    return grid
+
+
+def _in_words(times: np.ndarray) -> str:
+    """The first and last of them."""
+    shown = [f"{t:.7g}" for t in times]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:4], "...", *shown[-3:]])

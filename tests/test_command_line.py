@@ -58,6 +58,19 @@ MISTAKES = [
         f"{TOY} --mode=sample --config.sampling.pc.num_steps=-5",
         "pc.num_steps=-5: expected a positive",
     ),
+    (
+        f"{TOY} --mode=sample --config.sampling.grid.name=cosine",
+        "sampling.grid.name='cosine' is unknown",
+    ),
+    (
+        f"{TOY} --mode=sample --sampler=pc_published --config.sampling.grid.name=rho",
+        r"grid.name \(pc_published\)='rho' is unknown; choose one of uniform",
+    ),
+    (
+        f"{TOY} --mode=sample --config.sampling.pc.num_steps=2 --config.sampling.grid.name=times "
+        "--config.sampling.grid.times=(1.0,0.5)",
+        "has 2 times, which are 1 steps, but 2",
+    ),
     (f"{TOY} --mode=sample --config.sampling.num_images=0", "num_images=0: expected a positive"),
     (
         f"{TOY} --mode=sample --config.sampling.eps=2",

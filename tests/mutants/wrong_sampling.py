@@ -13,6 +13,7 @@ BATCHES = " ".join(
         "test_same_images_as_one_device_without_a_driver",
     )
 )
+GRIDS = "tests/samplers/test_grids.py"
 NOISE = "tests/samplers/test_noise.py"
 PUBLISHED_SAMPLER = "tests/samplers/test_published_sampler.py"
 PUBLISHED_LEVELS = "tests/samplers/test_published_levels.py"
@@ -35,10 +36,17 @@ SAMPLERS = [
         ("beta-tilde-for-beta", "return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * z", "return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t) * z"),
     ),
     *mutants("samplers/grids.py", STEP_LAWS,
-        ("grid-one-step-short", "num_steps + 1)", "num_steps)"),
+        ("grid-one-step-short", "return jnp.linspace(t_start, t_end, num_steps + 1)", "return jnp.linspace(t_start, t_end, num_steps)"),
         ("grid-ascending", "jnp.linspace(t_start, t_end,", "jnp.linspace(t_end, t_start,"),
         ("stop-ten-times-too-early", "jnp.linspace(t_start, t_end,", "jnp.linspace(t_start, 10.0 * t_end,"),
         ("stop-at-0.05", "jnp.linspace(t_start, t_end,", "jnp.linspace(t_start, 0.05,"),
+    ),
+    *mutants("samplers/grids.py", GRIDS,
+        ("roots-not-raised-again", "return _between(roots**power, t_start, t_end)", "return _between(roots, t_start, t_end)"),
+        ("rho-of-the-variance", "jnp.exp(-0.5 / rho * sde.log_snr", "jnp.exp(-1.0 / rho * sde.log_snr"),
+        ("rho-not-taken-back", "-2.0 * rho * jnp.log(roots)", "-2.0 * jnp.log(roots)"),
+        ("log-snr-grid-from-eps", "jnp.linspace(ends[0], ends[1], num_steps + 1)\n    return _between(sde.time_of_log_snr(log_snrs)", "jnp.linspace(ends[1], ends[0], num_steps + 1)\n    return _between(sde.time_of_log_snr(log_snrs)"),
+        ("grid-with-rounded-ends", "return times.at[0].set(t_start).at[-1].set(t_end)", "return times * (1.0 - 1e-6)"),
     ),
     *mutants("samplers/correctors.py", CORRECTORS,
         ("langevin-step-without-two", "step = expand(2.0 * jnp.square(", "step = expand(jnp.square("),
