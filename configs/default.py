@@ -120,7 +120,10 @@ def get_config() -> ConfigDict:
     sampling.pc.corrector = "none"  # langevin | ald | none
     sampling.pc.num_steps = 1000  # predictor steps from T to eps
     sampling.ode = ConfigDict()
-    sampling.ode.solver = "dopri5"  # an explicit solver of diffrax: see samplers/ode.py
+    # euler (grid only) | heun | midpoint | ralston | bosh3 | dopri5 | tsit5 | dopri8, all of diffrax
+    sampling.ode.solver = "dopri5"
+    sampling.ode.steps = "adaptive"  # adaptive, by rtol and atol | grid, num_steps of sampling.grid
+    sampling.ode.num_steps = 20
     sampling.ode.rtol = 1e-5
     sampling.ode.atol = 1e-5
 

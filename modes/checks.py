@@ -17,7 +17,7 @@ from published.names import PUBLISHED_NETWORKS
 from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size
 from samplers.correctors import CORRECTORS
-from samplers.generate import SAMPLERS, published_sampler
+from samplers.generate import ODE_STEPS, SAMPLERS, published_sampler
 from samplers.grids import build_grid
 from samplers.predictor_corrector import PredictorCorrector
 from samplers.predictors import PREDICTORS
@@ -103,7 +103,8 @@ def check_sampling(config: Any, sde: SDE) -> None:
         PredictorCorrector(
             sde, PREDICTORS[sampling.pc.predictor], CORRECTORS[sampling.pc.corrector]
         )
-    AdaptiveSolver(sampling.ode.solver, sampling.ode.rtol, sampling.ode.atol)
+    check_choice("sampling.ode.steps", sampling.ode.steps, ODE_STEPS)
+    ODE_STEPS[sampling.ode.steps](sampling, sde)
     if sampling.sampler == "ode":
         refuse_discrete(config, "the probability-flow ODE")
 

@@ -31,14 +31,14 @@ def settings(config: Any) -> dict[str, Any]:
         "snr": sampling.snr,
         "n_steps_each": sampling.n_steps_each,
     }
+    ode_steps = {
+        "adaptive": {"rtol": sampling.ode.rtol, "atol": sampling.ode.atol},
+        "grid": {"num_steps": sampling.ode.num_steps, "grid": sampling.grid.name},
+    }
     own = {
         "pc": {**predictor_corrector, "grid": sampling.grid.name},
         "pc_published": predictor_corrector,
-        "ode": {
-            "solver": sampling.ode.solver,
-            "rtol": sampling.ode.rtol,
-            "atol": sampling.ode.atol,
-        },
+        "ode": {"solver": sampling.ode.solver, **ode_steps[sampling.ode.steps]},
     }
     return {
         **own[sampling.sampler],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import diffrax
 import jax
@@ -64,6 +64,19 @@ class CountingController(diffrax.PIDController):
         )
         attempts = attempts + jnp.where(accepted, 0, 1)
         return keep, t0, t1, made_jump, (state, attempts, accepted | keep), result
+
+
+class Solver(Protocol):
+    """What integrates dy/dt = vector_field(t, y, args) from t_start to t_end, either way in time."""
+
+    def solve(
+        self,
+        vector_field: Callable[..., Any],
+        y: Any,
+        t_start: float,
+        t_end: float,
+        args: Any,
+    ) -> Solution: ...
 
 
 class Solution(NamedTuple):

@@ -13,9 +13,10 @@ from jax import Array
 
 from errors import UserError
 from progress import progress_bar
-from samplers.adaptive import AdaptiveSolver
+from samplers.adaptive import AdaptiveSolver, Solver
 from samplers.batches import check_batch_size, gather, index_batches
 from samplers.correctors import CORRECTORS
+from samplers.fixed_steps import GridSolver
 from samplers.grids import build_grid
 from samplers.noise import IndexedNoise
 from samplers.ode import ProbabilityFlow
@@ -139,10 +140,28 @@ def batches_of_steps(
     return run
 
 
+def adaptive_solver(options: Any, sde: SDE) -> Solver:
+    """With the tolerances of config.sampling; every device chooses its own step sizes."""
+    del sde
+    return AdaptiveSolver(options.ode.solver, options.ode.rtol, options.ode.atol)
+
+
+def grid_solver(options: Any, sde: SDE) -> Solver:
+    """Along the grid of config.sampling, in ode.num_steps steps."""
+    grid = build_grid(options.grid, sde, options.eps, options.ode.num_steps)
+    return GridSolver(options.ode.solver, (sde.T, *grid[1:-1].tolist(), options.eps))
+
+
+ODE_STEPS: dict[str, Callable[[Any, SDE], Solver]] = {
+    "adaptive": adaptive_solver,
+    "grid": grid_solver,
+}
+
+
 def probability_flow_batches(config: Any, sde: SDE, shape: tuple[int, ...]) -> BatchSampler:
-    """Batches by the probability-flow ODE; every device chooses its own step sizes."""
+    """Batches by the probability-flow ODE."""
     options = config.sampling
-    solver = AdaptiveSolver(options.ode.solver, options.ode.rtol, options.ode.atol)
+    solver = ODE_STEPS[options.ode.steps](options, sde)
     sampler = ProbabilityFlow(sde, solver, options.noise_removal)
 
     def sample(model: Any, key: Array, indices: Array) -> tuple[Array, Array, Array]:

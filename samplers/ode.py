@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from models.score import ScoreModel, denoise
-from samplers.adaptive import AdaptiveSolver
+from samplers.adaptive import Solver
 from samplers.noise import START, Noise
 from samplers.predictors import batch_times
 from samplers.record import Samples
@@ -34,7 +34,7 @@ class ProbabilityFlow:
     """Samples by the probability-flow ODE from T to eps, then a Tweedie step if `noise_removal`."""
 
     sde: SDE
-    solver: AdaptiveSolver
+    solver: Solver
     noise_removal: bool = True
 
     def __call__(

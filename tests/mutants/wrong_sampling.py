@@ -13,6 +13,7 @@ BATCHES = " ".join(
         "test_same_images_as_one_device_without_a_driver",
     )
 )
+FIXED_STEPS = "tests/samplers/test_fixed_steps.py"
 GRIDS = "tests/samplers/test_grids.py"
 NOISE = "tests/samplers/test_noise.py"
 PUBLISHED_SAMPLER = "tests/samplers/test_published_sampler.py"
@@ -47,6 +48,13 @@ SAMPLERS = [
         ("rho-not-taken-back", "-2.0 * rho * jnp.log(roots)", "-2.0 * jnp.log(roots)"),
         ("log-snr-grid-from-eps", "jnp.linspace(ends[0], ends[1], num_steps + 1)\n    return _between(sde.time_of_log_snr(log_snrs)", "jnp.linspace(ends[1], ends[0], num_steps + 1)\n    return _between(sde.time_of_log_snr(log_snrs)"),
         ("grid-with-rounded-ends", "return times.at[0].set(t_start).at[-1].set(t_end)", "return times * (1.0 - 1e-6)"),
+    ),
+    *mutants("samplers/fixed_steps.py", f"{FIXED_STEPS}::test_nfe_is_the_number_of_calls",
+        ("fixed-steps-cost-of-an-attempt-too-few", "cost.attempt * (len(self.times) - 1)", "cost.attempt * (len(self.times) - 2)"),
+        ("fixed-steps-without-the-first", "(len(self.times) - 1) + cost.first", "(len(self.times) - 1)"),
+    ),
+    *mutants("samplers/generate.py", FIXED_STEPS,
+        ("ode-grid-of-the-other-sampler", "options.eps, options.ode.num_steps)", "options.eps, options.pc.num_steps)"),
     ),
     *mutants("samplers/correctors.py", CORRECTORS,
         ("langevin-step-without-two", "step = expand(2.0 * jnp.square(", "step = expand(jnp.square("),

@@ -1,0 +1,123 @@
+"""The ODE along fixed grids: measured orders, errors beside an independent computation's, and counted evaluations."""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from configs.toy_mixture import get_config
+from errors import UserError
+from models.exact import ProductMixtureScore
+from modes.checks import check
+from samplers.fixed_steps import FIXED_SOLVERS, GridSolver
+from samplers.generate import grid_solver
+from samplers.ode import probability_flow
+from sde_lib import VE, VP, SubVP
+from tests.samplers.test_ode import MEANS, VARIANCES, WEIGHTS, quantile_map
+
+EPS = 1e-3
+
+
+def solver_along(sde, name, grid, num_steps):
+    config = get_config()
+    config.sampling.eps = EPS
+    config.sampling.grid.name = grid
+    config.sampling.ode.update(solver=name, steps="grid", num_steps=num_steps)
+    return grid_solver(config.sampling, sde)
+
+
+def quantiles(sde, count=63):
+    """Points of the mixture's marginal at T that cut it into equal parts."""
+    alpha, sigma = (float(f(jnp.asarray(sde.T))) for f in (sde.alpha, sde.sigma))
+
+    def cdf(x):
+        parts = zip(WEIGHTS, MEANS, VARIANCES, strict=True)
+        return sum(w * norm.cdf(x, alpha * m, np.hypot(alpha * v**0.5, sigma)) for w, m, v in parts)
+
+    def point(level):
+        return brentq(lambda x: cdf(x) - level, -10 * sigma, 10 * sigma, xtol=1e-14)
+
+    return np.array([point(level) for level in np.arange(1, count + 1) / (count + 1)])
+
+
+def root_mean_square_error(sde, name, grid, num_steps):
+    x = quantiles(sde)
+    solver = solver_along(sde, name, grid, num_steps)
+    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+    y = jax.jit(lambda x: solver.solve(probability_flow(sde), x, sde.T, EPS, model).y)(
+        jnp.asarray(x)[:, None]
+    )
+    exact = [quantile_map(sde, point, sde.T, EPS) for point in x]
+    return float(np.sqrt(np.mean((np.asarray(y)[:, 0] - exact) ** 2)))
+
+
+# (solver, error after 40 steps on the uniform and on the log-SNR grid), the errors by another program
+MEASURED = [
+    ("euler", 1.1e-2, 1.8e-2),
+    ("heun", 3.5e-3, 6.9e-4),
+    ("tsit5", 1.3e-6, 1.0e-7),
+]
+
+
+@pytest.mark.parametrize(("name", "uniform", "log_snr"), MEASURED)
+def test_error_after_40_steps(x64, name, uniform, log_snr):
+    for grid, expected in (("uniform", uniform), ("log_snr", log_snr)):
+        # Two digits are given.
+        assert root_mean_square_error(VP(), name, grid, 40) == pytest.approx(expected, rel=0.05)
+
+
+ORDERS = {"euler": 1, "heun": 2, "midpoint": 2, "ralston": 2, "bosh3": 3, "dopri5": 5, "tsit5": 5}
+
+
+@pytest.mark.parametrize(("name", "order"), list(ORDERS.items()))
+@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
+def test_order(x64, sde, name, order):
+    """The slope of the error from 160 to 320 steps of equal log-SNR is the order, or better.
+
+    Euler under VE, whose noise spans a factor of 5,000, reaches its order only with far more.
+    """
+    steps = (2560, 5120) if (sde, name) == (VE(), "euler") else (160, 320)
+    coarse, fine = (root_mean_square_error(sde, name, "log_snr", n) for n in steps)
+    assert np.log2(coarse / fine) >= order - 0.15
+
+
+def test_the_eighth_order_solver_is_exact_to_round_off(x64):
+    assert root_mean_square_error(VP(), "dopri8", "log_snr", 80) < 1e-11
+
+
+@pytest.mark.parametrize("name", list(FIXED_SOLVERS))
+def test_nfe_is_the_number_of_calls(name):
+    calls, lock = [0], threading.Lock()
+
+    def count(t):
+        with lock:
+            calls[0] += 1
+        return np.asarray(t)
+
+    def field(t, x, args):
+        t = jax.pure_callback(count, jax.ShapeDtypeStruct((), t.dtype), t)
+        return -x * t
+
+    solver = solver_along(VP(), name, "log_snr", 7)
+    solution = jax.jit(lambda x: solver.solve(field, x, 1.0, EPS, None))(jnp.ones((2, 3)))
+    assert solution.success
+    assert int(solution.nfe) == calls[0]
+
+
+def test_unusable_settings_are_refused():
+    with pytest.raises(ValueError, match="solver 'kvaerno5' is unknown; choose one of euler, heun"):
+        GridSolver("kvaerno5", (1.0, 0.0))
+    with pytest.raises(ValueError, match="goes from 1.0 to 0.5, not from 1.0 to 0.001"):
+        GridSolver("euler", (1.0, 0.5)).solve(None, jnp.ones(1), 1.0, 1e-3, None)
+    config = get_config()
+    config.sampling.sampler = "ode"
+    config.sampling.ode.steps = "fixed"
+    with pytest.raises(UserError, match="sampling.ode.steps='fixed' is unknown; choose one of"):
+        check(config, "sample")
+    config.sampling.ode.update(steps="grid", num_steps=0)
+    with pytest.raises(UserError, match="0 steps from T to sampling.eps: expected at least 1"):
+        check(config, "sample")
