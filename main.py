@@ -11,7 +11,7 @@
 as --config.section.field=value; configs/default.py says what each means. Results go to --workdir, by
 default runs/<config name>: checkpoints/, samples/, likelihood/, export/, metrics.jsonl and results.jsonl.
 Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be
-the config's; export writes the newest checkpoint as the published PyTorch code does.
+the config's; export writes a checkpoint as the published PyTorch code does.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 42  # everything random derives from it
-    config.checkpoint_step = 0  # the checkpoint to sample from or to measure; 0: the newest
+    config.checkpoint_step = (
+        0  # the checkpoint to sample from, to measure or to export; 0: the newest
+    )
 
     config.sde = ConfigDict()
     config.sde.name = "vp"  # vp | subvp | ve, or a name registered in sde_lib/__init__.py

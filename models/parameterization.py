@@ -152,14 +152,14 @@ def build_parameterization(config: Any, sde: SDE) -> Any:
       NoDiscreteForm: `training.continuous=False` for a process without a published chain.
       ValueError: `model.discrete_labels` is unknown.
     """
-    if config.training.continuous:
-        return CONTINUOUS[sde.predicts](sde)
-    chain = sde.chain(config.model.num_scales)
-    if sde.predicts == "score":
-        return DiscreteScorePrediction(sde, chain)
     labels = config.model.discrete_labels
     if labels not in DISCRETE_NOISE:
         raise ValueError(
             f"model.discrete_labels={labels!r} is unknown; choose one of {', '.join(DISCRETE_NOISE)}"
         )
+    if config.training.continuous:
+        return CONTINUOUS[sde.predicts](sde)
+    chain = sde.chain(config.model.num_scales)
+    if sde.predicts == "score":
+        return DiscreteScorePrediction(sde, chain)
     return DISCRETE_NOISE[labels](sde, chain)

@@ -72,6 +72,11 @@ def check_exact(config: Any) -> None:
 
 
 def check_numbers(config: Any, mode: str) -> None:
+    if config.checkpoint_step and mode in ("train", "import"):
+        raise UserError(
+            f"checkpoint_step={config.checkpoint_step} chooses what to sample from, to measure or to export; "
+            f"--mode {mode} has no use for it: leave it out"
+        )
     for field in POSITIVE[mode]:
         if not value_of(config, field) > 0:
             raise UserError(f"{field}={value_of(config, field)}: expected a positive number")
@@ -97,14 +102,17 @@ def check_sampling(config: Any, sde: SDE) -> None:
         # Its times are part of what is reproduced.
         check_choice("sampling.grid.name (pc_published)", sampling.grid.name, ["uniform"])
     else:
-        build_grid(sampling.grid, sde, sampling.eps, sampling.pc.num_steps)
         check_choice("sampling.pc.predictor", sampling.pc.predictor, PREDICTORS)
         check_choice("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
         PredictorCorrector(
             sde, PREDICTORS[sampling.pc.predictor], CORRECTORS[sampling.pc.corrector]
         )
+    if sampling.sampler == "pc":
+        build_grid(sampling.grid, sde, sampling.eps, sampling.pc.num_steps)
     check_choice("sampling.ode.steps", sampling.ode.steps, ODE_STEPS)
-    ODE_STEPS[sampling.ode.steps](sampling, sde)
+    # A grid belongs to the sampler in use: a list of times has that one's number of steps.
+    if sampling.sampler == "ode" or sampling.ode.steps == "adaptive":
+        ODE_STEPS[sampling.ode.steps](sampling, sde)
     if sampling.sampler == "ode":
         refuse_discrete(config, "the probability-flow ODE")
 

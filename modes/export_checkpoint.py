@@ -1,4 +1,4 @@
-"""--mode export: the newest checkpoint as a file that the published PyTorch code restores."""
+"""--mode export: a checkpoint as a file that the published PyTorch code restores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
       UserError: no checkpoint, one of another config, or the file is there already.
     """
     network = build_network(config)
-    state = newest_state(config, network, workdir)
+    state = trained_state(config, network, workdir)
     record = from_state(state, config.model.ema_rate)
     contents = torch_checkpoint.contents_of(record, network, config)
     path = workdir / "export" / f"checkpoint_{record.step}.pth"
@@ -41,13 +41,13 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     return figures
 
 
-def newest_state(config: Any, network: Any, workdir: Path) -> TrainState:
+def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
     # Looking for a checkpoint in the wrong place must not leave a folder there.
     if not checkpoint_folder(workdir).is_dir():
         raise no_checkpoint(checkpoint_folder(workdir))
     template = jax.eval_shape(lambda: init_state(config, network, build_optimizer(config)))
     with Checkpoints(workdir) as checkpoints:
-        state = checkpoints.restore(template)
+        state = checkpoints.restore(template, config.checkpoint_step)
     check_recorded(config, workdir)
     return state
 

@@ -75,6 +75,11 @@ def build_grid(options: Any, sde: SDE, eps: float, num_steps: int) -> Array:
         raise ValueError(f"{num_steps} steps from T to sampling.eps: expected at least 1")
     if options.name == "rho" and not options.rho > 0:
         raise ValueError(f"sampling.grid.rho={options.rho}: expected a positive number, such as 7")
+    if options.times and options.name != "times":
+        raise ValueError(
+            f"sampling.grid.times is read with sampling.grid.name='times' only, not {options.name!r}; "
+            "set that name, or leave out the times"
+        )
     if options.name == "times" and len(options.times) != num_steps + 1:
         raise ValueError(
             f"sampling.grid.times has {len(options.times)} times, which are {len(options.times) - 1} steps, but "

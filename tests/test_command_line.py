@@ -71,6 +71,8 @@ MISTAKES = [
         "--config.sampling.grid.times=(1.0,0.5)",
         "has 2 times, which are 1 steps, but 2",
     ),
+    (f"{DIGITS} --mode=train --config.checkpoint_step=5", "--mode train has no use for it"),
+    (f"{DIGITS} --mode=sample --config.model.discrete_labels=x", "discrete_labels='x' is unknown"),
     (f"{TOY} --mode=sample --config.sampling.num_images=0", "num_images=0: expected a positive"),
     (
         f"{TOY} --mode=sample --config.sampling.eps=2",

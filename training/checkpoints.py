@@ -56,42 +56,43 @@ class Checkpoints:
         """Whether the scheduler of a multi-host run has announced its end, the same answer on all hosts."""
         return self.manager.reached_preemption(step)
 
-    def restore(self, template: TrainState) -> TrainState:
-        """The newest checkpoint, on every device.
+    def restore(self, template: TrainState, step: int = 0) -> TrainState:
+        """A checkpoint, on every device.
 
         Args:
           template: the state that the config makes, or its shapes (`jax.eval_shape`).
+          step: which one; 0: the newest.
 
         Raises:
-          UserError: there is no checkpoint, or its names or shapes are not the template's.
+          UserError: there is no such checkpoint, or its names or shapes are not the template's.
         """
-        step = self._require_latest()
+        step = self._choose(step)
         check_same(step, self._stored(step), shapes(template))
         return self._read(step, template)
 
     def restore_ema(self, template: Any, step: int = 0) -> tuple[Any, int]:
-        """The averaged parameters of a checkpoint and its step, nothing else being read; of the newest if 0.
+        """The averaged parameters of a checkpoint and its step; nothing else is read.
 
         Raises:
-          UserError: as `restore`, or there is none of that step.
+          UserError: as `restore`.
         """
-        latest = self._require_latest()
-        steps = self.manager.all_steps()
-        if step and step not in steps:
-            raise UserError(
-                f"checkpoint_step={step}: {self.folder} has the steps {', '.join(map(str, sorted(steps)))}; "
-                "choose one of them, or 0 for the newest"
-            )
-        step = step or latest
+        step = self._choose(step)
         stored = {k: v for k, v in self._stored(step).items() if k.startswith("ema_params.")}
         item = {"ema_params": template}
         check_same(step, stored, shapes(item))
         return self._read(step, item, partial_restore=True)["ema_params"], step
 
-    def _require_latest(self) -> int:
+    def _choose(self, step: int) -> int:
+        """That step, or the newest for 0, if there is a checkpoint of it."""
         if self.latest_step is None:
             raise no_checkpoint(self.folder)
-        return self.latest_step
+        steps = sorted(self.manager.all_steps())
+        if step and step not in steps:
+            raise UserError(
+                f"checkpoint_step={step}: {self.folder} has the steps {', '.join(map(str, steps))}; "
+                "choose one of them, or 0 for the newest"
+            )
+        return step or self.latest_step
 
     def _stored(self, step: int) -> dict[str, tuple[int, ...]]:
         return shapes(self.manager.item_metadata(step).tree)

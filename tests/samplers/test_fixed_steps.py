@@ -121,3 +121,18 @@ def test_unusable_settings_are_refused():
     config.sampling.ode.update(steps="grid", num_steps=0)
     with pytest.raises(UserError, match="0 steps from T to sampling.eps: expected at least 1"):
         check(config, "sample")
+
+
+def test_a_list_of_times_is_that_of_the_sampler_in_use():
+    """It has the ODE's number of steps; that of the other sampler is neither asked nor checked."""
+    config = get_config()
+    config.sampling.sampler = "ode"
+    config.sampling.grid.update(name="times", times=(1.0, 0.4, 1e-3))
+    config.sampling.ode.update(steps="grid", num_steps=2)
+    check(config, "sample")
+    config.sampling.sampler = "pc"
+    with pytest.raises(UserError, match="are 2 steps, but 1000 are asked for"):
+        check(config, "sample")
+    config.sampling.pc.num_steps = 2
+    config.sampling.ode.num_steps = 7
+    check(config, "sample")

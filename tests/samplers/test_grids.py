@@ -74,6 +74,7 @@ def test_an_explicit_list_is_taken_as_it_is():
         (options("linear"), 1e-3, 10, "'linear' is unknown; choose one of uniform"),
         (options("rho", rho=0.0), 1e-3, 10, "grid.rho=0.0: expected a positive"),
         (options("times"), 1e-3, 10, "has 0 times"),
+        (options("rho", times=(1.0, 1e-3)), 1e-3, 1, "read with sampling.grid.name='times' only"),
         (options("times", times=(1.0, 0.5, 1e-3)), 1e-3, 3, "are 2 steps, but 3"),
         (
             options("times", times=(1e-3, 0.5, 1.0)),

@@ -152,3 +152,14 @@ def test_no_checkpoint_says_where_and_what_to_do(config, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="no checkpoint in"):
         checkpoints.restore(shapes_only(config))
+
+
+def test_a_whole_state_of_an_earlier_step(config, tmp_path):
+    early = make_state(config)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, early)
+        checkpoints.save(7, jax.tree.map(lambda leaf: leaf + 1, early))
+        checkpoints.wait()
+        assert_equal(checkpoints.restore(shapes_only(config), 3), early)
+        with pytest.raises(UserError, match="checkpoint_step=4"):
+            checkpoints.restore(shapes_only(config), 4)
