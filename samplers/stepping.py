@@ -1,0 +1,73 @@
+"""Samplers that are a loop: one update rule, from each time of a grid to the next."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from models.score import ScoreModel
+from samplers.noise import START, Noise
+from samplers.record import Samples
+from sde_lib import SDE
+
+
+class SteppedSampler(abc.ABC):
+    """A subclass states one step and its cost; a step reads nothing but its arguments.
+
+    So a driver may run the loop in pieces and show its progress between them.
+    """
+
+    sde: SDE
+
+    @abc.abstractmethod
+    def step(self, score: ScoreModel, grid: Array, noise: Noise, k: Array, state: Any) -> Any:
+        """From the state at grid[k] to that at grid[k + 1]."""
+
+    @abc.abstractmethod
+    def nfe(self, num_steps: int) -> int:
+        """Evaluations of the score model that an image takes in so many steps."""
+
+    def num_steps(self, grid: Array) -> int:
+        return grid.shape[0] - 1
+
+    def begin(self, x: Array) -> Any:
+        """The state of the loop before its first step, from x at grid[0]."""
+        return x
+
+    def result(self, state: Any) -> Array:
+        """x from the state after the last step."""
+        return state
+
+    def __call__(
+        self,
+        score: ScoreModel,
+        grid: Array,
+        noise: Noise,
+        like: Array,
+        x_start: Array | None = None,
+        keep_path: bool = False,
+    ) -> Samples:
+        """Sample along the whole grid.
+
+        Args:
+          score: the score model.
+          grid: decreasing times, (num_steps + 1,).
+          noise: where the start state and every step draw from.
+          like: an array (b, ...) that says shape and dtype of the samples.
+          x_start: the state at grid[0]; a draw of the prior if None.
+          keep_path: also return x at every time.
+        """
+        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
+
+        def body(state: Any, k: Array) -> tuple[Any, Array | None]:
+            state = self.step(score, grid, noise, k, state)
+            return state, self.result(state) if keep_path else None
+
+        num_steps = self.num_steps(grid)
+        last, states = jax.lax.scan(body, self.begin(x), jnp.arange(num_steps))
+        path = None if states is None else jnp.concatenate([x[None], states])
+        return Samples(self.result(last), self.nfe(num_steps), path)
