@@ -1,0 +1,111 @@
+"""Brownian motion for diffrax's solvers that belongs to an image, not to its batch.
+
+Both paths run along a variable s that rises from noise to data, such as -t or ln(alpha/sigma). It must rise:
+diffrax 0.7 takes falling times in its solvers for additive noise (SRA1, ShARK, SEA) with the wrong sign of the
+drift, and turns that of the space-time Levy area, which a path run backwards keeps.
+
+Beside the increment W over a step of length ds they give its space-time Levy area H, the mean distance of the path
+from its chord: N(0, ds/12), independent of W.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from samplers.noise import Noise
+
+
+class GridPath(diffrax.AbstractBrownianPath):
+    """Brownian motion along the steps of a known grid, drawn by the index k of the step.
+
+    W = sqrt(ds) noise(k, 0) and H = sqrt(ds/12) noise(k, 1). Nothing is stored, and slot 1 is drawn only for
+    solvers that ask for H. An interval is taken for the step whose middle is nearest, so its ends may come back
+    with rounding errors; steps other than the grid's would not be consistent with each other.
+
+    Args:
+      grid: the rising values of s, (num_steps + 1,).
+      noise: where to draw from.
+      like: an array with shape and dtype of the state, (b, ...).
+    """
+
+    grid: Array
+    noise: Noise
+    like: Array
+    levy_area = diffrax.SpaceTimeLevyArea
+
+    @property
+    def t0(self) -> Array:  # type: ignore[override]  # a property in diffrax's own paths too
+        return self.grid[0]
+
+    @property
+    def t1(self) -> Array:  # type: ignore[override]
+        return self.grid[-1]
+
+    def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
+        """The increment from t0 to t1, (b, ...); with `use_levy` a SpaceTimeLevyArea with it and H."""
+        del left
+        middles = 0.5 * (self.grid[:-1] + self.grid[1:])
+        k = jnp.argmin(jnp.abs(middles - 0.5 * (t0 + t1)))
+        ds = jnp.asarray(t1 - t0, self.like.dtype)
+        increment = jnp.sqrt(ds) * self.noise(k, 0, self.like)
+        if not use_levy:
+            return increment
+        area = jnp.sqrt(ds / 12.0) * self.noise(k, 1, self.like)
+        return diffrax.SpaceTimeLevyArea(dt=ds, W=increment, H=area)
+
+
+RESOLUTION = (
+    2.0**-22
+)  # of the whole interval: the shortest step a tree can serve, and float32 can tell apart
+TREE = 2**31 - 1  # folded into an image's key; no step of a grid has this number
+
+
+class ImageTrees(diffrax.AbstractBrownianPath):
+    """One Brownian path for each image, from its own key, consistent over whatever intervals are asked for.
+
+    So adaptive steps may be rejected and halved, and an image's path depends neither on the steps nor on the
+    other images. Each is a virtual Brownian tree (Jelincic, Foster and Kidger 2024) rooted at the data's end:
+    the steps there are the shortest, and rounding errors grow with the distance from the root.
+
+    Args:
+      keys: one for each image, (b,); those of `IndexedNoise`.
+      t0, t1: the ends of the rising variable.
+      like: an array with shape and dtype of the state, (b, ...).
+
+    Cost: of the order of a hundred draws of standard normal noise for each step.
+    """
+
+    keys: Array
+    t0: Array  # type: ignore[misc]
+    t1: Array  # type: ignore[misc]
+    like: Array
+    levy_area = diffrax.SpaceTimeLevyArea
+
+    def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
+        """The increment from t0 to t1, (b, ...); with `use_levy` a SpaceTimeLevyArea with it and H."""
+        del left
+        length = self.t1 - self.t0
+        image = jax.ShapeDtypeStruct(self.like.shape[1:], self.like.dtype)
+
+        def from_the_root(key: Array) -> diffrax.SpaceTimeLevyArea:
+            tree = diffrax.VirtualBrownianTree(
+                t0=jnp.zeros_like(length),
+                t1=length,
+                tol=RESOLUTION * length,
+                shape=image,
+                key=jax.random.fold_in(key, TREE),
+                levy_area=diffrax.SpaceTimeLevyArea,
+            )
+            return tree.evaluate(self.t1 - t1, self.t1 - t0, use_levy=True)
+
+        there = jax.vmap(from_the_root)(self.keys)
+        if not use_levy:
+            return there.W
+        # The path is minus the tree's, run backwards: W keeps its sign and H turns.
+        ds = jnp.asarray(t1 - t0, self.like.dtype)
+        return diffrax.SpaceTimeLevyArea(dt=ds, W=there.W, H=jnp.negative(there.H))
