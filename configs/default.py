@@ -106,7 +106,11 @@ def get_config() -> ConfigDict:
     sampling.num_images = 64
     sampling.batch_size = 64  # images at a time over all devices; divisible by their number
     sampling.eps = 1e-3  # the time at which sampling stops
-    sampling.noise_removal = True  # end with a Tweedie step: return E[x_0 | x_eps]
+    # begin at this time from sampling.guides, instead of at T from the prior; 0: at T
+    sampling.t_start = 0.0
+    sampling.noise_removal = True  # end without the noise that is left at eps ...
+    # ... by tweedie: return E[x_0 | x_eps] | predictor_mean: pc's last step adds none (pc_published: always so)
+    sampling.noise_removal_by = "tweedie"
     # cut off the fraction of a level, as the published code does, instead of rounding
     sampling.truncate = False
     sampling.snr = 0.16  # Langevin corrector: target ratio of its drift to its noise
@@ -114,7 +118,7 @@ def get_config() -> ConfigDict:
     sampling.grid = ConfigDict()  # the times of samplers with fixed steps
     sampling.grid.name = "uniform"  # uniform | quadratic | log_snr | rho | times
     sampling.grid.rho = 7.0  # rho: equal steps of (sigma/alpha)^(1/rho)
-    sampling.grid.times = ()  # times: an explicit list, falling from T to eps
+    sampling.grid.times = ()  # times: an explicit list, falling from T (or t_start) to eps
     sampling.pc = ConfigDict()
     # euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior |
     # probability_flow | none
@@ -126,6 +130,10 @@ def get_config() -> ConfigDict:
     sampling.ode.solver = "dopri5"
     sampling.ode.steps = "adaptive"  # adaptive, by rtol and atol | grid, num_steps of sampling.grid
     sampling.ode.num_steps = 20
+    # what the solver calls time: t | ratio, sigma/alpha | log_ratio, its logarithm; the last two are not stiff
+    sampling.ode.variable = "t"
+    # batch | image: adaptive steps of one size for the images of a device, or of their own for each
+    sampling.ode.step_size = "batch"
     sampling.ode.rtol = 1e-5
     sampling.ode.atol = 1e-5
 

@@ -53,5 +53,7 @@ def log_density(
         return divergence(lambda x: field(t, x, model), x)
 
     start = (x, jnp.zeros(x.shape[0], x.dtype))
-    (latent, integral), nfe, success = solver.solve(augmented, start, eps, sde.T, score)
-    return LogDensity(sde.prior_log_density(latent) + integral, latent, nfe, success)
+    solution = solver.solve(augmented, start, jnp.asarray([eps, sde.T]), score)
+    latent, integral = solution.y
+    log_density = sde.prior_log_density(latent) + integral
+    return LogDensity(log_density, latent, solution.nfe, solution.success)

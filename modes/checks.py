@@ -16,11 +16,7 @@ from modes.score_model import EXACT
 from published.names import PUBLISHED_NETWORKS
 from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size
-from samplers.correctors import CORRECTORS
-from samplers.generate import ODE_STEPS, SAMPLERS, published_sampler
-from samplers.grids import build_grid
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
+from samplers.configured import configure
 from sde_lib import SDE, build_sde
 from training.loop import check_config
 from training.losses import build_loss
@@ -94,27 +90,10 @@ def check_training(config: Any, sde: SDE) -> None:
 
 def check_sampling(config: Any, sde: SDE) -> None:
     sampling = config.sampling
-    check_choice("sampling.sampler", sampling.sampler, SAMPLERS)
     check_time("sampling.eps", sampling.eps, sde)
     check_batch_size(sampling.batch_size, "sampling.batch_size")
-    if sampling.sampler == "pc_published":
-        published_sampler(config, sde)
-        # Its times are part of what is reproduced.
-        check_choice("sampling.grid.name (pc_published)", sampling.grid.name, ["uniform"])
-    else:
-        check_choice("sampling.pc.predictor", sampling.pc.predictor, PREDICTORS)
-        check_choice("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
-        PredictorCorrector(
-            sde, PREDICTORS[sampling.pc.predictor], CORRECTORS[sampling.pc.corrector]
-        )
-    if sampling.sampler == "pc":
-        build_grid(sampling.grid, sde, sampling.eps, sampling.pc.num_steps)
-    check_choice("sampling.ode.steps", sampling.ode.steps, ODE_STEPS)
-    # A grid belongs to the sampler in use: a list of times has that one's number of steps.
-    if sampling.sampler == "ode" or sampling.ode.steps == "adaptive":
-        ODE_STEPS[sampling.ode.steps](sampling, sde)
-    if sampling.sampler == "ode":
-        refuse_discrete(config, "the probability-flow ODE")
+    if configure(sampling, sde).any_time:
+        refuse_discrete(config, f"sampling.sampler={sampling.sampler!r}")
 
 
 def check_likelihood(config: Any, sde: SDE) -> None:

@@ -15,6 +15,7 @@ from evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from evaluation.pictures import save_grid
 from modes.results import report
 from modes.score_model import EXACT, load_score_model
+from samplers.configured import configure
 from samplers.generate import build_generator
 from sde_lib import build_sde
 
@@ -23,29 +24,10 @@ PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
 
 def settings(config: Any) -> dict[str, Any]:
     """The settings that the sampler in use depends on."""
-    sampling = config.sampling
-    predictor_corrector = {
-        "predictor": sampling.pc.predictor,
-        "corrector": sampling.pc.corrector,
-        "num_steps": sampling.pc.num_steps,
-        "snr": sampling.snr,
-        "n_steps_each": sampling.n_steps_each,
-    }
-    ode_steps = {
-        "adaptive": {"rtol": sampling.ode.rtol, "atol": sampling.ode.atol},
-        "grid": {"num_steps": sampling.ode.num_steps, "grid": sampling.grid.name},
-    }
-    own = {
-        "pc": {**predictor_corrector, "grid": sampling.grid.name},
-        "pc_published": predictor_corrector,
-        "ode": {"solver": sampling.ode.solver, **ode_steps[sampling.ode.steps]},
-    }
     return {
-        **own[sampling.sampler],
-        "eps": sampling.eps,
-        "noise_removal": sampling.noise_removal,
-        "truncate": sampling.truncate,
-        "batch_size": sampling.batch_size,
+        **configure(config.sampling, build_sde(config)).settings,
+        "truncate": config.sampling.truncate,
+        "batch_size": config.sampling.batch_size,
         "seed": config.seed,
     }
 

@@ -67,15 +67,18 @@ class CountingController(diffrax.PIDController):
 
 
 class Solver(Protocol):
-    """What integrates dy/dt = vector_field(t, y, args) from t_start to t_end, either way in time."""
+    """What integrates dy/dt = vector_field(t, y, args) along times (n + 1,), which rise or fall.
+
+    An adaptive solver goes from the first to the last; `keep_path` asks for the states at all of them.
+    """
 
     def solve(
         self,
         vector_field: Callable[..., Any],
         y: Any,
-        t_start: float,
-        t_end: float,
+        times: Array,
         args: Any,
+        keep_path: bool = False,
     ) -> Solution: ...
 
 
@@ -85,6 +88,15 @@ class Solution(NamedTuple):
     y: Any
     nfe: Array
     success: Array
+    path: Any = None
+    """States at all times, leaves (n + 1, ...); None unless asked for."""
+
+
+def saved(times: Array, keep_path: bool, controller_state: bool = False) -> diffrax.SaveAt:
+    """What to keep of a solve: the states at all times, or the last one only."""
+    return diffrax.SaveAt(
+        ts=times if keep_path else None, t1=not keep_path, controller_state=controller_state
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,21 +120,22 @@ class AdaptiveSolver:
         self,
         vector_field: Callable[..., Any],
         y: Any,
-        t_start: float,
-        t_end: float,
+        times: Array,
         args: Any,
+        keep_path: bool = False,
     ) -> Solution:
-        """Integrate dy/dt = vector_field(t, y, args) from t_start to t_end, either way in time."""
+        """Integrate dy/dt = vector_field(t, y, args) from times[0] to times[-1], either way in time."""
         solver = SOLVERS[self.name]
+        times = jnp.asarray(times)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(vector_field),
             solver.make(),
-            t0=t_start,
-            t1=t_end,
-            dt0=FIRST_STEP * (t_end - t_start),
+            t0=times[0],
+            t1=times[-1],
+            dt0=FIRST_STEP * (times[-1] - times[0]),
             y0=y,
             args=args,
-            saveat=diffrax.SaveAt(t1=True, controller_state=True),
+            saveat=saved(times, keep_path, controller_state=True),
             stepsize_controller=CountingController(rtol=self.rtol, atol=self.atol),
             # Nothing is differentiated through the solve: forward mode stores no history.
             adjoint=diffrax.ForwardMode(),
@@ -134,4 +147,5 @@ class AdaptiveSolver:
         _, first_attempts, _ = solution.controller_state
         y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
         nfe = solver.attempt * attempts + solver.first * first_attempts
-        return Solution(y_end, nfe, solution.result == diffrax.RESULTS.successful)
+        success = solution.result == diffrax.RESULTS.successful
+        return Solution(y_end, nfe, success, solution.ys if keep_path else None)

@@ -1,4 +1,4 @@
-"""Time grids: num_steps + 1 decreasing times from T to eps, apart from the rule that steps along them.
+"""Time grids: num_steps + 1 decreasing times from T, or an earlier start, to eps, apart from the rule that steps along them.
 
 A grid says where a sampler of fixed steps spends its evaluations. Uniform times suit the reverse SDE; for the
 ODE in few steps, equal steps of the log-SNR or of a power of the noise-to-signal ratio do better, as they are
@@ -28,18 +28,18 @@ def power_grid(t_start: float, t_end: float, num_steps: int, power: float) -> Ar
     return _between(roots**power, t_start, t_end)
 
 
-def log_snr_grid(sde: SDE, t_end: float, num_steps: int) -> Array:
-    """Equal steps of the log-SNR from T to t_end (Lu et al. 2022, Sec. 3.4)."""
-    ends = sde.log_snr(jnp.asarray([sde.T, t_end]))
+def log_snr_grid(sde: SDE, t_start: float, t_end: float, num_steps: int) -> Array:
+    """Equal steps of the log-SNR from t_start to t_end (Lu et al. 2022, Sec. 3.4)."""
+    ends = sde.log_snr(jnp.asarray([t_start, t_end]))
     log_snrs = jnp.linspace(ends[0], ends[1], num_steps + 1)
-    return _between(sde.time_of_log_snr(log_snrs), sde.T, t_end)
+    return _between(sde.time_of_log_snr(log_snrs), t_start, t_end)
 
 
-def noise_power_grid(sde: SDE, t_end: float, num_steps: int, rho: float) -> Array:
-    """Equal steps of (sigma/alpha)^(1/rho) from T to t_end (Karras et al. 2022, Eq. 5, with rho = 7)."""
-    ends = jnp.exp(-0.5 / rho * sde.log_snr(jnp.asarray([sde.T, t_end])))
+def noise_power_grid(sde: SDE, t_start: float, t_end: float, num_steps: int, rho: float) -> Array:
+    """Equal steps of (sigma/alpha)^(1/rho) from t_start to t_end (Karras et al. 2022, Eq. 5, with rho = 7)."""
+    ends = jnp.exp(-0.5 / rho * sde.log_snr(jnp.asarray([t_start, t_end])))
     roots = jnp.linspace(ends[0], ends[1], num_steps + 1)
-    return _between(sde.time_of_log_snr(-2.0 * rho * jnp.log(roots)), sde.T, t_end)
+    return _between(sde.time_of_log_snr(-2.0 * rho * jnp.log(roots)), t_start, t_end)
 
 
 def _between(times: Array, t_start: float, t_end: float) -> Array:
@@ -47,32 +47,33 @@ def _between(times: Array, t_start: float, t_end: float) -> Array:
     return times.at[0].set(t_start).at[-1].set(t_end)
 
 
-GRIDS: dict[str, Callable[[Any, SDE, float, int], Array]] = {
-    "uniform": lambda options, sde, eps, n: uniform_grid(sde.T, eps, n),
-    "quadratic": lambda options, sde, eps, n: power_grid(sde.T, eps, n, 2.0),
-    "log_snr": lambda options, sde, eps, n: log_snr_grid(sde, eps, n),
-    "rho": lambda options, sde, eps, n: noise_power_grid(sde, eps, n, options.rho),
-    "times": lambda options, sde, eps, n: jnp.asarray(options.times, jnp.float32),
+GRIDS: dict[str, Callable[[Any, SDE, float, float, int], Array]] = {
+    "uniform": lambda options, sde, start, end, n: uniform_grid(start, end, n),
+    "quadratic": lambda options, sde, start, end, n: power_grid(start, end, n, 2.0),
+    "log_snr": lambda options, sde, start, end, n: log_snr_grid(sde, start, end, n),
+    "rho": lambda options, sde, start, end, n: noise_power_grid(sde, start, end, n, options.rho),
+    "times": lambda options, sde, start, end, n: jnp.asarray(options.times, jnp.float32),
 }
 
 
-def build_grid(options: Any, sde: SDE, eps: float, num_steps: int) -> Array:
+def build_grid(options: Any, sde: SDE, t_start: float, eps: float, num_steps: int) -> Array:
     """The grid that `config.sampling.grid` names.
 
     Args:
       options: config.sampling.grid, with name, rho and times.
+      t_start: the first time, T unless sampling begins at images.
       eps: the last time.
       num_steps: the number of steps; a list of times has its own, which must agree.
 
     Raises:
-      ValueError: an unknown name, a rho that is not positive, or times that do not fall from T to eps.
+      ValueError: an unknown name, a rho that is not positive, or times that do not fall from t_start to eps.
     """
     if options.name not in GRIDS:
         raise ValueError(
             f"sampling.grid.name={options.name!r} is unknown; choose one of {', '.join(GRIDS)}"
         )
     if num_steps < 1:
-        raise ValueError(f"{num_steps} steps from T to sampling.eps: expected at least 1")
+        raise ValueError(f"{num_steps} steps to sampling.eps: expected at least 1")
     if options.name == "rho" and not options.rho > 0:
         raise ValueError(f"sampling.grid.rho={options.rho}: expected a positive number, such as 7")
     if options.times and options.name != "times":
@@ -85,12 +86,12 @@ def build_grid(options: Any, sde: SDE, eps: float, num_steps: int) -> Array:
             f"sampling.grid.times has {len(options.times)} times, which are {len(options.times) - 1} steps, but "
             f"{num_steps} are asked for; set num_steps, or give as many times and one more"
         )
-    grid = GRIDS[options.name](options, sde, eps, num_steps)
+    grid = GRIDS[options.name](options, sde, t_start, eps, num_steps)
     times = np.asarray(grid)
-    ends_meet = np.allclose(times[[0, -1]], [sde.T, eps], rtol=1e-6, atol=0)
+    ends_meet = np.allclose(times[[0, -1]], [t_start, eps], rtol=1e-6, atol=0)
     if not (np.all(np.diff(times) < 0) and ends_meet):
         raise ValueError(
-            f"the times of sampling.grid.name={options.name!r} must fall from T={sde.T} to sampling.eps={eps} "
+            f"the times of sampling.grid.name={options.name!r} must fall from {t_start} to sampling.eps={eps} "
             f"with every step, but they are {_in_words(times)}; take fewer steps, or another grid"
         )
     return grid

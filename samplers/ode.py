@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel, denoise
-from samplers.adaptive import Solver
+from models.score import ScoreModel, predicted_noise
+from samplers.adaptive import Solution, Solver
 from samplers.noise import START, Noise
 from samplers.predictors import batch_times
 from samplers.record import Samples
-from sde_lib import SDE
+from sde_lib import SDE, expand
+
+Field = Callable[[Array, Array, ScoreModel], Array]
 
 
-def probability_flow(sde: SDE) -> Callable[[Array, Array, ScoreModel], Array]:
+def probability_flow(sde: SDE) -> Field:
     """The vector field (t, x, score_model) -> dx/dt."""
 
     def field(t: Array, x: Array, score: ScoreModel) -> Array:
@@ -29,34 +33,101 @@ def probability_flow(sde: SDE) -> Callable[[Array, Array, ScoreModel], Array]:
     return field
 
 
+def noise_at(sde: SDE, log_snr: Array, x_hat: Array, score: ScoreModel) -> Array:
+    """eps_hat where the state is x_hat = x / alpha and the log-SNR a scalar."""
+    t = batch_times(x_hat, sde.time_of_log_snr(log_snr))
+    x = expand(sde.alpha(t), x_hat) * x_hat
+    return predicted_noise(sde, score(x, t), t)
+
+
+def flow_in_ratio(sde: SDE) -> Field:
+    """The vector field (rho, x_hat, score_model) -> dx_hat/drho = eps_hat, rho = sigma/alpha.
+
+    In these variables the linear part of the drift is gone, and every process has the same flow.
+    """
+
+    def field(rho: Array, x_hat: Array, score: ScoreModel) -> Array:
+        return noise_at(sde, -2.0 * jnp.log(rho), x_hat, score)
+
+    return field
+
+
+def flow_in_log_ratio(sde: SDE) -> Field:
+    """The vector field (u, x_hat, score_model) -> dx_hat/du = exp(u) eps_hat, u = ln(sigma/alpha)."""
+
+    def field(u: Array, x_hat: Array, score: ScoreModel) -> Array:
+        return jnp.exp(u) * noise_at(sde, -2.0 * u, x_hat, score)
+
+    return field
+
+
+class Variable(NamedTuple):
+    """A variable in which to solve the flow: as a function of time, its vector field, and its state."""
+
+    of_time: Callable[[SDE, Array], Array]
+    field: Callable[[SDE], Field]
+    scale: Callable[[SDE, Array], Array]
+    """What x is divided by."""
+
+
+VARIABLES: dict[str, Variable] = {
+    "t": Variable(lambda sde, t: t, probability_flow, lambda sde, t: jnp.ones_like(t)),
+    "ratio": Variable(
+        lambda sde, t: jnp.exp(-0.5 * sde.log_snr(t)), flow_in_ratio, lambda sde, t: sde.alpha(t)
+    ),
+    "log_ratio": Variable(
+        lambda sde, t: -0.5 * sde.log_snr(t), flow_in_log_ratio, lambda sde, t: sde.alpha(t)
+    ),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class ProbabilityFlow:
-    """Samples by the probability-flow ODE from T to eps, then a Tweedie step if `noise_removal`."""
+    """Samples by the probability-flow ODE.
+
+    `variable` is what the solver calls time: "t"; "ratio", sigma/alpha; or "log_ratio", its logarithm. With
+    `each_image` every image has step sizes of its own, and does not depend on the others in its batch.
+    """
 
     sde: SDE
     solver: Solver
-    noise_removal: bool = True
+    variable: str = "t"
+    each_image: bool = False
+
+    def __post_init__(self):
+        if self.variable not in VARIABLES:
+            raise ValueError(
+                f"sampling.ode.variable={self.variable!r} is unknown; choose one of {', '.join(VARIABLES)}"
+            )
 
     def __call__(
         self,
         score: ScoreModel,
-        eps: float,
+        grid: Array,
         noise: Noise,
         like: Array,
         x_start: Array | None = None,
+        keep_path: bool = False,
     ) -> Samples:
-        """One batch of samples at time eps.
+        """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
 
-        Args:
-          score: the score model.
-          eps: the end time.
-          noise: where the start state draws from.
-          like: an array (b, ...) that says shape and dtype of the samples.
-          x_start: the state at T; a draw of the prior if None.
+        An adaptive solver takes the first and the last of these times only.
         """
+        variable = VARIABLES[self.variable]
         x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
-        x, nfe, success = self.solver.solve(probability_flow(self.sde), x, self.sde.T, eps, score)
-        if self.noise_removal:
-            times = batch_times(x, jnp.asarray(eps))
-            x, nfe = denoise(self.sde, score(x, times), x, times), nfe + 1
-        return Samples(x, nfe, None, success)
+        scale = variable.scale(self.sde, grid)
+
+        def solve(y: Array) -> Solution:
+            times, field = variable.of_time(self.sde, grid), variable.field(self.sde)
+            return self.solver.solve(field, y, times, score, keep_path)
+
+        solution = solve_each(solve, x / scale[0]) if self.each_image else solve(x / scale[0])
+        path = None if solution.path is None else expand(scale, solution.path) * solution.path
+        return Samples(scale[-1] * solution.y, solution.nfe, path, solution.success)
+
+
+def solve_each(solve: Callable[[Array], Solution], y: Array) -> Solution:
+    """Solve for each image (b, ...) alone, side by side: nfe and success are (b,), the path stays (n + 1, b, ...)."""
+    solution = jax.vmap(lambda one: solve(one[None]))(y)
+    path = None if solution.path is None else jnp.moveaxis(solution.path[:, :, 0], 1, 0)
+    return Solution(solution.y[:, 0], solution.nfe, solution.success, path)

@@ -8,20 +8,20 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel, denoise
+from models.score import ScoreModel
 from samplers.correctors import Corrector
-from samplers.noise import START, Noise
-from samplers.predictors import Predictor, batch_times
-from samplers.record import Samples
+from samplers.noise import Noise
+from samplers.predictors import Predictor
+from samplers.stepping import SteppedSampler
 from sde_lib import SDE
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictorCorrector:
+class PredictorCorrector(SteppedSampler):
     """The predictor takes x from t_k to t_{k+1}; then the corrector takes `corrector_steps` steps there.
 
-    That is the order of the paper's Algorithm 1; the published code runs the corrector first. With
-    `noise_removal` the samples are E[x_0 | x_eps], by one more evaluation, instead of x_eps.
+    That is the order of the paper's Algorithm 1; the published code runs the corrector first. Without
+    `last_noise` the last step is the predictor's mean: it adds no noise, and no corrector follows it.
     """
 
     sde: SDE
@@ -29,7 +29,7 @@ class PredictorCorrector:
     corrector: Corrector | None
     snr: float = 0.16
     corrector_steps: int = 1
-    noise_removal: bool = True
+    last_noise: bool = True
 
     def __post_init__(self):
         if self.predictor is None and self.corrector is None:
@@ -37,63 +37,43 @@ class PredictorCorrector:
                 "sampling.pc.predictor and sampling.pc.corrector are both 'none': nothing would move; "
                 "choose at least one"
             )
+        if self.predictor is None and not self.last_noise:
+            raise ValueError(
+                "sampling.noise_removal_by='predictor_mean' with sampling.pc.predictor='none': there is no "
+                "predictor; set noise_removal_by='tweedie'"
+            )
+
+    @property
+    def corrections(self) -> int:
+        """Evaluations of the corrector after each predictor step."""
+        return 0 if self.corrector is None else self.corrector_steps
 
     def nfe(self, num_steps: int) -> int:
-        """Evaluations of the score model that num_steps steps and the last denoising take."""
-        a_step = int(self.predictor is not None)
-        if self.corrector is not None:
-            a_step += self.corrector_steps
-        return num_steps * a_step + int(self.noise_removal)
+        """Evaluations of the score model that num_steps steps take."""
+        predictions = num_steps * int(self.predictor is not None)
+        return predictions + (num_steps - int(not self.last_noise)) * self.corrections
 
-    def start(self, noise: Noise, like: Array) -> Array:
-        """A draw of the prior, shaped like `like` (b, ...)."""
-        return self.sde.prior_sample(noise(START, 0, like))
-
-    def step(self, score: ScoreModel, grid: Array, noise: Noise, k: Array, x: Array) -> Array:
+    def step(self, score: ScoreModel, grid: Array, noise: Noise, k: Array, state: Array) -> Array:
         """From x at grid[k] to x at grid[k + 1]."""
-        t, s = grid[k], grid[k + 1]
+        t, s, x = grid[k], grid[k + 1], state
+        last = k == grid.shape[0] - 2
         if self.predictor is not None:
-            x = self.predictor(score, self.sde, x, t, s, noise(k, 0, x))
-        if self.corrector is not None:
-            a = self.sde.alpha_between(s, t)
-            for j in range(self.corrector_steps):
-                z = noise(k, 1 + j, x)
-                x = self.corrector(score, self.sde, x, s, a, z, self.snr)
-        return x
-
-    def finish(self, score: ScoreModel, x: Array, t: Array) -> Array:
-        """The last denoising, at the end time t of the grid."""
-        if not self.noise_removal:
+            z = noise(k, 0, x)
+            if not self.last_noise:
+                z = jnp.where(last, jnp.zeros_like(z), z)
+            x = self.predictor(score, self.sde, x, t, s, z)
+        if self.corrector is None:
             return x
-        times = batch_times(x, t)
-        return denoise(self.sde, score(x, times), x, times)
+        if self.last_noise:
+            return self.correct(score, noise, k, t, s, x)
+        return jax.lax.cond(last, lambda x: x, lambda x: self.correct(score, noise, k, t, s, x), x)
 
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Array,
-        noise: Noise,
-        like: Array,
-        x_start: Array | None = None,
-        keep_path: bool = False,
-    ) -> Samples:
-        """Sample along the whole grid.
-
-        Args:
-          score: the score model.
-          grid: decreasing times, (num_steps + 1,).
-          noise: where the start state and every step draw from.
-          like: an array (b, ...) that says shape and dtype of the samples.
-          x_start: the state at grid[0]; a draw of the prior if None.
-          keep_path: also return every state.
-        """
-        x = self.start(noise, like) if x_start is None else x_start
-
-        def body(x: Array, k: Array) -> tuple[Array, Array | None]:
-            x_next = self.step(score, grid, noise, k, x)
-            return x_next, x_next if keep_path else None
-
-        num_steps = grid.shape[0] - 1
-        last, states = jax.lax.scan(body, x, jnp.arange(num_steps))
-        path = None if states is None else jnp.concatenate([x[None], states])
-        return Samples(self.finish(score, last, grid[-1]), self.nfe(num_steps), path)
+    def correct(
+        self, score: ScoreModel, noise: Noise, k: Array, t: Array, s: Array, x: Array
+    ) -> Array:
+        """All corrector steps at s, after a step from t."""
+        assert self.corrector is not None
+        a = self.sde.alpha_between(s, t)
+        for j in range(self.corrector_steps):
+            x = self.corrector(score, self.sde, x, s, a, noise(k, 1 + j, x), self.snr)
+        return x

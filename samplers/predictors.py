@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel
+from models.score import ScoreModel, denoise
 from sde_lib import SDE
 
 Predictor = Callable[[ScoreModel, SDE, Array, Array, Array, Array], Array]
@@ -21,6 +21,12 @@ Predictor = Callable[[ScoreModel, SDE, Array, Array, Array, Array], Array]
 def batch_times(x: Array, t: Array) -> Array:
     """The scalar time t as one time (b,) for each image."""
     return jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
+
+
+def tweedie(score: ScoreModel, sde: SDE, x: Array, t: Array) -> Array:
+    """E[x_0 | x_t], the last step of samples that end without noise; one evaluation."""
+    times = batch_times(x, t)
+    return denoise(sde, score(x, times), x, times)
 
 
 def euler_maruyama(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:

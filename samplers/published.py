@@ -21,8 +21,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from models.score import ScoreModel
-from samplers.noise import START, Noise
+from samplers.noise import Noise
 from samplers.predictors import batch_times
+from samplers.stepping import SteppedSampler
 from sde_lib import SDE, Chain, NoDiscreteForm
 
 
@@ -95,8 +96,8 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class PublishedPredictorCorrector:
-    """The published sampler with `num_steps` = N steps.
+class PublishedPredictorCorrector(SteppedSampler):
+    """The published sampler with `num_scales` = N steps, one at each level of the chain.
 
     With `axis_name` (under pmap) the norms of the Langevin step are averaged over that axis too, as the
     published JAX code does.
@@ -109,7 +110,7 @@ class PublishedPredictorCorrector:
     sde: SDE
     predictor: str
     corrector: str
-    num_steps: int
+    num_scales: int
     snr: float = 0.16
     corrector_steps: int = 1
     noise_removal: bool = True
@@ -138,28 +139,30 @@ class PublishedPredictorCorrector:
     def chain(self) -> Chain | None:
         """The published chain of N levels, for the processes that have one."""
         try:
-            return self.sde.chain(self.num_steps)
+            return self.sde.chain(self.num_scales)
         except NoDiscreteForm:
             return None
 
     def times(self, eps: float) -> Array:
         """The N times from T to eps, both included."""
-        return jnp.linspace(self.sde.T, eps, self.num_steps)
+        return jnp.linspace(self.sde.T, eps, self.num_scales)
 
-    @property
-    def nfe(self) -> int:
-        """Evaluations of the score model in all. The published count has one per predictor that is not there."""
+    def num_steps(self, grid: Array) -> int:
+        """One at each time of the grid, the last included."""
+        return grid.shape[0]
+
+    def nfe(self, num_steps: int) -> int:
+        """Evaluations of the score model. The published count has one per predictor that is not there."""
         correct = 0 if self.corrector == "none" else self.corrector_steps
-        return self.num_steps * (correct + int(self.predictor != "none"))
+        return num_steps * (correct + int(self.predictor != "none"))
 
-    def start(self, noise: Noise, like: Array) -> State:
-        x = self.sde.prior_sample(noise(START, 0, like))
+    def begin(self, x: Array) -> State:
         return State(x, x)
 
-    def step(self, score: ScoreModel, times: Array, noise: Noise, k: Array, state: State) -> State:
-        """Corrector, then predictor, both at times[k]."""
-        x = self.correct(score, times[k], noise, k, state.x)
-        return self.predict(score, times[k], noise(k, 0, x), x)
+    def step(self, score: ScoreModel, grid: Array, noise: Noise, k: Array, state: State) -> State:
+        """Corrector, then predictor, both at grid[k]."""
+        x = self.correct(score, grid[k], noise, k, state.x)
+        return self.predict(score, grid[k], noise(k, 0, x), x)
 
     def predict(self, score: ScoreModel, t: Array, z: Array, x: Array) -> State:
         rule = PREDICTORS[self.predictor]
@@ -167,7 +170,7 @@ class PublishedPredictorCorrector:
             return State(x, x)
         chain = self.chain if rule.on_chain else None
         if chain is None:
-            level = euler_level(self.sde, t, self.sde.T / self.num_steps)
+            level = euler_level(self.sde, t, self.sde.T / self.num_scales)
         else:
             level = chain_level(chain, self.sde, t)
         return State(*rule.update(level, x, score(x, batch_times(x, t)), z))
@@ -175,7 +178,7 @@ class PublishedPredictorCorrector:
     def correct(self, score: ScoreModel, t: Array, noise: Noise, k: Array, x: Array) -> Array:
         if self.corrector == "none":
             return x
-        alpha = jnp.square(chain_level(self.sde.chain(self.num_steps), self.sde, t).a)
+        alpha = jnp.square(chain_level(self.sde.chain(self.num_scales), self.sde, t).a)
         for j in range(self.corrector_steps):
             z = noise(k, 1 + j, x)
             gradient = score(x, batch_times(x, t))
@@ -193,5 +196,5 @@ class PublishedPredictorCorrector:
 
         return mean_norm(z) / mean_norm(gradient)
 
-    def finish(self, state: State) -> Array:
+    def result(self, state: State) -> Array:
         return state.mean if self.noise_removal else state.x

@@ -191,7 +191,8 @@ def test_cost_is_one_pass_each(divergence):
     jax.make_jaxpr(lambda x: log_density(counted, VP(), x, divergence, 1e-3, SOLVER).nats)(x)
     together = len(calls)
     calls.clear()
+    times = jnp.asarray([1e-3, 1.0])
     jax.make_jaxpr(
-        lambda x: SOLVER.solve(lambda t, x, m: m(x, jnp.full(2, t)), x, 1e-3, 1.0, counted).y
+        lambda x: SOLVER.solve(lambda t, x, m: m(x, jnp.full(2, t)), x, times, counted).y
     )(x)
     assert together == len(calls)

@@ -63,10 +63,9 @@ def test_ode_samples(name):
     sde = PROCESSES[name]
     golden, parameters = load(f"sampler_ode_{name}")
     start = nhwc(golden["z"])
-    flow = ProbabilityFlow(sde, SOLVER, noise_removal=False)
-    samples = jax.jit(
-        lambda z: flow(gaussian(golden, sde), parameters["eps"], RecordedNoise(z, z), z, z)
-    )(start)
+    flow = ProbabilityFlow(sde, SOLVER)
+    grid = jnp.asarray([sde.T, parameters["eps"]])
+    samples = jax.jit(lambda z: flow(gaussian(golden, sde), grid, RecordedNoise(z, z), z, z))(start)
     # Ten to thirty tolerances from the exact map; the published samples are 1e-5 to 1.1e-4 from it.
     assert np.abs(samples.x - nhwc(golden["x_closed_form"])).max() < 3e-4
     assert np.abs(samples.x - nhwc(golden["x"])).max() < 4e-4
@@ -102,13 +101,13 @@ def test_bits_per_dim_and_back_with_a_network():
     params = jax.tree.map(jnp.float32, to_tree(published_parameters(network), state))
     model = NetworkScore(params, network.apply, NoisePrediction(sde))
     x, divergence = nhwc(golden["data"]), along(nhwc(golden["epsilon"]))
-    flow = ProbabilityFlow(sde, SOLVER, noise_removal=False)
+    flow = ProbabilityFlow(sde, SOLVER)
     eps = parameters["eps"]
 
     @jax.jit
     def there_and_back(x, z):
         result = log_density(model, sde, x, divergence, eps, SOLVER)
-        return result, flow(model, eps, RecordedNoise(z, z), z, z)
+        return result, flow(model, jnp.asarray([sde.T, eps]), RecordedNoise(z, z), z, z)
 
     result, back = there_and_back(x, nhwc(golden["z"]))
     bits = -np.asarray(result.nats) / (192 * math.log(2)) + bits_per_dim_offset(256, 2.0)

@@ -132,9 +132,7 @@ def test_predictor_corrector_law(x64, sde):
     num_steps, eps = 1000, 1e-5 if sde == VE() else 1e-3
     noise = orthogonal_noise(num_steps, 2)
     score = IsotropicScore(jnp.asarray(0.5), jnp.asarray(0.25), sde)
-    sampler = PredictorCorrector(
-        sde, PREDICTORS["reverse_diffusion"], CORRECTORS["langevin"], noise_removal=False
-    )
+    sampler = PredictorCorrector(sde, PREDICTORS["reverse_diffusion"], CORRECTORS["langevin"])
     grid = uniform_grid(sde.T, eps, num_steps)
     x = jax.jit(lambda: sampler(score, grid, noise, jnp.zeros(noise.start.shape)).x)()
     mean, measured = float(x.mean()), float(x.var())

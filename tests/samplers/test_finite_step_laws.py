@@ -15,7 +15,7 @@ from samplers.correctors import annealed_langevin
 from samplers.grids import uniform_grid
 from samplers.noise import RecordedNoise
 from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
+from samplers.predictors import PREDICTORS, tweedie
 from sde_lib import VE, VP, SubVP
 
 MEAN, VARIANCE = 0.5, 0.25
@@ -25,14 +25,16 @@ def score_of(sde, mean=MEAN, variance=VARIANCE):
     return GaussianScore(jnp.full(1, mean), jnp.full(1, variance), jnp.eye(1), sde)
 
 
-def law(sampler, eps, num_steps):
+def law(sampler, eps, num_steps, denoised=False):
     """Mean and variance of the samples of a scalar problem, by differentiating through the sampler."""
     grid = uniform_grid(sampler.sde.T, eps, num_steps)
     slots = 1 + sampler.corrector_steps
 
     def sample(start, steps):
         noise = RecordedNoise(start.reshape(1, 1), steps.reshape(num_steps, slots, 1, 1))
-        return sampler(score_of(sampler.sde), grid, noise, jnp.zeros((1, 1))).x[0, 0]
+        score = score_of(sampler.sde)
+        x = sampler(score, grid, noise, jnp.zeros((1, 1))).x
+        return (tweedie(score, sampler.sde, x, grid[-1]) if denoised else x)[0, 0]
 
     zeros = jnp.zeros(()), jnp.zeros((num_steps, slots))
     mean, gradients = jax.jit(jax.value_and_grad(sample, argnums=(0, 1)))(*zeros)
@@ -66,14 +68,14 @@ LAWS = [
 
 @pytest.mark.parametrize(("sde", "predictor", "eps", "num_steps", "mean", "variance"), LAWS)
 def test_law_of_each_predictor(x64, sde, predictor, eps, num_steps, mean, variance):
-    sampler = PredictorCorrector(sde, PREDICTORS[predictor], None, noise_removal=False)
+    sampler = PredictorCorrector(sde, PREDICTORS[predictor], None)
     got_mean, got_variance = law(sampler, eps, num_steps)
     assert abs(got_mean - mean) < 0.51e-5  # half a unit of the last digit given
     assert abs(got_variance - variance) < 0.51e-6
 
 
 def test_euler_maruyama_to_round_off(x64):
-    sampler = PredictorCorrector(VP(), PREDICTORS["euler_maruyama"], None, noise_removal=False)
+    sampler = PredictorCorrector(VP(), PREDICTORS["euler_maruyama"], None)
     mean, variance = law(sampler, 1e-3, 50)
     assert mean == pytest.approx(0.5058567661984437, rel=1e-13)
     assert variance == pytest.approx(0.2582556918444262, rel=1e-13)
@@ -94,7 +96,7 @@ def test_weak_order_is_one(x64, sde, predictor):
     eps = 1e-3
     alpha, sigma = sde.alpha(jnp.asarray(eps)), sde.sigma(jnp.asarray(eps))
     target = float(alpha**2 * VARIANCE + sigma**2)
-    sampler = PredictorCorrector(sde, PREDICTORS[predictor], None, noise_removal=False)
+    sampler = PredictorCorrector(sde, PREDICTORS[predictor], None)
     coarse, fine = (law(sampler, eps, n)[1] - target for n in (400, 800))
     assert coarse / fine == pytest.approx(2.0, abs=0.1)
 
@@ -103,8 +105,9 @@ def test_last_denoising_is_the_posterior_mean(x64):
     """It multiplies deviations by alpha l / c, so the variance by its square (Tweedie on Gaussian data)."""
     sde, eps = VP(), 1e-3
     predictor = PREDICTORS["euler_maruyama"]
-    _, before = law(PredictorCorrector(sde, predictor, None, noise_removal=False), eps, 100)
-    mean, after = law(PredictorCorrector(sde, predictor, None, noise_removal=True), eps, 100)
+    sampler = PredictorCorrector(sde, predictor, None)
+    _, before = law(sampler, eps, 100)
+    mean, after = law(sampler, eps, 100, denoised=True)
     # alpha(1e-3) and sigma(1e-3), tabulated
     alpha, sigma = 0.9999450265, 0.01048542
     gain = alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2)

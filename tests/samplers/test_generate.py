@@ -14,9 +14,9 @@ from models.exact import ProductMixtureScore
 from samplers.correctors import CORRECTORS
 from samplers.generate import build_generator
 from samplers.grids import uniform_grid
-from samplers.noise import IndexedNoise
+from samplers.noise import START, IndexedNoise
 from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
+from samplers.predictors import PREDICTORS, tweedie
 from sde_lib import SDE, VE, VP, SubVP, build_sde
 
 MIXTURE = (0.3, 0.7), (-1.0, 0.6), (0.04, 0.09)
@@ -61,8 +61,9 @@ def test_same_images_as_one_device_without_a_driver():
     grid = uniform_grid(sde.T, options.eps, options.pc.num_steps)
     alone = sampler(mixture(sde), grid, noise, jnp.zeros((8, *SHAPE)))
     driven = generate(8, 8)
-    assert driven.nfe == alone.nfe == 2 * 45 + 1
-    np.testing.assert_allclose(driven.x, alone.x, atol=1e-5)
+    assert driven.nfe == alone.nfe + 1 == 2 * 45 + 1
+    denoised = tweedie(mixture(sde), sde, alone.x, grid[-1])
+    np.testing.assert_allclose(driven.x, denoised, atol=1e-5)
 
 
 def test_ode_images_agree_between_batches_to_the_solver_tolerance():
@@ -90,13 +91,14 @@ def test_nfe_of_predictor_corrector_is_the_number_of_calls():
         ("ancestral_sampling", "none", 1),
         ("euler_maruyama", "langevin", 2),
     ]:
-        calls[0] = 0
-        sampler = PredictorCorrector(
-            sde, PREDICTORS[predictor], CORRECTORS[corrector], corrector_steps=steps
-        )
-        samples = sampler(counted, uniform_grid(1.0, 1e-3, 7), noise, jnp.zeros((2, *SHAPE)))
-        jax.block_until_ready(samples.x)
-        assert samples.nfe == calls[0]
+        for last_noise in (True, False) if predictor != "none" else (True,):
+            calls[0] = 0
+            sampler = PredictorCorrector(
+                sde, PREDICTORS[predictor], CORRECTORS[corrector], 0.16, steps, last_noise
+            )
+            samples = sampler(counted, uniform_grid(1.0, 1e-3, 7), noise, jnp.zeros((2, *SHAPE)))
+            jax.block_until_ready(samples.x)
+            assert samples.nfe == calls[0]
 
 
 class Cosine(SDE):
@@ -136,15 +138,16 @@ def test_every_pair_samples_every_process(sde, predictor, corrector):
     assert ks_distance(mixture_cdf(coordinates, *MIXTURE)) < dkw_band(len(coordinates))
 
 
-def test_path_starts_at_the_prior_and_ends_before_the_denoising():
+def test_path_starts_at_the_prior_and_ends_at_the_samples():
     sde = VP()
-    sampler = PredictorCorrector(sde, PREDICTORS["euler_maruyama"], None, noise_removal=False)
+    sampler = PredictorCorrector(sde, PREDICTORS["euler_maruyama"], None)
     noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(3))
     samples = sampler(
         mixture(sde), uniform_grid(1.0, 1e-3, 6), noise, jnp.zeros((3, 2)), keep_path=True
     )
     assert samples.path.shape == (7, 3, 2)
-    np.testing.assert_array_equal(samples.path[0], sampler.start(noise, jnp.zeros((3, 2))))
+    start = sde.prior_sample(noise(START, 0, jnp.zeros((3, 2))))
+    np.testing.assert_array_equal(samples.path[0], start)
     np.testing.assert_array_equal(samples.path[-1], samples.x)
 
 

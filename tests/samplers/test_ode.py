@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from models.exact import GaussianScore, ProductMixtureScore
 from samplers.adaptive import SOLVERS, AdaptiveSolver
-from samplers.noise import IndexedNoise, RecordedNoise
+from samplers.noise import RecordedNoise
 from samplers.ode import ProbabilityFlow, probability_flow
 from sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import closed_form
@@ -45,9 +45,10 @@ def test_mixture_follows_its_quantiles(sde, solver):
     """float32 at tolerance 1e-5: the global error is up to a hundred tolerances, in units of the data."""
     x_start = sde.prior_std * norm.ppf(np.linspace(0.02, 0.98, 24))
     model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
-    flow = ProbabilityFlow(sde, AdaptiveSolver(solver, 1e-5, 1e-5), noise_removal=False)
+    flow = ProbabilityFlow(sde, AdaptiveSolver(solver, 1e-5, 1e-5))
     noise = RecordedNoise(jnp.asarray(x_start / sde.prior_std, jnp.float32)[:, None], jnp.zeros(()))
-    samples = jax.jit(lambda: flow(model, EPS[sde], noise, jnp.zeros((24, 1))))()
+    grid = jnp.asarray([sde.T, EPS[sde]])
+    samples = jax.jit(lambda: flow(model, grid, noise, jnp.zeros((24, 1))))()
     exact = [quantile_map(sde, x, sde.T, EPS[sde]) for x in x_start]
     assert samples.success
     np.testing.assert_allclose(samples.x[:, 0], exact, atol=2e-3)
@@ -57,8 +58,9 @@ def test_mixture_follows_its_quantiles(sde, solver):
 def test_mixture_to_float64_tolerance(x64, sde):
     x_start = sde.prior_std * norm.ppf(np.linspace(0.02, 0.98, 24))
     model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
-    flow = ProbabilityFlow(sde, AdaptiveSolver("tsit5", 1e-8, 1e-8), noise_removal=False)
-    samples = flow(model, EPS[sde], RecordedNoise(None, None), None, jnp.asarray(x_start)[:, None])
+    flow = ProbabilityFlow(sde, AdaptiveSolver("tsit5", 1e-8, 1e-8))
+    grid = jnp.asarray([sde.T, EPS[sde]])
+    samples = flow(model, grid, RecordedNoise(None, None), None, jnp.asarray(x_start)[:, None])
     exact = [quantile_map(sde, x, sde.T, EPS[sde]) for x in x_start]
     np.testing.assert_allclose(samples.x[:, 0], exact, atol=1e-6)
 
@@ -79,8 +81,8 @@ def test_correlated_gaussian_moves_along_its_axes(x64):
         stretch = vectors @ np.diag(np.sqrt(c_early / c_late)) @ vectors.T
         at_late = ends[0].alpha * mu + np.sqrt(c_late.max()) * rng.normal(size=(3, 4))
         at_early = ends[1].alpha * mu + (at_late - ends[0].alpha * mu) @ stretch.T
-        down = solver.solve(field, jnp.asarray(at_late), late, early, model).y
-        up = solver.solve(field, jnp.asarray(at_early), early, late, model).y
+        down = solver.solve(field, jnp.asarray(at_late), jnp.asarray([late, early]), model).y
+        up = solver.solve(field, jnp.asarray(at_early), jnp.asarray([early, late]), model).y
         # A hundred tolerances, on the way up magnified by the stretch of up to 2,000.
         np.testing.assert_allclose(down, at_early, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(up, at_late, rtol=1e-8, atol=1e-8 * np.sqrt(c_late.max()))
@@ -93,10 +95,9 @@ def test_every_process_carries_a_state_to_the_same_end(x64):
     for sde in EPS:
         model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
         times = sde.time_of_log_snr(-2 * jnp.log(jnp.array([20.0, 0.05])))
-        late, early = map(float, times)
         alphas = np.asarray(sde.alpha(times))
         solver = AdaptiveSolver("dopri8", 1e-10, 1e-10)
-        x = solver.solve(probability_flow(sde), jnp.asarray(alphas[0] * start), late, early, model)
+        x = solver.solve(probability_flow(sde), jnp.asarray(alphas[0] * start), times, model)
         ends.append(np.asarray(x.y) / alphas[1])
     np.testing.assert_allclose(ends[1:], [ends[0]] * 2, atol=1e-7)
     assert np.ptp(ends[0]) > 1  # the two ends of the states are told apart
@@ -114,12 +115,11 @@ OWN_LAW = {
 def test_gaussian_law_of_the_flow(x64, sde):
     """On Gaussian data the flow is affine: its value at 0 and its slope are the law, with no sampling."""
     model = GaussianScore(jnp.full(1, 0.5), jnp.full(1, 0.25), jnp.eye(1), sde)
-    flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10), noise_removal=False)
+    flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10))
 
     def sample(z):
-        return flow(model, EPS[sde], RecordedNoise(z.reshape(1, 1), None), jnp.zeros((1, 1))).x[
-            0, 0
-        ]
+        noise = RecordedNoise(z.reshape(1, 1), None)
+        return flow(model, jnp.asarray([sde.T, EPS[sde]]), noise, jnp.zeros((1, 1))).x[0, 0]
 
     mean, one = sample(jnp.zeros(())), sample(jnp.ones(()))
     expected_mean, expected_variance = OWN_LAW[sde]
@@ -151,16 +151,18 @@ def test_nfe_is_the_number_of_calls(solver, towards_noise, monkeypatch):
         return sde.reverse_drift(x, times, model(x, times), h=0.0)
 
     x = jax.random.normal(jax.random.key(0), (5, 3))
-    start, end = (1e-5, 1.0) if towards_noise else (1.0, 1e-5)
+    times = jnp.asarray((1e-5, 1.0) if towards_noise else (1.0, 1e-5))
     adaptive = AdaptiveSolver(solver, 1e-3, 1e-3)
-    solution = jax.jit(lambda x: adaptive.solve(field, x, start, end, model))(x)
+    solution = jax.jit(lambda x: adaptive.solve(field, x, times, model))(x)
     assert solution.success
     assert int(solution.nfe) == calls[0]
 
 
 def test_unfinished_solve_is_reported(monkeypatch):
     monkeypatch.setattr("samplers.adaptive.MAX_STEPS", 3)
-    solution = AdaptiveSolver().solve(lambda t, y, args: -100 * y, jnp.ones(2), 0.0, 1.0, None)
+    solution = AdaptiveSolver().solve(
+        lambda t, y, args: -100 * y, jnp.ones(2), jnp.asarray([0.0, 1.0]), None
+    )
     assert not solution.success
 
 
@@ -171,16 +173,3 @@ def test_unfinished_solve_is_reported(monkeypatch):
 def test_unusable_solvers_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         AdaptiveSolver(*arguments)
-
-
-def test_last_denoising_counts():
-    sde = VP()
-    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
-    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(4))
-    solver = AdaptiveSolver("bosh3", 1e-3, 1e-3)
-    plain, denoised = (
-        ProbabilityFlow(sde, solver, removal)(model, 1e-3, noise, jnp.zeros((4, 3)))
-        for removal in (False, True)
-    )
-    assert denoised.nfe == plain.nfe + 1
-    assert not np.array_equal(plain.x, denoised.x)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models.exact import GaussianScore
-from samplers.noise import RecordedNoise
+from samplers.noise import START, RecordedNoise
 from samplers.published import CORRECTORS, PREDICTORS, PublishedPredictorCorrector
 from sde_lib import SDE, VE, VP, SubVP
 
@@ -45,14 +45,14 @@ def replay(name):
         sde,
         predictor="probability_flow" if flow else NAMES[predictor],
         corrector=corrector,
-        num_steps=len(arrays["timesteps"]),
+        num_scales=len(arrays["timesteps"]),
         snr=parameters["snr"],
         noise_removal=parameters["denoise"],
     )
     d = arrays["mu"].size
     variance = jnp.full(d, float(arrays["s"]) ** 2, jnp.float32)
     score = GaussianScore(jnp.asarray(nhwc(arrays["mu"]).ravel()), variance, jnp.eye(d), sde)
-    steps = np.zeros((sampler.num_steps, 2, *nhwc(arrays["noise"]).shape[1:]), np.float32)
+    steps = np.zeros((sampler.num_scales, 2, *nhwc(arrays["noise"]).shape[1:]), np.float32)
     # The slots are ours: 0 for the predictor, 1 for the corrector.
     slots = 1 - arrays["noise_source"]
     steps[arrays["noise_step"], slots] = nhwc(arrays["noise"])
@@ -76,7 +76,8 @@ def test_every_state_of_the_recorded_run(name):
 
     @jax.jit
     def run():
-        start = sampler.start(noise, jnp.zeros(nhwc(golden["x_init"]).shape))
+        x = sampler.sde.prior_sample(noise(START, 0, golden["x_init"]))
+        start = sampler.begin(x)
 
         def body(state, k):
             corrected = sampler.correct(score, times[k], noise, k, state.x)
@@ -95,22 +96,17 @@ def test_every_state_of_the_recorded_run(name):
         for k, expected in enumerate(nhwc(golden["x_after_corrector"])):
             assert relative_error(corrected[k], expected) < 1e-5, k
     assert relative_error(last.mean, nhwc(golden["x_mean_final"])) < 1e-5
-    assert relative_error(sampler.finish(last), nhwc(golden["sample"])) < 1e-5
+    assert relative_error(sampler.result(last), nhwc(golden["sample"])) < 1e-5
 
 
 def law(sampler, eps, score):
     """Mean and variance of the samples of a scalar problem, by differentiating through the sampler's noise."""
-    n, slots = sampler.num_steps, 1 + sampler.corrector_steps
+    n, slots = sampler.num_scales, 1 + sampler.corrector_steps
     times = sampler.times(eps)
 
     def sample(start, steps):
         noise = RecordedNoise(start.reshape(1, 1), steps.reshape(n, slots, 1, 1))
-        state = sampler.start(noise, jnp.zeros((1, 1)))
-
-        def body(state, k):
-            return sampler.step(score, times, noise, k, state), None
-
-        return sampler.finish(jax.lax.scan(body, state, jnp.arange(n))[0])[0, 0]
+        return sampler(score, times, noise, jnp.zeros((1, 1))).x[0, 0]
 
     zeros = jnp.zeros(()), jnp.zeros((n, slots))
     mean, gradients = jax.jit(jax.value_and_grad(sample, argnums=(0, 1)))(*zeros)
@@ -121,7 +117,7 @@ def test_exact_law_of_the_published_grid(x64):
     """N times with steps 1/N: the law of Euler-Maruyama that its recursion gives, data N(0.5, 0.25)."""
     score = GaussianScore(jnp.full(1, 0.5), jnp.full(1, 0.25), jnp.eye(1), VP())
     sampler = PublishedPredictorCorrector(
-        VP(), "euler_maruyama", "none", num_steps=1000, noise_removal=False
+        VP(), "euler_maruyama", "none", num_scales=1000, noise_removal=False
     )
     mean, variance = law(sampler, 1e-3, score)
     assert mean == pytest.approx(0.500295, abs=0.51e-6)
@@ -173,8 +169,8 @@ def test_evaluations_are_counted():
 
     def nfe(predictor, corrector):
         return PublishedPredictorCorrector(
-            VE(), predictor, corrector, num_steps=20, corrector_steps=2
-        ).nfe
+            VE(), predictor, corrector, num_scales=20, corrector_steps=2
+        ).nfe(20)
 
     assert nfe("reverse_diffusion", "langevin") == 60
     assert nfe("reverse_diffusion", "none") == 20

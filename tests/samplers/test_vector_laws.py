@@ -15,7 +15,7 @@ from samplers.correctors import CORRECTORS
 from samplers.grids import uniform_grid
 from samplers.noise import RecordedNoise
 from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
+from samplers.predictors import PREDICTORS, tweedie
 from tests.samplers.closed_forms import PROCESSES, closed_form
 
 D, STEPS, EPS, SNR = 3, 12, 1e-3, 0.2
@@ -65,7 +65,7 @@ def annealed_langevin_step(sde, t, s):
     return IDENTITY - step * precision, step * q, 2 * step
 
 
-def expected_law(sde, predictor, corrector_steps, noise_removal, start):
+def expected_law(sde, predictor, corrector_steps, last, start):
     """Mean and covariance after the whole grid; from the prior, or from a start that is not random."""
     prior_variance = closed_form(sde, 1.0).prior_std ** 2
     mean, covariance = (
@@ -74,10 +74,13 @@ def expected_law(sde, predictor, corrector_steps, noise_removal, start):
     grid = np.linspace(1.0, EPS, STEPS + 1)
     for t, s in zip(grid[:-1], grid[1:], strict=True):
         corrections = [annealed_langevin_step(sde, t, s)] * corrector_steps
-        for matrix, b, n in [predictor_step(predictor, sde, t, s), *corrections]:
+        prediction = predictor_step(predictor, sde, t, s)
+        if s == grid[-1] and last == "predictor_mean":
+            prediction, corrections = (*prediction[:2], 0.0), []
+        for matrix, b, n in [prediction, *corrections]:
             mean = matrix @ mean + b
             covariance = matrix @ covariance @ matrix.T + n * IDENTITY
-    if noise_removal:
+    if last == "tweedie":
         # Tweedie as the regression of x_0 on x_eps: mu + alpha Sigma C^{-1} (x - alpha mu)
         end, (precision, _) = closed_form(sde, EPS), score_terms(sde, EPS)
         gain = end.alpha * SIGMA @ precision
@@ -86,7 +89,7 @@ def expected_law(sde, predictor, corrector_steps, noise_removal, start):
     return mean, covariance
 
 
-def measured_law(sde, sampler, start):
+def measured_law(sde, sampler, last, start):
     """The sampler's value without noise, and its squared Jacobian."""
     slots = 1 + sampler.corrector_steps
     score = GaussianScore.create(jnp.asarray(MU), jnp.asarray(SIGMA), sde)
@@ -95,7 +98,8 @@ def measured_law(sde, sampler, start):
 
     def sample(noise):
         recorded = RecordedNoise(noise[0][None], noise[1:].reshape(STEPS, slots, 1, D))
-        return sampler(score, grid, recorded, jnp.zeros((1, D)), x_start).x[0]
+        x = sampler(score, grid, recorded, jnp.zeros((1, D)), x_start).x
+        return (tweedie(score, sde, x, grid[-1]) if last == "tweedie" else x)[0]
 
     @jax.jit
     def value_and_jacobian(noise):
@@ -108,33 +112,31 @@ def measured_law(sde, sampler, start):
 
 START = np.array([1.0, -2.0, 0.5])
 CASES = [
-    # predictor, corrector, corrector_steps, noise_removal, start
-    *((name, "none", 0, False, None) for name in PREDICTORS if name != "none"),
-    ("none", "ald", 1, False, None),
-    ("none", "ald", 2, True, START),
-    ("euler_maruyama", "ald", 1, True, None),
-    ("reverse_diffusion", "ald", 2, False, None),
-    ("ancestral_sampling_posterior", "ald", 1, False, START),
+    # predictor, corrector, corrector_steps, last step, start
+    *((name, "none", 0, "none", None) for name in PREDICTORS if name != "none"),
+    ("none", "ald", 1, "none", None),
+    ("none", "ald", 2, "tweedie", START),
+    ("euler_maruyama", "ald", 1, "tweedie", None),
+    ("reverse_diffusion", "ald", 2, "none", None),
+    ("reverse_diffusion", "ald", 2, "predictor_mean", None),
+    ("ancestral_sampling", "none", 0, "predictor_mean", None),
+    ("ancestral_sampling_posterior", "ald", 1, "none", START),
 ]
 
 
-@pytest.mark.parametrize(
-    ("predictor", "corrector", "corrector_steps", "noise_removal", "start"), CASES
-)
+@pytest.mark.parametrize(("predictor", "corrector", "corrector_steps", "last", "start"), CASES)
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
-def test_law_on_correlated_data(
-    x64, sde, predictor, corrector, corrector_steps, noise_removal, start
-):
+def test_law_on_correlated_data(x64, sde, predictor, corrector, corrector_steps, last, start):
     sampler = PredictorCorrector(
         sde,
         PREDICTORS[predictor],
         CORRECTORS[corrector],
         snr=SNR,
         corrector_steps=max(corrector_steps, 1),
-        noise_removal=noise_removal,
+        last_noise=last != "predictor_mean",
     )
-    mean, covariance = measured_law(sde, sampler, start)
-    expected_mean, expected = expected_law(sde, predictor, corrector_steps, noise_removal, start)
+    mean, covariance = measured_law(sde, sampler, last, start)
+    expected_mean, expected = expected_law(sde, predictor, corrector_steps, last, start)
     # Steps of twelve overshoot in VE, whose law reaches 1e3; round-off of each entry is that of the largest.
     scale = np.abs(expected).max()
     np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-11 * scale)

@@ -41,7 +41,8 @@ def law_at_eps(sde, h):
 
     start = jnp.zeros(()), jnp.asarray(sde.prior_std**2)
     solver = AdaptiveSolver("dopri8", 1e-11, 1e-11)
-    mean, variance = jax.jit(lambda y: solver.solve(moments, y, sde.T, EPS[sde], score).y)(start)
+    times = jnp.asarray([sde.T, EPS[sde]])
+    mean, variance = jax.jit(lambda y: solver.solve(moments, y, times, score).y)(start)
     return float(mean), float(variance)
 
 
