@@ -11,9 +11,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from errors import UserError
+from samplers.names import SAMPLERS
 
-MODES = ("train", "sample", "likelihood", "import", "export")
-SAMPLERS = ("pc", "ode", "pc_published")
+MODES = ("train", "sample", "interpolate", "likelihood", "import", "export")
 
 
 class Options(NamedTuple):
@@ -41,10 +41,9 @@ def defined_flags(argv: list[str]) -> flags.FlagValues:
     flags.DEFINE_enum(
         "sampler",
         None,
-        SAMPLERS,
-        "pc: predictor-corrector on the reverse SDE; ode: probability-flow ODE; "
-        "pc_published: the published code's predictor-corrector, to the letter; "
-        "default: config.sampling.sampler.",
+        list(SAMPLERS),
+        "; ".join(f"{name}: {line}" for name, line in SAMPLERS.items())
+        + "; default: config.sampling.sampler.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -91,6 +90,8 @@ def parse(argv: list[str], about: str) -> Options | None:
     config = values.config
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
+    elif values.mode == "interpolate":  # the one sampler that encodes
+        config.sampling.sampler = "ode"
     workdir = Path(
         values.workdir
         or Path("runs") / config_name(config_flags.get_config_filename(values["config"]))

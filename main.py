@@ -1,15 +1,16 @@
-"""Score-based generative models through SDEs: train, sample, measure likelihoods.
+"""Score-based generative models through SDEs: train, sample, interpolate, measure likelihoods.
 
   python main.py --config configs/vp_digits.py --mode train
   python main.py --config configs/vp_digits.py --mode sample --sampler ode
   python main.py --config configs/vp_digits.py --mode likelihood
+  python main.py --config configs/vp_digits.py --mode interpolate
   python main.py --config configs/vp_cifar.py:ddpmpp_deep --mode train --config.training.batch_size=64
   python main.py --config configs/ve_cifar.py --mode import --source checkpoint_24.pth
   python main.py --config configs/ve_cifar.py --mode export
 
 --config takes a file, with a variant after a colon where the file has some. Every field of it can be set
 as --config.section.field=value; configs/default.py says what each means. Results go to --workdir, by
-default runs/<config name>: checkpoints/, samples/, likelihood/, export/, metrics.jsonl and results.jsonl.
+default runs/<config name>: checkpoints/, samples/, interpolation/, likelihood/, export/, metrics.jsonl and results.jsonl.
 Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be
 the config's; export writes a checkpoint as the published PyTorch code does.
 """
@@ -36,11 +37,20 @@ def run(argv: list[str]) -> None:
 
     if options.multi_host:
         jax.distributed.initialize()
-    from modes import checks, export_checkpoint, import_checkpoint, likelihood, sample, train
+    from modes import (
+        checks,
+        export_checkpoint,
+        import_checkpoint,
+        interpolate,
+        likelihood,
+        sample,
+        train,
+    )
 
     mode = {
         "train": train,
         "sample": sample,
+        "interpolate": interpolate,
         "likelihood": likelihood,
         "import": import_checkpoint,
         "export": export_checkpoint,

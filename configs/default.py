@@ -106,8 +106,13 @@ def get_config() -> ConfigDict:
     sampling.num_images = 64
     sampling.batch_size = 64  # images at a time over all devices; divisible by their number
     sampling.eps = 1e-3  # the time at which sampling stops
-    # begin at this time from sampling.guides, instead of at T from the prior; 0: at T
+    # begin at this time from sampling.guides, instead of at T from the prior (SDEdit); 0: at T
     sampling.t_start = 0.0
+    # test | train: images of the dataset | an .npz file with `images`, or with `states`, which are x at t_start
+    sampling.guides = ""
+    sampling.path_images = (
+        0  # keep the way of so many images from noise, as arrays and as a picture
+    )
     sampling.noise_removal = True  # end without the noise that is left at eps ...
     # ... by tweedie: return E[x_0 | x_eps] | predictor_mean: pc's last step adds none (pc_published: always so)
     sampling.noise_removal_by = "tweedie"
@@ -136,6 +141,21 @@ def get_config() -> ConfigDict:
     sampling.ode.step_size = "batch"
     sampling.ode.rtol = 1e-5
     sampling.ode.atol = 1e-5
+
+    # --mode interpolate: encode images by the ODE (sampling.ode), go from one latent to the other, decode
+    config.interpolation = interpolation = ConfigDict()
+    interpolation.split = "test"  # test | train
+    interpolation.images = (
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+    )  # indices in the split, two a row of the picture
+    interpolation.frames = 9  # images a row from the first to the second, both included
 
     config.likelihood = likelihood = ConfigDict()
     likelihood.split = "test"  # test | train

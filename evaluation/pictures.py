@@ -17,14 +17,16 @@ def shades(levels: np.ndarray, num_levels: int) -> np.ndarray:
     return np.round(levels.astype(np.float64) * 255 / (num_levels - 1)).astype(np.uint8)
 
 
-def image_grid(levels: np.ndarray, num_levels: int) -> Image.Image:
+def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.Image:
     """Integer images (n, h, w, c), c = 1 or 3, side by side, row by row, with lines of background between.
+
+    As square as can be, or with so many columns.
 
     Enlarged by a whole number with smooth (bicubic) shades: an 8x8 digit in big squares is hard to read. The
     exact pixels are in the arrays beside the picture.
     """
     n, height, width, channels = levels.shape
-    columns = math.ceil(math.sqrt(n))
+    columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     zoom = max(1, round(GRID_PIXELS / (columns * width)))
     gap = max(1, zoom // 4)
@@ -39,9 +41,9 @@ def image_grid(levels: np.ndarray, num_levels: int) -> Image.Image:
     return canvas
 
 
-def save_grid(path: Path, levels: np.ndarray, num_levels: int) -> None:
+def save_grid(path: Path, levels: np.ndarray, num_levels: int, columns: int = 0) -> None:
     """Write the picture in one piece: a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.png")
-    image_grid(levels, num_levels).save(partial)
+    image_grid(levels, num_levels, columns).save(partial)
     partial.replace(path)

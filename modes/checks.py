@@ -12,6 +12,7 @@ from errors import UserError
 from evaluation.divergence import DIVERGENCES
 from models.networks import build_network
 from models.parameterization import build_parameterization
+from modes.guides import SPLITS, check_guides
 from modes.score_model import EXACT
 from published.names import PUBLISHED_NETWORKS
 from samplers.adaptive import AdaptiveSolver
@@ -25,13 +26,15 @@ from training.state import init_params
 POSITIVE = {
     "train": ("optim.lr", "optim.eps"),
     "sample": ("sampling.num_images", "sampling.pc.num_steps", "sampling.n_steps_each", "sampling.snr"),
+    "interpolate": (),
     "likelihood": ("likelihood.repeats",),
     "import": (),
     "export": (),
 }  # fmt: skip
 NOT_NEGATIVE = {
     "train": ("training.snapshot_size", "optim.warmup", "optim.weight_decay"),
-    "sample": (),
+    "sample": ("sampling.path_images",),
+    "interpolate": (),
     "likelihood": ("likelihood.num_images",),
     "import": (),
     "export": (),
@@ -92,6 +95,7 @@ def check_sampling(config: Any, sde: SDE) -> None:
     sampling = config.sampling
     check_time("sampling.eps", sampling.eps, sde)
     check_batch_size(sampling.batch_size, "sampling.batch_size")
+    check_guides(sampling)
     if configure(sampling, sde).any_time:
         refuse_discrete(config, f"sampling.sampler={sampling.sampler!r}")
 
@@ -114,9 +118,29 @@ def check_published(config: Any, sde: SDE) -> None:
         )
 
 
+def check_interpolation(config: Any, sde: SDE) -> None:
+    options = config.interpolation
+    check_choice("interpolation.split", options.split, SPLITS)
+    if len(options.images) < 2 or len(options.images) % 2 or min(options.images) < 0:
+        raise UserError(
+            f"interpolation.images={tuple(options.images)}: expected indices of images in pairs, such as 0,1"
+        )
+    if options.frames < 2:
+        raise UserError(f"interpolation.frames={options.frames}: expected at least 2, the two ends")
+    if config.sampling.sampler != "ode":
+        raise UserError(
+            f"sampling.sampler={config.sampling.sampler!r} with --mode interpolate: only the probability-flow ODE "
+            "gives an image a latent; leave --sampler out, or set --sampler ode"
+        )
+    check_time("sampling.eps", config.sampling.eps, sde)
+    configure(config.sampling, sde)
+    refuse_discrete(config, "the probability-flow ODE")
+
+
 CHECKS = {
     "train": check_training,
     "sample": check_sampling,
+    "interpolate": check_interpolation,
     "likelihood": check_likelihood,
     "import": check_published,
     "export": check_published,

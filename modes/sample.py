@@ -13,13 +13,16 @@ from data.mixture import mixture_parameters
 from data.scaling import to_levels, to_levels_truncated, unscale
 from evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from evaluation.pictures import save_grid
+from modes.guides import load_guides
 from modes.results import report
 from modes.score_model import EXACT, load_score_model
 from samplers.configured import configure
-from samplers.generate import build_generator
-from sde_lib import build_sde
+from samplers.generate import Guides, build_generator
+from samplers.trajectory import trajectory
+from sde_lib import SDE, build_sde, expand
 
 PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
+PATH_FRAMES = 11  # times at which a path is kept, both ends included
 
 
 def settings(config: Any) -> dict[str, Any]:
@@ -36,8 +39,10 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     """Sample, write <workdir>/samples/*.png and *.npz, report the figures and return them."""
     sde = build_sde(config)
     loaded = load_score_model(config, sde, workdir)
+    guides = load_guides(config)
     side, channels = config.data.image_size, config.data.num_channels
-    generate = build_generator(config, sde, (side, side, channels))
+    shape = (side, side, channels)
+    generate = build_generator(config, sde, shape, guides)
     generated = generate(loaded.model, config.sampling.num_images, config.seed)
 
     figures: dict[str, Any] = {
@@ -54,6 +59,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         figures |= distance_to_law(config, generated.x)
     if jax.process_index() == 0:
         figures |= write(config, workdir, generated.x, loaded.checkpoint_step)
+        if config.sampling.path_images:
+            figures |= write_path(config, sde, loaded.model, shape, guides, Path(figures["arrays"]))
     report(workdir, figures)
     return figures
 
@@ -84,6 +91,32 @@ def write(config: Any, workdir: Path, x: np.ndarray, step: int | None) -> dict[s
     picture = arrays.with_suffix(".png")
     save_grid(picture, images[:PICTURE_IMAGES], data.num_levels)
     return {"arrays": str(arrays), "picture": str(picture)}
+
+
+def write_path(
+    config: Any, sde: SDE, model: Any, shape: tuple[int, ...], guides: Guides | None, arrays: Path
+) -> dict[str, str]:
+    """The first images on their way, beside the samples: states and times, and for images a picture of them.
+
+    The picture shows x_t / sqrt(alpha^2 + sigma^2), which keeps the contrast of any process's noise on the scale of
+    the data's.
+    """
+    number = min(config.sampling.path_images, config.sampling.num_images)
+    configured = configure(config.sampling, sde)
+    path = trajectory(configured, sde, model, shape, number, config.seed, PATH_FRAMES, guides)
+    target = arrays.with_name(arrays.stem + "-path.npz")
+    np.savez(target, states=path.x, times=path.times)
+    if not config.data.num_levels:
+        return {"path": str(target)}
+    times = jnp.asarray(path.times)
+    centre = 0.0 if config.data.centered else 0.5
+    states = jnp.asarray(path.x)
+    alpha, sigma = (expand(f(times), states) for f in (sde.alpha, sde.sigma))
+    x = centre + (states - alpha * centre) / jnp.sqrt(alpha**2 + sigma**2)
+    shown = jnp.swapaxes(x, 0, 1).reshape(-1, *shape)
+    picture = target.with_suffix(".png")
+    save_grid(picture, np.asarray(levels(config, shown)), config.data.num_levels, len(times))
+    return {"path": str(target), "path_picture": str(picture)}
 
 
 def levels(config: Any, x: jax.Array) -> jax.Array:

@@ -51,6 +51,8 @@ class Configured(NamedTuple):
     """What it depends on, for the record."""
     denoises: bool
     """A Tweedie step follows: E[x_0 | x_eps] is returned."""
+    adaptive: bool = False
+    """It chooses its times between the first and the last."""
     any_time: bool = True
     """It asks for the score at times between the levels of a discretely trained network."""
 
@@ -165,7 +167,8 @@ def probability_flow(options: Any, sde: SDE) -> Configured:
         **step_settings(ode, options.grid.name),
     }
     sampler = ProbabilityFlow(sde, make(ode), ode.variable, each_image)
-    return Configured(sampler, grid, settings, last_step(options) == "tweedie")
+    tweedie = last_step(options) == "tweedie"
+    return Configured(sampler, grid, settings, tweedie, adaptive=ode.steps == "adaptive")
 
 
 SAMPLERS: dict[str, Callable[[Any, SDE], Configured]] = {

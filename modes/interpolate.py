@@ -1,0 +1,128 @@
+"""--mode interpolate: images to latents by the probability-flow ODE, between two of them, and back to images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import data
+from errors import UserError
+from evaluation.pictures import save_grid
+from modes.guides import to_process
+from modes.results import report
+from modes.sample import levels, unused
+from modes.score_model import load_score_model
+from progress import progress_bar
+from samplers.configured import Sampler, configure
+from samplers.noise import IndexedNoise
+from samplers.record import Samples
+from sde_lib import build_sde
+
+
+def slerp(first: Array, second: Array, weight: Array) -> Array:
+    """Between two arrays along the great circle through their directions (Shoemake 1985).
+
+    [sin((1 - w) theta) first + sin(w theta) second] / sin(theta), theta the angle between them: a draw of N(0, I)
+    stays as long as such draws are, where a straight line would pass through the middle. Parallel arrays have no
+    such circle, and the line is taken.
+    """
+    norms = jnp.linalg.norm(first) * jnp.linalg.norm(second)
+    theta = jnp.arccos(jnp.clip(jnp.vdot(first, second) / norms, -1.0, 1.0))
+    sine = jnp.sin(theta)
+    parallel = sine < 1e-4
+    safe = jnp.where(parallel, 1.0, sine)
+    a = jnp.where(parallel, 1.0 - weight, jnp.sin((1.0 - weight) * theta) / safe)
+    b = jnp.where(parallel, weight, jnp.sin(weight * theta) / safe)
+    return a * first + b * second
+
+
+def interpolate(
+    sampler: Sampler, grid: Array, model: Any, pair: Array, frames: int
+) -> tuple[Array, Samples, Samples]:
+    """Images (frames, h, w, c) from the first of a pair to the second, and the solves there and back.
+
+    The ends are the pair itself, encoded and decoded.
+    """
+    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(2))  # of which an ODE draws none
+    up = sampler(model, grid[::-1], noise, pair, pair)
+    weights = jnp.linspace(0.0, 1.0, frames)
+    latents = jax.vmap(lambda weight: slerp(up.x[0], up.x[1], weight))(weights)
+    down = sampler(model, grid, noise, latents, latents)
+    return down.x, up, down
+
+
+def run(config: Any, workdir: Path) -> dict[str, Any]:
+    """Interpolate, write <workdir>/interpolation/*.png and *.npz, report the figures and return them."""
+    options = config.interpolation
+    sde = build_sde(config)
+    loaded = load_score_model(config, sde, workdir)
+    configured = configure(config.sampling, sde)
+    x = chosen_images(config)
+    solve = jax.jit(
+        lambda model, pair: interpolate(
+            configured.sampler, configured.grid, model, pair, options.frames
+        )
+    )
+    rows, evaluations = [], []
+    with progress_bar(len(x) // 2, "interpolating", "pair") as bar:
+        for pair in x.reshape(-1, 2, *x.shape[1:]):
+            frames, up, down = jax.block_until_ready(solve(loaded.model, jnp.asarray(pair)))
+            if not (np.all(up.success) and np.all(down.success) and np.isfinite(frames).all()):
+                raise UserError(
+                    "an image could not be encoded and decoded by the ODE; try looser tolerances, more steps or a "
+                    "larger sampling.eps"
+                )
+            rows.append(np.asarray(frames))
+            evaluations.append([np.mean(up.nfe), np.mean(down.nfe)])
+            bar.update(1)
+    ends = np.concatenate([row[[0, -1]] for row in rows])
+    figures: dict[str, Any] = {
+        "mode": "interpolate",
+        "num_pairs": len(rows),
+        "frames": options.frames,
+        "round_trip_rms": float(np.sqrt(np.mean((ends - x) ** 2))),
+        "nfe_encode": float(np.mean(evaluations, axis=0)[0]),
+        "nfe_decode": float(np.mean(evaluations, axis=0)[1]),
+        "checkpoint_step": loaded.checkpoint_step,
+        "sde": config.sde.name,
+        "split": options.split,
+        **configured.settings,
+    }
+    if jax.process_index() == 0:
+        figures |= write(config, workdir, x, np.stack(rows), loaded.checkpoint_step)
+    report(workdir, figures)
+    return figures
+
+
+def chosen_images(config: Any) -> np.ndarray:
+    """The images that interpolation.images names, in the units of the process, (2 pairs, h, w, c)."""
+    options = config.interpolation
+    split = getattr(data.load(config), options.split)
+    if max(options.images) >= split.num_images:
+        raise UserError(
+            f"interpolation.images={tuple(options.images)}: the {options.split} split of {config.data.name} has "
+            f"{split.num_images} images, the last is {split.num_images - 1}"
+        )
+    return to_process(config, split.take(list(options.images)))
+
+
+def write(
+    config: Any, workdir: Path, x: np.ndarray, rows: np.ndarray, step: int | None
+) -> dict[str, str]:
+    """The frames (pairs, frames, h, w, c) as arrays and as a picture: in each row first image, frames, second."""
+    folder = workdir / "interpolation"
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = unused(folder, f"{config.interpolation.split}-step{step or 0}", ".npz")
+    np.savez(arrays, frames=rows, images=x)
+    if not config.data.num_levels:
+        return {"arrays": str(arrays)}
+    shown = np.concatenate([x[0::2, None], rows, x[1::2, None]], axis=1)
+    pictures = np.asarray(levels(config, jnp.asarray(shown.reshape(-1, *x.shape[1:]))))
+    picture = arrays.with_suffix(".png")
+    save_grid(picture, pictures, config.data.num_levels, shown.shape[1])
+    return {"arrays": str(arrays), "picture": str(picture)}
