@@ -1,0 +1,175 @@
+"""Samples by an exponential integrator: a grid of times in, lambdas and x/alpha within, x out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import lineax  # type: ignore[import-untyped]
+from jax import Array
+
+from models.score import ScoreModel
+from samplers.adaptive import FIRST_STEP, MAX_STEPS, Solution, saved
+from samplers.brownian import GridPath
+from samplers.exponential.methods import EXPONENTIAL, Method
+from samplers.noise import START, Noise
+from samplers.ode import noise_at, solve_each
+from samplers.record import Samples
+from sde_lib import SDE, expand
+
+
+class UnitController(diffrax.PIDController):
+    """diffrax's control with states and errors in units in which a state has about the variance 1.
+
+    They are x_hat / sqrt(1 + rho^2), the states of VP, so every process takes the same steps. In x_hat itself errors
+    would be measured by its size at the start of a step, and a long step from noise would pass however it ends.
+    """
+
+    def adapt_step_size(
+        self, t0: Any, t1: Any, y0: Any, y1: Any, args: Any, y_error: Any, *more: Any
+    ) -> Any:
+        start, end = (jax.lax.rsqrt(1.0 + jnp.exp(-2.0 * t)) for t in (t0, t1))
+        return super().adapt_step_size(t0, t1, start * y0, end * y1, args, end * y_error, *more)
+
+
+class Adaptive(NamedTuple):
+    """Step sizes that follow the error estimate (Lu et al. 2022a, App. C), by diffrax's control.
+
+    With `each_image` every image has its own and does not depend on the others in its batch.
+    """
+
+    rtol: float = 0.05
+    atol: float = 2.0 / 256.0
+    """One of 256 levels, for images in [-1, 1]."""
+    each_image: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ExponentialSampler:
+    """Samples by the method of this name in `EXPONENTIAL`.
+
+    With `eta` in (0, 1] part of the noise is drawn anew in each step, for the methods that can; 0 is the
+    probability-flow ODE. With `adaptive` the method's error estimate chooses the steps, for those that have one.
+
+    Raises:
+      ValueError: an unknown method, or one that cannot do what is asked of it.
+    """
+
+    sde: SDE
+    method: str
+    eta: float = 0.0
+    adaptive: Adaptive | None = None
+
+    def __post_init__(self):
+        if self.method not in EXPONENTIAL:
+            raise ValueError(
+                f"method {self.method!r} is unknown; choose one of {', '.join(EXPONENTIAL)}"
+            )
+        method = EXPONENTIAL[self.method]
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta={self.eta}: expected 0 <= eta <= 1; 0 adds no noise, 1 the most")
+        if self.eta and method.with_noise is None:
+            able = [name for name, other in EXPONENTIAL.items() if other.with_noise]
+            raise ValueError(
+                f"eta={self.eta} with {self.method!r}, which has no stochastic form: set eta=0, or choose one of "
+                f"{', '.join(able)}"
+            )
+        if self.adaptive is not None:
+            self._check_adaptive(self.adaptive, method)
+
+    def _check_adaptive(self, adaptive: Adaptive, method: Method) -> None:
+        if self.eta:
+            raise ValueError(
+                f"eta={self.eta} with adaptive steps: the error estimate is that of the ODE; set eta=0, or take the "
+                "steps of a grid"
+            )
+        if not method.adaptive:
+            able = [name for name, other in EXPONENTIAL.items() if other.adaptive]
+            raise ValueError(
+                f"{self.method!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose "
+                f"one of {', '.join(able)}"
+            )
+        if not (adaptive.rtol > 0 and adaptive.atol > 0):
+            raise ValueError(
+                f"rtol={adaptive.rtol}, atol={adaptive.atol}: tolerances must be positive"
+            )
+
+    def __call__(
+        self,
+        score: ScoreModel,
+        grid: Array,
+        noise: Noise,
+        like: Array,
+        x_start: Array | None = None,
+        keep_path: bool = False,
+    ) -> Samples:
+        """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
+
+        The sigma of the last time must not be 0. Adaptive steps take the first and the last time only, and their
+        path is interpolated. Along rising times a deterministic single-step method carries data to noise.
+        """
+        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
+        grid = jnp.asarray(grid, x.dtype)
+        alpha, lambdas = self.sde.alpha(grid), 0.5 * self.sde.log_snr(grid)
+
+        def solve(x_hat: Array) -> Solution:
+            return self._solve(lambdas, x_hat, score, noise, keep_path)
+
+        each_image = self.adaptive is not None and self.adaptive.each_image
+        solution = solve_each(solve, x / alpha[0]) if each_image else solve(x / alpha[0])
+        path = None if solution.path is None else expand(alpha, solution.path) * solution.path
+        return Samples(alpha[-1] * solution.y, solution.nfe, path, solution.success)
+
+    def _equation(
+        self, lambdas: Array, noise: Noise, like: Array
+    ) -> tuple[diffrax.AbstractTerm, diffrax.AbstractSolver]:
+        """What is solved, and by what."""
+
+        def prediction(lambda_: Any, x_hat: Array, score: ScoreModel) -> Array:
+            return noise_at(self.sde, 2.0 * lambda_, x_hat, score)
+
+        method, drift = EXPONENTIAL[self.method], diffrax.ODETerm(prediction)
+        if not self.eta or method.with_noise is None:
+            return drift, method.make(self.sde)
+
+        def unit(lambda_: Any, x_hat: Array, score: ScoreModel) -> Any:
+            return lineax.IdentityLinearOperator(jax.ShapeDtypeStruct(x_hat.shape, x_hat.dtype))
+
+        brownian = diffrax.ControlTerm(unit, GridPath(lambdas, noise, like))
+        return diffrax.MultiTerm(drift, brownian), method.with_noise(self.eta)
+
+    def _solve(
+        self, lambdas: Array, x_hat: Array, score: ScoreModel, noise: Noise, keep_path: bool
+    ) -> Solution:
+        method, adaptive = EXPONENTIAL[self.method], self.adaptive
+        terms, solver = self._equation(lambdas, noise, x_hat)
+        controller: diffrax.AbstractStepSizeController
+        if adaptive is None:
+            first, controller, max_steps = None, diffrax.StepTo(lambdas), len(lambdas) - 1
+        else:
+            first, max_steps = FIRST_STEP * (lambdas[-1] - lambdas[0]), MAX_STEPS
+            controller = UnitController(rtol=adaptive.rtol, atol=adaptive.atol)
+        solution = diffrax.diffeqsolve(
+            terms,
+            solver,
+            t0=lambdas[0],
+            t1=lambdas[-1],
+            dt0=first,
+            y0=x_hat,
+            args=score,
+            saveat=saved(lambdas, keep_path),
+            stepsize_controller=controller,
+            # Nothing is differentiated through the solve: forward mode stores no history.
+            adjoint=diffrax.ForwardMode(),
+            max_steps=max_steps,
+            throw=False,
+        )
+        return Solution(
+            solution.ys[-1],
+            method.evaluations * solution.stats["num_steps"] + method.start_up,
+            solution.result == diffrax.RESULTS.successful,
+            solution.ys if keep_path else None,
+        )

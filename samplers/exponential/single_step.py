@@ -1,0 +1,167 @@
+"""DDIM, DPM-Solver and DPM-Solver++(2S): exponential Runge-Kutta rules, which remember nothing of earlier steps.
+
+A rule approximates x_hat(lambda + h) = x_hat - rho integral_0^h exp(-tau) eps_hat(lambda + tau) dtau, rho =
+exp(-lambda) (Lu et al. 2022a, Eq. 3.4, divided by alpha), from predictions within the step.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import jax.numpy as jnp
+from jax import Array
+
+Predict = Callable[[float, Array], Array]
+"""(share of the step, x_hat there) -> eps_hat: one evaluation of the network."""
+
+
+def with_noise(x: Array, rho: Array, h: Array, eps: Array, slope: Array | float = 0.0) -> Array:
+    """x_hat when lambda has grown by h, if eps_hat is eps + slope tau on the way: exact."""
+    constant = -jnp.expm1(-h)  # integral of exp(-tau)
+    linear = constant - h * jnp.exp(-h)  # integral of tau exp(-tau)
+    return x - rho * (constant * eps + linear * slope)
+
+
+def with_data(x: Array, h: Array, data: Array) -> Array:
+    """x_hat when lambda has grown by h, if the predicted data stay the same on the way: exact."""
+    return data + jnp.exp(-h) * (x - data)
+
+
+class QuadraticInRho(diffrax.LocalLinearInterpolation):
+    """x_hat within a step: the quadratic in rho through both ends with the slope eps_hat at the first.
+
+    Its error is of third order in the step, like DPM-Solver-2's own; for DDIM it is the solution itself.
+    """
+
+    bend: Array
+    """How far the tangent at the first end misses the second."""
+    h: Array
+    """Growth of lambda over the step, negative on the way back to noise."""
+
+    def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> Array:
+        if t1 is not None:
+            return self.evaluate(t1) - self.evaluate(t0)
+        tau = self.h * (t0 - self.t0) / (self.t1 - self.t0)
+        share = jnp.expm1(-tau) / jnp.expm1(-self.h)
+        return (1.0 - share) * self.y0 + share * self.y1 + share * (1.0 - share) * self.bend
+
+
+class SingleStep(diffrax.AbstractSolver):
+    """What the rules share: diffrax's step, in their variables. A subclass states its order and its rule.
+
+    lambda may also fall, from data to noise: diffrax then hands a solver -lambda, which grows, and only the
+    control of the term tells.
+    """
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar = QuadraticInRho
+
+    @abc.abstractmethod
+    def rule(
+        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
+    ) -> tuple[Array, Array | None]:
+        """x_hat at lambda + h and an estimate of its error, from x_hat and eps_hat at lambda."""
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Array, args: Any) -> None:
+        return None
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: Array,
+        args: Any,
+        solver_state: Any,
+        made_jump: Any,
+    ) -> Any:
+        h = terms.contr(t0, t1)
+        rho = jnp.exp(-jnp.sign(h) * t0)
+
+        def predict(share: float, x: Array) -> Array:
+            return terms.vf(t0 + share * (t1 - t0), x, args)
+
+        eps = predict(0.0, y0)
+        y1, error = self.rule(predict, y0, rho, h, eps)
+        bend = with_noise(y0, rho, h, eps) - y1
+        dense = {"y0": y0, "y1": y1, "bend": bend, "h": h}
+        return y1, error, dense, None, diffrax.RESULTS.successful
+
+    def func(self, terms: Any, t0: Any, y0: Array, args: Any) -> Array:
+        """dx_hat/dlambda, for diffrax's choice of a first step; with lambda growing."""
+        return -jnp.exp(-t0) * terms.vf(t0, y0, args)
+
+
+class DDIM(SingleStep):
+    """The noise predicted at the start, all the way: x_hat + (rho_1 - rho_0) eps_hat. Order 1, one evaluation.
+
+    DDIM with eta = 0 (Song et al. 2021a, Eq. 13), which is DPM-Solver-1 (Lu et al. 2022a, Eq. 3.7),
+    DPM-Solver++(1), DEIS of order 0 and Euler's method in rho: the same line.
+    """
+
+    def order(self, terms: Any) -> int:
+        return 1
+
+    def rule(
+        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
+    ) -> tuple[Array, None]:
+        return with_noise(x, rho, h, eps), None
+
+
+class DPMSolver2(SingleStep, diffrax.AbstractAdaptiveSolver):
+    """The noise predicted halfway in lambda, all the way (Lu et al. 2022a, Alg. 1). Order 2, two evaluations.
+
+    With DDIM as the embedded method it is DPM-Solver-12 of their App. C.
+    """
+
+    def order(self, terms: Any) -> int:
+        return 2
+
+    def rule(
+        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
+    ) -> tuple[Array, Array]:
+        middle = predict(0.5, with_noise(x, rho, 0.5 * h, eps))
+        end = with_noise(x, rho, h, middle)
+        return end, end - with_noise(x, rho, h, eps)
+
+
+class DPMSolver3(SingleStep, diffrax.AbstractAdaptiveSolver):
+    """Straight lines in lambda through the first and a later prediction (Lu et al. 2022a, Alg. 2, r = 1/3, 2/3).
+
+    Order 3, three evaluations. With DPM-Solver-2 of r = 1/3 as the embedded method it is DPM-Solver-23 of their
+    App. C.
+    """
+
+    def order(self, terms: Any) -> int:
+        return 3
+
+    def rule(
+        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
+    ) -> tuple[Array, Array]:
+        third, two_thirds = h / 3.0, 2.0 * h / 3.0
+        slope = (predict(1.0 / 3.0, with_noise(x, rho, third, eps)) - eps) / third
+        later = predict(2.0 / 3.0, with_noise(x, rho, two_thirds, eps, slope))
+        end = with_noise(x, rho, h, eps, (later - eps) / two_thirds)
+        # the line's value at the middle of the step, held: that is their second-order rule
+        return end, end - with_noise(x, rho, h, eps + 0.5 * h * slope)
+
+
+class DPMSolverPP2S(SingleStep):
+    """The data predicted halfway in lambda, all the way (Lu et al. 2022b, Alg. 1 with r = 1/2).
+
+    Order 2, two evaluations. Its distance from DDIM would be an error estimate, but one that is blind on long
+    steps from noise, where both predict the mean of the data.
+    """
+
+    def order(self, terms: Any) -> int:
+        return 2
+
+    def rule(
+        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
+    ) -> tuple[Array, None]:
+        middle = with_noise(x, rho, 0.5 * h, eps)
+        data = middle - rho * jnp.exp(-0.5 * h) * predict(0.5, middle)
+        return with_data(x, h, data), None

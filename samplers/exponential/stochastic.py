@@ -1,0 +1,92 @@
+"""DDIM with eta and SDE-DPM-Solver++: the data predicted, and part of the noise drawn anew in each step.
+
+Over a step in which lambda grows by h, the fraction v = eta^2 (1 - exp(-2h)) of the noise's variance is new:
+
+    x_hat_1 = data + rho_1 (sqrt(1 - v) (x_hat - data)/rho + sqrt(v) z),    z standard normal.
+
+With the data predicted at the start it is DDIM (Song et al. 2021a, Eq. 12 and 16: v sigma_1^2 is eta^2 times
+the posterior variance), and eta = 1 is ancestral sampling, which SDE-DPM-Solver++(1) (Lu et al. 2022b) is too.
+With the data extrapolated to the middle of the step it is SDE-DPM-Solver++(2M) at eta = 1 and DPM-Solver++(2M) at
+0; between them v is this package's choice. For eta in (0, 1], the terms are the drift's and a Brownian path:
+
+    MultiTerm(ODETerm of eps_hat, ControlTerm of a unit Brownian path in lambda).
+
+z is its increment over the step in units of sqrt(h), so the variance within a step is exact.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar
+
+import diffrax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Noisy(diffrax.AbstractItoSolver):
+    """What both share. A subclass says which data it predicts, and what it remembers."""
+
+    eta: float
+
+    term_structure: ClassVar = diffrax.MultiTerm[tuple[diffrax.AbstractTerm, diffrax.AbstractTerm]]
+    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
+
+    def __check_init__(self):
+        if not 0 < self.eta <= 1:
+            raise ValueError(
+                f"eta={self.eta}: expected 0 < eta <= 1, from nearly no new noise to that of ancestral sampling; "
+                "without noise use the deterministic solver"
+            )
+
+    @abc.abstractmethod
+    def predicted(self, data: Array, h: Array, memory: Any) -> tuple[Array, Any]:
+        """The data that the step of length h uses, given those predicted at its start; and the next memory."""
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Array, args: Any) -> Any:
+        return None
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: Array,
+        args: Any,
+        solver_state: Any,
+        made_jump: Any,
+    ) -> Any:
+        drift, brownian = terms.terms
+        h, rho = t1 - t0, jnp.exp(-t0)
+        data = y0 - rho * drift.vf(t0, y0, args)
+        data, memory = self.predicted(data, h, solver_state)
+        v = -(self.eta**2) * jnp.expm1(-2.0 * h)
+        shrink = jnp.exp(-h)  # rho_1 / rho
+        z = brownian.contr(t0, t1) / jnp.sqrt(h)
+        y1 = data + shrink * (jnp.sqrt(1.0 - v) * (y0 - data) + rho * jnp.sqrt(v) * z)
+        return y1, None, {"y0": y0, "y1": y1}, memory, diffrax.RESULTS.successful
+
+    def func(self, terms: Any, t0: Any, y0: Array, args: Any) -> Any:
+        return terms.vf(t0, y0, args)
+
+
+class NoisyDDIM(Noisy):
+    """DDIM with eta; ancestral sampling with the posterior variance at 1. One evaluation a step."""
+
+    def predicted(self, data: Array, h: Array, memory: None) -> tuple[Array, None]:
+        return data, None
+
+
+class NoisyMultistep2(Noisy):
+    """SDE-DPM-Solver++(2M): the data on the line through the last two predictions. One evaluation a step.
+
+    The first step has one prediction only and is DDIM's.
+    """
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Array, args: Any) -> Any:
+        # infinitely far away, the prediction before the first has no influence
+        return jnp.zeros_like(y0), jnp.full_like(t0, jnp.inf)
+
+    def predicted(self, data: Array, h: Array, memory: Any) -> tuple[Array, Any]:
+        before, h_before = memory
+        return data + 0.5 * h / h_before * (data - before), (data, h)
