@@ -46,7 +46,11 @@ def langevin(
 def annealed_langevin(
     score: ScoreModel, sde: SDE, x: Array, t: Array, a: Array, z: Array, snr: float
 ) -> Array:
-    """step = 2 a^2 (snr sigma(t))^2 (Song and Ermon 2019, Alg. 1)."""
+    """step = 2 a^2 (snr sigma(t))^2 (Song and Ermon 2019, Alg. 1).
+
+    For VE, where a = 1, that is NCSN's step eta sigma^2 / sigma_min^2 with snr = sqrt(eta / 2) / sigma_min, 0.316 for its
+    eta = 2e-5 and sigma_min = 0.01. So its code; the step of the algorithm as printed is half of it, snr = 0.224.
+    """
     step = 2.0 * jnp.square(a * snr * sde.sigma(t))
     return x + step * score(x, batch_times(x, t)) + jnp.sqrt(2.0 * step) * z
 

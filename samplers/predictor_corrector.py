@@ -22,6 +22,9 @@ class PredictorCorrector(SteppedSampler):
 
     That is the order of the paper's Algorithm 1; the published code runs the corrector first. Without
     `last_noise` the last step is the predictor's mean: it adds no noise, and no corrector follows it.
+
+    Without a predictor it is annealed Langevin dynamics (Song and Ermon 2019, Alg. 1), one level to a time. As every
+    step corrects at its end, a first level that is to be corrected too stands in the grid twice.
     """
 
     sde: SDE
@@ -74,6 +77,10 @@ class PredictorCorrector(SteppedSampler):
         """All corrector steps at s, after a step from t."""
         assert self.corrector is not None
         a = self.sde.alpha_between(s, t)
-        for j in range(self.corrector_steps):
-            x = self.corrector(score, self.sde, x, s, a, noise(k, 1 + j, x), self.snr)
-        return x
+        corrector = self.corrector
+
+        def correct_once(j: Array, x: Array) -> Array:
+            return corrector(score, self.sde, x, s, a, noise(k, 1 + j, x), self.snr)
+
+        # A loop to the compiler too: NCSN takes 100 steps a level, and each holds a copy of the network.
+        return jax.lax.fori_loop(0, self.corrector_steps, correct_once, x)
