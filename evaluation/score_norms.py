@@ -1,0 +1,180 @@
+"""How large a score model's scores are at each noise level, and how far its noise is from the true one.
+
+Two numbers a level, by Monte Carlo over images x_0 and noise eps, with x_t = alpha x_0 + sigma eps:
+
+    Gamma(t) = E|score(x_t, t)|^2 / d,    m(t) = E|eps - eps_hat(x_t, t)|^2 / d,    eps_hat = -sigma score.
+
+For the exact score m = 1 - sigma^2 Gamma. Ancestral sampling with the optimal variance (samplers/optimal_variance.py) and
+the choice of a few times among many (samplers/schedules.py) are computed from them (Bao et al. 2022, Sec. 3; Watson et
+al. 2021). The estimate is made once for a checkpoint and kept in a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from models.score import ScoreModel, predicted_noise
+from samplers.noise import IndexedNoise, Noise
+from samplers.predictors import batch_times
+from sde_lib import SDE, expand
+
+FORMAT = 1  # of the file
+
+
+class LevelValues(NamedTuple):
+    """|score|^2 / d and |eps - eps_hat|^2 / d, (levels, b) each."""
+
+    norms: Array
+    errors: Array
+
+
+def at_levels(score: ScoreModel, sde: SDE, x0: Array, times: Array, noise: Noise) -> LevelValues:
+    """Both numbers of every image x0 (b, ...) at every one of times (levels,), under noise(level, 0, x0).
+
+    Every image visits every level, so that no level depends on which images it was given. One evaluation of the
+    score model for each of them.
+    """
+
+    def mean_square(a: Array) -> Array:
+        return jnp.mean(jnp.square(a).reshape(a.shape[0], -1), axis=1)
+
+    def at_level(level_and_time: tuple[Array, Array]) -> LevelValues:
+        level, time = level_and_time
+        eps, t = noise(level, 0, x0), batch_times(x0, time)
+        mean, sigma = sde.marginal(x0, t)
+        scores = score(mean + expand(sigma, x0) * eps, t)
+        missed = eps - predicted_noise(sde, scores, t)
+        return LevelValues(mean_square(scores), mean_square(missed))
+
+    return jax.lax.map(at_level, (jnp.arange(times.shape[0]), times))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScoreNorms:
+    """The estimates, each (levels,) float64, and what they are of.
+
+    Args:
+      times: increasing.
+      norms: Gamma.
+      norms_se: its standard error, over images.
+      errors: m.
+      errors_se: its standard error.
+      num_images: how many there were at each level.
+      process: repr of the SDE.
+      checkpoint_step: the training step of the weights.
+    """
+
+    times: np.ndarray
+    norms: np.ndarray
+    norms_se: np.ndarray
+    errors: np.ndarray
+    errors_se: np.ndarray
+    num_images: int
+    process: str
+    checkpoint_step: int
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file."""
+        with path.open("wb") as file:  # given a name, savez would add its suffix
+            np.savez(file, format=FORMAT, **vars(self))
+
+    @classmethod
+    def load(
+        cls, path: Path, sde: SDE, checkpoint_step: int, t_start: float, t_end: float
+    ) -> ScoreNorms:
+        """Read a file, which must be of this process and these weights and reach from t_end up to t_start.
+
+        Raises:
+          ValueError: it is of something else, or of another format.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            table = {name: file[name][()] for name in file.files}
+        if table.pop("format", None) != FORMAT:
+            raise ValueError(
+                f"{path} is not a file of score norms, format {FORMAT}; estimate again"
+            )
+        norms = cls(**table)
+        for what, given, expected in (
+            ("the process", str(norms.process), repr(sde)),
+            ("the checkpoint of step", int(norms.checkpoint_step), checkpoint_step),
+        ):
+            if given != expected:
+                raise ValueError(
+                    f"{path} is of {what} {given}, but {expected} is in use; estimate again"
+                )
+        first, last = norms.times[[0, -1]]
+        # The ends come from a grid in float32.
+        if first > t_end * (1 + 1e-6) or last < t_start * (1 - 1e-6):
+            raise ValueError(
+                f"{path} has levels from t={first:.6g} to {last:.6g}, but the sampler goes from {t_start:.6g} to "
+                f"{t_end:.6g}; estimate at levels around these"
+            )
+        return norms
+
+
+def summarise(
+    values: Iterable[LevelValues], sde: SDE, times: np.ndarray, checkpoint_step: int
+) -> ScoreNorms:
+    """Means and standard errors over the images of all batches, summed in float64.
+
+    Raises:
+      ValueError: fewer than two images, or times that do not increase.
+    """
+    times = np.asarray(times, np.float64)
+    if not np.all(np.diff(times) > 0):
+        raise ValueError("the times of the levels must increase, the least noise first")
+    count, sums, squares = 0, np.zeros((2, len(times))), np.zeros((2, len(times)))
+    for batch in values:
+        both = np.asarray(jnp.stack(batch), np.float64)  # (2, levels, b)
+        count += both.shape[-1]
+        sums += both.sum(-1)
+        squares += np.square(both).sum(-1)
+    if count < 2:
+        raise ValueError(f"{count} images: expected 2 or more, for a standard error")
+    mean = sums / count
+    variance = np.maximum(squares / count - np.square(mean), 0.0) * count / (count - 1)
+    (norms, errors), (norms_se, errors_se) = mean, np.sqrt(variance / count)
+    return ScoreNorms(times, norms, norms_se, errors, errors_se, count, repr(sde), checkpoint_step)
+
+
+def score_norms(
+    score: ScoreModel,
+    sde: SDE,
+    batches: Iterable[Array],
+    times: np.ndarray,
+    key: Array,
+    checkpoint_step: int = 0,
+) -> ScoreNorms:
+    """The estimate on one device; the i-th image has the same noise however they are batched.
+
+    Args:
+      score: the score model.
+      sde: its process.
+      batches: images x_0, (b, ...) each, in the units of the process.
+      times: of the levels, (levels,), increasing.
+      key: of all noise.
+      checkpoint_step: the training step of the weights, kept with the result.
+
+    Cost: levels evaluations of the score model for each image.
+    """
+    levels = jnp.asarray(times)
+
+    @jax.jit
+    def evaluate(score: ScoreModel, x0: Array, indices: Array) -> LevelValues:
+        return at_levels(score, sde, x0, levels, IndexedNoise.for_images(key, indices))
+
+    def values() -> Iterable[LevelValues]:
+        first = 0
+        for x0 in batches:
+            yield evaluate(score, x0, first + jnp.arange(len(x0)))
+            first += len(x0)
+
+    return summarise(values(), sde, times, checkpoint_step)

@@ -1,0 +1,88 @@
+"""The times of a few steps that lose least of the likelihood (Watson et al. 2021).
+
+The bound on the negative log-likelihood of ancestral sampling is a sum over its steps of
+
+    L(t -> s) = E KL( q(x_s | x_t, x_0) || the model's step ) / d    in nats,
+
+beside a term at T and one at the last time that no choice of the times between changes. Both are Gaussian. In the
+terms of optimal_variance.py the first has variance beta~, the second some v, and the means differ by the missed variance in
+mean square, so
+
+    L(t -> s) = 1/2 [ (beta~ + missed) / v - 1 + ln(v / beta~) ],
+
+which is 1/2 ln(sigma*^2 / beta~) for v = sigma*^2. So the best K steps among n given times are a shortest path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from samplers.optimal_variance import missed_variance, posterior_variance
+from sde_lib import SDE
+
+Variance = Callable[[SDE, Array, Array], Array]
+"""(sde, t, s) -> v, elementwise: the variance of the noise that a step from t to s adds."""
+
+
+def forward_variance(sde: SDE, t: Array, s: Array) -> Array:
+    """tau^2, as of predictors.ancestral_forward."""
+    return sde.variance_between(s, t)
+
+
+def step_costs(sde: SDE, times: np.ndarray, errors: np.ndarray, variance: Variance) -> np.ndarray:
+    """L(t_i -> t_j) in nats a dimension, (n, n) float64, infinite where j >= i.
+
+    Args:
+      times: (n,), increasing.
+      errors: m = E|eps - eps_hat|^2 / d at each, (n,).
+      variance: of the sampler: `forward_variance`, `posterior_variance` or the method of an `OptimalVariance`.
+    """
+    start, end = np.tril_indices(len(times), -1)
+    t, s = jnp.asarray(times)[start], jnp.asarray(times)[end]
+    best = posterior_variance(sde, t, s)
+    given = variance(sde, t, s)
+    missed = missed_variance(sde, t, s, jnp.asarray(errors)[start])
+    costs = np.full((len(times), len(times)), np.inf)
+    costs[start, end] = 0.5 * ((best + missed) / given - 1.0 + jnp.log(given / best))
+    return costs
+
+
+def shortest_path(costs: np.ndarray, num_steps: int) -> tuple[np.ndarray, float]:
+    """The cheapest way from the last time to the first in exactly so many steps, and its cost.
+
+    Watson et al. 2021, Alg. 1: O(num_steps n^2), on the host.
+
+    Args:
+      costs: of the steps between each two of n times, (n, n), as of `step_costs`.
+
+    Returns:
+      The indices of its times, (num_steps + 1,), from n - 1 down to 0; and the sum of its costs.
+
+    Raises:
+      ValueError: fewer than one step, or more than there are times for.
+    """
+    if not 1 <= num_steps < len(costs):
+        raise ValueError(
+            f"{num_steps} steps along {len(costs)} times: expected 1 to {len(costs) - 1}"
+        )
+    best, choices = costs[:, 0], []  # from each time to the first, in one step so far
+    for _ in range(num_steps - 1):
+        through = costs + best[None, :]
+        choices.append(np.argmin(through, axis=1))
+        best = np.min(through, axis=1)
+    path = [len(costs) - 1]
+    for choice in reversed(choices):
+        path.append(int(choice[path[-1]]))
+    return np.array([*path, 0]), float(best[-1])
+
+
+def best_times(
+    sde: SDE, times: np.ndarray, errors: np.ndarray, variance: Variance, num_steps: int
+) -> np.ndarray:
+    """The grid (num_steps + 1,) among increasing times (n,), from the last to the first, that loses least."""
+    path, _ = shortest_path(step_costs(sde, times, errors, variance), num_steps)
+    return np.asarray(times)[path]
