@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -36,7 +37,7 @@ class GridPath(diffrax.AbstractBrownianPath):
     grid: Array
     noise: Noise
     like: Array
-    levy_area = diffrax.SpaceTimeLevyArea
+    levy_area: type = eqx.field(default=diffrax.SpaceTimeLevyArea, static=True, init=False)
 
     @property
     def t0(self) -> Array:  # type: ignore[override]  # a property in diffrax's own paths too
@@ -84,7 +85,7 @@ class ImageTrees(diffrax.AbstractBrownianPath):
     t0: Array  # type: ignore[misc]
     t1: Array  # type: ignore[misc]
     like: Array
-    levy_area = diffrax.SpaceTimeLevyArea
+    levy_area: type = eqx.field(default=diffrax.SpaceTimeLevyArea, static=True, init=False)
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
         """The increment from t0 to t1, (b, ...); with `use_levy` a SpaceTimeLevyArea with it and H."""

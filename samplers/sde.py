@@ -1,0 +1,204 @@
+"""The reverse SDE and its relatives of other noise, solved by diffrax along a grid or with adaptive steps.
+
+    dx = [f x - (1 + h^2)/2 g^2 score] dt + h g dw,    t from T down to eps
+
+has the marginals of the forward process for every h >= 0 (Song et al. 2021, Eq. 6 and App. D.1; Zhang and Chen
+2023, Eq. 5): h = 1 is the time reversal, h = 0 the probability-flow ODE, which samplers/ode.py solves
+better. The noise is additive, g depends on t alone, so Ito and Stratonovich solutions are the same, and methods made
+for additive noise gain an order by the space-time Levy area of the Brownian path (samplers/brownian.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import flax.struct
+import jax
+import jax.numpy as jnp
+import lineax  # type: ignore[import-untyped]
+from jax import Array
+
+from models.score import ScoreModel
+from samplers.adaptive import FIRST_STEP, MAX_STEPS
+from samplers.brownian import RESOLUTION, GridPath, ImageTrees
+from samplers.noise import START, Noise
+from samplers.predictors import batch_times
+from samplers.record import Samples
+from sde_lib import SDE
+
+
+class SDESolver(NamedTuple):
+    """A solver of diffrax for SDEs."""
+
+    make: Callable[[], diffrax.AbstractSolver]
+    evaluations: int
+    """Of the score model, for each attempted step."""
+    estimates_error: bool
+    """Which adaptive steps need."""
+
+
+SDE_SOLVERS: dict[str, SDESolver] = {
+    "euler": SDESolver(diffrax.Euler, 1, False),
+    "heun": SDESolver(diffrax.Heun, 2, True),
+    "sea": SDESolver(diffrax.SEA, 1, False),
+    "sra1": SDESolver(diffrax.SRA1, 2, True),
+    "shark": SDESolver(diffrax.ShARK, 2, True),
+}
+MAX_REJECTIONS = 100  # one after another; more are a failure
+
+
+class Adaptive(NamedTuple):
+    """Step sizes that follow the error estimate, by diffrax's PI control.
+
+    With `each_image` every image has its own and does not depend on the others in its batch.
+    """
+
+    rtol: float = 0.05
+    atol: float = 2.0 / 256.0
+    """One of 256 levels, for images in [-1, 1] (Jolicoeur-Martineau et al. 2021, Sec. 4)."""
+    each_image: bool = False
+
+
+@flax.struct.dataclass
+class NoNoise:
+    """The noise of the ODE."""
+
+    def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
+        return jnp.zeros_like(like)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReverseSDE:
+    """Samples by the solver of this name in `SDE_SOLVERS`, along a grid or, with `adaptive`, in steps of its own.
+
+    Cost: the solver's evaluations for each step, rejected ones included.
+
+    Raises:
+      ValueError: an unknown solver, h < 0, or adaptive steps for a solver that estimates no error.
+    """
+
+    sde: SDE
+    solver: str = "shark"
+    h: float = 1.0
+    adaptive: Adaptive | None = None
+
+    def __post_init__(self):
+        if self.solver not in SDE_SOLVERS:
+            raise ValueError(
+                f"SDE solver {self.solver!r} is unknown; choose one of {', '.join(SDE_SOLVERS)}"
+            )
+        if not 0 <= self.h < float("inf"):
+            raise ValueError(
+                f"h={self.h}: expected h >= 0; 1 is the reverse SDE, 0 the ODE without noise"
+            )
+        if self.adaptive is None:
+            return
+        if not SDE_SOLVERS[self.solver].estimates_error:
+            able = [name for name, solver in SDE_SOLVERS.items() if solver.estimates_error]
+            raise ValueError(
+                f"SDE solver {self.solver!r} estimates no error, which adaptive steps need: take the steps of a "
+                f"grid, or choose one of {', '.join(able)}"
+            )
+        if not (self.adaptive.rtol > 0 and self.adaptive.atol > 0):
+            raise ValueError(
+                f"rtol={self.adaptive.rtol}, atol={self.adaptive.atol}: tolerances must be positive"
+            )
+
+    def __call__(
+        self,
+        score: ScoreModel,
+        grid: Array,
+        noise: Noise,
+        like: Array,
+        x_start: Array | None = None,
+        keep_path: bool = False,
+    ) -> Samples:
+        """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
+
+        Adaptive steps take the first and the last time only; to keep the path they also stop at those between.
+        Their noise must be `IndexedNoise`, whose keys give each image a path that any steps can ask for.
+        """
+        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
+        s = -jnp.asarray(grid, x.dtype)  # rises, as samplers/brownian.py needs
+        noise = noise if self.h else NoNoise()
+        if self.adaptive is None or not self.adaptive.each_image:
+            return self._solve(score, s, noise, x, keep_path)
+
+        def alone(x: Array, noise: Noise) -> Samples:
+            x, noise = jax.tree.map(lambda leaf: leaf[None], (x, noise))
+            return self._solve(score, s, noise, x, keep_path)
+
+        samples = jax.vmap(alone)(x, noise)
+        path = None if samples.path is None else jnp.moveaxis(samples.path[:, :, 0], 1, 0)
+        return Samples(samples.x[:, 0], samples.nfe, path, samples.success)
+
+    def _terms(self, path: diffrax.AbstractBrownianPath, like: Array) -> diffrax.MultiTerm:
+        """Drift and noise in s = -t, with the score model as what diffrax calls args."""
+        identity = lineax.IdentityLinearOperator(jax.ShapeDtypeStruct(like.shape, like.dtype))
+
+        def drift(s: Any, x: Array, score: ScoreModel) -> Array:
+            t = batch_times(x, -s)
+            return -self.sde.reverse_drift(x, t, score(x, t), self.h)
+
+        def diffusion(s: Any, x: Array, score: ScoreModel) -> lineax.AbstractLinearOperator:
+            return identity * self.sde.reverse_diffusion(-s, self.h)
+
+        return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path))
+
+    def _solve(
+        self, score: ScoreModel, s: Array, noise: Noise, x: Array, keep_path: bool
+    ) -> Samples:
+        solver, length = SDE_SOLVERS[self.solver], s[-1] - s[0]
+        path: diffrax.AbstractBrownianPath = GridPath(s, noise, x)
+        controller: diffrax.AbstractStepSizeController = diffrax.StepTo(s)
+        if self.adaptive is not None:
+            path = self._any_times(noise, s, x)
+            controller = diffrax.ClipStepSizeController(
+                diffrax.PIDController(
+                    rtol=self.adaptive.rtol,
+                    atol=self.adaptive.atol,
+                    pcoeff=0.1,
+                    icoeff=0.3,
+                    dtmin=RESOLUTION * length,
+                ),
+                step_ts=s if keep_path else None,
+                # The end of a rejected step stays a time of the path: what was seen of it has been used.
+                store_rejected_steps=MAX_REJECTIONS,
+            )
+        solution = diffrax.diffeqsolve(
+            self._terms(path, x),
+            solver.make(),
+            t0=s[0],
+            t1=s[-1],
+            dt0=None if self.adaptive is None else FIRST_STEP * length,
+            y0=x,
+            args=score,
+            saveat=diffrax.SaveAt(ts=s) if keep_path else diffrax.SaveAt(t1=True),
+            stepsize_controller=controller,
+            # Nothing is differentiated through the solve: forward mode stores no history.
+            adjoint=diffrax.ForwardMode(),
+            max_steps=len(s) if self.adaptive is None else MAX_STEPS,
+            throw=False,
+        )
+        assert solution.ys is not None
+        return Samples(
+            solution.ys[-1],
+            solver.evaluations * solution.stats["num_steps"],
+            solution.ys if keep_path else None,
+            solution.result == diffrax.RESULTS.successful,
+        )
+
+    def _any_times(self, noise: Noise, s: Array, x: Array) -> diffrax.AbstractBrownianPath:
+        """A path that adaptive steps can ask for on any interval."""
+        if self.h == 0:
+            return GridPath(s, noise, x)
+        keys = getattr(noise, "keys", None)
+        if keys is None:
+            raise ValueError(
+                f"noise {type(noise).__name__} with adaptive steps, which need the Brownian path between any two "
+                "times: expected IndexedNoise, or take the steps of a grid"
+            )
+        return ImageTrees(keys, s[0], s[-1], x)
