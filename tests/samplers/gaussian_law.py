@@ -12,7 +12,7 @@ SIGMA = np.array([[0.5, 0.3, -0.1], [0.3, 0.4, 0.05], [-0.1, 0.05, 0.2]])
 D = len(MU)
 
 
-def measured_law(sampler, grid, slots, x_start=None, finish=lambda score, x: x, mu=MU, sigma=SIGMA):
+def measured_law(sampler, grid, slots, x_start=None, mu=MU, sigma=SIGMA):
     """Mean and covariance after the grid, from the prior or a given start (d,); no sampling.
 
     One image gets no noise, each of the others 1 in one place: their difference is a column of the Jacobian.
@@ -26,6 +26,6 @@ def measured_law(sampler, grid, slots, x_start=None, finish=lambda score, x: x, 
     given = None if x_start is None else jnp.broadcast_to(jnp.asarray(x_start), like.shape)
     score = GaussianScore.create(jnp.asarray(mu), jnp.asarray(sigma), sampler.sde)
     noise = RecordedNoise(start, jnp.asarray(z))
-    run = jax.jit(lambda noise: finish(score, sampler(score, grid, noise, like, given).x))
+    run = jax.jit(lambda noise: sampler(score, grid, noise, like, given).x)
     x = np.asarray(run(noise))
     return x[0], (x[1:] - x[0]).T @ (x[1:] - x[0])
