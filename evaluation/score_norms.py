@@ -141,8 +141,17 @@ def summarise(
         raise ValueError(f"{count} images: expected 2 or more, for a standard error")
     mean = sums / count
     variance = np.maximum(squares / count - np.square(mean), 0.0) * count / (count - 1)
-    (norms, errors), (norms_se, errors_se) = mean, np.sqrt(variance / count)
-    return ScoreNorms(times, norms, norms_se, errors, errors_se, count, repr(sde), checkpoint_step)
+    standard_error = np.sqrt(variance / count)
+    return ScoreNorms(
+        times,
+        norms=mean[0],
+        norms_se=standard_error[0],
+        errors=mean[1],
+        errors_se=standard_error[1],
+        num_images=count,
+        process=repr(sde),
+        checkpoint_step=checkpoint_step,
+    )
 
 
 def score_norms(
