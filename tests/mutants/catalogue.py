@@ -1,9 +1,10 @@
 """All mutants, in the order in which they are tried."""
 
 from tests.mutants.mutant import Mutant
+from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_optimal_variance import VARIANCES
 from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_training import DATA, TRAINING
 
-MUTANTS: list[Mutant] = [*PROCESSES, *MODELS, *TRAINING, *DATA, *SAMPLERS, *EVALUATION, *VARIANCES]
+MUTANTS: list[Mutant] = [*PROCESSES, *MODELS, *TRAINING, *DATA, *SAMPLERS, *EVALUATION, *VARIANCES, *EXPONENTIAL]
