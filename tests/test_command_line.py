@@ -20,14 +20,17 @@ VE_DISCRETE = "--config=configs/ve_cifar.py:ncsnpp_discrete"
 
 MISTAKES = [
     ("--mode=train", "--config is missing: give one, as configs/"),
-    (f"{DIGITS}", r"--mode is missing: give one \(train, sample, likelihood, import, export\)"),
+    (
+        f"{DIGITS}",
+        r"--mode is missing: give one \(train, sample, interpolate, likelihood, import, export\)",
+    ),
     ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
     (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
     (f"{DIGITS} --mode=train --config.training.batch_size=abc", "batch_size=abc: invalid literal"),
     (f"{DIGITS} --mode=train --config.training.batch_size=3.5", "batch_size=3.5: invalid literal"),
     (f"{DIGITS} --mode=train --config.model.fir=perhaps", "model.fir=perhaps"),
-    (f"{DIGITS} --mode=dream", "train|sample|likelihood"),
-    (f"{DIGITS} --mode=sample --sampler=magic", "pc|ode"),
+    (f"{DIGITS} --mode=dream", "train|sample|interpolate"),
+    (f"{DIGITS} --mode=sample --sampler=magic", "pc|pc_published|ode"),
     (f"{DIGITS} --mode=train extra", "unexpected argument 'extra'"),
     (f"{DIGITS} --mode=train --nonsense=1", "nonsense"),
     (f"{DIGITS}:huge --mode=train", "has no variants"),
@@ -49,10 +52,19 @@ MISTAKES = [
     ),
     (f"{TOY} --mode=sample --config.sampling.sampler=x", "sampling.sampler='x' is unknown; choose"),
     (
-        f"{TOY} --mode=sample --config.sampling.ode.solver=euler",
+        f"{TOY} --mode=sample --sampler=ode --config.sampling.ode.solver=euler",
         "solver 'euler' is unknown; choose",
     ),
-    (f"{TOY} --mode=sample --config.sampling.ode.rtol=-1", "tolerances must be positive"),
+    (
+        f"{TOY} --mode=sample --sampler=ode --config.sampling.ode.rtol=-1",
+        "tolerances must be positive",
+    ),
+    (f"{TOY} --mode=sample --config.sampling.t_start=0.5", "a later start than T's needs both"),
+    (f"{TOY} --mode=interpolate --sampler=pc", "only the probability-flow ODE gives an image"),
+    (
+        f"{TOY} --mode=sample --sampler=ode --config.sampling.noise_removal_by=predictor_mean",
+        "only the steps of pc have a predictor_mean",
+    ),
     (f"{TOY} --mode=likelihood --config.likelihood.atol=0", "tolerances must be positive"),
     (
         f"{TOY} --mode=sample --config.sampling.pc.num_steps=-5",
@@ -64,7 +76,7 @@ MISTAKES = [
     ),
     (
         f"{TOY} --mode=sample --sampler=pc_published --config.sampling.grid.name=rho",
-        r"grid.name \(pc_published\)='rho' is unknown; choose one of uniform",
+        "its times are part of what it reproduces",
     ),
     (
         f"{TOY} --mode=sample --config.sampling.pc.num_steps=2 --config.sampling.grid.name=times "

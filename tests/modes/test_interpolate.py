@@ -1,0 +1,90 @@
+"""--mode interpolate: latents by the ODE, great circles between them, and images again."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.toy_mixture import get_config
+from errors import UserError
+from models.exact import GaussianScore
+from modes import checks
+from modes.interpolate import interpolate, run, slerp
+from samplers.adaptive import AdaptiveSolver
+from samplers.ode import ProbabilityFlow
+from sde_lib import VE, VP
+
+
+def test_slerp_turns_by_equal_angles_at_constant_length():
+    """Between two orthogonal vectors of length 2: 0, 30, 60 and 90 degrees."""
+    a, b = 2 * jnp.eye(3)[0], 2 * jnp.eye(3)[2]
+    points = np.stack([slerp(a, b, w) for w in np.linspace(0, 1, 4)])
+    angles = np.radians([0, 30, 60, 90])
+    expected = 2 * np.stack([np.cos(angles), 0 * angles, np.sin(angles)], axis=1)
+    np.testing.assert_allclose(points, expected, atol=1e-6)
+
+
+def test_slerp_of_parallel_vectors_is_the_line():
+    a = jnp.asarray([1.0, 2.0])
+    np.testing.assert_allclose(slerp(a, 3 * a, 0.25), 1.5 * a, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sde", [VP(), VE()], ids=repr)
+def test_isotropic_gaussian_data(x64, sde):
+    """The flow of N(0, l) only stretches, so the images lie on the great circle of the two given ones."""
+    score = GaussianScore(jnp.zeros(4), jnp.full(4, 0.3), jnp.eye(4), sde)
+    flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10))
+    pair = jax.random.normal(jax.random.key(0), (2, 4))
+    grid = jnp.asarray([1.0, 1e-3])
+    frames, up, down = interpolate(flow, grid, score, pair, 5)
+    expected = np.stack([slerp(pair[0], pair[1], w) for w in np.linspace(0, 1, 5)])
+    np.testing.assert_allclose(frames, expected, atol=1e-8)
+    stretch = {VP(): 1.0 / (0.3 + 1e-4) ** 0.5, VE(): 50.0 / 0.3**0.5}[sde]
+    np.testing.assert_allclose(up.x, stretch * pair, rtol=2e-2)
+    assert up.nfe > 0
+    assert down.success
+
+
+def test_the_mode_writes_what_it_reports(tmp_path):
+    config = get_config()
+    config.sampling.sampler = "ode"
+    config.interpolation.update(images=(3, 1, 0, 2), frames=3)
+    checks.check(config, "interpolate")
+    figures = run(config, tmp_path)
+    with np.load(figures["arrays"]) as file:
+        frames, images = file["frames"], file["images"]
+    assert frames.shape == (2, 3, 8, 8, 1)
+    difference = np.concatenate([row[[0, -1]] for row in frames]) - images
+    assert figures["round_trip_rms"] == pytest.approx(np.sqrt(np.mean(difference**2)))
+    assert figures["round_trip_rms"] < 1e-3
+    assert not np.array_equal(images[0], images[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images": (0, 1, 2)}, "expected indices of images in pairs"),
+        ({"images": (0, -1)}, "expected indices of images in pairs"),
+        ({"frames": 1}, "at least 2"),
+        ({"split": "all"}, "interpolation.split='all' is unknown"),
+    ],
+)
+def test_what_cannot_work_is_refused(changes, words):
+    config = get_config()
+    config.sampling.sampler = "ode"
+    config.interpolation.update(changes)
+    with pytest.raises(UserError, match=words):
+        checks.check(config, "interpolate")
+
+
+def test_a_sampler_without_latents_is_refused():
+    with pytest.raises(UserError, match="only the probability-flow ODE gives an image a latent"):
+        checks.check(get_config(), "interpolate")
+
+
+def test_an_image_that_is_not_there_is_refused(tmp_path):
+    config = get_config()
+    config.sampling.sampler = "ode"
+    config.interpolation.images = (0, 10**6)
+    with pytest.raises(UserError, match="images, the last is"):
+        run(config, tmp_path)
