@@ -121,12 +121,22 @@ def get_config() -> ConfigDict:
     sampling.snr = 0.16  # Langevin corrector: target ratio of its drift to its noise
     sampling.n_steps_each = 1  # corrector steps after each predictor step
     sampling.grid = ConfigDict()  # the times of samplers with fixed steps
-    sampling.grid.name = "uniform"  # uniform | quadratic | log_snr | rho | times
+    # uniform | quadratic | log_snr | rho | times | dp, the cheapest for the likelihood (dynamic programming)
+    sampling.grid.name = "uniform"
     sampling.grid.rho = 7.0  # rho: equal steps of (sigma/alpha)^(1/rho)
     sampling.grid.times = ()  # times: an explicit list, falling from T (or t_start) to eps
+    sampling.grid.candidates = 100  # dp: times of equal log-SNR to choose among
+    # How well the network denoises, estimated from training images once a checkpoint, for grid.name=dp and for
+    # pc.predictor=ancestral_sampling_optimal
+    sampling.errors = ConfigDict()
+    sampling.errors.num_levels = 50  # times at which it is asked
+    sampling.errors.num_images = 512  # images at each
+    # Keep the expected image in the data's range at every step: none | static, clip | dynamic, shrink to a quantile
+    sampling.threshold = "none"
+    sampling.threshold_quantile = 0.995
     sampling.pc = ConfigDict()
     # euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior |
-    # probability_flow | none
+    # ancestral_sampling_optimal | probability_flow | none; none with corrector ald: annealed Langevin dynamics
     sampling.pc.predictor = "euler_maruyama"
     sampling.pc.corrector = "none"  # langevin | ald | none
     sampling.pc.num_steps = 1000  # predictor steps from T to eps
@@ -141,6 +151,31 @@ def get_config() -> ConfigDict:
     sampling.ode.step_size = "batch"
     sampling.ode.rtol = 1e-5
     sampling.ode.atol = 1e-5
+
+    # The reverse SDE by diffrax, --sampler sde
+    sampling.sde = ConfigDict()
+    sampling.sde.solver = "shark"  # euler | sea (grid only) | heun | sra1 | shark
+    sampling.sde.h = 1.0  # amount of noise, any h >= 0: 1 is the reverse SDE, 0 the ODE
+    sampling.sde.steps = "grid"  # grid, num_steps of sampling.grid | adaptive, by rtol and atol
+    sampling.sde.num_steps = 100
+    sampling.sde.rtol = 0.05
+    sampling.sde.atol = 2.0 / 256.0  # one of 256 levels of [-1, 1]
+    sampling.sde.step_size = "batch"  # as sampling.ode.step_size
+    # Exponential integrators: the names of --sampler from ddim on
+    sampling.exponential = ConfigDict()
+    sampling.exponential.eta = 0.0  # noise, 0 to 1, of ddim and dpm_solver_pp_2m; 0: the ODE
+    sampling.exponential.steps = "grid"  # grid | adaptive (dpm_solver_2, dpm_solver_3)
+    sampling.exponential.num_steps = 20
+    sampling.exponential.rtol = 0.05
+    sampling.exponential.atol = 2.0 / 256.0
+    sampling.exponential.step_size = "batch"
+    # EDM's Heun sampler, --sampler edm; sigmas are those of sigma/alpha
+    sampling.edm = ConfigDict()
+    sampling.edm.num_steps = 17  # and one more evaluation for the last denoising: 35 in all
+    sampling.edm.s_churn = 0.0  # new noise over the whole run; 0: the ODE
+    sampling.edm.s_min = 0.0  # churn from this sigma ...
+    sampling.edm.s_max = float("inf")  # ... to this one
+    sampling.edm.s_noise = 1.0  # standard deviation of the new noise
 
     # --mode interpolate: encode images by the ODE (sampling.ode), go from one latent to the other, decode
     config.interpolation = interpolation = ConfigDict()

@@ -12,12 +12,13 @@ from errors import UserError
 from evaluation.divergence import DIVERGENCES
 from models.networks import build_network
 from models.parameterization import build_parameterization
+from modes.denoising_errors import stand_in
 from modes.guides import SPLITS, check_guides
 from modes.score_model import EXACT
 from published.names import PUBLISHED_NETWORKS
 from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size
-from samplers.configured import configure
+from samplers.configured import configure, needs_errors
 from sde_lib import SDE, build_sde
 from training.loop import check_config
 from training.losses import build_loss
@@ -25,7 +26,9 @@ from training.state import init_params
 
 POSITIVE = {
     "train": ("optim.lr", "optim.eps"),
-    "sample": ("sampling.num_images", "sampling.pc.num_steps", "sampling.n_steps_each", "sampling.snr"),
+    "sample": ("sampling.num_images", "sampling.pc.num_steps", "sampling.n_steps_each", "sampling.snr",
+               "sampling.sde.num_steps", "sampling.exponential.num_steps", "sampling.edm.num_steps", "sampling.ode.num_steps",
+               "sampling.errors.num_levels", "sampling.errors.num_images"),
     "interpolate": (),
     "likelihood": ("likelihood.repeats",),
     "import": (),
@@ -89,6 +92,11 @@ def check_training(config: Any, sde: SDE) -> None:
     build_loss(config, sde)
     if config.training.snapshot_freq:
         check_sampling(config, sde)
+        if needs_errors(config.sampling):
+            raise UserError(
+                "the pictures drawn in training cannot wait for denoising errors, which sampling.grid.name='dp' and "
+                "sampling.pc.predictor='ancestral_sampling_optimal' need: choose others, or set training.snapshot_freq=0"
+            )
 
 
 def check_sampling(config: Any, sde: SDE) -> None:
@@ -96,8 +104,23 @@ def check_sampling(config: Any, sde: SDE) -> None:
     check_time("sampling.eps", sampling.eps, sde)
     check_batch_size(sampling.batch_size, "sampling.batch_size")
     check_guides(sampling)
-    if configure(sampling, sde).any_time:
+    check_threshold(config)
+    if configure(sampling, sde, stand_in(config, sde)).any_time:
         refuse_discrete(config, f"sampling.sampler={sampling.sampler!r}")
+
+
+def check_threshold(config: Any) -> None:
+    sampling = config.sampling
+    check_choice("sampling.threshold", sampling.threshold, ("none", "static", "dynamic"))
+    if sampling.threshold != "none" and not config.data.num_levels:
+        raise UserError(
+            f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
+            "set threshold='none'"
+        )
+    if not 0 < sampling.threshold_quantile <= 1:
+        raise UserError(
+            f"sampling.threshold_quantile={sampling.threshold_quantile}: expected one in (0, 1], such as 0.995"
+        )
 
 
 def check_likelihood(config: Any, sde: SDE) -> None:
@@ -133,7 +156,7 @@ def check_interpolation(config: Any, sde: SDE) -> None:
             "gives an image a latent; leave --sampler out, or set --sampler ode"
         )
     check_time("sampling.eps", config.sampling.eps, sde)
-    configure(config.sampling, sde)
+    configure(config.sampling, sde, stand_in(config, sde))
     refuse_discrete(config, "the probability-flow ODE")
 
 

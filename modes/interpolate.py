@@ -13,6 +13,7 @@ from jax import Array
 import data
 from errors import UserError
 from evaluation.pictures import save_grid
+from modes.denoising_errors import optimal_variance
 from modes.guides import to_process
 from modes.results import report
 from modes.sample import levels, unused
@@ -61,7 +62,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     options = config.interpolation
     sde = build_sde(config)
     loaded = load_score_model(config, sde, workdir)
-    configured = configure(config.sampling, sde)
+    configured = configure(config.sampling, sde, optimal_variance(config, sde, loaded, workdir))
     x = chosen_images(config)
     solve = jax.jit(
         lambda model, pair: interpolate(

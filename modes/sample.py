@@ -13,12 +13,14 @@ from data.mixture import mixture_parameters
 from data.scaling import to_levels, to_levels_truncated, unscale
 from evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from evaluation.pictures import save_grid
+from models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
+from modes.denoising_errors import optimal_variance, stand_in
 from modes.guides import load_guides
 from modes.results import report
 from modes.score_model import EXACT, load_score_model
 from samplers.configured import configure
-from samplers.generate import Guides, build_generator
-from samplers.trajectory import trajectory
+from samplers.generate import build_generator
+from samplers.trajectory import Trajectory, trajectory
 from sde_lib import SDE, build_sde, expand
 
 PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
@@ -27,8 +29,9 @@ PATH_FRAMES = 11  # times at which a path is kept, both ends included
 
 def settings(config: Any) -> dict[str, Any]:
     """The settings that the sampler in use depends on."""
+    sde = build_sde(config)
     return {
-        **configure(config.sampling, build_sde(config)).settings,
+        **configure(config.sampling, sde, stand_in(config, sde)).settings,
         "truncate": config.sampling.truncate,
         "batch_size": config.sampling.batch_size,
         "seed": config.seed,
@@ -42,8 +45,11 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     guides = load_guides(config)
     side, channels = config.data.image_size, config.data.num_channels
     shape = (side, side, channels)
-    generate = build_generator(config, sde, shape, guides)
-    generated = generate(loaded.model, config.sampling.num_images, config.seed)
+    variance = optimal_variance(config, sde, loaded, workdir)
+    configured = configure(config.sampling, sde, variance)
+    model = thresholded(config, sde, loaded.model)
+    generate = build_generator(config, sde, shape, guides, variance)
+    generated = generate(model, config.sampling.num_images, config.seed)
 
     figures: dict[str, Any] = {
         "mode": "sample",
@@ -60,7 +66,10 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     if jax.process_index() == 0:
         figures |= write(config, workdir, generated.x, loaded.checkpoint_step)
         if config.sampling.path_images:
-            figures |= write_path(config, sde, loaded.model, shape, guides, Path(figures["arrays"]))
+            path = trajectory(
+                configured, sde, model, shape, path_images(config), config.seed, PATH_FRAMES, guides
+            )
+            figures |= write_path(config, sde, path, Path(figures["arrays"]))
     report(workdir, figures)
     return figures
 
@@ -93,17 +102,28 @@ def write(config: Any, workdir: Path, x: np.ndarray, step: int | None) -> dict[s
     return {"arrays": str(arrays), "picture": str(picture)}
 
 
-def write_path(
-    config: Any, sde: SDE, model: Any, shape: tuple[int, ...], guides: Guides | None, arrays: Path
-) -> dict[str, str]:
+def path_images(config: Any) -> int:
+    return min(config.sampling.path_images, config.sampling.num_images)
+
+
+def thresholded(config: Any, sde: SDE, model: Any) -> Any:
+    """The score model, its expected images kept in the data's range as sampling.threshold says."""
+    low = -1.0 if config.data.centered else 0.0
+    quantile = config.sampling.threshold_quantile
+    threshold = {
+        "none": lambda: None,
+        "static": lambda: StaticThreshold(low, 1.0),
+        "dynamic": lambda: DynamicThreshold(low, 1.0, quantile),
+    }[config.sampling.threshold]()
+    return model if threshold is None else ThresholdedScore(model, sde, threshold)
+
+
+def write_path(config: Any, sde: SDE, path: Trajectory, arrays: Path) -> dict[str, str]:
     """The first images on their way, beside the samples: states and times, and for images a picture of them.
 
     The picture shows x_t / sqrt(alpha^2 + sigma^2), which keeps the contrast of any process's noise on the scale of
     the data's.
     """
-    number = min(config.sampling.path_images, config.sampling.num_images)
-    configured = configure(config.sampling, sde)
-    path = trajectory(configured, sde, model, shape, number, config.seed, PATH_FRAMES, guides)
     target = arrays.with_name(arrays.stem + "-path.npz")
     np.savez(target, states=path.x, times=path.times)
     if not config.data.num_levels:
@@ -113,7 +133,7 @@ def write_path(
     states = jnp.asarray(path.x)
     alpha, sigma = (expand(f(times), states) for f in (sde.alpha, sde.sigma))
     x = centre + (states - alpha * centre) / jnp.sqrt(alpha**2 + sigma**2)
-    shown = jnp.swapaxes(x, 0, 1).reshape(-1, *shape)
+    shown = jnp.swapaxes(x, 0, 1).reshape(-1, *states.shape[2:])
     picture = target.with_suffix(".png")
     save_grid(picture, np.asarray(levels(config, shown)), config.data.num_levels, len(times))
     return {"path": str(target), "path_picture": str(picture)}

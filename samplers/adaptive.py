@@ -66,6 +66,20 @@ class CountingController(diffrax.PIDController):
         return keep, t0, t1, made_jump, (state, attempts, accepted | keep), result
 
 
+class Adaptive(NamedTuple):
+    """Step sizes of one batch, or with `each_image` of each image's own, which then depends on no other."""
+
+    rtol: float = 0.05
+    atol: float = 2.0 / 256.0
+    """One of 256 levels, for images in [-1, 1] (Jolicoeur-Martineau et al. 2021, Sec. 4)."""
+    each_image: bool = False
+
+    def check(self) -> None:
+        """Raise ValueError unless both are positive."""
+        if not (self.rtol > 0 and self.atol > 0):
+            raise ValueError(f"rtol={self.rtol}, atol={self.atol}: tolerances must be positive")
+
+
 class Solver(Protocol):
     """What integrates dy/dt = vector_field(t, y, args) along times (n + 1,), which rise or fall.
 
@@ -113,8 +127,7 @@ class AdaptiveSolver:
                 f"solver {self.name!r} is unknown; choose one of {', '.join(SOLVERS)} "
                 "(explicit solvers that estimate their error)"
             )
-        if not (self.rtol > 0 and self.atol > 0):
-            raise ValueError(f"rtol={self.rtol}, atol={self.atol}: tolerances must be positive")
+        Adaptive(self.rtol, self.atol).check()
 
     def solve(
         self,

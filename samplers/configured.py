@@ -12,18 +12,24 @@ import jax.numpy as jnp
 from jax import Array
 
 from models.score import ScoreModel
-from samplers.adaptive import AdaptiveSolver, Solver
+from samplers.adaptive import Adaptive, AdaptiveSolver, Solver
 from samplers.correctors import CORRECTORS
+from samplers.edm import EDMSampler
+from samplers.exponential.methods import EXPONENTIAL
+from samplers.exponential.sampler import ExponentialSampler
 from samplers.fixed_steps import GridSolver
 from samplers.grids import build_grid
 from samplers.noise import Noise
 from samplers.ode import ProbabilityFlow
+from samplers.optimal_variance import OptimalVariance
 from samplers.predictor_corrector import PredictorCorrector
 from samplers.predictors import PREDICTORS
 from samplers.published import PublishedPredictorCorrector
 from samplers.record import Samples
+from samplers.sde import ReverseSDE
 from sde_lib import SDE
 
+OPTIMAL = "ancestral_sampling_optimal"
 AXIS = "images"  # of the devices that share a batch
 
 
@@ -63,25 +69,35 @@ def choose(field: str, value: str, table: dict[str, Any]) -> Any:
     return table[value]
 
 
-def first_time(options: Any, sde: SDE) -> float:
-    """sampling.t_start, or T if that is 0."""
-    t_start = options.t_start or sde.T
-    if not options.eps < t_start <= sde.T:
-        raise ValueError(
-            f"sampling.t_start={options.t_start}: expected a time between sampling.eps={options.eps} and "
-            f"T={sde.T}, or 0 for T"
-        )
-    return t_start
+class Problem(NamedTuple):
+    """What a sampler is built from."""
 
+    options: Any
+    """config.sampling."""
+    sde: SDE
+    variance: OptimalVariance | None
+    """The score model's denoising errors: see modes/denoising_errors.py."""
 
-def time_grid(options: Any, sde: SDE, num_steps: int) -> Array:
-    """num_steps steps of sampling.grid."""
-    return build_grid(options.grid, sde, first_time(options, sde), options.eps, num_steps)
+    @property
+    def t_start(self) -> float:
+        """sampling.t_start, or T if that is 0."""
+        options, T = self.options, self.sde.T
+        t_start = options.t_start or T
+        if not options.eps < t_start <= T:
+            raise ValueError(
+                f"sampling.t_start={options.t_start}: expected a time between sampling.eps={options.eps} and T={T}, "
+                "or 0 for T"
+            )
+        return t_start
 
+    def grid(self, num_steps: int) -> Array:
+        """num_steps steps of sampling.grid."""
+        eps = self.options.eps
+        return build_grid(self.options.grid, self.sde, self.t_start, eps, num_steps, self.variance)
 
-def ends(options: Any, sde: SDE) -> Array:
-    """The first and last time only, of samplers that choose those between."""
-    return jnp.asarray([first_time(options, sde), options.eps])
+    def ends(self) -> Array:
+        """The first and last time only, of samplers that choose those between."""
+        return jnp.asarray([self.t_start, self.options.eps])
 
 
 def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",)) -> str:
@@ -94,20 +110,37 @@ def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",)) -> str:
     return options.noise_removal_by if options.noise_removal else "none"
 
 
-def predictor_corrector(options: Any, sde: SDE) -> Configured:
-    pc = options.pc
+def predictor_corrector(problem: Problem) -> Configured:
+    options, pc = problem.options, problem.options.pc
     last = last_step(options, ("tweedie", "predictor_mean"))
+    predictor = choose(
+        "sampling.pc.predictor", pc.predictor, {**PREDICTORS, OPTIMAL: problem.variance}
+    )
+    if pc.predictor == OPTIMAL and predictor is None:
+        raise ValueError(
+            f"sampling.pc.predictor={OPTIMAL!r} needs the score model's denoising errors"
+        )
     sampler = PredictorCorrector(
-        sde,
-        predictor=choose("sampling.pc.predictor", pc.predictor, PREDICTORS),
+        problem.sde,
+        predictor=predictor,
         corrector=choose("sampling.pc.corrector", pc.corrector, CORRECTORS),
         snr=options.snr,
         corrector_steps=options.n_steps_each,
         last_noise=last != "predictor_mean",
     )
-    grid = time_grid(options, sde, pc.num_steps)
+    grid = problem.grid(pc.num_steps) if predictor is not None else levels(problem, pc.num_steps)
     settings = {**pc_settings(options), "grid": options.grid.name}
     return Configured(sampler, grid, settings, last == "tweedie", any_time=False)
+
+
+def levels(problem: Problem, num_levels: int) -> Array:
+    """The grid of annealed Langevin dynamics, which visits the first time too: a step that stays there leads to it."""
+    if num_levels < 2:
+        raise ValueError(
+            f"sampling.pc.num_steps={num_levels} with predictor 'none', which are levels of noise: expected 2 or more"
+        )
+    grid = problem.grid(num_levels - 1)
+    return jnp.concatenate([grid[:1], grid])
 
 
 def pc_settings(options: Any) -> dict[str, Any]:
@@ -120,15 +153,15 @@ def pc_settings(options: Any) -> dict[str, Any]:
     }
 
 
-def published(options: Any, sde: SDE) -> Configured:
-    if options.grid.name != "uniform" or options.t_start:
+def published(problem: Problem) -> Configured:
+    options = problem.options
+    if options.grid.name != "uniform" or options.t_start or options.threshold != "none":
         raise ValueError(
-            f"sampling.grid.name={options.grid.name!r}, sampling.t_start={options.t_start} with "
-            "sampling.sampler='pc_published': its times are part of what it reproduces; use --sampler pc, or leave "
-            "both as they are"
+            "sampling.sampler='pc_published' with sampling.grid.name, t_start or threshold set: its times and steps "
+            "are what it reproduces; use --sampler pc, or leave them as they are"
         )
     sampler = PublishedPredictorCorrector(
-        sde,
+        problem.sde,
         predictor=options.pc.predictor,
         corrector=options.pc.corrector,
         num_scales=options.pc.num_steps,
@@ -141,51 +174,94 @@ def published(options: Any, sde: SDE) -> Configured:
     return Configured(sampler, times, pc_settings(options), denoises=False, any_time=False)
 
 
-ODE_STEPS: dict[str, Callable[[Any], Solver]] = {
-    "adaptive": lambda ode: AdaptiveSolver(ode.solver, ode.rtol, ode.atol),
-    "grid": lambda ode: GridSolver(ode.solver),
-}
+STEPS = {"grid": False, "adaptive": True}
 STEP_SIZES = {"batch": False, "image": True}
 
 
-def step_settings(group: Any, grid: str) -> dict[str, Any]:
-    """What the steps of a solver depend on."""
-    return {
-        "adaptive": {"rtol": group.rtol, "atol": group.atol, "step_size": group.step_size},
-        "grid": {"num_steps": group.num_steps, "grid": grid},
-    }[group.steps]
+def adaptive_steps(group: Any, name: str) -> Adaptive | None:
+    """The step-size control that a solver's options ask for; None for the steps of a grid."""
+    if not choose(f"sampling.{name}.steps", group.steps, STEPS):
+        return None
+    each_image = choose(f"sampling.{name}.step_size", group.step_size, STEP_SIZES)
+    return Adaptive(group.rtol, group.atol, each_image)
 
 
-def probability_flow(options: Any, sde: SDE) -> Configured:
-    ode = options.ode
-    make = choose("sampling.ode.steps", ode.steps, ODE_STEPS)
-    each_image = choose("sampling.ode.step_size", ode.step_size, STEP_SIZES)
-    grid = time_grid(options, sde, ode.num_steps) if ode.steps == "grid" else ends(options, sde)
-    settings = {
-        "solver": ode.solver,
-        "variable": ode.variable,
-        **step_settings(ode, options.grid.name),
-    }
-    sampler = ProbabilityFlow(sde, make(ode), ode.variable, each_image)
-    tweedie = last_step(options) == "tweedie"
-    return Configured(sampler, grid, settings, tweedie, adaptive=ode.steps == "adaptive")
+def solved(problem: Problem, sampler: Sampler, group: Any, **settings: Any) -> Configured:
+    """A sampler of diffrax, whose steps are those of a grid or its own."""
+    tweedie = last_step(problem.options) == "tweedie"
+    if group.steps == "adaptive":
+        steps = {"rtol": group.rtol, "atol": group.atol, "step_size": group.step_size}
+        return Configured(sampler, problem.ends(), {**settings, **steps}, tweedie, adaptive=True)
+    steps = {"num_steps": group.num_steps, "grid": problem.options.grid.name}
+    return Configured(sampler, problem.grid(group.num_steps), {**settings, **steps}, tweedie)
 
 
-SAMPLERS: dict[str, Callable[[Any, SDE], Configured]] = {
+def probability_flow(problem: Problem) -> Configured:
+    ode = problem.options.ode
+    adaptive = adaptive_steps(ode, "ode")
+    solver: Solver = GridSolver(ode.solver)
+    if adaptive is not None:
+        solver = AdaptiveSolver(ode.solver, ode.rtol, ode.atol)
+    each_image = adaptive is not None and adaptive.each_image
+    sampler = ProbabilityFlow(problem.sde, solver, ode.variable, each_image)
+    return solved(problem, sampler, ode, solver=ode.solver, variable=ode.variable)
+
+
+def reverse_sde(problem: Problem) -> Configured:
+    group = problem.options.sde
+    sampler = ReverseSDE(problem.sde, group.solver, group.h, adaptive_steps(group, "sde"))
+    return solved(problem, sampler, group, solver=group.solver, h=group.h)
+
+
+def exponential(problem: Problem) -> Configured:
+    group, method = problem.options.exponential, problem.options.sampler
+    adaptive = adaptive_steps(group, "exponential")
+    sampler = ExponentialSampler(problem.sde, method, group.eta, adaptive)
+    return solved(problem, sampler, group, eta=group.eta)
+
+
+def edm(problem: Problem) -> Configured:
+    group = problem.options.edm
+    settings = {name: group[name] for name in ("s_churn", "s_min", "s_max", "s_noise")}
+    sampler = EDMSampler(problem.sde, **settings)
+    settings |= {"num_steps": group.num_steps, "grid": problem.options.grid.name}
+    tweedie = last_step(problem.options) == "tweedie"
+    return Configured(sampler, problem.grid(group.num_steps), settings, tweedie)
+
+
+SAMPLERS: dict[str, Callable[[Problem], Configured]] = {
     "pc": predictor_corrector,
-    "ode": probability_flow,
     "pc_published": published,
+    "ode": probability_flow,
+    "sde": reverse_sde,
+    "edm": edm,
+    **dict.fromkeys(EXPONENTIAL, exponential),
 }
 
 
-def configure(options: Any, sde: SDE) -> Configured:
+def needs_errors(options: Any) -> bool:
+    """Whether the sampler is built from the score model's denoising errors."""
+    optimal = options.sampler == "pc" and options.pc.predictor == OPTIMAL
+    return optimal or options.grid.name == "dp"
+
+
+def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
     """The sampler that `config.sampling` describes.
+
+    Args:
+      options: config.sampling.
+      sde: the process.
+      variance: the score model's denoising errors, where `needs_errors`.
 
     Raises:
       ValueError: saying what was given, what was expected and what to do.
     """
-    build = choose("sampling.sampler", options.sampler, SAMPLERS)
-    configured = build(options, sde)
-    common = {"t_start": first_time(options, sde), "eps": options.eps}
-    settings = {**configured.settings, **common, "noise_removal": options.noise_removal}
-    return configured._replace(settings=settings)
+    problem = Problem(options, sde, variance)
+    configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)
+    common = {
+        "t_start": problem.t_start,
+        "eps": options.eps,
+        "noise_removal": options.noise_removal,
+        "threshold": options.threshold,
+    }
+    return configured._replace(settings={**configured.settings, **common})

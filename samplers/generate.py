@@ -14,6 +14,7 @@ from progress import progress_bar
 from samplers.batches import check_batch_size, gather, index_batches
 from samplers.configured import configure
 from samplers.drivers import batch_sampler
+from samplers.optimal_variance import OptimalVariance
 from sde_lib import SDE
 
 
@@ -34,18 +35,23 @@ class Guides(NamedTuple):
 
 
 def build_generator(
-    config: Any, sde: SDE, shape: tuple[int, ...], guides: Guides | None = None
+    config: Any,
+    sde: SDE,
+    shape: tuple[int, ...],
+    guides: Guides | None = None,
+    variance: OptimalVariance | None = None,
 ) -> Callable[..., Generated]:
     """A function (score_model, num_images, seed, show=True) -> Generated for images of this shape (h, w, c).
+
+    `variance` is what `configure` asks for where a sampler needs the model's denoising errors.
 
     It compiles once, however often it is called. Image i of a seed is the same whatever the batch size, for
     samplers of fixed steps; an adaptive solver shares its step size among the images of a device unless
     step_size is "image", and the published Langevin step is shared among those of a batch.
     """
     check_batch_size(config.sampling.batch_size, "sampling.batch_size")
-    run = batch_sampler(
-        configure(config.sampling, sde), sde, shape, guides is not None and guides.are_states
-    )
+    configured = configure(config.sampling, sde, variance)
+    run = batch_sampler(configured, sde, shape, guides is not None and guides.are_states)
 
     def generate(score_model: Any, num_images: int, seed: int, show: bool = True) -> Generated:
         began = time.perf_counter()

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from samplers.optimal_variance import OptimalVariance
+from samplers.schedules import best_times, forward_variance
 from sde_lib import SDE
 
 
@@ -47,16 +49,39 @@ def _between(times: Array, t_start: float, t_end: float) -> Array:
     return times.at[0].set(t_start).at[-1].set(t_end)
 
 
-GRIDS: dict[str, Callable[[Any, SDE, float, float, int], Array]] = {
-    "uniform": lambda options, sde, start, end, n: uniform_grid(start, end, n),
-    "quadratic": lambda options, sde, start, end, n: power_grid(start, end, n, 2.0),
-    "log_snr": lambda options, sde, start, end, n: log_snr_grid(sde, start, end, n),
-    "rho": lambda options, sde, start, end, n: noise_power_grid(sde, start, end, n, options.rho),
-    "times": lambda options, sde, start, end, n: jnp.asarray(options.times, jnp.float32),
+def cheapest_grid(
+    sde: SDE, t_start: float, t_end: float, num_steps: int, candidates: int, errors: OptimalVariance
+) -> Array:
+    """The times among many of equal log-SNR that lose least of the likelihood (Watson et al. 2021)."""
+    fine = np.asarray(log_snr_grid(sde, t_start, t_end, candidates - 1), np.float64)[::-1]
+    at_fine = np.asarray(errors.error(sde, jnp.asarray(fine)))
+    times = best_times(sde, fine, at_fine, forward_variance, num_steps)
+    return _between(jnp.asarray(times), t_start, t_end)
+
+
+Grid = Callable[[Any, SDE, float, float, int, Any], Array]
+"""(options, sde, t_start, t_end, num_steps, denoising errors or None) -> (num_steps + 1,)."""
+
+GRIDS: dict[str, Grid] = {
+    "uniform": lambda options, sde, start, end, n, _: uniform_grid(start, end, n),
+    "quadratic": lambda options, sde, start, end, n, _: power_grid(start, end, n, 2.0),
+    "log_snr": lambda options, sde, start, end, n, _: log_snr_grid(sde, start, end, n),
+    "rho": lambda options, sde, start, end, n, _: noise_power_grid(sde, start, end, n, options.rho),
+    "times": lambda options, sde, start, end, n, _: jnp.asarray(options.times, jnp.float32),
+    "dp": lambda options, sde, start, end, n, errors: cheapest_grid(
+        sde, start, end, n, options.candidates, errors
+    ),
 }
 
 
-def build_grid(options: Any, sde: SDE, t_start: float, eps: float, num_steps: int) -> Array:
+def build_grid(
+    options: Any,
+    sde: SDE,
+    t_start: float,
+    eps: float,
+    num_steps: int,
+    errors: OptimalVariance | None = None,
+) -> Array:
     """The grid that `config.sampling.grid` names.
 
     Args:
@@ -64,6 +89,7 @@ def build_grid(options: Any, sde: SDE, t_start: float, eps: float, num_steps: in
       t_start: the first time, T unless sampling begins at images.
       eps: the last time.
       num_steps: the number of steps; a list of times has its own, which must agree.
+      errors: of the score model's denoising, which "dp" chooses by.
 
     Raises:
       ValueError: an unknown name, a rho that is not positive, or times that do not fall from t_start to eps.
@@ -86,7 +112,13 @@ def build_grid(options: Any, sde: SDE, t_start: float, eps: float, num_steps: in
             f"sampling.grid.times has {len(options.times)} times, which are {len(options.times) - 1} steps, but "
             f"{num_steps} are asked for; set num_steps, or give as many times and one more"
         )
-    grid = GRIDS[options.name](options, sde, t_start, eps, num_steps)
+    if options.name == "dp" and not num_steps < options.candidates:
+        raise ValueError(
+            f"sampling.grid.candidates={options.candidates}: expected more than the {num_steps} steps to choose for"
+        )
+    if options.name == "dp" and errors is None:
+        raise ValueError("sampling.grid.name='dp' needs the score model's denoising errors")
+    grid = GRIDS[options.name](options, sde, t_start, eps, num_steps, errors)
     times = np.asarray(grid)
     ends_meet = np.allclose(times[[0, -1]], [t_start, eps], rtol=1e-6, atol=0)
     if not (np.all(np.diff(times) < 0) and ends_meet):

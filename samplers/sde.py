@@ -22,7 +22,7 @@ import lineax  # type: ignore[import-untyped]
 from jax import Array
 
 from models.score import ScoreModel
-from samplers.adaptive import FIRST_STEP, MAX_STEPS
+from samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive
 from samplers.brownian import RESOLUTION, GridPath, ImageTrees
 from samplers.noise import START, Noise
 from samplers.predictors import batch_times
@@ -48,18 +48,6 @@ SDE_SOLVERS: dict[str, SDESolver] = {
     "shark": SDESolver(diffrax.ShARK, 2, True),
 }
 MAX_REJECTIONS = 100  # one after another; more are a failure
-
-
-class Adaptive(NamedTuple):
-    """Step sizes that follow the error estimate, by diffrax's PI control.
-
-    With `each_image` every image has its own and does not depend on the others in its batch.
-    """
-
-    rtol: float = 0.05
-    atol: float = 2.0 / 256.0
-    """One of 256 levels, for images in [-1, 1] (Jolicoeur-Martineau et al. 2021, Sec. 4)."""
-    each_image: bool = False
 
 
 @flax.struct.dataclass
@@ -102,10 +90,7 @@ class ReverseSDE:
                 f"SDE solver {self.solver!r} estimates no error, which adaptive steps need: take the steps of a "
                 f"grid, or choose one of {', '.join(able)}"
             )
-        if not (self.adaptive.rtol > 0 and self.adaptive.atol > 0):
-            raise ValueError(
-                f"rtol={self.adaptive.rtol}, atol={self.adaptive.atol}: tolerances must be positive"
-            )
+        self.adaptive.check()
 
     def __call__(
         self,

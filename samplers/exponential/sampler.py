@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import diffrax
 import jax
@@ -12,7 +12,7 @@ import lineax  # type: ignore[import-untyped]
 from jax import Array
 
 from models.score import ScoreModel
-from samplers.adaptive import FIRST_STEP, MAX_STEPS, Solution, saved
+from samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
 from samplers.brownian import GridPath
 from samplers.exponential.methods import EXPONENTIAL, Method
 from samplers.noise import START, Noise
@@ -33,18 +33,6 @@ class UnitController(diffrax.PIDController):
     ) -> Any:
         start, end = (jax.lax.rsqrt(1.0 + jnp.exp(-2.0 * t)) for t in (t0, t1))
         return super().adapt_step_size(t0, t1, start * y0, end * y1, args, end * y_error, *more)
-
-
-class Adaptive(NamedTuple):
-    """Step sizes that follow the error estimate (Lu et al. 2022a, App. C), by diffrax's control.
-
-    With `each_image` every image has its own and does not depend on the others in its batch.
-    """
-
-    rtol: float = 0.05
-    atol: float = 2.0 / 256.0
-    """One of 256 levels, for images in [-1, 1]."""
-    each_image: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +80,7 @@ class ExponentialSampler:
                 f"{self.method!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose "
                 f"one of {', '.join(able)}"
             )
-        if not (adaptive.rtol > 0 and adaptive.atol > 0):
-            raise ValueError(
-                f"rtol={adaptive.rtol}, atol={adaptive.atol}: tolerances must be positive"
-            )
+        adaptive.check()
 
     def __call__(
         self,
