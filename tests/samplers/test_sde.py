@@ -75,6 +75,17 @@ def test_law_of_adaptive_steps(sde, name, each_image):
         assert distance(x, sde, t) < band
 
 
+def test_a_path_that_is_kept_is_not_interpolated():
+    """At a tolerance that lets every step pass, the times of the grid are what keeps the law right on the way."""
+    images, size = 8, 500
+    grid = uniform_grid(1.0, EPS, 25)
+    sampler = ReverseSDE(VP(), "shark", adaptive=Adaptive(1e3, 1e3))
+    samples = draw(sampler, grid, range(images), size, keep_path=True)
+    band = np.sqrt(np.log(2 * 25 / 1e-6) / (2 * images * size))
+    for x, t in zip(samples.path[1:], np.asarray(grid)[1:], strict=True):
+        assert distance(x, VP(), t) < band
+
+
 def test_an_image_with_steps_of_its_own_does_not_depend_on_the_others():
     """Bit for bit, whoever they are. (Another batch size rounds otherwise, which moves the steps.)"""
     grid = jnp.array([1.0, EPS])
