@@ -18,7 +18,6 @@ import diffrax
 import flax.struct
 import jax
 import jax.numpy as jnp
-import lineax  # type: ignore[import-untyped]
 from jax import Array
 
 from models.score import ScoreModel
@@ -56,6 +55,13 @@ class NoNoise:
 
     def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
         return jnp.zeros_like(like)
+
+
+class ScalarNoise(diffrax.ControlTerm):
+    """g(s) dw with one number g for all coordinates, where diffrax expects a matrix."""
+
+    def prod(self, vf: Any, control: Any) -> Any:
+        return vf * control
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,18 +126,17 @@ class ReverseSDE:
         path = None if samples.path is None else jnp.moveaxis(samples.path[:, :, 0], 1, 0)
         return Samples(samples.x[:, 0], samples.nfe, path, samples.success)
 
-    def _terms(self, path: diffrax.AbstractBrownianPath, like: Array) -> diffrax.MultiTerm:
+    def _terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
         """Drift and noise in s = -t, with the score model as what diffrax calls args."""
-        identity = lineax.IdentityLinearOperator(jax.ShapeDtypeStruct(like.shape, like.dtype))
 
         def drift(s: Any, x: Array, score: ScoreModel) -> Array:
             t = batch_times(x, -s)
             return -self.sde.reverse_drift(x, t, score(x, t), self.h)
 
-        def diffusion(s: Any, x: Array, score: ScoreModel) -> lineax.AbstractLinearOperator:
-            return identity * self.sde.reverse_diffusion(-s, self.h)
+        def diffusion(s: Any, x: Array, score: ScoreModel) -> Array:
+            return self.sde.reverse_diffusion(-s, self.h)
 
-        return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path))
+        return diffrax.MultiTerm(diffrax.ODETerm(drift), ScalarNoise(diffusion, path))
 
     def _solve(
         self, score: ScoreModel, s: Array, noise: Noise, x: Array, keep_path: bool
@@ -154,7 +159,7 @@ class ReverseSDE:
                 store_rejected_steps=MAX_REJECTIONS,
             )
         solution = diffrax.diffeqsolve(
-            self._terms(path, x),
+            self._terms(path),
             solver.make(),
             t0=s[0],
             t1=s[-1],

@@ -164,3 +164,14 @@ def test_unusable_settings_are_refused():
         ValueError, match="RecordedNoise with adaptive steps.*expected IndexedNoise"
     ):
         sampler(mixture(VP()), jnp.array([1.0, EPS]), recorded, jnp.zeros((1, 2)))
+
+
+def test_devices_draw_the_images_of_one():
+    sampler, grid = ReverseSDE(VP(), "shark"), uniform_grid(1.0, EPS, 8)
+    keys = IndexedNoise.for_images(jax.random.key(1), jnp.arange(4)).keys.reshape(4, 1)
+
+    def one(keys):
+        return sampler(mixture(VP()), grid, IndexedNoise(keys), jnp.zeros((1, 6))).x
+
+    images = jax.pmap(one)(keys)[:, 0]
+    np.testing.assert_allclose(images, draw(sampler, grid, range(4), 6).x, rtol=1e-5, atol=1e-5)
