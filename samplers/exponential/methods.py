@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 import diffrax
 
+from samplers.exponential.deis import deis_in_ratio, deis_in_time
+from samplers.exponential.multistep import bh1, bh2, dpm_solver_pp_2m, dpm_solver_pp_3m
 from samplers.exponential.single_step import DDIM, DPMSolver2, DPMSolver3, DPMSolverPP2S
-from samplers.exponential.stochastic import NoisyDDIM
+from samplers.exponential.stochastic import NoisyDDIM, NoisyMultistep2
+from samplers.exponential.unipc import unip, unipc
 from sde_lib import SDE
 
 
@@ -32,4 +35,16 @@ EXPONENTIAL: dict[str, Method] = {
     "dpm_solver_2": Method(lambda sde: DPMSolver2(), 2, 2, adaptive=True),
     "dpm_solver_3": Method(lambda sde: DPMSolver3(), 3, 3, adaptive=True),
     "dpm_solver_pp_2s": Method(lambda sde: DPMSolverPP2S(), 2, 2),
+    "dpm_solver_pp_2m": Method(lambda sde: dpm_solver_pp_2m(), 2, 1, with_noise=NoisyMultistep2),
+    "dpm_solver_pp_3m": Method(lambda sde: dpm_solver_pp_3m(), 2, 1),
+    "deis_t_1": Method(lambda sde: deis_in_time(1, sde), 2, 1),
+    "deis_t_2": Method(lambda sde: deis_in_time(2, sde), 3, 1),
+    "deis_t_3": Method(lambda sde: deis_in_time(3, sde), 4, 1),
+    "deis_rho_1": Method(lambda sde: deis_in_ratio(1), 2, 1),
+    "deis_rho_2": Method(lambda sde: deis_in_ratio(2), 3, 1),
+    "deis_rho_3": Method(lambda sde: deis_in_ratio(3), 4, 1),
+    "unip_3": Method(lambda sde: unip(3, bh2), 3, 1),
+    "unipc_2_bh1": Method(lambda sde: unipc(2, bh1), 3, 1),
+    "unipc_2_bh2": Method(lambda sde: unipc(2, bh2), 3, 1),
+    "unipc_3": Method(lambda sde: unipc(3, bh1), 4, 1),
 }

@@ -2,10 +2,22 @@
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.wrong_exponential import EXPONENTIAL
+from tests.mutants.wrong_multistep import MULTISTEP
 from tests.mutants.wrong_optimal_variance import VARIANCES
 from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_training import DATA, TRAINING
 
-MUTANTS: list[Mutant] = [*PROCESSES, *MODELS, *TRAINING, *DATA, *SAMPLERS, *EVALUATION, *REVERSE_SDE, *VARIANCES, *EXPONENTIAL]
+MUTANTS: list[Mutant] = [
+    *PROCESSES,
+    *MODELS,
+    *TRAINING,
+    *DATA,
+    *SAMPLERS,
+    *EVALUATION,
+    *REVERSE_SDE,
+    *VARIANCES,
+    *EXPONENTIAL,
+    *MULTISTEP,
+]

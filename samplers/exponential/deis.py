@@ -1,0 +1,40 @@
+"""DEIS: the noise predictions extrapolated by a polynomial in t or in rho (Zhang and Chen 2023, Eq. 11-15).
+
+Order r goes through r + 1 predictions and converges with order r + 1; order 0 is DDIM in both variables. The
+authors precompute the coefficients for one grid; here each step has its own, for any process and any grid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array
+
+from samplers.exponential.multistep import NOISE, Multistep, exact
+from sde_lib import SDE
+
+
+@dataclasses.dataclass(frozen=True)
+class Time:
+    """t of lambda, by the process."""
+
+    sde: SDE
+
+    def __call__(self, at: Array) -> Array:
+        return self.sde.time_of_log_snr(2.0 * at)
+
+
+def ratio(at: Array) -> Array:
+    """rho = sigma/alpha of lambda."""
+    return jnp.exp(-at)
+
+
+def deis_in_time(order: int, sde: SDE) -> Multistep:
+    """tAB-DEIS of order 0 and up."""
+    return Multistep(NOISE, order + 1, Time(sde), exact)
+
+
+def deis_in_ratio(order: int) -> Multistep:
+    """rhoAB-DEIS of order 0 and up: Adams-Bashforth in rho, for any steps."""
+    return Multistep(NOISE, order + 1, ratio, exact)

@@ -1,0 +1,249 @@
+"""Multistep exponential integrators: a polynomial through the latest predictions, integrated over the next step.
+
+In x_hat = x/alpha and lambda the flow is, with either prediction (Lu et al. 2022a, Eq. 3.4; 2022b, Prop. 4.1),
+
+    x_hat_1 = x_hat_0 - integral of exp(-lambda) eps_hat,
+    x_hat_1 = exp(-h) x_hat_0 + integral of exp(lambda - lambda_1) data_hat,    h = lambda_1 - lambda_0.
+
+A method is four choices: which prediction, through how many of its latest values the polynomial goes, in which
+variable it is one, and by which rule it is integrated. All cost one evaluation a step, and the steps may have any
+lengths. `deis.py` and `unipc.py` choose otherwise than the DPM-Solver++ below.
+
+The start is as published: the first step has one prediction and is DDIM, the next has two, and so on. That costs no
+evaluation, and an error of order 2 in the first step, whatever the method's order. Near T, where predictions
+hardly change, it is too small to see up to order 3 (and 4 under VP and sub-VP); from t = 0.5 it brings the order
+down to 2. A grid whose first step is halved six times keeps order 4, for six evaluations, and UniPC-2 keeps its
+order 3 from anywhere, for none: its corrector mends the first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from samplers.exponential.single_step import QuadraticInRho, with_noise
+
+Of = Callable[[Array], Array]
+"""A function of lambda."""
+
+# Gauss-Legendre on [0, 1]. In lambda every integrand is smooth, and unlike closed forms in powers of 1/h the sum
+# keeps its digits on short steps: no two terms cancel but those of the polynomial itself.
+_POINTS, _WEIGHTS = (
+    0.5 * a for a in (np.polynomial.legendre.leggauss(16) + np.array([[1.0], [0.0]]))
+)
+
+# Where predictions lie that were never made: so far away, they do not bend the polynomial.
+FAR = 1e20
+
+
+class Prediction(NamedTuple):
+    """What is interpolated, and how its integral over a step moves x_hat."""
+
+    of: Callable[[Array, Array, Array], Array]
+    """(x_hat, rho, eps_hat) -> the prediction."""
+    keep: Of
+    """h -> the factor of x_hat_0."""
+    density: Callable[[Array, Array], Array]
+    """(lambda, lambda_1) -> the factor of the prediction at lambda under the integral."""
+
+
+NOISE = Prediction(
+    of=lambda x, rho, eps: eps,
+    keep=lambda h: jnp.ones_like(h),
+    density=lambda at, end: -jnp.exp(-at),
+)
+DATA = Prediction(
+    of=lambda x, rho, eps: x - rho * eps,
+    keep=lambda h: jnp.exp(-h),
+    density=lambda at, end: jnp.exp(at - end),
+)
+
+
+class Integral(NamedTuple):
+    """The integral from `start` to `end` of density times the polynomial with given values at `nodes`."""
+
+    start: Array
+    end: Array
+    nodes: Array
+    """(n,), in the polynomial's variable."""
+    variable: Of
+    density: Of
+
+    def basis(self, at: Array) -> Array:
+        """Lagrange's polynomials, (n, points), at the lambdas (points,)."""
+        n = self.nodes.shape[0]
+        same = jnp.eye(n, dtype=bool)
+        apart = jnp.where(same, 1.0, self.nodes[:, None] - self.nodes[None, :])
+        away = self.variable(at)[None, None, :] - self.nodes[None, :, None]
+        return jnp.prod(jnp.where(same[:, :, None], 1.0, away / apart[:, :, None]), axis=1)
+
+    def masses(self) -> tuple[Array, Array]:
+        """Points in lambda, and the weights under which a sum over them is an integral with the density."""
+        h = self.end - self.start
+        points = self.start + h * jnp.asarray(_POINTS, h.dtype)
+        return points, h * jnp.asarray(_WEIGHTS, h.dtype) * self.density(points)
+
+    def made(self) -> Array:
+        """How many of the predictions were really made."""
+        return jnp.sum(jnp.abs(self.nodes) < FAR)
+
+
+Rule = Callable[[Integral], Array]
+"""The weights (n,) of the predictions in an integral."""
+
+
+def exact(integral: Integral) -> Array:
+    """The polynomial's integral itself, to round-off."""
+    points, masses = integral.masses()
+    return integral.basis(points) @ masses
+
+
+def _through_the_middle(integral: Integral, b: Array) -> Array:
+    """Of a straight line p: density's integral times p(start), and b times p's rise over half of the step.
+
+    b stands for that integral of the density, up to a factor 1 + O(h) (Zhao et al. 2023, a_1 = 1/2).
+    With more than two predictions the published coefficients solve a system and are the exact ones, whatever b.
+    """
+    _, masses = integral.masses()
+    start = integral.start[None]
+    at_start = integral.basis(start)
+    in_the_middle = integral.basis(0.5 * (start + integral.end[None]))
+    line = at_start * jnp.sum(masses) + (in_the_middle - at_start) * b
+    return jnp.where(integral.made() <= 2, line[:, 0], exact(integral))
+
+
+def bh1(integral: Integral) -> Array:
+    """B(h) = h of Zhao et al. 2023."""
+    h = integral.end - integral.start
+    return _through_the_middle(integral, h * integral.density(integral.end))
+
+
+def bh2(integral: Integral) -> Array:
+    """B(h) = exp(h) - 1 of Zhao et al. 2023; with data and two predictions it is DPM-Solver++(2M)."""
+    _, masses = integral.masses()
+    return _through_the_middle(integral, jnp.sum(masses))
+
+
+def half_of_the_bend(integral: Integral) -> Array:
+    """DPM-Solver++(3M) as its authors' code has it: the term of the second difference comes with half its weight.
+
+    That makes it a method of order 2; `bh2` with three predictions has the whole term and order 3. On grids
+    whose steps differ much, half of an extrapolated bend is often the better guess.
+    """
+    points, masses = integral.masses()
+    nodes = integral.nodes
+    apart = nodes[:, None] - nodes[None, :]
+    second_difference = 1.0 / jnp.prod(jnp.where(apart == 0, 1.0, apart), axis=1)
+    bend = jnp.sum(masses * jnp.square(points - integral.start))
+    return bh2(integral) - 0.5 * bend * second_difference
+
+
+class History(NamedTuple):
+    """The latest predictions (n, ...) and where they were made (n,), the newest first."""
+
+    nodes: Array
+    predictions: Array
+
+    @classmethod
+    def none(cls, n: int, node: Array, prediction: Array) -> History:
+        """n predictions that were never made, of the kinds of these."""
+        far = -FAR * jnp.arange(1, n + 1, dtype=jnp.result_type(node))
+        return cls(far, jnp.zeros((n, *prediction.shape), prediction.dtype))
+
+    def add(self, node: Array, prediction: Array) -> History:
+        """With one more."""
+        return History(
+            jnp.concatenate([node[None], self.nodes]),
+            jnp.concatenate([prediction[None], self.predictions]),
+        )
+
+    def latest(self, n: int) -> History:
+        return History(self.nodes[:n], self.predictions[:n])
+
+
+class Multistep(diffrax.AbstractSolver):
+    """The solver of the four choices, with the polynomial through `points` predictions.
+
+    Its state is the last points - 1 predictions. lambda may also fall, from data to noise: diffrax then hands a
+    solver -lambda, which grows.
+    """
+
+    predicted: Prediction = eqx.field(static=True)
+    points: int = eqx.field(static=True)
+    variable: Of = eqx.field(static=True)
+    rule: Rule = eqx.field(static=True)
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar = QuadraticInRho
+
+    def __check_init__(self):
+        if self.points < 1:
+            raise ValueError(f"a polynomial through {self.points} predictions: expected 1 or more")
+
+    def advance(self, x: Array, start: Array, end: Array, history: History) -> Array:
+        """x_hat at lambda `end` from x_hat at `start`, by the polynomial through the history."""
+
+        def density(at: Array) -> Array:
+            return self.predicted.density(at, end)
+
+        integral = Integral(start, end, history.nodes, self.variable, density)
+        weights = self.rule(integral).astype(x.dtype)
+        moved = jnp.tensordot(weights, history.predictions, axes=1)
+        return self.predicted.keep(end - start).astype(x.dtype) * x + moved
+
+    def begin(self, x: Array, start: Array) -> Any:
+        """What is remembered before the first step, from x_hat at lambda `start`."""
+        return History.none(self.points - 1, start, x)
+
+    def move(
+        self, x: Array, start: Array, end: Array, new: Array, memory: Any
+    ) -> tuple[Array, Any]:
+        """x_hat at `end` and the next memory, from x_hat and the new prediction at `start`."""
+        history = memory.add(self.variable(start), new)
+        return self.advance(x, start, end, history), history.latest(self.points - 1)
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Array, args: Any) -> Any:
+        return self.begin(y0, jnp.sign(terms.contr(t0, t1)) * t0)
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: Array,
+        args: Any,
+        solver_state: Any,
+        made_jump: Any,
+    ) -> Any:
+        h = terms.contr(t0, t1)
+        start = jnp.sign(h) * t0
+        rho, eps = jnp.exp(-start), terms.vf(t0, y0, args)
+        y1, memory = self.move(y0, start, start + h, self.predicted.of(y0, rho, eps), solver_state)
+        bend = with_noise(y0, rho, h, eps) - y1
+        dense = {"y0": y0, "y1": y1, "bend": bend, "h": h}
+        return y1, None, dense, memory, diffrax.RESULTS.successful
+
+    def func(self, terms: Any, t0: Any, y0: Array, args: Any) -> Array:
+        """eps_hat; diffrax asks for it only where it chooses a first step itself."""
+        return terms.vf(t0, y0, args)
+
+
+def itself(at: Array) -> Array:
+    """lambda as the polynomial's variable."""
+    return at
+
+
+def dpm_solver_pp_2m() -> Multistep:
+    """DPM-Solver++(2M) (Lu et al. 2022b, Alg. 2): order 2."""
+    return Multistep(DATA, 2, itself, bh2)
+
+
+def dpm_solver_pp_3m() -> Multistep:
+    """DPM-Solver++(3M) of its authors' code: order 2, see `half_of_the_bend`."""
+    return Multistep(DATA, 3, itself, half_of_the_bend)
