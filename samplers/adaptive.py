@@ -33,6 +33,31 @@ SOLVERS: dict[str, SolverCost] = {
     "dopri8": SolverCost(diffrax.Dopri8, 13, 1),
 }
 
+IMPLICIT = (
+    "implicit_euler",
+    "kvaerno3",
+    "kvaerno4",
+    "kvaerno5",
+    "kencarp3",
+    "kencarp4",
+    "kencarp5",
+    "sil3",
+)
+
+
+def check_solver(name: str, table: dict[str, SolverCost], words: str) -> None:
+    """Raise ValueError unless the table has a solver of this name."""
+    choices = f"choose one of {', '.join(table)} ({words})"
+    if name in IMPLICIT:
+        raise ValueError(
+            f"solver {name!r} is implicit: every step would solve equations in all pixels with the Jacobian of the "
+            "network, many evaluations a pixel, and the flow is not stiff enough to repay it (in sigma/alpha not at all: "
+            f"sampling.ode.variable='ratio'); {choices}"
+        )
+    if name not in table:
+        raise ValueError(f"solver {name!r} is unknown; {choices}")
+
+
 FIRST_STEP = 0.01  # length of the first attempt, in units of the whole interval
 MAX_STEPS = 100_000  # a solve that needs more is reported as failed, not run for ever
 
@@ -122,11 +147,7 @@ class AdaptiveSolver:
     atol: float = 1e-5
 
     def __post_init__(self):
-        if self.name not in SOLVERS:
-            raise ValueError(
-                f"solver {self.name!r} is unknown; choose one of {', '.join(SOLVERS)} "
-                "(explicit solvers that estimate their error)"
-            )
+        check_solver(self.name, SOLVERS, "explicit solvers that estimate their error")
         Adaptive(self.rtol, self.atol).check()
 
     def solve(

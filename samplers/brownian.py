@@ -21,6 +21,13 @@ from jax import Array
 from samplers.noise import Noise
 
 
+class ScalarNoise(diffrax.ControlTerm):
+    """g(s) dw with one number g for all coordinates, where diffrax expects a matrix."""
+
+    def prod(self, vf: Any, control: Any) -> Any:
+        return vf * control
+
+
 class GridPath(diffrax.AbstractBrownianPath):
     """Brownian motion along the steps of a known grid, drawn by the index k of the step.
 

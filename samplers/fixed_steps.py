@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from samplers.adaptive import SOLVERS, Solution, SolverCost, saved
+from samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, saved
 
 # Those that estimate no error have fixed steps only.
 FIXED_SOLVERS: dict[str, SolverCost] = {"euler": SolverCost(diffrax.Euler, 1, 0), **SOLVERS}
@@ -24,10 +24,7 @@ class GridSolver:
     name: str
 
     def __post_init__(self):
-        if self.name not in FIXED_SOLVERS:
-            raise ValueError(
-                f"solver {self.name!r} is unknown; choose one of {', '.join(FIXED_SOLVERS)} (explicit solvers)"
-            )
+        check_solver(self.name, FIXED_SOLVERS, "explicit solvers")
 
     def solve(
         self,

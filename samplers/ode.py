@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -126,8 +126,15 @@ class ProbabilityFlow:
         return Samples(scale[-1] * solution.y, solution.nfe, path, solution.success)
 
 
-def solve_each(solve: Callable[[Array], Solution], y: Array) -> Solution:
-    """Solve for each image (b, ...) alone, side by side: nfe and success are (b,), the path stays (n + 1, b, ...)."""
-    solution = jax.vmap(lambda one: solve(one[None]))(y)
+def solve_each(solve: Callable[..., Solution], *images: Any) -> Solution:
+    """Solve for each image alone, side by side, from arrays or trees of them that begin with b.
+
+    nfe and success are (b,), the path stays (n + 1, b, ...).
+    """
+
+    def alone(*one: Any) -> Solution:
+        return solve(*jax.tree.map(lambda leaf: leaf[None], one))
+
+    solution = jax.vmap(alone)(*images)
     path = None if solution.path is None else jnp.moveaxis(solution.path[:, :, 0], 1, 0)
     return Solution(solution.y[:, 0], solution.nfe, solution.success, path)

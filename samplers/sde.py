@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import diffrax
 import flax.struct
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from models.score import ScoreModel
-from samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive
-from samplers.brownian import RESOLUTION, GridPath, ImageTrees
+from samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
+from samplers.brownian import RESOLUTION, GridPath, ImageTrees, ScalarNoise
 from samplers.noise import START, Noise
+from samplers.ode import solve_each
 from samplers.predictors import batch_times
 from samplers.record import Samples
 from sde_lib import SDE
@@ -55,13 +55,6 @@ class NoNoise:
 
     def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
         return jnp.zeros_like(like)
-
-
-class ScalarNoise(diffrax.ControlTerm):
-    """g(s) dw with one number g for all coordinates, where diffrax expects a matrix."""
-
-    def prod(self, vf: Any, control: Any) -> Any:
-        return vf * control
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,16 +108,13 @@ class ReverseSDE:
         x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         s = -jnp.asarray(grid, x.dtype)  # rises, as samplers/brownian.py needs
         noise = noise if self.h else NoNoise()
-        if self.adaptive is None or not self.adaptive.each_image:
+
+        def solve(x: Array, noise: Noise) -> Solution:
             return self._solve(score, s, noise, x, keep_path)
 
-        def alone(x: Array, noise: Noise) -> Samples:
-            x, noise = jax.tree.map(lambda leaf: leaf[None], (x, noise))
-            return self._solve(score, s, noise, x, keep_path)
-
-        samples = jax.vmap(alone)(x, noise)
-        path = None if samples.path is None else jnp.moveaxis(samples.path[:, :, 0], 1, 0)
-        return Samples(samples.x[:, 0], samples.nfe, path, samples.success)
+        each_image = self.adaptive is not None and self.adaptive.each_image
+        solution = solve_each(solve, x, noise) if each_image else solve(x, noise)
+        return Samples(solution.y, solution.nfe, solution.path, solution.success)
 
     def _terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
         """Drift and noise in s = -t, with the score model as what diffrax calls args."""
@@ -140,7 +130,7 @@ class ReverseSDE:
 
     def _solve(
         self, score: ScoreModel, s: Array, noise: Noise, x: Array, keep_path: bool
-    ) -> Samples:
+    ) -> Solution:
         solver, length = SDE_SOLVERS[self.solver], s[-1] - s[0]
         path: diffrax.AbstractBrownianPath = GridPath(s, noise, x)
         controller: diffrax.AbstractStepSizeController = diffrax.StepTo(s)
@@ -166,7 +156,7 @@ class ReverseSDE:
             dt0=None if self.adaptive is None else FIRST_STEP * length,
             y0=x,
             args=score,
-            saveat=diffrax.SaveAt(ts=s) if keep_path else diffrax.SaveAt(t1=True),
+            saveat=saved(s, keep_path),
             stepsize_controller=controller,
             # Nothing is differentiated through the solve: forward mode stores no history.
             adjoint=diffrax.ForwardMode(),
@@ -174,11 +164,11 @@ class ReverseSDE:
             throw=False,
         )
         assert solution.ys is not None
-        return Samples(
+        return Solution(
             solution.ys[-1],
             solver.evaluations * solution.stats["num_steps"],
-            solution.ys if keep_path else None,
             solution.result == diffrax.RESULTS.successful,
+            solution.ys if keep_path else None,
         )
 
     def _any_times(self, noise: Noise, s: Array, x: Array) -> diffrax.AbstractBrownianPath:

@@ -10,6 +10,6 @@ lambda, which grows from noise to data, and whose state is x_hat; its drift term
     (lambda, x_hat, args) -> eps_hat
 
 (the prediction, not dx_hat/dlambda), and it knows nothing of the process. `single_step.py` holds DDIM and
-DPM-Solver, `stochastic.py` those that add noise, `methods.py` the table of names, and `sampler.py` turns a line
-of it into a sampler. A new method is a class with one rule and a line in the table.
+DPM-Solver, `stochastic.py` those that add noise; `multistep.py` those that remember predictions, with `deis.py` and
+`unipc.py` as cases of it. `methods.py` is the table of names, and `sampler.py` turns a line of it into a sampler. A new method is a class with one rule and a line in the table.
 """

@@ -8,12 +8,11 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-import lineax  # type: ignore[import-untyped]
 from jax import Array
 
 from models.score import ScoreModel
 from samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
-from samplers.brownian import GridPath
+from samplers.brownian import GridPath, ScalarNoise
 from samplers.exponential.methods import EXPONENTIAL, Method
 from samplers.noise import START, Noise
 from samplers.ode import noise_at, solve_each
@@ -120,10 +119,10 @@ class ExponentialSampler:
         if not self.eta or method.with_noise is None:
             return drift, method.make(self.sde)
 
-        def unit(lambda_: Any, x_hat: Array, score: ScoreModel) -> Any:
-            return lineax.IdentityLinearOperator(jax.ShapeDtypeStruct(x_hat.shape, x_hat.dtype))
+        def unit(lambda_: Any, x_hat: Array, score: ScoreModel) -> float:
+            return 1.0
 
-        brownian = diffrax.ControlTerm(unit, GridPath(lambdas, noise, like))
+        brownian = ScalarNoise(unit, GridPath(lambdas, noise, like))
         return diffrax.MultiTerm(drift, brownian), method.with_noise(self.eta)
 
     def _solve(

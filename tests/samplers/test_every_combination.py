@@ -1,0 +1,188 @@
+"""Every sampler with every process and every grid runs, or is refused with a reason: all of them are tried."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.toy_mixture import get_config
+from samplers import names
+from samplers.configured import OPTIMAL, SAMPLERS, configure
+from samplers.correctors import CORRECTORS
+from samplers.exponential.methods import EXPONENTIAL
+from samplers.fixed_steps import FIXED_SOLVERS
+from samplers.grids import GRIDS
+from samplers.noise import IndexedNoise
+from samplers.optimal_variance import OptimalVariance
+from samplers.predictors import PREDICTORS
+from samplers.sde import SDE_SOLVERS
+from sde_lib import SDE, VE, VP, SubVP
+from tests.samplers.mixture_flow import mixture
+
+EPS, STEPS, SHAPE = 1e-3, 12, (3, 2, 2, 1)
+ERRORS = OptimalVariance((EPS, 0.3, 0.99), (0.9, 0.5, 0.01))
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine(SDE):
+    """A process that a user states by alpha and sigma alone."""
+
+    T = 0.99
+
+    def alpha(self, t):
+        return jnp.cos(jnp.pi / 2 * t)
+
+    def sigma(self, t):
+        return jnp.sin(jnp.pi / 2 * t)
+
+
+PROCESSES = [VP(), SubVP(), VE(0.01, 20.0), Cosine()]
+
+
+def sampling(sampler, **changes):
+    """config.sampling of 12 steps; a change is a field with its group, as pc__corrector."""
+    config = get_config()
+    options = config.sampling
+    options.update(sampler=sampler, eps=EPS)
+    options.grid.candidates = 30
+    for group in ("pc", "ode", "sde", "exponential", "edm"):
+        options[group].num_steps = STEPS
+    options.ode.steps = "grid"
+    options.pc.corrector = "none"
+    for name, value in changes.items():
+        group, _, field = name.rpartition("__")
+        (options[group] if group else options)[field] = value
+    return options
+
+
+WAYS = {
+    **{f"pc {p}": sampling("pc", pc__predictor=p) for p in [*PREDICTORS, OPTIMAL] if p != "none"},
+    **{f"pc {c}": sampling("pc", pc__corrector=c) for c in CORRECTORS if c != "none"},
+    "annealed Langevin": sampling("pc", pc__predictor="none", pc__corrector="ald"),
+    **{f"ode {solver}": sampling("ode", ode__solver=solver) for solver in FIXED_SOLVERS},
+    "ode in sigma/alpha": sampling("ode", ode__solver="heun", ode__variable="ratio"),
+    "ode in its logarithm": sampling("ode", ode__solver="heun", ode__variable="log_ratio"),
+    **{f"sde {solver}": sampling("sde", sde__solver=solver) for solver in SDE_SOLVERS},
+    "sde half the noise": sampling("sde", sde__h=0.5),
+    "edm": sampling("edm"),
+    "edm churn": sampling("edm", edm__s_churn=4.0),
+    **{name: sampling(name) for name in EXPONENTIAL},
+    **{
+        f"{name} eta": sampling(name, exponential__eta=0.7)
+        for name, method in EXPONENTIAL.items()
+        if method.with_noise
+    },
+}
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=lambda sde: type(sde).__name__)
+@pytest.mark.parametrize("way", list(WAYS))
+def test_fixed_steps_take_every_grid(way, sde):
+    """Images come out finite, of the data's size, each another, and other ones on another grid."""
+    options, like = WAYS[way], jnp.zeros(SHAPE)
+    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(SHAPE[0]))
+    sampler = configure(options, sde, ERRORS).sampler
+    sample = jax.jit(lambda grid: sampler(mixture(sde), grid, noise, like))
+    seen = []
+    for name in GRIDS:
+        options.grid.name = name
+        options.grid.times = ()
+        if name == "times":
+            count = STEPS + 1 if options.pc.predictor != "none" else STEPS
+            options.grid.times = tuple(np.linspace(sde.T, EPS, count).astype(np.float32).tolist())
+        samples = sample(configure(options, sde, ERRORS).grid)
+        assert np.all(samples.success)
+        x = np.asarray(samples.x)
+        assert np.isfinite(x).all()
+        # Euler's steps along t overshoot where twelve of them span the noise; what else comes out is an image.
+        assert np.abs(x).max() < 1e3
+        assert len(np.unique(x)) == x.size
+        if name != "times":  # the uniform times again
+            seen.append(x)
+    assert len(np.unique(np.stack(seen), axis=0)) == len(GRIDS) - 1
+
+
+ADAPTIVE = {
+    "ode dopri5": sampling("ode", ode__steps="adaptive", ode__rtol=1e-2, ode__atol=1e-2),
+    "ode each image": sampling(
+        "ode", ode__steps="adaptive", ode__rtol=1e-2, ode__atol=1e-2, ode__step_size="image"
+    ),
+    "sde shark": sampling("sde", sde__steps="adaptive"),
+    "sde each image": sampling("sde", sde__steps="adaptive", sde__step_size="image"),
+    "dpm_solver_2": sampling("dpm_solver_2", exponential__steps="adaptive"),
+    "dpm_solver_3": sampling(
+        "dpm_solver_3", exponential__steps="adaptive", exponential__step_size="image"
+    ),
+}
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=lambda sde: type(sde).__name__)
+@pytest.mark.parametrize("way", list(ADAPTIVE))
+def test_adaptive_steps(way, sde):
+    configured = configure(ADAPTIVE[way], sde)
+    assert configured.adaptive
+    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(SHAPE[0]))
+    samples = jax.jit(
+        lambda: configured.sampler(mixture(sde), configured.grid, noise, jnp.zeros(SHAPE))
+    )()
+    assert np.all(samples.success)
+    assert np.abs(samples.x).max() < 4  # of data within 2
+
+
+REFUSED = [
+    ("sampling.sampler='x' is unknown", "x", {}),
+    *(
+        ("estimates no error", "sde", {"sde__solver": name, "sde__steps": "adaptive"})
+        for name, solver in SDE_SOLVERS.items()
+        if not solver.estimates_error
+    ),
+    *(
+        ("estimates no error", name, {"exponential__steps": "adaptive"})
+        for name, method in EXPONENTIAL.items()
+        if not method.adaptive
+    ),
+    *(
+        ("has no stochastic form", name, {"exponential__eta": 0.5})
+        for name, method in EXPONENTIAL.items()
+        if not method.with_noise
+    ),
+    ("solver 'euler' is unknown", "ode", {"ode__solver": "euler", "ode__steps": "adaptive"}),
+    ("implicit", "ode", {"ode__solver": "kvaerno5"}),
+    ("implicit", "ode", {"ode__solver": "implicit_euler", "ode__steps": "adaptive"}),
+    ("sde.steps='both' is unknown", "sde", {"sde__steps": "both"}),
+    ("step_size='pixel' is unknown", "ode", {"ode__steps": "adaptive", "ode__step_size": "pixel"}),
+    ("h=-1.0: expected h >= 0", "sde", {"sde__h": -1.0}),
+    ("eta=1.5: expected 0 <= eta <= 1", "ddim", {"exponential__eta": 1.5}),
+    ("s_churn=-1.0: expected", "edm", {"edm__s_churn": -1.0}),
+    ("tolerances must be positive", "sde", {"sde__steps": "adaptive", "sde__rtol": 0.0}),
+    ("expected more than the 12 steps", "ddim", {"grid__name": "dp", "grid__candidates": 12}),
+    ("only the steps of pc have a predictor_mean", "edm", {"noise_removal_by": "predictor_mean"}),
+    ("its times and steps are what it reproduces", "pc_published", {"grid__name": "rho"}),
+    ("its times and steps are what it reproduces", "pc_published", {"threshold": "static"}),
+    ("there is no predictor", "pc", {"pc__predictor": "none", "pc__corrector": "ald",
+                                     "noise_removal_by": "predictor_mean"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "sampler", "changes"), REFUSED)
+def test_what_cannot_work_is_refused(words, sampler, changes):
+    with pytest.raises(ValueError, match=words):
+        configure(sampling(sampler, **changes), VP(), ERRORS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [sampling("pc", pc__predictor=OPTIMAL), sampling("ddim", grid__name="dp")],
+    ids=["optimal variance", "dp grid"],
+)
+def test_denoising_errors_are_asked_for(options):
+    with pytest.raises(ValueError, match="needs the score model's denoising errors"):
+        configure(options, VP())
+
+
+def test_help_names_every_sampler():
+    assert list(names.SAMPLERS) == list(SAMPLERS)
+    for name, method in EXPONENTIAL.items():
+        assert f"order {method.order}" in names.SAMPLERS[name]
