@@ -1,6 +1,7 @@
 """All mutants, in the order in which they are tried."""
 
 from tests.mutants.mutant import Mutant
+from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_multistep import MULTISTEP
 from tests.mutants.wrong_optimal_variance import VARIANCES
@@ -20,4 +21,5 @@ MUTANTS: list[Mutant] = [
     *VARIANCES,
     *EXPONENTIAL,
     *MULTISTEP,
+    *BENCHMARKS,
 ]

@@ -1,0 +1,157 @@
+"""The samplers that are measured: the fields of config.sampling that name each, and what its steps cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from samplers.configured import Configured, configure
+from samplers.exponential.methods import EXPONENTIAL
+from samplers.fixed_steps import FIXED_SOLVERS
+from samplers.optimal_variance import OptimalVariance
+from samplers.sde import SDE_SOLVERS
+from sde_lib import SDE
+
+TOLERANCES = (0.5, 0.2, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A sampler with everything chosen but its number of steps and its grid, or its tolerance."""
+
+    name: str
+    group: str
+    """config.sampling.<group> has its num_steps, and its tolerances if it has any."""
+    settings: dict[str, Any]
+    """Fields of config.sampling."""
+    order: int
+    """Of convergence; of the law (weakly) for stochastic samplers."""
+    evaluations: int
+    """Of the score model, for each step."""
+    first: int = 0
+    """Beyond that, once."""
+    stochastic: bool = False
+
+    @property
+    def adaptive(self) -> bool:
+        return self.settings.get(f"{self.group}.steps") == "adaptive"
+
+    def with_steps(self, num_steps: int, grid: str = "uniform") -> Run:
+        fields = {f"{self.group}.num_steps": num_steps, "grid.name": grid}
+        return Run(self, self.settings | fields, grid)
+
+    def with_tolerance(self, tolerance: float) -> Run:
+        fields = {f"{self.group}.{name}": tolerance for name in ("rtol", "atol")}
+        return Run(self, self.settings | fields, f"tolerance {tolerance:g}")
+
+    def runs(self, budgets: Sequence[int], grids: Sequence[str]) -> Iterator[Run]:
+        """For each budget the most steps whose evaluations it covers, on each grid; or one run a tolerance."""
+        if self.adaptive:
+            yield from map(self.with_tolerance, TOLERANCES)
+            return
+        for budget in budgets:
+            num_steps = (budget - self.first) // self.evaluations
+            if num_steps > 0:
+                yield from (self.with_steps(num_steps, grid) for grid in grids)
+
+
+class Run(NamedTuple):
+    """An entry with nothing left to choose."""
+
+    entry: Entry
+    settings: dict[str, Any]
+    steps: str
+    """Where its steps come from, in words: a grid's name or a tolerance."""
+
+    def build(self, options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
+        """The sampler, by these settings on top of `options`, a config.sampling."""
+        options = options.copy_and_resolve_references()
+        options.update_from_flattened_dict(self.settings)
+        return configure(options, sde, variance)
+
+
+def ode(solver: str, order: int, variable: str = "t", adaptive: bool = False) -> Entry:
+    cost = FIXED_SOLVERS[solver]
+    settings = {
+        "sampler": "ode",
+        "ode.solver": solver,
+        "ode.variable": variable,
+        "ode.steps": "adaptive" if adaptive else "grid",
+    }
+    words = [solver, "adaptive" if adaptive else "", "" if variable == "t" else f"in {variable}"]
+    name = " ".join(filter(None, words))
+    return Entry(name, "ode", settings, order, cost.attempt, cost.first)
+
+
+def exponential(method: str, eta: float = 0.0) -> Entry:
+    cost = EXPONENTIAL[method]
+    settings = {"sampler": method, "exponential.eta": eta}
+    name = f"{method} eta={eta:g}" if eta else method
+    return Entry(
+        name, "exponential", settings, cost.order, cost.evaluations, cost.start_up, bool(eta)
+    )
+
+
+def edm(s_churn: float = 0.0) -> Entry:
+    name = f"edm churn={s_churn:g}" if s_churn else "edm"
+    return Entry(
+        name, "edm", {"sampler": "edm", "edm.s_churn": s_churn}, 2, 2, stochastic=bool(s_churn)
+    )
+
+
+def pc(predictor: str, corrector: str = "none") -> Entry:
+    corrected = corrector != "none"
+    settings = {"sampler": "pc", "pc.predictor": predictor, "pc.corrector": corrector}
+    name = f"{predictor} + {corrector}" if corrected else predictor
+    return Entry(name, "pc", settings, 1, 1 + corrected, stochastic=True)
+
+
+def sde(solver: str, order: int) -> Entry:
+    settings = {"sampler": "sde", "sde.solver": solver}
+    return Entry(
+        f"sde {solver}", "sde", settings, order, SDE_SOLVERS[solver].evaluations, stochastic=True
+    )
+
+
+ENTRIES: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        ode("euler", 1),
+        ode("heun", 2),
+        ode("bosh3", 3),
+        ode("tsit5", 5),
+        ode("dopri8", 8),
+        ode("heun", 2, "log_ratio"),
+        ode("dopri5", 5, adaptive=True),
+        ode("dopri5", 5, "log_ratio", adaptive=True),
+        edm(),
+        *map(exponential, EXPONENTIAL),
+        pc("euler_maruyama"),
+        pc("reverse_diffusion"),
+        pc("ancestral_sampling"),
+        pc("ancestral_sampling_posterior"),
+        pc("ancestral_sampling_optimal"),
+        pc("reverse_diffusion", "langevin"),
+        sde("euler", 1),
+        sde("heun", 2),
+        sde("sea", 1),
+        sde("sra1", 2),
+        sde("shark", 2),
+        exponential("ddim", eta=1.0),
+        exponential("dpm_solver_pp_2m", eta=1.0),
+        edm(s_churn=10.0),
+    )
+}
+
+
+def choose_entries(names: Sequence[str]) -> list[Entry]:
+    """These, or all of them if none is named.
+
+    Raises:
+      ValueError: a name that none has.
+    """
+    for name in names:
+        if name not in ENTRIES:
+            raise ValueError(f"sampler {name!r} is unknown; choose among {', '.join(ENTRIES)}")
+    return [ENTRIES[name] for name in names or ENTRIES]

@@ -1,0 +1,138 @@
+"""Accuracy for so many evaluations of the network, of every sampler.
+
+    python -m benchmarks.error_versus_nfe --workdir runs/demo     # with a network that `make demo` trained
+    python -m benchmarks.error_versus_nfe --quick                 # a few samplers on the exact problems: seconds
+
+Every sampler gets the budgets in turn and takes as many steps as they cover, on several grids; see problems.py for what
+is measured. Writes error_versus_nfe.json, .md and .png to --out; --redraw makes the last two anew from the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.command import in_words, load_config, provenance
+from benchmarks.entries import ENTRIES, Entry, choose_entries
+from benchmarks.error_picture import draw_picture
+from benchmarks.error_table import document
+from benchmarks.problems import Digits, MixtureFlow, MixtureLaw, Problem
+from benchmarks.records import BUDGETS, Record
+from progress import progress_bar
+
+GRIDS = ("uniform", "log_snr", "rho")
+QUICK = ("euler", "heun", "ddim", "euler_maruyama")
+
+# A network costs time: one of each family, a grid each, and no more evaluations than these.
+DIGITS: dict[str, Any] = {
+    "budgets": (5, 10, 20, 40),
+    "grids": ("log_snr",),
+    "names": (
+        "euler",
+        "heun",
+        "dopri5 adaptive",
+        "edm",
+        "ddim",
+        "dpm_solver_3",
+        "dpm_solver_pp_2m",
+        "deis_t_2",
+        "unipc_3",
+        "ancestral_sampling",
+        "reverse_diffusion + langevin",
+        "sde shark",
+        "dpm_solver_pp_2m eta=1",
+    ),
+}
+
+
+class Plan(NamedTuple):
+    """What is run on a problem."""
+
+    problem: Problem
+    entries: list[Entry]
+    budgets: list[int]
+    grids: tuple[str, ...]
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.error_versus_nfe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", default="configs/subvp_digits.py", metavar="FILE[:VARIANT]")
+    parser.add_argument(
+        "--workdir", type=Path, help="of the digits network; without one it is left out"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--samplers", nargs="+", default=(), help=f"among {', '.join(ENTRIES)}")
+    parser.add_argument("--quick", action="store_true", help="few samplers, budgets and images")
+    parser.add_argument("--redraw", action="store_true", help="table and picture of <out>/*.json")
+    return parser.parse_args(arguments)
+
+
+def planned(options: argparse.Namespace) -> Iterator[Plan]:
+    """The problems, and what is run on each."""
+    quick = options.quick
+    entries = choose_entries(options.samplers or (QUICK if quick else ()))
+    budgets, grids = ((20, 40, 80), ("log_snr",)) if quick else (BUDGETS, GRIDS)
+    problems: list[tuple[Problem, Any, Any]] = [
+        (MixtureFlow(), budgets, grids),
+        (MixtureLaw(64 if quick else 2048), budgets, grids),
+    ]
+    if options.workdir:
+        digits = Digits(
+            load_config(options.config), options.workdir, 128 if quick else 1024, DIGITS["names"]
+        )
+        problems.append((digits, (5, 10) if quick else DIGITS["budgets"], DIGITS["grids"]))
+    for problem, budgets, grids in problems:
+        taken = list(filter(problem.takes, entries))
+        yield Plan(problem, taken, [budget - problem.last for budget in budgets], grids)
+
+
+def measure(plan: Plan, entry: Entry) -> Iterator[Record]:
+    """All runs of one sampler."""
+    for run in entry.runs(plan.budgets, plan.grids):
+        errors, nfe = plan.problem.measure(run)
+        for name, error in errors.items():
+            yield Record(name, entry.name, entry.order, run.steps, nfe, error)
+        if entry.adaptive and nfe > max(plan.budgets):
+            return  # the tolerances fall, so all others cost still more
+
+
+def measure_all(plans: list[Plan]) -> Iterator[Record]:
+    with progress_bar(sum(len(plan.entries) for plan in plans), "errors", "sampler") as bar:
+        for plan in plans:
+            for entry in plan.entries:
+                yield from measure(plan, entry)
+                bar.update(1)
+
+
+def main(arguments: list[str] | None = None) -> list[Record]:
+    options = parse(arguments)
+    file = options.out / "error_versus_nfe.json"
+    if not options.redraw:
+        plans = list(planned(options))
+        records = list(measure_all(plans))
+        floors = {name: floor for plan in plans for name, floor in plan.problem.floors.items()}
+        facts = provenance("benchmarks.error_versus_nfe")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = ",\n".join(json.dumps(record) for record in records)
+        file.write_text(
+            f'{{"measured": {json.dumps(facts)},\n"floors": {json.dumps(floors)},\n'
+            f'"fields": {json.dumps(Record._fields)},\n"records": [\n{rows}\n]}}\n'
+        )
+    stored = json.loads(file.read_text())
+    records = [Record(*row) for row in stored["records"]]
+    text = document(records, stored["floors"], in_words(stored["measured"]))
+    file.with_suffix(".md").write_text(text)
+    draw_picture(records, stored["floors"], file.with_suffix(".png"))
+    print(text)
+    return records
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What a sampler costs beside its network: a step should take at most 3 % longer than its evaluations.
+
+    python -m benchmarks.sampler_overhead --config configs/vp_cifar.py:ddpmpp --batch 16 --steps 2 --repeats 3
+    python -m benchmarks.sampler_overhead --config configs/vp_digits.py --batch 64 --steps 20
+
+Each sampler runs as in production, by the driver of `--mode sample`, from a fresh network with random weights; beside it
+the same network is evaluated as often in a loop that does nothing else. The two take turns in one process, A B A B ...,
+so that a machine's moods hit both; the figure is the median of the ratios A/B less 1, with their quartiles. With
+a small network the time a step takes beyond its evaluations, in microseconds, tells more than the percentage. On few
+steps it holds a share of the calls that begin and end a batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+from benchmarks.command import in_words, load_config, provenance
+from benchmarks.entries import ENTRIES, Entry, choose_entries
+from models.networks import build_network
+from models.parameterization import build_parameterization
+from models.score import NetworkScore, ScoreModel
+from modes.denoising_errors import stand_in
+from progress import progress_bar
+from samplers.batches import check_batch_size
+from samplers.drivers import batch_sampler
+from samplers.predictors import batch_times
+from sde_lib import SDE, build_sde
+from training.state import init_params
+
+LIMIT = 0.03
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "processor": time.process_time}
+DEFAULT = (
+    "euler_maruyama",
+    "reverse_diffusion",
+    "ancestral_sampling",
+    "ancestral_sampling_posterior",
+    "ancestral_sampling_optimal",
+    "reverse_diffusion + langevin",
+    "heun",
+    "sde euler",
+    "sde shark",
+    "edm",
+    "edm churn=10",
+    "ddim",
+    "ddim eta=1",
+    "dpm_solver_3",
+    "dpm_solver_pp_2m",
+    "dpm_solver_pp_2m eta=1",
+    "deis_t_3",
+    "unipc_3",
+)
+TOLERANCE = 0.01  # of samplers that choose their steps
+
+
+class Overhead(NamedTuple):
+    """Of one sampler; seconds are of one batch."""
+
+    sampler: str
+    steps: int
+    nfe: int
+    sampler_seconds: float
+    network_seconds: float
+    overhead: float
+    """Median of the ratios, less 1."""
+    low: float
+    high: float
+    """Their quartiles, less 1."""
+    microseconds_per_step: float
+    """Beyond the network's, median of the differences."""
+
+
+def random_network(config: Any, sde: SDE) -> NetworkScore:
+    """The config's network with its first weights."""
+    network = build_network(config)
+    params = jax.jit(lambda: init_params(config, network))()
+    return NetworkScore(params, network.apply, build_parameterization(config, sde))
+
+
+def evaluations(model: ScoreModel, x: Array, times: Array, count: Array) -> Array:
+    """`count` evaluations in a loop, each of a state that depends on the one before, so that none can be left out."""
+
+    def evaluate(k: Array, x: Array) -> Array:
+        return x + 1e-6 * model(x, batch_times(x, times[k % times.shape[0]]))
+
+    return jax.lax.fori_loop(0, count, evaluate, x)
+
+
+class Bench:
+    """A network with a batch to sample, and the loop that only evaluates it."""
+
+    def __init__(self, config: Any, batch: int, num_steps: int, repeats: int, clock: Clock):
+        check_batch_size(batch, "sampling.batch_size")
+        side, channels = config.data.image_size, config.data.num_channels
+        self.sde, self.shape = build_sde(config), (side, side, channels)
+        self.options, self.variance = config.sampling, stand_in(config, self.sde)
+        self.options.noise_removal = False
+        self.model = random_network(config, self.sde)
+        self.num_steps, self.repeats, self.clock = num_steps, repeats, clock
+        self.indices = np.arange(batch).reshape(jax.local_device_count(), -1)
+        self.evaluations = jax.pmap(evaluations, in_axes=(None, 0, None, None))
+
+    def seconds(self, work: Callable[[], Any]) -> float:
+        began = self.clock()
+        jax.block_until_ready(work())
+        return self.clock() - began
+
+    def measure(self, entry: Entry) -> Overhead:
+        adaptive = entry.adaptive
+        run = entry.with_tolerance(TOLERANCE) if adaptive else entry.with_steps(self.num_steps)
+        configured = run.build(self.options, self.sde, self.variance)
+        sample = batch_sampler(configured, self.sde, self.shape)
+        key = jax.random.key(0)
+
+        def sampler() -> Any:
+            return sample(self.model, key, self.indices, None, lambda share: None)
+
+        x, nfe, _ = sampler()
+        count = int(nfe[0, 0])
+
+        def network() -> Any:
+            return self.evaluations(self.model, x, configured.grid, count)
+
+        self.seconds(network)  # compiles at the first sampler
+        turns = [(self.seconds(sampler), self.seconds(network)) for _ in range(self.repeats)]
+        pairs = np.array(turns)
+        steps = self.num_steps if not adaptive else count // entry.evaluations
+        low, middle, high = np.quantile(pairs[:, 0] / pairs[:, 1], [0.25, 0.5, 0.75]) - 1.0
+        beyond = 1e6 * float(np.median(pairs[:, 0] - pairs[:, 1])) / steps
+        sampling, evaluating = (float(median) for median in np.median(pairs, axis=0))
+        spread = float(middle), float(low), float(high)
+        return Overhead(entry.name, steps, count, sampling, evaluating, *spread, beyond)
+
+
+def table(rows: list[Overhead]) -> str:
+    """For people."""
+    lines = [
+        f"{'sampler':<30} {'steps':>5} {'NFE':>4} {'ms/evaluation':>13} {'overhead':>9} {'quartiles':>18} {'us/step':>8}"
+    ]
+    for row in rows:
+        each = 1e3 * row.network_seconds / row.nfe
+        spread = f"{row.low:+.1%} .. {row.high:+.1%}"
+        lines.append(
+            f"{row.sampler:<30} {row.steps:>5} {row.nfe:>4} {each:>13.2f} {row.overhead:>+9.1%} {spread:>18} "
+            f"{row.microseconds_per_step:>8.0f}{'  above 3 %' if row.low > LIMIT else ''}"
+        )
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sampler_overhead",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", default="configs/vp_cifar.py:ddpmpp", metavar="FILE[:VARIANT]")
+    parser.add_argument("--batch", type=int, default=16, help="images, over all devices")
+    parser.add_argument("--steps", type=int, default=2, help="of each sampler")
+    parser.add_argument("--repeats", type=int, default=3, help="pairs of timings")
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="processor: the time of all threads of this process, for CPUs that others use too",
+    )
+    parser.add_argument(
+        "--samplers", nargs="+", default=DEFAULT, help=f"among {', '.join(ENTRIES)}"
+    )
+    parser.add_argument("--json", type=Path, help="append a JSON line for each sampler")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> list[Overhead]:
+    options = parse(arguments)
+    facts = provenance("benchmarks.sampler_overhead")
+    entries = choose_entries(options.samplers)
+    config, clock = load_config(options.config), CLOCKS[options.clock]
+    bench = Bench(config, options.batch, options.steps, options.repeats, clock)
+    rows = []
+    with progress_bar(len(entries), "overhead", "sampler") as bar:
+        for entry in entries:
+            rows.append(bench.measure(entry))
+            bar.update(1)
+            if options.json:
+                line = {
+                    "config": options.config,
+                    "batch": options.batch,
+                    "clock": options.clock,
+                    **rows[-1]._asdict(),
+                }
+                with open(options.json, "a") as file:
+                    file.write(json.dumps(line | facts) + "\n")
+    print(table(rows) + f"\n{in_words(facts)}")
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The report of errors: figures that another program computed, and the rule that gives each sampler its steps."""
+
+import json
+
+import pytest
+
+from benchmarks.entries import ENTRIES, choose_entries
+from benchmarks.error_versus_nfe import main
+from benchmarks.problems import MixtureFlow
+from benchmarks.records import Record, best_within, curve
+from evaluation.known_law import dkw_band
+
+# (sampler, evaluations of 40 steps, error on the grid of equal log-SNR), the errors by another program
+MEASURED = [("euler", 40, 1.8e-2), ("heun", 80, 6.9e-4), ("ddim", 40, 5.7e-2)]
+
+
+def test_quick_report(tmp_path):
+    records = main(["--quick", "--out", str(tmp_path)])
+    found = {(record.sampler, record.nfe): record for record in records}
+    for sampler, nfe, error in MEASURED:
+        assert found[sampler, nfe].error == pytest.approx(error, rel=0.05)  # two digits are given
+    stored = json.loads((tmp_path / "error_versus_nfe.json").read_text())
+    assert [Record(*row) for row in stored["records"]] == records
+    # 4,096 coordinates: 0.8687/64. Twenty steps of a first-order method are still far from it, eighty are near.
+    assert stored["floors"]["law"] == pytest.approx(0.01357, rel=1e-3)
+    assert found["euler_maruyama", 20].error > 2 * stored["floors"]["law"]
+    assert found["euler_maruyama", 80].error < dkw_band(4096)
+    lines = (tmp_path / "error_versus_nfe.md").read_text().splitlines()
+    assert "| heun | 2 |  | 0.012 log_snr |" in "\n".join(lines)
+    assert (tmp_path / "error_versus_nfe.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "nfe"),
+    [("tsit5", 20, 19), ("tsit5", 18, 13), ("dpm_solver_3", 20, 18), ("unipc_3", 20, 20)],
+)
+def test_steps_are_the_most_that_fit(name, budget, nfe):
+    """Six evaluations a step and one to begin with; three; one. The sampler itself counts."""
+    (run,) = ENTRIES[name].runs([budget], ["log_snr"])
+    assert MixtureFlow().measure(run).nfe == nfe
+
+
+def test_a_sampler_that_cannot_take_a_step_is_left_out():
+    assert not list(ENTRIES["dopri8"].runs([5, 10], ["uniform"]))
+
+
+def test_best_within_a_budget():
+    rows = [("a", 9.0, 0.3), ("b", 9.0, 0.2), ("c", 7.0, 0.1), ("d", 21.0, 0.01)]
+    records = [Record("flow", "heun", 2, steps, nfe, error) for steps, nfe, error in rows]
+    assert best_within(records, 10).steps == "b"  # the nearest below, then the smallest error
+    assert best_within(records, 20) is None  # nothing costs more than half
+    assert [record.steps for record in curve(records)] == ["b", "d"]
+
+
+def test_unknown_samplers_are_refused():
+    with pytest.raises(ValueError, match="sampler 'huen' is unknown; choose among euler, heun"):
+        choose_entries(["huen"])

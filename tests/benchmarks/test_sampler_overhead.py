@@ -1,0 +1,38 @@
+"""The loop that a sampler is measured against, and a run of the measurement."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.sampler_overhead import Overhead, evaluations, main, table
+
+
+@pytest.mark.parametrize(("count", "total"), [(2, 3.0), (5, 8.0)])
+def test_the_loop_evaluates_so_often(x64, count, total):
+    """A model that returns its time: the state gains the sum of the first times, 1 + 2 + 3, again and again."""
+
+    def model(x, t):
+        return 1e6 * jnp.broadcast_to(t[:, None], x.shape)
+
+    x = evaluations(model, jnp.zeros((2, 3)), jnp.array([1.0, 2.0, 2.0]), jnp.asarray(count))
+    np.testing.assert_allclose(x, total, rtol=1e-12)
+
+
+def test_a_run_on_a_small_network(tmp_path):
+    """Heun's method in two steps evaluates four times; timings of so little say nothing but that they were taken."""
+    file = tmp_path / "overhead.jsonl"
+    command = "--config configs/vp_digits.py --batch 4 --steps 2 --repeats 1 --samplers heun"
+    (row,) = main([*command.split(), "--json", str(file)])
+    assert (row.steps, row.nfe) == (2, 4)
+    assert row.overhead == pytest.approx(row.sampler_seconds / row.network_seconds - 1)
+    beyond = row.sampler_seconds - row.network_seconds
+    assert row.microseconds_per_step == pytest.approx(1e6 * beyond / 2)
+    assert len(file.read_text().splitlines()) == 1
+
+
+def test_samplers_above_the_limit_are_marked():
+    """Where even the lower quartile is above 3 %."""
+    slow = Overhead("slow", 10, 10, 1.05, 1.0, 0.05, 0.04, 0.06, 5000.0)
+    noisy = slow._replace(sampler="noisy", low=0.02)
+    marked = [line.split()[0] for line in table([slow, noisy]).splitlines() if "above" in line]
+    assert marked == ["slow"]

@@ -1,0 +1,46 @@
+"""Mistakes in distances, in the exact flow, and in what the benchmarks measure."""
+
+from tests.mutants.mutant import mutants
+
+FRECHET = "tests/evaluation/test_frechet.py"
+FLOW = "tests/evaluation/test_known_flow.py"
+ERRORS = "tests/benchmarks/test_error_versus_nfe.py"
+OVERHEAD = "tests/benchmarks/test_sampler_overhead.py"
+
+# fmt: off
+BENCHMARKS = [
+    *mutants("evaluation/frechet.py", FRECHET,
+        ("frechet-without-two", "- 2.0 * mixed", "- mixed"),
+        ("frechet-of-eigenvalues", "np.sum(np.sqrt(np.maximum(products, 0.0)))", "np.sum(np.maximum(products, 0.0))"),
+        ("frechet-means-not-squared", "np.sum(np.square(mean_x - mean_y))", "np.sum(np.abs(mean_x - mean_y))"),
+        ("frechet-covariances-of-n", "ddof=1", "ddof=0"),
+        ("frechet-root-in-its-own-basis", "root @ cov_y @ root", "np.diag(np.sqrt(np.maximum(values, 0.0))) @ cov_y @ np.diag(np.sqrt(np.maximum(values, 0.0)))"),
+    ),
+    *mutants("evaluation/known_law.py", FLOW,
+        ("marginal-of-the-data", "return weights, alpha * means, alpha**2 * variances + sigma**2", "return weights, alpha * means, variances + sigma**2"),
+        ("marginal-means-not-shrunk", "return weights, alpha * means,", "return weights, means,"),
+        ("marginal-of-sigma", "alpha**2 * variances + sigma**2", "alpha**2 * variances + sigma"),
+        ("ks-of-true-samples-without-ln-2", "math.sqrt(math.pi / 2.0) * math.log(2.0)", "math.sqrt(math.pi / 2.0)"),
+    ),
+    *mutants("benchmarks/entries.py", ERRORS,
+        ("budget-without-the-first-evaluation", "(budget - self.first) // self.evaluations", "budget // self.evaluations"),
+        ("budget-of-steps", "(budget - self.first) // self.evaluations", "budget - self.first"),
+        ("entry-on-another-grid", '"grid.name": grid}', '"grid.name": "uniform"}'),
+    ),
+    *mutants("benchmarks/problems.py", f"{ERRORS}::test_quick_report",
+        ("law-at-the-other-end", "marginal_mixture(self.sde, self.options.eps, *mixture", "marginal_mixture(self.sde, self.sde.T, *mixture"),
+        ("largest-error-for-the-mean", "np.sqrt(np.mean(np.square(np.asarray(x, np.float64)", "np.sqrt(np.max(np.square(np.asarray(x, np.float64)"),
+        ("flow-to-another-time", "for t in (self.sde.T, self.options.eps)", "for t in (self.sde.T, 10 * self.options.eps)"),
+        ("flow-upside-down", "{\"flow\": rms(samples.x, self.exact)}", "{\"flow\": rms(samples.x, self.exact[::-1])}"),
+    ),
+    *mutants("benchmarks/records.py", f"{ERRORS}::test_best_within_a_budget",
+        ("best-of-all-that-is-cheaper", "if r.nfe == nearest)", "if r)"),
+        ("half-a-budget-will-do", "if budget / 2 < record.nfe", "if 0 < record.nfe"),
+    ),
+    *mutants("benchmarks/sampler_overhead.py", OVERHEAD,
+        ("one-evaluation-more", "fori_loop(0, count, evaluate, x)", "fori_loop(0, count + 1, evaluate, x)"),
+        ("evaluations-that-can-be-left-out", "return x + 1e-6 * model(x,", "return x + 0.0 * model(x,"),
+        ("microseconds-of-an-evaluation", "pairs[:, 1])) / steps", "pairs[:, 1])) / count"),
+    ),
+]
+# fmt: on
