@@ -131,6 +131,8 @@ def get_config() -> ConfigDict:
     sampling.errors = ConfigDict()
     sampling.errors.num_levels = 50  # times at which it is asked
     sampling.errors.num_images = 512  # images at each
+    # ask the network for one image at a time: a score then has the same bits in any batch, at the price of speed
+    sampling.one_by_one = False
     # Keep the expected image in the data's range at every step: none | static, clip | dynamic, shrink to a quantile
     sampling.threshold = "none"
     sampling.threshold_quantile = 0.995

@@ -13,6 +13,7 @@ from data.mixture import mixture_parameters
 from data.scaling import to_levels, to_levels_truncated, unscale
 from evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from evaluation.pictures import save_grid
+from models.score import OneByOne
 from models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
 from modes.denoising_errors import optimal_variance, stand_in
 from modes.guides import load_guides
@@ -47,7 +48,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     shape = (side, side, channels)
     variance = optimal_variance(config, sde, loaded, workdir)
     configured = configure(config.sampling, sde, variance)
-    model = thresholded(config, sde, loaded.model)
+    model = OneByOne(loaded.model) if config.sampling.one_by_one else loaded.model
+    model = thresholded(config, sde, model)
     generate = build_generator(config, sde, shape, guides, variance)
     generated = generate(model, config.sampling.num_images, config.seed)
 
