@@ -1,7 +1,16 @@
-"""Samplers: how noise becomes images. One family of update rules to a file.
+"""Samplers: how noise becomes images.
 
-A sampler takes a score model (`score(x, t)`), a forward process, times or tolerances, and its noise, and
-gives a `Samples` record. `predictor_corrector.py` simulates the reverse SDE, `ode.py` solves the
-probability-flow ODE, `generate.py` runs either over many batches and devices. A new predictor or corrector
-is a function registered in `predictors.py` or `correctors.py`; a new solver of the ODE one line in `ode.py`.
+    names.py, configured.py     the names of --sampler; the sampler that a config describes, checked
+    stepping.py                 samplers that are a loop: predictor_corrector.py (predictors.py, correctors.py,
+                                optimal_variance.py), edm.py, published.py
+    ode.py, sde.py              the probability-flow ODE and the reverse SDE by diffrax (adaptive.py,
+                                fixed_steps.py, brownian.py)
+    exponential/                DDIM, DPM-Solver, DEIS, UniPC as diffrax solvers
+    grids.py, schedules.py      the times of fixed steps
+    noise.py, record.py         where randomness comes from; what every sampler gives back
+    generate.py, drivers.py, batches.py, trajectory.py
+                                any number of images over devices; the way of a few
+
+Every sampler is called as sampler(score, grid, noise, like, x_start, keep_path) -> Samples, for every process.
+docs/samplers.md says what each is good for and how to add one.
 """
