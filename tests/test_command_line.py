@@ -76,7 +76,7 @@ MISTAKES = [
     ),
     (
         f"{TOY} --mode=sample --sampler=pc_published --config.sampling.grid.name=rho",
-        "its times are part of what it reproduces",
+        "its times and steps are what it reproduces",
     ),
     (
         f"{TOY} --mode=sample --config.sampling.pc.num_steps=2 --config.sampling.grid.name=times "
