@@ -62,7 +62,7 @@ def test_bit_for_bit_with_an_exact_score(way):
         np.testing.assert_array_equal(other, whole[: len(other)])
 
 
-@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("way", ["pc", "ddim", "unipc_3"])
 def test_to_round_off_on_another_number_of_devices(way):
     (whole,) = images(way, mixture(VP()), (2, 2, 1), FOUR_DEVICES[:1])
     for other in images(way, mixture(VP()), (2, 2, 1), ONE_DEVICE):

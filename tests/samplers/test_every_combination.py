@@ -38,7 +38,13 @@ class Cosine(SDE):
         return jnp.sin(jnp.pi / 2 * t)
 
 
-PROCESSES = [VP(), SubVP(), VE(0.01, 20.0), Cosine()]
+# The two that differ most in every run of the tests, the two that all other tests use in the slow ones.
+PROCESSES = [
+    VE(0.01, 20.0),
+    Cosine(),
+    pytest.param(VP(), marks=pytest.mark.slow),
+    pytest.param(SubVP(), marks=pytest.mark.slow),
+]
 
 
 def sampling(sampler, **changes):
