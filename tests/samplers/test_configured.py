@@ -1,0 +1,103 @@
+"""The times that a config's sampler gets: from sampling.t_start on, of every grid, and of annealed Langevin's levels."""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from samplers.configured import configure
+from samplers.grids import GRIDS, cheapest_grid
+from samplers.noise import RecordedNoise
+from samplers.optimal_variance import OptimalVariance
+from samplers.schedules import forward_variance, step_costs
+from sde_lib import VE, VP
+from tests.samplers.closed_forms import PROCESSES, closed_form
+from tests.samplers.mixture_flow import mixture
+from tests.samplers.test_drivers import small
+
+EPS, T_START, STEPS = 1e-3, 0.4, 12
+ERRORS = OptimalVariance((1e-3, 0.3, 0.9), (0.9, 0.5, 0.01))
+
+
+@pytest.mark.parametrize("name", list(GRIDS))
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+def test_every_grid_falls_from_t_start_to_eps(sde, name):
+    options = small("edm", STEPS, grid__name=name, grid__candidates=30, t_start=T_START).sampling
+    if name == "times":
+        options.grid.times = tuple(np.geomspace(T_START, EPS, STEPS + 1).tolist())
+    grid = np.asarray(configure(options, sde, ERRORS).grid)
+    assert grid.shape == (STEPS + 1,)
+    assert (grid[0], grid[-1]) == (np.float32(T_START), np.float32(EPS))
+    assert np.all(np.diff(grid) < 0)
+
+
+def test_an_adaptive_sampler_goes_from_t_start_to_eps():
+    options = small("ode", ode__steps="adaptive", t_start=T_START).sampling
+    np.testing.assert_array_equal(configure(options, VP()).grid, np.float32([T_START, EPS]))
+    options.t_start = 0.0
+    np.testing.assert_array_equal(configure(options, VP()).grid, np.float32([1.0, EPS]))
+
+
+@pytest.mark.parametrize("t_start", [0.0, T_START])
+def test_annealed_langevin_corrects_at_every_level(t_start):
+    """L levels are L - 1 steps between them and one that stays at the first, as every step corrects at its end."""
+    options = small("pc", 5, pc__predictor="none", pc__corrector="ald", t_start=t_start).sampling
+    grid = np.asarray(configure(options, VE()).grid)
+    first = t_start or 1.0
+    np.testing.assert_allclose(grid, [first, *np.linspace(first, EPS, 5)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+def test_no_choice_among_the_candidates_is_cheaper_than_dp(x64, sde):
+    """Three steps among nine times of equal log-SNR, all 21 ways tried; the first time is t_start."""
+    variance, count = 0.25, 9
+    times = np.geomspace(EPS, 1.0, 300)
+    here = [closed_form(sde, t) for t in times]
+    errors = [a.alpha**2 * variance / (a.alpha**2 * variance + a.sigma**2) for a in here]
+    table = OptimalVariance(tuple(times.tolist()), tuple(errors))
+    grid = np.asarray(cheapest_grid(sde, T_START, EPS, 3, count, table))
+
+    def log_ratio(t):
+        return np.log(closed_form(sde, t).sigma / closed_form(sde, t).alpha)
+
+    ends = log_ratio(EPS), log_ratio(T_START)
+    places = [(log_ratio(t) - ends[0]) / (ends[1] - ends[0]) * (count - 1) for t in grid]
+    np.testing.assert_allclose(places, np.round(places), atol=1e-6)
+    assert (grid[0], grid[-1]) == (T_START, EPS)
+
+    # The candidates, found from the closed forms by interpolation in a fine table, and every way among them.
+    fine = np.geomspace(EPS, T_START, 100_001)
+    ratios = np.array([log_ratio(t) for t in fine])
+    candidates = np.interp(np.linspace(*ends, count), ratios, fine)
+    exact = np.interp([log_ratio(t) for t in candidates], [log_ratio(t) for t in times], errors)
+    costs = step_costs(sde, candidates, exact, forward_variance)
+    ways = [(0, *inner, count - 1) for inner in itertools.combinations(range(1, count - 1), 2)]
+    lengths = {way: sum(costs[b, a] for a, b in itertools.pairwise(way)) for way in ways}
+    chosen = tuple(int(round(place)) for place in places[::-1])
+    assert lengths[chosen] == pytest.approx(min(lengths.values()), rel=1e-9)
+    assert np.median(list(lengths.values())) > 1.001 * lengths[chosen]
+
+
+@pytest.mark.parametrize("way", ["predictor_mean", "tweedie"])
+def test_the_predictors_mean_is_free_of_the_last_noise(way):
+    """Instead of a last denoising: the noise of the last step moves only what a Tweedie step follows."""
+    options = small("pc", STEPS, pc__corrector="langevin", noise_removal_by=way).sampling
+    configured, rng = configure(options, VP()), np.random.default_rng(0)
+    start, steps = rng.normal(size=(2, 3)), rng.normal(size=(STEPS, 2, 2, 3))
+    other = np.concatenate([steps[:-1], steps[:1]])
+    one, another = (
+        configured.sampler(
+            mixture(VP()), configured.grid, RecordedNoise(start, z), jnp.asarray(start)
+        ).x
+        for z in (steps, other)
+    )
+    assert np.array_equal(one, another) == (way == "predictor_mean")
+    assert configured.denoises == (way == "tweedie")
+
+
+def test_a_start_that_is_no_time_of_the_process_is_refused():
+    for t_start in (1.5, 1e-4, EPS):
+        with pytest.raises(ValueError, match=f"t_start={t_start}: expected a time between"):
+            configure(small("edm", t_start=t_start).sampling, VP())
+    assert jnp.isfinite(configure(small("edm", t_start=1.0).sampling, VP()).grid).all()
