@@ -1,6 +1,7 @@
 """All mutants, in the order in which they are tried."""
 
 from tests.mutants.mutant import Mutant
+from tests.mutants.wrong_around_samplers import AROUND_SAMPLERS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_multistep import MULTISTEP
@@ -21,5 +22,6 @@ MUTANTS: list[Mutant] = [
     *VARIANCES,
     *EXPONENTIAL,
     *MULTISTEP,
+    *AROUND_SAMPLERS,
     *BENCHMARKS,
 ]

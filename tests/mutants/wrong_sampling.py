@@ -14,10 +14,16 @@ BATCHES = " ".join(
     )
 )
 FIXED_STEPS = "tests/samplers/test_fixed_steps.py"
-GRIDS = "tests/samplers/test_grids.py"
+GRIDS = " ".join(
+    f"tests/samplers/test_grids.py::{test}"
+    for test in ("test_what_is_equally_spaced", "test_an_explicit_list_is_taken_as_it_is")
+)
 NOISE = "tests/samplers/test_noise.py"
 PUBLISHED_SAMPLER = "tests/samplers/test_published_sampler.py"
 PUBLISHED_LEVELS = "tests/samplers/test_published_levels.py"
+DRIVERS = "tests/samplers/test_drivers.py"
+EVALUATIONS = f"{DRIVERS}::test_nfe_is_the_number_of_calls"
+DENOISED = f"{DRIVERS}::test_the_last_denoising_is_a_regression"
 ODE = "tests/samplers/test_ode.py"
 LIKELIHOOD = "tests/evaluation/test_likelihood.py"
 DIVERGENCE = "tests/evaluation/test_divergence.py"
@@ -47,14 +53,13 @@ SAMPLERS = [
         ("rho-of-the-variance", "jnp.exp(-0.5 / rho * sde.log_snr", "jnp.exp(-1.0 / rho * sde.log_snr"),
         ("rho-not-taken-back", "-2.0 * rho * jnp.log(roots)", "-2.0 * jnp.log(roots)"),
         ("log-snr-grid-from-eps", "jnp.linspace(ends[0], ends[1], num_steps + 1)\n    return _between(sde.time_of_log_snr(log_snrs)", "jnp.linspace(ends[1], ends[0], num_steps + 1)\n    return _between(sde.time_of_log_snr(log_snrs)"),
-        ("grid-with-rounded-ends", "return times.at[0].set(t_start).at[-1].set(t_end)", "return times * (1.0 - 1e-6)"),
     ),
     *mutants("samplers/fixed_steps.py", f"{FIXED_STEPS}::test_nfe_is_the_number_of_calls",
-        ("fixed-steps-cost-of-an-attempt-too-few", "cost.attempt * (len(self.times) - 1)", "cost.attempt * (len(self.times) - 2)"),
-        ("fixed-steps-without-the-first", "(len(self.times) - 1) + cost.first", "(len(self.times) - 1)"),
+        ("fixed-steps-cost-of-an-attempt-too-few", "cost.attempt * num_steps", "cost.attempt * (num_steps - 1)"),
+        ("fixed-steps-without-the-first", "cost.attempt * num_steps + cost.first", "cost.attempt * num_steps"),
     ),
-    *mutants("samplers/generate.py", FIXED_STEPS,
-        ("ode-grid-of-the-other-sampler", "options.eps, options.ode.num_steps)", "options.eps, options.pc.num_steps)"),
+    *mutants("samplers/configured.py", f"{FIXED_STEPS}::test_a_list_of_times_is_that_of_the_sampler_in_use",
+        ("ode-grid-of-the-other-sampler", "problem.grid(group.num_steps), {**settings, **steps}", "problem.grid(problem.options.pc.num_steps), {**settings, **steps}"),
     ),
     *mutants("samplers/correctors.py", CORRECTORS,
         ("langevin-step-without-two", "step = expand(2.0 * jnp.square(", "step = expand(jnp.square("),
@@ -67,52 +72,57 @@ SAMPLERS = [
         ("ald-step-without-a", "jnp.square(a * snr * sde.sigma(t))", "jnp.square(snr * sde.sigma(t))"),
     ),
     *mutants("samplers/predictor_corrector.py", VECTOR_LAWS,
-        ("corrector-at-the-time-before", "self.corrector(score, self.sde, x, s, a, z", "self.corrector(score, self.sde, x, t, a, z"),
+        ("corrector-at-the-time-before", "corrector(score, self.sde, x, s, a, noise", "corrector(score, self.sde, x, t, a, noise"),
         ("a-upside-down", "self.sde.alpha_between(s, t)", "self.sde.alpha_between(t, s)"),
         ("corrector-steps-share-noise", "noise(k, 1 + j, x)", "noise(k, 1, x)"),
         ("corrector-shares-the-predictors-noise", "noise(k, 1 + j, x)", "noise(k, j, x)"),
-        ("steps-share-noise", "noise(k, 0, x))", "noise(0, 0, x))"),
-        ("no-last-denoising", "return denoise(self.sde, score(x, times), x, times)", "return x"),
-        ("start-ignored", "if x_start is None else x_start", "if True else x_start"),
+        ("steps-share-noise", "noise(k, 0, x)", "noise(0, 0, x)"),
         ("corrector-before-predictor",
          """\
-        if self.predictor is not None:
-            x = self.predictor(score, self.sde, x, t, s, noise(k, 0, x))
-        if self.corrector is not None:
-            a = self.sde.alpha_between(s, t)
-            for j in range(self.corrector_steps):
-                z = noise(k, 1 + j, x)
-                x = self.corrector(score, self.sde, x, s, a, z, self.snr)
+            x = self.predictor(score, self.sde, x, t, s, z)
+        if self.corrector is None:
+            return x
+        if self.last_noise:
+            return self.correct(score, noise, k, t, s, x)
 """,
          """\
-        if self.corrector is not None:
-            a = self.sde.alpha_between(s, t)
-            for j in range(self.corrector_steps):
-                z = noise(k, 1 + j, x)
-                x = self.corrector(score, self.sde, x, s, a, z, self.snr)
-        if self.predictor is not None:
-            x = self.predictor(score, self.sde, x, t, s, noise(k, 0, x))
+            if self.corrector is not None and self.last_noise:
+                x = self.correct(score, noise, k, t, s, x)
+            x = self.predictor(score, self.sde, x, t, s, z)
+        if self.corrector is None or self.predictor is not None and self.last_noise:
+            return x
+        if self.last_noise:
+            return self.correct(score, noise, k, t, s, x)
 """),
     ),
-    *mutants("samplers/predictor_corrector.py", f"{GENERATE}::test_nfe_of_predictor_corrector_is_the_number_of_calls",
-        ("denoising-not-counted", "num_steps * a_step + int(self.noise_removal)", "num_steps * a_step"),
-        ("one-corrector-step-counted", "a_step += self.corrector_steps", "a_step += 1"),
+    *mutants("samplers/predictor_corrector.py", EVALUATIONS,
+        ("one-corrector-step-counted", "return 0 if self.corrector is None else self.corrector_steps", "return 0 if self.corrector is None else 1"),
+    ),
+    *mutants("samplers/stepping.py", VECTOR_LAWS,
+        ("start-ignored", "if x_start is None else x_start", "if True else x_start"),
+    ),
+    *mutants("samplers/drivers.py", DENOISED,
+        ("no-last-denoising", "return tweedie(model, sde, x, configured.grid[-1]), 1", "return x, 1"),
+    ),
+    *mutants("samplers/drivers.py", EVALUATIONS,
+        ("denoising-not-counted", "sampler.nfe(num_steps) + more", "sampler.nfe(num_steps)"),
+        ("ode-denoising-not-counted", "jnp.asarray(samples.nfe + more)", "jnp.asarray(samples.nfe)"),
     ),
     *mutants("samplers/published.py", PUBLISHED_LEVELS,
         ("published-level-rounded", "i = (t * (chain.num_scales - 1) / sde.T).astype", "i = jnp.round(t * (chain.num_scales - 1) / sde.T).astype"),
     ),
     *mutants("samplers/published.py", PUBLISHED_SAMPLER,
-        ("published-grid-of-n-steps", "jnp.linspace(self.sde.T, eps, self.num_steps)", "jnp.linspace(self.sde.T, eps, self.num_steps + 1)"),
+        ("published-grid-of-n-steps", "jnp.linspace(self.sde.T, eps, self.num_scales)", "jnp.linspace(self.sde.T, eps, self.num_scales + 1)"),
         ("published-norms-of-one-device", "return norm if self.axis_name is None else jax.lax.pmean(norm, self.axis_name)", "return norm"),
         ("published-last-noise-kept", "return state.mean if self.noise_removal else state.x", "return state.x"),
         ("published-predictor-first",
          """\
-        x = self.correct(score, times[k], noise, k, state.x)
-        return self.predict(score, times[k], noise(k, 0, x), x)
+        x = self.correct(score, grid[k], noise, k, state.x)
+        return self.predict(score, grid[k], noise(k, 0, x), x)
 """,
          """\
-        x, mean = self.predict(score, times[k], noise(k, 0, state.x), state.x)
-        return State(self.correct(score, times[k], noise, k, x), mean)
+        x, mean = self.predict(score, grid[k], noise(k, 0, state.x), state.x)
+        return State(self.correct(score, grid[k], noise, k, x), mean)
 """),
     ),
     *mutants("samplers/noise.py", NOISE,
@@ -121,7 +131,7 @@ SAMPLERS = [
         ("noise-the-same-in-every-slot", "jax.random.fold_in(jax.random.fold_in(key, step - START), slot)", "jax.random.fold_in(key, step - START)"),
         ("noise-uniform", "return jax.random.normal(key, like.shape[1:], like.dtype)", "return jax.random.uniform(key, like.shape[1:], like.dtype, -(3**0.5), 3**0.5)"),
     ),
-    *mutants("samplers/generate.py", BATCHES,
+    *mutants("samplers/drivers.py", BATCHES,
         ("steps-past-the-end", "last = jnp.minimum(first + STEPS_PER_CALL, num_steps)", "last = first + STEPS_PER_CALL"),
     ),
     *mutants("samplers/batches.py", BATCHES,
@@ -129,9 +139,6 @@ SAMPLERS = [
     ),
     *mutants("samplers/ode.py", ODE,
         ("ode-with-the-sdes-drift", "score(x, times), h=0.0)", "score(x, times), h=1.0)"),
-    ),
-    *mutants("samplers/ode.py", f"{ODE}::test_last_denoising_counts",
-        ("ode-denoising-not-counted", "denoise(self.sde, score(x, times), x, times), nfe + 1", "denoise(self.sde, score(x, times), x, times), nfe"),
     ),
     *mutants("samplers/ode.py", f"{ODE}::test_gaussian_law_of_the_flow",
         ("ode-from-unit-noise", "self.sde.prior_sample(noise(START, 0, like))", "noise(START, 0, like)"),
@@ -146,7 +153,7 @@ SAMPLERS = [
 EVALUATION = [
     *mutants("evaluation/likelihood.py", LIKELIHOOD,
         ("divergence-with-the-wrong-sign", "sde.prior_log_density(latent) + integral", "sde.prior_log_density(latent) - integral"),
-        ("density-at-a-fixed-eps", "solver.solve(augmented, start, eps, sde.T, score)", "solver.solve(augmented, start, 1e-4, sde.T, score)"),
+        ("density-at-a-fixed-eps", "jnp.asarray([eps, sde.T])", "jnp.asarray([1e-4, sde.T])"),
         ("prior-density-of-the-data", "sde.prior_log_density(latent)", "sde.prior_log_density(x)"),
     ),
     *mutants("evaluation/divergence.py", DIVERGENCE,

@@ -33,7 +33,7 @@ REVERSE_SDE = [
         ("sde-path-interpolated", "step_ts=s if keep_path else None", "step_ts=None"),
     ),
     *mutants("samplers/sde.py", f"{SAMPLER}::test_an_image_with_steps_of_its_own_does_not_depend_on_the_others",
-        ("sde-steps-of-the-batch", "self.adaptive is None or not self.adaptive.each_image", "True"),
+        ("sde-steps-of-the-batch", "self.adaptive is not None and self.adaptive.each_image", "False"),
     ),
     *mutants("samplers/sde.py", f"{SAMPLER}::test_without_noise_no_noise_is_drawn",
         ("sde-draws-noise-for-the-ode", "noise if self.h else NoNoise()", "noise"),
