@@ -4,83 +4,101 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.records import BUDGETS, Record, by_sampler, curve, ranking
 
-TITLES = {
-    "flow": ("Exact flow of a mixture", "RMS distance from the flow"),
-    "law": ("Exact law of a mixture, stochastic samplers", "Kolmogorov-Smirnov distance"),
-    "digits_flow": ("Trained network: distance from its flow", "RMS distance in pixels of [-1, 1]"),
-    "digits_law": ("Trained network: distance from real digits", "Frechet distance in pixel space"),
+
+class Panel(NamedTuple):
+    """What stands around the lines."""
+
+    title: str
+    error: str
+    floor: str
+    """What scores the error below which nothing can be told."""
+
+
+PANELS = {
+    "flow": Panel("Exact flow of a mixture", "RMS distance from the flow", ""),
+    "law": Panel(
+        "Exact law of a mixture, stochastic samplers", "Kolmogorov-Smirnov distance", "true samples"
+    ),
+    "digits_flow": Panel(
+        "Trained network: distance from its flow",
+        "RMS distance in pixels of [-1, 1]",
+        "the reference's own error",
+    ),
+    "digits_law": Panel(
+        "Trained network: distance from real digits",
+        "Frechet distance in pixel space",
+        "real digits",
+    ),
 }
 KNOWN = ("euler", "heun", "dopri5 adaptive", "euler_maruyama", "reverse_diffusion + langevin")
 BEST_AT = 20  # evaluations
 COLOURS = ("#b5523b", "#2f6f8f", "#6b8e3d")  # of so many of the best there
 KNOWN_COLOUR, OTHERS_COLOUR = "#444444", "#d4d4d4"
+WORST = 3.0  # larger errors than this are out of the picture
 
 
 def draw_picture(records: list[Record], floors: dict[str, float], path: Path) -> None:
     """Write the picture to a PNG file."""
     from matplotlib.figure import Figure
 
-    measures = [name for name in TITLES if by_sampler(records, name)]
+    measures = [name for name in PANELS if by_sampler(records, name)]
     rows, columns = math.ceil(len(measures) / 2), min(len(measures), 2)
     figure = Figure(figsize=(6.6 * columns, 4.4 * rows), layout="constrained")
     for index, measure in enumerate(measures):
         axes = figure.add_subplot(rows, columns, index + 1)
-        draw_panel(axes, by_sampler(records, measure), floors.get(measure))
-        title, what = TITLES[measure]
-        axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-        axes.set_ylabel(what)
-        axes.set_xlabel("network evaluations (NFE)")
+        if measure in floors:
+            draw_floor(axes, PANELS[measure].floor, floors[measure])
+        draw_lines(axes, by_sampler(records, measure), floors.get(measure, math.inf))
+        finish(axes, PANELS[measure])
     figure.savefig(path, dpi=130)
 
 
-def draw_panel(axes: Any, samplers: dict[str, list[Record]], floor: float | None) -> None:
-    """The best few in colour, well-known ones in dark grey, all others in pale grey; names at the ends of their lines."""
-    best = [record.sampler for record in ranking(samplers, BEST_AT)[: len(COLOURS)]]
-    colours = dict(zip(best, COLOURS, strict=False))
-    labels = []
-    for name, records in samplers.items():
-        points = curve(records)
-        if not points:
-            continue
-        x, y = [p.nfe for p in points], [p.error for p in points]
-        known = name in KNOWN
-        colour = colours.get(name, KNOWN_COLOUR if known else OTHERS_COLOUR)
-        shown = name in colours or known
-        style = "--" if known and name not in colours else "-"
-        axes.plot(
-            x,
-            y,
-            style,
-            color=colour,
-            marker="o" if shown else None,
-            markersize=3.5,
-            linewidth=1.8 if shown else 1.0,
-            zorder=3 if shown else 1,
-        )
-        if shown:
-            labels.append((x[-1], y[-1], name, colour))
+def draw_lines(axes: Any, samplers: dict[str, list[Record]], floor: float) -> None:
+    """The best few in colour, well-known ones in dark grey, all others in pale grey."""
     axes.set_xscale("log")
     axes.set_yscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xticks(BUDGETS, [str(n) for n in BUDGETS])
+    best = [record.sampler for record in ranking(samplers, BEST_AT)[: len(COLOURS)]]
+    colours = dict(zip(best, COLOURS, strict=False))
+    ends, errors = [], []
+    for name, records in samplers.items():
+        points = curve(records)
+        x, y = [p.nfe for p in points], [p.error for p in points]
+        if name not in colours and name not in KNOWN:
+            axes.plot(x, y, color=OTHERS_COLOUR, linewidth=1.0, zorder=1)
+        elif points:
+            style = "-" if name in colours else "--"
+            colour = colours.get(name, KNOWN_COLOUR)
+            axes.plot(x, y, style, color=colour, marker="o", markersize=3.5, linewidth=1.8)
+            ends.append(End(x[-1], y[-1], name, colour))
+            errors += y
+    if not ends:
+        return
+    # What is far worse at few evaluations would press the rest together.
+    axes.set_ylim(0.6 * min(floor, *errors), min(2.0 * max(errors), WORST))
+    last = max(end.nfe for end in ends)
+    axes.set_xlim(3.7, 2.8 * last)
+    axes.set_xticks(*zip(*((n, str(n)) for n in BUDGETS if n < 1.05 * last), strict=True))
+    write_names(axes, ends)
+
+
+def draw_floor(axes: Any, words: str, floor: float) -> None:
+    """The line below which nothing can be told, and what scores so much."""
+    axes.axhline(floor, color="#888888", linewidth=0.9, linestyle=":")
+    at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    axes.annotate(words, (0.01, floor), xytext=(0, 3), fontsize=8, color="#888888", **at)
+
+
+def finish(axes: Any, panel: Panel) -> None:
+    """Titles and ticks."""
+    axes.set_title(panel.title, loc="left", fontsize=11, fontweight="bold")
+    axes.set_ylabel(panel.error)
+    axes.set_xlabel("network evaluations (NFE)")
     axes.minorticks_off()
     label_decades(axes)
-    axes.set_xlim(low, 2.6 * high)
-    if floor:
-        axes.axhline(floor, color="#888888", linewidth=0.9, linestyle=":")
-        axes.annotate(
-            "cannot be told from exact",
-            (low, floor),
-            xytext=(0, 3),
-            textcoords="offset points",
-            fontsize=8,
-            color="#888888",
-        )
-    write_labels(axes, labels)
     axes.grid(True, which="major", color="#eeeeee")
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -97,19 +115,28 @@ def label_decades(axes: Any) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
 
 
-def write_labels(axes: Any, labels: list[tuple[float, float, str, str]]) -> None:
-    """Names at the ends of lines, moved apart vertically where they would overlap."""
+class End(NamedTuple):
+    """Where a line ends, and what is written there."""
+
+    nfe: float
+    error: float
+    name: str
+    colour: str
+
+
+def write_names(axes: Any, ends: list[End]) -> None:
+    """In a column at the right, moved apart where they would overlap, each led to by a thin line."""
     bottom, top = (math.log(limit) for limit in axes.get_ylim())
-    gap = 0.045 * (top - bottom)
-    last = -math.inf
-    for x, y, name, colour in sorted(labels, key=lambda label: label[1]):
-        last = max(math.log(y), last + gap)
+    gap, last = 0.055 * (top - bottom), -math.inf
+    for end in sorted(ends, key=lambda end: end.error):
+        last = max(math.log(end.error), last + gap)
         axes.annotate(
-            name,
-            (x, y),
-            xytext=(1.06 * x, math.exp(last)),
+            end.name,
+            (end.nfe, end.error),
+            xytext=(1.15 * max(end.nfe for end in ends), math.exp(last)),
             textcoords="data",
             fontsize=8.5,
-            color=colour,
+            color=end.colour,
             va="center",
+            arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.5, "shrinkA": 0},
         )

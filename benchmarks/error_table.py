@@ -80,7 +80,7 @@ def document(records: list[Record], floors: dict[str, float], measured: str) -> 
         "# Error versus network evaluations",
         f"Measured by {measured}",
         "Each sampler takes as many steps as fit the number of evaluations (NFE), on the grid named beside the error, the "
-        "best of those tried; an adaptive one has the tolerance that lands nearest below, if above half. The order is that of "
+        "best of uniform, log_snr and rho (log_snr alone for the network); an adaptive one has the tolerance that lands nearest below, if above half. The order is that of "
         "convergence, of the law for stochastic samplers. The picture is [error_versus_nfe.png](error_versus_nfe.png).",
         headline(records, "flow"),
     ]
