@@ -143,7 +143,8 @@ def get_config() -> ConfigDict:
     sampling.pc.corrector = "none"  # langevin | ald | none
     sampling.pc.num_steps = 1000  # predictor steps from T to eps
     sampling.ode = ConfigDict()
-    # euler (grid only) | heun | midpoint | ralston | bosh3 | dopri5 | tsit5 | dopri8, all of diffrax
+    # heun | midpoint | ralston | bosh3 | dopri5 | tsit5 | dopri8, and on a grid euler | leapfrog_midpoint |
+    # reversible_heun, all of diffrax
     sampling.ode.solver = "dopri5"
     sampling.ode.steps = "adaptive"  # adaptive, by rtol and atol | grid, num_steps of sampling.grid
     sampling.ode.num_steps = 20

@@ -13,8 +13,14 @@ from jax import Array
 
 from samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, saved
 
-# Those that estimate no error have fixed steps only.
-FIXED_SOLVERS: dict[str, SolverCost] = {"euler": SolverCost(diffrax.Euler, 1, 0), **SOLVERS}
+# Those that estimate no error, or a poor one, have fixed steps only. The second and third have order 2 for one
+# evaluation a step, and are the first to become unstable where steps are long.
+FIXED_SOLVERS: dict[str, SolverCost] = {
+    "euler": SolverCost(diffrax.Euler, 1, 0),
+    "leapfrog_midpoint": SolverCost(diffrax.LeapfrogMidpoint, 1, 0),
+    "reversible_heun": SolverCost(diffrax.ReversibleHeun, 1, 1),
+    **SOLVERS,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -130,6 +130,9 @@ COUNTED = {
     "pc ending with the predictor's mean": small(
         "pc", n_steps_each=2, noise_removal_by="predictor_mean"
     ),
+    "ancestral sampling": small(
+        "pc", pc__predictor="ancestral_sampling", pc__corrector="none", noise_removal=False
+    ),
     "annealed Langevin": small(
         "pc", pc__predictor="none", pc__corrector="ald", n_steps_each=3, noise_removal=False
     ),

@@ -1,7 +1,5 @@
 """Samples of any number, over batches and devices, from the samplers that a config names."""
 
-import threading
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,36 +67,6 @@ def test_same_images_as_one_device_without_a_driver():
 def test_ode_images_agree_between_batches_to_the_solver_tolerance():
     one, other = generate(4, 6, "ode"), generate(12, 6, "ode")
     np.testing.assert_allclose(one.x, other.x, atol=2e-3)
-
-
-def test_nfe_of_predictor_corrector_is_the_number_of_calls():
-    calls, lock = [0], threading.Lock()
-
-    def count(t):
-        with lock:
-            calls[0] += 1
-        return np.asarray(t)
-
-    sde = VP()
-    model = mixture(sde)
-
-    def counted(x, t):
-        return model(x, jax.pure_callback(count, jax.ShapeDtypeStruct(t.shape, t.dtype), t))
-
-    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(2))
-    for predictor, corrector, steps in [
-        ("none", "ald", 3),
-        ("ancestral_sampling", "none", 1),
-        ("euler_maruyama", "langevin", 2),
-    ]:
-        for last_noise in (True, False) if predictor != "none" else (True,):
-            calls[0] = 0
-            sampler = PredictorCorrector(
-                sde, PREDICTORS[predictor], CORRECTORS[corrector], 0.16, steps, last_noise
-            )
-            samples = sampler(counted, uniform_grid(1.0, 1e-3, 7), noise, jnp.zeros((2, *SHAPE)))
-            jax.block_until_ready(samples.x)
-            assert samples.nfe == calls[0]
 
 
 class Cosine(SDE):
