@@ -6,10 +6,13 @@ f and g^2 are written from the stochastic differential equations (Song et al. 20
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from sde_lib import VE, VP, SubVP
 
 PROCESSES = [VP(), SubVP(), VE()]
+# Orders take long to measure; sub-VP's, between the other two in everything, is left to the slow tests.
+PROCESSES_FOR_ORDERS = [VP(), pytest.param(SubVP(), marks=pytest.mark.slow), VE()]
 
 
 class ClosedForm(NamedTuple):

@@ -38,10 +38,10 @@ class Cosine(SDE):
         return jnp.sin(jnp.pi / 2 * t)
 
 
-# The two that differ most in every run of the tests, the two that all other tests use in the slow ones.
+# The one that has derived forms only in every run of the tests, those that all other tests use in the slow ones.
 PROCESSES = [
-    VE(0.01, 20.0),
     Cosine(),
+    pytest.param(VE(0.01, 20.0), marks=pytest.mark.slow),
     pytest.param(VP(), marks=pytest.mark.slow),
     pytest.param(SubVP(), marks=pytest.mark.slow),
 ]
