@@ -92,6 +92,11 @@ def check_training(config: Any, sde: SDE) -> None:
     build_loss(config, sde)
     if config.training.snapshot_freq:
         check_sampling(config, sde)
+        if config.sampling.t_start:
+            raise UserError(
+                "the pictures drawn in training begin at the prior: leave out sampling.t_start and sampling.guides, or "
+                "set training.snapshot_freq=0"
+            )
         if needs_errors(config.sampling):
             raise UserError(
                 "the pictures drawn in training cannot wait for denoising errors, which sampling.grid.name='dp' and "

@@ -33,6 +33,7 @@ def settings(config: Any) -> dict[str, Any]:
     sde = build_sde(config)
     return {
         **configure(config.sampling, sde, stand_in(config, sde)).settings,
+        "one_by_one": config.sampling.one_by_one,
         "truncate": config.sampling.truncate,
         "batch_size": config.sampling.batch_size,
         "seed": config.seed,
@@ -48,8 +49,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     shape = (side, side, channels)
     variance = optimal_variance(config, sde, loaded, workdir)
     configured = configure(config.sampling, sde, variance)
-    model = OneByOne(loaded.model) if config.sampling.one_by_one else loaded.model
-    model = thresholded(config, sde, model)
+    model = as_asked(config, sde, loaded.model)
     generate = build_generator(config, sde, shape, guides, variance)
     generated = generate(model, config.sampling.num_images, config.seed)
 
@@ -106,6 +106,11 @@ def write(config: Any, workdir: Path, x: np.ndarray, step: int | None) -> dict[s
 
 def path_images(config: Any) -> int:
     return min(config.sampling.path_images, config.sampling.num_images)
+
+
+def as_asked(config: Any, sde: SDE, model: Any) -> Any:
+    """The score model as sampling asks it: one image at a time, and within the data's range, if the config says so."""
+    return thresholded(config, sde, OneByOne(model) if config.sampling.one_by_one else model)
 
 
 def thresholded(config: Any, sde: SDE, model: Any) -> Any:

@@ -15,7 +15,7 @@ from models.networks import build_network
 from models.parameterization import build_parameterization
 from models.score import NetworkScore
 from modes.results import report
-from modes.sample import levels
+from modes.sample import as_asked, levels
 from modes.score_model import EXACT
 from samplers.generate import build_generator
 from sde_lib import build_sde
@@ -45,7 +45,7 @@ def snapshot_writer(config: Any, workdir: Path):
     generate = build_generator(config, sde, (data.image_size, data.image_size, data.num_channels))
 
     def write(ema_params: Any, step: int) -> None:
-        model = NetworkScore(ema_params, network.apply, parameterization)
+        model = as_asked(config, sde, NetworkScore(ema_params, network.apply, parameterization))
         size = config.training.snapshot_size
         x = generate(model, size, config.seed, show=False).x
         if jax.process_index() == 0:

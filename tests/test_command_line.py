@@ -60,6 +60,14 @@ MISTAKES = [
         "tolerances must be positive",
     ),
     (f"{TOY} --mode=sample --config.sampling.t_start=0.5", "a later start than T's needs both"),
+    (
+        f"{DIGITS} --mode=train --config.sampling.t_start=0.5 --config.sampling.guides=test",
+        "the pictures drawn in training begin at the prior",
+    ),
+    (
+        f"{DIGITS} --mode=train --config.sampling.grid.name=dp",
+        "cannot wait for denoising errors",
+    ),
     (f"{TOY} --mode=interpolate --sampler=pc", "only the probability-flow ODE gives an image"),
     (
         f"{TOY} --mode=sample --sampler=ode --config.sampling.noise_removal_by=predictor_mean",
