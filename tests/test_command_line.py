@@ -66,6 +66,10 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=train --config.sampling.grid.name=dp",
+        "candidates=100: expected more than the 200 steps",
+    ),
+    (
+        f"{DIGITS} --mode=train --config.sampling.grid.name=dp --config.sampling.grid.candidates=300",
         "cannot wait for denoising errors",
     ),
     (f"{TOY} --mode=interpolate --sampler=pc", "only the probability-flow ODE gives an image"),
