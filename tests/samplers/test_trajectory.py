@@ -62,4 +62,5 @@ def test_times_and_states_belong_together():
     rest = trajectory(
         late, sde, mixture(sde), SHAPE, 3, seed=9, frames=4, guides=Guides(path.x[3], True)
     )
-    np.testing.assert_allclose(rest.x[-1], path.x[-1], atol=1e-3)
+    # Two runs of an adaptive solver at 1e-5, each up to a hundred tolerances from the flow.
+    np.testing.assert_allclose(rest.x[-1], path.x[-1], atol=2e-3)
