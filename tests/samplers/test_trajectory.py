@@ -52,9 +52,9 @@ def test_from_the_prior_to_the_samples(changes):
     assert np.all(np.diff(path.times) < 0)
 
 
-def test_times_and_states_belong_together():
+def test_times_and_states_belong_together(x64):
     """States of the ODE at the times given have the exact marginal's quantiles: checked by going on from one."""
-    config, sde = configured({"sampler": "ode"})
+    config, sde = configured({"sampler": "ode", "ode": {"rtol": 1e-7, "atol": 1e-7}})
     whole = configure(config.sampling, sde)
     path = trajectory(whole, sde, mixture(sde), SHAPE, 3, seed=5, frames=6)
     config.sampling.t_start = float(path.times[3])
@@ -62,5 +62,5 @@ def test_times_and_states_belong_together():
     rest = trajectory(
         late, sde, mixture(sde), SHAPE, 3, seed=9, frames=4, guides=Guides(path.x[3], True)
     )
-    # Two runs of an adaptive solver at 1e-5, each up to a hundred tolerances from the flow.
-    np.testing.assert_allclose(rest.x[-1], path.x[-1], atol=2e-3)
+    # Each run is within a hundred tolerances of the flow; interpolated states within 1e-4.
+    np.testing.assert_allclose(rest.x[-1], path.x[-1], atol=2e-4)
