@@ -27,8 +27,7 @@ from training.state import init_params
 POSITIVE = {
     "train": ("optim.lr", "optim.eps"),
     "sample": ("sampling.num_images", "sampling.pc.num_steps", "sampling.n_steps_each", "sampling.snr",
-               "sampling.sde.num_steps", "sampling.exponential.num_steps", "sampling.edm.num_steps", "sampling.ode.num_steps",
-               "sampling.errors.num_levels", "sampling.errors.num_images"),
+               "sampling.sde.num_steps", "sampling.exponential.num_steps", "sampling.edm.num_steps", "sampling.ode.num_steps"),
     "interpolate": (),
     "likelihood": ("likelihood.repeats",),
     "import": (),
@@ -110,6 +109,12 @@ def check_sampling(config: Any, sde: SDE) -> None:
     check_batch_size(sampling.batch_size, "sampling.batch_size")
     check_guides(sampling)
     check_threshold(config)
+    for field in ("num_levels", "num_images"):
+        if sampling.errors[field] < 2:
+            raise UserError(
+                f"sampling.errors.{field}={sampling.errors[field]}: expected 2 or more, for both ends of the levels "
+                "and a spread between images"
+            )
     if configure(sampling, sde, stand_in(config, sde)).any_time:
         refuse_discrete(config, f"sampling.sampler={sampling.sampler!r}")
 

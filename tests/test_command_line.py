@@ -72,6 +72,10 @@ MISTAKES = [
         f"{DIGITS} --mode=train --config.sampling.grid.name=dp --config.sampling.grid.candidates=300",
         "cannot wait for denoising errors",
     ),
+    (
+        f"{TOY} --mode=sample --config.sampling.errors.num_levels=1",
+        "errors.num_levels=1: expected 2 or more",
+    ),
     (f"{TOY} --mode=interpolate --sampler=pc", "only the probability-flow ODE gives an image"),
     (
         f"{TOY} --mode=sample --sampler=ode --config.sampling.noise_removal_by=predictor_mean",
