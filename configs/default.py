@@ -200,10 +200,26 @@ def get_config() -> ConfigDict:
     likelihood.num_images = 0  # the first so many of the split; 0: all of them
     likelihood.batch_size = 64  # images at a time over all devices; divisible by their number
     likelihood.eps = 1e-5  # the time at which the density is taken
-    likelihood.repeats = 1  # draws of dequantisation noise and probe for each image
-    # rademacher | gaussian: Hutchinson's random vector; exact: the trace, D products an evaluation
-    likelihood.probe = "rademacher"
+    likelihood.repeats = 1  # draws of dequantisation noise, probes and bound for each image
+    likelihood.ode = True  # measure the probability-flow ODE's own likelihood
     likelihood.solver = "dopri5"
     likelihood.rtol = 1e-5
     likelihood.atol = 1e-5
+    likelihood.step_size = "batch"  # as sampling.ode.step_size
+    # The divergence: rademacher | gaussian | orthogonal (Rademacher probes at right angles) | hutchpp, Hutch++ |
+    # exact, D products an evaluation
+    likelihood.probe = "rademacher"
+    likelihood.num_probes = (
+        1  # random vectors an image; from 2 on they give an error bar of their own
+    )
+    likelihood.sketch_size = 8  # hutchpp: directions whose part of the trace is exact
+    likelihood.products_at_once = (
+        16  # Jacobian-vector products that share a pass; fewer need less memory
+    )
+    # evaluations an image, even, for the variational bound on the SDE's likelihood; 0: no bound
+    likelihood.bound_draws = 64
+    # uniform | variational, by the flow that --mode dequantize trained in the folder
+    likelihood.dequantization = "uniform"
+    # none: the density at eps, in place of the data's | gaussian: that of the data, through a last decoding step
+    likelihood.decoder = "none"
     return config
