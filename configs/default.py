@@ -26,7 +26,10 @@ def get_config() -> ConfigDict:
     data.folder = ""
     data.image_size = 8  # pixels a side; the network halves it len(model.ch_mult) - 1 times
     data.num_channels = 1
-    data.num_levels = 256  # grey levels a channel; 0: the data are real numbers, not levels
+    # grey levels a channel: the dataset's own, or a divisor to which it is then reduced, as 32 for 8-bit images at
+    # 5 bits; 0: the data are real numbers, not levels
+    data.num_levels = 256
+    data.stored_levels = 256  # grey levels of image files and of TFDS's images; digits know theirs
     data.centered = True  # the process runs on [-1, 1]; False: on [0, 1] (VE)
     data.random_flip = False  # mirror half of the training images
     # train on (level + u) / levels; False: on level / (levels - 1)
@@ -44,6 +47,9 @@ def get_config() -> ConfigDict:
     model.beta_max = 20.0  # ... and at t = 1
     model.sigma_min = 0.01  # VE: noise at t = 0, in units of the scaled data ...
     model.sigma_max = 50.0  # ... and at t = 1; about the largest distance between two images
+    # what the network gives: process, what is usual under it | noise | score | x0 | velocity | edm
+    model.predicts = "process"
+    model.sigma_data = 0.5  # edm: standard deviation of the scaled data
     model.num_scales = 1000  # levels of the discrete chains (training.continuous=False)
     # How a network trained on DDPM's levels is asked at a time between them: matched (by log-SNR) |
     # published_pc | published_ode, see models/parameterization.py
@@ -89,7 +95,19 @@ def get_config() -> ConfigDict:
     training.batch_size = 128  # images a step over all devices and hosts; divisible by their number
     training.n_iters = 1_300_001  # steps in all
     training.continuous = True  # False: the discrete loss of DDPM (VP) or SMLD (VE)
-    training.likelihood_weighting = False  # weight g^2 instead of sigma^2
+    # The objective, a mean over uniform times of a weighted error, see training/weightings.py:
+    # noise (sigma^2) | likelihood (g^2) | x0 | velocity | min_snr | p2 | edm
+    training.weighting = "noise"
+    training.min_snr = 5.0  # min_snr: gamma
+    training.p2_k = 1.0  # p2: k and gamma
+    training.p2_gamma = 1.0
+    # How it is estimated, which moves the gradient's variance only. The density of times: uniform | log_snr,
+    # proportional to g^2/sigma^2, for weighting=likelihood | log_normal, EDM's
+    training.times = "uniform"
+    training.log_normal_mean = -1.2  # log_normal, and edm: of ln(sigma/alpha)
+    training.log_normal_std = 1.2
+    # the times of a batch: independent | stratified, one in each of so many cells | low_discrepancy, equally spaced
+    training.draws = "independent"
     training.reduce_mean = True  # mean over pixels; False: half the sum
     training.eps = 1e-5  # smallest time trained on
     training.steps_per_call = 1  # updates in one compiled call; more than 1 only helps accelerators
@@ -222,4 +240,17 @@ def get_config() -> ConfigDict:
     likelihood.dequantization = "uniform"
     # none: the density at eps, in place of the data's | gaussian: that of the data, through a last decoding step
     likelihood.decoder = "none"
+
+    # --mode dequantize: a conditional flow that draws the noise within a level, for likelihood.dequantization=variational.
+    # The score model stays as it is; the flow's training times and decoder are likelihood.eps and likelihood.decoder.
+    config.dequantizer = dequantizer = ConfigDict()
+    dequantizer.width = 64  # channels of its convolutions
+    dequantizer.depth = 6  # couplings, at least 2
+    dequantizer.n_iters = 2000  # updates in all
+    dequantizer.batch_size = 64  # images an update over all devices; divisible by their number
+    dequantizer.lr = 2e-3  # Adam's, falling to 0 along a cosine
+    dequantizer.checkpoint_freq = 500  # updates between checkpoints, from which a run goes on
+    # images of likelihood.split on which it is compared with uniform noise; 0: all of them
+    dequantizer.num_images = 0
+    dequantizer.repeats = 4  # draws of noise and time for each of them
     return config

@@ -1,23 +1,28 @@
-"""What a network is told about time and what its output means.
+"""What a network is told about time, what it is given, and what its output means.
 
-| training             | the network is given                     | score                          |
-|----------------------|------------------------------------------|--------------------------------|
-| continuous, noise    | 999 t / T                                | -out / sigma(t)                |
-| continuous, score    | sigma(t) (Fourier embeddings take ln)    | out                            |
-| discrete DDPM chain  | the level of the same log-SNR            | -out / sigma(t)                |
-| discrete SMLD chain  | round((T - t)(N - 1) / T), 0 = most noise | out                            |
+| model.predicts | the network is given | its output is               | score                                        |
+|----------------|----------------------|-----------------------------|----------------------------------------------|
+| noise          | x, 999 t / T         | eps_hat                     | -out / sigma                                 |
+| score          | x, sigma             | the score                   | out                                          |
+| x0             | x, as the process's  | E[x_0 | x_t]                | (alpha out - x) / sigma^2                    |
+| velocity       | x, as the process's  | (alpha eps - sigma x_0) / r | -(x / r + alpha out / sigma) / r             |
+| edm            | c_in x, ln(rho) / 4  | F, D = c_skip x + c_out F   | as x0 with D                                 |
+| discrete DDPM  | x, the level of the same log-SNR            | eps_hat | -out / sigma                              |
+| discrete SMLD  | x, round((T - t)(N - 1) / T), 0 = most noise | the score | out                                   |
 
-VP, sub-VP and by default every other process predict noise; VE predicts the score, with the division by
+r^2 = alpha^2 + sigma^2, which is 1 for a process that preserves variance, where the velocity is that of Salimans & Ho 2022;
+rho = sigma/alpha. VP, sub-VP and by default every other process predict noise; VE predicts the score, with the division by
 sigma inside the network (`model.scale_by_sigma`). 999 gives continuous models the label range of DDPM with
 1000 scales, whatever the number of sampling steps; it is a convention that published weights depend on.
 
-The rows are those of score_sde's `get_score_fn` but for the third, where the published code differs between
+The rows noise, score and SMLD are those of score_sde's `get_score_fn`; for DDPM's the published code differs between
 its samplers: `model.discrete_labels` has both of its ways.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax.numpy as jnp
@@ -29,46 +34,119 @@ MAX_LABEL = 999.0
 
 
 class Parameterization(Protocol):
-    """Maps time to the network's conditioning and its output to a score. Hashable."""
+    """Maps x and time to what the network is given, and its output to a score. Hashable."""
 
     def condition(self, t: Array) -> Array:
-        """What the network is given at times t (b,)."""
+        """What the network is told of the times t (b,), (b,)."""
         ...
 
-    def score(self, out: Array, t: Array) -> Array:
-        """The score of the marginal at t, from the network's output there."""
+    def inputs(self, x: Array, t: Array) -> Array:
+        """The images that it is given for x (b, ...)."""
         ...
+
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        """The score of the marginal at t, from the network's output for x."""
+        ...
+
+
+def label(sde: SDE, t: Array) -> Array:
+    return MAX_LABEL * t / sde.T
+
+
+def noise_level(sde: SDE, t: Array) -> Array:
+    return sde.sigma(t)
+
+
+# By what a network predicts as a rule under a process: the published networks take time so.
+CONDITIONS: dict[str, Callable[[SDE, Array], Array]] = {"noise": label, "score": noise_level}
+
+
+class GivenX:
+    """Networks that are given x as it is."""
+
+    def inputs(self, x: Array, t: Array) -> Array:
+        del t
+        return x
 
 
 @dataclasses.dataclass(frozen=True)
-class NoisePrediction:
-    """out = eps_hat, the noise of x_t = alpha x_0 + sigma eps."""
+class Prediction(GivenX):
+    """What the continuous predictions share."""
 
     sde: SDE
 
     def condition(self, t: Array) -> Array:
-        return MAX_LABEL * t / self.sde.T
+        return CONDITIONS[self.sde.predicts](self.sde, t)
 
-    def score(self, out: Array, t: Array) -> Array:
+
+class NoisePrediction(Prediction):
+    """out = eps_hat, the noise of x_t = alpha x_0 + sigma eps."""
+
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        del x
         return -out / expand(self.sde.sigma(t), out)
 
 
-@dataclasses.dataclass(frozen=True)
-class ScorePrediction:
+class ScorePrediction(Prediction):
     """out = score; the network is conditioned on sigma."""
 
-    sde: SDE
-
     def condition(self, t: Array) -> Array:
-        return self.sde.sigma(t)
+        return noise_level(self.sde, t)
 
-    def score(self, out: Array, t: Array) -> Array:
-        del t
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        del x, t
         return out
 
 
+class X0Prediction(Prediction):
+    """out = E[x_0 | x_t]; Tweedie's formula the other way round. The score of an imperfect one grows as 1/sigma^2."""
+
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        return (alpha * out - x) / sigma / sigma
+
+
+class VelocityPrediction(Prediction):
+    """out = v = (alpha eps - sigma x_0) / r, at right angles to x / r in the plane of x_0 and eps."""
+
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        r = jnp.hypot(alpha, sigma)
+        return -(x / r + alpha / sigma * out) / r
+
+
 @dataclasses.dataclass(frozen=True)
-class DiscreteNoisePrediction:
+class EDMPreconditioning(Prediction):
+    """E[x_0 | x_t] = c_skip x/alpha + c_out F(c_in x/alpha; ln(rho)/4) (Karras et al. 2022, Eq. 7, Table 1).
+
+    With sigma_data the standard deviation of the data, input and target of F have variance 1 at every noise level,
+    and a network that gives 0 is the best linear denoiser of white data.
+    """
+
+    sigma_data: float = 0.5
+    fourier: bool = False
+    """The embedding takes the logarithm of what it is told."""
+
+    def condition(self, t: Array) -> Array:
+        noise = -0.125 * self.sde.log_snr(t)
+        return jnp.exp(noise) if self.fourier else noise
+
+    def inputs(self, x: Array, t: Array) -> Array:
+        return x / expand(self._spread(t), x)
+
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        """(alpha D - x) / sigma^2, with the two terms in x joined: their difference loses digits at small sigma."""
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        spread = expand(self._spread(t), x)
+        return self.sigma_data * alpha / (sigma * spread) * out - x / jnp.square(spread)
+
+    def _spread(self, t: Array) -> Array:
+        """Standard deviation of x_t for white data, alpha sqrt(rho^2 + sigma_data^2)."""
+        return jnp.hypot(self.sde.sigma(t), self.sigma_data * self.sde.alpha(t))
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscreteNoisePrediction(GivenX):
     """A network trained with the DDPM loss on the integer levels of a chain.
 
     The chain and the process agree in no time but in noise: alpha^2 at the last level is 6.5 % below that at
@@ -85,7 +163,8 @@ class DiscreteNoisePrediction:
         # jnp.interp takes ascending points, and the log-SNR falls with the level.
         return jnp.interp(-self.sde.log_snr(t), -log_snrs.astype(t.dtype), levels)
 
-    def score(self, out: Array, t: Array) -> Array:
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        del x
         return -out / expand(self.sde.sigma(t), out)
 
     def condition_at_level(self, level: Array) -> Array:
@@ -103,7 +182,8 @@ class PublishedPCNoisePrediction(DiscreteNoisePrediction):
     def condition(self, t: Array) -> Array:
         return t * (self.chain.num_scales - 1) / self.sde.T
 
-    def score(self, out: Array, t: Array) -> Array:
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        del x
         return self.score_at_level(out, self.condition(t).astype(jnp.int32))
 
 
@@ -116,7 +196,7 @@ class PublishedODENoisePrediction(DiscreteNoisePrediction):
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscreteScorePrediction:
+class DiscreteScorePrediction(GivenX):
     """A network trained with the SMLD loss; its labels count down from the largest noise."""
 
     sde: SDE
@@ -125,8 +205,8 @@ class DiscreteScorePrediction:
     def condition(self, t: Array) -> Array:
         return jnp.round((self.sde.T - t) * (self.chain.num_scales - 1) / self.sde.T)
 
-    def score(self, out: Array, t: Array) -> Array:
-        del t
+    def score(self, out: Array, x: Array, t: Array) -> Array:
+        del x, t
         return out
 
     def condition_at_level(self, level: Array) -> Array:
@@ -137,7 +217,13 @@ class DiscreteScorePrediction:
         return out
 
 
-CONTINUOUS: dict[str, Any] = {"noise": NoisePrediction, "score": ScorePrediction}
+CONTINUOUS: dict[str, type[Prediction]] = {
+    "noise": NoisePrediction,
+    "score": ScorePrediction,
+    "x0": X0Prediction,
+    "velocity": VelocityPrediction,
+}
+EDM = "edm"
 DISCRETE_NOISE: dict[str, type[DiscreteNoisePrediction]] = {
     "matched": DiscreteNoisePrediction,
     "published_pc": PublishedPCNoisePrediction,
@@ -150,16 +236,33 @@ def build_parameterization(config: Any, sde: SDE) -> Any:
 
     Raises:
       NoDiscreteForm: `training.continuous=False` for a process without a published chain.
-      ValueError: `model.discrete_labels` is unknown.
+      ValueError: `model.predicts` or `model.discrete_labels` is unknown, or does not go with the rest.
     """
-    labels = config.model.discrete_labels
-    if labels not in DISCRETE_NOISE:
+    model = config.model
+    if model.discrete_labels not in DISCRETE_NOISE:
         raise ValueError(
-            f"model.discrete_labels={labels!r} is unknown; choose one of {', '.join(DISCRETE_NOISE)}"
+            f"model.discrete_labels={model.discrete_labels!r} is unknown; choose one of {', '.join(DISCRETE_NOISE)}"
+        )
+    predicts = sde.predicts if model.predicts == "process" else model.predicts
+    if predicts not in (*CONTINUOUS, EDM):
+        raise ValueError(
+            f"model.predicts={model.predicts!r} is unknown; choose one of process, {', '.join(CONTINUOUS)}, {EDM}"
+        )
+    if predicts != "score" and model.scale_by_sigma:
+        raise ValueError(
+            f"model.scale_by_sigma=True divides a network's output by sigma, for one that predicts the score, but "
+            f"this one predicts {predicts}; set model.scale_by_sigma=False"
         )
     if config.training.continuous:
-        return CONTINUOUS[sde.predicts](sde)
-    chain = sde.chain(config.model.num_scales)
-    if sde.predicts == "score":
+        if predicts == EDM:
+            return EDMPreconditioning(sde, model.sigma_data, model.embedding_type == "fourier")
+        return CONTINUOUS[predicts](sde)
+    if predicts != sde.predicts:
+        raise ValueError(
+            f"model.predicts={model.predicts!r} with training.continuous=False: a chain's network predicts "
+            f"{sde.predicts}; set model.predicts='process', or training.continuous=True"
+        )
+    chain = sde.chain(model.num_scales)
+    if predicts == "score":
         return DiscreteScorePrediction(sde, chain)
-    return DISCRETE_NOISE[labels](sde, chain)
+    return DISCRETE_NOISE[model.discrete_labels](sde, chain)

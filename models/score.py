@@ -35,8 +35,9 @@ class NetworkScore:
     def __call__(self, x: Array, t: Array, dropout_keys: Array | None = None) -> Array:
         """The score at (x, t). `dropout_keys` (b,), one key for each image, is given in training only."""
         condition = self.parameterization.condition(t)
-        out = self.apply({"params": self.params}, x, condition, dropout_keys)
-        return self.parameterization.score(out, t)
+        inputs = self.parameterization.inputs(x, t)
+        out = self.apply({"params": self.params}, inputs, condition, dropout_keys)
+        return self.parameterization.score(out, x, t)
 
     def at_level(self, x: Array, level: Array, dropout_keys: Array | None = None) -> Array:
         """The score at a level (b,) of the discrete chain, for discretely trained networks."""

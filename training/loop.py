@@ -17,6 +17,7 @@ from errors import UserError
 from models.networks import build_network
 from sde_lib import build_sde
 from training.checkpoints import Checkpoints
+from training.draws import check_draws
 from training.held_out import HeldOutLoss, per_device
 from training.interrupts import Interrupts
 from training.objective import build_objective
@@ -96,6 +97,7 @@ def check_config(config: Any) -> None:
         raise UserError(f"model.ema_rate={config.model.ema_rate}: expected 0 <= rate < 1")
     if config.optim.grad_clip == 0:
         raise UserError("optim.grad_clip=0 would make every gradient 0; use -1 for no clipping")
+    check_draws(training.draws)
     learning_rate(config)  # refuses a decay that ends within the warm-up
 
 

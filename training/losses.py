@@ -8,8 +8,8 @@ R is the mean over the dimensions of an image (`reduce_mean`) or half their sum.
 one computed: it never divides by a small sigma. A network that gives 0 has loss 1 in expectation under
 R = mean and lambda = sigma^2, D/2 under R = half sum.
 
-A loss takes u in [0, 1) instead of the time, so that who draws u decides how times are spread (independent
-for training, stratified for evaluation), and continuous and discrete losses are called alike.
+A loss takes u in [0, 1) instead of the time, so that who draws u decides how times are spread (training/draws.py),
+and continuous and discrete losses are called alike.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from jax import Array
 
 from errors import UserError
 from sde_lib import SDE, Chain, expand
+from training.times import Times, build_times
+from training.weightings import Weighting, build_weighting
 
 
 class Loss(Protocol):
@@ -34,33 +36,31 @@ class Loss(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ContinuousLoss:
-    """The loss at t = eps + u (T - eps), with lambda = sigma^2 or g^2.
+    """w(t) R[(sigma s + z)^2], whose mean over uniform t in [eps, T] is learnt, at times of any density.
 
-    lambda = g^2 bounds the negative log-likelihood (Song et al. 2021b, "Maximum likelihood training",
-    Thm. 1) and weights small t heavily; lambda = sigma^2 makes better pictures.
+    The weighting says what is learnt (training/weightings.py: w = lambda / sigma^2), the times with how much noise
+    (training/times.py).
     """
 
     sde: SDE
-    eps: float
-    likelihood_weighting: bool
+    times: Times
+    weighting: Weighting
     reduce_mean: bool
 
     def __call__(
         self, score_model: Any, x0: Array, u: Array, z: Array, dropout_keys: Array | None = None
     ) -> Array:
-        return self.at(score_model, x0, self.eps + u * (self.sde.T - self.eps), z, dropout_keys)
+        t = self.times.at(u)
+        return self.times.correction(t) * self.at(score_model, x0, t, z, dropout_keys)
 
     def at(
         self, score_model: Any, x0: Array, t: Array, z: Array, dropout_keys: Array | None = None
     ) -> Array:
-        """The loss (b,) at times t (b,) in [eps, T]."""
+        """The loss (b,) at times t (b,) in [eps, T], as it is under uniform times."""
         mean, sigma = self.sde.marginal(x0, t)
         x = mean + expand(sigma, x0) * z
         score = score_model(x, t, *_if_given(dropout_keys))
-        error = denoising_error(score, sigma, z, self.reduce_mean)
-        if not self.likelihood_weighting:
-            return error
-        return self.sde.diffusion_squared(t) / jnp.square(sigma) * error
+        return self.weighting(t) * denoising_error(score, sigma, z, self.reduce_mean)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,23 +102,19 @@ def build_loss(config: Any, sde: SDE) -> Loss:
     """The loss that `config.training` names.
 
     Raises:
-      UserError: likelihood weighting of a discrete loss, or eps outside (0, T).
+      UserError: a weighting or times that do not exist, or not for a discrete loss; eps outside (0, T).
       NoDiscreteForm: a discrete loss of a process that has no published chain.
     """
     training = config.training
     if training.continuous:
-        if not 0 < training.eps < sde.T:
+        weighting = build_weighting(config, sde)
+        return ContinuousLoss(sde, build_times(config, sde), weighting, training.reduce_mean)
+    for field, only in (("weighting", "noise"), ("times", "uniform")):
+        if training[field] != only:
             raise UserError(
-                f"training.eps={training.eps}: expected a time between 0 and T={sde.T}, such as 1e-5"
+                f"training.{field}={training[field]!r} belongs to continuous time, and training.continuous=False "
+                f"asks for a chain of levels; set training.continuous=True, or {field}={only!r}"
             )
-        return ContinuousLoss(
-            sde, training.eps, training.likelihood_weighting, training.reduce_mean
-        )
-    if training.likelihood_weighting:
-        raise UserError(
-            "training.likelihood_weighting=True with training.continuous=False: the weight g(t)^2 belongs "
-            "to continuous time and a chain has none; set training.continuous=True, or no weighting"
-        )
     return DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
 
 

@@ -18,6 +18,7 @@ from data.scaling import dequantize, flip_horizontally, scale, to_unit
 from models.parameterization import build_parameterization
 from models.score import NetworkScore
 from sde_lib import SDE
+from training.draws import DRAWS, Draw
 from training.losses import Loss, build_loss
 
 
@@ -52,11 +53,6 @@ def image_keys(key: Array, indices: Array) -> ImageKeys:
     return ImageKeys(*jax.vmap(of_one)(indices).T)
 
 
-def uniforms(keys: Array) -> Array:
-    """One number in [0, 1) for each key, (b,)."""
-    return jax.vmap(jax.random.uniform)(keys)
-
-
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """What training minimises. `apply` is the network's."""
@@ -68,6 +64,8 @@ class Objective:
     centered: bool
     random_flip: bool
     uniform_dequantization: bool
+    draw: Draw
+    batch_size: int
 
     def x0(self, images: Array, keys: Array) -> Array:
         """The model's images (b, h, w, c) from stored ones; keys (b,) draw the dequantisation noise."""
@@ -77,11 +75,13 @@ class Objective:
             return scale(dequantize(images, u, self.num_levels), self.centered)
         return scale(to_unit(images, self.num_levels), self.centered)
 
-    def training_losses(self, params: Any, images: Array, keys: ImageKeys) -> Array:
-        """The losses (b,) of a training batch: flips and dropout on, an independent time for each image."""
+    def training_losses(self, params: Any, images: Array, step_key: Array, places: Array) -> Array:
+        """The losses (b,) of the images at these places (b,) in a training batch: flips and dropout on."""
+        keys = image_keys(step_key, places)
         if self.random_flip:
-            images = flip_horizontally(images, uniforms(keys.flip) < 0.5)
-        return self._losses(params, images, uniforms(keys.time), keys, keys.dropout)
+            images = flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
+        u = self.draw(step_key, keys.time, places, self.batch_size)
+        return self._losses(params, images, u, keys, keys.dropout)
 
     def held_out_losses(self, params: Any, images: Array, u: Array, keys: ImageKeys) -> Array:
         """The losses (b,) of images as they are, without dropout, at the times that u (b,) picks."""
@@ -106,4 +106,6 @@ def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
         centered=data.centered,
         random_flip=data.random_flip,
         uniform_dequantization=data.uniform_dequantization,
+        draw=DRAWS[config.training.draws],
+        batch_size=config.training.batch_size,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from configs.default import get_config
 from errors import UserError
 
 FILE = "config.json"
@@ -48,6 +49,8 @@ def check_recorded(config: Any, workdir: Path) -> None:
     recorded, given = (
         dict(defining_fields(fields)) for fields in (json.loads(path.read_text()), as_json(config))
     )
+    # A field that came after the folder was made has the value that changes nothing: its default.
+    recorded = dict(defining_fields(as_json(get_config()))) | recorded
     differences = [
         f"{name}={given.get(name)!r} (trained with {recorded.get(name)!r})"
         for name in sorted(recorded.keys() | given.keys())

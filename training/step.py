@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from training.objective import Objective, Stream, image_keys, stream_key
+from training.objective import Objective, Stream, stream_key
 from training.optimizer import learning_rate
 from training.state import TrainState, ema_rate, update_ema
 
@@ -45,10 +45,9 @@ def update(
       the learning rate.
     """
     key = jax.random.fold_in(stream_key(config.seed, Stream.TRAIN), state.step)
-    keys = image_keys(key, places)
 
     def mean_loss(params: Any) -> Array:
-        return jnp.mean(objective.training_losses(params, images, keys))
+        return jnp.mean(objective.training_losses(params, images, key, places))
 
     loss, gradient = jax.value_and_grad(mean_loss)(state.params)
     # The devices have equally many images, so the mean of their means is the mean over the batch.

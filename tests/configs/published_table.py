@@ -20,7 +20,7 @@ COMMON = {
     "model.nonlinearity": "swish",
     "optim.beta1": 0.9, "optim.beta2": 0.999, "optim.eps": 1e-8, "optim.weight_decay": 0.0,
     "optim.warmup": 5000, "optim.decay": "none", "optim.grad_clip": 1.0,
-    "training.likelihood_weighting": False, "training.log_freq": 50,
+    "training.weighting": "noise", "training.log_freq": 50,
     "training.snapshot_freq": 50_000, "training.keep_every": 50_000, "training.eps": 1e-5,
     "sampling.sampler": "pc", "sampling.n_steps_each": 1, "sampling.noise_removal": True,
 }  # fmt: skip

@@ -32,7 +32,12 @@ PROCESSES = {"VPSDE": VP, "subVPSDE": SubVP, "VESDE": VE}
 def config(continuous, num_scales=1000, discrete_labels="matched"):
     return SimpleNamespace(
         training=SimpleNamespace(continuous=continuous),
-        model=SimpleNamespace(num_scales=num_scales, discrete_labels=discrete_labels),
+        model=SimpleNamespace(
+            num_scales=num_scales,
+            discrete_labels=discrete_labels,
+            predicts="process",
+            scale_by_sigma=False,
+        ),
     )
 
 
@@ -81,7 +86,7 @@ def test_table_index_is_truncated_as_in_the_reference():
         t, index = jnp.asarray(arrays["f32/t"]), arrays["f32/timestep"]
     fields = config(continuous=False, discrete_labels="published_pc")
     parameterization = build_parameterization(fields, VP())
-    score = parameterization.score(-jnp.ones((len(t), 1)), t)[:, 0]
+    score = parameterization.score(-jnp.ones((len(t), 1)), None, t)[:, 0]
     # Equality tells neighbouring levels apart, here by 1e-3 or more except at the noisy end.
     assert_allclose(score, 1.0 / VP().chain(1000).sigmas[index], rtol=1e-6)
 
@@ -97,7 +102,9 @@ def test_continuous_noise_prediction(sde, std):
     assert_allclose(
         parameterization.condition(t), [249.75, 249.75], rtol=0
     )  # 999 t, whatever num_scales
-    assert_allclose(parameterization.score(out, t), -np.asarray(out) / std, rtol=3e-7)  # float32
+    assert_allclose(
+        parameterization.score(out, None, t), -np.asarray(out) / std, rtol=3e-7
+    )  # float32
 
 
 def test_continuous_score_prediction():
@@ -107,7 +114,7 @@ def test_continuous_score_prediction():
     assert_allclose(
         parameterization.condition(t), [0.01, 0.70710678, 50.0], rtol=1e-6
     )  # float32 exp(8.5)
-    assert_allclose(parameterization.score(out, t), out, rtol=0)
+    assert_allclose(parameterization.score(out, None, t), out, rtol=0)
 
 
 def test_discrete_noise_prediction_is_exact_for_exact_noise(x64):
@@ -142,7 +149,7 @@ def test_discrete_noise_prediction_below_the_first_level():
     assert_allclose(parameterization.condition(t), [0.0, 0.0], rtol=0)
     stds = [0.0010004971, np.sqrt(-np.expm1(-(5e-5 + 9.95 * 25e-8)))]
     assert_allclose(
-        parameterization.score(-jnp.ones((2, 1)), t)[:, 0], 1 / np.array(stds), rtol=1e-6
+        parameterization.score(-jnp.ones((2, 1)), None, t)[:, 0], 1 / np.array(stds), rtol=1e-6
     )
 
 
@@ -153,12 +160,12 @@ def test_published_discrete_noise_predictions():
     parameterization = build_parameterization(fields, VP())
     assert_allclose(parameterization.condition(t), [499.5, 999.0, 0.999], rtol=2e-7)
     stds = np.sqrt(1.0 - np.array([0.0785872, 4.03583e-5, 0.9999]))
-    assert_allclose(parameterization.score(out, t)[:, 0], 1.0 / stds, rtol=3e-7)
+    assert_allclose(parameterization.score(out, None, t)[:, 0], 1.0 / stds, rtol=3e-7)
 
     fields = config(continuous=False, num_scales=100, discrete_labels="published_ode")
     parameterization, continuous = build_parameterization(fields, VP()), NoisePrediction(VP())
     assert_allclose(parameterization.condition(t), [499.5, 999.0, 0.999], rtol=2e-7)
-    assert_allclose(parameterization.score(out, t), continuous.score(out, t), rtol=0)
+    assert_allclose(parameterization.score(out, None, t), continuous.score(out, None, t), rtol=0)
 
 
 def test_unknown_discrete_labels_are_refused():
@@ -173,7 +180,7 @@ def test_discrete_score_prediction():
     t, out = jnp.array([1.0, 0.0, 0.32, 0.38]), jnp.arange(4.0)
     # Label 0 is the largest noise, and labels are rounded: 6.8 and 6.2 by hand.
     assert_allclose(parameterization.condition(t), [0.0, 10.0, 7.0, 6.0], rtol=0)
-    assert_allclose(parameterization.score(out, t), out, rtol=0)
+    assert_allclose(parameterization.score(out, None, t), out, rtol=0)
 
 
 def test_labels_span_the_whole_time_of_a_process():
@@ -221,7 +228,7 @@ def test_levels_and_times_name_the_same_networks_inputs(sde):
     assert_allclose(parameterization.condition(t), given, atol=0.25 + 1e-3)
     out = jnp.ones((4, 2))
     assert_allclose(
-        parameterization.score(out, t), parameterization.score_at_level(out, level), rtol=0
+        parameterization.score(out, None, t), parameterization.score_at_level(out, level), rtol=0
     )
 
 

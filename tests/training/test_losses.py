@@ -14,7 +14,7 @@ from models.networks import build_network
 from models.parameterization import build_parameterization
 from models.score import NetworkScore
 from sde_lib import VE, VP, NoDiscreteForm, SubVP
-from training.losses import ContinuousLoss, build_loss
+from training.losses import build_loss
 from training.state import init_params
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -40,43 +40,57 @@ LIKELIHOOD_WEIGHTED = [
 ]
 MINIMA = [
     (name, ell, eps, minimum, weighting)
-    for weighting, table in ((False, SIGMA_WEIGHTED), (True, LIKELIHOOD_WEIGHTED))
+    for weighting, table in (("noise", SIGMA_WEIGHTED), ("likelihood", LIKELIHOOD_WEIGHTED))
     for name, ell, *minima in table
     for eps, minimum in zip((1e-5, 1e-3), minima, strict=True)
 ]
 
 
-def expected_loss(loss, score_model, ell, power=1):
+def continuous_loss(sde, eps=EPS, reduce_mean=True, **training):
+    """The loss under these fields of config.training."""
+    config = get_config()
+    config.training.update(eps=eps, reduce_mean=reduce_mean, **training)
+    return build_loss(config, sde)
+
+
+def log_uniform_nodes(eps):
+    """Gauss-Legendre nodes and weights of u for the uniform times: in ln t, as g^2/sigma^2 behaves as 1/t."""
+    y, w = np.polynomial.legendre.leggauss(300)
+    half = -np.log(eps) / 2
+    t = np.exp(half * (y - 1))
+    return (t - eps) / (1 - eps), half * w * t / (1 - eps)
+
+
+def uniform_nodes():
+    """Gauss-Legendre nodes and weights of u itself."""
+    y, w = np.polynomial.legendre.leggauss(300)
+    return (y + 1) / 2, w / 2
+
+
+def expected_loss(loss, score_model, ell, power=1, nodes_of_u=None):
     """E over x0 ~ N(0, ell), z ~ N(0, 1) and t of a power (1 or 2) of a loss that is quadratic in (x0, z).
 
-    Three-point Gauss-Hermite rules integrate polynomials of degree 5 in x0 and in z exactly. The integral over
-    t runs over ln t, as the likelihood weighting behaves as 1/t there, by Gauss-Legendre with 300 points.
+    Three-point Gauss-Hermite rules integrate polynomials of degree 5 in x0 and in z exactly.
     """
-    y, w = np.polynomial.legendre.leggauss(300)
-    half = -np.log(loss.eps) / 2
-    t = np.exp(half * (y - 1))
-    weight_t = half * w * t / (1 - loss.eps)
+    u, weight_u = log_uniform_nodes(loss.times.eps) if nodes_of_u is None else nodes_of_u
     nodes, weights = np.polynomial.hermite_e.hermegauss(3)
     weights = weights / weights.sum()
-    index = np.array([(i, j, k) for i in range(len(t)) for j in range(3) for k in range(3)]).T
-    u = (t[index[0]] - loss.eps) / (1 - loss.eps)
+    index = np.array([(i, j, k) for i in range(len(u)) for j in range(3) for k in range(3)]).T
     x0 = np.sqrt(ell) * nodes[index[1]]
     z = nodes[index[2]]
     # Two equal dimensions, so that half the sum is not half the mean.
     x0, z = (jnp.asarray(np.stack([a, a], axis=1)) for a in (x0, z))
-    losses = np.asarray(loss(score_model, x0, jnp.asarray(u), z)) ** power
-    return float(np.sum(weight_t[index[0]] * weights[index[1]] * weights[index[2]] * losses))
+    losses = np.asarray(loss(score_model, x0, jnp.asarray(u[index[0]]), z)) ** power
+    return float(np.sum(weight_u[index[0]] * weights[index[1]] * weights[index[2]] * losses))
 
 
 @pytest.mark.parametrize("reduce_mean", [True, False])
-@pytest.mark.parametrize(("name", "ell", "eps", "minimum", "likelihood_weighting"), MINIMA)
-def test_the_exact_score_reaches_the_minimum(
-    name, ell, eps, minimum, likelihood_weighting, reduce_mean
-):
+@pytest.mark.parametrize(("name", "ell", "eps", "minimum", "weighting"), MINIMA)
+def test_the_exact_score_reaches_the_minimum(name, ell, eps, minimum, weighting, reduce_mean):
     with jax.enable_x64(True):
         sde = SDES[name]
         score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), sde)
-        loss = ContinuousLoss(sde, eps, likelihood_weighting, reduce_mean)
+        loss = continuous_loss(sde, eps, reduce_mean, weighting=weighting)
         # Mean over the two dimensions, or half of their sum: the same number. The golden ones have 8 digits.
         assert expected_loss(loss, score_model, ell) == pytest.approx(minimum, rel=1e-7)
 
@@ -93,7 +107,7 @@ def test_the_spread_of_the_loss_at_the_minimum(name, ell, spread):
     """What the standard error of an evaluated loss follows from: spread / sqrt(images)."""
     with jax.enable_x64(True):
         score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), SDES[name])
-        loss = ContinuousLoss(SDES[name], EPS, likelihood_weighting=False, reduce_mean=True)
+        loss = continuous_loss(SDES[name])
         first, second = (expected_loss(loss, score_model, ell, power) for power in (1, 2))
         assert np.sqrt(second - first**2) == pytest.approx(spread, abs=6e-5)
 
@@ -103,7 +117,7 @@ def test_any_other_score_is_worse(shift):
     """s = (1 + k) s* adds k^2 E[sigma^2 |s*|^2] = k^2 (1 - minimum) to the loss of one dimension."""
     with jax.enable_x64(True):
         exact = GaussianScore.create(jnp.zeros(2), 0.25 * jnp.eye(2), VP())
-        loss = ContinuousLoss(VP(), EPS, likelihood_weighting=False, reduce_mean=True)
+        loss = continuous_loss(VP())
         value = expected_loss(loss, lambda x, t: (1 + shift) * exact(x, t), 0.25)
         assert value == pytest.approx(0.17330732 + shift**2 * (1 - 0.17330732), rel=1e-7)
 
@@ -161,7 +175,8 @@ def test_continuous_losses_are_the_published_ones(name, likelihood_weighting, re
     def score_model(x, t):
         return -x / (1 + t[:, None, None, None])
 
-    loss = ContinuousLoss(SDES[name], EPS, likelihood_weighting, reduce_mean)
+    weighting = "likelihood" if likelihood_weighting else "noise"
+    loss = continuous_loss(SDES[name], EPS, reduce_mean, weighting=weighting)
     # All t here exceed .03, where 1 - exp(-B) of the published code has lost less than one part in 1e5.
     assert t.min() > 0.03
     np.testing.assert_allclose(loss.at(score_model, x0, t, z), expected, rtol=2e-5)
@@ -214,9 +229,11 @@ def test_impossible_losses_are_refused():
     config.training.continuous = False
     with pytest.raises(NoDiscreteForm, match="SubVP"):
         build_loss(config, SubVP())
-    config.training.likelihood_weighting = True
-    with pytest.raises(UserError, match="likelihood_weighting"):
-        build_loss(config, VP())
+    for field, value in (("weighting", "likelihood"), ("times", "log_snr")):
+        config = get_config()
+        config.training.update({"continuous": False, field: value})
+        with pytest.raises(UserError, match=f"training.{field}={value!r} belongs to continuous"):
+            build_loss(config, VP())
 
 
 def network_score(config, sde, apply):

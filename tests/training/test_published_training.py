@@ -45,7 +45,7 @@ class RecordedObjective:
     parameterization: Any
     apply: Any
 
-    def training_losses(self, params, images, keys):
+    def training_losses(self, params, images, step_key, places):
         x0, z, u = images[..., :3], images[..., 3:6], images[:, 0, 0, 6]
         return self.loss(NetworkScore(params, self.apply, self.parameterization), x0, u, z)
 

@@ -12,7 +12,7 @@ import data
 from models.networks import build_network
 from sde_lib import build_sde
 from training.held_out import HeldOutLoss, stratified
-from training.objective import Stream, build_objective, image_keys, stream_key, uniforms
+from training.objective import Stream, build_objective, image_keys, stream_key
 from training.optimizer import build_optimizer
 from training.state import init_state, replicated
 from training.step import build_train_step
@@ -91,8 +91,8 @@ def test_the_update_is_the_gradient_of_the_mean_loss(config):
 
     images = case.images[data.batch_indices(0, 0, BATCH, len(case.images))]
     key = jax.random.fold_in(stream_key(config.seed, Stream.TRAIN), 0)
-    keys = image_keys(key, jnp.arange(BATCH))
-    gradient = jax.grad(lambda p: case.objective.training_losses(p, images, keys).mean())(
+    places = jnp.arange(BATCH)
+    gradient = jax.grad(lambda p: case.objective.training_losses(p, images, key, places).mean())(
         before.params
     )
     updates, _ = case.optimizer.update(gradient, before.opt_state, before.params)
@@ -150,9 +150,9 @@ def test_keys_differ_between_uses_images_and_steps():
 @pytest.mark.parametrize("shift", [1, 3])
 def test_keys_belong_to_the_place_in_the_batch(shift):
     key = stream_key(1, Stream.TRAIN)
-    all_of_them = uniforms(image_keys(key, jnp.arange(8)).time)
+    all_of_them = jax.random.key_data(image_keys(key, jnp.arange(8)).time)
     np.testing.assert_array_equal(
-        uniforms(image_keys(key, jnp.arange(shift, 8)).time), all_of_them[shift:]
+        jax.random.key_data(image_keys(key, jnp.arange(shift, 8)).time), all_of_them[shift:]
     )
 
 
@@ -179,8 +179,9 @@ def test_training_mirrors_half_of_the_images_whatever_their_time(config):
         with_flips, uniform_dequantization=False, loss=lambda model, x0, u, z, keys: (x0, u, z)
     )
     images = jax.random.normal(jax.random.key(1), (400, 4, 4, 1))
-    keys = image_keys(jax.random.key(0), jnp.arange(400))
-    x0, u, z = (np.asarray(a) for a in show.training_losses({}, images, keys))
+    key, places = jax.random.key(0), jnp.arange(400)
+    x0, u, z = (np.asarray(a) for a in show.training_losses({}, images, key, places))
+    keys = image_keys(key, places)
     plain = np.asarray(show.held_out_losses({}, images, jnp.zeros(400), keys)[0])
     flipped = np.all(x0 == plain[:, :, ::-1], axis=(1, 2, 3))
     np.testing.assert_array_equal(x0[~flipped], plain[~flipped])

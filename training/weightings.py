@@ -1,0 +1,96 @@
+"""The weight w(t) of the noise's squared error, E over t ~ U(eps, T) of w(t) R[(eps_hat - eps)^2].
+
+lambda = sigma^2 of the score's error is w = 1; every other weighting is a function of the log-SNR, or of g^2 too:
+
+| weighting  | w                              | is the squared error of / from                                 |
+|------------|--------------------------------|----------------------------------------------------------------|
+| noise      | 1                              | eps_hat, "simple" (Ho et al. 2020, Eq. 14)                     |
+| x0         | 1 / SNR                        | E[x_0 | x_t]                                                   |
+| velocity   | 1 + 1 / SNR                    | v = (alpha eps - sigma x_0) / r (Salimans & Ho 2022, App. D)   |
+| likelihood | g^2 / sigma^2                  | a bound on the likelihood (Song et al. 2021b, Thm. 1)          |
+| min_snr    | min(1, gamma / SNR)            | Hang et al. 2023, Sec. 3.4                                     |
+| p2         | 1 / (k + SNR)^gamma            | Choi et al. 2022, Eq. 8                                        |
+| edm        | (1 + 1 / (SNR sigma_d^2)) q(t) | Karras et al. 2022, Eq. 8 and Table 1                          |
+
+q is the density of EDM's log-normal times relative to that of uniform ones, so that the expectation over uniform
+t is EDM's loss; with `training.times=log_normal` the two densities cancel and what is left is the loss as EDM has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from errors import UserError
+from sde_lib import SDE
+from training.times import LogNormalTimes
+
+Weighting = Callable[[Array], Array]
+"""t (b,) -> w (b,)."""
+
+
+def noise_weighting(config: Any, sde: SDE) -> Weighting:
+    return jnp.ones_like
+
+
+def x0_weighting(config: Any, sde: SDE) -> Weighting:
+    return lambda t: jnp.exp(-sde.log_snr(t))
+
+
+def velocity_weighting(config: Any, sde: SDE) -> Weighting:
+    return lambda t: 1.0 + jnp.exp(-sde.log_snr(t))
+
+
+def likelihood_weighting(config: Any, sde: SDE) -> Weighting:
+    return lambda t: sde.diffusion_squared(t) / jnp.square(sde.sigma(t))
+
+
+def min_snr_weighting(config: Any, sde: SDE) -> Weighting:
+    gamma = positive("training.min_snr", config.training.min_snr)
+    return lambda t: jnp.minimum(1.0, gamma * jnp.exp(-sde.log_snr(t)))
+
+
+def p2_weighting(config: Any, sde: SDE) -> Weighting:
+    k = positive("training.p2_k", config.training.p2_k)
+    gamma = positive("training.p2_gamma", config.training.p2_gamma)
+    return lambda t: (k + jnp.exp(sde.log_snr(t))) ** -gamma
+
+
+def edm_weighting(config: Any, sde: SDE) -> Weighting:
+    variance = positive("model.sigma_data", config.model.sigma_data) ** 2
+    times = LogNormalTimes.from_config(config, sde)
+    return lambda t: (1.0 + jnp.exp(-sde.log_snr(t)) / variance) / times.correction(t)
+
+
+WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
+    "noise": noise_weighting,
+    "x0": x0_weighting,
+    "velocity": velocity_weighting,
+    "likelihood": likelihood_weighting,
+    "min_snr": min_snr_weighting,
+    "p2": p2_weighting,
+    "edm": edm_weighting,
+}
+
+
+def build_weighting(config: Any, sde: SDE) -> Weighting:
+    """The weighting that `training.weighting` names.
+
+    Raises:
+      UserError: an unknown name, or a constant of it that is not positive.
+    """
+    name = config.training.weighting
+    if name not in WEIGHTINGS:
+        raise UserError(
+            f"training.weighting={name!r} is unknown; choose one of {', '.join(WEIGHTINGS)}"
+        )
+    return WEIGHTINGS[name](config, sde)
+
+
+def positive(field: str, value: float) -> float:
+    if not value > 0:
+        raise UserError(f"{field}={value}: expected a positive number")
+    return value
