@@ -12,7 +12,7 @@ import numpy as np
 from data.builders import DatasetError, one_line
 from data.order import fixed_permutation
 from data.resizing import image_decoder
-from data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk
+from data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk, stored_levels
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -26,8 +26,8 @@ def load_folder(data: Any) -> Datasets:
     collection that still grows into train/ and test/.
 
     Args:
-        data: config.data, with folder, image_size, num_channels, num_levels, and the optional resize, crop_size
-            and resample. The files are those of SUFFIXES at any depth; names that begin with a dot are not seen.
+        data: config.data, with folder, image_size, num_channels, and the optional resize, crop_size, resample
+            and stored_levels. The files are those of SUFFIXES at any depth; names that begin with a dot are not seen.
 
     Raises:
         DatasetError: no such folder, no images in it, half a division into train/ and test/, or images of
@@ -43,7 +43,7 @@ def load_folder(data: Any) -> Datasets:
         str(folder),
         ImagesOnDisk(Files(train), decode, shape, str(folder)),
         ImagesOnDisk(Files(test), decode, shape, str(folder)),
-        data.num_levels or 256,
+        stored_levels(data),
     )
 
 

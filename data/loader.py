@@ -13,7 +13,7 @@ from data.builders import DatasetError, prepared_builder, unreadable
 from data.folder import load_folder
 from data.mixture import load_mixture
 from data.resizing import image_decoder
-from data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk
+from data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk, stored_levels
 
 # `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
 # (184 MB), SVHN and MNIST yes, CelebA at 64x64 (2.4 GB) no. It fits beside a model on any GPU, and a training
@@ -36,7 +36,9 @@ def load(config: Any) -> Datasets:
             data_dir: TFDS folder; None or "" for its default, ~/tensorflow_datasets.
             folder (name="folder" only): where the image files are.
             image_size, num_channels: must agree with the data.
-            num_levels: 256 for 8-bit images, 17 for digits, None or 0 for real-valued data.
+            num_levels: 256 for 8-bit images, 17 for digits, None or 0 for real-valued data; or a divisor of the
+                dataset's, to which the images are then reduced.
+            stored_levels (optional): the levels of a dataset that does not say how many it has; 256.
             in_memory: "yes" or True, "no" or False, or "auto" (up to IN_MEMORY_BYTES).
             resize (optional): True to crop to the central square and resize to image_size.
             crop_size (optional): side of that square; 0 or None for the largest.
@@ -51,8 +53,9 @@ def load(config: Any) -> Datasets:
             f"data.folder={data.folder} is read with data.name='folder' only, but data.name={data.name!r}; "
             "add --config.data.name=folder, or leave out data.folder"
         )
-    datasets = placed(LOADERS.get(data.name, load_tfds)(data), data.in_memory)
-    check_levels(datasets, data.num_levels or None)
+    stored = LOADERS.get(data.name, load_tfds)(data)
+    datasets = placed(reduced(stored, data.num_levels or None), data.in_memory)
+    check_levels(datasets, stored.num_levels)
     return datasets
 
 
@@ -81,7 +84,7 @@ def load_tfds(data: Any) -> Datasets:
         return ImagesOnDisk(source, decode, shape, builder.data_dir)
 
     train, test = (open_split(split) for split in split_names(builder))
-    num_levels = getattr(builder, "NUM_LEVELS", data.num_levels or 256)
+    num_levels = getattr(builder, "NUM_LEVELS", stored_levels(data))
     return Datasets(data.name, train, test, num_levels)
 
 
@@ -114,13 +117,42 @@ def check_shape(
         )
 
 
-def check_levels(datasets: Datasets, expected: int | None) -> None:
-    """Refuse a number of grey levels that the data do not have: bits/dim would be wrong and nothing else would show it."""
-    if datasets.num_levels != expected:
-        raise DatasetError(
-            f"{datasets.name!r} has {levels_in_words(datasets.num_levels)}, but data.num_levels={expected}"
+def reduced(datasets: Datasets, num_levels: int | None) -> Datasets:
+    """The dataset with so many levels a channel: v -> floor(v num_levels / its own), the highest bits of a power of two.
+
+    So 8-bit images become those of 5 bits on which models of CelebA-HQ and ImageNet are compared (Kingma and
+    Dhariwal 2018, Glow, Sec. 6).
+
+    Raises:
+        DatasetError: a number that does not divide the dataset's: its cells would not be of one width, and bits/dim
+            would be wrong with nothing else to show it.
+    """
+    stored = datasets.num_levels
+    if stored == num_levels:
+        return datasets
+    if stored is None or num_levels is None or num_levels < 2 or stored % num_levels:
+        cure = (
+            ""
+            if stored is None
+            else f"; give {stored}, or a divisor of it from 2 on, to which the images are then reduced (if the files "
+            "themselves hold fewer levels, say so in data.stored_levels)"
         )
-    if expected is None:
+        raise DatasetError(
+            f"{datasets.name!r} has {levels_in_words(stored)}, but data.num_levels={num_levels}{cure}"
+        )
+    factor = stored // num_levels
+    return dataclasses.replace(
+        datasets,
+        train=datasets.train.with_levels_joined(factor),
+        test=datasets.test.with_levels_joined(factor),
+        num_levels=num_levels,
+    )
+
+
+def check_levels(datasets: Datasets, stored: int | None) -> None:
+    """Refuse images that do not have the levels they are said to have, or have none left after their reduction."""
+    expected = datasets.num_levels
+    if expected is None or stored is None:
         return
     for split in (datasets.train, datasets.test):
         # On disk, the first images stand for all: reading every one would take minutes.
@@ -130,6 +162,12 @@ def check_levels(datasets: Datasets, expected: int | None) -> None:
             raise DatasetError(
                 f"{datasets.name!r} has a pixel of level {images.max()}, but data.num_levels={expected} "
                 f"expects 0 to {expected - 1}"
+            )
+        if expected < stored and images.max() == 0:
+            raise DatasetError(
+                f"{datasets.name!r} has no pixel of level {stored // expected} of {stored} or more, so with "
+                f"data.num_levels={expected} all of it would be black; if its files hold levels 0 to {expected - 1}, "
+                f"set data.stored_levels={expected}"
             )
 
 

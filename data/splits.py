@@ -20,6 +20,11 @@ READ_AHEAD = 32
 HELD_OUT_PERCENT = 5
 
 
+def stored_levels(data: Any) -> int:
+    """Grey levels of a dataset that does not say how many it has: config.data.stored_levels, by default 256."""
+    return getattr(data, "stored_levels", 0) or 256
+
+
 @dataclasses.dataclass(frozen=True)
 class ImagesInMemory:
     """A split as one array, to be placed on the device and gathered by `batch_indices` inside the step.
@@ -42,6 +47,10 @@ class ImagesInMemory:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.images.shape[1:]
+
+    def with_levels_joined(self, factor: int) -> ImagesInMemory:
+        """The split with every `factor` neighbouring levels as one."""
+        return dataclasses.replace(self, images=self.images // factor)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Images at these positions, (len(indices), h, w, c)."""
@@ -96,6 +105,11 @@ class ImagesOnDisk:
             return list(self.source.__getitems__([int(i) for i in indices]))
         except Exception as error:
             raise DatasetError(unreadable(self.folder, error)) from error
+
+    def with_levels_joined(self, factor: int) -> ImagesOnDisk:
+        """The split with every `factor` neighbouring levels as one, joined when an image is read."""
+        decode = self.decode
+        return dataclasses.replace(self, decode=lambda record: decode(record) // factor)
 
     def to_memory(self) -> ImagesInMemory:
         """All images as one array, with the labels if the records have any."""

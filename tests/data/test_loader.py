@@ -100,12 +100,46 @@ def test_other_shapes_channels_and_levels_are_refused(digits, digits_config, mak
     assert "1 channels, but data.num_channels=3" in changed(num_channels=3)
     assert "17 grey levels, but data.num_levels=256" in changed(num_levels=256)
     assert "17 grey levels, but data.num_levels=None" in changed(num_levels=0)
+    for other in (5, 34, 1, -17):
+        assert "give 17, or a divisor of it" in changed(num_levels=other)
     assert "data.in_memory='maybe' is unknown" in changed(in_memory="maybe")
 
 
 @pytest.mark.parametrize("in_memory", ["yes", "no"])
 def test_a_pixel_above_the_stated_levels_is_refused(photographs, in_memory):
-    assert "pixel of level" in refusal(photographs(num_levels=2, in_memory=in_memory))
+    fields = {"num_levels": 2, "stored_levels": 2, "in_memory": in_memory}
+    assert "pixel of level" in refusal(photographs(**fields))
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_images_are_reduced_to_a_divisor_of_their_levels(photographs, in_memory):
+    """8-bit images at five bits keep the five highest: in binary, the last three digits fall away."""
+    eight = data.load(photographs(in_memory=in_memory))
+    five = data.load(photographs(in_memory=in_memory, num_levels=32))
+    assert (eight.num_levels, five.num_levels) == (256, 32)
+    for name in ("train", "test"):
+        whole, reduced = getattr(eight, name), getattr(five, name)
+        indices = range(whole.num_images)
+        expected = np.packbits(
+            np.unpackbits(whole.take(indices)[..., None], axis=-1)[..., :5], axis=-1
+        )
+        np.testing.assert_array_equal(reduced.take(indices), expected[..., 0] >> 3)
+        assert reduced.take(indices).dtype == np.uint8
+        batch, of_whole = (next(split.batches(0, 2, 1)) for split in (reduced, whole))
+        np.testing.assert_array_equal(batch, of_whole >> 3)
+
+
+def test_a_reduction_to_black_is_refused(photographs):
+    """Files of levels 0 to 39, taken for 8-bit ones, at one bit: the user meant something else."""
+    message = refusal(photographs(num_levels=2, in_memory="yes"))
+    assert "no pixel of level 128 of 256 or more" in message
+    assert "set data.stored_levels=2" in message
+
+
+def test_files_may_hold_fewer_levels_than_eight_bits(photographs):
+    loaded = data.load(photographs(num_levels=40, stored_levels=40, in_memory="yes"))
+    assert loaded.num_levels == 40
+    assert "give 256, or a divisor" in refusal(photographs(num_levels=40))
 
 
 def test_images_of_different_sizes_need_resize(photographs):

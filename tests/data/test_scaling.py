@@ -18,7 +18,7 @@ from data.scaling import (
     unscale,
 )
 
-LEVELS = (2, 16, 17, 256)
+LEVELS = (2, 16, 17, 256, 1000, 65536)
 # Zero, the smallest and largest float32 below 1 that a generator gives, and the middle.
 NOISE = np.array([0.0, 2.0**-24, 0.5, 1 - 2.0**-23, 1 - 2.0**-24], np.float32)
 
@@ -26,7 +26,7 @@ NOISE = np.array([0.0, 2.0**-24, 0.5, 1 - 2.0**-23, 1 - 2.0**-24], np.float32)
 @pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("num_levels", LEVELS)
 def test_dequantized_levels_come_back_exactly(num_levels, centered):
-    images, u = np.meshgrid(np.arange(num_levels, dtype=np.uint8), NOISE, indexing="ij")
+    images, u = np.meshgrid(np.arange(num_levels, dtype=np.uint16), NOISE, indexing="ij")
 
     @jax.jit
     def there_and_back(images, u):
@@ -35,18 +35,19 @@ def test_dequantized_levels_come_back_exactly(num_levels, centered):
 
     y, back = there_and_back(images, jnp.asarray(u))
     np.testing.assert_array_equal(back, images)
-    assert back.dtype == jnp.uint8
+    assert back.dtype == (jnp.uint8 if num_levels <= 256 else jnp.uint16)
     assert y.min() >= 0
     assert y.max() < 1
-    # Within one float32 rounding and the stated margin of (v + u)/L.
+    # Within the stated margin of (v + u)/L and three roundings below 1, each of half of 2^-24: of the sum, of 1/L,
+    # by which a compiler multiplies, and of the product.
     exact = (images.astype(np.float64) + u) / num_levels
-    np.testing.assert_allclose(y, exact, rtol=0, atol=2.0**-22 + 2.0**-24)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=2.0**-22 + 3 * 2.0**-25)
 
 
 @pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("num_levels", LEVELS)
 def test_undequantized_levels_come_back_exactly(num_levels, centered):
-    images = jnp.arange(num_levels, dtype=jnp.uint8)
+    images = jnp.arange(num_levels, dtype=jnp.uint16)
     y = to_unit(images, num_levels)
     assert (y[0], y[-1], y.dtype) == (0.0, 1.0, jnp.float32)
     back = to_levels(scale(y, centered), num_levels, centered, dequantized=False)
@@ -56,7 +57,7 @@ def test_undequantized_levels_come_back_exactly(num_levels, centered):
 @pytest.mark.parametrize("num_levels", LEVELS)
 def test_without_dequantization_the_nearest_level_is_taken(num_levels):
     levels = np.arange(num_levels)
-    for error in (-0.49, 0.49):
+    for error in (-0.48, 0.48):  # at 65,536 levels a float32 near 1 is off by 0.004 of a level
         y = jnp.clip((levels + error) / (num_levels - 1), -0.1, 1.1)
         np.testing.assert_array_equal(to_levels(y, num_levels, False, dequantized=False), levels)
 
@@ -125,6 +126,37 @@ def test_bits_per_dim_do_not_depend_on_the_models_range(num_levels, centered):
     log_p = scipy.stats.norm.logpdf(to_x(z), to_x(mean), std_x)
     bits = -log_p / np.log(2) + bits_per_dim_offset(num_levels, slope(centered))
     np.testing.assert_allclose(bits, in_levels, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("coarse", "finer"), [(2, 8), (17, 15), (256, 256)])
+def test_levels_written_in_finer_ones_cost_the_finer_bits_more(coarse, finer):
+    """v of L levels as m v + w of m L, w uniform: log2 m bits more, under the same density on [0, 1)."""
+    rng = np.random.default_rng(0)
+    v, w = rng.integers(coarse, size=1000), rng.integers(finer, size=1000)
+    u = rng.random(1000)
+
+    def bits(levels, noise, num_levels):
+        with jax.enable_x64(True):
+            y = np.asarray(dequantize(jnp.asarray(levels), jnp.asarray(noise), num_levels))
+        return -scipy.stats.beta.logpdf(y, 2, 3) / np.log(2) + bits_per_dim_offset(num_levels, 1.0)
+
+    # (v + (w + u)/m)/L = (m v + w + u)/(m L): the same point of [0, 1) but for the margins of the noise.
+    one, other = bits(v, (w + u) / finer, coarse), bits(finer * v + w, u, coarse * finer)
+    np.testing.assert_allclose(other - one, np.log2(finer), atol=0.05)
+    np.testing.assert_allclose((other - one).mean(), np.log2(finer), atol=1e-4)
+
+
+@pytest.mark.parametrize("num_levels", [1, 0, -4, 65537])
+def test_levels_that_float32_does_not_resolve_are_refused(num_levels):
+    x = jnp.zeros(3)
+    for call in (
+        lambda: dequantize(x, x, num_levels),
+        lambda: to_unit(x, num_levels),
+        lambda: to_levels(x, num_levels, True, dequantized=True),
+        lambda: bits_per_dim_offset(num_levels, 1.0),
+    ):
+        with pytest.raises(ValueError, match=f"^{num_levels} grey levels: expected 2 to 65536"):
+            call()
 
 
 @pytest.mark.parametrize("num_levels", LEVELS)

@@ -93,7 +93,7 @@ DATA = [
     *mutants("data/scaling.py", SCALING,
         ("levels-truncated", "else jnp.round(y * (num_levels - 1))", "else jnp.floor(y * (num_levels - 1))"),
         ("dequantised-levels-rounded", "jnp.floor(y * num_levels) if dequantized", "jnp.round(y * num_levels) if dequantized"),
-        ("levels-not-clipped", "levels = jnp.floor(y * num_levels) if dequantized else jnp.round(y * (num_levels - 1))\n    return jnp.clip(levels, 0, num_levels - 1).astype(jnp.uint8)", "levels = jnp.floor(y * num_levels) if dequantized else jnp.round(y * (num_levels - 1))\n    return levels.astype(jnp.uint8)"),
+        ("levels-not-clipped", "levels = jnp.floor(y * num_levels) if dequantized else jnp.round(y * (num_levels - 1))\n    return jnp.clip(levels, 0, num_levels - 1).astype(level_type(num_levels))", "levels = jnp.floor(y * num_levels) if dequantized else jnp.round(y * (num_levels - 1))\n    return levels.astype(level_type(num_levels))"),
         ("white-is-not-one", "images.astype(jnp.float32) / (num_levels - 1)", "images.astype(jnp.float32) / num_levels"),
         ("noise-up-to-the-next-level", "jnp.clip(u, margin, 1 - margin)", "u"),
         ("offset-with-the-wrong-sign", "- math.log2(scale)", "+ math.log2(scale)"),
