@@ -1,8 +1,8 @@
 """Score models known in closed form: every number of a sampler or a likelihood can be checked on them.
 
 For data with density p_0, the marginal at t is p_0 scaled by alpha and blurred by sigma; for a Gaussian,
-a Gaussian mixture and a finite data set its score, and its log-density, are formulas. All of them work on
-images of any shape (b, ...) by flattening, and in float32 or float64 as their parameters are.
+a Gaussian mixture, a uniform law and a finite data set its score, and its log-density, are formulas. All of
+them work on images of any shape (b, ...) by flattening, and in float32 or float64 as their parameters are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from models.normal_interval import log_mass, log_mass_slope
 from sde_lib import SDE, expand
 
 
@@ -131,6 +132,34 @@ class ProductMixtureScore:
         shape = (1,) * x.ndim + (-1,)
         parts = jax.scipy.stats.norm.cdf(deviations / jnp.sqrt(variances))
         return jnp.sum(self.weights.reshape(shape) * parts, axis=-1)
+
+
+@flax.struct.dataclass
+class UniformScore:
+    """The score of images whose coordinates are independent and uniform on [low, high].
+
+    Dequantised noise images have this law, and its likelihood is known: log2 of the width a dimension, but for what
+    the blur at eps carries over the edges. The density of a coordinate at t is the mass that a normal of variance
+    sigma^2 around x gives to [alpha low, alpha high], divided by that width.
+    """
+
+    low: Array  # ()
+    high: Array  # ()
+    sde: SDE = flax.struct.field(pytree_node=False)
+
+    def _interval(self, x: Array, t: Array) -> tuple[Array, Array]:
+        """x from the middle of the interval, and half its width, in units of sigma."""
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        middle, half = 0.5 * (self.high + self.low), 0.5 * (self.high - self.low)
+        return (x - alpha * middle) / sigma, jnp.broadcast_to(alpha * half / sigma, x.shape)
+
+    def __call__(self, x: Array, t: Array) -> Array:
+        return log_mass_slope(*self._interval(x, t)) / expand(self.sde.sigma(t), x)
+
+    def log_density(self, x: Array, t: Array) -> Array:
+        """ln p_t(x) in nats, (b,)."""
+        width = expand(self.sde.alpha(t), x) * (self.high - self.low)
+        return jnp.sum(_flat(log_mass(*self._interval(x, t)) - jnp.log(width)), axis=1)
 
 
 @flax.struct.dataclass

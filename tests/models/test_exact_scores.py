@@ -12,7 +12,13 @@ import scipy.special
 import scipy.stats
 from numpy.testing import assert_allclose
 
-from models.exact import FiniteDataScore, GaussianScore, MixtureScore, ProductMixtureScore
+from models.exact import (
+    FiniteDataScore,
+    GaussianScore,
+    MixtureScore,
+    ProductMixtureScore,
+    UniformScore,
+)
 from models.score import denoise, predicted_noise
 from sde_lib import SDES, VP, SubVP
 
@@ -59,7 +65,13 @@ def finite(sde):
     return FiniteDataScore(jnp.asarray(MEANS), sde)
 
 
-@pytest.fixture(params=[gaussian, mixture, product, finite], ids=lambda build: build.__name__)
+def uniform(sde):
+    return UniformScore(jnp.asarray(-0.6), jnp.asarray(0.8), sde)
+
+
+@pytest.fixture(
+    params=[gaussian, mixture, product, uniform, finite], ids=lambda build: build.__name__
+)
 def build(request):
     return request.param
 

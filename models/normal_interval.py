@@ -1,0 +1,71 @@
+"""The standard normal's mass of an interval, in logarithms that keep their digits everywhere.
+
+A uniform density that was blurred, and a discretised Gaussian, are such masses. With the centre at distance y >= 0
+from the normal's mean and half the width h, the near edge is at p = y - h and the far one at q = y + h:
+
+    mass = Q(p) - Q(q),    phi(q) / phi(p) = exp(-2 y h) = r,
+
+where Q is the upper tail and phi the density. If the mean lies inside (p < 0), the mass is a sum of two halves of
+erf; outside, it is phi(p) (M(p) - r M(q)) with Mills' ratio M = Q / phi, which stays near 1/p where Q and phi are
+0 in float32. Widths down to 1e-3 keep four digits there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import erf, erfcx
+
+
+class _Edges(NamedTuple):
+    inside: Array
+    p: Array
+    q: Array
+    fall: Array
+    """1 - r."""
+
+
+def _edges(centre: Array, half: Array) -> _Edges:
+    # Not abs: its derivative at 0 is 0, and the slope below would lose its own there.
+    y = jnp.where(centre < 0, -centre, centre)
+    p, q = y - half, y + half
+    return _Edges(p < 0, p, q, -jnp.expm1(-2.0 * y * half))
+
+
+def _mills(x: Array) -> Array:
+    return math.sqrt(0.5 * math.pi) * erfcx(math.sqrt(0.5) * x)
+
+
+def _mass_inside(edges: _Edges) -> Array:
+    p = jnp.where(edges.inside, edges.p, -1.0)  # a branch not taken must not give NaN gradients
+    return 0.5 * (erf(math.sqrt(0.5) * edges.q) + erf(-math.sqrt(0.5) * p))
+
+
+def _ratio_outside(edges: _Edges) -> Array:
+    """mass / phi(p)."""
+    p = jnp.where(edges.inside, 1.0, edges.p)
+    q = jnp.where(edges.inside, 2.0, edges.q)
+    fall = jnp.where(edges.inside, 1.0, edges.fall)
+    return _mills(p) - (1.0 - fall) * _mills(q)
+
+
+def log_mass(centre: Array, half: Array) -> Array:
+    """ln P(|Z - centre| < half) in nats for a standard normal Z, elementwise; half > 0."""
+    edges = _edges(centre, half)
+    at_edge = -0.5 * jnp.square(edges.p) - 0.5 * math.log(2.0 * math.pi)
+    outside = at_edge + jnp.log(_ratio_outside(edges))
+    return jnp.where(edges.inside, jnp.log(_mass_inside(edges)), outside)
+
+
+def log_mass_slope(centre: Array, half: Array) -> Array:
+    """d log_mass / d centre, itself differentiable; in float32 its derivative is good to p = 30."""
+    edges = _edges(centre, half)
+    p = jnp.where(edges.inside, edges.p, 0.0)
+    density = jnp.exp(-0.5 * jnp.square(p)) / math.sqrt(2.0 * math.pi)
+    steepness = edges.fall * jnp.where(
+        edges.inside, density / _mass_inside(edges), 1.0 / _ratio_outside(edges)
+    )
+    return jnp.where(centre < 0, steepness, -steepness)

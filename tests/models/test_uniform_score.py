@@ -1,0 +1,113 @@
+"""The score of uniform data: its density by quadrature, its tails, its digits in float32, and its known likelihood."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+from numpy.testing import assert_allclose
+
+from data.scaling import bits_per_dim_offset, slope
+from evaluation.divergence import exact_trace
+from evaluation.likelihood import log_density
+from models.exact import UniformScore
+from samplers.adaptive import AdaptiveSolver
+from sde_lib import VE, VP, SubVP
+
+PROCESSES = [VP(), SubVP(), VE()]
+INTERVALS = [(-1.0, 1.0), (0.0, 1.0)]
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(400)  # sigma is 1 % of the interval or more
+
+
+def model(sde, interval, dtype=jnp.float64):
+    return UniformScore(*(jnp.asarray(end, dtype) for end in interval), sde)
+
+
+def points(sde, interval, t):
+    """From the middle to 40 sigma beyond each edge, (n, 1), with the edges and the middle among them."""
+    alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
+    low, high = (alpha * end for end in interval)
+    inside = np.linspace(low, high, 11)
+    near = sigma * np.array([-6.0, -2.0, -0.3, 0.0, 0.3, 2.0, 6.0, 40.0])
+    return np.concatenate([inside, low - near, high + near])[:, None]
+
+
+@pytest.mark.parametrize("interval", INTERVALS, ids=str)
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("time", [0.1, 1.0])
+def test_density_is_the_blurred_interval(x64, sde, interval, time):
+    """ln of the integral of N(x; alpha x_0, sigma^2) over x_0, by Gauss and Legendre in the logarithm."""
+    x = points(sde, interval, jnp.asarray(time))
+    t = jnp.full(len(x), time)
+    alpha, sigma = float(sde.alpha(t)[0]), float(sde.sigma(t)[0])
+    low, high = interval
+    x0 = low + 0.5 * (high - low) * (NODES + 1)
+    kernels = -0.5 * ((x - alpha * x0) / sigma) ** 2 - math.log(sigma * math.sqrt(2 * math.pi))
+    expected = scipy.special.logsumexp(kernels, b=0.5 * WEIGHTS, axis=1)
+    got = jax.jit(lambda x: model(sde, interval).log_density(x, t))(x)
+    assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("time", [1e-3, 0.3, 1.0])
+def test_float32(sde, time):
+    """The score and its slope, which the divergence needs, keep four digits at every time.
+
+    Where the interval is narrow against sigma (alpha/sigma = .007 at VP's end) they are ratios of differences. At
+    small times x itself, near an edge, is rounded by a part of sigma.
+    """
+    with jax.enable_x64(True):
+        x = points(sde, (-1.0, 1.0), jnp.asarray(time))
+        x = x[np.abs(x[:, 0]) < sde.alpha(jnp.asarray(time)) + 7 * sde.sigma(jnp.asarray(time))]
+    x = x.astype(np.float32)
+
+    def score_and_slope(x, dtype):
+        exact, t = model(sde, (-1.0, 1.0), dtype), jnp.full(len(x), np.float32(time), dtype)
+        return jax.jit(lambda x: jax.jvp(lambda x: exact(x, t), (x,), (jnp.ones_like(x),)))(x)
+
+    low = score_and_slope(jnp.asarray(x), jnp.float32)
+    with jax.enable_x64(True):
+        high = [np.asarray(a) for a in score_and_slope(jnp.asarray(x, jnp.float64), jnp.float64)]
+        sigma = float(sde.sigma(jnp.asarray(time)))
+    assert low[0].dtype == jnp.float32
+    # Times sigma and sigma^2 both are of order 1 near an edge; alpha and x there are rounded by 6e-8 each.
+    rounding = 2 * 6e-8 / sigma
+    assert np.abs(low[0] - high[0]).max() * sigma < 1e-4 + rounding
+    assert np.abs(low[1] - high[1]).max() * sigma**2 < 1e-4 + rounding
+
+
+def test_far_away_in_float32():
+    """Where no float32 holds the density, its logarithm and score are those of the nearer edge's tail."""
+    x, t = jnp.asarray([[50.0], [-50.0]]), jnp.full(2, 0.01)
+    exact = model(VP(), (-1.0, 1.0), jnp.float32)
+    sigma, alpha = float(VP().sigma(t)[0]), float(VP().alpha(t)[0])
+    distance = (50.0 - alpha) / sigma
+    assert_allclose(exact(x, t), np.array([[-distance], [distance]]) / sigma, rtol=1e-4)
+    # ln Q(p) = -p^2/2 - ln(p sqrt(2 pi)) to order 1/p^2, and the width of the interval is 2 alpha.
+    tail = -0.5 * distance**2 - math.log(distance * math.sqrt(2 * math.pi) * 2 * alpha)
+    assert_allclose(exact.log_density(x, t), [tail, tail], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("eps", "expected"), [(1e-5, 8.00069), (1e-3, 8.00720)])
+def test_likelihood_of_dequantised_noise(x64, eps, expected):
+    """Bits/dim of uniform data on [-1, 1]: 8 and what the blur carries over the edges, five decimals.
+
+    The mean over the interval is Gauss-Legendre's, in the last ten sigma before the edge and in the rest.
+    """
+    sde = VP()
+    sigma = float(sde.sigma(jnp.asarray(eps)))
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    y = 0.5 * (nodes + 1)
+    inner = 1 - 10 * sigma
+    x = np.concatenate([1 - 10 * sigma * y, inner * y])[:, None]
+    weights = 0.5 * np.concatenate([10 * sigma * weights, inner * weights])
+    # One image alone each would be solved alone; together they share steps, which are short enough for all.
+    solver = AdaptiveSolver("dopri8", 1e-6, 1e-6)
+    result = jax.jit(
+        lambda x: log_density(model(sde, (-1.0, 1.0)), sde, x, exact_trace, eps, solver)
+    )(x)
+    assert result.success
+    bits = -weights @ np.asarray(result.nats) / math.log(2) + bits_per_dim_offset(256, slope(True))
+    assert bits == pytest.approx(expected, abs=6e-6)
