@@ -1,0 +1,97 @@
+"""What a network of each kind would give if it were exact, turned into the score known in closed form."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from models.exact import GaussianScore
+from models.parameterization import build_parameterization
+from models.score import NetworkScore, denoise
+from sde_lib import VE, VP, SubVP
+
+PROCESSES = [VP(), SubVP(), VE()]
+T = np.array([1e-4, 0.05, 0.3, 0.8])  # float64, as the tests under x64 are
+
+
+def built(sde, predicts, **model):
+    config = get_config()
+    config.model.update(predicts=predicts, **model)
+    return build_parameterization(config, sde)
+
+
+def states(sde, ell, mean=0.2):
+    """x at the times T, its score, and E[x_0 | x] and E[eps | x] by regression, for data N(mean, ell)."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)))
+    score = GaussianScore.create(mean * jnp.ones(3), ell * jnp.eye(3), sde)(x, T)
+    alpha, sigma = sde.alpha(T)[:, None], sde.sigma(T)[:, None]
+    c = alpha**2 * ell + sigma**2
+    x0 = mean + alpha * ell / c * (x - alpha * mean)
+    noise = sigma / c * (x - alpha * mean)
+    return x, score, x0, noise
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+def test_exact_outputs_give_the_exact_score(x64, sde):
+    x, score, x0, noise = states(sde, 0.3)
+    alpha, sigma = sde.alpha(T)[:, None], sde.sigma(T)[:, None]
+    velocity = (alpha * noise - sigma * x0) / jnp.sqrt(alpha**2 + sigma**2)
+    outputs = {"noise": noise, "score": score, "x0": x0, "velocity": velocity}
+    for predicts, out in outputs.items():
+        got = built(sde, predicts).score(out, x, T)
+        np.testing.assert_allclose(got, score, rtol=1e-6, err_msg=predicts)
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+def test_edms_constants(x64, sde):
+    """At sigma = sigma_data = 1/2: c_skip = 1/2, c_out = 1/(2 sqrt 2), c_in = sqrt 2, c_noise = ln(1/2)/4."""
+    t = sde.time_of_log_snr(jnp.full(2, 2 * np.log(2.0)))
+    x, out = jnp.array([[0.3], [-2.0]]), jnp.array([[0.7], [0.1]])
+    edm = built(sde, "edm")
+    np.testing.assert_allclose(edm.condition(t), np.log(0.5) / 4, rtol=1e-9)
+    x_hat = x / sde.alpha(t)[:, None]
+    np.testing.assert_allclose(edm.inputs(x, t), np.sqrt(2) * x_hat, rtol=1e-9)
+    denoised = denoise(sde, edm.score(out, x, t), x, t)
+    np.testing.assert_allclose(denoised, x_hat / 2 + out / (2 * np.sqrt(2)), rtol=1e-9)
+    # A Fourier embedding takes a logarithm first.
+    fourier = built(sde, "edm", embedding_type="fourier")
+    np.testing.assert_allclose(jnp.log(fourier.condition(t)), np.log(0.5) / 4, rtol=1e-9)
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+def test_edms_zero_output_is_right_for_white_data(x64, sde):
+    """Data N(0, sigma_data^2): E[x_0 | x] = c_skip x, and the network's input has variance 1 at every time."""
+    x, score, _, _ = states(sde, 0.09, mean=0.0)
+    edm = built(sde, "edm", sigma_data=0.3)
+    np.testing.assert_allclose(edm.score(jnp.zeros_like(x), x, T), score, rtol=1e-9)
+    spread = jnp.sqrt(sde.alpha(T) ** 2 * 0.09 + sde.sigma(T) ** 2)[:, None]
+    np.testing.assert_allclose(edm.inputs(spread * x, T), x, rtol=1e-9)
+
+
+@pytest.mark.parametrize("predicts", ["x0", "velocity", "edm"])
+def test_networks_are_told_and_asked_as_their_prediction_says(predicts):
+    """A network that returns its input: what came in went through `inputs`, and `score` sees the state itself."""
+    sde = VP()
+    parameterization = built(sde, predicts)
+    model = NetworkScore({}, lambda v, x, cond, keys: x * cond[:, None], parameterization)
+    x, t = jnp.ones((2, 3)), jnp.array([0.2, 0.6])
+    out = parameterization.inputs(x, t) * parameterization.condition(t)[:, None]
+    np.testing.assert_allclose(model(x, t), parameterization.score(out, x, t), rtol=1e-6)
+
+
+def test_conditions_follow_the_process():
+    """Labels where noise is usual, sigma where the score is."""
+    t = jnp.array([0.5])
+    np.testing.assert_allclose(built(VP(), "velocity").condition(t), 499.5, rtol=1e-6)
+    np.testing.assert_allclose(built(VE(), "velocity").condition(t), np.sqrt(0.5), rtol=1e-6)
+
+
+def test_predictions_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="choose one of process, noise, score, x0, velocity, edm"):
+        built(VP(), "x")
+    with pytest.raises(ValueError, match="set model.scale_by_sigma=False"):
+        built(VE(), "x0", scale_by_sigma=True)
+    config = get_config()
+    config.training.continuous, config.model.predicts = False, "velocity"
+    with pytest.raises(ValueError, match="a chain's network predicts noise"):
+        build_parameterization(config, VP())

@@ -1,0 +1,113 @@
+"""Densities of training times, and that they change the variance of a loss and nothing else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from errors import UserError
+from models.exact import GaussianScore
+from sde_lib import VE, VP, SubVP
+from tests.training.test_losses import (
+    EPS,
+    LIKELIHOOD_WEIGHTED,
+    SDES,
+    continuous_loss,
+    expected_loss,
+    uniform_nodes,
+)
+from training.times import TIMES, build_times
+
+WIDE = VE(1e-4, 1e3)  # holds all but 1e-11 of EDM's log-normal law
+
+
+def times(name, sde, **fields):
+    config = get_config()
+    config.training.update(times=name, **fields)
+    return build_times(config, sde)
+
+
+@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
+@pytest.mark.parametrize("name", TIMES)
+def test_the_correction_is_that_of_the_density(x64, name, sde):
+    """The law of t(u) has density p with p(t(u)) t'(u) = 1, all of it between eps and T."""
+    law = times(name, sde)
+    u = jnp.linspace(0.001, 0.999, 101)
+    slope = jax.vmap(jax.grad(law.at))(u)
+    np.testing.assert_allclose(law.correction(law.at(u)) * (1 - EPS), slope, rtol=1e-8)
+    np.testing.assert_allclose(law.at(jnp.array([0.0, 1.0])), [EPS, 1.0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_times_stay_in_their_range_in_float32(name):
+    for sde in SDES.values():
+        t = times(name, sde).at(jnp.array([0.0, 1e-7, 0.5, 1 - 2.0**-24], jnp.float32))
+        assert t.dtype == jnp.float32
+        assert t.min() >= np.float32(EPS)
+        assert t.max() <= 1
+
+
+def test_log_snr_times_make_the_likelihood_weighting_constant(x64):
+    """Under VP the log-SNR falls by 23.86 from 1e-5 to 1, and w times the correction is that everywhere."""
+    law = times("log_snr", VP())
+    t = jnp.array([1e-5, 1e-3, 0.1, 0.9])
+    weight = VP().diffusion_squared(t) / VP().sigma(t) ** 2
+    np.testing.assert_allclose(weight * law.correction(t) * (1 - EPS), 23.86, atol=5e-3)
+
+
+def test_log_normal_times_have_the_published_quantiles(x64):
+    """ln sigma ~ N(-1.2, 1.2^2): its median, and one standard deviation to either side."""
+    t = times("log_normal", WIDE).at(jnp.array([0.158655254, 0.5, 0.841344746]))
+    np.testing.assert_allclose(jnp.log(WIDE.sigma(t)), [-2.4, -1.2, 0.0], atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "ell", "minimum", "_"), LIKELIHOOD_WEIGHTED)
+def test_the_expected_loss_does_not_depend_on_the_times(x64, name, ell, minimum, _):
+    score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), SDES[name])
+    loss = continuous_loss(SDES[name], weighting="likelihood", times="log_snr")
+    value = expected_loss(loss, score_model, ell, nodes_of_u=uniform_nodes())
+    assert value == pytest.approx(minimum, rel=1e-7)
+
+
+@pytest.mark.parametrize(("ell", "average"), [(0.25, 1.0), (0.04, 0.48848822), (1.0, 1.62832256)])
+@pytest.mark.parametrize("law", ["uniform", "log_normal"])
+def test_edms_loss_at_the_optimum(x64, law, ell, average):
+    """(sigma^2 + 1/4) ell / (ell + sigma^2) * 4 averaged over ln sigma ~ N(-1.2, 1.2^2), whatever times are drawn."""
+    score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), WIDE)
+    loss = continuous_loss(WIDE, weighting="edm", times=law)
+    value = expected_loss(loss, score_model, ell, nodes_of_u=uniform_nodes())
+    assert value == pytest.approx(average, rel=2e-8)
+
+
+@pytest.mark.parametrize("name", ["vp", "subvp"])
+def test_importance_sampling_lowers_the_variance(x64, name):
+    """The deviation of one image's likelihood-weighted loss at the optimum, in units of its mean.
+
+    At log-SNR l the loss is proportional to m z^2 with m = ell e^l / (ell e^l + 1). Uniform in l, the integrals of m
+    and m^2 are ln(1 + ell e^l) and that plus 1 / (1 + ell e^l). Uniform in t, where g^2/sigma^2 is 1/t, the
+    deviation is tens of times that.
+    """
+    sde = SDES[name]
+    score_model = GaussianScore.create(jnp.zeros(2), 0.25 * jnp.eye(2), sde)
+    deviations = []
+    for law, nodes in (("uniform", None), ("log_snr", uniform_nodes())):
+        loss = continuous_loss(sde, weighting="likelihood", times=law)
+        first, second = (expected_loss(loss, score_model, 0.25, p, nodes) for p in (1, 2))
+        deviations.append(np.sqrt(second / first**2 - 1))
+    high, low = np.asarray(sde.log_snr(jnp.array([EPS, 1.0])))
+    of_m = np.log1p(0.25 * np.exp(high)) - np.log1p(0.25 * np.exp(low))
+    of_squares = of_m + 1 / (1 + 0.25 * np.exp(high)) - 1 / (1 + 0.25 * np.exp(low))
+    # E z^4 = 3; the quadrature gives both dimensions the same noise.
+    exact = np.sqrt(3 * of_squares * (high - low) / of_m**2 - 1)
+    assert deviations[1] == pytest.approx(exact, rel=1e-7)
+    assert deviations[0] > 20 * deviations[1]
+
+
+def test_impossible_times_are_refused():
+    with pytest.raises(UserError, match="choose one of uniform, log_snr, log_normal"):
+        times("x", VP())
+    with pytest.raises(UserError, match=r"log_normal_std=0.0: expected a positive"):
+        times("log_normal", VP(), log_normal_std=0.0)
+    with pytest.raises(UserError, match="less than a thousandth"):
+        times("log_normal", VP(), log_normal_mean=30.0)

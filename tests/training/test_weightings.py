@@ -1,0 +1,64 @@
+"""Weightings against what they are the squared error of, and against numbers by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from errors import UserError
+from models.exact import GaussianScore
+from models.score import denoise, predicted_noise
+from sde_lib import VE, VP, SubVP
+from training.weightings import WEIGHTINGS, build_weighting
+
+
+def weighting(name, sde, **fields):
+    config = get_config()
+    config.training.update(weighting=name, **fields)
+    return build_weighting(config, sde)
+
+
+@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
+def test_errors_of_x0_and_of_the_velocity(x64, sde):
+    """For any score: |x0_hat - x0|^2 and |v_hat - v|^2 are the noise's squared error times the weight."""
+    rng = np.random.default_rng(0)
+    x0, z = (jnp.asarray(rng.normal(size=(5, 3))) for _ in range(2))
+    t = jnp.array([1e-4, 0.1, 0.4, 0.7, 1.0])
+    alpha, sigma = sde.alpha(t)[:, None], sde.sigma(t)[:, None]
+    x = alpha * x0 + sigma * z
+    score = GaussianScore.create(0.3 * jnp.ones(3), 0.7 * jnp.eye(3), sde)(x, t)
+    noise, x0_hat = predicted_noise(sde, score, t), denoise(sde, score, x, t)
+    r = jnp.sqrt(alpha**2 + sigma**2)
+    velocity = (alpha * z - sigma * x0) / r, (alpha * noise - sigma * x0_hat) / r
+    squares = jnp.sum((noise - z) ** 2, axis=1)
+    for name, error in (("x0", x0_hat - x0), ("velocity", velocity[1] - velocity[0])):
+        expected = jnp.sum(error**2, axis=1)
+        np.testing.assert_allclose(weighting(name, sde)(t) * squares, expected, rtol=1e-9)
+
+
+def test_the_velocity_of_a_variance_preserving_process(x64):
+    """Its error is that of the noise over alpha^2 (Salimans & Ho 2022)."""
+    t = jnp.array([0.01, 0.5, 1.0])
+    np.testing.assert_allclose(weighting("velocity", VP())(t), VP().alpha(t) ** -2, rtol=1e-9)
+
+
+def test_weights_at_known_signal_to_noise_ratios(x64):
+    """SNR 20, 10, 1 and 1/4: min(5 / SNR, 1), 1 / (1 + SNR), and with k = 2, gamma = 1/2."""
+    t = VP().time_of_log_snr(jnp.log(jnp.array([20.0, 10.0, 1.0, 0.25])))
+    np.testing.assert_allclose(weighting("min_snr", VP())(t), [0.25, 0.5, 1, 1], rtol=1e-9)
+    np.testing.assert_allclose(
+        weighting("min_snr", VP(), min_snr=2.0)(t), [0.1, 0.2, 1, 1], rtol=1e-9
+    )
+    np.testing.assert_allclose(weighting("p2", VP())(t), [1 / 21, 1 / 11, 0.5, 0.8], rtol=1e-9)
+    np.testing.assert_allclose(
+        weighting("p2", VP(), p2_k=2.0, p2_gamma=0.5)(t),
+        [22**-0.5, 12**-0.5, 3**-0.5, 2.25**-0.5],
+        rtol=1e-9,
+    )
+
+
+def test_unknown_weightings_and_constants_are_refused():
+    with pytest.raises(UserError, match=f"choose one of {', '.join(WEIGHTINGS)}"):
+        weighting("x", VP())
+    with pytest.raises(UserError, match=r"training.min_snr=-1.0: expected a positive"):
+        weighting("min_snr", VP(), min_snr=-1.0)
