@@ -7,14 +7,13 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from data.scaling import bits_per_dim_offset, dequantize, scale, slope
 from errors import UserError
-from evaluation.divergence import DIVERGENCES
 from evaluation.likelihood import log_density
+from evaluation.trace import build_trace_estimator
 from progress import progress_bar
 from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size, gather, index_batches
@@ -64,7 +63,14 @@ def measure_bits_per_dim(
     dimension = math.prod(split.shape)
     offset = bits_per_dim_offset(num_levels, slope(config.data.centered))
     solver = AdaptiveSolver(options.solver, options.rtol, options.atol)
-    build_divergence = DIVERGENCES[options.probe]
+    estimator = build_trace_estimator(
+        options.probe,
+        options.num_probes,
+        options.sketch_size,
+        options.products_at_once,
+        dimension,
+    )
+    each_image = options.step_size == "image"
 
     def measure(model: Any, key: Array, indices: Array, images: Array):
         def prepare(index: Array, image: Array) -> tuple[Array, Array]:
@@ -73,10 +79,8 @@ def measure_bits_per_dim(
             return scale(dequantize(image, u, num_levels), config.data.centered), probe_key
 
         x, probe_keys = jax.vmap(prepare)(indices, images)
-        divergence = build_divergence(probe_keys, x)
-        density = log_density(model, sde, x, divergence, options.eps, solver)
-        each = jnp.ones(indices.shape, jnp.int32)
-        return density.nats, density.latent, density.nfe * each, density.success & (each > 0)
+        density = log_density(model, sde, x, estimator, probe_keys, options.eps, solver, each_image)
+        return density.nats, density.latent, density.nfe, density.success
 
     # Products in full float32: TF32, the default of recent GPUs, moves the third digit of bits/dim.
     with jax.default_matmul_precision("highest"):

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 
+from data.scaling import check_num_levels
 from errors import UserError
-from evaluation.divergence import DIVERGENCES
+from evaluation.trace import build_trace_estimator
 from models.networks import build_network
 from models.parameterization import build_parameterization
 from modes.denoising_errors import stand_in
@@ -29,6 +30,7 @@ POSITIVE = {
     "sample": ("sampling.num_images", "sampling.pc.num_steps", "sampling.n_steps_each", "sampling.snr",
                "sampling.sde.num_steps", "sampling.exponential.num_steps", "sampling.edm.num_steps", "sampling.ode.num_steps"),
     "interpolate": (),
+    "dequantize": ("dequantizer.width", "dequantizer.n_iters", "dequantizer.lr", "dequantizer.repeats"),
     "likelihood": ("likelihood.repeats",),
     "import": (),
     "export": (),
@@ -37,6 +39,7 @@ NOT_NEGATIVE = {
     "train": ("training.snapshot_size", "optim.warmup", "optim.weight_decay"),
     "sample": ("sampling.path_images",),
     "interpolate": (),
+    "dequantize": ("dequantizer.checkpoint_freq", "dequantizer.num_images"),
     "likelihood": ("likelihood.num_images",),
     "import": (),
     "export": (),
@@ -136,11 +139,38 @@ def check_threshold(config: Any) -> None:
 def check_likelihood(config: Any, sde: SDE) -> None:
     options = config.likelihood
     check_choice("likelihood.split", options.split, ("test", "train"))
-    check_choice("likelihood.probe", options.probe, DIVERGENCES)
+    data = config.data
+    dimension = data.image_size**2 * data.num_channels
+    build_trace_estimator(
+        options.probe,
+        options.num_probes,
+        options.sketch_size,
+        options.products_at_once,
+        dimension,
+    )
+    check_choice("likelihood.step_size", options.step_size, ("batch", "image"))
     check_time("likelihood.eps", options.eps, sde)
     check_batch_size(options.batch_size, "likelihood.batch_size")
     AdaptiveSolver(options.solver, options.rtol, options.atol)
     refuse_discrete(config, "the likelihood")
+
+
+def check_dequantizer(config: Any, sde: SDE) -> None:
+    options = config.dequantizer
+    if not config.data.num_levels:
+        raise UserError(
+            "--mode dequantize learns the noise between integer levels, but data.num_levels=0: such data are real numbers "
+            "and have a density as they are; use --mode likelihood"
+        )
+    check_num_levels(config.data.num_levels)
+    if options.depth < 2:
+        raise UserError(
+            f"dequantizer.depth={options.depth}: expected 2 or more, since each coupling moves half of the pixels"
+        )
+    check_choice("likelihood.split", config.likelihood.split, SPLITS)
+    check_time("likelihood.eps", config.likelihood.eps, sde)
+    check_batch_size(options.batch_size, "dequantizer.batch_size")
+    refuse_discrete(config, "the bound on the likelihood")
 
 
 def check_published(config: Any, sde: SDE) -> None:
@@ -174,6 +204,7 @@ CHECKS = {
     "train": check_training,
     "sample": check_sampling,
     "interpolate": check_interpolation,
+    "dequantize": check_dequantizer,
     "likelihood": check_likelihood,
     "import": check_published,
     "export": check_published,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+from samplers.step_size import HairerController, first_step
 
 
 class SolverCost(NamedTuple):
@@ -19,8 +22,19 @@ class SolverCost(NamedTuple):
     attempt: int
     """For each attempted step, accepted or not."""
     first: int
-    """Beyond that for each attempt until the first step is accepted: a method whose last stage is the next
-    step's first (FSAL) has nothing to reuse before."""
+    """Beyond that in all: 1 for a method whose last stage is the next step's first (FSAL), which has nothing to
+    reuse before its first step."""
+
+
+class DormandPrince(diffrax.Dopri5):
+    """diffrax's Dopri5 with the error estimate of Dormand and Prince (1980), as in SciPy's RK45.
+
+    diffrax takes Shampine's, the same combination of stages in other units: two thirds of it.
+    """
+
+    tableau: ClassVar[diffrax.ButcherTableau] = dataclasses.replace(
+        diffrax.Dopri5.tableau, b_error=1.5 * np.asarray(diffrax.Dopri5.tableau.b_error)
+    )
 
 
 SOLVERS: dict[str, SolverCost] = {
@@ -28,7 +42,7 @@ SOLVERS: dict[str, SolverCost] = {
     "midpoint": SolverCost(diffrax.Midpoint, 2, 0),
     "ralston": SolverCost(diffrax.Ralston, 2, 0),
     "bosh3": SolverCost(diffrax.Bosh3, 3, 1),
-    "dopri5": SolverCost(diffrax.Dopri5, 6, 1),
+    "dopri5": SolverCost(DormandPrince, 6, 1),
     "tsit5": SolverCost(diffrax.Tsit5, 6, 1),
     "dopri8": SolverCost(diffrax.Dopri8, 13, 1),
 }
@@ -58,37 +72,20 @@ def check_solver(name: str, table: dict[str, SolverCost], words: str) -> None:
         raise ValueError(f"solver {name!r} is unknown; {choices}")
 
 
-FIRST_STEP = 0.01  # length of the first attempt, in units of the whole interval
+FIRST_STEP = (
+    0.01  # of samplers that cannot estimate it: the first attempt, in units of the whole interval
+)
+FIRST_STEP_COST = (
+    2  # evaluations that `first_step` takes, the first stage of a FSAL method among them
+)
 MAX_STEPS = 100_000  # a solve that needs more is reported as failed, not run for ever
 
 
-class CountingController(diffrax.PIDController):
-    """diffrax's controller, which also counts the attempts until the first accepted step.
-
-    diffrax reports steps, not evaluations, and those attempts cost one more each (see `SolverCost.first`).
-    """
-
-    def init(self, *args: Any, **kwargs: Any) -> Any:
-        dt, state = super().init(*args, **kwargs)
-        return dt, (state, jnp.asarray(0), jnp.asarray(False))
-
-    def adapt_step_size(
-        self,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        y1: Any,
-        args: Any,
-        y_error: Any,
-        error_order: Any,
-        state: Any,
-    ) -> Any:
-        state, attempts, accepted = state
-        keep, t0, t1, made_jump, state, result = super().adapt_step_size(
-            t0, t1, y0, y1, args, y_error, error_order, state
-        )
-        attempts = attempts + jnp.where(accepted, 0, 1)
-        return keep, t0, t1, made_jump, (state, attempts, accepted | keep), result
+ADJOINTS: dict[str, Callable[[], diffrax.AbstractAdjoint]] = {
+    "forward": diffrax.ForwardMode,
+    "recursive_checkpoint": diffrax.RecursiveCheckpointAdjoint,
+    "backsolve": diffrax.BacksolveAdjoint,
+}
 
 
 class Adaptive(NamedTuple):
@@ -131,24 +128,36 @@ class Solution(NamedTuple):
     """States at all times, leaves (n + 1, ...); None unless asked for."""
 
 
-def saved(times: Array, keep_path: bool, controller_state: bool = False) -> diffrax.SaveAt:
+def saved(times: Array, keep_path: bool) -> diffrax.SaveAt:
     """What to keep of a solve: the states at all times, or the last one only."""
-    return diffrax.SaveAt(
-        ts=times if keep_path else None, t1=not keep_path, controller_state=controller_state
-    )
+    return diffrax.SaveAt(ts=times if keep_path else None, t1=not keep_path)
 
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveSolver:
-    """A solver by name with its tolerances. One step size serves the whole state, hence the whole batch."""
+    """A solver by name with its tolerances. One step size serves the whole state, hence the whole batch.
+
+    `adjoint` says how a solve is differentiated:
+      forward: by jax.jvp only, and nothing is stored. jax.grad fails in it, with JAX's words "Reverse-mode
+        differentiation does not work for lax.while_loop": take another.
+      recursive_checkpoint: by jax.grad, through the solver's own steps, some of which are stored and the others made
+        again on the way back. The exact gradient of what was computed.
+      backsolve: by jax.grad, by the adjoint equation solved backwards (Chen et al. 2018, Algorithm 1). It stores the
+        end only, errs by a few tolerances, and differentiates in y and args: the field must close over nothing.
+    """
 
     name: str = "dopri5"
     rtol: float = 1e-5
     atol: float = 1e-5
+    adjoint: str = "forward"
 
     def __post_init__(self):
         check_solver(self.name, SOLVERS, "explicit solvers that estimate their error")
         Adaptive(self.rtol, self.atol).check()
+        if self.adjoint not in ADJOINTS:
+            raise ValueError(
+                f"adjoint {self.adjoint!r} is unknown; choose one of {', '.join(ADJOINTS)}"
+            )
 
     def solve(
         self,
@@ -158,28 +167,43 @@ class AdaptiveSolver:
         args: Any,
         keep_path: bool = False,
     ) -> Solution:
-        """Integrate dy/dt = vector_field(t, y, args) from times[0] to times[-1], either way in time."""
-        solver = SOLVERS[self.name]
+        """Integrate dy/dt = vector_field(t, y, args) from times[0] to times[-1], either way in time.
+
+        Cost: two evaluations for the length of the first step, and the solver's for each attempted step.
+        """
+        cost, solver = SOLVERS[self.name], SOLVERS[self.name].make()
         times = jnp.asarray(times)
+        dt0, slope = first_step(
+            vector_field,
+            y,
+            times[0],
+            times[-1],
+            args,
+            solver.error_order(diffrax.ODETerm(vector_field)),
+            self.rtol,
+            self.atol,
+        )
+        if self.adjoint == "backsolve":  # which differentiates its equation, not these numbers
+            slope = jax.lax.stop_gradient(slope)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(vector_field),
-            solver.make(),
+            solver,
             t0=times[0],
             t1=times[-1],
-            dt0=FIRST_STEP * (times[-1] - times[0]),
+            dt0=dt0,
             y0=y,
             args=args,
-            saveat=saved(times, keep_path, controller_state=True),
-            stepsize_controller=CountingController(rtol=self.rtol, atol=self.atol),
-            # Nothing is differentiated through the solve: forward mode stores no history.
-            adjoint=diffrax.ForwardMode(),
+            saveat=saved(times, keep_path),
+            stepsize_controller=HairerController(rtol=self.rtol, atol=self.atol),
+            adjoint=ADJOINTS[self.adjoint](),
+            # diffrax's record of a FSAL method: whether this is the first step, and the slope where it begins.
+            solver_state=(jnp.asarray(False), slope) if cost.first else None,
             max_steps=MAX_STEPS,
             throw=False,
         )
         stats = solution.stats
         attempts = stats["num_accepted_steps"] + stats["num_rejected_steps"]
-        _, first_attempts, _ = solution.controller_state
         y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-        nfe = solver.attempt * attempts + solver.first * first_attempts
+        nfe = FIRST_STEP_COST + cost.attempt * attempts
         success = solution.result == diffrax.RESULTS.successful
         return Solution(y_end, nfe, success, solution.ys if keep_path else None)
