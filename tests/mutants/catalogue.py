@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.wrong_around_samplers import AROUND_SAMPLERS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_exponential import EXPONENTIAL
+from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_multistep import MULTISTEP
 from tests.mutants.wrong_optimal_variance import VARIANCES
 from tests.mutants.wrong_processes import MODELS, PROCESSES
@@ -18,6 +19,7 @@ MUTANTS: list[Mutant] = [
     *DATA,
     *SAMPLERS,
     *EVALUATION,
+    *ODE_LIKELIHOOD,
     *REVERSE_SDE,
     *VARIANCES,
     *EXPONENTIAL,
