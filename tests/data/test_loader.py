@@ -125,6 +125,9 @@ def test_images_are_reduced_to_a_divisor_of_their_levels(photographs, in_memory)
         )
         np.testing.assert_array_equal(reduced.take(indices), expected[..., 0] >> 3)
         assert reduced.take(indices).dtype == np.uint8
+        np.testing.assert_array_equal(
+            whole.with_levels_joined(8).take(indices), reduced.take(indices)
+        )
         batch, of_whole = (next(split.batches(0, 2, 1)) for split in (reduced, whole))
         np.testing.assert_array_equal(batch, of_whole >> 3)
 
