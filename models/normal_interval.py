@@ -19,6 +19,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import erf, erfcx
 
+FAR = 8.0
+TERMS = 20  # at 8 the fraction then has float64's digits
+
 
 class _Edges(NamedTuple):
     inside: Array
@@ -36,7 +39,18 @@ def _edges(centre: Array, half: Array) -> _Edges:
 
 
 def _mills(x: Array) -> Array:
-    return math.sqrt(0.5 * math.pi) * erfcx(math.sqrt(0.5) * x)
+    """M(x) for x >= 0, by Laplace's continued fraction x + 1/(x + 2/(x + ...)) from 8 on.
+
+    JAX's erfcx in float32 is 0 for x/sqrt(2) from 9.19 to 9.41, where it divides by an erfc that is flushed to 0, and its
+    derivative cancels from 30 on.
+    """
+    far = x > FAR
+    large = jnp.where(far, x, FAR)
+    fraction = large
+    for k in range(TERMS, 0, -1):
+        fraction = large + k / fraction
+    near = math.sqrt(0.5 * math.pi) * erfcx(math.sqrt(0.5) * jnp.where(far, FAR, x))
+    return jnp.where(far, 1.0 / fraction, near)
 
 
 def _mass_inside(edges: _Edges) -> Array:
@@ -61,7 +75,7 @@ def log_mass(centre: Array, half: Array) -> Array:
 
 
 def log_mass_slope(centre: Array, half: Array) -> Array:
-    """d log_mass / d centre, itself differentiable; in float32 its derivative is good to p = 30."""
+    """d log_mass / d centre, itself differentiable."""
     edges = _edges(centre, half)
     p = jnp.where(edges.inside, edges.p, 0.0)
     density = jnp.exp(-0.5 * jnp.square(p)) / math.sqrt(2.0 * math.pi)

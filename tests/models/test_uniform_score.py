@@ -10,9 +10,10 @@ import scipy.special
 from numpy.testing import assert_allclose
 
 from data.scaling import bits_per_dim_offset, slope
-from evaluation.divergence import exact_trace
 from evaluation.likelihood import log_density
+from evaluation.trace import ExactTrace
 from models.exact import UniformScore
+from models.normal_interval import log_mass, log_mass_slope
 from samplers.adaptive import AdaptiveSolver
 from sde_lib import VE, VP, SubVP
 
@@ -78,6 +79,26 @@ def test_float32(sde, time):
     assert np.abs(low[1] - high[1]).max() * sigma**2 < 1e-4 + rounding
 
 
+@pytest.mark.parametrize("half", [0.05, 0.4, 3.0, 1000.0])
+def test_no_gap_in_float32(half):
+    """ln mass and its two derivatives against float64, all the way out; JAX's erfcx is 0 at some places on it."""
+
+    def derivatives(distance, dtype):
+        c, h = jnp.asarray(distance + half, dtype), jnp.full(len(distance), half, dtype)
+        slope, curvature = jax.jvp(lambda c: log_mass_slope(c, h), (c,), (jnp.ones_like(c),))
+        return log_mass(c, h), slope, curvature
+
+    distance = np.linspace(-5.0, 45.0, 501)
+    low = [np.asarray(a) for a in derivatives(np.float32(distance), jnp.float32)]
+    with jax.enable_x64(True):
+        # Near an edge a thousand widths away c itself is rounded by 6e-5.
+        rounded = np.float64(np.float32(np.float32(distance) + half)) - half
+        high = [np.asarray(a) for a in derivatives(rounded, jnp.float64)]
+    scale = 1.0 + np.abs(distance)
+    for got, expected, power in zip(low, high, (2, 1, 0), strict=True):
+        assert np.all(np.abs(got - expected) <= 2e-4 * scale**power)
+
+
 def test_far_away_in_float32():
     """Where no float32 holds the density, its logarithm and score are those of the nearer edge's tail."""
     x, t = jnp.asarray([[50.0], [-50.0]]), jnp.full(2, 0.01)
@@ -103,11 +124,9 @@ def test_likelihood_of_dequantised_noise(x64, eps, expected):
     inner = 1 - 10 * sigma
     x = np.concatenate([1 - 10 * sigma * y, inner * y])[:, None]
     weights = 0.5 * np.concatenate([10 * sigma * weights, inner * weights])
-    # One image alone each would be solved alone; together they share steps, which are short enough for all.
+    score, keys = model(sde, (-1.0, 1.0)), jax.random.split(jax.random.key(0), len(x))
     solver = AdaptiveSolver("dopri8", 1e-6, 1e-6)
-    result = jax.jit(
-        lambda x: log_density(model(sde, (-1.0, 1.0)), sde, x, exact_trace, eps, solver)
-    )(x)
-    assert result.success
+    result = jax.jit(lambda x: log_density(score, sde, x, ExactTrace(), keys, eps, solver))(x)
+    assert np.all(result.success)
     bits = -weights @ np.asarray(result.nats) / math.log(2) + bits_per_dim_offset(256, slope(True))
     assert bits == pytest.approx(expected, abs=6e-6)
