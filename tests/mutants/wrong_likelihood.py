@@ -2,6 +2,7 @@
 
 from tests.mutants.mutant import mutants
 
+COST = "tests/benchmarks/test_divergence_cost.py"
 DIVERGENCE = "tests/evaluation/test_divergence.py"
 GRADIENTS = "tests/evaluation/test_likelihood_gradients.py"
 LIKELIHOOD = "tests/evaluation/test_likelihood.py"
@@ -74,6 +75,11 @@ ODE_LIKELIHOOD = [
     ),
     *mutants("samplers/adaptive.py", f"{STEPS}::test_steps_are_those_of_scipy",
         ("error-estimate-of-shampine", "b_error=1.5 * np", "b_error=1.0 * np"),
+    ),
+    *mutants("benchmarks/divergence_cost.py", COST,
+        ("cost-marked-by-the-median", "row.low > TIME_LIMIT", "row.time > TIME_LIMIT"),
+        ("cost-of-many-products-marked", "above = row.products == 1 and", "above ="),
+        ("operations-of-a-loop-counted", "if products <= at_once else None", "if products else None"),
     ),
     *mutants("samplers/adaptive.py", f"{GRADIENTS}::test_gradients_on_gaussian_data",
         ("gradient-without-the-first-stage", 'if self.adjoint == "backsolve":', "if True:"),

@@ -1,0 +1,67 @@
+"""What the divergence costs in operations, and a run of the measurement."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.divergence_cost import (
+    FLOP_LIMIT,
+    Cost,
+    drift_and_trace,
+    flops,
+    measure,
+    network,
+    table,
+)
+from evaluation.trace import IndependentProbes
+from models.exact import GaussianScore
+from sde_lib import VP
+
+
+def model(x, t):
+    """Two convolutions with a nonlinearity: a score as far as costs go."""
+    hidden = jax.nn.swish(jax.lax.conv(x, jnp.full((16, 3, 3, 3), 0.1), (1, 1), "SAME"))
+    return jax.lax.conv(hidden, jnp.full((3, 16, 3, 3), 0.1), (1, 1), "SAME")
+
+
+@pytest.mark.parametrize("num_probes", [1, 4])
+def test_a_product_costs_one_evaluation_more(num_probes):
+    """A second evaluation of the network for each product, and next to nothing beside: the divergence shares the drift's
+    pass, and further probes share it too."""
+    x = jnp.ones((2, 3, 16, 16))
+    vectors = jnp.ones((2, num_probes, 3, 16, 16))
+    alone = jax.jit(lambda x: network(model, x)).lower(x).compile()
+    program = drift_and_trace(VP(), IndependentProbes(num_probes))
+    both = jax.jit(lambda x, vectors: program(model, x, vectors)).lower(x, vectors).compile()
+    ratio = flops(both) / flops(alone)
+    assert 1 + 0.9 * num_probes < ratio <= 1 + (FLOP_LIMIT - 1) * num_probes
+
+
+def test_operations_are_those_of_a_matrix_product():
+    compiled = jax.jit(lambda a, b: a @ b).lower(jnp.ones((8, 16)), jnp.ones((16, 4))).compile()
+    assert flops(compiled) == pytest.approx(2 * 8 * 16 * 4, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "products"), [("orthogonal:4", 4), ("hutchpp:2", 4), ("exact:1", 6)]
+)
+def test_a_measurement(name, products):
+    """Timings of so little say nothing but that they were taken. Products in more than one pass are not counted."""
+    score = GaussianScore(jnp.zeros(6), jnp.ones(6), jnp.eye(6), VP())
+    cost = measure(name, VP(), score, jnp.ones((2, 6)), at_once=3, repeats=2)
+    assert (cost.products, cost.flops) == (products, None)
+    assert 0 < cost.low <= cost.time <= cost.high
+
+
+def test_costs_above_the_limits_are_marked():
+    """Of one product only: more operations than 2.1 evaluations, or 2.3 times the time in the lower quartile."""
+    fine = Cost("fine", 1, 2.05, 2.4, 2.2, 2.6, 1.0)
+    rows = [
+        fine,
+        fine._replace(probe="work", flops=2.2),
+        fine._replace(probe="slow", low=2.35),
+        fine._replace(probe="many", products=4, flops=5.0, low=5.0),
+    ]
+    marked = [line.split()[0] for line in table(rows).splitlines() if "above" in line]
+    np.testing.assert_array_equal(marked, ["work", "slow"])
