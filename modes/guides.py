@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import data
 from data.scaling import dequantize, scale, to_unit
 from errors import UserError
+from modes.array_files import read_images
 from samplers.generate import Guides
 
 SPLITS = ("test", "train")
@@ -44,33 +44,10 @@ def load_guides(config: Any) -> Guides | None:
     if name in SPLITS:
         split = getattr(data.load(config), name)
         return Guides(to_process(config, split.take(range(min(number, split.num_images)))), False)
-    key, array = read_arrays(Path(name))
-    side = config.data.image_size
-    expected = (side, side, config.data.num_channels)
-    if array.ndim != 4 or array.shape[1:] != expected or not len(array):
-        raise UserError(
-            f"sampling.guides={name!r}: {key} has the shape {array.shape}, expected (n, {', '.join(map(str, expected))}) "
-            "of data.image_size and data.num_channels"
-        )
+    key, array = read_images(config, "sampling.guides", name, KEYS)
     if key == "states":
         return Guides(np.asarray(array, np.float32), True)
     return Guides(to_process(config, array), False)
-
-
-def read_arrays(path: Path) -> tuple[str, np.ndarray]:
-    """The first of KEYS in the file, and its array."""
-    try:
-        with np.load(path) as file:
-            for key in KEYS:
-                if key in file:
-                    return key, file[key]
-            raise UserError(
-                f"sampling.guides={str(path)!r} has {', '.join(file) or 'no arrays'}, expected {' or '.join(KEYS)}"
-            )
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"sampling.guides={str(path)!r} cannot be read as an .npz file of arrays"
-        ) from error
 
 
 def to_process(config: Any, images: np.ndarray) -> np.ndarray:

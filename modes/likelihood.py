@@ -1,7 +1,9 @@
-"""--mode likelihood: bits/dim of a split, image by image."""
+"""--mode likelihood: bits/dim of a split, image by image, by the ODE and by the SDE's bound."""
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,61 +13,201 @@ import numpy as np
 
 import data
 from data.scaling import bits_per_dim_offset, scale, slope
-from evaluation.bits_per_dim import BitsPerDim, measure_bits_per_dim
-from modes.results import report
+from data.splits import ImagesInMemory
+from dequantization.trained import dequantizer_folder, load_dequantizer
+from errors import UserError
+from evaluation.anomaly import auc
+from evaluation.bits_per_dim import BitsPerDim, Measured, measure_bits_per_dim, standard_error
+from evaluation.likelihood_picture import save_likelihood_picture
+from evaluation.unfinished import UnfinishedFolder
+from modes.array_files import check_levels, read_images
+from modes.likelihood_table import table
+from modes.results import listed, report
 from modes.sample import unused
-from modes.score_model import EXACT, load_score_model
+from modes.score_model import EXACT, LoadedScore, load_score_model
 from sde_lib import SDE, build_sde
+from training.recorded_config import as_json
+
+# Figures that are printed below the table
+BESIDE = (
+    "exact_bits_per_dim",
+    "largest_difference",
+    "auc_ode",
+    "auc_ode_standard_error",
+    "auc_bound",
+    "auc_bound_standard_error",
+    "seconds",
+    "arrays",
+    "picture",
+)
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
-    """Measure, write every image's value to <workdir>/likelihood/*.npz, report the figures and return them."""
-    options = config.likelihood
+    """Measure, write every image's values to <workdir>/likelihood/*.npz, report the figures and return them."""
     sde = build_sde(config)
     loaded = load_score_model(config, sde, workdir)
-    split = getattr(data.load(config), options.split)
-    measured = measure_bits_per_dim(config, sde, loaded.model, split, config.seed)
-    figures: dict[str, Any] = {
+    dequantizer = load_dequantizer(config, workdir, loaded.checkpoint_step)
+    split = getattr(data.load(config), config.likelihood.split)
+    anomalies = read_anomalies(config)
+
+    def measure(split: Any, what: str) -> tuple[BitsPerDim, UnfinishedFolder]:
+        unfinished = UnfinishedFolder(
+            workdir / "likelihood", identity(config, workdir, loaded, what)
+        )
+        return (
+            measure_bits_per_dim(
+                config, sde, loaded.model, dequantizer, split, config.seed, unfinished
+            ),
+            unfinished,
+        )
+
+    measured, unfinished = measure(split, "split")
+    figures = {**described(config, loaded, measured), **summary(measured)}
+    if config.model.name == EXACT and measured.ode is not None:
+        figures |= distance_to_truth(
+            config, sde, loaded.model, split, measured.ode, measured.latents
+        )
+    arrays = per_image(config, measured)
+    leftovers = [unfinished]
+    if anomalies is not None:
+        odd, unfinished = measure(anomalies, "anomalies")
+        leftovers.append(unfinished)
+        figures |= detection(measured, odd)
+        arrays |= {f"anomalies_{name}": array for name, array in per_image(config, odd).items()}
+    if jax.process_index() == 0:
+        figures |= write(config, workdir, loaded, measured, split, arrays)
+    for one in leftovers:
+        one.remove()
+    beside = {name: figures[name] for name in BESIDE if name in figures}
+    text = f"{table(config, measured, loaded.checkpoint_step)}\n\n{listed(beside)}"
+    report(workdir, figures, text)
+    return figures
+
+
+def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict[str, Any]:
+    """All that an image's values depend on, so that only the same measurement is taken up again."""
+    settings = as_json(config)
+    return {
+        "what": what,
+        "checkpoint_step": loaded.checkpoint_step,
+        "dequantizer": newest_file(dequantizer_folder(workdir, loaded.checkpoint_step)),
+        "devices": jax.device_count(),
+        **{part: settings[part] for part in ("seed", "sde", "data", "model", "likelihood")},
+    }
+
+
+def newest_file(folder: Path) -> float:
+    """When the folder last changed: a dequantiser trained further is another one."""
+    return max((path.stat().st_mtime for path in folder.rglob("*")), default=0.0)
+
+
+def read_anomalies(config: Any) -> ImagesInMemory | None:
+    field, path = "likelihood.anomalies", config.likelihood.anomalies
+    if not path:
+        return None
+    _, images = read_images(config, field, path)
+    check_levels(config, f"{field}={path!r}", images)
+    if len(images) < 2:
+        raise UserError(f"{field}={path!r} has one image; an AUC needs two or more")
+    return ImagesInMemory(images)
+
+
+def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[str, Any]:
+    """What the figures depend on."""
+    options = config.likelihood
+    return {
         "mode": "likelihood",
-        "bits_per_dim": measured.mean,
-        "standard_error": measured.standard_error,
-        "num_images": measured.bits_per_dim.shape[1],
-        "repeats": options.repeats,
-        "nfe": float(measured.nfe.mean()),
+        "num_images": measured.best.bits_per_dim.shape[1],
         "seconds": measured.seconds,
         "checkpoint_step": loaded.checkpoint_step,
         "sde": config.sde.name,
         "data": config.data.name,
-        "split": options.split,
         "num_levels": config.data.num_levels,
-        "eps": options.eps,
-        "solver": options.solver,
-        "rtol": options.rtol,
-        "atol": options.atol,
-        "probe": options.probe,
         "seed": config.seed,
+        **options.to_dict(),
     }
-    if config.model.name == EXACT:
-        figures |= distance_to_truth(config, sde, loaded.model, split, measured)
-    if jax.process_index() == 0:
-        folder = workdir / "likelihood"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = unused(folder, f"{options.split}-step{loaded.checkpoint_step or 0}", ".npz")
-        np.savez(path, bits_per_dim=measured.bits_per_dim, nats=measured.nats, nfe=measured.nfe)
-        figures["arrays"] = str(path)
-    report(workdir, figures)
+
+
+def summary(measured: BitsPerDim) -> dict[str, float]:
+    """The means, their errors over images, and the part of these that is noise of the measurement."""
+    figures: dict[str, float] = {}
+    for name, part in (("ode", measured.ode), ("bound", measured.bound)):
+        if part is not None:
+            figures |= {
+                f"{name}_bits_per_dim": part.mean,
+                f"{name}_standard_error": part.standard_error,
+                f"{name}_own_error": part.own_error,
+                f"{name}_nfe": float(part.nfe.mean()),
+            }
+    if measured.gap is not None:
+        figures["gap"] = float(measured.gap.mean())
+        figures["gap_standard_error"] = standard_error(measured.gap)
     return figures
 
 
+def detection(measured: BitsPerDim, odd: BitsPerDim) -> dict[str, float]:
+    """How well bits/dim tell the anomalies from the split."""
+    figures: dict[str, float] = {}
+    for name, normal, anomalous in (
+        ("ode", measured.ode, odd.ode),
+        ("bound", measured.bound, odd.bound),
+    ):
+        if normal is not None and anomalous is not None:
+            found = auc(normal.per_image, anomalous.per_image)
+            figures |= {
+                f"auc_{name}": found.value,
+                f"auc_{name}_standard_error": found.standard_error,
+            }
+    return figures
+
+
+def per_image(config: Any, measured: BitsPerDim) -> dict[str, np.ndarray]:
+    """(repeats, images) each: bits/dim, its own error, nats of the whole image (-ln of its probability, or density for
+    real-valued data), evaluations; and the latents of the last repeat if asked for."""
+    data = config.data
+    dimension = data.image_size**2 * data.num_channels
+    arrays: dict[str, np.ndarray] = {}
+    for name, part in (("ode", measured.ode), ("bound", measured.bound)):
+        if part is not None:
+            arrays |= {
+                f"{name}_bits_per_dim": part.bits_per_dim,
+                f"{name}_error": part.error,
+                f"{name}_nats": part.bits_per_dim * dimension * math.log(2),
+                f"{name}_nfe": part.nfe,
+            }
+    if config.likelihood.save_latents and measured.latents is not None:
+        arrays["latents"] = measured.latents
+    return arrays
+
+
+def write(
+    config: Any,
+    workdir: Path,
+    loaded: LoadedScore,
+    measured: BitsPerDim,
+    split: Any,
+    arrays: dict[str, np.ndarray],
+) -> dict[str, str]:
+    """The arrays with the settings they were made by, and the picture. Returns where they went."""
+    folder = workdir / "likelihood"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = unused(folder, f"{config.likelihood.split}-step{loaded.checkpoint_step or 0}", ".npz")
+    np.savez(path, config_json=np.array(json.dumps(as_json(config))), **arrays)  # type: ignore[arg-type]
+    picture = path.with_suffix(".png")
+    images = np.asarray(split.take(range(measured.best.bits_per_dim.shape[1])))
+    save_likelihood_picture(picture, measured, images)
+    return {"arrays": str(path), "picture": str(picture)}
+
+
 def distance_to_truth(
-    config: Any, sde: SDE, model: Any, split: Any, measured: BitsPerDim
+    config: Any, sde: SDE, model: Any, split: Any, ode: Measured, latents: Any
 ) -> dict[str, float]:
     """The exact bits/dim of the ODE's own law, and the largest difference over the images.
 
     The flow carries the marginal at T to the marginal at eps; the law of what starts from the prior instead has
     ln p_eps(x) + ln prior(z) - ln p_T(z) at the x whose latent is z.
     """
-    latents = jnp.asarray(measured.latents)
+    latents = jnp.asarray(latents)
     n = len(latents)
     x = scale(jnp.asarray(split.take(range(n))), config.data.centered)
     nats = (
@@ -77,5 +219,5 @@ def distance_to_truth(
     exact = -np.asarray(nats, np.float64) / (x[0].size * np.log(2)) + offset
     return {
         "exact_bits_per_dim": float(exact.mean()),
-        "largest_difference": float(np.abs(measured.bits_per_dim - exact).max()),
+        "largest_difference": float(np.abs(ode.bits_per_dim - exact).max()),
     }

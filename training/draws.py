@@ -1,4 +1,4 @@
-"""How the times of a batch are spread: u in [0, 1) for the image at each place, uniform in law for every one.
+"""How the times of a batch are spread: u in [0, 1) for the image at each place; those of all places together are uniform.
 
 Spread evenly over [0, 1), the u of a batch of B cover all times, and the part of the gradient's variance that
 comes from their chance clusters is gone. A u depends on the step and the place in the global batch only; the data's

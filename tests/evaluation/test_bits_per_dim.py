@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal
 
 from configs.default import get_config
 from data.splits import ImagesInMemory
+from dequantization.dequantizer import UniformDequantizer
 from errors import UserError
 from evaluation.bits_per_dim import measure_bits_per_dim
 from models.exact import GaussianScore, ProductMixtureScore
@@ -24,8 +25,13 @@ def config_for(num_levels, batch_size=4, repeats=1):
     config.data.num_levels = num_levels
     config.likelihood.batch_size = batch_size
     config.likelihood.repeats = repeats
-    config.likelihood.rtol = config.likelihood.atol = 1e-5
+    config.likelihood.bound_draws = 0
     return config
+
+
+def measure(config, sde, model, split, dequantizer=None, unfinished=None):
+    dequantizer = dequantizer or UniformDequantizer()
+    return measure_bits_per_dim(config, sde, model, dequantizer, split, 0, unfinished, show=False)
 
 
 def gaussian(variance):
@@ -45,14 +51,12 @@ def test_offset_for_a_density_known_everywhere():
     """
     variance = 1e4
     for levels in (17, 256):
-        measured = measure_bits_per_dim(
-            config_for(levels), VP(), gaussian(variance), split_of(4, levels), seed=0, show=False
-        )
+        measured = measure(config_for(levels), VP(), gaussian(variance), split_of(4, levels))
         # The prior N(0, 1) stands for N(0, alpha^2 1e4 + sigma^2) at T: the ODE's law has variance
         # c_eps / c_T, with alpha(1)^2 = 4.31857e-5.
         law = (variance + 1e-6) / (4.31857e-5 * variance + 1 - 4.31857e-5)
         expected = 0.5 * math.log2(2 * math.pi * law) + math.log2(levels) - 1
-        np.testing.assert_allclose(measured.bits_per_dim, expected, atol=2e-4)
+        np.testing.assert_allclose(measured.ode.bits_per_dim, expected, atol=2e-4)
 
 
 def test_reencoding_changes_nothing():
@@ -63,45 +67,40 @@ def test_reencoding_changes_nothing():
     # x' = (x + 1)/2: a Gaussian of mean 0, variance v becomes one of mean 1/2, variance v/4
     wide = GaussianScore(jnp.zeros(D), jnp.full(D, 0.4), jnp.eye(D), VP())
     narrow = GaussianScore(jnp.full(D, 0.5), jnp.full(D, 0.1), jnp.eye(D), VP())
-    one = measure_bits_per_dim(centred, VP(), wide, split, seed=0, show=False)
-    other = measure_bits_per_dim(unit, VP(), narrow, split, seed=0, show=False)
+    one = measure(centred, VP(), wide, split)
+    other = measure(unit, VP(), narrow, split)
     # The flow's law at eps differs by the prior's mismatch, which is not the same for the two: alpha(1) = 0.0066
     # of the mean 1/2, some 1e-3 of the exponent.
-    np.testing.assert_allclose(one.bits_per_dim, other.bits_per_dim, atol=5e-3)
+    np.testing.assert_allclose(one.ode.bits_per_dim, other.ode.bits_per_dim, atol=5e-3)
 
 
 def test_every_image_counts_once_whatever_the_batch():
     """Seven images: batches of 4 pad the last one; a batch of 8 pads once. Same values, image by image."""
     split = split_of(7, 17)
-    small, large = (
-        measure_bits_per_dim(config_for(17, b), VP(), gaussian(0.3), split, seed=0, show=False)
-        for b in (4, 8)
-    )
-    assert small.bits_per_dim.shape == large.bits_per_dim.shape == (1, 7)
-    np.testing.assert_allclose(small.bits_per_dim, large.bits_per_dim, atol=2e-4)
-    assert len(np.unique(small.bits_per_dim)) == 7
-    assert small.mean == pytest.approx(float(np.mean(small.bits_per_dim)))
+    small, large = (measure(config_for(17, b), VP(), gaussian(0.3), split) for b in (4, 8))
+    assert small.ode.bits_per_dim.shape == large.ode.bits_per_dim.shape == (1, 7)
+    np.testing.assert_allclose(small.ode.bits_per_dim, large.ode.bits_per_dim, atol=2e-4)
+    assert len(np.unique(small.ode.bits_per_dim)) == 7
+    assert small.ode.mean == pytest.approx(float(np.mean(small.ode.bits_per_dim)))
     assert small.latents.shape == (7, SIDE, SIDE, 1)
 
 
 def test_standard_error_is_that_of_the_images():
     """From its definition on the recorded values; repeats are averaged within an image first."""
     split = split_of(5, 17)
-    measured = measure_bits_per_dim(
-        config_for(17, repeats=3), VP(), gaussian(0.3), split, seed=0, show=False
-    )
-    assert measured.bits_per_dim.shape == (3, 5)
-    assert not np.array_equal(measured.bits_per_dim[0], measured.bits_per_dim[1])
-    values = measured.bits_per_dim.mean(axis=0)
+    measured = measure(config_for(17, repeats=3), VP(), gaussian(0.3), split)
+    assert measured.ode.bits_per_dim.shape == (3, 5)
+    assert not np.array_equal(measured.ode.bits_per_dim[0], measured.ode.bits_per_dim[1])
+    values = measured.ode.bits_per_dim.mean(axis=0)
     expected = np.sqrt(np.sum((values - values.mean()) ** 2) / 4 / 5)
-    assert measured.standard_error == pytest.approx(expected, rel=1e-6)
+    assert measured.ode.standard_error == pytest.approx(expected, rel=1e-6)
 
 
 def test_equal_images_have_noise_of_their_own():
     """Four copies of one image: each is dequantised with its own noise, so no two values agree."""
     split = ImagesInMemory(np.repeat(split_of(1, 17).images, 4, axis=0))
-    measured = measure_bits_per_dim(config_for(17), VP(), gaussian(0.3), split, seed=0, show=False)
-    assert len(np.unique(measured.bits_per_dim)) == 4
+    measured = measure(config_for(17), VP(), gaussian(0.3), split)
+    assert len(np.unique(measured.ode.bits_per_dim)) == 4
 
 
 def test_real_valued_data_have_no_levels():
@@ -111,9 +110,9 @@ def test_real_valued_data_have_no_levels():
     config = config_for(0)
     config.data.centered = False
     x = np.random.default_rng(0).normal(size=(4, SIDE, SIDE, 1)).astype(np.float32)
-    measured = measure_bits_per_dim(config, VP(), model, ImagesInMemory(x), seed=0, show=False)
+    measured = measure(config, VP(), model, ImagesInMemory(x))
     exact = -np.asarray(model.log_density(jnp.asarray(x), jnp.full(4, 1e-5))) / (D * math.log(2))
-    np.testing.assert_allclose(measured.bits_per_dim[0], exact, atol=2e-3)
+    np.testing.assert_allclose(measured.ode.bits_per_dim[0], exact, atol=2e-3)
 
 
 def correlated():
@@ -131,9 +130,9 @@ def test_the_exact_trace_leaves_nothing_to_chance():
     config = config_for(0, repeats=2)
     config.data.centered, config.likelihood.probe = False, "exact"
     x = law.rvs(size=4, random_state=0).astype(np.float32).reshape(4, SIDE, SIDE, 1)
-    measured = measure_bits_per_dim(config, VP(), model, ImagesInMemory(x), seed=0, show=False)
+    measured = measure(config, VP(), model, ImagesInMemory(x))
     exact = -law.logpdf(x.reshape(4, D).astype(np.float64)) / (D * math.log(2))
-    np.testing.assert_allclose(measured.bits_per_dim, [exact, exact], atol=2e-5)
+    np.testing.assert_allclose(measured.ode.bits_per_dim, [exact, exact], atol=2e-5)
 
 
 def test_every_image_and_every_repeat_has_a_probe_of_its_own():
@@ -142,20 +141,16 @@ def test_every_image_and_every_repeat_has_a_probe_of_its_own():
     config = config_for(0, repeats=2)
     config.data.centered, config.likelihood.probe = False, "gaussian"
     x = np.full((8, SIDE, SIDE, 1), 0.3, np.float32)
-    measured = measure_bits_per_dim(config, VP(), model, ImagesInMemory(x), seed=0, show=False)
-    assert len(np.unique(measured.bits_per_dim)) == 16
+    measured = measure(config, VP(), model, ImagesInMemory(x))
+    assert len(np.unique(measured.ode.bits_per_dim)) == 16
     # Their spread is the known one, .844: sixteen values lie between .2 and 2 of it but for 1e-6.
-    assert 0.2 < measured.bits_per_dim.std() / 0.844 < 2
+    assert 0.2 < measured.ode.bits_per_dim.std() / 0.844 < 2
 
 
 def test_num_images_limits_and_batch_must_fit_devices():
     config = config_for(17)
     config.likelihood.num_images = 3
-    measured = measure_bits_per_dim(
-        config, VP(), gaussian(0.3), split_of(9, 17), seed=0, show=False
-    )
-    assert measured.bits_per_dim.shape == (1, 3)
+    measured = measure(config, VP(), gaussian(0.3), split_of(9, 17))
+    assert measured.ode.bits_per_dim.shape == (1, 3)
     with pytest.raises(UserError, match="likelihood.batch_size=6 on 4 devices"):
-        measure_bits_per_dim(
-            config_for(17, 6), VP(), gaussian(0.3), split_of(2, 17), seed=0, show=False
-        )
+        measure(config_for(17, 6), VP(), gaussian(0.3), split_of(2, 17))

@@ -47,7 +47,7 @@ TRAINING = [
     *mutants("training/draws.py", "tests/training/test_draws.py",
         ("strata-without-chance", "(places + independent(key, keys, places, batch_size))", "(places + 0.5)"),
         ("one-number-for-all-batches", "jax.random.fold_in(key, batch_size)", "jax.random.key(0)"),
-        ("shift-within-a-cell-only", "(places / batch_size + v) % 1.0", "(places + v) / batch_size"),
+        ("shift-not-wrapped", "(places / batch_size + v) % 1.0", "places / batch_size + v"),
         ("strata-of-the-share-of-a-device", "independent(key, keys, places, batch_size)) / batch_size", "independent(key, keys, places, batch_size)) / places.shape[0]"),
     ),
     *mutants("training/losses.py", LOSSES,
