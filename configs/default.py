@@ -236,13 +236,18 @@ def get_config() -> ConfigDict:
     )
     # evaluations an image, even, for the variational bound on the SDE's likelihood; 0: no bound
     likelihood.bound_draws = 64
+    # a network trained on a chain: the variances of its steps, ancestral | forward | posterior
+    likelihood.chain_variances = "ancestral"
     # uniform | variational, by the flow that --mode dequantize trained in the folder
     likelihood.dequantization = "uniform"
     # none: the density at eps, in place of the data's | gaussian: that of the data, through a last decoding step
     likelihood.decoder = "none"
+    likelihood.save_latents = False  # x(T) of every image beside its values
+    # an .npz file with `images` that are to be told from those of the split: how well is their AUC
+    likelihood.anomalies = ""
 
     # --mode dequantize: a conditional flow that draws the noise within a level, for likelihood.dequantization=variational.
-    # The score model stays as it is; the flow's training times and decoder are likelihood.eps and likelihood.decoder.
+    # The score model stays as it is; the bound that is minimised ends at likelihood.eps.
     config.dequantizer = dequantizer = ConfigDict()
     dequantizer.width = 64  # channels of its convolutions
     dequantizer.depth = 6  # couplings, at least 2

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from data.scaling import check_num_levels
+from dequantization.trained import check_dequantization
 from errors import UserError
-from evaluation.trace import build_trace_estimator
+from evaluation.discrete_bound import VARIANCES
+from evaluation.per_image import build_per_image
 from models.networks import build_network
 from models.parameterization import build_parameterization
 from modes.denoising_errors import stand_in
 from modes.guides import SPLITS, check_guides
 from modes.score_model import EXACT
 from published.names import PUBLISHED_NETWORKS
-from samplers.adaptive import AdaptiveSolver
 from samplers.batches import check_batch_size
 from samplers.configured import configure, needs_errors
 from sde_lib import SDE, build_sde
@@ -137,22 +139,41 @@ def check_threshold(config: Any) -> None:
 
 
 def check_likelihood(config: Any, sde: SDE) -> None:
-    options = config.likelihood
-    check_choice("likelihood.split", options.split, ("test", "train"))
-    data = config.data
-    dimension = data.image_size**2 * data.num_channels
-    build_trace_estimator(
-        options.probe,
-        options.num_probes,
-        options.sketch_size,
-        options.products_at_once,
-        dimension,
-    )
+    options, data = config.likelihood, config.data
+    check_choice("likelihood.split", options.split, SPLITS)
     check_choice("likelihood.step_size", options.step_size, ("batch", "image"))
+    check_choice("likelihood.decoder", options.decoder, ("none", "gaussian"))
+    check_choice("likelihood.chain_variances", options.chain_variances, VARIANCES)
+    check_dequantization(options.dequantization)
     check_time("likelihood.eps", options.eps, sde)
     check_batch_size(options.batch_size, "likelihood.batch_size")
-    AdaptiveSolver(options.solver, options.rtol, options.atol)
-    refuse_discrete(config, "the likelihood")
+    if options.anomalies and not Path(options.anomalies).is_file():
+        raise UserError(
+            f"likelihood.anomalies={options.anomalies!r}: no such file; give an .npz file with `images` (levels, as "
+            "--mode sample writes them)"
+        )
+    if not options.ode and not options.bound_draws:
+        raise UserError(
+            "likelihood.ode=False and likelihood.bound_draws=0 leave nothing to measure; set one of them"
+        )
+    if options.bound_draws < 0 or options.bound_draws % 2:
+        raise UserError(
+            f"likelihood.bound_draws={options.bound_draws}: expected an even number, such as 64, or 0 for no bound"
+        )
+    if options.dequantization != "uniform" and not data.num_levels:
+        raise UserError(
+            f"likelihood.dequantization={options.dequantization!r} with data.num_levels=0: real-valued data have a density "
+            "as they are; set dequantization='uniform'"
+        )
+    if options.ode:
+        refuse_discrete(
+            config, "the likelihood of the ODE (likelihood.ode=False leaves the chain's bound)"
+        )
+    build_per_image(config, sde, data.image_size**2 * data.num_channels)
+    if config.model.name == EXACT and not config.training.continuous and options.bound_draws:
+        raise UserError(
+            "training.continuous=False with model.name=mixture: the exact score has no chain; leave training.continuous alone"
+        )
 
 
 def check_dequantizer(config: Any, sde: SDE) -> None:
