@@ -3,6 +3,8 @@
   python main.py --config configs/vp_digits.py --mode train
   python main.py --config configs/vp_digits.py --mode sample --sampler ode
   python main.py --config configs/vp_digits.py --mode likelihood
+  python main.py --config configs/vp_digits.py --mode dequantize
+  python main.py --config configs/vp_digits.py --mode likelihood --config.likelihood.dequantization=variational
   python main.py --config configs/vp_digits.py --mode interpolate
   python main.py --config configs/vp_cifar.py:ddpmpp_deep --mode train --config.training.batch_size=64
   python main.py --config configs/ve_cifar.py --mode import --source checkpoint_24.pth
@@ -10,7 +12,7 @@
 
 --config takes a file, with a variant after a colon where the file has some. Every field of it can be set
 as --config.section.field=value; configs/default.py says what each means. Results go to --workdir, by
-default runs/<config name>: checkpoints/, samples/, interpolation/, likelihood/, export/, metrics.jsonl and results.jsonl.
+default runs/<config name>: checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, export/, metrics.jsonl and results.jsonl.
 Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be
 the config's; export writes a checkpoint as the published PyTorch code does.
 """
@@ -39,6 +41,7 @@ def run(argv: list[str]) -> None:
         jax.distributed.initialize()
     from modes import (
         checks,
+        dequantize,
         export_checkpoint,
         import_checkpoint,
         interpolate,
@@ -51,6 +54,7 @@ def run(argv: list[str]) -> None:
         "train": train,
         "sample": sample,
         "interpolate": interpolate,
+        "dequantize": dequantize,
         "likelihood": likelihood,
         "import": import_checkpoint,
         "export": export_checkpoint,

@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 from tests.mutants.wrong_around_samplers import AROUND_SAMPLERS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
+from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_multistep import MULTISTEP
@@ -25,5 +26,6 @@ MUTANTS: list[Mutant] = [
     *EXPONENTIAL,
     *MULTISTEP,
     *AROUND_SAMPLERS,
+    *DEQUANTIZATION,
     *BENCHMARKS,
 ]

@@ -1,0 +1,68 @@
+"""Mistakes in the noise within a level, its density and its training, and in numbers of levels."""
+
+from tests.mutants.mutant import mutants
+
+FLOW = "tests/dequantization/test_flow.py"
+TRAINING = "tests/dequantization/test_training.py"
+CLOSES = f"{TRAINING}::test_the_bound_closes_on_the_probability"
+UPDATE = f"{TRAINING}::test_an_update_is_that_of_the_whole_batch"
+RESUMED = f"{TRAINING}::test_a_killed_run_goes_on_as_if_nothing_had_happened"
+TRAINED = "tests/dequantization/test_trained.py"
+
+# fmt: off
+DEQUANTIZATION = [
+    *mutants("dequantization/dequantizer.py", FLOW,
+        ("dequantisation-noise-of-the-batch", "jax.random.uniform(key, images.shape[1:])", "jax.random.uniform(keys[0], images.shape[1:])"),
+    ),
+    *mutants("dequantization/flow.py", FLOW,
+        ("couplings-move-the-same-half", "Coupling(self.width, k % 2)", "Coupling(self.width, 0)"),
+        ("coupling-sees-what-it-moves", "jnp.where(stays, jnp.tanh(0.5 * y), 0.0)", "jnp.tanh(0.5 * y)"),
+        ("coupling-sees-the-image-only", "jnp.where(stays, jnp.tanh(0.5 * y), 0.0)", "jnp.zeros_like(y)"),
+        ("flow-forgets-the-image", "context = Context(self.width)(features(images, self.num_levels, e.dtype))", "context = Context(self.width)(features(0 * images, self.num_levels, e.dtype))"),
+        ("log-q-with-the-wrong-determinant", "log_logistic(e) - log_slope", "log_logistic(e) + log_slope"),
+        ("log-q-counts-what-stays", "jnp.where(stays, 0.0, log_scale)", "log_scale"),
+        ("log-q-of-the-logit", "- log_slope - log_logistic(y)", "- log_slope"),
+        ("scale-limited-in-the-density-only", "moved = jnp.exp(log_scale) * y", "moved = jnp.exp(1.1 * log_scale) * y"),
+        ("flow-does-not-start-uniform", "kernel_init=init", "kernel_init=nn.initializers.lecun_normal()"),
+        ("logit-of-zero", "jnp.maximum(uniform(images, keys), SMALLEST)", "uniform(images, keys)"),
+    ),
+    *mutants("dequantization/objective.py", CLOSES,
+        ("log-q-with-the-wrong-sign", "z, self.eps) + log_q", "z, self.eps) - log_q"),
+        ("log-q-forgotten", "z, self.eps) + log_q", "z, self.eps)"),
+        ("bound-without-the-offset", "(dimension * math.log(2)) + offset", "(dimension * math.log(2))"),
+        ("noise-of-the-time", "(keys.noise)", "(keys.time)"),
+    ),
+    *mutants("dequantization/training.py", UPDATE,
+        ("dequantiser-of-one-devices-images", "jax.lax.pmean(jax.value_and_grad(mean_loss)(state.params), AXIS)", "jax.value_and_grad(mean_loss)(state.params)"),
+        ("dequantiser-of-the-same-noise-again", "jax.random.fold_in(key, state.step)", "key"),
+    ),
+    *mutants("dequantization/training.py", RESUMED,
+        ("dequantiser-resumed-from-the-first-batch", "config.seed, options.batch_size, step, jax", "config.seed, options.batch_size, 0, jax"),
+        ("dequantiser-of-the-last-weights", "FlowDequantizer(state.ema_params, flow), step", "FlowDequantizer(state.params, flow), step"),
+    ),
+    *mutants("dequantization/training.py", f"{TRAINING}::test_a_loss_that_is_not_finite_stops_and_is_not_saved",
+        ("dequantiser-not-finite-saved", "log.flush(step)  # a state", "pass  # a state"),
+    ),
+    *mutants("dequantization/comparison.py", CLOSES,
+        ("compared-with-itself", "bound(dequantizer, *rest)", "bound(UniformDequantizer(), *rest)"),
+    ),
+    *mutants("dequantization/trained.py", TRAINED,
+        ("dequantiser-of-any-step", 'f"step{checkpoint_step or 0}"', '"step0"'),
+        ("dequantiser-built-by-the-config", 'recorded["width"], recorded["depth"]', "config.dequantizer.width, config.dequantizer.depth"),
+        ("dequantiser-for-any-images", "refuse_difference(path, recorded, {name", "refuse_difference(path, given, {name"),
+    ),
+    *mutants("data/splits.py", "tests/data/test_loader.py",
+        ("lowest-bits-on-disk", "decode(record) // factor", "decode(record) % factor"),
+        ("lowest-bits-in-memory", "self.images // factor", "self.images % factor"),
+    ),
+    *mutants("data/loader.py", "tests/data/test_loader.py",
+        ("levels-need-not-divide", "or stored % num_levels:", "or stored < num_levels:"),
+        ("all-black", "if expected < stored and images.max() == 0", "if False"),
+    ),
+    *mutants("data/scaling.py", "tests/data/test_scaling.py",
+        ("levels-in-eight-bits", "np.min_scalar_type(num_levels - 1)", "np.dtype(np.uint8)"),
+        ("levels-in-one-integer-too-small", "np.min_scalar_type(num_levels - 1)", "np.min_scalar_type(num_levels)"),
+        ("levels-beyond-float32", "MAX_LEVELS = 2**16", "MAX_LEVELS = 2**20"),
+    ),
+]
+# fmt: on
