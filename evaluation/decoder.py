@@ -18,13 +18,14 @@ exceeds the entropy of the data, beside what the prior costs, by
 VP at 1e-5 has sigma = .001. VE has sigma = sigma_min at every small eps, .01 as published: images on [0, 1] have detail of that
 size, and there the decoder's cost is not small.
 
-Chains of levels (evaluation/discrete_bound.py) end in a decoder too: `gaussian_nats` is a density of dequantised images, and
-`discretised_nats` gives the probability of integer ones.
+Chains of levels (evaluation/discrete_bound.py) end in a decoder too: `GAUSSIAN` is a density of dequantised images, and
+`discretised` gives the probability of integer ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,13 +40,20 @@ from evaluation.bound import (
     sum_squares,
     uniform_and_noise,
 )
-from models.normal_interval import log_mass
+from models.normal_interval import log_mass, log_mass_slope
 from models.score import ScoreModel, predicted_noise
 from samplers.predictors import batch_times
 from sde_lib import SDE, expand
 
-Decoder = Callable[[Array, Array, Array], Array]
-"""(x_0, mean, variance ()) -> -ln p(x_0), (b,), for a Gaussian of this mean (b, ...) and variance."""
+
+class Decoder(NamedTuple):
+    """A law of x_0 with a Gaussian's mean (b, ...) and variance ()."""
+
+    nats: Callable[[Array, Array, Array], Array]
+    """(x_0, mean, variance) -> -ln p(x_0), (b,)."""
+    curvature: Callable[[Array], Array]
+    """variance -> that of -ln p at its least in a direction of x_0, times the variance: 1 for a density, 0 if nothing
+    depends on where in its interval an integer's mean lies."""
 
 
 def noised(sde: SDE, x0: Array, z: Array, eps: float) -> Array:
@@ -99,8 +107,11 @@ def gaussian_nats(x0: Array, mean: Array, variance: Array) -> Array:
     return normaliser + 0.5 * sum_squares(x0 - mean) / variance
 
 
-def discretised_nats(num_levels: int, centered: bool) -> Decoder:
-    """-ln of the probability of integer images under a Gaussian that is split among levels (Ho et al. 2020, Eq. 13).
+GAUSSIAN = Decoder(gaussian_nats, jnp.ones_like)
+
+
+def discretised(num_levels: int, centered: bool) -> Decoder:
+    """The probability of integer images under a Gaussian that is split among levels (Ho et al. 2020, Eq. 13).
 
     Level v stands at y = v/(L-1), scaled to [-1, 1] if `centered`, and owns the interval up to halfway to its neighbours; the
     first and the last own the tails, so that the probabilities of all levels sum to 1.
@@ -113,9 +124,11 @@ def discretised_nats(num_levels: int, centered: bool) -> Decoder:
             f"num_levels={num_levels}: a discretised decoder needs 2 or more; data.num_levels sets it"
         )
 
+    def half_width(variance: Array) -> Array:
+        return 0.5 * slope(centered) / (num_levels - 1) / jnp.sqrt(variance)
+
     def nats(x0: Array, mean: Array, variance: Array) -> Array:
-        std = jnp.sqrt(variance)
-        half = 0.5 * slope(centered) / (num_levels - 1) / std
+        std, half = jnp.sqrt(variance), half_width(variance)
         level = jnp.round(unscale(x0, centered) * (num_levels - 1))
         offset = (scale(level / (num_levels - 1), centered) - mean) / std
         inner = log_mass(offset, jnp.broadcast_to(half, offset.shape))
@@ -126,4 +139,8 @@ def discretised_nats(num_levels: int, centered: bool) -> Decoder:
         )
         return -jnp.sum(log_probability.reshape(x0.shape[0], -1), axis=1)
 
-    return nats
+    def curvature(variance: Array) -> Array:
+        half = half_width(variance)
+        return -jax.jvp(lambda c: log_mass_slope(c, half), (0.0 * half,), (jnp.ones_like(half),))[1]
+
+    return Decoder(nats, curvature)

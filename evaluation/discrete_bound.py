@@ -30,11 +30,12 @@ from evaluation.bound import (
     Bound,
     check_pairs,
     noise_error,
+    resolved_noise,
     sum_of_pairs,
     sum_squares,
     uniform_and_noise,
 )
-from evaluation.decoder import Decoder, gaussian_nats
+from evaluation.decoder import GAUSSIAN, Decoder
 from sde_lib import Chain, expand
 
 
@@ -92,7 +93,7 @@ def level_sample(
     level: Array,
     z: Array,
     variances: Array,
-    decoder: Decoder = gaussian_nats,
+    decoder: Decoder = GAUSSIAN,
 ) -> Array:
     """What the network decides of the cost of the step that leaves a level, in nats, (b,).
 
@@ -114,11 +115,12 @@ def level_sample(
     score = score_model.at_level(x, level)
     eps_hat = -expand(sigma, x0) * score
     weight = error_weights(chain, variances)[level]
-    cost = weight * noise_error(eps_hat, z, 2.0 * jnp.log(alpha / sigma))
+    log_snr = 2.0 * jnp.log(alpha / sigma)
     mean = (x + jnp.square(chain.step_sigmas[0]) * score) / chain.step_alphas[0]
-    # In place of the square that a Gaussian density would have, what the decoder says.
-    decoded = decoder(x0, mean, variances[0]) - weight * sum_squares(eps_hat - z)
-    return cost + jnp.where(level == 0, decoded, 0.0)
+    decoded = decoder.nats(x0, mean, variances[0])
+    resolved = decoder.curvature(variances[0]) * resolved_noise(z, log_snr)
+    of_step = weight * noise_error(eps_hat, z, log_snr)
+    return jnp.where(level == 0, decoded - weight * resolved, of_step)
 
 
 class Levels(NamedTuple):
@@ -156,15 +158,15 @@ def discrete_bound(
     draws: int,
     variances: Array,
     prior_std: float | Array,
-    decoder: Decoder = gaussian_nats,
+    decoder: Decoder = GAUSSIAN,
 ) -> Bound:
     """The bound for clean images x_0 (b, ...); an image's value depends on its own key only.
 
     Args:
       score_model: a discretely trained network (`NetworkScore.at_level`).
       chain: its chain.
-      x0: (b, ...), in the units of the process. `gaussian_nats` takes dequantised images and gives a density;
-        `discretised_nats` takes levels v/(L-1), scaled, and gives -ln of a probability: no further offset.
+      x0: (b, ...), in the units of the process. `GAUSSIAN` takes dequantised images and gives a density;
+        `discretised` takes levels v/(L-1), scaled, and gives -ln of a probability: no further offset.
       keys: of the images' noise, (b,).
       draws: an even number from 4 on. From 2 N on every level is visited, by two draws, and no more are made.
       variances: v_i, (N,): see VARIANCES. Others may do better, such as samplers/optimal_variance.py's.

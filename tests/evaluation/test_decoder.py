@@ -10,8 +10,9 @@ import scipy.stats
 
 from data.scaling import scale, slope
 from evaluation.decoder import (
+    GAUSSIAN,
     decoding_term,
-    discretised_nats,
+    discretised,
     gaussian_nats,
     mean_decoding_term,
     noised,
@@ -117,7 +118,7 @@ def test_integers_are_probabilities(num_levels, centered):
     """Those of all levels sum to 1, and each is a difference of distribution functions; in float32."""
     levels = np.arange(num_levels)
     x0 = scale(jnp.asarray(levels / (num_levels - 1), jnp.float32), centered)
-    nats = jax.jit(discretised_nats(num_levels, centered))
+    nats = jax.jit(discretised(num_levels, centered).nats)
     edges = slope(centered) * (levels[1:] - 0.5) / (num_levels - 1) - (1.0 if centered else 0.0)
     for mean, std in itertools.product((-1.1, 0.3, 0.503), (1e-4, 0.01, 0.5)):
         means = jnp.full((num_levels, 1), mean, jnp.float32)
@@ -130,8 +131,19 @@ def test_integers_are_probabilities(num_levels, centered):
         assert np.all(np.isfinite(of_levels))
 
 
+@pytest.mark.parametrize("num_levels", [256, 17])
+def test_noise_that_a_decoder_does_not_feel(x64, num_levels):
+    """Its curvature is of -ln P itself, by differences; a level of 17 is six standard deviations wide."""
+    decoder, variance, step = discretised(num_levels, centered=True), jnp.asarray(1e-4), 1e-5
+    x0 = jnp.full((3, 1), scale(3 / (num_levels - 1), True))
+    nats = decoder.nats(x0, x0 + step * jnp.asarray([[-1.0], [0.0], [1.0]]), variance)
+    expected = (nats[0] - 2 * nats[1] + nats[2]) / step**2 * variance
+    assert float(decoder.curvature(variance)) == pytest.approx(float(expected), abs=1e-5)
+    assert float(GAUSSIAN.curvature(variance)) == 1.0
+
+
 def test_pixels_of_an_image_add_up():
-    nats = jax.jit(discretised_nats(8, centered=True))
+    nats = jax.jit(discretised(8, centered=True).nats)
     x0 = scale(jnp.asarray([[0.0, 3 / 7, 1.0], [2 / 7, 2 / 7, 6 / 7]]), True)
     mean, variance = 0.8 * x0 + 0.05, jnp.asarray(0.04)
     of_pixels = nats(x0.reshape(6, 1), mean.reshape(6, 1), variance)
@@ -142,7 +154,7 @@ def test_pixels_of_an_image_add_up():
 
 def test_impossible_requests_are_refused():
     with pytest.raises(ValueError, match="num_levels=1"):
-        discretised_nats(1, centered=True)
+        discretised(1, centered=True)
     keys = jax.random.split(jax.random.key(0), 2)
     with pytest.raises(ValueError, match="draws=3"):
         mean_decoding_term(lambda x, t: -x, VP(), jnp.zeros((2, 3)), keys, 1e-3, 3)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evaluation.decoder import discretised_nats
+from evaluation.decoder import discretised
 from evaluation.discrete_bound import VARIANCES, discrete_bound, exact_part, level_sample
 from sde_lib import VE, VP, Chain
 from tests.evaluation.quadrature import gaussian_nodes, product
@@ -198,7 +198,7 @@ def test_integers_cost_what_their_density_does_where_levels_are_fine(x64):
         return jax.jit(estimate)(x0, keys).nats
 
     width = np.log(2 / (num_levels - 1))
-    integers = nats(decoder=discretised_nats(num_levels, centered=True))
+    integers = nats(decoder=discretised(num_levels, centered=True))
     # sigma_0 = .06 is 120 levels, and the next order is 1/24 of the square of its inverse.
     np.testing.assert_allclose(integers, nats() - 2 * width, rtol=1e-5)
 
