@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 from tests.mutants.wrong_around_samplers import AROUND_SAMPLERS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
+from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
@@ -26,6 +27,7 @@ MUTANTS: list[Mutant] = [
     *EXPONENTIAL,
     *MULTISTEP,
     *AROUND_SAMPLERS,
+    *BOUNDS,
     *DEQUANTIZATION,
     *BENCHMARKS,
 ]
