@@ -30,7 +30,6 @@ DEQUANTIZATION = [
         ("log-q-with-the-wrong-sign", "z, self.eps) + log_q", "z, self.eps) - log_q"),
         ("log-q-forgotten", "z, self.eps) + log_q", "z, self.eps)"),
         ("bound-without-the-offset", "(dimension * math.log(2)) + offset", "(dimension * math.log(2))"),
-        ("noise-of-the-time", "(keys.noise)", "(keys.time)"),
     ),
     *mutants("dequantization/training.py", UPDATE,
         ("dequantiser-of-one-devices-images", "jax.lax.pmean(jax.value_and_grad(mean_loss)(state.params), AXIS)", "jax.value_and_grad(mean_loss)(state.params)"),
