@@ -12,7 +12,7 @@
 
 --config takes a file, with a variant after a colon where the file has some. Every field of it can be set
 as --config.section.field=value; configs/default.py says what each means. Results go to --workdir, by
-default runs/<config name>: checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, export/, metrics.jsonl and results.jsonl.
+default runs/<config name>: checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, classification/, export/, metrics.jsonl and results.jsonl.
 Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be
 the config's; export writes a checkpoint as the published PyTorch code does.
 """
@@ -41,6 +41,7 @@ def run(argv: list[str]) -> None:
         jax.distributed.initialize()
     from modes import (
         checks,
+        classify,
         dequantize,
         export_checkpoint,
         import_checkpoint,
@@ -56,6 +57,7 @@ def run(argv: list[str]) -> None:
         "interpolate": interpolate,
         "dequantize": dequantize,
         "likelihood": likelihood,
+        "classify": classify,
         "import": import_checkpoint,
         "export": export_checkpoint,
     }[options.mode]

@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     data.num_levels = 256
     data.stored_levels = 256  # grey levels of image files and of TFDS's images; digits know theirs
     data.centered = True  # the process runs on [-1, 1]; False: on [0, 1] (VE)
+    data.label = -1  # only the images of this class, of a dataset that has labels; -1: all
     data.random_flip = False  # mirror half of the training images
     # train on (level + u) / levels; False: on level / (levels - 1)
     data.uniform_dequantization = True
@@ -258,4 +259,9 @@ def get_config() -> ConfigDict:
     # images of likelihood.split on which it is compared with uniform noise; 0: all of them
     dequantizer.num_images = 0
     dequantizer.repeats = 4  # draws of noise and time for each of them
+
+    # --mode classify: by the likelihoods (config.likelihood) under one model for each class, trained with data.label
+    config.classifier = classifier = ConfigDict()
+    classifier.workdirs = "runs/digit{label}"  # where these were trained
+    classifier.num_classes = 10
     return config

@@ -13,7 +13,7 @@ from data.builders import DatasetError, prepared_builder, unreadable
 from data.folder import load_folder
 from data.mixture import load_mixture
 from data.resizing import image_decoder
-from data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk, stored_levels
+from data.splits import HELD_OUT_PERCENT, Datasets, ImagesInMemory, ImagesOnDisk, stored_levels
 
 # `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
 # (184 MB), SVHN and MNIST yes, CelebA at 64x64 (2.4 GB) no. It fits beside a model on any GPU, and a training
@@ -39,6 +39,7 @@ def load(config: Any) -> Datasets:
             num_levels: 256 for 8-bit images, 17 for digits, None or 0 for real-valued data; or a divisor of the
                 dataset's, to which the images are then reduced.
             stored_levels (optional): the levels of a dataset that does not say how many it has; 256.
+            label (optional): the class whose images alone are taken; -1 for all.
             in_memory: "yes" or True, "no" or False, or "auto" (up to IN_MEMORY_BYTES).
             resize (optional): True to crop to the central square and resize to image_size.
             crop_size (optional): side of that square; 0 or None for the largest.
@@ -56,7 +57,34 @@ def load(config: Any) -> Datasets:
     stored = LOADERS.get(data.name, load_tfds)(data)
     datasets = placed(reduced(stored, data.num_levels or None), data.in_memory)
     check_levels(datasets, stored.num_levels)
-    return datasets
+    label = getattr(data, "label", -1)
+    return datasets if label < 0 else of_class(datasets, label)
+
+
+def of_class(datasets: Datasets, label: int) -> Datasets:
+    """The images of one class only, in memory.
+
+    Raises:
+        DatasetError: a dataset without labels, or without this one.
+    """
+
+    def chosen(split: Any, name: str) -> ImagesInMemory:
+        held = split.to_memory()
+        if held.labels is None:
+            raise DatasetError(
+                f"data.label={label}: {datasets.name!r} has no labels; set data.label=-1"
+            )
+        rows = held.labels == label
+        if not rows.any():
+            known = ", ".join(map(str, np.unique(held.labels)))
+            raise DatasetError(
+                f"data.label={label}: {datasets.name!r} has no such {name} images, only of {known}"
+            )
+        return ImagesInMemory(held.images[rows], held.labels[rows])
+
+    return dataclasses.replace(
+        datasets, train=chosen(datasets.train, "training"), test=chosen(datasets.test, "test")
+    )
 
 
 def load_tfds(data: Any) -> Datasets:

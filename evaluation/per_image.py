@@ -15,7 +15,7 @@ from jax import Array
 
 from data.scaling import dequantize, scale, to_unit
 from evaluation.bound import Bound, continuous_bound
-from evaluation.decoder import decoding_term, discretised_nats, mean_decoding_term, noised
+from evaluation.decoder import decoding_term, discretised, mean_decoding_term, noised
 from evaluation.discrete_bound import VARIANCES, discrete_bound
 from evaluation.likelihood import log_density
 from evaluation.trace import build_trace_estimator
@@ -147,7 +147,7 @@ def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
         if not of_levels:
             return values_of(discrete_bound(model, chain, x0, *arguments), log_q)
         x = scale(to_unit(images, data.num_levels), data.centered)
-        decoder = discretised_nats(data.num_levels, data.centered)
+        decoder = discretised(data.num_levels, data.centered)
         return values_of(discrete_bound(model, chain, x, *arguments, decoder), 0.0)
 
     return bound

@@ -16,6 +16,7 @@ from evaluation.discrete_bound import VARIANCES
 from evaluation.per_image import build_per_image
 from models.networks import build_network
 from models.parameterization import build_parameterization
+from modes.classify import check_classifier
 from modes.denoising_errors import stand_in
 from modes.guides import SPLITS, check_guides
 from modes.score_model import EXACT
@@ -34,6 +35,7 @@ POSITIVE = {
     "interpolate": (),
     "dequantize": ("dequantizer.width", "dequantizer.n_iters", "dequantizer.lr", "dequantizer.repeats"),
     "likelihood": ("likelihood.repeats",),
+    "classify": ("likelihood.repeats",),
     "import": (),
     "export": (),
 }  # fmt: skip
@@ -43,6 +45,7 @@ NOT_NEGATIVE = {
     "interpolate": (),
     "dequantize": ("dequantizer.checkpoint_freq", "dequantizer.num_images"),
     "likelihood": ("likelihood.num_images",),
+    "classify": ("likelihood.num_images",),
     "import": (),
     "export": (),
 }  # fmt: skip
@@ -165,6 +168,16 @@ def check_likelihood(config: Any, sde: SDE) -> None:
             f"likelihood.dequantization={options.dequantization!r} with data.num_levels=0: real-valued data have a density "
             "as they are; set dequantization='uniform'"
         )
+    if not config.training.continuous and options.bound_draws == 2:
+        raise UserError(
+            "likelihood.bound_draws=2 with training.continuous=False: a chain's bound needs 4 or more, two of them for the "
+            "decoder"
+        )
+    if not config.training.continuous and options.decoder != "none":
+        raise UserError(
+            f"likelihood.decoder={options.decoder!r} with training.continuous=False: a chain's bound ends in a decoder of its "
+            "own; set decoder='none'"
+        )
     if options.ode:
         refuse_discrete(
             config, "the likelihood of the ODE (likelihood.ode=False leaves the chain's bound)"
@@ -174,6 +187,19 @@ def check_likelihood(config: Any, sde: SDE) -> None:
         raise UserError(
             "training.continuous=False with model.name=mixture: the exact score has no chain; leave training.continuous alone"
         )
+
+
+def check_classification(config: Any, sde: SDE) -> None:
+    check_likelihood(config, sde)
+    if config.data.label >= 0:
+        raise UserError(
+            f"data.label={config.data.label} with --mode classify: all classes are to be told apart; leave it out"
+        )
+    if config.model.name == EXACT:
+        raise UserError(
+            "--mode classify takes trained networks, one for each class, not model.name=mixture"
+        )
+    check_classifier(config)
 
 
 def check_dequantizer(config: Any, sde: SDE) -> None:
@@ -227,6 +253,7 @@ CHECKS = {
     "interpolate": check_interpolation,
     "dequantize": check_dequantizer,
     "likelihood": check_likelihood,
+    "classify": check_classification,
     "import": check_published,
     "export": check_published,
 }

@@ -233,3 +233,18 @@ def test_the_mixture_has_no_levels(make_config):
     config = mixture_config(make_config)
     config.data.num_levels = 256
     assert "real values (data.num_levels=None), but data.num_levels=256" in refusal(config)
+
+
+def test_one_class_of_the_digits(make_config):
+    """Of each class about a tenth of the images, in the order of the split."""
+    whole = data.load(make_config())
+    config = make_config(label=3)
+    one = data.load(config)
+    for split, full in ((one.train, whole.train), (one.test, whole.test)):
+        assert 0.08 < split.num_images / full.num_images < 0.12
+        np.testing.assert_array_equal(split.labels, 3)
+        np.testing.assert_array_equal(split.images, full.images[full.labels == 3])
+    with pytest.raises(UserError, match="no such training images, only of 0, 1, 2"):
+        data.load(make_config(label=10))
+    with pytest.raises(UserError, match="has no labels; set data.label=-1"):
+        data.load(make_config(name="mixture", label=0, num_levels=0))

@@ -7,6 +7,7 @@ from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
+from tests.mutants.wrong_measurements import MEASUREMENTS
 from tests.mutants.wrong_multistep import MULTISTEP
 from tests.mutants.wrong_optimal_variance import VARIANCES
 from tests.mutants.wrong_processes import MODELS, PROCESSES
@@ -29,5 +30,6 @@ MUTANTS: list[Mutant] = [
     *AROUND_SAMPLERS,
     *BOUNDS,
     *DEQUANTIZATION,
+    *MEASUREMENTS,
     *BENCHMARKS,
 ]

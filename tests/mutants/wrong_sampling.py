@@ -25,7 +25,6 @@ DRIVERS = "tests/samplers/test_drivers.py"
 EVALUATIONS = f"{DRIVERS}::test_nfe_is_the_number_of_calls"
 DENOISED = f"{DRIVERS}::test_the_last_denoising_is_a_regression"
 ODE = "tests/samplers/test_ode.py"
-BITS = "tests/evaluation/test_bits_per_dim.py"
 
 # fmt: off
 SAMPLERS = [
@@ -144,13 +143,5 @@ SAMPLERS = [
 ]
 
 EVALUATION = [
-    *mutants("evaluation/bits_per_dim.py", BITS,
-        ("bits-are-nats", "-nats / (dimension * math.log(2)) + offset", "-nats / dimension + offset"),
-        ("bits-minus-the-offset", "-nats / (dimension * math.log(2)) + offset", "-nats / (dimension * math.log(2)) - offset"),
-        ("repeats-repeat-the-noise", "jax.random.fold_in(jax.random.key(seed), repeat)", "jax.random.key(seed)"),
-        ("images-share-dequantisation", "jax.random.fold_in(key, index)", "jax.random.fold_in(key, 0)"),
-        ("standard-error-of-n", "per_image.std(ddof=1)", "per_image.std(ddof=0)"),
-        ("standard-error-is-the-spread", "per_image.std(ddof=1) / math.sqrt(len(per_image))", "per_image.std(ddof=1)"),
-    ),
 ]
 # fmt: on

@@ -1,0 +1,201 @@
+"""How the drawing of training times moves the gradient's variance, and the bits/dim that come of it.
+
+    python -m benchmarks.training_times --config configs/subvp_digits.py:likelihood --steps 1300 --out docs
+
+One training for each scheme, all with the likelihood weighting, hence of one objective, and with the same seed, images and noise.
+Every network is measured on the held-out images: the ODE's bits/dim and the bound. Then the gradient: at the weights of
+the last scheme's network, `--gradients` batches for each scheme, with the same images in all of them. The variance is
+
+    E |g - E g|^2 / |E g|^2,
+
+of one batch's gradient about its mean over all batches and schemes; its square root is about the relative error of one update.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+import data
+from benchmarks.command import in_words, load_config, provenance
+from data.order import batch_indices
+from dequantization.dequantizer import UniformDequantizer
+from evaluation.bits_per_dim import Measured, measure_bits_per_dim
+from models.networks import build_network
+from modes.score_model import load_score_model
+from progress import progress_bar
+from sde_lib import build_sde
+from training.loop import train
+from training.objective import Stream, build_objective, stream_key
+
+SCHEMES = (
+    ("uniform", "independent"),
+    ("uniform", "stratified"),
+    ("uniform", "low_discrepancy"),
+    ("log_snr", "independent"),
+    ("log_snr", "stratified"),
+    ("log_snr", "low_discrepancy"),
+)
+
+
+class Row(NamedTuple):
+    """What became of one scheme."""
+
+    times: str
+    draws: str
+    variance: float
+    """Of a batch's gradient, relative to the square of its mean."""
+    variance_error: float
+    """Its standard error."""
+    ode: float
+    ode_error: float
+    bound: float
+    bound_error: float
+
+
+def with_scheme(config: Any, times: str, draws: str, steps: int) -> Any:
+    """The config that trains so."""
+    config = config.copy_and_resolve_references()
+    config.training.update(weighting="likelihood", times=times, draws=draws, n_iters=steps)
+    config.training.update(snapshot_freq=0, eval_freq=0, checkpoint_freq=0)
+    return config
+
+
+class Trained(NamedTuple):
+    ode: Measured
+    bound: Measured
+    params: Any
+
+
+def train_and_measure(config: Any) -> Trained:
+    """One network, and what it is worth."""
+    sde = build_sde(config)
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, folder)
+        model = load_score_model(config, sde, Path(folder)).model
+    split = data.load(config).test
+    measured = measure_bits_per_dim(config, sde, model, UniformDequantizer(), split, config.seed)
+    assert measured.ode is not None
+    assert measured.bound is not None
+    return Trained(measured.ode, measured.bound, model.params)  # type: ignore[attr-defined]
+
+
+def gradients(config: Any, params: Any, count: int) -> Iterator[np.ndarray]:
+    """The gradients of `count` batches at these weights, without dropout, as vectors."""
+    config = config.copy_and_resolve_references()
+    config.model.dropout = 0.0
+    network, sde = build_network(config), build_sde(config)
+    objective = build_objective(config, network, sde)
+    split = data.load(config).train
+    size = config.training.batch_size
+    key = stream_key(config.seed, Stream.TRAIN)
+
+    @jax.jit
+    def gradient(batch: Array, step: Array) -> Array:
+        def loss(params: Any) -> Array:
+            step_key = jax.random.fold_in(key, step)
+            return jnp.mean(
+                objective.training_losses(params, batch, step_key, jnp.arange(len(batch)))
+            )
+
+        return ravel_pytree(jax.grad(loss)(params))[0]
+
+    for step in range(count):
+        batch = split.take(batch_indices(config.seed, step, size, split.num_images))
+        yield np.asarray(gradient(jnp.asarray(batch), jnp.asarray(step)), np.float64)
+
+
+def relative_variances(configs: list[Any], params: Any, count: int) -> list[tuple[float, float]]:
+    """The variance of each scheme's gradient and its standard error, in units of the squared mean.
+
+    Schemes differ in variance only, so the steadiest says best what the mean is; the square of its mean of `count`
+    gradients holds a share 1/count of their variance, which is taken off.
+    """
+    means, squares = [], []
+    with progress_bar(count * len(configs), "gradients", "batch") as bar:
+        for config in configs:
+            mean, norms = np.zeros(()), []
+            for g in gradients(config, params, count):
+                mean = mean + g / count
+                norms.append(float(g @ g))
+                bar.update(1)
+            means.append(mean)
+            squares.append(np.asarray(norms))
+    steadiest = int(np.argmin([norms.mean() for norms in squares]))
+    square = float(means[steadiest] @ means[steadiest])
+    power = (count * square - squares[steadiest].mean()) / (count - 1)
+    return [
+        (float(norms.mean() / power - 1), float(norms.std(ddof=1) / np.sqrt(count) / power))
+        for norms in squares
+    ]
+
+
+def document(rows: list[Row], facts: dict[str, Any], steps: int) -> str:
+    """The page."""
+    lines = [
+        "# Times of training for the likelihood",
+        "",
+        f"One objective, the likelihood weighting, estimated in {len(rows)} ways, {steps} updates each; see benchmarks/training_times.py.",
+        "Variance of a batch's gradient in units of its squared mean; bits/dim of the held-out images, the errors over images.",
+        "",
+        "| times | draws | gradient's variance | ODE, bits/dim | bound, bits/dim |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row.times} | {row.draws} | {row.variance:.3g} ± {row.variance_error:.2g} | "
+            f"{row.ode:.3f} ± {row.ode_error:.3f} | {row.bound:.3f} ± {row.bound_error:.3f} |"
+        )
+    return "\n".join([*lines, "", f"Measured by {in_words(facts)}", ""])
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="configs/subvp_digits.py:likelihood")
+    parser.add_argument("--steps", type=int, default=1300, help="updates of each training")
+    parser.add_argument("--gradients", type=int, default=200, help="batches for each scheme")
+    parser.add_argument("--num_images", type=int, default=0, help="held-out images; 0: all")
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> list[Row]:
+    options = parse(arguments)
+    base = load_config(options.config)
+    base.likelihood.num_images = options.num_images
+    configs = [with_scheme(base, times, draws, options.steps) for times, draws in SCHEMES]
+    trained = [train_and_measure(config) for config in configs]
+    variances = relative_variances(configs, trained[-1].params, options.gradients)
+    rows = [
+        Row(
+            *scheme,
+            *variance,
+            one.ode.mean,
+            one.ode.standard_error,
+            one.bound.mean,
+            one.bound.standard_error,
+        )
+        for scheme, variance, one in zip(SCHEMES, variances, trained, strict=True)
+    ]
+    facts = provenance("benchmarks.training_times")
+    text = document(rows, facts, options.steps)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "training_times.md").write_text(text)
+    record = {"measured": facts, "fields": Row._fields, "rows": rows}
+    (options.out / "training_times.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(text)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

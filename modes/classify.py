@@ -1,0 +1,125 @@
+"""--mode classify: label the images of a split by the likelihoods under one model for each class."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import data
+from dequantization.trained import load_dequantizer
+from errors import UserError
+from evaluation.bits_per_dim import measure_bits_per_dim
+from evaluation.classifier import accuracy, classify, confusion
+from modes.results import listed, report
+from modes.sample import unused
+from modes.score_model import load_score_model
+from sde_lib import build_sde
+from training.checkpoints import checkpoint_folder
+from training.recorded_config import FILE
+
+
+def class_folder(config: Any, label: int) -> Path:
+    """Where the model of a class was trained."""
+    return Path(config.classifier.workdirs.replace("{label}", str(label)))
+
+
+def check_classifier(config: Any) -> None:
+    """Refuse folders without models, or whose models were trained on another class.
+
+    Raises:
+      UserError: saying which, and how to train one.
+    """
+    options = config.classifier
+    if "{label}" not in options.workdirs:
+        raise UserError(
+            f"classifier.workdirs={options.workdirs!r}: expected folders with {{label}} in the name, one for each class, as "
+            "runs/digit{label}; train each with --config.data.label"
+        )
+    if options.num_classes < 2:
+        raise UserError(f"classifier.num_classes={options.num_classes}: expected 2 or more")
+    for label in range(options.num_classes):
+        folder = class_folder(config, label)
+        if not checkpoint_folder(folder).is_dir():
+            raise UserError(
+                f"no model of class {label} in {folder}: train it with --config.data.label={label} --workdir {folder}"
+            )
+        path = folder / FILE
+        recorded = json.loads(path.read_text())["data"].get("label", -1) if path.exists() else label
+        if recorded != label:
+            raise UserError(
+                f"the model in {folder} was trained on "
+                f"{'all classes' if recorded < 0 else f'class {recorded}'}, not on class {label}; "
+                f"train it with --config.data.label={label} in a folder of its own"
+            )
+
+
+def run(config: Any, workdir: Path) -> dict[str, Any]:
+    """Measure every image under every model, write the costs and the answers, report the figures and return them."""
+    options, sde = config.classifier, build_sde(config)
+    datasets = data.load(config)
+    train, split = (
+        datasets.train.to_memory(),
+        getattr(datasets, config.likelihood.split).to_memory(),
+    )
+    if split.labels is None or train.labels is None:
+        raise UserError(f"data.name={config.data.name!r} has no labels to compare answers with")
+    costs, seconds = [], 0.0
+    for label in range(options.num_classes):
+        folder = class_folder(config, label)
+        loaded = load_score_model(config, sde, folder)
+        dequantizer = load_dequantizer(config, folder, loaded.checkpoint_step)
+        # The same seed, hence the same noise of an image for every class.
+        measured = measure_bits_per_dim(config, sde, loaded.model, dequantizer, split, config.seed)
+        costs.append(measured.best.per_image * math.prod(split.shape) * math.log(2))
+        seconds += measured.seconds
+    nats = np.stack(costs)
+    labels = split.labels[: nats.shape[1]]
+    check_labels(labels, options.num_classes)
+    prior = np.bincount(train.labels, minlength=options.num_classes)[: options.num_classes]
+    answers = classify(nats, prior / prior.sum())
+    found = accuracy(answers.predicted, labels)
+    counts = confusion(answers.predicted, labels, options.num_classes)
+    figures: dict[str, Any] = {
+        "mode": "classify",
+        "accuracy": found.value,
+        "standard_error": found.standard_error,
+        "num_images": len(labels),
+        "num_classes": options.num_classes,
+        "by": "ode" if config.likelihood.ode else "bound",
+        "sde": config.sde.name,
+        "data": config.data.name,
+        "split": config.likelihood.split,
+        "eps": config.likelihood.eps,
+        "seed": config.seed,
+        "seconds": seconds,
+    }
+    if jax.process_index() == 0:
+        folder = workdir / "classification"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = unused(folder, config.likelihood.split, ".npz")
+        np.savez(
+            path,
+            nats=nats,
+            posterior=answers.posterior,
+            predicted=answers.predicted,
+            labels=labels,
+            confusion=counts,
+        )
+        figures["arrays"] = str(path)
+    report(
+        workdir, figures, f"{listed(figures)}\n\nclass (rows) taken for class (columns)\n{counts}"
+    )
+    return figures
+
+
+def check_labels(labels: np.ndarray, num_classes: int) -> None:
+    if labels.max() >= num_classes:
+        raise UserError(
+            f"the split has images of class {labels.max()}, but classifier.num_classes={num_classes}; set it to "
+            f"{labels.max() + 1}, with a model for each"
+        )
