@@ -13,7 +13,16 @@ from ml_collections import config_flags
 from errors import UserError
 from samplers.names import SAMPLERS
 
-MODES = ("train", "sample", "interpolate", "dequantize", "likelihood", "classify", "import", "export")
+MODES = (
+    "train",
+    "sample",
+    "interpolate",
+    "dequantize",
+    "likelihood",
+    "classify",
+    "import",
+    "export",
+)
 
 
 class Options(NamedTuple):

@@ -28,7 +28,8 @@ from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance
 from benchmarks.sampler_overhead import random_network
-from evaluation.trace import Integral, Rates, TraceEstimator, build_trace_estimator
+from evaluation.estimators import build_trace_estimator
+from evaluation.trace import Integral, Rates, TraceEstimator
 from models.score import ScoreModel
 from progress import progress_bar
 from samplers.ode import probability_flow

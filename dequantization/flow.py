@@ -29,7 +29,7 @@ from dequantization.dequantizer import uniform
 MAX_LOG_SCALE = 2.0  # of one coupling: a bad update cannot throw the next ones out of range
 SMALLEST = (
     2.0**-24
-)  # half the step of float32 uniform numbers stands for 0, whose logit is infinite
+)  # half a step of float32 uniform numbers, in place of 0, whose logit is infinite
 
 
 def checkerboard(shape: tuple[int, ...], parity: int) -> np.ndarray:

@@ -17,8 +17,8 @@ from data.scaling import dequantize, scale, to_unit
 from evaluation.bound import Bound, continuous_bound
 from evaluation.decoder import decoding_term, discretised, mean_decoding_term, noised
 from evaluation.discrete_bound import VARIANCES, discrete_bound
+from evaluation.estimators import build_trace_estimator
 from evaluation.likelihood import log_density
-from evaluation.trace import build_trace_estimator
 from samplers.adaptive import AdaptiveSolver
 from sde_lib import SDE
 

@@ -72,12 +72,9 @@ def check_solver(name: str, table: dict[str, SolverCost], words: str) -> None:
         raise ValueError(f"solver {name!r} is unknown; {choices}")
 
 
-FIRST_STEP = (
-    0.01  # of samplers that cannot estimate it: the first attempt, in units of the whole interval
-)
-FIRST_STEP_COST = (
-    2  # evaluations that `first_step` takes, the first stage of a FSAL method among them
-)
+# Length of the first attempt of samplers that cannot estimate one, in units of the whole interval
+FIRST_STEP = 0.01
+FIRST_STEP_COST = 2  # evaluations of `first_step`, the first stage of a FSAL method among them
 MAX_STEPS = 100_000  # a solve that needs more is reported as failed, not run for ever
 
 

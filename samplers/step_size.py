@@ -15,9 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-SAFETY = (
-    0.9  # a step is chosen for this share of the length at which its error would be the tolerance
-)
+SAFETY = 0.9  # share of the length at which a step's error would be the tolerance
 MIN_FACTOR, MAX_FACTOR = 0.2, 10.0  # bounds of the change from one step to the next
 MIN_ULPS = 10.0  # shortest step, in roundings of the time: below, times no longer differ
 

@@ -8,8 +8,8 @@ from scipy.stats import f as fisher
 from scipy.stats import norm
 
 from evaluation.anomaly import auc
+from evaluation.estimators import build_trace_estimator
 from evaluation.likelihood import log_density
-from evaluation.trace import build_trace_estimator
 from models.exact import GaussianScore
 from samplers.adaptive import AdaptiveSolver
 from sde_lib import SubVP

@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from evaluation.divergence import quadratic_forms
+from evaluation.estimators import build_trace_estimator
 from evaluation.likelihood import log_density
-from evaluation.trace import ExactTrace, GivenProbes, IndependentProbes, build_trace_estimator
+from evaluation.trace import ExactTrace, GivenProbes, IndependentProbes
 from evaluation.trace import gaussian as normal_entries
 from evaluation.trace import rademacher as signs
 from models.exact import GaussianScore

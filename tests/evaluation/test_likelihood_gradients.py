@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from evaluation.estimators import build_trace_estimator
 from evaluation.likelihood import log_density
-from evaluation.trace import ExactTrace, IndependentProbes, build_trace_estimator
+from evaluation.trace import ExactTrace, IndependentProbes
 from models.exact import GaussianScore, ProductMixtureScore
 from samplers.adaptive import AdaptiveSolver
 from sde_lib import VP

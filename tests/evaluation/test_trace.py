@@ -11,15 +11,9 @@ import pytest
 import scipy.linalg
 from scipy import stats
 
-from evaluation.trace import (
-    ExactTrace,
-    GivenProbes,
-    HutchPlusPlus,
-    Integral,
-    build_trace_estimator,
-    hadamard_order,
-    hadamard_row,
-)
+from evaluation.estimators import build_trace_estimator
+from evaluation.hutch_plus_plus import HutchPlusPlus
+from evaluation.trace import ExactTrace, GivenProbes, Integral, hadamard_order, hadamard_row
 
 
 def flow_of(d, rho):

@@ -44,6 +44,8 @@ ODE_LIKELIHOOD = [
         ("rows-drawn-with-replacement", "jax.random.permutation(row_key, jnp.arange(self.order, dtype=jnp.int32))", "jax.random.randint(row_key, (self.order,), 0, self.order)"),
         ("orthogonal-without-signs", "return signs * row", "return jnp.ones_like(signs) * row"),
         ("orthogonal-of-an-order-too-many", "1 << (dimension - 1).bit_length()", "1 << dimension.bit_length()"),
+    ),
+    *mutants("evaluation/hutch_plus_plus.py", TRACE,
         ("sketch-of-the-probes-own-key", "draw_signs(keys[:, 0])", "draw_signs(keys[:, 0]) * 0 + 1"),
         ("hutchpp-without-its-shift", "y - centre * s), 1, 2))[0]", "y), 1, 2))[0]"),
         ("hutchpp-probes-not-projected", "e = e - q @ (jnp.swapaxes(q, 1, 2) @ e)", "e = e - 0 * (q @ (jnp.swapaxes(q, 1, 2) @ e))"),
