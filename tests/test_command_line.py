@@ -22,7 +22,7 @@ MISTAKES = [
     ("--mode=train", "--config is missing: give one, as configs/"),
     (
         f"{DIGITS}",
-        r"--mode is missing: give one \(train, sample, interpolate, likelihood, import, export\)",
+        r"--mode is missing: give one \(train, sample, interpolate, dequantize, likelihood, classify, import, export\)",
     ),
     ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
     (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
@@ -126,7 +126,53 @@ MISTAKES = [
         f"{DIGITS} --mode=train --config.sde.name=subvp --config.training.continuous=False",
         "no published",
     ),
-    (f"{VE_DISCRETE} --mode=likelihood", "knows its own levels only"),
+    (f"{VE_DISCRETE} --mode=likelihood", "likelihood.ode=False leaves the chain's bound"),
+    (
+        f"{TOY} --mode=likelihood --config.likelihood.num_probes=0",
+        "num_probes=0: expected 1 or more",
+    ),
+    (
+        f"{TOY} --mode=likelihood --config.likelihood.bound_draws=7",
+        "expected an even number, such as 64",
+    ),
+    (
+        f"{TOY} --mode=likelihood --config.likelihood.bound_draws=0 --config.likelihood.ode=False",
+        "leave nothing to measure",
+    ),
+    (f"{TOY} --mode=likelihood --config.likelihood.decoder=x", "choose one of none, gaussian"),
+    (f"{TOY} --mode=likelihood --config.likelihood.step_size=x", "choose one of batch, image"),
+    (f"{TOY} --mode=likelihood --config.likelihood.anomalies=none.npz", "no such file"),
+    (
+        f"{TOY} --mode=likelihood --config.likelihood.dequantization=variational",
+        "real-valued data have a density as they are",
+    ),
+    (f"{DIGITS} --mode=likelihood --config.likelihood.dequantization=x", "choose one of uniform"),
+    (
+        f"{VE_DISCRETE} --mode=likelihood --config.likelihood.ode=False --config.likelihood.bound_draws=2",
+        "two of them for the decoder",
+    ),
+    (
+        f"{DIGITS} --mode=likelihood --config.training.continuous=False --config.likelihood.decoder=gaussian",
+        "ends in a decoder of its own",
+    ),
+    (f"{DIGITS} --mode=train --config.training.weighting=x", "choose one of noise, x0, velocity"),
+    (f"{DIGITS} --mode=train --config.training.times=x", "choose one of uniform, log_snr"),
+    (f"{DIGITS} --mode=train --config.training.draws=x", "choose one of independent, stratified"),
+    (f"{DIGITS} --mode=train --config.model.predicts=x", "choose one of process, noise, score"),
+    (
+        f"{DIGITS} --mode=train --config.training.min_snr=0 --config.training.weighting=min_snr",
+        "min_snr=0.0: expected a positive",
+    ),
+    (
+        f"{DIGITS} --mode=classify --config.classifier.workdirs=runs",
+        "expected folders with {label}",
+    ),
+    (
+        f"{DIGITS} --mode=classify --config.classifier.workdirs=/nowhere/{{label}}",
+        "no model of class 0",
+    ),
+    (f"{DIGITS} --mode=classify --config.data.label=3", "all classes are to be told apart"),
+    (f"{TOY} --mode=classify", "takes trained networks"),
     (f"{VE_DISCRETE} --mode=sample --sampler=ode", "knows its own levels only"),
     (f"{DIGITS} --mode=sample", "no checkpoint in .* train first"),
     (f"{DIGITS} --mode=train --config.data.name=nothing_such", "'nothing_such' is not known"),
