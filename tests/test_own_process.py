@@ -5,6 +5,7 @@ modes write.
 """
 
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -95,12 +96,15 @@ def test_likelihood(workdir):
         5,
         6,
     )
-    values = np.load(figures["arrays"])["bits_per_dim"]
+    values = np.load(figures["arrays"])["ode_bits_per_dim"]
     assert values.shape == (1, 5)
-    assert figures["bits_per_dim"] == pytest.approx(values.mean())
-    assert figures["standard_error"] == pytest.approx(values.std(ddof=1) / np.sqrt(5))
+    assert figures["ode_bits_per_dim"] == pytest.approx(values.mean())
+    assert figures["ode_standard_error"] == pytest.approx(values.std(ddof=1) / np.sqrt(5))
     # An untrained network knows little: near N(0, 1) under the flow, log2(17) - 1 bits and the Gaussian's.
-    assert 2 < figures["bits_per_dim"] < 12
+    assert 2 < figures["ode_bits_per_dim"] < 12
+    assert 2 < figures["bound_bits_per_dim"] < 12
+    assert Path(figures["picture"]).stat().st_size > 10_000
+    assert not list((workdir / "likelihood").glob("unfinished*"))
 
 
 def test_checkpoint_of_another_architecture(workdir):

@@ -19,10 +19,13 @@ jax.config.update("jax_num_cpu_devices", 4 // hosts)
 if hosts > 1:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", hosts, rank)
+import pathlib
 import numpy as np
 import data
 from configs.toy_mixture import get_config
+from dequantization.dequantizer import UniformDequantizer
 from evaluation.bits_per_dim import measure_bits_per_dim
+from evaluation.unfinished import UnfinishedFolder
 from models.exact import ProductMixtureScore
 from samplers.generate import build_generator
 from sde_lib import build_sde
@@ -36,9 +39,13 @@ model = ProductMixtureScore(*(np.float32(p) for p in ([0.3, 0.7], [-1, 0.6], [0.
 results = {}
 for sampler in ("pc", "ode"):
     config.sampling.sampler = sampler
-    results[sampler] = build_generator(config, sde, (4, 4, 1))(model, 11, 0, show=False).x
-measured = measure_bits_per_dim(config, sde, model, data.load(config).test, 0, show=False)
-np.savez(path, bits=measured.bits_per_dim, **results)
+    results[f"{sampler} samples"] = build_generator(config, sde, (4, 4, 1))(model, 11, 0, show=False).x
+config.likelihood.bound_draws = 8
+folder = UnfinishedFolder(pathlib.Path(path).with_suffix(".unfinished"), {})
+split = data.load(config).test
+measured = measure_bits_per_dim(config, sde, model, UniformDequantizer(), split, 0, folder, False)
+bits = {"ode": measured.ode.bits_per_dim, "bound": measured.bound.bits_per_dim}
+np.savez(path, batches=len(list(folder.folder.glob("*.npz"))), **bits, **results)
 """
 
 
@@ -67,5 +74,7 @@ def test_hosts_do_not_change_samples_or_likelihoods(tmp_path):
         assert process.returncode == 0, err
     one, *others = map(np.load, paths)
     for other in others:
-        for name in ("pc", "ode", "bits"):
+        for name in ("pc samples", "ode samples", "ode", "bound"):
             np.testing.assert_array_equal(one[name], other[name])
+    # Two batches; the second of two hosts leaves the writing to the first.
+    assert [int(file["batches"]) for file in (one, *others)] == [2, 2, 0]
