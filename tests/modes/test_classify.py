@@ -1,0 +1,75 @@
+"""--mode classify on two Gaussian classes whose best classifier is known, and folders that it refuses."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from configs.default import get_config
+from data.splits import Datasets, ImagesInMemory
+from errors import UserError
+from models.exact import GaussianScore
+from modes import classify
+from modes.score_model import LoadedScore
+
+
+def labelled(n, share, seed):
+    """n images of one pixel, N(1, 1) for a share of them (class 1) and N(-1, 1) for the rest (class 0)."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < share).astype(np.int32)
+    x = (2 * labels - 1 + rng.normal(size=n)).astype(np.float32)
+    return ImagesInMemory(x.reshape(n, 1, 1, 1), labels)
+
+
+@pytest.fixture
+def config(monkeypatch):
+    """Exact scores in the place of networks, told apart by their folder."""
+
+    def load(config, sde, folder):
+        mean = {"m0": -1.0, "m1": 1.0}[folder.name]
+        return LoadedScore(GaussianScore(jnp.full(1, mean), jnp.ones(1), jnp.eye(1), sde), None)
+
+    datasets = Datasets("gaussians", labelled(1000, 0.9, 0), labelled(1000, 0.5, 1), None)
+    monkeypatch.setattr(classify, "load_score_model", load)
+    monkeypatch.setattr(classify.data, "load", lambda config: datasets)
+    config = get_config()
+    config.sde.name = "subvp"
+    config.data.update(name="gaussians", num_levels=0, centered=False, image_size=1)
+    config.classifier.update(workdirs="runs/m{label}", num_classes=2)
+    config.likelihood.update(batch_size=1000, eps=1e-3, rtol=1e-4, atol=1e-4, bound_draws=0)
+    return config
+
+
+def test_the_bayes_classifier_with_the_training_sets_frequencies(config, tmp_path):
+    """Nine of ten training images are of class 1, so class 0 is answered below x = -ln(9)/2 only: right for a share
+    (Phi(-ln(9)/2 + 1) + Phi(ln(9)/2 + 1)) / 2 of the test images, half of each class; within 4.9 binomial errors."""
+    figures = classify.run(config, tmp_path)
+    border = np.log(9) / 2
+    exact = 0.5 * norm.cdf(1 - border) + 0.5 * norm.cdf(1 + border)
+    assert abs(figures["accuracy"] - exact) < 4.892 * figures["standard_error"]
+    with np.load(figures["arrays"]) as arrays:
+        assert arrays["nats"].shape == (2, 1000)
+        assert arrays["confusion"].sum() == 1000
+        assert np.mean(arrays["predicted"] == arrays["labels"]) == figures["accuracy"]
+
+
+def test_a_model_of_another_class_is_refused(config, tmp_path):
+    config.classifier.workdirs = str(tmp_path / "m{label}")
+    for label, trained_on in ((0, 0), (1, -1)):
+        folder = tmp_path / f"m{label}"
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"data": {"label": trained_on}}))
+    with pytest.raises(UserError, match="was trained on all classes, not on class 1"):
+        classify.check_classifier(config)
+
+
+def test_classes_without_a_model_are_refused(config, tmp_path):
+    config.classifier.num_classes = 1
+    with pytest.raises(UserError, match="expected 2 or more"):
+        classify.check_classifier(config)
+    with pytest.raises(
+        UserError, match="images of class 2, but classifier.num_classes=2; set it to 3"
+    ):
+        classify.check_labels(np.array([0, 2]), 2)
