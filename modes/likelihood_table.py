@@ -59,6 +59,8 @@ def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) ->
     ]
     if options.ode:
         probes = "" if options.probe == "exact" else f", num_probes={options.num_probes}"
+        if options.probe == "hutchpp":
+            probes += f", sketch_size={options.sketch_size}"
         lines.append(
             f"ODE: {options.solver}, rtol={options.rtol:g}, atol={options.atol:g}, steps of a {options.step_size}; "
             f"probe={options.probe}{probes}"
