@@ -26,6 +26,10 @@ def likelihood(config: ConfigDict) -> None:
     # sigma is 1.1e-4 there, a thousandth of a grey level
     training.eps = config.likelihood.eps = 1e-3
     training.n_iters = 12_000
+    # Error bars of the measurement that are far below those over images
+    config.likelihood.probe = "orthogonal"
+    config.likelihood.num_probes = 4
+    config.likelihood.bound_draws = 256
     training.eval_freq = 1000
     training.checkpoint_freq = 2000
     training.snapshot_freq = 6000
