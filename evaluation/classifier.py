@@ -34,9 +34,11 @@ class Accuracy(NamedTuple):
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> Accuracy:
-    """The share of right answers, with its binomial error."""
-    share = float(np.mean(predicted == labels))
-    return Accuracy(share, math.sqrt(share * (1 - share) / len(labels)))
+    """The share of right answers, with its binomial error, which is that of Agresti and Coull (1998): two right and two
+    wrong answers are added to its share, so that it is not 0 where all are right."""
+    right, n = int(np.sum(predicted == labels)), len(labels)
+    share = (right + 2) / (n + 4)
+    return Accuracy(right / n, math.sqrt(share * (1 - share) / (n + 4)))
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

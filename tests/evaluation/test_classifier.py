@@ -47,6 +47,13 @@ def test_exact_likelihoods_make_the_bayes_classifier():
     assert counts[1, 0] == np.sum((labels == 1) & (answers.predicted == 0))
 
 
+def test_no_mistake_in_few_images_is_not_certainty():
+    """All of 16 right: 18 of 20, and an error of sqrt(.9 * .1 / 20)."""
+    found = accuracy(np.zeros(16), np.zeros(16))
+    assert found.value == 1
+    np.testing.assert_allclose(found.standard_error, 0.0670820, rtol=1e-6)
+
+
 def test_a_prior_moves_the_border():
     """With 9 to 1 for the left class, the border is where 2 x = ln 9."""
     x, _, nats = costs()
