@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import jax.numpy as jnp
 from jax import Array
@@ -37,13 +37,19 @@ class Times(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class UniformTimes:
+class Interval:
+    """From eps to the end of the process."""
+
     sde: SDE
     eps: float
 
     @classmethod
-    def from_config(cls, config: Any, sde: SDE) -> UniformTimes:
+    def from_config(cls, config: Any, sde: SDE) -> Self:
         return cls(sde, config.training.eps)
+
+
+class UniformTimes(Interval):
+    """p(t) = 1 / (T - eps)."""
 
     def at(self, u: Array) -> Array:
         return self.eps + u * (self.sde.T - self.eps)
@@ -52,16 +58,8 @@ class UniformTimes:
         return jnp.ones_like(t)
 
 
-@dataclasses.dataclass(frozen=True)
-class LogSNRTimes:
+class LogSNRTimes(Interval):
     """Uniform in the log-SNR: p(t) = g^2/sigma^2 / (log_snr(eps) - log_snr(T)), as -d log_snr/dt = g^2/sigma^2."""
-
-    sde: SDE
-    eps: float
-
-    @classmethod
-    def from_config(cls, config: Any, sde: SDE) -> LogSNRTimes:
-        return cls(sde, config.training.eps)
 
     def at(self, u: Array) -> Array:
         first, last = log_snr_range(self.sde, self.eps, u.dtype)
@@ -75,11 +73,9 @@ class LogSNRTimes:
 
 
 @dataclasses.dataclass(frozen=True)
-class LogNormalTimes:
+class LogNormalTimes(Interval):
     """ln(sigma/alpha) ~ N(mean, std^2) (Karras et al. 2022, Table 1), cut off at eps and T."""
 
-    sde: SDE
-    eps: float
     mean: float = -1.2
     std: float = 1.2
 
@@ -93,7 +89,7 @@ class LogNormalTimes:
             )
 
     @classmethod
-    def from_config(cls, config: Any, sde: SDE) -> LogNormalTimes:
+    def from_config(cls, config: Any, sde: SDE) -> Self:
         training = config.training
         return cls(sde, training.eps, training.log_normal_mean, training.log_normal_std)
 
