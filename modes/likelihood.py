@@ -26,6 +26,7 @@ from modes.results import listed, report
 from modes.sample import unused
 from modes.score_model import EXACT, LoadedScore, load_score_model
 from sde_lib import SDE, build_sde
+from training.checkpoints import checkpoint_folder
 from training.recorded_config import as_json
 
 # Figures that are printed below the table
@@ -90,6 +91,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
     return {
         "what": what,
         "checkpoint_step": loaded.checkpoint_step,
+        "checkpoints": newest_file(checkpoint_folder(workdir)),
         "dequantizer": newest_file(dequantizer_folder(workdir, loaded.checkpoint_step)),
         "devices": jax.device_count(),
         **{part: settings[part] for part in ("seed", "sde", "data", "model", "likelihood")},
@@ -97,7 +99,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
 
 
 def newest_file(folder: Path) -> float:
-    """When the folder last changed: a dequantiser trained further is another one."""
+    """When the folder last changed: weights trained again to the same step are other weights."""
     return max((path.stat().st_mtime for path in folder.rglob("*")), default=0.0)
 
 
