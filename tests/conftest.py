@@ -13,6 +13,18 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_code():
+    """Free a module's programs at its end.
+
+    Every executable holds memory maps, and a process may have 65,530 of them (Linux's vm.max_map_count). The
+    whole suite in one worker, which is what a machine of one physical core gets, needs more, and XLA then
+    aborts the process in the midst of a compilation.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """float64 for one test; float32 arrays stay float32."""
