@@ -6,7 +6,7 @@ from scipy.stats import kstwobign, norm
 
 from evaluation.known_law import ks_of_true_samples, marginal_mixture, mixture_quantiles
 from sde_lib import VE, VP, SubVP
-from tests.samplers.test_ode import EPS, MEANS, VARIANCES, WEIGHTS, quantile_map
+from tests.samplers.mixture_flow import EPS, MEANS, VARIANCES, WEIGHTS, quantile_map
 
 LAW = tuple(map(np.asarray, (WEIGHTS, MEANS, VARIANCES)))
 
@@ -19,12 +19,10 @@ def test_quantiles_of_one_gaussian():
 
 @pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
 def test_the_flow_keeps_quantiles(x64, sde):
-    """The same cuts of the laws at two times are points and where the flow takes them, found otherwise in test_ode."""
+    """The same cuts of the laws at two times are points and where the flow takes them, found otherwise in mixture_flow."""
     cuts = np.arange(1, 16) / 16
-    start, end = (
-        mixture_quantiles(cuts, *marginal_mixture(sde, t, *LAW)) for t in (sde.T, EPS[sde])
-    )
-    exact = [quantile_map(sde, x, sde.T, EPS[sde]) for x in start]
+    start, end = (mixture_quantiles(cuts, *marginal_mixture(sde, t, *LAW)) for t in (sde.T, EPS))
+    exact = [quantile_map(sde, x, sde.T, EPS) for x in start]
     np.testing.assert_allclose(end, exact, atol=1e-10)
 
 

@@ -8,17 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import ProductMixtureScore
 from samplers.edm import EDMSampler
 from samplers.grids import log_snr_grid, noise_power_grid
 from samplers.noise import IndexedNoise
 from sde_lib import SDE, VE, VP
 from tests.samplers.closed_forms import PROCESSES, closed_form
 from tests.samplers.gaussian_law import MU, SIGMA, measured_law
-from tests.samplers.test_fixed_steps import quantiles
-from tests.samplers.test_ode import MEANS, VARIANCES, WEIGHTS, quantile_map
-
-EPS = 1e-3
+from tests.samplers.mixture_flow import EPS, ends_of_the_flow, mixture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +112,6 @@ def test_law_on_correlated_data(x64, sde, settings):
     np.testing.assert_allclose(mean, expected_mean, rtol=0, atol=1e-9)
 
 
-def mixture(sde):
-    return ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
-
-
 def sample(sde, x, grid, **settings):
     """Without churn no noise is asked for: there is none to ask."""
     sampler = EDMSampler(sde, **settings)
@@ -129,12 +121,11 @@ def sample(sde, x, grid, **settings):
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_order_without_churn(x64, sde):
     """Two, against the quantile map of a mixture."""
-    x = quantiles(sde, 15)
-    exact = [quantile_map(sde, point, sde.T, EPS) for point in x]
+    x, exact = ends_of_the_flow(sde, 15)
 
     def error(num_steps):
         grid = log_snr_grid(sde, sde.T, EPS, num_steps)
-        return np.sqrt(np.mean((sample(sde, x[:, None], grid)[:, 0] - exact) ** 2))
+        return np.sqrt(np.mean((sample(sde, x, grid) - exact) ** 2))
 
     coarse, fine = error(160), error(320)
     assert fine < 1e-3

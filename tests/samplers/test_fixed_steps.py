@@ -6,19 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from configs.toy_mixture import get_config
 from errors import UserError
-from models.exact import ProductMixtureScore
 from modes.checks import check
 from samplers.configured import configure
 from samplers.fixed_steps import FIXED_SOLVERS, GridSolver
 from sde_lib import VE, VP, SubVP
-from tests.samplers.test_ode import MEANS, VARIANCES, WEIGHTS, quantile_map
-
-EPS = 1e-3
+from tests.samplers.mixture_flow import EPS, ends_of_the_flow, mixture
 
 
 def along(sde, name, grid, num_steps):
@@ -31,28 +26,12 @@ def along(sde, name, grid, num_steps):
     return configure(config.sampling, sde)
 
 
-def quantiles(sde, count=63):
-    """Points of the mixture's marginal at T that cut it into equal parts."""
-    alpha, sigma = (float(f(jnp.asarray(sde.T))) for f in (sde.alpha, sde.sigma))
-
-    def cdf(x):
-        parts = zip(WEIGHTS, MEANS, VARIANCES, strict=True)
-        return sum(w * norm.cdf(x, alpha * m, np.hypot(alpha * v**0.5, sigma)) for w, m, v in parts)
-
-    def point(level):
-        return brentq(lambda x: cdf(x) - level, -10 * sigma, 10 * sigma, xtol=1e-14)
-
-    return np.array([point(level) for level in np.arange(1, count + 1) / (count + 1)])
-
-
 def root_mean_square_error(sde, name, grid, num_steps):
-    x = quantiles(sde)
+    start, exact = ends_of_the_flow(sde)
     flow, times = along(sde, name, grid, num_steps)[:2]
-    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
-    start = jnp.asarray(x)[:, None]
-    y = jax.jit(lambda x: flow(model, times, None, start, x).x)(start)
-    exact = [quantile_map(sde, point, sde.T, EPS) for point in x]
-    return float(np.sqrt(np.mean((np.asarray(y)[:, 0] - exact) ** 2)))
+    model = mixture(sde)
+    x = jax.jit(lambda x: flow(model, times, None, x, x).x)(jnp.asarray(start))
+    return float(np.sqrt(np.mean(np.square(np.asarray(x) - exact))))
 
 
 # (solver, error after 40 steps on the uniform and on the log-SNR grid), the errors by another program

@@ -6,38 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import brentq
 from scipy.stats import norm
 
-from models.exact import GaussianScore, ProductMixtureScore
+from models.exact import GaussianScore
 from samplers.adaptive import SOLVERS, AdaptiveSolver
 from samplers.noise import RecordedNoise
 from samplers.ode import ProbabilityFlow, probability_flow
 from samplers.step_size import first_step
 from sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import closed_form
+from tests.samplers.mixture_flow import mixture, quantile_map
 
-WEIGHTS, MEANS, VARIANCES = (0.3, 0.7), (-1.0, 0.6), (0.04, 0.09)
 EPS = {VP(): 1e-3, SubVP(): 1e-3, VE(): 1e-5}
-
-
-def quantile_map(sde, x, t, s):
-    """Where the flow takes a coordinate x at t: to the point of the same quantile at s."""
-
-    def marginal(time):
-        alpha, sigma = float(sde.alpha(jnp.asarray(time))), float(sde.sigma(jnp.asarray(time)))
-        return [
-            (w, alpha * m, np.sqrt(alpha**2 * v + sigma**2))
-            for w, m, v in zip(WEIGHTS, MEANS, VARIANCES, strict=True)
-        ]
-
-    # Above the median by survival functions: 1 - F would lose the tail's digits.
-    tail = norm.cdf if x < 0 else norm.sf
-    level = sum(w * tail(x, m, std) for w, m, std in marginal(t))
-    end = marginal(s)
-    return brentq(
-        lambda y: sum(w * tail(y, m, std) for w, m, std in end) - level, -60, 60, xtol=1e-14
-    )
 
 
 @pytest.mark.parametrize("solver", ["bosh3", "dopri5", "tsit5", "dopri8"])
@@ -45,7 +25,7 @@ def quantile_map(sde, x, t, s):
 def test_mixture_follows_its_quantiles(sde, solver):
     """float32 at tolerance 1e-5: the global error is up to a hundred tolerances, in units of the data."""
     x_start = sde.prior_std * norm.ppf(np.linspace(0.02, 0.98, 24))
-    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+    model = mixture(sde)
     flow = ProbabilityFlow(sde, AdaptiveSolver(solver, 1e-5, 1e-5))
     noise = RecordedNoise(jnp.asarray(x_start / sde.prior_std, jnp.float32)[:, None], jnp.zeros(()))
     grid = jnp.asarray([sde.T, EPS[sde]])
@@ -58,7 +38,7 @@ def test_mixture_follows_its_quantiles(sde, solver):
 @pytest.mark.parametrize("sde", list(EPS), ids=repr)
 def test_mixture_to_float64_tolerance(x64, sde):
     x_start = sde.prior_std * norm.ppf(np.linspace(0.02, 0.98, 24))
-    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+    model = mixture(sde)
     flow = ProbabilityFlow(sde, AdaptiveSolver("tsit5", 1e-8, 1e-8))
     grid = jnp.asarray([sde.T, EPS[sde]])
     samples = flow(model, grid, RecordedNoise(None, None), None, jnp.asarray(x_start)[:, None])
@@ -94,7 +74,7 @@ def test_every_process_carries_a_state_to_the_same_end(x64):
     start = np.linspace(-40.0, 40.0, 12)[:, None]
     ends = []
     for sde in EPS:
-        model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+        model = mixture(sde)
         times = sde.time_of_log_snr(-2 * jnp.log(jnp.array([20.0, 0.05])))
         alphas = np.asarray(sde.alpha(times))
         solver = AdaptiveSolver("dopri8", 1e-10, 1e-10)
@@ -150,7 +130,7 @@ def test_nfe_is_the_number_of_calls(solver, towards_noise, monkeypatch):
         return np.asarray(t)
 
     sde = VP()
-    model = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+    model = mixture(sde)
 
     def field(t, x, model):
         t = jax.pure_callback(count, jax.ShapeDtypeStruct((), t.dtype), t)

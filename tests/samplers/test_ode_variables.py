@@ -17,10 +17,8 @@ from samplers.noise import IndexedNoise, RecordedNoise
 from samplers.ode import VARIABLES, ProbabilityFlow
 from sde_lib import SDE, VE, VP, SubVP
 from tests.samplers.closed_forms import PROCESSES_FOR_ORDERS
-from tests.samplers.mixture_flow import flow_error, mixture
-from tests.samplers.test_ode import quantile_map
+from tests.samplers.mixture_flow import EPS, flow_error, mixture, quantile_map
 
-EPS = 1e-3
 PROCESSES = [VP(), SubVP(), VE()]
 
 # (solver, error after 40 steps on the uniform and on the log-SNR grid of VP), another program's

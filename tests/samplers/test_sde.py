@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import ProductMixtureScore
 from samplers.grids import log_snr_grid, uniform_grid
 from samplers.noise import IndexedNoise, RecordedNoise
 from samplers.predictor_corrector import PredictorCorrector
@@ -15,13 +14,7 @@ from samplers.predictors import PREDICTORS
 from samplers.sde import SDE_SOLVERS, Adaptive, ReverseSDE
 from sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import PROCESSES
-from tests.samplers.test_ode import MEANS, VARIANCES, WEIGHTS, quantile_map
-
-EPS = 1e-3
-
-
-def mixture(sde):
-    return ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
+from tests.samplers.mixture_flow import EPS, mixture, quantile_map
 
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
