@@ -81,8 +81,16 @@ class Cosine(SDE):
         return jnp.sin(jnp.pi / 2 * t)
 
 
-@pytest.mark.parametrize("corrector", list(CORRECTORS))
-@pytest.mark.parametrize("predictor", [name for name in PREDICTORS if name != "none"])
+# Every run of the tests has all predictors alone and all correctors with one of them; the slow ones all pairs.
+PAIRS = [
+    pytest.param(p, c, marks=() if c == "none" or p == "reverse_diffusion" else pytest.mark.slow)
+    for p in PREDICTORS
+    if p != "none"
+    for c in CORRECTORS
+]
+
+
+@pytest.mark.parametrize(("predictor", "corrector"), PAIRS)
 @pytest.mark.parametrize(
     "sde", [VP(), SubVP(), VE(0.01, 20.0), Cosine()], ids=lambda s: type(s).__name__
 )
