@@ -116,9 +116,10 @@ def read_anomalies(config: Any) -> ImagesInMemory | None:
 
 def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[str, Any]:
     """What the figures depend on."""
-    options = config.likelihood
     return {
         "mode": "likelihood",
+        **config.likelihood.to_dict(),
+        # Not the option of that name, which is 0 for all.
         "num_images": measured.best.bits_per_dim.shape[1],
         "seconds": measured.seconds,
         "checkpoint_step": loaded.checkpoint_step,
@@ -126,7 +127,6 @@ def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[st
         "data": config.data.name,
         "num_levels": config.data.num_levels,
         "seed": config.seed,
-        **options.to_dict(),
     }
 
 

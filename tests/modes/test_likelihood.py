@@ -1,11 +1,13 @@
-"""Which measurements an interrupted one may be taken up by."""
+"""What a likelihood's record says, and which measurements an interrupted one may be taken up by."""
 
 import os
 
+import numpy as np
 import pytest
 
 from configs.default import get_config
-from modes.likelihood import identity
+from evaluation.bits_per_dim import BitsPerDim, Measured
+from modes.likelihood import described, identity
 from modes.score_model import LoadedScore
 
 
@@ -27,3 +29,12 @@ def test_another_setting_is_another_measurement(tmp_path, field):
     before = identity(config, tmp_path, loaded, "split")
     config.update_from_flattened_dict({field: 3})
     assert identity(config, tmp_path, loaded, "split") != before
+
+
+def test_the_record_counts_the_images_that_were_measured():
+    """likelihood.num_images=0 asks for all of them."""
+    config, values = get_config(), np.zeros((2, 7))
+    assert config.likelihood.num_images == 0
+    measured = BitsPerDim(Measured(values, values, values), None, None, 1.5)
+    record = described(config, LoadedScore(None, 6), measured)
+    assert (record["num_images"], record["repeats"], record["seconds"]) == (7, 1, 1.5)
