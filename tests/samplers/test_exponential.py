@@ -303,17 +303,15 @@ def test_float32(sde, num_steps):
     np.testing.assert_allclose(single, double, rtol=0, atol=3e-4)
 
 
-def test_devices_and_images():
+@pytest.mark.parametrize(("name", "atol"), [("dpm_solver_2", 2e-6), ("unipc_3", 1e-4)])
+def test_devices_and_images(name, atol):
     """Under pmap on images as on columns: the mixture's coordinates are independent."""
-    sampler, model, grid = (
-        ExponentialSampler(VP(), "dpm_solver_2"),
-        mixture(VP()),
-        uniform_grid(1.0, EPS, 5),
-    )
+    sampler, model = ExponentialSampler(VP(), name), mixture(VP())
+    grid = uniform_grid(1.0, EPS, 5)
     x = jax.random.normal(jax.random.key(0), (4, 2, 2, 2, 3))
     images = jax.pmap(lambda x: sampler(model, grid, None, None, x).x)(x)
     column = sampler(model, grid, None, None, x.reshape(-1, 1)).x
-    np.testing.assert_allclose(images.reshape(-1, 1), column, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(images.reshape(-1, 1), column, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(

@@ -384,19 +384,6 @@ def test_float32(name, num_steps):
     np.testing.assert_allclose(single, double, rtol=0, atol=3e-4)
 
 
-def test_devices_and_images():
-    """Under pmap on images as on columns: the mixture's coordinates are independent."""
-    sampler, model, grid = (
-        ExponentialSampler(VP(), "unipc_3"),
-        mixture(VP()),
-        uniform_grid(1.0, EPS, 5),
-    )
-    x = jax.random.normal(jax.random.key(0), (4, 2, 2, 2, 3))
-    images = jax.pmap(lambda x: sampler(model, grid, None, None, x).x)(x)
-    column = sampler(model, grid, None, None, x.reshape(-1, 1)).x
-    np.testing.assert_allclose(images.reshape(-1, 1), column, rtol=0, atol=1e-4)
-
-
 def test_unusable_orders_are_refused():
     with pytest.raises(ValueError, match="through 0 predictions: expected 1 or more"):
         deis_in_ratio(-1)

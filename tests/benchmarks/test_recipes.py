@@ -1,0 +1,66 @@
+"""Recipes that can be trained, and the page that is written of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import recipes
+from benchmarks.recipes import RECIPES, Row, with_recipe
+from configs.subvp_digits import get_config
+from models.parameterization import build_parameterization
+from sde_lib import build_sde
+from training.losses import build_loss
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe[0]}-{recipe[1]}")
+def test_a_recipe_changes_its_fields_alone(recipe):
+    base = get_config()
+    config = with_recipe(base, recipe, 0, 30)
+    sde = build_sde(config)
+    build_loss(config, sde)
+    assert build_parameterization(config, sde) is not None
+    changed = {
+        f"{section}.{field}"
+        for section in ("model", "optim", "data", "training", "likelihood")
+        for field, value in config[section].items()
+        if value != base[section][field]
+    }
+    assert changed <= {
+        "model.predicts", "training.weighting", "training.times",
+        "training.snapshot_freq", "training.eval_freq", "training.checkpoint_freq",
+    }  # fmt: skip
+    assert (config.model.predicts, config.sampling.num_images) == (recipe.predicts, 30)
+
+
+def test_images_of_the_data_are_near_the_data():
+    """A sample of n has E|mean - m|^2 = tr C / n, which the distance holds; the trace is that of NumPy."""
+    config = get_config()
+    near = [recipes.redrawn(config, n) for n in (400, 4000)]
+    images = recipes.pixels(config, np.concatenate([recipes.every(s) for s in splits(config)]))
+    assert images.max() == 1.0
+    trace = images.reshape(len(images), -1).var(axis=0).sum()
+    assert near[0] > trace / 400 > near[1] > trace / 4000
+
+
+def splits(config):
+    loaded = recipes.data.load(config)
+    return loaded.train, loaded.test
+
+
+def test_the_page(monkeypatch, tmp_path):
+    def known(config, recipe):
+        assert config.training.n_iters == 7
+        return Row(recipe, 2.0, 0.01, 2.5, 0.02, 0.3, 57.0)
+
+    monkeypatch.setattr(recipes, "train_and_measure", known)
+    monkeypatch.setattr(recipes, "redrawn", lambda config, number: number / 1e4)
+    rows = recipes.main(["--steps", "7", "--samples", "50", "--out", str(tmp_path)])
+    assert [row.recipe for row in rows] == list(RECIPES)
+    page = (tmp_path / "recipes.md").read_text()
+    line = "| edm | edm | log_normal | EDM | 2.000 ± 0.010 | 2.500 ± 0.020 | 0.300 | 57 |"
+    assert line in page
+    assert "of 7 updates" in page
+    assert "are 0.005 away" in page
+    record = json.loads((tmp_path / "recipes.json").read_text())
+    assert (record["steps"], len(record["rows"])) == (7, len(RECIPES))
