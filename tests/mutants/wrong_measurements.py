@@ -34,7 +34,7 @@ MEASUREMENTS = [
         ("taken-up-by-any-measurement", "hashlib.sha256(text.encode())", "hashlib.sha256(b'')"),
         ("half-written-batches-taken", 'self.folder.glob("*.npz")', 'self.folder.glob("*")'),
     ),
-    *mutants("modes/likelihood.py", "tests/modes/test_likelihood.py",
+    *mutants("modes/likelihood.py", "tests/modes/test_likelihood_record.py",
         ("old-batches-for-new-weights", '"checkpoints": newest_file(checkpoint_folder(workdir))', '"checkpoints": 0.0'),
         ("images-asked-for-recorded", "measured.best.bits_per_dim.shape[1],\n        \"seconds\"",
          "config.likelihood.num_images,\n        \"seconds\""),
