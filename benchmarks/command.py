@@ -1,4 +1,4 @@
-"""What a benchmark is told and where it ran: the config that its command names, and a record of machine and versions."""
+"""How a benchmark is run: the config that its command names, a record of machine and versions, mistakes in a line."""
 
 from __future__ import annotations
 
@@ -8,17 +8,38 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from errors import UserError
+
 
 def load_config(name: str) -> Any:
-    """The config of FILE.py or FILE.py:variant."""
+    """The config of FILE.py or FILE.py:variant.
+
+    Raises:
+      UserError: there is no such file or variant.
+    """
     file, _, variant = name.partition(":")
+    if not Path(file).is_file():
+        raise UserError(f"--config={name}: no such file; give one such as configs/subvp_digits.py")
     module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
-    return module.get_config(*filter(None, [variant]))
+    try:
+        return module.get_config(*filter(None, [variant]))
+    except (TypeError, ValueError) as error:  # without variants get_config takes no argument
+        raise UserError(f"--config={name}: {error}") from error
+
+
+def run_main(main: Callable[[], Any]) -> None:
+    """`main`, with a user's mistake said in a line and status 2, as main.py does."""
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def provenance(module: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from benchmarks.command import in_words, load_config, provenance
+from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.sampler_overhead import random_network
 from evaluation.estimators import build_trace_estimator
 from evaluation.trace import Integral, Rates, TraceEstimator
@@ -169,4 +169,4 @@ def main(arguments: list[str] | None = None) -> list[Cost]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

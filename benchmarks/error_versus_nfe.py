@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.command import in_words, load_config, provenance
+from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.entries import ENTRIES, Entry, choose_entries
 from benchmarks.error_picture import draw_picture
 from benchmarks.error_table import document
@@ -135,4 +135,4 @@ def main(arguments: list[str] | None = None) -> list[Record]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

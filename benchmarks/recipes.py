@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,16 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import data
-from benchmarks.command import in_words, load_config, provenance
+from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.problems import every
-from dequantization.dequantizer import UniformDequantizer
-from evaluation.bits_per_dim import measure_bits_per_dim
+from benchmarks.trained import train_and_measure, without_records
+from errors import UserError
 from evaluation.frechet import frechet_distance
+from modes.checks import check
 from modes.sample import levels
-from modes.score_model import load_score_model
+from modes.score_model import EXACT
 from samplers.generate import build_generator
 from sde_lib import build_sde
-from training.loop import train
 
 
 class Recipe(NamedTuple):
@@ -68,11 +67,9 @@ class Row(NamedTuple):
 
 def with_recipe(base: Any, recipe: Recipe, steps: int, num_samples: int) -> Any:
     """The config that trains so and samples by the probability flow."""
-    config = base.copy_and_resolve_references()
+    config = without_records(base, steps or base.training.n_iters)
     config.model.predicts = recipe.predicts
     config.training.update(weighting=recipe.weighting, times=recipe.times)
-    config.training.update(n_iters=steps or base.training.n_iters)
-    config.training.update(snapshot_freq=0, eval_freq=0, checkpoint_freq=0)
     config.sampling.update(sampler="ode", num_images=num_samples)
     return config
 
@@ -82,34 +79,23 @@ def pixels(config: Any, images: np.ndarray) -> np.ndarray:
     return images.astype(np.float64) / (config.data.num_levels - 1)
 
 
-def train_and_measure(config: Any, recipe: Recipe) -> Row:
+def measure(config: Any, recipe: Recipe, real: np.ndarray) -> Row:
     """One network, and what it is worth."""
-    sde, images = build_sde(config), data.load(config)
-    with tempfile.TemporaryDirectory() as folder:
-        train(config, folder)
-        model = load_score_model(config, sde, Path(folder)).model
-    measured = measure_bits_per_dim(
-        config, sde, model, UniformDequantizer(), images.test, config.seed
-    )
-    ode, bound = measured.ode, measured.bound
-    assert ode is not None
-    assert bound is not None
-    real = pixels(config, np.concatenate([every(images.train), every(images.test)]))
-    generate = build_generator(config, sde, real.shape[1:])
-    generated = generate(model, config.sampling.num_images, config.seed)
+    trained = train_and_measure(config)
+    generate = build_generator(config, build_sde(config), real.shape[1:])
+    generated = generate(trained.model, config.sampling.num_images, config.seed)
     drawn = pixels(config, np.asarray(levels(config, jnp.asarray(generated.x))))
-    distance = frechet_distance(drawn, real)
-    return Row(
-        recipe,
-        *(ode.mean, ode.standard_error, bound.mean, bound.standard_error),
-        *(distance, generated.nfe),
-    )
+    return Row(recipe, *trained.figures, frechet_distance(drawn, real), generated.nfe)
 
 
-def redrawn(config: Any, number: int) -> float:
-    """The distance of so many images drawn from the data themselves: nothing below it says anything."""
+def all_images(config: Any) -> np.ndarray:
+    """Those of the training and of the held-out split."""
     images = data.load(config)
-    real = pixels(config, np.concatenate([every(images.train), every(images.test)]))
+    return pixels(config, np.concatenate([every(images.train), every(images.test)]))
+
+
+def redrawn(real: np.ndarray, number: int) -> float:
+    """The distance of so many images drawn from the data themselves: nothing below it says anything."""
     chosen = np.random.default_rng(0).integers(len(real), size=number)
     return frechet_distance(real[chosen], real)
 
@@ -152,14 +138,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> list[Row]:
     options = parse(arguments)
+    if options.samples < 2:
+        raise UserError(f"--samples={options.samples}: expected 2 or more, for a covariance")
     base, facts = load_config(options.config), provenance("benchmarks.recipes")
+    if base.model.name == EXACT:
+        raise UserError(f"--config={options.config}: its score is exact; give one with a network")
     configs = {r: with_recipe(base, r, options.steps, options.samples) for r in RECIPES}
-    rows = []
+    for config in configs.values():
+        check(config, "train")
+    real, rows = all_images(base), []
     for recipe, config in configs.items():
-        rows.append(train_and_measure(config, recipe))
+        rows.append(measure(config, recipe, real))
         print(rows[-1], flush=True)
         jax.clear_caches()  # no program of this network is used again
-    floor, steps = redrawn(base, options.samples), configs[RECIPES[0]].training.n_iters
+    floor, steps = redrawn(real, options.samples), configs[RECIPES[0]].training.n_iters
     text = document(rows, floor, facts, steps, options.samples)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "recipes.md").write_text(text)
@@ -176,4 +168,4 @@ def main(arguments: list[str] | None = None) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from benchmarks.command import in_words, load_config, provenance
+from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.entries import ENTRIES, Entry, choose_entries
 from models.networks import build_network
 from models.parameterization import build_parameterization
@@ -204,4 +204,4 @@ def main(arguments: list[str] | None = None) -> list[Overhead]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,15 +26,12 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 import data
-from benchmarks.command import in_words, load_config, provenance
+from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.trained import train_and_measure, without_records
 from data.order import batch_indices
-from dequantization.dequantizer import UniformDequantizer
-from evaluation.bits_per_dim import Measured, measure_bits_per_dim
 from models.networks import build_network
-from modes.score_model import load_score_model
 from progress import progress_bar
 from sde_lib import build_sde
-from training.loop import train
 from training.objective import Stream, build_objective, stream_key
 
 SCHEMES = (
@@ -67,35 +63,9 @@ class Row(NamedTuple):
 
 def with_scheme(config: Any, times: str, draws: str, steps: int) -> Any:
     """The config that trains so."""
-    config = config.copy_and_resolve_references()
-    config.training.update(weighting="likelihood", times=times, draws=draws, n_iters=steps)
-    config.training.update(snapshot_freq=0, eval_freq=0, checkpoint_freq=0)
+    config = without_records(config, steps)
+    config.training.update(weighting="likelihood", times=times, draws=draws)
     return config
-
-
-class Trained(NamedTuple):
-    ode: Measured
-    bound: Measured
-    params: Any
-
-    @property
-    def figures(self) -> tuple[float, float, float, float]:
-        """Means and their errors over images, of the ODE and of the bound."""
-        ode, bound = self.ode, self.bound
-        return ode.mean, ode.standard_error, bound.mean, bound.standard_error
-
-
-def train_and_measure(config: Any) -> Trained:
-    """One network, and what it is worth."""
-    sde = build_sde(config)
-    with tempfile.TemporaryDirectory() as folder:
-        train(config, folder)
-        model = load_score_model(config, sde, Path(folder)).model
-    split = data.load(config).test
-    measured = measure_bits_per_dim(config, sde, model, UniformDequantizer(), split, config.seed)
-    assert measured.ode is not None
-    assert measured.bound is not None
-    return Trained(measured.ode, measured.bound, model.params)  # type: ignore[attr-defined]
 
 
 def gradients(config: Any, params: Any, count: int) -> Iterator[np.ndarray]:
@@ -188,7 +158,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     base.likelihood.num_images = options.num_images
     configs = {scheme: with_scheme(base, *scheme, options.steps) for scheme in SCHEMES}
     trained = {scheme: train_and_measure(configs[scheme]) for scheme in TRAINED}
-    params = trained[TRAINED[-1]].params
+    params = trained[TRAINED[-1]].model.params  # type: ignore[attr-defined]
     variances = relative_variances(list(configs.values()), params, options.gradients)
     rows = [
         Row(*scheme, *variance, *(trained[scheme].figures if scheme in trained else ()))
@@ -205,4 +175,4 @@ def main(arguments: list[str] | None = None) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -2,12 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from benchmarks import recipes
 from benchmarks.recipes import RECIPES, Row, with_recipe
 from configs.subvp_digits import get_config
+from errors import UserError
 from models.parameterization import build_parameterization
 from sde_lib import build_sde
 from training.losses import build_loss
@@ -35,26 +35,35 @@ def test_a_recipe_changes_its_fields_alone(recipe):
 
 def test_images_of_the_data_are_near_the_data():
     """A sample of n has E|mean - m|^2 = tr C / n, which the distance holds; the trace is that of NumPy."""
-    config = get_config()
-    near = [recipes.redrawn(config, n) for n in (400, 4000)]
-    images = recipes.pixels(config, np.concatenate([recipes.every(s) for s in splits(config)]))
-    assert images.max() == 1.0
-    trace = images.reshape(len(images), -1).var(axis=0).sum()
+    real = recipes.all_images(get_config())
+    assert (len(real), real.min(), real.max()) == (1797, 0.0, 1.0)
+    near = [recipes.redrawn(real, n) for n in (400, 4000)]
+    trace = real.reshape(len(real), -1).var(axis=0).sum()
     assert near[0] > trace / 400 > near[1] > trace / 4000
 
 
-def splits(config):
-    loaded = recipes.data.load(config)
-    return loaded.train, loaded.test
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--samples 1", "--samples=1: expected 2 or more"),
+        ("--steps -3", "training.n_iters=-3"),
+        ("--config configs/nope.py", "--config=configs/nope.py: no such file"),
+        ("--config configs/subvp_digits.py:nope", "unknown variant 'nope'"),
+        ("--config configs/toy_mixture.py", "its score is exact"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_trained(arguments, words):
+    with pytest.raises(UserError, match=words):
+        recipes.main(arguments.split())
 
 
 def test_the_page(monkeypatch, tmp_path):
-    def known(config, recipe):
+    def known(config, recipe, real):
         assert config.training.n_iters == 7
         return Row(recipe, 2.0, 0.01, 2.5, 0.02, 0.3, 57.0)
 
-    monkeypatch.setattr(recipes, "train_and_measure", known)
-    monkeypatch.setattr(recipes, "redrawn", lambda config, number: number / 1e4)
+    monkeypatch.setattr(recipes, "measure", known)
+    monkeypatch.setattr(recipes, "redrawn", lambda real, number: number / 1e4)
     rows = recipes.main(["--steps", "7", "--samples", "50", "--out", str(tmp_path)])
     assert [row.recipe for row in rows] == list(RECIPES)
     page = (tmp_path / "recipes.md").read_text()

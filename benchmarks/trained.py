@@ -1,0 +1,49 @@
+"""A network trained for a benchmark, and its likelihood of the held-out images."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import data
+from dequantization.dequantizer import UniformDequantizer
+from evaluation.bits_per_dim import Measured, measure_bits_per_dim
+from models.score import ScoreModel
+from modes.score_model import load_score_model
+from sde_lib import build_sde
+from training.loop import train
+
+
+class Trained(NamedTuple):
+    """With the averaged weights."""
+
+    model: ScoreModel
+    ode: Measured
+    bound: Measured
+
+    @property
+    def figures(self) -> tuple[float, float, float, float]:
+        """Means and their errors over images, of the ODE and of the bound."""
+        ode, bound = self.ode, self.bound
+        return ode.mean, ode.standard_error, bound.mean, bound.standard_error
+
+
+def train_and_measure(config: Any) -> Trained:
+    """As config.training and config.likelihood say; nothing is kept."""
+    sde = build_sde(config)
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, folder)
+        model = load_score_model(config, sde, Path(folder)).model
+    split = data.load(config).test
+    measured = measure_bits_per_dim(config, sde, model, UniformDequantizer(), split, config.seed)
+    assert measured.ode is not None
+    assert measured.bound is not None
+    return Trained(model, measured.ode, measured.bound)
+
+
+def without_records(config: Any, steps: int) -> Any:
+    """A copy that trains so many updates, and writes nothing on the way."""
+    config = config.copy_and_resolve_references()
+    config.training.update(n_iters=steps, snapshot_freq=0, eval_freq=0, checkpoint_freq=0)
+    return config
