@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 CONFIG := configs/subvp_digits.py
+ROOMS := configs data evaluation foreign_weights generation likelihood models modes samplers sde_lib training
 
 .PHONY: help demo test test-all mutants format clean
 
@@ -31,6 +32,8 @@ demo: $(BIN)/.ready
 check: $(BIN)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	rm -rf .mypy_path && mkdir -p .mypy_path/score_sde
+	for part in score_sde/*.py $(ROOMS); do ln -s ../../$$part .mypy_path/score_sde/; done
 	$(BIN)/mypy
 
 test: check

@@ -23,8 +23,8 @@ import sys
 
 from absl import logging
 
-from command_line import parse, prepare_workdir
-from errors import UserError
+from score_sde.command_line import parse, prepare_workdir
+from score_sde.errors import UserError
 
 
 def run(argv: list[str]) -> None:
@@ -39,7 +39,7 @@ def run(argv: list[str]) -> None:
 
     if options.multi_host:
         jax.distributed.initialize()
-    from modes import (
+    from score_sde.modes import (
         checks,
         classify,
         dequantize,

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from errors import UserError
+from score_sde.errors import UserError
 
 
 def load_config(name: str) -> Any:

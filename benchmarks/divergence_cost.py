@@ -28,13 +28,13 @@ from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.sampler_overhead import random_network
-from evaluation.estimators import build_trace_estimator
-from evaluation.trace import Integral, Rates, TraceEstimator
-from models.score import ScoreModel
-from progress import progress_bar
-from samplers.ode import probability_flow
-from samplers.predictors import batch_times
-from sde_lib import SDE, build_sde
+from score_sde.likelihood.estimators import build_trace_estimator
+from score_sde.likelihood.trace import Integral, Rates, TraceEstimator
+from score_sde.models.score import ScoreModel
+from score_sde.progress import progress_bar
+from score_sde.samplers.ode import probability_flow
+from score_sde.samplers.predictors import batch_times
+from score_sde.sde_lib import SDE, build_sde
 
 FLOP_LIMIT, TIME_LIMIT = 2.1, 2.3  # of one product
 TIME = 0.5  # of the process, at which the network is asked

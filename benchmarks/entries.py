@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from samplers.configured import Configured, configure
-from samplers.exponential.methods import EXPONENTIAL
-from samplers.fixed_steps import FIXED_SOLVERS
-from samplers.optimal_variance import OptimalVariance
-from samplers.sde import SDE_SOLVERS
-from sde_lib import SDE
+from score_sde.samplers.configured import Configured, configure
+from score_sde.samplers.exponential.methods import EXPONENTIAL
+from score_sde.samplers.fixed_steps import FIXED_SOLVERS
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.sde import SDE_SOLVERS
+from score_sde.sde_lib import SDE
 
 TOLERANCES = (0.5, 0.2, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
 

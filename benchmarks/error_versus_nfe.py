@@ -21,7 +21,7 @@ from benchmarks.error_picture import draw_picture
 from benchmarks.error_table import document
 from benchmarks.problems import Digits, MixtureFlow, MixtureLaw, Problem
 from benchmarks.records import BUDGETS, Record
-from progress import progress_bar
+from score_sde.progress import progress_bar
 
 GRIDS = ("uniform", "log_snr", "rho")
 QUICK = ("euler", "heun", "ddim", "euler_maruyama")

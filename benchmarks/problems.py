@@ -13,30 +13,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-import data
 from benchmarks.entries import Entry, Run, ode
-from configs.toy_mixture import get_config as toy_mixture
-from data.mixture import mixture_parameters
-from data.splits import ImagesInMemory, ImagesOnDisk
-from evaluation.frechet import frechet_distance
-from evaluation.known_law import (
+from score_sde import data
+from score_sde.configs.toy_mixture import get_config as toy_mixture
+from score_sde.data.mixture import mixture_parameters
+from score_sde.data.splits import ImagesInMemory, ImagesOnDisk
+from score_sde.evaluation.frechet import frechet_distance
+from score_sde.evaluation.known_law import (
     ks_distance,
     ks_of_true_samples,
     marginal_mixture,
     mixture_cdf,
     mixture_quantiles,
 )
-from models.exact import ProductMixtureScore
-from models.score import ScoreModel
-from modes.denoising_errors import optimal_variance
-from modes.sample import levels
-from modes.score_model import LoadedScore, load_score_model
-from samplers.configured import Sampler
-from samplers.noise import IndexedNoise
-from samplers.optimal_variance import OptimalVariance
-from samplers.predictors import tweedie
-from samplers.record import Samples
-from sde_lib import SDE, build_sde
+from score_sde.generation.denoising_errors import optimal_variance
+from score_sde.models.exact import ProductMixtureScore
+from score_sde.models.score import ScoreModel
+from score_sde.modes.sample import levels
+from score_sde.samplers.configured import Sampler
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.predictors import tweedie
+from score_sde.samplers.record import Samples
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.training.trained_score import LoadedScore, load_score_model
 
 
 class Measured(NamedTuple):

@@ -18,17 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import data
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.problems import every
 from benchmarks.trained import train_and_measure, without_records
-from errors import UserError
-from evaluation.frechet import frechet_distance
-from modes.checks import check
-from modes.sample import levels
-from modes.score_model import EXACT
-from samplers.generate import build_generator
-from sde_lib import build_sde
+from score_sde import data
+from score_sde.errors import UserError
+from score_sde.evaluation.frechet import frechet_distance
+from score_sde.generation.generate import build_generator
+from score_sde.modes.checks import check
+from score_sde.modes.sample import levels
+from score_sde.sde_lib import build_sde
+from score_sde.training.trained_score import EXACT
 
 
 class Recipe(NamedTuple):

@@ -25,16 +25,16 @@ from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.entries import ENTRIES, Entry, choose_entries
-from models.networks import build_network
-from models.parameterization import build_parameterization
-from models.score import NetworkScore, ScoreModel
-from modes.denoising_errors import stand_in
-from progress import progress_bar
-from samplers.batches import check_batch_size
-from samplers.drivers import batch_sampler
-from samplers.predictors import batch_times
-from sde_lib import SDE, build_sde
-from training.state import init_params
+from score_sde.generation.batches import check_batch_size
+from score_sde.generation.denoising_errors import stand_in
+from score_sde.generation.drivers import batch_sampler
+from score_sde.models.networks import build_network
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore, ScoreModel
+from score_sde.progress import progress_bar
+from score_sde.samplers.predictors import batch_times
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.training.state import init_params
 
 LIMIT = 0.03
 Clock = Callable[[], float]

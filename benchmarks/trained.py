@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import data
-from dequantization.dequantizer import UniformDequantizer
-from evaluation.bits_per_dim import Measured, measure_bits_per_dim
-from models.score import ScoreModel
-from modes.score_model import load_score_model
-from sde_lib import build_sde
-from training.loop import train
+from score_sde import data
+from score_sde.likelihood.bits_per_dim import Measured, measure_bits_per_dim
+from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
+from score_sde.models.score import ScoreModel
+from score_sde.sde_lib import build_sde
+from score_sde.training.loop import train
+from score_sde.training.trained_score import load_score_model
 
 
 class Trained(NamedTuple):

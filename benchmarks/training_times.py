@@ -25,14 +25,14 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-import data
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.trained import train_and_measure, without_records
-from data.order import batch_indices
-from models.networks import build_network
-from progress import progress_bar
-from sde_lib import build_sde
-from training.objective import Stream, build_objective, stream_key
+from score_sde import data
+from score_sde.data.order import batch_indices
+from score_sde.models.networks import build_network
+from score_sde.progress import progress_bar
+from score_sde.sde_lib import build_sde
+from score_sde.training.objective import Stream, build_objective, stream_key
 
 SCHEMES = (
     ("uniform", "independent"),

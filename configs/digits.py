@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs.default import get_config as default_config
+from score_sde.configs.default import get_config as default_config
 
 
 def digits_config(sde: str) -> ConfigDict:

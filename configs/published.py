@@ -10,8 +10,8 @@ less often (`training.eval_freq`).
 
 from ml_collections import ConfigDict
 
-from configs.default import get_config as default_config
-from configs.variants import Change
+from score_sde.configs.default import get_config as default_config
+from score_sde.configs.variants import Change
 
 
 def published_config(*pieces: Change) -> ConfigDict:

@@ -7,8 +7,8 @@ The variant :likelihood trains for the likelihood, and longer.
 
 from ml_collections import ConfigDict
 
-from configs.digits import digits_config
-from configs.variants import apply_variant
+from score_sde.configs.digits import digits_config
+from score_sde.configs.variants import apply_variant
 
 
 def fast(config: ConfigDict) -> None:

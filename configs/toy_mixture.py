@@ -10,8 +10,8 @@ Variants: vp (default), subvp, ve.
 
 from ml_collections import ConfigDict
 
-from configs.default import get_config as default_config
-from configs.variants import apply_variant
+from score_sde.configs.default import get_config as default_config
+from score_sde.configs.variants import apply_variant
 
 
 def vp(config: ConfigDict) -> None:

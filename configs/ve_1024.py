@@ -11,8 +11,8 @@ CelebA-HQ (30,000), of which 5 % are held out; the published runs trained on all
 modes work.
 """
 
-from configs import published
-from configs.variants import apply_variant
+from score_sde.configs import published
+from score_sde.configs.variants import apply_variant
 
 VARIANTS = {"ffhq": (published.mean_over_pixels,), "celebahq": ()}
 

@@ -7,7 +7,7 @@ Variants: bedroom (default), church, ffhq, celebahq. No FID was published; not y
 
 Data:
   bedroom, church   LSUN. TFDS prepares it once (46 and 2.4 GB), for which it needs TensorFlow and tensorflow-io:
-                    `python -m data.prepare lsun/bedroom`, `lsun/church_outdoor`. Images extracted to a folder need
+                    `python -m score_sde.data.prepare lsun/bedroom`, `lsun/church_outdoor`. Images extracted to a folder need
                     neither: --config.data.name=folder --config.data.folder=PATH.
   ffhq, celebahq    a folder of images of 1024 or 256 pixels (github.com/NVlabs/ffhq-dataset, 70,000 images, 89 GB;
                     CelebA-HQ, 30,000, also as `--config.data.name=celeb_a_hq/256` of TFDS). 5 % are held out; the
@@ -16,8 +16,8 @@ Data:
 The published files evaluate from checkpoint 50 on, which a run of this length never writes; here none is waited for.
 """
 
-from configs import published
-from configs.variants import apply_variant
+from score_sde.configs import published
+from score_sde.configs.variants import apply_variant
 
 VARIANTS = {
     "bedroom": (published.bedroom,),

@@ -11,8 +11,8 @@ The published code took 0.2 to 0.6 s a step for ncsnpp on four V100, with 21 to 
 Data: CIFAR-10, downloaded on first use (170 MB).
 """
 
-from configs import published
-from configs.variants import apply_variant
+from score_sde.configs import published
+from score_sde.configs.variants import apply_variant
 
 VARIANTS = {
     "ncsnpp": (published.ncsnpp, published.fourier),

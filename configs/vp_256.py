@@ -9,8 +9,8 @@ Data: as for configs/ve_256.py. The published celebahq reads images of 1024 pixe
 network of 256 pixels gets the wrong ones; here they are shrunk.
 """
 
-from configs import published
-from configs.variants import apply_variant
+from score_sde.configs import published
+from score_sde.configs.variants import apply_variant
 
 VARIANTS = {
     "bedroom": (published.bedroom,),

@@ -11,8 +11,8 @@ Variants (published FID, bits/dim; Song et al. 2021, Tables 2 and 3; not yet tra
 Data: CIFAR-10, downloaded on first use (170 MB).
 """
 
-from configs import published
-from configs.variants import apply_variant
+from score_sde.configs import published
+from score_sde.configs.variants import apply_variant
 
 VARIANTS = {
     "ddpmpp": (published.ddpmpp,),

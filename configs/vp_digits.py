@@ -3,7 +3,7 @@
 python main.py --config configs/vp_digits.py --mode train
 """
 
-from configs.digits import digits_config
+from score_sde.configs.digits import digits_config
 
 
 def get_config():

@@ -4,7 +4,7 @@
     splits.py      Datasets, ImagesInMemory and ImagesOnDisk: what a loaded dataset can do
     order.py       batch_indices(seed, step, ...): the data order, a pure function
     builders.py    TFDS builders by name (BUILDERS: our own), prepared on first use; DatasetError
-    prepare.py     `python -m data.prepare NAME`: the same from the command line
+    prepare.py     `python -m score_sde.data.prepare NAME`: the same from the command line
     digits.py      TFDS builder: the 8x8 UCI digits that scikit-learn carries (no network)
     cifar10.py     TFDS builder: CIFAR-10 from its binary archive (no TensorFlow)
     folder.py      a folder of PNG, JPEG or WebP files
@@ -21,10 +21,10 @@ Importing this package imports NumPy only. TFDS, grain and Pillow are imported w
 JAX by `data.scaling`, TensorFlow never.
 """
 
-from data.builders import DatasetError
-from data.loader import load
-from data.order import batch_indices, process_slice
-from data.splits import Datasets, ImagesInMemory, ImagesOnDisk
+from score_sde.data.builders import DatasetError
+from score_sde.data.loader import load
+from score_sde.data.order import batch_indices, process_slice
+from score_sde.data.splits import Datasets, ImagesInMemory, ImagesOnDisk
 
 __all__ = [
     "DatasetError", "Datasets", "ImagesInMemory", "ImagesOnDisk",

@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from errors import UserError
+from score_sde.errors import UserError
 
 # Our own builders, by name: "module:class". Everything else goes to TFDS.
 BUILDERS = {
-    "cifar10": "data.cifar10:Cifar10",
-    "digits": "data.digits:Digits",
+    "cifar10": "score_sde.data.cifar10:Cifar10",
+    "digits": "score_sde.data.digits:Digits",
 }
 
 # TFDS tries an unreachable host eleven times, 205 s in all; four tries give the same answer in 1 s.
@@ -86,14 +86,14 @@ def explain(error: BaseException, name: str, builder: Any) -> str:
         if any(f"No module named '{module}" in str(cause) for cause in causes):
             return (
                 f"TFDS needs {module} to prepare {name!r} (to read it afterwards, not).\n"
-                f"Run once: pip install {module} && python -m data.prepare {name} --data_dir {data_dir}"
+                f"Run once: pip install {module} && python -m score_sde.data.prepare {name} --data_dir {data_dir}"
             )
     if any(type(cause).__module__.startswith(("requests", "urllib3")) for cause in causes):
         manual = getattr(builder, "MANUAL_ARCHIVE", None)
         hint = f"Place {manual} in {data_dir}/downloads/manual, or prepare" if manual else "Prepare"
         return (
             f"the download of {name!r} failed: {one_line(error)}\n"
-            f"{hint} it on a machine with network (python -m data.prepare {name}) and copy {data_dir}/{builder.name}."
+            f"{hint} it on a machine with network (python -m score_sde.data.prepare {name}) and copy {data_dir}/{builder.name}."
         )
     return f"TFDS could not prepare {name!r} in {data_dir}: {one_line(error)}"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data.order import fixed_permutation
+from score_sde.data.order import fixed_permutation
 
 NUM_TRAIN = 1500
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from data.builders import DatasetError, one_line
-from data.order import fixed_permutation
-from data.resizing import image_decoder
-from data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk, stored_levels
+from score_sde.data.builders import DatasetError, one_line
+from score_sde.data.order import fixed_permutation
+from score_sde.data.resizing import image_decoder
+from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk, stored_levels
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 

@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from data.builders import DatasetError, prepared_builder, unreadable
-from data.folder import load_folder
-from data.mixture import load_mixture
-from data.resizing import image_decoder
-from data.splits import HELD_OUT_PERCENT, Datasets, ImagesInMemory, ImagesOnDisk, stored_levels
+from score_sde.data.builders import DatasetError, prepared_builder, unreadable
+from score_sde.data.folder import load_folder
+from score_sde.data.mixture import load_mixture
+from score_sde.data.resizing import image_decoder
+from score_sde.data.splits import (
+    HELD_OUT_PERCENT,
+    Datasets,
+    ImagesInMemory,
+    ImagesOnDisk,
+    stored_levels,
+)
 
 # `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
 # (184 MB), SVHN and MNIST yes, CelebA at 64x64 (2.4 GB) no. It fits beside a model on any GPU, and a training

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from data.builders import DatasetError
-from data.splits import Datasets, ImagesInMemory
+from score_sde.data.builders import DatasetError
+from score_sde.data.splits import Datasets, ImagesInMemory
 
 # The mixture with golden scores and likelihoods that the tests of the SDEs, samplers and likelihood share.
 WEIGHTS = (0.3, 0.7)

@@ -1,6 +1,6 @@
 """Download and prepare a dataset, without training on it.
 
-    python -m data.prepare NAME [--data_dir DIR]
+    python -m score_sde.data.prepare NAME [--data_dir DIR]
 
 `load` does the same when it first meets a dataset. This is for a machine with network where the training
 machine has none, and for an environment with TensorFlow where TFDS needs it.
@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from data.builders import DatasetError, prepared_builder
-from data.loader import LOADERS
+from score_sde.data.builders import DatasetError, prepared_builder
+from score_sde.data.loader import LOADERS
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m data.prepare", description=__doc__.split("\n")[0]
+        prog="python -m score_sde.data.prepare", description=__doc__.split("\n")[0]
     )
     parser.add_argument("name", help="a dataset's name, as in config.data.name")
     parser.add_argument("--data_dir", help="default: ~/tensorflow_datasets")

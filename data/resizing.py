@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data.builders import DatasetError
+from score_sde.data.builders import DatasetError
 
 # data.resample -> Pillow's filter; all of them widen when they shrink an image (no aliasing).
 FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from data.builders import DatasetError, unreadable
-from data.order import batch_indices, process_slice
+from score_sde.data.builders import DatasetError, unreadable
+from score_sde.data.order import batch_indices, process_slice
 
 # Reading waits for the disk more than for the CPU, so there are more threads than cores (16 is grain's own
 # default), and two batches ready for each.

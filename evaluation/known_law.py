@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from sde_lib import SDE
+from score_sde.sde_lib import SDE
 
 
 def mixture_cdf(

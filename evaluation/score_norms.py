@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from models.score import ScoreModel, predicted_noise
-from samplers.noise import IndexedNoise, Noise
-from samplers.predictors import batch_times
-from sde_lib import SDE, expand
+from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.samplers.noise import IndexedNoise, Noise
+from score_sde.samplers.predictors import batch_times
+from score_sde.sde_lib import SDE, expand
 
 FORMAT = 1  # of the file
 

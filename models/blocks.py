@@ -1,6 +1,6 @@
 """Residual and attention blocks: NCSN++ and DDPM++ (Song et al. 2021, App. H), DDPM (Ho et al. 2020).
 
-Class names are those of the published networks, whose parameters are found by them (`published/names.py`).
+Class names are those of the published networks, whose parameters are found by them (`foreign_weights/names.py`).
 """
 
 import math
@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from models import layers, resample
+from score_sde.models import layers, resample
 
 
 class AttnBlockpp(nn.Module):

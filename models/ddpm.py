@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from models import blocks, layers, options
-from models.embeddings import positional_embedding, sigma_of_label
+from score_sde.models import blocks, layers, options
+from score_sde.models.embeddings import positional_embedding, sigma_of_label
 
 Image = layers.Image
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from models.normal_interval import log_mass, log_mass_slope
-from sde_lib import SDE, expand
+from score_sde.models.normal_interval import log_mass, log_mass_slope
+from score_sde.sde_lib import SDE, expand
 
 
 def _flat(x: Array) -> Array:

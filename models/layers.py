@@ -1,7 +1,7 @@
 """Layers of the score networks, of which `models/blocks.py` makes residual and attention blocks.
 
 Class and leaf names are those of the published networks, because Flax makes parameter names of them and
-published checkpoints are read by name (`published/names.py`); hence `NIN`, `W`, `Conv2d`.
+published checkpoints are read by name (`foreign_weights/names.py`); hence `NIN`, `W`, `Conv2d`.
 
 Precision. `dtype` None casts nothing: parameters and activations keep their own dtype, float32 or, for
 checks, float64. With bfloat16, convolutions and matrix products take bfloat16 operands while parameters,
@@ -19,7 +19,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array
 from jax.typing import DTypeLike
 
-from models import resample
+from score_sde.models import resample
 
 Image = Array  # (b, h, w, c)
 Features = Array  # (b, f)

@@ -19,8 +19,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from models import blocks, layers, options
-from models.embeddings import GaussianFourierProjection, positional_embedding, sigma_of_label
+from score_sde.models import blocks, layers, options
+from score_sde.models.embeddings import (
+    GaussianFourierProjection,
+    positional_embedding,
+    sigma_of_label,
+)
 
 Image = layers.Image
 BlockKeys = Iterator[layers.ImageKeys | None]

@@ -4,9 +4,9 @@ from typing import Any
 
 import flax.linen as nn
 
-from models.ddpm import DDPM
-from models.ncsnpp import NCSNpp
-from models.options import check_choice, check_image_size
+from score_sde.models.ddpm import DDPM
+from score_sde.models.ncsnpp import NCSNpp
+from score_sde.models.options import check_choice, check_image_size
 
 __all__ = ["NETWORKS", "build_network", "check_image_size"]
 

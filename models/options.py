@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from models.layers import ACTIVATIONS
+from score_sde.models.layers import ACTIVATIONS
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jax import Array
 
-from sde_lib import SDE, Chain, expand
+from score_sde.sde_lib import SDE, Chain, expand
 
 MAX_LABEL = 999.0
 

@@ -13,7 +13,7 @@ import flax.struct
 import jax
 from jax import Array
 
-from sde_lib import SDE, expand
+from score_sde.sde_lib import SDE, expand
 
 
 class ScoreModel(Protocol):

@@ -17,8 +17,8 @@ import flax.struct
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel, denoise
-from sde_lib import SDE, expand
+from score_sde.models.score import ScoreModel, denoise
+from score_sde.sde_lib import SDE, expand
 
 
 @dataclasses.dataclass(frozen=True)

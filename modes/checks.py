@@ -9,24 +9,24 @@ from typing import Any
 
 import jax
 
-from data.scaling import check_num_levels
-from dequantization.trained import check_dequantization
-from errors import UserError
-from evaluation.discrete_bound import VARIANCES
-from evaluation.per_image import build_per_image
-from models.networks import build_network
-from models.parameterization import build_parameterization
-from modes.classify import check_classifier
-from modes.denoising_errors import stand_in
-from modes.guides import SPLITS, check_guides
-from modes.score_model import EXACT
-from published.names import PUBLISHED_NETWORKS
-from samplers.batches import check_batch_size
-from samplers.configured import configure, needs_errors
-from sde_lib import SDE, build_sde
-from training.loop import check_config
-from training.losses import build_loss
-from training.state import init_params
+from score_sde.data.scaling import check_num_levels
+from score_sde.errors import UserError
+from score_sde.foreign_weights.names import PUBLISHED_NETWORKS
+from score_sde.generation.batches import check_batch_size
+from score_sde.generation.denoising_errors import stand_in
+from score_sde.generation.start_images import SPLITS, check_guides
+from score_sde.likelihood.dequantization.trained import check_dequantization
+from score_sde.likelihood.discrete_bound import VARIANCES
+from score_sde.likelihood.per_image import build_per_image
+from score_sde.models.networks import build_network
+from score_sde.models.parameterization import build_parameterization
+from score_sde.modes.classify import check_classifier
+from score_sde.samplers.configured import configure, needs_errors
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.training.loop import check_config
+from score_sde.training.losses import build_loss
+from score_sde.training.state import init_params
+from score_sde.training.trained_score import EXACT
 
 POSITIVE = {
     "train": ("optim.lr", "optim.eps"),

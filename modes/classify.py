@@ -10,17 +10,17 @@ from typing import Any
 import jax
 import numpy as np
 
-import data
-from dequantization.trained import load_dequantizer
-from errors import UserError
-from evaluation.bits_per_dim import measure_bits_per_dim
-from evaluation.classifier import accuracy, classify, confusion
-from modes.results import listed, report
-from modes.sample import unused
-from modes.score_model import load_score_model
-from sde_lib import build_sde
-from training.checkpoints import checkpoint_folder
-from training.recorded_config import FILE
+from score_sde import data
+from score_sde.errors import UserError
+from score_sde.likelihood.bits_per_dim import measure_bits_per_dim
+from score_sde.likelihood.classifier import accuracy, classify, confusion
+from score_sde.likelihood.dequantization.trained import load_dequantizer
+from score_sde.modes.sample import unused
+from score_sde.results import listed, report
+from score_sde.sde_lib import build_sde
+from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.recorded_config import FILE
+from score_sde.training.trained_score import load_score_model
 
 
 def class_folder(config: Any, label: int) -> Path:

@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import data
-from dequantization.comparison import compare, standard_error
-from dequantization.trained import dequantizer_folder
-from dequantization.training import stream_key, train_dequantizer
-from modes.results import report
-from modes.score_model import load_score_model
-from sde_lib import build_sde
+from score_sde import data
+from score_sde.likelihood.dequantization.comparison import compare, standard_error
+from score_sde.likelihood.dequantization.trained import dequantizer_folder
+from score_sde.likelihood.dequantization.training import stream_key, train_dequantizer
+from score_sde.results import report
+from score_sde.sde_lib import build_sde
+from score_sde.training.trained_score import load_score_model
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:

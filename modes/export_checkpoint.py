@@ -7,15 +7,15 @@ from typing import Any
 
 import jax
 
-from errors import UserError
-from models.networks import build_network
-from modes.results import report
-from published import torch_checkpoint, torch_write
-from published.record import from_state
-from training.checkpoints import Checkpoints, checkpoint_folder, no_checkpoint
-from training.optimizer import build_optimizer
-from training.recorded_config import check_recorded
-from training.state import TrainState, init_state
+from score_sde.errors import UserError
+from score_sde.foreign_weights import torch_checkpoint, torch_write
+from score_sde.foreign_weights.record import from_state
+from score_sde.models.networks import build_network
+from score_sde.results import report
+from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, no_checkpoint
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.recorded_config import check_recorded
+from score_sde.training.state import TrainState, init_state
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:

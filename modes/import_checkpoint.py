@@ -10,13 +10,13 @@ from typing import Any
 
 import jax
 
-from errors import UserError
-from modes.results import report
-from published import checkpoint_file
-from published.record import Record, to_state
-from training.checkpoints import Checkpoints, checkpoint_folder
-from training.optimizer import build_optimizer
-from training.recorded_config import FILE, check_recorded, record_config
+from score_sde.errors import UserError
+from score_sde.foreign_weights import checkpoint_file
+from score_sde.foreign_weights.record import Record, to_state
+from score_sde.results import report
+from score_sde.training.checkpoints import Checkpoints, checkpoint_folder
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.recorded_config import FILE, check_recorded, record_config
 
 
 def run(config: Any, workdir: Path, source: Path) -> dict[str, Any]:

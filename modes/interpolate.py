@@ -10,19 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-import data
-from errors import UserError
-from evaluation.pictures import save_grid
-from modes.denoising_errors import optimal_variance
-from modes.guides import to_process
-from modes.results import report
-from modes.sample import levels, unused
-from modes.score_model import load_score_model
-from progress import progress_bar
-from samplers.configured import Sampler, configure
-from samplers.noise import IndexedNoise
-from samplers.record import Samples
-from sde_lib import build_sde
+from score_sde import data
+from score_sde.errors import UserError
+from score_sde.evaluation.pictures import save_grid
+from score_sde.generation.denoising_errors import optimal_variance
+from score_sde.generation.start_images import to_process
+from score_sde.modes.sample import levels, unused
+from score_sde.progress import progress_bar
+from score_sde.results import report
+from score_sde.samplers.configured import Sampler, configure
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.record import Samples
+from score_sde.sde_lib import build_sde
+from score_sde.training.trained_score import load_score_model
 
 
 def slerp(first: Array, second: Array, weight: Array) -> Array:

@@ -11,23 +11,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import data
-from data.scaling import bits_per_dim_offset, scale, slope
-from data.splits import ImagesInMemory
-from dequantization.trained import dequantizer_folder, load_dequantizer
-from errors import UserError
-from evaluation.anomaly import auc
-from evaluation.bits_per_dim import BitsPerDim, Measured, measure_bits_per_dim, standard_error
-from evaluation.likelihood_picture import save_likelihood_picture
-from evaluation.unfinished import UnfinishedFolder
-from modes.array_files import check_levels, read_images
-from modes.likelihood_table import table
-from modes.results import listed, report
-from modes.sample import unused
-from modes.score_model import EXACT, LoadedScore, load_score_model
-from sde_lib import SDE, build_sde
-from training.checkpoints import checkpoint_folder
-from training.recorded_config import as_json
+from score_sde import data
+from score_sde.data.array_files import check_levels, read_images
+from score_sde.data.scaling import bits_per_dim_offset, scale, slope
+from score_sde.data.splits import ImagesInMemory
+from score_sde.errors import UserError
+from score_sde.likelihood.anomaly import auc
+from score_sde.likelihood.bits_per_dim import (
+    BitsPerDim,
+    Measured,
+    measure_bits_per_dim,
+    standard_error,
+)
+from score_sde.likelihood.dequantization.trained import dequantizer_folder, load_dequantizer
+from score_sde.likelihood.picture import save_likelihood_picture
+from score_sde.likelihood.table import table
+from score_sde.likelihood.unfinished import UnfinishedFolder
+from score_sde.modes.sample import unused
+from score_sde.results import listed, report
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.recorded_config import as_json
+from score_sde.training.trained_score import EXACT, LoadedScore, load_score_model
 
 # Figures that are printed below the table
 BESIDE = (

@@ -9,20 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data.mixture import mixture_parameters
-from data.scaling import to_levels, to_levels_truncated, unscale
-from evaluation.known_law import dkw_band, ks_distance, mixture_cdf
-from evaluation.pictures import save_grid
-from models.score import OneByOne
-from models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
-from modes.denoising_errors import optimal_variance, stand_in
-from modes.guides import load_guides
-from modes.results import report
-from modes.score_model import EXACT, load_score_model
-from samplers.configured import configure
-from samplers.generate import build_generator
-from samplers.trajectory import Trajectory, trajectory
-from sde_lib import SDE, build_sde, expand
+from score_sde.data.mixture import mixture_parameters
+from score_sde.data.scaling import to_levels, to_levels_truncated, unscale
+from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
+from score_sde.evaluation.pictures import save_grid
+from score_sde.generation.denoising_errors import optimal_variance, stand_in
+from score_sde.generation.generate import build_generator
+from score_sde.generation.start_images import load_guides
+from score_sde.generation.trajectory import Trajectory, trajectory
+from score_sde.models.score import OneByOne
+from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
+from score_sde.results import report
+from score_sde.samplers.configured import configure
+from score_sde.sde_lib import SDE, build_sde, expand
+from score_sde.training.trained_score import EXACT, load_score_model
 
 PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
 PATH_FRAMES = 11  # times at which a path is kept, both ends included

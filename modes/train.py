@@ -9,17 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from errors import UserError
-from evaluation.pictures import save_grid
-from models.networks import build_network
-from models.parameterization import build_parameterization
-from models.score import NetworkScore
-from modes.results import report
-from modes.sample import as_asked, levels
-from modes.score_model import EXACT
-from samplers.generate import build_generator
-from sde_lib import build_sde
-from training.loop import train
+from score_sde.errors import UserError
+from score_sde.evaluation.pictures import save_grid
+from score_sde.generation.generate import build_generator
+from score_sde.models.networks import build_network
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore
+from score_sde.modes.sample import as_asked, levels
+from score_sde.results import report
+from score_sde.sde_lib import build_sde
+from score_sde.training.loop import train
+from score_sde.training.trained_score import EXACT
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from samplers.step_size import HairerController, first_step
+from score_sde.samplers.step_size import HairerController, first_step
 
 
 class SolverCost(NamedTuple):

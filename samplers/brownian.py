@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from samplers.noise import Noise
+from score_sde.samplers.noise import Noise
 
 
 class ScalarNoise(diffrax.ControlTerm):

@@ -11,23 +11,23 @@ from typing import Any, NamedTuple, Protocol
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel
-from samplers.adaptive import Adaptive, AdaptiveSolver, Solver
-from samplers.correctors import CORRECTORS
-from samplers.edm import EDMSampler
-from samplers.exponential.methods import EXPONENTIAL
-from samplers.exponential.sampler import ExponentialSampler
-from samplers.fixed_steps import GridSolver
-from samplers.grids import build_grid
-from samplers.noise import Noise
-from samplers.ode import ProbabilityFlow
-from samplers.optimal_variance import OptimalVariance
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
-from samplers.published import PublishedPredictorCorrector
-from samplers.record import Samples
-from samplers.sde import ReverseSDE
-from sde_lib import SDE
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.adaptive import Adaptive, AdaptiveSolver, Solver
+from score_sde.samplers.correctors import CORRECTORS
+from score_sde.samplers.edm import EDMSampler
+from score_sde.samplers.exponential.methods import EXPONENTIAL
+from score_sde.samplers.exponential.sampler import ExponentialSampler
+from score_sde.samplers.fixed_steps import GridSolver
+from score_sde.samplers.grids import build_grid
+from score_sde.samplers.noise import Noise
+from score_sde.samplers.ode import ProbabilityFlow
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import PREDICTORS
+from score_sde.samplers.published import PublishedPredictorCorrector
+from score_sde.samplers.record import Samples
+from score_sde.samplers.sde import ReverseSDE
+from score_sde.sde_lib import SDE
 
 OPTIMAL = "ancestral_sampling_optimal"
 AXIS = "images"  # of the devices that share a batch
@@ -76,7 +76,7 @@ class Problem(NamedTuple):
     """config.sampling."""
     sde: SDE
     variance: OptimalVariance | None
-    """The score model's denoising errors: see modes/denoising_errors.py."""
+    """The score model's denoising errors: see generation/denoising_errors.py."""
 
     @property
     def t_start(self) -> float:

@@ -17,9 +17,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel
-from samplers.predictors import batch_times
-from sde_lib import SDE, expand
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.predictors import batch_times
+from score_sde.sde_lib import SDE, expand
 
 Corrector = Callable[[ScoreModel, SDE, Array, Array, Array, Array, float], Array]
 

@@ -13,11 +13,11 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel, predicted_noise
-from samplers.noise import Noise
-from samplers.predictors import batch_times
-from samplers.stepping import SteppedSampler
-from sde_lib import SDE
+from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.samplers.noise import Noise
+from score_sde.samplers.predictors import batch_times
+from score_sde.samplers.stepping import SteppedSampler
+from score_sde.sde_lib import SDE
 
 MAX_GAMMA = math.sqrt(2.0) - 1.0  # no more new noise than there is already
 

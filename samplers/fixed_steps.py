@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, saved
+from score_sde.samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, saved
 
 # Those that estimate no error, or a poor one, have fixed steps only. The second and third have order 2 for one
 # evaluation a step, and are the first to become unstable where steps are long.

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from samplers.optimal_variance import OptimalVariance
-from samplers.schedules import best_times, forward_variance
-from sde_lib import SDE
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.schedules import best_times, forward_variance
+from score_sde.sde_lib import SDE
 
 
 def uniform_grid(t_start: float, t_end: float, num_steps: int) -> Array:

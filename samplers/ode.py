@@ -1,6 +1,6 @@
 """The probability-flow ODE dx/dt = f x - g^2/2 score, solved by diffrax (Song et al. 2021, Eq. 13).
 
-Sampling runs it from T down to eps; evaluation/likelihood.py from eps up to T with the divergence beside.
+Sampling runs it from T down to eps; likelihood/log_density.py from eps up to T with the divergence beside.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel, predicted_noise
-from samplers.adaptive import Solution, Solver
-from samplers.noise import START, Noise
-from samplers.predictors import batch_times
-from samplers.record import Samples
-from sde_lib import SDE, expand
+from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.samplers.adaptive import Solution, Solver
+from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.predictors import batch_times
+from score_sde.samplers.record import Samples
+from score_sde.sde_lib import SDE, expand
 
 Field = Callable[[Array, Array, ScoreModel], Array]
 

@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from models.score import ScoreModel
-from samplers.predictors import ancestral_mean
-from sde_lib import SDE
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.predictors import ancestral_mean
+from score_sde.sde_lib import SDE
 
 
 def posterior_variance(sde: SDE, t: Array, s: Array) -> Array:

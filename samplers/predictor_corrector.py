@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel
-from samplers.correctors import Corrector
-from samplers.noise import Noise
-from samplers.predictors import Predictor
-from samplers.stepping import SteppedSampler
-from sde_lib import SDE
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.correctors import Corrector
+from score_sde.samplers.noise import Noise
+from score_sde.samplers.predictors import Predictor
+from score_sde.samplers.stepping import SteppedSampler
+from score_sde.sde_lib import SDE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel, denoise
-from sde_lib import SDE
+from score_sde.models.score import ScoreModel, denoise
+from score_sde.sde_lib import SDE
 
 Predictor = Callable[[ScoreModel, SDE, Array, Array, Array, Array], Array]
 

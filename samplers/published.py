@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel
-from samplers.noise import Noise
-from samplers.predictors import batch_times
-from samplers.stepping import SteppedSampler
-from sde_lib import SDE, Chain, NoDiscreteForm
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.noise import Noise
+from score_sde.samplers.predictors import batch_times
+from score_sde.samplers.stepping import SteppedSampler
+from score_sde.sde_lib import SDE, Chain, NoDiscreteForm
 
 
 class Level(NamedTuple):

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from samplers.optimal_variance import missed_variance, posterior_variance
-from sde_lib import SDE
+from score_sde.samplers.optimal_variance import missed_variance, posterior_variance
+from score_sde.sde_lib import SDE
 
 Variance = Callable[[SDE, Array, Array], Array]
 """(sde, t, s) -> v, elementwise: the variance of the noise that a step from t to s adds."""

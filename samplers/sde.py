@@ -19,14 +19,14 @@ import flax.struct
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel
-from samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
-from samplers.brownian import RESOLUTION, GridPath, ImageTrees, ScalarNoise
-from samplers.noise import START, Noise
-from samplers.ode import solve_each
-from samplers.predictors import batch_times
-from samplers.record import Samples
-from sde_lib import SDE
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
+from score_sde.samplers.brownian import RESOLUTION, GridPath, ImageTrees, ScalarNoise
+from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.ode import solve_each
+from score_sde.samplers.predictors import batch_times
+from score_sde.samplers.record import Samples
+from score_sde.sde_lib import SDE
 
 
 class SDESolver(NamedTuple):

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel
-from samplers.noise import START, Noise
-from samplers.record import Samples
-from sde_lib import SDE
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.record import Samples
+from score_sde.sde_lib import SDE
 
 
 class SteppedSampler(abc.ABC):

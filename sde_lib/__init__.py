@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sde_lib.base import SDE, NoDiscreteForm, expand
-from sde_lib.chains import Chain, DDPMChain, SMLDChain
-from sde_lib.sub_vp import SubVP
-from sde_lib.ve import VE
-from sde_lib.vp import VP
+from score_sde.sde_lib.base import SDE, NoDiscreteForm, expand
+from score_sde.sde_lib.chains import Chain, DDPMChain, SMLDChain
+from score_sde.sde_lib.sub_vp import SubVP
+from score_sde.sde_lib.ve import VE
+from score_sde.sde_lib.vp import VP
 
 SDES: dict[str, type[SDE]] = {"vp": VP, "subvp": SubVP, "ve": VE}
 

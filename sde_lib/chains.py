@@ -13,7 +13,7 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from sde_lib.base import expand
+from score_sde.sde_lib.base import expand
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from sde_lib.base import SDE
+from score_sde.sde_lib.base import SDE
 
 
 @dataclasses.dataclass(frozen=True)

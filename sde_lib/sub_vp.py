@@ -7,7 +7,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from sde_lib.linear_beta import LinearBeta
+from score_sde.sde_lib.linear_beta import LinearBeta
 
 
 @dataclasses.dataclass(frozen=True)

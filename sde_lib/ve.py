@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from sde_lib.base import SDE
-from sde_lib.chains import SMLDChain
+from score_sde.sde_lib.base import SDE
+from score_sde.sde_lib.chains import SMLDChain
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from sde_lib.chains import DDPMChain
-from sde_lib.linear_beta import LinearBeta
+from score_sde.sde_lib.chains import DDPMChain
+from score_sde.sde_lib.linear_beta import LinearBeta
 
 
 @dataclasses.dataclass(frozen=True)

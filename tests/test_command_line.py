@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import main
-from command_line import config_name, parse
-from errors import UserError
+from score_sde.command_line import config_name, parse
+from score_sde.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 TOY = "--config=configs/toy_mixture.py"

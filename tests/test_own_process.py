@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import main
-from errors import UserError
-from sde_lib import SDE, SDES
+from score_sde.errors import UserError
+from score_sde.sde_lib import SDE, SDES
 
 SMALL = (
     "--config=configs/vp_digits.py --config.sde.name=cosine --config.model.nf=16 "

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from errors import UserError
-from training.state import TrainState, replicated
+from score_sde.errors import UserError
+from score_sde.training.state import TrainState, replicated
 
 SHOWN_DIFFERENCES = 10
 

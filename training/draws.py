@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from errors import UserError
+from score_sde.errors import UserError
 
 Draw = Callable[[Array, Array, Array, int], Array]
 """(key of the step, keys of the images (b,), their places (b,), B) -> u (b,)."""

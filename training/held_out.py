@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from training.objective import Objective, Stream, image_keys, stream_key
-from training.step import AXIS
+from score_sde.training.objective import Objective, Stream, image_keys, stream_key
+from score_sde.training.step import AXIS
 
 
 def stratified(seed: int, n: int) -> np.ndarray:

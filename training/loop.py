@@ -12,21 +12,21 @@ import jax
 import numpy as np
 from jax import Array
 
-import data
-from errors import UserError
-from models.networks import build_network
-from sde_lib import build_sde
-from training.checkpoints import Checkpoints
-from training.draws import check_draws
-from training.held_out import HeldOutLoss, per_device
-from training.interrupts import Interrupts
-from training.objective import build_objective
-from training.optimizer import build_optimizer, learning_rate
-from training.progress import Progress
-from training.record import Record
-from training.recorded_config import check_recorded, record_config
-from training.state import TrainState, init_state, replicated
-from training.step import build_train_step
+from score_sde import data
+from score_sde.errors import UserError
+from score_sde.models.networks import build_network
+from score_sde.sde_lib import build_sde
+from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.draws import check_draws
+from score_sde.training.held_out import HeldOutLoss, per_device
+from score_sde.training.interrupts import Interrupts
+from score_sde.training.objective import build_objective
+from score_sde.training.optimizer import build_optimizer, learning_rate
+from score_sde.training.progress import Progress
+from score_sde.training.record import Record
+from score_sde.training.recorded_config import check_recorded, record_config
+from score_sde.training.state import TrainState, init_state, replicated
+from score_sde.training.step import build_train_step
 
 Snapshot = Callable[[Any, int], None]
 

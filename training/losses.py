@@ -20,10 +20,10 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jax import Array
 
-from errors import UserError
-from sde_lib import SDE, Chain, expand
-from training.times import Times, build_times
-from training.weightings import Weighting, build_weighting
+from score_sde.errors import UserError
+from score_sde.sde_lib import SDE, Chain, expand
+from score_sde.training.times import Times, build_times
+from score_sde.training.weightings import Weighting, build_weighting
 
 
 class Loss(Protocol):

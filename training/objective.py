@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 
-from data.scaling import dequantize, flip_horizontally, scale, to_unit
-from models.parameterization import build_parameterization
-from models.score import NetworkScore
-from sde_lib import SDE
-from training.draws import DRAWS, Draw
-from training.losses import Loss, build_loss
+from score_sde.data.scaling import dequantize, flip_horizontally, scale, to_unit
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore
+from score_sde.sde_lib import SDE
+from score_sde.training.draws import DRAWS, Draw
+from score_sde.training.losses import Loss, build_loss
 
 
 class Stream(enum.IntEnum):

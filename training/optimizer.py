@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from errors import UserError
+from score_sde.errors import UserError
 
 DECAYS = ("none", "cosine")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 
-from configs.default import get_config
-from errors import UserError
+from score_sde.configs.default import get_config
+from score_sde.errors import UserError
 
 FILE = "config.json"
 

@@ -12,7 +12,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from training.objective import Stream, stream_key
+from score_sde.training.objective import Stream, stream_key
 
 
 @flax.struct.dataclass

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from training.objective import Objective, Stream, stream_key
-from training.optimizer import learning_rate
-from training.state import TrainState, ema_rate, update_ema
+from score_sde.training.objective import Objective, Stream, stream_key
+from score_sde.training.optimizer import learning_rate
+from score_sde.training.state import TrainState, ema_rate, update_ema
 
 AXIS = "batch"
 

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
 
-from errors import UserError
-from sde_lib import SDE
+from score_sde.errors import UserError
+from score_sde.sde_lib import SDE
 
 
 class Times(Protocol):

@@ -24,9 +24,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from errors import UserError
-from sde_lib import SDE
-from training.times import LogNormalTimes
+from score_sde.errors import UserError
+from score_sde.sde_lib import SDE
+from score_sde.training.times import LogNormalTimes
 
 Weighting = Callable[[Array], Array]
 """t (b,) -> w (b,)."""

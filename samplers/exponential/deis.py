@@ -11,8 +11,8 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from samplers.exponential.multistep import NOISE, Multistep, exact
-from sde_lib import SDE
+from score_sde.samplers.exponential.multistep import NOISE, Multistep, exact
+from score_sde.sde_lib import SDE
 
 
 @dataclasses.dataclass(frozen=True)

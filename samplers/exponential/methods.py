@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import diffrax
 
-from samplers.exponential.deis import deis_in_ratio, deis_in_time
-from samplers.exponential.multistep import bh1, bh2, dpm_solver_pp_2m, dpm_solver_pp_3m
-from samplers.exponential.single_step import DDIM, DPMSolver2, DPMSolver3, DPMSolverPP2S
-from samplers.exponential.stochastic import NoisyDDIM, NoisyMultistep2
-from samplers.exponential.unipc import unip, unipc
-from sde_lib import SDE
+from score_sde.samplers.exponential.deis import deis_in_ratio, deis_in_time
+from score_sde.samplers.exponential.multistep import bh1, bh2, dpm_solver_pp_2m, dpm_solver_pp_3m
+from score_sde.samplers.exponential.single_step import DDIM, DPMSolver2, DPMSolver3, DPMSolverPP2S
+from score_sde.samplers.exponential.stochastic import NoisyDDIM, NoisyMultistep2
+from score_sde.samplers.exponential.unipc import unip, unipc
+from score_sde.sde_lib import SDE
 
 
 class Method(NamedTuple):

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from samplers.exponential.single_step import QuadraticInRho, with_noise
+from score_sde.samplers.exponential.single_step import QuadraticInRho, with_noise
 
 Of = Callable[[Array], Array]
 """A function of lambda."""

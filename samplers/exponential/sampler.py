@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from models.score import ScoreModel
-from samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
-from samplers.brownian import GridPath, ScalarNoise
-from samplers.exponential.methods import EXPONENTIAL, Method
-from samplers.noise import START, Noise
-from samplers.ode import noise_at, solve_each
-from samplers.record import Samples
-from sde_lib import SDE, expand
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
+from score_sde.samplers.brownian import GridPath, ScalarNoise
+from score_sde.samplers.exponential.methods import EXPONENTIAL, Method
+from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.ode import noise_at, solve_each
+from score_sde.samplers.record import Samples
+from score_sde.sde_lib import SDE, expand
 
 
 class UnitController(diffrax.PIDController):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from jax import Array
 
-from samplers.exponential.multistep import DATA, History, Multistep, Rule, itself
+from score_sde.samplers.exponential.multistep import DATA, History, Multistep, Rule, itself
 
 
 class Uncorrected(NamedTuple):

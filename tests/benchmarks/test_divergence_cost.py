@@ -14,9 +14,9 @@ from benchmarks.divergence_cost import (
     network,
     table,
 )
-from evaluation.trace import IndependentProbes
-from models.exact import GaussianScore
-from sde_lib import VP
+from score_sde.likelihood.trace import IndependentProbes
+from score_sde.models.exact import GaussianScore
+from score_sde.sde_lib import VP
 
 
 def model(x, t):

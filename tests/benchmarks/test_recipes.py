@@ -6,11 +6,11 @@ import pytest
 
 from benchmarks import recipes
 from benchmarks.recipes import RECIPES, Row, with_recipe
-from configs.subvp_digits import get_config
-from errors import UserError
-from models.parameterization import build_parameterization
-from sde_lib import build_sde
-from training.losses import build_loss
+from score_sde.configs.subvp_digits import get_config
+from score_sde.errors import UserError
+from score_sde.models.parameterization import build_parameterization
+from score_sde.sde_lib import build_sde
+from score_sde.training.losses import build_loss
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe[0]}-{recipe[1]}")

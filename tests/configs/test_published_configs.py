@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from published_table import FILES, published_values
 
-from data.splits import ImagesInMemory
-from dequantization.dequantizer import UniformDequantizer
-from errors import UserError
-from evaluation.bits_per_dim import measure_bits_per_dim
-from models.networks import build_network
-from models.parameterization import build_parameterization
-from models.score import NetworkScore
-from modes.checks import check, value_of
-from samplers.configured import SAMPLERS
-from sde_lib import build_sde
-from training.objective import build_objective, image_keys
-from training.optimizer import build_optimizer
-from training.state import init_params, init_state
-from training.step import build_train_step
+from score_sde.data.splits import ImagesInMemory
+from score_sde.errors import UserError
+from score_sde.likelihood.bits_per_dim import measure_bits_per_dim
+from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
+from score_sde.models.networks import build_network
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore
+from score_sde.modes.checks import check, value_of
+from score_sde.samplers.configured import SAMPLERS
+from score_sde.sde_lib import build_sde
+from score_sde.training.objective import build_objective, image_keys
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.state import init_params, init_state
+from score_sde.training.step import build_train_step
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 def config_of(name):
     """The configuration "FILE:VARIANT" or "FILE"."""
     module, *variant = name.split(":")
-    return importlib.import_module(f"configs.{module}").get_config(*variant)
+    return importlib.import_module(f"score_sde.configs.{module}").get_config(*variant)
 
 
 OURS = {file: name for file, (name, *_) in FILES.items()}
@@ -42,7 +42,7 @@ def test_every_variant_is_in_the_table():
     for path in (ROOT / "configs").glob("*.py"):
         source = path.read_text()
         if "published.published_config(" in source:
-            module = importlib.import_module(f"configs.{path.stem}")
+            module = importlib.import_module(f"score_sde.configs.{path.stem}")
             names = [f"{path.stem}:{variant}" for variant in getattr(module, "VARIANTS", ())]
             variants |= set(names or [path.stem])
     assert len(OURS) == 28
@@ -76,7 +76,7 @@ def test_parameter_count(file):
 @pytest.mark.parametrize("file", FILES)
 def test_every_mode_is_accepted_where_it_has_a_meaning(file, monkeypatch):
     # The shapes, which take nearly all of the time, are those of the test above.
-    monkeypatch.setattr("modes.checks.init_params", lambda config, network: ())
+    monkeypatch.setattr("score_sde.modes.checks.init_params", lambda config, network: ())
     config = config_of(OURS[file])
     for sampler in SAMPLERS:
         config.sampling.sampler = sampler

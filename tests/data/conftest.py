@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-import data
+from score_sde import data
 
 
 @pytest.fixture(scope="session")

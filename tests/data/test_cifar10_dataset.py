@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-import data
-from data.cifar10 import ARCHIVE, RECORD_BYTES, URL, Cifar10, parse
+from score_sde import data
+from score_sde.data.cifar10 import ARCHIVE, RECORD_BYTES, URL, Cifar10, parse
 
 PER_FILE = 3
 FILES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
@@ -121,7 +121,7 @@ def test_the_registered_checksum_is_the_published_one():
 def test_without_network_the_error_says_where_to_put_the_archive(cifar_config, monkeypatch):
     # Port 9 of this machine refuses at once.
     refused = "http://127.0.0.1:9/cifar-10-binary.tar.gz"
-    monkeypatch.setattr("data.cifar10.URL", refused)
+    monkeypatch.setattr("score_sde.data.cifar10.URL", refused)
     with pytest.raises(data.DatasetError) as caught:
         data.load(cifar_config)
     message = str(caught.value)

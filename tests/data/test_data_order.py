@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from data import batch_indices, process_slice
+from score_sde.data import batch_indices, process_slice
 
 
 def order(seed, steps, batch_size, num_images):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-import data
-from data.digits import Digits, split_indices
+from score_sde import data
+from score_sde.data.digits import Digits, split_indices
 
 ROOT = Path(data.__file__).parents[1]
 
@@ -77,7 +77,7 @@ def test_the_loser_of_a_race_reads_the_winners_work(tmp_path, make_config, monke
 
 def test_a_killed_preparation_leaves_nothing_that_looks_finished(tmp_path, make_config):
     slow = (
-        "import data.digits, data.builders, time\n"
+        "import score_sde.data.digits, score_sde.data.builders, time; from score_sde import data\n"
         "generate = data.digits.Digits._generate_examples\n"
         "def crawl(self, indices):\n"
         "    for example in generate(self, indices):\n"

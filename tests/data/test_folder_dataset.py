@@ -8,11 +8,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-import data
-from configs.default import get_config
-from data.folder import image_files
-from models.networks import NETWORKS
-from training.loop import train
+from score_sde import data
+from score_sde.configs.default import get_config
+from score_sde.data.folder import image_files
+from score_sde.models.networks import NETWORKS
+from score_sde.training.loop import train
 
 COLOURS = 40
 

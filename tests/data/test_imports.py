@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import data
+from score_sde import data
 
 ROOT = Path(data.__file__).parents[1]
 HEAVY = ("tensorflow", "tensorflow_datasets", "jax", "grain", "PIL", "sklearn")
@@ -19,16 +19,16 @@ def imported_after(code):
 
 
 def test_importing_data_is_light():
-    assert imported_after("import data") == []
+    assert imported_after("import score_sde.data") == []
 
 
 def test_scaling_needs_jax_only():
-    assert imported_after("import data.scaling") == ["jax"]
+    assert imported_after("import score_sde.data.scaling") == ["jax"]
 
 
 def test_loading_preparing_and_streaming_never_import_tensorflow(tmp_path):
     modules = imported_after(
-        "import types, data\n"
+        "import types\nfrom score_sde import data\n"
         f"fields = dict(name='digits', data_dir={str(tmp_path)!r}, image_size=8, num_channels=1)\n"
         "fields = types.SimpleNamespace(num_levels=17, in_memory='no', **fields)\n"
         "next(data.load(types.SimpleNamespace(data=fields)).train.batches(0, 8))"

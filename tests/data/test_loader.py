@@ -9,9 +9,9 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
-import data
-from data import builders, prepare
-from errors import UserError
+from score_sde import data
+from score_sde.data import builders, prepare
+from score_sde.errors import UserError
 
 ROOT = Path(data.__file__).parents[1]
 
@@ -167,7 +167,10 @@ def test_a_crop_larger_than_an_image_is_refused(photographs):
 def test_a_dataset_that_needs_tensorflow_says_which_command_to_run(photographs):
     message = refusal(photographs(name="needs_tensorflow"))
     assert "TFDS needs tensorflow to prepare 'needs_tensorflow'" in message
-    assert "pip install tensorflow && python -m data.prepare needs_tensorflow --data_dir" in message
+    assert (
+        "pip install tensorflow && python -m score_sde.data.prepare needs_tensorflow --data_dir"
+        in message
+    )
 
 
 def test_lsun_needs_another_package_and_says_which(photographs, monkeypatch):
@@ -185,7 +188,15 @@ def test_an_unknown_name_is_refused(make_config, tmp_path):
 
 
 def test_the_command_line_prints_the_error_only(tmp_path):
-    command = [sys.executable, "-W", "error", "-m", "data.prepare", "nothing_like_it", "--data_dir"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "score_sde.data.prepare",
+        "nothing_like_it",
+        "--data_dir",
+    ]
     done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: data.name='nothing_like_it'")

@@ -7,8 +7,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data import DatasetError
-from data.resizing import FILTERS, crop_and_resize, decode_image
+from score_sde.data import DatasetError
+from score_sde.data.resizing import FILTERS, crop_and_resize, decode_image
 
 
 def random_image(*shape):

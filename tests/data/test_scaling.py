@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from data.scaling import (
+from score_sde.data.scaling import (
     bits_per_dim_offset,
     dequantize,
     flip_horizontally,

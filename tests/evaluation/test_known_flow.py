@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstwobign, norm
 
-from evaluation.known_law import ks_of_true_samples, marginal_mixture, mixture_quantiles
-from sde_lib import VE, VP, SubVP
+from score_sde.evaluation.known_law import ks_of_true_samples, marginal_mixture, mixture_quantiles
+from score_sde.sde_lib import VE, VP, SubVP
 from tests.samplers.mixture_flow import EPS, MEANS, VARIANCES, WEIGHTS, quantile_map
 
 LAW = tuple(map(np.asarray, (WEIGHTS, MEANS, VARIANCES)))

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import kstest, norm
 
-from evaluation.known_law import dkw_band, ks_distance, mixture_cdf
+from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 
 
 def test_ks_distance_is_scipys():

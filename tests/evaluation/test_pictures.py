@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evaluation.pictures import image_grid, save_grid, shades
+from score_sde.evaluation.pictures import image_grid, save_grid, shades
 
 
 def test_shades_span_black_to_white():

@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evaluation.score_norms import LevelValues, ScoreNorms, at_levels, score_norms, summarise
-from models.exact import ProductMixtureScore
-from samplers.noise import RecordedNoise
-from sde_lib import VE, VP
+from score_sde.evaluation.score_norms import (
+    LevelValues,
+    ScoreNorms,
+    at_levels,
+    score_norms,
+    summarise,
+)
+from score_sde.models.exact import ProductMixtureScore
+from score_sde.samplers.noise import RecordedNoise
+from score_sde.sde_lib import VE, VP
 from tests.samplers.closed_forms import PROCESSES, closed_form
 
 TIMES = np.array([1e-3, 0.05, 0.3, 1.0])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from models.ddpm import DDPM
-from models.layers import dropout, layer_keys
-from models.ncsnpp import NCSNpp
+from score_sde.models.ddpm import DDPM
+from score_sde.models.layers import dropout, layer_keys
+from score_sde.models.ncsnpp import NCSNpp
 
 RATE = 0.1
 

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models.embeddings import GaussianFourierProjection, positional_embedding, sigma_of_label
+from score_sde.models.embeddings import (
+    GaussianFourierProjection,
+    positional_embedding,
+    sigma_of_label,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "op_embedding.npz"
 

@@ -12,15 +12,15 @@ import scipy.special
 import scipy.stats
 from numpy.testing import assert_allclose
 
-from models.exact import (
+from score_sde.models.exact import (
     FiniteDataScore,
     GaussianScore,
     MixtureScore,
     ProductMixtureScore,
     UniformScore,
 )
-from models.score import denoise, predicted_noise
-from sde_lib import SDES, VP, SubVP
+from score_sde.models.score import denoise, predicted_noise
+from score_sde.sde_lib import SDES, VP, SubVP
 
 ROUNDING = 1e-11  # well-conditioned sums of exponentials lose some hundred roundings of 2e-16
 

@@ -9,10 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 from numpy.testing import assert_allclose
 
-from models import layers
-from models.ddpm import DDPM
-from models.ncsnpp import NCSNpp
-from models.networks import NETWORKS, build_network, check_image_size
+from score_sde.models import layers
+from score_sde.models.ddpm import DDPM
+from score_sde.models.ncsnpp import NCSNpp
+from score_sde.models.networks import NETWORKS, build_network, check_image_size
 
 TINY = {"image_size": 4, "nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (2,)}
 # One level: what is compiled below is compiled often.

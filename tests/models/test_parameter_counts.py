@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from models.ddpm import DDPM
-from models.ncsnpp import NCSNpp
-from published.names import parameters
+from score_sde.foreign_weights.names import parameters
+from score_sde.models.ddpm import DDPM
+from score_sde.models.ncsnpp import NCSNpp
 
 FIR_32 = {"fir": True, "progressive_input": "residual"}
 FOURIER = {"embedding_type": "fourier", "scale_by_sigma": True, "centered": False}

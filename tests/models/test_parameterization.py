@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models.parameterization import (
+from score_sde.models.parameterization import (
     DiscreteNoisePrediction,
     DiscreteScorePrediction,
     NoisePrediction,
@@ -22,8 +22,8 @@ from models.parameterization import (
     ScorePrediction,
     build_parameterization,
 )
-from models.score import NetworkScore
-from sde_lib import SDE, VE, VP, NoDiscreteForm, SubVP
+from score_sde.models.score import NetworkScore
+from score_sde.sde_lib import SDE, VE, VP, NoDiscreteForm, SubVP
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PROCESSES = {"VPSDE": VP, "subVPSDE": SubVP, "VESDE": VE}

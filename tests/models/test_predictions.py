@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.default import get_config
-from models.exact import GaussianScore
-from models.parameterization import build_parameterization
-from models.score import NetworkScore, denoise
-from sde_lib import VE, VP, SubVP
+from score_sde.configs.default import get_config
+from score_sde.models.exact import GaussianScore
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore, denoise
+from score_sde.sde_lib import VE, VP, SubVP
 
 PROCESSES = [VP(), SubVP(), VE()]
 T = np.array([1e-4, 0.05, 0.3, 0.8])  # float64, as the tests under x64 are

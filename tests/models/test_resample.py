@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models import resample
+from score_sde.models import resample
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "op_resample.npz"
 TAPS = [(1, 1), (1, 2, 1), (1, 3, 3, 1), (1, 2, 3, 4), (1, 4, 6, 5, 2), (1, 5, 10, 9, 4, 2)]

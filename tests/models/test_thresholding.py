@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import FiniteDataScore, GaussianScore
-from models.score import denoise
-from models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
-from samplers.correctors import annealed_langevin
-from samplers.fixed_steps import GridSolver
-from samplers.grids import uniform_grid
-from samplers.noise import IndexedNoise
-from samplers.ode import ProbabilityFlow
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
+from score_sde.models.exact import FiniteDataScore, GaussianScore
+from score_sde.models.score import denoise
+from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
+from score_sde.samplers.correctors import annealed_langevin
+from score_sde.samplers.fixed_steps import GridSolver
+from score_sde.samplers.grids import uniform_grid
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.ode import ProbabilityFlow
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import PREDICTORS
 from tests.samplers.closed_forms import PROCESSES
 
 RANGES = [(-1.0, 1.0), (0.0, 1.0)]

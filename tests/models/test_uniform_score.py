@@ -9,13 +9,13 @@ import pytest
 import scipy.special
 from numpy.testing import assert_allclose
 
-from data.scaling import bits_per_dim_offset, slope
-from evaluation.likelihood import log_density
-from evaluation.trace import ExactTrace
-from models.exact import UniformScore
-from models.normal_interval import log_mass, log_mass_slope
-from samplers.adaptive import AdaptiveSolver
-from sde_lib import VE, VP, SubVP
+from score_sde.data.scaling import bits_per_dim_offset, slope
+from score_sde.likelihood.log_density import log_density
+from score_sde.likelihood.trace import ExactTrace
+from score_sde.models.exact import UniformScore
+from score_sde.models.normal_interval import log_mass, log_mass_slope
+from score_sde.samplers.adaptive import AdaptiveSolver
+from score_sde.sde_lib import VE, VP, SubVP
 
 PROCESSES = [VP(), SubVP(), VE()]
 INTERVALS = [(-1.0, 1.0), (0.0, 1.0)]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from configs.default import get_config
-from data.splits import Datasets, ImagesInMemory
-from errors import UserError
-from models.exact import GaussianScore
-from modes import classify
-from modes.score_model import LoadedScore
+from score_sde.configs.default import get_config
+from score_sde.data.splits import Datasets, ImagesInMemory
+from score_sde.errors import UserError
+from score_sde.models.exact import GaussianScore
+from score_sde.modes import classify
+from score_sde.training.trained_score import LoadedScore
 
 
 def labelled(n, share, seed):

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-import data
-from configs.default import get_config
-from data.splits import Datasets, ImagesInMemory
-from dequantization.trained import load_dequantizer
-from modes import dequantize
-from modes.score_model import LoadedScore
-from tests.dequantization.two_pixels import gaussian_score, images_of
+from score_sde import data
+from score_sde.configs.default import get_config
+from score_sde.data.splits import Datasets, ImagesInMemory
+from score_sde.likelihood.dequantization.trained import load_dequantizer
+from score_sde.modes import dequantize
+from score_sde.training.trained_score import LoadedScore
+from tests.likelihood.dequantization.two_pixels import gaussian_score, images_of
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.toy_mixture import get_config
-from errors import UserError
-from models.exact import GaussianScore
-from modes import checks
-from modes.interpolate import interpolate, run, slerp
-from samplers.adaptive import AdaptiveSolver
-from samplers.ode import ProbabilityFlow
-from sde_lib import VE, VP
+from score_sde.configs.toy_mixture import get_config
+from score_sde.errors import UserError
+from score_sde.models.exact import GaussianScore
+from score_sde.modes import checks
+from score_sde.modes.interpolate import interpolate, run, slerp
+from score_sde.samplers.adaptive import AdaptiveSolver
+from score_sde.samplers.ode import ProbabilityFlow
+from score_sde.sde_lib import VE, VP
 
 
 def test_slerp_turns_by_equal_angles_at_constant_length():

@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from configs.default import get_config
-from evaluation.bits_per_dim import BitsPerDim, Measured
-from modes.likelihood import described, identity
-from modes.score_model import LoadedScore
+from score_sde.configs.default import get_config
+from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured
+from score_sde.modes.likelihood import described, identity
+from score_sde.training.trained_score import LoadedScore
 
 
 @pytest.mark.parametrize("folder", ["checkpoints", "dequantizer/step6"])

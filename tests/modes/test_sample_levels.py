@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.default import get_config
-from modes.sample import levels
+from score_sde.configs.default import get_config
+from score_sde.modes.sample import levels
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from tests.mutants.mutant import mutants
 
 VARIABLES = "tests/samplers/test_ode_variables.py"
-DRIVERS = "tests/samplers/test_drivers.py"
+DRIVERS = "tests/generation/test_drivers.py"
 FIRST = f"{DRIVERS}::test_law_of_the_first_state"
 DENOISED = f"{DRIVERS}::test_the_last_denoising_is_a_regression"
 EVALUATIONS = f"{DRIVERS}::test_nfe_is_the_number_of_calls"
@@ -13,10 +13,10 @@ IDENTITIES = "tests/samplers/test_identities.py"
 IN_RATIO = f"{IDENTITIES}::test_euler_in_the_ratio_is_ddim"
 LANGEVIN = f"{IDENTITIES}::test_annealed_langevin_of_a_config_is_algorithm_1"
 VECTOR_LAWS = "tests/samplers/test_vector_laws.py"
-TRAJECTORY = "tests/samplers/test_trajectory.py"
-GUIDES = "tests/modes/test_guides.py"
+TRAJECTORY = "tests/generation/test_trajectory.py"
+GUIDES = "tests/generation/test_start_images.py"
 INTERPOLATE = "tests/modes/test_interpolate.py"
-ERRORS = "tests/modes/test_denoising_errors.py"
+ERRORS = "tests/generation/test_denoising_errors.py"
 
 # fmt: off
 AROUND_SAMPLERS = [
@@ -41,29 +41,29 @@ AROUND_SAMPLERS = [
         ("ode-steps-of-the-batch", "if self.each_image else solve", "if False else solve"),
         ("path-of-images-first", "jnp.moveaxis(solution.path[:, :, 0], 1, 0)", "solution.path[:, :, 0]"),
     ),
-    *mutants("samplers/drivers.py", FIRST,
+    *mutants("generation/drivers.py", FIRST,
         ("guides-not-scaled", "return sde.alpha(t) * guides + sde.sigma(t)", "return guides + sde.sigma(t)"),
         ("guides-with-unit-noise", "return sde.alpha(t) * guides + sde.sigma(t) * noise", "return sde.alpha(t) * guides + noise"),
         ("guides-noised-by-the-variance", "return sde.alpha(t) * guides + sde.sigma(t) * noise", "return sde.alpha(t) * guides + sde.sigma(t)**2 * noise"),
         ("driver-starts-from-unit-noise", "return sde.prior_sample(noise(START, 0, like))", "return noise(START, 0, like)"),
     ),
-    *mutants("samplers/drivers.py", f"{DRIVERS}::test_from_the_priors_own_states_it_is_the_same_sampler",
+    *mutants("generation/drivers.py", f"{DRIVERS}::test_from_the_priors_own_states_it_is_the_same_sampler",
         ("states-noised-again", "    if are_states:\n", "    if not are_states:\n"),
     ),
-    *mutants("samplers/drivers.py", f"{GUIDES}::test_fewer_guides_than_images_are_taken_in_turn",
+    *mutants("generation/drivers.py", f"{GUIDES}::test_fewer_guides_than_images_are_taken_in_turn",
         ("batches-start-from-the-prior", "samples = configured.sampler(model, grid, noise, like, x)", "samples = configured.sampler(model, grid, noise, like)"),
     ),
-    *mutants("samplers/drivers.py", "tests/samplers/test_generate.py::test_same_images_as_one_device_without_a_driver",
+    *mutants("generation/drivers.py", "tests/generation/test_generate.py::test_same_images_as_one_device_without_a_driver",
         ("progress-repeats-the-first-steps", "            first, last, lambda k, state: sampler.step(model, grid, noise, k, state), state\n", "            0, last - first, lambda k, state: sampler.step(model, grid, noise, k, state), state\n"),
     ),
-    *mutants("samplers/drivers.py", DENOISED,
+    *mutants("generation/drivers.py", DENOISED,
         ("denoised-when-not-asked", "if not configured.denoises:", "if configured.denoises:"),
         ("denoised-at-the-first-time", "tweedie(model, sde, x, configured.grid[-1])", "tweedie(model, sde, x, configured.grid[0])"),
     ),
-    *mutants("samplers/drivers.py", EVALUATIONS,
+    *mutants("generation/drivers.py", EVALUATIONS,
         ("last-denoising-is-free", "configured.grid[-1]), 1", "configured.grid[-1]), 0"),
     ),
-    *mutants("samplers/generate.py", f"{GUIDES}::test_fewer_guides_than_images_are_taken_in_turn",
+    *mutants("generation/generate.py", f"{GUIDES}::test_fewer_guides_than_images_are_taken_in_turn",
         ("guides-repeated-in-blocks", "guides.x[indices % len(guides.x)]", "guides.x[indices // len(guides.x)]"),
     ),
     *mutants("samplers/stepping.py", VECTOR_LAWS,
@@ -71,7 +71,7 @@ AROUND_SAMPLERS = [
         ("steps-from-unit-noise", "self.sde.prior_sample(noise(START, 0, like))", "noise(START, 0, like)"),
         ("one-step-beyond-the-grid", "return grid.shape[0] - 1", "return grid.shape[0]"),
     ),
-    *mutants("samplers/stepping.py", "tests/samplers/test_generate.py::test_path_starts_at_the_prior_and_ends_at_the_samples",
+    *mutants("samplers/stepping.py", "tests/generation/test_generate.py::test_path_starts_at_the_prior_and_ends_at_the_samples",
         ("path-with-its-start-last", "jnp.concatenate([x[None], states])", "jnp.concatenate([states, x[None]])"),
     ),
     *mutants("samplers/predictor_corrector.py", VECTOR_LAWS,
@@ -107,7 +107,7 @@ AROUND_SAMPLERS = [
     *mutants("samplers/configured.py", f"{ERRORS}::test_samples_have_the_law_of_the_data",
         ("dp-grid-without-errors", 'return optimal or options.grid.name == "dp"', "return optimal"),
     ),
-    *mutants("samplers/trajectory.py", KEPT,
+    *mutants("generation/trajectory.py", KEPT,
         ("kept-times-one-late", "np.asarray(grid)[np.minimum(stops, len(grid) - 1)]", "np.asarray(grid)[np.minimum(stops + 1, len(grid) - 1)]"),
         ("kept-times-equally-spaced", "np.asarray(grid)[np.minimum(stops, len(grid) - 1)]", "np.linspace(grid[0], grid[-1], len(stops))"),
         ("way-one-step-short", "np.linspace(0, num_steps, frames)", "np.linspace(0, num_steps - 1, frames)"),
@@ -115,13 +115,13 @@ AROUND_SAMPLERS = [
         ("kept-states-rounded-down", "np.linspace(0, len(grid) - 1, frames).round()", "np.linspace(0, len(grid) - 1, frames)"),
         ("kept-states-of-other-times", "return path[kept]", "return path[np.linspace(0, len(path) - 1, len(kept)).astype(int)]"),
     ),
-    *mutants("samplers/trajectory.py", f"{TRAJECTORY}::test_times_and_states_belong_together",
+    *mutants("generation/trajectory.py", f"{TRAJECTORY}::test_times_and_states_belong_together",
         ("ways-guides-are-images", "are_states = guides is not None and guides.are_states", "are_states = False"),
     ),
-    *mutants("samplers/trajectory.py", f"{TRAJECTORY}::test_from_the_prior_to_the_samples",
+    *mutants("generation/trajectory.py", f"{TRAJECTORY}::test_from_the_prior_to_the_samples",
         ("way-of-an-adaptive-sampler-ends-early", "float(grid[0]), float(grid[-1]), frames - 1)", "float(grid[0]), float(grid[-1]) * 2, frames - 1)"),
     ),
-    *mutants("modes/guides.py", f"{GUIDES}::test_levels_become_what_becomes_them_again",
+    *mutants("generation/start_images.py", f"{GUIDES}::test_levels_become_what_becomes_them_again",
         ("guides-at-the-edge-of-their-cells", "jnp.full(levels.shape, 0.5)", "jnp.zeros(levels.shape)"),
         ("guides-always-centred", "scale(y, options.centered)", "scale(y, True)"),
         ("guides-not-dequantised", "if options.uniform_dequantization:", "if False:"),
@@ -138,23 +138,23 @@ AROUND_SAMPLERS = [
     *mutants("modes/interpolate.py", f"{INTERPOLATE}::test_the_mode_writes_what_it_reports",
         ("round-trip-of-the-middle", "row[[0, -1]]", "row[[0, len(row) // 2]]"),
     ),
-    *mutants("modes/denoising_errors.py", f"{ERRORS}::test_errors_are_those_of_the_data",
+    *mutants("generation/denoising_errors.py", f"{ERRORS}::test_errors_are_those_of_the_data",
         ("errors-are-the-scores-norms", "tuple(norms.errors.tolist())", "tuple(norms.norms.tolist())"),
     ),
-    *mutants("modes/denoising_errors.py", f"{ERRORS}::test_batches_do_not_matter",
+    *mutants("generation/denoising_errors.py", f"{ERRORS}::test_batches_do_not_matter",
         ("errors-of-the-first-batch", "indices = range(first, min(first + size, number))", "indices = range(0, size)"),
     ),
-    *mutants("modes/denoising_errors.py", f"{ERRORS}::test_the_file_is_made_once_and_read_again",
+    *mutants("generation/denoising_errors.py", f"{ERRORS}::test_the_file_is_made_once_and_read_again",
         ("errors-estimated-every-time", "if path.exists():", "if False:"),
         ("errors-not-kept", "            norms.save(path)\n", "            pass\n"),
     ),
-    *mutants("modes/denoising_errors.py", f"{ERRORS}::test_a_file_of_something_else_is_refused",
+    *mutants("generation/denoising_errors.py", f"{ERRORS}::test_a_file_of_something_else_is_refused",
         ("errors-up-to-any-time", "ScoreNorms.load(path, sde, step, sde.T, config.sampling.eps)", "ScoreNorms.load(path, sde, step, sde.T, sde.T)"),
     ),
-    *mutants("modes/denoising_errors.py", f"{ERRORS}::test_levels_are_of_equal_log_snr_and_span_what_is_sampled",
+    *mutants("generation/denoising_errors.py", f"{ERRORS}::test_levels_are_of_equal_log_snr_and_span_what_is_sampled",
         ("errors-of-half-the-levels", "log_snr_grid(sde, sde.T, config.sampling.eps, count - 1)", "log_snr_grid(sde, 0.5 * sde.T, config.sampling.eps, count - 1)"),
     ),
-    *mutants("modes/denoising_errors.py", f"{ERRORS}::test_the_bound_is_that_of_the_datas_range",
+    *mutants("generation/denoising_errors.py", f"{ERRORS}::test_the_bound_is_that_of_the_datas_range",
         ("bound-of-the-other-range", "return 1.0 if config.data.centered else 0.5", "return 0.5 if config.data.centered else 1.0"),
         ("bound-for-real-numbers", "if not config.data.num_levels:", "if False:"),
     ),

@@ -2,18 +2,18 @@
 
 from tests.mutants.mutant import mutants
 
-BOUND = "tests/evaluation/test_bound.py"
+BOUND = "tests/likelihood/test_bound.py"
 IDENTITY = f"{BOUND}::test_the_exact_score_pays_for_the_prior_only"
 CORRELATED = f"{BOUND}::test_correlated_data"
 ERROR_BARS = f"{BOUND}::test_squared_errors_have_no_bias {BOUND}::test_strata_and_resolved_noise_make_it_steady"
-DECODER = "tests/evaluation/test_decoder.py"
-DISCRETE = "tests/evaluation/test_discrete_bound.py"
+DECODER = "tests/likelihood/test_decoder.py"
+DISCRETE = "tests/likelihood/test_discrete_bound.py"
 JOINT_LAWS = f"{DISCRETE}::test_it_is_the_relative_entropy_of_the_joint_laws"
 UNIFORM = "tests/models/test_uniform_score.py"
 
 # fmt: off
 BOUNDS = [
-    *mutants("evaluation/bound.py", f"{IDENTITY} {CORRELATED}",
+    *mutants("likelihood/bound.py", f"{IDENTITY} {CORRELATED}",
         ("bound-without-the-priors-variance", "of_one = 0.5 * spread - ", "of_one = 0.5 - "),
         ("bound-of-the-mean-undamped", "sde.prior_log_density(mean)", "sde.prior_log_density(x0)"),
         ("bound-drift-sign", "0.5 * spread - jnp.log(", "0.5 * spread + jnp.log("),
@@ -22,16 +22,16 @@ BOUNDS = [
         ("resolved-noise-not-put-back", "(sum_squares(z) - z[0].size)", "sum_squares(z)"),
         ("resolved-noise-of-one-dimension", "(sum_squares(z) - z[0].size)", "(sum_squares(z) - 1.0)"),
     ),
-    *mutants("evaluation/bound.py", ERROR_BARS,
+    *mutants("likelihood/bound.py", ERROR_BARS,
         ("bound-without-strata", "u = (draw // 2 + jitter) / strata", "u = jitter"),
         ("bound-error-of-a-pair", "0.5 * jnp.sqrt(", "jnp.sqrt("),
         ("bound-without-resolved-noise", "w = jnp.square(jax.nn.sigmoid(log_snr + jnp.log(RESOLVED)))", "w = jnp.zeros_like(log_snr)"),
         ("pairs-share-noise", "jax.random.fold_in(key, draw)", "jax.random.fold_in(key, draw // 2)"),
     ),
-    *mutants("evaluation/bound.py", f"{BOUND}::test_noise_that_the_score_resolves_is_taken_out",
+    *mutants("likelihood/bound.py", f"{BOUND}::test_noise_that_the_score_resolves_is_taken_out",
         ("resolved-noise-by-its-root", "w = jnp.square(jax.nn.sigmoid(", "w = (jax.nn.sigmoid("),
     ),
-    *mutants("evaluation/decoder.py", DECODER,
+    *mutants("likelihood/decoder.py", DECODER,
         ("decoder-without-alpha", "0.5 * (sum_squares(eps_hat - z) - sum_squares(z)) - _log_alpha(sde, x0, eps)", "0.5 * (sum_squares(eps_hat - z) - sum_squares(z))"),
         ("decoder-mean-noise-not-random", "0.5 * (sum_squares(eps_hat - z) - sum_squares(z))", "0.5 * (sum_squares(eps_hat - z) - x0[0].size)"),
         ("decoder-squares-without-half", "(0.5 * noise_error(eps_hat, z, log_snr) + constant)", "(noise_error(eps_hat, z, log_snr) + constant)"),
@@ -41,10 +41,10 @@ BOUNDS = [
         ("decoder-without-tails", "level <= 0, lowest,", "level < 0, lowest,"),
         ("gaussian-decoder-of-the-std", "jnp.log(2.0 * jnp.pi * variance)", "jnp.log(2.0 * jnp.pi * variance**2)"),
     ),
-    *mutants("evaluation/decoder.py", f"{DECODER}::test_noise_that_a_decoder_does_not_feel",
+    *mutants("likelihood/decoder.py", f"{DECODER}::test_noise_that_a_decoder_does_not_feel",
         ("decoder-curvature-has-the-wrong-sign", "return -jax.jvp(", "return jax.jvp("),
     ),
-    *mutants("evaluation/discrete_bound.py", JOINT_LAWS,
+    *mutants("likelihood/discrete_bound.py", JOINT_LAWS,
         ("chain-error-without-a", "/ (chain.step_alphas * chain.sigmas)", "/ chain.sigmas"),
         ("chain-error-of-the-level-below", "0.5 * jnp.square(missed) / variances", "0.5 * jnp.square(missed) / jnp.roll(variances, 1)"),
         ("chain-without-the-variances", "excess - jnp.log1p(excess)", "excess"),
@@ -54,7 +54,7 @@ BOUNDS = [
         ("chain-decoder-of-noisy-x", "/ chain.step_alphas[0]", "* chain.step_alphas[0]"),
         ("chain-forgets-x0", "+ 0.5 * jnp.square(alpha_end) * sum_squares(x0)", ""),
     ),
-    *mutants("evaluation/discrete_bound.py", f"{DISCRETE}::test_estimates_and_error_bars",
+    *mutants("likelihood/discrete_bound.py", f"{DISCRETE}::test_estimates_and_error_bars",
         ("chain-levels-drawn-evenly", "level = 1 + jnp.minimum(", "level = 1 + 0 * jnp.minimum("),
         ("chain-strata-count-the-decoder", "strata = draws // 2 - 1", "strata = draws // 2"),
         ("chain-decoder-drawn-once", "first = draw < 2", "first = draw < 1"),

@@ -2,19 +2,19 @@
 
 from tests.mutants.mutant import mutants
 
-FLOW = "tests/dequantization/test_flow.py"
-TRAINING = "tests/dequantization/test_training.py"
+FLOW = "tests/likelihood/dequantization/test_flow.py"
+TRAINING = "tests/likelihood/dequantization/test_training.py"
 CLOSES = f"{TRAINING}::test_the_bound_closes_on_the_probability"
 UPDATE = f"{TRAINING}::test_an_update_is_that_of_the_whole_batch"
 RESUMED = f"{TRAINING}::test_a_killed_run_goes_on_as_if_nothing_had_happened"
-TRAINED = "tests/dequantization/test_trained.py"
+TRAINED = "tests/likelihood/dequantization/test_trained.py"
 
 # fmt: off
 DEQUANTIZATION = [
-    *mutants("dequantization/dequantizer.py", FLOW,
+    *mutants("likelihood/dequantization/dequantizer.py", FLOW,
         ("dequantisation-noise-of-the-batch", "jax.random.uniform(key, images.shape[1:])", "jax.random.uniform(keys[0], images.shape[1:])"),
     ),
-    *mutants("dequantization/flow.py", FLOW,
+    *mutants("likelihood/dequantization/flow.py", FLOW,
         ("couplings-move-the-same-half", "Coupling(self.width, k % 2)", "Coupling(self.width, 0)"),
         ("coupling-sees-what-it-moves", "jnp.where(stays, jnp.tanh(0.5 * y), 0.0)", "jnp.tanh(0.5 * y)"),
         ("coupling-sees-the-image-only", "jnp.where(stays, jnp.tanh(0.5 * y), 0.0)", "jnp.zeros_like(y)"),
@@ -26,26 +26,26 @@ DEQUANTIZATION = [
         ("flow-does-not-start-uniform", "kernel_init=init", "kernel_init=nn.initializers.lecun_normal()"),
         ("logit-of-zero", "jnp.maximum(uniform(images, keys), SMALLEST)", "uniform(images, keys)"),
     ),
-    *mutants("dequantization/objective.py", CLOSES,
+    *mutants("likelihood/dequantization/objective.py", CLOSES,
         ("log-q-with-the-wrong-sign", "z, self.eps) + log_q", "z, self.eps) - log_q"),
         ("log-q-forgotten", "z, self.eps) + log_q", "z, self.eps)"),
         ("bound-without-the-offset", "(dimension * math.log(2)) + offset", "(dimension * math.log(2))"),
     ),
-    *mutants("dequantization/training.py", UPDATE,
+    *mutants("likelihood/dequantization/training.py", UPDATE,
         ("dequantiser-of-one-devices-images", "jax.lax.pmean(jax.value_and_grad(mean_loss)(state.params), AXIS)", "jax.value_and_grad(mean_loss)(state.params)"),
         ("dequantiser-of-the-same-noise-again", "jax.random.fold_in(key, state.step)", "key"),
     ),
-    *mutants("dequantization/training.py", RESUMED,
+    *mutants("likelihood/dequantization/training.py", RESUMED,
         ("dequantiser-resumed-from-the-first-batch", "config.seed, options.batch_size, step, jax", "config.seed, options.batch_size, 0, jax"),
         ("dequantiser-of-the-last-weights", "FlowDequantizer(state.ema_params, flow), step", "FlowDequantizer(state.params, flow), step"),
     ),
-    *mutants("dequantization/training.py", f"{TRAINING}::test_a_loss_that_is_not_finite_stops_and_is_not_saved",
+    *mutants("likelihood/dequantization/training.py", f"{TRAINING}::test_a_loss_that_is_not_finite_stops_and_is_not_saved",
         ("dequantiser-not-finite-saved", "log.flush(step)  # a state", "pass  # a state"),
     ),
-    *mutants("dequantization/comparison.py", CLOSES,
+    *mutants("likelihood/dequantization/comparison.py", CLOSES,
         ("compared-with-itself", "bound(dequantizer, *rest)", "bound(UniformDequantizer(), *rest)"),
     ),
-    *mutants("dequantization/trained.py", TRAINED,
+    *mutants("likelihood/dequantization/trained.py", TRAINED,
         ("dequantiser-of-any-step", 'f"step{checkpoint_step or 0}"', '"step0"'),
         ("dequantiser-built-by-the-config", 'recorded["width"], recorded["depth"]', "config.dequantizer.width, config.dequantizer.depth"),
         ("dequantiser-for-any-images", "refuse_difference(path, recorded, {name", "refuse_difference(path, given, {name"),

@@ -3,40 +3,40 @@
 from tests.mutants.mutant import mutants
 
 COST = "tests/benchmarks/test_divergence_cost.py"
-DIVERGENCE = "tests/evaluation/test_divergence.py"
-GRADIENTS = "tests/evaluation/test_likelihood_gradients.py"
-LIKELIHOOD = "tests/evaluation/test_likelihood.py"
-TRACE = "tests/evaluation/test_trace.py"
+DIVERGENCE = "tests/likelihood/test_divergence.py"
+GRADIENTS = "tests/likelihood/test_likelihood_gradients.py"
+LIKELIHOOD = "tests/likelihood/test_log_density.py"
+TRACE = "tests/likelihood/test_trace.py"
 STEPS = "tests/samplers/test_step_size.py"
 NFE = "tests/samplers/test_ode.py::test_nfe_is_the_number_of_calls"
-PUBLISHED = "tests/evaluation/test_published_likelihood.py"
+PUBLISHED = "tests/likelihood/test_published_likelihood.py"
 OWN_STEPS = f"{GRADIENTS}::test_an_image_with_steps_of_its_own_does_not_depend_on_the_others"
 
 # fmt: off
 ODE_LIKELIHOOD = [
-    *mutants("evaluation/likelihood.py", LIKELIHOOD,
+    *mutants("likelihood/log_density.py", LIKELIHOOD,
         ("divergence-with-the-wrong-sign", "sde.prior_log_density(latent) + trace.value", "sde.prior_log_density(latent) - trace.value"),
         ("density-at-a-fixed-eps", "jnp.asarray([eps, sde.T])", "jnp.asarray([1e-4, sde.T])"),
         ("prior-density-of-the-data", "sde.prior_log_density(latent)", "sde.prior_log_density(x)"),
     ),
-    *mutants("evaluation/likelihood.py", OWN_STEPS,
+    *mutants("likelihood/log_density.py", OWN_STEPS,
         ("likelihood-steps-of-the-batch", "if not each_image:", "if True:"),
         ("images-share-a-key", "of_batch(x[None], key[None])", "of_batch(x[None], keys[:1])"),
     ),
-    *mutants("evaluation/likelihood.py", f"{DIVERGENCE}::test_the_error_bar_of_a_likelihood_holds",
+    *mutants("likelihood/log_density.py", f"{DIVERGENCE}::test_the_error_bar_of_a_likelihood_holds",
         ("error-bar-is-the-variance", "standard_error=trace.standard_error", "standard_error=trace.standard_error**2"),
     ),
-    *mutants("evaluation/divergence.py", DIVERGENCE,
+    *mutants("likelihood/divergence.py", DIVERGENCE,
         ("probe-only-once", "return value, take(e, pushed)[None]", "return value, take(jnp.ones_like(e), pushed)[None]"),
         ("products-of-another-image", "return take(e, push(e))", "return take(jnp.roll(e, 1, 0), push(e))"),
         ("trace-of-the-first-chunk", "jax.lax.map(one, indices, batch_size=at_once)", "jax.lax.map(one, indices % at_once, batch_size=at_once)"),
     ),
-    *mutants("evaluation/trace.py", f"{DIVERGENCE}::test_probes_have_identity_covariance",
+    *mutants("likelihood/trace.py", f"{DIVERGENCE}::test_probes_have_identity_covariance",
         ("probes-shared-by-the-batch", "jax.vmap(lambda key: self.probe(key, shape, x.dtype))(keys)", "jnp.broadcast_to(self.probe(keys[0], shape, x.dtype), (len(keys), *shape))"),
         ("probes-of-an-image-are-one", "shape = (self.num_rates, *x.shape[1:])", "shape = (1, *x.shape[1:])"),
         ("probe-of-uniform-entries", "jax.random.normal(key, shape, dtype)", "jax.random.uniform(key, shape, dtype, -1, 1)"),
     ),
-    *mutants("evaluation/trace.py", TRACE,
+    *mutants("likelihood/trace.py", TRACE,
         ("error-bar-of-n", "jnp.std(values, axis=1, ddof=1) / math.sqrt(num)", "jnp.std(values, axis=1, ddof=1) / num"),
         ("error-bar-is-the-spread", "jnp.std(values, axis=1, ddof=1) / math.sqrt(num)", "jnp.std(values, axis=1, ddof=1)"),
         ("one-probe-is-sure", "jnp.full_like(mean, jnp.nan)", "jnp.zeros_like(mean)"),
@@ -45,7 +45,7 @@ ODE_LIKELIHOOD = [
         ("orthogonal-without-signs", "return signs * row", "return jnp.ones_like(signs) * row"),
         ("orthogonal-of-an-order-too-many", "1 << (dimension - 1).bit_length()", "1 << dimension.bit_length()"),
     ),
-    *mutants("evaluation/hutch_plus_plus.py", TRACE,
+    *mutants("likelihood/hutch_plus_plus.py", TRACE,
         ("sketch-of-the-probes-own-key", "draw_signs(keys[:, 0])", "draw_signs(keys[:, 0]) * 0 + 1"),
         ("hutchpp-without-its-shift", "y - centre * s), 1, 2))[0]", "y), 1, 2))[0]"),
         ("hutchpp-probes-not-projected", "e = e - q @ (jnp.swapaxes(q, 1, 2) @ e)", "e = e - 0 * (q @ (jnp.swapaxes(q, 1, 2) @ e))"),
@@ -53,7 +53,7 @@ ODE_LIKELIHOOD = [
         ("hutchpp-forgets-its-directions", "return Trace(integrals[:, 0] + rest", "return Trace(rest"),
         ("hutchpp-mean-of-directions", "jnp.sum(forms[:, :k], axis=1, keepdims=True)", "jnp.mean(forms[:, :k], axis=1, keepdims=True)"),
     ),
-    *mutants("evaluation/trace.py", f"{TRACE}::test_error_bars_hold",
+    *mutants("likelihood/trace.py", f"{TRACE}::test_error_bars_hold",
         ("error-bar-of-independent-rows", "math.sqrt(1 - self.num_rates / self.order)", "math.sqrt(1 + self.num_rates / self.order)"),
     ),
     *mutants("samplers/step_size.py", STEPS,

@@ -2,13 +2,13 @@
 
 from tests.mutants.mutant import mutants
 
-BITS = "tests/evaluation/test_bits_per_dim.py"
-PER_IMAGE = "tests/evaluation/test_per_image.py"
-UNFINISHED = "tests/evaluation/test_unfinished.py"
+BITS = "tests/likelihood/test_bits_per_dim.py"
+PER_IMAGE = "tests/likelihood/test_per_image.py"
+UNFINISHED = "tests/likelihood/test_unfinished.py"
 
 # fmt: off
 MEASUREMENTS = [
-    *mutants("evaluation/bits_per_dim.py", BITS,
+    *mutants("likelihood/bits_per_dim.py", BITS,
         ("bits-are-nats", "bits = dimension * math.log(2)", "bits = dimension"),
         ("bits-minus-the-offset", "Measured(nats / bits + offset,", "Measured(nats / bits - offset,"),
         ("repeats-repeat-the-noise", "jax.random.fold_in(jax.random.key(seed), repeat)", "jax.random.key(seed)"),
@@ -17,20 +17,20 @@ MEASUREMENTS = [
         ("interval-of-the-normal-law", "student.ppf(0.5 + CONFIDENCE / 2, max(n - 1, 1))", "student.ppf(CONFIDENCE, max(n - 1, 1))"),
         ("own-error-of-one-image", "/ (repeats * images))", "/ math.sqrt(repeats * images))"),
     ),
-    *mutants("evaluation/per_image.py", BITS,
+    *mutants("likelihood/per_image.py", BITS,
         ("images-share-dequantisation", "jax.random.fold_in(key, index)", "jax.random.fold_in(key, 0)"),
     ),
-    *mutants("evaluation/per_image.py", PER_IMAGE,
+    *mutants("likelihood/per_image.py", PER_IMAGE,
         ("noise-for-nothing-in-the-ode", "cost, x, more = log_q, x0, 0", "cost, x, more = 0.0 * log_q, x0, 0"),
         ("noise-for-nothing-in-the-bound", "bound.nats + log_q", "bound.nats"),
         ("decoder-of-a-clean-image", "x, more = noised(sde, x0, z, options.eps), 1", "x, more = x0, 1"),
         ("ode-without-the-decoder", "cost = cost + decoding_term(model, sde, x0, z, options.eps)", "cost = cost + 0.0 * decoding_term(model, sde, x0, z, options.eps)"),
         ("bound-without-the-decoder", "total.nats + last.nats", "total.nats"),
     ),
-    *mutants("evaluation/bits_per_dim.py", PER_IMAGE,
+    *mutants("likelihood/bits_per_dim.py", PER_IMAGE,
         ("integers-with-an-offset", "0.0 if integer_costs(config) else density_offset(config)", "density_offset(config)"),
     ),
-    *mutants("evaluation/unfinished.py", UNFINISHED,
+    *mutants("likelihood/unfinished.py", UNFINISHED,
         ("taken-up-by-any-measurement", "hashlib.sha256(text.encode())", "hashlib.sha256(b'')"),
         ("half-written-batches-taken", 'self.folder.glob("*.npz")', 'self.folder.glob("*")'),
     ),
@@ -39,11 +39,11 @@ MEASUREMENTS = [
         ("images-asked-for-recorded", "measured.best.bits_per_dim.shape[1],\n        \"seconds\"",
          "config.likelihood.num_images,\n        \"seconds\""),
     ),
-    *mutants("evaluation/anomaly.py", "tests/evaluation/test_anomaly.py",
+    *mutants("likelihood/anomaly.py", "tests/likelihood/test_anomaly.py",
         ("auc-of-the-normal", "Auc(float(below.mean())", "Auc(float(1 - below.mean())"),
         ("auc-error-of-one-sample", "below.var(ddof=1) / n + above.var(ddof=1) / m", "below.var(ddof=1) / n"),
     ),
-    *mutants("evaluation/classifier.py", "tests/evaluation/test_classifier.py",
+    *mutants("likelihood/classifier.py", "tests/likelihood/test_classifier.py",
         ("dearest-class", "- np.asarray(costs, np.float64).T", "+ np.asarray(costs, np.float64).T"),
         ("classifier-without-a-prior", "np.log(prior)[None]", "0 * np.log(prior)[None]"),
         ("confusion-transposed", "(labels, predicted), 1", "(predicted, labels), 1"),

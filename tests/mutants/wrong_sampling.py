@@ -5,7 +5,7 @@ from tests.mutants.mutant import mutants
 VECTOR_LAWS = "tests/samplers/test_vector_laws.py"
 STEP_LAWS = "tests/samplers/test_finite_step_laws.py"
 CORRECTORS = "tests/samplers/test_correctors.py"
-GENERATE = "tests/samplers/test_generate.py"
+GENERATE = "tests/generation/test_generate.py"
 BATCHES = " ".join(
     f"{GENERATE}::{test}"
     for test in (
@@ -21,7 +21,7 @@ GRIDS = " ".join(
 NOISE = "tests/samplers/test_noise.py"
 PUBLISHED_SAMPLER = "tests/samplers/test_published_sampler.py"
 PUBLISHED_LEVELS = "tests/samplers/test_published_levels.py"
-DRIVERS = "tests/samplers/test_drivers.py"
+DRIVERS = "tests/generation/test_drivers.py"
 EVALUATIONS = f"{DRIVERS}::test_nfe_is_the_number_of_calls"
 DENOISED = f"{DRIVERS}::test_the_last_denoising_is_a_regression"
 ODE = "tests/samplers/test_ode.py"
@@ -98,10 +98,10 @@ SAMPLERS = [
     *mutants("samplers/stepping.py", VECTOR_LAWS,
         ("start-ignored", "if x_start is None else x_start", "if True else x_start"),
     ),
-    *mutants("samplers/drivers.py", DENOISED,
+    *mutants("generation/drivers.py", DENOISED,
         ("no-last-denoising", "return tweedie(model, sde, x, configured.grid[-1]), 1", "return x, 1"),
     ),
-    *mutants("samplers/drivers.py", EVALUATIONS,
+    *mutants("generation/drivers.py", EVALUATIONS,
         ("denoising-not-counted", "sampler.nfe(num_steps) + more", "sampler.nfe(num_steps)"),
         ("ode-denoising-not-counted", "jnp.asarray(samples.nfe + more)", "jnp.asarray(samples.nfe)"),
     ),
@@ -128,10 +128,10 @@ SAMPLERS = [
         ("noise-the-same-in-every-slot", "jax.random.fold_in(jax.random.fold_in(key, step - START), slot)", "jax.random.fold_in(key, step - START)"),
         ("noise-uniform", "return jax.random.normal(key, like.shape[1:], like.dtype)", "return jax.random.uniform(key, like.shape[1:], like.dtype, -(3**0.5), 3**0.5)"),
     ),
-    *mutants("samplers/drivers.py", BATCHES,
+    *mutants("generation/drivers.py", BATCHES,
         ("steps-past-the-end", "last = jnp.minimum(first + STEPS_PER_CALL, num_steps)", "last = first + STEPS_PER_CALL"),
     ),
-    *mutants("samplers/batches.py", BATCHES,
+    *mutants("generation/batches.py", BATCHES,
         ("last-batch-begins-again", "indices = np.arange(start, start + batch_size)", "indices = np.arange(start, start + batch_size) % max(start, batch_size)"),
     ),
     *mutants("samplers/ode.py", ODE,

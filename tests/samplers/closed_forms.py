@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sde_lib import VE, VP, SubVP
+from score_sde.sde_lib import VE, VP, SubVP
 
 PROCESSES = [VP(), SubVP(), VE()]
 # Orders take long to measure; sub-VP's, between the other two in everything, is left to the slow tests.

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from models.exact import GaussianScore
-from samplers.noise import RecordedNoise
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.noise import RecordedNoise
 
 MU = np.array([0.5, -0.2, 0.1])
 SIGMA = np.array([[0.5, 0.3, -0.1], [0.3, 0.4, 0.05], [-0.1, 0.05, 0.2]])

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from models.exact import ProductMixtureScore
+from score_sde.models.exact import ProductMixtureScore
 
 WEIGHTS, MEANS, VARIANCES = (0.3, 0.7), (-1.0, 0.6), (0.04, 0.09)
 EPS = 1e-3

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.exact import GaussianScore, ProductMixtureScore
-from samplers.correctors import annealed_langevin
-from samplers.noise import IndexedNoise, RecordedNoise
-from samplers.predictor_corrector import PredictorCorrector
-from sde_lib import VE
+from score_sde.models.exact import GaussianScore, ProductMixtureScore
+from score_sde.samplers.correctors import annealed_langevin
+from score_sde.samplers.noise import IndexedNoise, RecordedNoise
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.sde_lib import VE
 
 LEVELS, STEPS, ETA = 10, 100, 2e-5
 SIGMAS = np.geomspace(1.0, 0.01, LEVELS)

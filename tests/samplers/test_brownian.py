@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from samplers.brownian import GridPath, ImageTrees
-from samplers.noise import IndexedNoise, RecordedNoise
+from score_sde.samplers.brownian import GridPath, ImageTrees
+from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 
 NUM_STEPS = 12
 

@@ -6,15 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplers.configured import configure
-from samplers.grids import GRIDS, cheapest_grid
-from samplers.noise import RecordedNoise
-from samplers.optimal_variance import OptimalVariance
-from samplers.schedules import forward_variance, step_costs
-from sde_lib import VE, VP
+from score_sde.samplers.configured import configure
+from score_sde.samplers.grids import GRIDS, cheapest_grid
+from score_sde.samplers.noise import RecordedNoise
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.schedules import forward_variance, step_costs
+from score_sde.sde_lib import VE, VP
+from tests.generation.test_drivers import small
 from tests.samplers.closed_forms import PROCESSES, closed_form
 from tests.samplers.mixture_flow import mixture
-from tests.samplers.test_drivers import small
 
 EPS, T_START, STEPS = 1e-3, 0.4, 12
 ERRORS = OptimalVariance((1e-3, 0.3, 0.9), (0.9, 0.5, 0.01))

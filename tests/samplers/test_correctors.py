@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from models.exact import GaussianScore, ProductMixtureScore
-from samplers.correctors import CORRECTORS, langevin
-from samplers.grids import uniform_grid
-from samplers.noise import IndexedNoise, RecordedNoise
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
-from sde_lib import VE, VP, SubVP
+from score_sde.models.exact import GaussianScore, ProductMixtureScore
+from score_sde.samplers.correctors import CORRECTORS, langevin
+from score_sde.samplers.grids import uniform_grid
+from score_sde.samplers.noise import IndexedNoise, RecordedNoise
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import PREDICTORS
+from score_sde.sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import PROCESSES, closed_form
 
 SHAPE = (4, 4, 1)

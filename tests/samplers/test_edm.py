@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplers.edm import EDMSampler
-from samplers.grids import log_snr_grid, noise_power_grid
-from samplers.noise import IndexedNoise
-from sde_lib import SDE, VE, VP
+from score_sde.samplers.edm import EDMSampler
+from score_sde.samplers.grids import log_snr_grid, noise_power_grid
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.sde_lib import SDE, VE, VP
 from tests.samplers.closed_forms import PROCESSES, closed_form
 from tests.samplers.gaussian_law import MU, SIGMA, measured_law
 from tests.samplers.mixture_flow import EPS, ends_of_the_flow, mixture

@@ -7,18 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.toy_mixture import get_config
-from samplers import names
-from samplers.configured import OPTIMAL, SAMPLERS, configure
-from samplers.correctors import CORRECTORS
-from samplers.exponential.methods import EXPONENTIAL
-from samplers.fixed_steps import FIXED_SOLVERS
-from samplers.grids import GRIDS
-from samplers.noise import IndexedNoise
-from samplers.optimal_variance import OptimalVariance
-from samplers.predictors import PREDICTORS
-from samplers.sde import SDE_SOLVERS
-from sde_lib import SDE, VE, VP, SubVP
+from score_sde.configs.toy_mixture import get_config
+from score_sde.samplers import names
+from score_sde.samplers.configured import OPTIMAL, SAMPLERS, configure
+from score_sde.samplers.correctors import CORRECTORS
+from score_sde.samplers.exponential.methods import EXPONENTIAL
+from score_sde.samplers.fixed_steps import FIXED_SOLVERS
+from score_sde.samplers.grids import GRIDS
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.predictors import PREDICTORS
+from score_sde.samplers.sde import SDE_SOLVERS
+from score_sde.sde_lib import SDE, VE, VP, SubVP
 from tests.samplers.mixture_flow import mixture
 
 EPS, STEPS, SHAPE = 1e-3, 12, (3, 2, 2, 1)

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import GaussianScore
-from samplers.exponential.methods import EXPONENTIAL
-from samplers.exponential.sampler import Adaptive, ExponentialSampler
-from samplers.exponential.single_step import DDIM, DPMSolver3
-from samplers.fixed_steps import GridSolver
-from samplers.grids import log_snr_grid, uniform_grid
-from samplers.noise import RecordedNoise
-from samplers.ode import ProbabilityFlow
-from sde_lib import SDE, VP
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.exponential.methods import EXPONENTIAL
+from score_sde.samplers.exponential.sampler import Adaptive, ExponentialSampler
+from score_sde.samplers.exponential.single_step import DDIM, DPMSolver3
+from score_sde.samplers.fixed_steps import GridSolver
+from score_sde.samplers.grids import log_snr_grid, uniform_grid
+from score_sde.samplers.noise import RecordedNoise
+from score_sde.samplers.ode import ProbabilityFlow
+from score_sde.sde_lib import SDE, VP
 from tests.samplers.closed_forms import PROCESSES, PROCESSES_FOR_ORDERS, closed_form
 from tests.samplers.mixture_flow import EPS, ends_of_the_flow, flow_error, mixture
 
@@ -246,7 +246,7 @@ def test_an_image_may_have_its_own_steps():
 
 
 def test_unfinished_solve_is_reported(monkeypatch):
-    monkeypatch.setattr("samplers.exponential.sampler.MAX_STEPS", 3)
+    monkeypatch.setattr("score_sde.samplers.exponential.sampler.MAX_STEPS", 3)
     sampler = ExponentialSampler(VP(), "dpm_solver_2", adaptive=Adaptive(1e-4, 1e-4))
     x = jnp.ones((2, 1))
     assert not sampler(mixture(VP()), jnp.array([1.0, EPS]), None, None, x).success
@@ -263,7 +263,7 @@ def test_unfinished_solve_is_reported(monkeypatch):
 )
 def test_nfe_is_the_number_of_calls(name, eta, adaptive, monkeypatch):
     """Every evaluation reports to the host. The first adaptive attempt spans half the interval and is rejected."""
-    monkeypatch.setattr("samplers.exponential.sampler.FIRST_STEP", 0.5)
+    monkeypatch.setattr("score_sde.samplers.exponential.sampler.FIRST_STEP", 0.5)
     calls, lock, sde = [0], threading.Lock(), VP()
     model = mixture(sde)
 

@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import GaussianScore
-from samplers.exponential import stochastic
-from samplers.exponential.methods import EXPONENTIAL
-from samplers.exponential.sampler import ExponentialSampler
-from samplers.grids import log_snr_grid, uniform_grid
-from samplers.noise import IndexedNoise, RecordedNoise
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
-from sde_lib import VE, VP, SubVP
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.exponential import stochastic
+from score_sde.samplers.exponential.methods import EXPONENTIAL
+from score_sde.samplers.exponential.sampler import ExponentialSampler
+from score_sde.samplers.grids import log_snr_grid, uniform_grid
+from score_sde.samplers.noise import IndexedNoise, RecordedNoise
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import PREDICTORS
+from score_sde.sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import PROCESSES, closed_form
 from tests.samplers.mixture_flow import EPS, mixture
 from tests.samplers.test_vector_laws import IDENTITY, MU, SIGMA, score_terms

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from models.exact import GaussianScore
-from samplers.correctors import annealed_langevin
-from samplers.grids import uniform_grid
-from samplers.noise import RecordedNoise
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS, tweedie
-from sde_lib import VE, VP, SubVP
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.correctors import annealed_langevin
+from score_sde.samplers.grids import uniform_grid
+from score_sde.samplers.noise import RecordedNoise
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import PREDICTORS, tweedie
+from score_sde.sde_lib import VE, VP, SubVP
 
 MEAN, VARIANCE = 0.5, 0.25
 

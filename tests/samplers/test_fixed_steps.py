@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.toy_mixture import get_config
-from errors import UserError
-from modes.checks import check
-from samplers.configured import configure
-from samplers.fixed_steps import FIXED_SOLVERS, GridSolver
-from sde_lib import VE, VP, SubVP
+from score_sde.configs.toy_mixture import get_config
+from score_sde.errors import UserError
+from score_sde.modes.checks import check
+from score_sde.samplers.configured import configure
+from score_sde.samplers.fixed_steps import FIXED_SOLVERS, GridSolver
+from score_sde.sde_lib import VE, VP, SubVP
 from tests.samplers.mixture_flow import EPS, ends_of_the_flow, mixture
 
 

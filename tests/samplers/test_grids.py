@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.toy_mixture import get_config
-from models.exact import ProductMixtureScore
-from samplers.generate import build_generator
-from samplers.grids import GRIDS, build_grid
-from sde_lib import VE, VP, SubVP, build_sde
+from score_sde.configs.toy_mixture import get_config
+from score_sde.generation.generate import build_generator
+from score_sde.models.exact import ProductMixtureScore
+from score_sde.samplers.grids import GRIDS, build_grid
+from score_sde.sde_lib import VE, VP, SubVP, build_sde
 from tests.samplers.closed_forms import PROCESSES, closed_form
 from tests.sde_lib.test_user_sde import EDM
 

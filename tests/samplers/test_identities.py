@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.toy_mixture import get_config
-from samplers.configured import configure
-from samplers.edm import EDMSampler
-from samplers.exponential.sampler import ExponentialSampler
-from samplers.fixed_steps import GridSolver
-from samplers.grids import log_snr_grid, noise_power_grid
-from samplers.noise import RecordedNoise
-from samplers.ode import ProbabilityFlow
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import ancestral_forward, reverse_diffusion
-from samplers.sde import ReverseSDE
-from sde_lib import VE, VP
+from score_sde.configs.toy_mixture import get_config
+from score_sde.samplers.configured import configure
+from score_sde.samplers.edm import EDMSampler
+from score_sde.samplers.exponential.sampler import ExponentialSampler
+from score_sde.samplers.fixed_steps import GridSolver
+from score_sde.samplers.grids import log_snr_grid, noise_power_grid
+from score_sde.samplers.noise import RecordedNoise
+from score_sde.samplers.ode import ProbabilityFlow
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import ancestral_forward, reverse_diffusion
+from score_sde.samplers.sde import ReverseSDE
+from score_sde.sde_lib import VE, VP
 from tests.samplers.closed_forms import PROCESSES
 from tests.samplers.mixture_flow import mixture
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from samplers.exponential.deis import deis_in_ratio, deis_in_time
-from samplers.exponential.methods import EXPONENTIAL
-from samplers.exponential.multistep import bh1, bh2
-from samplers.exponential.sampler import ExponentialSampler
-from samplers.exponential.single_step import DDIM
-from samplers.exponential.unipc import unip, unipc
-from samplers.grids import log_snr_grid, uniform_grid
-from samplers.ode import noise_at
-from sde_lib import VP
+from score_sde.samplers.exponential.deis import deis_in_ratio, deis_in_time
+from score_sde.samplers.exponential.methods import EXPONENTIAL
+from score_sde.samplers.exponential.multistep import bh1, bh2
+from score_sde.samplers.exponential.sampler import ExponentialSampler
+from score_sde.samplers.exponential.single_step import DDIM
+from score_sde.samplers.exponential.unipc import unip, unipc
+from score_sde.samplers.grids import log_snr_grid, uniform_grid
+from score_sde.samplers.ode import noise_at
+from score_sde.sde_lib import VP
 from tests.samplers.closed_forms import PROCESSES, PROCESSES_FOR_ORDERS, closed_form
 from tests.samplers.mixture_flow import EPS, ends_of_the_flow, mixture
 

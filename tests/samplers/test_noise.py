@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import kstest
 
-from samplers.noise import START, IndexedNoise
+from score_sde.samplers.noise import START, IndexedNoise
 
 LIKE = jnp.zeros((5, 10, 10, 1))
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.exact import GaussianScore
-from samplers.adaptive import SOLVERS, AdaptiveSolver
-from samplers.noise import RecordedNoise
-from samplers.ode import ProbabilityFlow, probability_flow
-from samplers.step_size import first_step
-from sde_lib import VE, VP, SubVP
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.adaptive import SOLVERS, AdaptiveSolver
+from score_sde.samplers.noise import RecordedNoise
+from score_sde.samplers.ode import ProbabilityFlow, probability_flow
+from score_sde.samplers.step_size import first_step
+from score_sde.sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import closed_form
 from tests.samplers.mixture_flow import mixture, quantile_map
 
@@ -121,7 +121,7 @@ def test_nfe_is_the_number_of_calls(solver, towards_noise, monkeypatch):
         # The rule's own choice is not left out, or a compiler would leave out its evaluations too.
         return jnp.where(chosen == 0, jnp.nan, 0.5 * (times[1] - times[0])), slope
 
-    monkeypatch.setattr("samplers.adaptive.first_step", half_of_all)
+    monkeypatch.setattr("score_sde.samplers.adaptive.first_step", half_of_all)
     calls, lock = [0], threading.Lock()
 
     def count(t):
@@ -146,7 +146,7 @@ def test_nfe_is_the_number_of_calls(solver, towards_noise, monkeypatch):
 
 
 def test_unfinished_solve_is_reported(monkeypatch):
-    monkeypatch.setattr("samplers.adaptive.MAX_STEPS", 3)
+    monkeypatch.setattr("score_sde.samplers.adaptive.MAX_STEPS", 3)
     solution = AdaptiveSolver().solve(
         lambda t, y, args: -100 * y, jnp.ones(2), jnp.asarray([0.0, 1.0]), None
     )

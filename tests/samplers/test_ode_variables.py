@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.exact import GaussianScore
-from samplers.adaptive import AdaptiveSolver
-from samplers.drivers import first_state
-from samplers.fixed_steps import GridSolver
-from samplers.grids import log_snr_grid, uniform_grid
-from samplers.noise import IndexedNoise, RecordedNoise
-from samplers.ode import VARIABLES, ProbabilityFlow
-from sde_lib import SDE, VE, VP, SubVP
+from score_sde.generation.drivers import first_state
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.adaptive import AdaptiveSolver
+from score_sde.samplers.fixed_steps import GridSolver
+from score_sde.samplers.grids import log_snr_grid, uniform_grid
+from score_sde.samplers.noise import IndexedNoise, RecordedNoise
+from score_sde.samplers.ode import VARIABLES, ProbabilityFlow
+from score_sde.sde_lib import SDE, VE, VP, SubVP
 from tests.samplers.closed_forms import PROCESSES_FOR_ORDERS
 from tests.samplers.mixture_flow import EPS, flow_error, mixture, quantile_map
 

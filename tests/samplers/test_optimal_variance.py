@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import GaussianScore, ProductMixtureScore
-from samplers.grids import power_grid, uniform_grid
-from samplers.noise import RecordedNoise
-from samplers.optimal_variance import OptimalVariance, error_of_norm
-from samplers.predictor_corrector import PredictorCorrector
-from sde_lib import VE, VP
+from score_sde.models.exact import GaussianScore, ProductMixtureScore
+from score_sde.samplers.grids import power_grid, uniform_grid
+from score_sde.samplers.noise import RecordedNoise
+from score_sde.samplers.optimal_variance import OptimalVariance, error_of_norm
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.sde_lib import VE, VP
 from tests.samplers.closed_forms import PROCESSES, closed_form
 
 MEAN, VARIANCE, EPS, D = 0.5, 0.25, 1e-3, 2

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplers.published import PublishedPredictorCorrector, chain_level
-from sde_lib import VE, VP
+from score_sde.samplers.published import PublishedPredictorCorrector, chain_level
+from score_sde.sde_lib import VE, VP
 
 
 @pytest.mark.parametrize("num_steps", [100, 1000])

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import GaussianScore
-from samplers.noise import START, RecordedNoise
-from samplers.published import CORRECTORS, PREDICTORS, PublishedPredictorCorrector
-from sde_lib import SDE, VE, VP, SubVP
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.noise import START, RecordedNoise
+from score_sde.samplers.published import CORRECTORS, PREDICTORS, PublishedPredictorCorrector
+from score_sde.sde_lib import SDE, VE, VP, SubVP
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FILES = sorted(path.stem.removeprefix("sampler_pc_") for path in GOLDEN.glob("sampler_pc_*.npz"))

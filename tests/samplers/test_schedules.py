@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.exact import ProductMixtureScore
-from samplers.optimal_variance import OptimalVariance, posterior_variance
-from samplers.schedules import best_times, forward_variance, shortest_path, step_costs
-from sde_lib import VP, SubVP
+from score_sde.models.exact import ProductMixtureScore
+from score_sde.samplers.optimal_variance import OptimalVariance, posterior_variance
+from score_sde.samplers.schedules import best_times, forward_variance, shortest_path, step_costs
+from score_sde.sde_lib import VP, SubVP
 from tests.samplers.closed_forms import PROCESSES, closed_form
 
 TIMES = np.linspace(1e-3, 1.0, 11)

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplers.grids import log_snr_grid, uniform_grid
-from samplers.noise import IndexedNoise, RecordedNoise
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS
-from samplers.sde import SDE_SOLVERS, Adaptive, ReverseSDE
-from sde_lib import VE, VP, SubVP
+from score_sde.samplers.grids import log_snr_grid, uniform_grid
+from score_sde.samplers.noise import IndexedNoise, RecordedNoise
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import PREDICTORS
+from score_sde.samplers.sde import SDE_SOLVERS, Adaptive, ReverseSDE
+from score_sde.sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import PROCESSES
 from tests.samplers.mixture_flow import EPS, mixture, quantile_map
 

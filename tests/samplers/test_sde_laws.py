@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from samplers.grids import log_snr_grid, uniform_grid
-from samplers.sde import SDE_SOLVERS, ReverseSDE
-from sde_lib import VE, VP, SubVP
+from score_sde.samplers.grids import log_snr_grid, uniform_grid
+from score_sde.samplers.sde import SDE_SOLVERS, ReverseSDE
+from score_sde.sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import PROCESSES, closed_form
 from tests.samplers.gaussian_law import MU, SIGMA, measured_law
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.integrate import RK45
 
-from samplers.adaptive import DormandPrince
-from samplers.step_size import HairerController, first_step
+from score_sde.samplers.adaptive import DormandPrince
+from score_sde.samplers.step_size import HairerController, first_step
 
 
 def pendulum(t, y, args):

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import GaussianScore
-from samplers.correctors import CORRECTORS
-from samplers.grids import uniform_grid
-from samplers.noise import RecordedNoise
-from samplers.predictor_corrector import PredictorCorrector
-from samplers.predictors import PREDICTORS, tweedie
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.correctors import CORRECTORS
+from score_sde.samplers.grids import uniform_grid
+from score_sde.samplers.noise import RecordedNoise
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import PREDICTORS, tweedie
 from tests.samplers.closed_forms import PROCESSES, closed_form
 
 D, STEPS, EPS, SNR = 3, 12, 1e-3, 0.2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sde_lib import SDES, VE, VP, SubVP
+from score_sde.sde_lib import SDES, VE, VP, SubVP
 
 PROCESSES = [build() for build in SDES.values()] + [VP(0.3, 12.0), SubVP(0.3, 12.0), VE(0.02, 90.0)]
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sde_lib import SDES, VE, VP, SubVP, build_sde
+from score_sde.sde_lib import SDES, VE, VP, SubVP, build_sde
 
 
 def config(name, **model):

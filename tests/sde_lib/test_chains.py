@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sde_lib import VE, VP, DDPMChain, SMLDChain
+from score_sde.sde_lib import VE, VP, DDPMChain, SMLDChain
 
 CHAINS = [VP().chain(1000), VP(0.3, 12.0).chain(100), VE().chain(1000), VE(0.02, 90.0).chain(100)]
 

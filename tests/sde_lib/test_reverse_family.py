@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.exact import GaussianScore
-from samplers.adaptive import AdaptiveSolver
-from sde_lib import VE, VP, SubVP
+from score_sde.models.exact import GaussianScore
+from score_sde.samplers.adaptive import AdaptiveSolver
+from score_sde.sde_lib import VE, VP, SubVP
 
 MEAN, VARIANCE = 0.5, 0.25
 EPS = {VP(): 1e-3, SubVP(): 1e-3, VE(): 1e-5}

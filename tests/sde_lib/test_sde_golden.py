@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sde_lib import VE, VP, SubVP
+from score_sde.sde_lib import VE, VP, SubVP
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PROCESSES = {"VPSDE": VP, "subVPSDE": SubVP, "VESDE": VE}

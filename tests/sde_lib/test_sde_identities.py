@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 from numpy.testing import assert_allclose
 
-from sde_lib import SDES, VE, VP, NoDiscreteForm, SubVP
+from score_sde.sde_lib import SDES, VE, VP, NoDiscreteForm, SubVP
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sde_lib import SDE, NoDiscreteForm
+from score_sde.sde_lib import SDE, NoDiscreteForm
 
 EPS = np.finfo(np.float64).eps
 TIMES = np.array([1e-5, 1e-3, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])

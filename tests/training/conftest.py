@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs.default import get_config
-from models.networks import NETWORKS
+from score_sde.configs.default import get_config
+from score_sde.models.networks import NETWORKS
 
 
 class StubNetwork(nn.Module):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from training.draws import DRAWS
-from training.objective import image_keys
+from score_sde.training.draws import DRAWS
+from score_sde.training.objective import image_keys
 
 B, STEPS = 8, 20_000
 

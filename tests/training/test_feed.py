@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-import data
-from training.loop import feed
+from score_sde import data
+from score_sde.training.loop import feed
 
 CONFIG = SimpleNamespace(seed=7, training=SimpleNamespace(batch_size=8))
 IMAGES = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1) * np.ones((1, 2, 2, 1), np.uint8)

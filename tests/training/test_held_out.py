@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-import data
-from models.networks import build_network
-from sde_lib import build_sde
-from training.checkpoints import restore_ema
-from training.held_out import HeldOutLoss
-from training.loop import train
-from training.objective import Stream, build_objective, image_keys, stream_key
-from training.state import init_params
+from score_sde import data
+from score_sde.models.networks import build_network
+from score_sde.sde_lib import build_sde
+from score_sde.training.checkpoints import restore_ema
+from score_sde.training.held_out import HeldOutLoss
+from score_sde.training.loop import train
+from score_sde.training.objective import Stream, build_objective, image_keys, stream_key
+from score_sde.training.state import init_params
 
 
 def test_there_is_no_dropout_and_no_mirroring(config):

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from errors import UserError
-from models.networks import NETWORKS, build_network
-from training.checkpoints import Checkpoints
-from training.loop import due, steps_in_call, train
-from training.optimizer import build_optimizer
-from training.state import init_state
+from score_sde.errors import UserError
+from score_sde.models.networks import NETWORKS, build_network
+from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.loop import due, steps_in_call, train
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.state import init_state
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
 def test_settings_that_cannot_work_are_refused_before_anything_is_built(
     config, tmp_path, monkeypatch, field, value, message
 ):
-    monkeypatch.setattr("training.loop.Run", None)
+    monkeypatch.setattr("score_sde.training.loop.Run", None)
     config.training[field] = value
     with pytest.raises(UserError, match=message):
         train(config, tmp_path)
@@ -149,8 +149,8 @@ jax.config.update("jax_disable_most_optimizations", True)
 if ranks:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(ranks[1], 2, int(ranks[0]))
-from configs.default import get_config
-from models.networks import NETWORKS
+from score_sde.configs.default import get_config
+from score_sde.models.networks import NETWORKS
 from conftest import StubNetwork
 NETWORKS["stub"] = StubNetwork
 config = get_config()
@@ -158,7 +158,7 @@ config.model.update(name="stub", nf=8, dropout=0.3)
 config.data.update(name="mixture", image_size=4, num_levels=0)
 config.optim.update(warmup=2, eps=1.0)
 config.training.update(batch_size=8, n_iters=int(n_iters), log_freq=20, eval_freq=0, snapshot_freq=0)
-from training.loop import train
+from score_sde.training.loop import train
 print(train(config, workdir))
 """
 

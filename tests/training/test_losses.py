@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.default import get_config
-from errors import UserError
-from models.exact import GaussianScore
-from models.networks import build_network
-from models.parameterization import build_parameterization
-from models.score import NetworkScore
-from sde_lib import VE, VP, NoDiscreteForm, SubVP
-from training.losses import build_loss
-from training.state import init_params
+from score_sde.configs.default import get_config
+from score_sde.errors import UserError
+from score_sde.models.exact import GaussianScore
+from score_sde.models.networks import build_network
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore
+from score_sde.sde_lib import VE, VP, NoDiscreteForm, SubVP
+from score_sde.training.losses import build_loss
+from score_sde.training.state import init_params
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 SDES = {"vp": VP(), "subvp": SubVP(), "ve": VE()}

@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 
-import data
-from models.networks import build_network
-from sde_lib import build_sde
-from training.objective import build_objective
-from training.optimizer import build_optimizer
-from training.state import init_state, replicated
-from training.step import build_train_step
+from score_sde import data
+from score_sde.models.networks import build_network
+from score_sde.sde_lib import build_sde
+from score_sde.training.objective import build_objective
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.state import init_state, replicated
+from score_sde.training.step import build_train_step
 
 
 def test_the_same_images_meet_other_noise_at_the_next_step(config):

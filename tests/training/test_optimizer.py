@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from configs.default import get_config
-from errors import UserError
-from training.optimizer import build_optimizer, learning_rate
-from training.state import ema_rate, update_ema
+from score_sde.configs.default import get_config
+from score_sde.errors import UserError
+from score_sde.training.optimizer import build_optimizer, learning_rate
+from score_sde.training.state import ema_rate, update_ema
 
 
 def optim(**fields):

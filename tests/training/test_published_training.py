@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from configs.default import get_config
-from models.networks import build_network
-from models.parameterization import build_parameterization
-from models.score import NetworkScore
-from published.names import from_tree, to_tree
-from published.names import parameters as published_parameters
-from sde_lib import build_sde
-from training.losses import Loss, build_loss
-from training.optimizer import build_optimizer
-from training.state import TrainState
-from training.step import build_train_step
+from score_sde.configs.default import get_config
+from score_sde.foreign_weights.names import from_tree, to_tree
+from score_sde.foreign_weights.names import parameters as published_parameters
+from score_sde.models.networks import build_network
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore
+from score_sde.sde_lib import build_sde
+from score_sde.training.losses import Loss, build_loss
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.state import TrainState
+from score_sde.training.step import build_train_step
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

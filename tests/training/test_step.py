@@ -8,14 +8,14 @@ import numpy as np
 import optax
 import pytest
 
-import data
-from models.networks import build_network
-from sde_lib import build_sde
-from training.held_out import HeldOutLoss, stratified
-from training.objective import Stream, build_objective, image_keys, stream_key
-from training.optimizer import build_optimizer
-from training.state import init_state, replicated
-from training.step import build_train_step
+from score_sde import data
+from score_sde.models.networks import build_network
+from score_sde.sde_lib import build_sde
+from score_sde.training.held_out import HeldOutLoss, stratified
+from score_sde.training.objective import Stream, build_objective, image_keys, stream_key
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.state import init_state, replicated
+from score_sde.training.step import build_train_step
 
 BATCH = 8
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.default import get_config
-from errors import UserError
-from models.exact import GaussianScore
-from sde_lib import VE, VP, SubVP
+from score_sde.configs.default import get_config
+from score_sde.errors import UserError
+from score_sde.models.exact import GaussianScore
+from score_sde.sde_lib import VE, VP, SubVP
+from score_sde.training.times import TIMES, build_times
 from tests.training.test_losses import (
     EPS,
     LIKELIHOOD_WEIGHTED,
@@ -17,7 +18,6 @@ from tests.training.test_losses import (
     expected_loss,
     uniform_nodes,
 )
-from training.times import TIMES, build_times
 
 WIDE = VE(1e-4, 1e3)  # holds all but 1e-11 of EDM's log-normal law
 

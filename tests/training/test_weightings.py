@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.default import get_config
-from errors import UserError
-from models.exact import GaussianScore
-from models.score import denoise, predicted_noise
-from sde_lib import VE, VP, SubVP
-from training.weightings import WEIGHTINGS, build_weighting
+from score_sde.configs.default import get_config
+from score_sde.errors import UserError
+from score_sde.models.exact import GaussianScore
+from score_sde.models.score import denoise, predicted_noise
+from score_sde.sde_lib import VE, VP, SubVP
+from score_sde.training.weightings import WEIGHTINGS, build_weighting
 
 
 def weighting(name, sde, **fields):

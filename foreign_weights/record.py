@@ -1,0 +1,109 @@
+"""What every published checkpoint says, whatever its format; and a TrainState made of it, and back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from score_sde.errors import UserError
+from score_sde.training.state import TrainState, replicated
+
+MAX_STEP = 2**31 - 1  # steps are int32 here
+
+
+class Moments(NamedTuple):
+    """Adam's averages, as trees like the parameters."""
+
+    updates: int  # that they were made of
+    mu: Any  # of the gradient
+    nu: Any  # of its square
+
+
+class Record(NamedTuple):
+    """A training state in NumPy arrays, under our names and in our layouts."""
+
+    format: str
+    step: int
+    params: Any
+    ema_params: Any
+    moments: Moments | None  # None: the file has none
+    ema_rate: float
+
+
+def entry(contents: Any, *path: str) -> Any:
+    """contents["a"]["b"] for the path a, b.
+
+    Raises:
+      UserError: there is no such entry.
+    """
+    for depth, name in enumerate(path):
+        if not isinstance(contents, dict) or name not in contents:
+            found = ", ".join(map(str, contents)) if isinstance(contents, dict) else "no names"
+            raise UserError(
+                f"the file has no {'.'.join(path[: depth + 1])}, so it is no checkpoint of the published "
+                f"training (optimizer, model, ema, step); in its place: {found[:200]}"
+            )
+        contents = contents[name]
+    return contents
+
+
+def check_float32(arrays: dict[str, Any]) -> None:
+    """Refuse arrays (anything with a dtype, by name) that float32 would not hold bit for bit.
+
+    Raises:
+      UserError: with the first of them.
+    """
+    for name, array in arrays.items():
+        if np.dtype(array.dtype) != np.float32:
+            raise UserError(
+                f"{name} of the file is {np.dtype(array.dtype)}, but published networks are float32 throughout"
+            )
+
+
+def check_count(name: str, value: Any) -> int:
+    """A number of steps.
+
+    Raises:
+      UserError: it is none.
+    """
+    try:
+        count = int(value)
+    except (TypeError, ValueError, OverflowError):
+        count = -1
+    if not (0 <= count <= MAX_STEP and count == value):
+        raise UserError(f"{name} of the file is {value!r}; expected a number of steps")
+    return count
+
+
+def to_state(record: Record, optimizer: optax.GradientTransformation) -> TrainState:
+    """The TrainState from which training goes on after `record.step` updates, on all devices.
+
+    Without moments Adam starts afresh, with its correction for few updates; the learning rate does not: its
+    warm-up is that of the run.
+    """
+    params, ema_params = (
+        jax.tree.map(jnp.asarray, tree) for tree in (record.params, record.ema_params)
+    )
+    clip, adam, decay, rate = optimizer.init(params)  # training/optimizer.py
+    if record.moments is not None:
+        updates, mu, nu = record.moments
+        adam = adam._replace(
+            count=jnp.int32(updates),
+            mu=jax.tree.map(jnp.asarray, mu),
+            nu=jax.tree.map(jnp.asarray, nu),
+        )
+    rate = rate._replace(count=jnp.int32(record.step))
+    state = TrainState(jnp.int32(record.step), params, ema_params, (clip, adam, decay, rate))
+    return jax.device_put(state, replicated(jax.local_devices()))
+
+
+def from_state(state: TrainState, ema_rate: float) -> Record:
+    """The inverse of `to_state`."""
+    state = jax.device_get(state)
+    _clip, adam, _decay, _rate = state.opt_state
+    moments = Moments(int(adam.count), adam.mu, adam.nu)
+    return Record("checkpoint", int(state.step), state.params, state.ema_params, moments, ema_rate)

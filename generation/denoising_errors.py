@@ -1,0 +1,89 @@
+"""How well a score model denoises at each level of noise: estimated once a checkpoint, kept in its folder.
+
+Ancestral sampling with the optimal variance and the grid "dp" are built from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from score_sde import data
+from score_sde.errors import UserError
+from score_sde.evaluation.score_norms import ScoreNorms, score_norms
+from score_sde.generation.start_images import to_process
+from score_sde.progress import progress_bar
+from score_sde.samplers.configured import needs_errors
+from score_sde.samplers.grids import log_snr_grid
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.sde_lib import SDE
+from score_sde.training.trained_score import LoadedScore
+
+
+def level_times(config: Any, sde: SDE) -> np.ndarray:
+    """The times of the levels: of equal log-SNR, rising from sampling.eps to T."""
+    count = config.sampling.errors.num_levels
+    return np.asarray(log_snr_grid(sde, sde.T, config.sampling.eps, count - 1), np.float64)[::-1]
+
+
+def half_range(config: Any) -> float:
+    """Of the data in the units of the process; infinite for data that are real numbers."""
+    if not config.data.num_levels:
+        return math.inf
+    return 1.0 if config.data.centered else 0.5
+
+
+def stand_in(config: Any, sde: SDE) -> OptimalVariance:
+    """Errors of no model, for checks: whether a sampler can be built does not depend on them."""
+    return OptimalVariance((config.sampling.eps, sde.T), (0.5, 0.5), half_range(config))
+
+
+def optimal_variance(
+    config: Any, sde: SDE, loaded: LoadedScore, workdir: Path
+) -> OptimalVariance | None:
+    """What `configure` needs of this score model; None where the sampler does not ask for it.
+
+    Raises:
+      UserError: a file of another process, checkpoint or range of times in its place.
+    """
+    if not needs_errors(config.sampling):
+        return None
+    step = loaded.checkpoint_step or 0
+    path = workdir / f"denoising_errors-step{step}.npz"
+    if path.exists():
+        try:
+            norms = ScoreNorms.load(path, sde, step, sde.T, config.sampling.eps)
+        except ValueError as error:
+            raise UserError(f"{error}: remove the file") from error
+    else:
+        norms = estimate(config, sde, loaded, step)
+        if jax.process_index() == 0:
+            norms.save(path)
+    return OptimalVariance(
+        tuple(norms.times.tolist()), tuple(norms.errors.tolist()), half_range(config)
+    )
+
+
+def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int) -> ScoreNorms:
+    """From the first training images."""
+    options = config.sampling.errors
+    split = data.load(config).train
+    number = min(options.num_images, split.num_images)
+    size = min(config.sampling.batch_size, number)
+    with progress_bar(number, "denoising errors", "image") as bar:
+
+        def batches() -> Iterator[Array]:
+            for first in range(0, number, size):
+                indices = range(first, min(first + size, number))
+                yield jnp.asarray(to_process(config, split.take(indices)))
+                bar.update(len(indices))
+
+        times, key = level_times(config, sde), jax.random.key(config.seed)
+        return score_norms(loaded.model, sde, batches(), times, key, step)

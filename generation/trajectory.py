@@ -1,0 +1,95 @@
+"""The way of a few samples from noise to image."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from score_sde.generation.drivers import first_state
+from score_sde.generation.generate import Guides
+from score_sde.samplers.configured import AXIS, Configured
+from score_sde.samplers.grids import log_snr_grid
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.stepping import SteppedSampler
+from score_sde.sde_lib import SDE
+
+
+class Trajectory(NamedTuple):
+    """States (m, n, h, w, c) of n images at falling times (m,), the start first, before any last denoising."""
+
+    x: np.ndarray
+    times: np.ndarray
+
+
+def trajectory(
+    configured: Configured,
+    sde: SDE,
+    model: Any,
+    shape: tuple[int, ...],
+    num_images: int,
+    seed: int,
+    frames: int,
+    guides: Guides | None = None,
+) -> Trajectory:
+    """The first images of this seed again, on one device, at `frames` of their sampler's times.
+
+    An adaptive sampler has no times of its own: it is asked at equal steps of the log-SNR.
+    """
+    grid = configured.grid
+    if configured.adaptive:
+        grid = log_snr_grid(sde, float(grid[0]), float(grid[-1]), frames - 1)
+    indices = np.arange(num_images)
+    begin = None if guides is None else jnp.asarray(guides.x[indices % len(guides.x)])
+    are_states = guides is not None and guides.are_states
+
+    def sample(key: Array, begin: Any) -> tuple[Array, IndexedNoise, Array]:
+        noise = IndexedNoise.for_images(key, jnp.asarray(indices))
+        like = jnp.zeros((num_images, *shape))
+        return first_state(sde, grid[0], begin, noise, like, are_states), noise, like
+
+    x, noise, like = jax.jit(sample)(jax.random.key(seed), begin)
+    sampler = configured.sampler
+    if isinstance(sampler, SteppedSampler):
+        return stepped(sampler, model, grid, noise, x, frames)
+    return solved(sampler, model, grid, noise, like, x, frames)
+
+
+def on_one_device(function: Any) -> Any:
+    """jit that knows the name of the devices' axis, of one, as samplers may ask for it."""
+    return jax.jit(jax.vmap(function, in_axes=None, out_axes=None, axis_size=1, axis_name=AXIS))
+
+
+def stepped(
+    sampler: SteppedSampler, model: Any, grid: Array, noise: Any, x: Array, frames: int
+) -> Trajectory:
+    """Keeps the states at some of the times only: all of a thousand steps of large images would fill the memory."""
+    num_steps = sampler.num_steps(grid)
+    stops = np.unique(np.linspace(0, num_steps, frames).round().astype(int))
+
+    def advance(model: Any, noise: Any, first: Array, last: Array, state: Any) -> Any:
+        return jax.lax.fori_loop(
+            first, last, lambda k, state: sampler.step(model, grid, noise, k, state), state
+        )
+
+    advance = on_one_device(advance)
+    state, states = sampler.begin(x), [x]
+    for first, last in zip(stops[:-1], stops[1:], strict=True):
+        state = advance(model, noise, first, last, state)
+        states.append(sampler.result(state))
+    return Trajectory(np.stack(states), np.asarray(grid)[np.minimum(stops, len(grid) - 1)])
+
+
+def solved(
+    sampler: Any, model: Any, grid: Array, noise: Any, like: Array, x: Array, frames: int
+) -> Trajectory:
+    kept = np.unique(np.linspace(0, len(grid) - 1, frames).round().astype(int))
+
+    def run(model: Any, noise: Any, x: Array) -> Array:
+        path = sampler(model, grid, noise, like, x, keep_path=True).path
+        return path[kept]
+
+    return Trajectory(np.asarray(on_one_device(run)(model, noise, x)), np.asarray(grid)[kept])

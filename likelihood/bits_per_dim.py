@@ -1,0 +1,194 @@
+"""Bits per dimension of a set of images, over batches, devices and repeats."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.stats import t as student
+
+from score_sde.data.scaling import bits_per_dim_offset, slope
+from score_sde.errors import UserError
+from score_sde.generation.batches import check_batch_size, gather, index_batches
+from score_sde.likelihood.per_image import build_per_image, integer_costs
+from score_sde.likelihood.unfinished import Batch, Nowhere, Unfinished
+from score_sde.progress import progress_bar
+from score_sde.sde_lib import SDE
+
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One quantity of n images with r repeats, float64 (r, n): bits/dim, its error by the image's own randomness, evaluations.
+
+    The error is NaN where there is only one random number to tell it from, and 0 where there is none.
+    """
+
+    bits_per_dim: np.ndarray
+    error: np.ndarray
+    nfe: np.ndarray
+
+    @property
+    def per_image(self) -> np.ndarray:
+        """The mean over repeats, (n,)."""
+        return self.bits_per_dim.mean(axis=0)
+
+    @property
+    def mean(self) -> float:
+        return float(self.bits_per_dim.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean, from the spread between images, which holds that of noise and probes too."""
+        return standard_error(self.per_image)
+
+    @property
+    def own_error(self) -> float:
+        """The part of it that more probes, draws or repeats would make smaller; the rest is that of so many images."""
+        repeats, images = self.error.shape
+        return float(np.sqrt(np.sum(np.square(self.error))) / (repeats * images))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """In which the mean over all such images lies with 95 % confidence (Student's t)."""
+        n = len(self.per_image)
+        half = self.standard_error * float(student.ppf(0.5 + CONFIDENCE / 2, max(n - 1, 1)))
+        return self.mean - half, self.mean + half
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean of independent values (n,)."""
+    return math.nan if len(values) < 2 else float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+@dataclasses.dataclass(frozen=True)
+class BitsPerDim:
+    """Of a set of images: by the ODE and by the bound, or one of them; and x(T) of the last repeat, (n, h, w, c)."""
+
+    ode: Measured | None
+    bound: Measured | None
+    latents: np.ndarray | None
+    seconds: float
+
+    @property
+    def gap(self) -> np.ndarray | None:
+        """Bound less ODE, image by image, (n,); on the same dequantised images."""
+        if self.ode is None or self.bound is None:
+            return None
+        return self.bound.per_image - self.ode.per_image
+
+    @property
+    def best(self) -> Measured:
+        """The ODE's, where there is one."""
+        measured = self.ode or self.bound
+        assert measured is not None
+        return measured
+
+
+def measure_bits_per_dim(
+    config: Any,
+    sde: SDE,
+    score_model: Any,
+    dequantizer: Any,
+    split: Any,
+    seed: int,
+    unfinished: Unfinished | None = None,
+    show: bool = True,
+) -> BitsPerDim:
+    """Bits/dim of every image, as config.likelihood says.
+
+    Each repeat draws new dequantisation noise, probes and bounds for each image, from the image's index, so a
+    value does not depend on the batch but for the solver's shared step size.
+
+    Args:
+      dequantizer: see likelihood/dequantization/; not asked where data.num_levels is 0.
+      split: a split of a dataset (data/splits.py): its `take(indices)` gives images (n, h, w, c), integer
+        levels, or real numbers when data.num_levels is 0. `likelihood.num_images` limits it to its first.
+      unfinished: where finished batches are kept, and found again after an interruption.
+    """
+    options = config.likelihood
+    check_batch_size(options.batch_size, "likelihood.batch_size")
+    num_images = min(options.num_images or split.num_images, split.num_images)
+    dimension = math.prod(split.shape)
+    store = unfinished or Nowhere()
+
+    # Products in full float32: TF32, the default of recent GPUs, moves the third digit of bits/dim.
+    with jax.default_matmul_precision("highest"):
+        began = time.perf_counter()
+        measure = build_per_image(config, sde, dimension)
+        run = jax.pmap(measure, in_axes=(None, None, None, 0, 0))
+        batches: list[Batch] = []
+        with progress_bar(num_images * options.repeats, "likelihood", "image", show) as bar:
+            for repeat in range(options.repeats):
+                key = jax.random.fold_in(jax.random.key(seed), repeat)
+                for indices, count in index_batches(num_images, options.batch_size):
+                    result = store.load(len(batches))
+                    if result is None:
+                        images = split.take(indices.ravel()).reshape(*indices.shape, *split.shape)
+                        mapped = run(score_model, dequantizer, key, indices, images)
+                        result = flat(gather(mapped, count))
+                        store.save(len(batches), result)
+                    batches.append(result)
+                    bar.update(count)
+        seconds = time.perf_counter() - began
+
+    values = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    check_finite(values, options)
+    shape = (options.repeats, num_images)
+    latents = values.get("ode/latent")
+    return BitsPerDim(
+        ode=measured(values, "ode", dimension, density_offset(config), shape),
+        bound=measured(
+            values,
+            "bound",
+            dimension,
+            0.0 if integer_costs(config) else density_offset(config),
+            shape,
+        ),
+        latents=None if latents is None else latents[-num_images:],
+        seconds=seconds,
+    )
+
+
+def density_offset(config: Any) -> float:
+    """From the density of x to the cost of the image, in bits/dim."""
+    return bits_per_dim_offset(config.data.num_levels or None, slope(config.data.centered))
+
+
+def flat(result: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {
+        f"{part}/{name}": leaf for part, leaves in result.items() for name, leaf in leaves.items()
+    }
+
+
+def measured(
+    values: dict[str, np.ndarray], part: str, dimension: int, offset: float, shape: tuple[int, int]
+) -> Measured | None:
+    if f"{part}/nats" not in values:
+        return None
+    nats, error, nfe = (
+        values[f"{part}/{name}"].astype(np.float64).reshape(shape)
+        for name in ("nats", "error", "nfe")
+    )
+    bits = dimension * math.log(2)
+    return Measured(nats / bits + offset, error / bits, nfe)
+
+
+def check_finite(values: dict[str, np.ndarray], options: Any) -> None:
+    """Refuse to report a mean over values that are none."""
+    bad = np.zeros(len(next(iter(values.values()))), bool)
+    for name, value in values.items():
+        if name.endswith("/nats"):
+            bad |= ~np.isfinite(value)
+        if name.endswith("/success"):
+            bad |= ~value
+    if bad.any():
+        raise UserError(
+            f"{bad.sum()} of {len(bad)} likelihoods did not come out finite (solver {options.solver}, "
+            f"rtol={options.rtol}, atol={options.atol}); try a larger likelihood.eps or other tolerances"
+        )

@@ -1,0 +1,72 @@
+"""A Monte-Carlo estimate of a bound on -ln P(v), which training minimises and comparison reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from jax import Array, vmap
+from jax.random import normal
+
+from score_sde.data.scaling import bits_per_dim_offset, dequantize, scale, slope
+from score_sde.likelihood.bound import bound_sample
+from score_sde.likelihood.dequantization.dequantizer import Dequantizer
+from score_sde.models.score import ScoreModel
+from score_sde.sde_lib import SDE
+from score_sde.training.draws import low_discrepancy
+from score_sde.training.objective import image_keys
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerImageBound:
+    """The variational bound of the reverse SDE (likelihood/bound.py), with noise drawn from q.
+
+    Args:
+      sde: the process.
+      num_levels: L.
+      centered: as given to data/scaling.scale.
+      eps: the time at which the density is taken.
+    """
+
+    sde: SDE
+    num_levels: int
+    centered: bool
+    eps: float
+
+    def __call__(
+        self,
+        dequantizer: Dequantizer,
+        score: ScoreModel,
+        images: Array,
+        key: Array,
+        places: Array,
+        of: int,
+    ) -> Array:
+        """One unbiased estimate of E_q[bound on -ln p(x(v + u)) + ln q(u|v)] for each image, in nats of x, (b,).
+
+        Args:
+          images: integer levels (b, h, w, c).
+          key: of all that is drawn for a set of `of` images.
+          places: where these stand in that set, int32 (b,); the times of the set are equally spaced in log-SNR.
+
+        Cost: one evaluation of the score an image.
+        """
+        keys = image_keys(key, places)
+        u, log_q = dequantizer(images, keys.dequantization)
+        x0 = scale(dequantize(images, u, self.num_levels), self.centered)
+        z = vmap(lambda key: normal(key, x0.shape[1:]))(keys.noise)
+        t = low_discrepancy(key, keys.time, places, of)
+        return bound_sample(score, self.sde, x0, t, z, self.eps) + log_q
+
+    def bits_per_dim(self, nats: np.ndarray, dimension: int) -> np.ndarray:
+        """Of nats as above, of images of so many dimensions."""
+        offset = bits_per_dim_offset(self.num_levels, slope(self.centered))
+        return np.asarray(nats, np.float64) / (dimension * math.log(2)) + offset
+
+
+def build_bound(config: Any, sde: SDE) -> IntegerImageBound:
+    return IntegerImageBound(
+        sde, config.data.num_levels, config.data.centered, config.likelihood.eps
+    )

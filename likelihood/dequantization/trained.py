@@ -1,0 +1,138 @@
+"""What is kept of a dequantiser: <workdir>/dequantizer/step<step of the score model>/, a folder for each checkpoint.
+
+    dequantizer.json   the options that it was built with, and the images that it is for
+    checkpoints/       as those of score models: TrainState of the flow, written atomically
+    metrics.jsonl      its training
+
+The bound holds with any q, so noise learnt from other weights would give a true figure, but a needlessly poor one that does not
+show it. Hence one folder for each step of the score model, and a likelihood takes the one of its own step or none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from score_sde.errors import UserError
+from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
+from score_sde.likelihood.dequantization.flow import (
+    DequantizationFlow,
+    FlowDequantizer,
+    init_params,
+)
+from score_sde.training.checkpoints import checkpoint_folder, restore_ema
+
+FORMAT = 1  # of the file
+FILE = "dequantizer.json"
+DATA_FIELDS = ("image_size", "num_channels", "num_levels")
+
+
+def dequantizer_folder(workdir: Path, checkpoint_step: int | None) -> Path:
+    """Of a checkpoint's dequantiser; step 0 stands for a score known in closed form."""
+    return Path(workdir) / "dequantizer" / f"step{checkpoint_step or 0}"
+
+
+def image_shape(config: Any) -> tuple[int, int, int]:
+    return config.data.image_size, config.data.image_size, config.data.num_channels
+
+
+def build_flow(config: Any) -> DequantizationFlow:
+    return DequantizationFlow(
+        config.data.num_levels, config.dequantizer.width, config.dequantizer.depth
+    )
+
+
+def record_of(config: Any) -> dict[str, Any]:
+    """What tells a flow's weights from those of another."""
+    return {
+        "format": FORMAT,
+        **{name: config.data[name] for name in DATA_FIELDS},
+        "width": config.dequantizer.width,
+        "depth": config.dequantizer.depth,
+    }
+
+
+def write_record(config: Any, folder: Path) -> None:
+    """Write the record, unless the folder has one: then check that this config's is the same.
+
+    Raises:
+      UserError: the folder holds a flow with other options.
+    """
+    path = folder / FILE
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:
+            path.write_text(json.dumps(record_of(config), indent=1) + "\n")
+        return
+    refuse_difference(path, json.loads(path.read_text()), record_of(config))
+
+
+def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any]) -> None:
+    differences = [
+        f"{name}={given[name]!r} (trained with {recorded.get(name)!r})"
+        for name in given
+        if recorded.get(name) != given[name]
+    ]
+    if differences:
+        raise UserError(
+            f"the dequantiser in {path.parent} was trained with another config: {', '.join(differences)}; use those "
+            "values, or remove that folder and run --mode dequantize"
+        )
+
+
+def load_flow(config: Any, workdir: Path, checkpoint_step: int | None) -> FlowDequantizer:
+    """The flow trained for this checkpoint of the score model, built with the options recorded with it."""
+    folder = dequantizer_folder(workdir, checkpoint_step)
+    path = folder / FILE
+    if not path.exists() or not checkpoint_folder(folder).is_dir():
+        others = sorted(entry.name for entry in folder.parent.glob("step*"))
+        beside = f" (there is one for {', '.join(others)})" if others else ""
+        raise UserError(
+            f"likelihood.dequantization='variational' needs a dequantiser for the checkpoint of step "
+            f"{checkpoint_step or 0} in {folder}{beside}: run --mode dequantize first, with the same config, "
+            "checkpoint_step and workdir"
+        )
+    recorded = json.loads(path.read_text())
+    given = record_of(config)
+    refuse_difference(path, recorded, {name: given[name] for name in ("format", *DATA_FIELDS)})
+    flow = DequantizationFlow(recorded["num_levels"], recorded["width"], recorded["depth"])
+    template = jax.eval_shape(lambda: init_params(flow, image_shape(config), jax.random.key(0)))
+    params, _ = restore_ema(folder, template)
+    return FlowDequantizer(params, flow)
+
+
+def load_uniform(config: Any, workdir: Path, checkpoint_step: int | None) -> UniformDequantizer:
+    return UniformDequantizer()
+
+
+DEQUANTIZERS: dict[str, Callable[[Any, Path, int | None], Dequantizer]] = {
+    "uniform": load_uniform,
+    "variational": load_flow,
+}
+
+
+def check_dequantization(name: str) -> None:
+    """Refuse an unknown likelihood.dequantization."""
+    if name not in DEQUANTIZERS:
+        raise UserError(
+            f"likelihood.dequantization={name!r} is unknown; choose one of {', '.join(DEQUANTIZERS)}"
+        )
+
+
+def load_dequantizer(config: Any, workdir: Path, checkpoint_step: int | None) -> Dequantizer:
+    """The dequantiser that config.likelihood.dequantization names.
+
+    Args:
+      config: with data, likelihood and dequantizer.
+      workdir: of the score model.
+      checkpoint_step: the step of the score model's weights; None for a score known in closed form.
+
+    Raises:
+      UserError: an unknown name; none was trained for this checkpoint; or it was for other images.
+    """
+    check_dequantization(config.likelihood.dequantization)
+    return DEQUANTIZERS[config.likelihood.dequantization](config, workdir, checkpoint_step)

@@ -1,0 +1,200 @@
+"""The variational bound on the likelihood of a finite chain (Ho et al. 2020, Eq. 5; Nichol & Dhariwal 2021).
+
+A chain begins at the prior and comes down its levels N-1 ... 0 by the steps of ancestral sampling,
+
+    p(x_{i-1} | x_i) = N((x_i + G_i^2 score_i) / a_i, v_i I),
+
+and a decoder of the same mean and variance at i = 0 gives x_0, which is clean. Against the forward chain from x_0,
+
+    -ln p(x_0) <= KL(q(x_{N-1} | x_0) || prior) + sum over i >= 1 of KL(q(x_{i-1} | x_i, x_0) || p(x_{i-1} | x_i))
+                  - E ln p(x_0 | level 0).
+
+q(x_{i-1} | x_i, x_0) has the variance beta~_i = G_i^2 sigma_{i-1}^2 / sigma_i^2, and a mean that the step misses by
+G_i^2 / (a_i sigma_i) (eps_hat - eps), so that a step costs
+
+    D/2 (r - 1 - ln r) + k_i |eps_hat - eps|^2,    r = beta~_i / v_i,    k_i = G_i^4 / (2 v_i a_i^2 sigma_i^2).
+
+All but the squares is exact. The decoder is evaluated twice, and levels i >= 1 are drawn in proportion to k_i, from equal
+parts of its sum with two draws in each: this is the law of likelihood/bound.py, whose log-SNR is uniform, on a chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax.numpy as jnp
+from jax import Array
+
+from score_sde.likelihood.bound import (
+    Bound,
+    check_pairs,
+    noise_error,
+    resolved_noise,
+    sum_of_pairs,
+    sum_squares,
+    uniform_and_noise,
+)
+from score_sde.likelihood.decoder import GAUSSIAN, Decoder
+from score_sde.sde_lib import Chain, expand
+
+
+class ChainScore(Protocol):
+    """A score model of a chain; `NetworkScore` is one."""
+
+    def at_level(self, x: Array, level: Array) -> Array:
+        """The score at x (b, ...) and levels (b,)."""
+        ...
+
+
+def forward_variances(chain: Chain) -> Array:
+    """v_i = G_i^2: the larger choice of Ho et al. 2020, Sec. 3.2, which is beta_i for DDPM."""
+    return jnp.square(chain.step_sigmas)
+
+
+def posterior_variances(chain: Chain) -> Array:
+    """v_i = beta~_i, the smaller choice; a decoder of variance beta~_0 = 0 has no density, so v_0 = G_0^2."""
+    below = jnp.concatenate([chain.sigmas[:1], chain.sigmas[:-1]])
+    return jnp.square(chain.step_sigmas * below / chain.sigmas)
+
+
+def ancestral_variances(chain: Chain) -> Array:
+    """Those of the chain's own ancestral sampling: G_i^2 for DDPM, beta~_i for SMLD; v_0 = G_0^2 for both."""
+    return jnp.square(chain.ancestral_sigmas.at[0].set(chain.step_sigmas[0]))
+
+
+VARIANCES: dict[str, Callable[[Chain], Array]] = {
+    "ancestral": ancestral_variances,
+    "forward": forward_variances,
+    "posterior": posterior_variances,
+}
+
+
+def error_weights(chain: Chain, variances: Array) -> Array:
+    """k_i, (N,): what a unit of |eps_hat - eps|^2 costs at each level, in nats."""
+    missed = jnp.square(chain.step_sigmas) / (chain.step_alphas * chain.sigmas)
+    return 0.5 * jnp.square(missed) / variances
+
+
+def exact_part(chain: Chain, x0: Array, variances: Array, prior_std: float | Array) -> Array:
+    """What needs no network: KL(q(x_{N-1} | x_0) || prior) and the steps' D/2 (r - 1 - ln r), in nats, (b,)."""
+    sigma_end, alpha_end = chain.sigmas[-1] / prior_std, chain.alphas[-1] / prior_std
+    posterior = jnp.square(chain.step_sigmas[1:] * chain.sigmas[:-1] / chain.sigmas[1:])
+    # r - 1 and not r: where r is near 1 its logarithm would cancel.
+    excess = jnp.append((posterior - variances[1:]) / variances[1:], jnp.square(sigma_end) - 1.0)
+    of_one = 0.5 * jnp.sum(excess - jnp.log1p(excess))
+    return x0[0].size * of_one + 0.5 * jnp.square(alpha_end) * sum_squares(x0)
+
+
+def level_sample(
+    score_model: ChainScore,
+    chain: Chain,
+    x0: Array,
+    level: Array,
+    z: Array,
+    variances: Array,
+    decoder: Decoder = GAUSSIAN,
+) -> Array:
+    """What the network decides of the cost of the step that leaves a level, in nats, (b,).
+
+    k_i |eps_hat - z|^2 for i >= 1, the decoder's -ln p(x_0 | level 0) for i = 0, each less a multiple of |z|^2 - D.
+
+    Args:
+      score_model: asked at the level.
+      chain: its chain.
+      x0: clean images, (b, ...).
+      level: (b,) in 0 ... N-1.
+      z: standard normal noise, (b, ...).
+      variances: v_i, (N,).
+      decoder: takes x_0, mean and variance.
+
+    Cost: one evaluation of the score model.
+    """
+    alpha, sigma = chain.alphas[level], chain.sigmas[level]
+    x = expand(alpha, x0) * x0 + expand(sigma, x0) * z
+    score = score_model.at_level(x, level)
+    eps_hat = -expand(sigma, x0) * score
+    weight = error_weights(chain, variances)[level]
+    log_snr = 2.0 * jnp.log(alpha / sigma)
+    mean = (x + jnp.square(chain.step_sigmas[0]) * score) / chain.step_alphas[0]
+    decoded = decoder.nats(x0, mean, variances[0])
+    resolved = decoder.curvature(variances[0]) * resolved_noise(z, log_snr)
+    of_step = weight * noise_error(eps_hat, z, log_snr)
+    return jnp.where(level == 0, decoded - weight * resolved, of_step)
+
+
+class Levels(NamedTuple):
+    """Of a draw: the levels (b,), and by what the cost there counts, () or (b,)."""
+
+    level: Array
+    factor: Array
+
+
+def drawn_levels(chain: Chain, variances: Array, draw: Array, u: Array, draws: int) -> Levels:
+    """Level 0 for the first two draws; then levels of cumulative weight (stratum + u) / strata, for u (b,)."""
+    cumulative = jnp.cumsum(error_weights(chain, variances)[1:])
+    strata = draws // 2 - 1
+    position = (draw // 2 - 1 + u) / strata * cumulative[-1]
+    level = 1 + jnp.minimum(
+        jnp.searchsorted(cumulative, position, side="right"), chain.num_scales - 2
+    )
+    # Draws of a level are as many as its weight is large: each stands for its stratum's share of all weight.
+    factor = cumulative[-1] / strata / error_weights(chain, variances)[level]
+    first = draw < 2
+    return Levels(jnp.where(first, 0, level), jnp.where(first, 1.0, factor))
+
+
+def every_level(chain: Chain, variances: Array, draw: Array, u: Array, draws: int) -> Levels:
+    """Level h for draws 2 h and 2 h + 1."""
+    del chain, variances, draws
+    return Levels(jnp.full(u.shape, draw // 2), jnp.ones(u.shape, u.dtype))
+
+
+def discrete_bound(
+    score_model: ChainScore,
+    chain: Chain,
+    x0: Array,
+    keys: Array,
+    draws: int,
+    variances: Array,
+    prior_std: float | Array,
+    decoder: Decoder = GAUSSIAN,
+) -> Bound:
+    """The bound for clean images x_0 (b, ...); an image's value depends on its own key only.
+
+    Args:
+      score_model: a discretely trained network (`NetworkScore.at_level`).
+      chain: its chain.
+      x0: (b, ...), in the units of the process. `GAUSSIAN` takes dequantised images and gives a density;
+        `discretised` takes levels v/(L-1), scaled, and gives -ln of a probability: no further offset.
+      keys: of the images' noise, (b,).
+      draws: an even number from 4 on. From 2 N on every level is visited, by two draws, and no more are made.
+      variances: v_i, (N,): see VARIANCES. Others may do better, such as samplers/optimal_variance.py's.
+      prior_std: the standard deviation of the prior, `sde.prior_std`.
+      decoder: of the step from level 0 to x_0.
+
+    Returns:
+      A Bound whose nfe is the number of draws that were made.
+
+    Raises:
+      ValueError: draws that are odd or fewer than 4, variances that are not (N,), or keys that are not one an image.
+    """
+    check_pairs(x0, keys, draws)
+    if draws < 4:
+        raise ValueError(
+            f"draws={draws}: a chain's bound needs 4 or more, two of them for the decoder; likelihood.bound_draws sets it"
+        )
+    if variances.shape != (chain.num_scales,):
+        raise ValueError(
+            f"variances of shape {variances.shape}: expected ({chain.num_scales},), one for each level of the chain"
+        )
+    visit = every_level if draws >= 2 * chain.num_scales else drawn_levels
+    draws = min(draws, 2 * chain.num_scales)
+
+    def contribution(draw: Array) -> Array:
+        u, z = uniform_and_noise(keys, draw, x0)
+        level, factor = visit(chain, variances, draw, u, draws)
+        return factor * level_sample(score_model, chain, x0, level, z, variances, decoder)
+
+    bound = sum_of_pairs(contribution, draws)
+    return bound._replace(nats=bound.nats + exact_part(chain, x0, variances, prior_std))

@@ -1,0 +1,83 @@
+"""Estimators of the trace by the names of `likelihood.probe`: what a new one has to be entered in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jax import Array
+
+from score_sde.likelihood.hutch_plus_plus import HutchPlusPlus
+from score_sde.likelihood.trace import (
+    ExactTrace,
+    IndependentProbes,
+    OrthogonalProbes,
+    TraceEstimator,
+    gaussian,
+    hadamard_order,
+    rademacher,
+)
+
+
+class Options(NamedTuple):
+    """Of config.likelihood, and the dimension D of the data."""
+
+    num_probes: int
+    sketch_size: int
+    products_at_once: int
+    dimension: int
+
+
+def independent(probe: Callable[[Array, tuple[int, ...], Any], Array]) -> Any:
+    def build(o: Options) -> TraceEstimator:
+        return IndependentProbes(o.num_probes, o.products_at_once, probe)
+
+    return build
+
+
+def orthogonal(o: Options) -> TraceEstimator:
+    order = hadamard_order(o.dimension)
+    if o.num_probes > order:
+        raise ValueError(
+            f"likelihood.num_probes={o.num_probes} with likelihood.probe='orthogonal': {o.dimension} dimensions have "
+            f"{order} such probes, which give the exact trace; take no more"
+        )
+    return OrthogonalProbes(o.num_probes, o.products_at_once, order)
+
+
+def hutch_plus_plus(o: Options) -> TraceEstimator:
+    if o.sketch_size < 1:
+        raise ValueError(
+            f"likelihood.sketch_size={o.sketch_size}: expected 1 or more directions whose part of the trace is exact; "
+            "for none, take likelihood.probe='rademacher'"
+        )
+    if o.sketch_size >= o.dimension:  # directions that span everything leave nothing to estimate
+        return ExactTrace(o.products_at_once)
+    return HutchPlusPlus(o.sketch_size, o.num_probes, o.products_at_once)
+
+
+ESTIMATORS: dict[str, Callable[[Options], TraceEstimator]] = {
+    "rademacher": independent(rademacher),
+    "gaussian": independent(gaussian),
+    "orthogonal": orthogonal,
+    "hutchpp": hutch_plus_plus,
+    "exact": lambda o: ExactTrace(o.products_at_once),
+}
+
+
+def build_trace_estimator(
+    name: str, num_probes: int, sketch_size: int, products_at_once: int, dimension: int
+) -> TraceEstimator:
+    """The estimator of config.likelihood.probe for data of this dimension.
+
+    Raises:
+      ValueError: an unknown name, or a number out of its range.
+    """
+    if name not in ESTIMATORS:
+        raise ValueError(
+            f"likelihood.probe={name!r} is unknown; choose one of {', '.join(ESTIMATORS)}"
+        )
+    for field, value in (("num_probes", num_probes), ("products_at_once", products_at_once)):
+        if value < 1:
+            raise ValueError(f"likelihood.{field}={value}: expected 1 or more")
+    return ESTIMATORS[name](Options(num_probes, sketch_size, products_at_once, dimension))

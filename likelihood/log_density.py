@@ -1,0 +1,125 @@
+"""Log-densities by the instantaneous change of variables (Song et al. 2021, Eq. 39; Chen et al. 2018).
+
+Along the probability-flow ODE dx/dt = v(x, t), the log-density moves as d ln p/dt = -div v, hence
+
+    ln p_eps(x) = ln prior(x(T)) + integral from eps to T of div v(x(t), t) dt.
+
+The integral is the trace of the integrated Jacobian, exact or estimated without bias (likelihood/trace.py).
+
+What is returned is the density of the ODE's own law at time eps, which starts from the prior at T and stops
+at eps: not of the data's, nor of the SDE's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from score_sde.likelihood.trace import Integral, Rates, TraceEstimator
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.adaptive import AdaptiveSolver
+from score_sde.samplers.ode import probability_flow
+from score_sde.sde_lib import SDE
+
+
+class LogDensity(NamedTuple):
+    """Of b images, each array (b, ...)."""
+
+    nats: Array
+    """ln p_eps(x)."""
+    standard_error: Array
+    """Of nats, from the spread of the image's own probes: 0 for the exact trace, NaN for a single probe."""
+    latent: Array
+    """x(T)."""
+    nfe: Array
+    """Evaluations of the score."""
+    success: Array
+    """False where the solver gave up: the other values are then meaningless."""
+
+
+def log_density(
+    score: ScoreModel,
+    sde: SDE,
+    x: Array,
+    estimator: TraceEstimator,
+    keys: Array,
+    eps: float,
+    solver: AdaptiveSolver,
+    each_image: bool = False,
+) -> LogDensity:
+    """ln p_eps(x) for x (b, ...), in nats.
+
+    It can be differentiated in x and in the score's leaves, as `solver.adjoint` says.
+
+    Args:
+      keys: (b,), one for each image, which its probes come from; for `GivenProbes` the probes.
+      each_image: step sizes of its own for each image, whose values then do not depend on its batch; otherwise one
+        step size serves all, by the error of all.
+
+    Cost: nfe evaluations of the score, with the Jacobian-vector products of `estimator` beside each.
+    """
+
+    def of_batch(x: Array, keys: Array) -> LogDensity:
+        return _log_density(score, sde, x, estimator, keys, eps, solver)
+
+    if not each_image:
+        return of_batch(x, keys)
+
+    def alone(x: Array, key: Array) -> LogDensity:
+        return jax.tree.map(lambda leaf: leaf[0], of_batch(x[None], key[None]))
+
+    return jax.vmap(alone)(x, keys)
+
+
+def _log_density(
+    score: ScoreModel,
+    sde: SDE,
+    x: Array,
+    estimator: TraceEstimator,
+    keys: Array,
+    eps: float,
+    solver: AdaptiveSolver,
+) -> LogDensity:
+    """The same for a batch with one step size."""
+    start = x
+
+    def integrate(rates: Rates, zeros: Array, vectors: Any, tolerance: float) -> Integral:
+        coarse = dataclasses.replace(
+            solver, rtol=max(solver.rtol, tolerance), atol=max(solver.atol, tolerance)
+        )
+        # What the coarse solve is for has no part in the gradient; nothing is stored for one.
+        coarse = dataclasses.replace(coarse, adjoint="forward")
+        fixed = jax.lax.stop_gradient((start, score))
+        solution = _solve_beside(sde, rates, fixed[0], zeros, (fixed[1], vectors), eps, coarse)
+        return Integral(solution.y[1], solution.nfe, solution.success)
+
+    drawn = estimator.draw(keys, x, integrate)
+    zeros = jnp.zeros((x.shape[0], estimator.num_rates), x.dtype)
+    solution = _solve_beside(sde, estimator.rates, x, zeros, (score, drawn.vectors), eps, solver)
+    latent, integrals = solution.y
+    trace = estimator.trace(integrals)
+    each = jnp.ones(x.shape[0], jnp.int32)
+    return LogDensity(
+        nats=sde.prior_log_density(latent) + trace.value,
+        standard_error=trace.standard_error,
+        latent=latent,
+        nfe=(solution.nfe + drawn.nfe) * each,
+        success=(solution.success & drawn.success) & (each > 0),
+    )
+
+
+def _solve_beside(
+    sde: SDE, rates: Rates, x: Array, zeros: Array, args: Any, eps: float, solver: AdaptiveSolver
+) -> Any:
+    """The flow of x from eps to T, with the integral of its rates beside it. All that varies is in `args`."""
+    field = probability_flow(sde)
+
+    def augmented(t: Array, state: tuple[Array, Array], args: Any) -> tuple[Array, Array]:
+        model, vectors = args
+        return rates(lambda x: field(t, x, model), state[0], vectors)
+
+    return solver.solve(augmented, (x, zeros), jnp.asarray([eps, sde.T]), args)

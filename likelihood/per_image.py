@@ -1,0 +1,165 @@
+"""What is measured of every image: the ODE's own likelihood and the bound on the SDE's, on the same dequantised image.
+
+Values are costs, -ln of a density of x in nats with ln q(u|v) of the dequantisation added: bounds on the cost of the integer
+image, but for the offset (data/scaling.py). They are functions of the image's index and the seed, in whatever batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from score_sde.data.scaling import dequantize, scale, to_unit
+from score_sde.likelihood.bound import Bound, continuous_bound
+from score_sde.likelihood.decoder import decoding_term, discretised, mean_decoding_term, noised
+from score_sde.likelihood.discrete_bound import VARIANCES, discrete_bound
+from score_sde.likelihood.estimators import build_trace_estimator
+from score_sde.likelihood.log_density import log_density
+from score_sde.samplers.adaptive import AdaptiveSolver
+from score_sde.sde_lib import SDE
+
+DECODING_DRAWS = 8  # of the last decoding step, beside those of the bound
+
+Values = dict[str, Array]
+"""By name: nats, error (of nats, by the image's own randomness) and nfe, (b,); `ode` also success and latent."""
+
+Measure = Callable[[Any, Any, Array, Array, Array], dict[str, Values]]
+"""(score model, dequantiser, key, indices (b,), images (b, h, w, c)) -> the values of `ode` and of `bound`."""
+
+
+class ImageKeys(NamedTuple):
+    """One key per image, (b,), for each thing that is drawn for it."""
+
+    dequantization: Array
+    probe: Array
+    bound: Array
+    decoding: Array
+
+
+def image_keys(key: Array, indices: Array) -> ImageKeys:
+    def of_one(index: Array) -> Array:
+        return jax.random.split(jax.random.fold_in(key, index), len(ImageKeys._fields))
+
+    return ImageKeys(*jax.vmap(of_one)(indices).T)
+
+
+def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
+    """What config.likelihood asks for, of images of so many numbers.
+
+    Raises:
+      ValueError: an option that does not exist or is out of its range.
+    """
+    options, data = config.likelihood, config.data
+    parts: dict[str, Any] = {}
+    if options.ode:
+        parts["ode"] = build_ode(config, sde, dimension)
+    if options.bound_draws:
+        parts["bound"] = build_bound(config, sde)
+
+    def measure(
+        model: Any, dequantizer: Any, key: Array, indices: Array, images: Array
+    ) -> dict[str, Values]:
+        keys = image_keys(key, indices)
+        if not data.num_levels:
+            x0, log_q = scale(images, data.centered), jnp.zeros(indices.shape)
+        else:
+            u, log_q = dequantizer(images, keys.dequantization)
+            x0 = scale(dequantize(images, u, data.num_levels), data.centered)
+        return {name: part(model, images, x0, log_q, keys) for name, part in parts.items()}
+
+    return measure
+
+
+def decodes(config: Any) -> bool:
+    return config.likelihood.decoder == "gaussian"
+
+
+def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
+    """The cost by the probability-flow ODE (likelihood/log_density.py)."""
+    options = config.likelihood
+    solver = AdaptiveSolver(options.solver, options.rtol, options.atol)
+    estimator = build_trace_estimator(
+        options.probe,
+        options.num_probes,
+        options.sketch_size,
+        options.products_at_once,
+        dimension,
+    )
+    each_image = options.step_size == "image"
+
+    def ode(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+        cost, x, more = log_q, x0, 0
+        if decodes(config):
+            z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.decoding)
+            cost = cost + decoding_term(model, sde, x0, z, options.eps)
+            x, more = noised(sde, x0, z, options.eps), 1
+        density = log_density(model, sde, x, estimator, keys.probe, options.eps, solver, each_image)
+        return {
+            "nats": cost - density.nats,
+            "error": density.standard_error,
+            "nfe": density.nfe + more,
+            "success": density.success,
+            "latent": density.latent,
+        }
+
+    return ode
+
+
+def build_bound(config: Any, sde: SDE) -> Callable[..., Values]:
+    """The bound on the cost by the SDE: in continuous time, or of the chain that a network was trained on."""
+    return (
+        build_continuous_bound(config, sde)
+        if config.training.continuous
+        else build_chain_bound(config, sde)
+    )
+
+
+def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
+    options = config.likelihood
+
+    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+        total = continuous_bound(model, sde, x0, keys.bound, options.eps, options.bound_draws)
+        if decodes(config):
+            last = mean_decoding_term(model, sde, x0, keys.decoding, options.eps, DECODING_DRAWS)
+            total = Bound(
+                total.nats + last.nats,
+                jnp.hypot(total.standard_error, last.standard_error),
+                total.nfe + last.nfe,
+            )
+        return values_of(total, log_q)
+
+    return bound
+
+
+def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
+    """Of integer images where the chain was trained on levels v/(L-1), by a discretised decoder; else of dequantised ones."""
+    options, data = config.likelihood, config.data
+    chain = sde.chain(config.model.num_scales)
+    variances = VARIANCES[options.chain_variances](chain)
+    of_levels = integer_costs(config)
+
+    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+        arguments = (keys.bound, options.bound_draws, variances, sde.prior_std)
+        if not of_levels:
+            return values_of(discrete_bound(model, chain, x0, *arguments), log_q)
+        x = scale(to_unit(images, data.num_levels), data.centered)
+        decoder = discretised(data.num_levels, data.centered)
+        return values_of(discrete_bound(model, chain, x, *arguments, decoder), 0.0)
+
+    return bound
+
+
+def integer_costs(config: Any) -> bool:
+    """Whether the bound is on the cost of integer images itself, with no density and hence no offset."""
+    data = config.data
+    return bool(
+        not config.training.continuous and data.num_levels and not data.uniform_dequantization
+    )
+
+
+def values_of(bound: Bound, log_q: Array | float) -> Values:
+    return {"nats": bound.nats + log_q, "error": bound.standard_error, "nfe": bound.nfe}

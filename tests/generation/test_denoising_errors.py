@@ -1,0 +1,179 @@
+"""The denoising errors of a model: estimated once, kept, read again; and what is sampled with them."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from score_sde.configs.digits import digits_config
+from score_sde.configs.toy_mixture import get_config
+from score_sde.data.mixture import mixture_parameters
+from score_sde.errors import UserError
+from score_sde.generation.denoising_errors import level_times, optimal_variance, stand_in
+from score_sde.models.networks import build_network
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore
+from score_sde.modes import denoising_errors, sample
+from score_sde.sde_lib import build_sde
+from score_sde.training.state import init_params
+from score_sde.training.trained_score import LoadedScore, load_score_model
+from tests.samplers.closed_forms import closed_form
+
+
+def asked(variant="vp", **errors):
+    config = get_config(variant)
+    config.sampling.pc.update(predictor="ancestral_sampling_optimal", corrector="none")
+    config.sampling.errors.update(errors)
+    return config
+
+
+def estimated(config, folder):
+    sde = build_sde(config)
+    return optimal_variance(config, sde, load_score_model(config, sde, folder), folder)
+
+
+def score_norm(sde, t, weights, means, variances):
+    """Gamma, the Fisher information of a pixel at t, by adaptive quadrature of p'^2 / p."""
+    now = closed_form(sde, t)
+    centres, stds = now.alpha * means, np.sqrt(now.alpha**2 * variances + now.sigma**2)
+
+    def integrand(x):
+        parts = weights * norm.pdf(x, centres, stds)
+        slope = np.sum(parts * (centres - x) / stds**2)
+        return slope**2 / np.sum(parts)
+
+    ends = (centres - 12 * stds).min(), (centres + 12 * stds).max()
+    return quad(integrand, *ends, points=centres, limit=500)[0]
+
+
+@pytest.mark.parametrize("variant", ["vp", "subvp"])
+def test_errors_are_those_of_the_data(variant, tmp_path):
+    """m = 1 - sigma^2 Gamma within 5 standard errors, one in 1.7 million by chance, at each of eight levels."""
+    config = asked(variant, num_levels=8, num_images=256)
+    config.sampling.batch_size = 64
+    sde = build_sde(config)
+    measured = estimated(config, tmp_path)
+    times = np.array(measured.times)
+    gammas = [score_norm(sde, t, *mixture_parameters(config.data)) for t in times]
+    exact = 1 - np.array([closed_form(sde, t).sigma for t in times]) ** 2 * gammas
+    with np.load(tmp_path / "denoising_errors-step0.npz") as file:
+        standard_errors, count = file["errors_se"], int(file["num_images"])
+    assert count == 256
+    assert np.all(np.abs(np.array(measured.errors) - exact) < 5 * standard_errors)
+    assert np.all(standard_errors < 0.02 * exact)
+
+
+def test_levels_are_of_equal_log_snr_and_span_what_is_sampled():
+    config = asked(num_levels=5)
+    times = level_times(config, build_sde(config))
+    now = [closed_form(build_sde(config), t) for t in times]
+    steps = np.diff([np.log(a.sigma / a.alpha) for a in now])
+    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
+    np.testing.assert_allclose(times[[0, -1]], [config.sampling.eps, 1.0], rtol=1e-6)
+
+
+def test_batches_do_not_matter(tmp_path):
+    """The same images with the same noise, ten at a time or four with a rest of two."""
+    tables = []
+    for batch_size in (10, 4):
+        config = asked(num_levels=3, num_images=10)
+        config.sampling.batch_size = batch_size
+        folder = tmp_path / str(batch_size)
+        folder.mkdir()
+        tables.append(estimated(config, folder).errors)
+    np.testing.assert_allclose(*tables, rtol=1e-4)
+
+
+def test_the_file_is_made_once_and_read_again(tmp_path, monkeypatch):
+    config = asked(num_levels=3, num_images=16)
+    first = estimated(config, tmp_path)
+
+    def again(*arguments):
+        raise AssertionError("estimated again")
+
+    monkeypatch.setattr(denoising_errors, "estimate", again)
+    assert estimated(config, tmp_path) == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model.beta_max": 10.0}, "of the process .* is in use.*: remove the file"),
+        ({"sampling.eps": 1e-4}, "has levels from t=0.001 .*: remove the file"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, changes, words):
+    config = asked(num_levels=3, num_images=16)
+    estimated(config, tmp_path)
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=words):
+        estimated(config, tmp_path)
+
+
+def test_who_does_not_ask_gets_none(tmp_path):
+    config = asked()
+    config.sampling.pc.predictor = "reverse_diffusion"
+    assert estimated(config, tmp_path) is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("centered", "half_range"), [(True, 1.0), (False, 0.5)])
+def test_the_bound_is_that_of_the_datas_range(centered, half_range):
+    """Data of half range h have m <= h^2 alpha^2 / sigma^2, of which little is left at T; real data have no bound."""
+    config = digits_config("vp")
+    config.data.centered = centered
+    sde, end = build_sde(config), closed_form(build_sde(config), 1.0)
+    bound = (half_range * end.alpha / end.sigma) ** 2
+    assert float(stand_in(config, sde).error(sde, 1.0)) == pytest.approx(bound, rel=1e-3)
+    config.data.num_levels = 0
+    assert float(stand_in(config, sde).error(sde, 1.0)) == 0.5
+
+
+SAMPLED = {
+    "optimal variance": {"sampler": "pc"},
+    "dp grid": {"sampler": "dpm_solver_pp_2m", "grid": {"name": "dp", "candidates": 100}},
+}
+
+
+@pytest.mark.parametrize("changes", list(SAMPLED.values()), ids=list(SAMPLED))
+def test_samples_have_the_law_of_the_data(changes, tmp_path):
+    """32,768 coordinates within the DKW band, false alarm 1e-6; the errors of the steps are far below it."""
+    config = asked(num_levels=12, num_images=128)
+    config.sampling.update(changes)
+    config.sampling.pc.num_steps = 400
+    config.sampling.exponential.num_steps = 90
+    figures = sample.run(config, tmp_path)
+    assert figures["ks_distance"] < figures["ks_band"]
+    assert (tmp_path / "denoising_errors-step0.npz").is_file()
+
+
+# ---- thresholds ------------------------------------------------------------------------------------
+
+
+def random_network(config):
+    """A score model of a small network whose last layers are not near 0, as those of a fresh one are."""
+    config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), init_scale=1.0)
+    params = init_params(config, network := build_network(config))
+    return NetworkScore(params, network.apply, build_parameterization(config, build_sde(config)))
+
+
+@pytest.mark.parametrize(("threshold", "centered"), [("static", True), ("dynamic", False)])
+def test_thresholds_keep_samples_in_the_datas_range(threshold, centered, tmp_path, monkeypatch):
+    """Exactly what the last denoising returns is brought in range; without, a random network's samples are not."""
+    config = digits_config("vp")
+    config.data.centered = centered
+    config.sampling.update(sampler="ddim", num_images=4, batch_size=4)
+    config.sampling.exponential.num_steps = 2
+    loaded = LoadedScore(random_network(config), 0)
+    monkeypatch.setattr(sample, "load_score_model", lambda *arguments: loaded)
+    samples = []
+    monkeypatch.setattr(sample, "write", lambda config, workdir, x, step: samples.append(x) or {})
+    for name in ("none", threshold):
+        config.sampling.threshold = name
+        sample.run(config, tmp_path)
+    low, free, kept = -1.0 if centered else 0.0, *samples
+    assert free.min() < low - 0.1
+    assert free.max() > 1.1
+    # The whole range: clipped to [0, 1], samples of [-1, 1] would keep to theirs too.
+    assert kept.min() == pytest.approx(low, abs=1e-5)
+    assert kept.max() == pytest.approx(1.0, abs=1e-5)

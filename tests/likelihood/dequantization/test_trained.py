@@ -1,0 +1,91 @@
+"""What a likelihood finds in the folder: the trained noise of its own checkpoint, or a reason why not."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from score_sde.errors import UserError
+from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
+from score_sde.likelihood.dequantization.flow import FlowDequantizer, init_params
+from score_sde.likelihood.dequantization.trained import (
+    build_flow,
+    dequantizer_folder,
+    image_shape,
+    load_dequantizer,
+    write_record,
+)
+from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.state import TrainState
+from tests.likelihood.dequantization.two_pixels import images_of
+
+
+@pytest.fixture
+def variational(config):
+    config.likelihood.dequantization = "variational"
+    return config
+
+
+def save(config, folder, step=3):
+    """A dequantiser as training leaves it, with averaged weights of their own; gives these."""
+    write_record(config, folder)
+    flow = build_flow(config)
+    template = jax.eval_shape(lambda: init_params(flow, image_shape(config), jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    params, ema = (
+        jax.tree.map(
+            lambda leaf: jnp.asarray(0.3 * rng.standard_normal(leaf.shape), jnp.float32), template
+        )
+        for _ in range(2)
+    )
+    with Checkpoints(folder) as checkpoints:
+        state = TrainState(jnp.int32(step), params, ema, optax.adam(1e-3).init(params))
+        checkpoints.save(step, state)
+    return FlowDequantizer(ema, flow)
+
+
+def test_the_averaged_flow_comes_back_with_its_own_options(variational, tmp_path):
+    saved = save(variational, dequantizer_folder(tmp_path, 1300))
+    # A likelihood need not be told how the flow was built.
+    variational.dequantizer.update(width=64, depth=6)
+    loaded = load_dequantizer(variational, tmp_path, 1300)
+    images, keys = images_of(7), jax.random.split(jax.random.key(0), 7)
+    draw = jax.jit(lambda dequantizer: dequantizer(images, keys))
+    for one, other in zip(draw(saved), draw(loaded), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_uniform_needs_no_file(config, tmp_path):
+    dequantizer = load_dequantizer(config, tmp_path, None)
+    assert dequantizer == UniformDequantizer()
+    images, keys = images_of(4000), jax.random.split(jax.random.key(0), 4000)
+    u, log_q = dequantizer(images, keys)
+    np.testing.assert_array_equal(log_q, np.zeros(4000))
+    # Kolmogorov-Smirnov with 8000 numbers: beyond .0302 one time in a million (Dvoretzky-Kiefer-Wolfowitz).
+    sorted_u = np.sort(np.ravel(u))
+    assert np.abs(sorted_u - (np.arange(8000) + 0.5) / 8000).max() < 0.0302
+
+
+def test_what_is_not_there_or_of_something_else_is_refused(variational, tmp_path):
+    def refusal(step=1300):
+        with pytest.raises(UserError) as caught:
+            load_dequantizer(variational, tmp_path, step)
+        return str(caught.value)
+
+    assert "checkpoint of step 0" in refusal(None)
+    assert "run --mode dequantize first" in refusal()
+    assert not list(tmp_path.iterdir())
+    folder = dequantizer_folder(tmp_path, 1300)
+    save(variational, folder)
+    assert "there is one for step1300" in refusal(2600)
+    variational.data.num_levels = 2
+    assert "num_levels=2 (trained with 4)" in refusal()
+    variational.data.num_levels = 4
+    record = json.loads((folder / "dequantizer.json").read_text())
+    (folder / "dequantizer.json").write_text(json.dumps({**record, "format": 2}))
+    assert "format=1 (trained with 2)" in refusal()
+    variational.likelihood.dequantization = "normal"
+    assert "'normal' is unknown; choose one of uniform, variational" in refusal()

@@ -1,0 +1,61 @@
+"""A measurement that is interrupted goes on where it stopped, and only the very same one does."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from score_sde.data.splits import ImagesInMemory
+from score_sde.likelihood.unfinished import UnfinishedFolder
+from score_sde.sde_lib import VP
+from tests.likelihood.test_bits_per_dim import config_for, gaussian, measure, split_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Failing(ImagesInMemory):
+    """A split that stops answering after some batches, and counts them."""
+
+    asked: list = dataclasses.field(default_factory=list)
+    limit: int = 99
+
+    def take(self, indices):
+        if len(self.asked) == self.limit:
+            raise KeyboardInterrupt
+        self.asked.append(indices)
+        return super().take(indices)
+
+
+def test_a_measurement_goes_on_where_it_stopped(tmp_path):
+    config, split = config_for(17, repeats=2), split_of(10, 17)
+    config.likelihood.bound_draws = 4
+    whole = measure(config, VP(), gaussian(0.3), split)
+    store = UnfinishedFolder(tmp_path, {"seed": 0})
+    with pytest.raises(KeyboardInterrupt):
+        measure(config, VP(), gaussian(0.3), Failing(split.images, limit=4), unfinished=store)
+    # Six batches: three of each repeat. The fifth was not begun.
+    rest = Failing(split.images)
+    store = UnfinishedFolder(tmp_path, {"seed": 0})
+    assert store.found == {0, 1, 2, 3}
+    resumed = measure(config, VP(), gaussian(0.3), rest, unfinished=store)
+    assert len(rest.asked) == 2
+    for one, other in ((whole.ode, resumed.ode), (whole.bound, resumed.bound)):
+        np.testing.assert_array_equal(one.bits_per_dim, other.bits_per_dim)
+        np.testing.assert_array_equal(one.error, other.error)
+    np.testing.assert_array_equal(whole.latents, resumed.latents)
+    store.remove()
+    assert not any(tmp_path.iterdir())
+
+
+def test_another_measurement_finds_nothing(tmp_path):
+    UnfinishedFolder(tmp_path, {"seed": 0}).save(0, {"ode/nats": np.zeros(2)})
+    assert UnfinishedFolder(tmp_path, {"seed": 0}).load(0) is not None
+    assert UnfinishedFolder(tmp_path, {"seed": 1}).load(0) is None
+    assert UnfinishedFolder(tmp_path, {"seed": 0}).load(1) is None
+
+
+def test_a_file_that_was_not_finished_is_not_taken(tmp_path):
+    """Batches are renamed into place: what is half written has another name."""
+    store = UnfinishedFolder(tmp_path, {})
+    store.save(0, {"ode/nats": np.zeros(2)})
+    (store.folder / "1.partial").write_bytes(b"half")
+    assert UnfinishedFolder(tmp_path, {}).found == {0}

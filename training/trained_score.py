@@ -1,0 +1,46 @@
+"""The score model that a config names: a network with a checkpoint's averaged weights, or an exact one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from score_sde.data.mixture import mixture_parameters
+from score_sde.models.exact import ProductMixtureScore
+from score_sde.models.networks import build_network
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore, ScoreModel
+from score_sde.sde_lib import SDE
+from score_sde.training.checkpoints import restore_ema
+from score_sde.training.recorded_config import check_recorded
+from score_sde.training.state import init_params
+
+EXACT = "mixture"  # config.model.name of the score known in closed form
+
+
+class LoadedScore(NamedTuple):
+    model: ScoreModel
+    checkpoint_step: int | None
+    """The training step its weights come from; None for a score known in closed form."""
+
+
+def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
+    """The score model to sample from or to measure.
+
+    Raises:
+      UserError: no checkpoint in the folder, one of another architecture, or one trained as something else.
+    """
+    if config.model.name == EXACT:
+        weights, means, variances = (
+            jnp.asarray(p, jnp.float32) for p in mixture_parameters(config.data)
+        )
+        return LoadedScore(ProductMixtureScore(weights, means, variances, sde), None)
+    network = build_network(config)
+    template = jax.eval_shape(lambda: init_params(config, network))
+    params, step = restore_ema(workdir, template, config.checkpoint_step)
+    check_recorded(config, workdir)
+    model = NetworkScore(params, network.apply, build_parameterization(config, sde))
+    return LoadedScore(model, step)
