@@ -25,7 +25,7 @@ from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.entries import ENTRIES, Entry, choose_entries
-from score_sde.generation.batches import check_batch_size
+from score_sde.devices import build_devices, check_batch_size, host_share
 from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.drivers import batch_sampler
 from score_sde.models.networks import build_network
@@ -106,8 +106,8 @@ class Bench:
         self.options.noise_removal = False
         self.model = random_network(config, self.sde)
         self.num_steps, self.repeats, self.clock = num_steps, repeats, clock
-        self.indices = np.arange(batch).reshape(jax.local_device_count(), -1)
-        self.evaluations = jax.pmap(evaluations, in_axes=(None, 0, None, None))
+        self.devices, self.indices = build_devices(config), host_share(batch)
+        self.evaluations = self.devices.data_parallel(evaluations, (False, True, False, False))
 
     def seconds(self, work: Callable[[], Any]) -> float:
         began = self.clock()
@@ -118,14 +118,14 @@ class Bench:
         adaptive = entry.adaptive
         run = entry.with_tolerance(TOLERANCE) if adaptive else entry.with_steps(self.num_steps)
         configured = run.build(self.options, self.sde, self.variance)
-        sample = batch_sampler(configured, self.sde, self.shape)
+        sample = batch_sampler(configured, self.sde, self.shape, self.devices)
         key = jax.random.key(0)
 
         def sampler() -> Any:
             return sample(self.model, key, self.indices, None, lambda share: None)
 
         x, nfe, _ = sampler()
-        count = int(nfe[0, 0])
+        count = int(self.devices.gather(nfe, 1)[0])
 
         def network() -> Any:
             return self.evaluations(self.model, x, configured.grid, count)

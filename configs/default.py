@@ -14,6 +14,8 @@ def get_config() -> ConfigDict:
         0  # the checkpoint to sample from, to measure or to export; 0: the newest
     )
 
+    config.data_parallel = "pmap"  # pmap | shard_map: how devices share a batch
+
     config.sde = ConfigDict()
     config.sde.name = "vp"  # vp | subvp | ve, or a name registered in sde_lib/__init__.py
 

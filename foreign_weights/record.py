@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from score_sde.devices import replicated
 from score_sde.errors import UserError
-from score_sde.training.state import TrainState, replicated
+from score_sde.training.state import TrainState
 
 MAX_STEP = 2**31 - 1  # steps are int32 here
 
@@ -98,7 +99,7 @@ def to_state(record: Record, optimizer: optax.GradientTransformation) -> TrainSt
         )
     rate = rate._replace(count=jnp.int32(record.step))
     state = TrainState(jnp.int32(record.step), params, ema_params, (clip, adam, decay, rate))
-    return jax.device_put(state, replicated(jax.local_devices()))
+    return jax.device_put(state, replicated())
 
 
 def from_state(state: TrainState, ema_rate: float) -> Record:

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.devices import Devices
 from score_sde.models.score import ScoreModel
-from score_sde.samplers.configured import AXIS, Configured
+from score_sde.samplers.configured import Configured
 from score_sde.samplers.noise import START, IndexedNoise, Noise
 from score_sde.samplers.predictors import tweedie
 from score_sde.samplers.stepping import SteppedSampler
@@ -22,16 +23,20 @@ STEPS_PER_CALL = 20  # between two updates of the progress bar
 BatchSampler = Callable[
     [Any, Array, np.ndarray, Any, Callable[[float], None]], tuple[Array, Array, Array]
 ]
-"""(score model, key, indices (devices, b), guides (devices, b, h, w, c) or None, tick)
--> x (devices, b, h, w, c), nfe and success (devices, b). `tick` is told the share of the batch's work just done."""
+"""(score model, key, indices (b,), guides (b, h, w, c) or None, tick) -> x (b, h, w, c), nfe and success (b,), the
+indices and guides of this host's share, the results over the devices. `tick` is told the share of the work just done."""
 
 
 def batch_sampler(
-    configured: Configured, sde: SDE, shape: tuple[int, ...], guides_are_states: bool = False
+    configured: Configured,
+    sde: SDE,
+    shape: tuple[int, ...],
+    devices: Devices,
+    guides_are_states: bool = False,
 ) -> BatchSampler:
     """Batches by this sampler of images of this shape (h, w, c)."""
     drive = in_steps if isinstance(configured.sampler, SteppedSampler) else at_once
-    return drive(configured, sde, shape, guides_are_states)
+    return drive(configured, sde, shape, devices, guides_are_states)
 
 
 def first_state(
@@ -58,7 +63,11 @@ def last_denoising(
 
 
 def at_once(
-    configured: Configured, sde: SDE, shape: tuple[int, ...], guides_are_states: bool
+    configured: Configured,
+    sde: SDE,
+    shape: tuple[int, ...],
+    devices: Devices,
+    guides_are_states: bool,
 ) -> BatchSampler:
     """A whole batch in one call."""
     grid = configured.grid
@@ -72,12 +81,12 @@ def at_once(
         nfe = jnp.broadcast_to(jnp.asarray(samples.nfe + more), indices.shape)
         return x, nfe, jnp.broadcast_to(samples.success, indices.shape)
 
-    sample_all = jax.pmap(sample, axis_name=AXIS, in_axes=(None, None, 0, 0))
+    sample_all = devices.data_parallel(sample, (False, False, True, True))
 
     def run(
         model: Any, key: Array, indices: np.ndarray, guides: Any, tick: Callable[[float], None]
     ):
-        result = jax.block_until_ready(sample_all(model, key, indices, guides))
+        result = jax.block_until_ready(sample_all(model, key, *devices.split((indices, guides))))
         tick(1.0)
         return result
 
@@ -85,7 +94,11 @@ def at_once(
 
 
 def in_steps(
-    configured: Configured, sde: SDE, shape: tuple[int, ...], guides_are_states: bool
+    configured: Configured,
+    sde: SDE,
+    shape: tuple[int, ...],
+    devices: Devices,
+    guides_are_states: bool,
 ) -> BatchSampler:
     """A batch in calls of a few steps each."""
     sampler, grid = configured.sampler, configured.grid
@@ -109,15 +122,14 @@ def in_steps(
         n = indices.shape[0]
         return x, jnp.full(n, sampler.nfe(num_steps) + more), jnp.full(n, True)
 
-    start_all = jax.pmap(start, in_axes=(None, 0, 0))
-    advance_all = jax.pmap(
-        advance, axis_name=AXIS, in_axes=(None, None, 0, None, 0), donate_argnums=(4,)
-    )
-    end_all = jax.pmap(end, in_axes=(None, 0, 0))
+    start_all = devices.data_parallel(start, (False, True, True))
+    advance_all = devices.data_parallel(advance, (False, False, True, False, True), donate=(4,))
+    end_all = devices.data_parallel(end, (False, True, True))
 
     def run(
         model: Any, key: Array, indices: np.ndarray, guides: Any, tick: Callable[[float], None]
     ):
+        indices, guides = devices.split((indices, guides))
         state = start_all(key, indices, guides)
         for first in range(0, num_steps, STEPS_PER_CALL):
             state = jax.block_until_ready(advance_all(model, key, indices, first, state))

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from score_sde.devices import build_devices, check_batch_size, index_batches
 from score_sde.errors import UserError
-from score_sde.generation.batches import check_batch_size, gather, index_batches
 from score_sde.generation.drivers import batch_sampler
 from score_sde.progress import progress_bar
 from score_sde.samplers.configured import configure
@@ -51,7 +51,8 @@ def build_generator(
     """
     check_batch_size(config.sampling.batch_size, "sampling.batch_size")
     configured = configure(config.sampling, sde, variance)
-    run = batch_sampler(configured, sde, shape, guides is not None and guides.are_states)
+    devices = build_devices(config)
+    run = batch_sampler(configured, sde, shape, devices, guides is not None and guides.are_states)
 
     def generate(score_model: Any, num_images: int, seed: int, show: bool = True) -> Generated:
         began = time.perf_counter()
@@ -59,14 +60,14 @@ def build_generator(
         batches = []
         with progress_bar(num_images, "sampling", "image", show) as bar:
             batch_size = config.sampling.batch_size
-            for indices, count in index_batches(num_images, batch_size, repeat_last=False):
+            for indices, count in index_batches(num_images, batch_size):
 
                 def tick(share: float, count: int = count) -> None:
                     bar.update(share * count)
 
                 begin = None if guides is None else guides.x[indices % len(guides.x)]
                 result = run(score_model, key, indices, begin, tick)
-                batches.append(gather(result, count))
+                batches.append(devices.gather(result, count))
         x, nfe, success = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         if not success.all() or not np.isfinite(x).all():
             bad = int((~success | ~np.isfinite(x).all(axis=(1, 2, 3))).sum())

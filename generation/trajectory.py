@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.devices import on_one_device
 from score_sde.generation.drivers import first_state
 from score_sde.generation.generate import Guides
-from score_sde.samplers.configured import AXIS, Configured
+from score_sde.samplers.configured import Configured
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.stepping import SteppedSampler
@@ -56,11 +57,6 @@ def trajectory(
     if isinstance(sampler, SteppedSampler):
         return stepped(sampler, model, grid, noise, x, frames)
     return solved(sampler, model, grid, noise, like, x, frames)
-
-
-def on_one_device(function: Any) -> Any:
-    """jit that knows the name of the devices' axis, of one, as samplers may ask for it."""
-    return jax.jit(jax.vmap(function, in_axes=None, out_axes=None, axis_size=1, axis_name=AXIS))
 
 
 def stepped(

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from score_sde.data.scaling import bits_per_dim_offset, slope
+from score_sde.devices import build_devices, check_batch_size, index_batches
 from score_sde.errors import UserError
-from score_sde.generation.batches import check_batch_size, gather, index_batches
 from score_sde.likelihood.per_image import build_per_image, integer_costs
 from score_sde.likelihood.unfinished import Batch, Nowhere, Unfinished
 from score_sde.progress import progress_bar
@@ -121,7 +121,8 @@ def measure_bits_per_dim(
     with jax.default_matmul_precision("highest"):
         began = time.perf_counter()
         measure = build_per_image(config, sde, dimension)
-        run = jax.pmap(measure, in_axes=(None, None, None, 0, 0))
+        devices = build_devices(config)
+        run = devices.data_parallel(measure, (False, False, False, True, True))
         batches: list[Batch] = []
         with progress_bar(num_images * options.repeats, "likelihood", "image", show) as bar:
             for repeat in range(options.repeats):
@@ -129,9 +130,11 @@ def measure_bits_per_dim(
                 for indices, count in index_batches(num_images, options.batch_size):
                     result = store.load(len(batches))
                     if result is None:
-                        images = split.take(indices.ravel()).reshape(*indices.shape, *split.shape)
-                        mapped = run(score_model, dequantizer, key, indices, images)
-                        result = flat(gather(mapped, count))
+                        # The last batch is filled up with repeats of the last image.
+                        indices = np.minimum(indices, num_images - 1)
+                        batch = devices.split((indices, split.take(indices)))
+                        mapped = run(score_model, dequantizer, key, *batch)
+                        result = flat(devices.gather(mapped, count))
                         store.save(len(batches), result)
                     batches.append(result)
                     bar.update(count)

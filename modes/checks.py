@@ -10,9 +10,9 @@ from typing import Any
 import jax
 
 from score_sde.data.scaling import check_num_levels
+from score_sde.devices import check_batch_size
 from score_sde.errors import UserError
 from score_sde.foreign_weights.names import PUBLISHED_NETWORKS
-from score_sde.generation.batches import check_batch_size
 from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.start_images import SPLITS, check_guides
 from score_sde.likelihood.dequantization.trained import check_dequantization

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.devices import AXIS
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.adaptive import Adaptive, AdaptiveSolver, Solver
 from score_sde.samplers.correctors import CORRECTORS
@@ -30,7 +31,6 @@ from score_sde.samplers.sde import ReverseSDE
 from score_sde.sde_lib import SDE
 
 OPTIMAL = "ancestral_sampling_optimal"
-AXIS = "images"  # of the devices that share a batch
 
 
 class Sampler(Protocol):

@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from score_sde.devices import replicated
 from score_sde.errors import UserError
-from score_sde.training.state import TrainState, replicated
+from score_sde.training.state import TrainState
 
 SHOWN_DIFFERENCES = 10
 
@@ -45,9 +46,9 @@ class Checkpoints:
         return self.manager.latest_step()
 
     def save(self, step: int, state: TrainState) -> None:
-        """Save in the background; the state may be donated as soon as this returns."""
+        """Save in the background; the state, arrays of all hosts, may be donated as soon as this returns."""
         if step != self.latest_step:
-            self.manager.save(step, args=ocp.args.PyTreeSave(_global(state)))
+            self.manager.save(step, args=ocp.args.PyTreeSave(state))
 
     def wait(self) -> None:
         self.manager.wait_until_finished()
@@ -163,16 +164,3 @@ def check_same(
         "or shape. Use the config that it was trained with, or another --workdir.\n"
         + "\n".join(shown)
     )
-
-
-def _global(tree: Any) -> Any:
-    """The same arrays as arrays of all hosts: pmap gives each host its own, which Orbax refuses to save."""
-    if jax.process_count() == 1:
-        return tree
-    sharding = replicated()
-
-    def of_one(array: jax.Array) -> jax.Array:
-        copies = [shard.data for shard in array.addressable_shards]
-        return jax.make_array_from_single_device_arrays(array.shape, sharding, copies)
-
-    return jax.tree.map(of_one, tree)

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.devices import AXIS, Devices, index_batches
 from score_sde.training.objective import Objective, Stream, image_keys, stream_key
-from score_sde.training.step import AXIS
 
 
 def stratified(seed: int, n: int) -> np.ndarray:
@@ -27,12 +27,12 @@ def stratified(seed: int, n: int) -> np.ndarray:
 class HeldOutLoss:
     """`held_out(ema_params) -> float`, the mean loss over the images of a split."""
 
-    def __init__(self, config: Any, objective: Objective, split: Any):
-        self.split = split
+    def __init__(self, config: Any, objective: Objective, split: Any, devices: Devices):
+        self.split, self.devices = split, devices
         self.u = stratified(config.seed, split.num_images)
         # A batch larger than the split would only add padding.
-        devices = jax.device_count()
-        enough = -(-split.num_images // devices) * devices
+        num = jax.device_count()
+        enough = -(-split.num_images // num) * num
         self.batch_size = min(config.training.batch_size, enough)
         key = stream_key(config.seed, Stream.HELD_OUT)
 
@@ -40,23 +40,15 @@ class HeldOutLoss:
             losses = objective.held_out_losses(params, images, u, image_keys(key, index))
             return jax.lax.psum(jnp.sum(weight * losses), AXIS)
 
-        axes = (None, 0, 0, 0, 0)
-        self.total = jax.pmap(total, axis_name=AXIS, in_axes=axes, out_axes=None)
+        self.total = devices.data_parallel(total, (False, True, True, True, True), out_mapped=False)
 
     def __call__(self, ema_params: Any) -> float:
         n = self.split.num_images
-        share = self.batch_size // jax.process_count()
         totals = []
-        for start in range(0, n, self.batch_size):
-            place = start + jax.process_index() * share + np.arange(share)
+        for place, _ in index_batches(n, self.batch_size):
             # The last batch is filled up with images that count nothing: one shape, one compilation.
             index = np.minimum(place, n - 1)
             weight = (place < n).astype(np.float32)
-            batch = (self.split.take(index), self.u[index], index.astype(np.int32), weight)
-            totals.append(self.total(ema_params, *map(per_device, batch)))
+            batch = (self.split.take(index), self.u[index], index, weight)
+            totals.append(self.total(ema_params, *self.devices.split(batch)))
         return float(np.sum(jax.device_get(totals), dtype=np.float64)) / n
-
-
-def per_device(array: np.ndarray) -> np.ndarray:
-    """Split the first axis over this process's devices: (b, ...) -> (devices, b / devices, ...)."""
-    return array.reshape(jax.local_device_count(), -1, *array.shape[1:])

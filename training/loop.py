@@ -13,19 +13,20 @@ import numpy as np
 from jax import Array
 
 from score_sde import data
+from score_sde.devices import Devices, build_devices, check_batch_size, host_share
 from score_sde.errors import UserError
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.draws import check_draws
-from score_sde.training.held_out import HeldOutLoss, per_device
+from score_sde.training.held_out import HeldOutLoss
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.objective import build_objective
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record
 from score_sde.training.recorded_config import check_recorded, record_config
-from score_sde.training.state import TrainState, init_state, replicated
+from score_sde.training.state import TrainState, init_state
 from score_sde.training.step import build_train_step
 
 Snapshot = Callable[[Any, int], None]
@@ -77,14 +78,8 @@ def train(
 
 def check_config(config: Any) -> None:
     """Refuse settings that would fail later, or train something else than was meant."""
-    training, devices = config.training, jax.device_count()
-    if training.batch_size < 1 or training.batch_size % devices:
-        below = training.batch_size // devices * devices
-        fits = f"{below} or {below + devices}" if below > 0 else f"{devices}"
-        raise UserError(
-            f"training.batch_size={training.batch_size} cannot be shared by {devices} devices; "
-            f"use a multiple of {devices}, such as {fits}"
-        )
+    training = config.training
+    check_batch_size(training.batch_size, "training.batch_size")
     for name in ("n_iters", "steps_per_call", "log_freq"):
         if training[name] < 1:
             raise UserError(f"training.{name}={training[name]}: expected at least 1")
@@ -113,12 +108,12 @@ class Run:
     progress: Progress
 
     def __init__(self, config: Any, checkpoints: Checkpoints):
-        self.config, self.checkpoints = config, checkpoints
+        self.config, self.checkpoints, self.devices = config, checkpoints, build_devices(config)
         network, optimizer = build_network(config), build_optimizer(config)
         objective = build_objective(config, network, build_sde(config))
         self.datasets = data.load(config)
-        self.train_step = build_train_step(config, objective, optimizer)
-        self.held_out = HeldOutLoss(config, objective, self.datasets.test)
+        self.train_step = build_train_step(config, objective, optimizer, self.devices)
+        self.held_out = HeldOutLoss(config, objective, self.datasets.test, self.devices)
 
         def fresh() -> TrainState:
             return init_state(config, network, optimizer)
@@ -131,8 +126,8 @@ class Run:
             quick = (
                 {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
             )
-            shardings = replicated(jax.local_devices())
-            self.state = jax.jit(fresh, out_shardings=shardings, compiler_options=quick)()
+            whole = self.devices.replicated()
+            self.state = jax.jit(fresh, out_shardings=whole, compiler_options=quick)()
         self.step = int(self.state.step)
         self.eval_step = -1  # of the newest held-out loss
         self.loss: float | None = None
@@ -154,12 +149,14 @@ class Run:
     def updates(self, interrupts: Interrupts, snapshot: Snapshot | None) -> str | None:
         """All updates that remain; gives the signal that ended them early, or None."""
         training = self.config.training
-        resident, batches = feed(self.config, self.datasets.train, self.step)
-        places = per_device(local_places(training.batch_size))
+        resident, batches = feed(self.config, self.datasets.train, self.step, self.devices)
+        places = self.devices.split(host_share(training.batch_size))
         while self.step < training.n_iters:
             before, steps = self.step, steps_in_call(self.config, self.step)
-            rows = np.stack([per_device(next(batches)) for _ in range(steps)], axis=1)
-            self.state, metrics = self.train_step(self.state, resident, rows, places)
+            rows = np.stack([next(batches) for _ in range(steps)], axis=1)
+            self.state, metrics = self.train_step(
+                self.state, resident, self.devices.split(rows), places
+            )
             self.step += steps
             # The figures of the call before this one: reading them does not leave the device idle.
             self.collect()
@@ -224,7 +221,7 @@ class Run:
         # First the figures: a state that is not finite must not replace a good checkpoint.
         self.collect()
         with self.progress.pause():
-            self.checkpoints.save(self.step, self.state)
+            self.checkpoints.save(self.step, self.devices.checkpointable(self.state))
 
     def picture(self, snapshot: Snapshot) -> None:
         self.collect()
@@ -266,20 +263,16 @@ def steps_in_call(config: Any, step: int) -> int:
     return min(k - step % k, config.training.n_iters - step)
 
 
-def local_places(batch_size: int) -> np.ndarray:
-    """Where the images that this host feeds stand in the global batch, int32."""
-    share = batch_size // jax.process_count()
-    return (jax.process_index() * share + np.arange(share)).astype(np.int32)
-
-
-def feed(config: Any, split: Any, start_step: int) -> tuple[Any, Iterator[np.ndarray]]:
+def feed(
+    config: Any, split: Any, start_step: int, devices: Devices
+) -> tuple[Any, Iterator[np.ndarray]]:
     """The training images on every device and this host's indices into them for each step from `start_step`;
     or, for a split that is not in memory, None and the images themselves."""
     seed, batch_size = config.seed, config.training.batch_size
     host, hosts = jax.process_index(), jax.process_count()
     if split.images is None:
         return None, split.batches(seed, batch_size, start_step, host, hosts)
-    resident = jax.device_put(split.images, replicated(jax.local_devices()))
+    resident = jax.device_put(split.images, devices.replicated())
 
     def indices() -> Iterator[np.ndarray]:
         step = start_step

@@ -7,10 +7,8 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from score_sde.training.objective import Stream, stream_key
 
@@ -61,9 +59,3 @@ def update_ema(ema_params: Any, params: Any, rate: Array) -> Any:
     two rounded products need not add up to p, and a frozen parameter would drift.
     """
     return jax.tree.map(lambda ema, p: ema + (1.0 - rate) * (p - ema), ema_params, params)
-
-
-def replicated(devices: list[jax.Device] | None = None) -> NamedSharding:
-    """A copy on every one of these devices; of all, over all hosts, by default."""
-    mesh = Mesh(np.array(jax.devices() if devices is None else devices), ("batch",))
-    return NamedSharding(mesh, PartitionSpec())

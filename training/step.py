@@ -1,9 +1,8 @@
 """One update of the weights, on all devices at once.
 
-The mapped function sees one device's share of the batch, and only collectives over the axis "batch" join
-the shares. The state enters and leaves without a device axis (in_axes = out_axes = None): it is one array
-with a copy on every device, and donated, so an update needs no second copy of it. Nothing here is special to
-pmap: `jax.jit(jax.shard_map(...))` with the state under P() and the batch under P("batch") would do the same.
+The mapped function sees one device's share of the batch, and only collectives over the axis of devices join the
+shares. The state is whole on every device, one array with a copy on each, and donated, so an update needs no second
+copy of it.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from score_sde.devices import AXIS, Devices
 from score_sde.training.objective import Objective, Stream, stream_key
 from score_sde.training.optimizer import learning_rate
 from score_sde.training.state import TrainState, ema_rate, update_ema
-
-AXIS = "batch"
 
 Metrics = dict[str, Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
@@ -67,15 +65,15 @@ def build_train_step(
     config: Any,
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    devices: list[jax.Device] | None = None,
+    devices: Devices,
 ) -> TrainStep:
     """The compiled `train_step(state, resident, rows, places) -> (state, metrics)`.
 
     Its arguments:
       state: donated; the caller must not use it again.
       resident: the training images (n, h, w, c) on every device, or None when batches are streamed.
-      rows: (devices, k, local batch) indices into `resident`, or the images themselves, k updates of them.
-      places: (devices, local batch), see `update`.
+      rows: (b, k), split over the devices: indices into `resident`, or the images themselves, of k updates.
+      places: (b,), split too, see `update`.
 
     The metrics are (k,) each. k = 1 calls the update directly: within `lax.scan` the gradient of a
     convolution is 26 times slower on a CPU (jax#12868).
@@ -88,16 +86,11 @@ def build_train_step(
             images = row if resident is None else resident[row]
             return update(config, objective, optimizer, state, images, places)
 
-        if rows.shape[0] > 1:
-            return jax.lax.scan(one, state, rows)
-        state, metrics = one(state, rows[0])
+        if rows.shape[1] > 1:
+            return jax.lax.scan(one, state, jnp.moveaxis(rows, 1, 0))
+        state, metrics = one(state, rows[:, 0])
         return state, jax.tree.map(lambda value: value[None], metrics)
 
-    return jax.pmap(
-        train_step,
-        axis_name=AXIS,
-        in_axes=(None, None, 0, 0),
-        out_axes=(None, None),
-        donate_argnums=0,
-        devices=devices,
+    return devices.data_parallel(
+        train_step, mapped=(False, False, True, True), out_mapped=False, donate=(0,)
     )

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from score_sde.generation.batches import gather, index_batches
+from score_sde.devices import Devices, build_devices, index_batches
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
 from score_sde.likelihood.dequantization.objective import IntegerImageBound, build_bound
 from score_sde.models.score import ScoreModel
@@ -53,7 +53,8 @@ def compare(
     """
     options = config.dequantizer
     number = min(options.num_images or split.num_images, split.num_images)
-    run = build_pair(build_bound(config, sde), number)
+    devices = build_devices(config)
+    run = build_pair(build_bound(config, sde), number, devices)
     sums = []
     with (
         jax.default_matmul_precision("highest"),
@@ -62,10 +63,10 @@ def compare(
         for repeat in range(options.repeats):
             pairs = []
             for indices, count in index_batches(number, options.batch_size):
-                images = split.take(indices.ravel()).reshape(*indices.shape, *split.shape)
-                of_repeat = jax.random.fold_in(key, repeat)
-                both = run(dequantizer, score, of_repeat, images, indices.astype(np.int32))
-                pairs.append(gather(both, count))
+                indices = np.minimum(indices, number - 1)
+                batch = devices.split((split.take(indices), indices))
+                both = run(dequantizer, score, jax.random.fold_in(key, repeat), *batch)
+                pairs.append(devices.gather(both, count))
                 bar.update(count)
             sums.append([np.concatenate(side) for side in zip(*pairs, strict=True)])
     dimension = math.prod(split.shape)
@@ -73,7 +74,7 @@ def compare(
     return Comparison(*build_bound(config, sde).bits_per_dim(nats, dimension))
 
 
-def build_pair(bound: IntegerImageBound, number: int) -> Any:
+def build_pair(bound: IntegerImageBound, number: int, devices: Devices) -> Any:
     """The compiled (dequantizer, score, key, images, indices) -> nats with uniform noise and with the dequantiser's."""
 
     def pair(
@@ -82,4 +83,4 @@ def build_pair(bound: IntegerImageBound, number: int) -> Any:
         rest = score, images, key, indices, number
         return bound(UniformDequantizer(), *rest), bound(dequantizer, *rest)
 
-    return jax.pmap(pair, in_axes=(None, None, None, 0, 0))
+    return devices.data_parallel(pair, (False, False, False, True, True))

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from score_sde.devices import AXIS, Devices, build_devices, host_share
 from score_sde.errors import UserError
 from score_sde.likelihood.dequantization.flow import (
     DequantizationFlow,
@@ -29,12 +30,10 @@ from score_sde.models.score import ScoreModel
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import Checkpoints
-from score_sde.training.held_out import per_device
 from score_sde.training.interrupts import Interrupts
-from score_sde.training.loop import due, local_places
+from score_sde.training.loop import due
 from score_sde.training.record import Record
-from score_sde.training.state import TrainState, replicated, update_ema
-from score_sde.training.step import AXIS
+from score_sde.training.state import TrainState, update_ema
 
 STREAM = 100  # apart from the streams of training/objective.py, of the same seed
 EMA_RATE = 0.99
@@ -68,7 +67,7 @@ def train_dequantizer(
 
     Cost: an evaluation of the score and its backward pass for each image of each update.
     """
-    options, flow = config.dequantizer, build_flow(config)
+    options, flow, devices = config.dequantizer, build_flow(config), build_devices(config)
     write_record(config, folder)
     optimizer = build_optimizer(options.lr, options.n_iters)
 
@@ -79,19 +78,17 @@ def train_dequantizer(
 
     with Interrupts() as interrupts, Checkpoints(folder, keep=1) as checkpoints:
         if checkpoints.latest_step is None:
-            state = jax.jit(fresh, out_shardings=replicated(jax.local_devices()))()
+            state = jax.jit(fresh, out_shardings=devices.replicated())()
         else:
             state = checkpoints.restore(jax.eval_shape(fresh))
         step = int(state.step)
         bound = build_bound(config, sde)
-        update = build_update(bound, flow, optimizer, options.batch_size, split.shape)
+        update = build_update(bound, flow, optimizer, options.batch_size, split.shape, devices)
         batches = split.batches(
             config.seed, options.batch_size, step, jax.process_index(), jax.process_count()
         )
-        key, places = (
-            stream_key(config.seed, 1),
-            per_device(local_places(options.batch_size)),
-        )
+        key = stream_key(config.seed, 1)
+        places = devices.split(host_share(options.batch_size))
         remaining = max(options.n_iters - step, 0)
         with (
             Record(folder, step) as record,
@@ -99,16 +96,16 @@ def train_dequantizer(
         ):
             log = Log(config.seed, record, bar)
             while step < options.n_iters and interrupts.received is None:
-                state, loss = update(state, score, key, per_device(next(batches)), places)
+                state, loss = update(state, score, key, devices.split(next(batches)), places)
                 step += 1
                 log.add(step, loss)
                 if due(options.checkpoint_freq, step - 1, step):
                     log.flush(step)  # a state that is not finite must not replace a good one
-                    checkpoints.save(step, state)
+                    checkpoints.save(step, devices.checkpointable(state))
                 if checkpoints.reached_preemption(step):
                     interrupts.received = "SIGTERM"
             log.flush(step)
-        checkpoints.save(step, state)
+        checkpoints.save(step, devices.checkpointable(state))
     return Trained(FlowDequantizer(state.ema_params, flow), step, interrupts.received)
 
 
@@ -130,11 +127,12 @@ def build_update(
     optimizer: optax.GradientTransformation,
     batch_size: int,
     shape: tuple[int, ...],
+    devices: Devices,
 ) -> Callable[..., tuple[TrainState, Array]]:
     """The compiled `update(state, score, key, images, places) -> (state, loss)`.
 
-    Its arguments: the state, donated; the score model; a key of the run; integer images (devices, local batch, h, w, c) of this
-    host; and where they stand in the global batch, int32 (devices, local batch). The loss is in bits/dim but for the offset.
+    Its arguments: the state, donated; the score model; a key of the run; integer images (b, h, w, c); and where
+    they stand in the global batch, int32 (b,); both split over the devices. The loss is in bits/dim but for the offset.
     """
     per_bit = 1.0 / (math.prod(shape) * math.log(2))
 
@@ -155,8 +153,8 @@ def build_update(
         ema_params = update_ema(state.ema_params, params, rate)
         return TrainState(state.step + 1, params, ema_params, opt_state), loss
 
-    axes = (None, None, None, 0, 0)
-    return jax.pmap(update, axis_name=AXIS, in_axes=axes, out_axes=(None, None), donate_argnums=0)
+    mapped = (False, False, False, True, True)
+    return devices.data_parallel(update, mapped, out_mapped=False, donate=(0,))
 
 
 class Log:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from score_sde.configs.digits import digits_config
+from score_sde.devices import PmapDevices
 from score_sde.generation.drivers import batch_sampler
 from score_sde.models.networks import build_network
 from score_sde.models.parameterization import build_parameterization
@@ -47,9 +48,9 @@ def network():
 
 
 def images(way, model, shape, widths):
-    run = batch_sampler(configure(WAYS[way], VP()), VP(), shape)
-    for devices, each in widths:
-        indices = np.arange(devices * each).reshape(devices, each)
+    for num, each in widths:
+        devices, indices = PmapDevices((*jax.devices()[:num],)), np.arange(num * each)
+        run = batch_sampler(configure(WAYS[way], VP()), VP(), shape, devices)
         x, _, _ = run(model, jax.random.key(1), indices, None, lambda share: None)
         yield np.asarray(x).reshape(-1, *shape)
 
@@ -84,6 +85,7 @@ def test_noise_is_the_same_on_any_devices():
         return noise(3, 1, jnp.zeros((indices.shape[0], 4, 4, 1)))
 
     alone = np.asarray(jax.jit(draw)(jnp.arange(8))).ravel()
-    for shape in ((4, 2), (2, 4), (1, 8)):
-        apart = jax.pmap(draw)(jnp.arange(8).reshape(shape))
-        np.testing.assert_array_equal(np.asarray(apart).ravel(), alone)
+    for num in (4, 2, 1):
+        devices = PmapDevices((*jax.devices()[:num],))
+        apart = devices.data_parallel(draw, (True,))(devices.split(jnp.arange(8)))
+        np.testing.assert_array_equal(devices.gather(apart, 8).ravel(), alone)

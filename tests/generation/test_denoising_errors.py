@@ -9,11 +9,12 @@ from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config
 from score_sde.data.mixture import mixture_parameters
 from score_sde.errors import UserError
+from score_sde.generation import denoising_errors
 from score_sde.generation.denoising_errors import level_times, optimal_variance, stand_in
 from score_sde.models.networks import build_network
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
-from score_sde.modes import denoising_errors, sample
+from score_sde.modes import sample
 from score_sde.sde_lib import build_sde
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import LoadedScore, load_score_model

@@ -131,7 +131,7 @@ SAMPLERS = [
     *mutants("generation/drivers.py", BATCHES,
         ("steps-past-the-end", "last = jnp.minimum(first + STEPS_PER_CALL, num_steps)", "last = first + STEPS_PER_CALL"),
     ),
-    *mutants("generation/batches.py", BATCHES,
+    *mutants("devices/batches.py", BATCHES,
         ("last-batch-begins-again", "indices = np.arange(start, start + batch_size)", "indices = np.arange(start, start + batch_size) % max(start, batch_size)"),
     ),
     *mutants("samplers/ode.py", ODE,

@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
+from score_sde.devices import replicated
 from score_sde.errors import UserError
 from score_sde.models.networks import build_network
 from score_sde.training.checkpoints import Checkpoints, restore_ema
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.state import init_params, init_state, replicated
+from score_sde.training.state import init_params, init_state
 
 
 def make_state(config, devices=None):

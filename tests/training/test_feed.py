@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from score_sde import data
+from score_sde.devices import PmapDevices
 from score_sde.training.loop import feed
 
 CONFIG = SimpleNamespace(seed=7, training=SimpleNamespace(batch_size=8))
@@ -26,8 +27,8 @@ class Read:
 @pytest.mark.parametrize("start_step", [0, 1, 13])
 def test_a_run_from_any_step_sees_what_the_whole_run_sees(start_step):
     whole = [data.batch_indices(7, step, 8, 50) for step in range(20)]
-    resident, rows = feed(CONFIG, data.ImagesInMemory(IMAGES), start_step)
-    nothing, batches = feed(CONFIG, Read(), start_step)
+    resident, rows = feed(CONFIG, data.ImagesInMemory(IMAGES), start_step, PmapDevices())
+    nothing, batches = feed(CONFIG, Read(), start_step, PmapDevices())
     assert nothing is None
     assert {shard.device for shard in resident.addressable_shards} == set(jax.devices())
     for expected, row, batch in itertools.islice(

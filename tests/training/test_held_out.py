@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from score_sde import data
+from score_sde.devices import PmapDevices
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import restore_ema
@@ -33,7 +34,7 @@ def test_the_recorded_loss_is_that_of_the_averaged_weights(config, tmp_path):
     figures = train(config, tmp_path)
     network = build_network(config)
     objective = build_objective(config, network, build_sde(config))
-    held_out = HeldOutLoss(config, objective, data.load(config).test)
+    held_out = HeldOutLoss(config, objective, data.load(config).test, PmapDevices())
     template = jax.eval_shape(lambda: init_params(config, network))
     averaged, step = restore_ema(tmp_path, template)
     assert step == 3

@@ -9,12 +9,13 @@ import optax
 import pytest
 
 from score_sde import data
+from score_sde.devices import PmapDevices, ShardMapDevices
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
 from score_sde.training.held_out import HeldOutLoss, stratified
 from score_sde.training.objective import Stream, build_objective, image_keys, stream_key
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.state import init_state, replicated
+from score_sde.training.state import init_state
 from score_sde.training.step import build_train_step
 
 BATCH = 8
@@ -23,23 +24,22 @@ BATCH = 8
 class Case:
     """A step on some of the devices, and a fresh state for it."""
 
-    def __init__(self, config, num_devices):
-        self.devices = jax.devices()[:num_devices]
+    def __init__(self, config, num_devices, way=PmapDevices):
+        self.devices = way((*jax.devices()[:num_devices],))
         network, self.optimizer = build_network(config), build_optimizer(config)
         self.objective = build_objective(config, network, build_sde(config))
         self.step = build_train_step(config, self.objective, self.optimizer, self.devices)
         self.images = data.load(config).train.images
         init = jax.jit(
             lambda: init_state(config, network, self.optimizer),
-            out_shardings=replicated(self.devices),
+            out_shardings=self.devices.replicated(),
         )
         self.state = init()
 
     def run(self, first, last, steps_per_call=1, streamed=False):
         """Updates first ... last - 1; gives the losses."""
-        split = len(self.devices)
-        resident = None if streamed else jax.device_put(self.images, replicated(self.devices))
-        places = np.arange(BATCH, dtype=np.int32).reshape(split, -1)
+        resident = None if streamed else jax.device_put(self.images, self.devices.replicated())
+        places = self.devices.split(np.arange(BATCH, dtype=np.int32))
         losses = []
         for step in range(first, last, steps_per_call):
             steps = range(step, step + steps_per_call)
@@ -47,9 +47,7 @@ class Case:
                 data.batch_indices(0, s, BATCH, len(self.images)).astype(np.int32) for s in steps
             ]
             rows = [self.images[row] for row in rows] if streamed else rows
-            rows = np.stack(
-                [row.reshape(split, BATCH // split, *row.shape[1:]) for row in rows], axis=1
-            )
+            rows = self.devices.split(np.stack(rows, axis=1))
             self.state, metrics = self.step(self.state, resident, rows, places)
             losses.extend(np.asarray(metrics["loss"]))
         return np.array(losses)
@@ -70,6 +68,13 @@ def test_four_devices_make_the_update_of_one(config):
     np.testing.assert_allclose(one.run(0, 3), four.run(0, 3), rtol=1e-6)
     for a, b in zip(leaves(one.state), leaves(four.state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_both_ways_of_sharing_a_batch_make_the_same_update_to_the_bit(config):
+    cases = [Case(config, 4, way) for way in (PmapDevices, ShardMapDevices)]
+    np.testing.assert_array_equal(*(case.run(0, 2) for case in cases))
+    for a, b in zip(*(leaves(case.state) for case in cases), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_every_device_holds_the_same_bits(config):
@@ -214,7 +219,7 @@ def test_held_out_loss_is_the_mean_over_the_split_whatever_the_batch(config):
     losses = jax.jit(objective.held_out_losses)(params, split.images, u, keys)
     for batch_size in (16, 64, 1000):
         config.training.batch_size = batch_size
-        value = HeldOutLoss(config, objective, split)(params)
+        value = HeldOutLoss(config, objective, split, PmapDevices())(params)
         assert value == pytest.approx(
             float(np.mean(np.asarray(losses), dtype=np.float64)), rel=1e-6
         )

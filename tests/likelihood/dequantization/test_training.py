@@ -11,6 +11,7 @@ import pytest
 
 from score_sde.data.scaling import bits_per_dim_offset, dequantize, scale
 from score_sde.data.splits import ImagesInMemory
+from score_sde.devices import PmapDevices, replicated
 from score_sde.errors import UserError
 from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
@@ -25,7 +26,7 @@ from score_sde.likelihood.dequantization.training import (
 )
 from score_sde.sde_lib import VP
 from score_sde.training.checkpoints import restore_ema
-from score_sde.training.state import TrainState, replicated
+from score_sde.training.state import TrainState
 from tests.likelihood.dequantization.two_pixels import (
     LEVELS,
     gaussian_score,
@@ -105,8 +106,8 @@ def test_an_update_is_that_of_the_whole_batch(config, split):
         jnp.int32(3), *(jax.tree.map(jnp.copy, params) for _ in range(2)), optimizer.init(params)
     )
     state = jax.device_put(state, replicated(jax.local_devices()))
-    update = build_update(bound, flow, optimizer, 8, split.shape)
-    after, got = update(state, score, key, images.reshape(4, 2, 1, 1, 2), places.reshape(4, 2))
+    update = build_update(bound, flow, optimizer, 8, split.shape, PmapDevices())
+    after, got = update(state, score, key, *PmapDevices().split((images, places)))
     assert float(got) == pytest.approx(float(loss), rel=1e-5)
     # Adam's first step is the sign of a gradient: where that is nearly zero rounding decides it.
     for new, old, slope in zip(*map(jax.tree.leaves, (after.params, expected, gradient))):

@@ -1,0 +1,194 @@
+"""A function over the devices that share a batch, by `jax.pmap` or by `jax.jit` of `jax.shard_map`.
+
+Both give a device its own rows of the mapped arguments and all of the others, and differ in how a split array looks from
+outside: pmap's has an axis of devices in front, (devices, b, ...) of one host, while shard_map's is one array (B, ...)
+over all hosts. Callers never look: they `split`, pass on, and `gather`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from score_sde.options import choose
+
+AXIS = "devices"
+"""The name under which collectives inside a mapped function join the devices."""
+
+
+class Devices(Protocol):
+    """The devices, of all hosts, that share a batch."""
+
+    def data_parallel(
+        self,
+        f: Callable[..., Any],
+        mapped: tuple[bool, ...],
+        out_mapped: Any = True,
+        donate: tuple[int, ...] = (),
+    ) -> Callable[..., Any]:
+        """f compiled for all devices.
+
+        Args:
+          f: of arrays as one device has them, (b, ...) for the mapped ones.
+          mapped: for each argument, whether it is split over the devices (see `split`) or whole on each.
+          out_mapped: the same of the results, a bool or a tree of them that begins f's result; what is not mapped
+            must be the same on every device.
+          donate: places of arguments whose memory the results may take over.
+        """
+        ...
+
+    def split(self, tree: Any) -> Any:
+        """This host's rows, leaves (rows, ...), over its devices: what mapped arguments take."""
+        ...
+
+    def gather(self, tree: Any, count: int) -> Any:
+        """The first `count` rows of a mapped result, of all hosts, as NumPy arrays (count, ...)."""
+        ...
+
+    def replicated(self) -> NamedSharding:
+        """Where arrays lie that are whole on every device, such as the training state and resident images."""
+        ...
+
+    def checkpointable(self, tree: Any) -> Any:
+        """Arrays that are whole on every device, as arrays of all hosts, which Orbax asks for."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class PmapDevices:
+    """By `jax.pmap`."""
+
+    devices: tuple[jax.Device, ...] = dataclasses.field(default_factory=lambda: (*jax.devices(),))
+
+    @property
+    def local(self) -> list[jax.Device]:
+        return [device for device in self.devices if device.process_index == jax.process_index()]
+
+    def data_parallel(
+        self,
+        f: Callable[..., Any],
+        mapped: tuple[bool, ...],
+        out_mapped: Any = True,
+        donate: tuple[int, ...] = (),
+    ) -> Callable[..., Any]:
+        def axes(flags: Any) -> Any:
+            return jax.tree.map(lambda flag: 0 if flag else None, flags)
+
+        return jax.pmap(
+            f,
+            axis_name=AXIS,
+            in_axes=axes(mapped),
+            out_axes=axes(out_mapped),
+            donate_argnums=donate,
+            devices=self.devices,
+        )
+
+    def split(self, tree: Any) -> Any:
+        num = len(self.local)
+        return jax.tree.map(lambda leaf: leaf.reshape(num, -1, *leaf.shape[1:]), tree)
+
+    def gather(self, tree: Any, count: int) -> Any:
+        return jax.tree.map(lambda leaf: of_all_hosts(leaf, 2)[:count], tree)
+
+    def replicated(self) -> NamedSharding:
+        # Each host has copies of its own: pmap takes and gives such.
+        return replicated(self.local)
+
+    def checkpointable(self, tree: Any) -> Any:
+        if jax.process_count() == 1:
+            return tree
+        everywhere = replicated(self.devices)
+
+        def of_one(array: jax.Array) -> jax.Array:
+            copies = [shard.data for shard in array.addressable_shards]
+            return jax.make_array_from_single_device_arrays(array.shape, everywhere, copies)
+
+        return jax.tree.map(of_one, tree)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardMapDevices:
+    """By `jax.jit(jax.shard_map(...))`.
+
+    Without shard_map's check of what varies over devices, in which diffrax's `diffeqsolve` fails (diffrax#735).
+    """
+
+    devices: tuple[jax.Device, ...] = dataclasses.field(default_factory=lambda: (*jax.devices(),))
+
+    @property
+    def mesh(self) -> Mesh:
+        return mesh_of(self.devices)
+
+    def data_parallel(
+        self,
+        f: Callable[..., Any],
+        mapped: tuple[bool, ...],
+        out_mapped: Any = True,
+        donate: tuple[int, ...] = (),
+    ) -> Callable[..., Any]:
+        def specs(flags: Any) -> Any:
+            return jax.tree.map(
+                lambda flag: PartitionSpec(AXIS) if flag else PartitionSpec(), flags
+            )
+
+        sharded = jax.shard_map(
+            f,
+            mesh=self.mesh,
+            in_specs=specs(mapped),
+            out_specs=specs(out_mapped),
+            check_vma=False,
+        )
+        return jax.jit(sharded, donate_argnums=donate)
+
+    def split(self, tree: Any) -> Any:
+        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        return jax.tree.map(
+            lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree
+        )
+
+    def gather(self, tree: Any, count: int) -> Any:
+        return jax.tree.map(lambda leaf: of_all_hosts(leaf, 1)[:count], tree)
+
+    def replicated(self) -> NamedSharding:
+        return replicated(self.devices)
+
+    def checkpointable(self, tree: Any) -> Any:
+        return tree
+
+
+def on_one_device(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f by `jax.jit`, under the axis of one device: for what may ask for the axis but is too small to share."""
+    return jax.jit(jax.vmap(f, in_axes=None, out_axes=None, axis_size=1, axis_name=AXIS))
+
+
+def mesh_of(devices: Iterable[jax.Device]) -> Mesh:
+    return Mesh(np.array([*devices]), (AXIS,))
+
+
+def replicated(devices: Iterable[jax.Device] | None = None) -> NamedSharding:
+    """A copy on every one of these devices; of all, over all hosts, by default."""
+    return NamedSharding(mesh_of(jax.devices() if devices is None else devices), PartitionSpec())
+
+
+def of_all_hosts(leaf: jax.Array, axes: int) -> np.ndarray:
+    """A split array, of which so many axes run over images, as rows (B, ...) of all hosts in their order."""
+    local = np.concatenate([np.asarray(shard.data) for shard in leaf.addressable_shards])
+    local = local.reshape(-1, *leaf.shape[axes:])
+    if jax.process_count() == 1:
+        return local
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(local, tiled=True))
+
+
+DEVICES: dict[str, Callable[[], Devices]] = {"pmap": PmapDevices, "shard_map": ShardMapDevices}
+
+
+def build_devices(config: Any) -> Devices:
+    """All devices, as `config.data_parallel` says that they share a batch."""
+    return choose("data_parallel", config.data_parallel, DEVICES)()
