@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ from score_sde.foreign_weights.names import PUBLISHED_NETWORKS
 from score_sde.generation.batches import check_batch_size
 from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.start_images import SPLITS, check_guides
-from score_sde.likelihood.dequantization.trained import check_dequantization
+from score_sde.likelihood.dequantization.trained import DEQUANTIZERS
 from score_sde.likelihood.discrete_bound import VARIANCES
 from score_sde.likelihood.per_image import build_per_image
 from score_sde.models.networks import build_network
 from score_sde.models.parameterization import build_parameterization
 from score_sde.modes.classify import check_classifier
+from score_sde.options import choose
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.loop import check_config
@@ -58,17 +58,14 @@ def check(config: Any, mode: str) -> None:
       UserError: saying what was given, what was expected and what to do.
     """
     check_numbers(config, mode)
-    try:
-        sde = build_sde(config)
-        if config.model.name == EXACT:
-            check_exact(config)
-        else:
-            build_parameterization(config, sde)
-            # Only the shapes: widths that no normalisation divides show up here, in a second or two.
-            jax.eval_shape(lambda: init_params(config, build_network(config)))
-        CHECKS[mode](config, sde)
-    except ValueError as error:  # constructors say what is wrong; here, the config is
-        raise UserError(str(error)) from error
+    sde = build_sde(config)
+    if config.model.name == EXACT:
+        check_exact(config)
+    else:
+        build_parameterization(config, sde)
+        # Only the shapes: widths that no normalisation divides show up here, in a second or two.
+        jax.eval_shape(lambda: init_params(config, build_network(config)))
+    CHECKS[mode](config, sde)
 
 
 def check_exact(config: Any) -> None:
@@ -129,7 +126,7 @@ def check_sampling(config: Any, sde: SDE) -> None:
 
 def check_threshold(config: Any) -> None:
     sampling = config.sampling
-    check_choice("sampling.threshold", sampling.threshold, ("none", "static", "dynamic"))
+    choose("sampling.threshold", sampling.threshold, ("none", "static", "dynamic"))
     if sampling.threshold != "none" and not config.data.num_levels:
         raise UserError(
             f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
@@ -143,11 +140,11 @@ def check_threshold(config: Any) -> None:
 
 def check_likelihood(config: Any, sde: SDE) -> None:
     options, data = config.likelihood, config.data
-    check_choice("likelihood.split", options.split, SPLITS)
-    check_choice("likelihood.step_size", options.step_size, ("batch", "image"))
-    check_choice("likelihood.decoder", options.decoder, ("none", "gaussian"))
-    check_choice("likelihood.chain_variances", options.chain_variances, VARIANCES)
-    check_dequantization(options.dequantization)
+    choose("likelihood.split", options.split, SPLITS)
+    choose("likelihood.step_size", options.step_size, ("batch", "image"))
+    choose("likelihood.decoder", options.decoder, ("none", "gaussian"))
+    choose("likelihood.chain_variances", options.chain_variances, VARIANCES)
+    choose("likelihood.dequantization", options.dequantization, DEQUANTIZERS)
     check_time("likelihood.eps", options.eps, sde)
     check_batch_size(options.batch_size, "likelihood.batch_size")
     if options.anomalies and not Path(options.anomalies).is_file():
@@ -214,7 +211,7 @@ def check_dequantizer(config: Any, sde: SDE) -> None:
         raise UserError(
             f"dequantizer.depth={options.depth}: expected 2 or more, since each coupling moves half of the pixels"
         )
-    check_choice("likelihood.split", config.likelihood.split, SPLITS)
+    choose("likelihood.split", config.likelihood.split, SPLITS)
     check_time("likelihood.eps", config.likelihood.eps, sde)
     check_batch_size(options.batch_size, "dequantizer.batch_size")
     refuse_discrete(config, "the bound on the likelihood")
@@ -230,7 +227,7 @@ def check_published(config: Any, sde: SDE) -> None:
 
 def check_interpolation(config: Any, sde: SDE) -> None:
     options = config.interpolation
-    check_choice("interpolation.split", options.split, SPLITS)
+    choose("interpolation.split", options.split, SPLITS)
     if len(options.images) < 2 or len(options.images) % 2 or min(options.images) < 0:
         raise UserError(
             f"interpolation.images={tuple(options.images)}: expected indices of images in pairs, such as 0,1"
@@ -266,11 +263,6 @@ def refuse_discrete(config: Any, what: str) -> None:
             f"{what} needs the score at every time, but a network trained with training.continuous=False "
             "on the SMLD chain knows its own levels only; use --sampler pc, or train with continuous=True"
         )
-
-
-def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
-        raise UserError(f"{field}={value!r} is unknown; choose one of {', '.join(choices)}")
 
 
 def check_time(field: str, eps: float, sde: SDE) -> None:

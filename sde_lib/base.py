@@ -25,8 +25,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 
-class NoDiscreteForm(ValueError):
+
+class NoDiscreteForm(ConfigError):
     """An option asked for a published finite chain (DDPM, SMLD) of a process that has none."""
 
 

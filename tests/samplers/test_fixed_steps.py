@@ -92,7 +92,7 @@ def test_nfe_is_the_number_of_calls(name):
 
 
 def test_unusable_settings_are_refused():
-    with pytest.raises(ValueError, match="solver 'rk4' is unknown; choose one of euler, leapfrog"):
+    with pytest.raises(ValueError, match="solver='rk4' is unknown; choose one of euler, leapfrog"):
         GridSolver("rk4")
     with pytest.raises(ValueError, match="solver 'kvaerno5' is implicit: .* choose one of euler"):
         GridSolver("kvaerno5")
