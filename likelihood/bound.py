@@ -133,10 +133,7 @@ def continuous_bound(
       ValueError: keys that are not one an image.
     """
     check_pairs(x0, keys, draws)
-    if not 0 < eps < sde.T:
-        raise ConfigError(
-            f"eps={eps}: expected a time between 0 and T={sde.T}, such as 1e-5; likelihood.eps sets it"
-        )
+    sde.check_time("likelihood.eps", eps)
     strata = draws // 2
 
     def contribution(draw: Array) -> Array:

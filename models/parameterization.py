@@ -262,3 +262,12 @@ def build_parameterization(config: Any, sde: SDE) -> Any:
     if predicts == "score":
         return DiscreteScorePrediction(sde, chain)
     return discrete_noise(sde, chain)
+
+
+def refuse_discrete(config: Any, sde: SDE, what: str) -> None:
+    """A discrete VE network knows its noise levels by rounded labels: between them it cannot be asked."""
+    if not config.training.continuous and sde.predicts == "score":
+        raise ConfigError(
+            f"{what} needs the score at every time, but a network trained with training.continuous=False "
+            "on the SMLD chain knows its own levels only; use --sampler pc, or train with continuous=True"
+        )

@@ -62,6 +62,13 @@ class SDE(abc.ABC):
         del config
         return cls()
 
+    def check_time(self, field: str, t: float) -> None:
+        """Refuse a smallest time outside (0, T)."""
+        if not 0 < t < self.T:
+            raise ConfigError(
+                f"{field}={t}: expected a time between 0 and T={self.T}, such as 1e-5"
+            )
+
     # ---- what a subclass states ---------------------------------------------------------------
 
     @abc.abstractmethod

@@ -140,8 +140,5 @@ def build_times(config: Any, sde: SDE) -> Times:
       ConfigError: an unknown name, eps outside (0, T), or a log-normal law that misses [eps, T].
     """
     training = config.training
-    if not 0 < training.eps < sde.T:
-        raise ConfigError(
-            f"training.eps={training.eps}: expected a time between 0 and T={sde.T}, such as 1e-5"
-        )
+    sde.check_time("training.eps", training.eps)
     return choose("training.times", training.times, TIMES).from_config(config, sde)

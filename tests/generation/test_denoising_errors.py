@@ -9,11 +9,12 @@ from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config
 from score_sde.data.mixture import mixture_parameters
 from score_sde.errors import UserError
+from score_sde.generation import denoising_errors
 from score_sde.generation.denoising_errors import level_times, optimal_variance, stand_in
 from score_sde.models.networks import build_network
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
-from score_sde.modes import denoising_errors, sample
+from score_sde.modes import sample
 from score_sde.sde_lib import build_sde
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import LoadedScore, load_score_model
@@ -142,7 +143,7 @@ def test_samples_have_the_law_of_the_data(changes, tmp_path):
     config.sampling.update(changes)
     config.sampling.pc.num_steps = 400
     config.sampling.exponential.num_steps = 90
-    figures = sample.run(config, tmp_path)
+    figures = sample.run(config, build_sde(config), tmp_path)
     assert figures["ks_distance"] < figures["ks_band"]
     assert (tmp_path / "denoising_errors-step0.npz").is_file()
 
@@ -170,7 +171,7 @@ def test_thresholds_keep_samples_in_the_datas_range(threshold, centered, tmp_pat
     monkeypatch.setattr(sample, "write", lambda config, workdir, x, step: samples.append(x) or {})
     for name in ("none", threshold):
         config.sampling.threshold = name
-        sample.run(config, tmp_path)
+        sample.run(config, build_sde(config), tmp_path)
     low, free, kept = -1.0 if centered else 0.0, *samples
     assert free.min() < low - 0.1
     assert free.max() > 1.1
