@@ -19,11 +19,12 @@ the config's; export writes a checkpoint as the published PyTorch code does.
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 from absl import logging
 
-from score_sde.command_line import parse, prepare_workdir
+from score_sde.command_line import MODES, parse, prepare_workdir
 from score_sde.errors import UserError
 
 
@@ -39,32 +40,14 @@ def run(argv: list[str]) -> None:
 
     if options.multi_host:
         jax.distributed.initialize()
-    from score_sde.modes import (
-        checks,
-        classify,
-        dequantize,
-        export_checkpoint,
-        import_checkpoint,
-        interpolate,
-        likelihood,
-        sample,
-        train,
-    )
+    from score_sde.sde_lib import build_sde
 
-    mode = {
-        "train": train,
-        "sample": sample,
-        "interpolate": interpolate,
-        "dequantize": dequantize,
-        "likelihood": likelihood,
-        "classify": classify,
-        "import": import_checkpoint,
-        "export": export_checkpoint,
-    }[options.mode]
-    checks.check(options.config, options.mode)
+    mode = importlib.import_module(f"score_sde.modes.{MODES[options.mode]}")
+    sde = build_sde(options.config)
+    mode.check(options.config, sde)
     prepare_workdir(options.workdir)
     only_import = {} if options.source is None else {"source": options.source}
-    mode.run(options.config, options.workdir, **only_import)
+    mode.run(options.config, sde, options.workdir, **only_import)
 
 
 def main() -> int:

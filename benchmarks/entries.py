@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from score_sde.options import choose
 from score_sde.samplers.configured import Configured, configure
 from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.fixed_steps import FIXED_SOLVERS
@@ -149,9 +150,6 @@ def choose_entries(names: Sequence[str]) -> list[Entry]:
     """These, or all of them if none is named.
 
     Raises:
-      ValueError: a name that none has.
+      ConfigError: a name that none has.
     """
-    for name in names:
-        if name not in ENTRIES:
-            raise ValueError(f"sampler {name!r} is unknown; choose among {', '.join(ENTRIES)}")
-    return [ENTRIES[name] for name in names or ENTRIES]
+    return [choose("--samplers", name, ENTRIES) for name in names or ENTRIES]

@@ -25,7 +25,7 @@ from score_sde import data
 from score_sde.errors import UserError
 from score_sde.evaluation.frechet import frechet_distance
 from score_sde.generation.generate import build_generator
-from score_sde.modes.checks import check
+from score_sde.modes import train
 from score_sde.modes.sample import levels
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import EXACT
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         raise UserError(f"--config={options.config}: its score is exact; give one with a network")
     configs = {r: with_recipe(base, r, options.steps, options.samples) for r in RECIPES}
     for config in configs.values():
-        check(config, "train")
+        train.check(config, build_sde(config))
     real, rows = all_images(base), []
     for recipe, config in configs.items():
         rows.append(measure(config, recipe, real))

@@ -20,6 +20,7 @@ from score_sde.data.splits import (
     ImagesOnDisk,
     stored_levels,
 )
+from score_sde.options import choose
 
 # `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
 # (184 MB), SVHN and MNIST yes, CelebA at 64x64 (2.4 GB) no. It fits beside a model on any GPU, and a training
@@ -46,7 +47,7 @@ def load(config: Any) -> Datasets:
                 dataset's, to which the images are then reduced.
             stored_levels (optional): the levels of a dataset that does not say how many it has; 256.
             label (optional): the class whose images alone are taken; -1 for all.
-            in_memory: "yes" or True, "no" or False, or "auto" (up to IN_MEMORY_BYTES).
+            in_memory: "yes", "no" or "auto" (up to IN_MEMORY_BYTES).
             resize (optional): True to crop to the central square and resize to image_size.
             crop_size (optional): side of that square; 0 or None for the largest.
             resample (optional): "bicubic", "bilinear" or "box".
@@ -223,7 +224,7 @@ def split_names(builder: Any) -> tuple[str, str]:
     return f"train[:{cut}%]", f"train[{cut}%:]"
 
 
-def placed(datasets: Datasets, in_memory: bool | str) -> Datasets:
+def placed(datasets: Datasets, in_memory: str) -> Datasets:
     """The dataset as arrays if it is to be held in memory, else as it is."""
     splits = (datasets.train, datasets.test)
     num_bytes = sum(split.num_images * math.prod(split.shape) for split in splits)
@@ -234,14 +235,10 @@ def placed(datasets: Datasets, in_memory: bool | str) -> Datasets:
     )
 
 
-def keep_in_memory(in_memory: bool | str, num_bytes: int) -> bool:
+def keep_in_memory(in_memory: str, num_bytes: int) -> bool:
     choices = {
         "auto": num_bytes <= IN_MEMORY_BYTES,
         "yes": True,
         "no": False,
-        True: True,
-        False: False,
     }
-    if in_memory not in choices:
-        raise DatasetError(f"data.in_memory={in_memory!r} is unknown; choose 'auto', 'yes' or 'no'")
-    return choices[in_memory]
+    return choose("data.in_memory", in_memory, choices)

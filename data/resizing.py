@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from score_sde.data.builders import DatasetError
+from score_sde.options import choose
 
 # data.resample -> Pillow's filter; all of them widen when they shrink an image (no aliasing).
 FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
@@ -21,13 +22,10 @@ def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
         data: config.data with num_channels, image_size and the optional resize, crop_size and resample.
 
     Raises:
-        DatasetError: an unknown data.resample, at once and not with the first image.
+        ConfigError: an unknown data.resample, at once and not with the first image.
     """
     resample = getattr(data, "resample", "bicubic")
-    if resample not in FILTERS:
-        raise DatasetError(
-            f"data.resample={resample!r} is unknown; choose one of {', '.join(FILTERS)}"
-        )
+    choose("data.resample", resample, FILTERS)
     resize, crop_size = getattr(data, "resize", False), getattr(data, "crop_size", 0)
 
     def decode(encoded: bytes) -> np.ndarray:

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.errors import ConfigError
+
 # Of the bits of a float32 in [1/2, 1), 24, sixteen say the level; what is left resolves a cell into 2^8 parts, of which
 # the noise keeps 2^2 away from either edge. to_levels has no wider integer either.
 MAX_LEVELS = 2**16
@@ -26,10 +28,10 @@ def check_num_levels(num_levels: int | None) -> None:
     """Refuse a number of levels at which the functions below would not be inverses of each other.
 
     Raises:
-        ValueError: fewer than 2 levels, or more than MAX_LEVELS.
+        ConfigError: fewer than 2 levels, or more than MAX_LEVELS.
     """
     if num_levels is not None and not 2 <= num_levels <= MAX_LEVELS:
-        raise ValueError(
+        raise ConfigError(
             f"{num_levels} grey levels: expected 2 to {MAX_LEVELS}, which float32 can tell apart with noise within "
             "each; reduce the images to fewer"
         )

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel, predicted_noise
 from score_sde.sde_lib import SDE, expand
 
@@ -128,13 +129,11 @@ def continuous_bound(
       draws: an even number; the error bar wants 16 or more.
 
     Raises:
-      ValueError: draws that are not even and positive, an eps outside (0, T), or keys that are not one an image.
+      ConfigError: draws that are not even and positive, or an eps outside (0, T).
+      ValueError: keys that are not one an image.
     """
     check_pairs(x0, keys, draws)
-    if not 0 < eps < sde.T:
-        raise ValueError(
-            f"eps={eps}: expected a time between 0 and T={sde.T}, such as 1e-5; likelihood.eps sets it"
-        )
+    sde.check_time("likelihood.eps", eps)
     strata = draws // 2
 
     def contribution(draw: Array) -> Array:
@@ -168,7 +167,7 @@ def sum_of_pairs(contribution: Callable[[Array], Array], draws: int) -> Bound:
 def check_pairs(x0: Array, keys: Array, draws: int) -> None:
     """Refuse draws that do not pair, and keys that are not one for each image."""
     if draws < 2 or draws % 2:
-        raise ValueError(
+        raise ConfigError(
             f"draws={draws}: expected an even number from 2 on, two for each interval of noise levels; "
             "likelihood.bound_draws sets it"
         )

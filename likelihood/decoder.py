@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from score_sde.data.scaling import scale, slope, unscale
+from score_sde.errors import ConfigError
 from score_sde.likelihood.bound import (
     Bound,
     check_pairs,
@@ -117,10 +118,10 @@ def discretised(num_levels: int, centered: bool) -> Decoder:
     first and the last own the tails, so that the probabilities of all levels sum to 1.
 
     Raises:
-      ValueError: fewer than two levels.
+      ConfigError: fewer than two levels.
     """
     if num_levels < 2:
-        raise ValueError(
+        raise ConfigError(
             f"num_levels={num_levels}: a discretised decoder needs 2 or more; data.num_levels sets it"
         )
 

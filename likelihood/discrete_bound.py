@@ -26,6 +26,7 @@ from typing import NamedTuple, Protocol
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.likelihood.bound import (
     Bound,
     check_pairs,
@@ -177,11 +178,12 @@ def discrete_bound(
       A Bound whose nfe is the number of draws that were made.
 
     Raises:
-      ValueError: draws that are odd or fewer than 4, variances that are not (N,), or keys that are not one an image.
+      ConfigError: draws that are odd or fewer than 4.
+      ValueError: variances that are not (N,), or keys that are not one an image.
     """
     check_pairs(x0, keys, draws)
     if draws < 4:
-        raise ValueError(
+        raise ConfigError(
             f"draws={draws}: a chain's bound needs 4 or more, two of them for the decoder; likelihood.bound_draws sets it"
         )
     if variances.shape != (chain.num_scales,):

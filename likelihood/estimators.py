@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.likelihood.hutch_plus_plus import HutchPlusPlus
 from score_sde.likelihood.trace import (
     ExactTrace,
@@ -17,6 +18,7 @@ from score_sde.likelihood.trace import (
     hadamard_order,
     rademacher,
 )
+from score_sde.options import choose
 
 
 class Options(NamedTuple):
@@ -38,7 +40,7 @@ def independent(probe: Callable[[Array, tuple[int, ...], Any], Array]) -> Any:
 def orthogonal(o: Options) -> TraceEstimator:
     order = hadamard_order(o.dimension)
     if o.num_probes > order:
-        raise ValueError(
+        raise ConfigError(
             f"likelihood.num_probes={o.num_probes} with likelihood.probe='orthogonal': {o.dimension} dimensions have "
             f"{order} such probes, which give the exact trace; take no more"
         )
@@ -47,7 +49,7 @@ def orthogonal(o: Options) -> TraceEstimator:
 
 def hutch_plus_plus(o: Options) -> TraceEstimator:
     if o.sketch_size < 1:
-        raise ValueError(
+        raise ConfigError(
             f"likelihood.sketch_size={o.sketch_size}: expected 1 or more directions whose part of the trace is exact; "
             "for none, take likelihood.probe='rademacher'"
         )
@@ -71,13 +73,10 @@ def build_trace_estimator(
     """The estimator of config.likelihood.probe for data of this dimension.
 
     Raises:
-      ValueError: an unknown name, or a number out of its range.
+      ConfigError: an unknown name, or a number out of its range.
     """
-    if name not in ESTIMATORS:
-        raise ValueError(
-            f"likelihood.probe={name!r} is unknown; choose one of {', '.join(ESTIMATORS)}"
-        )
+    build = choose("likelihood.probe", name, ESTIMATORS)
     for field, value in (("num_probes", num_probes), ("products_at_once", products_at_once)):
         if value < 1:
-            raise ValueError(f"likelihood.{field}={value}: expected 1 or more")
-    return ESTIMATORS[name](Options(num_probes, sketch_size, products_at_once, dimension))
+            raise ConfigError(f"likelihood.{field}={value}: expected 1 or more")
+    return build(Options(num_probes, sketch_size, products_at_once, dimension))

@@ -51,7 +51,7 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     """What config.likelihood asks for, of images of so many numbers.
 
     Raises:
-      ValueError: an option that does not exist or is out of its range.
+      ConfigError: an option that does not exist or is out of its range.
     """
     options, data = config.likelihood, config.data
     parts: dict[str, Any] = {}

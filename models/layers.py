@@ -19,6 +19,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array
 from jax.typing import DTypeLike
 
+from score_sde.errors import ConfigError
 from score_sde.models import resample
 
 Image = Array  # (b, h, w, c)
@@ -62,13 +63,13 @@ def num_groups(channels: int, groups: int | None = None) -> int:
     """Groups of a norm: `groups`, or None for the NCSN++ rule of four channels each, at most 32 groups.
 
     Raises:
-        ValueError: the groups do not divide the channels.
+        ConfigError: the groups do not divide the channels.
     """
     given = min(channels // 4, 32) if groups is None else groups
     if given < 1 or channels % given:
         rule = "min(channels // 4, 32)" if groups is None else "the DDPM model"
         multiple = "4 (of 32 above 128 channels)" if groups is None else str(groups)
-        raise ValueError(
+        raise ConfigError(
             f"{channels} channels cannot be normalised in {given} groups ({rule}): groups must divide "
             f"channels. Choose nf and ch_mult so that every nf * mult, and every sum of two that a skip "
             f"joins, is a multiple of {multiple}."

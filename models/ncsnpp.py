@@ -25,6 +25,7 @@ from score_sde.models.embeddings import (
     positional_embedding,
     sigma_of_label,
 )
+from score_sde.options import choose
 
 Image = layers.Image
 BlockKeys = Iterator[layers.ImageKeys | None]
@@ -86,13 +87,13 @@ class NCSNpp(nn.Module):
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        options.check_choice("resblock_type", self.resblock_type, ("biggan", "ddpm"))
-        options.check_choice("progressive", self.progressive, ("none", "output_skip", "residual"))
-        options.check_choice(
-            "progressive_input", self.progressive_input, ("none", "input_skip", "residual")
+        choose("model.resblock_type", self.resblock_type, ("biggan", "ddpm"))
+        choose("model.progressive", self.progressive, ("none", "output_skip", "residual"))
+        choose(
+            "model.progressive_input", self.progressive_input, ("none", "input_skip", "residual")
         )
-        options.check_choice("progressive_combine", self.progressive_combine, ("sum", "cat"))
-        options.check_choice("embedding_type", self.embedding_type, ("fourier", "positional"))
+        choose("model.progressive_combine", self.progressive_combine, ("sum", "cat"))
+        choose("model.embedding_type", self.embedding_type, ("fourier", "positional"))
         options.check_shared(self)
         for mult in (1, *self.ch_mult):
             layers.num_groups(self.nf * mult)

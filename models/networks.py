@@ -6,7 +6,8 @@ import flax.linen as nn
 
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
-from score_sde.models.options import check_choice, check_image_size
+from score_sde.models.options import check_image_size
+from score_sde.options import choose
 
 __all__ = ["NETWORKS", "build_network", "check_image_size"]
 
@@ -20,7 +21,6 @@ def build_network(config: Any) -> nn.Module:
         config: with `model.name` one of NETWORKS, and the fields that its `from_config` reads.
 
     Raises:
-        ValueError: unknown name, or options that the network cannot have.
+        ConfigError: unknown name, or options that the network cannot have.
     """
-    check_choice("model.name", config.model.name, tuple(NETWORKS))
-    return NETWORKS[config.model.name].from_config(config)
+    return choose("model.name", config.model.name, NETWORKS).from_config(config)

@@ -5,25 +5,20 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from score_sde.errors import ConfigError
 from score_sde.models.layers import ACTIVATIONS
+from score_sde.options import choose
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
-def check_choice(option: str, given: object, choices: Sequence[str]) -> None:
-    """Raises ValueError unless `given` is one of `choices`."""
-    if given not in choices:
-        allowed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{option} is {given!r}; it must be one of {allowed}.")
-
-
 def check_image_size(image_size: int, ch_mult: Sequence[int]) -> None:
-    """Raises ValueError unless the network can halve the image once per level after the first, exactly."""
+    """Raises ConfigError unless the network can halve the image once per level after the first, exactly."""
     halvings = len(ch_mult) - 1
     factor = 2**halvings
     if image_size < 1 or image_size % factor:
         fits = max(image_size // factor, 1) * factor
-        raise ValueError(
+        raise ConfigError(
             f"image_size is {image_size}, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
             f"network halves the image {halvings} times and needs a multiple of {factor}. Pad or resize the "
             f"images (to {fits} or {fits + factor}, say), or take fewer levels."
@@ -31,16 +26,18 @@ def check_image_size(image_size: int, ch_mult: Sequence[int]) -> None:
 
 
 def check_shared(net: Any) -> None:
-    """Checks the fields that all networks have; raises ValueError."""
-    check_choice("nonlinearity", net.nonlinearity, tuple(ACTIVATIONS))
-    check_choice("dtype", net.dtype, tuple(DTYPES))
+    """Checks the fields that all networks have; raises ConfigError."""
+    choose("model.nonlinearity", net.nonlinearity, ACTIVATIONS)
+    choose("model.dtype", net.dtype, DTYPES)
     check_image_size(net.image_size, net.ch_mult)
     if not 0 <= net.dropout < 1:
-        raise ValueError(
+        raise ConfigError(
             f"dropout is {net.dropout}; it is the probability of a zero and must be in [0, 1)."
         )
     if net.num_res_blocks < 1:
-        raise ValueError(f"num_res_blocks is {net.num_res_blocks}; a level needs at least 1 block.")
+        raise ConfigError(
+            f"num_res_blocks is {net.num_res_blocks}; a level needs at least 1 block."
+        )
 
 
 def shared_fields(config: Any) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
+from score_sde.options import choose
 from score_sde.sde_lib import SDE, Chain, expand
 
 MAX_LABEL = 999.0
@@ -236,20 +238,14 @@ def build_parameterization(config: Any, sde: SDE) -> Any:
 
     Raises:
       NoDiscreteForm: `training.continuous=False` for a process without a published chain.
-      ValueError: `model.predicts` or `model.discrete_labels` is unknown, or does not go with the rest.
+      ConfigError: `model.predicts` or `model.discrete_labels` is unknown, or does not go with the rest.
     """
     model = config.model
-    if model.discrete_labels not in DISCRETE_NOISE:
-        raise ValueError(
-            f"model.discrete_labels={model.discrete_labels!r} is unknown; choose one of {', '.join(DISCRETE_NOISE)}"
-        )
+    discrete_noise = choose("model.discrete_labels", model.discrete_labels, DISCRETE_NOISE)
+    choose("model.predicts", model.predicts, ("process", *CONTINUOUS, EDM))
     predicts = sde.predicts if model.predicts == "process" else model.predicts
-    if predicts not in (*CONTINUOUS, EDM):
-        raise ValueError(
-            f"model.predicts={model.predicts!r} is unknown; choose one of process, {', '.join(CONTINUOUS)}, {EDM}"
-        )
     if predicts != "score" and model.scale_by_sigma:
-        raise ValueError(
+        raise ConfigError(
             f"model.scale_by_sigma=True divides a network's output by sigma, for one that predicts the score, but "
             f"this one predicts {predicts}; set model.scale_by_sigma=False"
         )
@@ -258,11 +254,20 @@ def build_parameterization(config: Any, sde: SDE) -> Any:
             return EDMPreconditioning(sde, model.sigma_data, model.embedding_type == "fourier")
         return CONTINUOUS[predicts](sde)
     if predicts != sde.predicts:
-        raise ValueError(
+        raise ConfigError(
             f"model.predicts={model.predicts!r} with training.continuous=False: a chain's network predicts "
             f"{sde.predicts}; set model.predicts='process', or training.continuous=True"
         )
     chain = sde.chain(model.num_scales)
     if predicts == "score":
         return DiscreteScorePrediction(sde, chain)
-    return DISCRETE_NOISE[model.discrete_labels](sde, chain)
+    return discrete_noise(sde, chain)
+
+
+def refuse_discrete(config: Any, sde: SDE, what: str) -> None:
+    """A discrete VE network knows its noise levels by rounded labels: between them it cannot be asked."""
+    if not config.training.continuous and sde.predicts == "score":
+        raise ConfigError(
+            f"{what} needs the score at every time, but a network trained with training.continuous=False "
+            "on the SMLD chain knows its own levels only; use --sampler pc, or train with continuous=True"
+        )

@@ -17,6 +17,7 @@ import flax.struct
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel, denoise
 from score_sde.sde_lib import SDE, expand
 
@@ -26,7 +27,7 @@ class StaticThreshold:
     """Every pixel clipped to [low, high]: [-1, 1] for centred data, [0, 1] otherwise.
 
     Raises:
-      ValueError: a range that is empty.
+      ConfigError: a range that is empty.
     """
 
     low: float = -1.0
@@ -34,7 +35,7 @@ class StaticThreshold:
 
     def __post_init__(self):
         if not self.low < self.high:
-            raise ValueError(f"threshold from {self.low} to {self.high}: expected low < high")
+            raise ConfigError(f"threshold from {self.low} to {self.high}: expected low < high")
 
     def __call__(self, denoised: Array) -> Array:
         return jnp.clip(denoised, self.low, self.high)
@@ -52,7 +53,7 @@ class DynamicThreshold(StaticThreshold):
     Lu et al. 2022b, Sec. 3.2, take quantile 0.995.
 
     Raises:
-      ValueError: a range that is empty, or a quantile outside (0, 1].
+      ConfigError: a range that is empty, or a quantile outside (0, 1].
     """
 
     quantile: float = 0.995
@@ -60,7 +61,9 @@ class DynamicThreshold(StaticThreshold):
     def __post_init__(self):
         super().__post_init__()
         if not 0 < self.quantile <= 1:
-            raise ValueError(f"threshold quantile={self.quantile}: expected one in (0, 1], as .995")
+            raise ConfigError(
+                f"threshold quantile={self.quantile}: expected one in (0, 1], as .995"
+            )
 
     def __call__(self, denoised: Array) -> Array:
         centre, half = 0.5 * (self.high + self.low), 0.5 * (self.high - self.low)

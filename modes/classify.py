@@ -11,16 +11,35 @@ import jax
 import numpy as np
 
 from score_sde import data
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError, UserError
 from score_sde.likelihood.bits_per_dim import measure_bits_per_dim
 from score_sde.likelihood.classifier import accuracy, classify, confusion
 from score_sde.likelihood.dequantization.trained import load_dequantizer
+from score_sde.modes import likelihood
 from score_sde.modes.sample import unused
 from score_sde.results import listed, report
-from score_sde.sde_lib import build_sde
+from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import FILE
-from score_sde.training.trained_score import load_score_model
+from score_sde.training.trained_score import EXACT, load_score_model
+
+
+def check(config: Any, sde: SDE) -> None:
+    """Refuse what cannot be classified.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    likelihood.check(config, sde)
+    if config.data.label >= 0:
+        raise ConfigError(
+            f"data.label={config.data.label} with --mode classify: all classes are to be told apart; leave it out"
+        )
+    if config.model.name == EXACT:
+        raise ConfigError(
+            "--mode classify takes trained networks, one for each class, not model.name=mixture"
+        )
+    check_classifier(config)
 
 
 def class_folder(config: Any, label: int) -> Path:
@@ -58,9 +77,9 @@ def check_classifier(config: Any) -> None:
             )
 
 
-def run(config: Any, workdir: Path) -> dict[str, Any]:
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure every image under every model, write the costs and the answers, report the figures and return them."""
-    options, sde = config.classifier, build_sde(config)
+    options = config.classifier
     datasets = data.load(config)
     train, split = (
         datasets.train.to_memory(),

@@ -9,16 +9,29 @@ import jax
 
 from score_sde.errors import UserError
 from score_sde.foreign_weights import torch_checkpoint, torch_write
+from score_sde.foreign_weights.names import check_published
 from score_sde.foreign_weights.record import from_state
 from score_sde.models.networks import build_network
 from score_sde.results import report
+from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, no_checkpoint
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.state import TrainState, init_state
+from score_sde.training.trained_score import check_score_model
 
 
-def run(config: Any, workdir: Path) -> dict[str, Any]:
+def check(config: Any, sde: SDE) -> None:
+    """Refuse a network without a published form.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    check_score_model(config, sde)
+    check_published(config.model.name)
+
+
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Write <workdir>/export/checkpoint_<step>.pth, report the figures and return them.
 
     Raises:

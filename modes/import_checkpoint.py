@@ -12,14 +12,28 @@ import jax
 
 from score_sde.errors import UserError
 from score_sde.foreign_weights import checkpoint_file
+from score_sde.foreign_weights.names import check_published
 from score_sde.foreign_weights.record import Record, to_state
 from score_sde.results import report
-from score_sde.training.checkpoints import Checkpoints, checkpoint_folder
+from score_sde.sde_lib import SDE
+from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, refuse_chosen_step
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import FILE, check_recorded, record_config
+from score_sde.training.trained_score import check_score_model
 
 
-def run(config: Any, workdir: Path, source: Path) -> dict[str, Any]:
+def check(config: Any, sde: SDE) -> None:
+    """Refuse a network without a published form.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    refuse_chosen_step(config, "import")
+    check_score_model(config, sde)
+    check_published(config.model.name)
+
+
+def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
     """Read `source`, write <workdir>/checkpoints/<step>, report the figures and return them.
 
     Raises:

@@ -11,18 +11,47 @@ import numpy as np
 from jax import Array
 
 from score_sde import data
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import save_grid
-from score_sde.generation.denoising_errors import optimal_variance
-from score_sde.generation.start_images import to_process
+from score_sde.generation.denoising_errors import optimal_variance, stand_in
+from score_sde.generation.start_images import SPLITS, to_process
+from score_sde.models.parameterization import refuse_discrete
 from score_sde.modes.sample import levels, unused
+from score_sde.options import choose
 from score_sde.progress import progress_bar
 from score_sde.results import report
 from score_sde.samplers.configured import Sampler, configure
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.record import Samples
-from score_sde.sde_lib import build_sde
-from score_sde.training.trained_score import load_score_model
+from score_sde.sde_lib import SDE
+from score_sde.training.trained_score import check_score_model, load_score_model
+
+
+def check(config: Any, sde: SDE) -> None:
+    """Refuse what has no latents.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    check_score_model(config, sde)
+    options = config.interpolation
+    choose("interpolation.split", options.split, SPLITS)
+    if len(options.images) < 2 or len(options.images) % 2 or min(options.images) < 0:
+        raise ConfigError(
+            f"interpolation.images={tuple(options.images)}: expected indices of images in pairs, such as 0,1"
+        )
+    if options.frames < 2:
+        raise ConfigError(
+            f"interpolation.frames={options.frames}: expected at least 2, the two ends"
+        )
+    if config.sampling.sampler != "ode":
+        raise ConfigError(
+            f"sampling.sampler={config.sampling.sampler!r} with --mode interpolate: only the probability-flow ODE "
+            "gives an image a latent; leave --sampler out, or set --sampler ode"
+        )
+    sde.check_time("sampling.eps", config.sampling.eps)
+    configure(config.sampling, sde, stand_in(config, sde))
+    refuse_discrete(config, sde, "the probability-flow ODE")
 
 
 def slerp(first: Array, second: Array, weight: Array) -> Array:
@@ -57,10 +86,9 @@ def interpolate(
     return down.x, up, down
 
 
-def run(config: Any, workdir: Path) -> dict[str, Any]:
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Interpolate, write <workdir>/interpolation/*.png and *.npz, report the figures and return them."""
     options = config.interpolation
-    sde = build_sde(config)
     loaded = load_score_model(config, sde, workdir)
     configured = configure(config.sampling, sde, optimal_variance(config, sde, loaded, workdir))
     x = chosen_images(config)

@@ -15,7 +15,9 @@ from score_sde import data
 from score_sde.data.array_files import check_levels, read_images
 from score_sde.data.scaling import bits_per_dim_offset, scale, slope
 from score_sde.data.splits import ImagesInMemory
-from score_sde.errors import UserError
+from score_sde.devices import check_batch_size
+from score_sde.errors import ConfigError, UserError
+from score_sde.generation.start_images import SPLITS
 from score_sde.likelihood.anomaly import auc
 from score_sde.likelihood.bits_per_dim import (
     BitsPerDim,
@@ -23,16 +25,24 @@ from score_sde.likelihood.bits_per_dim import (
     measure_bits_per_dim,
     standard_error,
 )
-from score_sde.likelihood.dequantization.trained import dequantizer_folder, load_dequantizer
+from score_sde.likelihood.dequantization.trained import (
+    DEQUANTIZERS,
+    dequantizer_folder,
+    load_dequantizer,
+)
+from score_sde.likelihood.discrete_bound import VARIANCES
+from score_sde.likelihood.per_image import build_per_image
 from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
 from score_sde.likelihood.unfinished import UnfinishedFolder
+from score_sde.models.parameterization import refuse_discrete
 from score_sde.modes.sample import unused
+from score_sde.options import check_numbers, choose
 from score_sde.results import listed, report
-from score_sde.sde_lib import SDE, build_sde
+from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import as_json
-from score_sde.training.trained_score import EXACT, LoadedScore, load_score_model
+from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
 
 # Figures that are printed below the table
 BESIDE = (
@@ -48,9 +58,67 @@ BESIDE = (
 )
 
 
-def run(config: Any, workdir: Path) -> dict[str, Any]:
+def check(config: Any, sde: SDE) -> None:
+    """Refuse what cannot be measured.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    check_numbers(
+        config,
+        positive=("likelihood.repeats",),
+        not_negative=("likelihood.num_images",),
+    )
+    check_score_model(config, sde)
+    options, data = config.likelihood, config.data
+    choose("likelihood.split", options.split, SPLITS)
+    choose("likelihood.step_size", options.step_size, ("batch", "image"))
+    choose("likelihood.decoder", options.decoder, ("none", "gaussian"))
+    choose("likelihood.chain_variances", options.chain_variances, VARIANCES)
+    choose("likelihood.dequantization", options.dequantization, DEQUANTIZERS)
+    sde.check_time("likelihood.eps", options.eps)
+    check_batch_size(options.batch_size, "likelihood.batch_size")
+    if options.anomalies and not Path(options.anomalies).is_file():
+        raise ConfigError(
+            f"likelihood.anomalies={options.anomalies!r}: no such file; give an .npz file with `images` (levels, as "
+            "--mode sample writes them)"
+        )
+    if not options.ode and not options.bound_draws:
+        raise ConfigError(
+            "likelihood.ode=False and likelihood.bound_draws=0 leave nothing to measure; set one of them"
+        )
+    if options.bound_draws < 0 or options.bound_draws % 2:
+        raise ConfigError(
+            f"likelihood.bound_draws={options.bound_draws}: expected an even number, such as 64, or 0 for no bound"
+        )
+    if options.dequantization != "uniform" and not data.num_levels:
+        raise ConfigError(
+            f"likelihood.dequantization={options.dequantization!r} with data.num_levels=0: real-valued data have a density "
+            "as they are; set dequantization='uniform'"
+        )
+    if not config.training.continuous and options.bound_draws == 2:
+        raise ConfigError(
+            "likelihood.bound_draws=2 with training.continuous=False: a chain's bound needs 4 or more, two of them for the "
+            "decoder"
+        )
+    if not config.training.continuous and options.decoder != "none":
+        raise ConfigError(
+            f"likelihood.decoder={options.decoder!r} with training.continuous=False: a chain's bound ends in a decoder of its "
+            "own; set decoder='none'"
+        )
+    if options.ode:
+        refuse_discrete(
+            config, sde, "the likelihood of the ODE (likelihood.ode=False leaves the chain's bound)"
+        )
+    build_per_image(config, sde, data.image_size**2 * data.num_channels)
+    if config.model.name == EXACT and not config.training.continuous and options.bound_draws:
+        raise ConfigError(
+            "training.continuous=False with model.name=mixture: the exact score has no chain; leave training.continuous alone"
+        )
+
+
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure, write every image's values to <workdir>/likelihood/*.npz, report the figures and return them."""
-    sde = build_sde(config)
     loaded = load_score_model(config, sde, workdir)
     dequantizer = load_dequantizer(config, workdir, loaded.checkpoint_step)
     split = getattr(data.load(config), config.likelihood.split)

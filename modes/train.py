@@ -9,47 +9,81 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import save_grid
 from score_sde.generation.generate import build_generator
 from score_sde.models.networks import build_network
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
-from score_sde.modes.sample import as_asked, levels
+from score_sde.modes import sample
+from score_sde.options import check_numbers
 from score_sde.results import report
-from score_sde.sde_lib import build_sde
-from score_sde.training.loop import train
-from score_sde.training.trained_score import EXACT
+from score_sde.samplers.configured import needs_errors
+from score_sde.sde_lib import SDE
+from score_sde.training.checkpoints import refuse_chosen_step
+from score_sde.training.loop import check_config, train
+from score_sde.training.losses import build_loss
+from score_sde.training.trained_score import EXACT, check_score_model
 
 
-def run(config: Any, workdir: Path) -> dict[str, Any]:
+def check(config: Any, sde: SDE) -> None:
+    """Refuse what cannot be trained, or whose pictures cannot be drawn on the way.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
     if config.model.name == EXACT:
-        raise UserError(
+        raise ConfigError(
             "model.name=mixture is a score known in closed form: there is nothing to train; "
             "use --mode sample or --mode likelihood"
         )
+    refuse_chosen_step(config, "train")
+    check_numbers(
+        config,
+        positive=("optim.lr", "optim.eps"),
+        not_negative=("training.snapshot_size", "optim.warmup", "optim.weight_decay"),
+    )
+    check_score_model(config, sde)
+    check_config(config)
+    build_loss(config, sde)
+    if config.training.snapshot_freq:
+        sample.check(config, sde)
+        if config.sampling.t_start:
+            raise ConfigError(
+                "the pictures drawn in training begin at the prior: leave out sampling.t_start and sampling.guides, or "
+                "set training.snapshot_freq=0"
+            )
+        if needs_errors(config.sampling):
+            raise ConfigError(
+                "the pictures drawn in training cannot wait for denoising errors, which sampling.grid.name='dp' and "
+                "sampling.pc.predictor='ancestral_sampling_optimal' need: choose others, or set training.snapshot_freq=0"
+            )
+
+
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     # Real-valued data have no shades to draw.
     pictures = config.training.snapshot_freq and config.data.num_levels
-    snapshot = snapshot_writer(config, workdir) if pictures else None
+    snapshot = snapshot_writer(config, sde, workdir) if pictures else None
     figures = {"mode": "train", **train(config, workdir, snapshot)}
     report(workdir, figures)
     return figures
 
 
-def snapshot_writer(config: Any, workdir: Path):
+def snapshot_writer(config: Any, sde: SDE, workdir: Path):
     """A function (averaged params, step) that draws the same images' noise each time and saves the picture."""
-    sde = build_sde(config)
     network = build_network(config)
     parameterization = build_parameterization(config, sde)
     data = config.data
     generate = build_generator(config, sde, (data.image_size, data.image_size, data.num_channels))
 
     def write(ema_params: Any, step: int) -> None:
-        model = as_asked(config, sde, NetworkScore(ema_params, network.apply, parameterization))
+        model = sample.as_asked(
+            config, sde, NetworkScore(ema_params, network.apply, parameterization)
+        )
         size = config.training.snapshot_size
         x = generate(model, size, config.seed, show=False).x
         if jax.process_index() == 0:
             path = workdir / "snapshots" / f"step{step:08d}.png"
-            save_grid(path, np.asarray(levels(config, jnp.asarray(x))), data.num_levels)
+            save_grid(path, np.asarray(sample.levels(config, jnp.asarray(x))), data.num_levels)
 
     return write

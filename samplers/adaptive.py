@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.errors import ConfigError
+from score_sde.options import choose
 from score_sde.samplers.step_size import HairerController, first_step
 
 
@@ -60,16 +62,14 @@ IMPLICIT = (
 
 
 def check_solver(name: str, table: dict[str, SolverCost], words: str) -> None:
-    """Raise ValueError unless the table has a solver of this name."""
-    choices = f"choose one of {', '.join(table)} ({words})"
+    """Raise ConfigError unless the table has a solver of this name."""
     if name in IMPLICIT:
-        raise ValueError(
+        raise ConfigError(
             f"solver {name!r} is implicit: every step would solve equations in all pixels with the Jacobian of the "
             "network, many evaluations a pixel, and the flow is not stiff enough to repay it (in sigma/alpha not at all: "
-            f"sampling.ode.variable='ratio'); {choices}"
+            f"sampling.ode.variable='ratio'); choose one of {', '.join(table)} ({words})"
         )
-    if name not in table:
-        raise ValueError(f"solver {name!r} is unknown; {choices}")
+    choose("solver", name, table)
 
 
 # Length of the first attempt of samplers that cannot estimate one, in units of the whole interval
@@ -94,9 +94,9 @@ class Adaptive(NamedTuple):
     each_image: bool = False
 
     def check(self) -> None:
-        """Raise ValueError unless both are positive."""
+        """Raise ConfigError unless both are positive."""
         if not (self.rtol > 0 and self.atol > 0):
-            raise ValueError(f"rtol={self.rtol}, atol={self.atol}: tolerances must be positive")
+            raise ConfigError(f"rtol={self.rtol}, atol={self.atol}: tolerances must be positive")
 
 
 class Solver(Protocol):
@@ -151,10 +151,7 @@ class AdaptiveSolver:
     def __post_init__(self):
         check_solver(self.name, SOLVERS, "explicit solvers that estimate their error")
         Adaptive(self.rtol, self.atol).check()
-        if self.adjoint not in ADJOINTS:
-            raise ValueError(
-                f"adjoint {self.adjoint!r} is unknown; choose one of {', '.join(ADJOINTS)}"
-            )
+        choose("adjoint", self.adjoint, ADJOINTS)
 
     def solve(
         self,

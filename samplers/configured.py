@@ -1,6 +1,6 @@
 """The sampler that a config names, with its times and what it depends on.
 
-Building it is the check: whatever cannot work raises ValueError here, before anything is compiled.
+Building it is the check: whatever cannot work raises ConfigError here, before anything is compiled.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from score_sde.devices import AXIS
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
+from score_sde.options import choose
 from score_sde.samplers.adaptive import Adaptive, AdaptiveSolver, Solver
 from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.edm import EDMSampler
@@ -63,12 +65,6 @@ class Configured(NamedTuple):
     """It asks for the score at times between the levels of a discretely trained network."""
 
 
-def choose(field: str, value: str, table: dict[str, Any]) -> Any:
-    if value not in table:
-        raise ValueError(f"{field}={value!r} is unknown; choose one of {', '.join(table)}")
-    return table[value]
-
-
 class Problem(NamedTuple):
     """What a sampler is built from."""
 
@@ -84,7 +80,7 @@ class Problem(NamedTuple):
         options, T = self.options, self.sde.T
         t_start = options.t_start or T
         if not options.eps < t_start <= T:
-            raise ValueError(
+            raise ConfigError(
                 f"sampling.t_start={options.t_start}: expected a time between sampling.eps={options.eps} and T={T}, "
                 "or 0 for T"
             )
@@ -103,7 +99,7 @@ class Problem(NamedTuple):
 def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",)) -> str:
     """How the samples are denoised at the end: by one of the ways that the sampler has, or "none"."""
     if options.noise_removal_by not in ways:
-        raise ValueError(
+        raise ConfigError(
             f"sampling.noise_removal_by={options.noise_removal_by!r}: sampling.sampler={options.sampler!r} has "
             f"{' and '.join(ways)}; only the steps of pc have a predictor_mean"
         )
@@ -117,7 +113,7 @@ def predictor_corrector(problem: Problem) -> Configured:
         "sampling.pc.predictor", pc.predictor, {**PREDICTORS, OPTIMAL: problem.variance}
     )
     if pc.predictor == OPTIMAL and predictor is None:
-        raise ValueError(
+        raise ConfigError(
             f"sampling.pc.predictor={OPTIMAL!r} needs the score model's denoising errors"
         )
     sampler = PredictorCorrector(
@@ -136,7 +132,7 @@ def predictor_corrector(problem: Problem) -> Configured:
 def levels(problem: Problem, num_levels: int) -> Array:
     """The grid of annealed Langevin dynamics, which visits the first time too: a step that stays there leads to it."""
     if num_levels < 2:
-        raise ValueError(
+        raise ConfigError(
             f"sampling.pc.num_steps={num_levels} with predictor 'none', which are levels of noise: expected 2 or more"
         )
     grid = problem.grid(num_levels - 1)
@@ -156,7 +152,7 @@ def pc_settings(options: Any) -> dict[str, Any]:
 def published(problem: Problem) -> Configured:
     options = problem.options
     if options.grid.name != "uniform" or options.t_start or options.threshold != "none":
-        raise ValueError(
+        raise ConfigError(
             "sampling.sampler='pc_published' with sampling.grid.name, t_start or threshold set: its times and steps "
             "are what it reproduces; use --sampler pc, or leave them as they are"
         )
@@ -254,7 +250,7 @@ def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -
       variance: the score model's denoising errors, where `needs_errors`.
 
     Raises:
-      ValueError: saying what was given, what was expected and what to do.
+      ConfigError: saying what was given, what was expected and what to do.
     """
     problem = Problem(options, sde, variance)
     configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)

@@ -13,6 +13,7 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel, predicted_noise
 from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import batch_times
@@ -34,7 +35,7 @@ class EDMSampler(SteppedSampler):
     Cost: `order` evaluations for each step.
 
     Raises:
-      ValueError: a setting outside its range.
+      ConfigError: a setting outside its range.
     """
 
     sde: SDE
@@ -46,15 +47,15 @@ class EDMSampler(SteppedSampler):
 
     def __post_init__(self):
         if not 0 <= self.s_churn < math.inf:
-            raise ValueError(f"s_churn={self.s_churn}: expected a number >= 0; 0 is no churn")
+            raise ConfigError(f"s_churn={self.s_churn}: expected a number >= 0; 0 is no churn")
         if not 0 <= self.s_min <= self.s_max:
-            raise ValueError(
+            raise ConfigError(
                 f"s_min={self.s_min}, s_max={self.s_max}: expected 0 <= s_min <= s_max, values of sigma/alpha"
             )
         if not 0 < self.s_noise < math.inf:
-            raise ValueError(f"s_noise={self.s_noise}: expected a positive number, such as 1.003")
+            raise ConfigError(f"s_noise={self.s_noise}: expected a positive number, such as 1.003")
         if self.order not in (1, 2):
-            raise ValueError(f"order={self.order}: expected 1, Euler's method, or 2, Heun's")
+            raise ConfigError(f"order={self.order}: expected 1, Euler's method, or 2, Heun's")
 
     def nfe(self, num_steps: int) -> int:
         return self.order * num_steps

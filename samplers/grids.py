@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.errors import ConfigError
+from score_sde.options import choose
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.schedules import best_times, forward_variance
 from score_sde.sde_lib import SDE
@@ -92,37 +94,34 @@ def build_grid(
       errors: of the score model's denoising, which "dp" chooses by.
 
     Raises:
-      ValueError: an unknown name, a rho that is not positive, or times that do not fall from t_start to eps.
+      ConfigError: an unknown name, a rho that is not positive, or times that do not fall from t_start to eps.
     """
-    if options.name not in GRIDS:
-        raise ValueError(
-            f"sampling.grid.name={options.name!r} is unknown; choose one of {', '.join(GRIDS)}"
-        )
+    build = choose("sampling.grid.name", options.name, GRIDS)
     if num_steps < 1:
-        raise ValueError(f"{num_steps} steps to sampling.eps: expected at least 1")
+        raise ConfigError(f"{num_steps} steps to sampling.eps: expected at least 1")
     if options.name == "rho" and not options.rho > 0:
-        raise ValueError(f"sampling.grid.rho={options.rho}: expected a positive number, such as 7")
+        raise ConfigError(f"sampling.grid.rho={options.rho}: expected a positive number, such as 7")
     if options.times and options.name != "times":
-        raise ValueError(
+        raise ConfigError(
             f"sampling.grid.times is read with sampling.grid.name='times' only, not {options.name!r}; "
             "set that name, or leave out the times"
         )
     if options.name == "times" and len(options.times) != num_steps + 1:
-        raise ValueError(
+        raise ConfigError(
             f"sampling.grid.times has {len(options.times)} times, which are {len(options.times) - 1} steps, but "
             f"{num_steps} are asked for; set num_steps, or give as many times and one more"
         )
     if options.name == "dp" and not num_steps < options.candidates:
-        raise ValueError(
+        raise ConfigError(
             f"sampling.grid.candidates={options.candidates}: expected more than the {num_steps} steps to choose for"
         )
     if options.name == "dp" and errors is None:
-        raise ValueError("sampling.grid.name='dp' needs the score model's denoising errors")
-    grid = GRIDS[options.name](options, sde, t_start, eps, num_steps, errors)
+        raise ConfigError("sampling.grid.name='dp' needs the score model's denoising errors")
+    grid = build(options, sde, t_start, eps, num_steps, errors)
     times = np.asarray(grid)
     ends_meet = np.allclose(times[[0, -1]], [t_start, eps], rtol=1e-6, atol=0)
     if not (np.all(np.diff(times) < 0) and ends_meet):
-        raise ValueError(
+        raise ConfigError(
             f"the times of sampling.grid.name={options.name!r} must fall from {t_start} to sampling.eps={eps} "
             f"with every step, but they are {_in_words(times)}; take fewer steps, or another grid"
         )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.options import choose
 from score_sde.samplers.adaptive import Solution, Solver
 from score_sde.samplers.noise import START, Noise
 from score_sde.samplers.predictors import batch_times
@@ -95,10 +96,7 @@ class ProbabilityFlow:
     each_image: bool = False
 
     def __post_init__(self):
-        if self.variable not in VARIABLES:
-            raise ValueError(
-                f"sampling.ode.variable={self.variable!r} is unknown; choose one of {', '.join(VARIABLES)}"
-            )
+        choose("sampling.ode.variable", self.variable, VARIABLES)
 
     def __call__(
         self,

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.predictors import ancestral_mean
 from score_sde.sde_lib import SDE
@@ -70,9 +71,9 @@ class OptimalVariance:
         if not (self.times[0] > 0 and np.all(np.diff(self.times) > 0)):
             raise ValueError("the times of the denoising errors must be positive and increasing")
         if not np.all(np.isfinite(self.errors)):
-            raise ValueError("the denoising errors must be finite; estimate them again")
+            raise ConfigError("the denoising errors must be finite; estimate them again")
         if not self.half_range > 0:
-            raise ValueError(f"half_range={self.half_range}: expected a positive number, or inf")
+            raise ConfigError(f"half_range={self.half_range}: expected a positive number, or inf")
 
     def error(self, sde: SDE, t: Array) -> Array:
         """m(t), within the bounds."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.correctors import Corrector
 from score_sde.samplers.noise import Noise
@@ -36,12 +37,12 @@ class PredictorCorrector(SteppedSampler):
 
     def __post_init__(self):
         if self.predictor is None and self.corrector is None:
-            raise ValueError(
+            raise ConfigError(
                 "sampling.pc.predictor and sampling.pc.corrector are both 'none': nothing would move; "
                 "choose at least one"
             )
         if self.predictor is None and not self.last_noise:
-            raise ValueError(
+            raise ConfigError(
                 "sampling.noise_removal_by='predictor_mean' with sampling.pc.predictor='none': there is no "
                 "predictor; set noise_removal_by='tweedie'"
             )

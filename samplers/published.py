@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import batch_times
@@ -103,7 +104,7 @@ class PublishedPredictorCorrector(SteppedSampler):
     published JAX code does.
 
     Raises:
-      ValueError: what the published code cannot do either: ancestral sampling or a corrector for a process
+      ConfigError: what the published code cannot do either: ancestral sampling or a corrector for a process
         without a chain, an unknown name, or nothing to do.
     """
 
@@ -122,15 +123,15 @@ class PublishedPredictorCorrector(SteppedSampler):
             ("corrector", self.corrector, CORRECTORS),
         ):
             if value not in choices:
-                raise ValueError(
+                raise ConfigError(
                     f"sampling.pc.{field}={value!r} is not one of the published sampler's: "
                     f"{', '.join(choices)}; --sampler pc has more"
                 )
         if self.predictor == self.corrector == "none":
-            raise ValueError("sampling.pc.predictor and sampling.pc.corrector are both 'none'")
+            raise ConfigError("sampling.pc.predictor and sampling.pc.corrector are both 'none'")
         needs_chain = self.predictor == "ancestral_sampling" or self.corrector != "none"
         if needs_chain and self.chain is None:
-            raise ValueError(
+            raise ConfigError(
                 f"{type(self.sde).__name__} has no published chain, which the published "
                 f"{self.predictor} with corrector {self.corrector} needs; use --sampler pc, which does not"
             )

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.samplers.optimal_variance import missed_variance, posterior_variance
 from score_sde.sde_lib import SDE
 
@@ -63,10 +64,10 @@ def shortest_path(costs: np.ndarray, num_steps: int) -> tuple[np.ndarray, float]
       The indices of its times, (num_steps + 1,), from n - 1 down to 0; and the sum of its costs.
 
     Raises:
-      ValueError: fewer than one step, or more than there are times for.
+      ConfigError: fewer than one step, or more than there are times for.
     """
     if not 1 <= num_steps < len(costs):
-        raise ValueError(
+        raise ConfigError(
             f"{num_steps} steps along {len(costs)} times: expected 1 to {len(costs) - 1}"
         )
     best, choices = costs[:, 0], []  # from each time to the first, in one step so far

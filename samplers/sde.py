@@ -19,7 +19,9 @@ import flax.struct
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
+from score_sde.options import choose
 from score_sde.samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
 from score_sde.samplers.brownian import RESOLUTION, GridPath, ImageTrees, ScalarNoise
 from score_sde.samplers.noise import START, Noise
@@ -64,7 +66,7 @@ class ReverseSDE:
     Cost: the solver's evaluations for each step, rejected ones included.
 
     Raises:
-      ValueError: an unknown solver, h < 0, or adaptive steps for a solver that estimates no error.
+      ConfigError: an unknown solver, h < 0, or adaptive steps for a solver that estimates no error.
     """
 
     sde: SDE
@@ -73,19 +75,16 @@ class ReverseSDE:
     adaptive: Adaptive | None = None
 
     def __post_init__(self):
-        if self.solver not in SDE_SOLVERS:
-            raise ValueError(
-                f"SDE solver {self.solver!r} is unknown; choose one of {', '.join(SDE_SOLVERS)}"
-            )
+        solver = choose("sampling.sde.solver", self.solver, SDE_SOLVERS)
         if not 0 <= self.h < float("inf"):
-            raise ValueError(
+            raise ConfigError(
                 f"h={self.h}: expected h >= 0; 1 is the reverse SDE, 0 the ODE without noise"
             )
         if self.adaptive is None:
             return
-        if not SDE_SOLVERS[self.solver].estimates_error:
+        if not solver.estimates_error:
             able = [name for name, solver in SDE_SOLVERS.items() if solver.estimates_error]
-            raise ValueError(
+            raise ConfigError(
                 f"SDE solver {self.solver!r} estimates no error, which adaptive steps need: take the steps of a "
                 f"grid, or choose one of {', '.join(able)}"
             )

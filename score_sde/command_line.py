@@ -13,16 +13,17 @@ from ml_collections import config_flags
 from score_sde.errors import UserError
 from score_sde.samplers.names import SAMPLERS
 
-MODES = (
-    "train",
-    "sample",
-    "interpolate",
-    "dequantize",
-    "likelihood",
-    "classify",
-    "import",
-    "export",
-)
+# Each with its file in modes/.
+MODES = {
+    "train": "train",
+    "sample": "sample",
+    "interpolate": "interpolate",
+    "dequantize": "dequantize",
+    "likelihood": "likelihood",
+    "classify": "classify",
+    "import": "import_checkpoint",
+    "export": "export_checkpoint",
+}
 
 
 class Options(NamedTuple):
@@ -46,7 +47,7 @@ def defined_flags(argv: list[str]) -> flags.FlagValues:
         flag_values=values,
         sys_argv=argv,
     )
-    flags.DEFINE_enum("mode", None, MODES, "What to do.", flag_values=values)
+    flags.DEFINE_enum("mode", None, list(MODES), "What to do.", flag_values=values)
     flags.DEFINE_enum(
         "sampler",
         None,

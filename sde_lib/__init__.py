@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from score_sde.options import choose
 from score_sde.sde_lib.base import SDE, NoDiscreteForm, expand
 from score_sde.sde_lib.chains import Chain, DDPMChain, SMLDChain
 from score_sde.sde_lib.sub_vp import SubVP
@@ -15,10 +16,7 @@ SDES: dict[str, type[SDE]] = {"vp": VP, "subvp": SubVP, "ve": VE}
 
 def build_sde(config: Any) -> SDE:
     """The forward process that `config.sde.name` names, with its parameters from `config.model`."""
-    name = config.sde.name
-    if name not in SDES:
-        raise ValueError(f"sde.name={name!r} is unknown; choose one of {', '.join(sorted(SDES))}")
-    return SDES[name].from_config(config)
+    return choose("sde.name", config.sde.name, SDES).from_config(config)
 
 
 __all__ = [

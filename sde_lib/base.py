@@ -25,8 +25,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 
-class NoDiscreteForm(ValueError):
+
+class NoDiscreteForm(ConfigError):
     """An option asked for a published finite chain (DDPM, SMLD) of a process that has none."""
 
 
@@ -59,6 +61,13 @@ class SDE(abc.ABC):
         """Build from `config.model`; a process with parameters reads its own fields there."""
         del config
         return cls()
+
+    def check_time(self, field: str, t: float) -> None:
+        """Refuse a smallest time outside (0, T)."""
+        if not 0 < t < self.T:
+            raise ConfigError(
+                f"{field}={t}: expected a time between 0 and T={self.T}, such as 1e-5"
+            )
 
     # ---- what a subclass states ---------------------------------------------------------------
 

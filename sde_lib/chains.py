@@ -13,6 +13,7 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.sde_lib.base import expand
 
 
@@ -49,7 +50,7 @@ class Chain:
 
     def __post_init__(self):
         if self.num_scales < 2:
-            raise ValueError(
+            raise ConfigError(
                 f"model.num_scales={self.num_scales}: a discrete chain needs at least 2"
             )
 
@@ -68,7 +69,7 @@ class DDPMChain(Chain):
     def __post_init__(self):
         super().__post_init__()
         if self.beta_max >= self.num_scales:
-            raise ValueError(
+            raise ConfigError(
                 f"model.beta_max={self.beta_max} with model.num_scales={self.num_scales}: the last "
                 "beta_i = beta_max/N would reach 1; use more than beta_max scales"
             )

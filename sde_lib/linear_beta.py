@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.sde_lib.base import SDE
 
 
@@ -20,7 +21,7 @@ class LinearBeta(SDE):
 
     def __post_init__(self):
         if not 0 < self.beta_min <= self.beta_max:
-            raise ValueError(
+            raise ConfigError(
                 f"beta_min={self.beta_min}, beta_max={self.beta_max}: expected 0 < beta_min <= beta_max"
             )
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.sde_lib.base import SDE
 from score_sde.sde_lib.chains import SMLDChain
 
@@ -29,7 +30,7 @@ class VE(SDE):
 
     def __post_init__(self):
         if not 0 < self.sigma_min < self.sigma_max:
-            raise ValueError(
+            raise ConfigError(
                 f"sigma_min={self.sigma_min}, sigma_max={self.sigma_max}: "
                 "expected 0 < sigma_min < sigma_max"
             )

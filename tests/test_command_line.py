@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flax.linen as nn
 import pytest
 
 import main
 from score_sde.command_line import config_name, parse
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError, UserError
+from score_sde.models.networks import NETWORKS
 
 ROOT = Path(__file__).parent.parent
 TOY = "--config=configs/toy_mixture.py"
@@ -39,7 +41,7 @@ MISTAKES = [
     (f"{TOY} --mode=sample --config.data.name=digits", "is the exact score of data.name=mixture"),
     (
         f"{TOY} --mode=sample --config.sde.name=vvp",
-        "sde.name='vvp' is unknown; choose one of subvp, ve, vp",
+        "sde.name='vvp' is unknown; choose one of vp, subvp, ve",
     ),
     (
         f"{TOY} --mode=sample --config.sampling.pc.predictor=euler",
@@ -53,7 +55,7 @@ MISTAKES = [
     (f"{TOY} --mode=sample --config.sampling.sampler=x", "sampling.sampler='x' is unknown; choose"),
     (
         f"{TOY} --mode=sample --sampler=ode --config.sampling.ode.solver=euler",
-        "solver 'euler' is unknown; choose",
+        "solver='euler' is unknown; choose",
     ),
     (
         f"{TOY} --mode=sample --sampler=ode --config.sampling.ode.rtol=-1",
@@ -228,6 +230,37 @@ def test_status_and_no_traceback(tmp_path):
         r"main.py: --workdir=\S+ cannot be written to \(.*\); give another folder\n", result.stderr
     )
     assert result.stdout == ""
+
+
+class Careless(nn.Module):
+    """A user's network with a mistake in its code; negative widths it refuses."""
+
+    nf: int
+
+    @classmethod
+    def from_config(cls, config):
+        if config.model.nf < 1:
+            raise ConfigError(f"model.nf={config.model.nf}: expected 1 or more")
+        return cls(config.model.nf)
+
+    @nn.compact
+    def __call__(self, x, condition, dropout_keys=None):
+        _, _height, _width = x.shape  # four there are
+        return x
+
+
+def test_mistakes_in_code_keep_their_traceback(tmp_path, monkeypatch, capsys):
+    """Of a network that a user wrote: where it fails is what they need to see; a value they gave is a line."""
+    monkeypatch.setitem(NETWORKS, "careless", Careless)
+    command = ["main.py", DIGITS, "--mode=train", f"--workdir={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", [*command, "--config.model.name=careless"])
+    with pytest.raises(ValueError, match="too many values to unpack") as error:
+        main.main()
+    assert not isinstance(error.value, UserError)
+    assert any(entry.name == "__call__" for entry in error.traceback)
+    sys.argv.append("--config.model.nf=-1")
+    assert main.main() == 2
+    assert capsys.readouterr().err == "main.py: model.nf=-1: expected 1 or more\n"
 
 
 def test_help_needs_no_jax():

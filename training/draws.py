@@ -13,8 +13,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from score_sde.errors import UserError
-
 Draw = Callable[[Array, Array, Array, int], Array]
 """(key of the step, keys of the images (b,), their places (b,), B) -> u (b,)."""
 
@@ -44,8 +42,3 @@ DRAWS: dict[str, Draw] = {
     "stratified": stratified,
     "low_discrepancy": low_discrepancy,
 }
-
-
-def check_draws(name: str) -> None:
-    if name not in DRAWS:
-        raise UserError(f"training.draws={name!r} is unknown; choose one of {', '.join(DRAWS)}")

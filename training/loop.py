@@ -16,9 +16,10 @@ from score_sde import data
 from score_sde.devices import Devices, build_devices, check_batch_size, host_share
 from score_sde.errors import UserError
 from score_sde.models.networks import build_network
+from score_sde.options import choose
 from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import Checkpoints
-from score_sde.training.draws import check_draws
+from score_sde.training.draws import DRAWS
 from score_sde.training.held_out import HeldOutLoss
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.objective import build_objective
@@ -92,7 +93,7 @@ def check_config(config: Any) -> None:
         raise UserError(f"model.ema_rate={config.model.ema_rate}: expected 0 <= rate < 1")
     if config.optim.grad_clip == 0:
         raise UserError("optim.grad_clip=0 would make every gradient 0; use -1 for no clipping")
-    check_draws(training.draws)
+    choose("training.draws", training.draws, DRAWS)
     learning_rate(config)  # refuses a decay that ends within the warm-up
 
 

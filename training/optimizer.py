@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from score_sde.errors import UserError
+from score_sde.options import choose
 
 DECAYS = ("none", "cosine")
 
@@ -24,10 +24,7 @@ def learning_rate(config: Any) -> Callable[[Array | int], Array]:
     cosine (Loshchilov & Hutter 2017, Eq. 5) is there when optim.decay is "cosine"; it ends with the run.
     """
     optim = config.optim
-    if optim.decay not in DECAYS:
-        raise UserError(
-            f"optim.decay={optim.decay!r} is unknown; choose one of {', '.join(DECAYS)}"
-        )
+    choose("optim.decay", optim.decay, DECAYS)
     # A run that ends within its warm-up never decays.
     decaying = max(config.training.n_iters - optim.warmup, 1)
 

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
 
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError
+from score_sde.options import choose
 from score_sde.sde_lib import SDE
 
 
@@ -81,9 +82,9 @@ class LogNormalTimes(Interval):
 
     def __post_init__(self):
         if not self.std > 0:
-            raise UserError(f"training.log_normal_std={self.std}: expected a positive number")
+            raise ConfigError(f"training.log_normal_std={self.std}: expected a positive number")
         if not self.share(jnp.float32)[1] > 1e-3:
-            raise UserError(
+            raise ConfigError(
                 f"training.log_normal_mean={self.mean}, log_normal_std={self.std}: less than a thousandth of these "
                 "times lies in [training.eps, T]; move the mean to ln(sigma/alpha) of a time between"
             )
@@ -136,15 +137,8 @@ def build_times(config: Any, sde: SDE) -> Times:
     """The times that `training.times` names.
 
     Raises:
-      UserError: an unknown name, eps outside (0, T), or a log-normal law that misses [eps, T].
+      ConfigError: an unknown name, eps outside (0, T), or a log-normal law that misses [eps, T].
     """
     training = config.training
-    if not 0 < training.eps < sde.T:
-        raise UserError(
-            f"training.eps={training.eps}: expected a time between 0 and T={sde.T}, such as 1e-5"
-        )
-    if training.times not in TIMES:
-        raise UserError(
-            f"training.times={training.times!r} is unknown; choose one of {', '.join(TIMES)}"
-        )
-    return TIMES[training.times].from_config(config, sde)
+    sde.check_time("training.eps", training.eps)
+    return choose("training.times", training.times, TIMES).from_config(config, sde)

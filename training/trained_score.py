@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.data.mixture import mixture_parameters
+from score_sde.errors import ConfigError
 from score_sde.models.exact import ProductMixtureScore
 from score_sde.models.networks import build_network
 from score_sde.models.parameterization import build_parameterization
@@ -19,6 +20,24 @@ from score_sde.training.recorded_config import check_recorded
 from score_sde.training.state import init_params
 
 EXACT = "mixture"  # config.model.name of the score known in closed form
+
+
+def check_score_model(config: Any, sde: SDE) -> None:
+    """Refuse a network that cannot be built, or the exact score of another law than the data's.
+
+    Raises:
+      ConfigError: beside other data, distances to the exact score's law would mean nothing.
+    """
+    if config.model.name == EXACT:
+        if config.data.name != EXACT:
+            raise ConfigError(
+                f"model.name={EXACT} is the exact score of data.name={EXACT}, but data.name={config.data.name!r}; "
+                "use that data, or a network"
+            )
+        return
+    build_parameterization(config, sde)
+    # Only the shapes: widths that no normalisation divides show up here, in a second or two.
+    jax.eval_shape(lambda: init_params(config, build_network(config)))
 
 
 class LoadedScore(NamedTuple):

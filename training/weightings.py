@@ -24,7 +24,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError
+from score_sde.options import choose
 from score_sde.sde_lib import SDE
 from score_sde.training.times import LogNormalTimes
 
@@ -80,17 +81,12 @@ def build_weighting(config: Any, sde: SDE) -> Weighting:
     """The weighting that `training.weighting` names.
 
     Raises:
-      UserError: an unknown name, or a constant of it that is not positive.
+      ConfigError: an unknown name, or a constant of it that is not positive.
     """
-    name = config.training.weighting
-    if name not in WEIGHTINGS:
-        raise UserError(
-            f"training.weighting={name!r} is unknown; choose one of {', '.join(WEIGHTINGS)}"
-        )
-    return WEIGHTINGS[name](config, sde)
+    return choose("training.weighting", config.training.weighting, WEIGHTINGS)(config, sde)
 
 
 def positive(field: str, value: float) -> float:
     if not value > 0:
-        raise UserError(f"{field}={value}: expected a positive number")
+        raise ConfigError(f"{field}={value}: expected a positive number")
     return value

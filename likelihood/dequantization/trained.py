@@ -24,6 +24,7 @@ from score_sde.likelihood.dequantization.flow import (
     FlowDequantizer,
     init_params,
 )
+from score_sde.options import choose
 from score_sde.training.checkpoints import checkpoint_folder, restore_ema
 
 FORMAT = 1  # of the file
@@ -115,14 +116,6 @@ DEQUANTIZERS: dict[str, Callable[[Any, Path, int | None], Dequantizer]] = {
 }
 
 
-def check_dequantization(name: str) -> None:
-    """Refuse an unknown likelihood.dequantization."""
-    if name not in DEQUANTIZERS:
-        raise UserError(
-            f"likelihood.dequantization={name!r} is unknown; choose one of {', '.join(DEQUANTIZERS)}"
-        )
-
-
 def load_dequantizer(config: Any, workdir: Path, checkpoint_step: int | None) -> Dequantizer:
     """The dequantiser that config.likelihood.dequantization names.
 
@@ -134,5 +127,5 @@ def load_dequantizer(config: Any, workdir: Path, checkpoint_step: int | None) ->
     Raises:
       UserError: an unknown name; none was trained for this checkpoint; or it was for other images.
     """
-    check_dequantization(config.likelihood.dequantization)
-    return DEQUANTIZERS[config.likelihood.dequantization](config, workdir, checkpoint_step)
+    load = choose("likelihood.dequantization", config.likelihood.dequantization, DEQUANTIZERS)
+    return load(config, workdir, checkpoint_step)

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
+from score_sde.options import choose
 from score_sde.samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
 from score_sde.samplers.brownian import GridPath, ScalarNoise
 from score_sde.samplers.exponential.methods import EXPONENTIAL, Method
@@ -42,7 +44,7 @@ class ExponentialSampler:
     probability-flow ODE. With `adaptive` the method's error estimate chooses the steps, for those that have one.
 
     Raises:
-      ValueError: an unknown method, or one that cannot do what is asked of it.
+      ConfigError: an unknown method, or one that cannot do what is asked of it.
     """
 
     sde: SDE
@@ -51,16 +53,14 @@ class ExponentialSampler:
     adaptive: Adaptive | None = None
 
     def __post_init__(self):
-        if self.method not in EXPONENTIAL:
-            raise ValueError(
-                f"method {self.method!r} is unknown; choose one of {', '.join(EXPONENTIAL)}"
-            )
-        method = EXPONENTIAL[self.method]
+        method = choose("method", self.method, EXPONENTIAL)
         if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta={self.eta}: expected 0 <= eta <= 1; 0 adds no noise, 1 the most")
+            raise ConfigError(
+                f"eta={self.eta}: expected 0 <= eta <= 1; 0 adds no noise, 1 the most"
+            )
         if self.eta and method.with_noise is None:
             able = [name for name, other in EXPONENTIAL.items() if other.with_noise]
-            raise ValueError(
+            raise ConfigError(
                 f"eta={self.eta} with {self.method!r}, which has no stochastic form: set eta=0, or choose one of "
                 f"{', '.join(able)}"
             )
@@ -69,13 +69,13 @@ class ExponentialSampler:
 
     def _check_adaptive(self, adaptive: Adaptive, method: Method) -> None:
         if self.eta:
-            raise ValueError(
+            raise ConfigError(
                 f"eta={self.eta} with adaptive steps: the error estimate is that of the ODE; set eta=0, or take the "
                 "steps of a grid"
             )
         if not method.adaptive:
             able = [name for name, other in EXPONENTIAL.items() if other.adaptive]
-            raise ValueError(
+            raise ConfigError(
                 f"{self.method!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose "
                 f"one of {', '.join(able)}"
             )

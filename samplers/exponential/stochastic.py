@@ -23,6 +23,8 @@ import diffrax
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
+
 
 class Noisy(diffrax.AbstractItoSolver):
     """What both share. A subclass says which data it predicts, and what it remembers."""
@@ -34,7 +36,7 @@ class Noisy(diffrax.AbstractItoSolver):
 
     def __check_init__(self):
         if not 0 < self.eta <= 1:
-            raise ValueError(
+            raise ConfigError(
                 f"eta={self.eta}: expected 0 < eta <= 1, from nearly no new noise to that of ancestral sampling; "
                 "without noise use the deterministic solver"
             )

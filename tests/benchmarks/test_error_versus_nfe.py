@@ -53,5 +53,5 @@ def test_best_within_a_budget():
 
 
 def test_unknown_samplers_are_refused():
-    with pytest.raises(ValueError, match="sampler 'huen' is unknown; choose among euler, heun"):
+    with pytest.raises(ValueError, match="--samplers='huen' is unknown; choose one of euler, heun"):
         choose_entries(["huen"])

@@ -17,7 +17,8 @@ from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.models.networks import build_network
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
-from score_sde.modes.checks import check, value_of
+from score_sde.modes import likelihood, sample, train
+from score_sde.options import value_of
 from score_sde.samplers.configured import SAMPLERS
 from score_sde.sde_lib import build_sde
 from score_sde.training.objective import build_objective, image_keys
@@ -76,17 +77,18 @@ def test_parameter_count(file):
 @pytest.mark.parametrize("file", FILES)
 def test_every_mode_is_accepted_where_it_has_a_meaning(file, monkeypatch):
     # The shapes, which take nearly all of the time, are those of the test above.
-    monkeypatch.setattr("score_sde.modes.checks.init_params", lambda config, network: ())
+    monkeypatch.setattr("score_sde.training.trained_score.init_params", lambda config, network: ())
     config = config_of(OURS[file])
+    sde = build_sde(config)
     for sampler in SAMPLERS:
         config.sampling.sampler = sampler
-        for mode in ("train", "sample", "likelihood"):
+        for mode in (train, sample, likelihood):
             chain_only = not config.training.continuous and config.sde.name == "ve"
-            if chain_only and (mode == "likelihood" or sampler not in ("pc", "pc_published")):
+            if chain_only and (mode is likelihood or sampler not in ("pc", "pc_published")):
                 with pytest.raises(UserError, match="needs the score at every time"):
-                    check(config, mode)
+                    mode.check(config, sde)
             else:
-                check(config, mode)
+                mode.check(config, sde)
 
 
 @pytest.mark.slow
@@ -98,8 +100,8 @@ def test_dry_run(name):
     """
     config = config_of(name)
     config.optim.warmup = 0
-    check(config, "train")
     network, sde, optimizer = build_network(config), build_sde(config), build_optimizer(config)
+    train.check(config, sde)
     objective = build_objective(config, network, sde)
     step = build_train_step(config, objective, optimizer, devices=jax.devices()[:1])
     state = jax.jit(lambda: init_state(config, network, optimizer))()

@@ -11,6 +11,7 @@ import pytest
 from score_sde import data
 from score_sde.configs.default import get_config
 from score_sde.data.folder import image_files
+from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
 from score_sde.training.loop import train
 
@@ -44,7 +45,7 @@ def folder_config(make_config):
 
 
 def refusal(config):
-    with pytest.raises(data.DatasetError) as caught:
+    with pytest.raises(UserError) as caught:
         data.load(config)
     return str(caught.value)
 

@@ -61,7 +61,7 @@ def photographs(make_config, tmp_path, monkeypatch):
 
 
 def refusal(config):
-    with pytest.raises(data.DatasetError) as caught:
+    with pytest.raises(UserError) as caught:
         data.load(config)
     assert isinstance(caught.value, UserError)
     return str(caught.value)

@@ -143,7 +143,7 @@ def test_samples_have_the_law_of_the_data(changes, tmp_path):
     config.sampling.update(changes)
     config.sampling.pc.num_steps = 400
     config.sampling.exponential.num_steps = 90
-    figures = sample.run(config, tmp_path)
+    figures = sample.run(config, build_sde(config), tmp_path)
     assert figures["ks_distance"] < figures["ks_band"]
     assert (tmp_path / "denoising_errors-step0.npz").is_file()
 
@@ -171,7 +171,7 @@ def test_thresholds_keep_samples_in_the_datas_range(threshold, centered, tmp_pat
     monkeypatch.setattr(sample, "write", lambda config, workdir, x, step: samples.append(x) or {})
     for name in ("none", threshold):
         config.sampling.threshold = name
-        sample.run(config, tmp_path)
+        sample.run(config, build_sde(config), tmp_path)
     low, free, kept = -1.0 if centered else 0.0, *samples
     assert free.min() < low - 0.1
     assert free.max() > 1.1

@@ -7,8 +7,8 @@ from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import UserError
 from score_sde.generation.start_images import load_guides, to_process
-from score_sde.modes import checks
-from score_sde.modes.sample import levels, run
+from score_sde.modes.sample import check, levels, run
+from score_sde.sde_lib import build_sde
 
 
 def test_levels_become_what_becomes_them_again():
@@ -29,13 +29,13 @@ def test_states_in_a_file_are_gone_on_from(tmp_path):
     """Stopped at t = 0.3 and continued from there by the ODE: the sample of one run, to the solver's tolerance."""
     config = get_config()
     config.sampling.update(sampler="ode", num_images=8, batch_size=8, noise_removal=False)
-    whole = np.load(run(config, tmp_path)["arrays"])["images"]
+    whole = np.load(run(config, build_sde(config), tmp_path)["arrays"])["images"]
     config.sampling.eps = 0.3
-    states = np.load(run(config, tmp_path)["arrays"])["images"]
+    states = np.load(run(config, build_sde(config), tmp_path)["arrays"])["images"]
     np.savez(tmp_path / "states.npz", states=states)
     config.sampling.update(eps=1e-3, t_start=0.3, guides=str(tmp_path / "states.npz"))
-    checks.check(config, "sample")
-    rest = np.load(run(config, tmp_path)["arrays"])["images"]
+    check(config, build_sde(config))
+    rest = np.load(run(config, build_sde(config), tmp_path)["arrays"])["images"]
     np.testing.assert_allclose(rest, whole, atol=1e-3)
     assert np.abs(states - whole).max() > 0.1
 
@@ -47,7 +47,7 @@ def test_fewer_guides_than_images_are_taken_in_turn(tmp_path):
     np.savez(tmp_path / "g.npz", images=guides)
     config.sampling.update(sampler="ode", num_images=4, batch_size=4, eps=1e-4)
     config.sampling.update(t_start=2e-4, guides=str(tmp_path / "g.npz"))
-    samples = np.load(run(config, tmp_path)["arrays"])["images"]
+    samples = np.load(run(config, build_sde(config), tmp_path)["arrays"])["images"]
     means = samples.mean(axis=(1, 2, 3))
     # noise of 0.005 a pixel, 64 pixels: a mean within 0.005 is eight deviations
     np.testing.assert_allclose(means, [-1.0, 0.6, -1.0, 0.6], atol=0.005)
@@ -67,7 +67,7 @@ def test_what_cannot_work_is_refused(t_start, guides, words):
     config = get_config()
     config.sampling.update(t_start=t_start, guides=guides)
     with pytest.raises(UserError, match=words):
-        checks.check(config, "sample")
+        check(config, build_sde(config))
 
 
 @pytest.mark.parametrize(

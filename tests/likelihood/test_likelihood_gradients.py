@@ -107,7 +107,7 @@ def test_reverse_mode_needs_an_adjoint_that_has_it():
 
 
 def test_unknown_adjoints_are_refused():
-    with pytest.raises(ValueError, match="adjoint 'reverse' is unknown; choose one of forward"):
+    with pytest.raises(ValueError, match="adjoint='reverse' is unknown; choose one of forward"):
         AdaptiveSolver(adjoint="reverse")
 
 

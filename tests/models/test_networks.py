@@ -179,14 +179,23 @@ def test_default_init_is_uniform_with_the_stated_variance():
     [
         (
             {"resblock_type": "resnet"},
-            "resblock_type is 'resnet'; it must be one of 'biggan', 'ddpm'",
+            "model.resblock_type='resnet' is unknown; choose one of biggan, ddpm",
         ),
-        ({"progressive": "input_skip"}, "progressive is 'input_skip'; .*'output_skip', 'residual'"),
-        ({"progressive_input": "output_skip"}, "progressive_input is 'output_skip'"),
-        ({"progressive_combine": "add"}, "progressive_combine is 'add'; .* 'sum', 'cat'"),
-        ({"embedding_type": "Fourier"}, "embedding_type is 'Fourier'; .*'fourier', 'positional'"),
-        ({"nonlinearity": "gelu"}, "nonlinearity is 'gelu'; .*'swish'"),
-        ({"dtype": "float16"}, "dtype is 'float16'; .*'bfloat16'"),
+        (
+            {"progressive": "input_skip"},
+            "progressive='input_skip' is unknown; choose one of none, output_skip, residual",
+        ),
+        ({"progressive_input": "output_skip"}, "progressive_input='output_skip' is unknown"),
+        (
+            {"progressive_combine": "add"},
+            "progressive_combine='add' is unknown; choose one of sum, cat",
+        ),
+        (
+            {"embedding_type": "Fourier"},
+            "embedding_type='Fourier' is unknown; choose one of fourier, positional",
+        ),
+        ({"nonlinearity": "gelu"}, "nonlinearity='gelu' is unknown; .*swish"),
+        ({"dtype": "float16"}, "dtype='float16' is unknown; .*bfloat16"),
         ({"dropout": 1.0}, r"dropout is 1\.0; .*\[0, 1\)"),
         ({"num_res_blocks": 0}, "num_res_blocks is 0"),
         ({"image_size": 5}, "image_size is 5, .* multiple of 2.* 4 or 6"),
@@ -288,6 +297,6 @@ def test_noise_levels_may_stand_in_the_section_of_the_process(config):
 def test_unknown_network_is_refused(config):
     config.model.name = "unet"
     with pytest.raises(
-        ValueError, match=r"model.name is 'unet'; it must be one of 'ncsnpp', 'ddpm'"
+        ValueError, match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm"
     ):
         build_network(config)

@@ -12,6 +12,7 @@ from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.errors import UserError
 from score_sde.models.exact import GaussianScore
 from score_sde.modes import classify
+from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
 
 
@@ -45,7 +46,7 @@ def config(monkeypatch):
 def test_the_bayes_classifier_with_the_training_sets_frequencies(config, tmp_path):
     """Nine of ten training images are of class 1, so class 0 is answered below x = -ln(9)/2 only: right for a share
     (Phi(-ln(9)/2 + 1) + Phi(ln(9)/2 + 1)) / 2 of the test images, half of each class; within 4.9 binomial errors."""
-    figures = classify.run(config, tmp_path)
+    figures = classify.run(config, build_sde(config), tmp_path)
     border = np.log(9) / 2
     exact = 0.5 * norm.cdf(1 - border) + 0.5 * norm.cdf(1 + border)
     assert abs(figures["accuracy"] - exact) < 4.892 * figures["standard_error"]

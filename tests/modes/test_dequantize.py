@@ -9,6 +9,7 @@ from score_sde.configs.default import get_config
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.likelihood.dequantization.trained import load_dequantizer
 from score_sde.modes import dequantize
+from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
 from tests.likelihood.dequantization.two_pixels import gaussian_score, images_of
 
@@ -26,7 +27,7 @@ def config(monkeypatch):
 
 
 def test_it_trains_compares_and_keeps_the_flow(config, tmp_path):
-    figures = dequantize.run(config, tmp_path)
+    figures = dequantize.run(config, build_sde(config), tmp_path)
     assert (figures["step"], figures["checkpoint_step"], figures["num_images"]) == (3, 7, 10)
     # Updates of 1e-9 leave the flow uniform: nothing is gained, draw by draw.
     assert abs(figures["gain"]) < 1e-5

@@ -8,11 +8,10 @@ import pytest
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import UserError
 from score_sde.models.exact import GaussianScore
-from score_sde.modes import checks
-from score_sde.modes.interpolate import interpolate, run, slerp
+from score_sde.modes.interpolate import check, interpolate, run, slerp
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import ProbabilityFlow
-from score_sde.sde_lib import VE, VP
+from score_sde.sde_lib import VE, VP, build_sde
 
 
 def test_slerp_turns_by_equal_angles_at_constant_length():
@@ -49,8 +48,8 @@ def test_the_mode_writes_what_it_reports(tmp_path):
     config = get_config()
     config.sampling.sampler = "ode"
     config.interpolation.update(images=(3, 1, 0, 2), frames=3)
-    checks.check(config, "interpolate")
-    figures = run(config, tmp_path)
+    check(config, build_sde(config))
+    figures = run(config, build_sde(config), tmp_path)
     with np.load(figures["arrays"]) as file:
         frames, images = file["frames"], file["images"]
     assert frames.shape == (2, 3, 8, 8, 1)
@@ -74,12 +73,12 @@ def test_what_cannot_work_is_refused(changes, words):
     config.sampling.sampler = "ode"
     config.interpolation.update(changes)
     with pytest.raises(UserError, match=words):
-        checks.check(config, "interpolate")
+        check(config, build_sde(config))
 
 
 def test_a_sampler_without_latents_is_refused():
     with pytest.raises(UserError, match="only the probability-flow ODE gives an image a latent"):
-        checks.check(get_config(), "interpolate")
+        check(get_config(), VP())
 
 
 def test_an_image_that_is_not_there_is_refused(tmp_path):
@@ -87,4 +86,4 @@ def test_an_image_that_is_not_there_is_refused(tmp_path):
     config.sampling.sampler = "ode"
     config.interpolation.images = (0, 10**6)
     with pytest.raises(UserError, match="images, the last is"):
-        run(config, tmp_path)
+        run(config, build_sde(config), tmp_path)

@@ -317,7 +317,7 @@ def test_devices_and_images(name, atol):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("rk4",), "method 'rk4' is unknown; choose one of ddim, "),
+        (("rk4",), "method='rk4' is unknown; choose one of ddim, "),
         (("ddim", 1.5), "eta=1.5: expected 0 <= eta <= 1"),
         (("ddim", -0.1), "eta=-0.1: expected 0 <= eta <= 1"),
         (("ddim", float("nan")), "eta=nan: expected"),

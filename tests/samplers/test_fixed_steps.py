@@ -9,7 +9,7 @@ import pytest
 
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import UserError
-from score_sde.modes.checks import check
+from score_sde.modes.sample import check
 from score_sde.samplers.configured import configure
 from score_sde.samplers.fixed_steps import FIXED_SOLVERS, GridSolver
 from score_sde.sde_lib import VE, VP, SubVP
@@ -92,7 +92,7 @@ def test_nfe_is_the_number_of_calls(name):
 
 
 def test_unusable_settings_are_refused():
-    with pytest.raises(ValueError, match="solver 'rk4' is unknown; choose one of euler, leapfrog"):
+    with pytest.raises(ValueError, match="solver='rk4' is unknown; choose one of euler, leapfrog"):
         GridSolver("rk4")
     with pytest.raises(ValueError, match="solver 'kvaerno5' is implicit: .* choose one of euler"):
         GridSolver("kvaerno5")
@@ -100,10 +100,10 @@ def test_unusable_settings_are_refused():
     config.sampling.sampler = "ode"
     config.sampling.ode.steps = "fixed"
     with pytest.raises(UserError, match="sampling.ode.steps='fixed' is unknown; choose one of"):
-        check(config, "sample")
+        check(config, VP())
     config.sampling.ode.update(steps="grid", num_steps=0)
     with pytest.raises(UserError, match="sampling.ode.num_steps=0: expected a positive"):
-        check(config, "sample")
+        check(config, VP())
 
 
 def test_a_list_of_times_is_that_of_the_sampler_in_use():
@@ -112,10 +112,10 @@ def test_a_list_of_times_is_that_of_the_sampler_in_use():
     config.sampling.sampler = "ode"
     config.sampling.grid.update(name="times", times=(1.0, 0.4, 1e-3))
     config.sampling.ode.update(steps="grid", num_steps=2)
-    check(config, "sample")
+    check(config, VP())
     config.sampling.sampler = "pc"
     with pytest.raises(UserError, match="are 2 steps, but 1000 are asked for"):
-        check(config, "sample")
+        check(config, VP())
     config.sampling.pc.num_steps = 2
     config.sampling.ode.num_steps = 7
-    check(config, "sample")
+    check(config, VP())

@@ -141,7 +141,9 @@ def test_without_noise_no_noise_is_drawn():
 
 
 def test_unusable_settings_are_refused():
-    with pytest.raises(ValueError, match="SDE solver 'milstein' is unknown; choose one of euler"):
+    with pytest.raises(
+        ValueError, match="sampling.sde.solver='milstein' is unknown; choose one of euler"
+    ):
         ReverseSDE(VP(), "milstein")
     with pytest.raises(ValueError, match="h=-1.0: expected h >= 0"):
         ReverseSDE(VP(), h=-1.0)

@@ -24,7 +24,7 @@ def test_a_process_reads_its_own_parameters(name, expected):
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"sde\.name='vpp' is unknown; choose one of subvp, ve, vp"
+        ValueError, match=r"sde\.name='vpp' is unknown; choose one of vp, subvp, ve"
     ):
         build_sde(config("vpp"))
 

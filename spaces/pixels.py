@@ -1,0 +1,83 @@
+"""Scaled pixels: levels or real numbers, on [-1, 1] or [0, 1] (data/scaling.py has the mathematics)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from score_sde.data.scaling import (
+    bits_per_dim_offset,
+    check_num_levels,
+    dequantize,
+    scale,
+    slope,
+    to_levels,
+    to_levels_truncated,
+    to_unit,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelSpace:
+    """Pixels of integer levels, or real numbers for num_levels=None.
+
+    Args:
+      shape: (h, w, c).
+      num_levels: L.
+      centered: x_0 lies in [-1, 1]; otherwise in [0, 1].
+      uniform_dequantization: the model is trained on (level + u) / L; otherwise on level / (L - 1).
+      truncate: decode by cutting off the fraction of a level, as the published code does.
+    """
+
+    shape: tuple[int, int, int]
+    num_levels: int | None
+    centered: bool
+    uniform_dequantization: bool
+    truncate: bool = False
+
+    def __post_init__(self):
+        check_num_levels(self.num_levels)
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        data = config.data
+        return cls(
+            shape=(data.image_size, data.image_size, data.num_channels),
+            num_levels=data.num_levels or None,
+            centered=data.centered,
+            uniform_dequantization=data.uniform_dequantization,
+            truncate=config.sampling.truncate,
+        )
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        if self.num_levels is None:
+            return None
+        return (-1.0, 1.0) if self.centered else (0.0, 1.0)
+
+    @property
+    def bits_per_dim_offset(self) -> float:
+        return bits_per_dim_offset(self.num_levels, slope(self.centered))
+
+    def encode(self, images: Array, keys: Array) -> Array:
+        if not self.uniform_dequantization:
+            return scale(to_unit(images, self.num_levels), self.centered)
+        u = jax.vmap(lambda key: jax.random.uniform(key, images.shape[1:]))(keys)
+        return self.encode_with(images, u)
+
+    def encode_with(self, images: Array, u: Array) -> Array:
+        return scale(dequantize(images, u, self.num_levels), self.centered)
+
+    def encode_middle(self, images: Array) -> Array:
+        if not self.uniform_dequantization:
+            return scale(to_unit(images, self.num_levels), self.centered)
+        return self.encode_with(images, jnp.full(images.shape, 0.5))
+
+    def decode(self, x0: Array) -> Array:
+        if self.truncate and self.num_levels is not None:
+            return to_levels_truncated(x0, self.num_levels, self.centered)
+        return to_levels(x0, self.num_levels, self.centered, self.uniform_dequantization)
