@@ -115,7 +115,7 @@ MISTAKES = [
     (f"{TOY} --mode=sample --config.model.beta_min=-1", "expected 0 < beta_min"),
     (
         f"{DIGITS} --mode=train --config.training.batch_size=66",
-        "batch_size=66 cannot be shared by 4",
+        "training.batch_size=66 on 4 devices: expected a positive multiple of 4",
     ),
     (f"{DIGITS} --mode=train --config.training.n_iters=-1", "n_iters=-1: expected at least 1"),
     (f"{DIGITS} --mode=train --config.optim.lr=-1", "optim.lr=-1.0: expected a positive"),

@@ -132,7 +132,7 @@ SAMPLERS = [
         ("steps-past-the-end", "last = jnp.minimum(first + STEPS_PER_CALL, num_steps)", "last = first + STEPS_PER_CALL"),
     ),
     *mutants("devices/batches.py", BATCHES,
-        ("last-batch-begins-again", "indices = np.arange(start, start + batch_size)", "indices = np.arange(start, start + batch_size) % max(start, batch_size)"),
+        ("last-batch-begins-again", "yield start + places,", "yield (start + places) % max(start, batch_size),"),
     ),
     *mutants("samplers/ode.py", ODE,
         ("ode-with-the-sdes-drift", "score(x, times), h=0.0)", "score(x, times), h=1.0)"),

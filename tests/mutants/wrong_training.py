@@ -103,7 +103,7 @@ TRAINING = [
         ("resumed-stream-from-the-start", "split.batches(seed, batch_size, start_step, host, hosts)", "split.batches(seed, batch_size, 0, host, hosts)"),
     ),
     *mutants("training/loop.py", RESUMED,
-        ("resumed-one-batch-late", "feed(self.config, self.datasets.train, self.step)", "feed(self.config, self.datasets.train, self.step + (self.step > 0))"),
+        ("resumed-one-batch-late", "self.datasets.train, self.step, self.devices)", "self.datasets.train, self.step + (self.step > 0), self.devices)"),
     ),
     *mutants("training/loop.py", HELD_OUT,
         ("held-out-loss-of-the-last-weights", "self.held_out(self.state.ema_params)", "self.held_out(self.state.params)"),

@@ -100,7 +100,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("batch_size", 6, "cannot be shared by 4 devices; use a multiple of 4, such as 4 or 8"),
+        (
+            "batch_size",
+            6,
+            "on 4 devices: expected a positive multiple of 4; set --config.training.batch_size=4",
+        ),
         ("batch_size", 0, "multiple of 4"),
         ("n_iters", 0, "n_iters=0"),
         ("log_freq", 0, "log_freq=0"),

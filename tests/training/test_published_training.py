@@ -19,6 +19,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from score_sde.configs.default import get_config
+from score_sde.devices import PmapDevices
 from score_sde.foreign_weights.names import from_tree, to_tree
 from score_sde.foreign_weights.names import parameters as published_parameters
 from score_sde.models.networks import build_network
@@ -75,17 +76,18 @@ def test_every_update_of_the_recorded_run(name):
     objective = RecordedObjective(
         build_loss(config, sde), build_parameterization(config, sde), network.apply
     )
-    step = build_train_step(config, objective, optimizer, devices=jax.devices()[:1])
+    devices = PmapDevices((jax.devices()[0],))
+    step = build_train_step(config, objective, optimizer, devices)
     parameters = published_parameters(network)
     params = jax.tree.map(jnp.asarray, as_params(parameters, golden, "init/"))
     state = TrainState(
         jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params)
     )
-    places = np.arange(4, dtype=np.int32)[None]
+    places = devices.split(np.arange(4, dtype=np.int32))
     for k, batch in enumerate(golden["batch"]):
         u = np.broadcast_to(golden["u"][k][:, None, None, None], (4, 8, 8, 1))
         images = np.concatenate([nhwc(batch), nhwc(golden["z"][k]), u], axis=-1)
-        state, metrics = step(state, None, images[None, None], places)
+        state, metrics = step(state, None, devices.split(images[:, None]), places)
         assert float(metrics["learning_rate"][0]) == pytest.approx(golden["lr"][k], rel=1e-6)
         assert float(metrics["loss"][0]) == pytest.approx(golden["loss"][k], rel=3e-6), k
         assert float(metrics["grad_norm"][0]) == pytest.approx(golden["grad_norm"][k], rel=1e-5), k
