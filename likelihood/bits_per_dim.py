@@ -107,7 +107,7 @@ def measure_bits_per_dim(
 
     Args:
       dequantizer: see likelihood/dequantization/; not asked where data.num_levels is 0.
-      split: a split of a dataset (data/splits.py): its `take(indices)` gives images (n, h, w, c), integer
+      split: a split of a dataset (data/splits.py): its `take(indices).images` are (n, h, w, c), integer
         levels, or real numbers when data.num_levels is 0. `likelihood.num_images` limits it to its first.
       unfinished: where finished batches are kept, and found again after an interruption.
     """
@@ -129,7 +129,8 @@ def measure_bits_per_dim(
                 for indices, count in index_batches(num_images, options.batch_size):
                     result = store.load(len(batches))
                     if result is None:
-                        images = split.take(indices.ravel()).reshape(*indices.shape, *split.shape)
+                        images = split.take(indices.ravel()).images
+                        images = images.reshape(*indices.shape, *split.shape)
                         mapped = run(score_model, dequantizer, key, indices, images)
                         result = flat(gather(mapped, count))
                         store.save(len(batches), result)

@@ -52,7 +52,7 @@ class HeldOutLoss:
             # The last batch is filled up with images that count nothing: one shape, one compilation.
             index = np.minimum(place, n - 1)
             weight = (place < n).astype(np.float32)
-            batch = (self.split.take(index), self.u[index], index.astype(np.int32), weight)
+            batch = (self.split.take(index).images, self.u[index], index.astype(np.int32), weight)
             totals.append(self.total(ema_params, *map(per_device, batch)))
         return float(np.sum(jax.device_get(totals), dtype=np.float64)) / n
 

@@ -116,7 +116,7 @@ class Run:
         self.config, self.checkpoints = config, checkpoints
         network, optimizer = build_network(config), build_optimizer(config)
         objective = build_objective(config, network, build_sde(config))
-        self.datasets = data.load(config)
+        self.datasets = data.load(config, whole=True)
         self.train_step = build_train_step(config, objective, optimizer)
         self.held_out = HeldOutLoss(config, objective, self.datasets.test)
 
@@ -278,7 +278,8 @@ def feed(config: Any, split: Any, start_step: int) -> tuple[Any, Iterator[np.nda
     seed, batch_size = config.seed, config.training.batch_size
     host, hosts = jax.process_index(), jax.process_count()
     if split.images is None:
-        return None, split.batches(seed, batch_size, start_step, host, hosts)
+        batches = split.batches(seed, batch_size, start_step, host, hosts)
+        return None, (batch.images for batch in batches)
     resident = jax.device_put(split.images, replicated(jax.local_devices()))
 
     def indices() -> Iterator[np.ndarray]:

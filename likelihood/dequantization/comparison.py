@@ -62,7 +62,8 @@ def compare(
         for repeat in range(options.repeats):
             pairs = []
             for indices, count in index_batches(number, options.batch_size):
-                images = split.take(indices.ravel()).reshape(*indices.shape, *split.shape)
+                images = split.take(indices.ravel()).images
+                images = images.reshape(*indices.shape, *split.shape)
                 of_repeat = jax.random.fold_in(key, repeat)
                 both = run(dequantizer, score, of_repeat, images, indices.astype(np.int32))
                 pairs.append(gather(both, count))

@@ -99,7 +99,7 @@ def train_dequantizer(
         ):
             log = Log(config.seed, record, bar)
             while step < options.n_iters and interrupts.received is None:
-                state, loss = update(state, score, key, per_device(next(batches)), places)
+                state, loss = update(state, score, key, per_device(next(batches).images), places)
                 step += 1
                 log.add(step, loss)
                 if due(options.checkpoint_freq, step - 1, step):
