@@ -234,11 +234,11 @@ def check_first(datasets: Datasets, stored: int | None, whole: bool) -> None:
     if expected is None or stored is None:
         return
     for split in (datasets.train, datasets.test):
-        # The first images stand for all: reading every one from a disk would take minutes. But a few may well be black.
+        # On disk the first stand for all, since to read every one would take minutes; in memory only where they will do.
         images = split.take(range(min(FIRST_IMAGES, split.num_images))).images
-        if whole or images.max() == 0:
-            images = images if split.images is None else split.images
-        if expected < stored and images.max() == 0:
+        if (whole or (expected < stored and not images.any())) and split.images is not None:
+            images = split.images
+        if expected < stored and not images.any():
             raise DatasetError(
                 f"{datasets.name!r} has no pixel of level {stored // expected} of {stored} or more, so with "
                 f"data.num_levels={expected} all of it would be black; if its files hold levels 0 to {expected - 1}, "

@@ -11,7 +11,7 @@ import pytest
 
 from score_sde import data
 from score_sde.configs.default import get_config
-from score_sde.data.folder import image_files
+from score_sde.data.folder import image_files, split_files
 from score_sde.models.networks import NETWORKS
 from score_sde.training.loop import train
 
@@ -239,6 +239,18 @@ class OneLayer(nn.Module):
     @nn.compact
     def __call__(self, x, condition, dropout_keys=None):
         return nn.Dense(3)(x)
+
+
+def test_a_dataset_is_not_black_because_its_first_images_are(tmp_path, folder_config):
+    """One white image, the 21st to be read of 40: from memory it is found, on disk the first stand for all."""
+    for i in range(80):
+        save(tmp_path / ["train", "test"][i % 2] / f"{i}.png", i)
+    for files in split_files(tmp_path):
+        for i, path in enumerate(files):
+            PIL.Image.new("RGB", (8, 8), "white" if i == 20 else "black").save(path)
+    memory, disk = (folder_config(tmp_path, num_levels=2, in_memory=w) for w in ("yes", "no"))
+    assert data.load(memory).train.images.sum() == 8 * 8 * 3
+    assert "all of it would be black" in refusal(disk)
 
 
 def test_training_from_disk_is_training_from_memory(folder, tmp_path_factory, monkeypatch):

@@ -122,7 +122,7 @@ DATA = [
         ("batches-one-step-late", "position = int(step) * batch_size", "position = int(step + 1) * batch_size"),
     ),
     *mutants("data/splits.py", LOADER,
-        ("labels-of-the-neighbours-in-memory", "own = dict(self.condition)", "own = {name: np.roll(of, 1, 0) for name, of in self.condition.items()}"),
+        ("labels-of-the-neighbours-in-memory", "own = dict(self.condition)", "own = {name: np.roll(of, 1, 0) for name, of in dict(self.condition).items()}"),
         ("index-of-the-first-host", "process_slice(np.arange(batch_size, dtype=np.int32), process_index, process_count)", "process_slice(np.arange(batch_size, dtype=np.int32), 0, process_count)"),
         ("index-of-the-position-in-the-split", "split.take(rows)._replace(index=places)", "split.take(rows)"),
         ("conditions-of-the-first-chunk", "for rows in self.chunks() if self.readers else ():", "for rows in self.chunks()[:1] if self.readers else ():"),
