@@ -17,7 +17,7 @@ from benchmarks.entries import Entry, Run, ode
 from score_sde import data
 from score_sde.configs.toy_mixture import get_config as toy_mixture
 from score_sde.data.mixture import mixture_parameters
-from score_sde.data.splits import ImagesInMemory, ImagesOnDisk
+from score_sde.data.splits import Split
 from score_sde.evaluation.frechet import frechet_distance
 from score_sde.evaluation.known_law import (
     ks_distance,
@@ -218,8 +218,8 @@ def rms(x: Any, y: Any) -> float:
     return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64) - np.asarray(y, np.float64)))))
 
 
-def every(split: ImagesInMemory | ImagesOnDisk) -> np.ndarray:
-    return np.asarray(split.take(range(split.num_images)))
+def every(split: Split) -> np.ndarray:
+    return split.take(range(split.num_images)).images
 
 
 def denoising_errors(config: Any, sde: SDE, loaded: LoadedScore) -> OptimalVariance | None:

@@ -89,7 +89,7 @@ def gradients(config: Any, params: Any, count: int) -> Iterator[np.ndarray]:
         return ravel_pytree(jax.grad(loss)(params))[0]
 
     for step in range(count):
-        batch = split.take(batch_indices(config.seed, step, size, split.num_images))
+        batch = split.take(batch_indices(config.seed, step, size, split.num_images)).images
         yield np.asarray(gradient(jnp.asarray(batch), jnp.asarray(step)), np.float64)
 
 

@@ -1,6 +1,8 @@
 """Datasets, the order they are read in, and the map between integer images and the model's range.
 
-    loader.py      load(config) -> Datasets, checked against the config
+    loader.py      load(config, conditions) -> Datasets, checked against the config
+    batch.py       Batch: images, conditions (labels), and the index that their randomness follows from
+    conditions.py  what may be known of an image, by name (CONDITIONS), read when load is asked for it
     splits.py      Datasets, ImagesInMemory and ImagesOnDisk: what a loaded dataset can do
     order.py       batch_indices(seed, step, ...): the data order, a pure function
     builders.py    TFDS builders by name (BUILDERS: our own), prepared on first use; DatasetError
@@ -21,12 +23,13 @@ Importing this package imports NumPy only. TFDS, grain and Pillow are imported w
 JAX by `data.scaling`, TensorFlow never.
 """
 
+from score_sde.data.batch import Batch, gather
 from score_sde.data.builders import DatasetError
 from score_sde.data.loader import load
 from score_sde.data.order import batch_indices, process_slice
 from score_sde.data.splits import Datasets, ImagesInMemory, ImagesOnDisk
 
 __all__ = [
-    "DatasetError", "Datasets", "ImagesInMemory", "ImagesOnDisk",
-    "batch_indices", "load", "process_slice",
+    "Batch", "DatasetError", "Datasets", "ImagesInMemory", "ImagesOnDisk",
+    "batch_indices", "gather", "load", "process_slice",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from score_sde.data.builders import DatasetError, one_line
+from score_sde.data.conditions import Record
 from score_sde.data.order import fixed_permutation
 from score_sde.data.resizing import image_decoder
 from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk, stored_levels
@@ -23,7 +24,8 @@ CHECKED_FILES = 256
 def load_folder(data: Any) -> Datasets:
     """The images under config.data.folder: of its subfolders train/ and test/, or if it has neither, all of
     them, a fixed random 5 % being held out as the test split. Which ones depends on the names of all: divide a
-    collection that still grows into train/ and test/.
+    collection that still grows into train/ and test/. An image's class is the first folder on the way to it from there;
+    the classes are numbered in the order of their names.
 
     Args:
         data: config.data, with folder, image_size, num_channels, and the optional resize, crop_size, resample
@@ -39,25 +41,37 @@ def load_folder(data: Any) -> Datasets:
     for files in (train, test):
         check_sizes(files, data)
     shape = (data.image_size, data.image_size, data.num_channels)
-    return Datasets(
-        str(folder),
-        ImagesOnDisk(Files(train), decode, shape, str(folder)),
-        ImagesOnDisk(Files(test), decode, shape, str(folder)),
-        stored_levels(data),
-    )
+    depth = 1 if (folder / "train").is_dir() else 0
+    classes = {path: class_of(path, folder, depth) for path in (*train, *test)}
+    names = sorted(set(classes.values()) - {""})
+    labels = {"": -1, **{name: i for i, name in enumerate(names)}}
+
+    def split(files: list[Path]) -> ImagesOnDisk:
+        source = Files(files, [labels[classes[path]] for path in files])
+        return ImagesOnDisk(source, decode, shape, str(folder))
+
+    # With an image of no class, names would say that all have one.
+    known = None if "" in classes.values() else tuple(names)
+    return Datasets(str(folder), split(train), split(test), stored_levels(data), known)
 
 
 class Files:
-    """Random access to paths, as `ImagesOnDisk` asks for records."""
+    """Random access to paths and labels, as `ImagesOnDisk` asks for records."""
 
-    def __init__(self, paths: list[Path]):
-        self.paths = paths
+    def __init__(self, paths: list[Path], labels: list[int]):
+        self.paths, self.labels = paths, labels
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        return [{"path": self.paths[i]} for i in indices]
+        return [{"path": self.paths[i], "label": self.labels[i]} for i in indices]
+
+
+def class_of(path: Path, folder: Path, depth: int) -> str:
+    """The folder on the way to an image that is `depth` below the data's, "" where the image itself lies there."""
+    parts = path.relative_to(folder).parts[depth:]
+    return parts[0] if len(parts) > 1 else ""
 
 
 def folder_of(data: Any) -> Path:
@@ -136,11 +150,11 @@ def check_size(path: Path, size: tuple[int, ...], image_size: int) -> None:
         )
 
 
-def file_decoder(data: Any) -> Callable[[dict[str, Any]], np.ndarray]:
+def file_decoder(data: Any) -> Callable[[Record], np.ndarray]:
     """{"path": Path} -> uint8 (image_size, image_size, num_channels)."""
     decode = image_decoder(data)
 
-    def decode_file(record: dict[str, Any]) -> np.ndarray:
+    def decode_file(record: Record) -> np.ndarray:
         path = record["path"]
         try:
             image = decode(path.read_bytes())

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from score_sde.data.builders import DatasetError, prepared_builder, unreadable
+from score_sde.data.conditions import CONDITIONS, Record
 from score_sde.data.folder import load_folder
 from score_sde.data.mixture import load_mixture
 from score_sde.data.resizing import image_decoder
 from score_sde.data.splits import (
     HELD_OUT_PERCENT,
     Datasets,
-    ImagesInMemory,
     ImagesOnDisk,
+    Split,
     stored_levels,
 )
 from score_sde.options import choose
@@ -34,8 +35,11 @@ FIRST_IMAGES = 16
 LOADERS: dict[str, Callable[[Any], Datasets]] = {"folder": load_folder, "mixture": load_mixture}
 
 
-def load(config: Any) -> Datasets:
+def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Datasets:
     """The train and test split of config.data.name.
+
+    A split held in memory is read into it as far as it is asked for. The first images of either are read at once, and
+    every image is checked when it is.
 
     Args:
         config: with the fields config.data.
@@ -51,6 +55,9 @@ def load(config: Any) -> Datasets:
             resize (optional): True to crop to the central square and resize to image_size.
             crop_size (optional): side of that square; 0 or None for the largest.
             resample (optional): "bicubic", "bilinear" or "box".
+            and, optional, config.model.num_classes: at most so many labels may be asked for; 0 for no limit.
+        conditions: what to read beside the images, names of CONDITIONS. They are made from images of data.num_levels.
+        whole: read all that is held in memory at once, so that an image that cannot be used is an error before training.
 
     Raises:
         DatasetError: the dataset cannot be had, or does not agree with the config.
@@ -62,36 +69,59 @@ def load(config: Any) -> Datasets:
             "add --config.data.name=folder, or leave out data.folder"
         )
     stored = LOADERS.get(data.name, load_tfds)(data)
-    datasets = placed(reduced(stored, data.num_levels or None), data.in_memory)
-    check_levels(datasets, stored.num_levels)
+    datasets = with_levels_checked(reduced(stored, data.num_levels or None))
     label = getattr(data, "label", -1)
-    return datasets if label < 0 else of_class(datasets, label)
+    if label >= 0:
+        datasets = of_class(datasets, label)
+    if "label" in conditions:
+        check_labels(datasets, getattr(getattr(config, "model", None), "num_classes", 0))
+    readers = {name: CONDITIONS[name] for name in conditions}
+    datasets = datasets.each(lambda split: split.with_conditions(readers))
+    datasets = placed(datasets, data.in_memory)
+    check_first(datasets, stored.num_levels, whole)
+    return datasets
+
+
+def labels_of(split: Split) -> np.ndarray:
+    """The classes of all images, int32 (n,), none of which is decoded.
+
+    Raises:
+        DatasetError: an image without one.
+    """
+    return split.with_conditions({"label": CONDITIONS["label"]}).condition["label"]
 
 
 def of_class(datasets: Datasets, label: int) -> Datasets:
-    """The images of one class only, in memory.
+    """The images of one class only.
 
     Raises:
         DatasetError: a dataset without labels, or without this one.
     """
 
-    def chosen(split: Any, name: str) -> ImagesInMemory:
-        held = split.to_memory()
-        if held.labels is None:
-            raise DatasetError(
-                f"data.label={label}: {datasets.name!r} has no labels; set data.label=-1"
-            )
-        rows = held.labels == label
-        if not rows.any():
-            known = ", ".join(map(str, np.unique(held.labels)))
+    def chosen(split: Split) -> Split:
+        labels = labels_of(split)
+        if label not in labels:
+            name = "training" if split is datasets.train else "test"
+            known = ", ".join(map(str, np.unique(labels)))
             raise DatasetError(
                 f"data.label={label}: {datasets.name!r} has no such {name} images, only of {known}"
             )
-        return ImagesInMemory(held.images[rows], held.labels[rows])
+        return split.subset(np.flatnonzero(labels == label))
 
-    return dataclasses.replace(
-        datasets, train=chosen(datasets.train, "training"), test=chosen(datasets.test, "test")
-    )
+    return datasets.each(chosen)
+
+
+def check_labels(datasets: Datasets, num_classes: int) -> None:
+    """Refuse a dataset without labels, or with more of them than the model has (`num_classes`; 0: any number)."""
+    if datasets.class_names is None:
+        most = 1 + max(labels_of(split).max() for split in (datasets.train, datasets.test))
+    else:
+        most = len(datasets.class_names)  # without reading every record
+    if 0 < num_classes < most:
+        raise DatasetError(
+            f"{datasets.name!r} has labels 0 to {most - 1}, but model.num_classes={num_classes} expects 0 to "
+            f"{num_classes - 1}; set model.num_classes={most}"
+        )
 
 
 def load_tfds(data: Any) -> Datasets:
@@ -105,7 +135,7 @@ def load_tfds(data: Any) -> Datasets:
     check_shape(data.name, stored_shape, shape, bool(getattr(data, "resize", False)))
     decode_bytes = image_decoder(data)
 
-    def decode(record: dict[str, Any]) -> np.ndarray:
+    def decode(record: Record) -> np.ndarray:
         return decode_bytes(record[key])
 
     # Left encoded, for image_decoder.
@@ -120,7 +150,9 @@ def load_tfds(data: Any) -> Datasets:
 
     train, test = (open_split(split) for split in split_names(builder))
     num_levels = getattr(builder, "NUM_LEVELS", stored_levels(data))
-    return Datasets(data.name, train, test, num_levels)
+    # A number without names is not a class: TFDS's ClassLabel has both.
+    names = getattr(dict(builder.info.features).get("label"), "names", None)
+    return Datasets(data.name, train, test, num_levels, names and tuple(names))
 
 
 def image_key(builder: Any) -> str:
@@ -176,29 +208,38 @@ def reduced(datasets: Datasets, num_levels: int | None) -> Datasets:
             f"{datasets.name!r} has {levels_in_words(stored)}, but data.num_levels={num_levels}{cure}"
         )
     factor = stored // num_levels
-    return dataclasses.replace(
-        datasets,
-        train=datasets.train.with_levels_joined(factor),
-        test=datasets.test.with_levels_joined(factor),
-        num_levels=num_levels,
-    )
+    fewer = datasets.each(lambda split: split.mapped(lambda images: images // factor))
+    return dataclasses.replace(fewer, num_levels=num_levels)
 
 
-def check_levels(datasets: Datasets, stored: int | None) -> None:
-    """Refuse images that do not have the levels they are said to have, or have none left after their reduction."""
+def with_levels_checked(datasets: Datasets) -> Datasets:
+    """The dataset, whose images are refused when they are read if they do not have the levels they are said to have."""
     expected = datasets.num_levels
-    if expected is None or stored is None:
-        return
-    for split in (datasets.train, datasets.test):
-        # On disk, the first images stand for all: reading every one would take minutes.
-        few = range(min(FIRST_IMAGES, split.num_images))
-        images = split.take(few) if split.images is None else split.images
+    if expected is None:
+        return datasets
+
+    def checked(images: np.ndarray) -> np.ndarray:
         if images.max() >= expected:
             raise DatasetError(
                 f"{datasets.name!r} has a pixel of level {images.max()}, but data.num_levels={expected} "
                 f"expects 0 to {expected - 1}"
             )
-        if expected < stored and images.max() == 0:
+        return images
+
+    return datasets.each(lambda split: split.mapped(checked))
+
+
+def check_first(datasets: Datasets, stored: int | None, whole: bool) -> None:
+    """Read the first images, or `whole` splits in memory; refuse levels of which none is left after their reduction."""
+    expected = datasets.num_levels
+    if expected is None or stored is None:
+        return
+    for split in (datasets.train, datasets.test):
+        # On disk the first stand for all, since to read every one would take minutes; in memory only where they will do.
+        images = split.take(range(min(FIRST_IMAGES, split.num_images))).images
+        if (whole or (expected < stored and not images.any())) and split.images is not None:
+            images = split.images
+        if expected < stored and not images.any():
             raise DatasetError(
                 f"{datasets.name!r} has no pixel of level {stored // expected} of {stored} or more, so with "
                 f"data.num_levels={expected} all of it would be black; if its files hold levels 0 to {expected - 1}, "
@@ -225,14 +266,12 @@ def split_names(builder: Any) -> tuple[str, str]:
 
 
 def placed(datasets: Datasets, in_memory: str) -> Datasets:
-    """The dataset as arrays if it is to be held in memory, else as it is."""
+    """The dataset in memory if it is to be held there, else as it is."""
     splits = (datasets.train, datasets.test)
     num_bytes = sum(split.num_images * math.prod(split.shape) for split in splits)
     if not keep_in_memory(in_memory, num_bytes):
         return datasets
-    return dataclasses.replace(
-        datasets, train=datasets.train.to_memory(), test=datasets.test.to_memory()
-    )
+    return datasets.each(lambda split: split.kept())
 
 
 def keep_in_memory(in_memory: str, num_bytes: int) -> bool:

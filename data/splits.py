@@ -1,20 +1,28 @@
-"""What a loaded dataset can do: two splits of images, in memory or on disk, with one interface."""
+"""What a loaded dataset can do: two splits of images, in memory or on disk, with one interface.
+
+`take` and `batches` give a `Batch` each, and nothing gives images alone: whoever needs no more takes its `.images`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from score_sde.data.batch import Batch, Condition, gather
 from score_sde.data.builders import DatasetError, unreadable
+from score_sde.data.conditions import Image, Reader, Record, read
 from score_sde.data.order import batch_indices, process_slice
 
 # Reading waits for the disk more than for the CPU, so there are more threads than cores (16 is grain's own
 # default), and two batches ready for each.
 READ_THREADS = 16
 READ_AHEAD = 32
+# Records held at once while a whole split is gone through, encoded images and all.
+CHUNK = 1024
 
 # Share of a dataset without a test split that becomes one. Evaluating on training images would hide overfitting.
 HELD_OUT_PERCENT = 5
@@ -25,36 +33,62 @@ def stored_levels(data: Any) -> int:
     return getattr(data, "stored_levels", 0) or 256
 
 
+def training_batch(
+    split: Split, seed: int, step: int, batch_size: int, places: np.ndarray
+) -> Batch:
+    """What stands at these places of the global batch of a step."""
+    rows = batch_indices(seed, step, batch_size, split.num_images)[places]
+    return split.take(rows)._replace(index=places)
+
+
+def host_places(batch_size: int, process_index: int, process_count: int) -> np.ndarray:
+    """The places in the global batch of the images that this host reads, int32."""
+    return process_slice(np.arange(batch_size, dtype=np.int32), process_index, process_count)
+
+
 @dataclasses.dataclass(frozen=True)
 class ImagesInMemory:
-    """A split as one array, to be placed on the device and gathered by `batch_indices` inside the step.
+    """A split as arrays, to be placed on the device and gathered by `batch_indices` inside the step (`batch.gather`).
 
     images: (n, h, w, c), uint8 levels, or float32 for real-valued data.
-    labels: int32 (n,), or None.
+    condition: () or a dict by name of arrays (n, ...).
     """
 
     images: np.ndarray
-    labels: np.ndarray | None = None
+    condition: Condition = ()
 
     @property
     def num_images(self) -> int:
         return len(self.images)
 
-    def to_memory(self) -> ImagesInMemory:
-        """Itself."""
-        return self
-
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.images.shape[1:]
 
-    def with_levels_joined(self, factor: int) -> ImagesInMemory:
-        """The split with every `factor` neighbouring levels as one."""
-        return dataclasses.replace(self, images=self.images // factor)
+    def kept(self) -> ImagesInMemory:
+        """Itself."""
+        return self
 
-    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Images at these positions, (len(indices), h, w, c)."""
-        return self.images[np.asarray(indices)]
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> ImagesInMemory:
+        """The split with a function that acts on each image apart applied to all."""
+        return dataclasses.replace(self, images=change(self.images))
+
+    def subset(self, rows: np.ndarray) -> ImagesInMemory:
+        """The images at these positions, in this order, as a split."""
+        batch = self.take(rows)
+        return ImagesInMemory(batch.images, batch.condition)
+
+    def with_conditions(self, readers: Mapping[str, Reader]) -> ImagesInMemory:
+        """The split with these conditions in place of its own, from which they may be read."""
+        own = dict(self.condition)
+        records = [{name: of[i] for name, of in own.items()} for i in range(self.num_images)]
+        images = [functools.partial(np.asarray, image) for image in self.images]
+        return ImagesInMemory(self.images, read(readers, records, images))
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """What is at these positions, and the positions."""
+        rows = np.asarray(indices)
+        return gather(self.images, self.condition, rows, rows.astype(np.int32))
 
     def batches(
         self,
@@ -63,12 +97,11 @@ class ImagesInMemory:
         start_step: int = 0,
         process_index: int = 0,
         process_count: int = 1,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Batch]:
         """This host's part of the global batch of start_step, start_step + 1, ...: endless."""
-        step = start_step
+        places, step = host_places(batch_size, process_index, process_count), start_step
         while True:
-            indices = batch_indices(seed, step, batch_size, self.num_images)
-            yield self.take(process_slice(indices, process_index, process_count))
+            yield training_batch(self, seed, step, batch_size, places)
             step += 1
 
 
@@ -80,24 +113,41 @@ class ImagesOnDisk:
     decode: record -> uint8 (h, w, c).
     shape: (h, w, c) after decoding.
     folder: where the records lie, for error messages.
+    readers: the conditions to read, by name.
     """
 
     source: Any
-    decode: Callable[[dict[str, Any]], np.ndarray]
+    decode: Callable[[Record], np.ndarray]
     shape: tuple[int, int, int]
     folder: str
+    readers: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
 
-    # So that `split.images is None` asks "in memory?" of either kind.
-    images = None
-    labels = None
+    @property
+    def images(self) -> np.ndarray | None:
+        """None, so that `split.images is None` asks "on disk?" of any kind."""
+        return None
+
+    @functools.cached_property
+    def condition(self) -> Condition:
+        """The conditions of all images, which are decoded only for one that is made of pixels."""
+        parts = []
+        for rows in self.chunks() if self.readers else ():
+            records = self.records(rows)
+            parts.append(read(self.readers, records, self.decoders(records)))
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.readers} or ()
 
     @property
     def num_images(self) -> int:
         return len(self.source)
 
-    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Images at these positions, uint8 (len(indices), h, w, c)."""
-        return np.stack([self.decode(record) for record in self.records(indices)])
+    def take(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """What is at these positions, and the positions."""
+        records = self.records(indices)
+        images = self.decoders(records)
+        pixels = np.stack([image() for image in images])
+        return Batch(
+            pixels, read(self.readers, records, images), np.asarray(indices).astype(np.int32)
+        )
 
     def records(self, indices: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """Records at these positions, images still encoded."""
@@ -106,22 +156,31 @@ class ImagesOnDisk:
         except Exception as error:
             raise DatasetError(unreadable(self.folder, error)) from error
 
-    def with_levels_joined(self, factor: int) -> ImagesOnDisk:
-        """The split with every `factor` neighbouring levels as one, joined when an image is read."""
-        decode = self.decode
-        return dataclasses.replace(self, decode=lambda record: decode(record) // factor)
+    def decoders(self, records: list[dict[str, Any]]) -> list[Image]:
+        """For each record its image, decoded when first asked for."""
+        return [functools.cache(functools.partial(self.decode, record)) for record in records]
 
-    def to_memory(self) -> ImagesInMemory:
-        """All images as one array, with the labels if the records have any."""
-        images = np.empty((self.num_images, *self.shape), np.uint8)
-        labels = []
-        for start in range(0, self.num_images, 1024):
-            end = min(start + 1024, self.num_images)
-            for i, record in enumerate(self.records(range(start, end)), start):
-                images[i] = self.decode(record)
-                if "label" in record:
-                    labels.append(record["label"])
-        return ImagesInMemory(images, np.asarray(labels, np.int32) if labels else None)
+    def chunks(self) -> list[range]:
+        """All positions."""
+        n = self.num_images
+        return [range(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+
+    def kept(self) -> ImagesReadOnce:
+        """The split in memory, as far as it is asked for."""
+        return ImagesReadOnce(self.source, self.decode, self.shape, self.folder, self.readers)
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> ImagesOnDisk:
+        """The split with a function applied to each image when it is read."""
+        decode = self.decode
+        return dataclasses.replace(self, decode=lambda record: change(decode(record)))
+
+    def subset(self, rows: np.ndarray) -> ImagesOnDisk:
+        """The images at these positions, in this order, as a split."""
+        return dataclasses.replace(self, source=Subset(self.source, rows))
+
+    def with_conditions(self, readers: Mapping[str, Reader]) -> ImagesOnDisk:
+        """The split with these conditions."""
+        return dataclasses.replace(self, readers=readers)
 
     def batches(
         self,
@@ -130,18 +189,83 @@ class ImagesOnDisk:
         start_step: int = 0,
         process_index: int = 0,
         process_count: int = 1,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Batch]:
         """This host's part of the global batch of start_step, start_step + 1, ..., read ahead in threads: endless."""
         import grain
 
-        def read(step: int) -> np.ndarray:
-            indices = batch_indices(seed, step, batch_size, self.num_images)
-            return self.take(process_slice(indices, process_index, process_count))
-
+        places = host_places(batch_size, process_index, process_count)
         # A range, not an endless repeat: grain's position is then the step itself.
         steps = grain.MapDataset.range(start_step, np.iinfo(np.int32).max)
         options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_AHEAD)
-        return iter(steps.map(read).to_iter_dataset(options))
+        read_step = steps.map(lambda step: training_batch(self, seed, step, batch_size, places))
+        return iter(read_step.to_iter_dataset(options))
+
+
+class ImagesReadOnce(ImagesOnDisk):
+    """A split that stays in memory as far as it has been asked for: few images cost few, and each is decoded once.
+
+    Training from memory asks for all, by `images` or `batches`.
+    """
+
+    @property
+    def images(self) -> np.ndarray:
+        """All of them, decoded by now."""
+        return self.whole.images
+
+    @property
+    def condition(self) -> Condition:
+        """The conditions of all images."""
+        return self.held.condition or () if self.known.all() else super().condition
+
+    @functools.cached_property
+    def known(self) -> np.ndarray:
+        """Which rows of `held` are read, bool (n,)."""
+        return np.zeros(self.num_images, bool)
+
+    @functools.cached_property
+    def held(self) -> ImagesInMemory:
+        """Room for all; for a condition from when the first is read."""
+        return ImagesInMemory(np.empty((self.num_images, *self.shape), np.uint8), {})
+
+    @functools.cached_property
+    def whole(self) -> ImagesInMemory:
+        """The split with every row read."""
+        for rows in self.chunks():
+            self.take(rows)
+        return self.held
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """What is at these positions, and the positions."""
+        rows = np.asarray(indices)
+        new = np.unique(rows[~self.known[rows]])
+        if new.size:
+            batch = super().take(new)
+            self.held.images[new] = batch.images
+            for name, of in dict(batch.condition).items():
+                room = np.empty((self.num_images, *of.shape[1:]), of.dtype)
+                self.held.condition.setdefault(name, room)[new] = of
+            self.known[new] = True
+        return self.held.take(rows)
+
+    def batches(self, *arguments: Any, **named: Any) -> Iterator[Batch]:
+        """As `ImagesInMemory.batches`."""
+        return self.whole.batches(*arguments, **named)
+
+
+class Subset:
+    """Some records of a source, as `ImagesOnDisk` asks for them."""
+
+    def __init__(self, source: Any, rows: np.ndarray):
+        self.source, self.rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        return self.source.__getitems__(self.rows[list(indices)].tolist())
+
+
+Split = ImagesInMemory | ImagesOnDisk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +273,15 @@ class Datasets:
     """A dataset's two splits.
 
     num_levels: grey levels 0 .. num_levels - 1 of the integer images, None for real-valued data.
+    class_names: what label 0, 1, ... is called; None where that is not known.
     """
 
     name: str
-    train: ImagesInMemory | ImagesOnDisk
-    test: ImagesInMemory | ImagesOnDisk
+    train: Split
+    test: Split
     num_levels: int | None
+    class_names: tuple[str, ...] | None = None
+
+    def each(self, change: Callable[[Any], Split]) -> Datasets:
+        """The dataset with both splits changed."""
+        return dataclasses.replace(self, train=change(self.train), test=change(self.test))

@@ -82,7 +82,7 @@ def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int) -> ScoreNorm
         def batches() -> Iterator[Array]:
             for first in range(0, number, size):
                 indices = range(first, min(first + size, number))
-                yield jnp.asarray(to_process(config, split.take(indices)))
+                yield jnp.asarray(to_process(config, split.take(indices).images))
                 bar.update(len(indices))
 
         times, key = level_times(config, sde), jax.random.key(config.seed)

@@ -43,7 +43,9 @@ def load_guides(config: Any) -> Guides | None:
         return None
     if name in SPLITS:
         split = getattr(data.load(config), name)
-        return Guides(to_process(config, split.take(range(min(number, split.num_images)))), False)
+        return Guides(
+            to_process(config, split.take(range(min(number, split.num_images))).images), False
+        )
     key, array = read_images(config, "sampling.guides", name, KEYS)
     if key == "states":
         return Guides(np.asarray(array, np.float32), True)

@@ -107,7 +107,7 @@ def measure_bits_per_dim(
 
     Args:
       dequantizer: see likelihood/dequantization/; not asked where data.num_levels is 0.
-      split: a split of a dataset (data/splits.py): its `take(indices)` gives images (n, h, w, c), integer
+      split: a split of a dataset (data/splits.py): its `take(indices).images` are (n, h, w, c), integer
         levels, or real numbers when data.num_levels is 0. `likelihood.num_images` limits it to its first.
       unfinished: where finished batches are kept, and found again after an interruption.
     """
@@ -132,7 +132,7 @@ def measure_bits_per_dim(
                     if result is None:
                         # The last batch is filled up with repeats of the last image.
                         indices = np.minimum(indices, num_images - 1)
-                        batch = devices.split((indices, split.take(indices)))
+                        batch = devices.split((indices, split.take(indices).images))
                         mapped = run(score_model, dequantizer, key, *batch)
                         result = flat(devices.gather(mapped, count))
                         store.save(len(batches), result)

@@ -80,13 +80,8 @@ def check_classifier(config: Any) -> None:
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure every image under every model, write the costs and the answers, report the figures and return them."""
     options = config.classifier
-    datasets = data.load(config)
-    train, split = (
-        datasets.train.to_memory(),
-        getattr(datasets, config.likelihood.split).to_memory(),
-    )
-    if split.labels is None or train.labels is None:
-        raise UserError(f"data.name={config.data.name!r} has no labels to compare answers with")
+    datasets = data.load(config, ("label",))
+    split = getattr(datasets, config.likelihood.split)
     costs, seconds = [], 0.0
     for label in range(options.num_classes):
         folder = class_folder(config, label)
@@ -97,9 +92,11 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         costs.append(measured.best.per_image * math.prod(split.shape) * math.log(2))
         seconds += measured.seconds
     nats = np.stack(costs)
-    labels = split.labels[: nats.shape[1]]
+    labels = split.condition["label"][: nats.shape[1]]
     check_labels(labels, options.num_classes)
-    prior = np.bincount(train.labels, minlength=options.num_classes)[: options.num_classes]
+    prior = np.bincount(datasets.train.condition["label"], minlength=options.num_classes)[
+        : options.num_classes
+    ]
     answers = classify(nats, prior / prior.sum())
     found = accuracy(answers.predicted, labels)
     counts = confusion(answers.predicted, labels, options.num_classes)

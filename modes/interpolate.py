@@ -137,7 +137,7 @@ def chosen_images(config: Any) -> np.ndarray:
             f"interpolation.images={tuple(options.images)}: the {options.split} split of {config.data.name} has "
             f"{split.num_images} images, the last is {split.num_images - 1}"
         )
-    return to_process(config, split.take(list(options.images)))
+    return to_process(config, split.take(list(options.images)).images)
 
 
 def write(

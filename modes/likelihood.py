@@ -269,7 +269,7 @@ def write(
     path = unused(folder, f"{config.likelihood.split}-step{loaded.checkpoint_step or 0}", ".npz")
     np.savez(path, config_json=np.array(json.dumps(as_json(config))), **arrays)  # type: ignore[arg-type]
     picture = path.with_suffix(".png")
-    images = np.asarray(split.take(range(measured.best.bits_per_dim.shape[1])))
+    images = split.take(range(measured.best.bits_per_dim.shape[1])).images
     save_likelihood_picture(picture, measured, images)
     return {"arrays": str(path), "picture": str(picture)}
 
@@ -284,7 +284,7 @@ def distance_to_truth(
     """
     latents = jnp.asarray(latents)
     n = len(latents)
-    x = scale(jnp.asarray(split.take(range(n))), config.data.centered)
+    x = scale(jnp.asarray(split.take(range(n)).images), config.data.centered)
     nats = (
         model.log_density(x, jnp.full(n, config.likelihood.eps))
         + sde.prior_log_density(latents)

@@ -49,6 +49,6 @@ class HeldOutLoss:
             # The last batch is filled up with images that count nothing: one shape, one compilation.
             index = np.minimum(place, n - 1)
             weight = (place < n).astype(np.float32)
-            batch = (self.split.take(index), self.u[index], index, weight)
+            batch = (self.split.take(index).images, self.u[index], index, weight)
             totals.append(self.total(ema_params, *self.devices.split(batch)))
         return float(np.sum(jax.device_get(totals), dtype=np.float64)) / n

@@ -112,7 +112,7 @@ class Run:
         self.config, self.checkpoints, self.devices = config, checkpoints, build_devices(config)
         network, optimizer = build_network(config), build_optimizer(config)
         objective = build_objective(config, network, build_sde(config))
-        self.datasets = data.load(config)
+        self.datasets = data.load(config, whole=True)
         self.train_step = build_train_step(config, objective, optimizer, self.devices)
         self.held_out = HeldOutLoss(config, objective, self.datasets.test, self.devices)
 
@@ -272,7 +272,8 @@ def feed(
     seed, batch_size = config.seed, config.training.batch_size
     host, hosts = jax.process_index(), jax.process_count()
     if split.images is None:
-        return None, split.batches(seed, batch_size, start_step, host, hosts)
+        batches = split.batches(seed, batch_size, start_step, host, hosts)
+        return None, (batch.images for batch in batches)
     resident = jax.device_put(split.images, devices.replicated())
 
     def indices() -> Iterator[np.ndarray]:

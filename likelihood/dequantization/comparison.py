@@ -64,7 +64,7 @@ def compare(
             pairs = []
             for indices, count in index_batches(number, options.batch_size):
                 indices = np.minimum(indices, number - 1)
-                batch = devices.split((split.take(indices), indices))
+                batch = devices.split((split.take(indices).images, indices))
                 both = run(dequantizer, score, jax.random.fold_in(key, repeat), *batch)
                 pairs.append(devices.gather(both, count))
                 bar.update(count)

@@ -96,7 +96,7 @@ def train_dequantizer(
         ):
             log = Log(config.seed, record, bar)
             while step < options.n_iters and interrupts.received is None:
-                state, loss = update(state, score, key, devices.split(next(batches)), places)
+                state, loss = update(state, score, key, devices.split(next(batches).images), places)
                 step += 1
                 log.add(step, loss)
                 if due(options.checkpoint_freq, step - 1, step):

@@ -28,4 +28,4 @@ def digits_config(make_config, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def digits(digits_config):
-    return data.load(digits_config)
+    return data.load(digits_config, ("label",))

@@ -68,13 +68,14 @@ def test_bytes_become_red_green_blue_rows():
 
 
 def test_the_archive_comes_back_whole(archive, cifar_config):
-    loaded = data.load(cifar_config)
+    loaded = data.load(cifar_config, ("label",))
+    assert loaded.class_names[:2] == ("airplane", "automobile")
     assert (loaded.train.num_images, loaded.test.num_images) == (5 * PER_FILE, PER_FILE)
     for split, records in ((loaded.train, archive[:-PER_FILE]), (loaded.test, archive[-PER_FILE:])):
         # Pixel by pixel through indices of the format, not through parse.
         back = {
             (int(label), *(image[i, j, c] for c in range(3) for i in range(32) for j in range(32)))
-            for image, label in zip(split.images, split.labels, strict=True)
+            for image, label in zip(split.images, split.condition["label"], strict=True)
         }
         assert back == {tuple(record) for record in records}
 

@@ -25,10 +25,10 @@ def rows(images, labels):
 def test_the_images_and_labels_are_those_of_sklearn(digits):
     original = sklearn.datasets.load_digits()
     images = np.concatenate([digits.train.images, digits.test.images])
-    labels = np.concatenate([digits.train.labels, digits.test.labels])
+    labels = np.concatenate([split.condition["label"] for split in (digits.train, digits.test)])
     np.testing.assert_array_equal(rows(images, labels), rows(original.images, original.target))
     assert images.dtype == np.uint8
-    assert digits.train.labels.dtype == np.int32
+    assert labels.dtype == np.int32
 
 
 def test_the_split_has_the_stated_sizes_and_no_common_image(digits):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import flax.linen as nn
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from score_sde import data
 from score_sde.configs.default import get_config
-from score_sde.data.folder import image_files
+from score_sde.data.folder import image_files, split_files
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
 from score_sde.training.loop import train
@@ -24,6 +25,57 @@ def folder(tmp_path):
     for i in range(COLOURS):
         save(tmp_path / ["", "a", "b/c"][i % 3] / f"{i:02d}{['.png', '.PNG'][i % 2]}", i)
     return tmp_path
+
+
+CLASSES = {"walrus": (0, 1, 5), "ant": (2, 3), "yak": (4, 6, 7, 8, 9)}
+
+
+@pytest.fixture(params=["together", "divided"])
+def classes(tmp_path, request):
+    """A folder for each class, in or out of train/ and test/, with files at two depths."""
+    for name, images in CLASSES.items():
+        for i in images:
+            # Of class yak, no image is in train/.
+            part = "test" if name == "yak" or i % 3 == 2 else "train"
+            parent = tmp_path / part if request.param == "divided" else tmp_path
+            save(parent / name / ["train", "young"][i % 2] / f"{i}.png", i)
+    return tmp_path
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_an_images_class_is_the_first_folder_below_the_root(classes, folder_config, in_memory):
+    loaded = data.load(folder_config(classes, in_memory=in_memory), ("label",))
+    assert loaded.class_names == ("ant", "walrus", "yak")
+    for split in (loaded.train, loaded.test):
+        batch = split.take(range(split.num_images))
+        for image, label in zip(batch.images, batch.condition["label"], strict=True):
+            assert image[0, 0, 0] in CLASSES[loaded.class_names[label]]
+        np.testing.assert_array_equal(batch.condition["label"], split.condition["label"])
+
+
+@pytest.mark.parametrize("classes", ["divided"], indirect=True)
+def test_one_class_of_a_folder(classes, folder_config):
+    walrus = data.load(folder_config(classes, label=1))
+    for split in (walrus.train, walrus.test):
+        assert set(numbers(split)) < set(CLASSES["walrus"])
+        assert split.condition == ()
+
+
+def test_a_model_of_fewer_classes_is_refused(classes, folder_config):
+    config = folder_config(classes)
+    for num_classes in (0, 3, 4):
+        config.model = SimpleNamespace(num_classes=num_classes)
+        data.load(config, ("label",))
+    config.model.num_classes = 2
+    data.load(config)
+    with pytest.raises(data.DatasetError, match="has labels 0 to 2, but model.num_classes=2"):
+        data.load(config, ("label",))
+
+
+def test_an_image_of_no_class_is_named(folder, folder_config):
+    assert data.load(folder_config(folder)).class_names is None
+    with pytest.raises(data.DatasetError, match=r"/\d\d\.(png|PNG) has no label; give"):
+        data.load(folder_config(folder), ("label",))
 
 
 def save(path, i, size=(8, 8)):
@@ -52,7 +104,7 @@ def refusal(config):
 
 def numbers(split):
     """Which files a split holds, in its order, from their colours; every pixel is looked at."""
-    images = split.take(range(split.num_images))
+    images = split.take(range(split.num_images)).images
     assert images.shape == (split.num_images, 8, 8, 3)
     assert images.dtype == np.uint8
     found = images[:, 0, 0, 0].tolist()
@@ -87,8 +139,9 @@ def test_disk_and_memory_give_the_same_batches(folder, folder_config):
     streams = [split.batches(seed=5, batch_size=16, start_step=1) for split in (memory, disk)]
     for step in range(1, 5):
         first, second = (next(stream) for stream in streams)
-        np.testing.assert_array_equal(first, second)
-        np.testing.assert_array_equal(first, memory.images[data.batch_indices(5, step, 16, 38)])
+        np.testing.assert_array_equal(first.images, second.images)
+        expected = memory.images[data.batch_indices(5, step, 16, 38)]
+        np.testing.assert_array_equal(first.images, expected)
 
 
 def test_subfolders_train_and_test_are_the_splits(tmp_path, folder_config):
@@ -126,7 +179,7 @@ def test_jpeg_and_webp_are_read(tmp_path, folder_config):
         PIL.Image.fromarray(levels).save(tmp_path / f"grey.{suffix}", quality=100)
     loaded = data.load(folder_config(tmp_path, num_channels=1))
     for split in (loaded.train, loaded.test):
-        assert abs(split.take([0])[0, :, :, 0].astype(int) - levels).max() <= 4
+        assert abs(split.take([0]).images[0, :, :, 0].astype(int) - levels).max() <= 4
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path, folder_config):
@@ -161,7 +214,9 @@ def test_an_unreadable_image_is_named(folder, folder_config, content):
         PIL.Image.fromarray(noise).save(whole, "PNG")
         content = whole.getvalue()[:150]
     broken.write_bytes(content)
-    message = refusal(folder_config(folder, in_memory="yes"))
+    with pytest.raises(data.DatasetError) as caught:
+        data.load(folder_config(folder, in_memory="yes"), whole=True)
+    message = str(caught.value)
     assert "b/broken.png cannot be used as an image" in message
     assert "\n" not in message
 
@@ -185,6 +240,18 @@ class OneLayer(nn.Module):
     @nn.compact
     def __call__(self, x, condition, dropout_keys=None):
         return nn.Dense(3)(x)
+
+
+def test_a_dataset_is_not_black_because_its_first_images_are(tmp_path, folder_config):
+    """One white image, the 21st to be read of 40: from memory it is found, on disk the first stand for all."""
+    for i in range(80):
+        save(tmp_path / ["train", "test"][i % 2] / f"{i}.png", i)
+    for files in split_files(tmp_path):
+        for i, path in enumerate(files):
+            PIL.Image.new("RGB", (8, 8), "white" if i == 20 else "black").save(path)
+    memory, disk = (folder_config(tmp_path, num_levels=2, in_memory=w) for w in ("yes", "no"))
+    assert data.load(memory).train.images.sum() == 8 * 8 * 3
+    assert "all of it would be black" in refusal(disk)
 
 
 def test_training_from_disk_is_training_from_memory(folder, tmp_path_factory, monkeypatch):

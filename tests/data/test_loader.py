@@ -4,13 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
 from score_sde import data
-from score_sde.data import builders, prepare
+from score_sde.data import builders, prepare, resizing
+from score_sde.data.conditions import CONDITIONS
+from score_sde.data.loader import FIRST_IMAGES
+from score_sde.data.resizing import decode_image
 from score_sde.errors import UserError
 
 ROOT = Path(data.__file__).parents[1]
@@ -68,8 +72,11 @@ def refusal(config):
 
 
 def test_disk_and_memory_give_the_same_batches(digits, digits_config, make_config):
-    on_disk = data.load(make_config(data_dir=digits_config.data.data_dir, in_memory="no"))
+    config = make_config(data_dir=digits_config.data.data_dir, in_memory="no")
+    on_disk = data.load(config, ("label",))
     assert on_disk.train.images is None
+    labels = on_disk.train.condition["label"]
+    assert on_disk.class_names == digits.class_names == tuple("0123456789")
     assert (on_disk.train.num_images, on_disk.train.shape) == (1500, (8, 8, 1))
     assert on_disk.num_levels == 17
     streams = [
@@ -78,10 +85,13 @@ def test_disk_and_memory_give_the_same_batches(digits, digits_config, make_confi
     # Past the end of the first epoch, at step 23.4.
     for step in range(20, 30):
         memory, disk = (next(stream) for stream in streams)
-        np.testing.assert_array_equal(disk, memory)
-        np.testing.assert_array_equal(
-            memory, digits.train.images[data.batch_indices(5, step, 64, 1500)]
-        )
+        np.testing.assert_array_equal(disk.images, memory.images)
+        rows = data.batch_indices(5, step, 64, 1500)
+        np.testing.assert_array_equal(memory.images, digits.train.images[rows])
+        for batch in (memory, disk):
+            np.testing.assert_array_equal(batch.index, np.arange(64))
+            assert batch.index.dtype == batch.condition["label"].dtype == np.int32
+            np.testing.assert_array_equal(batch.condition["label"], labels[rows])
 
 
 def test_hosts_read_parts_of_the_same_batch(digits, digits_config, make_config):
@@ -89,7 +99,92 @@ def test_hosts_read_parts_of_the_same_batch(digits, digits_config, make_config):
     whole = next(digits.train.batches(0, 8, 3))
     for split in (digits.train, on_disk.train):
         parts = [next(split.batches(0, 8, 3, host, 2)) for host in range(2)]
-        np.testing.assert_array_equal(np.concatenate(parts), whole)
+        np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
+        assert [part.index.tolist() for part in parts] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def half_size(record, image):
+    """Every other pixel: a condition that is an image."""
+    return image()[::2, ::2]
+
+
+def test_a_condition_of_another_kind_is_a_function_and_a_line(
+    digits_config, make_config, monkeypatch
+):
+    monkeypatch.setitem(CONDITIONS, "half_size", half_size)
+    for in_memory in ("yes", "no"):
+        config = make_config(data_dir=digits_config.data.data_dir, in_memory=in_memory)
+        train = data.load(config, ("half_size", "label")).train
+        for batch in (train.take([3, 700, 3]), next(train.batches(0, 8, 2))):
+            expected = batch.images[:, ::2, ::2]
+            np.testing.assert_array_equal(batch.condition["half_size"], expected)
+        assert train.condition["half_size"].shape == (1500, 4, 4, 1)
+    mixture = data.load(mixture_config(make_config), ("half_size",)).test
+    np.testing.assert_array_equal(mixture.condition["half_size"], mixture.images[:, ::2, ::2])
+
+
+def test_labels_of_arrays_in_memory_are_records_too(digits):
+    labels = digits.test.condition["label"]
+    split = data.ImagesInMemory(digits.test.images, {"label": labels})
+    np.testing.assert_array_equal(split.with_conditions(CONDITIONS).condition["label"], labels)
+    assert split.with_conditions({}).take([5]).condition == ()
+    chosen = split.subset(np.array([9, 4]))
+    np.testing.assert_array_equal(chosen.images, digits.test.images[[9, 4]])
+    np.testing.assert_array_equal(chosen.condition["label"], labels[[9, 4]])
+
+
+def test_what_is_gathered_from_arrays_on_the_device_is_what_is_taken(digits):
+    """The labels that a compiled step finds beside the images whose rows it is given."""
+    rows, places = np.array([7, 1499, 7]), np.arange(3, dtype=np.int32)
+    inside = jax.jit(data.gather)(digits.test.images, digits.test.condition, rows % 297, places)
+    outside = digits.test.take(rows % 297)
+    np.testing.assert_array_equal(inside.images, outside.images)
+    np.testing.assert_array_equal(inside.condition["label"], outside.condition["label"])
+    np.testing.assert_array_equal(inside.index, places)
+    np.testing.assert_array_equal(outside.index, rows % 297)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Every image that is decoded, one entry each."""
+    calls = []
+
+    def counted(encoded, num_channels):
+        calls.append(encoded)
+        return decode_image(encoded, num_channels)
+
+    monkeypatch.setattr(resizing, "decode_image", counted)
+    return calls
+
+
+def test_only_what_is_asked_for_is_decoded(digits, digits_config, decoded):
+    """Sixteen of each split are looked at; four more cost four, the same again nothing, labels nothing ever."""
+    loaded = data.load(digits_config, ("label",))
+    assert len(decoded) <= 32
+    decoded.clear()
+    for _ in range(2):
+        batch = loaded.train.take([1001, 1000, 1003, 1003])
+        np.testing.assert_array_equal(batch.images, digits.train.images[[1001, 1000, 1003, 1003]])
+        np.testing.assert_array_equal(
+            batch.condition["label"], digits.train.condition["label"][[1001, 1000, 1003, 1003]]
+        )
+    assert len(decoded) == 3
+    assert len(loaded.train.condition["label"]) == 1500
+    assert len(decoded) == 3
+    np.testing.assert_array_equal(loaded.train.images, digits.train.images)
+    assert len(decoded) == 1500 - FIRST_IMAGES
+
+
+def test_choosing_a_class_decodes_no_image_of_another(digits_config, make_config, decoded):
+    data.load(make_config(data_dir=digits_config.data.data_dir, label=3))
+    assert len(decoded) <= 2 * FIRST_IMAGES
+
+
+def test_a_split_is_decoded_before_training_where_that_is_asked_for(digits_config, decoded):
+    loaded = data.load(digits_config, whole=True)
+    assert len(decoded) == 1797
+    next(loaded.train.batches(0, 8))
+    assert len(decoded) == 1797
 
 
 def test_other_shapes_channels_and_levels_are_refused(digits, digits_config, make_config):
@@ -120,15 +215,11 @@ def test_images_are_reduced_to_a_divisor_of_their_levels(photographs, in_memory)
     for name in ("train", "test"):
         whole, reduced = getattr(eight, name), getattr(five, name)
         indices = range(whole.num_images)
-        expected = np.packbits(
-            np.unpackbits(whole.take(indices)[..., None], axis=-1)[..., :5], axis=-1
-        )
-        np.testing.assert_array_equal(reduced.take(indices), expected[..., 0] >> 3)
-        assert reduced.take(indices).dtype == np.uint8
-        np.testing.assert_array_equal(
-            whole.with_levels_joined(8).take(indices), reduced.take(indices)
-        )
-        batch, of_whole = (next(split.batches(0, 2, 1)) for split in (reduced, whole))
+        bits = np.unpackbits(whole.take(indices).images[..., None], axis=-1)
+        expected = np.packbits(bits[..., :5], axis=-1)[..., 0] >> 3
+        np.testing.assert_array_equal(reduced.take(indices).images, expected)
+        assert reduced.take(indices).images.dtype == np.uint8
+        batch, of_whole = (next(split.batches(0, 2, 1)).images for split in (reduced, whole))
         np.testing.assert_array_equal(batch, of_whole >> 3)
 
 
@@ -153,7 +244,9 @@ def test_images_of_different_sizes_need_resize(photographs):
 def test_one_split_is_cut_and_images_are_resized(photographs, in_memory):
     loaded = data.load(photographs(in_memory=in_memory))
     assert (loaded.train.num_images, loaded.test.num_images) == (38, 2)
-    images = np.concatenate([loaded.train.take(range(38)), loaded.test.take(range(2))])
+    images = np.concatenate(
+        [loaded.train.take(range(38)).images, loaded.test.take(range(2)).images]
+    )
     assert images.shape == (40, 6, 6, 3)
     # Every image is of one level, its index; so none is lost, doubled, or in both splits.
     assert (images == images[:, :1, :1, :1]).all()
@@ -161,7 +254,7 @@ def test_one_split_is_cut_and_images_are_resized(photographs, in_memory):
 
 
 def test_a_crop_larger_than_an_image_is_refused(photographs):
-    assert "data.crop_size=13" in refusal(photographs(crop_size=13))
+    assert "data.crop_size=15" in refusal(photographs(crop_size=15))
 
 
 def test_a_dataset_that_needs_tensorflow_says_which_command_to_run(photographs):
@@ -248,14 +341,14 @@ def test_the_mixture_has_no_levels(make_config):
 
 def test_one_class_of_the_digits(make_config):
     """Of each class about a tenth of the images, in the order of the split."""
-    whole = data.load(make_config())
-    config = make_config(label=3)
-    one = data.load(config)
+    whole = data.load(make_config(), ("label",))
+    one = data.load(make_config(label=3), ("label",))
     for split, full in ((one.train, whole.train), (one.test, whole.test)):
         assert 0.08 < split.num_images / full.num_images < 0.12
-        np.testing.assert_array_equal(split.labels, 3)
-        np.testing.assert_array_equal(split.images, full.images[full.labels == 3])
+        np.testing.assert_array_equal(split.condition["label"], 3)
+        expected = full.images[full.condition["label"] == 3]
+        np.testing.assert_array_equal(split.images, expected)
     with pytest.raises(UserError, match="no such training images, only of 0, 1, 2"):
         data.load(make_config(label=10))
-    with pytest.raises(UserError, match="has no labels; set data.label=-1"):
+    with pytest.raises(UserError, match=r"has no label; give .* or ask for none \(data.label=-1"):
         data.load(make_config(name="mixture", label=0, num_levels=0))

@@ -21,7 +21,7 @@ def labelled(n, share, seed):
     rng = np.random.default_rng(seed)
     labels = (rng.random(n) < share).astype(np.int32)
     x = (2 * labels - 1 + rng.normal(size=n)).astype(np.float32)
-    return ImagesInMemory(x.reshape(n, 1, 1, 1), labels)
+    return ImagesInMemory(x.reshape(n, 1, 1, 1), {"label": labels})
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def config(monkeypatch):
 
     datasets = Datasets("gaussians", labelled(1000, 0.9, 0), labelled(1000, 0.5, 1), None)
     monkeypatch.setattr(classify, "load_score_model", load)
-    monkeypatch.setattr(classify.data, "load", lambda config: datasets)
+    monkeypatch.setattr(classify.data, "load", lambda config, conditions: datasets)
     config = get_config()
     config.sde.name = "subvp"
     config.data.update(name="gaussians", num_levels=0, centered=False, image_size=1)

@@ -12,6 +12,8 @@ OPTIMIZER = "tests/training/test_optimizer.py"
 RESUMED = "tests/training/test_loop.py::test_a_resumed_run_is_the_run_without_a_stop"
 SCALING = "tests/data/test_scaling.py"
 ORDER = "tests/data/test_data_order.py"
+LOADER = "tests/data/test_loader.py"
+FOLDER = "tests/data/test_folder_dataset.py"
 TIMES = "tests/training/test_times.py"
 WEIGHTINGS = "tests/training/test_weightings.py"
 
@@ -118,6 +120,24 @@ DATA = [
         ("epochs-of-seed-plus-epoch", "np.random.SeedSequence((seed, epoch))", "np.random.SeedSequence(seed + epoch)"),
         ("same-order-in-every-epoch", "np.random.SeedSequence((seed, epoch))", "np.random.SeedSequence((seed, 0))"),
         ("batches-one-step-late", "position = int(step) * batch_size", "position = int(step + 1) * batch_size"),
+    ),
+    *mutants("data/splits.py", LOADER,
+        ("labels-of-the-neighbours-in-memory", "own = dict(self.condition)", "own = {name: np.roll(of, 1, 0) for name, of in dict(self.condition).items()}"),
+        ("index-of-the-first-host", "process_slice(np.arange(batch_size, dtype=np.int32), process_index, process_count)", "process_slice(np.arange(batch_size, dtype=np.int32), 0, process_count)"),
+        ("index-of-the-position-in-the-split", "split.take(rows)._replace(index=places)", "split.take(rows)"),
+        ("conditions-of-the-first-chunk", "for rows in self.chunks() if self.readers else ():", "for rows in self.chunks()[:1] if self.readers else ():"),
+        ("kept-images-in-another-order", "self.held.images[new] = batch.images", "self.held.images[rows[~self.known[rows]]] = batch.images"),
+    ),
+    *mutants("data/batch.py", LOADER,
+        ("labels-of-the-neighbours", "{name: of[rows] for", "{name: of[rows - 1] for"),
+    ),
+    *mutants("data/folder.py", FOLDER,
+        ("class-from-the-split", "parts = path.relative_to(folder).parts[depth:]", "parts = path.relative_to(folder).parts"),
+        ("class-from-the-last-folder", "return parts[0] if len(parts) > 1", "return parts[-2] if len(parts) > 1"),
+        ("class-of-another-file", "[labels[classes[path]] for path in files]", "[labels[classes[path]] for path in sorted(files)]"),
+    ),
+    *mutants("data/loader.py", FOLDER,
+        ("one-class-too-many", "if 0 < num_classes < most:", "if 0 < num_classes < most - 1:"),
     ),
     *mutants("data/scaling.py", SCALING,
         ("levels-truncated", "else jnp.round(y * (num_levels - 1))", "else jnp.floor(y * (num_levels - 1))"),
