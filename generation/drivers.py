@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, evaluations_of
 from score_sde.samplers.configured import AXIS, Configured
 from score_sde.samplers.noise import START, IndexedNoise, Noise
 from score_sde.samplers.predictors import tweedie
@@ -23,7 +23,7 @@ BatchSampler = Callable[
     [Any, Array, np.ndarray, Any, Callable[[float], None]], tuple[Array, Array, Array]
 ]
 """(score model, key, indices (devices, b), guides (devices, b, h, w, c) or None, tick)
--> x (devices, b, h, w, c), nfe and success (devices, b). `tick` is told the share of the batch's work just done."""
+-> x (devices, b, h, w, c), nfe, evaluations of the network, and success (devices, b). `tick` is told the share of the batch's work just done."""
 
 
 def batch_sampler(
@@ -69,7 +69,9 @@ def at_once(
         x = first_state(sde, grid[0], guides, noise, like, guides_are_states)
         samples = configured.sampler(model, grid, noise, like, x)
         x, more = last_denoising(configured, sde, model, samples.x)
-        nfe = jnp.broadcast_to(jnp.asarray(samples.nfe + more), indices.shape)
+        nfe = jnp.broadcast_to(
+            jnp.asarray(samples.nfe + more) * evaluations_of(model), indices.shape
+        )
         return x, nfe, jnp.broadcast_to(samples.success, indices.shape)
 
     sample_all = jax.pmap(sample, axis_name=AXIS, in_axes=(None, None, 0, 0))
@@ -106,8 +108,8 @@ def in_steps(
 
     def end(model: Any, indices: Array, state: Any) -> tuple[Array, Array, Array]:
         x, more = last_denoising(configured, sde, model, sampler.result(state))
-        n = indices.shape[0]
-        return x, jnp.full(n, sampler.nfe(num_steps) + more), jnp.full(n, True)
+        n, nfe = indices.shape[0], (sampler.nfe(num_steps) + more) * evaluations_of(model)
+        return x, jnp.full(n, nfe), jnp.full(n, True)
 
     start_all = jax.pmap(start, in_axes=(None, 0, 0))
     advance_all = jax.pmap(

@@ -18,7 +18,7 @@ from score_sde.generation.start_images import SPLITS, check_guides
 from score_sde.likelihood.dequantization.trained import check_dequantization
 from score_sde.likelihood.discrete_bound import VARIANCES
 from score_sde.likelihood.per_image import build_per_image
-from score_sde.models.networks import build_network
+from score_sde.models.networks import build_network, conditions_of
 from score_sde.models.parameterization import build_parameterization
 from score_sde.modes.classify import check_classifier
 from score_sde.samplers.configured import configure, needs_errors
@@ -117,6 +117,7 @@ def check_sampling(config: Any, sde: SDE) -> None:
     check_batch_size(sampling.batch_size, "sampling.batch_size")
     check_guides(sampling)
     check_threshold(config)
+    check_guidance(config)
     for field in ("num_levels", "num_images"):
         if sampling.errors[field] < 2:
             raise UserError(
@@ -138,6 +139,17 @@ def check_threshold(config: Any) -> None:
     if not 0 < sampling.threshold_quantile <= 1:
         raise UserError(
             f"sampling.threshold_quantile={sampling.threshold_quantile}: expected one in (0, 1], such as 0.995"
+        )
+
+
+def check_guidance(config: Any) -> None:
+    weight = config.sampling.guidance.weight
+    if not math.isfinite(weight):
+        raise UserError(f"sampling.guidance.weight={weight}: expected a number, such as 1")
+    if weight and not conditions_of(config):
+        raise UserError(
+            f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "
+            "weight=0, or train a network with model.num_classes"
         )
 
 

@@ -17,6 +17,7 @@ from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import build_generator
 from score_sde.generation.start_images import load_guides
 from score_sde.generation.trajectory import Trajectory, trajectory
+from score_sde.guidance.classifier_free import guided
 from score_sde.models.score import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
 from score_sde.results import report
@@ -34,6 +35,8 @@ def settings(config: Any) -> dict[str, Any]:
     return {
         **configure(config.sampling, sde, stand_in(config, sde)).settings,
         "one_by_one": config.sampling.one_by_one,
+        "guidance_weight": config.sampling.guidance.weight,
+        "guidance_scale": 1.0 + config.sampling.guidance.weight,  # as other codes count it
         "truncate": config.sampling.truncate,
         "batch_size": config.sampling.batch_size,
         "seed": config.seed,
@@ -109,8 +112,12 @@ def path_images(config: Any) -> int:
 
 
 def as_asked(config: Any, sde: SDE, model: Any) -> Any:
-    """The score model as sampling asks it: one image at a time, and within the data's range, if the config says so."""
-    return thresholded(config, sde, OneByOne(model) if config.sampling.one_by_one else model)
+    """The score model as sampling asks it, as the config says: one image at a time, guided, within the data's range.
+
+    The threshold comes last, since guidance is what pushes images out of the range.
+    """
+    asked = OneByOne(model) if config.sampling.one_by_one else model
+    return thresholded(config, sde, guided(asked, config.sampling.guidance.weight))
 
 
 def thresholded(config: Any, sde: SDE, model: Any) -> Any:
