@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 CONFIG := configs/subvp_digits.py
-ROOMS := configs data devices evaluation foreign_weights generation likelihood models modes samplers sde_lib training
+ROOMS := configs data devices evaluation foreign_weights generation guidance likelihood models modes samplers sde_lib spaces training
 
 .PHONY: help demo test test-all mutants format clean
 

@@ -28,7 +28,7 @@ from benchmarks.entries import ENTRIES, Entry, choose_entries
 from score_sde.devices import build_devices, check_batch_size, host_share
 from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.drivers import batch_sampler
-from score_sde.models.networks import build_network
+from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore, ScoreModel
 from score_sde.progress import progress_bar
@@ -83,7 +83,7 @@ def random_network(config: Any, sde: SDE) -> NetworkScore:
     """The config's network with its first weights."""
     network = build_network(config)
     params = jax.jit(lambda: init_params(config, network))()
-    return NetworkScore(params, network.apply, build_parameterization(config, sde))
+    return network_score(network, params, build_parameterization(config, sde))
 
 
 def evaluations(model: ScoreModel, x: Array, times: Array, count: Array) -> Array:

@@ -72,6 +72,7 @@ def get_config() -> ConfigDict:
     model.resblock_type = "biggan"  # biggan | ddpm
     model.resamp_with_conv = True  # ddpm blocks: convolve when resampling
     model.conditional = True  # the network is told the time
+    model.num_classes = 0  # of the labels that the network is told; 0: it is told none
     model.nonlinearity = "swish"  # swish | elu | relu | lrelu
     model.fir = False  # smooth resampling with fir_kernel
     model.fir_kernel = (1, 3, 3, 1)
@@ -112,6 +113,9 @@ def get_config() -> ConfigDict:
     # the times of a batch: independent | stratified, one in each of so many cells | low_discrepancy, equally spaced
     training.draws = "independent"
     training.reduce_mean = True  # mean over pixels; False: half the sum
+    training.label_dropout = (
+        0.0  # rate at which a label becomes "no class", for guidance: 0.1 to 0.2
+    )
     training.eps = 1e-5  # smallest time trained on
     training.steps_per_call = 1  # updates in one compiled call; more than 1 only helps accelerators
     training.log_freq = 50  # steps between two lines of the log
@@ -157,6 +161,9 @@ def get_config() -> ConfigDict:
     # Keep the expected image in the data's range at every step: none | static, clip | dynamic, shrink to a quantile
     sampling.threshold = "none"
     sampling.threshold_quantile = 0.995
+    # Classifier-free guidance, (1 + w) times the score of the class less w times that of no class: w = scale - 1
+    sampling.guidance = ConfigDict()
+    sampling.guidance.weight = 0.0  # w; 0: none, -1: no class
     sampling.pc = ConfigDict()
     # euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior |
     # ancestral_sampling_optimal | probability_flow | none; none with corrector ald: annealed Langevin dynamics

@@ -68,8 +68,12 @@ def parameters(network: Any) -> list[Parameter]:
 
     Raises:
         UserError: a network that resamples between its blocks without weights. The published list gives such
-            layers numbers too, and no published configuration has them.
+            layers numbers too, and no published configuration has them. Or one of classes.
     """
+    if network.num_classes:
+        raise UserError(
+            f"model.num_classes={network.num_classes}: published networks are told no class; set model.num_classes=0"
+        )
     if not network.resamp_with_conv and getattr(network, "resblock_type", "ddpm") == "ddpm":
         raise UserError(
             "model.resamp_with_conv=False with DDPM blocks has no published parameter names here; "

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from score_sde.devices import Devices
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, evaluations_of
 from score_sde.samplers.configured import Configured
 from score_sde.samplers.noise import START, IndexedNoise, Noise
 from score_sde.samplers.predictors import tweedie
@@ -78,7 +78,9 @@ def at_once(
         x = first_state(sde, grid[0], guides, noise, like, guides_are_states)
         samples = configured.sampler(model, grid, noise, like, x)
         x, more = last_denoising(configured, sde, model, samples.x)
-        nfe = jnp.broadcast_to(jnp.asarray(samples.nfe + more), indices.shape)
+        nfe = jnp.broadcast_to(
+            jnp.asarray(samples.nfe + more) * evaluations_of(model), indices.shape
+        )
         return x, nfe, jnp.broadcast_to(samples.success, indices.shape)
 
     sample_all = devices.data_parallel(sample, (False, False, True, True))
@@ -119,8 +121,8 @@ def in_steps(
 
     def end(model: Any, indices: Array, state: Any) -> tuple[Array, Array, Array]:
         x, more = last_denoising(configured, sde, model, sampler.result(state))
-        n = indices.shape[0]
-        return x, jnp.full(n, sampler.nfe(num_steps) + more), jnp.full(n, True)
+        n, nfe = indices.shape[0], (sampler.nfe(num_steps) + more) * evaluations_of(model)
+        return x, jnp.full(n, nfe), jnp.full(n, True)
 
     start_all = devices.data_parallel(start, (False, True, True))
     advance_all = devices.data_parallel(advance, (False, False, True, False, True), donate=(4,))

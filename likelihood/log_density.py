@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from score_sde.likelihood.trace import Integral, Rates, TraceEstimator
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, each_alone
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import probability_flow
 from score_sde.sde_lib import SDE
@@ -63,16 +63,12 @@ def log_density(
     Cost: nfe evaluations of the score, with the Jacobian-vector products of `estimator` beside each.
     """
 
-    def of_batch(x: Array, keys: Array) -> LogDensity:
+    def of_batch(score: ScoreModel, x: Array, keys: Array) -> LogDensity:
         return _log_density(score, sde, x, estimator, keys, eps, solver)
 
     if not each_image:
-        return of_batch(x, keys)
-
-    def alone(x: Array, key: Array) -> LogDensity:
-        return jax.tree.map(lambda leaf: leaf[0], of_batch(x[None], key[None]))
-
-    return jax.vmap(alone)(x, keys)
+        return of_batch(score, x, keys)
+    return jax.tree.map(lambda leaf: leaf[:, 0], each_alone(of_batch, score, x, keys))
 
 
 def _log_density(

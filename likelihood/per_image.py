@@ -19,13 +19,14 @@ from score_sde.likelihood.decoder import decoding_term, discretised, mean_decodi
 from score_sde.likelihood.discrete_bound import VARIANCES, discrete_bound
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.log_density import log_density
+from score_sde.models.score import evaluations_of
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import SDE
 
 DECODING_DRAWS = 8  # of the last decoding step, beside those of the bound
 
 Values = dict[str, Array]
-"""By name: nats, error (of nats, by the image's own randomness) and nfe, (b,); `ode` also success and latent."""
+"""By name: nats, error (of nats, by the image's own randomness) and nfe, evaluations of the network, (b,); `ode` also success and latent."""
 
 Measure = Callable[[Any, Any, Array, Array, Array], dict[str, Values]]
 """(score model, dequantiser, key, indices (b,), images (b, h, w, c)) -> the values of `ode` and of `bound`."""
@@ -69,7 +70,10 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
         else:
             u, log_q = dequantizer(images, keys.dequantization)
             x0 = scale(dequantize(images, u, data.num_levels), data.centered)
-        return {name: part(model, images, x0, log_q, keys) for name, part in parts.items()}
+        measured = {name: part(model, images, x0, log_q, keys) for name, part in parts.items()}
+        for values in measured.values():
+            values["nfe"] = values["nfe"] * evaluations_of(model)  # the parts count calls
+        return measured
 
     return measure
 

@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from score_sde.models import blocks, layers, options
+from score_sde.models.conditions import null_condition, with_class
 from score_sde.models.embeddings import positional_embedding, sigma_of_label
 
 Image = layers.Image
@@ -20,7 +21,7 @@ _GROUPS = 32
 
 
 class DDPM(nn.Module):
-    """`net.apply({"params": params}, x, cond)` -> (b, h, w, c). Fields mean what they mean in `NCSNpp`."""
+    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c). Fields mean what they mean in `NCSNpp`."""
 
     image_size: int
     num_channels: int = 3
@@ -34,6 +35,7 @@ class DDPM(nn.Module):
     num_scales: int = 1000
     resamp_with_conv: bool = True
     conditional: bool = True
+    num_classes: int = 0
     nonlinearity: str = "swish"
     dropout: float = 0.0
     centered: bool = True
@@ -50,20 +52,29 @@ class DDPM(nn.Module):
         """Reads the fields from config.model and config.data (see `options.shared_fields`)."""
         return cls(**options.shared_fields(config))
 
+    def null_condition(self, condition: Any) -> Any:
+        """What says "no class" of the images of this condition; refuses one that the network does not take."""
+        return null_condition(condition, self.num_classes)
+
     @nn.compact
     def __call__(
-        self, x: Image, cond: Array, dropout_keys: layers.ImageKeys | None = None
+        self,
+        x: Image,
+        noise_input: Array,
+        condition: Any = (),
+        dropout_keys: layers.ImageKeys | None = None,
     ) -> Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`.
 
-        `cond` is a time label, of the order of 0 ... 1000.
+        `noise_input` is a time label, of the order of 0 ... 1000.
         """
-        options.check_input(x.shape, cond.shape, self.image_size, self.num_channels)
+        options.check_input(x.shape, noise_input.shape, self.image_size, self.num_channels)
         real = jnp.promote_types(x.dtype, jnp.float32)
-        x, cond = x.astype(real), cond.astype(real)
+        x, noise_input = x.astype(real), noise_input.astype(real)
         keys = layers.layer_keys(dropout_keys, self.dropout)
 
-        temb = self._embedding(cond) if self.conditional else None
+        temb = self._embedding(noise_input) if self.conditional else None
+        temb = with_class(temb, condition, self.num_classes)
         h = layers.conv3x3(self.nf, dtype=self._dtype)(x if self.centered else 2 * x - 1)
         skips = [h]
         for level, mult in enumerate(self.ch_mult):
@@ -93,12 +104,12 @@ class DDPM(nn.Module):
         h = self._activation(layers.group_norm(h.shape[-1], _GROUPS)(h))
         out = layers.conv3x3(self.num_channels, init_scale=0.0)(h)
         if self.scale_by_sigma:
-            sigma = sigma_of_label(cond, self.sigma_min, self.sigma_max, self.num_scales)
+            sigma = sigma_of_label(noise_input, self.sigma_min, self.sigma_max, self.num_scales)
             out = out / sigma[:, None, None, None]
         return out
 
-    def _embedding(self, cond: Array) -> layers.Features:
-        hidden = layers.dense(4 * self.nf)(positional_embedding(cond, self.nf))
+    def _embedding(self, noise_input: Array) -> layers.Features:
+        hidden = layers.dense(4 * self.nf)(positional_embedding(noise_input, self.nf))
         return layers.dense(4 * self.nf)(self._activation(hidden))
 
     def _block(self, features: int) -> blocks.ResnetBlockDDPM:

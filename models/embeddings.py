@@ -58,7 +58,11 @@ def sigma_of_label(labels: Array, sigma_min: float, sigma_max: float, num_scales
     not the sigma of another.
     """
     levels = np.exp(np.linspace(np.log(sigma_max), np.log(sigma_min), num_scales))
-    table = jnp.asarray(levels, labels.dtype)
+    return looked_up(jnp.asarray(levels, labels.dtype), labels)
+
+
+def looked_up(table: Array, labels: Array) -> Array:
+    """The rows of `table` at labels (b,), truncated to integers; NaN outside of 0 ... len(table) - 1."""
     # Negative indices would count from the end, as in NumPy: send them beyond it.
-    index = jnp.where(labels < 0, num_scales, labels).astype(jnp.int32)
+    index = jnp.where(labels < 0, table.shape[0], labels).astype(jnp.int32)
     return table.at[index].get(mode="fill", fill_value=jnp.nan)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from score_sde.models.normal_interval import log_mass, log_mass_slope
+from score_sde.models.score import WithoutCondition
 from score_sde.sde_lib import SDE, expand
 
 
@@ -23,7 +24,7 @@ def _flat(x: Array) -> Array:
 
 
 @flax.struct.dataclass
-class GaussianScore:
+class GaussianScore(WithoutCondition):
     """The score of data N(mean, U diag(eigenvalues) U^T), with any covariance.
 
     The marginal at t is N(alpha mean, alpha^2 Sigma + sigma^2 I), which shares the eigenvectors; its score
@@ -58,7 +59,7 @@ class GaussianScore:
 
 
 @flax.struct.dataclass
-class MixtureScore:
+class MixtureScore(WithoutCondition):
     """The score of data sum_k w_k N(mean_k, Sigma_k), with any covariances.
 
     Each component is a `GaussianScore`, stacked along a leading axis; the mixture's score is the mean of
@@ -93,7 +94,7 @@ class MixtureScore:
 
 
 @flax.struct.dataclass
-class ProductMixtureScore:
+class ProductMixtureScore(WithoutCondition):
     """The score of images whose d coordinates are independent draws of one 1-D Gaussian mixture.
 
     The product keeps every law exact in any dimension: the density, the score, and the probability-flow
@@ -135,7 +136,7 @@ class ProductMixtureScore:
 
 
 @flax.struct.dataclass
-class UniformScore:
+class UniformScore(WithoutCondition):
     """The score of images whose coordinates are independent and uniform on [low, high].
 
     Dequantised noise images have this law, and its likelihood is known: log2 of the width a dimension, but for what
@@ -163,7 +164,7 @@ class UniformScore:
 
 
 @flax.struct.dataclass
-class FiniteDataScore:
+class FiniteDataScore(WithoutCondition):
     """The score of a finite data set, (n, ...) points of equal weight: the ideal memorising model.
 
     The denoiser is the mean of the points under a softmax of -|x - alpha point|^2 / (2 sigma^2), and the

@@ -20,6 +20,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from score_sde.models import blocks, layers, options
+from score_sde.models.conditions import null_condition, with_class
 from score_sde.models.embeddings import (
     GaussianFourierProjection,
     positional_embedding,
@@ -32,7 +33,7 @@ BlockKeys = Iterator[layers.ImageKeys | None]
 
 
 class NCSNpp(nn.Module):
-    """The score network of Song et al. 2021. `net.apply({"params": params}, x, cond)` -> (b, h, w, c).
+    """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     Fields, where the name does not say it all:
         ch_mult: width of each level as a multiple of nf; the number of levels is its length.
@@ -44,7 +45,7 @@ class NCSNpp(nn.Module):
         progressive_input: "none"; "input_skip": the downsampled image joins the features of each level;
             "residual": its convolved version does, and becomes them.
         progressive_combine: "sum" or "cat": how input_skip joins.
-        embedding_type: what `cond` means. "fourier": sigma itself (of VE with continuous time; its log is
+        embedding_type: what `noise_input` means. "fourier": sigma itself (of VE with continuous time; its log is
             taken here). "positional": a time label.
         scale_by_sigma: divide the output by sigma, so that a network that predicts noise gives a score.
             With "positional" labels, sigma is read from a table of num_scales values falling from sigma_max
@@ -53,7 +54,8 @@ class NCSNpp(nn.Module):
         skip_rescale: divide every residual sum by sqrt(2).
         init_scale: of the layers that end a residual or the network. 0: a new network outputs 0.
         resamp_with_conv: resampling between blocks has a convolution ("ddpm" blocks only).
-        conditional: False builds a network that sees `cond` only through scale_by_sigma.
+        conditional: False builds a network that sees `noise_input` only through scale_by_sigma.
+        num_classes: of the images that it may be told (`models/conditions.py`); 0: it is told none.
         centered: images arrive in [-1, 1]. False: in [0, 1], and are moved to [-1, 1] here.
         dtype: "float32", or "bfloat16" for the operands of convolutions and attention (`models/layers.py`).
             "float32" casts nothing: with float64 images and parameters everything is float64.
@@ -81,6 +83,7 @@ class NCSNpp(nn.Module):
     init_scale: float = 0.0
     resamp_with_conv: bool = True
     conditional: bool = True
+    num_classes: int = 0
     nonlinearity: str = "swish"
     dropout: float = 0.0
     centered: bool = True
@@ -117,38 +120,49 @@ class NCSNpp(nn.Module):
             init_scale=model.init_scale,
         )
 
+    def null_condition(self, condition: Any) -> Any:
+        """What says "no class" of the images of this condition; refuses one that the network does not take."""
+        return null_condition(condition, self.num_classes)
+
     @nn.compact
     def __call__(
-        self, x: Image, cond: Array, dropout_keys: layers.ImageKeys | None = None
+        self,
+        x: Image,
+        noise_input: Array,
+        condition: Any = (),
+        dropout_keys: layers.ImageKeys | None = None,
     ) -> Image:
         """The raw output of the network; `models/score.py` makes a score of it.
 
         Args:
             x: noisy images, (b, image_size, image_size, num_channels).
-            cond: (b,); sigma for the Fourier embedding, a time label for the positional one.
+            noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
+            condition: {"label": (b,)}, the image's class in a network of num_classes; () for no class. A label
+                outside of 0 ... num_classes, which is "no class", gives NaN.
             dropout_keys: one PRNG key per image, for training; None for evaluation.
 
         Returns:
             (b, h, w, c), float32 (float64 for float64 images).
         """
-        options.check_input(x.shape, cond.shape, self.image_size, self.num_channels)
+        options.check_input(x.shape, noise_input.shape, self.image_size, self.num_channels)
         real = jnp.promote_types(x.dtype, jnp.float32)
-        x, cond = x.astype(real), cond.astype(real)
+        x, noise_input = x.astype(real), noise_input.astype(real)
         keys = layers.layer_keys(dropout_keys, self.dropout)
 
-        temb = self._embedding(cond) if self.conditional else None
+        temb = self._embedding(noise_input) if self.conditional else None
+        temb = with_class(temb, condition, self.num_classes)
         h, skips = self._down(x if self.centered else 2 * x - 1, temb, keys)
         h = self._block(h.shape[-1])(h, temb, next(keys))
         h = self._attention()(h)
         h = self._block(h.shape[-1])(h, temb, next(keys))
         out = self._up(h, skips, temb, keys)
-        return out / self._sigma(cond)[:, None, None, None] if self.scale_by_sigma else out
+        return out / self._sigma(noise_input)[:, None, None, None] if self.scale_by_sigma else out
 
-    def _embedding(self, cond: Array) -> layers.Features:
+    def _embedding(self, noise_input: Array) -> layers.Features:
         if self.embedding_type == "fourier":
-            features = GaussianFourierProjection(self.nf, self.fourier_scale)(jnp.log(cond))
+            features = GaussianFourierProjection(self.nf, self.fourier_scale)(jnp.log(noise_input))
         else:
-            features = positional_embedding(cond, self.nf)
+            features = positional_embedding(noise_input, self.nf)
         hidden = layers.dense(4 * self.nf)(features)
         return layers.dense(4 * self.nf)(self._activation(hidden))
 
@@ -215,10 +229,10 @@ class NCSNpp(nn.Module):
         make = self._upsample if direction == "up" else self._downsample
         return make(with_conv=self.resamp_with_conv)(h)
 
-    def _sigma(self, cond: Array) -> Array:
+    def _sigma(self, noise_input: Array) -> Array:
         if self.embedding_type == "fourier":
-            return cond
-        return sigma_of_label(cond, self.sigma_min, self.sigma_max, self.num_scales)
+            return noise_input
+        return sigma_of_label(noise_input, self.sigma_min, self.sigma_max, self.num_scales)
 
     def _block(self, features: int, resampling: str | None = None) -> nn.Module:
         shared: dict[str, Any] = {

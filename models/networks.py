@@ -7,9 +7,10 @@ import flax.linen as nn
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
 from score_sde.models.options import check_image_size
+from score_sde.models.score import NetworkScore, takes_none
 from score_sde.options import choose
 
-__all__ = ["NETWORKS", "build_network", "check_image_size"]
+__all__ = ["NETWORKS", "build_network", "check_image_size", "conditions_of", "network_score"]
 
 NETWORKS: dict[str, type[NCSNpp] | type[DDPM]] = {"ncsnpp": NCSNpp, "ddpm": DDPM}
 
@@ -24,3 +25,14 @@ def build_network(config: Any) -> nn.Module:
         ConfigError: unknown name, or options that the network cannot have.
     """
     return choose("model.name", config.model.name, NETWORKS).from_config(config)
+
+
+def network_score(network: Any, params: Any, parameterization: Any) -> NetworkScore:
+    """The network with these parameters as a score model. One without `null_condition` takes no conditions."""
+    null_condition = getattr(network, "null_condition", takes_none)
+    return NetworkScore(params, network.apply, parameterization, (), null_condition)
+
+
+def conditions_of(config: Any) -> tuple[str, ...]:
+    """Names of what the configured network is told of each image; () also for scores known in closed form."""
+    return ("label",) if config.model.name in NETWORKS and config.model.num_classes else ()

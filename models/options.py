@@ -34,6 +34,11 @@ def check_shared(net: Any) -> None:
         raise ConfigError(
             f"dropout is {net.dropout}; it is the probability of a zero and must be in [0, 1)."
         )
+    if net.num_classes < 0 or (net.num_classes and not net.conditional):
+        raise ValueError(
+            f"num_classes is {net.num_classes} with conditional={net.conditional}; expected 0 or more, and 0 for a network "
+            "that is not told the noise level, since a class joins its embedding."
+        )
     if net.num_res_blocks < 1:
         raise ConfigError(
             f"num_res_blocks is {net.num_res_blocks}; a level needs at least 1 block."
@@ -58,6 +63,7 @@ def shared_fields(config: Any) -> dict[str, Any]:
         "attn_resolutions": tuple(model.attn_resolutions),
         "resamp_with_conv": model.resamp_with_conv,
         "conditional": model.conditional,
+        "num_classes": model.get("num_classes", 0),
         "nonlinearity": model.nonlinearity,
         "dropout": model.dropout,
         "dtype": model.get("dtype", "float32"),
@@ -69,7 +75,7 @@ def shared_fields(config: Any) -> dict[str, Any]:
 
 
 def check_input(
-    x_shape: Sequence[int], cond_shape: Sequence[int], image_size: int, num_channels: int
+    x_shape: Sequence[int], noise_input_shape: Sequence[int], image_size: int, num_channels: int
 ) -> None:
     """Raises ValueError unless the arguments of a call are (b, size, size, channels) and (b,)."""
     expected = (image_size, image_size, num_channels)
@@ -78,8 +84,8 @@ def check_input(
             f"The network takes images of shape (batch, {image_size}, {image_size}, {num_channels}), channels "
             f"last, but x has shape {tuple(x_shape)}. Set data.image_size and data.num_channels to the images'."
         )
-    if tuple(cond_shape) != (x_shape[0],):
+    if tuple(noise_input_shape) != (x_shape[0],):
         raise ValueError(
-            f"The network takes one conditioning number per image, shape ({x_shape[0]},), but cond has shape "
-            f"{tuple(cond_shape)}. Broadcast a single time with jnp.full((batch,), t)."
+            f"The network takes one noise level per image, shape ({x_shape[0]},), but noise_input has shape "
+            f"{tuple(noise_input_shape)}. Broadcast a single time with jnp.full((batch,), t)."
         )

@@ -38,7 +38,7 @@ MAX_LABEL = 999.0
 class Parameterization(Protocol):
     """Maps x and time to what the network is given, and its output to a score. Hashable."""
 
-    def condition(self, t: Array) -> Array:
+    def noise_input(self, t: Array) -> Array:
         """What the network is told of the times t (b,), (b,)."""
         ...
 
@@ -51,7 +51,7 @@ class Parameterization(Protocol):
         ...
 
 
-def label(sde: SDE, t: Array) -> Array:
+def noise_label(sde: SDE, t: Array) -> Array:
     return MAX_LABEL * t / sde.T
 
 
@@ -60,7 +60,10 @@ def noise_level(sde: SDE, t: Array) -> Array:
 
 
 # By what a network predicts as a rule under a process: the published networks take time so.
-CONDITIONS: dict[str, Callable[[SDE, Array], Array]] = {"noise": label, "score": noise_level}
+NOISE_INPUTS: dict[str, Callable[[SDE, Array], Array]] = {
+    "noise": noise_label,
+    "score": noise_level,
+}
 
 
 class GivenX:
@@ -77,8 +80,8 @@ class Prediction(GivenX):
 
     sde: SDE
 
-    def condition(self, t: Array) -> Array:
-        return CONDITIONS[self.sde.predicts](self.sde, t)
+    def noise_input(self, t: Array) -> Array:
+        return NOISE_INPUTS[self.sde.predicts](self.sde, t)
 
 
 class NoisePrediction(Prediction):
@@ -90,9 +93,9 @@ class NoisePrediction(Prediction):
 
 
 class ScorePrediction(Prediction):
-    """out = score; the network is conditioned on sigma."""
+    """out = score; the network is told sigma."""
 
-    def condition(self, t: Array) -> Array:
+    def noise_input(self, t: Array) -> Array:
         return noise_level(self.sde, t)
 
     def score(self, out: Array, x: Array, t: Array) -> Array:
@@ -129,7 +132,7 @@ class EDMPreconditioning(Prediction):
     fourier: bool = False
     """The embedding takes the logarithm of what it is told."""
 
-    def condition(self, t: Array) -> Array:
+    def noise_input(self, t: Array) -> Array:
         noise = -0.125 * self.sde.log_snr(t)
         return jnp.exp(noise) if self.fourier else noise
 
@@ -159,7 +162,7 @@ class DiscreteNoisePrediction(GivenX):
     sde: SDE
     chain: Chain
 
-    def condition(self, t: Array) -> Array:
+    def noise_input(self, t: Array) -> Array:
         levels = jnp.arange(self.chain.num_scales, dtype=t.dtype)
         log_snrs = 2.0 * (jnp.log(self.chain.alphas) - jnp.log(self.chain.sigmas))
         # jnp.interp takes ascending points, and the log-SNR falls with the level.
@@ -169,7 +172,7 @@ class DiscreteNoisePrediction(GivenX):
         del x
         return -out / expand(self.sde.sigma(t), out)
 
-    def condition_at_level(self, level: Array) -> Array:
+    def noise_input_at_level(self, level: Array) -> Array:
         return level.astype(jnp.float32)
 
     def score_at_level(self, out: Array, level: Array) -> Array:
@@ -181,19 +184,19 @@ class PublishedPCNoisePrediction(DiscreteNoisePrediction):
     """As the published predictor-corrector asks: at the label t (N - 1), which is a fraction, but with the
     sigma of the level below it."""
 
-    def condition(self, t: Array) -> Array:
+    def noise_input(self, t: Array) -> Array:
         return t * (self.chain.num_scales - 1) / self.sde.T
 
     def score(self, out: Array, x: Array, t: Array) -> Array:
         del x
-        return self.score_at_level(out, self.condition(t).astype(jnp.int32))
+        return self.score_at_level(out, self.noise_input(t).astype(jnp.int32))
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedODENoisePrediction(DiscreteNoisePrediction):
     """As the published ODE sampler and likelihood ask, which take every network for a continuous one."""
 
-    def condition(self, t: Array) -> Array:
+    def noise_input(self, t: Array) -> Array:
         return MAX_LABEL * t / self.sde.T
 
 
@@ -204,14 +207,14 @@ class DiscreteScorePrediction(GivenX):
     sde: SDE
     chain: Chain
 
-    def condition(self, t: Array) -> Array:
+    def noise_input(self, t: Array) -> Array:
         return jnp.round((self.sde.T - t) * (self.chain.num_scales - 1) / self.sde.T)
 
     def score(self, out: Array, x: Array, t: Array) -> Array:
         del x, t
         return out
 
-    def condition_at_level(self, level: Array) -> Array:
+    def noise_input_at_level(self, level: Array) -> Array:
         return (self.chain.num_scales - 1 - level).astype(jnp.float32)
 
     def score_at_level(self, out: Array, level: Array) -> Array:

@@ -2,12 +2,17 @@
 
 x is (b, ...), t is (b,), and the result is the gradient of the log-density of the marginal at t, in the
 units of x. A network with its parameters is one score model; models/exact.py holds others.
+
+A model may know more of each image, its condition: a tree of arrays (b, ...), `()` for none. It is bound to the model
+beforehand, `model.given(condition)`, so that samplers and likelihoods see x and t alone. A plain function of (x, t)
+serves as a model without conditions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import flax.struct
 import jax
@@ -19,45 +24,163 @@ from score_sde.sde_lib import SDE, expand
 class ScoreModel(Protocol):
     def __call__(self, x: Array, t: Array) -> Array: ...
 
+    @property
+    def condition(self) -> Any:
+        """What is bound of each image, arrays (b, ...); `()` for none."""
+        ...
+
+    @property
+    def unconditional(self) -> ScoreModel:
+        """The model that says nothing of each image, with a condition of the same structure, so that one call can ask both."""
+        ...
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of a network, of an image, that a call costs."""
+        ...
+
+    def given(self, condition: Any) -> ScoreModel:
+        """The same model with this condition in place of the one it has.
+
+        Raises:
+          ValueError: a condition that it does not take.
+        """
+        ...
+
+
+def condition_of(score: Any) -> Any:
+    return getattr(score, "condition", ())
+
+
+def evaluations_of(score: Any) -> int:
+    return getattr(score, "evaluations", 1)
+
+
+def bind(score: Any, condition: Any) -> Any:
+    """`score.given(condition)`, also of a plain function, to which only `()` can be given."""
+    if hasattr(score, "given"):
+        return score.given(condition)
+    takes_none(condition)
+    return score
+
+
+def takes_none(condition: Any) -> Any:
+    """The condition of a model that takes none, which is `()`.
+
+    Raises:
+      ValueError: another one.
+    """
+    if jax.tree.leaves(condition):
+        raise ValueError(
+            f"a score model without conditions was given {jax.tree.map(jax.typeof, condition)}: expected (); only "
+            "networks with model.num_classes take labels"
+        )
+    return ()
+
+
+def each_alone(function: Callable[..., Any], score: Any, *images: Any) -> Any:
+    """`function(score, *images)` for each image alone, side by side, with its own part of the score's condition.
+
+    Images are arrays or trees of them that begin with b. A result that begins with the batch of one is (b, 1, ...).
+    """
+
+    def alone(condition: Any, *one: Any) -> Any:
+        condition, one = jax.tree.map(lambda leaf: leaf[None], (condition, one))
+        return function(bind(score, condition), *one)
+
+    return jax.vmap(alone)(condition_of(score), *images)
+
+
+class WithoutCondition:
+    """What a score model says of conditions that takes none."""
+
+    condition = ()
+    evaluations = 1
+
+    @property
+    def unconditional(self) -> Self:
+        return self
+
+    def given(self, condition: Any) -> Self:
+        takes_none(condition)
+        return self
+
+
+@flax.struct.dataclass
+class ScoreWrapper:
+    """A score model made of another, which has the condition and does the work."""
+
+    model: Any
+
+    @property
+    def condition(self) -> Any:
+        return condition_of(self.model)
+
+    @property
+    def evaluations(self) -> int:
+        return evaluations_of(self.model)
+
+    @property
+    def unconditional(self) -> Any:
+        return dataclasses.replace(self, model=self.model.unconditional)
+
+    def given(self, condition: Any) -> Self:
+        return dataclasses.replace(self, model=bind(self.model, condition))
+
 
 @flax.struct.dataclass
 class NetworkScore:
-    """A network, its parameters and its parameterization.
+    """A network, its parameters and its parameterization, and a condition of each image that the network takes.
 
-    Only `params` are leaves, so a jitted function that takes the model retraces for another network, never
-    for other weights.
+    Only `params` and `condition` are leaves, so a jitted function that takes the model retraces for another network,
+    never for other weights.
     """
 
     params: Any
     apply: Callable[..., Any] = flax.struct.field(pytree_node=False)
     parameterization: Any = flax.struct.field(pytree_node=False)
+    condition: Any = ()
+    null_condition: Callable[[Any], Any] = flax.struct.field(pytree_node=False, default=takes_none)
+    """The network's: the condition of the same structure that says nothing."""
+
+    evaluations = 1
+
+    @property
+    def unconditional(self) -> Self:
+        return dataclasses.replace(self, condition=self.null_condition(self.condition))
+
+    def given(self, condition: Any) -> Self:
+        self.null_condition(condition)  # refuses what the network does not take
+        return dataclasses.replace(self, condition=condition)
 
     def __call__(self, x: Array, t: Array, dropout_keys: Array | None = None) -> Array:
         """The score at (x, t). `dropout_keys` (b,), one key for each image, is given in training only."""
-        condition = self.parameterization.condition(t)
+        noise_input = self.parameterization.noise_input(t)
         inputs = self.parameterization.inputs(x, t)
-        out = self.apply({"params": self.params}, inputs, condition, dropout_keys)
+        out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)
         return self.parameterization.score(out, x, t)
 
     def at_level(self, x: Array, level: Array, dropout_keys: Array | None = None) -> Array:
         """The score at a level (b,) of the discrete chain, for discretely trained networks."""
-        condition = self.parameterization.condition_at_level(level)
-        out = self.apply({"params": self.params}, x, condition, dropout_keys)
+        noise_input = self.parameterization.noise_input_at_level(level)
+        out = self.apply({"params": self.params}, x, noise_input, self.condition, dropout_keys)
         return self.parameterization.score_at_level(out, level)
 
 
 @flax.struct.dataclass
-class OneByOne:
+class OneByOne(ScoreWrapper):
     """A score model asked for one image at a time, (1, ...), however many there are.
 
     A convolution adds its products in an order that depends on the width of the batch; here an image's score does
     not. It costs what a batch saves.
     """
 
-    model: Any
-
     def __call__(self, x: Array, t: Array) -> Array:
-        return jax.lax.map(lambda one: self.model(one[0][None], one[1][None])[0], (x, t))
+        def one(image: Any) -> Array:
+            x, t, condition = jax.tree.map(lambda leaf: leaf[None], image)
+            return bind(self.model, condition)(x, t)[0]
+
+        return jax.lax.map(one, (x, t, self.condition))
 
 
 def denoise(sde: SDE, score: Array, x: Array, t: Array) -> Array:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel, denoise
+from score_sde.models.score import ScoreWrapper, denoise
 from score_sde.sde_lib import SDE, expand
 
 
@@ -74,10 +74,9 @@ class DynamicThreshold(StaticThreshold):
 
 
 @flax.struct.dataclass
-class ThresholdedScore:
+class ThresholdedScore(ScoreWrapper):
     """A score model whose expected image is kept in range by `threshold`: D (b, ...) -> D'."""
 
-    model: ScoreModel
     sde: SDE = flax.struct.field(pytree_node=False)
     threshold: Callable[[Array], Array] = flax.struct.field(pytree_node=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import build_generator
 from score_sde.generation.start_images import check_guides, load_guides
 from score_sde.generation.trajectory import Trajectory, trajectory
+from score_sde.guidance.classifier_free import guided
+from score_sde.models.networks import conditions_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
@@ -58,6 +61,7 @@ def check(config: Any, sde: SDE) -> None:
     check_batch_size(sampling.batch_size, "sampling.batch_size")
     check_guides(sampling)
     check_threshold(config)
+    check_guidance(config)
     for field in ("num_levels", "num_images"):
         if sampling.errors[field] < 2:
             raise ConfigError(
@@ -82,12 +86,25 @@ def check_threshold(config: Any) -> None:
         )
 
 
+def check_guidance(config: Any) -> None:
+    weight = config.sampling.guidance.weight
+    if not math.isfinite(weight):
+        raise ConfigError(f"sampling.guidance.weight={weight}: expected a number, such as 1")
+    if weight and not conditions_of(config):
+        raise ConfigError(
+            f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "
+            "weight=0, or train a network with model.num_classes"
+        )
+
+
 def settings(config: Any) -> dict[str, Any]:
     """The settings that the sampler in use depends on."""
     sde = build_sde(config)
     return {
         **configure(config.sampling, sde, stand_in(config, sde)).settings,
         "one_by_one": config.sampling.one_by_one,
+        "guidance_weight": config.sampling.guidance.weight,
+        "guidance_scale": 1.0 + config.sampling.guidance.weight,  # as other codes count it
         "truncate": config.sampling.truncate,
         "batch_size": config.sampling.batch_size,
         "seed": config.seed,
@@ -162,8 +179,12 @@ def path_images(config: Any) -> int:
 
 
 def as_asked(config: Any, sde: SDE, model: Any) -> Any:
-    """The score model as sampling asks it: one image at a time, and within the data's range, if the config says so."""
-    return thresholded(config, sde, OneByOne(model) if config.sampling.one_by_one else model)
+    """The score model as sampling asks it, as the config says: one image at a time, guided, within the data's range.
+
+    The threshold comes last, since guidance is what pushes images out of the range.
+    """
+    asked = OneByOne(model) if config.sampling.one_by_one else model
+    return thresholded(config, sde, guided(asked, config.sampling.guidance.weight))
 
 
 def thresholded(config: Any, sde: SDE, model: Any) -> Any:

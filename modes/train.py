@@ -12,9 +12,8 @@ import numpy as np
 from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import save_grid
 from score_sde.generation.generate import build_generator
-from score_sde.models.networks import build_network
+from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore
 from score_sde.modes import sample
 from score_sde.options import check_numbers
 from score_sde.results import report
@@ -77,9 +76,7 @@ def snapshot_writer(config: Any, sde: SDE, workdir: Path):
     generate = build_generator(config, sde, (data.image_size, data.image_size, data.num_channels))
 
     def write(ema_params: Any, step: int) -> None:
-        model = sample.as_asked(
-            config, sde, NetworkScore(ema_params, network.apply, parameterization)
-        )
+        model = sample.as_asked(config, sde, network_score(network, ema_params, parameterization))
         size = config.training.snapshot_size
         x = generate(model, size, config.seed, show=False).x
         if jax.process_index() == 0:

@@ -9,11 +9,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.models.score import ScoreModel, each_alone, predicted_noise
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Solution, Solver
 from score_sde.samplers.noise import START, Noise
@@ -115,24 +114,21 @@ class ProbabilityFlow:
         x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         scale = variable.scale(self.sde, grid)
 
-        def solve(y: Array) -> Solution:
+        def solve(score: ScoreModel, y: Array) -> Solution:
             times, field = variable.of_time(self.sde, grid), variable.field(self.sde)
             return self.solver.solve(field, y, times, score, keep_path)
 
-        solution = solve_each(solve, x / scale[0]) if self.each_image else solve(x / scale[0])
+        y = x / scale[0]
+        solution = solve_each(solve, score, y) if self.each_image else solve(score, y)
         path = None if solution.path is None else expand(scale, solution.path) * solution.path
         return Samples(scale[-1] * solution.y, solution.nfe, path, solution.success)
 
 
-def solve_each(solve: Callable[..., Solution], *images: Any) -> Solution:
+def solve_each(solve: Callable[..., Solution], score: ScoreModel, *images: Any) -> Solution:
     """Solve for each image alone, side by side, from arrays or trees of them that begin with b.
 
     nfe and success are (b,), the path stays (n + 1, b, ...).
     """
-
-    def alone(*one: Any) -> Solution:
-        return solve(*jax.tree.map(lambda leaf: leaf[None], one))
-
-    solution = jax.vmap(alone)(*images)
+    solution = each_alone(solve, score, *images)
     path = None if solution.path is None else jnp.moveaxis(solution.path[:, :, 0], 1, 0)
     return Solution(solution.y[:, 0], solution.nfe, solution.success, path)

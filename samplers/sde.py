@@ -108,11 +108,11 @@ class ReverseSDE:
         s = -jnp.asarray(grid, x.dtype)  # rises, as samplers/brownian.py needs
         noise = noise if self.h else NoNoise()
 
-        def solve(x: Array, noise: Noise) -> Solution:
+        def solve(score: ScoreModel, x: Array, noise: Noise) -> Solution:
             return self._solve(score, s, noise, x, keep_path)
 
         each_image = self.adaptive is not None and self.adaptive.each_image
-        solution = solve_each(solve, x, noise) if each_image else solve(x, noise)
+        solution = solve_each(solve, score, x, noise) if each_image else solve(score, x, noise)
         return Samples(solution.y, solution.nfe, solution.path, solution.success)
 
     def _terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:

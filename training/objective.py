@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from score_sde.data.scaling import dequantize, flip_horizontally, scale, to_unit
 from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore
+from score_sde.models.score import NetworkScore, takes_none
 from score_sde.sde_lib import SDE
 from score_sde.training.draws import DRAWS, Draw
 from score_sde.training.losses import Loss, build_loss
@@ -42,30 +43,41 @@ class ImageKeys(NamedTuple):
     time: Array
     noise: Array
     dropout: Array
+    label_dropout: Array
 
 
 def image_keys(key: Array, indices: Array) -> ImageKeys:
     """Keys of the images at places `indices` (b,), from a key of the step."""
 
     def of_one(index: Array) -> Array:
-        return jax.random.split(jax.random.fold_in(key, index), 5)
+        return jax.random.split(jax.random.fold_in(key, index), len(ImageKeys._fields))
 
     return ImageKeys(*jax.vmap(of_one)(indices).T)
 
 
+def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
+    """The condition with that of each image replaced by the null one at this rate, by the image's key (b,)."""
+    if not rate:
+        return condition
+    dropped = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
+    return jax.tree.map(lambda given, none: jnp.where(dropped, none, given), condition, null)
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What training minimises. `apply` is the network's."""
+    """What training minimises. `apply` and `null_condition` are the network's."""
 
     loss: Loss
     parameterization: Any
     apply: Callable[..., Array]
+    null_condition: Callable[[Any], Any]
     num_levels: int | None
     centered: bool
     random_flip: bool
     uniform_dequantization: bool
     draw: Draw
     batch_size: int
+    label_dropout: float = 0.0
 
     def x0(self, images: Array, keys: Array) -> Array:
         """The model's images (b, h, w, c) from stored ones; keys (b,) draw the dequantisation noise."""
@@ -75,24 +87,36 @@ class Objective:
             return scale(dequantize(images, u, self.num_levels), self.centered)
         return scale(to_unit(images, self.num_levels), self.centered)
 
-    def training_losses(self, params: Any, images: Array, step_key: Array, places: Array) -> Array:
-        """The losses (b,) of the images at these places (b,) in a training batch: flips and dropout on."""
+    def training_losses(
+        self, params: Any, images: Array, step_key: Array, places: Array, condition: Any = ()
+    ) -> Array:
+        """The losses (b,) of the images at these places (b,) in a training batch: flips and dropouts on."""
         keys = image_keys(step_key, places)
         if self.random_flip:
             images = flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
         u = self.draw(step_key, keys.time, places, self.batch_size)
-        return self._losses(params, images, u, keys, keys.dropout)
+        null = self.null_condition(condition)
+        condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)
+        return self._losses(params, images, u, keys, keys.dropout, condition)
 
-    def held_out_losses(self, params: Any, images: Array, u: Array, keys: ImageKeys) -> Array:
-        """The losses (b,) of images as they are, without dropout, at the times that u (b,) picks."""
-        return self._losses(params, images, u, keys, None)
+    def held_out_losses(
+        self, params: Any, images: Array, u: Array, keys: ImageKeys, condition: Any = ()
+    ) -> Array:
+        """The losses (b,) of images as they are, without dropouts, at the times that u (b,) picks."""
+        return self._losses(params, images, u, keys, None, condition)
 
     def _losses(
-        self, params: Any, images: Array, u: Array, keys: ImageKeys, dropout_keys: Array | None
+        self,
+        params: Any,
+        images: Array,
+        u: Array,
+        keys: ImageKeys,
+        dropout_keys: Array | None,
+        condition: Any,
     ) -> Array:
         x0 = self.x0(images, keys.dequantization)
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
-        score_model = NetworkScore(params, self.apply, self.parameterization)
+        score_model = NetworkScore(params, self.apply, self.parameterization, condition)
         return self.loss(score_model, x0, u, z, dropout_keys)
 
 
@@ -102,10 +126,12 @@ def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
         loss=build_loss(config, sde),
         parameterization=build_parameterization(config, sde),
         apply=network.apply,
+        null_condition=getattr(network, "null_condition", takes_none),
         num_levels=data.num_levels or None,
         centered=data.centered,
         random_flip=data.random_flip,
         uniform_dequantization=data.uniform_dequantization,
         draw=DRAWS[config.training.draws],
         batch_size=config.training.batch_size,
+        label_dropout=config.training.label_dropout,
     )

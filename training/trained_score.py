@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from score_sde.data.mixture import mixture_parameters
 from score_sde.errors import ConfigError
 from score_sde.models.exact import ProductMixtureScore
-from score_sde.models.networks import build_network
+from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore, ScoreModel
+from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import restore_ema
 from score_sde.training.recorded_config import check_recorded
@@ -61,5 +61,5 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
     template = jax.eval_shape(lambda: init_params(config, network))
     params, step = restore_ema(workdir, template, config.checkpoint_step)
     check_recorded(config, workdir)
-    model = NetworkScore(params, network.apply, build_parameterization(config, sde))
+    model = network_score(network, params, build_parameterization(config, sde))
     return LoadedScore(model, step)

@@ -99,11 +99,12 @@ class ExponentialSampler:
         grid = jnp.asarray(grid, x.dtype)
         alpha, lambdas = self.sde.alpha(grid), 0.5 * self.sde.log_snr(grid)
 
-        def solve(x_hat: Array) -> Solution:
+        def solve(score: ScoreModel, x_hat: Array) -> Solution:
             return self._solve(lambdas, x_hat, score, noise, keep_path)
 
         each_image = self.adaptive is not None and self.adaptive.each_image
-        solution = solve_each(solve, x / alpha[0]) if each_image else solve(x / alpha[0])
+        x_hat = x / alpha[0]
+        solution = solve_each(solve, score, x_hat) if each_image else solve(score, x_hat)
         path = None if solution.path is None else expand(alpha, solution.path) * solution.path
         return Samples(alpha[-1] * solution.y, solution.nfe, path, solution.success)
 

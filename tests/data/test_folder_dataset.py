@@ -238,7 +238,7 @@ class OneLayer(nn.Module):
         return cls()
 
     @nn.compact
-    def __call__(self, x, condition, dropout_keys=None):
+    def __call__(self, x, noise_input, condition=(), dropout_keys=None):
         return nn.Dense(3)(x)
 
 

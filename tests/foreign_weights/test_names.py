@@ -67,11 +67,11 @@ def test_output_and_gradients_in_float64(name):
     with jax.enable_x64(True):
         params = jax.tree.map(jnp.float64, params_from_torch(golden.network, golden.state))
         x, v = (jnp.asarray(nhwc(a[k]), jnp.float64) for k in ("x", "v"))
-        cond = jnp.asarray(a["labels"], jnp.float64)
+        noise_input = jnp.asarray(a["labels"], jnp.float64)
 
         def run(params, x):
             out, pullback = jax.vjp(
-                lambda p, x: golden.network.apply({"params": p}, x, cond), params, x
+                lambda p, x: golden.network.apply({"params": p}, x, noise_input), params, x
             )
             return out, *pullback(v)
 
@@ -107,10 +107,12 @@ def test_output_and_input_gradient_in_float32(name):
     a = golden.arrays
     params = jax.tree.map(jnp.float32, params_from_torch(golden.network, golden.state))
     x, v = (jnp.asarray(nhwc(a[k])) for k in ("x", "v"))
-    cond = jnp.asarray(a["labels"], jnp.float32)
+    noise_input = jnp.asarray(a["labels"], jnp.float32)
 
     def run(x):
-        out, pullback = jax.vjp(lambda x: golden.network.apply({"params": params}, x, cond), x)
+        out, pullback = jax.vjp(
+            lambda x: golden.network.apply({"params": params}, x, noise_input), x
+        )
         return out, *pullback(v)
 
     out, grad_x = jax.jit(run, compiler_options=FAST_COMPILE)(x)

@@ -18,12 +18,15 @@ TINY = {"image_size": 4, "nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_
 # One level: what is compiled below is compiled often.
 ONE_LEVEL = {"image_size": 4, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()}
 SMALLEST = {"ncsnpp": NCSNpp(nf=8, **ONE_LEVEL), "ddpm": DDPM(nf=32, **ONE_LEVEL)}
-X, COND = jax.ShapeDtypeStruct((2, 4, 4, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+X, NOISE_INPUT = (
+    jax.ShapeDtypeStruct((2, 4, 4, 3), jnp.float32),
+    jax.ShapeDtypeStruct((2,), jnp.float32),
+)
 
 
 def random_params(network, seed=0):
     """Every parameter random: layers that start as zero would hide what comes before them."""
-    shapes = jax.eval_shape(network.init, jax.random.key(0), X, COND)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), X, NOISE_INPUT)
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda s: jnp.asarray(0.2 * rng.normal(size=s.shape), s.dtype), shapes)
 
@@ -50,7 +53,7 @@ COMBINATIONS = [
 @pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
 def test_every_combination_of_options_builds(options):
     network = NCSNpp(**TINY, **options)
-    out, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), X, COND)
+    out, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), X, NOISE_INPUT)
     assert out.shape == X.shape
     assert out.dtype == jnp.float32
 
@@ -68,7 +71,7 @@ def test_every_combination_of_options_builds(options):
 )
 def test_other_options_build(options):
     network = NCSNpp(**TINY, **options)
-    out, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), X, COND)
+    out, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), X, NOISE_INPUT)
     assert out.shape == X.shape
     assert ("Dense_0" in variables["params"]) == options.get("conditional", True)
 
@@ -117,13 +120,13 @@ def test_bfloat16_is_close_to_float32(name):
     network = SMALLEST[name]
     half = network.copy(dtype="bfloat16")
     params, x = random_params(network), jax.random.normal(jax.random.key(0), X.shape)
-    cond = jnp.array([3.0, 700.0])
-    full, rounded = (compiled(net.apply)(params, x, cond) for net in (network, half))
+    noise_input = jnp.array([3.0, 700.0])
+    full, rounded = (compiled(net.apply)(params, x, noise_input) for net in (network, half))
     assert rounded.dtype == jnp.float32
     # bfloat16 rounds by 2^-9 = 0.2 %; some tens of roundings in a row. 0 would mean that nothing is rounded.
     error = jnp.linalg.norm(rounded - full) / jnp.linalg.norm(full)
     assert 1e-4 < error < 5e-2
-    shapes = jax.eval_shape(half.init, jax.random.key(0), X, COND)
+    shapes = jax.eval_shape(half.init, jax.random.key(0), X, NOISE_INPUT)
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
 
 
@@ -222,7 +225,7 @@ def test_input_of_another_shape_is_refused():
     params = random_params(network)
     with pytest.raises(ValueError, match=r"\(batch, 4, 4, 3\).*\(2, 3, 4, 4\)"):
         network.apply(params, jnp.zeros((2, 3, 4, 4)), jnp.ones(2))
-    with pytest.raises(ValueError, match=r"shape \(2,\), but cond has shape \(\)"):
+    with pytest.raises(ValueError, match=r"shape \(2,\), but noise_input has shape \(\)"):
         network.apply(params, jnp.zeros((2, 4, 4, 3)), jnp.ones(()))
 
 
@@ -243,6 +246,7 @@ def config():
         "attn_resolutions": [4],
         "resamp_with_conv": True,
         "conditional": True,
+        "num_classes": 7,
         "nonlinearity": "elu",
         "dropout": 0.25,
         "dtype": "bfloat16",

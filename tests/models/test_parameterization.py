@@ -47,8 +47,8 @@ class Recorder:
     def __init__(self, out):
         self.out = out
 
-    def __call__(self, variables, x, condition, dropout_keys):
-        self.given = (variables, x, condition, dropout_keys)
+    def __call__(self, variables, x, noise_input, condition, dropout_keys):
+        self.given = (variables, x, noise_input, dropout_keys)
         return self.out
 
 
@@ -100,7 +100,7 @@ def test_continuous_noise_prediction(sde, std):
     assert parameterization == NoisePrediction(sde)
     t, out = jnp.array([0.25, 0.25]), jnp.array([[2.0, -1.0], [0.0, 4.0]])
     assert_allclose(
-        parameterization.condition(t), [249.75, 249.75], rtol=0
+        parameterization.noise_input(t), [249.75, 249.75], rtol=0
     )  # 999 t, whatever num_scales
     assert_allclose(
         parameterization.score(out, None, t), -np.asarray(out) / std, rtol=3e-7
@@ -112,7 +112,7 @@ def test_continuous_score_prediction():
     assert parameterization == ScorePrediction(VE())
     t, out = jnp.array([0.0, 0.5, 1.0]), jnp.arange(6.0).reshape(3, 2)
     assert_allclose(
-        parameterization.condition(t), [0.01, 0.70710678, 50.0], rtol=1e-6
+        parameterization.noise_input(t), [0.01, 0.70710678, 50.0], rtol=1e-6
     )  # float32 exp(8.5)
     assert_allclose(parameterization.score(out, None, t), out, rtol=0)
 
@@ -127,7 +127,7 @@ def test_discrete_noise_prediction_is_exact_for_exact_noise(x64):
     betas = np.linspace(1e-4, 0.02, 1000)
     log_snrs = -np.log(np.expm1(-np.cumsum(np.log1p(-betas))))
 
-    def network(variables, x, label, dropout_keys):
+    def network(variables, x, label, condition, dropout_keys):
         snr = np.exp(np.interp(label, np.arange(1000), log_snrs))[:, None]
         a2 = snr / (1 + snr)
         return np.sqrt(1 - a2) * x / (a2 / 4 + 1 - a2)
@@ -146,7 +146,7 @@ def test_discrete_noise_prediction_below_the_first_level():
     """Less noise than the chain knows: its first label, and the score of the time that was asked for."""
     parameterization = build_parameterization(config(continuous=False), VP())
     t = jnp.array([1e-5, 5e-4])
-    assert_allclose(parameterization.condition(t), [0.0, 0.0], rtol=0)
+    assert_allclose(parameterization.noise_input(t), [0.0, 0.0], rtol=0)
     stds = [0.0010004971, np.sqrt(-np.expm1(-(5e-5 + 9.95 * 25e-8)))]
     assert_allclose(
         parameterization.score(-jnp.ones((2, 1)), None, t)[:, 0], 1 / np.array(stds), rtol=1e-6
@@ -158,13 +158,13 @@ def test_published_discrete_noise_predictions():
     t, out = jnp.array([0.5, 1.0, 0.001]), -jnp.ones((3, 1))
     fields = config(continuous=False, discrete_labels="published_pc")
     parameterization = build_parameterization(fields, VP())
-    assert_allclose(parameterization.condition(t), [499.5, 999.0, 0.999], rtol=2e-7)
+    assert_allclose(parameterization.noise_input(t), [499.5, 999.0, 0.999], rtol=2e-7)
     stds = np.sqrt(1.0 - np.array([0.0785872, 4.03583e-5, 0.9999]))
     assert_allclose(parameterization.score(out, None, t)[:, 0], 1.0 / stds, rtol=3e-7)
 
     fields = config(continuous=False, num_scales=100, discrete_labels="published_ode")
     parameterization, continuous = build_parameterization(fields, VP()), NoisePrediction(VP())
-    assert_allclose(parameterization.condition(t), [499.5, 999.0, 0.999], rtol=2e-7)
+    assert_allclose(parameterization.noise_input(t), [499.5, 999.0, 0.999], rtol=2e-7)
     assert_allclose(parameterization.score(out, None, t), continuous.score(out, None, t), rtol=0)
 
 
@@ -179,7 +179,7 @@ def test_discrete_score_prediction():
     assert parameterization == DiscreteScorePrediction(VE(), VE().chain(11))
     t, out = jnp.array([1.0, 0.0, 0.32, 0.38]), jnp.arange(4.0)
     # Label 0 is the largest noise, and labels are rounded: 6.8 and 6.2 by hand.
-    assert_allclose(parameterization.condition(t), [0.0, 10.0, 7.0, 6.0], rtol=0)
+    assert_allclose(parameterization.noise_input(t), [0.0, 10.0, 7.0, 6.0], rtol=0)
     assert_allclose(parameterization.score(out, None, t), out, rtol=0)
 
 
@@ -188,12 +188,12 @@ def test_labels_span_the_whole_time_of_a_process():
         T = 4.0
 
     sde, t = Long(), jnp.array([0.0, 1.0, 4.0])
-    assert_allclose(NoisePrediction(sde).condition(t), [0.0, 249.75, 999.0], rtol=0)
+    assert_allclose(NoisePrediction(sde).noise_input(t), [0.0, 249.75, 999.0], rtol=0)
     assert_allclose(
-        PublishedPCNoisePrediction(sde, sde.chain(101)).condition(t), [0.0, 25.0, 100.0], rtol=0
+        PublishedPCNoisePrediction(sde, sde.chain(101)).noise_input(t), [0.0, 25.0, 100.0], rtol=0
     )
     assert_allclose(
-        DiscreteScorePrediction(sde, sde.chain(101)).condition(t), [100.0, 75.0, 0.0], rtol=0
+        DiscreteScorePrediction(sde, sde.chain(101)).noise_input(t), [100.0, 75.0, 0.0], rtol=0
     )
 
 
@@ -203,7 +203,7 @@ def test_labels_span_the_whole_time_of_a_process():
 def test_ddpm_labels_are_the_levels():
     parameterization = build_parameterization(config(continuous=False), VP())
     level = jnp.array([0, 499, 999])
-    assert_allclose(parameterization.condition_at_level(level), [0.0, 499.0, 999.0], rtol=0)
+    assert_allclose(parameterization.noise_input_at_level(level), [0.0, 499.0, 999.0], rtol=0)
     stds = np.sqrt(1.0 - np.array([0.9999, 0.0785872, 4.03583e-5]))
     score = parameterization.score_at_level(-jnp.ones((3, 2, 2)), level)
     assert_allclose(score, np.broadcast_to(1.0 / stds[:, None, None], (3, 2, 2)), rtol=3e-7)
@@ -212,7 +212,7 @@ def test_ddpm_labels_are_the_levels():
 def test_smld_labels_count_down_from_the_largest_noise():
     parameterization = build_parameterization(config(continuous=False), VE())
     level = jnp.array([0, 998, 999])  # ascending noise
-    assert_allclose(parameterization.condition_at_level(level), [999.0, 1.0, 0.0], rtol=0)
+    assert_allclose(parameterization.noise_input_at_level(level), [999.0, 1.0, 0.0], rtol=0)
     assert_allclose(
         parameterization.score_at_level(jnp.arange(3.0), level), jnp.arange(3.0), rtol=0
     )
@@ -224,8 +224,8 @@ def test_levels_and_times_name_the_same_networks_inputs(sde):
     parameterization = build_parameterization(fields, sde)
     level = jnp.array([0, 3, 500, 998])
     t = (level + 0.25) / 999  # inside the level for truncation and for rounding alike
-    given = parameterization.condition_at_level(level)
-    assert_allclose(parameterization.condition(t), given, atol=0.25 + 1e-3)
+    given = parameterization.noise_input_at_level(level)
+    assert_allclose(parameterization.noise_input(t), given, atol=0.25 + 1e-3)
     out = jnp.ones((4, 2))
     assert_allclose(
         parameterization.score(out, None, t), parameterization.score_at_level(out, level), rtol=0
@@ -251,15 +251,15 @@ def test_a_user_process_chooses_its_prediction():
             return 3.0 * t
 
     parameterization = build_parameterization(config(continuous=True), Scores())
-    assert_allclose(parameterization.condition(jnp.array([0.5])), [1.5], rtol=0)
+    assert_allclose(parameterization.noise_input(jnp.array([0.5])), [1.5], rtol=0)
 
 
 # ---- a network as a score model --------------------------------------------------------------------
 
 
-def linear(variables, x, condition, dropout_keys):
-    del dropout_keys
-    return variables["params"]["scale"] * x + condition[:, None]
+def linear(variables, x, noise_input, condition, dropout_keys):
+    del condition, dropout_keys
+    return variables["params"]["scale"] * x + noise_input[:, None]
 
 
 def network(scale, apply=linear):

@@ -48,14 +48,14 @@ def test_edms_constants(x64, sde):
     t = sde.time_of_log_snr(jnp.full(2, 2 * np.log(2.0)))
     x, out = jnp.array([[0.3], [-2.0]]), jnp.array([[0.7], [0.1]])
     edm = built(sde, "edm")
-    np.testing.assert_allclose(edm.condition(t), np.log(0.5) / 4, rtol=1e-9)
+    np.testing.assert_allclose(edm.noise_input(t), np.log(0.5) / 4, rtol=1e-9)
     x_hat = x / sde.alpha(t)[:, None]
     np.testing.assert_allclose(edm.inputs(x, t), np.sqrt(2) * x_hat, rtol=1e-9)
     denoised = denoise(sde, edm.score(out, x, t), x, t)
     np.testing.assert_allclose(denoised, x_hat / 2 + out / (2 * np.sqrt(2)), rtol=1e-9)
     # A Fourier embedding takes a logarithm first.
     fourier = built(sde, "edm", embedding_type="fourier")
-    np.testing.assert_allclose(jnp.log(fourier.condition(t)), np.log(0.5) / 4, rtol=1e-9)
+    np.testing.assert_allclose(jnp.log(fourier.noise_input(t)), np.log(0.5) / 4, rtol=1e-9)
 
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
@@ -73,17 +73,19 @@ def test_networks_are_told_and_asked_as_their_prediction_says(predicts):
     """A network that returns its input: what came in went through `inputs`, and `score` sees the state itself."""
     sde = VP()
     parameterization = built(sde, predicts)
-    model = NetworkScore({}, lambda v, x, cond, keys: x * cond[:, None], parameterization)
+    model = NetworkScore(
+        {}, lambda v, x, noise, condition, keys: x * noise[:, None], parameterization
+    )
     x, t = jnp.ones((2, 3)), jnp.array([0.2, 0.6])
-    out = parameterization.inputs(x, t) * parameterization.condition(t)[:, None]
+    out = parameterization.inputs(x, t) * parameterization.noise_input(t)[:, None]
     np.testing.assert_allclose(model(x, t), parameterization.score(out, x, t), rtol=1e-6)
 
 
-def test_conditions_follow_the_process():
+def test_noise_inputs_follow_the_process():
     """Labels where noise is usual, sigma where the score is."""
     t = jnp.array([0.5])
-    np.testing.assert_allclose(built(VP(), "velocity").condition(t), 499.5, rtol=1e-6)
-    np.testing.assert_allclose(built(VE(), "velocity").condition(t), np.sqrt(0.5), rtol=1e-6)
+    np.testing.assert_allclose(built(VP(), "velocity").noise_input(t), 499.5, rtol=1e-6)
+    np.testing.assert_allclose(built(VE(), "velocity").noise_input(t), np.sqrt(0.5), rtol=1e-6)
 
 
 def test_predictions_that_cannot_be_are_refused():

@@ -23,7 +23,7 @@ AROUND_SAMPLERS = [
     *mutants("samplers/ode.py", IN_RATIO,
         ("ratio-of-the-variances", "lambda sde, t: jnp.exp(-0.5 * sde.log_snr(t)), flow_in_ratio", "lambda sde, t: jnp.exp(-sde.log_snr(t)), flow_in_ratio"),
         ("ratio-taken-for-its-square", "noise_at(sde, -2.0 * jnp.log(rho)", "noise_at(sde, -jnp.log(rho)"),
-        ("start-not-divided-by-alpha", "else solve(x / scale[0])", "else solve(x)"),
+        ("start-not-divided-by-alpha", "y = x / scale[0]", "y = x"),
         ("end-not-multiplied-by-alpha", "scale[-1] * solution.y", "solution.y"),
         ("end-multiplied-by-the-starts-alpha", "scale[-1] * solution.y", "scale[0] * solution.y"),
         ("path-not-multiplied-by-alpha", "expand(scale, solution.path) * solution.path", "solution.path"),

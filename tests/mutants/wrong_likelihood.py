@@ -21,7 +21,7 @@ ODE_LIKELIHOOD = [
     ),
     *mutants("likelihood/log_density.py", OWN_STEPS,
         ("likelihood-steps-of-the-batch", "if not each_image:", "if True:"),
-        ("images-share-a-key", "of_batch(x[None], key[None])", "of_batch(x[None], keys[:1])"),
+        ("images-share-a-key", "each_alone(of_batch, score, x, keys)", "each_alone(of_batch, score, x, jnp.broadcast_to(keys[:1], keys.shape))"),
     ),
     *mutants("likelihood/log_density.py", f"{DIVERGENCE}::test_the_error_bar_of_a_likelihood_holds",
         ("error-bar-is-the-variance", "standard_error=trace.standard_error", "standard_error=trace.standard_error**2"),

@@ -88,7 +88,7 @@ MODELS = [
         ("edm-fourier-told-the-log", "return jnp.exp(noise) if self.fourier else noise", "return noise"),
         ("edm-spread-of-x-over-alpha", "return jnp.hypot(self.sde.sigma(t), self.sigma_data * self.sde.alpha(t))", "return jnp.hypot(self.sde.sigma(t), self.sigma_data)"),
         ("edm-skips-x", "- x / jnp.square(spread)", "- x / spread"),
-        ("sigma-told-as-a-label", "CONDITIONS[self.sde.predicts](self.sde, t)", "label(self.sde, t)"),
+        ("sigma-told-as-a-label", "NOISE_INPUTS[self.sde.predicts](self.sde, t)", "noise_label(self.sde, t)"),
     ),
     *mutants("models/score.py", "tests/models/test_predictions.py",
         ("network-given-the-state", "inputs = self.parameterization.inputs(x, t)", "inputs = x"),

@@ -65,7 +65,7 @@ TRAINING = [
         ("discrete-loss-without-the-last-level", "(u * n).astype(jnp.int32)", "(u * (n - 1)).astype(jnp.int32)"),
     ),
     *mutants("training/objective.py", f"{STEP}::test_keys_differ_between_uses_images_and_steps",
-        ("images-share-their-noise", "jax.random.split(jax.random.fold_in(key, index), 5)", "jax.random.split(key, 5)"),
+        ("images-share-their-noise", "jax.random.split(jax.random.fold_in(key, index), len(ImageKeys._fields))", "jax.random.split(key, len(ImageKeys._fields))"),
     ),
     *mutants("training/objective.py", f"{STEP}::test_training_mirrors_half_of_the_images_whatever_their_time",
         ("flips-decided-by-the-time", "jax.vmap(jax.random.bernoulli)(keys.flip)", "self.draw(step_key, keys.time, places, self.batch_size) < 0.5"),
@@ -111,7 +111,7 @@ TRAINING = [
         ("held-out-loss-of-the-last-weights", "self.held_out(self.state.ema_params)", "self.held_out(self.state.params)"),
     ),
     *mutants("training/objective.py", HELD_OUT,
-        ("held-out-loss-with-dropout", "self._losses(params, images, u, keys, None)", "self._losses(params, images, u, keys, keys.dropout)"),
+        ("held-out-loss-with-dropout", "self._losses(params, images, u, keys, None, condition)", "self._losses(params, images, u, keys, keys.dropout, condition)"),
     ),
 ]
 

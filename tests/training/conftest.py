@@ -21,8 +21,8 @@ class StubNetwork(nn.Module):
         return cls(config.data.num_channels, config.model.nf, config.model.dropout)
 
     @nn.compact
-    def __call__(self, x, cond, dropout_keys=None):
-        time = nn.Dense(self.features)(jnp.log1p(cond)[:, None])
+    def __call__(self, x, noise_input, condition=(), dropout_keys=None):
+        time = nn.Dense(self.features)(jnp.log1p(noise_input)[:, None])
         h = nn.swish(nn.Dense(self.features)(x) + time[:, None, None])
         if dropout_keys is not None:
             keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, h.shape[1:]))

@@ -82,7 +82,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
         """Overflows once its parameters have moved far enough."""
 
         @nn.compact
-        def __call__(self, x, cond, dropout_keys=None):
+        def __call__(self, x, noise_input, condition=(), dropout_keys=None):
             moved = self.param("moved", nn.initializers.zeros, ())
             return x * moved + jnp.where(jnp.abs(moved) > 0.025, jnp.inf, 0.0)
 

@@ -129,7 +129,7 @@ def test_a_zero_output_has_the_loss_of_the_noise(continuous, reduce_mean, value)
     config = get_config()
     config.training.update(continuous=continuous, reduce_mean=reduce_mean)
     for sde in (VP(), VE()):
-        score_model = network_score(config, sde, lambda variables, x, cond, keys: jnp.zeros_like(x))
+        score_model = network_score(config, sde, lambda variables, x, *more: jnp.zeros_like(x))
         z = jax.random.rademacher(jax.random.key(0), (5, 4, 4, 3), jnp.float32)
         u = jnp.array([0.0, 0.2, 0.5, 0.9, 1 - 2.0**-24])
         losses = build_loss(config, sde)(score_model, jnp.ones_like(z), u, z)
@@ -191,7 +191,7 @@ def test_discrete_losses_are_the_published_ones(name, sde, reduce_mean):
         labels = golden["analytic/labels"]
         expected = golden[f"analytic/per_sample/reduce_mean_{reduce_mean}".lower()]
 
-    def stand_in(variables, x, labels, dropout_keys):
+    def stand_in(variables, x, labels, condition, dropout_keys):
         return 0.3 * x * jnp.cos(labels / 7)[:, None, None, None] - 0.1
 
     config = get_config()
