@@ -29,13 +29,13 @@ from score_sde.evaluation.known_law import (
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.models.exact import ProductMixtureScore
 from score_sde.models.score import ScoreModel
-from score_sde.modes.sample import levels
 from score_sde.samplers.configured import Sampler
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictors import tweedie
 from score_sde.samplers.record import Samples
 from score_sde.sde_lib import SDE, build_sde
+from score_sde.spaces import build_space
 from score_sde.training.trained_score import LoadedScore, load_score_model
 
 
@@ -201,7 +201,7 @@ class Digits:
 
     def measure(self, run: Run) -> Measured:
         samples = self.sample(run, self.num_images)
-        images = np.asarray(levels(self.config, jnp.asarray(samples.x)))
+        images = np.asarray(build_space(self.config).decode(jnp.asarray(samples.x)))
         errors = {"digits_law": frechet_distance(self.pixels(images), self.real)}
         if not run.entry.stochastic:
             same = min(len(self.reference), self.num_images)

@@ -26,8 +26,8 @@ from score_sde.errors import UserError
 from score_sde.evaluation.frechet import frechet_distance
 from score_sde.generation.generate import build_generator
 from score_sde.modes import train
-from score_sde.modes.sample import levels
 from score_sde.sde_lib import build_sde
+from score_sde.spaces import build_space
 from score_sde.training.trained_score import EXACT
 
 
@@ -84,8 +84,8 @@ def measure(config: Any, recipe: Recipe, real: np.ndarray) -> Row:
     trained = train_and_measure(config)
     generate = build_generator(config, build_sde(config), real.shape[1:])
     generated = generate(trained.model, config.sampling.num_images, config.seed)
-    drawn = pixels(config, np.asarray(levels(config, jnp.asarray(generated.x))))
-    return Row(recipe, *trained.figures, frechet_distance(drawn, real), generated.nfe)
+    drawn = pixels(config, np.asarray(build_space(config).decode(jnp.asarray(generated.x))))
+    return Row(recipe, *trained.figures, frechet_distance(drawn, real), float(generated.nfe.mean()))
 
 
 def all_images(config: Any) -> np.ndarray:

@@ -122,7 +122,7 @@ class Bench:
         key = jax.random.key(0)
 
         def sampler() -> Any:
-            return sample(self.model, key, self.indices, None, lambda share: None)
+            return sample(self.model, key, self.indices, (), None, lambda share: None)
 
         x, nfe, _ = sampler()
         count = int(self.devices.gather(nfe, 1)[0])

@@ -131,10 +131,14 @@ def get_config() -> ConfigDict:
     sampling.num_images = 64
     sampling.batch_size = 64  # images at a time over all devices; divisible by their number
     sampling.eps = 1e-3  # the time at which sampling stops
-    # begin at this time from sampling.guides, instead of at T from the prior (SDEdit); 0: at T
+    # begin at this time from sampling.start_images, instead of at T from the prior (SDEdit); 0: at T
     sampling.t_start = 0.0
     # test | train: images of the dataset | an .npz file with `images`, or with `states`, which are x at t_start
-    sampling.guides = ""
+    sampling.start_images = ""
+    # classes of the images, one after the other and again from the first; (): all in turn
+    sampling.labels = ()
+    # npz: one file of arrays | png: a folder of pictures, which other programs read
+    sampling.save = "npz"
     sampling.path_images = (
         0  # keep the way of so many images from noise, as arrays and as a picture
     )
@@ -229,6 +233,8 @@ def get_config() -> ConfigDict:
     likelihood.batch_size = 64  # images at a time over all devices; divisible by their number
     likelihood.eps = 1e-5  # the time at which the density is taken
     likelihood.repeats = 1  # draws of dequantisation noise, probes and bound for each image
+    # a model with classes: the likelihood given the image's own, log p(x|y); False: of a model that is told none
+    likelihood.conditional = True
     likelihood.ode = True  # measure the probability-flow ODE's own likelihood
     likelihood.solver = "dopri5"
     likelihood.rtol = 1e-5

@@ -79,14 +79,17 @@ class PmapDevices:
         def axes(flags: Any) -> Any:
             return jax.tree.map(lambda flag: 0 if flag else None, flags)
 
-        return jax.pmap(
-            f,
+        # With one more argument, an empty tree. Without it pmap (jax 0.10.2) gives a leaf the axis of another argument
+        # where arguments of many leaves and of none add up to as many leaves as arguments.
+        run = jax.pmap(
+            lambda *arguments: f(*arguments[:-1]),
             axis_name=AXIS,
-            in_axes=axes(mapped),
+            in_axes=(*axes(mapped), ()),
             out_axes=axes(out_mapped),
             donate_argnums=donate,
             devices=self.devices,
         )
+        return lambda *arguments: run(*arguments, ())
 
     def split(self, tree: Any) -> Any:
         num = len(self.local)

@@ -17,6 +17,11 @@ def shades(levels: np.ndarray, num_levels: int) -> np.ndarray:
     return np.round(levels.astype(np.float64) * 255 / (num_levels - 1)).astype(np.uint8)
 
 
+def pillow_image(image: np.ndarray) -> Image.Image:
+    """Of 8-bit shades (h, w, c), c = 1 or 3."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
 def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.Image:
     """Integer images (n, h, w, c), c = 1 or 3, side by side, row by row, with lines of background between.
 
@@ -35,8 +40,7 @@ def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.I
     size = (columns * cell_width + gap, rows * cell_height + gap)
     canvas = Image.new(mode, size, (BACKGROUND,) * channels if channels > 1 else BACKGROUND)
     for i, image in enumerate(shades(levels, num_levels)):
-        tile = Image.fromarray(image[..., 0] if channels == 1 else image)
-        tile = tile.resize((width * zoom, height * zoom), Image.Resampling.BICUBIC)
+        tile = pillow_image(image).resize((width * zoom, height * zoom), Image.Resampling.BICUBIC)
         canvas.paste(tile, (gap + i % columns * cell_width, gap + i // columns * cell_height))
     return canvas
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.models.score import ScoreModel, bind, predicted_noise
 from score_sde.samplers.noise import IndexedNoise, Noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import SDE, expand
@@ -157,7 +157,7 @@ def summarise(
 def score_norms(
     score: ScoreModel,
     sde: SDE,
-    batches: Iterable[Array],
+    batches: Iterable[tuple[Array, Any]],
     times: np.ndarray,
     key: Array,
     checkpoint_step: int = 0,
@@ -167,7 +167,7 @@ def score_norms(
     Args:
       score: the score model.
       sde: its process.
-      batches: images x_0, (b, ...) each, in the units of the process.
+      batches: images x_0, (b, ...) each, in the units of the process, and their condition.
       times: of the levels, (levels,), increasing.
       key: of all noise.
       checkpoint_step: the training step of the weights, kept with the result.
@@ -177,13 +177,14 @@ def score_norms(
     levels = jnp.asarray(times)
 
     @jax.jit
-    def evaluate(score: ScoreModel, x0: Array, indices: Array) -> LevelValues:
-        return at_levels(score, sde, x0, levels, IndexedNoise.for_images(key, indices))
+    def evaluate(score: ScoreModel, x0: Array, condition: Any, indices: Array) -> LevelValues:
+        noise = IndexedNoise.for_images(key, indices)
+        return at_levels(bind(score, condition), sde, x0, levels, noise)
 
     def values() -> Iterable[LevelValues]:
         first = 0
-        for x0 in batches:
-            yield evaluate(score, x0, first + jnp.arange(len(x0)))
+        for x0, condition in batches:
+            yield evaluate(score, x0, condition, first + jnp.arange(len(x0)))
             first += len(x0)
 
     return summarise(values(), sde, times, checkpoint_step)

@@ -18,12 +18,13 @@ from jax import Array
 from score_sde import data
 from score_sde.errors import UserError
 from score_sde.evaluation.score_norms import ScoreNorms, score_norms
-from score_sde.generation.start_images import to_process
+from score_sde.models.networks import conditions_of
 from score_sde.progress import progress_bar
 from score_sde.samplers.configured import needs_errors
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.sde_lib import SDE
+from score_sde.spaces import Space, build_space
 from score_sde.training.trained_score import LoadedScore
 
 
@@ -33,16 +34,16 @@ def level_times(config: Any, sde: SDE) -> np.ndarray:
     return np.asarray(log_snr_grid(sde, sde.T, config.sampling.eps, count - 1), np.float64)[::-1]
 
 
-def half_range(config: Any) -> float:
+def half_range(space: Space) -> float:
     """Of the data in the units of the process; infinite for data that are real numbers."""
-    if not config.data.num_levels:
-        return math.inf
-    return 1.0 if config.data.centered else 0.5
+    return math.inf if space.range is None else (space.range[1] - space.range[0]) / 2
 
 
 def stand_in(config: Any, sde: SDE) -> OptimalVariance:
     """Errors of no model, for checks: whether a sampler can be built does not depend on them."""
-    return OptimalVariance((config.sampling.eps, sde.T), (0.5, 0.5), half_range(config))
+    return OptimalVariance(
+        (config.sampling.eps, sde.T), (0.5, 0.5), half_range(build_space(config))
+    )
 
 
 def optimal_variance(
@@ -67,22 +68,23 @@ def optimal_variance(
         if jax.process_index() == 0:
             norms.save(path)
     return OptimalVariance(
-        tuple(norms.times.tolist()), tuple(norms.errors.tolist()), half_range(config)
+        tuple(norms.times.tolist()), tuple(norms.errors.tolist()), half_range(build_space(config))
     )
 
 
 def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int) -> ScoreNorms:
     """From the first training images."""
     options = config.sampling.errors
-    split = data.load(config).train
+    split, space = data.load(config, conditions_of(config)).train, build_space(config)
     number = min(options.num_images, split.num_images)
     size = min(config.sampling.batch_size, number)
     with progress_bar(number, "denoising errors", "image") as bar:
 
-        def batches() -> Iterator[Array]:
+        def batches() -> Iterator[tuple[Array, Any]]:
             for first in range(0, number, size):
                 indices = range(first, min(first + size, number))
-                yield jnp.asarray(to_process(config, split.take(indices).images))
+                batch = split.take(indices)
+                yield space.encode_middle(jnp.asarray(batch.images)), batch.condition
                 bar.update(len(indices))
 
         times, key = level_times(config, sde), jax.random.key(config.seed)

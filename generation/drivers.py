@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from score_sde.devices import Devices
-from score_sde.models.score import ScoreModel, evaluations_of
+from score_sde.models.score import ScoreModel, bind, evaluations_of
 from score_sde.samplers.configured import Configured
 from score_sde.samplers.noise import START, IndexedNoise, Noise
 from score_sde.samplers.predictors import tweedie
@@ -21,10 +21,11 @@ from score_sde.sde_lib import SDE
 STEPS_PER_CALL = 20  # between two updates of the progress bar
 
 BatchSampler = Callable[
-    [Any, Array, np.ndarray, Any, Callable[[float], None]], tuple[Array, Array, Array]
+    [Any, Array, np.ndarray, Any, Any, Callable[[float], None]], tuple[Array, Array, Array]
 ]
-"""(score model, key, indices (b,), guides (b, h, w, c) or None, tick) -> x (b, h, w, c), nfe and success (b,), the
-indices and guides of this host's share, the results over the devices. `tick` is told the share of the work just done."""
+"""(score model, key, indices (b,), condition, start images (b, h, w, c) or None, tick) -> x (b, h, w, c), nfe, evaluations
+of the network, and success (b,): given this host's share of a batch, the results over the devices. `tick` is told the share
+of the work just done."""
 
 
 def batch_sampler(
@@ -32,25 +33,25 @@ def batch_sampler(
     sde: SDE,
     shape: tuple[int, ...],
     devices: Devices,
-    guides_are_states: bool = False,
+    are_states: bool = False,
 ) -> BatchSampler:
     """Batches by this sampler of images of this shape (h, w, c)."""
     drive = in_steps if isinstance(configured.sampler, SteppedSampler) else at_once
-    return drive(configured, sde, shape, devices, guides_are_states)
+    return drive(configured, sde, shape, devices, are_states)
 
 
 def first_state(
-    sde: SDE, t: Array, guides: Array | None, noise: Noise, like: Array, are_states: bool
+    sde: SDE, t: Array, begin: Array | None, noise: Noise, like: Array, are_states: bool
 ) -> Array:
     """Where sampling begins: a draw of the prior, or images, or draws of x_t given images x_0.
 
     The last is SDEdit (Meng et al. 2022, Eq. 5): from t on, the reverse process runs as always.
     """
-    if guides is None:
+    if begin is None:
         return sde.prior_sample(noise(START, 0, like))
     if are_states:
-        return guides
-    return sde.alpha(t) * guides + sde.sigma(t) * noise(START, 0, like)
+        return begin
+    return sde.alpha(t) * begin + sde.sigma(t) * noise(START, 0, like)
 
 
 def last_denoising(
@@ -67,15 +68,18 @@ def at_once(
     sde: SDE,
     shape: tuple[int, ...],
     devices: Devices,
-    guides_are_states: bool,
+    are_states: bool,
 ) -> BatchSampler:
     """A whole batch in one call."""
     grid = configured.grid
 
-    def sample(model: Any, key: Array, indices: Array, guides: Any) -> tuple[Array, Array, Array]:
+    def sample(
+        model: Any, key: Array, indices: Array, condition: Any, begin: Any
+    ) -> tuple[Array, Array, Array]:
+        model = bind(model, condition)
         noise = IndexedNoise.for_images(key, indices)
         like = jnp.zeros((indices.shape[0], *shape))
-        x = first_state(sde, grid[0], guides, noise, like, guides_are_states)
+        x = first_state(sde, grid[0], begin, noise, like, are_states)
         samples = configured.sampler(model, grid, noise, like, x)
         x, more = last_denoising(configured, sde, model, samples.x)
         nfe = jnp.broadcast_to(
@@ -83,12 +87,18 @@ def at_once(
         )
         return x, nfe, jnp.broadcast_to(samples.success, indices.shape)
 
-    sample_all = devices.data_parallel(sample, (False, False, True, True))
+    sample_all = devices.data_parallel(sample, (False, False, True, True, True))
 
     def run(
-        model: Any, key: Array, indices: np.ndarray, guides: Any, tick: Callable[[float], None]
+        model: Any,
+        key: Array,
+        indices: np.ndarray,
+        condition: Any,
+        begin: Any,
+        tick: Callable[[float], None],
     ):
-        result = jax.block_until_ready(sample_all(model, key, *devices.split((indices, guides))))
+        batch = devices.split((indices, condition, begin))
+        result = jax.block_until_ready(sample_all(model, key, *batch))
         tick(1.0)
         return result
 
@@ -100,42 +110,52 @@ def in_steps(
     sde: SDE,
     shape: tuple[int, ...],
     devices: Devices,
-    guides_are_states: bool,
+    are_states: bool,
 ) -> BatchSampler:
     """A batch in calls of a few steps each."""
     sampler, grid = configured.sampler, configured.grid
     assert isinstance(sampler, SteppedSampler)
     num_steps = sampler.num_steps(grid)
 
-    def start(key: Array, indices: Array, guides: Any) -> Any:
+    def start(key: Array, indices: Array, begin: Any) -> Any:
         noise = IndexedNoise.for_images(key, indices)
         like = jnp.zeros((indices.shape[0], *shape))
-        return sampler.begin(first_state(sde, grid[0], guides, noise, like, guides_are_states))
+        return sampler.begin(first_state(sde, grid[0], begin, noise, like, are_states))
 
-    def advance(model: Any, key: Array, indices: Array, first: Array, state: Any) -> Any:
+    def advance(
+        model: Any, key: Array, indices: Array, condition: Any, first: Array, state: Any
+    ) -> Any:
+        model = bind(model, condition)
         noise = IndexedNoise.for_images(key, indices)
         last = jnp.minimum(first + STEPS_PER_CALL, num_steps)
         return jax.lax.fori_loop(
             first, last, lambda k, state: sampler.step(model, grid, noise, k, state), state
         )
 
-    def end(model: Any, indices: Array, state: Any) -> tuple[Array, Array, Array]:
+    def end(model: Any, indices: Array, condition: Any, state: Any) -> tuple[Array, Array, Array]:
+        model = bind(model, condition)
         x, more = last_denoising(configured, sde, model, sampler.result(state))
         n, nfe = indices.shape[0], (sampler.nfe(num_steps) + more) * evaluations_of(model)
         return x, jnp.full(n, nfe), jnp.full(n, True)
 
     start_all = devices.data_parallel(start, (False, True, True))
-    advance_all = devices.data_parallel(advance, (False, False, True, False, True), donate=(4,))
-    end_all = devices.data_parallel(end, (False, True, True))
+    mapped = (False, False, True, True, False, True)
+    advance_all = devices.data_parallel(advance, mapped, donate=(5,))
+    end_all = devices.data_parallel(end, (False, True, True, True))
 
     def run(
-        model: Any, key: Array, indices: np.ndarray, guides: Any, tick: Callable[[float], None]
+        model: Any,
+        key: Array,
+        indices: np.ndarray,
+        condition: Any,
+        begin: Any,
+        tick: Callable[[float], None],
     ):
-        indices, guides = devices.split((indices, guides))
-        state = start_all(key, indices, guides)
+        indices, condition, begin = devices.split((indices, condition, begin))
+        state = start_all(key, indices, begin)
         for first in range(0, num_steps, STEPS_PER_CALL):
-            state = jax.block_until_ready(advance_all(model, key, indices, first, state))
+            state = jax.block_until_ready(advance_all(model, key, indices, condition, first, state))
             tick(min(STEPS_PER_CALL, num_steps - first) / num_steps)
-        return end_all(model, indices, state)
+        return end_all(model, indices, condition, state)
 
     return run

@@ -1,80 +1,133 @@
-"""Images from a score model: the sampler that a config names, run over any number of images and devices."""
+"""Images from a score model: a sampler run over any number of images and devices, batch by batch."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax import Array
 
-from score_sde.devices import build_devices, check_batch_size, index_batches
+from score_sde.devices import Devices, build_devices, check_batch_size, index_batches
 from score_sde.errors import UserError
-from score_sde.generation.drivers import batch_sampler
+from score_sde.generation.conditions import Source, build_conditions
+from score_sde.generation.drivers import BatchSampler, batch_sampler
 from score_sde.progress import progress_bar
-from score_sde.samplers.configured import configure
-from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.configured import Configured, configure
 from score_sde.sde_lib import SDE
+from score_sde.unfinished import Nowhere, Unfinished
 
 
-class Generated(NamedTuple):
-    """Images of the process, (n, h, w, c) float32; evaluations an image took, averaged; wall-clock time."""
-
-    x: np.ndarray
-    nfe: float
-    seconds: float
-
-
-class Guides(NamedTuple):
-    """What to begin from at sampling.t_start, (n, h, w, c) in the units of the process: image i from guide i mod n."""
+class StartImages(NamedTuple):
+    """What to begin from at sampling.t_start, (n, h, w, c) in the units of the process: image i from number i mod n."""
 
     x: np.ndarray
     are_states: bool
     """They are x at t_start already; otherwise they are images x_0, and noise is added to them."""
 
 
+class Generated(NamedTuple):
+    """A batch of samples: x (b, h, w, c) float32 in the units of the process, and network evaluations of each (b,)."""
+
+    x: np.ndarray
+    nfe: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """Draws images by index; compiled once, however often it is asked.
+
+    Image i of a seed is the same whatever the batch size, for samplers of fixed steps; an adaptive solver shares its
+    step size among the images of a device unless step_size is "image", and the published Langevin step is shared among
+    those of a batch.
+    """
+
+    run: BatchSampler
+    devices: Devices
+    batch_size: int
+    conditions: Source
+    start_images: StartImages | None
+    name: str
+    """Of the sampler, for messages."""
+
+    def batches(
+        self, model: Any, num_images: int, seed: int, show: bool = True
+    ) -> Iterator[Generated]:
+        """All images, a batch at a time; memory does not grow with their number.
+
+        Raises:
+          UserError: samples that are not finite.
+        """
+        stored = self.stored_batches(model, num_images, seed, Generated._asdict, Nowhere(), show)
+        return (Generated(**batch) for batch in stored)
+
+    def stored_batches(
+        self,
+        model: Any,
+        num_images: int,
+        seed: int,
+        finish: Any,
+        store: Unfinished,
+        show: bool = True,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """What `finish` makes of each batch, kept in the store, from which it is taken if it was there at the start."""
+        key = jax.random.key(seed)
+        with progress_bar(num_images, "sampling", "image", show) as bar:
+            for number, (indices, count) in enumerate(index_batches(num_images, self.batch_size)):
+                batch = store.load(number)
+                if batch is None:
+                    batch = finish(self.draw(model, key, indices, count, bar))
+                    store.save(number, batch)
+                else:
+                    bar.update(count)
+                yield batch
+
+    def draw(self, model: Any, key: Array, indices: np.ndarray, count: int, bar: Any) -> Generated:
+        """The images with these indices of this host's share of a batch of `count`."""
+        begin = None
+        if self.start_images is not None:
+            begin = self.start_images.x[indices % len(self.start_images.x)]
+        condition = self.conditions(indices)
+        result = self.run(
+            model, key, indices, condition, begin, lambda share: bar.update(share * count)
+        )
+        x, nfe, success = self.devices.gather(result, count)
+        bad = int((~success | ~np.isfinite(x).all(axis=(1, 2, 3))).sum())
+        if bad:
+            raise UserError(
+                f"{bad} of {count} samples did not come out finite (sampler {self.name}); "
+                "try more steps, looser tolerances, a smaller sampling.snr or a larger sampling.eps"
+            )
+        return Generated(x, nfe)
+
+    def __call__(self, model: Any, num_images: int, seed: int, show: bool = True) -> Generated:
+        """All images at once, for as many as memory holds."""
+        parts = zip(*self.batches(model, num_images, seed, show), strict=True)
+        return Generated(*(np.concatenate(part) for part in parts))
+
+
 def build_generator(
     config: Any,
     sde: SDE,
     shape: tuple[int, ...],
-    guides: Guides | None = None,
-    variance: OptimalVariance | None = None,
-) -> Callable[..., Generated]:
-    """A function (score_model, num_images, seed, show=True) -> Generated for images of this shape (h, w, c).
+    start_images: StartImages | None = None,
+    configured: Configured | None = None,
+) -> Generator:
+    """The generator of images of this shape (h, w, c), as config.sampling says.
 
-    `variance` is what `configure` asks for where a sampler needs the model's denoising errors.
-
-    It compiles once, however often it is called. Image i of a seed is the same whatever the batch size, for
-    samplers of fixed steps; an adaptive solver shares its step size among the images of a device unless
-    step_size is "image", and the published Langevin step is shared among those of a batch.
+    `configured` is its sampler where that is built already, as those that need denoising errors are.
     """
     check_batch_size(config.sampling.batch_size, "sampling.batch_size")
-    configured = configure(config.sampling, sde, variance)
     devices = build_devices(config)
-    run = batch_sampler(configured, sde, shape, devices, guides is not None and guides.are_states)
-
-    def generate(score_model: Any, num_images: int, seed: int, show: bool = True) -> Generated:
-        began = time.perf_counter()
-        key = jax.random.key(seed)
-        batches = []
-        with progress_bar(num_images, "sampling", "image", show) as bar:
-            batch_size = config.sampling.batch_size
-            for indices, count in index_batches(num_images, batch_size):
-
-                def tick(share: float, count: int = count) -> None:
-                    bar.update(share * count)
-
-                begin = None if guides is None else guides.x[indices % len(guides.x)]
-                result = run(score_model, key, indices, begin, tick)
-                batches.append(devices.gather(result, count))
-        x, nfe, success = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        if not success.all() or not np.isfinite(x).all():
-            bad = int((~success | ~np.isfinite(x).all(axis=(1, 2, 3))).sum())
-            raise UserError(
-                f"{bad} of {num_images} samples did not come out finite (sampler {config.sampling.sampler}); "
-                "try more steps, looser tolerances, a smaller sampling.snr or a larger sampling.eps"
-            )
-        return Generated(x, float(nfe.mean()), time.perf_counter() - began)
-
-    return generate
+    configured = configured or configure(config.sampling, sde)
+    are_states = start_images is not None and start_images.are_states
+    return Generator(
+        batch_sampler(configured, sde, shape, devices, are_states),
+        devices,
+        config.sampling.batch_size,
+        build_conditions(config),
+        start_images,
+        config.sampling.sampler,
+    )

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 from scipy.stats import t as student
 
-from score_sde.data.scaling import bits_per_dim_offset, slope
 from score_sde.devices import build_devices, check_batch_size, index_batches
 from score_sde.errors import UserError
 from score_sde.likelihood.per_image import build_per_image, integer_costs
-from score_sde.likelihood.unfinished import Batch, Nowhere, Unfinished
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import SDE
+from score_sde.spaces import build_space
+from score_sde.unfinished import Batch, Nowhere, Unfinished
 
 CONFIDENCE = 0.95
 
@@ -122,7 +122,7 @@ def measure_bits_per_dim(
         began = time.perf_counter()
         measure = build_per_image(config, sde, dimension)
         devices = build_devices(config)
-        run = devices.data_parallel(measure, (False, False, False, True, True))
+        run = devices.data_parallel(measure, (False, False, False, True))
         batches: list[Batch] = []
         with progress_bar(num_images * options.repeats, "likelihood", "image", show) as bar:
             for repeat in range(options.repeats):
@@ -132,8 +132,8 @@ def measure_bits_per_dim(
                     if result is None:
                         # The last batch is filled up with repeats of the last image.
                         indices = np.minimum(indices, num_images - 1)
-                        batch = devices.split((indices, split.take(indices).images))
-                        mapped = run(score_model, dequantizer, key, *batch)
+                        batch = devices.split(split.take(indices))
+                        mapped = run(score_model, dequantizer, key, batch)
                         result = flat(devices.gather(mapped, count))
                         store.save(len(batches), result)
                     batches.append(result)
@@ -142,25 +142,15 @@ def measure_bits_per_dim(
 
     values = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     check_finite(values, options)
-    shape = (options.repeats, num_images)
+    shape, offset = (options.repeats, num_images), build_space(config).bits_per_dim_offset
+    assert offset is not None  # pixels have one
     latents = values.get("ode/latent")
     return BitsPerDim(
-        ode=measured(values, "ode", dimension, density_offset(config), shape),
-        bound=measured(
-            values,
-            "bound",
-            dimension,
-            0.0 if integer_costs(config) else density_offset(config),
-            shape,
-        ),
+        ode=measured(values, "ode", dimension, offset, shape),
+        bound=measured(values, "bound", dimension, 0.0 if integer_costs(config) else offset, shape),
         latents=None if latents is None else latents[-num_images:],
         seconds=seconds,
     )
-
-
-def density_offset(config: Any) -> float:
-    """From the density of x to the cost of the image, in bits/dim."""
-    return bits_per_dim_offset(config.data.num_levels or None, slope(config.data.centered))
 
 
 def flat(result: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -13,23 +13,24 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from score_sde.data.scaling import dequantize, scale, to_unit
+from score_sde.data.batch import Batch
 from score_sde.likelihood.bound import Bound, continuous_bound
 from score_sde.likelihood.decoder import decoding_term, discretised, mean_decoding_term, noised
 from score_sde.likelihood.discrete_bound import VARIANCES, discrete_bound
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.log_density import log_density
-from score_sde.models.score import evaluations_of
+from score_sde.models.score import bind, evaluations_of
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import SDE
+from score_sde.spaces import build_space
 
 DECODING_DRAWS = 8  # of the last decoding step, beside those of the bound
 
 Values = dict[str, Array]
 """By name: nats, error (of nats, by the image's own randomness) and nfe, evaluations of the network, (b,); `ode` also success and latent."""
 
-Measure = Callable[[Any, Any, Array, Array, Array], dict[str, Values]]
-"""(score model, dequantiser, key, indices (b,), images (b, h, w, c)) -> the values of `ode` and of `bound`."""
+Measure = Callable[[Any, Any, Array, Batch], dict[str, Values]]
+"""(score model, dequantizer, key, batch) -> the values of `ode` and of `bound`, given the condition of each image."""
 
 
 class ImageKeys(NamedTuple):
@@ -54,22 +55,21 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     Raises:
       ConfigError: an option that does not exist or is out of its range.
     """
-    options, data = config.likelihood, config.data
+    options, space = config.likelihood, build_space(config)
     parts: dict[str, Any] = {}
     if options.ode:
         parts["ode"] = build_ode(config, sde, dimension)
     if options.bound_draws:
         parts["bound"] = build_bound(config, sde)
 
-    def measure(
-        model: Any, dequantizer: Any, key: Array, indices: Array, images: Array
-    ) -> dict[str, Values]:
-        keys = image_keys(key, indices)
-        if not data.num_levels:
-            x0, log_q = scale(images, data.centered), jnp.zeros(indices.shape)
+    def measure(model: Any, dequantizer: Any, key: Array, batch: Batch) -> dict[str, Values]:
+        model, images = bind(model, batch.condition), batch.images
+        keys = image_keys(key, batch.index)
+        if space.num_levels is None:
+            x0, log_q = space.encode_middle(images), jnp.zeros(batch.index.shape)
         else:
             u, log_q = dequantizer(images, keys.dequantization)
-            x0 = scale(dequantize(images, u, data.num_levels), data.centered)
+            x0 = space.encode_with(images, u)
         measured = {name: part(model, images, x0, log_q, keys) for name, part in parts.items()}
         for values in measured.values():
             values["nfe"] = values["nfe"] * evaluations_of(model)  # the parts count calls
@@ -141,7 +141,7 @@ def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 
 def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
     """Of integer images where the chain was trained on levels v/(L-1), by a discretised decoder; else of dequantised ones."""
-    options, data = config.likelihood, config.data
+    options, data, space = config.likelihood, config.data, build_space(config)
     chain = sde.chain(config.model.num_scales)
     variances = VARIANCES[options.chain_variances](chain)
     of_levels = integer_costs(config)
@@ -150,8 +150,8 @@ def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
         arguments = (keys.bound, options.bound_draws, variances, sde.prior_std)
         if not of_levels:
             return values_of(discrete_bound(model, chain, x0, *arguments), log_q)
-        x = scale(to_unit(images, data.num_levels), data.centered)
         decoder = discretised(data.num_levels, data.centered)
+        x = space.encode_middle(images)
         return values_of(discrete_bound(model, chain, x, *arguments, decoder), 0.0)
 
     return bound

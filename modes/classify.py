@@ -16,12 +16,12 @@ from score_sde.likelihood.bits_per_dim import measure_bits_per_dim
 from score_sde.likelihood.classifier import accuracy, classify, confusion
 from score_sde.likelihood.dequantization.trained import load_dequantizer
 from score_sde.modes import likelihood
-from score_sde.modes.sample import unused
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import FILE
 from score_sde.training.trained_score import EXACT, load_score_model
+from score_sde.unfinished import unused
 
 
 def check(config: Any, sde: SDE) -> None:

@@ -14,9 +14,8 @@ from score_sde import data
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import save_grid
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
-from score_sde.generation.start_images import SPLITS, to_process
+from score_sde.generation.start_images import SPLITS
 from score_sde.models.parameterization import refuse_discrete
-from score_sde.modes.sample import levels, unused
 from score_sde.options import choose
 from score_sde.progress import progress_bar
 from score_sde.results import report
@@ -24,7 +23,9 @@ from score_sde.samplers.configured import Sampler, configure
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.record import Samples
 from score_sde.sde_lib import SDE
+from score_sde.spaces import build_space
 from score_sde.training.trained_score import check_score_model, load_score_model
+from score_sde.unfinished import unused
 
 
 def check(config: Any, sde: SDE) -> None:
@@ -137,7 +138,8 @@ def chosen_images(config: Any) -> np.ndarray:
             f"interpolation.images={tuple(options.images)}: the {options.split} split of {config.data.name} has "
             f"{split.num_images} images, the last is {split.num_images - 1}"
         )
-    return to_process(config, split.take(list(options.images)).images)
+    images = jnp.asarray(split.take(list(options.images)).images)
+    return np.asarray(build_space(config).encode_middle(images), np.float32)
 
 
 def write(
@@ -151,7 +153,8 @@ def write(
     if not config.data.num_levels:
         return {"arrays": str(arrays)}
     shown = np.concatenate([x[0::2, None], rows, x[1::2, None]], axis=1)
-    pictures = np.asarray(levels(config, jnp.asarray(shown.reshape(-1, *x.shape[1:]))))
+    space = build_space(config)
+    pictures = np.asarray(space.decode(jnp.asarray(shown.reshape(-1, *x.shape[1:]))))
     picture = arrays.with_suffix(".png")
     save_grid(picture, pictures, config.data.num_levels, shown.shape[1])
     return {"arrays": str(arrays), "picture": str(picture)}

@@ -13,7 +13,6 @@ import numpy as np
 
 from score_sde import data
 from score_sde.data.array_files import check_levels, read_images
-from score_sde.data.scaling import bits_per_dim_offset, scale, slope
 from score_sde.data.splits import ImagesInMemory
 from score_sde.devices import check_batch_size
 from score_sde.errors import ConfigError, UserError
@@ -34,15 +33,16 @@ from score_sde.likelihood.discrete_bound import VARIANCES
 from score_sde.likelihood.per_image import build_per_image
 from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
-from score_sde.likelihood.unfinished import UnfinishedFolder
+from score_sde.models.networks import conditions_of
 from score_sde.models.parameterization import refuse_discrete
-from score_sde.modes.sample import unused
 from score_sde.options import check_numbers, choose
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
+from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
+from score_sde.unfinished import UnfinishedFolder, newest_file, unused
 
 # Figures that are printed below the table
 BESIDE = (
@@ -83,6 +83,11 @@ def check(config: Any, sde: SDE) -> None:
             f"likelihood.anomalies={options.anomalies!r}: no such file; give an .npz file with `images` (levels, as "
             "--mode sample writes them)"
         )
+    if options.anomalies and told(config):
+        raise ConfigError(
+            f"likelihood.anomalies={options.anomalies!r} with a model that is told the class, which those images have not; set "
+            "likelihood.conditional=False to measure all of them without"
+        )
     if not options.ode and not options.bound_draws:
         raise ConfigError(
             "likelihood.ode=False and likelihood.bound_draws=0 leave nothing to measure; set one of them"
@@ -117,11 +122,16 @@ def check(config: Any, sde: SDE) -> None:
         )
 
 
+def told(config: Any) -> tuple[str, ...]:
+    """What the model is told of each image that is measured."""
+    return conditions_of(config) if config.likelihood.conditional else ()
+
+
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure, write every image's values to <workdir>/likelihood/*.npz, report the figures and return them."""
     loaded = load_score_model(config, sde, workdir)
     dequantizer = load_dequantizer(config, workdir, loaded.checkpoint_step)
-    split = getattr(data.load(config), config.likelihood.split)
+    split = getattr(data.load(config, told(config)), config.likelihood.split)
     anomalies = read_anomalies(config)
 
     def measure(split: Any, what: str) -> tuple[BitsPerDim, UnfinishedFolder]:
@@ -171,11 +181,6 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
     }
 
 
-def newest_file(folder: Path) -> float:
-    """When the folder last changed: weights trained again to the same step are other weights."""
-    return max((path.stat().st_mtime for path in folder.rglob("*")), default=0.0)
-
-
 def read_anomalies(config: Any) -> ImagesInMemory | None:
     field, path = "likelihood.anomalies", config.likelihood.anomalies
     if not path:
@@ -198,6 +203,7 @@ def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[st
         "checkpoint_step": loaded.checkpoint_step,
         "sde": config.sde.name,
         "data": config.data.name,
+        "given": list(told(config)),
         "num_levels": config.data.num_levels,
         "seed": config.seed,
     }
@@ -284,14 +290,14 @@ def distance_to_truth(
     """
     latents = jnp.asarray(latents)
     n = len(latents)
-    x = scale(jnp.asarray(split.take(range(n)).images), config.data.centered)
+    space = build_space(config)
+    x = space.encode_middle(jnp.asarray(split.take(range(n)).images))
     nats = (
         model.log_density(x, jnp.full(n, config.likelihood.eps))
         + sde.prior_log_density(latents)
         - model.log_density(latents, jnp.full(n, sde.T))
     )
-    offset = bits_per_dim_offset(None, slope(config.data.centered))
-    exact = -np.asarray(nats, np.float64) / (x[0].size * np.log(2)) + offset
+    exact = -np.asarray(nats, np.float64) / (x[0].size * np.log(2)) + space.bits_per_dim_offset
     return {
         "exact_bits_per_dim": float(exact.mean()),
         "largest_difference": float(np.abs(ode.bits_per_dim - exact).max()),

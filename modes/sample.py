@@ -1,8 +1,8 @@
-"""--mode sample: images from a trained network or an exact score, as a picture and as arrays."""
+"""--mode sample: images from a trained network or an exact score, as a picture and as files."""
 
 from __future__ import annotations
 
-import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,34 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde.data.mixture import mixture_parameters
-from score_sde.data.scaling import to_levels, to_levels_truncated, unscale
 from score_sde.devices import check_batch_size
 from score_sde.errors import ConfigError
 from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from score_sde.evaluation.pictures import save_grid
+from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
-from score_sde.generation.generate import build_generator
-from score_sde.generation.start_images import check_guides, load_guides
+from score_sde.generation.generate import Generated, build_generator
+from score_sde.generation.sample_files import IMAGES, SAVES, check_save
+from score_sde.generation.sampled_score import check_sampled_score, sampled_score
+from score_sde.generation.start_images import check_start_images, load_start_images
 from score_sde.generation.trajectory import Trajectory, trajectory
-from score_sde.guidance.classifier_free import guided
 from score_sde.models.networks import conditions_of
 from score_sde.models.parameterization import refuse_discrete
-from score_sde.models.score import OneByOne
-from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
+from score_sde.models.score import bind
 from score_sde.options import check_numbers, choose
 from score_sde.results import report
 from score_sde.samplers.configured import configure
-from score_sde.sde_lib import SDE, build_sde, expand
-from score_sde.training.trained_score import EXACT, check_score_model, load_score_model
+from score_sde.sde_lib import SDE, expand
+from score_sde.spaces import Space, build_space
+from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.recorded_config import as_json
+from score_sde.training.trained_score import (
+    EXACT,
+    LoadedScore,
+    check_score_model,
+    load_score_model,
+)
+from score_sde.unfinished import newest_file
 
 PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
 PATH_FRAMES = 11  # times at which a path is kept, both ends included
@@ -59,9 +68,11 @@ def check(config: Any, sde: SDE) -> None:
     sampling = config.sampling
     sde.check_time("sampling.eps", sampling.eps)
     check_batch_size(sampling.batch_size, "sampling.batch_size")
-    check_guides(sampling)
-    check_threshold(config)
-    check_guidance(config)
+    check_start_images(sampling)
+    check_sampled_score(config, build_space(config))
+    build_conditions(config)
+    choose("sampling.save", sampling.save, SAVES)
+    check_save(sampling.save, config.data.num_levels)
     for field in ("num_levels", "num_images"):
         if sampling.errors[field] < 2:
             raise ConfigError(
@@ -72,165 +83,115 @@ def check(config: Any, sde: SDE) -> None:
         refuse_discrete(config, sde, f"sampling.sampler={sampling.sampler!r}")
 
 
-def check_threshold(config: Any) -> None:
-    sampling = config.sampling
-    choose("sampling.threshold", sampling.threshold, ("none", "static", "dynamic"))
-    if sampling.threshold != "none" and not config.data.num_levels:
-        raise ConfigError(
-            f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
-            "set threshold='none'"
-        )
-    if not 0 < sampling.threshold_quantile <= 1:
-        raise ConfigError(
-            f"sampling.threshold_quantile={sampling.threshold_quantile}: expected one in (0, 1], such as 0.995"
-        )
-
-
-def check_guidance(config: Any) -> None:
-    weight = config.sampling.guidance.weight
-    if not math.isfinite(weight):
-        raise ConfigError(f"sampling.guidance.weight={weight}: expected a number, such as 1")
-    if weight and not conditions_of(config):
-        raise ConfigError(
-            f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "
-            "weight=0, or train a network with model.num_classes"
-        )
-
-
-def settings(config: Any) -> dict[str, Any]:
-    """The settings that the sampler in use depends on."""
-    sde = build_sde(config)
-    return {
-        **configure(config.sampling, sde, stand_in(config, sde)).settings,
-        "one_by_one": config.sampling.one_by_one,
-        "guidance_weight": config.sampling.guidance.weight,
-        "guidance_scale": 1.0 + config.sampling.guidance.weight,  # as other codes count it
-        "truncate": config.sampling.truncate,
-        "batch_size": config.sampling.batch_size,
-        "seed": config.seed,
-    }
-
-
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Sample, write <workdir>/samples/*.png and *.npz, report the figures and return them."""
-    loaded = load_score_model(config, sde, workdir)
-    guides = load_guides(config)
-    side, channels = config.data.image_size, config.data.num_channels
-    shape = (side, side, channels)
-    variance = optimal_variance(config, sde, loaded, workdir)
-    configured = configure(config.sampling, sde, variance)
-    model = as_asked(config, sde, loaded.model)
-    generate = build_generator(config, sde, shape, guides, variance)
-    generated = generate(model, config.sampling.num_images, config.seed)
+    """Sample, write <workdir>/samples, report the figures and return them; or go on where this command stopped."""
+    began, sampling = time.perf_counter(), config.sampling
+    loaded, space = load_score_model(config, sde, workdir), build_space(config)
+    model = sampled_score(config, sde, space, loaded.model)
+    start_images = load_start_images(config, space)
+    configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
+    generator = build_generator(config, sde, space.shape, start_images, configured)
+    folder = workdir / "samples"
+    files = SAVES[sampling.save](folder, identity(config, workdir, loaded), space.num_levels)
 
+    def finish(batch: Generated) -> dict[str, np.ndarray]:
+        images = np.asarray(space.decode(jnp.asarray(batch.x)))
+        return {IMAGES: images, "nfe": batch.nfe}
+
+    nfe: list[np.ndarray] = []
+    shown: list[np.ndarray] = []
+    for batch in generator.stored_batches(model, sampling.num_images, config.seed, finish, files):
+        shown.extend(batch[IMAGES][: PICTURE_IMAGES - len(shown)])
+        nfe.append(batch["nfe"])
     figures: dict[str, Any] = {
         "mode": "sample",
-        "sampler": config.sampling.sampler,
-        "num_images": config.sampling.num_images,
-        "nfe": generated.nfe,
-        "seconds": generated.seconds,
+        "sampler": sampling.sampler,
+        "num_images": sampling.num_images,
+        "nfe": float(np.concatenate(nfe).mean()),
+        "seconds": time.perf_counter() - began,
         "checkpoint_step": loaded.checkpoint_step,
         "sde": config.sde.name,
-        **settings(config),
+        **configured.settings,
+        "one_by_one": sampling.one_by_one,
+        "truncate": sampling.truncate,
+        "batch_size": sampling.batch_size,
+        "seed": config.seed,
     }
-    if config.model.name == EXACT:
-        figures |= distance_to_law(config, generated.x)
+    if conditions_of(config):
+        weight = sampling.guidance.weight
+        figures |= {
+            "labels": list(sampling.labels) or "all",
+            "guidance_weight": weight,
+            "guidance_scale": 1.0 + weight,  # as other codes count it
+        }
     if jax.process_index() == 0:
-        figures |= write(config, workdir, generated.x, loaded.checkpoint_step)
-        if config.sampling.path_images:
+        stem = f"{sampling.sampler}-step{loaded.checkpoint_step or 0}-seed{config.seed}"
+        written = files.finish(folder, stem, len(nfe))
+        figures["arrays" if written.is_file() else "folder"] = str(written)
+        if config.model.name == EXACT:
+            figures |= distance_to_law(config, written)
+        if space.num_levels is not None:
+            picture = written.with_name(f"{written.name.removesuffix('.npz')}.png")
+            save_picture(config, picture, np.stack(shown), space.num_levels)
+            figures["picture"] = str(picture)
+        if sampling.path_images:
+            count = min(sampling.path_images, sampling.num_images)
+            model = bind(model, generator.conditions(np.arange(count)))
             path = trajectory(
-                configured, sde, model, shape, path_images(config), config.seed, PATH_FRAMES, guides
+                configured, sde, model, space.shape, count, config.seed, PATH_FRAMES, start_images
             )
-            figures |= write_path(config, sde, path, Path(figures["arrays"]))
+            figures |= write_path(sde, space, path, written)
     report(workdir, figures)
     return figures
 
 
-def distance_to_law(config: Any, x: np.ndarray) -> dict[str, float]:
+def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
+    """All that the samples depend on, so that only the same command goes on with them."""
+    settings, start = as_json(config), Path(config.sampling.start_images)
+    return {
+        "checkpoint_step": loaded.checkpoint_step,
+        "checkpoints": newest_file(checkpoint_folder(workdir)),
+        "start_images": start.stat().st_mtime if start.is_file() else None,
+        "devices": jax.device_count(),
+        **{part: settings[part] for part in ("seed", "sde", "data", "model", "sampling")},
+    }
+
+
+def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
     """The Kolmogorov-Smirnov distance of all coordinates to the data's mixture, and the band it should keep."""
-    coordinates = np.sort(
-        np.asarray(unscale(jnp.asarray(x), config.data.centered), np.float64).ravel()
-    )
+    with np.load(arrays) as file:
+        coordinates = np.sort(file[IMAGES].astype(np.float64).ravel())
     return {
         "ks_distance": ks_distance(mixture_cdf(coordinates, *mixture_parameters(config.data))),
         "ks_band": dkw_band(len(coordinates)),
     }
 
 
-def write(config: Any, workdir: Path, x: np.ndarray, step: int | None) -> dict[str, str]:
-    """The arrays, and for images of levels the picture. Returns where they went."""
-    data = config.data
-    folder = workdir / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{config.sampling.sampler}-step{step or 0}-seed{config.seed}"
-    arrays = unused(folder, stem, ".npz")
-    if not data.num_levels:
-        np.savez(arrays, images=np.asarray(unscale(jnp.asarray(x), data.centered)))
-        return {"arrays": str(arrays)}
-    images = np.asarray(levels(config, jnp.asarray(x)))
-    np.savez(arrays, images=images)
-    picture = arrays.with_suffix(".png")
-    save_grid(picture, images[:PICTURE_IMAGES], data.num_levels)
-    return {"arrays": str(arrays), "picture": str(picture)}
+def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> None:
+    """The first images as a grid: a row for each class where all have their turn."""
+    num_classes = config.model.num_classes
+    if not num_classes or config.sampling.labels or len(images) < num_classes:
+        return save_grid(path, images, num_levels)
+    columns = len(images) // num_classes
+    turns = images[: columns * num_classes].reshape(columns, num_classes, *images.shape[1:])
+    rows = turns.swapaxes(0, 1).reshape(-1, *images.shape[1:])
+    return save_grid(path, rows, num_levels, columns)
 
 
-def path_images(config: Any) -> int:
-    return min(config.sampling.path_images, config.sampling.num_images)
-
-
-def as_asked(config: Any, sde: SDE, model: Any) -> Any:
-    """The score model as sampling asks it, as the config says: one image at a time, guided, within the data's range.
-
-    The threshold comes last, since guidance is what pushes images out of the range.
-    """
-    asked = OneByOne(model) if config.sampling.one_by_one else model
-    return thresholded(config, sde, guided(asked, config.sampling.guidance.weight))
-
-
-def thresholded(config: Any, sde: SDE, model: Any) -> Any:
-    """The score model, its expected images kept in the data's range as sampling.threshold says."""
-    low = -1.0 if config.data.centered else 0.0
-    quantile = config.sampling.threshold_quantile
-    threshold = {
-        "none": lambda: None,
-        "static": lambda: StaticThreshold(low, 1.0),
-        "dynamic": lambda: DynamicThreshold(low, 1.0, quantile),
-    }[config.sampling.threshold]()
-    return model if threshold is None else ThresholdedScore(model, sde, threshold)
-
-
-def write_path(config: Any, sde: SDE, path: Trajectory, arrays: Path) -> dict[str, str]:
+def write_path(sde: SDE, space: Space, path: Trajectory, beside: Path) -> dict[str, str]:
     """The first images on their way, beside the samples: states and times, and for images a picture of them.
 
     The picture shows x_t / sqrt(alpha^2 + sigma^2), which keeps the contrast of any process's noise on the scale of
     the data's.
     """
-    target = arrays.with_name(arrays.stem + "-path.npz")
+    target = beside.with_name(f"{beside.name.removesuffix('.npz')}-path.npz")
     np.savez(target, states=path.x, times=path.times)
-    if not config.data.num_levels:
+    if space.range is None or space.num_levels is None:
         return {"path": str(target)}
-    times = jnp.asarray(path.times)
-    centre = 0.0 if config.data.centered else 0.5
-    states = jnp.asarray(path.x)
+    times, states, centre = jnp.asarray(path.times), jnp.asarray(path.x), sum(space.range) / 2
     alpha, sigma = (expand(f(times), states) for f in (sde.alpha, sde.sigma))
     x = centre + (states - alpha * centre) / jnp.sqrt(alpha**2 + sigma**2)
     shown = jnp.swapaxes(x, 0, 1).reshape(-1, *states.shape[2:])
     picture = target.with_suffix(".png")
-    save_grid(picture, np.asarray(levels(config, shown)), config.data.num_levels, len(times))
+    save_grid(picture, np.asarray(space.decode(shown)), space.num_levels, len(times))
     return {"path": str(target), "path_picture": str(picture)}
-
-
-def levels(config: Any, x: jax.Array) -> jax.Array:
-    """The integer images (n, h, w, c) that samples of the process stand for."""
-    data = config.data
-    if config.sampling.truncate:
-        return to_levels_truncated(x, data.num_levels, data.centered)
-    return to_levels(x, data.num_levels, data.centered, data.uniform_dequantization)
-
-
-def unused(folder: Path, stem: str, suffix: str) -> Path:
-    """A file name that no earlier result has: nothing is written over."""
-    path, n = folder / f"{stem}{suffix}", 2
-    while path.exists():
-        path, n = folder / f"{stem}-{n}{suffix}", n + 1
-    return path

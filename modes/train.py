@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde.errors import ConfigError
-from score_sde.evaluation.pictures import save_grid
 from score_sde.generation.generate import build_generator
+from score_sde.generation.sampled_score import sampled_score
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
 from score_sde.modes import sample
@@ -19,6 +19,7 @@ from score_sde.options import check_numbers
 from score_sde.results import report
 from score_sde.samplers.configured import needs_errors
 from score_sde.sde_lib import SDE
+from score_sde.spaces import build_space
 from score_sde.training.checkpoints import refuse_chosen_step
 from score_sde.training.loop import check_config, train
 from score_sde.training.losses import build_loss
@@ -49,7 +50,7 @@ def check(config: Any, sde: SDE) -> None:
         sample.check(config, sde)
         if config.sampling.t_start:
             raise ConfigError(
-                "the pictures drawn in training begin at the prior: leave out sampling.t_start and sampling.guides, or "
+                "the pictures drawn in training begin at the prior: leave out sampling.t_start and sampling.start_images, or "
                 "set training.snapshot_freq=0"
             )
         if needs_errors(config.sampling):
@@ -72,15 +73,16 @@ def snapshot_writer(config: Any, sde: SDE, workdir: Path):
     """A function (averaged params, step) that draws the same images' noise each time and saves the picture."""
     network = build_network(config)
     parameterization = build_parameterization(config, sde)
-    data = config.data
-    generate = build_generator(config, sde, (data.image_size, data.image_size, data.num_channels))
+    space = build_space(config)
+    generator = build_generator(config, sde, space.shape)
 
     def write(ema_params: Any, step: int) -> None:
-        model = sample.as_asked(config, sde, network_score(network, ema_params, parameterization))
-        size = config.training.snapshot_size
-        x = generate(model, size, config.seed, show=False).x
+        score = network_score(network, ema_params, parameterization)
+        model = sampled_score(config, sde, space, score)
+        x = generator(model, config.training.snapshot_size, config.seed, show=False).x
         if jax.process_index() == 0:
             path = workdir / "snapshots" / f"step{step:08d}.png"
-            save_grid(path, np.asarray(sample.levels(config, jnp.asarray(x))), data.num_levels)
+            images = np.asarray(space.decode(jnp.asarray(x)))
+            sample.save_picture(config, path, images, config.data.num_levels)
 
     return write

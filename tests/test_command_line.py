@@ -63,7 +63,7 @@ MISTAKES = [
     ),
     (f"{TOY} --mode=sample --config.sampling.t_start=0.5", "a later start than T's needs both"),
     (
-        f"{DIGITS} --mode=train --config.sampling.t_start=0.5 --config.sampling.guides=test",
+        f"{DIGITS} --mode=train --config.sampling.t_start=0.5 --config.sampling.start_images=test",
         "the pictures drawn in training begin at the prior",
     ),
     (

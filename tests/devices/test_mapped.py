@@ -44,6 +44,17 @@ def test_an_argument_can_be_an_empty_tree(devices):
     np.testing.assert_array_equal(devices.gather(run(None, rows, unit), 4), [1, 2, 3, 4])
 
 
+def test_leaves_get_the_axis_of_their_own_argument(devices):
+    """Arguments of three leaves, of one and of none: as many leaves as arguments."""
+    run = devices.data_parallel(
+        lambda whole, scale, rows, unit, none: rows * whole[2] + scale,
+        (False, False, True, True, True),
+    )
+    rows, unit, none = devices.split((np.arange(8), (), None))
+    result = run([np.ones(8), np.ones(8), 10], np.float32(0.5), rows, unit, none)
+    np.testing.assert_array_equal(devices.gather(result, 8), np.arange(8) * 10 + 0.5)
+
+
 def test_donated_memory_is_taken_over(devices):
     state = jax.device_put(jnp.zeros(5), devices.replicated())
     run = devices.data_parallel(lambda state, rows: state + 1, (False, True), False, donate=(0,))

@@ -55,7 +55,7 @@ def off(estimate, standard_error, expected):
 def test_mixture(x64, sde):
     """Gamma by quadrature; m = 1 - sigma^2 Gamma for an exact score."""
     x0 = jnp.asarray(images(4000, 6)).reshape(4000, 2, 3, 1)
-    norms = score_norms(mixture(sde), sde, [x0], TIMES, jax.random.key(0))
+    norms = score_norms(mixture(sde), sde, [(x0, ())], TIMES, jax.random.key(0))
     gamma = np.array([quadrature(sde, t) for t in TIMES])
     variances = np.array([closed_form(sde, t).sigma ** 2 for t in TIMES])
     assert np.all(off(norms.norms, norms.norms_se, gamma) < 5)
@@ -71,7 +71,7 @@ def test_gaussian(x64, sde):
     n, d, variance = 2000, 5, 0.25
     score = ProductMixtureScore(jnp.ones(1), jnp.full(1, 0.5), jnp.full(1, variance), sde)
     x0 = 0.5 + 0.5 * np.random.default_rng(0).standard_normal((n, d))
-    norms = score_norms(score, sde, [jnp.asarray(x0)], TIMES, jax.random.key(0))
+    norms = score_norms(score, sde, [(jnp.asarray(x0), ())], TIMES, jax.random.key(0))
     alpha, sigma = np.array([closed_form(sde, t)[:2] for t in TIMES]).T
     c = alpha**2 * variance + sigma**2
     for estimate, error, expected in (
@@ -87,7 +87,7 @@ def test_a_wrong_model_errs_more(x64):
     """Half the true score of N(0, 1): eps_hat = sigma x / 2, and m = E (eps - sigma x / 2)^2 = 1 - sigma^2 + sigma^2 / 4."""
     x0 = jnp.asarray(np.random.default_rng(0).standard_normal((4000, 4)))
     half = jax.tree_util.Partial(lambda x, t: -0.5 * x)
-    norms = score_norms(half, VP(), [x0], TIMES, jax.random.key(0))
+    norms = score_norms(half, VP(), [(x0, ())], TIMES, jax.random.key(0))
     variances = np.array([closed_form(VP(), t).sigma ** 2 for t in TIMES])
     assert np.all(off(norms.errors, norms.errors_se, 1 - 0.75 * variances) < 5)
     assert np.all(off(norms.norms, norms.norms_se, 0.25) < 5)
@@ -96,14 +96,20 @@ def test_a_wrong_model_errs_more(x64):
 def test_batches_do_not_matter():
     """An image has its own noise, whatever its batch; and each level its own."""
     x0 = jnp.asarray(images(10, 3), jnp.float32)
-    together = score_norms(mixture(VE()), VE(), [x0], TIMES, jax.random.key(0))
-    apart = score_norms(mixture(VE()), VE(), [x0[:4], x0[4:8], x0[8:]], TIMES, jax.random.key(0))
+    together = score_norms(mixture(VE()), VE(), [(x0, ())], TIMES, jax.random.key(0))
+    apart = score_norms(
+        mixture(VE()),
+        VE(),
+        [(x0[a:b], ()) for a, b in ((0, 4), (4, 8), (8, None))],
+        TIMES,
+        jax.random.key(0),
+    )
     for name in ("norms", "norms_se", "errors", "errors_se"):
         np.testing.assert_allclose(getattr(apart, name), getattr(together, name), rtol=1e-4)
     assert apart.num_images == together.num_images == 10
 
     times = np.array([0.5, 0.5 + 1e-6])
-    levels = score_norms(mixture(VE()), VE(), [x0], times, jax.random.key(0))
+    levels = score_norms(mixture(VE()), VE(), [(x0, ())], times, jax.random.key(0))
     assert levels.norms[0] != pytest.approx(levels.norms[1], rel=1e-2)
 
 

@@ -25,7 +25,7 @@ from score_sde import data
 from score_sde.configs.toy_mixture import get_config
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.likelihood.bits_per_dim import measure_bits_per_dim
-from score_sde.likelihood.unfinished import UnfinishedFolder
+from score_sde.unfinished import UnfinishedFolder
 from score_sde.models.exact import ProductMixtureScore
 from score_sde.generation.generate import build_generator
 from score_sde.sde_lib import build_sde

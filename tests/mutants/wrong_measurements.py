@@ -4,7 +4,7 @@ from tests.mutants.mutant import mutants
 
 BITS = "tests/likelihood/test_bits_per_dim.py"
 PER_IMAGE = "tests/likelihood/test_per_image.py"
-UNFINISHED = "tests/likelihood/test_unfinished.py"
+UNFINISHED = "tests/test_unfinished.py"
 
 # fmt: off
 MEASUREMENTS = [
@@ -28,9 +28,9 @@ MEASUREMENTS = [
         ("bound-without-the-decoder", "total.nats + last.nats", "total.nats"),
     ),
     *mutants("likelihood/bits_per_dim.py", PER_IMAGE,
-        ("integers-with-an-offset", "0.0 if integer_costs(config) else density_offset(config)", "density_offset(config)"),
+        ("integers-with-an-offset", "0.0 if integer_costs(config) else offset", "offset"),
     ),
-    *mutants("likelihood/unfinished.py", UNFINISHED,
+    *mutants("score_sde/unfinished.py", UNFINISHED,
         ("taken-up-by-any-measurement", "hashlib.sha256(text.encode())", "hashlib.sha256(b'')"),
         ("half-written-batches-taken", 'self.folder.glob("*.npz")', 'self.folder.glob("*")'),
     ),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from score_sde.data.splits import ImagesInMemory
-from score_sde.likelihood.unfinished import UnfinishedFolder
 from score_sde.sde_lib import VP
+from score_sde.unfinished import UnfinishedFolder
 from tests.likelihood.test_bits_per_dim import config_for, gaussian, measure, split_of
 
 

@@ -45,8 +45,10 @@ class UnfinishedFolder:
         self.found = {int(path.stem) for path in self.folder.glob("*.npz")}
 
     def load(self, number: int) -> Batch | None:
-        if number not in self.found:
-            return None
+        return self.read(number) if number in self.found else None
+
+    def read(self, number: int) -> Batch:
+        """A batch that was saved, now or before."""
         with np.load(self.folder / f"{number}.npz") as file:
             return dict(file)
 
@@ -62,3 +64,16 @@ class UnfinishedFolder:
     def remove(self) -> None:
         if jax.process_index() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def newest_file(folder: Path) -> float:
+    """When the folder last changed: weights trained again to the same step are other weights."""
+    return max((path.stat().st_mtime for path in folder.rglob("*")), default=0.0)
+
+
+def unused(folder: Path, stem: str, suffix: str) -> Path:
+    """A file name that no earlier result has: nothing is written over."""
+    path, n = folder / f"{stem}{suffix}", 2
+    while path.exists():
+        path, n = folder / f"{stem}-{n}{suffix}", n + 1
+    return path

@@ -1,0 +1,46 @@
+"""What samples are told: a condition for each image by its index, as `config.sampling` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from score_sde.errors import ConfigError
+from score_sde.models.networks import conditions_of
+
+Source = Callable[[np.ndarray], Any]
+"""Indices (b,) -> the condition of the images that have them."""
+
+
+def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """sampling.labels one after the other and again from the first; all classes if none is named."""
+    num_classes, labels = config.model.num_classes, tuple(config.sampling.labels)
+    if any(not 0 <= label < num_classes for label in labels):
+        raise ConfigError(
+            f"sampling.labels={labels}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}), "
+            "or () for all in turn"
+        )
+    turn = np.asarray(labels or range(num_classes), np.int32)
+    return lambda indices: turn[indices % len(turn)]
+
+
+# What a network can be told, by the names of `conditions_of`.
+SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {"label": labels_in_turn}
+
+
+def build_conditions(config: Any) -> Source:
+    """The conditions of samples of the config's model: `()` for one that is told nothing.
+
+    Raises:
+      ConfigError: labels that the model does not have.
+    """
+    names = conditions_of(config)
+    if config.sampling.labels and "label" not in names:
+        raise ConfigError(
+            f"sampling.labels={tuple(config.sampling.labels)} with a model that is told no class: leave it out, or train a "
+            "network with model.num_classes"
+        )
+    sources = {name: SOURCES[name](config) for name in names}
+    return lambda indices: {name: of(indices) for name, of in sources.items()} or ()

@@ -1,0 +1,133 @@
+"""Samples on disk: written batch by batch as they come, so that memory does not grow with their number.
+
+Both kinds keep finished batches in `folder`/unfinished-<digest> (score_sde/unfinished.py), from which an interrupted command
+with the same settings goes on; at the end they become one .npz file, or a folder of .png files, in one piece.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from PIL import Image
+
+from score_sde.errors import ConfigError
+from score_sde.evaluation.pictures import pillow_image, shades
+from score_sde.unfinished import Batch, UnfinishedFolder, unused
+
+IMAGES = "images"  # what every batch has, beside other arrays (b, ...)
+
+
+class SampleFiles(Protocol):
+    """An `Unfinished` store that becomes the result."""
+
+    def load(self, number: int) -> Batch | None: ...
+
+    def save(self, number: int, batch: Batch) -> None: ...
+
+    def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
+        """Everything that was saved under a name that nothing has yet; the unfinished batches are gone then."""
+        ...
+
+
+class ArrayFile(UnfinishedFolder):
+    """One .npz file, with an array for each name in the batches."""
+
+    def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
+        target = unused(folder, stem, ".npz")
+        self.join(target, num_batches)
+        self.remove()
+        return target
+
+    def join(self, target: Path, num_batches: int) -> None:
+        """All batches as one .npz file; one of them is in memory at a time."""
+        partial = self.folder / "all.partial"
+        first, last = self.read(0), self.read(num_batches - 1)
+        with zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
+            for name, array in first.items():
+                total = len(array) * (num_batches - 1) + len(last[name])
+                parts = (self.read(number)[name] for number in range(num_batches))
+                write_member(archive, f"{name}.npy", parts, (total, *array.shape[1:]), array.dtype)
+        partial.replace(target)
+
+
+class PictureFolder(ArrayFile):
+    """A folder of .png files named after the images' indices, levels spread over 0 ... 255, and an .npz file beside it."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any], num_levels: int):
+        super().__init__(folder, identity)
+        self.num_levels = num_levels
+        self.pictures = self.folder / "png"
+        self.first = 0  # index of the next batch's first image
+
+    def load(self, number: int) -> Batch | None:
+        batch = super().load(number)
+        if batch is None:
+            return None
+        size = len(next(iter(batch.values())))
+        levels = [self.levels(self.first + i) for i in range(size)]
+        self.first += size
+        return {IMAGES: np.stack(levels), **batch}
+
+    def save(self, number: int, batch: Batch) -> None:
+        images = batch[IMAGES]
+        if jax.process_index() == 0:
+            self.pictures.mkdir(parents=True, exist_ok=True)
+            for i, image in enumerate(shades(images, self.num_levels), self.first):
+                pillow_image(image).save(self.path(i))
+        self.first += len(images)
+        # Last: a batch that has its file has its pictures.
+        super().save(number, {name: array for name, array in batch.items() if name != IMAGES})
+
+    def path(self, index: int) -> Path:
+        return self.pictures / f"{index:06d}.png"
+
+    def levels(self, index: int) -> np.ndarray:
+        """The image of this index again, (h, w, c)."""
+        with Image.open(self.path(index)) as picture:
+            pixels = np.asarray(picture, np.float64) * (self.num_levels - 1) / 255
+        return np.round(pixels).astype(np.uint8).reshape(*pixels.shape[:2], -1)
+
+    def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
+        target = unused(folder, stem, "")
+        self.join(target.with_name(target.name + ".npz"), num_batches)
+        self.pictures.rename(target)
+        self.remove()
+        return target
+
+
+def write_member(
+    archive: zipfile.ZipFile,
+    name: str,
+    parts: Iterator[np.ndarray],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> None:
+    """An array of this shape, as NumPy writes it, from parts that follow each other along its first axis."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    with archive.open(name, "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).tobytes())
+
+
+SAVES: dict[str, Callable[[Path, dict[str, Any], int | None], SampleFiles]] = {
+    "npz": lambda folder, identity, num_levels: ArrayFile(folder, identity),
+    "png": lambda folder, identity, num_levels: PictureFolder(folder, identity, num_levels or 0),
+}
+
+
+def check_save(save: str, num_levels: int | None) -> None:
+    """Refuse .png files of what has no shades, or more of them than 8 bits tell apart."""
+    if save == "png" and not (num_levels and num_levels <= 256):
+        raise ConfigError(
+            f"sampling.save='png' with data.num_levels={num_levels or 0}: such files hold 2 to 256 levels; set save='npz'"
+        )

@@ -1,0 +1,58 @@
+"""The score model as sampling asks it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from score_sde.errors import ConfigError
+from score_sde.guidance.classifier_free import guided
+from score_sde.models.networks import conditions_of
+from score_sde.models.score import OneByOne
+from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
+from score_sde.options import choose
+from score_sde.sde_lib import SDE
+from score_sde.spaces import Space
+
+# sampling.threshold: of the ends of the data's range and the quantile of "dynamic".
+THRESHOLDS: dict[str, Any] = {
+    "none": None,
+    "static": lambda low, high, quantile: StaticThreshold(low, high),
+    "dynamic": DynamicThreshold,
+}
+
+
+def check_sampled_score(config: Any, space: Space) -> None:
+    """Refuse a threshold without a range to keep to, and guidance of a model that is told nothing."""
+    sampling, weight = config.sampling, config.sampling.guidance.weight
+    threshold = choose("sampling.threshold", sampling.threshold, THRESHOLDS)
+    if threshold is not None and space.range is None:
+        raise ConfigError(
+            f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
+            "set threshold='none'"
+        )
+    if not 0 < sampling.threshold_quantile <= 1:
+        raise ConfigError(
+            f"sampling.threshold_quantile={sampling.threshold_quantile}: expected one in (0, 1], such as 0.995"
+        )
+    if not math.isfinite(weight):
+        raise ConfigError(f"sampling.guidance.weight={weight}: expected a number, such as 1")
+    if weight and not conditions_of(config):
+        raise ConfigError(
+            f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "
+            "weight=0, or train a network with model.num_classes"
+        )
+
+
+def sampled_score(config: Any, sde: SDE, space: Space, model: Any) -> Any:
+    """The score model as config.sampling asks it: one image at a time, guided, within the data's range.
+
+    The threshold comes last, since guidance is what pushes images out of the range.
+    """
+    sampling = config.sampling
+    asked = OneByOne(model) if sampling.one_by_one else model
+    asked = guided(asked, sampling.guidance.weight)
+    threshold = THRESHOLDS[sampling.threshold]
+    if threshold is None or space.range is None:
+        return asked
+    return ThresholdedScore(asked, sde, threshold(*space.range, sampling.threshold_quantile))

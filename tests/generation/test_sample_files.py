@@ -1,0 +1,189 @@
+"""Samples as they come: the same files from an interrupted command, in either form, with a condition for each image."""
+
+import dataclasses
+
+import flax.struct
+import numpy as np
+import pytest
+from PIL import Image
+
+from score_sde.configs.digits import digits_config
+from score_sde.configs.toy_mixture import get_config
+from score_sde.errors import UserError
+from score_sde.generation.conditions import build_conditions
+from score_sde.generation.sample_files import ArrayFile, PictureFolder
+from score_sde.models.score import WithoutCondition
+from score_sde.modes import sample
+from score_sde.sde_lib import build_sde
+from score_sde.training.trained_score import LoadedScore
+
+
+def batches(dtype, sizes=(4, 4, 3)):
+    rng = np.random.default_rng(0)
+    return [
+        {"images": rng.integers(0, 17, (size, 2, 3, 1)).astype(dtype), "nfe": np.arange(size)}
+        for size in sizes
+    ]
+
+
+def joined(parts, name):
+    return np.concatenate([part[name] for part in parts])
+
+
+def test_an_array_file_is_what_numpy_would_have_written(tmp_path):
+    parts = batches(np.uint8)
+    files = ArrayFile(tmp_path, {})
+    for number, part in enumerate(parts):
+        files.save(number, part)
+    path = files.finish(tmp_path, "samples", len(parts))
+    with np.load(path) as file:
+        assert sorted(file) == ["images", "nfe"]
+        for name in file:
+            np.testing.assert_array_equal(file[name], joined(parts, name))
+            assert file[name].dtype == parts[0][name].dtype
+    assert [entry.name for entry in tmp_path.iterdir()] == ["samples.npz"]
+    files.save(0, parts[0])
+    assert files.finish(tmp_path, "samples", 1).name == "samples-2.npz"  # nothing is written over
+
+
+def test_pictures_are_named_by_index_and_hold_the_levels(tmp_path):
+    parts = batches(np.uint8)
+    files = PictureFolder(tmp_path, {}, num_levels=17)
+    files.save(0, parts[0])
+    again = PictureFolder(tmp_path, {}, num_levels=17)  # after an interruption
+    np.testing.assert_array_equal(again.load(0)["images"], parts[0]["images"])
+    assert again.load(1) is None
+    for number in (1, 2):
+        again.save(number, parts[number])
+    folder = again.finish(tmp_path, "samples", 3)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"{i:06d}.png" for i in range(11)]
+    for i, image in enumerate(joined(parts, "images")):
+        pixels = np.asarray(Image.open(folder / f"{i:06d}.png"))
+        np.testing.assert_array_equal(pixels, np.round(image[..., 0].astype(float) * 255 / 16))
+    with np.load(tmp_path / "samples.npz") as file:
+        np.testing.assert_array_equal(file["nfe"], joined(parts, "nfe"))
+
+
+@flax.struct.dataclass
+class Shifting(WithoutCondition):
+    """Scores of N(m, 1) data with m of the image's own, told by its label, or 0: any sampler shows what it was told."""
+
+    condition: dict = flax.struct.field(default_factory=lambda: ())
+
+    def given(self, condition):
+        return Shifting(condition)
+
+    def __call__(self, x, t):
+        m = self.condition["label"][:, None, None, None] if self.condition else 0.0
+        return m - x
+
+
+def interrupted(monkeypatch, after):
+    """The driver fails in its batch of this number; the calls of it are listed."""
+    original, calls = sample.build_generator, []
+
+    def build(*arguments):
+        generator = original(*arguments)
+
+        def run(*batch):
+            calls.append(1)
+            if len(calls) > after:
+                raise KeyboardInterrupt
+            return generator.run(*batch)
+
+        return dataclasses.replace(generator, run=run)
+
+    monkeypatch.setattr(sample, "build_generator", build)
+    return calls
+
+
+@pytest.mark.parametrize("save", ["npz", "png"])
+def test_an_interrupted_command_goes_on_with_the_same_images(save, tmp_path, monkeypatch):
+    config = digits_config("vp")
+    config.sampling.update(sampler="ddim", num_images=10, batch_size=4, save=save)
+    config.sampling.exponential.num_steps = 3
+    monkeypatch.setattr(sample, "load_score_model", lambda *_: LoadedScore(Shifting(), 7))
+    sde = build_sde(config)
+
+    def images(folder):
+        figures = sample.run(config, sde, folder)
+        if save == "npz":
+            return np.load(figures["arrays"])["images"], figures
+        paths = sorted((folder / "samples" / figures["folder"].split("/")[-1]).iterdir())
+        return np.stack([np.asarray(Image.open(path)) for path in paths]), figures
+
+    whole, one = images(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        calls = interrupted(patch, after=2)
+        with pytest.raises(KeyboardInterrupt):
+            sample.run(config, sde, tmp_path / "cut")
+    with monkeypatch.context() as patch:
+        calls = interrupted(patch, after=99)
+        resumed, other = images(tmp_path / "cut")
+    assert len(calls) == 1  # of three batches two were there
+    np.testing.assert_array_equal(resumed, whole)
+    assert len(np.unique(whole.reshape(10, -1), axis=0)) == 10
+    assert one["nfe"] == other["nfe"] == 4
+    left = [path.name for path in (tmp_path / "cut" / "samples").iterdir()]
+    assert not any("unfinished" in name for name in left)
+
+
+def test_another_seed_does_not_go_on_with_them(tmp_path, monkeypatch):
+    config = get_config()
+    config.sampling.update(sampler="ddim", num_images=8, batch_size=4)
+    config.sampling.exponential.num_steps = 3
+    sde = build_sde(config)
+    with monkeypatch.context() as patch:
+        interrupted(patch, after=1)
+        with pytest.raises(KeyboardInterrupt):
+            sample.run(config, sde, tmp_path)
+    config.seed = 1
+    with monkeypatch.context() as patch:
+        calls = interrupted(patch, after=99)
+        sample.run(config, sde, tmp_path)
+    assert len(calls) == 2
+
+
+def conditional(labels=()):
+    config = digits_config("vp")
+    config.model.num_classes = 3
+    config.sampling.update(sampler="ode", num_images=8, batch_size=4, labels=labels)
+    config.sampling.ode.update(steps="grid", num_steps=4)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [((), [0, 1, 2, 0, 1, 2, 0, 1]), ((2,), [2] * 8), ((2, 0), [2, 0] * 4)]
+)
+def test_labels_are_told_in_turn(labels, told, monkeypatch, tmp_path):
+    """All classes, one, or a list, over four devices; the start's noise is taken out by a second run."""
+    config = conditional(labels)
+    source = build_conditions(config)
+    np.testing.assert_array_equal(source(np.arange(8))["label"], told)
+    sde = build_sde(config)
+    generator = sample.build_generator(config, sde, (8, 8, 1))
+    x = generator(Shifting(), 8, seed=0, show=False).x
+    config.model.num_classes = 0
+    config.sampling.labels = ()
+    plain = sample.build_generator(config, sde, (8, 8, 1))(Shifting(), 8, seed=0, show=False).x
+    shift = (x - plain).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(shift / shift[np.argmax(told)] * max(told), told, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"labels": (3,)}, r"sampling.labels=\(3,\): expected classes from 0 to 2"),
+        ({"save": "tiff"}, "sampling.save='tiff' is unknown; choose one of npz, png"),
+        ({"labels": (0,), "num_classes": 0}, "with a model that is told no class"),
+        ({"save": "png", "num_levels": 1024}, "such files hold 2 to 256 levels"),
+    ],
+)
+def test_what_cannot_work_is_refused(changes, words):
+    config = conditional()
+    config.model.num_classes = changes.pop("num_classes", 3)
+    config.data.num_levels = changes.pop("num_levels", 17)
+    config.sampling.update(changes)
+    with pytest.raises(UserError, match=words):
+        sample.check(config, build_sde(config))
