@@ -15,6 +15,7 @@ from score_sde.foreign_weights.names import PUBLISHED_NETWORKS
 from score_sde.generation.batches import check_batch_size
 from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.start_images import SPLITS, check_guides
+from score_sde.guidance.classifier_free import check_guidance
 from score_sde.likelihood.dequantization.trained import check_dequantization
 from score_sde.likelihood.discrete_bound import VARIANCES
 from score_sde.likelihood.per_image import build_per_image
@@ -25,6 +26,7 @@ from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.loop import check_config
 from score_sde.training.losses import build_loss
+from score_sde.training.objective import check_label_dropout
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import EXACT
 
@@ -97,6 +99,7 @@ def check_numbers(config: Any, mode: str) -> None:
 def check_training(config: Any, sde: SDE) -> None:
     check_config(config)
     build_loss(config, sde)
+    check_label_dropout(config)
     if config.training.snapshot_freq:
         check_sampling(config, sde)
         if config.sampling.t_start:
@@ -117,7 +120,7 @@ def check_sampling(config: Any, sde: SDE) -> None:
     check_batch_size(sampling.batch_size, "sampling.batch_size")
     check_guides(sampling)
     check_threshold(config)
-    check_guidance(config)
+    check_guidance(sampling.guidance.weight, conditions_of(config))
     for field in ("num_levels", "num_images"):
         if sampling.errors[field] < 2:
             raise UserError(
@@ -139,17 +142,6 @@ def check_threshold(config: Any) -> None:
     if not 0 < sampling.threshold_quantile <= 1:
         raise UserError(
             f"sampling.threshold_quantile={sampling.threshold_quantile}: expected one in (0, 1], such as 0.995"
-        )
-
-
-def check_guidance(config: Any) -> None:
-    weight = config.sampling.guidance.weight
-    if not math.isfinite(weight):
-        raise UserError(f"sampling.guidance.weight={weight}: expected a number, such as 1")
-    if weight and not conditions_of(config):
-        raise UserError(
-            f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "
-            "weight=0, or train a network with model.num_classes"
         )
 
 

@@ -5,12 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_sde.configs.default import get_config
+from score_sde.errors import UserError
 from score_sde.generation.generate import build_generator
 from score_sde.guidance.classifier_free import ClassifierFree, guided
 from score_sde.models.networks import network_score
 from score_sde.models.parameterization import NoisePrediction
 from score_sde.models.score import OneByOne, evaluations_of
 from score_sde.models.thresholding import StaticThreshold, ThresholdedScore
+from score_sde.modes.checks import check
+from score_sde.modes.sample import as_asked, settings
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import RecordedNoise
@@ -106,9 +110,8 @@ def test_one_doubled_batch_is_two_calls(network):
         np.testing.assert_allclose(got, expected, rtol=0, atol=3e-6 * scale)
         again = guided(model.given(()), weight).given(model.condition)
         np.testing.assert_array_equal(ask(again), got)
-        # An image at a time inside it; around it, its halves are those of one image.
-        for one_by_one in (guided(OneByOne(model), weight), OneByOne(guided(model, weight))):
-            np.testing.assert_allclose(ask(one_by_one), got, rtol=0, atol=3e-6 * scale)
+    one_by_one = ask(guided(OneByOne(model), weight))
+    np.testing.assert_allclose(one_by_one, got, rtol=0, atol=3e-6 * scale)
 
 
 def test_weights_that_cost_nothing(network):
@@ -158,3 +161,27 @@ def test_generated_images_count_both_evaluations(sampler):
         for weight in (0.0, 1.0)
     }
     assert nfe[1.0] == 2 * nfe[0.0] > 0
+
+
+def test_what_cannot_be_guided_is_refused():
+    config = get_config()
+    config.sampling.guidance.weight = 1.0
+    with pytest.raises(UserError, match="guidance.weight=1.0 with a model that is told no class"):
+        check(config, "sample")
+    config.model.num_classes = 10
+    check(config, "sample")
+    config.sampling.guidance.weight = float("nan")
+    with pytest.raises(UserError, match="guidance.weight=nan: expected a number"):
+        check(config, "sample")
+
+
+def test_sampling_guides_within_the_range_and_records_the_weight():
+    """Thresholded after guidance, which asks for one image at a time if that is asked for; both conventions on record."""
+    config = get_config()
+    config.sampling.update(threshold="static", one_by_one=True)
+    config.sampling.guidance.weight = 1.5
+    model = as_asked(config, VP(), classes())
+    kinds = [type(m) for m in (model, model.model, model.model.model)]
+    assert kinds == [ThresholdedScore, ClassifierFree, OneByOne]
+    recorded = settings(config)
+    assert (recorded["guidance_weight"], recorded["guidance_scale"]) == (1.5, 2.5)

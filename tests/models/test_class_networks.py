@@ -33,20 +33,24 @@ def network(request):
     return params, compiled(network.apply), PLAIN[request.param]
 
 
-def test_the_table_is_all_that_a_network_of_classes_has_more():
-    """The other parameters are drawn as without it, and a conditional tree is the published one plus a table."""
-    for name, network in CLASSES.items():
-        key = jax.random.key(4)
-        trees = [
-            jax.jit(net.init, compiler_options={"xla_backend_optimization_level": 0})(
-                key, BATCH, LEVELS
-            )["params"]
-            for net in (network, PLAIN[name])
-        ]
-        table = trees[0].pop("ClassEmbedding_0")["table"]
-        assert table.shape == (4, 4 * network.nf)
-        assert jax.tree.structure(trees[0]) == jax.tree.structure(trees[1])
-        jax.tree.map(np.testing.assert_array_equal, *trees)
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_table_of_classes_is_all_that_is_added(name):
+    network, plain = CLASSES[name], PLAIN[name]
+    more, tree = (
+        jax.eval_shape(net.init, jax.random.key(4), X, NOISE_INPUT)["params"]
+        for net in (network, plain)
+    )
+    assert more.pop("ClassEmbedding_0")["table"].shape == (4, 4 * network.nf)
+    assert more == tree
+
+
+def test_the_other_parameters_begin_as_without_classes():
+    drawn = [
+        compiled(nets["ncsnpp"].init)(jax.random.key(4), BATCH, LEVELS)["params"]
+        for nets in (CLASSES, PLAIN)
+    ]
+    del drawn[0]["ClassEmbedding_0"]
+    jax.tree.map(np.testing.assert_array_equal, *drawn)
 
 
 def test_labels_matter_each_to_its_own_image(network):

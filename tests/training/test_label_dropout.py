@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 
 from score_sde.configs.default import get_config
+from score_sde.errors import UserError
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import VP
-from score_sde.training.objective import build_objective, drop_labels, image_keys
+from score_sde.training.objective import (
+    build_objective,
+    check_label_dropout,
+    drop_labels,
+    image_keys,
+)
 from score_sde.training.state import init_params
 
-KEY, N, CLASSES = jax.random.key(3), 4, 3
-LABELS = {"label": jnp.array([0, 1, 2, 1])}
+KEY, N = jax.random.key(3), 4
+LABELS, NONE = {"label": jnp.array([0, 1, 2, 1])}, {"label": jnp.full(N, 3)}
 
 
 def test_the_other_keys_of_an_image_are_those_without_labels():
@@ -22,8 +28,10 @@ def test_the_other_keys_of_an_image_are_those_without_labels():
     places = jnp.arange(50)
     before = jax.vmap(lambda place: jax.random.split(jax.random.fold_in(KEY, place), 5))(places).T
     keys = image_keys(KEY, places)
-    for ours, theirs in zip(keys[:5], before, strict=True):
-        np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(theirs))
+    uses = ("dequantization", "flip", "time", "noise", "dropout")
+    for use, theirs in zip(uses, before, strict=True):
+        ours = jax.random.key_data(getattr(keys, use))
+        np.testing.assert_array_equal(ours, jax.random.key_data(theirs))
 
 
 def test_labels_are_dropped_at_the_rate_each_by_its_own_key():
@@ -42,51 +50,57 @@ def test_labels_are_dropped_at_the_rate_each_by_its_own_key():
 
 @pytest.fixture(scope="module")
 def problem():
+    """An objective, parameters all random, since layers that start as nought would hide the labels, and images."""
     config = get_config()
     config.data.update(image_size=4, num_levels=0)
-    config.model.update(
-        nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), num_classes=CLASSES
-    )
-    # Last layers that do not start as nought, or no gradient would come back through them.
-    config.model.update(init_scale=1.0, dropout=0.0)
-    network = build_network(config)
-    params = jax.jit(lambda: init_params(config, network))()
+    config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), num_classes=3)
+    network, rng = build_network(config), np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: init_params(config, network))
+    params = jax.tree.map(lambda s: jnp.asarray(0.2 * rng.normal(size=s.shape), s.dtype), shapes)
     images = jax.random.normal(jax.random.key(1), (N, 4, 4, 1))
     return build_objective(config, network, VP()), params, images
 
 
-def table_gradient(problem, rate):
+def test_with_every_label_dropped_only_no_class_learns(problem):
     objective, params, images = problem
-    objective = dataclasses.replace(objective, label_dropout=rate)
+    objective = dataclasses.replace(objective, label_dropout=1.0)
 
     @jax.jit
-    def gradient(params, condition):
+    def gradient(params):
         def loss(params):
-            return objective.training_losses(params, images, KEY, jnp.arange(N), condition).mean()
+            return objective.training_losses(params, images, KEY, jnp.arange(N), LABELS).mean()
 
         return jax.grad(loss)(params)["ClassEmbedding_0"]["table"]
 
-    return np.abs(np.asarray(gradient(params, LABELS))).max(axis=1)
+    sizes = np.abs(np.asarray(gradient(params))).max(axis=1)
+    np.testing.assert_array_equal(sizes[:3], 0.0)
+    assert sizes[3] > 1e-6
 
 
-def test_with_every_label_dropped_only_no_class_learns(problem):
-    np.testing.assert_array_equal(table_gradient(problem, 1.0) > 1e-6, [False, False, False, True])
-    np.testing.assert_array_equal(table_gradient(problem, 1.0)[:CLASSES], 0.0)
-
-
-def test_without_dropout_the_classes_learn(problem):
-    np.testing.assert_array_equal(table_gradient(problem, 0.0) > 1e-6, [True, True, True, False])
-
-
-def test_held_out_losses_are_those_of_the_labels(problem):
-    """No label is dropped, and each matters."""
+def test_labels_reach_the_network_and_are_kept_in_held_out_losses(problem):
+    """Without dropout in training, and whatever the dropout in held-out losses: each image's own label matters."""
     objective, params, images = problem
-    keys, u = image_keys(KEY, jnp.arange(N)), jnp.linspace(0.1, 0.9, N)
+    places, u = jnp.arange(N), jnp.linspace(0.1, 0.9, N)
+    held_out = dataclasses.replace(objective, label_dropout=1.0)
 
-    def losses(rate, condition):
-        asked = dataclasses.replace(objective, label_dropout=rate)
-        return np.asarray(jax.jit(asked.held_out_losses)(params, images, u, keys, condition))
+    @jax.jit
+    def losses(params, condition):
+        keys = image_keys(KEY, places)
+        return (
+            objective.training_losses(params, images, KEY, places, condition),
+            held_out.held_out_losses(params, images, u, keys, condition),
+        )
 
-    told = losses(0.0, LABELS)
-    np.testing.assert_array_equal(losses(1.0, LABELS), told)
-    assert (np.abs(losses(0.0, ()) - told) > 1e-6).all()
+    told, none = losses(params, LABELS), losses(params, NONE)
+    for ours, theirs in zip(told, none, strict=True):
+        assert (np.abs(ours - theirs) > 1e-4).all()
+
+
+def test_rates_that_cannot_be_are_refused():
+    config = get_config()
+    for rate, message in ((1.5, "rate between 0 and 1"), (0.1, "told no class")):
+        config.training.label_dropout = rate
+        with pytest.raises(UserError, match=f"label_dropout={rate}.*{message}"):
+            check_label_dropout(config)
+    config.model.num_classes = 2
+    check_label_dropout(config)
