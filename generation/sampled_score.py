@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from score_sde.errors import ConfigError
-from score_sde.guidance.classifier_free import guided
+from score_sde.guidance.classifier_free import check_guidance, guided
 from score_sde.models.networks import conditions_of
 from score_sde.models.score import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
@@ -24,7 +23,7 @@ THRESHOLDS: dict[str, Any] = {
 
 def check_sampled_score(config: Any, space: Space) -> None:
     """Refuse a threshold without a range to keep to, and guidance of a model that is told nothing."""
-    sampling, weight = config.sampling, config.sampling.guidance.weight
+    sampling = config.sampling
     threshold = choose("sampling.threshold", sampling.threshold, THRESHOLDS)
     if threshold is not None and space.range is None:
         raise ConfigError(
@@ -35,13 +34,7 @@ def check_sampled_score(config: Any, space: Space) -> None:
         raise ConfigError(
             f"sampling.threshold_quantile={sampling.threshold_quantile}: expected one in (0, 1], such as 0.995"
         )
-    if not math.isfinite(weight):
-        raise ConfigError(f"sampling.guidance.weight={weight}: expected a number, such as 1")
-    if weight and not conditions_of(config):
-        raise ConfigError(
-            f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "
-            "weight=0, or train a network with model.num_classes"
-        )
+    check_guidance(sampling.guidance.weight, conditions_of(config))
 
 
 def sampled_score(config: Any, sde: SDE, space: Space, model: Any) -> Any:

@@ -9,6 +9,8 @@ the marginals of one process: guided samples are not of that law at time 0, and 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
@@ -16,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreWrapper, evaluations_of
 
 
@@ -46,6 +49,17 @@ class ConditionIgnored(ScoreWrapper):
 
     def __call__(self, x: Array, t: Array) -> Array:
         return self.model.unconditional(x, t)
+
+
+def check_guidance(weight: float, conditions: Sequence[str]) -> None:
+    """Raise ConfigError unless a model of these conditions can be guided so."""
+    if not math.isfinite(weight):
+        raise ConfigError(f"sampling.guidance.weight={weight}: expected a number, such as 1")
+    if weight and not conditions:
+        raise ConfigError(
+            f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "
+            "weight=0, or train a network with model.num_classes"
+        )
 
 
 def guided(model: Any, weight: float) -> Any:

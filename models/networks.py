@@ -1,5 +1,6 @@
 """The score networks by the names that configs use (`config.model.name`)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +11,14 @@ from score_sde.models.options import check_image_size
 from score_sde.models.score import NetworkScore, takes_none
 from score_sde.options import choose
 
-__all__ = ["NETWORKS", "build_network", "check_image_size", "conditions_of", "network_score"]
+__all__ = [
+    "NETWORKS",
+    "build_network",
+    "check_image_size",
+    "conditions_of",
+    "network_score",
+    "null_condition_of",
+]
 
 NETWORKS: dict[str, type[NCSNpp] | type[DDPM]] = {"ncsnpp": NCSNpp, "ddpm": DDPM}
 
@@ -28,9 +36,13 @@ def build_network(config: Any) -> nn.Module:
 
 
 def network_score(network: Any, params: Any, parameterization: Any) -> NetworkScore:
-    """The network with these parameters as a score model. One without `null_condition` takes no conditions."""
-    null_condition = getattr(network, "null_condition", takes_none)
-    return NetworkScore(params, network.apply, parameterization, (), null_condition)
+    """The network with these parameters as a score model, of no condition."""
+    return NetworkScore(params, network.apply, parameterization, (), null_condition_of(network))
+
+
+def null_condition_of(network: Any) -> Callable[[Any], Any]:
+    """The network's `null_condition`; one that has none takes no conditions."""
+    return getattr(network, "null_condition", takes_none)
 
 
 def conditions_of(config: Any) -> tuple[str, ...]:

@@ -116,14 +116,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "truncate": sampling.truncate,
         "batch_size": sampling.batch_size,
         "seed": config.seed,
+        **told(config),
     }
-    if conditions_of(config):
-        weight = sampling.guidance.weight
-        figures |= {
-            "labels": list(sampling.labels) or "all",
-            "guidance_weight": weight,
-            "guidance_scale": 1.0 + weight,  # as other codes count it
-        }
     if jax.process_index() == 0:
         stem = f"{sampling.sampler}-step{loaded.checkpoint_step or 0}-seed{config.seed}"
         written = files.finish(folder, stem, len(nfe))
@@ -143,6 +137,18 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
             figures |= write_path(sde, space, path, written)
     report(workdir, figures)
     return figures
+
+
+def told(config: Any) -> dict[str, Any]:
+    """What the record says of conditions and guidance, for a model that takes any."""
+    if not conditions_of(config):
+        return {}
+    weight = config.sampling.guidance.weight
+    return {
+        "labels": list(config.sampling.labels) or "all",
+        "guidance_weight": weight,
+        "guidance_scale": 1.0 + weight,  # as other codes count it
+    }
 
 
 def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:

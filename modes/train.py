@@ -23,6 +23,7 @@ from score_sde.spaces import build_space
 from score_sde.training.checkpoints import refuse_chosen_step
 from score_sde.training.loop import check_config, train
 from score_sde.training.losses import build_loss
+from score_sde.training.objective import check_label_dropout
 from score_sde.training.trained_score import EXACT, check_score_model
 
 
@@ -45,6 +46,7 @@ def check(config: Any, sde: SDE) -> None:
     )
     check_score_model(config, sde)
     check_config(config)
+    check_label_dropout(config)
     build_loss(config, sde)
     if config.training.snapshot_freq:
         sample.check(config, sde)

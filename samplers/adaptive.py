@@ -177,16 +177,22 @@ class AdaptiveSolver:
             self.rtol,
             self.atol,
         )
+        leaves, tree = jax.tree.flatten(args)
+
+        def field(t: Any, y: Any, leaves: Any) -> Any:
+            return vector_field(t, y, jax.tree.unflatten(tree, leaves))
+
         if self.adjoint == "backsolve":  # which differentiates its equation, not these numbers
             slope = jax.lax.stop_gradient(slope)
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(vector_field),
+            diffrax.ODETerm(field),
             solver,
             t0=times[0],
             t1=times[-1],
             dt0=dt0,
             y0=y,
-            args=args,
+            # As a list: equinox mistakes an empty tuple among them, as that of no condition, when it solves backwards.
+            args=leaves,
             saveat=saved(times, keep_path),
             stepsize_controller=HairerController(rtol=self.rtol, atol=self.atol),
             adjoint=ADJOINTS[self.adjoint](),

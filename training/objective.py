@@ -16,8 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from score_sde.data.scaling import dequantize, flip_horizontally, scale, to_unit
+from score_sde.errors import UserError
+from score_sde.models.networks import conditions_of, null_condition_of
 from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore, takes_none
+from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE
 from score_sde.training.draws import DRAWS, Draw
 from score_sde.training.losses import Loss, build_loss
@@ -120,13 +122,25 @@ class Objective:
         return self.loss(score_model, x0, u, z, dropout_keys)
 
 
+def check_label_dropout(config: Any) -> None:
+    """Raise UserError unless the rate is one, and 0 where there are no labels."""
+    rate = config.training.label_dropout
+    if not 0 <= rate <= 1:
+        raise UserError(f"training.label_dropout={rate}: expected a rate between 0 and 1, as 0.1")
+    if rate and not conditions_of(config):
+        raise UserError(
+            f"training.label_dropout={rate} with a network that is told no class: set it to 0, or model.num_classes to the "
+            "number of classes"
+        )
+
+
 def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
     data = config.data
     return Objective(
         loss=build_loss(config, sde),
         parameterization=build_parameterization(config, sde),
         apply=network.apply,
-        null_condition=getattr(network, "null_condition", takes_none),
+        null_condition=null_condition_of(network),
         num_levels=data.num_levels or None,
         centered=data.centered,
         random_flip=data.random_flip,

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from score_sde.data.splits import ImagesInMemory
+from score_sde.guidance.classifier_free import ClassifierFree
 from score_sde.models.exact import GaussianScore
 from score_sde.sde_lib import VP, expand
 from tests.likelihood.test_bits_per_dim import SIDE, D, config_for, measure, split_of
@@ -58,6 +59,17 @@ def test_with_the_decoder_the_cost_is_that_of_the_data(eps):
     for part, limit in ((measured.ode, 0.014), (measured.bound, 0.025)):
         assert abs(part.mean - exact) < 5 * part.standard_error
         assert part.standard_error < limit
+
+
+def test_evaluations_are_of_the_network():
+    """Guided from a law to itself: the same values, by two evaluations for one."""
+    config, data = real_config(bound_draws=2), gaussian_data(4)
+    once, twice = (
+        measure(config, VP(), model, data) for model in (white(), ClassifierFree(white(), 1.0))
+    )
+    for part, guided in ((once.ode, twice.ode), (once.bound, twice.bound)):
+        np.testing.assert_allclose(guided.per_image, part.per_image, rtol=1e-5)
+        np.testing.assert_array_equal(guided.nfe, 2 * part.nfe)
 
 
 def test_what_the_noise_cost_is_added():

@@ -6,6 +6,7 @@ from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_exponential import EXPONENTIAL
+from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_measurements import MEASUREMENTS
 from tests.mutants.wrong_multistep import MULTISTEP
@@ -31,5 +32,6 @@ MUTANTS: list[Mutant] = [
     *BOUNDS,
     *DEQUANTIZATION,
     *MEASUREMENTS,
+    *GUIDANCE,
     *BENCHMARKS,
 ]
