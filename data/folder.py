@@ -12,7 +12,7 @@ import numpy as np
 from score_sde.data.builders import DatasetError, one_line
 from score_sde.data.order import fixed_permutation
 from score_sde.data.resizing import image_decoder
-from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk, stored_levels
+from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -43,7 +43,7 @@ def load_folder(data: Any) -> Datasets:
         str(folder),
         ImagesOnDisk(Files(train), decode, shape, str(folder)),
         ImagesOnDisk(Files(test), decode, shape, str(folder)),
-        stored_levels(data),
+        data.stored_levels,
     )
 
 
@@ -61,7 +61,7 @@ class Files:
 
 
 def folder_of(data: Any) -> Path:
-    if not getattr(data, "folder", ""):
+    if not data.folder:
         raise DatasetError(
             "data.name='folder' needs data.folder: give the folder with your images, "
             "--config.data.folder=PATH"
@@ -117,7 +117,7 @@ def check_sizes(files: list[Path], data: Any) -> None:
     """Refuse images of another size, from the first bytes of some of the files."""
     import PIL.Image
 
-    if getattr(data, "resize", False):
+    if data.resize:
         return
     for path in files[:CHECKED_FILES]:
         try:

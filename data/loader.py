@@ -18,7 +18,6 @@ from score_sde.data.splits import (
     Datasets,
     ImagesInMemory,
     ImagesOnDisk,
-    stored_levels,
 )
 from score_sde.options import choose
 
@@ -38,25 +37,13 @@ def load(config: Any) -> Datasets:
     """The train and test split of config.data.name.
 
     Args:
-        config: with the fields config.data.
-            name: "digits", "cifar10", "mixture", "folder", or a TFDS name.
-            data_dir: TFDS folder; None or "" for its default, ~/tensorflow_datasets.
-            folder (name="folder" only): where the image files are.
-            image_size, num_channels: must agree with the data.
-            num_levels: 256 for 8-bit images, 17 for digits, None or 0 for real-valued data; or a divisor of the
-                dataset's, to which the images are then reduced.
-            stored_levels (optional): the levels of a dataset that does not say how many it has; 256.
-            label (optional): the class whose images alone are taken; -1 for all.
-            in_memory: "yes", "no" or "auto" (up to IN_MEMORY_BYTES).
-            resize (optional): True to crop to the central square and resize to image_size.
-            crop_size (optional): side of that square; 0 or None for the largest.
-            resample (optional): "bicubic", "bilinear" or "box".
+        config: with config.data (data/options.py).
 
     Raises:
         DatasetError: the dataset cannot be had, or does not agree with the config.
     """
     data = config.data
-    if getattr(data, "folder", "") and data.name != "folder":
+    if data.folder and data.name != "folder":
         raise DatasetError(
             f"data.folder={data.folder} is read with data.name='folder' only, but data.name={data.name!r}; "
             "add --config.data.name=folder, or leave out data.folder"
@@ -64,7 +51,7 @@ def load(config: Any) -> Datasets:
     stored = LOADERS.get(data.name, load_tfds)(data)
     datasets = placed(reduced(stored, data.num_levels or None), data.in_memory)
     check_levels(datasets, stored.num_levels)
-    label = getattr(data, "label", -1)
+    label = data.label
     return datasets if label < 0 else of_class(datasets, label)
 
 
@@ -102,7 +89,7 @@ def load_tfds(data: Any) -> Datasets:
     key = image_key(builder)
     stored_shape = tuple(builder.info.features[key].shape)
     shape = (data.image_size, data.image_size, data.num_channels)
-    check_shape(data.name, stored_shape, shape, bool(getattr(data, "resize", False)))
+    check_shape(data.name, stored_shape, shape, data.resize)
     decode_bytes = image_decoder(data)
 
     def decode(record: dict[str, Any]) -> np.ndarray:
@@ -119,7 +106,7 @@ def load_tfds(data: Any) -> Datasets:
         return ImagesOnDisk(source, decode, shape, builder.data_dir)
 
     train, test = (open_split(split) for split in split_names(builder))
-    num_levels = getattr(builder, "NUM_LEVELS", stored_levels(data))
+    num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
     return Datasets(data.name, train, test, num_levels)
 
 

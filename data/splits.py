@@ -20,11 +20,6 @@ READ_AHEAD = 32
 HELD_OUT_PERCENT = 5
 
 
-def stored_levels(data: Any) -> int:
-    """Grey levels of a dataset that does not say how many it has: config.data.stored_levels, by default 256."""
-    return getattr(data, "stored_levels", 0) or 256
-
-
 @dataclasses.dataclass(frozen=True)
 class ImagesInMemory:
     """A split as one array, to be placed on the device and gathered by `batch_indices` inside the step.

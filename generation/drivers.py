@@ -22,30 +22,30 @@ STEPS_PER_CALL = 20  # between two updates of the progress bar
 BatchSampler = Callable[
     [Any, Array, np.ndarray, Any, Callable[[float], None]], tuple[Array, Array, Array]
 ]
-"""(score model, key, indices (devices, b), guides (devices, b, h, w, c) or None, tick)
+"""(score model, key, indices (devices, b), start_images (devices, b, h, w, c) or None, tick)
 -> x (devices, b, h, w, c), nfe and success (devices, b). `tick` is told the share of the batch's work just done."""
 
 
 def batch_sampler(
-    configured: Configured, sde: SDE, shape: tuple[int, ...], guides_are_states: bool = False
+    configured: Configured, sde: SDE, shape: tuple[int, ...], start_are_states: bool = False
 ) -> BatchSampler:
     """Batches by this sampler of images of this shape (h, w, c)."""
     drive = in_steps if isinstance(configured.sampler, SteppedSampler) else at_once
-    return drive(configured, sde, shape, guides_are_states)
+    return drive(configured, sde, shape, start_are_states)
 
 
 def first_state(
-    sde: SDE, t: Array, guides: Array | None, noise: Noise, like: Array, are_states: bool
+    sde: SDE, t: Array, start_images: Array | None, noise: Noise, like: Array, are_states: bool
 ) -> Array:
     """Where sampling begins: a draw of the prior, or images, or draws of x_t given images x_0.
 
     The last is SDEdit (Meng et al. 2022, Eq. 5): from t on, the reverse process runs as always.
     """
-    if guides is None:
+    if start_images is None:
         return sde.prior_sample(noise(START, 0, like))
     if are_states:
-        return guides
-    return sde.alpha(t) * guides + sde.sigma(t) * noise(START, 0, like)
+        return start_images
+    return sde.alpha(t) * start_images + sde.sigma(t) * noise(START, 0, like)
 
 
 def last_denoising(
@@ -58,15 +58,17 @@ def last_denoising(
 
 
 def at_once(
-    configured: Configured, sde: SDE, shape: tuple[int, ...], guides_are_states: bool
+    configured: Configured, sde: SDE, shape: tuple[int, ...], start_are_states: bool
 ) -> BatchSampler:
     """A whole batch in one call."""
     grid = configured.grid
 
-    def sample(model: Any, key: Array, indices: Array, guides: Any) -> tuple[Array, Array, Array]:
+    def sample(
+        model: Any, key: Array, indices: Array, start_images: Any
+    ) -> tuple[Array, Array, Array]:
         noise = IndexedNoise.for_images(key, indices)
         like = jnp.zeros((indices.shape[0], *shape))
-        x = first_state(sde, grid[0], guides, noise, like, guides_are_states)
+        x = first_state(sde, grid[0], start_images, noise, like, start_are_states)
         samples = configured.sampler(model, grid, noise, like, x)
         x, more = last_denoising(configured, sde, model, samples.x)
         nfe = jnp.broadcast_to(jnp.asarray(samples.nfe + more), indices.shape)
@@ -75,9 +77,13 @@ def at_once(
     sample_all = jax.pmap(sample, axis_name=AXIS, in_axes=(None, None, 0, 0))
 
     def run(
-        model: Any, key: Array, indices: np.ndarray, guides: Any, tick: Callable[[float], None]
+        model: Any,
+        key: Array,
+        indices: np.ndarray,
+        start_images: Any,
+        tick: Callable[[float], None],
     ):
-        result = jax.block_until_ready(sample_all(model, key, indices, guides))
+        result = jax.block_until_ready(sample_all(model, key, indices, start_images))
         tick(1.0)
         return result
 
@@ -85,17 +91,17 @@ def at_once(
 
 
 def in_steps(
-    configured: Configured, sde: SDE, shape: tuple[int, ...], guides_are_states: bool
+    configured: Configured, sde: SDE, shape: tuple[int, ...], start_are_states: bool
 ) -> BatchSampler:
     """A batch in calls of a few steps each."""
     sampler, grid = configured.sampler, configured.grid
     assert isinstance(sampler, SteppedSampler)
     num_steps = sampler.num_steps(grid)
 
-    def start(key: Array, indices: Array, guides: Any) -> Any:
+    def start(key: Array, indices: Array, start_images: Any) -> Any:
         noise = IndexedNoise.for_images(key, indices)
         like = jnp.zeros((indices.shape[0], *shape))
-        return sampler.begin(first_state(sde, grid[0], guides, noise, like, guides_are_states))
+        return sampler.begin(first_state(sde, grid[0], start_images, noise, like, start_are_states))
 
     def advance(model: Any, key: Array, indices: Array, first: Array, state: Any) -> Any:
         noise = IndexedNoise.for_images(key, indices)
@@ -116,9 +122,13 @@ def in_steps(
     end_all = jax.pmap(end, in_axes=(None, 0, 0))
 
     def run(
-        model: Any, key: Array, indices: np.ndarray, guides: Any, tick: Callable[[float], None]
+        model: Any,
+        key: Array,
+        indices: np.ndarray,
+        start_images: Any,
+        tick: Callable[[float], None],
     ):
-        state = start_all(key, indices, guides)
+        state = start_all(key, indices, start_images)
         for first in range(0, num_steps, STEPS_PER_CALL):
             state = jax.block_until_ready(advance_all(model, key, indices, first, state))
             tick(min(STEPS_PER_CALL, num_steps - first) / num_steps)

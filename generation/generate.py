@@ -26,8 +26,8 @@ class Generated(NamedTuple):
     seconds: float
 
 
-class Guides(NamedTuple):
-    """What to begin from at sampling.t_start, (n, h, w, c) in the units of the process: image i from guide i mod n."""
+class StartImages(NamedTuple):
+    """What to begin from at sampling.t_start, (n, h, w, c) in the units of the process: image i from start image i mod n."""
 
     x: np.ndarray
     are_states: bool
@@ -38,7 +38,7 @@ def build_generator(
     config: Any,
     sde: SDE,
     shape: tuple[int, ...],
-    guides: Guides | None = None,
+    start_images: StartImages | None = None,
     variance: OptimalVariance | None = None,
 ) -> Callable[..., Generated]:
     """A function (score_model, num_images, seed, show=True) -> Generated for images of this shape (h, w, c).
@@ -51,7 +51,9 @@ def build_generator(
     """
     check_batch_size(config.sampling.batch_size, "sampling.batch_size")
     configured = configure(config.sampling, sde, variance)
-    run = batch_sampler(configured, sde, shape, guides is not None and guides.are_states)
+    run = batch_sampler(
+        configured, sde, shape, start_images is not None and start_images.are_states
+    )
 
     def generate(score_model: Any, num_images: int, seed: int, show: bool = True) -> Generated:
         began = time.perf_counter()
@@ -64,7 +66,9 @@ def build_generator(
                 def tick(share: float, count: int = count) -> None:
                     bar.update(share * count)
 
-                begin = None if guides is None else guides.x[indices % len(guides.x)]
+                begin = (
+                    None if start_images is None else start_images.x[indices % len(start_images.x)]
+                )
                 result = run(score_model, key, indices, begin, tick)
                 batches.append(gather(result, count))
         x, nfe, success = (np.concatenate(parts) for parts in zip(*batches, strict=True))

@@ -12,42 +12,48 @@ from score_sde import data
 from score_sde.data.array_files import read_images
 from score_sde.data.scaling import dequantize, scale, to_unit
 from score_sde.errors import UserError
-from score_sde.generation.generate import Guides
+from score_sde.generation.generate import StartImages
 
 SPLITS = ("test", "train")
 KEYS = ("images", "states")
 
 
-def check_guides(sampling: Any) -> None:
-    """t_start and guides come together: without the one the other has no effect."""
-    if bool(sampling.t_start) != bool(sampling.guides):
+def check_start_images(sampling: Any) -> None:
+    """t_start and start_images come together: without the one the other has no effect."""
+    if bool(sampling.t_start) != bool(sampling.start_images):
         raise UserError(
-            f"sampling.t_start={sampling.t_start}, sampling.guides={sampling.guides!r}: a later start than T's needs "
+            f"sampling.t_start={sampling.t_start}, sampling.start_images={sampling.start_images!r}: a later start than T's needs "
             "both, the time and what to begin from (test, train, or an .npz file); give both or neither"
         )
-    if sampling.guides and sampling.guides not in SPLITS and not Path(sampling.guides).is_file():
+    if (
+        sampling.start_images
+        and sampling.start_images not in SPLITS
+        and not Path(sampling.start_images).is_file()
+    ):
         raise UserError(
-            f"sampling.guides={sampling.guides!r}: no such file; give {' or '.join(SPLITS)}, or an .npz file with "
+            f"sampling.start_images={sampling.start_images!r}: no such file; give {' or '.join(SPLITS)}, or an .npz file with "
             "`images` (levels, as --mode sample writes them) or `states` (x at t_start)"
         )
 
 
-def load_guides(config: Any) -> Guides | None:
-    """The guides that `config.sampling` names; None where it names none.
+def load_start_images(config: Any) -> StartImages | None:
+    """The start images that `config.sampling` names; None where it names none.
 
     Raises:
       UserError: a file that cannot be read, or arrays of another shape than the config's images.
     """
-    name, number = config.sampling.guides, config.sampling.num_images
+    name, number = config.sampling.start_images, config.sampling.num_images
     if not name:
         return None
     if name in SPLITS:
         split = getattr(data.load(config), name)
-        return Guides(to_process(config, split.take(range(min(number, split.num_images)))), False)
-    key, array = read_images(config, "sampling.guides", name, KEYS)
+        return StartImages(
+            to_process(config, split.take(range(min(number, split.num_images)))), False
+        )
+    key, array = read_images(config, "sampling.start_images", name, KEYS)
     if key == "states":
-        return Guides(np.asarray(array, np.float32), True)
-    return Guides(to_process(config, array), False)
+        return StartImages(np.asarray(array, np.float32), True)
+    return StartImages(to_process(config, array), False)
 
 
 def to_process(config: Any, images: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from score_sde.generation.drivers import first_state
-from score_sde.generation.generate import Guides
+from score_sde.generation.generate import StartImages
 from score_sde.samplers.configured import AXIS, Configured
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import IndexedNoise
@@ -33,7 +33,7 @@ def trajectory(
     num_images: int,
     seed: int,
     frames: int,
-    guides: Guides | None = None,
+    start_images: StartImages | None = None,
 ) -> Trajectory:
     """The first images of this seed again, on one device, at `frames` of their sampler's times.
 
@@ -43,8 +43,10 @@ def trajectory(
     if configured.adaptive:
         grid = log_snr_grid(sde, float(grid[0]), float(grid[-1]), frames - 1)
     indices = np.arange(num_images)
-    begin = None if guides is None else jnp.asarray(guides.x[indices % len(guides.x)])
-    are_states = guides is not None and guides.are_states
+    begin = (
+        None if start_images is None else jnp.asarray(start_images.x[indices % len(start_images.x)])
+    )
+    are_states = start_images is not None and start_images.are_states
 
     def sample(key: Array, begin: Any) -> tuple[Array, IndexedNoise, Array]:
         noise = IndexedNoise.for_images(key, jnp.asarray(indices))

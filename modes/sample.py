@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_sde.configs.default import check_options
 from score_sde.data.mixture import mixture_parameters
 from score_sde.data.scaling import to_levels, to_levels_truncated, unscale
 from score_sde.errors import ConfigError
@@ -17,12 +18,11 @@ from score_sde.evaluation.pictures import save_grid
 from score_sde.generation.batches import check_batch_size
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import build_generator
-from score_sde.generation.start_images import check_guides, load_guides
+from score_sde.generation.start_images import check_start_images, load_start_images
 from score_sde.generation.trajectory import Trajectory, trajectory
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
-from score_sde.options import check_numbers, choose
 from score_sde.results import report
 from score_sde.samplers.configured import configure
 from score_sde.sde_lib import SDE, build_sde, expand
@@ -38,48 +38,19 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
-    check_numbers(
-        config,
-        positive=(
-            "sampling.num_images",
-            "sampling.pc.num_steps",
-            "sampling.n_steps_each",
-            "sampling.snr",
-            "sampling.sde.num_steps",
-            "sampling.exponential.num_steps",
-            "sampling.edm.num_steps",
-            "sampling.ode.num_steps",
-        ),
-        not_negative=("sampling.path_images",),
-    )
+    check_options(config)
     check_score_model(config, sde)
     sampling = config.sampling
     sde.check_time("sampling.eps", sampling.eps)
     check_batch_size(sampling.batch_size, "sampling.batch_size")
-    check_guides(sampling)
-    check_threshold(config)
-    for field in ("num_levels", "num_images"):
-        if sampling.errors[field] < 2:
-            raise ConfigError(
-                f"sampling.errors.{field}={sampling.errors[field]}: expected 2 or more, for both ends of the levels "
-                "and a spread between images"
-            )
-    if configure(sampling, sde, stand_in(config, sde)).any_time:
-        refuse_discrete(config, sde, f"sampling.sampler={sampling.sampler!r}")
-
-
-def check_threshold(config: Any) -> None:
-    sampling = config.sampling
-    choose("sampling.threshold", sampling.threshold, ("none", "static", "dynamic"))
+    check_start_images(sampling)
     if sampling.threshold != "none" and not config.data.num_levels:
         raise ConfigError(
             f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
             "set threshold='none'"
         )
-    if not 0 < sampling.threshold_quantile <= 1:
-        raise ConfigError(
-            f"sampling.threshold_quantile={sampling.threshold_quantile}: expected one in (0, 1], such as 0.995"
-        )
+    if configure(sampling, sde, stand_in(config, sde)).any_time:
+        refuse_discrete(config, sde, f"sampling.sampler={sampling.sampler!r}")
 
 
 def settings(config: Any) -> dict[str, Any]:
@@ -97,13 +68,13 @@ def settings(config: Any) -> dict[str, Any]:
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Sample, write <workdir>/samples/*.png and *.npz, report the figures and return them."""
     loaded = load_score_model(config, sde, workdir)
-    guides = load_guides(config)
+    start_images = load_start_images(config)
     side, channels = config.data.image_size, config.data.num_channels
     shape = (side, side, channels)
     variance = optimal_variance(config, sde, loaded, workdir)
     configured = configure(config.sampling, sde, variance)
     model = as_asked(config, sde, loaded.model)
-    generate = build_generator(config, sde, shape, guides, variance)
+    generate = build_generator(config, sde, shape, start_images, variance)
     generated = generate(model, config.sampling.num_images, config.seed)
 
     figures: dict[str, Any] = {
@@ -122,7 +93,14 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         figures |= write(config, workdir, generated.x, loaded.checkpoint_step)
         if config.sampling.path_images:
             path = trajectory(
-                configured, sde, model, shape, path_images(config), config.seed, PATH_FRAMES, guides
+                configured,
+                sde,
+                model,
+                shape,
+                path_images(config),
+                config.seed,
+                PATH_FRAMES,
+                start_images,
             )
             figures |= write_path(config, sde, path, Path(figures["arrays"]))
     report(workdir, figures)

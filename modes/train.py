@@ -16,7 +16,6 @@ from score_sde.models.networks import build_network
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
 from score_sde.modes import sample
-from score_sde.options import check_numbers
 from score_sde.results import report
 from score_sde.samplers.configured import needs_errors
 from score_sde.sde_lib import SDE
@@ -38,11 +37,6 @@ def check(config: Any, sde: SDE) -> None:
             "use --mode sample or --mode likelihood"
         )
     refuse_chosen_step(config, "train")
-    check_numbers(
-        config,
-        positive=("optim.lr", "optim.eps"),
-        not_negative=("training.snapshot_size", "optim.warmup", "optim.weight_decay"),
-    )
     check_score_model(config, sde)
     check_config(config)
     build_loss(config, sde)
@@ -50,7 +44,7 @@ def check(config: Any, sde: SDE) -> None:
         sample.check(config, sde)
         if config.sampling.t_start:
             raise ConfigError(
-                "the pictures drawn in training begin at the prior: leave out sampling.t_start and sampling.guides, or "
+                "the pictures drawn in training begin at the prior: leave out sampling.t_start and sampling.start_images, or "
                 "set training.snapshot_freq=0"
             )
         if needs_errors(config.sampling):

@@ -11,7 +11,7 @@ import pytest
 
 from score_sde.configs.toy_mixture import get_config
 from score_sde.generation.drivers import first_state
-from score_sde.generation.generate import Guides, build_generator
+from score_sde.generation.generate import StartImages, build_generator
 from score_sde.generation.trajectory import trajectory
 from score_sde.models.exact import GaussianScore
 from score_sde.samplers.configured import configure
@@ -42,17 +42,17 @@ def small(sampler, num_steps=3, **changes):
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_law_of_the_first_state(x64, sde):
-    """Affine in its noise: without guides N(0, prior_std^2); from images x_0 the law of x_t given x_0."""
+    """Affine in its noise: without start images N(0, prior_std^2); from images x_0 the law of x_t given x_0."""
     images, t = np.array([[1.5], [-0.5]]), 0.4
     like = jnp.asarray(images)
     now = closed_form(sde, t)
-    for guides, mean, std in (
+    for start_images, mean, std in (
         (None, 0 * images, closed_form(sde, 1.0).prior_std),
         (like, now.alpha * images, now.sigma),
     ):
         for z in (0.0, 1.0):
             noise = RecordedNoise(jnp.full_like(like, z), None)
-            x = first_state(sde, jnp.asarray(t), guides, noise, like, are_states=False)
+            x = first_state(sde, jnp.asarray(t), start_images, noise, like, are_states=False)
             np.testing.assert_allclose(x, mean + std * z, rtol=1e-12)
 
 
@@ -73,9 +73,12 @@ def test_from_the_priors_own_states_it_is_the_same_sampler(config, sde, rounding
     noise = IndexedNoise.for_images(jax.random.key(5), jnp.arange(4))
     prior = sde.prior_sample(noise(START, 0, jnp.zeros((4, *SHAPE))))
     images = []
-    for t_start, guides in ((0.0, None), (sde.T, Guides(np.asarray(prior), are_states=True))):
+    for t_start, start_images in (
+        (0.0, None),
+        (sde.T, StartImages(np.asarray(prior), are_states=True)),
+    ):
         config.sampling.t_start = t_start
-        generate = build_generator(config, sde, SHAPE, guides)
+        generate = build_generator(config, sde, SHAPE, start_images)
         images.append(generate(mixture(sde), 4, seed=5, show=False).x)
     np.testing.assert_allclose(*images, rtol=0, atol=rounding)
 

@@ -6,7 +6,7 @@ import pytest
 from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import UserError
-from score_sde.generation.start_images import load_guides, to_process
+from score_sde.generation.start_images import load_start_images, to_process
 from score_sde.modes.sample import check, levels, run
 from score_sde.sde_lib import build_sde
 
@@ -33,20 +33,20 @@ def test_states_in_a_file_are_gone_on_from(tmp_path):
     config.sampling.eps = 0.3
     states = np.load(run(config, build_sde(config), tmp_path)["arrays"])["images"]
     np.savez(tmp_path / "states.npz", states=states)
-    config.sampling.update(eps=1e-3, t_start=0.3, guides=str(tmp_path / "states.npz"))
+    config.sampling.update(eps=1e-3, t_start=0.3, start_images=str(tmp_path / "states.npz"))
     check(config, build_sde(config))
     rest = np.load(run(config, build_sde(config), tmp_path)["arrays"])["images"]
     np.testing.assert_allclose(rest, whole, atol=1e-3)
     assert np.abs(states - whole).max() > 0.1
 
 
-def test_fewer_guides_than_images_are_taken_in_turn(tmp_path):
+def test_fewer_start_images_than_images_are_taken_in_turn(tmp_path):
     """From a time with hardly any noise the samples stay what they began from."""
     config = get_config()
-    guides = np.stack([np.full((8, 8, 1), -1.0), np.full((8, 8, 1), 0.6)]).astype(np.float32)
-    np.savez(tmp_path / "g.npz", images=guides)
+    start_images = np.stack([np.full((8, 8, 1), -1.0), np.full((8, 8, 1), 0.6)]).astype(np.float32)
+    np.savez(tmp_path / "g.npz", images=start_images)
     config.sampling.update(sampler="ode", num_images=4, batch_size=4, eps=1e-4)
-    config.sampling.update(t_start=2e-4, guides=str(tmp_path / "g.npz"))
+    config.sampling.update(t_start=2e-4, start_images=str(tmp_path / "g.npz"))
     samples = np.load(run(config, build_sde(config), tmp_path)["arrays"])["images"]
     means = samples.mean(axis=(1, 2, 3))
     # noise of 0.005 a pixel, 64 pixels: a mean within 0.005 is eight deviations
@@ -54,7 +54,7 @@ def test_fewer_guides_than_images_are_taken_in_turn(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("t_start", "guides", "words"),
+    ("t_start", "start_images", "words"),
     [
         (0.3, "", "a later start than T's needs both"),
         (0.0, "test", "a later start than T's needs both"),
@@ -63,9 +63,9 @@ def test_fewer_guides_than_images_are_taken_in_turn(tmp_path):
         (1e-5, "test", "sampling.t_start=1e-05: expected a time between"),
     ],
 )
-def test_what_cannot_work_is_refused(t_start, guides, words):
+def test_what_cannot_work_is_refused(t_start, start_images, words):
     config = get_config()
-    config.sampling.update(t_start=t_start, guides=guides)
+    config.sampling.update(t_start=t_start, start_images=start_images)
     with pytest.raises(UserError, match=words):
         check(config, build_sde(config))
 
@@ -81,9 +81,9 @@ def test_what_cannot_work_is_refused(t_start, guides, words):
 def test_unusable_files_are_refused(tmp_path, arrays, words):
     np.savez(tmp_path / "g.npz", **arrays)
     config = get_config()
-    config.sampling.update(t_start=0.3, guides=str(tmp_path / "g.npz"))
+    config.sampling.update(t_start=0.3, start_images=str(tmp_path / "g.npz"))
     with pytest.raises(UserError, match=words):
-        load_guides(config)
+        load_start_images(config)
     (tmp_path / "g.npz").write_bytes(b"not a zip file")
     with pytest.raises(UserError, match="cannot be read as an .npz file"):
-        load_guides(config)
+        load_start_images(config)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from score_sde.configs.toy_mixture import get_config
-from score_sde.generation.generate import Guides, build_generator
+from score_sde.generation.generate import StartImages, build_generator
 from score_sde.generation.trajectory import trajectory
 from score_sde.samplers.configured import configure
 from score_sde.samplers.noise import START, IndexedNoise
@@ -60,7 +60,14 @@ def test_times_and_states_belong_together(x64):
     config.sampling.t_start = float(path.times[3])
     late = configure(config.sampling, sde)
     rest = trajectory(
-        late, sde, mixture(sde), SHAPE, 3, seed=9, frames=4, guides=Guides(path.x[3], True)
+        late,
+        sde,
+        mixture(sde),
+        SHAPE,
+        3,
+        seed=9,
+        frames=4,
+        start_images=StartImages(path.x[3], True),
     )
     # Each run is within a hundred tolerances of the flow; interpolated states within 1e-4.
     np.testing.assert_allclose(rest.x[-1], path.x[-1], atol=2e-4)

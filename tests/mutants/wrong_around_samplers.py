@@ -1,4 +1,4 @@
-"""Mistakes around the update rules: variables, starts, ends, counts, times kept, guides, latents, denoising errors."""
+"""Mistakes around the update rules: variables, starts, ends, counts, times kept, start images, latents, denoising errors."""
 
 from tests.mutants.mutant import mutants
 
@@ -14,7 +14,7 @@ IN_RATIO = f"{IDENTITIES}::test_euler_in_the_ratio_is_ddim"
 LANGEVIN = f"{IDENTITIES}::test_annealed_langevin_of_a_config_is_algorithm_1"
 VECTOR_LAWS = "tests/samplers/test_vector_laws.py"
 TRAJECTORY = "tests/generation/test_trajectory.py"
-GUIDES = "tests/generation/test_start_images.py"
+START_IMAGES = "tests/generation/test_start_images.py"
 INTERPOLATE = "tests/modes/test_interpolate.py"
 ERRORS = "tests/generation/test_denoising_errors.py"
 
@@ -42,15 +42,15 @@ AROUND_SAMPLERS = [
         ("path-of-images-first", "jnp.moveaxis(solution.path[:, :, 0], 1, 0)", "solution.path[:, :, 0]"),
     ),
     *mutants("generation/drivers.py", FIRST,
-        ("guides-not-scaled", "return sde.alpha(t) * guides + sde.sigma(t)", "return guides + sde.sigma(t)"),
-        ("guides-with-unit-noise", "return sde.alpha(t) * guides + sde.sigma(t) * noise", "return sde.alpha(t) * guides + noise"),
-        ("guides-noised-by-the-variance", "return sde.alpha(t) * guides + sde.sigma(t) * noise", "return sde.alpha(t) * guides + sde.sigma(t)**2 * noise"),
+        ("start-images-not-scaled", "return sde.alpha(t) * start_images + sde.sigma(t)", "return start_images + sde.sigma(t)"),
+        ("start-images-with-unit-noise", "return sde.alpha(t) * start_images + sde.sigma(t) * noise", "return sde.alpha(t) * start_images + noise"),
+        ("start-images-noised-by-the-variance", "return sde.alpha(t) * start_images + sde.sigma(t) * noise", "return sde.alpha(t) * start_images + sde.sigma(t)**2 * noise"),
         ("driver-starts-from-unit-noise", "return sde.prior_sample(noise(START, 0, like))", "return noise(START, 0, like)"),
     ),
     *mutants("generation/drivers.py", f"{DRIVERS}::test_from_the_priors_own_states_it_is_the_same_sampler",
         ("states-noised-again", "    if are_states:\n", "    if not are_states:\n"),
     ),
-    *mutants("generation/drivers.py", f"{GUIDES}::test_fewer_guides_than_images_are_taken_in_turn",
+    *mutants("generation/drivers.py", f"{START_IMAGES}::test_fewer_start_images_than_images_are_taken_in_turn",
         ("batches-start-from-the-prior", "samples = configured.sampler(model, grid, noise, like, x)", "samples = configured.sampler(model, grid, noise, like)"),
     ),
     *mutants("generation/drivers.py", "tests/generation/test_generate.py::test_same_images_as_one_device_without_a_driver",
@@ -63,8 +63,8 @@ AROUND_SAMPLERS = [
     *mutants("generation/drivers.py", EVALUATIONS,
         ("last-denoising-is-free", "configured.grid[-1]), 1", "configured.grid[-1]), 0"),
     ),
-    *mutants("generation/generate.py", f"{GUIDES}::test_fewer_guides_than_images_are_taken_in_turn",
-        ("guides-repeated-in-blocks", "guides.x[indices % len(guides.x)]", "guides.x[indices // len(guides.x)]"),
+    *mutants("generation/generate.py", f"{START_IMAGES}::test_fewer_start_images_than_images_are_taken_in_turn",
+        ("start-images-repeated-in-blocks", "start_images.x[indices % len(start_images.x)]", "start_images.x[indices // len(start_images.x)]"),
     ),
     *mutants("samplers/stepping.py", VECTOR_LAWS,
         ("steps-backwards", "jnp.arange(num_steps))", "jnp.arange(num_steps)[::-1])"),
@@ -116,15 +116,15 @@ AROUND_SAMPLERS = [
         ("kept-states-of-other-times", "return path[kept]", "return path[np.linspace(0, len(path) - 1, len(kept)).astype(int)]"),
     ),
     *mutants("generation/trajectory.py", f"{TRAJECTORY}::test_times_and_states_belong_together",
-        ("ways-guides-are-images", "are_states = guides is not None and guides.are_states", "are_states = False"),
+        ("ways-start-images-are-images", "are_states = start_images is not None and start_images.are_states", "are_states = False"),
     ),
     *mutants("generation/trajectory.py", f"{TRAJECTORY}::test_from_the_prior_to_the_samples",
         ("way-of-an-adaptive-sampler-ends-early", "float(grid[0]), float(grid[-1]), frames - 1)", "float(grid[0]), float(grid[-1]) * 2, frames - 1)"),
     ),
-    *mutants("generation/start_images.py", f"{GUIDES}::test_levels_become_what_becomes_them_again",
-        ("guides-at-the-edge-of-their-cells", "jnp.full(levels.shape, 0.5)", "jnp.zeros(levels.shape)"),
-        ("guides-always-centred", "scale(y, options.centered)", "scale(y, True)"),
-        ("guides-not-dequantised", "if options.uniform_dequantization:", "if False:"),
+    *mutants("generation/start_images.py", f"{START_IMAGES}::test_levels_become_what_becomes_them_again",
+        ("start-images-at-the-edge-of-their-cells", "jnp.full(levels.shape, 0.5)", "jnp.zeros(levels.shape)"),
+        ("start-images-always-centred", "scale(y, options.centered)", "scale(y, True)"),
+        ("start-images-not-dequantised", "if options.uniform_dequantization:", "if False:"),
     ),
     *mutants("modes/interpolate.py", f"{INTERPOLATE}::test_slerp_turns_by_equal_angles_at_constant_length {INTERPOLATE}::test_isotropic_gaussian_data",
         ("slerp-from-second-to-first", "return a * first + b * second", "return b * first + a * second"),

@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     ("field", "value", "message"),
     [
         ("batch_size", 6, "cannot be shared by 4 devices; use a multiple of 4, such as 4 or 8"),
-        ("batch_size", 0, "multiple of 4"),
+        ("batch_size", 0, "expected a positive"),
         ("n_iters", 0, "n_iters=0"),
         ("log_freq", 0, "log_freq=0"),
         ("steps_per_call", 0, "steps_per_call=0"),
