@@ -11,7 +11,7 @@
   python main.py --config configs/ve_cifar.py --mode export
 
 --config takes a file, with a variant after a colon where the file has some. Every field of it can be set
-as --config.section.field=value; configs/default.py says what each means. Results go to --workdir, by
+as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
 default runs/<config name>: checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, classification/, export/, metrics.jsonl and results.jsonl.
 Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be
 the config's; export writes a checkpoint as the published PyTorch code does.

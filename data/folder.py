@@ -13,7 +13,7 @@ from score_sde.data.builders import DatasetError, one_line
 from score_sde.data.conditions import Record
 from score_sde.data.order import fixed_permutation
 from score_sde.data.resizing import image_decoder
-from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk, stored_levels
+from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -52,7 +52,7 @@ def load_folder(data: Any) -> Datasets:
 
     # With an image of no class, names would say that all have one.
     known = None if "" in classes.values() else tuple(names)
-    return Datasets(str(folder), split(train), split(test), stored_levels(data), known)
+    return Datasets(str(folder), split(train), split(test), data.stored_levels, known)
 
 
 class Files:
@@ -75,7 +75,7 @@ def class_of(path: Path, folder: Path, depth: int) -> str:
 
 
 def folder_of(data: Any) -> Path:
-    if not getattr(data, "folder", ""):
+    if not data.folder:
         raise DatasetError(
             "data.name='folder' needs data.folder: give the folder with your images, "
             "--config.data.folder=PATH"
@@ -131,7 +131,7 @@ def check_sizes(files: list[Path], data: Any) -> None:
     """Refuse images of another size, from the first bytes of some of the files."""
     import PIL.Image
 
-    if getattr(data, "resize", False):
+    if data.resize:
         return
     for path in files[:CHECKED_FILES]:
         try:

@@ -19,7 +19,6 @@ from score_sde.data.splits import (
     Datasets,
     ImagesOnDisk,
     Split,
-    stored_levels,
 )
 from score_sde.options import choose
 
@@ -42,20 +41,8 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
     every image is checked when it is.
 
     Args:
-        config: with the fields config.data.
-            name: "digits", "cifar10", "mixture", "folder", or a TFDS name.
-            data_dir: TFDS folder; None or "" for its default, ~/tensorflow_datasets.
-            folder (name="folder" only): where the image files are.
-            image_size, num_channels: must agree with the data.
-            num_levels: 256 for 8-bit images, 17 for digits, None or 0 for real-valued data; or a divisor of the
-                dataset's, to which the images are then reduced.
-            stored_levels (optional): the levels of a dataset that does not say how many it has; 256.
-            label (optional): the class whose images alone are taken; -1 for all.
-            in_memory: "yes", "no" or "auto" (up to IN_MEMORY_BYTES).
-            resize (optional): True to crop to the central square and resize to image_size.
-            crop_size (optional): side of that square; 0 or None for the largest.
-            resample (optional): "bicubic", "bilinear" or "box".
-            and, optional, config.model.num_classes: at most so many labels may be asked for; 0 for no limit.
+        config: with config.data (data/options.py), and config.model.num_classes: at most so many labels may be asked
+            for; 0 for no limit.
         conditions: what to read beside the images, names of CONDITIONS. They are made from images of data.num_levels.
         whole: read all that is held in memory at once, so that an image that cannot be used is an error before training.
 
@@ -63,14 +50,14 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
         DatasetError: the dataset cannot be had, or does not agree with the config.
     """
     data = config.data
-    if getattr(data, "folder", "") and data.name != "folder":
+    if data.folder and data.name != "folder":
         raise DatasetError(
             f"data.folder={data.folder} is read with data.name='folder' only, but data.name={data.name!r}; "
             "add --config.data.name=folder, or leave out data.folder"
         )
     stored = LOADERS.get(data.name, load_tfds)(data)
     datasets = with_levels_checked(reduced(stored, data.num_levels or None))
-    label = getattr(data, "label", -1)
+    label = data.label
     if label >= 0:
         datasets = of_class(datasets, label)
     if "label" in conditions:
@@ -132,7 +119,7 @@ def load_tfds(data: Any) -> Datasets:
     key = image_key(builder)
     stored_shape = tuple(builder.info.features[key].shape)
     shape = (data.image_size, data.image_size, data.num_channels)
-    check_shape(data.name, stored_shape, shape, bool(getattr(data, "resize", False)))
+    check_shape(data.name, stored_shape, shape, data.resize)
     decode_bytes = image_decoder(data)
 
     def decode(record: Record) -> np.ndarray:
@@ -149,7 +136,7 @@ def load_tfds(data: Any) -> Datasets:
         return ImagesOnDisk(source, decode, shape, builder.data_dir)
 
     train, test = (open_split(split) for split in split_names(builder))
-    num_levels = getattr(builder, "NUM_LEVELS", stored_levels(data))
+    num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
     # A number without names is not a class: TFDS's ClassLabel has both.
     names = getattr(dict(builder.info.features).get("label"), "names", None)
     return Datasets(data.name, train, test, num_levels, names and tuple(names))

@@ -9,11 +9,6 @@ import numpy as np
 from score_sde.data.builders import DatasetError
 from score_sde.data.splits import Datasets, ImagesInMemory
 
-# The mixture with golden scores and likelihoods that the tests of the SDEs, samplers and likelihood share.
-WEIGHTS = (0.3, 0.7)
-MEANS = (-1.0, 0.6)
-VARIANCES = (0.04, 0.09)
-
 NUM_TRAIN = 2048
 NUM_TEST = 256
 # Fixed, like a file on disk: the run's own seed changes the order, not the data.
@@ -22,9 +17,9 @@ DATA_SEED = 0
 
 def mixture_parameters(data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights, means and variances (k,), float64, of config.data's mixture."""
-    weights = np.asarray(getattr(data, "mixture_weights", WEIGHTS), np.float64)
-    means = np.asarray(getattr(data, "mixture_means", MEANS), np.float64)
-    variances = np.asarray(getattr(data, "mixture_variances", VARIANCES), np.float64)
+    weights = np.asarray(data.mixture_weights, np.float64)
+    means = np.asarray(data.mixture_means, np.float64)
+    variances = np.asarray(data.mixture_variances, np.float64)
     same_length = weights.ndim == 1 and weights.shape == means.shape == variances.shape
     if not same_length or abs(weights.sum() - 1) > 1e-6 or min(weights) < 0 or min(variances) <= 0:
         raise DatasetError(
@@ -38,7 +33,7 @@ def load_mixture(data: Any) -> Datasets:
     """Real-valued images, float32 (n, image_size, image_size, num_channels), already in the model's units.
 
     Args:
-        data: config.data, with image_size, num_channels, and the optional tuples mixture_weights (sum 1),
+        data: config.data, with image_size, num_channels, and the tuples mixture_weights (sum 1),
             mixture_means and mixture_variances (positive).
     """
     weights, means, variances = mixture_parameters(data)

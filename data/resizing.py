@@ -19,18 +19,18 @@ def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
     """A stored image's bytes -> uint8 (h, w, num_channels), cropped and resized if config.data says so.
 
     Args:
-        data: config.data with num_channels, image_size and the optional resize, crop_size and resample.
+        data: config.data with num_channels, image_size resize, crop_size and resample.
 
     Raises:
         ConfigError: an unknown data.resample, at once and not with the first image.
     """
-    resample = getattr(data, "resample", "bicubic")
-    choose("data.resample", resample, FILTERS)
-    resize, crop_size = getattr(data, "resize", False), getattr(data, "crop_size", 0)
+    choose("data.resample", data.resample, FILTERS)
 
     def decode(encoded: bytes) -> np.ndarray:
         image = decode_image(encoded, data.num_channels)
-        return crop_and_resize(image, data.image_size, crop_size, resample) if resize else image
+        if not data.resize:
+            return image
+        return crop_and_resize(image, data.image_size, data.crop_size, data.resample)
 
     return decode
 

@@ -28,11 +28,6 @@ CHUNK = 1024
 HELD_OUT_PERCENT = 5
 
 
-def stored_levels(data: Any) -> int:
-    """Grey levels of a dataset that does not say how many it has: config.data.stored_levels, by default 256."""
-    return getattr(data, "stored_levels", 0) or 256
-
-
 def training_batch(
     split: Split, seed: int, step: int, batch_size: int, places: np.ndarray
 ) -> Batch:

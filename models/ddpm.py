@@ -4,57 +4,30 @@ The U-Net of `models/ncsnpp.py` before its improvements: 32 groups in every norm
 naive resampling between the blocks, no pyramids, always a positional embedding.
 """
 
-from typing import Any, Self
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from score_sde.models import blocks, layers, options
-from score_sde.models.conditions import null_condition, with_class
+from score_sde.models import blocks, layers
+from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import positional_embedding, sigma_of_label
+from score_sde.models.network import DTYPES, Network, check_input
 
 Image = layers.Image
 
 _GROUPS = 32
 
 
-class DDPM(nn.Module):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c). Fields mean what they mean in `NCSNpp`."""
-
-    image_size: int
-    num_channels: int = 3
-    nf: int = 128
-    ch_mult: tuple[int, ...] = (1, 2, 2, 2)
-    num_res_blocks: int = 2
-    attn_resolutions: tuple[int, ...] = (16,)
-    scale_by_sigma: bool = False
-    sigma_min: float = 0.01
-    sigma_max: float = 50.0
-    num_scales: int = 1000
-    resamp_with_conv: bool = True
-    conditional: bool = True
-    num_classes: int = 0
-    nonlinearity: str = "swish"
-    dropout: float = 0.0
-    centered: bool = True
-    dtype: str = "float32"
+class DDPM(Network):
+    """It has no options but those of all networks."""
 
     def __post_init__(self) -> None:
-        options.check_shared(self)
+        super().__post_init__()
         for mult in (1, *self.ch_mult):
             layers.num_groups(self.nf * mult, _GROUPS)
-        super().__post_init__()
-
-    @classmethod
-    def from_config(cls, config: Any) -> Self:
-        """Reads the fields from config.model and config.data (see `options.shared_fields`)."""
-        return cls(**options.shared_fields(config))
-
-    def null_condition(self, condition: Any) -> Any:
-        """What says "no class" of the images of this condition; refuses one that the network does not take."""
-        return null_condition(condition, self.num_classes)
 
     @nn.compact
     def __call__(
@@ -68,7 +41,7 @@ class DDPM(nn.Module):
 
         `noise_input` is a time label, of the order of 0 ... 1000.
         """
-        options.check_input(x.shape, noise_input.shape, self.image_size, self.num_channels)
+        check_input(x.shape, noise_input.shape, self.image_size, self.num_channels)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
         keys = layers.layer_keys(dropout_keys, self.dropout)
@@ -131,4 +104,4 @@ class DDPM(nn.Module):
 
     @property
     def _dtype(self) -> DTypeLike | None:
-        return options.DTYPES[self.dtype]
+        return DTYPES[self.dtype]

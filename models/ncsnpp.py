@@ -12,117 +12,69 @@ more `num_res_blocks`.
 """
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from score_sde.models import blocks, layers, options
-from score_sde.models.conditions import null_condition, with_class
+from score_sde.models import blocks, layers
+from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import (
     GaussianFourierProjection,
     positional_embedding,
     sigma_of_label,
 )
-from score_sde.options import choose
+from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.options import not_negative, one_of, option, positive
 
 Image = layers.Image
 BlockKeys = Iterator[layers.ImageKeys | None]
 
 
-class NCSNpp(nn.Module):
-    """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+class NCSNpp(Network):
+    """The score network of Song et al. 2021. `net.apply({"params": params}, x, cond)` -> (b, h, w, c).
 
-    Fields, where the name does not say it all:
-        ch_mult: width of each level as a multiple of nf; the number of levels is its length.
-        attn_resolutions: resolutions, in pixels, of the levels with attention. The middle always has one.
-        resblock_type: "biggan" (resamples inside the blocks) or "ddpm" (between them).
-        fir, fir_kernel: resample with this filter, or naively (nearest, mean).
-        progressive: "none"; "output_skip": each level on the way up adds an image to the output;
-            "residual": it adds features instead.
-        progressive_input: "none"; "input_skip": the downsampled image joins the features of each level;
-            "residual": its convolved version does, and becomes them.
-        progressive_combine: "sum" or "cat": how input_skip joins.
-        embedding_type: what `noise_input` means. "fourier": sigma itself (of VE with continuous time; its log is
-            taken here). "positional": a time label.
-        scale_by_sigma: divide the output by sigma, so that a network that predicts noise gives a score.
-            With "positional" labels, sigma is read from a table of num_scales values falling from sigma_max
-            (label 0) to sigma_min; a label outside of it gives NaN rather than the sigma of another.
-        sigma_min, sigma_max, num_scales: of that table; otherwise unused.
-        skip_rescale: divide every residual sum by sqrt(2).
-        init_scale: of the layers that end a residual or the network. 0: a new network outputs 0.
-        resamp_with_conv: resampling between blocks has a convolution ("ddpm" blocks only).
-        conditional: False builds a network that sees `noise_input` only through scale_by_sigma.
-        num_classes: of the images that it may be told (`models/conditions.py`); 0: it is told none.
-        centered: images arrive in [-1, 1]. False: in [0, 1], and are moved to [-1, 1] here.
-        dtype: "float32", or "bfloat16" for the operands of convolutions and attention (`models/layers.py`).
-            "float32" casts nothing: with float64 images and parameters everything is float64.
+    For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.
     """
 
-    image_size: int
-    num_channels: int = 3
-    nf: int = 128
-    ch_mult: tuple[int, ...] = (1, 2, 2, 2)
-    num_res_blocks: int = 4
-    attn_resolutions: tuple[int, ...] = (16,)
-    resblock_type: str = "biggan"
-    fir: bool = False
-    fir_kernel: tuple[int, ...] = (1, 3, 3, 1)
-    progressive: str = "none"
-    progressive_input: str = "none"
-    progressive_combine: str = "sum"
-    embedding_type: str = "positional"
-    fourier_scale: float = 16.0
-    scale_by_sigma: bool = False
-    sigma_min: float = 0.01
-    sigma_max: float = 50.0
-    num_scales: int = 1000
-    skip_rescale: bool = True
-    init_scale: float = 0.0
-    resamp_with_conv: bool = True
-    conditional: bool = True
-    num_classes: int = 0
-    nonlinearity: str = "swish"
-    dropout: float = 0.0
-    centered: bool = True
-    dtype: str = "float32"
+    resblock_type: str = option(
+        "biggan",
+        "biggan (resamples inside the blocks) | ddpm (between them)",
+        one_of("biggan", "ddpm"),
+    )
+    fir: bool = option(False, "resample with fir_kernel; False: naively (nearest, mean)")
+    fir_kernel: tuple[int, ...] = option((1, 3, 3, 1), "the filter of fir")
+    skip_rescale: bool = option(True, "divide residual sums by sqrt(2)")
+    progressive: str = option(
+        "none",
+        "none | output_skip: each level on the way up adds an image to the output | residual: it adds features instead",
+        one_of("none", "output_skip", "residual"),
+    )
+    progressive_input: str = option(
+        "none",
+        "none | input_skip: the downsampled image joins the features of each level | residual: its convolved version does, "
+        "and becomes them",
+        one_of("none", "input_skip", "residual"),
+    )
+    progressive_combine: str = option(
+        "sum", "sum | cat: how input_skip joins", one_of("sum", "cat")
+    )
+    embedding_type: str = option(
+        "positional",
+        "of what the network is told: positional, of a time label | fourier, of sigma (continuous VE)",
+        one_of("positional", "fourier"),
+    )
+    fourier_scale: float = option(16.0, "standard deviation of the Fourier frequencies", positive)
+    init_scale: float = option(
+        0.0, "of the last layers; 0 stands for 1e-10, so a fresh network gives 0", not_negative
+    )
 
     def __post_init__(self) -> None:
-        choose("model.resblock_type", self.resblock_type, ("biggan", "ddpm"))
-        choose("model.progressive", self.progressive, ("none", "output_skip", "residual"))
-        choose(
-            "model.progressive_input", self.progressive_input, ("none", "input_skip", "residual")
-        )
-        choose("model.progressive_combine", self.progressive_combine, ("sum", "cat"))
-        choose("model.embedding_type", self.embedding_type, ("fourier", "positional"))
-        options.check_shared(self)
+        super().__post_init__()
         for mult in (1, *self.ch_mult):
             layers.num_groups(self.nf * mult)
-        super().__post_init__()
-
-    @classmethod
-    def from_config(cls, config: Any) -> Self:
-        """Reads the fields from config.model and config.data (see `options.shared_fields`)."""
-        model = config.model
-        return cls(
-            **options.shared_fields(config),
-            resblock_type=model.resblock_type,
-            fir=model.fir,
-            fir_kernel=tuple(model.fir_kernel),
-            progressive=model.progressive,
-            progressive_input=model.progressive_input,
-            progressive_combine=model.progressive_combine,
-            embedding_type=model.embedding_type,
-            fourier_scale=model.fourier_scale,
-            skip_rescale=model.skip_rescale,
-            init_scale=model.init_scale,
-        )
-
-    def null_condition(self, condition: Any) -> Any:
-        """What says "no class" of the images of this condition; refuses one that the network does not take."""
-        return null_condition(condition, self.num_classes)
 
     @nn.compact
     def __call__(
@@ -144,7 +96,7 @@ class NCSNpp(nn.Module):
         Returns:
             (b, h, w, c), float32 (float64 for float64 images).
         """
-        options.check_input(x.shape, noise_input.shape, self.image_size, self.num_channels)
+        check_input(x.shape, noise_input.shape, self.image_size, self.num_channels)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
         keys = layers.layer_keys(dropout_keys, self.dropout)
@@ -264,4 +216,4 @@ class NCSNpp(nn.Module):
 
     @property
     def _dtype(self) -> DTypeLike | None:
-        return options.DTYPES[self.dtype]
+        return DTYPES[self.dtype]

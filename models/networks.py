@@ -1,5 +1,6 @@
 """The score networks by the names that configs use (`config.model.name`)."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -7,20 +8,17 @@ import flax.linen as nn
 
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
-from score_sde.models.options import check_image_size
 from score_sde.models.score import NetworkScore, takes_none
-from score_sde.options import choose
-
-__all__ = [
-    "NETWORKS",
-    "build_network",
-    "check_image_size",
-    "conditions_of",
-    "network_score",
-    "null_condition_of",
-]
+from score_sde.options import Section, choose, option
 
 NETWORKS: dict[str, type[NCSNpp] | type[DDPM]] = {"ncsnpp": NCSNpp, "ddpm": DDPM}
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkChoice(Section):
+    name: str = option(
+        "ncsnpp", "ncsnpp (NCSN++ and DDPM++) | ddpm | mixture (exact score of data.name=mixture)"
+    )
 
 
 def build_network(config: Any) -> nn.Module:

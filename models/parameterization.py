@@ -29,10 +29,29 @@ import jax.numpy as jnp
 from jax import Array
 
 from score_sde.errors import ConfigError
-from score_sde.options import choose
+from score_sde.options import Section, choose, option, positive
 from score_sde.sde_lib import SDE, Chain, expand
 
 MAX_LABEL = 999.0
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionOptions(Section):
+    predicts: str = option(
+        "process",
+        "what the network gives: process, what is usual under it | noise | score | x0 | velocity | edm",
+    )
+    sigma_data: float = option(
+        0.5, "predicts=edm, weighting=edm: standard deviation of the scaled data", positive
+    )
+    num_scales: int = option(
+        1000, "levels of the discrete chains (training.continuous=False)", positive
+    )
+    discrete_labels: str = option(
+        "matched",
+        "how a network trained on DDPM's levels is asked at a time between them: matched (by log-SNR) | published_pc | "
+        "published_ode",
+    )
 
 
 class Parameterization(Protocol):

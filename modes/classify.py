@@ -59,8 +59,6 @@ def check_classifier(config: Any) -> None:
             f"classifier.workdirs={options.workdirs!r}: expected folders with {{label}} in the name, one for each class, as "
             "runs/digit{label}; train each with --config.data.label"
         )
-    if options.num_classes < 2:
-        raise UserError(f"classifier.num_classes={options.num_classes}: expected 2 or more")
     for label in range(options.num_classes):
         folder = class_folder(config, label)
         if not checkpoint_folder(folder).is_dir():

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from score_sde import data
+from score_sde.configs.default import check_options
 from score_sde.data.scaling import check_num_levels
 from score_sde.devices import check_batch_size
 from score_sde.errors import ConfigError
-from score_sde.generation.start_images import SPLITS
 from score_sde.likelihood.dequantization.comparison import compare, standard_error
 from score_sde.likelihood.dequantization.trained import dequantizer_folder
 from score_sde.likelihood.dequantization.training import stream_key, train_dequantizer
 from score_sde.models.parameterization import refuse_discrete
-from score_sde.options import check_numbers, choose
 from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.trained_score import check_score_model, load_score_model
@@ -27,16 +26,7 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
-    check_numbers(
-        config,
-        positive=(
-            "dequantizer.width",
-            "dequantizer.n_iters",
-            "dequantizer.lr",
-            "dequantizer.repeats",
-        ),
-        not_negative=("dequantizer.checkpoint_freq", "dequantizer.num_images"),
-    )
+    check_options(config)
     check_score_model(config, sde)
     options = config.dequantizer
     if not config.data.num_levels:
@@ -45,11 +35,6 @@ def check(config: Any, sde: SDE) -> None:
             "and have a density as they are; use --mode likelihood"
         )
     check_num_levels(config.data.num_levels)
-    if options.depth < 2:
-        raise ConfigError(
-            f"dequantizer.depth={options.depth}: expected 2 or more, since each coupling moves half of the pixels"
-        )
-    choose("likelihood.split", config.likelihood.split, SPLITS)
     sde.check_time("likelihood.eps", config.likelihood.eps)
     check_batch_size(options.batch_size, "dequantizer.batch_size")
     refuse_discrete(config, sde, "the bound on the likelihood")

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from score_sde.configs.default import check_options
 from score_sde.errors import UserError
 from score_sde.foreign_weights import torch_checkpoint, torch_write
 from score_sde.foreign_weights.names import check_published
@@ -27,6 +28,7 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
+    check_options(config)
     check_score_model(config, sde)
     check_published(config.model.name)
 

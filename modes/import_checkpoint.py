@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from score_sde.configs.default import check_options
 from score_sde.errors import UserError
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.foreign_weights.names import check_published
@@ -29,6 +30,7 @@ def check(config: Any, sde: SDE) -> None:
       UserError: saying what was given, what was expected and what to do.
     """
     refuse_chosen_step(config, "import")
+    check_options(config)
     check_score_model(config, sde)
     check_published(config.model.name)
 

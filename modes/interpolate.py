@@ -11,12 +11,11 @@ import numpy as np
 from jax import Array
 
 from score_sde import data
+from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import save_grid
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
-from score_sde.generation.start_images import SPLITS
 from score_sde.models.parameterization import refuse_discrete
-from score_sde.options import choose
 from score_sde.progress import progress_bar
 from score_sde.results import report
 from score_sde.samplers.configured import Sampler, configure
@@ -34,17 +33,8 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
+    check_options(config)
     check_score_model(config, sde)
-    options = config.interpolation
-    choose("interpolation.split", options.split, SPLITS)
-    if len(options.images) < 2 or len(options.images) % 2 or min(options.images) < 0:
-        raise ConfigError(
-            f"interpolation.images={tuple(options.images)}: expected indices of images in pairs, such as 0,1"
-        )
-    if options.frames < 2:
-        raise ConfigError(
-            f"interpolation.frames={options.frames}: expected at least 2, the two ends"
-        )
     if config.sampling.sampler != "ode":
         raise ConfigError(
             f"sampling.sampler={config.sampling.sampler!r} with --mode interpolate: only the probability-flow ODE "

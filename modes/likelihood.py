@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
+from score_sde.configs.default import check_options
 from score_sde.data.array_files import check_levels, read_images
 from score_sde.data.splits import ImagesInMemory
 from score_sde.devices import check_batch_size
 from score_sde.errors import ConfigError, UserError
-from score_sde.generation.start_images import SPLITS
 from score_sde.likelihood.anomaly import auc
 from score_sde.likelihood.bits_per_dim import (
     BitsPerDim,
@@ -35,7 +35,7 @@ from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
 from score_sde.models.networks import conditions_of
 from score_sde.models.parameterization import refuse_discrete
-from score_sde.options import check_numbers, choose
+from score_sde.options import choose
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
@@ -64,16 +64,9 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
-    check_numbers(
-        config,
-        positive=("likelihood.repeats",),
-        not_negative=("likelihood.num_images",),
-    )
+    check_options(config)
     check_score_model(config, sde)
     options, data = config.likelihood, config.data
-    choose("likelihood.split", options.split, SPLITS)
-    choose("likelihood.step_size", options.step_size, ("batch", "image"))
-    choose("likelihood.decoder", options.decoder, ("none", "gaussian"))
     choose("likelihood.chain_variances", options.chain_variances, VARIANCES)
     choose("likelihood.dequantization", options.dequantization, DEQUANTIZERS)
     sde.check_time("likelihood.eps", options.eps)
@@ -91,10 +84,6 @@ def check(config: Any, sde: SDE) -> None:
     if not options.ode and not options.bound_draws:
         raise ConfigError(
             "likelihood.ode=False and likelihood.bound_draws=0 leave nothing to measure; set one of them"
-        )
-    if options.bound_draws < 0 or options.bound_draws % 2:
-        raise ConfigError(
-            f"likelihood.bound_draws={options.bound_draws}: expected an even number, such as 64, or 0 for no bound"
         )
     if options.dequantization != "uniform" and not data.num_levels:
         raise ConfigError(

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_sde.configs.default import check_options
 from score_sde.data.mixture import mixture_parameters
 from score_sde.devices import check_batch_size
-from score_sde.errors import ConfigError
 from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from score_sde.evaluation.pictures import save_grid
 from score_sde.generation.conditions import build_conditions
@@ -25,7 +25,7 @@ from score_sde.generation.trajectory import Trajectory, trajectory
 from score_sde.models.networks import conditions_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
-from score_sde.options import check_numbers, choose
+from score_sde.options import choose
 from score_sde.results import report
 from score_sde.samplers.configured import configure
 from score_sde.sde_lib import SDE, expand
@@ -50,20 +50,7 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
-    check_numbers(
-        config,
-        positive=(
-            "sampling.num_images",
-            "sampling.pc.num_steps",
-            "sampling.n_steps_each",
-            "sampling.snr",
-            "sampling.sde.num_steps",
-            "sampling.exponential.num_steps",
-            "sampling.edm.num_steps",
-            "sampling.ode.num_steps",
-        ),
-        not_negative=("sampling.path_images",),
-    )
+    check_options(config)
     check_score_model(config, sde)
     sampling = config.sampling
     sde.check_time("sampling.eps", sampling.eps)
@@ -73,12 +60,6 @@ def check(config: Any, sde: SDE) -> None:
     build_conditions(config)
     choose("sampling.save", sampling.save, SAVES)
     check_save(sampling.save, config.data.num_levels)
-    for field in ("num_levels", "num_images"):
-        if sampling.errors[field] < 2:
-            raise ConfigError(
-                f"sampling.errors.{field}={sampling.errors[field]}: expected 2 or more, for both ends of the levels "
-                "and a spread between images"
-            )
     if configure(sampling, sde, stand_in(config, sde)).any_time:
         refuse_discrete(config, sde, f"sampling.sampler={sampling.sampler!r}")
 

@@ -15,7 +15,6 @@ from score_sde.generation.sampled_score import sampled_score
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
 from score_sde.modes import sample
-from score_sde.options import check_numbers
 from score_sde.results import report
 from score_sde.samplers.configured import needs_errors
 from score_sde.sde_lib import SDE
@@ -39,11 +38,6 @@ def check(config: Any, sde: SDE) -> None:
             "use --mode sample or --mode likelihood"
         )
     refuse_chosen_step(config, "train")
-    check_numbers(
-        config,
-        positive=("optim.lr", "optim.eps"),
-        not_negative=("training.snapshot_size", "optim.warmup", "optim.weight_decay"),
-    )
     check_score_model(config, sde)
     check_config(config)
     check_label_dropout(config)

@@ -26,6 +26,10 @@ MODES = {
 }
 
 
+# Fields that had another name once.
+RENAMED = {"sampling.guides": "sampling.start_images"}
+
+
 class Options(NamedTuple):
     """What was asked for; the config has the command line's changes in it and is locked."""
 
@@ -84,6 +88,7 @@ def parse(argv: list[str], about: str) -> Options | None:
     if {"--help", "-h", "-help"} & set(argv):
         print(about.strip() + "\n\nFlags:\n" + values.module_help(__name__))
         return None
+    refuse_old_names(argv)
     extra = read_flags(values, argv)
     if extra:
         raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
@@ -108,6 +113,13 @@ def parse(argv: list[str], about: str) -> Options | None:
     )
     source = None if values.source is None else Path(values.source)
     return Options(config, values.mode, workdir, values.multi_host, source)
+
+
+def refuse_old_names(argv: list[str]) -> None:
+    for argument in argv:
+        field = argument.lstrip("-").removeprefix("config.").partition("=")[0]
+        if argument.startswith("-") and field in RENAMED:
+            raise UserError(f"--config.{field} is now --config.{RENAMED[field]}")
 
 
 def read_flags(values: flags.FlagValues, argv: list[str]) -> list[str]:

@@ -1,9 +1,13 @@
-"""Options that are chosen by name."""
+"""Options of a configuration: each states its default, its meaning and its range once, beside the code that reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from ml_collections import ConfigDict
 
 from score_sde.errors import ConfigError
 
@@ -19,19 +23,84 @@ def choose(field: str, value: Any, table: Iterable[Any]) -> Any:
     return table[value] if isinstance(table, Mapping) else value
 
 
-def check_numbers(
-    config: Any, positive: Iterable[str] = (), not_negative: Iterable[str] = ()
-) -> None:
-    """Refuse fields, by dotted name, that are out of their range."""
-    for field in positive:
-        if not value_of(config, field) > 0:
-            raise ConfigError(f"{field}={value_of(config, field)}: expected a positive number")
-    for field in not_negative:
-        if not value_of(config, field) >= 0:
-            raise ConfigError(f"{field}={value_of(config, field)}: expected 0 or more")
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The values that an option can have, in words and as a test; some that it cannot have."""
+
+    words: str
+    holds: Callable[[Any], bool]
+    outside: tuple[Any, ...]
+
+    def check(self, field: str, value: Any) -> None:
+        if not self.holds(value):
+            raise ConfigError(f"{field}={value}: expected {self.words}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """One of these."""
+
+    names: tuple[str, ...]
+    outside: ClassVar[tuple[Any, ...]] = ("?",)
+
+    def check(self, field: str, value: Any) -> None:
+        choose(field, value, self.names)
+
+
+NOT_FINITE = (math.nan, math.inf)
+
+
+def finite(words: str, holds: Callable[[Any], bool], *outside: Any) -> Range:
+    """Finite numbers for which this holds."""
+    return Range(words, lambda x: math.isfinite(x) and holds(x), (*outside, *NOT_FINITE))
+
+
+positive = finite("a positive number", lambda x: x > 0, 0, -1)
+not_negative = finite("0 or more", lambda x: x >= 0, -1)
+not_negative_or_inf = Range("0 or more", lambda x: x >= 0, (-1, math.nan))
+probability = finite("0 <= p < 1", lambda x: 0 <= x < 1, -0.1, 1)
+fraction = finite("a number from 0 to 1", lambda x: 0 <= x <= 1, -0.1, 1.1)
+
+
+def at_least(n: int) -> Range:
+    return finite(f"{n} or more", lambda x: x >= n, n - 1)
+
+
+def one_of(*names: str) -> Names:
+    return Names(names)
+
+
+def option(default: Any, what: str, check: Range | Names | None = None) -> Any:
+    """A field of a Section: its default, what it means (with its unit), and what it can be."""
+    return dataclasses.field(default=default, metadata={"what": what, "check": check})
+
+
+class Section:
+    """A dataclass some of whose fields are options: those of `config.<section>`, or a part of them.
+
+    Without a check a field is checked by what is built from it: a name by the table it is looked up in, a time by the process.
+    """
+
+    @classmethod
+    def options(cls) -> dict[str, dataclasses.Field[Any]]:
+        fields: dict[str, dataclasses.Field[Any]] = getattr(cls, "__dataclass_fields__", {})
+        return {name: field for name, field in fields.items() if "what" in field.metadata}
+
+    @classmethod
+    def defaults(cls) -> ConfigDict:
+        return ConfigDict({name: field.default for name, field in cls.options().items()})
+
+    @classmethod
+    def check_options(cls, values: Any, section: str) -> None:
+        """Raises ConfigError, with the dotted field, for the first value out of its range."""
+        for name, field in cls.options().items():
+            if field.metadata["check"] is not None:
+                dotted = f"{section}.{name}" if section else name
+                field.metadata["check"].check(dotted, getattr(values, name))
 
 
 def value_of(config: Any, field: str) -> Any:
-    for name in field.split("."):
+    """Of a dotted field; the whole config for ""."""
+    for name in filter(None, field.split(".")):
         config = config[name]
     return config

@@ -19,13 +19,14 @@ time is elementwise in t and keeps its dtype.
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from score_sde.errors import ConfigError
+from score_sde.options import Section
 
 
 class NoDiscreteForm(ConfigError):
@@ -44,7 +45,7 @@ def time_derivative(fn, t: Array) -> Array:
     return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
 
 
-class SDE(abc.ABC):
+class SDE(Section, abc.ABC):
     """A forward process dx = f(t) x dt + g(t) dw with Gaussian kernels.
 
     Subclasses are frozen dataclasses, hence hashable: they enter jitted functions as static values.
@@ -57,10 +58,9 @@ class SDE(abc.ABC):
     """What a network trained under this process gives by default: see models/parameterization.py."""
 
     @classmethod
-    def from_config(cls, config: Any) -> SDE:
-        """Build from `config.model`; a process with parameters reads its own fields there."""
-        del config
-        return cls()
+    def from_config(cls, config: Any) -> Self:
+        """Build from `config.model`, where the options among the fields of a process are."""
+        return cls(**{name: getattr(config.model, name) for name in cls.options()})
 
     def check_time(self, field: str, t: float) -> None:
         """Refuse a smallest time outside (0, T)."""

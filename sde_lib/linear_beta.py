@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
 from score_sde.errors import ConfigError
+from score_sde.options import option, positive
 from score_sde.sde_lib.base import SDE
 
 
@@ -16,18 +16,14 @@ from score_sde.sde_lib.base import SDE
 class LinearBeta(SDE):
     """beta(t) = beta_min + t (beta_max - beta_min), and B(t) its integral from 0 (Song et al. 2021, Eq. 32)."""
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
+    beta_min: float = option(0.1, "VP, sub-VP: the rate at t = 0 ...", positive)
+    beta_max: float = option(20.0, "... and at t = 1", positive)
 
     def __post_init__(self):
         if not 0 < self.beta_min <= self.beta_max:
             raise ConfigError(
                 f"beta_min={self.beta_min}, beta_max={self.beta_max}: expected 0 < beta_min <= beta_max"
             )
-
-    @classmethod
-    def from_config(cls, config: Any) -> LinearBeta:
-        return cls(beta_min=config.model.beta_min, beta_max=config.model.beta_max)
 
     @property
     def prior_std(self) -> float:

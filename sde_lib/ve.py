@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
 
 from score_sde.errors import ConfigError
+from score_sde.options import option, positive
 from score_sde.sde_lib.base import SDE
 from score_sde.sde_lib.chains import SMLDChain
 
@@ -25,8 +26,10 @@ class VE(SDE):
 
     predicts: ClassVar[str] = "score"
 
-    sigma_min: float = 0.01
-    sigma_max: float = 50.0
+    sigma_min: float = option(0.01, "VE: noise at t = 0, in units of the scaled data ...", positive)
+    sigma_max: float = option(
+        50.0, "... and at t = 1; about the largest distance between two images", positive
+    )
 
     def __post_init__(self):
         if not 0 < self.sigma_min < self.sigma_max:
@@ -34,10 +37,6 @@ class VE(SDE):
                 f"sigma_min={self.sigma_min}, sigma_max={self.sigma_max}: "
                 "expected 0 < sigma_min < sigma_max"
             )
-
-    @classmethod
-    def from_config(cls, config: Any) -> VE:
-        return cls(sigma_min=config.model.sigma_min, sigma_max=config.model.sigma_max)
 
     @property
     def prior_std(self) -> float:

@@ -35,6 +35,14 @@ MISTAKES = [
     (f"{DIGITS} --mode=sample --sampler=magic", "pc|pc_published|ode"),
     (f"{DIGITS} --mode=train extra", "unexpected argument 'extra'"),
     (f"{DIGITS} --mode=train --nonsense=1", "nonsense"),
+    (
+        f"{DIGITS} --mode=sample --config.sampling.guides=test",
+        "--config.sampling.guides is now --config.sampling.start_images",
+    ),
+    (
+        f"{DIGITS} --mode=sample --config.likelihood.rtol=nan",
+        "rtol=nan: expected a positive number",
+    ),
     (f"{DIGITS}:huge --mode=train", "has no variants"),
     (f"{CIFAR}:huge --mode=train", "unknown variant 'huge'; choose one of ddpmpp, ddpmpp_deep"),
     (f"{TOY} --mode=train", "nothing to train"),
@@ -59,7 +67,7 @@ MISTAKES = [
     ),
     (
         f"{TOY} --mode=sample --sampler=ode --config.sampling.ode.rtol=-1",
-        "tolerances must be positive",
+        "sampling.ode.rtol=-1.0: expected a positive number",
     ),
     (f"{TOY} --mode=sample --config.sampling.t_start=0.5", "a later start than T's needs both"),
     (
@@ -83,7 +91,7 @@ MISTAKES = [
         f"{TOY} --mode=sample --sampler=ode --config.sampling.noise_removal_by=predictor_mean",
         "only the steps of pc have a predictor_mean",
     ),
-    (f"{TOY} --mode=likelihood --config.likelihood.atol=0", "tolerances must be positive"),
+    (f"{TOY} --mode=likelihood --config.likelihood.atol=0", "atol=0.0: expected a positive number"),
     (
         f"{TOY} --mode=sample --config.sampling.pc.num_steps=-5",
         "pc.num_steps=-5: expected a positive",
@@ -117,7 +125,7 @@ MISTAKES = [
         f"{DIGITS} --mode=train --config.training.batch_size=66",
         "training.batch_size=66 on 4 devices: expected a positive multiple of 4",
     ),
-    (f"{DIGITS} --mode=train --config.training.n_iters=-1", "n_iters=-1: expected at least 1"),
+    (f"{DIGITS} --mode=train --config.training.n_iters=-1", "n_iters=-1: expected a positive"),
     (f"{DIGITS} --mode=train --config.optim.lr=-1", "optim.lr=-1.0: expected a positive"),
     (f"{DIGITS} --mode=train --config.training.eps=-1", "training.eps=-1.0: expected a time"),
     (f"{DIGITS} --mode=train --config.model.name=unet", "unet.*ncsnpp"),

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from score_sde import data
+from score_sde.configs.default import check_options
 from score_sde.devices import Devices, build_devices, check_batch_size, host_share
 from score_sde.errors import UserError
 from score_sde.models.networks import build_network
@@ -23,7 +24,7 @@ from score_sde.training.draws import DRAWS
 from score_sde.training.held_out import HeldOutLoss
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.objective import build_objective
-from score_sde.training.optimizer import build_optimizer, learning_rate
+from score_sde.training.optimizer import build_optimizer
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record
 from score_sde.training.recorded_config import check_recorded, record_config
@@ -79,22 +80,10 @@ def train(
 
 def check_config(config: Any) -> None:
     """Refuse settings that would fail later, or train something else than was meant."""
+    check_options(config)
     training = config.training
     check_batch_size(training.batch_size, "training.batch_size")
-    for name in ("n_iters", "steps_per_call", "log_freq"):
-        if training[name] < 1:
-            raise UserError(f"training.{name}={training[name]}: expected at least 1")
-    for name in ("eval_freq", "checkpoint_freq", "keep_checkpoints", "keep_every", "snapshot_freq"):
-        if training[name] < 0:
-            raise UserError(f"training.{name}={training[name]}: expected 0 (never, or all) or more")
-    if config.seed < 0:
-        raise UserError(f"seed={config.seed}: expected 0 or more")
-    if not 0 <= config.model.ema_rate < 1:
-        raise UserError(f"model.ema_rate={config.model.ema_rate}: expected 0 <= rate < 1")
-    if config.optim.grad_clip == 0:
-        raise UserError("optim.grad_clip=0 would make every gradient 0; use -1 for no clipping")
     choose("training.draws", training.draws, DRAWS)
-    learning_rate(config)  # refuses a decay that ends within the warm-up
 
 
 def due(frequency: int, before: int, after: int) -> bool:

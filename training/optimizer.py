@@ -10,10 +10,6 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from score_sde.options import choose
-
-DECAYS = ("none", "cosine")
-
 
 def learning_rate(config: Any) -> Callable[[Array | int], Array]:
     """The rate of an update, as a function of the number of updates before it.
@@ -24,7 +20,6 @@ def learning_rate(config: Any) -> Callable[[Array | int], Array]:
     cosine (Loshchilov & Hutter 2017, Eq. 5) is there when optim.decay is "cosine"; it ends with the run.
     """
     optim = config.optim
-    choose("optim.decay", optim.decay, DECAYS)
     # A run that ends within its warm-up never decays.
     decaying = max(config.training.n_iters - optim.warmup, 1)
 

@@ -24,7 +24,6 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from score_sde.errors import ConfigError
 from score_sde.options import choose
 from score_sde.sde_lib import SDE
 from score_sde.training.times import LogNormalTimes
@@ -50,18 +49,18 @@ def likelihood_weighting(config: Any, sde: SDE) -> Weighting:
 
 
 def min_snr_weighting(config: Any, sde: SDE) -> Weighting:
-    gamma = positive("training.min_snr", config.training.min_snr)
+    gamma = config.training.min_snr
     return lambda t: jnp.minimum(1.0, gamma * jnp.exp(-sde.log_snr(t)))
 
 
 def p2_weighting(config: Any, sde: SDE) -> Weighting:
-    k = positive("training.p2_k", config.training.p2_k)
-    gamma = positive("training.p2_gamma", config.training.p2_gamma)
+    k = config.training.p2_k
+    gamma = config.training.p2_gamma
     return lambda t: (k + jnp.exp(sde.log_snr(t))) ** -gamma
 
 
 def edm_weighting(config: Any, sde: SDE) -> Weighting:
-    variance = positive("model.sigma_data", config.model.sigma_data) ** 2
+    variance = config.model.sigma_data**2
     times = LogNormalTimes.from_config(config, sde)
     return lambda t: (1.0 + jnp.exp(-sde.log_snr(t)) / variance) / times.correction(t)
 
@@ -81,12 +80,6 @@ def build_weighting(config: Any, sde: SDE) -> Weighting:
     """The weighting that `training.weighting` names.
 
     Raises:
-      ConfigError: an unknown name, or a constant of it that is not positive.
+      ConfigError: an unknown name.
     """
     return choose("training.weighting", config.training.weighting, WEIGHTINGS)(config, sde)
-
-
-def positive(field: str, value: float) -> float:
-    if not value > 0:
-        raise ConfigError(f"{field}={value}: expected a positive number")
-    return value

@@ -1,10 +1,10 @@
 """Configurations of config.data, and the digits prepared once for all tests."""
 
-import types
-
 import pytest
+from ml_collections import ConfigDict
 
 from score_sde import data
+from score_sde.data.options import DataOptions
 
 
 @pytest.fixture(scope="session")
@@ -12,11 +12,9 @@ def make_config():
     """config with config.data of the digits, and the given fields changed."""
 
     def make(**fields):
-        digits = {
-            "name": "digits", "data_dir": None, "image_size": 8, "num_channels": 1, "num_levels": 17,
-            "in_memory": "auto",
-        }  # fmt: skip
-        return types.SimpleNamespace(data=types.SimpleNamespace(**{**digits, **fields}))
+        options = DataOptions.defaults()
+        options.update({"num_levels": 17, **fields})
+        return ConfigDict({"data": options})
 
     return make
 

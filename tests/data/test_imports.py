@@ -28,10 +28,12 @@ def test_scaling_needs_jax_only():
 
 def test_loading_preparing_and_streaming_never_import_tensorflow(tmp_path):
     modules = imported_after(
-        "import types\nfrom score_sde import data\n"
-        f"fields = dict(name='digits', data_dir={str(tmp_path)!r}, image_size=8, num_channels=1)\n"
-        "fields = types.SimpleNamespace(num_levels=17, in_memory='no', **fields)\n"
-        "next(data.load(types.SimpleNamespace(data=fields)).train.batches(0, 8))"
+        "from ml_collections import ConfigDict\n"
+        "from score_sde import data\n"
+        "from score_sde.data.options import DataOptions\n"
+        "options = DataOptions.defaults()\n"
+        f"options.update(num_levels=17, in_memory='no', data_dir={str(tmp_path)!r})\n"
+        "next(data.load(ConfigDict({'data': options})).train.batches(0, 8))"
     )
     assert "tensorflow_datasets" in modules
     assert "tensorflow" not in modules

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
+from score_sde.configs.default import get_config
 from score_sde.errors import UserError
 from score_sde.foreign_weights.names import SIGMAS, from_tree, parameters, to_tree, without_prefix
 from score_sde.models.ncsnpp import NCSNpp
@@ -43,9 +43,8 @@ def nhwc(x):
 def load(name):
     with np.load(GOLDEN / f"net_{name}.npz") as file:
         arrays = dict(file)
-    config = ConfigDict(json.loads(str(arrays["config_json"])))
-    if "fourier_scale" not in config.model:
-        config.model.fourier_scale = 16
+    config, published = get_config(), json.loads(str(arrays["config_json"]))
+    config.update(model=published["model"], data=published["data"])
     state = {k.removeprefix("state_dict/"): v for k, v in arrays.items() if "state_dict/" in k}
     return SimpleNamespace(network=build_network(config), state=state, arrays=arrays)
 

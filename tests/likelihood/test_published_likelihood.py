@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
+from score_sde.configs.default import get_config
 from score_sde.data.scaling import bits_per_dim_offset
 from score_sde.foreign_weights.names import parameters as published_parameters
 from score_sde.foreign_weights.names import to_tree
@@ -96,7 +96,9 @@ def test_bits_per_dim_and_back_with_a_network():
     by 6e-4, its latents by 2e-3 and its evaluations by a tenth, and the way back misses the data by 1.2e-2."""
     golden, parameters = load("likelihood_vp_net")
     sde = VP(parameters["beta_min"], parameters["beta_max"])
-    network = build_network(ConfigDict(json.loads(str(golden["config_json"]))))
+    config, published = get_config(), json.loads(str(golden["config_json"]))
+    config.update(model=published["model"], data=published["data"])
+    network = build_network(config)
     state = {k.removeprefix("state_dict/"): v for k, v in golden.items() if "state_dict/" in k}
     params = jax.tree.map(jnp.float32, to_tree(published_parameters(network), state))
     model = NetworkScore(params, network.apply, NoisePrediction(sde))

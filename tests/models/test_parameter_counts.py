@@ -32,7 +32,7 @@ PUBLISHED = {
     ),
     "vp/cifar10_ddpmpp_continuous": (NCSNpp(32), 61_804_419, 564, 55),
     "vp/cifar10_ddpmpp_deep_continuous": (NCSNpp(32, num_res_blocks=8), 106_632_579, 956, 91),
-    "vp/ddpm/cifar10": (DDPM(32), 35_218_947, 308, 37),
+    "vp/ddpm/cifar10": (DDPM(32, num_res_blocks=2), 35_218_947, 308, 37),
     "ve/church_ncsnpp_continuous (256 px)": (
         NCSNpp(256, ch_mult=WIDE, num_res_blocks=2, **PYRAMIDS, **FOURIER),
         65_574_549,
@@ -52,7 +52,12 @@ PUBLISHED = {
         553,
         70,
     ),
-    "vp/ddpm/church (256 px)": (DDPM(256, ch_mult=(1, 1, 2, 2, 4, 4)), 111_569_923, 430, 51),
+    "vp/ddpm/church (256 px)": (
+        DDPM(256, ch_mult=(1, 1, 2, 2, 4, 4), num_res_blocks=2),
+        111_569_923,
+        430,
+        51,
+    ),
 }
 
 

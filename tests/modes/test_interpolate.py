@@ -64,7 +64,7 @@ def test_the_mode_writes_what_it_reports(tmp_path):
     [
         ({"images": (0, 1, 2)}, "expected indices of images in pairs"),
         ({"images": (0, -1)}, "expected indices of images in pairs"),
-        ({"frames": 1}, "at least 2"),
+        ({"frames": 1}, "expected 2 or more"),
         ({"split": "all"}, "interpolation.split='all' is unknown"),
     ],
 )

@@ -31,7 +31,7 @@ TRAINING = [
         ("p2-with-noise-to-signal", "(k + jnp.exp(sde.log_snr(t)))", "(k + jnp.exp(-sde.log_snr(t)))"),
     ),
     *mutants("training/weightings.py", f"{TIMES}::test_edms_loss_at_the_optimum",
-        ("edm-weight-of-sigma-data", "config.model.sigma_data) ** 2", "config.model.sigma_data)"),
+        ("edm-weight-of-sigma-data", "config.model.sigma_data**2", "config.model.sigma_data"),
         ("edm-of-uniform-times", " / variance) / times.correction(t)", " / variance)"),
     ),
     *mutants("training/times.py", TIMES,

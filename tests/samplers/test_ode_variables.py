@@ -136,18 +136,18 @@ def test_an_image_returns_from_its_latent(x64):
 
 
 @pytest.mark.parametrize("variable", list(VARIABLES))
-def test_law_of_a_start_from_a_guide(x64, variable):
+def test_law_of_a_start_from_an_image(x64, variable):
     """SDEdit from y = 1.5 at t = 0.4 on data N(0.5, 0.25): mean and variance at t -> 0, in closed form."""
     sde, eps = VP(), 1e-6
     score = GaussianScore(jnp.full(1, 0.5), jnp.full(1, 0.25), jnp.eye(1), sde)
     flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10), variable)
     grid = jnp.asarray([0.4, eps])
-    guide = jnp.full((1, 1), 1.5)
+    image = jnp.full((1, 1), 1.5)
 
     def sample(z):
         noise = RecordedNoise(z.reshape(1, 1), None)
-        x = first_state(sde, grid[0], guide, noise, guide, are_states=False)
-        return flow(score, grid, noise, guide, x).x[0, 0]
+        x = first_state(sde, grid[0], image, noise, image, are_states=False)
+        return flow(score, grid, noise, image, x).x[0, 0]
 
     mean, one = sample(jnp.zeros(())), sample(jnp.ones(()))
     assert float(mean) == pytest.approx(0.7393443, abs=2e-6)

@@ -105,7 +105,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
             6,
             "on 4 devices: expected a positive multiple of 4; set --config.training.batch_size=4",
         ),
-        ("batch_size", 0, "multiple of 4"),
+        ("batch_size", 0, "expected a positive"),
         ("n_iters", 0, "n_iters=0"),
         ("log_freq", 0, "log_freq=0"),
         ("steps_per_call", 0, "steps_per_call=0"),

@@ -1,0 +1,61 @@
+"""config.data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from score_sde.options import Section, at_least, not_negative, one_of, option, positive
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions(Section):
+    name: str = option("digits", "digits | cifar10 | mixture | folder | any image dataset of TFDS")
+    data_dir: str = option(
+        "", "where TFDS keeps its data; empty: TFDS's own default, ~/tensorflow_datasets"
+    )
+    folder: str = option(
+        "",
+        "data.name=folder: where the images are, PNG, JPEG or WebP files at any depth, in train/ and test/ or all together",
+    )
+    image_size: int = option(
+        8, "pixels a side; the network halves it len(model.ch_mult) - 1 times", positive
+    )
+    num_channels: int = option(1, "channels of an image", positive)
+    num_levels: int = option(
+        256,
+        "grey levels a channel: the dataset's own, or a divisor to which it is then reduced, as 32 for 8-bit images at 5 "
+        "bits; 0: the data are real numbers, not levels",
+        not_negative,
+    )
+    stored_levels: int = option(
+        256, "grey levels of image files and of TFDS's images; digits know theirs", at_least(2)
+    )
+    centered: bool = option(True, "the process runs on [-1, 1]; False: on [0, 1] (VE)")
+    label: int = option(
+        -1, "only the images of this class, of a dataset that has labels; -1: all", at_least(-1)
+    )
+    random_flip: bool = option(False, "mirror half of the training images")
+    uniform_dequantization: bool = option(
+        True, "train on (level + u) / levels; False: on level / (levels - 1)"
+    )
+    resize: bool = option(
+        False,
+        "crop to the central square and resize to image_size, where images differ in size",
+    )
+    crop_size: int = option(
+        0, "side of that square in pixels; 0: the largest (CelebA: 140)", not_negative
+    )
+    resample: str = option(
+        "bicubic", "bicubic | bilinear | box: the filter; all average when they shrink"
+    )
+    in_memory: str = option(
+        "auto",
+        "auto | yes | no: hold the training images on the device",
+        one_of("auto", "yes", "no"),
+    )
+    # 0.3 N(-1, 0.04) + 0.7 N(0.6, 0.09) has the golden scores and likelihoods of the tests.
+    mixture_weights: tuple[float, ...] = option(
+        (0.3, 0.7), "data.name=mixture, the law of every coordinate: weights, which sum to 1"
+    )
+    mixture_means: tuple[float, ...] = option((-1.0, 0.6), "its means")
+    mixture_variances: tuple[float, ...] = option((0.04, 0.09), "its variances")

@@ -1,0 +1,116 @@
+"""What all networks share: their fields, which are options of config.model, and what is checked when one is built."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Self
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from score_sde.errors import ConfigError
+from score_sde.models.conditions import null_condition
+from score_sde.models.layers import ACTIVATIONS
+from score_sde.options import Section, not_negative, one_of, option, positive, probability
+
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+OF_DATA = ("image_size", "num_channels", "centered")  # the rest are of config.model
+
+
+class Network(Section, nn.Module):
+    """A score network. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+
+    Images arrive in [-1, 1] if `centered`, otherwise in [0, 1].
+    """
+
+    image_size: int
+    num_channels: int = 3
+    centered: bool = True
+    nf: int = option(128, "base width; GroupNorm uses min(width / 4, 32) groups", positive)
+    ch_mult: tuple[int, ...] = option(
+        (1, 2, 2, 2),
+        "width of each resolution level, in units of nf; the number of levels is its length",
+    )
+    num_res_blocks: int = option(4, "residual blocks a level", positive)
+    attn_resolutions: tuple[int, ...] = option(
+        (16,), "self-attention at these image sizes, and always in the middle"
+    )
+    resamp_with_conv: bool = option(True, "resampling between (ddpm) blocks has a convolution")
+    conditional: bool = option(
+        True, "the network is told the time; False: it sees that only through scale_by_sigma"
+    )
+    num_classes: int = option(
+        0, "classes that it may be told (models/conditions.py); 0: it is told none", not_negative
+    )
+    nonlinearity: str = option("swish", "swish | elu | relu | lrelu", one_of(*ACTIVATIONS))
+    dropout: float = option(0.1, "rate, in training only", probability)
+    dtype: str = option(
+        "float32",
+        "float32 | bfloat16: the operands of convolutions and attention (models/layers.py); all else stays float32. float32 "
+        "casts nothing: with float64 images and parameters everything is float64",
+        one_of(*DTYPES),
+    )
+    scale_by_sigma: bool = option(
+        False,
+        "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels sigma is "
+        "read from a table of num_scales values falling from sigma_max (label 0) to sigma_min; a label outside of it gives NaN",
+    )
+    # Of that table; otherwise unused. They are options of the process and its chain.
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    num_scales: int = 1000
+
+    def __post_init__(self) -> None:
+        self.check_options(self, "model")
+        check_image_size(self.image_size, self.ch_mult)
+        if self.num_classes and not self.conditional:
+            raise ConfigError(
+                f"model.num_classes={self.num_classes} with model.conditional=False: a class joins the embedding of the noise "
+                "level, of which that network has none; set num_classes=0, or conditional=True"
+            )
+        super().__post_init__()
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        """Every field from where config has one of its name."""
+        given: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            if field.name not in ("parent", "name"):
+                value = (config.data if field.name in OF_DATA else config.model)[field.name]
+                given[field.name] = tuple(value) if isinstance(value, (list, tuple)) else value
+        return cls(**given)
+
+    def null_condition(self, condition: Any) -> Any:
+        """What says "no class" of the images of this condition; refuses one that the network does not take."""
+        return null_condition(condition, self.num_classes)
+
+
+def check_image_size(image_size: int, ch_mult: Sequence[int]) -> None:
+    """Raises ConfigError unless the network can halve the image once per level after the first, exactly."""
+    halvings = len(ch_mult) - 1
+    factor = 2**halvings
+    if image_size < 1 or image_size % factor:
+        fits = max(image_size // factor, 1) * factor
+        raise ConfigError(
+            f"image_size is {image_size}, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
+            f"network halves the image {halvings} times and needs a multiple of {factor}. Pad or resize the "
+            f"images (to {fits} or {fits + factor}, say), or take fewer levels."
+        )
+
+
+def check_input(
+    x_shape: Sequence[int], noise_input_shape: Sequence[int], image_size: int, num_channels: int
+) -> None:
+    """Raises ValueError unless the arguments of a call are (b, size, size, channels) and (b,)."""
+    expected = (image_size, image_size, num_channels)
+    if len(x_shape) != 4 or tuple(x_shape[1:]) != expected:
+        raise ValueError(
+            f"The network takes images of shape (batch, {image_size}, {image_size}, {num_channels}), channels "
+            f"last, but x has shape {tuple(x_shape)}. Set data.image_size and data.num_channels to the images'."
+        )
+    if tuple(noise_input_shape) != (x_shape[0],):
+        raise ValueError(
+            f"The network takes one noise level per image, shape ({x_shape[0]},), but noise_input has shape "
+            f"{tuple(noise_input_shape)}. Broadcast a single time with jnp.full((batch,), t)."
+        )

@@ -1,0 +1,36 @@
+"""config.interpolation, and the fields that belong to no section."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from score_sde.options import Range, Section, at_least, not_negative, one_of, option
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(Section):
+    seed: int = option(42, "everything random derives from it", not_negative)
+    checkpoint_step: int = option(
+        0,
+        "the checkpoint to sample from, to measure or to export; 0: the newest",
+        not_negative,
+    )
+    data_parallel: str = option("pmap", "pmap | shard_map: how devices share a batch")
+
+
+PAIRS = Range(
+    "indices of images in pairs, such as 0,1",
+    lambda images: len(images) > 0 and len(images) % 2 == 0 and min(images) >= 0,
+    ((), (0, 1, 2), (0, -1)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class InterpolationOptions(Section):
+    """--mode interpolate: encode images by the ODE (sampling.ode), go from one latent to the other, decode."""
+
+    split: str = option("test", "test | train", one_of("test", "train"))
+    images: tuple[int, ...] = option(
+        tuple(range(8)), "indices in the split, two a row of the picture", PAIRS
+    )
+    frames: int = option(9, "images a row from the first to the second, both included", at_least(2))

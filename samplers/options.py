@@ -1,0 +1,171 @@
+"""config.sampling and its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from score_sde.options import (
+    Section,
+    at_least,
+    finite,
+    fraction,
+    not_negative,
+    not_negative_or_inf,
+    one_of,
+    option,
+    positive,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingOptions(Section):
+    sampler: str = option("pc", "a name of samplers/names.py; --sampler sets it")
+    num_images: int = option(64, "images to sample", positive)
+    batch_size: int = option(
+        64, "images at a time over all devices; divisible by their number", positive
+    )
+    eps: float = option(1e-3, "the time at which sampling stops")
+    t_start: float = option(
+        0.0,
+        "begin at this time from sampling.start_images, instead of at T from the prior (SDEdit); 0: at T",
+    )
+    start_images: str = option(
+        "",
+        "test | train: images of the dataset | an .npz file with `images`, or with `states`, which are x at t_start",
+    )
+    labels: tuple[int, ...] = option(
+        (), "classes of the images, one after the other and again from the first; (): all in turn"
+    )
+    save: str = option(
+        "npz", "npz: one file of arrays | png: a folder of pictures, which other programs read"
+    )
+    path_images: int = option(
+        0,
+        "keep the way of so many images from noise, as arrays and as a picture",
+        not_negative,
+    )
+    noise_removal: bool = option(True, "end without the noise that is left at eps ...")
+    noise_removal_by: str = option(
+        "tweedie",
+        "... by tweedie: return E[x_0 | x_eps] | predictor_mean: pc's last step adds none (pc_published: always so)",
+    )
+    truncate: bool = option(
+        False, "cut off the fraction of a level, as the published code does, instead of rounding"
+    )
+    snr: float = option(
+        0.16, "Langevin corrector: target ratio of its drift to its noise", positive
+    )
+    n_steps_each: int = option(1, "corrector steps after each predictor step", positive)
+    one_by_one: bool = option(
+        False,
+        "ask the network for one image at a time: a score then has the same bits in any batch, at the price of speed",
+    )
+    threshold: str = option(
+        "none",
+        "keep the expected image in the data's range at every step: none | static, clip | dynamic, shrink to a quantile",
+        one_of("none", "static", "dynamic"),
+    )
+    threshold_quantile: float = option(
+        0.995,
+        "threshold=dynamic: that quantile",
+        finite("one in (0, 1]", lambda x: 0 < x <= 1, 0, 1.1),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GridOptions(Section):
+    """The times of samplers with fixed steps."""
+
+    name: str = option(
+        "uniform",
+        "uniform | quadratic | log_snr | rho | times | dp, the cheapest for the likelihood (dynamic programming)",
+    )
+    rho: float = option(7.0, "name=rho: equal steps of (sigma/alpha)^(1/rho)", positive)
+    times: tuple[float, ...] = option(
+        (), "name=times: an explicit list, falling from T (or t_start) to eps"
+    )
+    candidates: int = option(100, "name=dp: times of equal log-SNR to choose among", at_least(2))
+
+
+@dataclasses.dataclass(frozen=True)
+class ErrorOptions(Section):
+    """How well the network denoises, estimated from training images once a checkpoint, for grid.name=dp and for
+    pc.predictor=ancestral_sampling_optimal."""
+
+    num_levels: int = option(50, "times at which it is asked, both ends among them", at_least(2))
+    num_images: int = option(512, "images at each, which have a spread", at_least(2))
+
+
+@dataclasses.dataclass(frozen=True)
+class PCOptions(Section):
+    predictor: str = option(
+        "euler_maruyama",
+        "euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior | "
+        "ancestral_sampling_optimal | probability_flow | none; none with corrector ald: annealed Langevin dynamics",
+    )
+    corrector: str = option("none", "langevin | ald | none")
+    num_steps: int = option(1000, "predictor steps from T to eps", positive)
+
+
+STEP_SIZE = (
+    "batch | image: adaptive steps of one size for the images of a device, or of their own for each"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ODEOptions(Section):
+    solver: str = option(
+        "dopri5",
+        "heun | midpoint | ralston | bosh3 | dopri5 | tsit5 | dopri8, and on a grid euler | leapfrog_midpoint | "
+        "reversible_heun, all of diffrax",
+    )
+    steps: str = option("adaptive", "adaptive, by rtol and atol | grid, num_steps of sampling.grid")
+    num_steps: int = option(20, "steps=grid: their number", positive)
+    variable: str = option(
+        "t",
+        "what the solver calls time: t | ratio, sigma/alpha | log_ratio, its logarithm; the last two are not stiff",
+    )
+    step_size: str = option("batch", STEP_SIZE)
+    rtol: float = option(1e-5, "relative tolerance of adaptive steps", positive)
+    atol: float = option(1e-5, "absolute tolerance of adaptive steps", positive)
+
+
+@dataclasses.dataclass(frozen=True)
+class SDEOptions(Section):
+    """The reverse SDE by diffrax, --sampler sde."""
+
+    solver: str = option("shark", "euler | sea (grid only) | heun | sra1 | shark")
+    h: float = option(
+        1.0, "amount of noise: 1 is the reverse SDE, 0 the ODE without noise", not_negative
+    )
+    steps: str = option("grid", "grid, num_steps of sampling.grid | adaptive, by rtol and atol")
+    num_steps: int = option(100, "steps=grid: their number", positive)
+    rtol: float = option(0.05, "relative tolerance of adaptive steps", positive)
+    atol: float = option(2.0 / 256.0, "absolute one: one of 256 levels of [-1, 1]", positive)
+    step_size: str = option("batch", STEP_SIZE)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExponentialOptions(Section):
+    """Exponential integrators: the names of --sampler from ddim on."""
+
+    eta: float = option(0.0, "noise, 0 to 1, of ddim and dpm_solver_pp_2m; 0: the ODE", fraction)
+    steps: str = option("grid", "grid | adaptive (dpm_solver_2, dpm_solver_3)")
+    num_steps: int = option(20, "steps=grid: their number", positive)
+    rtol: float = option(0.05, "relative tolerance of adaptive steps", positive)
+    atol: float = option(2.0 / 256.0, "absolute one: one of 256 levels of [-1, 1]", positive)
+    step_size: str = option("batch", STEP_SIZE)
+
+
+@dataclasses.dataclass(frozen=True)
+class EDMOptions(Section):
+    """EDM's Heun sampler, --sampler edm; sigmas are those of sigma/alpha."""
+
+    num_steps: int = option(
+        17, "and one more evaluation for the last denoising: 35 in all", positive
+    )
+    s_churn: float = option(0.0, "new noise over the whole run; 0: the ODE", not_negative)
+    s_min: float = option(0.0, "churn from this sigma ...", not_negative)
+    s_max: float = option(math.inf, "... to this one", not_negative_or_inf)
+    s_noise: float = option(1.0, "standard deviation of the new noise", positive)

@@ -1,0 +1,75 @@
+"""Every field states its meaning and its range once; a value outside is refused by its dotted name, whoever reads it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from score_sde.configs.default import check_options, get_config, sections
+from score_sde.errors import ConfigError
+from score_sde.options import value_of
+
+OPTIONS = {
+    ".".join(filter(None, (section, name))): field
+    for section, part in sections()
+    for name, field in part.options().items()
+}
+OUTSIDE = [
+    (name, value)
+    for name, field in OPTIONS.items()
+    if field.metadata["check"]
+    for value in field.metadata["check"].outside
+]
+
+
+def leaves(config, prefix=""):
+    for name, value in config.items():
+        if hasattr(value, "items"):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_every_field_has_a_meaning_and_its_default_is_in_its_range():
+    config = get_config()
+    assert sorted(leaves(config)) == sorted(OPTIONS)
+    assert all(field.metadata["what"] for field in OPTIONS.values())
+    check_options(config)
+
+
+@pytest.mark.parametrize(("name", "value"), OUTSIDE, ids=[f"{n}={v}" for n, v in OUTSIDE])
+def test_a_value_outside_the_range_is_refused(name, value):
+    config = get_config()
+    parent, _, last = name.rpartition(".")
+    section = value_of(config, parent)
+    with section.ignore_type():
+        section[last] = value
+    with pytest.raises(ConfigError) as error:
+        check_options(config)
+    given = re.escape(name) + f"=('{value}'|{re.escape(str(section[last]))})"
+    assert re.match(f"{given}(: expected | is unknown; choose one of )", str(error.value))
+
+
+def test_numbers_that_may_be_infinite():
+    config = get_config()
+    assert config.sampling.edm.s_max == float("inf")
+    config.sampling.edm.s_max = 50.0
+    check_options(config)
+
+
+def test_loading_a_configuration_starts_no_device_and_imports_no_solver():
+    """jax.distributed must come before the first device, and a mistyped flag is answered after this import."""
+    code = (
+        "import sys; from score_sde.configs.vp_cifar import get_config; get_config(); import jax; "
+        "from jax._src import xla_bridge; "
+        "sys.exit(bool(xla_bridge._backends) or any(m in sys.modules for m in ('diffrax', 'orbax', 'optax')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_list_of_all_fields():
+    command = [sys.executable, "-m", "score_sde.configs.default"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "--config.optim.lr=0.0002\n    learning rate\n" in listed
+    assert len(listed.splitlines()) == 2 * len(OPTIONS)

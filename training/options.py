@@ -1,0 +1,103 @@
+"""config.training, config.optim, and the averaged weights of config.model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from score_sde.options import (
+    Section,
+    finite,
+    fraction,
+    not_negative,
+    one_of,
+    option,
+    positive,
+    probability,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions(Section):
+    batch_size: int = option(
+        128, "images a step over all devices and hosts; divisible by their number", positive
+    )
+    n_iters: int = option(1_300_001, "steps in all", positive)
+    continuous: bool = option(True, "False: the discrete loss of DDPM (VP) or SMLD (VE)")
+    weighting: str = option(
+        "noise",
+        "the objective, a mean over uniform times of a weighted error, see training/weightings.py: noise (sigma^2) | "
+        "likelihood (g^2) | x0 | velocity | min_snr | p2 | edm",
+    )
+    min_snr: float = option(5.0, "weighting=min_snr: gamma", positive)
+    p2_k: float = option(1.0, "weighting=p2: k", positive)
+    p2_gamma: float = option(1.0, "weighting=p2: gamma", positive)
+    times: str = option(
+        "uniform",
+        "the density of times, which moves the gradient's variance only: uniform | log_snr, proportional to g^2/sigma^2, for "
+        "weighting=likelihood | log_normal, EDM's",
+    )
+    log_normal_mean: float = option(
+        -1.2,
+        "times=log_normal, weighting=edm: mean of ln(sigma/alpha)",
+        finite("a number", lambda x: True),
+    )
+    log_normal_std: float = option(1.2, "its standard deviation", positive)
+    draws: str = option(
+        "independent",
+        "the times of a batch: independent | stratified, one in each of so many cells | low_discrepancy, equally spaced",
+    )
+    reduce_mean: bool = option(True, "mean over pixels; False: half the sum")
+    label_dropout: float = option(
+        0.0,
+        "rate at which an image is told no class, as guidance and sampling without class need",
+        fraction,
+    )
+    eps: float = option(1e-5, "smallest time trained on")
+    steps_per_call: int = option(
+        1, "updates in one compiled call; more than 1 only helps accelerators", positive
+    )
+    log_freq: int = option(50, "steps between two lines of the log", positive)
+    eval_freq: int = option(1000, "steps between two held-out losses; 0: none", not_negative)
+    checkpoint_freq: int = option(
+        10_000, "steps between two checkpoints; 0: only the last", not_negative
+    )
+    keep_checkpoints: int = option(3, "latest ones that stay; 0: all", not_negative)
+    keep_every: int = option(
+        0, "checkpoints of multiples of so many steps stay for ever; 0: none", not_negative
+    )
+    snapshot_freq: int = option(
+        50_000, "steps between two pictures of samples; 0: none", not_negative
+    )
+    snapshot_size: int = option(64, "images in that picture", not_negative)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerOptions(Section):
+    lr: float = option(2e-4, "learning rate", positive)
+    beta1: float = option(0.9, "Adam's decay of the gradient's mean", probability)
+    beta2: float = option(0.999, "Adam's decay of its mean square", probability)
+    eps: float = option(1e-8, "Adam's addition to the root of that", positive)
+    weight_decay: float = option(0.0, "decoupled", not_negative)
+    warmup: int = option(
+        5000,
+        "steps of linear warm-up; the first update has rate 0 when there are any",
+        not_negative,
+    )
+    decay: str = option("none", "none | cosine: to 0 at the last step", one_of("none", "cosine"))
+    grad_clip: float = option(
+        1.0,
+        "largest global norm of the gradient; negative: no clipping",
+        finite("a positive number, or -1 for no clipping: 0 makes every gradient 0", bool, 0),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AveragingOptions(Section):
+    ema_rate: float = option(
+        0.9999,
+        "decay per step of the averaged weights that sampling and evaluation use",
+        probability,
+    )
+    ema_warmup: bool = option(
+        True, "decay min(ema_rate, (1 + n)/(10 + n)): short runs forget their first weights"
+    )
