@@ -2,7 +2,7 @@
 
 python main.py --config configs/subvp_digits.py --mode train
 
-The variant :likelihood trains for the likelihood, and longer.
+The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is.
 """
 
 from ml_collections import ConfigDict
@@ -35,7 +35,13 @@ def likelihood(config: ConfigDict) -> None:
     training.snapshot_freq = 6000
 
 
-VARIANTS = {"fast": (fast,), "likelihood": (likelihood,)}
+def conditional(config: ConfigDict) -> None:
+    config.model.num_classes = 10
+    config.training.label_dropout = 0.1
+    config.sampling.num_images = config.sampling.batch_size = 100
+
+
+VARIANTS = {"fast": (fast,), "likelihood": (likelihood,), "conditional": (conditional,)}
 
 
 def get_config(variant: str = "fast") -> ConfigDict:

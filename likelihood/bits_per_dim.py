@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -99,6 +100,7 @@ def measure_bits_per_dim(
     seed: int,
     unfinished: Unfinished | None = None,
     show: bool = True,
+    compiled: Callable[..., Any] | None = None,
 ) -> BitsPerDim:
     """Bits/dim of every image, as config.likelihood says.
 
@@ -110,6 +112,7 @@ def measure_bits_per_dim(
       split: a split of a dataset (data/splits.py): its `take(indices).images` are (n, h, w, c), integer
         levels, or real numbers when data.num_levels is 0. `likelihood.num_images` limits it to its first.
       unfinished: where finished batches are kept, and found again after an interruption.
+      compiled: `build_compiled` of the same config, for several measurements.
     """
     options = config.likelihood
     check_batch_size(options.batch_size, "likelihood.batch_size")
@@ -120,9 +123,8 @@ def measure_bits_per_dim(
     # Products in full float32: TF32, the default of recent GPUs, moves the third digit of bits/dim.
     with jax.default_matmul_precision("highest"):
         began = time.perf_counter()
-        measure = build_per_image(config, sde, dimension)
         devices = build_devices(config)
-        run = devices.data_parallel(measure, (False, False, False, True))
+        run = compiled or build_compiled(config, sde, dimension)
         batches: list[Batch] = []
         with progress_bar(num_images * options.repeats, "likelihood", "image", show) as bar:
             for repeat in range(options.repeats):
@@ -151,6 +153,12 @@ def measure_bits_per_dim(
         latents=None if latents is None else latents[-num_images:],
         seconds=seconds,
     )
+
+
+def build_compiled(config: Any, sde: SDE, dimension: int) -> Callable[..., Any]:
+    """What measures a batch of images of so many numbers, over the devices."""
+    measure = build_per_image(config, sde, dimension)
+    return build_devices(config).data_parallel(measure, (False, False, False, True))
 
 
 def flat(result: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

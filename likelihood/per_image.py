@@ -18,7 +18,7 @@ from score_sde.likelihood.bound import Bound, continuous_bound
 from score_sde.likelihood.decoder import decoding_term, discretised, mean_decoding_term, noised
 from score_sde.likelihood.discrete_bound import VARIANCES, discrete_bound
 from score_sde.likelihood.estimators import build_trace_estimator
-from score_sde.likelihood.log_density import log_density
+from score_sde.likelihood.log_density import LogDensity, log_density
 from score_sde.models.score import bind, evaluations_of
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import SDE
@@ -82,8 +82,8 @@ def decodes(config: Any) -> bool:
     return config.likelihood.decoder == "gaussian"
 
 
-def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
-    """The cost by the probability-flow ODE (likelihood/log_density.py)."""
+def build_log_density(config: Any, sde: SDE, dimension: int) -> Callable[..., LogDensity]:
+    """(score model, x (b, ...), keys (b,)) -> ln p_eps(x), by the solver and the estimator of config.likelihood."""
     options = config.likelihood
     solver = AdaptiveSolver(options.solver, options.rtol, options.atol)
     estimator = build_trace_estimator(
@@ -95,13 +95,23 @@ def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
     )
     each_image = options.step_size == "image"
 
+    def density_of(model: Any, x: Array, keys: Array) -> LogDensity:
+        return log_density(model, sde, x, estimator, keys, options.eps, solver, each_image)
+
+    return density_of
+
+
+def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
+    """The cost by the probability-flow ODE (likelihood/log_density.py)."""
+    options, density_of = config.likelihood, build_log_density(config, sde, dimension)
+
     def ode(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
         cost, x, more = log_q, x0, 0
         if decodes(config):
             z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.decoding)
             cost = cost + decoding_term(model, sde, x0, z, options.eps)
             x, more = noised(sde, x0, z, options.eps), 1
-        density = log_density(model, sde, x, estimator, keys.probe, options.eps, solver, each_image)
+        density = density_of(model, x, keys.probe)
         return {
             "nats": cost - density.nats,
             "error": density.standard_error,

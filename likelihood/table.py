@@ -53,8 +53,9 @@ def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) ->
         else "real-valued data"
     )
     step = "exact score" if checkpoint_step is None else f"checkpoint of step {checkpoint_step}"
+    given = ", given its class" if config.model.get("num_classes") and options.conditional else ""
     lines = [
-        f"{data.name} {options.split}: {images} images, repeats {repeats}, {levels}; {config.sde.name}, {step}, "
+        f"{data.name} {options.split}: {images} images{given}, repeats {repeats}, {levels}; {config.sde.name}, {step}, "
         f"eps={options.eps:g}, decoder={options.decoder}, seed={config.seed}"
     ]
     if options.ode:

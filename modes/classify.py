@@ -1,18 +1,23 @@
-"""--mode classify: label the images of a split by the likelihoods under one model for each class."""
+"""--mode classify: label the images of a split by their likelihoods given each class.
+
+Of one network that is told the class (model.num_classes), in --workdir; or of one network for each class (classifier.workdirs).
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from score_sde import data
+from score_sde.data.batch import Batch
 from score_sde.errors import ConfigError, UserError
-from score_sde.likelihood.bits_per_dim import measure_bits_per_dim
+from score_sde.likelihood.bits_per_dim import build_compiled, measure_bits_per_dim
 from score_sde.likelihood.classifier import accuracy, classify, confusion
 from score_sde.likelihood.dequantization.trained import load_dequantizer
 from score_sde.modes import likelihood
@@ -20,7 +25,7 @@ from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import FILE
-from score_sde.training.trained_score import EXACT, load_score_model
+from score_sde.training.trained_score import EXACT, LoadedScore, load_score_model
 from score_sde.unfinished import unused
 
 
@@ -37,9 +42,10 @@ def check(config: Any, sde: SDE) -> None:
         )
     if config.model.name == EXACT:
         raise ConfigError(
-            "--mode classify takes trained networks, one for each class, not model.name=mixture"
+            "--mode classify takes a trained network with model.num_classes, or one for each class, not model.name=mixture"
         )
-    check_classifier(config)
+    if not config.model.num_classes:
+        check_classifier(config)
 
 
 def class_folder(config: Any, label: int) -> Path:
@@ -75,35 +81,73 @@ def check_classifier(config: Any) -> None:
             )
 
 
+class ToldAll(NamedTuple):
+    """A split all of whose images are told this condition, arrays of one element by name; () for none."""
+
+    split: Any
+    condition: Any
+
+    @property
+    def num_images(self) -> int:
+        return self.split.num_images
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.split.shape
+
+    def take(self, indices: np.ndarray) -> Batch:
+        told = {name: np.repeat(of, len(indices)) for name, of in dict(self.condition).items()}
+        return self.split.take(indices)._replace(condition=told or ())
+
+
+def models_of_classes(
+    config: Any, sde: SDE, workdir: Path, num_classes: int
+) -> Iterator[tuple[Path, LoadedScore, Any]]:
+    """For each class the folder, the model, and what that is told of an image to give its likelihood in the class."""
+    if config.model.num_classes:
+        loaded = load_score_model(config, sde, workdir)
+        for label in range(num_classes):
+            yield workdir, loaded, {"label": np.array([label], np.int32)}
+    else:
+        for label in range(num_classes):
+            folder = class_folder(config, label)
+            yield folder, load_score_model(config, sde, folder), ()
+
+
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Measure every image under every model, write the costs and the answers, report the figures and return them."""
-    options = config.classifier
+    """Measure every image given every class, write the costs and the answers, report the figures and return them."""
+    num_classes = config.model.num_classes or config.classifier.num_classes
     datasets = data.load(config, ("label",))
     split = getattr(datasets, config.likelihood.split)
     costs, seconds = [], 0.0
-    for label in range(options.num_classes):
-        folder = class_folder(config, label)
-        loaded = load_score_model(config, sde, folder)
+    compiled = build_compiled(config, sde, math.prod(split.shape))
+    for folder, loaded, told in models_of_classes(config, sde, workdir, num_classes):
         dequantizer = load_dequantizer(config, folder, loaded.checkpoint_step)
         # The same seed, hence the same noise of an image for every class.
-        measured = measure_bits_per_dim(config, sde, loaded.model, dequantizer, split, config.seed)
+        measured = measure_bits_per_dim(
+            config,
+            sde,
+            loaded.model,
+            dequantizer,
+            ToldAll(split, told),
+            config.seed,
+            compiled=compiled,
+        )
         costs.append(measured.best.per_image * math.prod(split.shape) * math.log(2))
         seconds += measured.seconds
     nats = np.stack(costs)
     labels = split.condition["label"][: nats.shape[1]]
-    check_labels(labels, options.num_classes)
-    prior = np.bincount(datasets.train.condition["label"], minlength=options.num_classes)[
-        : options.num_classes
-    ]
+    check_labels(labels, num_classes)
+    prior = np.bincount(datasets.train.condition["label"], minlength=num_classes)[:num_classes]
     answers = classify(nats, prior / prior.sum())
     found = accuracy(answers.predicted, labels)
-    counts = confusion(answers.predicted, labels, options.num_classes)
+    counts = confusion(answers.predicted, labels, num_classes)
     figures: dict[str, Any] = {
         "mode": "classify",
         "accuracy": found.value,
         "standard_error": found.standard_error,
         "num_images": len(labels),
-        "num_classes": options.num_classes,
+        "num_classes": num_classes,
         "by": "ode" if config.likelihood.ode else "bound",
         "sde": config.sde.name,
         "data": config.data.name,

@@ -63,6 +63,29 @@ def check_recorded(config: Any, workdir: Path) -> None:
         )
 
 
+def read_config(workdir: Path) -> Any:
+    """The config that a folder was made with; a field that came later has its default.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = workdir / FILE
+    if not path.exists():
+        raise UserError(f"{path} does not exist: give a folder in which a network was trained")
+    config = get_config()
+
+    def fill(section: Any, recorded: dict[str, Any]) -> None:
+        for name, value in recorded.items():
+            if isinstance(value, dict):
+                fill(section[name], value)
+            elif name in section:
+                # JSON has no tuples.
+                section[name] = tuple(value) if isinstance(value, list) else value
+
+    fill(config, json.loads(path.read_text()))
+    return config
+
+
 def as_json(config: Any) -> dict[str, Any]:
     return json.loads(config.to_json())
 

@@ -1,0 +1,139 @@
+"""A trained folder from a script: samples and log-densities with no configuration built by hand.
+
+trained = Trained.load("runs/demo")
+images = trained.sample(16, sampler="unipc_3", labels=(3,), guidance=1.0)
+nats = trained.log_density(trained.encode(images), labels=[3] * 16)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_sde.configs.default import check_options
+from score_sde.errors import ConfigError
+from score_sde.generation.generate import build_generator
+from score_sde.generation.sampled_score import check_sampled_score, sampled_score
+from score_sde.likelihood.per_image import build_log_density
+from score_sde.models.networks import conditions_of
+from score_sde.models.score import ScoreModel, bind
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.spaces import Space, build_space
+from score_sde.training.recorded_config import read_config
+from score_sde.training.trained_score import load_score_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A network with its averaged weights, and the configuration that it was trained with.
+
+    Args:
+      config: of the folder, with what was set beside.
+      sde: its process.
+      space: between stored images and the model's arrays.
+      model: the score model, called as model(x, t), and given conditions by `model.given({"label": labels})`.
+      step: the training step of the weights.
+    """
+
+    config: Any
+    sde: SDE
+    space: Space
+    model: ScoreModel
+    step: int | None
+
+    @classmethod
+    def load(
+        cls,
+        workdir: str | Path,
+        checkpoint_step: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """From a folder of --workdir, by its newest checkpoint or that of a step.
+
+        Args:
+          options: fields of the configuration to set, by dotted name, such as {"sampling.exponential.num_steps": 10}.
+
+        Raises:
+          UserError: no configuration or checkpoint there, or a value that cannot work.
+        """
+        workdir = Path(workdir).expanduser()
+        config = read_config(workdir)
+        config.checkpoint_step = checkpoint_step
+        try:
+            config.update_from_flattened_dict(dict(options or {}))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ConfigError(f"options={dict(options or {})}: {error}") from error
+        check_options(config)
+        sde = build_sde(config)
+        loaded = load_score_model(config, sde, workdir)
+        return cls(config, sde, build_space(config), loaded.model, loaded.checkpoint_step)
+
+    def sample(
+        self,
+        num_images: int,
+        sampler: str = "",
+        labels: Sequence[int] = (),
+        guidance: float = 0.0,
+        seed: int = 0,
+        show: bool = False,
+    ) -> np.ndarray:
+        """Images as they are stored, (n, h, w, c): the ones that --mode sample draws.
+
+        Args:
+          sampler: a name of samplers/names.py; that of the configuration if left out.
+          labels: classes in turn, of a network that is told them; all in turn if left out.
+          guidance: the weight w of guidance/classifier_free.py.
+          seed: image i of a seed is always the same.
+          show: whether to show a bar.
+        """
+        config = self.config.copy_and_resolve_references()
+        config.sampling.update(labels=tuple(labels), sampler=sampler or config.sampling.sampler)
+        config.sampling.guidance.weight = guidance
+        check_sampled_score(config, self.space)
+        model = sampled_score(config, self.sde, self.space, self.model)
+        generator = build_generator(config, self.sde, self.space.shape)
+        return np.concatenate(
+            [
+                np.asarray(self.space.decode(jnp.asarray(batch.x)))
+                for batch in generator.batches(model, num_images, seed, show)
+            ]
+        )
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """The model's arrays that stand for stored images (n, h, w, c)."""
+        return np.asarray(self.space.encode_middle(jnp.asarray(images)))
+
+    def log_density(
+        self, x: np.ndarray, labels: Sequence[int] | None = None, seed: int = 0
+    ) -> np.ndarray:
+        """ln p_eps(x) in nats, (n,), of the probability-flow ODE's law for the model's arrays x (n, h, w, c).
+
+        By the solver, the tolerances and the probes of config.likelihood, all images in one batch. It is a density, not the
+        probability of an image of levels: --mode likelihood turns the one into bits of the other.
+
+        Args:
+          labels: the class of each image, ln p(x|y); none for a network that is told none, or to tell it none.
+          seed: of the probes.
+        """
+        condition: Any = ()
+        if labels is not None:
+            if conditions_of(self.config) != ("label",) or len(labels) != len(x):
+                raise ConfigError(
+                    f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"
+                )
+            condition = {"label": jnp.asarray(labels, jnp.int32)}
+        density_of = build_log_density(self.config, self.sde, int(np.prod(self.space.shape)))
+        keys = jax.random.split(jax.random.key(seed), len(x))
+        with jax.default_matmul_precision("highest"):
+            found = jax.jit(density_of)(bind(self.model, condition), jnp.asarray(x), keys)
+        if not np.all(found.success):
+            raise ConfigError(
+                f"likelihood.solver={self.config.likelihood.solver!r} gave up; try other tolerances or a larger likelihood.eps"
+            )
+        return np.asarray(found.nats)

@@ -1,0 +1,118 @@
+"""The project as a package: from any folder, beside files of any name, and a trained folder from a script."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from score_sde import data
+from score_sde.configs.subvp_digits import get_config
+from score_sde.errors import ConfigError, UserError
+from score_sde.generation.generate import build_generator
+from score_sde.sde_lib import build_sde
+from score_sde.trained import Trained
+from score_sde.training.loop import train
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "examples" / "from_a_script.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two updates of a small conditional network."""
+    path = tmp_path_factory.mktemp("trained")
+    config = get_config("conditional")
+    config.model.update(nf=8, ch_mult=(1,), attn_resolutions=())
+    config.training.update(n_iters=2, batch_size=8, eval_freq=0, snapshot_freq=0)
+    train(config, path)
+    return path
+
+
+def test_the_example_runs_beside_a_users_own_files(folder, tmp_path):
+    """A data.py and a models.py that cannot be imported lie beside the script."""
+    for name in ("data", "models", "training", "errors"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.read_text())
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 samples of step 2" in done.stdout
+    assert "ln p(x | 3), in nats:" in done.stdout
+    lines = [line for line in SCRIPT.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 30
+
+
+def test_samples_are_those_of_the_sampler_that_is_named(folder):
+    """By hand from the same configuration; a class for each, and guidance that changes them."""
+    options = {"sampling.exponential.num_steps": 3, "sampling.batch_size": 4}
+    trained = Trained.load(folder, options=options)
+    assert trained.step == 2
+    assert trained.config.model.ch_mult == (1,)
+    drawn = trained.sample(4, sampler="ddim", labels=[2], seed=3)
+    config = trained.config.copy_and_resolve_references()
+    config.sampling.update(sampler="ddim", labels=(2,))
+    generator = build_generator(config, build_sde(config), (8, 8, 1))
+    x = generator(trained.model, 4, seed=3, show=False).x
+    np.testing.assert_array_equal(drawn, trained.space.decode(x))
+    assert trained.config.sampling.sampler != "ddim"  # the folder's own stays
+
+
+def test_log_densities_are_those_of_the_class(folder):
+    """The trained network hardly knows its classes yet; it is one thing to be told and another not to be."""
+    trained = Trained.load(folder, options={"likelihood.probe": "exact", "likelihood.eps": 1e-2})
+    x = trained.encode(data.load(trained.config).test.take(range(3)).images)
+    told, other, untold = (
+        trained.log_density(x, labels=labels) for labels in ([3] * 3, [4] * 3, None)
+    )
+    assert told.shape == (3,)
+    assert len({float(values[0]) for values in (told, other, untold)}) == 3
+    mixed = trained.log_density(x, labels=[3, 4, 3])
+    np.testing.assert_allclose(mixed[[0, 2]], told[[0, 2]], rtol=1e-3)
+    np.testing.assert_allclose(mixed[1], other[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (lambda folder: Trained.load(folder / "none"), "does not exist: give a folder in which"),
+        (lambda folder: Trained.load(folder, 7), "checkpoint_step=7"),
+        (lambda folder: Trained.load(folder, options={"sampling.snr": -1.0}), "sampling.snr=-1.0"),
+        (lambda folder: Trained.load(folder, options={"sampling.nfe": 3}), "sampling.nfe"),
+        (lambda folder: Trained.load(folder).sample(4, labels=[10]), r"sampling.labels=\(10,\)"),
+        (lambda folder: Trained.load(folder).sample(4, sampler="dim"), "sampling.sampler='dim'"),
+        (
+            lambda folder: Trained.load(folder).log_density(np.zeros((2, 8, 8, 1)), labels=[1]),
+            r"labels=\[1\] of 2 images",
+        ),
+    ],
+)
+def test_mistakes_are_said_in_words(use, words, folder):
+    with pytest.raises(UserError, match=words) as error:
+        use(folder)
+    assert isinstance(error.value, ConfigError) or "checkpoint" in words or "exist" in words
+
+
+def test_every_room_is_in_the_package():
+    """What is installed is what is in the checkout: every folder with modules, none else."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    rooms = {
+        "score_sde." + str(path.parent.relative_to(ROOT)).replace("/", ".")
+        for path in ROOT.glob("**/*.py")
+        if path.parent != ROOT
+        and path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks", "examples")
+        and not path.relative_to(ROOT).parts[0].startswith(".")
+    }
+    rooms = {"score_sde" if room == "score_sde.score_sde" else room for room in rooms}
+    assert set(settings["packages"]) == rooms
+    for package, folder in settings["package-dir"].items():
+        assert (ROOT / folder).is_dir(), package
