@@ -44,10 +44,10 @@ def run(argv: list[str]) -> None:
 
     mode = importlib.import_module(f"score_sde.modes.{MODES[options.mode]}")
     sde = build_sde(options.config)
-    mode.check(options.config, sde)
+    built = mode.check(options.config, sde) or ()
     prepare_workdir(options.workdir)
     only_import = {} if options.source is None else {"source": options.source}
-    mode.run(options.config, sde, options.workdir, **only_import)
+    mode.run(options.config, sde, options.workdir, *built, **only_import)
 
 
 def main() -> int:

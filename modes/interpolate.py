@@ -18,7 +18,7 @@ from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.progress import progress_bar
 from score_sde.results import report
-from score_sde.samplers.configured import Sampler, configure
+from score_sde.samplers.configured import Configured, Sampler, configure, needs_errors
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.record import Samples
 from score_sde.sde_lib import SDE
@@ -27,8 +27,8 @@ from score_sde.training.trained_score import check_score_model, load_score_model
 from score_sde.unfinished import unused
 
 
-def check(config: Any, sde: SDE) -> None:
-    """Refuse what has no latents.
+def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
+    """Refuse what has no latents; gives the sampler, if it can be built without the score model's errors.
 
     Raises:
       UserError: saying what was given, what was expected and what to do.
@@ -41,8 +41,9 @@ def check(config: Any, sde: SDE) -> None:
             "gives an image a latent; leave --sampler out, or set --sampler ode"
         )
     sde.check_time("sampling.eps", config.sampling.eps)
-    configure(config.sampling, sde, stand_in(config, sde))
+    configured = configure(config.sampling, sde, stand_in(config, sde))
     refuse_discrete(config, sde, "the probability-flow ODE")
+    return () if needs_errors(config.sampling) else (configured,)
 
 
 def slerp(first: Array, second: Array, weight: Array) -> Array:
@@ -77,17 +78,18 @@ def interpolate(
     return down.x, up, down
 
 
-def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
+def run(
+    config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
+) -> dict[str, Any]:
     """Interpolate, write <workdir>/interpolation/*.png and *.npz, report the figures and return them."""
     options = config.interpolation
     loaded = load_score_model(config, sde, workdir)
-    configured = configure(config.sampling, sde, optimal_variance(config, sde, loaded, workdir))
+    if configured is None:
+        variance = optimal_variance(config, sde, loaded, workdir)
+        configured = configure(config.sampling, sde, variance)
+    sampler, grid = configured.sampler, configured.grid
     x = chosen_images(config)
-    solve = jax.jit(
-        lambda model, pair: interpolate(
-            configured.sampler, configured.grid, model, pair, options.frames
-        )
-    )
+    solve = jax.jit(lambda model, pair: interpolate(sampler, grid, model, pair, options.frames))
     rows, evaluations = [], []
     with progress_bar(len(x) // 2, "interpolating", "pair") as bar:
         for pair in x.reshape(-1, 2, *x.shape[1:]):

@@ -27,7 +27,7 @@ from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
 from score_sde.options import choose
 from score_sde.results import report
-from score_sde.samplers.configured import configure
+from score_sde.samplers.configured import Configured, configure, needs_errors
 from score_sde.sde_lib import SDE, expand
 from score_sde.spaces import Space, build_space
 from score_sde.training.checkpoints import checkpoint_folder
@@ -44,8 +44,8 @@ PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
 PATH_FRAMES = 11  # times at which a path is kept, both ends included
 
 
-def check(config: Any, sde: SDE) -> None:
-    """Refuse what cannot be sampled.
+def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
+    """Refuse what cannot be sampled; gives the sampler, if it can be built without the score model's errors.
 
     Raises:
       UserError: saying what was given, what was expected and what to do.
@@ -60,17 +60,22 @@ def check(config: Any, sde: SDE) -> None:
     build_conditions(config)
     choose("sampling.save", sampling.save, SAVES)
     check_save(sampling.save, config.data.num_levels)
-    if configure(sampling, sde, stand_in(config, sde)).any_time:
+    configured = configure(sampling, sde, stand_in(config, sde))
+    if configured.any_time:
         refuse_discrete(config, sde, f"sampling.sampler={sampling.sampler!r}")
+    return () if needs_errors(sampling) else (configured,)
 
 
-def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
+def run(
+    config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
+) -> dict[str, Any]:
     """Sample, write <workdir>/samples, report the figures and return them; or go on where this command stopped."""
     began, sampling = time.perf_counter(), config.sampling
     loaded, space = load_score_model(config, sde, workdir), build_space(config)
     model = sampled_score(config, sde, space, loaded.model)
     start_images = load_start_images(config, space)
-    configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
+    if configured is None:
+        configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
     generator = build_generator(config, sde, space.shape, start_images, configured)
     folder = workdir / "samples"
     files = SAVES[sampling.save](folder, identity(config, workdir, loaded), space.num_levels)
