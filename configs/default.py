@@ -117,6 +117,8 @@ def get_config() -> ConfigDict:
         0.0  # rate at which a label becomes "no class", for guidance: 0.1 to 0.2
     )
     training.eps = 1e-5  # smallest time trained on
+    training.init_from = ""  # begin with the averaged weights of this workdir or published file
+    training.trainable = ""  # train parameters of such names, a regular expression; empty: all
     training.steps_per_call = 1  # updates in one compiled call; more than 1 only helps accelerators
     training.log_freq = 50  # steps between two lines of the log
     training.eval_freq = 1000  # steps between two held-out losses

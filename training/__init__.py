@@ -3,6 +3,7 @@
     task.py         what can be trained: Task; its Evaluators; the Plan of a run
     loop.py         train_task: begin, update, record, evaluate, save
     start.py        how a run begins
+    trainable.py    which parameters are trained
     feed.py         what each step is given, from the device's memory or read on the way
     step.py         one update on all devices
     state.py        TrainState, and the average of the weights
@@ -14,6 +15,7 @@
 A score network:
 
     score_task.py   train(config, workdir)
+    init_from.py    weights of another run to begin with
     losses.py       denoising score matching, per image: continuous, and discrete (DDPM, SMLD)
     weightings.py   what is learnt: w(t)
     times.py        at which times, and what makes up for it

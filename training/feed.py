@@ -54,4 +54,7 @@ def stacked(steps: list[Given]) -> Given:
 
 def batch_of(resident: Any, given: Given) -> Batch:
     """The Batch of one step, within compiled code."""
-    return gather(*resident, given.rows, given.index) if isinstance(given, Rows) else given
+    if isinstance(given, Batch):
+        return given
+    images, condition = resident
+    return gather(images, condition, *given)

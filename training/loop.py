@@ -21,7 +21,7 @@ from score_sde.training.interrupts import Interrupts
 from score_sde.training.optimizer import learning_rate
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record
-from score_sde.training.start import start
+from score_sde.training.start import Weights, start
 from score_sde.training.state import TrainState
 from score_sde.training.step import build_train_step
 from score_sde.training.task import Plan, Task
@@ -39,11 +39,16 @@ class Finished(NamedTuple):
 
 
 def train_task(
-    task: Task, plan: Plan, split: Any, workdir: str | pathlib.Path, devices: Devices
+    task: Task,
+    plan: Plan,
+    split: Any,
+    workdir: str | pathlib.Path,
+    devices: Devices,
+    weights: Weights | None = None,
 ) -> Finished:
     """Train as planned on the images of a split; checkpoints/, metrics.jsonl and tensorboard/ go to `workdir`.
 
-    How a run begins: start.py.
+    How a run begins, and when with these weights: start.py.
 
     Raises:
       UserError: a checkpoint of something else; or a loss that is not finite (`NotFinite`), the last good checkpoint
@@ -54,8 +59,7 @@ def train_task(
         Interrupts() as interrupts,
         Checkpoints(workdir, plan.keep_checkpoints, plan.keep_every) as checkpoints,
     ):
-        resumed = checkpoints.latest_step is not None
-        state = start(task, checkpoints, devices)
+        state, how = start(task, checkpoints, devices, weights)
         # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
         task.record(pathlib.Path(workdir))
         step = int(state.step)
@@ -64,7 +68,7 @@ def train_task(
             Progress(step, plan.n_iters, plan.batch_size) as progress,
         ):
             run = Run(task, plan, devices, state, checkpoints, record, progress)
-            run.announce(split, resumed)
+            run.announce(split, how)
             stopped_by = run.updates(split, interrupts)
             figures = run.finish(stopped_by)
     return Finished(run.state, {**figures, "seconds": time.perf_counter() - began})
@@ -118,17 +122,15 @@ class Run:
         self.losses: list[float] = []  # of the updates since the last line of the log
         self.pending: tuple[int, dict[str, Array]] | None = None
 
-    def announce(self, split: Any, resumed: bool) -> None:
+    def announce(self, split: Any, how: str) -> None:
         """What is about to run."""
         count = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
         self.progress.say(
             f"{self.task.name} with {count:,} parameters on {split.num_images:,} images, "
             f"{jax.device_count()} x {jax.devices()[0].device_kind}"
         )
-        if resumed:
-            self.progress.say(
-                f"resuming from step {self.step} of {self.plan.n_iters}: {self.checkpoints.folder}"
-            )
+        if how:
+            self.progress.say(how)
 
     def updates(self, split: Any, interrupts: Interrupts) -> str | None:
         """All updates that remain; gives the signal that ended them early, or None."""

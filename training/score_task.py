@@ -17,6 +17,7 @@ from score_sde.devices import build_devices
 from score_sde.models.networks import build_network, conditions_of
 from score_sde.sde_lib import build_sde
 from score_sde.training.evaluators import EVALUATORS
+from score_sde.training.init_from import weights_of
 from score_sde.training.loop import check_config, train_task
 from score_sde.training.objective import Objective, Stream, build_objective, stream_key
 from score_sde.training.optimizer import build_optimizer, learning_rate
@@ -35,11 +36,16 @@ class ScoreTask:
     optimizer: optax.GradientTransformation
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
     constants: tuple[()] = ()
+    quick_init: bool = True
     advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
 
     @property
     def name(self) -> str:
         return self.config.model.name
+
+    @property
+    def trainable(self) -> str:
+        return self.config.training.trainable
 
     def init(self) -> Any:
         return init_params(self.config, self.network)
@@ -90,5 +96,5 @@ def train(
     }
     task = dataclasses.replace(task, evaluators={**built, **(evaluators or {})})
     plan = Plan.from_config(config, config.training)
-    figures = train_task(task, plan, datasets.train, workdir, devices).figures
+    figures = train_task(task, plan, datasets.train, workdir, devices, weights_of(config)).figures
     return {"eval_loss": None, **figures}

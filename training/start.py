@@ -1,6 +1,15 @@
-"""How a run begins: from its newest checkpoint, or from scratch."""
+"""How a run begins. The first of these that there is:
+
+1. the newest checkpoint in its folder: the run goes on, bit for bit, and need not find again what it began with;
+2. weights that it is given, such as those of training.init_from: parameters and average both begin there, at step 0,
+   with a fresh optimizer;
+3. the task's first parameters.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 
@@ -8,16 +17,45 @@ from score_sde.devices import Devices
 from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.state import TrainState, first_state
 from score_sde.training.task import Task
+from score_sde.training.trainable import trainable
 
 
-def start(task: Task, checkpoints: Checkpoints, devices: Devices) -> TrainState:
-    """The state that a run begins with, whole on every device."""
+class Weights(NamedTuple):
+    """Parameters from somewhere else."""
 
-    def fresh() -> TrainState:
-        return first_state(task.init(), task.optimizer)
+    source: str
+    """Where from, in words."""
+    read: Callable[[Any], Any]
+    """The shapes of the task's parameters -> parameters of these; refuses others."""
 
-    if checkpoints.latest_step is not None:
-        return checkpoints.restore(jax.eval_shape(fresh))
-    # It runs once: on a CPU, optimising its hundreds of small random draws takes longer than they do.
-    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return jax.jit(fresh, out_shardings=devices.replicated(), compiler_options=quick)()
+
+class Start(NamedTuple):
+    state: TrainState
+    """Whole on every device."""
+    how: str
+    """In words; empty: from scratch."""
+
+
+def start(
+    task: Task, checkpoints: Checkpoints, devices: Devices, weights: Weights | None = None
+) -> Start:
+    """What a run begins with.
+
+    Raises:
+      UserError: before anything is compiled: what there is has other names or shapes, or `task.trainable` names nothing.
+    """
+
+    def state(params: Any = None) -> TrainState:
+        return first_state(task.init() if params is None else params, task.optimizer)
+
+    shapes = jax.eval_shape(state)
+    trainable(task.trainable, shapes.params)
+    if (step := checkpoints.latest_step) is not None:
+        return Start(
+            checkpoints.restore(shapes), f"resuming from step {step}: {checkpoints.folder}"
+        )
+    params = jax.device_get(weights.read(shapes.params)) if weights else None
+    quick = task.quick_init and jax.default_backend() == "cpu"
+    options = {"xla_backend_optimization_level": 0} if quick else None
+    first = jax.jit(state, out_shardings=devices.replicated(), compiler_options=options)(params)
+    return Start(first, f"beginning from {weights.source}" if weights else "")

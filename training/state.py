@@ -59,7 +59,7 @@ def warmed_up(rate: Array | float, step: Array) -> Array:
     return jnp.minimum(rate, (1.0 + n) / (10.0 + n))
 
 
-def update_ema(ema_params: Any, params: Any, rate: Array) -> Any:
+def update_ema(ema_params: Any, params: Any, rate: Array | float) -> Any:
     """p_ema + (1 - r)(p - p_ema).
 
     Written so, a parameter that does not move has an average that does not move: in r p_ema + (1 - r) p the

@@ -20,6 +20,7 @@ from score_sde.devices import AXIS, Devices
 from score_sde.training.feed import Given, batch_of
 from score_sde.training.state import TrainState, update_ema
 from score_sde.training.task import Task
+from score_sde.training.trainable import trainable, where
 
 Metrics = dict[str, Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
@@ -34,20 +35,24 @@ def update(
       The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
       the learning rate.
     """
+    chosen = trainable(task.trainable, state.params)
 
     def mean_loss(params: Any) -> Array:
+        params = where(chosen, params, jax.lax.stop_gradient(params))
         return jnp.mean(task.losses(params, state.ema_params, constants, state.step, batch))
 
     loss, gradient = jax.value_and_grad(mean_loss)(state.params)
     # The devices have equally many images, so the mean of their means is the mean over the batch.
     loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    ema_params = update_ema(state.ema_params, params, task.ema_rate(state.step))
+    # By bits, not by updates of zero: weight decay and old moments move what has no gradient.
+    params = where(chosen, optax.apply_updates(state.params, updates), state.params)
+    moved = update_ema(state.ema_params, params, task.ema_rate(state.step))
+    ema_params = where(chosen, moved, state.ema_params)
     metrics = {
         "loss": loss,
         "grad_norm": optax.tree.norm(gradient),
-        "learning_rate": task.learning_rate(state.step),
+        "learning_rate": jnp.asarray(task.learning_rate(state.step)),
     }
     return TrainState(state.step + 1, params, ema_params, opt_state), metrics
 

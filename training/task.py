@@ -46,6 +46,17 @@ class Task(Protocol):
         ...
 
     @property
+    def trainable(self) -> str:
+        """A regular expression found in the names of the parameters that are trained (trainable.py)."""
+        ...
+
+    @property
+    def quick_init(self) -> bool:
+        """Whether to compile `init` without optimising: on a CPU that takes longer than hundreds of small random draws,
+        but their last bits depend on it."""
+        ...
+
+    @property
     def optimizer(self) -> optax.GradientTransformation: ...
 
     @property
@@ -70,11 +81,11 @@ class Task(Protocol):
         """
         ...
 
-    def learning_rate(self, step: Array) -> Array:
+    def learning_rate(self, step: Array) -> Array | float:
         """As it is recorded; the optimizer has its own."""
         ...
 
-    def ema_rate(self, step: Array) -> Array:
+    def ema_rate(self, step: Array) -> Array | float:
         """The decay of the average in the update that follows `step` others."""
         ...
 

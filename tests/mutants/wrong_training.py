@@ -6,6 +6,8 @@ LOSSES = "tests/training/test_losses.py"
 PUBLISHED_LOSSES = f"{LOSSES}::test_continuous_losses_are_the_published_ones"
 STEP = "tests/training/test_step.py"
 NOISE_OF_A_STEP = "tests/training/test_noise_of_a_step.py"
+START = "tests/training/test_start.py"
+CONDITIONS = "tests/training/test_conditions.py"
 FEED = "tests/training/test_feed.py"
 HELD_OUT = "tests/training/test_held_out.py"
 OPTIMIZER = "tests/training/test_optimizer.py"
@@ -76,6 +78,33 @@ TRAINING = [
     *mutants("training/score_task.py", NOISE_OF_A_STEP,
         ("noise-the-same-at-every-step", "Stream.TRAIN), step)", "Stream.TRAIN), 0)"),
     ),
+    *mutants("training/step.py", "tests/training/test_trainable.py::test_the_rest_keeps_its_bits",
+        ("frozen-but-for-weight-decay", "where(chosen, optax.apply_updates(state.params, updates), state.params)", "optax.apply_updates(state.params, updates)"),
+        ("frozen-but-for-the-average", "where(chosen, moved, state.ema_params)", "moved"),
+        ("frozen-but-in-the-clip", "where(chosen, params, jax.lax.stop_gradient(params))", "params"),
+    ),
+    *mutants("training/start.py", START,
+        ("weights-before-the-own-checkpoint", "(step := checkpoints.latest_step) is not None:", "(step := checkpoints.latest_step) is not None and not weights:"),
+    ),
+    *mutants("training/init_from.py", START,
+        ("begun-with-weights-that-are-no-average", "read(source, config).ema_params", "read(source, config).params"),
+    ),
+    *mutants("training/objective.py", CONDITIONS,
+        ("labels-unseen", "self.parameterization, batch.condition)", "self.parameterization, ())"),
+        ("labels-never-dropped", "drop_labels(keys.label_dropout, condition, null, self.label_dropout)", "condition"),
+        ("labels-dropped-when-held-out", "return self._losses(params, batch, u, image_keys", "batch = batch._replace(condition=self.null_condition(batch.condition))\n        return self._losses(params, batch, u, image_keys"),
+    ),
+    *mutants("training/score_task.py", CONDITIONS,
+        ("labels-not-asked-for", "conditions=conditions_of(config)", "conditions=()"),
+    ),
+    *mutants("training/loop.py", RESUMED,
+        ("evaluated-twice", " and self.evaluated.get(name) != self.step", ""),
+    ),
+    *mutants("training/loop.py", "tests/training/test_task.py",
+        ("not-evaluated-at-the-end", "if evaluator.frequency and self.evaluated", "if False and self.evaluated"),
+        ("evaluated-though-never-due", "if evaluator.frequency and self", "if self"),
+        ("evaluated-as-not-finite", "if not math.isfinite(value):", "if False:"),
+    ),
     *mutants("training/step.py", f"{STEP}::test_the_update_is_the_gradient_of_the_mean_loss",
         ("average-one-step-behind", "update_ema(state.ema_params, params,", "update_ema(state.ema_params, state.params,"),
     ),
@@ -101,7 +130,7 @@ TRAINING = [
         ("cosine-from-the-start", "(count - optim.warmup) / decaying", "count / decaying"),
     ),
     *mutants("training/feed.py", FEED,
-        ("labels-left-behind", "gather(*resident,", "gather(resident[0], (),"),
+        ("labels-left-behind", "gather(images, condition,", "gather(images, (),"),
         ("resumed-data-from-the-start", "        step = start_step\n", "        step = 0\n"),
         ("resumed-stream-from-the-start", "split.batches(seed, batch_size, start_step, host, hosts)", "split.batches(seed, batch_size, 0, host, hosts)"),
     ),
