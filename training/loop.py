@@ -136,7 +136,8 @@ class Run:
         """All updates that remain; gives the signal that ended them early, or None."""
         plan = self.plan
         resident, steps = feed(plan.seed, plan.batch_size, split, self.step, self.devices)
-        constants = jax.device_put(self.task.constants, self.devices.replicated())
+        constants = jax.device_get(self.task.constants)  # wherever they are
+        constants = jax.device_put(constants, self.devices.replicated())
         while self.step < plan.n_iters:
             before, count = self.step, plan.steps_in_call(self.step)
             given = self.devices.split(stacked([next(steps) for _ in range(count)]))
