@@ -25,7 +25,8 @@ from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.entries import ENTRIES, Entry, choose_entries
-from score_sde.devices import build_devices, check_batch_size, host_share
+from score_sde.data.order import host_places
+from score_sde.devices import build_devices, check_batch_size
 from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.drivers import batch_sampler
 from score_sde.models.networks import build_network, network_score
@@ -106,7 +107,8 @@ class Bench:
         self.options.noise_removal = False
         self.model = random_network(config, self.sde)
         self.num_steps, self.repeats, self.clock = num_steps, repeats, clock
-        self.devices, self.indices = build_devices(config), host_share(batch)
+        self.devices = build_devices(config)
+        self.indices = host_places(batch, jax.process_index(), jax.process_count())
         self.evaluations = self.devices.data_parallel(evaluations, (False, True, False, False))
 
     def seconds(self, work: Callable[[], Any]) -> float:

@@ -11,7 +11,7 @@ from score_sde.likelihood.bits_per_dim import Measured, measure_bits_per_dim
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import build_sde
-from score_sde.training.loop import train
+from score_sde.training.score_task import train
 from score_sde.training.trained_score import load_score_model
 
 

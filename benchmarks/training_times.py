@@ -28,8 +28,9 @@ from jax.flatten_util import ravel_pytree
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
-from score_sde.data.order import batch_indices
-from score_sde.models.networks import build_network
+from score_sde.data.batch import Batch
+from score_sde.data.splits import training_batch
+from score_sde.models.networks import build_network, conditions_of
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import build_sde
 from score_sde.training.objective import Stream, build_objective, stream_key
@@ -74,23 +75,21 @@ def gradients(config: Any, params: Any, count: int) -> Iterator[np.ndarray]:
     config.model.dropout = 0.0
     network, sde = build_network(config), build_sde(config)
     objective = build_objective(config, network, sde)
-    split = data.load(config).train
+    split = data.load(config, conditions=conditions_of(config)).train
     size = config.training.batch_size
     key = stream_key(config.seed, Stream.TRAIN)
 
     @jax.jit
-    def gradient(batch: Array, step: Array) -> Array:
+    def gradient(batch: Batch, step: Array) -> Array:
         def loss(params: Any) -> Array:
             step_key = jax.random.fold_in(key, step)
-            return jnp.mean(
-                objective.training_losses(params, batch, step_key, jnp.arange(len(batch)))
-            )
+            return jnp.mean(objective.training_losses(params, batch, step_key))
 
         return ravel_pytree(jax.grad(loss)(params))[0]
 
     for step in range(count):
-        batch = split.take(batch_indices(config.seed, step, size, split.num_images)).images
-        yield np.asarray(gradient(jnp.asarray(batch), jnp.asarray(step)), np.float64)
+        batch = training_batch(split, config.seed, step, size, np.arange(size, dtype=np.int32))
+        yield np.asarray(gradient(batch, jnp.asarray(step)), np.float64)
 
 
 def relative_variances(configs: list[Any], params: Any, count: int) -> list[tuple[float, float]]:

@@ -15,7 +15,7 @@ import numpy as np
 from score_sde.data.batch import Batch, Condition, gather
 from score_sde.data.builders import DatasetError, unreadable
 from score_sde.data.conditions import Image, Reader, Record, read
-from score_sde.data.order import batch_indices, process_slice
+from score_sde.data.order import batch_indices, host_places
 
 # Reading waits for the disk more than for the CPU, so there are more threads than cores (16 is grain's own
 # default), and two batches ready for each.
@@ -34,11 +34,6 @@ def training_batch(
     """What stands at these places of the global batch of a step."""
     rows = batch_indices(seed, step, batch_size, split.num_images)[places]
     return split.take(rows)._replace(index=places)
-
-
-def host_places(batch_size: int, process_index: int, process_count: int) -> np.ndarray:
-    """The places in the global batch of the images that this host reads, int32."""
-    return process_slice(np.arange(batch_size, dtype=np.int32), process_index, process_count)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@
 Every device sees its share of the batch, and only collectives over the axis AXIS join the shares.
 """
 
-from score_sde.devices.batches import check_batch_size, host_share, index_batches
+from score_sde.devices.batches import check_batch_size, index_batches
 from score_sde.devices.mapped import (
     AXIS,
     DEVICES,
@@ -20,5 +20,5 @@ from score_sde.devices.mapped import (
 
 __all__ = [
     "AXIS", "DEVICES", "Devices", "PmapDevices", "ShardMapDevices", "build_devices", "check_batch_size",
-    "host_share", "index_batches", "on_one_device", "replicated",
+    "index_batches", "on_one_device", "replicated",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from score_sde.data.order import host_places
 from score_sde.errors import UserError
 
 
@@ -23,18 +24,12 @@ def check_batch_size(batch_size: int, field: str) -> None:
         )
 
 
-def host_share(batch_size: int) -> np.ndarray:
-    """Where the images of this host stand in the global batch, int32."""
-    share = batch_size // jax.process_count()
-    return (jax.process_index() * share + np.arange(share)).astype(np.int32)
-
-
 def index_batches(num_images: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
     """This host's share of each batch of indices, int32 (b,), and the size of the whole batch without its filling.
 
     The last batch is filled up with the indices beyond: images that influence each other must all be different
     ones. Images of a split that ends there: `np.minimum(indices, num_images - 1)`.
     """
-    places = host_share(batch_size)
+    places = host_places(batch_size, jax.process_index(), jax.process_count())
     for start in range(0, num_images, batch_size):
         yield start + places, min(batch_size, num_images - start)

@@ -20,9 +20,11 @@ from score_sde.samplers.configured import needs_errors
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import refuse_chosen_step
-from score_sde.training.loop import check_config, train
+from score_sde.training.loop import check_config
 from score_sde.training.losses import build_loss
 from score_sde.training.objective import check_label_dropout
+from score_sde.training.score_task import train
+from score_sde.training.task import Evaluator
 from score_sde.training.trained_score import EXACT, check_score_model
 
 
@@ -58,21 +60,21 @@ def check(config: Any, sde: SDE) -> None:
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     # Real-valued data have no shades to draw.
-    pictures = config.training.snapshot_freq and config.data.num_levels
-    snapshot = snapshot_writer(config, sde, workdir) if pictures else None
-    figures = {"mode": "train", **train(config, workdir, snapshot)}
+    drawn = config.training.snapshot_freq and config.data.num_levels
+    pictures = {"pictures": pictures_of(config, sde, workdir)} if drawn else {}
+    figures = {"mode": "train", **train(config, workdir, pictures)}
     report(workdir, figures)
     return figures
 
 
-def snapshot_writer(config: Any, sde: SDE, workdir: Path):
-    """A function (averaged params, step) that draws the same images' noise each time and saves the picture."""
+def pictures_of(config: Any, sde: SDE, workdir: Path) -> Evaluator:
+    """Every training.snapshot_freq steps a picture of samples in snapshots/, from the same noise each time."""
     network = build_network(config)
     parameterization = build_parameterization(config, sde)
     space = build_space(config)
     generator = build_generator(config, sde, space.shape)
 
-    def write(ema_params: Any, step: int) -> None:
+    def write(ema_params: Any, step: int) -> dict[str, float]:
         score = network_score(network, ema_params, parameterization)
         model = sampled_score(config, sde, space, score)
         x = generator(model, config.training.snapshot_size, config.seed, show=False).x
@@ -80,5 +82,6 @@ def snapshot_writer(config: Any, sde: SDE, workdir: Path):
             path = workdir / "snapshots" / f"step{step:08d}.png"
             images = np.asarray(space.decode(jnp.asarray(x)))
             sample.save_picture(config, path, images, config.data.num_levels)
+        return {}
 
-    return write
+    return Evaluator(config.training.snapshot_freq, write)

@@ -15,7 +15,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.generation.generate import build_generator
 from score_sde.sde_lib import build_sde
 from score_sde.trained import Trained
-from score_sde.training.loop import train
+from score_sde.training.score_task import train
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "from_a_script.py"

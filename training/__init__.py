@@ -1,20 +1,31 @@
-"""Training: from uint8 images to checkpoints of a score network.
+"""Training: from stored images to checkpoints, of a score network or of anything else that has a loss.
 
+    task.py         what can be trained: Task; its Evaluators; the Plan of a run
+    loop.py         train_task: begin, update, record, evaluate, save
+    start.py        how a run begins
+    trainable.py    which parameters are trained
+    feed.py         what each step is given, from the device's memory or read on the way
+    step.py         one update on all devices
+    state.py        TrainState, and the average of the weights
+    checkpoints.py  saving, strict restoring
+    record.py       metrics.jsonl and TensorBoard
+    progress.py     the bar and the throughput
+    interrupts.py   SIGTERM and SIGINT
+
+A score network:
+
+    score_task.py   train(config, workdir)
+    init_from.py    weights of another run to begin with
     losses.py       denoising score matching, per image: continuous, and discrete (DDPM, SMLD)
     weightings.py   what is learnt: w(t)
     times.py        at which times, and what makes up for it
     draws.py        how the times of a batch are spread
-    objective.py    stored images -> x0 -> loss; all randomness, a function of (seed, step, image)
+    objective.py    stored images -> loss; all randomness, a function of (seed, step, image)
     optimizer.py    clip -> Adam -> weight decay -> learning rate, with warm-up and decay
-    state.py        TrainState, and the average of the weights
-    step.py         one update on all devices
+    evaluators.py   what is measured on the way, by name (EVALUATORS)
     held_out.py     the loss on the test split
-    checkpoints.py  saving, strict restoring
-    record.py       metrics.jsonl and TensorBoard
     recorded_config.py   the config that a folder's weights belong to
-    progress.py     the bar and the throughput
-    interrupts.py   SIGTERM and SIGINT
-    loop.py         train(config, workdir)
+    trained_score.py     a folder's weights as a score model
 
 Start with loop.py for the order of things, and with losses.py for the mathematics.
 """

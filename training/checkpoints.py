@@ -170,6 +170,5 @@ def check_same(
         shown.append(f"  ... and {len(differences) - len(shown)} more")
     raise UserError(
         f"the checkpoint of step {step} does not fit the config: {len(differences)} arrays differ in name "
-        "or shape. Use the config that it was trained with, or another --workdir.\n"
-        + "\n".join(shown)
+        "or shape. Use the config that it was trained with, or another folder.\n" + "\n".join(shown)
     )

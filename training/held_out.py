@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.data.batch import Batch
 from score_sde.devices import AXIS, Devices, index_batches
-from score_sde.training.objective import Objective, Stream, image_keys, stream_key
+from score_sde.training.objective import Objective, Stream, stream_key
 
 
 def stratified(seed: int, n: int) -> np.ndarray:
@@ -36,11 +37,11 @@ class HeldOutLoss:
         self.batch_size = min(config.training.batch_size, enough)
         key = stream_key(config.seed, Stream.HELD_OUT)
 
-        def total(params: Any, images: Array, u: Array, index: Array, weight: Array) -> Array:
-            losses = objective.held_out_losses(params, images, u, image_keys(key, index))
+        def total(params: Any, batch: Batch, u: Array, weight: Array) -> Array:
+            losses = objective.held_out_losses(params, batch, u, key)
             return jax.lax.psum(jnp.sum(weight * losses), AXIS)
 
-        self.total = devices.data_parallel(total, (False, True, True, True, True), out_mapped=False)
+        self.total = devices.data_parallel(total, (False, True, True, True), out_mapped=False)
 
     def __call__(self, ema_params: Any) -> float:
         n = self.split.num_images
@@ -49,6 +50,6 @@ class HeldOutLoss:
             # The last batch is filled up with images that count nothing: one shape, one compilation.
             index = np.minimum(place, n - 1)
             weight = (place < n).astype(np.float32)
-            batch = (self.split.take(index).images, self.u[index], index, weight)
-            totals.append(self.total(ema_params, *self.devices.split(batch)))
+            share = (self.split.take(index), self.u[index], weight)
+            totals.append(self.total(ema_params, *self.devices.split(share)))
         return float(np.sum(jax.device_get(totals), dtype=np.float64)) / n

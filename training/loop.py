@@ -1,81 +1,77 @@
-"""The training loop: resume, update, record, evaluate, save; and end well, whatever ends it."""
+"""The training loop, of any task: begin, update, record, evaluate, save; and end well, whatever ends it."""
 
 from __future__ import annotations
 
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax import Array
 
-from score_sde import data
 from score_sde.configs.default import check_options
-from score_sde.devices import Devices, build_devices, check_batch_size, host_share
+from score_sde.devices import Devices, check_batch_size
 from score_sde.errors import UserError
-from score_sde.models.networks import build_network
 from score_sde.options import choose
-from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.draws import DRAWS
-from score_sde.training.held_out import HeldOutLoss
+from score_sde.training.feed import feed, stacked
 from score_sde.training.interrupts import Interrupts
-from score_sde.training.objective import build_objective
-from score_sde.training.optimizer import build_optimizer
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record
-from score_sde.training.recorded_config import check_recorded, record_config
-from score_sde.training.state import TrainState, init_state
+from score_sde.training.start import Weights, start
+from score_sde.training.state import TrainState
 from score_sde.training.step import build_train_step
-
-Snapshot = Callable[[Any, int], None]
+from score_sde.training.task import Plan, Task
 
 
 class NotFinite(UserError):
-    """The loss or its gradient became inf or NaN."""
+    """The loss, its gradient or what an evaluator found became inf or NaN."""
 
 
-def train(
-    config: Any, workdir: str | pathlib.Path, snapshot: Snapshot | None = None
-) -> dict[str, Any]:
-    """Train the network of `config`, from the newest checkpoint in `workdir` if there is one.
+class Finished(NamedTuple):
+    state: TrainState
+    figures: dict[str, Any]
+    """The last: step, loss (mean since the last line of the log), those of the evaluators, images_per_second, seconds
+    (of this call), checkpoint_step, and stopped_by, the signal that ended the run early or None."""
 
-    Args:
-      workdir: an existing directory; checkpoints/, metrics.jsonl and tensorboard/ go there.
-      snapshot: called as snapshot(ema_params, step) every `training.snapshot_freq` steps and at the end.
 
-    Returns:
-      The last figures: step, loss (mean since the last line of the log), eval_loss (held out, averaged
-      weights), images_per_second, seconds (of this call), checkpoint_step, and stopped_by, the signal that
-      ended the run early or None. A figure that was not made is None.
+def train_task(
+    task: Task,
+    plan: Plan,
+    split: Any,
+    workdir: str | pathlib.Path,
+    devices: Devices,
+    weights: Weights | None = None,
+) -> Finished:
+    """Train as planned on the images of a split; checkpoints/, metrics.jsonl and tensorboard/ go to `workdir`.
+
+    How a run begins, and when with these weights: start.py.
 
     Raises:
-      UserError: a setting that cannot work, found before anything is compiled; a checkpoint of another
-        config; or a loss that is not finite (`NotFinite`), the last good checkpoint being kept.
+      UserError: a checkpoint of something else; or a loss that is not finite (`NotFinite`), the last good checkpoint
+        being kept.
     """
-    check_config(config)
     began = time.perf_counter()
     with (
         Interrupts() as interrupts,
-        Checkpoints(
-            workdir, config.training.keep_checkpoints, config.training.keep_every
-        ) as checkpoints,
+        Checkpoints(workdir, plan.keep_checkpoints, plan.keep_every) as checkpoints,
     ):
-        run = Run(config, checkpoints)
+        state, how = start(task, checkpoints, devices, weights)
         # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
-        check_recorded(config, pathlib.Path(workdir))
-        record_config(config, pathlib.Path(workdir))
+        task.record(pathlib.Path(workdir))
+        step = int(state.step)
         with (
-            Record(workdir, run.step) as run.record,
-            Progress(run.step, config.training.n_iters, config.training.batch_size) as run.progress,
+            Record(workdir, step) as record,
+            Progress(step, plan.n_iters, plan.batch_size) as progress,
         ):
-            run.announce()
-            stopped_by = run.updates(interrupts, snapshot)
-            figures = run.finish(stopped_by, snapshot)
-    return {**figures, "seconds": time.perf_counter() - began}
+            run = Run(task, plan, devices, state, checkpoints, record, progress)
+            run.announce(split, how)
+            stopped_by = run.updates(split, interrupts)
+            figures = run.finish(stopped_by)
+    return Finished(run.state, {**figures, "seconds": time.perf_counter() - began})
 
 
 def check_config(config: Any) -> None:
@@ -94,69 +90,57 @@ def due(frequency: int, before: int, after: int) -> bool:
 class Run:
     """A run in progress: the compiled step, the state, and what is known so far."""
 
-    record: Record
-    progress: Progress
-
-    def __init__(self, config: Any, checkpoints: Checkpoints):
-        self.config, self.checkpoints, self.devices = config, checkpoints, build_devices(config)
-        network, optimizer = build_network(config), build_optimizer(config)
-        objective = build_objective(config, network, build_sde(config))
-        self.datasets = data.load(config, whole=True)
-        self.train_step = build_train_step(config, objective, optimizer, self.devices)
-        self.held_out = HeldOutLoss(config, objective, self.datasets.test, self.devices)
-
-        def fresh() -> TrainState:
-            return init_state(config, network, optimizer)
-
-        self.resumed = checkpoints.latest_step is not None
-        if self.resumed:
-            self.state = checkpoints.restore(jax.eval_shape(fresh))
-        else:
-            # It runs once: on a CPU, optimising its hundreds of small random draws takes longer than they do.
-            quick = (
-                {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-            )
-            whole = self.devices.replicated()
-            self.state = jax.jit(fresh, out_shardings=whole, compiler_options=quick)()
-        self.step = int(self.state.step)
-        self.eval_step = -1  # of the newest held-out loss
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        devices: Devices,
+        state: TrainState,
+        checkpoints: Checkpoints,
+        record: Record,
+        progress: Progress,
+    ):
+        self.task, self.plan, self.devices, self.state = task, plan, devices, state
+        self.checkpoints, self.record, self.progress = checkpoints, record, progress
+        self.train_step = build_train_step(task, devices)
+        self.step = int(state.step)
+        self.evaluated: dict[str, int] = {}  # evaluator -> the step of its newest figures
+        self.found: dict[str, float] = {}  # these figures
         self.loss: float | None = None
-        self.eval_loss: float | None = None
         self.losses: list[float] = []  # of the updates since the last line of the log
         self.pending: tuple[int, dict[str, Array]] | None = None
 
-    def announce(self) -> None:
+    def announce(self, split: Any, how: str) -> None:
         """What is about to run."""
         count = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
         self.progress.say(
-            f"{self.config.model.name} with {count:,} parameters on {self.datasets.train.num_images:,} "
-            f"images of {self.datasets.name}, {jax.device_count()} x {jax.devices()[0].device_kind}"
+            f"{self.task.name} with {count:,} parameters on {split.num_images:,} images, "
+            f"{jax.device_count()} x {jax.devices()[0].device_kind}"
         )
-        if self.resumed:
-            end = self.config.training.n_iters
-            self.progress.say(f"resuming from step {self.step} of {end}: {self.checkpoints.folder}")
+        if how:
+            self.progress.say(how)
 
-    def updates(self, interrupts: Interrupts, snapshot: Snapshot | None) -> str | None:
+    def updates(self, split: Any, interrupts: Interrupts) -> str | None:
         """All updates that remain; gives the signal that ended them early, or None."""
-        training = self.config.training
-        resident, batches = feed(self.config, self.datasets.train, self.step, self.devices)
-        places = self.devices.split(host_share(training.batch_size))
-        while self.step < training.n_iters:
-            before, steps = self.step, steps_in_call(self.config, self.step)
-            rows = np.stack([next(batches) for _ in range(steps)], axis=1)
-            self.state, metrics = self.train_step(
-                self.state, resident, self.devices.split(rows), places
-            )
-            self.step += steps
+        plan = self.plan
+        resident, steps = feed(plan.seed, plan.batch_size, split, self.step, self.devices)
+        constants = jax.device_get(self.task.constants)  # wherever they are
+        constants = jax.device_put(constants, self.devices.replicated())
+        while self.step < plan.n_iters:
+            before, count = self.step, plan.steps_in_call(self.step)
+            given = self.devices.split(stacked([next(steps) for _ in range(count)]))
+            self.state, metrics = self.train_step(self.state, constants, resident, given)
+            self.step += count
             # The figures of the call before this one: reading them does not leave the device idle.
             self.collect()
             self.pending = (before, metrics)
-            if due(training.eval_freq, before, self.step):
-                self.evaluate()
-            if due(training.checkpoint_freq, before, self.step):
+            self.evaluate(
+                name
+                for name, evaluator in self.task.evaluators.items()
+                if due(evaluator.frequency, before, self.step)
+            )
+            if due(plan.checkpoint_freq, before, self.step):
                 self.save()
-            if snapshot is not None and due(training.snapshot_freq, before, self.step):
-                self.picture(snapshot)
             if interrupts.received:
                 return interrupts.received
             if jax.process_count() > 1 and self.checkpoints.reached_preemption(self.step):
@@ -176,7 +160,7 @@ class Run:
             if not (math.isfinite(loss) and math.isfinite(now["grad_norm"])):
                 raise self.not_finite(step, now)
             self.losses.append(loss)
-            if step % self.config.training.log_freq == 0 or step == self.config.training.n_iters:
+            if step % self.plan.log_freq == 0 or step == self.plan.n_iters:
                 self.log(step, now)
 
     def log(self, step: int, now: dict[str, float]) -> None:
@@ -193,19 +177,23 @@ class Run:
             "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} stays"
         )
         return NotFinite(
-            f"update {step} (seed {self.config.seed}) has loss {now['loss']} and gradient norm "
-            f"{now['grad_norm']}, so the run stops; {kept}. "
-            "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
+            f"update {step} of {self.task.name} (seed {self.plan.seed}) has loss {now['loss']} and gradient norm "
+            f"{now['grad_norm']}, so the run stops; {kept}. {self.task.advice}"
         )
 
-    def evaluate(self) -> None:
-        self.collect()
-        with self.progress.pause():
-            self.eval_loss, self.eval_step = self.held_out(self.state.ema_params), self.step
-        if not math.isfinite(self.eval_loss):
-            raise NotFinite(f"the held-out loss is {self.eval_loss} at step {self.step}")
-        self.record.write(self.step, eval_loss=self.eval_loss)
-        self.progress.say(f"step {self.step}: held-out loss {self.eval_loss:.5g}")
+    def evaluate(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.collect()
+            with self.progress.pause():
+                found = self.task.evaluators[name].evaluate(self.state.ema_params, self.step)
+            self.evaluated[name] = self.step
+            for figure, value in found.items():
+                if not math.isfinite(value):
+                    raise NotFinite(f"{figure} is {value} at step {self.step}")
+                self.progress.say(f"step {self.step}: {figure} {value:.5g}")
+            if found:
+                self.record.write(self.step, **found)
+                self.found |= found
 
     def save(self) -> None:
         # First the figures: a state that is not finite must not replace a good checkpoint.
@@ -213,14 +201,8 @@ class Run:
         with self.progress.pause():
             self.checkpoints.save(self.step, self.devices.checkpointable(self.state))
 
-    def picture(self, snapshot: Snapshot) -> None:
-        self.collect()
-        with self.progress.pause():
-            snapshot(self.state.ema_params, self.step)
-
-    def finish(self, stopped_by: str | None, snapshot: Snapshot | None) -> dict[str, Any]:
-        """The last checkpoint, and unless a signal wants the process gone, the last loss and picture."""
-        training = self.config.training
+    def finish(self, stopped_by: str | None) -> dict[str, Any]:
+        """The last checkpoint, and unless a signal wants the process gone, what evaluators say of the last step."""
         self.save()
         if stopped_by:
             self.checkpoints.wait()
@@ -228,48 +210,17 @@ class Run:
                 f"stopped by {stopped_by}; step {self.step} is saved, and the same command continues from it"
             )
         else:
-            if training.eval_freq and self.eval_step != self.step:
-                self.evaluate()
-            if (
-                snapshot is not None
-                and training.snapshot_freq
-                and self.step % training.snapshot_freq
-            ):
-                self.picture(snapshot)
+            self.evaluate(
+                name
+                for name, evaluator in self.task.evaluators.items()
+                if evaluator.frequency and self.evaluated.get(name) != self.step
+            )
             self.checkpoints.wait()
         return {
             "step": self.step,
             "loss": self.loss,
-            "eval_loss": self.eval_loss,
+            **self.found,
             "images_per_second": self.progress.images_per_second or None,
             "checkpoint_step": self.checkpoints.latest_step,
             "stopped_by": stopped_by,
         }
-
-
-def steps_in_call(config: Any, step: int) -> int:
-    """Updates in the next call: up to the next multiple of steps_per_call, or to the end."""
-    k = config.training.steps_per_call
-    return min(k - step % k, config.training.n_iters - step)
-
-
-def feed(
-    config: Any, split: Any, start_step: int, devices: Devices
-) -> tuple[Any, Iterator[np.ndarray]]:
-    """The training images on every device and this host's indices into them for each step from `start_step`;
-    or, for a split that is not in memory, None and the images themselves."""
-    seed, batch_size = config.seed, config.training.batch_size
-    host, hosts = jax.process_index(), jax.process_count()
-    if split.images is None:
-        batches = split.batches(seed, batch_size, start_step, host, hosts)
-        return None, (batch.images for batch in batches)
-    resident = jax.device_put(split.images, devices.replicated())
-
-    def indices() -> Iterator[np.ndarray]:
-        step = start_step
-        while True:
-            batch = data.batch_indices(seed, step, batch_size, split.num_images)
-            yield data.process_slice(batch, host, hosts).astype(np.int32)
-            step += 1
-
-    return resident, indices()

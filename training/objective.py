@@ -1,4 +1,4 @@
-"""From stored images to the loss of each: keys -> dequantise -> flip -> scale -> x0 -> loss.
+"""From stored images to the loss of each: keys -> flip -> the space's x0 -> loss.
 
 Every random number of training is a function of (seed, step, the image's place in the global batch). So a
 step does not depend on the number of devices that share it, and resuming needs no random state.
@@ -15,12 +15,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from score_sde.data.scaling import dequantize, flip_horizontally, scale, to_unit
+from score_sde.data.batch import Batch
+from score_sde.data.scaling import flip_horizontally
 from score_sde.errors import UserError
 from score_sde.models.networks import conditions_of, null_condition_of
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE
+from score_sde.spaces import Space, build_space
 from score_sde.training.draws import DRAWS, Draw
 from score_sde.training.losses import Loss, build_loss
 
@@ -69,56 +71,37 @@ def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
 class Objective:
     """What training minimises. `apply` and `null_condition` are the network's."""
 
+    space: Space
     loss: Loss
     parameterization: Any
     apply: Callable[..., Array]
     null_condition: Callable[[Any], Any]
-    num_levels: int | None
-    centered: bool
     random_flip: bool
-    uniform_dequantization: bool
     draw: Draw
     batch_size: int
     label_dropout: float = 0.0
 
-    def x0(self, images: Array, keys: Array) -> Array:
-        """The model's images (b, h, w, c) from stored ones; keys (b,) draw the dequantisation noise."""
-        if self.uniform_dequantization:
-            shape = images.shape[1:]
-            u = jax.vmap(lambda key: jax.random.uniform(key, shape))(keys)
-            return scale(dequantize(images, u, self.num_levels), self.centered)
-        return scale(to_unit(images, self.num_levels), self.centered)
-
-    def training_losses(
-        self, params: Any, images: Array, step_key: Array, places: Array, condition: Any = ()
-    ) -> Array:
-        """The losses (b,) of the images at these places (b,) in a training batch: flips and dropouts on."""
+    def training_losses(self, params: Any, batch: Batch, step_key: Array) -> Array:
+        """The losses (b,) of a part of a training batch: flips, dropouts of labels and in the network on."""
+        images, condition, places = batch
         keys = image_keys(step_key, places)
         if self.random_flip:
             images = flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
         u = self.draw(step_key, keys.time, places, self.batch_size)
         null = self.null_condition(condition)
         condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)
-        return self._losses(params, images, u, keys, keys.dropout, condition)
+        return self._losses(params, Batch(images, condition, places), u, keys, keys.dropout)
 
-    def held_out_losses(
-        self, params: Any, images: Array, u: Array, keys: ImageKeys, condition: Any = ()
-    ) -> Array:
+    def held_out_losses(self, params: Any, batch: Batch, u: Array, key: Array) -> Array:
         """The losses (b,) of images as they are, without dropouts, at the times that u (b,) picks."""
-        return self._losses(params, images, u, keys, None, condition)
+        return self._losses(params, batch, u, image_keys(key, batch.index), None)
 
     def _losses(
-        self,
-        params: Any,
-        images: Array,
-        u: Array,
-        keys: ImageKeys,
-        dropout_keys: Array | None,
-        condition: Any,
+        self, params: Any, batch: Batch, u: Array, keys: ImageKeys, dropout_keys: Array | None
     ) -> Array:
-        x0 = self.x0(images, keys.dequantization)
+        x0 = self.space.encode(batch.images, keys.dequantization)
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
-        score_model = NetworkScore(params, self.apply, self.parameterization, condition)
+        score_model = NetworkScore(params, self.apply, self.parameterization, batch.condition)
         return self.loss(score_model, x0, u, z, dropout_keys)
 
 
@@ -135,16 +118,13 @@ def check_label_dropout(config: Any) -> None:
 
 
 def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
-    data = config.data
     return Objective(
+        space=build_space(config),
         loss=build_loss(config, sde),
         parameterization=build_parameterization(config, sde),
         apply=network.apply,
         null_condition=null_condition_of(network),
-        num_levels=data.num_levels or None,
-        centered=data.centered,
-        random_flip=data.random_flip,
-        uniform_dequantization=data.uniform_dequantization,
+        random_flip=config.data.random_flip,
         draw=DRAWS[config.training.draws],
         batch_size=config.training.batch_size,
         label_dropout=config.training.label_dropout,

@@ -56,6 +56,14 @@ class TrainingOptions(Section):
     steps_per_call: int = option(
         1, "updates in one compiled call; more than 1 only helps accelerators", positive
     )
+    init_from: str = option(
+        "",
+        "begin with the averaged weights of this folder or published checkpoint file, with a fresh optimizer, where there is no "
+        "checkpoint to resume from",
+    )
+    trainable: str = option(
+        "", "a regular expression to find in the names of the parameters that train; empty: all do"
+    )
     log_freq: int = option(50, "steps between two lines of the log", positive)
     eval_freq: int = option(1000, "steps between two held-out losses; 0: none", not_negative)
     checkpoint_freq: int = option(

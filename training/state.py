@@ -32,8 +32,12 @@ def init_params(config: Any, network: Any) -> Any:
 
 
 def init_state(config: Any, network: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first update; the average starts at the first parameters."""
-    params = init_params(config, network)
+    """The state before the first update of a network."""
+    return first_state(init_params(config, network), optimizer)
+
+
+def first_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first update; the average starts at the parameters."""
     # A second buffer: the state is donated, and one buffer cannot be given away twice.
     ema_params = jax.tree.map(jnp.copy, params)
     return TrainState(jnp.zeros((), jnp.int32), params, ema_params, optimizer.init(params))
@@ -42,17 +46,20 @@ def init_state(config: Any, network: Any, optimizer: optax.GradientTransformatio
 def ema_rate(config: Any, step: Array) -> Array:
     """The decay r of the update that follows `step` updates.
 
-    With `model.ema_warmup`, r = min(ema_rate, (1 + n) / (10 + n)), n = step + 1, so that the average of a
-    short run is not held back by its first weights (score_sde_pytorch; the JAX original has a constant r).
+    With `model.ema_warmup` it is warmed up, so that the average of a short run is not held back by its first weights
+    (score_sde_pytorch; the JAX original has a constant r).
     """
     rate = jnp.asarray(config.model.ema_rate, jnp.float32)
-    if not config.model.ema_warmup:
-        return rate
+    return warmed_up(rate, step) if config.model.ema_warmup else rate
+
+
+def warmed_up(rate: Array | float, step: Array) -> Array:
+    """min(rate, (1 + n) / (10 + n)) for the update n = step + 1."""
     n = (step + 1).astype(jnp.float32)
     return jnp.minimum(rate, (1.0 + n) / (10.0 + n))
 
 
-def update_ema(ema_params: Any, params: Any, rate: Array) -> Any:
+def update_ema(ema_params: Any, params: Any, rate: Array | float) -> Any:
     """p_ema + (1 - r)(p - p_ema).
 
     Written so, a parameter that does not move has an average that does not move: in r p_ema + (1 - r) p the

@@ -15,82 +15,73 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from score_sde.data.batch import Batch
 from score_sde.devices import AXIS, Devices
-from score_sde.training.objective import Objective, Stream, stream_key
-from score_sde.training.optimizer import learning_rate
-from score_sde.training.state import TrainState, ema_rate, update_ema
+from score_sde.training.feed import Given, batch_of
+from score_sde.training.state import TrainState, update_ema
+from score_sde.training.task import Task
+from score_sde.training.trainable import trainable, where
 
 Metrics = dict[str, Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
 def update(
-    config: Any,
-    objective: Objective,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    images: Array,
-    places: Array,
+    task: Task, state: TrainState, constants: Any, batch: Batch
 ) -> tuple[TrainState, Metrics]:
-    """One update, as one device sees it.
-
-    Args:
-      images: this device's share of the batch, (b, h, w, c) as stored.
-      places: where those images stand in the global batch, int32 (b,); their random numbers follow from it.
+    """One update, as one device sees it, from its share of the batch.
 
     Returns:
       The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
       the learning rate.
     """
-    key = jax.random.fold_in(stream_key(config.seed, Stream.TRAIN), state.step)
+    chosen = trainable(task.trainable, state.params)
 
     def mean_loss(params: Any) -> Array:
-        return jnp.mean(objective.training_losses(params, images, key, places))
+        params = where(chosen, params, jax.lax.stop_gradient(params))
+        return jnp.mean(task.losses(params, state.ema_params, constants, state.step, batch))
 
     loss, gradient = jax.value_and_grad(mean_loss)(state.params)
     # The devices have equally many images, so the mean of their means is the mean over the batch.
     loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    ema_params = update_ema(state.ema_params, params, ema_rate(config, state.step))
+    updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
+    # By bits, not by updates of zero: weight decay and old moments move what has no gradient.
+    params = where(chosen, optax.apply_updates(state.params, updates), state.params)
+    moved = update_ema(state.ema_params, params, task.ema_rate(state.step))
+    ema_params = where(chosen, moved, state.ema_params)
     metrics = {
         "loss": loss,
         "grad_norm": optax.tree.norm(gradient),
-        "learning_rate": learning_rate(config)(state.step),
+        "learning_rate": jnp.asarray(task.learning_rate(state.step)),
     }
     return TrainState(state.step + 1, params, ema_params, opt_state), metrics
 
 
-def build_train_step(
-    config: Any,
-    objective: Objective,
-    optimizer: optax.GradientTransformation,
-    devices: Devices,
-) -> TrainStep:
-    """The compiled `train_step(state, resident, rows, places) -> (state, metrics)`.
+def build_train_step(task: Task, devices: Devices) -> TrainStep:
+    """The compiled `train_step(state, constants, resident, given) -> (state, metrics)`.
 
     Its arguments:
       state: donated; the caller must not use it again.
-      resident: the training images (n, h, w, c) on every device, or None when batches are streamed.
-      rows: (b, k), split over the devices: indices into `resident`, or the images themselves, of k updates.
-      places: (b,), split too, see `update`.
+      constants: the task's, on every device.
+      resident: the training images and conditions (n, ...) on every device, or None when batches are streamed.
+      given: of k updates, Rows of `resident` or a Batch, leaves (b, k, ...) split over the devices: see feed.py.
 
     The metrics are (k,) each. k = 1 calls the update directly: within `lax.scan` the gradient of a
     convolution is 26 times slower on a CPU (jax#12868).
     """
 
     def train_step(
-        state: TrainState, resident: Any, rows: Array, places: Array
+        state: TrainState, constants: Any, resident: Any, given: Given
     ) -> tuple[TrainState, Metrics]:
-        def one(state: TrainState, row: Array) -> tuple[TrainState, Metrics]:
-            images = row if resident is None else resident[row]
-            return update(config, objective, optimizer, state, images, places)
+        def one(state: TrainState, given: Given) -> tuple[TrainState, Metrics]:
+            return update(task, state, constants, batch_of(resident, given))
 
-        if rows.shape[1] > 1:
-            return jax.lax.scan(one, state, jnp.moveaxis(rows, 1, 0))
-        state, metrics = one(state, rows[:, 0])
+        if given.index.shape[1] > 1:
+            updates = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), given)
+            return jax.lax.scan(one, state, updates)
+        state, metrics = one(state, jax.tree.map(lambda leaf: leaf[:, 0], given))
         return state, jax.tree.map(lambda value: value[None], metrics)
 
     return devices.data_parallel(
-        train_step, mapped=(False, False, True, True), out_mapped=False, donate=(0,)
+        train_step, mapped=(False, False, False, True), out_mapped=False, donate=(0,)
     )

@@ -10,11 +10,11 @@ import numpy as np
 from jax import Array, vmap
 from jax.random import normal
 
-from score_sde.data.scaling import bits_per_dim_offset, dequantize, scale, slope
 from score_sde.likelihood.bound import bound_sample
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
+from score_sde.spaces import Space, build_space
 from score_sde.training.draws import low_discrepancy
 from score_sde.training.objective import image_keys
 
@@ -25,14 +25,12 @@ class IntegerImageBound:
 
     Args:
       sde: the process.
-      num_levels: L.
-      centered: as given to data/scaling.scale.
+      space: of integer levels.
       eps: the time at which the density is taken.
     """
 
     sde: SDE
-    num_levels: int
-    centered: bool
+    space: Space
     eps: float
 
     def __call__(
@@ -55,18 +53,17 @@ class IntegerImageBound:
         """
         keys = image_keys(key, places)
         u, log_q = dequantizer(images, keys.dequantization)
-        x0 = scale(dequantize(images, u, self.num_levels), self.centered)
+        x0 = self.space.encode_with(images, u)
         z = vmap(lambda key: normal(key, x0.shape[1:]))(keys.noise)
         t = low_discrepancy(key, keys.time, places, of)
         return bound_sample(score, self.sde, x0, t, z, self.eps) + log_q
 
     def bits_per_dim(self, nats: np.ndarray, dimension: int) -> np.ndarray:
         """Of nats as above, of images of so many dimensions."""
-        offset = bits_per_dim_offset(self.num_levels, slope(self.centered))
+        offset = self.space.bits_per_dim_offset
+        assert offset is not None  # integer levels have one
         return np.asarray(nats, np.float64) / (dimension * math.log(2)) + offset
 
 
 def build_bound(config: Any, sde: SDE) -> IntegerImageBound:
-    return IntegerImageBound(
-        sde, config.data.num_levels, config.data.centered, config.likelihood.eps
-    )
+    return IntegerImageBound(sde, build_space(config), config.likelihood.eps)

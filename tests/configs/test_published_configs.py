@@ -11,19 +11,20 @@ import pytest
 from published_table import FILES, published_values
 
 from score_sde.data.splits import ImagesInMemory
+from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 from score_sde.likelihood.bits_per_dim import measure_bits_per_dim
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
-from score_sde.models.networks import build_network
+from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore
 from score_sde.modes import likelihood, sample, train
 from score_sde.options import value_of
 from score_sde.samplers.configured import SAMPLERS
 from score_sde.sde_lib import build_sde
-from score_sde.training.objective import build_objective, image_keys
-from score_sde.training.optimizer import build_optimizer
-from score_sde.training.state import init_params, init_state
+from score_sde.training.feed import stacked
+from score_sde.training.objective import build_objective
+from score_sde.training.score_task import build_score_task
+from score_sde.training.state import first_state, init_params
 from score_sde.training.step import build_train_step
 
 ROOT = Path(__file__).parents[2]
@@ -100,14 +101,15 @@ def test_dry_run(name):
     """
     config = config_of(name)
     config.optim.warmup = 0
-    network, sde, optimizer = build_network(config), build_sde(config), build_optimizer(config)
+    sde, task = build_sde(config), build_score_task(config)
     train.check(config, sde)
-    objective = build_objective(config, network, sde)
-    step = build_train_step(config, objective, optimizer, devices=jax.devices()[:1])
-    state = jax.jit(lambda: init_state(config, network, optimizer))()
+    devices = PmapDevices((jax.devices()[0],))
+    step = build_train_step(task, devices)
+    state = jax.jit(lambda: first_state(task.init(), task.optimizer))()
     before = np.asarray(jax.tree.leaves(state.params)[0])
-    images = np.random.default_rng(0).integers(0, 256, (1, 1, 2, 32, 32, 3)).astype(np.uint8)
-    state, metrics = step(state, None, images, np.arange(2, dtype=np.int32)[None])
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    split = ImagesInMemory(images)
+    state, metrics = step(state, (), None, devices.split(stacked([split.take(range(2))])))
     # Mean of z^2 over 6,144 entries, or half its sum over an image: 1 or 1,536 within 4.9 standard errors.
     scale = 1.0 if config.training.reduce_mean else 1536.0
     assert float(metrics["loss"][0]) == pytest.approx(scale, rel=4.9 * math.sqrt(2 / 6144))
@@ -117,13 +119,13 @@ def test_dry_run(name):
     ode = config.training.continuous or sde.predicts != "score"
     config.likelihood.update(batch_size=4, num_images=1, rtol=0.1, atol=0.1, eps=1e-3)
     config.likelihood.update(ode=ode, bound_draws=4)
-    model = NetworkScore(state.ema_params, network.apply, build_parameterization(config, sde))
+    model = network_score(task.network, state.ema_params, build_parameterization(config, sde))
     measured = measure_bits_per_dim(
         config,
         sde,
         model,
         UniformDequantizer(),
-        ImagesInMemory(images[0, 0]),
+        split,
         seed=0,
         show=False,
     )
@@ -139,12 +141,12 @@ def test_forward_pass_of_256_pixels(name):
     network = build_network(config)
     objective = build_objective(config, network, build_sde(config))
     images = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3)).astype(np.uint8)
-    keys = image_keys(jax.random.key(0), jnp.arange(1))
+    batch = ImagesInMemory(images).take(range(1))
 
     @jax.jit
     def loss():
         params = init_params(config, network)
-        return objective.held_out_losses(params, images, jnp.array([0.5]), keys)
+        return objective.held_out_losses(params, batch, jnp.array([0.5]), jax.random.key(0))
 
     # Mean of z^2 over 196,608 entries, or half its sum: within 4.9 standard errors.
     scale = 1.0 if config.training.reduce_mean else 196_608 / 2

@@ -14,7 +14,7 @@ from score_sde.configs.default import get_config
 from score_sde.data.folder import image_files, split_files
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
-from score_sde.training.loop import train
+from score_sde.training.score_task import train
 
 COLOURS = 40
 

@@ -10,22 +10,21 @@ from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import restore_ema
 from score_sde.training.held_out import HeldOutLoss
-from score_sde.training.loop import train
-from score_sde.training.objective import Stream, build_objective, image_keys, stream_key
+from score_sde.training.objective import Stream, build_objective, stream_key
+from score_sde.training.score_task import train
 from score_sde.training.state import init_params
 
 
 def test_there_is_no_dropout_and_no_mirroring(config):
     """The same losses from a config without either."""
-    images = data.load(config).test.images[:8]
-    keys = image_keys(stream_key(0, Stream.HELD_OUT), np.arange(8))
+    batch, key = data.load(config).test.take(range(8)), stream_key(0, Stream.HELD_OUT)
     losses = []
     for dropout, flip in ((0.3, True), (0.0, False)):
         config.model.dropout, config.data.random_flip = dropout, flip
         network = build_network(config)
         objective = build_objective(config, network, build_sde(config))
         u = np.linspace(0, 0.99, 8, dtype=np.float32)
-        losses.append(objective.held_out_losses(init_params(config, network), images, u, keys))
+        losses.append(objective.held_out_losses(init_params(config, network), batch, u, key))
     np.testing.assert_array_equal(*losses)
 
 

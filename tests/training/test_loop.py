@@ -18,9 +18,11 @@ import pytest
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS, build_network
 from score_sde.training.checkpoints import Checkpoints
-from score_sde.training.loop import due, steps_in_call, train
+from score_sde.training.loop import due
 from score_sde.training.optimizer import build_optimizer
+from score_sde.training.score_task import train
 from score_sde.training.state import init_state
+from score_sde.training.task import Evaluator, Plan
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
@@ -49,13 +51,17 @@ def test_a_resumed_run_is_the_run_without_a_stop(config, tmp_path):
     config.training.log_freq = 1
     pictures = []
     figures = train(config, whole)
-    config.training.update(n_iters=3, snapshot_freq=2)
-    train(config, parts, snapshot=lambda ema_params, step: pictures.append(step))
+    config.training.n_iters = 3
+    train(
+        config,
+        parts,
+        {"pictures": Evaluator(2, lambda averaged, step: pictures.append(step) or {})},
+    )
     assert pictures == [2, 3]
     # Lines of updates that the checkpoint does not know of, as a killed run leaves them.
     with (parts / "metrics.jsonl").open("a") as lines:
         lines.write('{"step": 4, "loss": 1.0}\n{"step": 5, "lo')
-    config.training.update(n_iters=6, snapshot_freq=0)
+    config.training.n_iters = 6
     resumed = train(config, parts)
 
     for a, b in zip(final_state(config, whole), final_state(config, parts), strict=True):
@@ -115,7 +121,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
 def test_settings_that_cannot_work_are_refused_before_anything_is_built(
     config, tmp_path, monkeypatch, field, value, message
 ):
-    monkeypatch.setattr("score_sde.training.loop.Run", None)
+    monkeypatch.setattr("score_sde.training.score_task.build_score_task", None)
     config.training[field] = value
     with pytest.raises(UserError, match=message):
         train(config, tmp_path)
@@ -130,7 +136,8 @@ def test_due_counts_the_multiples_that_a_call_passes():
 
 def test_calls_end_at_multiples_of_steps_per_call_and_at_the_end(config):
     config.training.update(steps_per_call=4, n_iters=10)
-    assert [steps_in_call(config, step) for step in (0, 4, 6, 8)] == [4, 4, 2, 2]
+    plan = Plan.from_config(config, config.training)
+    assert [plan.steps_in_call(step) for step in (0, 4, 6, 8)] == [4, 4, 2, 2]
 
 
 def test_several_steps_a_call_go_through_the_loop(config, tmp_path):
@@ -162,7 +169,7 @@ config.model.update(name="stub", nf=8, dropout=0.3)
 config.data.update(name="mixture", image_size=4, num_levels=0)
 config.optim.update(warmup=2, eps=1.0)
 config.training.update(batch_size=8, n_iters=int(n_iters), log_freq=20, eval_freq=0, snapshot_freq=0)
-from score_sde.training.loop import train
+from score_sde.training.score_task import train
 print(train(config, workdir))
 """
 

@@ -3,14 +3,12 @@
 Golden files (`train_*_tiny.npz`): score_sde_pytorch, commit cb1f359: Adam with warm-up, clip at norm 1 and an
 average of the weights, from stored first weights, without dropout. Images there are (b, c, h, w).
 
-What is run is training/step.py's own update; a stand-in objective unpacks the recorded draws that each "image"
+What is run is training/step.py's own update; a stand-in for the loss unpacks the recorded draws that each "image"
 carries in further channels.
 """
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +17,17 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from score_sde.configs.default import get_config
+from score_sde.data.batch import Batch
 from score_sde.devices import PmapDevices
 from score_sde.foreign_weights.names import from_tree, to_tree
 from score_sde.foreign_weights.names import parameters as published_parameters
-from score_sde.models.networks import build_network
-from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore
+from score_sde.models.networks import build_network, network_score
 from score_sde.sde_lib import build_sde
-from score_sde.training.losses import Loss, build_loss
+from score_sde.training.feed import stacked
+from score_sde.training.objective import build_objective
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.state import TrainState
+from score_sde.training.score_task import ScoreTask
+from score_sde.training.state import first_state
 from score_sde.training.step import build_train_step
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -38,17 +37,13 @@ def nhwc(x):
     return np.moveaxis(x, -3, -1)
 
 
-@dataclasses.dataclass(frozen=True)
-class RecordedObjective:
+class RecordedTask(ScoreTask):
     """Images (b, h, w, 7): the image, its noise, and its u in every pixel of the last channel."""
 
-    loss: Loss
-    parameterization: Any
-    apply: Any
-
-    def training_losses(self, params, images, step_key, places):
-        x0, z, u = images[..., :3], images[..., 3:6], images[:, 0, 0, 6]
-        return self.loss(NetworkScore(params, self.apply, self.parameterization), x0, u, z)
+    def losses(self, params, averaged, constants, step, batch):
+        x0, z, u = batch.images[..., :3], batch.images[..., 3:6], batch.images[:, 0, 0, 6]
+        model = network_score(self.network, params, self.objective.parameterization)
+        return self.objective.loss(model, x0, u, z)
 
 
 def load(name):
@@ -73,21 +68,18 @@ def as_params(parameters, golden, prefix):
 def test_every_update_of_the_recorded_run(name):
     config, golden = load(name)
     network, optimizer, sde = build_network(config), build_optimizer(config), build_sde(config)
-    objective = RecordedObjective(
-        build_loss(config, sde), build_parameterization(config, sde), network.apply
-    )
+    task = RecordedTask(config, network, build_objective(config, network, sde), optimizer)
     devices = PmapDevices((jax.devices()[0],))
-    step = build_train_step(config, objective, optimizer, devices)
+    step = build_train_step(task, devices)
     parameters = published_parameters(network)
     params = jax.tree.map(jnp.asarray, as_params(parameters, golden, "init/"))
-    state = TrainState(
-        jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params)
-    )
-    places = devices.split(np.arange(4, dtype=np.int32))
+    state = first_state(params, optimizer)
+    places = np.arange(4, dtype=np.int32)
     for k, batch in enumerate(golden["batch"]):
         u = np.broadcast_to(golden["u"][k][:, None, None, None], (4, 8, 8, 1))
         images = np.concatenate([nhwc(batch), nhwc(golden["z"][k]), u], axis=-1)
-        state, metrics = step(state, None, devices.split(images[:, None]), places)
+        given = devices.split(stacked([Batch(images, (), places)]))
+        state, metrics = step(state, (), None, given)
         assert float(metrics["learning_rate"][0]) == pytest.approx(golden["lr"][k], rel=1e-6)
         assert float(metrics["loss"][0]) == pytest.approx(golden["loss"][k], rel=3e-6), k
         assert float(metrics["grad_norm"][0]) == pytest.approx(golden["grad_norm"][k], rel=1e-5), k

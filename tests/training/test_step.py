@@ -12,10 +12,11 @@ from score_sde import data
 from score_sde.devices import PmapDevices, ShardMapDevices
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
+from score_sde.training.feed import feed, stacked
 from score_sde.training.held_out import HeldOutLoss, stratified
 from score_sde.training.objective import Stream, build_objective, image_keys, stream_key
-from score_sde.training.optimizer import build_optimizer
-from score_sde.training.state import init_state
+from score_sde.training.score_task import build_score_task
+from score_sde.training.state import first_state, init_params
 from score_sde.training.step import build_train_step
 
 BATCH = 8
@@ -26,29 +27,24 @@ class Case:
 
     def __init__(self, config, num_devices, way=PmapDevices):
         self.devices = way((*jax.devices()[:num_devices],))
-        network, self.optimizer = build_network(config), build_optimizer(config)
-        self.objective = build_objective(config, network, build_sde(config))
-        self.step = build_train_step(config, self.objective, self.optimizer, self.devices)
-        self.images = data.load(config).train.images
+        self.task = build_score_task(config)
+        self.step = build_train_step(self.task, self.devices)
+        self.split = data.load(config).train
         init = jax.jit(
-            lambda: init_state(config, network, self.optimizer),
+            lambda: first_state(self.task.init(), self.task.optimizer),
             out_shardings=self.devices.replicated(),
         )
         self.state = init()
 
     def run(self, first, last, steps_per_call=1, streamed=False):
         """Updates first ... last - 1; gives the losses."""
-        resident = None if streamed else jax.device_put(self.images, self.devices.replicated())
-        places = self.devices.split(np.arange(BATCH, dtype=np.int32))
+        resident, steps = feed(0, BATCH, self.split, first, self.devices)
+        if streamed:
+            resident, steps = None, self.split.batches(0, BATCH, first)
         losses = []
-        for step in range(first, last, steps_per_call):
-            steps = range(step, step + steps_per_call)
-            rows = [
-                data.batch_indices(0, s, BATCH, len(self.images)).astype(np.int32) for s in steps
-            ]
-            rows = [self.images[row] for row in rows] if streamed else rows
-            rows = self.devices.split(np.stack(rows, axis=1))
-            self.state, metrics = self.step(self.state, resident, rows, places)
+        for _ in range(first, last, steps_per_call):
+            given = self.devices.split(stacked([next(steps) for _ in range(steps_per_call)]))
+            self.state, metrics = self.step(self.state, (), resident, given)
             losses.extend(np.asarray(metrics["loss"]))
         return np.array(losses)
 
@@ -94,13 +90,11 @@ def test_the_update_is_the_gradient_of_the_mean_loss(config):
     before = jax.device_get(case.state)
     case.run(0, 1)
 
-    images = case.images[data.batch_indices(0, 0, BATCH, len(case.images))]
+    batch = next(case.split.batches(0, BATCH))
     key = jax.random.fold_in(stream_key(config.seed, Stream.TRAIN), 0)
-    places = jnp.arange(BATCH)
-    gradient = jax.grad(lambda p: case.objective.training_losses(p, images, key, places).mean())(
-        before.params
-    )
-    updates, _ = case.optimizer.update(gradient, before.opt_state, before.params)
+    objective = case.task.objective
+    gradient = jax.grad(lambda p: objective.training_losses(p, batch, key).mean())(before.params)
+    updates, _ = case.task.optimizer.update(gradient, before.opt_state, before.params)
     params = optax.apply_updates(before.params, updates)
     # Adam's first update is lr sign(g): round-off in g matters only where |g| is near eps.
     for a, b in zip(leaves(case.state.params), leaves(params), strict=True):
@@ -166,7 +160,7 @@ def test_x0_of_levels_is_dequantised_and_flipped_as_asked(config):
     images = jnp.arange(2 * 16, dtype=jnp.uint8).reshape(2, 4, 4, 1) % 17
     keys = image_keys(jax.random.key(3), jnp.arange(2)).dequantization
     objective = build_objective(config, build_network(config), build_sde(config))
-    levels = (np.asarray(objective.x0(images, keys)) + 1) / 2 * 17
+    levels = (np.asarray(objective.space.encode(images, keys)) + 1) / 2 * 17
     np.testing.assert_array_equal(np.floor(levels), images)
     fraction = levels - np.floor(levels)
     assert len(np.unique(fraction)) > 20
@@ -174,20 +168,20 @@ def test_x0_of_levels_is_dequantised_and_flipped_as_asked(config):
     assert np.abs(fraction[0] - fraction[1]).max() > 0.2
     config.data.uniform_dequantization = False
     objective = build_objective(config, build_network(config), build_sde(config))
-    np.testing.assert_allclose(objective.x0(images, keys), np.asarray(images) / 8 - 1, atol=1e-6)
+    np.testing.assert_allclose(
+        objective.space.encode(images, keys), np.asarray(images) / 8 - 1, atol=1e-6
+    )
 
 
 def test_training_mirrors_half_of_the_images_whatever_their_time(config):
     """400 images; the loss is replaced by one that shows what it is given."""
+    config.data.uniform_dequantization = False
     with_flips = build_objective(config, build_network(config), build_sde(config))
-    show = dataclasses.replace(
-        with_flips, uniform_dequantization=False, loss=lambda model, x0, u, z, keys: (x0, u, z)
-    )
+    show = dataclasses.replace(with_flips, loss=lambda model, x0, u, z, keys: (x0, u, z))
     images = jax.random.normal(jax.random.key(1), (400, 4, 4, 1))
-    key, places = jax.random.key(0), jnp.arange(400)
-    x0, u, z = (np.asarray(a) for a in show.training_losses({}, images, key, places))
-    keys = image_keys(key, places)
-    plain = np.asarray(show.held_out_losses({}, images, jnp.zeros(400), keys)[0])
+    key, batch = jax.random.key(0), data.Batch(images, (), jnp.arange(400))
+    x0, u, z = (np.asarray(a) for a in show.training_losses({}, batch, key))
+    plain = np.asarray(show.held_out_losses({}, batch, jnp.zeros(400), key)[0])
     flipped = np.all(x0 == plain[:, :, ::-1], axis=(1, 2, 3))
     np.testing.assert_array_equal(x0[~flipped], plain[~flipped])
     # Five SD of a fair coin; and of its correlation with the time.
@@ -211,12 +205,10 @@ def test_held_out_loss_is_the_mean_over_the_split_whatever_the_batch(config):
     """250 images: the last batch is padded, and must count only its own."""
     network = build_network(config)
     objective = build_objective(config, network, build_sde(config))
-    params = init_state(config, network, build_optimizer(config)).params
-    split = data.ImagesInMemory(data.load(config).test.images[:250])
-    index = jnp.arange(250)
-    keys = image_keys(stream_key(config.seed, Stream.HELD_OUT), index)
-    u = stratified(config.seed, 250)
-    losses = jax.jit(objective.held_out_losses)(params, split.images, u, keys)
+    params = init_params(config, network)
+    split = data.load(config).test.subset(np.arange(250))
+    key, u = stream_key(config.seed, Stream.HELD_OUT), stratified(config.seed, 250)
+    losses = jax.jit(objective.held_out_losses)(params, split.take(range(250)), u, key)
     for batch_size in (16, 64, 1000):
         config.training.batch_size = batch_size
         value = HeldOutLoss(config, objective, split, PmapDevices())(params)

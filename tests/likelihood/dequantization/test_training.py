@@ -1,5 +1,6 @@
 """Trained under a score known in closed form, the bound comes close to the probability of the integer image."""
 
+import itertools
 import json
 import math
 
@@ -10,7 +11,6 @@ import optax
 import pytest
 
 from score_sde.data.scaling import bits_per_dim_offset, dequantize, scale
-from score_sde.data.splits import ImagesInMemory
 from score_sde.devices import PmapDevices, replicated
 from score_sde.errors import UserError
 from score_sde.likelihood.dequantization.comparison import compare
@@ -20,13 +20,15 @@ from score_sde.likelihood.dequantization.objective import build_bound
 from score_sde.likelihood.dequantization.trained import build_flow, image_shape
 from score_sde.likelihood.dequantization.training import (
     build_optimizer,
-    build_update,
+    build_task,
     stream_key,
     train_dequantizer,
 )
 from score_sde.sde_lib import VP
 from score_sde.training.checkpoints import restore_ema
+from score_sde.training.feed import stacked
 from score_sde.training.state import TrainState
+from score_sde.training.step import build_train_step
 from tests.likelihood.dequantization.two_pixels import (
     LEVELS,
     gaussian_score,
@@ -38,7 +40,7 @@ SIZE = 20_000  # images by which gaps are measured
 
 
 def train(config, split, folder, score=None):
-    return train_dequantizer(config, score or gaussian_score(), VP(), split, folder, show=False)
+    return train_dequantizer(config, score or gaussian_score(), VP(), split, folder)
 
 
 def gaps(dequantizer):
@@ -83,19 +85,23 @@ def test_the_bound_closes_on_the_probability(config, split, tmp_path):
 
 def test_an_update_is_that_of_the_whole_batch(config, split):
     """On four devices the loss and the gradient of all images in one piece, through Adam's first step."""
-    options, flow, bound = config.dequantizer, build_flow(config), build_bound(config, VP())
-    optimizer = build_optimizer(options.lr, options.n_iters)
-    images, places = split.images[:8], np.arange(8, dtype=np.int32)
+    config.dequantizer.batch_size = 8
+    flow, bound, optimizer = (
+        build_flow(config),
+        build_bound(config, VP()),
+        build_optimizer(config.dequantizer),
+    )
+    batch = split.take(range(8))
     rng = np.random.default_rng(0)
     template = jax.eval_shape(lambda: init_params(flow, image_shape(config), jax.random.key(0)))
     params = jax.tree.map(
         lambda leaf: jnp.asarray(0.3 * rng.standard_normal(leaf.shape), jnp.float32), template
     )
-    key, score = stream_key(0, 1), gaussian_score()
+    key, score = stream_key(config.seed, 1), gaussian_score()
 
     def mean_loss(params):
         step_key = jax.random.fold_in(key, 3)
-        nats = bound(FlowDequantizer(params, flow), score, images, step_key, places, 8)
+        nats = bound(FlowDequantizer(params, flow), score, batch.images, step_key, batch.index, 8)
         return jnp.mean(nats) / (2 * math.log(2))
 
     loss, gradient = jax.jit(jax.value_and_grad(mean_loss))(params)
@@ -106,30 +112,33 @@ def test_an_update_is_that_of_the_whole_batch(config, split):
         jnp.int32(3), *(jax.tree.map(jnp.copy, params) for _ in range(2)), optimizer.init(params)
     )
     state = jax.device_put(state, replicated(jax.local_devices()))
-    update = build_update(bound, flow, optimizer, 8, split.shape, PmapDevices())
-    after, got = update(state, score, key, *PmapDevices().split((images, places)))
-    assert float(got) == pytest.approx(float(loss), rel=1e-5)
+    update = build_train_step(build_task(config, score, VP()), PmapDevices())
+    after, metrics = update(state, score, None, PmapDevices().split(stacked([batch])))
+    assert float(metrics["loss"][0]) == pytest.approx(float(loss), rel=1e-5)
     # Adam's first step is the sign of a gradient: where that is nearly zero rounding decides it.
     for new, old, slope in zip(*map(jax.tree.leaves, (after.params, expected, gradient))):
         certain = np.abs(slope) > 1e-4
         np.testing.assert_allclose(new[certain], old[certain], rtol=1e-4, atol=1e-6)
 
 
-class Broken(ImagesInMemory):
-    """Images that cannot be read after so many batches."""
+class Broken:
+    """Images that are read on the way, and after five batches cannot be."""
+
+    images = None
+
+    def __init__(self, split):
+        self.split, self.num_images = split, split.num_images
 
     def batches(self, *args):
-        for count, batch in enumerate(super().batches(*args)):
-            if count == 5:
-                raise OSError("the disk is gone")
-            yield batch
+        yield from itertools.islice(self.split.batches(*args), 5)
+        raise OSError("the disk is gone")
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, split, tmp_path):
     config.dequantizer.update(n_iters=6, batch_size=8, checkpoint_freq=4)
     whole = train(config, split, tmp_path / "whole")
     with pytest.raises(OSError, match="the disk is gone"):
-        train(config, Broken(split.images), tmp_path / "killed")
+        train(config, Broken(split), tmp_path / "killed")
     resumed = train(config, split, tmp_path / "killed")
     assert resumed.step == 6
     for one, other in zip(*(jax.tree.leaves(r.dequantizer.params) for r in (whole, resumed))):
@@ -139,7 +148,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, split, tmp_path
     for one, other in zip(*map(jax.tree.leaves, (params, resumed.dequantizer.params))):
         np.testing.assert_array_equal(one, other)
     lines = [json.loads(line) for line in (tmp_path / "killed/metrics.jsonl").open()]
-    assert [line["step"] for line in lines] == [4, 6]
+    assert [line["step"] for line in lines] == [6]
     config.dequantizer.width = 8
     with pytest.raises(UserError, match=r"width=8 \(trained with 16\)"):
         train(config, split, tmp_path / "killed")
@@ -148,7 +157,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, split, tmp_path
 def test_a_loss_that_is_not_finite_stops_and_is_not_saved(config, split, tmp_path):
     config.dequantizer.update(n_iters=4, batch_size=8, checkpoint_freq=1)
     score = gaussian_score().replace(mean=jnp.array([jnp.nan, 0.0]))
-    with pytest.raises(UserError, match=r"update 1 of the dequantiser \(seed 42\) has loss nan"):
+    with pytest.raises(UserError, match=r"update 1 of the dequantizer \(seed 42\) has loss nan"):
         train(config, split, tmp_path, score)
     assert not [path for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()]
 

@@ -1,0 +1,27 @@
+"""What is measured of a score network on the way, with its averaged weights. A new one is a function and a line below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from score_sde.data import Datasets
+from score_sde.devices import Devices
+from score_sde.training.held_out import HeldOutLoss
+from score_sde.training.objective import Objective
+from score_sde.training.task import Evaluator
+
+Builder = Callable[[Any, Objective, Datasets, Devices], Evaluator]
+
+
+def held_out_loss(
+    config: Any, objective: Objective, datasets: Datasets, devices: Devices
+) -> Evaluator:
+    """eval_loss, the loss on the test split (held_out.py)."""
+    held_out = HeldOutLoss(config, objective, datasets.test, devices)
+    return Evaluator(
+        config.training.eval_freq, lambda averaged, step: {"eval_loss": held_out(averaged)}
+    )
+
+
+EVALUATORS: dict[str, Builder] = {"held_out_loss": held_out_loss}

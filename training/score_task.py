@@ -1,0 +1,100 @@
+"""Training a score network: `train(config, workdir)`."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+from jax import Array
+
+from score_sde import data
+from score_sde.data.batch import Batch
+from score_sde.devices import build_devices
+from score_sde.models.networks import build_network, conditions_of
+from score_sde.sde_lib import build_sde
+from score_sde.training.evaluators import EVALUATORS
+from score_sde.training.init_from import weights_of
+from score_sde.training.loop import check_config, train_task
+from score_sde.training.objective import Objective, Stream, build_objective, stream_key
+from score_sde.training.optimizer import build_optimizer, learning_rate
+from score_sde.training.recorded_config import check_recorded, record_config
+from score_sde.training.state import ema_rate, init_params
+from score_sde.training.task import Evaluator, Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreTask:
+    """A network and its objective, as a Task (task.py)."""
+
+    config: Any
+    network: Any
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
+    constants: tuple[()] = ()
+    quick_init: bool = True
+    advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
+
+    @property
+    def name(self) -> str:
+        return self.config.model.name
+
+    @property
+    def trainable(self) -> str:
+        return self.config.training.trainable
+
+    def init(self) -> Any:
+        return init_params(self.config, self.network)
+
+    def losses(
+        self, params: Any, averaged: Any, constants: Any, step: Array, batch: Batch
+    ) -> Array:
+        key = jax.random.fold_in(stream_key(self.config.seed, Stream.TRAIN), step)
+        return self.objective.training_losses(params, batch, key)
+
+    def learning_rate(self, step: Array) -> Array:
+        return learning_rate(self.config)(step)
+
+    def ema_rate(self, step: Array) -> Array:
+        return ema_rate(self.config, step)
+
+    def record(self, folder: pathlib.Path) -> None:
+        check_recorded(self.config, folder)
+        record_config(self.config, folder)
+
+
+def build_score_task(config: Any) -> ScoreTask:
+    """The task that config names, without evaluators."""
+    network = build_network(config)
+    objective = build_objective(config, network, build_sde(config))
+    return ScoreTask(config, network, objective, build_optimizer(config))
+
+
+def train(
+    config: Any, workdir: str | pathlib.Path, evaluators: Mapping[str, Evaluator] | None = None
+) -> dict[str, Any]:
+    """Train the network of `config` in `workdir`, an existing directory; how a run begins: start.py.
+
+    Args:
+      evaluators: more of them, beside those of EVALUATORS.
+
+    Returns:
+      The last figures: those of `train_task`, and eval_loss (held out, averaged weights) or None.
+
+    Raises:
+      UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.
+    """
+    check_config(config)
+    devices, task = build_devices(config), build_score_task(config)
+    datasets = data.load(config, conditions=conditions_of(config), whole=True)
+    built = {
+        name: build(config, task.objective, datasets, devices) for name, build in EVALUATORS.items()
+    }
+    task = dataclasses.replace(task, evaluators={**built, **(evaluators or {})})
+    plan = Plan.from_config(config, config.training)
+    figures = train_task(task, plan, datasets.train, workdir, devices, weights_of(config)).figures
+    return {"eval_loss": None, **figures}

@@ -1,0 +1,61 @@
+"""How a run begins. The first of these that there is:
+
+1. the newest checkpoint in its folder: the run goes on, bit for bit, and need not find again what it began with;
+2. weights that it is given, such as those of training.init_from: parameters and average both begin there, at step 0,
+   with a fresh optimizer;
+3. the task's first parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from score_sde.devices import Devices
+from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.state import TrainState, first_state
+from score_sde.training.task import Task
+from score_sde.training.trainable import trainable
+
+
+class Weights(NamedTuple):
+    """Parameters from somewhere else."""
+
+    source: str
+    """Where from, in words."""
+    read: Callable[[Any], Any]
+    """The shapes of the task's parameters -> parameters of these; refuses others."""
+
+
+class Start(NamedTuple):
+    state: TrainState
+    """Whole on every device."""
+    how: str
+    """In words; empty: from scratch."""
+
+
+def start(
+    task: Task, checkpoints: Checkpoints, devices: Devices, weights: Weights | None = None
+) -> Start:
+    """What a run begins with.
+
+    Raises:
+      UserError: before anything is compiled: what there is has other names or shapes, or `task.trainable` names nothing.
+    """
+
+    def state(params: Any = None) -> TrainState:
+        return first_state(task.init() if params is None else params, task.optimizer)
+
+    shapes = jax.eval_shape(state)
+    trainable(task.trainable, shapes.params)
+    if (step := checkpoints.latest_step) is not None:
+        return Start(
+            checkpoints.restore(shapes), f"resuming from step {step}: {checkpoints.folder}"
+        )
+    params = jax.device_get(weights.read(shapes.params)) if weights else None
+    quick = task.quick_init and jax.default_backend() == "cpu"
+    options = {"xla_backend_optimization_level": 0} if quick else None
+    first = jax.jit(state, out_shardings=devices.replicated(), compiler_options=options)(params)
+    return Start(first, f"beginning from {weights.source}" if weights else "")
