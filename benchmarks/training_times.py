@@ -30,10 +30,11 @@ from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
 from score_sde.data.batch import Batch
 from score_sde.data.splits import training_batch
+from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import build_sde
-from score_sde.training.objective import Stream, build_objective, stream_key
+from score_sde.training.objective import build_objective
 
 SCHEMES = (
     ("uniform", "independent"),

@@ -7,18 +7,20 @@ image, but for the offset (data/scaling.py). They are functions of the image's i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from score_sde.data.batch import Batch
+from score_sde.keys import MeasurementKeys, image_keys
 from score_sde.likelihood.bound import Bound, continuous_bound
 from score_sde.likelihood.decoder import decoding_term, discretised, mean_decoding_term, noised
 from score_sde.likelihood.discrete_bound import VARIANCES, discrete_bound
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.log_density import LogDensity, log_density
+from score_sde.models.networks import conditions_of
 from score_sde.models.score import bind, evaluations_of
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import SDE
@@ -31,22 +33,6 @@ Values = dict[str, Array]
 
 Measure = Callable[[Any, Any, Array, Batch], dict[str, Values]]
 """(score model, dequantizer, key, batch) -> the values of `ode` and of `bound`, given the condition of each image."""
-
-
-class ImageKeys(NamedTuple):
-    """One key per image, (b,), for each thing that is drawn for it."""
-
-    dequantization: Array
-    probe: Array
-    bound: Array
-    decoding: Array
-
-
-def image_keys(key: Array, indices: Array) -> ImageKeys:
-    def of_one(index: Array) -> Array:
-        return jax.random.split(jax.random.fold_in(key, index), len(ImageKeys._fields))
-
-    return ImageKeys(*jax.vmap(of_one)(indices).T)
 
 
 def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
@@ -64,7 +50,7 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
 
     def measure(model: Any, dequantizer: Any, key: Array, batch: Batch) -> dict[str, Values]:
         model, images = bind(model, batch.condition), batch.images
-        keys = image_keys(key, batch.index)
+        keys = image_keys(MeasurementKeys, key, batch.index)
         if space.num_levels is None:
             x0, log_q = space.encode_middle(images), jnp.zeros(batch.index.shape)
         else:
@@ -76,6 +62,11 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
         return measured
 
     return measure
+
+
+def told(config: Any) -> tuple[str, ...]:
+    """What the model is told of each image that is measured."""
+    return conditions_of(config) if config.likelihood.conditional else ()
 
 
 def decodes(config: Any) -> bool:
@@ -105,7 +96,7 @@ def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
     """The cost by the probability-flow ODE (likelihood/log_density.py)."""
     options, density_of = config.likelihood, build_log_density(config, sde, dimension)
 
-    def ode(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+    def ode(model: Any, images: Array, x0: Array, log_q: Array, keys: MeasurementKeys) -> Values:
         cost, x, more = log_q, x0, 0
         if decodes(config):
             z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.decoding)
@@ -135,7 +126,7 @@ def build_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
     options = config.likelihood
 
-    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: MeasurementKeys) -> Values:
         total = continuous_bound(model, sde, x0, keys.bound, options.eps, options.bound_draws)
         if decodes(config):
             last = mean_decoding_term(model, sde, x0, keys.decoding, options.eps, DECODING_DRAWS)
@@ -156,7 +147,7 @@ def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
     variances = VARIANCES[options.chain_variances](chain)
     of_levels = integer_costs(config)
 
-    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: MeasurementKeys) -> Values:
         arguments = (keys.bound, options.bound_draws, variances, sde.prior_std)
         if not of_levels:
             return values_of(discrete_bound(model, chain, x0, *arguments), log_q)

@@ -11,9 +11,12 @@ from score_sde.configs.default import check_options
 from score_sde.data.scaling import check_num_levels
 from score_sde.devices import check_batch_size
 from score_sde.errors import ConfigError
-from score_sde.likelihood.dequantization.comparison import compare, standard_error
+from score_sde.keys import Stream, stream_key
+from score_sde.likelihood.bits_per_dim import standard_error
+from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.trained import dequantizer_folder
-from score_sde.likelihood.dequantization.training import stream_key, train_dequantizer
+from score_sde.likelihood.dequantization.training import train_dequantizer
+from score_sde.likelihood.per_image import told
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.results import report
 from score_sde.sde_lib import SDE
@@ -44,7 +47,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Train under the checkpoint's score model, or go on; compare with uniform noise; report the figures and return them."""
     options = config.dequantizer
     loaded = load_score_model(config, sde, workdir)
-    datasets = data.load(config)
+    datasets = data.load(config, told(config))
     folder = dequantizer_folder(workdir, loaded.checkpoint_step)
     began = time.perf_counter()
     trained = train_dequantizer(config, loaded.model, sde, datasets.train, folder)
@@ -64,7 +67,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     }
     if trained.stopped_by is None:
         split = getattr(datasets, config.likelihood.split)
-        key = stream_key(config.seed, 2)
+        key = stream_key(config.seed, Stream.DEQUANTIZER_COMPARISON)
         bounds = compare(config, trained.dequantizer, loaded.model, sde, split, key)
         figures |= {
             "split": config.likelihood.split,

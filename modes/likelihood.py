@@ -30,10 +30,9 @@ from score_sde.likelihood.dequantization.trained import (
     load_dequantizer,
 )
 from score_sde.likelihood.discrete_bound import VARIANCES
-from score_sde.likelihood.per_image import build_per_image
+from score_sde.likelihood.per_image import build_per_image, told
 from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
-from score_sde.models.networks import conditions_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.options import choose
 from score_sde.results import listed, report
@@ -109,11 +108,6 @@ def check(config: Any, sde: SDE) -> None:
         raise ConfigError(
             "training.continuous=False with model.name=mixture: the exact score has no chain; leave training.continuous alone"
         )
-
-
-def told(config: Any) -> tuple[str, ...]:
-    """What the model is told of each image that is measured."""
-    return conditions_of(config) if config.likelihood.conditional else ()
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from jax import Array
 
 from score_sde.data.batch import Batch
 from score_sde.devices import AXIS, Devices, index_batches
-from score_sde.training.objective import Objective, Stream, stream_key
+from score_sde.keys import Stream, stream_key
+from score_sde.training.objective import Objective
 
 
 def stratified(seed: int, n: int) -> np.ndarray:

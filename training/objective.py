@@ -1,15 +1,10 @@
-"""From stored images to the loss of each: keys -> flip -> the space's x0 -> loss.
-
-Every random number of training is a function of (seed, step, the image's place in the global batch). So a
-step does not depend on the number of devices that share it, and resuming needs no random state.
-"""
+"""From stored images to the loss of each: keys -> flip -> the space's x0 -> loss."""
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +13,7 @@ from jax import Array
 from score_sde.data.batch import Batch
 from score_sde.data.scaling import flip_horizontally
 from score_sde.errors import UserError
+from score_sde.keys import TrainingKeys, image_keys
 from score_sde.models.networks import conditions_of, null_condition_of
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
@@ -25,38 +21,6 @@ from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
 from score_sde.training.draws import DRAWS, Draw
 from score_sde.training.losses import Loss, build_loss
-
-
-class Stream(enum.IntEnum):
-    """What randomness is for; each has a key of its own. The numbers are part of every run's result."""
-
-    INIT = 0
-    TRAIN = 1
-    HELD_OUT = 2
-
-
-def stream_key(seed: int, stream: Stream) -> Array:
-    return jax.random.fold_in(jax.random.key(seed), int(stream))
-
-
-class ImageKeys(NamedTuple):
-    """One key per image, (b,), for each thing that is drawn for it."""
-
-    dequantization: Array
-    flip: Array
-    time: Array
-    noise: Array
-    dropout: Array
-    label_dropout: Array
-
-
-def image_keys(key: Array, indices: Array) -> ImageKeys:
-    """Keys of the images at places `indices` (b,), from a key of the step."""
-
-    def of_one(index: Array) -> Array:
-        return jax.random.split(jax.random.fold_in(key, index), len(ImageKeys._fields))
-
-    return ImageKeys(*jax.vmap(of_one)(indices).T)
 
 
 def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
@@ -84,7 +48,7 @@ class Objective:
     def training_losses(self, params: Any, batch: Batch, step_key: Array) -> Array:
         """The losses (b,) of a part of a training batch: flips, dropouts of labels and in the network on."""
         images, condition, places = batch
-        keys = image_keys(step_key, places)
+        keys = image_keys(TrainingKeys, step_key, places)
         if self.random_flip:
             images = flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
         u = self.draw(step_key, keys.time, places, self.batch_size)
@@ -94,10 +58,10 @@ class Objective:
 
     def held_out_losses(self, params: Any, batch: Batch, u: Array, key: Array) -> Array:
         """The losses (b,) of images as they are, without dropouts, at the times that u (b,) picks."""
-        return self._losses(params, batch, u, image_keys(key, batch.index), None)
+        return self._losses(params, batch, u, image_keys(TrainingKeys, key, batch.index), None)
 
     def _losses(
-        self, params: Any, batch: Batch, u: Array, keys: ImageKeys, dropout_keys: Array | None
+        self, params: Any, batch: Batch, u: Array, keys: TrainingKeys, dropout_keys: Array | None
     ) -> Array:
         x0 = self.space.encode(batch.images, keys.dequantization)
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)

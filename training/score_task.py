@@ -14,12 +14,13 @@ from jax import Array
 from score_sde import data
 from score_sde.data.batch import Batch
 from score_sde.devices import build_devices
+from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
 from score_sde.sde_lib import build_sde
 from score_sde.training.evaluators import EVALUATORS
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import check_config, train_task
-from score_sde.training.objective import Objective, Stream, build_objective, stream_key
+from score_sde.training.objective import Objective, build_objective
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.recorded_config import check_recorded, record_config
 from score_sde.training.state import ema_rate, init_params

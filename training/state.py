@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from score_sde.training.objective import Stream, stream_key
+from score_sde.keys import Stream, stream_key
 
 
 @flax.struct.dataclass

@@ -13,10 +13,11 @@ import jax
 import numpy as np
 from jax import Array
 
+from score_sde.data.batch import Batch
 from score_sde.devices import Devices, build_devices, index_batches
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
 from score_sde.likelihood.dequantization.objective import IntegerImageBound, build_bound
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, bind
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import SDE
 
@@ -31,11 +32,6 @@ class Comparison(NamedTuple):
     def gain(self) -> np.ndarray:
         """Bits/dim that the bound comes closer, image by image."""
         return self.uniform - self.learnt
-
-
-def standard_error(values: np.ndarray) -> float:
-    """Of the mean, from the spread between images."""
-    return math.nan if len(values) < 2 else float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
 def compare(
@@ -64,8 +60,8 @@ def compare(
             pairs = []
             for indices, count in index_batches(number, options.batch_size):
                 indices = np.minimum(indices, number - 1)
-                batch = devices.split((split.take(indices).images, indices))
-                both = run(dequantizer, score, jax.random.fold_in(key, repeat), *batch)
+                batch = devices.split(split.take(indices))
+                both = run(dequantizer, score, jax.random.fold_in(key, repeat), batch)
                 pairs.append(devices.gather(both, count))
                 bar.update(count)
             sums.append([np.concatenate(side) for side in zip(*pairs, strict=True)])
@@ -75,12 +71,12 @@ def compare(
 
 
 def build_pair(bound: IntegerImageBound, number: int, devices: Devices) -> Any:
-    """The compiled (dequantizer, score, key, images, indices) -> nats with uniform noise and with the dequantiser's."""
+    """The compiled (dequantizer, score, key, batch) -> nats with uniform noise and with the dequantiser's."""
 
     def pair(
-        dequantizer: Dequantizer, score: ScoreModel, key: Array, images: Array, indices: Array
+        dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch
     ) -> tuple[Array, Array]:
-        rest = score, images, key, indices, number
+        rest = bind(score, batch.condition), batch.images, key, batch.index, number
         return bound(UniformDequantizer(), *rest), bound(dequantizer, *rest)
 
-    return devices.data_parallel(pair, (False, False, False, True, True))
+    return devices.data_parallel(pair, (False, False, False, True))

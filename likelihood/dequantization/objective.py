@@ -10,13 +10,13 @@ import numpy as np
 from jax import Array, vmap
 from jax.random import normal
 
+from score_sde.keys import TrainingKeys, image_keys
 from score_sde.likelihood.bound import bound_sample
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
 from score_sde.training.draws import low_discrepancy
-from score_sde.training.objective import image_keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class IntegerImageBound:
 
         Cost: one evaluation of the score an image.
         """
-        keys = image_keys(key, places)
+        keys = image_keys(TrainingKeys, key, places)
         u, log_q = dequantizer(images, keys.dequantization)
         x0 = self.space.encode_with(images, u)
         z = vmap(lambda key: normal(key, x0.shape[1:]))(keys.noise)

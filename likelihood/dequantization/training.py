@@ -17,6 +17,7 @@ from jax import Array
 
 from score_sde.data.batch import Batch
 from score_sde.devices import build_devices
+from score_sde.keys import Stream, stream_key
 from score_sde.likelihood.dequantization.flow import (
     DequantizationFlow,
     FlowDequantizer,
@@ -24,13 +25,12 @@ from score_sde.likelihood.dequantization.flow import (
 )
 from score_sde.likelihood.dequantization.objective import IntegerImageBound, build_bound
 from score_sde.likelihood.dequantization.trained import build_flow, image_shape, write_record
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, bind
 from score_sde.sde_lib import SDE
 from score_sde.training.loop import train_task
 from score_sde.training.state import warmed_up
 from score_sde.training.task import Evaluator, Plan
 
-STREAM = 100  # apart from the streams of training/objective.py, of the same seed
 EMA_RATE = 0.99
 CLIP = (
     1.0  # norm of a gradient in bits/dim: several times the usual one, so it catches the exceptions
@@ -61,14 +61,19 @@ class DequantizerTask:
     evaluators: dict[str, Evaluator] = dataclasses.field(default_factory=dict)
 
     def init(self) -> Any:
-        return init_params(self.flow, image_shape(self.config), stream_key(self.config.seed, 0))
+        return init_params(
+            self.flow,
+            image_shape(self.config),
+            stream_key(self.config.seed, Stream.DEQUANTIZER_INIT),
+        )
 
     def losses(
         self, params: Any, averaged: Any, constants: ScoreModel, step: Array, batch: Batch
     ) -> Array:
-        key = jax.random.fold_in(stream_key(self.config.seed, 1), step)
+        key = jax.random.fold_in(stream_key(self.config.seed, Stream.DEQUANTIZER_TRAIN), step)
         dequantizer, of = FlowDequantizer(params, self.flow), self.config.dequantizer.batch_size
-        nats = self.bound(dequantizer, constants, batch.images, key, batch.index, of)
+        score = bind(constants, batch.condition)
+        nats = self.bound(dequantizer, score, batch.images, key, batch.index, of)
         # Without the offset, which no update changes.
         return nats / (math.prod(image_shape(self.config)) * math.log(2))
 
@@ -109,11 +114,6 @@ def train_dequantizer(
     state, figures = train_task(task, plan, split, folder, build_devices(config))
     dequantizer = FlowDequantizer(state.ema_params, task.flow)
     return Trained(dequantizer, figures["step"], figures["stopped_by"])
-
-
-def stream_key(seed: int, purpose: int) -> Array:
-    """0: the first parameters, 1: updates, 2: comparison."""
-    return jax.random.fold_in(jax.random.key(seed), STREAM + purpose)
 
 
 def schedule(options: Any) -> optax.Schedule:

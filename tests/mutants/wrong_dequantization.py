@@ -32,7 +32,7 @@ DEQUANTIZATION = [
         ("bound-without-the-offset", "(dimension * math.log(2)) + offset", "(dimension * math.log(2))"),
     ),
     *mutants("likelihood/dequantization/training.py", UPDATE,
-        ("dequantiser-of-the-same-noise-again", "stream_key(self.config.seed, 1), step)", "stream_key(self.config.seed, 1), 0)"),
+        ("dequantiser-of-the-same-noise-again", "Stream.DEQUANTIZER_TRAIN), step)", "Stream.DEQUANTIZER_TRAIN), 0)"),
         ("dequantiser-in-nats", "nats / (math.prod(image_shape(self.config)) * math.log(2))", "nats"),
     ),
     *mutants("likelihood/dequantization/training.py", RESUMED,

@@ -66,8 +66,8 @@ TRAINING = [
         ("discrete-loss-without-alpha", "expand(self.chain.alphas[level], x0) * x0", "x0"),
         ("discrete-loss-without-the-last-level", "(u * n).astype(jnp.int32)", "(u * (n - 1)).astype(jnp.int32)"),
     ),
-    *mutants("training/objective.py", f"{STEP}::test_keys_differ_between_uses_images_and_steps",
-        ("images-share-their-noise", "jax.random.split(jax.random.fold_in(key, index), len(ImageKeys._fields))", "jax.random.split(key, len(ImageKeys._fields))"),
+    *mutants("score_sde/keys.py", f"{STEP}::test_keys_differ_between_uses_images_and_steps",
+        ("images-share-their-noise", "jax.random.split(jax.random.fold_in(key, index), len(kind._fields))", "jax.random.split(key, len(kind._fields))"),
     ),
     *mutants("training/objective.py", f"{STEP}::test_training_mirrors_half_of_the_images_whatever_their_time",
         ("flips-decided-by-the-time", "jax.vmap(jax.random.bernoulli)(keys.flip)", "self.draw(step_key, keys.time, places, self.batch_size) < 0.5"),
@@ -141,7 +141,7 @@ TRAINING = [
         ("held-out-loss-of-the-last-weights", ".evaluate(self.state.ema_params, self.step)", ".evaluate(self.state.params, self.step)"),
     ),
     *mutants("training/objective.py", HELD_OUT,
-        ("held-out-loss-with-dropout", "image_keys(key, batch.index), None)", "keys := image_keys(key, batch.index), keys.dropout)"),
+        ("held-out-loss-with-dropout", "image_keys(TrainingKeys, key, batch.index), None)", "keys := image_keys(TrainingKeys, key, batch.index), keys.dropout)"),
     ),
 ]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from score_sde.keys import TrainingKeys, image_keys
 from score_sde.training.draws import DRAWS
-from score_sde.training.objective import image_keys
 
 B, STEPS = 8, 20_000
 
@@ -18,7 +18,7 @@ def draw(name, places=None):
 
     def of_step(step):
         key = jax.random.fold_in(jax.random.key(5), step)
-        return DRAWS[name](key, image_keys(key, places).time, places, B)
+        return DRAWS[name](key, image_keys(TrainingKeys, key, places).time, places, B)
 
     return np.asarray(jax.jit(jax.vmap(of_step))(jnp.arange(STEPS)), np.float64)
 

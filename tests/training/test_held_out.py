@@ -6,11 +6,12 @@ import pytest
 
 from score_sde import data
 from score_sde.devices import PmapDevices
+from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import restore_ema
 from score_sde.training.held_out import HeldOutLoss
-from score_sde.training.objective import Stream, build_objective, stream_key
+from score_sde.training.objective import build_objective
 from score_sde.training.score_task import train
 from score_sde.training.state import init_params
 

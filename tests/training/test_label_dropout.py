@@ -9,14 +9,10 @@ import pytest
 
 from score_sde.configs.default import get_config
 from score_sde.errors import UserError
+from score_sde.keys import TrainingKeys, image_keys
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import VP
-from score_sde.training.objective import (
-    build_objective,
-    check_label_dropout,
-    drop_labels,
-    image_keys,
-)
+from score_sde.training.objective import build_objective, check_label_dropout, drop_labels
 from score_sde.training.state import init_params
 
 KEY, N = jax.random.key(3), 4
@@ -27,7 +23,7 @@ def test_the_other_keys_of_an_image_are_those_without_labels():
     """The five of runs before there were labels: results of training do not change."""
     places = jnp.arange(50)
     before = jax.vmap(lambda place: jax.random.split(jax.random.fold_in(KEY, place), 5))(places).T
-    keys = image_keys(KEY, places)
+    keys = image_keys(TrainingKeys, KEY, places)
     uses = ("dequantization", "flip", "time", "noise", "dropout")
     for use, theirs in zip(uses, before, strict=True):
         ours = jax.random.key_data(getattr(keys, use))
@@ -36,7 +32,10 @@ def test_the_other_keys_of_an_image_are_those_without_labels():
 
 def test_labels_are_dropped_at_the_rate_each_by_its_own_key():
     n, rate = 4000, 0.2
-    keys, given = image_keys(KEY, jnp.arange(n)).label_dropout, {"label": jnp.arange(n) % 3}
+    keys, given = (
+        image_keys(TrainingKeys, KEY, jnp.arange(n)).label_dropout,
+        {"label": jnp.arange(n) % 3},
+    )
     none = {"label": jnp.full(n, 3)}
     left = np.asarray(drop_labels(keys, given, none, rate)["label"])
     dropped = left == 3
@@ -85,7 +84,7 @@ def test_labels_reach_the_network_and_are_kept_in_held_out_losses(problem):
 
     @jax.jit
     def losses(params, condition):
-        keys = image_keys(KEY, places)
+        keys = image_keys(TrainingKeys, KEY, places)
         return (
             objective.training_losses(params, images, KEY, places, condition),
             held_out.held_out_losses(params, images, u, keys, condition),

@@ -10,11 +10,12 @@ import pytest
 
 from score_sde import data
 from score_sde.devices import PmapDevices, ShardMapDevices
+from score_sde.keys import Stream, TrainingKeys, image_keys, stream_key
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
 from score_sde.training.feed import feed, stacked
 from score_sde.training.held_out import HeldOutLoss, stratified
-from score_sde.training.objective import Stream, build_objective, image_keys, stream_key
+from score_sde.training.objective import build_objective
 from score_sde.training.score_task import build_score_task
 from score_sde.training.state import first_state, init_params
 from score_sde.training.step import build_train_step
@@ -140,7 +141,7 @@ def test_keys_differ_between_uses_images_and_steps():
     base = stream_key(0, Stream.TRAIN)
     draws = []
     for step in range(3):
-        keys = image_keys(jax.random.fold_in(base, step), jnp.arange(7))
+        keys = image_keys(TrainingKeys, jax.random.fold_in(base, step), jnp.arange(7))
         for use in (keys.dequantization, keys.flip, keys.time, keys.noise, keys.dropout):
             draws.extend(np.asarray(jax.random.key_data(use)).tolist())
     assert len({tuple(draw) for draw in draws}) == 3 * 7 * 5
@@ -149,16 +150,17 @@ def test_keys_differ_between_uses_images_and_steps():
 @pytest.mark.parametrize("shift", [1, 3])
 def test_keys_belong_to_the_place_in_the_batch(shift):
     key = stream_key(1, Stream.TRAIN)
-    all_of_them = jax.random.key_data(image_keys(key, jnp.arange(8)).time)
+    all_of_them = jax.random.key_data(image_keys(TrainingKeys, key, jnp.arange(8)).time)
     np.testing.assert_array_equal(
-        jax.random.key_data(image_keys(key, jnp.arange(shift, 8)).time), all_of_them[shift:]
+        jax.random.key_data(image_keys(TrainingKeys, key, jnp.arange(shift, 8)).time),
+        all_of_them[shift:],
     )
 
 
 def test_x0_of_levels_is_dequantised_and_flipped_as_asked(config):
     config.data.num_levels = 17
     images = jnp.arange(2 * 16, dtype=jnp.uint8).reshape(2, 4, 4, 1) % 17
-    keys = image_keys(jax.random.key(3), jnp.arange(2)).dequantization
+    keys = image_keys(TrainingKeys, jax.random.key(3), jnp.arange(2)).dequantization
     objective = build_objective(config, build_network(config), build_sde(config))
     levels = (np.asarray(objective.space.encode(images, keys)) + 1) / 2 * 17
     np.testing.assert_array_equal(np.floor(levels), images)

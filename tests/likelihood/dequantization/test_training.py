@@ -13,6 +13,7 @@ import pytest
 from score_sde.data.scaling import bits_per_dim_offset, dequantize, scale
 from score_sde.devices import PmapDevices, replicated
 from score_sde.errors import UserError
+from score_sde.keys import Stream, stream_key
 from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.likelihood.dequantization.flow import FlowDequantizer, init_params
@@ -21,7 +22,6 @@ from score_sde.likelihood.dequantization.trained import build_flow, image_shape
 from score_sde.likelihood.dequantization.training import (
     build_optimizer,
     build_task,
-    stream_key,
     train_dequantizer,
 )
 from score_sde.sde_lib import VP
@@ -97,7 +97,7 @@ def test_an_update_is_that_of_the_whole_batch(config, split):
     params = jax.tree.map(
         lambda leaf: jnp.asarray(0.3 * rng.standard_normal(leaf.shape), jnp.float32), template
     )
-    key, score = stream_key(config.seed, 1), gaussian_score()
+    key, score = stream_key(config.seed, Stream.DEQUANTIZER_TRAIN), gaussian_score()
 
     def mean_loss(params):
         step_key = jax.random.fold_in(key, 3)
