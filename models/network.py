@@ -81,6 +81,11 @@ class Network(Section, nn.Module):
                 given[field.name] = tuple(value) if isinstance(value, (list, tuple)) else value
         return cls(**given)
 
+    @staticmethod
+    def conditions(config: Any) -> tuple[str, ...]:
+        """Names of what the configured network is told of each image, of data/conditions.py."""
+        return ("label",) if config.model.num_classes else ()
+
     def null_condition(self, condition: Any) -> Any:
         """What says "no class" of the images of this condition; refuses one that the network does not take."""
         return null_condition(condition, self.num_classes)

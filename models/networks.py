@@ -45,4 +45,5 @@ def null_condition_of(network: Any) -> Callable[[Any], Any]:
 
 def conditions_of(config: Any) -> tuple[str, ...]:
     """Names of what the configured network is told of each image; () also for scores known in closed form."""
-    return ("label",) if config.model.name in NETWORKS and config.model.num_classes else ()
+    conditions = getattr(NETWORKS.get(config.model.name), "conditions", None)
+    return conditions(config) if conditions else ()

@@ -42,7 +42,7 @@ class ScoreTask:
 
     @property
     def name(self) -> str:
-        return self.config.model.name
+        return f"{self.config.model.name} of {self.config.data.name}"
 
     @property
     def trainable(self) -> str:

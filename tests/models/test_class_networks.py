@@ -122,7 +122,7 @@ def test_a_network_without_classes_takes_none():
 
 def test_classes_need_a_network_that_is_told_the_noise_level():
     for changes in ({"num_classes": 2, "conditional": False}, {"num_classes": -1}):
-        with pytest.raises(ValueError, match="num_classes is"):
+        with pytest.raises(ValueError, match="num_classes="):
             PLAIN["ddpm"].copy(**changes)
     with pytest.raises(UserError, match="model.num_classes=3: published networks"):
         parameters(CLASSES["ddpm"])
