@@ -71,7 +71,10 @@ def check_options(config: Any) -> None:
 
 
 if __name__ == "__main__":
-    for section_name, part in sections():
-        for option_name, field in part.options().items():
-            dotted = ".".join(filter(None, (section_name, option_name)))
-            print(f"--config.{dotted}={field.default}\n    {field.metadata['what']}")
+    listed = {  # networks share some of their fields
+        ".".join(filter(None, (section_name, option_name))): field
+        for section_name, part in sections()
+        for option_name, field in part.options().items()
+    }
+    for dotted, field in listed.items():
+        print(f"--config.{dotted}={field.default}\n    {field.metadata['what']}")
