@@ -42,7 +42,7 @@ def check(config: Any, sde: SDE) -> None:
         )
     if config.model.name == EXACT:
         raise ConfigError(
-            "--mode classify takes a trained network with model.num_classes, or one for each class, not model.name=mixture"
+            "--mode classify takes trained networks, one told the class (model.num_classes) or one for each, not model.name=mixture"
         )
     if not config.model.num_classes:
         check_classifier(config)

@@ -16,7 +16,7 @@ from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
 from score_sde.modes import sample
 from score_sde.results import report
-from score_sde.samplers.configured import needs_errors
+from score_sde.samplers.configured import Configured, needs_errors
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import refuse_chosen_step
@@ -28,8 +28,8 @@ from score_sde.training.task import Evaluator
 from score_sde.training.trained_score import EXACT, check_score_model
 
 
-def check(config: Any, sde: SDE) -> None:
-    """Refuse what cannot be trained, or whose pictures cannot be drawn on the way.
+def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
+    """Refuse what cannot be trained, or whose pictures cannot be drawn on the way; gives their sampler, if there are any.
 
     Raises:
       UserError: saying what was given, what was expected and what to do.
@@ -44,8 +44,9 @@ def check(config: Any, sde: SDE) -> None:
     check_config(config)
     check_label_dropout(config)
     build_loss(config, sde)
+    configured: tuple[Configured, ...] = ()
     if config.training.snapshot_freq:
-        sample.check(config, sde)
+        configured = sample.check(config, sde)
         if config.sampling.t_start:
             raise ConfigError(
                 "the pictures drawn in training begin at the prior: leave out sampling.t_start and sampling.start_images, or "
@@ -56,23 +57,28 @@ def check(config: Any, sde: SDE) -> None:
                 "the pictures drawn in training cannot wait for denoising errors, which sampling.grid.name='dp' and "
                 "sampling.pc.predictor='ancestral_sampling_optimal' need: choose others, or set training.snapshot_freq=0"
             )
+    return configured
 
 
-def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
+def run(
+    config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
+) -> dict[str, Any]:
     # Real-valued data have no shades to draw.
     drawn = config.training.snapshot_freq and config.data.num_levels
-    pictures = {"pictures": pictures_of(config, sde, workdir)} if drawn else {}
-    figures = {"mode": "train", **train(config, workdir, pictures)}
+    pictures = {"pictures": pictures_of(config, sde, workdir, configured)} if drawn else {}
+    figures = {"mode": "train", **train(config, workdir, pictures, sde)}
     report(workdir, figures)
     return figures
 
 
-def pictures_of(config: Any, sde: SDE, workdir: Path) -> Evaluator:
+def pictures_of(
+    config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
+) -> Evaluator:
     """Every training.snapshot_freq steps a picture of samples in snapshots/, from the same noise each time."""
     network = build_network(config)
     parameterization = build_parameterization(config, sde)
     space = build_space(config)
-    generator = build_generator(config, sde, space.shape)
+    generator = build_generator(config, sde, space.shape, configured=configured)
 
     def write(ema_params: Any, step: int) -> dict[str, float]:
         score = network_score(network, ema_params, parameterization)

@@ -16,7 +16,7 @@ from score_sde.data.batch import Batch
 from score_sde.devices import build_devices
 from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
-from score_sde.sde_lib import build_sde
+from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.evaluators import EVALUATORS
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import check_config, train_task
@@ -68,20 +68,24 @@ class ScoreTask:
         record_config(self.config, folder)
 
 
-def build_score_task(config: Any) -> ScoreTask:
+def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
     """The task that config names, without evaluators."""
     network = build_network(config)
-    objective = build_objective(config, network, build_sde(config))
+    objective = build_objective(config, network, sde or build_sde(config))
     return ScoreTask(config, network, objective, build_optimizer(config))
 
 
 def train(
-    config: Any, workdir: str | pathlib.Path, evaluators: Mapping[str, Evaluator] | None = None
+    config: Any,
+    workdir: str | pathlib.Path,
+    evaluators: Mapping[str, Evaluator] | None = None,
+    sde: SDE | None = None,
 ) -> dict[str, Any]:
     """Train the network of `config` in `workdir`, an existing directory; how a run begins: start.py.
 
     Args:
       evaluators: more of them, beside those of EVALUATORS.
+      sde: the process, if it is built already.
 
     Returns:
       The last figures: those of `train_task`, and eval_loss (held out, averaged weights) or None.
@@ -90,7 +94,7 @@ def train(
       UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.
     """
     check_config(config)
-    devices, task = build_devices(config), build_score_task(config)
+    devices, task = build_devices(config), build_score_task(config, sde)
     datasets = data.load(config, conditions=conditions_of(config), whole=True)
     built = {
         name: build(config, task.objective, datasets, devices) for name, build in EVALUATORS.items()

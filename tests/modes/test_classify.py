@@ -14,6 +14,7 @@ from score_sde.models.exact import GaussianScore
 from score_sde.modes import classify
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
+from tests.models.class_gaussians import ClassGaussians
 
 
 def labelled(n, share, seed):
@@ -54,6 +55,23 @@ def test_the_bayes_classifier_with_the_training_sets_frequencies(config, tmp_pat
         assert arrays["nats"].shape == (2, 1000)
         assert arrays["confusion"].sum() == 1000
         assert np.mean(arrays["predicted"] == arrays["labels"]) == figures["accuracy"]
+
+
+def test_one_network_that_is_told_the_class_answers_as_one_for_each(config, tmp_path, monkeypatch):
+    """The same laws given by label, N(-1, 1) and N(1, 1): the same nats, hence the same answers."""
+    config.likelihood.num_images = 100
+    apart = classify.run(config, build_sde(config), tmp_path)
+
+    def load(config, sde, folder):
+        means, variances = jnp.array([-1.0, 1.0, 9.0]), jnp.ones(3)
+        return LoadedScore(ClassGaussians(means, variances, sde), None)
+
+    monkeypatch.setattr(classify, "load_score_model", load)
+    config.model.num_classes = 2
+    together = classify.run(config, build_sde(config), tmp_path)
+    assert together["accuracy"] == apart["accuracy"]
+    one, other = (np.load(figures["arrays"]) for figures in (apart, together))
+    np.testing.assert_allclose(one["nats"], other["nats"], atol=1e-4)
 
 
 def test_a_model_of_another_class_is_refused(config, tmp_path):
