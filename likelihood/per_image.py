@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.data.batch import Batch
 from score_sde.likelihood.bound import Bound, continuous_bound
@@ -22,6 +21,7 @@ from score_sde.likelihood.log_density import log_density
 from score_sde.models.score import bind, evaluations_of
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey, PerImage, Stored
 from score_sde.spaces import build_space
 
 DECODING_DRAWS = 8  # of the last decoding step, beside those of the bound
@@ -34,16 +34,16 @@ Measure = Callable[[Any, Any, Array, Batch], dict[str, Values]]
 
 
 class ImageKeys(NamedTuple):
-    """One key per image, (b,), for each thing that is drawn for it."""
+    """One key per image for each thing that is drawn for it."""
 
-    dequantization: Array
-    probe: Array
-    bound: Array
-    decoding: Array
+    dequantization: Keys
+    probe: Keys
+    bound: Keys
+    decoding: Keys
 
 
-def image_keys(key: Array, indices: Array) -> ImageKeys:
-    def of_one(index: Array) -> Array:
+def image_keys(key: OneKey, indices: Integers) -> ImageKeys:
+    def of_one(index: Index) -> Array:
         return jax.random.split(jax.random.fold_in(key, index), len(ImageKeys._fields))
 
     return ImageKeys(*jax.vmap(of_one)(indices).T)
@@ -62,7 +62,7 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     if options.bound_draws:
         parts["bound"] = build_bound(config, sde)
 
-    def measure(model: Any, dequantizer: Any, key: Array, batch: Batch) -> dict[str, Values]:
+    def measure(model: Any, dequantizer: Any, key: OneKey, batch: Batch) -> dict[str, Values]:
         model, images = bind(model, batch.condition), batch.images
         keys = image_keys(key, batch.index)
         if space.num_levels is None:
@@ -95,7 +95,7 @@ def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
     )
     each_image = options.step_size == "image"
 
-    def ode(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+    def ode(model: Any, images: Stored, x0: Images, log_q: PerImage, keys: ImageKeys) -> Values:
         cost, x, more = log_q, x0, 0
         if decodes(config):
             z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.decoding)
@@ -125,7 +125,7 @@ def build_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
     options = config.likelihood
 
-    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+    def bound(model: Any, images: Stored, x0: Images, log_q: PerImage, keys: ImageKeys) -> Values:
         total = continuous_bound(model, sde, x0, keys.bound, options.eps, options.bound_draws)
         if decodes(config):
             last = mean_decoding_term(model, sde, x0, keys.decoding, options.eps, DECODING_DRAWS)
@@ -146,7 +146,7 @@ def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
     variances = VARIANCES[options.chain_variances](chain)
     of_levels = integer_costs(config)
 
-    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: ImageKeys) -> Values:
+    def bound(model: Any, images: Stored, x0: Images, log_q: PerImage, keys: ImageKeys) -> Values:
         arguments = (keys.bound, options.bound_draws, variances, sde.prior_std)
         if not of_levels:
             return values_of(discrete_bound(model, chain, x0, *arguments), log_q)
@@ -165,5 +165,5 @@ def integer_costs(config: Any) -> bool:
     )
 
 
-def values_of(bound: Bound, log_q: Array | float) -> Values:
+def values_of(bound: Bound, log_q: PerImage | float) -> Values:
     return {"nats": bound.nats + log_q, "error": bound.standard_error, "nfe": bound.nfe}
