@@ -16,10 +16,10 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreWrapper, evaluations_of
+from score_sde.shapes import Images, PerImage
 
 
 @flax.struct.dataclass
@@ -36,7 +36,7 @@ class ClassifierFree(ScoreWrapper):
     def evaluations(self) -> int:
         return 2 * evaluations_of(self.model)
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         asked = (x, t, self.model.condition), (x, t, self.model.unconditional.condition)
         x, t, condition = jax.tree.map(lambda *halves: jnp.concatenate(halves), *asked)
         conditional, unconditional = jnp.split(self.model.given(condition)(x, t), 2)
@@ -47,7 +47,7 @@ class ClassifierFree(ScoreWrapper):
 class ConditionIgnored(ScoreWrapper):
     """The unconditional score, whatever condition is bound: weight -1."""
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         return self.model.unconditional(x, t)
 
 

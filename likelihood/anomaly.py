@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Num
 from scipy.stats import rankdata
 
 
@@ -15,8 +16,8 @@ class Auc(NamedTuple):
     standard_error: float
 
 
-def auc(normal: np.ndarray, anomalous: np.ndarray) -> Auc:
-    """The AUC of scores (m,) and (n,), higher for anomalies, such as bits/dim.
+def auc(normal: Num[np.ndarray, "m"], anomalous: Num[np.ndarray, "n"]) -> Auc:
+    """The AUC of scores, higher for anomalies, such as bits/dim.
 
     The error is that of DeLong et al. (1988): an image's placement is the share of the other sample that it is on the
     right side of, and the variance of the AUC is that of the placements' means.

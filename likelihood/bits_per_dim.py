@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 from scipy.stats import t as student
 
 from score_sde.devices import build_devices, check_batch_size, index_batches
@@ -35,8 +36,8 @@ class Measured:
     nfe: np.ndarray
 
     @property
-    def per_image(self) -> np.ndarray:
-        """The mean over repeats, (n,)."""
+    def per_image(self) -> Float[np.ndarray, "n"]:
+        """The mean over repeats."""
         return self.bits_per_dim.mean(axis=0)
 
     @property
@@ -77,8 +78,8 @@ class BitsPerDim:
     seconds: float
 
     @property
-    def gap(self) -> np.ndarray | None:
-        """Bound less ODE, image by image, (n,); on the same dequantised images."""
+    def gap(self) -> Float[np.ndarray, "n"] | None:
+        """Bound less ODE, image by image; on the same dequantised images."""
         if self.ode is None or self.bound is None:
             return None
         return self.bound.per_image - self.ode.per_image

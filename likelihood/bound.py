@@ -30,11 +30,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import DTypeLike
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel, predicted_noise
 from score_sde.sde_lib import SDE, expand
+from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey, PerImage, Scalar
 
 RESOLVED = 1.0 / 16.0
 """The variance of data for which `noise_error` has the least spread.
@@ -47,21 +48,21 @@ matters most: independent draws would give .9 and .74.
 
 
 class Bound(NamedTuple):
-    """Of a batch, (b,) each: an upper bound on -ln p in nats, its standard error, evaluations of the score."""
+    """Of a batch: an upper bound on -ln p in nats, its standard error, evaluations of the score."""
 
-    nats: Array
-    standard_error: Array
-    nfe: Array
+    nats: PerImage
+    standard_error: PerImage
+    nfe: Integers
 
 
-def log_snr_ends(sde: SDE, eps: float, dtype: jnp.dtype) -> tuple[Array, Array]:
+def log_snr_ends(sde: SDE, eps: float, dtype: DTypeLike) -> tuple[Scalar, Scalar]:
     """The log-SNR at eps, the larger, and at T."""
     ends = sde.log_snr(jnp.asarray([eps, sde.T], dtype))
     return ends[0], ends[1]
 
 
-def exact_part(sde: SDE, x0: Array, eps: float) -> Array:
-    """CE(N(alpha_T x_0, sigma_T^2 I), prior) - D ln(sigma_T / sigma_eps) in nats, (b,)."""
+def exact_part(sde: SDE, x0: Images, eps: float) -> PerImage:
+    """CE(N(alpha_T x_0, sigma_T^2 I), prior) - D ln(sigma_T / sigma_eps) in nats."""
     sigma_eps, sigma_end = sde.sigma(jnp.asarray([eps, sde.T], x0.dtype))
     mean = sde.alpha(jnp.asarray(sde.T, x0.dtype)) * x0
     spread = jnp.square(sigma_end / sde.prior_std)
@@ -69,8 +70,8 @@ def exact_part(sde: SDE, x0: Array, eps: float) -> Array:
     return x0[0].size * of_one - sde.prior_log_density(mean)
 
 
-def resolved_noise(z: Array, log_snr: Array) -> Array:
-    """w (|z|^2 - D), (b,), of mean 0: what |eps_hat - z|^2 contains of |z|^2 for data of variance RESOLVED.
+def resolved_noise(z: Images, log_snr: PerImage | Scalar) -> PerImage:
+    """w (|z|^2 - D), of mean 0: what |eps_hat - z|^2 contains of |z|^2 for data of variance RESOLVED.
 
     Where the noise is small eps_hat is too, and the square is |z|^2 nearly; where it is large eps_hat = z. For the exact
     score of data of variance l, z enters the square with w = (snr l / (1 + snr l))^2.
@@ -79,29 +80,30 @@ def resolved_noise(z: Array, log_snr: Array) -> Array:
     return w * (sum_squares(z) - z[0].size)
 
 
-def noise_error(eps_hat: Array, z: Array, log_snr: Array) -> Array:
-    """|eps_hat - z|^2 - resolved_noise, (b,): of the mean of |eps_hat - z|^2 and with less spread."""
+def noise_error(eps_hat: Images, z: Images, log_snr: PerImage | Scalar) -> PerImage:
+    """|eps_hat - z|^2 - resolved_noise: of the mean of |eps_hat - z|^2 and with less spread."""
     return sum_squares(eps_hat - z) - resolved_noise(z, log_snr)
 
 
-def sum_squares(a: Array) -> Array:
-    """(b,) for a (b, ...)."""
+def sum_squares(a: Images) -> PerImage:
     return jnp.sum(jnp.square(a).reshape(a.shape[0], -1), axis=1)
 
 
-def bound_sample(score: ScoreModel, sde: SDE, x0: Array, u: Array, z: Array, eps: float) -> Array:
+def bound_sample(
+    score: ScoreModel, sde: SDE, x0: Images, u: PerImage, z: Images, eps: float
+) -> PerImage:
     """One unbiased estimate of the bound for each image, differentiable in x_0 and in the score's leaves.
 
     Args:
       score: the score model.
       sde: its process.
-      x0: images, (b, ...).
-      u: where in the interval of log-SNR from eps to T, (b,) in [0, 1); uniform for an unbiased estimate.
-      z: standard normal noise, (b, ...).
+      x0: images.
+      u: where in the interval of log-SNR from eps to T, in [0, 1); uniform for an unbiased estimate.
+      z: standard normal noise.
       eps: the time at which the density is taken.
 
     Returns:
-      nats, (b,).
+      nats.
 
     Cost: one evaluation of the score.
     """
@@ -114,16 +116,16 @@ def bound_sample(score: ScoreModel, sde: SDE, x0: Array, u: Array, z: Array, eps
 
 
 def continuous_bound(
-    score: ScoreModel, sde: SDE, x0: Array, keys: Array, eps: float, draws: int
+    score: ScoreModel, sde: SDE, x0: Images, keys: Array, eps: float, draws: int
 ) -> Bound:
-    """The bound for images x_0 (b, ...) by `draws` evaluations of the score for each.
+    """The bound for images x_0 by `draws` evaluations of the score for each.
 
     An image's value depends on its own key only. Memory is that of one evaluation on the batch.
 
     Args:
       score: the score model.
       sde: its process.
-      x0: images, (b, ...), in the units of the process.
+      x0: images, in the units of the process.
       keys: of the images' noise, (b,).
       eps: the time at which the density is taken.
       draws: an even number; the error bar wants 16 or more.
@@ -136,7 +138,7 @@ def continuous_bound(
     sde.check_time("likelihood.eps", eps)
     strata = draws // 2
 
-    def contribution(draw: Array) -> Array:
+    def contribution(draw: Index) -> PerImage:
         jitter, z = uniform_and_noise(keys, draw, x0)
         u = (draw // 2 + jitter) / strata
         return bound_sample(score, sde, x0, u, z, eps) / strata
@@ -144,10 +146,10 @@ def continuous_bound(
     return sum_of_pairs(contribution, draws)
 
 
-def uniform_and_noise(keys: Array, draw: Array, x0: Array) -> tuple[Array, Array]:
-    """Of the images with these keys (b,): uniform numbers (b,) and standard normal noise (b, ...) for a draw."""
+def uniform_and_noise(keys: Keys, draw: Index, x0: Images) -> tuple[PerImage, Images]:
+    """Of the images with these keys: uniform numbers and standard normal noise for a draw."""
 
-    def of_one(key: Array) -> tuple[Array, Array]:
+    def of_one(key: OneKey) -> tuple[Array, Array]:
         for_level, for_noise = jax.random.split(jax.random.fold_in(key, draw))
         u = jax.random.uniform(for_level, (), x0.dtype)
         return u, jax.random.normal(for_noise, x0.shape[1:], x0.dtype)
@@ -155,8 +157,8 @@ def uniform_and_noise(keys: Array, draw: Array, x0: Array) -> tuple[Array, Array
     return jax.vmap(of_one)(keys)
 
 
-def sum_of_pairs(contribution: Callable[[Array], Array], draws: int) -> Bound:
-    """The sum over strata of the mean of two independent contributions (b,), those of draws 2 h and 2 h + 1."""
+def sum_of_pairs(contribution: Callable[[Index], PerImage], draws: int) -> Bound:
+    """The sum over strata of the mean of two independent contributions, those of draws 2 h and 2 h + 1."""
     pairs = jax.lax.map(contribution, jnp.arange(draws)).reshape(draws // 2, 2, -1)
     differences = pairs[:, 0] - pairs[:, 1]
     nats = jnp.sum(jnp.mean(pairs, axis=1), axis=0)
@@ -164,7 +166,7 @@ def sum_of_pairs(contribution: Callable[[Array], Array], draws: int) -> Bound:
     return Bound(nats, standard_error, jnp.full(nats.shape, draws))
 
 
-def check_pairs(x0: Array, keys: Array, draws: int) -> None:
+def check_pairs(x0: Images, keys: Array, draws: int) -> None:
     """Refuse draws that do not pair, and keys that are not one for each image."""
     if draws < 2 or draws % 2:
         raise ConfigError(

@@ -12,18 +12,19 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Integer
 from scipy.special import log_softmax
 
 
 class Classified(NamedTuple):
-    """Of n images and k classes: P(class | image) (n, k), and the most probable class (n,)."""
+    """Of n images and k classes: P(class | image), and the most probable class."""
 
-    posterior: np.ndarray
-    predicted: np.ndarray
+    posterior: Float[np.ndarray, "n k"]
+    predicted: Integer[np.ndarray, "n"]
 
 
-def classify(costs: np.ndarray, prior: np.ndarray) -> Classified:
-    """By costs in nats (k, n) and the classes' probabilities (k,)."""
+def classify(costs: Float[np.ndarray, "k n"], prior: Float[np.ndarray, "k"]) -> Classified:
+    """By costs in nats and the classes' probabilities."""
     log_posterior = log_softmax(np.log(prior)[None] - np.asarray(costs, np.float64).T, axis=1)
     return Classified(np.exp(log_posterior), np.argmax(log_posterior, axis=1))
 
@@ -33,7 +34,7 @@ class Accuracy(NamedTuple):
     standard_error: float
 
 
-def accuracy(predicted: np.ndarray, labels: np.ndarray) -> Accuracy:
+def accuracy(predicted: Integer[np.ndarray, "n"], labels: Integer[np.ndarray, "n"]) -> Accuracy:
     """The share of right answers, with its binomial error, which is that of Agresti and Coull (1998): two right and two
     wrong answers are added to its share, so that it is not 0 where all are right."""
     right, n = int(np.sum(predicted == labels)), len(labels)
@@ -41,8 +42,10 @@ def accuracy(predicted: np.ndarray, labels: np.ndarray) -> Accuracy:
     return Accuracy(right / n, math.sqrt(share * (1 - share) / (n + 4)))
 
 
-def confusion(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """How many images of class i (rows) were taken for class j, (k, k)."""
+def confusion(
+    predicted: Integer[np.ndarray, "n"], labels: Integer[np.ndarray, "n"], num_classes: int
+) -> Integer[np.ndarray, "k k"]:
+    """How many images of class i (rows) were taken for class j."""
     counts = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts

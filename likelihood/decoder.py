@@ -29,7 +29,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.data.scaling import scale, slope, unscale
 from score_sde.errors import ConfigError
@@ -45,35 +44,36 @@ from score_sde.models.normal_interval import log_mass, log_mass_slope
 from score_sde.models.score import ScoreModel, predicted_noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import SDE, expand
+from score_sde.shapes import Array, Images, Index, PerImage, Scalar
 
 
 class Decoder(NamedTuple):
-    """A law of x_0 with a Gaussian's mean (b, ...) and variance ()."""
+    """A law of x_0 with a Gaussian's mean and variance."""
 
-    nats: Callable[[Array, Array, Array], Array]
-    """(x_0, mean, variance) -> -ln p(x_0), (b,)."""
-    curvature: Callable[[Array], Array]
+    nats: Callable[[Images, Images, Scalar], PerImage]
+    """(x_0, mean, variance) -> -ln p(x_0)."""
+    curvature: Callable[[Scalar], Scalar]
     """variance -> that of -ln p at its least in a direction of x_0, times the variance: 1 for a density, 0 if nothing
     depends on where in its interval an integer's mean lies."""
 
 
-def noised(sde: SDE, x0: Array, z: Array, eps: float) -> Array:
+def noised(sde: SDE, x0: Images, z: Images, eps: float) -> Images:
     """x_eps = alpha x_0 + sigma z, where the model's density is taken."""
     mean, sigma = sde.marginal(x0, batch_times(x0, jnp.asarray(eps, x0.dtype)))
     return mean + expand(sigma, x0) * z
 
 
-def _noise_at_eps(score: ScoreModel, sde: SDE, x0: Array, z: Array, eps: float) -> Array:
+def _noise_at_eps(score: ScoreModel, sde: SDE, x0: Images, z: Images, eps: float) -> Images:
     t = batch_times(x0, jnp.asarray(eps, x0.dtype))
     return predicted_noise(sde, score(noised(sde, x0, z, eps), t), t)
 
 
-def _log_alpha(sde: SDE, x0: Array, eps: float) -> Array:
+def _log_alpha(sde: SDE, x0: Images, eps: float) -> Scalar:
     return x0[0].size * sde.log_alpha(jnp.asarray(eps, x0.dtype))
 
 
-def decoding_term(score: ScoreModel, sde: SDE, x0: Array, z: Array, eps: float) -> Array:
-    """1/2 |eps_hat - z|^2 - 1/2 |z|^2 - D ln alpha in nats, (b,): add it to -ln p_eps(noised(sde, x_0, z, eps)).
+def decoding_term(score: ScoreModel, sde: SDE, x0: Images, z: Images, eps: float) -> PerImage:
+    """1/2 |eps_hat - z|^2 - 1/2 |z|^2 - D ln alpha in nats: add it to -ln p_eps(noised(sde, x_0, z, eps)).
 
     With the same z in both: -ln p_eps moves with z as this term does, the other way, and only the sum is steady.
 
@@ -84,17 +84,17 @@ def decoding_term(score: ScoreModel, sde: SDE, x0: Array, z: Array, eps: float) 
 
 
 def mean_decoding_term(
-    score: ScoreModel, sde: SDE, x0: Array, keys: Array, eps: float, draws: int
+    score: ScoreModel, sde: SDE, x0: Images, keys: Array, eps: float, draws: int
 ) -> Bound:
     """The expectation of `decoding_term`, which is 1/2 E|eps_hat - z|^2 - D/2 - D ln alpha, to add to a bound.
 
-    `draws`, an even number, of evaluations for each image x_0 (b, ...), with noise from its key in keys (b,).
+    `draws`, an even number, of evaluations for each image x_0, with noise from its key in keys (b,).
     """
     check_pairs(x0, keys, draws)
     log_snr = sde.log_snr(jnp.asarray(eps, x0.dtype))
     constant = -0.5 * x0[0].size - _log_alpha(sde, x0, eps)
 
-    def contribution(draw: Array) -> Array:
+    def contribution(draw: Index) -> PerImage:
         _, z = uniform_and_noise(keys, draw, x0)
         eps_hat = _noise_at_eps(score, sde, x0, z, eps)
         return (0.5 * noise_error(eps_hat, z, log_snr) + constant) / (draws // 2)
@@ -102,7 +102,7 @@ def mean_decoding_term(
     return sum_of_pairs(contribution, draws)
 
 
-def gaussian_nats(x0: Array, mean: Array, variance: Array) -> Array:
+def gaussian_nats(x0: Images, mean: Images, variance: Scalar | float) -> PerImage:
     """-ln N(x_0; mean, variance I): for dequantised or real data."""
     normaliser = 0.5 * x0[0].size * jnp.log(2.0 * jnp.pi * variance)
     return normaliser + 0.5 * sum_squares(x0 - mean) / variance
@@ -125,10 +125,10 @@ def discretised(num_levels: int, centered: bool) -> Decoder:
             f"num_levels={num_levels}: a discretised decoder needs 2 or more; data.num_levels sets it"
         )
 
-    def half_width(variance: Array) -> Array:
+    def half_width(variance: Scalar) -> Scalar:
         return 0.5 * slope(centered) / (num_levels - 1) / jnp.sqrt(variance)
 
-    def nats(x0: Array, mean: Array, variance: Array) -> Array:
+    def nats(x0: Images, mean: Images, variance: Scalar) -> PerImage:
         std, half = jnp.sqrt(variance), half_width(variance)
         level = jnp.round(unscale(x0, centered) * (num_levels - 1))
         offset = (scale(level / (num_levels - 1), centered) - mean) / std
@@ -140,7 +140,7 @@ def discretised(num_levels: int, centered: bool) -> Decoder:
         )
         return -jnp.sum(log_probability.reshape(x0.shape[0], -1), axis=1)
 
-    def curvature(variance: Array) -> Array:
+    def curvature(variance: Scalar) -> Scalar:
         half = half_width(variance)
         return -jax.jvp(lambda c: log_mass_slope(c, half), (0.0 * half,), (jnp.ones_like(half),))[1]
 

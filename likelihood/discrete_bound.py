@@ -24,7 +24,6 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.likelihood.bound import (
@@ -38,47 +37,48 @@ from score_sde.likelihood.bound import (
 )
 from score_sde.likelihood.decoder import GAUSSIAN, Decoder
 from score_sde.sde_lib import Chain, expand
+from score_sde.shapes import Array, Images, Index, Integers, PerImage, Points, Scalar
 
 
 class ChainScore(Protocol):
     """A score model of a chain; `NetworkScore` is one."""
 
-    def at_level(self, x: Array, level: Array) -> Array:
-        """The score at x (b, ...) and levels (b,)."""
+    def at_level(self, x: Images, level: Integers) -> Images:
+        """The score at x and levels."""
         ...
 
 
-def forward_variances(chain: Chain) -> Array:
+def forward_variances(chain: Chain) -> Points:
     """v_i = G_i^2: the larger choice of Ho et al. 2020, Sec. 3.2, which is beta_i for DDPM."""
     return jnp.square(chain.step_sigmas)
 
 
-def posterior_variances(chain: Chain) -> Array:
+def posterior_variances(chain: Chain) -> Points:
     """v_i = beta~_i, the smaller choice; a decoder of variance beta~_0 = 0 has no density, so v_0 = G_0^2."""
     below = jnp.concatenate([chain.sigmas[:1], chain.sigmas[:-1]])
     return jnp.square(chain.step_sigmas * below / chain.sigmas)
 
 
-def ancestral_variances(chain: Chain) -> Array:
+def ancestral_variances(chain: Chain) -> Points:
     """Those of the chain's own ancestral sampling: G_i^2 for DDPM, beta~_i for SMLD; v_0 = G_0^2 for both."""
     return jnp.square(chain.ancestral_sigmas.at[0].set(chain.step_sigmas[0]))
 
 
-VARIANCES: dict[str, Callable[[Chain], Array]] = {
+VARIANCES: dict[str, Callable[[Chain], Points]] = {
     "ancestral": ancestral_variances,
     "forward": forward_variances,
     "posterior": posterior_variances,
 }
 
 
-def error_weights(chain: Chain, variances: Array) -> Array:
-    """k_i, (N,): what a unit of |eps_hat - eps|^2 costs at each level, in nats."""
+def error_weights(chain: Chain, variances: Points) -> Points:
+    """k_i: what a unit of |eps_hat - eps|^2 costs at each level, in nats."""
     missed = jnp.square(chain.step_sigmas) / (chain.step_alphas * chain.sigmas)
     return 0.5 * jnp.square(missed) / variances
 
 
-def exact_part(chain: Chain, x0: Array, variances: Array, prior_std: float | Array) -> Array:
-    """What needs no network: KL(q(x_{N-1} | x_0) || prior) and the steps' D/2 (r - 1 - ln r), in nats, (b,)."""
+def exact_part(chain: Chain, x0: Images, variances: Points, prior_std: float | Scalar) -> PerImage:
+    """What needs no network: KL(q(x_{N-1} | x_0) || prior) and the steps' D/2 (r - 1 - ln r), in nats."""
     sigma_end, alpha_end = chain.sigmas[-1] / prior_std, chain.alphas[-1] / prior_std
     posterior = jnp.square(chain.step_sigmas[1:] * chain.sigmas[:-1] / chain.sigmas[1:])
     # r - 1 and not r: where r is near 1 its logarithm would cancel.
@@ -90,23 +90,23 @@ def exact_part(chain: Chain, x0: Array, variances: Array, prior_std: float | Arr
 def level_sample(
     score_model: ChainScore,
     chain: Chain,
-    x0: Array,
-    level: Array,
-    z: Array,
-    variances: Array,
+    x0: Images,
+    level: Integers,
+    z: Images,
+    variances: Points,
     decoder: Decoder = GAUSSIAN,
-) -> Array:
-    """What the network decides of the cost of the step that leaves a level, in nats, (b,).
+) -> PerImage:
+    """What the network decides of the cost of the step that leaves a level, in nats.
 
     k_i |eps_hat - z|^2 for i >= 1, the decoder's -ln p(x_0 | level 0) for i = 0, each less a multiple of |z|^2 - D.
 
     Args:
       score_model: asked at the level.
       chain: its chain.
-      x0: clean images, (b, ...).
-      level: (b,) in 0 ... N-1.
-      z: standard normal noise, (b, ...).
-      variances: v_i, (N,).
+      x0: clean images.
+      level: in 0 ... N-1.
+      z: standard normal noise.
+      variances: v_i.
       decoder: takes x_0, mean and variance.
 
     Cost: one evaluation of the score model.
@@ -125,14 +125,14 @@ def level_sample(
 
 
 class Levels(NamedTuple):
-    """Of a draw: the levels (b,), and by what the cost there counts, () or (b,)."""
+    """Of a draw: the levels, and by what the cost there counts."""
 
-    level: Array
-    factor: Array
+    level: Integers
+    factor: PerImage | Scalar
 
 
-def drawn_levels(chain: Chain, variances: Array, draw: Array, u: Array, draws: int) -> Levels:
-    """Level 0 for the first two draws; then levels of cumulative weight (stratum + u) / strata, for u (b,)."""
+def drawn_levels(chain: Chain, variances: Points, draw: Index, u: PerImage, draws: int) -> Levels:
+    """Level 0 for the first two draws; then levels of cumulative weight (stratum + u) / strata."""
     cumulative = jnp.cumsum(error_weights(chain, variances)[1:])
     strata = draws // 2 - 1
     position = (draw // 2 - 1 + u) / strata * cumulative[-1]
@@ -145,7 +145,7 @@ def drawn_levels(chain: Chain, variances: Array, draw: Array, u: Array, draws: i
     return Levels(jnp.where(first, 0, level), jnp.where(first, 1.0, factor))
 
 
-def every_level(chain: Chain, variances: Array, draw: Array, u: Array, draws: int) -> Levels:
+def every_level(chain: Chain, variances: Points, draw: Index, u: PerImage, draws: int) -> Levels:
     """Level h for draws 2 h and 2 h + 1."""
     del chain, variances, draws
     return Levels(jnp.full(u.shape, draw // 2), jnp.ones(u.shape, u.dtype))
@@ -154,11 +154,11 @@ def every_level(chain: Chain, variances: Array, draw: Array, u: Array, draws: in
 def discrete_bound(
     score_model: ChainScore,
     chain: Chain,
-    x0: Array,
+    x0: Images,
     keys: Array,
     draws: int,
     variances: Array,
-    prior_std: float | Array,
+    prior_std: float | Scalar,
     decoder: Decoder = GAUSSIAN,
 ) -> Bound:
     """The bound for clean images x_0 (b, ...); an image's value depends on its own key only.
@@ -193,7 +193,7 @@ def discrete_bound(
     visit = every_level if draws >= 2 * chain.num_scales else drawn_levels
     draws = min(draws, 2 * chain.num_scales)
 
-    def contribution(draw: Array) -> Array:
+    def contribution(draw: Index) -> PerImage:
         u, z = uniform_and_noise(keys, draw, x0)
         level, factor = visit(chain, variances, draw, u, draws)
         return factor * level_sample(score_model, chain, x0, level, z, variances, decoder)

@@ -11,26 +11,28 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
 
-Velocity = Callable[[Array], Array]
-Vectors = Callable[[Any], Array]  # an index k to the vectors e_k (b, ...), one for each image
+from score_sde.shapes import Array, Images, Index, PerImage
+
+Velocity = Callable[[Images], Images]
+Vectors = Callable[[Any], Images]  # an index k to the vectors e_k, one for each image
 
 
-def dot(a: Array, b: Array) -> Array:
-    """Inner products (b,) of images (b, ...)."""
+def dot(a: Images, b: Images) -> PerImage:
+    """Inner products of images."""
     return jnp.sum((a * b).reshape(a.shape[0], -1), axis=1)
 
 
 def products(
     velocity: Velocity,
-    x: Array,
+    x: Images,
     vectors: Vectors,
     num: int,
     at_once: int,
     take: Callable[[Array, Array], Array],
-) -> tuple[Array, Array]:
-    """The velocity at x (b, ...) and, for k = 0 ... num - 1, what `take` makes of e_k and J e_k: (num, ...).
+) -> tuple[Images, Float[Array, "{num} *taken"]]:
+    """The velocity at x and, for k = 0 ... num - 1, what `take` makes of e_k and J e_k.
 
     Cost: one evaluation with `num` Jacobian-vector products; `at_once` of them share a pass, which needs the memory
     of so many batches.
@@ -41,7 +43,7 @@ def products(
         return value, take(e, pushed)[None]
     value, push = jax.linearize(velocity, x)
 
-    def one(k: Array) -> Array:
+    def one(k: Index) -> Array:
         e = vectors(k)
         return take(e, push(e))
 
@@ -52,17 +54,17 @@ def products(
 
 
 def quadratic_forms(
-    velocity: Velocity, x: Array, vectors: Vectors, num: int, at_once: int
-) -> tuple[Array, Array]:
-    """The velocity at x (b, ...) and e_k . J e_k, (b, num). Cost: see `products`."""
+    velocity: Velocity, x: Images, vectors: Vectors, num: int, at_once: int
+) -> tuple[Images, Float[Array, "b {num}"]]:
+    """The velocity at x and e_k . J e_k. Cost: see `products`."""
     value, forms = products(velocity, x, vectors, num, at_once, dot)
     return value, forms.T
 
 
-def unit_vectors(x: Array) -> Vectors:
-    """The D unit vectors of images like x (b, ...)."""
+def unit_vectors(x: Images) -> Vectors:
+    """The D unit vectors of images like x."""
 
-    def unit(k: Array) -> Array:
+    def unit(k: Index) -> Images:
         one = jax.nn.one_hot(k, x[0].size, dtype=x.dtype).reshape(x.shape[1:])
         return jnp.broadcast_to(one, x.shape)
 

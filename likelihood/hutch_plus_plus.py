@@ -7,10 +7,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.likelihood.divergence import Velocity, products, quadratic_forms
-from score_sde.likelihood.trace import Drawn, Integrate, Trace, mean_of_probes
+from score_sde.likelihood.trace import Drawn, Integrate, Row, Several, Trace, mean_of_probes
+from score_sde.shapes import Images, Keys
 
 SKETCH_TOLERANCE = 1e-2  # of the first solve: its directions may err, and stay unbiased
 
@@ -41,13 +41,13 @@ class HutchPlusPlus:
     def num_rates(self) -> int:
         return 1 + self.num_probes
 
-    def draw(self, keys: Array, x: Array, integrate: Integrate) -> Drawn:
+    def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
         b, k, dimension = x.shape[0], self.sketch_size, x[0].size
         keys = jax.vmap(jax.random.split)(keys)
         draw_signs = jax.vmap(lambda key: jax.random.rademacher(key, (k, *x.shape[1:]), x.dtype))
         sketch = draw_signs(keys[:, 0])
 
-        def push(velocity: Velocity, x: Array, sketch: Array) -> tuple[Array, Array]:
+        def push(velocity: Velocity, x: Images, sketch: Several) -> tuple[Images, Several]:
             value, pushed = products(
                 velocity, x, lambda i: sketch[:, i], k, self.at_once, lambda e, pushed: pushed
             )
@@ -66,12 +66,12 @@ class HutchPlusPlus:
             vectors.reshape(b, k + self.num_probes, *x.shape[1:]), integral.nfe, integral.success
         )
 
-    def rates(self, velocity: Velocity, x: Array, vectors: Array) -> tuple[Array, Array]:
+    def rates(self, velocity: Velocity, x: Images, vectors: Several) -> tuple[Images, Row]:
         k, num = self.sketch_size, vectors.shape[1]
         value, forms = quadratic_forms(velocity, x, lambda i: vectors[:, i], num, self.at_once)
         known = jnp.sum(forms[:, :k], axis=1, keepdims=True)
         return value, jnp.concatenate([known, forms[:, k:]], axis=1)
 
-    def trace(self, integrals: Array) -> Trace:
+    def trace(self, integrals: Row) -> Trace:
         rest, standard_error = mean_of_probes(integrals[:, 1:])
         return Trace(integrals[:, 0] + rest, standard_error)

@@ -17,41 +17,42 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Bool
 
 from score_sde.likelihood.trace import Integral, Rates, TraceEstimator
 from score_sde.models.score import ScoreModel, each_alone
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import probability_flow
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Array, Images, Integers, PerImage, Scalar
 
 
 class LogDensity(NamedTuple):
-    """Of b images, each array (b, ...)."""
+    """Of b images."""
 
-    nats: Array
+    nats: PerImage
     """ln p_eps(x)."""
-    standard_error: Array
+    standard_error: PerImage
     """Of nats, from the spread of the image's own probes: 0 for the exact trace, NaN for a single probe."""
-    latent: Array
+    latent: Images
     """x(T)."""
-    nfe: Array
+    nfe: Integers
     """Evaluations of the score."""
-    success: Array
+    success: Bool[Array, "b"]
     """False where the solver gave up: the other values are then meaningless."""
 
 
 def log_density(
     score: ScoreModel,
     sde: SDE,
-    x: Array,
+    x: Images,
     estimator: TraceEstimator,
     keys: Array,
     eps: float,
     solver: AdaptiveSolver,
     each_image: bool = False,
 ) -> LogDensity:
-    """ln p_eps(x) for x (b, ...), in nats.
+    """ln p_eps(x), in nats.
 
     It can be differentiated in x and in the score's leaves, as `solver.adjoint` says.
 
@@ -63,7 +64,7 @@ def log_density(
     Cost: nfe evaluations of the score, with the Jacobian-vector products of `estimator` beside each.
     """
 
-    def of_batch(score: ScoreModel, x: Array, keys: Array) -> LogDensity:
+    def of_batch(score: ScoreModel, x: Images, keys: Array) -> LogDensity:
         return _log_density(score, sde, x, estimator, keys, eps, solver)
 
     if not each_image:
@@ -74,7 +75,7 @@ def log_density(
 def _log_density(
     score: ScoreModel,
     sde: SDE,
-    x: Array,
+    x: Images,
     estimator: TraceEstimator,
     keys: Array,
     eps: float,
@@ -109,12 +110,12 @@ def _log_density(
 
 
 def _solve_beside(
-    sde: SDE, rates: Rates, x: Array, zeros: Array, args: Any, eps: float, solver: AdaptiveSolver
+    sde: SDE, rates: Rates, x: Images, zeros: Array, args: Any, eps: float, solver: AdaptiveSolver
 ) -> Any:
     """The flow of x from eps to T, with the integral of its rates beside it. All that varies is in `args`."""
     field = probability_flow(sde)
 
-    def augmented(t: Array, state: tuple[Array, Array], args: Any) -> tuple[Array, Array]:
+    def augmented(t: Scalar, state: tuple[Images, Array], args: Any) -> tuple[Images, Array]:
         model, vectors = args
         return rates(lambda x: field(t, x, model), state[0], vectors)
 

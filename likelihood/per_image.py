@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.data.batch import Batch
 from score_sde.keys import MeasurementKeys, image_keys
@@ -24,6 +23,7 @@ from score_sde.models.networks import conditions_of
 from score_sde.models.score import bind, evaluations_of
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Array, Images, Keys, OneKey, PerImage, Stored
 from score_sde.spaces import build_space
 
 DECODING_DRAWS = 8  # of the last decoding step, beside those of the bound
@@ -48,7 +48,7 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     if options.bound_draws:
         parts["bound"] = build_bound(config, sde)
 
-    def measure(model: Any, dequantizer: Any, key: Array, batch: Batch) -> dict[str, Values]:
+    def measure(model: Any, dequantizer: Any, key: OneKey, batch: Batch) -> dict[str, Values]:
         model, images = bind(model, batch.condition), batch.images
         keys = image_keys(MeasurementKeys, key, batch.index)
         if space.num_levels is None:
@@ -86,7 +86,7 @@ def build_log_density(config: Any, sde: SDE, dimension: int) -> Callable[..., Lo
     )
     each_image = options.step_size == "image"
 
-    def density_of(model: Any, x: Array, keys: Array) -> LogDensity:
+    def density_of(model: Any, x: Images, keys: Keys) -> LogDensity:
         return log_density(model, sde, x, estimator, keys, options.eps, solver, each_image)
 
     return density_of
@@ -96,7 +96,9 @@ def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
     """The cost by the probability-flow ODE (likelihood/log_density.py)."""
     options, density_of = config.likelihood, build_log_density(config, sde, dimension)
 
-    def ode(model: Any, images: Array, x0: Array, log_q: Array, keys: MeasurementKeys) -> Values:
+    def ode(
+        model: Any, images: Stored, x0: Images, log_q: PerImage, keys: MeasurementKeys
+    ) -> Values:
         cost, x, more = log_q, x0, 0
         if decodes(config):
             z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.decoding)
@@ -126,7 +128,9 @@ def build_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
     options = config.likelihood
 
-    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: MeasurementKeys) -> Values:
+    def bound(
+        model: Any, images: Stored, x0: Images, log_q: PerImage, keys: MeasurementKeys
+    ) -> Values:
         total = continuous_bound(model, sde, x0, keys.bound, options.eps, options.bound_draws)
         if decodes(config):
             last = mean_decoding_term(model, sde, x0, keys.decoding, options.eps, DECODING_DRAWS)
@@ -147,7 +151,9 @@ def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
     variances = VARIANCES[options.chain_variances](chain)
     of_levels = integer_costs(config)
 
-    def bound(model: Any, images: Array, x0: Array, log_q: Array, keys: MeasurementKeys) -> Values:
+    def bound(
+        model: Any, images: Stored, x0: Images, log_q: PerImage, keys: MeasurementKeys
+    ) -> Values:
         arguments = (keys.bound, options.bound_draws, variances, sde.prior_std)
         if not of_levels:
             return values_of(discrete_bound(model, chain, x0, *arguments), log_q)
@@ -166,5 +172,5 @@ def integer_costs(config: Any) -> bool:
     )
 
 
-def values_of(bound: Bound, log_q: Array | float) -> Values:
+def values_of(bound: Bound, log_q: PerImage | float) -> Values:
     return {"nats": bound.nats + log_q, "error": bound.standard_error, "nfe": bound.nfe}

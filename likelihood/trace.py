@@ -16,17 +16,20 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float, Int
 
 from score_sde.likelihood.divergence import Velocity, quadratic_forms, unit_vectors
+from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey, PerImage
 
-Rates = Callable[[Velocity, Array, Any], tuple[Array, Array]]
+Row = Float[Array, "b r"]  # numbers of each image
+Several = Float[Array, "b k *dims"]  # vectors of each image
+Rates = Callable[[Velocity, Images, Any], tuple[Images, Array]]
 
 
 class Integral(NamedTuple):
-    """Of rates (b, ...) along the trajectories of b images, with what it took."""
+    """Of rates along the trajectories of b images, with what it took."""
 
-    value: Array
+    value: Float[Array, "b *r"]
     nfe: Array
     success: Array
 
@@ -40,10 +43,10 @@ class Drawn(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """tr M of b images and its standard error, (b,) each."""
+    """tr M of b images and its standard error."""
 
-    value: Array
-    standard_error: Array
+    value: PerImage
+    standard_error: PerImage
 
 
 Integrate = Callable[[Rates, Array, Any, float], Integral]
@@ -56,21 +59,21 @@ class TraceEstimator(Protocol):
     @property
     def num_rates(self) -> int: ...
 
-    def draw(self, keys: Array, x: Array, integrate: Integrate) -> Drawn:
-        """Vectors for images x (b, ...) from a key for each."""
+    def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
+        """Vectors for images x from a key for each."""
         ...
 
-    def rates(self, velocity: Velocity, x: Array, vectors: Any) -> tuple[Array, Array]:
-        """velocity(x), and rates (b, num_rates)."""
+    def rates(self, velocity: Velocity, x: Images, vectors: Any) -> tuple[Images, Row]:
+        """velocity(x), and `num_rates` rates."""
         ...
 
-    def trace(self, integrals: Array) -> Trace:
-        """From the integrals of the rates, (b, num_rates)."""
+    def trace(self, integrals: Row) -> Trace:
+        """From the integrals of the rates."""
         ...
 
 
-def mean_of_probes(values: Array) -> Trace:
-    """The mean (b,) of values (b, K) and sd / sqrt(K), NaN for K = 1: one value shows no spread."""
+def mean_of_probes(values: Row) -> Trace:
+    """The mean of K values and sd / sqrt(K), NaN for K = 1: one value shows no spread."""
     num = values.shape[1]
     mean = jnp.mean(values, axis=1)
     if num == 1:
@@ -81,19 +84,19 @@ def mean_of_probes(values: Array) -> Trace:
 # ---- independent probes ---------------------------------------------------------------------------------
 
 
-def rademacher(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+def rademacher(key: OneKey, shape: tuple[int, ...], dtype: Any) -> Array:
     """Signs +1 and -1: the least variance of independent entries, 2 sum_{i != j} M_ij^2; none for diagonal M."""
     return jax.random.rademacher(key, shape, dtype)
 
 
-def gaussian(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+def gaussian(key: OneKey, shape: tuple[int, ...], dtype: Any) -> Array:
     """Standard normal entries, of variance 2 |M|_F^2."""
     return jax.random.normal(key, shape, dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class GivenProbes:
-    """The mean of e_k . M e_k over K probes of each image, (b, K, ...), given in the place of keys.
+    """The mean of e_k . M e_k over K probes of each image, given in the place of keys.
 
     Cost: K products.
     """
@@ -101,13 +104,13 @@ class GivenProbes:
     num_rates: int = 1
     at_once: int = 16
 
-    def draw(self, keys: Array, x: Array, integrate: Integrate) -> Drawn:
+    def draw(self, keys: Array, x: Images, integrate: Integrate) -> Drawn:
         return Drawn(keys)
 
-    def rates(self, velocity: Velocity, x: Array, vectors: Array) -> tuple[Array, Array]:
+    def rates(self, velocity: Velocity, x: Images, vectors: Several) -> tuple[Images, Row]:
         return quadratic_forms(velocity, x, lambda k: vectors[:, k], self.num_rates, self.at_once)
 
-    def trace(self, integrals: Array) -> Trace:
+    def trace(self, integrals: Row) -> Trace:
         return mean_of_probes(integrals)
 
 
@@ -117,7 +120,7 @@ class IndependentProbes(GivenProbes):
 
     probe: Callable[[Array, tuple[int, ...], Any], Array] = rademacher
 
-    def draw(self, keys: Array, x: Array, integrate: Integrate) -> Drawn:
+    def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
         shape = (self.num_rates, *x.shape[1:])
         return Drawn(jax.vmap(lambda key: self.probe(key, shape, x.dtype))(keys))
 
@@ -130,8 +133,8 @@ def hadamard_order(dimension: int) -> int:
     return 1 << (dimension - 1).bit_length()
 
 
-def hadamard_row(i: Array, dimension: int) -> Array:
-    """The first D entries of rows i (b,) of Sylvester's matrix, (-1)^popcount(i & j), as int32 (b, D)."""
+def hadamard_row(i: Integers, dimension: int) -> Int[Array, "b {dimension}"]:
+    """The first D entries of rows i of Sylvester's matrix, (-1)^popcount(i & j)."""
     bits = jax.lax.population_count(i[:, None] & jnp.arange(dimension, dtype=i.dtype)[None])
     return 1 - 2 * (bits & 1)
 
@@ -152,8 +155,8 @@ class OrthogonalProbes:
     at_once: int
     order: int
 
-    def draw(self, keys: Array, x: Array, integrate: Integrate) -> Drawn:
-        def one(key: Array) -> tuple[Array, Array]:
+    def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
+        def one(key: OneKey) -> tuple[Array, Array]:
             sign_key, row_key = jax.random.split(key)
             signs = jax.random.rademacher(sign_key, x.shape[1:], x.dtype)
             rows = jax.random.permutation(row_key, jnp.arange(self.order, dtype=jnp.int32))
@@ -162,17 +165,17 @@ class OrthogonalProbes:
         return Drawn(jax.vmap(one)(keys))
 
     def rates(
-        self, velocity: Velocity, x: Array, vectors: tuple[Array, Array]
-    ) -> tuple[Array, Array]:
+        self, velocity: Velocity, x: Images, vectors: tuple[Images, Int[Array, "b k"]]
+    ) -> tuple[Images, Row]:
         signs, rows = vectors
 
-        def probe(k: Array) -> Array:
+        def probe(k: Index) -> Images:
             row = hadamard_row(rows[:, k], x[0].size)
             return signs * row.reshape(x.shape).astype(x.dtype)
 
         return quadratic_forms(velocity, x, probe, self.num_rates, self.at_once)
 
-    def trace(self, integrals: Array) -> Trace:
+    def trace(self, integrals: Row) -> Trace:
         mean, standard_error = mean_of_probes(integrals)
         if self.num_rates == self.order:
             return Trace(mean, jnp.zeros_like(mean))
@@ -189,13 +192,13 @@ class ExactTrace:
     at_once: int = 16
     num_rates: int = 1
 
-    def draw(self, keys: Array, x: Array, integrate: Integrate) -> Drawn:
+    def draw(self, keys: Array, x: Images, integrate: Integrate) -> Drawn:
         return Drawn(())
 
-    def rates(self, velocity: Velocity, x: Array, vectors: Any) -> tuple[Array, Array]:
+    def rates(self, velocity: Velocity, x: Images, vectors: Any) -> tuple[Images, Row]:
         dimension = x[0].size
         value, diagonal = quadratic_forms(velocity, x, unit_vectors(x), dimension, self.at_once)
         return value, jnp.sum(diagonal, axis=1, keepdims=True)
 
-    def trace(self, integrals: Array) -> Trace:
+    def trace(self, integrals: Row) -> Trace:
         return Trace(integrals[:, 0], jnp.zeros_like(integrals[:, 0]))

@@ -8,8 +8,10 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
 from score_sde.models import layers, resample
+from score_sde.shapes import Array, Keys
 
 
 class AttnBlockpp(nn.Module):
@@ -64,8 +66,8 @@ class ResnetBlockDDPMpp(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: layers.Image, temb: layers.Features | None, keys: layers.ImageKeys | None = None
-    ) -> layers.Image:
+        self, x: layers.Image, temb: layers.Features | None, keys: Keys | None = None
+    ) -> Float[Array, "b _ _ {self.features}"]:
         h = self.activation(layers.group_norm(x.shape[-1], self.groups, self.dtype)(x))
         h = layers.conv3x3(self.features, dtype=self.dtype)(h)
         h = add_embedding(h, temb, self.activation)
@@ -103,8 +105,8 @@ class ResnetBlockBigGANpp(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: layers.Image, temb: layers.Features | None, keys: layers.ImageKeys | None = None
-    ) -> layers.Image:
+        self, x: layers.Image, temb: layers.Features | None, keys: Keys | None = None
+    ) -> Float[Array, "b _ _ {self.features}"]:
         c = x.shape[-1]
         h = self.activation(layers.group_norm(c, dtype=self.dtype)(x))
         h, x = self._resample(h), self._resample(x)
@@ -117,7 +119,7 @@ class ResnetBlockBigGANpp(nn.Module):
             x = layers.conv1x1(self.features, self.dtype)(x)
         return rescaled_sum(x, h, self.skip_rescale)
 
-    def _resample(self, x: layers.Image) -> layers.Image:
+    def _resample(self, x: layers.Image) -> layers.Other:
         if self.resampling == "up":
             return (
                 resample.upsample_2d(x, self.fir_kernel)

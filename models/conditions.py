@@ -12,10 +12,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
 
 from score_sde.models.embeddings import looked_up
 from score_sde.models.score import takes_none
+from score_sde.shapes import Array, Integers
 
 
 def null_condition(condition: Any, num_classes: int) -> Any:
@@ -40,7 +41,7 @@ def _is_integer(labels: Array) -> bool:
 
 
 class ClassEmbedding(nn.Module):
-    """A vector for each class and a last one for "no class", (b,) -> (b, features); NaN for any other number.
+    """A vector for each class and a last one for "no class"; NaN for any other number.
 
     The first vectors are N(0, 1), of the size of what they are added to: classes differ from the first update on.
     """
@@ -49,13 +50,15 @@ class ClassEmbedding(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, labels: Array) -> Array:
+    def __call__(self, labels: Integers) -> Float[Array, "b {self.features}"]:
         shape = (self.num_classes + 1, self.features)
         return looked_up(self.param("table", nn.initializers.normal(1.0), shape), labels)
 
 
-def with_class(embedding: Array | None, condition: Any, num_classes: int) -> Any:
-    """The embedding of the noise level (b, features) with that of the class added, in a network of classes.
+def with_class(
+    embedding: Float[Array, "b f"] | None, condition: Any, num_classes: int
+) -> Float[Array, "b f"] | None:
+    """The embedding of the noise level with that of the class added, in a network of classes.
 
     Raises:
         ValueError: a condition that the network does not take.

@@ -8,13 +8,13 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import DTypeLike
 
 from score_sde.models import blocks, layers
 from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import positional_embedding, sigma_of_label
 from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.shapes import Array, Keys, PerImage
 
 Image = layers.Image
 
@@ -35,7 +35,7 @@ class DDPM(Network):
         x: Image,
         noise_input: Array,
         condition: Any = (),
-        dropout_keys: layers.ImageKeys | None = None,
+        dropout_keys: Keys | None = None,
     ) -> Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`.
 
@@ -81,7 +81,7 @@ class DDPM(Network):
             out = out / sigma[:, None, None, None]
         return out
 
-    def _embedding(self, noise_input: Array) -> layers.Features:
+    def _embedding(self, noise_input: PerImage) -> layers.Features:
         hidden = layers.dense(4 * self.nf)(positional_embedding(noise_input, self.nf))
         return layers.dense(4 * self.nf)(self._activation(hidden))
 

@@ -8,21 +8,24 @@ and of bfloat16 by more than a period.
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import lax
+from jaxtyping import Float, Num
+
+from score_sde.shapes import Array, PerImage
 
 
-def positional_embedding(labels: Array, dim: int) -> Array:
+def positional_embedding(labels: PerImage, dim: int) -> Float[Array, "b {dim}"]:
     """Sinusoids of a time label at geometric frequencies (Vaswani et al. 2017; Ho et al. 2020).
 
         omega_k = 10000^(-k / (dim // 2 - 1)),  k = 0 ... dim // 2 - 1
 
     Args:
-        labels: time labels, (b,); real numbers, of the order of 0 ... 1000. Labels between the integers
+        labels: time labels; real numbers, of the order of 0 ... 1000. Labels between the integers
             interpolate.
         dim: features; at least 4. An odd number gets one column of zeros at the end.
 
     Returns:
-        (b, dim): [sin(omega label), cos(omega label)].
+        [sin(omega label), cos(omega label)].
     """
     half = dim // 2
     # In NumPy, so in float64: frequencies that are rounded once, whatever the dtype of the network.
@@ -44,25 +47,26 @@ class GaussianFourierProjection(nn.Module):
     scale: float = 16.0
 
     @nn.compact
-    def __call__(self, log_sigma: Array) -> Array:
-        """(b,) -> (b, 2 embedding_size)."""
+    def __call__(self, log_sigma: PerImage) -> Float[Array, "b 2*{self.embedding_size}"]:
         W = self.param("W", nn.initializers.normal(self.scale), (self.embedding_size,))
         angles = log_sigma[:, None] * lax.stop_gradient(W)[None, :] * (2 * np.pi)
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
-def sigma_of_label(labels: Array, sigma_min: float, sigma_max: float, num_scales: int) -> Array:
+def sigma_of_label(
+    labels: PerImage, sigma_min: float, sigma_max: float, num_scales: int
+) -> PerImage:
     """The noise level behind a label of the discrete VE process: label 0 is sigma_max, the last sigma_min.
 
-    The levels are geometric; labels and result are (b,). A fractional label is truncated; one outside 0 ... num_scales - 1 gives NaN,
+    The levels are geometric. A fractional label is truncated; one outside 0 ... num_scales - 1 gives NaN,
     not the sigma of another.
     """
     levels = np.exp(np.linspace(np.log(sigma_max), np.log(sigma_min), num_scales))
     return looked_up(jnp.asarray(levels, labels.dtype), labels)
 
 
-def looked_up(table: Array, labels: Array) -> Array:
-    """The rows of `table` at labels (b,), truncated to integers; NaN outside of 0 ... len(table) - 1."""
+def looked_up(table: Float[Array, "n *row"], labels: Num[Array, "b"]) -> Float[Array, "b *row"]:
+    """The rows of `table` at labels, truncated to integers; NaN outside of 0 ... len(table) - 1."""
     # Negative indices would count from the end, as in NumPy: send them beyond it.
     index = jnp.where(labels < 0, table.shape[0], labels).astype(jnp.int32)
     return table.at[index].get(mode="fill", fill_value=jnp.nan)

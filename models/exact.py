@@ -12,14 +12,15 @@ from typing import Self
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
 
 from score_sde.models.normal_interval import log_mass, log_mass_slope
 from score_sde.models.score import WithoutCondition
 from score_sde.sde_lib import SDE, expand
+from score_sde.shapes import Array, Images, PerImage, Scalar
 
 
-def _flat(x: Array) -> Array:
+def _flat(x: Images) -> Float[Array, "b d"]:
     return x.reshape(x.shape[0], -1)
 
 
@@ -31,29 +32,31 @@ class GaussianScore(WithoutCondition):
     is -C_t^{-1} (x - alpha mean), computed in the eigenbasis so that no matrix is inverted.
     """
 
-    mean: Array  # (d,)
-    eigenvalues: Array  # (d,)
-    eigenvectors: Array  # (d, d), a column each
+    mean: Float[Array, "d"]
+    eigenvalues: Float[Array, "d"]
+    eigenvectors: Float[Array, "d d"]  # a column each
     sde: SDE = flax.struct.field(pytree_node=False)
 
     @classmethod
-    def create(cls, mean: Array, covariance: Array, sde: SDE) -> Self:
-        """From a mean (d,) and a symmetric positive semi-definite covariance (d, d)."""
+    def create(cls, mean: Float[Array, "d"], covariance: Float[Array, "d d"], sde: SDE) -> Self:
+        """From a mean and a symmetric positive semi-definite covariance."""
         eigenvalues, eigenvectors = jnp.linalg.eigh(covariance)
         return cls(jnp.asarray(mean), jnp.maximum(eigenvalues, 0.0), eigenvectors, sde)
 
-    def _coordinates(self, x: Array, t: Array) -> tuple[Array, Array]:
-        """x - alpha mean in the eigenbasis, and the marginal's variances there, (b, d) each."""
+    def _coordinates(
+        self, x: Images, t: PerImage
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
+        """x - alpha mean in the eigenbasis, and the marginal's variances there."""
         alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
         centred = (_flat(x) - alpha * self.mean[None]) @ self.eigenvectors
         return centred, alpha**2 * self.eigenvalues[None] + sigma**2
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         centred, variances = self._coordinates(x, t)
         return (-(centred / variances) @ self.eigenvectors.T).reshape(x.shape)
 
-    def log_density(self, x: Array, t: Array) -> Array:
-        """ln p_t(x) in nats, (b,)."""
+    def log_density(self, x: Images, t: PerImage) -> PerImage:
+        """ln p_t(x) in nats."""
         centred, variances = self._coordinates(x, t)
         return -0.5 * jnp.sum(centred**2 / variances + jnp.log(2.0 * jnp.pi * variances), axis=1)
 
@@ -66,30 +69,36 @@ class MixtureScore(WithoutCondition):
     theirs under the components' posterior, taken by log-sum-exp.
     """
 
-    weights: Array  # (k,), sum 1
+    weights: Float[Array, "k"]  # sum 1
     components: GaussianScore  # leaves with a leading axis k
 
     @classmethod
-    def create(cls, weights: Array, means: Array, covariances: Array, sde: SDE) -> Self:
-        """From weights (k,), means (k, d) and covariances (k, d, d)."""
+    def create(
+        cls,
+        weights: Float[Array, "k"],
+        means: Float[Array, "k d"],
+        covariances: Float[Array, "k d d"],
+        sde: SDE,
+    ) -> Self:
+        """From the weights, means and covariances of the components."""
         eigenvalues, eigenvectors = jnp.linalg.eigh(covariances)
         gaussians = GaussianScore(
             jnp.asarray(means), jnp.maximum(eigenvalues, 0.0), eigenvectors, sde
         )
         return cls(jnp.asarray(weights), gaussians)
 
-    def _log_joint(self, x: Array, t: Array) -> Array:
-        """ln w_k N(x; component k at t), (k, b)."""
+    def _log_joint(self, x: Images, t: PerImage) -> Float[Array, "k b"]:
+        """ln w_k N(x; component k at t)."""
         log_densities = jax.vmap(lambda one: one.log_density(x, t))(self.components)
         return jnp.log(self.weights)[:, None] + log_densities
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         scores = jax.vmap(lambda one: one(x, t))(self.components)  # (k, b, ...)
         posterior = jax.nn.softmax(self._log_joint(x, t), axis=0)
         return jnp.einsum("kb,kb...->b...", posterior, scores)
 
-    def log_density(self, x: Array, t: Array) -> Array:
-        """ln p_t(x) in nats, (b,)."""
+    def log_density(self, x: Images, t: PerImage) -> PerImage:
+        """ln p_t(x) in nats."""
         return jax.nn.logsumexp(self._log_joint(x, t), axis=0)
 
 
@@ -101,12 +110,12 @@ class ProductMixtureScore(WithoutCondition):
     map, which moves each coordinate along its own quantiles.
     """
 
-    weights: Array  # (k,), sum 1
-    means: Array  # (k,)
-    variances: Array  # (k,)
+    weights: Float[Array, "k"]  # sum 1
+    means: Float[Array, "k"]
+    variances: Float[Array, "k"]
     sde: SDE = flax.struct.field(pytree_node=False)
 
-    def _components(self, x: Array, t: Array) -> tuple[Array, Array, Array]:
+    def _components(self, x: Images, t: PerImage) -> tuple[Array, Array, Array]:
         """Log joint densities ln w_k N_k(x), deviations and variances, each broadcast to x.shape + (k,)."""
         alpha = expand(self.sde.alpha(t), x)[..., None]
         sigma = expand(self.sde.sigma(t), x)[..., None]
@@ -118,17 +127,17 @@ class ProductMixtureScore(WithoutCondition):
         )
         return log_joint, deviations, variances
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         log_joint, deviations, variances = self._components(x, t)
         return -jnp.sum(jax.nn.softmax(log_joint, axis=-1) * deviations / variances, axis=-1)
 
-    def log_density(self, x: Array, t: Array) -> Array:
-        """ln p_t(x) in nats, (b,)."""
+    def log_density(self, x: Images, t: PerImage) -> PerImage:
+        """ln p_t(x) in nats."""
         log_joint, _, _ = self._components(x, t)
         return jnp.sum(_flat(jax.nn.logsumexp(log_joint, axis=-1)), axis=1)
 
-    def cdf(self, x: Array, t: Array) -> Array:
-        """The distribution function of one coordinate at times t (b,), at points x (b, ...)."""
+    def cdf(self, x: Images, t: PerImage) -> Images:
+        """The distribution function of one coordinate at times t, at points x."""
         _, deviations, variances = self._components(x, t)
         shape = (1,) * x.ndim + (-1,)
         parts = jax.scipy.stats.norm.cdf(deviations / jnp.sqrt(variances))
@@ -144,38 +153,38 @@ class UniformScore(WithoutCondition):
     sigma^2 around x gives to [alpha low, alpha high], divided by that width.
     """
 
-    low: Array  # ()
-    high: Array  # ()
+    low: Scalar
+    high: Scalar
     sde: SDE = flax.struct.field(pytree_node=False)
 
-    def _interval(self, x: Array, t: Array) -> tuple[Array, Array]:
+    def _interval(self, x: Images, t: PerImage) -> tuple[Images, Images]:
         """x from the middle of the interval, and half its width, in units of sigma."""
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         middle, half = 0.5 * (self.high + self.low), 0.5 * (self.high - self.low)
         return (x - alpha * middle) / sigma, jnp.broadcast_to(alpha * half / sigma, x.shape)
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         return log_mass_slope(*self._interval(x, t)) / expand(self.sde.sigma(t), x)
 
-    def log_density(self, x: Array, t: Array) -> Array:
-        """ln p_t(x) in nats, (b,)."""
+    def log_density(self, x: Images, t: PerImage) -> PerImage:
+        """ln p_t(x) in nats."""
         width = expand(self.sde.alpha(t), x) * (self.high - self.low)
         return jnp.sum(_flat(log_mass(*self._interval(x, t)) - jnp.log(width)), axis=1)
 
 
 @flax.struct.dataclass
 class FiniteDataScore(WithoutCondition):
-    """The score of a finite data set, (n, ...) points of equal weight: the ideal memorising model.
+    """The score of a finite data set, points of equal weight: the ideal memorising model.
 
     The denoiser is the mean of the points under a softmax of -|x - alpha point|^2 / (2 sigma^2), and the
     score (alpha denoised - x) / sigma^2. One call costs O(b n d).
     """
 
-    points: Array  # (n, ...)
+    points: Float[Array, "n *dims"]
     sde: SDE = flax.struct.field(pytree_node=False)
 
-    def _log_kernels(self, x: Array, t: Array) -> Array:
-        """-|x - alpha point|^2 / (2 sigma^2), (b, n).
+    def _log_kernels(self, x: Images, t: PerImage) -> Float[Array, "b n"]:
+        """-|x - alpha point|^2 / (2 sigma^2).
 
         From differences, not from expanded squares: at small sigma the expansion would cancel.
         """
@@ -186,14 +195,14 @@ class FiniteDataScore(WithoutCondition):
 
         return jax.vmap(for_one)(_flat(x), alpha, sigma)
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         weights = jax.nn.softmax(self._log_kernels(x, t), axis=1)
         denoised = (weights @ _flat(self.points)).reshape(x.shape)
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         return (alpha * denoised - x) / sigma**2
 
-    def log_density(self, x: Array, t: Array) -> Array:
-        """ln p_t(x) in nats, (b,)."""
+    def log_density(self, x: Images, t: PerImage) -> PerImage:
+        """ln p_t(x) in nats."""
         n, dimension = self.points.shape[0], x[0].size
         normaliser = 0.5 * dimension * jnp.log(2.0 * jnp.pi * self.sde.sigma(t) ** 2) + jnp.log(n)
         return jax.nn.logsumexp(self._log_kernels(x, t), axis=1) - normaliser

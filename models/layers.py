@@ -16,15 +16,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
 from score_sde.errors import ConfigError
 from score_sde.models import resample
+from score_sde.shapes import Array, Keys
 
-Image = Array  # (b, h, w, c)
-Features = Array  # (b, f)
-ImageKeys = Array  # (b,) typed PRNG keys, or (b, 2) raw ones
+Image = resample.Image
+Other = Float[Array, "b _ _ _"]  # an image of other sizes
+Features = Float[Array, "b f"]
 Activation = Callable[[Array], Array]
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -87,7 +88,7 @@ def group_norm(
     return nn.GroupNorm(groups, epsilon=1e-6, use_fast_variance=False, dtype=dtype)
 
 
-def layer_keys(keys: ImageKeys | None, rate: float) -> Iterator[ImageKeys | None]:
+def layer_keys(keys: Keys | None, rate: float) -> Iterator[Keys | None]:
     """One set of dropout keys per layer, without end: layer number l is folded into every image's key."""
     for layer in itertools.count():
         if keys is None or rate == 0:
@@ -96,14 +97,13 @@ def layer_keys(keys: ImageKeys | None, rate: float) -> Iterator[ImageKeys | None
             yield jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, layer)
 
 
-def dropout(x: Image, rate: float, keys: ImageKeys | None) -> Image:
+def dropout(x: Image, rate: float, keys: Keys | None) -> Image:
     """Zeroes elements with probability `rate` and divides the others by 1 - rate.
 
     The mask of an image comes from its own key, so it does not depend on the images beside it, on the size
     of the batch, or on the number of devices that share it.
 
     Args:
-        x: (b, h, w, c).
         rate: probability, in [0, 1).
         keys: one PRNG key per image, or None to do nothing (evaluation).
     """
@@ -123,7 +123,7 @@ class NIN(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Image) -> Array:
+    def __call__(self, x: Image) -> Float[Array, "b h w {self.features}"]:
         W = self.param("W", default_init(self.init_scale), (x.shape[-1], self.features))
         b = self.param("b", nn.initializers.zeros, (self.features,))
         x, W, b = promote_dtype(x, W, b, dtype=self.dtype)
@@ -137,7 +137,9 @@ class Conv2d(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Image, filtered_conv: Callable[[Array, Array], Array]) -> Image:
+    def __call__(
+        self, x: Image, filtered_conv: Callable[[Array, Array], Array]
+    ) -> Float[Array, "b _ _ {self.features}"]:
         shape = (3, 3, x.shape[-1], self.features)
         weight = self.param("weight", default_init(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -158,7 +160,7 @@ class Upsample(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Image) -> Image:
+    def __call__(self, x: Image) -> Float[Array, "b 2*h 2*w _"]:
         features = self.features or x.shape[-1]
         if self.fir and self.with_conv:
             spread = functools.partial(resample.upsample_conv_2d, taps=self.fir_kernel)
@@ -182,7 +184,7 @@ class Downsample(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Image) -> Image:
+    def __call__(self, x: Image) -> Float[Array, "b h//2 w//2 _"]:
         features = self.features or x.shape[-1]
         if self.fir and self.with_conv:
             thin = functools.partial(resample.conv_downsample_2d, taps=self.fir_kernel)
@@ -209,6 +211,6 @@ class Combine(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, pyramid: Image, h: Image) -> Image:
+    def __call__(self, pyramid: Float[Array, "b h w _"], h: Image) -> Float[Array, "b h w _"]:
         y = conv1x1(h.shape[-1], dtype=self.dtype)(pyramid)
         return y + h if self.method == "sum" else jnp.concatenate([y, h], axis=-1)

@@ -16,7 +16,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
 from jax.typing import DTypeLike
 
 from score_sde.models import blocks, layers
@@ -28,9 +27,11 @@ from score_sde.models.embeddings import (
 )
 from score_sde.models.network import DTYPES, Network, check_input
 from score_sde.options import not_negative, one_of, option, positive
+from score_sde.shapes import Array, Keys, PerImage
 
 Image = layers.Image
-BlockKeys = Iterator[layers.ImageKeys | None]
+Other = layers.Other
+BlockKeys = Iterator[Keys | None]
 
 
 class NCSNpp(Network):
@@ -82,7 +83,7 @@ class NCSNpp(Network):
         x: Image,
         noise_input: Array,
         condition: Any = (),
-        dropout_keys: layers.ImageKeys | None = None,
+        dropout_keys: Keys | None = None,
     ) -> Image:
         """The raw output of the network; `models/score.py` makes a score of it.
 
@@ -110,7 +111,7 @@ class NCSNpp(Network):
         out = self._up(h, skips, temb, keys)
         return out / self._sigma(noise_input)[:, None, None, None] if self.scale_by_sigma else out
 
-    def _embedding(self, noise_input: Array) -> layers.Features:
+    def _embedding(self, noise_input: PerImage) -> layers.Features:
         if self.embedding_type == "fourier":
             features = GaussianFourierProjection(self.nf, self.fourier_scale)(jnp.log(noise_input))
         else:
@@ -120,7 +121,7 @@ class NCSNpp(Network):
 
     def _down(
         self, x: Image, temb: layers.Features | None, keys: BlockKeys
-    ) -> tuple[Image, list[Image]]:
+    ) -> tuple[Other, list[Other]]:
         pyramid = x
         h = layers.conv3x3(self.nf, dtype=self._dtype)(x)
         skips = [h]
@@ -142,8 +143,8 @@ class NCSNpp(Network):
         return h, skips
 
     def _up(
-        self, h: Image, skips: list[Image], temb: layers.Features | None, keys: BlockKeys
-    ) -> Image:
+        self, h: Other, skips: list[Other], temb: layers.Features | None, keys: BlockKeys
+    ) -> Other:
         deepest = len(self.ch_mult) - 1
         pyramid = h  # replaced at the deepest level, where the output pyramids begin
         for level in reversed(range(len(self.ch_mult))):
@@ -167,21 +168,21 @@ class NCSNpp(Network):
                 h = self._resampled(h, "up", temb, keys)
         return pyramid if self.progressive == "output_skip" else self._head(h)
 
-    def _head(self, h: Image) -> Image:
+    def _head(self, h: Image) -> Other:
         # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
         h = self._activation(layers.group_norm(h.shape[-1])(h))
         return layers.conv3x3(self.num_channels, self.init_scale)(h)
 
     def _resampled(
         self, h: Image, direction: str, temb: layers.Features | None, keys: BlockKeys
-    ) -> Image:
+    ) -> Other:
         """One step between two levels, by a block or by a layer."""
         if self.resblock_type == "biggan":
             return self._block(h.shape[-1], direction)(h, temb, next(keys))
         make = self._upsample if direction == "up" else self._downsample
         return make(with_conv=self.resamp_with_conv)(h)
 
-    def _sigma(self, noise_input: Array) -> Array:
+    def _sigma(self, noise_input: PerImage) -> PerImage:
         if self.embedding_type == "fourier":
             return noise_input
         return sigma_of_label(noise_input, self.sigma_min, self.sigma_max, self.num_scales)

@@ -16,8 +16,9 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
 from jax.scipy.special import erf, erfcx
+
+from score_sde.shapes import Array, Elements
 
 FAR = 8.0
 TERMS = 20  # at 8 the fraction then has float64's digits
@@ -31,14 +32,14 @@ class _Edges(NamedTuple):
     """1 - r."""
 
 
-def _edges(centre: Array, half: Array) -> _Edges:
+def _edges(centre: Elements, half: Elements) -> _Edges:
     # Not abs: its derivative at 0 is 0, and the slope below would lose its own there.
     y = jnp.where(centre < 0, -centre, centre)
     p, q = y - half, y + half
     return _Edges(p < 0, p, q, -jnp.expm1(-2.0 * y * half))
 
 
-def _mills(x: Array) -> Array:
+def _mills(x: Elements) -> Elements:
     """M(x) for x >= 0, by Laplace's continued fraction x + 1/(x + 2/(x + ...)) from 8 on.
 
     JAX's erfcx in float32 is 0 for x/sqrt(2) from 9.19 to 9.41, where it divides by an erfc that is flushed to 0, and its
@@ -53,12 +54,12 @@ def _mills(x: Array) -> Array:
     return jnp.where(far, 1.0 / fraction, near)
 
 
-def _mass_inside(edges: _Edges) -> Array:
+def _mass_inside(edges: _Edges) -> Elements:
     p = jnp.where(edges.inside, edges.p, -1.0)  # a branch not taken must not give NaN gradients
     return 0.5 * (erf(math.sqrt(0.5) * edges.q) + erf(-math.sqrt(0.5) * p))
 
 
-def _ratio_outside(edges: _Edges) -> Array:
+def _ratio_outside(edges: _Edges) -> Elements:
     """mass / phi(p)."""
     p = jnp.where(edges.inside, 1.0, edges.p)
     q = jnp.where(edges.inside, 2.0, edges.q)
@@ -66,7 +67,7 @@ def _ratio_outside(edges: _Edges) -> Array:
     return _mills(p) - (1.0 - fall) * _mills(q)
 
 
-def log_mass(centre: Array, half: Array) -> Array:
+def log_mass(centre: Elements, half: Elements) -> Elements:
     """ln P(|Z - centre| < half) in nats for a standard normal Z, elementwise; half > 0."""
     edges = _edges(centre, half)
     at_edge = -0.5 * jnp.square(edges.p) - 0.5 * math.log(2.0 * math.pi)
@@ -74,7 +75,7 @@ def log_mass(centre: Array, half: Array) -> Array:
     return jnp.where(edges.inside, jnp.log(_mass_inside(edges)), outside)
 
 
-def log_mass_slope(centre: Array, half: Array) -> Array:
+def log_mass_slope(centre: Elements, half: Elements) -> Elements:
     """d log_mass / d centre, itself differentiable."""
     edges = _edges(centre, half)
     p = jnp.where(edges.inside, edges.p, 0.0)

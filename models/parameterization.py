@@ -26,11 +26,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.options import Section, choose, option, positive
 from score_sde.sde_lib import SDE, Chain, expand
+from score_sde.shapes import Array, Images, Integers, PerImage
 
 MAX_LABEL = 999.0
 
@@ -57,24 +57,24 @@ class PredictionOptions(Section):
 class Parameterization(Protocol):
     """Maps x and time to what the network is given, and its output to a score. Hashable."""
 
-    def noise_input(self, t: Array) -> Array:
-        """What the network is told of the times t (b,), (b,)."""
+    def noise_input(self, t: PerImage) -> PerImage:
+        """What the network is told of the times t."""
         ...
 
-    def inputs(self, x: Array, t: Array) -> Array:
-        """The images that it is given for x (b, ...)."""
+    def inputs(self, x: Images, t: PerImage) -> Images:
+        """The images that it is given for x."""
         ...
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         """The score of the marginal at t, from the network's output for x."""
         ...
 
 
-def noise_label(sde: SDE, t: Array) -> Array:
+def noise_label(sde: SDE, t: PerImage) -> PerImage:
     return MAX_LABEL * t / sde.T
 
 
-def noise_level(sde: SDE, t: Array) -> Array:
+def noise_level(sde: SDE, t: PerImage) -> PerImage:
     return sde.sigma(t)
 
 
@@ -88,7 +88,7 @@ NOISE_INPUTS: dict[str, Callable[[SDE, Array], Array]] = {
 class GivenX:
     """Networks that are given x as it is."""
 
-    def inputs(self, x: Array, t: Array) -> Array:
+    def inputs(self, x: Images, t: PerImage) -> Images:
         del t
         return x
 
@@ -99,14 +99,14 @@ class Prediction(GivenX):
 
     sde: SDE
 
-    def noise_input(self, t: Array) -> Array:
+    def noise_input(self, t: PerImage) -> PerImage:
         return NOISE_INPUTS[self.sde.predicts](self.sde, t)
 
 
 class NoisePrediction(Prediction):
     """out = eps_hat, the noise of x_t = alpha x_0 + sigma eps."""
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         del x
         return -out / expand(self.sde.sigma(t), out)
 
@@ -114,10 +114,10 @@ class NoisePrediction(Prediction):
 class ScorePrediction(Prediction):
     """out = score; the network is told sigma."""
 
-    def noise_input(self, t: Array) -> Array:
+    def noise_input(self, t: PerImage) -> PerImage:
         return noise_level(self.sde, t)
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         del x, t
         return out
 
@@ -125,7 +125,7 @@ class ScorePrediction(Prediction):
 class X0Prediction(Prediction):
     """out = E[x_0 | x_t]; Tweedie's formula the other way round. The score of an imperfect one grows as 1/sigma^2."""
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         return (alpha * out - x) / sigma / sigma
 
@@ -133,7 +133,7 @@ class X0Prediction(Prediction):
 class VelocityPrediction(Prediction):
     """out = v = (alpha eps - sigma x_0) / r, at right angles to x / r in the plane of x_0 and eps."""
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         r = jnp.hypot(alpha, sigma)
         return -(x / r + alpha / sigma * out) / r
@@ -151,20 +151,20 @@ class EDMPreconditioning(Prediction):
     fourier: bool = False
     """The embedding takes the logarithm of what it is told."""
 
-    def noise_input(self, t: Array) -> Array:
+    def noise_input(self, t: PerImage) -> PerImage:
         noise = -0.125 * self.sde.log_snr(t)
         return jnp.exp(noise) if self.fourier else noise
 
-    def inputs(self, x: Array, t: Array) -> Array:
+    def inputs(self, x: Images, t: PerImage) -> Images:
         return x / expand(self._spread(t), x)
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         """(alpha D - x) / sigma^2, with the two terms in x joined: their difference loses digits at small sigma."""
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         spread = expand(self._spread(t), x)
         return self.sigma_data * alpha / (sigma * spread) * out - x / jnp.square(spread)
 
-    def _spread(self, t: Array) -> Array:
+    def _spread(self, t: PerImage) -> PerImage:
         """Standard deviation of x_t for white data, alpha sqrt(rho^2 + sigma_data^2)."""
         return jnp.hypot(self.sde.sigma(t), self.sigma_data * self.sde.alpha(t))
 
@@ -181,20 +181,20 @@ class DiscreteNoisePrediction(GivenX):
     sde: SDE
     chain: Chain
 
-    def noise_input(self, t: Array) -> Array:
+    def noise_input(self, t: PerImage) -> PerImage:
         levels = jnp.arange(self.chain.num_scales, dtype=t.dtype)
         log_snrs = 2.0 * (jnp.log(self.chain.alphas) - jnp.log(self.chain.sigmas))
         # jnp.interp takes ascending points, and the log-SNR falls with the level.
         return jnp.interp(-self.sde.log_snr(t), -log_snrs.astype(t.dtype), levels)
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         del x
         return -out / expand(self.sde.sigma(t), out)
 
-    def noise_input_at_level(self, level: Array) -> Array:
+    def noise_input_at_level(self, level: Integers) -> PerImage:
         return level.astype(jnp.float32)
 
-    def score_at_level(self, out: Array, level: Array) -> Array:
+    def score_at_level(self, out: Images, level: Integers) -> Images:
         return -out / expand(self.chain.sigmas[level], out)
 
 
@@ -203,10 +203,10 @@ class PublishedPCNoisePrediction(DiscreteNoisePrediction):
     """As the published predictor-corrector asks: at the label t (N - 1), which is a fraction, but with the
     sigma of the level below it."""
 
-    def noise_input(self, t: Array) -> Array:
+    def noise_input(self, t: PerImage) -> PerImage:
         return t * (self.chain.num_scales - 1) / self.sde.T
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         del x
         return self.score_at_level(out, self.noise_input(t).astype(jnp.int32))
 
@@ -215,7 +215,7 @@ class PublishedPCNoisePrediction(DiscreteNoisePrediction):
 class PublishedODENoisePrediction(DiscreteNoisePrediction):
     """As the published ODE sampler and likelihood ask, which take every network for a continuous one."""
 
-    def noise_input(self, t: Array) -> Array:
+    def noise_input(self, t: PerImage) -> PerImage:
         return MAX_LABEL * t / self.sde.T
 
 
@@ -226,17 +226,17 @@ class DiscreteScorePrediction(GivenX):
     sde: SDE
     chain: Chain
 
-    def noise_input(self, t: Array) -> Array:
+    def noise_input(self, t: PerImage) -> PerImage:
         return jnp.round((self.sde.T - t) * (self.chain.num_scales - 1) / self.sde.T)
 
-    def score(self, out: Array, x: Array, t: Array) -> Array:
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
         del x, t
         return out
 
-    def noise_input_at_level(self, level: Array) -> Array:
+    def noise_input_at_level(self, level: Integers) -> PerImage:
         return (self.chain.num_scales - 1 - level).astype(jnp.float32)
 
-    def score_at_level(self, out: Array, level: Array) -> Array:
+    def score_at_level(self, out: Images, level: Integers) -> Images:
         del level
         return out
 

@@ -20,16 +20,19 @@ from collections.abc import Iterable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import lax
+from jaxtyping import Float
 
-Image = Array  # (b, h, w, c)
-Kernel = Array  # (k, k, c, o)
+from score_sde.shapes import Array, Pixels
+
+Image = Pixels
+Kernel = Float[Array, "k k c o"]
 
 _SPATIAL_AXES = (1, 2)
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
-def naive_upsample_2d(x: Image) -> Image:
+def naive_upsample_2d(x: Image) -> Float[Array, "b 2*h 2*w c"]:
     """Doubles the resolution: every pixel becomes a 2x2 block."""
     b, h, w, c = x.shape
     # A broadcast and a reshape; `jnp.repeat` makes a gather, whose gradient is a slow scatter.
@@ -37,13 +40,13 @@ def naive_upsample_2d(x: Image) -> Image:
     return x.reshape(b, 2 * h, 2 * w, c)
 
 
-def naive_downsample_2d(x: Image) -> Image:
+def naive_downsample_2d(x: Image) -> Float[Array, "b h//2 w//2 c"]:
     """Halves the resolution: the mean of every 2x2 block."""
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
 
 
-def upsample_2d(x: Image, taps: Sequence[float]) -> Image:
+def upsample_2d(x: Image, taps: Sequence[float]) -> Float[Array, "b 2*h 2*w c"]:
     """Doubles the resolution: a zero after each pixel, then the filter, times 4."""
     excess = len(taps) - 2
     before = (excess + 1) // 2 + 1
@@ -53,20 +56,24 @@ def upsample_2d(x: Image, taps: Sequence[float]) -> Image:
     return x
 
 
-def downsample_2d(x: Image, taps: Sequence[float]) -> Image:
+def downsample_2d(x: Image, taps: Sequence[float]) -> Float[Array, "b h//2 w//2 c"]:
     """Halves the resolution: the filter, then every second pixel."""
     excess = len(taps) - 2
     return _fir(x, taps, pads=((excess + 1) // 2, excess // 2), stride=2)
 
 
-def conv_downsample_2d(x: Image, kernel: Kernel, taps: Sequence[float]) -> Image:
+def conv_downsample_2d(
+    x: Image, kernel: Kernel, taps: Sequence[float]
+) -> Float[Array, "b h//2 w//2 o"]:
     """Filters, then applies `kernel` at stride 2 without padding, all pads being taken by the filter."""
     excess = len(taps) - 2 + kernel.shape[0] - 1
     x = _fir(x, taps, pads=((excess + 1) // 2, excess // 2))
     return lax.conv_general_dilated(x, kernel, (2, 2), "VALID", dimension_numbers=_DIMENSIONS)
 
 
-def upsample_conv_2d(x: Image, kernel: Kernel, taps: Sequence[float]) -> Image:
+def upsample_conv_2d(
+    x: Image, kernel: Kernel, taps: Sequence[float]
+) -> Float[Array, "b 2*h 2*w o"]:
     """Spreads the pixels with zeros between them, applies `kernel` (unflipped), then the filter, times 4.
 
     The published PyTorch code raises here (slices with a negative step); the definition is that of the JAX

@@ -16,13 +16,13 @@ from typing import Any, Protocol, Self
 
 import flax.struct
 import jax
-from jax import Array
 
 from score_sde.sde_lib import SDE, expand
+from score_sde.shapes import Array, Images, Integers, Keys, PerImage
 
 
 class ScoreModel(Protocol):
-    def __call__(self, x: Array, t: Array) -> Array: ...
+    def __call__(self, x: Images, t: PerImage) -> Images: ...
 
     @property
     def condition(self) -> Any:
@@ -153,15 +153,15 @@ class NetworkScore:
         self.null_condition(condition)  # refuses what the network does not take
         return dataclasses.replace(self, condition=condition)
 
-    def __call__(self, x: Array, t: Array, dropout_keys: Array | None = None) -> Array:
-        """The score at (x, t). `dropout_keys` (b,), one key for each image, is given in training only."""
+    def __call__(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
+        """The score at (x, t). `dropout_keys`, one for each image, are given in training only."""
         noise_input = self.parameterization.noise_input(t)
         inputs = self.parameterization.inputs(x, t)
         out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)
         return self.parameterization.score(out, x, t)
 
-    def at_level(self, x: Array, level: Array, dropout_keys: Array | None = None) -> Array:
-        """The score at a level (b,) of the discrete chain, for discretely trained networks."""
+    def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
+        """The score at a level of the discrete chain, for discretely trained networks."""
         noise_input = self.parameterization.noise_input_at_level(level)
         out = self.apply({"params": self.params}, x, noise_input, self.condition, dropout_keys)
         return self.parameterization.score_at_level(out, level)
@@ -175,7 +175,7 @@ class OneByOne(ScoreWrapper):
     not. It costs what a batch saves.
     """
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         def one(image: Any) -> Array:
             x, t, condition = jax.tree.map(lambda leaf: leaf[None], image)
             return bind(self.model, condition)(x, t)[0]
@@ -183,12 +183,12 @@ class OneByOne(ScoreWrapper):
         return jax.lax.map(one, (x, t, self.condition))
 
 
-def denoise(sde: SDE, score: Array, x: Array, t: Array) -> Array:
+def denoise(sde: SDE, score: Images, x: Images, t: PerImage) -> Images:
     """E[x_0 | x_t], by Tweedie's formula: (x + sigma^2 score) / alpha."""
     sigma, alpha = expand(sde.sigma(t), x), expand(sde.alpha(t), x)
     return (x + sigma * (sigma * score)) / alpha
 
 
-def predicted_noise(sde: SDE, score: Array, t: Array) -> Array:
+def predicted_noise(sde: SDE, score: Images, t: PerImage) -> Images:
     """eps_hat = -sigma score, the expected noise given x_t = alpha x_0 + sigma eps."""
     return -expand(sde.sigma(t), score) * score

@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 import flax.struct
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreWrapper, denoise
 from score_sde.sde_lib import SDE, expand
+from score_sde.shapes import Images, PerImage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class StaticThreshold:
         if not self.low < self.high:
             raise ConfigError(f"threshold from {self.low} to {self.high}: expected low < high")
 
-    def __call__(self, denoised: Array) -> Array:
+    def __call__(self, denoised: Images) -> Images:
         return jnp.clip(denoised, self.low, self.high)
 
 
@@ -65,7 +65,7 @@ class DynamicThreshold(StaticThreshold):
                 f"threshold quantile={self.quantile}: expected one in (0, 1], as .995"
             )
 
-    def __call__(self, denoised: Array) -> Array:
+    def __call__(self, denoised: Images) -> Images:
         centre, half = 0.5 * (self.high + self.low), 0.5 * (self.high - self.low)
         deviation = denoised - centre
         sizes = jnp.abs(deviation).reshape(denoised.shape[0], -1)
@@ -75,12 +75,12 @@ class DynamicThreshold(StaticThreshold):
 
 @flax.struct.dataclass
 class ThresholdedScore(ScoreWrapper):
-    """A score model whose expected image is kept in range by `threshold`: D (b, ...) -> D'."""
+    """A score model whose expected image is kept in range by `threshold`: D -> D'."""
 
     sde: SDE = flax.struct.field(pytree_node=False)
-    threshold: Callable[[Array], Array] = flax.struct.field(pytree_node=False)
+    threshold: Callable[[Images], Images] = flax.struct.field(pytree_node=False)
 
-    def __call__(self, x: Array, t: Array) -> Array:
+    def __call__(self, x: Images, t: PerImage) -> Images:
         score = self.model(x, t)
         denoised = denoise(self.sde, score, x, t)
         # A correction, and not (alpha D' - x) / sigma^2, which would round the score of an image in range too.

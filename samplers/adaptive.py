@@ -10,11 +10,11 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.options import choose
 from score_sde.samplers.step_size import HairerController, first_step
+from score_sde.shapes import Array, Points
 
 
 class SolverCost(NamedTuple):
@@ -109,7 +109,7 @@ class Solver(Protocol):
         self,
         vector_field: Callable[..., Any],
         y: Any,
-        times: Array,
+        times: Points,
         args: Any,
         keep_path: bool = False,
     ) -> Solution: ...
@@ -125,7 +125,7 @@ class Solution(NamedTuple):
     """States at all times, leaves (n + 1, ...); None unless asked for."""
 
 
-def saved(times: Array, keep_path: bool) -> diffrax.SaveAt:
+def saved(times: Points, keep_path: bool) -> diffrax.SaveAt:
     """What to keep of a solve: the states at all times, or the last one only."""
     return diffrax.SaveAt(ts=times if keep_path else None, t1=not keep_path)
 
@@ -157,7 +157,7 @@ class AdaptiveSolver:
         self,
         vector_field: Callable[..., Any],
         y: Any,
-        times: Array,
+        times: Points,
         args: Any,
         keep_path: bool = False,
     ) -> Solution:

@@ -16,9 +16,9 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.samplers.noise import Noise
+from score_sde.shapes import Images, Keys, OneKey, Points, Scalar
 
 
 class ScalarNoise(diffrax.ControlTerm):
@@ -41,17 +41,17 @@ class GridPath(diffrax.AbstractBrownianPath):
       like: an array with shape and dtype of the state, (b, ...).
     """
 
-    grid: Array
+    grid: Points
     noise: Noise
-    like: Array
+    like: Images
     levy_area: type = eqx.field(default=diffrax.SpaceTimeLevyArea, static=True, init=False)
 
     @property
-    def t0(self) -> Array:  # type: ignore[override]  # a property in diffrax's own paths too
+    def t0(self) -> Scalar:  # type: ignore[override]  # a property in diffrax's own paths too
         return self.grid[0]
 
     @property
-    def t1(self) -> Array:  # type: ignore[override]
+    def t1(self) -> Scalar:  # type: ignore[override]
         return self.grid[-1]
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
@@ -88,10 +88,10 @@ class ImageTrees(diffrax.AbstractBrownianPath):
     Cost: of the order of a hundred draws of standard normal noise for each step.
     """
 
-    keys: Array
-    t0: Array  # type: ignore[misc]
-    t1: Array  # type: ignore[misc]
-    like: Array
+    keys: Keys
+    t0: Scalar  # type: ignore[misc]
+    t1: Scalar  # type: ignore[misc]
+    like: Images
     levy_area: type = eqx.field(default=diffrax.SpaceTimeLevyArea, static=True, init=False)
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
@@ -100,7 +100,7 @@ class ImageTrees(diffrax.AbstractBrownianPath):
         length = self.t1 - self.t0
         image = jax.ShapeDtypeStruct(self.like.shape[1:], self.like.dtype)
 
-        def from_the_root(key: Array) -> diffrax.SpaceTimeLevyArea:
+        def from_the_root(key: OneKey) -> diffrax.SpaceTimeLevyArea:
             tree = diffrax.VirtualBrownianTree(
                 t0=jnp.zeros_like(length),
                 t1=length,

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.devices import AXIS
 from score_sde.errors import ConfigError
@@ -31,6 +30,7 @@ from score_sde.samplers.published import PublishedPredictorCorrector
 from score_sde.samplers.record import Samples
 from score_sde.samplers.sde import ReverseSDE
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Images, Points
 
 OPTIMAL = "ancestral_sampling_optimal"
 
@@ -41,10 +41,10 @@ class Sampler(Protocol):
     def __call__(
         self,
         score: ScoreModel,
-        grid: Array,
+        grid: Points,
         noise: Noise,
-        like: Array,
-        x_start: Array | None = None,
+        like: Images,
+        x_start: Images | None = None,
         keep_path: bool = False,
     ) -> Samples: ...
 
@@ -53,7 +53,7 @@ class Configured(NamedTuple):
     """A sampler, ready to be run."""
 
     sampler: Sampler
-    grid: Array
+    grid: Points
     """Its times; an adaptive sampler takes the ends."""
     settings: dict[str, Any]
     """What it depends on, for the record."""
@@ -86,12 +86,12 @@ class Problem(NamedTuple):
             )
         return t_start
 
-    def grid(self, num_steps: int) -> Array:
+    def grid(self, num_steps: int) -> Points:
         """num_steps steps of sampling.grid."""
         eps = self.options.eps
         return build_grid(self.options.grid, self.sde, self.t_start, eps, num_steps, self.variance)
 
-    def ends(self) -> Array:
+    def ends(self) -> Points:
         """The first and last time only, of samplers that choose those between."""
         return jnp.asarray([self.t_start, self.options.eps])
 
@@ -129,7 +129,7 @@ def predictor_corrector(problem: Problem) -> Configured:
     return Configured(sampler, grid, settings, last == "tweedie", any_time=False)
 
 
-def levels(problem: Problem, num_levels: int) -> Array:
+def levels(problem: Problem, num_levels: int) -> Points:
     """The grid of annealed Langevin dynamics, which visits the first time too: a step that stays there leads to it."""
     if num_levels < 2:
         raise ConfigError(

@@ -15,23 +15,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import SDE, expand
+from score_sde.shapes import Images, PerImage, Scalar
 
-Corrector = Callable[[ScoreModel, SDE, Array, Array, Array, Array, float], Array]
+Corrector = Callable[[ScoreModel, SDE, Images, Scalar, Scalar, Images, float], Images]
 
 
-def _norms(x: Array) -> Array:
-    """L2 norm of each image, (b,)."""
+def _norms(x: Images) -> PerImage:
+    """L2 norm of each image."""
     return jnp.linalg.norm(x.reshape(x.shape[0], -1), axis=1)
 
 
 def langevin(
-    score: ScoreModel, sde: SDE, x: Array, t: Array, a: Array, z: Array, snr: float
-) -> Array:
+    score: ScoreModel, sde: SDE, x: Images, t: Scalar, a: Scalar, z: Images, snr: float
+) -> Images:
     """step = 2 a^2 (snr |z| / |score|)^2 (Song et al. 2021, Alg. 4 and 5).
 
     The norms are each image's own; score_sde averages them over the batch, which makes an image depend on
@@ -44,8 +44,8 @@ def langevin(
 
 
 def annealed_langevin(
-    score: ScoreModel, sde: SDE, x: Array, t: Array, a: Array, z: Array, snr: float
-) -> Array:
+    score: ScoreModel, sde: SDE, x: Images, t: Scalar, a: Scalar, z: Images, snr: float
+) -> Images:
     """step = 2 a^2 (snr sigma(t))^2 (Song and Ermon 2019, Alg. 1).
 
     For VE, where a = 1, that is NCSN's step eta sigma^2 / sigma_min^2 with snr = sqrt(eta / 2) / sigma_min, 0.316 for its

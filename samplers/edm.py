@@ -11,7 +11,6 @@ import dataclasses
 import math
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel, predicted_noise
@@ -19,6 +18,7 @@ from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Images, Index, Points, Scalar
 
 MAX_GAMMA = math.sqrt(2.0) - 1.0  # no more new noise than there is already
 
@@ -60,7 +60,9 @@ class EDMSampler(SteppedSampler):
     def nfe(self, num_steps: int) -> int:
         return self.order * num_steps
 
-    def step(self, score: ScoreModel, grid: Array, noise: Noise, k: Array, state: Array) -> Array:
+    def step(
+        self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: Images
+    ) -> Images:
         t, s = grid[k], grid[k + 1]
         x_hat = state / self.sde.alpha(t)
         if self.s_churn:
@@ -73,7 +75,7 @@ class EDMSampler(SteppedSampler):
             end = x_hat + 0.5 * rise * (slope + self._slope(score, s, end))
         return self.sde.alpha(s) * end
 
-    def _churn(self, gamma: float, t: Array, z: Array, x_hat: Array) -> tuple[Array, Array]:
+    def _churn(self, gamma: float, t: Scalar, z: Images, x_hat: Images) -> tuple[Scalar, Images]:
         """The time of rho_hat, and the state there."""
         rho, limit = self._ratio(t), self._ratio(jnp.asarray(self.sde.T, t.dtype))
         churned = (self.s_min <= rho) & (rho <= self.s_max)
@@ -84,11 +86,11 @@ class EDMSampler(SteppedSampler):
         added = jnp.sqrt(jnp.where(raised, rho_hat**2 - rho**2, 0.0))
         return later, x_hat + self.s_noise * added * z
 
-    def _ratio(self, t: Array) -> Array:
+    def _ratio(self, t: Scalar) -> Scalar:
         """rho = sigma/alpha."""
         return jnp.exp(-0.5 * self.sde.log_snr(t))
 
-    def _slope(self, score: ScoreModel, t: Array, x_hat: Array) -> Array:
+    def _slope(self, score: ScoreModel, t: Scalar, x_hat: Images) -> Images:
         """eps_hat, dx_hat/drho."""
         times = batch_times(x_hat, t)
         return predicted_noise(self.sde, score(self.sde.alpha(t) * x_hat, times), times)

@@ -9,9 +9,9 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, saved
+from score_sde.shapes import Points
 
 # Those that estimate no error, or a poor one, have fixed steps only. The second and third have order 2 for one
 # evaluation a step, and are the first to become unstable where steps are long.
@@ -36,7 +36,7 @@ class GridSolver:
         self,
         vector_field: Callable[..., Any],
         y: Any,
-        times: Array,
+        times: Points,
         args: Any,
         keep_path: bool = False,
     ) -> Solution:

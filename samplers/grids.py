@@ -12,48 +12,48 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.options import choose
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.schedules import best_times, forward_variance
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Points
 
 
-def uniform_grid(t_start: float, t_end: float, num_steps: int) -> Array:
+def uniform_grid(t_start: float, t_end: float, num_steps: int) -> Points:
     """num_steps + 1 equally spaced times from t_start down to t_end, both included."""
     return jnp.linspace(t_start, t_end, num_steps + 1)
 
 
-def power_grid(t_start: float, t_end: float, num_steps: int, power: float) -> Array:
+def power_grid(t_start: float, t_end: float, num_steps: int, power: float) -> Points:
     """Times whose power-th root is equally spaced; 2 is the quadratic spacing of Song et al. 2021a, App. D.2."""
     roots = jnp.linspace(t_start ** (1.0 / power), t_end ** (1.0 / power), num_steps + 1)
     return _between(roots**power, t_start, t_end)
 
 
-def log_snr_grid(sde: SDE, t_start: float, t_end: float, num_steps: int) -> Array:
+def log_snr_grid(sde: SDE, t_start: float, t_end: float, num_steps: int) -> Points:
     """Equal steps of the log-SNR from t_start to t_end (Lu et al. 2022, Sec. 3.4)."""
     ends = sde.log_snr(jnp.asarray([t_start, t_end]))
     log_snrs = jnp.linspace(ends[0], ends[1], num_steps + 1)
     return _between(sde.time_of_log_snr(log_snrs), t_start, t_end)
 
 
-def noise_power_grid(sde: SDE, t_start: float, t_end: float, num_steps: int, rho: float) -> Array:
+def noise_power_grid(sde: SDE, t_start: float, t_end: float, num_steps: int, rho: float) -> Points:
     """Equal steps of (sigma/alpha)^(1/rho) from t_start to t_end (Karras et al. 2022, Eq. 5, with rho = 7)."""
     ends = jnp.exp(-0.5 / rho * sde.log_snr(jnp.asarray([t_start, t_end])))
     roots = jnp.linspace(ends[0], ends[1], num_steps + 1)
     return _between(sde.time_of_log_snr(-2.0 * rho * jnp.log(roots)), t_start, t_end)
 
 
-def _between(times: Array, t_start: float, t_end: float) -> Array:
+def _between(times: Points, t_start: float, t_end: float) -> Points:
     """The same times with the ends as they were given: they come back from a formula with a rounding error."""
     return times.at[0].set(t_start).at[-1].set(t_end)
 
 
 def cheapest_grid(
     sde: SDE, t_start: float, t_end: float, num_steps: int, candidates: int, errors: OptimalVariance
-) -> Array:
+) -> Points:
     """The times among many of equal log-SNR that lose least of the likelihood (Watson et al. 2021)."""
     fine = np.asarray(log_snr_grid(sde, t_start, t_end, candidates - 1), np.float64)[::-1]
     at_fine = np.asarray(errors.error(sde, jnp.asarray(fine)))
@@ -61,7 +61,7 @@ def cheapest_grid(
     return _between(jnp.asarray(times), t_start, t_end)
 
 
-Grid = Callable[[Any, SDE, float, float, int, Any], Array]
+Grid = Callable[[Any, SDE, float, float, int, Any], Points]
 """(options, sde, t_start, t_end, num_steps, denoising errors or None) -> (num_steps + 1,)."""
 
 GRIDS: dict[str, Grid] = {
@@ -83,7 +83,7 @@ def build_grid(
     eps: float,
     num_steps: int,
     errors: OptimalVariance | None = None,
-) -> Array:
+) -> Points:
     """The grid that `config.sampling.grid` names.
 
     Args:

@@ -11,14 +11,16 @@ from typing import Protocol
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
+
+from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey
 
 START = -1  # the step under which the start state's noise is drawn
 
 
 class Noise(Protocol):
-    def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
-        """Standard normal noise shaped like `like` (b, ...): slot 0 is the predictor's, 1.. the corrector's."""
+    def __call__(self, step: Index, slot: Index, like: Images) -> Images:
+        """Standard normal noise shaped like `like`: slot 0 is the predictor's, 1.. the corrector's."""
         ...
 
 
@@ -26,15 +28,15 @@ class Noise(Protocol):
 class IndexedNoise:
     """Noise drawn from one key for each image."""
 
-    keys: Array  # (b,)
+    keys: Keys
 
     @classmethod
-    def for_images(cls, key: Array, indices: Array) -> IndexedNoise:
-        """The noise of the images with these indices (b,)."""
+    def for_images(cls, key: OneKey, indices: Integers) -> IndexedNoise:
+        """The noise of the images with these indices."""
         return cls(jax.vmap(lambda index: jax.random.fold_in(key, index))(indices))
 
-    def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
-        def draw(key: Array) -> Array:
+    def __call__(self, step: Index, slot: Index, like: Images) -> Images:
+        def draw(key: OneKey) -> Array:
             # START is -1, and fold_in takes unsigned data
             key = jax.random.fold_in(jax.random.fold_in(key, step - START), slot)
             return jax.random.normal(key, like.shape[1:], like.dtype)
@@ -44,12 +46,12 @@ class IndexedNoise:
 
 @flax.struct.dataclass
 class RecordedNoise:
-    """Noise given outright: `start` (b, ...) and `steps` (num_steps, num_slots, b, ...)."""
+    """Noise given outright."""
 
-    start: Array
-    steps: Array
+    start: Images
+    steps: Float[Array, "n slots b *dims"]
 
-    def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
+    def __call__(self, step: Index, slot: Index, like: Images) -> Images:
         # START is only ever passed as a Python integer: inside the loop `step` is traced and not negative
         if step is START:
             return self.start

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.models.score import ScoreModel, each_alone, predicted_noise
 from score_sde.options import choose
@@ -19,21 +18,22 @@ from score_sde.samplers.noise import START, Noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.samplers.record import Samples
 from score_sde.sde_lib import SDE, expand
+from score_sde.shapes import Images, Points, Scalar
 
-Field = Callable[[Array, Array, ScoreModel], Array]
+Field = Callable[[Scalar, Images, ScoreModel], Images]
 
 
 def probability_flow(sde: SDE) -> Field:
     """The vector field (t, x, score_model) -> dx/dt."""
 
-    def field(t: Array, x: Array, score: ScoreModel) -> Array:
+    def field(t: Scalar, x: Images, score: ScoreModel) -> Images:
         times = batch_times(x, t)
         return sde.reverse_drift(x, times, score(x, times), h=0.0)
 
     return field
 
 
-def noise_at(sde: SDE, log_snr: Array, x_hat: Array, score: ScoreModel) -> Array:
+def noise_at(sde: SDE, log_snr: Scalar, x_hat: Images, score: ScoreModel) -> Images:
     """eps_hat where the state is x_hat = x / alpha and the log-SNR a scalar."""
     t = batch_times(x_hat, sde.time_of_log_snr(log_snr))
     x = expand(sde.alpha(t), x_hat) * x_hat
@@ -46,7 +46,7 @@ def flow_in_ratio(sde: SDE) -> Field:
     In these variables the linear part of the drift is gone, and every process has the same flow.
     """
 
-    def field(rho: Array, x_hat: Array, score: ScoreModel) -> Array:
+    def field(rho: Scalar, x_hat: Images, score: ScoreModel) -> Images:
         return noise_at(sde, -2.0 * jnp.log(rho), x_hat, score)
 
     return field
@@ -55,7 +55,7 @@ def flow_in_ratio(sde: SDE) -> Field:
 def flow_in_log_ratio(sde: SDE) -> Field:
     """The vector field (u, x_hat, score_model) -> dx_hat/du = exp(u) eps_hat, u = ln(sigma/alpha)."""
 
-    def field(u: Array, x_hat: Array, score: ScoreModel) -> Array:
+    def field(u: Scalar, x_hat: Images, score: ScoreModel) -> Images:
         return jnp.exp(u) * noise_at(sde, -2.0 * u, x_hat, score)
 
     return field
@@ -64,9 +64,9 @@ def flow_in_log_ratio(sde: SDE) -> Field:
 class Variable(NamedTuple):
     """A variable in which to solve the flow: as a function of time, its vector field, and its state."""
 
-    of_time: Callable[[SDE, Array], Array]
+    of_time: Callable[[SDE, Points], Points]
     field: Callable[[SDE], Field]
-    scale: Callable[[SDE, Array], Array]
+    scale: Callable[[SDE, Points], Points]
     """What x is divided by."""
 
 
@@ -100,10 +100,10 @@ class ProbabilityFlow:
     def __call__(
         self,
         score: ScoreModel,
-        grid: Array,
+        grid: Points,
         noise: Noise,
-        like: Array,
-        x_start: Array | None = None,
+        like: Images,
+        x_start: Images | None = None,
         keep_path: bool = False,
     ) -> Samples:
         """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
@@ -114,7 +114,7 @@ class ProbabilityFlow:
         x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         scale = variable.scale(self.sde, grid)
 
-        def solve(score: ScoreModel, y: Array) -> Solution:
+        def solve(score: ScoreModel, y: Images) -> Solution:
             times, field = variable.of_time(self.sde, grid), variable.field(self.sde)
             return self.solver.solve(field, y, times, score, keep_path)
 

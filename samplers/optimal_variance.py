@@ -22,26 +22,26 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.predictors import ancestral_mean
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Broadcast, Elements, Images, Scalar
 
 
-def posterior_variance(sde: SDE, t: Array, s: Array) -> Array:
+def posterior_variance(sde: SDE, t: Broadcast, s: Broadcast) -> Broadcast:
     """beta~, the variance of x_s given x_t and x_0."""
     return sde.variance_between(s, t) * jnp.square(sde.sigma(s) / sde.sigma(t))
 
 
-def missed_variance(sde: SDE, t: Array, s: Array, error: Array) -> Array:
+def missed_variance(sde: SDE, t: Broadcast, s: Broadcast, error: Broadcast) -> Broadcast:
     """tau^4 / (a^2 sigma_t^2) m: the mean square, a dimension, by which the mean of x_s is missed."""
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
     return jnp.square(variance / (a * sde.sigma(t))) * error
 
 
-def error_of_norm(sde: SDE, t: Array, norm: Array) -> Array:
+def error_of_norm(sde: SDE, t: Elements, norm: Elements) -> Elements:
     """m = 1 - sigma^2 Gamma, the denoising error of an exact score with this E|score|^2 / d."""
     return 1.0 - jnp.square(sde.sigma(t)) * norm
 
@@ -75,7 +75,7 @@ class OptimalVariance:
         if not self.half_range > 0:
             raise ConfigError(f"half_range={self.half_range}: expected a positive number, or inf")
 
-    def error(self, sde: SDE, t: Array) -> Array:
+    def error(self, sde: SDE, t: Elements) -> Elements:
         """m(t), within the bounds."""
         t = jnp.asarray(t)
         times, errors = jnp.asarray(self.times, t.dtype), jnp.asarray(self.errors, t.dtype)
@@ -83,11 +83,11 @@ class OptimalVariance:
         error = jnp.interp(-log_snr, -sde.log_snr(times), errors)  # interp wants rising abscissae
         return jnp.clip(error, 0.0, jnp.minimum(1.0, self.half_range**2 * jnp.exp(log_snr)))
 
-    def variance(self, sde: SDE, t: Array, s: Array) -> Array:
+    def variance(self, sde: SDE, t: Broadcast, s: Broadcast) -> Broadcast:
         """sigma*^2 of the step from t to s."""
         return posterior_variance(sde, t, s) + missed_variance(sde, t, s, self.error(sde, t))
 
     def __call__(
-        self, score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array
-    ) -> Array:
+        self, score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
+    ) -> Images:
         return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(self.variance(sde, t, s)) * z

@@ -6,7 +6,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
@@ -15,6 +14,7 @@ from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import Predictor
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Images, Index, Points, Scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,9 @@ class PredictorCorrector(SteppedSampler):
         predictions = num_steps * int(self.predictor is not None)
         return predictions + (num_steps - int(not self.last_noise)) * self.corrections
 
-    def step(self, score: ScoreModel, grid: Array, noise: Noise, k: Array, state: Array) -> Array:
+    def step(
+        self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: Images
+    ) -> Images:
         """From x at grid[k] to x at grid[k + 1]."""
         t, s, x = grid[k], grid[k + 1], state
         last = k == grid.shape[0] - 2
@@ -73,14 +75,14 @@ class PredictorCorrector(SteppedSampler):
         return jax.lax.cond(last, lambda x: x, lambda x: self.correct(score, noise, k, t, s, x), x)
 
     def correct(
-        self, score: ScoreModel, noise: Noise, k: Array, t: Array, s: Array, x: Array
-    ) -> Array:
+        self, score: ScoreModel, noise: Noise, k: Index, t: Scalar, s: Scalar, x: Images
+    ) -> Images:
         """All corrector steps at s, after a step from t."""
         assert self.corrector is not None
         a = self.sde.alpha_between(s, t)
         corrector = self.corrector
 
-        def correct_once(j: Array, x: Array) -> Array:
+        def correct_once(j: Index, x: Images) -> Images:
             return corrector(score, self.sde, x, s, a, noise(k, 1 + j, x), self.snr)
 
         # A loop to the compiler too: NCSN takes 100 steps a level, and each holds a copy of the network.

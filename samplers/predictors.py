@@ -10,26 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.models.score import ScoreModel, denoise
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Images, PerImage, Scalar
 
-Predictor = Callable[[ScoreModel, SDE, Array, Array, Array, Array], Array]
+Predictor = Callable[[ScoreModel, SDE, Images, Scalar, Scalar, Images], Images]
 
 
-def batch_times(x: Array, t: Array) -> Array:
-    """The scalar time t as one time (b,) for each image."""
+def batch_times(x: Images, t: Scalar) -> PerImage:
+    """The scalar time t as one time for each image."""
     return jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
 
 
-def tweedie(score: ScoreModel, sde: SDE, x: Array, t: Array) -> Array:
+def tweedie(score: ScoreModel, sde: SDE, x: Images, t: Scalar) -> Images:
     """E[x_0 | x_t], the last step of samples that end without noise; one evaluation."""
     times = batch_times(x, t)
     return denoise(sde, score(x, times), x, times)
 
 
-def euler_maruyama(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:
+def euler_maruyama(
+    score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
+) -> Images:
     """Euler-Maruyama on the reverse SDE: x - dt (f x - g^2 score) + g sqrt(dt) z, dt = t - s.
 
     score_sde uses dt = 1/N whatever its grid; here it is the step of the grid.
@@ -40,7 +42,9 @@ def euler_maruyama(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z:
     return x - dt * drift + sde.diffusion(t) * jnp.sqrt(dt) * z
 
 
-def reverse_diffusion(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:
+def reverse_diffusion(
+    score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
+) -> Images:
     """The forward step's own discretisation run backwards: (2 - a) x + tau^2 score + tau z.
 
     Song et al. 2021, Eq. 46 with f_i = (a - 1) x, G_i = tau.
@@ -49,7 +53,9 @@ def reverse_diffusion(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array,
     return (2.0 - a) * x + variance * score(x, batch_times(x, t)) + jnp.sqrt(variance) * z
 
 
-def probability_flow(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:
+def probability_flow(
+    score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
+) -> Images:
     """Reverse diffusion of the probability-flow ODE, (2 - a) x + tau^2 score / 2: half the score, no noise.
 
     Song et al. 2021, App. D.3, "probability flow" of their Table 1. With a corrector it is their best sampler of
@@ -60,20 +66,22 @@ def probability_flow(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, 
     return (2.0 - a) * x + 0.5 * variance * score(x, batch_times(x, t))
 
 
-def ancestral_mean(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array) -> Array:
+def ancestral_mean(score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar) -> Images:
     """E[x_s | x_t] to first order in the score: (x + tau^2 score) / a (Song et al. 2021, App. F)."""
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
     return (x + variance * score(x, batch_times(x, t))) / a
 
 
-def ancestral_forward(score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array) -> Array:
+def ancestral_forward(
+    score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
+) -> Images:
     """Ancestral sampling with the forward variance tau^2 (DDPM's beta; right for unit-variance data)."""
     return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * z
 
 
 def ancestral_posterior(
-    score: ScoreModel, sde: SDE, x: Array, t: Array, s: Array, z: Array
-) -> Array:
+    score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
+) -> Images:
     """Ancestral sampling with the posterior variance tau^2 sigma_s^2 / sigma_t^2 (beta-tilde; SMLD's)."""
     std = jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t)
     return ancestral_mean(score, sde, x, t, s) + std * z

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
@@ -26,47 +25,48 @@ from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE, Chain, NoDiscreteForm
+from score_sde.shapes import Images, Index, Points, Scalar
 
 
 class Level(NamedTuple):
     """One step of a discretised process at a time: x_{i+1} = a x_i + G z, and what else the updates read."""
 
-    a: Array
-    variance: Array
+    a: Scalar
+    variance: Scalar
     """G^2."""
-    ancestral_std: Array
+    ancestral_std: Scalar
     """Of the noise that ancestral sampling adds."""
 
 
-def chain_level(chain: Chain, sde: SDE, t: Array) -> Level:
+def chain_level(chain: Chain, sde: SDE, t: Scalar) -> Level:
     """The level of a published chain at time t, by truncation."""
     i = (t * (chain.num_scales - 1) / sde.T).astype(jnp.int32)
     return Level(chain.step_alphas[i], jnp.square(chain.step_sigmas[i]), chain.ancestral_sigmas[i])
 
 
-def euler_level(sde: SDE, t: Array, dt: float) -> Level:
+def euler_level(sde: SDE, t: Scalar, dt: float) -> Level:
     """A step of length dt by Euler-Maruyama; ancestral sampling is refused where there is no chain."""
     a, variance = 1.0 + sde.drift_coefficient(t) * dt, sde.diffusion_squared(t) * dt
     return Level(a, variance, jnp.full_like(variance, jnp.nan))
 
 
-Update = Callable[[Level, Array, Array, Array], tuple[Array, Array]]
+Update = Callable[[Level, Images, Images, Images], tuple[Images, Images]]
 """(level, x, score, z) -> x and its mean, after one predictor step."""
 
 
-def reverse_diffusion(level: Level, x: Array, score: Array, z: Array) -> tuple[Array, Array]:
+def reverse_diffusion(level: Level, x: Images, score: Images, z: Images) -> tuple[Images, Images]:
     mean = (2.0 - level.a) * x + level.variance * score
     return mean + jnp.sqrt(level.variance) * z, mean
 
 
-def probability_flow(level: Level, x: Array, score: Array, z: Array) -> tuple[Array, Array]:
+def probability_flow(level: Level, x: Images, score: Images, z: Images) -> tuple[Images, Images]:
     """Reverse diffusion of the probability-flow ODE: half the score, no noise."""
     del z
     mean = (2.0 - level.a) * x + 0.5 * level.variance * score
     return mean, mean
 
 
-def ancestral_sampling(level: Level, x: Array, score: Array, z: Array) -> tuple[Array, Array]:
+def ancestral_sampling(level: Level, x: Images, score: Images, z: Images) -> tuple[Images, Images]:
     """With DDPM's variance beta for VP and SMLD's posterior variance for VE."""
     mean = (x + level.variance * score) / level.a
     return mean + level.ancestral_std * z, mean
@@ -90,10 +90,10 @@ CORRECTORS = ("langevin", "ald", "none")
 
 
 class State(NamedTuple):
-    """x (b, ...), and its mean before the noise of the last predictor step."""
+    """x, and its mean before the noise of the last predictor step."""
 
-    x: Array
-    mean: Array
+    x: Images
+    mean: Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,11 +144,11 @@ class PublishedPredictorCorrector(SteppedSampler):
         except NoDiscreteForm:
             return None
 
-    def times(self, eps: float) -> Array:
+    def times(self, eps: float) -> Points:
         """The N times from T to eps, both included."""
         return jnp.linspace(self.sde.T, eps, self.num_scales)
 
-    def num_steps(self, grid: Array) -> int:
+    def num_steps(self, grid: Points) -> int:
         """One at each time of the grid, the last included."""
         return grid.shape[0]
 
@@ -157,15 +157,15 @@ class PublishedPredictorCorrector(SteppedSampler):
         correct = 0 if self.corrector == "none" else self.corrector_steps
         return num_steps * (correct + int(self.predictor != "none"))
 
-    def begin(self, x: Array) -> State:
+    def begin(self, x: Images) -> State:
         return State(x, x)
 
-    def step(self, score: ScoreModel, grid: Array, noise: Noise, k: Array, state: State) -> State:
+    def step(self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: State) -> State:
         """Corrector, then predictor, both at grid[k]."""
         x = self.correct(score, grid[k], noise, k, state.x)
         return self.predict(score, grid[k], noise(k, 0, x), x)
 
-    def predict(self, score: ScoreModel, t: Array, z: Array, x: Array) -> State:
+    def predict(self, score: ScoreModel, t: Scalar, z: Images, x: Images) -> State:
         rule = PREDICTORS[self.predictor]
         if rule is None:
             return State(x, x)
@@ -176,7 +176,7 @@ class PublishedPredictorCorrector(SteppedSampler):
             level = chain_level(chain, self.sde, t)
         return State(*rule.update(level, x, score(x, batch_times(x, t)), z))
 
-    def correct(self, score: ScoreModel, t: Array, noise: Noise, k: Array, x: Array) -> Array:
+    def correct(self, score: ScoreModel, t: Scalar, noise: Noise, k: Index, x: Images) -> Images:
         if self.corrector == "none":
             return x
         alpha = jnp.square(chain_level(self.sde.chain(self.num_scales), self.sde, t).a)
@@ -188,14 +188,14 @@ class PublishedPredictorCorrector(SteppedSampler):
             x = x + step * gradient + jnp.sqrt(2.0 * step) * z
         return x
 
-    def _ratio(self, z: Array, gradient: Array) -> Array:
+    def _ratio(self, z: Images, gradient: Images) -> Scalar:
         """Mean norm of the noise over mean norm of the score, over the batch and all devices."""
 
-        def mean_norm(a: Array) -> Array:
+        def mean_norm(a: Images) -> Scalar:
             norm = jnp.mean(jnp.linalg.norm(a.reshape(a.shape[0], -1), axis=1))
             return norm if self.axis_name is None else jax.lax.pmean(norm, self.axis_name)
 
         return mean_norm(z) / mean_norm(gradient)
 
-    def result(self, state: State) -> Array:
+    def result(self, state: State) -> Images:
         return state.mean if self.noise_removal else state.x

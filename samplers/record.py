@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jax import Array
+from jaxtyping import Float
+
+from score_sde.shapes import Array, Images
 
 
 class Samples(NamedTuple):
-    """x (b, ...) in the units of the process; nfe, the evaluations of the score model an image took."""
+    """x in the units of the process; nfe, the evaluations of the score model an image took."""
 
-    x: Array
+    x: Images
     nfe: Array | int
-    path: Array | None = None
-    """States at each time of the grid, (steps + 1, b, ...), the start first; only when asked for."""
+    path: Float[Array, "n b *dims"] | None = None
+    """States at each time of the grid, the start first; only when asked for."""
     success: Array | bool = True
     """False when an adaptive solver gave up: x is then meaningless."""

@@ -19,23 +19,26 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Float, Integer
 
 from score_sde.errors import ConfigError
 from score_sde.samplers.optimal_variance import missed_variance, posterior_variance
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Broadcast
 
-Variance = Callable[[SDE, Array, Array], Array]
+Line = Float[np.ndarray, "n"]
+Costs = Float[np.ndarray, "n n"]
+Variance = Callable[[SDE, Broadcast, Broadcast], Broadcast]
 """(sde, t, s) -> v, elementwise: the variance of the noise that a step from t to s adds."""
 
 
-def forward_variance(sde: SDE, t: Array, s: Array) -> Array:
+def forward_variance(sde: SDE, t: Broadcast, s: Broadcast) -> Broadcast:
     """tau^2, as of predictors.ancestral_forward."""
     return sde.variance_between(s, t)
 
 
-def step_costs(sde: SDE, times: np.ndarray, errors: np.ndarray, variance: Variance) -> np.ndarray:
-    """L(t_i -> t_j) in nats a dimension, (n, n) float64, infinite where j >= i.
+def step_costs(sde: SDE, times: Line, errors: Line, variance: Variance) -> Costs:
+    """L(t_i -> t_j) in nats a dimension, float64, infinite where j >= i.
 
     Args:
       times: (n,), increasing.
@@ -52,7 +55,7 @@ def step_costs(sde: SDE, times: np.ndarray, errors: np.ndarray, variance: Varian
     return costs
 
 
-def shortest_path(costs: np.ndarray, num_steps: int) -> tuple[np.ndarray, float]:
+def shortest_path(costs: Costs, num_steps: int) -> tuple[Integer[np.ndarray, "_"], float]:
     """The cheapest way from the last time to the first in exactly so many steps, and its cost.
 
     Watson et al. 2021, Alg. 1: O(num_steps n^2), on the host.
@@ -82,8 +85,8 @@ def shortest_path(costs: np.ndarray, num_steps: int) -> tuple[np.ndarray, float]
 
 
 def best_times(
-    sde: SDE, times: np.ndarray, errors: np.ndarray, variance: Variance, num_steps: int
-) -> np.ndarray:
-    """The grid (num_steps + 1,) among increasing times (n,), from the last to the first, that loses least."""
+    sde: SDE, times: Line, errors: Line, variance: Variance, num_steps: int
+) -> Float[np.ndarray, "{num_steps}+1"]:
+    """The grid among increasing times, from the last to the first, that loses least."""
     path, _ = shortest_path(step_costs(sde, times, errors, variance), num_steps)
     return np.asarray(times)[path]

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import diffrax
 import flax.struct
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
@@ -29,6 +28,7 @@ from score_sde.samplers.ode import solve_each
 from score_sde.samplers.predictors import batch_times
 from score_sde.samplers.record import Samples
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Images, Index, Points, Scalar
 
 
 class SDESolver(NamedTuple):
@@ -55,7 +55,7 @@ MAX_REJECTIONS = 100  # one after another; more are a failure
 class NoNoise:
     """The noise of the ODE."""
 
-    def __call__(self, step: Array | int, slot: int | Array, like: Array) -> Array:
+    def __call__(self, step: Index, slot: Index, like: Images) -> Images:
         return jnp.zeros_like(like)
 
 
@@ -93,10 +93,10 @@ class ReverseSDE:
     def __call__(
         self,
         score: ScoreModel,
-        grid: Array,
+        grid: Points,
         noise: Noise,
-        like: Array,
-        x_start: Array | None = None,
+        like: Images,
+        x_start: Images | None = None,
         keep_path: bool = False,
     ) -> Samples:
         """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
@@ -108,7 +108,7 @@ class ReverseSDE:
         s = -jnp.asarray(grid, x.dtype)  # rises, as samplers/brownian.py needs
         noise = noise if self.h else NoNoise()
 
-        def solve(score: ScoreModel, x: Array, noise: Noise) -> Solution:
+        def solve(score: ScoreModel, x: Images, noise: Noise) -> Solution:
             return self._solve(score, s, noise, x, keep_path)
 
         each_image = self.adaptive is not None and self.adaptive.each_image
@@ -118,17 +118,17 @@ class ReverseSDE:
     def _terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
         """Drift and noise in s = -t, with the score model as what diffrax calls args."""
 
-        def drift(s: Any, x: Array, score: ScoreModel) -> Array:
+        def drift(s: Any, x: Images, score: ScoreModel) -> Images:
             t = batch_times(x, -s)
             return -self.sde.reverse_drift(x, t, score(x, t), self.h)
 
-        def diffusion(s: Any, x: Array, score: ScoreModel) -> Array:
+        def diffusion(s: Any, x: Images, score: ScoreModel) -> Scalar:
             return self.sde.reverse_diffusion(-s, self.h)
 
         return diffrax.MultiTerm(diffrax.ODETerm(drift), ScalarNoise(diffusion, path))
 
     def _solve(
-        self, score: ScoreModel, s: Array, noise: Noise, x: Array, keep_path: bool
+        self, score: ScoreModel, s: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Solution:
         solver, length = SDE_SOLVERS[self.solver], s[-1] - s[0]
         path: diffrax.AbstractBrownianPath = GridPath(s, noise, x)
@@ -170,7 +170,7 @@ class ReverseSDE:
             solution.ys if keep_path else None,
         )
 
-    def _any_times(self, noise: Noise, s: Array, x: Array) -> diffrax.AbstractBrownianPath:
+    def _any_times(self, noise: Noise, s: Points, x: Images) -> diffrax.AbstractBrownianPath:
         """A path that adaptive steps can ask for on any interval."""
         if self.h == 0:
             return GridPath(s, noise, x)

@@ -13,19 +13,20 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-from jax import Array
+
+from score_sde.shapes import Array, Scalar
 
 SAFETY = 0.9  # share of the length at which a step's error would be the tolerance
 MIN_FACTOR, MAX_FACTOR = 0.2, 10.0  # bounds of the change from one step to the next
 MIN_ULPS = 10.0  # shortest step, in roundings of the time: below, times no longer differ
 
 
-def shortest_step(t: Array) -> Array:
+def shortest_step(t: Scalar) -> Scalar:
     """The length below which a step from t is lost in rounding."""
     return MIN_ULPS * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(t), jnp.finfo(t.dtype).tiny)
 
 
-def norm(y: Any) -> Array:
+def norm(y: Any) -> Scalar:
     """The root mean square of all entries of a state, whatever its arrays."""
     leaves = jax.tree.leaves(y)
     squares = sum(jnp.sum(jnp.square(leaf)) for leaf in leaves)
@@ -35,13 +36,13 @@ def norm(y: Any) -> Array:
 def first_step(
     vector_field: Callable[..., Any],
     y: Any,
-    t0: Array,
-    t1: Array,
+    t0: Scalar,
+    t1: Scalar,
     args: Any,
     order: Any,
     rtol: float,
     atol: float,
-) -> tuple[Array, Any]:
+) -> tuple[Scalar, Any]:
     """Length, with its sign, of the first step from t0 towards t1, and dy/dt at t0 (loc. cit., "starting step size").
 
     An explicit Euler step of h0, which changes y by a hundredth, tells the second derivative; the step is as long as
@@ -53,7 +54,7 @@ def first_step(
     sign, length = jnp.sign(interval), jnp.abs(interval)
     scale = jax.tree.map(lambda y: atol + rtol * jnp.abs(y), y)
 
-    def size(v: Any) -> Array:
+    def size(v: Any) -> Scalar:
         return norm(jax.tree.map(jnp.divide, v, scale))
 
     def euler_step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], Any]:

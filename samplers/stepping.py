@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.noise import START, Noise
 from score_sde.samplers.record import Samples
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Images, Index, Points
 
 
 class SteppedSampler(abc.ABC):
@@ -24,46 +24,46 @@ class SteppedSampler(abc.ABC):
     sde: SDE
 
     @abc.abstractmethod
-    def step(self, score: ScoreModel, grid: Array, noise: Noise, k: Array, state: Any) -> Any:
+    def step(self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: Any) -> Any:
         """From the state at grid[k] to that at grid[k + 1]."""
 
     @abc.abstractmethod
     def nfe(self, num_steps: int) -> int:
         """Evaluations of the score model that an image takes in so many steps."""
 
-    def num_steps(self, grid: Array) -> int:
+    def num_steps(self, grid: Points) -> int:
         return grid.shape[0] - 1
 
-    def begin(self, x: Array) -> Any:
+    def begin(self, x: Images) -> Any:
         """The state of the loop before its first step, from x at grid[0]."""
         return x
 
-    def result(self, state: Any) -> Array:
+    def result(self, state: Any) -> Images:
         """x from the state after the last step."""
         return state
 
     def __call__(
         self,
         score: ScoreModel,
-        grid: Array,
+        grid: Points,
         noise: Noise,
-        like: Array,
-        x_start: Array | None = None,
+        like: Images,
+        x_start: Images | None = None,
         keep_path: bool = False,
     ) -> Samples:
         """Sample along the whole grid.
 
         Args:
           score: the score model.
-          grid: decreasing times, (num_steps + 1,).
+          grid: decreasing times, one more than there are steps.
           noise: where the start state and every step draw from.
-          like: an array (b, ...) that says shape and dtype of the samples.
+          like: an array that says shape and dtype of the samples.
           x_start: the state at grid[0]; a draw of the prior if None.
           keep_path: also return x at every time.
         """
         x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
 
-        def body(state: Any, k: Array) -> tuple[Any, Array | None]:
+        def body(state: Any, k: Index) -> tuple[Any, Images | None]:
             state = self.step(score, grid, noise, k, state)
             return state, self.result(state) if keep_path else None
 

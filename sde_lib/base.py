@@ -23,23 +23,24 @@ from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
 
 from score_sde.errors import ConfigError
 from score_sde.options import Section
+from score_sde.shapes import Array, Broadcast, Elements, Images, PerImage, Scalar
 
 
 class NoDiscreteForm(ConfigError):
     """An option asked for a published finite chain (DDPM, SMLD) of a process that has none."""
 
 
-def expand(a: Array, x: Array) -> Array:
-    """Give a (b,) the trailing singleton axes of x (b, ...), so that it multiplies image by image."""
+def expand(a: PerImage | Scalar | float, x: Images) -> Float[Array, "..."]:
+    """Give a the trailing singleton axes of x, so that it multiplies image by image."""
     a = jnp.asarray(a)
     return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - a.ndim))
 
 
-def time_derivative(fn, t: Array) -> Array:
+def time_derivative(fn, t: Elements) -> Elements:
     """d fn / dt for an elementwise fn, in one forward-mode pass."""
     t = jnp.asarray(t)
     return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
@@ -72,28 +73,28 @@ class SDE(Section, abc.ABC):
     # ---- what a subclass states ---------------------------------------------------------------
 
     @abc.abstractmethod
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Elements) -> Elements:
         """Mean coefficient of x_t | x_0."""
 
     @abc.abstractmethod
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Elements) -> Elements:
         """Standard deviation of x_t | x_0."""
 
     @property
-    def prior_std(self) -> float | Array:
+    def prior_std(self) -> float | Scalar:
         """Standard deviation of the prior N(0, prior_std^2 I) that stands in for the law of x_T."""
         return self.sigma(jnp.asarray(self.T))
 
     # ---- the kernel ---------------------------------------------------------------------------
 
-    def log_alpha(self, t: Array) -> Array:
+    def log_alpha(self, t: Elements) -> Elements:
         return jnp.log(self.alpha(t))
 
-    def log_snr(self, t: Array) -> Array:
+    def log_snr(self, t: Elements) -> Elements:
         """ln(alpha^2 / sigma^2), which falls as t grows."""
         return 2.0 * (self.log_alpha(t) - jnp.log(self.sigma(t)))
 
-    def time_of_log_snr(self, log_snr: Array) -> Array:
+    def time_of_log_snr(self, log_snr: Elements) -> Elements:
         """The inverse of `log_snr` on (0, T], by bisection, to about one ulp of T."""
         log_snr = jnp.asarray(log_snr)
         halvings = jnp.finfo(log_snr.dtype).nmant + 12  # 12 more for times near 2^-12 and below
@@ -108,15 +109,15 @@ class SDE(Section, abc.ABC):
         low, high = jax.lax.fori_loop(0, halvings, halve, start)
         return 0.5 * (low + high)
 
-    def marginal(self, x0: Array, t: Array) -> tuple[Array, Array]:
-        """Mean (b, ...) and standard deviation (b,) of x_t | x_0 for x0 (b, ...), t (b,)."""
+    def marginal(self, x0: Images, t: PerImage) -> tuple[Images, PerImage]:
+        """Mean and standard deviation of x_t | x_0."""
         return expand(self.alpha(t), x0) * x0, self.sigma(t)
 
-    def alpha_between(self, s: Array, t: Array) -> Array:
+    def alpha_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         """alpha(t) / alpha(s): the mean coefficient of x_t given x_s, for s < t."""
         return jnp.exp(self.log_alpha(t) - self.log_alpha(s))
 
-    def variance_between(self, s: Array, t: Array) -> Array:
+    def variance_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         """Variance of x_t given x_s, sigma_t^2 - (alpha_t/alpha_s)^2 sigma_s^2, for s < t.
 
         Written through the log-SNR as -sigma_t^2 expm1(log_snr_t - log_snr_s). Near s this is a
@@ -127,11 +128,11 @@ class SDE(Section, abc.ABC):
 
     # ---- the differential equation ------------------------------------------------------------
 
-    def drift_coefficient(self, t: Array) -> Array:
+    def drift_coefficient(self, t: Elements) -> Elements:
         """f(t) = d ln(alpha) / dt; the drift of the process is f(t) x."""
         return time_derivative(self.log_alpha, t)
 
-    def diffusion_squared(self, t: Array) -> Array:
+    def diffusion_squared(self, t: Elements) -> Elements:
         """g(t)^2 = d(sigma^2)/dt - 2 f sigma^2."""
 
         def variance(t):
@@ -139,14 +140,16 @@ class SDE(Section, abc.ABC):
 
         return time_derivative(variance, t) - 2.0 * self.drift_coefficient(t) * variance(t)
 
-    def drift(self, x: Array, t: Array) -> Array:
+    def drift(self, x: Images, t: PerImage) -> Images:
         return expand(self.drift_coefficient(t), x) * x
 
-    def diffusion(self, t: Array) -> Array:
+    def diffusion(self, t: Elements) -> Elements:
         return jnp.sqrt(self.diffusion_squared(t))
 
-    def euler_maruyama(self, x: Array, t: Array, dt: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (b,) of one forward Euler-Maruyama step of length dt > 0."""
+    def euler_maruyama(
+        self, x: Images, t: PerImage, dt: PerImage | Scalar
+    ) -> tuple[Images, PerImage]:
+        """Mean and standard deviation of one forward Euler-Maruyama step of length dt > 0."""
         return x + expand(dt, x) * self.drift(x, t), self.diffusion(t) * jnp.sqrt(dt)
 
     def chain(self, num_scales: int) -> Any:
@@ -158,7 +161,7 @@ class SDE(Section, abc.ABC):
 
     # ---- the reverse family -------------------------------------------------------------------
 
-    def reverse_drift(self, x: Array, t: Array, score: Array, h: float = 1.0) -> Array:
+    def reverse_drift(self, x: Images, t: PerImage, score: Images, h: float = 1.0) -> Images:
         """Drift of the processes that share the marginals of the forward one, in forward time:
 
             dx = [f x - (1 + h^2)/2 g^2 score] dt + h g dw_reverse.
@@ -169,18 +172,18 @@ class SDE(Section, abc.ABC):
         half = 0.5 * (1.0 + h * h)
         return self.drift(x, t) - expand(half * self.diffusion_squared(t), x) * score
 
-    def reverse_diffusion(self, t: Array, h: float = 1.0) -> Array:
+    def reverse_diffusion(self, t: Elements, h: float = 1.0) -> Elements:
         """Noise amplitude h g(t) of the same family."""
         return h * self.diffusion(t)
 
     # ---- the prior ----------------------------------------------------------------------------
 
-    def prior_sample(self, noise: Array) -> Array:
+    def prior_sample(self, noise: Images) -> Images:
         """Turn standard normal noise into a draw of the prior."""
         return self.prior_std * noise
 
-    def prior_log_density(self, z: Array) -> Array:
-        """ln N(z; 0, prior_std^2 I) in nats, (b,) for z (b, ...)."""
+    def prior_log_density(self, z: Images) -> PerImage:
+        """ln N(z; 0, prior_std^2 I) in nats."""
         variance = jnp.square(jnp.asarray(self.prior_std, z.dtype))
         dimension = z[0].size
         norm_squared = jnp.sum(jnp.square(z).reshape(z.shape[0], -1), axis=1)

@@ -11,40 +11,40 @@ import dataclasses
 import math
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.sde_lib.base import expand
+from score_sde.shapes import Images, Integers, PerImage, Points
 
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """The tables of a chain, each (N,) with ascending noise."""
+    """The tables of a chain, each of N numbers with ascending noise."""
 
     num_scales: int
 
     @property
-    def alphas(self) -> Array:
+    def alphas(self) -> Points:
         """Mean coefficient of x_i | x_0."""
         raise NotImplementedError
 
     @property
-    def sigmas(self) -> Array:
+    def sigmas(self) -> Points:
         """Standard deviation of x_i | x_0."""
         raise NotImplementedError
 
     @property
-    def step_alphas(self) -> Array:
+    def step_alphas(self) -> Points:
         """a_i, the mean coefficient of x_i | x_{i-1}."""
         raise NotImplementedError
 
     @property
-    def step_sigmas(self) -> Array:
+    def step_sigmas(self) -> Points:
         """G_i, the standard deviation of x_i | x_{i-1}."""
         raise NotImplementedError
 
     @property
-    def ancestral_sigmas(self) -> Array:
+    def ancestral_sigmas(self) -> Points:
         """Standard deviation of the noise that the chain's ancestral sampling adds in the step from i to i-1."""
         raise NotImplementedError
 
@@ -54,8 +54,8 @@ class Chain:
                 f"model.num_scales={self.num_scales}: a discrete chain needs at least 2"
             )
 
-    def step(self, x: Array, i: Array) -> tuple[Array, Array]:
-        """The published f_i(x) = (a_i - 1) x and G_i (b,), so that x_i = x + f_i(x) + G_i z."""
+    def step(self, x: Images, i: Integers) -> tuple[Images, PerImage]:
+        """The published f_i(x) = (a_i - 1) x and G_i, so that x_i = x + f_i(x) + G_i z."""
         return expand(self.step_alphas[i] - 1.0, x) * x, self.step_sigmas[i]
 
 
@@ -75,33 +75,33 @@ class DDPMChain(Chain):
             )
 
     @property
-    def betas(self) -> Array:
+    def betas(self) -> Points:
         n = self.num_scales
         return jnp.linspace(self.beta_min / n, self.beta_max / n, n)
 
     @property
-    def log_alphas(self) -> Array:
+    def log_alphas(self) -> Points:
         # A sum of log1p keeps sigma_0 = sqrt(beta_0) to all its digits; 1 - cumprod would not.
         return 0.5 * jnp.cumsum(jnp.log1p(-self.betas))
 
     @property
-    def alphas(self) -> Array:
+    def alphas(self) -> Points:
         return jnp.exp(self.log_alphas)
 
     @property
-    def sigmas(self) -> Array:
+    def sigmas(self) -> Points:
         return jnp.sqrt(-jnp.expm1(2.0 * self.log_alphas))
 
     @property
-    def step_alphas(self) -> Array:
+    def step_alphas(self) -> Points:
         return jnp.sqrt(1.0 - self.betas)
 
     @property
-    def step_sigmas(self) -> Array:
+    def step_sigmas(self) -> Points:
         return jnp.sqrt(self.betas)
 
     @property
-    def ancestral_sigmas(self) -> Array:
+    def ancestral_sigmas(self) -> Points:
         """The larger choice of Ho et al. 2020, Sec. 3.2: the variance of the forward step, beta_i."""
         return self.step_sigmas
 
@@ -114,19 +114,19 @@ class SMLDChain(Chain):
     sigma_max: float
 
     @property
-    def alphas(self) -> Array:
+    def alphas(self) -> Points:
         return jnp.ones(self.num_scales)
 
     @property
-    def sigmas(self) -> Array:
+    def sigmas(self) -> Points:
         return jnp.geomspace(self.sigma_min, self.sigma_max, self.num_scales)
 
     @property
-    def step_alphas(self) -> Array:
+    def step_alphas(self) -> Points:
         return jnp.ones(self.num_scales)
 
     @property
-    def step_sigmas(self) -> Array:
+    def step_sigmas(self) -> Points:
         # sigma_i^2 - sigma_{i-1}^2 as a multiple of sigma_i^2: neighbouring variances would cancel in float32.
         log_ratio = math.log(self.sigma_max / self.sigma_min) / (self.num_scales - 1)
         sigmas = self.sigmas
@@ -137,7 +137,7 @@ class SMLDChain(Chain):
         )
 
     @property
-    def ancestral_sigmas(self) -> Array:
+    def ancestral_sigmas(self) -> Points:
         """That of x_{i-1} given x_i and x_0: G_i sigma_{i-1} / sigma_i (Song et al. 2021, App. F); 0 at i = 0."""
         sigmas = self.sigmas
         below = jnp.concatenate([jnp.zeros(1), sigmas[:-1]])

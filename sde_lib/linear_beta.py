@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.options import option, positive
 from score_sde.sde_lib.base import SDE
+from score_sde.shapes import Broadcast, Elements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,32 +29,32 @@ class LinearBeta(SDE):
     def prior_std(self) -> float:
         return 1.0
 
-    def beta(self, t: Array) -> Array:
+    def beta(self, t: Elements) -> Elements:
         return self.beta_min + t * (self.beta_max - self.beta_min)
 
-    def beta_integral(self, t: Array) -> Array:
+    def beta_integral(self, t: Elements) -> Elements:
         """B(t)."""
         return t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
 
-    def beta_integral_between(self, s: Array, t: Array) -> Array:
+    def beta_integral_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         """B(t) - B(s), without the cancellation of the difference."""
         return (t - s) * (self.beta_min + 0.5 * (t + s) * (self.beta_max - self.beta_min))
 
-    def time_of_beta_integral(self, integral: Array) -> Array:
+    def time_of_beta_integral(self, integral: Elements) -> Elements:
         """The inverse of B, in the form of the quadratic's root that does not cancel near 0."""
         slope = self.beta_max - self.beta_min
         return (
             2.0 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2.0 * slope * integral))
         )
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Elements) -> Elements:
         return jnp.exp(self.log_alpha(t))
 
-    def log_alpha(self, t: Array) -> Array:
+    def log_alpha(self, t: Elements) -> Elements:
         return -0.5 * self.beta_integral(t)
 
-    def alpha_between(self, s: Array, t: Array) -> Array:
+    def alpha_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         return jnp.exp(-0.5 * self.beta_integral_between(s, t))
 
-    def drift_coefficient(self, t: Array) -> Array:
+    def drift_coefficient(self, t: Elements) -> Elements:
         return -0.5 * self.beta(t)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.sde_lib.linear_beta import LinearBeta
+from score_sde.shapes import Broadcast, Elements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,21 +17,21 @@ class SubVP(LinearBeta):
     It has no published discrete chain; every sampler works with alpha and sigma themselves.
     """
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Elements) -> Elements:
         return -jnp.expm1(-self.beta_integral(t))
 
-    def log_snr(self, t: Array) -> Array:
+    def log_snr(self, t: Elements) -> Elements:
         integral = self.beta_integral(t)
         return -integral - 2.0 * jnp.log(-jnp.expm1(-integral))
 
-    def time_of_log_snr(self, log_snr: Array) -> Array:
+    def time_of_log_snr(self, log_snr: Elements) -> Elements:
         # sigma/alpha = 2 sinh(B/2)
         return self.time_of_beta_integral(2.0 * jnp.arcsinh(0.5 * jnp.exp(-0.5 * log_snr)))
 
-    def variance_between(self, s: Array, t: Array) -> Array:
+    def variance_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         # sigma_t^2 - a^2 sigma_s^2 factors into (1 - exp(-(B_t - B_s))) (1 - exp(-(B_t + B_s)))
         both = self.beta_integral(t) + self.beta_integral(s)
         return jnp.expm1(-self.beta_integral_between(s, t)) * jnp.expm1(-both)
 
-    def diffusion_squared(self, t: Array) -> Array:
+    def diffusion_squared(self, t: Elements) -> Elements:
         return -self.beta(t) * jnp.expm1(-2.0 * self.beta_integral(t))

@@ -7,12 +7,12 @@ import math
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.options import option, positive
 from score_sde.sde_lib.base import SDE
 from score_sde.sde_lib.chains import SMLDChain
+from score_sde.shapes import Broadcast, Elements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,28 +47,28 @@ class VE(SDE):
         """ln(sigma_max / sigma_min)."""
         return math.log(self.sigma_max / self.sigma_min)
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Elements) -> Elements:
         return jnp.ones_like(t)
 
-    def log_alpha(self, t: Array) -> Array:
+    def log_alpha(self, t: Elements) -> Elements:
         return jnp.zeros_like(t)
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Elements) -> Elements:
         return self.sigma_min * jnp.exp(t * self.log_ratio)
 
-    def log_snr(self, t: Array) -> Array:
+    def log_snr(self, t: Elements) -> Elements:
         return -2.0 * (math.log(self.sigma_min) + t * self.log_ratio)
 
-    def time_of_log_snr(self, log_snr: Array) -> Array:
+    def time_of_log_snr(self, log_snr: Elements) -> Elements:
         return (-0.5 * log_snr - math.log(self.sigma_min)) / self.log_ratio
 
-    def variance_between(self, s: Array, t: Array) -> Array:
+    def variance_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         return jnp.square(self.sigma(s)) * jnp.expm1(2.0 * self.log_ratio * (t - s))
 
-    def drift_coefficient(self, t: Array) -> Array:
+    def drift_coefficient(self, t: Elements) -> Elements:
         return jnp.zeros_like(t)
 
-    def diffusion_squared(self, t: Array) -> Array:
+    def diffusion_squared(self, t: Elements) -> Elements:
         return 2.0 * self.log_ratio * jnp.square(self.sigma(t))
 
     def chain(self, num_scales: int) -> SMLDChain:

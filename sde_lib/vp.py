@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.sde_lib.chains import DDPMChain
 from score_sde.sde_lib.linear_beta import LinearBeta
+from score_sde.shapes import Broadcast, Elements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,19 +18,19 @@ class VP(LinearBeta):
     sigma goes through expm1: 1 - exp(-B) in float32 is wrong by 2.4 % at t = 1e-5.
     """
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Elements) -> Elements:
         return jnp.sqrt(-jnp.expm1(-self.beta_integral(t)))
 
-    def log_snr(self, t: Array) -> Array:
+    def log_snr(self, t: Elements) -> Elements:
         return -jnp.log(jnp.expm1(self.beta_integral(t)))
 
-    def time_of_log_snr(self, log_snr: Array) -> Array:
+    def time_of_log_snr(self, log_snr: Elements) -> Elements:
         return self.time_of_beta_integral(jnp.logaddexp(0.0, -log_snr))
 
-    def variance_between(self, s: Array, t: Array) -> Array:
+    def variance_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         return -jnp.expm1(-self.beta_integral_between(s, t))
 
-    def diffusion_squared(self, t: Array) -> Array:
+    def diffusion_squared(self, t: Elements) -> Elements:
         return self.beta(t)
 
     def chain(self, num_scales: int) -> DDPMChain:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from jax import Array
-
+from score_sde.shapes import Images, Keys, Pixels, Stored
 from score_sde.spaces.pixels import PixelSpace
 
 __all__ = ["PixelSpace", "Space", "build_space"]
@@ -40,19 +39,19 @@ class Space(Protocol):
         """What turns -log2 of a density of x_0, a dimension, into the cost of the stored image; None: nothing does."""
         ...
 
-    def encode(self, images: Array, keys: Array) -> Array:
-        """x_0 as the model is trained on; keys (b,) draw what is random about it."""
+    def encode(self, images: Stored, keys: Keys) -> Images:
+        """x_0 as the model is trained on; keys draw what is random about it."""
         ...
 
-    def encode_with(self, images: Array, u: Array) -> Array:
-        """x_0 of which the place within each level is given, u in (0, 1) of the images' shape."""
+    def encode_with(self, images: Stored, u: Pixels) -> Images:
+        """x_0 of which the place within each level is given, u in (0, 1)."""
         ...
 
-    def encode_middle(self, images: Array) -> Array:
+    def encode_middle(self, images: Stored) -> Images:
         """The x_0 that stands for the images best: nothing is random."""
         ...
 
-    def decode(self, x0: Array) -> Array:
+    def decode(self, x0: Images) -> Stored:
         """The stored images that x_0 stands for."""
         ...
 

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.data.scaling import (
     bits_per_dim_offset,
@@ -19,6 +18,7 @@ from score_sde.data.scaling import (
     to_levels_truncated,
     to_unit,
 )
+from score_sde.shapes import Keys, Pixels, Stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,21 +63,21 @@ class PixelSpace:
     def bits_per_dim_offset(self) -> float:
         return bits_per_dim_offset(self.num_levels, slope(self.centered))
 
-    def encode(self, images: Array, keys: Array) -> Array:
+    def encode(self, images: Stored, keys: Keys) -> Pixels:
         if not self.uniform_dequantization:
             return scale(to_unit(images, self.num_levels), self.centered)
         u = jax.vmap(lambda key: jax.random.uniform(key, images.shape[1:]))(keys)
         return self.encode_with(images, u)
 
-    def encode_with(self, images: Array, u: Array) -> Array:
+    def encode_with(self, images: Stored, u: Pixels) -> Pixels:
         return scale(dequantize(images, u, self.num_levels), self.centered)
 
-    def encode_middle(self, images: Array) -> Array:
+    def encode_middle(self, images: Stored) -> Pixels:
         if not self.uniform_dequantization:
             return scale(to_unit(images, self.num_levels), self.centered)
         return self.encode_with(images, jnp.full(images.shape, 0.5))
 
-    def decode(self, x0: Array) -> Array:
+    def decode(self, x0: Pixels) -> Stored:
         if self.truncate and self.num_levels is not None:
             return to_levels_truncated(x0, self.num_levels, self.centered)
         return to_levels(x0, self.num_levels, self.centered, self.uniform_dequantization)

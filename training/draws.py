@@ -11,26 +11,27 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
-Draw = Callable[[Array, Array, Array, int], Array]
-"""(key of the step, keys of the images (b,), their places (b,), B) -> u (b,)."""
+from score_sde.shapes import Integers, Keys, OneKey, PerImage
+
+Draw = Callable[[OneKey, Keys, Integers, int], PerImage]
+"""(key of the step, keys of the images, their places, B) -> u."""
 
 LAST = 1.0 - 2.0**-24  # the largest float32 below 1
 
 
-def independent(key: Array, keys: Array, places: Array, batch_size: int) -> Array:
+def independent(key: OneKey, keys: Keys, places: Integers, batch_size: int) -> PerImage:
     """One number for each image, of its own."""
     return jax.vmap(jax.random.uniform)(keys)
 
 
-def stratified(key: Array, keys: Array, places: Array, batch_size: int) -> Array:
+def stratified(key: OneKey, keys: Keys, places: Integers, batch_size: int) -> PerImage:
     """One number in each of B equal cells: u_i = (i + v_i) / B."""
     u = (places + independent(key, keys, places, batch_size)) / batch_size
     return jnp.minimum(u, LAST)  # the last quotient can round to 1
 
 
-def low_discrepancy(key: Array, keys: Array, places: Array, batch_size: int) -> Array:
+def low_discrepancy(key: OneKey, keys: Keys, places: Integers, batch_size: int) -> PerImage:
     """One number v for the whole batch: u_i = i/B + v mod 1 (Kingma et al. 2021, App. I.1)."""
     # No image has the place B: the key is nobody else's.
     v = jax.random.uniform(jax.random.fold_in(key, batch_size))

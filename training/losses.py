@@ -18,19 +18,19 @@ import dataclasses
 from typing import Any, Protocol
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import UserError
 from score_sde.sde_lib import SDE, Chain, expand
+from score_sde.shapes import Images, Integers, Keys, PerImage
 from score_sde.training.times import Times, build_times
 from score_sde.training.weightings import Weighting, build_weighting
 
 
 class Loss(Protocol):
     def __call__(
-        self, score_model: Any, x0: Array, u: Array, z: Array, dropout_keys: Array | None = None
-    ) -> Array:
-        """The loss (b,) of images x0 (b, ...), at the times that u (b,) picks, under noise z (b, ...)."""
+        self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
+    ) -> PerImage:
+        """The loss of images x0, at the times that u picks, under noise z."""
         ...
 
 
@@ -48,15 +48,15 @@ class ContinuousLoss:
     reduce_mean: bool
 
     def __call__(
-        self, score_model: Any, x0: Array, u: Array, z: Array, dropout_keys: Array | None = None
-    ) -> Array:
+        self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
+    ) -> PerImage:
         t = self.times.at(u)
         return self.times.correction(t) * self.at(score_model, x0, t, z, dropout_keys)
 
     def at(
-        self, score_model: Any, x0: Array, t: Array, z: Array, dropout_keys: Array | None = None
-    ) -> Array:
-        """The loss (b,) at times t (b,) in [eps, T], as it is under uniform times."""
+        self, score_model: Any, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
+    ) -> PerImage:
+        """The loss at times t in [eps, T], as it is under uniform times."""
         mean, sigma = self.sde.marginal(x0, t)
         x = mean + expand(sigma, x0) * z
         score = score_model(x, t, *_if_given(dropout_keys))
@@ -75,25 +75,30 @@ class DiscreteLoss:
     reduce_mean: bool
 
     def __call__(
-        self, score_model: Any, x0: Array, u: Array, z: Array, dropout_keys: Array | None = None
-    ) -> Array:
+        self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
+    ) -> PerImage:
         n = self.chain.num_scales
         # u N can round up to N in float32.
         level = jnp.minimum((u * n).astype(jnp.int32), n - 1)
         return self.at(score_model, x0, level, z, dropout_keys)
 
     def at(
-        self, score_model: Any, x0: Array, level: Array, z: Array, dropout_keys: Array | None = None
-    ) -> Array:
-        """The loss (b,) at levels (b,) in 0 ... N-1, the smallest noise first."""
+        self,
+        score_model: Any,
+        x0: Images,
+        level: Integers,
+        z: Images,
+        dropout_keys: Keys | None = None,
+    ) -> PerImage:
+        """The loss at levels in 0 ... N-1, the smallest noise first."""
         sigma = self.chain.sigmas[level]
         x = expand(self.chain.alphas[level], x0) * x0 + expand(sigma, x0) * z
         score = score_model.at_level(x, level, *_if_given(dropout_keys))
         return denoising_error(score, sigma, z, self.reduce_mean)
 
 
-def denoising_error(score: Array, sigma: Array, z: Array, reduce_mean: bool) -> Array:
-    """R[(sigma s + z)^2], (b,), for scores and noise (b, ...) and sigma (b,)."""
+def denoising_error(score: Images, sigma: PerImage, z: Images, reduce_mean: bool) -> PerImage:
+    """R[(sigma s + z)^2]."""
     squares = jnp.square(expand(sigma, score) * score + z).reshape(z.shape[0], -1)
     return jnp.mean(squares, axis=1) if reduce_mean else 0.5 * jnp.sum(squares, axis=1)
 
@@ -118,6 +123,6 @@ def build_loss(config: Any, sde: SDE) -> Loss:
     return DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
 
 
-def _if_given(dropout_keys: Array | None) -> tuple[Array, ...]:
+def _if_given(dropout_keys: Keys | None) -> tuple[Keys, ...]:
     # A score model known in closed form is called as (x, t): it has no dropout to be given keys for.
     return () if dropout_keys is None else (dropout_keys,)

@@ -19,21 +19,21 @@ import math
 from typing import Any, Protocol, Self
 
 import jax.numpy as jnp
-from jax import Array
 from jax.scipy.stats import norm
 
 from score_sde.errors import ConfigError
 from score_sde.options import choose
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Elements, Scalar
 
 
 class Times(Protocol):
-    def at(self, u: Array) -> Array:
-        """The time (b,) in [eps, T] below which a share u (b,) of the density lies."""
+    def at(self, u: Elements) -> Elements:
+        """The time in [eps, T] below which a share u of the density lies."""
         ...
 
-    def correction(self, t: Array) -> Array:
-        """The density of uniform times relative to this one, (b,)."""
+    def correction(self, t: Elements) -> Elements:
+        """The density of uniform times relative to this one."""
         ...
 
 
@@ -52,22 +52,22 @@ class Interval:
 class UniformTimes(Interval):
     """p(t) = 1 / (T - eps)."""
 
-    def at(self, u: Array) -> Array:
+    def at(self, u: Elements) -> Elements:
         return self.eps + u * (self.sde.T - self.eps)
 
-    def correction(self, t: Array) -> Array:
+    def correction(self, t: Elements) -> Elements:
         return jnp.ones_like(t)
 
 
 class LogSNRTimes(Interval):
     """Uniform in the log-SNR: p(t) = g^2/sigma^2 / (log_snr(eps) - log_snr(T)), as -d log_snr/dt = g^2/sigma^2."""
 
-    def at(self, u: Array) -> Array:
+    def at(self, u: Elements) -> Elements:
         first, last = log_snr_range(self.sde, self.eps, u.dtype)
         t = self.sde.time_of_log_snr(first + u * (last - first))
         return jnp.clip(t, self.eps, self.sde.T)  # rounding leads beyond the ends
 
-    def correction(self, t: Array) -> Array:
+    def correction(self, t: Elements) -> Elements:
         first, last = log_snr_range(self.sde, self.eps, t.dtype)
         rate = self.sde.diffusion_squared(t) / jnp.square(self.sde.sigma(t))
         return (first - last) / ((self.sde.T - self.eps) * rate)
@@ -94,20 +94,20 @@ class LogNormalTimes(Interval):
         training = config.training
         return cls(sde, training.eps, training.log_normal_mean, training.log_normal_std)
 
-    def share(self, dtype: Any) -> tuple[Array, Array]:
+    def share(self, dtype: Any) -> tuple[Scalar, Scalar]:
         """The normal law's mass below eps, and between eps and T."""
         below, above = (norm.cdf(self.standardised(t)) for t in ends(self.sde, self.eps, dtype))
         return below, above - below
 
-    def standardised(self, t: Array) -> Array:
+    def standardised(self, t: Elements) -> Elements:
         return (-0.5 * self.sde.log_snr(t) - self.mean) / self.std
 
-    def at(self, u: Array) -> Array:
+    def at(self, u: Elements) -> Elements:
         below, between = self.share(u.dtype)
         log_ratio = self.mean + self.std * norm.ppf(below + u * between)
         return jnp.clip(self.sde.time_of_log_snr(-2.0 * log_ratio), self.eps, self.sde.T)
 
-    def correction(self, t: Array) -> Array:
+    def correction(self, t: Elements) -> Elements:
         _, between = self.share(t.dtype)
         # d ln(sigma/alpha) / dt = g^2 / (2 sigma^2)
         rate = 0.5 * self.sde.diffusion_squared(t) / jnp.square(self.sde.sigma(t))
@@ -116,11 +116,11 @@ class LogNormalTimes(Interval):
         return 1.0 / ((self.sde.T - self.eps) * density)
 
 
-def ends(sde: SDE, eps: float, dtype: Any) -> tuple[Array, Array]:
+def ends(sde: SDE, eps: float, dtype: Any) -> tuple[Scalar, Scalar]:
     return jnp.asarray(eps, dtype), jnp.asarray(sde.T, dtype)
 
 
-def log_snr_range(sde: SDE, eps: float, dtype: Any) -> tuple[Array, Array]:
+def log_snr_range(sde: SDE, eps: float, dtype: Any) -> tuple[Scalar, Scalar]:
     """The log-SNR at eps, the larger, and at T."""
     first, last = (sde.log_snr(t) for t in ends(sde, eps, dtype))
     return first, last

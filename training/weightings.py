@@ -22,14 +22,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.options import choose
 from score_sde.sde_lib import SDE
+from score_sde.shapes import PerImage
 from score_sde.training.times import LogNormalTimes
 
-Weighting = Callable[[Array], Array]
-"""t (b,) -> w (b,)."""
+Weighting = Callable[[PerImage], PerImage]
+"""t -> w."""
 
 
 def noise_weighting(config: Any, sde: SDE) -> Weighting:

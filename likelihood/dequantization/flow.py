@@ -21,10 +21,11 @@ import flax.linen as nn
 import flax.struct
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
 
 from score_sde.likelihood.dequantization.dequantizer import uniform
+from score_sde.shapes import Array, Elements, Keys, OneKey, PerImage, Pixels, Stored
 
 MAX_LOG_SCALE = 2.0  # of one coupling: a bad update cannot throw the next ones out of range
 SMALLEST = (
@@ -32,12 +33,12 @@ SMALLEST = (
 )  # half a step of float32 uniform numbers, in place of 0, whose logit is infinite
 
 
-def checkerboard(shape: tuple[int, ...], parity: int) -> np.ndarray:
-    """True where row + column + channel has this parity, bool (h, w, c)."""
+def checkerboard(shape: tuple[int, ...], parity: int) -> Bool[np.ndarray, "h w c"]:
+    """True where row + column + channel has this parity."""
     return np.indices(shape).sum(axis=0) % 2 == parity
 
 
-def log_logistic(y: Array) -> Array:
+def log_logistic(y: Elements) -> Elements:
     """ln f(y) = ln sigmoid(y) + ln sigmoid(-y), without overflow at either end."""
     return nn.log_sigmoid(y) + nn.log_sigmoid(-y)
 
@@ -48,8 +49,8 @@ def conv(features: int, zero: bool = False) -> nn.Conv:
     return nn.Conv(features, (3, 3), kernel_init=init)
 
 
-def features(images: Array, num_levels: int, dtype: DTypeLike) -> Array:
-    """What the noise may depend on, (b, h, w, 9 c + 2), from integer levels (b, h, w, c).
+def features(images: Stored, num_levels: int, dtype: DTypeLike) -> Float[Array, "b h w 9*c+2"]:
+    """What the noise may depend on, from integer levels.
 
     Where a density lies within a level follows from differences of a few levels, of which 2v/(L - 1) - 1 would show a network
     2/L. So there are also: how far v is from the mean of its neighbourhood, in units of 2 and of 16 levels; and v itself as
@@ -76,12 +77,12 @@ def features(images: Array, num_levels: int, dtype: DTypeLike) -> Array:
 
 
 class Context(nn.Module):
-    """What all couplings see of the image: (b, h, w, width) from its features."""
+    """What all couplings see of the image, from its features."""
 
     width: int
 
     @nn.compact
-    def __call__(self, seen: Array) -> Array:
+    def __call__(self, seen: Pixels) -> Float[Array, "b h w {self.width}"]:
         return nn.swish(conv(self.width)(nn.swish(conv(self.width)(seen))))
 
 
@@ -92,8 +93,8 @@ class Coupling(nn.Module):
     parity: int
 
     @nn.compact
-    def __call__(self, y: Array, context: Array) -> tuple[Array, Array]:
-        """The moved y (b, h, w, c) and ln dy'/dy of each number."""
+    def __call__(self, y: Pixels, context: Float[Array, "b h w f"]) -> tuple[Pixels, Pixels]:
+        """The moved y and ln dy'/dy of each number."""
         stays = jnp.asarray(checkerboard(y.shape[1:], self.parity))[None]
         seen = jnp.where(stays, jnp.tanh(0.5 * y), 0.0)  # 2u - 1
         h = nn.swish(conv(self.width)(jnp.concatenate([seen, context], axis=-1)))
@@ -117,8 +118,8 @@ class DequantizationFlow(nn.Module):
     depth: int
 
     @nn.compact
-    def __call__(self, images: Array, e: Array) -> tuple[Array, Array]:
-        """u (b, h, w, c) and ln q (b,) in nats, from images of integer levels and logistic noise e, both (b, h, w, c)."""
+    def __call__(self, images: Stored, e: Pixels) -> tuple[Pixels, PerImage]:
+        """u and ln q in nats, from images of integer levels and logistic noise e."""
         context = Context(self.width)(features(images, self.num_levels, e.dtype))
         y, log_slope = e, jnp.zeros_like(e)
         for k in range(self.depth):
@@ -128,7 +129,7 @@ class DequantizationFlow(nn.Module):
         return nn.sigmoid(y), jnp.sum(log_q.reshape(log_q.shape[0], -1), axis=1)
 
 
-def init_params(flow: DequantizationFlow, shape: tuple[int, ...], key: Array) -> Any:
+def init_params(flow: DequantizationFlow, shape: tuple[int, ...], key: OneKey) -> Any:
     """The first parameters, for images of shape (h, w, c); for shapes only: `jax.eval_shape` of it."""
     return flow.init(key, jnp.zeros((1, *shape), jnp.int32), jnp.zeros((1, *shape)))["params"]
 
@@ -140,7 +141,7 @@ class FlowDequantizer:
     params: Any
     flow: DequantizationFlow = flax.struct.field(pytree_node=False)
 
-    def __call__(self, images: Array, keys: Array) -> tuple[Array, Array]:
+    def __call__(self, images: Stored, keys: Keys) -> tuple[Pixels, PerImage]:
         a = jnp.maximum(uniform(images, keys), SMALLEST)
         e = jnp.log(a) - jnp.log1p(-a)
         return cast(tuple[Array, Array], self.flow.apply({"params": self.params}, images, e))

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.samplers.exponential.multistep import NOISE, Multistep, exact
 from score_sde.sde_lib import SDE
+from score_sde.shapes import Elements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Time:
 
     sde: SDE
 
-    def __call__(self, at: Array) -> Array:
+    def __call__(self, at: Elements) -> Elements:
         return self.sde.time_of_log_snr(2.0 * at)
 
 
-def ratio(at: Array) -> Array:
+def ratio(at: Elements) -> Elements:
     """rho = sigma/alpha of lambda."""
     return jnp.exp(-at)
 

@@ -25,11 +25,12 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Float, Int
 
 from score_sde.samplers.exponential.single_step import QuadraticInRho, with_noise
+from score_sde.shapes import Array, Elements, Images, Points, Scalar
 
-Of = Callable[[Array], Array]
+Of = Callable[[Elements], Elements]
 """A function of lambda."""
 
 # Gauss-Legendre on [0, 1]. In lambda every integrand is smooth, and unlike closed forms in powers of 1/h the sum
@@ -45,11 +46,11 @@ FAR = 1e20
 class Prediction(NamedTuple):
     """What is interpolated, and how its integral over a step moves x_hat."""
 
-    of: Callable[[Array, Array, Array], Array]
+    of: Callable[[Images, Scalar, Images], Images]
     """(x_hat, rho, eps_hat) -> the prediction."""
     keep: Of
     """h -> the factor of x_hat_0."""
-    density: Callable[[Array, Array], Array]
+    density: Callable[[Elements, Scalar], Elements]
     """(lambda, lambda_1) -> the factor of the prediction at lambda under the integral."""
 
 
@@ -68,43 +69,43 @@ DATA = Prediction(
 class Integral(NamedTuple):
     """The integral from `start` to `end` of density times the polynomial with given values at `nodes`."""
 
-    start: Array
-    end: Array
-    nodes: Array
-    """(n,), in the polynomial's variable."""
+    start: Scalar
+    end: Scalar
+    nodes: Points
+    """In the polynomial's variable."""
     variable: Of
     density: Of
 
-    def basis(self, at: Array) -> Array:
-        """Lagrange's polynomials, (n, points), at the lambdas (points,)."""
+    def basis(self, at: Float[Array, "m"]) -> Float[Array, "n m"]:
+        """Lagrange's polynomials at these lambdas."""
         n = self.nodes.shape[0]
         same = jnp.eye(n, dtype=bool)
         apart = jnp.where(same, 1.0, self.nodes[:, None] - self.nodes[None, :])
         away = self.variable(at)[None, None, :] - self.nodes[None, :, None]
         return jnp.prod(jnp.where(same[:, :, None], 1.0, away / apart[:, :, None]), axis=1)
 
-    def masses(self) -> tuple[Array, Array]:
+    def masses(self) -> tuple[Points, Points]:
         """Points in lambda, and the weights under which a sum over them is an integral with the density."""
         h = self.end - self.start
         points = self.start + h * jnp.asarray(_POINTS, h.dtype)
         return points, h * jnp.asarray(_WEIGHTS, h.dtype) * self.density(points)
 
-    def made(self) -> Array:
+    def made(self) -> Int[Array, ""]:
         """How many of the predictions were really made."""
         return jnp.sum(jnp.abs(self.nodes) < FAR)
 
 
-Rule = Callable[[Integral], Array]
-"""The weights (n,) of the predictions in an integral."""
+Rule = Callable[[Integral], Points]
+"""The weights of the predictions in an integral."""
 
 
-def exact(integral: Integral) -> Array:
+def exact(integral: Integral) -> Points:
     """The polynomial's integral itself, to round-off."""
     points, masses = integral.masses()
     return integral.basis(points) @ masses
 
 
-def _through_the_middle(integral: Integral, b: Array) -> Array:
+def _through_the_middle(integral: Integral, b: Scalar) -> Points:
     """Of a straight line p: density's integral times p(start), and b times p's rise over half of the step.
 
     b stands for that integral of the density, up to a factor 1 + O(h) (Zhao et al. 2023, a_1 = 1/2).
@@ -118,19 +119,19 @@ def _through_the_middle(integral: Integral, b: Array) -> Array:
     return jnp.where(integral.made() <= 2, line[:, 0], exact(integral))
 
 
-def bh1(integral: Integral) -> Array:
+def bh1(integral: Integral) -> Points:
     """B(h) = h of Zhao et al. 2023."""
     h = integral.end - integral.start
     return _through_the_middle(integral, h * integral.density(integral.end))
 
 
-def bh2(integral: Integral) -> Array:
+def bh2(integral: Integral) -> Points:
     """B(h) = exp(h) - 1 of Zhao et al. 2023; with data and two predictions it is DPM-Solver++(2M)."""
     _, masses = integral.masses()
     return _through_the_middle(integral, jnp.sum(masses))
 
 
-def half_of_the_bend(integral: Integral) -> Array:
+def half_of_the_bend(integral: Integral) -> Points:
     """DPM-Solver++(3M) as its authors' code has it: the term of the second difference comes with half its weight.
 
     That makes it a method of order 2; `bh2` with three predictions has the whole term and order 3. On grids
@@ -145,18 +146,18 @@ def half_of_the_bend(integral: Integral) -> Array:
 
 
 class History(NamedTuple):
-    """The latest predictions (n, ...) and where they were made (n,), the newest first."""
+    """The latest predictions and where they were made, the newest first."""
 
-    nodes: Array
-    predictions: Array
+    nodes: Points
+    predictions: Float[Array, "n b *dims"]
 
     @classmethod
-    def none(cls, n: int, node: Array, prediction: Array) -> History:
+    def none(cls, n: int, node: Scalar, prediction: Images) -> History:
         """n predictions that were never made, of the kinds of these."""
         far = -FAR * jnp.arange(1, n + 1, dtype=jnp.result_type(node))
         return cls(far, jnp.zeros((n, *prediction.shape), prediction.dtype))
 
-    def add(self, node: Array, prediction: Array) -> History:
+    def add(self, node: Scalar, prediction: Images) -> History:
         """With one more."""
         return History(
             jnp.concatenate([node[None], self.nodes]),
@@ -186,10 +187,10 @@ class Multistep(diffrax.AbstractSolver):
         if self.points < 1:
             raise ValueError(f"a polynomial through {self.points} predictions: expected 1 or more")
 
-    def advance(self, x: Array, start: Array, end: Array, history: History) -> Array:
+    def advance(self, x: Images, start: Scalar, end: Scalar, history: History) -> Images:
         """x_hat at lambda `end` from x_hat at `start`, by the polynomial through the history."""
 
-        def density(at: Array) -> Array:
+        def density(at: Elements) -> Elements:
             return self.predicted.density(at, end)
 
         integral = Integral(start, end, history.nodes, self.variable, density)
@@ -197,18 +198,18 @@ class Multistep(diffrax.AbstractSolver):
         moved = jnp.tensordot(weights, history.predictions, axes=1)
         return self.predicted.keep(end - start).astype(x.dtype) * x + moved
 
-    def begin(self, x: Array, start: Array) -> Any:
+    def begin(self, x: Images, start: Scalar) -> Any:
         """What is remembered before the first step, from x_hat at lambda `start`."""
         return History.none(self.points - 1, start, x)
 
     def move(
-        self, x: Array, start: Array, end: Array, new: Array, memory: Any
-    ) -> tuple[Array, Any]:
+        self, x: Images, start: Scalar, end: Scalar, new: Images, memory: Any
+    ) -> tuple[Images, Any]:
         """x_hat at `end` and the next memory, from x_hat and the new prediction at `start`."""
         history = memory.add(self.variable(start), new)
         return self.advance(x, start, end, history), history.latest(self.points - 1)
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Array, args: Any) -> Any:
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any) -> Any:
         return self.begin(y0, jnp.sign(terms.contr(t0, t1)) * t0)
 
     def step(
@@ -216,7 +217,7 @@ class Multistep(diffrax.AbstractSolver):
         terms: Any,
         t0: Any,
         t1: Any,
-        y0: Array,
+        y0: Images,
         args: Any,
         solver_state: Any,
         made_jump: Any,
@@ -229,12 +230,12 @@ class Multistep(diffrax.AbstractSolver):
         dense = {"y0": y0, "y1": y1, "bend": bend, "h": h}
         return y1, None, dense, memory, diffrax.RESULTS.successful
 
-    def func(self, terms: Any, t0: Any, y0: Array, args: Any) -> Array:
+    def func(self, terms: Any, t0: Any, y0: Images, args: Any) -> Images:
         """eps_hat; diffrax asks for it only where it chooses a first step itself."""
         return terms.vf(t0, y0, args)
 
 
-def itself(at: Array) -> Array:
+def itself(at: Elements) -> Elements:
     """lambda as the polynomial's variable."""
     return at
 

@@ -8,7 +8,6 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
@@ -20,6 +19,7 @@ from score_sde.samplers.noise import START, Noise
 from score_sde.samplers.ode import noise_at, solve_each
 from score_sde.samplers.record import Samples
 from score_sde.sde_lib import SDE, expand
+from score_sde.shapes import Images, Points
 
 
 class UnitController(diffrax.PIDController):
@@ -84,10 +84,10 @@ class ExponentialSampler:
     def __call__(
         self,
         score: ScoreModel,
-        grid: Array,
+        grid: Points,
         noise: Noise,
-        like: Array,
-        x_start: Array | None = None,
+        like: Images,
+        x_start: Images | None = None,
         keep_path: bool = False,
     ) -> Samples:
         """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
@@ -99,7 +99,7 @@ class ExponentialSampler:
         grid = jnp.asarray(grid, x.dtype)
         alpha, lambdas = self.sde.alpha(grid), 0.5 * self.sde.log_snr(grid)
 
-        def solve(score: ScoreModel, x_hat: Array) -> Solution:
+        def solve(score: ScoreModel, x_hat: Images) -> Solution:
             return self._solve(lambdas, x_hat, score, noise, keep_path)
 
         each_image = self.adaptive is not None and self.adaptive.each_image
@@ -109,25 +109,25 @@ class ExponentialSampler:
         return Samples(alpha[-1] * solution.y, solution.nfe, path, solution.success)
 
     def _equation(
-        self, lambdas: Array, noise: Noise, like: Array
+        self, lambdas: Points, noise: Noise, like: Images
     ) -> tuple[diffrax.AbstractTerm, diffrax.AbstractSolver]:
         """What is solved, and by what."""
 
-        def prediction(lambda_: Any, x_hat: Array, score: ScoreModel) -> Array:
+        def prediction(lambda_: Any, x_hat: Images, score: ScoreModel) -> Images:
             return noise_at(self.sde, 2.0 * lambda_, x_hat, score)
 
         method, drift = EXPONENTIAL[self.method], diffrax.ODETerm(prediction)
         if not self.eta or method.with_noise is None:
             return drift, method.make(self.sde)
 
-        def unit(lambda_: Any, x_hat: Array, score: ScoreModel) -> float:
+        def unit(lambda_: Any, x_hat: Images, score: ScoreModel) -> float:
             return 1.0
 
         brownian = ScalarNoise(unit, GridPath(lambdas, noise, like))
         return diffrax.MultiTerm(drift, brownian), method.with_noise(self.eta)
 
     def _solve(
-        self, lambdas: Array, x_hat: Array, score: ScoreModel, noise: Noise, keep_path: bool
+        self, lambdas: Points, x_hat: Images, score: ScoreModel, noise: Noise, keep_path: bool
     ) -> Solution:
         method, adaptive = EXPONENTIAL[self.method], self.adaptive
         terms, solver = self._equation(lambdas, noise, x_hat)

@@ -12,20 +12,23 @@ from typing import Any, ClassVar
 
 import diffrax
 import jax.numpy as jnp
-from jax import Array
 
-Predict = Callable[[float, Array], Array]
+from score_sde.shapes import Images, Scalar
+
+Predict = Callable[[float, Images], Images]
 """(share of the step, x_hat there) -> eps_hat: one evaluation of the network."""
 
 
-def with_noise(x: Array, rho: Array, h: Array, eps: Array, slope: Array | float = 0.0) -> Array:
+def with_noise(
+    x: Images, rho: Scalar, h: Scalar, eps: Images, slope: Images | float = 0.0
+) -> Images:
     """x_hat when lambda has grown by h, if eps_hat is eps + slope tau on the way: exact."""
     constant = -jnp.expm1(-h)  # integral of exp(-tau)
     linear = constant - h * jnp.exp(-h)  # integral of tau exp(-tau)
     return x - rho * (constant * eps + linear * slope)
 
 
-def with_data(x: Array, h: Array, data: Array) -> Array:
+def with_data(x: Images, h: Scalar, data: Images) -> Images:
     """x_hat when lambda has grown by h, if the predicted data stay the same on the way: exact."""
     return data + jnp.exp(-h) * (x - data)
 
@@ -36,12 +39,12 @@ class QuadraticInRho(diffrax.LocalLinearInterpolation):
     Its error is of third order in the step, like DPM-Solver-2's own; for DDIM it is the solution itself.
     """
 
-    bend: Array
+    bend: Images
     """How far the tangent at the first end misses the second."""
-    h: Array
+    h: Scalar
     """Growth of lambda over the step, negative on the way back to noise."""
 
-    def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> Array:
+    def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> Images:
         if t1 is not None:
             return self.evaluate(t1) - self.evaluate(t0)
         tau = self.h * (t0 - self.t0) / (self.t1 - self.t0)
@@ -61,11 +64,11 @@ class SingleStep(diffrax.AbstractSolver):
 
     @abc.abstractmethod
     def rule(
-        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
-    ) -> tuple[Array, Array | None]:
+        self, predict: Predict, x: Images, rho: Scalar, h: Scalar, eps: Images
+    ) -> tuple[Images, Images | None]:
         """x_hat at lambda + h and an estimate of its error, from x_hat and eps_hat at lambda."""
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Array, args: Any) -> None:
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any) -> None:
         return None
 
     def step(
@@ -73,7 +76,7 @@ class SingleStep(diffrax.AbstractSolver):
         terms: Any,
         t0: Any,
         t1: Any,
-        y0: Array,
+        y0: Images,
         args: Any,
         solver_state: Any,
         made_jump: Any,
@@ -81,7 +84,7 @@ class SingleStep(diffrax.AbstractSolver):
         h = terms.contr(t0, t1)
         rho = jnp.exp(-jnp.sign(h) * t0)
 
-        def predict(share: float, x: Array) -> Array:
+        def predict(share: float, x: Images) -> Images:
             return terms.vf(t0 + share * (t1 - t0), x, args)
 
         eps = predict(0.0, y0)
@@ -90,7 +93,7 @@ class SingleStep(diffrax.AbstractSolver):
         dense = {"y0": y0, "y1": y1, "bend": bend, "h": h}
         return y1, error, dense, None, diffrax.RESULTS.successful
 
-    def func(self, terms: Any, t0: Any, y0: Array, args: Any) -> Array:
+    def func(self, terms: Any, t0: Any, y0: Images, args: Any) -> Images:
         """dx_hat/dlambda, for diffrax's choice of a first step; with lambda growing."""
         return -jnp.exp(-t0) * terms.vf(t0, y0, args)
 
@@ -106,8 +109,8 @@ class DDIM(SingleStep):
         return 1
 
     def rule(
-        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
-    ) -> tuple[Array, None]:
+        self, predict: Predict, x: Images, rho: Scalar, h: Scalar, eps: Images
+    ) -> tuple[Images, None]:
         return with_noise(x, rho, h, eps), None
 
 
@@ -121,8 +124,8 @@ class DPMSolver2(SingleStep, diffrax.AbstractAdaptiveSolver):
         return 2
 
     def rule(
-        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
-    ) -> tuple[Array, Array]:
+        self, predict: Predict, x: Images, rho: Scalar, h: Scalar, eps: Images
+    ) -> tuple[Images, Images]:
         middle = predict(0.5, with_noise(x, rho, 0.5 * h, eps))
         end = with_noise(x, rho, h, middle)
         return end, end - with_noise(x, rho, h, eps)
@@ -139,8 +142,8 @@ class DPMSolver3(SingleStep, diffrax.AbstractAdaptiveSolver):
         return 3
 
     def rule(
-        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
-    ) -> tuple[Array, Array]:
+        self, predict: Predict, x: Images, rho: Scalar, h: Scalar, eps: Images
+    ) -> tuple[Images, Images]:
         third, two_thirds = h / 3.0, 2.0 * h / 3.0
         slope = (predict(1.0 / 3.0, with_noise(x, rho, third, eps)) - eps) / third
         later = predict(2.0 / 3.0, with_noise(x, rho, two_thirds, eps, slope))
@@ -160,8 +163,8 @@ class DPMSolverPP2S(SingleStep):
         return 2
 
     def rule(
-        self, predict: Predict, x: Array, rho: Array, h: Array, eps: Array
-    ) -> tuple[Array, None]:
+        self, predict: Predict, x: Images, rho: Scalar, h: Scalar, eps: Images
+    ) -> tuple[Images, None]:
         middle = with_noise(x, rho, 0.5 * h, eps)
         data = middle - rho * jnp.exp(-0.5 * h) * predict(0.5, middle)
         return with_data(x, h, data), None

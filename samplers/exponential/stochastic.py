@@ -21,9 +21,9 @@ from typing import Any, ClassVar
 
 import diffrax
 import jax.numpy as jnp
-from jax import Array
 
 from score_sde.errors import ConfigError
+from score_sde.shapes import Images, Scalar
 
 
 class Noisy(diffrax.AbstractItoSolver):
@@ -42,10 +42,10 @@ class Noisy(diffrax.AbstractItoSolver):
             )
 
     @abc.abstractmethod
-    def predicted(self, data: Array, h: Array, memory: Any) -> tuple[Array, Any]:
+    def predicted(self, data: Images, h: Scalar, memory: Any) -> tuple[Images, Any]:
         """The data that the step of length h uses, given those predicted at its start; and the next memory."""
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Array, args: Any) -> Any:
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any) -> Any:
         return None
 
     def step(
@@ -53,7 +53,7 @@ class Noisy(diffrax.AbstractItoSolver):
         terms: Any,
         t0: Any,
         t1: Any,
-        y0: Array,
+        y0: Images,
         args: Any,
         solver_state: Any,
         made_jump: Any,
@@ -68,14 +68,14 @@ class Noisy(diffrax.AbstractItoSolver):
         y1 = data + shrink * (jnp.sqrt(1.0 - v) * (y0 - data) + rho * jnp.sqrt(v) * z)
         return y1, None, {"y0": y0, "y1": y1}, memory, diffrax.RESULTS.successful
 
-    def func(self, terms: Any, t0: Any, y0: Array, args: Any) -> Any:
+    def func(self, terms: Any, t0: Any, y0: Images, args: Any) -> Any:
         return terms.vf(t0, y0, args)
 
 
 class NoisyDDIM(Noisy):
     """DDIM with eta; ancestral sampling with the posterior variance at 1. One evaluation a step."""
 
-    def predicted(self, data: Array, h: Array, memory: None) -> tuple[Array, None]:
+    def predicted(self, data: Images, h: Scalar, memory: None) -> tuple[Images, None]:
         return data, None
 
 
@@ -85,10 +85,10 @@ class NoisyMultistep2(Noisy):
     The first step has one prediction only and is DDIM's.
     """
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Array, args: Any) -> Any:
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any) -> Any:
         # infinitely far away, the prediction before the first has no influence
         return jnp.zeros_like(y0), jnp.full_like(t0, jnp.inf)
 
-    def predicted(self, data: Array, h: Array, memory: Any) -> tuple[Array, Any]:
+    def predicted(self, data: Images, h: Scalar, memory: Any) -> tuple[Images, Any]:
         before, h_before = memory
         return data + 0.5 * h / h_before * (data - before), (data, h)

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jax import Array
-
 from score_sde.samplers.exponential.multistep import DATA, History, Multistep, Rule, itself
+from score_sde.shapes import Images, Scalar
 
 
 class Uncorrected(NamedTuple):
     """The last p predictions, and the corrected x_hat and lambda from which the last step went."""
 
     history: History
-    x: Array
-    start: Array
+    x: Images
+    start: Scalar
 
 
 class UniPC(Multistep):
@@ -33,13 +32,13 @@ class UniPC(Multistep):
     The x_hat that a step gives back are uncorrected, also along a path.
     """
 
-    def begin(self, x: Array, start: Array) -> Uncorrected:
+    def begin(self, x: Images, start: Scalar) -> Uncorrected:
         # before the first step was one of length 0, which the corrector leaves as it is
         return Uncorrected(History.none(self.points, start, x), x, start)
 
     def move(
-        self, x: Array, start: Array, end: Array, new: Array, memory: Uncorrected
-    ) -> tuple[Array, Uncorrected]:
+        self, x: Images, start: Scalar, end: Scalar, new: Images, memory: Uncorrected
+    ) -> tuple[Images, Uncorrected]:
         history = memory.history.add(self.variable(start), new)
         corrected = self.advance(memory.x, memory.start, start, history)
         latest = history.latest(self.points)

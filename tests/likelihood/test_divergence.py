@@ -53,7 +53,9 @@ def test_probes_have_identity_covariance(probe):
     """100,000 entries: the mean within 4.9 standard errors of 0, the second moment of 1 (false alarm 1e-6)."""
     keys = jax.random.split(jax.random.key(0), 10)
     estimator = IndependentProbes(2, probe=probe)
-    draws = np.asarray(estimator.draw(keys, jnp.zeros((10, 5_000)), None).vectors, np.float64)
+    draws = np.asarray(
+        estimator.draw(keys, jnp.zeros((10, 5_000)), pytest.fail).vectors, np.float64
+    )
     assert draws.shape == (10, 2, 5_000)
     assert abs(draws.mean()) < 4.892 / math.sqrt(1e5)
     assert abs((draws**2).mean() - 1) <= 4.892 * (draws**2).std() / math.sqrt(1e5) + 1e-12

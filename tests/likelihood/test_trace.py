@@ -103,7 +103,7 @@ def test_an_antithetic_pair_says_one_thing_twice(x64):
     matrix, probe = np.random.default_rng(0).normal(size=(6, 6)), np.arange(6.0)
     pair = jnp.asarray(np.stack([probe, -probe]))[None]
     estimator = GivenProbes(2)
-    drawn = estimator.draw(pair, jnp.zeros((1, 6)), None)
+    drawn = estimator.draw(pair, jnp.zeros((1, 6)), pytest.fail)
     _, forms = estimator.rates(lambda x: x @ matrix.T, jnp.zeros((1, 6)), drawn.vectors)
     np.testing.assert_array_equal(forms[0, 0], forms[0, 1])
     np.testing.assert_allclose(forms[0, 0], probe @ matrix @ probe, rtol=1e-12)

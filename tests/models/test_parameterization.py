@@ -86,7 +86,8 @@ def test_table_index_is_truncated_as_in_the_reference():
         t, index = jnp.asarray(arrays["f32/t"]), arrays["f32/timestep"]
     fields = config(continuous=False, discrete_labels="published_pc")
     parameterization = build_parameterization(fields, VP())
-    score = parameterization.score(-jnp.ones((len(t), 1)), None, t)[:, 0]
+    out = -jnp.ones((len(t), 1))
+    score = parameterization.score(out, out, t)[:, 0]
     # Equality tells neighbouring levels apart, here by 1e-3 or more except at the noisy end.
     assert_allclose(score, 1.0 / VP().chain(1000).sigmas[index], rtol=1e-6)
 
@@ -103,7 +104,7 @@ def test_continuous_noise_prediction(sde, std):
         parameterization.noise_input(t), [249.75, 249.75], rtol=0
     )  # 999 t, whatever num_scales
     assert_allclose(
-        parameterization.score(out, None, t), -np.asarray(out) / std, rtol=3e-7
+        parameterization.score(out, out, t), -np.asarray(out) / std, rtol=3e-7
     )  # float32
 
 
@@ -114,7 +115,7 @@ def test_continuous_score_prediction():
     assert_allclose(
         parameterization.noise_input(t), [0.01, 0.70710678, 50.0], rtol=1e-6
     )  # float32 exp(8.5)
-    assert_allclose(parameterization.score(out, None, t), out, rtol=0)
+    assert_allclose(parameterization.score(out, out, t), out, rtol=0)
 
 
 def test_discrete_noise_prediction_is_exact_for_exact_noise(x64):
@@ -148,9 +149,8 @@ def test_discrete_noise_prediction_below_the_first_level():
     t = jnp.array([1e-5, 5e-4])
     assert_allclose(parameterization.noise_input(t), [0.0, 0.0], rtol=0)
     stds = [0.0010004971, np.sqrt(-np.expm1(-(5e-5 + 9.95 * 25e-8)))]
-    assert_allclose(
-        parameterization.score(-jnp.ones((2, 1)), None, t)[:, 0], 1 / np.array(stds), rtol=1e-6
-    )
+    out = -jnp.ones((2, 1))
+    assert_allclose(parameterization.score(out, out, t)[:, 0], 1 / np.array(stds), rtol=1e-6)
 
 
 def test_published_discrete_noise_predictions():
@@ -160,12 +160,12 @@ def test_published_discrete_noise_predictions():
     parameterization = build_parameterization(fields, VP())
     assert_allclose(parameterization.noise_input(t), [499.5, 999.0, 0.999], rtol=2e-7)
     stds = np.sqrt(1.0 - np.array([0.0785872, 4.03583e-5, 0.9999]))
-    assert_allclose(parameterization.score(out, None, t)[:, 0], 1.0 / stds, rtol=3e-7)
+    assert_allclose(parameterization.score(out, out, t)[:, 0], 1.0 / stds, rtol=3e-7)
 
     fields = config(continuous=False, num_scales=100, discrete_labels="published_ode")
     parameterization, continuous = build_parameterization(fields, VP()), NoisePrediction(VP())
     assert_allclose(parameterization.noise_input(t), [499.5, 999.0, 0.999], rtol=2e-7)
-    assert_allclose(parameterization.score(out, None, t), continuous.score(out, None, t), rtol=0)
+    assert_allclose(parameterization.score(out, out, t), continuous.score(out, out, t), rtol=0)
 
 
 def test_unknown_discrete_labels_are_refused():
@@ -180,7 +180,7 @@ def test_discrete_score_prediction():
     t, out = jnp.array([1.0, 0.0, 0.32, 0.38]), jnp.arange(4.0)
     # Label 0 is the largest noise, and labels are rounded: 6.8 and 6.2 by hand.
     assert_allclose(parameterization.noise_input(t), [0.0, 10.0, 7.0, 6.0], rtol=0)
-    assert_allclose(parameterization.score(out, None, t), out, rtol=0)
+    assert_allclose(parameterization.score(out, out, t), out, rtol=0)
 
 
 def test_labels_span_the_whole_time_of_a_process():
@@ -228,7 +228,7 @@ def test_levels_and_times_name_the_same_networks_inputs(sde):
     assert_allclose(parameterization.noise_input(t), given, atol=0.25 + 1e-3)
     out = jnp.ones((4, 2))
     assert_allclose(
-        parameterization.score(out, None, t), parameterization.score_at_level(out, level), rtol=0
+        parameterization.score(out, out, t), parameterization.score_at_level(out, level), rtol=0
     )
 
 
@@ -275,7 +275,7 @@ def test_network_score_is_network_and_parameterization():
 def test_network_is_given_its_parameters_and_dropout_keys():
     stub = Recorder(jnp.zeros((2, 3)))
     model = NetworkScore("weights", stub, build_parameterization(config(continuous=False), VP()))
-    x, t, keys = jnp.ones((2, 3)), jnp.full(2, 0.5), jnp.array([7, 8])
+    x, t, keys = jnp.ones((2, 3)), jnp.full(2, 0.5), jax.random.split(jax.random.key(0))
     model(x, t)
     assert stub.given[0] == {"params": "weights"}
     assert stub.given[3] is None

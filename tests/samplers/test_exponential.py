@@ -82,7 +82,7 @@ def test_first_order_methods_are_one(x64, sde):
     grid, model = uniform_grid(sde.T, EPS, 6), mixture(sde)
     score = jax.jit(lambda x, t: model(x, t))
     start = ends_of_the_flow(sde)[0]
-    arguments = model, grid, None, None, jnp.asarray(start), True
+    arguments = model, grid, None, jnp.asarray(start), jnp.asarray(start), True
     ddim = ExponentialSampler(sde, "ddim")(*arguments).path
     # VE has states of 50.
     euler = ProbabilityFlow(sde, GridSolver("euler"), "ratio")(*arguments).path
@@ -101,7 +101,7 @@ def test_standard_normal_data_shrink_by_a_product_of_cosines(x64):
     """There eps = sigma x: each of 20 uniform steps is a factor cos(theta_t - theta_s), tan theta = sigma/alpha."""
     model = GaussianScore(jnp.zeros(1), jnp.ones(1), jnp.eye(1), VP())
     x = jnp.ones((1, 1))
-    samples = ExponentialSampler(VP(), "ddim")(model, uniform_grid(1.0, EPS, 20), None, None, x)
+    samples = ExponentialSampler(VP(), "ddim")(model, uniform_grid(1.0, EPS, 20), None, x, x)
     assert float(samples.x[0, 0]) == pytest.approx(0.9127728760516656, abs=1e-13)
 
 
@@ -116,7 +116,7 @@ def test_exact_on_a_point_mass(x64, name, num_steps):
     late, early = closed_form(sde, sde.T), closed_form(sde, EPS)
     start = jnp.asarray(late.alpha * point[None] + late.sigma * z)
     grid = uniform_grid(sde.T, EPS, num_steps)
-    samples = ExponentialSampler(sde, name)(model, grid, None, None, start)
+    samples = ExponentialSampler(sde, name)(model, grid, None, start, start)
     expected = early.alpha * point + early.sigma * z
     # one step divides the round-off of x/alpha = 150 by the small sigma of its middle
     np.testing.assert_allclose(samples.x, expected, rtol=0, atol=1e-9)
@@ -131,7 +131,9 @@ def test_every_process_moves_x_over_alpha_alike(x64, name):
     def carried(sde):
         grid = sde.time_of_log_snr(log_snrs)
         alpha = sde.alpha(grid)
-        x = ExponentialSampler(sde, name)(mixture(sde), grid, None, None, alpha[0] * x_hat).x
+        x = ExponentialSampler(sde, name)(
+            mixture(sde), grid, None, alpha[0] * x_hat, alpha[0] * x_hat
+        ).x
         return x / alpha[-1]
 
     expected = carried(VP())
@@ -145,8 +147,8 @@ def test_inversion_and_back(x64, num_steps, expected):
     """DDIM upwards, then downwards: root mean square distance as measured by another program."""
     grid, data = log_snr_grid(VP(), 1.0, EPS, num_steps), jnp.asarray(ends_of_the_flow(VP())[1])
     sampler, model = ExponentialSampler(VP(), "ddim"), mixture(VP())
-    noise = sampler(model, grid[::-1], None, None, data).x
-    back = sampler(model, grid, None, None, noise).x
+    noise = sampler(model, grid[::-1], None, data, data).x
+    back = sampler(model, grid, None, noise, noise).x
     assert float(jnp.sqrt(jnp.mean((back - data) ** 2))) == pytest.approx(expected, rel=0.01)
 
 
@@ -156,10 +158,10 @@ def test_the_path_is_where_shorter_grids_end(x64):
         ExponentialSampler(VP(), "dpm_solver_2"),
         jnp.asarray(ends_of_the_flow(VP())[0]),
     )
-    path = sampler(model, grid, None, None, start, keep_path=True).path
+    path = sampler(model, grid, None, start, start, keep_path=True).path
     assert path.shape == (7, 63, 1)
     for k in (1, 4, 6):
-        x = sampler(model, grid[: k + 1], None, None, start).x
+        x = sampler(model, grid[: k + 1], None, start, start).x
         np.testing.assert_allclose(path[k], x, rtol=0, atol=1e-14)
     np.testing.assert_allclose(path[0], start, rtol=0, atol=1e-14)
 
@@ -205,7 +207,9 @@ def adaptively(sde, name, tolerance):
     """The error from T to EPS, and the evaluations."""
     start, exact = ends_of_the_flow(sde)
     sampler = ExponentialSampler(sde, name, adaptive=Adaptive(tolerance, tolerance))
-    samples = sampler(mixture(sde), jnp.array([sde.T, EPS]), None, None, jnp.asarray(start))
+    samples = sampler(
+        mixture(sde), jnp.array([sde.T, EPS]), None, jnp.asarray(start), jnp.asarray(start)
+    )
     assert samples.success
     return np.sqrt(np.mean((samples.x - exact) ** 2)), int(samples.nfe)
 
@@ -234,8 +238,8 @@ def test_an_image_may_have_its_own_steps():
     x = jax.random.normal(jax.random.key(0), (3, 2, 2, 1))
     own = ExponentialSampler(sde, "dpm_solver_3", adaptive=Adaptive(1e-3, 1e-3, each_image=True))
     shared = ExponentialSampler(sde, "dpm_solver_3", adaptive=Adaptive(1e-3, 1e-3))
-    alone = jax.jit(lambda x: shared(mixture(sde), ends, None, None, x))
-    together = own(mixture(sde), ends, None, None, x, keep_path=True)
+    alone = jax.jit(lambda x: shared(mixture(sde), ends, None, x, x))
+    together = own(mixture(sde), ends, None, x, x, keep_path=True)
     assert together.path.shape == (2, 3, 2, 2, 1)
     np.testing.assert_array_equal(together.path[-1], together.x)
     for i in range(3):
@@ -249,7 +253,7 @@ def test_unfinished_solve_is_reported(monkeypatch):
     monkeypatch.setattr("score_sde.samplers.exponential.sampler.MAX_STEPS", 3)
     sampler = ExponentialSampler(VP(), "dpm_solver_2", adaptive=Adaptive(1e-4, 1e-4))
     x = jnp.ones((2, 1))
-    assert not sampler(mixture(VP()), jnp.array([1.0, EPS]), None, None, x).success
+    assert not sampler(mixture(VP()), jnp.array([1.0, EPS]), None, x, x).success
 
 
 @pytest.mark.parametrize(
@@ -293,7 +297,7 @@ def test_float32(sde, num_steps):
         model = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture(sde))
         grid = jnp.asarray(np.geomspace(sde.T, EPS, num_steps + 1), dtype)
         return ExponentialSampler(sde, "dpm_solver_3")(
-            model, grid, None, None, jnp.asarray(x, dtype)
+            model, grid, None, jnp.asarray(x, dtype), jnp.asarray(x, dtype)
         ).x
 
     single = sample(jnp.float32)
@@ -309,8 +313,8 @@ def test_devices_and_images(name, atol):
     sampler, model = ExponentialSampler(VP(), name), mixture(VP())
     grid = uniform_grid(1.0, EPS, 5)
     x = jax.random.normal(jax.random.key(0), (4, 2, 2, 2, 3))
-    images = jax.pmap(lambda x: sampler(model, grid, None, None, x).x)(x)
-    column = sampler(model, grid, None, None, x.reshape(-1, 1)).x
+    images = jax.pmap(lambda x: sampler(model, grid, None, x, x).x)(x)
+    column = sampler(model, grid, None, x.reshape(-1, 1), x.reshape(-1, 1)).x
     np.testing.assert_allclose(images.reshape(-1, 1), column, rtol=0, atol=atol)
 
 

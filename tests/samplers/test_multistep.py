@@ -329,7 +329,7 @@ def test_nfe_is_the_number_of_calls(name):
 def test_the_path_is_that_of_the_steps(x64, name):
     """The sampler's, in x, and that of the solver by itself, in x/alpha."""
     sde, grid, start = VP(), uniform_grid(1.0, EPS, 6), jnp.asarray(ends_of_the_flow(VP())[0])
-    states = ExponentialSampler(sde, name)(mixture(sde), grid, None, None, start, True).path
+    states = ExponentialSampler(sde, name)(mixture(sde), grid, None, start, start, True).path
     alpha = np.asarray(sde.alpha(grid))[:, None, None]
     lambdas = 0.5 * sde.log_snr(grid)
     expected = alpha * path(EXPONENTIAL[name].make(sde), of_mixture, lambdas, start / alpha[0])
@@ -341,7 +341,9 @@ def test_from_data_to_noise(x64, name):
     """Upwards along a grid, too: from EPS back to the quantiles at T."""
     sde, (noise, data) = VP(), ends_of_the_flow(VP())
     grid = log_snr_grid(sde, sde.T, EPS, 160)[::-1]
-    x = ExponentialSampler(sde, name)(mixture(sde), grid, None, None, jnp.asarray(data)).x
+    x = ExponentialSampler(sde, name)(
+        mixture(sde), grid, None, jnp.asarray(data), jnp.asarray(data)
+    ).x
     np.testing.assert_allclose(x, noise, rtol=0, atol=1e-3)
 
 

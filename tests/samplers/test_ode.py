@@ -41,7 +41,8 @@ def test_mixture_to_float64_tolerance(x64, sde):
     model = mixture(sde)
     flow = ProbabilityFlow(sde, AdaptiveSolver("tsit5", 1e-8, 1e-8))
     grid = jnp.asarray([sde.T, EPS[sde]])
-    samples = flow(model, grid, RecordedNoise(None, None), None, jnp.asarray(x_start)[:, None])
+    x = jnp.asarray(x_start)[:, None]
+    samples = flow(model, grid, RecordedNoise(None, None), x, x)
     exact = [quantile_map(sde, x, sde.T, EPS[sde]) for x in x_start]
     np.testing.assert_allclose(samples.x[:, 0], exact, atol=1e-6)
 

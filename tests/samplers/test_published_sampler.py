@@ -76,7 +76,7 @@ def test_every_state_of_the_recorded_run(name):
 
     @jax.jit
     def run():
-        x = sampler.sde.prior_sample(noise(START, 0, golden["x_init"]))
+        x = sampler.sde.prior_sample(noise(START, 0, nhwc(golden["x_init"])))
         start = sampler.begin(x)
 
         def body(state, k):

@@ -1,0 +1,28 @@
+"""Shapes in types (jaxtyping): a dimension of one name has one size in all arguments and results of a call.
+
+b images, of any dims; h, w, c rows, columns and channels; n points or steps. Tests hold every call to them.
+"""
+
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int, Integer, Key, Num, UInt32
+
+if TYPE_CHECKING:
+    Array = jax.Array
+else:  # NumPy's serve as well, but results are JAX's
+    Array = jax.Array | np.ndarray | np.generic
+
+Images = Float[Array, "b *dims"]
+Pixels = Float[Array, "b h w c"]
+Stored = Num[Array, "b h w c"]  # images as a dataset has them: levels, or real numbers
+PerImage = Float[Array, "b"]
+Integers = Integer[Array, "b"]  # levels of a chain, classes, places
+Keys = Key[jax.Array, "b"] | UInt32[Array, "b 2"]  # typed ones, or raw
+OneKey = Key[jax.Array, ""] | UInt32[Array, "2"]
+Scalar = Float[Array, ""]
+Index = Int[Array, ""] | int
+Points = Float[Array, "n"]
+Elements = Float[Array, "*t"]  # of an elementwise function
+Broadcast = Float[Array, "*#t"]  # of one of two arguments
