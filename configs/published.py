@@ -15,7 +15,7 @@ from score_sde.configs.variants import Change
 
 
 def published_config(*pieces: Change) -> ConfigDict:
-    """Colour images, half of them mirrored, trained on without dequantisation; and then the pieces, in order."""
+    """Colour images, half of them mirrored, trained on without dequantization; and then the pieces, in order."""
     config = default_config()
     config.data.num_channels = 3
     config.data.random_flip = True

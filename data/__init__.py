@@ -12,7 +12,7 @@
     folder.py      a folder of PNG, JPEG or WebP files
     mixture.py     toy images whose density is known in closed form
     resizing.py    decode, centre crop and resize, for datasets whose images differ in size
-    scaling.py     dequantise, scale, round back, bits/dim offset: pure, for inside jit
+    scaling.py     dequantize, scale, round back, bits/dim offset: pure, for inside jit
 
 Everything TFDS knows is available by its TFDS name (`data.name = "mnist"`), and a folder of image files
 by `data.name = "folder"` and its path, `data.folder`. To add a dataset that is neither, write a `tfds.core.GeneratorBasedBuilder` in a file of its own, as in `digits.py`, and add

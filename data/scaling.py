@@ -69,7 +69,7 @@ def dequantize(images: Array, u: Array, num_levels: int | None) -> Array:
 
 
 def to_unit(images: Array, num_levels: int | None) -> Array:
-    """y = v/(L - 1) in [0, 1], float32: training without dequantisation, as published models are trained."""
+    """y = v/(L - 1) in [0, 1], float32: training without dequantization, as published models are trained."""
     check_num_levels(num_levels)
     if num_levels is None:
         return images

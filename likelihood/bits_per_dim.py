@@ -79,7 +79,7 @@ class BitsPerDim:
 
     @property
     def gap(self) -> Float[np.ndarray, "n"] | None:
-        """Bound less ODE, image by image; on the same dequantised images."""
+        """Bound less ODE, image by image; on the same dequantized images."""
         if self.ode is None or self.bound is None:
             return None
         return self.bound.per_image - self.ode.per_image
@@ -105,7 +105,7 @@ def measure_bits_per_dim(
 ) -> BitsPerDim:
     """Bits/dim of every image, as config.likelihood says.
 
-    Each repeat draws new dequantisation noise, probes and bounds for each image, from the image's index, so a
+    Each repeat draws new dequantization noise, probes and bounds for each image, from the image's index, so a
     value does not depend on the batch but for the solver's shared step size.
 
     Args:

@@ -18,7 +18,7 @@ exceeds the entropy of the data, beside what the prior costs, by
 VP at 1e-5 has sigma = .001. VE has sigma = sigma_min at every small eps, .01 as published: images on [0, 1] have detail of that
 size, and there the decoder's cost is not small.
 
-Chains of levels (likelihood/discrete_bound.py) end in a decoder too: `GAUSSIAN` is a density of dequantised images, and
+Chains of levels (likelihood/discrete_bound.py) end in a decoder too: `GAUSSIAN` is a density of dequantized images, and
 `discretised` gives the probability of integer ones.
 """
 
@@ -103,7 +103,7 @@ def mean_decoding_term(
 
 
 def gaussian_nats(x0: Images, mean: Images, variance: Scalar | float) -> PerImage:
-    """-ln N(x_0; mean, variance I): for dequantised or real data."""
+    """-ln N(x_0; mean, variance I): for dequantized or real data."""
     normaliser = 0.5 * x0[0].size * jnp.log(2.0 * jnp.pi * variance)
     return normaliser + 0.5 * sum_squares(x0 - mean) / variance
 

@@ -166,7 +166,7 @@ def discrete_bound(
     Args:
       score_model: a discretely trained network (`NetworkScore.at_level`).
       chain: its chain.
-      x0: (b, ...), in the units of the process. `GAUSSIAN` takes dequantised images and gives a density;
+      x0: (b, ...), in the units of the process. `GAUSSIAN` takes dequantized images and gives a density;
         `discretised` takes levels v/(L-1), scaled, and gives -ln of a probability: no further offset.
       keys: of the images' noise, (b,).
       draws: an even number from 4 on. From 2 N on every level is visited, by two draws, and no more are made.

@@ -1,6 +1,6 @@
-"""What is measured of every image: the ODE's own likelihood and the bound on the SDE's, on the same dequantised image.
+"""What is measured of every image: the ODE's own likelihood and the bound on the SDE's, on the same dequantized image.
 
-Values are costs, -ln of a density of x in nats with ln q(u|v) of the dequantisation added: bounds on the cost of the integer
+Values are costs, -ln of a density of x in nats with ln q(u|v) of the dequantization added: bounds on the cost of the integer
 image, but for the offset (data/scaling.py). They are functions of the image's index and the seed, in whatever batch.
 """
 
@@ -145,7 +145,7 @@ def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 
 
 def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
-    """Of integer images where the chain was trained on levels v/(L-1), by a discretised decoder; else of dequantised ones."""
+    """Of integer images where the chain was trained on levels v/(L-1), by a discretised decoder; else of dequantized ones."""
     options, data, space = config.likelihood, config.data, build_space(config)
     chain = sde.chain(config.model.num_scales)
     variances = VARIANCES[options.chain_variances](chain)

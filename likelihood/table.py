@@ -48,7 +48,7 @@ def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) ->
     data, options = config.data, config.likelihood
     repeats, images = measured.best.bits_per_dim.shape
     levels = (
-        f"{data.num_levels} levels, {options.dequantization} dequantisation"
+        f"{data.num_levels} levels, {options.dequantization} dequantization"
         if data.num_levels
         else "real-valued data"
     )

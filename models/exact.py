@@ -148,7 +148,7 @@ class ProductMixtureScore(WithoutCondition):
 class UniformScore(WithoutCondition):
     """The score of images whose coordinates are independent and uniform on [low, high].
 
-    Dequantised noise images have this law, and its likelihood is known: log2 of the width a dimension, but for what
+    Dequantized noise images have this law, and its likelihood is known: log2 of the width a dimension, but for what
     the blur at eps carries over the edges. The density of a coordinate at t is the mass that a normal of variance
     sigma^2 around x gives to [alpha low, alpha high], divided by that width.
     """

@@ -1,6 +1,6 @@
 """The noise that makes integer images continuous, and what it costs: u in (0, 1) for every pixel, with its density.
 
-    dequantizer.py   what a dequantiser is; the uniform one
+    dequantizer.py   what a dequantizer is; the uniform one
     flow.py          the variational one, a flow conditioned on the image
     objective.py     the bound on the bits of an integer image that it is trained by
     training.py      training it under a score model that stays as it is

@@ -1,4 +1,4 @@
-"""What a trained dequantiser gains: the bound with it and with uniform noise, on the same images, draws and times.
+"""What a trained dequantizer gains: the bound with it and with uniform noise, on the same images, draws and times.
 
 Both start from the same uniform numbers, so most of what a one-sample estimate varies by is common to the two, and the error of
 their difference is far below that of either.
@@ -71,7 +71,7 @@ def compare(
 
 
 def build_pair(bound: IntegerImageBound, number: int, devices: Devices) -> Any:
-    """The compiled (dequantizer, score, key, batch) -> nats with uniform noise and with the dequantiser's."""
+    """The compiled (dequantizer, score, key, batch) -> nats with uniform noise and with the dequantizer's."""
 
     def pair(
         dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch

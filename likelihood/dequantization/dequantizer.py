@@ -1,4 +1,4 @@
-"""Dequantisers: pytrees that are called, `dequantizer(images, keys) -> (u, log_q)`."""
+"""Dequantizers: pytrees that are called, `dequantizer(images, keys) -> (u, log_q)`."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def init_params(flow: DequantizationFlow, shape: tuple[int, ...], key: OneKey) -
 
 @flax.struct.dataclass
 class FlowDequantizer:
-    """The flow with its parameters. From the same key its noise starts from the uniform dequantiser's."""
+    """The flow with its parameters. From the same key its noise starts from the uniform dequantizer's."""
 
     params: Any
     flow: DequantizationFlow = flax.struct.field(pytree_node=False)

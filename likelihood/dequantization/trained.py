@@ -1,4 +1,4 @@
-"""What is kept of a dequantiser: <workdir>/dequantizer/step<step of the score model>/, a folder for each checkpoint.
+"""What is kept of a dequantizer: <workdir>/dequantizer/step<step of the score model>/, a folder for each checkpoint.
 
     dequantizer.json   the options that it was built with, and the images that it is for
     checkpoints/       as those of score models: TrainState of the flow, written atomically
@@ -33,7 +33,7 @@ DATA_FIELDS = ("image_size", "num_channels", "num_levels")
 
 
 def dequantizer_folder(workdir: Path, checkpoint_step: int | None) -> Path:
-    """Of a checkpoint's dequantiser; step 0 stands for a score known in closed form."""
+    """Of a checkpoint's dequantizer; step 0 stands for a score known in closed form."""
     return Path(workdir) / "dequantizer" / f"step{checkpoint_step or 0}"
 
 
@@ -80,7 +80,7 @@ def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any
     ]
     if differences:
         raise UserError(
-            f"the dequantiser in {path.parent} was trained with another config: {', '.join(differences)}; use those "
+            f"the dequantizer in {path.parent} was trained with another config: {', '.join(differences)}; use those "
             "values, or remove that folder and run --mode dequantize"
         )
 
@@ -93,7 +93,7 @@ def load_flow(config: Any, workdir: Path, checkpoint_step: int | None) -> FlowDe
         others = sorted(entry.name for entry in folder.parent.glob("step*"))
         beside = f" (there is one for {', '.join(others)})" if others else ""
         raise UserError(
-            f"likelihood.dequantization='variational' needs a dequantiser for the checkpoint of step "
+            f"likelihood.dequantization='variational' needs a dequantizer for the checkpoint of step "
             f"{checkpoint_step or 0} in {folder}{beside}: run --mode dequantize first, with the same config, "
             "checkpoint_step and workdir"
         )
@@ -117,7 +117,7 @@ DEQUANTIZERS: dict[str, Callable[[Any, Path, int | None], Dequantizer]] = {
 
 
 def load_dequantizer(config: Any, workdir: Path, checkpoint_step: int | None) -> Dequantizer:
-    """The dequantiser that config.likelihood.dequantization names.
+    """The dequantizer that config.likelihood.dequantization names.
 
     Args:
       config: with data, likelihood and dequantizer.

@@ -101,7 +101,7 @@ def train_dequantizer(
     Args:
       score: the score model; an argument of the compiled step, never updated.
       split: the training images (data/splits.py), integer levels.
-      folder: of this dequantiser, see trained.py.
+      folder: of this dequantizer, see trained.py.
 
     Raises:
       UserError: the folder holds a flow with other options, or the loss is not finite.

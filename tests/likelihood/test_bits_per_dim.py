@@ -97,7 +97,7 @@ def test_standard_error_is_that_of_the_images():
 
 
 def test_equal_images_have_noise_of_their_own():
-    """Four copies of one image: each is dequantised with its own noise, so no two values agree."""
+    """Four copies of one image: each is dequantized with its own noise, so no two values agree."""
     split = ImagesInMemory(np.repeat(split_of(1, 17).images, 4, axis=0))
     measured = measure(config_for(17), VP(), gaussian(0.3), split)
     assert len(np.unique(measured.ode.bits_per_dim)) == 4
@@ -125,7 +125,7 @@ def correlated():
 
 
 def test_the_exact_trace_leaves_nothing_to_chance():
-    """On real-valued data there is no dequantisation either: every repeat gives the closed form."""
+    """On real-valued data there is no dequantization either: every repeat gives the closed form."""
     model, law = correlated()
     config = config_for(0, repeats=2)
     config.data.centered, config.likelihood.probe = False, "exact"

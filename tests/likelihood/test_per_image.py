@@ -1,4 +1,4 @@
-"""What a measurement puts together: dequantisation, ODE, bound, decoder, on data whose costs are known."""
+"""What a measurement puts together: dequantization, ODE, bound, decoder, on data whose costs are known."""
 
 import math
 from typing import Any
@@ -73,7 +73,7 @@ def test_evaluations_are_of_the_network():
 
 
 def test_what_the_noise_cost_is_added():
-    """A dequantiser that pays 3 nats an image for the middle of every cell."""
+    """A dequantizer that pays 3 nats an image for the middle of every cell."""
 
     def middle(images, keys):
         return jnp.full(images.shape, 0.5), jnp.full(images.shape[0], 3.0)
@@ -111,8 +111,8 @@ class GaussianChain:
         return -x / expand(alpha**2 * ELL + sigma**2, x)
 
 
-@pytest.mark.parametrize("dequantised", [True, False])
-def test_a_chains_bound_on_dequantised_and_on_integer_images(dequantised):
+@pytest.mark.parametrize("dequantized", [True, False])
+def test_a_chains_bound_on_dequantized_and_on_integer_images(dequantized):
     """Levels drawn from the Gaussian on a grid of 256: the cost of an image in bits, by either decoder.
 
     -log2 of the density at the image, plus log2 L - 1, is the cost of a level to second order in its width; so it is
@@ -121,7 +121,7 @@ def test_a_chains_bound_on_dequantised_and_on_integer_images(dequantised):
     """
     config = config_for(256)
     config.training.continuous = False
-    config.data.uniform_dequantization = dequantised
+    config.data.uniform_dequantization = dequantized
     config.likelihood.update(ode=False, bound_draws=400)
     x = 0.25 * np.random.default_rng(0).normal(size=(8, SIDE, SIDE, 1))
     images = np.clip(np.round((x + 1) / 2 * 255), 0, 255).astype(np.uint8)
@@ -129,7 +129,7 @@ def test_a_chains_bound_on_dequantised_and_on_integer_images(dequantised):
     measured = measure(config, VP(), model, ImagesInMemory(images))
     x = (2 * images.astype(np.float64) / 255 - 1).reshape(8, D)
     cost = -norm.logpdf(x, 0, math.sqrt(ELL)).sum(axis=1) / (D * math.log(2))
-    exact = cost + math.log2(256 if dequantised else 255) - 1
+    exact = cost + math.log2(256 if dequantized else 255) - 1
     excess = measured.bound.per_image - exact
     errors = measured.bound.error[0]
     assert np.all(excess > -5 * errors)

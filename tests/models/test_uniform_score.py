@@ -112,7 +112,7 @@ def test_far_away_in_float32():
 
 
 @pytest.mark.parametrize(("eps", "expected"), [(1e-5, 8.00069), (1e-3, 8.00720)])
-def test_likelihood_of_dequantised_noise(x64, eps, expected):
+def test_likelihood_of_dequantized_noise(x64, eps, expected):
     """Bits/dim of uniform data on [-1, 1]: 8 and what the blur carries over the edges, five decimals.
 
     The mean over the interval is Gauss-Legendre's, in the last ten sigma before the edge and in the rest.

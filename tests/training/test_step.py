@@ -157,7 +157,7 @@ def test_keys_belong_to_the_place_in_the_batch(shift):
     )
 
 
-def test_x0_of_levels_is_dequantised_and_flipped_as_asked(config):
+def test_x0_of_levels_is_dequantized_and_flipped_as_asked(config):
     config.data.num_levels = 17
     images = jnp.arange(2 * 16, dtype=jnp.uint8).reshape(2, 4, 4, 1) % 17
     keys = image_keys(TrainingKeys, jax.random.key(3), jnp.arange(2)).dequantization

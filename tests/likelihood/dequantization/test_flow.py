@@ -37,7 +37,7 @@ def images_of(n, shape, num_levels=17, seed=0):
 
 
 def test_it_starts_as_uniform_noise():
-    """The same u as the uniform dequantiser's from the same keys, and ln q exactly 0."""
+    """The same u as the uniform dequantizer's from the same keys, and ln q exactly 0."""
     shape = (3, 4, 3)
     images, keys = images_of(5, shape), jax.random.split(jax.random.key(4), 5)
     flow = flow_of(shape)

@@ -30,7 +30,7 @@ def variational(config):
 
 
 def save(config, folder, step=3):
-    """A dequantiser as training leaves it, with averaged weights of their own; gives these."""
+    """A dequantizer as training leaves it, with averaged weights of their own; gives these."""
     write_record(config, folder)
     flow = build_flow(config)
     template = jax.eval_shape(lambda: init_params(flow, image_shape(config), jax.random.key(0)))
