@@ -1,4 +1,4 @@
-"""Datasets, the order they are read in, and the map between integer images and the model's range.
+"""Datasets, the order they are read in, and the mathematics of levels (spaces/ uses it).
 
     loader.py      load(config, conditions) -> Datasets, checked against the config
     batch.py       Batch: images, conditions (labels), and the index that their randomness follows from

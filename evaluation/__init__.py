@@ -1,1 +1,1 @@
-"""What a trained score model is worth: likelihoods, distances to known laws, pictures."""
+"""What a score model is worth: distances to known laws, how well it denoises, pictures; likelihoods have a room of their own."""

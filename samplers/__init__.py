@@ -8,9 +8,8 @@
     exponential/                DDIM, DPM-Solver, DEIS, UniPC as diffrax solvers
     grids.py, schedules.py      the times of fixed steps
     noise.py, record.py         where randomness comes from; what every sampler gives back
-    generate.py, drivers.py, batches.py, trajectory.py
-                                any number of images over devices; the way of a few
+    options.py                  the options of config.sampling
 
 Every sampler is called as sampler(score, grid, noise, like, x_start, keep_path) -> Samples, for every process.
-docs/samplers.md says what each is good for and how to add one.
+generation/ runs them, over devices, for any number of images. docs/samplers.md says what each is good for and how to add one.
 """
