@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, Num
 from scipy.special import log_softmax
 
 
@@ -34,7 +34,7 @@ class Accuracy(NamedTuple):
     standard_error: float
 
 
-def accuracy(predicted: Integer[np.ndarray, "n"], labels: Integer[np.ndarray, "n"]) -> Accuracy:
+def accuracy(predicted: Num[np.ndarray, "n"], labels: Num[np.ndarray, "n"]) -> Accuracy:
     """The share of right answers, with its binomial error, which is that of Agresti and Coull (1998): two right and two
     wrong answers are added to its share, so that it is not 0 where all are right."""
     right, n = int(np.sum(predicted == labels)), len(labels)
@@ -43,8 +43,8 @@ def accuracy(predicted: Integer[np.ndarray, "n"], labels: Integer[np.ndarray, "n
 
 
 def confusion(
-    predicted: Integer[np.ndarray, "n"], labels: Integer[np.ndarray, "n"], num_classes: int
-) -> Integer[np.ndarray, "k k"]:
+    predicted: Num[np.ndarray, "n"], labels: Num[np.ndarray, "n"], num_classes: int
+) -> Num[np.ndarray, "k k"]:
     """How many images of class i (rows) were taken for class j."""
     counts = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(counts, (labels, predicted), 1)
