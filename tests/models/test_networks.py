@@ -196,7 +196,7 @@ def test_default_init_is_uniform_with_the_stated_variance():
         ),
         (
             {"embedding_type": "Fourier"},
-            "embedding_type='Fourier' is unknown; choose one of fourier, positional",
+            "embedding_type='Fourier' is unknown; choose one of positional, fourier",
         ),
         ({"nonlinearity": "gelu"}, "nonlinearity='gelu' is unknown; .*swish"),
         ({"dtype": "float16"}, "dtype='float16' is unknown; .*bfloat16"),

@@ -154,7 +154,7 @@ REFUSED = [
         for name, method in EXPONENTIAL.items()
         if not method.with_noise
     ),
-    ("solver 'euler' is unknown", "ode", {"ode__solver": "euler", "ode__steps": "adaptive"}),
+    ("solver='euler' is unknown", "ode", {"ode__solver": "euler", "ode__steps": "adaptive"}),
     ("implicit", "ode", {"ode__solver": "kvaerno5"}),
     ("implicit", "ode", {"ode__solver": "implicit_euler", "ode__steps": "adaptive"}),
     ("sde.steps='both' is unknown", "sde", {"sde__steps": "both"}),
