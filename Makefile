@@ -6,10 +6,11 @@ DEMO ?= runs/demo
 CONFIG := configs/subvp_digits.py
 ROOMS := configs data devices evaluation foreign_weights generation guidance likelihood models modes samplers sde_lib spaces training
 
-.PHONY: help demo test test-all mutants format clean
+.PHONY: help demo check test test-all mutants format clean
 
 help:
 	@echo "make demo      train on 8x8 digits, sample with two samplers, measure bits/dim (minutes, CPU)"
+	@echo "make check     formatter check, linter, type check"
 	@echo "make test      formatter check, linter, type check, tests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make mutants   put mistakes into copies of the code and see that the tests notice each"

@@ -9,6 +9,7 @@ import numpy as np
 
 from score_sde.errors import ConfigError
 from score_sde.models.networks import conditions_of
+from score_sde.options import choose
 
 Source = Callable[[np.ndarray], Any]
 """Indices (b,) -> the condition of the images that have them."""
@@ -42,5 +43,5 @@ def build_conditions(config: Any) -> Source:
             f"sampling.labels={tuple(config.sampling.labels)} with a model that is told no class: leave it out, or train a "
             "network with model.num_classes"
         )
-    sources = {name: SOURCES[name](config) for name in names}
+    sources = {name: choose("a condition of samples", name, SOURCES)(config) for name in names}
     return lambda indices: {name: of(indices) for name, of in sources.items()} or ()

@@ -95,6 +95,8 @@ class PictureFolder(ArrayFile):
     def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
         target = unused(folder, stem, "")
         self.join(target.with_name(target.name + ".npz"), num_batches)
+        for number in range(num_batches):  # first: a batch that has its file has its pictures
+            (self.folder / f"{number}.npz").unlink()
         self.pictures.rename(target)
         self.remove()
         return target

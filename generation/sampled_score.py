@@ -6,7 +6,7 @@ from typing import Any
 
 from score_sde.errors import ConfigError
 from score_sde.guidance.classifier_free import check_guidance, guided
-from score_sde.models.networks import conditions_of
+from score_sde.models.networks import check_no_class, conditions_of
 from score_sde.models.score import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
 from score_sde.options import choose
@@ -30,11 +30,10 @@ def check_sampled_score(config: Any, space: Space) -> None:
             f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
             "set threshold='none'"
         )
-    if not 0 < sampling.threshold_quantile <= 1:
-        raise ConfigError(
-            f"sampling.threshold_quantile={sampling.threshold_quantile}: expected one in (0, 1], such as 0.995"
-        )
-    check_guidance(sampling.guidance.weight, conditions_of(config))
+    weight = sampling.guidance.weight
+    check_guidance(weight, conditions_of(config))
+    if weight:
+        check_no_class(config, f"sampling.guidance.weight={weight}")
 
 
 def sampled_score(config: Any, sde: SDE, space: Space, model: Any) -> Any:

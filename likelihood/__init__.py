@@ -6,7 +6,7 @@ trace.py, estimators.py, hutch_plus_plus.py, divergence.py
 bound.py, discrete_bound.py, decoder.py
                   variational bounds: continuous, of a chain, and the last step from eps to the data
 per_image.py      what config.likelihood measures of each image
-bits_per_dim.py   of a set of images over devices and repeats; unfinished.py keeps finished batches
+bits_per_dim.py   of a set of images over devices and repeats
 dequantization/   the noise that makes integer images continuous: uniform, or a flow that learns it
 table.py, picture.py
                   what --mode likelihood shows

@@ -101,7 +101,7 @@ class DequantizerOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOptions(Section):
-    """--mode classify: by the likelihoods (config.likelihood) under one model for each class, trained with data.label."""
+    """--mode classify with one model for each class, trained with data.label; a model with model.num_classes needs none of it."""
 
     workdirs: str = option("runs/digit{label}", "where these were trained")
     num_classes: int = option(10, "how many there are", at_least(2))

@@ -35,7 +35,7 @@ BlockKeys = Iterator[Keys | None]
 
 
 class NCSNpp(Network):
-    """The score network of Song et al. 2021. `net.apply({"params": params}, x, cond)` -> (b, h, w, c).
+    """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.
     """

@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from score_sde.errors import ConfigError
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
 from score_sde.models.score import NetworkScore, takes_none
@@ -41,6 +42,15 @@ def network_score(network: Any, params: Any, parameterization: Any) -> NetworkSc
 def null_condition_of(network: Any) -> Callable[[Any], Any]:
     """The network's `null_condition`; one that has none takes no conditions."""
     return getattr(network, "null_condition", takes_none)
+
+
+def check_no_class(config: Any, what: str) -> None:
+    """Refuse what asks a network for its score of no class, if it never learnt one."""
+    if conditions_of(config) and not config.training.label_dropout:
+        raise ConfigError(
+            f"{what} asks for the score of no class, which a network trained with training.label_dropout=0 never learnt; train "
+            "with label_dropout=0.1, say"
+        )
 
 
 def conditions_of(config: Any) -> tuple[str, ...]:

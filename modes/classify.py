@@ -119,6 +119,9 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     num_classes = config.model.num_classes or config.classifier.num_classes
     datasets = data.load(config, ("label",))
     split = getattr(datasets, config.likelihood.split)
+    number = min(config.likelihood.num_images or split.num_images, split.num_images)
+    labels = split.condition["label"][:number]
+    check_labels(labels, num_classes)
     costs, seconds = [], 0.0
     compiled = build_compiled(config, sde, math.prod(split.shape))
     for folder, loaded, told in models_of_classes(config, sde, workdir, num_classes):
@@ -136,8 +139,6 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         costs.append(measured.best.per_image * math.prod(split.shape) * math.log(2))
         seconds += measured.seconds
     nats = np.stack(costs)
-    labels = split.condition["label"][: nats.shape[1]]
-    check_labels(labels, num_classes)
     prior = np.bincount(datasets.train.condition["label"], minlength=num_classes)[:num_classes]
     answers = classify(nats, prior / prior.sum())
     found = accuracy(answers.predicted, labels)

@@ -15,6 +15,7 @@ from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import save_grid
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
+from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.progress import progress_bar
 from score_sde.results import report
@@ -40,6 +41,12 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             f"sampling.sampler={config.sampling.sampler!r} with --mode interpolate: only the probability-flow ODE "
             "gives an image a latent; leave --sampler out, or set --sampler ode"
         )
+    if config.sampling.labels or config.sampling.guidance.weight:
+        raise ConfigError(
+            "sampling.labels or sampling.guidance.weight with --mode interpolate: a model is told no class there, since two images "
+            "can be of two; leave them out"
+        )
+    check_no_class(config, "--mode interpolate")
     sde.check_time("sampling.eps", config.sampling.eps)
     configured = configure(config.sampling, sde, stand_in(config, sde))
     refuse_discrete(config, sde, "the probability-flow ODE")

@@ -33,6 +33,7 @@ from score_sde.likelihood.discrete_bound import VARIANCES
 from score_sde.likelihood.per_image import build_per_image, told
 from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
+from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.options import choose
 from score_sde.results import listed, report
@@ -41,7 +42,7 @@ from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
-from score_sde.unfinished import UnfinishedFolder, newest_file, unused
+from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
 
 # Figures that are printed below the table
 BESIDE = (
@@ -75,6 +76,8 @@ def check(config: Any, sde: SDE) -> None:
             f"likelihood.anomalies={options.anomalies!r}: no such file; give an .npz file with `images` (levels, as "
             "--mode sample writes them)"
         )
+    if not options.conditional:
+        check_no_class(config, "likelihood.conditional=False")
     if options.anomalies and told(config):
         raise ConfigError(
             f"likelihood.anomalies={options.anomalies!r} with a model that is told the class, which those images have not; set "
@@ -141,6 +144,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         leftovers.append(unfinished)
         figures |= detection(measured, odd)
         arrays |= {f"anomalies_{name}": array for name, array in per_image(config, odd).items()}
+    all_hosts_meet("likelihood")
     if jax.process_index() == 0:
         figures |= write(config, workdir, loaded, measured, split, arrays)
     for one in leftovers:
@@ -157,6 +161,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
     return {
         "what": what,
         "checkpoint_step": loaded.checkpoint_step,
+        "anomalies": changed(config.likelihood.anomalies),
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "dequantizer": newest_file(dequantizer_folder(workdir, loaded.checkpoint_step)),
         "devices": jax.device_count(),

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.options import Range, Section, at_least, not_negative, one_of, option
+from score_sde.options import Range, Section, at_least, finite, not_negative, one_of, option
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(Section):
-    seed: int = option(42, "everything random derives from it", not_negative)
+    seed: int = option(
+        42,
+        "everything random derives from it",
+        finite("0 to 2^32 - 1, which keys tell apart", lambda seed: 0 <= seed < 2**32, -1, 2**32),
+    )
     checkpoint_step: int = option(
         0,
         "the checkpoint to sample from, to measure or to export; 0: the newest",
         not_negative,
     )
-    data_parallel: str = option("pmap", "pmap | shard_map: how devices share a batch")
+    data_parallel: str = option(
+        "pmap", "pmap | shard_map: how devices share a batch", one_of("pmap", "shard_map")
+    )
 
 
 PAIRS = Range(

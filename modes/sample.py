@@ -38,7 +38,7 @@ from score_sde.training.trained_score import (
     check_score_model,
     load_score_model,
 )
-from score_sde.unfinished import newest_file
+from score_sde.unfinished import all_hosts_meet, changed, newest_file
 
 PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
 PATH_FRAMES = 11  # times at which a path is kept, both ends included
@@ -104,6 +104,7 @@ def run(
         "seed": config.seed,
         **told(config),
     }
+    all_hosts_meet("samples")
     if jax.process_index() == 0:
         stem = f"{sampling.sampler}-step{loaded.checkpoint_step or 0}-seed{config.seed}"
         written = files.finish(folder, stem, len(nfe))
@@ -116,7 +117,8 @@ def run(
             figures["picture"] = str(picture)
         if sampling.path_images:
             count = min(sampling.path_images, sampling.num_images)
-            model = bind(model, generator.conditions(np.arange(count)))
+            # From this host's own copies: the other hosts do not take part.
+            model = bind(jax.device_get(model), generator.conditions(np.arange(count)))
             path = trajectory(
                 configured, sde, model, space.shape, count, config.seed, PATH_FRAMES, start_images
             )
@@ -139,11 +141,11 @@ def told(config: Any) -> dict[str, Any]:
 
 def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
     """All that the samples depend on, so that only the same command goes on with them."""
-    settings, start = as_json(config), Path(config.sampling.start_images)
+    settings = as_json(config)
     return {
         "checkpoint_step": loaded.checkpoint_step,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
-        "start_images": start.stat().st_mtime if start.is_file() else None,
+        "start_images": changed(config.sampling.start_images),
         "devices": jax.device_count(),
         **{part: settings[part] for part in ("seed", "sde", "data", "model", "sampling")},
     }

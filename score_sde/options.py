@@ -25,7 +25,7 @@ def choose(field: str, value: Any, table: Iterable[Any]) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The values that an option can have, in words and as a test; some that it cannot have."""
+    """The values that an option can have, in words and as a test; some that it cannot have, for tests."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -94,9 +94,19 @@ class Section:
     def check_options(cls, values: Any, section: str) -> None:
         """Raises ConfigError, with the dotted field, for the first value out of its range."""
         for name, field in cls.options().items():
+            dotted, value = f"{section}.{name}" if section else name, getattr(values, name)
+            if isinstance(field.default, tuple):
+                check_elements(dotted, value, float if "float" in str(field.type) else int)
             if field.metadata["check"] is not None:
-                dotted = f"{section}.{name}" if section else name
-                field.metadata["check"].check(dotted, getattr(values, name))
+                field.metadata["check"].check(dotted, value)
+
+
+def check_elements(field: str, value: Any, kind: type) -> None:
+    """Refuse a tuple with an element that is no number of this kind."""
+    kinds = (int, float) if kind is float else int
+    if any(isinstance(element, bool) or not isinstance(element, kinds) for element in value):
+        words = "numbers" if kind is float else "integers"
+        raise ConfigError(f"{field}={tuple(value)}: expected {words}, such as 0,1")
 
 
 def value_of(config: Any, field: str) -> Any:

@@ -21,8 +21,10 @@ from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.likelihood.per_image import build_log_density
-from score_sde.models.networks import conditions_of
+from score_sde.models.networks import check_no_class, conditions_of
+from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import ScoreModel, bind
+from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import Space, build_space
 from score_sde.training.recorded_config import read_config
@@ -77,33 +79,45 @@ class Trained:
     def sample(
         self,
         num_images: int,
-        sampler: str = "",
-        labels: Sequence[int] = (),
-        guidance: float = 0.0,
-        seed: int = 0,
+        sampler: str | None = None,
+        labels: Sequence[int] | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
         show: bool = False,
     ) -> np.ndarray:
-        """Images as they are stored, (n, h, w, c): the ones that --mode sample draws.
+        """Images as they are stored, (n, h, w, c): the ones that --mode sample draws, from the prior.
 
         Args:
-          sampler: a name of samplers/names.py; that of the configuration if left out.
-          labels: classes in turn, of a network that is told them; all in turn if left out.
+          sampler: a name of samplers/names.py; this and what follows is the configuration's if it is left out.
+          labels: classes in turn, of a network that is told them; () for all in turn.
           guidance: the weight w of guidance/classifier_free.py.
           seed: image i of a seed is always the same.
           show: whether to show a bar.
+
+        Raises:
+          UserError: what cannot be sampled so, or needs what only --mode sample makes: denoising errors, start images.
         """
         config = self.config.copy_and_resolve_references()
-        config.sampling.update(labels=tuple(labels), sampler=sampler or config.sampling.sampler)
-        config.sampling.guidance.weight = guidance
+        sampling = config.sampling
+        given = {"sampler": sampler, "labels": None if labels is None else tuple(labels)}
+        sampling.update({name: value for name, value in given.items() if value is not None})
+        sampling.guidance.weight = sampling.guidance.weight if guidance is None else guidance
+        if sampling.t_start or sampling.start_images or needs_errors(sampling):
+            raise ConfigError(
+                "sampling.t_start, sampling.start_images and samplers that are built from denoising errors are for --mode sample; "
+                "leave them out here"
+            )
+        check_options(config)
+        self.sde.check_time("sampling.eps", sampling.eps)
         check_sampled_score(config, self.space)
+        configured = configure(sampling, self.sde)
+        if configured.any_time:
+            refuse_discrete(config, self.sde, f"sampling.sampler={sampling.sampler!r}")
         model = sampled_score(config, self.sde, self.space, self.model)
-        generator = build_generator(config, self.sde, self.space.shape)
-        return np.concatenate(
-            [
-                np.asarray(self.space.decode(jnp.asarray(batch.x)))
-                for batch in generator.batches(model, num_images, seed, show)
-            ]
-        )
+        generator = build_generator(config, self.sde, self.space.shape, configured=configured)
+        batches = generator.batches(model, num_images, config.seed if seed is None else seed, show)
+        decoded = [np.asarray(self.space.decode(jnp.asarray(batch.x))) for batch in batches]
+        return np.concatenate(decoded)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """The model's arrays that stand for stored images (n, h, w, c)."""
@@ -118,11 +132,14 @@ class Trained:
         probability of an image of levels: --mode likelihood turns the one into bits of the other.
 
         Args:
-          labels: the class of each image, ln p(x|y); none for a network that is told none, or to tell it none.
+          labels: the class of each image, ln p(x|y); none for a network that is told none, or to tell it no class.
           seed: of the probes.
         """
+        refuse_discrete(self.config, self.sde, "a log-density by the ODE")
         condition: Any = ()
-        if labels is not None:
+        if labels is None:
+            check_no_class(self.config, "a log-density without labels")
+        else:
             if conditions_of(self.config) != ("label",) or len(labels) != len(x):
                 raise ConfigError(
                     f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"

@@ -1,4 +1,4 @@
-"""What an interrupted measurement had finished: a file for each batch, in a folder named after all that they depend on."""
+"""What an interrupted command had finished: a file for each batch, in a folder named after all that they depend on."""
 
 from __future__ import annotations
 
@@ -71,9 +71,22 @@ def newest_file(folder: Path) -> float:
     return max((path.stat().st_mtime for path in folder.rglob("*")), default=0.0)
 
 
+def changed(path: str) -> float | None:
+    """When a file that an option names last changed; None if it names none."""
+    return Path(path).stat().st_mtime if Path(path).is_file() else None
+
+
+def all_hosts_meet(what: str) -> None:
+    """Wait for the other hosts: none may still be reading what the first is about to remove."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(what)
+
+
 def unused(folder: Path, stem: str, suffix: str) -> Path:
-    """A file name that no earlier result has: nothing is written over."""
-    path, n = folder / f"{stem}{suffix}", 2
-    while path.exists():
-        path, n = folder / f"{stem}-{n}{suffix}", n + 1
-    return path
+    """A file name whose stem no earlier result has, under any suffix: nothing is written over."""
+    path, n = folder / stem, 2
+    while any(Path(f"{path}{taken}").exists() for taken in ("", ".npz", ".png")):
+        path, n = folder / f"{stem}-{n}", n + 1
+    return Path(f"{path}{suffix}")

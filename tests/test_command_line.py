@@ -43,6 +43,26 @@ MISTAKES = [
         f"{DIGITS} --mode=sample --config.likelihood.rtol=nan",
         "rtol=nan: expected a positive number",
     ),
+    (
+        f"{DIGITS} --mode=sample --config.seed=4294967296",
+        r"seed=4294967296: expected 0 to 2\^32 - 1",
+    ),
+    (
+        f"{DIGITS} --mode=sample --config.sampling.labels=a",
+        r"sampling.labels=\('a',\): expected integers",
+    ),
+    (
+        f"{DIGITS} --mode=interpolate --config.sampling.guidance.weight=1",
+        "a model is told no class there",
+    ),
+    (
+        f"{DIGITS} --mode=likelihood --config.model.num_classes=10 --config.likelihood.conditional=False",
+        "label_dropout=0 never learnt",
+    ),
+    (
+        f"{DIGITS} --mode=train --config.training.snapshot_size=0",
+        "snapshot_size=0: expected a positive",
+    ),
     (f"{DIGITS}:huge --mode=train", "has no variants"),
     (f"{CIFAR}:huge --mode=train", "unknown variant 'huge'; choose one of ddpmpp, ddpmpp_deep"),
     (f"{TOY} --mode=train", "nothing to train"),

@@ -91,6 +91,10 @@ def test_log_densities_are_those_of_the_class(folder):
         (lambda folder: Trained.load(folder).sample(4, labels=[10]), r"sampling.labels=\(10,\)"),
         (lambda folder: Trained.load(folder).sample(4, sampler="dim"), "sampling.sampler='dim'"),
         (
+            lambda folder: Trained.load(folder, options={"sampling.t_start": 0.3}).sample(4),
+            "are for --mode sample",
+        ),
+        (
             lambda folder: Trained.load(folder).log_density(np.zeros((2, 8, 8, 1)), labels=[1]),
             r"labels=\[1\] of 2 images",
         ),

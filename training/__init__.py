@@ -20,7 +20,7 @@ A score network:
     weightings.py   what is learnt: w(t)
     times.py        at which times, and what makes up for it
     draws.py        how the times of a batch are spread
-    objective.py    stored images -> loss; all randomness, a function of (seed, step, image)
+    objective.py    stored images -> loss; its keys are those of score_sde/keys.py
     optimizer.py    clip -> Adam -> weight decay -> learning rate, with warm-up and decay
     evaluators.py   what is measured on the way, by name (EVALUATORS)
     held_out.py     the loss on the test split

@@ -17,7 +17,8 @@ def weights_of(config: Any) -> Weights | None:
     if not source:
         return None
     return Weights(
-        f"the averaged weights of {source}", lambda shapes: averaged(config, Path(source), shapes)
+        f"the averaged weights of {source}",
+        lambda shapes: averaged(config, Path(source).expanduser(), shapes),
     )
 
 

@@ -76,7 +76,7 @@ class TrainingOptions(Section):
     snapshot_freq: int = option(
         50_000, "steps between two pictures of samples; 0: none", not_negative
     )
-    snapshot_size: int = option(64, "images in that picture", not_negative)
+    snapshot_size: int = option(64, "images in that picture", positive)
 
 
 @dataclasses.dataclass(frozen=True)

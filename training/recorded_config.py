@@ -76,9 +76,11 @@ def read_config(workdir: Path) -> Any:
 
     def fill(section: Any, recorded: dict[str, Any]) -> None:
         for name, value in recorded.items():
+            if name not in section:
+                continue  # of an older version
             if isinstance(value, dict):
                 fill(section[name], value)
-            elif name in section:
+            else:
                 # JSON has no tuples.
                 section[name] = tuple(value) if isinstance(value, list) else value
 

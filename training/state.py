@@ -15,7 +15,7 @@ from score_sde.keys import Stream, stream_key
 
 @flax.struct.dataclass
 class TrainState:
-    """There is no random state: every draw is a function of (seed, step, image), see objective.py."""
+    """There is no random state: every draw is a function of (seed, step, image), see score_sde/keys.py."""
 
     step: Array  # int32 scalar: updates made so far
     params: Any

@@ -128,9 +128,11 @@ def test_the_bound_is_that_of_the_datas_range(centered, half_range):
     config.data.centered = centered
     sde, end = build_sde(config), closed_form(build_sde(config), 1.0)
     bound = (half_range * end.alpha / end.sigma) ** 2
-    assert float(stand_in(config, sde).error(sde, 1.0)) == pytest.approx(bound, rel=1e-3)
+    assert float(stand_in(config, sde).error(sde, jnp.asarray(1.0))) == pytest.approx(
+        bound, rel=1e-3
+    )
     config.data.num_levels = 0
-    assert float(stand_in(config, sde).error(sde, 1.0)) == 0.5
+    assert float(stand_in(config, sde).error(sde, jnp.asarray(1.0))) == 0.5
 
 
 SAMPLED = {

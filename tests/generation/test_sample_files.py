@@ -44,6 +44,11 @@ def test_an_array_file_is_what_numpy_would_have_written(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["samples.npz"]
     files.save(0, parts[0])
     assert files.finish(tmp_path, "samples", 1).name == "samples-2.npz"  # nothing is written over
+    pictures = PictureFolder(tmp_path, {}, num_levels=17)
+    pictures.save(0, parts[0])
+    assert pictures.finish(tmp_path, "samples", 1).name == "samples-3"
+    with np.load(path) as file:
+        assert sorted(file) == ["images", "nfe"]
 
 
 def test_pictures_are_named_by_index_and_hold_the_levels(tmp_path):

@@ -170,6 +170,9 @@ def test_what_cannot_be_guided_is_refused():
     with pytest.raises(UserError, match="guidance.weight=1.0 with a model that is told no class"):
         check(config, VP())
     config.model.num_classes = 10
+    with pytest.raises(UserError, match="label_dropout=0 never learnt"):
+        check(config, VP())
+    config.training.label_dropout = 0.1
     check(config, VP())
     config.sampling.guidance.weight = float("nan")
     with pytest.raises(UserError, match="guidance.weight=nan: expected a number"):

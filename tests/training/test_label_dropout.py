@@ -103,3 +103,12 @@ def test_rates_that_cannot_be_are_refused():
             check_label_dropout(config)
     config.model.num_classes = 2
     check_label_dropout(config)
+
+
+def test_conditions_of_any_shape_are_dropped_image_by_image():
+    """Of four images of four numbers each, rows and not columns."""
+    keys = image_keys(TrainingKeys, KEY, jnp.arange(4)).label_dropout
+    condition = {"text": jnp.ones((4, 4))}
+    none = {"text": jnp.zeros((4, 4))}
+    kept = drop_labels(keys, condition, none, 0.5)["text"]
+    assert set(np.asarray(kept).sum(axis=1)) == {0.0, 4.0}
