@@ -17,7 +17,7 @@ from score_sde.keys import TrainingKeys, image_keys
 from score_sde.models.networks import conditions_of, null_condition_of
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
-from score_sde.sde_lib import SDE, expand
+from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
 from score_sde.training.draws import DRAWS, Draw
 from score_sde.training.losses import Loss, build_loss
@@ -28,9 +28,12 @@ def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
     if not rate:
         return condition
     dropped = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
-    return jax.tree.map(
-        lambda given, none: jnp.where(expand(dropped, given), none, given), condition, null
-    )
+
+    def kept(given: Array, none: Array) -> Array:
+        of_image = dropped.reshape(-1, *(1,) * (given.ndim - 1))
+        return jnp.where(of_image, none, given)
+
+    return jax.tree.map(kept, condition, null)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,7 @@ GUIDANCE = [
         ("labels-clamped", 'mode="fill", fill_value=jnp.nan', 'mode="clip"'),
     ),
     *mutants("training/objective.py", DROPOUT,
-        ("labels-kept-at-the-rate", "jnp.where(dropped, none, given)", "jnp.where(dropped, given, none)"),
+        ("labels-kept-at-the-rate", "jnp.where(of_image, none, given)", "jnp.where(of_image, given, none)"),
         ("labels-dropped-together", "jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)", "jax.vmap(lambda key: jax.random.bernoulli(keys[0], rate))(keys)"),
         ("labels-told-to-nobody", "NetworkScore(params, self.apply, self.parameterization, batch.condition)", "NetworkScore(params, self.apply, self.parameterization)"),
     ),
