@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from score_sde.configs.default import get_config
+from score_sde.data import Batch
 from score_sde.errors import UserError
 from score_sde.keys import TrainingKeys, image_keys
 from score_sde.models.networks import build_network
@@ -67,7 +68,9 @@ def test_with_every_label_dropped_only_no_class_learns(problem):
     @jax.jit
     def gradient(params):
         def loss(params):
-            return objective.training_losses(params, images, KEY, jnp.arange(N), LABELS).mean()
+            return objective.training_losses(
+                params, Batch(images, LABELS, jnp.arange(N)), KEY
+            ).mean()
 
         return jax.grad(loss)(params)["ClassEmbedding_0"]["table"]
 
@@ -79,15 +82,15 @@ def test_with_every_label_dropped_only_no_class_learns(problem):
 def test_labels_reach_the_network_and_are_kept_in_held_out_losses(problem):
     """Without dropout in training, and whatever the dropout in held-out losses: each image's own label matters."""
     objective, params, images = problem
-    places, u = jnp.arange(N), jnp.linspace(0.1, 0.9, N)
+    u = jnp.linspace(0.1, 0.9, N)
     held_out = dataclasses.replace(objective, label_dropout=1.0)
 
     @jax.jit
     def losses(params, condition):
-        keys = image_keys(TrainingKeys, KEY, places)
+        batch = Batch(images, condition, jnp.arange(N))
         return (
-            objective.training_losses(params, images, KEY, places, condition),
-            held_out.held_out_losses(params, images, u, keys, condition),
+            objective.training_losses(params, batch, KEY),
+            held_out.held_out_losses(params, batch, u, KEY),
         )
 
     told, none = losses(params, LABELS), losses(params, NONE)
