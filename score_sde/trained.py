@@ -24,6 +24,7 @@ from score_sde.likelihood.per_image import build_log_density
 from score_sde.models.networks import check_no_class, conditions_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import ScoreModel, bind
+from score_sde.options import value_of
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import Space, build_space
@@ -65,12 +66,18 @@ class Trained:
           UserError: no configuration or checkpoint there, or a value that cannot work.
         """
         workdir = Path(workdir).expanduser()
-        config = read_config(workdir)
+        config = read_config(workdir).lock()
         config.checkpoint_step = checkpoint_step
-        try:
-            config.update_from_flattened_dict(dict(options or {}))
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ConfigError(f"options={dict(options or {})}: {error}") from error
+        for name, value in (options or {}).items():
+            try:
+                value_of(config, name)
+                config.update_from_flattened_dict({name: value})
+            except (AttributeError, KeyError) as error:
+                raise ConfigError(
+                    f"no field {name!r} to set; `python -m score_sde.configs.default` lists all"
+                ) from error
+            except TypeError as error:
+                raise ConfigError(f"{name}={value!r}: {error}") from error
         check_options(config)
         sde = build_sde(config)
         loaded = load_score_model(config, sde, workdir)
