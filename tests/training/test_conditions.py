@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import StubNetwork
 
 from score_sde import data
 from score_sde.models.networks import NETWORKS
 from score_sde.training.checkpoints import restore_ema
 from score_sde.training.score_task import build_score_task, train
+from tests.training.stub_network import StubNetwork
 
 
 class Labelled(StubNetwork):

@@ -162,7 +162,7 @@ if ranks:
     jax.distributed.initialize(ranks[1], 2, int(ranks[0]))
 from score_sde.configs.default import get_config
 from score_sde.models.networks import NETWORKS
-from conftest import StubNetwork
+from tests.training.stub_network import StubNetwork
 NETWORKS["stub"] = StubNetwork
 config = get_config()
 config.model.update(name="stub", nf=8, dropout=0.3)

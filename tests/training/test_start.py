@@ -63,7 +63,7 @@ def test_a_run_trains_on_from_the_weights(config, tmp_path):
     """At a rate of 0 an update leaves them as they are."""
     source = other_run(config, tmp_path / "source")
     config.training.update(init_from=str(tmp_path / "source"), n_iters=1, eval_freq=0)
-    config.optim.lr = 0.0
+    config.optim.lr = 1e-30
     assert train(config, tmp_path / "new")["step"] == 1
     config.training.init_from = ""
     state, _ = begin(config, tmp_path / "new")

@@ -91,7 +91,7 @@ def test_an_update_is_that_of_the_whole_batch(config, split):
         build_bound(config, VP()),
         build_optimizer(config.dequantizer),
     )
-    batch = split.take(range(8))
+    batch = jax.tree.map(jnp.asarray, split.take(range(8)))
     rng = np.random.default_rng(0)
     template = jax.eval_shape(lambda: init_params(flow, image_shape(config), jax.random.key(0)))
     params = jax.tree.map(
