@@ -18,6 +18,8 @@ from tests.training.stub_network import StubNetwork
 class Labelled(StubNetwork):
     """Adds a number of each class; the last is that of no class."""
 
+    conditions = staticmethod(lambda config: ("label",))
+
     def null_condition(self, condition):
         return {"label": jnp.full_like(condition["label"], 10)} if condition else ()
 
