@@ -29,14 +29,14 @@ from score_sde.sde_lib import SDE, expand
 FORMAT = 1  # of the file
 
 
-class LevelValues(NamedTuple):
+class ValuesAtTimes(NamedTuple):
     """|score|^2 / d and |eps - eps_hat|^2 / d, (levels, b) each."""
 
     norms: Array
     errors: Array
 
 
-def at_levels(score: ScoreModel, sde: SDE, x0: Array, times: Array, noise: Noise) -> LevelValues:
+def at_times(score: ScoreModel, sde: SDE, x0: Array, times: Array, noise: Noise) -> ValuesAtTimes:
     """Both numbers of every image x0 (b, ...) at every one of times (levels,), under noise(level, 0, x0).
 
     Every image visits every level, so that no level depends on which images it was given. One evaluation of the
@@ -46,13 +46,13 @@ def at_levels(score: ScoreModel, sde: SDE, x0: Array, times: Array, noise: Noise
     def mean_square(a: Array) -> Array:
         return jnp.mean(jnp.square(a).reshape(a.shape[0], -1), axis=1)
 
-    def at_level(level_and_time: tuple[Array, Array]) -> LevelValues:
+    def at_level(level_and_time: tuple[Array, Array]) -> ValuesAtTimes:
         level, time = level_and_time
         eps, t = noise(level, 0, x0), batch_times(x0, time)
         mean, sigma = sde.marginal(x0, t)
         scores = score(mean + expand(sigma, x0) * eps, t)
         missed = eps - predicted_noise(sde, scores, t)
-        return LevelValues(mean_square(scores), mean_square(missed))
+        return ValuesAtTimes(mean_square(scores), mean_square(missed))
 
     return jax.lax.map(at_level, (jnp.arange(times.shape[0]), times))
 
@@ -121,7 +121,7 @@ class ScoreNorms:
 
 
 def summarise(
-    values: Iterable[LevelValues], sde: SDE, times: np.ndarray, checkpoint_step: int
+    values: Iterable[ValuesAtTimes], sde: SDE, times: np.ndarray, checkpoint_step: int
 ) -> ScoreNorms:
     """Means and standard errors over the images of all batches, summed in float64.
 
@@ -177,11 +177,11 @@ def score_norms(
     levels = jnp.asarray(times)
 
     @jax.jit
-    def evaluate(score: ScoreModel, x0: Array, condition: Any, indices: Array) -> LevelValues:
+    def evaluate(score: ScoreModel, x0: Array, condition: Any, indices: Array) -> ValuesAtTimes:
         noise = IndexedNoise.for_images(key, indices)
-        return at_levels(bind(score, condition), sde, x0, levels, noise)
+        return at_times(bind(score, condition), sde, x0, levels, noise)
 
-    def values() -> Iterable[LevelValues]:
+    def values() -> Iterable[ValuesAtTimes]:
         first = 0
         for x0, condition in batches:
             yield evaluate(score, x0, condition, first + jnp.arange(len(x0)))

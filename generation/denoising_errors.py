@@ -28,9 +28,9 @@ from score_sde.spaces import Space, build_space
 from score_sde.training.trained_score import LoadedScore
 
 
-def level_times(config: Any, sde: SDE) -> np.ndarray:
+def error_times(config: Any, sde: SDE) -> np.ndarray:
     """The times of the levels: of equal log-SNR, rising from sampling.eps to T."""
-    count = config.sampling.errors.num_levels
+    count = config.sampling.errors.num_times
     return np.asarray(log_snr_grid(sde, sde.T, config.sampling.eps, count - 1), np.float64)[::-1]
 
 
@@ -87,5 +87,5 @@ def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int) -> ScoreNorm
                 yield space.encode_middle(jnp.asarray(batch.images)), batch.condition
                 bar.update(len(indices))
 
-        times, key = level_times(config, sde), jax.random.key(config.seed)
+        times, key = error_times(config, sde), jax.random.key(config.seed)
         return score_norms(loaded.model, sde, batches(), times, key, step)

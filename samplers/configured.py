@@ -124,18 +124,22 @@ def predictor_corrector(problem: Problem) -> Configured:
         corrector_steps=options.n_steps_each,
         last_noise=last != "predictor_mean",
     )
-    grid = problem.grid(pc.num_steps) if predictor is not None else levels(problem, pc.num_steps)
+    grid = (
+        problem.grid(pc.num_steps)
+        if predictor is not None
+        else langevin_grid(problem, pc.num_steps)
+    )
     settings = {**pc_settings(options), "grid": options.grid.name}
     return Configured(sampler, grid, settings, last == "tweedie", any_time=False)
 
 
-def levels(problem: Problem, num_levels: int) -> Points:
+def langevin_grid(problem: Problem, num_times: int) -> Points:
     """The grid of annealed Langevin dynamics, which visits the first time too: a step that stays there leads to it."""
-    if num_levels < 2:
+    if num_times < 2:
         raise ConfigError(
-            f"sampling.pc.num_steps={num_levels} with predictor 'none', which are levels of noise: expected 2 or more"
+            f"sampling.pc.num_steps={num_times} with predictor 'none', which are levels of noise: expected 2 or more"
         )
-    grid = problem.grid(num_levels - 1)
+    grid = problem.grid(num_times - 1)
     return jnp.concatenate([grid[:1], grid])
 
 

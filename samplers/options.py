@@ -93,7 +93,7 @@ class ErrorOptions(Section):
     """How well the network denoises, estimated from training images once a checkpoint, for grid.name=dp and for
     pc.predictor=ancestral_sampling_optimal."""
 
-    num_levels: int = option(50, "times at which it is asked, both ends among them", at_least(2))
+    num_times: int = option(50, "times at which it is asked, both ends among them", at_least(2))
     num_images: int = option(512, "images at each, which have a spread", at_least(2))
 
 

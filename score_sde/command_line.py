@@ -27,7 +27,10 @@ MODES = {
 
 
 # Fields that had another name once.
-RENAMED = {"sampling.guides": "sampling.start_images"}
+RENAMED = {
+    "sampling.guides": "sampling.start_images",
+    "sampling.errors.num_levels": "sampling.errors.num_times",
+}
 
 
 class Options(NamedTuple):

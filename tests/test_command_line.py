@@ -103,8 +103,8 @@ MISTAKES = [
         "cannot wait for denoising errors",
     ),
     (
-        f"{TOY} --mode=sample --config.sampling.errors.num_levels=1",
-        "errors.num_levels=1: expected 2 or more",
+        f"{TOY} --mode=sample --config.sampling.errors.num_times=1",
+        "errors.num_times=1: expected 2 or more",
     ),
     (f"{TOY} --mode=interpolate --sampler=pc", "only the probability-flow ODE gives an image"),
     (

@@ -88,7 +88,7 @@ def train(
       sde: the process, if it is built already.
 
     Returns:
-      The last figures: those of `train_task`, and eval_loss (held out, averaged weights) or None.
+      The last figures: those of `train_task`, eval_loss (held out, averaged weights) or None, and the names of the classes that the network is told.
 
     Raises:
       UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.
@@ -102,4 +102,5 @@ def train(
     task = dataclasses.replace(task, evaluators={**built, **(evaluators or {})})
     plan = Plan.from_config(config, config.training)
     figures = train_task(task, plan, datasets.train, workdir, devices, weights_of(config)).figures
-    return {"eval_loss": None, **figures}
+    told = {"classes": list(datasets.class_names or ())} if conditions_of(config) else {}
+    return {"eval_loss": None, **told, **figures}

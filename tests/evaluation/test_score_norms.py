@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import norm
 
 from score_sde.evaluation.score_norms import (
-    LevelValues,
     ScoreNorms,
-    at_levels,
+    ValuesAtTimes,
+    at_times,
     score_norms,
     summarise,
 )
@@ -118,7 +118,7 @@ def test_one_image_by_hand():
     z = jnp.array([[[[1.0, -2.0]]], [[[0.5, 0.0]]]])
     noise = RecordedNoise(jnp.zeros((1, 2)), z)
     times = jnp.array([0.1, 0.6])
-    got = at_levels(lambda x, t: -x, VP(), jnp.ones((1, 2)), times, noise)
+    got = at_times(lambda x, t: -x, VP(), jnp.ones((1, 2)), times, noise)
     for level, t in enumerate((0.1, 0.6)):
         alpha, sigma = closed_form(VP(), t)[:2]
         eps = np.asarray(z[level, 0, 0])
@@ -130,7 +130,7 @@ def test_one_image_by_hand():
 
 def test_mean_and_standard_error_of_given_numbers():
     """1, 2, 3, 6: mean 3, sample variance 14/3, hence standard error sqrt(14/12)."""
-    batches = [LevelValues(jnp.array([a]), 2 * jnp.array([a])) for a in ([1.0, 2.0, 3.0], [6.0])]
+    batches = [ValuesAtTimes(jnp.array([a]), 2 * jnp.array([a])) for a in ([1.0, 2.0, 3.0], [6.0])]
     norms = summarise(batches, VP(), [0.5], 7)
     assert (norms.norms[0], norms.errors[0]) == (3.0, 6.0)
     assert norms.norms_se[0] == pytest.approx((14 / 12) ** 0.5, rel=1e-12)
@@ -144,7 +144,7 @@ def test_mean_and_standard_error_of_given_numbers():
 
 @pytest.fixture
 def saved(tmp_path):
-    values = [LevelValues(jnp.ones((4, 3)), jnp.arange(12.0).reshape(4, 3))]
+    values = [ValuesAtTimes(jnp.ones((4, 3)), jnp.arange(12.0).reshape(4, 3))]
     norms = summarise(values, VP(), TIMES, 300)
     norms.save(tmp_path / "norms.npz")
     return tmp_path / "norms.npz", norms

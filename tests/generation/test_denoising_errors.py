@@ -10,7 +10,7 @@ from score_sde.configs.toy_mixture import get_config
 from score_sde.data.mixture import mixture_parameters
 from score_sde.errors import UserError
 from score_sde.generation import denoising_errors
-from score_sde.generation.denoising_errors import level_times, optimal_variance, stand_in
+from score_sde.generation.denoising_errors import error_times, optimal_variance, stand_in
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.models.networks import build_network
@@ -68,8 +68,8 @@ def test_errors_are_those_of_the_data(variant, tmp_path):
 
 
 def test_levels_are_of_equal_log_snr_and_span_what_is_sampled():
-    config = asked(num_levels=5)
-    times = level_times(config, build_sde(config))
+    config = asked(num_times=5)
+    times = error_times(config, build_sde(config))
     now = [closed_form(build_sde(config), t) for t in times]
     steps = np.diff([np.log(a.sigma / a.alpha) for a in now])
     np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
@@ -80,7 +80,7 @@ def test_batches_do_not_matter(tmp_path):
     """The same images with the same noise, ten at a time or four with a rest of two."""
     tables = []
     for batch_size in (10, 4):
-        config = asked(num_levels=3, num_images=10)
+        config = asked(num_times=3, num_images=10)
         config.sampling.batch_size = batch_size
         folder = tmp_path / str(batch_size)
         folder.mkdir()
@@ -89,7 +89,7 @@ def test_batches_do_not_matter(tmp_path):
 
 
 def test_the_file_is_made_once_and_read_again(tmp_path, monkeypatch):
-    config = asked(num_levels=3, num_images=16)
+    config = asked(num_times=3, num_images=16)
     first = estimated(config, tmp_path)
 
     def again(*arguments):
@@ -107,7 +107,7 @@ def test_the_file_is_made_once_and_read_again(tmp_path, monkeypatch):
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path, changes, words):
-    config = asked(num_levels=3, num_images=16)
+    config = asked(num_times=3, num_images=16)
     estimated(config, tmp_path)
     config.update_from_flattened_dict(changes)
     with pytest.raises(UserError, match=words):
@@ -144,7 +144,7 @@ SAMPLED = {
 @pytest.mark.parametrize("changes", list(SAMPLED.values()), ids=list(SAMPLED))
 def test_samples_have_the_law_of_the_data(changes, tmp_path):
     """32,768 coordinates within the DKW band, false alarm 1e-6; the errors of the steps are far below it."""
-    config = asked(num_levels=12, num_images=128)
+    config = asked(num_times=12, num_images=128)
     config.sampling.update(changes)
     config.sampling.pc.num_steps = 400
     config.sampling.exponential.num_steps = 90
