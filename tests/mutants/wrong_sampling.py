@@ -6,6 +6,7 @@ VECTOR_LAWS = "tests/samplers/test_vector_laws.py"
 STEP_LAWS = "tests/samplers/test_finite_step_laws.py"
 CORRECTORS = "tests/samplers/test_correctors.py"
 GENERATE = "tests/generation/test_generate.py"
+SAMPLE_FILES = "tests/generation/test_sample_files.py"
 BATCHES = " ".join(
     f"{GENERATE}::{test}"
     for test in (
@@ -130,6 +131,16 @@ SAMPLERS = [
     ),
     *mutants("generation/drivers.py", BATCHES,
         ("steps-past-the-end", "last = jnp.minimum(first + STEPS_PER_CALL, num_steps)", "last = first + STEPS_PER_CALL"),
+    ),
+    *mutants("generation/sample_files.py", SAMPLE_FILES,
+        ("pictures-written-over-each-other", "self.first += len(images)", "self.first += 0"),
+        ("last-batch-counted-as-a-whole-one", "len(array) * (num_batches - 1) + len(last[name])", "len(array) * num_batches"),
+    ),
+    *mutants("generation/conditions.py", SAMPLE_FILES,
+        ("labels-in-blocks", "turn[indices % len(turn)]", "turn[(indices // 2) % len(turn)]"),
+    ),
+    *mutants("score_sde/unfinished.py", SAMPLE_FILES,
+        ("finished-batches-drawn-again", "return self.read(number) if number in self.found else None", "return None"),
     ),
     *mutants("devices/batches.py", BATCHES,
         ("last-batch-begins-again", "yield start + places,", "yield (start + places) % max(start, batch_size),"),
