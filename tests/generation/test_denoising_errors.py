@@ -1,5 +1,6 @@
 """The denoising errors of a model: estimated once, kept, read again; and what is sampled with them."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
