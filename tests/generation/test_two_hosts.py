@@ -9,11 +9,13 @@ import sys
 import numpy as np
 import pytest
 
+from score_sde.devices import DEVICES
+
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
 SCRIPT = """
 import sys
-rank, hosts, port, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+rank, hosts, port, path, way = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6]
 import jax
 jax.config.update("jax_num_cpu_devices", 4 // hosts)
 if hosts > 1:
@@ -30,6 +32,7 @@ from score_sde.models.exact import ProductMixtureScore
 from score_sde.generation.generate import build_generator
 from score_sde.sde_lib import build_sde
 config = get_config()
+config.data_parallel = way
 config.data.image_size = 4
 config.sampling.batch_size = config.likelihood.batch_size = 8
 config.sampling.pc.num_steps = 20
@@ -65,10 +68,11 @@ def free_port():
 
 
 @pytest.mark.slow
-def test_hosts_do_not_change_samples_or_likelihoods(tmp_path):
+@pytest.mark.parametrize("way", list(DEVICES))
+def test_hosts_do_not_change_samples_or_likelihoods(way, tmp_path):
     paths = [tmp_path / f"{name}.npz" for name in ("one", "first", "second")]
     port = free_port()
-    runs = [(0, 1, port, paths[0]), (0, 2, port, paths[1]), (1, 2, port, paths[2])]
+    runs = [(0, 1, port, paths[0], way), (0, 2, port, paths[1], way), (1, 2, port, paths[2], way)]
     for process in [start(*run) for run in runs]:
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
