@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
-from score_sde.data.array_files import read_images
+from score_sde.data.array_files import check_levels, read_images
 from score_sde.errors import UserError
 from score_sde.generation.generate import StartImages
 from score_sde.spaces import Space
@@ -55,4 +55,5 @@ def load_start_images(config: Any, space: Space) -> StartImages | None:
     key, array = read_images(config, "sampling.start_images", name, KEYS)
     if key == "states":
         return StartImages(np.asarray(array, np.float32), True)
+    check_levels(config, f"sampling.start_images={name!r}", array)
     return StartImages(middle(array), False)

@@ -73,3 +73,13 @@ def test_unusable_files_are_refused(tmp_path, arrays, words):
     (tmp_path / "g.npz").write_bytes(b"not a zip file")
     with pytest.raises(UserError, match="cannot be read as an .npz file"):
         load_start_images(config, build_space(config))
+
+
+def test_images_that_are_not_levels_are_refused(tmp_path):
+    """Pixels in [0, 1] would pass for black ones."""
+    np.savez(tmp_path / "g.npz", images=np.full((2, 8, 8, 1), 0.5, np.float32))
+    config = get_config()
+    config.data.num_levels = 17
+    config.sampling.update(t_start=0.3, start_images=str(tmp_path / "g.npz"))
+    with pytest.raises(UserError, match="expected integer levels 0 to 16"):
+        load_start_images(config, build_space(config))
