@@ -1,0 +1,1 @@
+"""What a short loan of an accelerator is for: right numbers, speed beside PyTorch, the share of the machine's limit."""

@@ -1,0 +1,103 @@
+"""Everything worth a short loan of an accelerator, by one command: the most valuable first, written as it goes.
+
+    python -m benchmarks.accelerator --minutes 7 --out runs/accelerator
+    python -m benchmarks.accelerator --tiny --out runs/tiny        on any machine, to see that it works
+
+Each stage (stages.py) is a process of its own, so that one that fails or does not end takes no other with it: rows.jsonl
+has a line for each figure found, STAGE.log what a stage printed, and table.md the table. PyTorch is measured beside where
+it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.accelerator.setting import Setting
+from benchmarks.accelerator.stages import STAGES
+from benchmarks.accelerator.table import read_rows, table
+from benchmarks.command import provenance, run_main
+from score_sde.errors import UserError
+
+BLOCK, ROUNDS = 2.0, 3
+# JAX would take most of the memory for itself; here others share the card.
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accelerator",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=7.0, help="no stage runs beyond these")
+    parser.add_argument("--out", type=Path, required=True, help="a folder, made if need be")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, batches and blocks")
+    parser.add_argument("--stages", nargs="+", default=[*STAGES], help=f"among {', '.join(STAGES)}")
+    parser.add_argument("--stage", help=argparse.SUPPRESS)  # within the process of one
+    return parser.parse_args(arguments)
+
+
+def run_stage(name: str, setting: Setting, out: Path) -> None:
+    """A line of rows.jsonl for each figure, at once."""
+    facts = provenance("benchmarks.accelerator")
+    for row in STAGES[name].run(setting):
+        with open(out / "rows.jsonl", "a") as file:
+            file.write(json.dumps(row._asdict() | facts) + "\n")
+        print(row, flush=True)
+
+
+def run_stages(options: argparse.Namespace) -> dict[str, str]:
+    """What became of each stage, in a word or two."""
+    end = time.monotonic() + 60 * options.minutes
+    ended = {}
+    for name in options.stages:
+        left = end - time.monotonic()
+        if left < (0 if options.tiny else STAGES[name].seconds):
+            ended[name] = "no time"
+            continue
+        ended[name] = run_apart(name, options, left)
+        print(f"{name}: {ended[name]}", flush=True)
+        (options.out / "table.md").write_text(table(read_rows(options.out), ended))
+    return ended
+
+
+def run_apart(name: str, options: argparse.Namespace, seconds: float) -> str:
+    command = [sys.executable, "-m", "benchmarks.accelerator", "--stage", name]
+    command += ["--out", str(options.out), *(["--tiny"] if options.tiny else [])]
+    began = time.monotonic()
+    with open(options.out / f"{name}.log", "w") as log:
+        try:
+            code = subprocess.run(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                env=os.environ | SHARED,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return f"stopped after {seconds:.0f} s"
+    return f"{time.monotonic() - began:.0f} s" if code == 0 else f"failed: see {name}.log"
+
+
+def main(arguments: list[str] | None = None) -> dict[str, str]:
+    options = parse(arguments)
+    if unknown := {*options.stages} - {*STAGES}:
+        raise UserError(f"--stages={', '.join(sorted(unknown))}: take {', '.join(STAGES)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.stage:
+        block, rounds = (0.01, 2) if options.tiny else (BLOCK, ROUNDS)
+        run_stage(options.stage, Setting(options.tiny, block, rounds), options.out)
+        return {}
+    ended = run_stages(options)
+    print((options.out / "table.md").read_text())
+    return ended
+
+
+if __name__ == "__main__":
+    run_main(main)

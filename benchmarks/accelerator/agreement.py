@@ -1,0 +1,133 @@
+"""Whether the accelerator computes what a CPU does: scores, gradients and a likelihood, against known numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.accelerator.ours import random_split
+from benchmarks.accelerator.setting import Row, Setting
+from score_sde.configs.default import get_config
+from score_sde.foreign_weights.names import parameters, to_tree
+from score_sde.likelihood.log_density import log_density
+from score_sde.likelihood.trace import ExactTrace
+from score_sde.models.exact import GaussianScore
+from score_sde.models.networks import build_network
+from score_sde.samplers.adaptive import AdaptiveSolver
+from score_sde.sde_lib import VP
+from score_sde.training.score_task import build_score_task
+
+GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
+NETWORKS = ("ddpmpp_vp", "ncsnpp_ve_cifar10", "ncsnpp_ve_skip")
+PRECISIONS = {"highest": "highest", "TF32": "default"}
+
+
+def agreement(setting: Setting) -> Iterator[Row]:
+    """Relative errors: of outputs and input gradients against float64 of the published networks, of parameter gradients
+    against the CPU, and of the bits/dim of a Gaussian against its closed form."""
+    yield gaussian_likelihood()
+    for precision, name in PRECISIONS.items():
+        with jax.default_matmul_precision(name):
+            for network in () if setting.tiny else NETWORKS:
+                yield from golden(network, precision)
+            yield gradients(setting, precision, "float32")
+    yield gradients(setting, "bfloat16", "bfloat16")
+
+
+def golden(name: str, precision: str) -> Iterator[Row]:
+    """A published network with random weights, whose results in float64 are stored (b, c, h, w)."""
+    with np.load(GOLDEN / f"net_{name}.npz") as file:
+        arrays = dict(file)
+    config, published = get_config(), json.loads(str(arrays["config_json"]))
+    config.update(model=published["model"], data=published["data"])
+    network = build_network(config)
+    state = {k.removeprefix("state_dict/"): v for k, v in arrays.items() if "state_dict/" in k}
+    params = jax.tree.map(jnp.float32, to_tree(parameters(network), state))
+    x, v = (jnp.float32(arrays[k].transpose(0, 2, 3, 1)) for k in ("x", "v"))
+    noise_input = jnp.float32(arrays["labels"])
+
+    @jax.jit
+    def run(params: Any, x: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        out, pullback = jax.vjp(lambda x: network.apply({"params": params}, x, noise_input), x)
+        return out, pullback(v)[0]
+
+    found = run(params, x, v)
+    for what, got, key in zip(
+        ("score", "gradient in x"), found, ("out_f64", "grad_x_f64"), strict=True
+    ):
+        error = per_image_error(np.asarray(got).transpose(0, 3, 1, 2), arrays[key])
+        yield Row("agreement", f"{what}, {name}", "ours", precision, len(x), error, "relative")
+
+
+def per_image_error(got: np.ndarray, expected: np.ndarray) -> float:
+    """Outputs differ in size by 1/sigma, so each image's error is relative to its own norm; the largest."""
+    axes = (1, 2, 3)
+    return float(np.max(norm(got - expected, axes) / norm(expected, axes)))
+
+
+def norm(x: np.ndarray, axes: Any = None) -> np.ndarray:
+    return np.sqrt(np.sum(np.square(x, dtype=np.float64), axis=axes))
+
+
+def gradients(setting: Setting, precision: str, dtype: str) -> Row:
+    """The gradient of the training loss, dropout and all, against the CPU's in float32."""
+    config, exact = setting.config(dtype=dtype), setting.config()
+    for each in (config, exact):
+        each.model.num_res_blocks = 1
+    count = 4
+    batch = random_split(config, count).take(np.arange(count))
+
+    def gradient(config: Any, device: jax.Device) -> np.ndarray:
+        task = build_score_task(config)
+
+        def loss(params: Any, step: jax.Array) -> jax.Array:
+            return task.losses(params, params, (), step, batch).mean()
+
+        with jax.default_device(device):
+            params = jax.tree.map(
+                lambda p: p + 0.02 * jnp.cos(jnp.arange(p.size)).reshape(p.shape), cpu_params(exact)
+            )
+            flat = jax.jit(jax.grad(loss))(jax.device_put(params, device), jnp.int32(0))
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.device_get(flat))])
+
+    with jax.default_matmul_precision("highest"):
+        expected = gradient(exact, jax.devices("cpu")[0])
+    got = gradient(config, jax.devices()[0])
+    error = float(norm(got - expected) / norm(expected))
+    return Row(
+        "agreement", "gradient in the parameters", "ours", precision, count, error, "relative"
+    )
+
+
+def cpu_params(config: Any) -> Any:
+    """The task's first parameters, drawn on the CPU."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        return jax.device_get(jax.jit(build_score_task(config).init)())
+
+
+def gaussian_likelihood() -> Row:
+    """The flow of a centred Gaussian scales each coordinate by sqrt(v(T) / v(eps)), v = alpha^2 s^2 + sigma^2, so that its
+    own density at eps, which ends in N(0, 1) at T, is a formula."""
+    sde, eps = VP(), 1e-3
+    variances = jnp.float32([0.05, 0.3, 1.0, 2.0])
+    score = GaussianScore.create(jnp.zeros(4), jnp.diag(variances), sde)
+    x = jnp.sqrt(variances) * jax.random.normal(jax.random.key(0), (8, 1, 1, 4))
+    solver = AdaptiveSolver("dopri5", 1e-5, 1e-5)
+    keys = jax.random.split(jax.random.key(0), len(x))
+    with jax.default_matmul_precision("highest"):
+        got = jax.jit(lambda x: log_density(score, sde, x, ExactTrace(), keys, eps, solver).nats)(x)
+    first, last = (
+        np.float64(sde.alpha(t)) ** 2 * np.float64(variances) + np.float64(sde.sigma(t)) ** 2
+        for t in (jnp.float32(eps), jnp.float32(sde.T))
+    )
+    stretch, flat = last / first, np.float64(x).reshape(8, 4)
+    expected = 0.5 * np.sum(np.log(stretch / (2 * np.pi)) - stretch * flat**2, axis=1)
+    bits = float(np.abs(np.asarray(got) - expected).max()) / (4 * math.log(2))
+    return Row("agreement", "likelihood of a Gaussian", "ours", "highest", len(x), bits, "bits/dim")

@@ -1,0 +1,89 @@
+"""The project's own programs as works that can be timed (benchmarks/turns.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from benchmarks.accelerator.setting import images, times
+from benchmarks.flops import matrix_flops
+from benchmarks.turns import Work
+from score_sde.data.splits import ImagesInMemory
+from score_sde.devices import build_devices
+from score_sde.models.networks import build_network, network_score
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import NetworkScore
+from score_sde.sde_lib import build_sde
+from score_sde.training.feed import feed, stacked
+from score_sde.training.score_task import build_score_task
+from score_sde.training.state import first_state, init_params
+from score_sde.training.step import build_train_step
+
+NUM_IMAGES = 50_000  # as CIFAR-10 has
+
+
+def random_split(config: Any, count: int = NUM_IMAGES) -> ImagesInMemory:
+    """Images of random levels, (count, h, w, c)."""
+    side, channels = config.data.image_size, config.data.num_channels
+    levels = np.random.default_rng(0).integers(0, 256, (count, side, side, channels))
+    return ImagesInMemory(levels.astype(np.uint8))
+
+
+class TrainingSteps:
+    """The step of `--mode train` on images that lie on the device. `params`: its weights now."""
+
+    def __init__(self, config: Any, batch: int):
+        config.training.batch_size = batch
+        self.devices, task = build_devices(config), build_score_task(config)
+        self.train_step = build_train_step(task, self.devices)
+        split = random_split(config, max(batch, 1000))
+        self.resident, self.steps = feed(config.seed, batch, split, 0, self.devices)
+
+        def first() -> Any:
+            return first_state(task.init(), task.optimizer)
+
+        self.state = jax.jit(first, out_shardings=self.devices.replicated())()
+
+    def __call__(self, count: int) -> None:
+        metrics: dict[str, Array] = {}
+        for _ in range(count):
+            given = self.devices.split(stacked([next(self.steps)]))
+            self.state, metrics = self.train_step(self.state, (), self.resident, given)
+        assert np.isfinite(metrics["loss"]).all()
+
+
+def repeated(f: Callable[..., Any], *arguments: Any) -> Work:
+    """Calls of f with the same arguments, waited for at the end."""
+
+    def work(count: int) -> None:
+        result = None
+        for _ in range(count):
+            result = f(*arguments)
+        jax.block_until_ready(result)
+
+    return work
+
+
+def random_model(config: Any) -> NetworkScore:
+    """The network with its first weights."""
+    network = build_network(config)
+    params = jax.jit(lambda: init_params(config, network))()
+    return network_score(network, params, build_parameterization(config, build_sde(config)))
+
+
+def forward(config: Any, batch: int) -> Work:
+    """Evaluations of the score."""
+    f = jax.jit(lambda model, x, t: model(x, t))
+    return repeated(f, random_model(config), images(config, batch), times(batch))
+
+
+def forward_flops(config: Any) -> int:
+    """Of one image."""
+    network = build_network(config)
+    params = jax.eval_shape(lambda: init_params(config, network))
+    shapes = jax.eval_shape(lambda: (images(config, 1), times(1)))
+    return matrix_flops(lambda p, x, t: network.apply({"params": p}, x, t), params, *shapes)

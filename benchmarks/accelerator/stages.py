@@ -1,0 +1,218 @@
+"""The stages, the most valuable first: what each measures, and about how long it takes on a fast card."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.integrate import solve_ivp
+
+from benchmarks.accelerator import beside
+from benchmarks.accelerator.agreement import agreement
+from benchmarks.accelerator.ceilings import ceilings
+from benchmarks.accelerator.ours import (
+    TrainingSteps,
+    forward,
+    forward_flops,
+    random_model,
+    random_split,
+    repeated,
+)
+from benchmarks.accelerator.setting import Row, Setting, images, peak_memory, times
+from benchmarks.entries import ENTRIES
+from benchmarks.sampler_overhead import Bench
+from benchmarks.turns import Timing, Work, in_turns, ratio
+from score_sde.data.batch import Batch
+from score_sde.devices import build_devices
+from score_sde.likelihood.bits_per_dim import build_compiled
+from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.ode import probability_flow
+from score_sde.sde_lib import build_sde
+from score_sde.training.loop import train_task
+from score_sde.training.score_task import build_score_task
+from score_sde.training.task import Plan
+
+TRAINING_BATCH, LARGE_BATCH, SAMPLING_BATCH, LIKELIHOOD_BATCH = 128, 512, 256, 64
+OURS = "ours"
+
+
+class Stage(NamedTuple):
+    run: Callable[[Setting], Iterator[Row]]
+    seconds: float
+    """What it needs, about; it is not begun with less."""
+
+
+def timings(
+    stage: str, measure: str, precision: str, batch: int, found: dict[str, Timing]
+) -> Iterator[Row]:
+    """Images a second and the first call of each, and how many times as fast ours is as the others."""
+    for who, timing in found.items():
+        yield Row(stage, measure, who, precision, batch, batch / timing.median, "images/s")
+        yield Row(stage, f"{measure}, first call", who, precision, batch, timing.first, "s")
+    for who in found:
+        if who != OURS:
+            gain = ratio(found[who], found[OURS])
+            yield Row(stage, f"{measure}, ours over {who}", OURS, precision, batch, gain, "times")
+
+
+def training(dtype: str) -> Callable[[Setting], Iterator[Row]]:
+    def stage(setting: Setting) -> Iterator[Row]:
+        name, batch = f"training_{dtype}", setting.batch(TRAINING_BATCH)
+        config = setting.config(dtype=dtype)
+        steps = TrainingSteps(config, batch)
+        works: dict[str, Work] = {OURS: steps}
+        flops = 3 * forward_flops(config)
+        yield Row(name, "operations an image", OURS, dtype, 1, flops / 1e9, "GFLOP")
+        works |= beside.training_works(config, batch)
+        found = in_turns(works, setting.block, setting.rounds)
+        yield from timings(name, "training", dtype, batch, found)
+        rate = flops * batch / found[OURS].median / 1e12
+        yield Row(name, "training", OURS, dtype, batch, rate, "TFLOP/s")
+        yield from memory(name, dtype, batch)
+
+    return stage
+
+
+def memory(stage: str, precision: str, batch: int) -> Iterator[Row]:
+    """Peaks of the process so far."""
+    for who, peak in ((OURS, peak_memory()), *beside.peak_memory()):
+        if peak is not None:
+            yield Row(stage, "peak memory", who, precision, batch, peak, "GiB")
+
+
+def large_batch(setting: Setting) -> Iterator[Row]:
+    """Training alone, where a card is filled."""
+    batch, config = setting.batch(LARGE_BATCH), setting.config(dtype="bfloat16")
+    found = in_turns({OURS: TrainingSteps(config, batch)}, setting.block, setting.rounds)
+    yield from timings("large_batch", "training", "bfloat16", batch, found)
+    rate = 3 * forward_flops(config) * batch / found[OURS].median / 1e12
+    yield Row("large_batch", "training", OURS, "bfloat16", batch, rate, "TFLOP/s")
+    yield from memory("large_batch", "bfloat16", batch)
+
+
+def evaluations(setting: Setting) -> Iterator[Row]:
+    """The network forward, as a sampler calls it."""
+    batch = setting.batch(SAMPLING_BATCH)
+    for dtype in ("bfloat16", "float32"):
+        config = setting.config(dtype=dtype)
+        works = {OURS: forward(config, batch), **beside.forward_works(config, batch)}
+        found = in_turns(works, setting.block, setting.rounds)
+        yield from timings("evaluations", "evaluation", dtype, batch, found)
+        rate = forward_flops(config) * batch / found[OURS].median / 1e12
+        yield Row("evaluations", "evaluation", OURS, dtype, batch, rate, "TFLOP/s")
+
+
+def samplers(setting: Setting) -> Iterator[Row]:
+    """What samplers add to their evaluations, and an ODE on the device against one that the host drives."""
+    batch, config = setting.batch(SAMPLING_BATCH), setting.config(dtype="bfloat16")
+    bench = Bench(config, batch, 4 if setting.tiny else 20, setting.rounds, time.perf_counter)
+    for name in ("reverse_diffusion + langevin", "dopri5 adaptive", "dpm_solver_pp_2m"):
+        found = bench.measure(ENTRIES[name])
+        gain = found.sampler_seconds / found.network_seconds
+        row = Row(
+            "samplers", f"{name}, over its evaluations", OURS, "bfloat16", batch, gain, "times"
+        )
+        yield row
+        each = 1e3 * found.sampler_seconds / found.nfe
+        yield row._replace(measure=f"{name}, an evaluation", value=each, unit="ms")
+    each = 1e3 * host_driven(config, bench.model, batch)
+    yield Row("samplers", "RK45 on the host, an evaluation", "SciPy", "bfloat16", batch, each, "ms")
+
+
+def host_driven(config: Any, model: ScoreModel, batch: int) -> float:
+    """Seconds of an evaluation where SciPy's RK45, in float64 on the host, calls our network, as the published code does."""
+    sde = build_sde(config)
+    field = jax.jit(probability_flow(sde))
+    x = np.asarray(images(config, batch))
+
+    def drift(t: float, flat: np.ndarray) -> np.ndarray:
+        state = flat.reshape(x.shape).astype(np.float32)
+        return np.asarray(field(np.float32(t), state, model), np.float64).ravel()
+
+    drift(1.0, x.ravel())
+    began = time.perf_counter()
+    solution = solve_ivp(drift, (1.0, 1e-3), x.ravel().astype(np.float64), rtol=1e-2, atol=1e-2)
+    return (time.perf_counter() - began) / solution.nfev
+
+
+def likelihoods(setting: Setting) -> Iterator[Row]:
+    """A (drift, divergence) of the likelihood's solver, against a forward pass, and one with its backward pass beside it."""
+    batch, config = setting.batch(LIKELIHOOD_BATCH), setting.config()
+    config.likelihood.update(rtol=1e-2, atol=1e-2)
+    sde, model, devices = build_sde(config), random_model(config), build_devices(config)
+    split = random_split(config, batch)
+    with jax.default_matmul_precision("highest"):
+        run = build_compiled(config, sde, split.images[0].size)
+        given: Batch = devices.split(split.take(np.arange(batch)))
+        key = jax.random.key(0)
+
+        def measure() -> Any:
+            return jax.block_until_ready(run(model, UniformDequantizer(), key, given))
+
+        nfe = int(devices.gather(measure(), 1)["ode"]["nfe"][0])
+        x, t = images(config, batch), times(batch)
+        score = jax.jit(lambda model, x: model(x, t))
+
+        def pull(model: Any, x: jax.Array) -> Any:
+            out, pullback = jax.vjp(lambda x: model(x, t), x)
+            return out, pullback(x)
+
+        def whole(count: int) -> None:
+            for _ in range(count):
+                measure()
+
+        works: dict[str, Work] = {
+            OURS: whole,
+            "forward": repeated(score, model, x),
+            "forward and backward": repeated(jax.jit(pull), model, x),
+        }
+        works |= beside.divergence_works(config, batch)
+        found = in_turns(works, setting.block, setting.rounds)
+    ours = found.pop(OURS).median / nfe
+    row = Row("likelihoods", "drift and divergence", OURS, "highest", batch, 1e3 * ours, "ms")
+    yield row
+    for who, timing in found.items():
+        yield row._replace(who=who, value=1e3 * timing.median)
+    published = sum(found[who].median for who in ("forward", "forward and backward"))
+    gain = published / ours
+    yield row._replace(measure="over two separate passes", value=gain, unit="times")
+
+
+def run(setting: Setting) -> Iterator[Row]:
+    """The training loop itself for a minute, with its log and checkpoint, on images of random levels."""
+    batch, config = setting.batch(TRAINING_BATCH), setting.config(dtype="bfloat16")
+    steps = TrainingSteps(config, batch)
+    bare = in_turns({OURS: steps}, setting.block, 2)[OURS].median
+    del steps
+    count = max(10, round((2.0 if setting.tiny else 60.0) / bare))
+    config.training.update(n_iters=count, eval_freq=0, snapshot_freq=0, checkpoint_freq=count)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = train_task(
+            build_score_task(config),
+            Plan.from_config(config, config.training),
+            random_split(config, 1000 if setting.tiny else 50_000),
+            folder,
+            build_devices(config),
+        ).figures
+    row = Row("run", "training loop", OURS, "bfloat16", batch, figures["loss"], "loss")
+    yield row
+    yield row._replace(value=figures["images_per_second"], unit="images/s")
+    yield row._replace(value=figures["images_per_second"] * bare / batch, unit="of the bare step")
+
+
+STAGES: dict[str, Stage] = {
+    "ceilings": Stage(ceilings, 25),
+    "agreement": Stage(agreement, 60),
+    "training_bfloat16": Stage(training("bfloat16"), 150),
+    "evaluations": Stage(evaluations, 90),
+    "likelihoods": Stage(likelihoods, 90),
+    "samplers": Stage(samplers, 90),
+    "training_float32": Stage(training("float32"), 150),
+    "large_batch": Stage(large_batch, 80),
+    "run": Stage(run, 130),
+}

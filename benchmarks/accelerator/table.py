@@ -1,0 +1,35 @@
+"""The rows as a table for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import in_words
+
+
+def read_rows(out: Path) -> list[dict[str, Any]]:
+    file = out / "rows.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def table(rows: list[dict[str, Any]], ended: dict[str, str]) -> str:
+    """Markdown: the figures of each stage, and where a rate is one of operations, its share of the matrix product's."""
+    ceilings = {
+        row["precision"]: row["value"] for row in rows if row["measure"] == "matrix product"
+    }
+    lines = []
+    if rows:
+        lines += [in_words(rows[0]), ""]
+    lines += ["| measure | who | precision | batch | figure |", "|---|---|---|---|---|"]
+    for row in rows:
+        figure = f"{row['value']:.3g} {row['unit']}"
+        ceiling = ceilings.get(row["precision"])
+        if row["unit"] == "TFLOP/s" and row["stage"] != "ceilings" and ceiling:
+            figure += f", {row['value'] / ceiling:.0%} of the matrix product's"
+        lines.append(
+            f"| {row['measure']} | {row['who']} | {row['precision']} | {row['batch']} | {figure} |"
+        )
+    lines += ["", "Stages: " + "; ".join(f"{name} {how}" for name, how in ended.items()) + "."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,49 @@
+"""Timings in turns: every work in each round, one after the other, so that a machine's moods meet all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+Work = Callable[[int], None]
+"""Does its work so many times, and returns when all of it is done."""
+
+
+class Timing(NamedTuple):
+    """Of one work."""
+
+    first: float
+    """Seconds of the very first time, with what is compiled or chosen then."""
+    seconds: np.ndarray
+    """Of one time, (rounds,): each the mean over a block."""
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.seconds))
+
+
+def in_turns(works: Mapping[str, Work], block: float, rounds: int) -> dict[str, Timing]:
+    """The timing of each work, in `rounds` blocks of about `block` seconds, A B A B ..."""
+    firsts, counts = {}, {}
+    for name, work in works.items():
+        firsts[name] = seconds(work, 1)
+        counts[name] = max(1, round(block / max(seconds(work, 2) / 2, 1e-6)))
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            found[name].append(seconds(work, counts[name]) / counts[name])
+    return {name: Timing(firsts[name], np.array(found[name])) for name in works}
+
+
+def seconds(work: Work, times: int) -> float:
+    began = time.perf_counter()
+    work(times)
+    return time.perf_counter() - began
+
+
+def ratio(slow: Timing, fast: Timing) -> float:
+    """How many times as long `slow` takes: the median over rounds."""
+    return float(np.median(slow.seconds / fast.seconds))
