@@ -35,8 +35,8 @@ class NIN(nn.Module):
     def __init__(self, channels: int, init_scale: float = 0.1) -> None:
         super().__init__()
         self.W = nn.Parameter(torch.empty(channels, channels))
-        self.b = nn.Parameter(torch.zeros(channels))
-        initialise_(self.W, init_scale)
+        self.b = nn.Parameter(torch.empty(channels))
+        initialise_(self.W, self.b, init_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.W.t(), self.b)
@@ -97,6 +97,8 @@ class ResnetBlockBigGANpp(nn.Module):
 class Resample(nn.Module):
     """Doubles ("up") or halves ("down") the resolution, with the filter FIR or naively (nearest, mean)."""
 
+    kernel: Tensor
+
     def __init__(self, channels: int, direction: str, fir: bool) -> None:
         super().__init__()
         self.channels, self.direction, self.fir = channels, direction, fir
@@ -118,12 +120,14 @@ class Resample(nn.Module):
 class FilteredConv(nn.Module):
     """The filter FIR, then a 3x3 convolution at stride 2."""
 
+    kernel: Tensor
+
     def __init__(self, given: int, features: int) -> None:
         super().__init__()
         self.given = given
         self.weight = nn.Parameter(torch.empty(features, given, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(features))
-        initialise_(self.weight)
+        self.bias = nn.Parameter(torch.empty(features))
+        initialise_(self.weight, self.bias)
         self.register_buffer("kernel", filter_kernel(given), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,8 +145,7 @@ class Downsample(nn.Module):
             self.Conv2d_0 = FilteredConv(given, features)
         else:
             self.Conv_0 = nn.Conv2d(given, features, 3, stride=2)
-            initialise_(self.Conv_0.weight)
-            nn.init.zeros_(self.Conv_0.bias)
+            initialise_(self.Conv_0.weight, self.Conv_0.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         # Zeros at the far end only: what "same" means at stride 2 on even sizes.
@@ -164,22 +167,22 @@ class GaussianFourierProjection(nn.Module):
 def conv(given: int, features: int, size: int = 3, init_scale: float = 1.0) -> nn.Conv2d:
     """A convolution that keeps the resolution."""
     layer = nn.Conv2d(given, features, size, padding=size // 2)
-    initialise_(layer.weight, init_scale)
-    nn.init.zeros_(layer.bias)
+    initialise_(layer.weight, layer.bias, init_scale)
     return layer
 
 
 def dense(given: int, features: int) -> nn.Linear:
     """A dense layer on (b, given)."""
     layer = nn.Linear(given, features)
-    initialise_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    initialise_(layer.weight, layer.bias)
     return layer
 
 
-def initialise_(weight: Tensor, scale: float = 1.0) -> None:
-    """Uniform with variance 2 scale / (fan_in + fan_out)."""
+def initialise_(weight: Tensor, bias: Tensor | None, scale: float = 1.0) -> None:
+    """A weight that is uniform with variance 2 scale / (fan_in + fan_out), and a bias of 0."""
     nn.init.xavier_uniform_(weight, gain=math.sqrt(scale))
+    if bias is not None:
+        nn.init.zeros_(bias)
 
 
 def rescaled_sum(x: Tensor, h: Tensor) -> Tensor:

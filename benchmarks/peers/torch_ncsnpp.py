@@ -61,6 +61,9 @@ class NCSNpp(nn.Module):
         scale_by_sigma: the output is divided by sigma.
     """
 
+    frequencies: Tensor
+    sigmas: Tensor
+
     def __init__(
         self,
         image_size: int = 32,

@@ -48,7 +48,8 @@ class Training:
     """Denoising score matching at uniform times: clip, Adam with warm-up, averaged weights.
 
     Args:
-        network: to be trained, on its device; its dropout is on. Parameters are float32.
+        network: to be trained, on its device; its dropout is on. Parameters are float32. Where it is in
+            `torch.channels_last`, images should be too.
         amp: dtype of `torch.autocast`; None for none.
         compile: compile the loss with its gradient.
         lr: learning rate after `warmup` updates. The first update has rate 0, as ours and the published.

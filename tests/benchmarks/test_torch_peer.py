@@ -14,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks.peers import torch_ncsnpp, torch_vp  # noqa: E402  they import torch
+from benchmarks.peers import torch_layers, torch_ncsnpp, torch_vp  # noqa: E402  they import torch
 from score_sde.configs.default import get_config  # noqa: E402
 from score_sde.models.ncsnpp import NCSNpp  # noqa: E402
 from score_sde.models.networks import network_score  # noqa: E402
@@ -137,7 +137,9 @@ def test_memory_format_and_bfloat16_change_nothing_but_rounding():
         assert relative_error(network(x, labels), arrays["out"]) < 1e-5
         with torch_vp.autocast(x.device, torch.bfloat16):
             out = network(x, labels)
+            normed = torch_layers.GroupNorm(8)(torch.ones(1, 8, 2, 2, dtype=torch.bfloat16))
     assert out.dtype == torch.float32
+    assert normed.dtype == torch.bfloat16  # autocast alone would give float32
     assert 1e-4 < relative_error(out, arrays["out"]) < 0.05
 
 
