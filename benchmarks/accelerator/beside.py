@@ -1,12 +1,18 @@
-"""The same network in PyTorch (benchmarks/peers) as works to be timed beside ours; none where it is not installed."""
+"""The same network in PyTorch (benchmarks/peers) as works to be timed beside ours; none where it is not installed.
+
+Images are in channels_last. In bfloat16 both programs keep float32 weights, and cast them where they are used. PyTorch
+is imported by what runs it alone.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.turns import Work
+
+EAGER, COMPILED = "PyTorch", "PyTorch, compiled"
 
 
 def installed() -> bool:
@@ -14,16 +20,118 @@ def installed() -> bool:
 
 
 def training_works(config: Any, batch: int) -> dict[str, Work]:
-    return {}
+    """The training step, dropout and flips as configured; of the mean over pixels."""
+    if not installed():
+        return {}
+    from benchmarks.peers.torch_vp import Training
+
+    def work(compiled: bool) -> Work:
+        training = Training(
+            network(config),
+            amp(config),
+            compiled,
+            lr=config.optim.lr,
+            warmup=config.optim.warmup,
+            grad_clip=config.optim.grad_clip,
+            ema_rate=config.model.ema_rate,
+            random_flip=config.data.random_flip,
+        )
+        x, _ = inputs(config, batch)
+        return waited(lambda: training.step(x))
+
+    return {EAGER: work(False), COMPILED: work(True)}
 
 
 def forward_works(config: Any, batch: int) -> dict[str, Work]:
-    return {}
+    """Evaluations of the score."""
+    if not installed():
+        return {}
+    import torch
+
+    from benchmarks.peers.torch_vp import autocast, score
+
+    def work(compiled: bool) -> Work:
+        evaluated = network(config).eval()
+        called = torch.compile(evaluated) if compiled else evaluated
+        x, t = inputs(config, batch)
+
+        def evaluate() -> Any:
+            with autocast(x.device, amp(config)):
+                return score(called, x, t)
+
+        return waited(evaluate)
+
+    return {EAGER: work(False), COMPILED: work(True)}
 
 
 def divergence_works(config: Any, batch: int) -> dict[str, Work]:
-    return {}
+    """Drift and divergence of the likelihood in float32 proper, as published: two calls, one with a backward pass."""
+    if not installed():
+        return {}
+    import torch
+
+    from benchmarks.peers.torch_vp import drift_and_divergence
+
+    evaluated = network(config).eval().requires_grad_(False)
+    x, t = inputs(config, batch)
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    noise = torch.sign(torch.randn_like(x))
+    return {EAGER: waited(lambda: drift_and_divergence(evaluated, x, t, noise))}
 
 
 def peak_memory() -> Iterator[tuple[str, float]]:
-    yield from ()
+    """Of PyTorch's tensors so far, in GiB, where there is a card to ask."""
+    if not installed():
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        yield "PyTorch, eager and compiled", torch.cuda.max_memory_allocated() / 2**30
+
+
+def device() -> Any:
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def network(config: Any) -> Any:
+    import torch
+
+    from benchmarks.peers.torch_ncsnpp import NCSNpp
+    from benchmarks.peers.torch_vp import fast_settings
+
+    fast_settings()
+    torch.manual_seed(0)
+    return NCSNpp.from_config(config).to(device(), memory_format=torch.channels_last)
+
+
+def inputs(config: Any, batch: int) -> tuple[Any, Any]:
+    """Images (b, c, h, w) of normal numbers, and times."""
+    import torch
+
+    side, channels = config.data.image_size, config.data.num_channels
+    x = torch.randn(batch, channels, side, side, device=device())
+    t = torch.linspace(0.01, 1.0, batch, device=device())
+    return x.contiguous(memory_format=torch.channels_last), t
+
+
+def amp(config: Any) -> Any:
+    """The dtype of autocast; None for float32."""
+    import torch
+
+    return torch.bfloat16 if config.model.dtype == "bfloat16" else None
+
+
+def waited(call: Callable[[], Any]) -> Work:
+    """Calls, waited for at the end."""
+    import torch
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return work
