@@ -17,7 +17,7 @@ FIR = (1.0, 3.0, 3.0, 1.0)
 class GroupNorm(nn.GroupNorm):
     """Of four channels a group, at most 32 groups. The output has the dtype of the input.
 
-    Autocast would give float32: twice the memory traffic of all that follows. Sums are in float32 either way.
+    Autocast on a GPU would give float32: twice the memory traffic of all that follows. Sums are in float32 either way.
     """
 
     def __init__(self, channels: int) -> None:

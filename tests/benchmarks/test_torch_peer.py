@@ -14,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks.peers import torch_layers, torch_ncsnpp, torch_vp  # noqa: E402  they import torch
+from benchmarks.peers import torch_ncsnpp, torch_vp  # noqa: E402  they import torch
 from score_sde.configs.default import get_config  # noqa: E402
 from score_sde.models.ncsnpp import NCSNpp  # noqa: E402
 from score_sde.models.networks import network_score  # noqa: E402
@@ -74,7 +74,7 @@ def small_pair(**options):
 
 
 def draws(b=3):
-    """Images, noise of both signs only, and times or sigmas in (0, 1)."""
+    """Images, noise of 1 and -1, and times or sigmas in (0, 1)."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((b, 3, 8, 8))
     return (
@@ -99,6 +99,7 @@ def test_published_networks(name):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_our_networks_at_our_weights(variant):
+    """Measured: up to 1.2e-15."""
     x, _, labels = draws()
     with jax.enable_x64(True):
         ours, params, peer = small_pair(**VARIANTS[variant])
@@ -106,7 +107,7 @@ def test_our_networks_at_our_weights(variant):
         expected = np.asarray(apply({"params": params}, nhwc(x), labels.numpy()))
     with torch.no_grad():
         got = peer(x, labels)
-    assert relative_error(nhwc(got), expected) < 1e-12
+    assert relative_error(nhwc(got), expected) < 1e-13
 
 
 def test_weights_of_another_network_are_refused():
@@ -137,9 +138,7 @@ def test_memory_format_and_bfloat16_change_nothing_but_rounding():
         assert relative_error(network(x, labels), arrays["out"]) < 1e-5
         with torch_vp.autocast(x.device, torch.bfloat16):
             out = network(x, labels)
-            normed = torch_layers.GroupNorm(8)(torch.ones(1, 8, 2, 2, dtype=torch.bfloat16))
     assert out.dtype == torch.float32
-    assert normed.dtype == torch.bfloat16  # autocast alone would give float32
     assert 1e-4 < relative_error(out, arrays["out"]) < 0.05
 
 
@@ -173,9 +172,9 @@ def test_every_update_of_the_recorded_run():
     for k, batch in enumerate(arrays["batch"]):
         t = torch.tensor(1e-5 + (1 - 1e-5) * arrays["u"][k])
         loss = training.update(torch.tensor(batch), t, torch.tensor(arrays["z"][k]))
-        assert float(loss) == pytest.approx(arrays["loss"][k], rel=3e-6), k
+        assert float(loss) == pytest.approx(arrays["loss"][k], rel=2e-6), k
 
-    # In units of how far a parameter moved; those that only rounding moves are left out (test_published_training.py).
+    # In units of how far a parameter moved, measured up to 5e-5 of it; those that only rounding moves are left out (test_published_training.py).
     names = [str(name) for name in arrays["param_names"]]
     moved = dict(zip(names, arrays["final_move_f64"], strict=True))
     noise = dict(zip(names, arrays["final_dev_f64"], strict=True))
@@ -227,7 +226,7 @@ def test_steps_draw_flips_times_and_noise():
 
 
 def test_score_drift_and_divergence():
-    """Both ways against ours: measured 1e-14. Under noise of the same signs, of one network."""
+    """Both ways against ours, with a Jacobian-vector product forwards: measured up to 8e-16."""
     x, noise, times = draws()
     t = torch.full_like(times, 0.4)
     with jax.enable_x64(True):
@@ -246,13 +245,13 @@ def test_score_drift_and_divergence():
         expected_score, expected, divergence = map(
             np.asarray, jax.jit(run, compiler_options=FAST_COMPILE)(*arguments)
         )
-    assert relative_error(nhwc(torch_vp.score(peer, x, t)), expected_score) < 1e-12
+    assert relative_error(nhwc(torch_vp.score(peer, x, t)), expected_score) < 1e-13
     for form in (torch_vp.drift_and_divergence, torch_vp.drift_and_divergence_shared):
         got, trace = form(peer, x, t, noise)
         assert not got.requires_grad
         assert not trace.requires_grad
-        assert relative_error(nhwc(got), expected) < 1e-12
-        np.testing.assert_allclose(trace, divergence, rtol=1e-11)
+        assert relative_error(nhwc(got), expected) < 1e-13
+        np.testing.assert_allclose(trace, divergence, rtol=1e-13)
     assert all(p.grad is None for p in peer.parameters())
 
 
