@@ -44,10 +44,9 @@ class TrainingSteps:
         split = random_split(config, max(batch, 1000))
         self.resident, self.steps = feed(config.seed, batch, split, 0, self.devices)
 
-        def first() -> Any:
-            return first_state(task.init(), task.optimizer)
-
-        self.state = jax.jit(first, out_shardings=self.devices.replicated())()
+        params = first_params(config)
+        first = jax.jit(first_state, static_argnums=1, out_shardings=self.devices.replicated())
+        self.state = first(params, task.optimizer)
 
     def __call__(self, count: int) -> None:
         metrics: dict[str, Array] = {}
@@ -69,11 +68,22 @@ def repeated(f: Callable[..., Any], *arguments: Any) -> Work:
     return work
 
 
+def first_params(config: Any) -> Any:
+    """The network's first weights, by the CPU: a GPU's compiler takes long over hundreds of small draws."""
+    network = build_network(config)
+    with jax.default_device(jax.devices("cpu")[0]):
+        init = jax.jit(
+            lambda: init_params(config, network),
+            compiler_options={"xla_backend_optimization_level": 0},
+        )
+        return jax.device_get(init())
+
+
 def random_model(config: Any) -> NetworkScore:
     """The network with its first weights."""
-    network = build_network(config)
-    params = jax.jit(lambda: init_params(config, network))()
-    return network_score(network, params, build_parameterization(config, build_sde(config)))
+    params = jax.device_put(first_params(config))
+    parameterization = build_parameterization(config, build_sde(config))
+    return network_score(build_network(config), params, parameterization)
 
 
 def forward(config: Any, batch: int) -> Work:

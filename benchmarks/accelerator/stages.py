@@ -22,6 +22,7 @@ from benchmarks.accelerator.ours import (
     random_split,
     repeated,
 )
+from benchmarks.accelerator.profile import profile
 from benchmarks.accelerator.setting import Row, Setting, images, peak_memory, times
 from benchmarks.entries import ENTRIES
 from benchmarks.sampler_overhead import Bench
@@ -210,6 +211,7 @@ STAGES: dict[str, Stage] = {
     "agreement": Stage(agreement, 60),
     "training_bfloat16": Stage(training("bfloat16"), 150),
     "evaluations": Stage(evaluations, 90),
+    "profile": Stage(profile, 70),
     "likelihoods": Stage(likelihoods, 90),
     "samplers": Stage(samplers, 90),
     "training_float32": Stage(training("float32"), 150),

@@ -1,0 +1,59 @@
+"""Where the time of a training step goes on a GPU: the kernels of a few steps, by name and by kind."""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from benchmarks.accelerator.ours import TrainingSteps
+from benchmarks.accelerator.setting import Row, Setting
+
+STEPS = 3
+SHOWN = 40
+
+
+def profile(setting: Setting) -> Iterator[Row]:
+    """Milliseconds of a step by kernel, the longest first, from JAX's own trace; nothing where there is no GPU."""
+    batch, config = setting.batch(128), setting.config(dtype="bfloat16")
+    steps = TrainingSteps(config, batch)
+    steps(2)
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder, create_perfetto_trace=True):
+            steps(STEPS)
+        (trace,) = Path(folder).rglob("perfetto_trace.json.gz")
+        with gzip.open(trace, "rt") as file:
+            found = kernels(json.load(file))
+    for name, microseconds in found.most_common(SHOWN):
+        each = microseconds / STEPS / 1e3
+        yield Row("profile", name, "kernel", "bfloat16", batch, each, "ms")
+    if found:
+        whole = found.total() / STEPS / 1e3
+        yield Row("profile", "all kernels", "kernel", "bfloat16", batch, whole, "ms")
+
+
+def kernels(trace: dict[str, Any]) -> collections.Counter[str]:
+    """Microseconds by kernel, without the numbers that its name ends in, over the streams of the GPUs."""
+    events = trace["traceEvents"]
+    gpus = {
+        event["pid"]
+        for event in events
+        if event.get("name") == "process_name" and "GPU" in event["args"]["name"]
+    }
+    streams = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event.get("name") == "thread_name" and event["args"]["name"].startswith("Stream")
+    }
+    found: collections.Counter[str] = collections.Counter()
+    for event in events:
+        place = (event.get("pid"), event.get("tid"))
+        if event.get("ph") == "X" and place[0] in gpus and (place in streams or not streams):
+            found[event["name"].rstrip("0123456789_.")] += event["dur"]
+    return found
