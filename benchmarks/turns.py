@@ -15,8 +15,6 @@ Work = Callable[[int], None]
 class Timing(NamedTuple):
     """Of one work."""
 
-    first: float
-    """Seconds of the very first time, with what is compiled or chosen then."""
     seconds: np.ndarray
     """Of one time, (rounds,): each the mean over a block."""
 
@@ -26,16 +24,18 @@ class Timing(NamedTuple):
 
 
 def in_turns(works: Mapping[str, Work], block: float, rounds: int) -> dict[str, Timing]:
-    """The timing of each work, in `rounds` blocks of about `block` seconds, A B A B ..."""
-    firsts, counts = {}, {}
-    for name, work in works.items():
-        firsts[name] = seconds(work, 1)
-        counts[name] = max(1, round(block / max(seconds(work, 2) / 2, 1e-6)))
+    """The timing of each work, in `rounds` blocks of about `block` seconds, A B A B ...
+
+    Each has been done once before: what is compiled or chosen the first time is not in it.
+    """
+    counts = {
+        name: max(1, round(block / max(seconds(work, 2) / 2, 1e-6))) for name, work in works.items()
+    }
     found: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
             found[name].append(seconds(work, counts[name]) / counts[name])
-    return {name: Timing(firsts[name], np.array(found[name])) for name in works}
+    return {name: Timing(np.array(found[name])) for name in works}
 
 
 def seconds(work: Work, times: int) -> float:

@@ -19,52 +19,60 @@ def installed() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def training_works(config: Any, batch: int) -> dict[str, Work]:
+def training_eager(config: Any, batch: int) -> dict[str, Work]:
+    return {EAGER: training(config, batch, False)} if installed() else {}
+
+
+def training_both(config: Any, batch: int) -> dict[str, Work]:
+    compiled = {COMPILED: training(config, batch, True)} if installed() else {}
+    return training_eager(config, batch) | compiled
+
+
+def forward_eager(config: Any, batch: int) -> dict[str, Work]:
+    return {EAGER: forward(config, batch, False)} if installed() else {}
+
+
+def forward_both(config: Any, batch: int) -> dict[str, Work]:
+    compiled = {COMPILED: forward(config, batch, True)} if installed() else {}
+    return forward_eager(config, batch) | compiled
+
+
+def training(config: Any, batch: int, compiled: bool) -> Work:
     """The training step, dropout and flips as configured; of the mean over pixels."""
-    if not installed():
-        return {}
     from benchmarks.peers.torch_vp import Training
 
-    def work(compiled: bool) -> Work:
-        training = Training(
-            network(config),
-            amp(config),
-            compiled,
-            lr=config.optim.lr,
-            warmup=config.optim.warmup,
-            grad_clip=config.optim.grad_clip,
-            ema_rate=config.model.ema_rate,
-            random_flip=config.data.random_flip,
-        )
-        x, _ = inputs(config, batch)
-        return waited(lambda: training.step(x))
-
-    return {EAGER: work(False), COMPILED: work(True)}
+    steps = Training(
+        network(config),
+        amp(config),
+        compiled,
+        lr=config.optim.lr,
+        warmup=config.optim.warmup,
+        grad_clip=config.optim.grad_clip,
+        ema_rate=config.model.ema_rate,
+        random_flip=config.data.random_flip,
+    )
+    x, _ = inputs(config, batch)
+    return waited(lambda: steps.step(x))
 
 
-def forward_works(config: Any, batch: int) -> dict[str, Work]:
+def forward(config: Any, batch: int, compiled: bool) -> Work:
     """Evaluations of the score."""
-    if not installed():
-        return {}
     import torch
 
     from benchmarks.peers.torch_vp import autocast, score
 
-    def work(compiled: bool) -> Work:
-        evaluated = network(config).eval()
-        called = torch.compile(evaluated) if compiled else evaluated
-        x, t = inputs(config, batch)
+    evaluated = network(config).eval()
+    called = torch.compile(evaluated) if compiled else evaluated
+    x, t = inputs(config, batch)
 
-        def evaluate() -> Any:
-            with autocast(x.device, amp(config)):
-                return score(called, x, t)
+    def evaluate() -> Any:
+        with autocast(x.device, amp(config)):
+            return score(called, x, t)
 
-        return waited(evaluate)
-
-    return {EAGER: work(False), COMPILED: work(True)}
+    return waited(evaluate)
 
 
-def divergence_works(config: Any, batch: int) -> dict[str, Work]:
+def divergence(config: Any, batch: int) -> dict[str, Work]:
     """Drift and divergence of the likelihood in float32 proper, as published: two calls, one with a backward pass."""
     if not installed():
         return {}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from benchmarks.accelerator.ours import repeated
 from benchmarks.accelerator.setting import PRECISIONS, Row, Setting
-from benchmarks.turns import in_turns
+from benchmarks.turns import Work, in_turns
 
 SIDE = 8192  # of the matrices
 COPIED = 2**30  # numbers, in 4 GiB
@@ -20,10 +20,13 @@ def ceilings(setting: Setting) -> Iterator[Row]:
     side = 128 if setting.tiny else SIDE
     for precision in PRECISIONS:
         a, b = jax.random.normal(jax.random.key(0), (2, side, side), precision)
-        timing = in_turns({"product": repeated(jax.jit(jnp.matmul), a, b)}, setting.block, 3)
-        rate = 2 * side**3 / timing["product"].median / 1e12
+        rate = 2 * side**3 / median(setting, repeated(jax.jit(jnp.matmul), a, b)) / 1e12
         yield Row("ceilings", "matrix product", "XLA", precision, side, rate, "TFLOP/s")
     x = jax.random.normal(jax.random.key(0), (COPIED >> (16 if setting.tiny else 0),))
-    timing = in_turns({"copy": repeated(jax.jit(lambda x: x + 1.0), x)}, setting.block, 3)
-    rate = 2 * x.nbytes / timing["copy"].median / 1e12
+    rate = 2 * x.nbytes / median(setting, repeated(jax.jit(lambda x: x + 1.0), x)) / 1e12
     yield Row("ceilings", "copy", "XLA", "float32", 1, rate, "TB/s")
+
+
+def median(setting: Setting, work: Work) -> float:
+    work(1)
+    return in_turns({"it": work}, setting.block, setting.rounds)["it"].median

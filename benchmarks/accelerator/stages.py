@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +26,7 @@ from benchmarks.accelerator.profile import profile
 from benchmarks.accelerator.setting import Row, Setting, images, peak_memory, times
 from benchmarks.entries import ENTRIES
 from benchmarks.sampler_overhead import Bench
-from benchmarks.turns import Timing, Work, in_turns, ratio
+from benchmarks.turns import Timing, Work, in_turns, ratio, seconds
 from score_sde.data.batch import Batch
 from score_sde.devices import build_devices
 from score_sde.likelihood.bits_per_dim import build_compiled
@@ -41,6 +41,9 @@ from score_sde.training.task import Plan
 TRAINING_BATCH, LARGE_BATCH, SAMPLING_BATCH, LIKELIHOOD_BATCH = 128, 512, 256, 64
 OURS = "ours"
 
+Peers = Callable[[Any, int], dict[str, Work]]
+"""(config, batch) -> the same work by others."""
+
 
 class Stage(NamedTuple):
     run: Callable[[Setting], Iterator[Row]]
@@ -48,35 +51,40 @@ class Stage(NamedTuple):
     """What it needs, about; it is not begun with less."""
 
 
-def timings(
-    stage: str, measure: str, precision: str, batch: int, found: dict[str, Timing]
-) -> Iterator[Row]:
-    """Images a second and the first call of each, and how many times as fast ours is as the others."""
+def compared(
+    setting: Setting, stage: str, measure: str, precision: str, batch: int, works: dict[str, Work]
+) -> Generator[Row, None, Timing]:
+    """Seconds of the first call of each, images a second, and how many times as fast ours is; gives the timing of ours."""
+    for who, work in works.items():
+        row = Row(stage, f"{measure}, first call", who, precision, batch, seconds(work, 1), "s")
+        yield row
+    found = in_turns(works, setting.block, setting.rounds)
     for who, timing in found.items():
         yield Row(stage, measure, who, precision, batch, batch / timing.median, "images/s")
-        yield Row(stage, f"{measure}, first call", who, precision, batch, timing.first, "s")
     for who in found:
         if who != OURS:
             gain = ratio(found[who], found[OURS])
             yield Row(stage, f"{measure}, ours over {who}", OURS, precision, batch, gain, "times")
+    return found[OURS]
 
 
-def training(dtype: str) -> Callable[[Setting], Iterator[Row]]:
+def training(name: str, dtype: str, size: int, peers: Peers) -> Callable[[Setting], Iterator[Row]]:
+    """The training step in this precision, of a batch of this size, beside these."""
+
     def stage(setting: Setting) -> Iterator[Row]:
-        name, batch = f"training_{dtype}", setting.batch(TRAINING_BATCH)
-        config = setting.config(dtype=dtype)
-        steps = TrainingSteps(config, batch)
-        works: dict[str, Work] = {OURS: steps}
-        flops = 3 * forward_flops(config)
-        yield Row(name, "operations an image", OURS, dtype, 1, flops / 1e9, "GFLOP")
-        works |= beside.training_works(config, batch)
-        found = in_turns(works, setting.block, setting.rounds)
-        yield from timings(name, "training", dtype, batch, found)
-        rate = flops * batch / found[OURS].median / 1e12
-        yield Row(name, "training", OURS, dtype, batch, rate, "TFLOP/s")
+        batch, config = setting.batch(size), setting.config(dtype=dtype)
+        works = {OURS: TrainingSteps(config, batch), **peers(config, batch)}
+        ours = yield from compared(setting, name, "training", dtype, batch, works)
+        yield operations(name, "training", dtype, batch, 3 * forward_flops(config), ours)
         yield from memory(name, dtype, batch)
 
     return stage
+
+
+def operations(stage: str, measure: str, dtype: str, batch: int, each: int, timing: Timing) -> Row:
+    """A rate of operations, from those of an image."""
+    rate = each * batch / timing.median / 1e12
+    return Row(stage, measure, OURS, dtype, batch, rate, "TFLOP/s")
 
 
 def memory(stage: str, precision: str, batch: int) -> Iterator[Row]:
@@ -86,26 +94,20 @@ def memory(stage: str, precision: str, batch: int) -> Iterator[Row]:
             yield Row(stage, "peak memory", who, precision, batch, peak, "GiB")
 
 
-def large_batch(setting: Setting) -> Iterator[Row]:
-    """Training alone, where a card is filled."""
-    batch, config = setting.batch(LARGE_BATCH), setting.config(dtype="bfloat16")
-    found = in_turns({OURS: TrainingSteps(config, batch)}, setting.block, setting.rounds)
-    yield from timings("large_batch", "training", "bfloat16", batch, found)
-    rate = 3 * forward_flops(config) * batch / found[OURS].median / 1e12
-    yield Row("large_batch", "training", OURS, "bfloat16", batch, rate, "TFLOP/s")
-    yield from memory("large_batch", "bfloat16", batch)
-
-
-def evaluations(setting: Setting) -> Iterator[Row]:
+def evaluations(
+    name: str, dtypes: tuple[str, ...], peers: Peers
+) -> Callable[[Setting], Iterator[Row]]:
     """The network forward, as a sampler calls it."""
-    batch = setting.batch(SAMPLING_BATCH)
-    for dtype in ("bfloat16", "float32"):
-        config = setting.config(dtype=dtype)
-        works = {OURS: forward(config, batch), **beside.forward_works(config, batch)}
-        found = in_turns(works, setting.block, setting.rounds)
-        yield from timings("evaluations", "evaluation", dtype, batch, found)
-        rate = forward_flops(config) * batch / found[OURS].median / 1e12
-        yield Row("evaluations", "evaluation", OURS, dtype, batch, rate, "TFLOP/s")
+
+    def stage(setting: Setting) -> Iterator[Row]:
+        batch = setting.batch(SAMPLING_BATCH)
+        for dtype in dtypes:
+            config = setting.config(dtype=dtype)
+            works = {OURS: forward(config, batch), **peers(config, batch)}
+            ours = yield from compared(setting, name, "evaluation", dtype, batch, works)
+            yield operations(name, "evaluation", dtype, batch, forward_flops(config), ours)
+
+    return stage
 
 
 def samplers(setting: Setting) -> Iterator[Row]:
@@ -172,7 +174,9 @@ def likelihoods(setting: Setting) -> Iterator[Row]:
             "forward": repeated(score, model, x),
             "forward and backward": repeated(jax.jit(pull), model, x),
         }
-        works |= beside.divergence_works(config, batch)
+        works |= beside.divergence(config, batch)
+        for work in works.values():
+            work(1)
         found = in_turns(works, setting.block, setting.rounds)
     ours = found.pop(OURS).median / nfe
     row = Row("likelihoods", "drift and divergence", OURS, "highest", batch, 1e3 * ours, "ms")
@@ -188,6 +192,7 @@ def run(setting: Setting) -> Iterator[Row]:
     """The training loop itself for a minute, with its log and checkpoint, on images of random levels."""
     batch, config = setting.batch(TRAINING_BATCH), setting.config(dtype="bfloat16")
     steps = TrainingSteps(config, batch)
+    steps(1)
     bare = in_turns({OURS: steps}, setting.block, 2)[OURS].median
     del steps
     count = max(10, round((2.0 if setting.tiny else 60.0) / bare))
@@ -206,15 +211,29 @@ def run(setting: Setting) -> Iterator[Row]:
     yield row._replace(value=figures["images_per_second"] * bare / batch, unit="of the bare step")
 
 
+def alone(config: Any, batch: int) -> dict[str, Work]:
+    return {}
+
+
+def trained(name: str, dtype: str, size: int, peers: Peers, needs: float) -> dict[str, Stage]:
+    return {name: Stage(training(name, dtype, size, peers), needs)}
+
+
+BF16, F32 = "bfloat16", "float32"
 STAGES: dict[str, Stage] = {
     "ceilings": Stage(ceilings, 25),
-    "agreement": Stage(agreement, 60),
-    "training_bfloat16": Stage(training("bfloat16"), 150),
-    "evaluations": Stage(evaluations, 90),
-    "profile": Stage(profile, 70),
+    "agreement": Stage(agreement, 140),
+    **trained("training_bfloat16", BF16, TRAINING_BATCH, beside.training_eager, 130),
+    "profile": Stage(profile, 30),
+    "evaluations": Stage(evaluations("evaluations", (BF16,), beside.forward_eager), 60),
+    **trained("compiled_bfloat16", BF16, TRAINING_BATCH, beside.training_both, 130),
     "likelihoods": Stage(likelihoods, 90),
     "samplers": Stage(samplers, 90),
-    "training_float32": Stage(training("float32"), 150),
-    "large_batch": Stage(large_batch, 80),
+    **trained("training_float32", F32, TRAINING_BATCH, beside.training_both, 180),
+    "compiled_evaluations": Stage(
+        evaluations("compiled_evaluations", (BF16, F32), beside.forward_both), 120
+    ),
+    **trained("large_batch", BF16, LARGE_BATCH, alone, 80),
     "run": Stage(run, 130),
 }
+"""Where a stage repeats programs of one before it, its first calls are those of a warm cache."""
