@@ -24,6 +24,7 @@ from benchmarks.accelerator.table import read_rows, table
 from benchmarks.command import provenance, run_main
 from score_sde.errors import UserError
 
+COMMAND = "python -m benchmarks.accelerator --out DIR --stages {}"
 BLOCK, ROUNDS = 1.5, 3
 # JAX would take most of the memory for itself; here others share the card.
 SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -45,7 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run_stage(name: str, setting: Setting, out: Path) -> None:
     """A line of rows.jsonl for each figure, at once."""
-    facts = provenance("benchmarks.accelerator")
+    facts = provenance("benchmarks.accelerator") | {"command": COMMAND.format(name)}
     for row in STAGES[name].run(setting):
         with open(out / "rows.jsonl", "a") as file:
             file.write(json.dumps(row._asdict() | facts) + "\n")
@@ -58,10 +59,8 @@ def run_stages(options: argparse.Namespace) -> dict[str, str]:
     ended = {}
     for name in options.stages:
         left = end - time.monotonic()
-        if left < (0 if options.tiny else STAGES[name].seconds):
-            ended[name] = "no time"
-            continue
-        ended[name] = run_apart(name, options, left)
+        enough = left > (0 if options.tiny else STAGES[name].seconds)
+        ended[name] = run_apart(name, options, left) if enough else "no time"
         print(f"{name}: {ended[name]}", flush=True)
         (options.out / "table.md").write_text(table(read_rows(options.out), ended))
     return ended

@@ -60,7 +60,7 @@ def golden(name: str, precision: str) -> Iterator[Row]:
     noise_input = jnp.float32(arrays["labels"])
 
     @jax.jit
-    def run(params: Any, x: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def run(params: Any, x: jax.Array, v: jax.Array) -> tuple[Any, Any]:
         out, pullback = jax.vjp(lambda x: network.apply({"params": params}, x, noise_input), x)
         return out, pullback(v)[0]
 

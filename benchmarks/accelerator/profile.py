@@ -16,11 +16,19 @@ from benchmarks.accelerator.ours import TrainingSteps
 from benchmarks.accelerator.setting import Row, Setting
 
 STEPS = 3
-SHOWN = 40
+SHOWN = 20
+LIBRARY = {
+    "fprop": "convolution",
+    "dgrad": "convolution, gradient in its input",
+    "wgrad": "convolution, gradient in its kernel",
+    "gemm": "matrix product",
+    "nvjet": "matrix product",
+}
+"""Parts of the names of cuDNN's and cuBLAS's kernels."""
 
 
 def profile(setting: Setting) -> Iterator[Row]:
-    """Milliseconds of a step by kernel, the longest first, from JAX's own trace; nothing where there is no GPU."""
+    """Milliseconds of a step by kind of kernel, the longest first, from JAX's own trace; nothing where there is no GPU."""
     batch, config = setting.batch(128), setting.config(dtype="bfloat16")
     steps = TrainingSteps(config, batch)
     steps(2)
@@ -39,7 +47,7 @@ def profile(setting: Setting) -> Iterator[Row]:
 
 
 def kernels(trace: dict[str, Any]) -> collections.Counter[str]:
-    """Microseconds by kernel, without the numbers that its name ends in, over the streams of the GPUs."""
+    """Microseconds by kind of kernel, over the streams of the GPUs."""
     events = trace["traceEvents"]
     gpus = {
         event["pid"]
@@ -55,5 +63,13 @@ def kernels(trace: dict[str, Any]) -> collections.Counter[str]:
     for event in events:
         place = (event.get("pid"), event.get("tid"))
         if event.get("ph") == "X" and place[0] in gpus and (place in streams or not streams):
-            found[event["name"].rstrip("0123456789_.")] += event["dur"]
+            found[kind(event["name"])] += event["dur"]
     return found
+
+
+def kind(kernel: str) -> str:
+    """What a kernel of a library does; else its name, without the number it ends in."""
+    for part, what in LIBRARY.items():
+        if part in kernel:
+            return what
+    return kernel.rstrip("0123456789_.")

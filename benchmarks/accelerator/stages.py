@@ -73,7 +73,7 @@ def training(name: str, dtype: str, size: int, peers: Peers) -> Callable[[Settin
 
     def stage(setting: Setting) -> Iterator[Row]:
         batch, config = setting.batch(size), setting.config(dtype=dtype)
-        works = {OURS: TrainingSteps(config, batch), **peers(config, batch)}
+        works: dict[str, Work] = {OURS: TrainingSteps(config, batch), **peers(config, batch)}
         ours = yield from compared(setting, name, "training", dtype, batch, works)
         yield operations(name, "training", dtype, batch, 3 * forward_flops(config), ours)
         yield from memory(name, dtype, batch)

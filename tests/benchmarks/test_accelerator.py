@@ -1,0 +1,117 @@
+"""The accelerator's benchmark where there is none: its counts against known ones, and that it runs."""
+
+import json
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.accelerator.__main__ import main
+from benchmarks.accelerator.ours import forward_flops
+from benchmarks.accelerator.profile import kernels
+from benchmarks.accelerator.setting import Setting
+from benchmarks.accelerator.stages import STAGES
+from benchmarks.accelerator.table import table
+from benchmarks.flops import matrix_flops
+from benchmarks.turns import Timing, in_turns, ratio
+from score_sde.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("variant", "billions"),
+    [("ddpm", 12.04), ("ddpmpp", 21.69), ("ddpmpp_deep", 37.09), ("ncsnpp_deep", 37.15)],
+)
+def test_operations_of_the_published_networks(variant, billions):
+    """As PyTorch's own counter finds them in the published modules."""
+    config = Setting(tiny=False, block=0.0, rounds=1).config(variant)
+    assert forward_flops(config) / 1e9 == pytest.approx(billions, abs=0.005)
+
+
+def test_operations_within_a_scan_count_once_a_turn():
+    x = jnp.ones((3, 5))
+
+    def f(x, y):
+        return jax.lax.scan(lambda carry, _: (jnp.tanh(carry @ y), None), x, length=7)[0]
+
+    assert matrix_flops(f, x, jnp.ones((5, 5))) == 7 * 2 * 3 * 5 * 5
+
+
+def test_a_loop_of_unknown_length_is_not_counted():
+    with pytest.raises(ValueError, match="unknown length"):
+        matrix_flops(lambda x: jax.lax.while_loop(lambda x: x < 5.0, lambda x: x + 1.0, x), 0.0)
+
+
+def test_works_take_turns():
+    calls = []
+    works = {name: lambda count, name=name: calls.append((name, count)) for name in "ab"}
+    found = in_turns(works, block=0.0, rounds=2)
+    assert calls == [("a", 2), ("b", 2), *[("a", 1), ("b", 1)] * 2]
+    assert [len(timing.seconds) for timing in found.values()] == [2, 2]
+
+
+def test_the_ratio_is_that_of_each_round():
+    """A machine that is ten times slower in one round."""
+    slow, fast = Timing(np.array([2.0, 20.0, 2.2])), Timing(np.array([1.0, 10.0, 1.0]))
+    assert ratio(slow, fast) == 2.0
+
+
+def test_kernels_of_a_gpu_by_kind():
+    """Those of its streams alone: what the host does, and XLA's own lines beside them, are not kernels."""
+    names = [
+        {"name": "process_name", "pid": 1, "args": {"name": "/device:GPU:0"}},
+        {"name": "process_name", "pid": 2, "args": {"name": "/host:CPU"}},
+        {"name": "thread_name", "pid": 1, "tid": 7, "args": {"name": "Stream #7(Compute)"}},
+        {"name": "thread_name", "pid": 1, "tid": 8, "args": {"name": "XLA Ops"}},
+    ]
+    ran = [
+        (1, 7, "sm90_wgrad_1", 2.0),
+        (1, 7, "loop_add_fusion_3", 4.0),
+        (1, 7, "loop_add_fusion", 1.0),
+    ]
+    ran += [(1, 8, "loop_add_fusion", 5.0), (2, 7, "python", 9.0)]
+    events = [
+        {"ph": "X", "pid": pid, "tid": tid, "name": name, "dur": duration}
+        for pid, tid, name, duration in ran
+    ]
+    expected = Counter({"loop_add_fusion": 5.0, "convolution, gradient in its kernel": 2.0})
+    assert kernels({"traceEvents": names + events}) == expected
+
+
+def test_rates_are_shares_of_the_matrix_product():
+    row = {"stage": "s", "measure": "m", "who": "ours", "precision": "bfloat16", "batch": 2}
+    facts = dict.fromkeys(("command", "date", "machine", "device", "load", "jax", "python"), "")
+    ceiling = row | {"stage": "ceilings", "measure": "matrix product", "value": 200.0}
+    rows = [r | {"unit": "TFLOP/s"} | facts for r in (ceiling, row | {"value": 50.0})]
+    assert "50 TFLOP/s, 25% of the matrix product's" in table(rows, {})
+
+
+def test_a_run(tmp_path):
+    ended = main(["--tiny", "--out", str(tmp_path), "--stages", "ceilings"])
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["measure"] for row in rows] == ["matrix product", "matrix product", "copy"]
+    assert all(row["value"] > 0 for row in rows)
+    assert "copy" in (tmp_path / "table.md").read_text()
+    assert ended["ceilings"].endswith(" s")
+
+
+def test_no_stage_begins_without_the_time_it_needs(tmp_path):
+    assert main(["--minutes", "0", "--out", str(tmp_path), "--stages", "run"]) == {"run": "no time"}
+
+
+def test_stages_that_do_not_exist_are_refused(tmp_path):
+    with pytest.raises(UserError, match="trainings"):
+        main(["--out", str(tmp_path / "new"), "--stages", "trainings"])
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_every_stage_runs(tmp_path):
+    ended = main(["--tiny", "--out", str(tmp_path)])
+    assert list(ended) == list(STAGES)
+    assert all(how.endswith(" s") for how in ended.values()), ended
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    errors = [row["value"] for row in rows if row["stage"] == "agreement"]
+    assert max(errors) < 0.02  # bfloat16's; on a CPU the others are round-off
+    assert {row["stage"] for row in rows} == {*STAGES} - {"profile"}  # which needs a GPU
