@@ -19,24 +19,38 @@ the config's; export writes a checkpoint as the published PyTorch code does.
 
 from __future__ import annotations
 
-import importlib
+import signal
 import sys
 
-from absl import logging
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # As SIGTERM: at once, even while something compiles, and with no traceback. Files are whole at any moment
+    # (score_sde/files.py), and training/interrupts.py takes over as soon as there are updates to save.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from score_sde.command_line import MODES, parse, prepare_workdir
-from score_sde.errors import UserError
+import importlib  # noqa: E402
+from logging import CRITICAL, getLogger  # noqa: E402
+from typing import Any  # noqa: E402
+
+from absl import logging  # noqa: E402
+
+from score_sde.command_line import MODES, parse, prepare_workdir  # noqa: E402
+from score_sde.errors import UserError  # noqa: E402
+from score_sde.files import NO_ROOM, cannot_write  # noqa: E402
+from score_sde.output import discard_output  # noqa: E402
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str]) -> dict[str, Any]:
+    """The figures of the mode, {} for --help."""
     options = parse(argv, __doc__)
     if options is None:
-        return
+        return {}
     # JAX and the rest are imported only now: --help and a mistyped flag are answered at once.
     import jax
 
-    # TFDS and Orbax warn of what is no trouble here; what is, ends in a UserError.
-    logging.set_verbosity(logging.ERROR)
+    # TFDS and Orbax warn of what is no trouble here; what is, ends in an error of ours, without their tracebacks before.
+    logging.set_verbosity(logging.FATAL)
+    for name in ("asyncio", "concurrent.futures"):
+        getLogger(name).setLevel(CRITICAL)
 
     if options.multi_host:
         jax.distributed.initialize()
@@ -47,16 +61,32 @@ def run(argv: list[str]) -> None:
     built = mode.check(options.config, sde) or ()
     prepare_workdir(options.workdir)
     only_import = {} if options.source is None else {"source": options.source}
-    mode.run(options.config, sde, options.workdir, *built, **only_import)
+    return mode.run(options.config, sde, options.workdir, *built, **only_import)
 
 
 def main() -> int:
+    """The exit status: 0; 2 after a mistake of the user's or a full disk; 128 + n after signal n."""
     try:
-        run(sys.argv)
+        stopped_by = run(sys.argv).get("stopped_by")
+        sys.stdout.flush()
     except UserError as error:
+        return refused(error)
+    except BrokenPipeError:  # nobody reads any more, as after `| head -1`
+        discard_output()
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        return refused(cannot_write(error.filename or "a file", error))
+    return 128 + signal.Signals[stopped_by] if stopped_by else 0
+
+
+def refused(error: UserError) -> int:
+    try:
         print(f"main.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    except OSError:
+        discard_output()
+    return 2
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import jax
 import numpy as np
@@ -17,7 +18,8 @@ from PIL import Image
 
 from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import pillow_image, shades
-from score_sde.unfinished import Batch, UnfinishedFolder, unused
+from score_sde.files import write_whole
+from score_sde.unfinished import Batch, UnfinishedFolder, refused_if_damaged, unused
 
 IMAGES = "images"  # what every batch has, beside other arrays (b, ...)
 
@@ -45,14 +47,16 @@ class ArrayFile(UnfinishedFolder):
 
     def join(self, target: Path, num_batches: int) -> None:
         """All batches as one .npz file; one of them is in memory at a time."""
-        partial = self.folder / "all.partial"
         first, last = self.read(0), self.read(num_batches - 1)
-        with zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
-            for name, array in first.items():
-                total = len(array) * (num_batches - 1) + len(last[name])
-                parts = (self.read(number)[name] for number in range(num_batches))
-                write_member(archive, f"{name}.npy", parts, (total, *array.shape[1:]), array.dtype)
-        partial.replace(target)
+
+        def write(file: BinaryIO) -> None:
+            with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+                for name, array in first.items():
+                    shape = (len(array) * (num_batches - 1) + len(last[name]), *array.shape[1:])
+                    parts = (self.read(number)[name] for number in range(num_batches))
+                    write_member(archive, f"{name}.npy", parts, shape, array.dtype)
+
+        write_whole(target, write)
 
 
 class PictureFolder(ArrayFile):
@@ -76,9 +80,9 @@ class PictureFolder(ArrayFile):
     def save(self, number: int, batch: Batch) -> None:
         images = batch[IMAGES]
         if jax.process_index() == 0:
-            self.pictures.mkdir(parents=True, exist_ok=True)
             for i, image in enumerate(shades(images, self.num_levels), self.first):
-                pillow_image(image).save(self.path(i))
+                save = partial(pillow_image(image).save, format="PNG")
+                write_whole(self.path(i), save, durable=False)
         self.first += len(images)
         # Last: a batch that has its file has its pictures.
         super().save(number, {name: array for name, array in batch.items() if name != IMAGES})
@@ -88,7 +92,8 @@ class PictureFolder(ArrayFile):
 
     def levels(self, index: int) -> np.ndarray:
         """The image of this index again, (h, w, c)."""
-        with Image.open(self.path(index)) as picture:
+        path = self.path(index)
+        with refused_if_damaged(path), Image.open(path) as picture:
             pixels = np.asarray(picture, np.float64) * (self.num_levels - 1) / 255
         return np.round(pixels).astype(np.uint8).reshape(*pixels.shape[:2], -1)
 

@@ -14,6 +14,7 @@ from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import save_grid
+from score_sde.files import write_whole
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
@@ -146,9 +147,8 @@ def write(
 ) -> dict[str, str]:
     """The frames (pairs, frames, h, w, c) as arrays and as a picture: in each row first image, frames, second."""
     folder = workdir / "interpolation"
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = unused(folder, f"{config.interpolation.split}-step{step or 0}", ".npz")
-    np.savez(arrays, frames=rows, images=x)
+    write_whole(arrays, lambda file: np.savez(file, frames=rows, images=x))
     if not config.data.num_levels:
         return {"arrays": str(arrays)}
     shown = np.concatenate([x[0::2, None], rows, x[1::2, None]], axis=1)

@@ -17,6 +17,7 @@ from score_sde.data.array_files import check_levels, read_images
 from score_sde.data.splits import ImagesInMemory
 from score_sde.devices import check_batch_size
 from score_sde.errors import ConfigError, UserError
+from score_sde.files import write_whole
 from score_sde.likelihood.anomaly import auc
 from score_sde.likelihood.bits_per_dim import (
     BitsPerDim,
@@ -259,9 +260,9 @@ def write(
 ) -> dict[str, str]:
     """The arrays with the settings they were made by, and the picture. Returns where they went."""
     folder = workdir / "likelihood"
-    folder.mkdir(parents=True, exist_ok=True)
     path = unused(folder, f"{config.likelihood.split}-step{loaded.checkpoint_step or 0}", ".npz")
-    np.savez(path, config_json=np.array(json.dumps(as_json(config))), **arrays)  # type: ignore[arg-type]
+    settings = np.array(json.dumps(as_json(config)))
+    write_whole(path, lambda file: np.savez(file, config_json=settings, **arrays))  # type: ignore[arg-type]
     picture = path.with_suffix(".png")
     images = split.take(range(measured.best.bits_per_dim.shape[1])).images
     save_likelihood_picture(picture, measured, images)

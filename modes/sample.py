@@ -15,6 +15,7 @@ from score_sde.data.mixture import mixture_parameters
 from score_sde.devices import check_batch_size
 from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from score_sde.evaluation.pictures import save_grid
+from score_sde.files import write_whole
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
@@ -179,7 +180,7 @@ def write_path(sde: SDE, space: Space, path: Trajectory, beside: Path) -> dict[s
     the data's.
     """
     target = beside.with_name(f"{beside.name.removesuffix('.npz')}-path.npz")
-    np.savez(target, states=path.x, times=path.times)
+    write_whole(target, lambda file: np.savez(file, states=path.x, times=path.times))
     if space.range is None or space.num_levels is None:
         return {"path": str(target)}
     times, states, centre = jnp.asarray(path.times), jnp.asarray(path.x), sum(space.range) / 2

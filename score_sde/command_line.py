@@ -113,7 +113,7 @@ def parse(argv: list[str], about: str) -> Options | None:
     workdir = Path(
         values.workdir
         or Path("runs") / config_name(config_flags.get_config_filename(values["config"]))
-    )
+    ).expanduser()
     source = None if values.source is None else Path(values.source)
     return Options(config, values.mode, workdir, values.multi_host, source)
 

@@ -1,7 +1,8 @@
-"""The progress bar of everything that takes long: rate and time left, on stderr."""
+"""What is said on stderr: the progress bar of everything that takes long, with rate and time left, and single lines."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import jax
@@ -13,6 +14,14 @@ class Bar(tqdm):
 
     def update(self, n: float | None = 1) -> bool | None:
         return super().update(min(n, self.total - self.n))
+
+
+def say(message: str) -> None:
+    """A line, by the first host, that no bar overwrites. Where nobody reads any more the work goes on without it."""
+    if jax.process_index() == 0:
+        with contextlib.suppress(OSError):
+            tqdm.write(message, file=sys.stderr)
+            sys.stderr.flush()
 
 
 def progress_bar(total: float, what: str, unit: str, show: bool = True) -> Bar:

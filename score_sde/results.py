@@ -1,4 +1,4 @@
-"""Figures: printed for people, appended to <workdir>/results.jsonl for scripts."""
+"""Figures: appended to <workdir>/results.jsonl for scripts, then printed for people."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ from typing import Any
 
 import jax
 
+from score_sde.files import append_line
+from score_sde.output import show
+
 
 def report(workdir: Path, figures: dict[str, Any], text: str | None = None) -> None:
-    """Print the figures, and append them as one JSON object on one line. Only the first host does either.
+    """Append the figures as one JSON object on one line, and print them. Only the first host does either.
 
     With a text, that is printed in their place.
+
+    Raises:
+      UserError: the line cannot be written; the figures are printed all the same.
     """
     if jax.process_index() > 0:
         return
-    print(text or listed(figures))
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    line = json.dumps({**{k: finite(v) for k, v in figures.items()}, "date": now}) + "\n"
-    with open(workdir / "results.jsonl", "a") as file:
-        file.write(line)  # one write, so that two runs in one folder do not mix their lines
+    line = json.dumps({**{k: finite(v) for k, v in figures.items()}, "date": now})
+    try:
+        append_line(workdir / "results.jsonl", line)
+    finally:
+        show(text or listed(figures))
 
 
 def listed(figures: dict[str, Any]) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import numpy as np
+
+from score_sde.errors import UserError
+from score_sde.files import write_whole
 
 Batch = dict[str, np.ndarray]
 
@@ -42,28 +48,42 @@ class UnfinishedFolder:
     def __init__(self, folder: Path, identity: dict[str, Any]):
         text = json.dumps(identity, sort_keys=True, default=str)
         self.folder = folder / f"unfinished-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        self.found = {int(path.stem) for path in self.folder.glob("*.npz")}
+        self.found = {int(path.stem) for path in self.folder.glob("*.npz") if path.stem.isdecimal()}
 
     def load(self, number: int) -> Batch | None:
         return self.read(number) if number in self.found else None
 
     def read(self, number: int) -> Batch:
-        """A batch that was saved, now or before."""
-        with np.load(self.folder / f"{number}.npz") as file:
+        """A batch that was saved, now or before.
+
+        Raises:
+          UserError: its file is damaged.
+        """
+        path = self.folder / f"{number}.npz"
+        with refused_if_damaged(path), np.load(path) as file:
             return dict(file)
 
     def save(self, number: int, batch: Batch) -> None:
         if jax.process_index() > 0:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f"{number}.partial"
-        with open(partial, "wb") as file:  # np.savez would add .npz to a name
-            np.savez(file, **batch)  # type: ignore[arg-type]
-        partial.replace(self.folder / f"{number}.npz")
+        # Without np.savez's habit of adding .npz to a name.
+        write_whole(self.folder / f"{number}.npz", lambda file: np.savez(file, **batch), False)  # type: ignore[arg-type]
 
     def remove(self) -> None:
         if jax.process_index() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def refused_if_damaged(path: Path) -> Iterator[None]:
+    """Name the batch's file that cannot be read; zip archives and pictures know by their checksums."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}, a batch of an interrupted command, is damaged ({error}); remove the folder {path.parent} and give "
+            "the same command again, which makes its batches anew"
+        ) from error
 
 
 def newest_file(folder: Path) -> float:

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
+from score_sde.progress import say
+
 
 class Progress:
     """Counts updates that have finished. A context manager."""
@@ -23,8 +25,7 @@ class Progress:
             None  # when the first updates, and with them the compilation, were done
         )
         self.paused = 0.0
-        self.speaks = jax.process_index() == 0
-        terminal = self.speaks and sys.stderr.isatty()
+        terminal = jax.process_index() == 0 and sys.stderr.isatty()
         self.bar = tqdm(
             total=num_steps,
             initial=start_step,
@@ -74,6 +75,4 @@ class Progress:
 
     def say(self, message: str) -> None:
         """A line that the bar does not overwrite."""
-        if self.speaks:
-            tqdm.write(message, file=sys.stderr)
-            sys.stderr.flush()
+        say(message)

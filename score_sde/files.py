@@ -1,0 +1,85 @@
+"""Files that are whole or not there, lines that stand alone, and what is said where there is no room for them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from score_sde.errors import UserError
+
+# What a full disk, a quota, a limit on files, a failing or a read-only one answers.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+def write_whole(
+    path: Path, contents: bytes | Callable[[Any], object], durable: bool = True
+) -> None:
+    """Write a file beside its place and rename it: at any moment `path` is the old file, the new one, or absent.
+
+    Args:
+      contents: its bytes, or a function that writes them to a binary file.
+      durable: whether it must survive a loss of power as soon as this returns.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(partial, "wb") as file:
+                if isinstance(contents, bytes):
+                    file.write(contents)
+                else:
+                    contents(file)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def append_whole(path: Path, data: bytes, ends: bytes = b"") -> None:
+    """Add bytes in one write, so that two processes do not mix theirs.
+
+    Args:
+      ends: how what is there should end: it is completed where a broken write has left something else.
+
+    Raises:
+      UserError: they cannot be written; the file is then as it was.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            size, written = os.fstat(file).st_size, 0
+            if ends and size and os.pread(file, 1, size - 1) != ends:
+                data = ends + data
+            try:
+                while written < len(data):
+                    written += os.write(file, data[written:])
+            except OSError:
+                if os.fstat(file).st_size == size + written:  # nobody else has written since
+                    os.ftruncate(file, size)
+                raise
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line of text; as `append_whole`."""
+    append_whole(path, line.encode() + b"\n", ends=b"\n")
+
+
+def cannot_write(path: Path | str, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {path} ({error.strerror or error}); what was there is as it was: make room, or give another "
+        "--workdir, then the same command again"
+    )
