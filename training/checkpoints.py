@@ -6,7 +6,11 @@ writes to a temporary name and renames at the end: a save that is killed leaves 
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -14,62 +18,115 @@ import orbax.checkpoint as ocp
 
 from score_sde.devices import replicated
 from score_sde.errors import ConfigError, UserError
+from score_sde.files import cannot_write
+from score_sde.progress import say
+from score_sde.training.manifest import damage, write_manifest
 from score_sde.training.state import TrainState
+from score_sde.unfinished import all_hosts_meet
+
+Shapes = dict[str, tuple[int, ...]]
 
 SHOWN_DIFFERENCES = 10
+
+# What Orbax raises of files that are not there or not as they were.
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 
 
 class Checkpoints:
     """The checkpoints of one working directory; a context manager, which waits for saves at its end."""
 
     def __init__(self, workdir: str | pathlib.Path, keep: int = 0, keep_every: int = 0):
-        """`keep` latest checkpoints stay (0: all), and those of steps that are multiples of `keep_every` (0: none)."""
+        """`keep` latest checkpoints stay (0: all), and those of steps that are multiples of `keep_every` (0: none).
+
+        Raises:
+          UserError: there is no folder for them, and none can be made.
+        """
         self.folder = checkpoint_folder(workdir)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        self.saving: int | None = None
         self.manager = ocp.CheckpointManager(
             self.folder,
             item_handlers=ocp.PyTreeCheckpointHandler(),
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep or None, keep_period=keep_every or None
+                max_to_keep=keep or None,
+                keep_period=keep_every or None,
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._write_manifest),
             ),
         )
 
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        self.manager.close()
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        # What ended the run says more than a save that failed for the same reason.
+        with self._saved() if error is None else contextlib.suppress(Exception):
+            self.manager.close()
 
     @property
     def latest_step(self) -> int | None:
         """The step of the newest complete checkpoint."""
-        return self.manager.latest_step()
+        return max(saved_steps(self.folder), default=None)
 
     def save(self, step: int, state: TrainState) -> None:
-        """Save in the background; the state, arrays of all hosts, may be donated as soon as this returns."""
+        """Save in the background; the state, arrays of all hosts, may be donated as soon as this returns.
+
+        Raises:
+          UserError: this checkpoint or the one before cannot be written; the last that was written stays.
+        """
+        self.wait()
         if step != self.latest_step:
-            self.manager.save(step, args=ocp.args.PyTreeSave(state))
+            self.saving = step
+            with self._saved():
+                self.manager.save(step, args=ocp.args.PyTreeSave(state))
 
     def wait(self) -> None:
-        self.manager.wait_until_finished()
+        """Until what was saved is on disk.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        with self._saved():
+            self.manager.wait_until_finished()
 
     def reached_preemption(self, step: int) -> bool:
         """Whether the scheduler of a multi-host run has announced its end, the same answer on all hosts."""
         return self.manager.reached_preemption(step)
+
+    def remove_unfinished(self) -> None:
+        """Saves that were killed or found no room; only for who is alone in the folder."""
+        if jax.process_index() == 0:
+            for path in self.folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def set_aside_after(self, step: int) -> None:
+        """Move the newer ones, which are damaged, to <workdir>/damaged_checkpoints, so that their steps can come again."""
+        newer = [saved for saved in saved_steps(self.folder) if saved > step]
+        if not newer:
+            return
+        target = self.folder.with_name("damaged_checkpoints")
+        if jax.process_index() == 0:
+            target.mkdir(exist_ok=True)
+            for saved in newer:
+                shutil.rmtree(target / str(saved), ignore_errors=True)
+                (self.folder / str(saved)).rename(target / str(saved))
+            say(f"the damaged checkpoints are now in {target}")
+        all_hosts_meet("damaged checkpoints")
+        self.manager.reload()
 
     def restore(self, template: TrainState, step: int = 0) -> TrainState:
         """A checkpoint, on every device.
 
         Args:
           template: the state that the config makes, or its shapes (`jax.eval_shape`).
-          step: which one; 0: the newest.
+          step: which one; 0: the newest that is not damaged.
 
         Raises:
-          UserError: there is no such checkpoint, or its names or shapes are not the template's.
+          UserError: there is no such checkpoint, it is damaged, or its names or shapes are not the template's.
         """
-        step = self._choose(step)
-        check_same(step, self._stored(step), shapes(template))
-        return self._read(step, template)
+        return self._restore(step, shapes(template), "", lambda step: self._read(step, template))[0]
 
     def restore_ema(self, template: Any, step: int = 0) -> tuple[Any, int]:
         """The averaged parameters of a checkpoint and its step; nothing else is read.
@@ -77,26 +134,56 @@ class Checkpoints:
         Raises:
           UserError: as `restore`.
         """
-        step = self._choose(step)
-        stored = {k: v for k, v in self._stored(step).items() if k.startswith("ema_params.")}
         item = {"ema_params": template}
-        check_same(step, stored, shapes(item))
-        return self._read(step, item, partial_restore=True)["ema_params"], step
+        found, step = self._restore(
+            step,
+            shapes(item),
+            "ema_params.",
+            lambda step: self._read(step, item, partial_restore=True),
+        )
+        return found["ema_params"], step
 
-    def _choose(self, step: int) -> int:
-        """That step, or the newest for 0, if there is a checkpoint of it."""
-        if self.latest_step is None:
+    def _restore(
+        self, step: int, expected: Shapes, prefix: str, read: Callable[[int], Any]
+    ) -> tuple[Any, int]:
+        """What `read` makes of that step, or for 0 of the newest that can be read, and its step.
+
+        Args:
+          expected: the arrays that there must be, whose names begin with `prefix`.
+        """
+        damaged: list[str] = []
+        for candidate in self._candidates(step):
+            problem = damage(self.folder / str(candidate))
+            if problem is None:
+                try:
+                    stored = shapes(self.manager.item_metadata(candidate).tree)
+                    stored = {k: v for k, v in stored.items() if k.startswith(prefix)}
+                    check_same(candidate, stored, expected)
+                    found = read(candidate)
+                except UNREADABLE as error:
+                    problem = f"cannot be read: {first_line(error)}"
+                else:
+                    if damaged:
+                        say(f"{'; '.join(damaged)}: using the one of step {candidate}")
+                    return found, candidate
+            damaged.append(f"the checkpoint of step {candidate} is damaged ({problem})")
+        others = [str(saved) for saved in saved_steps(self.folder) if saved != step]
+        rest = f"choose one of {', '.join(others)}, or " if step and others else ""
+        raise UserError(
+            f"{self.folder}: {'; '.join(damaged)}; {rest}put back a copy, or begin again in another folder"
+        )
+
+    def _candidates(self, step: int) -> list[int]:
+        """That step, or for 0 all, the newest first."""
+        steps = saved_steps(self.folder)
+        if not steps:
             raise no_checkpoint(self.folder)
-        steps = sorted(self.manager.all_steps())
         if step and step not in steps:
             raise UserError(
                 f"checkpoint_step={step}: {self.folder} has the steps {', '.join(map(str, steps))}; "
                 "choose one of them, or 0 for the newest"
             )
-        return step or self.latest_step
-
-    def _stored(self, step: int) -> dict[str, tuple[int, ...]]:
-        return shapes(self.manager.item_metadata(step).tree)
+        return [step] if step else steps[::-1]
 
     def _read(self, step: int, template: Any, **options: Any) -> Any:
         target = jax.tree.map(
@@ -106,6 +193,43 @@ class Checkpoints:
         restore_args = ocp.checkpoint_utils.construct_restore_args(target)
         args = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, **options)
         return self.manager.restore(step, args=args)
+
+    def _write_manifest(self) -> None:
+        """Called by Orbax when all files of a checkpoint are written, before it gets its name and older ones go."""
+        if jax.process_index() == 0:
+            for folder in self.folder.glob(f"{self.saving}.orbax-checkpoint-tmp*"):
+                write_manifest(folder)
+
+    @contextlib.contextmanager
+    def _saved(self) -> Iterator[None]:
+        """Say in a sentence that a save failed."""
+        try:
+            yield
+        except Exception as error:
+            self.remove_unfinished()
+            raise UserError(
+                f"the checkpoint of step {self.saving} cannot be written to {self.folder} ({first_line(error)}); "
+                f"{kept(self.latest_step)}. Make room, then give the same command again"
+            ) from error
+
+
+def saved_steps(folder: pathlib.Path) -> list[int]:
+    """The steps of the complete checkpoints in a folder, the newest last."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+
+
+def kept(step: int | None) -> str:
+    return "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} stays"
+
+
+def first_line(error: BaseException) -> str:
+    """In short; of tensorstore's account of a system call that failed, only what the system says."""
+    said = getattr(error, "strerror", None) or str(error)
+    text = (said.strip().splitlines() or [type(error).__name__])[0]
+    found = re.search(r"([^:]+) \[os_error_code=", text)
+    return found.group(1).strip() if found else text[:300]
 
 
 def restore_ema(workdir: str | pathlib.Path, template: Any, step: int = 0) -> tuple[Any, int]:
@@ -145,7 +269,7 @@ def refuse_chosen_step(config: Any, mode: str) -> None:
         )
 
 
-def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def shapes(tree: Any) -> Shapes:
     """Name -> shape of every array in a tree, such as "params.Conv_0.kernel"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
@@ -154,9 +278,7 @@ def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-def check_same(
-    step: int, stored: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
-) -> None:
+def check_same(step: int, stored: Shapes, expected: Shapes) -> None:
     """Refuse a checkpoint that is not exactly what the config describes, before anything is read."""
     differences = []
     for name in sorted(stored.keys() | expected.keys()):

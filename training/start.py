@@ -50,10 +50,10 @@ def start(
 
     shapes = jax.eval_shape(state)
     trainable(task.trainable, shapes.params)
-    if (step := checkpoints.latest_step) is not None:
-        return Start(
-            checkpoints.restore(shapes), f"resuming from step {step}: {checkpoints.folder}"
-        )
+    if checkpoints.latest_step is not None:
+        restored = checkpoints.restore(shapes)
+        checkpoints.set_aside_after(step := int(restored.step))
+        return Start(restored, f"resuming from step {step}: {checkpoints.folder}")
     params = jax.device_get(weights.read(shapes.params)) if weights else None
     quick = task.quick_init and jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if quick else None

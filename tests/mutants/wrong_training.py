@@ -84,7 +84,7 @@ TRAINING = [
         ("frozen-but-in-the-clip", "where(chosen, params, jax.lax.stop_gradient(params))", "params"),
     ),
     *mutants("training/start.py", START,
-        ("weights-before-the-own-checkpoint", "(step := checkpoints.latest_step) is not None:", "(step := checkpoints.latest_step) is not None and not weights:"),
+        ("weights-before-the-own-checkpoint", "if checkpoints.latest_step is not None:", "if checkpoints.latest_step is not None and not weights:"),
     ),
     *mutants("training/init_from.py", START,
         ("begun-with-weights-that-are-no-average", "read(source, config).ema_params", "read(source, config).params"),

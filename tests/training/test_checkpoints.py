@@ -164,3 +164,86 @@ def test_a_whole_state_of_an_earlier_step(config, tmp_path):
         assert_equal(checkpoints.restore(shapes_only(config), 3), early)
         with pytest.raises(UserError, match="checkpoint_step=4"):
             checkpoints.restore(shapes_only(config), 4)
+
+
+def two_checkpoints(config, folder):
+    early = make_state(config)
+    late = jax.tree.map(lambda leaf: leaf + 1, early)
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(3, early)
+        checkpoints.save(7, late)
+    return early, late
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "flipped": flipped,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_whatever_happens_to_a_file_no_other_weights_are_read(config, tmp_path, capsys, damage):
+    """Each file of the newest checkpoint in turn: its own arrays come back, or the ones before with a line."""
+    early, late = two_checkpoints(config, tmp_path)
+    newest = tmp_path / "checkpoints" / "7"
+    files = [path for path in newest.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    noticed = 0
+    for path in files:
+        before = path.read_bytes()
+        if not before:
+            continue
+        DAMAGES[damage](path)
+        with Checkpoints(tmp_path) as checkpoints:
+            restored = checkpoints.restore(shapes_only(config))
+        found = capsys.readouterr().err
+        if "the checkpoint of step 7 is damaged" in found:
+            assert "using the one of step 3" in found
+            noticed += 1
+        assert_equal(restored, early if found else late)
+        path.write_bytes(before)
+    # All but the files that say nothing of the arrays.
+    assert noticed >= len(files) - 3
+
+
+def test_a_damaged_one_that_is_asked_for_is_refused(config, tmp_path):
+    two_checkpoints(config, tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints" / "7" / "default")
+    template = jax.eval_shape(lambda: init_params(config, build_network(config)))
+    with pytest.raises(UserError, match=r"step 7 is damaged .* is missing\); choose one of 3, or"):
+        restore_ema(tmp_path, template, 7)
+    assert restore_ema(tmp_path, template)[1] == 3
+    shutil.rmtree(tmp_path / "checkpoints" / "3" / "default")
+    with pytest.raises(
+        UserError, match="step 7 is damaged .* step 3 is damaged .* put back a copy"
+    ):
+        restore_ema(tmp_path, template)
+
+
+def test_one_without_checksums_is_read_as_it_is(config, tmp_path, capsys):
+    _, late = two_checkpoints(config, tmp_path)
+    (tmp_path / "checkpoints" / "7" / "sha256.json").unlink()
+    (tmp_path / "checkpoints" / "30").mkdir()  # a copy that broke off
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_equal(checkpoints.restore(shapes_only(config)), late)
+    assert "step 30 is damaged (cannot be read" in capsys.readouterr().err
+
+
+def test_training_makes_the_damaged_steps_again(config, tmp_path):
+    early, late = two_checkpoints(config, tmp_path)
+    flipped(tmp_path / "checkpoints" / "7" / "default" / "_METADATA")
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore(shapes_only(config))
+        checkpoints.set_aside_after(3)
+        assert (tmp_path / "damaged_checkpoints" / "7").is_dir()
+        assert checkpoints.latest_step == 3
+        checkpoints.save(7, late)
+        checkpoints.wait()
+        assert_equal(checkpoints.restore(shapes_only(config)), late)

@@ -1,0 +1,47 @@
+"""The checksums of a checkpoint's files, kept among them: a flipped bit in weights gives other weights, and no error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from score_sde.files import write_whole
+
+FILE = "sha256.json"
+WRITTEN_LATER = (
+    "_CHECKPOINT_METADATA"  # Orbax adds the time of the commit; it tells nothing of the arrays
+)
+
+
+def write_manifest(folder: Path) -> None:
+    """Of all files that are there."""
+    sums = {name: digest(folder / name) for name in names(folder)}
+    write_whole(folder / FILE, (json.dumps(sums, indent=0) + "\n").encode())
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with the files, or None; None too for a checkpoint without a manifest, of an older version."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        sums = dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        return f"{FILE} is no list of checksums"
+    for name, expected in sums.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if digest(folder / name) != expected:
+            return f"{name} is not what was written"
+    return None
+
+
+def names(folder: Path) -> list[str]:
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in files if name != WRITTEN_LATER)
+
+
+def digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
