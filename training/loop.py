@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax import Array
 
 from score_sde.configs.default import check_options
 from score_sde.devices import Devices, check_batch_size
 from score_sde.errors import UserError
 from score_sde.options import choose
-from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.checkpoints import Checkpoints, kept
 from score_sde.training.draws import DRAWS
 from score_sde.training.feed import feed, stacked
 from score_sde.training.interrupts import Interrupts
+from score_sde.training.lock import alone_in
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record
 from score_sde.training.start import Weights, start
@@ -51,22 +54,24 @@ def train_task(
     How a run begins, and when with these weights: start.py.
 
     Raises:
-      UserError: a checkpoint of something else; or a loss that is not finite (`NotFinite`), the last good checkpoint
-        being kept.
+      UserError: a checkpoint of something else, or past the last step; another run in the folder; a file that cannot be
+        written; or a loss that is not finite (`NotFinite`). The last good checkpoint is kept.
     """
     began = time.perf_counter()
+    folder = pathlib.Path(workdir)
     with (
+        alone_in(folder),
         Interrupts() as interrupts,
-        Checkpoints(workdir, plan.keep_checkpoints, plan.keep_every) as checkpoints,
+        Checkpoints(folder, plan.keep_checkpoints, plan.keep_every) as checkpoints,
     ):
+        checkpoints.remove_unfinished()
         state, how = start(task, checkpoints, devices, weights)
-        # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
-        task.record(pathlib.Path(workdir))
         step = int(state.step)
-        with (
-            Record(workdir, step) as record,
-            Progress(step, plan.n_iters, plan.batch_size) as progress,
-        ):
+        check_not_past(plan, step, folder)
+        # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
+        task.record(folder)
+        record = Record(folder, step)
+        with Progress(step, plan.n_iters, plan.batch_size) as progress:
             run = Run(task, plan, devices, state, checkpoints, record, progress)
             run.announce(split, how)
             stopped_by = run.updates(split, interrupts)
@@ -82,9 +87,22 @@ def check_config(config: Any) -> None:
     choose("training.draws", training.draws, DRAWS)
 
 
+def check_not_past(plan: Plan, step: int, folder: pathlib.Path) -> None:
+    if step > plan.n_iters:
+        raise UserError(
+            f"n_iters={plan.n_iters}, but {folder} is at step {step} already; set n_iters to {step} or more, or give "
+            "another folder"
+        )
+
+
 def due(frequency: int, before: int, after: int) -> bool:
     """Whether a multiple of `frequency` lies in (before, after]; 0 is never."""
     return frequency > 0 and after // frequency > before // frequency
+
+
+def is_finite(figures: dict[str, float]) -> bool:
+    """Whether those of an update say that the weights it began with are good."""
+    return math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
 
 
 class Run:
@@ -109,6 +127,8 @@ class Run:
         self.loss: float | None = None
         self.losses: list[float] = []  # of the updates since the last line of the log
         self.pending: tuple[int, dict[str, Array]] | None = None
+        self.saved: int | None = None  # the newest step that was given to `checkpoints`
+        self.last: tuple[Any, ...] | None = None  # what the last call was given beside the state
 
     def announce(self, split: Any, how: str) -> None:
         """What is about to run."""
@@ -128,17 +148,23 @@ class Run:
         constants = jax.device_put(constants, self.devices.replicated())
         while self.step < plan.n_iters:
             before, count = self.step, plan.steps_in_call(self.step)
-            given = self.devices.split(stacked([next(steps) for _ in range(count)]))
-            self.state, metrics = self.train_step(self.state, constants, resident, given)
+            with self.nothing_lost("reading the training images"):
+                given = self.devices.split(stacked([next(steps) for _ in range(count)]))
+            self.last = (constants, resident, given)
+            self.state, metrics = self.train_step(self.state, *self.last)
             self.step += count
+            interrupts.listen()
             # The figures of the call before this one: reading them does not leave the device idle.
             self.collect()
             self.pending = (before, metrics)
-            self.evaluate(
-                name
-                for name, evaluator in self.task.evaluators.items()
-                if due(evaluator.frequency, before, self.step)
-            )
+            if interrupts.received:
+                self.save()  # first: who sends a signal need not wait for an evaluation
+            with self.nothing_lost("an evaluation"):
+                self.evaluate(
+                    name
+                    for name, evaluator in self.task.evaluators.items()
+                    if due(evaluator.frequency, before, self.step)
+                )
             if due(plan.checkpoint_freq, before, self.step):
                 self.save()
             if interrupts.received:
@@ -157,7 +183,7 @@ class Run:
         for i, loss in enumerate(metrics["loss"].tolist()):
             step = before + 1 + i
             now = {name: float(values[i]) for name, values in metrics.items()}
-            if not (math.isfinite(loss) and math.isfinite(now["grad_norm"])):
+            if not is_finite(now):
                 raise self.not_finite(step, now)
             self.losses.append(loss)
             if step % self.plan.log_freq == 0 or step == self.plan.n_iters:
@@ -165,21 +191,25 @@ class Run:
 
     def log(self, step: int, now: dict[str, float]) -> None:
         """Record the mean loss since the last line, and the other figures as they are now."""
-        self.loss, self.losses = math.fsum(self.losses) / len(self.losses), []
+        updates = len(
+            self.losses
+        )  # fewer than log_freq in the first line after a resume between two
+        self.loss, self.losses = math.fsum(self.losses) / updates, []
         speed = self.progress.images_per_second
-        self.record.write(step, **{**now, "loss": self.loss, "images_per_second": speed})
+        figures = {"loss": self.loss, "updates": updates, "images_per_second": speed}
+        self.record.write(step, **{**now, **figures})
         self.progress.show(loss=self.loss)
 
     def not_finite(self, step: int, now: dict[str, float]) -> NotFinite:
-        self.checkpoints.wait()
-        last = self.checkpoints.latest_step
-        kept = (
-            "there is no checkpoint yet" if last is None else f"the checkpoint of step {last} stays"
-        )
-        return NotFinite(
+        return self.stops(
             f"update {step} of {self.task.name} (seed {self.plan.seed}) has loss {now['loss']} and gradient norm "
-            f"{now['grad_norm']}, so the run stops; {kept}. {self.task.advice}"
+            f"{now['grad_norm']}"
         )
+
+    def stops(self, why: str) -> NotFinite:
+        self.checkpoints.wait()
+        last = kept(self.checkpoints.latest_step)
+        return NotFinite(f"{why}, so the run stops; {last}. {self.task.advice}")
 
     def evaluate(self, names: Iterable[str]) -> None:
         for name in names:
@@ -196,10 +226,51 @@ class Run:
                 self.found |= found
 
     def save(self) -> None:
-        # First the figures: a state that is not finite must not replace a good checkpoint.
+        """A checkpoint, unless it is there already.
+
+        Raises:
+          NotFinite: a state that must not replace a good checkpoint.
+        """
         self.collect()
+        if self.step in (self.saved, self.checkpoints.latest_step):
+            return
+        self.saved = self.step
         with self.progress.pause():
+            self.check_state()
             self.checkpoints.save(self.step, self.devices.checkpointable(self.state))
+
+    def check_state(self) -> None:
+        """Make one more update, of a copy: the figures so far are of the states before this one.
+
+        Weights of 1e30 are finite numbers, so only a loss tells; and the compiled update is there already, where another
+        function of the weights would cost a compilation.
+        """
+        if self.last is None:
+            return
+        copy = jax.tree.map(np.array, jax.device_get(self.state))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(copy):
+            if not np.all(np.isfinite(leaf)):
+                name = jax.tree_util.keystr(path, simple=True, separator=".")
+                raise self.stops(f"{name} is not finite after update {self.step}")
+        _, metrics = self.train_step(self.state, *self.last)
+        self.state = jax.device_put(copy, self.devices.replicated())
+        first = {name: float(values[0]) for name, values in jax.device_get(metrics).items()}
+        if not is_finite(first):
+            raise self.not_finite(self.step + 1, first)
+
+    @contextlib.contextmanager
+    def nothing_lost(self, what: str) -> Iterator[None]:
+        """Save before an error of what is no update ends the run. Of several hosts one alone cannot save."""
+        try:
+            yield
+        except NotFinite:
+            raise
+        except Exception:
+            if self.last is not None and jax.process_count() == 1:
+                self.save()
+                self.checkpoints.wait()
+                self.progress.say(f"{what} failed; step {self.step} is saved")
+            raise
 
     def finish(self, stopped_by: str | None) -> dict[str, Any]:
         """The last checkpoint, and unless a signal wants the process gone, what evaluators say of the last step."""

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-from typing import Any, TextIO
+import socket
+import struct
+import time
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 
+from score_sde.errors import UserError
+from score_sde.files import append_line, append_whole, cannot_write, write_whole
+from score_sde.progress import say
+
 
 class Record:
-    """Writes scalars as they come; on hosts other than the first it writes nothing. A context manager."""
+    """Writes scalars as they come; on hosts other than the first it writes nothing."""
 
     def __init__(self, workdir: str | pathlib.Path, start_step: int):
         """Everything that an earlier run wrote past `start_step` is dropped: those steps come again."""
-        self.lines: TextIO | None = None
+        self.points: Points | None = None
         if jax.process_index() != 0:
             return
-        from tensorboardX import SummaryWriter
-
-        workdir = pathlib.Path(workdir)
-        path = workdir / "metrics.jsonl"
-        self.resumed_at, self.known = start_step, keep_up_to(path, start_step)
-        self.lines = path.open("a", encoding="utf-8")
-        self.tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
-
-    def __enter__(self) -> Record:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        if self.lines is not None:
-            self.lines.close()
-            self.tensorboard.close()
+        self.path = pathlib.Path(workdir) / "metrics.jsonl"
+        self.resumed_at, self.known = start_step, keep_up_to(self.path, start_step)
+        self.points = Points(pathlib.Path(workdir) / "tensorboard", start_step + 1)
 
     def write(self, step: int, **scalars: float) -> None:
-        """One line, {"step": step, name: value, ...}, on disk when this returns."""
-        if self.lines is None:
+        """One line, {"step": step, name: value, ...}, and the points of its curves: on disk when this returns.
+
+        Raises:
+          UserError: they cannot be written.
+        """
+        if self.points is None:
             return
         if step == self.resumed_at:
             scalars = {name: value for name, value in scalars.items() if name not in self.known}
@@ -44,29 +43,94 @@ class Record:
                 return
         # Eight digits: all that a float32 has, without the noise of writing it as a double.
         rounded = {name: float(f"{value:.8g}") for name, value in scalars.items()}
-        self.lines.write(json.dumps({"step": step, **rounded}, allow_nan=False) + "\n")
-        self.lines.flush()
-        for name, value in scalars.items():
-            self.tensorboard.add_scalar(name, value, step)
+        append_line(self.path, json.dumps({"step": step, **rounded}, allow_nan=False))
+        self.points.write(step, scalars)
+
+
+class Points:
+    """A file for TensorBoard, written by who calls.
+
+    tensorboardX's SummaryWriter leaves that to a thread, which dies on a full disk; its queue then fills, and the next
+    point waits for ever. And a run that is killed loses what the thread has not written yet.
+    """
+
+    def __init__(self, folder: pathlib.Path, purge_step: int):
+        """TensorBoard hides what earlier files of the folder have from `purge_step` on."""
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import scalar
+
+        self.event, self.scalar = Event, scalar
+        self.path = folder / f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"
+        started = SessionLog(status=SessionLog.START)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        self._append(
+            [
+                Event(wall_time=time.time(), file_version="brain.Event:2"),
+                Event(wall_time=time.time(), step=purge_step, session_log=started),
+            ]
+        )
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        now = time.time()
+        self._append(
+            self.event(wall_time=now, step=step, summary=self.scalar(name, value))
+            for name, value in scalars.items()
+        )
+
+    def _append(self, events: Iterable[Any]) -> None:
+        append_whole(self.path, b"".join(framed(event.SerializeToString()) for event in events))
+
+
+def framed(data: bytes) -> bytes:
+    """As a record of a TFRecord file: its length and its bytes, each with a checksum."""
+    from tensorboardX.record_writer import masked_crc32c
+
+    length = struct.pack("<Q", len(data))
+    length, data = (part + struct.pack("<I", masked_crc32c(part)) for part in (length, data))
+    return length + data
 
 
 def keep_up_to(path: pathlib.Path, step: int) -> set[str]:
-    """Drop the lines past `step`, and a last line that a killed run left unfinished.
+    """Drop the lines past `step`, and those that are none: a killed run leaves its last one unfinished.
 
     Returns:
       The names that the lines of `step` itself hold already, so that they are not written twice.
+
+    Raises:
+      UserError: the file cannot be read or written.
     """
-    if not path.exists():
-        return set()
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
-    partial = path.with_suffix(".jsonl.partial")
-    partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(partial, path)
-    return {name for line in kept if _step(line) == step for name in json.loads(line)}
-
-
-def _step(line: str) -> float:
     try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return float("inf")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path} ({error.strerror}), to which the run's figures are added; move it away"
+        ) from error
+    lines = data.decode(errors="replace").splitlines()
+    steps = [_step(line) for line in lines]
+    damaged = sum(found is None for found in steps[:-1])
+    if damaged:
+        write_whole(path.with_name(f"{path.name}.damaged"), data)
+        say(
+            f"{path}: {damaged} lines are damaged and left out; the file as it was: {path.name}.damaged"
+        )
+    kept = [
+        (line, found)
+        for line, found in zip(lines, steps, strict=True)
+        if found is not None and found <= step
+    ]
+    write_whole(path, "".join(f"{line}\n" for line, _ in kept).encode())
+    return {name for line, found in kept if found == step for name in json.loads(line)}
+
+
+def _step(line: str) -> float | None:
+    """The step of a line, None of what is no line of figures."""
+    try:
+        found = json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return found if isinstance(found, int | float) else None

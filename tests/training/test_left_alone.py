@@ -1,0 +1,203 @@
+"""Whatever ends a run, no update that was saved is lost, nothing bad is saved, and the same command goes on."""
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from score_sde.devices import PmapDevices
+from score_sde.errors import UserError
+from score_sde.training import interrupts
+from score_sde.training.checkpoints import saved_steps
+from score_sde.training.interrupts import Interrupts
+from score_sde.training.lock import alone_in
+from score_sde.training.loop import NotFinite, train_task
+from score_sde.training.task import Evaluator, Plan
+from tests.limited import room_for
+from tests.training.test_task import SPLIT, Mean
+
+
+class Recorded(Mean):
+    """Leaves a file beside the checkpoints, as a task does."""
+
+    def __init__(self, **changes):
+        vars(self).update(changes)
+
+
+def run(folder, n_iters=6, task=None, split=SPLIT, **plan):
+    options = {"log_freq": 1, "checkpoint_freq": 1, "keep_checkpoints": 2, **plan}
+    return train_task(
+        task or Recorded(), Plan(3, 8, n_iters, **options), split, folder, PmapDevices()
+    )
+
+
+def steps_of(folder):
+    return saved_steps(folder / "checkpoints")
+
+
+def test_a_disk_without_room_ends_the_run_and_one_with_room_goes_on(tmp_path):
+    """At each of these sizes another file is the first that has none; the last is a checkpoint's."""
+    whole = run(tmp_path / "whole", 3).state
+    run(tmp_path / "begun", 1)
+    refused = []
+    for size in (0, 50, 300, 1000):
+        folder = shutil.copytree(tmp_path / "begun", tmp_path / str(size))
+        with room_for(size), pytest.raises(UserError, match="cannot (write|be written)") as error:
+            run(folder, 3)
+        assert "\n" not in str(error.value)
+        refused.append(str(error.value).partition(f"{folder}/")[2].partition(" ")[0].split("/")[0])
+        assert steps_of(folder) == [1]
+        resumed = run(folder, 3).state
+        for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+            np.testing.assert_array_equal(a, b)
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+        assert steps_of(folder) == [2, 3]
+    assert refused == ["lock", "metrics.jsonl", "tensorboard", "checkpoints"]
+    assert "the checkpoint of step 1 stays" in str(error.value)
+
+
+class Torn:
+    """A split that is read on the way, until a file of it cannot be."""
+
+    images, num_images = None, SPLIT.num_images
+
+    def batches(self, *arguments):
+        yield from itertools.islice(SPLIT.batches(*arguments), 4)
+        raise UserError("30.png: image file is truncated")
+
+
+def broken(averaged, step):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "what"),
+    [
+        ({"split": Torn()}, UserError, "reading the training images"),
+        (
+            {"task": Recorded(evaluators={"broken": Evaluator(4, broken)})},
+            ZeroDivisionError,
+            "an evaluation",
+        ),
+    ],
+)
+def test_an_error_of_what_is_no_update_loses_none(tmp_path, capsys, options, error, what):
+    with pytest.raises(error):
+        run(tmp_path, checkpoint_freq=100, **options)
+    assert steps_of(tmp_path) == [4]
+    assert f"{what} failed; step 4 is saved" in capsys.readouterr().err
+    assert run(tmp_path).figures["step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        # 1e30 is a number; its square is none.
+        (1e30, r"update 4 of a mean .* has loss inf .*; the checkpoint of step 2 stays"),
+        (float("inf"), r"params\.p is not finite after update 3.*; the checkpoint of step 2 stays"),
+    ],
+)
+@pytest.mark.parametrize("checkpoint_freq", [1, 0])
+def test_weights_whose_loss_nobody_has_seen_are_not_saved(tmp_path, rate, words, checkpoint_freq):
+    """The third update is the bad one; it is also the last, so that no other would show it."""
+    rates = optax.sgd(lambda count: jax.numpy.where(count == 2, rate, 0.25))
+    with pytest.raises(NotFinite, match=words if checkpoint_freq else words.partition(";")[0]):
+        run(tmp_path, 3, Recorded(optimizer=rates), checkpoint_freq=checkpoint_freq)
+    assert steps_of(tmp_path) == [1, 2][: 2 * checkpoint_freq]
+
+
+def test_a_step_that_is_passed_is_no_place_to_end(tmp_path):
+    run(tmp_path, 4)
+    with pytest.raises(UserError, match="n_iters=3, but .* is at step 4 already; set n_iters to 4"):
+        run(tmp_path, 3)
+    assert run(tmp_path, 4).figures["step"] == 4
+
+
+def test_a_loss_says_of_how_many_updates_it_is_the_mean(tmp_path):
+    run(tmp_path, 3, log_freq=5)
+    run(tmp_path, 7, log_freq=5)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["updates"]) for line in lines] == [(3, 3), (5, 2), (7, 2)]
+
+
+def test_a_second_run_in_the_folder_is_told_of_the_first(tmp_path):
+    with alone_in(tmp_path), pytest.raises(UserError) as error:
+        run(tmp_path)
+    message = str(error.value)
+    assert f"{tmp_path} is being trained in by process {os.getpid()} of " in message
+    assert os.path.basename(sys.argv[0]) in message
+    assert run(tmp_path, 1).figures["step"] == 1
+
+
+def test_a_killed_process_holds_no_lock(tmp_path):
+    code = f"""
+import sys, time; from pathlib import Path; from score_sde.training.lock import alone_in
+with alone_in(Path({str(tmp_path)!r})): print("held", flush=True); time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(UserError, match=f"process {process.pid} of"), alone_in(tmp_path):
+        pass
+    process.kill()
+    process.communicate()
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_signal_is_answered_within_a_call(monkeypatch):
+    """The call holds the main thread, as XLA's do, so that Python's own handlers wait for its end."""
+    said = []
+    monkeypatch.setattr(interrupts, "say", lambda line: said.append((line, time.monotonic())))
+    with Interrupts() as received:
+        received.listen()
+        kill = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM))
+        kill.start()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000)
+        ended = time.monotonic()
+        assert received.received == "SIGTERM"
+    ((line, when),) = said
+    assert line == "SIGTERM: the run saves and ends after the call in progress"
+    assert when < ended - 0.05
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_saves_first_and_gives_its_name(tmp_path):
+    seen = []
+
+    def stop(averaged, step):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    def look(averaged, step):
+        seen.append(step)
+        return {}
+
+    task = Recorded(evaluators={"stop": Evaluator(2, stop), "look": Evaluator(5, look)})
+    figures = run(tmp_path, 6, task, checkpoint_freq=0).figures
+    assert (figures["stopped_by"], figures["step"], figures["checkpoint_step"]) == ("SIGTERM", 2, 2)
+    assert not seen
+
+
+def test_ctrl_c_before_there_is_anything_to_save_ends_at_once(tmp_path):
+    """During the imports; the same holds for a compilation, since no Python is needed to answer."""
+    command = [sys.executable, "main.py", "--config=configs/vp_digits.py", "--mode=train"]
+    process = subprocess.Popen(
+        [*command, f"--workdir={tmp_path}"], stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT  # to a shell 130
+    assert "Traceback" not in err
