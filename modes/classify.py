@@ -5,7 +5,6 @@ Of one network that is told the class (model.num_classes), in --workdir; or of o
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from score_sde import data
 from score_sde.data.batch import Batch
 from score_sde.errors import ConfigError, UserError
+from score_sde.files import write_whole
 from score_sde.likelihood.bits_per_dim import build_compiled, measure_bits_per_dim
 from score_sde.likelihood.classifier import accuracy, classify, confusion
 from score_sde.likelihood.dequantization.trained import load_dequantizer
@@ -24,7 +24,7 @@ from score_sde.modes import likelihood
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import checkpoint_folder
-from score_sde.training.recorded_config import FILE
+from score_sde.training.recorded_config import fields, recorded
 from score_sde.training.trained_score import EXACT, LoadedScore, load_score_model
 from score_sde.unfinished import unused
 
@@ -71,12 +71,12 @@ def check_classifier(config: Any) -> None:
             raise UserError(
                 f"no model of class {label} in {folder}: train it with --config.data.label={label} --workdir {folder}"
             )
-        path = folder / FILE
-        recorded = json.loads(path.read_text())["data"].get("label", -1) if path.exists() else label
-        if recorded != label:
+        found = recorded(folder)
+        trained_on = label if found is None else dict(fields(found)).get("data.label", -1)
+        if trained_on != label:
             raise UserError(
                 f"the model in {folder} was trained on "
-                f"{'all classes' if recorded < 0 else f'class {recorded}'}, not on class {label}; "
+                f"{'all classes' if trained_on == -1 else f'class {trained_on}'}, not on class {label}; "
                 f"train it with --config.data.label={label} in a folder of its own"
             )
 
@@ -159,16 +159,15 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     }
     if jax.process_index() == 0:
         folder = workdir / "classification"
-        folder.mkdir(parents=True, exist_ok=True)
         path = unused(folder, config.likelihood.split, ".npz")
-        np.savez(
-            path,
-            nats=nats,
-            posterior=answers.posterior,
-            predicted=answers.predicted,
-            labels=labels,
-            confusion=counts,
-        )
+        arrays = {
+            "nats": nats,
+            "posterior": answers.posterior,
+            "predicted": answers.predicted,
+            "labels": labels,
+            "confusion": counts,
+        }
+        write_whole(path, lambda file: np.savez(file, **arrays))
         figures["arrays"] = str(path)
     report(
         workdir, figures, f"{listed(figures)}\n\nclass (rows) taken for class (columns)\n{counts}"

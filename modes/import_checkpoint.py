@@ -47,7 +47,7 @@ def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
         state = to_state(record, build_optimizer(config))
         with Checkpoints(workdir) as checkpoints:
             checkpoints.save(record.step, state)
-        record_config(config, workdir)
+        record_config(config, workdir, None)
     figures = figures_of(record, config)
     report(workdir, {"mode": "import", "source": str(source), **figures})
     return figures

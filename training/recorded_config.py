@@ -1,11 +1,13 @@
 """The config that a folder's checkpoints were trained with, so that weights are not read as what they are not.
 
 Shapes tell one architecture from another; they cannot tell VP from sub-VP, or [-1, 1] from [0, 1], and a sample
-or a likelihood under the wrong one looks like a bad model.
+or a likelihood under the wrong one looks like a bad model. Nor can a checkpoint tell that a run goes on with other
+images or another loss than it began with.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,67 +17,183 @@ import jax
 
 from score_sde.configs.default import get_config
 from score_sde.errors import UserError
+from score_sde.files import write_whole
+from score_sde.progress import say
 
 FILE = "config.json"
+CHANGES = "changes"  # in the file, beside the sections
 
-# What may change between training a network and using it, or going on with its training.
-FREE_MODEL_FIELDS = {
-    "discrete_labels",
-    "dropout",
-    "dtype",
-    "ema_rate",
-    "ema_warmup",
-    "init_scale",
+
+class Role(enum.Enum):
+    """What a field of the config is to a folder with checkpoints."""
+
+    WEIGHTS = "another value makes the weights mean something else: refused by every mode"
+    RUN = "another value makes it another run: refused when training goes on"
+    MAY_CHANGE = "training goes on with another value, which is said and recorded with the step"
+    FREE = "nothing that training remembers"
+
+
+# Of single fields, and of whole sections where all are alike. What a user's network or process adds to `model` is for the
+# weights.
+ROLES = {
+    **dict.fromkeys(
+        """
+        model sde.name training.continuous
+        data.image_size data.num_channels data.num_levels data.centered data.uniform_dequantization
+        model.name model.beta_min model.beta_max model.sigma_min model.sigma_max model.num_scales
+        model.nf model.ch_mult model.num_res_blocks model.attn_resolutions model.resamp_with_conv
+        model.conditional model.num_classes model.nonlinearity model.scale_by_sigma
+        model.resblock_type model.fir model.fir_kernel model.skip_rescale
+        model.progressive model.progressive_input model.progressive_combine
+        model.embedding_type model.fourier_scale model.predicts model.sigma_data
+        """.split(),
+        Role.WEIGHTS,
+    ),
+    **dict.fromkeys(
+        """
+        seed data.name data.label data.stored_levels data.resize data.crop_size data.resample
+        data.mixture_weights data.mixture_means data.mixture_variances
+        training.weighting training.min_snr training.p2_k training.p2_gamma
+        training.times training.log_normal_mean training.log_normal_std training.draws
+        training.reduce_mean training.label_dropout training.eps training.trainable
+        """.split(),
+        Role.RUN,
+    ),
+    **dict.fromkeys(
+        """
+        data.folder data.random_flip training.batch_size training.n_iters
+        model.dropout model.dtype model.ema_rate model.ema_warmup
+        optim.lr optim.beta1 optim.beta2 optim.eps optim.weight_decay optim.warmup optim.decay
+        optim.grad_clip
+        """.split(),
+        Role.MAY_CHANGE,
+    ),
+    **dict.fromkeys(
+        """
+        checkpoint_step data_parallel data.data_dir data.in_memory
+        model.discrete_labels model.init_scale training.init_from training.steps_per_call
+        training.log_freq training.eval_freq training.checkpoint_freq training.keep_checkpoints
+        training.keep_every training.snapshot_freq training.snapshot_size
+        sampling interpolation likelihood dequantizer classifier
+        """.split(),
+        Role.FREE,
+    ),
 }
-DATA_FIELDS = {"image_size", "num_channels", "num_levels", "centered", "uniform_dequantization"}
 
 
-def record_config(config: Any, workdir: Path) -> None:
-    """Write the config beside the checkpoints, unless it is there: the first run of a folder defines it."""
-    path = workdir / FILE
-    if jax.process_index() == 0 and not path.exists():
-        path.write_text(json.dumps(as_json(config), indent=1) + "\n")
+def role(field: str) -> Role:
+    """Of a dotted field, or of its section."""
+    return ROLES.get(field) or ROLES.get(field.partition(".")[0], Role.FREE)
+
+
+def record_config(config: Any, workdir: Path, step: int | None) -> None:
+    """Write the config beside the checkpoints.
+
+    Args:
+      step: the newest of them, from which training goes on. Then what changes is said and kept in the file, [{"step",
+        "field", "from", "to"}, ...]; without one there is nothing yet that an earlier config describes.
+
+    Raises:
+      UserError: the run began with another config, or the file is damaged.
+    """
+    given, path = as_json(config), workdir / FILE
+    earlier = recorded(workdir) if step is not None else None
+    changes: list[dict[str, Any]] = []
+    if earlier is not None:
+        refuse_differences(earlier, given, workdir, {Role.WEIGHTS, Role.RUN})
+        changes = [
+            {"step": step, "field": name, "from": before, "to": now}
+            for name, before, now in differences(earlier, given, {Role.MAY_CHANGE})
+        ]
+        for change in changes:
+            say("from step {step} on: {field}={to!r} (before: {from!r})".format_map(change))
+        changes = [*earlier.get(CHANGES, []), *changes]
+    contents = {**given, CHANGES: changes} if changes else given
+    if jax.process_index() == 0 and contents != earlier:
+        write_whole(path, (json.dumps(contents, indent=1) + "\n").encode())
 
 
 def check_recorded(config: Any, workdir: Path) -> None:
     """Refuse a config under which the folder's weights mean something else.
 
     Raises:
-      UserError: with the fields that differ.
+      UserError: with the fields that differ; or the file is damaged.
+    """
+    earlier = recorded(workdir)
+    if earlier is not None:
+        refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS})
+
+
+def refuse_differences(
+    earlier: dict[str, Any], given: dict[str, Any], workdir: Path, roles: set[Role]
+) -> None:
+    found = [
+        f"{name}={now!r} (trained with {before!r})"
+        for name, before, now in differences(earlier, given, roles)
+    ]
+    if found:
+        beside = (
+            f"; training.init_from={str(workdir)!r} begins another run with its weights"
+            if Role.RUN in roles
+            else ""
+        )
+        raise UserError(
+            f"the network in {workdir} was trained with another config: {', '.join(found)}; "
+            f"use the config that it was trained with, or another --workdir{beside}"
+        )
+
+
+def differences(
+    earlier: dict[str, Any], given: dict[str, Any], roles: set[Role]
+) -> Iterator[tuple[str, Any, Any]]:
+    """(field, recorded value, given value) of the fields with these roles that differ."""
+    # A field that came after the folder was made has the value that changes nothing: its default.
+    before = dict(fields(as_json(get_config()))) | dict(fields(earlier))
+    now = dict(fields(given))
+    for name in sorted(before.keys() | now.keys()):
+        if role(name) in roles and before.get(name) != now.get(name):
+            yield name, before.get(name), now.get(name)
+
+
+def recorded(workdir: Path) -> dict[str, Any] | None:
+    """What config.json says, None if there is none.
+
+    Raises:
+      UserError: it is damaged.
     """
     path = workdir / FILE
-    if not path.exists():
-        return
-    recorded, given = (
-        dict(defining_fields(fields)) for fields in (json.loads(path.read_text()), as_json(config))
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise damaged(path, str(error)) from error
+    if not isinstance(found, dict):
+        raise damaged(path, "no config")
+    return found
+
+
+def damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"{path} is damaged ({why}); it says how the network in {path.parent} was trained: put back a copy, or remove it if you "
+        "know, since the next training writes the config that it is given"
     )
-    # A field that came after the folder was made has the value that changes nothing: its default.
-    recorded = dict(defining_fields(as_json(get_config()))) | recorded
-    differences = [
-        f"{name}={given.get(name)!r} (trained with {recorded.get(name)!r})"
-        for name in sorted(recorded.keys() | given.keys())
-        if recorded.get(name) != given.get(name)
-    ]
-    if differences:
-        raise UserError(
-            f"the network in {workdir} was trained with another config: {', '.join(differences)}; "
-            "use the config that it was trained with, or another --workdir"
-        )
 
 
 def read_config(workdir: Path) -> Any:
     """The config that a folder was made with; a field that came later has its default.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none, or it is damaged.
     """
     path = workdir / FILE
-    if not path.exists():
+    found = recorded(workdir)
+    if found is None:
         raise UserError(f"{path} does not exist: give a folder in which a network was trained")
     config = get_config()
 
-    def fill(section: Any, recorded: dict[str, Any]) -> None:
-        for name, value in recorded.items():
+    def fill(section: Any, values: dict[str, Any]) -> None:
+        for name, value in values.items():
             if name not in section:
                 continue  # of an older version
             if isinstance(value, dict):
@@ -84,7 +202,10 @@ def read_config(workdir: Path) -> Any:
                 # JSON has no tuples.
                 section[name] = tuple(value) if isinstance(value, list) else value
 
-    fill(config, json.loads(path.read_text()))
+    try:
+        fill(config, found)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise damaged(path, str(error)) from error
     return config
 
 
@@ -92,12 +213,10 @@ def as_json(config: Any) -> dict[str, Any]:
     return json.loads(config.to_json())
 
 
-def defining_fields(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields that say what the weights mean, by dotted name."""
-    yield "sde.name", config["sde"]["name"]
-    yield "training.continuous", config["training"]["continuous"]
-    for name, value in config["model"].items():
-        if name not in FREE_MODEL_FIELDS:
-            yield f"model.{name}", value
-    for name in DATA_FIELDS:
-        yield f"data.{name}", config["data"][name]
+def fields(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from fields(value, f"{prefix}{name}.")
+        elif prefix or name != CHANGES:
+            yield f"{prefix}{name}", value

@@ -17,12 +17,13 @@ from score_sde.devices import build_devices
 from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
 from score_sde.sde_lib import SDE, build_sde
+from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.evaluators import EVALUATORS
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import check_config, train_task
 from score_sde.training.objective import Objective, build_objective
 from score_sde.training.optimizer import build_optimizer, learning_rate
-from score_sde.training.recorded_config import check_recorded, record_config
+from score_sde.training.recorded_config import record_config
 from score_sde.training.state import ema_rate, init_params
 from score_sde.training.task import Evaluator, Plan
 
@@ -64,8 +65,8 @@ class ScoreTask:
         return ema_rate(self.config, step)
 
     def record(self, folder: pathlib.Path) -> None:
-        check_recorded(self.config, folder)
-        record_config(self.config, folder)
+        newest = max(saved_steps(checkpoint_folder(folder)), default=None)
+        record_config(self.config, folder, newest)
 
 
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:

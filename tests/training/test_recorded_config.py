@@ -1,0 +1,118 @@
+"""What config.json refuses, what it lets change and keeps track of, and that no field is forgotten."""
+
+import json
+
+import pytest
+
+from score_sde.configs.default import get_config
+from score_sde.errors import UserError
+from score_sde.training.recorded_config import (
+    ROLES,
+    Role,
+    as_json,
+    check_recorded,
+    fields,
+    read_config,
+    record_config,
+    role,
+)
+
+FIELDS = dict(fields(as_json(get_config())))
+# Sections no field of which training remembers.
+WHOLE = {name for name, of in ROLES.items() if of is Role.FREE and "." not in name}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_has_a_role(name):
+    assert name in ROLES or name.partition(".")[0] in WHOLE, (
+        "say in training/recorded_config.py what another value of this field does to a folder"
+    )
+
+
+def test_no_role_is_of_a_field_that_is_gone():
+    sections = {name.partition(".")[0] for name in FIELDS}
+    assert set(ROLES) <= set(FIELDS) | sections
+
+
+def test_what_a_users_network_adds_is_for_the_weights():
+    assert role("model.my_width") is Role.WEIGHTS
+
+
+def changed(**values):
+    config = get_config()
+    config.update_from_flattened_dict(values)
+    return config
+
+
+def another(value):
+    """Another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return f"{value}x" if isinstance(value, str) else (*value, *value, 1)
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if role(name) is not Role.FREE])
+def test_another_value_is_refused_or_recorded(tmp_path, name, capsys):
+    record_config(get_config(), tmp_path, None)
+    before = get_config()
+    for part in name.split("."):
+        before = before[part]
+    config = changed(**{name: another(before)})
+    if role(name) is Role.MAY_CHANGE:
+        record_config(config, tmp_path, 300)
+        assert f"from step 300 on: {name}={another(before)!r} (before: {before!r})" in (
+            capsys.readouterr().err
+        )
+        kept = json.loads((tmp_path / "config.json").read_text())
+        assert dict(fields(kept))[name] == another(before)
+        assert kept["changes"] == [
+            {"step": 300, "field": name, "from": before, "to": another(before)}
+        ]
+        check_recorded(get_config(), tmp_path)
+    else:
+        with pytest.raises(UserError) as error:
+            record_config(config, tmp_path, 300)
+        assert f"{name}=" in str(error.value)
+        assert "(trained with " in str(error.value)
+        assert "--workdir; training.init_from=" in str(error.value)
+        assert json.loads((tmp_path / "config.json").read_text()) == as_json(get_config())
+    if role(name) is Role.WEIGHTS:
+        with pytest.raises(UserError, match=f"{name}="):
+            check_recorded(config, tmp_path)
+    else:
+        check_recorded(config, tmp_path)
+
+
+def test_changes_add_up_and_nothing_changes_twice(tmp_path):
+    record_config(get_config(), tmp_path, None)
+    for step, rate in ((10, 1e-3), (20, 1e-3), (30, 1e-4)):
+        record_config(changed(**{"optim.lr": rate}), tmp_path, step)
+    kept = json.loads((tmp_path / "config.json").read_text())["changes"]
+    assert [(change["step"], change["from"], change["to"]) for change in kept] == [
+        (10, 2e-4, 1e-3),
+        (30, 1e-3, 1e-4),
+    ]
+    assert read_config(tmp_path).optim.lr == 1e-4
+
+
+def test_without_a_checkpoint_an_earlier_record_means_nothing(tmp_path):
+    """A run that a full disk or a signal ended before its first checkpoint."""
+    for text in ("", json.dumps(as_json(changed(seed=7)))):
+        (tmp_path / "config.json").write_text(text)
+        record_config(get_config(), tmp_path, None)
+        assert json.loads((tmp_path / "config.json").read_text()) == as_json(get_config())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", "\0\0", "\xff\xfe", '{"model": {"nf": "wide"}}', '{"model": 3}']
+)
+def test_a_damaged_record_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"config.json is damaged .*put back a copy"):
+        read_config(tmp_path)
+    if "model" not in text:
+        for read in (check_recorded, lambda *given: record_config(*given, 300)):
+            with pytest.raises(UserError, match="config.json is damaged"):
+                read(get_config(), tmp_path)
