@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from score_sde.data.splits import ImagesInMemory
+from score_sde.errors import UserError
 from score_sde.sde_lib import VP
 from score_sde.unfinished import UnfinishedFolder
 from tests.likelihood.test_bits_per_dim import config_for, gaussian, measure, split_of
@@ -58,4 +59,23 @@ def test_a_file_that_was_not_finished_is_not_taken(tmp_path):
     store = UnfinishedFolder(tmp_path, {})
     store.save(0, {"ode/nats": np.zeros(2)})
     (store.folder / "1.partial").write_bytes(b"half")
+    assert UnfinishedFolder(tmp_path, {}).found == {0}
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped"])
+def test_a_damaged_batch_is_named(tmp_path, damage):
+    store = UnfinishedFolder(tmp_path, {})
+    store.save(0, {"ode/nats": np.arange(200.0)})
+    path = store.folder / "0.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes({"empty": b"", "cut": data[:300], "flipped": data}[damage])
+    with pytest.raises(UserError, match=r"0.npz, .*is damaged .*; remove the folder .*unfinished-"):
+        UnfinishedFolder(tmp_path, {}).load(0)
+
+
+def test_other_files_are_no_batches(tmp_path):
+    store = UnfinishedFolder(tmp_path, {})
+    store.save(0, {"ode/nats": np.zeros(2)})
+    (store.folder / "copy of 0.npz").write_bytes(b"")
     assert UnfinishedFolder(tmp_path, {}).found == {0}

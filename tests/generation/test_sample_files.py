@@ -16,6 +16,7 @@ from score_sde.models.score import WithoutCondition
 from score_sde.modes import sample
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
+from tests.limited import room_for
 
 
 def batches(dtype, sizes=(4, 4, 3)):
@@ -68,6 +69,29 @@ def test_pictures_are_named_by_index_and_hold_the_levels(tmp_path):
         np.testing.assert_array_equal(pixels, np.round(image[..., 0].astype(float) * 255 / 16))
     with np.load(tmp_path / "samples.npz") as file:
         np.testing.assert_array_equal(file["nfe"], joined(parts, "nfe"))
+
+
+@pytest.mark.parametrize("contents", [None, b"", b"\x89PNG half"])
+def test_a_damaged_picture_is_named(tmp_path, contents):
+    files = PictureFolder(tmp_path, {}, num_levels=17)
+    files.save(0, batches(np.uint8)[0])
+    files.path(2).unlink()
+    if contents is not None:
+        files.path(2).write_bytes(contents)
+    with pytest.raises(UserError, match=r"000002.png, .*is damaged .*; remove the folder"):
+        PictureFolder(tmp_path, {}, num_levels=17).load(0)
+
+
+def test_pictures_and_arrays_without_room_are_not_there(tmp_path):
+    for files in (PictureFolder(tmp_path, {}, num_levels=17), ArrayFile(tmp_path, {"of": 1})):
+        with room_for(50), pytest.raises(UserError, match="cannot write"):
+            files.save(0, batches(np.uint8)[0])
+        assert not [path for path in files.folder.rglob("*") if path.is_file()]
+    files.save(0, batches(np.uint8)[0])
+    with room_for(50), pytest.raises(UserError, match="samples.npz"):
+        files.finish(tmp_path, "samples", 1)
+    assert [path.name for path in tmp_path.glob("samples*")] == []
+    assert files.finish(tmp_path, "samples", 1).name == "samples.npz"
 
 
 @flax.struct.dataclass
