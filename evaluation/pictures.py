@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from score_sde.files import write_whole
+
 GRID_PIXELS = 640  # small images are enlarged until the grid is about this wide
 BACKGROUND = 40
 
@@ -46,8 +48,6 @@ def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.I
 
 
 def save_grid(path: Path, levels: np.ndarray, num_levels: int, columns: int = 0) -> None:
-    """Write the picture in one piece: a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.png")
-    image_grid(levels, num_levels, columns).save(partial)
-    partial.replace(path)
+    """Write the picture, a .png file, in one piece: a reader never sees half of it."""
+    picture = image_grid(levels, num_levels, columns)
+    write_whole(path, lambda file: picture.save(file, format="PNG"), durable=False)

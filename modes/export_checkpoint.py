@@ -9,6 +9,7 @@ import jax
 
 from score_sde.configs.default import check_options
 from score_sde.errors import UserError
+from score_sde.files import cannot_write
 from score_sde.foreign_weights import torch_checkpoint, torch_write
 from score_sde.foreign_weights.names import check_published
 from score_sde.foreign_weights.record import from_state
@@ -76,5 +77,7 @@ def write(path: Path, contents: dict[str, Any]) -> None:
     try:
         torch_write.save(partial, contents)
         partial.rename(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     finally:
         partial.unlink(missing_ok=True)

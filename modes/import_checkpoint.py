@@ -17,7 +17,12 @@ from score_sde.foreign_weights.names import check_published
 from score_sde.foreign_weights.record import Record, to_state
 from score_sde.results import report
 from score_sde.sde_lib import SDE
-from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, refuse_chosen_step
+from score_sde.training.checkpoints import (
+    Checkpoints,
+    checkpoint_folder,
+    refuse_chosen_step,
+    saved_steps,
+)
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import FILE, check_recorded, record_config
 from score_sde.training.trained_score import check_score_model
@@ -46,6 +51,7 @@ def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
         record = checkpoint_file.read(source, config)
         state = to_state(record, build_optimizer(config))
         with Checkpoints(workdir) as checkpoints:
+            checkpoints.remove_unfinished()
             checkpoints.save(record.step, state)
         record_config(config, workdir, None)
     figures = figures_of(record, config)
@@ -57,7 +63,7 @@ def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
 def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
     """Refuse a folder with checkpoints; leave one without as it was if the import fails."""
     folder = checkpoint_folder(workdir)
-    if folder.exists() and any(folder.iterdir()):
+    if saved_steps(folder):
         raise UserError(
             f"{folder} has checkpoints already, which an import would mix with; give another --workdir"
         )

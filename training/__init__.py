@@ -8,9 +8,11 @@
     step.py         one update on all devices
     state.py        TrainState, and the average of the weights
     checkpoints.py  saving, strict restoring
+    manifest.py     the checksums of a checkpoint's files
     record.py       metrics.jsonl and TensorBoard
     progress.py     the bar and the throughput
     interrupts.py   SIGTERM and SIGINT
+    lock.py         one run in a folder
 
 A score network:
 
@@ -24,7 +26,7 @@ A score network:
     optimizer.py    clip -> Adam -> weight decay -> learning rate, with warm-up and decay
     evaluators.py   what is measured on the way, by name (EVALUATORS)
     held_out.py     the loss on the test split
-    recorded_config.py   the config that a folder's weights belong to
+    recorded_config.py   the config that a folder's weights belong to, and what may change when training goes on
     trained_score.py     a folder's weights as a score model
 
 Start with loop.py for the order of things, and with losses.py for the mathematics.

@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """From `listen` to the end of this context a signal is noted in `received`; a second one does what it always does.
+    """From `listen` to `stop` a signal is noted in `received`; a second one does what it always does. A context manager.
 
     Before the first update is done there is nothing to save, and a signal ends the process as if this were not here.
 
@@ -37,6 +37,9 @@ class Interrupts:
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self._restore()
         if self.pipe is not None:
             signal.set_wakeup_fd(self.previous_pipe)

@@ -75,7 +75,7 @@ def train_task(
             run = Run(task, plan, devices, state, checkpoints, record, progress)
             run.announce(split, how)
             stopped_by = run.updates(split, interrupts)
-            figures = run.finish(stopped_by)
+            figures = run.finish(stopped_by, interrupts)
     return Finished(run.state, {**figures, "seconds": time.perf_counter() - began})
 
 
@@ -191,9 +191,7 @@ class Run:
 
     def log(self, step: int, now: dict[str, float]) -> None:
         """Record the mean loss since the last line, and the other figures as they are now."""
-        updates = len(
-            self.losses
-        )  # fewer than log_freq in the first line after a resume between two
+        updates = len(self.losses)  # fewer in the first line after a resume
         self.loss, self.losses = math.fsum(self.losses) / updates, []
         speed = self.progress.images_per_second
         figures = {"loss": self.loss, "updates": updates, "images_per_second": speed}
@@ -252,7 +250,7 @@ class Run:
             if not np.all(np.isfinite(leaf)):
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 raise self.stops(f"{name} is not finite after update {self.step}")
-        _, metrics = self.train_step(self.state, *self.last)
+        metrics = self.train_step(self.state, *self.last)[1]  # its state makes room for the copy
         self.state = jax.device_put(copy, self.devices.replicated())
         first = {name: float(values[0]) for name, values in jax.device_get(metrics).items()}
         if not is_finite(first):
@@ -272,21 +270,22 @@ class Run:
                 self.progress.say(f"{what} failed; step {self.step} is saved")
             raise
 
-    def finish(self, stopped_by: str | None) -> dict[str, Any]:
+    def finish(self, stopped_by: str | None, interrupts: Interrupts) -> dict[str, Any]:
         """The last checkpoint, and unless a signal wants the process gone, what evaluators say of the last step."""
         self.save()
+        self.checkpoints.wait()
+        stopped_by = stopped_by or interrupts.received
         if stopped_by:
-            self.checkpoints.wait()
             self.progress.say(
                 f"stopped by {stopped_by}; step {self.step} is saved, and the same command continues from it"
             )
         else:
+            interrupts.stop()  # nothing is left to save
             self.evaluate(
                 name
                 for name, evaluator in self.task.evaluators.items()
                 if evaluator.frequency and self.evaluated.get(name) != self.step
             )
-            self.checkpoints.wait()
         return {
             "step": self.step,
             "loss": self.loss,

@@ -168,7 +168,7 @@ def recorded(workdir: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise damaged(path, str(error)) from error
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not isinstance(found.get(CHANGES, []), list):
         raise damaged(path, "no config")
     return found
 

@@ -5,6 +5,7 @@ from tests.mutants.wrong_around_samplers import AROUND_SAMPLERS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
+from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
@@ -21,6 +22,7 @@ MUTANTS: list[Mutant] = [
     *MODELS,
     *TRAINING,
     *DATA,
+    *ENDINGS,
     *SAMPLERS,
     *EVALUATION,
     *ODE_LIKELIHOOD,

@@ -201,3 +201,15 @@ def test_ctrl_c_before_there_is_anything_to_save_ends_at_once(tmp_path):
     _, err = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT  # to a shell 130
     assert "Traceback" not in err
+
+
+def test_a_signal_in_the_last_evaluation_ends_at_once_since_all_is_saved(tmp_path):
+    seen = {}
+
+    def look(averaged, step):
+        seen[step] = signal.getsignal(signal.SIGTERM), steps_of(tmp_path)
+        return {}
+
+    run(tmp_path, 4, Recorded(evaluators={"look": Evaluator(3, look)}), checkpoint_freq=0)
+    assert seen[3][0] is not signal.SIG_DFL
+    assert seen[4] == (signal.SIG_DFL, [4])

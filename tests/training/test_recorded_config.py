@@ -106,7 +106,18 @@ def test_without_a_checkpoint_an_earlier_record_means_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "7", "\0\0", "\xff\xfe", '{"model": {"nf": "wide"}}', '{"model": 3}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        "\0\0",
+        "\xff\xfe",
+        '{"changes": 3}',
+        '{"model": {"nf": "wide"}}',
+        '{"model": 3}',
+    ],
 )
 def test_a_damaged_record_is_named(tmp_path, text):
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
