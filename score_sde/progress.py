@@ -8,6 +8,8 @@ import sys
 import jax
 from tqdm import tqdm
 
+from score_sde.output import IfRead
+
 
 class Bar(tqdm):
     """A bar whose fractional updates may add up to a hair more than its total."""
@@ -34,6 +36,7 @@ def progress_bar(total: float, what: str, unit: str, show: bool = True) -> Bar:
         total=total,
         desc=what,
         unit=unit,
+        file=IfRead(sys.stderr),
         disable=quiet,
         mininterval=0.1 if sys.stderr.isatty() else 10.0,
         bar_format="{desc}: {percentage:3.0f}% |{bar:30}| {n:.0f}/{total} {unit} "

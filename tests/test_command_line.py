@@ -320,6 +320,12 @@ def test_overrides_and_default_folder():
     assert options.config.model.num_res_blocks == 8
 
 
+def test_a_folder_under_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    options = parse(["main.py", DIGITS, "--mode=train", "--workdir=~/runs"], "")
+    assert options.workdir == Path("/somewhere/runs")
+
+
 def test_config_name():
     assert config_name("configs/vp_cifar.py:ddpmpp_deep") == "vp_cifar-ddpmpp_deep"
     assert config_name("/elsewhere/mine.py") == "mine"

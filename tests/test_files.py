@@ -11,6 +11,7 @@ import pytest
 import main
 from score_sde.errors import UserError
 from score_sde.files import append_line, write_whole
+from score_sde.progress import progress_bar, say
 from score_sde.results import report
 from score_sde.unfinished import UnfinishedFolder
 from tests.limited import room_for
@@ -80,6 +81,9 @@ class Gone:
     def flush(self):
         self.write("")
 
+    def isatty(self):
+        return False
+
     def fileno(self):
         return self.file.fileno()
 
@@ -92,6 +96,15 @@ def test_figures_are_on_record_though_nobody_reads_them(tmp_path, monkeypatch, n
         # And what Python prints when it ends goes nowhere.
         assert os.path.samestat(os.fstat(file.fileno()), os.stat(os.devnull))
     assert json.loads((tmp_path / "results.jsonl").read_text())["mode"] == "sample"
+
+
+def test_work_goes_on_though_nobody_reads_its_bar(tmp_path, monkeypatch):
+    with (tmp_path / "output").open("w") as file:
+        monkeypatch.setattr(sys, "stderr", Gone(file, errno.EPIPE))
+        with progress_bar(4, "sampling", "image") as bar:
+            bar.update(4)
+            bar.refresh()
+        say("a line")
 
 
 def test_figures_without_room_are_printed(tmp_path, capsys):
