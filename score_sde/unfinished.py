@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -88,7 +89,12 @@ def refused_if_damaged(path: Path) -> Iterator[None]:
 
 def newest_file(folder: Path) -> float:
     """When the folder last changed: weights trained again to the same step are other weights."""
-    return max((path.stat().st_mtime for path in folder.rglob("*")), default=0.0)
+    times = [0.0]
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):  # a training may be saving there
+                times.append(os.stat(os.path.join(parent, name)).st_mtime)
+    return max(times)
 
 
 def changed(path: str) -> float | None:

@@ -1,6 +1,7 @@
 """A measurement that is interrupted goes on where it stopped, and only the very same one does."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from score_sde.data.splits import ImagesInMemory
 from score_sde.errors import UserError
 from score_sde.sde_lib import VP
-from score_sde.unfinished import UnfinishedFolder
+from score_sde.unfinished import UnfinishedFolder, newest_file
 from tests.likelihood.test_bits_per_dim import config_for, gaussian, measure, split_of
 
 
@@ -72,6 +73,17 @@ def test_a_damaged_batch_is_named(tmp_path, damage):
     path.write_bytes({"empty": b"", "cut": data[:300], "flipped": data}[damage])
     with pytest.raises(UserError, match=r"0.npz, .*is damaged .*; remove the folder .*unfinished-"):
         UnfinishedFolder(tmp_path, {}).load(0)
+
+
+def test_the_newest_file_while_others_come_and_go(tmp_path):
+    (tmp_path / "7").mkdir()
+    for name, time in (("a", 100), ("b", 300)):
+        (tmp_path / "7" / name).touch()
+        os.utime(tmp_path / "7" / name, (time, time))
+    os.utime(tmp_path / "7", (200, 200))
+    (tmp_path / "vanished").symlink_to(tmp_path / "nothing")
+    assert newest_file(tmp_path) == 300
+    assert newest_file(tmp_path / "nothing") == 0
 
 
 def test_other_files_are_no_batches(tmp_path):

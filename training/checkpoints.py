@@ -206,6 +206,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
+            if self.saving is None:  # nothing was: another process may be saving here
+                raise
             self.remove_unfinished()
             raise UserError(
                 f"the checkpoint of step {self.saving} cannot be written to {self.folder} ({first_line(error)}); "
