@@ -12,6 +12,7 @@ al. 2021). The estimate is made once for a checkpoint and kept in a file.
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from score_sde.files import write_whole
 from score_sde.models.score import ScoreModel, bind, predicted_noise
 from score_sde.samplers.noise import IndexedNoise, Noise
 from score_sde.samplers.predictors import batch_times
@@ -83,8 +85,7 @@ class ScoreNorms:
 
     def save(self, path: Path) -> None:
         """Write an .npz file."""
-        with path.open("wb") as file:  # given a name, savez would add its suffix
-            np.savez(file, format=FORMAT, **vars(self))
+        write_whole(path, lambda file: np.savez(file, format=FORMAT, **vars(self)))
 
     @classmethod
     def load(
@@ -93,10 +94,13 @@ class ScoreNorms:
         """Read a file, which must be of this process and these weights and reach from t_end up to t_start.
 
         Raises:
-          ValueError: it is of something else, or of another format.
+          ValueError: it is of something else, of another format, or damaged.
         """
-        with np.load(path, allow_pickle=False) as file:
-            table = {name: file[name][()] for name in file.files}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                table = {name: file[name][()] for name in file.files}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is damaged ({error}); estimate again") from error
         if table.pop("format", None) != FORMAT:
             raise ValueError(
                 f"{path} is not a file of score norms, format {FORMAT}; estimate again"

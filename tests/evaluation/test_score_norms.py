@@ -179,3 +179,11 @@ def test_another_file_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.ones(3))
     with pytest.raises(ValueError, match="is not a file of score norms, format 1"):
         ScoreNorms.load(tmp_path / "other.npz", VP(), 0, 1.0, 1e-3)
+
+
+@pytest.mark.parametrize("size", [0, 100, 600])
+def test_a_damaged_file_is_named(saved, size):
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"norms.npz is damaged \(.*\); estimate again"):
+        ScoreNorms.load(path, VP(), 300, 1.0, 1e-3)
