@@ -14,7 +14,7 @@ import numpy as np
 from score_sde.errors import ConfigError
 from score_sde.options import choose
 from score_sde.samplers.step_size import HairerController, first_step
-from score_sde.shapes import Array, Points
+from score_sde.shapes import Array, Points, Scalar
 
 
 class SolverCost(NamedTuple):
@@ -49,16 +49,7 @@ SOLVERS: dict[str, SolverCost] = {
     "dopri8": SolverCost(diffrax.Dopri8, 13, 1),
 }
 
-IMPLICIT = (
-    "implicit_euler",
-    "kvaerno3",
-    "kvaerno4",
-    "kvaerno5",
-    "kencarp3",
-    "kencarp4",
-    "kencarp5",
-    "sil3",
-)
+IMPLICIT = "implicit_euler kvaerno3 kvaerno4 kvaerno5 kencarp3 kencarp4 kencarp5 sil3".split()
 
 
 def check_solver(name: str, table: dict[str, SolverCost], words: str) -> None:
@@ -125,9 +116,46 @@ class Solution(NamedTuple):
     """States at all times, leaves (n + 1, ...); None unless asked for."""
 
 
-def saved(times: Points, keep_path: bool) -> diffrax.SaveAt:
-    """What to keep of a solve: the states at all times, or the last one only."""
-    return diffrax.SaveAt(ts=times if keep_path else None, t1=not keep_path)
+def solve_along(
+    times: Points,
+    terms: Any,
+    solver: diffrax.AbstractSolver,
+    y: Any,
+    args: Any,
+    keep_path: bool,
+    nfe: Callable[[dict[str, Any]], Any],
+    **steps: Any,
+) -> Solution:
+    """diffrax's solve from the first of the times to the last: by steps from each to the next, unless `steps` say otherwise.
+
+    `nfe` makes the evaluations of diffrax's statistics.
+    """
+    along: dict[str, Any] = {
+        "dt0": None,
+        "stepsize_controller": diffrax.StepTo(times),
+        "max_steps": len(times),
+        "adjoint": diffrax.ForwardMode(),  # stores no history
+    }
+    saved = diffrax.SaveAt(ts=times if keep_path else None, t1=not keep_path)
+    solution = diffrax.diffeqsolve(
+        terms,
+        solver,
+        times[0],
+        times[-1],
+        y0=y,
+        args=args,
+        saveat=saved,
+        throw=False,
+        **along | steps,
+    )
+    y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    success = solution.result == diffrax.RESULTS.successful
+    return Solution(y_end, nfe(solution.stats), success, solution.ys if keep_path else None)
+
+
+def own_steps(length: Scalar, controller: diffrax.AbstractStepSizeController) -> dict[str, Any]:
+    """For `solve_along`: steps of a controller's choice, of a solve of this length that cannot estimate its first."""
+    return {"dt0": FIRST_STEP * length, "max_steps": MAX_STEPS, "stepsize_controller": controller}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,26 +212,24 @@ class AdaptiveSolver:
 
         if self.adjoint == "backsolve":  # which differentiates its equation, not these numbers
             slope = jax.lax.stop_gradient(slope)
-        solution = diffrax.diffeqsolve(
+
+        def nfe(stats: dict[str, Any]) -> Array:
+            attempts = stats["num_accepted_steps"] + stats["num_rejected_steps"]
+            return FIRST_STEP_COST + cost.attempt * attempts
+
+        return solve_along(
+            times,
             diffrax.ODETerm(field),
             solver,
-            t0=times[0],
-            t1=times[-1],
-            dt0=dt0,
-            y0=y,
+            y,
             # As a list: equinox mistakes an empty tuple among them, as that of no condition, when it solves backwards.
-            args=leaves,
-            saveat=saved(times, keep_path),
+            leaves,
+            keep_path,
+            nfe,
+            dt0=dt0,
             stepsize_controller=HairerController(rtol=self.rtol, atol=self.atol),
             adjoint=ADJOINTS[self.adjoint](),
             # diffrax's record of a FSAL method: whether this is the first step, and the slope where it begins.
             solver_state=(jnp.asarray(False), slope) if cost.first else None,
             max_steps=MAX_STEPS,
-            throw=False,
         )
-        stats = solution.stats
-        attempts = stats["num_accepted_steps"] + stats["num_rejected_steps"]
-        y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-        nfe = FIRST_STEP_COST + cost.attempt * attempts
-        success = solution.result == diffrax.RESULTS.successful
-        return Solution(y_end, nfe, success, solution.ys if keep_path else None)

@@ -56,7 +56,6 @@ class GridPath(diffrax.AbstractBrownianPath):
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
         """The increment from t0 to t1, (b, ...); with `use_levy` a SpaceTimeLevyArea with it and H."""
-        del left
         middles = 0.5 * (self.grid[:-1] + self.grid[1:])
         k = jnp.argmin(jnp.abs(middles - 0.5 * (t0 + t1)))
         ds = jnp.asarray(t1 - t0, self.like.dtype)
@@ -96,7 +95,6 @@ class ImageTrees(diffrax.AbstractBrownianPath):
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
         """The increment from t0 to t1, (b, ...); with `use_levy` a SpaceTimeLevyArea with it and H."""
-        del left
         length = self.t1 - self.t0
         image = jax.ShapeDtypeStruct(self.like.shape[1:], self.like.dtype)
 

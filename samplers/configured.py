@@ -6,13 +6,12 @@ Building it is the check: whatever cannot work raises ConfigError here, before a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from score_sde.devices import AXIS
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Adaptive, AdaptiveSolver, Solver
 from score_sde.samplers.correctors import CORRECTORS
@@ -21,32 +20,17 @@ from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.fixed_steps import GridSolver
 from score_sde.samplers.grids import build_grid
-from score_sde.samplers.noise import Noise
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.samplers.published import PublishedPredictorCorrector
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler
 from score_sde.samplers.sde import ReverseSDE
 from score_sde.sde_lib import SDE
-from score_sde.shapes import Images, Points
+from score_sde.shapes import Points
 
 OPTIMAL = "ancestral_sampling_optimal"
-
-
-class Sampler(Protocol):
-    """One batch of samples: see SteppedSampler.__call__ for the arguments."""
-
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Points,
-        noise: Noise,
-        like: Images,
-        x_start: Images | None = None,
-        keep_path: bool = False,
-    ) -> Samples: ...
 
 
 class Configured(NamedTuple):

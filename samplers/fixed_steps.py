@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax
-import jax
 import jax.numpy as jnp
 
-from score_sde.samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, saved
+from score_sde.samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, solve_along
 from score_sde.shapes import Points
 
 # Those that estimate no error, or a poor one, have fixed steps only. The second and third have order 2 for one
@@ -43,21 +42,6 @@ class GridSolver:
         """Integrate dy/dt = vector_field(t, y, args) along the times, either way."""
         cost, times = FIXED_SOLVERS[self.name], jnp.asarray(times)
         num_steps = len(times) - 1
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(vector_field),
-            cost.make(),
-            t0=times[0],
-            t1=times[-1],
-            dt0=None,
-            y0=y,
-            args=args,
-            saveat=saved(times, keep_path),
-            stepsize_controller=diffrax.StepTo(times),
-            adjoint=diffrax.ForwardMode(),
-            max_steps=num_steps + 1,
-            throw=False,
-        )
-        y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
         nfe = jnp.asarray(cost.attempt * num_steps + cost.first)
-        success = solution.result == diffrax.RESULTS.successful
-        return Solution(y_end, nfe, success, solution.ys if keep_path else None)
+        term = diffrax.ODETerm(vector_field)
+        return solve_along(times, term, cost.make(), y, args, keep_path, lambda stats: nfe)

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from score_sde.models.score import ScoreModel, each_alone, predicted_noise
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Solution, Solver
-from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import batch_times
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Images, Points, Scalar
 
@@ -82,7 +82,7 @@ VARIABLES: dict[str, Variable] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbabilityFlow:
+class ProbabilityFlow(Sampler):
     """Samples by the probability-flow ODE.
 
     `variable` is what the solver calls time: "t"; "ratio", sigma/alpha; or "log_ratio", its logarithm. With
@@ -97,21 +97,10 @@ class ProbabilityFlow:
     def __post_init__(self):
         choose("sampling.ode.variable", self.variable, VARIABLES)
 
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Points,
-        noise: Noise,
-        like: Images,
-        x_start: Images | None = None,
-        keep_path: bool = False,
+    def sample(
+        self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
-
-        An adaptive solver takes the first and the last of these times only.
-        """
         variable = VARIABLES[self.variable]
-        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         scale = variable.scale(self.sde, grid)
 
         def solve(score: ScoreModel, y: Images) -> Solution:

@@ -61,7 +61,6 @@ def reverse_diffusion(level: Level, x: Images, score: Images, z: Images) -> tupl
 
 def probability_flow(level: Level, x: Images, score: Images, z: Images) -> tuple[Images, Images]:
     """Reverse diffusion of the probability-flow ODE: half the score, no noise."""
-    del z
     mean = (2.0 - level.a) * x + 0.5 * level.variance * score
     return mean, mean
 

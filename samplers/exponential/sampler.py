@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
 from score_sde.options import choose
-from score_sde.samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
+from score_sde.samplers.adaptive import Adaptive, Solution, own_steps, solve_along
 from score_sde.samplers.brownian import GridPath, ScalarNoise
 from score_sde.samplers.exponential.methods import EXPONENTIAL, Method
-from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.noise import Noise
 from score_sde.samplers.ode import noise_at, solve_each
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Images, Points
 
@@ -37,7 +37,7 @@ class UnitController(diffrax.PIDController):
 
 
 @dataclasses.dataclass(frozen=True)
-class ExponentialSampler:
+class ExponentialSampler(Sampler):
     """Samples by the method of this name in `EXPONENTIAL`.
 
     With `eta` in (0, 1] part of the noise is drawn anew in each step, for the methods that can; 0 is the
@@ -81,21 +81,13 @@ class ExponentialSampler:
             )
         adaptive.check()
 
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Points,
-        noise: Noise,
-        like: Images,
-        x_start: Images | None = None,
-        keep_path: bool = False,
+    def sample(
+        self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
+        """See Sampler.sample. The sigma of the last time must not be 0. The path of adaptive steps is interpolated.
 
-        The sigma of the last time must not be 0. Adaptive steps take the first and the last time only, and their
-        path is interpolated. Along rising times a deterministic single-step method carries data to noise.
+        Along rising times a deterministic single-step method carries data to noise.
         """
-        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         grid = jnp.asarray(grid, x.dtype)
         alpha, lambdas = self.sde.alpha(grid), 0.5 * self.sde.log_snr(grid)
 
@@ -131,30 +123,17 @@ class ExponentialSampler:
     ) -> Solution:
         method, adaptive = EXPONENTIAL[self.method], self.adaptive
         terms, solver = self._equation(lambdas, noise, x_hat)
-        controller: diffrax.AbstractStepSizeController
-        if adaptive is None:
-            first, controller, max_steps = None, diffrax.StepTo(lambdas), len(lambdas) - 1
-        else:
-            first, max_steps = FIRST_STEP * (lambdas[-1] - lambdas[0]), MAX_STEPS
+        steps: dict[str, Any] = {}
+        if adaptive is not None:
             controller = UnitController(rtol=adaptive.rtol, atol=adaptive.atol)
-        solution = diffrax.diffeqsolve(
+            steps = own_steps(lambdas[-1] - lambdas[0], controller)
+        return solve_along(
+            lambdas,
             terms,
             solver,
-            t0=lambdas[0],
-            t1=lambdas[-1],
-            dt0=first,
-            y0=x_hat,
-            args=score,
-            saveat=saved(lambdas, keep_path),
-            stepsize_controller=controller,
-            # Nothing is differentiated through the solve: forward mode stores no history.
-            adjoint=diffrax.ForwardMode(),
-            max_steps=max_steps,
-            throw=False,
-        )
-        return Solution(
-            solution.ys[-1],
-            method.evaluations * solution.stats["num_steps"] + method.start_up,
-            solution.result == diffrax.RESULTS.successful,
-            solution.ys if keep_path else None,
+            x_hat,
+            score,
+            keep_path,
+            lambda stats: method.evaluations * stats["num_steps"] + method.start_up,
+            **steps,
         )

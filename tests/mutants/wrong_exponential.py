@@ -33,7 +33,7 @@ EXPONENTIAL = [
         ("errors-in-units-of-x-over-alpha", "start, end = (jax.lax.rsqrt(1.0 + jnp.exp(-2.0 * t)) for t in (t0, t1))", "start, end = 1.0, 1.0"),
     ),
     *mutants(SAMPLER, f"{FLOW}::test_nfe_is_the_number_of_calls",
-        ("exponential-rejected-steps-not-counted", "solution.stats[\"num_steps\"]", "solution.stats[\"num_accepted_steps\"]"),
+        ("exponential-rejected-steps-not-counted", "stats[\"num_steps\"]", "stats[\"num_accepted_steps\"]"),
     ),
     *mutants(SAMPLER, f"{FLOW}::test_error_after_40_steps",
         ("score-at-half-the-log-snr", "noise_at(self.sde, 2.0 * lambda_,", "noise_at(self.sde, lambda_,"),

@@ -96,7 +96,7 @@ SAMPLERS = [
     *mutants("samplers/predictor_corrector.py", EVALUATIONS,
         ("one-corrector-step-counted", "return 0 if self.corrector is None else self.corrector_steps", "return 0 if self.corrector is None else 1"),
     ),
-    *mutants("samplers/stepping.py", VECTOR_LAWS,
+    *mutants("samplers/record.py", VECTOR_LAWS,
         ("start-ignored", "if x_start is None else x_start", "if True else x_start"),
     ),
     *mutants("generation/drivers.py", DENOISED,
@@ -148,7 +148,7 @@ SAMPLERS = [
     *mutants("samplers/ode.py", ODE,
         ("ode-with-the-sdes-drift", "score(x, times), h=0.0)", "score(x, times), h=1.0)"),
     ),
-    *mutants("samplers/ode.py", f"{ODE}::test_gaussian_law_of_the_flow",
+    *mutants("samplers/record.py", f"{ODE}::test_gaussian_law_of_the_flow",
         ("ode-from-unit-noise", "self.sde.prior_sample(noise(START, 0, like))", "noise(START, 0, like)"),
     ),
 ]
