@@ -95,17 +95,11 @@ def bound_sample(
     """One unbiased estimate of the bound for each image, differentiable in x_0 and in the score's leaves.
 
     Args:
-      score: the score model.
-      sde: its process.
-      x0: images.
       u: where in the interval of log-SNR from eps to T, in [0, 1); uniform for an unbiased estimate.
       z: standard normal noise.
       eps: the time at which the density is taken.
 
-    Returns:
-      nats.
-
-    Cost: one evaluation of the score.
+    Returns nats. Cost: one evaluation of the score.
     """
     start, end = log_snr_ends(sde, eps, x0.dtype)
     log_snr = start + u * (end - start)
@@ -123,8 +117,6 @@ def continuous_bound(
     An image's value depends on its own key only. Memory is that of one evaluation on the batch.
 
     Args:
-      score: the score model.
-      sde: its process.
       x0: images, in the units of the process.
       keys: of the images' noise, (b,).
       eps: the time at which the density is taken.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from jax import Array
+from typing import NamedTuple
 
 from score_sde.errors import ConfigError
 from score_sde.likelihood.hutch_plus_plus import HutchPlusPlus
@@ -30,13 +28,6 @@ class Options(NamedTuple):
     dimension: int
 
 
-def independent(probe: Callable[[Array, tuple[int, ...], Any], Array]) -> Any:
-    def build(o: Options) -> TraceEstimator:
-        return IndependentProbes(o.num_probes, o.products_at_once, probe)
-
-    return build
-
-
 def orthogonal(o: Options) -> TraceEstimator:
     order = hadamard_order(o.dimension)
     if o.num_probes > order:
@@ -59,8 +50,8 @@ def hutch_plus_plus(o: Options) -> TraceEstimator:
 
 
 ESTIMATORS: dict[str, Callable[[Options], TraceEstimator]] = {
-    "rademacher": independent(rademacher),
-    "gaussian": independent(gaussian),
+    "rademacher": lambda o: IndependentProbes(o.num_probes, o.products_at_once, rademacher),
+    "gaussian": lambda o: IndependentProbes(o.num_probes, o.products_at_once, gaussian),
     "orthogonal": orthogonal,
     "hutchpp": hutch_plus_plus,
     "exact": lambda o: ExactTrace(o.products_at_once),

@@ -61,15 +61,12 @@ class TraceEstimator(Protocol):
 
     def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
         """Vectors for images x from a key for each."""
-        ...
 
     def rates(self, velocity: Velocity, x: Images, vectors: Any) -> tuple[Images, Row]:
         """velocity(x), and `num_rates` rates."""
-        ...
 
     def trace(self, integrals: Row) -> Trace:
         """From the integrals of the rates."""
-        ...
 
 
 def mean_of_probes(values: Row) -> Trace:

@@ -50,7 +50,8 @@ def compare(
     options = config.dequantizer
     number = min(options.num_images or split.num_images, split.num_images)
     devices = build_devices(config)
-    run = build_pair(build_bound(config, sde), number, devices)
+    bound = build_bound(config, sde)
+    run = build_pair(bound, number, devices)
     sums = []
     with (
         jax.default_matmul_precision("highest"),
@@ -65,9 +66,8 @@ def compare(
                 pairs.append(devices.gather(both, count))
                 bar.update(count)
             sums.append([np.concatenate(side) for side in zip(*pairs, strict=True)])
-    dimension = math.prod(split.shape)
     nats = np.mean(np.asarray(sums, np.float64), axis=0)
-    return Comparison(*build_bound(config, sde).bits_per_dim(nats, dimension))
+    return Comparison(*bound.bits_per_dim(nats, math.prod(split.shape)))
 
 
 def build_pair(bound: IntegerImageBound, number: int, devices: Devices) -> Any:
