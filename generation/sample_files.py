@@ -31,7 +31,6 @@ class SampleFiles(Protocol):
 
     def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
         """Everything that was saved under a name that nothing has yet; the unfinished batches are gone then."""
-        ...
 
 
 class ArrayFile(UnfinishedFolder):

@@ -59,15 +59,12 @@ class Parameterization(Protocol):
 
     def noise_input(self, t: PerImage) -> PerImage:
         """What the network is told of the times t."""
-        ...
 
     def inputs(self, x: Images, t: PerImage) -> Images:
         """The images that it is given for x."""
-        ...
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
         """The score of the marginal at t, from the network's output for x."""
-        ...
 
 
 def noise_label(sde: SDE, t: PerImage) -> PerImage:
@@ -89,7 +86,6 @@ class GivenX:
     """Networks that are given x as it is."""
 
     def inputs(self, x: Images, t: PerImage) -> Images:
-        del t
         return x
 
 
@@ -107,7 +103,6 @@ class NoisePrediction(Prediction):
     """out = eps_hat, the noise of x_t = alpha x_0 + sigma eps."""
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x
         return -out / expand(self.sde.sigma(t), out)
 
 
@@ -118,7 +113,6 @@ class ScorePrediction(Prediction):
         return noise_level(self.sde, t)
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x, t
         return out
 
 
@@ -188,7 +182,6 @@ class DiscreteNoisePrediction(GivenX):
         return jnp.interp(-self.sde.log_snr(t), -log_snrs.astype(t.dtype), levels)
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x
         return -out / expand(self.sde.sigma(t), out)
 
     def noise_input_at_level(self, level: Integers) -> PerImage:
@@ -207,7 +200,6 @@ class PublishedPCNoisePrediction(DiscreteNoisePrediction):
         return t * (self.chain.num_scales - 1) / self.sde.T
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x
         return self.score_at_level(out, self.noise_input(t).astype(jnp.int32))
 
 
@@ -230,14 +222,12 @@ class DiscreteScorePrediction(GivenX):
         return jnp.round((self.sde.T - t) * (self.chain.num_scales - 1) / self.sde.T)
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x, t
         return out
 
     def noise_input_at_level(self, level: Integers) -> PerImage:
         return (self.chain.num_scales - 1 - level).astype(jnp.float32)
 
     def score_at_level(self, out: Images, level: Integers) -> Images:
-        del level
         return out
 
 
