@@ -39,6 +39,14 @@ class SteppedSampler(Sampler):
         """x from the state after the last step."""
         return state
 
+    def advance(
+        self, score: ScoreModel, grid: Points, noise: Noise, first: Any, last: Any, state: Any
+    ) -> Any:
+        """The state at grid[last] from that at grid[first]."""
+        return jax.lax.fori_loop(
+            first, last, lambda k, state: self.step(score, grid, noise, k, state), state
+        )
+
     def sample(
         self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
