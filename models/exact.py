@@ -81,10 +81,7 @@ class MixtureScore(WithoutCondition):
         sde: SDE,
     ) -> Self:
         """From the weights, means and covariances of the components."""
-        eigenvalues, eigenvectors = jnp.linalg.eigh(covariances)
-        gaussians = GaussianScore(
-            jnp.asarray(means), jnp.maximum(eigenvalues, 0.0), eigenvectors, sde
-        )
+        gaussians = GaussianScore.create(means, covariances, sde)  # eigh takes a stack too
         return cls(jnp.asarray(weights), gaussians)
 
     def _log_joint(self, x: Images, t: PerImage) -> Float[Array, "k b"]:
