@@ -32,9 +32,8 @@ from score_sde.training.state import warmed_up
 from score_sde.training.task import Evaluator, Plan
 
 EMA_RATE = 0.99
-CLIP = (
-    1.0  # norm of a gradient in bits/dim: several times the usual one, so it catches the exceptions
-)
+# Norm of a gradient in bits/dim: several times the usual one, so it catches the exceptions.
+CLIP = 1.0
 
 
 class Trained(NamedTuple):

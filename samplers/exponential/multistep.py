@@ -238,13 +238,3 @@ class Multistep(diffrax.AbstractSolver):
 def itself(at: Elements) -> Elements:
     """lambda as the polynomial's variable."""
     return at
-
-
-def dpm_solver_pp_2m() -> Multistep:
-    """DPM-Solver++(2M) (Lu et al. 2022b, Alg. 2): order 2."""
-    return Multistep(DATA, 2, itself, bh2)
-
-
-def dpm_solver_pp_3m() -> Multistep:
-    """DPM-Solver++(3M) of its authors' code: order 2, see `half_of_the_bend`."""
-    return Multistep(DATA, 3, itself, half_of_the_bend)
