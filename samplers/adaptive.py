@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import diffrax
@@ -84,8 +84,13 @@ class Adaptive(NamedTuple):
     """One of 256 levels, for images in [-1, 1] (Jolicoeur-Martineau et al. 2021, Sec. 4)."""
     each_image: bool = False
 
-    def check(self) -> None:
-        """Raise ConfigError unless both are positive."""
+    def check(self, solver: str, able: Collection[str]) -> None:
+        """Raise ConfigError unless both are positive, and the solver one of those that estimate their error."""
+        if solver not in able:
+            raise ConfigError(
+                f"{solver!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose one of "
+                f"{', '.join(able)}"
+            )
         if not (self.rtol > 0 and self.atol > 0):
             raise ConfigError(f"rtol={self.rtol}, atol={self.atol}: tolerances must be positive")
 
@@ -178,7 +183,7 @@ class AdaptiveSolver:
 
     def __post_init__(self):
         check_solver(self.name, SOLVERS, "explicit solvers that estimate their error")
-        Adaptive(self.rtol, self.atol).check()
+        Adaptive(self.rtol, self.atol).check(self.name, SOLVERS)
         choose("adjoint", self.adjoint, ADJOINTS)
 
     def solve(

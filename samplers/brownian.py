@@ -66,9 +66,8 @@ class GridPath(diffrax.AbstractBrownianPath):
         return diffrax.SpaceTimeLevyArea(dt=ds, W=increment, H=area)
 
 
-RESOLUTION = (
-    2.0**-22
-)  # of the whole interval: the shortest step a tree can serve, and float32 can tell apart
+# Of the whole interval: the shortest step that a tree can serve, and that float32 can tell apart.
+RESOLUTION = 2.0**-22
 TREE = 2**31 - 1  # folded into an image's key; no step of a grid has this number
 
 

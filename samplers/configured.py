@@ -230,12 +230,7 @@ def needs_errors(options: Any) -> bool:
 
 
 def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
-    """The sampler that `config.sampling` describes.
-
-    Args:
-      options: config.sampling.
-      sde: the process.
-      variance: the score model's denoising errors, where `needs_errors`.
+    """The sampler that config.sampling describes; from the score model's denoising errors, where `needs_errors`.
 
     Raises:
       ConfigError: saying what was given, what was expected and what to do.

@@ -75,20 +75,14 @@ class ReverseSDE(Sampler):
     adaptive: Adaptive | None = None
 
     def __post_init__(self):
-        solver = choose("sampling.sde.solver", self.solver, SDE_SOLVERS)
+        choose("sampling.sde.solver", self.solver, SDE_SOLVERS)
         if not 0 <= self.h < float("inf"):
             raise ConfigError(
                 f"h={self.h}: expected h >= 0; 1 is the reverse SDE, 0 the ODE without noise"
             )
-        if self.adaptive is None:
-            return
-        if not solver.estimates_error:
+        if self.adaptive is not None:
             able = [name for name, solver in SDE_SOLVERS.items() if solver.estimates_error]
-            raise ConfigError(
-                f"SDE solver {self.solver!r} estimates no error, which adaptive steps need: take the steps of a "
-                f"grid, or choose one of {', '.join(able)}"
-            )
-        self.adaptive.check()
+            self.adaptive.check(self.solver, able)
 
     def sample(
         self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool

@@ -87,17 +87,7 @@ class HairerController(diffrax.PIDController):
     ends. The step after a rejected one does not grow. Its state says whether the last attempt was rejected.
     """
 
-    def init(
-        self,
-        terms: Any,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        dt0: Any,
-        args: Any,
-        func: Any,
-        error_order: Any,
-    ) -> Any:
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, *_: Any) -> Any:
         return t0 + dt0, jnp.asarray(False)
 
     def adapt_step_size(

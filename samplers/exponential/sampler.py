@@ -14,7 +14,7 @@ from score_sde.models.score import ScoreModel
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Adaptive, Solution, own_steps, solve_along
 from score_sde.samplers.brownian import GridPath, ScalarNoise
-from score_sde.samplers.exponential.methods import EXPONENTIAL, Method
+from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.noise import Noise
 from score_sde.samplers.ode import noise_at, solve_each
 from score_sde.samplers.record import Sampler, Samples
@@ -64,22 +64,15 @@ class ExponentialSampler(Sampler):
                 f"eta={self.eta} with {self.method!r}, which has no stochastic form: set eta=0, or choose one of "
                 f"{', '.join(able)}"
             )
-        if self.adaptive is not None:
-            self._check_adaptive(self.adaptive, method)
-
-    def _check_adaptive(self, adaptive: Adaptive, method: Method) -> None:
+        if self.adaptive is None:
+            return
         if self.eta:
             raise ConfigError(
                 f"eta={self.eta} with adaptive steps: the error estimate is that of the ODE; set eta=0, or take the "
                 "steps of a grid"
             )
-        if not method.adaptive:
-            able = [name for name, other in EXPONENTIAL.items() if other.adaptive]
-            raise ConfigError(
-                f"{self.method!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose "
-                f"one of {', '.join(able)}"
-            )
-        adaptive.check()
+        able = [name for name, other in EXPONENTIAL.items() if other.adaptive]
+        self.adaptive.check(self.method, able)
 
     def sample(
         self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
