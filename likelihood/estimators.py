@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+
 from score_sde.errors import ConfigError
 from score_sde.likelihood.hutch_plus_plus import HutchPlusPlus
 from score_sde.likelihood.trace import (
@@ -12,9 +14,7 @@ from score_sde.likelihood.trace import (
     IndependentProbes,
     OrthogonalProbes,
     TraceEstimator,
-    gaussian,
     hadamard_order,
-    rademacher,
 )
 from score_sde.options import choose
 
@@ -50,8 +50,10 @@ def hutch_plus_plus(o: Options) -> TraceEstimator:
 
 
 ESTIMATORS: dict[str, Callable[[Options], TraceEstimator]] = {
-    "rademacher": lambda o: IndependentProbes(o.num_probes, o.products_at_once, rademacher),
-    "gaussian": lambda o: IndependentProbes(o.num_probes, o.products_at_once, gaussian),
+    "rademacher": lambda o: IndependentProbes(
+        o.num_probes, o.products_at_once, jax.random.rademacher
+    ),
+    "gaussian": lambda o: IndependentProbes(o.num_probes, o.products_at_once, jax.random.normal),
     "orthogonal": orthogonal,
     "hutchpp": hutch_plus_plus,
     "exact": lambda o: ExactTrace(o.products_at_once),

@@ -13,7 +13,7 @@ import numpy as np
 
 from score_sde.errors import ConfigError
 from score_sde.options import choose
-from score_sde.samplers.step_size import HairerController, first_step
+from score_sde.samplers.step_size import Field, HairerController, first_step
 from score_sde.shapes import Array, Points, Scalar
 
 
@@ -96,18 +96,13 @@ class Adaptive(NamedTuple):
 
 
 class Solver(Protocol):
-    """What integrates dy/dt = vector_field(t, y, args) along times (n + 1,), which rise or fall.
+    """What integrates dy/dt = field(t, y, args) along times (n + 1,), which rise or fall.
 
     An adaptive solver goes from the first to the last; `keep_path` asks for the states at all of them.
     """
 
     def solve(
-        self,
-        vector_field: Callable[..., Any],
-        y: Any,
-        times: Points,
-        args: Any,
-        keep_path: bool = False,
+        self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution: ...
 
 
@@ -187,33 +182,20 @@ class AdaptiveSolver:
         choose("adjoint", self.adjoint, ADJOINTS)
 
     def solve(
-        self,
-        vector_field: Callable[..., Any],
-        y: Any,
-        times: Points,
-        args: Any,
-        keep_path: bool = False,
+        self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution:
-        """Integrate dy/dt = vector_field(t, y, args) from times[0] to times[-1], either way in time.
+        """Integrate dy/dt = field(t, y, args) from times[0] to times[-1], either way in time.
 
         Cost: two evaluations for the length of the first step, and the solver's for each attempted step.
         """
         cost, solver = SOLVERS[self.name], SOLVERS[self.name].make()
         times = jnp.asarray(times)
-        dt0, slope = first_step(
-            vector_field,
-            y,
-            times[0],
-            times[-1],
-            args,
-            solver.error_order(diffrax.ODETerm(vector_field)),
-            self.rtol,
-            self.atol,
-        )
+        order = solver.error_order(diffrax.ODETerm(field))
+        dt0, slope = first_step(field, y, times[0], times[-1], args, order, self.rtol, self.atol)
         leaves, tree = jax.tree.flatten(args)
 
-        def field(t: Any, y: Any, leaves: Any) -> Any:
-            return vector_field(t, y, jax.tree.unflatten(tree, leaves))
+        def of_leaves(t: Any, y: Any, leaves: Any) -> Any:
+            return field(t, y, jax.tree.unflatten(tree, leaves))
 
         if self.adjoint == "backsolve":  # which differentiates its equation, not these numbers
             slope = jax.lax.stop_gradient(slope)
@@ -224,7 +206,7 @@ class AdaptiveSolver:
 
         return solve_along(
             times,
-            diffrax.ODETerm(field),
+            diffrax.ODETerm(of_leaves),
             solver,
             y,
             # As a list: equinox mistakes an empty tuple among them, as that of no condition, when it solves backwards.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import diffrax
 import jax.numpy as jnp
 
 from score_sde.samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, solve_along
+from score_sde.samplers.step_size import Field
 from score_sde.shapes import Points
 
 # Those that estimate no error, or a poor one, have fixed steps only. The second and third have order 2 for one
@@ -32,16 +32,10 @@ class GridSolver:
         check_solver(self.name, FIXED_SOLVERS, "explicit solvers")
 
     def solve(
-        self,
-        vector_field: Callable[..., Any],
-        y: Any,
-        times: Points,
-        args: Any,
-        keep_path: bool = False,
+        self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution:
-        """Integrate dy/dt = vector_field(t, y, args) along the times, either way."""
         cost, times = FIXED_SOLVERS[self.name], jnp.asarray(times)
         num_steps = len(times) - 1
         nfe = jnp.asarray(cost.attempt * num_steps + cost.first)
-        term = diffrax.ODETerm(vector_field)
+        term = diffrax.ODETerm(field)
         return solve_along(times, term, cost.make(), y, args, keep_path, lambda stats: nfe)

@@ -22,8 +22,6 @@ class Method(NamedTuple):
     order: int
     evaluations: int
     """For each step, accepted or not."""
-    start_up: int = 0
-    """Beyond that, once."""
     adaptive: bool = False
     """It estimates its error, so its step size can follow a tolerance."""
     with_noise: Callable[[float], diffrax.AbstractSolver] | None = None

@@ -213,19 +213,12 @@ class Multistep(diffrax.AbstractSolver):
         return self.begin(y0, jnp.sign(terms.contr(t0, t1)) * t0)
 
     def step(
-        self,
-        terms: Any,
-        t0: Any,
-        t1: Any,
-        y0: Images,
-        args: Any,
-        solver_state: Any,
-        made_jump: Any,
+        self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any, memory: Any, *_: Any
     ) -> Any:
         h = terms.contr(t0, t1)
         start = jnp.sign(h) * t0
         rho, eps = jnp.exp(-start), terms.vf(t0, y0, args)
-        y1, memory = self.move(y0, start, start + h, self.predicted.of(y0, rho, eps), solver_state)
+        y1, memory = self.move(y0, start, start + h, self.predicted.of(y0, rho, eps), memory)
         bend = with_noise(y0, rho, h, eps) - y1
         dense = {"y0": y0, "y1": y1, "bend": bend, "h": h}
         return y1, None, dense, memory, diffrax.RESULTS.successful

@@ -104,11 +104,7 @@ class ExponentialSampler(Sampler):
         method, drift = EXPONENTIAL[self.method], diffrax.ODETerm(prediction)
         if not self.eta or method.with_noise is None:
             return drift, method.make(self.sde)
-
-        def unit(lambda_: Any, x_hat: Images, score: ScoreModel) -> float:
-            return 1.0
-
-        brownian = ScalarNoise(unit, GridPath(lambdas, noise, like))
+        brownian = ScalarNoise(lambda *_: 1.0, GridPath(lambdas, noise, like))
         return diffrax.MultiTerm(drift, brownian), method.with_noise(self.eta)
 
     def _solve(
@@ -127,6 +123,6 @@ class ExponentialSampler(Sampler):
             x_hat,
             score,
             keep_path,
-            lambda stats: method.evaluations * stats["num_steps"] + method.start_up,
+            lambda stats: method.evaluations * stats["num_steps"],
             **steps,
         )

@@ -12,8 +12,6 @@ from score_sde.likelihood.divergence import quadratic_forms
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.log_density import log_density
 from score_sde.likelihood.trace import ExactTrace, GivenProbes, IndependentProbes
-from score_sde.likelihood.trace import gaussian as normal_entries
-from score_sde.likelihood.trace import rademacher as signs
 from score_sde.models.exact import GaussianScore
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import VP
@@ -48,7 +46,7 @@ def test_a_probe_takes_its_own_images_jacobian(x64, num):
     np.testing.assert_allclose(forms, (2 * x[:, None] * probes**2).sum(axis=(2, 3, 4)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("probe", [signs, normal_entries])
+@pytest.mark.parametrize("probe", [jax.random.rademacher, jax.random.normal])
 def test_probes_have_identity_covariance(probe):
     """100,000 entries: the mean within 4.9 standard errors of 0, the second moment of 1 (false alarm 1e-6)."""
     keys = jax.random.split(jax.random.key(0), 10)
