@@ -123,34 +123,28 @@ def solve_along(
     y: Any,
     args: Any,
     keep_path: bool,
-    nfe: Callable[[dict[str, Any]], Any],
+    each: int,
+    once: int = 0,
     **steps: Any,
 ) -> Solution:
     """diffrax's solve from the first of the times to the last: by steps from each to the next, unless `steps` say otherwise.
 
-    `nfe` makes the evaluations of diffrax's statistics.
+    It takes `each` evaluations for each step, rejected ones included, and `once` beyond.
     """
     along: dict[str, Any] = {
         "dt0": None,
         "stepsize_controller": diffrax.StepTo(times),
         "max_steps": len(times),
         "adjoint": diffrax.ForwardMode(),  # stores no history
+        "saveat": diffrax.SaveAt(ts=times if keep_path else None, t1=not keep_path),
     }
-    saved = diffrax.SaveAt(ts=times if keep_path else None, t1=not keep_path)
     solution = diffrax.diffeqsolve(
-        terms,
-        solver,
-        times[0],
-        times[-1],
-        y0=y,
-        args=args,
-        saveat=saved,
-        throw=False,
-        **along | steps,
+        terms, solver, times[0], times[-1], y0=y, args=args, throw=False, **along | steps
     )
     y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    nfe = each * solution.stats["num_steps"] + once
     success = solution.result == diffrax.RESULTS.successful
-    return Solution(y_end, nfe(solution.stats), success, solution.ys if keep_path else None)
+    return Solution(y_end, nfe, success, solution.ys if keep_path else None)
 
 
 def own_steps(length: Scalar, controller: diffrax.AbstractStepSizeController) -> dict[str, Any]:
@@ -199,11 +193,6 @@ class AdaptiveSolver:
 
         if self.adjoint == "backsolve":  # which differentiates its equation, not these numbers
             slope = jax.lax.stop_gradient(slope)
-
-        def nfe(stats: dict[str, Any]) -> Array:
-            attempts = stats["num_accepted_steps"] + stats["num_rejected_steps"]
-            return FIRST_STEP_COST + cost.attempt * attempts
-
         return solve_along(
             times,
             diffrax.ODETerm(of_leaves),
@@ -212,7 +201,8 @@ class AdaptiveSolver:
             # As a list: equinox mistakes an empty tuple among them, as that of no condition, when it solves backwards.
             leaves,
             keep_path,
-            nfe,
+            cost.attempt,
+            FIRST_STEP_COST,
             dt0=dt0,
             stepsize_controller=HairerController(rtol=self.rtol, atol=self.atol),
             adjoint=ADJOINTS[self.adjoint](),

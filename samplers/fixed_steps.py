@@ -35,7 +35,5 @@ class GridSolver:
         self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution:
         cost, times = FIXED_SOLVERS[self.name], jnp.asarray(times)
-        num_steps = len(times) - 1
-        nfe = jnp.asarray(cost.attempt * num_steps + cost.first)
-        term = diffrax.ODETerm(field)
-        return solve_along(times, term, cost.make(), y, args, keep_path, lambda stats: nfe)
+        term, solver = diffrax.ODETerm(field), cost.make()
+        return solve_along(times, term, solver, y, args, keep_path, cost.attempt, cost.first)

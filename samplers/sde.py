@@ -134,15 +134,9 @@ class ReverseSDE(Sampler):
                 store_rejected_steps=MAX_REJECTIONS,
             )
             steps = own_steps(length, controller)
+        terms = self._terms(path)
         return solve_along(
-            s,
-            self._terms(path),
-            solver.make(),
-            x,
-            score,
-            keep_path,
-            lambda stats: solver.evaluations * stats["num_steps"],
-            **steps,
+            s, terms, solver.make(), x, score, keep_path, solver.evaluations, **steps
         )
 
     def _any_times(self, noise: Noise, s: Points, x: Images) -> diffrax.AbstractBrownianPath:

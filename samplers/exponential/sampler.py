@@ -117,12 +117,5 @@ class ExponentialSampler(Sampler):
             controller = UnitController(rtol=adaptive.rtol, atol=adaptive.atol)
             steps = own_steps(lambdas[-1] - lambdas[0], controller)
         return solve_along(
-            lambdas,
-            terms,
-            solver,
-            x_hat,
-            score,
-            keep_path,
-            lambda stats: method.evaluations * stats["num_steps"],
-            **steps,
+            lambdas, terms, solver, x_hat, score, keep_path, method.evaluations, **steps
         )

@@ -32,7 +32,7 @@ EXPONENTIAL = [
     *mutants(SAMPLER, f"{FLOW}::test_adaptive_steps_are_much_the_same_in_every_process",
         ("errors-in-units-of-x-over-alpha", "start, end = (jax.lax.rsqrt(1.0 + jnp.exp(-2.0 * t)) for t in (t0, t1))", "start, end = 1.0, 1.0"),
     ),
-    *mutants(SAMPLER, f"{FLOW}::test_nfe_is_the_number_of_calls",
+    *mutants("samplers/adaptive.py", f"{FLOW}::test_nfe_is_the_number_of_calls",
         ("exponential-rejected-steps-not-counted", "stats[\"num_steps\"]", "stats[\"num_accepted_steps\"]"),
     ),
     *mutants(SAMPLER, f"{FLOW}::test_error_after_40_steps",
