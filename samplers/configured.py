@@ -128,13 +128,7 @@ def langevin_grid(problem: Problem, num_times: int) -> Points:
 
 
 def pc_settings(options: Any) -> dict[str, Any]:
-    return {
-        "predictor": options.pc.predictor,
-        "corrector": options.pc.corrector,
-        "num_steps": options.pc.num_steps,
-        "snr": options.snr,
-        "n_steps_each": options.n_steps_each,
-    }
+    return {**options.pc, "snr": options.snr, "n_steps_each": options.n_steps_each}
 
 
 def published(problem: Problem) -> Configured:
