@@ -81,8 +81,8 @@ class MixtureScore(WithoutCondition):
         sde: SDE,
     ) -> Self:
         """From the weights, means and covariances of the components."""
-        gaussians = GaussianScore.create(means, covariances, sde)  # eigh takes a stack too
-        return cls(jnp.asarray(weights), gaussians)
+        create = jax.vmap(lambda mean, covariance: GaussianScore.create(mean, covariance, sde))
+        return cls(jnp.asarray(weights), create(means, covariances))
 
     def _log_joint(self, x: Images, t: PerImage) -> Float[Array, "k b"]:
         """ln w_k N(x; component k at t)."""
