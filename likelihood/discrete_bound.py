@@ -47,25 +47,17 @@ class ChainScore(Protocol):
         """The score at x and levels."""
 
 
-def forward_variances(chain: Chain) -> Points:
-    """v_i = G_i^2: the larger choice of Ho et al. 2020, Sec. 3.2, which is beta_i for DDPM."""
-    return jnp.square(chain.step_sigmas)
-
-
 def posterior_variances(chain: Chain) -> Points:
     """v_i = beta~_i, the smaller choice; a decoder of variance beta~_0 = 0 has no density, so v_0 = G_0^2."""
     below = jnp.concatenate([chain.sigmas[:1], chain.sigmas[:-1]])
     return jnp.square(chain.step_sigmas * below / chain.sigmas)
 
 
-def ancestral_variances(chain: Chain) -> Points:
-    """Those of the chain's own ancestral sampling: G_i^2 for DDPM, beta~_i for SMLD; v_0 = G_0^2 for both."""
-    return jnp.square(chain.ancestral_sigmas.at[0].set(chain.step_sigmas[0]))
-
-
 VARIANCES: dict[str, Callable[[Chain], Points]] = {
-    "ancestral": ancestral_variances,
-    "forward": forward_variances,
+    # Those of the chain's own ancestral sampling: G_i^2 for DDPM, beta~_i for SMLD; v_0 = G_0^2 for both.
+    "ancestral": lambda chain: jnp.square(chain.ancestral_sigmas.at[0].set(chain.step_sigmas[0])),
+    # v_i = G_i^2: the larger choice of Ho et al. 2020, Sec. 3.2, which is beta_i for DDPM.
+    "forward": lambda chain: jnp.square(chain.step_sigmas),
     "posterior": posterior_variances,
 }
 

@@ -14,9 +14,9 @@ import numpy as np
 from jax import Array
 
 from score_sde.data.batch import Batch
-from score_sde.devices import Devices, build_devices, index_batches
+from score_sde.devices import build_devices, index_batches
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
-from score_sde.likelihood.dequantization.objective import IntegerImageBound, build_bound
+from score_sde.likelihood.dequantization.objective import build_bound
 from score_sde.models.score import ScoreModel, bind
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import SDE
@@ -51,7 +51,13 @@ def compare(
     number = min(options.num_images or split.num_images, split.num_images)
     devices = build_devices(config)
     bound = build_bound(config, sde)
-    run = build_pair(bound, number, devices)
+
+    def pair(dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch) -> Any:
+        """Nats with uniform noise and with the dequantizer's."""
+        rest = bind(score, batch.condition), batch.images, key, batch.index, number
+        return bound(UniformDequantizer(), *rest), bound(dequantizer, *rest)
+
+    run = devices.data_parallel(pair, (False, False, False, True))
     sums = []
     with (
         jax.default_matmul_precision("highest"),
@@ -68,15 +74,3 @@ def compare(
             sums.append([np.concatenate(side) for side in zip(*pairs, strict=True)])
     nats = np.mean(np.asarray(sums, np.float64), axis=0)
     return Comparison(*bound.bits_per_dim(nats, math.prod(split.shape)))
-
-
-def build_pair(bound: IntegerImageBound, number: int, devices: Devices) -> Any:
-    """The compiled (dequantizer, score, key, batch) -> nats with uniform noise and with the dequantizer's."""
-
-    def pair(
-        dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch
-    ) -> tuple[Array, Array]:
-        rest = bind(score, batch.condition), batch.images, key, batch.index, number
-        return bound(UniformDequantizer(), *rest), bound(dequantizer, *rest)
-
-    return devices.data_parallel(pair, (False, False, False, True))
