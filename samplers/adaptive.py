@@ -178,10 +178,7 @@ class AdaptiveSolver:
     def solve(
         self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution:
-        """Integrate dy/dt = field(t, y, args) from times[0] to times[-1], either way in time.
-
-        Cost: two evaluations for the length of the first step, and the solver's for each attempted step.
-        """
+        """Cost: two evaluations for the length of the first step, and the solver's for each attempted step."""
         cost, solver = SOLVERS[self.name], SOLVERS[self.name].make()
         times = jnp.asarray(times)
         order = solver.error_order(diffrax.ODETerm(field))

@@ -152,26 +152,29 @@ def published(problem: Problem) -> Configured:
     return Configured(sampler, times, pc_settings(options), denoises=False, any_time=False)
 
 
-STEPS = {"grid": False, "adaptive": True}
-STEP_SIZES = {"batch": False, "image": True}
-
-
 def adaptive_steps(group: Any, name: str) -> Adaptive | None:
     """The step-size control that a solver's options ask for; None for the steps of a grid."""
-    if not choose(f"sampling.{name}.steps", group.steps, STEPS):
+    if choose(f"sampling.{name}.steps", group.steps, ("grid", "adaptive")) == "grid":
         return None
-    each_image = choose(f"sampling.{name}.step_size", group.step_size, STEP_SIZES)
-    return Adaptive(group.rtol, group.atol, each_image)
+    step_size = choose(f"sampling.{name}.step_size", group.step_size, ("batch", "image"))
+    return Adaptive(group.rtol, group.atol, step_size == "image")
+
+
+def on_grid(
+    problem: Problem, sampler: Sampler, num_steps: int, settings: dict[str, Any]
+) -> Configured:
+    tweedie = last_step(problem.options) == "tweedie"
+    settings = {**settings, "num_steps": num_steps, "grid": problem.options.grid.name}
+    return Configured(sampler, problem.grid(num_steps), settings, tweedie)
 
 
 def solved(problem: Problem, sampler: Sampler, group: Any, **settings: Any) -> Configured:
     """A sampler of diffrax, whose steps are those of a grid or its own."""
+    if group.steps == "grid":
+        return on_grid(problem, sampler, group.num_steps, settings)
     tweedie = last_step(problem.options) == "tweedie"
-    if group.steps == "adaptive":
-        steps = {"rtol": group.rtol, "atol": group.atol, "step_size": group.step_size}
-        return Configured(sampler, problem.ends(), {**settings, **steps}, tweedie, adaptive=True)
-    steps = {"num_steps": group.num_steps, "grid": problem.options.grid.name}
-    return Configured(sampler, problem.grid(group.num_steps), {**settings, **steps}, tweedie)
+    steps = {"rtol": group.rtol, "atol": group.atol, "step_size": group.step_size}
+    return Configured(sampler, problem.ends(), {**settings, **steps}, tweedie, adaptive=True)
 
 
 def probability_flow(problem: Problem) -> Configured:
@@ -201,10 +204,7 @@ def exponential(problem: Problem) -> Configured:
 def edm(problem: Problem) -> Configured:
     group = problem.options.edm
     settings = {name: group[name] for name in ("s_churn", "s_min", "s_max", "s_noise")}
-    sampler = EDMSampler(problem.sde, **settings)
-    settings |= {"num_steps": group.num_steps, "grid": problem.options.grid.name}
-    tweedie = last_step(problem.options) == "tweedie"
-    return Configured(sampler, problem.grid(group.num_steps), settings, tweedie)
+    return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings)
 
 
 SAMPLERS: dict[str, Callable[[Problem], Configured]] = {

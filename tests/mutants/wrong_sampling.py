@@ -57,7 +57,7 @@ SAMPLERS = [
         ("fixed-steps-without-the-first", "keep_path, cost.attempt, cost.first)", "keep_path, cost.attempt)"),
     ),
     *mutants("samplers/configured.py", f"{FIXED_STEPS}::test_a_list_of_times_is_that_of_the_sampler_in_use",
-        ("ode-grid-of-the-other-sampler", "problem.grid(group.num_steps), {**settings, **steps}", "problem.grid(problem.options.pc.num_steps), {**settings, **steps}"),
+        ("ode-grid-of-the-other-sampler", "problem.grid(num_steps), settings, tweedie", "problem.grid(problem.options.pc.num_steps), settings, tweedie"),
     ),
     *mutants("samplers/correctors.py", CORRECTORS,
         ("langevin-step-without-two", "step = expand(2.0 * jnp.square(", "step = expand(jnp.square("),
