@@ -96,10 +96,9 @@ def _solve_beside(
     sde: SDE, rates: Rates, x: Images, zeros: Array, args: Any, eps: float, solver: AdaptiveSolver
 ) -> Any:
     """The flow of x from eps to T, with the integral of its rates beside it. All that varies is in `args`."""
-    field = probability_flow(sde)
 
     def augmented(t: Scalar, state: tuple[Images, Array], args: Any) -> tuple[Images, Array]:
         model, vectors = args
-        return rates(lambda x: field(t, x, model), state[0], vectors)
+        return rates(lambda x: probability_flow(sde, t, x, model), state[0], vectors)
 
     return solver.solve(augmented, (x, zeros), jnp.asarray([eps, sde.T]), args)
