@@ -59,14 +59,10 @@ def noise_label(sde: SDE, t: PerImage) -> PerImage:
     return MAX_LABEL * t / sde.T
 
 
-def noise_level(sde: SDE, t: PerImage) -> PerImage:
-    return sde.sigma(t)
-
-
 # By what a network predicts as a rule under a process: the published networks take time so.
 NOISE_INPUTS: dict[str, Callable[[SDE, Array], Array]] = {
     "noise": noise_label,
-    "score": noise_level,
+    "score": lambda sde, t: sde.sigma(t),
 }
 
 
@@ -100,7 +96,7 @@ class ScorePrediction(Prediction):
     """out = score; the network is told sigma."""
 
     def noise_input(self, t: PerImage) -> PerImage:
-        return noise_level(self.sde, t)
+        return NOISE_INPUTS["score"](self.sde, t)
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
         return out
