@@ -82,10 +82,11 @@ def network(model: ScoreModel, x: Array) -> Array:
 
 def drift_and_trace(sde: SDE, estimator: TraceEstimator) -> Program:
     """What the likelihood's solver evaluates."""
-    field = probability_flow(sde)
 
     def program(model: ScoreModel, x: Array, vectors: Any) -> tuple[Array, Array]:
-        return estimator.rates(lambda x: field(jnp.asarray(TIME), x, model), x, vectors)
+        return estimator.rates(
+            lambda x: probability_flow(sde, jnp.asarray(TIME), x, model), x, vectors
+        )
 
     return program
 

@@ -89,9 +89,7 @@ def exponential(method: str, eta: float = 0.0) -> Entry:
     cost = EXPONENTIAL[method]
     settings = {"sampler": method, "exponential.eta": eta}
     name = f"{method} eta={eta:g}" if eta else method
-    return Entry(
-        name, "exponential", settings, cost.order, cost.evaluations, cost.start_up, bool(eta)
-    )
+    return Entry(name, "exponential", settings, cost.order, cost.evaluations, 0, bool(eta))
 
 
 def edm(s_churn: float = 0.0) -> Entry:

@@ -29,11 +29,10 @@ from score_sde.evaluation.known_law import (
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.models.exact import ProductMixtureScore
 from score_sde.models.score import ScoreModel
-from score_sde.samplers.configured import Sampler
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictors import tweedie
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import LoadedScore, load_score_model

@@ -9,18 +9,16 @@ Data: CIFAR-10, downloaded on first use (170 MB).
 """
 
 from score_sde.configs import published
-from score_sde.configs.variants import apply_variant
+from score_sde.configs.variants import variant
 
 VARIANTS = {
-    "ddpmpp": (published.ddpmpp,),
-    "ddpmpp_deep": (published.ddpmpp, published.deep),
-    "ncsnpp": (published.ncsnpp,),
-    "ncsnpp_deep": (published.ncsnpp, published.deep),
-    "ddpm": (published.ddpm,),
+    "ddpmpp": (published.DDPMPP,),
+    "ddpmpp_deep": (published.DDPMPP, published.DEEP),
+    "ncsnpp": (published.NCSNPP,),
+    "ncsnpp_deep": (published.NCSNPP, published.DEEP),
+    "ddpm": (published.DDPM,),
 }
 
 
-def get_config(variant: str = "ddpmpp"):
-    config = published.published_config(published.cifar10, published.subvp)
-    apply_variant(config, variant, VARIANTS)
-    return config
+def get_config(name: str = "ddpmpp"):
+    return published.published_config(published.CIFAR10, published.SUBVP, *variant(name, VARIANTS))

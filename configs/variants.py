@@ -1,21 +1,27 @@
-"""Variants of a configuration: `configs/FILE.py:NAME` picks one of a table of functions that change few fields."""
+"""Variants of a configuration: `configs/FILE.py:NAME` picks one of a table of what it changes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
-Change = Callable[[ConfigDict], None]
+Change = Mapping[str, Any]
+"""Dotted fields with their values."""
 
 
-def apply_variant(
-    config: ConfigDict, name: str, variants: Mapping[str, tuple[Change, ...]]
-) -> None:
-    """Make the changes of the variant `name`, in order.
+def changed(config: ConfigDict, *changes: Change) -> ConfigDict:
+    """The config itself, with these changes in order."""
+    for change in changes:
+        config.update_from_flattened_dict(change)
+    return config
+
+
+def variant(name: str, variants: Mapping[str, tuple[Change, ...]]) -> tuple[Change, ...]:
+    """The changes of this name.
 
     Raises:
       ValueError: no such variant, with the names there are.
     """
     if name not in variants:
         raise ValueError(f"unknown variant {name!r}; choose one of {', '.join(variants)}")
-    for change in variants[name]:
-        change(config)
+    return variants[name]

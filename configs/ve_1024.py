@@ -12,14 +12,16 @@ modes work.
 """
 
 from score_sde.configs import published
-from score_sde.configs.variants import apply_variant
+from score_sde.configs.variants import variant
 
-VARIANTS = {"ffhq": (published.mean_over_pixels,), "celebahq": ()}
+VARIANTS = {"ffhq": (published.MEAN_OVER_PIXELS,), "celebahq": ()}
 
 
-def get_config(variant: str = "ffhq"):
-    config = published.published_config(
-        published.faces_1024, published.ve, published.scales_2000, published.ncsnpp_1024
+def get_config(name: str = "ffhq"):
+    return published.published_config(
+        published.FACES_1024,
+        published.VE,
+        published.SCALES_2000,
+        published.NCSNPP_1024,
+        *variant(name, VARIANTS),
     )
-    apply_variant(config, variant, VARIANTS)
-    return config

@@ -17,19 +17,21 @@ The published files evaluate from checkpoint 50 on, which a run of this length n
 """
 
 from score_sde.configs import published
-from score_sde.configs.variants import apply_variant
+from score_sde.configs.variants import variant
 
 VARIANTS = {
-    "bedroom": (published.bedroom,),
-    "church": (published.church,),
-    "ffhq": (published.faces_256,),
-    "celebahq": (published.faces_256,),
+    "bedroom": (published.BEDROOM,),
+    "church": (published.CHURCH,),
+    "ffhq": (published.FACES_256,),
+    "celebahq": (published.FACES_256,),
 }
 
 
-def get_config(variant: str = "bedroom"):
-    config = published.published_config(
-        published.pixels_256, published.ve, published.scales_2000, published.ncsnpp_256
+def get_config(name: str = "bedroom"):
+    return published.published_config(
+        published.PIXELS_256,
+        published.VE,
+        published.SCALES_2000,
+        published.NCSNPP_256,
+        *variant(name, VARIANTS),
     )
-    apply_variant(config, variant, VARIANTS)
-    return config

@@ -14,5 +14,5 @@ from score_sde.configs import published
 
 def get_config():
     return published.published_config(
-        published.celeba, published.ve, published.ncsnpp, published.discrete
+        published.CELEBA, published.VE, published.NCSNPP, published.DISCRETE
     )

@@ -12,17 +12,15 @@ Data: CIFAR-10, downloaded on first use (170 MB).
 """
 
 from score_sde.configs import published
-from score_sde.configs.variants import apply_variant
+from score_sde.configs.variants import variant
 
 VARIANTS = {
-    "ncsnpp": (published.ncsnpp, published.fourier),
-    "ncsnpp_deep": (published.ncsnpp, published.fourier, published.deep),
-    "ncsnpp_discrete": (published.ncsnpp, published.discrete),
-    "ddpm_discrete": (published.ddpm, published.discrete),
+    "ncsnpp": (published.NCSNPP, published.FOURIER),
+    "ncsnpp_deep": (published.NCSNPP, published.FOURIER, published.DEEP),
+    "ncsnpp_discrete": (published.NCSNPP, published.DISCRETE),
+    "ddpm_discrete": (published.DDPM, published.DISCRETE),
 }
 
 
-def get_config(variant: str = "ncsnpp"):
-    config = published.published_config(published.cifar10, published.ve)
-    apply_variant(config, variant, VARIANTS)
-    return config
+def get_config(name: str = "ncsnpp"):
+    return published.published_config(published.CIFAR10, published.VE, *variant(name, VARIANTS))

@@ -10,18 +10,20 @@ network of 256 pixels gets the wrong ones; here they are shrunk.
 """
 
 from score_sde.configs import published
-from score_sde.configs.variants import apply_variant
+from score_sde.configs.variants import variant
 
 VARIANTS = {
-    "bedroom": (published.bedroom,),
-    "church": (published.church,),
-    "celebahq": (published.faces_256,),
+    "bedroom": (published.BEDROOM,),
+    "church": (published.CHURCH,),
+    "celebahq": (published.FACES_256,),
 }
 
 
-def get_config(variant: str = "bedroom"):
-    config = published.published_config(
-        published.pixels_256, published.ddpm_256, published.discrete, published.ancestral
+def get_config(name: str = "bedroom"):
+    return published.published_config(
+        published.PIXELS_256,
+        published.DDPM_256,
+        published.DISCRETE,
+        published.ANCESTRAL,
+        *variant(name, VARIANTS),
     )
-    apply_variant(config, variant, VARIANTS)
-    return config

@@ -12,27 +12,25 @@ Data: CIFAR-10, downloaded on first use (170 MB).
 """
 
 from score_sde.configs import published
-from score_sde.configs.variants import apply_variant
+from score_sde.configs.variants import variant
 
 VARIANTS = {
-    "ddpmpp": (published.ddpmpp,),
-    "ddpmpp_deep": (published.ddpmpp, published.deep),
-    "ncsnpp": (published.ncsnpp,),
-    "ncsnpp_deep": (published.ncsnpp, published.deep),
-    "ddpm": (published.ddpm,),
-    "ddpmpp_discrete": (published.ddpmpp, published.discrete, published.ancestral),
-    "ncsnpp_discrete": (published.ncsnpp, published.discrete, published.reverse_diffusion),
-    "ddpm_discrete": (published.ddpm, published.discrete, published.ancestral),
+    "ddpmpp": (published.DDPMPP,),
+    "ddpmpp_deep": (published.DDPMPP, published.DEEP),
+    "ncsnpp": (published.NCSNPP,),
+    "ncsnpp_deep": (published.NCSNPP, published.DEEP),
+    "ddpm": (published.DDPM,),
+    "ddpmpp_discrete": (published.DDPMPP, published.DISCRETE, published.ANCESTRAL),
+    "ncsnpp_discrete": (published.NCSNPP, published.DISCRETE, published.REVERSE_DIFFUSION),
+    "ddpm_discrete": (published.DDPM, published.DISCRETE, published.ANCESTRAL),
     "ddpm_unconditional": (
-        published.ddpm,
-        published.unconditional,
-        published.discrete,
-        published.ancestral,
+        published.DDPM,
+        published.UNCONDITIONAL,
+        published.DISCRETE,
+        published.ANCESTRAL,
     ),
 }
 
 
-def get_config(variant: str = "ddpmpp"):
-    config = published.published_config(published.cifar10)
-    apply_variant(config, variant, VARIANTS)
-    return config
+def get_config(name: str = "ddpmpp"):
+    return published.published_config(published.CIFAR10, *variant(name, VARIANTS))

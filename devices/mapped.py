@@ -7,9 +7,10 @@ over all hosts. Callers never look: they `split`, pass on, and `gather`.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -20,17 +21,22 @@ from score_sde.options import choose
 AXIS = "devices"
 """The name under which collectives inside a mapped function join the devices."""
 
+Function = Callable[..., Any]
+Places = tuple[int, ...]  # of arguments
 
-class Devices(Protocol):
+
+@dataclasses.dataclass(frozen=True)
+class Devices(abc.ABC):
     """The devices, of all hosts, that share a batch."""
 
+    devices: tuple[jax.Device, ...] = dataclasses.field(default_factory=lambda: (*jax.devices(),))
+    batch_axes: ClassVar[int] = 1
+    """Axes of a split array that run over images."""
+
+    @abc.abstractmethod
     def data_parallel(
-        self,
-        f: Callable[..., Any],
-        mapped: tuple[bool, ...],
-        out_mapped: Any = True,
-        donate: tuple[int, ...] = (),
-    ) -> Callable[..., Any]:
+        self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
+    ) -> Function:
         """f compiled for all devices.
 
         Args:
@@ -40,42 +46,36 @@ class Devices(Protocol):
             must be the same on every device.
           donate: places of arguments whose memory the results may take over.
         """
-        ...
 
+    @abc.abstractmethod
     def split(self, tree: Any) -> Any:
         """This host's rows, leaves (rows, ...), over its devices: what mapped arguments take."""
-        ...
 
     def gather(self, tree: Any, count: int) -> Any:
         """The first `count` rows of a mapped result, of all hosts, as NumPy arrays (count, ...)."""
-        ...
+        return jax.tree.map(lambda leaf: of_all_hosts(leaf, self.batch_axes)[:count], tree)
 
     def replicated(self) -> NamedSharding:
         """Where arrays lie that are whole on every device, such as the training state and resident images."""
-        ...
+        return replicated(self.devices)
 
     def checkpointable(self, tree: Any) -> Any:
         """Arrays that are whole on every device, as arrays of all hosts, which Orbax asks for."""
-        ...
+        return tree
 
 
-@dataclasses.dataclass(frozen=True)
-class PmapDevices:
+class PmapDevices(Devices):
     """By `jax.pmap`."""
 
-    devices: tuple[jax.Device, ...] = dataclasses.field(default_factory=lambda: (*jax.devices(),))
+    batch_axes: ClassVar[int] = 2
 
     @property
     def local(self) -> list[jax.Device]:
         return [device for device in self.devices if device.process_index == jax.process_index()]
 
     def data_parallel(
-        self,
-        f: Callable[..., Any],
-        mapped: tuple[bool, ...],
-        out_mapped: Any = True,
-        donate: tuple[int, ...] = (),
-    ) -> Callable[..., Any]:
+        self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
+    ) -> Function:
         def axes(flags: Any) -> Any:
             return jax.tree.map(lambda flag: 0 if flag else None, flags)
 
@@ -95,9 +95,6 @@ class PmapDevices:
         num = len(self.local)
         return jax.tree.map(lambda leaf: leaf.reshape(num, -1, *leaf.shape[1:]), tree)
 
-    def gather(self, tree: Any, count: int) -> Any:
-        return jax.tree.map(lambda leaf: of_all_hosts(leaf, 2)[:count], tree)
-
     def replicated(self) -> NamedSharding:
         # Each host has copies of its own: pmap takes and gives such.
         return replicated(self.local)
@@ -114,57 +111,34 @@ class PmapDevices:
         return jax.tree.map(of_one, tree)
 
 
-@dataclasses.dataclass(frozen=True)
-class ShardMapDevices:
+class ShardMapDevices(Devices):
     """By `jax.jit(jax.shard_map(...))`.
 
     Without shard_map's check of what varies over devices, in which diffrax's `diffeqsolve` fails (diffrax#735).
     """
 
-    devices: tuple[jax.Device, ...] = dataclasses.field(default_factory=lambda: (*jax.devices(),))
-
-    @property
-    def mesh(self) -> Mesh:
-        return mesh_of(self.devices)
-
     def data_parallel(
-        self,
-        f: Callable[..., Any],
-        mapped: tuple[bool, ...],
-        out_mapped: Any = True,
-        donate: tuple[int, ...] = (),
-    ) -> Callable[..., Any]:
+        self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
+    ) -> Function:
         def specs(flags: Any) -> Any:
             return jax.tree.map(
                 lambda flag: PartitionSpec(AXIS) if flag else PartitionSpec(), flags
             )
 
+        mesh, out_specs = mesh_of(self.devices), specs(out_mapped)
         sharded = jax.shard_map(
-            f,
-            mesh=self.mesh,
-            in_specs=specs(mapped),
-            out_specs=specs(out_mapped),
-            check_vma=False,
+            f, mesh=mesh, in_specs=specs(mapped), out_specs=out_specs, check_vma=False
         )
         return jax.jit(sharded, donate_argnums=donate)
 
     def split(self, tree: Any) -> Any:
-        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        sharding = NamedSharding(mesh_of(self.devices), PartitionSpec(AXIS))
         return jax.tree.map(
             lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree
         )
 
-    def gather(self, tree: Any, count: int) -> Any:
-        return jax.tree.map(lambda leaf: of_all_hosts(leaf, 1)[:count], tree)
 
-    def replicated(self) -> NamedSharding:
-        return replicated(self.devices)
-
-    def checkpointable(self, tree: Any) -> Any:
-        return tree
-
-
-def on_one_device(f: Callable[..., Any]) -> Callable[..., Any]:
+def on_one_device(f: Function) -> Function:
     """f by `jax.jit`, under the axis of one device: for what may ask for the axis but is too small to share."""
     return jax.jit(jax.vmap(f, in_axes=None, out_axes=None, axis_size=1, axis_name=AXIS))
 

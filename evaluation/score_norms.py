@@ -61,26 +61,15 @@ def at_times(score: ScoreModel, sde: SDE, x0: Array, times: Array, noise: Noise)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoreNorms:
-    """The estimates, each (levels,) float64, and what they are of.
-
-    Args:
-      times: increasing.
-      norms: Gamma.
-      norms_se: its standard error, over images.
-      errors: m.
-      errors_se: its standard error.
-      num_images: how many there were at each level.
-      process: repr of the SDE.
-      checkpoint_step: the training step of the weights.
-    """
+    """The estimates at increasing times, each (levels,) float64, with standard errors over images, and what they are of."""
 
     times: np.ndarray
-    norms: np.ndarray
+    norms: np.ndarray  # Gamma
     norms_se: np.ndarray
-    errors: np.ndarray
+    errors: np.ndarray  # m
     errors_se: np.ndarray
-    num_images: int
-    process: str
+    num_images: int  # at each level
+    process: str  # repr of the SDE
     checkpoint_step: int
 
     def save(self, path: Path) -> None:
@@ -169,8 +158,6 @@ def score_norms(
     """The estimate on one device; the i-th image has the same noise however they are batched.
 
     Args:
-      score: the score model.
-      sde: its process.
       batches: images x_0, (b, ...) each, in the units of the process, and their condition.
       times: of the levels, (levels,), increasing.
       key: of all noise.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +38,16 @@ def read(path: Path, config: Any) -> Record:
         ) from error
 
 
-def _torch_reader(
-    name: str, opened: Callable[[Path], AbstractContextManager[torch_file.TorchFile]]
-) -> Callable[[Path, Any, Any], Record]:
-    def read(path: Path, config: Any, network: Any) -> Record:
-        with opened(path) as file:
-            return torch_checkpoint.read(file, network, name)
-
-    return read
+def _read_torch(name: str, opened: Any, path: Path, config: Any, network: Any) -> Record:
+    with opened(path) as file:
+        return torch_checkpoint.read(file, network, name)
 
 
 _READERS = (
-    ((torch_file.ZIP_MAGIC,), _torch_reader("PyTorch", torch_file.open_zip)),
-    ((torch_file.STREAM_MAGIC,), _torch_reader("PyTorch before 1.6", torch_file.open_stream)),
+    ((torch_file.ZIP_MAGIC,), partial(_read_torch, "PyTorch", torch_file.open_zip)),
+    (
+        (torch_file.STREAM_MAGIC,),
+        partial(_read_torch, "PyTorch before 1.6", torch_file.open_stream),
+    ),
     (flax_file.MAP_MAGICS, flax_file.read),
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+Arrays = list[np.ndarray]
 _STORAGE_TYPES = {"<f4": "FloatStorage", "<f8": "DoubleStorage", "<i8": "LongStorage"}
 _ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
 
@@ -36,20 +38,12 @@ def save(path: Path, contents: Any) -> None:
         write("version", b"3\n")
 
 
-def _pickled(value: Any, arrays: list[np.ndarray]) -> Iterator[bytes]:
+def _pickled(value: Any, arrays: Arrays) -> Iterable[bytes]:
     """The instructions (pickle protocol 2) that make a value; its arrays are appended to `arrays`."""
     return _WRITERS[type(value)](value, arrays)
 
 
-def _constant(opcode: bytes) -> Callable[..., Iterator[bytes]]:
-    return lambda value, arrays: iter((opcode,))
-
-
-def _bool(value: bool, arrays: list[np.ndarray]) -> Iterator[bytes]:
-    yield b"\x88" if value else b"\x89"
-
-
-def _int(value: int, arrays: list[np.ndarray]) -> Iterator[bytes]:
+def _int(value: int, arrays: Arrays) -> Iterator[bytes]:
     if -(2**31) <= value < 2**31:
         yield b"J" + struct.pack("<i", value)
     else:  # LONG1: a length, then the digits in base 256
@@ -57,38 +51,23 @@ def _int(value: int, arrays: list[np.ndarray]) -> Iterator[bytes]:
         yield b"\x8a" + bytes([len(digits)]) + digits
 
 
-def _float(value: float, arrays: list[np.ndarray]) -> Iterator[bytes]:
-    yield b"G" + struct.pack(">d", value)
-
-
-def _str(value: str, arrays: list[np.ndarray]) -> Iterator[bytes]:
+def _str(value: str, arrays: Arrays) -> Iterator[bytes]:
     text = value.encode()
     yield b"X" + struct.pack("<I", len(text)) + text
 
 
-def _tuple(value: tuple[Any, ...], arrays: list[np.ndarray]) -> Iterator[bytes]:
-    yield b"("
-    for item in value:
+def _items(opening: bytes, items: Iterable[Any], closing: bytes, arrays: Arrays) -> Iterator[bytes]:
+    yield opening
+    for item in items:
         yield from _pickled(item, arrays)
-    yield b"t"
+    yield closing
 
 
-def _list(value: list[Any], arrays: list[np.ndarray]) -> Iterator[bytes]:
-    yield b"]("
-    for item in value:
-        yield from _pickled(item, arrays)
-    yield b"e"
+def _tuple(value: tuple[Any, ...], arrays: Arrays) -> Iterator[bytes]:
+    return _items(b"(", value, b"t", arrays)
 
 
-def _dict(value: dict[Any, Any], arrays: list[np.ndarray]) -> Iterator[bytes]:
-    yield b"}("
-    for key, item in value.items():
-        yield from _pickled(key, arrays)
-        yield from _pickled(item, arrays)
-    yield b"u"
-
-
-def _tensor(value: np.ndarray, arrays: list[np.ndarray]) -> Iterator[bytes]:
+def _tensor(value: np.ndarray, arrays: Arrays) -> Iterator[bytes]:
     """_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks)."""
     array = value.astype(value.dtype.newbyteorder("<"), order="C", copy=False)
     strides = tuple(stride // array.itemsize for stride in array.strides)
@@ -108,14 +87,14 @@ def _tensor(value: np.ndarray, arrays: list[np.ndarray]) -> Iterator[bytes]:
     arrays.append(array)
 
 
-_WRITERS: dict[type, Callable[[Any, list[np.ndarray]], Iterator[bytes]]] = {
-    type(None): _constant(b"N"),
-    bool: _bool,
+_WRITERS: dict[type, Callable[[Any, Arrays], Iterable[bytes]]] = {
+    type(None): lambda value, arrays: [b"N"],
+    bool: lambda value, arrays: [b"\x88" if value else b"\x89"],
     int: _int,
-    float: _float,
+    float: lambda value, arrays: [b"G" + struct.pack(">d", value)],
     str: _str,
     tuple: _tuple,
-    list: _list,
-    dict: _dict,
+    list: lambda value, arrays: _items(b"](", value, b"e", arrays),
+    dict: lambda value, arrays: _items(b"}(", chain.from_iterable(value.items()), b"u", arrays),
     np.ndarray: _tensor,
 }

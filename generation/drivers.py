@@ -20,12 +20,11 @@ from score_sde.sde_lib import SDE
 
 STEPS_PER_CALL = 20  # between two updates of the progress bar
 
-BatchSampler = Callable[
-    [Any, Array, np.ndarray, Any, Any, Callable[[float], None]], tuple[Array, Array, Array]
-]
+Tick = Callable[[float], None]
+"""Is told the share of the work just done."""
+BatchSampler = Callable[[Any, Array, np.ndarray, Any, Any, Tick], tuple[Array, Array, Array]]
 """(score model, key, indices (b,), condition, start images (b, h, w, c) or None, tick) -> x (b, h, w, c), nfe, evaluations
-of the network, and success (b,): given this host's share of a batch, the results over the devices. `tick` is told the share
-of the work just done."""
+of the network, and success (b,): given this host's share of a batch, the results over the devices."""
 
 
 def batch_sampler(
@@ -36,8 +35,17 @@ def batch_sampler(
     are_states: bool = False,
 ) -> BatchSampler:
     """Batches by this sampler of images of this shape (h, w, c)."""
+
+    def start(key: Array, indices: Array, begin: Any) -> tuple[Array, IndexedNoise, Array]:
+        return first_states(sde, configured.grid[0], shape, key, indices, begin, are_states)
+
     drive = in_steps if isinstance(configured.sampler, SteppedSampler) else at_once
-    return drive(configured, sde, shape, devices, are_states)
+    drive_all = drive(configured, sde, devices, start)
+
+    def run(model: Any, key: Array, indices: np.ndarray, condition: Any, begin: Any, tick: Tick):
+        return drive_all(model, key, devices.split((indices, condition, begin)), tick)
+
+    return run
 
 
 def first_state(
@@ -54,6 +62,21 @@ def first_state(
     return sde.alpha(t) * begin + sde.sigma(t) * noise(START, 0, like)
 
 
+def first_states(
+    sde: SDE,
+    t: Array,
+    shape: tuple[int, ...],
+    key: Array,
+    indices: Array,
+    begin: Any,
+    are_states: bool,
+) -> tuple[Array, IndexedNoise, Array]:
+    """`first_state` of the images with these indices; their noise; and an array like them."""
+    noise = IndexedNoise.for_images(key, indices)
+    like = jnp.zeros((indices.shape[0], *shape))
+    return first_state(sde, t, begin, noise, like, are_states), noise, like
+
+
 def last_denoising(
     configured: Configured, sde: SDE, model: ScoreModel, x: Array
 ) -> tuple[Array, int]:
@@ -63,41 +86,23 @@ def last_denoising(
     return tweedie(model, sde, x, configured.grid[-1]), 1
 
 
-def at_once(
-    configured: Configured,
-    sde: SDE,
-    shape: tuple[int, ...],
-    devices: Devices,
-    are_states: bool,
-) -> BatchSampler:
+def at_once(configured: Configured, sde: SDE, devices: Devices, start: Any) -> Any:
     """A whole batch in one call."""
-    grid = configured.grid
 
     def sample(
         model: Any, key: Array, indices: Array, condition: Any, begin: Any
     ) -> tuple[Array, Array, Array]:
         model = bind(model, condition)
-        noise = IndexedNoise.for_images(key, indices)
-        like = jnp.zeros((indices.shape[0], *shape))
-        x = first_state(sde, grid[0], begin, noise, like, are_states)
-        samples = configured.sampler(model, grid, noise, like, x)
+        x, noise, like = start(key, indices, begin)
+        samples = configured.sampler(model, configured.grid, noise, like, x)
         x, more = last_denoising(configured, sde, model, samples.x)
-        nfe = jnp.broadcast_to(
-            jnp.asarray(samples.nfe + more) * evaluations_of(model), indices.shape
-        )
-        return x, nfe, jnp.broadcast_to(samples.success, indices.shape)
+        nfe = jnp.asarray(samples.nfe + more) * evaluations_of(model)
+        success = jnp.broadcast_to(samples.success, indices.shape)
+        return x, jnp.broadcast_to(nfe, indices.shape), success
 
     sample_all = devices.data_parallel(sample, (False, False, True, True, True))
 
-    def run(
-        model: Any,
-        key: Array,
-        indices: np.ndarray,
-        condition: Any,
-        begin: Any,
-        tick: Callable[[float], None],
-    ):
-        batch = devices.split((indices, condition, begin))
+    def run(model: Any, key: Array, batch: Any, tick: Tick) -> Any:
         result = jax.block_until_ready(sample_all(model, key, *batch))
         tick(1.0)
         return result
@@ -105,32 +110,21 @@ def at_once(
     return run
 
 
-def in_steps(
-    configured: Configured,
-    sde: SDE,
-    shape: tuple[int, ...],
-    devices: Devices,
-    are_states: bool,
-) -> BatchSampler:
+def in_steps(configured: Configured, sde: SDE, devices: Devices, start: Any) -> Any:
     """A batch in calls of a few steps each."""
     sampler, grid = configured.sampler, configured.grid
     assert isinstance(sampler, SteppedSampler)
     num_steps = sampler.num_steps(grid)
 
-    def start(key: Array, indices: Array, begin: Any) -> Any:
-        noise = IndexedNoise.for_images(key, indices)
-        like = jnp.zeros((indices.shape[0], *shape))
-        return sampler.begin(first_state(sde, grid[0], begin, noise, like, are_states))
+    def first(key: Array, indices: Array, begin: Any) -> Any:
+        return sampler.begin(start(key, indices, begin)[0])
 
     def advance(
         model: Any, key: Array, indices: Array, condition: Any, first: Array, state: Any
     ) -> Any:
-        model = bind(model, condition)
         noise = IndexedNoise.for_images(key, indices)
         last = jnp.minimum(first + STEPS_PER_CALL, num_steps)
-        return jax.lax.fori_loop(
-            first, last, lambda k, state: sampler.step(model, grid, noise, k, state), state
-        )
+        return sampler.advance(bind(model, condition), grid, noise, first, last, state)
 
     def end(model: Any, indices: Array, condition: Any, state: Any) -> tuple[Array, Array, Array]:
         model = bind(model, condition)
@@ -138,24 +132,17 @@ def in_steps(
         n, nfe = indices.shape[0], (sampler.nfe(num_steps) + more) * evaluations_of(model)
         return x, jnp.full(n, nfe), jnp.full(n, True)
 
-    start_all = devices.data_parallel(start, (False, True, True))
+    first_all = devices.data_parallel(first, (False, True, True))
     mapped = (False, False, True, True, False, True)
     advance_all = devices.data_parallel(advance, mapped, donate=(5,))
     end_all = devices.data_parallel(end, (False, True, True, True))
 
-    def run(
-        model: Any,
-        key: Array,
-        indices: np.ndarray,
-        condition: Any,
-        begin: Any,
-        tick: Callable[[float], None],
-    ):
-        indices, condition, begin = devices.split((indices, condition, begin))
-        state = start_all(key, indices, begin)
-        for first in range(0, num_steps, STEPS_PER_CALL):
-            state = jax.block_until_ready(advance_all(model, key, indices, condition, first, state))
-            tick(min(STEPS_PER_CALL, num_steps - first) / num_steps)
+    def run(model: Any, key: Array, batch: Any, tick: Tick) -> Any:
+        indices, condition, begin = batch
+        state = first_all(key, indices, begin)
+        for k in range(0, num_steps, STEPS_PER_CALL):
+            state = jax.block_until_ready(advance_all(model, key, indices, condition, k, state))
+            tick(min(STEPS_PER_CALL, num_steps - k) / num_steps)
         return end_all(model, indices, condition, state)
 
     return run

@@ -19,21 +19,22 @@ from PIL import Image
 from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import pillow_image, shades
 from score_sde.files import write_whole
-from score_sde.unfinished import Batch, UnfinishedFolder, refused_if_damaged, unused
+from score_sde.unfinished import (
+    Batch,
+    Unfinished,
+    UnfinishedFolder,
+    refused_if_damaged,
+    unused,
+)
 
 IMAGES = "images"  # what every batch has, beside other arrays (b, ...)
 
 
-class SampleFiles(Protocol):
-    """An `Unfinished` store that becomes the result."""
-
-    def load(self, number: int) -> Batch | None: ...
-
-    def save(self, number: int, batch: Batch) -> None: ...
+class SampleFiles(Unfinished, Protocol):
+    """A store that becomes the result."""
 
     def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
         """Everything that was saved under a name that nothing has yet; the unfinished batches are gone then."""
-        ...
 
 
 class ArrayFile(UnfinishedFolder):

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from score_sde.devices import on_one_device
-from score_sde.generation.drivers import first_state
+from score_sde.generation.drivers import first_states
 from score_sde.generation.generate import StartImages
 from score_sde.samplers.configured import Configured
 from score_sde.samplers.grids import log_snr_grid
@@ -49,12 +49,10 @@ def trajectory(
     )
     are_states = start_images is not None and start_images.are_states
 
-    def sample(key: Array, begin: Any) -> tuple[Array, IndexedNoise, Array]:
-        noise = IndexedNoise.for_images(key, jnp.asarray(indices))
-        like = jnp.zeros((num_images, *shape))
-        return first_state(sde, grid[0], begin, noise, like, are_states), noise, like
+    def start(key: Array, begin: Any) -> tuple[Array, IndexedNoise, Array]:
+        return first_states(sde, grid[0], shape, key, jnp.asarray(indices), begin, are_states)
 
-    x, noise, like = jax.jit(sample)(jax.random.key(seed), begin)
+    x, noise, like = jax.jit(start)(jax.random.key(seed), begin)
     sampler = configured.sampler
     if isinstance(sampler, SteppedSampler):
         return stepped(sampler, model, grid, noise, x, frames)
@@ -69,9 +67,7 @@ def stepped(
     stops = np.unique(np.linspace(0, num_steps, frames).round().astype(int))
 
     def advance(model: Any, noise: Any, first: Array, last: Array, state: Any) -> Any:
-        return jax.lax.fori_loop(
-            first, last, lambda k, state: sampler.step(model, grid, noise, k, state), state
-        )
+        return sampler.advance(model, grid, noise, first, last, state)
 
     advance = on_one_device(advance)
     state, states = sampler.begin(x), [x]

@@ -9,7 +9,6 @@ the marginals of one process: guided samples are not of that law at time 0, and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,8 +52,6 @@ class ConditionIgnored(ScoreWrapper):
 
 def check_guidance(weight: float, conditions: Sequence[str]) -> None:
     """Raise ConfigError unless a model of these conditions can be guided so."""
-    if not math.isfinite(weight):
-        raise ConfigError(f"sampling.guidance.weight={weight}: expected a number, such as 1")
     if weight and not conditions:
         raise ConfigError(
             f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "

@@ -30,7 +30,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel, predicted_noise
@@ -53,12 +52,6 @@ class Bound(NamedTuple):
     nats: PerImage
     standard_error: PerImage
     nfe: Integers
-
-
-def log_snr_ends(sde: SDE, eps: float, dtype: DTypeLike) -> tuple[Scalar, Scalar]:
-    """The log-SNR at eps, the larger, and at T."""
-    ends = sde.log_snr(jnp.asarray([eps, sde.T], dtype))
-    return ends[0], ends[1]
 
 
 def exact_part(sde: SDE, x0: Images, eps: float) -> PerImage:
@@ -95,19 +88,13 @@ def bound_sample(
     """One unbiased estimate of the bound for each image, differentiable in x_0 and in the score's leaves.
 
     Args:
-      score: the score model.
-      sde: its process.
-      x0: images.
       u: where in the interval of log-SNR from eps to T, in [0, 1); uniform for an unbiased estimate.
       z: standard normal noise.
       eps: the time at which the density is taken.
 
-    Returns:
-      nats.
-
-    Cost: one evaluation of the score.
+    Returns nats. Cost: one evaluation of the score.
     """
-    start, end = log_snr_ends(sde, eps, x0.dtype)
+    start, end = sde.log_snr(jnp.asarray([eps, sde.T], x0.dtype))
     log_snr = start + u * (end - start)
     t = sde.time_of_log_snr(log_snr)
     mean, sigma = sde.marginal(x0, t)
@@ -123,8 +110,6 @@ def continuous_bound(
     An image's value depends on its own key only. Memory is that of one evaluation on the batch.
 
     Args:
-      score: the score model.
-      sde: its process.
       x0: images, in the units of the process.
       keys: of the images' noise, (b,).
       eps: the time at which the density is taken.

@@ -45,12 +45,6 @@ class ChainScore(Protocol):
 
     def at_level(self, x: Images, level: Integers) -> Images:
         """The score at x and levels."""
-        ...
-
-
-def forward_variances(chain: Chain) -> Points:
-    """v_i = G_i^2: the larger choice of Ho et al. 2020, Sec. 3.2, which is beta_i for DDPM."""
-    return jnp.square(chain.step_sigmas)
 
 
 def posterior_variances(chain: Chain) -> Points:
@@ -59,14 +53,11 @@ def posterior_variances(chain: Chain) -> Points:
     return jnp.square(chain.step_sigmas * below / chain.sigmas)
 
 
-def ancestral_variances(chain: Chain) -> Points:
-    """Those of the chain's own ancestral sampling: G_i^2 for DDPM, beta~_i for SMLD; v_0 = G_0^2 for both."""
-    return jnp.square(chain.ancestral_sigmas.at[0].set(chain.step_sigmas[0]))
-
-
 VARIANCES: dict[str, Callable[[Chain], Points]] = {
-    "ancestral": ancestral_variances,
-    "forward": forward_variances,
+    # Those of the chain's own ancestral sampling: G_i^2 for DDPM, beta~_i for SMLD; v_0 = G_0^2 for both.
+    "ancestral": lambda chain: jnp.square(chain.ancestral_sigmas.at[0].set(chain.step_sigmas[0])),
+    # v_i = G_i^2: the larger choice of Ho et al. 2020, Sec. 3.2, which is beta_i for DDPM.
+    "forward": lambda chain: jnp.square(chain.step_sigmas),
     "posterior": posterior_variances,
 }
 
@@ -100,16 +91,7 @@ def level_sample(
 
     k_i |eps_hat - z|^2 for i >= 1, the decoder's -ln p(x_0 | level 0) for i = 0, each less a multiple of |z|^2 - D.
 
-    Args:
-      score_model: asked at the level.
-      chain: its chain.
-      x0: clean images.
-      level: in 0 ... N-1.
-      z: standard normal noise.
-      variances: v_i.
-      decoder: takes x_0, mean and variance.
-
-    Cost: one evaluation of the score model.
+    From clean images x_0, levels in 0 ... N-1 and standard normal noise z. Cost: one evaluation of the score model.
     """
     alpha, sigma = chain.alphas[level], chain.sigmas[level]
     x = expand(alpha, x0) * x0 + expand(sigma, x0) * z
@@ -147,7 +129,6 @@ def drawn_levels(chain: Chain, variances: Points, draw: Index, u: PerImage, draw
 
 def every_level(chain: Chain, variances: Points, draw: Index, u: PerImage, draws: int) -> Levels:
     """Level h for draws 2 h and 2 h + 1."""
-    del chain, variances, draws
     return Levels(jnp.full(u.shape, draw // 2), jnp.ones(u.shape, u.dtype))
 
 
@@ -165,13 +146,12 @@ def discrete_bound(
 
     Args:
       score_model: a discretely trained network (`NetworkScore.at_level`).
-      chain: its chain.
       x0: (b, ...), in the units of the process. `GAUSSIAN` takes dequantized images and gives a density;
         `discretised` takes levels v/(L-1), scaled, and gives -ln of a probability: no further offset.
       keys: of the images' noise, (b,).
       draws: an even number from 4 on. From 2 N on every level is visited, by two draws, and no more are made.
       variances: v_i, (N,): see VARIANCES. Others may do better, such as samplers/optimal_variance.py's.
-      prior_std: the standard deviation of the prior, `sde.prior_std`.
+      prior_std: `sde.prior_std`.
       decoder: of the step from level 0 to x_0.
 
     Returns:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jax import Array
+import jax
 
 from score_sde.errors import ConfigError
 from score_sde.likelihood.hutch_plus_plus import HutchPlusPlus
@@ -14,9 +14,7 @@ from score_sde.likelihood.trace import (
     IndependentProbes,
     OrthogonalProbes,
     TraceEstimator,
-    gaussian,
     hadamard_order,
-    rademacher,
 )
 from score_sde.options import choose
 
@@ -28,13 +26,6 @@ class Options(NamedTuple):
     sketch_size: int
     products_at_once: int
     dimension: int
-
-
-def independent(probe: Callable[[Array, tuple[int, ...], Any], Array]) -> Any:
-    def build(o: Options) -> TraceEstimator:
-        return IndependentProbes(o.num_probes, o.products_at_once, probe)
-
-    return build
 
 
 def orthogonal(o: Options) -> TraceEstimator:
@@ -59,8 +50,10 @@ def hutch_plus_plus(o: Options) -> TraceEstimator:
 
 
 ESTIMATORS: dict[str, Callable[[Options], TraceEstimator]] = {
-    "rademacher": independent(rademacher),
-    "gaussian": independent(gaussian),
+    "rademacher": lambda o: IndependentProbes(
+        o.num_probes, o.products_at_once, jax.random.rademacher
+    ),
+    "gaussian": lambda o: IndependentProbes(o.num_probes, o.products_at_once, jax.random.normal),
     "orthogonal": orthogonal,
     "hutchpp": hutch_plus_plus,
     "exact": lambda o: ExactTrace(o.products_at_once),

@@ -63,35 +63,19 @@ def log_density(
 
     Cost: nfe evaluations of the score, with the Jacobian-vector products of `estimator` beside each.
     """
+    if each_image:
 
-    def of_batch(score: ScoreModel, x: Images, keys: Array) -> LogDensity:
-        return _log_density(score, sde, x, estimator, keys, eps, solver)
+        def alone(score: ScoreModel, x: Images, keys: Array) -> LogDensity:
+            return log_density(score, sde, x, estimator, keys, eps, solver)
 
-    if not each_image:
-        return of_batch(score, x, keys)
-    return jax.tree.map(lambda leaf: leaf[:, 0], each_alone(of_batch, score, x, keys))
-
-
-def _log_density(
-    score: ScoreModel,
-    sde: SDE,
-    x: Images,
-    estimator: TraceEstimator,
-    keys: Array,
-    eps: float,
-    solver: AdaptiveSolver,
-) -> LogDensity:
-    """The same for a batch with one step size."""
-    start = x
+        return jax.tree.map(lambda leaf: leaf[:, 0], each_alone(alone, score, x, keys))
 
     def integrate(rates: Rates, zeros: Array, vectors: Any, tolerance: float) -> Integral:
-        coarse = dataclasses.replace(
-            solver, rtol=max(solver.rtol, tolerance), atol=max(solver.atol, tolerance)
-        )
+        rtol, atol = max(solver.rtol, tolerance), max(solver.atol, tolerance)
         # What the coarse solve is for has no part in the gradient; nothing is stored for one.
-        coarse = dataclasses.replace(coarse, adjoint="forward")
-        fixed = jax.lax.stop_gradient((start, score))
-        solution = _solve_beside(sde, rates, fixed[0], zeros, (fixed[1], vectors), eps, coarse)
+        coarse = dataclasses.replace(solver, rtol=rtol, atol=atol, adjoint="forward")
+        start, model = jax.lax.stop_gradient((x, score))
+        solution = _solve_beside(sde, rates, start, zeros, (model, vectors), eps, coarse)
         return Integral(solution.y[1], solution.nfe, solution.success)
 
     drawn = estimator.draw(keys, x, integrate)
@@ -99,13 +83,12 @@ def _log_density(
     solution = _solve_beside(sde, estimator.rates, x, zeros, (score, drawn.vectors), eps, solver)
     latent, integrals = solution.y
     trace = estimator.trace(integrals)
-    each = jnp.ones(x.shape[0], jnp.int32)
     return LogDensity(
         nats=sde.prior_log_density(latent) + trace.value,
         standard_error=trace.standard_error,
         latent=latent,
-        nfe=(solution.nfe + drawn.nfe) * each,
-        success=(solution.success & drawn.success) & (each > 0),
+        nfe=jnp.broadcast_to(solution.nfe + drawn.nfe, x.shape[:1]),
+        success=jnp.broadcast_to(solution.success & drawn.success, x.shape[:1]),
     )
 
 
@@ -113,10 +96,9 @@ def _solve_beside(
     sde: SDE, rates: Rates, x: Images, zeros: Array, args: Any, eps: float, solver: AdaptiveSolver
 ) -> Any:
     """The flow of x from eps to T, with the integral of its rates beside it. All that varies is in `args`."""
-    field = probability_flow(sde)
 
     def augmented(t: Scalar, state: tuple[Images, Array], args: Any) -> tuple[Images, Array]:
         model, vectors = args
-        return rates(lambda x: field(t, x, model), state[0], vectors)
+        return rates(lambda x: probability_flow(sde, t, x, model), state[0], vectors)
 
     return solver.solve(augmented, (x, zeros), jnp.asarray([eps, sde.T]), args)

@@ -46,7 +46,8 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     if options.ode:
         parts["ode"] = build_ode(config, sde, dimension)
     if options.bound_draws:
-        parts["bound"] = build_bound(config, sde)
+        build = build_continuous_bound if config.training.continuous else build_chain_bound
+        parts["bound"] = build(config, sde)
 
     def measure(model: Any, dequantizer: Any, key: OneKey, batch: Batch) -> dict[str, Values]:
         model, images = bind(model, batch.condition), batch.images
@@ -116,16 +117,8 @@ def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
     return ode
 
 
-def build_bound(config: Any, sde: SDE) -> Callable[..., Values]:
-    """The bound on the cost by the SDE: in continuous time, or of the chain that a network was trained on."""
-    return (
-        build_continuous_bound(config, sde)
-        if config.training.continuous
-        else build_chain_bound(config, sde)
-    )
-
-
 def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
+    """The bound on the cost by the SDE (likelihood/bound.py)."""
     options = config.likelihood
 
     def bound(
@@ -145,7 +138,7 @@ def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 
 
 def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
-    """Of integer images where the chain was trained on levels v/(L-1), by a discretised decoder; else of dequantized ones."""
+    """The bound for the chain that a network was trained on: of integer images where it was trained on levels v/(L-1), by a discretised decoder; else of dequantized ones."""
     options, data, space = config.likelihood, config.data, build_space(config)
     chain = sde.chain(config.model.num_scales)
     variances = VARIANCES[options.chain_variances](chain)

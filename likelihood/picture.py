@@ -34,11 +34,7 @@ def save_likelihood_picture(path: Path, measured: BitsPerDim, images: np.ndarray
 
 
 def draw_histogram(axes, measured: BitsPerDim) -> None:
-    values = {
-        "probability-flow ODE": measured.ode,
-        "bound on the SDE": measured.bound,
-    }
-    shown = {name: value for name, value in values.items() if value is not None}
+    shown = measured.by_name
     everything = np.concatenate([value.per_image for value in shown.values()])
     # Some 30 bars for 300 images: the cube root rule
     bins = np.linspace(

@@ -13,12 +13,9 @@ def table(config: Any, measured: BitsPerDim, checkpoint_step: int | None) -> str
     """Lines of text. `+-` is the standard error over images, `own error` the part of it that is noise of the measurement."""
     options = config.likelihood
     rows: list[tuple[str, ...]] = [HEADER]
-    if measured.ode is not None:
-        rows.append(row("probability-flow ODE", measured.ode))
-    if measured.bound is not None:
-        rows.append(row("bound on the SDE", measured.bound))
-    if measured.gap is not None:
-        gap = measured.gap
+    rows += [row(name, one) for name, one in measured.by_name.items()]
+    gap = measured.gap
+    if gap is not None:
         rows.append(("gap", f"{gap.mean():.4f}", f"{standard_error(gap):.4f}", "", "", ""))
     widths = [max(len(line[k]) for line in rows) for k in range(len(HEADER))]
     lines = [

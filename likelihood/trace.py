@@ -61,15 +61,12 @@ class TraceEstimator(Protocol):
 
     def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
         """Vectors for images x from a key for each."""
-        ...
 
     def rates(self, velocity: Velocity, x: Images, vectors: Any) -> tuple[Images, Row]:
         """velocity(x), and `num_rates` rates."""
-        ...
 
     def trace(self, integrals: Row) -> Trace:
         """From the integrals of the rates."""
-        ...
 
 
 def mean_of_probes(values: Row) -> Trace:
@@ -82,16 +79,6 @@ def mean_of_probes(values: Row) -> Trace:
 
 
 # ---- independent probes ---------------------------------------------------------------------------------
-
-
-def rademacher(key: OneKey, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Signs +1 and -1: the least variance of independent entries, 2 sum_{i != j} M_ij^2; none for diagonal M."""
-    return jax.random.rademacher(key, shape, dtype)
-
-
-def gaussian(key: OneKey, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Standard normal entries, of variance 2 |M|_F^2."""
-    return jax.random.normal(key, shape, dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +103,13 @@ class GivenProbes:
 
 @dataclasses.dataclass(frozen=True)
 class IndependentProbes(GivenProbes):
-    """The mean over K independent probes, of variance 1/K of one's. Cost: K products."""
+    """The mean over K independent probes, of variance 1/K of one's. Cost: K products.
 
-    probe: Callable[[Array, tuple[int, ...], Any], Array] = rademacher
+    Signs have the least variance of independent entries, 2 sum_{i != j} M_ij^2: none for diagonal M. Standard normal
+    ones have 2 |M|_F^2.
+    """
+
+    probe: Callable[[Array, tuple[int, ...], Any], Array] = jax.random.rademacher
 
     def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
         shape = (self.num_rates, *x.shape[1:])

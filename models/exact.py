@@ -81,11 +81,8 @@ class MixtureScore(WithoutCondition):
         sde: SDE,
     ) -> Self:
         """From the weights, means and covariances of the components."""
-        eigenvalues, eigenvectors = jnp.linalg.eigh(covariances)
-        gaussians = GaussianScore(
-            jnp.asarray(means), jnp.maximum(eigenvalues, 0.0), eigenvectors, sde
-        )
-        return cls(jnp.asarray(weights), gaussians)
+        create = jax.vmap(lambda mean, covariance: GaussianScore.create(mean, covariance, sde))
+        return cls(jnp.asarray(weights), create(means, covariances))
 
     def _log_joint(self, x: Images, t: PerImage) -> Float[Array, "k b"]:
         """ln w_k N(x; component k at t)."""

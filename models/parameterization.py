@@ -21,9 +21,10 @@ its samplers: `model.discrete_labels` has both of its ways.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -54,60 +55,40 @@ class PredictionOptions(Section):
     )
 
 
-class Parameterization(Protocol):
-    """Maps x and time to what the network is given, and its output to a score. Hashable."""
-
-    def noise_input(self, t: PerImage) -> PerImage:
-        """What the network is told of the times t."""
-        ...
-
-    def inputs(self, x: Images, t: PerImage) -> Images:
-        """The images that it is given for x."""
-        ...
-
-    def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        """The score of the marginal at t, from the network's output for x."""
-        ...
-
-
 def noise_label(sde: SDE, t: PerImage) -> PerImage:
     return MAX_LABEL * t / sde.T
-
-
-def noise_level(sde: SDE, t: PerImage) -> PerImage:
-    return sde.sigma(t)
 
 
 # By what a network predicts as a rule under a process: the published networks take time so.
 NOISE_INPUTS: dict[str, Callable[[SDE, Array], Array]] = {
     "noise": noise_label,
-    "score": noise_level,
+    "score": lambda sde, t: sde.sigma(t),
 }
 
 
-class GivenX:
-    """Networks that are given x as it is."""
-
-    def inputs(self, x: Images, t: PerImage) -> Images:
-        del t
-        return x
-
-
 @dataclasses.dataclass(frozen=True)
-class Prediction(GivenX):
-    """What the continuous predictions share."""
+class Prediction(abc.ABC):
+    """Maps x and time to what the network is given, and its output to a score. Hashable."""
 
     sde: SDE
 
     def noise_input(self, t: PerImage) -> PerImage:
+        """What the network is told of the times t."""
         return NOISE_INPUTS[self.sde.predicts](self.sde, t)
+
+    def inputs(self, x: Images, t: PerImage) -> Images:
+        """The images that it is given for x."""
+        return x
+
+    @abc.abstractmethod
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
+        """The score of the marginal at t, from the network's output for x."""
 
 
 class NoisePrediction(Prediction):
     """out = eps_hat, the noise of x_t = alpha x_0 + sigma eps."""
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x
         return -out / expand(self.sde.sigma(t), out)
 
 
@@ -115,10 +96,9 @@ class ScorePrediction(Prediction):
     """out = score; the network is told sigma."""
 
     def noise_input(self, t: PerImage) -> PerImage:
-        return noise_level(self.sde, t)
+        return NOISE_INPUTS["score"](self.sde, t)
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x, t
         return out
 
 
@@ -170,7 +150,7 @@ class EDMPreconditioning(Prediction):
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscreteNoisePrediction(GivenX):
+class DiscreteNoisePrediction(NoisePrediction):
     """A network trained with the DDPM loss on the integer levels of a chain.
 
     The chain and the process agree in no time but in noise: alpha^2 at the last level is 6.5 % below that at
@@ -178,7 +158,6 @@ class DiscreteNoisePrediction(GivenX):
     that preserves variance alpha and sigma agree as well. Below the first level the label stays 0.
     """
 
-    sde: SDE
     chain: Chain
 
     def noise_input(self, t: PerImage) -> PerImage:
@@ -186,10 +165,6 @@ class DiscreteNoisePrediction(GivenX):
         log_snrs = 2.0 * (jnp.log(self.chain.alphas) - jnp.log(self.chain.sigmas))
         # jnp.interp takes ascending points, and the log-SNR falls with the level.
         return jnp.interp(-self.sde.log_snr(t), -log_snrs.astype(t.dtype), levels)
-
-    def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x
-        return -out / expand(self.sde.sigma(t), out)
 
     def noise_input_at_level(self, level: Integers) -> PerImage:
         return level.astype(jnp.float32)
@@ -207,7 +182,6 @@ class PublishedPCNoisePrediction(DiscreteNoisePrediction):
         return t * (self.chain.num_scales - 1) / self.sde.T
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x
         return self.score_at_level(out, self.noise_input(t).astype(jnp.int32))
 
 
@@ -216,28 +190,22 @@ class PublishedODENoisePrediction(DiscreteNoisePrediction):
     """As the published ODE sampler and likelihood ask, which take every network for a continuous one."""
 
     def noise_input(self, t: PerImage) -> PerImage:
-        return MAX_LABEL * t / self.sde.T
+        return noise_label(self.sde, t)
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscreteScorePrediction(GivenX):
+class DiscreteScorePrediction(ScorePrediction):
     """A network trained with the SMLD loss; its labels count down from the largest noise."""
 
-    sde: SDE
     chain: Chain
 
     def noise_input(self, t: PerImage) -> PerImage:
         return jnp.round((self.sde.T - t) * (self.chain.num_scales - 1) / self.sde.T)
 
-    def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        del x, t
-        return out
-
     def noise_input_at_level(self, level: Integers) -> PerImage:
         return (self.chain.num_scales - 1 - level).astype(jnp.float32)
 
     def score_at_level(self, out: Images, level: Integers) -> Images:
-        del level
         return out
 
 
@@ -255,7 +223,7 @@ DISCRETE_NOISE: dict[str, type[DiscreteNoisePrediction]] = {
 }
 
 
-def build_parameterization(config: Any, sde: SDE) -> Any:
+def build_parameterization(config: Any, sde: SDE) -> Prediction:
     """The parameterization of `config` for networks of this process.
 
     Raises:

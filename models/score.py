@@ -27,17 +27,14 @@ class ScoreModel(Protocol):
     @property
     def condition(self) -> Any:
         """What is bound of each image, arrays (b, ...); `()` for none."""
-        ...
 
     @property
     def unconditional(self) -> ScoreModel:
         """The model that says nothing of each image, with a condition of the same structure, so that one call can ask both."""
-        ...
 
     @property
     def evaluations(self) -> int:
         """Evaluations of a network, of an image, that a call costs."""
-        ...
 
     def given(self, condition: Any) -> ScoreModel:
         """The same model with this condition in place of the one it has.
@@ -45,7 +42,6 @@ class ScoreModel(Protocol):
         Raises:
           ValueError: a condition that it does not take.
         """
-        ...
 
 
 def condition_of(score: Any) -> Any:

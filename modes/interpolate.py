@@ -20,9 +20,9 @@ from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.progress import progress_bar
 from score_sde.results import report
-from score_sde.samplers.configured import Configured, Sampler, configure, needs_errors
+from score_sde.samplers.configured import Configured, configure, needs_errors
 from score_sde.samplers.noise import IndexedNoise
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import check_score_model, load_score_model

@@ -7,7 +7,7 @@
                                 fixed_steps.py, brownian.py)
     exponential/                DDIM, DPM-Solver, DEIS, UniPC as diffrax solvers
     grids.py, schedules.py      the times of fixed steps
-    noise.py, record.py         where randomness comes from; what every sampler gives back
+    noise.py, record.py         where randomness comes from; how every sampler is called, and what it gives back
     options.py                  the options of config.sampling
 
 Every sampler is called as sampler(score, grid, noise, like, x_start, keep_path) -> Samples, for every process.

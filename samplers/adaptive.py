@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import diffrax
@@ -13,8 +13,8 @@ import numpy as np
 
 from score_sde.errors import ConfigError
 from score_sde.options import choose
-from score_sde.samplers.step_size import HairerController, first_step
-from score_sde.shapes import Array, Points
+from score_sde.samplers.step_size import Field, HairerController, first_step
+from score_sde.shapes import Array, Points, Scalar
 
 
 class SolverCost(NamedTuple):
@@ -49,16 +49,7 @@ SOLVERS: dict[str, SolverCost] = {
     "dopri8": SolverCost(diffrax.Dopri8, 13, 1),
 }
 
-IMPLICIT = (
-    "implicit_euler",
-    "kvaerno3",
-    "kvaerno4",
-    "kvaerno5",
-    "kencarp3",
-    "kencarp4",
-    "kencarp5",
-    "sil3",
-)
+IMPLICIT = "implicit_euler kvaerno3 kvaerno4 kvaerno5 kencarp3 kencarp4 kencarp5 sil3".split()
 
 
 def check_solver(name: str, table: dict[str, SolverCost], words: str) -> None:
@@ -93,25 +84,25 @@ class Adaptive(NamedTuple):
     """One of 256 levels, for images in [-1, 1] (Jolicoeur-Martineau et al. 2021, Sec. 4)."""
     each_image: bool = False
 
-    def check(self) -> None:
-        """Raise ConfigError unless both are positive."""
+    def check(self, solver: str, able: Collection[str]) -> None:
+        """Raise ConfigError unless both are positive, and the solver one of those that estimate their error."""
+        if solver not in able:
+            raise ConfigError(
+                f"{solver!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose one of "
+                f"{', '.join(able)}"
+            )
         if not (self.rtol > 0 and self.atol > 0):
             raise ConfigError(f"rtol={self.rtol}, atol={self.atol}: tolerances must be positive")
 
 
 class Solver(Protocol):
-    """What integrates dy/dt = vector_field(t, y, args) along times (n + 1,), which rise or fall.
+    """What integrates dy/dt = field(t, y, args) along times (n + 1,), which rise or fall.
 
     An adaptive solver goes from the first to the last; `keep_path` asks for the states at all of them.
     """
 
     def solve(
-        self,
-        vector_field: Callable[..., Any],
-        y: Any,
-        times: Points,
-        args: Any,
-        keep_path: bool = False,
+        self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution: ...
 
 
@@ -125,9 +116,40 @@ class Solution(NamedTuple):
     """States at all times, leaves (n + 1, ...); None unless asked for."""
 
 
-def saved(times: Points, keep_path: bool) -> diffrax.SaveAt:
-    """What to keep of a solve: the states at all times, or the last one only."""
-    return diffrax.SaveAt(ts=times if keep_path else None, t1=not keep_path)
+def solve_along(
+    times: Points,
+    terms: Any,
+    solver: diffrax.AbstractSolver,
+    y: Any,
+    args: Any,
+    keep_path: bool,
+    each: int,
+    once: int = 0,
+    **steps: Any,
+) -> Solution:
+    """diffrax's solve from the first of the times to the last: by steps from each to the next, unless `steps` say otherwise.
+
+    It takes `each` evaluations for each step, rejected ones included, and `once` beyond.
+    """
+    along: dict[str, Any] = {
+        "dt0": None,
+        "stepsize_controller": diffrax.StepTo(times),
+        "max_steps": len(times),
+        "adjoint": diffrax.ForwardMode(),  # stores no history
+        "saveat": diffrax.SaveAt(ts=times if keep_path else None, t1=not keep_path),
+    }
+    solution = diffrax.diffeqsolve(
+        terms, solver, times[0], times[-1], y0=y, args=args, throw=False, **along | steps
+    )
+    y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    nfe = each * solution.stats["num_steps"] + once
+    success = solution.result == diffrax.RESULTS.successful
+    return Solution(y_end, nfe, success, solution.ys if keep_path else None)
+
+
+def own_steps(length: Scalar, controller: diffrax.AbstractStepSizeController) -> dict[str, Any]:
+    """For `solve_along`: steps of a controller's choice, of a solve of this length that cannot estimate its first."""
+    return {"dt0": FIRST_STEP * length, "max_steps": MAX_STEPS, "stepsize_controller": controller}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,60 +172,38 @@ class AdaptiveSolver:
 
     def __post_init__(self):
         check_solver(self.name, SOLVERS, "explicit solvers that estimate their error")
-        Adaptive(self.rtol, self.atol).check()
+        Adaptive(self.rtol, self.atol).check(self.name, SOLVERS)
         choose("adjoint", self.adjoint, ADJOINTS)
 
     def solve(
-        self,
-        vector_field: Callable[..., Any],
-        y: Any,
-        times: Points,
-        args: Any,
-        keep_path: bool = False,
+        self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution:
-        """Integrate dy/dt = vector_field(t, y, args) from times[0] to times[-1], either way in time.
-
-        Cost: two evaluations for the length of the first step, and the solver's for each attempted step.
-        """
+        """Cost: two evaluations for the length of the first step, and the solver's for each attempted step."""
         cost, solver = SOLVERS[self.name], SOLVERS[self.name].make()
         times = jnp.asarray(times)
-        dt0, slope = first_step(
-            vector_field,
-            y,
-            times[0],
-            times[-1],
-            args,
-            solver.error_order(diffrax.ODETerm(vector_field)),
-            self.rtol,
-            self.atol,
-        )
+        order = solver.error_order(diffrax.ODETerm(field))
+        dt0, slope = first_step(field, y, times[0], times[-1], args, order, self.rtol, self.atol)
         leaves, tree = jax.tree.flatten(args)
 
-        def field(t: Any, y: Any, leaves: Any) -> Any:
-            return vector_field(t, y, jax.tree.unflatten(tree, leaves))
+        def of_leaves(t: Any, y: Any, leaves: Any) -> Any:
+            return field(t, y, jax.tree.unflatten(tree, leaves))
 
         if self.adjoint == "backsolve":  # which differentiates its equation, not these numbers
             slope = jax.lax.stop_gradient(slope)
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
+        return solve_along(
+            times,
+            diffrax.ODETerm(of_leaves),
             solver,
-            t0=times[0],
-            t1=times[-1],
-            dt0=dt0,
-            y0=y,
+            y,
             # As a list: equinox mistakes an empty tuple among them, as that of no condition, when it solves backwards.
-            args=leaves,
-            saveat=saved(times, keep_path),
+            leaves,
+            keep_path,
+            cost.attempt,
+            FIRST_STEP_COST,
+            dt0=dt0,
             stepsize_controller=HairerController(rtol=self.rtol, atol=self.atol),
             adjoint=ADJOINTS[self.adjoint](),
             # diffrax's record of a FSAL method: whether this is the first step, and the slope where it begins.
             solver_state=(jnp.asarray(False), slope) if cost.first else None,
             max_steps=MAX_STEPS,
-            throw=False,
         )
-        stats = solution.stats
-        attempts = stats["num_accepted_steps"] + stats["num_rejected_steps"]
-        y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-        nfe = FIRST_STEP_COST + cost.attempt * attempts
-        success = solution.result == diffrax.RESULTS.successful
-        return Solution(y_end, nfe, success, solution.ys if keep_path else None)

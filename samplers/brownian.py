@@ -56,7 +56,6 @@ class GridPath(diffrax.AbstractBrownianPath):
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
         """The increment from t0 to t1, (b, ...); with `use_levy` a SpaceTimeLevyArea with it and H."""
-        del left
         middles = 0.5 * (self.grid[:-1] + self.grid[1:])
         k = jnp.argmin(jnp.abs(middles - 0.5 * (t0 + t1)))
         ds = jnp.asarray(t1 - t0, self.like.dtype)
@@ -67,9 +66,8 @@ class GridPath(diffrax.AbstractBrownianPath):
         return diffrax.SpaceTimeLevyArea(dt=ds, W=increment, H=area)
 
 
-RESOLUTION = (
-    2.0**-22
-)  # of the whole interval: the shortest step a tree can serve, and float32 can tell apart
+# Of the whole interval: the shortest step that a tree can serve, and that float32 can tell apart.
+RESOLUTION = 2.0**-22
 TREE = 2**31 - 1  # folded into an image's key; no step of a grid has this number
 
 
@@ -96,7 +94,6 @@ class ImageTrees(diffrax.AbstractBrownianPath):
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
         """The increment from t0 to t1, (b, ...); with `use_levy` a SpaceTimeLevyArea with it and H."""
-        del left
         length = self.t1 - self.t0
         image = jax.ShapeDtypeStruct(self.like.shape[1:], self.like.dtype)
 

@@ -6,13 +6,12 @@ Building it is the check: whatever cannot work raises ConfigError here, before a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from score_sde.devices import AXIS
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Adaptive, AdaptiveSolver, Solver
 from score_sde.samplers.correctors import CORRECTORS
@@ -21,32 +20,17 @@ from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.fixed_steps import GridSolver
 from score_sde.samplers.grids import build_grid
-from score_sde.samplers.noise import Noise
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.samplers.published import PublishedPredictorCorrector
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler
 from score_sde.samplers.sde import ReverseSDE
 from score_sde.sde_lib import SDE
-from score_sde.shapes import Images, Points
+from score_sde.shapes import Points
 
 OPTIMAL = "ancestral_sampling_optimal"
-
-
-class Sampler(Protocol):
-    """One batch of samples: see SteppedSampler.__call__ for the arguments."""
-
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Points,
-        noise: Noise,
-        like: Images,
-        x_start: Images | None = None,
-        keep_path: bool = False,
-    ) -> Samples: ...
 
 
 class Configured(NamedTuple):
@@ -144,13 +128,7 @@ def langevin_grid(problem: Problem, num_times: int) -> Points:
 
 
 def pc_settings(options: Any) -> dict[str, Any]:
-    return {
-        "predictor": options.pc.predictor,
-        "corrector": options.pc.corrector,
-        "num_steps": options.pc.num_steps,
-        "snr": options.snr,
-        "n_steps_each": options.n_steps_each,
-    }
+    return {**options.pc, "snr": options.snr, "n_steps_each": options.n_steps_each}
 
 
 def published(problem: Problem) -> Configured:
@@ -174,26 +152,29 @@ def published(problem: Problem) -> Configured:
     return Configured(sampler, times, pc_settings(options), denoises=False, any_time=False)
 
 
-STEPS = {"grid": False, "adaptive": True}
-STEP_SIZES = {"batch": False, "image": True}
-
-
 def adaptive_steps(group: Any, name: str) -> Adaptive | None:
     """The step-size control that a solver's options ask for; None for the steps of a grid."""
-    if not choose(f"sampling.{name}.steps", group.steps, STEPS):
+    if choose(f"sampling.{name}.steps", group.steps, ("grid", "adaptive")) == "grid":
         return None
-    each_image = choose(f"sampling.{name}.step_size", group.step_size, STEP_SIZES)
-    return Adaptive(group.rtol, group.atol, each_image)
+    step_size = choose(f"sampling.{name}.step_size", group.step_size, ("batch", "image"))
+    return Adaptive(group.rtol, group.atol, step_size == "image")
+
+
+def on_grid(
+    problem: Problem, sampler: Sampler, num_steps: int, settings: dict[str, Any]
+) -> Configured:
+    tweedie = last_step(problem.options) == "tweedie"
+    settings = {**settings, "num_steps": num_steps, "grid": problem.options.grid.name}
+    return Configured(sampler, problem.grid(num_steps), settings, tweedie)
 
 
 def solved(problem: Problem, sampler: Sampler, group: Any, **settings: Any) -> Configured:
     """A sampler of diffrax, whose steps are those of a grid or its own."""
+    if group.steps == "grid":
+        return on_grid(problem, sampler, group.num_steps, settings)
     tweedie = last_step(problem.options) == "tweedie"
-    if group.steps == "adaptive":
-        steps = {"rtol": group.rtol, "atol": group.atol, "step_size": group.step_size}
-        return Configured(sampler, problem.ends(), {**settings, **steps}, tweedie, adaptive=True)
-    steps = {"num_steps": group.num_steps, "grid": problem.options.grid.name}
-    return Configured(sampler, problem.grid(group.num_steps), {**settings, **steps}, tweedie)
+    steps = {"rtol": group.rtol, "atol": group.atol, "step_size": group.step_size}
+    return Configured(sampler, problem.ends(), {**settings, **steps}, tweedie, adaptive=True)
 
 
 def probability_flow(problem: Problem) -> Configured:
@@ -223,10 +204,7 @@ def exponential(problem: Problem) -> Configured:
 def edm(problem: Problem) -> Configured:
     group = problem.options.edm
     settings = {name: group[name] for name in ("s_churn", "s_min", "s_max", "s_noise")}
-    sampler = EDMSampler(problem.sde, **settings)
-    settings |= {"num_steps": group.num_steps, "grid": problem.options.grid.name}
-    tweedie = last_step(problem.options) == "tweedie"
-    return Configured(sampler, problem.grid(group.num_steps), settings, tweedie)
+    return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings)
 
 
 SAMPLERS: dict[str, Callable[[Problem], Configured]] = {
@@ -246,12 +224,7 @@ def needs_errors(options: Any) -> bool:
 
 
 def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
-    """The sampler that `config.sampling` describes.
-
-    Args:
-      options: config.sampling.
-      sde: the process.
-      variance: the score model's denoising errors, where `needs_errors`.
+    """The sampler that config.sampling describes; from the score model's denoising errors, where `needs_errors`.
 
     Raises:
       ConfigError: saying what was given, what was expected and what to do.

@@ -37,7 +37,6 @@ def langevin(
     The norms are each image's own; score_sde averages them over the batch, which makes an image depend on
     its companions.
     """
-    del sde
     gradient = score(x, batch_times(x, t))
     step = expand(2.0 * jnp.square(a * snr * _norms(z) / _norms(gradient)), x)
     return x + step * gradient + jnp.sqrt(2.0 * step) * z

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import diffrax
-import jax
 import jax.numpy as jnp
 
-from score_sde.samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, saved
+from score_sde.samplers.adaptive import SOLVERS, Solution, SolverCost, check_solver, solve_along
+from score_sde.samplers.step_size import Field
 from score_sde.shapes import Points
 
 # Those that estimate no error, or a poor one, have fixed steps only. The second and third have order 2 for one
@@ -33,31 +32,8 @@ class GridSolver:
         check_solver(self.name, FIXED_SOLVERS, "explicit solvers")
 
     def solve(
-        self,
-        vector_field: Callable[..., Any],
-        y: Any,
-        times: Points,
-        args: Any,
-        keep_path: bool = False,
+        self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution:
-        """Integrate dy/dt = vector_field(t, y, args) along the times, either way."""
         cost, times = FIXED_SOLVERS[self.name], jnp.asarray(times)
-        num_steps = len(times) - 1
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(vector_field),
-            cost.make(),
-            t0=times[0],
-            t1=times[-1],
-            dt0=None,
-            y0=y,
-            args=args,
-            saveat=saved(times, keep_path),
-            stepsize_controller=diffrax.StepTo(times),
-            adjoint=diffrax.ForwardMode(),
-            max_steps=num_steps + 1,
-            throw=False,
-        )
-        y_end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-        nfe = jnp.asarray(cost.attempt * num_steps + cost.first)
-        success = solution.result == diffrax.RESULTS.successful
-        return Solution(y_end, nfe, success, solution.ys if keep_path else None)
+        term, solver = diffrax.ODETerm(field), cost.make()
+        return solve_along(times, term, solver, y, args, keep_path, cost.attempt, cost.first)

@@ -86,12 +86,8 @@ def build_grid(
 ) -> Points:
     """The grid that `config.sampling.grid` names.
 
-    Args:
-      options: config.sampling.grid, with name, rho and times.
-      t_start: the first time, T unless sampling begins at images.
-      eps: the last time.
-      num_steps: the number of steps; a list of times has its own, which must agree.
-      errors: of the score model's denoising, which "dp" chooses by.
+    From t_start, T unless sampling begins at images, to eps. A list of times has its own number of steps, which must
+    agree; "dp" chooses by the errors of the score model's denoising.
 
     Raises:
       ConfigError: an unknown name, a rho that is not positive, or times that do not fall from t_start to eps.

@@ -21,7 +21,6 @@ START = -1  # the step under which the start state's noise is drawn
 class Noise(Protocol):
     def __call__(self, step: Index, slot: Index, like: Images) -> Images:
         """Standard normal noise shaped like `like`: slot 0 is the predictor's, 1.. the corrector's."""
-        ...
 
 
 @flax.struct.dataclass

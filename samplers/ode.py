@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -14,23 +15,19 @@ import jax.numpy as jnp
 from score_sde.models.score import ScoreModel, each_alone, predicted_noise
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Solution, Solver
-from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import batch_times
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Images, Points, Scalar
 
-Field = Callable[[Scalar, Images, ScoreModel], Images]
+Flow = Callable[[SDE, Scalar, Images, ScoreModel], Images]
 
 
-def probability_flow(sde: SDE) -> Field:
-    """The vector field (t, x, score_model) -> dx/dt."""
-
-    def field(t: Scalar, x: Images, score: ScoreModel) -> Images:
-        times = batch_times(x, t)
-        return sde.reverse_drift(x, times, score(x, times), h=0.0)
-
-    return field
+def probability_flow(sde: SDE, t: Scalar, x: Images, score: ScoreModel) -> Images:
+    """dx/dt."""
+    times = batch_times(x, t)
+    return sde.reverse_drift(x, times, score(x, times), h=0.0)
 
 
 def noise_at(sde: SDE, log_snr: Scalar, x_hat: Images, score: ScoreModel) -> Images:
@@ -40,32 +37,24 @@ def noise_at(sde: SDE, log_snr: Scalar, x_hat: Images, score: ScoreModel) -> Ima
     return predicted_noise(sde, score(x, t), t)
 
 
-def flow_in_ratio(sde: SDE) -> Field:
-    """The vector field (rho, x_hat, score_model) -> dx_hat/drho = eps_hat, rho = sigma/alpha.
+def flow_in_ratio(sde: SDE, rho: Scalar, x_hat: Images, score: ScoreModel) -> Images:
+    """dx_hat/drho = eps_hat, rho = sigma/alpha.
 
     In these variables the linear part of the drift is gone, and every process has the same flow.
     """
-
-    def field(rho: Scalar, x_hat: Images, score: ScoreModel) -> Images:
-        return noise_at(sde, -2.0 * jnp.log(rho), x_hat, score)
-
-    return field
+    return noise_at(sde, -2.0 * jnp.log(rho), x_hat, score)
 
 
-def flow_in_log_ratio(sde: SDE) -> Field:
-    """The vector field (u, x_hat, score_model) -> dx_hat/du = exp(u) eps_hat, u = ln(sigma/alpha)."""
-
-    def field(u: Scalar, x_hat: Images, score: ScoreModel) -> Images:
-        return jnp.exp(u) * noise_at(sde, -2.0 * u, x_hat, score)
-
-    return field
+def flow_in_log_ratio(sde: SDE, u: Scalar, x_hat: Images, score: ScoreModel) -> Images:
+    """dx_hat/du = exp(u) eps_hat, u = ln(sigma/alpha)."""
+    return jnp.exp(u) * noise_at(sde, -2.0 * u, x_hat, score)
 
 
 class Variable(NamedTuple):
-    """A variable in which to solve the flow: as a function of time, its vector field, and its state."""
+    """A variable in which to solve the flow: as a function of time, the flow in it, and its state."""
 
     of_time: Callable[[SDE, Points], Points]
-    field: Callable[[SDE], Field]
+    flow: Flow
     scale: Callable[[SDE, Points], Points]
     """What x is divided by."""
 
@@ -82,7 +71,7 @@ VARIABLES: dict[str, Variable] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbabilityFlow:
+class ProbabilityFlow(Sampler):
     """Samples by the probability-flow ODE.
 
     `variable` is what the solver calls time: "t"; "ratio", sigma/alpha; or "log_ratio", its logarithm. With
@@ -97,25 +86,14 @@ class ProbabilityFlow:
     def __post_init__(self):
         choose("sampling.ode.variable", self.variable, VARIABLES)
 
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Points,
-        noise: Noise,
-        like: Images,
-        x_start: Images | None = None,
-        keep_path: bool = False,
+    def sample(
+        self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
-
-        An adaptive solver takes the first and the last of these times only.
-        """
         variable = VARIABLES[self.variable]
-        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         scale = variable.scale(self.sde, grid)
 
         def solve(score: ScoreModel, y: Images) -> Solution:
-            times, field = variable.of_time(self.sde, grid), variable.field(self.sde)
+            times, field = variable.of_time(self.sde, grid), partial(variable.flow, self.sde)
             return self.solver.solve(field, y, times, score, keep_path)
 
         y = x / scale[0]

@@ -108,54 +108,53 @@ class PCOptions(Section):
     num_steps: int = option(1000, "predictor steps from T to eps", positive)
 
 
-STEP_SIZE = (
-    "batch | image: adaptive steps of one size for the images of a device, or of their own for each"
-)
+@dataclasses.dataclass(frozen=True)
+class StepOptions(Section):
+    """Of solvers that take the steps of a grid or steps of their own."""
+
+    steps: str = option("grid", "grid, num_steps of sampling.grid | adaptive, by rtol and atol")
+    num_steps: int = option(20, "steps=grid: their number", positive)
+    rtol: float = option(0.05, "relative tolerance of adaptive steps", positive)
+    atol: float = option(2.0 / 256.0, "absolute one: one of 256 levels of [-1, 1]", positive)
+    step_size: str = option(
+        "batch",
+        "batch | image: adaptive steps of one size for the images of a device, or of their own for each",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class ODEOptions(Section):
+class ODEOptions(StepOptions):
     solver: str = option(
         "dopri5",
         "heun | midpoint | ralston | bosh3 | dopri5 | tsit5 | dopri8, and on a grid euler | leapfrog_midpoint | "
         "reversible_heun, all of diffrax",
     )
     steps: str = option("adaptive", "adaptive, by rtol and atol | grid, num_steps of sampling.grid")
-    num_steps: int = option(20, "steps=grid: their number", positive)
     variable: str = option(
         "t",
         "what the solver calls time: t | ratio, sigma/alpha | log_ratio, its logarithm; the last two are not stiff",
     )
-    step_size: str = option("batch", STEP_SIZE)
     rtol: float = option(1e-5, "relative tolerance of adaptive steps", positive)
     atol: float = option(1e-5, "absolute tolerance of adaptive steps", positive)
 
 
 @dataclasses.dataclass(frozen=True)
-class SDEOptions(Section):
+class SDEOptions(StepOptions):
     """The reverse SDE by diffrax, --sampler sde."""
 
     solver: str = option("shark", "euler | sea (grid only) | heun | sra1 | shark")
     h: float = option(
         1.0, "amount of noise: 1 is the reverse SDE, 0 the ODE without noise", not_negative
     )
-    steps: str = option("grid", "grid, num_steps of sampling.grid | adaptive, by rtol and atol")
     num_steps: int = option(100, "steps=grid: their number", positive)
-    rtol: float = option(0.05, "relative tolerance of adaptive steps", positive)
-    atol: float = option(2.0 / 256.0, "absolute one: one of 256 levels of [-1, 1]", positive)
-    step_size: str = option("batch", STEP_SIZE)
 
 
 @dataclasses.dataclass(frozen=True)
-class ExponentialOptions(Section):
+class ExponentialOptions(StepOptions):
     """Exponential integrators: the names of --sampler from ddim on."""
 
     eta: float = option(0.0, "noise, 0 to 1, of ddim and dpm_solver_pp_2m; 0: the ODE", fraction)
     steps: str = option("grid", "grid | adaptive (dpm_solver_2, dpm_solver_3)")
-    num_steps: int = option(20, "steps=grid: their number", positive)
-    rtol: float = option(0.05, "relative tolerance of adaptive steps", positive)
-    atol: float = option(2.0 / 256.0, "absolute one: one of 256 levels of [-1, 1]", positive)
-    step_size: str = option("batch", STEP_SIZE)
 
 
 @dataclasses.dataclass(frozen=True)

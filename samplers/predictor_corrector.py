@@ -53,14 +53,12 @@ class PredictorCorrector(SteppedSampler):
         return 0 if self.corrector is None else self.corrector_steps
 
     def nfe(self, num_steps: int) -> int:
-        """Evaluations of the score model that num_steps steps take."""
         predictions = num_steps * int(self.predictor is not None)
         return predictions + (num_steps - int(not self.last_noise)) * self.corrections
 
     def step(
         self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: Images
     ) -> Images:
-        """From x at grid[k] to x at grid[k + 1]."""
         t, s, x = grid[k], grid[k + 1], state
         last = k == grid.shape[0] - 2
         if self.predictor is not None:

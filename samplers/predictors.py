@@ -61,7 +61,6 @@ def probability_flow(
     Song et al. 2021, App. D.3, "probability flow" of their Table 1. With a corrector it is their best sampler of
     both models there; alone, samplers/ode.py solves the same ODE better.
     """
-    del z
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
     return (2.0 - a) * x + 0.5 * variance * score(x, batch_times(x, t))
 

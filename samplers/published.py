@@ -61,7 +61,6 @@ def reverse_diffusion(level: Level, x: Images, score: Images, z: Images) -> tupl
 
 def probability_flow(level: Level, x: Images, score: Images, z: Images) -> tuple[Images, Images]:
     """Reverse diffusion of the probability-flow ODE: half the score, no noise."""
-    del z
     mean = (2.0 - level.a) * x + 0.5 * level.variance * score
     return mean, mean
 
@@ -72,18 +71,12 @@ def ancestral_sampling(level: Level, x: Images, score: Images, z: Images) -> tup
     return mean + level.ancestral_std * z, mean
 
 
-class Rule(NamedTuple):
-    update: Update
-    on_chain: bool
-    """Steps of the process's chain where it has one; False: of Euler-Maruyama whatever the process."""
-
-
-PREDICTORS: dict[str, Rule | None] = {
-    # Euler-Maruyama is reverse diffusion of the Euler-Maruyama discretisation.
-    "euler_maruyama": Rule(reverse_diffusion, on_chain=False),
-    "reverse_diffusion": Rule(reverse_diffusion, on_chain=True),
-    "ancestral_sampling": Rule(ancestral_sampling, on_chain=True),
-    "probability_flow": Rule(probability_flow, on_chain=True),
+# Steps of the process's chain, where it has one. Euler-Maruyama is reverse diffusion of the Euler-Maruyama discretisation.
+PREDICTORS: dict[str, Update | None] = {
+    "euler_maruyama": reverse_diffusion,
+    "reverse_diffusion": reverse_diffusion,
+    "ancestral_sampling": ancestral_sampling,
+    "probability_flow": probability_flow,
     "none": None,
 }
 CORRECTORS = ("langevin", "ald", "none")
@@ -166,15 +159,15 @@ class PublishedPredictorCorrector(SteppedSampler):
         return self.predict(score, grid[k], noise(k, 0, x), x)
 
     def predict(self, score: ScoreModel, t: Scalar, z: Images, x: Images) -> State:
-        rule = PREDICTORS[self.predictor]
-        if rule is None:
+        update = PREDICTORS[self.predictor]
+        if update is None:
             return State(x, x)
-        chain = self.chain if rule.on_chain else None
+        chain = None if self.predictor == "euler_maruyama" else self.chain
         if chain is None:
             level = euler_level(self.sde, t, self.sde.T / self.num_scales)
         else:
             level = chain_level(chain, self.sde, t)
-        return State(*rule.update(level, x, score(x, batch_times(x, t)), z))
+        return State(*update(level, x, score(x, batch_times(x, t)), z))
 
     def correct(self, score: ScoreModel, t: Scalar, noise: Noise, k: Index, x: Images) -> Images:
         if self.corrector == "none":

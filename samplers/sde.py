@@ -21,12 +21,12 @@ import jax.numpy as jnp
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
 from score_sde.options import choose
-from score_sde.samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
+from score_sde.samplers.adaptive import Adaptive, Solution, own_steps, solve_along
 from score_sde.samplers.brownian import RESOLUTION, GridPath, ImageTrees, ScalarNoise
-from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.noise import Noise
 from score_sde.samplers.ode import solve_each
 from score_sde.samplers.predictors import batch_times
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Images, Index, Points, Scalar
 
@@ -60,7 +60,7 @@ class NoNoise:
 
 
 @dataclasses.dataclass(frozen=True)
-class ReverseSDE:
+class ReverseSDE(Sampler):
     """Samples by the solver of this name in `SDE_SOLVERS`, along a grid or, with `adaptive`, in steps of its own.
 
     Cost: the solver's evaluations for each step, rejected ones included.
@@ -75,36 +75,22 @@ class ReverseSDE:
     adaptive: Adaptive | None = None
 
     def __post_init__(self):
-        solver = choose("sampling.sde.solver", self.solver, SDE_SOLVERS)
+        choose("sampling.sde.solver", self.solver, SDE_SOLVERS)
         if not 0 <= self.h < float("inf"):
             raise ConfigError(
                 f"h={self.h}: expected h >= 0; 1 is the reverse SDE, 0 the ODE without noise"
             )
-        if self.adaptive is None:
-            return
-        if not solver.estimates_error:
+        if self.adaptive is not None:
             able = [name for name, solver in SDE_SOLVERS.items() if solver.estimates_error]
-            raise ConfigError(
-                f"SDE solver {self.solver!r} estimates no error, which adaptive steps need: take the steps of a "
-                f"grid, or choose one of {', '.join(able)}"
-            )
-        self.adaptive.check()
+            self.adaptive.check(self.solver, able)
 
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Points,
-        noise: Noise,
-        like: Images,
-        x_start: Images | None = None,
-        keep_path: bool = False,
+    def sample(
+        self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
+        """See Sampler.sample. Adaptive steps that keep the path also stop at the times between.
 
-        Adaptive steps take the first and the last time only; to keep the path they also stop at those between.
         Their noise must be `IndexedNoise`, whose keys give each image a path that any steps can ask for.
         """
-        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         s = -jnp.asarray(grid, x.dtype)  # rises, as samplers/brownian.py needs
         noise = noise if self.h else NoNoise()
 
@@ -132,7 +118,7 @@ class ReverseSDE:
     ) -> Solution:
         solver, length = SDE_SOLVERS[self.solver], s[-1] - s[0]
         path: diffrax.AbstractBrownianPath = GridPath(s, noise, x)
-        controller: diffrax.AbstractStepSizeController = diffrax.StepTo(s)
+        steps: dict[str, Any] = {}
         if self.adaptive is not None:
             path = self._any_times(noise, s, x)
             controller = diffrax.ClipStepSizeController(
@@ -147,27 +133,10 @@ class ReverseSDE:
                 # The end of a rejected step stays a time of the path: what was seen of it has been used.
                 store_rejected_steps=MAX_REJECTIONS,
             )
-        solution = diffrax.diffeqsolve(
-            self._terms(path),
-            solver.make(),
-            t0=s[0],
-            t1=s[-1],
-            dt0=None if self.adaptive is None else FIRST_STEP * length,
-            y0=x,
-            args=score,
-            saveat=saved(s, keep_path),
-            stepsize_controller=controller,
-            # Nothing is differentiated through the solve: forward mode stores no history.
-            adjoint=diffrax.ForwardMode(),
-            max_steps=len(s) if self.adaptive is None else MAX_STEPS,
-            throw=False,
-        )
-        assert solution.ys is not None
-        return Solution(
-            solution.ys[-1],
-            solver.evaluations * solution.stats["num_steps"],
-            solution.result == diffrax.RESULTS.successful,
-            solution.ys if keep_path else None,
+            steps = own_steps(length, controller)
+        terms = self._terms(path)
+        return solve_along(
+            s, terms, solver.make(), x, score, keep_path, solver.evaluations, **steps
         )
 
     def _any_times(self, noise: Noise, s: Points, x: Images) -> diffrax.AbstractBrownianPath:

@@ -16,6 +16,9 @@ import jax.numpy as jnp
 
 from score_sde.shapes import Array, Scalar
 
+Field = Callable[..., Any]
+"""(t, y, args) -> dy/dt."""
+
 SAFETY = 0.9  # share of the length at which a step's error would be the tolerance
 MIN_FACTOR, MAX_FACTOR = 0.2, 10.0  # bounds of the change from one step to the next
 MIN_ULPS = 10.0  # shortest step, in roundings of the time: below, times no longer differ
@@ -34,14 +37,7 @@ def norm(y: Any) -> Scalar:
 
 
 def first_step(
-    vector_field: Callable[..., Any],
-    y: Any,
-    t0: Scalar,
-    t1: Scalar,
-    args: Any,
-    order: Any,
-    rtol: float,
-    atol: float,
+    field: Field, y: Any, t0: Scalar, t1: Scalar, args: Any, order: Any, rtol: float, atol: float
 ) -> tuple[Scalar, Any]:
     """Length, with its sign, of the first step from t0 towards t1, and dy/dt at t0 (loc. cit., "starting step size").
 
@@ -60,7 +56,7 @@ def first_step(
     def euler_step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], Any]:
         h, slope = carry
         moved = jax.tree.map(lambda y, f: y + (sign * h).astype(y.dtype) * f, y, slope)
-        slope = vector_field(t0 + sign * h, moved, args)
+        slope = field(t0 + sign * h, moved, args)
         d0, d1 = size(y), size(slope)
         h0 = jnp.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1)
         h0 = jnp.clip(h0.astype(interval.dtype), shortest_step(t0), length)
@@ -87,30 +83,14 @@ class HairerController(diffrax.PIDController):
     ends. The step after a rejected one does not grow. Its state says whether the last attempt was rejected.
     """
 
-    def init(
-        self,
-        terms: Any,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        dt0: Any,
-        args: Any,
-        func: Any,
-        error_order: Any,
-    ) -> Any:
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, *_: Any) -> Any:
         return t0 + dt0, jnp.asarray(False)
 
     def adapt_step_size(
-        self,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        y1: Any,
-        args: Any,
-        y_error: Any,
-        error_order: Any,
-        rejected: Any,
+        self, t0: Any, t1: Any, y0: Any, y1: Any, args: Any, y_error: Any, *order_and_state: Any
     ) -> Any:
+        error_order, rejected = order_and_state
+
         def relative(error: Array, start: Array, end: Array) -> Array:
             largest = jnp.maximum(jnp.abs(start), jnp.abs(end))
             return error / (self.atol + self.rtol * largest)

@@ -9,19 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.models.score import ScoreModel
-from score_sde.samplers.noise import START, Noise
-from score_sde.samplers.record import Samples
-from score_sde.sde_lib import SDE
+from score_sde.samplers.noise import Noise
+from score_sde.samplers.record import Sampler, Samples
 from score_sde.shapes import Images, Index, Points
 
 
-class SteppedSampler(abc.ABC):
+class SteppedSampler(Sampler):
     """A subclass states one step and its cost; a step reads nothing but its arguments.
 
     So a driver may run the loop in pieces and show its progress between them.
     """
-
-    sde: SDE
 
     @abc.abstractmethod
     def step(self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: Any) -> Any:
@@ -42,27 +39,17 @@ class SteppedSampler(abc.ABC):
         """x from the state after the last step."""
         return state
 
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Points,
-        noise: Noise,
-        like: Images,
-        x_start: Images | None = None,
-        keep_path: bool = False,
+    def advance(
+        self, score: ScoreModel, grid: Points, noise: Noise, first: Any, last: Any, state: Any
+    ) -> Any:
+        """The state at grid[last] from that at grid[first]."""
+        return jax.lax.fori_loop(
+            first, last, lambda k, state: self.step(score, grid, noise, k, state), state
+        )
+
+    def sample(
+        self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """Sample along the whole grid.
-
-        Args:
-          score: the score model.
-          grid: decreasing times, one more than there are steps.
-          noise: where the start state and every step draw from.
-          like: an array that says shape and dtype of the samples.
-          x_start: the state at grid[0]; a draw of the prior if None.
-          keep_path: also return x at every time.
-        """
-        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
-
         def body(state: Any, k: Index) -> tuple[Any, Images | None]:
             state = self.step(score, grid, noise, k, state)
             return state, self.result(state) if keep_path else None

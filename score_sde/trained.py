@@ -8,7 +8,9 @@ nats = trained.log_density(trained.encode(images), labels=[3] * 16)
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +22,7 @@ from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
+from score_sde.likelihood.log_density import LogDensity
 from score_sde.likelihood.per_image import build_log_density
 from score_sde.models.networks import check_no_class, conditions_of
 from score_sde.models.parameterization import refuse_discrete
@@ -126,6 +129,11 @@ class Trained:
         decoded = [np.asarray(self.space.decode(jnp.asarray(batch.x))) for batch in batches]
         return np.concatenate(decoded)
 
+    @functools.cached_property
+    def _density_of(self) -> Callable[..., LogDensity]:
+        """Compiled once for all calls of one shape."""
+        return jax.jit(build_log_density(self.config, self.sde, math.prod(self.space.shape)))
+
     def encode(self, images: np.ndarray) -> np.ndarray:
         """The model's arrays that stand for stored images (n, h, w, c)."""
         return np.asarray(self.space.encode_middle(jnp.asarray(images)))
@@ -152,10 +160,9 @@ class Trained:
                     f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"
                 )
             condition = {"label": jnp.asarray(labels, jnp.int32)}
-        density_of = build_log_density(self.config, self.sde, int(np.prod(self.space.shape)))
         keys = jax.random.split(jax.random.key(seed), len(x))
         with jax.default_matmul_precision("highest"):
-            found = jax.jit(density_of)(bind(self.model, condition), jnp.asarray(x), keys)
+            found = self._density_of(bind(self.model, condition), jnp.asarray(x), keys)
         if not np.all(found.success):
             raise ConfigError(
                 f"likelihood.solver={self.config.likelihood.solver!r} gave up; try other tolerances or a larger likelihood.eps"

@@ -22,38 +22,30 @@ class Space(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one x_0."""
-        ...
 
     @property
     def num_levels(self) -> int | None:
         """Levels of a stored image; None for real numbers."""
-        ...
 
     @property
     def range(self) -> tuple[float, float] | None:
         """The least and the largest value of an x_0, if it has such."""
-        ...
 
     @property
     def bits_per_dim_offset(self) -> float | None:
         """What turns -log2 of a density of x_0, a dimension, into the cost of the stored image; None: nothing does."""
-        ...
 
     def encode(self, images: Stored, keys: Keys) -> Images:
         """x_0 as the model is trained on; keys draw what is random about it."""
-        ...
 
     def encode_with(self, images: Stored, u: Pixels) -> Images:
         """x_0 of which the place within each level is given, u in (0, 1)."""
-        ...
 
     def encode_middle(self, images: Stored) -> Images:
         """The x_0 that stands for the images best: nothing is random."""
-        ...
 
     def decode(self, x0: Images) -> Stored:
         """The stored images that x_0 stands for."""
-        ...
 
 
 def build_space(config: Any) -> Space:

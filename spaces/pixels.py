@@ -23,21 +23,15 @@ from score_sde.shapes import Keys, Pixels, Stored
 
 @dataclasses.dataclass(frozen=True)
 class PixelSpace:
-    """Pixels of integer levels, or real numbers for num_levels=None.
+    """Pixels of integer levels, or real numbers for num_levels=None."""
 
-    Args:
-      shape: (h, w, c).
-      num_levels: L.
-      centered: x_0 lies in [-1, 1]; otherwise in [0, 1].
-      uniform_dequantization: the model is trained on (level + u) / L; otherwise on level / (L - 1).
-      truncate: decode by cutting off the fraction of a level, as the published code does.
-    """
-
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int]  # (h, w, c)
     num_levels: int | None
-    centered: bool
-    uniform_dequantization: bool
-    truncate: bool = False
+    centered: bool  # x_0 lies in [-1, 1]; otherwise in [0, 1]
+    uniform_dequantization: bool  # trained on (level + u) / L; otherwise on level / (L - 1)
+    truncate: bool = (
+        False  # decode by cutting off the fraction of a level, as the published code does
+    )
 
     def __post_init__(self):
         check_num_levels(self.num_levels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -130,7 +131,7 @@ def samplers(setting: Setting) -> Iterator[Row]:
 def host_driven(config: Any, model: ScoreModel, batch: int) -> float:
     """Seconds of an evaluation where SciPy's RK45, in float64 on the host, calls our network, as the published code does."""
     sde = build_sde(config)
-    field = jax.jit(probability_flow(sde))
+    field = jax.jit(partial(probability_flow, sde))
     x = np.asarray(images(config, batch))
 
     def drift(t: float, flat: np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ import numpy as np
 from jax import Array
 
 from score_sde.data.batch import Batch
-from score_sde.devices import Devices, build_devices, index_batches
+from score_sde.devices import build_devices, index_batches
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
-from score_sde.likelihood.dequantization.objective import IntegerImageBound, build_bound
+from score_sde.likelihood.dequantization.objective import build_bound
 from score_sde.models.score import ScoreModel, bind
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import SDE
@@ -50,7 +50,14 @@ def compare(
     options = config.dequantizer
     number = min(options.num_images or split.num_images, split.num_images)
     devices = build_devices(config)
-    run = build_pair(build_bound(config, sde), number, devices)
+    bound = build_bound(config, sde)
+
+    def pair(dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch) -> Any:
+        """Nats with uniform noise and with the dequantizer's."""
+        rest = bind(score, batch.condition), batch.images, key, batch.index, number
+        return bound(UniformDequantizer(), *rest), bound(dequantizer, *rest)
+
+    run = devices.data_parallel(pair, (False, False, False, True))
     sums = []
     with (
         jax.default_matmul_precision("highest"),
@@ -65,18 +72,5 @@ def compare(
                 pairs.append(devices.gather(both, count))
                 bar.update(count)
             sums.append([np.concatenate(side) for side in zip(*pairs, strict=True)])
-    dimension = math.prod(split.shape)
     nats = np.mean(np.asarray(sums, np.float64), axis=0)
-    return Comparison(*build_bound(config, sde).bits_per_dim(nats, dimension))
-
-
-def build_pair(bound: IntegerImageBound, number: int, devices: Devices) -> Any:
-    """The compiled (dequantizer, score, key, batch) -> nats with uniform noise and with the dequantizer's."""
-
-    def pair(
-        dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch
-    ) -> tuple[Array, Array]:
-        rest = bind(score, batch.condition), batch.images, key, batch.index, number
-        return bound(UniformDequantizer(), *rest), bound(dequantizer, *rest)
-
-    return devices.data_parallel(pair, (False, False, False, True))
+    return Comparison(*bound.bits_per_dim(nats, math.prod(split.shape)))

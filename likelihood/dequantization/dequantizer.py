@@ -25,7 +25,6 @@ class Dequantizer(Protocol):
           u, float32 in [0, 1], in units of a level, to be added by data/scaling.dequantize, which keeps it
           off the cell's edges; and ln q(u|v) in nats.
         """
-        ...
 
 
 @flax.struct.dataclass

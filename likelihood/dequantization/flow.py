@@ -28,9 +28,8 @@ from score_sde.likelihood.dequantization.dequantizer import uniform
 from score_sde.shapes import Array, Elements, Keys, OneKey, PerImage, Pixels, Stored
 
 MAX_LOG_SCALE = 2.0  # of one coupling: a bad update cannot throw the next ones out of range
-SMALLEST = (
-    2.0**-24
-)  # half a step of float32 uniform numbers, in place of 0, whose logit is infinite
+# Half a step of float32 uniform numbers, in place of 0, whose logit is infinite.
+SMALLEST = 2.0**-24
 
 
 def checkerboard(shape: tuple[int, ...], parity: int) -> Bool[np.ndarray, "h w c"]:

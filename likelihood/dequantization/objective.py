@@ -21,17 +21,11 @@ from score_sde.training.draws import low_discrepancy
 
 @dataclasses.dataclass(frozen=True)
 class IntegerImageBound:
-    """The variational bound of the reverse SDE (likelihood/bound.py), with noise drawn from q.
-
-    Args:
-      sde: the process.
-      space: of integer levels.
-      eps: the time at which the density is taken.
-    """
+    """The variational bound of the reverse SDE (likelihood/bound.py), with noise drawn from q."""
 
     sde: SDE
-    space: Space
-    eps: float
+    space: Space  # of integer levels
+    eps: float  # the time at which the density is taken
 
     def __call__(
         self,

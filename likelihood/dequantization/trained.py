@@ -25,6 +25,7 @@ from score_sde.likelihood.dequantization.flow import (
     init_params,
 )
 from score_sde.options import choose
+from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder, restore_ema
 
 FORMAT = 1  # of the file
@@ -35,10 +36,6 @@ DATA_FIELDS = ("image_size", "num_channels", "num_levels")
 def dequantizer_folder(workdir: Path, checkpoint_step: int | None) -> Path:
     """Of a checkpoint's dequantizer; step 0 stands for a score known in closed form."""
     return Path(workdir) / "dequantizer" / f"step{checkpoint_step or 0}"
-
-
-def image_shape(config: Any) -> tuple[int, int, int]:
-    return config.data.image_size, config.data.image_size, config.data.num_channels
 
 
 def build_flow(config: Any) -> DequantizationFlow:
@@ -101,17 +98,14 @@ def load_flow(config: Any, workdir: Path, checkpoint_step: int | None) -> FlowDe
     given = record_of(config)
     refuse_difference(path, recorded, {name: given[name] for name in ("format", *DATA_FIELDS)})
     flow = DequantizationFlow(recorded["num_levels"], recorded["width"], recorded["depth"])
-    template = jax.eval_shape(lambda: init_params(flow, image_shape(config), jax.random.key(0)))
+    shape = build_space(config).shape
+    template = jax.eval_shape(lambda: init_params(flow, shape, jax.random.key(0)))
     params, _ = restore_ema(folder, template)
     return FlowDequantizer(params, flow)
 
 
-def load_uniform(config: Any, workdir: Path, checkpoint_step: int | None) -> UniformDequantizer:
-    return UniformDequantizer()
-
-
 DEQUANTIZERS: dict[str, Callable[[Any, Path, int | None], Dequantizer]] = {
-    "uniform": load_uniform,
+    "uniform": lambda config, workdir, step: UniformDequantizer(),
     "variational": load_flow,
 }
 
@@ -119,10 +113,7 @@ DEQUANTIZERS: dict[str, Callable[[Any, Path, int | None], Dequantizer]] = {
 def load_dequantizer(config: Any, workdir: Path, checkpoint_step: int | None) -> Dequantizer:
     """The dequantizer that config.likelihood.dequantization names.
 
-    Args:
-      config: with data, likelihood and dequantizer.
-      workdir: of the score model.
-      checkpoint_step: the step of the score model's weights; None for a score known in closed form.
+    `workdir` is that of the score model, `checkpoint_step` that of its weights; None for a score known in closed form.
 
     Raises:
       UserError: an unknown name; none was trained for this checkpoint; or it was for other images.

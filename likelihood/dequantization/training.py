@@ -24,7 +24,7 @@ from score_sde.likelihood.dequantization.flow import (
     init_params,
 )
 from score_sde.likelihood.dequantization.objective import IntegerImageBound, build_bound
-from score_sde.likelihood.dequantization.trained import build_flow, image_shape, write_record
+from score_sde.likelihood.dequantization.trained import build_flow, write_record
 from score_sde.models.score import ScoreModel, bind
 from score_sde.sde_lib import SDE
 from score_sde.training.loop import train_task
@@ -32,9 +32,8 @@ from score_sde.training.state import warmed_up
 from score_sde.training.task import Evaluator, Plan
 
 EMA_RATE = 0.99
-CLIP = (
-    1.0  # norm of a gradient in bits/dim: several times the usual one, so it catches the exceptions
-)
+# Norm of a gradient in bits/dim: several times the usual one, so it catches the exceptions.
+CLIP = 1.0
 
 
 class Trained(NamedTuple):
@@ -61,11 +60,8 @@ class DequantizerTask:
     evaluators: dict[str, Evaluator] = dataclasses.field(default_factory=dict)
 
     def init(self) -> Any:
-        return init_params(
-            self.flow,
-            image_shape(self.config),
-            stream_key(self.config.seed, Stream.DEQUANTIZER_INIT),
-        )
+        key = stream_key(self.config.seed, Stream.DEQUANTIZER_INIT)
+        return init_params(self.flow, self.bound.space.shape, key)
 
     def losses(
         self, params: Any, averaged: Any, constants: ScoreModel, step: Array, batch: Batch
@@ -75,7 +71,7 @@ class DequantizerTask:
         score = bind(constants, batch.condition)
         nats = self.bound(dequantizer, score, batch.images, key, batch.index, of)
         # Without the offset, which no update changes.
-        return nats / (math.prod(image_shape(self.config)) * math.log(2))
+        return nats / (math.prod(self.bound.space.shape) * math.log(2))
 
     def learning_rate(self, step: Array) -> Array:
         return schedule(self.config.dequantizer)(step)
@@ -89,7 +85,8 @@ class DequantizerTask:
 
 def build_task(config: Any, score: ScoreModel, sde: SDE) -> DequantizerTask:
     """The task that config.dequantizer names."""
-    optimizer = build_optimizer(config.dequantizer)
+    adam = optax.adam(schedule(config.dequantizer))
+    optimizer = optax.chain(optax.clip_by_global_norm(CLIP), adam)
     return DequantizerTask(config, score, build_flow(config), build_bound(config, sde), optimizer)
 
 
@@ -119,8 +116,3 @@ def train_dequantizer(
 def schedule(options: Any) -> optax.Schedule:
     """A rate that falls from lr to 0 along half a cosine over the run."""
     return optax.cosine_decay_schedule(options.lr, options.n_iters)
-
-
-def build_optimizer(options: Any) -> optax.GradientTransformation:
-    """clip -> Adam, with the rate of `schedule`."""
-    return optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(schedule(options)))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import diffrax
 
 from score_sde.samplers.exponential.deis import deis_in_ratio, deis_in_time
-from score_sde.samplers.exponential.multistep import bh1, bh2, dpm_solver_pp_2m, dpm_solver_pp_3m
+from score_sde.samplers.exponential.multistep import bh1, bh2, half_of_the_bend
 from score_sde.samplers.exponential.single_step import DDIM, DPMSolver2, DPMSolver3, DPMSolverPP2S
 from score_sde.samplers.exponential.stochastic import NoisyDDIM, NoisyMultistep2
 from score_sde.samplers.exponential.unipc import unip, unipc
@@ -22,8 +22,6 @@ class Method(NamedTuple):
     order: int
     evaluations: int
     """For each step, accepted or not."""
-    start_up: int = 0
-    """Beyond that, once."""
     adaptive: bool = False
     """It estimates its error, so its step size can follow a tolerance."""
     with_noise: Callable[[float], diffrax.AbstractSolver] | None = None
@@ -35,8 +33,9 @@ EXPONENTIAL: dict[str, Method] = {
     "dpm_solver_2": Method(lambda sde: DPMSolver2(), 2, 2, adaptive=True),
     "dpm_solver_3": Method(lambda sde: DPMSolver3(), 3, 3, adaptive=True),
     "dpm_solver_pp_2s": Method(lambda sde: DPMSolverPP2S(), 2, 2),
-    "dpm_solver_pp_2m": Method(lambda sde: dpm_solver_pp_2m(), 2, 1, with_noise=NoisyMultistep2),
-    "dpm_solver_pp_3m": Method(lambda sde: dpm_solver_pp_3m(), 2, 1),
+    # Lu et al. 2022b, Alg. 2, and the 3M of its authors' code.
+    "dpm_solver_pp_2m": Method(lambda sde: unip(2, bh2), 2, 1, with_noise=NoisyMultistep2),
+    "dpm_solver_pp_3m": Method(lambda sde: unip(3, half_of_the_bend), 2, 1),
     "deis_t_1": Method(lambda sde: deis_in_time(1, sde), 2, 1),
     "deis_t_2": Method(lambda sde: deis_in_time(2, sde), 3, 1),
     "deis_t_3": Method(lambda sde: deis_in_time(3, sde), 4, 1),

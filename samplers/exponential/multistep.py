@@ -213,19 +213,12 @@ class Multistep(diffrax.AbstractSolver):
         return self.begin(y0, jnp.sign(terms.contr(t0, t1)) * t0)
 
     def step(
-        self,
-        terms: Any,
-        t0: Any,
-        t1: Any,
-        y0: Images,
-        args: Any,
-        solver_state: Any,
-        made_jump: Any,
+        self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any, memory: Any, *_: Any
     ) -> Any:
         h = terms.contr(t0, t1)
         start = jnp.sign(h) * t0
         rho, eps = jnp.exp(-start), terms.vf(t0, y0, args)
-        y1, memory = self.move(y0, start, start + h, self.predicted.of(y0, rho, eps), solver_state)
+        y1, memory = self.move(y0, start, start + h, self.predicted.of(y0, rho, eps), memory)
         bend = with_noise(y0, rho, h, eps) - y1
         dense = {"y0": y0, "y1": y1, "bend": bend, "h": h}
         return y1, None, dense, memory, diffrax.RESULTS.successful
@@ -238,13 +231,3 @@ class Multistep(diffrax.AbstractSolver):
 def itself(at: Elements) -> Elements:
     """lambda as the polynomial's variable."""
     return at
-
-
-def dpm_solver_pp_2m() -> Multistep:
-    """DPM-Solver++(2M) (Lu et al. 2022b, Alg. 2): order 2."""
-    return Multistep(DATA, 2, itself, bh2)
-
-
-def dpm_solver_pp_3m() -> Multistep:
-    """DPM-Solver++(3M) of its authors' code: order 2, see `half_of_the_bend`."""
-    return Multistep(DATA, 3, itself, half_of_the_bend)

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
 from score_sde.options import choose
-from score_sde.samplers.adaptive import FIRST_STEP, MAX_STEPS, Adaptive, Solution, saved
+from score_sde.samplers.adaptive import Adaptive, Solution, own_steps, solve_along
 from score_sde.samplers.brownian import GridPath, ScalarNoise
-from score_sde.samplers.exponential.methods import EXPONENTIAL, Method
-from score_sde.samplers.noise import START, Noise
+from score_sde.samplers.exponential.methods import EXPONENTIAL
+from score_sde.samplers.noise import Noise
 from score_sde.samplers.ode import noise_at, solve_each
-from score_sde.samplers.record import Samples
+from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Images, Points
 
@@ -37,7 +37,7 @@ class UnitController(diffrax.PIDController):
 
 
 @dataclasses.dataclass(frozen=True)
-class ExponentialSampler:
+class ExponentialSampler(Sampler):
     """Samples by the method of this name in `EXPONENTIAL`.
 
     With `eta` in (0, 1] part of the noise is drawn anew in each step, for the methods that can; 0 is the
@@ -64,38 +64,23 @@ class ExponentialSampler:
                 f"eta={self.eta} with {self.method!r}, which has no stochastic form: set eta=0, or choose one of "
                 f"{', '.join(able)}"
             )
-        if self.adaptive is not None:
-            self._check_adaptive(self.adaptive, method)
-
-    def _check_adaptive(self, adaptive: Adaptive, method: Method) -> None:
+        if self.adaptive is None:
+            return
         if self.eta:
             raise ConfigError(
                 f"eta={self.eta} with adaptive steps: the error estimate is that of the ODE; set eta=0, or take the "
                 "steps of a grid"
             )
-        if not method.adaptive:
-            able = [name for name, other in EXPONENTIAL.items() if other.adaptive]
-            raise ConfigError(
-                f"{self.method!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose "
-                f"one of {', '.join(able)}"
-            )
-        adaptive.check()
+        able = [name for name, other in EXPONENTIAL.items() if other.adaptive]
+        self.adaptive.check(self.method, able)
 
-    def __call__(
-        self,
-        score: ScoreModel,
-        grid: Points,
-        noise: Noise,
-        like: Images,
-        x_start: Images | None = None,
-        keep_path: bool = False,
+    def sample(
+        self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """One batch of samples at the last time of the grid: see SteppedSampler.__call__.
+        """See Sampler.sample. The sigma of the last time must not be 0. The path of adaptive steps is interpolated.
 
-        The sigma of the last time must not be 0. Adaptive steps take the first and the last time only, and their
-        path is interpolated. Along rising times a deterministic single-step method carries data to noise.
+        Along rising times a deterministic single-step method carries data to noise.
         """
-        x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         grid = jnp.asarray(grid, x.dtype)
         alpha, lambdas = self.sde.alpha(grid), 0.5 * self.sde.log_snr(grid)
 
@@ -119,11 +104,7 @@ class ExponentialSampler:
         method, drift = EXPONENTIAL[self.method], diffrax.ODETerm(prediction)
         if not self.eta or method.with_noise is None:
             return drift, method.make(self.sde)
-
-        def unit(lambda_: Any, x_hat: Images, score: ScoreModel) -> float:
-            return 1.0
-
-        brownian = ScalarNoise(unit, GridPath(lambdas, noise, like))
+        brownian = ScalarNoise(lambda *_: 1.0, GridPath(lambdas, noise, like))
         return diffrax.MultiTerm(drift, brownian), method.with_noise(self.eta)
 
     def _solve(
@@ -131,30 +112,10 @@ class ExponentialSampler:
     ) -> Solution:
         method, adaptive = EXPONENTIAL[self.method], self.adaptive
         terms, solver = self._equation(lambdas, noise, x_hat)
-        controller: diffrax.AbstractStepSizeController
-        if adaptive is None:
-            first, controller, max_steps = None, diffrax.StepTo(lambdas), len(lambdas) - 1
-        else:
-            first, max_steps = FIRST_STEP * (lambdas[-1] - lambdas[0]), MAX_STEPS
+        steps: dict[str, Any] = {}
+        if adaptive is not None:
             controller = UnitController(rtol=adaptive.rtol, atol=adaptive.atol)
-        solution = diffrax.diffeqsolve(
-            terms,
-            solver,
-            t0=lambdas[0],
-            t1=lambdas[-1],
-            dt0=first,
-            y0=x_hat,
-            args=score,
-            saveat=saved(lambdas, keep_path),
-            stepsize_controller=controller,
-            # Nothing is differentiated through the solve: forward mode stores no history.
-            adjoint=diffrax.ForwardMode(),
-            max_steps=max_steps,
-            throw=False,
-        )
-        return Solution(
-            solution.ys[-1],
-            method.evaluations * solution.stats["num_steps"] + method.start_up,
-            solution.result == diffrax.RESULTS.successful,
-            solution.ys if keep_path else None,
+            steps = own_steps(lambdas[-1] - lambdas[0], controller)
+        return solve_along(
+            lambdas, terms, solver, x_hat, score, keep_path, method.evaluations, **steps
         )

@@ -71,16 +71,7 @@ class SingleStep(diffrax.AbstractSolver):
     def init(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any) -> None:
         return None
 
-    def step(
-        self,
-        terms: Any,
-        t0: Any,
-        t1: Any,
-        y0: Images,
-        args: Any,
-        solver_state: Any,
-        made_jump: Any,
-    ) -> Any:
+    def step(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any, *_: Any) -> Any:
         h = terms.contr(t0, t1)
         rho = jnp.exp(-jnp.sign(h) * t0)
 

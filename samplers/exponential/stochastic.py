@@ -49,19 +49,12 @@ class Noisy(diffrax.AbstractItoSolver):
         return None
 
     def step(
-        self,
-        terms: Any,
-        t0: Any,
-        t1: Any,
-        y0: Images,
-        args: Any,
-        solver_state: Any,
-        made_jump: Any,
+        self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any, memory: Any, *_: Any
     ) -> Any:
         drift, brownian = terms.terms
         h, rho = t1 - t0, jnp.exp(-t0)
         data = y0 - rho * drift.vf(t0, y0, args)
-        data, memory = self.predicted(data, h, solver_state)
+        data, memory = self.predicted(data, h, memory)
         v = -(self.eta**2) * jnp.expm1(-2.0 * h)
         shrink = jnp.exp(-h)  # rho_1 / rho
         z = brownian.contr(t0, t1) / jnp.sqrt(h)

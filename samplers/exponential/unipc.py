@@ -46,7 +46,7 @@ class UniPC(Multistep):
 
 
 def unip(points: int, rule: Rule) -> Multistep:
-    """UniP-p on data predictions: the predictor alone, of order p."""
+    """UniP-p on data predictions: the predictor alone, of order p; with `bh2` and p = 2 it is DPM-Solver++(2M)."""
     return Multistep(DATA, points, itself, rule)
 
 

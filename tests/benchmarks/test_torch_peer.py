@@ -235,7 +235,7 @@ def test_score_drift_and_divergence():
         model = network_score(ours, params, NoisePrediction(sde))
 
         def field(x):
-            return probability_flow(sde)(jnp.asarray(0.4), x, model)
+            return probability_flow(sde, jnp.asarray(0.4), x, model)
 
         def run(x, v):
             drift, product = jax.jvp(field, (x,), (v,))

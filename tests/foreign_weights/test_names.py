@@ -100,7 +100,15 @@ def norm_by_flax_name(golden):
     }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=() if name in ("ddpm_vp", "ncsnpp_ve_cifar10") else pytest.mark.slow
+        )
+        for name in NETWORKS
+    ],
+)
 def test_output_and_input_gradient_in_float32(name):
     golden = load(name)
     a = golden.arrays

@@ -55,7 +55,12 @@ def images(way, model, shape, widths):
         yield np.asarray(x).reshape(-1, *shape)
 
 
-@pytest.mark.parametrize("way", list(WAYS))
+# Every run of the tests has one sampler of each way to draw noise and to drive steps; the slow ones all.
+def ways(*fast):
+    return [pytest.param(way, marks=() if way in fast else pytest.mark.slow) for way in WAYS]
+
+
+@pytest.mark.parametrize("way", ways("pc", "sde", "unipc_3"))
 def test_bit_for_bit_with_an_exact_score(way):
     whole, *others = images(way, mixture(VP()), (2, 2, 1), FOUR_DEVICES)
     assert len(np.unique(whole)) == whole.size
@@ -63,7 +68,7 @@ def test_bit_for_bit_with_an_exact_score(way):
         np.testing.assert_array_equal(other, whole[: len(other)])
 
 
-@pytest.mark.parametrize("way", ["pc", "ddim", "unipc_3"])
+@pytest.mark.parametrize("way", ways("pc"))
 def test_to_round_off_on_another_number_of_devices(way):
     (whole,) = images(way, mixture(VP()), (2, 2, 1), FOUR_DEVICES[:1])
     for other in images(way, mixture(VP()), (2, 2, 1), ONE_DEVICE):

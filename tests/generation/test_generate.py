@@ -1,5 +1,7 @@
 """Samples of any number, over batches and devices, from the samplers that a config names."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,19 +83,25 @@ class Cosine(SDE):
         return jnp.sin(jnp.pi / 2 * t)
 
 
-# Every run of the tests has all predictors alone and all correctors with one of them; the slow ones all pairs.
-PAIRS = [
-    pytest.param(p, c, marks=() if c == "none" or p == "reverse_diffusion" else pytest.mark.slow)
-    for p in PREDICTORS
-    if p != "none"
-    for c in CORRECTORS
+def in_every_run(sde, predictor, corrector):
+    """One process with all predictors alone, and all of them with one predictor and each corrector; the slow runs have all."""
+    return predictor == "reverse_diffusion" or (corrector == "none" and type(sde) is Cosine)
+
+
+COMBINATIONS = [
+    pytest.param(
+        *combination,
+        marks=() if in_every_run(*combination) else pytest.mark.slow,
+        id=f"{type(combination[0]).__name__}-{combination[1]}-{combination[2]}",
+    )
+    for combination in itertools.product(
+        (VP(), SubVP(), VE(0.01, 20.0), Cosine()), PREDICTORS, CORRECTORS
+    )
+    if combination[1] != "none"
 ]
 
 
-@pytest.mark.parametrize(("predictor", "corrector"), PAIRS)
-@pytest.mark.parametrize(
-    "sde", [VP(), SubVP(), VE(0.01, 20.0), Cosine()], ids=lambda s: type(s).__name__
-)
+@pytest.mark.parametrize(("sde", "predictor", "corrector"), COMBINATIONS)
 def test_every_pair_samples_every_process(sde, predictor, corrector):
     """Within the DKW band (false alarm 1e-6) of the data, for 8,192 coordinates: 0.030.
 

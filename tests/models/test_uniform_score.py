@@ -35,48 +35,52 @@ def points(sde, interval, t):
     return np.concatenate([inside, low - near, high + near])[:, None]
 
 
+def points_at(sde, interval, times):
+    """The points of each time, with the time of each: (n, 1) and (n,)."""
+    found = [points(sde, interval, jnp.asarray(time)) for time in times]
+    return np.concatenate(found), np.repeat(times, [len(x) for x in found])
+
+
 @pytest.mark.parametrize("interval", INTERVALS, ids=str)
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
-@pytest.mark.parametrize("time", [0.1, 1.0])
-def test_density_is_the_blurred_interval(x64, sde, interval, time):
+def test_density_is_the_blurred_interval(x64, sde, interval):
     """ln of the integral of N(x; alpha x_0, sigma^2) over x_0, by Gauss and Legendre in the logarithm."""
-    x = points(sde, interval, jnp.asarray(time))
-    t = jnp.full(len(x), time)
-    alpha, sigma = float(sde.alpha(t)[0]), float(sde.sigma(t)[0])
+    x, t = points_at(sde, interval, [0.1, 1.0])
+    alpha, sigma = (np.asarray(of(jnp.asarray(t)))[:, None] for of in (sde.alpha, sde.sigma))
     low, high = interval
     x0 = low + 0.5 * (high - low) * (NODES + 1)
-    kernels = -0.5 * ((x - alpha * x0) / sigma) ** 2 - math.log(sigma * math.sqrt(2 * math.pi))
+    kernels = -0.5 * ((x - alpha * x0) / sigma) ** 2 - np.log(sigma * math.sqrt(2 * math.pi))
     expected = scipy.special.logsumexp(kernels, b=0.5 * WEIGHTS, axis=1)
-    got = jax.jit(lambda x: model(sde, interval).log_density(x, t))(x)
+    got = jax.jit(lambda x: model(sde, interval).log_density(x, jnp.asarray(t)))(x)
     assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
-@pytest.mark.parametrize("time", [1e-3, 0.3, 1.0])
-def test_float32(sde, time):
+def test_float32(sde):
     """The score and its slope, which the divergence needs, keep four digits at every time.
 
     Where the interval is narrow against sigma (alpha/sigma = .007 at VP's end) they are ratios of differences. At
     small times x itself, near an edge, is rounded by a part of sigma.
     """
     with jax.enable_x64(True):
-        x = points(sde, (-1.0, 1.0), jnp.asarray(time))
-        x = x[np.abs(x[:, 0]) < sde.alpha(jnp.asarray(time)) + 7 * sde.sigma(jnp.asarray(time))]
-    x = x.astype(np.float32)
+        x, t = points_at(sde, (-1.0, 1.0), np.float32([1e-3, 0.3, 1.0]))
+        alpha, sigma = (np.asarray(of(jnp.asarray(t, float))) for of in (sde.alpha, sde.sigma))
+        near = np.abs(x[:, 0]) < alpha + 7 * sigma
+    x, t, sigma = x[near].astype(np.float32), t[near], sigma[near, None]
 
-    def score_and_slope(x, dtype):
-        exact, t = model(sde, (-1.0, 1.0), dtype), jnp.full(len(x), np.float32(time), dtype)
-        return jax.jit(lambda x: jax.jvp(lambda x: exact(x, t), (x,), (jnp.ones_like(x),)))(x)
+    def score_and_slope(dtype):
+        exact, times = model(sde, (-1.0, 1.0), dtype), jnp.asarray(t, dtype)
+        at = jnp.asarray(x, dtype)
+        return jax.jit(lambda x: jax.jvp(lambda x: exact(x, times), (x,), (jnp.ones_like(x),)))(at)
 
-    low = score_and_slope(jnp.asarray(x), jnp.float32)
+    low = score_and_slope(jnp.float32)
     with jax.enable_x64(True):
-        high = [np.asarray(a) for a in score_and_slope(jnp.asarray(x, jnp.float64), jnp.float64)]
-        sigma = float(sde.sigma(jnp.asarray(time)))
+        high = [np.asarray(a) for a in score_and_slope(jnp.float64)]
     assert low[0].dtype == jnp.float32
     # Times sigma and sigma^2 both are of order 1 near an edge; alpha and x there are rounded by 6e-8 each.
     rounding = 2 * 6e-8 / sigma
-    assert np.abs(low[0] - high[0]).max() * sigma < 1e-4 + rounding
-    assert np.abs(low[1] - high[1]).max() * sigma**2 < 1e-4 + rounding
+    assert np.all(np.abs(low[0] - high[0]) * sigma < 1e-4 + rounding)
+    assert np.all(np.abs(low[1] - high[1]) * sigma**2 < 1e-4 + rounding)
 
 
 @pytest.mark.parametrize("half", [0.05, 0.4, 3.0, 1000.0])

@@ -33,7 +33,7 @@ DEQUANTIZATION = [
     ),
     *mutants("likelihood/dequantization/training.py", UPDATE,
         ("dequantizer-of-the-same-noise-again", "Stream.DEQUANTIZER_TRAIN), step)", "Stream.DEQUANTIZER_TRAIN), 0)"),
-        ("dequantizer-in-nats", "nats / (math.prod(image_shape(self.config)) * math.log(2))", "nats"),
+        ("dequantizer-in-nats", "nats / (math.prod(self.bound.space.shape) * math.log(2))", "nats"),
     ),
     *mutants("likelihood/dequantization/training.py", RESUMED,
         ("dequantizer-of-the-last-weights", "FlowDequantizer(state.ema_params, task.flow)", "FlowDequantizer(state.params, task.flow)"),

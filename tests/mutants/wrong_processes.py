@@ -74,10 +74,10 @@ PROCESSES = [
 MODELS = [
     *mutants("models/parameterization.py", PARAMETERIZATION,
         ("labels-up-to-1000", "MAX_LABEL = 999.0", "MAX_LABEL = 1000.0"),
-        ("noise-with-the-sign-of-the-score", "class NoisePrediction(Prediction):\n    \"\"\"out = eps_hat, the noise of x_t = alpha x_0 + sigma eps.\"\"\"\n\n    def score(self, out: Images, x: Images, t: PerImage) -> Images:\n        del x\n        return -out", "class NoisePrediction(Prediction):\n    def score(self, out: Array, x: Array, t: Array) -> Array:\n        del x\n        return out"),
+        ("noise-with-the-sign-of-the-score", "class NoisePrediction(Prediction):\n    \"\"\"out = eps_hat, the noise of x_t = alpha x_0 + sigma eps.\"\"\"\n\n    def score(self, out: Images, x: Images, t: PerImage) -> Images:\n        return -out", "class NoisePrediction(Prediction):\n    def score(self, out: Array, x: Array, t: Array) -> Array:\n        return out"),
         ("smld-labels-truncated", "return jnp.round((self.sde.T - t)", "return jnp.floor((self.sde.T - t)"),
         ("smld-labels-count-up", "(self.chain.num_scales - 1 - level)", "level"),
-        ("ve-told-the-log-of-sigma", "return sde.sigma(t)\n", "return jnp.log(sde.sigma(t))\n"),
+        ("ve-told-the-log-of-sigma", "lambda sde, t: sde.sigma(t)", "lambda sde, t: jnp.log(sde.sigma(t))"),
         ("ddpm-labels-by-time", "return jnp.interp(-self.sde.log_snr(t), -log_snrs.astype(t.dtype), levels)", "return t * (self.chain.num_scales - 1)"),
     ),
     *mutants("models/parameterization.py", "tests/models/test_predictions.py",

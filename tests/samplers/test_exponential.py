@@ -250,7 +250,7 @@ def test_an_image_may_have_its_own_steps():
 
 
 def test_unfinished_solve_is_reported(monkeypatch):
-    monkeypatch.setattr("score_sde.samplers.exponential.sampler.MAX_STEPS", 3)
+    monkeypatch.setattr("score_sde.samplers.adaptive.MAX_STEPS", 3)
     sampler = ExponentialSampler(VP(), "dpm_solver_2", adaptive=Adaptive(1e-4, 1e-4))
     x = jnp.ones((2, 1))
     assert not sampler(mixture(VP()), jnp.array([1.0, EPS]), None, x, x).success
@@ -267,7 +267,7 @@ def test_unfinished_solve_is_reported(monkeypatch):
 )
 def test_nfe_is_the_number_of_calls(name, eta, adaptive, monkeypatch):
     """Every evaluation reports to the host. The first adaptive attempt spans half the interval and is rejected."""
-    monkeypatch.setattr("score_sde.samplers.exponential.sampler.FIRST_STEP", 0.5)
+    monkeypatch.setattr("score_sde.samplers.adaptive.FIRST_STEP", 0.5)
     calls, lock, sde = [0], threading.Lock(), VP()
     model = mixture(sde)
 

@@ -14,10 +14,10 @@ from score_sde.likelihood.dequantization.flow import FlowDequantizer, init_param
 from score_sde.likelihood.dequantization.trained import (
     build_flow,
     dequantizer_folder,
-    image_shape,
     load_dequantizer,
     write_record,
 )
+from score_sde.spaces import build_space
 from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.state import TrainState
 from tests.likelihood.dequantization.two_pixels import images_of
@@ -33,7 +33,8 @@ def save(config, folder, step=3):
     """A dequantizer as training leaves it, with averaged weights of their own; gives these."""
     write_record(config, folder)
     flow = build_flow(config)
-    template = jax.eval_shape(lambda: init_params(flow, image_shape(config), jax.random.key(0)))
+    shape = build_space(config).shape
+    template = jax.eval_shape(lambda: init_params(flow, shape, jax.random.key(0)))
     rng = np.random.default_rng(0)
     params, ema = (
         jax.tree.map(

@@ -18,9 +18,8 @@ from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.likelihood.dequantization.flow import FlowDequantizer, init_params
 from score_sde.likelihood.dequantization.objective import build_bound
-from score_sde.likelihood.dequantization.trained import build_flow, image_shape
+from score_sde.likelihood.dequantization.trained import build_flow
 from score_sde.likelihood.dequantization.training import (
-    build_optimizer,
     build_task,
     train_dequantizer,
 )
@@ -86,14 +85,11 @@ def test_the_bound_closes_on_the_probability(config, split, tmp_path):
 def test_an_update_is_that_of_the_whole_batch(config, split):
     """On four devices the loss and the gradient of all images in one piece, through Adam's first step."""
     config.dequantizer.batch_size = 8
-    flow, bound, optimizer = (
-        build_flow(config),
-        build_bound(config, VP()),
-        build_optimizer(config.dequantizer),
-    )
+    task = build_task(config, gaussian_score(), VP())
+    flow, bound, optimizer = build_flow(config), build_bound(config, VP()), task.optimizer
     batch = jax.tree.map(jnp.asarray, split.take(range(8)))
     rng = np.random.default_rng(0)
-    template = jax.eval_shape(lambda: init_params(flow, image_shape(config), jax.random.key(0)))
+    template = jax.eval_shape(lambda: init_params(flow, bound.space.shape, jax.random.key(0)))
     params = jax.tree.map(
         lambda leaf: jnp.asarray(0.3 * rng.standard_normal(leaf.shape), jnp.float32), template
     )
@@ -112,7 +108,7 @@ def test_an_update_is_that_of_the_whole_batch(config, split):
         jnp.int32(3), *(jax.tree.map(jnp.copy, params) for _ in range(2)), optimizer.init(params)
     )
     state = jax.device_put(state, replicated(jax.local_devices()))
-    update = build_train_step(build_task(config, score, VP()), PmapDevices())
+    update = build_train_step(task, PmapDevices())
     after, metrics = update(state, score, None, PmapDevices().split(stacked([batch])))
     assert float(metrics["loss"][0]) == pytest.approx(float(loss), rel=1e-5)
     # Adam's first step is the sign of a gradient: where that is nearly zero rounding decides it.
