@@ -27,7 +27,15 @@ from jaxtyping import Float
 
 from score_sde.errors import ConfigError
 from score_sde.options import Section
-from score_sde.shapes import Array, Broadcast, Elements, Images, PerImage, Scalar
+from score_sde.shapes import (
+    Array,
+    Broadcast,
+    Elements,
+    Images,
+    PerImage,
+    Scalar,
+    check_shape,
+)
 
 
 class NoDiscreteForm(ConfigError):
@@ -169,6 +177,7 @@ class SDE(Section, abc.ABC):
         h = 1 is the reverse SDE (Anderson 1982; Song et al. 2021, Eq. 6), h = 0 the probability-flow ODE
         (Eq. 13), and every h in between or beyond has the same marginals for the exact score.
         """
+        check_shape("the score", score.shape, x.shape)
         half = 0.5 * (1.0 + h * h)
         return self.drift(x, t) - expand(half * self.diffusion_squared(t), x) * score
 

@@ -11,6 +11,7 @@ import optax
 from jax import Array
 
 from score_sde.keys import Stream, stream_key
+from score_sde.shapes import check_shape
 
 
 @flax.struct.dataclass
@@ -24,11 +25,18 @@ class TrainState:
 
 
 def init_params(config: Any, network: Any) -> Any:
-    """The network's first parameters, a function of config.seed; for shapes only: `jax.eval_shape` of it."""
+    """The network's first parameters, a function of config.seed; for shapes only: `jax.eval_shape` of it.
+
+    Raises:
+      UserError: a network whose output has another shape than the images.
+    """
     data = config.data
     x = jnp.zeros((1, data.image_size, data.image_size, data.num_channels))
     # Any noise level does for the shapes; 1 is one whose logarithm exists.
-    return network.init({"params": stream_key(config.seed, Stream.INIT)}, x, jnp.ones(1))["params"]
+    key = stream_key(config.seed, Stream.INIT)
+    out, variables = network.init_with_output({"params": key}, x, jnp.ones(1))
+    check_shape(f"the output of {type(network).__name__}", out.shape, x.shape)
+    return variables["params"]
 
 
 def init_state(config: Any, network: Any, optimizer: optax.GradientTransformation) -> TrainState:
