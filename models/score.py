@@ -156,7 +156,8 @@ class NetworkScore:
     def __call__(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """The score at (x, t). `dropout_keys`, one for each image, are given in training only."""
         noise_input = self.parameterization.noise_input(t)
-        out = self._output(self.parameterization.inputs(x, t), noise_input, dropout_keys)
+        inputs = self.parameterization.inputs(x, t)
+        out = self._output(inputs, noise_input, dropout_keys)
         return self.parameterization.score(out, x, t)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:

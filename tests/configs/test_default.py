@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -49,6 +50,20 @@ def test_a_value_outside_the_range_is_refused(name, value):
         check_options(config)
     given = "|".join(re.escape(f"{name}={shown}") for shown in (repr(value), section[last]))
     assert re.match(f"({given})(: expected | is unknown; choose one of )", str(error.value))
+
+
+WRONG_KINDS = {int: (True, 1.5), float: (True, "1"), bool: (1, None)}
+
+
+@pytest.mark.parametrize(("section", "part"), list(sections()))
+def test_a_truth_value_is_no_number_and_a_number_no_truth_value(section, part):
+    """Given directly: a ConfigDict takes True for an integer, and makes 1.0 of it in a field of fractions."""
+    defaults = dict(part.defaults().items())
+    for name, default in defaults.items():
+        for value in WRONG_KINDS.get(type(default), ()):
+            given = types.SimpleNamespace(**{**defaults, name: value})
+            with pytest.raises(ConfigError, match=re.escape(f"{name}={value!r}: expected ")):
+                part.check_options(given, section)
 
 
 def test_numbers_that_may_be_infinite():
