@@ -64,6 +64,8 @@ class Network(Section, nn.Module):
     def __post_init__(self) -> None:
         self.check_options(self, "model")
         check_image_size(self.image_size, self.ch_mult)
+        if self.num_channels < 1:
+            raise ConfigError(f"num_channels is {self.num_channels}: expected 1 or more")
         if self.num_classes and not self.conditional:
             raise ConfigError(
                 f"model.num_classes={self.num_classes} with model.conditional=False: a class joins the embedding of the noise "

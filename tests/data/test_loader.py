@@ -195,7 +195,7 @@ def test_other_shapes_channels_and_levels_are_refused(digits, digits_config, mak
     assert "1 channels, but data.num_channels=3" in changed(num_channels=3)
     assert "17 grey levels, but data.num_levels=256" in changed(num_levels=256)
     assert "17 grey levels, but data.num_levels=None" in changed(num_levels=0)
-    for other in (5, 34, 1, -17):
+    for other in (5, 34, 1):
         assert "give 17, or a divisor of it" in changed(num_levels=other)
     assert "data.in_memory='maybe' is unknown" in changed(in_memory="maybe")
 
