@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde.configs.default import check_options
+from score_sde.data.array_files import check_levels
 from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
@@ -127,7 +128,12 @@ class Trained:
         return np.concatenate(decoded)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """The model's arrays that stand for stored images (n, h, w, c)."""
+        """The model's arrays that stand for stored images (n, h, w, c).
+
+        Raises:
+          UserError: images of other levels than the configuration's.
+        """
+        check_levels(self.config, "encode", images)
         return np.asarray(self.space.encode_middle(jnp.asarray(images)))
 
     def log_density(

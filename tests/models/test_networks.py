@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 from numpy.testing import assert_allclose
 
+from score_sde.errors import ConfigError
 from score_sde.models import layers
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
@@ -274,7 +275,7 @@ def config():
 def test_every_field_is_read_from_the_config(config, name):
     """No value above is a default of the field, so a field that is not read shows."""
     config.model.name = name
-    network, plain = build_network(config), NETWORKS[name](image_size=8)
+    network, plain = build_network(config), NETWORKS[name](image_size=16)
     stated = {**config.model, **config.data}
     for field in network.__dataclass_fields__:
         if field in ("parent", "name"):
@@ -293,3 +294,21 @@ def test_unknown_network_is_refused(config):
         ValueError, match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm"
     ):
         build_network(config)
+
+
+@pytest.mark.parametrize("network", [NCSNpp, DDPM])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ch_mult": ()}, r"model.ch_mult=\(\): expected a positive integer for each level"),
+        ({"ch_mult": (1, 0)}, r"model.ch_mult=\(1, 0\): expected"),
+        ({"ch_mult": (1, -1)}, r"model.ch_mult=\(1, -1\): expected"),
+        ({"attn_resolutions": (16,)}, r"model.attn_resolutions=\(16,\): the levels .* have 4, 2,"),
+        ({"attn_resolutions": (4, 3)}, r"model.attn_resolutions=\(4, 3\): "),
+        ({"num_channels": 0}, "num_channels is 0"),
+    ],
+)
+def test_a_network_with_no_such_levels_is_refused(network, options, words):
+    """Attention at a size that no level has was left out in silence."""
+    with pytest.raises(ConfigError, match=words):
+        network(**{**TINY, **options})
