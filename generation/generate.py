@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax import Array
 
@@ -16,6 +15,7 @@ from score_sde.devices import Devices, build_devices, check_batch_size, index_ba
 from score_sde.errors import UserError
 from score_sde.generation.conditions import Source, build_conditions
 from score_sde.generation.drivers import BatchSampler, batch_sampler
+from score_sde.keys import seed_key
 from score_sde.progress import progress_bar
 from score_sde.samplers.configured import Configured, configure
 from score_sde.sde_lib import SDE
@@ -76,7 +76,7 @@ class Generator:
         show: bool = True,
     ) -> Iterator[dict[str, np.ndarray]]:
         """What `finish` makes of each batch, kept in the store, from which it is taken if it was there at the start."""
-        key = jax.random.key(seed)
+        key = seed_key(seed)
         with progress_bar(num_images, "sampling", "image", show) as bar:
             for number, (indices, count) in enumerate(index_batches(num_images, self.batch_size)):
                 batch = store.load(number)

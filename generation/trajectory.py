@@ -12,6 +12,7 @@ from jax import Array
 from score_sde.devices import on_one_device
 from score_sde.generation.drivers import first_state
 from score_sde.generation.generate import StartImages
+from score_sde.keys import seed_key
 from score_sde.samplers.configured import Configured
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import IndexedNoise
@@ -54,7 +55,7 @@ def trajectory(
         like = jnp.zeros((num_images, *shape))
         return first_state(sde, grid[0], begin, noise, like, are_states), noise, like
 
-    x, noise, like = jax.jit(sample)(jax.random.key(seed), begin)
+    x, noise, like = jax.jit(sample)(seed_key(seed), begin)
     sampler = configured.sampler
     if isinstance(sampler, SteppedSampler):
         return stepped(sampler, model, grid, noise, x, frames)

@@ -21,6 +21,7 @@ from score_sde.data.array_files import check_levels
 from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
+from score_sde.keys import seed_key
 from score_sde.likelihood.per_image import build_log_density
 from score_sde.models.networks import check_no_class, conditions_of
 from score_sde.models.parameterization import refuse_discrete
@@ -159,7 +160,7 @@ class Trained:
                 )
             condition = {"label": jnp.asarray(labels, jnp.int32)}
         density_of = build_log_density(self.config, self.sde, int(np.prod(self.space.shape)))
-        keys = jax.random.split(jax.random.key(seed), len(x))
+        keys = jax.random.split(seed_key(seed), len(x))
         with jax.default_matmul_precision("highest"):
             found = jax.jit(density_of)(bind(self.model, condition), jnp.asarray(x), keys)
         if not np.all(found.success):
