@@ -32,7 +32,10 @@ class StartImages(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """A batch of samples: x (b, h, w, c) float32 in the units of the process, and network evaluations of each (b,)."""
+    """A batch of samples: x (b, h, w, c) float32 in the units of the process, and network evaluations of each (b,).
+
+    These are counted steps times what the sampler declares that a step costs, which nothing checks in a run.
+    """
 
     x: np.ndarray
     nfe: np.ndarray
