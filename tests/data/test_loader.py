@@ -328,9 +328,13 @@ def test_the_mixture_takes_other_parameters(make_config):
     fields = {"mixture_weights": (1.0,), "mixture_means": (5.0,), "mixture_variances": (0.25,)}
     x = data.load(mixture_config(make_config, **fields)).train.images
     assert (x.mean(), x.std()) == pytest.approx((5.0, 0.5), abs=0.003)
-    assert "weights that sum to 1" in refusal(
-        mixture_config(make_config, mixture_weights=(0.5, 0.4))
-    )
+    for wrong in (
+        {"mixture_weights": (0.5, 0.4)},
+        {"mixture_weights": (np.nan, 0.5)},
+        {"mixture_means": (np.nan, 0.5)},
+        {"mixture_variances": (np.inf, 0.5)},
+    ):
+        assert "weights that sum to 1" in refusal(mixture_config(make_config, **wrong))
 
 
 def test_the_mixture_has_no_levels(make_config):
