@@ -1,9 +1,7 @@
 """A folder of image files: PNG is lossless, so every pixel that comes out is known."""
 
-import hashlib
 import io
 import json
-import os
 from types import SimpleNamespace
 
 import flax.linen as nn
@@ -14,21 +12,9 @@ import pytest
 from score_sde import data
 from score_sde.configs.default import get_config
 from score_sde.data.folder import split_files
-from score_sde.data.image_files import image_files
-from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
 from score_sde.training.score_task import train
-
-COLOURS = 40
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Forty files of 8x8 pixels over three depths and two suffixes, file i of colour (i, 2 i, 255 - i)."""
-    for i in range(COLOURS):
-        save(tmp_path / ["", "a", "b/c"][i % 3] / f"{i:02d}{['.png', '.PNG'][i % 2]}", i)
-    return tmp_path
-
+from tests.data.picture_folder import COLOURS, numbers, refusal, save
 
 CLASSES = {"walrus": (0, 1, 5), "ant": (2, 3), "yak": (4, 6, 7, 8, 9)}
 
@@ -81,41 +67,6 @@ def test_an_image_of_no_class_is_named(folder, folder_config):
         data.load(folder_config(folder), ("label",))
 
 
-def save(path, i, size=(8, 8)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.new("RGB", size, colour(i)).save(path)
-
-
-def colour(i):
-    return (i, 2 * i, 255 - i)
-
-
-@pytest.fixture
-def folder_config(make_config):
-    def make(folder, **fields):
-        common = {"name": "folder", "folder": str(folder), "num_channels": 3, "num_levels": 256}
-        return make_config(**{**common, **fields})
-
-    return make
-
-
-def refusal(config):
-    with pytest.raises(UserError) as caught:
-        data.load(config)
-    return str(caught.value)
-
-
-def numbers(split):
-    """Which files a split holds, in its order, from their colours; every pixel is looked at."""
-    images = split.take(range(split.num_images)).images
-    assert images.shape == (split.num_images, 8, 8, 3)
-    assert images.dtype == np.uint8
-    found = images[:, 0, 0, 0].tolist()
-    for image, i in zip(images, found, strict=True):
-        assert (image == colour(i)).all()
-    return found
-
-
 @pytest.mark.parametrize("in_memory", ["yes", "no"])
 def test_every_image_is_in_one_split(folder, folder_config, in_memory):
     loaded = data.load(folder_config(folder, in_memory=in_memory))
@@ -123,146 +74,6 @@ def test_every_image_is_in_one_split(folder, folder_config, in_memory):
     train, test = numbers(loaded.train), numbers(loaded.test)
     assert sorted(train + test) == list(range(COLOURS))
     assert loaded.num_levels == 256
-
-
-def least(names):
-    """Those of the first 5 % of SHA-256's first 64 bits, and all in the order of these."""
-    hashes = {name: hashlib.sha256(name.encode()).digest()[:8] for name in names}
-    ordered = sorted(names, key=hashes.get)
-    return [n for n in ordered if int.from_bytes(hashes[n], "big") < 0.05 * 2**64], ordered
-
-
-def test_the_division_never_changes(folder, folder_config):
-    """A run that goes on after an upgrade must not train on what it held out."""
-    loaded = data.load(folder_config(folder))
-    names = {path.relative_to(folder).as_posix(): path for path in image_files(folder)}
-    held_out, ordered = least(names)
-    assert held_out == GOLDEN_TEST
-    numbered = [int(PIL.Image.open(names[name]).getpixel((0, 0))[0]) for name in ordered]
-    assert numbers(loaded.test) + numbers(loaded.train) == numbered
-
-
-GOLDEN_TEST = ["06.png"]
-
-
-@pytest.mark.parametrize("change", ["deleted", "added"])
-def test_no_file_changes_sides_when_others_come_or_go(tmp_path, change):
-    for i in range(400):
-        (tmp_path / f"{i:03d}.png").touch()
-    train, test = split_files(tmp_path)
-    assert 10 <= len(test) <= 30  # 20 expected, give or take 4.4
-    for i in range(0, 400, 7):
-        (tmp_path / f"{i:03d}.png").unlink()
-        if change == "added":
-            (tmp_path / f"{i:03d}b.png").touch()
-    after = split_files(tmp_path)
-    for now, before in zip(after, (train, test), strict=True):
-        stayed = [path for path in now if path in before]
-        assert stayed == [path for path in before if path.exists()]
-        assert set(now) - set(before) == {path for path in now if "b" in path.name}
-
-
-@pytest.mark.parametrize("n", range(2, 12))
-def test_of_few_files_neither_split_is_empty(tmp_path, n):
-    """Whatever their hashes: of many names, those whose hashes are all low, all high, or mixed."""
-    names = sorted(
-        (f"{i}.png" for i in range(1000)), key=lambda name: hashlib.sha256(name.encode()).digest()
-    )
-    for chosen in (names[:n], names[-n:], [names[0], *names[-n + 1 :]]):
-        folder = tmp_path / chosen[0] / chosen[-1]
-        folder.mkdir(parents=True)
-        for name in chosen:
-            (folder / name).touch()
-        train, test = ([path.name for path in part] for part in split_files(folder))
-        assert test + train == chosen
-        below = len(least(chosen)[0])
-        assert len(test) == min(max(below, 1), n - 1)
-
-
-def test_the_fingerprint_is_of_names_and_sizes(folder, folder_config):
-    def fingerprint(**fields):
-        return data.load(folder_config(folder, **fields)).fingerprint
-
-    before = fingerprint()
-    assert before == fingerprint(in_memory="no")
-    assert before.num_images == COLOURS
-    one = image_files(folder)[3]
-    content = one.read_bytes()
-    one.write_bytes(content + b"more")
-    larger = fingerprint()
-    one.rename(one.with_name("other.png"))
-    renamed = fingerprint()
-    one.with_name("other.png").unlink()
-    gone = fingerprint()
-    assert len({found.hash for found in (before, larger, renamed, gone)}) == 4
-    assert gone.num_images == COLOURS - 1
-    one.write_bytes(content)
-    assert fingerprint() == before
-
-
-def test_a_link_to_a_folder_above_or_in_a_circle_is_followed_once(folder, folder_config):
-    plain = data.load(folder_config(folder))
-    (folder / "a" / "again").symlink_to(folder)
-    (folder / "a" / "x").symlink_to(folder / "b")
-    (folder / "b" / "y").symlink_to(folder / "a")
-    (folder / "0").symlink_to(folder / "b")  # sorted before what it leads to
-    (folder / "second.png").symlink_to(folder / "00.png")
-    linked = data.load(folder_config(folder))
-    for split, before in ((linked.train, plain.train), (linked.test, plain.test)):
-        assert numbers(split) == numbers(before)
-
-
-def test_links_to_images_elsewhere_are_read(tmp_path, folder_config):
-    for i in range(6):
-        save(tmp_path / "elsewhere" / "class" / f"{i}.png", i)
-    (tmp_path / "links").mkdir()
-    (tmp_path / "links" / "all").symlink_to(tmp_path / "elsewhere" / "class")
-    (tmp_path / "links" / "one.png").symlink_to(tmp_path / "elsewhere" / "class" / "2.png")
-    names = [str(path.relative_to(tmp_path / "links")) for path in image_files(tmp_path / "links")]
-    assert names == [f"all/{i}.png" for i in range(6)]
-
-
-def test_an_image_in_both_splits_is_refused(tmp_path, folder_config):
-    for part, i in (("train", 0), ("train", 1), ("test", 2)):
-        save(tmp_path / part / f"{i}.png", i)
-    (tmp_path / "test" / "copy.png").symlink_to(tmp_path / "train" / "1.png")
-    message = refusal(folder_config(tmp_path))
-    assert "train/1.png and " in message
-    assert "test/copy.png are one file" in message
-
-
-@pytest.mark.parametrize("kind", ["pipe", "broken link", "circle"])
-def test_what_is_named_as_an_image_but_is_no_file_is_refused(folder, folder_config, kind):
-    path = folder / "a" / "strange.png"
-    if kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to(path if kind == "circle" else folder / "nothing.png")
-    assert "strange.png is named as an image but is no file" in refusal(folder_config(folder))
-
-
-def test_a_folder_that_cannot_be_listed_is_refused(folder, monkeypatch):
-    """Not left out in silence, as os.walk does."""
-    scandir = os.scandir
-
-    def refuse(path):
-        if os.path.basename(path) == "b":
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(data.DatasetError, match="/b cannot be listed: PermissionError"):
-        image_files(folder)
-
-
-def test_files_that_are_not_read_are_counted(folder, caplog):
-    image_files(folder)
-    assert not caplog.messages
-    for name in ("a.tif", "b/b.TIF", "c.gif", "README", ".hidden"):
-        (folder / name).touch()
-    image_files(folder)
-    (message,) = caplog.messages
-    assert message.endswith("; 4 other files are not read: 2 of .tif, 1 of no suffix, 1 of .gif")
 
 
 @pytest.mark.parametrize("num_channels", [2, 4])
@@ -302,14 +113,6 @@ def test_subfolders_train_and_test_are_the_splits(tmp_path, folder_config):
 def test_half_a_division_is_refused(tmp_path, folder_config):
     save(tmp_path / "train" / "0.png", 0)
     assert "has train/ but no test/; add it, or name" in refusal(folder_config(tmp_path))
-
-
-def test_files_are_sorted_by_name_and_other_files_are_not_seen(tmp_path):
-    for name in ("b.png", "a/z.JPG", "a.jpeg", "B.webp", ".hidden.png", "._a.jpeg", ".cache/c.png"):
-        save(tmp_path / name, 0)
-    (tmp_path / "notes.txt").write_text("not an image")
-    found = [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)]
-    assert found == ["B.webp", "a.jpeg", "a/z.JPG", "b.png"]
 
 
 def test_images_of_any_size_are_cropped_and_resized(tmp_path, folder_config):
