@@ -10,6 +10,8 @@
     digits.py      TFDS builder: the 8x8 UCI digits that scikit-learn carries (no network)
     cifar10.py     TFDS builder: CIFAR-10 from its binary archive (no TensorFlow)
     folder.py      a folder of PNG, JPEG or WebP files
+    image_files.py which files under a folder are images
+    fingerprint.py by what a run knows its dataset again
     mixture.py     toy images whose density is known in closed form
     resizing.py    decode, centre crop and resize, for datasets whose images differ in size
     scaling.py     dequantize, scale, round back, bits/dim offset: pure, for inside jit

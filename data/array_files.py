@@ -17,7 +17,8 @@ def read_images(
     """The first of these keys in the file that a field of the config names, and its array.
 
     Raises:
-      UserError: a file that cannot be read or has none of the keys, or arrays of another shape than the config's images.
+      UserError: a file that cannot be read or has none of the keys, arrays of another shape than the config's images, or
+        of anything but finite real numbers.
     """
     try:
         with np.load(path) as file:
@@ -36,7 +37,16 @@ def read_images(
             f"{field}={path!r}: {key} has the shape {array.shape}, expected (n, {', '.join(map(str, expected))}) "
             "of data.image_size and data.num_channels"
         )
+    check_real(f"{field}={path!r}: {key}", array)
     return key, array
+
+
+def check_real(what: str, array: np.ndarray) -> None:
+    """Refuse truth values, complex numbers and what is not finite, of which a conversion to float32 would say nothing."""
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{what} is of type {array.dtype}: expected integers or real numbers")
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise UserError(f"{what} has values that are not finite in float32: leave those images out")
 
 
 def check_levels(config: Any, field: str, images: np.ndarray) -> None:

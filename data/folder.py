@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,29 @@ import numpy as np
 
 from score_sde.data.builders import DatasetError, one_line
 from score_sde.data.conditions import Record
-from score_sde.data.order import fixed_permutation
+from score_sde.data.image_files import found, image_files
 from score_sde.data.resizing import image_decoder
 from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 # Files of each split whose sizes are read before training; the others are checked when they are decoded.
 CHECKED_FILES = 256
 
+HASH_BITS = 64
+
 
 def load_folder(data: Any) -> Datasets:
     """The images under config.data.folder: of its subfolders train/ and test/, or if it has neither, all of
-    them, a fixed random 5 % being held out as the test split. Which ones depends on the names of all: divide a
-    collection that still grows into train/ and test/. An image's class is the first folder on the way to it from there;
-    the classes are numbered in the order of their names.
+    them, some 5 % being held out as the test split: by their own names, so that no image changes sides when others come or
+    go (`split_by_name`). An image's class is the first folder on the way to it from there; the classes are numbered in the
+    order of their names.
 
     Args:
         data: config.data, with folder, image_size, num_channels, and the optional resize, crop_size, resample
-            and stored_levels. The files are those of SUFFIXES at any depth; names that begin with a dot are not seen.
+            and stored_levels. Which files are images: data/image_files.py.
 
     Raises:
-        DatasetError: no such folder, no images in it, half a division into train/ and test/, or images of
-            another size without data.resize.
+        DatasetError: no such folder, no images in it, half a division into train/ and test/, an image in both, or
+            images of another size without data.resize.
     """
     folder = folder_of(data)
     train, test = split_files(folder)
@@ -50,9 +51,14 @@ def load_folder(data: Any) -> Datasets:
         source = Files(files, [labels[classes[path]] for path in files])
         return ImagesOnDisk(source, decode, shape, str(folder))
 
+    def sizes() -> Iterator[tuple[str, int]]:
+        for part, paths in (("train", train), ("test", test)):
+            for path in paths:
+                yield f"{part}: {path.relative_to(folder).as_posix()}", path.stat().st_size
+
     # With an image of no class, names would say that all have one.
     known = None if "" in classes.values() else tuple(names)
-    return Datasets(str(folder), split(train), split(test), data.stored_levels, known)
+    return Datasets(str(folder), split(train), split(test), data.stored_levels, known, sizes)
 
 
 class Files:
@@ -89,7 +95,7 @@ def folder_of(data: Any) -> Path:
 
 
 def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files to train and to test on, each in a fixed random order, so that the first so many are a fair sample."""
+    """The files to train and to test on, each in an order of their own (`shuffled`), so that the first so many are a fair sample."""
     divided = [name for name in ("train", "test") if (folder / name).is_dir()]
     if len(divided) == 1:
         missing = "test" if divided == ["train"] else "train"
@@ -98,33 +104,39 @@ def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
             f"as data.folder, of which {HELD_OUT_PERCENT} % are then held out"
         )
     if divided:
-        return shuffled(image_files(folder / "train")), shuffled(image_files(folder / "test"))
-    files = shuffled(image_files(folder))
-    held_out = max(1, len(files) * HELD_OUT_PERCENT // 100)
-    if held_out == len(files):
+        train, test = (found(folder / name) for name in ("train", "test"))
+        if both := sorted(train.keys() & test.keys()):
+            raise DatasetError(
+                f"{train[both[0]]} and {test[both[0]]} are one file, and {len(both)} are in train/ and test/ so; remove one of "
+                "the links"
+            )
+        return shuffled(folder, list(train.values())), shuffled(folder, list(test.values()))
+    return split_by_name(folder, image_files(folder))
+
+
+def split_by_name(folder: Path, files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The files to train on, and those that are held out: whose hash lies in the first HELD_OUT_PERCENT of its range.
+
+    Of few files the one with the least hash is held out always and the one with the largest never, so that neither
+    split is empty; only there can a file that comes or goes move another.
+    """
+    if len(files) == 1:
         raise DatasetError(f"data.folder={folder} has one image; a train and a test split need two")
-    return files[:-held_out], files[-held_out:]
+    files = shuffled(folder, files)
+    below = sum(100 * name_hash(folder, path) < HELD_OUT_PERCENT << HASH_BITS for path in files)
+    held_out = min(max(below, 1), len(files) - 1)
+    return files[held_out:], files[:held_out]
 
 
-def image_files(folder: Path) -> list[Path]:
-    """All image files under a folder, sorted by name: the order in which a disk lists them differs between hosts."""
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
-    if not found:
-        raise DatasetError(
-            f"{folder} has no image files: none there or deeper ends in {', '.join(SUFFIXES)}"
-        )
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+def shuffled(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """The files by their hashes: in whatever company, two of them come in the same order."""
+    return sorted(files, key=lambda path: (name_hash(folder, path), path))
 
 
-def shuffled(files: list[Path]) -> list[Path]:
-    return [files[i] for i in fixed_permutation(len(files))]
+def name_hash(folder: Path, path: Path) -> int:
+    """Of a file's path below the folder, evenly from 0 to 2^HASH_BITS - 1."""
+    name = os.fsencode(path.relative_to(folder).as_posix())
+    return int.from_bytes(hashlib.sha256(name).digest()[: HASH_BITS // 8], "big")
 
 
 def check_sizes(files: list[Path], data: Any) -> None:

@@ -13,6 +13,7 @@ from score_sde.data.builders import DatasetError, prepared_builder, unreadable
 from score_sde.data.conditions import CONDITIONS, Record
 from score_sde.data.folder import load_folder
 from score_sde.data.mixture import load_mixture
+from score_sde.data.options import DataOptions
 from score_sde.data.resizing import image_decoder
 from score_sde.data.splits import (
     HELD_OUT_PERCENT,
@@ -48,8 +49,10 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
 
     Raises:
         DatasetError: the dataset cannot be had, or does not agree with the config.
+        ConfigError: an option out of its range.
     """
     data = config.data
+    DataOptions.check_options(data, "data")
     if data.folder and data.name != "folder":
         raise DatasetError(
             f"data.folder={data.folder} is read with data.name='folder' only, but data.name={data.name!r}; "
@@ -139,7 +142,12 @@ def load_tfds(data: Any) -> Datasets:
     num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
     # A number without names is not a class: TFDS's ClassLabel has both.
     names = getattr(dict(builder.info.features).get("label"), "names", None)
-    return Datasets(data.name, train, test, num_levels, names and tuple(names))
+    # Of the prepared files nothing else is the same on every machine.
+    sizes = [
+        (f"{builder.info.full_name}/{name}", split.num_examples)
+        for name, split in builder.info.splits.items()
+    ]
+    return Datasets(data.name, train, test, num_levels, names and tuple(names), lambda: sizes)
 
 
 def image_key(builder: Any) -> str:

@@ -21,9 +21,15 @@ def mixture_parameters(data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     means = np.asarray(data.mixture_means, np.float64)
     variances = np.asarray(data.mixture_variances, np.float64)
     same_length = weights.ndim == 1 and weights.shape == means.shape == variances.shape
-    if not same_length or abs(weights.sum() - 1) > 1e-6 or min(weights) < 0 or min(variances) <= 0:
+    finite = all(np.isfinite(numbers).all() for numbers in (weights, means, variances))
+    if (
+        not (same_length and finite)
+        or abs(weights.sum() - 1) > 1e-6
+        or min(weights) < 0
+        or min(variances) <= 0
+    ):
         raise DatasetError(
-            "a mixture needs weights that sum to 1, and as many means and positive variances; given "
+            "a mixture needs weights that sum to 1, and as many means and positive variances, all finite; given "
             f"weights {weights.tolist()}, means {means.tolist()}, variances {variances.tolist()}"
         )
     return weights, means, variances

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.options import Section, at_least, not_negative, one_of, option, positive
+from score_sde.options import Section, at_least, finite, not_negative, one_of, option, positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,8 @@ class DataOptions(Section):
     )
     folder: str = option(
         "",
-        "data.name=folder: where the images are, PNG, JPEG or WebP files at any depth, in train/ and test/ or all together",
+        "data.name=folder: where the images are, PNG, JPEG or WebP files of 8 bits at any depth, in train/ and test/ or all together; "
+        "what is transparent in them becomes black",
     )
     image_size: int = option(
         8, "pixels a side; the network halves it len(model.ch_mult) - 1 times", positive
@@ -28,7 +29,9 @@ class DataOptions(Section):
         not_negative,
     )
     stored_levels: int = option(
-        256, "grey levels of image files and of TFDS's images; digits know theirs", at_least(2)
+        256,
+        "grey levels of image files and of TFDS's images, all of 8 bits; digits know theirs",
+        finite("2 to 256", lambda n: 2 <= n <= 256, 1, 512),
     )
     centered: bool = option(True, "the process runs on [-1, 1]; False: on [0, 1] (VE)")
     label: int = option(

@@ -11,6 +11,12 @@ import numpy as np
 from score_sde.data.builders import DatasetError
 from score_sde.options import choose
 
+MODES = {1: "L", 3: "RGB"}
+
+ORIENTATION = 0x0112
+# EXIF's orientation -> Pillow's Transpose that undoes it; 1 is upright.
+TURNS: dict[Any, Any] = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True))
+
 # data.resample -> Pillow's filter; all of them widen when they shrink an image (no aliasing).
 FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
 
@@ -23,8 +29,13 @@ def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
 
     Raises:
         ConfigError: an unknown data.resample, at once and not with the first image.
+        DatasetError: another number of channels than 1 or 3, likewise.
     """
     choose("data.resample", data.resample, FILTERS)
+    if data.num_channels not in MODES:
+        raise DatasetError(
+            f"data.num_channels={data.num_channels}: images that are decoded have 1, grey, or 3, RGB"
+        )
 
     def decode(encoded: bytes) -> np.ndarray:
         image = decode_image(encoded, data.num_channels)
@@ -36,22 +47,41 @@ def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
 
 
 def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
-    """A PNG, JPEG or WebP as uint8 (h, w, num_channels).
+    """A PNG, JPEG or WebP as uint8 (h, w, num_channels), 1 for grey or 3 for RGB; what is transparent lies on black.
 
     Always by Pillow. TFDS would take OpenCV where it is installed, whose JPEGs differ in the last level, so that
     the data would depend on the environment; neither handles the grey and CMYK files in some colour datasets.
+
+    Raises:
+        DatasetError: an image of more than 8 bits a channel.
     """
     import PIL.Image
-    import PIL.ImageOps
 
     with PIL.Image.open(io.BytesIO(encoded)) as image:
+        # Pillow clips grey ones at 255, which makes most of them white, and cuts colours to their upper 8 bits.
+        if image.mode.startswith(("I", "F")) or png_bit_depth(encoded) == 16:
+            raise DatasetError(
+                f"an image of mode {image.mode} has more than 8 bits a channel; convert it to 8, as you want it rounded"
+            )
         # Telephones store pictures sideways, and the angle beside them.
-        PIL.ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith(("I", "F")):
-            # Pillow would clip it at 255, which makes most of it white.
-            raise DatasetError(f"an image of mode {image.mode} has more than 8 bits a channel")
-        pixels = np.asarray(image.convert("L" if num_channels == 1 else "RGB"))
+        upright = TURNS.get(image.getexif().get(ORIENTATION))
+        opaque = over_black(image) if image.has_transparency_data else image
+        flat = opaque.convert(MODES[num_channels])
+        pixels = np.asarray(flat if upright is None else flat.transpose(upright))
     return pixels.reshape(*pixels.shape[:2], num_channels)
+
+
+def png_bit_depth(encoded: bytes) -> int:
+    """Bits a channel of a PNG, from its header (ISO/IEC 15948, 11.2.2); 0 of another format."""
+    return encoded[24] if encoded[:8] == b"\x89PNG\r\n\x1a\n" else 0
+
+
+def over_black(image: Any) -> Any:
+    """A picture with transparency on a black background: what a pixel hides is nobody's picture."""
+    import PIL.Image
+
+    colours = image.convert("RGBA")
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, (0, 0, 0, 255)), colours)
 
 
 def crop_and_resize(
@@ -76,6 +106,10 @@ def crop_and_resize(
 
     height, width, num_channels = image.shape
     side = crop_size or min(height, width)
+    if side < 1:
+        raise DatasetError(
+            f"data.crop_size={crop_size}: expected pixels, or 0 for the largest square"
+        )
     if side > min(height, width):
         raise DatasetError(
             f"data.crop_size={side} is larger than an image of {height}x{width}; 0 takes the largest square"

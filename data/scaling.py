@@ -6,7 +6,8 @@ Three scales, and the functions that lead from one to the next:
                               --to_unit-----> y = v/(L - 1) in [0, 1]  --scale--> x = 2y - 1 or y
     x --unscale--> y;  x --to_levels--> v
 
-`num_levels=None` means the data are real numbers already: the first step and its inverse change nothing.
+`num_levels=None` means the data are real numbers already: the first step and its inverse change nothing. `centered` is True
+for x = 2y - 1 and False for x = y, in every function.
 """
 
 from __future__ import annotations
@@ -35,6 +36,16 @@ def check_num_levels(num_levels: int | None) -> None:
             f"{num_levels} grey levels: expected 2 to {MAX_LEVELS}, which float32 can tell apart with noise within "
             "each; reduce the images to fewer"
         )
+
+
+def check_flag(name: str, value: bool) -> None:
+    """Refuse a number where True or False is meant: a slope of 1.0 would count as True.
+
+    Raises:
+        ConfigError: anything else than a truth value.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConfigError(f"{name}={value!r}: expected True or False")
 
 
 def level_type(num_levels: int) -> np.dtype:
@@ -78,16 +89,19 @@ def to_unit(images: Array, num_levels: int | None) -> Array:
 
 def slope(centered: bool) -> float:
     """dx/dy of `scale`."""
+    check_flag("centered", centered)
     return 2.0 if centered else 1.0
 
 
 def scale(y: Array, centered: bool) -> Array:
     """x = 2y - 1 in [-1, 1] when centred (VP, sub-VP, DDPM), else y in [0, 1] (VE)."""
+    check_flag("centered", centered)
     return 2 * y - 1 if centered else y
 
 
 def unscale(x: Array, centered: bool) -> Array:
     """The inverse of `scale`, not clipped."""
+    check_flag("centered", centered)
     return (x + 1) / 2 if centered else x
 
 
@@ -110,6 +124,7 @@ def to_levels(x: Array, num_levels: int | None, centered: bool, dequantized: boo
         uint8 (..., h, w, c), or uint16 for more than 256 levels.
     """
     check_num_levels(num_levels)
+    check_flag("dequantized", dequantized)
     y = unscale(x, centered)
     if num_levels is None:
         return y
@@ -126,7 +141,7 @@ def to_levels_truncated(x: Array, num_levels: int, centered: bool) -> Array:
     return jnp.clip(levels, 0, num_levels - 1).astype(level_type(num_levels))
 
 
-def bits_per_dim_offset(num_levels: int | None, scale: float) -> float:
+def bits_per_dim_offset(num_levels: int | None, centered: bool) -> float:
     """What to add to -log2 p(x)/D to get the bits per dimension of the integer image.
 
     The probability of an image is the mass of a density on its cell, the product of D unit intervals of z:
@@ -139,19 +154,19 @@ def bits_per_dim_offset(num_levels: int | None, scale: float) -> float:
     cells must be of unit width: that is what makes an L of fewer levels cheaper, and an image of L levels written in
     m L of them, m times as far apart, with uniform noise below, log2 m bits per dimension dearer.
 
-    The model's density is one of x. From z to x = scale y + shift, y = z/L, every one of D axes is stretched by
-    scale/L, so p_z(z) = p(x) (scale/L)^D and
+    The model's density is one of x. From z to x = slope y + shift, y = z/L, every one of D axes is stretched by
+    slope/L, so p_z(z) = p(x) (slope/L)^D and
 
-        -log2 p_z(z)/D = -log2 p(x)/D + log2 L - log2 scale.
+        -log2 p_z(z)/D = -log2 p(x)/D + log2 L - log2 slope.
 
     x = 2y - 1 and L = 256 gives 7; x = y gives 8. A shift changes nothing.
 
     Args:
         num_levels: L; None for real-valued data, for which the unit of y is the data's own and log2 L is absent.
-        scale: `slope(centered)`.
+        centered: as given to `scale`.
     """
     check_num_levels(num_levels)
-    return (0.0 if num_levels is None else math.log2(num_levels)) - math.log2(scale)
+    return (0.0 if num_levels is None else math.log2(num_levels)) - math.log2(slope(centered))
 
 
 def flip_horizontally(images: Array, flip: Array) -> Array:

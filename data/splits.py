@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from score_sde.data.batch import Batch, Condition, gather
 from score_sde.data.builders import DatasetError, unreadable
 from score_sde.data.conditions import Image, Reader, Record, read
+from score_sde.data.fingerprint import Fingerprint, fingerprint
 from score_sde.data.order import batch_indices, host_places
 
 # Reading waits for the disk more than for the CPU, so there are more threads than cores (16 is grain's own
@@ -264,6 +265,7 @@ class Datasets:
 
     num_levels: grey levels 0 .. num_levels - 1 of the integer images, None for real-valued data.
     class_names: what label 0, 1, ... is called; None where that is not known.
+    files: names and sizes of what holds the images, asked for the fingerprint only; none where nothing holds them.
     """
 
     name: str
@@ -271,6 +273,12 @@ class Datasets:
     test: Split
     num_levels: int | None
     class_names: tuple[str, ...] | None = None
+    files: Callable[[], Iterable[tuple[str, int]]] = tuple
+
+    @functools.cached_property
+    def fingerprint(self) -> Fingerprint:
+        """By what a run that goes on knows its dataset again; reads no image."""
+        return fingerprint(self.train.num_images + self.test.num_images, self.files())
 
     def each(self, change: Callable[[Any], Split]) -> Datasets:
         """The dataset with both splits changed."""

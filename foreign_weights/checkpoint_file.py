@@ -8,7 +8,7 @@ from typing import Any
 
 from score_sde.errors import UserError
 from score_sde.foreign_weights import flax_file, torch_checkpoint, torch_file
-from score_sde.foreign_weights.record import Record
+from score_sde.foreign_weights.record import Record, check_values
 from score_sde.models.networks import build_network
 
 
@@ -16,7 +16,8 @@ def read(path: Path, config: Any) -> Record:
     """The training state in a file, which must be that of the config's network.
 
     Raises:
-      UserError: no such file, of no known format, damaged, with anything in it but data, or of another network.
+      UserError: no such file, of no known format, damaged, with anything in it but data, of another network, or with
+        values that no training gives.
     """
     network = build_network(config)
     try:
@@ -28,7 +29,7 @@ def read(path: Path, config: Any) -> Record:
                 f"{path} is neither a PyTorch nor a Flax checkpoint (it begins with {start[:8]!r}); "
                 "expected a file of score_sde_pytorch or score_sde"
             )
-        return readers[0](path, config, network)
+        return check_values(readers[0](path, config, network))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:

@@ -80,6 +80,31 @@ def check_count(name: str, value: Any) -> int:
     return count
 
 
+def check_values(record: Record) -> Record:
+    """The record, unless no training has such numbers.
+
+    Raises:
+      UserError: weights or moments that are not finite, squares below 0, or a decay that is none.
+    """
+    named = {"model": record.params, "ema": record.ema_params}
+    if record.moments is not None:
+        named |= {"exp_avg": record.moments.mu, "exp_avg_sq": record.moments.nu}
+    for name, tree in named.items():
+        least = 0.0 if name == "exp_avg_sq" else -np.inf
+        for path, array in jax.tree_util.tree_leaves_with_path(tree):
+            bad = ~(np.isfinite(array) & (array >= least))
+            if bad.any():
+                raise UserError(
+                    f"{name}{jax.tree_util.keystr(path)} of the file has {bad.sum()} of {bad.size} values that no training gives, the "
+                    f"first of them {np.asarray(array)[bad][0]}: the run had diverged, or the file is damaged; take an earlier one"
+                )
+    if not 0 <= record.ema_rate < 1:
+        raise UserError(
+            f"the decay of the file's averaged weights is {record.ema_rate}; expected 0 <= decay < 1, such as 0.9999"
+        )
+    return record
+
+
 def to_state(record: Record, optimizer: optax.GradientTransformation) -> TrainState:
     """The TrainState from which training goes on after `record.step` updates, on all devices.
 

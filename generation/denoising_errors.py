@@ -18,6 +18,7 @@ from jax import Array
 from score_sde import data
 from score_sde.errors import UserError
 from score_sde.evaluation.score_norms import ScoreNorms, score_norms
+from score_sde.keys import seed_key
 from score_sde.models.networks import conditions_of
 from score_sde.progress import progress_bar
 from score_sde.samplers.configured import needs_errors
@@ -87,5 +88,5 @@ def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int) -> ScoreNorm
                 yield space.encode_middle(jnp.asarray(batch.images)), batch.condition
                 bar.update(len(indices))
 
-        times, key = error_times(config, sde), jax.random.key(config.seed)
+        times, key = error_times(config, sde), seed_key(config.seed)
         return score_norms(loaded.model, sde, batches(), times, key, step)

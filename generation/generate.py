@@ -6,17 +6,20 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax import Array
 
+from score_sde.configs.default import check_options
+from score_sde.data.array_files import check_real
 from score_sde.devices import Devices, build_devices, check_batch_size, index_batches
 from score_sde.errors import UserError
 from score_sde.generation.conditions import Source, build_conditions
 from score_sde.generation.drivers import BatchSampler, batch_sampler
+from score_sde.keys import seed_key
 from score_sde.progress import progress_bar
 from score_sde.samplers.configured import Configured, configure
 from score_sde.sde_lib import SDE
+from score_sde.shapes import check_shape
 from score_sde.unfinished import Nowhere, Unfinished
 
 
@@ -29,7 +32,10 @@ class StartImages(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """A batch of samples: x (b, h, w, c) float32 in the units of the process, and network evaluations of each (b,)."""
+    """A batch of samples: x (b, h, w, c) float32 in the units of the process, and network evaluations of each (b,).
+
+    These are counted steps times what the sampler declares that a step costs, which nothing checks in a run.
+    """
 
     x: np.ndarray
     nfe: np.ndarray
@@ -73,7 +79,7 @@ class Generator:
         show: bool = True,
     ) -> Iterator[dict[str, np.ndarray]]:
         """What `finish` makes of each batch, kept in the store, from which it is taken if it was there at the start."""
-        key = jax.random.key(seed)
+        key = seed_key(seed)
         with progress_bar(num_images, "sampling", "image", show) as bar:
             for number, (indices, count) in enumerate(index_batches(num_images, self.batch_size)):
                 batch = store.load(number)
@@ -118,8 +124,16 @@ def build_generator(
     """The generator of images of this shape (h, w, c), as config.sampling says.
 
     `configured` is its sampler where that is built already, as those that need denoising errors are.
+
+    Raises:
+      UserError: an option that cannot work, or start images that are not such images.
     """
+    check_options(config)
+    sde.check_time("sampling.eps", config.sampling.eps)
     check_batch_size(config.sampling.batch_size, "sampling.batch_size")
+    if start_images is not None:
+        check_shape("the start images", start_images.x.shape, (len(start_images.x), *shape))
+        check_real("the start images", start_images.x)
     devices = build_devices(config)
     configured = configured or configure(config.sampling, sde)
     are_states = start_images is not None and start_images.are_states

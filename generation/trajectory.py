@@ -12,6 +12,7 @@ from jax import Array
 from score_sde.devices import on_one_device
 from score_sde.generation.drivers import first_states
 from score_sde.generation.generate import StartImages
+from score_sde.keys import seed_key
 from score_sde.samplers.configured import Configured
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import IndexedNoise
@@ -52,7 +53,7 @@ def trajectory(
     def start(key: Array, begin: Any) -> tuple[Array, IndexedNoise, Array]:
         return first_states(sde, grid[0], shape, key, jnp.asarray(indices), begin, are_states)
 
-    x, noise, like = jax.jit(start)(jax.random.key(seed), begin)
+    x, noise, like = jax.jit(start)(seed_key(seed), begin)
     sampler = configured.sampler
     if isinstance(sampler, SteppedSampler):
         return stepped(sampler, model, grid, noise, x, frames)

@@ -15,6 +15,7 @@ from scipy.stats import t as student
 
 from score_sde.devices import build_devices, check_batch_size, index_batches
 from score_sde.errors import UserError
+from score_sde.keys import seed_key
 from score_sde.likelihood.per_image import build_per_image, integer_costs
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import SDE
@@ -133,7 +134,7 @@ def measure_bits_per_dim(
         batches: list[Batch] = []
         with progress_bar(num_images * options.repeats, "likelihood", "image", show) as bar:
             for repeat in range(options.repeats):
-                key = jax.random.fold_in(jax.random.key(seed), repeat)
+                key = jax.random.fold_in(seed_key(seed), repeat)
                 for indices, count in index_batches(num_images, options.batch_size):
                     result = store.load(len(batches))
                     if result is None:

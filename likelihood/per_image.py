@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
 from score_sde.keys import MeasurementKeys, image_keys
 from score_sde.likelihood.bound import Bound, continuous_bound
@@ -41,6 +42,8 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     Raises:
       ConfigError: an option that does not exist or is out of its range.
     """
+    check_options(config)
+    sde.check_time("likelihood.eps", config.likelihood.eps)
     options, space = config.likelihood, build_space(config)
     parts: dict[str, Any] = {}
     if options.ode:

@@ -52,7 +52,9 @@ class ClassEmbedding(nn.Module):
     @nn.compact
     def __call__(self, labels: Integers) -> Float[Array, "b {self.features}"]:
         shape = (self.num_classes + 1, self.features)
-        return looked_up(self.param("table", nn.initializers.normal(1.0), shape), labels)
+        return looked_up(
+            self.param("table", nn.initializers.normal(1.0), shape, jnp.float32), labels
+        )
 
 
 def with_class(

@@ -48,7 +48,7 @@ class GaussianFourierProjection(nn.Module):
 
     @nn.compact
     def __call__(self, log_sigma: PerImage) -> Float[Array, "b 2*{self.embedding_size}"]:
-        W = self.param("W", nn.initializers.normal(self.scale), (self.embedding_size,))
+        W = self.param("W", nn.initializers.normal(self.scale), (self.embedding_size,), jnp.float32)
         angles = log_sigma[:, None] * lax.stop_gradient(W)[None, :] * (2 * np.pi)
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 

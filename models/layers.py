@@ -124,8 +124,10 @@ class NIN(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image) -> Float[Array, "b h w {self.features}"]:
-        W = self.param("W", default_init(self.init_scale), (x.shape[-1], self.features))
-        b = self.param("b", nn.initializers.zeros, (self.features,))
+        W = self.param(
+            "W", default_init(self.init_scale), (x.shape[-1], self.features), jnp.float32
+        )
+        b = self.param("b", nn.initializers.zeros, (self.features,), jnp.float32)
         x, W, b = promote_dtype(x, W, b, dtype=self.dtype)
         return jnp.dot(x, W) + b[None, None, None, :]
 
@@ -141,8 +143,8 @@ class Conv2d(nn.Module):
         self, x: Image, filtered_conv: Callable[[Array, Array], Array]
     ) -> Float[Array, "b _ _ {self.features}"]:
         shape = (3, 3, x.shape[-1], self.features)
-        weight = self.param("weight", default_init(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        weight = self.param("weight", default_init(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x, weight, bias = promote_dtype(x, weight, bias, dtype=self.dtype)
         return filtered_conv(x, weight) + bias[None, None, None, :]
 

@@ -63,7 +63,19 @@ class Network(Section, nn.Module):
 
     def __post_init__(self) -> None:
         self.check_options(self, "model")
+        if not self.ch_mult or min(self.ch_mult) < 1:
+            raise ConfigError(
+                f"model.ch_mult={tuple(self.ch_mult)}: expected a positive integer for each level, such as 1,2,2"
+            )
         check_image_size(self.image_size, self.ch_mult)
+        sizes = [self.image_size >> level for level in range(len(self.ch_mult))]
+        if not set(self.attn_resolutions) <= set(sizes):
+            raise ConfigError(
+                f"model.attn_resolutions={tuple(self.attn_resolutions)}: the levels of images of {self.image_size} pixels have "
+                f"{', '.join(map(str, sizes))}, so there would be no attention at another size; leave it out, or give () for none"
+            )
+        if self.num_channels < 1:
+            raise ConfigError(f"num_channels is {self.num_channels}: expected 1 or more")
         if self.num_classes and not self.conditional:
             raise ConfigError(
                 f"model.num_classes={self.num_classes} with model.conditional=False: a class joins the embedding of the noise "

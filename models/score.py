@@ -18,7 +18,7 @@ import flax.struct
 import jax
 
 from score_sde.sde_lib import SDE, expand
-from score_sde.shapes import Array, Images, Integers, Keys, PerImage
+from score_sde.shapes import Array, Images, Integers, Keys, PerImage, check_shape
 
 
 class ScoreModel(Protocol):
@@ -153,14 +153,18 @@ class NetworkScore:
         """The score at (x, t). `dropout_keys`, one for each image, are given in training only."""
         noise_input = self.parameterization.noise_input(t)
         inputs = self.parameterization.inputs(x, t)
-        out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)
+        out = self._output(inputs, noise_input, dropout_keys)
         return self.parameterization.score(out, x, t)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
         """The score at a level of the discrete chain, for discretely trained networks."""
-        noise_input = self.parameterization.noise_input_at_level(level)
-        out = self.apply({"params": self.params}, x, noise_input, self.condition, dropout_keys)
+        out = self._output(x, self.parameterization.noise_input_at_level(level), dropout_keys)
         return self.parameterization.score_at_level(out, level)
+
+    def _output(self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None) -> Any:
+        out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)
+        check_shape("the network's output", out.shape, inputs.shape)
+        return out
 
 
 @flax.struct.dataclass
@@ -181,6 +185,7 @@ class OneByOne(ScoreWrapper):
 
 def denoise(sde: SDE, score: Images, x: Images, t: PerImage) -> Images:
     """E[x_0 | x_t], by Tweedie's formula: (x + sigma^2 score) / alpha."""
+    check_shape("the score", score.shape, x.shape)
     sigma, alpha = expand(sde.sigma(t), x), expand(sde.alpha(t), x)
     return (x + sigma * (sigma * score)) / alpha
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 from jax import Array
 
+from score_sde.errors import ConfigError
+
 
 class Stream(enum.IntEnum):
     """What a key of a run is for."""
@@ -24,8 +26,19 @@ class Stream(enum.IntEnum):
     DEQUANTIZER_COMPARISON = 102
 
 
+def seed_key(seed: int) -> Array:
+    """The key of a seed.
+
+    Raises:
+      ConfigError: a seed that is not from 0 to 2^32 - 1: JAX drops what is above, so that 2^32 would be 0.
+    """
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ConfigError(f"seed={seed}: expected 0 to 2^32 - 1, which keys tell apart")
+    return jax.random.key(seed)
+
+
 def stream_key(seed: int, stream: Stream) -> Array:
-    return jax.random.fold_in(jax.random.key(seed), int(stream))
+    return jax.random.fold_in(seed_key(seed), int(stream))
 
 
 class TrainingKeys(NamedTuple):

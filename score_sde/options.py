@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from score_sde.errors import ConfigError
@@ -95,15 +96,33 @@ class Section:
         """Raises ConfigError, with the dotted field, for the first value out of its range."""
         for name, field in cls.options().items():
             dotted, value = f"{section}.{name}" if section else name, getattr(values, name)
+            check_kind(dotted, value, type(field.default))
             if isinstance(field.default, tuple):
                 check_elements(dotted, value, float if "float" in str(field.type) else int)
             if field.metadata["check"] is not None:
                 field.metadata["check"].check(dotted, value)
 
 
+# An option of one of these types holds: what, in words and in types. True is an int to Python, and no number here.
+KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
+    bool: ("True or False", (bool, np.bool_)),
+    int: ("an integer", (int, np.integer)),
+    float: ("a number", (int, float, np.integer, np.floating)),
+}
+
+
+def check_kind(field: str, value: Any, kind: type) -> None:
+    """Refuse a truth value where a number is meant, a fraction where an integer is, and what is neither."""
+    if kind not in KINDS:
+        return
+    words, kinds = KINDS[kind]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{field}={value!r}: expected {words}")
+
+
 def check_elements(field: str, value: Any, kind: type) -> None:
     """Refuse a tuple with an element that is no number of this kind."""
-    kinds = (int, float) if kind is float else int
+    kinds = KINDS[kind][1]
     if any(isinstance(element, bool) or not isinstance(element, kinds) for element in value):
         words = "numbers" if kind is float else "integers"
         raise ConfigError(f"{field}={tuple(value)}: expected {words}, such as 0,1")

@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Integer, Key, Num, UInt32
 
+from score_sde.errors import UserError
+
 if TYPE_CHECKING:
     Array = jax.Array
 else:  # NumPy's serve as well, but results are JAX's
@@ -26,3 +28,15 @@ Index = Int[Array, ""] | int
 Points = Float[Array, "n"]
 Elements = Float[Array, "*t"]  # of an elementwise function
 Broadcast = Float[Array, "*#t"]  # of one of two arguments
+
+
+def check_shape(what: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Refuse an array that would be broadcast against the images which it is meant to match.
+
+    Raises:
+      UserError: another shape, of what a user's own network or score model gave.
+    """
+    if tuple(shape) != tuple(expected):
+        raise UserError(
+            f"{what} has the shape {tuple(shape)} for images of shape {tuple(expected)}; make the two the same, all axes of them"
+        )

@@ -19,9 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde.configs.default import check_options
+from score_sde.data.array_files import check_levels
 from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
+from score_sde.keys import seed_key
 from score_sde.likelihood.log_density import LogDensity
 from score_sde.likelihood.per_image import build_log_density
 from score_sde.models.networks import check_no_class, conditions_of
@@ -135,7 +137,12 @@ class Trained:
         return jax.jit(build_log_density(self.config, self.sde, math.prod(self.space.shape)))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """The model's arrays that stand for stored images (n, h, w, c)."""
+        """The model's arrays that stand for stored images (n, h, w, c).
+
+        Raises:
+          UserError: images of other levels than the configuration's.
+        """
+        check_levels(self.config, "encode", images)
         return np.asarray(self.space.encode_middle(jnp.asarray(images)))
 
     def log_density(
@@ -160,7 +167,7 @@ class Trained:
                     f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"
                 )
             condition = {"label": jnp.asarray(labels, jnp.int32)}
-        keys = jax.random.split(jax.random.key(seed), len(x))
+        keys = jax.random.split(seed_key(seed), len(x))
         with jax.default_matmul_precision("highest"):
             found = self._density_of(bind(self.model, condition), jnp.asarray(x), keys)
         if not np.all(found.success):

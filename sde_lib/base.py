@@ -19,15 +19,27 @@ time is elementwise in t and keeps its dtype.
 from __future__ import annotations
 
 import abc
+import functools
 from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from score_sde.errors import ConfigError
 from score_sde.options import Section
-from score_sde.shapes import Array, Broadcast, Elements, Images, PerImage, Scalar
+from score_sde.shapes import (
+    Array,
+    Broadcast,
+    Elements,
+    Images,
+    PerImage,
+    Scalar,
+    check_shape,
+)
+
+CHECKED_TIMES = 257
 
 
 class NoDiscreteForm(ConfigError):
@@ -44,6 +56,27 @@ def time_derivative(fn, t: Elements) -> Elements:
     """d fn / dt for an elementwise fn, in one forward-mode pass."""
     t = jnp.asarray(t)
     return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
+
+
+@functools.lru_cache(maxsize=64)
+def check_process(sde: SDE, t: float, dtype: Any) -> None:
+    """Refuse a process whose log-SNR, at evenly spaced times from t to T, is not finite or does not fall.
+
+    Every sampler and likelihood takes it for granted, and gives numbers without it. `dtype` is that in which they compute.
+    """
+    times = np.linspace(t, sde.T, CHECKED_TIMES, dtype=dtype)
+    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        alpha, sigma = (np.asarray(of(jnp.asarray(times)), float) for of in (sde.alpha, sde.sigma))
+        log_snr = np.broadcast_to(2.0 * (np.log(alpha) - np.log(sigma)), times.shape)
+        wrong = ~np.isfinite(log_snr) | (np.diff(log_snr, prepend=np.inf) >= 0)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ConfigError(
+            f"{type(sde).__name__}: the log-SNR, 2 ln(alpha/sigma), must be finite and fall from t={t} to T={sde.T}, but at "
+            f"t={times[at]:.4g} it is {log_snr[at]:.4g}"
+            + (f" after {log_snr[at - 1]:.4g}" if at else "")
+            + "; correct alpha and sigma, or end before that time"
+        )
 
 
 class SDE(Section, abc.ABC):
@@ -64,11 +97,12 @@ class SDE(Section, abc.ABC):
         return cls(**{name: getattr(config.model, name) for name in cls.options()})
 
     def check_time(self, field: str, t: float) -> None:
-        """Refuse a smallest time outside (0, T)."""
+        """Refuse a smallest time outside (0, T), and a process that is none from there on (`check_process`)."""
         if not 0 < t < self.T:
             raise ConfigError(
                 f"{field}={t}: expected a time between 0 and T={self.T}, such as 1e-5"
             )
+        check_process(self, t, jnp.result_type(float))
 
     # ---- what a subclass states ---------------------------------------------------------------
 
@@ -169,6 +203,7 @@ class SDE(Section, abc.ABC):
         h = 1 is the reverse SDE (Anderson 1982; Song et al. 2021, Eq. 6), h = 0 the probability-flow ODE
         (Eq. 13), and every h in between or beyond has the same marginals for the exact score.
         """
+        check_shape("the score", score.shape, x.shape)
         half = 0.5 * (1.0 + h * h)
         return self.drift(x, t) - expand(half * self.diffusion_squared(t), x) * score
 

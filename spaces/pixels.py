@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 from score_sde.data.scaling import (
     bits_per_dim_offset,
+    check_flag,
     check_num_levels,
     dequantize,
     scale,
-    slope,
     to_levels,
     to_levels_truncated,
     to_unit,
@@ -35,6 +35,8 @@ class PixelSpace:
 
     def __post_init__(self):
         check_num_levels(self.num_levels)
+        for name in ("centered", "uniform_dequantization", "truncate"):
+            check_flag(name, getattr(self, name))
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
@@ -55,7 +57,7 @@ class PixelSpace:
 
     @property
     def bits_per_dim_offset(self) -> float:
-        return bits_per_dim_offset(self.num_levels, slope(self.centered))
+        return bits_per_dim_offset(self.num_levels, self.centered)
 
     def encode(self, images: Stored, keys: Keys) -> Pixels:
         if not self.uniform_dequantization:

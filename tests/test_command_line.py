@@ -210,7 +210,11 @@ MISTAKES = [
         f"{DIGITS} --mode=train --config.data.num_levels=256",
         "17 grey levels, but data.num_levels=256",
     ),
-    (f"{DIGITS} --mode=train --config.data.image_size=16", r"images of shape \(8, 8, 1\)"),
+    (f"{DIGITS} --mode=train --config.data.image_size=4", r"images of shape \(8, 8, 1\)"),
+    (
+        f"{DIGITS} --mode=train --config.data.image_size=16",
+        r"attn_resolutions=\(4,\): the levels of images of 16 pixels have 16, 8",
+    ),
     (f"{TOY} --mode=dequantize", "learns the noise between integer levels"),
     (f"{DIGITS} --mode=dequantize", "no checkpoint in .* train first"),
     (f"{DIGITS} --mode=dequantize --config.dequantizer.depth=1", "depth=1: expected 2 or more"),

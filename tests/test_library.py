@@ -108,6 +108,14 @@ def test_mistakes_are_said_in_words(use, words, folder):
     assert isinstance(error.value, ConfigError) or "checkpoint" in words or "exist" in words
 
 
+def test_images_of_other_levels_are_no_images_of_the_model(folder):
+    """8-bit pixels would be encoded far outside of the range that the model knows."""
+    trained = Trained.load(folder)
+    for images in (np.full((1, 8, 8, 1), 17, np.uint8), np.full((1, 8, 8, 1), 0.5)):
+        with pytest.raises(UserError, match="^encode: .*expected .*0 to 16"):
+            trained.encode(images)
+
+
 def test_every_room_is_in_the_package():
     """What is installed is what is in the checkout: every folder with modules, none else."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]

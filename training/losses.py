@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from score_sde.errors import UserError
 from score_sde.sde_lib import SDE, Chain, expand
-from score_sde.shapes import Images, Integers, Keys, PerImage
+from score_sde.shapes import Images, Integers, Keys, PerImage, check_shape
 from score_sde.training.times import Times, build_times
 from score_sde.training.weightings import Weighting, build_weighting
 
@@ -99,6 +99,7 @@ class DiscreteLoss:
 
 def denoising_error(score: Images, sigma: PerImage, z: Images, reduce_mean: bool) -> PerImage:
     """R[(sigma s + z)^2]."""
+    check_shape("the score", score.shape, z.shape)
     squares = jnp.square(expand(sigma, score) * score + z).reshape(z.shape[0], -1)
     return jnp.mean(squares, axis=1) if reduce_mean else 0.5 * jnp.sum(squares, axis=1)
 

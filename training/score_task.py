@@ -12,6 +12,7 @@ import optax
 from jax import Array
 
 from score_sde import data
+from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
 from score_sde.devices import build_devices
 from score_sde.keys import Stream, stream_key
@@ -70,7 +71,12 @@ class ScoreTask:
 
 
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
-    """The task that config names, without evaluators."""
+    """The task that config names, without evaluators.
+
+    Raises:
+      UserError: a setting that cannot work.
+    """
+    check_options(config)
     network = build_network(config)
     objective = build_objective(config, network, sde or build_sde(config))
     return ScoreTask(config, network, objective, build_optimizer(config))

@@ -11,6 +11,7 @@ import optax
 from jax import Array
 
 from score_sde.keys import Stream, stream_key
+from score_sde.shapes import check_shape
 
 
 @flax.struct.dataclass
@@ -24,11 +25,24 @@ class TrainState:
 
 
 def init_params(config: Any, network: Any) -> Any:
-    """The network's first parameters, a function of config.seed; for shapes only: `jax.eval_shape` of it."""
+    """The network's first parameters, a function of config.seed; for shapes only: `jax.eval_shape` of it.
+
+    Real numbers are float32, whatever the network and JAX_ENABLE_X64 say.
+
+    Raises:
+      UserError: a network whose output has another shape than the images.
+    """
     data = config.data
-    x = jnp.zeros((1, data.image_size, data.image_size, data.num_channels))
+    x = jnp.zeros((1, data.image_size, data.image_size, data.num_channels), jnp.float32)
     # Any noise level does for the shapes; 1 is one whose logarithm exists.
-    return network.init({"params": stream_key(config.seed, Stream.INIT)}, x, jnp.ones(1))["params"]
+    key = stream_key(config.seed, Stream.INIT)
+    out, variables = network.init_with_output({"params": key}, x, jnp.ones(1, jnp.float32))
+    check_shape(f"the output of {type(network).__name__}", out.shape, x.shape)
+
+    def single(p: Array) -> Array:
+        return p.astype(jnp.float32) if jnp.issubdtype(p.dtype, jnp.floating) else p
+
+    return jax.tree.map(single, variables["params"])
 
 
 def init_state(config: Any, network: Any, optimizer: optax.GradientTransformation) -> TrainState:

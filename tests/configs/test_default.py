@@ -1,14 +1,21 @@
 """Every field states its meaning and its range once; a value outside is refused by its dotted name, whoever reads it."""
 
+import math
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 
 from score_sde.configs.default import check_options, get_config, sections
+from score_sde.configs.digits import digits_config
 from score_sde.errors import ConfigError
+from score_sde.generation.generate import build_generator
+from score_sde.likelihood.per_image import build_per_image
 from score_sde.options import value_of
+from score_sde.sde_lib import build_sde
+from score_sde.training.score_task import build_score_task
 
 OPTIONS = {
     ".".join(filter(None, (section, name))): field
@@ -49,6 +56,58 @@ def test_a_value_outside_the_range_is_refused(name, value):
         check_options(config)
     given = "|".join(re.escape(f"{name}={shown}") for shown in (repr(value), section[last]))
     assert re.match(f"({given})(: expected | is unknown; choose one of )", str(error.value))
+
+
+WRONG_KINDS = {int: (True, 1.5), float: (True, "1"), bool: (1, None)}
+
+
+@pytest.mark.parametrize(("section", "part"), list(sections()))
+def test_a_truth_value_is_no_number_and_a_number_no_truth_value(section, part):
+    """Given directly: a ConfigDict takes True for an integer, and makes 1.0 of it in a field of fractions."""
+    defaults = dict(part.defaults().items())
+    for name, default in defaults.items():
+        for value in WRONG_KINDS.get(type(default), ()):
+            given = types.SimpleNamespace(**{**defaults, name: value})
+            with pytest.raises(ConfigError, match=re.escape(f"{name}={value!r}: expected ")):
+                part.check_options(given, section)
+
+
+BUILDERS = {
+    "training": lambda config, sde: build_score_task(config, sde),
+    "sampling": lambda config, sde: build_generator(config, sde, (8, 8, 1)),
+    "likelihood": lambda config, sde: build_per_image(config, sde, 64),
+}
+
+
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("optim.eps", math.inf),
+        ("optim.lr", math.inf),
+        ("optim.beta1", 1.5),
+        ("optim.grad_clip", math.nan),
+        ("sampling.ode.rtol", math.inf),
+        ("likelihood.atol", math.inf),
+    ],
+)
+def test_a_script_is_refused_it_too(build, name, value):
+    """Each trained nothing, or solved nothing, in silence."""
+    config = digits_config("vp")
+    parent, _, last = name.rpartition(".")
+    value_of(config, parent)[last] = value
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'{name}={value}')}: expected "):
+        build(config, build_sde(config))
+
+
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+@pytest.mark.parametrize("eps", [0.0, -1e-3, 1.0, math.nan])
+def test_a_last_time_that_is_none_is_refused(build, eps):
+    config = digits_config("vp")
+    for section in (config.training, config.sampling, config.likelihood):
+        section.eps = eps
+    with pytest.raises(ConfigError, match=f"eps={eps}: expected a time between 0 and T=1.0"):
+        build(config, build_sde(config))
 
 
 def test_numbers_that_may_be_infinite():

@@ -1,10 +1,13 @@
 """Crop, resize and decode: the filters of the published data, and files of every kind."""
 
 import io
+import struct
+import zlib
 
 import jax
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 
 from score_sde.data import DatasetError
@@ -76,11 +79,27 @@ def test_colour_grey_and_transparent_files_become_what_is_asked_for():
     np.testing.assert_array_equal(decode_image(encoded(rgb), 3), np.asarray(rgb))
     grey = PIL.Image.fromarray(random_image(5, 7))
     np.testing.assert_array_equal(decode_image(encoded(grey), 1)[..., 0], np.asarray(grey))
-    # Grey as colour has three equal channels, and transparency is dropped.
+    # Grey as colour has three equal channels.
     assert (decode_image(encoded(grey), 3) == np.asarray(grey)[..., None]).all()
-    veiled = rgb.copy()
-    veiled.putalpha(7)
-    np.testing.assert_array_equal(decode_image(encoded(veiled), 3), np.asarray(rgb))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize("num_channels", [1, 3])
+def test_what_is_transparent_lies_on_black(mode, num_channels):
+    """Whatever colour the file has there, which nobody has seen; what is opaque is itself."""
+    grey = random_image(5, 7)
+    alpha = np.array([0, 255, 51], np.uint8)[np.arange(35).reshape(5, 7) % 3]
+    picture = PIL.Image.merge("LA", [PIL.Image.fromarray(a) for a in (grey, alpha)])
+    if mode == "P":
+        alpha = np.where(grey == grey[2, 2], 0, 255)
+        picture, options = PIL.Image.fromarray(grey).convert("P"), {"transparency": int(grey[2, 2])}
+    else:
+        picture, options = picture.convert(mode), {}
+    decoded = decode_image(encoded(picture, **options), num_channels)
+    for channel in np.moveaxis(decoded, -1, 0):
+        np.testing.assert_allclose(channel, grey / 255 * alpha, atol=1)
+        np.testing.assert_array_equal(channel[alpha == 0], 0)
+        np.testing.assert_array_equal(channel[alpha == 255], grey[alpha == 255])
 
 
 def test_a_picture_stored_sideways_is_turned_upright():
@@ -91,7 +110,54 @@ def test_a_picture_stored_sideways_is_turned_upright():
     np.testing.assert_array_equal(decode_image(encoded(sideways, exif=tags), 3), upright)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_that_of_pillow(orientation):
+    tags = PIL.Image.Exif()
+    tags[0x0112] = orientation
+    picture = encoded(PIL.Image.fromarray(random_image(5, 7, 3)), exif=tags)
+    expected = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(picture)))
+    np.testing.assert_array_equal(decode_image(picture, 3), np.asarray(expected))
+
+
+def test_another_field_may_be_bad_beside_the_orientation():
+    upright = random_image(5, 7, 3)
+    # Big-endian TIFF with two entries: the orientation 6, and a resolution that is no fraction but a text.
+    entries = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(
+        ">HHI4s", 0x011A, 2, 4, b"bad\0"
+    )
+    exif = b"MM\0*" + struct.pack(">IH", 8, 2) + entries + struct.pack(">I", 0)
+    sideways = PIL.Image.fromarray(np.ascontiguousarray(np.rot90(upright)))
+    picture = encoded(sideways, exif=b"Exif\0\0" + exif)
+    with pytest.raises(TypeError), PIL.Image.open(io.BytesIO(picture)) as image:
+        PIL.ImageOps.exif_transpose(image)
+    np.testing.assert_array_equal(decode_image(picture, 3), upright)
+
+
 def test_sixteen_bits_a_pixel_are_refused():
     deep = PIL.Image.fromarray(random_image(4, 4).astype(np.uint16) * 257)
     with pytest.raises(DatasetError, match="more than 8 bits"):
         decode_image(encoded(deep), 1)
+
+
+def test_sixteen_bits_a_colour_are_refused():
+    """By hand, since Pillow writes none; it reads their upper eight bits."""
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in random_image(4, 4 * 3) * 200)
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    deep = b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*part) for part in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    )
+    with PIL.Image.open(io.BytesIO(deep)) as image:
+        assert (image.mode, np.asarray(image).dtype) == ("RGB", np.uint8)
+    with pytest.raises(DatasetError, match="mode RGB has more than 8 bits"):
+        decode_image(deep, 3)
+
+
+@pytest.mark.parametrize("crop_size", [-1, 7])
+def test_a_square_that_is_not_in_the_image_is_refused(crop_size):
+    with pytest.raises(DatasetError, match=f"data.crop_size={crop_size}"):
+        crop_and_resize(random_image(6, 8, 3), 4, crop_size)

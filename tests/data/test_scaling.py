@@ -17,6 +17,8 @@ from score_sde.data.scaling import (
     to_unit,
     unscale,
 )
+from score_sde.errors import ConfigError
+from score_sde.spaces import PixelSpace
 
 LEVELS = (2, 16, 17, 256, 1000, 65536)
 # Zero, the smallest and largest float32 below 1 that a generator gives, and the middle.
@@ -103,12 +105,31 @@ def test_scale_has_the_stated_ends_and_inverse():
 
 
 def test_published_offsets():
-    assert bits_per_dim_offset(256, slope(True)) == 7
-    assert bits_per_dim_offset(256, slope(False)) == 8
+    assert bits_per_dim_offset(256, True) == 7
+    assert bits_per_dim_offset(256, False) == 8
+
+
+@pytest.mark.parametrize("centered", [2.0, 1.0, 1, None, "True"])
+def test_one_convention(centered):
+    """A slope of 1.0, which was meant as "not centred", would count as True, and cost one bit a dimension."""
+    x = jnp.zeros(3)
+    for call in (
+        lambda: slope(centered),
+        lambda: scale(x, centered),
+        lambda: unscale(x, centered),
+        lambda: to_levels(x, 256, centered, True),
+        lambda: to_levels_truncated(x, 256, centered),
+        lambda: bits_per_dim_offset(17, centered),
+        lambda: PixelSpace((1, 1, 3), 17, centered, True),
+    ):
+        with pytest.raises(ConfigError, match=f"^centered={centered!r}: expected True or False"):
+            call()
+    with pytest.raises(ConfigError, match="^dequantized="):
+        to_levels(x, 256, True, centered)
 
 
 def test_offset_of_real_values_is_the_unit_of_the_data():
-    assert bits_per_dim_offset(None, slope(False)) == 0
+    assert bits_per_dim_offset(None, False) == 0
 
 
 @pytest.mark.parametrize("num_levels", LEVELS)
@@ -124,7 +145,7 @@ def test_bits_per_dim_do_not_depend_on_the_models_range(num_levels, centered):
 
     std_x = to_x(mean + std) - to_x(mean)
     log_p = scipy.stats.norm.logpdf(to_x(z), to_x(mean), std_x)
-    bits = -log_p / np.log(2) + bits_per_dim_offset(num_levels, slope(centered))
+    bits = -log_p / np.log(2) + bits_per_dim_offset(num_levels, centered)
     np.testing.assert_allclose(bits, in_levels, rtol=1e-12)
 
 
@@ -138,7 +159,9 @@ def test_levels_written_in_finer_ones_cost_the_finer_bits_more(coarse, finer):
     def bits(levels, noise, num_levels):
         with jax.enable_x64(True):
             y = np.asarray(dequantize(jnp.asarray(levels), jnp.asarray(noise), num_levels))
-        return -scipy.stats.beta.logpdf(y, 2, 3) / np.log(2) + bits_per_dim_offset(num_levels, 1.0)
+        return -scipy.stats.beta.logpdf(y, 2, 3) / np.log(2) + bits_per_dim_offset(
+            num_levels, False
+        )
 
     # (v + (w + u)/m)/L = (m v + w + u)/(m L): the same point of [0, 1) but for the margins of the noise.
     one, other = bits(v, (w + u) / finer, coarse), bits(finer * v + w, u, coarse * finer)
@@ -153,7 +176,7 @@ def test_levels_that_float32_does_not_resolve_are_refused(num_levels):
         lambda: dequantize(x, x, num_levels),
         lambda: to_unit(x, num_levels),
         lambda: to_levels(x, num_levels, True, dequantized=True),
-        lambda: bits_per_dim_offset(num_levels, 1.0),
+        lambda: bits_per_dim_offset(num_levels, False),
     ):
         with pytest.raises(ValueError, match=f"^{num_levels} grey levels: expected 2 to 65536"):
             call()
@@ -162,7 +185,7 @@ def test_levels_that_float32_does_not_resolve_are_refused(num_levels):
 @pytest.mark.parametrize("num_levels", LEVELS)
 def test_uniform_images_cost_log2_levels(num_levels):
     # p(y) = 1 on [0, 1): no model beats log2 L bits on noise.
-    assert bits_per_dim_offset(num_levels, 1.0) == pytest.approx(np.log2(num_levels))
+    assert bits_per_dim_offset(num_levels, False) == pytest.approx(np.log2(num_levels))
 
 
 def test_real_values_pass_unchanged():

@@ -4,6 +4,8 @@ No such file is at hand, so the layout is written here by name: the State of its
 flax.training.checkpoints, with flax.optim.Adam's {target, state: {step, param_states}} inside.
 """
 
+import copy
+
 import flax.serialization
 import msgpack
 import numpy as np
@@ -50,6 +52,47 @@ def assert_same_record(a, b):
     pairs = zip((a.params, a.ema_params, *a.moments[1:]), (b.params, b.ema_params, *b.moments[1:]))
     for given, expected in pairs:
         assert_trees_equal(given, expected)
+
+
+def first_leaf(tree):
+    while isinstance(tree, dict):
+        tree = tree[min(tree)]
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("optimizer", "target"), np.nan, "^model.* has 1 of .* values that no training gives, .* nan"),
+        (("params_ema",), np.inf, "^ema.* inf: the run had diverged"),
+        (("optimizer", "state", "param_states"), -np.inf, r"^exp_avg\[.* -inf"),
+        (("optimizer", "state", "param_states"), np.nan, r"^exp_avg\[.* nan"),
+    ],
+)  # fmt: skip
+def test_values_that_no_training_gives_are_refused(state, read, path, value, words):
+    state = copy.deepcopy(state)
+    tree = state
+    for name in path:
+        tree = tree[name]
+    first_leaf(tree).flat[-1] = value  # of Adam's averages, grad_ema is the first by name
+    with pytest.raises(UserError, match=words):
+        read(state)
+
+
+def test_squares_below_zero_are_refused(state, read):
+    squares = {
+        leaf: np.where(leaf[-1] == "grad_sq_ema", -np.abs(a), a)
+        for leaf, a in flatten_dict(state["optimizer"]["state"]["param_states"]).items()
+    }
+    state["optimizer"]["state"]["param_states"] = unflatten_dict(squares)
+    with pytest.raises(UserError, match=r"^exp_avg_sq\[.* values that no training gives"):
+        read(state)
+
+
+@pytest.mark.parametrize("rate", [7.0, 1.0, -0.1, np.nan])
+def test_a_decay_that_is_none_is_refused(state, read, rate):
+    with pytest.raises(UserError, match=f"averaged weights is {rate}; expected 0 <= decay < 1"):
+        read({**state, "ema_rate": rate})
 
 
 def test_the_same_state_in_the_other_format(state, record, read):

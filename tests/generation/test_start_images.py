@@ -5,6 +5,7 @@ import pytest
 
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import UserError
+from score_sde.generation.generate import StartImages, build_generator
 from score_sde.generation.start_images import load_start_images
 from score_sde.modes.sample import check, run
 from score_sde.sde_lib import build_sde
@@ -56,12 +57,26 @@ def test_what_cannot_work_is_refused(t_start, start_images, words):
         check(config, build_sde(config))
 
 
+BAD = [
+    (np.nan, "not finite"),
+    (-np.inf, "not finite"),
+    (1e300, "not finite"),  # it is in float64
+    (True, "of type bool: expected integers or real numbers"),
+    (1j, "of type complex128"),
+]
+
+
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
         ({"pictures": np.zeros((1, 8, 8, 1))}, "has pictures, expected images or states"),
         ({"images": np.zeros((8, 8, 1))}, r"shape \(8, 8, 1\), expected \(n, 8, 8, 1\)"),
         ({"states": np.zeros((0, 8, 8, 1))}, r"shape \(0, 8, 8, 1\)"),
+        *(
+            ({key: np.full((2, 8, 8, 1), bad)}, words)
+            for key in ("images", "states")
+            for bad, words in BAD
+        ),
     ],
 )
 def test_unusable_files_are_refused(tmp_path, arrays, words):
@@ -83,3 +98,26 @@ def test_images_that_are_not_levels_are_refused(tmp_path):
     config.sampling.update(t_start=0.3, start_images=str(tmp_path / "g.npz"))
     with pytest.raises(UserError, match="expected integer levels 0 to 16"):
         load_start_images(config, build_space(config))
+
+
+@pytest.mark.parametrize("level", [-1, 17])
+def test_levels_that_there_are_not_are_refused(tmp_path, level):
+    images = np.zeros((2, 8, 8, 1), np.int32)
+    images[1, 3, 3] = level
+    np.savez(tmp_path / "g.npz", images=images)
+    config = get_config()
+    config.data.num_levels = 17
+    config.sampling.update(t_start=0.3, start_images=str(tmp_path / "g.npz"))
+    with pytest.raises(UserError, match=f"levels from .*{level}, expected 0 to 16|from -1 to 0"):
+        load_start_images(config, build_space(config))
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [(np.zeros((2, 8, 8, 3)), r"the shape \(2, 8, 8, 3\)")]
+    + [(np.full((2, 8, 8, 1), bad), words) for bad, words in BAD],
+)
+def test_a_script_is_refused_them_too(x, words):
+    config = get_config()
+    with pytest.raises(UserError, match=f"the start images.*{words}"):
+        build_generator(config, build_sde(config), (8, 8, 1), StartImages(x, False))

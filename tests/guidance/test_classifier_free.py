@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from score_sde.configs.default import get_config
+from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import sampled_score
@@ -165,7 +166,7 @@ def test_generated_images_count_both_evaluations(sampler):
 
 
 def test_what_cannot_be_guided_is_refused():
-    config = get_config()
+    config = digits_config("vp")
     config.sampling.guidance.weight = 1.0
     with pytest.raises(UserError, match="guidance.weight=1.0 with a model that is told no class"):
         check(config, VP())

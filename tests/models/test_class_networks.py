@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from score_sde.configs.default import get_config
+from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
 from score_sde.foreign_weights.names import parameters
 from score_sde.models.networks import build_network, conditions_of, network_score
@@ -129,7 +129,7 @@ def test_classes_need_a_network_that_is_told_the_noise_level():
 
 
 def test_what_a_config_s_network_is_told():
-    config = get_config()
+    config = digits_config("vp")
     assert conditions_of(config) == ()
     config.model.num_classes = 10
     assert conditions_of(config) == ("label",)

@@ -274,7 +274,7 @@ def config():
 def test_every_field_is_read_from_the_config(config, name):
     """No value above is a default of the field, so a field that is not read shows."""
     config.model.name = name
-    network, plain = build_network(config), NETWORKS[name](image_size=8)
+    network, plain = build_network(config), NETWORKS[name](image_size=16)
     stated = {**config.model, **config.data}
     for field in network.__dataclass_fields__:
         if field in ("parent", "name"):

@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 from numpy.testing import assert_allclose
 
-from score_sde.data.scaling import bits_per_dim_offset, slope
+from score_sde.data.scaling import bits_per_dim_offset
 from score_sde.likelihood.log_density import log_density
 from score_sde.likelihood.trace import ExactTrace
 from score_sde.models.exact import UniformScore
@@ -132,5 +132,5 @@ def test_likelihood_of_dequantized_noise(x64, eps, expected):
     solver = AdaptiveSolver("dopri8", 1e-6, 1e-6)
     result = jax.jit(lambda x: log_density(score, sde, x, ExactTrace(), keys, eps, solver))(x)
     assert np.all(result.success)
-    bits = -weights @ np.asarray(result.nats) / math.log(2) + bits_per_dim_offset(256, slope(True))
+    bits = -weights @ np.asarray(result.nats) / math.log(2) + bits_per_dim_offset(256, True)
     assert bits == pytest.approx(expected, abs=6e-6)

@@ -11,7 +11,7 @@ MEASUREMENTS = [
     *mutants("likelihood/bits_per_dim.py", BITS,
         ("bits-are-nats", "bits = dimension * math.log(2)", "bits = dimension"),
         ("bits-minus-the-offset", "Measured(nats / bits + offset,", "Measured(nats / bits - offset,"),
-        ("repeats-repeat-the-noise", "jax.random.fold_in(jax.random.key(seed), repeat)", "jax.random.key(seed)"),
+        ("repeats-repeat-the-noise", "jax.random.fold_in(seed_key(seed), repeat)", "seed_key(seed)"),
         ("standard-error-of-n", "values.std(ddof=1)", "values.std(ddof=0)"),
         ("standard-error-is-the-spread", "float(values.std(ddof=1) / math.sqrt(len(values)))", "float(values.std(ddof=1))"),
         ("interval-of-the-normal-law", "student.ppf(0.5 + CONFIDENCE / 2, max(n - 1, 1))", "student.ppf(CONFIDENCE, max(n - 1, 1))"),

@@ -177,7 +177,7 @@ DATA = [
         ("levels-not-clipped", "levels = jnp.floor(y * num_levels) if dequantized else jnp.round(y * (num_levels - 1))\n    return jnp.clip(levels, 0, num_levels - 1).astype(level_type(num_levels))", "levels = jnp.floor(y * num_levels) if dequantized else jnp.round(y * (num_levels - 1))\n    return levels.astype(level_type(num_levels))"),
         ("white-is-not-one", "images.astype(jnp.float32) / (num_levels - 1)", "images.astype(jnp.float32) / num_levels"),
         ("noise-up-to-the-next-level", "jnp.clip(u, margin, 1 - margin)", "u"),
-        ("offset-with-the-wrong-sign", "- math.log2(scale)", "+ math.log2(scale)"),
+        ("offset-with-the-wrong-sign", "- math.log2(slope(centered))", "+ math.log2(slope(centered))"),
         ("offset-without-the-slope", "return 2.0 if centered else 1.0", "return 1.0"),
         ("offset-in-nats", "0.0 if num_levels is None else math.log2(num_levels)", "0.0 if num_levels is None else math.log(num_levels)"),
     ),

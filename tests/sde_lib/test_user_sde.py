@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from score_sde.sde_lib import SDE, NoDiscreteForm
+from score_sde.errors import ConfigError
+from score_sde.sde_lib import SDE, VE, VP, NoDiscreteForm, SubVP
 
 EPS = np.finfo(np.float64).eps
 TIMES = np.array([1e-5, 1e-3, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])
@@ -179,3 +180,50 @@ def test_alpha_and_sigma_are_required():
 
     with pytest.raises(TypeError, match="sigma"):
         Half()
+
+
+@dataclasses.dataclass(frozen=True)
+class Given(SDE):
+    """Any alpha and sigma."""
+
+    functions: tuple
+
+    def alpha(self, t):
+        return self.functions[0](t)
+
+    def sigma(self, t):
+        return self.functions[1](t)
+
+
+WRONG = {
+    "noise that falls": (jnp.ones_like, lambda t: 1.0 - 0.5 * t),
+    "constant": (jnp.ones_like, jnp.ones_like),
+    "numbers": (lambda t: 1.0, lambda t: 2.0),
+    "rises for a while": (lambda t: 1.0 - 0.9 * t, lambda t: t * (1.2 - jnp.sin(9.0 * t))),
+    "no signal at T": (lambda t: 1.0 - t, lambda t: t),
+    "negative signal": (lambda t: 1.0 - 2.0 * t, lambda t: t),
+    "no noise before T/2": (lambda t: 1.0 - 0.5 * t, lambda t: jnp.maximum(t - 0.5, 0.0)),
+    "noise that is no number": (jnp.ones_like, lambda t: jnp.sqrt(t - 0.25)),
+    "no noise in float32": (jnp.ones_like, lambda t: 1.0 - jnp.exp(-1e-9 * t)),
+}
+
+
+@pytest.mark.parametrize("functions", WRONG.values(), ids=WRONG)
+def test_a_process_whose_log_snr_does_not_fall_is_refused(functions):
+    """At the start, also where JAX is tracing; sampling under it gives images all the same."""
+    sde = Given(functions)
+    with pytest.raises(ConfigError, match="Given: the log-SNR, .* must be finite and fall from t="):
+        sde.check_time("training.eps", 1e-3)
+    with pytest.raises(ConfigError, match="Given: "):
+        jax.eval_shape(lambda x: (sde.check_time("training.eps", 1e-2), x)[1], jnp.ones(()))
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-3, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "sde",
+    [VP(), SubVP(), VE(), EDM(), CosineVP(), LinearFlow(), VE(1e-3, 1e4), VP(1e-3, 40.0)],
+    ids=repr,
+)
+def test_processes_that_are_some_are_let_through(sde, eps):
+    if not (isinstance(sde, CosineVP) and eps < 1e-3):  # 1 - alpha^2 is 0 in float32
+        sde.check_time("training.eps", eps)

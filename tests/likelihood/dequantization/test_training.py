@@ -162,4 +162,4 @@ def test_bits_are_those_of_the_offset(config):
     """Nats of x in bits of levels: a density of 1/2 on [-1, 1] costs log2 L bits a pixel."""
     bits = build_bound(config, VP()).bits_per_dim(np.array([3 * math.log(2)]), 3)
     assert bits == pytest.approx(math.log2(LEVELS))
-    assert bits_per_dim_offset(LEVELS, 2.0) == math.log2(LEVELS) - 1
+    assert bits_per_dim_offset(LEVELS, True) == math.log2(LEVELS) - 1

@@ -1,0 +1,66 @@
+"""Options that no network can have, and parameters that no flag changes."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+
+from score_sde.configs.digits import digits_config
+from score_sde.errors import ConfigError
+from score_sde.models.ddpm import DDPM
+from score_sde.models.ncsnpp import NCSNpp
+from score_sde.models.networks import NETWORKS, build_network
+from score_sde.training.state import init_params
+
+TINY = {"image_size": 4, "nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (2,)}
+DIGIT, NOISE_INPUT = (
+    jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32),
+    jax.ShapeDtypeStruct((2,), jnp.float32),
+)
+
+
+@pytest.mark.parametrize("network", [NCSNpp, DDPM])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ch_mult": ()}, r"model.ch_mult=\(\): expected a positive integer for each level"),
+        ({"ch_mult": (1, 0)}, r"model.ch_mult=\(1, 0\): expected"),
+        ({"ch_mult": (1, -1)}, r"model.ch_mult=\(1, -1\): expected"),
+        ({"attn_resolutions": (16,)}, r"model.attn_resolutions=\(16,\): the levels .* have 4, 2,"),
+        ({"attn_resolutions": (4, 3)}, r"model.attn_resolutions=\(4, 3\): "),
+        ({"num_channels": 0}, "num_channels is 0"),
+    ],
+)
+def test_a_network_with_no_such_levels_is_refused(network, options, words):
+    """Attention at a size that no level has was left out in silence."""
+    with pytest.raises(ConfigError, match=words):
+        network(**{**TINY, **options})
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("ncsnpp", {"embedding_type": "fourier"}), ("ncsnpp", {}), ("ddpm", {}), ("own", {})],
+)
+def test_parameters_are_float32_whatever_the_flag(name, options, monkeypatch):
+    """Those of 1x1 convolutions and of class embeddings followed JAX_ENABLE_X64."""
+
+    class Own(nn.Module):
+        from_config = classmethod(lambda cls, config: cls())
+
+        @nn.compact
+        def __call__(self, x, noise_input, condition=(), dropout_keys=None):
+            return x * self.param("scale", nn.initializers.ones, ()) + self.param("n", zero)
+
+    def zero(key):
+        return jnp.zeros((), jnp.int32)
+
+    monkeypatch.setitem(NETWORKS, "own", Own)
+    config = digits_config("vp")
+    config.model.update(name=name, num_classes=10, num_res_blocks=1, **options)
+    network = build_network(config)
+    params = jax.eval_shape(lambda: init_params(config, network))
+    if name != "own":  # at the source, so that the draws are those of float32
+        params = jax.eval_shape(network.init, jax.random.key(0), DIGIT, NOISE_INPUT)
+    of_other_types = {leaf.dtype for leaf in jax.tree.leaves(params)} - {jnp.dtype("float32")}
+    assert of_other_types == ({jnp.dtype("int32")} if name == "own" else set())
