@@ -16,12 +16,15 @@ from typing import Any
 import jax
 
 from score_sde.configs.default import get_config
+from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
 from score_sde.files import write_whole
 from score_sde.progress import say
 
 FILE = "config.json"
-CHANGES = "changes"  # in the file, beside the sections
+# In the file, beside the sections:
+CHANGES = "changes"
+DATASET = "dataset"
 
 
 class Role(enum.Enum):
@@ -64,7 +67,7 @@ ROLES = {
         data.folder data.random_flip training.batch_size training.n_iters
         model.dropout model.dtype model.ema_rate model.ema_warmup
         optim.lr optim.beta1 optim.beta2 optim.eps optim.weight_decay optim.warmup optim.decay
-        optim.grad_clip
+        optim.grad_clip dataset
         """.split(),
         Role.MAY_CHANGE,
     ),
@@ -86,8 +89,10 @@ def role(field: str) -> Role:
     return ROLES.get(field) or ROLES.get(field.partition(".")[0], Role.FREE)
 
 
-def record_config(config: Any, workdir: Path, step: int | None) -> None:
-    """Write the config beside the checkpoints.
+def record_config(
+    config: Any, workdir: Path, step: int | None, dataset: Fingerprint | None = None
+) -> None:
+    """Write the config beside the checkpoints, and what the images are known by.
 
     Args:
       step: the newest of them, from which training goes on. Then what changes is said and kept in the file, [{"step",
@@ -97,6 +102,8 @@ def record_config(config: Any, workdir: Path, step: int | None) -> None:
       UserError: the run began with another config, or the file is damaged.
     """
     given, path = as_json(config), workdir / FILE
+    if dataset is not None:
+        given[DATASET] = dataset._asdict()
     earlier = recorded(workdir) if step is not None else None
     changes: list[dict[str, Any]] = []
     if earlier is not None:
@@ -147,8 +154,9 @@ def differences(
     earlier: dict[str, Any], given: dict[str, Any], roles: set[Role]
 ) -> Iterator[tuple[str, Any, Any]]:
     """(field, recorded value, given value) of the fields with these roles that differ."""
-    # A field that came after the folder was made has the value that changes nothing: its default.
-    before = dict(fields(as_json(get_config()))) | dict(fields(earlier))
+    # What came after the folder was made has the value that changes nothing: a field its default, images those given.
+    before = dict(fields({**as_json(get_config()), DATASET: given.get(DATASET, {})}))
+    before |= dict(fields(earlier))
     now = dict(fields(given))
     for name in sorted(before.keys() | now.keys()):
         if role(name) in roles and before.get(name) != now.get(name):

@@ -14,6 +14,7 @@ from jax import Array
 from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
+from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import build_devices
 from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
@@ -38,6 +39,7 @@ class ScoreTask:
     objective: Objective
     optimizer: optax.GradientTransformation
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
+    dataset: Fingerprint | None = None
     constants: tuple[()] = ()
     quick_init: bool = True
     advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
@@ -67,7 +69,7 @@ class ScoreTask:
 
     def record(self, folder: pathlib.Path) -> None:
         newest = max(saved_steps(checkpoint_folder(folder)), default=None)
-        record_config(self.config, folder, newest)
+        record_config(self.config, folder, newest, self.dataset)
 
 
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
@@ -106,7 +108,9 @@ def train(
     built = {
         name: build(config, task.objective, datasets, devices) for name, build in EVALUATORS.items()
     }
-    task = dataclasses.replace(task, evaluators={**built, **(evaluators or {})})
+    task = dataclasses.replace(
+        task, evaluators={**built, **(evaluators or {})}, dataset=datasets.fingerprint
+    )
     plan = Plan.from_config(config, config.training)
     figures = train_task(task, plan, datasets.train, workdir, devices, weights_of(config)).figures
     told = {"classes": list(datasets.class_names or ())} if conditions_of(config) else {}

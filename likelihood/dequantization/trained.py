@@ -18,6 +18,7 @@ from typing import Any
 import jax
 
 from score_sde.errors import UserError
+from score_sde.files import write_whole
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
 from score_sde.likelihood.dequantization.flow import (
     DequantizationFlow,
@@ -64,9 +65,19 @@ def write_record(config: Any, folder: Path) -> None:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         if jax.process_index() == 0:
-            path.write_text(json.dumps(record_of(config), indent=1) + "\n")
+            write_whole(path, (json.dumps(record_of(config), indent=1) + "\n").encode())
         return
-    refuse_difference(path, json.loads(path.read_text()), record_of(config))
+    refuse_difference(path, read_record(path), record_of(config))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Raises UserError for a damaged file."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): put back a copy, or remove {path.parent} and run --mode dequantize"
+        ) from error
 
 
 def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any]) -> None:
@@ -94,7 +105,7 @@ def load_flow(config: Any, workdir: Path, checkpoint_step: int | None) -> FlowDe
             f"{checkpoint_step or 0} in {folder}{beside}: run --mode dequantize first, with the same config, "
             "checkpoint_step and workdir"
         )
-    recorded = json.loads(path.read_text())
+    recorded = read_record(path)
     given = record_of(config)
     refuse_difference(path, recorded, {name: given[name] for name in ("format", *DATA_FIELDS)})
     flow = DequantizationFlow(recorded["num_levels"], recorded["width"], recorded["depth"])

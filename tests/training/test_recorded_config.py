@@ -5,6 +5,7 @@ import json
 import pytest
 
 from score_sde.configs.default import get_config
+from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
 from score_sde.training.recorded_config import (
     ROLES,
@@ -31,7 +32,7 @@ def test_every_field_has_a_role(name):
 
 def test_no_role_is_of_a_field_that_is_gone():
     sections = {name.partition(".")[0] for name in FIELDS}
-    assert set(ROLES) <= set(FIELDS) | sections
+    assert set(ROLES) <= set(FIELDS) | sections | {"dataset"}
 
 
 def test_what_a_users_network_adds_is_for_the_weights():
@@ -83,6 +84,22 @@ def test_another_value_is_refused_or_recorded(tmp_path, name, capsys):
             check_recorded(config, tmp_path)
     else:
         check_recorded(config, tmp_path)
+
+
+def test_images_that_changed_are_said(tmp_path, capsys):
+    """In number, or in their files alone; a folder of before images were recorded says nothing of them."""
+    record_config(get_config(), tmp_path, None)
+    for step, images in (
+        (10, Fingerprint(7, "a")),
+        (20, Fingerprint(7, "a")),
+        (30, Fingerprint(7, "b")),
+    ):
+        record_config(get_config(), tmp_path, step, images)
+    kept = json.loads((tmp_path / "config.json").read_text())
+    assert kept["dataset"] == {"num_images": 7, "hash": "b"}
+    assert kept["changes"] == [{"step": 30, "field": "dataset.hash", "from": "a", "to": "b"}]
+    assert "from step 30 on: dataset.hash='b' (before: 'a')" in capsys.readouterr().err
+    assert as_json(read_config(tmp_path)) == as_json(get_config())
 
 
 def test_changes_add_up_and_nothing_changes_twice(tmp_path):

@@ -90,3 +90,12 @@ def test_what_is_not_there_or_of_something_else_is_refused(variational, tmp_path
     assert "format=1 (trained with 2)" in refusal()
     variational.likelihood.dequantization = "normal"
     assert "'normal' is unknown; choose one of uniform, variational" in refusal()
+
+
+def test_a_damaged_record_is_named(variational, tmp_path):
+    folder = dequantizer_folder(tmp_path, 3)
+    write_record(variational, folder)
+    for text in ("", "[1, 2]", '{"format": '):
+        (folder / "dequantizer.json").write_text(text)
+        with pytest.raises(UserError, match=r"dequantizer\.json is damaged .* --mode dequantize"):
+            write_record(variational, folder)
