@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -193,12 +194,20 @@ def test_a_signal_saves_first_and_gives_its_name(tmp_path):
 def test_ctrl_c_before_there_is_anything_to_save_ends_at_once(tmp_path):
     """During the imports; the same holds for a compilation, since no Python is needed to answer."""
     command = [sys.executable, "main.py", "--config=configs/vp_digits.py", "--mode=train"]
+    # Whoever starts the tests in the background lets them ignore SIGINT, and what they start would inherit that.
+    inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(
         [*command, f"--workdir={tmp_path}"], stderr=subprocess.PIPE, text=True
     )
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    signal.signal(signal.SIGINT, inherited)
+    try:
+        maps = Path(f"/proc/{process.pid}/maps")
+        while "jaxlib" not in maps.read_text():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == -signal.SIGINT  # to a shell 130
     assert "Traceback" not in err
 
