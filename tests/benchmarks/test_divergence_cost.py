@@ -43,6 +43,7 @@ def test_operations_are_those_of_a_matrix_product():
     assert flops(compiled) == pytest.approx(2 * 8 * 16 * 4, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "products"), [("orthogonal:4", 4), ("hutchpp:2", 4), ("exact:1", 6)]
 )

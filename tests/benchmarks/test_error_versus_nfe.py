@@ -14,6 +14,7 @@ from score_sde.evaluation.known_law import dkw_band
 MEASURED = [("euler", 40, 1.8e-2), ("heun", 80, 6.9e-4), ("ddim", 40, 5.7e-2)]
 
 
+@pytest.mark.slow
 def test_quick_report(tmp_path):
     records = main(["--quick", "--out", str(tmp_path)])
     found = {(record.sampler, record.nfe): record for record in records}

@@ -18,6 +18,7 @@ def test_the_loop_evaluates_so_often(x64, count, total):
     np.testing.assert_allclose(x, total, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_run_on_a_small_network(tmp_path):
     """Heun's method in two steps evaluates four times; timings of so little say nothing but that they were taken."""
     file = tmp_path / "overhead.jsonl"

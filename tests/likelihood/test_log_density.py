@@ -15,7 +15,7 @@ from score_sde.models.exact import GaussianScore, ProductMixtureScore
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import VE, VP, SubVP
 
-PROCESSES = [VP(), SubVP(), VE()]
+PROCESSES = [VP(), pytest.param(SubVP(), marks=pytest.mark.slow), VE()]
 SOLVER = AdaptiveSolver("dopri5", 1e-5, 1e-5)
 
 

@@ -17,7 +17,7 @@ from score_sde.models.normal_interval import log_mass, log_mass_slope
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import VE, VP, SubVP
 
-PROCESSES = [VP(), SubVP(), VE()]
+PROCESSES = [VP(), pytest.param(SubVP(), marks=pytest.mark.slow), VE()]
 INTERVALS = [(-1.0, 1.0), (0.0, 1.0)]
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(400)  # sigma is 1 % of the interval or more
 

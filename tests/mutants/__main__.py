@@ -64,11 +64,12 @@ def copy_sources(folder: Path) -> Path:
 
 
 def run_tests(folder: Path, tests: Sequence[str]) -> Run:
-    """The fast ones of these tests in a copy, up to the first failure."""
+    """These tests in a copy, the slow ones too where tests are named one by one, up to the first failure."""
     # No byte code: a mutated file can have the size and the second of the true one. One wide line a test.
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "500"}
     env.pop("PYTHONPATH", None)
-    options = ["-x", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider", "--tb=no"]
+    chosen = "slow or not slow" if any("::" in test for test in tests) else "not slow"
+    options = ["-x", "-n", "0", "-m", chosen, "-p", "no:cacheprovider", "--tb=no"]
     # The catalogue's own tests read the source, and would notice every mutant.
     command = [sys.executable, "-m", "pytest", *options, "--ignore=tests/mutants", *tests]
     try:

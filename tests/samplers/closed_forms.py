@@ -11,8 +11,8 @@ import pytest
 from score_sde.sde_lib import VE, VP, SubVP
 
 PROCESSES = [VP(), SubVP(), VE()]
-# Orders take long to measure; sub-VP's, between the other two in everything, is left to the slow tests.
-PROCESSES_FOR_ORDERS = [VP(), pytest.param(SubVP(), marks=pytest.mark.slow), VE()]
+# Where a process costs seconds, sub-VP, between the other two in everything, is left to the slow run.
+QUICK_PROCESSES = [VP(), pytest.param(SubVP(), marks=pytest.mark.slow), VE()]
 
 
 class ClosedForm(NamedTuple):

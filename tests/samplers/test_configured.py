@@ -13,7 +13,7 @@ from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.schedules import forward_variance, step_costs
 from score_sde.sde_lib import VE, VP
 from tests.generation.test_drivers import small
-from tests.samplers.closed_forms import PROCESSES, closed_form
+from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
 from tests.samplers.mixture_flow import mixture
 
 EPS, T_START, STEPS = 1e-3, 0.4, 12
@@ -21,7 +21,7 @@ ERRORS = OptimalVariance((1e-3, 0.3, 0.9), (0.9, 0.5, 0.01))
 
 
 @pytest.mark.parametrize("name", list(GRIDS))
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_every_grid_falls_from_t_start_to_eps(sde, name):
     options = small("edm", STEPS, grid__name=name, grid__candidates=30, t_start=T_START).sampling
     if name == "times":
@@ -48,7 +48,7 @@ def test_annealed_langevin_corrects_at_every_level(t_start):
     np.testing.assert_allclose(grid, [first, *np.linspace(first, EPS, 5)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_no_choice_among_the_candidates_is_cheaper_than_dp(x64, sde):
     """Three steps among nine times of equal log-SNR, all 21 ways tried; the first time is t_start."""
     variance, count = 0.25, 9

@@ -15,7 +15,7 @@ from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.sde_lib import VE, VP, SubVP
-from tests.samplers.closed_forms import PROCESSES, closed_form
+from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
 
 SHAPE = (4, 4, 1)
 
@@ -126,7 +126,7 @@ def many_dimensional_law(sde, eps, num_steps, snr, mean=0.5, variance=0.25):
     return m, v
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_predictor_corrector_law(x64, sde):
     """PC1000 at snr 0.16: the corrector's bias keeps the variance above the marginal's by 1 + snr^2."""
     num_steps, eps = 1000, 1e-5 if sde == VE() else 1e-3

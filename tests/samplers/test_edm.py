@@ -12,7 +12,7 @@ from score_sde.samplers.edm import EDMSampler
 from score_sde.samplers.grids import log_snr_grid, noise_power_grid
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.sde_lib import SDE, VE, VP
-from tests.samplers.closed_forms import PROCESSES, closed_form
+from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
 from tests.samplers.gaussian_law import MU, SIGMA, measured_law
 from tests.samplers.mixture_flow import EPS, ends_of_the_flow, mixture
 
@@ -103,7 +103,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_law_on_correlated_data(x64, sde, settings):
     sampler, grid = EDMSampler(sde, **settings), log_snr_grid(sde, sde.T, EPS, 12)
     mean, covariance = measured_law(sampler, grid, 1)
@@ -118,7 +118,7 @@ def sample(sde, x, grid, **settings):
     return np.asarray(jax.jit(lambda x: sampler(mixture(sde), grid, None, x, x).x)(jnp.asarray(x)))
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_order_without_churn(x64, sde):
     """Two, against the quantile map of a mixture."""
     x, exact = ends_of_the_flow(sde, 15)
@@ -132,7 +132,7 @@ def test_order_without_churn(x64, sde):
     assert np.log2(coarse / fine) >= 1.85
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_euler_is_ddim(x64, sde):
     """x_s = alpha_s x0_hat + sigma_s eps_hat (Song et al. 2021a, Eq. 12 with eta = 0), step by step."""
     grid, score = log_snr_grid(sde, sde.T, EPS, 6), mixture(sde)

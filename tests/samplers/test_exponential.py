@@ -17,7 +17,7 @@ from score_sde.samplers.grids import log_snr_grid, uniform_grid
 from score_sde.samplers.noise import RecordedNoise
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.sde_lib import SDE, VP
-from tests.samplers.closed_forms import PROCESSES, PROCESSES_FOR_ORDERS, closed_form
+from tests.samplers.closed_forms import PROCESSES, QUICK_PROCESSES, closed_form
 from tests.samplers.mixture_flow import EPS, ends_of_the_flow, flow_error, mixture
 
 ORDERS = {"ddim": 1, "dpm_solver_2": 2, "dpm_solver_3": 3, "dpm_solver_pp_2s": 2}
@@ -36,7 +36,7 @@ class Cosine(SDE):
 
 
 @pytest.mark.parametrize(("name", "order"), list(ORDERS.items()))
-@pytest.mark.parametrize("sde", PROCESSES_FOR_ORDERS, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_order(x64, sde, name, order):
     """The slope of the error between 160 and 640 steps of equal log-SNR."""
     assert EXPONENTIAL[name].order == order
@@ -76,7 +76,7 @@ FIRST_ORDER = {
 }
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_first_order_methods_are_one(x64, sde):
     """DDIM, both DPM-Solvers of order 1 and Euler's method in sigma/alpha take the same path."""
     grid, model = uniform_grid(sde.T, EPS, 6), mixture(sde)

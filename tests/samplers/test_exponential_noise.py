@@ -14,7 +14,7 @@ from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.sde_lib import VE, VP, SubVP
-from tests.samplers.closed_forms import PROCESSES, closed_form
+from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
 from tests.samplers.mixture_flow import EPS, mixture
 from tests.samplers.test_vector_laws import IDENTITY, MU, SIGMA, score_terms
 
@@ -84,7 +84,7 @@ LAWS = [("ddim", 0.3, ddim), ("ddim", 1.0, ddim), (MULTISTEP, 1.0, sde_dpm_solve
 
 
 @pytest.mark.parametrize(("name", "eta", "step"), LAWS)
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_law_on_correlated_data(x64, sde, name, eta, step):
     """Steps of unequal h: equal in time."""
     grid = uniform_grid(sde.T, EPS, 10)
@@ -112,7 +112,7 @@ def test_known_laws(x64, sde, eps, eta, mean, variance):
     assert float(got[1][0, 0]) == pytest.approx(variance, abs=6e-7)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_ddim_of_eta_1_is_ancestral_sampling(x64, sde):
     """With the posterior variance, on any data and from the same noise."""
     rng, grid = np.random.default_rng(0), uniform_grid(sde.T, EPS, 8)

@@ -22,7 +22,7 @@ from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import ancestral_forward, reverse_diffusion
 from score_sde.samplers.sde import ReverseSDE
 from score_sde.sde_lib import VE, VP
-from tests.samplers.closed_forms import PROCESSES
+from tests.samplers.closed_forms import QUICK_PROCESSES
 from tests.samplers.mixture_flow import mixture
 
 EPS, STEPS, SHAPE = 1e-3, 9, (5, 2)
@@ -75,20 +75,20 @@ def test_for_vp_reverse_diffusion_is_ancestral_sampling_to_second_order(x64):
     np.testing.assert_allclose(differences[1] / beta**2, x / 4 + score / 2, atol=0.01)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_edm_without_churn_is_heun_in_the_ratio(x64, sde):
     samplers = EDMSampler(sde), ProbabilityFlow(sde, GridSolver("heun"), "ratio")
     assert_one_sampler(*samplers, grid=noise_power_grid(sde, 1.0, EPS, STEPS, 7.0))
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_euler_in_the_ratio_is_ddim(x64, sde):
     """Song et al. 2021a, Eq. 14. Only to eps = 0.1, where x and x/alpha are still told apart."""
     samplers = ProbabilityFlow(sde, GridSolver("euler"), "ratio"), ExponentialSampler(sde, "ddim")
     assert_one_sampler(*samplers, grid=log_snr_grid(sde, 1.0, 0.1, STEPS))
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_the_reverse_sde_without_noise_is_the_ode(x64, sde):
     samplers = ReverseSDE(sde, "euler", h=0.0), ProbabilityFlow(sde, GridSolver("euler"))
     assert_one_sampler(*samplers, grid=noise_power_grid(sde, 1.0, EPS, STEPS, 7.0))

@@ -20,7 +20,7 @@ from score_sde.samplers.exponential.unipc import unip, unipc
 from score_sde.samplers.grids import log_snr_grid, uniform_grid
 from score_sde.samplers.ode import noise_at
 from score_sde.sde_lib import VP
-from tests.samplers.closed_forms import PROCESSES, PROCESSES_FOR_ORDERS, closed_form
+from tests.samplers.closed_forms import PROCESSES, QUICK_PROCESSES, closed_form
 from tests.samplers.mixture_flow import EPS, ends_of_the_flow, mixture
 
 ORDERS = {
@@ -104,7 +104,7 @@ def halved(sde, grid, halvings):
 
 
 @pytest.mark.parametrize(("name", "order"), list(ORDERS.items()))
-@pytest.mark.parametrize("sde", PROCESSES_FOR_ORDERS, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_order(x64, sde, name, order):
     """The slope of the error between n and 2 n steps of equal log-SNR, with and without short first steps.
 

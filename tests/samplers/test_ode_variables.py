@@ -16,7 +16,7 @@ from score_sde.samplers.grids import log_snr_grid, uniform_grid
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.ode import VARIABLES, ProbabilityFlow
 from score_sde.sde_lib import SDE, VE, VP, SubVP
-from tests.samplers.closed_forms import PROCESSES_FOR_ORDERS
+from tests.samplers.closed_forms import QUICK_PROCESSES
 from tests.samplers.mixture_flow import EPS, flow_error, mixture, quantile_map
 
 PROCESSES = [VP(), SubVP(), VE()]
@@ -35,7 +35,7 @@ def test_error_in_the_ratio_after_40_steps(x64, name, uniform, log_snr):
 
 @pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2), ("bosh3", 3), ("tsit5", 5)])
 @pytest.mark.parametrize("variable", ["ratio", "log_ratio"])
-@pytest.mark.parametrize("sde", PROCESSES_FOR_ORDERS, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_order(x64, sde, variable, name, order):
     """Euler in the logarithm needs far more steps before it shows where the noise spans three decades or more."""
     late = (variable, name) == ("log_ratio", "euler") and sde != VP()
@@ -46,7 +46,7 @@ def test_order(x64, sde, variable, name, order):
 
 
 @pytest.mark.parametrize("variable", list(VARIABLES))
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_adaptive_in_float32(sde, variable):
     """As in t: the global error is up to a hundred tolerances."""
     x_start = sde.prior_std * norm.ppf(np.linspace(0.02, 0.98, 24))

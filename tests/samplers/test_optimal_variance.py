@@ -16,7 +16,7 @@ from score_sde.samplers.noise import RecordedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance, error_of_norm
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.sde_lib import VE, VP
-from tests.samplers.closed_forms import PROCESSES, closed_form
+from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
 
 MEAN, VARIANCE, EPS, D = 0.5, 0.25, 1e-3, 2
 
@@ -71,7 +71,7 @@ def reverse_sde_law(sde, t_end=EPS):
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 7])
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_exact_for_every_number_of_steps_on_every_grid(x64, sde, num_steps):
     grids = [make(num_steps) for make in GRIDS]
     one_table = table(sde, {float(t) for grid in grids for t in grid})
@@ -88,7 +88,7 @@ def test_the_tabulated_law_of_one_step(x64):
     assert covariance[0, 0] == pytest.approx(0.2500825, abs=0.51e-7)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_float32(sde):
     times = uniform_grid(1.0, EPS, 7)
     [(mean, covariance)] = law(sde, table(sde, times), times)
@@ -98,7 +98,7 @@ def test_float32(sde):
     np.testing.assert_allclose(mean, np.full(D, expected_mean), rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_one_table_serves_other_grids(x64, sde):
     """Linear interpolation of m: at 200 levels of equal log-SNR its error is of second order, 1e-3 at most."""
     ends = sde.log_snr(jnp.asarray([EPS, 1.0]))
@@ -127,7 +127,7 @@ def numbers(sde, t, s):
 
 
 @pytest.mark.parametrize(("t", "s"), STEPS)
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_variance_of_gaussian_data(x64, sde, t, s):
     """tau^2 c_s / c_t for data of any variance l; tau^2 at l = 1 (VP), beta~ at l = 0."""
     _, tau2, sigma2_t, sigma2_s = numbers(sde, t, s)
@@ -143,7 +143,7 @@ def test_variance_of_gaussian_data(x64, sde, t, s):
         assert variance(1.0) == pytest.approx(tau2, rel=1e-10)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_the_norm_says_the_error(x64, sde):
     """Gamma = 1 / c and m = alpha^2 l / c of Gaussian data, up to round-off of sigma^2 Gamma, which is near 1."""
     for t in (1e-3, 0.1, 0.5, 1.0):
@@ -170,7 +170,7 @@ def test_it_is_the_formula_of_analytic_dpm(x64, t, s, share):
 
 
 @pytest.mark.parametrize(("t", "s"), STEPS)
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_bounds_of_theorem_two(x64, sde, t, s):
     """An estimate that noise or a bad model put outside is taken at the bound: beta~, or that of no knowledge of x_0."""
     a2, tau2, sigma2_t, sigma2_s = numbers(sde, t, s)

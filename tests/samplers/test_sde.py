@@ -13,11 +13,11 @@ from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.samplers.sde import SDE_SOLVERS, Adaptive, ReverseSDE
 from score_sde.sde_lib import VE, VP, SubVP
-from tests.samplers.closed_forms import PROCESSES
+from tests.samplers.closed_forms import QUICK_PROCESSES
 from tests.samplers.mixture_flow import EPS, mixture, quantile_map
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_euler_is_the_predictor_euler_maruyama(x64, sde):
     """Sample by sample, on data that is not Gaussian."""
     rng = np.random.default_rng(0)

@@ -82,6 +82,7 @@ def test_the_bound_closes_on_the_probability(config, split, tmp_path):
     assert abs(seen.learnt.mean() - total) < 5 * of_mean
 
 
+@pytest.mark.slow
 def test_an_update_is_that_of_the_whole_batch(config, split):
     """On four devices the loss and the gradient of all images in one piece, through Adam's first step."""
     config.dequantizer.batch_size = 8
@@ -130,6 +131,7 @@ class Broken:
         raise OSError("the disk is gone")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, split, tmp_path):
     config.dequantizer.update(n_iters=6, batch_size=8, checkpoint_freq=4)
     whole = train(config, split, tmp_path / "whole")
