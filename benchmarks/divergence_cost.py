@@ -27,7 +27,7 @@ import numpy as np
 from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
-from benchmarks.sampler_overhead import random_network
+from benchmarks.random_network import random_network
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.trace import Integral, Rates, TraceEstimator
 from score_sde.models.score import ScoreModel

@@ -25,17 +25,15 @@ from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.entries import ENTRIES, Entry, choose_entries
+from benchmarks.random_network import random_network
 from score_sde.data.order import host_places
 from score_sde.devices import build_devices, check_batch_size
 from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.drivers import batch_sampler
-from score_sde.models.networks import build_network, network_score
-from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore, ScoreModel
+from score_sde.models.score import ScoreModel
 from score_sde.progress import progress_bar
 from score_sde.samplers.predictors import batch_times
-from score_sde.sde_lib import SDE, build_sde
-from score_sde.training.state import init_params
+from score_sde.sde_lib import build_sde
 
 LIMIT = 0.03
 Clock = Callable[[], float]
@@ -78,13 +76,6 @@ class Overhead(NamedTuple):
     """Their quartiles, less 1."""
     microseconds_per_step: float
     """Beyond the network's, median of the differences."""
-
-
-def random_network(config: Any, sde: SDE) -> NetworkScore:
-    """The config's network with its first weights."""
-    network = build_network(config)
-    params = jax.jit(lambda: init_params(config, network))()
-    return network_score(network, params, build_parameterization(config, sde))
 
 
 def evaluations(model: ScoreModel, x: Array, times: Array, count: Array) -> Array:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import score_sde.trained
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
 from score_sde.errors import ConfigError, UserError
@@ -69,8 +70,15 @@ def test_samples_are_those_of_the_sampler_that_is_named(folder):
     assert trained.config.sampling.sampler != "ddim"  # the folder's own stays
 
 
-def test_log_densities_are_those_of_the_class(folder):
+def test_log_densities_are_those_of_the_class(folder, monkeypatch):
     """The trained network hardly knows its classes yet; it is one thing to be told and another not to be."""
+    traced, build = [], score_sde.trained.build_log_density
+
+    def counting(*arguments):
+        density_of = build(*arguments)
+        return lambda model, x, keys: traced.append(x.shape) or density_of(model, x, keys)
+
+    monkeypatch.setattr(score_sde.trained, "build_log_density", counting)
     trained = Trained.load(folder)
     x = trained.encode(data.load(trained.config).test.take(range(3)).images)
     told, other, untold = (
@@ -81,6 +89,7 @@ def test_log_densities_are_those_of_the_class(folder):
     mixed = trained.log_density(x, labels=[3, 4, 3])
     np.testing.assert_allclose(mixed[[0, 2]], told[[0, 2]], rtol=1e-5)
     np.testing.assert_allclose(mixed[1], other[1], rtol=1e-5)
+    assert len(traced) == 2  # with classes and without: other classes compile nothing anew
 
 
 @pytest.mark.parametrize(

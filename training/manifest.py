@@ -22,6 +22,8 @@ def write_manifest(folder: Path) -> None:
 
 def damage(folder: Path) -> str | None:
     """What is wrong with the files, or None; None too for a checkpoint without a manifest, of an older version."""
+    if not any(folder.iterdir()):
+        return "its folder is empty"
     path = folder / FILE
     if not path.exists():
         return None

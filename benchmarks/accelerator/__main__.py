@@ -89,7 +89,14 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     options = parse(arguments)
     if unknown := {*options.stages} - {*STAGES}:
         raise UserError(f"--stages={', '.join(sorted(unknown))}: take {', '.join(STAGES)}")
-    options.out.mkdir(parents=True, exist_ok=True)
+    if not options.minutes > 0:
+        raise UserError(f"--minutes={options.minutes}: expected a positive number")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--out={options.out} cannot be made ({error.strerror}); give another folder"
+        ) from error
     if options.stage:
         block, rounds = (0.01, 2) if options.tiny else (BLOCK, ROUNDS)
         run_stage(options.stage, Setting(options.tiny, block, rounds), options.out)

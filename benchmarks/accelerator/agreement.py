@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.accelerator.ours import first_params, random_split
+from benchmarks.accelerator.ours import random_split
 from benchmarks.accelerator.setting import Row, Setting
+from benchmarks.random_network import first_params
 from score_sde.configs.default import get_config
 from score_sde.foreign_weights.names import parameters, to_tree
 from score_sde.likelihood.log_density import log_density
@@ -87,7 +88,7 @@ def gradients(setting: Setting) -> Iterator[Row]:
     count, cpu = 4, jax.devices("cpu")[0]
     config = reduced(setting, "float32")
     batch = random_split(config, count).take(np.arange(count))
-    params = nowhere_zero(jax.device_get(first_params(config)))
+    params = nowhere_zero(first_params(config))
 
     def gradient(dtype: str, device: jax.Device) -> np.ndarray:
         task = build_score_task(reduced(setting, dtype))

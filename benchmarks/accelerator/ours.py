@@ -11,12 +11,11 @@ from jax import Array
 
 from benchmarks.accelerator.setting import images, times
 from benchmarks.flops import matrix_flops
+from benchmarks.random_network import first_params, random_network
 from benchmarks.turns import Work
 from score_sde.data.splits import ImagesInMemory
 from score_sde.devices import build_devices
-from score_sde.models.networks import build_network, network_score
-from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore
+from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
 from score_sde.training.feed import feed, stacked
 from score_sde.training.score_task import build_score_task
@@ -68,28 +67,12 @@ def repeated(f: Callable[..., Any], *arguments: Any) -> Work:
     return work
 
 
-def first_params(config: Any) -> Any:
-    """The network's first weights, by the CPU: a GPU's compiler takes long over hundreds of small draws."""
-    network = build_network(config)
-    with jax.default_device(jax.devices("cpu")[0]):
-        init = jax.jit(
-            lambda: init_params(config, network),
-            compiler_options={"xla_backend_optimization_level": 0},
-        )
-        return jax.device_get(init())
-
-
-def random_model(config: Any) -> NetworkScore:
-    """The network with its first weights."""
-    params = jax.device_put(first_params(config))
-    parameterization = build_parameterization(config, build_sde(config))
-    return network_score(build_network(config), params, parameterization)
-
-
 def forward(config: Any, batch: int) -> Work:
     """Evaluations of the score."""
     f = jax.jit(lambda model, x, t: model(x, t))
-    return repeated(f, random_model(config), images(config, batch), times(batch))
+    return repeated(
+        f, random_network(config, build_sde(config)), images(config, batch), times(batch)
+    )
 
 
 def forward_flops(config: Any) -> int:

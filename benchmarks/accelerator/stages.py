@@ -19,13 +19,13 @@ from benchmarks.accelerator.ours import (
     TrainingSteps,
     forward,
     forward_flops,
-    random_model,
     random_split,
     repeated,
 )
 from benchmarks.accelerator.profile import profile
 from benchmarks.accelerator.setting import Row, Setting, images, peak_memory, times
 from benchmarks.entries import ENTRIES
+from benchmarks.random_network import random_network
 from benchmarks.sampler_overhead import Bench
 from benchmarks.turns import Timing, Work, in_turns, ratio, seconds
 from score_sde.data.batch import Batch
@@ -148,7 +148,8 @@ def likelihoods(setting: Setting) -> Iterator[Row]:
     """A (drift, divergence) of the likelihood's solver, against a forward pass, and one with its backward pass beside it."""
     batch, config = setting.batch(LIKELIHOOD_BATCH), setting.config()
     config.likelihood.update(rtol=1e-2, atol=1e-2)
-    sde, model, devices = build_sde(config), random_model(config), build_devices(config)
+    sde, devices = build_sde(config), build_devices(config)
+    model = random_network(config, sde)
     split = random_split(config, batch)
     with jax.default_matmul_precision("highest"):
         run = build_compiled(config, sde, split.images[0].size)

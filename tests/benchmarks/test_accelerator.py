@@ -97,13 +97,28 @@ def test_a_run(tmp_path):
 
 
 def test_no_stage_begins_without_the_time_it_needs(tmp_path):
-    assert main(["--minutes", "0", "--out", str(tmp_path), "--stages", "run"]) == {"run": "no time"}
+    ended = main(["--minutes", "0.1", "--out", str(tmp_path), "--stages", "run"])
+    assert ended == {"run": "no time"}
 
 
-def test_stages_that_do_not_exist_are_refused(tmp_path):
-    with pytest.raises(UserError, match="trainings"):
-        main(["--out", str(tmp_path / "new"), "--stages", "trainings"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--stages", "trainings"], "trainings"),
+        (["--minutes", "nan"], "--minutes=nan: expected a positive number"),
+        (["--minutes", "-1"], "--minutes=-1.0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(tmp_path, arguments, words):
+    with pytest.raises(UserError, match=words):
+        main(["--out", str(tmp_path / "new"), *arguments])
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/new cannot be made .Not a directory"):
+        main(["--out", str(tmp_path / "file" / "new")])
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ FRECHET = "tests/evaluation/test_frechet.py"
 FLOW = "tests/evaluation/test_known_flow.py"
 ERRORS = "tests/benchmarks/test_error_versus_nfe.py"
 OVERHEAD = "tests/benchmarks/test_sampler_overhead.py"
+ACCELERATOR = "tests/benchmarks/test_accelerator.py"
 
 # fmt: off
 BENCHMARKS = [
@@ -40,7 +41,23 @@ BENCHMARKS = [
     *mutants("benchmarks/sampler_overhead.py", OVERHEAD,
         ("one-evaluation-more", "fori_loop(0, count, evaluate, x)", "fori_loop(0, count + 1, evaluate, x)"),
         ("evaluations-that-can-be-left-out", "return x + 1e-6 * model(x,", "return x + 0.0 * model(x,"),
+    ),
+    *mutants("benchmarks/sampler_overhead.py", f"{OVERHEAD}::test_a_run_on_a_small_network",
         ("microseconds-of-an-evaluation", "pairs[:, 1])) / steps", "pairs[:, 1])) / count"),
+    ),
+    *mutants("benchmarks/flops.py", ACCELERATOR,
+        ("product-without-its-additions", "return 2 * _size(equation.outvars[0]) * math.prod(shape[axis]", "return _size(equation.outvars[0]) * math.prod(shape[axis]"),
+        ("convolution-of-every-output-again", "* math.prod(kernel) // output_features", "* math.prod(kernel)"),
+        ("scan-of-one-turn", "return times * sum(", "return sum("),
+        ("loop-that-costs-nothing", 'case "while":', 'case "no such loop":'),
+    ),
+    *mutants("benchmarks/turns.py", ACCELERATOR,
+        ("ratio-of-medians", "np.median(slow.seconds / fast.seconds)", "np.median(slow.seconds) / np.median(fast.seconds)"),
+        ("ratio-upside-down", "slow.seconds / fast.seconds", "fast.seconds / slow.seconds"),
+    ),
+    *mutants("benchmarks/accelerator/profile.py", ACCELERATOR,
+        ("kernels-of-the-host", 'place[0] in gpus and (place in streams', '(place in streams'),
+        ("kernels-counted-twice", "(place in streams or not streams)", "True"),
     ),
 ]
 # fmt: on

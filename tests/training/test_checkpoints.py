@@ -233,7 +233,7 @@ def test_one_without_checksums_is_read_as_it_is(config, tmp_path, capsys):
     (tmp_path / "checkpoints" / "30").mkdir()  # a copy that broke off
     with Checkpoints(tmp_path) as checkpoints:
         assert_equal(checkpoints.restore(shapes_only(config)), late)
-    assert "step 30 is damaged (cannot be read" in capsys.readouterr().err
+    assert "step 30 is damaged (its folder is empty)" in capsys.readouterr().err
 
 
 def test_training_makes_the_damaged_steps_again(config, tmp_path):
