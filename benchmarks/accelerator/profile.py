@@ -57,12 +57,13 @@ def kernels(trace: dict[str, Any]) -> collections.Counter[str]:
     streams = {
         (event["pid"], event["tid"])
         for event in events
-        if event.get("name") == "thread_name" and event["args"]["name"].startswith("Stream")
+        if event.get("name") == "thread_name"
+        and event["pid"] in gpus
+        and event["args"]["name"].startswith("Stream")
     }
     found: collections.Counter[str] = collections.Counter()
     for event in events:
-        place = (event.get("pid"), event.get("tid"))
-        if event.get("ph") == "X" and place[0] in gpus and (place in streams or not streams):
+        if event.get("ph") == "X" and (event["pid"], event["tid"]) in streams:
             found[kind(event["name"])] += event["dur"]
     return found
 

@@ -64,6 +64,7 @@ def test_kernels_of_a_gpu_by_kind():
         {"name": "process_name", "pid": 2, "args": {"name": "/host:CPU"}},
         {"name": "thread_name", "pid": 1, "tid": 7, "args": {"name": "Stream #7(Compute)"}},
         {"name": "thread_name", "pid": 1, "tid": 8, "args": {"name": "XLA Ops"}},
+        {"name": "thread_name", "pid": 2, "tid": 7, "args": {"name": "Stream of the host"}},
     ]
     ran = [
         (1, 7, "sm90_wgrad_1", 2.0),

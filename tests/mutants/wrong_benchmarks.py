@@ -26,6 +26,8 @@ BENCHMARKS = [
     *mutants("benchmarks/entries.py", ERRORS,
         ("budget-without-the-first-evaluation", "(budget - self.first) // self.evaluations", "budget // self.evaluations"),
         ("budget-of-steps", "(budget - self.first) // self.evaluations", "budget - self.first"),
+    ),
+    *mutants("benchmarks/entries.py", f"{ERRORS}::test_quick_report",
         ("entry-on-another-grid", '"grid.name": grid}', '"grid.name": "uniform"}'),
     ),
     *mutants("benchmarks/problems.py", f"{ERRORS}::test_quick_report",
@@ -56,8 +58,8 @@ BENCHMARKS = [
         ("ratio-upside-down", "slow.seconds / fast.seconds", "fast.seconds / slow.seconds"),
     ),
     *mutants("benchmarks/accelerator/profile.py", ACCELERATOR,
-        ("kernels-of-the-host", 'place[0] in gpus and (place in streams', '(place in streams'),
-        ("kernels-counted-twice", "(place in streams or not streams)", "True"),
+        ("kernels-of-the-host", 'and event["pid"] in gpus', ""),
+        ("kernels-counted-twice", 'and event["args"]["name"].startswith("Stream")', ""),
     ),
 ]
 # fmt: on

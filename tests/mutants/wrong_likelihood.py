@@ -83,6 +83,8 @@ ODE_LIKELIHOOD = [
     *mutants("benchmarks/divergence_cost.py", COST,
         ("cost-marked-by-the-median", "row.low > TIME_LIMIT", "row.time > TIME_LIMIT"),
         ("cost-of-many-products-marked", "above = row.products == 1 and", "above ="),
+    ),
+    *mutants("benchmarks/divergence_cost.py", f"{COST}::test_a_measurement",
         ("operations-of-a-loop-counted", "if products <= at_once else None", "if products else None"),
     ),
     *mutants("samplers/adaptive.py", f"{GRADIENTS}::test_gradients_on_gaussian_data",
