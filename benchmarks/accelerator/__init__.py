@@ -1,1 +1,1 @@
-"""What a short loan of an accelerator is for: right numbers, speed beside PyTorch, the share of the machine's limit."""
+"""What a few minutes on an accelerator should tell: right numbers, speed beside PyTorch, the share of the machine's limit."""

@@ -1,4 +1,4 @@
-"""Everything worth a short loan of an accelerator, by one command: the most valuable first, written as it goes.
+"""What a few minutes on an accelerator can tell, by one command: the most valuable first, written as it goes.
 
     python -m benchmarks.accelerator --minutes 7 --out runs/accelerator
     python -m benchmarks.accelerator --tiny --out runs/tiny        on any machine, to see that it works
