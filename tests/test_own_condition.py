@@ -57,10 +57,9 @@ def test_it_trains_and_samples_under_it(registered, tmp_path):
     images = data.load(config).train.take(range(1500)).images
     seen = [data.batch_indices(config.seed, step, 8, 1500) for step in (0, 1)]
     expected = images[np.concatenate(seen)].mean(axis=(1, 2, 3)) / 16
-    told = [
-        brightness for brightness in TOLD if brightness
-    ]  # 0 of no image, when parameters are made
-    np.testing.assert_allclose(sorted(told), sorted(expected), rtol=1e-5)
+    # Some are told twice: the last state is tried on its batch once more before it is saved.
+    told = np.unique(TOLD)[1:]  # without the 0 of no image, when parameters are made
+    np.testing.assert_allclose(told, np.unique(expected.astype(np.float32)), rtol=1e-5)
 
     config.sampling.update(sampler="ddim", batch_size=8, noise_removal=False)
     config.sampling.exponential.num_steps = 1
