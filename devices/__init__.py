@@ -11,6 +11,7 @@ from score_sde.devices.mapped import (
     AXIS,
     DEVICES,
     Devices,
+    Mapped,
     PmapDevices,
     ShardMapDevices,
     build_devices,
@@ -19,6 +20,6 @@ from score_sde.devices.mapped import (
 )
 
 __all__ = [
-    "AXIS", "DEVICES", "Devices", "PmapDevices", "ShardMapDevices", "build_devices", "check_batch_size",
+    "AXIS", "DEVICES", "Devices", "Mapped", "PmapDevices", "ShardMapDevices", "build_devices", "check_batch_size",
     "index_batches", "on_one_device", "replicated",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from score_sde.errors import UserError
 from score_sde.foreign_weights.record import Moments, Record, check_count, check_float32, entry
-from score_sde.training.checkpoints import check_same, shapes
+from score_sde.training.named_shapes import check_same, shapes
 from score_sde.training.state import init_params
 
 # The first byte of a map of 1-15 entries, or of one with a longer count.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from score_sde.options import Range, Section, at_least, finite, not_negative, one_of, option
+from score_sde.errors import ConfigError
+from score_sde.options import Range, Section, at_least, finite, one_of, option
+from score_sde.training.power_average import WIDTH_OR_NONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,12 +19,28 @@ class RunOptions(Section):
     )
     checkpoint_step: int = option(
         0,
-        "the checkpoint to sample from, to measure or to export; 0: the newest",
-        not_negative,
+        "the checkpoint to sample from, to measure or to export; 0: the newest; -1: the one of the least held-out loss",
+        at_least(-1),
+    )
+    ema_sigma_rel: float = option(
+        0.0,
+        "sample from, measure or export the power-function average of this width, made of those that training.ema kept; 0: "
+        "the average of model.ema_rate",
+        WIDTH_OR_NONE,
     )
     data_parallel: str = option(
         "pmap", "pmap | shard_map: how devices share a batch", one_of("pmap", "shard_map")
     )
+
+
+def refuse_chosen_weights(config: Any, mode: str) -> None:
+    """A checkpoint to use, or an average, cannot be chosen where one is made."""
+    for field in ("checkpoint_step", "ema_sigma_rel"):
+        if config[field]:
+            raise ConfigError(
+                f"{field}={config[field]} chooses what to sample from, to measure or to export; "
+                f"--mode {mode} has no use for it: leave it out"
+            )
 
 
 PAIRS = Range(

@@ -13,25 +13,21 @@ import jax
 import numpy as np
 from jax import Array
 
-from score_sde.configs.default import check_options
-from score_sde.devices import Devices, check_batch_size
+from score_sde.devices import Devices
 from score_sde.errors import UserError
-from score_sde.options import choose
 from score_sde.training.checkpoints import Checkpoints, kept
-from score_sde.training.draws import DRAWS
+from score_sde.training.evaluations import Evaluations, NotFinite
 from score_sde.training.feed import feed, stacked
 from score_sde.training.interrupts import Interrupts
+from score_sde.training.kept_averages import drop_after, keep
 from score_sde.training.lock import alone_in
+from score_sde.training.memory import Needed, available, check_fits, size
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record
 from score_sde.training.start import Weights, start
 from score_sde.training.state import TrainState
 from score_sde.training.step import build_train_step
 from score_sde.training.task import Plan, Task
-
-
-class NotFinite(UserError):
-    """The loss, its gradient or what an evaluator found became inf or NaN."""
 
 
 class Finished(NamedTuple):
@@ -62,7 +58,7 @@ def train_task(
     with (
         alone_in(folder),
         Interrupts() as interrupts,
-        Checkpoints(folder, plan.keep_checkpoints, plan.keep_every) as checkpoints,
+        Checkpoints(folder, plan.keep_checkpoints, plan.keep_every, plan.keep_best) as checkpoints,
     ):
         checkpoints.remove_unfinished()
         state, how = start(task, checkpoints, devices, weights)
@@ -71,20 +67,13 @@ def train_task(
         # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
         task.record(folder)
         record = Record(folder, step)
+        drop_after(folder, step)
         with Progress(step, plan.n_iters, plan.batch_size) as progress:
-            run = Run(task, plan, devices, state, checkpoints, record, progress)
+            run = Run(task, plan, devices, state, folder, checkpoints, record, progress)
             run.announce(split, how)
             stopped_by = run.updates(split, interrupts)
             figures = run.finish(stopped_by, interrupts)
     return Finished(run.state, {**figures, "seconds": time.perf_counter() - began})
-
-
-def check_config(config: Any) -> None:
-    """Refuse settings that would fail later, or train something else than was meant."""
-    check_options(config)
-    training = config.training
-    check_batch_size(training.batch_size, "training.batch_size")
-    choose("training.draws", training.draws, DRAWS)
 
 
 def check_not_past(plan: Plan, step: int, folder: pathlib.Path) -> None:
@@ -114,16 +103,17 @@ class Run:
         plan: Plan,
         devices: Devices,
         state: TrainState,
+        folder: pathlib.Path,
         checkpoints: Checkpoints,
         record: Record,
         progress: Progress,
     ):
         self.task, self.plan, self.devices, self.state = task, plan, devices, state
-        self.checkpoints, self.record, self.progress = checkpoints, record, progress
-        self.train_step = build_train_step(task, devices)
+        self.folder, self.checkpoints = folder, checkpoints
+        self.record, self.progress = record, progress
+        self.train_step = build_train_step(task, devices, plan.accumulation)
         self.step = int(state.step)
-        self.evaluated: dict[str, int] = {}  # evaluator -> the step of its newest figures
-        self.found: dict[str, float] = {}  # these figures
+        self.evaluations = Evaluations(task, record, progress)
         self.loss: float | None = None
         self.losses: list[float] = []  # of the updates since the last line of the log
         self.pending: tuple[int, dict[str, Array]] | None = None
@@ -150,6 +140,8 @@ class Run:
             before, count = self.step, plan.steps_in_call(self.step)
             with self.nothing_lost("reading the training images"):
                 given = self.devices.split(stacked([next(steps) for _ in range(count)]))
+            if self.last is None:
+                self.check_memory(constants, resident, given)
             self.last = (constants, resident, given)
             self.state, metrics = self.train_step(self.state, *self.last)
             self.step += count
@@ -165,6 +157,8 @@ class Run:
                     for name, evaluator in self.task.evaluators.items()
                     if due(evaluator.frequency, before, self.step)
                 )
+            if due(plan.averages_freq, before, self.step):
+                self.keep_averages()
             if due(plan.checkpoint_freq, before, self.step):
                 self.save()
             if interrupts.received:
@@ -172,6 +166,15 @@ class Run:
             if jax.process_count() > 1 and self.checkpoints.reached_preemption(self.step):
                 return "SIGTERM"
         return None
+
+    def check_memory(self, constants: Any, resident: Any, given: Any) -> None:
+        """Compile the update, say what it needs, and refuse what cannot fit before it is tried."""
+        allocated = self.train_step.memory(self.state, constants, resident, given)
+        if allocated is None:
+            return
+        needed = Needed(size(self.state), size((constants, resident)), allocated)
+        check_fits(needed, available(jax.local_devices()[0]), f"an update of {self.task.name}")
+        self.progress.say(f"an update takes {needed}")
 
     def collect(self) -> None:
         """Read the figures of the last call whose figures are still on the device."""
@@ -212,16 +215,13 @@ class Run:
     def evaluate(self, names: Iterable[str]) -> None:
         for name in names:
             self.collect()
+            self.evaluations.make([name], self.state.ema_params, self.step)
+
+    def keep_averages(self) -> None:
+        if self.state.averages:
+            self.collect()
             with self.progress.pause():
-                found = self.task.evaluators[name].evaluate(self.state.ema_params, self.step)
-            self.evaluated[name] = self.step
-            for figure, value in found.items():
-                if not math.isfinite(value):
-                    raise NotFinite(f"{figure} is {value} at step {self.step}")
-                self.progress.say(f"step {self.step}: {figure} {value:.5g}")
-            if found:
-                self.record.write(self.step, **found)
-                self.found |= found
+                keep(self.folder, self.step, jax.device_get(self.state.averages))
 
     def save(self) -> None:
         """A checkpoint, unless it is there already.
@@ -235,7 +235,8 @@ class Run:
         self.saved = self.step
         with self.progress.pause():
             self.check_state()
-            self.checkpoints.save(self.step, self.devices.checkpointable(self.state))
+            state = self.devices.checkpointable(self.state)
+            self.checkpoints.save(self.step, state, self.evaluations.of(self.step))
 
     def check_state(self) -> None:
         """Make one more update, of a copy: the figures so far are of the states before this one.
@@ -272,6 +273,10 @@ class Run:
 
     def finish(self, stopped_by: str | None, interrupts: Interrupts) -> dict[str, Any]:
         """The last checkpoint, and unless a signal wants the process gone, what evaluators say of the last step."""
+        if self.plan.keep_best and not (stopped_by or interrupts.received):
+            with self.nothing_lost("an evaluation"):
+                # Before it is saved: the last checkpoint, too, is one of those that are compared.
+                self.evaluate(self.evaluations.missing(self.step))
         self.save()
         self.checkpoints.wait()
         stopped_by = stopped_by or interrupts.received
@@ -281,15 +286,11 @@ class Run:
             )
         else:
             interrupts.stop()  # nothing is left to save
-            self.evaluate(
-                name
-                for name, evaluator in self.task.evaluators.items()
-                if evaluator.frequency and self.evaluated.get(name) != self.step
-            )
+            self.evaluate(self.evaluations.missing(self.step))
         return {
             "step": self.step,
             "loss": self.loss,
-            **self.found,
+            **self.evaluations.newest,
             "images_per_second": self.progress.images_per_second or None,
             "checkpoint_step": self.checkpoints.latest_step,
             "stopped_by": stopped_by,

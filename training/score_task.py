@@ -22,10 +22,11 @@ from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.evaluators import EVALUATORS
 from score_sde.training.init_from import weights_of
-from score_sde.training.loop import check_config, train_task
+from score_sde.training.loop import train_task
 from score_sde.training.objective import Objective, build_objective
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.recorded_config import record_config
+from score_sde.training.settings import check_config
 from score_sde.training.state import ema_rate, init_params
 from score_sde.training.task import Evaluator, Plan
 
@@ -51,6 +52,10 @@ class ScoreTask:
     @property
     def trainable(self) -> str:
         return self.config.training.trainable
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        return tuple(self.config.training.ema.sigma_rel)
 
     def init(self) -> Any:
         return init_params(self.config, self.network)
@@ -112,6 +117,7 @@ def train(
         task, evaluators={**built, **(evaluators or {})}, dataset=datasets.fingerprint
     )
     plan = Plan.from_config(config, config.training)
+    plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     figures = train_task(task, plan, datasets.train, workdir, devices, weights_of(config)).figures
     told = {"classes": list(datasets.class_names or ())} if conditions_of(config) else {}
     return {"eval_loss": None, **told, **figures}

@@ -15,6 +15,7 @@ import jax
 
 from score_sde.devices import Devices
 from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.memory import Needed, available, check_fits, size
 from score_sde.training.state import TrainState, first_state
 from score_sde.training.task import Task
 from score_sde.training.trainable import trainable
@@ -46,13 +47,18 @@ def start(
     """
 
     def state(params: Any = None) -> TrainState:
-        return first_state(task.init() if params is None else params, task.optimizer)
+        return first_state(task.init() if params is None else params, task.optimizer, task.widths)
 
     shapes = jax.eval_shape(state)
     trainable(task.trainable, shapes.params)
+    # At least the state and a gradient: what an update needs besides is known when it is compiled.
+    least = Needed(size(shapes), 0, size(shapes.params))
+    check_fits(least, available(jax.local_devices()[0]), f"training {task.name}")
     if checkpoints.latest_step is not None:
         restored = checkpoints.restore(shapes)
         checkpoints.set_aside_after(step := int(restored.step))
+        if jax.process_count() == 1:  # fewer devices than there are may share the batch
+            restored = jax.device_put(restored, devices.replicated())
         return Start(restored, f"resuming from step {step}: {checkpoints.folder}")
     params = jax.device_get(weights.read(shapes.params)) if weights else None
     quick = task.quick_init and jax.default_backend() == "cpu"

@@ -7,7 +7,6 @@ copy of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,20 +15,21 @@ import optax
 from jax import Array
 
 from score_sde.data.batch import Batch
-from score_sde.devices import AXIS, Devices
+from score_sde.devices import AXIS, Devices, Mapped
+from score_sde.training.accumulation import mean_and_gradient
 from score_sde.training.feed import Given, batch_of
-from score_sde.training.state import TrainState, update_ema
+from score_sde.training.power_average import exponent, gain
+from score_sde.training.state import TrainState, moved, update_ema
 from score_sde.training.task import Task
 from score_sde.training.trainable import trainable, where
 
 Metrics = dict[str, Array]
-TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
 def update(
-    task: Task, state: TrainState, constants: Any, batch: Batch
+    task: Task, state: TrainState, constants: Any, batch: Batch, accumulation: int = 1
 ) -> tuple[TrainState, Metrics]:
-    """One update, as one device sees it, from its share of the batch.
+    """One update, as one device sees it, from its share of the batch, in so many parts.
 
     Returns:
       The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
@@ -37,27 +37,37 @@ def update(
     """
     chosen = trainable(task.trainable, state.params)
 
-    def mean_loss(params: Any) -> Array:
+    def mean_loss(params: Any, part: Batch) -> Array:
         params = where(chosen, params, jax.lax.stop_gradient(params))
-        return jnp.mean(task.losses(params, state.ema_params, constants, state.step, batch))
+        return jnp.mean(task.losses(params, state.ema_params, constants, state.step, part))
 
-    loss, gradient = jax.value_and_grad(mean_loss)(state.params)
+    unrolled = jax.default_backend() == "cpu"
+    loss, gradient = mean_and_gradient(mean_loss, state.params, batch, accumulation, unrolled)
     # The devices have equally many images, so the mean of their means is the mean over the batch.
     loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
     # By bits, not by updates of zero: weight decay and old moments move what has no gradient.
     params = where(chosen, optax.apply_updates(state.params, updates), state.params)
-    moved = update_ema(state.ema_params, params, task.ema_rate(state.step))
-    ema_params = where(chosen, moved, state.ema_params)
+    average = update_ema(state.ema_params, params, task.ema_rate(state.step))
+    ema_params = where(chosen, average, state.ema_params)
+    averages = {
+        width: where(chosen, moved(of, params, power_gain(width, state.step)), of)
+        for width, of in state.averages.items()
+    }
     metrics = {
         "loss": loss,
         "grad_norm": optax.tree.norm(gradient),
         "learning_rate": jnp.asarray(task.learning_rate(state.step)),
     }
-    return TrainState(state.step + 1, params, ema_params, opt_state), metrics
+    return TrainState(state.step + 1, params, ema_params, opt_state, averages), metrics
 
 
-def build_train_step(task: Task, devices: Devices) -> TrainStep:
+def power_gain(width: str, step: Array) -> Array:
+    """How far the power-function average of a width moves in the update that follows `step` others."""
+    return gain(exponent(float(width)), 1.0 / (step + 1).astype(jnp.float32))
+
+
+def build_train_step(task: Task, devices: Devices, accumulation: int = 1) -> Mapped:
     """The compiled `train_step(state, constants, resident, given) -> (state, metrics)`.
 
     Its arguments:
@@ -74,7 +84,7 @@ def build_train_step(task: Task, devices: Devices) -> TrainStep:
         state: TrainState, constants: Any, resident: Any, given: Given
     ) -> tuple[TrainState, Metrics]:
         def one(state: TrainState, given: Given) -> tuple[TrainState, Metrics]:
-            return update(task, state, constants, batch_of(resident, given))
+            return update(task, state, constants, batch_of(resident, given), accumulation)
 
         if given.index.shape[1] > 1:
             updates = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), given)

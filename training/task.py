@@ -6,7 +6,7 @@ The score network (score_task.py) is one, the noise within a level (likelihood/d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -58,6 +58,11 @@ class Task(Protocol):
 
     @property
     def optimizer(self) -> optax.GradientTransformation: ...
+
+    @property
+    def widths(self) -> Iterable[float]:
+        """sigma_rel of the power-function averages that are kept beside the exponential one (power_average.py)."""
+        ...
 
     @property
     def evaluators(self) -> Mapping[str, Evaluator]:
@@ -112,6 +117,10 @@ class Plan:
     checkpoint_freq: int = 0
     keep_checkpoints: int = 1
     keep_every: int = 0
+    keep_best: int = 0
+    accumulation: int = 1
+    averages_freq: int = 0
+    """Power-function averages that stay (kept_averages.py)."""
 
     @classmethod
     def from_config(cls, config: Any, section: Any) -> Self:
