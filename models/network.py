@@ -54,8 +54,8 @@ class Network(Section, nn.Module):
     )
     remat: bool = option(
         False,
-        "keep of each residual and attention block its input only, and compute the rest again for the gradient: less memory, a "
-        "third more time",
+        "keep of each residual and attention block its input only, and compute the rest again for the gradient: less of an "
+        "accelerator's memory (XLA's compiler for CPUs undoes it), a third more time",
     )
     scale_by_sigma: bool = option(
         False,

@@ -148,6 +148,7 @@ TRAINING = [
     ),
     *mutants("training/accumulation.py", ACCUMULATION,
         ("gradient-summed-over-parts", "lambda leaf: leaf / parts", "lambda leaf: leaf"),
+        ("parts-in-memory-together", "params_after(params, total) if unrolled else params", "params"),
         ("gradient-of-the-first-part", "leaf[part], batches", "leaf[0], batches"),
     ),
     *mutants("training/staying.py", STAYING,
