@@ -57,8 +57,6 @@ def start(
     if checkpoints.latest_step is not None:
         restored = checkpoints.restore(shapes)
         checkpoints.set_aside_after(step := int(restored.step))
-        if jax.process_count() == 1:  # fewer devices than there are may share the batch
-            restored = jax.device_put(restored, devices.replicated())
         return Start(restored, f"resuming from step {step}: {checkpoints.folder}")
     params = jax.device_get(weights.read(shapes.params)) if weights else None
     quick = task.quick_init and jax.default_backend() == "cpu"
