@@ -112,6 +112,8 @@ class Plan:
     checkpoint_freq: int = 0
     keep_checkpoints: int = 1
     keep_every: int = 0
+    skip_nonfinite: int = 0
+    """Updates in a row that are left out because they are not finite; one more ends the run."""
 
     @classmethod
     def from_config(cls, config: Any, section: Any) -> Self:

@@ -119,6 +119,42 @@ def test_weights_whose_loss_nobody_has_seen_are_not_saved(tmp_path, rate, words,
     assert steps_of(tmp_path) == [1, 2][: 2 * checkpoint_freq]
 
 
+class Torn3And4(Recorded):
+    """Of the third and fourth update the loss is no number."""
+
+    # The rate halves the distance to 27 in each update, if the schedule has counted all that came before.
+    optimizer = optax.sgd(lambda count: jax.numpy.where(count == 3, 0.0, 0.25))
+
+    def losses(self, params, averaged, constants, step, batch):
+        torn = (step == 2) | (step == 3)
+        return super().losses(params, averaged, constants, step, batch) / jax.numpy.where(
+            torn, 0, 1
+        )
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 3])
+def test_updates_that_are_not_finite_can_be_left_out(tmp_path, capsys, steps_per_call):
+    """Four halvings out of six updates, and the average at half of each step."""
+    task, plan = Torn3And4(), {"steps_per_call": steps_per_call}
+    state, figures = run(tmp_path / "two", 6, task, skip_nonfinite=2, **plan)
+    p = averaged = 0.0
+    for done in range(1, 5):
+        p = 27 - 27 / 2**done
+        averaged = (averaged + p) / 2
+    assert (float(state.params["p"]), float(state.ema_params["p"])) == (p, averaged)
+    assert (figures["step"], figures["skipped"]) == (6, 2)
+    assert "step 4: loss inf, update skipped (2 so far)" in capsys.readouterr().err
+    lines = [
+        json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [(line["step"], line["updates"]) for line in lines] == [(1, 1), (2, 1), (5, 1), (6, 1)]
+
+    with pytest.raises(NotFinite, match="update 4 of"):
+        run(tmp_path / "one", 6, task, skip_nonfinite=1, **plan)
+    with pytest.raises(NotFinite, match="update 3 of"):
+        run(tmp_path / "none", 6, task, **plan)
+
+
 def test_a_step_that_is_passed_is_no_place_to_end(tmp_path):
     run(tmp_path, 4)
     with pytest.raises(UserError, match="n_iters=3, but .* is at step 4 already; set n_iters to 4"):
