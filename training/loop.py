@@ -19,6 +19,7 @@ from score_sde.errors import UserError
 from score_sde.options import choose
 from score_sde.training.checkpoints import Checkpoints, kept
 from score_sde.training.draws import DRAWS
+from score_sde.training.earlier_step import go_back
 from score_sde.training.feed import feed, stacked
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.lock import alone_in
@@ -59,11 +60,14 @@ def train_task(
     """
     began = time.perf_counter()
     folder = pathlib.Path(workdir)
-    with (
-        alone_in(folder),
-        Interrupts() as interrupts,
-        Checkpoints(folder, plan.keep_checkpoints, plan.keep_every) as checkpoints,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(alone_in(folder))
+        if plan.from_step:
+            go_back(folder, plan.from_step)
+        interrupts = stack.enter_context(Interrupts())
+        checkpoints = stack.enter_context(
+            Checkpoints(folder, plan.keep_checkpoints, plan.keep_every)
+        )
         checkpoints.remove_unfinished()
         state, how = start(task, checkpoints, devices, weights)
         step = int(state.step)
