@@ -1,5 +1,6 @@
 """Whatever ends a run, no update that was saved is lost, nothing bad is saved, and the same command goes on."""
 
+import errno
 import hashlib
 import itertools
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -19,7 +21,7 @@ import pytest
 
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
-from score_sde.training import interrupts
+from score_sde.training import interrupts, lock
 from score_sde.training.checkpoints import saved_steps
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.lock import alone_in
@@ -191,6 +193,41 @@ with alone_in(Path({str(tmp_path)!r})): print("held", flush=True); time.sleep(60
     process.communicate()
     with alone_in(tmp_path):
         pass
+
+
+@pytest.fixture
+def quick_beats(monkeypatch):
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    monkeypatch.setattr(lock, "WATCH", 0.5)
+
+
+def elsewhere(folder):
+    """As if the run that holds this folder were one of another machine, whose locks are unknown here."""
+    path = folder / "lock"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "machine": "another", "host": "node7"}))
+
+
+def test_a_run_of_another_machine_gives_signs_of_life(tmp_path, quick_beats, monkeypatch):
+    with alone_in(tmp_path):
+        elsewhere(tmp_path)
+        monkeypatch.setattr(lock.fcntl, "flock", lambda *_: None)
+        with pytest.raises(UserError, match=f"process {os.getpid()} of node7 since"):
+            run(tmp_path)
+    assert run(tmp_path, 1).figures["step"] == 1
+
+
+def test_one_that_has_died_gives_none(tmp_path, quick_beats, monkeypatch, capsys):
+    with alone_in(tmp_path):
+        elsewhere(tmp_path)
+        died = (tmp_path / "lock").read_text()
+    (tmp_path / "lock").write_text(died)
+    no_locks = OSError(errno.ENOSYS, "no locks")
+    monkeypatch.setattr(lock.fcntl, "flock", Mock(side_effect=no_locks))
+    run(tmp_path, 1)
+    assert "which did not end there; looking for a sign of life" in capsys.readouterr().err
+    run(tmp_path, 2)  # the end before was an orderly one
+    assert "sign of life" not in capsys.readouterr().err
 
 
 def test_a_signal_is_answered_within_a_call(monkeypatch):
