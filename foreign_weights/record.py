@@ -115,7 +115,7 @@ def to_state(record: Record, optimizer: optax.GradientTransformation) -> TrainSt
     if record.moments is not None:
         updates, mu, nu = record.moments
         adam = adam._replace(count=np.int32(updates), mu=mu, nu=nu)
-    step = np.int32(record.step)
+    step: Any = np.int32(record.step)
     opt_state = (clip, adam, decay, rate._replace(count=step))
     state = TrainState(step, record.params, record.ema_params, opt_state)
     return jax.device_put(state, replicated())
