@@ -15,7 +15,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.foreign_weights.names import check_published
 from score_sde.foreign_weights.record import Record, to_state
-from score_sde.modes.options import refuse_chosen_weights
+from score_sde.modes.options import refuse_average
 from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
@@ -30,7 +30,11 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
-    refuse_chosen_weights(config, "import")
+    refuse_average(config, "import")
+    if config.checkpoint_step:
+        raise ConfigError(
+            f"checkpoint_step={config.checkpoint_step}: --mode import makes a checkpoint and chooses none; leave it out"
+        )
     check_options(config)
     if config.training.ema.sigma_rel:
         raise ConfigError(

@@ -19,7 +19,8 @@ class RunOptions(Section):
     )
     checkpoint_step: int = option(
         0,
-        "the checkpoint to sample from, to measure or to export; 0: the newest; -1: the one of the least held-out loss",
+        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest; -1: the one of "
+        "the least held-out loss",
         at_least(-1),
     )
     ema_sigma_rel: float = option(
@@ -33,14 +34,13 @@ class RunOptions(Section):
     )
 
 
-def refuse_chosen_weights(config: Any, mode: str) -> None:
-    """A checkpoint to use, or an average, cannot be chosen where one is made."""
-    for field in ("checkpoint_step", "ema_sigma_rel"):
-        if config[field]:
-            raise ConfigError(
-                f"{field}={config[field]} chooses what to sample from, to measure or to export; "
-                f"--mode {mode} has no use for it: leave it out"
-            )
+def refuse_average(config: Any, mode: str) -> None:
+    """An average to use cannot be chosen where weights are made."""
+    if config.ema_sigma_rel:
+        raise ConfigError(
+            f"ema_sigma_rel={config.ema_sigma_rel} chooses what to sample from, to measure or to export; "
+            f"--mode {mode} has no use for it: leave it out"
+        )
 
 
 PAIRS = Range(

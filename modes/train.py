@@ -15,7 +15,7 @@ from score_sde.generation.sampled_score import sampled_score
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
 from score_sde.modes import sample
-from score_sde.modes.options import refuse_chosen_weights
+from score_sde.modes.options import refuse_average
 from score_sde.results import report
 from score_sde.samplers.configured import Configured, needs_errors
 from score_sde.sde_lib import SDE
@@ -39,7 +39,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             "model.name=mixture is a score known in closed form: there is nothing to train; "
             "use --mode sample or --mode likelihood"
         )
-    refuse_chosen_weights(config, "train")
+    refuse_average(config, "train")
     check_score_model(config, sde)
     check_config(config)
     check_label_dropout(config)

@@ -129,7 +129,6 @@ MISTAKES = [
         "--config.sampling.grid.times=(1.0,0.5)",
         "has 2 times, which are 1 steps, but 2",
     ),
-    (f"{DIGITS} --mode=train --config.checkpoint_step=5", "--mode train has no use for it"),
     (f"{DIGITS} --mode=train --config.ema_sigma_rel=0.1", "ema_sigma_rel=0.1 chooses what to"),
     (f"{TOY} --mode=sample --config.ema_sigma_rel=0.1", "an exact score has no weights"),
     (f"{DIGITS} --mode=sample --config.ema_sigma_rel=0.3", "ema_sigma_rel=0.3: expected a width"),
@@ -148,6 +147,10 @@ MISTAKES = [
     (
         f"{DIGITS} --mode=train --config.training.keep_best=1 --config.training.eval_freq=0",
         "training.keep_best=1 with eval_freq=0",
+    ),
+    (
+        f"{DIGITS} --mode=import --source=main.py --config.checkpoint_step=5",
+        "makes a checkpoint and chooses none",
     ),
     (f"{DIGITS} --mode=sample --config.model.discrete_labels=x", "discrete_labels='x' is unknown"),
     (f"{TOY} --mode=sample --config.sampling.num_images=0", "num_images=0: expected a positive"),

@@ -3,6 +3,8 @@
     task.py              what can be trained: Task; its Evaluators; the Plan of a run
     loop.py              train_task: begin, update, record, evaluate, save
     start.py             how a run begins
+    replay.py            one update again, looked into
+    earlier_step.py      going back to an earlier checkpoint first
     trainable.py         which parameters are trained
     accumulation.py      the gradient of a batch in parts
     memory.py            what an update needs, and what there is

@@ -60,6 +60,14 @@ def drop_after(workdir: Path, step: int) -> None:
                 (averages_folder(workdir) / f"{late}.npz").unlink()
 
 
+def set_aside_after(workdir: Path, step: int, target: Path) -> None:
+    """Move those of later steps to <target>/averages."""
+    for late in (kept for kept in kept_steps(workdir) if kept > step):
+        averages_folder(target).mkdir(parents=True, exist_ok=True)
+        name = f"{late}.npz"
+        (averages_folder(workdir) / name).rename(averages_folder(target) / name)
+
+
 def read(workdir: Path, step: int, width: str, template: Any) -> Any:
     """The average of a width after so many updates, NumPy arrays like the template.
 

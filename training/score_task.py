@@ -116,7 +116,7 @@ def train(
     task = dataclasses.replace(
         task, evaluators={**built, **(evaluators or {})}, dataset=datasets.fingerprint
     )
-    plan = Plan.from_config(config, config.training)
+    plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     figures = train_task(task, plan, datasets.train, workdir, devices, weights_of(config)).figures
     told = {"classes": list(datasets.class_names or ())} if conditions_of(config) else {}

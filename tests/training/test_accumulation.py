@@ -86,7 +86,7 @@ def test_updates_in_parts_are_updates_to_the_bit():
     devices = PmapDevices((*jax.devices()[:2],))
     states = []
     for parts in (1, 2, 4):
-        step = build_train_step(task := Mean(), devices, parts)
+        step = build_train_step(task := Mean(), devices, accumulation=parts)
         state = jax.device_put(first_state(task.init(), task.optimizer), devices.replicated())
         resident, steps = feed(3, 8, SPLIT, 0, devices)
         for _ in range(3):
@@ -102,7 +102,7 @@ def test_updates_of_a_network_in_parts(config):
     """Of two devices' shares of four images, in halves; eps = 1 keeps Adam from raising the round-off of another order of the sum."""
     config.optim.eps = 1.0
     whole, parts = Case(config, 2), Case(config, 2)
-    parts.step = build_train_step(parts.task, parts.devices, 2)
+    parts.step = build_train_step(parts.task, parts.devices, accumulation=2)
     np.testing.assert_allclose(whole.run(0, 3), parts.run(0, 3), rtol=1e-6)
     for a, b in zip(leaves(whole.state), leaves(parts.state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
@@ -115,7 +115,7 @@ def test_a_scan_on_accelerators_and_none_on_a_cpu(config, monkeypatch):
     given = case.devices.split(stacked([next(steps)]))
     for platform, scans in (("cpu", False), ("gpu", True)):
         monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
-        step = build_train_step(case.task, PmapDevices((jax.devices()[0],)), 2)
+        step = build_train_step(case.task, PmapDevices((jax.devices()[0],)), accumulation=2)
         program = str(jax.make_jaxpr(step)(case.state, (), resident, given))
         assert ("scan[" in program) == scans
 
