@@ -22,12 +22,12 @@ from score_sde.training.feed import feed, stacked
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.kept_averages import drop_after, keep
 from score_sde.training.lock import alone_in
-from score_sde.training.memory import Needed, available, check_fits, size
+from score_sde.training.memory import check_fits, needed_by
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record
 from score_sde.training.start import Weights, start
 from score_sde.training.state import TrainState
-from score_sde.training.step import build_train_step
+from score_sde.training.step import build_train_step, each_step, is_finite
 from score_sde.training.task import Plan, Task
 
 
@@ -93,19 +93,6 @@ def due(frequency: int, before: int, after: int) -> bool:
     return frequency > 0 and after // frequency > before // frequency
 
 
-def is_finite(figures: dict[str, float]) -> bool:
-    """Whether those of an update say that the weights it began with are good."""
-    return math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
-
-
-def each_step(metrics: dict[str, Any]) -> list[dict[str, float]]:
-    """The figures of each update of a call."""
-    return [
-        {name: float(values[i]) for name, values in metrics.items()}
-        for i in range(len(metrics["loss"]))
-    ]
-
-
 class Run:
     """A run in progress: the compiled step, the state, and what is known so far."""
 
@@ -158,7 +145,9 @@ class Run:
                 given = self.devices.split(stacked([next(steps) for _ in range(count)]))
             arguments = (constants, resident, given)
             if before == began:
-                self.check_memory(*arguments)
+                needed = needed_by(self.train_step, self.state, constants, resident, given)
+                check_fits(needed, f"an update of {self.task.name}")
+                self.progress.say(f"an update takes {needed}")
             self.state, metrics = self.train_step(self.state, *arguments)
             self.step += count
             interrupts.listen()
@@ -182,15 +171,6 @@ class Run:
             if jax.process_count() > 1 and self.checkpoints.reached_preemption(self.step):
                 return "SIGTERM"
         return None
-
-    def check_memory(self, constants: Any, resident: Any, given: Any) -> None:
-        """Compile the update, say what it needs, and refuse what cannot fit before it is tried."""
-        allocated = self.train_step.memory(self.state, constants, resident, given)
-        if allocated is None:
-            return
-        needed = Needed(size(self.state), size((constants, resident)), allocated)
-        check_fits(needed, available(jax.local_devices()[0]), f"an update of {self.task.name}")
-        self.progress.say(f"an update takes {needed}")
 
     def collect(self) -> None:
         """Read the figures of the last call whose figures are still on the device."""

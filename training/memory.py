@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from score_sde.devices import Mapped
 from score_sde.errors import UserError
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -69,16 +70,22 @@ def host_memory() -> int:
     return min(limits)
 
 
-def check_fits(needed: Needed, limit: int | None, what: str) -> None:
-    """Refuse what cannot fit.
+def needed_by(train_step: Mapped, state: Any, constants: Any, resident: Any, given: Any) -> Needed:
+    """By an update (step.py), which is compiled for it; so far as the compiler says."""
+    allocated = train_step.memory(state, constants, resident, given)
+    return Needed(size(state), size((constants, resident)), allocated or 0)
+
+
+def check_fits(needed: Needed, what: str) -> None:
+    """Refuse what cannot fit on a device of this host.
 
     Args:
-      limit: bytes of a device; None: unknown, then nothing is refused.
-      what: in words, an update of what.
+      what: in words, what needs it.
 
     Raises:
       UserError: with what is needed, what there is, and what needs less.
     """
+    limit = available(jax.local_devices()[0])
     if limit is not None and needed.total > limit:
         raise UserError(
             f"{what} needs {needed}, which has {amount(limit)}: take a smaller batch_size or more devices; a score network also "

@@ -15,7 +15,7 @@ import jax
 
 from score_sde.devices import Devices
 from score_sde.training.checkpoints import Checkpoints
-from score_sde.training.memory import Needed, available, check_fits, size
+from score_sde.training.memory import Needed, check_fits, size
 from score_sde.training.state import TrainState, first_state
 from score_sde.training.task import Task
 from score_sde.training.trainable import trainable
@@ -50,7 +50,7 @@ def start(
     trainable(task.trainable, shapes.params)
     # At least the state and a gradient: what an update needs besides is known when it is compiled.
     least = Needed(size(shapes), 0, size(shapes.params))
-    check_fits(least, available(jax.local_devices()[0]), f"training {task.name}")
+    check_fits(least, f"training {task.name}")
     if checkpoints.latest_step is not None:
         restored = checkpoints.restore(shapes)
         checkpoints.set_aside_after(step := int(restored.step))

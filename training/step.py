@@ -7,6 +7,7 @@ copy of it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -123,3 +124,16 @@ def build_train_step(
     return devices.data_parallel(
         train_step, mapped=(False, False, False, True), out_mapped=False, donate=(0,)
     )
+
+
+def is_finite(figures: dict[str, float]) -> bool:
+    """Whether those of an update say that the weights it began with are good."""
+    return math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
+
+
+def each_step(metrics: dict[str, Any]) -> list[dict[str, float]]:
+    """The figures of each update of a call."""
+    return [
+        {name: float(values[i]) for name, values in metrics.items()}
+        for i in range(len(metrics["loss"]))
+    ]

@@ -31,12 +31,14 @@ def test_the_memory_of_a_call_beside_its_arguments(way):
         assert more.memory(donated) < 200
 
 
-def test_what_does_not_fit_is_refused_with_what_to_do():
+def test_what_does_not_fit_is_refused_with_what_to_do(monkeypatch):
     needed = Needed(3 * GIB, 0, GIB // 2)
-    check_fits(needed, None, "an update")
-    check_fits(needed, 4 * GIB, "an update")
+    for limit in (None, 4 * GIB, 3 * GIB):  # unknown, enough, and not
+        monkeypatch.setattr(memory, "available", lambda device, limit=limit: limit)
+        if limit != 3 * GIB:
+            check_fits(needed, "an update")
     with pytest.raises(UserError) as error:
-        check_fits(needed, 3 * GIB, "an update of ncsnpp")
+        check_fits(needed, "an update of ncsnpp")
     assert str(error.value).startswith(
         "an update of ncsnpp needs 3.5 GiB of memory on each device (state 3 GiB, data 0 bytes, activations and gradient 512 MiB), "
         "which has 3 GiB: take a smaller batch_size"
@@ -60,8 +62,7 @@ def test_what_there_is(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("limit", "what"), [(12, "training a mean"), (40, "an update of a mean")])
 def test_a_run_that_cannot_fit_ends_before_it_begins(tmp_path, monkeypatch, limit, what):
     """The state of the mean is of three numbers; an update has also its eight images."""
-    for module in ("start", "loop"):
-        monkeypatch.setattr(f"score_sde.training.{module}.available", lambda device: limit)
+    monkeypatch.setattr(memory, "available", lambda device: limit)
     with pytest.raises(UserError, match=f"{what} needs .* take a smaller batch_size"):
         run(tmp_path)
     assert steps_of(tmp_path) == []
