@@ -45,7 +45,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     state = trained_state(config, network, workdir)
     record = from_state(state, config.model.ema_rate)
     contents = torch_checkpoint.contents_of(record, network, config)
-    path = workdir / "export" / f"checkpoint_{record.step}.pth"
+    width = f"-ema{config.ema_sigma_rel:g}" if config.ema_sigma_rel else ""
+    path = workdir / "export" / f"checkpoint_{record.step}{width}.pth"
     if jax.process_index() == 0:
         write(path, contents)
     figures = {

@@ -134,7 +134,7 @@ MISTAKES = [
     (f"{DIGITS} --mode=sample --config.ema_sigma_rel=0.3", "ema_sigma_rel=0.3: expected a width"),
     (
         f"{DIGITS} --mode=train --config.training.ema.sigma_rel=(0.1,0.1)",
-        "training.ema.sigma_rel=(0.1, 0.1): expected widths above 0 and below 0.28, all different",
+        r"training.ema.sigma_rel=\(0.1, 0.1\): expected widths above 0 and below 0.28, all different",
     ),
     (
         f"{DIGITS} --mode=import --source=main.py --config.training.ema.sigma_rel=(0.1,)",

@@ -86,8 +86,12 @@ def check_fits(needed: Needed, what: str) -> None:
       UserError: with what is needed, what there is, and what needs less.
     """
     limit = available(jax.local_devices()[0])
-    if limit is not None and needed.total > limit:
-        raise UserError(
-            f"{what} needs {needed}, which has {amount(limit)}: take a smaller batch_size or more devices; a score network also "
-            "needs less with training.accumulation=2 or more, model.remat=True, data.in_memory=no, or a smaller model.nf"
-        )
+    if limit is None or needed.total <= limit:
+        return
+    less = (
+        "the state alone does not fit; take a smaller network (model.nf, model.ch_mult)"
+        if needed.state > limit
+        else "take a smaller batch_size or more devices; a score network also needs less with training.accumulation=2 or more, "
+        "model.remat=True, data.in_memory=no, or a smaller model.nf"
+    )
+    raise UserError(f"{what} needs {needed}, which has {amount(limit)}: {less}")

@@ -59,11 +59,18 @@ def test_what_there_is(tmp_path, monkeypatch):
         assert host_memory() == limit
 
 
-@pytest.mark.parametrize(("limit", "what"), [(12, "training a mean"), (40, "an update of a mean")])
-def test_a_run_that_cannot_fit_ends_before_it_begins(tmp_path, monkeypatch, limit, what):
-    """The state of the mean is of three numbers; an update has also its eight images."""
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (4, "training a mean needs .* the state alone does not fit; take a"),
+        (14, "training a mean needs .* take a smaller batch_size"),
+        (40, "an update of a mean needs .* take a smaller batch_size"),
+    ],
+)
+def test_a_run_that_cannot_fit_ends_before_it_begins(tmp_path, monkeypatch, limit, words):
+    """The state of the mean is of three numbers, 12 bytes, its gradient of one; an update has also its eight images."""
     monkeypatch.setattr(memory, "available", lambda device: limit)
-    with pytest.raises(UserError, match=f"{what} needs .* take a smaller batch_size"):
+    with pytest.raises(UserError, match=words):
         run(tmp_path)
     assert steps_of(tmp_path) == []
 
