@@ -83,6 +83,13 @@ def test_a_resumed_run_keeps_the_same_and_forgets_what_comes_again(folder, tmp_p
     jax.tree.map(np.testing.assert_array_equal, state.averages, whole)
 
 
+def test_a_run_that_goes_back_sets_later_ones_aside(tmp_path):
+    run(tmp_path, 6, task(0.1), averages_freq=2, keep_checkpoints=0)
+    run(tmp_path, 5, task(0.1), from_step=3, averages_freq=5)
+    assert kept_steps(tmp_path) == [2, 5]
+    assert kept_steps(tmp_path / "after_step_3") == [4, 6]
+
+
 def test_damage_is_named(folder, tmp_path):
     state, _ = run(tmp_path, 4, task(0.1, 0.05), averages_freq=3)
     path = averages_folder(tmp_path) / "3.npz"
