@@ -38,9 +38,9 @@ def test_one_whose_loss_nobody_knows_is_not_the_best():
     assert Staying(1, 0, 2, dict).of(range(1, 7), {3: 4.0}) == {3, 6}
 
 
-def judged(losses):
+def judged(losses, frequency=1):
     """A task whose held-out losses are these."""
-    said = {"held_out": Evaluator(1, lambda averaged, step: {"eval_loss": losses[step]})}
+    said = {"held_out": Evaluator(frequency, lambda averaged, step: {"eval_loss": losses[step]})}
     return Recorded(evaluators=said)
 
 
@@ -58,7 +58,7 @@ def test_a_run_keeps_its_best_also_when_it_is_resumed(tmp_path):
 
 def test_the_last_is_compared_too(tmp_path):
     """Its step is no multiple of the frequency; it is judged before it is saved."""
-    run(tmp_path, 5, judged(LOSSES), checkpoint_freq=3, keep_checkpoints=1, keep_best=1)
+    run(tmp_path, 5, judged(LOSSES, 3), checkpoint_freq=3, keep_checkpoints=1, keep_best=1)
     assert saved_steps(tmp_path / "checkpoints") == [5]
     assert read_about(tmp_path / "checkpoints" / "5").figures == {"eval_loss": 3.0}
 
