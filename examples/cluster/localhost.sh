@@ -16,5 +16,9 @@ SLURM_PROCID=0 SLURM_LOCALID=0 "$PYTHON" main.py --multi_host "$@" &
 first=$!
 wait $first
 status=$?
+while kill -0 $first 2>/dev/null; do # the signal has ended the wait, and the run is still saving
+  wait $first
+  status=$?
+done
 wait $second || status=$?
 exit $status

@@ -118,6 +118,7 @@ def test_a_run_does_not_wait_for_ever_for_what_is_still_to_be_sent(
 
 def test_without_the_package_a_line_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "wandb", None)  # an import then fails
+    monkeypatch.setattr("score_sde.modes.train.run", None)  # it must not come to that
     arguments = "--config=configs/vp_digits.py --mode=train --config.training.wandb=offline"
     with pytest.raises(UserError, match="needs the package wandb .*: pip install wandb, or leave"):
         main.run(["main.py", *arguments.split(), f"--workdir={tmp_path / 'new'}"])
