@@ -43,6 +43,8 @@ def test_values_can_be_read_off_the_axes(log):
     read = np.interp(places[:, 0], *np.array(across).T, left=np.nan, right=np.nan)
     np.testing.assert_allclose(read[~np.isnan(read)], steps[~np.isnan(read)], atol=60)
     y, v = np.array(sorted(up)).T
+    assert (np.diff(v) < 0).all()  # the greater stand higher, and the later to the right
+    assert (np.diff(np.array(sorted(across))[:, 1]) > 0).all()
     read = np.interp(places[:, 1], y, np.log(v) if log else v, left=np.nan, right=np.nan)
     inside = ~np.isnan(read)
     assert inside.sum() > 10

@@ -11,6 +11,7 @@ import main
 from score_sde.configs.default import get_config
 from score_sde.errors import UserError
 from score_sde.reports.page import page, read_folder
+from score_sde.reports.reading import curve
 from score_sde.training.environment import record_environment
 from score_sde.training.recorded_config import as_json
 
@@ -190,6 +191,10 @@ UNDRAWABLE = [
     {"loss": 1.0}, {"step": 1e400, "loss": float("nan")}, {"step": 10, "loss": 10**400}, {"step": 10, "loss": float("-inf")},
     {"step": 10, "images_per_second": 0.0},
 ]  # fmt: skip
+
+
+def test_only_numbers_are_drawn():
+    assert curve([*UNDRAWABLE, {"step": 3, "loss": 2}], "loss") == [(3.0, 2.0)]
 
 
 def test_damaged_lines_are_counted_and_their_neighbours_shown(tmp_path):
