@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from score_sde.configs.default import get_config
-from score_sde.reports.chart import chart, short
+from score_sde.reports.chart import short
+from score_sde.reports.curves import training
 from score_sde.reports.elements import (
     cell,
     moment,
@@ -25,12 +26,12 @@ from score_sde.reports.reading import (
     Picture,
     Row,
     curve,
-    names_under,
     number,
     pictures_in,
     read_config,
     read_lines,
     read_pictures,
+    rows_of,
     spread,
 )
 from score_sde.reports.style import STYLE
@@ -40,14 +41,6 @@ from score_sde.training.recorded_config import CHANGES, DATASET, as_json, fields
 MOST_SNAPSHOTS = 8
 MOST_PICTURES = 6  # of a kind, the newest
 MOST_ROWS = 50  # of a table, the newest
-BY_NOISE, TIMES = "loss_by_log_snr/", "seconds_"
-# Figures with a chart of their own: title, words beside it, and whether its scale may be logarithmic.
-CURVES = (
-    ("grad_norm", "Gradient norm", "before the clip", True),
-    ("images_per_second", "Images a second", "", False),
-    ("learning_rate", "Learning rate", "", False),
-)
-DRAWN = {"step", "loss", "updates", *(name for name, *_ in CURVES)}
 
 
 class Folder(NamedTuple):
@@ -74,7 +67,7 @@ def page(folder: Folder) -> str:
     snapshots, bad = read_pictures(spread(pictures_in(folder.path / "snapshots"), MOST_SNAPSHOTS))
     folder.notes.extend(bad)
     body = [
-        training(folder),
+        training(folder.metrics, folder.results),
         section("Samples over time", gallery(snapshots, [of_step(p) for p in snapshots], "small")),
         pictures(folder, "samples", "Samples"),
         pictures(folder, "interpolation", "Interpolation"),
@@ -137,54 +130,6 @@ def tiles(folder: Folder) -> str:
     return f'<ul class="tiles">{listed}</ul>' if listed else ""
 
 
-def training(folder: Folder) -> str:
-    rows = folder.metrics
-    losses = {"training": curve(rows, "loss"), "held out": curve(rows, "eval_loss")}
-    bins = {
-        "log-SNR " + name.removeprefix(BY_NOISE).replace("_to_", " to "): curve(rows, name)
-        for name in names_under(rows, BY_NOISE)
-    }
-    known = {*DRAWN, "eval_loss"}
-    more = [name for name in names_under(rows, "") if name not in known]
-    more = [name for name in more if not name.startswith(BY_NOISE)]
-    charts = [
-        chart("Loss", losses, may_be_log=True),
-        chart("Loss by noise", bins, "training", may_be_log=True),
-        *(
-            chart(title, {"last": curve(rows, name)}, what, log)
-            for name, title, what, log in CURVES
-        ),
-        *(chart(name, {"last": curve(rows, name)}) for name in more),
-    ]
-    drawn = "".join(charts)
-    return section(
-        "Training", drawn and f'<div class="grid-of">{drawn}</div>', times(folder.results)
-    )
-
-
-def times(results: list[Row]) -> str:
-    """Where the time went in all trainings that came to an end, as a bar of parts."""
-    rows = rows_of(results, "train")
-    total = {
-        name: sum(number(row.get(name)) or 0.0 for row in rows) for name in names_under(rows, TIMES)
-    }
-    whole = sum(total.values())
-    if not whole > 0:
-        return ""
-    bar, legend = [], []
-    for i, (name, seconds) in enumerate(total.items()):
-        share = 100 * max(seconds, 0) / whole
-        bar.append(f'<i class="c{i % 4}" style="width:{share:.2f}%"></i>')
-        label = text(name.removeprefix(TIMES))
-        legend.append(
-            f'<li><i class="c{i % 4}"></i>{label} <b>{share:.1f} %</b> ({short(seconds)} s)</li>'
-        )
-    return (
-        f'<div class="bar"><b>Where the time went</b><div>{"".join(bar)}</div>'
-        f'<ul class="legend">{"".join(legend)}</ul></div>'
-    )
-
-
 def of_step(shown: Picture) -> str:
     """The caption of a snapshot: stepNNNNNNNN.png."""
     step = shown.name.removeprefix("step").removesuffix(".png")
@@ -217,10 +162,6 @@ def pictures(folder: Folder, name: str, title: str, size: str = "") -> str:
         ]
         captions.append(", ".join([text(one.name), *facts]))
     return section(title, gallery(shown, captions, size))
-
-
-def rows_of(results: list[Row], mode: str) -> list[Row]:
-    return [row for row in results if row.get("mode") == mode]
 
 
 def newest(rows: list[Row]) -> list[Row]:

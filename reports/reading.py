@@ -95,6 +95,10 @@ def names_under(rows: Iterable[Row], prefix: str) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row if name.startswith(prefix)))
 
 
+def rows_of(results: list[Row], mode: str) -> list[Row]:
+    return [row for row in results if row.get("mode") == mode]
+
+
 class Picture(NamedTuple):
     name: str
     width: int
