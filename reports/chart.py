@@ -122,7 +122,7 @@ def horizontal(y: Scale) -> list[str]:
 def vertical(x: Scale) -> list[str]:
     y = HEIGHT - 8
     return [
-        f'<text class="axis" x="{LEFT - 6}" y="{y}">step</text>',
+        f'<text class="axis" x="{LEFT - 22}" y="{y}">step</text>',
         *(
             f'<text x="{at:.1f}" y="{y}" text-anchor="middle">{short(tick)}</text>'
             for tick, at in ((tick, x(tick)) for tick in ticks(x.low, x.high, 4))
