@@ -11,38 +11,43 @@ from jax import Array
 
 from score_sde.errors import UserError
 
-MeanLoss = Callable[[Any, Any], Array]
-"""(parameters, batch) -> the mean of its losses, ()."""
+MeanLoss = Callable[[Any, Any], tuple[Array, Array]]
+"""(parameters, batch) -> the mean of its losses, (), and the losses, (b,)."""
 
 
 def mean_and_gradient(
     mean_loss: MeanLoss, params: Any, batch: Any, parts: int, unrolled: bool
-) -> tuple[Array, Any]:
-    """The mean loss of a batch, leaves (b, ...), and its gradient, from parts of b / parts images each.
+) -> tuple[tuple[Array, Array], Any]:
+    """The mean loss and the losses of a batch, leaves (b, ...), and the mean's gradient, from parts of b / parts images each.
 
     Args:
       unrolled: written out part by part, which compiles longer; otherwise a scan, in which the gradient of a convolution is 26
         times slower on a CPU (jax#12868).
     """
-    of_part = jax.value_and_grad(mean_loss)
+    of_part = jax.value_and_grad(mean_loss, has_aux=True)
     if parts == 1:
         return of_part(params, batch)
     batches = jax.tree.map(lambda leaf: leaf.reshape(parts, -1, *leaf.shape[1:]), batch)
 
-    def add(total: Any, part: Any) -> tuple[Any, None]:
+    def add(total: Any, part: Any) -> tuple[Any, Array]:
         after = params_after(params, total) if unrolled else params
-        return jax.tree.map(jnp.add, total, of_part(after, part)), None
+        (mean, losses), gradient = of_part(after, part)
+        return jax.tree.map(jnp.add, total, (mean, gradient)), losses
 
-    total = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-        jax.eval_shape(of_part, params, jax.tree.map(lambda leaf: leaf[0], batches)),
-    )
+    first = jax.tree.map(lambda leaf: leaf[0], batches)
+    (mean, _), gradient = jax.eval_shape(of_part, params, first)
+    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (mean, gradient))
     if unrolled:
+        of_parts = []
         for part in range(parts):
-            total, _ = add(total, jax.tree.map(lambda leaf, part=part: leaf[part], batches))
+            total, found = add(total, jax.tree.map(lambda leaf, part=part: leaf[part], batches))
+            of_parts.append(found)
+        losses = jnp.concatenate(of_parts)
     else:
-        total, _ = jax.lax.scan(add, total, batches)
-    return jax.tree.map(lambda leaf: leaf / parts, total)
+        total, of_all = jax.lax.scan(add, total, batches)
+        losses = of_all.reshape(-1)
+    mean, gradient = jax.tree.map(lambda leaf: leaf / parts, total)
+    return (mean, losses), gradient
 
 
 def params_after(params: Any, total: Any) -> Any:

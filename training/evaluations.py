@@ -31,8 +31,10 @@ class Evaluations:
           NotFinite: a figure is none.
         """
         for name in names:
-            with self.progress.pause():
-                found = self.evaluators[name].evaluate(averaged, step)
+            evaluator = self.evaluators[name]
+            with self.progress.taking("evaluation"):
+                found = evaluator.evaluate(averaged, step)
+                self.record.draw(step, evaluator.draw(averaged, step))
             self.at[name] = step
             for figure, value in found.items():
                 if not math.isfinite(value):

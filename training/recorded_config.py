@@ -79,6 +79,7 @@ ROLES = {
         training.log_freq training.eval_freq training.checkpoint_freq training.keep_checkpoints
         training.keep_every training.keep_best training.accumulation training.ema.save_freq
         model.remat training.replay_step training.snapshot_freq training.snapshot_size
+        training.snapshot_steps training.wandb
         sampling interpolation likelihood dequantizer classifier
         """.split(),
         Role.FREE,

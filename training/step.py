@@ -19,12 +19,13 @@ from score_sde.data.batch import Batch
 from score_sde.devices import AXIS, Devices, Mapped
 from score_sde.training.accumulation import mean_and_gradient
 from score_sde.training.feed import Given, batch_of
+from score_sde.training.groups import GROUPS, Grouped, sums_of
 from score_sde.training.power_average import exponent, gain
 from score_sde.training.state import TrainState, moved, update_ema
 from score_sde.training.task import Task
 from score_sde.training.trainable import trainable, where
 
-Metrics = dict[str, Array]
+Metrics = dict[str, Any]
 
 
 def update(
@@ -42,16 +43,19 @@ def update(
 
     Returns:
       The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
-      the learning rate.
+      the learning rate; of a task that tells images apart, the Sums of its groups too.
     """
     chosen = trainable(task.trainable, state.params)
 
-    def mean_loss(params: Any, part: Batch) -> Array:
+    def mean_loss(params: Any, part: Batch) -> tuple[Array, Array]:
         params = where(chosen, params, jax.lax.stop_gradient(params))
-        return jnp.mean(task.losses(params, state.ema_params, constants, state.step, part))
+        losses = task.losses(params, state.ema_params, constants, state.step, part)
+        return jnp.mean(losses), losses
 
     unrolled = jax.default_backend() == "cpu"
-    loss, gradient = mean_and_gradient(mean_loss, state.params, batch, accumulation, unrolled)
+    (loss, losses), gradient = mean_and_gradient(
+        mean_loss, state.params, batch, accumulation, unrolled
+    )
     # The devices have equally many images, so the mean of their means is the mean over the batch.
     loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
@@ -68,6 +72,9 @@ def update(
         "grad_norm": optax.tree.norm(gradient),
         "learning_rate": jnp.asarray(task.learning_rate(state.step)),
     }
+    if isinstance(task, Grouped):
+        sums = sums_of(task, state.step, batch, losses)
+        metrics[GROUPS] = jax.lax.psum(sums, AXIS)
     after = TrainState(state.step + 1, params, ema_params, opt_state, averages)
     if skip_nonfinite:
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
@@ -104,7 +111,7 @@ def build_train_step(
       resident: the training images and conditions (n, ...) on every device, or None when batches are streamed.
       given: of k updates, Rows of `resident` or a Batch, leaves (b, k, ...) split over the devices: see feed.py.
 
-    The metrics are (k,) each. k = 1 calls the update directly: within `lax.scan` the gradient of a
+    The metrics are (k, ...) each. k = 1 calls the update directly: within `lax.scan` the gradient of a
     convolution is 26 times slower on a CPU (jax#12868).
     """
 
@@ -134,6 +141,6 @@ def is_finite(figures: dict[str, float]) -> bool:
 def each_step(metrics: dict[str, Any]) -> list[dict[str, float]]:
     """The figures of each update of a call."""
     return [
-        {name: float(values[i]) for name, values in metrics.items()}
+        {name: float(values[i]) for name, values in metrics.items() if name != GROUPS}
         for i in range(len(metrics["loss"]))
     ]

@@ -16,6 +16,7 @@ from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_training import DATA, TRAINING
+from tests.mutants.wrong_watching import WATCHING
 
 MUTANTS: list[Mutant] = [
     *PROCESSES,
@@ -23,6 +24,7 @@ MUTANTS: list[Mutant] = [
     *TRAINING,
     *DATA,
     *ENDINGS,
+    *WATCHING,
     *SAMPLERS,
     *EVALUATION,
     *ODE_LIKELIHOOD,

@@ -30,10 +30,13 @@ def test_every_part_counts_once(parts, unrolled):
     params = {"a": jnp.array([3.0, -2.0]), "b": jnp.float32(5)}
 
     def mean_loss(params, batch):
-        return jnp.mean(batch["x"] @ params["a"] + jnp.square(params["b"]) * batch["y"])
+        losses = batch["x"] @ params["a"] + jnp.square(params["b"]) * batch["y"]
+        return jnp.mean(losses), losses
 
-    loss, gradient = mean_and_gradient(mean_loss, params, batch, parts, unrolled)
-    assert loss == (np.arange(16).reshape(8, 2) @ [3, -2] + 25 * np.arange(8)).mean()
+    (loss, losses), gradient = mean_and_gradient(mean_loss, params, batch, parts, unrolled)
+    expected = np.arange(16).reshape(8, 2) @ [3, -2] + 25 * np.arange(8)
+    np.testing.assert_array_equal(losses, expected)
+    assert loss == expected.mean()
     np.testing.assert_array_equal(gradient["a"], [7.0, 8.0])
     assert gradient["b"] == 2 * 5 * 3.5
 
@@ -45,7 +48,7 @@ def test_parts_are_not_in_memory_together(unrolled):
     def mean_loss(params, batch):
         for w in params:
             batch = jnp.tanh(batch @ w)
-        return jnp.mean(batch)
+        return jnp.mean(batch), jnp.mean(batch, axis=1)
 
     params = [jax.ShapeDtypeStruct((32, 32), jnp.float32)] * 6
     batch = jax.ShapeDtypeStruct((8192, 32), jnp.float32)
@@ -72,7 +75,8 @@ def test_the_noise_of_an_image_does_not_depend_on_its_part(config, unrolled):
     batch, key = Batch(images, (), jnp.arange(8, 16)), jax.random.key(0)
 
     def mean_loss(weights, part):
-        return jnp.mean(weights[part.index - 8] * show.training_losses({}, part, key))
+        losses = weights[part.index - 8] * show.training_losses({}, part, key)
+        return jnp.mean(losses), losses
 
     expected = jax.jit(show.training_losses)({}, batch, key) / 8
     in_parts = jax.jit(lambda ones: mean_and_gradient(mean_loss, ones, batch, 4, unrolled)[1])
