@@ -296,7 +296,7 @@ def test_the_command_line_prints_the_error_only(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["folder", "mixture"])
+@pytest.mark.parametrize("name", ["folder", "arrays", "huggingface", "mixture"])
 def test_what_is_read_as_it_is_needs_no_preparing(name, capsys):
     assert prepare.main([name]) == 0
     assert capsys.readouterr().out == f"{name}: there is nothing to prepare\n"
