@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import optax
 from jax import Array
 
@@ -16,14 +15,13 @@ from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import build_devices
-from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.evaluators import EVALUATORS
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import check_config, train_task
-from score_sde.training.objective import Objective, build_objective
+from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.recorded_config import record_config
 from score_sde.training.state import ema_rate, init_params
@@ -58,8 +56,7 @@ class ScoreTask:
     def losses(
         self, params: Any, averaged: Any, constants: Any, step: Array, batch: Batch
     ) -> Array:
-        key = jax.random.fold_in(stream_key(self.config.seed, Stream.TRAIN), step)
-        return self.objective.training_losses(params, batch, key)
+        return self.objective.training_losses(params, batch, key_of_step(self.config.seed, step))
 
     def learning_rate(self, step: Array) -> Array:
         return learning_rate(self.config)(step)
