@@ -43,8 +43,8 @@ def load_huggingface(data: Any) -> Datasets:
     label = label_column(train.features)
     decode = record_decoder(data, encoded)
 
-    def split(dataset: Any, rows: list[int]) -> ImagesOnDisk:
-        source = Rows(folder, dataset, image, label, rows)
+    def split(what: str, dataset: Any, rows: list[int]) -> ImagesOnDisk:
+        source = Rows(what, dataset, image, label, rows)
         return ImagesOnDisk(source, decode, image_shape(data), str(folder))
 
     if test is None:
@@ -52,9 +52,13 @@ def load_huggingface(data: Any) -> Datasets:
             raise DatasetError(
                 f"{folder} has {len(train)} images; a train and a test split need two"
             )
-        first, second = (split(train, rows) for rows in rows_by_name(len(train)))
+        parts = [(str(folder), train, rows) for rows in rows_by_name(len(train))]
     else:
-        first, second = (split(part, shuffled_rows(len(part))) for part in (train, test))
+        parts = [
+            (f"the {name} images of {folder}", part, shuffled_rows(len(part)))
+            for name, part in (("training", train), ("test", test))
+        ]
+    first, second = (split(*part) for part in parts)
     names = getattr(train.features[label], "names", None) if label else None
     files = sorted(path for kind in FORMATS for path in folder.rglob(f"*.{kind}"))
     others = [name for name in train.features if name not in (image, label)]
@@ -137,17 +141,15 @@ def label_column(features: Any) -> str | None:
 class Rows:
     """Random access to rows of a dataset, as `ImagesOnDisk` asks for records."""
 
-    def __init__(self, folder: Path, dataset: Any, image: str, label: str | None, rows: list[int]):
+    def __init__(self, what: str, dataset: Any, image: str, label: str | None, rows: list[int]):
         columns = [image] if label is None else [image, label]
-        self.folder, self.rows, self.image, self.label = folder, rows, image, label
+        self.what, self.rows, self.image, self.label = what, rows, image, label
         try:
             # Left encoded, for image_decoder; other columns are not read.
             undecoded = package().Image(decode=False)
             self.dataset = dataset.select_columns(columns).cast_column(image, undecoded)
         except Exception as error:
-            raise DatasetError(
-                f"{folder} has splits of other columns: {one_line(error)}"
-            ) from error
+            raise DatasetError(f"{what}: other columns than expected, {one_line(error)}") from error
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -157,11 +159,11 @@ class Rows:
         try:
             found = self.dataset[rows]
         except Exception as error:
-            raise DatasetError(f"{self.folder} cannot be read: {one_line(error)}") from error
+            raise DatasetError(f"{self.what} cannot be read: {one_line(error)}") from error
         labels = found[self.label] if self.label else [None] * len(rows)
         return [
             {
-                "path": f"row {row} of {self.folder}",
+                "path": f"row {row} of {self.what}",
                 "image": image,
                 "label": -1 if label is None else label,
             }

@@ -19,7 +19,7 @@ from score_sde.data.image_shape import check_shape, image_shape
 from score_sde.data.mixture import load_mixture
 from score_sde.data.options import DataOptions
 from score_sde.data.resizing import image_decoder
-from score_sde.data.splits import Datasets, ImagesOnDisk, Split
+from score_sde.data.splits import Contents, Datasets, ImagesOnDisk, Split
 from score_sde.options import choose
 
 # `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
@@ -159,7 +159,21 @@ def load_tfds(data: Any) -> Datasets:
         (f"{builder.info.full_name}/{name}", split.num_examples)
         for name, split in builder.info.splits.items()
     ]
-    return Datasets(data.name, train, test, num_levels, names and tuple(names), lambda: sizes)
+    contents = contents_of(builder)
+    return Datasets(
+        data.name, train, test, num_levels, names and tuple(names), lambda: sizes, lambda: contents
+    )
+
+
+def contents_of(builder: Any) -> Contents:
+    """TFDS's splits, those that are used and those that are not."""
+    used = {name.partition("[")[0] for name in split_names(builder)}
+    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    read, ignored = (
+        {f"records of {name}": n for name, n in counts.items() if (name in used) == read}
+        for read in (True, False)
+    )
+    return Contents(read, ignored)
 
 
 def image_key(builder: Any) -> str:
