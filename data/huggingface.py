@@ -145,9 +145,9 @@ class Rows:
         columns = [image] if label is None else [image, label]
         self.what, self.rows, self.image, self.label = what, rows, image, label
         try:
-            # Left encoded, for image_decoder; other columns are not read.
-            undecoded = package().Image(decode=False)
-            self.dataset = dataset.select_columns(columns).cast_column(image, undecoded)
+            # In Python's types, whatever it was saved for, and left encoded, for image_decoder; other columns are not read.
+            plain, undecoded = dataset.with_format(None), package().Image(decode=False)
+            self.dataset = plain.select_columns(columns).cast_column(image, undecoded)
         except Exception as error:
             raise DatasetError(f"{what}: other columns than expected, {one_line(error)}") from error
 

@@ -107,6 +107,19 @@ def test_splits_of_tfds_that_are_not_used_are_told(digits):
     assert contents_of(builder) == ({"records of train": 5}, {})
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(data.DatasetError("of row 3"), "^of row 3$"), (OSError(), "cannot be read as ArrayRecord")],
+)
+def test_what_a_source_says_of_its_records_is_said(error, said):
+    class Source:
+        def __getitems__(self, indices):
+            raise error
+
+    with pytest.raises(data.DatasetError, match=said):
+        data.ImagesOnDisk(Source(), None, (1, 1, 1), "/folder").take([3])
+
+
 def test_hosts_read_parts_of_the_same_batch(digits, digits_config, make_config):
     on_disk = data.load(make_config(data_dir=digits_config.data.data_dir, in_memory="no"))
     whole = next(digits.train.batches(0, 8, 3))

@@ -46,11 +46,12 @@ def looked_at(config, workdir):
     return figures
 
 
-@pytest.mark.parametrize("in_memory", ["yes", "no"])
-def test_every_figure(config, tmp_path, capsys, in_memory):
+@pytest.mark.parametrize(("in_memory", "at_once"), [("yes", 100), ("no", 2)])
+def test_every_figure(config, tmp_path, capsys, monkeypatch, in_memory, at_once):
     """On (v + 1/2) / 16 of levels v, doubled and less one; two images are 6 and 12 levels away from a black one in pixels
     of their own, so sqrt(180) levels of 1/8 from each other."""
     config.data.in_memory = in_memory
+    monkeypatch.setattr(mode, "NUMBERS_AT_ONCE", 6 * at_once)
     figures = looked_at(config, tmp_path)
     assert (figures["train_images"], figures["test_images"]) == (7, 4)
     assert (figures["train_images_read"], figures["test_images_read"]) == (7, 4)
@@ -85,7 +86,6 @@ def test_on_the_range_of_ve_and_with_mirrored_images(config, tmp_path, capsys):
 def test_a_part_of_a_large_split_is_said_to_be_one(config, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mode, "IMAGES_READ", 3)
     monkeypatch.setattr(mode, "PRODUCTS", 6 * 5**2)
-    monkeypatch.setattr(mode, "NUMBERS_AT_ONCE", 13)  # two images
     config.data.in_memory = "no"
     figures = looked_at(config, tmp_path)
     assert (figures["train_images_read"], figures["test_images_read"]) == (3, 3)
