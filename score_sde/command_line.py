@@ -17,6 +17,7 @@ from score_sde.samplers.names import SAMPLERS
 MODES = {
     "data": "data",
     "train": "train",
+    "replay": "replay",
     "sample": "sample",
     "interpolate": "interpolate",
     "dequantize": "dequantize",

@@ -230,7 +230,7 @@ class Run:
     def not_finite(self, step: int, now: dict[str, float]) -> NotFinite:
         return self.stops(
             f"update {step} of {self.task.name} (seed {self.plan.seed}) has loss {now['loss']} and gradient norm "
-            f"{now['grad_norm']}"
+            f"{now['grad_norm']} (--mode replay --config.training.replay_step={step} says of which images)"
         )
 
     def stops(self, why: str) -> NotFinite:

@@ -70,6 +70,11 @@ class TrainingOptions(Section):
         "ends the run",
         not_negative,
     )
+    replay_step: int = option(
+        0,
+        "--mode replay: the update to look into, the first is 1; 0: the one after the newest checkpoint",
+        not_negative,
+    )
     log_freq: int = option(50, "steps between two lines of the log", positive)
     eval_freq: int = option(1000, "steps between two held-out losses; 0: none", not_negative)
     checkpoint_freq: int = option(
