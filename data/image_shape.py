@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from score_sde.data.builders import DatasetError
+from score_sde.errors import ConfigError
 
 Size = int | tuple[int, int]
+EXPECTED = "pixels a side, or height and width where they differ, such as 8,12"
 
 
 def is_size(value: Any) -> bool:
@@ -23,10 +25,14 @@ def is_size(value: Any) -> bool:
 
 
 def sides(image_size: Any) -> tuple[int, int]:
-    """Height and width."""
-    height, width = (
-        image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
-    )
+    """Height and width.
+
+    Raises:
+        ConfigError: what says no size, from whoever asks first.
+    """
+    if not is_size(image_size):
+        raise ConfigError(f"data.image_size={image_size}: expected {EXPECTED}")
+    height, width = image_size if isinstance(image_size, (tuple, list)) else (image_size,) * 2
     return height, width
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.data.image_shape import Size, is_size
+from score_sde.data.image_shape import EXPECTED, Size, is_size
 from score_sde.options import (
     Range,
     Section,
@@ -17,7 +17,7 @@ from score_sde.options import (
 )
 
 SIZE = Range(
-    "pixels a side, or height and width where they differ, such as 8,12",
+    EXPECTED,
     is_size,
     (0, -8, "8x12", (8,), (8, 8), (8, 0), (8, 12.0), (8, True), (8, 12, 3)),
 )

@@ -74,7 +74,7 @@ class Network(Section, nn.Module):
         if not set(self.attn_resolutions) <= set(sizes):
             raise ConfigError(
                 f"model.attn_resolutions={tuple(self.attn_resolutions)}: the levels of images of {self.image_size} pixels have "
-                f"{', '.join(map(str, sizes))} on their shorter side, so there would be no attention at another size; leave it out, "
+                f"{', '.join(map(str, sizes))}, so there would be no attention at another size of the shorter side; leave it out, "
                 "or give () for none"
             )
         if self.num_channels < 1:
@@ -110,12 +110,12 @@ class Network(Section, nn.Module):
         return null_condition(condition, self.num_classes)
 
 
-def check_image_size(image_size: Size, ch_mult: Sequence[int]) -> None:
-    """Raises ConfigError unless the network can halve both sides once per level after the first, exactly."""
+def check_image_size(image_size: Any, ch_mult: Sequence[int]) -> None:
+    """Raises ConfigError unless it is a Size both sides of which the network can halve once per level after the first, exactly."""
     halvings = len(ch_mult) - 1
     factor = 2**halvings
     for side in sides(image_size):
-        if side < 1 or side % factor:
+        if side % factor:
             fits = max(side // factor, 1) * factor
             raise ConfigError(
                 f"image_size is {image_size}, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
