@@ -17,6 +17,7 @@ from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_training import DATA, TRAINING
+from tests.mutants.wrong_watching import WATCHING
 
 MUTANTS: list[Mutant] = [
     *PROCESSES,
@@ -25,6 +26,7 @@ MUTANTS: list[Mutant] = [
     *DATA,
     *IMAGES,
     *ENDINGS,
+    *WATCHING,
     *SAMPLERS,
     *EVALUATION,
     *ODE_LIKELIHOOD,
