@@ -15,6 +15,7 @@ from score_sde.samplers.names import SAMPLERS
 
 # Each with its file in modes/.
 MODES = {
+    "data": "data",
     "train": "train",
     "replay": "replay",
     "sample": "sample",

@@ -24,7 +24,7 @@ MISTAKES = [
     ("--mode=train", "--config is missing: give one, as configs/"),
     (
         f"{DIGITS}",
-        r"--mode is missing: give one \(train, replay, sample, interpolate, dequantize, likelihood, classify, import, export, report\)",
+        r"--mode is missing: give one \(data, train, replay, sample, interpolate, dequantize, likelihood, classify, import, export, report\)",
     ),
     ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
     (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
@@ -243,6 +243,20 @@ MISTAKES = [
         "17 grey levels, but data.num_levels=256",
     ),
     (f"{DIGITS} --mode=train --config.data.image_size=4", r"images of shape \(8, 8, 1\)"),
+    (
+        f"{DIGITS} --mode=train --config.data.image_size=8x12",
+        "image_size=8x12: expected pixels a side, or",
+    ),
+    (
+        f"{DIGITS} --mode=data --config.data.image_size=8,8",
+        r"image_size=\(8, 8\): expected pixels a side",
+    ),
+    (f"{DIGITS} --mode=data --config.data.image_size=8,12", r"images of shape \(8, 8, 1\)"),
+    (
+        f"{DIGITS} --mode=train --config.data.image_size=8,10 --config.model.ch_mult=1,1,1",
+        r"image_size is \(8, 10\), .* multiple of 4",
+    ),
+    (f"{DIGITS} --mode=data --config.data.name=arrays", "needs data.file: give the .npz or .npy"),
     (
         f"{DIGITS} --mode=train --config.data.image_size=16",
         r"attn_resolutions=\(4,\): the levels of images of 16 pixels have 16, 8",
