@@ -61,7 +61,7 @@ def given_to(target, run):
     def stop(*arguments, **named):
         raise Reached((*arguments, *named.values()))
 
-    with mock.patch(target, stop), contextlib.suppress(Reached):
+    with mock.patch(target, stop):
         try:
             run()
         except Reached as call:

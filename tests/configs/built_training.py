@@ -1,6 +1,5 @@
 """Processes, networks, datasets and training, as a config builds them (built.py)."""
 
-import contextlib
 import functools
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,10 +72,8 @@ def loaded_images(config):
     return held, loaded.num_levels, digest(*(batch.images for batch in taken))
 
 
-def dataset_folder(config):
-    with contextlib.suppress(AttributeError):
-        return given_to("score_sde.data.loader.prepared_builder", lambda: data.load(config))
-    return None
+def prepared_dataset(config):
+    return given_to("score_sde.data.loader.prepared_builder", lambda: data.load(config))
 
 
 def loaded_step(config):

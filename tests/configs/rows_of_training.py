@@ -2,7 +2,6 @@
 
 from tests.configs.built_sampling import sampling
 from tests.configs.built_training import (
-    dataset_folder,
     diffusion,
     exported_step,
     held_out_batches,
@@ -11,6 +10,7 @@ from tests.configs.built_training import (
     loaded_step,
     marginal,
     network,
+    prepared_dataset,
     prior,
     replayed_step,
     training_pictures,
@@ -102,5 +102,5 @@ TRAINING_ROWS = [
     *rows(loaded_images, "data", DARK, stored_levels=32),
     *rows(loaded_images, "data", TOY, mixture_weights=(0.5, 0.5), mixture_means=(0.0, 1.0)),
     *rows(loaded_images, "data", TOY, mixture_variances=(0.1, 0.1)),
-    *rows(dataset_folder, "data", {}, name="cifar10", data_dir="elsewhere"),
+    *rows(prepared_dataset, "data", {}, name="cifar10", data_dir="elsewhere"),
 ]
