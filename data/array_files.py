@@ -1,13 +1,16 @@
-"""Images that a user hands over in an .npz file."""
+"""Images that a user hands over in an .npz or .npy file."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from score_sde.data.builders import DatasetError
+from score_sde.data.image_shape import image_shape
+from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import UserError
 
 
@@ -21,17 +24,16 @@ def read_images(
         of anything but finite real numbers.
     """
     try:
-        with np.load(path) as file:
-            key = next((key for key in keys if key in file), None)
-            if key is None:
-                raise UserError(
-                    f"{field}={path!r} has {', '.join(file) or 'no arrays'}, expected {' or '.join(keys)}"
-                )
-            array = file[key]
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{field}={path!r} cannot be read as an .npz file of arrays") from error
-    side = config.data.image_size
-    expected = (side, side, config.data.num_channels)
+        file = read_arrays(Path(path).expanduser(), keys)
+    except DatasetError as error:
+        raise UserError(f"{field}={path!r} cannot be read as an .npz file: {error}") from error
+    key = next((key for key in keys if key in file.arrays), None)
+    if key is None:
+        raise UserError(
+            f"{field}={path!r} has {in_words(file.others)}, expected {' or '.join(keys)}"
+        )
+    array = file.arrays[key]
+    expected = image_shape(config.data)
     if array.ndim != 4 or array.shape[1:] != expected or not len(array):
         raise UserError(
             f"{field}={path!r}: {key} has the shape {array.shape}, expected (n, {', '.join(map(str, expected))}) "

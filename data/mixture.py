@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from score_sde.data.builders import DatasetError
+from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 
 NUM_TRAIN = 2048
@@ -36,7 +37,7 @@ def mixture_parameters(data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def load_mixture(data: Any) -> Datasets:
-    """Real-valued images, float32 (n, image_size, image_size, num_channels), already in the model's units.
+    """Real-valued images, float32 (n, h, w, num_channels), already in the model's units.
 
     Args:
         data: config.data, with image_size, num_channels, and the tuples mixture_weights (sum 1),
@@ -44,7 +45,7 @@ def load_mixture(data: Any) -> Datasets:
     """
     weights, means, variances = mixture_parameters(data)
     rng = np.random.default_rng(DATA_SEED)
-    shape = (NUM_TRAIN + NUM_TEST, data.image_size, data.image_size, data.num_channels)
+    shape = (NUM_TRAIN + NUM_TEST, *image_shape(data))
     component = rng.choice(len(weights), size=shape, p=weights / weights.sum())
     noise = rng.standard_normal(shape)
     images = (means[component] + np.sqrt(variances)[component] * noise).astype(np.float32)

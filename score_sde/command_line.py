@@ -15,6 +15,7 @@ from score_sde.samplers.names import SAMPLERS
 
 # Each with its file in modes/.
 MODES = {
+    "data": "data",
     "train": "train",
     "replay": "replay",
     "sample": "sample",
@@ -24,6 +25,7 @@ MODES = {
     "classify": "classify",
     "import": "import_checkpoint",
     "export": "export_checkpoint",
+    "report": "report",
 }
 
 
@@ -96,8 +98,9 @@ def parse(argv: list[str], about: str) -> Options | None:
     extra = read_flags(values, argv)
     if extra:
         raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
+    of_folder = values.mode == "report" and values.workdir is not None  # it needs no config
     for name in ("config", "mode"):
-        if values[name].value is None:
+        if values[name].value is None and not (of_folder and name == "config"):
             known = f" ({', '.join(MODES)})" if name == "mode" else ", as configs/vp_digits.py"
             raise UserError(f"--{name} is missing: give one{known}; see --help")
     if (values.mode == "import") != (values.source is not None):
@@ -106,7 +109,7 @@ def parse(argv: list[str], about: str) -> Options | None:
             if values.source is None
             else f"--source={values.source} goes with --mode import only; leave it out"
         )
-    config = values.config
+    config = default_config() if values["config"].value is None else values.config
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
     elif values.mode == "interpolate":  # the one sampler that encodes
@@ -117,6 +120,12 @@ def parse(argv: list[str], about: str) -> Options | None:
     ).expanduser()
     source = None if values.source is None else Path(values.source)
     return Options(config, values.mode, workdir, values.multi_host, source)
+
+
+def default_config() -> Any:
+    from score_sde.configs.default import get_config  # and with it JAX
+
+    return get_config().lock()
 
 
 def refuse_old_names(argv: list[str]) -> None:

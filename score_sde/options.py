@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from score_sde.errors import ConfigError
 
@@ -71,9 +71,15 @@ def one_of(*names: str) -> Names:
     return Names(names)
 
 
-def option(default: Any, what: str, check: Range | Names | None = None) -> Any:
-    """A field of a Section: its default, what it means (with its unit), and what it can be."""
-    return dataclasses.field(default=default, metadata={"what": what, "check": check})
+def option(
+    default: Any, what: str, check: Range | Names | None = None, kind: type | None = None
+) -> Any:
+    """A field of a Section: its default, what it means (with its unit), and what it can be.
+
+    It is of the default's type unless `kind` is another: `object` for one of several types, which the check tells apart.
+    """
+    metadata = {"what": what, "check": check, "kind": kind or type(default)}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 class Section:
@@ -89,14 +95,22 @@ class Section:
 
     @classmethod
     def defaults(cls) -> ConfigDict:
-        return ConfigDict({name: field.default for name, field in cls.options().items()})
+        return ConfigDict(
+            {
+                # With the kind, or a ConfigDict would hold values to the type of the default.
+                name: FieldReference(field.default, field.metadata["kind"])
+                if field.metadata["kind"] is object
+                else field.default
+                for name, field in cls.options().items()
+            }
+        )
 
     @classmethod
     def check_options(cls, values: Any, section: str) -> None:
         """Raises ConfigError, with the dotted field, for the first value out of its range."""
         for name, field in cls.options().items():
             dotted, value = f"{section}.{name}" if section else name, getattr(values, name)
-            check_kind(dotted, value, type(field.default))
+            check_kind(dotted, value, field.metadata["kind"])
             if isinstance(field.default, tuple):
                 check_elements(dotted, value, float if "float" in str(field.type) else int)
             if field.metadata["check"] is not None:

@@ -24,7 +24,7 @@ MISTAKES = [
     ("--mode=train", "--config is missing: give one, as configs/"),
     (
         f"{DIGITS}",
-        r"--mode is missing: give one \(train, sample, interpolate, dequantize, likelihood, classify, import, export\)",
+        r"--mode is missing: give one \(data, train, replay, sample, interpolate, dequantize, likelihood, classify, import, export, report\)",
     ),
     ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
     (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
@@ -63,6 +63,16 @@ MISTAKES = [
         f"{DIGITS} --mode=train --config.training.snapshot_size=0",
         "snapshot_size=0: expected a positive",
     ),
+    (
+        f"{DIGITS} --mode=train --config.training.snapshot_steps=-1",
+        "snapshot_steps=-1: expected 0 or more",
+    ),
+    (
+        f"{VE_DISCRETE} --mode=train --config.training.snapshot_steps=9",
+        "knows its own levels only",
+    ),
+    (f"{DIGITS} --mode=train --config.training.wandb=x", "choose one of none, online, offline"),
+    ("--mode=report", "nothing to report in --workdir="),
     (f"{DIGITS}:huge --mode=train", "has no variants"),
     (f"{CIFAR}:huge --mode=train", "unknown variant 'huge'; choose one of ddpmpp, ddpmpp_deep"),
     (f"{TOY} --mode=train", "nothing to train"),
@@ -214,6 +224,20 @@ MISTAKES = [
         "17 grey levels, but data.num_levels=256",
     ),
     (f"{DIGITS} --mode=train --config.data.image_size=4", r"images of shape \(8, 8, 1\)"),
+    (
+        f"{DIGITS} --mode=train --config.data.image_size=8x12",
+        "image_size=8x12: expected pixels a side, or",
+    ),
+    (
+        f"{DIGITS} --mode=data --config.data.image_size=8,8",
+        r"image_size=\(8, 8\): expected pixels a side",
+    ),
+    (f"{DIGITS} --mode=data --config.data.image_size=8,12", r"images of shape \(8, 8, 1\)"),
+    (
+        f"{DIGITS} --mode=train --config.data.image_size=8,10 --config.model.ch_mult=1,1,1",
+        r"image_size is \(8, 10\), .* multiple of 4",
+    ),
+    (f"{DIGITS} --mode=data --config.data.name=arrays", "needs data.file: give the .npz or .npy"),
     (
         f"{DIGITS} --mode=train --config.data.image_size=16",
         r"attn_resolutions=\(4,\): the levels of images of 16 pixels have 16, 8",

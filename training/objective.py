@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from score_sde.data.batch import Batch
 from score_sde.data.scaling import flip_horizontally
 from score_sde.errors import UserError
-from score_sde.keys import TrainingKeys, image_keys
+from score_sde.keys import Stream, TrainingKeys, image_keys, stream_key
 from score_sde.models.networks import conditions_of, null_condition_of
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
-from score_sde.training.draws import DRAWS, Draw
+from score_sde.training.draws import DRAWS, LAST, Draw
 from score_sde.training.losses import Loss, build_loss
+
+BINS = 4  # of the noise, by which the loss is recorded
 
 
 def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
@@ -34,6 +38,23 @@ def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
         return jnp.where(of_image, none, given)
 
     return jax.tree.map(kept, condition, null)
+
+
+def flipped(images: Array, keys: TrainingKeys) -> Array:
+    """Half of the images mirrored, by the key of each."""
+    return flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
+
+
+def key_of_step(seed: int, step: Array | int) -> Array:
+    """What all randomness of an update derives from."""
+    return jax.random.fold_in(stream_key(seed, Stream.TRAIN), step)
+
+
+def step_images(config: Any, space: Space, batch: Batch, step: int) -> Array:
+    """The x0 (b, ...) that an update makes of its batch, before it adds noise."""
+    keys = image_keys(TrainingKeys, key_of_step(config.seed, step), batch.index)
+    images = flipped(batch.images, keys) if config.data.random_flip else batch.images
+    return space.encode(images, keys.dequantization)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +76,28 @@ class Objective:
         images, condition, places = batch
         keys = image_keys(TrainingKeys, step_key, places)
         if self.random_flip:
-            images = flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
-        u = self.draw(step_key, keys.time, places, self.batch_size)
+            images = flipped(images, keys)
+        u = self.times_of(keys, places, step_key)
         null = self.null_condition(condition)
         condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)
         return self._losses(params, Batch(images, condition, places), u, keys, keys.dropout)
+
+    def times_of(self, keys: TrainingKeys, places: Array, step_key: Array) -> Array:
+        """The u (b,) in [0, 1) that pick the times of a part of a training batch."""
+        return self.draw(step_key, keys.time, places, self.batch_size)
+
+    def noise_bins(self, places: Array, step_key: Array) -> Array:
+        """In which of BINS parts of the training times, the least noise first, each image of a batch has its own; int32."""
+        u = self.times_of(image_keys(TrainingKeys, step_key, places), places, step_key)
+        return jnp.minimum((u * BINS).astype(jnp.int32), BINS - 1)
+
+    def bin_names(self) -> tuple[str, ...]:
+        """Of the bins, by the log-SNR at their ends: equal shares of the images, whatever the density of times."""
+        with jax.ensure_compile_time_eval():  # the update that asks may be in the making
+            u = jnp.minimum(jnp.linspace(0.0, 1.0, BINS + 1), LAST)
+            ends = np.asarray(self.loss.log_snr(u))
+        high_and_low = itertools.pairwise(f"{end:.3g}" for end in ends)
+        return tuple(f"loss_by_log_snr/{high}_to_{low}" for high, low in high_and_low)
 
     def held_out_losses(self, params: Any, batch: Batch, u: Array, key: Array) -> Array:
         """The losses (b,) of images as they are, without dropouts, at the times that u (b,) picks."""

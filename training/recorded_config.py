@@ -64,7 +64,7 @@ ROLES = {
     ),
     **dict.fromkeys(
         """
-        data.folder data.random_flip training.batch_size training.n_iters
+        data.folder data.file data.random_flip training.batch_size training.n_iters
         model.dropout model.dtype model.ema_rate model.ema_warmup
         optim.lr optim.beta1 optim.beta2 optim.eps optim.weight_decay optim.warmup optim.decay
         optim.grad_clip training.skip_nonfinite dataset
@@ -77,6 +77,7 @@ ROLES = {
         model.discrete_labels model.init_scale training.init_from training.steps_per_call
         training.log_freq training.eval_freq training.checkpoint_freq training.keep_checkpoints
         training.keep_every training.replay_step training.snapshot_freq training.snapshot_size
+        training.snapshot_steps training.wandb
         sampling interpolation likelihood dequantizer classifier
         """.split(),
         Role.FREE,

@@ -8,6 +8,7 @@ from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_guidance import GUIDANCE
+from tests.mutants.wrong_images import IMAGES
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_measurements import MEASUREMENTS
 from tests.mutants.wrong_multistep import MULTISTEP
@@ -16,13 +17,16 @@ from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_training import DATA, TRAINING
+from tests.mutants.wrong_watching import WATCHING
 
 MUTANTS: list[Mutant] = [
     *PROCESSES,
     *MODELS,
     *TRAINING,
     *DATA,
+    *IMAGES,
     *ENDINGS,
+    *WATCHING,
     *SAMPLERS,
     *EVALUATION,
     *ODE_LIKELIHOOD,
