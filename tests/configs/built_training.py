@@ -1,6 +1,7 @@
 """Processes, networks, datasets and training, as a config builds them (built.py)."""
 
 import functools
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -107,7 +108,7 @@ def training_run(config):
     with workdir() as folder:
         target = "score_sde.training.score_task.train_task"
         call = given_to(target, lambda: score_task.train(config, folder))
-    task, plan, split, _, devices, weights = call
+    task, plan, split, _, devices, weights, *_ = call
     frequencies = {name: evaluator.frequency for name, evaluator in task.evaluators.items()}
     begins = weights and weights.source
     return plan, frequencies, digest(split.images), split.condition, type(devices), begins
@@ -146,15 +147,29 @@ def held_out_noise(config):
 
 
 def training_pictures(config):
+    """How often, how many, by which seed and how they are sampled."""
+
     def generator(model, num_images, seed, show):
         raise Reached(num_images, seed)
 
-    with mock.patch("score_sde.modes.train.build_generator", return_value=generator):
+    module = "score_sde.modes.train"
+    with mock.patch(f"{module}.build_generator", return_value=generator) as build:
         pictures = train.pictures_of(config, build_sde(config), Path("nowhere"))
         try:
-            pictures.evaluate({}, 1)
+            pictures.draw({}, 1)
         except Reached as found:
-            return pictures.frequency, found.args
+            return pictures.frequency, found.args, str(build.call_args.args[0].sampling)
+
+
+def watchers(config):
+    """Who looks on, and how."""
+    wandb = mock.MagicMock()
+    run = functools.partial(train.run, config, build_sde(config))
+    with workdir() as folder, mock.patch.dict(sys.modules, wandb=wandb):
+        *_, watch = given_to("score_sde.modes.train.train", lambda: run(folder))
+        for begin in watch:
+            begin(folder)
+    return [call.kwargs["mode"] for call in wandb.init.call_args_list]
 
 
 def replayed_step(config):

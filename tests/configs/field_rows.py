@@ -31,7 +31,7 @@ def seeds(*probes_and_contexts):
 
 @functools.cache
 def files():
-    """A folder with pictures, ten of each of two classes and two of levels below 16; and an .npz file with images."""
+    """A folder with pictures, ten of each of two classes, bright ones and dark ones, and arrays of such."""
     folder = tempfile.TemporaryDirectory()
     rng = np.random.default_rng(0)
     for name, highest, size in (("bright", 255, (12, 10)), ("dark", 15, (8, 8))):
@@ -41,6 +41,9 @@ def files():
             for i in range(10):
                 pixels = rng.integers(0, highest, (*size, 3), endpoint=True).astype(np.uint8)
                 PIL.Image.fromarray(pixels).save(path / f"{i}.png")
+    for name, highest in (("dark", 15), ("darker", 7)):
+        pixels = rng.integers(0, highest, (10, 8, 8, 3), endpoint=True).astype(np.uint8)
+        np.save(Path(folder.name, f"{name}.npy"), pixels)
     np.savez(Path(folder.name, "odd.npz"), images=np.ones((3, 2, 2, 1), np.float32))
     return folder
 

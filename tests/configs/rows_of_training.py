@@ -16,6 +16,7 @@ from tests.configs.built_training import (
     training_pictures,
     training_run,
     training_step,
+    watchers,
 )
 from tests.configs.field_rows import CHAIN, PC, PICTURES, SMALL, TOLD, TOY, of, path, rows
 
@@ -40,6 +41,7 @@ DARK = of(
     data__stored_levels=16,
     data__resample="box",
 )
+ARRAYS = {"data.name": "arrays", "data.file": path("dark.npy"), "data.num_channels": 3}
 LOG_NORMAL = of(SMALL, training__times="log_normal")
 MIN_SNR, P2 = of(SMALL, training__weighting="min_snr"), of(SMALL, training__weighting="p2")
 
@@ -92,6 +94,8 @@ TRAINING_ROWS = [
     *rows(kept_checkpoints, "training", TOY, keep_checkpoints=2, keep_every=5),
     *rows(held_out_batches, "training", TOY, batch_size=8),
     *rows(training_pictures, "training", SMALL, snapshot_freq=7, snapshot_size=9),
+    *rows(training_pictures, "training", of(SMALL, training__snapshot_steps=2), snapshot_steps=3),
+    *rows(watchers, "training", of(TOY, training__wandb="offline"), wandb="online"),
     *rows(replayed_step, "training", TOY, replay_step=5),
     *rows(loaded_step, "", SMALL, checkpoint_step=3),
     *rows(exported_step, "", NETWORK, checkpoint_step=3),
@@ -102,5 +106,6 @@ TRAINING_ROWS = [
     *rows(loaded_images, "data", DARK, stored_levels=32),
     *rows(loaded_images, "data", TOY, mixture_weights=(0.5, 0.5), mixture_means=(0.0, 1.0)),
     *rows(loaded_images, "data", TOY, mixture_variances=(0.1, 0.1)),
+    *rows(loaded_images, "data", ARRAYS, file=path("darker.npy")),
     *rows(prepared_dataset, "data", {}, name="cifar10", data_dir="elsewhere"),
 ]
