@@ -60,7 +60,9 @@ def likelihood_run(config):
 
     def measure(config, sde, model, dequantizer, split, seed, unfinished):
         batch = split.take([0])
-        found.append((dequantizer, split.num_images, digest(batch.images), batch.condition, seed))
+        found.append(
+            (dequantizer, split.num_images, digest(batch.images), [*batch.condition], seed)
+        )
         measured = Measured(*np.ones((3, 1, 4)))
         return BitsPerDim(measured, None, np.ones((4, 2, 2, 1)), 1.0)
 

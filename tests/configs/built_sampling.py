@@ -80,7 +80,6 @@ def paths_from_noise(config):
 
 
 def calls_of_sampling(config):
-
     def batches(model, num_images, seed, finish, files):
         found.extend((num_images, seed, type(files)))
         result = finish(Generated(np.zeros((4, 2, 2, 1), np.float32), np.ones(4)))
