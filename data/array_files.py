@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from score_sde.errors import UserError
+from score_sde.files import user_path
+from score_sde.npz import read_npz
+from score_sde.quoting import quoted
 
 
 def read_images(
@@ -21,15 +23,17 @@ def read_images(
         of anything but finite real numbers.
     """
     try:
-        with np.load(path) as file:
-            key = next((key for key in keys if key in file), None)
-            if key is None:
-                raise UserError(
-                    f"{field}={path!r} has {', '.join(file) or 'no arrays'}, expected {' or '.join(keys)}"
-                )
-            array = file[key]
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{field}={path!r} cannot be read as an .npz file of arrays") from error
+        arrays = read_npz(user_path(path))
+    except ValueError as error:
+        raise UserError(
+            f"{field}={path!r} cannot be read as an .npz file of arrays: {error}"
+        ) from error
+    key = next((key for key in keys if key in arrays), None)
+    if key is None:
+        raise UserError(
+            f"{field}={path!r} has {quoted(sorted(arrays)) if arrays else 'no arrays'}, expected {' or '.join(keys)}"
+        )
+    array = arrays[key]
     side = config.data.image_size
     expected = (side, side, config.data.num_channels)
     if array.ndim != 4 or array.shape[1:] != expected or not len(array):

@@ -15,6 +15,7 @@ from score_sde.data.conditions import Record
 from score_sde.data.image_files import found, image_files
 from score_sde.data.resizing import image_decoder
 from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk
+from score_sde.files import user_path
 
 # Files of each split whose sizes are read before training; the others are checked when they are decoded.
 CHECKED_FILES = 256
@@ -86,7 +87,7 @@ def folder_of(data: Any) -> Path:
             "data.name='folder' needs data.folder: give the folder with your images, "
             "--config.data.folder=PATH"
         )
-    folder = Path(data.folder).expanduser()
+    folder = user_path(data.folder)
     if not folder.is_dir():
         raise DatasetError(
             f"data.folder={data.folder} is not a folder; give one with image files in it"

@@ -73,6 +73,11 @@ def append_whole(path: Path, data: bytes, ends: bytes = b"") -> None:
         raise cannot_write(path, error) from error
 
 
+def user_path(text: str | Path) -> Path:
+    """A path as a user gives it: ~ is their home."""
+    return Path(os.path.expanduser(text))
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line of text; as `append_whole`."""
     append_whole(path, line.encode() + b"\n", ends=b"\n")

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_sde.errors import ConfigError
+from score_sde.quoting import quoted
 
 
 def choose(field: str, value: Any, table: Iterable[Any]) -> Any:
@@ -76,6 +77,15 @@ def option(default: Any, what: str, check: Range | Names | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"what": what, "check": check})
 
 
+ABSENT = object()
+
+
+def absent(field: str) -> ConfigError:
+    return ConfigError(
+        f"the config has no {field}: begin with that of score_sde.configs.default.get_config(), and change single fields of it"
+    )
+
+
 class Section:
     """A dataclass some of whose fields are options: those of `config.<section>`, or a part of them.
 
@@ -95,7 +105,9 @@ class Section:
     def check_options(cls, values: Any, section: str) -> None:
         """Raises ConfigError, with the dotted field, for the first value out of its range."""
         for name, field in cls.options().items():
-            dotted, value = f"{section}.{name}" if section else name, getattr(values, name)
+            dotted, value = f"{section}.{name}" if section else name, getattr(values, name, ABSENT)
+            if value is ABSENT:
+                raise absent(dotted)
             check_kind(dotted, value, type(field.default))
             if isinstance(field.default, tuple):
                 check_elements(dotted, value, float if "float" in str(field.type) else int)
@@ -105,6 +117,8 @@ class Section:
 
 # An option of one of these types holds: what, in words and in types. True is an int to Python, and no number here.
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
+    str: ("a text", (str,)),
+    tuple: ("a tuple, such as (1, 2)", (tuple, list)),
     bool: ("True or False", (bool, np.bool_)),
     int: ("an integer", (int, np.integer)),
     float: ("a number", (int, float, np.integer, np.floating)),
@@ -113,19 +127,30 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
 
 def check_kind(field: str, value: Any, kind: type) -> None:
     """Refuse a truth value where a number is meant, a fraction where an integer is, and what is neither."""
-    if kind not in KINDS:
-        return
     words, kinds = KINDS[kind]
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{field}={value!r}: expected {words}")
+        raise ConfigError(f"{field}={quoted(value)}: expected {words}")
+    if isinstance(value, int):
+        check_size(field, value)
+
+
+def check_size(field: str, value: int) -> None:
+    """Refuse integers that no number of the machine holds, and whose digits Python refuses to write."""
+    if not -(2**63) <= value < 2**63:
+        raise ConfigError(
+            f"{field} is an integer of {value.bit_length()} bits: expected fewer than 64"
+        )
 
 
 def check_elements(field: str, value: Any, kind: type) -> None:
     """Refuse a tuple with an element that is no number of this kind."""
     kinds = KINDS[kind][1]
-    if any(isinstance(element, bool) or not isinstance(element, kinds) for element in value):
-        words = "numbers" if kind is float else "integers"
-        raise ConfigError(f"{field}={tuple(value)}: expected {words}, such as 0,1")
+    for element in value:
+        if isinstance(element, bool) or not isinstance(element, kinds):
+            words = "numbers" if kind is float else "integers"
+            raise ConfigError(f"{field}={quoted(tuple(value))}: expected {words}, such as 0,1")
+        if isinstance(element, int):
+            check_size(field, element)
 
 
 def value_of(config: Any, field: str) -> Any:

@@ -45,3 +45,13 @@ class IfRead:
     def flush(self) -> None:
         with contextlib.suppress(OSError):
             self.stream.flush()
+
+
+class PlainLines(IfRead):
+    """As lines what a bar would write over itself, for a file or a pipe."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            super().write(text.strip() + "\n")
+            self.flush()
+        return len(text)

@@ -26,7 +26,7 @@ from score_sde.unfinished import all_hosts_meet
 
 Shapes = dict[str, tuple[int, ...]]
 
-SHOWN_DIFFERENCES = 10
+SHOWN_DIFFERENCES = 3
 
 # What Orbax raises of files that are not there or not as they were.
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
@@ -286,13 +286,12 @@ def check_same(step: int, stored: Shapes, expected: Shapes) -> None:
     for name in sorted(stored.keys() | expected.keys()):
         if stored.get(name) != expected.get(name):
             in_file, in_config = stored.get(name, "absent"), expected.get(name, "absent")
-            differences.append(f"  {name}: checkpoint {in_file}, config {in_config}")
+            differences.append(f"{name}: checkpoint {in_file}, config {in_config}")
     if not differences:
         return
-    shown = differences[:SHOWN_DIFFERENCES]
-    if len(differences) > len(shown):
-        shown.append(f"  ... and {len(differences) - len(shown)} more")
     raise UserError(
-        f"the checkpoint of step {step} does not fit the config: {len(differences)} arrays differ in name "
-        "or shape. Use the config that it was trained with, or another folder.\n" + "\n".join(shown)
+        f"the checkpoint of step {step} does not fit the config: {len(differences)} arrays differ in name or shape ("
+        + "; ".join(differences[:SHOWN_DIFFERENCES])
+        + ("; ..." if len(differences) > SHOWN_DIFFERENCES else "")
+        + "); use the config that it was trained with, or another folder"
     )

@@ -151,7 +151,8 @@ class Run:
             with self.nothing_lost("reading the training images"):
                 given = self.devices.split(stacked([next(steps) for _ in range(count)]))
             self.last = (constants, resident, given)
-            self.state, metrics = self.train_step(self.state, *self.last)
+            with self.progress.compiling():
+                self.state, metrics = self.train_step(self.state, *self.last)
             self.step += count
             interrupts.listen()
             # The figures of the call before this one: reading them does not leave the device idle.

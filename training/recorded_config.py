@@ -169,12 +169,16 @@ def recorded(workdir: Path) -> dict[str, Any] | None:
     Raises:
       UserError: it is damaged.
     """
-    path = workdir / FILE
+    return read(workdir / FILE)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """`recorded`, of the file itself."""
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from error
     if not isinstance(found, dict) or not isinstance(found.get(CHANGES, []), list):
         raise damaged(path, "no config")
@@ -188,14 +192,14 @@ def damaged(path: Path, why: str) -> UserError:
     )
 
 
-def read_config(workdir: Path) -> Any:
-    """The config that a folder was made with; a field that came later has its default.
+def read_config(path: Path) -> Any:
+    """The config that a folder was made with, or of its file; a field that came later has its default.
 
     Raises:
       UserError: there is none, or it is damaged.
     """
-    path = workdir / FILE
-    found = recorded(workdir)
+    path = path / FILE if path.is_dir() else path
+    found = read(path)
     if found is None:
         raise UserError(f"{path} does not exist: give a folder in which a network was trained")
     config = get_config()
