@@ -33,7 +33,7 @@ from typing import Any  # noqa: E402
 
 from absl import logging  # noqa: E402
 
-from score_sde.command_line import MODES, parse, prepare_workdir  # noqa: E402
+from score_sde.command_line import MODES, parse, prepared  # noqa: E402
 from score_sde.errors import UserError  # noqa: E402
 from score_sde.hosts import check_devices, join  # noqa: E402
 from score_sde.machine import refusal  # noqa: E402
@@ -62,9 +62,9 @@ def run(argv: list[str]) -> dict[str, Any]:
     mode = importlib.import_module(f"score_sde.modes.{MODES[options.mode]}")
     sde = build_sde(options.config)
     built = mode.check(options.config, sde) or ()
-    prepare_workdir(options.workdir)
     only_import = {} if options.source is None else {"source": options.source}
-    return mode.run(options.config, sde, options.workdir, *built, **only_import)
+    with prepared(options.workdir):
+        return mode.run(options.config, sde, options.workdir, *built, **only_import)
 
 
 def main() -> int:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.options import Section, at_least, finite, not_negative, one_of, option, positive
+from score_sde.options import (
+    Section,
+    at_least,
+    count,
+    finite,
+    not_negative,
+    one_of,
+    option,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +27,9 @@ class DataOptions(Section):
         "what is transparent in them becomes black",
     )
     image_size: int = option(
-        8, "pixels a side; the network halves it len(model.ch_mult) - 1 times", positive
+        8, "pixels a side; the network halves it len(model.ch_mult) - 1 times", count(2**14)
     )
-    num_channels: int = option(1, "channels of an image", positive)
+    num_channels: int = option(1, "channels of an image", count(1024))
     num_levels: int = option(
         256,
         "grey levels a channel: the dataset's own, or a divisor to which it is then reduced, as 32 for 8-bit images at 5 "

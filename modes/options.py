@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.options import Range, Section, at_least, finite, not_negative, one_of, option
+from score_sde.options import Range, Section, count, finite, not_negative, one_of, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,4 +39,6 @@ class InterpolationOptions(Section):
     images: tuple[int, ...] = option(
         tuple(range(8)), "indices in the split, two a row of the picture", PAIRS
     )
-    frames: int = option(9, "images a row from the first to the second, both included", at_least(2))
+    frames: int = option(
+        9, "images a row from the first to the second, both included", count(10_000, 2)
+    )

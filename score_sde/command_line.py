@@ -157,7 +157,9 @@ def places(values: flags.FlagValues) -> tuple[str, Path]:
 
 def hosts_of(values: flags.FlagValues) -> Hosts | None:
     """What the flags say of the other hosts, and the environment where they say nothing."""
-    given = {name: values[name].value for name in Hosts._fields if values[name].present}
+    given: dict[str, Any] = {
+        name: values[name].value for name in Hosts._fields if values[name].present
+    }
     if values.multi_host:
         return Hosts(**given).completed(os.environ)
     for name, value in given.items():
@@ -215,8 +217,13 @@ def config_name(config_file: str) -> str:
     return Path(file).stem + (f"-{variant}" if variant else "")
 
 
-def prepare_workdir(workdir: Path) -> None:
-    """Make the folder, and find out now rather than after training whether it can be written to."""
+@contextlib.contextmanager
+def prepared(workdir: Path) -> Iterator[None]:
+    """Make the folder, and find out now rather than after training whether it can be written to.
+
+    If a mistake is found before anything is written there, it goes again.
+    """
+    there = workdir.exists()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):
@@ -225,3 +232,10 @@ def prepare_workdir(workdir: Path) -> None:
         raise UserError(
             f"--workdir={workdir} cannot be written to ({error.strerror}); give another folder"
         ) from error
+    try:
+        yield
+    except UserError:
+        if not there:
+            with contextlib.suppress(OSError):  # not empty
+                workdir.rmdir()
+        raise

@@ -133,9 +133,13 @@ def check_devices() -> None:
 
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # the second of JAX_PLATFORMS=cuda without jax[cuda13]
+        asked = f"with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
         raise UserError(
-            f"JAX finds nothing to compute on ({first_line(error)}); unset JAX_PLATFORMS, or install what it asks for, such as "
+            f"JAX finds nothing to compute on {asked} ({first_line(error)}); unset it, or install what it asks for, such as "
             "jax[cuda13] or jax[tpu]"
         ) from error
 

@@ -22,6 +22,24 @@ def memory_bytes() -> int:
     return total
 
 
+def check_memory(what: str, needed: int, devices: int) -> None:
+    """Refuse, before anything is compiled, what cannot fit. Of what is needed only a lower bound is known then.
+
+    Args:
+      what: in words, with what to change.
+      needed: bytes, over all devices.
+      devices: bytes of their own memory; 0 where it is the machine's.
+
+    Raises:
+      UserError: it is more than there is.
+    """
+    there = max(memory_bytes(), devices)
+    if needed > there:
+        raise UserError(
+            f"{what} needs more than {needed / 1e9:,.0f} GB, and there are {there / 1e9:,.0f} GB"
+        )
+
+
 def refusal(error: BaseException) -> UserError | None:
     """In words what a disk, a folder or a memory refused; None of any other error, which is a mistake in code."""
     if isinstance(error, OSError):

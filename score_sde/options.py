@@ -68,6 +68,18 @@ def at_least(n: int) -> Range:
     return finite(f"{n} or more", lambda x: x >= n, n - 1)
 
 
+def count(most: int, least: int = 1) -> Range:
+    """Numbers of things; beyond `most` nothing would answer for hours, or memory be full."""
+    return finite(
+        f"an integer from {least} to {most}", lambda n: least <= n <= most, least - 1, most + 1
+    )
+
+
+STEPS = count(10**6)
+BATCH = count(2**20)
+INT32 = 2**31 - 1
+
+
 def one_of(*names: str) -> Names:
     return Names(names)
 
@@ -138,7 +150,7 @@ def check_size(field: str, value: int) -> None:
     """Refuse integers that no number of the machine holds, and whose digits Python refuses to write."""
     if not -(2**63) <= value < 2**63:
         raise ConfigError(
-            f"{field} is an integer of {value.bit_length()} bits: expected fewer than 64"
+            f"{field} is an integer of {value.bit_length()} bits: expected a smaller number"
         )
 
 

@@ -50,8 +50,13 @@ class IfRead:
 class PlainLines(IfRead):
     """As lines what a bar would write over itself, for a file or a pipe."""
 
+    said = ""
+
     def write(self, text: str) -> int:
-        if text.strip():
+        # A bar that ends is written once more, with the time to the end.
+        what = text.strip().partition("[")[0]
+        if what and what != self.said:
             super().write(text.strip() + "\n")
             self.flush()
+            self.said = what
         return len(text)

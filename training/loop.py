@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from score_sde.configs.default import check_options
-from score_sde.devices import Devices, check_batch_size
+from score_sde.devices import Devices, check_batch
 from score_sde.errors import UserError
 from score_sde.options import choose
 from score_sde.training.checkpoints import Checkpoints, kept
@@ -82,9 +82,8 @@ def train_task(
 def check_config(config: Any) -> None:
     """Refuse settings that would fail later, or train something else than was meant."""
     check_options(config)
-    training = config.training
-    check_batch_size(training.batch_size, "training.batch_size")
-    choose("training.draws", training.draws, DRAWS)
+    check_batch(config, "training.batch_size")
+    choose("training.draws", config.training.draws, DRAWS)
 
 
 def check_not_past(plan: Plan, step: int, folder: pathlib.Path) -> None:

@@ -52,8 +52,8 @@ class Progress:
         self.say("compiling the update ...")
         before = time.perf_counter()
         yield
-        self.compiled = True
-        self.say(f"compiled in {time.perf_counter() - before:.1f} s")
+        self.compiled, self.said = True, time.perf_counter()
+        self.say(f"compiled in {self.said - before:.1f} s")
 
     def finished(self, step: int) -> None:
         """Updates up to `step` are done."""
