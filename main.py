@@ -10,7 +10,8 @@
   python main.py --config configs/ve_cifar.py --mode import --source checkpoint_24.pth
   python main.py --config configs/ve_cifar.py --mode export
 
---config takes a file, with a variant after a colon where the file has some. Every field of it can be set
+--config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
+as in --workdir runs/x --mode sample. Every field of it can be set
 as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
 default runs/<config name>: checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, classification/, export/, metrics.jsonl and results.jsonl.
 Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be

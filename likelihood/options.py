@@ -59,7 +59,7 @@ class LikelihoodOptions(Section):
         64,
         "evaluations an image, even, for the variational bound on the SDE's likelihood; 0: no bound",
         finite(
-            "an even number up to a million, such as 64, or 0 for no bound",
+            "an even number, such as 64 and at most a million, or 0 for no bound",
             lambda n: 0 <= n <= 10**6 and n % 2 == 0,
             -2,
             7,

@@ -33,7 +33,7 @@ class Network(Section, nn.Module):
         (1, 2, 2, 2),
         "width of each resolution level, in units of nf; the number of levels is its length",
     )
-    num_res_blocks: int = option(4, "residual blocks a level", count(256))
+    num_res_blocks: int = option(4, "residual blocks a level", count(64))
     attn_resolutions: tuple[int, ...] = option(
         (16,), "self-attention at these image sizes, and always in the middle"
     )

@@ -89,7 +89,7 @@ class GridOptions(Section):
         (), "name=times: an explicit list, falling from T (or t_start) to eps"
     )
     candidates: int = option(
-        100, "name=dp: times of equal log-SNR to choose among", count(10_000, 2)
+        100, "name=dp: times of equal log-SNR to choose among", count(4_000, 2)
     )
 
 

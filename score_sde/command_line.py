@@ -17,6 +17,7 @@ from score_sde.config_file import load_config
 from score_sde.errors import UserError
 from score_sde.files import user_path
 from score_sde.hosts import Hosts
+from score_sde.options import value_of
 from score_sde.samplers.names import SAMPLERS
 
 # Each with its file in modes/.
@@ -33,6 +34,8 @@ MODES = {
 
 
 RECORDED = "config.json"  # in a trained folder
+
+FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
 
 # Fields that had another name once.
 RENAMED = {
@@ -178,7 +181,7 @@ def refuse_unknown(rest: list[str]) -> None:
     """Of what is no flag of ours only fields of the config are left, with their values."""
     follows = False  # on a field without =
     for argument in rest[1:]:
-        field = re.match(r"--?(no)?config\.", argument)
+        field = FIELD.match(argument)
         if not field and not follows:
             kind = "flag" if argument.startswith("-") else "argument"
             raise UserError(f"unexpected {kind} {argument!r}; see --help")
@@ -188,6 +191,12 @@ def refuse_unknown(rest: list[str]) -> None:
 def changed(config: ConfigDict, rest: list[str]) -> Any:
     """The config with the fields that are given, locked."""
     values = flags.FlagValues()
+    for field in filter(None, map(FIELD.match, rest[1:])):
+        try:
+            value_of(config, field["name"])
+        except (KeyError, TypeError) as error:
+            beside = f" ({error.args[0]})" if isinstance(error, KeyError) else ""
+            raise UserError(f"no such field in the config: {field['name']}{beside}") from error
     with refused():
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
         extra = values(rest)[1:]
@@ -201,8 +210,6 @@ def refused() -> Iterator[None]:
     """What absl and config_flags say of a flag that cannot be read, in a line."""
     try:
         yield
-    except AttributeError as error:
-        raise UserError(f"no such field in the config: {one_line(error)}") from error
     except Exception as error:
         raise UserError(one_line(error)) from error
 

@@ -70,9 +70,8 @@ def at_least(n: int) -> Range:
 
 def count(most: int, least: int = 1) -> Range:
     """Numbers of things; beyond `most` nothing would answer for hours, or memory be full."""
-    return finite(
-        f"an integer from {least} to {most}", lambda n: least <= n <= most, least - 1, most + 1
-    )
+    words = "a positive integer" if least == 1 else f"{least} or more"
+    return finite(f"{words}, at most {most}", lambda n: least <= n <= most, least - 1, most + 1)
 
 
 STEPS = count(10**6)

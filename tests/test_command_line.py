@@ -162,7 +162,7 @@ MISTAKES = [
     (f"{VE_DISCRETE} --mode=likelihood", "likelihood.ode=False leaves the chain's bound"),
     (
         f"{TOY} --mode=likelihood --config.likelihood.num_probes=0",
-        "num_probes=0: expected 1 or more",
+        "num_probes=0: expected a positive",
     ),
     (
         f"{TOY} --mode=likelihood --config.likelihood.bound_draws=7",

@@ -4,6 +4,7 @@ import random
 
 from score_sde.command_line import MODES
 from score_sde.configs.default import get_config
+from score_sde.options import value_of
 from score_sde.samplers.names import SAMPLERS
 
 CONFIGS = (
@@ -42,15 +43,29 @@ def fields(config, prefix=""):
             yield from fields(value, f"{prefix}{name}.")
 
 
-FIELDS = sorted(fields(get_config()))
+DEFAULTS = get_config()
+FIELDS = sorted(fields(DEFAULTS))
 
 
 def value(draw):
     return draw.choice(NUMBERS if draw.random() < 0.5 else TEXTS)
 
 
+def likely(draw, name):
+    """What somebody might give: a multiple of the default, or the default of another field of its kind."""
+    default = value_of(DEFAULTS, name)
+    if isinstance(default, bool):
+        return str(not default)
+    if isinstance(default, int | float):
+        return str(type(default)(default * draw.choice((0.25, 0.5, 2, 3, 10))))
+    alike = [other for other in FIELDS if type(value_of(DEFAULTS, other)) is type(default)]
+    return str(value_of(DEFAULTS, draw.choice(alike)))
+
+
 def changed(draw, name):
     """A field with its value, now and then misspelt."""
+    if draw.random() < 0.5:
+        return [f"--config.{name}={likely(draw, name)}"]
     if draw.random() < 0.05:
         place = draw.randrange(len(name))
         name = name[:place] + draw.choice(("", ".", "x", "[0]")) + name[place + 1 :]
