@@ -6,7 +6,6 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -114,19 +113,14 @@ def to_state(record: Record, optimizer: optax.GradientTransformation) -> TrainSt
     Without moments Adam starts afresh, with its correction for few updates; the learning rate does not: its
     warm-up is that of the run.
     """
-    params, ema_params = (
-        jax.tree.map(jnp.asarray, tree) for tree in (record.params, record.ema_params)
-    )
-    clip, adam, decay, rate = optimizer.init(params)  # training/optimizer.py
+    # One program: without `jit` every shape of an array is one.
+    clip, adam, decay, rate = jax.jit(optimizer.init)(record.params)  # training/optimizer.py
     if record.moments is not None:
         updates, mu, nu = record.moments
-        adam = adam._replace(
-            count=jnp.int32(updates),
-            mu=jax.tree.map(jnp.asarray, mu),
-            nu=jax.tree.map(jnp.asarray, nu),
-        )
-    rate = rate._replace(count=jnp.int32(record.step))
-    state = TrainState(jnp.int32(record.step), params, ema_params, (clip, adam, decay, rate))
+        adam = adam._replace(count=np.int32(updates), mu=mu, nu=nu)
+    step: Any = np.int32(record.step)
+    opt_state = (clip, adam, decay, rate._replace(count=step))
+    state = TrainState(step, record.params, record.ema_params, opt_state)
     return jax.device_put(state, replicated())
 
 

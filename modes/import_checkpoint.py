@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from score_sde.configs.default import check_options
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.foreign_weights.names import check_published
 from score_sde.foreign_weights.record import Record, to_state
@@ -20,7 +20,6 @@ from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import (
     Checkpoints,
     checkpoint_folder,
-    refuse_chosen_step,
     saved_steps,
 )
 from score_sde.training.optimizer import build_optimizer
@@ -34,7 +33,10 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
-    refuse_chosen_step(config, "import")
+    if config.checkpoint_step:
+        raise ConfigError(
+            f"checkpoint_step={config.checkpoint_step}: --mode import makes a checkpoint and chooses none; leave it out"
+        )
     check_options(config)
     check_score_model(config, sde)
     check_published(config.model.name)

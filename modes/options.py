@@ -16,7 +16,7 @@ class RunOptions(Section):
     )
     checkpoint_step: int = option(
         0,
-        "the checkpoint to sample from, to measure or to export; 0: the newest",
+        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest",
         not_negative,
     )
     data_parallel: str = option(

@@ -19,7 +19,6 @@ from score_sde.results import report
 from score_sde.samplers.configured import Configured, needs_errors
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
-from score_sde.training.checkpoints import refuse_chosen_step
 from score_sde.training.loop import check_config
 from score_sde.training.losses import build_loss
 from score_sde.training.objective import check_label_dropout
@@ -39,7 +38,6 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             "model.name=mixture is a score known in closed form: there is nothing to train; "
             "use --mode sample or --mode likelihood"
         )
-    refuse_chosen_step(config, "train")
     check_score_model(config, sde)
     check_config(config)
     check_label_dropout(config)

@@ -23,6 +23,7 @@ from score_sde.samplers.names import SAMPLERS
 # Each with its file in modes/.
 MODES = {
     "train": "train",
+    "replay": "replay",
     "sample": "sample",
     "interpolate": "interpolate",
     "dequantize": "dequantize",

@@ -44,4 +44,6 @@ def readable(value: Any) -> str:
 
 def finite(value: Any) -> Any:
     """JSON has no NaN or infinity: null instead."""
+    if isinstance(value, dict):
+        return {name: finite(of) for name, of in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

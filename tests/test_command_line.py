@@ -129,7 +129,10 @@ MISTAKES = [
         "--config.sampling.grid.times=(1.0,0.5)",
         "has 2 times, which are 1 steps, but 2",
     ),
-    (f"{DIGITS} --mode=train --config.checkpoint_step=5", "--mode train has no use for it"),
+    (
+        f"{DIGITS} --mode=import --source=main.py --config.checkpoint_step=5",
+        "makes a checkpoint and chooses none",
+    ),
     (f"{DIGITS} --mode=sample --config.model.discrete_labels=x", "discrete_labels='x' is unknown"),
     (f"{TOY} --mode=sample --config.sampling.num_images=0", "num_images=0: expected a positive"),
     (

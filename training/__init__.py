@@ -3,6 +3,8 @@
     task.py         what can be trained: Task; its Evaluators; the Plan of a run
     loop.py         train_task: begin, update, record, evaluate, save
     start.py        how a run begins
+    replay.py       one update again, looked into
+    earlier_step.py going back to an earlier checkpoint first
     trainable.py    which parameters are trained
     feed.py         what each step is given, from the device's memory or read on the way
     step.py         one update on all devices

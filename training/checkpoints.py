@@ -17,7 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from score_sde.devices import replicated
-from score_sde.errors import ConfigError, UserError
+from score_sde.errors import UserError
 from score_sde.files import cannot_write
 from score_sde.progress import say
 from score_sde.training.manifest import damage, write_manifest
@@ -260,15 +260,6 @@ def no_checkpoint(folder: pathlib.Path) -> UserError:
         f"no checkpoint in {folder}; train first, with the same config and working directory: "
         f"python main.py --mode train --config CONFIG --workdir {folder.parent}"
     )
-
-
-def refuse_chosen_step(config: Any, mode: str) -> None:
-    """A checkpoint to use cannot be chosen where one is made."""
-    if config.checkpoint_step:
-        raise ConfigError(
-            f"checkpoint_step={config.checkpoint_step} chooses what to sample from, to measure or to export; "
-            f"--mode {mode} has no use for it: leave it out"
-        )
 
 
 def shapes(tree: Any) -> Shapes:

@@ -1,4 +1,9 @@
-"""One run at a time in a folder: two would drop each other's lines and save over each other's checkpoints."""
+"""One run at a time in a folder: two would drop each other's lines and save over each other's checkpoints.
+
+On one machine the system's lock tells, and does not outlive a process. File systems that several machines share may know no
+locks, or locks of each machine alone; there a run gives a sign of life every few seconds, the time of the lock's file, and who
+comes from another machine watches for one. Only changes are looked at, so clocks need not agree.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +16,21 @@ import os
 import shlex
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from score_sde.errors import UserError
 from score_sde.files import cannot_write
+from score_sde.progress import say
 
 FILE = "lock"
+BEAT = 10.0  # seconds between two signs of life
+WATCH = 35.0  # seconds after which a run that gave none has died
 
 
 @contextlib.contextmanager
@@ -36,22 +47,76 @@ def alone_in(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         file = _open(path)
         stack.callback(os.close, file)
+        locked = _lock(file, folder)
+        left = _holder(file)  # of a run that did not come to its end, or goes on elsewhere
+        if left and not (locked and left.get("machine") == _machine()):
+            _watch(path, folder, left)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder} is being trained in by {_holder(file)}; wait for it to end or stop it, or give another --workdir"
-            ) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
-            # A file system that knows no locks.
-        try:
-            os.truncate(file, 0)
-            os.write(file, json.dumps(_self()).encode())
+            _write(file, json.dumps(_self()))
         except OSError as error:
             raise cannot_write(path, error) from error
+        stack.callback(_write, file, "")
+        stack.enter_context(_signs_of_life(file))
         yield
+
+
+def _lock(file: int, folder: Path) -> bool:
+    """Take the system's lock; False: this file system knows none."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _taken(folder, _holder(file)) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        return False
+    return True
+
+
+def _watch(path: Path, folder: Path, left: dict[str, Any]) -> None:
+    """Wait until it is certain that nobody gives signs of life.
+
+    Raises:
+      UserError: somebody does.
+    """
+    say(
+        f"{folder} was last trained in by {_in_words(left)}, which did not end there; looking for a sign of life for {WATCH:.0f} s"
+    )
+    first, until = _time_of(path), time.monotonic() + WATCH
+    while time.monotonic() < until:
+        time.sleep(BEAT / 10)
+        if _time_of(path) != first:
+            raise _taken(folder, left)
+
+
+def _time_of(path: Path) -> int:
+    # Opened anew each time: NFS asks the server then, and otherwise answers from its memory.
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_mtime_ns
+
+
+@contextlib.contextmanager
+def _signs_of_life(file: int) -> Iterator[None]:
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT):
+            with contextlib.suppress(OSError):
+                os.utime(file)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _taken(folder: Path, holder: dict[str, Any]) -> UserError:
+    return UserError(
+        f"{folder} is being trained in by {_in_words(holder)}; wait for it to end or stop it, or give another --workdir"
+    )
 
 
 def _open(path: Path) -> int:
@@ -62,8 +127,22 @@ def _open(path: Path) -> int:
         raise cannot_write(path, error) from error
 
 
+def _write(file: int, text: str) -> None:
+    os.truncate(file, 0)
+    os.pwrite(file, text.encode(), 0)
+
+
+def _machine() -> str:
+    """What tells this machine, since it was started, from all others."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
 def _self() -> dict[str, str | int]:
     return {
+        "machine": _machine(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -71,9 +150,17 @@ def _self() -> dict[str, str | int]:
     }
 
 
-def _holder(file: int) -> str:
+def _holder(file: int) -> dict[str, Any]:
+    """What the file says; {} if nothing that can be read."""
     try:
         held = json.loads(os.pread(file, 4096, 0))
+    except ValueError:
+        return {}
+    return held if isinstance(held, dict) else {}
+
+
+def _in_words(held: dict[str, Any]) -> str:
+    try:
         return f"process {held['pid']} of {held['host']} since {held['since']} ({held['command']})"
-    except (ValueError, KeyError, TypeError):
+    except KeyError:
         return "another process"

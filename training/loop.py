@@ -19,6 +19,7 @@ from score_sde.errors import UserError
 from score_sde.options import choose
 from score_sde.training.checkpoints import Checkpoints, kept
 from score_sde.training.draws import DRAWS
+from score_sde.training.earlier_step import go_back
 from score_sde.training.feed import feed, stacked
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.lock import alone_in
@@ -59,11 +60,14 @@ def train_task(
     """
     began = time.perf_counter()
     folder = pathlib.Path(workdir)
-    with (
-        alone_in(folder),
-        Interrupts() as interrupts,
-        Checkpoints(folder, plan.keep_checkpoints, plan.keep_every) as checkpoints,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(alone_in(folder))
+        if plan.from_step:
+            go_back(folder, plan.from_step)
+        interrupts = stack.enter_context(Interrupts())
+        checkpoints = stack.enter_context(
+            Checkpoints(folder, plan.keep_checkpoints, plan.keep_every)
+        )
         checkpoints.remove_unfinished()
         state, how = start(task, checkpoints, devices, weights)
         step = int(state.step)
@@ -104,6 +108,14 @@ def is_finite(figures: dict[str, float]) -> bool:
     return math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
 
 
+def each_step(metrics: dict[str, Any]) -> list[dict[str, float]]:
+    """The figures of each update of a call."""
+    return [
+        {name: float(values[i]) for name, values in metrics.items()}
+        for i in range(len(metrics["loss"]))
+    ]
+
+
 class Run:
     """A run in progress: the compiled step, the state, and what is known so far."""
 
@@ -119,15 +131,18 @@ class Run:
     ):
         self.task, self.plan, self.devices, self.state = task, plan, devices, state
         self.checkpoints, self.record, self.progress = checkpoints, record, progress
-        self.train_step = build_train_step(task, devices)
+        self.train_step = build_train_step(task, devices, plan.skip_nonfinite > 0)
         self.step = int(state.step)
         self.evaluated: dict[str, int] = {}  # evaluator -> the step of its newest figures
         self.found: dict[str, float] = {}  # these figures
         self.loss: float | None = None
         self.losses: list[float] = []  # of the updates since the last line of the log
-        self.pending: tuple[int, dict[str, Array]] | None = None
+        self.skipped = self.skipped_in_a_row = 0  # updates that were not finite
+        self.pending: tuple[int, dict[str, Array], tuple[Any, ...]] | None = None
         self.saved: int | None = None  # the newest step that was given to `checkpoints`
-        self.last: tuple[Any, ...] | None = None  # what the last call was given beside the state
+        self.last: tuple[Any, ...] | None = (
+            None  # what the last good call was given beside the state
+        )
 
     def announce(self, split: Any, how: str) -> None:
         """What is about to run."""
@@ -149,14 +164,14 @@ class Run:
             before, count = self.step, plan.steps_in_call(self.step)
             with self.nothing_lost("reading the training images"):
                 given = self.devices.split(stacked([next(steps) for _ in range(count)]))
-            self.last = (constants, resident, given)
+            arguments = (constants, resident, given)
             with self.progress.compiling():
-                self.state, metrics = self.train_step(self.state, *self.last)
+                self.state, metrics = self.train_step(self.state, *arguments)
             self.step += count
             interrupts.listen()
             # The figures of the call before this one: reading them does not leave the device idle.
             self.collect()
-            self.pending = (before, metrics)
+            self.pending = (before, metrics, arguments)
             if interrupts.received:
                 self.save()  # first: who sends a signal need not wait for an evaluation
             with self.nothing_lost("an evaluation"):
@@ -177,17 +192,30 @@ class Run:
         """Read the figures of the last call whose figures are still on the device."""
         if self.pending is None:
             return
-        (before, metrics), self.pending = self.pending, None
-        metrics = jax.device_get(metrics)
-        self.progress.finished(before + len(metrics["loss"]))
-        for i, loss in enumerate(metrics["loss"].tolist()):
-            step = before + 1 + i
-            now = {name: float(values[i]) for name, values in metrics.items()}
-            if not is_finite(now):
-                raise self.not_finite(step, now)
-            self.losses.append(loss)
-            if step % self.plan.log_freq == 0 or step == self.plan.n_iters:
+        (before, metrics, arguments), self.pending = self.pending, None
+        steps = each_step(jax.device_get(metrics))
+        self.progress.finished(before + len(steps))
+        for step, now in enumerate(steps, before + 1):
+            if is_finite(now):
+                self.losses.append(now["loss"])
+                self.skipped_in_a_row = 0
+            else:
+                self.skip(step, now)
+            if self.losses and (step % self.plan.log_freq == 0 or step == self.plan.n_iters):
                 self.log(step, now)
+
+        if not self.skipped_in_a_row:
+            self.last = arguments
+
+    def skip(self, step: int, now: dict[str, float]) -> None:
+        """Count an update that changed nothing, if the plan allows one more."""
+        if self.skipped_in_a_row == self.plan.skip_nonfinite:
+            raise self.not_finite(step, now)
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        self.progress.say(
+            f"step {step}: loss {now['loss']}, update skipped ({self.skipped} so far)"
+        )
 
     def log(self, step: int, now: dict[str, float]) -> None:
         """Record the mean loss since the last line, and the other figures as they are now."""
@@ -195,13 +223,14 @@ class Run:
         self.loss, self.losses = math.fsum(self.losses) / updates, []
         speed = self.progress.images_per_second
         figures = {"loss": self.loss, "updates": updates, "images_per_second": speed}
+        now = {name: value for name, value in now.items() if math.isfinite(value)}
         self.record.write(step, **{**now, **figures})
         self.progress.show(loss=self.loss)
 
     def not_finite(self, step: int, now: dict[str, float]) -> NotFinite:
         return self.stops(
             f"update {step} of {self.task.name} (seed {self.plan.seed}) has loss {now['loss']} and gradient norm "
-            f"{now['grad_norm']}"
+            f"{now['grad_norm']} (--mode replay --config.training.replay_step={step} says of which images)"
         )
 
     def stops(self, why: str) -> NotFinite:
@@ -250,11 +279,14 @@ class Run:
             if not np.all(np.isfinite(leaf)):
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 raise self.stops(f"{name} is not finite after update {self.step}")
-        metrics = self.train_step(self.state, *self.last)[1]  # its state makes room for the copy
+        # Its states make room for the copy. One that is finite will do, after as many that may be skipped.
+        after, seen, allowed = self.state, list[dict[str, float]](), self.plan.skip_nonfinite
+        while len(seen) <= allowed and not any(map(is_finite, seen)):
+            after, metrics = self.train_step(after, *self.last)
+            seen += each_step(jax.device_get(metrics))
+        if not any(map(is_finite, seen[: allowed + 1])):
+            raise self.not_finite(self.step + 1 + allowed, seen[allowed])
         self.state = jax.device_put(copy, self.devices.replicated())
-        first = {name: float(values[0]) for name, values in jax.device_get(metrics).items()}
-        if not is_finite(first):
-            raise self.not_finite(self.step + 1, first)
 
     @contextlib.contextmanager
     def nothing_lost(self, what: str) -> Iterator[None]:
@@ -264,7 +296,7 @@ class Run:
         except NotFinite:
             raise
         except Exception:
-            if self.last is not None and jax.process_count() == 1:
+            if (self.pending or self.last) and jax.process_count() == 1:
                 self.save()
                 self.checkpoints.wait()
                 self.progress.say(f"{what} failed; step {self.step} is saved")
@@ -289,6 +321,7 @@ class Run:
         return {
             "step": self.step,
             "loss": self.loss,
+            **({"skipped": self.skipped} if self.plan.skip_nonfinite else {}),
             **self.found,
             "images_per_second": self.progress.images_per_second or None,
             "checkpoint_step": self.checkpoints.latest_step,

@@ -67,6 +67,17 @@ class TrainingOptions(Section):
     trainable: str = option(
         "", "a regular expression to find in the names of the parameters that train; empty: all do"
     )
+    skip_nonfinite: int = option(
+        0,
+        "updates in a row whose loss or gradient is not finite that leave everything as it was; one more, and for 0 the first, "
+        "ends the run",
+        not_negative,
+    )
+    replay_step: int = option(
+        0,
+        "--mode replay: the update to look into, the first is 1; 0: the one after the newest checkpoint",
+        not_negative,
+    )
     log_freq: int = option(50, "steps between two lines of the log", count(INT32))
     eval_freq: int = option(1000, "steps between two held-out losses; 0: none", not_negative)
     checkpoint_freq: int = option(

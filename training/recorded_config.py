@@ -67,7 +67,7 @@ ROLES = {
         data.folder data.random_flip training.batch_size training.n_iters
         model.dropout model.dtype model.ema_rate model.ema_warmup
         optim.lr optim.beta1 optim.beta2 optim.eps optim.weight_decay optim.warmup optim.decay
-        optim.grad_clip dataset
+        optim.grad_clip training.skip_nonfinite dataset
         """.split(),
         Role.MAY_CHANGE,
     ),
@@ -76,7 +76,7 @@ ROLES = {
         checkpoint_step data_parallel data.data_dir data.in_memory
         model.discrete_labels model.init_scale training.init_from training.steps_per_call
         training.log_freq training.eval_freq training.checkpoint_freq training.keep_checkpoints
-        training.keep_every training.snapshot_freq training.snapshot_size
+        training.keep_every training.replay_step training.snapshot_freq training.snapshot_size
         sampling interpolation likelihood dequantizer classifier
         """.split(),
         Role.FREE,
@@ -129,6 +129,17 @@ def check_recorded(config: Any, workdir: Path) -> None:
     earlier = recorded(workdir)
     if earlier is not None:
         refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS})
+
+
+def check_same_run(config: Any, workdir: Path) -> None:
+    """Refuse a config with which training would not go on in this folder.
+
+    Raises:
+      UserError: with the fields that differ; or the file is damaged.
+    """
+    earlier = recorded(workdir)
+    if earlier is not None:
+        refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS, Role.RUN})
 
 
 def refuse_differences(

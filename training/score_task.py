@@ -111,7 +111,7 @@ def train(
     task = dataclasses.replace(
         task, evaluators={**built, **(evaluators or {})}, dataset=datasets.fingerprint
     )
-    plan = Plan.from_config(config, config.training)
+    plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     figures = train_task(task, plan, datasets.train, workdir, devices, weights_of(config)).figures
     told = {"classes": list(datasets.class_names or ())} if conditions_of(config) else {}
     return {"eval_loss": None, **told, **figures}

@@ -45,17 +45,33 @@ def start(
       UserError: before anything is compiled: what there is has other names or shapes, or `task.trainable` names nothing.
     """
 
-    def state(params: Any = None) -> TrainState:
-        return first_state(task.init() if params is None else params, task.optimizer)
-
-    shapes = jax.eval_shape(state)
+    shapes = state_shapes(task)
     trainable(task.trainable, shapes.params)
     if checkpoints.latest_step is not None:
         restored = checkpoints.restore(shapes)
         checkpoints.set_aside_after(step := int(restored.step))
         return Start(restored, f"resuming from step {step}: {checkpoints.folder}")
-    params = jax.device_get(weights.read(shapes.params)) if weights else None
+    return Start(
+        fresh(task, devices, weights), f"beginning from {weights.source}" if weights else ""
+    )
+
+
+def state_shapes(task: Task) -> TrainState:
+    """The shapes of the task's state."""
+    return jax.eval_shape(lambda: first_state(task.init(), task.optimizer))
+
+
+def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> TrainState:
+    """The state at step 0, on every device.
+
+    Raises:
+      UserError: weights of other shapes.
+    """
+
+    def state(params: Any = None) -> TrainState:
+        return first_state(task.init() if params is None else params, task.optimizer)
+
+    params = jax.device_get(weights.read(state_shapes(task).params)) if weights else None
     quick = task.quick_init and jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if quick else None
-    first = jax.jit(state, out_shardings=devices.replicated(), compiler_options=options)(params)
-    return Start(first, f"beginning from {weights.source}" if weights else "")
+    return jax.jit(state, out_shardings=devices.replicated(), compiler_options=options)(params)

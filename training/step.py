@@ -27,9 +27,12 @@ TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
 def update(
-    task: Task, state: TrainState, constants: Any, batch: Batch
+    task: Task, state: TrainState, constants: Any, batch: Batch, skip_nonfinite: bool = False
 ) -> tuple[TrainState, Metrics]:
     """One update, as one device sees it, from its share of the batch.
+
+    Args:
+      skip_nonfinite: leave all but the step as it was if the loss or the gradient's norm is not finite.
 
     Returns:
       The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
@@ -54,10 +57,27 @@ def update(
         "grad_norm": optax.tree.norm(gradient),
         "learning_rate": jnp.asarray(task.learning_rate(state.step)),
     }
-    return TrainState(state.step + 1, params, ema_params, opt_state), metrics
+    after = TrainState(state.step + 1, params, ema_params, opt_state)
+    if skip_nonfinite:
+        good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
+        after = chosen_state(good, after, state)
+    return after, metrics
 
 
-def build_train_step(task: Task, devices: Devices) -> TrainStep:
+def chosen_state(good: Array, after: TrainState, before: TrainState) -> TrainState:
+    """`after`, or unless `good` the state before, one step further."""
+
+    def choose(new: Any, old: Any) -> Any:
+        # The schedule counts steps, whatever became of them, so that the rate of a step is the one that is recorded.
+        return new if isinstance(new, optax.ScaleByScheduleState) else jnp.where(good, new, old)
+
+    chosen = jax.tree.map(
+        choose, after, before, is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState)
+    )
+    return chosen.replace(step=after.step)
+
+
+def build_train_step(task: Task, devices: Devices, skip_nonfinite: bool = False) -> TrainStep:
     """The compiled `train_step(state, constants, resident, given) -> (state, metrics)`.
 
     Its arguments:
@@ -74,7 +94,7 @@ def build_train_step(task: Task, devices: Devices) -> TrainStep:
         state: TrainState, constants: Any, resident: Any, given: Given
     ) -> tuple[TrainState, Metrics]:
         def one(state: TrainState, given: Given) -> tuple[TrainState, Metrics]:
-            return update(task, state, constants, batch_of(resident, given))
+            return update(task, state, constants, batch_of(resident, given), skip_nonfinite)
 
         if given.index.shape[1] > 1:
             updates = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), given)

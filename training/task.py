@@ -112,12 +112,16 @@ class Plan:
     checkpoint_freq: int = 0
     keep_checkpoints: int = 1
     keep_every: int = 0
+    from_step: int = 0
+    """Go back to the checkpoint of this step; 0: on from the newest."""
+    skip_nonfinite: int = 0
+    """Updates in a row that are left out because they are not finite; one more ends the run."""
 
     @classmethod
-    def from_config(cls, config: Any, section: Any) -> Self:
+    def from_config(cls, config: Any, section: Any, from_step: int = 0) -> Self:
         """The fields that a section of the config has."""
         names = [field.name for field in dataclasses.fields(cls) if field.name in section]
-        return cls(config.seed, **{name: section[name] for name in names})
+        return cls(config.seed, from_step=from_step, **{name: section[name] for name in names})
 
     def steps_in_call(self, step: int) -> int:
         """Updates in the next call: up to the next multiple of steps_per_call, or to the end."""

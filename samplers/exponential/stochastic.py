@@ -1,13 +1,14 @@
 """DDIM with eta and SDE-DPM-Solver++: the data predicted, and part of the noise drawn anew in each step.
 
-Over a step in which lambda grows by h, the fraction v = eta^2 (1 - exp(-2h)) of the noise's variance is new:
+Over a step in which lambda grows by h, a fraction v of the noise's variance is new:
 
     x_hat_1 = data + rho_1 (sqrt(1 - v) (x_hat - data)/rho + sqrt(v) z),    z standard normal.
 
-With the data predicted at the start it is DDIM (Song et al. 2021a, Eq. 12 and 16: v sigma_1^2 is eta^2 times
-the posterior variance), and eta = 1 is ancestral sampling, which SDE-DPM-Solver++(1) (Lu et al. 2022b) is too.
-With the data extrapolated to the middle of the step it is SDE-DPM-Solver++(2M) at eta = 1 and DPM-Solver++(2M) at
-0; between them v is this package's choice. For eta in (0, 1], the terms are the drift's and a Brownian path:
+With the data predicted at the start and v = eta^2 (1 - exp(-2h)) it is DDIM (Song et al. 2021a, Eq. 12 and 16: v sigma_1^2 is
+eta^2 times the posterior variance), and eta = 1 is ancestral sampling, which SDE-DPM-Solver++(1) (Lu et al. 2022b) is too.
+With the data extrapolated to the middle of the step it is SDE-DPM-Solver++(2M) at eta = 1 and DPM-Solver++(2M) at 0. Between them
+v is this package's choice, 1 - exp(-2 eta^2 h), which is the same for a step and for its parts: the SDE with eta^2 times the
+noise of the reverse SDE. DDIM's v is so only at 0 and 1, which would leave order 1. For eta in (0, 1], the terms are the drift's and a Brownian path:
 
     MultiTerm(ODETerm of eps_hat, ControlTerm of a unit Brownian path in lambda).
 
@@ -42,6 +43,10 @@ class Noisy(diffrax.AbstractItoSolver):
             )
 
     @abc.abstractmethod
+    def renewed(self, h: Scalar) -> Scalar:
+        """v, the fraction of the noise's variance that a step of length h draws anew."""
+
+    @abc.abstractmethod
     def predicted(self, data: Images, h: Scalar, memory: Any) -> tuple[Images, Any]:
         """The data that the step of length h uses, given those predicted at its start; and the next memory."""
 
@@ -55,7 +60,7 @@ class Noisy(diffrax.AbstractItoSolver):
         h, rho = t1 - t0, jnp.exp(-t0)
         data = y0 - rho * drift.vf(t0, y0, args)
         data, memory = self.predicted(data, h, memory)
-        v = -(self.eta**2) * jnp.expm1(-2.0 * h)
+        v = self.renewed(h)
         shrink = jnp.exp(-h)  # rho_1 / rho
         z = brownian.contr(t0, t1) / jnp.sqrt(h)
         y1 = data + shrink * (jnp.sqrt(1.0 - v) * (y0 - data) + rho * jnp.sqrt(v) * z)
@@ -67,6 +72,9 @@ class Noisy(diffrax.AbstractItoSolver):
 
 class NoisyDDIM(Noisy):
     """DDIM with eta; ancestral sampling with the posterior variance at 1. One evaluation a step."""
+
+    def renewed(self, h: Scalar) -> Scalar:
+        return -(self.eta**2) * jnp.expm1(-2.0 * h)
 
     def predicted(self, data: Images, h: Scalar, memory: None) -> tuple[Images, None]:
         return data, None
@@ -81,6 +89,9 @@ class NoisyMultistep2(Noisy):
     def init(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any) -> Any:
         # infinitely far away, the prediction before the first has no influence
         return jnp.zeros_like(y0), jnp.full_like(t0, jnp.inf)
+
+    def renewed(self, h: Scalar) -> Scalar:
+        return -jnp.expm1(-2.0 * self.eta**2 * h)
 
     def predicted(self, data: Images, h: Scalar, memory: Any) -> tuple[Images, Any]:
         before, h_before = memory

@@ -90,7 +90,7 @@ def test_the_recorded_run_goes_on(run, config, network, record):
         return type(state)(state.step + 1, params, ema_params, opt_state), value, norm
 
     state = to_state(record, optimizer)
-    held_out = mean_loss(
+    held_out = jax.jit(mean_loss)(
         state.ema_params, *(jnp.asarray(run[f"eval_{k}"]) if k == "u" else nhwc(run[f"eval_{k}"]) for k in ("batch", "u", "z"))
     )  # fmt: skip
     assert float(held_out) == pytest.approx(float(run["eval_loss"]), rel=1e-5)

@@ -43,7 +43,7 @@ def network():
     config = digits_config("vp")
     config.model.update(nf=8, ch_mult=(1,), init_scale=1.0, attn_resolutions=())
     built = build_network(config)
-    params = init_params(config, built)
+    params = jax.jit(lambda: init_params(config, built))()
     return NetworkScore(params, built.apply, build_parameterization(config, VP()))
 
 

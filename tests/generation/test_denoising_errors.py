@@ -1,5 +1,6 @@
 """The denoising errors of a model: estimated once, kept, read again; and what is sampled with them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -160,7 +161,8 @@ def test_samples_have_the_law_of_the_data(changes, tmp_path):
 def random_network(config):
     """A score model of a small network whose last layers are not near 0, as those of a fresh one are."""
     config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), init_scale=1.0)
-    params = init_params(config, network := build_network(config))
+    network = build_network(config)
+    params = jax.jit(lambda: init_params(config, network))()
     return NetworkScore(params, network.apply, build_parameterization(config, build_sde(config)))
 
 

@@ -1,6 +1,5 @@
 """A network and a config small enough to train for a few steps in a test."""
 
-import jax
 import pytest
 
 from score_sde.configs.default import get_config
@@ -20,11 +19,3 @@ def config(monkeypatch):
         batch_size=8, n_iters=6, log_freq=2, eval_freq=3, checkpoint_freq=3, snapshot_freq=0
     )
     return config
-
-
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """The tests compile many programs that run for milliseconds; LLVM takes seconds to optimise each."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)

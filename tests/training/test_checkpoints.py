@@ -16,7 +16,9 @@ from score_sde.training.state import init_params, init_state
 
 def make_state(config, devices=None):
     """A state whose arrays all differ, so that none can be taken for another."""
-    state = init_state(config, build_network(config), build_optimizer(config))
+    state = jax.device_get(
+        jax.jit(lambda: init_state(config, build_network(config), build_optimizer(config)))()
+    )
     flat, treedef = jax.tree.flatten(state)
     flat = [(leaf + i).astype(leaf.dtype) for i, leaf in enumerate(flat)]
     return jax.device_put(jax.tree.unflatten(treedef, flat), replicated(devices))

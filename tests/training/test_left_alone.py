@@ -1,5 +1,6 @@
 """Whatever ends a run, no update that was saved is lost, nothing bad is saved, and the same command goes on."""
 
+import errno
 import hashlib
 import itertools
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -19,7 +21,7 @@ import pytest
 
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
-from score_sde.training import interrupts
+from score_sde.training import interrupts, lock
 from score_sde.training.checkpoints import saved_steps
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.lock import alone_in
@@ -119,6 +121,42 @@ def test_weights_whose_loss_nobody_has_seen_are_not_saved(tmp_path, rate, words,
     assert steps_of(tmp_path) == [1, 2][: 2 * checkpoint_freq]
 
 
+class Torn3And4(Recorded):
+    """Of the third and fourth update the loss is no number."""
+
+    # The rate halves the distance to 27 in each update, if the schedule has counted all that came before.
+    optimizer = optax.sgd(lambda count: jax.numpy.where(count == 3, 0.0, 0.25))
+
+    def losses(self, params, averaged, constants, step, batch):
+        torn = (step == 2) | (step == 3)
+        return super().losses(params, averaged, constants, step, batch) / jax.numpy.where(
+            torn, 0, 1
+        )
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 3])
+def test_updates_that_are_not_finite_can_be_left_out(tmp_path, capsys, steps_per_call):
+    """Four halvings out of six updates, and the average at half of each step."""
+    task, plan = Torn3And4(), {"steps_per_call": steps_per_call}
+    state, figures = run(tmp_path / "two", 6, task, skip_nonfinite=2, **plan)
+    p = averaged = 0.0
+    for done in range(1, 5):
+        p = 27 - 27 / 2**done
+        averaged = (averaged + p) / 2
+    assert (float(state.params["p"]), float(state.ema_params["p"])) == (p, averaged)
+    assert (figures["step"], figures["skipped"]) == (6, 2)
+    assert "step 4: loss inf, update skipped (2 so far)" in capsys.readouterr().err
+    lines = [
+        json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [(line["step"], line["updates"]) for line in lines] == [(1, 1), (2, 1), (5, 1), (6, 1)]
+
+    with pytest.raises(NotFinite, match="update 4 of"):
+        run(tmp_path / "one", 6, task, skip_nonfinite=1, **plan)
+    with pytest.raises(NotFinite, match="update 3 of"):
+        run(tmp_path / "none", 6, task, **plan)
+
+
 def test_a_step_that_is_passed_is_no_place_to_end(tmp_path):
     run(tmp_path, 4)
     with pytest.raises(UserError, match="n_iters=3, but .* is at step 4 already; set n_iters to 4"):
@@ -155,6 +193,41 @@ with alone_in(Path({str(tmp_path)!r})): print("held", flush=True); time.sleep(60
     process.communicate()
     with alone_in(tmp_path):
         pass
+
+
+@pytest.fixture
+def quick_beats(monkeypatch):
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    monkeypatch.setattr(lock, "WATCH", 0.5)
+
+
+def elsewhere(folder):
+    """As if the run that holds this folder were one of another machine, whose locks are unknown here."""
+    path = folder / "lock"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "machine": "another", "host": "node7"}))
+
+
+def test_a_run_of_another_machine_gives_signs_of_life(tmp_path, quick_beats, monkeypatch):
+    with alone_in(tmp_path):
+        elsewhere(tmp_path)
+        monkeypatch.setattr(lock.fcntl, "flock", lambda *_: None)
+        with pytest.raises(UserError, match=f"process {os.getpid()} of node7 since"):
+            run(tmp_path)
+    assert run(tmp_path, 1).figures["step"] == 1
+
+
+def test_one_that_has_died_gives_none(tmp_path, quick_beats, monkeypatch, capsys):
+    with alone_in(tmp_path):
+        elsewhere(tmp_path)
+        died = (tmp_path / "lock").read_text()
+    (tmp_path / "lock").write_text(died)
+    no_locks = OSError(errno.ENOSYS, "no locks")
+    monkeypatch.setattr(lock.fcntl, "flock", Mock(side_effect=no_locks))
+    run(tmp_path, 1)
+    assert "which did not end there; looking for a sign of life" in capsys.readouterr().err
+    run(tmp_path, 2)  # the end before was an orderly one
+    assert "sign of life" not in capsys.readouterr().err
 
 
 def test_a_signal_is_answered_within_a_call(monkeypatch):

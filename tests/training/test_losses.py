@@ -145,9 +145,8 @@ def test_a_new_network_has_the_loss_of_the_noise(name):
     if name == "ve":
         config.model.update(embedding_type="fourier", scale_by_sigma=True)
     network = build_network(config)
-    score_model = NetworkScore(
-        init_params(config, network), network.apply, build_parameterization(config, SDES[name])
-    )
+    params = jax.jit(lambda: init_params(config, network))()
+    score_model = NetworkScore(params, network.apply, build_parameterization(config, SDES[name]))
     z = jax.random.rademacher(jax.random.key(0), (4, 4, 4, 3), jnp.float32)
     x0, u = 0.5 * jnp.ones_like(z), jnp.array([0.0, 0.3, 0.7, 0.999])
 

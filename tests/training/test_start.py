@@ -19,7 +19,8 @@ from tests.foreign_weights.tiny_run import GOLDEN, TINY, config_from_json, conte
 def other_run(config, folder, step=7):
     """A run's folder, in whose checkpoint all arrays differ."""
     task = build_score_task(config)
-    leaves, structure = jax.tree.flatten(first_state(task.init(), task.optimizer))
+    shapes = jax.eval_shape(lambda: first_state(task.init(), task.optimizer))
+    leaves, structure = jax.tree.flatten(shapes)
     rng = np.random.default_rng(step)
     leaves = [jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves]
     state = structure.unflatten(leaves).replace(step=jnp.int32(step))

@@ -37,7 +37,8 @@ def two_updates(config, pattern):
     """The state before and after, of which parameters, averages and moments all differ; and the norm of the gradient."""
     config.training.trainable = pattern
     task, devices = build_score_task(config), PmapDevices()
-    leaves, structure = jax.tree.flatten(first_state(task.init(), task.optimizer))
+    shapes = jax.eval_shape(lambda: first_state(task.init(), task.optimizer))
+    leaves, structure = jax.tree.flatten(shapes)
     rng = np.random.default_rng(0)
     leaves = [abs(rng.normal(size=leaf.shape)).astype(leaf.dtype) for leaf in leaves]
     before = structure.unflatten(leaves)

@@ -1,0 +1,70 @@
+"""--mode replay: one update of a run again, to see which images and parameters made a loss that is not finite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from score_sde import data
+from score_sde.devices import build_devices
+from score_sde.files import write_whole
+from score_sde.models.networks import conditions_of
+from score_sde.modes import train
+from score_sde.results import report
+from score_sde.sde_lib import SDE
+from score_sde.training.init_from import weights_of
+from score_sde.training.recorded_config import check_same_run
+from score_sde.training.replay import replay
+from score_sde.training.score_task import build_score_task
+from score_sde.training.task import Plan
+
+SHOWN = 8  # images and parameters
+
+
+def check(config: Any, sde: SDE) -> None:
+    """Refuse what cannot be trained."""
+    train.check(config, sde)
+
+
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
+    """Write <workdir>/replay/step<n>.npz with the loss of each image and the gradient's norm in each parameter.
+
+    Raises:
+      UserError: the run in the folder has another config, or a damaged checkpoint.
+    """
+    step = config.training.replay_step
+    check_same_run(config, workdir)
+    split = data.load(config, conditions=conditions_of(config), whole=True).train
+    plan = Plan.from_config(config, config.training)
+    task = build_score_task(config, sde)
+    found = replay(task, plan, split, workdir, build_devices(config), step, weights_of(config))
+    path = workdir / "replay" / f"step{found.step:08d}.npz"
+    figures = {
+        "mode": "replay",
+        "step": found.step,
+        "from_checkpoint": found.from_checkpoint,
+        "loss": found.loss,
+        "grad_norm": found.grad_norm,
+        "images": worst(found.images, found.losses),
+        "parameters": worst(np.array([*found.grad_norms]), np.array([*found.grad_norms.values()])),
+        "arrays": str(path),
+    }
+    if jax.process_index() == 0:
+        arrays = {
+            "images": found.images,
+            "losses": found.losses,
+            "parameters": np.array([*found.grad_norms]),
+            "grad_norms": np.array([*found.grad_norms.values()]),
+        }
+        write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    report(workdir, figures)
+    return figures
+
+
+def worst(names: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """Those that are not finite, then the largest, as many as are shown."""
+    order = np.argsort(np.where(np.isfinite(values), -np.abs(values), -np.inf), kind="stable")
+    return {str(names[i]): float(values[i]) for i in order[:SHOWN]}

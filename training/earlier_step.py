@@ -1,0 +1,68 @@
+"""Going back to an earlier step of a run: --mode train with config.checkpoint_step."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import jax
+
+from score_sde.errors import UserError
+from score_sde.files import cannot_write
+from score_sde.progress import say
+from score_sde.training.checkpoints import checkpoint_folder, saved_steps
+from score_sde.training.manifest import damage
+from score_sde.unfinished import all_hosts_meet
+
+
+def go_back(workdir: Path, step: int) -> None:
+    """Make the checkpoint of `step` the newest; later ones go to <workdir>/after_step_<step>, with a copy of the record.
+
+    Once: where that folder is, the run has gone back already and trained on since, so that the same command, given again
+    after an interruption, continues it.
+
+    Raises:
+      UserError: there is no such checkpoint, or it is damaged; nothing is moved.
+    """
+    folder = checkpoint_folder(workdir)
+    aside, moving = workdir / f"after_step_{step}", workdir / f"after_step_{step}.moving"
+    if jax.process_index() == 0:
+        if aside.exists():
+            say(
+                f"this run has gone back to step {step} before, so it continues from its newest checkpoint; to go back once "
+                f"more, rename {aside}"
+            )
+        else:
+            _check(folder, step)
+            try:
+                _move(folder, step, moving)
+                if moving.exists():
+                    moving.rename(aside)
+                    say(f"back to step {step}; what came after it is in {aside}")
+            except OSError as error:
+                raise cannot_write(aside, error) from error
+    all_hosts_meet("an earlier step")
+
+
+def _check(folder: Path, step: int) -> None:
+    steps = saved_steps(folder)
+    if step not in steps:
+        there = ", ".join(map(str, steps)) or "none"
+        raise UserError(
+            f"checkpoint_step={step}: the checkpoints in {folder} are those of steps {there}; choose one of them to go back to, "
+            "or 0 to go on from the newest"
+        )
+    if problem := damage(folder / str(step)):
+        raise UserError(
+            f"checkpoint_step={step}: that checkpoint in {folder} is damaged ({problem}); choose another"
+        )
+
+
+def _move(folder: Path, step: int, target: Path) -> None:
+    """Into a folder that gets its last name when all is there: a move that was killed is taken up again."""
+    for later in (saved for saved in saved_steps(folder) if saved > step):
+        target.mkdir(exist_ok=True)
+        record = folder.parent / "metrics.jsonl"
+        if record.exists() and not (target / record.name).exists():
+            shutil.copyfile(record, target / record.name)
+        (folder / str(later)).rename(target / str(later))
