@@ -26,7 +26,7 @@ from score_sde.unfinished import all_hosts_meet
 
 Shapes = dict[str, tuple[int, ...]]
 
-SHOWN_DIFFERENCES = 3
+SHOWN_DIFFERENCES = 4
 
 # What Orbax raises of files that are not there or not as they were.
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
