@@ -6,7 +6,7 @@ DEMO ?= runs/demo
 CONFIG := configs/subvp_digits.py
 ROOMS := configs data devices evaluation foreign_weights generation guidance likelihood models modes samplers sde_lib spaces training
 
-.PHONY: help demo check test test-all mutants format clean
+.PHONY: help demo check test test-all mutants endurance format clean
 
 help:
 	@echo "make demo      train on 8x8 digits, sample with two samplers, measure bits/dim (minutes, CPU)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test      formatter check, linter, type check, tests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make mutants   put mistakes into copies of the code and see that the tests notice each"
+	@echo "make endurance kill, signal, damage and starve training runs, and compare what comes out to the last bit"
 	@echo "make format    reformat and fix what can be fixed"
 	@echo "make clean     remove the environment and the demo's results"
 
@@ -45,6 +46,9 @@ test-all: check
 
 mutants: $(BIN)/.ready
 	$(BIN)/python -m tests.mutants --jobs 2
+
+endurance: $(BIN)/.ready
+	$(BIN)/python -m tests.endurance
 
 format: $(BIN)/.ready
 	$(BIN)/ruff format .
