@@ -11,7 +11,7 @@
   python main.py --config configs/ve_cifar.py --mode export
   python main.py --config configs/vp_digits.py --mode replay --config.training.replay_step=100
 
---config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
+--flagfile=FILE holds flags, one a line. --config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
 as in --workdir runs/x --mode sample. Every field of it can be set
 as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
 default runs/<config name>: checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, classification/, export/, replay/, metrics.jsonl and results.jsonl.
@@ -95,4 +95,6 @@ def refused(error: UserError) -> int:
 
 
 if __name__ == "__main__":
+    # The name of a folder may be in no encoding.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())

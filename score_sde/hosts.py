@@ -57,8 +57,8 @@ class Hosts(NamedTuple):
             raise UserError(
                 f"--process_id={index}: expected an index from 0 to --num_processes={count} less one"
             )
-        if not 0 < self.join_timeout < 2**31:
-            raise UserError(f"--join_timeout={self.join_timeout}: expected seconds, 1 or more")
+        if not 0 < self.join_timeout <= 10**6:
+            raise UserError(f"--join_timeout={self.join_timeout}: expected seconds, 1 to a million")
 
 
 def number(text: str | None, variable: str) -> int | None:
