@@ -18,7 +18,7 @@ import jax
 from score_sde.configs.default import get_config
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
-from score_sde.files import write_whole
+from score_sde.files import parse_json, write_whole
 from score_sde.progress import say
 
 FILE = "config.json"
@@ -186,10 +186,10 @@ def recorded(workdir: Path) -> dict[str, Any] | None:
 def read(path: Path) -> dict[str, Any] | None:
     """`recorded`, of the file itself."""
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise damaged(path, str(error)) from error
     if not isinstance(found, dict) or not isinstance(found.get(CHANGES, []), list):
         raise damaged(path, "no config")

@@ -7,6 +7,7 @@ CONFIG_FILE = "tests/test_config_file.py"
 NPZ = "tests/test_npz.py"
 HOSTS = "tests/test_hosts.py"
 PROGRESS = "tests/test_progress.py"
+RECORD = "tests/training/test_record.py"
 HOSTILE = "tests/hostile/test_hostile.py::test_damaged_files_are_read_or_refused"
 
 # fmt: off
@@ -50,8 +51,8 @@ WORDS = [
         ("a-line-in-every-log", "if self.bar.disable and (first or self.step == self.num_steps):", "if self.bar.disable:"),
         ("compiles-in-silence", "        self.say(\"compiling the update ...\")\n", ""),
     ),
-    *mutants("training/recorded_config.py", HOSTILE,
-        ("json-of-any-depth", "except (OSError, ValueError, RecursionError) as error:", "except (OSError, ValueError) as error:"),
+    *mutants("score_sde/files.py", f"{RECORD}::test_damaged_lines_are_left_out_and_their_neighbours_are_not",
+        ("json-of-any-depth", "except RecursionError as error:", "except KeyError as error:"),
     ),
     *mutants("score_sde/unfinished.py", HOSTILE,
         ("damaged-batches-read", "except Exception as error:  # nobody says what damaged bytes raise", "except KeyError as error:"),
