@@ -10,11 +10,12 @@
   python main.py --config configs/ve_cifar.py --mode import --source checkpoint_24.pth
   python main.py --config configs/ve_cifar.py --mode export
   python main.py --config configs/vp_digits.py --mode replay --config.training.replay_step=100
+  python main.py --workdir runs/vp_digits --mode report
 
 --flagfile=FILE holds flags, one a line. --config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
 as in --workdir runs/x --mode sample. Every field of it can be set
 as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
-default runs/<config name>: checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, classification/, export/, replay/, metrics.jsonl and results.jsonl.
+default runs/<config name>: checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, classification/, export/, replay/, metrics.jsonl, results.jsonl and report.html.
 Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be
 the config's; export writes a checkpoint as the published PyTorch code does.
 """

@@ -47,7 +47,8 @@ def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.I
     return canvas
 
 
-def save_grid(path: Path, levels: np.ndarray, num_levels: int, columns: int = 0) -> None:
-    """Write the picture, a .png file, in one piece: a reader never sees half of it."""
+def save_grid(path: Path, levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.Image:
+    """Write the picture, a .png file, in one piece, so that a reader never sees half of it. Gives it back."""
     picture = image_grid(levels, num_levels, columns)
     write_whole(path, lambda file: picture.save(file, format="PNG"), durable=False)
+    return picture

@@ -143,13 +143,13 @@ def measure_bits_per_dim(
                         batch = devices.split(split.take(indices))
                         mapped = run(score_model, dequantizer, key, batch)
                         result = flat(devices.gather(mapped, count))
+                        check_finite(result, options)
                         store.save(len(batches), result)
                     batches.append(result)
                     bar.update(count)
         seconds = time.perf_counter() - began
 
     values = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-    check_finite(values, options)
     shape, offset = (options.repeats, num_images), build_space(config).bits_per_dim_offset
     assert offset is not None  # pixels have one
     latents = values.get("ode/latent")
@@ -187,7 +187,7 @@ def measured(
 
 
 def check_finite(values: dict[str, np.ndarray], options: Any) -> None:
-    """Refuse to report a mean over values that are none."""
+    """Refuse values of a batch that are none: no mean is taken over them, and they are not kept."""
     bad = np.zeros(len(next(iter(values.values()))), bool)
     for name, value in values.items():
         if name.endswith("/nats"):

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL.Image import Image
 
 from score_sde.configs.default import check_options
 from score_sde.data.mixture import mixture_parameters
@@ -162,8 +163,8 @@ def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
     }
 
 
-def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> None:
-    """The first images as a grid: a row for each class where all have their turn."""
+def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> Image:
+    """The first images as a grid: a row for each class where all have their turn. Gives the picture that it writes."""
     num_classes = config.model.num_classes
     if not num_classes or config.sampling.labels or len(images) < num_classes:
         return save_grid(path, images, num_levels)

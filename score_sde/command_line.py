@@ -31,6 +31,7 @@ MODES = {
     "classify": "classify",
     "import": "import_checkpoint",
     "export": "export_checkpoint",
+    "report": "report",
 }
 
 
@@ -128,7 +129,7 @@ def parse(argv: list[str], about: str) -> Options | None:
         )
     hosts = hosts_of(values)
     name, workdir = places(values)
-    config = changed(load_config(name), rest)
+    config = changed(default_config() if name is None else load_config(name), rest)
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
     elif values.mode == "interpolate":  # the one sampler that encodes
@@ -137,12 +138,14 @@ def parse(argv: list[str], about: str) -> Options | None:
     return Options(config, values.mode, workdir, hosts, source)
 
 
-def places(values: flags.FlagValues) -> tuple[str, Path]:
+def places(values: flags.FlagValues) -> tuple[str | None, Path]:
     """The config's file and the folder for results: each says where the other is, if only one is given."""
     if values.workdir == "":
         raise UserError("--workdir is empty: give a folder, or leave it out for runs/<config name>")
     name, workdir = values.config, None if values.workdir is None else user_path(values.workdir)
     if name is None:
+        if workdir is not None and values.mode == "report":  # of which it needs none
+            return None, workdir
         if workdir is None or not (workdir / RECORDED).exists():
             beside = (
                 "" if workdir is None else f" ({workdir} has no {RECORDED} of an earlier training)"
@@ -169,6 +172,12 @@ def hosts_of(values: flags.FlagValues) -> Hosts | None:
     for name, value in given.items():
         raise UserError(f"--{name}={value} goes with --multi_host only; add that, or leave it out")
     return None
+
+
+def default_config() -> ConfigDict:
+    from score_sde.configs.default import get_config  # and with it JAX
+
+    return get_config()
 
 
 def refuse_old_names(argv: list[str]) -> None:

@@ -63,6 +63,16 @@ MISTAKES = [
         f"{DIGITS} --mode=train --config.training.snapshot_size=0",
         "snapshot_size=0: expected a positive",
     ),
+    (
+        f"{DIGITS} --mode=train --config.training.snapshot_steps=-1",
+        "snapshot_steps=-1: expected 0 or more",
+    ),
+    (
+        f"{VE_DISCRETE} --mode=train --config.training.snapshot_steps=9",
+        "knows its own levels only",
+    ),
+    (f"{DIGITS} --mode=train --config.training.wandb=x", "choose one of none, online, offline"),
+    ("--mode=report", "nothing to report in --workdir="),
     (f"{DIGITS}:huge --mode=train", "has no variants"),
     (f"{CIFAR}:huge --mode=train", "unknown variant 'huge'; choose one of ddpmpp, ddpmpp_deep"),
     (f"{TOY} --mode=train", "nothing to train"),

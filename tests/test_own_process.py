@@ -69,6 +69,13 @@ def test_training_leaves_its_traces(workdir):
         width, height = picture.size
     assert width == height
     assert 560 < width < 720
+    # The same picture on TensorBoard.
+    (events,) = (workdir / "tensorboard").iterdir()
+    assert (workdir / "snapshots" / "step00000006.png").read_bytes() in events.read_bytes()
+    # And the loss by noise, the means of groups of images.
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    bins = [value for name, value in lines[0].items() if name.startswith("loss_by_log_snr/")]
+    assert min(bins) <= lines[0]["loss"] <= max(bins)
 
 
 @pytest.mark.parametrize(("sampler", "nfe"), [("pc", 4 + 1), ("ode", None)])

@@ -6,25 +6,23 @@ import contextlib
 import math
 import pathlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
 
-from score_sde.configs.default import check_options
-from score_sde.devices import Devices, check_batch
+from score_sde.devices import Devices
 from score_sde.errors import UserError
-from score_sde.options import choose
 from score_sde.training.checkpoints import Checkpoints, kept
-from score_sde.training.draws import DRAWS
 from score_sde.training.earlier_step import go_back
 from score_sde.training.feed import feed, stacked
+from score_sde.training.groups import GROUPS, GroupLosses
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.lock import alone_in
 from score_sde.training.progress import Progress
-from score_sde.training.record import Record
+from score_sde.training.record import Record, Watch
 from score_sde.training.start import Weights, start
 from score_sde.training.state import TrainState
 from score_sde.training.step import build_train_step
@@ -49,10 +47,11 @@ def train_task(
     workdir: str | pathlib.Path,
     devices: Devices,
     weights: Weights | None = None,
+    watch: Sequence[Watch] = (),
 ) -> Finished:
     """Train as planned on the images of a split; checkpoints/, metrics.jsonl and tensorboard/ go to `workdir`.
 
-    How a run begins, and when with these weights: start.py.
+    How a run begins, and when with these weights: start.py. Who else is told what it records, `watch`: record.py.
 
     Raises:
       UserError: a checkpoint of something else, or past the last step; another run in the folder; a file that cannot be
@@ -74,20 +73,15 @@ def train_task(
         check_not_past(plan, step, folder)
         # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
         task.record(folder)
-        record = Record(folder, step)
-        with Progress(step, plan.n_iters, plan.batch_size) as progress:
+        with (
+            contextlib.closing(Record(folder, step, watch)) as record,
+            Progress(step, plan.n_iters, plan.batch_size) as progress,
+        ):
             run = Run(task, plan, devices, state, checkpoints, record, progress)
             run.announce(split, how)
             stopped_by = run.updates(split, interrupts)
             figures = run.finish(stopped_by, interrupts)
     return Finished(run.state, {**figures, "seconds": time.perf_counter() - began})
-
-
-def check_config(config: Any) -> None:
-    """Refuse settings that would fail later, or train something else than was meant."""
-    check_options(config)
-    check_batch(config, "training.batch_size")
-    choose("training.draws", config.training.draws, DRAWS)
 
 
 def check_not_past(plan: Plan, step: int, folder: pathlib.Path) -> None:
@@ -111,7 +105,7 @@ def is_finite(figures: dict[str, float]) -> bool:
 def each_step(metrics: dict[str, Any]) -> list[dict[str, float]]:
     """The figures of each update of a call."""
     return [
-        {name: float(values[i]) for name, values in metrics.items()}
+        {name: float(values[i]) for name, values in metrics.items() if name != GROUPS}
         for i in range(len(metrics["loss"]))
     ]
 
@@ -137,6 +131,7 @@ class Run:
         self.found: dict[str, float] = {}  # these figures
         self.loss: float | None = None
         self.losses: list[float] = []  # of the updates since the last line of the log
+        self.groups = GroupLosses(task)  # of the same
         self.skipped = self.skipped_in_a_row = 0  # updates that were not finite
         self.pending: tuple[int, dict[str, Array], tuple[Any, ...]] | None = None
         self.saved: int | None = None  # the newest step that was given to `checkpoints`
@@ -162,7 +157,7 @@ class Run:
         constants = jax.device_put(constants, self.devices.replicated())
         while self.step < plan.n_iters:
             before, count = self.step, plan.steps_in_call(self.step)
-            with self.nothing_lost("reading the training images"):
+            with self.nothing_lost("reading the training images"), self.progress.taking("data"):
                 given = self.devices.split(stacked([next(steps) for _ in range(count)]))
             arguments = (constants, resident, given)
             with self.progress.compiling():
@@ -193,11 +188,13 @@ class Run:
         if self.pending is None:
             return
         (before, metrics, arguments), self.pending = self.pending, None
-        steps = each_step(jax.device_get(metrics))
+        metrics = jax.device_get(metrics)
+        steps = each_step(metrics)
         self.progress.finished(before + len(steps))
         for step, now in enumerate(steps, before + 1):
             if is_finite(now):
                 self.losses.append(now["loss"])
+                self.groups.add(metrics.get(GROUPS), step - before - 1)
                 self.skipped_in_a_row = 0
             else:
                 self.skip(step, now)
@@ -224,7 +221,8 @@ class Run:
         speed = self.progress.images_per_second
         figures = {"loss": self.loss, "updates": updates, "images_per_second": speed}
         now = {name: value for name, value in now.items() if math.isfinite(value)}
-        self.record.write(step, **{**now, **figures})
+        self.record.write(step, **{**now, **figures, **self.groups.means()})
+        self.record.show(step, **self.progress.seconds_since())
         self.progress.show(loss=self.loss)
 
     def not_finite(self, step: int, now: dict[str, float]) -> NotFinite:
@@ -241,8 +239,10 @@ class Run:
     def evaluate(self, names: Iterable[str]) -> None:
         for name in names:
             self.collect()
-            with self.progress.pause():
-                found = self.task.evaluators[name].evaluate(self.state.ema_params, self.step)
+            evaluator = self.task.evaluators[name]
+            with self.progress.taking("evaluation"):
+                found = evaluator.evaluate(self.state.ema_params, self.step)
+                self.record.draw(self.step, evaluator.draw(self.state.ema_params, self.step))
             self.evaluated[name] = self.step
             for figure, value in found.items():
                 if not math.isfinite(value):
@@ -262,7 +262,7 @@ class Run:
         if self.step in (self.saved, self.checkpoints.latest_step):
             return
         self.saved = self.step
-        with self.progress.pause():
+        with self.progress.taking("save"):
             self.check_state()
             self.checkpoints.save(self.step, self.devices.checkpointable(self.state))
 
@@ -324,6 +324,7 @@ class Run:
             **({"skipped": self.skipped} if self.plan.skip_nonfinite else {}),
             **self.found,
             "images_per_second": self.progress.images_per_second or None,
+            **self.progress.seconds_of_all(),
             "checkpoint_step": self.checkpoints.latest_step,
             "stopped_by": stopped_by,
         }

@@ -33,6 +33,10 @@ class Loss(Protocol):
         """The loss of images x0, at the times that u picks, under noise z."""
         ...
 
+    def log_snr(self, u: PerImage) -> PerImage:
+        """ln(alpha^2 / sigma^2) at the times that u picks, which falls as u grows."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class ContinuousLoss:
@@ -62,6 +66,9 @@ class ContinuousLoss:
         score = score_model(x, t, *_if_given(dropout_keys))
         return self.weighting(t) * denoising_error(score, sigma, z, self.reduce_mean)
 
+    def log_snr(self, u: PerImage) -> PerImage:
+        return self.sde.log_snr(self.times.at(u))
+
 
 @dataclasses.dataclass(frozen=True)
 class DiscreteLoss:
@@ -77,10 +84,16 @@ class DiscreteLoss:
     def __call__(
         self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:
+        return self.at(score_model, x0, self.level(u), z, dropout_keys)
+
+    def level(self, u: PerImage) -> Integers:
         n = self.chain.num_scales
         # u N can round up to N in float32.
-        level = jnp.minimum((u * n).astype(jnp.int32), n - 1)
-        return self.at(score_model, x0, level, z, dropout_keys)
+        return jnp.minimum((u * n).astype(jnp.int32), n - 1)
+
+    def log_snr(self, u: PerImage) -> PerImage:
+        level = self.level(u)
+        return 2.0 * (jnp.log(self.chain.alphas[level]) - jnp.log(self.chain.sigmas[level]))
 
     def at(
         self,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from score_sde.data.batch import Batch
@@ -19,8 +21,10 @@ from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
-from score_sde.training.draws import DRAWS, Draw
+from score_sde.training.draws import DRAWS, LAST, Draw
 from score_sde.training.losses import Loss, build_loss
+
+BINS = 4  # of the noise, by which the loss is recorded
 
 
 def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
@@ -56,10 +60,27 @@ class Objective:
         keys = image_keys(TrainingKeys, step_key, places)
         if self.random_flip:
             images = flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
-        u = self.draw(step_key, keys.time, places, self.batch_size)
+        u = self.times_of(keys, places, step_key)
         null = self.null_condition(condition)
         condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)
         return self._losses(params, Batch(images, condition, places), u, keys, keys.dropout)
+
+    def times_of(self, keys: TrainingKeys, places: Array, step_key: Array) -> Array:
+        """The u (b,) in [0, 1) that pick the times of a part of a training batch."""
+        return self.draw(step_key, keys.time, places, self.batch_size)
+
+    def noise_bins(self, places: Array, step_key: Array) -> Array:
+        """In which of BINS parts of the training times, the least noise first, each image of a batch has its own; int32."""
+        u = self.times_of(image_keys(TrainingKeys, step_key, places), places, step_key)
+        return jnp.minimum((u * BINS).astype(jnp.int32), BINS - 1)
+
+    def bin_names(self) -> tuple[str, ...]:
+        """Of the bins, by the log-SNR at their ends: equal shares of the images, whatever the density of times."""
+        with jax.ensure_compile_time_eval():  # the update that asks may be in the making
+            u = jnp.minimum(jnp.linspace(0.0, 1.0, BINS + 1), LAST)
+            ends = np.asarray(self.loss.log_snr(u))
+        high_and_low = itertools.pairwise(f"{end:.3g}" for end in ends)
+        return tuple(f"loss_by_log_snr/{high}_to_{low}" for high, low in high_and_low)
 
     def held_out_losses(self, params: Any, batch: Batch, u: Array, key: Array) -> Array:
         """The losses (b,) of images as they are, without dropouts, at the times that u (b,) picks."""

@@ -91,6 +91,16 @@ class TrainingOptions(Section):
         50_000, "steps between two pictures of samples; 0: none", not_negative
     )
     snapshot_size: int = option(64, "images in that picture", count(10_000))
+    snapshot_steps: int = option(
+        0,
+        "draw it by so many steps of UniPC; 0: by config.sampling.sampler, however many it takes",
+        not_negative,
+    )
+    wandb: str = option(
+        "none",
+        "none | online | offline: what is recorded goes to Weights & Biases too (pip install wandb); WANDB_PROJECT names the project",
+        one_of("none", "online", "offline"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,20 @@ from tqdm import tqdm
 
 from score_sde.progress import LINE_EVERY, say
 
+# What is done beside the updates. The first happens while the device is at work, for the others it waits.
+BESIDE = ("data", "save", "evaluation")
+
+
+def seconds_between(
+    before: dict[str, float], then: float, after: dict[str, float], now: float
+) -> dict[str, float]:
+    """What was done beside the updates between two times, and the rest."""
+    spent = {f"seconds_{name}": after[name] - before[name] for name in BESIDE}
+    return {"seconds_step": now - then - sum(spent.values()), **spent}
+
 
 class Progress:
-    """Counts updates that have finished. A context manager."""
+    """Counts updates that have finished, and the time. A context manager."""
 
     def __init__(self, start_step: int, num_steps: int, batch_size: int):
         self.step = self.first = start_step
@@ -24,10 +35,12 @@ class Progress:
         self.began: float | None = (
             None  # when the first updates, and with them the compilation, were done
         )
-        self.paused = 0.0
         self.compiled = False
         self.figures = ""
         self.said = time.perf_counter()  # when the last line was
+        self.seconds = dict.fromkeys(BESIDE, 0.0)
+        self.started = time.perf_counter()
+        self.told = dict(self.seconds), self.started
         terminal = jax.process_index() == 0 and sys.stderr.isatty()
         self.bar = tqdm(
             total=num_steps,
@@ -65,18 +78,30 @@ class Progress:
             self.line()
 
     @contextlib.contextmanager
-    def pause(self) -> Iterator[None]:
-        """Around work that is not training; its time does not count in the throughput."""
+    def taking(self, what: str) -> Iterator[None]:
+        """Around work of BESIDE; the time of saves and evaluations does not count in the throughput."""
         before = time.perf_counter()
         yield
-        self.paused += time.perf_counter() - before
+        self.seconds[what] += time.perf_counter() - before
+
+    def seconds_since(self) -> dict[str, float]:
+        """Where the time went since this was last asked: seconds_step, with the compilation and with waiting for the device,
+        and those of BESIDE."""
+        (before, then), self.told = self.told, (dict(self.seconds), time.perf_counter())
+        return seconds_between(before, then, *self.told)
+
+    def seconds_of_all(self) -> dict[str, float]:
+        """The same since the run began."""
+        now = time.perf_counter()
+        return seconds_between(dict.fromkeys(BESIDE, 0.0), self.started, self.seconds, now)
 
     @property
     def images_per_second(self) -> float:
         """Images over all devices, compilation and pauses left out; 0 before there is something to measure."""
         if self.began is None or self.step == self.first:
             return 0.0
-        seconds = time.perf_counter() - self.began - self.paused
+        paused = self.seconds["save"] + self.seconds["evaluation"]
+        seconds = time.perf_counter() - self.began - paused
         return (self.step - self.first) * self.batch_size / seconds
 
     def show(self, **scalars: float) -> None:

@@ -1,4 +1,4 @@
-"""The scalars of a run: <workdir>/metrics.jsonl, a JSON object a line, and <workdir>/tensorboard."""
+"""The scalars of a run: <workdir>/metrics.jsonl, a JSON object a line; and with its pictures <workdir>/tensorboard."""
 
 from __future__ import annotations
 
@@ -7,27 +7,46 @@ import pathlib
 import socket
 import struct
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
+from typing import Any, Protocol
 
 import jax
+from PIL.Image import Image
 
 from score_sde.errors import UserError
 from score_sde.files import append_line, append_whole, cannot_write, parse_json, write_whole
 from score_sde.progress import say
 
 
-class Record:
-    """Writes scalars as they come; on hosts other than the first it writes nothing."""
+class Watcher(Protocol):
+    """Is told, beside metrics.jsonl, what a run records."""
 
-    def __init__(self, workdir: str | pathlib.Path, start_step: int):
+    def write(self, step: int, scalars: dict[str, float]) -> None: ...
+
+    def draw(self, step: int, pictures: dict[str, Image]) -> None: ...
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        ...
+
+
+Watch = Callable[[pathlib.Path], Watcher]  # of the folder of a run that is about to begin
+
+
+class Record:
+    """Writes scalars and pictures as they come; on hosts other than the first it writes nothing."""
+
+    def __init__(self, workdir: str | pathlib.Path, start_step: int, watch: Sequence[Watch] = ()):
         """Everything that an earlier run wrote past `start_step` is dropped: those steps come again."""
-        self.points: Points | None = None
+        self.watchers: list[Watcher] = []
         if jax.process_index() != 0:
             return
-        self.path = pathlib.Path(workdir) / "metrics.jsonl"
+        folder = pathlib.Path(workdir)
+        self.path = folder / "metrics.jsonl"
         self.resumed_at, self.known = start_step, keep_up_to(self.path, start_step)
-        self.points = Points(pathlib.Path(workdir) / "tensorboard", start_step + 1)
+        self.watchers.append(Points(folder / "tensorboard", start_step + 1))
+        self.watchers.extend(begin(folder) for begin in watch)
 
     def write(self, step: int, **scalars: float) -> None:
         """One line, {"step": step, name: value, ...}, and the points of its curves: on disk when this returns.
@@ -35,7 +54,7 @@ class Record:
         Raises:
           UserError: they cannot be written.
         """
-        if self.points is None:
+        if not self.watchers:
             return
         if step == self.resumed_at:
             scalars = {name: value for name, value in scalars.items() if name not in self.known}
@@ -44,11 +63,24 @@ class Record:
         # Eight digits: all that a float32 has, without the noise of writing it as a double.
         rounded = {name: float(f"{value:.8g}") for name, value in scalars.items()}
         append_line(self.path, json.dumps({"step": step, **rounded}, allow_nan=False))
-        self.points.write(step, scalars)
+        self.show(step, **scalars)
+
+    def show(self, step: int, **scalars: float) -> None:
+        """Points of curves only: what has no place in a record that is the same whenever the run is."""
+        for watcher in self.watchers:
+            watcher.write(step, scalars)
+
+    def draw(self, step: int, pictures: dict[str, Image]) -> None:
+        for watcher in self.watchers:
+            watcher.draw(step, pictures)
+
+    def close(self) -> None:
+        for watcher in self.watchers:
+            watcher.close()
 
 
 class Points:
-    """A file for TensorBoard, written by who calls.
+    """A file for TensorBoard, written by who calls: a Watcher.
 
     tensorboardX's SummaryWriter leaves that to a thread, which dies on a full disk; its queue then fills, and the next
     point waits for ever. And a run that is killed loses what the thread has not written yet.
@@ -57,9 +89,10 @@ class Points:
     def __init__(self, folder: pathlib.Path, purge_step: int):
         """TensorBoard hides what earlier files of the folder have from `purge_step` on."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.summary import scalar
 
-        self.event, self.scalar = Event, scalar
+        self.event, self.summary, self.scalar = Event, Summary, scalar
         self.path = folder / f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"
         started = SessionLog(status=SessionLog.START)
         try:
@@ -79,6 +112,27 @@ class Points:
             self.event(wall_time=now, step=step, summary=self.scalar(name, value))
             for name, value in scalars.items()
         )
+
+    def draw(self, step: int, pictures: dict[str, Image]) -> None:
+        now = time.time()
+        self._append(
+            self.event(wall_time=now, step=step, summary=self._shown(name, picture))
+            for name, picture in pictures.items()
+        )
+
+    def close(self) -> None:
+        """All is on disk."""
+
+    def _shown(self, name: str, picture: Image) -> Any:
+        file = BytesIO()
+        picture.save(file, "PNG")
+        image = self.summary.Image(
+            height=picture.height,
+            width=picture.width,
+            colorspace=len(picture.getbands()),
+            encoded_image_string=file.getvalue(),
+        )
+        return self.summary(value=[self.summary.Value(tag=name, image=image)])
 
     def _append(self, events: Iterable[Any]) -> None:
         append_whole(self.path, b"".join(framed(event.SerializeToString()) for event in events))

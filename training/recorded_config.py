@@ -77,6 +77,7 @@ ROLES = {
         model.discrete_labels model.init_scale training.init_from training.steps_per_call
         training.log_freq training.eval_freq training.checkpoint_freq training.keep_checkpoints
         training.keep_every training.replay_step training.snapshot_freq training.snapshot_size
+        training.snapshot_steps training.wandb
         sampling interpolation likelihood dequantizer classifier
         """.split(),
         Role.FREE,

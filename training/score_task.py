@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,16 +16,20 @@ from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
 from score_sde.data.fingerprint import Fingerprint
-from score_sde.devices import build_devices
+from score_sde.devices import build_devices, check_batch
 from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
+from score_sde.options import choose
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
+from score_sde.training.draws import DRAWS
+from score_sde.training.environment import record_environment
 from score_sde.training.evaluators import EVALUATORS
 from score_sde.training.init_from import weights_of
-from score_sde.training.loop import check_config, train_task
+from score_sde.training.loop import train_task
 from score_sde.training.objective import Objective, build_objective
 from score_sde.training.optimizer import build_optimizer, learning_rate
+from score_sde.training.record import Watch
 from score_sde.training.recorded_config import record_config
 from score_sde.training.state import ema_rate, init_params
 from score_sde.training.task import Evaluator, Plan
@@ -58,8 +63,17 @@ class ScoreTask:
     def losses(
         self, params: Any, averaged: Any, constants: Any, step: Array, batch: Batch
     ) -> Array:
-        key = jax.random.fold_in(stream_key(self.config.seed, Stream.TRAIN), step)
-        return self.objective.training_losses(params, batch, key)
+        return self.objective.training_losses(params, batch, self.key(step))
+
+    def key(self, step: Array) -> Array:
+        return jax.random.fold_in(stream_key(self.config.seed, Stream.TRAIN), step)
+
+    @functools.cached_property
+    def groups(self) -> tuple[str, ...]:
+        return self.objective.bin_names()
+
+    def group_of(self, step: Array, batch: Batch) -> Array:
+        return self.objective.noise_bins(batch.index, self.key(step))
 
     def learning_rate(self, step: Array) -> Array:
         return learning_rate(self.config)(step)
@@ -70,6 +84,14 @@ class ScoreTask:
     def record(self, folder: pathlib.Path) -> None:
         newest = max(saved_steps(checkpoint_folder(folder)), default=None)
         record_config(self.config, folder, newest, self.dataset)
+        record_environment(folder, newest or 0)
+
+
+def check_config(config: Any) -> None:
+    """Refuse settings that would fail later, or train something else than was meant."""
+    check_options(config)
+    check_batch(config, "training.batch_size")
+    choose("training.draws", config.training.draws, DRAWS)
 
 
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
@@ -89,12 +111,14 @@ def train(
     workdir: str | pathlib.Path,
     evaluators: Mapping[str, Evaluator] | None = None,
     sde: SDE | None = None,
+    watch: Sequence[Watch] = (),
 ) -> dict[str, Any]:
     """Train the network of `config` in `workdir`, an existing directory; how a run begins: start.py.
 
     Args:
       evaluators: more of them, beside those of EVALUATORS.
       sde: the process, if it is built already.
+      watch: who else is told what the run records (record.py).
 
     Returns:
       The last figures: those of `train_task`, eval_loss (held out, averaged weights) or None, and the names of the classes that the network is told.
@@ -112,6 +136,7 @@ def train(
         task, evaluators={**built, **(evaluators or {})}, dataset=datasets.fingerprint
     )
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
-    figures = train_task(task, plan, datasets.train, workdir, devices, weights_of(config)).figures
+    weights = weights_of(config)
+    figures = train_task(task, plan, datasets.train, workdir, devices, weights, watch).figures
     told = {"classes": list(datasets.class_names or ())} if conditions_of(config) else {}
     return {"eval_loss": None, **told, **figures}

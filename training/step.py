@@ -18,11 +18,12 @@ from jax import Array
 from score_sde.data.batch import Batch
 from score_sde.devices import AXIS, Devices
 from score_sde.training.feed import Given, batch_of
+from score_sde.training.groups import GROUPS, Grouped, sums_of
 from score_sde.training.state import TrainState, update_ema
 from score_sde.training.task import Task
 from score_sde.training.trainable import trainable, where
 
-Metrics = dict[str, Array]
+Metrics = dict[str, Any]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
@@ -36,15 +37,16 @@ def update(
 
     Returns:
       The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
-      the learning rate.
+      the learning rate; of a task that tells images apart, the Sums of its groups too.
     """
     chosen = trainable(task.trainable, state.params)
 
-    def mean_loss(params: Any) -> Array:
+    def mean_loss(params: Any) -> tuple[Array, Array]:
         params = where(chosen, params, jax.lax.stop_gradient(params))
-        return jnp.mean(task.losses(params, state.ema_params, constants, state.step, batch))
+        losses = task.losses(params, state.ema_params, constants, state.step, batch)
+        return jnp.mean(losses), losses
 
-    loss, gradient = jax.value_and_grad(mean_loss)(state.params)
+    (loss, losses), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     # The devices have equally many images, so the mean of their means is the mean over the batch.
     loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
@@ -57,6 +59,9 @@ def update(
         "grad_norm": optax.tree.norm(gradient),
         "learning_rate": jnp.asarray(task.learning_rate(state.step)),
     }
+    if isinstance(task, Grouped):
+        sums = sums_of(task, state.step, batch, losses)
+        metrics[GROUPS] = jax.lax.psum(sums, AXIS)
     after = TrainState(state.step + 1, params, ema_params, opt_state)
     if skip_nonfinite:
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
@@ -86,7 +91,7 @@ def build_train_step(task: Task, devices: Devices, skip_nonfinite: bool = False)
       resident: the training images and conditions (n, ...) on every device, or None when batches are streamed.
       given: of k updates, Rows of `resident` or a Batch, leaves (b, k, ...) split over the devices: see feed.py.
 
-    The metrics are (k,) each. k = 1 calls the update directly: within `lax.scan` the gradient of a
+    The metrics are (k, ...) each. k = 1 calls the update directly: within `lax.scan` the gradient of a
     convolution is 26 times slower on a CPU (jax#12868).
     """
 

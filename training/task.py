@@ -1,6 +1,7 @@
 """What the loop (training/loop.py) trains: anything with first parameters, a loss of each image and an optimizer.
 
-The score network (score_task.py) is one, the noise within a level (likelihood/dequantization/training.py) another.
+The score network (score_task.py) is one, the noise within a level (likelihood/dequantization/training.py) another. A task may
+tell its images apart as well: groups.py.
 """
 
 from __future__ import annotations
@@ -12,19 +13,26 @@ from typing import Any, Protocol, Self
 
 import optax
 from jax import Array
+from PIL.Image import Image
 
 from score_sde.data.batch import Batch
 
 
+def nothing(averaged: Any, step: int) -> dict[str, Any]:
+    return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-    """`evaluate(averaged parameters, step) -> figures`, every so many steps (0: never) and after the last.
+    """Looks at the averaged parameters every so many steps (0: never) and after the last.
 
-    The figures, numbers by name, are recorded; one that is not finite ends the run.
+    `evaluate(averaged parameters, step) -> figures`, numbers by name, which are recorded; one that is not finite ends the run.
+    `draw(averaged parameters, step) -> pictures` by name, which those who look on are shown: see record.py.
     """
 
     frequency: int
-    evaluate: Callable[[Any, int], dict[str, float]]
+    evaluate: Callable[[Any, int], dict[str, float]] = nothing
+    draw: Callable[[Any, int], dict[str, Image]] = nothing
 
 
 class Task(Protocol):

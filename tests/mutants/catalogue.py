@@ -16,6 +16,7 @@ from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_training import DATA, TRAINING
+from tests.mutants.wrong_watching import WATCHING
 from tests.mutants.wrong_words import WORDS
 
 MUTANTS: list[Mutant] = [
@@ -24,6 +25,7 @@ MUTANTS: list[Mutant] = [
     *TRAINING,
     *DATA,
     *ENDINGS,
+    *WATCHING,
     *SAMPLERS,
     *EVALUATION,
     *ODE_LIKELIHOOD,

@@ -1,8 +1,11 @@
 """The record of a run: on disk line by line, and readable after whatever has happened to it."""
 
 import json
+from io import BytesIO
 
+import numpy as np
 import pytest
+from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
@@ -94,3 +97,36 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(UserError, match=r"cannot read .*metrics.jsonl .*move it away"):
         Record(tmp_path, 0)
+
+
+def test_pictures_are_shown_at_their_step(tmp_path):
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    Record(tmp_path, 0).draw(7, {"samples": Image.fromarray(pixels)})
+    (event,) = events(tmp_path)[2:]
+    (value,) = event.summary.value
+    assert (event.step, value.tag) == (7, "samples")
+    assert (value.image.height, value.image.width, value.image.colorspace) == (4, 6, 1)
+    with Image.open(BytesIO(value.image.encoded_image_string)) as shown:
+        np.testing.assert_array_equal(np.asarray(shown), pixels)
+
+
+def test_who_watches_is_told_all_and_only_what_is_recorded(tmp_path):
+    told = []
+
+    class Watcher:
+        def write(self, step, scalars):
+            told.append((step, scalars))
+
+        def draw(self, step, pictures):
+            told.append((step, list(pictures)))
+
+        def close(self):
+            told.append("closed")
+
+    (tmp_path / "metrics.jsonl").write_text('{"step": 3, "loss": 1.0}\n')
+    record = Record(tmp_path, 3, [lambda folder: told.append(folder) or Watcher()])
+    record.write(3, loss=1.0)  # it has this line already
+    record.write(4, loss=0.5)
+    record.draw(4, {"samples": Image.new("L", (2, 2))})
+    record.close()
+    assert told == [tmp_path, (4, {"loss": 0.5}), (4, ["samples"]), "closed"]

@@ -1,0 +1,37 @@
+"""--mode report: a page about what a folder holds, report.html, with nothing to load from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from score_sde.errors import UserError
+from score_sde.files import write_whole
+from score_sde.output import show
+from score_sde.reports.page import page, read_folder
+from score_sde.reports.reading import pictures_in
+from score_sde.sde_lib import SDE
+
+FOLDERS = ("snapshots", "samples", "likelihood", "interpolation")
+
+
+def check(config: Any, sde: SDE) -> None:
+    """Nothing of the config matters: the page shows that of the folder."""
+
+
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
+    """Write <workdir>/report.html and say where it is.
+
+    Raises:
+      UserError: there is nothing to report.
+    """
+    folder = read_folder(workdir)
+    if not any((*folder[1:], *(pictures_in(workdir / name) for name in FOLDERS))):
+        raise UserError(
+            f"nothing to report in --workdir={workdir}: it has no config.json, metrics.jsonl, results.jsonl or pictures; give the "
+            "folder of a training, or train in it first"
+        )
+    path = workdir / "report.html"
+    write_whole(path, page(folder).encode(errors="replace"))
+    show(str(path))
+    return {"report": str(path)}

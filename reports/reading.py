@@ -1,0 +1,151 @@
+"""What a folder holds for its report. Nothing in it is trusted: what cannot be read is left out, and said in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from score_sde.errors import UserError
+from score_sde.training.recorded_config import FILE as CONFIG_FILE
+from score_sde.training.recorded_config import fields, recorded
+
+Row = dict[str, Any]
+Points = list[tuple[float, float]]
+
+LARGEST = 1e300  # of a figure: beyond it nothing is measured, and sums overflow
+MOST_PIXELS = 64_000_000  # of a picture
+WIDEST = 1000  # pixels of a picture in the page
+
+
+class Read(NamedTuple):
+    """The lines of a file that are JSON objects, and what is wrong with the others."""
+
+    rows: list[Row]
+    notes: list[str]
+
+
+def read_lines(path: Path) -> Read:
+    """Of a file that may not be there."""
+    if not path.exists():
+        return Read([], [])
+    if not path.is_file():
+        return Read([], [f"{path.name} is no file, so it is left out."])
+    rows, damaged, number = [], [], 0
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                row = parsed(line)
+                if row is None:
+                    damaged.append(number)
+                else:
+                    rows.append(row)
+    except OSError as error:
+        return Read(rows, [f"{path.name} cannot be read ({error.strerror})."])
+    if not damaged:
+        return Read(rows, [])
+    which = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+    return Read(
+        rows,
+        [f"{path.name}: {len(damaged)} of {number} lines are damaged and left out (line {which})."],
+    )
+
+
+def parsed(line: bytes) -> Row | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def read_config(workdir: Path) -> tuple[Row, list[str]]:
+    """What config.json says, {} if that is nothing."""
+    path = workdir / CONFIG_FILE
+    if path.exists() and not path.is_file():
+        return {}, [f"{CONFIG_FILE} is no file, so it is left out."]
+    try:
+        config = recorded(workdir) or {}
+        _ = dict(fields(config))  # no deeper than can be followed
+        return config, []
+    except (UserError, RecursionError) as error:
+        return {}, [f"{CONFIG_FILE} is left out: {error}"]
+
+
+def number(value: Any) -> float | None:
+    """A figure that can be drawn."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if -LARGEST < value < LARGEST else None
+
+
+def curve(rows: Iterable[Row], name: str) -> Points:
+    """(step, figure) of the lines that have both, by step."""
+    found = ((number(row.get("step")), number(row.get(name))) for row in rows)
+    return sorted((step, value) for step, value in found if step is not None and value is not None)
+
+
+def names_under(rows: Iterable[Row], prefix: str) -> list[str]:
+    """The names of figures that begin so, in the order in which they come."""
+    return list(dict.fromkeys(name for row in rows for name in row if name.startswith(prefix)))
+
+
+def rows_of(results: list[Row], mode: str) -> list[Row]:
+    return [row for row in results if row.get("mode") == mode]
+
+
+class Picture(NamedTuple):
+    name: str
+    width: int
+    height: int
+    data: bytes  # WebP
+
+
+def read_picture(path: Path) -> Picture | None:
+    """A picture of a folder, no wider than WIDEST; None if it is none."""
+    try:
+        if not path.is_file():
+            return None
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                return None
+            shown = picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    shown.thumbnail((WIDEST, 4 * WIDEST))
+    file = BytesIO()
+    shown.save(file, "WEBP", quality=88)
+    return Picture(path.name, *shown.size, file.getvalue())
+
+
+def read_pictures(paths: Iterable[Path]) -> tuple[list[Picture], list[str]]:
+    """Those that can be read, and a note on each that cannot."""
+    found = [(path, read_picture(path)) for path in paths]
+    notes = [
+        f"{path.parent.name}/{path.name} is no picture that can be read."
+        for path, picture in found
+        if picture is None
+    ]
+    return [picture for _, picture in found if picture is not None], notes
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Its .png files by name, of which a number in the name counts as one."""
+
+    def key(path: Path) -> list[Any]:
+        parts = re.split(r"(\d+)", path.stem)
+        return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+
+    return sorted(folder.glob("*.png"), key=key) if folder.is_dir() else []
+
+
+def spread(paths: list[Path], most: int) -> list[Path]:
+    """At most so many of them, evenly, the first and the last among them."""
+    if len(paths) <= most:
+        return paths
+    return [paths[round(i * (len(paths) - 1) / (most - 1))] for i in range(most)]

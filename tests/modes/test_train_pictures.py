@@ -1,0 +1,31 @@
+"""By which sampler the pictures of a training are drawn."""
+
+import pytest
+
+from score_sde.configs.vp_digits import get_config
+from score_sde.errors import ConfigError
+from score_sde.modes import train
+from score_sde.sde_lib import build_sde
+
+
+def test_few_steps_of_unipc_from_noise_whatever_sampling_is_set_to():
+    config = get_config()
+    config.sampling.update(sampler="edm", t_start=0.5, start_images="test", threshold="static")
+    config.sampling.grid.name = "dp"
+    config.sampling.exponential.eta = 1.0
+    sde = build_sde(config)
+    with pytest.raises(ConfigError):
+        train.check(config, sde)
+    config.training.snapshot_steps = 7
+    (configured,) = train.check(config, sde)
+    assert (configured.sampler.method, configured.sampler.eta) == ("unipc_3", 0.0)
+    assert len(configured.grid) == 7 + 1
+    assert configured.grid[0] == sde.T
+    drawn = train.drawn_config(config)
+    assert (drawn.sampling.threshold, drawn.seed) == ("static", config.seed)
+    assert config.sampling.sampler == "edm"
+
+
+def test_the_sampler_of_the_config_unless_asked_for():
+    config = get_config()
+    assert train.drawn_config(config) is config

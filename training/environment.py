@@ -1,0 +1,68 @@
+"""Where and with what a training ran, a line for each of its starts: <workdir>/environment.jsonl."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from score_sde.files import append_line
+
+FILE = "environment.jsonl"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "diffrax", "orbax-checkpoint", "numpy")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def record_environment(folder: Path, step: int) -> None:
+    """Add what this process runs on to the folder's record, where training goes on from `step`; the first host does.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    if jax.process_index() == 0:
+        append_line(folder / FILE, json.dumps({"step": step, **environment()}))
+
+
+def environment() -> dict[str, Any]:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv)[:1000],
+        "commit": commit(ROOT),
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "hosts": jax.process_count(),
+        "cpu_cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version_of(name) for name in PACKAGES},
+    }
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit(root: Path) -> str | None:
+    """Of the checkout at `root`, with "-dirty" where it has changes; None if it is none, or Git does not answer."""
+    # Without its own, it would be that of a checkout around an installed package.
+    if not (root / ".git").exists():
+        return None
+    command = f"git -C {shlex.quote(str(root))} describe --always --dirty --abbrev=40 --exclude=*"
+    try:
+        found = subprocess.run(
+            shlex.split(command), capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
