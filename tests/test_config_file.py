@@ -1,5 +1,6 @@
 """Where a configuration comes from: a Python file, whose errors keep their file and line, or a trained folder alone."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,13 @@ def test_an_error_in_a_users_file_keeps_its_line(tmp_path, text, words):
     with pytest.raises(UserError, match=words) as error:
         load_config(str(path))
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    for name in (tmp_path / "pipe.py", "/dev/zero"):
+        with pytest.raises(UserError, match="cannot read the config file .*: it is no file"):
+            load_config(str(name))
 
 
 def test_a_users_file_may_have_dataclasses_and_helpers(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from tiny_run import TINY
 
 from score_sde.errors import UserError
-from score_sde.foreign_weights import checkpoint_file, pickle_machine
+from score_sde.foreign_weights import checkpoint_file, pickle_machine, torch_file
 from score_sde.foreign_weights.restricted_pickle import load
 from score_sde.foreign_weights.torch_file import STREAM_MAGIC, ZIP_MAGIC
 from score_sde.quoting import LONGEST
@@ -79,6 +79,12 @@ def test_hostile_pickles_are_refused_in_a_line_and_at_once(name, config, tmp_pat
     said = str(error.value)
     assert said.isprintable()
     assert len(said) < LONGEST + 100
+
+
+def test_a_pickle_of_many_bytes_is_not_read(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch_file, "MAX_BYTES", 10)
+    with pytest.raises(UserError, match="has a pickle of more than 10 bytes beside its arrays"):
+        checkpoint_file.read(TINY, config)
 
 
 def test_what_is_shared_and_small_is_read():
