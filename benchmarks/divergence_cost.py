@@ -28,6 +28,7 @@ from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.random_network import random_network
+from score_sde.data.image_shape import image_shape
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.trace import Integral, Rates, TraceEstimator
 from score_sde.models.score import ScoreModel
@@ -153,8 +154,7 @@ def main(arguments: list[str] | None = None) -> list[Cost]:
     facts = provenance("benchmarks.divergence_cost")
     config = load_config(options.config)
     sde = build_sde(config)
-    side = config.data.image_size
-    shape = (options.batch, side, side, config.data.num_channels)
+    shape = (options.batch, *image_shape(config.data))
     model, x = random_network(config, sde), jax.random.normal(jax.random.key(1), shape)
     rows = []
     with progress_bar(len(options.probes), "divergence", "estimator") as bar:

@@ -26,6 +26,7 @@ from jax import Array
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.entries import ENTRIES, Entry, choose_entries
 from benchmarks.random_network import random_network
+from score_sde.data.image_shape import image_shape
 from score_sde.data.order import host_places
 from score_sde.devices import build_devices, check_batch_size
 from score_sde.generation.denoising_errors import stand_in
@@ -92,8 +93,7 @@ class Bench:
 
     def __init__(self, config: Any, batch: int, num_steps: int, repeats: int, clock: Clock):
         check_batch_size(batch, "sampling.batch_size")
-        side, channels = config.data.image_size, config.data.num_channels
-        self.sde, self.shape = build_sde(config), (side, side, channels)
+        self.sde, self.shape = build_sde(config), image_shape(config.data)
         self.options, self.variance = config.sampling, stand_in(config, self.sde)
         self.options.noise_removal = False
         self.model = random_network(config, self.sde)

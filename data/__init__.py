@@ -11,13 +11,20 @@
     cifar10.py     TFDS builder: CIFAR-10 from its binary archive (no TensorFlow)
     folder.py      a folder of PNG, JPEG or WebP files
     image_files.py which files under a folder are images
+    arrays.py      an .npz or .npy file
+    numpy_files.py arrays of such files, mapped into memory; nothing is unpickled
+    array_files.py images that an option names, in such a file
+    huggingface.py a folder of a Hugging Face dataset
+    held_out.py    what is held out where there is no test split, by hashes of names
+    image_shape.py height and width, from data.image_size
     fingerprint.py by what a run knows its dataset again
     mixture.py     toy images whose density is known in closed form
     resizing.py    decode, centre crop and resize, for datasets whose images differ in size
     scaling.py     dequantize, scale, round back, bits/dim offset: pure, for inside jit
 
-Everything TFDS knows is available by its TFDS name (`data.name = "mnist"`), and a folder of image files
-by `data.name = "folder"` and its path, `data.folder`. To add a dataset that is neither, write a `tfds.core.GeneratorBasedBuilder` in a file of its own, as in `digits.py`, and add
+Everything TFDS knows is available by its TFDS name (`data.name = "mnist"`), a folder of image files or of a Hugging Face dataset
+by `data.name = "folder"` or `"huggingface"` and its path, `data.folder`, and arrays by `data.name = "arrays"` and `data.file`. To add
+a dataset that is none of these, write a `tfds.core.GeneratorBasedBuilder` in a file of its own, as in `digits.py`, and add
 one line to `BUILDERS` in `builders.py`. Two things keep TensorFlow out of it: give the image feature a PIL
 image (TFDS encodes arrays with TensorFlow), and read files with Python, not `tf.io.gfile`.
 

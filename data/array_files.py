@@ -1,4 +1,4 @@
-"""Images that a user hands over in an .npz file."""
+"""Images that a user hands over in an .npz or .npy file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from score_sde.data.builders import DatasetError
+from score_sde.data.image_shape import image_shape
+from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import UserError
 from score_sde.files import user_path
-from score_sde.npz import read_npz
-from score_sde.quoting import quoted
 
 
 def read_images(
@@ -23,19 +24,16 @@ def read_images(
         of anything but finite real numbers.
     """
     try:
-        arrays = read_npz(user_path(path))
-    except ValueError as error:
-        raise UserError(
-            f"{field}={path!r} cannot be read as an .npz file of arrays: {error}"
-        ) from error
-    key = next((key for key in keys if key in arrays), None)
+        file = read_arrays(user_path(path), keys)
+    except DatasetError as error:
+        raise UserError(f"{field}={path!r} cannot be read as an .npz file: {error}") from error
+    key = next((key for key in keys if key in file.arrays), None)
     if key is None:
         raise UserError(
-            f"{field}={path!r} has {quoted(sorted(arrays)) if arrays else 'no arrays'}, expected {' or '.join(keys)}"
+            f"{field}={path!r} has {in_words(file.others)}, expected {' or '.join(keys)}"
         )
-    array = arrays[key]
-    side = config.data.image_size
-    expected = (side, side, config.data.num_channels)
+    array = file.arrays[key]
+    expected = image_shape(config.data)
     if array.ndim != 4 or array.shape[1:] != expected or not len(array):
         raise UserError(
             f"{field}={path!r}: {key} has the shape {array.shape}, expected (n, {', '.join(map(str, expected))}) "

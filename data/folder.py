@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+import collections
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from score_sde.data.builders import DatasetError, one_line
-from score_sde.data.conditions import Record
-from score_sde.data.image_files import found, image_files
-from score_sde.data.resizing import image_decoder
-from score_sde.data.splits import HELD_OUT_PERCENT, Datasets, ImagesOnDisk
+from score_sde.data.builders import DatasetError
+from score_sde.data.held_out import HELD_OUT_PERCENT, shuffled, split_by_name
+from score_sde.data.image_files import found, ignored_suffixes, image_files, suffix
+from score_sde.data.image_shape import check_size, image_shape
+from score_sde.data.resizing import record_decoder, unreadable_image
+from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 from score_sde.files import user_path
 
 # Files of each split whose sizes are read before training; the others are checked when they are decoded.
 CHECKED_FILES = 256
 
-HASH_BITS = 64
-
 
 def load_folder(data: Any) -> Datasets:
     """The images under config.data.folder: of its subfolders train/ and test/, or if it has neither, all of
     them, some 5 % being held out as the test split: by their own names, so that no image changes sides when others come or
-    go (`split_by_name`). An image's class is the first folder on the way to it from there; the classes are numbered in the
+    go (held_out.py). An image's class is the first folder on the way to it from there; the classes are numbered in the
     order of their names.
 
     Args:
@@ -39,10 +36,10 @@ def load_folder(data: Any) -> Datasets:
     """
     folder = folder_of(data)
     train, test = split_files(folder)
-    decode = file_decoder(data)
+    decode = record_decoder(data, lambda record: record["path"].read_bytes())
     for files in (train, test):
         check_sizes(files, data)
-    shape = (data.image_size, data.image_size, data.num_channels)
+    shape = image_shape(data)
     depth = 1 if (folder / "train").is_dir() else 0
     classes = {path: class_of(path, folder, depth) for path in (*train, *test)}
     names = sorted(set(classes.values()) - {""})
@@ -57,9 +54,16 @@ def load_folder(data: Any) -> Datasets:
             for path in paths:
                 yield f"{part}: {path.relative_to(folder).as_posix()}", path.stat().st_size
 
+    def contents() -> Contents:
+        parts = [folder / "train", folder / "test"] if depth else [folder]
+        ignored = sum((ignored_suffixes(part) for part in parts), collections.Counter())
+        return Contents(collections.Counter(suffix(path.name) for path in (*train, *test)), ignored)
+
     # With an image of no class, names would say that all have one.
     known = None if "" in classes.values() else tuple(names)
-    return Datasets(str(folder), split(train), split(test), data.stored_levels, known, sizes)
+    return Datasets(
+        str(folder), split(train), split(test), data.stored_levels, known, sizes, contents
+    )
 
 
 class Files:
@@ -84,7 +88,7 @@ def class_of(path: Path, folder: Path, depth: int) -> str:
 def folder_of(data: Any) -> Path:
     if not data.folder:
         raise DatasetError(
-            "data.name='folder' needs data.folder: give the folder with your images, "
+            f"data.name={data.name!r} needs data.folder: give the folder with your images, "
             "--config.data.folder=PATH"
         )
     folder = user_path(data.folder)
@@ -96,7 +100,7 @@ def folder_of(data: Any) -> Path:
 
 
 def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files to train and to test on, each in an order of their own (`shuffled`), so that the first so many are a fair sample."""
+    """The files to train and to test on, each in an order of their own (`shuffled`)."""
     divided = [name for name in ("train", "test") if (folder / name).is_dir()]
     if len(divided) == 1:
         missing = "test" if divided == ["train"] else "train"
@@ -105,39 +109,28 @@ def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
             f"as data.folder, of which {HELD_OUT_PERCENT} % are then held out"
         )
     if divided:
-        train, test = (found(folder / name) for name in ("train", "test"))
-        if both := sorted(train.keys() & test.keys()):
+        first, second = (found(folder / name) for name in ("train", "test"))
+        if both := sorted(first.keys() & second.keys()):
             raise DatasetError(
-                f"{train[both[0]]} and {test[both[0]]} are one file, and {len(both)} are in train/ and test/ so; remove one of "
+                f"{first[both[0]]} and {second[both[0]]} are one file, and {len(both)} are in train/ and test/ so; remove one of "
                 "the links"
             )
-        return shuffled(folder, list(train.values())), shuffled(folder, list(test.values()))
-    return split_by_name(folder, image_files(folder))
-
-
-def split_by_name(folder: Path, files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The files to train on, and those that are held out: whose hash lies in the first HELD_OUT_PERCENT of its range.
-
-    Of few files the one with the least hash is held out always and the one with the largest never, so that neither
-    split is empty; only there can a file that comes or goes move another.
-    """
+        return in_fixed_order(folder, first.values()), in_fixed_order(folder, second.values())
+    files = image_files(folder)
     if len(files) == 1:
         raise DatasetError(f"data.folder={folder} has one image; a train and a test split need two")
-    files = shuffled(folder, files)
-    below = sum(100 * name_hash(folder, path) < HELD_OUT_PERCENT << HASH_BITS for path in files)
-    held_out = min(max(below, 1), len(files) - 1)
-    return files[held_out:], files[:held_out]
+    train, test = split_by_name(names_below(folder, files))
+    return [files[i] for i in train], [files[i] for i in test]
 
 
-def shuffled(folder: Path, files: Sequence[Path]) -> list[Path]:
-    """The files by their hashes: in whatever company, two of them come in the same order."""
-    return sorted(files, key=lambda path: (name_hash(folder, path), path))
+def names_below(folder: Path, files: Sequence[Path]) -> list[bytes]:
+    """Of files, by which they are divided and shuffled."""
+    return [os.fsencode(path.relative_to(folder).as_posix()) for path in files]
 
 
-def name_hash(folder: Path, path: Path) -> int:
-    """Of a file's path below the folder, evenly from 0 to 2^HASH_BITS - 1."""
-    name = os.fsencode(path.relative_to(folder).as_posix())
-    return int.from_bytes(hashlib.sha256(name).digest()[: HASH_BITS // 8], "big")
+def in_fixed_order(folder: Path, files: Collection[Path]) -> list[Path]:
+    listed = list(files)
+    return [listed[i] for i in shuffled(names_below(folder, listed))]
 
 
 def check_sizes(files: list[Path], data: Any) -> None:
@@ -152,33 +145,4 @@ def check_sizes(files: list[Path], data: Any) -> None:
                 width, height = image.size
         except Exception as error:
             raise unreadable_image(path, error) from error
-        check_size(path, (height, width), data.image_size)
-
-
-def check_size(path: Path, size: tuple[int, ...], image_size: int) -> None:
-    if size != (image_size, image_size):
-        raise DatasetError(
-            f"{path} has {size[0]}x{size[1]} pixels, but data.image_size={image_size}; correct it, or set "
-            "data.resize=True to crop to a square and resize"
-        )
-
-
-def file_decoder(data: Any) -> Callable[[Record], np.ndarray]:
-    """{"path": Path} -> uint8 (image_size, image_size, num_channels)."""
-    decode = image_decoder(data)
-
-    def decode_file(record: Record) -> np.ndarray:
-        path = record["path"]
-        try:
-            image = decode(path.read_bytes())
-        except Exception as error:
-            raise unreadable_image(path, error) from error
-        check_size(path, image.shape[:2], data.image_size)
-        return image
-
-    return decode_file
-
-
-def unreadable_image(path: Path, error: Exception) -> DatasetError:
-    reason = str(error) if isinstance(error, DatasetError) else one_line(error)
-    return DatasetError(f"{path} cannot be used as an image: {reason}")
+        check_size(path, (height, width), data)

@@ -31,8 +31,8 @@ def found(folder: Path) -> dict[str, Path]:
     links: list[os.DirEntry[str]] = []
     ignored: collections.Counter[str] = collections.Counter()
     for entry, place in entries(folder):
-        if not entry.name.lower().endswith(SUFFIXES):
-            ignored[os.path.splitext(entry.name)[1].lower() or "no suffix"] += 1
+        if suffix(entry.name) not in SUFFIXES:
+            ignored[suffix(entry.name)] += 1
         elif entry.is_symlink():
             links.append(entry)
         else:
@@ -46,6 +46,17 @@ def found(folder: Path) -> dict[str, Path]:
     if ignored:
         logging.getLogger(__name__).warning("%s%s", folder, listed(ignored))
     return images
+
+
+def ignored_suffixes(folder: Path) -> collections.Counter[str]:
+    """Of the files that are not read, how many have which."""
+    suffixes = collections.Counter(suffix(entry.name) for entry, _ in entries(folder))
+    return collections.Counter({s: n for s, n in suffixes.items() if s not in SUFFIXES})
+
+
+def suffix(name: str) -> str:
+    """Of a file's name, in small letters."""
+    return os.path.splitext(name)[1].lower() or "no suffix"
 
 
 def listed(ignored: collections.Counter[str]) -> str:

@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from score_sde.data.arrays import load_arrays
 from score_sde.data.builders import DatasetError, prepared_builder, unreadable
 from score_sde.data.conditions import CONDITIONS, Record
 from score_sde.data.folder import load_folder
+from score_sde.data.held_out import HELD_OUT_PERCENT
+from score_sde.data.huggingface import load_huggingface
+from score_sde.data.image_shape import check_shape, image_shape
 from score_sde.data.mixture import load_mixture
 from score_sde.data.options import DataOptions
 from score_sde.data.resizing import image_decoder
-from score_sde.data.splits import (
-    HELD_OUT_PERCENT,
-    Datasets,
-    ImagesOnDisk,
-    Split,
-)
+from score_sde.data.splits import Contents, Datasets, ImagesOnDisk, Split
 from score_sde.options import choose
 
 # `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
@@ -32,7 +31,14 @@ IN_MEMORY_BYTES = 1 << 30
 FIRST_IMAGES = 16
 
 # Datasets that no builder prepares, from config.data; all other names are TFDS's.
-LOADERS: dict[str, Callable[[Any], Datasets]] = {"folder": load_folder, "mixture": load_mixture}
+LOADERS: dict[str, Callable[[Any], Datasets]] = {
+    "folder": load_folder,
+    "arrays": load_arrays,
+    "huggingface": load_huggingface,
+    "mixture": load_mixture,
+}
+# Fields of config.data that say where images are, with the datasets that look there.
+PLACES = {"folder": ("folder", "huggingface"), "file": ("arrays",)}
 
 
 def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Datasets:
@@ -53,11 +59,7 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
     """
     data = config.data
     DataOptions.check_options(data, "data")
-    if data.folder and data.name != "folder":
-        raise DatasetError(
-            f"data.folder={data.folder} is read with data.name='folder' only, but data.name={data.name!r}; "
-            "add --config.data.name=folder, or leave out data.folder"
-        )
+    check_places(data)
     stored = LOADERS.get(data.name, load_tfds)(data)
     datasets = with_levels_checked(reduced(stored, data.num_levels or None))
     label = data.label
@@ -70,6 +72,16 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
     datasets = placed(datasets, data.in_memory)
     check_first(datasets, stored.num_levels, whole)
     return datasets
+
+
+def check_places(data: Any) -> None:
+    """Refuse a place of images that this dataset is not read from."""
+    for field, names in PLACES.items():
+        if data[field] and data.name not in names:
+            raise DatasetError(
+                f"data.{field}={data[field]} is read with data.name={' or '.join(map(repr, names))} only, but "
+                f"data.name={data.name!r}; add --config.data.name={names[0]}, or leave out data.{field}"
+            )
 
 
 def labels_of(split: Split) -> np.ndarray:
@@ -121,8 +133,8 @@ def load_tfds(data: Any) -> Datasets:
     builder = prepared_builder(data.name, data.data_dir)
     key = image_key(builder)
     stored_shape = tuple(builder.info.features[key].shape)
-    shape = (data.image_size, data.image_size, data.num_channels)
-    check_shape(data.name, stored_shape, shape, data.resize)
+    shape = image_shape(data)
+    check_shape(data.name, stored_shape, data)
     decode_bytes = image_decoder(data)
 
     def decode(record: Record) -> np.ndarray:
@@ -147,7 +159,21 @@ def load_tfds(data: Any) -> Datasets:
         (f"{builder.info.full_name}/{name}", split.num_examples)
         for name, split in builder.info.splits.items()
     ]
-    return Datasets(data.name, train, test, num_levels, names and tuple(names), lambda: sizes)
+    contents = contents_of(builder)
+    return Datasets(
+        data.name, train, test, num_levels, names and tuple(names), lambda: sizes, lambda: contents
+    )
+
+
+def contents_of(builder: Any) -> Contents:
+    """TFDS's splits, those that are used and those that are not."""
+    used = {name.partition("[")[0] for name in split_names(builder)}
+    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    read, ignored = (
+        {f"records of {name}": n for name, n in counts.items() if (name in used) == read}
+        for read in (True, False)
+    )
+    return Contents(read, ignored)
 
 
 def image_key(builder: Any) -> str:
@@ -162,21 +188,6 @@ def image_key(builder: Any) -> str:
         if keys and features[keys[0]].np_dtype == np.uint8:
             return "image" if "image" in keys else keys[0]
     raise DatasetError(f"{builder.name!r} has no 8-bit image among its features: {features}")
-
-
-def check_shape(
-    name: str, stored: tuple[int | None, ...], expected: tuple[int, int, int], resize: bool
-) -> None:
-    if stored[-1] != expected[-1]:
-        raise DatasetError(
-            f"{name!r} has {stored[-1]} channels, but data.num_channels={expected[-1]}"
-        )
-    if stored != expected and not resize:
-        raise DatasetError(
-            f"{name!r} has images of shape {stored}, but data.image_size={expected[0]} and "
-            f"data.num_channels={expected[-1]} expect {expected}; correct them, or set data.resize=True "
-            "to crop to a square and resize"
-        )
 
 
 def reduced(datasets: Datasets, num_levels: int | None) -> Datasets:

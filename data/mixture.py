@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from score_sde.data.builders import DatasetError
+from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.machine import check_memory
 
@@ -38,7 +39,7 @@ def mixture_parameters(data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def load_mixture(data: Any) -> Datasets:
-    """Real-valued images, float32 (n, image_size, image_size, num_channels), already in the model's units.
+    """Real-valued images, float32 (n, h, w, num_channels), already in the model's units.
 
     Args:
         data: config.data, with image_size, num_channels, and the tuples mixture_weights (sum 1),
@@ -46,7 +47,7 @@ def load_mixture(data: Any) -> Datasets:
     """
     weights, means, variances = mixture_parameters(data)
     rng = np.random.default_rng(DATA_SEED)
-    shape = (NUM_TRAIN + NUM_TEST, data.image_size, data.image_size, data.num_channels)
+    shape = (NUM_TRAIN + NUM_TEST, *image_shape(data))
     check_memory(f"data.name=mixture, {shape} numbers of 8 bytes", 8 * math.prod(shape), 0)
     component = rng.choice(len(weights), size=shape, p=weights / weights.sum())
     noise = rng.standard_normal(shape)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from score_sde.data.image_shape import EXPECTED, Size, is_size
 from score_sde.options import (
+    Range,
     Section,
     at_least,
     count,
@@ -14,20 +16,37 @@ from score_sde.options import (
     option,
 )
 
+SIZE = Range(
+    EXPECTED,
+    is_size,
+    (0, -8, "8x12", (8,), (8, 8), (8, 0), (8, 12.0), (8, True), (8, 12, 3)),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions(Section):
-    name: str = option("digits", "digits | cifar10 | mixture | folder | any image dataset of TFDS")
+    name: str = option(
+        "digits",
+        "digits | cifar10 | mixture | folder | arrays | huggingface | any image dataset of TFDS",
+    )
     data_dir: str = option(
         "", "where TFDS keeps its data; empty: TFDS's own default, ~/tensorflow_datasets"
     )
     folder: str = option(
         "",
         "data.name=folder: where the images are, PNG, JPEG or WebP files of 8 bits at any depth, in train/ and test/ or all together; "
-        "what is transparent in them becomes black",
+        "what is transparent in them becomes black; data.name=huggingface: a folder of save_to_disk, or of Parquet files",
     )
-    image_size: int = option(
-        8, "pixels a side; the network halves it len(model.ch_mult) - 1 times", count(2**14)
+    file: str = option(
+        "",
+        "data.name=arrays: an .npz file with `images`, uint8 (n, h, w, c) or (n, h, w), and if it has them `labels`, `test_images` and "
+        "`test_labels`; or an .npy file with the images",
+    )
+    image_size: Size = option(
+        8,
+        "pixels a side, or height and width where they differ, as 8,12; the network halves each len(model.ch_mult) - 1 times",
+        SIZE,
+        kind=object,
     )
     num_channels: int = option(1, "channels of an image", count(1024))
     num_levels: int = option(
@@ -51,10 +70,12 @@ class DataOptions(Section):
     )
     resize: bool = option(
         False,
-        "crop to the central square and resize to image_size, where images differ in size",
+        "crop to the largest part in the middle that has the shape of image_size, and resize to that, where images differ in size",
     )
     crop_size: int = option(
-        0, "side of that square in pixels; 0: the largest (CelebA: 140)", not_negative
+        0,
+        "pixels of that part's shorter side; 0: as many as there are (CelebA: 140)",
+        not_negative,
     )
     resample: str = option(
         "bicubic", "bicubic | bilinear | box: the filter; all average when they shrink"

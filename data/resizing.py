@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from score_sde.data.builders import DatasetError
+from score_sde.data.builders import DatasetError, one_line
+from score_sde.data.conditions import Record
+from score_sde.data.image_shape import Size, check_size, in_words, sides
 from score_sde.options import choose
 
 MODES = {1: "L", 3: "RGB"}
@@ -31,19 +34,40 @@ def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
         ConfigError: an unknown data.resample, at once and not with the first image.
         DatasetError: another number of channels than 1 or 3, likewise.
     """
+    fit = fit_to(data)
+    return lambda encoded: fit(decode_image(encoded, data.num_channels))
+
+
+def record_decoder(data: Any, read: Callable[[Record], bytes]) -> Callable[[Record], np.ndarray]:
+    """A record with "path", what to call its image -> uint8 (h, w, num_channels) of config.data, from the bytes that are read."""
+    decode = image_decoder(data)
+
+    def decode_record(record: Record) -> np.ndarray:
+        try:
+            image = decode(read(record))
+        except Exception as error:
+            raise unreadable_image(record["path"], error) from error
+        check_size(record["path"], image.shape[:2], data)
+        return image
+
+    return decode_record
+
+
+def unreadable_image(what: object, error: Exception) -> DatasetError:
+    reason = str(error) if isinstance(error, DatasetError) else one_line(error)
+    return DatasetError(f"{what} cannot be used as an image: {reason}")
+
+
+def fit_to(data: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """A stored image, uint8 (h, w, num_channels), cropped and resized if config.data says so; arguments as `image_decoder`."""
     choose("data.resample", data.resample, FILTERS)
     if data.num_channels not in MODES:
         raise DatasetError(
-            f"data.num_channels={data.num_channels}: images that are decoded have 1, grey, or 3, RGB"
+            f"data.num_channels={data.num_channels}: stored images have 1, grey, or 3, RGB"
         )
-
-    def decode(encoded: bytes) -> np.ndarray:
-        image = decode_image(encoded, data.num_channels)
-        if not data.resize:
-            return image
-        return crop_and_resize(image, data.image_size, data.crop_size, data.resample)
-
-    return decode
+    if not data.resize:
+        return lambda image: image
+    return lambda image: crop_and_resize(image, data.image_size, data.crop_size, data.resample)
 
 
 def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
@@ -85,9 +109,9 @@ def over_black(image: Any) -> Any:
 
 
 def crop_and_resize(
-    image: np.ndarray, image_size: int, crop_size: int | None, resample: str = "bicubic"
+    image: np.ndarray, image_size: Size, crop_size: int | None, resample: str = "bicubic"
 ) -> np.ndarray:
-    """The central square of an image, resized by Pillow and rounded to the nearest level.
+    """The middle of an image, as much of it as has the wanted shape, resized by Pillow and rounded to the nearest level.
 
     What Song et al. 2021 trained on, and the settings for it: CelebA, crop_size=140 and bilinear; LSUN, the
     largest square and bicubic; FFHQ and CelebA-HQ at 256 pixels, means of 4x4 pixels of the large image (box).
@@ -95,30 +119,39 @@ def crop_and_resize(
 
     Args:
         image: uint8 (h, w, c), c = 1 or 3.
-        image_size: side of the result.
-        crop_size: side of the square; 0 or None for the largest.
+        image_size: side of the result, or its height and width.
+        crop_size: shorter side of the part; 0 or None for the largest part.
         resample: a key of FILTERS.
 
     Returns:
-        uint8 (image_size, image_size, c).
+        uint8 (*sides(image_size), c).
     """
     import PIL.Image
 
+    wanted = sides(image_size)
     height, width, num_channels = image.shape
-    side = crop_size or min(height, width)
-    if side < 1:
-        raise DatasetError(
-            f"data.crop_size={crop_size}: expected pixels, or 0 for the largest square"
-        )
-    if side > min(height, width):
-        raise DatasetError(
-            f"data.crop_size={side} is larger than an image of {height}x{width}; 0 takes the largest square"
-        )
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    if side == image_size:
-        return square
+    rows, columns = part_of((height, width), wanted, crop_size or 0)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    part = image[top : top + rows, left : left + columns]
+    if (rows, columns) == wanted:
+        return part
     # Pillow has no third axis for grey images.
-    pillow = PIL.Image.fromarray(square[..., 0] if num_channels == 1 else square)
-    resized = pillow.resize((image_size, image_size), PIL.Image.Resampling[FILTERS[resample]])
-    return np.asarray(resized).reshape(image_size, image_size, num_channels)
+    pillow = PIL.Image.fromarray(part[..., 0] if num_channels == 1 else part)
+    resized = pillow.resize(wanted[::-1], PIL.Image.Resampling[FILTERS[resample]])
+    return np.asarray(resized).reshape(*wanted, num_channels)
+
+
+def part_of(available: tuple[int, int], wanted: tuple[int, int], crop_size: int) -> tuple[int, int]:
+    """Height and width of the part of an image that is resized, of the wanted shape to the nearest pixel."""
+    if crop_size < 0:
+        raise DatasetError(
+            f"data.crop_size={crop_size}: expected pixels, or 0 for the largest part"
+        )
+    largest = min(Fraction(n, side) for n, side in zip(available, wanted, strict=True))
+    scale = Fraction(crop_size, min(wanted)) if crop_size else largest
+    rows, columns = (max(1, round(scale * side)) for side in wanted)
+    if rows > available[0] or columns > available[1]:
+        raise DatasetError(
+            f"data.crop_size={crop_size} is larger than an image of {in_words(available)}; 0 takes the largest part"
+        )
+    return rows, columns

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,6 @@ READ_THREADS = 16
 READ_AHEAD = 32
 # Records held at once while a whole split is gone through, encoded images and all.
 CHUNK = 1024
-
-# Share of a dataset without a test split that becomes one. Evaluating on training images would hide overfitting.
-HELD_OUT_PERCENT = 5
 
 
 def training_batch(
@@ -144,6 +141,8 @@ class ImagesOnDisk:
         """Records at these positions, images still encoded."""
         try:
             return list(self.source.__getitems__([int(i) for i in indices]))
+        except DatasetError:
+            raise  # which knows more
         except Exception as error:
             raise DatasetError(unreadable(self.folder, error)) from error
 
@@ -259,6 +258,13 @@ class Subset:
 Split = ImagesInMemory | ImagesOnDisk
 
 
+class Contents(NamedTuple):
+    """What was found where a dataset lies: kinds of files or names of arrays, with how many there are of each."""
+
+    read: Mapping[str, int] = {}
+    ignored: Mapping[str, int] = {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Datasets:
     """A dataset's two splits.
@@ -266,6 +272,7 @@ class Datasets:
     num_levels: grey levels 0 .. num_levels - 1 of the integer images, None for real-valued data.
     class_names: what label 0, 1, ... is called; None where that is not known.
     files: names and sizes of what holds the images, asked for the fingerprint only; none where nothing holds them.
+    contents: asked for by --mode data only.
     """
 
     name: str
@@ -274,6 +281,7 @@ class Datasets:
     num_levels: int | None
     class_names: tuple[str, ...] | None = None
     files: Callable[[], Iterable[tuple[str, int]]] = tuple
+    contents: Callable[[], Contents] = Contents
 
     @functools.cached_property
     def fingerprint(self) -> Fingerprint:

@@ -5,12 +5,14 @@ Every image has an index; the last batch is filled up, and what was computed for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
+from score_sde.data.image_shape import image_shape
 from score_sde.data.order import host_places
 from score_sde.errors import UserError
 from score_sde.machine import check_memory
@@ -31,9 +33,10 @@ def check_batch(config: Any, field: str) -> None:
     """`check_batch_size` of a field, and that its images alone fit into memory."""
     size, data = value_of(config, field), config.data
     check_batch_size(size, field)
+    shape = image_shape(data)
     check_memory(
-        f"{field}={size} images of {data.image_size}x{data.image_size}x{data.num_channels}",
-        4 * size * data.image_size**2 * data.num_channels,
+        f"{field}={size} images of {'x'.join(map(str, shape))}",
+        4 * size * math.prod(shape),
         memory_of_devices(),
     )
 

@@ -27,13 +27,13 @@ def pillow_image(image: np.ndarray) -> Image.Image:
 def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.Image:
     """Integer images (n, h, w, c), c = 1 or 3, side by side, row by row, with lines of background between.
 
-    As square as can be, or with so many columns.
+    A picture as square as can be, or with so many columns.
 
     Enlarged by a whole number with smooth (bicubic) shades: an 8x8 digit in big squares is hard to read. The
     exact pixels are in the arrays beside the picture.
     """
     n, height, width, channels = levels.shape
-    columns = columns or math.ceil(math.sqrt(n))
+    columns = columns or min(n, math.ceil(math.sqrt(n * height / width)))
     rows = math.ceil(n / columns)
     zoom = max(1, round(GRID_PIXELS / (columns * width)))
     gap = max(1, zoom // 4)

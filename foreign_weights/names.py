@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from score_sde.data.image_shape import sides
 from score_sde.errors import ConfigError, UserError
 from score_sde.training.optimizer import trained
 
@@ -114,7 +115,7 @@ def _called_modules(network: Any) -> tuple[dict[Leaf, jax.ShapeDtypeStruct], lis
         called.setdefault(context.module.path)
         return next_function(*args, **kwargs)
 
-    shape = (1, network.image_size, network.image_size, network.num_channels)
+    shape = (1, *sides(network.image_size), network.num_channels)
     example = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
     with nn.intercept_methods(note):
         variables = jax.eval_shape(network.init, jax.random.key(0), *example)

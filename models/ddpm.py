@@ -53,7 +53,7 @@ class DDPM(Network):
         for level, mult in enumerate(self.ch_mult):
             for _ in range(self.num_res_blocks):
                 h = self._block(self.nf * mult)(h, temb, next(keys))
-                if h.shape[1] in self.attn_resolutions:
+                if self.attends(h):
                     h = self._attention()(h)
                 skips.append(h)
             if level < len(self.ch_mult) - 1:
@@ -68,7 +68,7 @@ class DDPM(Network):
             for _ in range(self.num_res_blocks + 1):
                 joined = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = self._block(self.nf * mult)(joined, temb, next(keys))
-            if h.shape[1] in self.attn_resolutions:
+            if self.attends(h):
                 h = self._attention()(h)
             if level > 0:
                 h = layers.Upsample(self.resamp_with_conv, fir=False, dtype=self._dtype)(h)

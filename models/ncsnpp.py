@@ -96,7 +96,7 @@ class NCSNpp(Network):
         """The raw output of the network; `models/score.py` makes a score of it.
 
         Args:
-            x: noisy images, (b, image_size, image_size, num_channels).
+            x: noisy images, (b, h, w, num_channels).
             noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
             condition: {"label": (b,)}, the image's class in a network of num_classes; () for no class. A label
                 outside of 0 ... num_classes, which is "no class", gives NaN.
@@ -136,7 +136,7 @@ class NCSNpp(Network):
         for level, mult in enumerate(self.ch_mult):
             for _ in range(self.num_res_blocks):
                 h = self._block(self.nf * mult)(h, temb, next(keys))
-                if h.shape[1] in self.attn_resolutions:
+                if self.attends(h):
                     h = self._attention()(h)
                 skips.append(h)
             if level < len(self.ch_mult) - 1:
@@ -159,7 +159,7 @@ class NCSNpp(Network):
             for _ in range(self.num_res_blocks + 1):
                 joined = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = self._block(self.nf * self.ch_mult[level])(joined, temb, next(keys))
-            if h.shape[1] in self.attn_resolutions:
+            if self.attends(h):
                 h = self._attention()(h)
             if self.progressive == "output_skip":
                 image = self._head(h)

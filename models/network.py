@@ -9,9 +9,10 @@ from typing import Any, Self
 import flax.linen as nn
 import jax.numpy as jnp
 
+from score_sde.data.image_shape import Size, sides
 from score_sde.errors import ConfigError
 from score_sde.models.conditions import null_condition
-from score_sde.models.layers import ACTIVATIONS
+from score_sde.models.layers import ACTIVATIONS, Other
 from score_sde.options import Section, count, one_of, option, probability
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
@@ -25,7 +26,7 @@ class Network(Section, nn.Module):
     Images arrive in [-1, 1] if `centered`, otherwise in [0, 1].
     """
 
-    image_size: int
+    image_size: Size
     num_channels: int = 3
     centered: bool = True
     nf: int = option(128, "base width; GroupNorm uses min(width / 4, 32) groups", count(2**16))
@@ -35,7 +36,8 @@ class Network(Section, nn.Module):
     )
     num_res_blocks: int = option(4, "residual blocks a level", count(64))
     attn_resolutions: tuple[int, ...] = option(
-        (16,), "self-attention at these image sizes, and always in the middle"
+        (16,),
+        "self-attention where an image's shorter side has so many pixels, and always in the middle",
     )
     resamp_with_conv: bool = option(True, "resampling between (ddpm) blocks has a convolution")
     conditional: bool = option(
@@ -69,11 +71,12 @@ class Network(Section, nn.Module):
                 f"model.ch_mult={tuple(self.ch_mult)}: expected an integer from 1 to {WIDEST} for each level, such as 1,2,2"
             )
         check_image_size(self.image_size, self.ch_mult)
-        sizes = [self.image_size >> level for level in range(len(self.ch_mult))]
+        sizes = [min(sides(self.image_size)) >> level for level in range(len(self.ch_mult))]
         if not set(self.attn_resolutions) <= set(sizes):
             raise ConfigError(
                 f"model.attn_resolutions={tuple(self.attn_resolutions)}: the levels of images of {self.image_size} pixels have "
-                f"{', '.join(map(str, sizes))}, so there would be no attention at another size; leave it out, or give () for none"
+                f"{', '.join(map(str, sizes))}, so there would be no attention at another size of the shorter side; leave it out, "
+                "or give () for none"
             )
         if self.num_channels < 1:
             raise ConfigError(f"num_channels is {self.num_channels}: expected 1 or more")
@@ -94,6 +97,10 @@ class Network(Section, nn.Module):
                 given[field.name] = tuple(value) if isinstance(value, (list, tuple)) else value
         return cls(**given)
 
+    def attends(self, h: Other) -> bool:
+        """Whether features of this resolution have self-attention."""
+        return min(h.shape[1:3]) in self.attn_resolutions
+
     @staticmethod
     def conditions(config: Any) -> tuple[str, ...]:
         """Names of what the configured network is told of each image, of data/conditions.py."""
@@ -104,27 +111,28 @@ class Network(Section, nn.Module):
         return null_condition(condition, self.num_classes)
 
 
-def check_image_size(image_size: int, ch_mult: Sequence[int]) -> None:
-    """Raises ConfigError unless the network can halve the image once per level after the first, exactly."""
+def check_image_size(image_size: Any, ch_mult: Sequence[int]) -> None:
+    """Raises ConfigError unless it is a Size both sides of which the network can halve once per level after the first, exactly."""
     halvings = len(ch_mult) - 1
     factor = 2**halvings
-    if image_size < 1 or image_size % factor:
-        fits = max(image_size // factor, 1) * factor
-        raise ConfigError(
-            f"image_size is {image_size}, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
-            f"network halves the image {halvings} times and needs a multiple of {factor}. Pad or resize the "
-            f"images (to {fits} or {fits + factor}, say), or take fewer levels."
-        )
+    for side in sides(image_size):
+        if side % factor:
+            fits = max(side // factor, 1) * factor
+            raise ConfigError(
+                f"image_size is {image_size}, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
+                f"network halves the image {halvings} times and needs a multiple of {factor}. Pad or resize the "
+                f"images ({side} to {fits} or {fits + factor}, say), or take fewer levels."
+            )
 
 
 def check_input(
-    x_shape: Sequence[int], noise_input_shape: Sequence[int], image_size: int, num_channels: int
+    x_shape: Sequence[int], noise_input_shape: Sequence[int], image_size: Size, num_channels: int
 ) -> None:
-    """Raises ValueError unless the arguments of a call are (b, size, size, channels) and (b,)."""
-    expected = (image_size, image_size, num_channels)
-    if len(x_shape) != 4 or tuple(x_shape[1:]) != expected:
+    """Raises ValueError unless the arguments of a call are (b, h, w, channels) and (b,)."""
+    h, w = sides(image_size)
+    if len(x_shape) != 4 or tuple(x_shape[1:]) != (h, w, num_channels):
         raise ValueError(
-            f"The network takes images of shape (batch, {image_size}, {image_size}, {num_channels}), channels "
+            f"The network takes images of shape (batch, {h}, {w}, {num_channels}), channels "
             f"last, but x has shape {tuple(x_shape)}. Set data.image_size and data.num_channels to the images'."
         )
     if tuple(noise_input_shape) != (x_shape[0],):

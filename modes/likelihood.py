@@ -14,6 +14,7 @@ import numpy as np
 from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.data.array_files import check_levels, read_images
+from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import ImagesInMemory
 from score_sde.devices import check_batch
 from score_sde.errors import ConfigError, UserError
@@ -107,7 +108,7 @@ def check(config: Any, sde: SDE) -> None:
         refuse_discrete(
             config, sde, "the likelihood of the ODE (likelihood.ode=False leaves the chain's bound)"
         )
-    build_per_image(config, sde, data.image_size**2 * data.num_channels)
+    build_per_image(config, sde, math.prod(image_shape(data)))
     if config.model.name == EXACT and not config.training.continuous and options.bound_draws:
         raise ConfigError(
             "training.continuous=False with model.name=mixture: the exact score has no chain; leave training.continuous alone"
@@ -234,8 +235,7 @@ def detection(measured: BitsPerDim, odd: BitsPerDim) -> dict[str, float]:
 def per_image(config: Any, measured: BitsPerDim) -> dict[str, np.ndarray]:
     """(repeats, images) each: bits/dim, its own error, nats of the whole image (-ln of its probability, or density for
     real-valued data), evaluations; and the latents of the last repeat if asked for."""
-    data = config.data
-    dimension = data.image_size**2 * data.num_channels
+    dimension = math.prod(image_shape(config.data))
     arrays: dict[str, np.ndarray] = {}
     for name, part in (("ode", measured.ode), ("bound", measured.bound)):
         if part is not None:

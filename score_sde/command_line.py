@@ -22,6 +22,7 @@ from score_sde.samplers.names import SAMPLERS
 
 # Each with its file in modes/.
 MODES = {
+    "data": "data",
     "train": "train",
     "replay": "replay",
     "sample": "sample",

@@ -8,6 +8,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
+from score_sde.data.image_shape import image_shape
 from score_sde.data.scaling import (
     bits_per_dim_offset,
     check_flag,
@@ -42,7 +43,7 @@ class PixelSpace:
     def from_config(cls, config: Any) -> Self:
         data = config.data
         return cls(
-            shape=(data.image_size, data.image_size, data.num_channels),
+            shape=image_shape(data),
             num_levels=data.num_levels or None,
             centered=data.centered,
             uniform_dequantization=data.uniform_dequantization,

@@ -228,6 +228,20 @@ MISTAKES = [
     ),
     (f"{DIGITS} --mode=train --config.data.image_size=4", r"images of shape \(8, 8, 1\)"),
     (
+        f"{DIGITS} --mode=train --config.data.image_size=8x12",
+        "image_size=8x12: expected pixels a side, or",
+    ),
+    (
+        f"{DIGITS} --mode=data --config.data.image_size=8,8",
+        r"image_size=\(8, 8\): expected pixels a side",
+    ),
+    (f"{DIGITS} --mode=data --config.data.image_size=8,12", r"images of shape \(8, 8, 1\)"),
+    (
+        f"{DIGITS} --mode=train --config.data.image_size=8,10 --config.model.ch_mult=1,1,1",
+        r"image_size is \(8, 10\), .* multiple of 4",
+    ),
+    (f"{DIGITS} --mode=data --config.data.name=arrays", "needs data.file: give the .npz or .npy"),
+    (
         f"{DIGITS} --mode=train --config.data.image_size=16",
         r"attn_resolutions=\(4,\): the levels of images of 16 pixels have 16, 8",
     ),

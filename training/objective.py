@@ -15,7 +15,7 @@ from jax import Array
 from score_sde.data.batch import Batch
 from score_sde.data.scaling import flip_horizontally
 from score_sde.errors import UserError
-from score_sde.keys import TrainingKeys, image_keys
+from score_sde.keys import Stream, TrainingKeys, image_keys, stream_key
 from score_sde.models.networks import conditions_of, null_condition_of
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
@@ -40,6 +40,23 @@ def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
     return jax.tree.map(kept, condition, null)
 
 
+def flipped(images: Array, keys: TrainingKeys) -> Array:
+    """Half of the images mirrored, by the key of each."""
+    return flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
+
+
+def key_of_step(seed: int, step: Array | int) -> Array:
+    """What all randomness of an update derives from."""
+    return jax.random.fold_in(stream_key(seed, Stream.TRAIN), step)
+
+
+def step_images(config: Any, space: Space, batch: Batch, step: int) -> Array:
+    """The x0 (b, ...) that an update makes of its batch, before it adds noise."""
+    keys = image_keys(TrainingKeys, key_of_step(config.seed, step), batch.index)
+    images = flipped(batch.images, keys) if config.data.random_flip else batch.images
+    return space.encode(images, keys.dequantization)
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """What training minimises. `apply` and `null_condition` are the network's."""
@@ -59,7 +76,7 @@ class Objective:
         images, condition, places = batch
         keys = image_keys(TrainingKeys, step_key, places)
         if self.random_flip:
-            images = flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
+            images = flipped(images, keys)
         u = self.times_of(keys, places, step_key)
         null = self.null_condition(condition)
         condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)

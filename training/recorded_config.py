@@ -64,7 +64,7 @@ ROLES = {
     ),
     **dict.fromkeys(
         """
-        data.folder data.random_flip training.batch_size training.n_iters
+        data.folder data.file data.random_flip training.batch_size training.n_iters
         model.dropout model.dtype model.ema_rate model.ema_warmup
         optim.lr optim.beta1 optim.beta2 optim.eps optim.weight_decay optim.warmup optim.decay
         optim.grad_clip training.skip_nonfinite dataset

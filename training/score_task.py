@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import optax
 from jax import Array
 
@@ -17,7 +16,6 @@ from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import build_devices, check_batch
-from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
 from score_sde.options import choose
 from score_sde.sde_lib import SDE, build_sde
@@ -27,7 +25,7 @@ from score_sde.training.environment import record_environment
 from score_sde.training.evaluators import EVALUATORS
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import train_task
-from score_sde.training.objective import Objective, build_objective
+from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
 from score_sde.training.recorded_config import record_config
@@ -66,7 +64,7 @@ class ScoreTask:
         return self.objective.training_losses(params, batch, self.key(step))
 
     def key(self, step: Array) -> Array:
-        return jax.random.fold_in(stream_key(self.config.seed, Stream.TRAIN), step)
+        return key_of_step(self.config.seed, step)
 
     @functools.cached_property
     def groups(self) -> tuple[str, ...]:

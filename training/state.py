@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from score_sde.data.image_shape import image_shape
 from score_sde.keys import Stream, stream_key
 from score_sde.shapes import check_shape
 
@@ -32,8 +33,7 @@ def init_params(config: Any, network: Any) -> Any:
     Raises:
       UserError: a network whose output has another shape than the images.
     """
-    data = config.data
-    x = jnp.zeros((1, data.image_size, data.image_size, data.num_channels), jnp.float32)
+    x = jnp.zeros((1, *image_shape(config.data)), jnp.float32)
     # Any noise level does for the shapes; 1 is one whose logarithm exists.
     key = stream_key(config.seed, Stream.INIT)
     out, variables = network.init_with_output({"params": key}, x, jnp.ones(1, jnp.float32))

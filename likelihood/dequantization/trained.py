@@ -28,6 +28,7 @@ from score_sde.likelihood.dequantization.flow import (
 from score_sde.options import choose
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder, restore_ema
+from score_sde.training.recorded_config import as_json
 
 FORMAT = 1  # of the file
 FILE = "dequantizer.json"
@@ -49,7 +50,7 @@ def record_of(config: Any) -> dict[str, Any]:
     """What tells a flow's weights from those of another."""
     return {
         "format": FORMAT,
-        **{name: config.data[name] for name in DATA_FIELDS},
+        **{name: as_json(config)["data"][name] for name in DATA_FIELDS},
         "width": config.dequantizer.width,
         "depth": config.dequantizer.depth,
     }

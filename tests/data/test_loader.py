@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ import tensorflow_datasets as tfds
 from score_sde import data
 from score_sde.data import builders, prepare, resizing
 from score_sde.data.conditions import CONDITIONS
-from score_sde.data.loader import FIRST_IMAGES
+from score_sde.data.loader import FIRST_IMAGES, contents_of
 from score_sde.data.resizing import decode_image
 from score_sde.errors import UserError
 
@@ -92,6 +93,31 @@ def test_disk_and_memory_give_the_same_batches(digits, digits_config, make_confi
             np.testing.assert_array_equal(batch.index, np.arange(64))
             assert batch.index.dtype == batch.condition["label"].dtype == np.int32
             np.testing.assert_array_equal(batch.condition["label"], labels[rows])
+
+
+def test_splits_of_tfds_that_are_not_used_are_told(digits):
+    assert digits.contents() == ({"records of train": 1500, "records of test": 297}, {})
+    splits = {
+        name: SimpleNamespace(num_examples=n)
+        for name, n in (("train", 5), ("test", 2), ("validation", 3))
+    }
+    builder = SimpleNamespace(info=SimpleNamespace(splits=splits))
+    assert contents_of(builder).ignored == {"records of validation": 3}
+    del splits["test"], splits["validation"]  # cut then: train[:95%], train[95%:]
+    assert contents_of(builder) == ({"records of train": 5}, {})
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(data.DatasetError("of row 3"), "^of row 3$"), (OSError(), "cannot be read as ArrayRecord")],
+)
+def test_what_a_source_says_of_its_records_is_said(error, said):
+    class Source:
+        def __getitems__(self, indices):
+            raise error
+
+    with pytest.raises(data.DatasetError, match=said):
+        data.ImagesOnDisk(Source(), None, (1, 1, 1), "/folder").take([3])
 
 
 def test_hosts_read_parts_of_the_same_batch(digits, digits_config, make_config):
@@ -296,7 +322,7 @@ def test_the_command_line_prints_the_error_only(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["folder", "mixture"])
+@pytest.mark.parametrize("name", ["folder", "arrays", "huggingface", "mixture"])
 def test_what_is_read_as_it_is_needs_no_preparing(name, capsys):
     assert prepare.main([name]) == 0
     assert capsys.readouterr().out == f"{name}: there is nothing to prepare\n"

@@ -68,6 +68,35 @@ def test_box_gives_means_of_blocks():
     assert abs(crop_and_resize(image, 16, 0, "box") - means).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("stored", "crop", "part"),
+    [
+        ((6, 10), 0, (0, 6, 0, 9)),
+        ((10, 6), 0, (3, 7, 0, 6)),
+        ((9, 13), 2, (3, 5, 5, 8)),
+        ((2, 3), 0, (0, 2, 0, 3)),
+    ],
+)
+def test_the_part_in_the_middle_has_the_shape_that_is_wanted(stored, crop, part):
+    """White within the part and black around it: of the part alone, all of the result is white; turned over, likewise."""
+    top, bottom, left, right = part
+    image = np.zeros((*stored, 3), np.uint8)
+    image[top:bottom, left:right] = 200
+    np.testing.assert_array_equal(crop_and_resize(image, (20, 30), crop), np.full((20, 30, 3), 200))
+    turned = crop_and_resize(image.swapaxes(0, 1), (30, 20), crop)
+    np.testing.assert_array_equal(turned, np.full((30, 20, 3), 200))
+    image[top, left] = 0
+    assert crop_and_resize(image, (20, 30), crop).min() < 200  # no less than the part
+
+
+def test_rows_and_columns_are_resized_each_by_its_own_factor():
+    """Of sixty columns that rise by four, five by five have means that rise by twenty from eight."""
+    ramp = np.repeat(np.arange(0, 240, 4, dtype=np.uint8)[None, :, None], 40, axis=0)
+    small = crop_and_resize(np.repeat(ramp, 3, axis=2), (8, 12), 0, "box")
+    np.testing.assert_array_equal(small[0, :, 0], 8 + 20 * np.arange(12))
+    assert (small == small[:1]).all()
+
+
 def test_all_filters_differ():
     image = random_image(64, 64, 3)
     results = {crop_and_resize(image, 16, 0, resample).tobytes() for resample in FILTERS}

@@ -1,6 +1,7 @@
 """Where each image stands in the picture, and in which shade."""
 
 import numpy as np
+import pytest
 
 from score_sde.evaluation.pictures import image_grid, save_grid, shades
 
@@ -21,6 +22,16 @@ def test_images_stand_row_by_row():
         for c in (0, 1, 2)
     ]
     assert [int(v) for v in centres] == [0, 64, 128, 191, 255, 40]
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "columns"), [(16, (8, 2), 8), (16, (2, 8), 2), (3, (9, 1), 3)]
+)
+def test_wide_and_high_images_make_a_picture_that_is_square(n, size, columns):
+    white = np.ones((n, *size, 1), int)
+    bright = np.asarray(image_grid(white, 2)) > 100
+    across = bright[bright.shape[0] // (2 * -(-n // columns))]
+    assert np.count_nonzero(np.diff(across.astype(int)) == 1) == columns
 
 
 def test_colour_channels_keep_their_order(tmp_path):

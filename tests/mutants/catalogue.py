@@ -8,6 +8,7 @@ from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_guidance import GUIDANCE
+from tests.mutants.wrong_images import IMAGES
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_measurements import MEASUREMENTS
 from tests.mutants.wrong_multistep import MULTISTEP
@@ -24,6 +25,7 @@ MUTANTS: list[Mutant] = [
     *MODELS,
     *TRAINING,
     *DATA,
+    *IMAGES,
     *ENDINGS,
     *WATCHING,
     *SAMPLERS,

@@ -54,6 +54,18 @@ def another(value):
     return f"{value}x" if isinstance(value, str) else (*value, *value, 1)
 
 
+def test_height_and_width_come_back_from_the_file(tmp_path):
+    record_config(changed(**{"data.image_size": (8, 12)}), tmp_path, None)
+    found = read_config(tmp_path)
+    assert found.data.image_size == (8, 12)
+    record_config(found, tmp_path, 300)
+    with pytest.raises(UserError, match=r"data.image_size=8 \(trained with \[8, 12\]\)"):
+        check_recorded(get_config(), tmp_path)
+    found.data.image_size = 8  # still of either kind
+    record_config(get_config(), tmp_path / "square", None)
+    assert read_config(tmp_path / "square").data.image_size == 8
+
+
 @pytest.mark.parametrize("name", [name for name in FIELDS if role(name) is not Role.FREE])
 def test_another_value_is_refused_or_recorded(tmp_path, name, capsys):
     record_config(get_config(), tmp_path, None)

@@ -1,0 +1,136 @@
+"""Images in an .npz or .npy file as a dataset: `data.name = "arrays"`, `data.file`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from score_sde.data.builders import DatasetError
+from score_sde.data.conditions import Record
+from score_sde.data.held_out import rows_by_name, shuffled_rows
+from score_sde.data.image_shape import check_shape, image_shape
+from score_sde.data.numpy_files import in_words, read_arrays
+from score_sde.data.resizing import fit_to
+from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
+
+IMAGES, LABELS = ("images", "test_images"), ("labels", "test_labels")
+
+
+def load_arrays(data: Any) -> Datasets:
+    """The arrays `images` of config.data.file, uint8 (n, h, w, c) or (n, h, w), and `labels`, integers (n,), if it has them.
+
+    `test_images` and `test_labels` are the test split; without them, rows of `images` are, some 5 %, by hashes of their
+    numbers, so that rows which are added move none. Both splits are in an order of their own (held_out.py).
+
+    Args:
+        data: config.data, with file, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample.
+
+    Raises:
+        DatasetError: no such file, none of NumPy's or a damaged one (numpy_files.py), or other arrays than these.
+    """
+    if not data.file:
+        raise DatasetError(
+            "data.name='arrays' needs data.file: give the .npz or .npy file with your images, --config.data.file=PATH"
+        )
+    path = Path(data.file).expanduser()
+    fit = fit_to(data)
+    file = read_arrays(path, (*IMAGES, *LABELS))
+    if "images" not in file.arrays:
+        raise DatasetError(
+            f"{path} has {in_words(file.others)}, expected `images` with the images to train on"
+        )
+    arrays = {
+        name: as_labels(path, name, array) if name in LABELS else as_images(path, name, array, data)
+        for name, array in file.arrays.items()
+    }
+    check_lengths(path, arrays)
+
+    def decode(record: Record) -> np.ndarray:
+        return fit(record["image"])
+
+    def split(images: str, labels: str, rows: list[int]) -> ImagesOnDisk:
+        source = Rows(path, images, arrays[images], arrays.get(labels), np.asarray(rows))
+        return ImagesOnDisk(source, decode, image_shape(data), str(path))
+
+    if "test_images" in arrays:
+        train, test = (
+            split(images, labels, shuffled_rows(len(arrays[images])))
+            for images, labels in zip(IMAGES, LABELS, strict=True)
+        )
+    else:
+        train, test = (
+            split("images", "labels", rows) for rows in rows_by_name(len(arrays["images"]))
+        )
+    contents = Contents(
+        {name: len(array) for name, array in arrays.items()}, dict.fromkeys(file.others, 1)
+    )
+    return Datasets(
+        str(path), train, test, data.stored_levels, None, lambda: file.parts, lambda: contents
+    )
+
+
+class Rows:
+    """Random access to rows of an array of images and of their labels, as `ImagesOnDisk` asks for records."""
+
+    def __init__(
+        self, path: Path, name: str, images: np.ndarray, labels: np.ndarray | None, rows: np.ndarray
+    ):
+        self.path, self.name, self.images, self.labels, self.rows = path, name, images, labels, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        return [
+            {
+                "path": f"row {row} of {self.name} in {self.path}",
+                "image": np.asarray(self.images[row]),
+                "label": -1 if self.labels is None else int(self.labels[row]),
+            }
+            for row in self.rows[list(indices)].tolist()
+        ]
+
+
+def as_images(path: Path, name: str, array: np.ndarray, data: Any) -> np.ndarray:
+    """An array (n, h, w, c) as config.data has it."""
+    if array.dtype != np.uint8:
+        raise DatasetError(
+            f"{path}: {name} is of type {array.dtype}, expected uint8, grey levels from 0; convert it, rounded to levels as you "
+            "want them (numbers from 0 to 1: np.round(255 * images).astype(np.uint8))"
+        )
+    if array.ndim not in (3, 4) or not array.size:
+        raise DatasetError(
+            f"{path}: {name} has the shape {array.shape}, expected (n, h, w, c), or (n, h, w) for grey images, none of them 0"
+        )
+    images = array if array.ndim == 4 else array[..., None]
+    check_shape(f"{path}: {name}", images.shape[1:], data)
+    return images
+
+
+def as_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """An array (n,) of classes."""
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise DatasetError(
+            f"{path}: {name} is {array.dtype} of shape {array.shape}, expected integers (n,), one for each image"
+        )
+    if array.size and (array.min() < -1 or array.max() > np.iinfo(np.int32).max):
+        raise DatasetError(
+            f"{path}: {name} has numbers from {array.min()} to {array.max()}, expected classes 0, 1, ..., and -1 where none is known"
+        )
+    return array
+
+
+def check_lengths(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Refuse labels of other images than there are, or of one split only, and one image that cannot be split."""
+    for images, labels in zip(IMAGES, LABELS, strict=True):
+        if labels in arrays and len(arrays[labels]) != len(arrays.get(images, ())):
+            raise DatasetError(
+                f"{path} has {len(arrays[labels])} {labels} for {len(arrays.get(images, ()))} {images}; give one for each"
+            )
+    if "test_images" in arrays and ("labels" in arrays) != ("test_labels" in arrays):
+        raise DatasetError(f"{path} has labels of one split only; give them of both or of none")
+    if "test_images" not in arrays and len(arrays["images"]) == 1:
+        raise DatasetError(f"{path} has one image; a train and a test split need two")

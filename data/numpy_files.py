@@ -1,0 +1,186 @@
+"""Arrays in NumPy's files, .npz and .npy, whatever a file claims to be: nothing in one is unpickled, and nothing is believed.
+
+An array that lies in its file as it is, in any .npy and in what `np.savez` writes, is mapped into memory, not read: it may be
+larger than memory. What `np.savez_compressed` writes is unpacked into it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Literal, NamedTuple
+
+import numpy as np
+
+from score_sde.data.builders import DatasetError, one_line
+
+NPY = b"\x93NUMPY"
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # an archive, and one of nothing
+ONE = "images"  # what the array of an .npy is called
+
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+HEADER_BYTES = 1 << 14  # more than NumPy takes
+# Deflate makes no more than so many bytes of one (258 of two bits: RFC 1951, 3.2.5).
+MOST_UNPACKED = 1032
+ENCRYPTED = 0x1  # of a member's flags
+CHUNK = 1 << 20
+
+
+class NumpyFile(NamedTuple):
+    """What was asked for, and what else there is."""
+
+    arrays: dict[str, np.ndarray]
+    others: list[str]
+    """Names of arrays that were not asked for."""
+    parts: list[tuple[str, int]]
+    """Names and sizes, with checksums where the file has them: by which it is known again."""
+
+
+class Header(NamedTuple):
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+    dtype: np.dtype
+    size: int
+    """Bytes of the header itself."""
+
+    @property
+    def claimed(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> NumpyFile:
+    """Those of the names that a file has; an .npy has one array, `images`.
+
+    Raises:
+        DatasetError: neither kind of file, or one that is encrypted, damaged, or does not hold what it claims to; arrays
+            of objects.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} is no file; give an .npz or .npy file")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(NPY))
+        if start == NPY:
+            array = mapped(path, "its array", 0, path.stat().st_size)
+            return NumpyFile({ONE: array}, [], [(path.name, path.stat().st_size)])
+        if start[:4] in ZIP:
+            return read_archive(path, names)
+    except DatasetError:
+        raise
+    except Exception as error:  # of whoever takes such a file apart
+        raise DatasetError(f"{path} cannot be read: {one_line(error)}") from error
+    held = f"begins with {start!r}" if start else "is empty"
+    raise DatasetError(
+        f"{path} {held}: expected what np.save (.npy) or np.savez (.npz) writes; pickled files are never read"
+    )
+
+
+def read_archive(path: Path, names: Sequence[str]) -> NumpyFile:
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        arrays = {
+            name: member(path, archive, info) for name, info in members.items() if name in names
+        }
+    parts = [(f"{name} {info.CRC:08x}", info.file_size) for name, info in members.items()]
+    return NumpyFile(arrays, sorted(members.keys() - arrays.keys()), parts)
+
+
+def member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an archive, whose checksum is compared."""
+    name = info.filename
+    if info.flag_bits & ENCRYPTED:
+        raise DatasetError(f"{path}: {name} is encrypted; write it again without a password")
+    if info.compress_type == zipfile.ZIP_STORED:
+        with archive.open(info) as file:
+            while file.read(CHUNK):
+                pass  # at the end zipfile compares
+        start = start_of(path, info)
+        return mapped(path, name, start, start + info.file_size)
+    if info.compress_type != zipfile.ZIP_DEFLATED:
+        raise damaged(path, name, "compressed as NumPy does not")
+    packed = min(info.compress_size, path.stat().st_size)
+    if info.file_size > MOST_UNPACKED * (packed + 1):
+        raise damaged(path, name, f"{info.file_size} bytes cannot come out of {packed}")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if info.file_size > memory:
+        raise DatasetError(
+            f"{path}: {name} has {info.file_size} bytes when it is unpacked, and this machine a memory of {memory}; write it "
+            "with np.savez, not compressed, which need not fit"
+        )
+    with archive.open(info) as file:
+        return unpacked(path, name, file, info.file_size)
+
+
+def start_of(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: behind a header whose length is not that of its copy at the archive's end."""
+    with open(path, "rb") as file:
+        file.seek(info.header_offset + 26)
+        lengths = struct.unpack("<HH", file.read(4))
+    return info.header_offset + 30 + sum(lengths)
+
+
+def mapped(path: Path, name: str, start: int, end: int) -> np.ndarray:
+    """The array between two places of a file, read only."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        header = read_header(path, name, file.read(min(HEADER_BYTES, end - start)))
+    first = start + header.size
+    check_claim(path, name, header, min(end, path.stat().st_size) - first)
+    if not header.claimed:  # nothing to map
+        return np.empty(header.shape, header.dtype)
+    return np.memmap(path, header.dtype, "r", first, header.shape, header.order)
+
+
+def unpacked(path: Path, name: str, file: IO[bytes], size: int) -> np.ndarray:
+    """The array of a compressed member of so many bytes."""
+    contents, filled = bytearray(size), 0
+    while part := file.read(CHUNK):
+        contents[filled : filled + len(part)] = part
+        filled += len(part)
+    header = read_header(path, name, bytes(contents[: min(filled, HEADER_BYTES)]))
+    check_claim(path, name, header, filled - header.size)
+    flat = np.frombuffer(contents, header.dtype, math.prod(header.shape), header.size)
+    return flat.reshape(header.shape, order=header.order)
+
+
+def read_header(path: Path, name: str, start: bytes) -> Header:
+    """What the first bytes of an array in NumPy's format claim of it."""
+    file = io.BytesIO(start)
+    try:
+        version = np.lib.format.read_magic(file)
+        shape, fortran_order, dtype = HEADERS[version](file)
+    except Exception as error:  # of a parser that is given anything
+        raise damaged(path, name, one_line(error)) from error
+    header = Header(shape, "F" if fortran_order else "C", dtype, file.tell())
+    if header.dtype.hasobject:
+        raise DatasetError(
+            f"{path}: {name} holds Python objects, and to unpickle them would run what they name; save plain numbers"
+        )
+    if min(header.shape, default=0) < 0:
+        raise damaged(path, name, f"it claims the shape {header.shape}")
+    return header
+
+
+def check_claim(path: Path, name: str, header: Header, there: int) -> None:
+    if header.claimed > there:
+        claim = f"{header.dtype} of shape {header.shape}, {header.claimed} bytes"
+        raise damaged(path, name, f"it claims to be {claim}, and there are {there}")
+
+
+def damaged(path: Path, name: str, why: str) -> DatasetError:
+    return DatasetError(f"{path}: {name} is damaged: {why}; write the file again")
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Names from a file, whatever they are made of."""
+    listed = ", ".join(repr(name)[1:40].rstrip("'") for name in names[:5])
+    return listed + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "no arrays"

@@ -1,0 +1,160 @@
+"""--mode data: what the network will see of the images, in numbers and as a picture, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_sde import data
+from score_sde.configs.default import check_options
+from score_sde.data.loader import labels_of
+from score_sde.data.order import fixed_permutation
+from score_sde.data.splits import Datasets, Split, training_batch
+from score_sde.evaluation.largest_distance import affordable, largest_distance
+from score_sde.evaluation.pictures import save_grid
+from score_sde.results import listed, report
+from score_sde.sde_lib import SDE
+from score_sde.spaces import Space, build_space
+from score_sde.training.objective import step_images
+from score_sde.unfinished import unused
+
+PICTURE_IMAGES = 64
+# Of a split that is not held in memory so many images are read, and of any so many labels.
+IMAGES_READ = 4096
+LABELS_READ = 1 << 20
+NUMBERS_AT_ONCE = 1 << 24
+# Of the largest distance: seconds on two cores, half a gigabyte.
+PRODUCTS, NUMBERS = 1 << 36, 1 << 26
+
+
+def check(config: Any, sde: SDE) -> None:
+    """Refuse options out of their ranges.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    check_options(config)
+    build_space(config)
+
+
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
+    """Look at both splits, draw the first training images, report the figures and return them."""
+    datasets, space = data.load(config), build_space(config)
+    contents = datasets.contents()
+    figures: dict[str, Any] = {
+        "mode": "data",
+        "data": datasets.name,
+        "shape": list(space.shape),
+        "num_levels": space.num_levels,
+        "read": dict(contents.read),
+        "ignored": dict(contents.ignored),
+        "fingerprint": datasets.fingerprint.hash,
+    }
+    for name, split in (("train", datasets.train), ("test", datasets.test)):
+        figures |= {f"{name}_{what}": value for what, value in looked_at(split, space).items()}
+    figures |= distances(config, datasets.train, space)
+    if config.sde.name == "ve":
+        figures["sigma_max"] = config.model.sigma_max
+    classes = class_counts(datasets)
+    if space.num_levels is not None and jax.process_index() == 0:
+        path = unused(workdir / "data", "train", ".png")
+        save_grid(path, first_images(config, datasets.train, space), space.num_levels)
+        figures["picture"] = str(path)
+    report(workdir, {**figures, "classes": classes}, in_words(figures, classes))
+    return {**figures, "classes": classes}
+
+
+def some(number: int, most: int) -> np.ndarray:
+    """Positions of so many of a split's images, without regard to how it is sorted; of all where they are no more."""
+    return np.arange(number) if number <= most else np.sort(fixed_permutation(number)[:most])
+
+
+def stored_images(split: Split, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """The images at these positions, some at a time."""
+    at_once = max(1, NUMBERS_AT_ONCE // math.prod(split.shape))
+    for start in range(0, len(rows), at_once):
+        yield split.take(rows[start : start + at_once]).images
+
+
+def looked_at(split: Split, space: Space) -> dict[str, Any]:
+    """Of a split: how many images there are and were read, the values that the model gets of them, and their levels."""
+    rows = some(split.num_images, IMAGES_READ if split.images is None else split.num_images)
+    met = np.zeros(space.num_levels or 0, bool)
+    least, most = math.inf, -math.inf
+    for images in stored_images(split, rows):
+        if space.num_levels is not None:
+            met[images.ravel()] = True
+        x = np.asarray(space.encode_middle(jnp.asarray(images)))
+        least, most = min(least, float(x.min())), max(most, float(x.max()))
+    return {
+        "images": split.num_images,
+        "images_read": len(rows),
+        "x_min": least,
+        "x_max": most,
+        "levels_met": None if space.num_levels is None else int(met.sum()),
+    }
+
+
+def distances(config: Any, split: Split, space: Space) -> dict[str, Any]:
+    """The largest distance between two training images as the model gets them, mirrored or not where training mirrors them."""
+    dimension = math.prod(split.shape)
+    rows = some(split.num_images, affordable(split.num_images, dimension, PRODUCTS, NUMBERS))
+    parts = [np.asarray(space.encode_middle(jnp.asarray(i))) for i in stored_images(split, rows)]
+    x = np.concatenate(parts)
+    # To mirror both changes no distance.
+    others = np.concatenate([x, x[:, :, ::-1]]) if config.data.random_flip else x
+    distance = largest_distance(x.reshape(len(x), -1), others.reshape(len(others), -1))
+    return {"largest_distance": distance, "distance_images": len(rows)}
+
+
+def class_counts(datasets: Datasets) -> dict[str, list[int]] | None:
+    """Of each class the number of training and of test images; None unless all have one."""
+    try:
+        counts = [
+            np.bincount(labels_of(split.subset(some(split.num_images, LABELS_READ))))
+            for split in (datasets.train, datasets.test)
+        ]
+    except data.DatasetError:
+        return None
+    most = max(map(len, counts), default=0)
+    train, test = (np.pad(count, (0, most - len(count))) for count in counts)
+    names = datasets.class_names or tuple(map(str, range(most)))
+    return {names[i]: [int(train[i]), int(test[i])] for i in range(most) if train[i] + test[i]}
+
+
+def first_images(config: Any, split: Split, space: Space) -> np.ndarray:
+    """The first images of the first update, as stored again: (n, h, w, c)."""
+    batch_size = config.training.batch_size
+    places = np.arange(min(PICTURE_IMAGES, batch_size), dtype=np.int32)
+    batch = training_batch(split, config.seed, 0, batch_size, places)
+    x0 = step_images(config, space, jax.tree.map(jnp.asarray, batch), 0)
+    return np.asarray(space.decode(x0))
+
+
+def counted(kinds: dict[str, int]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in kinds.items()) or "nothing"
+
+
+def in_words(figures: dict[str, Any], classes: dict[str, list[int]] | None) -> str:
+    images, compared = figures["train_images"], figures["distance_images"]
+    which = "all" if compared == images else f"{compared} of the {images}"
+    bound = "" if compared == images else " or more"
+    here = f"; it is {figures['sigma_max']:g} here" if "sigma_max" in figures else ""
+    found = {name: counted(figures[name]) for name in ("read", "ignored")}
+    lines = [
+        listed({**figures, **found}),
+        "",
+        f"Two of {which} training images are {figures['largest_distance']:.4g} apart: for VE that suggests model.sigma_max of "
+        f"{figures['largest_distance']:.4g}{bound} (Song and Ermon 2020, technique 1){here}.",
+    ]
+    if classes is None:
+        return "\n".join([*lines, "Not every image has a label."])
+    width = max(map(len, (*classes, "class")))
+    rows = [("class", "train", "test"), *((name, *counts) for name, counts in classes.items())]
+    return "\n".join([*lines, "", *(f"{n:<{width}} {a:>9} {b:>9}" for n, a, b in rows)])

@@ -1,0 +1,208 @@
+"""NumPy's files as a dataset: every pixel comes out, held out by the rows' own numbers, and nothing is believed or unpickled."""
+
+import hashlib
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+from score_sde import data
+from score_sde.configs.default import get_config
+from score_sde.data.array_files import read_images
+from score_sde.data.numpy_files import read_arrays
+from score_sde.errors import UserError
+from tests.data.array_files import IMAGES, REFUSED, npy, npz
+from tests.data.picture_folder import numbers, refusal
+
+LABELS = np.arange(40) % 7
+
+WRITERS = {
+    "npz": lambda path: np.savez(path, images=IMAGES, labels=LABELS),
+    "compressed": lambda path: np.savez_compressed(path, images=IMAGES, labels=LABELS),
+    "fortran": lambda path: np.savez(path, images=np.asfortranarray(IMAGES), labels=LABELS),
+    "compressed fortran": lambda path: np.savez_compressed(
+        path, images=np.asfortranarray(IMAGES), labels=LABELS.astype(np.uint8)
+    ),
+    "npy": lambda path: path.write_bytes(npy(IMAGES)),
+}
+
+
+@pytest.fixture
+def arrays_config(make_config):
+    def make(path, **fields):
+        common = {"name": "arrays", "file": str(path), "num_channels": 3, "num_levels": 256}
+        return make_config(**{**common, **fields})
+
+    return make
+
+
+def in_order(rows):
+    """By the first 64 bits of SHA-256 of a row's number."""
+    return sorted(rows, key=lambda row: hashlib.sha256(b"%d" % row).digest()[:8])
+
+
+def held_out(number):
+    """Those of the first 5 % of these bits."""
+    hashes = {i: int(hashlib.sha256(b"%d" % i).hexdigest()[:16], 16) for i in range(number)}
+    return in_order(i for i, hashed in hashes.items() if hashed < 0.05 * 2**64)
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_row_is_in_one_split_by_its_number(tmp_path, arrays_config, kind, in_memory):
+    WRITERS[kind](path := tmp_path / "a.npz")
+    told = () if kind == "npy" else ("label",)
+    loaded = data.load(arrays_config(path, in_memory=in_memory), told)
+    test = held_out(40)
+    assert numbers(loaded.test) == test
+    assert numbers(loaded.train) == in_order(set(range(40)) - set(test))
+    assert 1 <= len(test) <= 5
+    if told:
+        for split in (loaded.train, loaded.test):
+            np.testing.assert_array_equal(split.condition["label"], LABELS[numbers(split)])
+            batch = split.take([0, split.num_images - 1])
+            np.testing.assert_array_equal(
+                batch.condition["label"], LABELS[batch.images[:, 0, 0, 0]]
+            )
+
+
+def test_rows_that_are_added_move_none(tmp_path, arrays_config):
+    splits = []
+    for number in (300, 400):
+        images = np.zeros((number, 8, 8, 3), np.uint8)
+        images[..., 0] = np.arange(number)[:, None, None] % 256
+        images[..., 1] = np.arange(number)[:, None, None] // 256
+        np.save(path := tmp_path / f"{number}.npy", images)
+        first = data.load(arrays_config(path)).test.images[:, 0, 0].astype(int)
+        splits.append(set((first[:, 0] + 256 * first[:, 1]).tolist()))
+    assert splits == [set(held_out(300)), set(held_out(400))]
+    assert splits[0] == {row for row in splits[1] if row < 300}
+
+
+def test_named_test_images_are_the_test_split(tmp_path, arrays_config):
+    np.savez(
+        path := tmp_path / "a.npz",
+        images=IMAGES[:7], labels=LABELS[:7], test_images=IMAGES[30:], test_labels=LABELS[30:], more=np.ones(3),
+    )  # fmt: skip
+    loaded = data.load(arrays_config(path), ("label",))
+    assert numbers(loaded.train) == in_order(range(7))
+    assert numbers(loaded.test) == [30 + row for row in in_order(range(10))]
+    np.testing.assert_array_equal(loaded.test.condition["label"], LABELS[numbers(loaded.test)])
+    assert loaded.contents() == (
+        {"images": 7, "labels": 7, "test_images": 10, "test_labels": 10}, {"more": 1}
+    )  # fmt: skip
+
+
+def test_grey_images_need_no_axis_of_channels(tmp_path, arrays_config):
+    np.save(path := tmp_path / "a.npy", IMAGES[..., 0])
+    loaded = data.load(arrays_config(path, num_channels=1))
+    assert loaded.test.shape == (8, 8, 1)
+    np.testing.assert_array_equal(loaded.test.images[..., 0], IMAGES[held_out(40), ..., 0])
+
+
+def test_a_label_that_is_not_known_is_named(tmp_path, arrays_config):
+    np.savez(path := tmp_path / "a.npz", images=IMAGES, labels=np.where(LABELS == 3, -1, LABELS))
+    data.load(arrays_config(path))
+    with pytest.raises(data.DatasetError, match=r"row (3|10|17|24|31|38) of images in .* no label"):
+        data.load(arrays_config(path), ("label",))
+
+
+def test_what_lies_there_uncompressed_is_mapped_not_read(tmp_path):
+    for kind in ("npz", "npy", "compressed"):
+        WRITERS[kind](path := tmp_path / f"{kind}.npz")
+        images = read_arrays(path, ("images",)).arrays["images"]
+        assert isinstance(images, np.memmap) == (kind != "compressed")
+        np.testing.assert_array_equal(images, IMAGES)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_no_such_file_is_refused_in_words(tmp_path, arrays_config, kind):
+    write, said = REFUSED[kind]
+    write(path := tmp_path / "a.npz")
+    with pytest.raises(data.DatasetError, match=said):
+        data.load(arrays_config(path))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_no_file_a_folder_and_a_pipe_are_refused(tmp_path, arrays_config):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("none.npz", "", "pipe"):
+        assert "is no file; give an .npz or .npy" in refusal(arrays_config(tmp_path / name))
+    assert "needs data.file: give the .npz" in refusal(arrays_config(""))
+    message = refusal(arrays_config(tmp_path / "a.npz", name="digits"))
+    assert "is read with data.name='arrays' only, but data.name='digits'" in message
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_archive_is_refused_or_read_right(tmp_path, compression):
+    """Any byte, in 200 of them: headers, checksums and lengths of the archive and of the array, and pixels."""
+    rng = np.random.default_rng(0)
+    npz(path := tmp_path / "a.npz", compression, images=npy(IMAGES[:9]))
+    whole, refused = path.read_bytes(), 0
+    for place in np.linspace(0, len(whole) - 1, 200).astype(int):
+        damaged = bytearray(whole)
+        damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            found = read_arrays(path, ("images",)).arrays
+        except data.DatasetError:
+            refused += 1
+        else:
+            for array in found.values():
+                np.testing.assert_array_equal(array, IMAGES[:9])
+    assert refused > 100
+
+
+def test_the_fingerprint_is_of_contents_as_far_as_the_file_knows_them(tmp_path, arrays_config):
+    def fingerprint(images, name="a.npz", save=np.savez):
+        save(tmp_path / name, images=images)
+        return data.load(arrays_config(tmp_path / name)).fingerprint
+
+    before = fingerprint(IMAGES)
+    assert before.num_images == 40
+    assert fingerprint(IMAGES, "renamed.npz", np.savez_compressed) == before
+    changed = IMAGES.copy()
+    changed[3, 0, 0, 0] ^= 1
+    assert fingerprint(changed).hash != before.hash
+
+
+def test_arrays_of_another_size_are_resized(tmp_path, arrays_config):
+    np.save(path := tmp_path / "a.npy", IMAGES.repeat(2, axis=1).repeat(3, axis=2))
+    loaded = data.load(arrays_config(path, resize=True, in_memory="no"))
+    assert numbers(loaded.test) == held_out(40)
+
+
+HANDED_OVER = [
+    "objects",
+    "strings",
+    "encrypted",
+    "a flipped bit",
+    "10^12 images",
+    "a bomb",
+    "nothing",
+]
+
+
+@pytest.mark.parametrize("kind", HANDED_OVER)
+def test_arrays_that_an_option_names_are_refused_too(tmp_path, kind):
+    """Start images, anomalies: whatever is read by the same function."""
+    REFUSED[kind][0](path := tmp_path / "a.npz")
+    config = get_config()
+    config.data.update(image_size=8, num_channels=3)
+    with pytest.raises(UserError, match=f"^sampling.start_images='{path}'") as error:
+        read_images(config, "sampling.start_images", str(path))
+    assert "cannot be read" in str(error.value) or "<U1: expected integers" in str(error.value)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_arrays_that_an_option_names_have_the_height_and_the_width_of_the_config(tmp_path):
+    np.savez(path := tmp_path / "a.npz", images=IMAGES[:, :2, :3])
+    config = get_config()
+    config.data.update(image_size=(2, 3), num_channels=3)
+    key, images = read_images(config, "likelihood.anomalies", str(path))
+    assert key == "images"
+    np.testing.assert_array_equal(images, IMAGES[:, :2, :3])
+    config.data.image_size = (3, 2)
+    with pytest.raises(UserError, match=r"the shape \(40, 2, 3, 3\), expected \(n, 3, 2, 3\)"):
+        read_images(config, "likelihood.anomalies", str(path))

@@ -1,0 +1,106 @@
+"""Folders of Hugging Face datasets, where the package is installed; and what is said where it is not."""
+
+import hashlib
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from score_sde import data
+from tests.data.picture_folder import colour, numbers, refusal
+
+NAMES = ["ant", "walrus", "yak"]
+
+
+@pytest.fixture
+def config(make_config, tmp_path):
+    def make(folder=tmp_path, **fields):
+        common = {
+            "name": "huggingface",
+            "folder": str(folder),
+            "num_channels": 3,
+            "num_levels": 256,
+        }
+        return make_config(**{**common, **fields})
+
+    return make
+
+
+@pytest.fixture
+def datasets(monkeypatch, tmp_path):
+    package = pytest.importorskip("datasets")
+    monkeypatch.setattr(package.config, "HF_DATASETS_CACHE", tmp_path.with_name("cache"))
+    return package
+
+
+def pictures(datasets, rows):
+    features = {
+        "text": "string",
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=NAMES),
+    }
+    kinds = {name: datasets.Value(f) if isinstance(f, str) else f for name, f in features.items()}
+    columns = {
+        "text": [f"row {i}" for i in rows],
+        "image": [PIL.Image.new("RGB", (8, 8), colour(i)) for i in rows],
+        "label": [i % 3 for i in rows],
+    }
+    return datasets.Dataset.from_dict(columns, datasets.Features(kinds))
+
+
+def in_order(rows):
+    return sorted(rows, key=lambda row: hashlib.sha256(b"%d" % row).digest()[:8])
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_a_saved_dataset_of_one_split(datasets, config, tmp_path, in_memory):
+    pictures(datasets, range(40)).with_format("numpy", columns=["text"]).save_to_disk(tmp_path)
+    loaded = data.load(config(in_memory=in_memory), ("label",))
+    test = [
+        i for i in range(40) if hashlib.sha256(b"%d" % i).digest()[:8] < (2**64 // 20).to_bytes(8)
+    ]
+    assert numbers(loaded.test) == in_order(test)
+    assert numbers(loaded.train) == in_order(set(range(40)) - set(test))
+    assert loaded.class_names == tuple(NAMES)
+    for split in (loaded.train, loaded.test):
+        np.testing.assert_array_equal(split.condition["label"], np.array(numbers(split)) % 3)
+    assert loaded.contents() == ({".arrow": 1}, {"column text": 1})
+    assert loaded.fingerprint.num_images == 40
+
+
+@pytest.mark.parametrize("kind", ["saved", "parquet"])
+def test_the_splits_of_a_dataset(datasets, config, tmp_path, kind):
+    parts = {"train": pictures(datasets, range(7)), "test": pictures(datasets, range(30, 40))}
+    if kind == "saved":
+        datasets.DatasetDict(parts).save_to_disk(tmp_path)
+    else:
+        for name, part in parts.items():
+            part.to_parquet(tmp_path / f"{name}-00000-of-00001.parquet")
+    loaded = data.load(config(), ("label",))
+    assert numbers(loaded.train) == in_order(range(7))
+    assert numbers(loaded.test) == [30 + row for row in in_order(range(10))]
+    np.testing.assert_array_equal(
+        loaded.train.condition["label"], np.array(numbers(loaded.train)) % 3
+    )
+
+
+def test_what_is_no_such_folder_is_refused_in_words(datasets, config, tmp_path):
+    assert "is no Hugging Face dataset: expected dataset_dict.json or" in refusal(config())
+    assert "data.name='huggingface' needs data.folder" in refusal(config(""))
+    (tmp_path / "damaged").mkdir()
+    pictures(datasets, range(4)).save_to_disk(tmp_path / "damaged")
+    (tmp_path / "damaged" / "state.json").write_text("{")
+    assert "cannot be read by datasets: JSONDecodeError" in refusal(config(tmp_path / "damaged"))
+    datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "text")
+    assert "no column of images (datasets.Image), only text" in refusal(config(tmp_path / "text"))
+    pictures(datasets, range(4)).save_to_disk(tmp_path / "good")
+    message = refusal(config(tmp_path / "good", image_size=(8, 9)))
+    assert "has 8x8 pixels, but data.image_size=(8, 9)" in message
+
+
+def test_without_the_package_the_extra_is_named(config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    message = refusal(config())
+    assert "needs the package datasets" in message
+    assert "pip install -e '.[huggingface]' in the checkout, or pip install datasets" in message

@@ -1,0 +1,63 @@
+"""Mistakes in images that are no squares, in NumPy's files and what is held out of them, and in --mode data."""
+
+from tests.mutants.mutant import mutants
+
+SIDES = "tests/models/test_image_sides.py"
+RESIZING = "tests/data/test_resizing.py"
+ARRAYS = "tests/data/test_arrays_dataset.py"
+REFUSED = f"{ARRAYS}::test_what_is_no_such_file_is_refused_in_words"
+DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
+EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
+DISTANCE = "tests/evaluation/test_largest_distance.py"
+FIGURES = "tests/modes/test_data.py"
+
+# fmt: off
+IMAGES = [
+    *mutants("models/network.py", SIDES,
+        ("attention-by-the-height", "min(h.shape[1:3]) in self.attn_resolutions", "h.shape[1] in self.attn_resolutions"),
+        ("sides-of-the-longer-side", "sizes = [min(sides(self.image_size))", "sizes = [max(sides(self.image_size))"),
+        ("width-not-halved-exactly", "    for side in sides(image_size):", "    for side in sides(image_size)[:1]:"),
+    ),
+    *mutants("data/resizing.py", RESIZING,
+        ("sides-exchanged", "pillow.resize(wanted[::-1],", "pillow.resize(wanted,"),
+        ("part-of-the-longer-side", "Fraction(crop_size, min(wanted))", "Fraction(crop_size, max(wanted))"),
+        ("part-from-the-corner", "top, left = (height - rows) // 2, (width - columns) // 2", "top, left = 0, 0"),
+    ),
+    *mutants("evaluation/pictures.py", "tests/evaluation/test_pictures.py",
+        ("columns-of-squares", "math.sqrt(n * height / width)", "math.sqrt(n)"),
+    ),
+    *mutants("data/held_out.py", f"{ARRAYS} tests/data/test_folder_split.py",
+        ("twice-as-much-held-out", "100 * name_hash", "50 * name_hash"),
+        ("the-other-end-held-out", "return order[held_out:], order[:held_out]", "return order[:-held_out], order[-held_out:]"),
+    ),
+    *mutants("data/arrays.py", ARRAYS,
+        ("labels-by-place-not-by-row", "int(self.labels[row])", "int(self.labels[indices[0]])"),
+        ("test-images-in-another-order", "split(images, labels, shuffled_rows(len(arrays[images])))", "split(images, labels, list(range(len(arrays[images]))))"),
+        ("any-integers-as-levels", "if array.dtype != np.uint8:", "if array.dtype.kind not in \"u\":"),
+    ),
+    *mutants("data/numpy_files.py", REFUSED,
+        ("claims-are-believed", "if header.claimed > there:", "if False:"),
+        ("unpacked-whatever-it-claims", "if info.file_size > MOST_UNPACKED * (packed + 1):", "if False:"),
+        ("objects-are-mapped", "if header.dtype.hasobject:", "if False:"),
+    ),
+    *mutants("data/numpy_files.py", DAMAGED,
+        ("checksums-of-arrays-not-compared", "            while file.read(CHUNK):\n                pass", "            while False:\n                pass"),
+    ),
+    *mutants("data/numpy_files.py", EVERY_ROW,
+        ("columns-read-as-rows", "return flat.reshape(header.shape, order=header.order)", "return flat.reshape(header.shape)"),
+    ),
+    *mutants("evaluation/largest_distance.py", DISTANCE,
+        ("rows-of-the-first-block", "start + int(i), int(j)", "int(i), int(j)"),
+        ("farthest-of-the-last-block", "farthest = max(farthest, (", "farthest = max((-math.inf, 0, 0), ("),
+        ("products-of-squares", "- 2.0 * rows @ y.T", "- rows @ y.T"),
+    ),
+    *mutants("modes/data.py", FIGURES,
+        ("distances-without-mirrors", "if config.data.random_flip else x", "if False else x"),
+        ("levels-of-the-last-images", "            met[images.ravel()] = True", "            met[:] = False\n            met[images.ravel()] = True"),
+        ("range-of-the-last-images", "least, most = min(least, float(x.min())), max(most, float(x.max()))", "least, most = float(x.min()), float(x.max())"),
+        ("test-images-counted-as-training", "(\"test\", datasets.test)):", "(\"test\", datasets.train)):"),
+        ("all-said-to-be-compared", "which = \"all\" if compared == images", "which = \"all\" if compared <= images"),
+        ("another-step-in-the-picture", "jax.tree.map(jnp.asarray, batch), 0)", "jax.tree.map(jnp.asarray, batch), 1)"),
+    ),
+]
+# fmt: on
