@@ -24,7 +24,7 @@ MISTAKES = [
     ("--mode=train", "--config is missing: give one, as configs/"),
     (
         f"{DIGITS}",
-        r"--mode is missing: give one \(train, .*sample, .*report\)",
+        r"--mode is missing: give one \(data, train, .*report\)",
     ),
     ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
     (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
