@@ -21,7 +21,12 @@ from score_sde.modes.options import InterpolationOptions, RunOptions
 from score_sde.options import Section, absent, value_of
 from score_sde.samplers import options as sampling
 from score_sde.sde_lib import SDES, ProcessChoice
-from score_sde.training.options import AveragingOptions, OptimizerOptions, TrainingOptions
+from score_sde.training.options import (
+    AveragingOptions,
+    OptimizerOptions,
+    PowerAverageOptions,
+    TrainingOptions,
+)
 
 
 def sections() -> Iterator[tuple[str, type[Section]]]:
@@ -35,6 +40,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
         yield "model", part
     yield "optim", OptimizerOptions
     yield "training", TrainingOptions
+    yield "training.ema", PowerAverageOptions
     yield "sampling", sampling.SamplingOptions
     yield "sampling.grid", sampling.GridOptions
     yield "sampling.errors", sampling.ErrorOptions

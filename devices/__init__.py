@@ -16,6 +16,7 @@ from score_sde.devices.mapped import (
     AXIS,
     DEVICES,
     Devices,
+    Mapped,
     PmapDevices,
     ShardMapDevices,
     build_devices,
@@ -24,6 +25,6 @@ from score_sde.devices.mapped import (
 )
 
 __all__ = [
-    "AXIS", "DEVICES", "Devices", "PmapDevices", "ShardMapDevices", "build_devices", "check_batch",
+    "AXIS", "DEVICES", "Devices", "Mapped", "PmapDevices", "ShardMapDevices", "build_devices", "check_batch",
     "check_batch_size", "index_batches", "memory_of_devices", "on_one_device", "replicated",
 ]  # fmt: skip

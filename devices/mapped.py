@@ -25,6 +25,26 @@ Function = Callable[..., Any]
 Places = tuple[int, ...]  # of arguments
 
 
+class Mapped:
+    """A function compiled for all devices."""
+
+    def __init__(self, run: Any, *beside: Any):
+        """`run`, of jax.jit or jax.pmap, is called with the arguments and what is `beside`."""
+        self.run, self.beside = run, beside
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.run(*arguments, *self.beside)
+
+    def memory(self, *arguments: Any) -> int | None:
+        """Bytes that a call allocates on each device beside its arguments, without calling it; None if unknown."""
+        found = self.run.lower(*arguments, *self.beside).compile().memory_analysis()
+        if found is None:
+            return None
+        # What the results take over from donated arguments is no new memory.
+        new = found.output_size_in_bytes - found.alias_size_in_bytes
+        return found.temp_size_in_bytes + new
+
+
 @dataclasses.dataclass(frozen=True)
 class Devices(abc.ABC):
     """The devices, of all hosts, that share a batch."""
@@ -36,7 +56,7 @@ class Devices(abc.ABC):
     @abc.abstractmethod
     def data_parallel(
         self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
-    ) -> Function:
+    ) -> Mapped:
         """f compiled for all devices.
 
         Args:
@@ -75,7 +95,7 @@ class PmapDevices(Devices):
 
     def data_parallel(
         self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
-    ) -> Function:
+    ) -> Mapped:
         def axes(flags: Any) -> Any:
             return jax.tree.map(lambda flag: 0 if flag else None, flags)
 
@@ -89,7 +109,7 @@ class PmapDevices(Devices):
             donate_argnums=donate,
             devices=self.devices,
         )
-        return lambda *arguments: run(*arguments, ())
+        return Mapped(run, ())
 
     def split(self, tree: Any) -> Any:
         num = len(self.local)
@@ -119,7 +139,7 @@ class ShardMapDevices(Devices):
 
     def data_parallel(
         self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
-    ) -> Function:
+    ) -> Mapped:
         def specs(flags: Any) -> Any:
             return jax.tree.map(
                 lambda flag: PartitionSpec(AXIS) if flag else PartitionSpec(), flags
@@ -129,7 +149,7 @@ class ShardMapDevices(Devices):
         sharded = jax.shard_map(
             f, mesh=mesh, in_specs=specs(mapped), out_specs=out_specs, check_vma=False
         )
-        return jax.jit(sharded, donate_argnums=donate)
+        return Mapped(jax.jit(sharded, donate_argnums=donate))
 
     def split(self, tree: Any) -> Any:
         sharding = NamedSharding(mesh_of(self.devices), PartitionSpec(AXIS))

@@ -15,7 +15,7 @@ from score_sde.foreign_weights import flax_file, torch_checkpoint, torch_file
 from score_sde.foreign_weights.record import Record, check_values
 from score_sde.models.networks import build_network
 from score_sde.quoting import printable
-from score_sde.training.checkpoints import Shapes, shapes
+from score_sde.training.named_shapes import Shapes, shapes
 from score_sde.training.state import init_params
 
 # Weights, their average and two moments of four bytes, twice that for another layout, and what is beside the arrays.

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from score_sde.errors import UserError
 from score_sde.foreign_weights.record import Moments, Record, check_count, check_float32, entry
-from score_sde.training.checkpoints import Shapes, check_same
+from score_sde.training.named_shapes import Shapes, check_same
 
 # The first byte of a map of 1-15 entries, or of one with a longer count.
 MAP_MAGICS = tuple(bytes([byte]) for byte in (*range(0x81, 0x90), 0xDE, 0xDF))

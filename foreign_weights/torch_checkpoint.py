@@ -24,7 +24,7 @@ from score_sde.foreign_weights.names import (
 from score_sde.foreign_weights.record import Moments, Record, check_count, check_float32, entry
 from score_sde.foreign_weights.restricted_pickle import Tensor
 from score_sde.foreign_weights.torch_file import TorchFile
-from score_sde.training.checkpoints import check_same
+from score_sde.training.named_shapes import check_same
 from score_sde.training.optimizer import learning_rate
 
 MU, NU = "exp_avg", "exp_avg_sq"

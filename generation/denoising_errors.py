@@ -58,7 +58,7 @@ def optimal_variance(
     if not needs_errors(config.sampling):
         return None
     step = loaded.checkpoint_step or 0
-    path = workdir / f"denoising_errors-step{step}.npz"
+    path = workdir / f"denoising_errors-{loaded.name}.npz"
     if path.exists():
         try:
             norms = ScoreNorms.load(path, sde, step, sde.T, config.sampling.eps)

@@ -50,6 +50,7 @@ def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) ->
         else "real-valued data"
     )
     step = "exact score" if checkpoint_step is None else f"checkpoint of step {checkpoint_step}"
+    step += f", ema_sigma_rel={config.ema_sigma_rel:g}" if config.ema_sigma_rel else ""
     given = ", given its class" if config.model.get("num_classes") and options.conditional else ""
     lines = [
         f"{data.name} {options.split}: {images} images{given}, repeats {repeats}, {levels}; {config.sde.name}, {step}, "

@@ -4,6 +4,7 @@ The U-Net of `models/ncsnpp.py` before its improvements: 32 groups in every norm
 naive resampling between the blocks, no pyramids, always a positional embedding.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -85,18 +86,22 @@ class DDPM(Network):
         hidden = layers.dense(4 * self.nf)(positional_embedding(noise_input, self.nf))
         return layers.dense(4 * self.nf)(self._activation(hidden))
 
-    def _block(self, features: int) -> blocks.ResnetBlockDDPM:
-        return blocks.ResnetBlockDDPM(
-            features,
-            activation=self._activation,
-            dropout=self.dropout,
-            skip_rescale=False,
-            groups=_GROUPS,
-            dtype=self._dtype,
+    def _block(self, features: int) -> Callable[..., Any]:
+        return self._block_call(
+            blocks.ResnetBlockDDPM(
+                features,
+                activation=self._activation,
+                dropout=self.dropout,
+                skip_rescale=False,
+                groups=_GROUPS,
+                dtype=self._dtype,
+            )
         )
 
-    def _attention(self) -> blocks.AttnBlock:
-        return blocks.AttnBlock(skip_rescale=False, groups=_GROUPS, dtype=self._dtype)
+    def _attention(self) -> Callable[..., Any]:
+        return self._block_call(
+            blocks.AttnBlock(skip_rescale=False, groups=_GROUPS, dtype=self._dtype)
+        )
 
     @property
     def _activation(self) -> layers.Activation:

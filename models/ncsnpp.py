@@ -11,7 +11,7 @@ more `num_res_blocks`.
     head:    norm, activation, convolution; divided by sigma if `scale_by_sigma`
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -195,7 +195,7 @@ class NCSNpp(Network):
             return noise_input
         return sigma_of_label(noise_input, self.sigma_min, self.sigma_max, self.num_scales)
 
-    def _block(self, features: int, resampling: str | None = None) -> nn.Module:
+    def _block(self, features: int, resampling: str | None = None) -> Callable[..., Any]:
         shared: dict[str, Any] = {
             "features": features,
             "activation": self._activation,
@@ -205,13 +205,17 @@ class NCSNpp(Network):
             "dtype": self._dtype,
         }
         if self.resblock_type == "ddpm":
-            return blocks.ResnetBlockDDPMpp(**shared)
-        return blocks.ResnetBlockBigGANpp(
-            **shared, resampling=resampling, fir=self.fir, fir_kernel=self.fir_kernel
+            return self._block_call(blocks.ResnetBlockDDPMpp(**shared))
+        return self._block_call(
+            blocks.ResnetBlockBigGANpp(
+                **shared, resampling=resampling, fir=self.fir, fir_kernel=self.fir_kernel
+            )
         )
 
-    def _attention(self) -> blocks.AttnBlockpp:
-        return blocks.AttnBlockpp(self.skip_rescale, self.init_scale, dtype=self._dtype)
+    def _attention(self) -> Callable[..., Any]:
+        return self._block_call(
+            blocks.AttnBlockpp(self.skip_rescale, self.init_scale, dtype=self._dtype)
+        )
 
     def _downsample(self, with_conv: bool, features: int | None = None) -> layers.Downsample:
         return layers.Downsample(with_conv, self.fir, self.fir_kernel, features, self._dtype)

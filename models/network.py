@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import flax.linen as nn
@@ -54,6 +55,11 @@ class Network(Section, nn.Module):
         "casts nothing: with float64 images and parameters everything is float64",
         one_of(*DTYPES),
     )
+    remat: bool = option(
+        False,
+        "keep of each residual and attention block its input only, and compute the rest again for the gradient: less of an "
+        "accelerator's memory (XLA's compiler for CPUs undoes it), a third more time",
+    )
     scale_by_sigma: bool = option(
         False,
         "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels sigma is "
@@ -96,6 +102,13 @@ class Network(Section, nn.Module):
                 value = (config.data if field.name in OF_DATA else config.model)[field.name]
                 given[field.name] = tuple(value) if isinstance(value, (list, tuple)) else value
         return cls(**given)
+
+    def _block_call(self, block: nn.Module) -> Callable[..., Any]:
+        """The block as it is called: rematerialised where asked for. Its name, hence its parameters' names, stay."""
+        if not self.remat:
+            return block
+        again = nn.remat(lambda block, *arguments: block(*arguments))
+        return functools.partial(again, block)
 
     def attends(self, h: Other) -> bool:
         """Whether features of this resolution have self-attention."""

@@ -155,6 +155,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "split": config.likelihood.split,
         "eps": config.likelihood.eps,
         "seed": config.seed,
+        **({"ema_sigma_rel": config.ema_sigma_rel} if config.ema_sigma_rel else {}),
         "seconds": seconds,
     }
     if jax.process_index() == 0:

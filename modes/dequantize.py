@@ -47,13 +47,13 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     options = config.dequantizer
     loaded = load_score_model(config, sde, workdir)
     datasets = data.load(config, told(config))
-    folder = dequantizer_folder(workdir, loaded.checkpoint_step)
+    folder = dequantizer_folder(workdir, loaded.checkpoint_step, loaded.sigma_rel)
     began = time.perf_counter()
     trained = train_dequantizer(config, loaded.model, sde, datasets.train, folder)
     figures: dict[str, Any] = {
         "mode": "dequantize",
         "step": trained.step,
-        "checkpoint_step": loaded.checkpoint_step,
+        **loaded.told,
         "sde": config.sde.name,
         "data": config.data.name,
         "num_levels": config.data.num_levels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, no_ch
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.state import TrainState, init_state
-from score_sde.training.trained_score import check_score_model
+from score_sde.training.trained_score import averaged_params, check_score_model
 
 
 def check(config: Any, sde: SDE) -> None:
@@ -44,7 +45,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     state = trained_state(config, network, workdir)
     record = from_state(state, config.model.ema_rate)
     contents = torch_checkpoint.contents_of(record, network, config)
-    path = workdir / "export" / f"checkpoint_{record.step}.pth"
+    width = f"-ema{config.ema_sigma_rel:g}" if config.ema_sigma_rel else ""
+    path = workdir / "export" / f"checkpoint_{record.step}{width}.pth"
     if jax.process_index() == 0:
         write(path, contents)
     figures = {
@@ -65,6 +67,9 @@ def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
     with Checkpoints(workdir) as checkpoints:
         state = checkpoints.restore(template, config.checkpoint_step)
     check_recorded(config, workdir)
+    if config.ema_sigma_rel:
+        averaged, _ = averaged_params(config, workdir, template.params)
+        state = dataclasses.replace(state, ema_params=averaged)
     return state
 
 

@@ -15,13 +15,10 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.foreign_weights.names import check_published
 from score_sde.foreign_weights.record import Record, to_state
+from score_sde.modes.options import refuse_average
 from score_sde.results import report
 from score_sde.sde_lib import SDE
-from score_sde.training.checkpoints import (
-    Checkpoints,
-    checkpoint_folder,
-    saved_steps,
-)
+from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import FILE, check_recorded, record_config
 from score_sde.training.trained_score import check_score_model
@@ -33,11 +30,17 @@ def check(config: Any, sde: SDE) -> None:
     Raises:
       UserError: saying what was given, what was expected and what to do.
     """
+    refuse_average(config, "import")
     if config.checkpoint_step:
         raise ConfigError(
             f"checkpoint_step={config.checkpoint_step}: --mode import makes a checkpoint and chooses none; leave it out"
         )
     check_options(config)
+    if config.training.ema.sigma_rel:
+        raise ConfigError(
+            f"training.ema.sigma_rel={tuple(config.training.ema.sigma_rel)}: such averages begin with a training, and a "
+            "published file has none; leave it out, or begin a training with its weights: training.init_from"
+        )
     check_score_model(config, sde)
     check_published(config.model.name)
 

@@ -118,13 +118,13 @@ def run(
         "round_trip_rms": float(np.sqrt(np.mean((ends - x) ** 2))),
         "nfe_encode": float(np.mean(evaluations, axis=0)[0]),
         "nfe_decode": float(np.mean(evaluations, axis=0)[1]),
-        "checkpoint_step": loaded.checkpoint_step,
+        **loaded.told,
         "sde": config.sde.name,
         "split": options.split,
         **configured.settings,
     }
     if jax.process_index() == 0:
-        figures |= write(config, workdir, x, np.stack(rows), loaded.checkpoint_step)
+        figures |= write(config, workdir, x, np.stack(rows), loaded.name)
     report(workdir, figures)
     return figures
 
@@ -143,11 +143,11 @@ def chosen_images(config: Any) -> np.ndarray:
 
 
 def write(
-    config: Any, workdir: Path, x: np.ndarray, rows: np.ndarray, step: int | None
+    config: Any, workdir: Path, x: np.ndarray, rows: np.ndarray, weights: str
 ) -> dict[str, str]:
     """The frames (pairs, frames, h, w, c) as arrays and as a picture: in each row first image, frames, second."""
     folder = workdir / "interpolation"
-    arrays = unused(folder, f"{config.interpolation.split}-step{step or 0}", ".npz")
+    arrays = unused(folder, f"{config.interpolation.split}-{weights}", ".npz")
     write_whole(arrays, lambda file: np.savez(file, frames=rows, images=x))
     if not config.data.num_levels:
         return {"arrays": str(arrays)}

@@ -42,6 +42,7 @@ from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.kept_averages import averages_folder
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
@@ -162,10 +163,13 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
     settings = as_json(config)
     return {
         "what": what,
-        "checkpoint_step": loaded.checkpoint_step,
+        **loaded.told,
         "anomalies": changed(config.likelihood.anomalies),
         "checkpoints": newest_file(checkpoint_folder(workdir)),
-        "dequantizer": newest_file(dequantizer_folder(workdir, loaded.checkpoint_step)),
+        "averages": newest_file(averages_folder(workdir)),
+        "dequantizer": newest_file(
+            dequantizer_folder(workdir, loaded.checkpoint_step, loaded.sigma_rel)
+        ),
         "devices": jax.device_count(),
         **{part: settings[part] for part in ("seed", "sde", "data", "model", "likelihood")},
     }
@@ -190,7 +194,7 @@ def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[st
         # Not the option of that name, which is 0 for all.
         "num_images": measured.best.bits_per_dim.shape[1],
         "seconds": measured.seconds,
-        "checkpoint_step": loaded.checkpoint_step,
+        **loaded.told,
         "sde": config.sde.name,
         "data": config.data.name,
         "given": list(told(config)),
@@ -260,7 +264,7 @@ def write(
 ) -> dict[str, str]:
     """The arrays with the settings they were made by, and the picture. Returns where they went."""
     folder = workdir / "likelihood"
-    path = unused(folder, f"{config.likelihood.split}-step{loaded.checkpoint_step or 0}", ".npz")
+    path = unused(folder, f"{config.likelihood.split}-{loaded.name}", ".npz")
     settings = np.array(json.dumps(as_json(config)))
     write_whole(path, lambda file: np.savez(file, config_json=settings, **arrays))  # type: ignore[arg-type]
     picture = path.with_suffix(".png")

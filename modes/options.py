@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from score_sde.options import Range, Section, count, finite, not_negative, one_of, option
+from score_sde.errors import ConfigError
+from score_sde.options import Range, Section, at_least, count, finite, one_of, option
+from score_sde.training.power_average import WIDTH_OR_NONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,12 +19,28 @@ class RunOptions(Section):
     )
     checkpoint_step: int = option(
         0,
-        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest",
-        not_negative,
+        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest; -1: the one of "
+        "the least held-out loss",
+        at_least(-1),
+    )
+    ema_sigma_rel: float = option(
+        0.0,
+        "sample from, measure or export the power-function average of this width, made of those that training.ema kept; 0: "
+        "the average of model.ema_rate",
+        WIDTH_OR_NONE,
     )
     data_parallel: str = option(
         "pmap", "pmap | shard_map: how devices share a batch", one_of("pmap", "shard_map")
     )
+
+
+def refuse_average(config: Any, mode: str) -> None:
+    """An average to use cannot be chosen where weights are made."""
+    if config.ema_sigma_rel:
+        raise ConfigError(
+            f"ema_sigma_rel={config.ema_sigma_rel} chooses what to sample from, to measure or to export; "
+            f"--mode {mode} has no use for it: leave it out"
+        )
 
 
 PAIRS = Range(

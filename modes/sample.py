@@ -33,6 +33,7 @@ from score_sde.samplers.configured import Configured, configure, needs_errors
 from score_sde.sde_lib import SDE, expand
 from score_sde.spaces import Space, build_space
 from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.kept_averages import averages_folder
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import (
     EXACT,
@@ -97,7 +98,7 @@ def run(
         "num_images": sampling.num_images,
         "nfe": float(np.concatenate(nfe).mean()),
         "seconds": time.perf_counter() - began,
-        "checkpoint_step": loaded.checkpoint_step,
+        **loaded.told,
         "sde": config.sde.name,
         **configured.settings,
         "one_by_one": sampling.one_by_one,
@@ -108,7 +109,7 @@ def run(
     }
     all_hosts_meet("samples")
     if jax.process_index() == 0:
-        stem = f"{sampling.sampler}-step{loaded.checkpoint_step or 0}-seed{config.seed}"
+        stem = f"{sampling.sampler}-{loaded.name}-seed{config.seed}"
         written = files.finish(folder, stem, len(nfe))
         figures["arrays" if written.is_file() else "folder"] = str(written)
         if config.model.name == EXACT:
@@ -145,8 +146,9 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
     """All that the samples depend on, so that only the same command goes on with them."""
     settings = as_json(config)
     return {
-        "checkpoint_step": loaded.checkpoint_step,
+        **loaded.told,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
+        "averages": newest_file(averages_folder(workdir)),
         "start_images": changed(config.sampling.start_images),
         "devices": jax.device_count(),
         **{part: settings[part] for part in ("seed", "sde", "data", "model", "sampling")},

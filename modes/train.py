@@ -16,13 +16,15 @@ from score_sde.generation.sampled_score import sampled_score
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
 from score_sde.modes import sample
+from score_sde.modes.options import refuse_average
 from score_sde.results import report
 from score_sde.samplers.configured import Configured, needs_errors
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.losses import build_loss
 from score_sde.training.objective import check_label_dropout
-from score_sde.training.score_task import check_config, train
+from score_sde.training.score_task import train
+from score_sde.training.settings import check_config
 from score_sde.training.task import Evaluator
 from score_sde.training.trained_score import EXACT, check_score_model
 from score_sde.training.weights_and_biases import check_wandb, weights_and_biases
@@ -39,6 +41,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             "model.name=mixture is a score known in closed form: there is nothing to train; "
             "use --mode sample or --mode likelihood"
         )
+    refuse_average(config, "train")
     check_score_model(config, sde)
     check_config(config)
     check_label_dropout(config)

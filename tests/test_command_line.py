@@ -139,6 +139,25 @@ MISTAKES = [
         "--config.sampling.grid.times=(1.0,0.5)",
         "has 2 times, which are 1 steps, but 2",
     ),
+    (f"{DIGITS} --mode=train --config.ema_sigma_rel=0.1", "ema_sigma_rel=0.1 chooses what to"),
+    (f"{TOY} --mode=sample --config.ema_sigma_rel=0.1", "an exact score has no weights"),
+    (f"{DIGITS} --mode=sample --config.ema_sigma_rel=0.3", "ema_sigma_rel=0.3: expected a width"),
+    (
+        f"{DIGITS} --mode=train --config.training.ema.sigma_rel=(0.1,0.1)",
+        r"training.ema.sigma_rel=\(0.1, 0.1\): expected widths above 0 and below 0.28, all different",
+    ),
+    (
+        f"{DIGITS} --mode=import --source=main.py --config.training.ema.sigma_rel=(0.1,)",
+        "a published file has none; leave it out",
+    ),
+    (
+        f"{DIGITS} --mode=train --config.training.accumulation=3",
+        "training.batch_size=64 on 4 devices with training.accumulation=3: expected a multiple of 12",
+    ),
+    (
+        f"{DIGITS} --mode=train --config.training.keep_best=1 --config.training.eval_freq=0",
+        "training.keep_best=1 with eval_freq=0",
+    ),
     (
         f"{DIGITS} --mode=import --source=main.py --config.checkpoint_step=5",
         "makes a checkpoint and chooses none",

@@ -1,33 +1,42 @@
 """Training: from stored images to checkpoints, of a score network or of anything else that has a loss.
 
-    task.py         what can be trained: Task; its Evaluators; the Plan of a run
-    loop.py         train_task: begin, update, record, evaluate, save
-    start.py        how a run begins
-    replay.py       one update again, looked into
-    earlier_step.py going back to an earlier checkpoint first
-    trainable.py    which parameters are trained
-    feed.py         what each step is given, from the device's memory or read on the way
-    step.py         one update on all devices
-    state.py        TrainState, and the average of the weights
-    checkpoints.py  saving, strict restoring
-    manifest.py     the checksums of a checkpoint's files
-    record.py       metrics.jsonl and TensorBoard
-    progress.py     the bar and the throughput
-    interrupts.py   SIGTERM and SIGINT
-    lock.py         one run in a folder
+    task.py              what can be trained: Task; its Evaluators; the Plan of a run
+    loop.py              train_task: begin, update, record, evaluate, save
+    start.py             how a run begins
+    replay.py            one update again, looked into
+    earlier_step.py      going back to an earlier checkpoint first
+    trainable.py         which parameters are trained
+    accumulation.py      the gradient of a batch in parts
+    memory.py            what an update needs, and what there is
+    feed.py              what each step is given, from the device's memory or read on the way
+    step.py              one update on all devices
+    state.py             TrainState, and the average of the weights
+    power_average.py     averages of the weights with a power-function profile, of any width
+    kept_averages.py     those that stay on the way, and one of any width made of them
+    evaluations.py       what evaluators have said
+    checkpoints.py       saving, strict restoring
+    named_shapes.py      what differs between two trees of arrays
+    staying.py           which checkpoints stay
+    about.py             what a checkpoint says of itself
+    manifest.py          the checksums of a checkpoint's files
+    record.py            metrics.jsonl and TensorBoard
+    progress.py          the bar and the throughput
+    interrupts.py        SIGTERM and SIGINT
+    lock.py              one run in a folder
 
 A score network:
 
-    score_task.py   train(config, workdir)
-    init_from.py    weights of another run to begin with
-    losses.py       denoising score matching, per image: continuous, and discrete (DDPM, SMLD)
-    weightings.py   what is learnt: w(t)
-    times.py        at which times, and what makes up for it
-    draws.py        how the times of a batch are spread
-    objective.py    stored images -> loss; its keys are those of score_sde/keys.py
-    optimizer.py    clip -> Adam -> weight decay -> learning rate, with warm-up and decay
-    evaluators.py   what is measured on the way, by name (EVALUATORS)
-    held_out.py     the loss on the test split
+    score_task.py        train(config, workdir)
+    settings.py          what is refused of config.training
+    init_from.py         weights of another run to begin with
+    losses.py            denoising score matching, per image: continuous, and discrete (DDPM, SMLD)
+    weightings.py        what is learnt: w(t)
+    times.py             at which times, and what makes up for it
+    draws.py             how the times of a batch are spread
+    objective.py         stored images -> loss; its keys are those of score_sde/keys.py
+    optimizer.py         clip -> Adam -> weight decay -> learning rate, with warm-up and decay
+    evaluators.py        what is measured on the way, by name (EVALUATORS)
+    held_out.py          the loss on the test split
     recorded_config.py   the config that a folder's weights belong to, and what may change when training goes on
     trained_score.py     a folder's weights as a score model
 

@@ -10,7 +10,7 @@ import contextlib
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -20,13 +20,14 @@ from score_sde.devices import replicated
 from score_sde.errors import UserError
 from score_sde.files import cannot_write
 from score_sde.progress import say
+from score_sde.training.about import FORMAT, HELD_OUT, Figures, read_about, write_about
 from score_sde.training.manifest import damage, write_manifest
-from score_sde.training.state import TrainState
+from score_sde.training.named_shapes import check_same, shapes
+from score_sde.training.state import TrainState, parts
+from score_sde.training.staying import Staying
 from score_sde.unfinished import all_hosts_meet
 
-Shapes = dict[str, tuple[int, ...]]
-
-SHOWN_DIFFERENCES = 4
+BEST = -1  # in the place of a step: the one of the least held-out loss
 
 # What Orbax raises of files that are not there or not as they were.
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
@@ -35,8 +36,10 @@ UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeEr
 class Checkpoints:
     """The checkpoints of one working directory; a context manager, which waits for saves at its end."""
 
-    def __init__(self, workdir: str | pathlib.Path, keep: int = 0, keep_every: int = 0):
-        """`keep` latest checkpoints stay (0: all), and those of steps that are multiples of `keep_every` (0: none).
+    def __init__(
+        self, workdir: str | pathlib.Path, keep: int = 0, keep_every: int = 0, keep_best: int = 0
+    ):
+        """`keep` latest checkpoints stay (0: all), those of multiples of `keep_every` (0: none), and the best ones (see staying.py).
 
         Raises:
           UserError: there is no folder for them, and none can be made.
@@ -47,13 +50,13 @@ class Checkpoints:
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         self.saving: int | None = None
+        self.figures: Figures = {}  # of the one that is being saved
         self.manager = ocp.CheckpointManager(
             self.folder,
             item_handlers=ocp.PyTreeCheckpointHandler(),
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep or None,
-                keep_period=keep_every or None,
-                async_options=ocp.AsyncOptions(post_finalization_callback=self._write_manifest),
+                preservation_policy=Staying(keep, keep_every, keep_best, self.losses),
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._write_beside),
             ),
         )
 
@@ -70,17 +73,29 @@ class Checkpoints:
         """The step of the newest complete checkpoint."""
         return max(saved_steps(self.folder), default=None)
 
-    def save(self, step: int, state: TrainState) -> None:
+    def losses(self) -> dict[int, float]:
+        """Step -> held-out loss, of those of which it is known; also of the one that is being saved."""
+        figures = {
+            step: read_about(self.folder / str(step)).figures for step in saved_steps(self.folder)
+        }
+        if self.saving is not None:
+            figures[self.saving] = self.figures
+        return {step: of[HELD_OUT] for step, of in figures.items() if HELD_OUT in of}
+
+    def save(self, step: int, state: TrainState, figures: Figures | None = None) -> None:
         """Save in the background; the state, arrays of all hosts, may be donated as soon as this returns.
+
+        Args:
+          figures: what is known of this state, by name; kept with it.
 
         Raises:
           UserError: this checkpoint or the one before cannot be written; the last that was written stays.
         """
         self.wait()
         if step != self.latest_step:
-            self.saving = step
+            self.saving, self.figures = step, figures or {}
             with self._saved():
-                self.manager.save(step, args=ocp.args.PyTreeSave(state))
+                self.manager.save(step, args=ocp.args.PyTreeSave(parts(state)))
 
     def wait(self) -> None:
         """Until what was saved is on disk.
@@ -126,40 +141,31 @@ class Checkpoints:
         Raises:
           UserError: there is no such checkpoint, it is damaged, or its names or shapes are not the template's.
         """
-        return self._restore(step, shapes(template), "", lambda step: self._read(step, template))[0]
+        item = parts(template)
+        found, _ = self._restore(step, item)
+        return TrainState(**found)
 
-    def restore_ema(self, template: Any, step: int = 0) -> tuple[Any, int]:
-        """The averaged parameters of a checkpoint and its step; nothing else is read.
+    def restore_part(self, name: str, template: Any, step: int = 0) -> tuple[Any, int]:
+        """One field of a state, such as its averaged parameters, and its step; nothing else is read.
 
         Raises:
           UserError: as `restore`.
         """
-        item = {"ema_params": template}
-        found, step = self._restore(
-            step,
-            shapes(item),
-            "ema_params.",
-            lambda step: self._read(step, item, partial_restore=True),
-        )
-        return found["ema_params"], step
+        found, step = self._restore(step, {name: template})
+        return found[name], step
 
-    def _restore(
-        self, step: int, expected: Shapes, prefix: str, read: Callable[[int], Any]
-    ) -> tuple[Any, int]:
-        """What `read` makes of that step, or for 0 of the newest that can be read, and its step.
-
-        Args:
-          expected: the arrays that there must be, whose names begin with `prefix`.
-        """
+    def _restore(self, step: int, item: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        """These fields of that step, or for 0 of the newest that can be read, and its step."""
         damaged: list[str] = []
         for candidate in self._candidates(step):
             problem = damage(self.folder / str(candidate))
             if problem is None:
+                self._check_format(candidate)
                 try:
                     stored = shapes(self.manager.item_metadata(candidate).tree)
-                    stored = {k: v for k, v in stored.items() if k.startswith(prefix)}
-                    check_same(candidate, stored, expected)
-                    found = read(candidate)
+                    stored = {k: v for k, v in stored.items() if k.partition(".")[0] in item}
+                    check_same(candidate, stored, shapes(item))
+                    found = self._read(candidate, item)
                 except UNREADABLE as error:
                     problem = f"cannot be read: {first_line(error)}"
                 else:
@@ -173,11 +179,28 @@ class Checkpoints:
             f"{self.folder}: {'; '.join(damaged)}; {rest}put back a copy, or begin again in another folder"
         )
 
+    def _check_format(self, step: int) -> None:
+        found = read_about(self.folder / str(step)).format
+        if found > FORMAT:
+            raise UserError(
+                f"the checkpoint of step {step} in {self.folder} has format {found}, and this version reads formats up to "
+                f"{FORMAT}: use the version that wrote it, or a newer one"
+            )
+
     def _candidates(self, step: int) -> list[int]:
-        """That step, or for 0 all, the newest first."""
+        """That step, for 0 all, the newest first, for BEST the one of the least held-out loss."""
         steps = saved_steps(self.folder)
         if not steps:
             raise no_checkpoint(self.folder)
+        if step == BEST:
+            losses = self.losses()
+            if not losses:
+                raise UserError(
+                    f"checkpoint_step={BEST}: no checkpoint in {self.folder} has a held-out loss; train with "
+                    "training.keep_best=1 or more, or choose one of the steps "
+                    f"{', '.join(map(str, steps))}"
+                )
+            return [min(losses, key=lambda step: losses[step])]
         if step and step not in steps:
             raise UserError(
                 f"checkpoint_step={step}: {self.folder} has the steps {', '.join(map(str, steps))}; "
@@ -185,19 +208,21 @@ class Checkpoints:
             )
         return [step] if step else steps[::-1]
 
-    def _read(self, step: int, template: Any, **options: Any) -> Any:
+    def _read(self, step: int, template: Any) -> Any:
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated()),
             template,
         )
         restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-        args = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, **options)
+        # Partial: what the template does not ask for stays on the disk.
+        args = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, partial_restore=True)
         return self.manager.restore(step, args=args)
 
-    def _write_manifest(self) -> None:
+    def _write_beside(self) -> None:
         """Called by Orbax when all files of a checkpoint are written, before it gets its name and older ones go."""
         if jax.process_index() == 0:
             for folder in self.folder.glob(f"{self.saving}.orbax-checkpoint-tmp*"):
+                write_about(folder, self.figures)
                 write_manifest(folder)
 
     @contextlib.contextmanager
@@ -234,11 +259,12 @@ def first_line(error: BaseException) -> str:
     return found.group(1).strip() if found else text[:300]
 
 
-def restore_ema(workdir: str | pathlib.Path, template: Any, step: int = 0) -> tuple[Any, int]:
-    """The averaged parameters of a checkpoint in `workdir`, and its step.
+def restore_part(
+    workdir: str | pathlib.Path, name: str, template: Any, step: int = 0
+) -> tuple[Any, int]:
+    """A field of the TrainState of a checkpoint in `workdir`, and its step.
 
     Args:
-      template: the parameters, or their shapes: `jax.eval_shape(lambda: init_params(config, network))`.
       step: which checkpoint; 0: the newest.
 
     Raises:
@@ -248,7 +274,20 @@ def restore_ema(workdir: str | pathlib.Path, template: Any, step: int = 0) -> tu
     if not checkpoint_folder(workdir).is_dir():
         raise no_checkpoint(checkpoint_folder(workdir))
     with Checkpoints(workdir) as checkpoints:
-        return checkpoints.restore_ema(template, step)
+        return checkpoints.restore_part(name, template, step)
+
+
+def restore_ema(workdir: str | pathlib.Path, template: Any, step: int = 0) -> tuple[Any, int]:
+    """The averaged parameters of a checkpoint in `workdir`, and its step.
+
+    Args:
+      template: the parameters, or their shapes: `jax.eval_shape(lambda: init_params(config, network))`.
+      step: which checkpoint; 0: the newest.
+
+    Raises:
+      UserError: as `restore_part`.
+    """
+    return restore_part(workdir, "ema_params", template, step)
 
 
 def checkpoint_folder(workdir: str | pathlib.Path) -> pathlib.Path:
@@ -259,30 +298,4 @@ def no_checkpoint(folder: pathlib.Path) -> UserError:
     return UserError(
         f"no checkpoint in {folder}; train first, with the same config and working directory: "
         f"python main.py --mode train --config CONFIG --workdir {folder.parent}"
-    )
-
-
-def shapes(tree: Any) -> Shapes:
-    """Name -> shape of every array in a tree, such as "params.Conv_0.kernel"."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
-        for path, leaf in leaves
-    }
-
-
-def check_same(step: int, stored: Shapes, expected: Shapes) -> None:
-    """Refuse a checkpoint that is not exactly what the config describes, before anything is read."""
-    differences = []
-    for name in sorted(stored.keys() | expected.keys()):
-        if stored.get(name) != expected.get(name):
-            in_file, in_config = stored.get(name, "absent"), expected.get(name, "absent")
-            differences.append(f"{name}: checkpoint {in_file}, config {in_config}")
-    if not differences:
-        return
-    raise UserError(
-        f"the checkpoint of step {step} does not fit the config: {len(differences)} arrays differ in name or shape ("
-        + "; ".join(differences[:SHOWN_DIFFERENCES])
-        + ("; ..." if len(differences) > SHOWN_DIFFERENCES else "")
-        + "); use the config that it was trained with, or another folder"
     )

@@ -11,6 +11,7 @@ from score_sde.errors import UserError
 from score_sde.files import cannot_write
 from score_sde.progress import say
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
+from score_sde.training.kept_averages import set_aside_after
 from score_sde.training.manifest import damage
 from score_sde.unfinished import all_hosts_meet
 
@@ -66,3 +67,4 @@ def _move(folder: Path, step: int, target: Path) -> None:
         if record.exists() and not (target / record.name).exists():
             shutil.copyfile(record, target / record.name)
         (folder / str(later)).rename(target / str(later))
+    set_aside_after(folder.parent, step, target)

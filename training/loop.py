@@ -17,20 +17,19 @@ from score_sde.devices import Devices
 from score_sde.errors import UserError
 from score_sde.training.checkpoints import Checkpoints, kept
 from score_sde.training.earlier_step import go_back
+from score_sde.training.evaluations import Evaluations, NotFinite
 from score_sde.training.feed import feed, stacked
 from score_sde.training.groups import GROUPS, GroupLosses
 from score_sde.training.interrupts import Interrupts
+from score_sde.training.kept_averages import drop_after, keep
 from score_sde.training.lock import alone_in
+from score_sde.training.memory import check_fits, needed_by
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record, Watch
 from score_sde.training.start import Weights, start
 from score_sde.training.state import TrainState
-from score_sde.training.step import build_train_step
+from score_sde.training.step import build_train_step, each_step, is_finite
 from score_sde.training.task import Plan, Task
-
-
-class NotFinite(UserError):
-    """The loss, its gradient or what an evaluator found became inf or NaN."""
 
 
 class Finished(NamedTuple):
@@ -65,7 +64,7 @@ def train_task(
             go_back(folder, plan.from_step)
         interrupts = stack.enter_context(Interrupts())
         checkpoints = stack.enter_context(
-            Checkpoints(folder, plan.keep_checkpoints, plan.keep_every)
+            Checkpoints(folder, plan.keep_checkpoints, plan.keep_every, plan.keep_best)
         )
         checkpoints.remove_unfinished()
         state, how = start(task, checkpoints, devices, weights)
@@ -73,11 +72,12 @@ def train_task(
         check_not_past(plan, step, folder)
         # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
         task.record(folder)
+        drop_after(folder, step)
         with (
             contextlib.closing(Record(folder, step, watch)) as record,
             Progress(step, plan.n_iters, plan.batch_size) as progress,
         ):
-            run = Run(task, plan, devices, state, checkpoints, record, progress)
+            run = Run(task, plan, devices, state, folder, checkpoints, record, progress)
             run.announce(split, how)
             stopped_by = run.updates(split, interrupts)
             figures = run.finish(stopped_by, interrupts)
@@ -97,19 +97,6 @@ def due(frequency: int, before: int, after: int) -> bool:
     return frequency > 0 and after // frequency > before // frequency
 
 
-def is_finite(figures: dict[str, float]) -> bool:
-    """Whether those of an update say that the weights it began with are good."""
-    return math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
-
-
-def each_step(metrics: dict[str, Any]) -> list[dict[str, float]]:
-    """The figures of each update of a call."""
-    return [
-        {name: float(values[i]) for name, values in metrics.items() if name != GROUPS}
-        for i in range(len(metrics["loss"]))
-    ]
-
-
 class Run:
     """A run in progress: the compiled step, the state, and what is known so far."""
 
@@ -119,16 +106,18 @@ class Run:
         plan: Plan,
         devices: Devices,
         state: TrainState,
+        folder: pathlib.Path,
         checkpoints: Checkpoints,
         record: Record,
         progress: Progress,
     ):
         self.task, self.plan, self.devices, self.state = task, plan, devices, state
-        self.checkpoints, self.record, self.progress = checkpoints, record, progress
-        self.train_step = build_train_step(task, devices, plan.skip_nonfinite > 0)
+        self.folder, self.checkpoints = folder, checkpoints
+        self.record, self.progress = record, progress
+        skip_nonfinite = plan.skip_nonfinite > 0
+        self.train_step = build_train_step(task, devices, skip_nonfinite, plan.accumulation)
         self.step = int(state.step)
-        self.evaluated: dict[str, int] = {}  # evaluator -> the step of its newest figures
-        self.found: dict[str, float] = {}  # these figures
+        self.evaluations = Evaluations(task, record, progress)
         self.loss: float | None = None
         self.losses: list[float] = []  # of the updates since the last line of the log
         self.groups = GroupLosses(task)  # of the same
@@ -151,7 +140,7 @@ class Run:
 
     def updates(self, split: Any, interrupts: Interrupts) -> str | None:
         """All updates that remain; gives the signal that ended them early, or None."""
-        plan = self.plan
+        plan, began = self.plan, self.step
         resident, steps = feed(plan.seed, plan.batch_size, split, self.step, self.devices)
         constants = jax.device_get(self.task.constants)  # wherever they are
         constants = jax.device_put(constants, self.devices.replicated())
@@ -161,6 +150,10 @@ class Run:
                 given = self.devices.split(stacked([next(steps) for _ in range(count)]))
             arguments = (constants, resident, given)
             with self.progress.compiling():
+                if before == began:
+                    needed = needed_by(self.train_step, self.state, constants, resident, given)
+                    check_fits(needed, f"an update of {self.task.name}")
+                    self.progress.say(f"an update takes {needed}")
                 self.state, metrics = self.train_step(self.state, *arguments)
             self.step += count
             interrupts.listen()
@@ -175,6 +168,8 @@ class Run:
                     for name, evaluator in self.task.evaluators.items()
                     if due(evaluator.frequency, before, self.step)
                 )
+            if due(plan.averages_freq, before, self.step):
+                self.keep_averages()
             if due(plan.checkpoint_freq, before, self.step):
                 self.save()
             if interrupts.received:
@@ -239,18 +234,13 @@ class Run:
     def evaluate(self, names: Iterable[str]) -> None:
         for name in names:
             self.collect()
-            evaluator = self.task.evaluators[name]
-            with self.progress.taking("evaluation"):
-                found = evaluator.evaluate(self.state.ema_params, self.step)
-                self.record.draw(self.step, evaluator.draw(self.state.ema_params, self.step))
-            self.evaluated[name] = self.step
-            for figure, value in found.items():
-                if not math.isfinite(value):
-                    raise NotFinite(f"{figure} is {value} at step {self.step}")
-                self.progress.say(f"step {self.step}: {figure} {value:.5g}")
-            if found:
-                self.record.write(self.step, **found)
-                self.found |= found
+            self.evaluations.make([name], self.state.ema_params, self.step)
+
+    def keep_averages(self) -> None:
+        if self.state.averages:
+            self.collect()
+            with self.progress.taking("save"):
+                keep(self.folder, self.step, jax.device_get(self.state.averages))
 
     def save(self) -> None:
         """A checkpoint, unless it is there already.
@@ -264,7 +254,8 @@ class Run:
         self.saved = self.step
         with self.progress.taking("save"):
             self.check_state()
-            self.checkpoints.save(self.step, self.devices.checkpointable(self.state))
+            state = self.devices.checkpointable(self.state)
+            self.checkpoints.save(self.step, state, self.evaluations.of(self.step))
 
     def check_state(self) -> None:
         """Make one more update, of a copy: the figures so far are of the states before this one.
@@ -304,6 +295,10 @@ class Run:
 
     def finish(self, stopped_by: str | None, interrupts: Interrupts) -> dict[str, Any]:
         """The last checkpoint, and unless a signal wants the process gone, what evaluators say of the last step."""
+        if self.plan.keep_best and not (stopped_by or interrupts.received):
+            with self.nothing_lost("an evaluation"):
+                # Before it is saved: the last checkpoint, too, is one of those that are compared.
+                self.evaluate(self.evaluations.missing(self.step))
         self.save()
         self.checkpoints.wait()
         stopped_by = stopped_by or interrupts.received
@@ -313,16 +308,12 @@ class Run:
             )
         else:
             interrupts.stop()  # nothing is left to save
-            self.evaluate(
-                name
-                for name, evaluator in self.task.evaluators.items()
-                if evaluator.frequency and self.evaluated.get(name) != self.step
-            )
+            self.evaluate(self.evaluations.missing(self.step))
         return {
             "step": self.step,
             "loss": self.loss,
             **({"skipped": self.skipped} if self.plan.skip_nonfinite else {}),
-            **self.found,
+            **self.evaluations.newest,
             "images_per_second": self.progress.images_per_second or None,
             **self.progress.seconds_of_all(),
             "checkpoint_step": self.checkpoints.latest_step,

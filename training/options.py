@@ -17,6 +17,7 @@ from score_sde.options import (
     positive,
     probability,
 )
+from score_sde.training.power_average import WIDTHS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,11 @@ class TrainingOptions(Section):
         fraction,
     )
     eps: float = option(1e-5, "smallest time trained on")
+    accumulation: int = option(
+        1,
+        "parts in which each device goes through its share of a batch, one after the other: less memory, the same update",
+        positive,
+    )
     steps_per_call: int = option(
         1, "updates in one compiled call; more than 1 only helps accelerators", count(10_000)
     )
@@ -87,6 +93,12 @@ class TrainingOptions(Section):
     keep_every: int = option(
         0, "checkpoints of multiples of so many steps stay for ever; 0: none", not_negative
     )
+    keep_best: int = option(
+        0,
+        "checkpoints of the least held-out loss that stay, for checkpoint_step=-1; 0: none. Each checkpoint needs its loss: "
+        "checkpoint_freq is a multiple of eval_freq",
+        not_negative,
+    )
     snapshot_freq: int = option(
         50_000, "steps between two pictures of samples; 0: none", not_negative
     )
@@ -100,6 +112,23 @@ class TrainingOptions(Section):
         "none",
         "none | online | offline: what is recorded goes to Weights & Biases too (pip install wandb); WANDB_PROJECT names the project",
         one_of("none", "online", "offline"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerAverageOptions(Section):
+    """Averages for ema_sigma_rel (training/power_average.py). Each is a copy of the weights in memory."""
+
+    sigma_rel: tuple[float, ...] = option(
+        (),
+        "widths, relative to the training so far, of the power-function averages that are kept beside that of model.ema_rate: "
+        "0.05,0.1 as in EDM2; empty: none",
+        WIDTHS,
+    )
+    save_freq: int = option(
+        5000,
+        "steps between two that stay, in averages/; 0: those of checkpoints only",
+        not_negative,
     )
 
 

@@ -59,6 +59,7 @@ ROLES = {
         training.weighting training.min_snr training.p2_k training.p2_gamma
         training.times training.log_normal_mean training.log_normal_std training.draws
         training.reduce_mean training.label_dropout training.eps training.trainable
+        training.ema.sigma_rel
         """.split(),
         Role.RUN,
     ),
@@ -73,10 +74,11 @@ ROLES = {
     ),
     **dict.fromkeys(
         """
-        checkpoint_step data_parallel data.data_dir data.in_memory
+        checkpoint_step ema_sigma_rel data_parallel data.data_dir data.in_memory
         model.discrete_labels model.init_scale training.init_from training.steps_per_call
         training.log_freq training.eval_freq training.checkpoint_freq training.keep_checkpoints
-        training.keep_every training.replay_step training.snapshot_freq training.snapshot_size
+        training.keep_every training.keep_best training.accumulation training.ema.save_freq
+        model.remat training.replay_step training.snapshot_freq training.snapshot_size
         training.snapshot_steps training.wandb
         sampling interpolation likelihood dequantizer classifier
         """.split(),

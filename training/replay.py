@@ -78,7 +78,7 @@ def replay(
         state = fresh(task, devices, weights)
     resident, given = feed(plan.seed, plan.batch_size, split, before, devices)
     constants = jax.device_put(jax.device_get(task.constants), devices.replicated())
-    train_step = build_train_step(task, devices, plan.skip_nonfinite > 0)
+    train_step = build_train_step(task, devices, plan.skip_nonfinite > 0, plan.accumulation)
     with Progress(before, step - 1, plan.batch_size) as progress:
         for done in range(before + 1, step):
             state, metrics = train_step(

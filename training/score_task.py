@@ -15,12 +15,10 @@ from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
 from score_sde.data.fingerprint import Fingerprint
-from score_sde.devices import build_devices, check_batch
+from score_sde.devices import build_devices
 from score_sde.models.networks import build_network, conditions_of
-from score_sde.options import choose
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
-from score_sde.training.draws import DRAWS
 from score_sde.training.environment import record_environment
 from score_sde.training.evaluators import EVALUATORS
 from score_sde.training.init_from import weights_of
@@ -29,6 +27,7 @@ from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
 from score_sde.training.recorded_config import record_config
+from score_sde.training.settings import check_config
 from score_sde.training.state import ema_rate, init_params
 from score_sde.training.task import Evaluator, Plan
 
@@ -54,6 +53,10 @@ class ScoreTask:
     @property
     def trainable(self) -> str:
         return self.config.training.trainable
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        return tuple(self.config.training.ema.sigma_rel)
 
     def init(self) -> Any:
         return init_params(self.config, self.network)
@@ -83,13 +86,6 @@ class ScoreTask:
         newest = max(saved_steps(checkpoint_folder(folder)), default=None)
         record_config(self.config, folder, newest, self.dataset)
         record_environment(folder, newest or 0)
-
-
-def check_config(config: Any) -> None:
-    """Refuse settings that would fail later, or train something else than was meant."""
-    check_options(config)
-    check_batch(config, "training.batch_size")
-    choose("training.draws", config.training.draws, DRAWS)
 
 
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
@@ -134,6 +130,7 @@ def train(
         task, evaluators={**built, **(evaluators or {})}, dataset=datasets.fingerprint
     )
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
+    plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     weights = weights_of(config)
     figures = train_task(task, plan, datasets.train, workdir, devices, weights, watch).figures
     told = {"classes": list(datasets.class_names or ())} if conditions_of(config) else {}

@@ -15,6 +15,7 @@ import jax
 
 from score_sde.devices import Devices
 from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.memory import Needed, check_fits, size
 from score_sde.training.state import TrainState, first_state
 from score_sde.training.task import Task
 from score_sde.training.trainable import trainable
@@ -47,6 +48,9 @@ def start(
 
     shapes = state_shapes(task)
     trainable(task.trainable, shapes.params)
+    # At least the state and a gradient: what an update needs besides is known when it is compiled.
+    least = Needed(size(shapes), 0, size(shapes.params))
+    check_fits(least, f"training {task.name}")
     if checkpoints.latest_step is not None:
         restored = checkpoints.restore(shapes)
         checkpoints.set_aside_after(step := int(restored.step))
@@ -58,7 +62,7 @@ def start(
 
 def state_shapes(task: Task) -> TrainState:
     """The shapes of the task's state."""
-    return jax.eval_shape(lambda: first_state(task.init(), task.optimizer))
+    return jax.eval_shape(lambda: first_state(task.init(), task.optimizer, task.widths))
 
 
 def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> TrainState:
@@ -69,7 +73,7 @@ def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> Train
     """
 
     def state(params: Any = None) -> TrainState:
-        return first_state(task.init() if params is None else params, task.optimizer)
+        return first_state(task.init() if params is None else params, task.optimizer, task.widths)
 
     params = jax.device_get(weights.read(state_shapes(task).params)) if weights else None
     quick = task.quick_init and jax.default_backend() == "cpu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import flax.struct
@@ -23,6 +25,14 @@ class TrainState:
     params: Any
     ema_params: Any
     opt_state: Any
+    averages: Any = flax.struct.field(default_factory=dict)
+    """Power-function averages: str(sigma_rel) -> parameters (power_average.py)."""
+
+
+def parts(state: TrainState) -> dict[str, Any]:
+    """By name, without averages where none are kept: the checkpoints of such runs are those of before there were any."""
+    found = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return found if state.averages else {k: v for k, v in found.items() if k != "averages"}
 
 
 def init_params(config: Any, network: Any) -> Any:
@@ -50,11 +60,17 @@ def init_state(config: Any, network: Any, optimizer: optax.GradientTransformatio
     return first_state(init_params(config, network), optimizer)
 
 
-def first_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first update; the average starts at the parameters."""
-    # A second buffer: the state is donated, and one buffer cannot be given away twice.
-    ema_params = jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, ema_params, optimizer.init(params))
+def first_state(
+    params: Any, optimizer: optax.GradientTransformation, widths: Iterable[float] = ()
+) -> TrainState:
+    """The state before the first update; the averages, also the power-function ones of these widths, start at the parameters."""
+
+    def average() -> Any:
+        # Its own buffer: the state is donated, and one buffer cannot be given away twice.
+        return jax.tree.map(jnp.copy, params)
+
+    averages = {str(float(width)): average() for width in widths}
+    return TrainState(jnp.zeros((), jnp.int32), params, average(), optimizer.init(params), averages)
 
 
 def ema_rate(config: Any, step: Array) -> Array:
@@ -79,4 +95,9 @@ def update_ema(ema_params: Any, params: Any, rate: Array | float) -> Any:
     Written so, a parameter that does not move has an average that does not move: in r p_ema + (1 - r) p the
     two rounded products need not add up to p, and a frozen parameter would drift.
     """
-    return jax.tree.map(lambda ema, p: ema + (1.0 - rate) * (p - ema), ema_params, params)
+    return moved(ema_params, params, 1.0 - rate)
+
+
+def moved(averaged: Any, params: Any, gain: Array | float) -> Any:
+    """The average that much of the way to the parameters."""
+    return jax.tree.map(lambda ema, p: ema + gain * (p - ema), averaged, params)

@@ -7,7 +7,7 @@ copy of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import jax
@@ -16,21 +16,27 @@ import optax
 from jax import Array
 
 from score_sde.data.batch import Batch
-from score_sde.devices import AXIS, Devices
+from score_sde.devices import AXIS, Devices, Mapped
+from score_sde.training.accumulation import mean_and_gradient
 from score_sde.training.feed import Given, batch_of
 from score_sde.training.groups import GROUPS, Grouped, sums_of
-from score_sde.training.state import TrainState, update_ema
+from score_sde.training.power_average import exponent, gain
+from score_sde.training.state import TrainState, moved, update_ema
 from score_sde.training.task import Task
 from score_sde.training.trainable import trainable, where
 
 Metrics = dict[str, Any]
-TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
 def update(
-    task: Task, state: TrainState, constants: Any, batch: Batch, skip_nonfinite: bool = False
+    task: Task,
+    state: TrainState,
+    constants: Any,
+    batch: Batch,
+    skip_nonfinite: bool = False,
+    accumulation: int = 1,
 ) -> tuple[TrainState, Metrics]:
-    """One update, as one device sees it, from its share of the batch.
+    """One update, as one device sees it, from its share of the batch, in so many parts.
 
     Args:
       skip_nonfinite: leave all but the step as it was if the loss or the gradient's norm is not finite.
@@ -41,19 +47,26 @@ def update(
     """
     chosen = trainable(task.trainable, state.params)
 
-    def mean_loss(params: Any) -> tuple[Array, Array]:
+    def mean_loss(params: Any, part: Batch) -> tuple[Array, Array]:
         params = where(chosen, params, jax.lax.stop_gradient(params))
-        losses = task.losses(params, state.ema_params, constants, state.step, batch)
+        losses = task.losses(params, state.ema_params, constants, state.step, part)
         return jnp.mean(losses), losses
 
-    (loss, losses), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    unrolled = jax.default_backend() == "cpu"
+    (loss, losses), gradient = mean_and_gradient(
+        mean_loss, state.params, batch, accumulation, unrolled
+    )
     # The devices have equally many images, so the mean of their means is the mean over the batch.
     loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
     # By bits, not by updates of zero: weight decay and old moments move what has no gradient.
     params = where(chosen, optax.apply_updates(state.params, updates), state.params)
-    moved = update_ema(state.ema_params, params, task.ema_rate(state.step))
-    ema_params = where(chosen, moved, state.ema_params)
+    average = update_ema(state.ema_params, params, task.ema_rate(state.step))
+    ema_params = where(chosen, average, state.ema_params)
+    averages = {
+        width: where(chosen, moved(of, params, power_gain(width, state.step)), of)
+        for width, of in state.averages.items()
+    }
     metrics = {
         "loss": loss,
         "grad_norm": optax.tree.norm(gradient),
@@ -62,11 +75,16 @@ def update(
     if isinstance(task, Grouped):
         sums = sums_of(task, state.step, batch, losses)
         metrics[GROUPS] = jax.lax.psum(sums, AXIS)
-    after = TrainState(state.step + 1, params, ema_params, opt_state)
+    after = TrainState(state.step + 1, params, ema_params, opt_state, averages)
     if skip_nonfinite:
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
         after = chosen_state(good, after, state)
     return after, metrics
+
+
+def power_gain(width: str, step: Array) -> Array:
+    """How far the power-function average of a width moves in the update that follows `step` others."""
+    return gain(exponent(float(width)), 1.0 / (step + 1).astype(jnp.float32))
 
 
 def chosen_state(good: Array, after: TrainState, before: TrainState) -> TrainState:
@@ -82,7 +100,9 @@ def chosen_state(good: Array, after: TrainState, before: TrainState) -> TrainSta
     return chosen.replace(step=after.step)
 
 
-def build_train_step(task: Task, devices: Devices, skip_nonfinite: bool = False) -> TrainStep:
+def build_train_step(
+    task: Task, devices: Devices, skip_nonfinite: bool = False, accumulation: int = 1
+) -> Mapped:
     """The compiled `train_step(state, constants, resident, given) -> (state, metrics)`.
 
     Its arguments:
@@ -99,7 +119,8 @@ def build_train_step(task: Task, devices: Devices, skip_nonfinite: bool = False)
         state: TrainState, constants: Any, resident: Any, given: Given
     ) -> tuple[TrainState, Metrics]:
         def one(state: TrainState, given: Given) -> tuple[TrainState, Metrics]:
-            return update(task, state, constants, batch_of(resident, given), skip_nonfinite)
+            batch = batch_of(resident, given)
+            return update(task, state, constants, batch, skip_nonfinite, accumulation)
 
         if given.index.shape[1] > 1:
             updates = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), given)
@@ -110,3 +131,16 @@ def build_train_step(task: Task, devices: Devices, skip_nonfinite: bool = False)
     return devices.data_parallel(
         train_step, mapped=(False, False, False, True), out_mapped=False, donate=(0,)
     )
+
+
+def is_finite(figures: dict[str, float]) -> bool:
+    """Whether those of an update say that the weights it began with are good."""
+    return math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
+
+
+def each_step(metrics: dict[str, Any]) -> list[dict[str, float]]:
+    """The figures of each update of a call."""
+    return [
+        {name: float(values[i]) for name, values in metrics.items() if name != GROUPS}
+        for i in range(len(metrics["loss"]))
+    ]

@@ -7,7 +7,7 @@ tell its images apart as well: groups.py.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -68,6 +68,11 @@ class Task(Protocol):
     def optimizer(self) -> optax.GradientTransformation: ...
 
     @property
+    def widths(self) -> Iterable[float]:
+        """sigma_rel of the power-function averages that are kept beside the exponential one (power_average.py)."""
+        ...
+
+    @property
     def evaluators(self) -> Mapping[str, Evaluator]:
         """By name."""
         ...
@@ -120,10 +125,14 @@ class Plan:
     checkpoint_freq: int = 0
     keep_checkpoints: int = 1
     keep_every: int = 0
+    keep_best: int = 0
     from_step: int = 0
     """Go back to the checkpoint of this step; 0: on from the newest."""
     skip_nonfinite: int = 0
     """Updates in a row that are left out because they are not finite; one more ends the run."""
+    accumulation: int = 1
+    averages_freq: int = 0
+    """Power-function averages that stay (kept_averages.py)."""
 
     @classmethod
     def from_config(cls, config: Any, section: Any, from_step: int = 0) -> Self:

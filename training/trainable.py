@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from score_sde.errors import ConfigError
-from score_sde.training.checkpoints import shapes
+from score_sde.training.named_shapes import shapes
 
 SHOWN = 8  # names in an error
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.data.mixture import mixture_parameters
-from score_sde.devices import memory_of_devices
+from score_sde.devices import memory_of_devices, replicated
 from score_sde.errors import ConfigError
 from score_sde.machine import check_memory
 from score_sde.models.exact import ProductMixtureScore
@@ -18,6 +18,7 @@ from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import restore_ema
+from score_sde.training.kept_averages import reconstructed
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.state import init_params
 
@@ -31,6 +32,10 @@ def check_score_model(config: Any, sde: SDE) -> None:
       ConfigError: beside other data, distances to the exact score's law would mean nothing.
     """
     if config.model.name == EXACT:
+        if config.ema_sigma_rel:
+            raise ConfigError(
+                f"ema_sigma_rel={config.ema_sigma_rel} with model.name={EXACT}: an exact score has no weights; leave it out"
+            )
         if config.data.name != EXACT:
             raise ConfigError(
                 f"model.name={EXACT} is the exact score of data.name={EXACT}, but data.name={config.data.name!r}; "
@@ -52,6 +57,34 @@ class LoadedScore(NamedTuple):
     model: ScoreModel
     checkpoint_step: int | None
     """The training step its weights come from; None for a score known in closed form."""
+    sigma_rel: float = 0.0
+    """The width of the power-function average that they are; 0: the exponential average."""
+
+    @property
+    def name(self) -> str:
+        """In the names of files: whose weights they are of."""
+        width = f"-ema{self.sigma_rel:g}" if self.sigma_rel else ""
+        return f"step{self.checkpoint_step or 0}{width}"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """In records."""
+        width = {"ema_sigma_rel": self.sigma_rel} if self.sigma_rel else {}
+        return {"checkpoint_step": self.checkpoint_step, **width}
+
+
+def averaged_params(config: Any, workdir: Path, template: Any) -> tuple[Any, int]:
+    """The average of the parameters that config chooses, and the training step that it is of.
+
+    Raises:
+      UserError: there is no such checkpoint, it is of another architecture, or has no such averages.
+    """
+    if config.ema_sigma_rel:
+        params, step = reconstructed(
+            workdir, template, config.ema_sigma_rel, config.checkpoint_step
+        )
+        return jax.device_put(params, replicated()), step
+    return restore_ema(workdir, template, config.checkpoint_step)
 
 
 def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
@@ -67,7 +100,7 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
         return LoadedScore(ProductMixtureScore(weights, means, variances, sde), None)
     network = build_network(config)
     template = jax.eval_shape(lambda: init_params(config, network))
-    params, step = restore_ema(workdir, template, config.checkpoint_step)
+    params, step = averaged_params(config, workdir, template)
     check_recorded(config, workdir)
     model = network_score(network, params, build_parameterization(config, sde))
-    return LoadedScore(model, step)
+    return LoadedScore(model, step, config.ema_sigma_rel)

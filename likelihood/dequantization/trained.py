@@ -35,9 +35,10 @@ FILE = "dequantizer.json"
 DATA_FIELDS = ("image_size", "num_channels", "num_levels")
 
 
-def dequantizer_folder(workdir: Path, checkpoint_step: int | None) -> Path:
-    """Of a checkpoint's dequantizer; step 0 stands for a score known in closed form."""
-    return Path(workdir) / "dequantizer" / f"step{checkpoint_step or 0}"
+def dequantizer_folder(workdir: Path, checkpoint_step: int | None, sigma_rel: float = 0.0) -> Path:
+    """Of the dequantizer of a checkpoint's average; step 0 stands for a score known in closed form."""
+    width = f"-ema{sigma_rel:g}" if sigma_rel else ""
+    return Path(workdir) / "dequantizer" / f"step{checkpoint_step or 0}{width}"
 
 
 def build_flow(config: Any) -> DequantizationFlow:
@@ -100,7 +101,7 @@ def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any
 
 def load_flow(config: Any, workdir: Path, checkpoint_step: int | None) -> FlowDequantizer:
     """The flow trained for this checkpoint of the score model, built with the options recorded with it."""
-    folder = dequantizer_folder(workdir, checkpoint_step)
+    folder = dequantizer_folder(workdir, checkpoint_step, config.ema_sigma_rel)
     path = folder / FILE
     if not path.exists() or not checkpoint_folder(folder).is_dir():
         others = sorted(entry.name for entry in folder.parent.glob("step*"))
@@ -108,7 +109,7 @@ def load_flow(config: Any, workdir: Path, checkpoint_step: int | None) -> FlowDe
         raise UserError(
             f"likelihood.dequantization='variational' needs a dequantizer for the checkpoint of step "
             f"{checkpoint_step or 0} in {folder}{beside}: run --mode dequantize first, with the same config, "
-            "checkpoint_step and workdir"
+            "checkpoint_step, ema_sigma_rel and workdir"
         )
     recorded = read_record(path)
     given = record_of(config)

@@ -55,6 +55,7 @@ class DequantizerTask:
     optimizer: optax.GradientTransformation
     name: str = "the dequantizer"
     trainable: str = ""
+    widths: tuple[()] = ()
     quick_init: bool = False
     advice: str = "Try a smaller dequantizer.lr, or a larger likelihood.eps"
     evaluators: dict[str, Evaluator] = dataclasses.field(default_factory=dict)

@@ -42,7 +42,7 @@ DEQUANTIZATION = [
         ("compared-with-itself", "bound(dequantizer, *rest)", "bound(UniformDequantizer(), *rest)"),
     ),
     *mutants("likelihood/dequantization/trained.py", TRAINED,
-        ("dequantizer-of-any-step", 'f"step{checkpoint_step or 0}"', '"step0"'),
+        ("dequantizer-of-any-step", 'f"step{checkpoint_step or 0}{width}"', '"step0"'),
         ("dequantizer-built-by-the-config", 'recorded["width"], recorded["depth"]', "config.dequantizer.width, config.dequantizer.depth"),
         ("dequantizer-for-any-images", "refuse_difference(path, recorded, {name", "refuse_difference(path, given, {name"),
     ),

@@ -21,7 +21,7 @@ class Mean:
     """(p + c - image)^2 is least, on average, where p is the mean of the images less the constant c."""
 
     name, advice, trainable, quick_init = "a mean", "", "", True
-    optimizer, constants, evaluators = optax.sgd(0.25), np.float32(5), {}
+    optimizer, constants, evaluators, widths = optax.sgd(0.25), np.float32(5), {}, ()
 
     def init(self):
         return {"p": jnp.zeros(())}
@@ -80,3 +80,16 @@ def test_what_an_evaluator_finds_must_be_finite(tmp_path):
     task.evaluators = {"broken": Evaluator(2, lambda averaged, step: {"distance": float("nan")})}
     with pytest.raises(NotFinite, match="distance is nan at step 2"):
         run(tmp_path, 5, task)
+
+
+def test_a_run_goes_on_with_other_devices(tmp_path):
+    """With four, one, two, four: sums of whole numbers and halves, so to the bit."""
+    whole = run(tmp_path / "whole", 8, Mean()).state
+    plan = {"seed": 3, "batch_size": 8, "log_freq": 1}
+    for n_iters, number in ((2, 4), (4, 1), (6, 2), (8, 4)):
+        devices = PmapDevices((*jax.devices()[:number],))
+        plan_of = Plan(n_iters=n_iters, **plan)
+        state, _ = train_task(Mean(), plan_of, SPLIT, tmp_path / "parts", devices)
+        assert len(state.step.addressable_shards) == number
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(one, other)

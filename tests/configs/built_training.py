@@ -1,0 +1,181 @@
+"""Processes, networks, datasets and training, as a config builds them (built.py)."""
+
+import functools
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_sde import data
+from score_sde.data.splits import ImagesInMemory
+from score_sde.models.networks import build_network
+from score_sde.modes import (
+    export_checkpoint,
+    train,
+)
+from score_sde.sde_lib import build_sde
+from score_sde.training import score_task
+from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.held_out import HeldOutLoss
+from score_sde.training.task import Plan
+from score_sde.training.trained_score import load_score_model
+from tests.configs.built import (
+    Reached,
+    batch,
+    digest,
+    given_to,
+    images,
+    labels,
+    program,
+    random_bits,
+    step_of,
+    workdir,
+)
+
+
+def times_and_images():
+    return jnp.linspace(0.1, 0.9, 4), jnp.ones((4, 2, 2, 1))
+
+
+def marginal(config):
+    t, x = times_and_images()
+    return program(build_sde(config).marginal, x, t)
+
+
+def diffusion(config):
+    return program(build_sde(config).diffusion_squared, times_and_images()[0])
+
+
+def prior(config):
+    return program(build_sde(config).prior_log_density, times_and_images()[1])
+
+
+def network(config):
+    built = build_network(config)
+
+    def first_output(key, x, noise_input, dropout_keys):
+        return built.init_with_output(key, x, noise_input, labels(config), dropout_keys)
+
+    key, x = jax.random.key(0), images(config).astype(jnp.float32)
+    return program(first_output, key, x, jnp.ones(len(x)), jax.random.split(key, len(x)))
+
+
+def loaded_images(config):
+    """Of each split, and how they are held."""
+    loaded = data.load(config, ("label",) if config.data.name == "folder" else ())
+    splits = loaded.train, loaded.test
+    taken = [split.take(range(min(8, split.num_images))) for split in splits]
+    held = [(split.num_images, split.images is None) for split in splits]
+    return held, loaded.num_levels, digest(*(batch.images for batch in taken))
+
+
+def prepared_dataset(config):
+    return given_to("score_sde.data.loader.prepared_builder", lambda: data.load(config))
+
+
+def loaded_step(config):
+    """Of which checkpoint the weights are."""
+    sde = build_sde(config)
+    target = "score_sde.training.trained_score.restore_ema"
+    _, _, step = given_to(target, lambda: load_score_model(config, sde, Path("nowhere")))
+    return step
+
+
+def exported_step(config):
+    target = "score_sde.training.checkpoints.Checkpoints.restore"
+    with workdir() as folder:
+        checkpoint_folder(folder).mkdir()
+        run = functools.partial(export_checkpoint.run, config, build_sde(config), folder)
+        return given_to(target, run)[-1]
+
+
+def training_step(config):
+    task = score_task.build_score_task(config)
+    plan = Plan.from_config(config, config.training)
+    return step_of(task, plan.skip_nonfinite > 0, batch(config))
+
+
+def first_parameters(config):
+    return program(score_task.build_score_task(config).init)
+
+
+def training_run(config):
+    """What the loop is given, but for the task's own parts."""
+    with workdir() as folder:
+        target = "score_sde.training.score_task.train_task"
+        call = given_to(target, lambda: score_task.train(config, folder))
+    task, plan, split, _, devices, weights, *_ = call
+    frequencies = {name: evaluator.frequency for name, evaluator in task.evaluators.items()}
+    begins = weights and weights.source
+    return plan, frequencies, digest(split.images), split.condition, type(devices), begins
+
+
+def kept_checkpoints(config):
+    with workdir() as folder:
+        target = "score_sde.training.loop.Checkpoints"
+        return given_to(target, lambda: score_task.train(config, folder))[1:]
+
+
+def held_out_loss(config):
+    """That gives its key in place of losses."""
+
+    class Objective:
+        def held_out_losses(self, params, batch, u, key):
+            raise Reached(random_bits(key))
+
+    devices = SimpleNamespace(data_parallel=lambda function, *rest, **named: function)
+    return HeldOutLoss(config, Objective(), ImagesInMemory(np.ones((40, 2, 2, 1))), devices)
+
+
+def held_out_batches(config):
+    return held_out_loss(config).batch_size
+
+
+def held_out_times(config):
+    return digest(held_out_loss(config).u)
+
+
+def held_out_noise(config):
+    try:
+        held_out_loss(config).total({}, None, None, None)
+    except Reached as found:
+        return found.args
+
+
+def training_pictures(config):
+    """How often, how many, by which seed and how they are sampled."""
+
+    def generator(model, num_images, seed, show):
+        raise Reached(num_images, seed)
+
+    module = "score_sde.modes.train"
+    with mock.patch(f"{module}.build_generator", return_value=generator) as build:
+        pictures = train.pictures_of(config, build_sde(config), Path("nowhere"))
+        try:
+            pictures.draw({}, 1)
+        except Reached as found:
+            return pictures.frequency, found.args, str(build.call_args.args[0].sampling)
+
+
+def watchers(config):
+    """Who looks on, and how."""
+    wandb = mock.MagicMock()
+    run = functools.partial(train.run, config, build_sde(config))
+    with workdir() as folder, mock.patch.dict(sys.modules, wandb=wandb):
+        *_, watch = given_to("score_sde.modes.train.train", lambda: run(folder))
+        for begin in watch:
+            begin(folder)
+    return [call.kwargs["mode"] for call in wandb.init.call_args_list]
+
+
+def replayed_step(config):
+    from score_sde.modes import replay
+
+    target = "score_sde.modes.replay.replay"
+    with workdir() as folder, mock.patch("score_sde.modes.replay.check_same_run"):
+        call = given_to(target, lambda: replay.run(config, build_sde(config), folder))
+    return call[5]

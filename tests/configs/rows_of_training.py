@@ -1,0 +1,111 @@
+"""Rows of what is trained and on what."""
+
+from tests.configs.built_sampling import sampling
+from tests.configs.built_training import (
+    diffusion,
+    exported_step,
+    held_out_batches,
+    kept_checkpoints,
+    loaded_images,
+    loaded_step,
+    marginal,
+    network,
+    prepared_dataset,
+    prior,
+    replayed_step,
+    training_pictures,
+    training_run,
+    training_step,
+    watchers,
+)
+from tests.configs.field_rows import CHAIN, PC, PICTURES, SMALL, TOLD, TOY, of, path, rows
+
+NETWORK = {
+    "data.image_size": 4,
+    "model.nf": 8,
+    "model.ch_mult": (1,),
+    "model.num_res_blocks": 1,
+    "model.attn_resolutions": (),
+}
+LEVELS = of(NETWORK, model__ch_mult=(1, 2))
+BETWEEN = of(LEVELS, model__resblock_type="ddpm")
+FIR = of(LEVELS, model__fir=True)
+INPUT_SKIP = of(LEVELS, model__progressive_input="input_skip")
+FOURIER = of(NETWORK, model__embedding_type="fourier")
+BY_SIGMA = of(NETWORK, model__scale_by_sigma=True)
+VE = {"sde.name": "ve"}
+DARK = of(
+    PICTURES,
+    data__folder=path("dark"),
+    data__num_levels=16,
+    data__stored_levels=16,
+    data__resample="box",
+)
+ARRAYS = {"data.name": "arrays", "data.file": path("dark.npy"), "data.num_channels": 3}
+LOG_NORMAL = of(SMALL, training__times="log_normal")
+MIN_SNR, P2 = of(SMALL, training__weighting="min_snr"), of(SMALL, training__weighting="p2")
+
+TRAINING_ROWS = [
+    *rows(marginal, "sde", {}, name="subvp"),
+    *rows(diffusion, "sde", {}, name="subvp"),
+    *rows(marginal, "model", {}, beta_min=0.2, beta_max=10.0),
+    *rows(diffusion, "model", {}, beta_min=0.2, beta_max=10.0),
+    *rows(marginal, "model", VE, sigma_min=0.02, sigma_max=20.0),
+    *rows(diffusion, "model", VE, sigma_min=0.02, sigma_max=20.0),
+    *rows(prior, "model", VE, sigma_max=20.0),
+    *rows(network, "model", of(NETWORK, model__nf=32), name="ddpm"),
+    *rows(network, "model", NETWORK, nf=16, ch_mult=(2,), num_res_blocks=2),
+    *rows(network, "model", NETWORK, attn_resolutions=(4,), conditional=False, num_classes=3),
+    *rows(network, "model", NETWORK, nonlinearity="elu", dropout=0.2, dtype="bfloat16"),
+    *rows(network, "model", NETWORK, skip_rescale=False, scale_by_sigma=True),
+    *rows(network, "model", NETWORK, embedding_type="fourier", init_scale=0.5),
+    *rows(network, "model", FOURIER, fourier_scale=2.0),
+    *rows(network, "model", BY_SIGMA, sigma_min=0.02, sigma_max=20.0, num_scales=10),
+    *rows(network, "model", LEVELS, resblock_type="ddpm", fir=True),
+    *rows(network, "model", LEVELS, progressive="residual", progressive_input="residual"),
+    *rows(network, "model", BETWEEN, resamp_with_conv=False),
+    *rows(network, "model", FIR, fir_kernel=(1, 1)),
+    *rows(network, "model", INPUT_SKIP, progressive_combine="cat"),
+    *rows(network, "data", NETWORK, image_size=8, num_channels=3, centered=False),
+    *rows(training_step, "model", SMALL, predicts="x0", ema_rate=0.9, ema_warmup=False),
+    *rows(training_step, "model", of(SMALL, model__predicts="edm"), sigma_data=0.2),
+    *rows(training_step, "model", of(SMALL, training__weighting="edm"), sigma_data=0.2),
+    *rows(training_step, "model", of(SMALL, **CHAIN), num_scales=500),
+    *rows(sampling, "model", of(PC, **SMALL, **CHAIN), discrete_labels="published_ode"),
+    *rows(training_step, "optim", SMALL, lr=0.1, beta1=0.5, beta2=0.9, eps=1e-4),
+    *rows(training_step, "optim", SMALL, warmup=10, decay="cosine", grad_clip=0.5),
+    *rows(training_step, "optim", of(SMALL, optim__weight_decay=0.1), weight_decay=0.2),
+    *rows(training_step, "data", SMALL, num_levels=32, centered=False, random_flip=True),
+    *rows(training_step, "data", SMALL, uniform_dequantization=False),
+    *rows(training_step, "training", SMALL, weighting="likelihood", continuous=False),
+    *rows(training_step, "training", SMALL, times="log_snr", draws="stratified", eps=0.01),
+    *rows(training_step, "training", SMALL, reduce_mean=False, trainable="bias"),
+    *rows(training_step, "training", SMALL, skip_nonfinite=1),
+    *rows(training_step, "training", of(SMALL, training__draws="stratified"), batch_size=64),
+    *rows(training_step, "training", MIN_SNR, min_snr=1.0),
+    *rows(training_step, "training", P2, p2_k=2.0, p2_gamma=0.5),
+    *rows(training_step, "training", LOG_NORMAL, log_normal_mean=-1.0, log_normal_std=1.0),
+    *rows(training_step, "training", TOLD, label_dropout=0.2),
+    *rows(training_step, "training", of(SMALL, optim__decay="cosine"), n_iters=10_000),
+    *rows(training_run, "training", TOY, batch_size=64, n_iters=100, steps_per_call=2),
+    *rows(training_run, "training", TOY, log_freq=7, eval_freq=7, checkpoint_freq=7),
+    *rows(training_run, "training", TOY, skip_nonfinite=1, init_from="weights"),
+    *rows(training_run, "", TOY, checkpoint_step=3, data_parallel="shard_map"),
+    *rows(kept_checkpoints, "training", TOY, keep_checkpoints=2, keep_every=5),
+    *rows(held_out_batches, "training", TOY, batch_size=8),
+    *rows(training_pictures, "training", SMALL, snapshot_freq=7, snapshot_size=9),
+    *rows(training_pictures, "training", of(SMALL, training__snapshot_steps=2), snapshot_steps=3),
+    *rows(watchers, "training", of(TOY, training__wandb="offline"), wandb="online"),
+    *rows(replayed_step, "training", TOY, replay_step=5),
+    *rows(loaded_step, "", SMALL, checkpoint_step=3),
+    *rows(exported_step, "", NETWORK, checkpoint_step=3),
+    *rows(loaded_images, "data", PICTURES, folder=path("dark"), image_size=4),
+    *rows(loaded_images, "data", PICTURES, num_channels=1, num_levels=32, label=1),
+    *rows(loaded_images, "data", PICTURES, crop_size=6, resample="box", in_memory="no"),
+    *rows(loaded_images, "data", of(DARK, data__crop_size=6), resize=False),
+    *rows(loaded_images, "data", DARK, stored_levels=32),
+    *rows(loaded_images, "data", TOY, mixture_weights=(0.5, 0.5), mixture_means=(0.0, 1.0)),
+    *rows(loaded_images, "data", TOY, mixture_variances=(0.1, 0.1)),
+    *rows(loaded_images, "data", ARRAYS, file=path("darker.npy")),
+    *rows(prepared_dataset, "data", {}, name="cifar10", data_dir="elsewhere"),
+]

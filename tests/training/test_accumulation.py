@@ -1,0 +1,132 @@
+"""A batch in parts: the mean and its gradient are those of the whole, and each image keeps its noise."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_sde.data.batch import Batch
+from score_sde.devices import PmapDevices
+from score_sde.errors import UserError
+from score_sde.models.networks import build_network
+from score_sde.sde_lib import build_sde
+from score_sde.training.accumulation import mean_and_gradient
+from score_sde.training.feed import feed, stacked
+from score_sde.training.objective import build_objective
+from score_sde.training.settings import check_config
+from score_sde.training.state import first_state
+from score_sde.training.step import build_train_step
+from tests.training.test_step import BATCH, Case, leaves
+from tests.training.test_task import SPLIT, Mean
+
+
+@pytest.mark.parametrize("unrolled", [True, False])
+@pytest.mark.parametrize("parts", [1, 2, 4, 8])
+def test_every_part_counts_once(parts, unrolled):
+    """Sums of small whole numbers, exact in float32: to the bit that of the whole batch."""
+    batch = {"x": jnp.arange(16.0).reshape(8, 2), "y": jnp.arange(8.0)}
+    params = {"a": jnp.array([3.0, -2.0]), "b": jnp.float32(5)}
+
+    def mean_loss(params, batch):
+        losses = batch["x"] @ params["a"] + jnp.square(params["b"]) * batch["y"]
+        return jnp.mean(losses), losses
+
+    (loss, losses), gradient = mean_and_gradient(mean_loss, params, batch, parts, unrolled)
+    expected = np.arange(16).reshape(8, 2) @ [3, -2] + 25 * np.arange(8)
+    np.testing.assert_array_equal(losses, expected)
+    assert loss == expected.mean()
+    np.testing.assert_array_equal(gradient["a"], [7.0, 8.0])
+    assert gradient["b"] == 2 * 5 * 3.5
+
+
+@pytest.mark.parametrize("unrolled", [True, False])
+def test_parts_are_not_in_memory_together(unrolled):
+    """Of six tanh, which the gradient needs, an eighth of the batch each instead of all."""
+
+    def mean_loss(params, batch):
+        for w in params:
+            batch = jnp.tanh(batch @ w)
+        return jnp.mean(batch), jnp.mean(batch, axis=1)
+
+    params = [jax.ShapeDtypeStruct((32, 32), jnp.float32)] * 6
+    batch = jax.ShapeDtypeStruct((8192, 32), jnp.float32)
+    needed = [
+        jax.jit(lambda p, b, parts=parts: mean_and_gradient(mean_loss, p, b, parts, unrolled))
+        .lower(params, batch)
+        .compile()
+        .memory_analysis()
+        .temp_size_in_bytes
+        for parts in (1, 8)
+    ]
+    assert needed[0] > 6 * 8192 * 32 * 4
+    assert needed[1] < needed[0] / 3
+
+
+@pytest.mark.parametrize("unrolled", [True, False])
+def test_the_noise_of_an_image_does_not_depend_on_its_part(config, unrolled):
+    """The gradient with respect to a number for each image is its loss; here, a sum over its noise, its time and its pixels."""
+    objective = build_objective(config, build_network(config), build_sde(config))
+    show = dataclasses.replace(
+        objective, loss=lambda model, x0, u, z, keys: x0[:, 1, 2, 0] + 2 * u + 4 * z[:, 0, 3, 0]
+    )
+    images = jax.random.normal(jax.random.key(1), (8, 4, 4, 1))
+    batch, key = Batch(images, (), jnp.arange(8, 16)), jax.random.key(0)
+
+    def mean_loss(weights, part):
+        losses = weights[part.index - 8] * show.training_losses({}, part, key)
+        return jnp.mean(losses), losses
+
+    expected = jax.jit(show.training_losses)({}, batch, key) / 8
+    in_parts = jax.jit(lambda ones: mean_and_gradient(mean_loss, ones, batch, 4, unrolled)[1])
+    gradient = in_parts(jnp.ones(8))
+    np.testing.assert_array_equal(gradient, expected)
+    assert len(np.unique(gradient)) == 8
+
+
+def test_updates_in_parts_are_updates_to_the_bit():
+    """Of the mean in test_task.py: whole numbers and halves. Two devices' shares of four images, in halves and in quarters."""
+    devices = PmapDevices((*jax.devices()[:2],))
+    states = []
+    for parts in (1, 2, 4):
+        step = build_train_step(task := Mean(), devices, accumulation=parts)
+        state = jax.device_put(first_state(task.init(), task.optimizer), devices.replicated())
+        resident, steps = feed(3, 8, SPLIT, 0, devices)
+        for _ in range(3):
+            given = devices.split(stacked([next(steps)]))
+            state, metrics = step(state, task.constants, resident, given)
+        states.append((state, metrics))
+    for other in states[1:]:
+        jax.tree.map(np.testing.assert_array_equal, states[0], other)
+
+
+@pytest.mark.slow
+def test_updates_of_a_network_in_parts(config):
+    """Of two devices' shares of four images, in halves; eps = 1 keeps Adam from raising the round-off of another order of the sum."""
+    config.optim.eps = 1.0
+    whole, parts = Case(config, 2), Case(config, 2)
+    parts.step = build_train_step(parts.task, parts.devices, accumulation=2)
+    np.testing.assert_allclose(whole.run(0, 3), parts.run(0, 3), rtol=1e-6)
+    for a, b in zip(leaves(whole.state), leaves(parts.state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_a_scan_on_accelerators_and_none_on_a_cpu(config, monkeypatch):
+    """The gradient of a convolution in a scan is 26 times slower on a CPU."""
+    case = Case(config, 1)
+    resident, steps = feed(0, BATCH, case.split, 0, case.devices)
+    given = case.devices.split(stacked([next(steps)]))
+    for platform, scans in (("cpu", False), ("gpu", True)):
+        monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
+        step = build_train_step(case.task, PmapDevices((jax.devices()[0],)), accumulation=2)
+        program = str(jax.make_jaxpr(step)(case.state, (), resident, given))
+        assert ("scan[" in program) == scans
+
+
+def test_parts_that_a_share_does_not_have_are_refused(config):
+    config.training.update(batch_size=12, accumulation=2)
+    with pytest.raises(UserError, match=r"on 4 devices with training.accumulation=2: .*of 8; .*=8"):
+        check_config(config)
+    config.training.update(accumulation=3)
+    check_config(config)

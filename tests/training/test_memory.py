@@ -1,0 +1,80 @@
+"""What an update needs of memory is said before the first, and refused where it cannot fit."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from score_sde.devices import PmapDevices, ShardMapDevices
+from score_sde.errors import UserError
+from score_sde.training import memory
+from score_sde.training.memory import GIB, Needed, available, check_fits, host_memory, size
+from tests.training.test_left_alone import run, steps_of
+
+
+def test_sizes():
+    tree = {"a": jnp.zeros((3, 5)), "b": jax.ShapeDtypeStruct((7,), jnp.uint8), "c": ()}
+    assert size(tree) == 4 * 15 + 7
+    assert Needed(1, 2, 4).total == 7
+
+
+@pytest.mark.parametrize("way", [PmapDevices, ShardMapDevices])
+def test_the_memory_of_a_call_beside_its_arguments(way):
+    """Of x (8, 1000) on four devices: two rows each of squares that are kept, but none for what takes over its argument."""
+    devices, x = way(), jnp.ones((8, 1000))
+    squares = devices.data_parallel(lambda x: (x * x, x + 1), (True,))
+    assert squares.memory(devices.split(x)) == pytest.approx(2 * 2 * 4000, abs=200)
+    more = devices.data_parallel(lambda x: x + 1, (False,), out_mapped=False, donate=(0,))
+    donated = jax.device_put(x, devices.replicated())
+    if way is ShardMapDevices:
+        assert more.memory(donated) < 200
+
+
+def test_what_does_not_fit_is_refused_with_what_to_do(monkeypatch):
+    needed = Needed(3 * GIB, 0, GIB // 2)
+    for limit in (None, 4 * GIB, 3 * GIB):  # unknown, enough, and not
+        monkeypatch.setattr(memory, "available", lambda device, limit=limit: limit)
+        if limit != 3 * GIB:
+            check_fits(needed, "an update")
+    with pytest.raises(UserError) as error:
+        check_fits(needed, "an update of ncsnpp")
+    assert str(error.value).startswith(
+        "an update of ncsnpp needs 3.5 GiB of memory on each device (state 3 GiB, data 0 bytes, activations and gradient 512 MiB), "
+        "which has 3 GiB: take a smaller batch_size"
+    )
+    assert "training.accumulation=2" in str(error.value)
+    assert "model.remat=True" in str(error.value)
+
+
+def test_what_there_is(tmp_path, monkeypatch):
+    gpu = types.SimpleNamespace(platform="gpu", memory_stats=lambda: {"bytes_limit": 5})
+    assert available(gpu) == 5
+    assert available(types.SimpleNamespace(platform="tpu", memory_stats=lambda: None)) is None
+    assert GIB // 4 < host_memory() < 2**60
+    assert available(jax.devices()[0]) == host_memory() // 4
+    for text, limit in (("max\n", host_memory()), ("1048576\n", 2**20)):
+        (tmp_path / "limit").write_text(text)
+        monkeypatch.setattr(memory, "CGROUP_LIMITS", (str(tmp_path / "limit"), "/nowhere"))
+        assert host_memory() == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (4, "training a mean needs .* the state alone does not fit; take a"),
+        (14, "training a mean needs .* take a smaller batch_size"),
+        (40, "an update of a mean needs .* take a smaller batch_size"),
+    ],
+)
+def test_a_run_that_cannot_fit_ends_before_it_begins(tmp_path, monkeypatch, limit, words):
+    """The state of the mean is of three numbers, 12 bytes, its gradient of one; an update has also its eight images."""
+    monkeypatch.setattr(memory, "available", lambda device: limit)
+    with pytest.raises(UserError, match=words):
+        run(tmp_path)
+    assert steps_of(tmp_path) == []
+
+
+def test_what_an_update_takes_is_said(tmp_path, capsys):
+    run(tmp_path, 1)
+    assert "an update takes " in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""Which checkpoints stay; and the best of them is found again."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from score_sde.configs.default import get_config
+from score_sde.errors import ConfigError, UserError
+from score_sde.training.about import FORMAT, read_about, write_about
+from score_sde.training.checkpoints import BEST, Checkpoints, restore_ema, saved_steps
+from score_sde.training.manifest import write_manifest
+from score_sde.training.settings import check_config
+from score_sde.training.staying import Staying
+from score_sde.training.task import Evaluator
+from tests.training.test_left_alone import Recorded, run
+
+LOSSES = {1: 5.0, 2: 1.0, 3: 4.0, 4: 2.0, 5: 3.0, 6: 6.0}
+
+
+@pytest.mark.parametrize(
+    ("latest", "every", "best", "kept"),
+    [
+        (0, 0, 0, {1, 2, 3, 4, 5, 6}),
+        (0, 3, 1, {1, 2, 3, 4, 5, 6}),
+        (2, 0, 0, {5, 6}),
+        (1, 3, 0, {3, 6}),
+        (1, 0, 1, {2, 6}),
+        (1, 0, 3, {2, 4, 5, 6}),
+        (2, 3, 1, {2, 3, 5, 6}),
+    ],
+)
+def test_what_stays(latest, every, best, kept):
+    staying = Staying(latest, every, best, lambda: LOSSES)
+    assert staying.of([3, 1, 2, 6, 5, 4], LOSSES) == kept
+
+
+def test_one_whose_loss_nobody_knows_is_not_the_best():
+    assert Staying(1, 0, 2, dict).of(range(1, 7), {3: 4.0}) == {3, 6}
+
+
+def judged(losses, frequency=1):
+    """A task whose held-out losses are these."""
+    said = {"held_out": Evaluator(frequency, lambda averaged, step: {"eval_loss": losses[step]})}
+    return Recorded(evaluators=said)
+
+
+def test_a_run_keeps_its_best_also_when_it_is_resumed(tmp_path):
+    run(tmp_path, 4, judged(LOSSES), keep_checkpoints=1, keep_best=1)
+    assert saved_steps(tmp_path / "checkpoints") == [2, 4]
+    run(tmp_path, 6, judged(LOSSES), keep_checkpoints=1, keep_best=2)
+    assert saved_steps(tmp_path / "checkpoints") == [2, 4, 6]
+    found = {step: read_about(tmp_path / "checkpoints" / str(step)) for step in (2, 4, 6)}
+    assert found == {step: (FORMAT, {"eval_loss": LOSSES[step]}) for step in found}
+    template = {"p": jax.ShapeDtypeStruct((), jnp.float32)}
+    assert restore_ema(tmp_path, template, BEST)[1] == 2
+    assert restore_ema(tmp_path, template)[1] == 6
+
+
+def test_the_last_is_compared_too(tmp_path):
+    """Its step is no multiple of the frequency; it is judged before it is saved."""
+    run(tmp_path, 5, judged(LOSSES, 3), checkpoint_freq=3, keep_checkpoints=1, keep_best=1)
+    assert saved_steps(tmp_path / "checkpoints") == [5]
+    assert read_about(tmp_path / "checkpoints" / "5").figures == {"eval_loss": 3.0}
+
+
+def test_there_is_no_best_where_nothing_was_measured(tmp_path):
+    run(tmp_path, 2)
+    with pytest.raises(UserError, match="checkpoint_step=-1: no checkpoint .* steps 1, 2"):
+        restore_ema(tmp_path, {"p": jax.ShapeDtypeStruct((), jnp.float32)}, BEST)
+
+
+@pytest.mark.parametrize(("every", "judged"), [(100, 0), (100, 30), (100, 200)])
+def test_the_best_of_checkpoints_without_a_loss_is_refused(every, judged):
+    config = get_config()
+    config.training.update(keep_best=1, checkpoint_freq=every, eval_freq=judged)
+    with pytest.raises(ConfigError, match="keep_best=1 with eval_freq=.*a divisor of it"):
+        check_config(config)
+    config.training.update(eval_freq=50)
+    check_config(config)
+
+
+def test_a_newer_format_is_no_damage_and_an_older_one_is_read(tmp_path, monkeypatch):
+    run(tmp_path, 2)
+    newest = tmp_path / "checkpoints" / "2"
+    template = {"p": jax.ShapeDtypeStruct((), jnp.float32)}
+    monkeypatch.setattr("score_sde.training.about.FORMAT", 3)
+    write_about(newest, {})
+    (newest / "sha256.json").unlink()
+    write_manifest(newest)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="step 2 .* has format 3, .* up to 2: use the version"):
+        restore_ema(tmp_path, template)
+    for name in ("about.json", "sha256.json"):
+        (newest / name).unlink()
+    assert restore_ema(tmp_path, template)[1] == 2
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.losses() == {}

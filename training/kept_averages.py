@@ -1,0 +1,136 @@
+"""Power-function averages as they were on the way: <workdir>/averages/<step>.npz, and one of any width made of them.
+
+A file holds "<sigma_rel>/<name of a parameter>" for each of training.ema.sigma_rel, in float32. The newest averages are in the
+checkpoint that is used; files of its step and later ones say nothing of it.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from score_sde.errors import UserError
+from score_sde.files import write_whole
+from score_sde.progress import say
+from score_sde.training.checkpoints import restore_part
+from score_sde.training.named_shapes import named
+from score_sde.training.power_average import Profile, coefficients, exponent, misfit
+from score_sde.training.recorded_config import read_config
+
+Averages = dict[str, Any]
+"""str(sigma_rel) -> parameters."""
+
+
+def averages_folder(workdir: Path) -> Path:
+    return workdir / "averages"
+
+
+def kept_steps(workdir: Path) -> list[int]:
+    """The oldest first."""
+    found = averages_folder(workdir).glob("*.npz")
+    return sorted(int(path.stem) for path in found if path.stem.isdecimal())
+
+
+def keep(workdir: Path, step: int, averages: Averages) -> None:
+    """Write the averages after so many updates.
+
+    Raises:
+      UserError: they cannot be written.
+    """
+    if jax.process_index() == 0:
+        arrays = {
+            f"{width}/{name}": np.asarray(leaf)
+            for width, params in averages.items()
+            for name, leaf in named(params).items()
+        }
+        path = averages_folder(workdir) / f"{step}.npz"
+        write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def drop_after(workdir: Path, step: int) -> None:
+    """Remove those of later steps, which come again."""
+    if jax.process_index() == 0:
+        for late in kept_steps(workdir):
+            if late > step:
+                (averages_folder(workdir) / f"{late}.npz").unlink()
+
+
+def set_aside_after(workdir: Path, step: int, target: Path) -> None:
+    """Move those of later steps to <target>/averages."""
+    for late in (kept for kept in kept_steps(workdir) if kept > step):
+        averages_folder(target).mkdir(parents=True, exist_ok=True)
+        name = f"{late}.npz"
+        (averages_folder(workdir) / name).rename(averages_folder(target) / name)
+
+
+def read(workdir: Path, step: int, width: str, template: Any) -> Any:
+    """The average of a width after so many updates, NumPy arrays like the template.
+
+    Raises:
+      UserError: its file is damaged or of another network.
+    """
+    path = averages_folder(workdir) / f"{step}.npz"
+    try:
+        with np.load(path) as file:
+            found = {name: file[f"{width}/{name}"] for name in named(template)}
+        for name, like in named(template).items():
+            if found[name].shape != like.shape:
+                raise ValueError(f"{name} has shape {found[name].shape}, the network {like.shape}")
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} is damaged or of another network ({error}); remove it: the average is then made of the others"
+        ) from error
+    return jax.tree.unflatten(jax.tree.structure(template), list(found.values()))
+
+
+def reconstructed(
+    workdir: str | Path, template: Any, sigma_rel: float, step: int = 0
+) -> tuple[Any, int]:
+    """The power-function average of any width as it would be at a checkpoint, and the checkpoint's step.
+
+    Args:
+      template: the parameters, or their shapes.
+      step: which checkpoint; 0: the newest.
+
+    Raises:
+      UserError: no power-function averages were kept there, or some cannot be read.
+
+    Cost: a read of all that was kept; three copies of the parameters in memory, in float64.
+    """
+    workdir = Path(workdir)
+    widths = read_config(workdir).training.ema.sigma_rel
+    if not widths:
+        raise UserError(
+            f"ema_sigma_rel={sigma_rel}: {workdir} was trained without power-function averages; train with "
+            "training.ema.sigma_rel=0.05,0.1, say, or set ema_sigma_rel=0 for the exponential average"
+        )
+    item = {str(width): template for width in widths}
+    newest, step = restore_part(workdir, "averages", item, step)
+    steps = [kept for kept in kept_steps(workdir) if kept < step]
+    kept = [Profile(t, exponent(w)) for t in (*steps, step) for w in widths]
+    wanted = Profile(step, exponent(sigma_rel))
+    weights = coefficients(kept, [wanted])[:, 0]
+    far = misfit(kept, wanted, weights)
+    say(
+        f"the average of width {sigma_rel:g} at step {step} is made of {len(kept)} of widths {', '.join(map(str, widths))}; its "
+        f"profile is {100 * far:.2g} % off"
+    )
+
+    def averages() -> Iterator[Any]:
+        for earlier in steps:
+            for w in widths:
+                yield read(workdir, earlier, str(w), template)
+        for w in widths:
+            yield newest[str(w)]
+
+    total = jax.tree.map(lambda like: np.zeros(like.shape, np.float64), template)
+    for weight, average in zip(weights, averages(), strict=True):
+        total = jax.tree.map(
+            lambda s, a, c=weight: s + c * np.asarray(a, np.float64), total, average
+        )
+    return jax.tree.map(lambda s, like: s.astype(like.dtype), total, template), step
