@@ -13,7 +13,8 @@
   python main.py --config configs/vp_digits.py --mode replay --config.training.replay_step=100
   python main.py --workdir runs/vp_digits --mode report
 
---config takes a file, with a variant after a colon where the file has some. Every field of it can be set
+--flagfile=FILE holds flags, one a line. --config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
+as in --workdir runs/x --mode sample. Every field of it can be set
 as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
 default runs/<config name>: data/, checkpoints/, samples/, interpolation/, dequantizer/, likelihood/, classification/, export/,
 replay/, metrics.jsonl, results.jsonl and report.html. Data shows what the network will see of the images, before anything is
@@ -37,10 +38,12 @@ from typing import Any  # noqa: E402
 
 from absl import logging  # noqa: E402
 
-from score_sde.command_line import MODES, parse, prepare_workdir  # noqa: E402
+from score_sde.command_line import MODES, parse, prepared  # noqa: E402
 from score_sde.errors import UserError  # noqa: E402
-from score_sde.files import NO_ROOM, cannot_write  # noqa: E402
+from score_sde.hosts import check_devices, join  # noqa: E402
+from score_sde.machine import refusal  # noqa: E402
 from score_sde.output import discard_output  # noqa: E402
+from score_sde.quoting import printable  # noqa: E402
 
 
 def run(argv: list[str]) -> dict[str, Any]:
@@ -48,24 +51,25 @@ def run(argv: list[str]) -> dict[str, Any]:
     options = parse(argv, __doc__)
     if options is None:
         return {}
-    # JAX and the rest are imported only now: --help and a mistyped flag are answered at once.
-    import jax
-
+    # TensorFlow's datasets and the rest are imported only now: --help and a mistyped flag are answered at once.
     # TFDS and Orbax warn of what is no trouble here; what is, ends in an error of ours, without their tracebacks before.
     logging.set_verbosity(logging.FATAL)
     for name in ("asyncio", "concurrent.futures"):
         getLogger(name).setLevel(CRITICAL)
 
-    if options.multi_host:
-        jax.distributed.initialize()
+    if options.hosts is not None:
+        join(options.hosts)
+    check_devices()
+    from score_sde.configs.default import check_options
     from score_sde.sde_lib import build_sde
 
+    check_options(options.config)
     mode = importlib.import_module(f"score_sde.modes.{MODES[options.mode]}")
     sde = build_sde(options.config)
     built = mode.check(options.config, sde) or ()
-    prepare_workdir(options.workdir)
     only_import = {} if options.source is None else {"source": options.source}
-    return mode.run(options.config, sde, options.workdir, *built, **only_import)
+    with prepared(options.workdir):
+        return mode.run(options.config, sde, options.workdir, *built, **only_import)
 
 
 def main() -> int:
@@ -78,20 +82,22 @@ def main() -> int:
     except BrokenPipeError:  # nobody reads any more, as after `| head -1`
         discard_output()
         return 128 + signal.SIGPIPE
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+    except Exception as error:
+        if (found := refusal(error)) is None:
             raise
-        return refused(cannot_write(error.filename or "a file", error))
+        return refused(found)
     return 128 + signal.Signals[stopped_by] if stopped_by else 0
 
 
 def refused(error: UserError) -> int:
     try:
-        print(f"main.py: {error}", file=sys.stderr)
+        print(printable(f"main.py: {error}"), file=sys.stderr)
     except OSError:
         discard_output()
     return 2
 
 
 if __name__ == "__main__":
+    # The name of a folder may be in no encoding.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())

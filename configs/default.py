@@ -18,7 +18,7 @@ from score_sde.likelihood.options import ClassifierOptions, DequantizerOptions, 
 from score_sde.models.networks import NETWORKS, NetworkChoice
 from score_sde.models.parameterization import PredictionOptions
 from score_sde.modes.options import InterpolationOptions, RunOptions
-from score_sde.options import Section, value_of
+from score_sde.options import Section, absent, value_of
 from score_sde.samplers import options as sampling
 from score_sde.sde_lib import SDES, ProcessChoice
 from score_sde.training.options import (
@@ -73,7 +73,11 @@ def check_options(config: Any) -> None:
       ConfigError: with the dotted field, its value and what was expected.
     """
     for name, section in sections():
-        section.check_options(value_of(config, name), name)
+        try:
+            values = value_of(config, name)
+        except (KeyError, TypeError) as error:
+            raise absent(name) from error
+        section.check_options(values, name)
 
 
 if __name__ == "__main__":

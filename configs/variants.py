@@ -5,6 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from score_sde.errors import ConfigError
+
 Change = Mapping[str, Any]
 """Dotted fields with their values."""
 
@@ -20,8 +22,8 @@ def variant(name: str, variants: Mapping[str, tuple[Change, ...]]) -> tuple[Chan
     """The changes of this name.
 
     Raises:
-      ValueError: no such variant, with the names there are.
+      ConfigError: no such variant, with the names there are.
     """
     if name not in variants:
-        raise ValueError(f"unknown variant {name!r}; choose one of {', '.join(variants)}")
+        raise ConfigError(f"unknown variant {name!r}; choose one of {', '.join(variants)}")
     return variants[name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from score_sde.data.builders import DatasetError
 from score_sde.data.image_shape import image_shape
 from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import UserError
+from score_sde.files import user_path
 
 
 def read_images(
@@ -24,7 +24,7 @@ def read_images(
         of anything but finite real numbers.
     """
     try:
-        file = read_arrays(Path(path).expanduser(), keys)
+        file = read_arrays(user_path(path), keys)
     except DatasetError as error:
         raise UserError(f"{field}={path!r} cannot be read as an .npz file: {error}") from error
     key = next((key for key in keys if key in file.arrays), None)

@@ -14,6 +14,7 @@ from score_sde.data.image_files import found, ignored_suffixes, image_files, suf
 from score_sde.data.image_shape import check_size, image_shape
 from score_sde.data.resizing import record_decoder, unreadable_image
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
+from score_sde.files import user_path
 
 # Files of each split whose sizes are read before training; the others are checked when they are decoded.
 CHECKED_FILES = 256
@@ -90,7 +91,7 @@ def folder_of(data: Any) -> Path:
             f"data.name={data.name!r} needs data.folder: give the folder with your images, "
             "--config.data.folder=PATH"
         )
-    folder = Path(data.folder).expanduser()
+    folder = user_path(data.folder)
     if not folder.is_dir():
         raise DatasetError(
             f"data.folder={data.folder} is not a folder; give one with image files in it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from score_sde.data.builders import DatasetError
 from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
+from score_sde.machine import check_memory
 
 NUM_TRAIN = 2048
 NUM_TEST = 256
@@ -46,6 +48,7 @@ def load_mixture(data: Any) -> Datasets:
     weights, means, variances = mixture_parameters(data)
     rng = np.random.default_rng(DATA_SEED)
     shape = (NUM_TRAIN + NUM_TEST, *image_shape(data))
+    check_memory(f"data.name=mixture, {shape} numbers of 8 bytes", 8 * math.prod(shape), 0)
     component = rng.choice(len(weights), size=shape, p=weights / weights.sum())
     noise = rng.standard_normal(shape)
     images = (means[component] + np.sqrt(variances)[component] * noise).astype(np.float32)

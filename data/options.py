@@ -9,11 +9,11 @@ from score_sde.options import (
     Range,
     Section,
     at_least,
+    count,
     finite,
     not_negative,
     one_of,
     option,
-    positive,
 )
 
 SIZE = Range(
@@ -48,7 +48,7 @@ class DataOptions(Section):
         SIZE,
         kind=object,
     )
-    num_channels: int = option(1, "channels of an image", positive)
+    num_channels: int = option(1, "channels of an image", count(1024))
     num_levels: int = option(
         256,
         "grey levels a channel: the dataset's own, or a divisor to which it is then reduced, as 32 for 8-bit images at 5 "

@@ -6,7 +6,12 @@
 Every device sees its share of the batch, and only collectives over the axis AXIS join the shares.
 """
 
-from score_sde.devices.batches import check_batch_size, index_batches
+from score_sde.devices.batches import (
+    check_batch,
+    check_batch_size,
+    index_batches,
+    memory_of_devices,
+)
 from score_sde.devices.mapped import (
     AXIS,
     DEVICES,
@@ -20,6 +25,6 @@ from score_sde.devices.mapped import (
 )
 
 __all__ = [
-    "AXIS", "DEVICES", "Devices", "Mapped", "PmapDevices", "ShardMapDevices", "build_devices", "check_batch_size",
-    "index_batches", "on_one_device", "replicated",
+    "AXIS", "DEVICES", "Devices", "Mapped", "PmapDevices", "ShardMapDevices", "build_devices", "check_batch",
+    "check_batch_size", "index_batches", "memory_of_devices", "on_one_device", "replicated",
 ]  # fmt: skip

@@ -5,13 +5,18 @@ Every image has an index; the last batch is filled up, and what was computed for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 
+from score_sde.data.image_shape import image_shape
 from score_sde.data.order import host_places
 from score_sde.errors import UserError
+from score_sde.machine import check_memory
+from score_sde.options import value_of
 
 
 def check_batch_size(batch_size: int, field: str) -> None:
@@ -22,6 +27,25 @@ def check_batch_size(batch_size: int, field: str) -> None:
             f"{field}={batch_size} on {devices} devices: expected a positive multiple of {devices}; "
             f"set --config.{field}={max(devices, batch_size // devices * devices)}"
         )
+
+
+def check_batch(config: Any, field: str) -> None:
+    """`check_batch_size` of a field, and that its images alone fit into memory."""
+    size, data = value_of(config, field), config.data
+    check_batch_size(size, field)
+    shape = image_shape(data)
+    check_memory(
+        f"{field}={size} images of {'x'.join(map(str, shape))}",
+        4 * size * math.prod(shape),
+        memory_of_devices(),
+    )
+
+
+def memory_of_devices() -> int:
+    """Bytes of their own, all together; 0 of CPUs."""
+    return sum(
+        (device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.local_devices()
+    )
 
 
 def index_batches(num_images: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -12,7 +12,6 @@ al. 2021). The estimate is made once for a checkpoint and kept in a file.
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,11 +23,13 @@ from jax import Array
 
 from score_sde.files import write_whole
 from score_sde.models.score import ScoreModel, bind, predicted_noise
+from score_sde.npz import read_npz
 from score_sde.samplers.noise import IndexedNoise, Noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import SDE, expand
 
 FORMAT = 1  # of the file
+SCALARS = ("num_images", "process", "checkpoint_step")  # in it
 
 
 class ValuesAtTimes(NamedTuple):
@@ -86,15 +87,22 @@ class ScoreNorms:
           ValueError: it is of something else, of another format, or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                table = {name: file[name][()] for name in file.files}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            table = {name: array[()] for name, array in read_npz(path).items()}
+        except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); estimate again") from error
         if table.pop("format", None) != FORMAT:
             raise ValueError(
                 f"{path} is not a file of score norms, format {FORMAT}; estimate again"
             )
-        norms = cls(**table)
+        names = {field.name for field in dataclasses.fields(cls)}
+        times = np.atleast_1d(table.get("times", np.nan))
+        arrays = [table[name] for name in names & table.keys() if name not in SCALARS]
+        if table.keys() != names or not all(
+            array.shape == times.shape and array.dtype.kind == "f" and np.isfinite(array).all()
+            for array in arrays
+        ):
+            raise ValueError(f"{path} is damaged (not finite numbers at each time); estimate again")
+        norms = cls(**table)  # type: ignore[arg-type]
         for what, given, expected in (
             ("the process", str(norms.process), repr(sde)),
             ("the checkpoint of step", int(norms.checkpoint_step), checkpoint_step),

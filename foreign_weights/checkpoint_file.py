@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from score_sde.errors import UserError
 from score_sde.foreign_weights import flax_file, torch_checkpoint, torch_file
 from score_sde.foreign_weights.record import Record, check_values
 from score_sde.models.networks import build_network
+from score_sde.quoting import printable
+from score_sde.training.named_shapes import Shapes, shapes
+from score_sde.training.state import init_params
+
+# Weights, their average and two moments of four bytes, twice that for another layout, and what is beside the arrays.
+BYTES_A_PARAMETER = 32
+BYTES_BESIDE = 1 << 24
 
 
 def read(path: Path, config: Any) -> Record:
@@ -20,8 +31,10 @@ def read(path: Path, config: Any) -> Record:
         values that no training gives.
     """
     network = build_network(config)
+    expected = shapes(jax.eval_shape(lambda: init_params(config, network)))
     try:
         with open(path, "rb") as file:
+            check_size(path, os.fstat(file.fileno()).st_size, expected)
             start = file.read(64)
         readers = [reader for magics, reader in _READERS if start.startswith(magics)]
         if not readers:
@@ -29,17 +42,32 @@ def read(path: Path, config: Any) -> Record:
                 f"{path} is neither a PyTorch nor a Flax checkpoint (it begins with {start[:8]!r}); "
                 "expected a file of score_sde_pytorch or score_sde"
             )
-        return check_values(readers[0](path, config, network))
+        return check_values(readers[0](path, network, expected))
+    except UserError as error:  # which may quote the file
+        raise UserError(printable(str(error))) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        # The contents can be any arrangement of dicts, lists and numbers.
+    except Exception as error:  # the contents can be any arrangement of dicts, lists and numbers
         raise UserError(
-            f"{path} is not laid out as a checkpoint of the published training ({error})"
+            printable(
+                f"{path} is not laid out as a checkpoint of the published training ({type(error).__name__}: {error})"
+            )
         ) from error
 
 
-def _read_torch(name: str, opened: Any, path: Path, config: Any, network: Any) -> Record:
+def check_size(path: Path, size: int, expected: Shapes) -> None:
+    """Refuse, before any of it is read, a file in which this network's checkpoint would be lost."""
+    count = sum(math.prod(shape) for shape in expected.values())
+    most = BYTES_A_PARAMETER * count + BYTES_BESIDE
+    if size > most:
+        raise UserError(
+            f"{path} has {size:,} bytes, but a checkpoint of the config's network of {count:,} parameters at most {most:,}: it is of "
+            "another network, or damaged"
+        )
+
+
+def _read_torch(name: str, opened: Any, path: Path, network: Any, expected: Shapes) -> Record:
+    del expected  # under our names
     with opened(path) as file:
         return torch_checkpoint.read(file, network, name)
 

@@ -8,22 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jax
 from flax.serialization import msgpack_restore
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from score_sde.errors import UserError
 from score_sde.foreign_weights.record import Moments, Record, check_count, check_float32, entry
-from score_sde.training.named_shapes import check_same, shapes
-from score_sde.training.state import init_params
+from score_sde.training.named_shapes import Shapes, check_same
 
 # The first byte of a map of 1-15 entries, or of one with a longer count.
 MAP_MAGICS = tuple(bytes([byte]) for byte in (*range(0x81, 0x90), 0xDE, 0xDF))
 MU, NU = "grad_ema", "grad_sq_ema"  # flax.optim.Adam's names
 
 
-def read(path: Path, config: Any, network: Any) -> Record:
-    """The training state in a file.
+def read(path: Path, network: Any, expected: Shapes) -> Record:
+    """The training state in a file, with parameters of these names and shapes.
 
     Raises:
       UserError: not such a file, damaged, or of another network.
@@ -34,8 +32,8 @@ def read(path: Path, config: Any, network: Any) -> Record:
         raise UserError(
             f"{path} is damaged or cut short, or no Flax checkpoint ({error})"
         ) from error
+    del network  # names and layouts are its own
     step = check_count("step", entry(contents, "step"))
-    expected = shapes(jax.eval_shape(lambda: init_params(config, network)))
 
     def parameters(name: str, *path: str) -> dict[str, Any]:
         """The tree at a path, which must be the network's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import optax
 
 from score_sde.devices import replicated
 from score_sde.errors import UserError
+from score_sde.quoting import quoted
 from score_sde.training.state import TrainState
 
 MAX_STEP = 2**31 - 1  # steps are int32 here
@@ -42,7 +44,8 @@ def entry(contents: Any, *path: str) -> Any:
     """
     for depth, name in enumerate(path):
         if not isinstance(contents, dict) or name not in contents:
-            found = ", ".join(map(str, contents)) if isinstance(contents, dict) else "no names"
+            names = islice(contents, 10) if isinstance(contents, dict) else ["no names"]
+            found = ", ".join(map(str, names))
             raise UserError(
                 f"the file has no {'.'.join(path[: depth + 1])}, so it is no checkpoint of the published "
                 f"training (optimizer, model, ema, step); in its place: {found[:200]}"
@@ -75,7 +78,7 @@ def check_count(name: str, value: Any) -> int:
     except (TypeError, ValueError, OverflowError):
         count = -1
     if not (0 <= count <= MAX_STEP and count == value):
-        raise UserError(f"{name} of the file is {value!r}; expected a number of steps")
+        raise UserError(f"{name} of the file is {quoted(value)}; expected a number of steps")
     return count
 
 

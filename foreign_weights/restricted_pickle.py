@@ -2,30 +2,24 @@
 
 A pickle is a program: it imports objects by name and calls them. Here a name can only mean one of a few
 inert stand-ins for what a checkpoint of arrays needs; any other is refused before it is looked up, and PyTorch
-need not be installed. The stand-ins have no attributes, so nothing in a file can alter them either.
+need not be installed. The stand-ins have no attributes, so nothing in a file can alter them either. The program itself
+is run by pickle_machine.py.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickle
-import pickletools
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from score_sde.errors import UserError
+from score_sde.foreign_weights.pickle_machine import MAX_BYTES, Machine
+from score_sde.quoting import quoted
 
-# What PyTorch writes, by default (protocol 2) and on request (protocol 4). Left out is every other way to
-# make or call an object, above all EXT, INST, OBJ, NEWOBJ.
-OPCODES = frozenset(
-    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE "
-    "SHORT_BINUNICODE SHORT_BINBYTES EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS "
-    "EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL "
-    "REDUCE BUILD BINPERSID".split()
-)
+MAX_AXES = 32  # of an array
 
 
 class StorageType(NamedTuple):
@@ -61,7 +55,7 @@ class _Dict(dict):
 
     __slots__ = ()
 
-    def __setstate__(self, state: Any) -> None:
+    def set_state(self, state: Any) -> None:
         pass
 
 
@@ -98,9 +92,11 @@ class _NumberType(NamedTuple):
 
     name: str
 
-    def __setstate__(self, state: Any) -> None:
+    def set_state(self, state: Any) -> None:
         if type(state) is not tuple or state[1] not in ("<", "|"):
-            raise UserError(f"the file holds a NumPy number of type {self.name} with state {state}")
+            raise UserError(
+                f"the file holds a NumPy number of type {self.name} with state {quoted(state)}"
+            )
 
 
 class _DType:
@@ -108,7 +104,9 @@ class _DType:
 
     def __call__(self, name: Any, *_flags: Any) -> _NumberType:
         if name not in ("f8", "f4", "i8", "i4"):
-            raise UserError(f"the file asks for the NumPy type {name!r}; expected a plain number")
+            raise UserError(
+                f"the file asks for the NumPy type {quoted(name)}; expected a plain number"
+            )
         return _NumberType(name)
 
 
@@ -129,7 +127,7 @@ class _Encode:
 
     def __call__(self, text: Any, encoding: Any) -> bytes:
         if type(text) is not str or encoding != "latin1":
-            raise UserError(f"the file asks for a text in the encoding {encoding!r}")
+            raise UserError(f"the file asks for a text in the encoding {quoted(encoding)}")
         return text.encode("latin1")
 
 
@@ -160,15 +158,17 @@ def load(stream: BinaryIO, check_storage: Callable[[Storage], None]) -> Any:
       UserError: the pickle asks for anything that a checkpoint does not need, or is damaged.
     """
     start = stream.tell()
+    program = io.BytesIO(stream.read(MAX_BYTES))
     try:
-        _check_opcodes(stream)
-        end = stream.tell()
-        stream.seek(start)
-        return _Unpickler(io.BytesIO(stream.read(end - start)), check_storage).load()
+        value = Machine(allowed, lambda pid: storage_of(pid, check_storage)).run(program)
     except UserError:
         raise
-    except Exception as error:  # nobody says what an unpickler can raise on damaged bytes
-        raise UserError(f"the file is damaged, or no PyTorch checkpoint ({error})") from error
+    except Exception as error:  # nobody says what damaged bytes raise
+        raise UserError(
+            f"the file is damaged, or no PyTorch checkpoint ({type(error).__name__}: {error})"
+        ) from error
+    stream.seek(start + program.tell())
+    return value
 
 
 def allowed(module: str, name: str) -> Any:
@@ -184,43 +184,23 @@ def allowed(module: str, name: str) -> Any:
     return ALLOWED[module, name]
 
 
-def _check_opcodes(stream: BinaryIO) -> None:
-    """Refuse instructions that PyTorch does not write, and a memory that a few bytes make huge."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        if opcode.name == "GLOBAL":
-            allowed(*str(argument).split(" ", 1))
-        if opcode.name not in OPCODES:
-            raise UserError(
-                f"the file's pickle has the instruction {opcode.name} {argument or ''}, which no "
-                "checkpoint needs; it is not read"
-            )
-        # PyTorch numbers what it remembers from 0 on; Python makes a table up to the largest number.
-        if opcode.name in ("BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
-            raise UserError(
-                f"the file's pickle remembers an object as number {argument} of {count}"
-            )
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: BinaryIO, check_storage: Callable[[Storage], None]):
-        super().__init__(stream)
-        self._check_storage = check_storage
-
-    def find_class(self, module: str, name: str) -> Any:
-        return allowed(module, name)
-
-    def persistent_load(self, pid: Any) -> Storage:
-        # The last entry is there in the old format only: None, or a view of another storage.
-        if type(pid) is not tuple or len(pid) not in (5, 6) or pid[5:] not in ((), (None,)):
-            raise UserError("the file refers to something that is no storage")
-        kind, storage_type, key, _device, size = pid[:5]
-        is_storage = kind == "storage" and type(storage_type) is StorageType and type(key) is str
-        if not is_storage or not _are_sizes((size,)):
-            raise UserError(f"the file refers to {kind!r} of {key!r}, which is no storage")
-        storage = Storage(key, storage_type.dtype, size)
-        self._check_storage(storage)
-        return storage
+def storage_of(pid: Any, check_storage: Callable[[Storage], None]) -> Storage:
+    """What a persistent id, a reference to the rest of the file, stands for."""
+    # The last entry is there in the old format only: None, or a view of another storage.
+    if type(pid) is not tuple or len(pid) not in (5, 6) or pid[5:] not in ((), (None,)):
+        raise UserError("the file refers to something that is no storage")
+    kind, storage_type, key, _device, size = pid[:5]
+    is_storage = kind == "storage" and type(storage_type) is StorageType and type(key) is str
+    if not is_storage or not _are_sizes((size,)):
+        raise UserError(f"the file refers to {quoted(kind)} of {quoted(key)}, which is no storage")
+    storage = Storage(key, storage_type.dtype, size)
+    check_storage(storage)
+    return storage
 
 
 def _are_sizes(numbers: Any) -> bool:
-    return type(numbers) is tuple and all(type(n) is int and n >= 0 for n in numbers)
+    return (
+        type(numbers) is tuple
+        and len(numbers) <= MAX_AXES
+        and all(type(n) is int and 0 <= n < 2**63 for n in numbers)
+    )

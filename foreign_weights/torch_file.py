@@ -14,7 +14,9 @@ import numpy as np
 
 from score_sde.errors import UserError
 from score_sde.foreign_weights import restricted_pickle
+from score_sde.foreign_weights.pickle_machine import MAX_BYTES
 from score_sde.foreign_weights.restricted_pickle import Storage, Tensor
+from score_sde.quoting import quoted
 
 ZIP_MAGIC = b"PK\x03\x04"
 # The number 0x1950a86a20f9469cfc6c, pickled: the first of five pickles in the older format.
@@ -64,6 +66,10 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> TorchFile:
     pickles = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise UserError(f"{path} is a zip file but no PyTorch checkpoint: it has no data.pkl")
+    if records[pickles[0]].file_size > MAX_BYTES:
+        raise UserError(
+            f"{path} has a pickle of more than {MAX_BYTES:,} bytes beside its arrays: it is damaged"
+        )
     root = pickles[0].removesuffix("data.pkl")
 
     def read(name: str) -> bytes:
@@ -106,7 +112,9 @@ def open_stream(path: Path) -> Iterator[TorchFile]:
 
     _magic, version, machine = (restricted_pickle.load(stream, no_storage) for _ in range(3))
     if version != STREAM_VERSION or type(machine) is not dict or not machine.get("little_endian"):
-        raise UserError(f"{path} has version {version!r} of machine {machine!r}: not supported")
+        raise UserError(
+            f"{path} has version {quoted(version)} of machine {quoted(machine)}: not supported"
+        )
     contents = restricted_pickle.load(stream, note)
     keys = restricted_pickle.load(stream, no_storage)
     if type(keys) is not list or sorted(keys) != sorted(referred):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import numpy as np
 from score_sde import data
 from score_sde.data.array_files import check_levels, read_images
 from score_sde.errors import UserError
+from score_sde.files import user_path
 from score_sde.generation.generate import StartImages
 from score_sde.spaces import Space
 
@@ -28,7 +28,7 @@ def check_start_images(sampling: Any) -> None:
     if (
         sampling.start_images
         and sampling.start_images not in SPLITS
-        and not Path(sampling.start_images).is_file()
+        and not user_path(sampling.start_images).is_file()
     ):
         raise UserError(
             f"sampling.start_images={sampling.start_images!r}: no such file; give {' or '.join(SPLITS)}, or an .npz file with "

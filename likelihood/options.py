@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.options import Section, at_least, finite, not_negative, one_of, option, positive
+from score_sde.options import (
+    BATCH,
+    INT32,
+    Section,
+    count,
+    finite,
+    not_negative,
+    one_of,
+    option,
+    positive,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,11 +22,11 @@ class LikelihoodOptions(Section):
     split: str = option("test", "test | train", one_of("test", "train"))
     num_images: int = option(0, "the first so many of the split; 0: all of them", not_negative)
     batch_size: int = option(
-        64, "images at a time over all devices; divisible by their number", positive
+        64, "images at a time over all devices; divisible by their number", BATCH
     )
     eps: float = option(1e-5, "the time at which the density is taken")
     repeats: int = option(
-        1, "draws of dequantization noise, probes and bound for each image", positive
+        1, "draws of dequantization noise, probes and bound for each image", count(10**5)
     )
     conditional: bool = option(
         True,
@@ -35,24 +45,25 @@ class LikelihoodOptions(Section):
     num_probes: int = option(
         1,
         "random vectors an image; from 2 on they give an error bar of their own",
-        at_least(1),
+        count(10**5),
     )
     sketch_size: int = option(
-        8, "probe=hutchpp: directions whose part of the trace is exact", at_least(1)
+        8, "probe=hutchpp: directions whose part of the trace is exact", count(10**5)
     )
     products_at_once: int = option(
         16,
         "Jacobian-vector products that share a pass; fewer need less memory",
-        at_least(1),
+        count(10**5),
     )
     bound_draws: int = option(
         64,
         "evaluations an image, even, for the variational bound on the SDE's likelihood; 0: no bound",
         finite(
-            "an even number, such as 64, or 0 for no bound",
-            lambda n: n >= 0 and n % 2 == 0,
+            "an even number, such as 64 and at most a million, or 0 for no bound",
+            lambda n: 0 <= n <= 10**6 and n % 2 == 0,
             -2,
             7,
+            10**7,
         ),
     )
     chain_variances: str = option(
@@ -81,11 +92,11 @@ class DequantizerOptions(Section):
     The score model stays as it is; the bound that is minimised ends at likelihood.eps.
     """
 
-    width: int = option(64, "channels of its convolutions", positive)
-    depth: int = option(6, "couplings, each of which moves half of the pixels", at_least(2))
-    n_iters: int = option(2000, "updates in all", positive)
+    width: int = option(64, "channels of its convolutions", count(2**16))
+    depth: int = option(6, "couplings, each of which moves half of the pixels", count(256, 2))
+    n_iters: int = option(2000, "updates in all", count(INT32))
     batch_size: int = option(
-        64, "images an update over all devices; divisible by their number", positive
+        64, "images an update over all devices; divisible by their number", BATCH
     )
     lr: float = option(2e-3, "Adam's, falling to 0 along a cosine", positive)
     checkpoint_freq: int = option(
@@ -104,4 +115,4 @@ class ClassifierOptions(Section):
     """--mode classify with one model for each class, trained with data.label; a model with model.num_classes needs none of it."""
 
     workdirs: str = option("runs/digit{label}", "where these were trained")
-    num_classes: int = option(10, "how many there are", at_least(2))
+    num_classes: int = option(10, "how many there are", count(10**6, 2))

@@ -26,7 +26,7 @@ from score_sde.models.embeddings import (
     sigma_of_label,
 )
 from score_sde.models.network import DTYPES, Network, check_input
-from score_sde.options import not_negative, one_of, option, positive
+from score_sde.options import Range, not_negative, one_of, option, positive
 from score_sde.shapes import Array, Keys, PerImage
 
 Image = layers.Image
@@ -46,7 +46,15 @@ class NCSNpp(Network):
         one_of("biggan", "ddpm"),
     )
     fir: bool = option(False, "resample with fir_kernel; False: naively (nearest, mean)")
-    fir_kernel: tuple[int, ...] = option((1, 3, 3, 1), "the filter of fir")
+    fir_kernel: tuple[int, ...] = option(
+        (1, 3, 3, 1),
+        "the filter of fir",
+        Range(
+            "integers that do not sum to 0, such as 1,3,3,1",
+            lambda taps: bool(sum(taps)),
+            ((), (1, -1)),
+        ),
+    )
     skip_rescale: bool = option(True, "divide residual sums by sqrt(2)")
     progressive: str = option(
         "none",

@@ -14,9 +14,10 @@ from score_sde.data.image_shape import Size, sides
 from score_sde.errors import ConfigError
 from score_sde.models.conditions import null_condition
 from score_sde.models.layers import ACTIVATIONS, Other
-from score_sde.options import Section, not_negative, one_of, option, positive, probability
+from score_sde.options import Section, count, one_of, option, probability
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+WIDEST = 1024  # in units of nf
 OF_DATA = ("image_size", "num_channels", "centered")  # the rest are of config.model
 
 
@@ -29,12 +30,12 @@ class Network(Section, nn.Module):
     image_size: Size
     num_channels: int = 3
     centered: bool = True
-    nf: int = option(128, "base width; GroupNorm uses min(width / 4, 32) groups", positive)
+    nf: int = option(128, "base width; GroupNorm uses min(width / 4, 32) groups", count(2**16))
     ch_mult: tuple[int, ...] = option(
         (1, 2, 2, 2),
         "width of each resolution level, in units of nf; the number of levels is its length",
     )
-    num_res_blocks: int = option(4, "residual blocks a level", positive)
+    num_res_blocks: int = option(4, "residual blocks a level", count(64))
     attn_resolutions: tuple[int, ...] = option(
         (16,),
         "self-attention where an image's shorter side has so many pixels, and always in the middle",
@@ -44,7 +45,7 @@ class Network(Section, nn.Module):
         True, "the network is told the time; False: it sees that only through scale_by_sigma"
     )
     num_classes: int = option(
-        0, "classes that it may be told (models/conditions.py); 0: it is told none", not_negative
+        0, "classes that it may be told (models/conditions.py); 0: it is told none", count(10**6, 0)
     )
     nonlinearity: str = option("swish", "swish | elu | relu | lrelu", one_of(*ACTIVATIONS))
     dropout: float = option(0.1, "rate, in training only", probability)
@@ -71,9 +72,9 @@ class Network(Section, nn.Module):
 
     def __post_init__(self) -> None:
         self.check_options(self, "model")
-        if not self.ch_mult or min(self.ch_mult) < 1:
+        if not self.ch_mult or min(self.ch_mult) < 1 or max(self.ch_mult) > WIDEST:
             raise ConfigError(
-                f"model.ch_mult={tuple(self.ch_mult)}: expected a positive integer for each level, such as 1,2,2"
+                f"model.ch_mult={tuple(self.ch_mult)}: expected an integer from 1 to {WIDEST} for each level, such as 1,2,2"
             )
         check_image_size(self.image_size, self.ch_mult)
         sizes = [min(sides(self.image_size)) >> level for level in range(len(self.ch_mult))]

@@ -29,7 +29,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.options import Section, choose, option, positive
+from score_sde.options import Section, choose, count, option, positive
 from score_sde.sde_lib import SDE, Chain, expand
 from score_sde.shapes import Array, Images, Integers, PerImage
 
@@ -46,7 +46,7 @@ class PredictionOptions(Section):
         0.5, "predicts=edm, weighting=edm: standard deviation of the scaled data", positive
     )
     num_scales: int = option(
-        1000, "levels of the discrete chains (training.continuous=False)", positive
+        1000, "levels of the discrete chains (training.continuous=False)", count(10**6)
     )
     discrete_labels: str = option(
         "matched",

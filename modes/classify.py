@@ -16,7 +16,7 @@ import numpy as np
 from score_sde import data
 from score_sde.data.batch import Batch
 from score_sde.errors import ConfigError, UserError
-from score_sde.files import write_whole
+from score_sde.files import user_path, write_whole
 from score_sde.likelihood.bits_per_dim import build_compiled, measure_bits_per_dim
 from score_sde.likelihood.classifier import accuracy, classify, confusion
 from score_sde.likelihood.dequantization.trained import load_dequantizer
@@ -50,7 +50,7 @@ def check(config: Any, sde: SDE) -> None:
 
 def class_folder(config: Any, label: int) -> Path:
     """Where the model of a class was trained."""
-    return Path(config.classifier.workdirs.replace("{label}", str(label)))
+    return user_path(config.classifier.workdirs.replace("{label}", str(label)))
 
 
 def check_classifier(config: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.data.scaling import check_num_levels
-from score_sde.devices import check_batch_size
+from score_sde.devices import check_batch
 from score_sde.errors import ConfigError
 from score_sde.keys import Stream, stream_key
 from score_sde.likelihood.bits_per_dim import standard_error
@@ -31,7 +31,6 @@ def check(config: Any, sde: SDE) -> None:
     """
     check_options(config)
     check_score_model(config, sde)
-    options = config.dequantizer
     if not config.data.num_levels:
         raise ConfigError(
             "--mode dequantize learns the noise between integer levels, but data.num_levels=0: such data are real numbers "
@@ -39,7 +38,7 @@ def check(config: Any, sde: SDE) -> None:
         )
     check_num_levels(config.data.num_levels)
     sde.check_time("likelihood.eps", config.likelihood.eps)
-    check_batch_size(options.batch_size, "dequantizer.batch_size")
+    check_batch(config, "dequantizer.batch_size")
     refuse_discrete(config, sde, "the bound on the likelihood")
 
 

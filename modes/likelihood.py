@@ -16,9 +16,9 @@ from score_sde.configs.default import check_options
 from score_sde.data.array_files import check_levels, read_images
 from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import ImagesInMemory
-from score_sde.devices import check_batch_size
+from score_sde.devices import check_batch
 from score_sde.errors import ConfigError, UserError
-from score_sde.files import write_whole
+from score_sde.files import user_path, write_whole
 from score_sde.likelihood.anomaly import auc
 from score_sde.likelihood.bits_per_dim import (
     BitsPerDim,
@@ -73,8 +73,8 @@ def check(config: Any, sde: SDE) -> None:
     choose("likelihood.chain_variances", options.chain_variances, VARIANCES)
     choose("likelihood.dequantization", options.dequantization, DEQUANTIZERS)
     sde.check_time("likelihood.eps", options.eps)
-    check_batch_size(options.batch_size, "likelihood.batch_size")
-    if options.anomalies and not Path(options.anomalies).is_file():
+    check_batch(config, "likelihood.batch_size")
+    if options.anomalies and not user_path(options.anomalies).is_file():
         raise ConfigError(
             f"likelihood.anomalies={options.anomalies!r}: no such file; give an .npz file with `images` (levels, as "
             "--mode sample writes them)"

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from score_sde.errors import ConfigError
-from score_sde.options import Range, Section, at_least, finite, one_of, option
+from score_sde.options import Range, Section, at_least, count, finite, one_of, option
 from score_sde.training.power_average import WIDTH_OR_NONE
 
 
@@ -58,4 +58,6 @@ class InterpolationOptions(Section):
     images: tuple[int, ...] = option(
         tuple(range(8)), "indices in the split, two a row of the picture", PAIRS
     )
-    frames: int = option(9, "images a row from the first to the second, both included", at_least(2))
+    frames: int = option(
+        9, "images a row from the first to the second, both included", count(10_000, 2)
+    )

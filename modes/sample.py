@@ -13,7 +13,7 @@ from PIL.Image import Image
 
 from score_sde.configs.default import check_options
 from score_sde.data.mixture import mixture_parameters
-from score_sde.devices import check_batch_size
+from score_sde.devices import check_batch
 from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from score_sde.evaluation.pictures import save_grid
 from score_sde.files import write_whole
@@ -57,7 +57,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
     check_score_model(config, sde)
     sampling = config.sampling
     sde.check_time("sampling.eps", sampling.eps)
-    check_batch_size(sampling.batch_size, "sampling.batch_size")
+    check_batch(config, "sampling.batch_size")
     check_start_images(sampling)
     check_sampled_score(config, build_space(config))
     build_conditions(config)

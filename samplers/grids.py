@@ -126,5 +126,5 @@ def build_grid(
 
 def _in_words(times: np.ndarray) -> str:
     """The first and last of them."""
-    shown = [f"{t:.7g}" for t in times]
-    return ", ".join(shown if len(shown) <= 8 else [*shown[:4], "...", *shown[-3:]])
+    ends = [times] if len(times) <= 8 else [times[:4], times[-3:]]
+    return ", ..., ".join(", ".join(f"{t:.7g}" for t in part) for part in ends)

@@ -6,8 +6,11 @@ import dataclasses
 import math
 
 from score_sde.options import (
+    BATCH,
+    INT32,
+    STEPS,
     Section,
-    at_least,
+    count,
     finite,
     fraction,
     not_negative,
@@ -21,9 +24,9 @@ from score_sde.options import (
 @dataclasses.dataclass(frozen=True)
 class SamplingOptions(Section):
     sampler: str = option("pc", "a name of samplers/names.py; --sampler sets it")
-    num_images: int = option(64, "images to sample", positive)
+    num_images: int = option(64, "images to sample", count(INT32))
     batch_size: int = option(
-        64, "images at a time over all devices; divisible by their number", positive
+        64, "images at a time over all devices; divisible by their number", BATCH
     )
     eps: float = option(1e-3, "the time at which sampling stops")
     t_start: float = option(
@@ -43,7 +46,7 @@ class SamplingOptions(Section):
     path_images: int = option(
         0,
         "keep the way of so many images from noise, as arrays and as a picture",
-        not_negative,
+        count(10_000, 0),
     )
     noise_removal: bool = option(True, "end without the noise that is left at eps ...")
     noise_removal_by: str = option(
@@ -56,7 +59,7 @@ class SamplingOptions(Section):
     snr: float = option(
         0.16, "Langevin corrector: target ratio of its drift to its noise", positive
     )
-    n_steps_each: int = option(1, "corrector steps after each predictor step", positive)
+    n_steps_each: int = option(1, "corrector steps after each predictor step", count(10_000))
     one_by_one: bool = option(
         False,
         "ask the network for one image at a time: a score then has the same bits in any batch, at the price of speed",
@@ -85,7 +88,9 @@ class GridOptions(Section):
     times: tuple[float, ...] = option(
         (), "name=times: an explicit list, falling from T (or t_start) to eps"
     )
-    candidates: int = option(100, "name=dp: times of equal log-SNR to choose among", at_least(2))
+    candidates: int = option(
+        100, "name=dp: times of equal log-SNR to choose among", count(4_000, 2)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +98,10 @@ class ErrorOptions(Section):
     """How well the network denoises, estimated from training images once a checkpoint, for grid.name=dp and for
     pc.predictor=ancestral_sampling_optimal."""
 
-    num_times: int = option(50, "times at which it is asked, both ends among them", at_least(2))
-    num_images: int = option(512, "images at each, which have a spread", at_least(2))
+    num_times: int = option(
+        50, "times at which it is asked, both ends among them", count(10_000, 2)
+    )
+    num_images: int = option(512, "images at each, which have a spread", count(10**6, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +112,7 @@ class PCOptions(Section):
         "ancestral_sampling_optimal | probability_flow | none; none with corrector ald: annealed Langevin dynamics",
     )
     corrector: str = option("none", "langevin | ald | none")
-    num_steps: int = option(1000, "predictor steps from T to eps", positive)
+    num_steps: int = option(1000, "predictor steps from T to eps", STEPS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +120,7 @@ class StepOptions(Section):
     """Of solvers that take the steps of a grid or steps of their own."""
 
     steps: str = option("grid", "grid, num_steps of sampling.grid | adaptive, by rtol and atol")
-    num_steps: int = option(20, "steps=grid: their number", positive)
+    num_steps: int = option(20, "steps=grid: their number", STEPS)
     rtol: float = option(0.05, "relative tolerance of adaptive steps", positive)
     atol: float = option(2.0 / 256.0, "absolute one: one of 256 levels of [-1, 1]", positive)
     step_size: str = option(
@@ -146,7 +153,7 @@ class SDEOptions(StepOptions):
     h: float = option(
         1.0, "amount of noise: 1 is the reverse SDE, 0 the ODE without noise", not_negative
     )
-    num_steps: int = option(100, "steps=grid: their number", positive)
+    num_steps: int = option(100, "steps=grid: their number", STEPS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,9 +168,7 @@ class ExponentialOptions(StepOptions):
 class EDMOptions(Section):
     """EDM's Heun sampler, --sampler edm; sigmas are those of sigma/alpha."""
 
-    num_steps: int = option(
-        17, "and one more evaluation for the last denoising: 35 in all", positive
-    )
+    num_steps: int = option(17, "and one more evaluation for the last denoising: 35 in all", STEPS)
     s_churn: float = option(0.0, "new noise over the whole run; 0: the ODE", not_negative)
     s_min: float = option(0.0, "churn from this sigma ...", not_negative)
     s_max: float = option(math.inf, "... to this one", not_negative_or_inf)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
+from score_sde.config_file import load_config
 from score_sde.errors import UserError
+from score_sde.files import user_path
+from score_sde.hosts import Hosts
+from score_sde.options import value_of
 from score_sde.samplers.names import SAMPLERS
 
 # Each with its file in modes/.
@@ -29,6 +36,10 @@ MODES = {
 }
 
 
+RECORDED = "config.json"  # in a trained folder
+
+FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
+
 # Fields that had another name once.
 RENAMED = {
     "sampling.guides": "sampling.start_images",
@@ -42,20 +53,24 @@ class Options(NamedTuple):
     config: Any
     mode: str
     workdir: Path
-    multi_host: bool
+    hosts: Hosts | None
+    """The job to join; with --multi_host."""
     source: Path | None
     """The file to import; with mode import and no other."""
 
 
-def defined_flags(argv: list[str]) -> flags.FlagValues:
-    """The flags there are, not yet parsed; config_flags looks into argv for the fields to override."""
+def defined_flags() -> flags.FlagValues:
+    """The flags there are but for those of single fields, not yet parsed."""
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file(
+    values.set_gnu_getopt()  # what follows the value of a field is looked at too
+
+    def text(name: str, what: str) -> None:
+        flags.DEFINE_string(name, None, what, flag_values=values)
+
+    text(
         "config",
-        None,
-        "Configuration file, as configs/vp_digits.py.",
-        flag_values=values,
-        sys_argv=argv,
+        "Configuration file, as configs/vp_digits.py, or the config.json of a trained folder; default: that of --workdir. "
+        "--config.FIELD=VALUE changes a field.",
     )
     flags.DEFINE_enum("mode", None, list(MODES), "What to do.", flag_values=values)
     flags.DEFINE_enum(
@@ -66,21 +81,26 @@ def defined_flags(argv: list[str]) -> flags.FlagValues:
         + "; default: config.sampling.sampler.",
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "workdir", None, "Folder for results; default: runs/<config name>.", flag_values=values
+    text(
+        "workdir", "Folder for results; default: runs/<config name>, or the folder of config.json."
     )
-    flags.DEFINE_string(
-        "source",
-        None,
-        "With --mode import: the published checkpoint, a PyTorch .pth or a Flax file.",
-        flag_values=values,
-    )
+    text("source", "With --mode import: the published checkpoint, a PyTorch .pth or a Flax file.")
     flags.DEFINE_bool(
         "multi_host",
         False,
-        "Join the other hosts of this job first (SLURM, Kubernetes, TPU pods, MPI).",
+        "Join the other hosts of this job first: of SLURM, Kubernetes, MPI, a TPU pod, or as --coordinator_address, --num_processes and --process_id say.",
         flag_values=values,
     )
+    text(
+        "coordinator_address",
+        "With --multi_host: HOST:PORT of the process of index 0; default: $JAX_COORDINATOR_ADDRESS.",
+    )
+    for name, what in (
+        ("num_processes", "how many processes there are; default: $JAX_NUM_PROCESSES."),
+        ("process_id", "the index of this one, from 0 on; default: $JAX_PROCESS_ID."),
+        ("join_timeout", "seconds to wait for the others; default: 300."),
+    ):
+        flags.DEFINE_integer(name, None, f"With --multi_host: {what}", flag_values=values)
     return values
 
 
@@ -90,42 +110,75 @@ def parse(argv: list[str], about: str) -> Options | None:
     Raises:
       UserError: anything on the command line that cannot be meant.
     """
-    values = defined_flags(argv)
+    values = defined_flags()
+    with refused():
+        argv = values.read_flags_from_files(argv)
     if {"--help", "-h", "-help"} & set(argv):
         print(about.strip() + "\n\nFlags:\n" + values.module_help(__name__))
         return None
     refuse_old_names(argv)
-    extra = read_flags(values, argv)
-    if extra:
-        raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
-    of_folder = values.mode == "report" and values.workdir is not None  # it needs no config
-    for name in ("config", "mode"):
-        if values[name].value is None and not (of_folder and name == "config"):
-            known = f" ({', '.join(MODES)})" if name == "mode" else ", as configs/vp_digits.py"
-            raise UserError(f"--{name} is missing: give one{known}; see --help")
+    with refused():
+        rest = values(argv, known_only=True)
+    refuse_unknown(rest)
+    if values.mode is None:
+        raise UserError(f"--mode is missing: give one ({', '.join(MODES)}); see --help")
     if (values.mode == "import") != (values.source is not None):
         raise UserError(
             "--mode import needs --source=FILE, the published checkpoint to read"
             if values.source is None
             else f"--source={values.source} goes with --mode import only; leave it out"
         )
-    config = default_config() if values["config"].value is None else values.config
+    hosts = hosts_of(values)
+    name, workdir = places(values)
+    config = changed(default_config() if name is None else load_config(name), rest)
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
     elif values.mode == "interpolate":  # the one sampler that encodes
         config.sampling.sampler = "ode"
-    workdir = Path(
-        values.workdir
-        or Path("runs") / config_name(config_flags.get_config_filename(values["config"]))
-    ).expanduser()
-    source = None if values.source is None else Path(values.source)
-    return Options(config, values.mode, workdir, values.multi_host, source)
+    source = None if values.source is None else user_path(values.source)
+    return Options(config, values.mode, workdir, hosts, source)
 
 
-def default_config() -> Any:
+def places(values: flags.FlagValues) -> tuple[str | None, Path]:
+    """The config's file and the folder for results: each says where the other is, if only one is given."""
+    if values.workdir == "":
+        raise UserError("--workdir is empty: give a folder, or leave it out for runs/<config name>")
+    name, workdir = values.config, None if values.workdir is None else user_path(values.workdir)
+    if name is None:
+        if workdir is not None and values.mode == "report":  # of which it needs none
+            return None, workdir
+        if workdir is None or not (workdir / RECORDED).exists():
+            beside = (
+                "" if workdir is None else f" ({workdir} has no {RECORDED} of an earlier training)"
+            )
+            raise UserError(
+                f"--config is missing: give one, as configs/vp_digits.py{beside}; see --help"
+            )
+        return str(workdir), workdir
+    if workdir is None:
+        path = user_path(name)
+        recorded = path.parent if path.name == RECORDED else path
+        trained = recorded.is_dir() and (recorded / RECORDED).exists()
+        workdir = recorded if trained else Path("runs") / config_name(name)
+    return name, workdir
+
+
+def hosts_of(values: flags.FlagValues) -> Hosts | None:
+    """What the flags say of the other hosts, and the environment where they say nothing."""
+    given: dict[str, Any] = {
+        name: values[name].value for name in Hosts._fields if values[name].present
+    }
+    if values.multi_host:
+        return Hosts(**given).completed(os.environ)
+    for name, value in given.items():
+        raise UserError(f"--{name}={value} goes with --multi_host only; add that, or leave it out")
+    return None
+
+
+def default_config() -> ConfigDict:
     from score_sde.configs.default import get_config  # and with it JAX
 
-    return get_config().lock()
+    return get_config()
 
 
 def refuse_old_names(argv: list[str]) -> None:
@@ -135,41 +188,45 @@ def refuse_old_names(argv: list[str]) -> None:
             raise UserError(f"--config.{field} is now --config.{RENAMED[field]}")
 
 
-def read_flags(values: flags.FlagValues, argv: list[str]) -> list[str]:
-    """Parse the flags; returns the arguments that are none."""
+def refuse_unknown(rest: list[str]) -> None:
+    """Of what is no flag of ours only fields of the config are left, with their values."""
+    follows = False  # on a field without =
+    for argument in rest[1:]:
+        field = FIELD.match(argument)
+        if not field and not follows:
+            kind = "flag" if argument.startswith("-") else "argument"
+            raise UserError(f"unexpected {kind} {argument!r}; see --help")
+        follows = bool(field) and "=" not in argument
+
+
+def changed(config: ConfigDict, rest: list[str]) -> Any:
+    """The config with the fields that are given, locked."""
+    values = flags.FlagValues()
+    for field in filter(None, map(FIELD.match, rest[1:])):
+        try:
+            value_of(config, field["name"])
+        except (KeyError, TypeError) as error:
+            beside = f" ({error.args[0]})" if isinstance(error, KeyError) else ""
+            raise UserError(f"no such field in the config: {field['name']}{beside}") from error
+    with refused():
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
+        extra = values(rest)[1:]
+    if extra:
+        raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
+    return values.config
+
+
+@contextlib.contextmanager
+def refused() -> Iterator[None]:
+    """What absl and config_flags say of a flag that cannot be read, in a line."""
     try:
-        extra = values(argv)[1:]
-        if values["config"].value is not None:
-            # config_flags keeps a file's failure to load until something is asked of the config.
-            _ = values.config.is_locked
-        return extra
-    except AttributeError as error:  # config_flags: a field that the config does not have
-        if "get_config" in str(error):
-            raise UserError(
-                "the file given to --config is no configuration: it has no get_config()"
-            ) from error
-        raise UserError(f"no such field in the config: {one_line(error)}") from error
-    except OSError as error:  # config_flags: the file itself
-        reason = one_line(error).rsplit("] ", 1)[-1]
-        raise UserError(f"cannot read the config file given to --config: {reason}") from error
-    except (flags.Error, TypeError, ValueError, SyntaxError) as error:
+        yield
+    except Exception as error:
         raise UserError(one_line(error)) from error
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text without the traceback and the layers of quotes that config_flags wraps it in."""
-    text = str(error).replace("\\n", "\n").replace("\\'", "'").strip()
-    if text[:1] in "\"'" and text[:1] == text[-1:]:
-        text = text.strip("\"'")
-    if "Traceback" in text:
-        flag = re.match(r"flag --(\S+?):? ", text + " ")
-        last = text.strip().splitlines()[-1]
-        if "takes 0 positional arguments" in last:
-            last = "this configuration has no variants: leave out what follows the colon"
-        return (f"--{flag.group(1).removesuffix(':')}: " if flag else "") + last.split(
-            "Error: ", 1
-        )[-1]
-    return " ".join(text.split())
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def config_name(config_file: str) -> str:
@@ -178,8 +235,13 @@ def config_name(config_file: str) -> str:
     return Path(file).stem + (f"-{variant}" if variant else "")
 
 
-def prepare_workdir(workdir: Path) -> None:
-    """Make the folder, and find out now rather than after training whether it can be written to."""
+@contextlib.contextmanager
+def prepared(workdir: Path) -> Iterator[None]:
+    """Make the folder, and find out now rather than after training whether it can be written to.
+
+    If a mistake is found before anything is written there, it goes again.
+    """
+    there = workdir.exists()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):
@@ -188,3 +250,10 @@ def prepare_workdir(workdir: Path) -> None:
         raise UserError(
             f"--workdir={workdir} cannot be written to ({error.strerror}); give another folder"
         ) from error
+    try:
+        yield
+    except UserError:
+        if not there:
+            with contextlib.suppress(OSError):  # not empty
+                workdir.rmdir()
+        raise

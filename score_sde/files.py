@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,23 @@ def append_whole(path: Path, data: bytes, ends: bytes = b"") -> None:
             os.close(file)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def parse_json(data: str | bytes) -> Any:
+    """What a text says.
+
+    Raises:
+      ValueError: it is no JSON, or nested deeper than Python's parser goes.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a user gives it: ~ is their home."""
+    return Path(os.path.expanduser(text))
 
 
 def append_line(path: Path, line: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict, FieldReference
 
 from score_sde.errors import ConfigError
+from score_sde.quoting import quoted
 
 
 def choose(field: str, value: Any, table: Iterable[Any]) -> Any:
@@ -67,6 +68,17 @@ def at_least(n: int) -> Range:
     return finite(f"{n} or more", lambda x: x >= n, n - 1)
 
 
+def count(most: int, least: int = 1) -> Range:
+    """Numbers of things; beyond `most` nothing would answer for hours, or memory be full."""
+    words = "a positive integer" if least == 1 else f"{least} or more"
+    return finite(f"{words}, at most {most}", lambda n: least <= n <= most, least - 1, most + 1)
+
+
+STEPS = count(10**6)
+BATCH = count(2**20)
+INT32 = 2**31 - 1
+
+
 def one_of(*names: str) -> Names:
     return Names(names)
 
@@ -80,6 +92,15 @@ def option(
     """
     metadata = {"what": what, "check": check, "kind": kind or type(default)}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+ABSENT = object()
+
+
+def absent(field: str) -> ConfigError:
+    return ConfigError(
+        f"the config has no {field}: begin with that of score_sde.configs.default.get_config(), and change single fields of it"
+    )
 
 
 class Section:
@@ -109,7 +130,9 @@ class Section:
     def check_options(cls, values: Any, section: str) -> None:
         """Raises ConfigError, with the dotted field, for the first value out of its range."""
         for name, field in cls.options().items():
-            dotted, value = f"{section}.{name}" if section else name, getattr(values, name)
+            dotted, value = f"{section}.{name}" if section else name, getattr(values, name, ABSENT)
+            if value is ABSENT:
+                raise absent(dotted)
             check_kind(dotted, value, field.metadata["kind"])
             if isinstance(field.default, tuple):
                 check_elements(dotted, value, float if "float" in str(field.type) else int)
@@ -119,6 +142,8 @@ class Section:
 
 # An option of one of these types holds: what, in words and in types. True is an int to Python, and no number here.
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
+    str: ("a text", (str,)),
+    tuple: ("a tuple, such as (1, 2)", (tuple, list)),
     bool: ("True or False", (bool, np.bool_)),
     int: ("an integer", (int, np.integer)),
     float: ("a number", (int, float, np.integer, np.floating)),
@@ -127,19 +152,30 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
 
 def check_kind(field: str, value: Any, kind: type) -> None:
     """Refuse a truth value where a number is meant, a fraction where an integer is, and what is neither."""
-    if kind not in KINDS:
-        return
-    words, kinds = KINDS[kind]
+    words, kinds = KINDS.get(kind, ("", (object,)))  # one of several: its check tells
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{field}={value!r}: expected {words}")
+        raise ConfigError(f"{field}={quoted(value)}: expected {words}")
+    if isinstance(value, int):
+        check_size(field, value)
+
+
+def check_size(field: str, value: int) -> None:
+    """Refuse integers that no number of the machine holds, and whose digits Python refuses to write."""
+    if not -(2**63) <= value < 2**63:
+        raise ConfigError(
+            f"{field} is an integer of {value.bit_length()} bits: expected a smaller number"
+        )
 
 
 def check_elements(field: str, value: Any, kind: type) -> None:
     """Refuse a tuple with an element that is no number of this kind."""
     kinds = KINDS[kind][1]
-    if any(isinstance(element, bool) or not isinstance(element, kinds) for element in value):
-        words = "numbers" if kind is float else "integers"
-        raise ConfigError(f"{field}={tuple(value)}: expected {words}, such as 0,1")
+    for element in value:
+        if isinstance(element, bool) or not isinstance(element, kinds):
+            words = "numbers" if kind is float else "integers"
+            raise ConfigError(f"{field}={quoted(tuple(value))}: expected {words}, such as 0,1")
+        if isinstance(element, int):
+            check_size(field, element)
 
 
 def value_of(config: Any, field: str) -> Any:

@@ -45,3 +45,18 @@ class IfRead:
     def flush(self) -> None:
         with contextlib.suppress(OSError):
             self.stream.flush()
+
+
+class PlainLines(IfRead):
+    """As lines what a bar would write over itself, for a file or a pipe."""
+
+    said = ""
+
+    def write(self, text: str) -> int:
+        # A bar that ends is written once more, with the time to the end.
+        what = text.strip().partition("[")[0]
+        if what and what != self.said:
+            super().write(text.strip() + "\n")
+            self.flush()
+            self.said = what
+        return len(text)

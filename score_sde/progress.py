@@ -8,7 +8,9 @@ import sys
 import jax
 from tqdm import tqdm
 
-from score_sde.output import IfRead
+from score_sde.output import IfRead, PlainLines
+
+LINE_EVERY = 10.0  # seconds, where there is no terminal
 
 
 class Bar(tqdm):
@@ -29,16 +31,17 @@ def say(message: str) -> None:
 def progress_bar(total: float, what: str, unit: str, show: bool = True) -> Bar:
     """A bar for `total` units of work, advanced by `update(n)` with n possibly fractional.
 
-    Off a terminal it prints a line every ten seconds at most, and only the first host shows one.
+    Off a terminal it is a line every ten seconds at most, and only the first host shows one.
     """
-    quiet = not show or jax.process_index() > 0
+    terminal = sys.stderr.isatty()
     return Bar(
         total=total,
         desc=what,
         unit=unit,
-        file=IfRead(sys.stderr),
-        disable=quiet,
-        mininterval=0.1 if sys.stderr.isatty() else 10.0,
-        bar_format="{desc}: {percentage:3.0f}% |{bar:30}| {n:.0f}/{total} {unit} "
-        "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+        file=IfRead(sys.stderr) if terminal else PlainLines(sys.stderr),
+        disable=not show or jax.process_index() > 0,
+        mininterval=0.1 if terminal else LINE_EVERY,
+        bar_format="{desc}: {percentage:3.0f}% "
+        + ("|{bar:30}| " if terminal else "")
+        + "{n:.0f}/{total} {unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
     )

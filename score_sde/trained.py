@@ -21,6 +21,7 @@ import numpy as np
 from score_sde.configs.default import check_options
 from score_sde.data.array_files import check_levels
 from score_sde.errors import ConfigError
+from score_sde.files import user_path
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.keys import seed_key
@@ -70,7 +71,7 @@ class Trained:
         Raises:
           UserError: no configuration or checkpoint there, or a value that cannot work.
         """
-        workdir = Path(workdir).expanduser()
+        workdir = user_path(workdir)
         config = read_config(workdir).lock()
         config.checkpoint_step = checkpoint_step
         for name, value in (options or {}).items():

@@ -24,7 +24,7 @@ MISTAKES = [
     ("--mode=train", "--config is missing: give one, as configs/"),
     (
         f"{DIGITS}",
-        r"--mode is missing: give one \(data, train, replay, sample, interpolate, dequantize, likelihood, classify, import, export, report\)",
+        r"--mode is missing: give one \(data, train, .*report\)",
     ),
     ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
     (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
@@ -172,7 +172,10 @@ MISTAKES = [
     (f"{TOY} --mode=likelihood --config.likelihood.batch_size=6", "likelihood.batch_size=6 on 4"),
     (f"{TOY} --mode=likelihood --config.likelihood.split=dev", "choose one of test, train"),
     (f"{TOY} --mode=likelihood --config.likelihood.probe=x", "choose one of rademacher, gaussian"),
-    (f"{TOY} --mode=sample --config.model.beta_min=-1", "expected 0 < beta_min"),
+    (
+        f"{TOY} --mode=sample --config.model.beta_min=-1",
+        "beta_min=-1.0: expected a positive number",
+    ),
     (
         f"{DIGITS} --mode=train --config.training.batch_size=66",
         "training.batch_size=66 on 4 devices: expected a positive multiple of 4",
@@ -191,7 +194,7 @@ MISTAKES = [
     (f"{VE_DISCRETE} --mode=likelihood", "likelihood.ode=False leaves the chain's bound"),
     (
         f"{TOY} --mode=likelihood --config.likelihood.num_probes=0",
-        "num_probes=0: expected 1 or more",
+        "num_probes=0: expected a positive",
     ),
     (
         f"{TOY} --mode=likelihood --config.likelihood.bound_draws=7",
@@ -311,14 +314,14 @@ def test_status_and_no_traceback(tmp_path):
 
 
 class Careless(nn.Module):
-    """A user's network with a mistake in its code; negative widths it refuses."""
+    """A user's network with a mistake in its code; odd widths it refuses."""
 
     nf: int
 
     @classmethod
     def from_config(cls, config):
-        if config.model.nf < 1:
-            raise ConfigError(f"model.nf={config.model.nf}: expected 1 or more")
+        if config.model.nf % 2:
+            raise ConfigError(f"model.nf={config.model.nf}: expected an even number")
         return cls(config.model.nf)
 
     @nn.compact
@@ -336,9 +339,9 @@ def test_mistakes_in_code_keep_their_traceback(tmp_path, monkeypatch, capsys):
         main.main()
     assert not isinstance(error.value, UserError)
     assert any(entry.name == "__call__" for entry in error.traceback)
-    sys.argv.append("--config.model.nf=-1")
+    sys.argv.append("--config.model.nf=7")
     assert main.main() == 2
-    assert capsys.readouterr().err == "main.py: model.nf=-1: expected 1 or more\n"
+    assert capsys.readouterr().err == "main.py: model.nf=7: expected an even number\n"
 
 
 def test_help_needs_no_jax():

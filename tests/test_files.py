@@ -126,6 +126,13 @@ def test_figures_without_room_are_printed(tmp_path, capsys):
             2,
             "main.py: cannot write picture.png (No space left on device)",
         ),
+        (
+            FileNotFoundError(2, "No such file", "weights.npy"),
+            2,
+            "main.py: weights.npy: No such file",
+        ),
+        (MemoryError("8 TiB"), 2, "main.py: out of memory: take a smaller batch_size"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), 2, "main.py: out of memory: "),
     ],
 )
 def test_the_exit_status_says_how_it_ended(monkeypatch, capsys, ends, status, words):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from score_sde.errors import ConfigError, UserError
+from score_sde.files import user_path
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.training.checkpoints import restore_ema
 from score_sde.training.start import Weights
@@ -18,7 +19,7 @@ def weights_of(config: Any) -> Weights | None:
         return None
     return Weights(
         f"the averaged weights of {source}",
-        lambda shapes: averaged(config, Path(source).expanduser(), shapes),
+        lambda shapes: averaged(config, user_path(source), shapes),
     )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import jax
 
 from score_sde.errors import UserError
-from score_sde.files import cannot_write
+from score_sde.files import cannot_write, parse_json
 from score_sde.progress import say
 
 FILE = "lock"
@@ -153,7 +153,7 @@ def _self() -> dict[str, str | int]:
 def _holder(file: int) -> dict[str, Any]:
     """What the file says; {} if nothing that can be read."""
     try:
-        held = json.loads(os.pread(file, 4096, 0))
+        held = parse_json(os.pread(file, 4096, 0))
     except ValueError:
         return {}
     return held if isinstance(held, dict) else {}

@@ -149,11 +149,12 @@ class Run:
             with self.nothing_lost("reading the training images"), self.progress.taking("data"):
                 given = self.devices.split(stacked([next(steps) for _ in range(count)]))
             arguments = (constants, resident, given)
-            if before == began:
-                needed = needed_by(self.train_step, self.state, constants, resident, given)
-                check_fits(needed, f"an update of {self.task.name}")
-                self.progress.say(f"an update takes {needed}")
-            self.state, metrics = self.train_step(self.state, *arguments)
+            with self.progress.compiling():
+                if before == began:
+                    needed = needed_by(self.train_step, self.state, constants, resident, given)
+                    check_fits(needed, f"an update of {self.task.name}")
+                    self.progress.say(f"an update takes {needed}")
+                self.state, metrics = self.train_step(self.state, *arguments)
             self.step += count
             interrupts.listen()
             # The figures of the call before this one: reading them does not leave the device idle.

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from score_sde.files import write_whole
+from score_sde.files import parse_json, write_whole
 
 FILE = "sha256.json"
 WRITTEN_LATER = (
@@ -28,7 +28,7 @@ def damage(folder: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        sums = dict(json.loads(path.read_bytes()))
+        sums = dict(parse_json(path.read_bytes()))
     except (ValueError, TypeError):
         return f"{FILE} is no list of checksums"
     for name, expected in sums.items():

@@ -10,7 +10,7 @@ from score_sde.errors import UserError
 
 Shapes = dict[str, tuple[int, ...]]
 
-SHOWN_DIFFERENCES = 10
+SHOWN_DIFFERENCES = 4
 
 
 def named(tree: Any) -> dict[str, Any]:
@@ -30,13 +30,12 @@ def check_same(step: int, stored: Shapes, expected: Shapes) -> None:
     for name in sorted(stored.keys() | expected.keys()):
         if stored.get(name) != expected.get(name):
             in_file, in_config = stored.get(name, "absent"), expected.get(name, "absent")
-            differences.append(f"  {name}: checkpoint {in_file}, config {in_config}")
+            differences.append(f"{name}: checkpoint {in_file}, config {in_config}")
     if not differences:
         return
-    shown = differences[:SHOWN_DIFFERENCES]
-    if len(differences) > len(shown):
-        shown.append(f"  ... and {len(differences) - len(shown)} more")
     raise UserError(
-        f"the checkpoint of step {step} does not fit the config: {len(differences)} arrays differ in name "
-        "or shape. Use the config that it was trained with, or another folder.\n" + "\n".join(shown)
+        f"the checkpoint of step {step} does not fit the config: {len(differences)} arrays differ in name or shape ("
+        + "; ".join(differences[:SHOWN_DIFFERENCES])
+        + ("; ..." if len(differences) > SHOWN_DIFFERENCES else "")
+        + "); use the config that it was trained with, or another folder"
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from score_sde.options import (
+    BATCH,
+    INT32,
     Section,
+    count,
     finite,
     fraction,
     not_negative,
@@ -20,9 +23,9 @@ from score_sde.training.power_average import WIDTHS
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions(Section):
     batch_size: int = option(
-        128, "images a step over all devices and hosts; divisible by their number", positive
+        128, "images a step over all devices and hosts; divisible by their number", BATCH
     )
-    n_iters: int = option(1_300_001, "steps in all", positive)
+    n_iters: int = option(1_300_001, "steps in all", count(INT32))
     continuous: bool = option(True, "False: the discrete loss of DDPM (VP) or SMLD (VE)")
     weighting: str = option(
         "noise",
@@ -60,7 +63,7 @@ class TrainingOptions(Section):
         positive,
     )
     steps_per_call: int = option(
-        1, "updates in one compiled call; more than 1 only helps accelerators", positive
+        1, "updates in one compiled call; more than 1 only helps accelerators", count(10_000)
     )
     init_from: str = option(
         "",
@@ -81,7 +84,7 @@ class TrainingOptions(Section):
         "--mode replay: the update to look into, the first is 1; 0: the one after the newest checkpoint",
         not_negative,
     )
-    log_freq: int = option(50, "steps between two lines of the log", positive)
+    log_freq: int = option(50, "steps between two lines of the log", count(INT32))
     eval_freq: int = option(1000, "steps between two held-out losses; 0: none", not_negative)
     checkpoint_freq: int = option(
         10_000, "steps between two checkpoints; 0: only the last", not_negative
@@ -99,7 +102,7 @@ class TrainingOptions(Section):
     snapshot_freq: int = option(
         50_000, "steps between two pictures of samples; 0: none", not_negative
     )
-    snapshot_size: int = option(64, "images in that picture", positive)
+    snapshot_size: int = option(64, "images in that picture", count(10_000))
     snapshot_steps: int = option(
         0,
         "draw it by so many steps of UniPC; 0: by config.sampling.sampler, however many it takes",

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from score_sde.progress import say
+from score_sde.progress import LINE_EVERY, say
 
 # What is done beside the updates. The first happens while the device is at work, for the others it waits.
 BESIDE = ("data", "save", "evaluation")
@@ -35,6 +35,9 @@ class Progress:
         self.began: float | None = (
             None  # when the first updates, and with them the compilation, were done
         )
+        self.compiled = False
+        self.figures = ""
+        self.said = time.perf_counter()  # when the last line was
         self.seconds = dict.fromkeys(BESIDE, 0.0)
         self.started = time.perf_counter()
         self.told = dict(self.seconds), self.started
@@ -53,12 +56,26 @@ class Progress:
     def __exit__(self, *exception: Any) -> None:
         self.bar.close()
 
+    @contextlib.contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Around a call of the update: the first compiles before it begins to compute, and says so."""
+        if self.compiled:
+            yield
+            return
+        self.say("compiling the update ...")
+        before = time.perf_counter()
+        yield
+        self.compiled, self.said = True, time.perf_counter()
+        self.say(f"compiled in {self.said - before:.1f} s")
+
     def finished(self, step: int) -> None:
         """Updates up to `step` are done."""
         if self.began is None:
             self.began, self.first = time.perf_counter(), step
         self.bar.update(step - self.step)
         self.step = step
+        if self.bar.disable and time.perf_counter() - self.said >= LINE_EVERY:
+            self.line()
 
     @contextlib.contextmanager
     def taking(self, what: str) -> Iterator[None]:
@@ -88,15 +105,19 @@ class Progress:
         return (self.step - self.first) * self.batch_size / seconds
 
     def show(self, **scalars: float) -> None:
-        """The latest figures: beside the bar, or as a line."""
-        rate = self.images_per_second
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in scalars.items())
-        if not self.bar.disable:
-            self.bar.set_postfix_str(f"{figures}  {rate:.0f} images/s")
-            return
+        """The latest figures: beside the bar, or in the next line, which the first and the last make at once."""
+        first = not self.figures
+        self.figures = "".join(f"  {name} {value:.4g}" for name, value in scalars.items())
+        self.bar.set_postfix_str(f"{self.figures.strip()}  {self.images_per_second:.0f} images/s")
+        if self.bar.disable and (first or self.step == self.num_steps):
+            self.line()
+
+    def line(self) -> None:
+        """How far the run is, where there is no bar."""
+        self.said, rate = time.perf_counter(), self.images_per_second
         left = (self.num_steps - self.step) * self.batch_size / rate if rate else 0.0
         rate_and_left = f"  {rate:.0f} images/s  {tqdm.format_interval(left)} left" if rate else ""
-        self.say(f"step {self.step}/{self.num_steps}  {figures}{rate_and_left}")
+        self.say(f"step {self.step}/{self.num_steps}{self.figures}{rate_and_left}")
 
     def say(self, message: str) -> None:
         """A line that the bar does not overwrite."""

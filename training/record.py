@@ -15,7 +15,7 @@ import jax
 from PIL.Image import Image
 
 from score_sde.errors import UserError
-from score_sde.files import append_line, append_whole, cannot_write, write_whole
+from score_sde.files import append_line, append_whole, cannot_write, parse_json, write_whole
 from score_sde.progress import say
 
 
@@ -184,7 +184,7 @@ def keep_up_to(path: pathlib.Path, step: int) -> set[str]:
 def _step(line: str) -> float | None:
     """The step of a line, None of what is no line of figures."""
     try:
-        found = json.loads(line)["step"]
+        found = parse_json(line)["step"]
     except (ValueError, TypeError, KeyError):
         return None
     return found if isinstance(found, int | float) else None

@@ -18,7 +18,7 @@ import jax
 from score_sde.configs.default import get_config
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
-from score_sde.files import write_whole
+from score_sde.files import parse_json, write_whole
 from score_sde.progress import say
 
 FILE = "config.json"
@@ -183,9 +183,13 @@ def recorded(workdir: Path) -> dict[str, Any] | None:
     Raises:
       UserError: it is damaged.
     """
-    path = workdir / FILE
+    return read(workdir / FILE)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """`recorded`, of the file itself."""
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -202,14 +206,14 @@ def damaged(path: Path, why: str) -> UserError:
     )
 
 
-def read_config(workdir: Path) -> Any:
-    """The config that a folder was made with; a field that came later has its default.
+def read_config(path: Path) -> Any:
+    """The config that a folder was made with, or of its file; a field that came later has its default.
 
     Raises:
       UserError: there is none, or it is damaged.
     """
-    path = workdir / FILE
-    found = recorded(workdir)
+    path = path / FILE if path.is_dir() else path
+    found = read(path)
     if found is None:
         raise UserError(f"{path} does not exist: give a folder in which a network was trained")
     config = get_config()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from score_sde.configs.default import check_options
-from score_sde.devices import check_batch_size
+from score_sde.devices import check_batch
 from score_sde.errors import ConfigError
 from score_sde.options import choose
 from score_sde.training.accumulation import check_parts
@@ -16,7 +16,7 @@ def check_config(config: Any) -> None:
     """Refuse settings that would fail later, or train something else than was meant."""
     check_options(config)
     training = config.training
-    check_batch_size(training.batch_size, "training.batch_size")
+    check_batch(config, "training.batch_size")
     check_parts(training.batch_size, training.accumulation, "training")
     if training.keep_best:
         check_judged(training)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.data.mixture import mixture_parameters
-from score_sde.devices import replicated
+from score_sde.devices import memory_of_devices, replicated
 from score_sde.errors import ConfigError
+from score_sde.machine import check_memory
 from score_sde.models.exact import ProductMixtureScore
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
@@ -43,7 +44,13 @@ def check_score_model(config: Any, sde: SDE) -> None:
         return
     build_parameterization(config, sde)
     # Only the shapes: widths that no normalisation divides show up here, in a second or two.
-    jax.eval_shape(lambda: init_params(config, build_network(config)))
+    shapes = jax.eval_shape(lambda: init_params(config, build_network(config)))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    check_memory(
+        f"a network of {parameters:,} parameters (model.nf, model.ch_mult)",
+        4 * parameters,
+        memory_of_devices(),
+    )
 
 
 class LoadedScore(NamedTuple):

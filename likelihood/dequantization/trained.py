@@ -18,7 +18,7 @@ from typing import Any
 import jax
 
 from score_sde.errors import UserError
-from score_sde.files import write_whole
+from score_sde.files import parse_json, write_whole
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
 from score_sde.likelihood.dequantization.flow import (
     DequantizationFlow,
@@ -75,7 +75,11 @@ def write_record(config: Any, folder: Path) -> None:
 def read_record(path: Path) -> dict[str, Any]:
     """Raises UserError for a damaged file."""
     try:
-        return dict(json.loads(path.read_bytes()))
+        found = dict(parse_json(path.read_bytes()))
+        for name in ("width", "depth"):
+            if type(found.get(name)) is not int or found[name] < 1:
+                raise ValueError(f"it has no {name}")
+        return found
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} is damaged ({error}): put back a copy, or remove {path.parent} and run --mode dequantize"

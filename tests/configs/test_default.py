@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+from ml_collections import ConfigDict
 
 from score_sde.configs.default import check_options, get_config, sections
 from score_sde.configs.digits import digits_config
@@ -108,6 +109,34 @@ def test_a_last_time_that_is_none_is_refused(build, eps):
         section.eps = eps
     with pytest.raises(ConfigError, match=f"eps={eps}: expected a time between 0 and T=1.0"):
         build(config, build_sde(config))
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "words"),
+    [
+        ("sde", {}, "the config has no sde.name: begin with"),
+        ("sampling", {}, "the config has no sampling.sampler"),
+        ("sampling.pc", {}, "the config has no sampling.pc.predictor"),
+        ("sde", {"name": 3}, "sde.name=3: expected a text"),
+    ],
+)
+def test_a_section_that_is_not_whole_is_refused(section, given, words):
+    config = get_config()
+    parent, _, last = section.rpartition(".")
+    value_of(config, parent)[last] = ConfigDict(given)
+    with pytest.raises(ConfigError, match=words):
+        check_options(config)
+
+
+@pytest.mark.parametrize("name", ["seed", "sampling.labels", "model.ch_mult"])
+def test_integers_of_any_size_are_answered(name):
+    """Of more digits than Python writes, or a float holds."""
+    for size in (10**40, 10**400, 16**6000):
+        config = get_config()
+        given = size if name == "seed" else (1, size)
+        config.update_from_flattened_dict({name: given})
+        with pytest.raises(ConfigError, match=f"{name} is an integer of [0-9]+ bits"):
+            check_options(config)
 
 
 def test_numbers_that_may_be_infinite():

@@ -18,6 +18,7 @@ from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_training import DATA, TRAINING
 from tests.mutants.wrong_watching import WATCHING
+from tests.mutants.wrong_words import WORDS
 
 MUTANTS: list[Mutant] = [
     *PROCESSES,
@@ -40,4 +41,5 @@ MUTANTS: list[Mutant] = [
     *MEASUREMENTS,
     *GUIDANCE,
     *BENCHMARKS,
+    *WORDS,
 ]

@@ -128,7 +128,8 @@ def test_another_network_is_refused_with_the_names_that_differ(config, tmp_path)
     assert "ema_params.Dense_0.bias: checkpoint (8,), config (12,)" in message
     # Five of the six arrays hold nf, each in params, ema_params, and Adam's two moments.
     assert "20 arrays differ" in message
-    assert "and 10 more" in message
+    assert message.count("checkpoint (") == 4
+    assert len(message.splitlines()) == 1
     assert "config that it was trained with" in message
     template = jax.eval_shape(lambda: init_params(config, build_network(config)))
     with pytest.raises(UserError, match="5 arrays differ"):

@@ -73,6 +73,7 @@ def test_a_full_disk_is_said_and_not_waited_for(tmp_path):
         ('{"step": 2, "lo', [1, 3], True),
         ("", [1, 3], True),
         ("7", [1, 3], True),
+        pytest.param("[" * 100_000, [1, 3], True, id="deep"),
         ('{"loss": 1}', [1, 3], True),
         ('{"step": "x"}', [1, 3], True),
         ("\0\xff\xfe", [1, 3], True),

@@ -1,0 +1,93 @@
+"""A configuration from a file: Python with a get_config(), or the config.json of a folder in which a network was trained."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import inspect
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from score_sde.errors import UserError
+from score_sde.files import user_path
+
+MODULE = "config_file"  # what the file is called while it runs
+
+
+def load_config(name: str) -> ConfigDict:
+    """The configuration in FILE.py, its variant FILE.py:VARIANT, FOLDER/config.json or FOLDER.
+
+    Raises:
+      UserError: there is none; of an error in a Python file, with its file and line.
+    """
+    file, colon, variant = name.partition(":")
+    path = user_path(file)
+    if path.is_dir() or path.suffix == ".json":
+        # Only now: this imports JAX.
+        from score_sde.training.recorded_config import read_config
+
+        if colon:
+            raise UserError(
+                f"--config={name}: a recorded config has no variants; leave out ':{variant}'"
+            )
+        return read_config(path)
+    get_config = getattr(run_file(path), "get_config", None)
+    if not callable(get_config):
+        raise UserError(f"{path}, given to --config, is no configuration: it has no get_config()")
+    return call(get_config, path, [variant] if colon else [])
+
+
+def run_file(path: Path) -> ModuleType:
+    """The module that a file makes."""
+    if not path.is_file():
+        reason = "it is no file" if path.exists() else "No such file or directory"
+        raise UserError(f"cannot read the config file {path} given to --config: {reason}")
+    loader = importlib.machinery.SourceFileLoader(MODULE, str(path))
+    module = ModuleType(MODULE)
+    module.__file__ = str(path)
+    sys.modules[MODULE] = module  # where its dataclasses look for it
+    with located(path):
+        loader.exec_module(module)
+    return module
+
+
+def call(get_config: Any, path: Path, arguments: list[str]) -> ConfigDict:
+    """What get_config gives, which must be a configuration."""
+    try:
+        inspect.signature(get_config).bind(*arguments)
+    except TypeError as error:
+        raise UserError(
+            f"{path}: this configuration has no variants; leave out ':{arguments[0]}'"
+            if arguments
+            else f"{path}: this configuration has variants only; choose one, as --config={path}:NAME"
+        ) from error
+    with located(path):
+        config = get_config(*arguments)
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"{path}: get_config() gives a {type(config).__name__}; expected the ConfigDict of score_sde.configs.default.get_config(), "
+            "with changes"
+        )
+    return config
+
+
+@contextlib.contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Say in a line what went wrong in the file, and where."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        place, words = f"{path}:{lines[-1]}" if lines else str(path), str(error)
+        if isinstance(error, SyntaxError) and error.filename:
+            place, words = f"{error.filename}:{error.lineno}", error.msg
+        raise UserError(f"{place}: {type(error).__name__}: {' '.join(words.split())}") from error

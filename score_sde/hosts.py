@@ -1,0 +1,148 @@
+"""Several hosts as one job: which ones, said or found out, and joining them within a time that is stated."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from score_sde.errors import UserError
+
+JOIN_TIMEOUT = 300  # seconds
+LATER = 60  # that XLA would wait longer
+VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+class Hosts(NamedTuple):
+    """The processes of a job; what is None is for JAX to find out from the cluster."""
+
+    coordinator_address: str | None = None
+    """HOST:PORT of the process of index 0."""
+    num_processes: int | None = None
+    process_id: int | None = None
+    join_timeout: int = JOIN_TIMEOUT
+    """Seconds."""
+
+    def completed(self, environ: Mapping[str, str]) -> Hosts:
+        """With the environment's word where there is none.
+
+        Raises:
+          UserError: what can be no address, number or index.
+        """
+        address, count, index = (environ.get(name) or None for name in VARIABLES)
+        hosts = Hosts(
+            self.coordinator_address or address,
+            number(count, VARIABLES[1]) if self.num_processes is None else self.num_processes,
+            number(index, VARIABLES[2]) if self.process_id is None else self.process_id,
+            self.join_timeout,
+        )
+        hosts.check()
+        return hosts
+
+    def check(self) -> None:
+        port = re.fullmatch(r"\S+:(\d{1,5})", self.coordinator_address or "localhost:1")
+        if port is None or not 0 < int(port[1]) < 2**16:
+            raise UserError(
+                f"--coordinator_address={self.coordinator_address}: expected HOST:PORT of the process of index 0, such as node1:12345"
+            )
+        count, index = self.num_processes, self.process_id
+        if count is not None and count < 1:
+            raise UserError(f"--num_processes={count}: expected 1 or more")
+        if index is not None and not 0 <= index < (count or index + 1):
+            raise UserError(
+                f"--process_id={index}: expected an index from 0 to --num_processes={count} less one"
+            )
+        if not 0 < self.join_timeout <= 10**6:
+            raise UserError(f"--join_timeout={self.join_timeout}: expected seconds, 1 to a million")
+
+
+def number(text: str | None, variable: str) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        raise UserError(f"${variable}={text!r}: expected an integer") from None
+
+
+def join(hosts: Hosts) -> None:
+    """Wait for the other processes of the job. The first thing that is asked of JAX.
+
+    Raises:
+      UserError: they are not known, or do not come in time.
+    """
+    import jax
+
+    address, count, index, seconds = hosts
+    if address is not None:
+        with contextlib.suppress(OSError):
+            print(
+                f"joining {count or 'the'} processes at {address}, for up to {seconds} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    apart = (
+        f"the {count or ''} processes of --multi_host did not meet at {address or 'the coordinator'} within {seconds} s; start as many, with "
+        "--process_id from 0 on, and a --coordinator_address that all of them reach"
+    )
+    try:
+        with warnings.catch_warnings(action="ignore"), ending_after(seconds, apart):
+            jax.distributed.initialize(
+                address, count, index, initialization_timeout=seconds + LATER
+            )
+    except Exception as error:  # of sockets, of every cluster's environment, of XLA
+        if None in (address, count, index):
+            missing = [
+                f"--{name}"
+                for name, given in zip(Hosts._fields, hosts, strict=True)
+                if given is None
+            ]
+            raise UserError(
+                f"--multi_host finds no cluster here (SLURM, Kubernetes by jax[k8s], MPI, a TPU pod) that says what it needs: give "
+                f"{', '.join(missing)} on each host, or leave out --multi_host ({first_line(error)})"
+            ) from error
+        raise UserError(f"{apart} ({first_line(error)})") from error
+
+
+@contextlib.contextmanager
+def ending_after(seconds: float, words: str) -> Iterator[None]:
+    """End the process with these words if what is within takes longer.
+
+    XLA's own answer to processes that do not come is to abort the process, with the stack of its C++.
+    """
+
+    def end() -> None:
+        print(f"main.py: {words}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def check_devices() -> None:
+    """Raises UserError where JAX has nothing to compute on."""
+    import jax
+
+    try:
+        jax.devices()
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # the second of JAX_PLATFORMS=cuda without jax[cuda13]
+        asked = f"with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
+        raise UserError(
+            f"JAX finds nothing to compute on {asked} ({first_line(error)}); unset it, or install what it asks for, such as "
+            "jax[cuda13] or jax[tpu]"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

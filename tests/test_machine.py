@@ -1,0 +1,33 @@
+"""What cannot fit into the memory is refused before anything is compiled."""
+
+import pytest
+
+from score_sde import machine
+from score_sde.configs.digits import digits_config
+from score_sde.errors import UserError
+from score_sde.modes import train
+from score_sde.sde_lib import build_sde
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model.nf": 2**16}, r"a network of [0-9,]+ parameters .* needs more than [0-9,]+ GB"),
+        ({"data.image_size": 2**14}, "training.batch_size=64 images of 16384x16384x1 needs more than 69 GB"),
+    ],
+)  # fmt: skip
+def test_what_cannot_fit_is_refused(monkeypatch, changes, words):
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10**10)
+    config = digits_config("vp")
+    config.model.attn_resolutions = ()
+    config.training.snapshot_freq = 0
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=words):
+        train.check(config, build_sde(config))
+
+
+def test_the_memory_of_devices_counts(monkeypatch):
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10)
+    machine.check_memory("all", 100, 100)
+    with pytest.raises(UserError):
+        machine.check_memory("all", 101, 100)
