@@ -22,7 +22,7 @@ from score_sde.devices import AXIS
 from score_sde.models.conditions import null_condition
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
-from score_sde.training.state import first_state
+from score_sde.training.start import state_shapes
 from score_sde.training.step import update
 
 STEP = 7  # of a checkpoint that no folder has
@@ -136,13 +136,12 @@ def score_of(config, sde, params):
     return network_score(built, params, build_parameterization(config, sde))
 
 
-def step_of(task, skip_nonfinite, given):
-    """An update as the loop makes it."""
-    state = jax.eval_shape(lambda: first_state(task.init(), task.optimizer))
+def step_of(task, given, *options):
+    """An update, by the options that the loop takes from its plan."""
 
     def one(state, constants, batch):
         # Constants are arrays as arguments: what they hold is no part of the program.
-        return update(task, state, constants, batch, skip_nonfinite)
+        return update(task, state, constants, batch, *options)
 
     one = jax.vmap(one, (None, None, None), axis_size=1, axis_name=AXIS)
-    return program(one, state, task.constants, given)
+    return program(one, state_shapes(task), task.constants, given)

@@ -100,7 +100,7 @@ def flow_task(config):
 
 
 def flow_step(config):
-    return step_of(flow_task(config), False, batch(config))
+    return step_of(flow_task(config), batch(config))
 
 
 def flow_run(config):

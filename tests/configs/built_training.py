@@ -21,6 +21,7 @@ from score_sde.sde_lib import build_sde
 from score_sde.training import score_task
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.held_out import HeldOutLoss
+from score_sde.training.loop import Run
 from score_sde.training.task import Plan
 from score_sde.training.trained_score import load_score_model
 from tests.configs.built import (
@@ -85,18 +86,44 @@ def loaded_step(config):
     return step
 
 
-def exported_step(config):
-    target = "score_sde.training.checkpoints.Checkpoints.restore"
+def reconstructed_average(config):
+    """Which power-function average the weights are, of which checkpoint."""
+    target = "score_sde.training.trained_score.reconstructed"
+    run = functools.partial(load_score_model, config, build_sde(config), Path("nowhere"))
+    return given_to(target, run)[2:]
+
+
+RESTORE = "score_sde.training.checkpoints.Checkpoints.restore"
+
+
+def export(config):
     with workdir() as folder:
         checkpoint_folder(folder).mkdir()
-        run = functools.partial(export_checkpoint.run, config, build_sde(config), folder)
-        return given_to(target, run)[-1]
+        export_checkpoint.run(config, build_sde(config), folder)
+
+
+def exported_step(config):
+    return given_to(RESTORE, lambda: export(config))[-1]
+
+
+def exported_average(config):
+    target = "score_sde.training.trained_score.reconstructed"
+    module = "score_sde.modes.export_checkpoint"
+    with (
+        mock.patch(RESTORE, lambda _, template, step: template),
+        mock.patch(f"{module}.check_recorded"),
+    ):
+        return given_to(target, lambda: export(config))[2:]
 
 
 def training_step(config):
+    """By the options that the loop takes from the plan."""
     task = score_task.build_score_task(config)
     plan = Plan.from_config(config, config.training)
-    return step_of(task, plan.skip_nonfinite > 0, batch(config))
+    target = "score_sde.training.loop.build_train_step"
+    begun = SimpleNamespace(step=0)
+    _, _, *options = given_to(target, lambda: Run(task, plan, None, begun, *[None] * 4))
+    return step_of(task, batch(config), *options)
 
 
 def first_parameters(config):

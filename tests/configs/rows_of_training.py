@@ -3,6 +3,7 @@
 from tests.configs.built_sampling import sampling
 from tests.configs.built_training import (
     diffusion,
+    exported_average,
     exported_step,
     held_out_batches,
     kept_checkpoints,
@@ -12,6 +13,7 @@ from tests.configs.built_training import (
     network,
     prepared_dataset,
     prior,
+    reconstructed_average,
     replayed_step,
     training_pictures,
     training_run,
@@ -57,7 +59,7 @@ TRAINING_ROWS = [
     *rows(network, "model", NETWORK, nf=16, ch_mult=(2,), num_res_blocks=2),
     *rows(network, "model", NETWORK, attn_resolutions=(4,), conditional=False, num_classes=3),
     *rows(network, "model", NETWORK, nonlinearity="elu", dropout=0.2, dtype="bfloat16"),
-    *rows(network, "model", NETWORK, skip_rescale=False, scale_by_sigma=True),
+    *rows(network, "model", NETWORK, skip_rescale=False, scale_by_sigma=True, remat=True),
     *rows(network, "model", NETWORK, embedding_type="fourier", init_scale=0.5),
     *rows(network, "model", FOURIER, fourier_scale=2.0),
     *rows(network, "model", BY_SIGMA, sigma_min=0.02, sigma_max=20.0, num_scales=10),
@@ -80,7 +82,11 @@ TRAINING_ROWS = [
     *rows(training_step, "training", SMALL, weighting="likelihood", continuous=False),
     *rows(training_step, "training", SMALL, times="log_snr", draws="stratified", eps=0.01),
     *rows(training_step, "training", SMALL, reduce_mean=False, trainable="bias"),
-    *rows(training_step, "training", SMALL, skip_nonfinite=1),
+    *rows(training_step, "training", SMALL, skip_nonfinite=1, accumulation=2),
+    *rows(
+        training_step, "training.ema", of(SMALL, training__ema__sigma_rel=(0.1,)), sigma_rel=(0.2,)
+    ),
+    *rows(training_run, "training.ema", TOY, save_freq=7),
     *rows(training_step, "training", of(SMALL, training__draws="stratified"), batch_size=64),
     *rows(training_step, "training", MIN_SNR, min_snr=1.0),
     *rows(training_step, "training", P2, p2_k=2.0, p2_gamma=0.5),
@@ -91,13 +97,23 @@ TRAINING_ROWS = [
     *rows(training_run, "training", TOY, log_freq=7, eval_freq=7, checkpoint_freq=7),
     *rows(training_run, "training", TOY, skip_nonfinite=1, init_from="weights"),
     *rows(training_run, "", TOY, checkpoint_step=3, data_parallel="shard_map"),
-    *rows(kept_checkpoints, "training", TOY, keep_checkpoints=2, keep_every=5),
+    *rows(kept_checkpoints, "training", TOY, keep_checkpoints=2, keep_every=5, keep_best=1),
     *rows(held_out_batches, "training", TOY, batch_size=8),
     *rows(training_pictures, "training", SMALL, snapshot_freq=7, snapshot_size=9),
     *rows(training_pictures, "training", of(SMALL, training__snapshot_steps=2), snapshot_steps=3),
     *rows(watchers, "training", of(TOY, training__wandb="offline"), wandb="online"),
     *rows(replayed_step, "training", TOY, replay_step=5),
     *rows(loaded_step, "", SMALL, checkpoint_step=3),
+    *rows(
+        reconstructed_average,
+        "",
+        of(SMALL, ema_sigma_rel=0.1),
+        checkpoint_step=3,
+        ema_sigma_rel=0.2,
+    ),
+    *rows(
+        exported_average, "", of(NETWORK, ema_sigma_rel=0.1), checkpoint_step=3, ema_sigma_rel=0.2
+    ),
     *rows(exported_step, "", NETWORK, checkpoint_step=3),
     *rows(loaded_images, "data", PICTURES, folder=path("dark"), image_size=4),
     *rows(loaded_images, "data", PICTURES, num_channels=1, num_levels=32, label=1),
