@@ -58,6 +58,13 @@ def sampling(config):
     return program(images_of, jax.random.key(0), PARAMS, begin)
 
 
+def cheapest_grid(config):
+    """Of how many times it chooses how many."""
+    target = "score_sde.samplers.grids.cheapest_grid"
+    arguments = config.sampling, build_sde(config), errors_of(config)
+    return given_to(target, lambda: configure(*arguments))[3:5]
+
+
 def generator(config):
     built = build_generator(config, build_sde(config), (2, 2, 1))
     told = [digest(of) for of in dict(built.conditions(np.arange(4))).values()]

@@ -14,6 +14,7 @@ from tests.configs.built_measurements import (
     per_image,
 )
 from tests.configs.built_sampling import (
+    cheapest_grid,
     denoising_errors,
     generator,
     paths_from_noise,
@@ -51,7 +52,6 @@ ODE = sampler("ode")
 ODE_GRID = sampler("ode", sampling__ode__steps="grid")
 DDIM = sampler("ddim")
 EDM = sampler("edm", sampling__edm__s_churn=5.0)
-DP = {"sampling.grid.name": "dp", "sampling.grid.candidates": 20}
 PATHS = of(SMALL, sampling__path_images=2)
 GUIDED = sampler("pc", TOLD, sampling__guidance__weight=0.5)
 THRESHOLD = of(PC, sampling__threshold="dynamic")
@@ -68,7 +68,7 @@ SAMPLING_ROWS = [
     *rows(sampling, "sampling", of(PC, sampling__t_start=0.5), t_start=0.7),
     *rows(sampling, "sampling.grid", PC, name="log_snr"),
     *rows(sampling, "sampling.grid", of(PC, sampling__grid__name="rho"), rho=3.0),
-    *rows(sampling, "sampling.grid", of(PC, **DP), candidates=10),
+    *rows(cheapest_grid, "sampling.grid", of(PC, sampling__grid__name="dp"), candidates=10),
     *rows(
         sampling,
         "sampling.grid",
