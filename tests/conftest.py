@@ -35,7 +35,7 @@ def _forget_compiled_code():
     """
     yield
     maps = Path("/proc/self/maps")  # of Linux
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 20_000:
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 8_000:
         jax.clear_caches()
 
 

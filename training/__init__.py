@@ -1,7 +1,8 @@
 """Training: from stored images to checkpoints, of a score network or of anything else that has a loss.
 
     task.py              what can be trained: Task; its Evaluators; the Plan of a run
-    loop.py              train_task: begin, update, record, evaluate, save
+    loop.py              train_task: how a run begins and ends
+    run.py               a run in progress: update, record, evaluate, save
     start.py             how a run begins
     replay.py            one update again, looked into
     earlier_step.py      going back to an earlier checkpoint first
@@ -40,5 +41,5 @@ A score network:
     recorded_config.py   the config that a folder's weights belong to, and what may change when training goes on
     trained_score.py     a folder's weights as a score model
 
-Start with loop.py for the order of things, and with losses.py for the mathematics.
+Start with loop.py and run.py for the order of things, and with losses.py for the mathematics.
 """

@@ -21,7 +21,7 @@ from score_sde.sde_lib import build_sde
 from score_sde.training import score_task
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.held_out import HeldOutLoss
-from score_sde.training.loop import Run
+from score_sde.training.run import Run
 from score_sde.training.task import Plan
 from score_sde.training.trained_score import load_score_model
 from tests.configs.built import (
@@ -120,7 +120,7 @@ def training_step(config):
     """By the options that the loop takes from the plan."""
     task = score_task.build_score_task(config)
     plan = Plan.from_config(config, config.training)
-    target = "score_sde.training.loop.build_train_step"
+    target = "score_sde.training.run.build_train_step"
     begun = SimpleNamespace(step=0)
     _, _, *options = given_to(target, lambda: Run(task, plan, None, begun, *[None] * 4))
     return step_of(task, batch(config), *options)

@@ -23,7 +23,7 @@ DIGIT, NOISE_INPUT = (
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ch_mult": ()}, r"model.ch_mult=\(\): expected a positive integer for each level"),
+        ({"ch_mult": ()}, r"model.ch_mult=\(\): expected an integer from 1 to 1024 for each level"),
         ({"ch_mult": (1, 0)}, r"model.ch_mult=\(1, 0\): expected"),
         ({"ch_mult": (1, -1)}, r"model.ch_mult=\(1, -1\): expected"),
         ({"attn_resolutions": (16,)}, r"model.attn_resolutions=\(16,\): the levels .* have 4, 2,"),

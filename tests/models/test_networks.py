@@ -265,6 +265,7 @@ def config():
         "fourier_scale": 8.0,
         "skip_rescale": False,
         "init_scale": 0.5,
+        "remat": True,
     }
     data = {"image_size": 8, "num_channels": 1, "centered": False}
     return ConfigDict({"model": model, "data": data, "sde": {}})

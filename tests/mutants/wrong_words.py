@@ -6,7 +6,7 @@ BOUNDS = "tests/foreign_weights/test_bounds.py"
 CONFIG_FILE = "tests/test_config_file.py"
 NPZ = "tests/test_npz.py"
 HOSTS = "tests/test_hosts.py"
-PROGRESS = "tests/test_progress.py"
+PROGRESS = "tests/test_progress_lines.py"
 RECORD = "tests/training/test_record.py"
 HOSTILE = "tests/hostile/test_hostile.py::test_damaged_files_are_read_or_refused"
 

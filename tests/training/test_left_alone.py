@@ -23,9 +23,10 @@ from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 from score_sde.training import interrupts, lock
 from score_sde.training.checkpoints import saved_steps
+from score_sde.training.evaluations import NotFinite
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.lock import alone_in
-from score_sde.training.loop import NotFinite, train_task
+from score_sde.training.loop import train_task
 from score_sde.training.task import Evaluator, Plan
 from tests.limited import room_for
 from tests.training.test_task import SPLIT, Mean

@@ -18,8 +18,8 @@ import pytest
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS, build_network
 from score_sde.training.checkpoints import Checkpoints
-from score_sde.training.loop import due
 from score_sde.training.optimizer import build_optimizer
+from score_sde.training.run import due
 from score_sde.training.score_task import train
 from score_sde.training.state import init_state
 from score_sde.training.task import Evaluator, Plan

@@ -9,7 +9,8 @@ import pytest
 from score_sde.data.splits import ImagesInMemory
 from score_sde.devices import PmapDevices
 from score_sde.training.checkpoints import Checkpoints
-from score_sde.training.loop import NotFinite, train_task
+from score_sde.training.evaluations import NotFinite
+from score_sde.training.loop import train_task
 from score_sde.training.state import first_state
 from score_sde.training.task import Evaluator, Plan
 
