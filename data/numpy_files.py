@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import IO, Literal, NamedTuple
 import numpy as np
 
 from score_sde.data.builders import DatasetError, one_line
+from score_sde.machine import memory_bytes
 
 NPY = b"\x93NUMPY"
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # an archive, and one of nothing
@@ -110,7 +110,7 @@ def member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.nd
     packed = min(info.compress_size, path.stat().st_size)
     if info.file_size > MOST_UNPACKED * (packed + 1):
         raise damaged(path, name, f"{info.file_size} bytes cannot come out of {packed}")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = memory_bytes()
     if info.file_size > memory:
         raise DatasetError(
             f"{path}: {name} has {info.file_size} bytes when it is unpacked, and this machine a memory of {memory}; write it "

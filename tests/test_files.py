@@ -1,9 +1,11 @@
 """Files are whole or not there, and figures on record, whatever the disk and the reader of the output do."""
 
+import asyncio
 import errno
 import json
 import os
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -144,3 +146,19 @@ def test_the_exit_status_says_how_it_ended(monkeypatch, capsys, ends, status, wo
     monkeypatch.setattr(main, "run", run)
     assert main.main() == status
     assert capsys.readouterr().err.startswith(words)
+
+
+def test_of_a_failed_save_its_line_is_all_that_is_said():
+    """What TensorStore's threads say to a loop that is closed; any other error that nothing can raise is shown."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    for say_to in (loop.call_soon_threadsafe, int):
+        try:
+            say_to("x")
+        except (RuntimeError, ValueError) as error:
+            found = types.SimpleNamespace(exc_type=type(error), exc_value=error)
+        shown = []
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "__unraisablehook__", shown.append)
+            main.say_unraisable(found)
+        assert shown == ([] if say_to is not int else [found])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from score_sde.devices import Mapped
 from score_sde.errors import UserError
+from score_sde.machine import memory_bytes
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 class Needed(NamedTuple):
@@ -55,19 +53,8 @@ def size(tree: Any) -> int:
 def available(device: jax.Device) -> int | None:
     """Bytes that a device's arrays may take up; None where nobody says. The devices of a CPU share those of the host."""
     if device.platform == "cpu":
-        return host_memory() // len(jax.local_devices())
+        return memory_bytes() // len(jax.local_devices())
     return (device.memory_stats() or {}).get("bytes_limit")
-
-
-def host_memory() -> int:
-    """Of the machine, or of the container."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in CGROUP_LIMITS:
-        try:
-            limits.append(int(Path(path).read_text()))
-        except (OSError, ValueError):  # there is none, or it is "max"
-            continue
-    return min(limits)
 
 
 def needed_by(train_step: Mapped, state: Any, constants: Any, resident: Any, given: Any) -> Needed:

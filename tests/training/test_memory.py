@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from score_sde import machine
 from score_sde.devices import PmapDevices, ShardMapDevices
 from score_sde.errors import UserError
+from score_sde.machine import memory_bytes
 from score_sde.training import memory
-from score_sde.training.memory import GIB, Needed, available, check_fits, host_memory, size
+from score_sde.training.memory import GIB, Needed, available, check_fits, size
 from tests.training.test_left_alone import run, steps_of
 
 
@@ -51,12 +53,12 @@ def test_what_there_is(tmp_path, monkeypatch):
     gpu = types.SimpleNamespace(platform="gpu", memory_stats=lambda: {"bytes_limit": 5})
     assert available(gpu) == 5
     assert available(types.SimpleNamespace(platform="tpu", memory_stats=lambda: None)) is None
-    assert GIB // 4 < host_memory() < 2**60
-    assert available(jax.devices()[0]) == host_memory() // 4
-    for text, limit in (("max\n", host_memory()), ("1048576\n", 2**20)):
+    assert GIB // 4 < memory_bytes() < 2**60
+    assert available(jax.devices()[0]) == memory_bytes() // 4
+    for text, limit in (("max\n", memory_bytes()), ("1048576\n", 2**20)):
         (tmp_path / "limit").write_text(text)
-        monkeypatch.setattr(memory, "CGROUP_LIMITS", (str(tmp_path / "limit"), "/nowhere"))
-        assert host_memory() == limit
+        monkeypatch.setattr(machine, "LIMITS", (str(tmp_path / "limit"), "/nowhere"))
+        assert memory_bytes() == limit
 
 
 @pytest.mark.parametrize(
