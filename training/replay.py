@@ -15,16 +15,14 @@ import numpy as np
 from jax import Array
 
 from score_sde import data
-from score_sde.data.batch import Batch
 from score_sde.devices import AXIS, Devices
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
 from score_sde.training.feed import batch_of, feed, stacked
 from score_sde.training.progress import Progress
 from score_sde.training.start import Weights, fresh, state_shapes
 from score_sde.training.state import TrainState
-from score_sde.training.step import build_train_step
+from score_sde.training.step import build_train_step, losses_and_gradient
 from score_sde.training.task import Plan, Task
-from score_sde.training.trainable import trainable, where
 
 
 class Replayed(NamedTuple):
@@ -86,7 +84,7 @@ def replay(
             )
             jax.block_until_ready(metrics)
             progress.finished(done)
-    look = _look(task, devices)
+    look = _look(task, devices, plan.accumulation)
     losses, norms = look(state, constants, resident, devices.split(next(given)))
     images = data.batch_indices(plan.seed, step - 1, plan.batch_size, split.num_images)
     named = jax.tree_util.tree_leaves_with_path(jax.device_get(norms))
@@ -99,19 +97,12 @@ def replay(
     )
 
 
-def _look(task: Task, devices: Devices) -> Any:
+def _look(task: Task, devices: Devices, accumulation: int) -> Any:
     """The compiled (state, constants, resident, given) -> (losses of the images, norm of the gradient in each parameter)."""
 
     def look(state: TrainState, constants: Any, resident: Any, given: Any) -> tuple[Array, Any]:
-        batch: Batch = batch_of(resident, given)
-        chosen = trainable(task.trainable, state.params)
-
-        def losses(params: Any) -> tuple[Array, Array]:
-            params = where(chosen, params, jax.lax.stop_gradient(params))
-            found = task.losses(params, state.ema_params, constants, state.step, batch)
-            return jnp.mean(found), found
-
-        gradient, found = jax.grad(losses, has_aux=True)(state.params)
-        return found, jax.tree.map(jnp.linalg.norm, jax.lax.pmean(gradient, AXIS))
+        batch = batch_of(resident, given)
+        (_, losses), gradient = losses_and_gradient(task, state, constants, batch, accumulation)
+        return losses, jax.tree.map(jnp.linalg.norm, jax.lax.pmean(gradient, AXIS))
 
     return devices.data_parallel(look, mapped=(False, False, False, True), out_mapped=(True, False))

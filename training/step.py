@@ -46,16 +46,7 @@ def update(
       the learning rate; of a task that tells images apart, the Sums of its groups too.
     """
     chosen = trainable(task.trainable, state.params)
-
-    def mean_loss(params: Any, part: Batch) -> tuple[Array, Array]:
-        params = where(chosen, params, jax.lax.stop_gradient(params))
-        losses = task.losses(params, state.ema_params, constants, state.step, part)
-        return jnp.mean(losses), losses
-
-    unrolled = jax.default_backend() == "cpu"
-    (loss, losses), gradient = mean_and_gradient(
-        mean_loss, state.params, batch, accumulation, unrolled
-    )
+    (loss, losses), gradient = losses_and_gradient(task, state, constants, batch, accumulation)
     # The devices have equally many images, so the mean of their means is the mean over the batch.
     loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
@@ -80,6 +71,21 @@ def update(
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
         after = chosen_state(good, after, state)
     return after, metrics
+
+
+def losses_and_gradient(
+    task: Task, state: TrainState, constants: Any, batch: Batch, accumulation: int
+) -> tuple[tuple[Array, Array], Any]:
+    """The mean loss of a device's share of the batch, the losses of its images, and the mean's gradient."""
+    chosen = trainable(task.trainable, state.params)
+
+    def mean_loss(params: Any, part: Batch) -> tuple[Array, Array]:
+        params = where(chosen, params, jax.lax.stop_gradient(params))
+        losses = task.losses(params, state.ema_params, constants, state.step, part)
+        return jnp.mean(losses), losses
+
+    unrolled = jax.default_backend() == "cpu"
+    return mean_and_gradient(mean_loss, state.params, batch, accumulation, unrolled)
 
 
 def power_gain(width: str, step: Array) -> Array:
