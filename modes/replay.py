@@ -10,6 +10,7 @@ import numpy as np
 
 from score_sde import data
 from score_sde.devices import build_devices
+from score_sde.errors import ConfigError
 from score_sde.files import write_whole
 from score_sde.models.networks import conditions_of
 from score_sde.modes import train
@@ -25,7 +26,13 @@ SHOWN = 8  # images and parameters
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse what cannot be trained."""
+    """Refuse what cannot be trained, and updates that the run does not have."""
+    step, n_iters = config.training.replay_step, config.training.n_iters
+    if step > n_iters:
+        raise ConfigError(
+            f"training.replay_step={step}: the run ends with update {n_iters} (training.n_iters); choose one of 1 to {n_iters}, or 0 for "
+            "the one after the newest checkpoint"
+        )
     train.check(config, sde)
 
 

@@ -162,6 +162,10 @@ MISTAKES = [
         f"{DIGITS} --mode=import --source=main.py --config.checkpoint_step=5",
         "makes a checkpoint and chooses none",
     ),
+    (
+        f"{DIGITS} --mode=replay --config.training.n_iters=5 --config.training.replay_step=6",
+        "replay_step=6: the run ends with update 5",
+    ),
     (f"{DIGITS} --mode=sample --config.model.discrete_labels=x", "discrete_labels='x' is unknown"),
     (f"{TOY} --mode=sample --config.sampling.num_images=0", "num_images=0: expected a positive"),
     (
