@@ -255,13 +255,13 @@ MISTAKES = [
         "image_size=8x12: expected pixels a side, or",
     ),
     (
-        f"{DIGITS} --mode=data --config.data.image_size=8,8",
-        r"image_size=\(8, 8\): expected pixels a side",
+        f"{DIGITS} --mode=data --config.data.image_width=8",
+        r"image_width=8: expected the pixels of a width that is not the height, data.image_size=8, or 0",
     ),
-    (f"{DIGITS} --mode=data --config.data.image_size=8,12", r"images of shape \(8, 8, 1\)"),
+    (f"{DIGITS} --mode=data --config.data.image_width=12", r"images of shape \(8, 8, 1\)"),
     (
-        f"{DIGITS} --mode=train --config.data.image_size=8,10 --config.model.ch_mult=1,1,1",
-        r"image_size is \(8, 10\), .* multiple of 4",
+        f"{DIGITS} --mode=train --config.data.image_width=10 --config.model.ch_mult=1,1,1",
+        r"images have 8x10 pixels, .* multiple of 4",
     ),
     (f"{DIGITS} --mode=data --config.data.name=arrays", "needs data.file: give the .npz or .npy"),
     (
