@@ -252,7 +252,7 @@ MISTAKES = [
     (f"{DIGITS} --mode=train --config.data.image_size=4", r"images of shape \(8, 8, 1\)"),
     (
         f"{DIGITS} --mode=train --config.data.image_size=8x12",
-        "image_size=8x12: expected pixels a side, or",
+        "--config.data.image_size=8x12: invalid literal for int",
     ),
     (
         f"{DIGITS} --mode=data --config.data.image_width=8",

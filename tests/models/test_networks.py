@@ -267,7 +267,7 @@ def config():
         "init_scale": 0.5,
         "remat": True,
     }
-    data = {"image_size": 8, "num_channels": 1, "centered": False}
+    data = {"image_size": 8, "image_width": 16, "num_channels": 1, "centered": False}
     return ConfigDict({"model": model, "data": data, "sde": {}})
 
 
