@@ -266,7 +266,7 @@ MISTAKES = [
     (f"{DIGITS} --mode=data --config.data.name=arrays", "needs data.file: give the .npz or .npy"),
     (
         f"{DIGITS} --mode=train --config.data.image_size=16",
-        r"attn_resolutions=\(4,\): the levels of images of 16 pixels have 16, 8",
+        r"attn_resolutions=\(4,\): the levels of images of 16x16 pixels have 16, 8",
     ),
     (f"{TOY} --mode=dequantize", "learns the noise between integer levels"),
     (f"{DIGITS} --mode=dequantize", "no checkpoint in .* train first"),
