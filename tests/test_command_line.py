@@ -34,6 +34,22 @@ MISTAKES = [
     (f"{DIGITS} --mode=dream", "train|sample|interpolate"),
     (f"{DIGITS} --mode=sample --sampler=magic", "pc|pc_published|ode"),
     (f"{DIGITS} --mode=train extra", "unexpected argument 'extra'"),
+    # A truth value is a flag alone, or follows =.
+    (f"{DIGITS} --mode=train --config.model.fir false", "unexpected argument 'false'"),
+    (
+        f"{DIGITS}:conditional --mode=likelihood --config.likelihood.anomalies=README.md",
+        "a model that is told the class, which those images have not",
+    ),
+    (f"{TOY} --mode=likelihood --noconfig.training.continuous", "the exact score has no chain"),
+    (
+        f"{TOY} --mode=sample --config.sampling.threshold=static",
+        "such data have no range to keep to",
+    ),
+    (
+        f"{DIGITS} --mode=sample --config.sampling.pc.predictor=none --config.sampling.pc.corrector=ald "
+        "--sampler=pc --config.sampling.pc.num_steps=1",
+        "which are levels of noise: expected 2 or more",
+    ),
     (f"{DIGITS} --mode=train --nonsense=1", "nonsense"),
     (
         f"{DIGITS} --mode=sample --config.sampling.guides=test",

@@ -72,3 +72,9 @@ def test_attention_is_where_the_shorter_side_says(h, w):
 def test_a_side_that_does_not_fit_is_refused(h, w, message):
     with pytest.raises(ConfigError, match=message):
         NCSNpp(image_size=h, image_width=w, nf=8, ch_mult=(1, 1, 1), attn_resolutions=(16,))
+
+
+@pytest.mark.parametrize("size", [0, -8])
+def test_a_size_of_nothing_is_refused(size):
+    with pytest.raises(ConfigError, match=f"data.image_size={size}: expected a positive number"):
+        NCSNpp(image_size=size, nf=8)
