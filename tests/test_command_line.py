@@ -37,7 +37,7 @@ MISTAKES = [
     # A truth value is a flag alone, or follows =.
     (f"{DIGITS} --mode=train --config.model.fir false", "unexpected argument 'false'"),
     (
-        f"{DIGITS}:conditional --mode=likelihood --config.likelihood.anomalies=README.md",
+        "--config=configs/subvp_digits.py:conditional --mode=likelihood --config.likelihood.anomalies=README.md",
         "a model that is told the class, which those images have not",
     ),
     (f"{TOY} --mode=likelihood --noconfig.training.continuous", "the exact score has no chain"),
