@@ -18,7 +18,6 @@ from score_sde import data
 from score_sde.configs.toy_mixture import get_config as toy_mixture
 from score_sde.data.mixture import mixture_parameters
 from score_sde.data.splits import Split
-from score_sde.evaluation.frechet import frechet_distance
 from score_sde.evaluation.known_law import (
     ks_distance,
     ks_of_true_samples,
@@ -29,6 +28,7 @@ from score_sde.evaluation.known_law import (
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.models.exact import ProductMixtureScore
 from score_sde.models.score import ScoreModel
+from score_sde.quality.frechet import frechet_distance
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictors import tweedie

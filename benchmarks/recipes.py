@@ -23,9 +23,9 @@ from benchmarks.problems import every
 from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
 from score_sde.errors import UserError
-from score_sde.evaluation.frechet import frechet_distance
 from score_sde.generation.generate import build_generator
 from score_sde.modes import train
+from score_sde.quality.frechet import frechet_distance
 from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import EXACT

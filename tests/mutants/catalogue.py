@@ -14,6 +14,7 @@ from tests.mutants.wrong_measurements import MEASUREMENTS
 from tests.mutants.wrong_multistep import MULTISTEP
 from tests.mutants.wrong_optimal_variance import VARIANCES
 from tests.mutants.wrong_processes import MODELS, PROCESSES
+from tests.mutants.wrong_quality import QUALITY
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_training import DATA, TRAINING
@@ -41,5 +42,6 @@ MUTANTS: list[Mutant] = [
     *MEASUREMENTS,
     *GUIDANCE,
     *BENCHMARKS,
+    *QUALITY,
     *WORDS,
 ]

@@ -2,7 +2,6 @@
 
 from tests.mutants.mutant import mutants
 
-FRECHET = "tests/evaluation/test_frechet.py"
 FLOW = "tests/evaluation/test_known_flow.py"
 ERRORS = "tests/benchmarks/test_error_versus_nfe.py"
 OVERHEAD = "tests/benchmarks/test_sampler_overhead.py"
@@ -10,13 +9,6 @@ ACCELERATOR = "tests/benchmarks/test_accelerator.py"
 
 # fmt: off
 BENCHMARKS = [
-    *mutants("evaluation/frechet.py", FRECHET,
-        ("frechet-without-two", "- 2.0 * mixed", "- mixed"),
-        ("frechet-of-eigenvalues", "np.sum(np.sqrt(np.maximum(products, 0.0)))", "np.sum(np.maximum(products, 0.0))"),
-        ("frechet-means-not-squared", "np.sum(np.square(mean_x - mean_y))", "np.sum(np.abs(mean_x - mean_y))"),
-        ("frechet-covariances-of-n", "ddof=1", "ddof=0"),
-        ("frechet-root-in-its-own-basis", "root @ cov_y @ root", "np.diag(np.sqrt(np.maximum(values, 0.0))) @ cov_y @ np.diag(np.sqrt(np.maximum(values, 0.0)))"),
-    ),
     *mutants("evaluation/known_law.py", FLOW,
         ("marginal-of-the-data", "return weights, alpha * means, alpha**2 * variances + sigma**2", "return weights, alpha * means, variances + sigma**2"),
         ("marginal-means-not-shrunk", "return weights, alpha * means,", "return weights, means,"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from score_sde.evaluation.frechet import frechet_distance
+from score_sde.quality.frechet import frechet_distance
 
 
 def test_distance_to_a_linear_image():

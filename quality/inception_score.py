@@ -1,0 +1,39 @@
+"""The Inception score: how sure a classifier is of each image, and how evenly it names its classes (Salimans et al. 2016)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import log_softmax
+
+from score_sde.quality.frechet import Estimate
+
+
+def inception_score(logits: np.ndarray, splits: int = 10) -> Estimate:
+    """The mean over parts of exp(mean over images of KL(p(class | image) | p(class))), and the standard error of that mean.
+
+    The parts are consecutive, as nearly equal as they can be; p(class) is a part's own mean, so that the score grows with the
+    size of a part. Papers print the parts' standard deviation instead, which is sqrt(splits) times as much.
+
+    Args:
+      logits: (n, classes), of images in random order, n at least `splits`.
+      splits: parts, 10 in papers; with one the error is NaN.
+    """
+    count = len(logits)
+    if not 1 <= splits <= count:
+        raise ValueError(
+            f"an Inception score of {count} images in {splits} parts: expected one image each"
+        )
+    log_p = log_softmax(np.asarray(logits, np.float64), axis=1)
+    ends = [i * count // splits for i in range(splits + 1)]
+    scores = np.array(
+        [part_score(log_p[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    )
+    error = float(np.std(scores, ddof=1) / np.sqrt(splits)) if splits > 1 else float("nan")
+    return Estimate(float(scores.mean()), error)
+
+
+def part_score(log_p: np.ndarray) -> float:
+    """Of one part, from log p(class | image) (n, classes)."""
+    p = np.exp(log_p)
+    log_mean = np.log(np.maximum(p.mean(axis=0), np.finfo(np.float64).tiny))
+    return float(np.exp(np.mean(np.sum(p * (log_p - log_mean), axis=1))))

@@ -1,0 +1,33 @@
+"""The Inception score beside torch-fidelity, and at its two ends."""
+
+import numpy as np
+import pytest
+
+from score_sde.quality.inception_score import inception_score
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_stored_logits_have_the_scores_that_others_found(golden, shuffled):
+    splits = 10 if len(golden["logits"]) == 500 else 5
+    logits = golden["logits"][golden["isc_permutation"]] if shuffled else golden["logits"]
+    for parts in (splits, 1):
+        mean, spread = golden[f"tf/isc_splits{parts}_{'shuffled' if shuffled else 'in_order'}"]
+        found = inception_score(logits, parts)
+        assert found.value == pytest.approx(mean, rel=1e-6)
+        if parts > 1:  # theirs is the population's deviation of the parts
+            assert found.error * np.sqrt(parts - 1) == pytest.approx(spread, rel=1e-5)
+        else:
+            assert np.isnan(found.error)
+
+
+def test_the_ends():
+    """As many as there are classes where each image is of one class, evenly; 1 where nothing is told apart."""
+    certain = 200.0 * np.tile(np.eye(7), (4, 1))
+    assert inception_score(certain, 4).value == pytest.approx(7)
+    assert inception_score(np.zeros((20, 7)), 4).value == pytest.approx(1)
+
+
+@pytest.mark.parametrize("splits", [0, 6])
+def test_more_parts_than_images_are_refused(splits):
+    with pytest.raises(ValueError, match=f"of 5 images in {splits} parts"):
+        inception_score(np.zeros((5, 3)), splits)

@@ -1,0 +1,63 @@
+"""KID beside torch-fidelity and clean-fid, against its closed form, and its error by repetition."""
+
+import numpy as np
+import pytest
+
+from score_sde.quality.kernel_distance import kernel_distance, squared_discrepancy
+from tests.quality.conftest import sets
+
+
+def test_stored_subsets_have_the_values_that_others_found(golden):
+    x, y = sets(golden)
+    pairs = zip(golden["kid_index_1"], golden["kid_index_2"], strict=True)
+    found = [squared_discrepancy(x[i], y[j]) for i, j in pairs]
+    # Theirs are in float32, and the same recomputed in float64.
+    np.testing.assert_allclose(found, golden["tf/kid_subset_values"], rtol=1e-4, atol=1e-5)
+    assert np.mean(found) == pytest.approx(float(golden["tf/kid_mean_f64"]), rel=1e-6)
+    pairs = zip(
+        golden["clean_fid/kid_index_feats1"], golden["clean_fid/kid_index_feats2"], strict=True
+    )
+    found = [squared_discrepancy(x[i], y[j]) for i, j in pairs]
+    assert np.mean(found) == pytest.approx(float(golden["clean_fid/kid"]), rel=1e-4)
+
+
+def test_all_features_at_once(golden):
+    x, y = sets(golden)
+    n = min(len(x), len(y))
+    found = squared_discrepancy(x[:n], y[:n])
+    assert found == pytest.approx(float(golden["tf/mmd2_full_unbiased"]), rel=1e-6)
+
+
+def moment(mean, deviation):
+    """E (x x' + 1)^3 of independent draws of two normal laws of one feature, from their first three moments."""
+    (m, n), (s, t) = mean, deviation
+    first, second = m * n, (m**2 + s**2) * (n**2 + t**2)
+    third = (m**3 + 3 * m * s**2) * (n**3 + 3 * n * t**2)
+    return third + 3 * second + 3 * first + 1
+
+
+@pytest.mark.parametrize("law", [(0.0, 1.0), (0.5, 1.2)])
+def test_intervals_hold_the_true_distance(law):
+    """In 91..98 % of 200, for equal laws too. Of Student's t with 9 degrees of freedom: 2.262 errors."""
+    mean, deviation = law
+    truth = (
+        moment((0, 0), (1, 1)) + moment((mean, mean), (deviation, deviation))
+        - 2 * moment((0, mean), (1, deviation))
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    found = np.array(
+        [
+            kernel_distance(
+                rng.normal(size=(1000, 1)), mean + deviation * rng.normal(size=(800, 1)), rng
+            )
+            for _ in range(200)
+        ]
+    )
+    inside = np.abs(found[:, 0] - truth) < 2.262 * found[:, 1]
+    assert 0.91 <= inside.mean() <= 0.98
+    assert abs(found[:, 0].mean() - truth) < 4 * found[:, 0].std() / np.sqrt(200)
+
+
+def test_too_few_images():
+    with pytest.raises(ValueError, match="19 and 50 images: KID with its error needs 20 of each"):
+        kernel_distance(np.ones((19, 2)), np.ones((50, 2)), np.random.default_rng(0))

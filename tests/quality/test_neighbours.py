@@ -1,0 +1,63 @@
+"""Precision, recall, density and coverage beside torch-fidelity and prdc, the right way round; nearest neighbours."""
+
+import numpy as np
+import pytest
+
+from score_sde.quality import neighbours
+from score_sde.quality.neighbours import nearest, neighbourhood, squared_radii
+from tests.quality.conftest import sets
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """So that sets come in several."""
+    monkeypatch.setattr(neighbours, "BLOCK", 128)
+
+
+@pytest.mark.parametrize(("where", "k"), [("prdc", "prdc_k"), ("prdc_at_prc_k", "prc_k")])
+def test_stored_features_have_the_shares_that_prdc_found(golden, where, k):
+    found = neighbourhood(*sets(golden), int(golden[k]))
+    for name, estimate in found._asdict().items():
+        assert estimate.value == pytest.approx(float(golden[f"{where}/{name}"]), abs=1e-12)
+
+
+def test_precision_and_recall_are_torch_fidelitys(golden):
+    """Theirs are numbers of float32."""
+    found = neighbourhood(*sets(golden), int(golden["prc_k"]))
+    assert found.precision.value == pytest.approx(float(golden["tf/precision"]), abs=1e-7)
+    assert found.recall.value == pytest.approx(float(golden["tf/recall"]), abs=1e-7)
+
+
+def test_a_missing_half_costs_recall_and_a_wrong_half_costs_precision():
+    rng = np.random.default_rng(0)
+    near, far = rng.normal(size=(2, 300, 2)), rng.normal(size=(300, 2)) + 50.0
+    missing = neighbourhood(near[0], np.concatenate([near[1], far]))
+    assert missing.recall.value < 0.51
+    assert missing.precision.value > 0.9
+    wrong = neighbourhood(np.concatenate([near[0], far]), near[1])
+    assert wrong.precision.value < 0.51
+    assert wrong.recall.value > 0.9
+
+
+def test_density_of_equal_laws_is_one():
+    """Its error over the samples is that of a mean of n."""
+    rng = np.random.default_rng(1)
+    found = neighbourhood(rng.normal(size=(2000, 3)), rng.normal(size=(2000, 3)))
+    assert found.density.value == pytest.approx(1.0, abs=4 * found.density.error)
+    share = found.precision.value
+    assert found.precision.error == pytest.approx(np.sqrt(share * (1 - share) / 1999))
+
+
+def test_nearest_is_exact_far_from_the_origin():
+    """The squares have cancelled: the distance is taken from the difference."""
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=(200, 4)) + 1e5
+    x = y[[5, 150]] + np.array([[0.0], [1e-3]])
+    found = nearest(x, y)
+    np.testing.assert_array_equal(found.row, [5, 150])
+    np.testing.assert_allclose(found.distance, [0.0, 2e-3], rtol=1e-6)
+
+
+def test_no_such_neighbour():
+    with pytest.raises(ValueError, match="neighbour number 5 among 5 images"):
+        squared_radii(np.zeros((5, 2)), 5)
