@@ -7,6 +7,7 @@ from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
+from tests.mutants.wrong_features import FEATURES
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_images import IMAGES
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
@@ -43,5 +44,6 @@ MUTANTS: list[Mutant] = [
     *GUIDANCE,
     *BENCHMARKS,
     *QUALITY,
+    *FEATURES,
     *WORDS,
 ]
