@@ -15,6 +15,7 @@ from score_sde.configs.default import check_options
 from score_sde.data.array_files import check_levels, read_images
 from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import save_grid
+from score_sde.features.extractors import build_extractor, check_features
 from score_sde.files import user_path, write_whole
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.generation.generate import Generated, build_generator
@@ -23,6 +24,7 @@ from score_sde.generation.start_images import load_start_images
 from score_sde.modes import sample
 from score_sde.quality.assessment import Assessment, Memory, assess, memory
 from score_sde.quality.frechet import Estimate
+from score_sde.quality.inception_score import inception_score
 from score_sde.results import listed, report
 from score_sde.samplers.configured import Configured, configure
 from score_sde.sde_lib import SDE
@@ -63,6 +65,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
         raise ConfigError(
             f"evaluation.images={options.images!r} is evaluation.reference too: of equal sets every figure is known"
         )
+    check_features(config)
     return () if options.images else sample.check(config, sde)
 
 
@@ -71,6 +74,7 @@ def run(
 ) -> dict[str, Any]:
     """Evaluate, write <workdir>/evaluation, report the figures and return them; or go on where this command stopped."""
     began, options = time.perf_counter(), config.evaluation
+    extractor = build_extractor(config)
     splits = data.load(config)
     unfinished = None
     if options.images:
@@ -80,12 +84,16 @@ def run(
     real = named(config, splits, "reference")
     if options.num_reference:
         real = real[: options.num_reference]
-    x, y = pixels(config, evaluated.images), pixels(config, real)
+    features, beside = extractor.extract(evaluated.images), extractor.extract(real)
+    x, y = features.of_images, beside.of_images
     found = assess(x, y, options.neighbours, config.seed)
     kept = None
     if options.images != "train" and options.reference in SPLITS:
-        train, test = (pixels(config, every(getattr(splits, name))) for name in SPLITS)
+        train, test = (extractor.extract(every(getattr(splits, name))).of_images for name in SPLITS)
         kept = memory(x, train, test)
+    scores = (
+        {} if features.logits is None else {"inception_score": inception_score(features.logits)}
+    )
     figures = {
         "mode": "evaluate",
         **options.to_dict(),
@@ -94,7 +102,8 @@ def run(
         "data": config.data.name,
         "seed": config.seed,
         **evaluated.told,
-        **flat(found.figures),
+        **extractor.told,
+        **flat(found.figures | scores),
         **({} if kept is None else flat({"nearer_than_held_out": kept.auc})),
         "seconds": time.perf_counter() - began,
     }
@@ -103,8 +112,8 @@ def run(
         figures |= write(config, workdir, evaluated.images, splits, kept)
     if unfinished is not None:
         unfinished.remove()
-    beside = {name: figures[name] for name in ("nfe", "seconds", "pairs") if name in figures}
-    report(workdir, figures, f"{table(config, figures, found, kept)}\n\n{listed(beside)}")
+    below = {name: figures[name] for name in ("nfe", "seconds", "pairs") if name in figures}
+    report(workdir, figures, f"{table(config, figures, found)}\n\n{listed(below)}")
     return figures
 
 
@@ -158,13 +167,6 @@ def drawn(
     return Evaluated(images, told), kept
 
 
-def pixels(config: Any, images: np.ndarray) -> np.ndarray:
-    """Features (n, d): levels in [0, 1], real numbers as they are."""
-    flat_images = images.reshape(len(images), -1).astype(np.float64)
-    levels = config.data.num_levels
-    return flat_images / (levels - 1) if levels else flat_images
-
-
 def flat(figures: dict[str, Estimate]) -> dict[str, float]:
     """A value and an error each."""
     return {
@@ -199,6 +201,7 @@ LINES = {
     "frechet": "Frechet distance",
     "frechet_limit": "  of infinitely many images",
     "kid": "KID",
+    "inception_score": "Inception score",
     "precision": "precision",
     "recall": "recall",
     "density": "density",
@@ -208,7 +211,7 @@ LINES = {
 }
 
 
-def table(config: Any, figures: dict[str, Any], found: Assessment, kept: Memory | None) -> str:
+def table(config: Any, figures: dict[str, Any], found: Assessment) -> str:
     """A line for each figure, with its error, and what should be known of them."""
     options = config.evaluation
     what = {"": f"samples of {config.sampling.sampler}"}.get(options.images, options.images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.options import Section, at_least, count, one_of, option
+from score_sde.options import Section, at_least, count, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,8 @@ class EvaluationOptions(Section):
         0, "so many of the reference, from the first on; 0: all", at_least(0)
     )
     features: str = option(
-        "pixels", "pixels: of an image, in [0, 1] where they are levels", one_of("pixels")
+        "pixels",
+        "pixels, in [0, 1] where they are levels; or the file with the weights of FID's Inception (pt_inception-2015-12-05-6726825d.pth)",
     )
     neighbours: int = option(
         5, "k of precision, recall, density and coverage, whose balls reach to it", count(1000)

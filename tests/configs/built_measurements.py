@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde.data.splits import ImagesInMemory
+from score_sde.features import extractors
+from score_sde.features.extractors import build_extractor
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured, measure_bits_per_dim
 from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
@@ -187,3 +189,9 @@ def evaluation(config):
     with workdir() as folder:
         x, real, k, seed = given_to(target, lambda: evaluate.run(config, build_sde(config), folder))
     return digest(x), digest(real), k, seed
+
+
+def extractor(config):
+    """By which features images are compared."""
+    with mock.patch.object(extractors, "load_inception", lambda path: ({}, {"file": path})):
+        return build_extractor(config).told

@@ -128,7 +128,10 @@ def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsy
         ({"reference": "none.npz"}, "evaluation.reference='none.npz': no such file"),
         ({"reference": ""}, "evaluation.reference is empty"),
         ({"images": "train"}, "of equal sets every figure is known"),
-        ({"features": "vgg"}, "evaluation.features='vgg' is unknown; choose one of pixels"),
+        (
+            {"features": "vgg"},
+            "evaluation.features='vgg': no such file; give pixels, or the file with the weights",
+        ),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(fields, words):
