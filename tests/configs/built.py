@@ -18,6 +18,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from score_sde.data.batch import Batch
+from score_sde.data.image_shape import image_shape
 from score_sde.devices import AXIS
 from score_sde.models.conditions import null_condition
 from score_sde.models.networks import build_network, network_score
@@ -113,8 +114,7 @@ def workdir():
 
 
 def images(config):
-    side = config.data.image_size
-    return jnp.ones((len(INDEX), side, side, config.data.num_channels), jnp.uint8)
+    return jnp.ones((len(INDEX), *image_shape(config.data)), jnp.uint8)
 
 
 def labels(config):

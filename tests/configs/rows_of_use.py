@@ -6,6 +6,7 @@ from tests.configs.built_measurements import (
     density,
     dequantizer_run,
     evaluation,
+    extractor,
     first_flow,
     flow_run,
     flow_step,
@@ -174,6 +175,7 @@ MEASUREMENT_ROWS = [
         num_reference=7,
         neighbours=3,
     ),
+    *rows(extractor, "evaluation", SMALL, features="weights.pth"),
 ]
 
 SEED_ROWS = seeds(
