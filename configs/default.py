@@ -19,6 +19,7 @@ from score_sde.models.networks import NETWORKS, NetworkChoice
 from score_sde.models.parameterization import PredictionOptions
 from score_sde.modes.options import InterpolationOptions, RunOptions
 from score_sde.options import Section, absent, value_of
+from score_sde.quality.options import EvaluationOptions
 from score_sde.samplers import options as sampling
 from score_sde.sde_lib import SDES, ProcessChoice
 from score_sde.training.options import (
@@ -54,6 +55,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "likelihood", LikelihoodOptions
     yield "dequantizer", DequantizerOptions
     yield "classifier", ClassifierOptions
+    yield "evaluation", EvaluationOptions
 
 
 def get_config() -> ConfigDict:

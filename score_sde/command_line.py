@@ -30,6 +30,7 @@ MODES = {
     "dequantize": "dequantize",
     "likelihood": "likelihood",
     "classify": "classify",
+    "evaluate": "evaluate",
     "import": "import_checkpoint",
     "export": "export_checkpoint",
     "report": "report",

@@ -80,7 +80,7 @@ ROLES = {
         training.keep_every training.keep_best training.accumulation training.ema.save_freq
         model.remat training.replay_step training.snapshot_freq training.snapshot_size
         training.snapshot_steps training.wandb
-        sampling interpolation likelihood dequantizer classifier
+        sampling interpolation likelihood dequantizer classifier evaluation
         """.split(),
         Role.FREE,
     ),

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde.data.splits import ImagesInMemory
+from score_sde.features import extractors
+from score_sde.features.extractors import build_extractor
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured, measure_bits_per_dim
 from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.likelihood.dequantization.trained import DEQUANTIZERS
 from score_sde.likelihood.dequantization.training import build_task, train_dequantizer
 from score_sde.likelihood.per_image import build_per_image
-from score_sde.modes import classify, dequantize, interpolate, likelihood
+from score_sde.modes import classify, dequantize, evaluate, interpolate, likelihood
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
 from tests.configs.built import (
@@ -179,3 +181,17 @@ def classification(config):
         number = given_to(models, lambda: run(folder))[3]
         _, _, _, _, split, seed = given_to(measure, lambda: run(folder))[:6]
     return number, classify.class_folder(config, 3), split.num_images, seed
+
+
+def evaluation(config):
+    """Which images are evaluated beside which, by what."""
+    target = "score_sde.modes.evaluate.assess"
+    with workdir() as folder:
+        x, real, k, seed = given_to(target, lambda: evaluate.run(config, build_sde(config), folder))
+    return digest(x), digest(real), k, seed
+
+
+def extractor(config):
+    """By which features images are compared."""
+    with mock.patch.object(extractors, "load_inception", lambda path: ({}, {"file": path})):
+        return build_extractor(config).told

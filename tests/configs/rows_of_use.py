@@ -5,6 +5,7 @@ from tests.configs.built_measurements import (
     comparison,
     density,
     dequantizer_run,
+    evaluation,
     first_flow,
     flow_run,
     flow_step,
@@ -164,6 +165,15 @@ MEASUREMENT_ROWS = [
     *rows(interpolation, "interpolation", TOY, split="train", images=(1, 0), frames=5),
     *rows(classification, "classifier", SMALL, num_classes=3, workdirs="m{label}"),
     *rows(classification, "likelihood", SMALL, split="train"),
+    *rows(
+        evaluation,
+        "evaluation",
+        of(TOY, evaluation__images="test"),
+        images=path("odd.npz"),
+        reference=path("odd.npz"),
+        num_reference=7,
+        neighbours=3,
+    ),
 ]
 
 SEED_ROWS = seeds(
@@ -182,4 +192,5 @@ SEED_ROWS = seeds(
     (flow_run, FLOW),
     (dequantizer_run, TOY),
     (classification, SMALL),
+    (evaluation, of(TOY, evaluation__images="test")),
 )

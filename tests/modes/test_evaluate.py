@@ -1,0 +1,141 @@
+"""--mode evaluate: an exact score is found right, copies are found out, every figure is of the images that it says."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from score_sde import data
+from score_sde.configs.subvp_digits import get_config as digits_config
+from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.errors import UserError
+from score_sde.generation.generate import Generator
+from score_sde.modes import evaluate
+from score_sde.quality.frechet import frechet_distance
+from score_sde.sde_lib import build_sde
+
+
+def of_toy():
+    config = toy_config()
+    config.data.image_size = 2
+    config.sampling.update(sampler="ddim", num_images=300, batch_size=100)
+    config.sampling.exponential.num_steps = 40
+    config.evaluation.num_reference = 500
+    return config
+
+
+def evaluated(config, folder):
+    sde = build_sde(config)
+    return evaluate.run(config, sde, folder, *evaluate.check(config, sde))
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    return folder, evaluated(of_toy(), folder)
+
+
+def test_samples_of_the_exact_score_are_of_the_datas_law(toy):
+    """Within four errors; the Frechet distance itself is above 0 by its excess."""
+    _, figures = toy
+    for name, truth in (("frechet_limit", 0), ("kid", 0), ("nearer_than_held_out", 0.5)):
+        assert abs(figures[name] - truth) < 4 * figures[f"{name}_error"], name
+    assert figures["frechet"] > figures["frechet_limit"]
+    assert (figures["nfe"], figures["num_images"], figures["num_reference"]) == (41, 300, 500)
+
+
+def test_the_record_is_what_is_given_back(toy):
+    folder, figures = toy
+    record = json.loads((folder / "results.jsonl").read_text())
+    assert record.pop("date")
+    assert record == figures
+    assert [path.name for path in (folder / "evaluation").iterdir()] == ["nearest-ddim-seed42.npz"]
+
+
+def test_an_interrupted_command_goes_on_with_its_samples(toy, tmp_path, monkeypatch):
+    drawn, draw = [], Generator.draw
+
+    def counted(self, *arguments):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(1)
+        return draw(self, *arguments)
+
+    monkeypatch.setattr(Generator, "draw", counted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(of_toy(), tmp_path)
+    drawn.clear()
+    found = evaluated(of_toy(), tmp_path)
+    assert len(drawn) == 1  # of three batches
+    same = {"frechet", "kid", "mind", "coverage", "nearer_than_held_out"}
+    assert {name: found[name] for name in same} == {name: toy[1][name] for name in same}
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """The config, a file with forty of the training images and a split of 8x8 digits."""
+    config = digits_config()
+    splits = data.load(config)
+    rows = np.arange(7, 47)
+    images = splits.train.take(rows).images
+    np.savez(tmp_path / "copies.npz", images=images)
+    config.evaluation.images = str(tmp_path / "copies.npz")
+    return config, splits, images, rows
+
+
+def test_copies_of_training_images_are_found_out(digits, tmp_path):
+    config, _, _, rows = digits
+    found = evaluated(config, tmp_path)
+    assert found["nearer_than_held_out"] == 1.0
+    with np.load(found["nearest"]) as arrays:
+        np.testing.assert_array_equal(arrays["row"], rows)
+        np.testing.assert_array_equal(arrays["distance"], 0.0)
+    assert found["pairs"].endswith("nearest-copies.npz-seed42.png")
+
+
+def test_figures_are_of_levels_between_0_and_1(digits, tmp_path):
+    config, splits, images, _ = digits
+    config.evaluation.reference = "test"
+    found = evaluated(config, tmp_path)
+    train, test = (
+        split.take(np.arange(split.num_images)).images.reshape(-1, 64) / 16
+        for split in (splits.train, splits.test)
+    )
+    x = images.reshape(-1, 64) / 16
+    assert found["frechet"] == pytest.approx(frechet_distance(x, test))
+    assert found["num_reference"] == len(test)
+    apart = np.sort(cdist(test, test), axis=1)[:, 5]  # itself is the first
+    inside = (cdist(x, test) <= apart).any(axis=1)
+    assert found["precision"] == pytest.approx(inside.mean())
+    held_out, own = (cdist(rows, train).min(axis=1) for rows in (test, x))
+    assert found["nearer_than_held_out"] == pytest.approx((own[:, None] < held_out).mean())
+
+
+def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsys):
+    config, _, images, _ = digits
+    evaluated(config, tmp_path)
+    assert "40 images in 64 dimensions: their covariance is singular" in capsys.readouterr().out
+    np.savez(tmp_path / "copies.npz", images=images[:19])
+    with pytest.raises(UserError, match="19 images beside 1500: .* need 20 of each"):
+        evaluated(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"images": "none.npz"}, "evaluation.images='none.npz': no such file; give train, test"),
+        ({"reference": "none.npz"}, "evaluation.reference='none.npz': no such file"),
+        ({"reference": ""}, "evaluation.reference is empty"),
+        ({"images": "train"}, "of equal sets every figure is known"),
+        (
+            {"features": "vgg"},
+            "evaluation.features='vgg': no such file; give pixels, or the file with the weights",
+        ),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(fields, words):
+    config = digits_config()
+    config.evaluation.update(fields)
+    with pytest.raises(UserError, match=words):
+        evaluate.check(config, build_sde(config))
