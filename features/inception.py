@@ -58,7 +58,8 @@ def inception_features(params: Any, images: LevelsRGB) -> InceptionFeatures:
         raise UserError(
             f"Inception was given {images.dtype} of shape {tuple(images.shape)}; expected levels 0..255 as uint8, (n, h, w, 3)"
         )
-    return InceptionV3().apply({"params": params}, preprocessed(images))
+    features: Any = InceptionV3().apply({"params": params}, preprocessed(images))
+    return features
 
 
 def as_rgb(images: Any) -> Any:
@@ -92,16 +93,11 @@ class InceptionV3(nn.Module):
         x = Unit(80, name="Conv2d_3b_1x1")(x)
         x = Unit(192, (3, 3), padding="VALID", name="Conv2d_4a_3x3")(x)
         second = x = halved(x)
-        for name, pooled in (("Mixed_5b", 32), ("Mixed_5c", 64), ("Mixed_5d", 64)):
-            x = Block35(pooled, name=name)(x)
+        for letter, of_pool in zip("bcd", (32, 64, 64), strict=True):
+            x = Block35(of_pool, name=f"Mixed_5{letter}")(x)
         x = To17(name="Mixed_6a")(x)
-        for name, width in (
-            ("Mixed_6b", 128),
-            ("Mixed_6c", 160),
-            ("Mixed_6d", 160),
-            ("Mixed_6e", 192),
-        ):
-            x = Block17(width, name=name)(x)
+        for letter, width in zip("bcde", (128, 160, 160, 192), strict=True):
+            x = Block17(width, name=f"Mixed_6{letter}")(x)
         third = x
         x = To8(name="Mixed_7a")(x)
         x = Block8(mean_around, name="Mixed_7b")(x)
@@ -157,7 +153,7 @@ class StoredNorm(nn.Module):
 class Block35(nn.Module):
     """At 35x35 positions: 224 channels and those of the pool."""
 
-    pooled: int
+    of_pool: int
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
@@ -166,7 +162,7 @@ class Block35(nn.Module):
         double = Unit(64, name="branch3x3dbl_1")(x)
         double = Unit(96, (3, 3), name="branch3x3dbl_2")(double)
         double = Unit(96, (3, 3), name="branch3x3dbl_3")(double)
-        pool = Unit(self.pooled, name="branch_pool")(mean_around(x))
+        pool = Unit(self.of_pool, name="branch_pool")(mean_around(x))
         return joined(Unit(64, name="branch1x1")(x), five, double, pool)
 
 

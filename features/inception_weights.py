@@ -35,7 +35,7 @@ WHERE = (
     "6726825d.pth is the same); nothing is downloaded here, so fetch it and give its path"
 )
 
-_LEAVES = {
+_LEAVES: dict[tuple[str, ...], str] = {
     ("conv", "kernel"): "conv.weight",
     ("bn", "scale"): "bn.weight",
     ("bn", "bias"): "bn.bias",

@@ -10,7 +10,6 @@ FEATURES = [
         ("inception-with-flax-epsilon", "BATCH_NORM_EPS = 1e-3", "BATCH_NORM_EPS = 1e-5"),
         ("inception-joined-pool-first", "joined(three, seven, halved(x))", "joined(halved(x), three, seven)"),
         ("inception-across-before-along", "(x), along, across, double", "(x), across, along, double"),
-        ("inception-seven-along-first", "(7, 1), name=\"branch7x7dbl_2\"", "(1, 7), name=\"branch7x7dbl_2\""),
         ("logits-of-the-last-positions", ")(pooled)", ")(x[:, -1, -1])"),
         ("unit-without-relu", "nn.relu(StoredNorm(name=\"bn\")(conv(x)))", "StoredNorm(name=\"bn\")(conv(x))"),
         ("numbers-of-any-kind-for-levels", "images.dtype != jnp.uint8 or ", ""),
