@@ -106,9 +106,7 @@ class Devices(abc.ABC):
           like: arrays with the shapes of f's means.
         """
         found = f(*arguments)
-        return Shares(
-            jax.lax.pmean(found.mean, AXIS), jax.lax.psum(found.total, AXIS), found.rows
-        )
+        return Shares(jax.lax.pmean(found.mean, AXIS), jax.lax.psum(found.total, AXIS), found.rows)
 
     def gather(self, tree: Any, count: int) -> Any:
         """The first `count` rows of a mapped result, of all hosts, as NumPy arrays (count, ...)."""

@@ -81,7 +81,9 @@ class FsdpDevices(ShardMapDevices):
 
         def run(*arguments: Any) -> Any:
             def where(flag: Flag, tree: Any) -> Any:
-                places = jax.tree.map(lambda spec: NamedSharding(mesh, spec), self.specs(flag, tree))
+                places = jax.tree.map(
+                    lambda spec: NamedSharding(mesh, spec), self.specs(flag, tree)
+                )
                 return jax.lax.with_sharding_constraint(tree, places)
 
             return jax.tree.map(where, out_mapped, f(*arguments))
