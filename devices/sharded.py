@@ -79,14 +79,14 @@ class FsdpDevices(ShardMapDevices):
     ) -> Mapped:
         mesh = mesh_of(self.devices)
 
-        def run(*arguments: Any) -> Any:
-            def where(flag: Flag, tree: Any) -> Any:
-                places = jax.tree.map(
-                    lambda spec: NamedSharding(mesh, spec), self.specs(flag, tree)
-                )
-                return jax.lax.with_sharding_constraint(tree, places)
+        def there(flag: Flag, tree: Any) -> Any:
+            """The results, constrained to lie as their flags say."""
+            specs = self.specs(flag, tree)
+            places = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+            return jax.lax.with_sharding_constraint(tree, places)
 
-            return jax.tree.map(where, out_mapped, f(*arguments))
+        def run(*arguments: Any) -> Any:
+            return jax.tree.map(there, out_mapped, f(*arguments))
 
         return Mapped(jax.jit(run, donate_argnums=donate))
 

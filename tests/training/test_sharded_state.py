@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from score_sde.devices import FsdpDevices, PmapDevices, ShardMapDevices
+from score_sde.devices import FsdpDevices, HostCopy, PmapDevices, ShardMapDevices
 from score_sde.devices.sharded import SMALL, spec_of
 from score_sde.errors import UserError
 from score_sde.training.feed import feed, stacked
@@ -21,7 +21,7 @@ from score_sde.training.step import build_train_step
 from score_sde.training.task import Evaluator, Plan
 from tests.training.test_task import SPLIT, VALUES, Mean
 
-ROWS, COLUMNS = 96, 16
+ROWS, COLUMNS = 16, 96
 PATTERN = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS) % 8
 # A sum of 1539 squares in another order: at most as many roundings of 2^-24 each.
 ORDER = (ROWS * COLUMNS + 3) * 2**-24
@@ -197,7 +197,7 @@ def test_a_norm_that_is_not_finite_in_one_part_skips_all_of_an_update():
 
     class Broken(Sheet):
         def losses(self, params, averaged, constants, step, batch):
-            at = params["kernel"][70, 3]
+            at = params["kernel"][3, 70]
             # d sqrt(p)/dp at p = 0: infinite, where the loss itself is finite.
             return super().losses(params, averaged, constants, step, batch) + jnp.sqrt(at)
 
@@ -228,8 +228,8 @@ def test_a_run_goes_on_in_any_way(tmp_path):
         state, _ = train(tmp_path / "parts", n_iters, devices, task, averages_freq=2)
         kernel = state.params["kernel"]
         assert len(kernel.addressable_shards) == len(devices.devices)
-        rows = ROWS // len(devices.devices) if isinstance(devices, FsdpDevices) else ROWS
-        assert {shard.data.shape for shard in kernel.addressable_shards} == {(rows, COLUMNS)}
+        columns = COLUMNS // len(devices.devices) if isinstance(devices, FsdpDevices) else COLUMNS
+        assert {shard.data.shape for shard in kernel.addressable_shards} == {(ROWS, columns)}
         # What evaluators are given is whole everywhere.
         assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(seen))
     assert_same(whole, state)
@@ -253,6 +253,22 @@ def test_an_update_again(tmp_path):
     v = VALUES[found.images]
     expected = ((p - v) ** 2) * (np.square(PATTERN).sum() + 3)
     np.testing.assert_allclose(found.losses, expected, rtol=ORDER)
+
+
+def test_a_copy_holds_each_part_once():
+    """And a number that is none in the last of four parts."""
+    devices = some(FsdpDevices)
+    for leaf in (PATTERN, np.float32([1, 2])):  # split, and whole on each
+        array = jax.device_put(leaf, devices.place(leaf))
+        copy = HostCopy.of(array)
+        assert sum(part.size for part in copy.parts.values()) == leaf.size
+        again = copy.on_devices(devices.place(leaf))
+        assert again.sharding == array.sharding
+        np.testing.assert_array_equal(again, leaf)
+        assert copy.is_finite
+    bad = PATTERN.copy()
+    bad[-1, -1] = np.nan
+    assert not HostCopy.of(jax.device_put(bad, devices.place(bad))).is_finite
 
 
 @pytest.mark.parametrize("number", [2, 4])
