@@ -3,6 +3,8 @@
     XLA_FLAGS=--xla_force_host_platform_device_count=8 JAX_PLATFORMS=cpu \
         python -m benchmarks.state_on_devices --config configs/vp_digits.py --devices 2,4,8 --updates 6
 
+A line says what a device would hold by the rule of devices/sharded.py; with an empty --ways nothing else is done, and nothing compiled.
+
 A row for each way and number of devices: the bytes of the state on the fullest of them, counted over the parts that lie there; what
 the compiled update takes as arguments and allocates beside them, as XLA says; its collectives, with the bytes of the whole arrays
 that they join; and after some updates, the largest difference of a parameter from those of the first way.
@@ -30,9 +32,9 @@ from score_sde.devices import DEVICES, Devices, FsdpDevices, Shares
 from score_sde.models.networks import conditions_of
 from score_sde.progress import progress_bar
 from score_sde.training.feed import feed, stacked
-from score_sde.training.memory import amount
+from score_sde.training.memory import amount, size
 from score_sde.training.score_task import build_score_task
-from score_sde.training.start import fresh
+from score_sde.training.start import fresh, state_shapes
 from score_sde.training.step import build_train_step
 
 COLLECTIVES = "all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective-permute"
@@ -78,6 +80,17 @@ def collectives(program: str, num_devices: int) -> dict[str, tuple[int, int]]:
     return {kind: (number[kind], total[kind]) for kind in COLLECTIVES if number[kind]}
 
 
+def by_rule(config: Any, numbers: list[int]) -> str:
+    """What the state takes up whole, and on each of so many devices that share it."""
+    shapes = state_shapes(build_score_task(config))
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
+    parts = [amount(size(FsdpDevices((*jax.devices()[:n],)).template(shapes))) for n in numbers]
+    return (
+        f"{count:,} parameters; the state is {amount(size(shapes))}, and shared by {', '.join(map(str, numbers))} devices "
+        f"{', '.join(parts)} on each."
+    )
+
+
 def held(state: Any, device: jax.Device) -> int:
     """Bytes of the state on a device."""
     return sum(
@@ -116,7 +129,7 @@ def difference(params: Any, others: Any) -> float:
 
 def rows_of(config: Any, ways: list[str], numbers: list[int], updates: int) -> list[Row]:
     rows = []
-    with progress_bar(len(ways) * len(numbers), "devices", "row") as bar:
+    with progress_bar(len(ways) * len(numbers), "devices", "row", bool(ways)) as bar:
         for number in numbers:
             first = None
             for way in ways:
@@ -161,7 +174,9 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     changes = {"warmup": options.warmup, "grad_clip": options.clip}
     config.optim.update({name: to for name, to in changes.items() if to is not None})
     numbers = [*map(int, options.devices.split(","))]
-    rows = rows_of(config, options.ways.split(","), numbers, options.updates)
+    ways = [*filter(None, options.ways.split(","))]
+    print(by_rule(config, numbers))
+    rows = rows_of(config, ways, numbers, options.updates)
     print(in_words(provenance("benchmarks.state_on_devices")), table(rows), sep="\n\n")
     print(json.dumps([row._asdict() for row in rows]))
     return rows

@@ -39,7 +39,8 @@ class HostCopy:
         return all(np.all(np.isfinite(part)) for part in self.parts.values())
 
 
-def begin(index: tuple[slice, ...]) -> tuple[int, ...]:
+def begin(index: Any) -> tuple[int, ...]:
+    """Of the slices, one for each axis, of a part."""
     return tuple(of_axis.start or 0 for of_axis in index)
 
 
