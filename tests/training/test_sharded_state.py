@@ -11,6 +11,7 @@ import pytest
 from score_sde.devices import FsdpDevices, HostCopy, PmapDevices, ShardMapDevices
 from score_sde.devices.sharded import SMALL, spec_of
 from score_sde.errors import UserError
+from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.feed import feed, stacked
 from score_sde.training.kept_averages import kept_steps, read
 from score_sde.training.loop import train_task
@@ -22,7 +23,8 @@ from score_sde.training.task import Evaluator, Plan
 from tests.training.test_task import SPLIT, VALUES, Mean
 
 ROWS, COLUMNS = 16, 96
-PATTERN = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS) % 8
+# No part of it is like another, by rows or by columns: neither 16 nor 24, a quarter, is a multiple of 7.
+PATTERN = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS) % 7
 # A sum of 1539 squares in another order: at most as many roundings of 2^-24 each.
 ORDER = (ROWS * COLUMNS + 3) * 2**-24
 
@@ -239,12 +241,22 @@ def test_a_run_goes_on_in_any_way(tmp_path):
         assert_same(*(read(tmp_path / of, step, "0.1", template) for of in ("whole", "parts")))
 
 
-def test_an_update_again(tmp_path):
+def test_an_update_again(tmp_path, monkeypatch):
     """The norm of a gradient in each parameter is that of all its parts: 2 |32 - p| |PATTERN|, and 2 |32 - p| sqrt(3)."""
+    read, sizes = Checkpoints.restore, []
+
+    def restore(*arguments):
+        state = read(*arguments)
+        sizes.append(size(state))
+        return state
+
+    monkeypatch.setattr(Checkpoints, "restore", restore)
     devices = some(FsdpDevices)
     task = Sheet()
     train(tmp_path, 4, devices, task)
     found = replay(task, Plan(3, 8, 4), SPLIT, tmp_path, devices, 4)
+    # Of kernel and bias and their averages, read in parts, and the step.
+    assert sizes == [2 * 4 * (ROWS * COLUMNS // 4 + 3) + 4]
     p = 32 - 32 / 2**3
     assert found.grad_norms["kernel"] == pytest.approx(
         2 * (32 - p) * np.linalg.norm(PATTERN), rel=ORDER
