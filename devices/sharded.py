@@ -6,9 +6,9 @@ stage 3) is then
 
     all-gather of the parameters -> the program of one device, as ever -> reduce-scatter of the gradient -> update of the parts
 
-Sums have the terms and the order of the other ways, so loss and gradient have their bits. The rest of the update is written for whole
-arrays, and XLA splits it as they lie: a norm is that of all parts, whatever the optimizer. To leave all of it to XLA moves more bytes, and
-activations too: docs/training.md.
+Loss and gradient are sums of the same terms as in the other ways, on a CPU with the same bits. The rest of the update is written for
+whole arrays, and XLA splits it as they lie: a norm is that of all parts, whatever the optimizer. To leave all of it to XLA moves more
+bytes, and activations too: docs/training.md.
 
 What does not update a state, such as a sampler, has its arguments whole, as in ShardMapDevices.
 """
@@ -38,7 +38,7 @@ from score_sde.devices.mapped import (
 from score_sde.errors import UserError
 
 SMALL = 1024
-"""Leaves of fewer numbers are whole on every device: one percent of the digits' network, and less of larger ones."""
+"""Leaves of fewer numbers are whole on every device: 0.9 % of the digits' network, 0.15 % of DDPM++ for CIFAR-10."""
 
 
 def spec_of(shape: tuple[int, ...], num_devices: int) -> PartitionSpec:

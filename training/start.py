@@ -46,13 +46,15 @@ def start(
       UserError: before anything is compiled: what there is has other names or shapes, `task.trainable` names nothing, or the
         devices cannot share such a state.
     """
-    shapes = devices.template(state_shapes(task))
+    shapes = state_shapes(task)
     trainable(task.trainable, shapes.params)
-    # At least the state and a gradient: what an update needs besides is known when it is compiled.
-    least = Needed(size(shapes), 0, size(shapes.params))
+    template = devices.template(shapes)
+    # At least the state and a gradient, or where these are split the gathered parameters: what an update needs besides is
+    # known when it is compiled.
+    least = Needed(size(template), 0, size(shapes.params))
     check_fits(least, f"training {task.name}")
     if checkpoints.latest_step is not None:
-        restored = checkpoints.restore(shapes)
+        restored = checkpoints.restore(template)
         checkpoints.set_aside_after(step := int(restored.step))
         return Start(restored, f"resuming from step {step}: {checkpoints.folder}")
     return Start(

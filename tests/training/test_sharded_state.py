@@ -11,6 +11,7 @@ import pytest
 from score_sde.devices import FsdpDevices, HostCopy, PmapDevices, ShardMapDevices
 from score_sde.devices.sharded import SMALL, spec_of
 from score_sde.errors import UserError
+from score_sde.training import memory
 from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.feed import feed, stacked
 from score_sde.training.kept_averages import kept_steps, read
@@ -291,6 +292,21 @@ def test_a_part_that_is_not_finite_is_not_saved(tmp_path, monkeypatch, number):
     )
     with pytest.raises(UserError, match="ema_params.bias is not finite after update 2"):
         train(tmp_path, 4, devices, Sheet())
+
+
+def test_what_one_device_cannot_hold_four_can(tmp_path, monkeypatch):
+    """Five arrays of the kernel's 6 KiB whole, or in quarters; an update takes some 25 KiB beside them."""
+    monkeypatch.setattr(memory, "available", lambda device: 42 * 1024)
+    task = Sheet(optimizer=optax.adam(1e-3), widths=(0.1,))
+    with pytest.raises(UserError, match="an update of a sheet needs .*state 30.1 KiB"):
+        train(tmp_path / "whole", 1, some(ShardMapDevices), task)
+    train(tmp_path / "split", 1, some(FsdpDevices), task)
+    monkeypatch.setattr(memory, "available", lambda device: 20 * 1024)
+    with pytest.raises(UserError, match="the state alone .* more devices with data_parallel=fsdp"):
+        train(tmp_path / "whole", 1, some(ShardMapDevices), task)
+    monkeypatch.setattr(memory, "available", lambda device: 13 * 1024)
+    with pytest.raises(UserError, match="training a sheet needs 13.6 KiB .*state 7.57 KiB"):
+        train(tmp_path / "other", 1, some(FsdpDevices), task)
 
 
 def test_nothing_to_split_is_refused(tmp_path):
