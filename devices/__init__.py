@@ -1,7 +1,10 @@
 """Devices and hosts in one place: a function of a batch runs on all of them, each with its own images.
 
-    mapped.py    Devices: `data_parallel(f, mapped)`, and arrays split over devices, replicated, gathered
-    batches.py   any number of images as batches of indices that devices and hosts can share
+    mapped.py        Devices: `data_parallel(f, mapped)`, and arrays split over devices, replicated, gathered
+    sharded.py       the training state split over the devices too
+    choice.py        `config.data_parallel`
+    host_copies.py   arrays of devices in the memory of hosts
+    batches.py       any number of images as batches of indices that devices and hosts can share
 
 Every device sees its share of the batch, and only collectives over the axis AXIS join the shares.
 """
@@ -12,19 +15,24 @@ from score_sde.devices.batches import (
     index_batches,
     memory_of_devices,
 )
+from score_sde.devices.choice import DEVICES, build_devices
+from score_sde.devices.host_copies import HostCopy, on_any_host, on_host
 from score_sde.devices.mapped import (
     AXIS,
-    DEVICES,
+    STATE,
     Devices,
     Mapped,
     PmapDevices,
     ShardMapDevices,
-    build_devices,
+    Shares,
     on_one_device,
+    placed,
     replicated,
 )
+from score_sde.devices.sharded import FsdpDevices
 
 __all__ = [
-    "AXIS", "DEVICES", "Devices", "Mapped", "PmapDevices", "ShardMapDevices", "build_devices", "check_batch",
-    "check_batch_size", "index_batches", "memory_of_devices", "on_one_device", "replicated",
+    "AXIS", "DEVICES", "STATE", "Devices", "FsdpDevices", "HostCopy", "Mapped", "PmapDevices", "ShardMapDevices", "Shares",
+    "build_devices", "check_batch", "check_batch_size", "index_batches", "memory_of_devices", "on_any_host", "on_host",
+    "on_one_device", "placed", "replicated",
 ]  # fmt: skip

@@ -3,6 +3,8 @@
 Both give a device its own rows of the mapped arguments and all of the others, and differ in how a split array looks from
 outside: pmap's has an axis of devices in front, (devices, b, ...) of one host, while shard_map's is one array (B, ...)
 over all hosts. Callers never look: they `split`, pass on, and `gather`.
+
+The training state is whole on every device here; sharded.py splits it too.
 """
 
 from __future__ import annotations
@@ -10,19 +12,32 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from score_sde.options import choose
-
 AXIS = "devices"
 """The name under which collectives inside a mapped function join the devices."""
+STATE: Literal["state"] = "state"
+"""The flag of what lies as the training state does: whole on every device, or split by its leaves (sharded.py)."""
 
 Function = Callable[..., Any]
 Places = tuple[int, ...]  # of arguments
+Flag = bool | Literal["state"]
+"""Of an argument or a result: split over the devices by rows, whole on each, or STATE."""
+
+
+class Shares(NamedTuple):
+    """What one device makes of its share of a batch; from `Devices.joined`, what all of them make together."""
+
+    mean: Any
+    """To be averaged over the devices; then it lies as the training state does."""
+    total: Any = ()
+    """To be added over the devices; then it is whole on each."""
+    rows: Any = ()
+    """Of the device's own images, (b, ...); it stays split."""
 
 
 class Mapped:
@@ -55,7 +70,7 @@ class Devices(abc.ABC):
 
     @abc.abstractmethod
     def data_parallel(
-        self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
+        self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = True, donate: Places = ()
     ) -> Mapped:
         """f compiled for all devices.
 
@@ -71,16 +86,54 @@ class Devices(abc.ABC):
     def split(self, tree: Any) -> Any:
         """This host's rows, leaves (rows, ...), over its devices: what mapped arguments take."""
 
+    def program(
+        self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = False, donate: Places = ()
+    ) -> Mapped:
+        """f compiled for all devices, of a training state and a batch, which it passes to `joined`.
+
+        What comes back from there is the same on every device, or is split and seen as a whole: f may compute norms and updates
+        of it as on one device, and must not use collectives itself. Arguments as of `data_parallel`, with STATE among the flags.
+        """
+        return self.data_parallel(f, mapped, out_mapped, donate)
+
+    def joined(
+        self, f: Function, arguments: tuple[Any, ...], mapped: tuple[Flag, ...], like: Any
+    ) -> Shares:
+        """Within a `program`: f(*arguments), the Shares of one device, joined over the devices.
+
+        Args:
+          f: sees its own rows of the mapped arguments, and all of the others, of those that are STATE too.
+          like: arrays with the shapes of f's means.
+        """
+        found = f(*arguments)
+        return Shares(jax.lax.pmean(found.mean, AXIS), jax.lax.psum(found.total, AXIS), found.rows)
+
     def gather(self, tree: Any, count: int) -> Any:
         """The first `count` rows of a mapped result, of all hosts, as NumPy arrays (count, ...)."""
         return jax.tree.map(lambda leaf: of_all_hosts(leaf, self.batch_axes)[:count], tree)
 
     def replicated(self) -> NamedSharding:
-        """Where arrays lie that are whole on every device, such as the training state and resident images."""
+        """Where arrays lie that are whole on every device, such as resident images."""
         return replicated(self.devices)
 
+    def place(self, leaf: Any) -> NamedSharding:
+        """Where a leaf of the training state lies, anything with its shape."""
+        return self.replicated()
+
+    def template(self, shapes: Any) -> Any:
+        """The shapes of a training state, each with where it lies as an array of all hosts: what a checkpoint is read into.
+
+        Raises:
+          UserError: this way of sharing can do nothing for such a state.
+        """
+        return jax.tree.map(lambda leaf: placed(leaf, replicated(self.devices)), shapes)
+
+    def whole(self, tree: Any) -> Any:
+        """A part of the training state, whole on every device."""
+        return tree
+
     def checkpointable(self, tree: Any) -> Any:
-        """Arrays that are whole on every device, as arrays of all hosts, which Orbax asks for."""
+        """A training state as arrays of all hosts, which Orbax asks for."""
         return tree
 
 
@@ -94,10 +147,10 @@ class PmapDevices(Devices):
         return [device for device in self.devices if device.process_index == jax.process_index()]
 
     def data_parallel(
-        self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
+        self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = True, donate: Places = ()
     ) -> Mapped:
         def axes(flags: Any) -> Any:
-            return jax.tree.map(lambda flag: 0 if flag else None, flags)
+            return jax.tree.map(lambda flag: 0 if flag is True else None, flags)
 
         # With one more argument, an empty tree. Without it pmap (jax 0.10.2) gives a leaf the axis of another argument
         # where arguments of many leaves and of none add up to as many leaves as arguments.
@@ -138,11 +191,11 @@ class ShardMapDevices(Devices):
     """
 
     def data_parallel(
-        self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()
+        self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = True, donate: Places = ()
     ) -> Mapped:
         def specs(flags: Any) -> Any:
             return jax.tree.map(
-                lambda flag: PartitionSpec(AXIS) if flag else PartitionSpec(), flags
+                lambda flag: PartitionSpec(AXIS) if flag is True else PartitionSpec(), flags
             )
 
         mesh, out_specs = mesh_of(self.devices), specs(out_mapped)
@@ -172,6 +225,11 @@ def replicated(devices: Iterable[jax.Device] | None = None) -> NamedSharding:
     return NamedSharding(mesh_of(jax.devices() if devices is None else devices), PartitionSpec())
 
 
+def placed(leaf: Any, place: NamedSharding) -> jax.ShapeDtypeStruct:
+    """The shape of an array that lies there."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+
 def of_all_hosts(leaf: jax.Array, axes: int) -> np.ndarray:
     """A split array, of which so many axes run over images, as rows (B, ...) of all hosts in their order."""
     local = np.concatenate([np.asarray(shard.data) for shard in leaf.addressable_shards])
@@ -181,11 +239,3 @@ def of_all_hosts(leaf: jax.Array, axes: int) -> np.ndarray:
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(local, tiled=True))
-
-
-DEVICES: dict[str, Callable[[], Devices]] = {"pmap": PmapDevices, "shard_map": ShardMapDevices}
-
-
-def build_devices(config: Any) -> Devices:
-    """All devices, as `config.data_parallel` says that they share a batch."""
-    return choose("data_parallel", config.data_parallel, DEVICES)()

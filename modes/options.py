@@ -30,7 +30,9 @@ class RunOptions(Section):
         WIDTH_OR_NONE,
     )
     data_parallel: str = option(
-        "pmap", "pmap | shard_map: how devices share a batch", one_of("pmap", "shard_map")
+        "pmap",
+        "pmap | shard_map | fsdp: how devices share a batch; fsdp: they share the state of training too",
+        one_of("pmap", "shard_map", "fsdp"),
     )
 
 

@@ -1,6 +1,6 @@
 """Checkpoints: <workdir>/checkpoints/<step>, written by Orbax in the background, read strictly.
 
-A checkpoint is a TrainState without a device axis, so it does not depend on how many devices wrote it. Orbax
+A checkpoint is a TrainState without a device axis, so it does not depend on how many devices wrote it, nor on how it lay on them. Orbax
 writes to a temporary name and renames at the end: a save that is killed leaves the one before it the newest.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from score_sde.devices import replicated
+from score_sde.devices import placed, replicated
 from score_sde.errors import UserError
 from score_sde.files import cannot_write
 from score_sde.progress import say
@@ -132,10 +132,10 @@ class Checkpoints:
         self.manager.reload()
 
     def restore(self, template: TrainState, step: int = 0) -> TrainState:
-        """A checkpoint, on every device.
+        """A checkpoint, whole on every device or where the template's leaves lie.
 
         Args:
-          template: the state that the config makes, or its shapes (`jax.eval_shape`).
+          template: the shapes of the state that the config makes (`jax.eval_shape`), with shardings or without.
           step: which one; 0: the newest that is not damaged.
 
         Raises:
@@ -209,10 +209,7 @@ class Checkpoints:
         return [step] if step else steps[::-1]
 
     def _read(self, step: int, template: Any) -> Any:
-        target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated()),
-            template,
-        )
+        target = jax.tree.map(lambda leaf: placed(leaf, leaf.sharding or replicated()), template)
         restore_args = ocp.checkpoint_utils.construct_restore_args(target)
         # Partial: what the template does not ask for stays on the disk.
         args = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, partial_restore=True)

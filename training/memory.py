@@ -46,8 +46,14 @@ def amount(count: int) -> str:
 
 
 def size(tree: Any) -> int:
-    """Bytes of arrays, or of what has their shapes."""
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    """Bytes on one device of arrays, or of what has their shapes; all of them where no sharding says that they are split."""
+
+    def on_device(leaf: Any) -> int:
+        sharding = getattr(leaf, "sharding", None)  # NumPy's arrays have none
+        shape = sharding.shard_shape(leaf.shape) if sharding else leaf.shape
+        return math.prod(shape) * leaf.dtype.itemsize
+
+    return sum(map(on_device, jax.tree.leaves(tree)))
 
 
 def available(device: jax.Device) -> int | None:
@@ -76,7 +82,8 @@ def check_fits(needed: Needed, what: str) -> None:
     if limit is None or needed.total <= limit:
         return
     less = (
-        "the state alone does not fit; take a smaller network (model.nf, model.ch_mult)"
+        "the state alone does not fit; take a smaller network (model.nf, model.ch_mult), or more devices with data_parallel=fsdp, "
+        "which share it"
         if needed.state > limit
         else "take a smaller batch_size or more devices; a score network also needs less with training.accumulation=2 or more, "
         "model.remat=True, data.in_memory=no, or a smaller model.nf"

@@ -15,13 +15,13 @@ import numpy as np
 from jax import Array
 
 from score_sde import data
-from score_sde.devices import AXIS, Devices
+from score_sde.devices import Devices
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
-from score_sde.training.feed import batch_of, feed, stacked
+from score_sde.training.feed import feed, stacked
 from score_sde.training.progress import Progress
 from score_sde.training.start import Weights, fresh, state_shapes
 from score_sde.training.state import TrainState
-from score_sde.training.step import build_train_step, losses_and_gradient
+from score_sde.training.step import ARGUMENTS, build_train_step, joined_shares
 from score_sde.training.task import Plan, Task
 
 
@@ -71,7 +71,7 @@ def replay(
     step = step or before + 1
     if before:
         with Checkpoints(workdir) as checkpoints:
-            state = checkpoints.restore(state_shapes(task), before)
+            state = checkpoints.restore(devices.template(state_shapes(task)), before)
     else:
         state = fresh(task, devices, weights)
     resident, given = feed(plan.seed, plan.batch_size, split, before, devices)
@@ -101,8 +101,9 @@ def _look(task: Task, devices: Devices, accumulation: int) -> Any:
     """The compiled (state, constants, resident, given) -> (losses of the images, norm of the gradient in each parameter)."""
 
     def look(state: TrainState, constants: Any, resident: Any, given: Any) -> tuple[Array, Any]:
-        batch = batch_of(resident, given)
-        (_, losses), gradient = losses_and_gradient(task, state, constants, batch, accumulation)
-        return losses, jax.tree.map(jnp.linalg.norm, jax.lax.pmean(gradient, AXIS))
+        inputs = (state, constants, resident, given)
+        joined = joined_shares(task, devices, *inputs, accumulation)
+        _, gradient = joined.mean
+        return joined.rows, jax.tree.map(jnp.linalg.norm, gradient)
 
-    return devices.data_parallel(look, mapped=(False, False, False, True), out_mapped=(True, False))
+    return devices.program(look, ARGUMENTS, out_mapped=(True, False))

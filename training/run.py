@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from score_sde.devices import Devices
+from score_sde.devices import Devices, HostCopy, on_any_host, on_host
 from score_sde.training.checkpoints import Checkpoints, kept
 from score_sde.training.evaluations import Evaluations, NotFinite
 from score_sde.training.feed import feed, stacked
@@ -169,13 +169,13 @@ class Run:
     def evaluate(self, names: Iterable[str]) -> None:
         for name in names:
             self.collect()
-            self.evaluations.make([name], self.state.ema_params, self.step)
+            self.evaluations.make([name], self.devices.whole(self.state.ema_params), self.step)
 
     def keep_averages(self) -> None:
         if self.state.averages:
             self.collect()
             with self.progress.taking("save"):
-                keep(self.folder, self.step, jax.device_get(self.state.averages))
+                keep(self.folder, self.step, on_host(self.state.averages))
 
     def save(self) -> None:
         """A checkpoint, unless it is there already.
@@ -200,9 +200,12 @@ class Run:
         """
         if self.last is None:
             return
-        copy = jax.tree.map(np.array, jax.device_get(self.state))
-        for path, leaf in jax.tree_util.tree_leaves_with_path(copy):
-            if not np.all(np.isfinite(leaf)):
+        copy = jax.tree.map(HostCopy.of, self.state)
+        named = jax.tree_util.tree_leaves_with_path(copy)
+        # Hosts may have different parts of a leaf, and must all stop.
+        bad = on_any_host(np.array([not leaf.is_finite for _, leaf in named]))
+        for (path, _), is_bad in zip(named, bad, strict=True):
+            if is_bad:
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 raise self.stops(f"{name} is not finite after update {self.step}")
         # Its states make room for the copy. One that is finite will do, after as many that may be skipped.
@@ -212,7 +215,7 @@ class Run:
             seen += each_step(jax.device_get(metrics))
         if not any(map(is_finite, seen[: allowed + 1])):
             raise self.not_finite(self.step + 1 + allowed, seen[allowed])
-        self.state = jax.device_put(copy, self.devices.replicated())
+        self.state = jax.tree.map(lambda leaf: leaf.on_devices(self.devices.place(leaf)), copy)
 
     @contextlib.contextmanager
     def nothing_lost(self, what: str) -> Iterator[None]:

@@ -32,7 +32,7 @@ class Weights(NamedTuple):
 
 class Start(NamedTuple):
     state: TrainState
-    """Whole on every device."""
+    """On every device, or split over them (devices/sharded.py)."""
     how: str
     """In words; empty: from scratch."""
 
@@ -43,16 +43,18 @@ def start(
     """What a run begins with.
 
     Raises:
-      UserError: before anything is compiled: what there is has other names or shapes, or `task.trainable` names nothing.
+      UserError: before anything is compiled: what there is has other names or shapes, `task.trainable` names nothing, or the
+        devices cannot share such a state.
     """
-
     shapes = state_shapes(task)
     trainable(task.trainable, shapes.params)
-    # At least the state and a gradient: what an update needs besides is known when it is compiled.
-    least = Needed(size(shapes), 0, size(shapes.params))
+    template = devices.template(shapes)
+    # At least the state and a gradient, or where these are split the gathered parameters: what an update needs besides is
+    # known when it is compiled.
+    least = Needed(size(template), 0, size(shapes.params))
     check_fits(least, f"training {task.name}")
     if checkpoints.latest_step is not None:
-        restored = checkpoints.restore(shapes)
+        restored = checkpoints.restore(template)
         checkpoints.set_aside_after(step := int(restored.step))
         return Start(restored, f"resuming from step {step}: {checkpoints.folder}")
     return Start(
@@ -66,7 +68,7 @@ def state_shapes(task: Task) -> TrainState:
 
 
 def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> TrainState:
-    """The state at step 0, on every device.
+    """The state at step 0, where the devices have it.
 
     Raises:
       UserError: weights of other shapes.
@@ -75,7 +77,11 @@ def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> Train
     def state(params: Any = None) -> TrainState:
         return first_state(task.init() if params is None else params, task.optimizer, task.widths)
 
-    params = jax.device_get(weights.read(state_shapes(task).params)) if weights else None
+    shapes = state_shapes(task)
+    places = jax.tree.map(devices.place, shapes)
+    params = None
+    if weights:
+        params = jax.device_put(jax.device_get(weights.read(shapes.params)), places.params)
     quick = task.quick_init and jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if quick else None
-    return jax.jit(state, out_shardings=devices.replicated(), compiler_options=options)(params)
+    return jax.jit(state, out_shardings=places, compiler_options=options)(params)

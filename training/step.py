@@ -1,8 +1,7 @@
 """One update of the weights, on all devices at once.
 
-The mapped function sees one device's share of the batch, and only collectives over the axis of devices join the
-shares. The state is whole on every device, one array with a copy on each, and donated, so an update needs no second
-copy of it.
+A device makes the loss and the gradient of its share of the batch; what the shares make together, and with it the state, is the same
+on every device, or is split over them (devices/sharded.py). The state is donated, so an update needs no second copy of it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import optax
 from jax import Array
 
 from score_sde.data.batch import Batch
-from score_sde.devices import AXIS, Devices, Mapped
+from score_sde.devices import STATE, Devices, Mapped, Shares
 from score_sde.training.accumulation import mean_and_gradient
 from score_sde.training.feed import Given, batch_of
 from score_sde.training.groups import GROUPS, Grouped, sums_of
@@ -28,15 +27,21 @@ from score_sde.training.trainable import trainable, where
 Metrics = dict[str, Any]
 
 
+ARGUMENTS = (STATE, False, False, True)
+"""How state, constants, resident and given of `build_train_step` lie on the devices."""
+
+
 def update(
     task: Task,
+    devices: Devices,
     state: TrainState,
     constants: Any,
-    batch: Batch,
+    resident: Any,
+    given: Given,
     skip_nonfinite: bool = False,
     accumulation: int = 1,
 ) -> tuple[TrainState, Metrics]:
-    """One update, as one device sees it, from its share of the batch, in so many parts.
+    """One update, within a program of all devices, from a batch whose shares are gone through in so many parts.
 
     Args:
       skip_nonfinite: leave all but the step as it was if the loss or the gradient's norm is not finite.
@@ -46,9 +51,8 @@ def update(
       the learning rate; of a task that tells images apart, the Sums of its groups too.
     """
     chosen = trainable(task.trainable, state.params)
-    (loss, losses), gradient = losses_and_gradient(task, state, constants, batch, accumulation)
-    # The devices have equally many images, so the mean of their means is the mean over the batch.
-    loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
+    joined = joined_shares(task, devices, state, constants, resident, given, accumulation)
+    loss, gradient = joined.mean
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
     # By bits, not by updates of zero: weight decay and old moments move what has no gradient.
     params = where(chosen, optax.apply_updates(state.params, updates), state.params)
@@ -64,13 +68,34 @@ def update(
         "learning_rate": jnp.asarray(task.learning_rate(state.step)),
     }
     if isinstance(task, Grouped):
-        sums = sums_of(task, state.step, batch, losses)
-        metrics[GROUPS] = jax.lax.psum(sums, AXIS)
+        metrics[GROUPS] = joined.total
     after = TrainState(state.step + 1, params, ema_params, opt_state, averages)
     if skip_nonfinite:
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
         after = chosen_state(good, after, state)
     return after, metrics
+
+
+def joined_shares(
+    task: Task,
+    devices: Devices,
+    state: TrainState,
+    constants: Any,
+    resident: Any,
+    given: Given,
+    accumulation: int,
+) -> Shares:
+    """Within a program of all devices: the mean loss and its gradient, the Sums of groups, and the losses of the images."""
+
+    def share(state: TrainState, constants: Any, resident: Any, given: Given) -> Shares:
+        batch = batch_of(resident, given)
+        (loss, losses), gradient = losses_and_gradient(task, state, constants, batch, accumulation)
+        sums = sums_of(task, state.step, batch, losses) if isinstance(task, Grouped) else ()
+        # The devices have equally many images, so the mean of their means is the mean over the batch.
+        return Shares((loss, gradient), sums, losses)
+
+    arguments = (state, constants, resident, given)
+    return devices.joined(share, arguments, ARGUMENTS, like=(state.step, state.params))
 
 
 def losses_and_gradient(
@@ -125,8 +150,8 @@ def build_train_step(
         state: TrainState, constants: Any, resident: Any, given: Given
     ) -> tuple[TrainState, Metrics]:
         def one(state: TrainState, given: Given) -> tuple[TrainState, Metrics]:
-            batch = batch_of(resident, given)
-            return update(task, state, constants, batch, skip_nonfinite, accumulation)
+            inputs = (state, constants, resident, given)
+            return update(task, devices, *inputs, skip_nonfinite, accumulation)
 
         if given.index.shape[1] > 1:
             updates = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), given)
@@ -134,9 +159,7 @@ def build_train_step(
         state, metrics = one(state, jax.tree.map(lambda leaf: leaf[:, 0], given))
         return state, jax.tree.map(lambda value: value[None], metrics)
 
-    return devices.data_parallel(
-        train_step, mapped=(False, False, False, True), out_mapped=False, donate=(0,)
-    )
+    return devices.program(train_step, ARGUMENTS, out_mapped=(STATE, False), donate=(0,))
 
 
 def is_finite(figures: dict[str, float]) -> bool:

@@ -44,7 +44,9 @@ class TrainingSteps:
         self.resident, self.steps = feed(config.seed, batch, split, 0, self.devices)
 
         params = first_params(config)
-        first = jax.jit(first_state, static_argnums=1, out_shardings=self.devices.replicated())
+        shapes = jax.eval_shape(lambda: first_state(params, task.optimizer))
+        places = jax.tree.map(self.devices.place, shapes)
+        first = jax.jit(first_state, static_argnums=1, out_shardings=places)
         self.state = first(params, task.optimizer)
 
     def __call__(self, count: int) -> None:

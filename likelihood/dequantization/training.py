@@ -109,8 +109,9 @@ def train_dequantizer(
     task = build_task(config, score, sde)
     task.record(folder)  # says more than the shapes of a checkpoint that differ
     plan = Plan.from_config(config, config.dequantizer)
-    state, figures = train_task(task, plan, split, folder, build_devices(config))
-    dequantizer = FlowDequantizer(state.ema_params, task.flow)
+    devices = build_devices(config)
+    state, figures = train_task(task, plan, split, folder, devices)
+    dequantizer = FlowDequantizer(devices.whole(state.ema_params), task.flow)
     return Trained(dequantizer, figures["step"], figures["stopped_by"])
 
 

@@ -19,7 +19,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from score_sde.data.batch import Batch
 from score_sde.data.image_shape import image_shape
-from score_sde.devices import AXIS
+from score_sde.devices import AXIS, PmapDevices
 from score_sde.models.conditions import null_condition
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
@@ -141,7 +141,7 @@ def step_of(task, given, *options):
 
     def one(state, constants, batch):
         # Constants are arrays as arguments: what they hold is no part of the program.
-        return update(task, state, constants, batch, *options)
+        return update(task, PmapDevices(), state, constants, None, batch, *options)
 
     one = jax.vmap(one, (None, None, None), axis_size=1, axis_name=AXIS)
     return program(one, state_shapes(task), task.constants, given)

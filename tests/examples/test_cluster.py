@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from score_sde.command_line import parse
+from score_sde.devices import DEVICES
 from score_sde.hosts import Hosts
 
 ROOT = Path(__file__).parents[2]
@@ -75,22 +77,26 @@ def test_a_kubernetes_job_is_one_that_jax_finds_its_way_in():
 
 
 @pytest.mark.slow
-def test_two_processes_on_this_machine_train_what_one_does(tmp_path):
-    """By the recipe as a user gives it, and by one process with as many devices."""
+@pytest.mark.parametrize("way", list(DEVICES))
+def test_two_processes_on_this_machine_train_what_one_does(way, tmp_path):
+    """By the recipe as a user gives it, and by one process with as many devices; it stops once on the way."""
     small = (
-        "--config=configs/vp_digits.py --mode=train --config.model.nf=8 --config.model.ch_mult=(1,) "
-        "--config.model.attn_resolutions=() --config.training.n_iters=4 --config.training.batch_size=8 "
+        "--config=configs/vp_digits.py --mode=train --config.model.nf=16 --config.model.ch_mult=(1,) "
+        "--config.model.attn_resolutions=() --config.training.batch_size=8 "
         "--config.training.log_freq=1 --config.training.snapshot_freq=4 --config.training.snapshot_size=4 "
-        "--config.training.snapshot_steps=2 --config.sampling.batch_size=4"
+        "--config.training.snapshot_steps=2 --config.sampling.batch_size=4 --config.training.ema.sigma_rel=0.1,0.2 "
+        f"--config.training.ema.save_freq=2 --config.data_parallel={way}"
     ).split()
     environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHON": sys.executable}
     with socket.socket() as free:
         free.bind(("localhost", 0))
         environment["JAX_COORDINATOR_PORT"] = str(free.getsockname()[1])
     script = ["sh", "examples/cluster/localhost.sh", *small, f"--workdir={tmp_path / 'two'}"]
-    subprocess.run(script, cwd=ROOT, env=environment, check=True, timeout=300)
+    for n_iters in (2, 4):
+        until = f"--config.training.n_iters={n_iters}"
+        subprocess.run([*script, until], cwd=ROOT, env=environment, check=True, timeout=300)
     one = {**environment, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
-    command = [sys.executable, "main.py", *small, f"--workdir={tmp_path / 'one'}"]
+    command = [sys.executable, "main.py", *small, until, f"--workdir={tmp_path / 'one'}"]
     subprocess.run(command, cwd=ROOT, env=one, check=True, timeout=300)
     losses = {}
     for name in ("one", "two"):
@@ -102,5 +108,9 @@ def test_two_processes_on_this_machine_train_what_one_does(tmp_path):
         assert (tmp_path / name / "snapshots" / "step00000004.png").is_file()
     assert len(losses["one"]) == 4
     assert losses["two"] == pytest.approx(losses["one"], rel=1e-5)
-    (environment_line,) = (tmp_path / "two" / "environment.jsonl").read_text().splitlines()
-    assert json.loads(environment_line)["hosts"] == 2
+    lines = (tmp_path / "two" / "environment.jsonl").read_text().splitlines()
+    assert [json.loads(line)["hosts"] for line in lines] == [2, 2]
+    # The second update moves a parameter by at most lr = 4e-5, the first by nothing, and parts that were mixed up would differ by more.
+    kept, expected = (np.load(tmp_path / name / "averages" / "2.npz") for name in ("two", "one"))
+    for name in expected:
+        np.testing.assert_allclose(kept[name], expected[name], atol=8e-5)

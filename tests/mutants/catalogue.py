@@ -18,6 +18,7 @@ from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_quality import QUALITY
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
+from tests.mutants.wrong_sharding import SHARDING
 from tests.mutants.wrong_training import DATA, TRAINING
 from tests.mutants.wrong_watching import WATCHING
 from tests.mutants.wrong_words import WORDS
@@ -29,6 +30,7 @@ MUTANTS: list[Mutant] = [
     *DATA,
     *IMAGES,
     *ENDINGS,
+    *SHARDING,
     *WATCHING,
     *SAMPLERS,
     *EVALUATION,

@@ -36,7 +36,7 @@ DEQUANTIZATION = [
         ("dequantizer-in-nats", "nats / (math.prod(self.bound.space.shape) * math.log(2))", "nats"),
     ),
     *mutants("likelihood/dequantization/training.py", RESUMED,
-        ("dequantizer-of-the-last-weights", "FlowDequantizer(state.ema_params, task.flow)", "FlowDequantizer(state.params, task.flow)"),
+        ("dequantizer-of-the-last-weights", "devices.whole(state.ema_params)", "devices.whole(state.params)"),
     ),
     *mutants("likelihood/dequantization/comparison.py", CLOSES,
         ("compared-with-itself", "bound(dequantizer, *rest)", "bound(UniformDequantizer(), *rest)"),

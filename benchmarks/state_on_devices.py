@@ -1,0 +1,186 @@
+"""What a device holds of the training state, and what an update sends between devices, by each way of sharing.
+
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 JAX_PLATFORMS=cpu \
+        python -m benchmarks.state_on_devices --config configs/vp_digits.py --devices 2,4,8 --updates 6
+
+A line says what a device would hold by the rule of devices/sharded.py; with an empty --ways nothing else is done, and nothing compiled.
+
+A row for each way and number of devices: the bytes of the state on the fullest of them, counted over the parts that lie there; what
+the compiled update takes as arguments and allocates beside them, as XLA says; its collectives, with the bytes of the whole arrays
+that they join; and after some updates, the largest difference of a parameter from those of the first way.
+
+`xla` is not a way that config.data_parallel has: fsdp with the loss, too, written for whole arrays and split by XLA alone.
+Devices that are parts of one processor say nothing of speed, so none is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import re
+from collections import Counter
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from benchmarks.command import in_words, load_config, provenance, run_main
+from score_sde import data
+from score_sde.devices import DEVICES, Devices, FsdpDevices, Shares
+from score_sde.models.networks import conditions_of
+from score_sde.progress import progress_bar
+from score_sde.training.feed import feed, stacked
+from score_sde.training.memory import amount, size
+from score_sde.training.score_task import build_score_task
+from score_sde.training.start import fresh, state_shapes
+from score_sde.training.step import build_train_step
+
+COLLECTIVES = "all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective-permute"
+LINE = re.compile(rf"= (.*?) ({'|'.join(COLLECTIVES)})(?:-start)?\(")
+SHAPE = re.compile(r"\b(pred|[a-z]+(\d+))\[([\d,]*)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftToXla(FsdpDevices):
+    """A way in which XLA splits the loss, too, as the arrays lie."""
+
+    def joined(self, f: Any, arguments: Any, mapped: Any, like: Any) -> Shares:
+        return f(*arguments)
+
+
+WAYS = {**DEVICES, "xla": LeftToXla}
+
+
+class Row(NamedTuple):
+    way: str
+    devices: int
+    state: int
+    """Bytes on the fullest device; so all of these."""
+    arguments: int
+    allocated: int
+    collectives: dict[str, tuple[int, int]]
+    """Kind -> (how many, bytes of the whole arrays)."""
+    losses: list[float]
+    difference: float | None
+    """From the first way."""
+
+
+def collectives(program: str, num_devices: int) -> dict[str, tuple[int, int]]:
+    """Of a compiled program's text: kind -> (how many, bytes of the whole arrays that they join)."""
+    number, total = Counter[str](), Counter[str]()
+    for result, kind in LINE.findall(program):
+        whole = num_devices if kind == "reduce-scatter" else 1  # whose result is a part
+        number[kind] += 1
+        total[kind] += whole * sum(
+            math.prod(map(int, filter(None, dimensions.split(",")))) * (int(bits or 8) // 8)
+            for _, bits, dimensions in SHAPE.findall(result)
+        )
+    return {kind: (number[kind], total[kind]) for kind in COLLECTIVES if number[kind]}
+
+
+def by_rule(config: Any, numbers: list[int]) -> str:
+    """What the state takes up whole, and on each of so many devices that share it."""
+    shapes = state_shapes(build_score_task(config))
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
+    parts = [amount(size(FsdpDevices((*jax.devices()[:n],)).template(shapes))) for n in numbers]
+    return (
+        f"{count:,} parameters; the state is {amount(size(shapes))}, and shared by {', '.join(map(str, numbers))} devices "
+        f"{', '.join(parts)} on each."
+    )
+
+
+def held(state: Any, device: jax.Device) -> int:
+    """Bytes of the state on a device."""
+    return sum(
+        shard.data.nbytes
+        for leaf in jax.tree.leaves(state)
+        for shard in leaf.addressable_shards
+        if shard.device == device
+    )
+
+
+def measure(config: Any, way: str, devices: Devices, updates: int) -> tuple[Row, Any]:
+    """The row, without a difference, and the parameters after the updates."""
+    task = build_score_task(config)
+    split = data.load(config, conditions=conditions_of(config), whole=True).train
+    resident, steps = feed(config.seed, config.training.batch_size, split, 0, devices)
+    state, step = fresh(task, devices), build_train_step(task, devices)
+    fullest = max(held(state, device) for device in devices.devices)
+    given = devices.split(stacked([next(steps)]))
+    compiled = step.run.lower(state, (), resident, given, *step.beside).compile()
+    found, losses = compiled.memory_analysis(), []
+    for _ in range(updates):
+        state, metrics = step(state, (), resident, given)
+        given = devices.split(stacked([next(steps)]))
+        losses.append(float(metrics["loss"][0]))
+    number = len(devices.devices)
+    new = found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    sent = collectives(compiled.as_text(), number)
+    row = Row(way, number, fullest, found.argument_size_in_bytes, new, sent, losses, None)
+    return row, jax.device_get(state.params)
+
+
+def difference(params: Any, others: Any) -> float:
+    apart = jax.tree.map(lambda a, b: np.max(np.abs(a - b)), params, others)
+    return float(max(jax.tree.leaves(apart)))
+
+
+def rows_of(config: Any, ways: list[str], numbers: list[int], updates: int) -> list[Row]:
+    rows = []
+    with progress_bar(len(ways) * len(numbers), "devices", "row", bool(ways)) as bar:
+        for number in numbers:
+            first = None
+            for way in ways:
+                devices = WAYS[way]((*jax.devices()[:number],))  # type: ignore[call-arg]
+                row, params = measure(config, way, devices, updates)
+                first = params if first is None else first
+                apart = difference(params, first) if updates else None
+                rows.append(row._replace(difference=apart))
+                bar.update(1)
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    lines = [
+        "| way | devices | state | arguments | allocated | collectives | differs by |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sent = ", ".join(
+            f"{number} {kind} {amount(total)}" for kind, (number, total) in row.collectives.items()
+        )
+        sizes = " | ".join(map(amount, (row.state, row.arguments, row.allocated)))
+        apart = "" if row.difference is None else f"{row.difference:.2g}"
+        lines.append(f"| {row.way} | {row.devices} | {sizes} | {sent} | {apart} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> list[Row]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", default="configs/vp_digits.py", help="FILE.py or FILE.py:variant"
+    )
+    parser.add_argument("--ways", default="shard_map,fsdp", help=f"of {', '.join(WAYS)}")
+    parser.add_argument("--devices", default="2,4,8", help="how many, of those that there are")
+    parser.add_argument("--updates", type=int, default=0)
+    parser.add_argument("--warmup", type=int, help="optim.warmup: without one, all updates move")
+    parser.add_argument("--clip", type=float, help="optim.grad_clip; negative: none")
+    options = parser.parse_args(arguments)
+    config = load_config(options.config)
+    changes = {"warmup": options.warmup, "grad_clip": options.clip}
+    config.optim.update({name: to for name, to in changes.items() if to is not None})
+    numbers = [*map(int, options.devices.split(","))]
+    ways = [*filter(None, options.ways.split(","))]
+    print(by_rule(config, numbers))
+    rows = rows_of(config, ways, numbers, options.updates)
+    print(in_words(provenance("benchmarks.state_on_devices")), table(rows), sep="\n\n")
+    print(json.dumps([row._asdict() for row in rows]))
+    return rows
+
+
+if __name__ == "__main__":
+    run_main(main)
