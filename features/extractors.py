@@ -12,7 +12,7 @@ import numpy as np
 from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import shades
 from score_sde.features.inception import as_rgb, inception_features
-from score_sde.features.inception_weights import load_inception
+from score_sde.features.inception_weights import WHERE, load_inception
 from score_sde.files import user_path
 from score_sde.progress import progress_bar
 
@@ -49,8 +49,7 @@ def check_features(config: Any) -> None:
         return
     if not user_path(given).is_file():
         raise ConfigError(
-            f"evaluation.features={given!r}: no such file; give {PIXELS}, or the file with the weights of FID's Inception, "
-            "pt_inception-2015-12-05-6726825d.pth, which pytorch-fid's releases on GitHub have; nothing is downloaded here"
+            f"evaluation.features={given!r}: no such file; give {PIXELS}, or the weights of FID's Inception: {WHERE}"
         )
     if not data.num_levels or data.num_channels not in (1, 3):
         raise ConfigError(

@@ -225,4 +225,10 @@ def table(config: Any, figures: dict[str, Any], found: Assessment) -> str:
         for name, line in LINES.items()
         if name in figures
     ]
-    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+    notes = list(found.notes)
+    if figures.get("features_is_public_file") is False:
+        notes.append(
+            f"the weights in {options.features} are not the public file's, to the bit: unless they are the same numbers saved again, "
+            "these figures compare with none of other programs"
+        )
+    return "\n".join([*lines, *(f"note: {note}" for note in notes)])

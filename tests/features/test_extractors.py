@@ -44,7 +44,7 @@ def test_a_networks_features_are_of_all_images_in_their_order(tmp_path, monkeypa
     [
         ({"data.num_levels": 0}, "sees grey or RGB images of levels, not 1 channels with data.num_levels=0"),
         ({"data.num_channels": 2}, "sees grey or RGB images of levels, not 2 channels"),
-        ({"evaluation.features": "none.pth"}, "no such file; give pixels, or the file with .*nothing is downloaded"),
+        ({"evaluation.features": "none.pth"}, "no such file; give pixels, or the weights of .*nothing is downloaded"),
     ],
 )  # fmt: skip
 def test_what_a_network_cannot_see_is_refused(tmp_path, fields, words):

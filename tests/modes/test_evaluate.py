@@ -130,7 +130,7 @@ def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsy
         ({"images": "train"}, "of equal sets every figure is known"),
         (
             {"features": "vgg"},
-            "evaluation.features='vgg': no such file; give pixels, or the file with the weights",
+            "evaluation.features='vgg': no such file; give pixels, or the weights of FID's",
         ),
     ],
 )
