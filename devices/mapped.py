@@ -57,6 +57,11 @@ class Devices(abc.ABC):
     batch_axes: ClassVar[int] = 1
     """Axes of a split array that run over images."""
 
+    @property
+    def platform(self) -> str:
+        """cpu, gpu or tpu: of these devices, which a program can be compiled for on a machine that has others."""
+        return self.devices[0].platform
+
     @abc.abstractmethod
     def data_parallel(
         self, f: Function, mapped: tuple[bool, ...], out_mapped: Any = True, donate: Places = ()

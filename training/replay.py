@@ -102,7 +102,9 @@ def _look(task: Task, devices: Devices, accumulation: int) -> Any:
 
     def look(state: TrainState, constants: Any, resident: Any, given: Any) -> tuple[Array, Any]:
         batch = batch_of(resident, given)
-        (_, losses), gradient = losses_and_gradient(task, state, constants, batch, accumulation)
+        (_, losses), gradient = losses_and_gradient(
+            task, state, constants, batch, accumulation, devices.platform == "cpu"
+        )
         return losses, jax.tree.map(jnp.linalg.norm, jax.lax.pmean(gradient, AXIS))
 
     return devices.data_parallel(look, mapped=(False, False, False, True), out_mapped=(True, False))

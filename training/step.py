@@ -35,18 +35,22 @@ def update(
     batch: Batch,
     skip_nonfinite: bool = False,
     accumulation: int = 1,
+    unrolled: bool = False,
 ) -> tuple[TrainState, Metrics]:
     """One update, as one device sees it, from its share of the batch, in so many parts.
 
     Args:
       skip_nonfinite: leave all but the step as it was if the loss or the gradient's norm is not finite.
+      unrolled: as of `mean_and_gradient`.
 
     Returns:
       The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
       the learning rate; of a task that tells images apart, the Sums of its groups too.
     """
     chosen = trainable(task.trainable, state.params)
-    (loss, losses), gradient = losses_and_gradient(task, state, constants, batch, accumulation)
+    (loss, losses), gradient = losses_and_gradient(
+        task, state, constants, batch, accumulation, unrolled
+    )
     # The devices have equally many images, so the mean of their means is the mean over the batch.
     loss, gradient = jax.lax.pmean((loss, gradient), AXIS)
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
@@ -74,7 +78,7 @@ def update(
 
 
 def losses_and_gradient(
-    task: Task, state: TrainState, constants: Any, batch: Batch, accumulation: int
+    task: Task, state: TrainState, constants: Any, batch: Batch, accumulation: int, unrolled: bool
 ) -> tuple[tuple[Array, Array], Any]:
     """The mean loss of a device's share of the batch, the losses of its images, and the mean's gradient."""
     chosen = trainable(task.trainable, state.params)
@@ -84,7 +88,6 @@ def losses_and_gradient(
         losses = task.losses(params, state.ema_params, constants, state.step, part)
         return jnp.mean(losses), losses
 
-    unrolled = jax.default_backend() == "cpu"
     return mean_and_gradient(mean_loss, state.params, batch, accumulation, unrolled)
 
 
@@ -121,12 +124,14 @@ def build_train_step(
     convolution is 26 times slower on a CPU (jax#12868).
     """
 
+    unrolled = devices.platform == "cpu"
+
     def train_step(
         state: TrainState, constants: Any, resident: Any, given: Given
     ) -> tuple[TrainState, Metrics]:
         def one(state: TrainState, given: Given) -> tuple[TrainState, Metrics]:
             batch = batch_of(resident, given)
-            return update(task, state, constants, batch, skip_nonfinite, accumulation)
+            return update(task, state, constants, batch, skip_nonfinite, accumulation, unrolled)
 
         if given.index.shape[1] > 1:
             updates = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), given)

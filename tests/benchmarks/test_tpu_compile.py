@@ -196,18 +196,19 @@ def test_the_largest_batch_fits_and_twice_as_many_images_do_not(fixed, each):
     assert len(asked) <= 5
 
 
-def test_memory_that_bends_is_followed():
+@pytest.mark.parametrize(("power", "factor"), [(1.3, 1.0), (0.3, 20.0)])
+def test_memory_that_bends_is_followed(power, factor):
     """The line through the first two points leads too far, or not far enough."""
-    for needs in (lambda n: n**1.3, lambda n: 20 * n**0.3):
-        fits = lambda n, needs=needs: needs(n) <= 100  # noqa: E731
-        found = largest(
-            lambda job, needs=needs: (
-                rows(int(needs(job.per_chip) * MIB)) if fits(job.per_chip) else [{"refused": ""}]
-            ),
-            Job("c", "training", "v5e:2x4", 1),
-        )
-        assert fits(found)
-        assert not fits(2 * found)
+
+    def needed(images):
+        return factor * images**power
+
+    def compiled(job):
+        fits = needed(job.per_chip) <= 100
+        return rows(int(needed(job.per_chip) * MIB)) if fits else [{"does_not_fit": ""}]
+
+    found = largest(compiled, Job("c", "training", "v5e:2x4", 1))
+    assert needed(found) <= 100 < needed(2 * found)
 
 
 def test_a_search_without_answers_has_none():
