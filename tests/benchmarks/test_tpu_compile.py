@@ -1,5 +1,6 @@
 """Compiling for TPUs: what is read from a compiled program, against programs for CPUs whose sizes are known."""
 
+import importlib.util
 import json
 
 import jax
@@ -300,3 +301,28 @@ def test_only_a_lack_of_memory_is_a_result():
     assert words == ["RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm"]
     with pytest.raises(jax.errors.JaxRuntimeError), chips.refusals():
         raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not importlib.util.find_spec("libtpu"),
+    reason="libtpu, with XLA's compiler for TPUs, is not installed: pip install -e '.[tpu]'",
+)
+def test_all_stages_compile_for_a_tpu(tmp_path):
+    """Also for sixteen chips, which send what eight do."""
+    arguments = ["--out", str(tmp_path), "--configs", "configs/vp_digits.py", "--per_chip", "8"]
+    arguments += ["--set", "model.dtype=bfloat16"]
+    command.main(arguments)
+    command.main([*arguments, "--stages", "training", "--topologies", "v5e:4x4"])
+    found = {(row["stage"], row["name"], row["chips"]): row for row in read_rows(tmp_path)}
+    sampled = [("pc", name, 8) for name in ("first", "advance", "end")]
+    beside = [*sampled, ("ode", "sample", 8), ("likelihood", "measure", 8)]
+    assert {*found} == {*beside, *(("training", "train_step", chips) for chips in (8, 16))}
+    assert not any(found[name]["collectives"] for name in beside)
+    state = state_shapes(build_score_task(load_config("configs/vp_digits.py")))
+    for chips_of_job in (8, 16):
+        row = found["training", "train_step", chips_of_job]
+        numbers = row["collectives"]["all-reduce"]["bytes"] // 4 - (1 + 2 * 4)
+        assert 0 <= size(state.params) // 4 - numbers <= twice(state.params)
+        assert size(state) <= row["memory"]["aliased"] <= row["memory"]["arguments"]
+        assert row["memory"]["needed"] < row["memory_of_chip"] // 100

@@ -7,6 +7,8 @@ FLOW = "tests/evaluation/test_known_flow.py"
 ERRORS = "tests/benchmarks/test_error_versus_nfe.py"
 OVERHEAD = "tests/benchmarks/test_sampler_overhead.py"
 ACCELERATOR = "tests/benchmarks/test_accelerator.py"
+TPU = "tests/benchmarks/test_tpu_compile.py"
+UPDATE_FOR_TPU = f"{TPU}::test_an_update_sends_its_gradient_and_takes_its_state_over"
 
 # fmt: off
 BENCHMARKS = [
@@ -60,6 +62,31 @@ BENCHMARKS = [
     *mutants("benchmarks/accelerator/profile.py", ACCELERATOR,
         ("kernels-of-the-host", 'and event["pid"] in gpus', ""),
         ("kernels-counted-twice", 'and event["args"]["name"].startswith("Stream")', ""),
+    ),
+    *mutants("benchmarks/tpu_compile/collectives.py", TPU,
+        ("collective-at-both-ends", "(?:-done)?", "(?:-done|-start)?"),
+        ("first-array-of-a-tuple", "for _, bits, sides in ARRAY.findall(shape)", "for _, bits, sides in ARRAY.findall(shape)[:1]"),
+        ("bits-for-bytes", "(int(bits or 8) // 8)", "int(bits or 8)"),
+    ),
+    *mutants("benchmarks/tpu_compile/compiling.py", f"{TPU}::test_a_program_whose_sizes_are_known",
+        ("compiled-without-donation", "self.way.data_parallel(f, mapped, out_mapped, donate)", "self.way.data_parallel(f, mapped, out_mapped)"),
+        ("compiled-for-the-whole-batch", "lead = (rows,) if", "lead = (rows * count,) if"),
+        ("compiled-at-every-call", "if key not in self.known:", "if True:"),
+        ("arguments-and-outputs-swapped", "            memory.argument_size_in_bytes,\n            memory.output_size_in_bytes,", "            memory.output_size_in_bytes,\n            memory.argument_size_in_bytes,"),
+    ),
+    *mutants("benchmarks/tpu_compile/stages.py", f"{TPU}::test_what_an_update_is_given {UPDATE_FOR_TPU}",
+        ("images-on-the-device-and-streamed", 'data.name in RESIDENT and data.in_memory != "no"', "data.name in RESIDENT"),
+        ("one-update-whatever-a-call-makes", "lead = (options.batch_size, options.steps_per_call)", "lead = (options.batch_size, 1)"),
+    ),
+    *mutants("benchmarks/tpu_compile/largest.py", TPU,
+        ("largest-by-the-line-alone", "while needs(guess) is None:", "while False:"),
+        ("largest-where-twice-fits", "while needs(guess + 1) is not None:", "while False:"),
+    ),
+    *mutants("benchmarks/tpu_compile/job.py", TPU,
+        ("batch-of-one-chip", "self.per_chip * num_chips", "self.per_chip"),
+    ),
+    *mutants("training/step.py", "tests/training/test_accumulation.py",
+        ("parts-by-the-machine-that-compiles", 'unrolled = devices.platform == "cpu"', 'unrolled = jax.default_backend() == "cpu"'),
     ),
 ]
 # fmt: on
