@@ -192,7 +192,7 @@ def of_all_hosts(leaf: jax.Array, axes: int) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(local, tiled=True))
 
 
-DEVICES: dict[str, Callable[[], Devices]] = {"pmap": PmapDevices, "shard_map": ShardMapDevices}
+DEVICES: dict[str, Callable[..., Devices]] = {"pmap": PmapDevices, "shard_map": ShardMapDevices}
 
 
 def build_devices(config: Any) -> Devices:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 import re
-from typing import NamedTuple
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # `%name = SHAPE KIND(...)`. Of one that is taken in two, its end has the shape of what came of it.
@@ -13,7 +13,8 @@ INSTRUCTION = re.compile(rf"= (\(.*\)|\S+) ({'|'.join(KINDS)})(?:-done)?\(")
 ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)[a-z0-9]*)\[([\d,]*)\]")
 
 
-class Sent(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Sent:
     """Of all instructions of a kind."""
 
     count: int

@@ -96,7 +96,9 @@ def as_row(program: Program) -> dict[str, Any]:
     row = program._asdict() | {
         "memory": program.memory._asdict() | {"needed": program.memory.needed}
     }
-    return row | {"collectives": {kind: of._asdict() for kind, of in program.collectives.items()}}
+    return row | {
+        "collectives": {kind: dataclasses.asdict(of) for kind, of in program.collectives.items()}
+    }
 
 
 def command(job: Job) -> str:
