@@ -85,13 +85,14 @@ class Jobs:
 
     def __call__(self, job: Job) -> list[dict] | None:
         """The rows of a job; None where it failed or has no time left."""
-        if not (known := [*rows_of(read_rows(self.out), job)]):
+        known = rows_of(read_rows(self.out), job)
+        if known is None:
             how = self.run_apart(job)
             print(f"{name_of(job)}: {how}", flush=True)
             rows = read_rows(self.out)
             (self.out / "table.md").write_text(table(rows))
-            known = [*rows_of(rows, job)] if how.endswith(" s") else []
-        return known or None
+            known = rows_of(rows, job)
+        return known
 
     def run_apart(self, job: Job) -> str:
         left, began = self.end - time.monotonic(), time.monotonic()

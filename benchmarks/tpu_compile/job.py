@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,7 +57,7 @@ class Job:
 def run(job: Job, out: Path) -> None:
     """Compile, and add a line to rows.jsonl for each program, at once.
 
-    A program that the chip has no memory for is recorded with the compiler's words, and so is a configuration that the
+    The last line says that the job is done. A program that the chip has no memory for is recorded with the compiler's words, and so is a configuration that the
     mode refuses.
     """
     devices = chips.devices_of(job.topology)
@@ -90,6 +89,7 @@ def run(job: Job, out: Path) -> None:
         add({"refused": str(error)})
     for line in words:
         add({"does_not_fit": line})
+    add({"ended": True})
 
 
 def as_row(program: Program) -> dict[str, Any]:
@@ -110,7 +110,8 @@ def command(job: Job) -> str:
     return " ".join(words)
 
 
-def rows_of(rows: list[dict[str, Any]], job: Job) -> Iterator[dict[str, Any]]:
-    """What is recorded of it."""
+def rows_of(rows: list[dict[str, Any]], job: Job) -> list[dict[str, Any]] | None:
+    """What is recorded of it; None where that is not all: nothing, or what a job left that was ended."""
     fields = json.loads(job.to_json())
-    return (row for row in rows if all(row[name] == value for name, value in fields.items()))
+    found = [row for row in rows if all(row[name] == value for name, value in fields.items())]
+    return [row for row in found if "ended" not in row] if found and "ended" in found[-1] else None

@@ -21,9 +21,11 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
+    newest = dict(line(row) for row in rows if "ended" not in row)
     lines = [in_words(rows[0]), ""] if rows else []
     lines += [HEAD, "|" + "---|" * 12]
-    return "\n".join([*lines, *map(line, rows)]) + "\n"
+    lines += [f"| {' | '.join((*cells, *rest))} |" for cells, rest in newest.items()]
+    return "\n".join(lines) + "\n"
 
 
 def in_words(row: dict[str, Any]) -> str:
@@ -31,25 +33,23 @@ def in_words(row: dict[str, Any]) -> str:
     return f"Compiled on {row['date'][:10]} by jax {row['jax']} with libtpu {row['libtpu']}, Python {row['python']}, {row['machine']}."
 
 
-def line(row: dict[str, Any]) -> str:
+def line(row: dict[str, Any]) -> tuple[tuple[str, ...], list[str]]:
+    """Which program, and what is said of it."""
     settings = " ".join((row["config"], *row["settings"]))
-    name = (
-        row["stage"] if row["stage"] == row.get("name") else f"{row['stage']} {row.get('name', '')}"
-    )
-    cells = [settings, name.strip(), row["topology"], str(row["per_chip"])]
+    name = row.get("name", "")
+    words = name if row["stage"] == "training" else f"{row['stage']} {name}"
+    cells = (settings, words.strip() or row["stage"], row["topology"], str(row["per_chip"]))
     if "memory" not in row:
-        return (
-            f"| {' | '.join(cells)} | {row.get('does_not_fit') or row['refused']} | | | | | | | |"
-        )
+        return cells, [row.get("does_not_fit") or row["refused"], *[""] * 7]
     memory = row["memory"]
-    cells += [amount(memory[part]) for part in ("arguments", "aliased", "temporaries", "code")]
-    cells.append(
-        f"{memory['needed'] / row['memory_of_chip']:.1%} of {amount(row['memory_of_chip'])}"
-    )
-    cells.append(f"{row['flops'] / 1e9:.3g}")
-    cells.append(sent(row["collectives"]) or "nothing")
-    cells.append(f"{row['seconds']:.0f} s")
-    return f"| {' | '.join(cells)} |"
+    share = memory["needed"] / row["memory_of_chip"]
+    return cells, [
+        *(amount(memory[part]) for part in ("arguments", "aliased", "temporaries", "code")),
+        f"{share:.1%} of {amount(row['memory_of_chip'])}",
+        f"{row['flops'] / 1e9:.3g}",
+        sent(row["collectives"]) or "nothing",
+        f"{row['seconds']:.0f} s",
+    ]
 
 
 def sent(collectives: dict[str, dict[str, int]]) -> str:
