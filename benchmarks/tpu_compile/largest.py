@@ -38,14 +38,21 @@ def largest(compiled: Compile, job: Job) -> int | None:
             return 0
         if needs(1) is None:
             return job.per_chip
-        guess = expected(needs(0) or 0.0, needs(1) or 0.0)
-        while needs(guess) is None:
-            guess -= 1
-        while needs(guess + 1) is not None:
-            guess += 1
+        return job.per_chip << doublings_that_fit(needs, expected(needs(0) or 0.0, needs(1) or 0.0))
     except LookupError:
         return None
-    return job.per_chip << guess
+
+
+def doublings_that_fit(needs: Callable[[int], float | None], guess: int) -> int:
+    """The most of them, of which one is known to fit: the guess, one beside it, and halves of what is left after that."""
+    low, high, probe = 1, 0, guess  # high: the least that is known not to fit; 0: none is
+    while not high or high - low > 1:
+        if needs(probe) is None:
+            probe, high = (low + probe) // 2 if high else probe - 1, probe
+        else:
+            low = probe
+            probe = (low + high) // 2 if high else low + 1
+    return low
 
 
 def share(rows: list[dict[str, Any]]) -> float | None:
