@@ -296,19 +296,34 @@ def test_what_to_install_where_the_compiler_is_missing(tmp_path, monkeypatch):
 
 
 def test_only_a_lack_of_memory_is_a_result():
-    text = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm\nmore"
+    text = "RESOURCE_EXHAUSTED: Ran out of memory on HBM"
     with chips.refusals() as words:
-        raise jax.errors.JaxRuntimeError(text)
-    assert words == ["RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm"]
+        raise jax.errors.JaxRuntimeError(f"{text}\nmore")
+    assert words == [text]
     with pytest.raises(jax.errors.JaxRuntimeError), chips.refusals():
         raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
+needs_compiler = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"),
     reason="libtpu, with XLA's compiler for TPUs, is not installed: pip install -e '.[tpu]'",
 )
+
+
+@needs_compiler
+def test_what_is_too_large_for_a_chip_is_refused_by_the_compiler_itself():
+    """Two products of 13 GiB beside an argument of as many bytes."""
+    devices = DEVICES["shard_map"](chips.devices_of("v5e:2x4"))
+    run = devices.data_parallel(lambda x: jnp.sin(x @ x.T) @ x, (True,))
+    with chips.refusals() as words:
+        run.lower(jax.ShapeDtypeStruct((8 * 60_000, 60_000), jnp.float32)).compile()
+    assert "RESOURCE_EXHAUSTED" in words[0]
+    with pytest.raises(UserError, match="--topologies=v5e:3x77: "):
+        chips.devices_of("v5e:3x77")
+
+
+@pytest.mark.slow
+@needs_compiler
 def test_all_stages_compile_for_a_tpu(tmp_path):
     """Also for sixteen chips, which send what eight do."""
     arguments = ["--out", str(tmp_path), "--configs", "configs/vp_digits.py", "--per_chip", "8"]
