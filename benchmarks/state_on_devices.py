@@ -133,7 +133,7 @@ def rows_of(config: Any, ways: list[str], numbers: list[int], updates: int) -> l
         for number in numbers:
             first = None
             for way in ways:
-                devices = WAYS[way]((*jax.devices()[:number],))  # type: ignore[call-arg]
+                devices = WAYS[way]((*jax.devices()[:number],))
                 row, params = measure(config, way, devices, updates)
                 first = params if first is None else first
                 apart = difference(params, first) if updates else None

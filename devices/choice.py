@@ -9,7 +9,7 @@ from score_sde.devices.mapped import Devices, PmapDevices, ShardMapDevices
 from score_sde.devices.sharded import FsdpDevices
 from score_sde.options import choose
 
-DEVICES: dict[str, Callable[[], Devices]] = {
+DEVICES: dict[str, Callable[..., Devices]] = {
     "pmap": PmapDevices,
     "shard_map": ShardMapDevices,
     "fsdp": FsdpDevices,

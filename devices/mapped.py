@@ -50,9 +50,13 @@ class Mapped:
     def __call__(self, *arguments: Any) -> Any:
         return self.run(*arguments, *self.beside)
 
+    def lower(self, *arguments: Any) -> Any:
+        """JAX's `Lowered` of a call with these arguments, or with their shapes: not compiled yet."""
+        return self.run.lower(*arguments, *self.beside)
+
     def memory(self, *arguments: Any) -> int | None:
         """Bytes that a call allocates on each device beside its arguments, without calling it; None if unknown."""
-        found = self.run.lower(*arguments, *self.beside).compile().memory_analysis()
+        found = self.lower(*arguments).compile().memory_analysis()
         if found is None:
             return None
         # What the results take over from donated arguments is no new memory.
@@ -67,6 +71,11 @@ class Devices(abc.ABC):
     devices: tuple[jax.Device, ...] = dataclasses.field(default_factory=lambda: (*jax.devices(),))
     batch_axes: ClassVar[int] = 1
     """Axes of a split array that run over images."""
+
+    @property
+    def platform(self) -> str:
+        """cpu, gpu or tpu: of these devices, which a program can be compiled for on a machine that has others."""
+        return self.devices[0].platform
 
     @abc.abstractmethod
     def data_parallel(

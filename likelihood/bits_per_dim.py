@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import t as student
 
-from score_sde.devices import build_devices, check_batch_size, index_batches
+from score_sde.devices import Devices, build_devices, check_batch_size, index_batches
 from score_sde.errors import UserError
 from score_sde.keys import seed_key
 from score_sde.likelihood.per_image import build_per_image, integer_costs
@@ -161,10 +161,13 @@ def measure_bits_per_dim(
     )
 
 
-def build_compiled(config: Any, sde: SDE, dimension: int) -> Callable[..., Any]:
-    """What measures a batch of images of so many numbers, over the devices."""
+def build_compiled(
+    config: Any, sde: SDE, dimension: int, devices: Devices | None = None
+) -> Callable[..., Any]:
+    """What measures a batch of images of so many numbers, over these devices, or those that config names."""
     measure = build_per_image(config, sde, dimension)
-    return build_devices(config).data_parallel(measure, (False, False, False, True))
+    devices = devices or build_devices(config)
+    return devices.data_parallel(measure, (False, False, False, True))
 
 
 def flat(result: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -89,7 +89,9 @@ def joined_shares(
 
     def share(state: TrainState, constants: Any, resident: Any, given: Given) -> Shares:
         batch = batch_of(resident, given)
-        (loss, losses), gradient = losses_and_gradient(task, state, constants, batch, accumulation)
+        (loss, losses), gradient = losses_and_gradient(
+            task, state, constants, batch, accumulation, devices.platform == "cpu"
+        )
         sums = sums_of(task, state.step, batch, losses) if isinstance(task, Grouped) else ()
         # The devices have equally many images, so the mean of their means is the mean over the batch.
         return Shares((loss, gradient), sums, losses)
@@ -99,7 +101,7 @@ def joined_shares(
 
 
 def losses_and_gradient(
-    task: Task, state: TrainState, constants: Any, batch: Batch, accumulation: int
+    task: Task, state: TrainState, constants: Any, batch: Batch, accumulation: int, unrolled: bool
 ) -> tuple[tuple[Array, Array], Any]:
     """The mean loss of a device's share of the batch, the losses of its images, and the mean's gradient."""
     chosen = trainable(task.trainable, state.params)
@@ -109,7 +111,6 @@ def losses_and_gradient(
         losses = task.losses(params, state.ema_params, constants, state.step, part)
         return jnp.mean(losses), losses
 
-    unrolled = jax.default_backend() == "cpu"
     return mean_and_gradient(mean_loss, state.params, batch, accumulation, unrolled)
 
 

@@ -6,6 +6,8 @@ FLOW = "tests/evaluation/test_known_flow.py"
 ERRORS = "tests/benchmarks/test_error_versus_nfe.py"
 OVERHEAD = "tests/benchmarks/test_sampler_overhead.py"
 ACCELERATOR = "tests/benchmarks/test_accelerator.py"
+TPU = "tests/benchmarks/test_tpu_compile.py"
+UPDATE_FOR_TPU = f"{TPU}::test_an_update_sends_its_gradient_and_takes_its_state_over"
 
 # fmt: off
 BENCHMARKS = [
@@ -52,6 +54,34 @@ BENCHMARKS = [
     *mutants("benchmarks/accelerator/profile.py", ACCELERATOR,
         ("kernels-of-the-host", 'and event["pid"] in gpus', ""),
         ("kernels-counted-twice", 'and event["args"]["name"].startswith("Stream")', ""),
+    ),
+    *mutants("benchmarks/tpu_compile/collectives.py", f"{TPU}::test_collectives_are_counted_once_with_the_bytes_of_their_results",
+        ("collective-at-both-ends", "(?:-done)?", "(?:-done|-start)?"),
+        ("first-array-of-a-tuple", "for _, bits, sides in ARRAY.findall(shape)", "for _, bits, sides in ARRAY.findall(shape)[:1]"),
+        ("bits-for-bytes", "(int(bits or 8) // 8)", "int(bits or 8)"),
+    ),
+    *mutants("benchmarks/tpu_compile/compiling.py", f"{TPU}::test_a_program_whose_sizes_are_known",
+        ("compiled-without-donation", "self.way.data_parallel(f, mapped, out_mapped, donate)", "self.way.data_parallel(f, mapped, out_mapped)"),
+        ("compiled-for-the-whole-batch", "lead = (rows,) if", "lead = (rows * count,) if"),
+        ("compiled-at-every-call", "if key not in self.known:", "if True:"),
+        ("arguments-and-outputs-swapped", "            memory.argument_size_in_bytes,\n            memory.output_size_in_bytes,", "            memory.output_size_in_bytes,\n            memory.argument_size_in_bytes,"),
+    ),
+    *mutants("benchmarks/tpu_compile/stages.py", f"{TPU}::test_what_an_update_is_given {UPDATE_FOR_TPU}",
+        ("images-on-the-device-and-streamed", 'data.name in RESIDENT and data.in_memory != "no"', "data.name in RESIDENT"),
+        ("one-update-whatever-a-call-makes", "lead = (options.batch_size, options.steps_per_call)", "lead = (options.batch_size, 1)"),
+    ),
+    *mutants("benchmarks/tpu_compile/largest.py", f"{TPU}::test_memory_that_bends_is_followed",
+        ("largest-by-the-line-alone", "high - low > 1", "False"),
+        ("largest-that-does-not-fit", "    return low", "    return high"),
+    ),
+    *mutants("benchmarks/tpu_compile/job.py", f"{TPU}::test_images_of_a_chip_by_the_published_batch",
+        ("batch-of-one-chip", "self.per_chip * num_chips", "self.per_chip"),
+    ),
+    *mutants("benchmarks/tpu_compile/job.py", f"{TPU}::test_a_job_is_compiled_once_and_one_that_was_ended_again",
+        ("job-that-was-ended-is-done", 'if found and "ended" in found[-1] else None', "if found else None"),
+    ),
+    *mutants("training/step.py", "tests/training/test_accumulation.py::test_a_scan_on_accelerators_and_none_on_a_cpu",
+        ("parts-by-the-machine-that-compiles", 'accumulation, devices.platform == "cpu"', 'accumulation, jax.default_backend() == "cpu"'),
     ),
 ]
 # fmt: on
