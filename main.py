@@ -39,6 +39,7 @@ from typing import Any  # noqa: E402
 from absl import logging  # noqa: E402
 
 from score_sde.command_line import MODES, parse, prepared  # noqa: E402
+from score_sde.compilation_cache import keep_programs  # noqa: E402
 from score_sde.errors import UserError  # noqa: E402
 from score_sde.hosts import check_devices, join  # noqa: E402
 from score_sde.machine import refusal  # noqa: E402
@@ -60,6 +61,7 @@ def run(argv: list[str]) -> dict[str, Any]:
     if options.hosts is not None:
         join(options.hosts)
     check_devices()
+    keep_programs(options.compilation_cache)
     from score_sde.configs.default import check_options
     from score_sde.sde_lib import build_sde
 
