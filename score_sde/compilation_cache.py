@@ -64,7 +64,9 @@ def keep_programs(asked: str | None, environ: Mapping[str, str] = os.environ) ->
     except OSError as error:
         refused = error.strerror or str(error)
     if refused:
-        _say(f"compiled programs are not kept in {folder} ({refused}); --compilation_cache={OFF} says so, =DIR names another folder")
+        _say(
+            f"compiled programs are not kept in {folder} ({refused}); --compilation_cache={OFF} says so, =DIR names another folder"
+        )
         jax.config.update("jax_enable_compilation_cache", False)
         return
     _use(folder, environ)
@@ -125,7 +127,9 @@ def machine() -> str:
         cpu = platform.processor()
     # Python's version decides how JAX compresses.
     told = [jax.__version__, jaxlib.__version__, *sys.version_info[:2], platform.system(), cpu]
-    return f"{platform.machine() or 'machine'}-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
+    return (
+        f"{platform.machine() or 'machine'}-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
+    )
 
 
 def processor(cpu_info: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,9 @@ SHARE = 0.9  # of the bound that is left by making room, so that not every new e
 
 
 def digest(key: str, value: bytes) -> bytes:
-    return hashlib.blake2b(value, digest_size=DIGEST, key=hashlib.sha256(key.encode()).digest()).digest()
+    return hashlib.blake2b(
+        value, digest_size=DIGEST, key=hashlib.sha256(key.encode()).digest()
+    ).digest()
 
 
 class KeptPrograms:
@@ -37,11 +40,14 @@ class KeptPrograms:
         self._path = folder
         self.max_bytes, self.say = max_bytes, say
         self.reads = self.writes = True
-        self.given: set[str] = set()  # keys of entries that JAX was given
-        self.size: int | None = None  # of all entries; None: not yet counted
+        self.given: set[str] = set()  # keys of entries that JAX was given when it last asked
+        self.size: int | None = (
+            None  # of all entries, so far as this process knows; None: not yet counted
+        )
 
     def get(self, key: str) -> bytes | None:
         """What was put under the key, or None."""
+        self.given.discard(key)
         if not self.reads:
             return None
         path = self.path_of(key)
@@ -62,14 +68,17 @@ class KeptPrograms:
 
     def put(self, key: str, value: bytes) -> None:
         """Keep a program."""
-        if key in self.given and self.reads:
+        if key in self.given:
             # JAX compiles what it was given only if it could not load it.
+            self.given.clear()
             self.reads = False
-            self.say(f"the compiled programs in {self._path} cannot be loaded here: they are compiled again")
+            self.say(
+                f"the compiled programs in {self._path} cannot be loaded here: they are compiled again"
+            )
         if not self.writes or DIGEST + len(value) > self.max_bytes:
             return
         path = self.path_of(key)
-        partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+        partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
         try:
             try:
                 partial.write_bytes(digest(key, value) + value)
@@ -79,7 +88,9 @@ class KeptPrograms:
             self.make_room(DIGEST + len(value))
         except OSError as error:
             self.writes = False
-            self.say(f"compiled programs cannot be kept in {self._path} ({error.strerror or error})")
+            self.say(
+                f"compiled programs cannot be kept in {self._path} ({error.strerror or error})"
+            )
 
     def path_of(self, key: str) -> Path:
         return self._path / f"{key}{SUFFIX}"
