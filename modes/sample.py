@@ -55,6 +55,11 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
     """
     check_options(config)
     check_score_model(config, sde)
+    return check_sampling(config, sde)
+
+
+def check_sampling(config: Any, sde: SDE) -> tuple[Configured, ...]:
+    """The same of a config whose network has been checked."""
     sampling = config.sampling
     sde.check_time("sampling.eps", sampling.eps)
     check_batch(config, "sampling.batch_size")
