@@ -24,8 +24,18 @@ config's; export writes a checkpoint as the published PyTorch code does.
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import sys
+
+if __name__ == "__main__":
+    # What is imported is no garbage: looking for some would take a tenth of the time until a mode begins.
+    gc.disable()
+
+# What diffrax asserts of a solve while it runs (that times rise) makes NaN of its result, which is refused, and not an exception: JAX
+# keeps no compiled program that calls back into Python, and those of the ODE take longest to compile. Read by Equinox when imported.
+os.environ.setdefault("EQX_ON_ERROR", "nan")
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # As SIGTERM: at once, even while something compiles, and with no traceback. Files are whole at any moment
@@ -71,6 +81,9 @@ def run(argv: list[str]) -> dict[str, Any]:
     built = mode.check(options.config, sde) or ()
     only_import = {} if options.source is None else {"source": options.source}
     with prepared(options.workdir):
+        if not gc.isenabled():
+            gc.freeze()  # what is there by now is not looked at again
+            gc.enable()
         return mode.run(options.config, sde, options.workdir, *built, **only_import)
 
 

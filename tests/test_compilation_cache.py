@@ -1,6 +1,5 @@
 """--compilation_cache: the same numbers with it and without it, cold, warm, damaged and shared, and where its folder is."""
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -17,7 +16,9 @@ import main
 from score_sde import compilation_cache as ours
 from score_sde.compilation_cache import machine, processor, users_cache
 from score_sde.kept_programs import KeptPrograms
+from score_sde.models.networks import NETWORKS
 from score_sde.training.checkpoints import Checkpoints
+from tests.training.stub_network import StubNetwork
 
 ROOT = Path(__file__).parent.parent
 SMALL = (
@@ -29,8 +30,8 @@ SMALL = (
 OPTIONS = [name for name in jax.config.values if "cache" in name]
 
 
-@contextlib.contextmanager
-def as_before():
+@pytest.fixture(autouse=True)
+def _as_before():
     """JAX's settings go back to what they were; its programs are forgotten, from before and from within."""
     settings = {name: jax.config.values[name] for name in OPTIONS}
     get_file_cache, filters = of_jax.get_file_cache, warnings.filters[:]
@@ -42,16 +43,10 @@ def as_before():
     forget()
 
 
-@pytest.fixture(autouse=True)
-def _as_before():
-    with as_before():
-        yield
-
-
 @pytest.fixture
 def counts():
     """How many programs came from files, and how many were put there."""
-    found = {"cache_hits": 0, "cache_misses": 0}
+    found = {"compile_requests_use_cache": 0, "cache_hits": 0, "cache_misses": 0}
 
     def count(event, **_):
         name = event.removeprefix("/jax/compilation_cache/")
@@ -64,6 +59,8 @@ def counts():
 
 
 def forget():
+    """As in a new process."""
+    jax.config.update("jax_enable_compilation_cache", True)
     jax.clear_caches()
     compilation_cache.reset_cache()
 
@@ -98,13 +95,6 @@ def state_of(folder):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
-@pytest.fixture(scope="module")
-def without(tmp_path_factory):
-    """What comes out with no cache at all."""
-    with as_before():
-        return arrays_of(tmp_path_factory.mktemp("without"), "off")
-
-
 def assert_same(a, b):
     assert len(a) == len(b) > 10
     for one, other in zip(a, b):
@@ -124,13 +114,18 @@ def damage(cache):
     return len(files[::3]) + len(files[1::3])
 
 
-def test_numbers_do_not_depend_on_it(tmp_path, counts, capsys, without):
-    """An empty cache, in which a stopped run continues; then the files of all that, a part of them damaged: bit for bit."""
+def test_numbers_do_not_depend_on_it(tmp_path, counts, capsys, monkeypatch):
+    """No cache; an empty one, in which a stopped run continues; then the files of all that, a part of them damaged: bit for bit."""
+    monkeypatch.setitem(NETWORKS, "ncsnpp", StubNetwork)
     cache = tmp_path / "cache"
+    without = arrays_of(tmp_path / "without", "off")
+    assert not any(counts.values())
     assert_same(arrays_of(tmp_path / "cold", cache, 2), without)
     made, again = counts["cache_misses"], counts["cache_hits"]
     assert made > 20
     assert again > 5  # by the continuation
+    # Of each: none calls back into Python, which JAX would not keep.
+    assert counts["compile_requests_use_cache"] == made + again
     assert "compiled again" not in capsys.readouterr().err
     damaged = damage(cache)
     assert_same(arrays_of(tmp_path / "damaged", cache), without)
@@ -141,36 +136,30 @@ def test_numbers_do_not_depend_on_it(tmp_path, counts, capsys, without):
 
 
 @pytest.mark.slow
-def test_two_processes_at_once(tmp_path, without):
-    """Two trainings, of one cold cache, of their own processes."""
+def test_processes_at_once(tmp_path):
+    """Two trainings at once of a network with convolutions, from one cold cache; one more from what they left, and one without."""
     cache = tmp_path / "cache"
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": str(jax.device_count()),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
-    processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                *command(tmp_path / name, cache, "train", "--config.training.n_iters=4"),
-            ],
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+    def start(name, place):
+        training = command(tmp_path / name, place, "train", "--config.training.n_iters=4")
+        return subprocess.Popen(
+            [sys.executable, *training],
             cwd=ROOT,
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for name in ("a", "b")
-    ]
-    for process in processes:
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-        assert "compiled programs" not in said
-        assert "Warning" not in said
-    for name in ("a", "b"):
-        state = state_of(tmp_path / name)
-        assert_same(state, without[: len(state)])
+
+    for together in (["a", "b"], ["warm"], ["off"]):
+        for process in [start(name, "off" if name == "off" else cache) for name in together]:
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+            assert "compiled programs" not in said
+            assert "Warning" not in said
+    without = state_of(tmp_path / "off")
+    for name in ("a", "b", "warm"):
+        assert_same(state_of(tmp_path / name), without)
     assert len([*cache.glob("*/*.program")]) > 20
     assert not [*cache.glob("*/*.partial")]
 
