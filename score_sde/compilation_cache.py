@@ -77,7 +77,7 @@ def _use(folder: Path, environ: Mapping[str, str]) -> None:
     import jax
     from jax._src import compilation_cache
 
-    limit = jax.config.jax_compilation_cache_max_size
+    limit = jax.config.values["jax_compilation_cache_max_size"]
     kept = KeptPrograms(folder, MAX_BYTES if limit < 0 else limit, _say)
     compilation_cache.get_file_cache = lambda path: (kept, path)  # type: ignore[assignment, return-value]
     jax.config.update("jax_compilation_cache_dir", str(folder))

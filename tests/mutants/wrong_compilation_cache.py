@@ -3,7 +3,16 @@
 from tests.mutants.mutant import mutants
 
 KEPT = "tests/test_kept_programs.py"
-CACHE = "tests/test_compilation_cache.py"
+CACHE = " ".join(
+    f"tests/test_compilation_cache.py::test_{name}"
+    for name in (
+        "a_folder_that_will_not_do_is_said_in_a_line",
+        "a_machine_of_other_instructions_has_another_folder",
+        "off_is_off_whatever_the_environment_says",
+        "the_cache_of_a_user_without_variables",
+        "programs_that_jax_cannot_load",
+    )
+)
 
 # fmt: off
 COMPILATION_CACHE = [
