@@ -25,8 +25,18 @@ config's; export writes a checkpoint as the published PyTorch code does.
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import sys
+
+if __name__ == "__main__":
+    # What is imported is no garbage: looking for some would take a tenth of the time until a mode begins.
+    gc.disable()
+
+# What diffrax asserts of a solve while it runs (that times rise) makes NaN of its result, which is refused, and not an exception: JAX
+# keeps no compiled program that calls back into Python, and those of the ODE take longest to compile. Read by Equinox when imported.
+os.environ.setdefault("EQX_ON_ERROR", "nan")
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # As SIGTERM: at once, even while something compiles, and with no traceback. Files are whole at any moment
@@ -40,6 +50,7 @@ from typing import Any  # noqa: E402
 from absl import logging  # noqa: E402
 
 from score_sde.command_line import MODES, parse, prepared  # noqa: E402
+from score_sde.compilation_cache import keep_programs  # noqa: E402
 from score_sde.errors import UserError  # noqa: E402
 from score_sde.hosts import check_devices, join  # noqa: E402
 from score_sde.machine import refusal  # noqa: E402
@@ -61,6 +72,7 @@ def run(argv: list[str]) -> dict[str, Any]:
     if options.hosts is not None:
         join(options.hosts)
     check_devices()
+    keep_programs(options.compilation_cache)
     from score_sde.configs.default import check_options
     from score_sde.sde_lib import build_sde
 
@@ -70,6 +82,9 @@ def run(argv: list[str]) -> dict[str, Any]:
     built = mode.check(options.config, sde) or ()
     only_import = {} if options.source is None else {"source": options.source}
     with prepared(options.workdir):
+        if not gc.isenabled():
+            gc.freeze()  # what is there by now is not looked at again
+            gc.enable()
         return mode.run(options.config, sde, options.workdir, *built, **only_import)
 
 

@@ -129,6 +129,11 @@ class Devices(abc.ABC):
         """Where a leaf of the training state lies, anything with its shape."""
         return self.replicated()
 
+    def places(self, shapes: Callable[[], Any]) -> Any:
+        """Of all leaves of the training state, a tree that begins it. Its shapes, for which the network must be walked through, are
+        asked for only where the places depend on them."""
+        return self.replicated()
+
     def template(self, shapes: Any) -> Any:
         """The shapes of a training state, each with where it lies as an array of all hosts: what a checkpoint is read into.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -124,6 +125,9 @@ class FsdpDevices(ShardMapDevices):
 
     def place(self, leaf: Any) -> NamedSharding:
         return NamedSharding(mesh_of(self.devices), self.spec(leaf))
+
+    def places(self, shapes: Callable[[], Any]) -> Any:
+        return jax.tree.map(self.place, shapes())
 
     def template(self, shapes: Any) -> Any:
         leaves, count = jax.tree.leaves(shapes), len(self.devices)

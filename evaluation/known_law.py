@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from score_sde.sde_lib import SDE
 
@@ -18,7 +17,7 @@ def mixture_cdf(
 ) -> np.ndarray:
     """The distribution function of the 1-D mixture sum_k w_k N(mean_k, variance_k)."""
     parts = (
-        weight * norm.cdf((x - mean) / math.sqrt(variance))
+        weight * ndtr((x - mean) / math.sqrt(variance))
         for weight, mean, variance in zip(weights, means, variances, strict=True)
     )
     return np.sum(list(parts), axis=0)
@@ -63,7 +62,9 @@ def mixture_quantiles(
     In one dimension the probability flow keeps the order of points, so it takes the quantiles of the law at one
     time to those at another: it is known exactly, whatever the process.
     """
-    reach = norm.isf(min(levels.min(), 1.0 - levels.max()) / 2.0) * np.sqrt(variances)
+    from scipy.optimize import brentq  # half a second, which samples need not wait
+
+    reach = -ndtri(min(levels.min(), 1.0 - levels.max()) / 2.0) * np.sqrt(variances)
     low, high = (means - reach).min(), (means + reach).max()
 
     def quantile(level: float) -> float:

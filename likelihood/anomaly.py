@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Num
-from scipy.stats import rankdata
 
 
 class Auc(NamedTuple):
@@ -25,6 +24,10 @@ def auc(normal: Num[np.ndarray, "m"], anomalous: Num[np.ndarray, "n"]) -> Auc:
     Raises:
       ValueError: fewer than two of either.
     """
+    from scipy.stats import (
+        rankdata,
+    )  # half a second, which likelihoods without anomalies need not wait
+
     m, n = len(normal), len(anomalous)
     if min(m, n) < 2:
         raise ValueError(f"{m} normal images and {n} anomalies: expected two or more of each")

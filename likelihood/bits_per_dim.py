@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from score_sde.devices import Devices, build_devices, check_batch_size, index_batches
 from score_sde.errors import UserError
@@ -60,7 +60,7 @@ class Measured:
     def interval(self) -> tuple[float, float]:
         """In which the mean over all such images lies with 95 % confidence (Student's t)."""
         n = len(self.per_image)
-        half = self.standard_error * float(student.ppf(0.5 + CONFIDENCE / 2, max(n - 1, 1)))
+        half = self.standard_error * float(stdtrit(max(n - 1, 1), 0.5 + CONFIDENCE / 2))
         return self.mean - half, self.mean + half
 
 

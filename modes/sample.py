@@ -14,7 +14,6 @@ from PIL.Image import Image
 from score_sde.configs.default import check_options
 from score_sde.data.mixture import mixture_parameters
 from score_sde.devices import check_batch
-from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 from score_sde.evaluation.pictures import save_grid
 from score_sde.files import write_whole
 from score_sde.generation.conditions import build_conditions
@@ -55,6 +54,11 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
     """
     check_options(config)
     check_score_model(config, sde)
+    return check_sampling(config, sde)
+
+
+def check_sampling(config: Any, sde: SDE) -> tuple[Configured, ...]:
+    """The same of a config whose network has been checked."""
     sampling = config.sampling
     sde.check_time("sampling.eps", sampling.eps)
     check_batch(config, "sampling.batch_size")
@@ -157,6 +161,9 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
 
 def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
     """The Kolmogorov-Smirnov distance of all coordinates to the data's mixture, and the band it should keep."""
+    # With SciPy's functions, for which sampling from a network need not wait.
+    from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
+
     with np.load(arrays) as file:
         coordinates = np.sort(file[IMAGES].astype(np.float64).ravel())
     return {

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL.Image import Image
 
+from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import sampled_score
@@ -50,7 +51,8 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
     configured: tuple[Configured, ...] = ()
     if config.training.snapshot_freq:
         drawn = drawn_config(config)
-        configured = sample.check(drawn, sde)
+        check_options(drawn)
+        configured = sample.check_sampling(drawn, sde)
         if drawn.sampling.t_start:
             raise ConfigError(
                 "the pictures drawn in training begin at the prior: leave out sampling.t_start and sampling.start_images, or "

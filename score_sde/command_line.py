@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from score_sde.compilation_cache import OFF, check_cache
 from score_sde.config_file import load_config
 from score_sde.errors import UserError
 from score_sde.files import user_path
@@ -58,6 +59,8 @@ class Options(NamedTuple):
     """The job to join; with --multi_host."""
     source: Path | None
     """The file to import; with mode import and no other."""
+    compilation_cache: str | None
+    """Where to keep compiled programs: compilation_cache.py."""
 
 
 def defined_flags() -> flags.FlagValues:
@@ -86,6 +89,11 @@ def defined_flags() -> flags.FlagValues:
         "workdir", "Folder for results; default: runs/<config name>, or the folder of config.json."
     )
     text("source", "With --mode import: the published checkpoint, a PyTorch .pth or a Flax file.")
+    text(
+        "compilation_cache",
+        f"Folder in which compiled programs are kept for the next command, or {OFF}; default: $JAX_COMPILATION_CACHE_DIR, or "
+        "score_sde/xla in your cache, ~/.cache.",
+    )
     flags.DEFINE_bool(
         "multi_host",
         False,
@@ -129,6 +137,7 @@ def parse(argv: list[str], about: str) -> Options | None:
             if values.source is None
             else f"--source={values.source} goes with --mode import only; leave it out"
         )
+    check_cache(values.compilation_cache)
     hosts = hosts_of(values)
     name, workdir = places(values)
     config = changed(default_config() if name is None else load_config(name), rest)
@@ -137,7 +146,7 @@ def parse(argv: list[str], about: str) -> Options | None:
     elif values.mode == "interpolate":  # the one sampler that encodes
         config.sampling.sampler = "ode"
     source = None if values.source is None else user_path(values.source)
-    return Options(config, values.mode, workdir, hosts, source)
+    return Options(config, values.mode, workdir, hosts, source, values.compilation_cache)
 
 
 def places(values: flags.FlagValues) -> tuple[str | None, Path]:

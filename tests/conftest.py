@@ -1,6 +1,9 @@
 """Tests run on the CPU as four devices, and silent rank promotion is an error."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import jaxlib
@@ -11,6 +14,15 @@ if jaxlib.version.__version_info__ < (0, 11):
     # are too small for the difference between the two to matter. Commands that tests start inherit it.
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+
+os.environ.setdefault("EQX_ON_ERROR", "nan")  # as main.py does, which says why
+
+# The commands of a session share compiled programs in a folder of its own, which the first process makes and removes: nothing of earlier
+# code is read, nothing of the user's touched. What tests compile themselves is not kept: hardly any two compile the same.
+if "SCORE_SDE_TEST_PROGRAMS" not in os.environ:
+    session = tempfile.mkdtemp(prefix="score_sde_programs_")
+    atexit.register(shutil.rmtree, session, ignore_errors=True)
+    os.environ["SCORE_SDE_TEST_PROGRAMS"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = session
 
 import jax  # noqa: E402  the platform and the flags are read when JAX is imported
 import pytest  # noqa: E402
@@ -23,6 +35,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests run small arrays once or twice: optimised code takes longer to compile than it saves.
 jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_enable_compilation_cache", False)  # of this process: see above
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -117,15 +117,15 @@ MISTAKES = [
     ),
     (f"{TOY} --mode=sample --config.sampling.t_start=0.5", "a later start than T's needs both"),
     (
-        f"{DIGITS} --mode=train --config.sampling.t_start=0.5 --config.sampling.start_images=test",
+        f"{DIGITS} --mode=train --config.training.snapshot_steps=0 --config.sampling.t_start=0.5 --config.sampling.start_images=test",
         "the pictures drawn in training begin at the prior",
     ),
     (
-        f"{DIGITS} --mode=train --config.sampling.grid.name=dp",
+        f"{DIGITS} --mode=train --config.training.snapshot_steps=0 --config.sampling.grid.name=dp",
         "candidates=100: expected more than the 200 steps",
     ),
     (
-        f"{DIGITS} --mode=train --config.sampling.grid.name=dp --config.sampling.grid.candidates=300",
+        f"{DIGITS} --mode=train --config.training.snapshot_steps=0 --config.sampling.grid.name=dp --config.sampling.grid.candidates=300",
         "cannot wait for denoising errors",
     ),
     (

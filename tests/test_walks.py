@@ -10,7 +10,7 @@ from score_sde.sde_lib import VP
 SMALL = (
     "--config=configs/vp_digits.py --config.model.nf=8 --config.model.ch_mult=(1,) --config.model.attn_resolutions=() "
     "--config.training.n_iters=2 --config.training.batch_size=8 --config.training.eval_freq=0 "
-    "--config.training.snapshot_freq=2 --config.training.snapshot_size=4 --config.sampling.batch_size=4 "
+    "--config.training.snapshot_freq=2 --config.training.snapshot_size=4 --config.training.snapshot_steps=0 --config.sampling.batch_size=4 "
     "--config.sampling.num_images=4 --config.sampling.exponential.num_steps=2 --config.likelihood.num_images=4 "
     "--config.likelihood.batch_size=4 --config.likelihood.ode=False --config.likelihood.bound_draws=4"
 ).split()

@@ -46,7 +46,9 @@ def start(
       UserError: before anything is compiled: what there is has other names or shapes, `task.trainable` names nothing, or the
         devices cannot share such a state.
     """
-    shapes = state_shapes(task)
+    first = traced(task, devices)
+    # Without where they lie: they are of whole arrays.
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), first.out_info)
     trainable(task.trainable, shapes.params)
     template = devices.template(shapes)
     # At least the state and a gradient, or where these are split the gathered parameters: what an update needs besides is
@@ -57,9 +59,9 @@ def start(
         restored = checkpoints.restore(template)
         checkpoints.set_aside_after(step := int(restored.step))
         return Start(restored, f"resuming from step {step}: {checkpoints.folder}")
-    return Start(
-        fresh(task, devices, weights), f"beginning from {weights.source}" if weights else ""
-    )
+    if weights is None:
+        return Start(compiled(first), "")
+    return Start(begun(task, devices, weights, shapes), f"beginning from {weights.source}")
 
 
 def state_shapes(task: Task) -> TrainState:
@@ -73,15 +75,31 @@ def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> Train
     Raises:
       UserError: weights of other shapes.
     """
+    if weights is None:
+        return compiled(traced(task, devices))
+    return begun(task, devices, weights, state_shapes(task))
 
-    def state(params: Any = None) -> TrainState:
-        return first_state(task.init() if params is None else params, task.optimizer, task.widths)
 
-    shapes = state_shapes(task)
-    places = jax.tree.map(devices.place, shapes)
-    params = None
-    if weights:
-        params = jax.device_put(jax.device_get(weights.read(shapes.params)), places.params)
+def begun(task: Task, devices: Devices, weights: Weights, shapes: TrainState) -> TrainState:
+    """The state at step 0 of these weights, which must have these shapes."""
+    places = jax.tree.map(devices.place, shapes.params)
+    params = jax.device_put(jax.device_get(weights.read(shapes.params)), places)
+    return compiled(traced(task, devices, params), params)
+
+
+def traced(task: Task, devices: Devices, *given: Any) -> jax.stages.Traced:
+    """The state at step 0, of given parameters or of the task's first, not yet compiled: `out_info` has its shapes, so that
+    they need no second walk through the network."""
+
+    def state(*given: Any) -> TrainState:
+        params = given[0] if given else task.init()
+        return first_state(params, task.optimizer, task.widths)
+
     quick = task.quick_init and jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if quick else None
-    return jax.jit(state, out_shardings=places, compiler_options=options)(params)
+    places = devices.places(lambda: state_shapes(task))
+    return jax.jit(state, out_shardings=places, compiler_options=options).trace(*given)
+
+
+def compiled(state: jax.stages.Traced, *given: Any) -> TrainState:
+    return state.lower().compile()(*given)

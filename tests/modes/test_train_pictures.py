@@ -13,6 +13,7 @@ def test_few_steps_of_unipc_from_noise_whatever_sampling_is_set_to():
     config.sampling.update(sampler="edm", t_start=0.5, start_images="test", threshold="static")
     config.sampling.grid.name = "dp"
     config.sampling.exponential.eta = 1.0
+    config.training.snapshot_steps = 0
     sde = build_sde(config)
     with pytest.raises(ConfigError):
         train.check(config, sde)
@@ -28,4 +29,5 @@ def test_few_steps_of_unipc_from_noise_whatever_sampling_is_set_to():
 
 def test_the_sampler_of_the_config_unless_asked_for():
     config = get_config()
+    config.training.snapshot_steps = 0
     assert train.drawn_config(config) is config

@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.wrong_around_samplers import AROUND_SAMPLERS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_bounds import BOUNDS
+from tests.mutants.wrong_compilation_cache import COMPILATION_CACHE
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
@@ -32,6 +33,7 @@ MUTANTS: list[Mutant] = [
     *ENDINGS,
     *SHARDING,
     *WATCHING,
+    *COMPILATION_CACHE,
     *SAMPLERS,
     *EVALUATION,
     *ODE_LIKELIHOOD,

@@ -14,7 +14,7 @@ MEASUREMENTS = [
         ("repeats-repeat-the-noise", "jax.random.fold_in(seed_key(seed), repeat)", "seed_key(seed)"),
         ("standard-error-of-n", "values.std(ddof=1)", "values.std(ddof=0)"),
         ("standard-error-is-the-spread", "float(values.std(ddof=1) / math.sqrt(len(values)))", "float(values.std(ddof=1))"),
-        ("interval-of-the-normal-law", "student.ppf(0.5 + CONFIDENCE / 2, max(n - 1, 1))", "student.ppf(CONFIDENCE, max(n - 1, 1))"),
+        ("interval-of-the-normal-law", "stdtrit(max(n - 1, 1), 0.5 + CONFIDENCE / 2)", "stdtrit(max(n - 1, 1), CONFIDENCE)"),
         ("own-error-of-one-image", "/ (repeats * images))", "/ math.sqrt(repeats * images))"),
     ),
     *mutants("score_sde/keys.py", BITS,

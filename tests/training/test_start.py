@@ -92,7 +92,7 @@ def test_what_cannot_be_begun_with_is_refused_before_anything_is_compiled(
     other_run(config, tmp_path / "source")
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").write_text("no checkpoint")
-    monkeypatch.setattr(jax, "jit", None)
+    monkeypatch.setattr("score_sde.training.start.compiled", None)
 
     def refusal(init_from):
         config.training.init_from = str(tmp_path / init_from)
