@@ -109,8 +109,11 @@ class ResnetBlockBigGANpp(nn.Module):
     ) -> Float[Array, "b _ _ {self.features}"]:
         c = x.shape[-1]
         h = self.activation(layers.group_norm(c, dtype=self.dtype)(x))
-        h, x = self._resample(h), self._resample(x)
-        h = layers.conv3x3(self.features, dtype=self.dtype)(h)
+        if self.resampling == "up" and not self.fir:
+            h = layers.upsampled_conv3x3(self.features, dtype=self.dtype)(h)
+        else:
+            h = layers.conv3x3(self.features, dtype=self.dtype)(self._resample(h))
+        x = self._resample(x)
         h = add_embedding(h, temb, self.activation)
         h = self.activation(layers.group_norm(self.features, dtype=self.dtype)(h))
         h = layers.dropout(h, self.dropout, keys)
