@@ -4,8 +4,8 @@
 
 The network is DDPM++ of configs/vp_cifar.py, narrower and with fewer blocks, so that a step takes a second: 7.0 M parameters,
 in float32. PyTorch (`pip install -e ".[peers]"`) runs the same network and training step (benchmarks/peers/). Time of the
-process, not of the clock on the wall, so that others on the machine cost little. Memory is the largest resident set of a
-process of its own, in steps after the first, in which XLA compiles.
+process, not of the clock on the wall, so that others on the machine cost little. With --memory: the largest resident set of
+a process of its own, in steps after the first, in which XLA compiles.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from benchmarks.turns import Work, in_turns, ratio
 from score_sde.errors import UserError
 
 OURS = "ours"
-TINY, PUBLISHED_SHAPE = {}, {"nf": 64, "ch_mult": (1, 2, 2), "num_res_blocks": 2}
 
 
 def network(tiny: bool) -> Any:
     config = Setting(tiny, 0.0, 0).config()
-    config.model.update(**TINY if tiny else PUBLISHED_SHAPE)
+    if not tiny:
+        config.model.update(nf=64, ch_mult=(1, 2, 2), num_res_blocks=2)
     return config
 
 
@@ -102,6 +102,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--block", type=float, default=2.0, help="seconds of a block of timings")
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
+    parser.add_argument("--memory", action="store_true", help="of training, in place of times")
     parser.add_argument("--tiny", action="store_true", help="a tiny network, to see that it works")
     parser.add_argument("--alone", choices=(OURS, beside.EAGER), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -119,7 +120,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(peak_alone(options.alone, options))
         return
     one_thread()
-    for line in (*timed(options), "", *memory(options)):
+    measure = memory if options.memory else timed
+    for line in measure(options):
         print(line, flush=True)
     print(f"\nMeasured by {in_words(provenance('benchmarks.beside_pytorch'))}")
 
