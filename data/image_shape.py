@@ -1,52 +1,47 @@
-"""How large images are: `data.image_size` is the pixels of a square's side, or a height and a width."""
+"""How large images are: `data.image_size` is the pixels of a square's side; the height, where `data.image_width` is another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from score_sde.data.builders import DatasetError
 from score_sde.errors import ConfigError
 
-Size = int | tuple[int, int]
-EXPECTED = "pixels a side, or height and width where they differ, such as 8,12"
 
-
-def is_size(value: Any) -> bool:
-    """Whether a value says how large images are: a positive integer, or two that differ, so that no size is said in two ways."""
-    pair = isinstance(value, (tuple, list))
-    numbers: Sequence[Any] = value if pair else (value,)
-    positive = all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in numbers
-    )
-    return positive and (not pair or (len(numbers) == 2 and numbers[0] != numbers[1]))
-
-
-def sides(image_size: Any) -> tuple[int, int]:
-    """Height and width.
+def sides(image_size: int, image_width: int = 0) -> tuple[int, int]:
+    """Height and width; a width of 0 is the height's, and the only way to say so.
 
     Raises:
-        ConfigError: what says no size, from whoever asks first.
+        ConfigError: what says no size.
     """
-    if not is_size(image_size):
-        raise ConfigError(f"data.image_size={image_size}: expected {EXPECTED}")
-    height, width = image_size if isinstance(image_size, (tuple, list)) else (image_size,) * 2
-    return height, width
+    if image_size < 1:
+        raise ConfigError(f"data.image_size={image_size}: expected a positive number of pixels")
+    if image_width < 0 or image_width == image_size:
+        raise ConfigError(
+            f"data.image_width={image_width}: expected the pixels of a width that is not the height, data.image_size={image_size}, "
+            "or 0 for a square"
+        )
+    return image_size, image_width or image_size
+
+
+def sides_of(data: Any) -> tuple[int, int]:
+    """Height and width of the images of config.data."""
+    return sides(data.image_size, data.image_width)
 
 
 def image_shape(data: Any) -> tuple[int, int, int]:
     """(h, w, c) of the images of config.data."""
-    return (*sides(data.image_size), data.num_channels)
+    return (*sides_of(data), data.num_channels)
 
 
 def check_size(what: object, size: tuple[int, ...], data: Any) -> None:
     """Refuse an image of another height and width than config.data's."""
-    if size != sides(data.image_size):
+    expected = sides_of(data)
+    if size != expected:
         raise DatasetError(
-            f"{what} has {in_words(size)} pixels, but data.image_size={data.image_size}; correct it (height first), or set "
-            "data.resize=True to crop and resize"
+            f"{what} has {in_words(size)} pixels, but data.image_size and data.image_width say {in_words(expected)}; correct them, "
+            "or set data.resize=True to crop and resize"
         )
 
 
@@ -68,7 +63,7 @@ def check_shape(name: str, stored: tuple[int | None, ...], data: Any) -> None:
         )
     if stored != expected and not data.resize:
         raise DatasetError(
-            f"{name!r} has images of shape {stored}, but data.image_size={data.image_size} and "
+            f"{name!r} has images of shape {stored}, but data.image_size={data.image_size}, data.image_width={data.image_width} and "
             f"data.num_channels={expected[-1]} expect {expected}; correct them, or set data.resize=True "
             "to crop and resize"
         )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.data.image_shape import EXPECTED, Size, is_size
 from score_sde.options import (
-    Range,
     Section,
     at_least,
     count,
@@ -14,12 +12,6 @@ from score_sde.options import (
     not_negative,
     one_of,
     option,
-)
-
-SIZE = Range(
-    EXPECTED,
-    is_size,
-    (0, -8, "8x12", (8,), (8, 8), (8, 0), (8, 12.0), (8, True), (8, 12, 3)),
 )
 
 
@@ -42,11 +34,15 @@ class DataOptions(Section):
         "data.name=arrays: an .npz file with `images`, uint8 (n, h, w, c) or (n, h, w), and if it has them `labels`, `test_images` and "
         "`test_labels`; or an .npy file with the images",
     )
-    image_size: Size = option(
+    image_size: int = option(
         8,
-        "pixels a side, or height and width where they differ, as 8,12; the network halves each len(model.ch_mult) - 1 times",
-        SIZE,
-        kind=object,
+        "pixels a side; the network halves it len(model.ch_mult) - 1 times",
+        count(2**20),
+    )
+    image_width: int = option(
+        0,
+        "pixels of the width, where image_size is the height only; 0: images are square",
+        count(2**20, 0),
     )
     num_channels: int = option(1, "channels of an image", count(1024))
     num_levels: int = option(
@@ -70,7 +66,7 @@ class DataOptions(Section):
     )
     resize: bool = option(
         False,
-        "crop to the largest part in the middle that has the shape of image_size, and resize to that, where images differ in size",
+        "crop to the largest part in the middle that has the wanted shape, and resize to that, where images differ in size",
     )
     crop_size: int = option(
         0,

@@ -11,7 +11,7 @@ import numpy as np
 
 from score_sde.data.builders import DatasetError, one_line
 from score_sde.data.conditions import Record
-from score_sde.data.image_shape import Size, check_size, in_words, sides
+from score_sde.data.image_shape import check_size, in_words, sides_of
 from score_sde.options import choose
 
 MODES = {1: "L", 3: "RGB"}
@@ -67,7 +67,7 @@ def fit_to(data: Any) -> Callable[[np.ndarray], np.ndarray]:
         )
     if not data.resize:
         return lambda image: image
-    return lambda image: crop_and_resize(image, data.image_size, data.crop_size, data.resample)
+    return lambda image: crop_and_resize(image, sides_of(data), data.crop_size, data.resample)
 
 
 def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
@@ -109,7 +109,7 @@ def over_black(image: Any) -> Any:
 
 
 def crop_and_resize(
-    image: np.ndarray, image_size: Size, crop_size: int | None, resample: str = "bicubic"
+    image: np.ndarray, wanted: tuple[int, int], crop_size: int | None, resample: str = "bicubic"
 ) -> np.ndarray:
     """The middle of an image, as much of it as has the wanted shape, resized by Pillow and rounded to the nearest level.
 
@@ -119,16 +119,15 @@ def crop_and_resize(
 
     Args:
         image: uint8 (h, w, c), c = 1 or 3.
-        image_size: side of the result, or its height and width.
+        wanted: height and width of the result.
         crop_size: shorter side of the part; 0 or None for the largest part.
         resample: a key of FILTERS.
 
     Returns:
-        uint8 (*sides(image_size), c).
+        uint8 (*wanted, c).
     """
     import PIL.Image
 
-    wanted = sides(image_size)
     height, width, num_channels = image.shape
     rows, columns = part_of((height, width), wanted, crop_size or 0)
     top, left = (height - rows) // 2, (width - columns) // 2

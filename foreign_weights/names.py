@@ -115,7 +115,7 @@ def _called_modules(network: Any) -> tuple[dict[Leaf, jax.ShapeDtypeStruct], lis
         called.setdefault(context.module.path)
         return next_function(*args, **kwargs)
 
-    shape = (1, *sides(network.image_size), network.num_channels)
+    shape = (1, *sides(network.image_size, network.image_width), network.num_channels)
     example = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
     with nn.intercept_methods(note):
         variables = jax.eval_shape(network.init, jax.random.key(0), *example)

@@ -42,7 +42,7 @@ class DDPM(Network):
 
         `noise_input` is a time label, of the order of 0 ... 1000.
         """
-        check_input(x.shape, noise_input.shape, self.image_size, self.num_channels)
+        check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
         keys = layers.layer_keys(dropout_keys, self.dropout)

@@ -105,7 +105,7 @@ class NCSNpp(Network):
         Returns:
             (b, h, w, c), float32 (float64 for float64 images).
         """
-        check_input(x.shape, noise_input.shape, self.image_size, self.num_channels)
+        check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
         keys = layers.layer_keys(dropout_keys, self.dropout)

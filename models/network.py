@@ -10,7 +10,7 @@ from typing import Any, Self
 import flax.linen as nn
 import jax.numpy as jnp
 
-from score_sde.data.image_shape import Size, sides
+from score_sde.data.image_shape import in_words, sides
 from score_sde.errors import ConfigError
 from score_sde.models.conditions import null_condition
 from score_sde.models.layers import ACTIVATIONS, Other
@@ -18,7 +18,7 @@ from score_sde.options import Section, count, one_of, option, probability
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 WIDEST = 1024  # in units of nf
-OF_DATA = ("image_size", "num_channels", "centered")  # the rest are of config.model
+OF_DATA = ("image_size", "image_width", "num_channels", "centered")  # the rest are of config.model
 
 
 class Network(Section, nn.Module):
@@ -27,9 +27,10 @@ class Network(Section, nn.Module):
     Images arrive in [-1, 1] if `centered`, otherwise in [0, 1].
     """
 
-    image_size: Size
+    image_size: int
     num_channels: int = 3
     centered: bool = True
+    image_width: int = 0
     nf: int = option(128, "base width; GroupNorm uses min(width / 4, 32) groups", count(2**16))
     ch_mult: tuple[int, ...] = option(
         (1, 2, 2, 2),
@@ -76,11 +77,12 @@ class Network(Section, nn.Module):
             raise ConfigError(
                 f"model.ch_mult={tuple(self.ch_mult)}: expected an integer from 1 to {WIDEST} for each level, such as 1,2,2"
             )
-        check_image_size(self.image_size, self.ch_mult)
-        sizes = [min(sides(self.image_size)) >> level for level in range(len(self.ch_mult))]
+        h, w = sides(self.image_size, self.image_width)
+        check_sides((h, w), self.ch_mult)
+        sizes = [min(h, w) >> level for level in range(len(self.ch_mult))]
         if not set(self.attn_resolutions) <= set(sizes):
             raise ConfigError(
-                f"model.attn_resolutions={tuple(self.attn_resolutions)}: the levels of images of {self.image_size} pixels have "
+                f"model.attn_resolutions={tuple(self.attn_resolutions)}: the levels of images of {h}x{w} pixels have "
                 f"{', '.join(map(str, sizes))}, so there would be no attention at another size of the shorter side; leave it out, "
                 "or give () for none"
             )
@@ -124,29 +126,27 @@ class Network(Section, nn.Module):
         return null_condition(condition, self.num_classes)
 
 
-def check_image_size(image_size: Any, ch_mult: Sequence[int]) -> None:
-    """Raises ConfigError unless it is a Size both sides of which the network can halve once per level after the first, exactly."""
+def check_sides(image_sides: tuple[int, int], ch_mult: Sequence[int]) -> None:
+    """Raises ConfigError unless the network can halve height and width once per level after the first, exactly."""
     halvings = len(ch_mult) - 1
     factor = 2**halvings
-    for side in sides(image_size):
+    for side in image_sides:
         if side % factor:
             fits = max(side // factor, 1) * factor
             raise ConfigError(
-                f"image_size is {image_size}, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
+                f"images have {in_words(image_sides)} pixels, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
                 f"network halves the image {halvings} times and needs a multiple of {factor}. Pad or resize the "
                 f"images ({side} to {fits} or {fits + factor}, say), or take fewer levels."
             )
 
 
-def check_input(
-    x_shape: Sequence[int], noise_input_shape: Sequence[int], image_size: Size, num_channels: int
-) -> None:
+def check_input(x_shape: Sequence[int], noise_input_shape: Sequence[int], network: Any) -> None:
     """Raises ValueError unless the arguments of a call are (b, h, w, channels) and (b,)."""
-    h, w = sides(image_size)
-    if len(x_shape) != 4 or tuple(x_shape[1:]) != (h, w, num_channels):
+    h, w = sides(network.image_size, network.image_width)
+    if len(x_shape) != 4 or tuple(x_shape[1:]) != (h, w, network.num_channels):
         raise ValueError(
-            f"The network takes images of shape (batch, {h}, {w}, {num_channels}), channels "
-            f"last, but x has shape {tuple(x_shape)}. Set data.image_size and data.num_channels to the images'."
+            f"The network takes images of shape (batch, {h}, {w}, {network.num_channels}), channels "
+            f"last, but x has shape {tuple(x_shape)}. Set data.image_size, data.image_width and data.num_channels to the images'."
         )
     if tuple(noise_input_shape) != (x_shape[0],):
         raise ValueError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 
 from score_sde.errors import ConfigError
 from score_sde.quoting import quoted
@@ -83,15 +83,9 @@ def one_of(*names: str) -> Names:
     return Names(names)
 
 
-def option(
-    default: Any, what: str, check: Range | Names | None = None, kind: type | None = None
-) -> Any:
-    """A field of a Section: its default, what it means (with its unit), and what it can be.
-
-    It is of the default's type unless `kind` is another: `object` for one of several types, which the check tells apart.
-    """
-    metadata = {"what": what, "check": check, "kind": kind or type(default)}
-    return dataclasses.field(default=default, metadata=metadata)
+def option(default: Any, what: str, check: Range | Names | None = None) -> Any:
+    """A field of a Section: its default, of whose type it is; what it means, with its unit; and what it can be."""
+    return dataclasses.field(default=default, metadata={"what": what, "check": check})
 
 
 ABSENT = object()
@@ -116,15 +110,7 @@ class Section:
 
     @classmethod
     def defaults(cls) -> ConfigDict:
-        return ConfigDict(
-            {
-                # With the kind, or a ConfigDict would hold values to the type of the default.
-                name: FieldReference(field.default, field.metadata["kind"])
-                if field.metadata["kind"] is object
-                else field.default
-                for name, field in cls.options().items()
-            }
-        )
+        return ConfigDict({name: field.default for name, field in cls.options().items()})
 
     @classmethod
     def check_options(cls, values: Any, section: str) -> None:
@@ -133,7 +119,7 @@ class Section:
             dotted, value = f"{section}.{name}" if section else name, getattr(values, name, ABSENT)
             if value is ABSENT:
                 raise absent(dotted)
-            check_kind(dotted, value, field.metadata["kind"])
+            check_kind(dotted, value, type(field.default))
             if isinstance(field.default, tuple):
                 check_elements(dotted, value, float if "float" in str(field.type) else int)
             if field.metadata["check"] is not None:
@@ -152,7 +138,7 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
 
 def check_kind(field: str, value: Any, kind: type) -> None:
     """Refuse a truth value where a number is meant, a fraction where an integer is, and what is neither."""
-    words, kinds = KINDS.get(kind, ("", (object,)))  # one of several: its check tells
+    words, kinds = KINDS[kind]
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{field}={quoted(value)}: expected {words}")
     if isinstance(value, int):

@@ -34,6 +34,22 @@ MISTAKES = [
     (f"{DIGITS} --mode=dream", "train|sample|interpolate"),
     (f"{DIGITS} --mode=sample --sampler=magic", "pc|pc_published|ode"),
     (f"{DIGITS} --mode=train extra", "unexpected argument 'extra'"),
+    # A truth value is a flag alone, or follows =.
+    (f"{DIGITS} --mode=train --config.model.fir false", "unexpected argument 'false'"),
+    (
+        "--config=configs/subvp_digits.py:conditional --mode=likelihood --config.likelihood.anomalies=README.md",
+        "a model that is told the class, which those images have not",
+    ),
+    (f"{TOY} --mode=likelihood --noconfig.training.continuous", "the exact score has no chain"),
+    (
+        f"{TOY} --mode=sample --config.sampling.threshold=static",
+        "such data have no range to keep to",
+    ),
+    (
+        f"{DIGITS} --mode=sample --config.sampling.pc.predictor=none --config.sampling.pc.corrector=ald "
+        "--sampler=pc --config.sampling.pc.num_steps=1",
+        "which are levels of noise: expected 2 or more",
+    ),
     (f"{DIGITS} --mode=train --nonsense=1", "nonsense"),
     (
         f"{DIGITS} --mode=sample --config.sampling.guides=test",
@@ -252,21 +268,21 @@ MISTAKES = [
     (f"{DIGITS} --mode=train --config.data.image_size=4", r"images of shape \(8, 8, 1\)"),
     (
         f"{DIGITS} --mode=train --config.data.image_size=8x12",
-        "image_size=8x12: expected pixels a side, or",
+        "--config.data.image_size=8x12: invalid literal for int",
     ),
     (
-        f"{DIGITS} --mode=data --config.data.image_size=8,8",
-        r"image_size=\(8, 8\): expected pixels a side",
+        f"{DIGITS} --mode=data --config.data.image_width=8",
+        r"image_width=8: expected the pixels of a width that is not the height, data.image_size=8, or 0",
     ),
-    (f"{DIGITS} --mode=data --config.data.image_size=8,12", r"images of shape \(8, 8, 1\)"),
+    (f"{DIGITS} --mode=data --config.data.image_width=12", r"images of shape \(8, 8, 1\)"),
     (
-        f"{DIGITS} --mode=train --config.data.image_size=8,10 --config.model.ch_mult=1,1,1",
-        r"image_size is \(8, 10\), .* multiple of 4",
+        f"{DIGITS} --mode=train --config.data.image_width=10 --config.model.ch_mult=1,1,1",
+        r"images have 8x10 pixels, .* multiple of 4",
     ),
     (f"{DIGITS} --mode=data --config.data.name=arrays", "needs data.file: give the .npz or .npy"),
     (
         f"{DIGITS} --mode=train --config.data.image_size=16",
-        r"attn_resolutions=\(4,\): the levels of images of 16 pixels have 16, 8",
+        r"attn_resolutions=\(4,\): the levels of images of 16x16 pixels have 16, 8",
     ),
     (f"{TOY} --mode=dequantize", "learns the noise between integer levels"),
     (f"{DIGITS} --mode=dequantize", "no checkpoint in .* train first"),

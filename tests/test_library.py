@@ -99,6 +99,7 @@ def test_log_densities_are_those_of_the_class(folder, monkeypatch):
         (lambda folder: Trained.load(folder, 7), "checkpoint_step=7"),
         (lambda folder: Trained.load(folder, options={"sampling.snr": -1.0}), "sampling.snr=-1.0"),
         (lambda folder: Trained.load(folder, options={"sampling.nfe": 3}), "sampling.nfe"),
+        (lambda folder: Trained.load(folder, options={"sampling.snr": "a"}), "sampling.snr='a'"),
         (lambda folder: Trained.load(folder).sample(4, labels=[10]), r"sampling.labels=\(10,\)"),
         (lambda folder: Trained.load(folder).sample(4, sampler="dim"), "sampling.sampler='dim'"),
         (
@@ -139,3 +140,9 @@ def test_every_room_is_in_the_package():
     assert set(settings["packages"]) == rooms
     for package, folder in settings["package-dir"].items():
         assert (ROOT / folder).is_dir(), package
+
+
+def test_a_density_whose_solver_gave_up_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("score_sde.samplers.adaptive.MAX_STEPS", 1)
+    with pytest.raises(ConfigError, match="likelihood.solver='dopri5' gave up"):
+        Trained.load(folder).log_density(np.zeros((1, 8, 8, 1)))

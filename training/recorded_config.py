@@ -42,7 +42,7 @@ ROLES = {
     **dict.fromkeys(
         """
         model sde.name training.continuous
-        data.image_size data.num_channels data.num_levels data.centered data.uniform_dequantization
+        data.image_size data.image_width data.num_channels data.num_levels data.centered data.uniform_dequantization
         model.name model.beta_min model.beta_max model.sigma_min model.sigma_max model.num_scales
         model.nf model.ch_mult model.num_res_blocks model.attn_resolutions model.resamp_with_conv
         model.conditional model.num_classes model.nonlinearity model.scale_by_sigma

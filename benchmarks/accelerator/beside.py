@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from benchmarks.turns import Work
@@ -86,6 +87,38 @@ def divergence(config: Any, batch: int) -> dict[str, Work]:
     torch.backends.cudnn.allow_tf32 = False
     noise = torch.sign(torch.randn_like(x))
     return {EAGER: waited(lambda: drift_and_divergence(evaluated, x, t, noise))}
+
+
+def samplers(config: Any, batch: int, steps: int) -> Iterator[tuple[str, str, Work, Work, int]]:
+    """Samplers that others drive around the network: method, whose, itself, its evaluations alone, and how many they are."""
+    if not (installed() and importlib.util.find_spec("diffusers")):
+        return
+    import torch
+
+    from benchmarks.peers.torch_samplers import SAMPLERS, WHO
+    from benchmarks.peers.torch_vp import MAX_LABEL, autocast
+
+    evaluated = network(config).eval().requires_grad_(False)
+    x, t = inputs(config, batch)
+    labels = torch.full_like(t, 0.5 * MAX_LABEL)
+
+    @torch.no_grad()
+    def evaluate() -> Any:
+        with autocast(x.device, amp(config)):
+            return evaluated(x, labels)
+
+    def called(x: Any, labels: Any) -> Any:
+        with autocast(x.device, amp(config)):
+            return evaluated(x, labels)
+
+    def evaluations(nfe: int) -> None:
+        for _ in range(nfe):
+            evaluate()
+
+    for name, sample in SAMPLERS.items():
+        sampled = partial(sample, called, x, steps)
+        nfe = sampled().nfe
+        yield name, WHO[name], waited(sampled), waited(partial(evaluations, nfe)), nfe
 
 
 def peak_memory() -> Iterator[tuple[str, float]]:

@@ -114,8 +114,15 @@ def evaluations(
 def samplers(setting: Setting) -> Iterator[Row]:
     """What samplers add to their evaluations, and an ODE on the device against one that the host drives."""
     batch, config = setting.batch(SAMPLING_BATCH), setting.config(dtype="bfloat16")
-    bench = Bench(config, batch, 4 if setting.tiny else 20, setting.rounds, time.perf_counter)
-    for name in ("reverse_diffusion + langevin", "dopri5 adaptive", "dpm_solver_pp_2m"):
+    steps = 4 if setting.tiny else 20
+    bench = Bench(config, batch, steps, setting.rounds, time.perf_counter)
+    for name in (
+        "reverse_diffusion + langevin",
+        "dopri5 adaptive",
+        "ddim",
+        "dpm_solver_pp_2m",
+        "unipc_3",
+    ):
         found = bench.measure(ENTRIES[name])
         gain = found.sampler_seconds / found.network_seconds
         row = Row(
@@ -126,6 +133,15 @@ def samplers(setting: Setting) -> Iterator[Row]:
         yield row._replace(measure=f"{name}, an evaluation", value=each, unit="ms")
     each = 1e3 * host_driven(config, bench.model, batch)
     yield Row("samplers", "RK45 on the host, an evaluation", "SciPy", "bfloat16", batch, each, "ms")
+    for name, who, sample, network, nfe in beside.samplers(config, batch, steps):
+        timed = in_turns({name: sample, "network": network}, setting.block, setting.rounds)
+        gain = ratio(timed[name], timed["network"])
+        row = Row(
+            "samplers", f"{name}, over its evaluations", who, "bfloat16", batch, gain, "times"
+        )
+        yield row
+        each = 1e3 * timed[name].median / nfe
+        yield row._replace(measure=f"{name}, an evaluation", value=each, unit="ms")
 
 
 def host_driven(config: Any, model: ScoreModel, batch: int) -> float:

@@ -32,7 +32,7 @@ from score_sde.training.recorded_config import as_json
 
 FORMAT = 1  # of the file
 FILE = "dequantizer.json"
-DATA_FIELDS = ("image_size", "num_channels", "num_levels")
+DATA_FIELDS = ("image_size", "image_width", "num_channels", "num_levels")
 
 
 def dequantizer_folder(workdir: Path, checkpoint_step: int | None, sigma_rel: float = 0.0) -> Path:
@@ -75,7 +75,8 @@ def write_record(config: Any, folder: Path) -> None:
 def read_record(path: Path) -> dict[str, Any]:
     """Raises UserError for a damaged file."""
     try:
-        found = dict(parse_json(path.read_bytes()))
+        # Of files from before images had two sides.
+        found = {"image_width": 0, **parse_json(path.read_bytes())}
         for name in ("width", "depth"):
             if type(found.get(name)) is not int or found[name] < 1:
                 raise ValueError(f"it has no {name}")

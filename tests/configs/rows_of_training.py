@@ -68,7 +68,7 @@ TRAINING_ROWS = [
     *rows(network, "model", BETWEEN, resamp_with_conv=False),
     *rows(network, "model", FIR, fir_kernel=(1, 1)),
     *rows(network, "model", INPUT_SKIP, progressive_combine="cat"),
-    *rows(network, "data", NETWORK, image_size=8, num_channels=3, centered=False),
+    *rows(network, "data", NETWORK, image_size=8, image_width=8, num_channels=3, centered=False),
     *rows(training_step, "model", SMALL, predicts="x0", ema_rate=0.9, ema_warmup=False),
     *rows(training_step, "model", of(SMALL, model__predicts="edm"), sigma_data=0.2),
     *rows(training_step, "model", of(SMALL, training__weighting="edm"), sigma_data=0.2),

@@ -199,10 +199,19 @@ def test_arrays_that_an_option_names_are_refused_too(tmp_path, kind):
 def test_arrays_that_an_option_names_have_the_height_and_the_width_of_the_config(tmp_path):
     np.savez(path := tmp_path / "a.npz", images=IMAGES[:, :2, :3])
     config = get_config()
-    config.data.update(image_size=(2, 3), num_channels=3)
+    config.data.update(image_size=2, image_width=3, num_channels=3)
     key, images = read_images(config, "likelihood.anomalies", str(path))
     assert key == "images"
     np.testing.assert_array_equal(images, IMAGES[:, :2, :3])
-    config.data.image_size = (3, 2)
+    config.data.update(image_size=3, image_width=2)
     with pytest.raises(UserError, match=r"the shape \(40, 2, 3, 3\), expected \(n, 3, 2, 3\)"):
         read_images(config, "likelihood.anomalies", str(path))
+
+
+def test_what_does_not_fit_into_memory_is_not_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", images=IMAGES)
+    monkeypatch.setattr("score_sde.data.numpy_files.memory_bytes", lambda: 1000)
+    with pytest.raises(
+        UserError, match="images.npy has 7808 bytes when it is unpacked, and this .* of 1000"
+    ):
+        read_arrays(tmp_path / "a.npz", ("images",))

@@ -95,8 +95,8 @@ def test_what_is_no_such_folder_is_refused_in_words(datasets, config, tmp_path):
     datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "text")
     assert "no column of images (datasets.Image), only text" in refusal(config(tmp_path / "text"))
     pictures(datasets, range(4)).save_to_disk(tmp_path / "good")
-    message = refusal(config(tmp_path / "good", image_size=(8, 9)))
-    assert "has 8x8 pixels, but data.image_size=(8, 9)" in message
+    message = refusal(config(tmp_path / "good", image_width=9))
+    assert "has 8x8 pixels, but data.image_size and data.image_width say 8x9" in message
 
 
 def test_without_the_package_the_extra_is_named(config, monkeypatch):

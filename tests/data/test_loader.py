@@ -1,5 +1,6 @@
 """load: agreement with the config, memory and disk alike, other TFDS datasets, the toy mixture."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -382,3 +383,44 @@ def test_one_class_of_the_digits(make_config):
         data.load(make_config(label=10))
     with pytest.raises(UserError, match=r"has no label; give .* or ask for none \(data.label=-1"):
         data.load(make_config(name="mixture", label=0, num_levels=0))
+
+
+class Numbers(Photographs, skip_registration=True):
+    """Nothing to look at."""
+
+    def _info(self):
+        features = tfds.features.FeaturesDict({"photo": tfds.features.Scalar(np.int64)})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _generate_examples(self):
+        yield 0, {"photo": 3}
+
+
+class NoTrainSplit(Photographs, skip_registration=True):
+    def _split_generators(self, dl_manager):
+        return {"test": self._generate_examples()}
+
+
+class Broken(Photographs, skip_registration=True):
+    def __init__(self, **options):
+        raise ValueError("no such version")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Numbers, "has no 8-bit image among its features"),
+        (NoTrainSplit, "has no split 'train', only test"),
+        (Broken, "TFDS cannot open 'other' in .*: no such version"),
+    ],
+)
+def test_datasets_of_another_kind_are_refused(photographs, monkeypatch, kind, words):
+    monkeypatch.setitem(builders.BUILDERS, "other", f"{__name__}:{kind.__name__}")
+    assert re.search(words, refusal(photographs(name="other")))
+
+
+def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
+    data.load(photographs())
+    for path in tmp_path.rglob("*.array_record*"):
+        path.unlink()
+    assert "photographs" in refusal(photographs())

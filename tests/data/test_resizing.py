@@ -27,20 +27,20 @@ def encoded(image, **options):
 def test_the_centre_is_cropped():
     image = np.zeros((6, 10, 3), np.uint8)
     image[1:5, 3:7] = 200
-    np.testing.assert_array_equal(crop_and_resize(image, 4, 4), np.full((4, 4, 3), 200))
+    np.testing.assert_array_equal(crop_and_resize(image, (4, 4), 4), np.full((4, 4, 3), 200))
 
 
 def test_resizing_keeps_the_mean_and_the_channels():
     rng = np.random.default_rng(0)
     image = rng.integers(60, 200, (64, 64, 3)).astype(np.uint8)
     image[..., 2] = 33
-    small = crop_and_resize(image, 16, None)
+    small = crop_and_resize(image, (16, 16), None)
     assert small.dtype == np.uint8
     assert (small[..., 2] == 33).all()
     # Four by four pixels a new one, so 16 are averaged: their spread of 40 falls to about 10.
     assert abs(small[..., 0].mean() - image[..., 0].mean()) < 1
     assert small[..., 0].std() < 16
-    grey = crop_and_resize(image[..., :1], 16, None)
+    grey = crop_and_resize(image[..., :1], (16, 16), None)
     np.testing.assert_array_equal(grey[..., 0], small[..., 0])
 
 
@@ -57,7 +57,7 @@ def test_the_filters_are_those_of_the_published_data(resample, method, crop, siz
     top, left = (218 - side) // 2, (178 - side) // 2
     square = image[top : top + side, left : left + side].astype(np.float32)
     expected = jax.image.resize(square, (size, size, 3), method, antialias=True)
-    difference = crop_and_resize(image, size, crop, resample) - np.asarray(expected)
+    difference = crop_and_resize(image, (size, size), crop, resample) - np.asarray(expected)
     assert abs(difference).max() <= 1.5
     assert abs(difference.mean()) < 0.02
 
@@ -65,7 +65,7 @@ def test_the_filters_are_those_of_the_published_data(resample, method, crop, siz
 def test_box_gives_means_of_blocks():
     image = random_image(64, 64, 3)
     means = image.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))
-    assert abs(crop_and_resize(image, 16, 0, "box") - means).max() <= 1
+    assert abs(crop_and_resize(image, (16, 16), 0, "box") - means).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_rows_and_columns_are_resized_each_by_its_own_factor():
 
 def test_all_filters_differ():
     image = random_image(64, 64, 3)
-    results = {crop_and_resize(image, 16, 0, resample).tobytes() for resample in FILTERS}
+    results = {crop_and_resize(image, (16, 16), 0, resample).tobytes() for resample in FILTERS}
     assert len(results) == len(FILTERS)
 
 
@@ -189,4 +189,4 @@ def test_sixteen_bits_a_colour_are_refused():
 @pytest.mark.parametrize("crop_size", [-1, 7])
 def test_a_square_that_is_not_in_the_image_is_refused(crop_size):
     with pytest.raises(DatasetError, match=f"data.crop_size={crop_size}"):
-        crop_and_resize(random_image(6, 8, 3), 4, crop_size)
+        crop_and_resize(random_image(6, 8, 3), (4, 4), crop_size)

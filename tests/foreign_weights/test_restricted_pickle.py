@@ -266,3 +266,9 @@ def test_types_of_storages_name_their_numbers():
     assert ALLOWED["torch", "FloatStorage"] == StorageType("torch.FloatStorage", "<f4")
     assert ALLOWED["torch", "DoubleStorage"] == StorageType("torch.DoubleStorage", "<f8")
     assert "torch" not in vars(restricted_pickle)
+
+
+@pytest.mark.parametrize("arguments", [b"NC\x01a", text("f8") + text("a")])
+def test_a_number_of_no_type_is_refused(arguments):
+    with pytest.raises(UserError, match="holds a NumPy number that is none"):
+        read(b"\x80\x02cnumpy.core.multiarray\nscalar\n(" + arguments + b"tR.")

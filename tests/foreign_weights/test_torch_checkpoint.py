@@ -190,7 +190,7 @@ def test_any_network_is_exported_as_published(name, config, tmp_path):
             if key not in ("ema_rate",)
         }
     )
-    config.data.update(config_from_json(str(arrays["config_json"])).data.to_dict())
+    config.data.update(config_from_json(str(arrays["config_json"])).data)
     network = build_network(config)
     state_dict = {k.removeprefix("state_dict/"): v for k, v in arrays.items() if "state_dict/" in k}
     every = parameters(network)

@@ -17,6 +17,7 @@ from score_sde.errors import UserError
 from score_sde.foreign_weights import torch_write
 from score_sde.foreign_weights.restricted_pickle import Tensor
 from score_sde.foreign_weights.torch_file import STREAM_MAGIC, open_stream, open_zip
+from tests.foreign_weights.test_restricted_pickle import persistent
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 OPEN = {"zip": open_zip, "stream": open_stream, "p4": open_zip}
@@ -173,6 +174,7 @@ def test_a_storage_described_in_two_ways_is_refused(tmp_path):
         ({2: []}, "not supported"),
         ({4: ["0"]}, "lists other storages"),
         ({4: 7}, "lists other storages"),
+        ({4: b"\x80\x02" + persistent() + b"."}, "refers to a storage where no array can be"),
     ],
 )
 def test_streams_of_another_kind(replaced, words, tmp_path):
@@ -182,7 +184,7 @@ def test_streams_of_another_kind(replaced, words, tmp_path):
         pickles[place] = value
     stream = io.BytesIO()
     for value in pickles:
-        pickle.dump(value, stream, 2)
+        stream.write(value if isinstance(value, bytes) else pickle.dumps(value, 2))
     path = tmp_path / "stream.pth"
     path.write_bytes(stream.getvalue())
     with pytest.raises(UserError, match=words), open_stream(path):

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from score_sde.data.image_shape import sides
 from score_sde.errors import ConfigError
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
@@ -39,7 +38,9 @@ def compiled(network):
 def test_a_network_turned_over_gives_the_answer_turned_over(name):
     """Attention is where the shorter side has two pixels, on the second of the levels, of whichever side."""
     kind, options = NETWORKS[name]
-    wide, high = (kind(image_size=size, **SMALL, **options) for size in ((4, 8), (8, 4)))
+    wide, high = (
+        kind(image_size=h, image_width=w, **SMALL, **options) for h, w in ((4, 8), (8, 4))
+    )
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 4, 8, 2)).astype(np.float32)
     shapes = jax.eval_shape(wide.init, jax.random.key(0), x, jnp.ones(2))
@@ -53,22 +54,27 @@ def test_a_network_turned_over_gives_the_answer_turned_over(name):
     assert np.abs(unturned - expected).max() > 0.01 * scale
 
 
-@pytest.mark.parametrize("size", [8, (8, 16), (16, 8)])
-def test_attention_is_where_the_shorter_side_says(size):
-    network = NCSNpp(image_size=size, nf=8, ch_mult=(1, 1, 1), attn_resolutions=(8, 2))
-    h, w = sides(size)
-    levels = [np.zeros((1, h >> level, w >> level, 8)) for level in range(3)]
+@pytest.mark.parametrize(("h", "w"), [(8, 0), (8, 16), (16, 8)])
+def test_attention_is_where_the_shorter_side_says(h, w):
+    network = NCSNpp(image_size=h, image_width=w, nf=8, ch_mult=(1, 1, 1), attn_resolutions=(8, 2))
+    levels = [np.zeros((1, h >> level, (w or h) >> level, 8)) for level in range(3)]
     assert [network.attends(h) for h in levels] == [True, False, True]
 
 
 @pytest.mark.parametrize(
-    ("size", "message"),
+    ("h", "w", "message"),
     [
-        ((8, 10), r"image_size is \(8, 10\), .* multiple of 4.*\(10 to 8 or 12, say\)"),
-        ((10, 8), r"image_size is \(10, 8\), .* multiple of 4.*\(10 to 8 or 12, say\)"),
-        ((16, 8), r"attn_resolutions=\(16,\): .* of \(16, 8\) pixels have 8, 4, 2, so there would be no attention at another size of the shorter side"),
+        (8, 10, r"images have 8x10 pixels, .* multiple of 4.*\(10 to 8 or 12, say\)"),
+        (10, 8, r"images have 10x8 pixels, .* multiple of 4.*\(10 to 8 or 12, say\)"),
+        (16, 8, r"attn_resolutions=\(16,\): .* of 16x8 pixels have 8, 4, 2, so there would be no attention at another size of the shorter side"),
     ],
 )  # fmt: skip
-def test_a_side_that_does_not_fit_is_refused(size, message):
+def test_a_side_that_does_not_fit_is_refused(h, w, message):
     with pytest.raises(ConfigError, match=message):
-        NCSNpp(image_size=size, nf=8, ch_mult=(1, 1, 1), attn_resolutions=(16,))
+        NCSNpp(image_size=h, image_width=w, nf=8, ch_mult=(1, 1, 1), attn_resolutions=(16,))
+
+
+@pytest.mark.parametrize("size", [0, -8])
+def test_a_size_of_nothing_is_refused(size):
+    with pytest.raises(ConfigError, match=f"data.image_size={size}: expected a positive number"):
+        NCSNpp(image_size=size, nf=8)

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from score_sde.models import layers
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
-from score_sde.models.network import check_image_size
+from score_sde.models.network import check_sides
 from score_sde.models.networks import NETWORKS, build_network
 
 TINY = {"image_size": 4, "nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (2,)}
@@ -202,7 +202,7 @@ def test_default_init_is_uniform_with_the_stated_variance():
         ({"dtype": "float16"}, "dtype='float16' is unknown; .*bfloat16"),
         ({"dropout": 1.0}, r"model.dropout=1\.0: expected 0 <= p < 1"),
         ({"num_res_blocks": 0}, "model.num_res_blocks=0: expected a positive"),
-        ({"image_size": 5}, "image_size is 5, .* multiple of 2.* 4 or 6"),
+        ({"image_size": 5}, "images have 5x5 pixels, .* multiple of 2.* 4 or 6"),
         ({"nf": 3}, "3 channels cannot be normalised"),
         ({"nf": 14}, "14 channels cannot be normalised in 3 groups .* multiple of 4"),
         ({"nf": 130}, "130 channels cannot be normalised in 32 groups"),
@@ -231,10 +231,10 @@ def test_input_of_another_shape_is_refused():
 
 
 def test_image_sizes():
-    check_image_size(8, (1, 2, 2, 2))
-    check_image_size(7, (1,))
+    check_sides((8, 8), (1, 2, 2, 2))
+    check_sides((7, 7), (1,))
     with pytest.raises(ValueError, match=r"28.*4 levels.*3 times.*multiple of 8.*24 or 32"):
-        check_image_size(28, (1, 2, 2, 2))
+        check_sides((28, 28), (1, 2, 2, 2))
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ def config():
         "init_scale": 0.5,
         "remat": True,
     }
-    data = {"image_size": 8, "num_channels": 1, "centered": False}
+    data = {"image_size": 8, "image_width": 16, "num_channels": 1, "centered": False}
     return ConfigDict({"model": model, "data": data, "sde": {}})
 
 

@@ -32,7 +32,7 @@ def config(tmp_path):
     )  # fmt: skip
     config = get_config()
     config.data.update(
-        name="arrays", file=str(tmp_path / "a.npz"), image_size=(2, 3), num_levels=16, stored_levels=16
+        name="arrays", file=str(tmp_path / "a.npz"), image_size=2, image_width=3, num_levels=16, stored_levels=16
     )  # fmt: skip
     return config
 

@@ -1,6 +1,7 @@
 """A solver that does not get there, or a score that is no number, is an error in every mode, and nothing is reported or written."""
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from score_sde.configs.toy_mixture import get_config
@@ -40,3 +41,11 @@ def test_what_failed_is_refused_and_leaves_no_file(tmp_path, monkeypatch, mode, 
     with pytest.raises(UserError, match=MODES[mode]):
         mode.run(config, sde, tmp_path, *built)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_one_anomaly_is_too_few(tmp_path):
+    np.savez(tmp_path / "one.npz", images=np.zeros((1, 2, 2, 1), np.float32))
+    config = small()
+    config.likelihood.anomalies = str(tmp_path / "one.npz")
+    with pytest.raises(UserError, match="has one image; an AUC needs two or more"):
+        likelihood.run(config, build_sde(config), tmp_path)

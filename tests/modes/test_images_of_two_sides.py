@@ -18,7 +18,7 @@ def test_samples_and_likelihoods_of_six_pixels(tmp_path):
     """Of the samples, ln p(x) is the sum over the pixels of the mixture's, near enough at eps = 1e-5. The pixels are
     independent, so that a Rademacher probe is exact."""
     config = toy_config()
-    config.data.image_size = (2, 3)
+    config.data.update(image_size=2, image_width=3)
     config.sampling.update(sampler="unipc_3", num_images=8, batch_size=8)
     config.likelihood.update(num_images=8, batch_size=8, probe="rademacher", bound_draws=0)
     sde = build_sde(config)
@@ -47,7 +47,7 @@ def test_an_update_and_samples_of_a_network(tmp_path, monkeypatch, name):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 17, (40, 8, 12), np.uint8))
     config = digits_config()
     config.data.update(
-        name="arrays", file=str(tmp_path / "a.npy"), image_size=(8, 12), stored_levels=17
+        name="arrays", file=str(tmp_path / "a.npy"), image_width=12, stored_levels=17
     )
     config.model.update(name=name, nf=8, ch_mult=(1, 1), attn_resolutions=(4,))
     config.training.update(n_iters=1, batch_size=4, eval_freq=0, snapshot_freq=0)

@@ -15,8 +15,8 @@ FIGURES = "tests/modes/test_data.py"
 IMAGES = [
     *mutants("models/network.py", SIDES,
         ("attention-by-the-height", "min(h.shape[1:3]) in self.attn_resolutions", "h.shape[1] in self.attn_resolutions"),
-        ("sides-of-the-longer-side", "sizes = [min(sides(self.image_size))", "sizes = [max(sides(self.image_size))"),
-        ("width-not-halved-exactly", "    for side in sides(image_size):", "    for side in sides(image_size)[:1]:"),
+        ("sides-of-the-longer-side", "sizes = [min(h, w)", "sizes = [max(h, w)"),
+        ("width-not-halved-exactly", "    for side in image_sides:", "    for side in image_sides[:1]:"),
     ),
     *mutants("data/resizing.py", RESIZING,
         ("sides-exchanged", "pillow.resize(wanted[::-1],", "pillow.resize(wanted,"),

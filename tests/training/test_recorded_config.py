@@ -55,15 +55,18 @@ def another(value):
 
 
 def test_height_and_width_come_back_from_the_file(tmp_path):
-    record_config(changed(**{"data.image_size": (8, 12)}), tmp_path, None)
+    record_config(changed(**{"data.image_width": 12}), tmp_path, None)
     found = read_config(tmp_path)
-    assert found.data.image_size == (8, 12)
+    assert found.data.image_width == 12
     record_config(found, tmp_path, 300)
-    with pytest.raises(UserError, match=r"data.image_size=8 \(trained with \[8, 12\]\)"):
+    with pytest.raises(UserError, match=r"data.image_width=0 \(trained with 12\)"):
         check_recorded(get_config(), tmp_path)
-    found.data.image_size = 8  # still of either kind
-    record_config(get_config(), tmp_path / "square", None)
-    assert read_config(tmp_path / "square").data.image_size == 8
+
+
+def test_a_section_takes_all_of_another_configs():
+    config, other = get_config(), changed(**{"data.image_width": 12, "data.name": "mixture"})
+    config.data.update(other.data)
+    assert config.data == other.data
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if role(name) is not Role.FREE])

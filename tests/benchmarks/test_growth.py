@@ -1,0 +1,57 @@
+"""The growth of costs: slopes, the page, and each axis on a tiny network."""
+
+import json
+
+import pytest
+
+from benchmarks import growth
+from benchmarks.growth import AXES, Point, curves, exponents, table
+from score_sde.errors import UserError
+
+
+def of(values, at=(1, 2, 8)):
+    return [Point("n", "cost", n, value, "s") for n, value in zip(at, values, strict=True)]
+
+
+def test_exponents():
+    """n, 1 and n^2 have 1, 0 and 2."""
+    assert exponents(of((3.0, 6.0, 24.0))) == pytest.approx([1, 1])
+    assert exponents(of((3.0, 3.0, 3.0))) == pytest.approx([0, 0])
+    assert exponents(of((3.0, 12.0, 192.0))) == pytest.approx([2, 2])
+
+
+def test_a_point_at_zero_has_no_exponent():
+    lines = table(of((1.0, 1.0, 4.0), at=(0, 1, 2))).splitlines()[2:]
+    assert [line.split("|")[-2].strip() for line in lines] == ["", "", "2.00"]
+
+
+def test_curves_are_kept_apart():
+    points = [Point("n", "a", 1, 1.0, "s"), Point("n", "b", 1, 2.0, "s"), Point("n", "a", 2, 2.0, "s")]  # fmt: skip
+    assert [[point.value for point in curve] for curve in curves(points)] == [[1.0, 2.0], [2.0]]
+
+
+def test_an_unknown_axis_is_refused():
+    with pytest.raises(UserError, match=r"--axes=depth: take batch, resolution"):
+        growth.main(["--axes", "depth"])
+
+
+def test_evaluations_grow_with_the_fifth_root_of_the_tolerance(tmp_path):
+    """Dormand-Prince has order 5, so that steps shrink with the fifth root: less at first, where there are few."""
+    arguments = ["--axes", "tolerance", "--tolerances", "3", "5", "--out", str(tmp_path)]
+    points = growth.main(arguments)
+    assert exponents(points)[0] == pytest.approx(0.2, abs=0.08)
+    lines = (tmp_path / "growth.jsonl").read_text().splitlines()
+    assert [json.loads(line)["value"] for line in lines] == [point.value for point in points]
+    assert (tmp_path / "growth.png").stat().st_size > 5_000
+    assert "| evaluations of Dopri5 | 100000 |" in (tmp_path / "growth.md").read_text()
+
+
+@pytest.mark.slow
+def test_every_axis_of_a_tiny_network(tmp_path):
+    arguments = (
+        "--config configs/vp_digits.py --nf 8 --batches 1 2 --resolutions 8 16 --devices 1 2 --steps 2 4 "
+        f"--tolerances 1 2 --classes 0 3 --block 0.01 --rounds 1 --out {tmp_path}"
+    )
+    points = growth.main(arguments.split())
+    assert len(curves(points)) == len(AXES) + 1  # an evaluation and a training step of a batch
+    assert all(point.value > 0 for point in points)
