@@ -51,7 +51,7 @@ def works(kind: str, options: argparse.Namespace) -> dict[str, Work]:
 
 def timed(options: argparse.Namespace) -> Iterator[str]:
     """Lines of a table."""
-    yield "| | batch | who | CPU seconds, median (range) | ours is faster by |"
+    yield "| | batch | who | CPU seconds, median (range) | its time over ours |"
     yield "|---|---|---|---|---|"
     for kind in ("training step", "evaluation"):
         given = works(kind, options)

@@ -118,11 +118,11 @@ class ResnetBlockBigGANpp(nn.Module):
         h = self.activation(layers.group_norm(self.features, dtype=self.dtype)(h))
         h = layers.dropout(h, self.dropout, keys)
         h = layers.conv3x3(self.features, self.init_scale, self.dtype)(h)
-        # Of equal pixels a 1x1 convolution makes equal ones, so it comes before they are repeated: a quarter of the work.
-        x = x if repeats else self._resample(x)
-        if c != self.features or self.resampling is not None:
-            x = layers.conv1x1(self.features, self.dtype)(x)
-        x = self._resample(x) if repeats else x
+        if repeats:
+            # Of equal pixels a 1x1 convolution makes equal ones, so it comes before they are repeated: a quarter of the work.
+            x = self._resample(layers.conv1x1(self.features, self.dtype)(x))
+        elif c != self.features or self.resampling is not None:
+            x = layers.conv1x1(self.features, self.dtype)(self._resample(x))
         return rescaled_sum(x, h, self.skip_rescale)
 
     def _resample(self, x: layers.Image) -> layers.Other:
