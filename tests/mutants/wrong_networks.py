@@ -8,7 +8,7 @@ RESAMPLE = "tests/models/test_resample.py"
 # fmt: off
 NETWORKS = [
     *mutants("models/group_norm.py", NORM,
-        ("groups-of-every-so-many-channels", "group = jnp.arange(x.shape[-1]) // size", "group = jnp.arange(x.shape[-1]) % groups"),
+        ("groups-of-every-so-many-channels", "group = jnp.arange(c) // (c // groups)", "group = jnp.arange(c) % groups"),
         ("one-platform-for-all", "cpu=by_channel, default=by_group", "cpu=by_channel, default=by_channel"),
         ("statistics-in-the-dtype-of-x", "x = x.astype(jnp.promote_types(x.dtype, jnp.float32))", "x = jnp.asarray(x)"),
         ("variance-of-what-is-not-centred", "group_mean(jnp.square(centred), self.groups)", "group_mean(jnp.square(x), self.groups) - jnp.square(group_mean(x, self.groups))"),
