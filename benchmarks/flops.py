@@ -36,6 +36,9 @@ def _of_equation(equation: Any) -> int:
             kernel = equation.invars[1].aval.shape
             output_features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
             return 2 * _size(equation.outvars[0]) * math.prod(kernel) // output_features
+        case "cond":
+            # Of forms for each platform the last is the default.
+            return _flops(equation.params["branches"][-1].jaxpr)
         case "while":
             raise ValueError("a loop of unknown length: its operations cannot be counted")
     times = equation.params["length"] if equation.primitive.name == "scan" else 1

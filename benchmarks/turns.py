@@ -23,25 +23,31 @@ class Timing(NamedTuple):
         return float(np.median(self.seconds))
 
 
-def in_turns(works: Mapping[str, Work], block: float, rounds: int) -> dict[str, Timing]:
+Clock = Callable[[], float]
+
+
+def in_turns(
+    works: Mapping[str, Work], block: float, rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, Timing]:
     """The timing of each work, in `rounds` blocks of about `block` seconds, A B A B ...
 
     Each has been done once before: what is compiled or chosen the first time is not in it.
     """
     counts = {
-        name: max(1, round(block / max(seconds(work, 2) / 2, 1e-6))) for name, work in works.items()
+        name: max(1, round(block / max(seconds(work, 2, clock) / 2, 1e-6)))
+        for name, work in works.items()
     }
     found: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            found[name].append(seconds(work, counts[name]) / counts[name])
+            found[name].append(seconds(work, counts[name], clock) / counts[name])
     return {name: Timing(np.array(found[name])) for name in works}
 
 
-def seconds(work: Work, times: int) -> float:
-    began = time.perf_counter()
+def seconds(work: Work, times: int, clock: Clock = time.perf_counter) -> float:
+    began = clock()
     work(times)
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def ratio(slow: Timing, fast: Timing) -> float:

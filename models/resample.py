@@ -40,6 +40,40 @@ def naive_upsample_2d(x: Image) -> Float[Array, "b 2*h 2*w c"]:
     return x.reshape(b, 2 * h, 2 * w, c)
 
 
+def naive_upsample_conv_2d(x: Image, kernel: Kernel) -> Float[Array, "b 2*h 2*w o"]:
+    """A 3x3 convolution of the naively upsampled image, which keeps its resolution.
+
+    Two of three taps in a row fall on one pixel of x:
+
+        y[2 m]     = k[0] x[m - 1] + (k[1] + k[2]) x[m],
+        y[2 m + 1] = (k[0] + k[1]) x[m] + k[2] x[m + 1],
+
+    so four 2x2 convolutions of x do, with 16 multiplications for 36. On a CPU that is half the time. An accelerator,
+    where they would be four small kernels and a pass over what they give, takes the plain form.
+    """
+    return lax.platform_dependent(x, kernel, cpu=_conv_by_phases, default=_conv_of_upsampled)
+
+
+def _conv_of_upsampled(x: Image, kernel: Kernel) -> Array:
+    x = naive_upsample_2d(x)
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_DIMENSIONS)
+
+
+def _conv_by_phases(x: Image, kernel: Kernel) -> Array:
+    def halves(k: Array) -> tuple[Array, Array]:
+        """The two taps of even and of odd outputs, along the first axis."""
+        return jnp.stack([k[0], k[1] + k[2]]), jnp.stack([k[0] + k[1], k[2]])
+
+    def phase(row: int, column: int) -> Array:
+        taps = halves(halves(kernel)[row].swapaxes(0, 1))[column].swapaxes(0, 1)
+        pads = [(1 - row, row), (1 - column, column)]
+        return lax.conv_general_dilated(x, taps, (1, 1), pads, dimension_numbers=_DIMENSIONS)
+
+    b, h, w, _ = x.shape
+    rows = [jnp.stack([phase(row, column) for column in (0, 1)], axis=3) for row in (0, 1)]
+    return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, kernel.shape[-1])
+
+
 def naive_downsample_2d(x: Image) -> Float[Array, "b h//2 w//2 c"]:
     """Halves the resolution: the mean of every 2x2 block."""
     b, h, w, c = x.shape

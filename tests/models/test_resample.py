@@ -156,3 +156,35 @@ def test_dtype_is_kept():
         resample.naive_downsample_2d(x),
     ):
         assert out.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("sides", [(4, 6), (1, 2)])
+def test_convolution_of_the_naively_upsampled_image(sides):
+    """As the plain form, which is what every other machine runs: values and both gradients, in float64."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x, kernel = rng.standard_normal((2, *sides, 5)), rng.standard_normal((3, 3, 5, 7))
+        out, pullback = jax.vjp(resample.naive_upsample_conv_2d, x, kernel)
+        large = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
+        padded = np.pad(large, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+        assert_allclose(out, np.einsum("bhwcij,ijco->bhwo", windows, kernel), atol=1e-12)
+
+        g = rng.standard_normal(out.shape)
+        of_x, of_kernel = pullback(jnp.asarray(g))
+        assert_allclose(of_kernel, np.einsum("bhwcij,bhwo->ijco", windows, g), atol=1e-12)
+        # The transpose of a linear map: <g, A v> = <A^T g, v> for every v.
+        v = rng.standard_normal(x.shape)
+        pushed = resample.naive_upsample_conv_2d(jnp.asarray(v), jnp.asarray(kernel))
+        assert_allclose(np.vdot(of_x, v), np.vdot(g, pushed), rtol=1e-12)
+
+
+def test_phases_are_for_cpus_alone():
+    """An accelerator convolves once."""
+    x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
+    traced = jax.jit(resample.naive_upsample_conv_2d).trace(x, kernel)
+    counts = [
+        traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.convolution")
+        for platform in ("cpu", "cuda", "tpu")
+    ]
+    assert counts == [4, 1, 1]

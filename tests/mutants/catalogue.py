@@ -14,6 +14,7 @@ from tests.mutants.wrong_images import IMAGES
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_measurements import MEASUREMENTS
 from tests.mutants.wrong_multistep import MULTISTEP
+from tests.mutants.wrong_networks import NETWORKS
 from tests.mutants.wrong_optimal_variance import VARIANCES
 from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_quality import QUALITY
@@ -27,6 +28,7 @@ from tests.mutants.wrong_words import WORDS
 MUTANTS: list[Mutant] = [
     *PROCESSES,
     *MODELS,
+    *NETWORKS,
     *TRAINING,
     *DATA,
     *IMAGES,

@@ -1,0 +1,137 @@
+"""Training steps and evaluations beside PyTorch's on one core of a CPU, by seconds of that core, in turns.
+
+    XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0 python -m benchmarks.beside_pytorch
+
+The network is DDPM++ of configs/vp_cifar.py, narrower and with fewer blocks, so that a step takes a second: 7.0 M parameters,
+in float32. PyTorch (`pip install -e ".[peers]"`) runs the same network and training step (benchmarks/peers/). Time of the
+process, not of the clock on the wall, so that others on the machine cost little. With --memory: the largest resident set of
+a process of its own, in steps after the first, in which XLA compiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from benchmarks.accelerator import beside
+from benchmarks.accelerator.ours import TrainingSteps, forward
+from benchmarks.accelerator.setting import Setting
+from benchmarks.command import in_words, provenance, run_main
+from benchmarks.turns import Work, in_turns, ratio
+from score_sde.errors import UserError
+
+OURS = "ours"
+
+
+def network(tiny: bool) -> Any:
+    config = Setting(tiny, 0.0, 0).config()
+    if not tiny:
+        config.model.update(nf=64, ch_mult=(1, 2, 2), num_res_blocks=2)
+    return config
+
+
+def works(kind: str, options: argparse.Namespace) -> dict[str, Work]:
+    """The same work by name of who does it."""
+    config, batch = network(options.tiny), options.batch
+    ours = TrainingSteps if kind == "training step" else forward
+    theirs = beside.training if kind == "training step" else beside.forward
+    found: dict[str, Work] = {OURS: ours(config, batch), beside.EAGER: theirs(config, batch, False)}
+    if options.compiled:
+        found[beside.COMPILED] = theirs(config, batch, True)
+    return found
+
+
+def timed(options: argparse.Namespace) -> Iterator[str]:
+    """Lines of a table."""
+    yield "| | batch | who | CPU seconds, median (range) | its time over ours |"
+    yield "|---|---|---|---|---|"
+    for kind in ("training step", "evaluation"):
+        given = works(kind, options)
+        for work in given.values():
+            work(1)
+        found = in_turns(given, options.block, options.rounds, time.process_time)
+        for who, timing in found.items():
+            low, high = min(timing.seconds), max(timing.seconds)
+            times = "" if who == OURS else f"{ratio(timing, found[OURS]):.2f}"
+            seconds = f"{timing.median:.3f} ({low:.3f} to {high:.3f})"
+            yield f"| {kind} | {options.batch} | {who} | {seconds} | {times} |"
+
+
+def memory(options: argparse.Namespace) -> Iterator[str]:
+    """The same of memory, each in a process of its own."""
+    yield "| peak memory of training, GiB | batch | who |"
+    yield "|---|---|---|"
+    for who in (OURS, beside.EAGER):
+        command = [sys.executable, "-m", "benchmarks.beside_pytorch", "--alone", who]
+        command += ["--batch", str(options.batch), *(["--tiny"] if options.tiny else [])]
+        peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        yield f"| {float(peak):.2f} | {options.batch} | {who} |"
+
+
+def peak_alone(who: str, options: argparse.Namespace) -> float:
+    """GiB of this process in three training steps after the first."""
+    config = network(options.tiny)
+    work = (
+        TrainingSteps(config, options.batch)
+        if who == OURS
+        else beside.training(config, options.batch, False)
+    )
+    work(1)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    work(3)
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 2**20
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.beside_pytorch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--block", type=float, default=2.0, help="seconds of a block of timings")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile too")
+    parser.add_argument("--memory", action="store_true", help="of training, in place of times")
+    parser.add_argument("--tiny", action="store_true", help="a tiny network, to see that it works")
+    parser.add_argument("--alone", choices=(OURS, beside.EAGER), help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    if not beside.installed():
+        raise UserError("PyTorch is not installed: pip install -e '.[peers]'")
+    if jax.default_backend() != "cpu":
+        raise UserError(
+            f"JAX runs on {jax.default_backend()}: set JAX_PLATFORMS=cpu, or measure with python -m benchmarks.accelerator"
+        )
+    if options.alone:
+        print(peak_alone(options.alone, options))
+        return
+    one_thread()
+    measure = memory if options.memory else timed
+    for line in measure(options):
+        print(line, flush=True)
+    print(f"\nMeasured by {in_words(provenance('benchmarks.beside_pytorch'))}")
+
+
+def one_thread() -> None:
+    """PyTorch's own; XLA's is asked for on the command line."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    run_main(main)
