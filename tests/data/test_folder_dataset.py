@@ -152,7 +152,7 @@ def test_one_image_cannot_be_divided(tmp_path, folder_config):
 def test_an_image_of_another_size_is_named(folder, folder_config, in_memory):
     save(folder / "a" / "wide.png", 1, size=(9, 8))
     message = refusal(folder_config(folder, in_memory=in_memory))
-    assert "a/wide.png has 8x9 pixels, but data.image_size=8" in message
+    assert "a/wide.png has 8x9 pixels, but data.image_size and data.image_width say 8x8" in message
     assert "data.resize=True" in message
 
 
