@@ -76,16 +76,16 @@ class Setting(NamedTuple):
         named = {str(at): work for at, work in works.items()}
         found = in_turns(named, self.block, self.rounds)
         for at in works:
-            yield Point(axis, measure, at, found[str(at)].median, f"s a {per}")
+            yield Point(axis, measure, at, found[str(at)].median, f"s {per}")
 
 
 def batch(setting: Setting) -> Iterator[Point]:
     """An evaluation and a training step of n images."""
     sizes = setting.options.batches
     works = {n: forward(setting.config(), n) for n in sizes}
-    yield from setting.timed("batch", "evaluation", works, "batch")
+    yield from setting.timed("batch", "evaluation", works, "a batch")
     steps: dict[float, Work] = {n: TrainingSteps(setting.config(), n) for n in sizes}
-    yield from setting.timed("batch", "training step", steps, "batch")
+    yield from setting.timed("batch", "training step", steps, "a batch")
 
 
 def resolution(setting: Setting) -> Iterator[Point]:
@@ -95,7 +95,7 @@ def resolution(setting: Setting) -> Iterator[Point]:
         return setting.config(data__image_size=side, model__attn_resolutions=())
 
     works = {side**2: forward(config(side), 1) for side in setting.options.resolutions}
-    yield from setting.timed("pixels of an image", "evaluation", works, "image")
+    yield from setting.timed("pixels of an image", "evaluation", works, "an image")
 
 
 def steps(setting: Setting) -> Iterator[Point]:
@@ -117,7 +117,7 @@ def steps(setting: Setting) -> Iterator[Point]:
         return work
 
     works = {count: sampling(count) for count in setting.options.steps}
-    yield from setting.timed("evaluations", "samples by DDIM", works, "batch of 4")
+    yield from setting.timed("evaluations", "samples by DDIM", works, "a batch of 4")
 
 
 def tolerance(setting: Setting) -> Iterator[Point]:
@@ -137,7 +137,7 @@ def classes(setting: Setting) -> Iterator[Point]:
     """An evaluation of a network that may be told one of n classes, told none."""
     sizes = setting.options.classes
     works = {n: forward(setting.config(model__num_classes=n), 16) for n in sizes}
-    yield from setting.timed("classes", "evaluation", works, "batch of 16")
+    yield from setting.timed("classes", "evaluation", works, "a batch of 16")
 
 
 def devices(setting: Setting) -> Iterator[Point]:
@@ -158,7 +158,7 @@ def devices(setting: Setting) -> Iterator[Point]:
 def shared_step(setting: Setting) -> None:
     """Prints the seconds of a training step over the devices of this process."""
     works: dict[float, Work] = {1: TrainingSteps(setting.config(), 16)}
-    (point,) = setting.timed("devices", "training step", works, "batch")
+    (point,) = setting.timed("devices", "training step", works, "a batch")
     print(point.value)
 
 

@@ -32,4 +32,6 @@ def draw_curve(axes: Any, curve: list[Any]) -> None:
     axes.set_title(curve[0].measure, fontsize=10)
     axes.set_xlabel(curve[0].axis)
     axes.set_ylabel(curve[0].unit)
+    axes.set_xticks(x, [f"{at:g}" for at in x], rotation=45)
+    axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
