@@ -22,7 +22,7 @@ from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
 from score_sde.modes import sample
-from score_sde.quality.assessment import Assessment, Memory, assess, memory
+from score_sde.quality.assessment import Assessment, Memory, assess, check_numbers, memory
 from score_sde.quality.frechet import Estimate
 from score_sde.quality.inception_score import inception_score
 from score_sde.results import listed, report
@@ -76,20 +76,32 @@ def run(
     began, options = time.perf_counter(), config.evaluation
     extractor = build_extractor(config)
     splits = data.load(config)
-    unfinished = None
-    if options.images:
-        evaluated = Evaluated(named(config, splits, "images"), {})
-    else:
-        evaluated, unfinished = drawn(config, sde, workdir, configured)
     real = named(config, splits, "reference")
     if options.num_reference:
         real = real[: options.num_reference]
+    unfinished = None
+    if options.images:
+        evaluated = Evaluated(named(config, splits, "images"), {})
+    else:  # refused now what would be refused after the samples
+        check_numbers(config.sampling.num_images, len(real), options.neighbours)
+        evaluated, unfinished = drawn(config, sde, workdir, configured)
     features, beside = extractor.extract(evaluated.images), extractor.extract(real)
     x, y = features.of_images, beside.of_images
     found = assess(x, y, options.neighbours, config.seed)
     kept = None
     if options.images != "train" and options.reference in SPLITS:
-        train, test = (extractor.extract(every(getattr(splits, name))).of_images for name in SPLITS)
+        known = (
+            {options.reference: y}
+            if len(y) == getattr(splits, options.reference).num_images
+            else {}
+        )
+        known |= {options.images: x} if options.images in SPLITS else {}
+        train, test = (
+            known[name]
+            if name in known
+            else extractor.extract(every(getattr(splits, name))).of_images
+            for name in SPLITS
+        )
         kept = memory(x, train, test)
     scores = (
         {} if features.logits is None else {"inception_score": inception_score(features.logits)}

@@ -36,12 +36,7 @@ def assess(x: np.ndarray, real: np.ndarray, k: int, seed: int) -> Assessment:
     Raises:
       UserError: too few images.
     """
-    fewest = max(FEWEST, k + 1)
-    if min(len(x), len(real)) < fewest:
-        raise UserError(
-            f"{len(x)} images beside {len(real)}: errors of all figures need {fewest} of each; draw more (sampling.num_images), or "
-            "give more"
-        )
+    check_numbers(len(x), len(real), k)
     rng = np.random.default_rng(seed)
     equal = min(len(x), len(real))
     some, some_real = (rows[rng.permutation(len(rows))[:equal]] for rows in (x, real))
@@ -59,6 +54,15 @@ def assess(x: np.ndarray, real: np.ndarray, k: int, seed: int) -> Assessment:
         if len(rows) <= dimension
     ]
     return Assessment(figures, tuple(notes))
+
+
+def check_numbers(n: int, m: int, k: int) -> None:
+    """Refuse n images beside m real ones if they are too few for an error, or for a k-th neighbour."""
+    fewest = max(FEWEST, k + 1)
+    if min(n, m) < fewest:
+        raise UserError(
+            f"{n} images beside {m}: errors of all figures need {fewest} of each; draw more (sampling.num_images), or give more"
+        )
 
 
 class Memory(NamedTuple):

@@ -139,3 +139,11 @@ def test_what_cannot_be_evaluated_is_refused(fields, words):
     config.evaluation.update(fields)
     with pytest.raises(UserError, match=words):
         evaluate.check(config, build_sde(config))
+
+
+def test_too_few_samples_are_refused_before_they_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(Generator, "draw", lambda *_: pytest.fail("draws"))
+    config = of_toy()
+    config.sampling.num_images = 19
+    with pytest.raises(UserError, match="19 images beside 500: .* need 20 of each"):
+        evaluated(config, tmp_path)
