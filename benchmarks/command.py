@@ -33,6 +33,20 @@ def load_config(name: str) -> Any:
         raise UserError(f"--config={name}: {error}") from error
 
 
+def make_folder(out: Path) -> None:
+    """The folder of --out, with those above it.
+
+    Raises:
+      UserError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--out={out} cannot be made ({error.strerror}); give another folder"
+        ) from error
+
+
 def run_main(main: Callable[[], Any]) -> None:
     """`main`, with a user's mistake said in a line and status 2, as main.py does."""
     try:

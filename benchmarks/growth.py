@@ -26,7 +26,7 @@ import jax
 import numpy as np
 
 from benchmarks.accelerator.ours import TrainingSteps, forward
-from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.command import in_words, load_config, make_folder, provenance, run_main
 from benchmarks.growth_picture import draw_picture
 from benchmarks.random_network import random_network
 from benchmarks.turns import Work, in_turns
@@ -226,7 +226,7 @@ def main(arguments: list[str] | None = None) -> list[Point]:
     if options.shared:
         shared_step(setting)
         return []
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out)
     facts, points = provenance("benchmarks.growth"), []
     with progress_bar(len(options.axes), "growth", "axis") as bar:
         for name in options.axes:

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.accelerator.setting import Setting
 from benchmarks.accelerator.stages import STAGES
 from benchmarks.accelerator.table import read_rows, table
-from benchmarks.command import provenance, run_main
+from benchmarks.command import make_folder, provenance, run_main
 from score_sde.errors import UserError
 
 COMMAND = "python -m benchmarks.accelerator --out DIR --stages {}"
@@ -91,12 +91,7 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
         raise UserError(f"--stages={', '.join(sorted(unknown))}: take {', '.join(STAGES)}")
     if not options.minutes > 0:
         raise UserError(f"--minutes={options.minutes}: expected a positive number")
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--out={options.out} cannot be made ({error.strerror}); give another folder"
-        ) from error
+    make_folder(options.out)
     if options.stage:
         block, rounds = (0.01, 2) if options.tiny else (BLOCK, ROUNDS)
         run_stage(options.stage, Setting(options.tiny, block, rounds), options.out)

@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.command import run_main
+from benchmarks.command import make_folder, run_main
 from benchmarks.tpu_compile import chips
 from benchmarks.tpu_compile.job import Job, rows_of, run
 from benchmarks.tpu_compile.largest import largest
@@ -141,12 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
         run(Job.from_json(options.job), options.out)
         return
     jobs = [*jobs_of(options)]
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--out={options.out} cannot be made ({error.strerror}); give another folder"
-        ) from error
+    make_folder(options.out)
     compiled = Jobs(options.out, options.minutes)
     for job in jobs:
         if options.largest:

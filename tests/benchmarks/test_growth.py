@@ -35,6 +35,12 @@ def test_an_unknown_axis_is_refused():
         growth.main(["--axes", "depth"])
 
 
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made .* give another folder"):
+        growth.main(["--out", str(tmp_path / "file")])
+
+
 def test_evaluations_grow_with_the_fifth_root_of_the_tolerance(tmp_path):
     """Dormand-Prince has order 5, so that steps shrink with the fifth root: less at first, where there are few."""
     arguments = ["--axes", "tolerance", "--tolerances", "3", "5", "--out", str(tmp_path)]
