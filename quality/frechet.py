@@ -5,11 +5,19 @@ FID is this distance of the 2048 features of one Inception network (Heusel et al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from score_sde.quality.moments import Moments, moments
+from score_sde.quality.moments import (
+    ROWS,
+    Gaussian,
+    Moments,
+    moments,
+    moments_of_parts,
+    parts_of,
+)
 
 SMALLEST = (
     1e-10  # of a covariance's largest eigenvalue: directions with less are those that no image uses
@@ -29,7 +37,7 @@ def root(covariance: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
-def frechet(a: Moments, b: Moments) -> float:
+def frechet(a: Gaussian, b: Gaussian) -> float:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) (Dowson and Landau 1982).
 
     It is the squared 2-Wasserstein distance of the two Gaussians.
@@ -62,7 +70,7 @@ def check(x: np.ndarray, y: np.ndarray) -> None:
         )
 
 
-def transport(a: Moments, b: Moments) -> np.ndarray:
+def transport(a: Gaussian, b: Gaussian) -> np.ndarray:
     """T with T C_a T = C_b: the linear part of the map that moves Gaussian a to b at least cost.
 
     C_b^(1/2) (C_b^(1/2) C_a C_b^(1/2))^(-1/2) C_b^(1/2) (Gelbrich 1990), 0 where neither covariance has anything.
@@ -74,16 +82,25 @@ def transport(a: Moments, b: Moments) -> np.ndarray:
     return half @ (vectors * inverse) @ vectors.T @ half
 
 
-def influence(x: np.ndarray, a: Moments, b: Moments) -> np.ndarray:
+def influence(x: np.ndarray, a: Gaussian, b: Gaussian) -> np.ndarray:
     """What each row of x, of moments a, adds to the distance to first order, (n,), with mean 0.
 
     The distance has the derivatives 2 (m_a - m_b) in m_a and I - T in C_a, T of `transport`; a row changes m_a by x - m_a
     and C_a by (x - m_a)(x - m_a)^T - C_a, each over n.
     """
-    centred = np.asarray(x, np.float64).reshape(len(x), -1) - a.mean
-    moved = centred - centred @ transport(a, b)
-    found = 2.0 * centred @ (a.mean - b.mean) + np.einsum("nd,nd->n", centred, moved)
+    to_b, apart = transport(a, b), a.mean - b.mean
+    parts = []
+    for part in parts_of(x):
+        centred = part - a.mean
+        moved = centred - centred @ to_b
+        parts.append(2.0 * centred @ apart + np.einsum("nd,nd->n", centred, moved))
+    found = np.concatenate(parts)
     return found - found.mean()
+
+
+def variance_of(x: np.ndarray, a: Gaussian, b: Gaussian) -> float:
+    """Of the distance, by the rows of x, whose moments are a: the delta method."""
+    return float(np.mean(np.square(influence(x, a, b))) / (len(x) - 1))
 
 
 def frechet_estimate(x: np.ndarray, y: np.ndarray) -> Estimate:
@@ -96,11 +113,13 @@ def frechet_estimate(x: np.ndarray, y: np.ndarray) -> Estimate:
     """
     check(x, y)
     a, b = moments(x), moments(y)
-    variance = sum(
-        np.mean(np.square(influence(*given))) / (len(given[0]) - 1)
-        for given in ((x, a, b), (y, b, a))
-    )
-    return Estimate(frechet(a, b), float(np.sqrt(variance)))
+    return Estimate(frechet(a, b), float(np.sqrt(variance_of(x, a, b) + variance_of(y, b, a))))
+
+
+def frechet_to(x: np.ndarray, law: Gaussian) -> Estimate:
+    """The distance of a set (n, d) to a law known by its mean and covariance; its error is that of the set alone."""
+    a = moments(x)
+    return Estimate(frechet(a, law), float(np.sqrt(variance_of(x, a, law))))
 
 
 def frechet_limit(
@@ -118,13 +137,28 @@ def frechet_limit(
       rng: chooses the halves.
       splits: of each side. Cost: 4 splits + 1 distances.
     """
-    whole = frechet_estimate(x, y)
-    a, b = moments(x), moments(y)
+    return extrapolated(frechet_estimate(x, y), ((x, moments(y)), (y, moments(x))), rng, splits)
+
+
+def frechet_limit_to(
+    x: np.ndarray, law: Gaussian, rng: np.random.Generator, splits: int = 8
+) -> Estimate:
+    """`frechet_to` of infinitely many images like x, (n, d); what few images the law may be of, it keeps."""
+    return extrapolated(frechet_to(x, law), ((x, law),), rng, splits)
+
+
+def extrapolated(
+    whole: Estimate,
+    sides: Sequence[tuple[np.ndarray, Gaussian]],
+    rng: np.random.Generator,
+    splits: int,
+) -> Estimate:
+    """The distance of all rows without the excess that halves of each of these sets tell, beside the other's law."""
     excess = np.array(
         [
             sum(
                 np.mean([frechet(half, other) for half in halves(rows, rng)]) - whole.value
-                for rows, other in ((x, b), (y, a))
+                for rows, other in sides
             )
             for _ in range(splits)
         ]
@@ -136,4 +170,13 @@ def frechet_limit(
 def halves(rows: np.ndarray, rng: np.random.Generator) -> tuple[Moments, Moments]:
     """Moments of the two halves of a random split."""
     order, middle = rng.permutation(len(rows)), len(rows) // 2
-    return moments(rows[order[:middle]]), moments(rows[order[middle:]])
+    first, second = (
+        moments_of_parts(part for chunk in chunks(chosen) for part in parts_of(rows[chunk]))
+        for chosen in (order[:middle], order[middle:])
+    )
+    return first, second
+
+
+def chunks(rows: np.ndarray) -> list[np.ndarray]:
+    """Numbers of rows, as many at a time as are to be copied at once."""
+    return [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]

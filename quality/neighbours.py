@@ -12,18 +12,23 @@ from typing import NamedTuple
 import numpy as np
 
 from score_sde.quality.frechet import Estimate
+from score_sde.quality.moments import ROWS, parts_of
 
 BLOCK = 1024  # rows at once
 
 
 def blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Rows of x, and their squared distances to all of y, (block, m)."""
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    squares = np.einsum("md,md->m", y, y)
     for start in range(0, len(x), BLOCK):
-        rows = x[start : start + BLOCK]
-        apart = np.einsum("nd,nd->n", rows, rows)[:, None] + squares - 2.0 * rows @ y.T
-        yield slice(start, start + len(rows)), np.maximum(apart, 0.0)
+        rows = np.asarray(x[start : start + BLOCK], np.float64)
+        apart = np.concatenate([squared_distances(rows, part) for part in parts_of(y)], axis=1)
+        yield slice(start, start + len(rows)), apart
+
+
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of rows (n, d) and (m, d), (n, m); what round-off takes below 0 is 0."""
+    squares = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("md,md->m", y, y)
+    return np.maximum(squares - 2.0 * x @ y.T, 0.0)
 
 
 class Nearest(NamedTuple):
@@ -39,7 +44,11 @@ def nearest(x: np.ndarray, y: np.ndarray) -> Nearest:
     """Of each row of x (n, d) the nearest of y (m, d). Cost: n m products of rows."""
     row = np.concatenate([apart.argmin(axis=1) for _, apart in blocks(x, y)])
     # From the difference: the expanded squares have cancelled digits.
-    return Nearest(np.linalg.norm(np.asarray(x, np.float64) - y[row], axis=1), row)
+    distance = [
+        np.linalg.norm(part - y[row[i * ROWS : i * ROWS + len(part)]], axis=1)
+        for i, part in enumerate(parts_of(x))
+    ]
+    return Nearest(np.concatenate(distance), row)
 
 
 def squared_radii(x: np.ndarray, k: int) -> np.ndarray:
