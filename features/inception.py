@@ -21,6 +21,7 @@ from score_sde.features.resize import LevelsRGB, resized
 from score_sde.shapes import Array
 
 SIDE = 299  # pixels, of the images that it was trained on
+POOLED = 2048  # features
 OUTPUTS = 1008
 BATCH_NORM_EPS = 1e-3
 # TF32 and bfloat16 products, which GPUs and TPUs take by default, would make FID depend on the machine.

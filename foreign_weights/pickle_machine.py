@@ -122,12 +122,12 @@ class Machine:
 
 Instruction = Callable[[Machine, Any], None]
 
-# What PyTorch writes, by default (protocol 2) and on request (protocol 4). Left out is every other way to make or call an
+# What PyTorch writes, by default (protocol 2) and on request (protocol 4), and BINBYTES, in which NumPy's arrays have their numbers. Left out is every other way to make or call an
 # object, above all EXT, INST, OBJ, NEWOBJ.
 INSTRUCTIONS: dict[str, Instruction] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
     **dict.fromkeys(
-        "BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE SHORT_BINBYTES".split(),
+        "BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE SHORT_BINBYTES BINBYTES".split(),
         Machine.push,
     ),
     "NONE": lambda machine, _: machine.push(None),

@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
     DEQUANTIZER_INIT = 100
     DEQUANTIZER_TRAIN = 101
     DEQUANTIZER_COMPARISON = 102
+    CLASSIFIER_INIT = 200
 
 
 def seed_key(seed: int) -> Array:

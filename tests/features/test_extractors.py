@@ -21,7 +21,7 @@ def means(params, images):
 
 def test_pixels():
     found = build_extractor(get_config()).extract(IMAGES)
-    np.testing.assert_allclose(found.of_images, IMAGES.reshape(70, 64) / 16)
+    np.testing.assert_array_equal(found.of_images, IMAGES.reshape(70, 64) / 16)
     assert found.logits is None
 
 
@@ -29,6 +29,7 @@ def test_a_networks_features_are_of_all_images_in_their_order(tmp_path, monkeypa
     """70 images in batches of 32, of which the last is filled up; level 16 of 0 ... 16 is white, and grey becomes colour."""
     monkeypatch.setattr(extractors, "load_inception", lambda path: (3.0, {"file": str(path)}))
     monkeypatch.setattr(extractors, "inception_features", means)
+    monkeypatch.setattr(extractors, "POOLED", 3)
     config = get_config()
     config.evaluation.features = str(tmp_path / "weights.pth")
     extractor = build_extractor(config)
@@ -44,7 +45,7 @@ def test_a_networks_features_are_of_all_images_in_their_order(tmp_path, monkeypa
     [
         ({"data.num_levels": 0}, "sees grey or RGB images of levels, not 1 channels with data.num_levels=0"),
         ({"data.num_channels": 2}, "sees grey or RGB images of levels, not 2 channels"),
-        ({"evaluation.features": "none.pth"}, "no such file; give pixels, or the weights of .*nothing is downloaded"),
+        ({"evaluation.features": "none.pth"}, "no such file; give pixels, classifier, alexnet, vgg16, or the weights of .*nothing is downloaded"),
     ],
 )  # fmt: skip
 def test_what_a_network_cannot_see_is_refused(tmp_path, fields, words):

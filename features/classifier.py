@@ -1,0 +1,191 @@
+"""A small classifier of the dataset's own classes, trained on the spot: features in seconds, where no pretrained network fits.
+
+A Frechet distance of the features of a digits' classifier sees what makes digits different from each other, as Inception's sees that of
+photographs. Figures are comparable only by the same weights: they are a function of config.seed, of the training images and of the kind of
+processor, and the record has their SHA-256.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Float, Int
+
+from score_sde import data
+from score_sde.data.image_shape import image_shape
+from score_sde.data.loader import labels_of
+from score_sde.errors import ConfigError, UserError
+from score_sde.features.levels import in_unit
+from score_sde.files import write_whole
+from score_sde.keys import Stream, stream_key
+from score_sde.npz import read_npz
+from score_sde.progress import progress_bar
+from score_sde.shapes import Array
+
+CLASSIFIER = "classifier"
+WIDTH = 64  # features
+CHANNELS = (32, 64, 128)  # of convolutions, all but the first of which halve the image
+BATCH, UPDATES, LEARNING_RATE = 128, 600, 3e-3
+CHUNK = 512  # held-out images at once
+
+Images = Float[Array, "b h w c"]
+# Of config.data, by which the images are those that they are.
+FIELDS = (
+    "name", "num_levels", "stored_levels", "image_size", "image_width", "num_channels", "resize",
+    "crop_size", "resample",
+)  # fmt: skip
+
+
+class Seen(NamedTuple):
+    """What the classifier makes of images in [0, 1]."""
+
+    features: Float[Array, "b width"]
+    logits: Float[Array, "b classes"]
+
+
+class Classifier(nn.Module):
+    """Convolutions, the mean over positions, a linear layer to the features, and from them, rectified, one to the classes."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: Images) -> Seen:
+        for i, channels in enumerate(CHANNELS):
+            x = nn.relu(
+                nn.Conv(channels, (3, 3), strides=min(1 + i, 2))(2.0 * x - 1.0 if i == 0 else x)
+            )
+        features = nn.Dense(WIDTH)(x.mean(axis=(1, 2)))
+        return Seen(features, nn.Dense(self.num_classes)(nn.relu(features)))
+
+
+def check_classifier(config: Any) -> None:
+    """Refuse to tell apart the classes of images of one class."""
+    if config.data.label >= 0:
+        raise ConfigError(
+            f"evaluation.features={CLASSIFIER} learns to tell classes apart, and data.label={config.data.label} leaves one; leave it "
+            "out, or take other features"
+        )
+
+
+def load_classifier(
+    config: Any, workdir: Path | None
+) -> tuple[Callable[[np.ndarray], Seen], dict[str, Any]]:
+    """The classifier of the training split, from <workdir>/evaluation or trained now and kept there, and what a record says of it.
+
+    Returns:
+      classify: of images in [0, 1], compiled.
+      facts: "sha256" of its weights, and "accuracy", the share of held-out images that it names right.
+
+    Raises:
+      UserError: a dataset without labels, or of one class; a damaged file of weights.
+    """
+    splits = data.load(config, ("label",))
+    num_classes = 1 + int(max(labels_of(split).max() for split in (splits.train, splits.test)))
+    if num_classes < 2:
+        raise UserError(
+            f"evaluation.features={CLASSIFIER}: {config.data.name!r} has one class, of which there is nothing to learn; take other features"
+        )
+    network = Classifier(num_classes)
+    kept = None if workdir is None else workdir / "evaluation" / f"{identity(config, splits)}.npz"
+    params = (
+        trained(config, network, splits.train)
+        if kept is None or not kept.exists()
+        else read(config, network, kept)
+    )
+    if kept is not None and not kept.exists() and jax.process_index() == 0:
+        arrays = flatten_dict(params, sep="/")
+        write_whole(kept, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    classify = functools.partial(jax.jit(network.apply), {"params": params})
+    accuracy = held_out_accuracy(classify, splits.test, config.data.num_levels)
+    return classify, {"sha256": digest_of(params), "accuracy": accuracy}
+
+
+def identity(config: Any, splits: Any) -> str:
+    """A file's name after everything that the weights follow from."""
+    settings = {field: config.data[field] for field in FIELDS}
+    about = [
+        config.seed,
+        settings,
+        splits.fingerprint,
+        CHANNELS,
+        WIDTH,
+        BATCH,
+        UPDATES,
+        LEARNING_RATE,
+    ]
+    return f"classifier-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}"
+
+
+def digest_of(params: Any) -> str:
+    """SHA-256 of the weights, in the order of their names."""
+    found = hashlib.sha256()
+    for name, array in sorted(flatten_dict(params, sep="/").items()):
+        found.update(name.encode() + np.asarray(array).tobytes())
+    return found.hexdigest()
+
+
+def first_params(config: Any, network: Classifier) -> Any:
+    image = jnp.zeros((1, *image_shape(config.data)))
+    return network.init(stream_key(config.seed, Stream.CLASSIFIER_INIT), image)["params"]
+
+
+def trained(config: Any, network: Classifier, split: Any) -> Any:
+    """UPDATES of Adam on cross-entropy, at a rate that falls to 0 along a cosine."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, UPDATES))
+    params = first_params(config, network)
+    state = optimizer.init(params)
+
+    @jax.jit
+    def update(
+        params: Any, state: Any, images: Images, labels: Int[Array, " b"]
+    ) -> tuple[Any, Any]:
+        def loss(params: Any) -> Float[Array, ""]:
+            logits = network.apply({"params": params}, images).logits
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        step, state = optimizer.update(jax.grad(loss)(params), state)
+        return optax.apply_updates(params, step), state
+
+    batches = split.batches(config.seed, min(BATCH, split.num_images))
+    with progress_bar(UPDATES, "classifier", "update") as bar:
+        for _, batch in zip(range(UPDATES), batches, strict=False):
+            images = in_unit(batch.images, config.data.num_levels)
+            params, state = update(params, state, images, batch.condition["label"])
+            bar.update(1)
+    return jax.device_get(params)
+
+
+def read(config: Any, network: Classifier, path: Path) -> Any:
+    """Weights that were kept."""
+    shapes = jax.eval_shape(lambda: first_params(config, network))
+    expected = {name: of.shape for name, of in flatten_dict(shapes, sep="/").items()}
+    try:
+        arrays = read_npz(path)
+        if {name: array.shape for name, array in arrays.items()} != expected:
+            raise ValueError("it holds other arrays")
+    except ValueError as error:
+        raise UserError(
+            f"{path}, the classifier of evaluation.features={CLASSIFIER}, is damaged ({error}); remove it, and it is trained again"
+        ) from error
+    return unflatten_dict(arrays, sep="/")
+
+
+def held_out_accuracy(classify: Callable[[np.ndarray], Seen], split: Any, levels: int) -> float:
+    """The share of a split's images whose class has the largest logit."""
+    right = 0
+    for start in range(0, split.num_images, CHUNK):
+        batch = split.take(np.arange(start, min(start + CHUNK, split.num_images)))
+        logits = np.asarray(classify(in_unit(batch.images, levels)).logits)
+        right += int((logits.argmax(axis=1) == batch.condition["label"]).sum())
+    return right / split.num_images

@@ -1,0 +1,134 @@
+"""A pickle of NumPy arrays by name, as JAX programs keep parameters, read without running anything that it names.
+
+Three names are known, each an inert stand-in: NumPy's function that makes an empty array, its type of arrays and its type of numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from score_sde.errors import UserError
+from score_sde.foreign_weights.pickle_machine import MAX_BYTES, Machine
+from score_sde.quoting import printable, quoted
+
+FLOAT32 = "f4"
+
+
+class _Numbers:
+    """numpy.dtype("f4"), little-endian as its state says."""
+
+    __slots__ = ()
+
+    def set_state(self, state: Any) -> None:
+        if type(state) is not tuple or state[1:2] != ("<",):
+            raise UserError(
+                f"the file holds numbers with the state {quoted(state)}; expected float32, little-endian"
+            )
+
+
+class _NumbersType:
+    __slots__ = ()
+
+    def __call__(self, name: Any, *_flags: Any) -> _Numbers:
+        if name != FLOAT32:
+            raise UserError(f"the file holds numbers of type {quoted(name)}; expected float32")
+        return _Numbers()
+
+
+class _ArrayType:
+    __slots__ = ()
+
+
+class _Array:
+    """An array, empty until its state is set."""
+
+    __slots__ = ("array",)
+
+    def __init__(self) -> None:
+        self.array: np.ndarray | None = None
+
+    def set_state(self, state: Any) -> None:
+        if type(state) is not tuple or len(state) != 5:
+            raise UserError("the file holds an array that is none")
+        _version, shape, numbers, columns_first, data = state
+        sizes = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
+        if not sizes or type(numbers) is not _Numbers or type(data) is not bytes:
+            raise UserError("the file holds an array that is not one of float32 numbers")
+        if len(data) != 4 * math.prod(shape):
+            raise UserError(
+                f"the file holds an array of shape {shape} in {len(data)} bytes: it is damaged"
+            )
+        order = "F" if columns_first else "C"
+        self.array = np.frombuffer(data, "<f4").reshape(shape, order=order)
+
+
+class _Reconstruct:
+    __slots__ = ()
+
+    def __call__(self, kind: Any, *_about: Any) -> _Array:
+        if type(kind) is not _ArrayType:
+            raise UserError("the file holds an array of another type than NumPy's")
+        return _Array()
+
+
+ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _ArrayType(),
+    ("numpy", "dtype"): _NumbersType(),
+    ("numpy.core.multiarray", "_reconstruct"): _Reconstruct(),
+    ("numpy._core.multiarray", "_reconstruct"): _Reconstruct(),  # its name since NumPy 2
+}
+
+
+def read_numpy_pickle(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a pickled dict of dicts, by their names with "/" between.
+
+    Raises:
+      UserError: no such file, too large or damaged, or with anything in it but float32 arrays by name.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror or error})") from error
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{path} has more than {MAX_BYTES:,} bytes; it is not read")
+    try:
+        return named_arrays(Machine(resolve, refuse_reference).run(io.BytesIO(data)))
+    except UserError as error:  # which may quote the file
+        raise UserError(printable(f"{path}: {error}")) from error
+    except Exception as error:  # nobody says what damaged bytes raise
+        raise UserError(
+            printable(
+                f"{path} is damaged, or no pickle of arrays ({type(error).__name__}: {error})"
+            )
+        ) from error
+
+
+def resolve(module: str, name: str) -> Any:
+    if (module, name) not in ALLOWED:
+        raise UserError(f"the file asks for {module}.{name}, which no array needs; it is not read")
+    return ALLOWED[module, name]
+
+
+def refuse_reference(pid: Any) -> Any:
+    raise UserError(f"the file refers to {quoted(pid)}, which is not in it")
+
+
+def named_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree by the way to them."""
+    if not isinstance(tree, dict):
+        raise UserError("the file holds no arrays by name")
+    found: dict[str, np.ndarray] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found |= {f"{name}/{rest}": array for rest, array in named_arrays(value).items()}
+        elif type(value) is _Array and value.array is not None:
+            found[str(name)] = value.array
+        else:
+            raise UserError(f"the file has something else than an array at {quoted(name)}")
+    return found
