@@ -1,11 +1,16 @@
-"""By what a run knows its dataset again: how many images, and a hash of the names and sizes of what holds them."""
+"""By what a run knows its dataset again: how many images, a hash of the names and sizes of what holds them, and what is made of them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+# Options of config.data that change which images there are, or their pixels.
+OF_IMAGES = (
+    "name", "label", "num_levels", "stored_levels", "image_size", "image_width", "num_channels", "resize", "crop_size", "resample",
+)  # fmt: skip
 
 
 class Fingerprint(NamedTuple):
@@ -22,3 +27,8 @@ def fingerprint(num_images: int, files: Iterable[tuple[str, int]]) -> Fingerprin
     for name, size in sorted(files):
         total.update(os.fsencode(name) + b"\0" + str(size).encode() + b"\n")
     return Fingerprint(num_images, total.hexdigest()[:32])
+
+
+def image_settings(data: Any) -> dict[str, Any]:
+    """Of config.data, what the images are with which files."""
+    return {field: data[field] for field in OF_IMAGES}

@@ -79,6 +79,23 @@ class Files:
         return [{"path": self.paths[i], "label": self.labels[i]} for i in indices]
 
 
+def load_pictures(folder: Path, data: Any) -> tuple[ImagesOnDisk, tuple[str, ...]]:
+    """All images under a folder in the order of their names, 8-bit shades, as one split, and what its labels are called: the first
+    folder on the way to an image, -1 for one that lies in none.
+
+    Raises:
+        DatasetError: as `load_folder`.
+    """
+    files = image_files(folder)
+    check_sizes(files, data)
+    classes = [class_of(path, folder, 0) for path in files]
+    names = sorted(set(classes) - {""})
+    labels = {"": -1, **{name: i for i, name in enumerate(names)}}
+    decode = record_decoder(data, lambda record: record["path"].read_bytes())
+    source = Files(files, [labels[name] for name in classes])
+    return ImagesOnDisk(source, decode, image_shape(data), str(folder)), tuple(names)
+
+
 def class_of(path: Path, folder: Path, depth: int) -> str:
     """The folder on the way to an image that is `depth` below the data's, "" where the image itself lies there."""
     parts = path.relative_to(folder).parts[depth:]

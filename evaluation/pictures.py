@@ -19,6 +19,16 @@ def shades(levels: np.ndarray, num_levels: int) -> np.ndarray:
     return np.round(levels.astype(np.float64) * 255 / (num_levels - 1)).astype(np.uint8)
 
 
+def levels_of(shades_8_bit: np.ndarray, num_levels: int) -> np.ndarray:
+    """The levels that 8-bit shades (uint8) stand for, which undoes `shades`.
+
+    Where the number of levels divides 256, those to which datasets are reduced, floor(v num_levels / 256); else the nearest.
+    """
+    if 256 % num_levels == 0:
+        return shades_8_bit // (256 // num_levels) if num_levels < 256 else shades_8_bit
+    return np.round(shades_8_bit.astype(np.float64) * (num_levels - 1) / 255).astype(np.uint8)
+
+
 def pillow_image(image: np.ndarray) -> Image.Image:
     """Of 8-bit shades (h, w, c), c = 1 or 3."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

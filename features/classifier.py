@@ -23,6 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Float, Int
 
 from score_sde import data
+from score_sde.data.fingerprint import image_settings
 from score_sde.data.image_shape import image_shape
 from score_sde.data.loader import labels_of
 from score_sde.errors import ConfigError, UserError
@@ -40,11 +41,6 @@ BATCH, UPDATES, LEARNING_RATE = 128, 600, 3e-3
 CHUNK = 512  # held-out images at once
 
 Images = Float[Array, "b h w c"]
-# Of config.data, by which the images are those that they are.
-FIELDS = (
-    "name", "num_levels", "stored_levels", "image_size", "image_width", "num_channels", "resize",
-    "crop_size", "resample",
-)  # fmt: skip
 
 
 class Seen(NamedTuple):
@@ -105,7 +101,7 @@ def load_classifier(
     )
     if kept is not None and not kept.exists() and jax.process_index() == 0:
         arrays = flatten_dict(params, sep="/")
-        write_whole(kept, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+        write_whole(kept, lambda file: np.savez(file, **arrays))
     classify = functools.partial(jax.jit(network.apply), {"params": params})
     accuracy = held_out_accuracy(classify, splits.test, config.data.num_levels)
     return classify, {"sha256": digest_of(params), "accuracy": accuracy}
@@ -113,10 +109,9 @@ def load_classifier(
 
 def identity(config: Any, splits: Any) -> str:
     """A file's name after everything that the weights follow from."""
-    settings = {field: config.data[field] for field in FIELDS}
     about = [
         config.seed,
-        settings,
+        image_settings(config.data),
         splits.fingerprint,
         CHANNELS,
         WIDTH,
@@ -151,8 +146,8 @@ def trained(config: Any, network: Classifier, split: Any) -> Any:
         params: Any, state: Any, images: Images, labels: Int[Array, " b"]
     ) -> tuple[Any, Any]:
         def loss(params: Any) -> Float[Array, ""]:
-            logits = network.apply({"params": params}, images).logits
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+            seen: Any = network.apply({"params": params}, images)
+            return optax.softmax_cross_entropy_with_integer_labels(seen.logits, labels).mean()
 
         step, state = optimizer.update(jax.grad(loss)(params), state)
         return optax.apply_updates(params, step), state

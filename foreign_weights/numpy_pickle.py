@@ -63,8 +63,8 @@ class _Array:
             raise UserError(
                 f"the file holds an array of shape {shape} in {len(data)} bytes: it is damaged"
             )
-        order = "F" if columns_first else "C"
-        self.array = np.frombuffer(data, "<f4").reshape(shape, order=order)
+        flat = np.frombuffer(data, "<f4")
+        self.array = flat.reshape(shape[::-1]).T if columns_first else flat.reshape(shape)
 
 
 class _Reconstruct:

@@ -8,8 +8,15 @@ import numpy as np
 
 from score_sde.errors import UserError
 from score_sde.likelihood.anomaly import auc
-from score_sde.quality.frechet import Estimate, frechet_estimate, frechet_limit
+from score_sde.quality.frechet import (
+    Estimate,
+    frechet_estimate,
+    frechet_limit,
+    frechet_limit_to,
+    frechet_to,
+)
 from score_sde.quality.kernel_distance import FEWEST_BLOCKS, kernel_distance
+from score_sde.quality.moments import Gaussian
 from score_sde.quality.neighbours import Nearest, nearest, neighbourhood
 from score_sde.quality.sliced import sliced_distance, unit_directions
 
@@ -20,7 +27,7 @@ class Assessment(NamedTuple):
     """Of features (n, d) beside (m, d)."""
 
     figures: dict[str, Estimate]
-    """frechet, frechet_limit, kid, precision, recall, density, coverage, mind."""
+    """frechet, frechet_limit, kid, precision, recall, density, coverage, mind; the first two alone beside a law."""
     notes: tuple[str, ...]
     """What a reader should know of them."""
 
@@ -39,7 +46,12 @@ def assess(x: np.ndarray, real: np.ndarray, k: int, seed: int) -> Assessment:
     check_numbers(len(x), len(real), k)
     rng = np.random.default_rng(seed)
     equal = min(len(x), len(real))
-    some, some_real = (rows[rng.permutation(len(rows))[:equal]] for rows in (x, real))
+    chosen = [rng.permutation(len(rows))[:equal] for rows in (x, real)]
+    # Where all are taken, their order does not matter, and a copy is saved.
+    some, some_real = (
+        rows if len(rows) == equal else rows[which]
+        for rows, which in zip((x, real), chosen, strict=True)
+    )
     figures = {
         "frechet": frechet_estimate(x, real),
         "frechet_limit": frechet_limit(x, real, rng),
@@ -47,18 +59,50 @@ def assess(x: np.ndarray, real: np.ndarray, k: int, seed: int) -> Assessment:
         **neighbourhood(x, real, k)._asdict(),
         "mind": sliced_distance(some, some_real, unit_directions(x.shape[1], rng)),
     }
-    dimension = x.shape[1]
-    notes = [
-        f"{len(rows)} {what} in {dimension} dimensions: their covariance is singular, and the Frechet distance is of what they span"
-        for what, rows in (("images", x), ("real images", real))
-        if len(rows) <= dimension
-    ]
-    return Assessment(figures, tuple(notes))
+    return Assessment(figures, (*singular(x, "images"), *singular(real, "real images")))
+
+
+def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int) -> Assessment:
+    """The Frechet distance of features (n, d) to a law of which no more is known than its mean and covariance.
+
+    Raises:
+      UserError: too few images.
+    """
+    if len(x) < FEWEST:
+        raise UserError(
+            f"{len(x)} images: an error needs {FEWEST}; draw more (sampling.num_images), or give more"
+        )
+    rng = np.random.default_rng(seed)
+    figures = {"frechet": frechet_to(x, law), "frechet_limit": frechet_limit_to(x, law, rng)}
+    return Assessment(
+        figures,
+        (
+            "the reference is a mean and a covariance: there is no other figure, errors are those of the images alone, and so many real "
+            "images as they were made of are not made infinitely many",
+            "the file does not say of which features they are: the distance means something only if of these",
+            *singular(x, "images"),
+        ),
+    )
+
+
+def singular(rows: np.ndarray, what: str) -> tuple[str, ...]:
+    """A note where there are fewer images than dimensions."""
+    count, dimension = rows.shape
+    if count > dimension:
+        return ()
+    return (
+        f"{count} {what} in {dimension} dimensions: their covariance is singular, and the Frechet distance is of what they span",
+    )
+
+
+def fewest_images(k: int) -> int:
+    """Of a set, for errors of all figures and a k-th neighbour."""
+    return max(FEWEST, k + 1)
 
 
 def check_numbers(n: int, m: int, k: int) -> None:
     """Refuse n images beside m real ones if they are too few for an error, or for a k-th neighbour."""
-    fewest = max(FEWEST, k + 1)
+    fewest = fewest_images(k)
     if min(n, m) < fewest:
         raise UserError(
             f"{n} images beside {m}: errors of all figures need {fewest} of each; draw more (sampling.num_images), or give more"

@@ -1,0 +1,90 @@
+"""The samples that --mode evaluate draws: features as they come, images kept batch by batch until the figures are written."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from score_sde.features.extractors import Extractor, Features
+from score_sde.generation.conditions import build_conditions
+from score_sde.generation.denoising_errors import optimal_variance
+from score_sde.generation.generate import Generated, build_generator
+from score_sde.generation.sampled_score import sampled_score
+from score_sde.generation.start_images import load_start_images
+from score_sde.modes import sample
+from score_sde.quality.image_sets import ImageSet
+from score_sde.samplers.configured import Configured, configure
+from score_sde.sde_lib import SDE
+from score_sde.spaces import build_space
+from score_sde.training.trained_score import load_score_model
+from score_sde.unfinished import UnfinishedFolder
+
+
+class Evaluated(NamedTuple):
+    """Images with their features, and what the record says of where they come from."""
+
+    images: ImageSet
+    features: Features
+    told: dict[str, Any]
+
+
+def drawn(
+    config: Any, sde: SDE, workdir: Path, extractor: Extractor, configured: Configured | None
+) -> tuple[Evaluated, UnfinishedFolder]:
+    """Samples as --mode sample would draw them, with their features, kept batch by batch until the figures are written."""
+    sampling, space = config.sampling, build_space(config)
+    loaded = load_score_model(config, sde, workdir)
+    model = sampled_score(config, sde, space, loaded.model)
+    if configured is None:
+        configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
+    start_images = load_start_images(config, space)
+    generator = build_generator(config, sde, space.shape, start_images, configured)
+    depends_on = {**sample.identity(config, workdir, loaded), **extractor.convention}
+    store = UnfinishedFolder(workdir / "evaluation", depends_on)
+
+    def finish(batch: Generated) -> dict[str, np.ndarray]:
+        images = np.asarray(space.decode(jnp.asarray(batch.x)))
+        found = extractor.extract(images, show=False)
+        logits = {} if found.logits is None else {"logits": found.logits}
+        return {"images": images, "features": found.of_images, "nfe": batch.nfe, **logits}
+
+    count = sampling.num_images
+    features, nfe, logits = np.empty((count, extractor.dimension), np.float32), [], []
+    start = 0
+    for batch in generator.stored_batches(model, count, config.seed, finish, store):
+        end = start + len(batch["nfe"])
+        features[start:end], start = batch["features"], end
+        nfe.append(batch["nfe"])
+        logits += [batch["logits"]] if "logits" in batch else []
+
+    def take(rows: Any) -> np.ndarray:
+        """From the batches on disk, each read once."""
+        numbers, places = np.divmod(np.asarray(rows), sampling.batch_size)
+        order = np.argsort(numbers, kind="stable")
+        parts = [
+            store.read(int(number))["images"][places[order][numbers[order] == number]]
+            for number in np.unique(numbers)
+        ]
+        return np.concatenate(parts)[np.argsort(order)]
+
+    told = {
+        "sampler": sampling.sampler,
+        "nfe": float(np.concatenate(nfe).mean()),
+        **loaded.told,
+        "sde": config.sde.name,
+        **configured.settings,
+        **sample.told(config),
+    }
+    images = ImageSet(count, take, functools.partial(labels_of_samples, config))
+    return Evaluated(
+        images, Features(features, np.concatenate(logits) if logits else None), told
+    ), store
+
+
+def labels_of_samples(config: Any) -> np.ndarray:
+    """The classes that samples are told, (n,)."""
+    return build_conditions(config)(np.arange(config.sampling.num_images))["label"]

@@ -1,0 +1,60 @@
+"""The figures of each class by itself, where images have labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from score_sde.errors import UserError
+from score_sde.quality.assessment import Assessment, assess, fewest_images
+
+SHOWN = 5  # classes in a message
+
+
+def check_classes(
+    labels: np.ndarray, real: np.ndarray, wanted: Sequence[int], k: int, dimension: int
+) -> None:
+    """Refuse a class that is empty, or too small for an error of every figure.
+
+    Args:
+      labels, real: classes of the images (n,) and of the reference (m,).
+      wanted: classes to measure.
+      k: neighbours.
+      dimension: of the features, for the message.
+    """
+    fewest = fewest_images(k)
+    for what, own in (("images", labels), ("real images", real)):
+        counts = {label: int((own == label).sum()) for label in wanted}
+        empty = [label for label, count in counts.items() if not count]
+        if empty:
+            raise UserError(
+                f"evaluation.per_class: no {what} of class {listed(empty)}; every class needs {fewest} of them"
+            )
+        few = [label for label, count in counts.items() if count < fewest]
+        if few:
+            raise UserError(
+                f"evaluation.per_class: {counts[few[0]]} {what} of class {few[0]} (too few of {len(few)} classes: {listed(few)}); errors of "
+                f"all figures need {fewest}, and a covariance of all {dimension} features that is not singular {dimension + 1}: give more, "
+                "or leave evaluation.per_class out"
+            )
+
+
+def listed(labels: Sequence[int]) -> str:
+    return ", ".join(map(str, labels[:SHOWN])) + (", ..." if len(labels) > SHOWN else "")
+
+
+def assess_classes(
+    x: np.ndarray,
+    labels: np.ndarray,
+    real: np.ndarray,
+    real_labels: np.ndarray,
+    wanted: Sequence[int],
+    k: int,
+    seed: int,
+) -> dict[int, Assessment]:
+    """`assess` of the features x (n, d) of each class beside the real ones (m, d) of the same."""
+    check_classes(labels, real_labels, wanted, k, x.shape[1])
+    return {
+        label: assess(x[labels == label], real[real_labels == label], k, seed) for label in wanted
+    }

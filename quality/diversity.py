@@ -1,0 +1,41 @@
+"""How different the images of a set are from each other: LPIPS between the two of random pairs (Zhu et al. 2017, Sec. 5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from score_sde.progress import progress_bar
+from score_sde.quality.frechet import Estimate
+
+PAIRS = 500  # at most
+BATCH = 25  # pairs at once
+
+
+def mean_distance(
+    distance: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    take: Callable[[np.ndarray], np.ndarray],
+    count: int,
+    rng: np.random.Generator,
+    what: str,
+) -> Estimate:
+    """The mean over pairs of images, and its standard error; no image is in two pairs, so that they are independent.
+
+    Args:
+      distance: of two batches, image by image.
+      take: images by their places, of `count`, at least four.
+      what: is compared, for the progress bar.
+    """
+    pairs = min(PAIRS, count // 2)
+    rows = rng.permutation(count)[: 2 * pairs]
+    images, found = take(rows), np.empty(pairs)
+    with progress_bar(pairs, what, "pair") as bar:
+        for start in range(0, pairs, BATCH):
+            end = min(start + BATCH, pairs)
+            sides = (images[start:end], images[pairs + start : pairs + end])
+            # Filled up, so that one program serves all.
+            a, b = (np.resize(side, (min(BATCH, pairs), *side.shape[1:])) for side in sides)
+            found[start:end] = distance(a, b)[: end - start]
+            bar.update(end - start)
+    return Estimate(float(found.mean()), float(found.std(ddof=1) / np.sqrt(pairs)))

@@ -1,0 +1,128 @@
+"""Any number of images, taken by their places: a split of the data, an .npz file, or a folder of pictures. No more of them are in memory
+than are asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from score_sde.data.array_files import check_levels, read_images
+from score_sde.data.arrays import as_labels
+from score_sde.data.builders import DatasetError
+from score_sde.data.folder import load_pictures
+from score_sde.data.image_shape import image_shape
+from score_sde.data.loader import labels_of
+from score_sde.data.numpy_files import read_arrays
+from score_sde.data.splits import Datasets, Split
+from score_sde.errors import ConfigError, UserError
+from score_sde.evaluation.pictures import levels_of
+from score_sde.files import user_path
+
+SPLITS = ("train", "test")
+KEYS = ("images", "arr_0")  # ours, and what np.savez calls an array that was given no name
+LABELS = "labels"
+CHUNK = 1024  # images at once where all are looked at
+
+Rows = np.ndarray | range
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """n images (h, w, c): levels, or real numbers where the config has none."""
+
+    num_images: int
+    take: Callable[[Rows], np.ndarray]
+    """The images at these places."""
+    labels: Callable[[], np.ndarray]
+    """The classes of all, (n,); a UserError where they are not known."""
+
+    def first(self, count: int) -> ImageSet:
+        """The first so many; all for 0."""
+        if not 0 < count < self.num_images:
+            return self
+        return dataclasses.replace(self, num_images=count, labels=lambda: self.labels()[:count])
+
+
+def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
+    """What config.evaluation has in this field: train, test, a folder of pictures, or an .npz file of images.
+
+    Raises:
+      UserError: no such file, or images that are not the config's.
+    """
+    given = config.evaluation[field]
+    if given in SPLITS:
+        return of_split(getattr(splits, given))
+    what = f"evaluation.{field}={given!r}"
+    path = user_path(given)
+    if path.is_dir():
+        return of_folder(config, what, path, splits.class_names)
+    return of_file(config, field, given)
+
+
+def of_split(split: Split) -> ImageSet:
+    return ImageSet(
+        split.num_images, lambda rows: split.take(rows).images, lambda: labels_of(split)
+    )
+
+
+def of_file(config: Any, field: str, given: str) -> ImageSet:
+    """The images of an .npz file, mapped and not read where it is not compressed."""
+    what = f"evaluation.{field}"
+    _, images = read_images(config, what, given, KEYS)
+    for start in range(0, len(images), CHUNK):
+        check_levels(config, f"{what}={given!r}", images[start : start + CHUNK])
+
+    def labels() -> np.ndarray:
+        path = user_path(given)
+        arrays = read_arrays(path, (LABELS,)).arrays
+        if LABELS not in arrays:
+            raise UserError(
+                f"{what}={given!r} has no `{LABELS}`, integers (n,), by which images are of a class"
+            )
+        found = as_labels(path, LABELS, arrays[LABELS])
+        if len(found) != len(images):
+            raise UserError(
+                f"{what}={given!r} has {len(found)} labels for {len(images)} images; give one for each"
+            )
+        return found
+
+    return ImageSet(len(images), lambda rows: np.asarray(images[rows]), labels)
+
+
+def of_folder(
+    config: Any, what: str, folder: Path, class_names: tuple[str, ...] | None
+) -> ImageSet:
+    """The pictures of a folder, whose 8-bit shades stand for the config's levels."""
+    levels = config.data.num_levels
+    if not 2 <= levels <= 256:
+        raise ConfigError(
+            f"{what} is a folder of pictures, which have 2 to 256 levels, and data.num_levels={levels}; give an .npz file"
+        )
+    try:
+        split, names = load_pictures(folder, config.data)
+    except DatasetError as error:
+        height, width, _ = image_shape(config.data)
+        raise UserError(
+            f"{what}: {error} (expected pictures of data.image_size, {height}x{width}, or data.resize=True)"
+        ) from error
+
+    def labels() -> np.ndarray:
+        if unknown := sorted(set(names) - set(class_names or ())):
+            raise UserError(
+                f"{what}: its folder {unknown[0]!r} is no class of the data, "
+                + (
+                    f"which has {', '.join(class_names[:10])}"
+                    if class_names
+                    else "whose classes have no names"
+                )
+            )
+        own = labels_of(split)
+        return np.asarray([(class_names or ()).index(name) for name in names])[own]
+
+    return ImageSet(
+        split.num_images, lambda rows: levels_of(split.take(rows).images, levels), labels
+    )

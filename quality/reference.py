@@ -1,0 +1,62 @@
+"""What images are held beside: the features of real ones, or a Gaussian of which no more is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from score_sde.errors import UserError
+from score_sde.features.extractors import Extractor, Features
+from score_sde.files import user_path
+from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, of_split
+from score_sde.quality.statistics_files import Law, read_statistics
+
+OfSplit = Callable[[str], Features]
+
+
+class Reference(NamedTuple):
+    """What they are held beside: features of real images, or no more than a Gaussian."""
+
+    features: np.ndarray | None
+    """(m, d)"""
+    law: Law | None
+    images: ImageSet | None
+    """None where features come from a file."""
+
+
+def load_reference(
+    config: Any, extractor: Extractor, splits: Any, of_split_kept: OfSplit
+) -> Reference:
+    """What config.evaluation.reference says, of which the first num_reference count."""
+    named, count = config.evaluation.reference, config.evaluation.num_reference
+    if named in SPLITS:
+        images = of_split(getattr(splits, named)).first(count)
+        return Reference(of_split_kept(named).of_images[: images.num_images], None, images)
+    path, what = user_path(named), f"evaluation.reference={named!r}"
+    read = read_statistics(what, path, extractor) if path.is_file() else None
+    if isinstance(read, Law):
+        if count:
+            raise UserError(
+                f"{what} is a mean and a covariance, of which evaluation.num_reference={count} takes no part; leave it out"
+            )
+        return Reference(None, read, None)
+    if read is not None:
+        return Reference(read[: count or None], None, None)
+    images = image_set(config, splits, "reference").first(count)
+    return Reference(features_of(extractor, images).of_images, None, images)
+
+
+def features_of(extractor: Extractor, images: ImageSet) -> Features:
+    return extractor.extract_taken(images.take, images.num_images)
+
+
+def known_labels(reference: Reference) -> np.ndarray:
+    """The classes of the reference's images."""
+    if reference.images is None:
+        raise UserError(
+            "evaluation.per_class=True beside a file of statistics, which does not say of which class its images are: leave it out, or give "
+            "the images as evaluation.reference"
+        )
+    return reference.images.labels()
