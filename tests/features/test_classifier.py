@@ -1,0 +1,93 @@
+"""A classifier trained on the spot: it learns, it is the same every time, and it is trained once."""
+
+import numpy as np
+import pytest
+
+from score_sde import data
+from score_sde.configs.subvp_digits import get_config
+from score_sde.errors import UserError
+from score_sde.features import classifier
+from score_sde.features.classifier import load_classifier
+from score_sde.features.extractors import build_extractor, check_features
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = get_config()
+    config.evaluation.features = "classifier"
+    return config
+
+
+@pytest.fixture(scope="module")
+def kept(config, tmp_path_factory):
+    """The folder, what is said of the weights, and features and logits of the held-out digits."""
+    folder = tmp_path_factory.mktemp("kept")
+    extractor = build_extractor(config, folder)
+    return folder, extractor, extractor.extract(held_out(config).images)
+
+
+def held_out(config):
+    split = data.load(config, ("label",)).test
+    return split.take(np.arange(split.num_images))
+
+
+def test_it_tells_held_out_digits_apart(config, kept):
+    """94 of 100, where ten classes by chance would be 10; what is said of it is what it does."""
+    _, extractor, found = kept
+    right = found.logits.argmax(axis=1) == held_out(config).condition["label"]
+    assert right.mean() > 0.94
+    assert extractor.told["features_accuracy"] == pytest.approx(right.mean())
+
+
+def test_features_are_normalized(kept):
+    """Each image's have mean 0 and mean square 1."""
+    _, extractor, found = kept
+    assert found.of_images.shape == (297, extractor.dimension)
+    np.testing.assert_allclose(found.of_images.mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(np.square(found.of_images).mean(axis=1), 1, rtol=1e-3)
+
+
+def test_it_is_read_again_and_not_trained(config, kept, monkeypatch):
+    folder, extractor, found = kept
+    monkeypatch.setattr(classifier, "trained", lambda *_: pytest.fail("trains"))
+    again = build_extractor(config, folder)
+    assert again.told == extractor.told
+    np.testing.assert_array_equal(again.extract(held_out(config).images).logits, found.logits)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_others(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(classifier, "UPDATES", 2)
+    first, second = (load_classifier(config, None)[1]["sha256"] for _ in range(2))
+    assert first == second
+    other = config.copy_and_resolve_references()
+    other.seed = 3
+    assert load_classifier(other, None)[1]["sha256"] != first
+
+
+def test_a_damaged_file_is_said_to_be(config, kept, tmp_path):
+    folder, _, _ = kept
+    (path,) = (folder / "evaluation").iterdir()
+    copy = tmp_path / "evaluation" / path.name
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match="classifier-.*is damaged .* remove it"):
+        load_classifier(config, tmp_path)
+    np.savez(copy, kernel=np.zeros(3))
+    with pytest.raises(UserError, match="it holds other arrays"):
+        load_classifier(config, tmp_path)
+
+
+def test_one_class_is_refused():
+    config = get_config()
+    config.evaluation.features = "classifier"
+    config.data.label = 3
+    with pytest.raises(UserError, match=r"data.label=3 leaves one"):
+        check_features(config)
+
+
+def test_images_without_labels_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((9, 8, 8, 1), np.uint8))
+    config = get_config()
+    config.data.update(name="arrays", file=str(tmp_path / "x.npz"), num_levels=256)
+    with pytest.raises(UserError, match="has no label"):
+        load_classifier(config, None)

@@ -1,0 +1,101 @@
+"""Images from a folder of pictures and from files of any program: the levels they stand for, their classes, and what is refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from score_sde import data
+from score_sde.configs.subvp_digits import get_config
+from score_sde.errors import UserError
+from score_sde.evaluation.pictures import levels_of, shades
+from score_sde.generation.sample_files import PictureFolder
+from score_sde.quality.image_sets import image_set
+
+IMAGES = np.random.default_rng(0).integers(0, 17, (30, 8, 8, 1)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return data.load(get_config())
+
+
+def of(given, splits, **of_data):
+    config = get_config()
+    config.evaluation.images = str(given)
+    config.data.update(of_data)
+    return image_set(config, splits, "images")
+
+
+@pytest.mark.parametrize("num_levels", [2, 3, 17, 32, 100, 128, 255, 256])
+def test_levels_come_back_from_shades(num_levels):
+    levels = np.arange(num_levels).astype(np.uint8)
+    np.testing.assert_array_equal(levels_of(shades(levels, num_levels), num_levels), levels)
+
+
+def test_levels_that_divide_256_are_those_of_a_reduced_dataset():
+    """Its highest bits: 7 of 256 levels is 0 of 32, though nearer to 1."""
+    np.testing.assert_array_equal(levels_of(np.array([0, 7, 8, 255], np.uint8), 32), [0, 0, 1, 31])
+
+
+def test_a_folder_of_our_samples(tmp_path, splits):
+    files = PictureFolder(tmp_path, {}, 17)
+    files.save(0, {"images": IMAGES, "nfe": np.zeros(30)})
+    found = of(files.finish(tmp_path, "samples", 1), splits)
+    assert found.num_images == 30
+    np.testing.assert_array_equal(found.take([29, 3]), IMAGES[[29, 3]])
+    assert found.first(7).num_images == 7
+    assert found.first(0) is found
+    assert found.first(31) is found
+    with pytest.raises(UserError, match="has no label"):
+        found.labels()
+
+
+def picture(path, levels):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(shades(levels, 17)[..., 0]).save(path)
+
+
+def test_classes_of_a_folder_are_the_datas_by_name(tmp_path, splits):
+    """Of which some are missing; JPEG is read as well as PNG."""
+    picture(tmp_path / "3" / "a.png", IMAGES[0])
+    picture(tmp_path / "7" / "b.png", IMAGES[1])
+    picture(tmp_path / "7" / "c.jpg", IMAGES[2])
+    found = of(tmp_path, splits)
+    np.testing.assert_array_equal(found.labels(), [3, 7, 7])
+    np.testing.assert_array_equal(found.take([0, 1]), IMAGES[:2])
+    picture(tmp_path / "cats" / "d.png", IMAGES[3])
+    with pytest.raises(
+        UserError, match="its folder 'cats' is no class of the data, which has 0, 1"
+    ):
+        of(tmp_path, splits).labels()
+
+
+def test_a_file_of_another_program(tmp_path, splits):
+    """np.savez calls an array without a name arr_0."""
+    np.savez(tmp_path / "x.npz", IMAGES, labels=np.arange(30) % 10)
+    found = of(tmp_path / "x.npz", splits)
+    np.testing.assert_array_equal(found.take(range(4, 6)), IMAGES[4:6])
+    np.testing.assert_array_equal(found.first(12).labels(), np.arange(12) % 10)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [({}, "has no `labels`"), ({"labels": np.zeros(3, int)}, "3 labels for 30 images")],
+)
+def test_labels_that_are_not_there(tmp_path, splits, labels, words):
+    np.savez(tmp_path / "x.npz", images=IMAGES, **labels)
+    with pytest.raises(UserError, match=words):
+        of(tmp_path / "x.npz", splits).labels()
+
+
+def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
+    with pytest.raises(UserError, match="no image files"):
+        of(tmp_path, splits)
+    picture(tmp_path / "a.png", IMAGES[0])
+    with pytest.raises(UserError, match=r"expected pictures of data.image_size, 16x16"):
+        of(tmp_path, splits, image_size=16)
+    with pytest.raises(UserError, match="which have 2 to 256 levels, and data.num_levels=0"):
+        of(tmp_path, splits, num_levels=0)
+    np.savez(tmp_path / "x.npz", images=IMAGES + 5)
+    with pytest.raises(UserError, match="levels from 5 to 21, expected 0 to 16"):
+        of(tmp_path / "x.npz", splits)

@@ -1,0 +1,120 @@
+"""Files of features with their mean and covariance: made once, known again, and refused where they are of something else."""
+
+import json
+
+import numpy as np
+import pytest
+
+from score_sde import data
+from score_sde.configs.subvp_digits import get_config
+from score_sde.errors import UserError
+from score_sde.features.extractors import Extractor, Features
+from score_sde.quality.statistics_files import Law, features_of_split, read_statistics
+
+
+def halves(images):
+    """Means of the upper and the lower half of 8 x 8 digits, in place of a network's features."""
+    means = images.reshape(len(images), 2, -1).mean(axis=2)
+    return Features(means.astype(np.float32), -means)
+
+
+def extractor(sha256="ab", of_batch=halves):
+    return Extractor({"features_network": "halves", "features_sha256": sha256, "features_file": "x.pth"}, 2, of_batch)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return data.load(get_config())
+
+
+@pytest.fixture
+def kept(splits, tmp_path):
+    found = features_of_split(get_config(), tmp_path, extractor(), splits, "test")
+    (path,) = (tmp_path / "evaluation").iterdir()
+    return tmp_path, path, found
+
+
+def test_features_are_made_once(splits, kept, monkeypatch):
+    folder, path, found = kept
+    images = splits.test.take(np.arange(splits.test.num_images)).images
+    np.testing.assert_array_equal(found.of_images, halves(images).of_images)
+    fails = extractor(of_batch=lambda _: pytest.fail("made again"))
+    again = features_of_split(get_config(), folder, fails, splits, "test")
+    np.testing.assert_array_equal(again.of_images, found.of_images)
+    np.testing.assert_array_equal(again.logits, found.logits)
+
+
+@pytest.mark.parametrize("other", ["features", "split", "levels"])
+def test_what_is_of_something_else_is_made_anew(splits, kept, other):
+    folder, _, _ = kept
+    config = get_config()
+    if other == "levels":
+        config.data.resample = "box"
+    sha256 = "cd" if other == "features" else "ab"
+    name = "train" if other == "split" else "test"
+    features_of_split(config, folder, extractor(sha256), splits, name)
+    assert len(list((folder / "evaluation").iterdir())) == 2
+
+
+def test_other_programs_read_mean_and_covariance(kept):
+    """And what the file is of is said in it."""
+    _, path, found = kept
+    with np.load(path) as file:
+        np.testing.assert_allclose(file["mu"], found.of_images.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(file["sigma"], np.cov(found.of_images.T), rtol=1e-6)
+        about = json.loads(str(file["about"]))
+    assert about["convention"] == {"features_network": "halves", "features_sha256": "ab"}
+    assert (about["split"], about["num_images"]) == ("test", 297)
+    assert len(about["images_sha256"]) == 64
+
+
+def test_a_reference_of_ours(kept):
+    _, path, found = kept
+    read = read_statistics("here", path, extractor())
+    np.testing.assert_array_equal(read, found.of_images)
+    with pytest.raises(
+        UserError, match="another convention.*sha256 'ab' in the file, 'cd' asked for"
+    ):
+        read_statistics("here", path, extractor("cd"))
+
+
+def test_a_damaged_file_of_ours(splits, kept):
+    folder, path, _ = kept
+    np.savez(path, features=np.zeros((297, 2), np.float32), about=np.array("{}"))
+    with pytest.raises(UserError, match="is damaged .*of other images or features.* remove it"):
+        features_of_split(get_config(), folder, extractor(), splits, "test")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="is damaged"):
+        features_of_split(get_config(), folder, extractor(), splits, "test")
+
+
+GOOD = {"mu": np.array([1.0, 2.0]), "sigma": np.array([[2.0, 0.5], [0.5, 1.0]])}
+
+
+def test_what_other_programs_publish(tmp_path):
+    np.savez(tmp_path / "x.npz", **GOOD, mu_s=np.zeros(7))
+    read = read_statistics("here", tmp_path / "x.npz", extractor())
+    assert isinstance(read, Law)
+    np.testing.assert_array_equal(read.mean, GOOD["mu"])
+    np.testing.assert_array_equal(read.covariance, GOOD["sigma"])
+    np.savez(tmp_path / "y.npz", images=np.zeros(3))
+    assert read_statistics("here", tmp_path / "y.npz", extractor()) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mu": np.zeros(3)}, r"`mu` has the shape \(3,\), expected \(2,\) of evaluation.features"),
+        ({"sigma": np.eye(3)}, r"`sigma` has the shape \(3, 3\)"),
+        ({"sigma": None}, "has `mu` and no `sigma`"),
+        ({"sigma": np.array([[1.0, 0.5], [0.0, 1.0]])}, "not symmetric"),
+        ({"sigma": np.diag([1.0, -1.0])}, "a variance below 0"),
+        ({"mu": np.array([0.0, np.nan])}, "not all finite"),
+        ({"about": np.array("[]")}, "damaged"),
+    ],
+)
+def test_what_is_no_mean_and_covariance(tmp_path, change, words):
+    arrays = {name: array for name, array in (GOOD | change).items() if array is not None}
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UserError, match=words):
+        read_statistics("here", tmp_path / "x.npz", extractor())
