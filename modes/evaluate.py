@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,10 @@ def run(
     reference = load_reference(config, extractor, splits, of_split_kept)
     unfinished = None
     if options.images:
-        evaluated = given(config, extractor, splits, of_split_kept)
+        evaluated = given(config, extractor, splits, reference, of_split_kept)
     else:
-        refuse_early(config, extractor, reference)
+        labels = functools.partial(labels_of_samples, config)
+        refuse_early(config, extractor, reference, config.sampling.num_images, labels)
         evaluated, unfinished = drawn(config, sde, workdir, extractor, configured)
     x = evaluated.features.of_images
     found = assessed(config, x, reference)
@@ -129,25 +131,32 @@ def run(
     return figures
 
 
-def given(config: Any, extractor: Extractor, splits: Any, of_split_kept: OfSplit) -> Evaluated:
+def given(
+    config: Any, extractor: Extractor, splits: Any, reference: Reference, of_split_kept: OfSplit
+) -> Evaluated:
     """Images that config.evaluation.images names."""
     named = config.evaluation.images
     images = image_set(config, splits, "images")
-    if named in SPLITS:
-        return Evaluated(images, of_split_kept(named), {})
-    return Evaluated(images, features_of(extractor, images), {})
+    refuse_early(config, extractor, reference, images.num_images, images.labels)
+    features = of_split_kept(named) if named in SPLITS else features_of(extractor, images)
+    return Evaluated(images, features, {})
 
 
-def refuse_early(config: Any, extractor: Extractor, reference: Reference) -> None:
-    """Refuse now what would be refused after the samples."""
-    options, count = config.evaluation, config.sampling.num_images
+def refuse_early(
+    config: Any,
+    extractor: Extractor,
+    reference: Reference,
+    count: int,
+    labels: Callable[[], np.ndarray],
+) -> None:
+    """Refuse before they are drawn, or their features made, images of which there are too few; `labels` are asked for where they count."""
+    options = config.evaluation
     if reference.features is not None:
         check_numbers(count, len(reference.features), options.neighbours)
     if options.per_class:
-        labels, wanted = labels_of_samples(config), wanted_labels(config)
-        check_classes(
-            labels, known_labels(reference), wanted, options.neighbours, extractor.dimension
-        )
+        real, own = known_labels(reference), labels()
+        wanted = wanted_labels(config, own, real)
+        check_classes(own, real, wanted, options.neighbours, extractor.dimension)
 
 
 def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:

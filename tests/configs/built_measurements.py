@@ -10,7 +10,7 @@ import numpy as np
 
 from score_sde.data.splits import ImagesInMemory
 from score_sde.features import extractors
-from score_sde.features.extractors import build_extractor
+from score_sde.features.extractors import Features, build_extractor
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured, measure_bits_per_dim
 from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
@@ -18,6 +18,9 @@ from score_sde.likelihood.dequantization.trained import DEQUANTIZERS
 from score_sde.likelihood.dequantization.training import build_task, train_dequantizer
 from score_sde.likelihood.per_image import build_per_image
 from score_sde.modes import classify, dequantize, evaluate, interpolate, likelihood
+from score_sde.modes.evaluated_samples import Evaluated
+from score_sde.quality.image_sets import ImageSet
+from score_sde.quality.reference import Reference
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
 from tests.configs.built import (
@@ -189,6 +192,14 @@ def evaluation(config):
     with workdir() as folder:
         x, real, k, seed = given_to(target, lambda: evaluate.run(config, build_sde(config), folder))
     return digest(x), digest(real), k, seed
+
+
+def figures_of_classes(config):
+    """Whether the figures of each class are found."""
+    labels, x = np.arange(40) % 2, np.random.default_rng(0).normal(size=(40, 2))
+    images = ImageSet(40, lambda rows: x[rows], lambda: labels)
+    evaluated = Evaluated(images, Features(x, None), {})
+    return evaluate.of_classes(config, evaluated, Reference(x, None, images))
 
 
 def extractor(config):

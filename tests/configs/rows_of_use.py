@@ -7,6 +7,7 @@ from tests.configs.built_measurements import (
     dequantizer_run,
     evaluation,
     extractor,
+    figures_of_classes,
     first_flow,
     flow_run,
     flow_step,
@@ -176,6 +177,7 @@ MEASUREMENT_ROWS = [
         neighbours=3,
     ),
     *rows(extractor, "evaluation", SMALL, features="weights.pth"),
+    *rows(figures_of_classes, "evaluation", of(TOY, evaluation__images="test"), per_class=True),
 ]
 
 SEED_ROWS = seeds(

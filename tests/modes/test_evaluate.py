@@ -10,8 +10,11 @@ from score_sde import data
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import UserError
+from score_sde.evaluation.pictures import pillow_image, shades
+from score_sde.features.extractors import build_extractor
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
+from score_sde.modes.evaluated_samples import drawn, labels_of_samples
 from score_sde.quality.frechet import frechet_distance
 from score_sde.sde_lib import build_sde
 
@@ -72,6 +75,27 @@ def test_an_interrupted_command_goes_on_with_its_samples(toy, tmp_path, monkeypa
     assert {name: found[name] for name in same} == {name: toy[1][name] for name in same}
 
 
+def test_drawn_images_are_those_of_their_features(tmp_path):
+    """Taken in any order from the batches on disk."""
+    config = of_toy()
+    config.sampling.batch_size = 128
+    extractor = build_extractor(config)
+    found, _ = drawn(config, build_sde(config), tmp_path, extractor, None)
+    rows = np.array([299, 3, 127, 128, 256, 3])
+    again = extractor.extract(found.images.take(rows)).of_images
+    np.testing.assert_array_equal(again, found.features.of_images[rows])
+
+
+def test_samples_are_of_the_classes_that_they_were_told():
+    config = digits_config()
+    config.model.num_classes = 10
+    config.sampling.update(num_images=5, labels=(7, 2))
+    np.testing.assert_array_equal(labels_of_samples(config), [7, 2, 7, 2, 7])
+    assert evaluate.wanted_labels(config) == [2, 7]
+    config.sampling.labels = ()
+    assert evaluate.wanted_labels(config) == list(range(10))
+
+
 @pytest.fixture
 def digits(tmp_path):
     """The config, a file with forty of the training images and a split of 8x8 digits."""
@@ -112,6 +136,60 @@ def test_figures_are_of_levels_between_0_and_1(digits, tmp_path):
     assert found["nearer_than_held_out"] == pytest.approx((own[:, None] < held_out).mean())
 
 
+def test_a_folder_of_pictures_is_what_they_show(digits, tmp_path):
+    """The same figures as of the .npz file with these levels."""
+    config, _, images, _ = digits
+    expected = evaluated(config, tmp_path)
+    for i, image in enumerate(shades(images, 17)):
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        pillow_image(image).save(tmp_path / "pictures" / f"{i:03}.png")
+    config.evaluation.images = f"{tmp_path}/pictures/"
+    found = evaluated(config, tmp_path)
+    assert {name: found[name] for name in ("frechet", "kid", "nearer_than_held_out")} == {
+        name: expected[name] for name in ("frechet", "kid", "nearer_than_held_out")
+    }
+    assert found["pairs"].endswith("nearest-pictures-seed42.png")
+
+
+def test_a_reference_of_mean_and_covariance(digits, tmp_path, capsys):
+    """The distance to the images that they are of, and no figure that they do not tell."""
+    config, splits, images, _ = digits
+    test = splits.test.take(np.arange(297)).images.reshape(-1, 64) / 16
+    np.savez(tmp_path / "test.npz", mu=test.mean(axis=0), sigma=np.cov(test.T))
+    config.evaluation.reference = str(tmp_path / "test.npz")
+    found = evaluated(config, tmp_path)
+    assert found["frechet"] == pytest.approx(frechet_distance(images.reshape(-1, 64) / 16, test))
+    assert not {"kid", "precision", "mind", "nearer_than_held_out"} & found.keys()
+    assert "errors are those of the images alone" in capsys.readouterr().out
+    config.evaluation.num_reference = 100
+    with pytest.raises(UserError, match="of which evaluation.num_reference=100 takes no part"):
+        evaluated(config, tmp_path)
+
+
+def test_figures_of_each_class(tmp_path, capsys):
+    """Of files with labels: those of two classes, each of its own images."""
+    config = digits_config()
+    splits = data.load(config, ("label",))
+    sets = {}
+    for name, split in (("images", splits.test), ("reference", splits.train)):
+        batch = split.take(np.arange(297))
+        some = np.isin(batch.condition["label"], (3, 5))
+        sets[name] = batch.images[some], batch.condition["label"][some]
+        np.savez(tmp_path / f"{name}.npz", images=sets[name][0], labels=sets[name][1])
+        config.evaluation[name] = str(tmp_path / f"{name}.npz")
+    config.evaluation.per_class = True
+    found = evaluated(config, tmp_path)
+    of_three = [images[labels == 3].reshape(-1, 64) / 16 for images, labels in sets.values()]
+    assert found["classes"].keys() == {"3", "5"}
+    assert found["classes"]["3"]["frechet"] == pytest.approx(frechet_distance(*of_three), rel=1e-5)
+    singular = f"class 3: {len(of_three[0])} images in 64 dimensions: their covariance is singular"
+    assert singular in capsys.readouterr().out
+    config.evaluation.reference = str(tmp_path / "law.npz")
+    np.savez(tmp_path / "law.npz", mu=np.zeros(64), sigma=np.eye(64))
+    with pytest.raises(UserError, match="does not say of which class its images are"):
+        evaluated(config, tmp_path)
+
+
 def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsys):
     config, _, images, _ = digits
     evaluated(config, tmp_path)
@@ -124,14 +202,18 @@ def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsy
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"images": "none.npz"}, "evaluation.images='none.npz': no such file; give train, test"),
-        ({"reference": "none.npz"}, "evaluation.reference='none.npz': no such file"),
+        (
+            {"images": "none.npz"},
+            "evaluation.images='none.npz': no such file or folder; give train",
+        ),
+        ({"reference": "none.npz"}, "evaluation.reference='none.npz': no such file or folder"),
         ({"reference": ""}, "evaluation.reference is empty"),
         ({"images": "train"}, "of equal sets every figure is known"),
         (
             {"features": "vgg"},
-            "evaluation.features='vgg': no such file; give pixels, or the weights of FID's",
+            "evaluation.features='vgg': no such file; give pixels, classifier, alexnet, vgg16, or the weights of FID's",
         ),
+        ({"per_class": True}, "samples of a model that is told no class"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(fields, words):
