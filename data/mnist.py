@@ -43,7 +43,9 @@ class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
     # A folder of its own, from a package of the system, that is read instead where it is there.
     INSTALLED: Path | None = None
     # What else can be done without network; after `builders.explain`.
-    INSTEAD = "\nOr read the four files from a folder: --config.data.name=idx --config.data.folder=PATH"
+    INSTEAD = (
+        "\nOr read the four files from a folder: --config.data.name=idx --config.data.folder=PATH"
+    )
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -63,7 +65,9 @@ class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
             files = files_of(self.INSTALLED)
         else:
             urls = {split: [f"{self.URL}{name}.gz" for name in FILES[split]] for split in FILES}
-            files = {split: [*map(Path, paths)] for split, paths in dl_manager.download(urls).items()}
+            files = {
+                split: [*map(Path, paths)] for split, paths in dl_manager.download(urls).items()
+            }
         return {split: self._generate_examples(*pair) for split, pair in files.items()}
 
     def _generate_examples(
@@ -84,7 +88,9 @@ class FashionMnist(Mnist, skip_registration=True):
     URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
     url_infos = registered("fashion_mnist")
     LABELS = tfds.features.ClassLabel(names=CLOTHES)
-    DESCRIPTION = "60,000 and 10,000 pictures of Zalando's articles in the form of MNIST, in ten classes."
+    DESCRIPTION = (
+        "60,000 and 10,000 pictures of Zalando's articles in the form of MNIST, in ten classes."
+    )
     HOMEPAGE = "https://github.com/zalandoresearch/fashion-mnist"
     # Debian's and Ubuntu's package, whose gzipped files hold the same bytes but are not the same files.
     INSTALLED = Path("/usr/share/datasets/fashion-mnist")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +84,10 @@ def parse(content: bytes, path: str) -> tuple[np.ndarray, np.ndarray]:
         DatasetError: it is damaged, or another table than 500 rows of each of ten classes.
     """
     try:
-        table = np.loadtxt(io.BytesIO(gzip.decompress(content)), np.uint8, delimiter=",", ndmin=2)
+        rows = gzip.decompress(content).decode("ascii").splitlines()
+        if not rows:
+            raise ValueError("it is empty")
+        table = np.loadtxt(rows, np.uint8, delimiter=",", ndmin=2)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DatasetError(
             f"{path} is not the table of levels from 0 to 255 that it should be: {one_line(error)}"
