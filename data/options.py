@@ -19,7 +19,8 @@ from score_sde.options import (
 class DataOptions(Section):
     name: str = option(
         "digits",
-        "digits | cifar10 | mixture | folder | arrays | huggingface | any image dataset of TFDS",
+        "digits | mnist5k | photo_patches | mnist | fashion_mnist | cifar10 | mixture | folder | arrays | huggingface | idx | any "
+        "image dataset of TFDS",
     )
     data_dir: str = option(
         "", "where TFDS keeps its data; empty: TFDS's own default, ~/tensorflow_datasets"
@@ -27,7 +28,8 @@ class DataOptions(Section):
     folder: str = option(
         "",
         "data.name=folder: where the images are, PNG, JPEG or WebP files of 8 bits at any depth, in train/ and test/ or all together; "
-        "what is transparent in them becomes black; data.name=huggingface: a folder of save_to_disk, or of Parquet files",
+        "what is transparent in them becomes black; data.name=huggingface: a folder of save_to_disk, or of Parquet files; "
+        "data.name=idx: the folder of MNIST's four files, or of files named so",
     )
     file: str = option(
         "",
@@ -75,6 +77,11 @@ class DataOptions(Section):
     )
     resample: str = option(
         "bicubic", "bicubic | bilinear | box: the filter; all average when they shrink"
+    )
+    pad: int = option(
+        0,
+        "pixels of level 0 added on each of the four sides of a stored image, which image_size counts: 2 makes MNIST's 28 pixels 32",
+        not_negative,
     )
     in_memory: str = option(
         "auto",

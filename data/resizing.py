@@ -1,4 +1,4 @@
-"""Decoding stored images, and centre crop and resize for datasets whose images are larger or differ in size."""
+"""Decoding stored images; centre crop and resize where they are larger or differ in size; a border where they are smaller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from score_sde.data.builders import DatasetError, one_line
 from score_sde.data.conditions import Record
-from score_sde.data.image_shape import check_size, in_words, sides_of
+from score_sde.data.image_shape import check_size, in_words, stored_sides
 from score_sde.options import choose
 
 MODES = {1: "L", 3: "RGB"}
@@ -25,10 +25,10 @@ FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
 
 
 def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
-    """A stored image's bytes -> uint8 (h, w, num_channels), cropped and resized if config.data says so.
+    """A stored image's bytes -> uint8 (h, w, num_channels), cropped, resized and padded if config.data says so.
 
     Args:
-        data: config.data with num_channels, image_size resize, crop_size and resample.
+        data: config.data with num_channels, image_size, resize, crop_size, resample and pad.
 
     Raises:
         ConfigError: an unknown data.resample, at once and not with the first image.
@@ -47,7 +47,8 @@ def record_decoder(data: Any, read: Callable[[Record], bytes]) -> Callable[[Reco
             image = decode(read(record))
         except Exception as error:
             raise unreadable_image(record["path"], error) from error
-        check_size(record["path"], image.shape[:2], data)
+        height, width, _ = image.shape
+        check_size(record["path"], (height - 2 * data.pad, width - 2 * data.pad), data)
         return image
 
     return decode_record
@@ -59,15 +60,21 @@ def unreadable_image(what: object, error: Exception) -> DatasetError:
 
 
 def fit_to(data: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """A stored image, uint8 (h, w, num_channels), cropped and resized if config.data says so; arguments as `image_decoder`."""
+    """A stored image, uint8 (h, w, num_channels), cropped, resized and padded with level 0 if config.data says so; arguments as
+    `image_decoder`."""
     choose("data.resample", data.resample, FILTERS)
     if data.num_channels not in MODES:
         raise DatasetError(
             f"data.num_channels={data.num_channels}: stored images have 1, grey, or 3, RGB"
         )
-    if not data.resize:
-        return lambda image: image
-    return lambda image: crop_and_resize(image, sides_of(data), data.crop_size, data.resample)
+    wanted, border = stored_sides(data), ((data.pad, data.pad), (data.pad, data.pad), (0, 0))
+
+    def fit(image: np.ndarray) -> np.ndarray:
+        if data.resize:
+            image = crop_and_resize(image, wanted, data.crop_size, data.resample)
+        return np.pad(image, border) if data.pad else image
+
+    return fit
 
 
 def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:

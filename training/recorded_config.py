@@ -54,7 +54,7 @@ ROLES = {
     ),
     **dict.fromkeys(
         """
-        seed data.name data.label data.stored_levels data.resize data.crop_size data.resample
+        seed data.name data.label data.stored_levels data.resize data.crop_size data.resample data.pad
         data.mixture_weights data.mixture_means data.mixture_variances
         training.weighting training.min_snr training.p2_k training.p2_gamma
         training.times training.log_normal_mean training.log_normal_std training.draws

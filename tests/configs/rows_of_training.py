@@ -120,6 +120,7 @@ TRAINING_ROWS = [
     *rows(loaded_images, "data", PICTURES, crop_size=6, resample="box", in_memory="no"),
     *rows(loaded_images, "data", of(DARK, data__crop_size=6), resize=False),
     *rows(loaded_images, "data", DARK, stored_levels=32),
+    *rows(loaded_images, "data", PICTURES, pad=1),
     *rows(loaded_images, "data", TOY, mixture_weights=(0.5, 0.5), mixture_means=(0.0, 1.0)),
     *rows(loaded_images, "data", TOY, mixture_variances=(0.1, 0.1)),
     *rows(loaded_images, "data", ARRAYS, file=path("darker.npy")),

@@ -134,8 +134,9 @@ def test_jpeg_and_webp_are_read(tmp_path, folder_config):
 def test_a_folder_that_is_not_there_is_refused(tmp_path, folder_config):
     assert "needs data.folder" in refusal(folder_config(""))
     other = folder_config(tmp_path, name="digits")
-    assert "read with data.name='folder' or 'huggingface' only, but data.name='digits'" in refusal(
-        other
+    assert (
+        "read with data.name='folder' or 'huggingface' or 'idx' only, but data.name='digits'"
+        in refusal(other)
     )
     assert "missing is not a folder" in refusal(folder_config(tmp_path / "missing"))
     assert "has no image files: none there or deeper ends in .png" in refusal(
