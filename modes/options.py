@@ -19,8 +19,8 @@ class RunOptions(Section):
     )
     checkpoint_step: int = option(
         0,
-        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest; -1: the one of "
-        "the least held-out loss",
+        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest; -1: the best "
+        "by held-out loss, or training.keep_best_by",
         at_least(-1),
     )
     ema_sigma_rel: float = option(

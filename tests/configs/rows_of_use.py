@@ -29,6 +29,7 @@ from tests.configs.built_training import (
     held_out_noise,
     held_out_times,
     training_pictures,
+    training_quality,
     training_run,
     training_step,
 )
@@ -185,6 +186,7 @@ SEED_ROWS = seeds(
     (held_out_times, TOY),
     (held_out_noise, TOY),
     (training_pictures, SMALL),
+    (training_quality, of(TOY, training__quality_freq=5)),
     (sampling_run, SMALL),
     (paths_from_noise, PATHS),
     (denoising_errors, TOY),
