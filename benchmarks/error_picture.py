@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.records import BUDGETS, Record, by_sampler, curve, ranking
+from score_sde.evaluation.line_names import End, write_names
 
 
 class Panel(NamedTuple):
@@ -113,30 +114,3 @@ def label_decades(axes: Any) -> None:
     if high / low < 300:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-
-
-class End(NamedTuple):
-    """Where a line ends, and what is written there."""
-
-    nfe: float
-    error: float
-    name: str
-    colour: str
-
-
-def write_names(axes: Any, ends: list[End]) -> None:
-    """In a column at the right, moved apart where they would overlap, each led to by a thin line."""
-    bottom, top = (math.log(limit) for limit in axes.get_ylim())
-    gap, last = 0.055 * (top - bottom), -math.inf
-    for end in sorted(ends, key=lambda end: end.error):
-        last = max(math.log(end.error), last + gap)
-        axes.annotate(
-            end.name,
-            (end.nfe, end.error),
-            xytext=(1.15 * max(end.nfe for end in ends), math.exp(last)),
-            textcoords="data",
-            fontsize=8.5,
-            color=end.colour,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.5, "shrinkA": 0},
-        )

@@ -17,7 +17,7 @@ from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.likelihood.dequantization.trained import DEQUANTIZERS
 from score_sde.likelihood.dequantization.training import build_task, train_dequantizer
 from score_sde.likelihood.per_image import build_per_image
-from score_sde.modes import classify, dequantize, evaluate, interpolate, likelihood
+from score_sde.modes import classify, dequantize, evaluate, interpolate, likelihood, tradeoff
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
 from tests.configs.built import (
@@ -189,6 +189,17 @@ def evaluation(config):
     with workdir() as folder:
         x, real, k, seed = given_to(target, lambda: evaluate.run(config, build_sde(config), folder))
     return digest(x), digest(real), k, seed
+
+
+def tradeoff_rows(config):
+    """Which rows are made, by which settings."""
+    sde = build_sde(config)
+    (plan,) = tradeoff.check(config, sde)
+    loaded = LoadedScore(None, STEP)
+    with workdir() as folder, mock.patch.object(tradeoff, "load_score_model", return_value=loaded):
+        run = functools.partial(tradeoff.run, config, sde, folder, plan)
+        tasks, _ = given_to("score_sde.modes.tradeoff.made", run)
+    return [task.what for task in tasks], [one.run.settings for one in plan]
 
 
 def extractor(config):

@@ -14,6 +14,7 @@ from tests.configs.built_measurements import (
     likelihood_batches,
     likelihood_run,
     per_image,
+    tradeoff_rows,
 )
 from tests.configs.built_sampling import (
     cheapest_grid,
@@ -175,6 +176,16 @@ MEASUREMENT_ROWS = [
         reference=path("odd.npz"),
         num_reference=7,
         neighbours=3,
+    ),
+    *rows(
+        tradeoff_rows,
+        "tradeoff",
+        of(TOY, tradeoff__samplers="ddim, dopri5 adaptive"),
+        samplers="heun",
+        grid="rho",
+        evaluations=(7,),
+        tolerances=(0.5,),
+        bits_per_dim=False,
     ),
     *rows(extractor, "evaluation", SMALL, features="weights.pth"),
 ]
