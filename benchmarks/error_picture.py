@@ -80,7 +80,7 @@ def draw_lines(axes: Any, samplers: dict[str, list[Record]], floor: float) -> No
         return
     # What is far worse at few evaluations would press the rest together.
     axes.set_ylim(0.6 * min(floor, *errors), min(2.0 * max(errors), WORST))
-    last = max(end.nfe for end in ends)
+    last = max(end.x for end in ends)
     axes.set_xlim(3.7, 2.8 * last)
     axes.set_xticks(*zip(*((n, str(n)) for n in BUDGETS if n < 1.05 * last), strict=True))
     write_names(axes, ends)
