@@ -6,6 +6,9 @@
     inception_score.py IS
     neighbours.py      precision, recall, density, coverage; nearest real images
     sliced.py          MIND, the sliced Wasserstein distance
+    few_images.py      the Frechet distance of few images, and whether they have a limit
+    tradeoff_table.py, tradeoff_picture.py
+                       quality against evaluations of the network
 
 Features are float arrays (n, d), a row for each image. Everything is NumPy in float64.
 """

@@ -104,7 +104,8 @@ def test_table_and_picture_are_written_beside_the_record(toy, capsys):
     ]
     last = rows[4]
     assert cells[2][4] == with_error(Estimate(last["frechet_limit"], last["frechet_limit_error"]))
-    assert f"{rows[1]['ode_bits_per_dim']:.2f}" in text
+    bits = Estimate(rows[1]["ode_bits_per_dim"], rows[1]["ode_standard_error"])
+    assert f"Bits/dim of 64 images (test): {with_error(bits)} (the ODE's law)." in text
     assert Image.open(figures["picture"]).size[0] > 500
 
 
