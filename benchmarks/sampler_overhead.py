@@ -23,7 +23,6 @@ import numpy as np
 from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
-from benchmarks.entries import ENTRIES, Entry, choose_entries
 from benchmarks.random_network import random_network
 from benchmarks.turns import CLOCKS, Clock
 from score_sde.data.image_shape import image_shape
@@ -33,6 +32,7 @@ from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.drivers import batch_sampler
 from score_sde.models.score import ScoreModel
 from score_sde.progress import progress_bar
+from score_sde.samplers.entries import ENTRIES, Entry, choose_entries
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import build_sde
 

@@ -23,7 +23,6 @@ from benchmarks.accelerator.ours import (
 )
 from benchmarks.accelerator.profile import profile
 from benchmarks.accelerator.setting import Row, Setting, images, peak_memory, times
-from benchmarks.entries import ENTRIES
 from benchmarks.random_network import random_network
 from benchmarks.sampler_overhead import Bench
 from benchmarks.turns import Timing, Work, in_turns, ratio, seconds
@@ -32,6 +31,7 @@ from score_sde.devices import build_devices
 from score_sde.likelihood.bits_per_dim import build_compiled
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.models.score import ScoreModel
+from score_sde.samplers.entries import ENTRIES
 from score_sde.samplers.ode import probability_flow
 from score_sde.sde_lib import build_sde
 from score_sde.training.loop import train_task
