@@ -11,9 +11,9 @@ import tensorflow_datasets as tfds
 from score_sde.data.idx_files import FILES, files_of, read_split
 
 SIDE = 28
-CLOTHES = (
-    "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag".split() + ["Ankle boot"]
-)  # fmt: skip
+CLOTHES = [
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+]  # fmt: skip
 
 
 def registered(name: str) -> dict[str, Any]:
