@@ -185,7 +185,7 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
     if jax.process_index() == 0:
         stem = f"{loaded.name}-seed{config.seed}"
         picture = unused(workdir / "tradeoff", stem, ".png")
-        title = "\n".join(filter(None, [about.removesuffix("."), in_a_line(bits)]))
+        title = "\n".join(line.removesuffix(".") for line in (about, in_a_line(bits)) if line)
         if has_one:
             save_tradeoff_picture(picture, rows, "frechet_limit", title)
         else:  # and so no distance of other images that these could be compared with

@@ -65,7 +65,7 @@ def set_scales(axes: Any, rows: Sequence[Row], figure: str) -> None:
     threshold = 2.0 * float(np.median([one.error for one in found]))
     axes.set_xscale("log")
     if high > 5.0 * threshold > 0.0:
-        axes.set_yscale("symlog", linthresh=threshold)
+        axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
         high = min(1.5 * high, FARTHEST * threshold)
         decades = [10.0**k for k in range(-12, 13) if threshold < 10.0**k < high]
         axes.yaxis.set_major_locator(FixedLocator([*(-y for y in decades), 0.0, *decades]))

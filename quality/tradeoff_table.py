@@ -44,7 +44,8 @@ def with_error(found: Estimate) -> str:
     """With two digits of the error."""
     known = 0.0 < found.error < math.inf
     decimals = min(max(0, 1 - math.floor(math.log10(found.error))), 9) if known else 2
-    return f"{found.value:.{decimals}f} ± {found.error:.{decimals}f}"
+    value = round(found.value, decimals) + 0.0  # 0 without a sign
+    return f"{value:.{decimals}f} ± {found.error:.{decimals}f}"
 
 
 def in_a_line(bits: Sequence[Bits]) -> str:

@@ -185,6 +185,7 @@ def test_what_cannot_be_compared_is_refused(fields, words):
         (123.4, 12.3, "123 ± 12"),
         (8.12, 3.2, "8.1 ± 3.2"),
         (1.0, 0.0, "1.00 ± 0.00"),
+        (-0.0004, 0.025, "0.000 ± 0.025"),
     ],
 )
 def test_an_error_has_two_digits(value, error, words):
