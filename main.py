@@ -4,6 +4,7 @@
   python main.py --config configs/vp_digits.py --mode train
   python main.py --config configs/vp_digits.py --mode sample --sampler ode
   python main.py --config configs/vp_digits.py --mode evaluate
+  python main.py --config configs/vp_digits.py --mode tradeoff --config.sampling.num_images=1000
   python main.py --config configs/vp_digits.py --mode likelihood
   python main.py --config configs/vp_digits.py --mode dequantize
   python main.py --config configs/vp_digits.py --mode likelihood --config.likelihood.dequantization=variational
@@ -17,8 +18,8 @@
 --flagfile=FILE holds flags, one a line. --config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
 as in --workdir runs/x --mode sample. Every field of it can be set
 as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
-default runs/<config name>: data/, checkpoints/, samples/, interpolation/, dequantizer/, evaluation/, likelihood/, classification/, export/,
-replay/, metrics.jsonl, results.jsonl and report.html. Data shows what the network will see of the images, before anything is
+default runs/<config name>: data/, checkpoints/, samples/, interpolation/, dequantizer/, evaluation/, tradeoff/, likelihood/, classification/,
+export/, replay/, metrics.jsonl, results.jsonl and report.html. Data shows what the network will see of the images, before anything is
 trained. Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be the
 config's; export writes a checkpoint as the published PyTorch code does.
 """

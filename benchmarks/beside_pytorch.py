@@ -17,13 +17,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from benchmarks.accelerator import beside
 from benchmarks.accelerator.ours import TrainingSteps, forward
-from benchmarks.accelerator.setting import Setting
+from benchmarks.accelerator.setting import SIZES, Setting
 from benchmarks.command import in_words, provenance, run_main
 from benchmarks.turns import Work, in_turns, ratio
 from score_sde.errors import UserError
@@ -31,16 +30,9 @@ from score_sde.errors import UserError
 OURS = "ours"
 
 
-def network(tiny: bool) -> Any:
-    config = Setting(tiny, 0.0, 0).config()
-    if not tiny:
-        config.model.update(nf=64, ch_mult=(1, 2, 2), num_res_blocks=2)
-    return config
-
-
 def works(kind: str, options: argparse.Namespace) -> dict[str, Work]:
     """The same work by name of who does it."""
-    config, batch = network(options.tiny), options.batch
+    config, batch = Setting(options.size, 0.0, 0).config(), options.batch
     ours = TrainingSteps if kind == "training step" else forward
     theirs = beside.training if kind == "training step" else beside.forward
     found: dict[str, Work] = {OURS: ours(config, batch), beside.EAGER: theirs(config, batch, False)}
@@ -71,14 +63,14 @@ def memory(options: argparse.Namespace) -> Iterator[str]:
     yield "|---|---|---|"
     for who in (OURS, beside.EAGER):
         command = [sys.executable, "-m", "benchmarks.beside_pytorch", "--alone", who]
-        command += ["--batch", str(options.batch), *(["--tiny"] if options.tiny else [])]
+        command += ["--batch", str(options.batch), "--size", options.size]
         peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         yield f"| {float(peak):.2f} | {options.batch} | {who} |"
 
 
 def peak_alone(who: str, options: argparse.Namespace) -> float:
     """GiB of this process in three training steps after the first."""
-    config = network(options.tiny)
+    config = Setting(options.size, 0.0, 0).config()
     work = (
         TrainingSteps(config, options.batch)
         if who == OURS
@@ -103,7 +95,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--block", type=float, default=2.0, help="seconds of a block of timings")
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
     parser.add_argument("--memory", action="store_true", help="of training, in place of times")
-    parser.add_argument("--tiny", action="store_true", help="a tiny network, to see that it works")
+    parser.add_argument("--size", choices=SIZES, default="reduced", help="of the network")
     parser.add_argument("--alone", choices=(OURS, beside.EAGER), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.records import BUDGETS, Record, by_sampler, curve, ranking
+from score_sde.evaluation.line_names import End, write_names
 
 
 class Panel(NamedTuple):
@@ -79,7 +80,7 @@ def draw_lines(axes: Any, samplers: dict[str, list[Record]], floor: float) -> No
         return
     # What is far worse at few evaluations would press the rest together.
     axes.set_ylim(0.6 * min(floor, *errors), min(2.0 * max(errors), WORST))
-    last = max(end.nfe for end in ends)
+    last = max(end.x for end in ends)
     axes.set_xlim(3.7, 2.8 * last)
     axes.set_xticks(*zip(*((n, str(n)) for n in BUDGETS if n < 1.05 * last), strict=True))
     write_names(axes, ends)
@@ -113,30 +114,3 @@ def label_decades(axes: Any) -> None:
     if high / low < 300:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-
-
-class End(NamedTuple):
-    """Where a line ends, and what is written there."""
-
-    nfe: float
-    error: float
-    name: str
-    colour: str
-
-
-def write_names(axes: Any, ends: list[End]) -> None:
-    """In a column at the right, moved apart where they would overlap, each led to by a thin line."""
-    bottom, top = (math.log(limit) for limit in axes.get_ylim())
-    gap, last = 0.055 * (top - bottom), -math.inf
-    for end in sorted(ends, key=lambda end: end.error):
-        last = max(math.log(end.error), last + gap)
-        axes.annotate(
-            end.name,
-            (end.nfe, end.error),
-            xytext=(1.15 * max(end.nfe for end in ends), math.exp(last)),
-            textcoords="data",
-            fontsize=8.5,
-            color=end.colour,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.5, "shrinkA": 0},
-        )

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.command import in_words, load_config, provenance, run_main
-from benchmarks.entries import ENTRIES, Entry, choose_entries
 from benchmarks.error_picture import draw_picture
 from benchmarks.error_table import document
 from benchmarks.problems import Digits, MixtureFlow, MixtureLaw, Problem
 from benchmarks.records import BUDGETS, Record
 from score_sde.progress import progress_bar
+from score_sde.samplers.entries import ENTRIES, Entry, choose_entries
 
 GRIDS = ("uniform", "log_snr", "rho")
 QUICK = ("euler", "heun", "ddim", "euler_maruyama")

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from benchmarks.entries import Entry, Run, ode
 from score_sde import data
 from score_sde.configs.toy_mixture import get_config as toy_mixture
 from score_sde.data.mixture import mixture_parameters
@@ -29,6 +28,7 @@ from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.models.exact import ProductMixtureScore
 from score_sde.models.score import ScoreModel
 from score_sde.quality.frechet import frechet_distance
+from score_sde.samplers.entries import Entry, Run, ode
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictors import tweedie

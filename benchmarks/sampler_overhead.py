@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +23,8 @@ import numpy as np
 from jax import Array
 
 from benchmarks.command import in_words, load_config, provenance, run_main
-from benchmarks.entries import ENTRIES, Entry, choose_entries
 from benchmarks.random_network import random_network
+from benchmarks.turns import CLOCKS, Clock
 from score_sde.data.image_shape import image_shape
 from score_sde.data.order import host_places
 from score_sde.devices import build_devices, check_batch_size
@@ -33,12 +32,11 @@ from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.drivers import batch_sampler
 from score_sde.models.score import ScoreModel
 from score_sde.progress import progress_bar
+from score_sde.samplers.entries import ENTRIES, Entry, choose_entries
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import build_sde
 
 LIMIT = 0.03
-Clock = Callable[[], float]
-CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "processor": time.process_time}
 DEFAULT = (
     "euler_maruyama",
     "reverse_diffusion",
@@ -88,6 +86,16 @@ def evaluations(model: ScoreModel, x: Array, times: Array, count: Array) -> Arra
     return jax.lax.fori_loop(0, count, evaluate, x)
 
 
+class Sampling(NamedTuple):
+    """Of one batch, compiled."""
+
+    draw: Callable[[], Any]
+    x: Array
+    """Drawn once."""
+    nfe: int
+    grid: Array
+
+
 class Bench:
     """A network with a batch to sample, and the loop that only evaluates it."""
 
@@ -107,21 +115,26 @@ class Bench:
         jax.block_until_ready(work())
         return self.clock() - began
 
-    def measure(self, entry: Entry) -> Overhead:
-        adaptive = entry.adaptive
-        run = entry.with_tolerance(TOLERANCE) if adaptive else entry.with_steps(self.num_steps)
+    def sampler(self, entry: Entry) -> Sampling:
+        run = (
+            entry.with_tolerance(TOLERANCE) if entry.adaptive else entry.with_steps(self.num_steps)
+        )
         configured = run.build(self.options, self.sde, self.variance)
         sample = batch_sampler(configured, self.sde, self.shape, self.devices)
         key = jax.random.key(0)
 
-        def sampler() -> Any:
+        def draw() -> Any:
             return sample(self.model, key, self.indices, (), None, lambda share: None)
 
-        x, nfe, _ = sampler()
-        count = int(self.devices.gather(nfe, 1)[0])
+        x, nfe, _ = draw()
+        return Sampling(draw, x, int(self.devices.gather(nfe, 1)[0]), configured.grid)
+
+    def measure(self, entry: Entry) -> Overhead:
+        adaptive = entry.adaptive
+        sampler, x, count, grid = self.sampler(entry)
 
         def network() -> Any:
-            return self.evaluations(self.model, x, configured.grid, count)
+            return self.evaluations(self.model, x, grid, count)
 
         self.seconds(network)  # compiles at the first sampler
         turns = [(self.seconds(sampler), self.seconds(network)) for _ in range(self.repeats)]

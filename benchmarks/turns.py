@@ -10,6 +10,9 @@ import numpy as np
 
 Work = Callable[[int], None]
 """Does its work so many times, and returns when all of it is done."""
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "processor": time.process_time}
+"""The latter: the time of all threads of this process, for CPUs that others use too."""
 
 
 class Timing(NamedTuple):
@@ -21,9 +24,6 @@ class Timing(NamedTuple):
     @property
     def median(self) -> float:
         return float(np.median(self.seconds))
-
-
-Clock = Callable[[], float]
 
 
 def in_turns(

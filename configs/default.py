@@ -17,7 +17,7 @@ from score_sde.guidance.options import GuidanceOptions
 from score_sde.likelihood.options import ClassifierOptions, DequantizerOptions, LikelihoodOptions
 from score_sde.models.networks import NETWORKS, NetworkChoice
 from score_sde.models.parameterization import PredictionOptions
-from score_sde.modes.options import InterpolationOptions, RunOptions
+from score_sde.modes.options import InterpolationOptions, RunOptions, TradeoffOptions
 from score_sde.options import Section, absent, value_of
 from score_sde.quality.options import EvaluationOptions
 from score_sde.samplers import options as sampling
@@ -56,6 +56,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "dequantizer", DequantizerOptions
     yield "classifier", ClassifierOptions
     yield "evaluation", EvaluationOptions
+    yield "tradeoff", TradeoffOptions
 
 
 def get_config() -> ConfigDict:

@@ -1,9 +1,10 @@
-"""Sub-VP on 5,000 digits of MNIST at 32 pixels, told the class: the largest pictures that two cores learn in an hour.
+"""Sub-VP on 5,000 digits of MNIST at 32 pixels, told the class, in less than an hour on two cores.
 
 pip install -e '.[images]'
 python main.py --config configs/subvp_mnist.py --mode train
 
-The 28 pixels have a border of two black ones on each side, as DDPM and its successors take MNIST: 28 can be halved twice only.
+The 28 pixels have a border of two black ones on each side: 32 can be halved five times, 28 twice, which is enough for this
+network too: --config.data.pad=0 --config.data.image_size=28 --config.model.attn_resolutions='(7,)' does without.
 """
 
 from ml_collections import ConfigDict
@@ -22,18 +23,18 @@ MNIST = {
     "model.num_res_blocks": 1,
     "model.attn_resolutions": (8,),
     "model.dropout": 0.0,
-    "model.ema_rate": 0.998,
+    "model.ema_rate": 0.999,
     "model.num_classes": 10,
     "optim.lr": 2e-3,
     "optim.warmup": 200,
     "optim.decay": "cosine",
-    "training.batch_size": 32,
-    "training.n_iters": 4000,
+    "training.batch_size": 16,
+    "training.n_iters": 4600,
     "training.label_dropout": 0.1,
     "training.log_freq": 50,
-    "training.eval_freq": 1000,
-    "training.checkpoint_freq": 1000,
-    "training.snapshot_freq": 2000,
+    "training.eval_freq": 1150,
+    "training.checkpoint_freq": 1150,
+    "training.snapshot_freq": 2300,
     "training.snapshot_steps": 10,
     "sampling.num_images": 100,
     "sampling.batch_size": 100,

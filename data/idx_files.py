@@ -7,11 +7,11 @@ numbers by rows (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/, "F
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
         raise DatasetError(f"{path} cannot be read: {one_line(error)}") from error
 
 
-def parse(file: BinaryIO, path: Path, axes: int) -> np.ndarray:
+def parse(file: io.BufferedIOBase, path: Path, axes: int) -> np.ndarray:
     """The array in an open file. No more is read than its header says, and a byte to see that it ends there."""
     header = file.read(4 + 4 * axes)
     if len(header) < 4 or header[:2] != b"\0\0":

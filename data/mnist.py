@@ -11,9 +11,9 @@ import tensorflow_datasets as tfds
 from score_sde.data.idx_files import FILES, files_of, read_split
 
 SIDE = 28
-CLOTHES = (
-    "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag".split() + ["Ankle boot"]
-)  # fmt: skip
+CLOTHES = [
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+]  # fmt: skip
 
 
 def registered(name: str) -> dict[str, Any]:
@@ -64,9 +64,12 @@ class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
         if self.INSTALLED is not None and self.INSTALLED.is_dir():
             files = files_of(self.INSTALLED)
         else:
-            urls = {split: [f"{self.URL}{name}.gz" for name in FILES[split]] for split in FILES}
+            urls = {
+                split: [f"{self.URL}{name}.gz" for name in names] for split, names in FILES.items()
+            }
+            paths = dl_manager.download(urls)
             files = {
-                split: [*map(Path, paths)] for split, paths in dl_manager.download(urls).items()
+                split: (Path(images), Path(labels)) for split, (images, labels) in paths.items()
             }
         return {split: self._generate_examples(*pair) for split, pair in files.items()}
 
@@ -81,7 +84,7 @@ class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
             yield i, {"image": PIL.Image.fromarray(image), "label": int(label)}
 
 
-class FashionMnist(Mnist, skip_registration=True):
+class FashionMnist(Mnist, skip_registration=True):  # type: ignore[call-arg]
     """70,000 pictures of clothes in MNIST's form, 28x28x1, 256 levels, ten classes; 60,000 to train on."""
 
     name = "fashion_mnist"

@@ -1,8 +1,9 @@
-"""config.interpolation, and the fields that belong to no section."""
+"""config.interpolation and config.tradeoff, and the fields that belong to no section."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from score_sde.errors import ConfigError
@@ -19,8 +20,8 @@ class RunOptions(Section):
     )
     checkpoint_step: int = option(
         0,
-        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest; -1: the one of "
-        "the least held-out loss",
+        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest; -1: the best "
+        "by held-out loss, or training.keep_best_by",
         at_least(-1),
     )
     ema_sigma_rel: float = option(
@@ -43,6 +44,42 @@ def refuse_average(config: Any, mode: str) -> None:
             f"ema_sigma_rel={config.ema_sigma_rel} chooses what to sample from, to measure or to export; "
             f"--mode {mode} has no use for it: leave it out"
         )
+
+
+def numbers(words: str, holds: Callable[[float], bool], *outside: float) -> Range:
+    """One or more numbers for which this holds."""
+    of_each = finite(words, holds, *outside)
+    return Range(
+        words,
+        lambda values: len(values) > 0 and all(map(of_each.holds, values)),
+        ((), *((value,) for value in outside)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TradeoffOptions(Section):
+    """--mode tradeoff: how good the samples of several samplers are for so many evaluations of the network, beside bits/dim.
+
+    Samples are config.sampling's in all else, their number too; features and real images are config.evaluation's.
+    """
+
+    samplers: str = option(
+        "unipc_3, dpm_solver_pp_2m, ddim, heun, dopri5 adaptive, sde shark",
+        "names of samplers/entries.py between commas; after one, ` on GRID` for another grid than this section's, and `: 10 20` for "
+        "budgets (of an adaptive one tolerances) of its own",
+    )
+    grid: str = option("log_snr", "the times of fixed steps, as sampling.grid.name")
+    evaluations: tuple[int, ...] = option(
+        (5, 10, 20, 40),
+        "budgets: evaluations of the network for an image, the last denoising among them; a sampler takes the most steps that fit",
+        numbers("numbers of evaluations of 1 or more, such as 10,20", lambda n: 1 <= n <= 10**6, 0),
+    )
+    tolerances: tuple[float, ...] = option(
+        (0.1, 0.01, 0.001),
+        "of samplers that choose their own steps, relative and absolute",
+        numbers("positive numbers, such as 0.1,0.01", lambda x: x > 0, 0.0, -1.0),
+    )
+    bits_per_dim: bool = option(True, "measure bits/dim too, as config.likelihood says")
 
 
 PAIRS = Range(

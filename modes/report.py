@@ -12,7 +12,7 @@ from score_sde.reports.page import page, read_folder
 from score_sde.reports.reading import pictures_in
 from score_sde.sde_lib import SDE
 
-FOLDERS = ("snapshots", "samples", "likelihood", "interpolation")
+FOLDERS = ("snapshots", "samples", "likelihood", "interpolation", "tradeoff")
 
 
 def check(config: Any, sde: SDE) -> None:

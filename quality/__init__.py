@@ -13,6 +13,9 @@
     statistics_files.py features with mean and covariance in a file: kept, and read where other programs publish them
     reference.py        what images are held beside
     table.py            figures for people
+    few_images.py       the Frechet distance of few images, and whether they have a limit
+    tradeoff_table.py, tradeoff_picture.py
+                        quality against evaluations of the network
 
 Features are float arrays (n, d), a row for each image. Figures are NumPy's in float64, of which a part of the rows is there at a time.
 """

@@ -13,6 +13,7 @@ CURVES = (
     ("images_per_second", "Images a second", "", False),
     ("learning_rate", "Learning rate", "", False),
 )
+QUALITY = ("frechet", "frechet_error", "frechet_limit", "frechet_limit_error")
 MOST_MORE = 24  # figures of evaluators of one's own
 DRAWN = {"step", "loss", "updates", *(name for name, *_ in CURVES)}
 
@@ -24,7 +25,11 @@ def training(rows: list[Row], results: list[Row]) -> str:
         "log-SNR " + name.removeprefix(BY_NOISE).replace("_to_", " to "): curve(rows, name)
         for name in names_under(rows, BY_NOISE)
     }
-    known = {*DRAWN, "eval_loss"}
+    quality = {
+        "of the samples": curve(rows, "frechet"),
+        "of infinitely many": curve(rows, "frechet_limit"),
+    }
+    known = {*DRAWN, "eval_loss", *QUALITY}
     more = [name for name in names_under(rows, "") if name not in known]
     more = [name for name in more if not name.startswith(BY_NOISE)]
     charts = [
@@ -34,6 +39,7 @@ def training(rows: list[Row], results: list[Row]) -> str:
             chart(title, {"last": curve(rows, name)}, what, log)
             for name, title, what, log in CURVES
         ),
+        chart("Frechet distance", quality, may_be_log=True),
         *(chart(name, {"last": curve(rows, name)}) for name in more[:MOST_MORE]),
     ]
     drawn = "".join(charts)

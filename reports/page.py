@@ -73,6 +73,7 @@ def page(folder: Folder) -> str:
         pictures(folder, "interpolation", "Interpolation"),
         likelihoods(folder.results),
         pictures(folder, "likelihood", "Bits/dim image by image", "large"),
+        pictures(folder, "tradeoff", "Quality against evaluations of the network", "large"),
         *others(folder.results),
         configuration(folder.config),
         section("Environment", environment(folder.environment)),

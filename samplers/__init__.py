@@ -8,6 +8,7 @@
     exponential/                DDIM, DPM-Solver, DEIS, UniPC as diffrax solvers
     grids.py, schedules.py      the times of fixed steps
     noise.py, record.py         where randomness comes from; how every sampler is called, and what it gives back
+    entries.py, entry_list.py   names for samplers with all chosen but their steps, and lists of them as text
     options.py                  the options of config.sampling
 
 Every sampler is called as sampler(score, grid, noise, like, x_start, keep_path) -> Samples, for every process.

@@ -32,6 +32,7 @@ MODES = {
     "likelihood": "likelihood",
     "classify": "classify",
     "evaluate": "evaluate",
+    "tradeoff": "tradeoff",
     "import": "import_checkpoint",
     "export": "export_checkpoint",
     "report": "report",

@@ -39,6 +39,12 @@ class Nowhere:
         return
 
 
+def digest_of(identity: dict[str, Any]) -> str:
+    """Letters that stand for all of it, in the name of a file or folder."""
+    text = json.dumps(identity, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 class UnfinishedFolder:
     """`folder`/unfinished-<digest>/<number>.npz, until `remove`.
 
@@ -47,8 +53,7 @@ class UnfinishedFolder:
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
-        text = json.dumps(identity, sort_keys=True, default=str)
-        self.folder = folder / f"unfinished-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        self.folder = folder / f"unfinished-{digest_of(identity)}"
         self.found = {int(path.stem) for path in self.folder.glob("*.npz") if path.stem.isdecimal()}
 
     def load(self, number: int) -> Batch | None:

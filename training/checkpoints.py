@@ -20,14 +20,21 @@ from score_sde.devices import placed, replicated
 from score_sde.errors import UserError
 from score_sde.files import cannot_write
 from score_sde.progress import say
-from score_sde.training.about import FORMAT, HELD_OUT, Figures, read_about, write_about
+from score_sde.training.about import (
+    FORMAT,
+    HELD_OUT,
+    Figures,
+    read_about,
+    write_about,
+    write_later,
+)
 from score_sde.training.manifest import damage, write_manifest
 from score_sde.training.named_shapes import check_same, shapes
 from score_sde.training.state import TrainState, parts
 from score_sde.training.staying import Staying
 from score_sde.unfinished import all_hosts_meet
 
-BEST = -1  # in the place of a step: the one of the least held-out loss
+BEST = -1  # in the place of a step: the one of the least held-out loss, or other figure
 
 # What Orbax raises of files that are not there or not as they were.
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
@@ -37,9 +44,15 @@ class Checkpoints:
     """The checkpoints of one working directory; a context manager, which waits for saves at its end."""
 
     def __init__(
-        self, workdir: str | pathlib.Path, keep: int = 0, keep_every: int = 0, keep_best: int = 0
+        self,
+        workdir: str | pathlib.Path,
+        keep: int = 0,
+        keep_every: int = 0,
+        keep_best: int = 0,
+        best_by: str | None = None,
     ):
-        """`keep` latest checkpoints stay (0: all), those of multiples of `keep_every` (0: none), and the best ones (see staying.py).
+        """`keep` latest checkpoints stay (0: all), those of multiples of `keep_every` (0: none), and the best ones (see staying.py):
+        those of the least figure of the name `best_by`; None: of that by which the run compared that wrote the newest.
 
         Raises:
           UserError: there is no folder for them, and none can be made.
@@ -49,13 +62,14 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
+        self.best_by_given = best_by
         self.saving: int | None = None
         self.figures: Figures = {}  # of the one that is being saved
         self.manager = ocp.CheckpointManager(
             self.folder,
             item_handlers=ocp.PyTreeCheckpointHandler(),
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=Staying(keep, keep_every, keep_best, self.losses),
+                preservation_policy=Staying(keep, keep_every, keep_best, self.judged),
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._write_beside),
             ),
         )
@@ -73,14 +87,22 @@ class Checkpoints:
         """The step of the newest complete checkpoint."""
         return max(saved_steps(self.folder), default=None)
 
-    def losses(self) -> dict[int, float]:
-        """Step -> held-out loss, of those of which it is known; also of the one that is being saved."""
+    @property
+    def best_by(self) -> str:
+        """The name of the figure by which one is better than another."""
+        if self.best_by_given is not None or self.latest_step is None:
+            return self.best_by_given or HELD_OUT
+        return read_about(self.folder / str(self.latest_step)).best_by
+
+    def judged(self) -> dict[int, float]:
+        """Step -> that figure, of those of which it is known; also of the one that is being saved."""
         figures = {
             step: read_about(self.folder / str(step)).figures for step in saved_steps(self.folder)
         }
         if self.saving is not None:
             figures[self.saving] = self.figures
-        return {step: of[HELD_OUT] for step, of in figures.items() if HELD_OUT in of}
+        best_by = self.best_by
+        return {step: of[best_by] for step, of in figures.items() if best_by in of}
 
     def save(self, step: int, state: TrainState, figures: Figures | None = None) -> None:
         """Save in the background; the state, arrays of all hosts, may be donated as soon as this returns.
@@ -96,6 +118,13 @@ class Checkpoints:
             self.saving, self.figures = step, figures or {}
             with self._saved():
                 self.manager.save(step, args=ocp.args.PyTreeSave(parts(state)))
+
+    def add_figures(self, step: int, figures: Figures) -> None:
+        """Keep what is found of a state after it was saved with its checkpoint."""
+        self.wait()
+        folder = self.folder / str(step)
+        if jax.process_index() == 0 and not figures.items() <= read_about(folder).figures.items():
+            write_later(folder, figures)
 
     def wait(self) -> None:
         """Until what was saved is on disk.
@@ -188,19 +217,19 @@ class Checkpoints:
             )
 
     def _candidates(self, step: int) -> list[int]:
-        """That step, for 0 all, the newest first, for BEST the one of the least held-out loss."""
+        """That step, for 0 all, the newest first, for BEST the best."""
         steps = saved_steps(self.folder)
         if not steps:
             raise no_checkpoint(self.folder)
         if step == BEST:
-            losses = self.losses()
-            if not losses:
+            judged = self.judged()
+            if not judged:
                 raise UserError(
-                    f"checkpoint_step={BEST}: no checkpoint in {self.folder} has a held-out loss; train with "
-                    "training.keep_best=1 or more, or choose one of the steps "
+                    f"checkpoint_step={BEST}: no checkpoint in {self.folder} has the figure {self.best_by}, by which they are "
+                    "compared; train with training.keep_best=1 or more, or choose one of the steps "
                     f"{', '.join(map(str, steps))}"
                 )
-            return [min(losses, key=lambda step: losses[step])]
+            return [min(judged, key=lambda step: judged[step])]
         if step and step not in steps:
             raise UserError(
                 f"checkpoint_step={step}: {self.folder} has the steps {', '.join(map(str, steps))}; "
@@ -219,7 +248,7 @@ class Checkpoints:
         """Called by Orbax when all files of a checkpoint are written, before it gets its name and older ones go."""
         if jax.process_index() == 0:
             for folder in self.folder.glob(f"{self.saving}.orbax-checkpoint-tmp*"):
-                write_about(folder, self.figures)
+                write_about(folder, self.figures, self.best_by)
                 write_manifest(folder)
 
     @contextlib.contextmanager

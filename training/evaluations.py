@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from score_sde.errors import UserError
@@ -14,6 +14,19 @@ from score_sde.training.task import Task
 
 class NotFinite(UserError):
     """The loss, its gradient or what an evaluator found became inf or NaN."""
+
+
+ERROR = "_error"  # of the name of a figure, after the name of what it is the standard error of
+
+
+def in_words(figures: dict[str, float]) -> Iterator[str]:
+    """Each with its error, where that is a figure too."""
+    for figure, value in figures.items():
+        error = figures.get(f"{figure}{ERROR}")
+        if error is not None:
+            yield f"{figure} {value:.5g} +- {error:.2g}"
+        elif figure.removesuffix(ERROR) not in figures or not figure.endswith(ERROR):
+            yield f"{figure} {value:.5g}"
 
 
 class Evaluations:
@@ -39,7 +52,8 @@ class Evaluations:
             for figure, value in found.items():
                 if not math.isfinite(value):
                     raise NotFinite(f"{figure} is {value} at step {step}")
-                self.progress.say(f"step {step}: {figure} {value:.5g}")
+            for line in in_words(found):
+                self.progress.say(f"step {step}: {line}")
             if found:
                 self.record.write(step, **found)
                 self.newest |= found

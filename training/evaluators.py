@@ -7,6 +7,7 @@ from typing import Any
 
 from score_sde.data import Datasets
 from score_sde.devices import Devices
+from score_sde.training.about import HELD_OUT
 from score_sde.training.held_out import HeldOutLoss
 from score_sde.training.objective import Objective
 from score_sde.training.task import Evaluator
@@ -20,7 +21,9 @@ def held_out_loss(
     """eval_loss, the loss on the test split (held_out.py)."""
     held_out = HeldOutLoss(config, objective, datasets.test, devices)
     return Evaluator(
-        config.training.eval_freq, lambda averaged, step: {"eval_loss": held_out(averaged)}
+        config.training.eval_freq,
+        lambda averaged, step: {HELD_OUT: held_out(averaged)},
+        figures=(HELD_OUT,),
     )
 
 

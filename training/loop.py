@@ -55,7 +55,9 @@ def train_task(
             go_back(folder, plan.from_step)
         interrupts = stack.enter_context(Interrupts())
         checkpoints = stack.enter_context(
-            Checkpoints(folder, plan.keep_checkpoints, plan.keep_every, plan.keep_best)
+            Checkpoints(
+                folder, plan.keep_checkpoints, plan.keep_every, plan.keep_best, plan.keep_best_by
+            )
         )
         checkpoints.remove_unfinished()
         state, how = start(task, checkpoints, devices, weights)

@@ -95,8 +95,31 @@ class TrainingOptions(Section):
     )
     keep_best: int = option(
         0,
-        "checkpoints of the least held-out loss that stay, for checkpoint_step=-1; 0: none. Each checkpoint needs its loss: "
-        "checkpoint_freq is a multiple of eval_freq",
+        "checkpoints of the least held-out loss, or other figure of keep_best_by, that stay; 0: none. Each checkpoint needs its "
+        "own: checkpoint_freq is a multiple of eval_freq, or quality_freq",
+        not_negative,
+    )
+    keep_best_by: str = option(
+        "eval_loss",
+        "by which figure one checkpoint is better than another, less being better, also for checkpoint_step=-1: eval_loss, held "
+        "out | frechet | frechet_limit, of infinitely many samples (quality_freq)",
+        one_of("eval_loss", "frechet", "frechet_limit"),
+    )
+    quality_freq: int = option(
+        0,
+        "steps between two looks at how good samples are: their Frechet distance to evaluation.reference, by "
+        "evaluation.features; 0: none",
+        not_negative,
+    )
+    quality_images: int = option(
+        1000,
+        "samples drawn for that, from the same noise each time; more than twice as many as features have dimensions also give "
+        "the distance of infinitely many",
+        count(10**6, 20),
+    )
+    quality_steps: int = option(
+        0,
+        "draw them by so many steps of UniPC; 0: by config.sampling.sampler, however many it takes",
         not_negative,
     )
     snapshot_freq: int = option(

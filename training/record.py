@@ -48,6 +48,10 @@ class Record:
         self.watchers.append(Points(folder / "tensorboard", start_step + 1))
         self.watchers.extend(begin(folder) for begin in watch)
 
+    def has(self, step: int, names: Iterable[str]) -> bool:
+        """Whether the record had all figures of these names of the step at which this run began. On the first host."""
+        return step == self.resumed_at and self.known.issuperset(names)
+
     def write(self, step: int, **scalars: float) -> None:
         """One line, {"step": step, name: value, ...}, and the points of its curves: on disk when this returns.
 

@@ -77,10 +77,11 @@ ROLES = {
         checkpoint_step ema_sigma_rel data_parallel data.data_dir data.in_memory
         model.discrete_labels model.init_scale training.init_from training.steps_per_call
         training.log_freq training.eval_freq training.checkpoint_freq training.keep_checkpoints
-        training.keep_every training.keep_best training.accumulation training.ema.save_freq
+        training.keep_every training.keep_best training.keep_best_by training.accumulation
+        training.ema.save_freq training.quality_freq training.quality_images training.quality_steps
         model.remat training.replay_step training.snapshot_freq training.snapshot_size
         training.snapshot_steps training.wandb
-        sampling interpolation likelihood dequantizer classifier evaluation
+        sampling interpolation likelihood dequantizer classifier evaluation tradeoff
         """.split(),
         Role.FREE,
     ),

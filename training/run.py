@@ -79,6 +79,7 @@ class Run:
         resident, steps = feed(plan.seed, plan.batch_size, split, self.step, self.devices)
         constants = jax.device_get(self.task.constants)  # wherever they are
         constants = jax.device_put(constants, self.devices.replicated())
+        self.make_up()
         while self.step < plan.n_iters:
             before, count = self.step, plan.steps_in_call(self.step)
             with self.nothing_lost("reading the training images"), self.progress.taking("data"):
@@ -95,23 +96,36 @@ class Run:
             # The figures of the call before this one: reading them does not leave the device idle.
             self.collect()
             self.pending = (before, metrics, arguments)
-            if interrupts.received:
-                self.save()  # first: who sends a signal need not wait for an evaluation
+            # Who sends a signal need not wait for an evaluation: the run that goes on makes it (`make_up`).
             with self.nothing_lost("an evaluation"):
-                self.evaluate(
-                    name
-                    for name, evaluator in self.task.evaluators.items()
-                    if due(evaluator.frequency, before, self.step)
-                )
+                for name, evaluator in self.task.evaluators.items():
+                    if due(evaluator.frequency, before, self.step) and not interrupts.received:
+                        self.evaluate([name])
             if due(plan.averages_freq, before, self.step):
                 self.keep_averages()
             if due(plan.checkpoint_freq, before, self.step):
                 self.save()
             if interrupts.received:
+                self.save()
                 return interrupts.received
             if jax.process_count() > 1 and self.checkpoints.reached_preemption(self.step):
                 return "SIGTERM"
         return None
+
+    def make_up(self) -> None:
+        """Ask the evaluators that a signal kept from the step that this run goes on from.
+
+        Of several hosts a signal is told after all evaluations, and only the first knows what is recorded.
+        """
+        if not self.step or jax.process_count() > 1:
+            return
+        before = self.plan.call_before(self.step)
+        self.evaluate(
+            name
+            for name, evaluator in self.task.evaluators.items()
+            if due(evaluator.frequency, before, self.step)
+            and not self.record.has(self.step, evaluator.figures)
+        )
 
     def collect(self) -> None:
         """Read the figures of the last call whose figures are still on the device."""
@@ -170,6 +184,8 @@ class Run:
         for name in names:
             self.collect()
             self.evaluations.make([name], self.devices.whole(self.state.ema_params), self.step)
+            if self.step in (self.saved, self.checkpoints.latest_step):
+                self.checkpoints.add_figures(self.step, self.evaluations.of(self.step))
 
     def keep_averages(self) -> None:
         if self.state.averages:

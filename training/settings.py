@@ -11,6 +11,13 @@ from score_sde.options import choose
 from score_sde.training.accumulation import check_parts
 from score_sde.training.draws import DRAWS
 
+# Of what training.keep_best_by names: the field that says how often it is measured, and what it is.
+JUDGES = {
+    "eval_loss": ("eval_freq", "held-out loss"),
+    "frechet": ("quality_freq", "Frechet distance"),
+    "frechet_limit": ("quality_freq", "Frechet distance"),
+}
+
 
 def check_config(config: Any) -> None:
     """Refuse settings that would fail later, or train something else than was meant."""
@@ -24,10 +31,12 @@ def check_config(config: Any) -> None:
 
 
 def check_judged(training: Any) -> None:
-    """Refuse to keep the best of checkpoints of which nobody measures a held-out loss."""
-    every, judged = training.checkpoint_freq, training.eval_freq
+    """Refuse to keep the best of checkpoints of which nobody measures the figure by which they are compared."""
+    figure = training.keep_best_by
+    frequency, what = JUDGES[figure]
+    every, judged = training.checkpoint_freq, training[frequency]
     if not judged or every % judged:
         raise ConfigError(
-            f"training.keep_best={training.keep_best} with eval_freq={judged} and checkpoint_freq={every}: each checkpoint needs its "
-            "held-out loss; set training.eval_freq to checkpoint_freq or to a divisor of it"
+            f"training.keep_best={training.keep_best} with {frequency}={judged} and checkpoint_freq={every}: each checkpoint needs its "
+            f"{what} (training.keep_best_by={figure!r}); set training.{frequency} to checkpoint_freq or to a divisor of it"
         )

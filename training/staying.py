@@ -16,21 +16,21 @@ class Staying:
     every: int
     """Multiples of so many steps stay for ever; 0: none."""
     best: int
-    """So many of the least held-out losses; 0: none."""
-    losses: Callable[[], Mapping[int, float]]
-    """Step -> held-out loss, of those of which it is known."""
+    """So many of the least figures; 0: none."""
+    judged: Callable[[], Mapping[int, float]]
+    """Step -> the figure by which they are compared, of those of which it is known."""
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """One answer for each of Orbax's records, which have a `step`."""
-        losses = self.losses() if self.best else {}
-        kept = self.of([checkpoint.step for checkpoint in checkpoints], losses)
+        judged = self.judged() if self.best else {}
+        kept = self.of([checkpoint.step for checkpoint in checkpoints], judged)
         return [checkpoint.step in kept for checkpoint in checkpoints]
 
-    def of(self, steps: Iterable[int], losses: Mapping[int, float]) -> set[int]:
+    def of(self, steps: Iterable[int], judged: Mapping[int, float]) -> set[int]:
         """Those of the steps that stay."""
         steps = sorted(steps)
         if not self.latest:
             return set(steps)
         kept = {step for step in steps if self.every and step % self.every == 0}
-        judged = sorted((step for step in steps if step in losses), key=lambda step: losses[step])
-        return kept | {*steps[-self.latest :], *judged[: self.best]}
+        ranking = sorted((step for step in steps if step in judged), key=lambda step: judged[step])
+        return kept | {*steps[-self.latest :], *ranking[: self.best]}

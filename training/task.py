@@ -16,6 +16,7 @@ from jax import Array
 from PIL.Image import Image
 
 from score_sde.data.batch import Batch
+from score_sde.training.about import HELD_OUT
 
 
 def nothing(averaged: Any, step: int) -> dict[str, Any]:
@@ -28,11 +29,14 @@ class Evaluator:
 
     `evaluate(averaged parameters, step) -> figures`, numbers by name, which are recorded; one that is not finite ends the run.
     `draw(averaged parameters, step) -> pictures` by name, which those who look on are shown: see record.py.
+    `figures` are the names of what `evaluate` finds, or some: a run that goes on where a signal kept it from an evaluation knows by
+    them that one is missing.
     """
 
     frequency: int
     evaluate: Callable[[Any, int], dict[str, float]] = nothing
     draw: Callable[[Any, int], dict[str, Image]] = nothing
+    figures: tuple[str, ...] = ()
 
 
 class Task(Protocol):
@@ -126,6 +130,8 @@ class Plan:
     keep_checkpoints: int = 1
     keep_every: int = 0
     keep_best: int = 0
+    keep_best_by: str = HELD_OUT
+    """A figure of an evaluator."""
     from_step: int = 0
     """Go back to the checkpoint of this step; 0: on from the newest."""
     skip_nonfinite: int = 0
@@ -139,6 +145,10 @@ class Plan:
         """The fields that a section of the config has."""
         names = [field.name for field in dataclasses.fields(cls) if field.name in section]
         return cls(config.seed, from_step=from_step, **{name: section[name] for name in names})
+
+    def call_before(self, step: int) -> int:
+        """Where the call began that ended at this step, above 0."""
+        return (step - 1) // self.steps_per_call * self.steps_per_call
 
     def steps_in_call(self, step: int) -> int:
         """Updates in the next call: up to the next multiple of steps_per_call, or to the end."""

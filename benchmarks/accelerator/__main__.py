@@ -1,7 +1,8 @@
 """What a few minutes on an accelerator can tell, by one command: the most valuable first, written as it goes.
 
     python -m benchmarks.accelerator --minutes 7 --out runs/accelerator
-    python -m benchmarks.accelerator --tiny --out runs/tiny        on any machine, to see that it works
+    python -m benchmarks.accelerator --size tiny --out runs/tiny    on any machine, to see that it works
+    python -m benchmarks.accelerator --size reduced --clock processor --stages samplers likelihoods --out runs/cpu
 
 Each stage (stages.py) is a process of its own, so that one that fails or does not end takes no other with it: rows.jsonl
 has a line for each figure found, STAGE.log what a stage printed, table.md the table, and compiled/ is JAX's cache. PyTorch
@@ -18,10 +19,11 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.accelerator.setting import Setting
+from benchmarks.accelerator.setting import SIZES, Setting
 from benchmarks.accelerator.stages import STAGES
 from benchmarks.accelerator.table import read_rows, table
 from benchmarks.command import make_folder, provenance, run_main
+from benchmarks.turns import CLOCKS
 from score_sde.errors import UserError
 
 COMMAND = "python -m benchmarks.accelerator --out DIR --stages {}"
@@ -38,7 +40,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=7.0, help="no stage runs beyond these")
     parser.add_argument("--out", type=Path, required=True, help="a folder, made if need be")
-    parser.add_argument("--tiny", action="store_true", help="tiny networks, batches and blocks")
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="published",
+        help="of networks and batches; reduced: for CPUs",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="processor: the time of all threads of a process, for CPUs that others use too",
+    )
     parser.add_argument("--stages", nargs="+", default=[*STAGES], help=f"among {', '.join(STAGES)}")
     parser.add_argument("--stage", help=argparse.SUPPRESS)  # within the process of one
     return parser.parse_args(arguments)
@@ -59,7 +72,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, str]:
     ended = {}
     for name in options.stages:
         left = end - time.monotonic()
-        enough = left > (0 if options.tiny else STAGES[name].seconds)
+        enough = left > (STAGES[name].seconds if options.size == "published" else 0)
         ended[name] = run_apart(name, options, left) if enough else "no time"
         print(f"{name}: {ended[name]}", flush=True)
         (options.out / "table.md").write_text(table(read_rows(options.out), ended))
@@ -68,7 +81,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, str]:
 
 def run_apart(name: str, options: argparse.Namespace, seconds: float) -> str:
     command = [sys.executable, "-m", "benchmarks.accelerator", "--stage", name]
-    command += ["--out", str(options.out), *(["--tiny"] if options.tiny else [])]
+    command += ["--out", str(options.out), "--size", options.size, "--clock", options.clock]
     began = time.monotonic()
     cache = {"JAX_COMPILATION_CACHE_DIR": str((options.out / "compiled").resolve())}
     with open(options.out / f"{name}.log", "w") as log:
@@ -93,8 +106,9 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
         raise UserError(f"--minutes={options.minutes}: expected a positive number")
     make_folder(options.out)
     if options.stage:
-        block, rounds = (0.01, 2) if options.tiny else (BLOCK, ROUNDS)
-        run_stage(options.stage, Setting(options.tiny, block, rounds), options.out)
+        block, rounds = (0.01, 2) if options.size == "tiny" else (BLOCK, ROUNDS)
+        setting = Setting(options.size, block, rounds, CLOCKS[options.clock])
+        run_stage(options.stage, setting, options.out)
         return {}
     ended = run_stages(options)
     print((options.out / "table.md").read_text())

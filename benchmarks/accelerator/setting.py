@@ -1,7 +1,8 @@
-"""What the stages measure on: networks of published size, or tiny ones that run anywhere; and what they find, in rows."""
+"""What the stages measure on: networks of published size, reduced ones for CPUs, or tiny ones; and what they find, in rows."""
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from benchmarks.command import load_config
+from benchmarks.turns import Clock
 
 PRECISIONS = ("bfloat16", "float32")
 """The latter with products in TF32 on cards that have it."""
@@ -27,25 +29,58 @@ class Row(NamedTuple):
     unit: str
 
 
+class Size(NamedTuple):
+    """Of networks and batches."""
+
+    data: dict[str, Any]
+    model: dict[str, Any]
+    """What differs from configs/vp_cifar.py."""
+    largest_batch: int
+    fast: str
+    """The dtype that is measured where one is enough."""
+
+
+SIZES = {
+    "published": Size({}, {}, 1 << 30, "bfloat16"),
+    # A training step of some seconds of a CPU's core, where bfloat16 is emulated.
+    "reduced": Size({}, {"nf": 64, "ch_mult": (1, 2, 2), "num_res_blocks": 2}, 8, "float32"),
+    "tiny": Size(
+        {"image_size": 4},
+        {"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()},
+        4,
+        "bfloat16",
+    ),
+}
+
+
 class Setting(NamedTuple):
     """How large, and how long."""
 
-    tiny: bool
+    size: str
+    """Among SIZES."""
     block: float
     """Seconds of a block of timings."""
     rounds: int
+    clock: Clock = time.perf_counter
 
     def config(self, variant: str = "ddpmpp", dtype: str = "float32") -> ConfigDict:
         """Of configs/vp_cifar.py."""
         config = load_config(f"configs/vp_cifar.py:{variant}")
         config.model.dtype = dtype
-        if self.tiny:
-            config.data.image_size = 4
-            config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
+        config.data.update(SIZES[self.size].data)
+        config.model.update(SIZES[self.size].model)
         return config
 
     def batch(self, of_published_size: int) -> int:
-        return 4 if self.tiny else of_published_size
+        return min(of_published_size, SIZES[self.size].largest_batch)
+
+    @property
+    def tiny(self) -> bool:
+        return self.size == "tiny"
+
+    @property
+    def fast(self) -> str:
+        return SIZES[self.size].fast
 
 
 def images(config: Any, count: int) -> jax.Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +23,6 @@ from benchmarks.accelerator.ours import (
 )
 from benchmarks.accelerator.profile import profile
 from benchmarks.accelerator.setting import Row, Setting, images, peak_memory, times
-from benchmarks.entries import ENTRIES
 from benchmarks.random_network import random_network
 from benchmarks.sampler_overhead import Bench
 from benchmarks.turns import Timing, Work, in_turns, ratio, seconds
@@ -33,6 +31,7 @@ from score_sde.devices import build_devices
 from score_sde.likelihood.bits_per_dim import build_compiled
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.models.score import ScoreModel
+from score_sde.samplers.entries import ENTRIES
 from score_sde.samplers.ode import probability_flow
 from score_sde.sde_lib import build_sde
 from score_sde.training.loop import train_task
@@ -41,6 +40,7 @@ from score_sde.training.task import Plan
 
 TRAINING_BATCH, LARGE_BATCH, SAMPLING_BATCH, LIKELIHOOD_BATCH = 128, 512, 256, 64
 OURS = "ours"
+ODE = "dopri5 adaptive"
 
 Peers = Callable[[Any, int], dict[str, Work]]
 """(config, batch) -> the same work by others."""
@@ -59,7 +59,7 @@ def compared(
     for who, work in works.items():
         row = Row(stage, f"{measure}, first call", who, precision, batch, seconds(work, 1), "s")
         yield row
-    found = in_turns(works, setting.block, setting.rounds)
+    found = in_turns(works, setting.block, setting.rounds, setting.clock)
     for who, timing in found.items():
         yield Row(stage, measure, who, precision, batch, batch / timing.median, "images/s")
     for who in found:
@@ -113,39 +113,43 @@ def evaluations(
 
 def samplers(setting: Setting) -> Iterator[Row]:
     """What samplers add to their evaluations, and an ODE on the device against one that the host drives."""
-    batch, config = setting.batch(SAMPLING_BATCH), setting.config(dtype="bfloat16")
+    dtype = setting.fast
+    batch, config = setting.batch(SAMPLING_BATCH), setting.config(dtype=dtype)
     steps = 4 if setting.tiny else 20
-    bench = Bench(config, batch, steps, setting.rounds, time.perf_counter)
-    for name in (
-        "reverse_diffusion + langevin",
-        "dopri5 adaptive",
-        "ddim",
-        "dpm_solver_pp_2m",
-        "unipc_3",
-    ):
-        found = bench.measure(ENTRIES[name])
+    bench = Bench(config, batch, steps, setting.rounds, setting.clock)
+    names = ("reverse_diffusion + langevin", ODE, "ddim", "dpm_solver_pp_2m", "unipc_3")
+    measured = {name: bench.measure(ENTRIES[name]) for name in names}
+    for name, found in measured.items():
         gain = found.sampler_seconds / found.network_seconds
-        row = Row(
-            "samplers", f"{name}, over its evaluations", OURS, "bfloat16", batch, gain, "times"
-        )
+        row = Row("samplers", f"{name}, over its evaluations", OURS, dtype, batch, gain, "times")
         yield row
         each = 1e3 * found.sampler_seconds / found.nfe
         yield row._replace(measure=f"{name}, an evaluation", value=each, unit="ms")
-    each = 1e3 * host_driven(config, bench.model, batch)
-    yield Row("samplers", "RK45 on the host, an evaluation", "SciPy", "bfloat16", batch, each, "ms")
+    host, host_nfe = host_driven(config, bench.model, batch)
+    ours = bench.sampler(ENTRIES[ODE])
+
+    def solve(count: int) -> None:
+        for _ in range(count):
+            jax.block_until_ready(ours.draw())
+
+    timed = in_turns({ODE: solve, "SciPy": host}, setting.block, setting.rounds, setting.clock)
+    each = 1e3 * timed["SciPy"].median / host_nfe
+    row = Row("samplers", "RK45 on the host, an evaluation", "SciPy", dtype, batch, each, "ms")
+    yield row
+    gain = ratio(timed["SciPy"], timed[ODE]) * ours.nfe / host_nfe
+    yield row._replace(measure=f"the same over {ODE}'s", value=gain, unit="times")
     for name, who, sample, network, nfe in beside.samplers(config, batch, steps):
-        timed = in_turns({name: sample, "network": network}, setting.block, setting.rounds)
+        works = {name: sample, "network": network}
+        timed = in_turns(works, setting.block, setting.rounds, setting.clock)
         gain = ratio(timed[name], timed["network"])
-        row = Row(
-            "samplers", f"{name}, over its evaluations", who, "bfloat16", batch, gain, "times"
-        )
+        row = Row("samplers", f"{name}, over its evaluations", who, dtype, batch, gain, "times")
         yield row
         each = 1e3 * timed[name].median / nfe
         yield row._replace(measure=f"{name}, an evaluation", value=each, unit="ms")
 
 
-def host_driven(config: Any, model: ScoreModel, batch: int) -> float:
-    """Seconds of an evaluation where SciPy's RK45, in float64 on the host, calls our network, as the published code does."""
+def host_driven(config: Any, model: ScoreModel, batch: int) -> tuple[Work, int]:
+    """The flow solved by SciPy's RK45, in float64 on the host, as the published code does; and how often it evaluates."""
     sde = build_sde(config)
     field = jax.jit(partial(probability_flow, sde))
     x = np.asarray(images(config, batch))
@@ -154,16 +158,21 @@ def host_driven(config: Any, model: ScoreModel, batch: int) -> float:
         state = flat.reshape(x.shape).astype(np.float32)
         return np.asarray(field(np.float32(t), state, model), np.float64).ravel()
 
-    drift(1.0, x.ravel())
-    began = time.perf_counter()
-    solution = solve_ivp(drift, (1.0, 1e-3), x.ravel().astype(np.float64), rtol=1e-2, atol=1e-2)
-    return (time.perf_counter() - began) / solution.nfev
+    def solve() -> int:
+        start = x.ravel().astype(np.float64)
+        return int(solve_ivp(drift, (1.0, 1e-3), start, rtol=1e-2, atol=1e-2).nfev)
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            solve()
+
+    return work, solve()
 
 
 def likelihoods(setting: Setting) -> Iterator[Row]:
     """A (drift, divergence) of the likelihood's solver, against a forward pass, and one with its backward pass beside it."""
     batch, config = setting.batch(LIKELIHOOD_BATCH), setting.config()
-    config.likelihood.update(rtol=1e-2, atol=1e-2)
+    config.likelihood.update(rtol=1e-2, atol=1e-2, bound_draws=0)  # the bound is forward passes
     sde, devices = build_sde(config), build_devices(config)
     model = random_network(config, sde)
     split = random_split(config, batch)
@@ -195,7 +204,7 @@ def likelihoods(setting: Setting) -> Iterator[Row]:
         works |= beside.divergence(config, batch)
         for work in works.values():
             work(1)
-        found = in_turns(works, setting.block, setting.rounds)
+        found = in_turns(works, setting.block, setting.rounds, setting.clock)
     ours = found.pop(OURS).median / nfe
     row = Row("likelihoods", "drift and divergence", OURS, "highest", batch, 1e3 * ours, "ms")
     yield row
@@ -211,7 +220,7 @@ def run(setting: Setting) -> Iterator[Row]:
     batch, config = setting.batch(TRAINING_BATCH), setting.config(dtype="bfloat16")
     steps = TrainingSteps(config, batch)
     steps(1)
-    bare = in_turns({OURS: steps}, setting.block, 2)[OURS].median
+    bare = in_turns({OURS: steps}, setting.block, 2, setting.clock)[OURS].median
     del steps
     count = max(10, round((2.0 if setting.tiny else 60.0) / bare))
     config.training.update(n_iters=count, eval_freq=0, snapshot_freq=0, checkpoint_freq=count)

@@ -25,7 +25,7 @@ from score_sde.errors import UserError
 )
 def test_operations_of_the_published_networks(variant, billions):
     """As PyTorch's own counter finds them in the published modules, which repeat pixels before a 1x1 convolution, not after."""
-    config = Setting(tiny=False, block=0.0, rounds=1).config(variant)
+    config = Setting("published", block=0.0, rounds=1).config(variant)
     repeats = variant in ("ddpmpp", "ddpmpp_deep")
     saved = 0.75 * 2 * 256**2 * (32**2 + 16**2 + 8**2) / 1e9 if repeats else 0.0
     assert forward_flops(config) / 1e9 == pytest.approx(billions - saved, abs=0.005)
@@ -91,7 +91,7 @@ def test_rates_are_shares_of_the_matrix_product():
 
 
 def test_a_run(tmp_path):
-    ended = main(["--tiny", "--out", str(tmp_path), "--stages", "ceilings"])
+    ended = main(["--size", "tiny", "--out", str(tmp_path), "--stages", "ceilings"])
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["measure"] for row in rows] == ["matrix product", "matrix product", "copy"]
     assert all(row["value"] > 0 for row in rows)
@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_every_stage_runs(tmp_path):
-    ended = main(["--tiny", "--out", str(tmp_path)])
+    ended = main(["--size", "tiny", "--out", str(tmp_path)])
     assert list(ended) == list(STAGES)
     assert all(how.endswith(" s") for how in ended.values()), ended
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]

@@ -26,7 +26,7 @@ def test_blocks_are_timed_by_the_clock_that_is_given():
 
 def test_a_run(capsys):
     pytest.importorskip("torch")
-    beside_pytorch.main("--tiny --batch 2 --rounds 1 --block 0.01".split())
+    beside_pytorch.main("--size tiny --batch 2 --rounds 1 --block 0.01".split())
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[0] for line in lines[2:6]] == [
         "| training step",

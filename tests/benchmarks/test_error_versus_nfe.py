@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from benchmarks.entries import ENTRIES, choose_entries
 from benchmarks.error_versus_nfe import main
 from benchmarks.problems import MixtureFlow
 from benchmarks.records import Record, best_within, curve
 from score_sde.evaluation.known_law import dkw_band
+from score_sde.samplers.entries import ENTRIES, choose_entries
 
 # (sampler, evaluations of 40 steps, error on the grid of equal log-SNR), the errors by another program
 MEASURED = [("euler", 40, 1.8e-2), ("heun", 80, 6.9e-4), ("ddim", 40, 5.7e-2)]

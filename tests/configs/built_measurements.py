@@ -17,7 +17,7 @@ from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.likelihood.dequantization.trained import DEQUANTIZERS
 from score_sde.likelihood.dequantization.training import build_task, train_dequantizer
 from score_sde.likelihood.per_image import build_per_image
-from score_sde.modes import classify, dequantize, evaluate, interpolate, likelihood
+from score_sde.modes import classify, dequantize, evaluate, interpolate, likelihood, tradeoff
 from score_sde.modes.evaluated_samples import Evaluated
 from score_sde.quality.image_sets import ImageSet
 from score_sde.quality.reference import Reference
@@ -200,6 +200,17 @@ def figures_of_classes(config):
     images = ImageSet(40, lambda rows: x[rows], lambda: labels)
     evaluated = Evaluated(images, Features(x, None), {})
     return evaluate.of_classes(config, evaluated, Reference(x, None, images))
+
+
+def tradeoff_rows(config):
+    """Which rows are made, by which settings."""
+    sde = build_sde(config)
+    (plan,) = tradeoff.check(config, sde)
+    loaded = LoadedScore(None, STEP)
+    with workdir() as folder, mock.patch.object(tradeoff, "load_score_model", return_value=loaded):
+        run = functools.partial(tradeoff.run, config, sde, folder, plan)
+        tasks, _ = given_to("score_sde.modes.tradeoff.made", run)
+    return [task.what for task in tasks], [one.run.settings for one in plan]
 
 
 def extractor(config):

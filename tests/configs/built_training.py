@@ -13,10 +13,7 @@ import numpy as np
 from score_sde import data
 from score_sde.data.splits import ImagesInMemory
 from score_sde.models.networks import build_network
-from score_sde.modes import (
-    export_checkpoint,
-    train,
-)
+from score_sde.modes import drawn_in_training, export_checkpoint, train
 from score_sde.sde_lib import build_sde
 from score_sde.training import score_task
 from score_sde.training.checkpoints import checkpoint_folder
@@ -175,17 +172,41 @@ def held_out_noise(config):
 
 def training_pictures(config):
     """How often, how many, by which seed and how they are sampled."""
+    return drawn_on_the_way(
+        lambda: drawn_in_training.pictures_of(config, build_sde(config), Path("nowhere")),
+        lambda pictures: pictures.draw({}, 1),
+    )
 
-    def generator(model, num_images, seed, show):
+
+def training_quality(config):
+    """The same of the samples whose distance is measured."""
+    return drawn_on_the_way(
+        lambda: drawn_in_training.quality_of(config, build_sde(config), Path("nowhere")),
+        lambda quality: quality.evaluate({}, 1),
+    )
+
+
+def quality_beside(config):
+    """Features of which real images."""
+    target = "score_sde.modes.drawn_in_training.check_limit"
+    found = given_to(
+        target, lambda: drawn_in_training.quality_of(config, build_sde(config), Path("nowhere"))
+    )
+    return digest(found[2])
+
+
+def drawn_on_the_way(build, draw):
+    def batches(model, num_images, seed, show):
         raise Reached(num_images, seed)
 
-    module = "score_sde.modes.train"
-    with mock.patch(f"{module}.build_generator", return_value=generator) as build:
-        pictures = train.pictures_of(config, build_sde(config), Path("nowhere"))
+    generator = SimpleNamespace(batches=batches)
+    module = "score_sde.modes.drawn_in_training"
+    with mock.patch(f"{module}.build_generator", return_value=generator) as built:
+        evaluator = build()
         try:
-            pictures.draw({}, 1)
+            draw(evaluator)
         except Reached as found:
-            return pictures.frequency, found.args, str(build.call_args.args[0].sampling)
+            return evaluator.frequency, found.args, str(built.call_args.args[0].sampling)
 
 
 def watchers(config):

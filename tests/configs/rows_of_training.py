@@ -13,9 +13,11 @@ from tests.configs.built_training import (
     network,
     prepared_dataset,
     prior,
+    quality_beside,
     reconstructed_average,
     replayed_step,
     training_pictures,
+    training_quality,
     training_run,
     training_step,
     watchers,
@@ -45,6 +47,7 @@ DARK = of(
 )
 ARRAYS = {"data.name": "arrays", "data.file": path("dark.npy"), "data.num_channels": 3}
 LOG_NORMAL = of(SMALL, training__times="log_normal")
+QUALITY = of(TOY, training__quality_freq=5, training__quality_images=20, training__quality_steps=2)
 MIN_SNR, P2 = of(SMALL, training__weighting="min_snr"), of(SMALL, training__weighting="p2")
 
 TRAINING_ROWS = [
@@ -98,9 +101,13 @@ TRAINING_ROWS = [
     *rows(training_run, "training", TOY, skip_nonfinite=1, init_from="weights"),
     *rows(training_run, "", TOY, checkpoint_step=3, data_parallel="shard_map"),
     *rows(kept_checkpoints, "training", TOY, keep_checkpoints=2, keep_every=5, keep_best=1),
+    *rows(kept_checkpoints, "training", TOY, keep_best_by="frechet"),
     *rows(held_out_batches, "training", TOY, batch_size=8),
     *rows(training_pictures, "training", SMALL, snapshot_freq=7, snapshot_size=9),
     *rows(training_pictures, "training", of(SMALL, training__snapshot_steps=2), snapshot_steps=3),
+    *rows(training_quality, "training", QUALITY, quality_freq=7, quality_images=21),
+    *rows(training_quality, "training", QUALITY, quality_steps=3),
+    *rows(quality_beside, "evaluation", QUALITY, reference="test", num_reference=30),
     *rows(watchers, "training", of(TOY, training__wandb="offline"), wandb="online"),
     *rows(replayed_step, "training", TOY, replay_step=5),
     *rows(loaded_step, "", SMALL, checkpoint_step=3),

@@ -15,6 +15,7 @@ from tests.configs.built_measurements import (
     likelihood_batches,
     likelihood_run,
     per_image,
+    tradeoff_rows,
 )
 from tests.configs.built_sampling import (
     cheapest_grid,
@@ -30,6 +31,7 @@ from tests.configs.built_training import (
     held_out_noise,
     held_out_times,
     training_pictures,
+    training_quality,
     training_run,
     training_step,
 )
@@ -176,6 +178,16 @@ MEASUREMENT_ROWS = [
         num_reference=7,
         neighbours=3,
     ),
+    *rows(
+        tradeoff_rows,
+        "tradeoff",
+        of(TOY, tradeoff__samplers="ddim, dopri5 adaptive"),
+        samplers="heun",
+        grid="rho",
+        evaluations=(7,),
+        tolerances=(0.5,),
+        bits_per_dim=False,
+    ),
     *rows(extractor, "evaluation", SMALL, features="weights.pth"),
     *rows(figures_of_classes, "evaluation", of(TOY, evaluation__images="test"), per_class=True),
 ]
@@ -187,6 +199,7 @@ SEED_ROWS = seeds(
     (held_out_times, TOY),
     (held_out_noise, TOY),
     (training_pictures, SMALL),
+    (training_quality, of(TOY, training__quality_freq=5)),
     (sampling_run, SMALL),
     (paths_from_noise, PATHS),
     (denoising_errors, TOY),

@@ -25,6 +25,7 @@ USED_BY_THE_LOOP = {
     "training.keep_checkpoints": "test_checkpoints.py::test_the_latest_so_many_are_kept",
     "training.keep_every": "test_checkpoints.py::test_every_so_many_steps_one_is_kept_for_ever",
     "training.keep_best": "test_staying.py::test_a_run_keeps_its_best_also_when_it_is_resumed",
+    "training.keep_best_by": "test_staying.py::test_the_best_is_of_the_figure_that_is_named",
     "training.ema.save_freq": "test_kept_averages.py::test_averages_are_those_of_the_definition",
     "checkpoint_step": "test_earlier_step.py::test_the_steps_come_again_and_the_earlier_ones_stay_beside",
     "training.init_from": "test_start.py::test_the_newest_checkpoint_then_other_weights_then_scratch",

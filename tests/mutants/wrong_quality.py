@@ -2,6 +2,8 @@
 
 from tests.mutants.mutant import mutants
 
+IN_TRAINING = "tests/modes/test_quality_in_training.py"
+TRADEOFF = "tests/modes/test_tradeoff.py"
 ESTIMATES = "tests/quality/test_frechet_estimates.py"
 
 # fmt: off
@@ -29,6 +31,44 @@ QUALITY = [
         ("nearer-for-farther", "auc(-new.distance, -found.distance)", "auc(new.distance, found.distance)"),
         ("held-out-beside-held-out", "nearest(x, train), nearest(held_out, train)", "nearest(x, held_out), nearest(held_out, train)"),
         ("sides-of-precision-exchanged", "neighbourhood(x, real, k)", "neighbourhood(real, x, k)"),
+    ),
+    *mutants("modes/drawn_in_training.py", f"{IN_TRAINING}::test_the_figures_are_those_of_evaluate",
+        ("training-judges-other-noise", "generator.batches(model, number, config.seed, show)", "generator.batches(model, number, config.seed + 1, show)"),
+    ),
+    *mutants("modes/drawn_in_training.py", f"{IN_TRAINING}::test_too_few_real_images_are_refused_before_training",
+        ("training-judges-by-all-images", "real = real[: drawn.evaluation.num_reference or None]", "pass"),
+    ),
+    *mutants("modes/drawn_in_training.py", f"{IN_TRAINING}::test_what_cannot_be_judged_is_refused_before_anything_is_read",
+        ("judged-from-no-start-image", "    if drawn.sampling.t_start:\n", "    if False:\n"),
+    ),
+    *mutants("modes/drawn_in_training.py", f"{IN_TRAINING}::test_few_samples_have_no_limit",
+        ("compared-by-no-limit", 'training.keep_best and training.keep_best_by == "frechet_limit"', "False"),
+    ),
+    *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_what_is_done_is_not_done_again",
+        ("rows-made-again", "there = [stored(path) for path in paths]", "there = [None for path in paths]"),
+        ("rows-of-any-seed", 'identity = {**sample.identity(one.config, workdir, loaded), **judge.identity, "row": "sampler"}', 'identity = {"row": "sampler", "name": one.run.entry.name}'),
+    ),
+    *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_few_images_have_no_limit",
+        ("limit-of-few-samples", "if not has_limit(len(x), *self.beside.shape):", "if False:"),
+    ),
+    *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_table_and_picture_are_written_beside_the_record",
+        ("bits-without-their-error", 'figures[f"{law}_standard_error"]', 'figures[f"{law}_own_error"]'),
+    ),
+    *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_the_distance_goes_to_0_as_evaluations_grow",
+        ("rows-by-the-configs-sampler", "        of_run.sampling.update_from_flattened_dict(run.settings)\n", ""),
+    ),
+    *mutants("quality/tradeoff_table.py", f"{TRADEOFF}::test_an_error_has_two_digits",
+        ("three-digits-of-an-error", "max(0, 1 - math.floor", "max(0, 2 - math.floor"),
+    ),
+    *mutants("samplers/entry_list.py", "tests/samplers/test_entry_list.py",
+        ("budgets-of-steps", "int(budget) // steps.a_call - steps.last", "int(budget) // steps.a_call"),
+        ("guidance-for-one-call", "int(budget) // steps.a_call - steps.last", "int(budget) - steps.last"),
+        ("list-on-one-grid", "grid or steps.grid", "steps.grid"),
+        ("numbers-for-all", "own or map(int, steps.budgets)", "map(int, steps.budgets)"),
+    ),
+    *mutants("quality/few_images.py", "tests/quality/test_few_images.py",
+        ("limit-of-few-real-images", "min(n, m) > 4 * dimension", "n > 4 * dimension"),
+        ("limit-of-as-many-as-dimensions", "min(n, m) > 4 * dimension", "min(n, m) > dimension"),
     ),
     *mutants("modes/evaluate.py", "tests/modes/test_evaluate.py",
         ("reference-uncut", "real = real[: options.num_reference]", "pass"),

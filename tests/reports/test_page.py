@@ -68,6 +68,7 @@ def metrics(folder):
         for step in range(25, 1300, 25)
     ]  # fmt: skip
     lines += [{"step": 650, "eval_loss": 0.15}, {"step": 1300, "eval_loss": 0.16}]
+    lines += [{"step": 1300, "frechet": 0.11, "frechet_error": 0.01, "frechet_limit": 0.05}]
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
@@ -89,7 +90,7 @@ def samples(folder):
 PARTS = {
     config: ["optim.lr", "0.0625", "Changed on the way", "ncsnpp of folder, vp process"],
     metrics: ["1,275", "held-out loss; least 0.15 at step 650", "133 images a second", "Gradient norm", "log-SNR 9 to 2",
-              "mine"],
+              "mine", "Frechet distance", "of infinitely many 0.05"],
     results: ["2.001 ± 0.014", "2.051 ± 0.016", "297 test", "--mode quality", "12.25", "--mode sample",
               "step 75.0 %", "data 25.0 %"],
     snapshots: ["Samples over time", "step 100", "step 2,000"],
@@ -105,6 +106,7 @@ def test_each_part_is_shown_without_the_others(tmp_path, number):
     text = Elements(page(read_folder(tmp_path))).text
     for words in said:
         assert words in text
+    assert "frechet_error" not in text
     for other, words in PARTS.items():
         if other is not make:
             assert words[0] not in text

@@ -22,6 +22,7 @@ import pytest
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 from score_sde.training import interrupts, lock
+from score_sde.training.about import read_about
 from score_sde.training.checkpoints import saved_steps
 from score_sde.training.evaluations import NotFinite
 from score_sde.training.interrupts import Interrupts
@@ -262,6 +263,44 @@ def test_a_signal_saves_first_and_gives_its_name(tmp_path):
     figures = run(tmp_path, 6, task, checkpoint_freq=0).figures
     assert (figures["stopped_by"], figures["step"], figures["checkpoint_step"]) == ("SIGTERM", 2, 2)
     assert not seen
+
+
+def test_an_evaluation_that_a_signal_kept_from_a_step_is_made_by_the_run_that_goes_on(tmp_path):
+    """The record is that of an undisturbed run, line by line, and the checkpoint has its figure."""
+    signalled = []
+
+    def found(averaged, step):
+        return {"found": float(averaged["p"])}
+
+    def stop(averaged, step):
+        if not signalled:
+            signalled.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"asked": 1.0}
+
+    def lines(folder):
+        rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+    evaluators = {
+        "stop": Evaluator(2, stop, figures=("asked",)),
+        "found": Evaluator(2, found, figures=("found",)),
+    }
+    task, plan = Recorded(evaluators=evaluators), {"checkpoint_freq": 3, "keep_checkpoints": 0}
+    assert run(tmp_path / "stopped", 5, task, **plan).figures["stopped_by"] == "SIGTERM"
+    assert lines(tmp_path / "stopped")[-1] == {"step": 2, "asked": 1.0}
+    run(tmp_path / "stopped", 5, task, **plan)
+    run(tmp_path / "whole", 5, task, **plan)
+    assert lines(tmp_path / "stopped") == lines(tmp_path / "whole")
+    known = read_about(tmp_path / "stopped" / "checkpoints" / "2").figures
+    assert known.keys() == {"asked", "found"}
+    # What is recorded is not made again, but at the end.
+    seen = []
+    look = Evaluator(2, lambda averaged, step: seen.append(step) or {}, figures=("found",))
+    for step in (3, 4, 5):
+        shutil.rmtree(tmp_path / "stopped" / "checkpoints" / str(step), ignore_errors=True)
+    run(tmp_path / "stopped", 3, Recorded(evaluators={"look": look}), **plan)
+    assert seen == [3]
 
 
 def test_ctrl_c_before_there_is_anything_to_save_ends_at_once(tmp_path):

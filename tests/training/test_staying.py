@@ -50,7 +50,7 @@ def test_a_run_keeps_its_best_also_when_it_is_resumed(tmp_path):
     run(tmp_path, 6, judged(LOSSES), keep_checkpoints=1, keep_best=2)
     assert saved_steps(tmp_path / "checkpoints") == [2, 4, 6]
     found = {step: read_about(tmp_path / "checkpoints" / str(step)) for step in (2, 4, 6)}
-    assert found == {step: (FORMAT, {"eval_loss": LOSSES[step]}) for step in found}
+    assert found == {step: (FORMAT, {"eval_loss": LOSSES[step]}, "eval_loss") for step in found}
     template = {"p": jax.ShapeDtypeStruct((), jnp.float32)}
     assert restore_ema(tmp_path, template, BEST)[1] == 2
     assert restore_ema(tmp_path, template)[1] == 6
@@ -63,6 +63,32 @@ def test_the_last_is_compared_too(tmp_path):
     assert read_about(tmp_path / "checkpoints" / "5").figures == {"eval_loss": 3.0}
 
 
+def test_the_best_is_of_the_figure_that_is_named(tmp_path):
+    """Also for who reads the folder and is not told the name; where a run goes on by another, of that."""
+    losses = {step: {"eval_loss": loss, "frechet": -loss} for step, loss in LOSSES.items()}
+    said = {"all": Evaluator(1, lambda averaged, step: losses[step])}
+    task, best = Recorded(evaluators=said), {"keep_checkpoints": 1, "keep_best": 1}
+    run(tmp_path, 5, task, keep_best_by="frechet", **best)
+    assert saved_steps(tmp_path / "checkpoints") == [1, 5]
+    template = {"p": jax.ShapeDtypeStruct((), jnp.float32)}
+    assert restore_ema(tmp_path, template, BEST)[1] == 1
+    run(tmp_path, 6, task, **best)
+    assert saved_steps(tmp_path / "checkpoints") == [5, 6]
+    assert restore_ema(tmp_path, template, BEST)[1] == 5
+
+
+def test_what_is_found_after_a_checkpoint_is_written_belongs_to_it(tmp_path):
+    """The last evaluation comes after the last save; another run's choice of the best sees it."""
+    run(tmp_path, 3, judged(LOSSES, 5), keep_checkpoints=0)
+    found = {step: read_about(tmp_path / "checkpoints" / str(step)).figures for step in (2, 3)}
+    assert found == {2: {}, 3: {"eval_loss": 4.0}}
+    run(tmp_path, 4, judged(LOSSES, 5), keep_checkpoints=0)
+    template = {"p": jax.ShapeDtypeStruct((), jnp.float32)}
+    assert restore_ema(tmp_path, template, BEST)[1] == 4
+    (tmp_path / "checkpoints" / "4" / "later.json").write_text("{")
+    assert restore_ema(tmp_path, template, BEST)[1] == 3
+
+
 def test_there_is_no_best_where_nothing_was_measured(tmp_path):
     run(tmp_path, 2)
     with pytest.raises(UserError, match="checkpoint_step=-1: no checkpoint .* steps 1, 2"):
@@ -70,12 +96,17 @@ def test_there_is_no_best_where_nothing_was_measured(tmp_path):
 
 
 @pytest.mark.parametrize(("every", "judged"), [(100, 0), (100, 30), (100, 200)])
-def test_the_best_of_checkpoints_without_a_loss_is_refused(every, judged):
+@pytest.mark.parametrize(
+    ("figure", "frequency"),
+    [("eval_loss", "eval_freq"), ("frechet", "quality_freq"), ("frechet_limit", "quality_freq")],
+)
+def test_the_best_of_checkpoints_without_a_figure_is_refused(every, judged, figure, frequency):
     config = get_config()
-    config.training.update(keep_best=1, checkpoint_freq=every, eval_freq=judged)
-    with pytest.raises(ConfigError, match="keep_best=1 with eval_freq=.*a divisor of it"):
+    config.training.update(keep_best=1, keep_best_by=figure, eval_freq=50, checkpoint_freq=every)
+    config.training[frequency] = judged
+    with pytest.raises(ConfigError, match=f"keep_best=1 with {frequency}=.*a divisor of it"):
         check_config(config)
-    config.training.update(eval_freq=50)
+    config.training[frequency] = 50
     check_config(config)
 
 
@@ -94,4 +125,4 @@ def test_a_newer_format_is_no_damage_and_an_older_one_is_read(tmp_path, monkeypa
         (newest / name).unlink()
     assert restore_ema(tmp_path, template)[1] == 2
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.losses() == {}
+        assert checkpoints.judged() == {}

@@ -1,4 +1,4 @@
-"""The samplers that are measured: the fields of config.sampling that name each, and what its steps cost."""
+"""Samplers by a name for all but their number of steps: the fields of config.sampling that it stands for, and what a step costs."""
 
 from __future__ import annotations
 
@@ -46,13 +46,17 @@ class Entry:
         fields = {f"{self.group}.{name}": tolerance for name in ("rtol", "atol")}
         return Run(self, self.settings | fields, f"tolerance {tolerance:g}")
 
+    def steps_within(self, budget: int) -> int:
+        """The most whose evaluations it covers; 0 or less if it covers none."""
+        return (budget - self.first) // self.evaluations
+
     def runs(self, budgets: Sequence[int], grids: Sequence[str]) -> Iterator[Run]:
         """For each budget the most steps whose evaluations it covers, on each grid; or one run a tolerance."""
         if self.adaptive:
             yield from map(self.with_tolerance, TOLERANCES)
             return
         for budget in budgets:
-            num_steps = (budget - self.first) // self.evaluations
+            num_steps = self.steps_within(budget)
             if num_steps > 0:
                 yield from (self.with_steps(num_steps, grid) for grid in grids)
 
@@ -87,7 +91,7 @@ def ode(solver: str, order: int, variable: str = "t", adaptive: bool = False) ->
 
 def exponential(method: str, eta: float = 0.0) -> Entry:
     cost = EXPONENTIAL[method]
-    settings = {"sampler": method, "exponential.eta": eta}
+    settings = {"sampler": method, "exponential.eta": eta, "exponential.steps": "grid"}
     name = f"{method} eta={eta:g}" if eta else method
     return Entry(name, "exponential", settings, cost.order, cost.evaluations, 0, bool(eta))
 
@@ -101,13 +105,18 @@ def edm(s_churn: float = 0.0) -> Entry:
 
 def pc(predictor: str, corrector: str = "none") -> Entry:
     corrected = corrector != "none"
-    settings = {"sampler": "pc", "pc.predictor": predictor, "pc.corrector": corrector}
+    settings = {
+        "sampler": "pc",
+        "pc.predictor": predictor,
+        "pc.corrector": corrector,
+        "n_steps_each": 1,
+    }
     name = f"{predictor} + {corrector}" if corrected else predictor
     return Entry(name, "pc", settings, 1, 1 + corrected, stochastic=True)
 
 
 def sde(solver: str, order: int) -> Entry:
-    settings = {"sampler": "sde", "sde.solver": solver}
+    settings = {"sampler": "sde", "sde.solver": solver, "sde.steps": "grid"}
     return Entry(
         f"sde {solver}", "sde", settings, order, SDE_SOLVERS[solver].evaluations, stochastic=True
     )

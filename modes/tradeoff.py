@@ -1,0 +1,310 @@
+"""--mode tradeoff: quality, likelihood and cost of a checkpoint in one table.
+
+Samples of several samplers are judged for so many evaluations of the network as --mode evaluate judges them, from the same noise;
+bits/dim are those of --mode likelihood. A row that is done stays: the same command goes on after the last, and a longer list of
+samplers makes only the new ones.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from score_sde import data
+from score_sde.configs.default import check_options
+from score_sde.errors import ConfigError
+from score_sde.features.extractors import build_extractor
+from score_sde.files import parse_json, write_whole
+from score_sde.modes import evaluate, likelihood, sample
+from score_sde.modes.evaluated_samples import drawn
+from score_sde.output import show
+from score_sde.progress import say
+from score_sde.quality.assessment import assess, check_numbers, fewest_images
+from score_sde.quality.few_images import has_limit
+from score_sde.quality.frechet import Estimate
+from score_sde.quality.reference import load_reference
+from score_sde.quality.statistics_files import features_of_split
+from score_sde.quality.table import flat
+from score_sde.quality.tradeoff_picture import save_tradeoff_picture
+from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line
+from score_sde.results import report
+from score_sde.samplers.configured import Configured
+from score_sde.samplers.entries import Run
+from score_sde.samplers.entry_list import Steps, listed_runs
+from score_sde.sde_lib import SDE
+from score_sde.training.recorded_config import as_json
+from score_sde.training.trained_score import LoadedScore, load_score_model
+from score_sde.unfinished import all_hosts_meet, changed, digest_of, unused
+
+NO_LIMIT = (
+    "{n} samples and {m} real images are too few for the Frechet distance of infinitely many; that of the samples can be compared "
+    "between samplers, and not with that of another number of images."
+)
+OTHER_SPLIT = {"train": "test", "test": "train"}
+LAWS = {"ode": "the ODE's law", "bound": "bound on the SDE's"}
+
+
+class Planned(NamedTuple):
+    """A sampler with its steps."""
+
+    run: Run
+    config: Any
+    """The config by which --mode evaluate would draw the same samples."""
+    configured: Configured | None
+    """None where it needs the score model's denoising errors."""
+
+    @property
+    def steps(self) -> str:
+        """In words."""
+        count = self.run.settings.get(f"{self.run.entry.group}.num_steps")
+        return self.run.steps if count is None else f"{count} on {self.run.steps}"
+
+
+class Task(NamedTuple):
+    """A row that is to be made."""
+
+    what: str
+    identity: dict[str, Any]
+    """All that it depends on."""
+    make: Callable[[], dict[str, Any]]
+    """Its figures, reported."""
+
+
+def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
+    """Refuse what cannot be measured; gives what will be.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    check_options(config)
+    if config.evaluation.images:
+        raise ConfigError(
+            f"evaluation.images={config.evaluation.images!r} with --mode tradeoff, which draws what it judges: leave it out"
+        )
+    evaluate.check(config, sde)
+    if config.tradeoff.bits_per_dim:
+        likelihood.check(config, sde)
+    return (planned(config, sde),)
+
+
+def planned(config: Any, sde: SDE) -> list[Planned]:
+    """The samplers of the list, each checked as --mode sample would."""
+    sampling, options = config.sampling, config.tradeoff
+    tweedie = sampling.noise_removal and sampling.noise_removal_by == "tweedie"
+    steps = Steps(
+        options.grid,
+        options.evaluations,
+        options.tolerances,
+        a_call=2 if sampling.guidance.weight else 1,
+        last=int(tweedie),
+    )
+    found = []
+    for run in listed_runs("tradeoff.samplers", options.samplers, steps):
+        of_run = config.copy_and_resolve_references()
+        of_run.sampling.update_from_flattened_dict(run.settings)
+        found.append(Planned(run, of_run, next(iter(sample.check_sampling(of_run, sde)), None)))
+    return found
+
+
+class Judge:
+    """Holds features beside those of the real images, which are made when the first are asked for."""
+
+    def __init__(self, config: Any, workdir: Path):
+        self.config, self.extractor = config, build_extractor(config, workdir)
+        self.splits = data.load(config)
+        self.of_split = functools.cache(
+            functools.partial(features_of_split, config, workdir, self.extractor, self.splits)
+        )
+
+    @functools.cached_property
+    def beside(self) -> np.ndarray:
+        """Features of the real images, (m, d)."""
+        found = load_reference(self.config, self.extractor, self.splits, self.of_split)
+        if found.features is None:
+            raise ConfigError(
+                f"evaluation.reference={self.config.evaluation.reference!r} is a mean and a covariance, beside which --mode tradeoff, "
+                "which has precision and recall in its table, judges nothing: give real images, or features of them"
+            )
+        return found.features
+
+    def figures(self, x: np.ndarray) -> dict[str, Any]:
+        """Of features, for the record: those of --mode evaluate, but for a limit that there is not."""
+        config = self.config
+        found = dict(assess(x, self.beside, config.evaluation.neighbours, config.seed).figures)
+        if not has_limit(len(x), *self.beside.shape):
+            del found["frechet_limit"]
+        return {
+            **config.evaluation.to_dict(),
+            "num_images": len(x),
+            "num_reference": len(self.beside),
+            "data": config.data.name,
+            "seed": config.seed,
+            **self.extractor.told,
+            **flat(found),
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that figures depend on beside the images."""
+        options, settings = self.config.evaluation, as_json(self.config)
+        files = [changed(options[name]) for name in ("reference", "features")]
+        return {"files": files, **{part: settings[part] for part in ("seed", "data", "evaluation")}}
+
+
+def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, Any]:
+    """Make the rows, write <workdir>/tradeoff, show the table and return the rows; or go on where this command stopped."""
+    loaded = load_score_model(config, sde, workdir)
+    judge = Judge(config, workdir)
+    check_numbers(config.sampling.num_images, len(judge.beside), config.evaluation.neighbours)
+    tasks = [
+        *real_images(judge, workdir),
+        *bits_per_dim(config, sde, workdir, loaded),
+        *(of_sampler(judge, one, sde, workdir, loaded) for one in plan),
+    ]
+    found = made(tasks, workdir / "tradeoff" / "rows")
+    rows = [row_of(figures) for figures in found if figures["mode"] == "tradeoff"]
+    bits = [bit for figures in found if figures["mode"] == "likelihood" for bit in bits_of(figures)]
+    of_samplers = [row for row in rows if row.nfe is not None]
+    has_one = all("frechet_limit" in row.figures for row in of_samplers)
+    n, m = config.sampling.num_images, len(judge.beside)
+    about = (
+        f"{config.data.name}, {config.sde.name}, {loaded.name}: {n} samples of seed {config.seed} beside {m} real images "
+        f"({config.evaluation.reference}), by {config.evaluation.features}."
+    )
+    notes = () if has_one else (NO_LIMIT.format(n=n, m=m),)
+    text = document(rows, bits, about, notes)
+    written = {}
+    all_hosts_meet("tradeoff")
+    if jax.process_index() == 0:
+        stem = f"{loaded.name}-seed{config.seed}"
+        picture = unused(workdir / "tradeoff", stem, ".png")
+        title = "\n".join(filter(None, [about.removesuffix("."), in_a_line(bits)]))
+        if has_one:
+            save_tradeoff_picture(picture, rows, "frechet_limit", title)
+        else:  # and so no distance of other images that these could be compared with
+            save_tradeoff_picture(picture, of_samplers, "frechet", title)
+        write_whole(picture.with_suffix(".md"), text.encode())
+        written = {"table": str(picture.with_suffix(".md")), "picture": str(picture)}
+        show(f"{text}\n{written['table']}\n{written['picture']}")
+    return {"mode": "tradeoff", "rows": found, **written}
+
+
+def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
+    """The figures of all rows, of which those that are there already are read."""
+    paths = [folder / f"{digest_of(task.identity)}.json" for task in tasks]
+    # Before the first is made: all hosts must see the same.
+    there = [stored(path) for path in paths]
+    left = sum(found is None for found in there)
+    if left < len(tasks):
+        say(f"{len(tasks) - left} of {len(tasks)} rows are there already")
+    found = []
+    for number, (task, path, figures) in enumerate(zip(tasks, paths, there, strict=True), 1):
+        if figures is None:
+            # Each has a bar of its own, of which two would write over each other.
+            say(f"row {number} of {len(tasks)}: {task.what}")
+            figures = task.make()
+            if jax.process_index() == 0:
+                write_whole(path, json.dumps(figures).encode())
+        found.append(figures)
+    return found
+
+
+def stored(path: Path) -> dict[str, Any] | None:
+    """A row that an earlier command made; None if there is none that can be read."""
+    try:
+        return dict(parse_json(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: LoadedScore) -> Task:
+    """Samples drawn and judged."""
+
+    def make() -> dict[str, Any]:
+        began = time.perf_counter()
+        evaluated, unfinished = drawn(one.config, sde, workdir, judge.extractor, one.configured)
+        figures = {
+            "mode": "tradeoff",
+            "name": one.run.entry.name,
+            "steps": one.steps,
+            **evaluated.told,
+            **judge.figures(evaluated.features.of_images),
+            "seconds": time.perf_counter() - began,
+        }
+        all_hosts_meet("a row")
+        report(workdir, figures, line_of(figures))
+        unfinished.remove()
+        return figures
+
+    identity = {**sample.identity(one.config, workdir, loaded), **judge.identity, "row": "sampler"}
+    return Task(f"{one.run.entry.name}, {one.steps}", identity, make)
+
+
+def real_images(judge: Judge, workdir: Path) -> list[Task]:
+    """The other split beside the reference: what a perfect sampler would have, if there are enough of them."""
+    name = OTHER_SPLIT.get(judge.config.evaluation.reference)
+    fewest = fewest_images(judge.config.evaluation.neighbours)
+    if name is None or getattr(judge.splits, name).num_images < fewest:
+        return []
+
+    def make() -> dict[str, Any]:
+        figures = {
+            "mode": "tradeoff",
+            "name": f"real images ({name})",
+            "steps": "",
+            "nfe": None,
+            **judge.figures(judge.of_split(name).of_images),
+        }
+        report(workdir, figures, line_of(figures))
+        return figures
+
+    return [Task(f"real images ({name})", {**judge.identity, "row": "real images"}, make)]
+
+
+def bits_per_dim(config: Any, sde: SDE, workdir: Path, loaded: LoadedScore) -> list[Task]:
+    """--mode likelihood, if it is asked for."""
+    if not config.tradeoff.bits_per_dim:
+        return []
+    identity = {**likelihood.identity(config, workdir, loaded, "split"), "row": "bits/dim"}
+    return [Task("bits/dim", identity, lambda: likelihood.run(config, sde, workdir))]
+
+
+def line_of(figures: dict[str, Any]) -> str:
+    row = row_of(figures)
+    name = "frechet_limit" if "frechet_limit" in row.figures else "frechet"
+    words = {"frechet": "Frechet distance", "frechet_limit": "Frechet distance in the limit"}
+    of = ", ".join(filter(None, (row.name, row.steps)))
+    cost = "" if row.nfe is None else f" in {row.nfe:.4g} evaluations"
+    found = row.figures[name]
+    return f"{of}{cost}: {words[name]} {found.value:.4g} +- {found.error:.2g}"
+
+
+def row_of(figures: dict[str, Any]) -> Row:
+    """Of the figures of a sampler, or of real images."""
+    estimates = {
+        name: Estimate(value, figures[f"{name}_error"])
+        for name, value in figures.items()
+        if f"{name}_error" in figures
+    }
+    return Row(figures["name"], figures["steps"], figures["nfe"], estimates)
+
+
+def bits_of(figures: dict[str, Any]) -> list[Bits]:
+    """Of the figures of --mode likelihood."""
+    return [
+        Bits(
+            words,
+            Estimate(figures[f"{law}_bits_per_dim"], figures[f"{law}_standard_error"]),
+            figures["num_images"],
+            figures["split"],
+        )
+        for law, words in LAWS.items()
+        if f"{law}_bits_per_dim" in figures
+    ]

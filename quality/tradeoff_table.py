@@ -1,0 +1,81 @@
+"""Quality against evaluations of the network, and bits/dim, as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from score_sde.quality.frechet import Estimate
+
+COLUMNS = {
+    "frechet": "Frechet distance",
+    "frechet_limit": "of infinitely many",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+}
+
+
+class Row(NamedTuple):
+    """One sampler with its steps, or the real images of another split."""
+
+    name: str
+    steps: str
+    nfe: float | None
+    """Evaluations of the network for an image; None of real images."""
+    figures: dict[str, Estimate]
+    """By the names of COLUMNS, or others."""
+
+
+class Bits(NamedTuple):
+    """Bits/dim of so many images, with its standard error over them."""
+
+    law: str
+    """In words: of which of the two laws."""
+    found: Estimate
+    num_images: int
+    split: str
+
+
+def with_error(found: Estimate) -> str:
+    """With two digits of the error."""
+    known = 0.0 < found.error < math.inf
+    decimals = min(max(0, 1 - math.floor(math.log10(found.error))), 9) if known else 2
+    return f"{found.value:.{decimals}f} ± {found.error:.{decimals}f}"
+
+
+def in_a_line(bits: Sequence[Bits]) -> str:
+    """Empty where none was measured."""
+    if not bits:
+        return ""
+    values = ", ".join(f"{with_error(one.found)} ({one.law})" for one in bits)
+    return f"Bits/dim of {bits[0].num_images} images ({bits[0].split}): {values}."
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A row each; a column for every figure that one of them has."""
+    columns = {
+        name: head for name, head in COLUMNS.items() if any(name in row.figures for row in rows)
+    }
+    heads = ["sampler", "steps", "evaluations", *columns.values()]
+    lines = [heads, ["---"] * len(heads)]
+    for row in rows:
+        nfe = "" if row.nfe is None else f"{row.nfe:.4g}"
+        cells = [with_error(row.figures[name]) if name in row.figures else "" for name in columns]
+        lines.append([row.name, row.steps, nfe, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def document(rows: Sequence[Row], bits: Sequence[Bits], about: str, notes: Sequence[str]) -> str:
+    """The whole of it."""
+    parts = [
+        "# Quality against evaluations of the network",
+        about,
+        in_a_line(bits),
+        table(rows),
+        *notes,
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"

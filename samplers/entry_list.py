@@ -1,0 +1,84 @@
+"""A list of samplers with their steps, as text: "unipc_3, heun on rho: 10 20, dopri5 adaptive: 0.01"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from score_sde.errors import ConfigError
+from score_sde.options import choose
+from score_sde.samplers.entries import ENTRIES, Run
+
+
+class Steps(NamedTuple):
+    """What a list leaves open."""
+
+    grid: str
+    budgets: Sequence[int]
+    """Evaluations of the network for an image."""
+    tolerances: Sequence[float]
+    """Of adaptive samplers instead."""
+    a_call: int
+    """Evaluations in a call of the score model: two with guidance."""
+    last: int
+    """Calls beside the sampler's own, for the last denoising."""
+
+
+def listed_runs(field: str, text: str, steps: Steps) -> list[Run]:
+    """The runs that a field of the config asks for, in its order, none twice.
+
+    Entries stand between commas: a name of ENTRIES, ` on GRID` for another grid than that of `steps`, and after a colon numbers of its
+    own, budgets or tolerances. For a budget a sampler takes the most steps that fit.
+
+    Raises:
+      ConfigError: a name that there is not, numbers that are none, or a budget in which no step fits.
+    """
+    found: dict[tuple[str, str], Run] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        for run in runs_of(field, part, steps):
+            found.setdefault((run.entry.name, repr(run.settings)), run)
+    if not found:
+        raise ConfigError(
+            f"{field}={text!r} names no sampler; give one or more, as 'unipc_3, heun'"
+        )
+    return [*found.values()]
+
+
+def runs_of(field: str, part: str, steps: Steps) -> Iterator[Run]:
+    """Of one entry of the list."""
+    named, _, numbers = part.partition(":")
+    name, _, grid = map(str.strip, named.partition(" on "))
+    entry = choose(field, name, ENTRIES)
+    if entry.adaptive and grid:
+        raise ConfigError(f"{field}: {part!r} chooses its own steps; leave out the grid")
+    if entry.adaptive:
+        for tolerance in numbers_of(field, part, numbers, float) or steps.tolerances:
+            yield entry.with_tolerance(tolerance)
+        return
+    own = numbers_of(field, part, numbers, int)
+    least = (entry.first + entry.evaluations + steps.last) * steps.a_call
+    fit = [budget for budget in own or map(int, steps.budgets) if budget >= least]
+    if not fit or (own and len(fit) < len(own)):
+        raise ConfigError(
+            f"{field}: a step of {name} takes {least} evaluations, more than {part!r} has to spend; give more, as in "
+            f"'{name}: {2 * least}'"
+        )
+    for budget in fit:
+        num_steps = entry.steps_within(int(budget) // steps.a_call - steps.last)
+        yield entry.with_steps(num_steps, grid or steps.grid)
+
+
+def numbers_of(field: str, part: str, text: str, kind: Callable[[str], float]) -> list[float]:
+    """The positive numbers after the colon, separated by spaces; none of an entry without a colon."""
+    if ":" not in part:
+        return []
+    try:
+        numbers = [kind(word) for word in text.split()]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < number < float("inf") for number in numbers):
+        what = (
+            "numbers of evaluations, such as 10 20" if kind is int else "tolerances, such as 0.01"
+        )
+        raise ConfigError(f"{field}: {part!r} has no {what}, after its colon")
+    return numbers

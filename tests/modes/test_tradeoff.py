@@ -1,0 +1,191 @@
+"""--mode tradeoff on a law known in closed form: the distance goes to 0, bits/dim are the law's, and no row is made twice."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import norm
+
+from score_sde import data
+from score_sde.configs.toy_mixture import get_config
+from score_sde.data.mixture import mixture_parameters
+from score_sde.errors import UserError
+from score_sde.generation.generate import Generator
+from score_sde.modes import evaluate, tradeoff
+from score_sde.quality.frechet import Estimate
+from score_sde.quality.tradeoff_table import with_error
+from score_sde.sde_lib import build_sde
+
+
+def small(samplers="ddim: 4 16 64, dopri5 adaptive: 0.01"):
+    """Four numbers an image, which know nothing of each other; the exact score."""
+    config = get_config()
+    config.data.image_size = 2
+    config.sampling.update(num_images=600, batch_size=600)
+    config.tradeoff.samplers = samplers
+    config.likelihood.update(probe="exact", bound_draws=0, num_images=64, batch_size=64)
+    return config
+
+
+def measured(config, folder):
+    sde = build_sde(config)
+    return tradeoff.run(config, sde, folder, *tradeoff.check(config, sde))
+
+
+def recorded(folder, mode="tradeoff"):
+    lines = map(json.loads, (folder / "results.jsonl").read_text().splitlines())
+    return [line for line in lines if line["mode"] == mode]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    return folder, measured(small(), folder)
+
+
+def test_the_distance_goes_to_0_as_evaluations_grow(toy):
+    """Within four errors, one time in 16,000; few steps are far off, and the order of DDIM is 1 or better."""
+    real, _, *few_to_many, adaptive = toy[1]["rows"]
+    for row in (real, few_to_many[-1], adaptive):
+        assert abs(row["frechet_limit"]) < 4 * row["frechet_limit_error"]
+    assert few_to_many[0]["frechet_limit"] > 10 * few_to_many[0]["frechet_limit_error"]
+    distances = [row["frechet_limit"] for row in few_to_many]
+    assert distances == sorted(distances, reverse=True)
+    assert [row["nfe"] for row in few_to_many] == [4, 16, 64]
+    assert [row["num_steps"] for row in few_to_many] == [3, 15, 63]
+    assert few_to_many[0]["steps"] == "3 on log_snr"
+    assert adaptive["steps"] == "tolerance 0.01"
+    assert (real["name"], real["nfe"], real["num_images"]) == ("real images (test)", None, 256)
+
+
+def test_bits_per_dim_are_those_of_the_law(toy):
+    """By the density of the data; that of the ODE's law is as near as its tolerance and the prior allow."""
+    found = toy[1]["rows"][1]
+    weights, means, variances = mixture_parameters(small().data)
+    images = data.load(small()).test.images[:64].astype(np.float64)
+    density = sum(
+        w * norm.pdf(images, m, np.sqrt(v))
+        for w, m, v in zip(weights, means, variances, strict=True)
+    )
+    bits = -np.log2(density).mean(axis=(1, 2, 3))
+    assert found["ode_bits_per_dim"] == pytest.approx(bits.mean(), abs=1e-3)
+    assert found["ode_standard_error"] == pytest.approx(bits.std(ddof=1) / 8, rel=1e-2)
+
+
+def test_a_row_is_what_evaluate_finds(toy, tmp_path):
+    config = small()
+    config.sampling.sampler = "ddim"
+    config.sampling.exponential.num_steps = 3
+    config.sampling.grid.name = "log_snr"
+    sde = build_sde(config)
+    found = evaluate.run(config, sde, tmp_path, *evaluate.check(config, sde))
+    row = toy[1]["rows"][2]
+    names = {
+        f"{name}{end}" for name in ("frechet_limit", "kid", "recall") for end in ("", "_error")
+    }
+    assert {name: row[name] for name in names} == {name: found[name] for name in names}
+    assert row["nfe"] == found["nfe"]
+
+
+def test_table_and_picture_are_written_beside_the_record(toy, capsys):
+    folder, figures = toy
+    rows = figures["rows"]
+    assert [row["name"] for row in recorded(folder)] == [
+        row["name"] for row in rows if row["mode"] == "tradeoff"
+    ]
+    assert len(recorded(folder, "likelihood")) == 1
+    text = (folder / "tradeoff" / "step0-seed42.md").read_text()
+    cells = [line.split(" | ") for line in text.splitlines() if line.startswith("| ddim")]
+    assert [(line[1], line[2]) for line in cells] == [
+        ("3 on log_snr", "4"),
+        ("15 on log_snr", "16"),
+        ("63 on log_snr", "64"),
+    ]
+    last = rows[4]
+    assert cells[2][4] == with_error(Estimate(last["frechet_limit"], last["frechet_limit_error"]))
+    bits = Estimate(rows[1]["ode_bits_per_dim"], rows[1]["ode_standard_error"])
+    assert f"Bits/dim of 64 images (test): {with_error(bits)} (the ODE's law)." in text
+    assert Image.open(figures["picture"]).size[0] > 500
+
+
+def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
+    """Interrupted in the second sampler; then with another in the list; then with the first alone."""
+    drawn, draw = [], Generator.draw
+
+    def counted(self, *arguments):
+        drawn.append(self.name)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        return draw(self, *arguments)
+
+    monkeypatch.setattr(Generator, "draw", counted)
+
+    def config(samplers):
+        found = small(samplers)
+        found.tradeoff.bits_per_dim = False
+        return found
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(config("ddim: 3, euler: 3"), tmp_path)
+    two = measured(config("ddim: 3, euler: 3"), tmp_path)["rows"]
+    assert len(drawn) == 3
+    three = measured(config("heun: 3, ddim: 3, euler: 3"), tmp_path)["rows"]
+    assert len(drawn) == 4
+    assert [row["name"] for row in three[1:]] == ["heun", "ddim", "euler"]
+    assert [three[0], *three[2:]] == two
+    again = measured(config("ddim: 3"), tmp_path)
+    assert (again["rows"], len(drawn)) == (two[:2], 4)
+    assert [row["name"] for row in recorded(tmp_path)][1:] == ["ddim", "euler", "heun"]
+    other = config("ddim: 3")
+    other.seed = 1
+    measured(other, tmp_path)
+    assert len(drawn) == 5
+
+
+def test_few_images_have_no_limit(tmp_path):
+    config = small("ddim: 3")
+    config.sampling.update(num_images=16, batch_size=16)
+    config.tradeoff.bits_per_dim = False
+    with pytest.raises(UserError, match="16 images beside 2048: .* need 20 of each"):
+        measured(config, tmp_path)
+    config.data.image_size = 3
+    config.sampling.update(num_images=36, batch_size=36)
+    figures = measured(config, tmp_path)
+    text = (tmp_path / "tradeoff" / "step0-seed42.md").read_text()
+    assert "frechet_limit" not in figures["rows"][1]
+    assert "36 samples and 2048 real images are too few for the Frechet distance of inf" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"tradeoff.samplers": "huen"}, "tradeoff.samplers='huen' is unknown"),
+        ({"tradeoff.grid": "cosine"}, "sampling.grid.name='cosine' is unknown"),
+        ({"tradeoff.evaluations": ()}, "evaluations=.*: expected numbers of evaluations"),
+        ({"tradeoff.tolerances": (0.0,)}, "tolerances=.*: expected positive numbers"),
+        ({"evaluation.images": "test"}, "evaluation.images='test' with --mode tradeoff"),
+        ({"evaluation.reference": "none.npz"}, "evaluation.reference='none.npz': no such file"),
+        ({"likelihood.ode": False}, "leave nothing to measure"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(fields, words):
+    config = small()
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(UserError, match=words):
+        tradeoff.check(config, build_sde(config))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (2.0003, 0.0142, "2.000 ± 0.014"),
+        (0.05, 0.0099, "0.0500 ± 0.0099"),
+        (0.9, 0.1, "0.90 ± 0.10"),
+        (123.4, 12.3, "123 ± 12"),
+        (8.12, 3.2, "8.1 ± 3.2"),
+        (1.0, 0.0, "1.00 ± 0.00"),
+    ],
+)
+def test_an_error_has_two_digits(value, error, words):
+    assert with_error(Estimate(value, error)) == words

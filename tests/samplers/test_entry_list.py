@@ -1,0 +1,83 @@
+"""A list of samplers as text: what it asks for, within which budgets, and what it cannot ask for."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from score_sde.configs.toy_mixture import get_config
+from score_sde.errors import ConfigError
+from score_sde.samplers.entry_list import Steps, listed_runs
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.sde_lib import build_sde
+
+STEPS = Steps("log_snr", (5, 16), (0.1, 0.01), a_call=1, last=1)
+
+
+def listed(text, **changes):
+    return listed_runs("tradeoff.samplers", text, STEPS._replace(**changes))
+
+
+def test_names_grids_and_numbers_of_ones_own():
+    runs = listed("ddim, heun on rho: 9 41 ,dopri5 adaptive: 0.5, reverse_diffusion + langevin")
+    assert [(run.entry.name, run.steps) for run in runs] == [
+        ("ddim", "log_snr"),
+        ("ddim", "log_snr"),
+        ("heun", "rho"),
+        ("heun", "rho"),
+        ("dopri5 adaptive", "tolerance 0.5"),
+        ("reverse_diffusion + langevin", "log_snr"),
+        ("reverse_diffusion + langevin", "log_snr"),
+    ]
+    assert [run.settings["ode.num_steps"] for run in runs[2:4]] == [4, 20]
+    assert {runs[4].settings[f"ode.{name}"] for name in ("rtol", "atol")} == {0.5}
+    assert [run.steps for run in listed("dopri5 adaptive")] == ["tolerance 0.1", "tolerance 0.01"]
+
+
+def test_a_budget_that_another_has_filled_is_no_second_run():
+    """Two steps of two evaluations and the last denoising fit 5 and 6."""
+    assert len(listed("heun: 5 6 7, heun: 6")) == 2
+
+
+@pytest.mark.parametrize(("name", "a_step"), [("tsit5", 6), ("dpm_solver_3", 3), ("sde shark", 2)])
+def test_steps_are_the_most_that_fit_a_budget(name, a_step):
+    """Counted by the sampler; the last denoising is one more. One step more would not fit."""
+    config = get_config()
+    (run,) = listed(f"{name}: 16")
+    sampler, grid, *_ = run.build(config.sampling, build_sde(config))
+    noise, like = IndexedNoise.for_images(jax.random.key(0), jnp.arange(1)), jnp.zeros((1, 1, 1, 1))
+    nfe = jax.jit(lambda: sampler(lambda x, t: -x, grid, noise, like).nfe)() + 1
+    assert 16 - a_step < nfe <= 16
+
+
+def test_guidance_asks_twice():
+    (run,) = listed("ddim: 40", a_call=2)
+    assert run.settings["exponential.num_steps"] == 19
+    (run,) = listed("ddim: 40", a_call=2, last=0)
+    assert run.settings["exponential.num_steps"] == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("huen", "tradeoff.samplers='huen' is unknown; choose one of euler, heun"),
+        (" , ", "names no sampler; give one or more"),
+        ("ddim: x", "'ddim: x' has no numbers of evaluations, such as 10 20"),
+        ("ddim:", "'ddim:' has no numbers"),
+        ("ddim: 0", "has no numbers of evaluations"),
+        ("ddim: -3", "has no numbers of evaluations"),
+        ("ddim: 2.5", "has no numbers of evaluations"),
+        ("dopri5 adaptive: inf", "has no tolerances, such as 0.01"),
+        ("dopri5 adaptive on rho", "chooses its own steps; leave out the grid"),
+        ("ddim: 1 10", "a step of ddim takes 2 evaluations, more than .*as in 'ddim: 4'"),
+    ],
+)
+def test_what_no_list_can_ask_for(text, words):
+    with pytest.raises(ConfigError, match=words):
+        listed(text)
+
+
+def test_a_budget_for_all_may_be_too_small_for_some():
+    (run,) = listed("dopri8")  # thirteen evaluations a step, one to begin with
+    assert run.settings["ode.num_steps"] == 1
+    with pytest.raises(ConfigError, match="a step of dopri8 takes 15 evaluations"):
+        listed("dopri8", budgets=(5, 10))
