@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 # Options of config.data that change which images there are, or their pixels.
 OF_IMAGES = (
-    "name", "label", "num_levels", "stored_levels", "image_size", "image_width", "num_channels", "resize", "crop_size", "resample",
+    "name", "label", "num_levels", "stored_levels", "image_size", "image_width", "num_channels", "resize", "crop_size", "resample", "pad",
 )  # fmt: skip
 
 

