@@ -17,6 +17,7 @@ from tests.mutants.wrong_multistep import MULTISTEP
 from tests.mutants.wrong_networks import NETWORKS
 from tests.mutants.wrong_observations import OBSERVATIONS
 from tests.mutants.wrong_optimal_variance import VARIANCES
+from tests.mutants.wrong_posteriors import POSTERIORS
 from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_quality import QUALITY
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
@@ -50,6 +51,7 @@ MUTANTS: list[Mutant] = [
     *MEASUREMENTS,
     *GUIDANCE,
     *OBSERVATIONS,
+    *POSTERIORS,
     *BENCHMARKS,
     *QUALITY,
     *FEATURES,
