@@ -3,6 +3,7 @@
 from tests.mutants.mutant import mutants
 
 SCORES = "tests/guidance/test_posterior_scores.py"
+RESTORING = "tests/samplers/test_restoring_samplers.py"
 ORACLE = f"{SCORES}::test_the_oracle_is_the_gradient_of_the_joint_density"
 
 # fmt: off
@@ -51,6 +52,23 @@ POSTERIORS = [
     ),
     *mutants("evaluation/affine_law.py", f"{SCORES}::test_a_sampler_has_pigdms_law",
         ("law-without-its-noise", "matrix @ covariance @ matrix.T + noises @ noises.T", "matrix @ covariance @ matrix.T"),
+    ),
+    *mutants("samplers/imputation.py", f"{RESTORING}::test_imputation_by_recursion",
+        ("known-without-the-singular-value", "linear.measured_modes(score.measured()) / jnp.where(s > 0, s, 1.0)", "linear.measured_modes(score.measured())"),
+        ("known-at-the-time-before", "x = impute(score, self.sde, x, s, noise(k, 1, x))", "x = impute(score, self.sde, x, t, noise(k, 1, x))"),
+        ("known-without-noise", "sde.alpha(t) * known + sde.sigma(t) * z", "sde.alpha(t) * known"),
+        ("corrected-and-left", "return impute(score, self.sde, x, s, put_in)", "return x"),
+    ),
+    *mutants("samplers/imputation.py", f"{RESTORING}::test_repaint_by_recursion",
+        ("repetition-by-sigma", "a * x + jnp.sqrt(variance) * noise(k, 3 * j + 2, x)", "a * x + self.sde.sigma(t) * noise(k, 3 * j + 2, x)"),
+        ("repetitions-of-one-noise", "noise(k, 3 * j, x))", "noise(k, 0, x))"),
+    ),
+    *mutants("samplers/ddrm.py", f"{RESTORING}::test_ddrm_by_recursion",
+        ("ddrm-noise-in-the-units-of-y", "n = score.measurement.std / divisor", "n = score.measurement.std * jnp.ones_like(divisor)"),
+        ("ddrm-new-noise-with-that-of-y", "rho**2 - jnp.square(self.eta_b * n)", "rho**2"),
+        ("ddrm-without-alpha", "x = linear.modes(state / self.sde.alpha(t))", "x = linear.modes(state)"),
+        ("ddrm-eta-not-squared", "jnp.sqrt(1.0 - self.eta**2)", "jnp.sqrt(1.0 - self.eta)"),
+        ("ddrm-trusts-all-of-y", "clear = rho >= n", "clear = rho >= 0.0 * n"),
     ),
 ]
 # fmt: on

@@ -19,8 +19,8 @@ from score_sde.samplers.correctors import annealed_langevin
 from score_sde.samplers.ddrm import DDRM, restoring
 from score_sde.samplers.grids import uniform_grid
 from score_sde.samplers.imputation import Imputation, RePaint, imputing
-from score_sde.samplers.noise import RecordedNoise
-from score_sde.samplers.predictors import ancestral_forward, euler_maruyama
+from score_sde.samplers.noise import IndexedNoise, RecordedNoise
+from score_sde.samplers.predictors import ancestral_forward, batch_times, euler_maruyama
 from score_sde.sde_lib import VE, VP, SubVP
 from tests.samplers.closed_forms import closed_form
 from tests.samplers.gaussian_law import MU, SIGMA
@@ -86,7 +86,7 @@ def times(sde):
     return zip(grid[:-1], grid[1:], strict=True)
 
 
-SDES = [VP(), SubVP(), VE(0.01, 5.0)]
+SDES = [VP(), SubVP(), VE()]
 
 
 @pytest.mark.parametrize("sde", SDES, ids=repr)
@@ -129,13 +129,34 @@ def test_the_law_of_imputation_is_not_the_posterior(x64):
     one = np.ones(1)
     got = law_of(Imputation(VP(), euler_maruyama), score, 2, one, 1000)
     assert (got.mean[1], got.covariance[1, 1]) == pytest.approx((0.50030, 0.49536), abs=0.6e-5)
-    # tabulated for one corrector step a time
-    corrected = Imputation(VP(), euler_maruyama, annealed_langevin, 0.16)
-    got = law_of(corrected, score, 4, one, 1000)
-    print(got)
     limit = (1 - np.sqrt(1 - 0.64)) / 0.8, 0.36 / 1.6 * np.log(1.8 / 0.2)
-    fine = law_of(Imputation(VP(), euler_maruyama), score, 2, one, 4000)
-    assert (fine.mean[1], fine.covariance[1, 1]) == pytest.approx(limit, abs=4e-4)
+    assert (got.mean[1], got.covariance[1, 1]) == pytest.approx(limit, abs=1.1e-3)
+
+
+def langevin_of_the_batch(score, sde, x, t, a, z, snr):
+    """The published corrector, whose norms are the batch's: of two numbers a score alone is 0 too often."""
+    gradient = score(x, batch_times(x, t))
+    lengths = [jnp.mean(jnp.linalg.norm(part, axis=1)) for part in (z, gradient)]
+    step = 2.0 * jnp.square(snr * lengths[0] / lengths[1])
+    return x + step * gradient + jnp.sqrt(2.0 * step) * z
+
+
+def test_a_corrector_mends_it():
+    """One Langevin step a time, of 1,000: mean .79308 and variance .37129 elsewhere. Not affine, so 1,500 samples: each of the
+    two is 4.9 standard errors off one time in a million."""
+    n = 1500
+    score = restored(imputing, VP(), 0.0, np.array([[1.0, 0.0]]), np.zeros(2), CORRELATED)
+    told, like = {"measured": jnp.ones((n, 1))}, jnp.zeros((n, 2))
+    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(n))
+    sampler, grid = (
+        Imputation(VP(), euler_maruyama, langevin_of_the_batch),
+        uniform_grid(1.0, EPS, 1000),
+    )
+    x = np.asarray(jax.jit(lambda score: sampler(score, grid, noise, like).x)(score.given(told)))[
+        :, 1
+    ]
+    assert x.mean() == pytest.approx(0.79308, abs=4.9 * np.sqrt(0.37129 / n))
+    assert x.var() == pytest.approx(0.37129, abs=4.9 * 0.37129 * np.sqrt(2 / n))
 
 
 @pytest.mark.parametrize("to_data", [False, True])
