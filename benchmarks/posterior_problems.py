@@ -68,7 +68,9 @@ def modes(dimension: int, measured: int, seed: int = 0) -> Problem:
     linear: Linear = Matrix.of((u * singular) @ vt, (dimension,))
     measurement = Measurement.of(linear, float(rng.uniform() * singular.max()))
     covariances = np.tile(np.eye(dimension), (25, 1, 1))
-    model = MixtureScore.create(*map(jnp.asarray, (weights, means, covariances)), sde)
+    model = MixtureScore.create(
+        jnp.asarray(weights), jnp.asarray(means), jnp.asarray(covariances), sde
+    )
     x = means[rng.choice(25, p=weights)] + rng.standard_normal(dimension)
     noise = rng.standard_normal(measured)
     y = (u * singular) @ vt @ x + measurement.std * noise
