@@ -7,6 +7,7 @@ them work on images of any shape (b, ...) by flattening, and in float32 or float
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 import flax.struct
@@ -171,24 +172,31 @@ class UniformScore(WithoutCondition):
 
 @flax.struct.dataclass
 class FiniteDataScore(WithoutCondition):
-    """The score of a finite data set, points of equal weight: the ideal memorising model.
+    """The score of a finite data set: the ideal memorising model.
 
-    The denoiser is the mean of the points under a softmax of -|x - alpha point|^2 / (2 sigma^2), and the
+    The denoiser is the mean of the points under a softmax of ln w - |x - alpha point|^2 / (2 sigma^2), and the
     score (alpha denoised - x) / sigma^2. One call costs O(b n d).
     """
 
     points: Float[Array, "n *dims"]
     sde: SDE = flax.struct.field(pytree_node=False)
+    weights: Float[Array, "n"] | None = None  # sum 1; None for equal ones
+
+    def log_weights(self) -> Float[Array, "n"]:
+        """ln w of each point."""
+        n = len(self.points)
+        return jnp.full(n, -math.log(n)) if self.weights is None else jnp.log(self.weights)
 
     def _log_kernels(self, x: Images, t: PerImage) -> Float[Array, "b n"]:
-        """-|x - alpha point|^2 / (2 sigma^2).
+        """ln w - |x - alpha point|^2 / (2 sigma^2).
 
         From differences, not from expanded squares: at small sigma the expansion would cancel.
         """
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
 
         def for_one(x, alpha, sigma):
-            return -0.5 * jnp.sum(((x[None] - alpha * _flat(self.points)) / sigma) ** 2, axis=1)
+            squares = jnp.sum(((x[None] - alpha * _flat(self.points)) / sigma) ** 2, axis=1)
+            return self.log_weights() - 0.5 * squares
 
         return jax.vmap(for_one)(_flat(x), alpha, sigma)
 
@@ -200,6 +208,5 @@ class FiniteDataScore(WithoutCondition):
 
     def log_density(self, x: Images, t: PerImage) -> PerImage:
         """ln p_t(x) in nats."""
-        n, dimension = self.points.shape[0], x[0].size
-        normaliser = 0.5 * dimension * jnp.log(2.0 * jnp.pi * self.sde.sigma(t) ** 2) + jnp.log(n)
+        normaliser = 0.5 * x[0].size * jnp.log(2.0 * jnp.pi * self.sde.sigma(t) ** 2)
         return jax.nn.logsumexp(self._log_kernels(x, t), axis=1) - normaliser

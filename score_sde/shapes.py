@@ -17,6 +17,7 @@ else:  # NumPy's serve as well, but results are JAX's
     Array = jax.Array | np.ndarray | np.generic
 
 Images = Float[Array, "b *dims"]
+Measured = Float[Array, "b *measured"]  # what a measurement gives of images
 Pixels = Float[Array, "b h w c"]
 Stored = Num[Array, "b h w c"]  # images as a dataset has them: levels, or real numbers
 PerImage = Float[Array, "b"]

@@ -6,7 +6,7 @@ from typing import Any, Self, get_args
 from beartype import BeartypeConf, FrozenDict, beartype
 
 CHECKED = (
-    "guidance", "likelihood", "models", "samplers", "sde_lib", "spaces",
+    "guidance", "likelihood", "measurements", "models", "samplers", "sde_lib", "spaces",
     "training.draws", "training.losses", "training.times", "training.weightings",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ from jaxtyping import TypeCheckError
 
 from score_sde.guidance.classifier_free import ClassifierFree
 from score_sde.likelihood.divergence import dot
+from score_sde.measurements.fourier import hartley
 from score_sde.models.score import denoise
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import VP
@@ -19,6 +20,7 @@ THREE, TWO = jnp.ones((3, 2, 2, 1)), jnp.ones(2)
 REFUSED = {
     "guidance": lambda: ClassifierFree(None, 1.0)(THREE, TWO),
     "likelihood": lambda: dot(THREE, THREE[:2]),
+    "measurements": lambda: hartley(jnp.ones((3, 4), jnp.int32)),
     "models": lambda: denoise(VP(), THREE, THREE, TWO),
     "samplers": lambda: batch_times(THREE, TWO),
     "sde_lib": lambda: VP().marginal(THREE, TWO),

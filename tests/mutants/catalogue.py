@@ -15,7 +15,9 @@ from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_measurements import MEASUREMENTS
 from tests.mutants.wrong_multistep import MULTISTEP
 from tests.mutants.wrong_networks import NETWORKS
+from tests.mutants.wrong_observations import OBSERVATIONS
 from tests.mutants.wrong_optimal_variance import VARIANCES
+from tests.mutants.wrong_posteriors import POSTERIORS
 from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_quality import QUALITY
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
@@ -48,6 +50,8 @@ MUTANTS: list[Mutant] = [
     *DEQUANTIZATION,
     *MEASUREMENTS,
     *GUIDANCE,
+    *OBSERVATIONS,
+    *POSTERIORS,
     *BENCHMARKS,
     *QUALITY,
     *FEATURES,

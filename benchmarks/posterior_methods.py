@@ -1,0 +1,223 @@
+"""How far the samples of each method for inverse problems are from the exact posterior.
+
+    python -m benchmarks.posterior_methods --out docs
+    python -m benchmarks.posterior_methods --problems "pair .5" "pair .1" --out runs/posterior
+
+On Gaussian data all methods are affine in their noise: their own law is known without sampling, and the figure is its
+squared Wasserstein distance to the posterior. On others it is the sliced one of --samples samples, with that of as many
+samples of the posterior itself, the floor, beside it. In float64, under VP, ODE and SDE by ShARK along equal steps of the
+log-SNR; the samplers that are none of the two have one figure. Problems: posterior_problems.py. Writes posterior_methods.json
+and .md to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.command import in_words, make_folder, provenance, run_main
+from benchmarks.posterior_problems import PROBLEMS, Problem, exact_draws
+from score_sde.errors import ConfigError, UserError
+from score_sde.evaluation.affine_law import Law, affine_law
+from score_sde.guidance.exact_posterior import exact_posterior
+from score_sde.guidance.likelihood_score import dps, mmps, pigdm, tmpd
+from score_sde.guidance.posterior import jacobian_products_of
+from score_sde.guidance.proximal import ddnm, diffpir
+from score_sde.models.score import evaluations_of
+from score_sde.progress import progress_bar
+from score_sde.quality.frechet import root
+from score_sde.quality.sliced import sliced_distance, unit_directions
+from score_sde.samplers.correctors import annealed_langevin
+from score_sde.samplers.ddrm import DDRM, restoring
+from score_sde.samplers.grids import log_snr_grid
+from score_sde.samplers.imputation import Imputation, RePaint, imputing
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.predictors import ancestral_forward
+from score_sde.samplers.record import Sampler
+from score_sde.samplers.sde import ReverseSDE
+from score_sde.sde_lib import SDE
+
+EPS = 1e-3
+DIRECTIONS = 200
+
+
+class Method(NamedTuple):
+    """A score given y, the sampler for it, and the noises that a step of it draws."""
+
+    score: Callable[..., Any]
+    sampler: Callable[[SDE], Sampler]
+    slots: int
+
+
+def guided(score: Callable[..., Any], h: float) -> Method:
+    return Method(score, lambda sde: ReverseSDE(sde, "shark", h), 2)
+
+
+SCORES: dict[str, Callable[..., Any]] = {
+    "oracle": exact_posterior,
+    "MMPS": mmps,
+    "TMPD": tmpd,
+    "PiGDM": pigdm,
+    "DPS": dps,
+    "DiffPIR": diffpir,
+    "DDNM": ddnm,
+}
+METHODS: dict[str, Method] = {
+    **{f"{name}, ODE": guided(score, 0.0) for name, score in SCORES.items()},
+    **{f"{name}, SDE": guided(score, 1.0) for name, score in SCORES.items()},
+    "DDRM": Method(restoring, DDRM, 1),
+    "imputation": Method(imputing, lambda sde: Imputation(sde, ancestral_forward), 2),
+    "imputation, ald": Method(
+        imputing, lambda sde: Imputation(sde, ancestral_forward, annealed_langevin, 0.16, 5), 12
+    ),
+    "RePaint, 10": Method(imputing, lambda sde: RePaint(sde, 10), 30),
+}
+
+
+class Record(NamedTuple):
+    """One figure; a method that refuses a problem has none."""
+
+    problem: str
+    method: str
+    distance: float
+    floor: float
+    """0 where the distance is exact."""
+    evaluations: int
+    """Of the model, an image."""
+    products: int
+    """With its Jacobian."""
+
+
+def wasserstein(a: Law, b: Law) -> float:
+    """Squared, of the two Gaussians.
+
+    By the difference of one's root and what carries it to the other, a sum of squares: traces would cancel to 1e-16 of a
+    covariance.
+    """
+    half = root(a.covariance)
+    values, vectors = np.linalg.eigh(half @ b.covariance @ half)
+    middle = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    carried = middle @ np.linalg.pinv(half, rcond=1e-12)
+    return float(np.sum(np.square(a.mean - b.mean)) + np.sum(np.square(carried - half)))
+
+
+def measure(name: str, problem: Problem, method: str, steps: int, samples: int) -> Record | None:
+    """The figure of a method, None where it refuses the problem."""
+    made = METHODS[method]
+    try:
+        score = made.score(problem.model, problem.measurement, problem.sde)
+    except ConfigError:
+        return None
+    sampler, grid = made.sampler(problem.sde), log_snr_grid(problem.sde, problem.sde.T, EPS, steps)
+    told, shape = {"measured": jnp.asarray(problem.y)}, problem.measurement.linear.shape
+    law, floor = problem.posterior, 0.0
+    if problem.affine:
+        got = affine_law(sampler, score, grid, shape, told, made.slots)
+        covariance = (law.eigenvectors * law.eigenvalues) @ law.eigenvectors.T
+        distance = wasserstein(Law(law.mean, covariance), got)
+    else:
+        x = drawn(sampler, score, grid, told, (samples, *shape))
+        rng = np.random.default_rng(0)
+        exact, again = (exact_draws(law, samples, rng) for _ in range(2))
+        directions = unit_directions(exact.shape[1], rng, DIRECTIONS)
+        distance, floor = (
+            sliced_distance(set_, exact, directions).value if np.isfinite(set_).all() else np.inf
+            for set_ in (x, again)
+        )
+    calls = calls_of(sampler, steps)
+    evaluations, products = evaluations_of(score), jacobian_products_of(score)
+    return Record(name, method, distance, floor, calls * evaluations, calls * products)
+
+
+def calls_of(sampler: Any, steps: int) -> int:
+    return 2 * steps if isinstance(sampler, ReverseSDE) else sampler.nfe(steps)
+
+
+def drawn(sampler: Sampler, score: Any, grid: Any, told: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Samples (n, d)."""
+    each = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)), told)
+    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(shape[0]))
+    run = jax.jit(lambda score: sampler(score, grid, noise, jnp.zeros(shape)).x)
+    return np.asarray(run(score.given(each))).reshape(shape[0], -1)
+
+
+def table(records: list[Record], problems: list[str]) -> str:
+    """Markdown, a row for each method."""
+    figures = {(record.problem, record.method): record for record in records}
+    floors = {r.problem: r.floor for r in records if r.floor}
+    lines = [
+        "| method | evaluations | products with J | " + " | ".join(problems) + " |",
+        "|---" * (3 + len(problems)) + "|",
+    ]
+    for method in METHODS:
+        row = [figures.get((problem, method)) for problem in problems]
+        found = [record for record in row if record is not None]
+        if found:
+            cells = ["-" if record is None else f"{record.distance:.2g}" for record in row]
+            costs = f"{found[0].evaluations} | {found[0].products}"
+            lines.append(f"| {method} | {costs} | " + " | ".join(cells) + " |")
+    if floors:
+        cells = [f"{floors[name]:.2g}" if name in floors else "0" for name in problems]
+        lines.append("| samples of the posterior (floor) | | | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.posterior_methods",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), metavar="NAME")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME")
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--samples", type=int, default=1000)
+    options = parser.parse_args(arguments)
+    for name, given, known in (
+        ("problems", options.problems, PROBLEMS),
+        ("methods", options.methods, METHODS),
+    ):
+        for unknown in set(given) - set(known):
+            raise UserError(f"--{name} {unknown!r}: expected some of {', '.join(known)}")
+    return options
+
+
+def measure_all(options: argparse.Namespace) -> Iterator[Record]:
+    total = len(options.problems) * len(options.methods)
+    with progress_bar(total, "posteriors", "method") as bar, jax.enable_x64(True):
+        for name in options.problems:
+            problem = PROBLEMS[name]()
+            for method in options.methods:
+                record = measure(name, problem, method, options.steps, options.samples)
+                if record is not None:
+                    yield record
+                bar.update(1)
+
+
+def main(arguments: list[str] | None = None) -> list[Record]:
+    options = parse(arguments)
+    make_folder(options.out)
+    records = list(measure_all(options))
+    facts = provenance("benchmarks.posterior_methods")
+    stored = {"measured": facts, "fields": Record._fields, "records": records}
+    file = options.out / "posterior_methods.json"
+    file.write_text(json.dumps(stored, indent=1) + "\n")
+    text = (
+        f"{in_words(facts)}\n\nSquared Wasserstein distance to the posterior, exact for pair and field; sliced, of "
+        f"{options.samples} samples, for the others; {options.steps} steps.\n\n{table(records, options.problems)}\n"
+    )
+    file.with_suffix(".md").write_text(text)
+    print(text)
+    return records
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,161 @@
+"""A matrix for each axis of an image: A = R (x) C (x) K on rows, columns and channels.
+
+Its singular values are the products of theirs and its singular vectors the products of theirs (van Loan 2000, Sec. 1.3), so
+nothing larger than a side is ever decomposed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from score_sde.errors import ConfigError
+from score_sde.measurements.linear import Spectral
+from score_sde.measurements.resampling import bicubic_rows, box_rows, gaussian_rows
+from score_sde.shapes import Array, Images, Measured
+
+
+@flax.struct.dataclass
+class Factor:
+    """A matrix with its singular value decomposition."""
+
+    matrix: Float[Array, "m n"]
+    left: Float[Array, "n m"]
+    """U^T, with rows of 0 beyond the m-th."""
+    values: Float[Array, "n"]
+    right: Float[Array, "n n"]
+    """V^T."""
+
+    @classmethod
+    def of(cls, matrix: Any) -> Self:
+        """In float64; singular values that are rounding of 0 are 0.
+
+        Raises:
+          ConfigError: not a matrix of finite numbers.
+        """
+        matrix = np.asarray(matrix, np.float64)
+        if matrix.ndim != 2 or not np.all(np.isfinite(matrix)):
+            raise ConfigError(
+                f"a measurement by an array of shape {matrix.shape}: expected a matrix (m, n) of finite numbers"
+            )
+        m, n = matrix.shape
+        u, s, vt = np.linalg.svd(matrix, full_matrices=True)
+        s = np.where(s > max(m, n) * np.finfo(np.float64).eps * s.max(initial=0.0), s, 0.0)
+        rank = min(m, n)
+        left, values = np.zeros((n, m)), np.zeros(n)
+        left[:rank], values[:rank] = u.T[:rank], s
+        return cls(*map(jnp.asarray, (matrix, left, values, vt)))
+
+
+def along(matrix: Array, x: Array, axis: int) -> Array:
+    """The matrix times each line of pixels along an axis."""
+    moved = jnp.tensordot(matrix, x, axes=(1, axis), precision="highest")
+    return jnp.moveaxis(moved, 0, axis)
+
+
+@flax.struct.dataclass
+class Axes(Spectral):
+    """The matrices of the axes, None for those that stay as they are."""
+
+    factors: tuple[Factor | None, ...]
+    shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
+
+    @classmethod
+    def of_matrices(cls, matrices: tuple[Any, ...], shape: tuple[int, ...]) -> Self:
+        """From a matrix (m, n) or None for each axis of n pixels.
+
+        Raises:
+          ConfigError: another number of matrices than of axes, or one of another width.
+        """
+        widths = tuple(
+            n if matrix is None else np.shape(matrix)[-1]
+            for matrix, n in zip(matrices, shape, strict=False)
+        )
+        if len(matrices) != len(shape) or widths != tuple(shape):
+            raise ConfigError(
+                f"{len(matrices)} matrices for axes of {widths} pixels, of images of shape {tuple(shape)}: expected one for each "
+                "axis, (m, n) for n pixels, or None"
+            )
+        factors = tuple(None if matrix is None else Factor.of(matrix) for matrix in matrices)
+        return cls(factors, tuple(shape))
+
+    def _with(self, part: str, x: Array) -> Array:
+        for axis, factor in enumerate(self.factors, start=1):
+            if factor is not None:
+                x = along(getattr(factor, part), x, axis)
+        return x
+
+    def apply(self, x: Images) -> Measured:
+        return self._with("matrix", x)
+
+    @property
+    def singular_values(self) -> Float[Array, "*dims"]:
+        s = jnp.ones(self.shape)
+        for axis, factor in enumerate(self.factors):
+            if factor is not None:
+                ones = [1] * len(self.shape)
+                ones[axis] = -1
+                s = s * factor.values.reshape(ones)
+        return s
+
+    def modes(self, x: Images) -> Images:
+        return self._with("right", x)
+
+    def image(self, modes: Images) -> Images:
+        for axis, factor in enumerate(self.factors, start=1):
+            if factor is not None:
+                modes = along(factor.right.T, modes, axis)
+        return modes
+
+    def measured_modes(self, y: Measured) -> Images:
+        return self._with("left", y)
+
+
+def grey(shape: tuple[int, ...], weights: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)) -> Axes:
+    """A weighted sum of the channels; colourisation restores from it. Rec. 601's grey: (0.299, 0.587, 0.114).
+
+    The modes are an orthogonal basis of the colours whose first vector is the weights' direction, as the matrix of Song et
+    al. 2021, App. I.3.
+
+    Raises:
+      ConfigError: as many weights as channels are needed.
+    """
+    return Axes.of_matrices((*[None] * (len(shape) - 1), [weights]), shape)
+
+
+def box_mean(shape: tuple[int, ...], factor: int) -> Axes:
+    """Means of factor x factor pixels: super-resolution restores from them.
+
+    Raises:
+      ConfigError: a side that the factor does not divide.
+    """
+    return _on_sides(shape, lambda n: box_rows(n, factor))
+
+
+def bicubic(shape: tuple[int, ...], factor: int) -> Axes:
+    """Pillow's bicubic shrinking by a factor, without rounding.
+
+    Raises:
+      ConfigError: a side that the factor does not divide.
+    """
+    return _on_sides(shape, lambda n: bicubic_rows(n, factor))
+
+
+def gaussian_blur(shape: tuple[int, ...], std: float, edge: str = "mirrored") -> Axes:
+    """A Gaussian blur of std pixels, cut at four; for `edge` see resampling.EDGES.
+
+    Raises:
+      ConfigError: std <= 0 or an unknown edge.
+    """
+    return _on_sides(shape, lambda n: gaussian_rows(n, std, edge))
+
+
+def _on_sides(shape: tuple[int, ...], rows: Any) -> Axes:
+    """The same on every axis but the last, which is the channels'; on the only axis of a signal."""
+    sides = shape[:-1] or shape
+    rest: list[Any] = [None] * (len(shape) - len(sides))
+    return Axes.of_matrices((*[rows(n) for n in sides], *rest), shape)

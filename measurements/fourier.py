@@ -1,0 +1,126 @@
+"""Periodic convolutions and frequencies, by the orthonormal Hartley transform, Re F x - Im F x.
+
+It is real, symmetric and its own inverse (Bracewell 1983), and a periodic convolution turns each pair of frequencies k and -k
+by the phase of its transfer function and stretches it by the modulus: so the moduli are its singular values, Hartley's
+coefficients its modes, and no complex number is a mode of a real image.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Complex, Float
+
+from score_sde.errors import ConfigError
+from score_sde.measurements.coordinates import Coordinates
+from score_sde.measurements.linear import Spectral
+from score_sde.shapes import Array, Images, Measured
+
+
+def sides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """All axes of an image but the channels'; the only one of a signal."""
+    return tuple(shape[:-1] or shape)
+
+
+def _axes(x: Images) -> tuple[int, ...]:
+    return tuple(range(1, max(x.ndim - 1, 2)))
+
+
+def hartley(x: Images) -> Images:
+    transformed = jnp.fft.fftn(x, axes=_axes(x), norm="ortho")
+    return transformed.real - transformed.imag
+
+
+@flax.struct.dataclass
+class Frequencies(Coordinates):
+    """Some of an image's frequencies, each with the one of opposite sign: as much as their complex coefficients say.
+
+    A coefficient and its conjugate, a +- bi, are measured as a - b and a + b.
+    """
+
+    @classmethod
+    def of_mask(cls, mask: Any, shape: tuple[int, ...]) -> Self:
+        """Those where a mask is True, in the order of `numpy.fft`, the frequency 0 first.
+
+        Raises:
+          ConfigError: as Coordinates.of_mask; a mask that has a frequency k and not -k.
+        """
+        found = super().of_mask(mask, shape)
+        mask = np.asarray(mask)
+        over = tuple(range(len(sides(shape))))
+        mirrored = np.roll(np.flip(mask, over), 1, over)
+        if not np.array_equal(mask, mirrored):
+            raise ConfigError(
+                "a mask of frequencies that has k without -k at "
+                f"{tuple(int(i) for i in np.argwhere(mask != mirrored)[0])}: a real image has both or none; set both"
+            )
+        return found
+
+    def modes(self, x: Images) -> Images:
+        return hartley(x)
+
+    def image(self, modes: Images) -> Images:
+        return hartley(modes)
+
+
+@flax.struct.dataclass
+class Convolution(Spectral):
+    """A periodic convolution of each channel."""
+
+    transfer: Complex[Array, "*sides"]
+    shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
+
+    @classmethod
+    def by_kernel(cls, kernel: Any, shape: tuple[int, ...]) -> Self:
+        """From a kernel of odd sides, its middle at 0.
+
+        Moduli that are rounding of 0 are 0.
+
+        Raises:
+          ConfigError: a kernel of even sides, larger than the image, or of another number of axes.
+        """
+        kernel, over = np.asarray(kernel, np.float64), sides(shape)
+        fits = kernel.ndim == len(over) and all(
+            k % 2 == 1 and k <= n for k, n in zip(kernel.shape, over, strict=True)
+        )
+        if not (fits and np.all(np.isfinite(kernel))):
+            raise ConfigError(
+                f"a kernel of shape {kernel.shape} for images of shape {tuple(shape)}: expected finite numbers on odd sides no "
+                f"longer than {over}"
+            )
+        whole = np.zeros(over)
+        whole[tuple(slice(0, k) for k in kernel.shape)] = kernel
+        middle = tuple(-(k // 2) for k in kernel.shape)
+        transfer = np.fft.fftn(np.roll(whole, middle, tuple(range(len(over)))))
+        modulus = np.abs(transfer)
+        rounding = whole.size * np.finfo(np.float64).eps * modulus.max()
+        return cls(jnp.asarray(np.where(modulus > rounding, transfer, 0.0)), tuple(shape))
+
+    def _multiplied(self, x: Images, by: Array) -> Images:
+        by = by.reshape((1, *self.transfer.shape, *(1,) * (x.ndim - 1 - self.transfer.ndim)))
+        over = _axes(x)
+        return jnp.fft.ifftn(by * jnp.fft.fftn(x, axes=over), axes=over).real
+
+    def apply(self, x: Images) -> Measured:
+        return self._multiplied(x, self.transfer)
+
+    @property
+    def singular_values(self) -> Float[Array, "*dims"]:
+        modulus = jnp.abs(self.transfer)
+        return jnp.broadcast_to(
+            modulus.reshape(modulus.shape + (1,) * (len(self.shape) - modulus.ndim)), self.shape
+        )
+
+    def modes(self, x: Images) -> Images:
+        return hartley(x)
+
+    def image(self, modes: Images) -> Images:
+        return hartley(modes)
+
+    def measured_modes(self, y: Measured) -> Images:
+        modulus = jnp.abs(self.transfer)
+        phase = jnp.where(modulus > 0, self.transfer / jnp.where(modulus > 0, modulus, 1.0), 1.0)
+        return hartley(self._multiplied(y, jnp.conj(phase)))

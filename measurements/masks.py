@@ -1,0 +1,91 @@
+"""Which pixels (h, w) are known, True: for Coordinates.of_mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from score_sde.data.resizing import decode_image
+from score_sde.errors import ConfigError
+from score_sde.options import choose
+
+HALVES = ("left", "right", "top", "bottom")
+
+
+def without_box(
+    sides: tuple[int, int], size: tuple[int, int], corner: tuple[int, int] | None = None
+) -> np.ndarray:
+    """All but a box of rows and columns from its upper left corner on, which is in the middle of the image if None.
+
+    Raises:
+      ConfigError: a box that is empty or not within the image.
+    """
+    corner = corner or ((sides[0] - size[0]) // 2, (sides[1] - size[1]) // 2)
+    within = all(
+        first >= 0 and length > 0 and first + length <= n
+        for first, length, n in zip(corner, size, sides, strict=True)
+    )
+    if not within:
+        raise ConfigError(
+            f"a box of {size} pixels from {corner} on in images of {tuple(sides)}: expected one within them"
+        )
+    known = np.ones(sides, bool)
+    known[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]] = False
+    return known
+
+
+def half(sides: tuple[int, int], known: str = "left") -> np.ndarray:
+    """The half of this name known, the middle line of an odd number in neither.
+
+    Raises:
+      ConfigError: an unknown name.
+    """
+    choose("known half", known, HALVES)
+    height, width = sides
+    rows, columns = np.arange(height)[:, None], np.arange(width)[None]
+    return {
+        "left": columns < width // 2,
+        "right": columns >= (width + 1) // 2,
+        "top": rows < height // 2,
+        "bottom": rows >= (height + 1) // 2,
+    }[known] & np.ones(sides, bool)
+
+
+def random_pixels(sides: tuple[int, int], fraction: float, seed: int) -> np.ndarray:
+    """This fraction of the pixels, to the nearest number of them, any set alike.
+
+    Raises:
+      ConfigError: a fraction outside (0, 1], or that of no pixel.
+    """
+    number = round(fraction * sides[0] * sides[1]) if 0 < fraction <= 1 else 0
+    if not number:
+        raise ConfigError(
+            f"a fraction {fraction} of {sides[0]} x {sides[1]} pixels known: expected one in (0, 1], of a pixel at least"
+        )
+    known = np.zeros(sides[0] * sides[1], bool)
+    known[np.random.default_rng(seed).choice(known.size, number, replace=False)] = True
+    return known.reshape(sides)
+
+
+def picture(path: Path, sides: tuple[int, int]) -> np.ndarray:
+    """The white pixels of a picture, whose others are black.
+
+    Raises:
+      ConfigError: no picture, one of another size, or one with greys.
+    """
+    try:
+        image = decode_image(Path(path).read_bytes(), 1)[..., 0]
+    except Exception as error:
+        raise ConfigError(f"the mask {path} cannot be read as a picture: {error}") from error
+    if image.shape != tuple(sides):
+        raise ConfigError(
+            f"the mask {path} has {image.shape[0]} x {image.shape[1]} pixels for images of {sides[0]} x {sides[1]}: make "
+            "them the same"
+        )
+    if not np.isin(image, (0, 255)).all():
+        raise ConfigError(
+            f"the mask {path} has greys, from {image.min()} to {image.max()}: expected white, 255, where pixels are known and "
+            "black, 0, elsewhere"
+        )
+    return image == 255

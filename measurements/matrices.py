@@ -1,0 +1,93 @@
+"""Any matrix, and any linear function of a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from score_sde.errors import ConfigError
+from score_sde.measurements.axes import Factor, along
+from score_sde.measurements.linear import Linear, Spectral
+from score_sde.shapes import Array, Images, Measured
+
+
+@flax.struct.dataclass
+class Matrix(Spectral):
+    """A matrix times flattened images. Its decomposition costs d^3 once, with d numbers in an image."""
+
+    factor: Factor
+    shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
+
+    @classmethod
+    def of(cls, matrix: Any, shape: tuple[int, ...]) -> Self:
+        """From a matrix (m, d).
+
+        Raises:
+          ConfigError: a matrix of another width than an image has numbers.
+        """
+        width = int(np.prod(shape))
+        if np.ndim(matrix) != 2 or np.shape(matrix)[1] != width:
+            raise ConfigError(
+                f"a matrix of shape {np.shape(matrix)} for images of shape {tuple(shape)}: expected (m, {width})"
+            )
+        return cls(Factor.of(matrix), tuple(shape))
+
+    def apply(self, x: Images) -> Measured:
+        return along(self.factor.matrix, x.reshape(len(x), -1), 1)
+
+    @property
+    def singular_values(self) -> Float[Array, "*dims"]:
+        return self.factor.values.reshape(self.shape)
+
+    def modes(self, x: Images) -> Images:
+        return along(self.factor.right, x.reshape(len(x), -1), 1).reshape(x.shape)
+
+    def image(self, modes: Images) -> Images:
+        return along(self.factor.right.T, modes.reshape(len(modes), -1), 1).reshape(modes.shape)
+
+    def measured_modes(self, y: Measured) -> Images:
+        return along(self.factor.left, y, 1).reshape(len(y), *self.shape)
+
+
+@flax.struct.dataclass
+class LinearFunction(Linear):
+    """A user's function of one image; the transpose is JAX's."""
+
+    function: Callable[[Any], Any] = flax.struct.field(pytree_node=False)
+    shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
+
+    @classmethod
+    def of(cls, function: Callable[[Any], Any], shape: tuple[int, ...]) -> Self:
+        """A function of arrays of this shape, in JAX.
+
+        Raises:
+          ConfigError: a function that is not linear, as far as JAX and two random images tell.
+        """
+        made = cls(function, tuple(shape))
+        try:
+            y = made(jnp.zeros((1, *shape)))
+            made.transpose(y)
+        except (NotImplementedError, TypeError, AssertionError, ValueError) as error:
+            raise ConfigError(
+                f"a measurement by {function!r} of images of shape {tuple(shape)} that JAX cannot transpose, as it can every "
+                f"linear function: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            ) from error
+        rng = np.random.default_rng(0)
+        x, z = (jnp.asarray(rng.standard_normal((1, *shape)), y.dtype) for _ in range(2))
+        of_both, apart = made(x - 2.0 * z), made(x) - 2.0 * made(z)
+        rounding = 100 * jnp.finfo(y.dtype).eps * np.sqrt(x.size)
+        off = float(jnp.max(jnp.abs(of_both - apart)))
+        if not off <= rounding * float(jnp.max(jnp.abs(of_both))):
+            raise ConfigError(
+                f"a measurement by {function!r}: f(x - 2 z) and f(x) - 2 f(z) differ by {off:.3g}; expected a linear function"
+            )
+        return made
+
+    def apply(self, x: Images) -> Measured:
+        return jax.vmap(self.function)(x)

@@ -1,0 +1,62 @@
+"""A measurement y = A x_0 + sigma_y n of an image, n standard normal."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import flax.struct
+import jax.numpy as jnp
+
+from score_sde.errors import ConfigError
+from score_sde.measurements.linear import Linear, Spectral
+from score_sde.shapes import Images, Measured, PerImage, Scalar
+
+
+@flax.struct.dataclass
+class Measurement:
+    """A and the standard deviation sigma_y >= 0 of the noise, in the units of the model's images."""
+
+    linear: Linear
+    std: Scalar | float
+
+    @classmethod
+    def of(cls, linear: Linear, std: float) -> Self:
+        """Raises ConfigError where sigma_y is negative or not finite."""
+        if not 0 <= std < float("inf"):
+            raise ConfigError(f"sigma_y={std}: expected a standard deviation, 0 for no noise")
+        return cls(linear, std)
+
+    def draw(self, x: Images, noise: Measured) -> Measured:
+        """y of images, from standard normal noise of its shape."""
+        return self.linear(x) + self.std * noise
+
+    def residual(self, y: Measured, x: Images) -> Measured:
+        """y - A x."""
+        return y - self.linear(x)
+
+    def distance(self, y: Measured, x: Images) -> PerImage:
+        """Root mean square of the residual over its numbers, in units of sigma_y (of 1 where sigma_y is 0)."""
+        r = self.residual(y, x).reshape(len(y), -1)
+        return jnp.sqrt(jnp.mean(jnp.square(r), axis=1)) / jnp.where(self.std > 0, self.std, 1.0)
+
+    def log_likelihood(self, y: Measured, x: Images) -> PerImage:
+        """ln p(y | x_0 = x) in nats, for sigma_y > 0."""
+        r = self.residual(y, x).reshape(len(y), -1)
+        variance = jnp.square(self.std)
+        squares = jnp.sum(jnp.square(r), axis=1)
+        return -0.5 * (squares / variance + r.shape[1] * jnp.log(2.0 * jnp.pi * variance))
+
+
+def spectral(measurement: Measurement, purpose: str) -> Any:
+    """Its A, whose singular values are known.
+
+    Raises:
+      ConfigError: they are not.
+    """
+    linear = measurement.linear
+    if not isinstance(linear, Spectral):
+        raise ConfigError(
+            f"{purpose} needs the singular values of A, which {type(linear).__name__} does not know; for few pixels give its "
+            "matrix instead, Matrix.of(linear.matrix(), linear.shape)"
+        )
+    return linear

@@ -1,0 +1,126 @@
+"""What is known of an image put into every state, noised as the state is: imputation, RePaint.
+
+    known(t) = alpha x_known + sigma z,    the other modes as the sampler has them,
+
+in the modes of a measurement without noise: pixels are inpainted, and colours restored in the basis of `grey`, which is
+Song et al. 2021, App. I.2 and I.3, for any A of known singular values.
+
+The rest of the state meets known parts that know nothing of it. So without a corrector samples have another law than the
+posterior, however many steps there are: for two numbers of unit variance and correlation r, of which one is y, the other's
+mean is y (1 - sqrt(1 - r^2)) / r and its variance (1 - r^2)/(2 r) ln((1 + r)/(1 - r)). Correctors mend it, and so do
+RePaint's repetitions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from score_sde.errors import ConfigError
+from score_sde.guidance.posterior import PosteriorScore, Unguided
+from score_sde.measurements.measurement import Measurement, spectral
+from score_sde.models.score import ScoreModel
+from score_sde.samplers.correctors import Corrector
+from score_sde.samplers.noise import Noise
+from score_sde.samplers.predictors import Predictor, ancestral_forward
+from score_sde.samplers.stepping import SteppedSampler
+from score_sde.sde_lib import SDE
+from score_sde.shapes import Images, Index, Points, Scalar
+
+
+def imputing(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
+    """The score model for the samplers below, to which y is bound as {"measured": y}.
+
+    MCG (Chung et al. 2022) is imputation with a guided score instead: `dps(model, measurement, sde)`, of a measurement
+    whose noise is small.
+
+    Raises:
+      ConfigError: A's singular values are not known, or sigma_y > 0.
+    """
+    spectral(measurement, "imputation")
+    if measurement.std > 0:
+        raise ConfigError(
+            f"imputation with sigma_y={measurement.std}: what is put in is taken for exact; give sigma_y=0, or take DDRM"
+        )
+    return Unguided(model, measurement, sde)
+
+
+def impute(score: PosteriorScore, sde: SDE, x: Images, t: Scalar, z: Images) -> Images:
+    """x with its measured modes replaced by those of y at time t, from standard normal noise z."""
+    linear = spectral(score.measurement, "imputation")
+    s = linear.singular_values[None]
+    known = linear.measured_modes(score.measured()) / jnp.where(s > 0, s, 1.0)
+    return linear.image(jnp.where(s > 0, sde.alpha(t) * known + sde.sigma(t) * z, linear.modes(x)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Imputation(SteppedSampler):
+    """A predictor, then corrector steps at the new time; what is known is put in after each (Song et al. 2021, Alg. 4 and I.2).
+
+    Slots of noise: the predictor's, what is put in then, and the same two for each corrector step.
+    """
+
+    sde: SDE
+    predictor: Predictor
+    corrector: Corrector | None = None
+    snr: float = 0.16
+    corrector_steps: int = 1
+
+    def nfe(self, num_steps: int) -> int:
+        return num_steps * (1 + (0 if self.corrector is None else self.corrector_steps))
+
+    def step(self, score: Any, grid: Points, noise: Noise, k: Index, state: Images) -> Images:
+        t, s = grid[k], grid[k + 1]
+        x = self.predictor(score, self.sde, state, t, s, noise(k, 0, state))
+        x = impute(score, self.sde, x, s, noise(k, 1, x))
+        corrector, a = self.corrector, self.sde.alpha_between(s, t)
+        if corrector is None:
+            return x
+
+        def correct(j: Index, x: Images) -> Images:
+            z, put_in = noise(k, 2 + 2 * j, x), noise(k, 3 + 2 * j, x)
+            x = corrector(score, self.sde, x, s, a, z, self.snr)
+            return impute(score, self.sde, x, s, put_in)
+
+        return jax.lax.fori_loop(0, self.corrector_steps, correct, x)
+
+
+@dataclasses.dataclass(frozen=True)
+class RePaint(SteppedSampler):
+    """Each step taken `repeats` times, with the forward process back between (Lugmayr et al. 2022, Alg. 1).
+
+    The last step is repeated too, where the paper's is not. Slots of noise: the predictor's, what is put in, and the
+    forward step's, for each repetition.
+
+    Raises:
+      ConfigError: less than one repetition.
+    """
+
+    sde: SDE
+    repeats: int = 10
+    predictor: Predictor = ancestral_forward
+
+    def __post_init__(self):
+        if self.repeats < 1:
+            raise ConfigError(f"RePaint with repeats={self.repeats}: expected 1 or more")
+
+    def nfe(self, num_steps: int) -> int:
+        return num_steps * self.repeats
+
+    def step(self, score: Any, grid: Points, noise: Noise, k: Index, state: Images) -> Images:
+        t, s = grid[k], grid[k + 1]
+        a, variance = self.sde.alpha_between(s, t), self.sde.variance_between(s, t)
+
+        def down(j: Index, x: Images) -> Images:
+            x = self.predictor(score, self.sde, x, t, s, noise(k, 3 * j, x))
+            return impute(score, self.sde, x, s, noise(k, 3 * j + 1, x))
+
+        def down_and_up(j: Index, x: Images) -> Images:
+            x = down(j, x)
+            return a * x + jnp.sqrt(variance) * noise(k, 3 * j + 2, x)
+
+        last = self.repeats - 1
+        return down(last, jax.lax.fori_loop(0, last, down_and_up, state))

@@ -1,0 +1,81 @@
+"""The table of posterior methods on its smallest problems: distances known elsewhere, and of finite sets by sampling."""
+
+import numpy as np
+import pytest
+
+from benchmarks import posterior_methods
+from benchmarks.posterior_methods import main, wasserstein
+from benchmarks.posterior_problems import PROBLEMS, exact_draws
+from score_sde.errors import UserError
+from score_sde.evaluation.affine_law import Law
+
+# Squared distances of continuous laws to the posterior, from moment equations solved elsewhere, to two digits.
+DISTANCES = {
+    ("pair .5", "oracle, ODE"): 2.2e-5,
+    ("pair .5", "PiGDM, ODE"): 3.3e-3,
+    ("pair .5", "PiGDM, SDE"): 2.2e-3,
+    ("pair .5", "DPS, SDE"): 0.13,
+    ("pair .1", "oracle, ODE"): 1.2e-5,
+    ("pair .1", "PiGDM, ODE"): 3.4e-3,
+    ("pair .1", "PiGDM, SDE"): 1.7e-3,
+    ("pair .1", "DPS, SDE"): 0.037,
+}
+
+
+def test_a_wrong_method_is_as_wrong_as_it_should_be(tmp_path):
+    """By one command; half a unit of the second digit is up to 5 %."""
+    methods = sorted({method for _, method in DISTANCES})
+    records = main(
+        [
+            "--problems",
+            "pair .5",
+            "pair .1",
+            "--methods",
+            *methods,
+            "--steps",
+            "400",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    found = {(record.problem, record.method): record for record in records}
+    for name, distance in DISTANCES.items():
+        assert found[name].distance == pytest.approx(distance, rel=0.05), name
+    assert {(r.evaluations, r.products) for r in records if "DPS" in r.method} == {(800, 800)}
+    text = (tmp_path / "posterior_methods.md").read_text()
+    assert "| DPS, SDE | 800 | 800 | 0.13 | 0.037 |" in text
+    assert (tmp_path / "posterior_methods.json").exists()
+
+
+def test_a_finite_set_by_sampling(tmp_path):
+    """The oracle is near the floor, and guidance that is not exact is not; what needs sigma_y = 0 is left out."""
+    options = ["--problems", "points .3", "--methods", "oracle, SDE", "DiffPIR, SDE", "DDNM, SDE"]
+    records = main([*options, "--steps", "60", "--samples", "300", "--out", str(tmp_path)])
+    oracle, diffpir = records
+    assert (oracle.method, diffpir.method) == ("oracle, SDE", "DiffPIR, SDE")
+    assert 0 < oracle.distance < 5 * oracle.floor < diffpir.distance
+
+
+def test_the_distance_of_gaussians():
+    """Of commuting covariances, by their standard deviations; and of nearly equal ones, where traces cancel."""
+    a = Law(np.zeros(2), np.diag([4.0, 1.0]))
+    assert wasserstein(a, Law(np.array([1.0, 0.0]), np.diag([1.0, 9.0]))) == pytest.approx(
+        1 + 1 + 4
+    )
+    near = Law(np.zeros(2), np.diag([(2 + 1e-9) ** 2, 1.0]))
+    assert wasserstein(a, near) == pytest.approx(1e-18, rel=1e-3)
+    singular = Law(np.zeros(2), np.diag([0.0, 1.0]))
+    assert wasserstein(singular, Law(np.zeros(2), np.diag([0.0, 4.0]))) == pytest.approx(1.0)
+
+
+def test_draws_of_the_posterior():
+    """Means of 20,000 draws of a mixture's posterior within 5 standard errors: 8 numbers, one false alarm in 200,000."""
+    law = PROBLEMS["modes 8/2"]().posterior
+    x = exact_draws(law, 20_000, np.random.default_rng(0))
+    mean = law.weights @ law.components.mean / law.weights.sum()
+    assert (np.abs(x.mean(axis=0) - mean) < 5 * x.std(axis=0) / np.sqrt(len(x))).all()
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(UserError, match="--methods 'none': expected some of oracle"):
+        posterior_methods.parse(["--methods", "none"])
