@@ -11,7 +11,7 @@ NETWORKS = [
         ("groups-of-every-so-many-channels", "group = jnp.arange(c) // (c // groups)", "group = jnp.arange(c) % groups"),
         ("one-platform-for-all", "cpu=by_channel, default=by_group", "cpu=by_channel, default=by_channel"),
         ("statistics-in-the-dtype-of-x", "x = x.astype(jnp.promote_types(x.dtype, jnp.float32))", "x = jnp.asarray(x)"),
-        ("variance-of-what-is-not-centred", "group_mean(jnp.square(centred), self.groups)", "group_mean(jnp.square(x), self.groups) - jnp.square(group_mean(x, self.groups))"),
+        ("variance-of-what-is-not-centred", "group_mean(jnp.square(centred), groups)", "group_mean(jnp.square(x), groups) - jnp.square(group_mean(x, groups))"),
     ),
     *mutants("models/resample.py", RESAMPLE,
         ("phases-exchanged", "pads = [(1 - row, row), (1 - column, column)]", "pads = [(row, 1 - row), (column, 1 - column)]"),
