@@ -7,7 +7,7 @@ as y' = (U^T y) / s with noise n = sigma_y / s. From a state at rho_t to one at 
     rho < n:     x_hat + sqrt(1 - eta^2) rho (y' - x_hat) / n    + eta rho z
     rho >= n:    (1 - eta_b) x_hat + eta_b y'                    + sqrt(rho^2 - eta_b^2 n^2) z.
 
-So every process takes it. It is a Markov chain of its own, and no discretisation of the posterior's: the paper trains for it.
+So every process takes it. It is a Markov chain of its own, and no discretisation of the posterior's.
 """
 
 from __future__ import annotations

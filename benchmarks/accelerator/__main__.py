@@ -26,7 +26,7 @@ from benchmarks.command import make_folder, provenance, run_main
 from benchmarks.turns import CLOCKS
 from score_sde.errors import UserError
 
-COMMAND = "python -m benchmarks.accelerator --out DIR --stages {}"
+COMMAND = "python -m benchmarks.accelerator --size {} --clock {} --out DIR --stages {}"
 BLOCK, ROUNDS = 1.5, 3
 # JAX would take most of the memory for itself; here others share the card.
 SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -57,9 +57,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run_stage(name: str, setting: Setting, out: Path) -> None:
+def run_stage(name: str, setting: Setting, clock: str, out: Path) -> None:
     """A line of rows.jsonl for each figure, at once."""
-    facts = provenance("benchmarks.accelerator") | {"command": COMMAND.format(name)}
+    facts = provenance("benchmarks.accelerator") | {
+        "command": COMMAND.format(setting.size, clock, name)
+    }
     for row in STAGES[name].run(setting):
         with open(out / "rows.jsonl", "a") as file:
             file.write(json.dumps(row._asdict() | facts) + "\n")
@@ -108,7 +110,7 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     if options.stage:
         block, rounds = (0.01, 2) if options.size == "tiny" else (BLOCK, ROUNDS)
         setting = Setting(options.size, block, rounds, CLOCKS[options.clock])
-        run_stage(options.stage, setting, options.out)
+        run_stage(options.stage, setting, options.clock, options.out)
         return {}
     ended = run_stages(options)
     print((options.out / "table.md").read_text())
