@@ -8,6 +8,7 @@ import numpy as np
 
 from score_sde.errors import UserError
 from score_sde.likelihood.anomaly import auc
+from score_sde.quality.few_images import has_limit
 from score_sde.quality.frechet import (
     Estimate,
     frechet_estimate,
@@ -59,7 +60,8 @@ def assess(x: np.ndarray, real: np.ndarray, k: int, seed: int) -> Assessment:
         **neighbourhood(x, real, k)._asdict(),
         "mind": sliced_distance(some, some_real, unit_directions(x.shape[1], rng)),
     }
-    return Assessment(figures, (*singular(x, "images"), *singular(real, "real images")))
+    few = (*singular(x, "images"), *singular(real, "real images"), *without_limit(x, real))
+    return Assessment(figures, few)
 
 
 def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int) -> Assessment:
@@ -92,6 +94,17 @@ def singular(rows: np.ndarray, what: str) -> tuple[str, ...]:
         return ()
     return (
         f"{count} {what} in {dimension} dimensions: their covariance is singular, and the Frechet distance is of what they span",
+    )
+
+
+def without_limit(x: np.ndarray, real: np.ndarray) -> tuple[str, ...]:
+    """A note where the limit of infinitely many is not to be trusted."""
+    (n, dimension), m = x.shape, len(real)
+    if has_limit(n, m, dimension):
+        return ()
+    return (
+        f"{n} images beside {m} in {dimension} dimensions: the distance of infinitely many is too low, by its error or more; it takes more "
+        f"than {4 * dimension} of each",
     )
 
 

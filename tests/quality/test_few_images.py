@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from score_sde.quality.assessment import assess
 from score_sde.quality.few_images import frechet_figures, has_limit
 from score_sde.quality.frechet import frechet_distance
 
@@ -42,3 +43,5 @@ def test_the_limit_takes_enough_of_both(n, m):
     assert found["frechet"].value == frechet_distance(x, y)
     assert ("frechet_limit" in found) == has_limit(n, m, D) == (min(n, m) > 4 * D)
     assert frechet_figures(x, y, 0) == found
+    (*notes,) = assess(x, y, 5, 0).notes
+    assert notes == [] if has_limit(n, m, D) else "takes more than 64 of each" in notes[0]
