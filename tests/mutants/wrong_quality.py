@@ -115,7 +115,7 @@ QUALITY = [
         ("columns-first-as-rows", "flat.reshape(shape[::-1]).T if columns_first else flat.reshape(shape)", "flat.reshape(shape)"),
         ("any-name-in-a-pickle", "if (module, name) not in ALLOWED:", "if False:"),
     ),
-    *mutants("features/classifier.py", "tests/features/test_classifier.py",
+    *mutants("features/classifier.py", "tests/features/test_classifier_features.py",
         ("classifier-without-rounds", "optax.apply_updates(params, step), state", "params, state"),
         ("features-unnormalized", "nn.LayerNorm(use_scale=False, use_bias=False)(", "(lambda x: 3.0 * x)("),
     ),
