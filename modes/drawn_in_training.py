@@ -5,7 +5,6 @@ Both are from the same noise at every step, so that steps can be compared.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL.Image import Image
 
-from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
-from score_sde.features.extractors import build_extractor
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.models.networks import build_network, network_score
@@ -26,8 +23,7 @@ from score_sde.models.parameterization import build_parameterization
 from score_sde.modes import evaluate, sample
 from score_sde.progress import say
 from score_sde.quality.few_images import frechet_figures, has_limit
-from score_sde.quality.reference import load_reference
-from score_sde.quality.statistics_files import features_of_split
+from score_sde.quality.reference import open_reference
 from score_sde.quality.table import flat
 from score_sde.samplers.configured import Configured, needs_errors
 from score_sde.sde_lib import SDE
@@ -150,9 +146,8 @@ def quality_of(
       UserError: a reference or features that cannot be read, or too few images for what is asked of them.
     """
     drawn = quality_config(config)
-    extractor, splits = build_extractor(drawn, workdir), data.load(drawn)
-    of_split = functools.partial(features_of_split, drawn, workdir, extractor, splits)
-    beside = load_reference(drawn, extractor, splits, of_split).features
+    extractor, _, _, reference = open_reference(drawn, workdir)
+    beside = reference.features
     number = config.training.quality_images
     if beside is None:
         raise ConfigError(

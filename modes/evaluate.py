@@ -11,11 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import save_grid
-from score_sde.features.extractors import Extractor, build_extractor, check_features
+from score_sde.features.extractors import Extractor, check_features
 from score_sde.files import user_path, write_whole
 from score_sde.models.networks import conditions_of
 from score_sde.modes import sample
@@ -38,9 +37,8 @@ from score_sde.quality.reference import (
     Reference,
     features_of,
     known_labels,
-    load_reference,
+    open_reference,
 )
-from score_sde.quality.statistics_files import features_of_split
 from score_sde.quality.table import flat, table, table_of_classes
 from score_sde.results import listed, report
 from score_sde.samplers.configured import Configured
@@ -84,12 +82,7 @@ def run(
 ) -> dict[str, Any]:
     """Evaluate, write <workdir>/evaluation, report the figures and return them; or go on where this command stopped."""
     began, options = time.perf_counter(), config.evaluation
-    extractor = build_extractor(config, workdir)
-    splits = data.load(config)
-    of_split_kept = functools.cache(
-        functools.partial(features_of_split, config, workdir, extractor, splits)
-    )
-    reference = load_reference(config, extractor, splits, of_split_kept)
+    extractor, splits, of_split_kept, reference = open_reference(config, workdir)
     unfinished = None
     if options.images:
         evaluated = given(config, extractor, splits, reference, of_split_kept)

@@ -7,7 +7,6 @@ samplers makes only the new ones.
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Callable
@@ -17,10 +16,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
-from score_sde.features.extractors import build_extractor
 from score_sde.files import parse_json, write_whole
 from score_sde.modes import evaluate, likelihood, sample
 from score_sde.modes.evaluated_samples import drawn
@@ -29,8 +26,7 @@ from score_sde.progress import say
 from score_sde.quality.assessment import assess, check_numbers, fewest_images
 from score_sde.quality.few_images import has_limit
 from score_sde.quality.frechet import Estimate
-from score_sde.quality.reference import load_reference
-from score_sde.quality.statistics_files import features_of_split
+from score_sde.quality.reference import open_reference
 from score_sde.quality.table import flat
 from score_sde.quality.tradeoff_picture import save_tradeoff_picture
 from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line
@@ -114,25 +110,18 @@ def planned(config: Any, sde: SDE) -> list[Planned]:
 
 
 class Judge:
-    """Holds features beside those of the real images, which are made when the first are asked for."""
+    """Holds features beside those of the real images."""
 
     def __init__(self, config: Any, workdir: Path):
-        self.config, self.extractor = config, build_extractor(config, workdir)
-        self.splits = data.load(config)
-        self.of_split = functools.cache(
-            functools.partial(features_of_split, config, workdir, self.extractor, self.splits)
-        )
-
-    @functools.cached_property
-    def beside(self) -> np.ndarray:
-        """Features of the real images, (m, d)."""
-        found = load_reference(self.config, self.extractor, self.splits, self.of_split)
-        if found.features is None:
+        self.config = config
+        self.extractor, self.splits, self.of_split, reference = open_reference(config, workdir)
+        if reference.features is None:
             raise ConfigError(
-                f"evaluation.reference={self.config.evaluation.reference!r} is a mean and a covariance, beside which --mode tradeoff, "
+                f"evaluation.reference={config.evaluation.reference!r} is a mean and a covariance, beside which --mode tradeoff, "
                 "which has precision and recall in its table, judges nothing: give real images, or features of them"
             )
-        return found.features
+        self.beside = reference.features
+        """(m, d)"""
 
     def figures(self, x: np.ndarray) -> dict[str, Any]:
         """Of features, for the record: those of --mode evaluate, but for a limit that there is not."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from score_sde import data
+from score_sde.data.splits import Datasets
 from score_sde.errors import UserError
-from score_sde.features.extractors import Extractor, Features
+from score_sde.features.extractors import Extractor, Features, build_extractor
 from score_sde.files import user_path
 from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, of_split
-from score_sde.quality.statistics_files import Law, read_statistics
+from score_sde.quality.statistics_files import Law, features_of_split, read_statistics
 
 OfSplit = Callable[[str], Features]
 
@@ -26,8 +30,32 @@ class Reference(NamedTuple):
     """None where features come from a file."""
 
 
+class Opened(NamedTuple):
+    """What images of a config are judged by."""
+
+    extractor: Extractor
+    splits: Datasets
+    of_split: OfSplit
+    """Features of a split, made at most once."""
+    reference: Reference
+
+
+def open_reference(config: Any, workdir: Path) -> Opened:
+    """By config.evaluation; features of splits are kept in <workdir>/evaluation where they take long.
+
+    Raises:
+      UserError: features or a reference that cannot be read.
+    """
+    extractor, splits = build_extractor(config, workdir), data.load(config)
+    of_split = functools.cache(
+        functools.partial(features_of_split, config, workdir, extractor, splits)
+    )
+    reference = load_reference(config, extractor, splits, of_split)
+    return Opened(extractor, splits, of_split, reference)
+
+
 def load_reference(
-    config: Any, extractor: Extractor, splits: Any, of_split_kept: OfSplit
+    config: Any, extractor: Extractor, splits: Datasets, of_split_kept: OfSplit
 ) -> Reference:
     """What config.evaluation.reference says, of which the first num_reference count."""
     named, count = config.evaluation.reference, config.evaluation.num_reference

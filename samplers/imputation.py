@@ -34,9 +34,6 @@ from score_sde.shapes import Images, Index, Points, Scalar
 def imputing(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
     """The score model for the samplers below, to which y is bound as {"measured": y}.
 
-    MCG (Chung et al. 2022) is imputation with a guided score instead: `dps(model, measurement, sde)`, of a measurement
-    whose noise is small.
-
     Raises:
       ConfigError: A's singular values are not known, or sigma_y > 0.
     """
