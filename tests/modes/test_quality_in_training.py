@@ -125,6 +125,14 @@ def test_the_best_by_the_distance_stays(tmp_path, monkeypatch):
     assert saved_steps(tmp_path / "checkpoints") == [2, 6]
 
 
+def test_a_mean_and_a_covariance_are_refused(tmp_path):
+    np.savez(tmp_path / "law.npz", mu=np.zeros(4), sigma=np.eye(4))
+    config = small()
+    config.evaluation.reference = str(tmp_path / "law.npz")
+    with pytest.raises(UserError, match="quality_freq takes real images"):
+        drawn_in_training.quality_of(config, build_sde(config), tmp_path)
+
+
 def test_few_samples_have_no_limit(tmp_path, capsys):
     config = small()
     config.data.image_size = 5

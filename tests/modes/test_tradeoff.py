@@ -88,6 +88,16 @@ def test_a_row_is_what_evaluate_finds(toy, tmp_path):
     assert row["nfe"] == found["nfe"]
 
 
+def test_beside_a_mean_and_a_covariance_there_is_no_table(tmp_path):
+    """Which have no neighbours; before anything is drawn."""
+    config = small()
+    d = int(np.prod(data.load(config).train.images.shape[1:]))
+    np.savez(tmp_path / "law.npz", mu=np.zeros(d), sigma=np.eye(d))
+    config.evaluation.reference = str(tmp_path / "law.npz")
+    with pytest.raises(UserError, match="is a mean and a covariance"):
+        tradeoff.Judge(config, tmp_path)
+
+
 def test_table_and_picture_are_written_beside_the_record(toy, capsys):
     folder, figures = toy
     rows = figures["rows"]
