@@ -43,24 +43,30 @@ def _is_integer(labels: Array) -> bool:
 class ClassEmbedding(nn.Module):
     """A vector for each class and a last one for "no class"; NaN for any other number.
 
-    The first vectors are N(0, 1), of the size of what they are added to: classes differ from the first update on.
+    The first vectors are of the size of what they are added to: classes differ from the first update on.
     """
 
     num_classes: int
     features: int
+    stddev: float = 1.0
+    """Of the numbers of the first vectors."""
 
     @nn.compact
     def __call__(self, labels: Integers) -> Float[Array, "b {self.features}"]:
         shape = (self.num_classes + 1, self.features)
         return looked_up(
-            self.param("table", nn.initializers.normal(1.0), shape, jnp.float32), labels
+            self.param("table", nn.initializers.normal(self.stddev), shape, jnp.float32), labels
         )
 
 
 def with_class(
-    embedding: Float[Array, "b f"] | None, condition: Any, num_classes: int
+    embedding: Float[Array, "b f"] | None,
+    condition: Any,
+    num_classes: int,
+    stddev: float = 1.0,
+    name: str | None = None,
 ) -> Float[Array, "b f"] | None:
-    """The embedding of the noise level with that of the class added, in a network of classes.
+    """The embedding of the noise level with that of the class added, in a network of classes; `name` is the table's.
 
     Raises:
         ValueError: a condition that the network does not take.
@@ -69,5 +75,10 @@ def with_class(
     if embedding is None or not num_classes:
         return embedding
     b, features = embedding.shape
-    labels = condition["label"] if condition else jnp.full(b, num_classes)
-    return embedding + ClassEmbedding(num_classes, features)(labels)
+    classes = ClassEmbedding(num_classes, features, stddev, name=name)
+    return embedding + classes(labels_or_none(condition, b, num_classes))
+
+
+def labels_or_none(condition: Any, b: int, num_classes: int) -> Integers:
+    """The labels of a condition, or of no class."""
+    return condition["label"] if condition else jnp.full(b, num_classes)

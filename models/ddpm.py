@@ -14,7 +14,8 @@ from jax.typing import DTypeLike
 from score_sde.models import blocks, layers
 from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import positional_embedding, sigma_of_label
-from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.models.network import DTYPES, check_input
+from score_sde.models.unet import UNet
 from score_sde.shapes import Array, Keys, PerImage
 
 Image = layers.Image
@@ -22,11 +23,11 @@ Image = layers.Image
 _GROUPS = 32
 
 
-class DDPM(Network):
+class DDPM(UNet):
     """It has no options but those of all networks."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_fits(self) -> None:
+        super().check_fits()
         for mult in (1, *self.ch_mult):
             layers.num_groups(self.nf * mult, _GROUPS)
 

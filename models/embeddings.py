@@ -1,8 +1,8 @@
 """How a network is told the noise level: one number per image becomes a vector.
 
-Both embeddings put sines first, then cosines. They are always computed in at least float32: the arguments
-reach hundreds of radians, where one unit in the last place of float32 already moves a feature by 1e-5,
-and of bfloat16 by more than a period.
+The U-Nets' embeddings put sines first, then cosines; the transformers' the other way round. They are always computed in at
+least float32: the arguments reach hundreds of radians, where one unit in the last place of float32 already moves a feature
+by 1e-5, and of bfloat16 by more than a period.
 """
 
 import flax.linen as nn
@@ -33,6 +33,22 @@ def positional_embedding(labels: PerImage, dim: int) -> Float[Array, "b {dim}"]:
     angles = labels[:, None] * jnp.asarray(frequencies, labels.dtype)[None, :]
     features = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
     return jnp.pad(features, ((0, 0), (0, dim % 2)))
+
+
+def time_features(labels: PerImage, dim: int) -> Float[Array, "b {dim}"]:
+    """Sinusoids of a time label as transformers take them: cosines first, frequencies 10000^(-k / (dim // 2)).
+
+    Args:
+        labels: time labels; real numbers, of the order of 0 ... 1000.
+        dim: features; even.
+
+    Returns:
+        [cos(omega label), sin(omega label)].
+    """
+    half = dim // 2
+    frequencies = 10_000.0 ** (-np.arange(half) / half)
+    angles = labels[:, None] * jnp.asarray(frequencies, labels.dtype)[None, :]
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
 class GaussianFourierProjection(nn.Module):

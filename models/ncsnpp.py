@@ -25,7 +25,8 @@ from score_sde.models.embeddings import (
     positional_embedding,
     sigma_of_label,
 )
-from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.models.network import DTYPES, check_input
+from score_sde.models.unet import UNet
 from score_sde.options import Range, not_negative, one_of, option, positive
 from score_sde.shapes import Array, Keys, PerImage
 
@@ -34,7 +35,7 @@ Other = layers.Other
 BlockKeys = Iterator[Keys | None]
 
 
-class NCSNpp(Network):
+class NCSNpp(UNet):
     """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.
@@ -80,8 +81,8 @@ class NCSNpp(Network):
         0.0, "of the last layers; 0 stands for 1e-10, so a fresh network gives 0", not_negative
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_fits(self) -> None:
+        super().check_fits()
         for mult in (1, *self.ch_mult):
             layers.num_groups(self.nf * mult)
 

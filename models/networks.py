@@ -8,17 +8,21 @@ import flax.linen as nn
 
 from score_sde.errors import ConfigError
 from score_sde.models.ddpm import DDPM
+from score_sde.models.dit import DiT
 from score_sde.models.ncsnpp import NCSNpp
+from score_sde.models.network import Network
 from score_sde.models.score import NetworkScore, takes_none
+from score_sde.models.uvit import UViT
 from score_sde.options import Section, choose, option
 
-NETWORKS: dict[str, type[NCSNpp] | type[DDPM]] = {"ncsnpp": NCSNpp, "ddpm": DDPM}
+NETWORKS: dict[str, type[Network]] = {"ncsnpp": NCSNpp, "ddpm": DDPM, "dit": DiT, "uvit": UViT}
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkChoice(Section):
     name: str = option(
-        "ncsnpp", "ncsnpp (NCSN++ and DDPM++) | ddpm | mixture (exact score of data.name=mixture)"
+        "ncsnpp",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | dit | uvit | mixture (exact score of data.name=mixture)",
     )
 
 

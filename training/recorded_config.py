@@ -49,6 +49,8 @@ ROLES = {
         model.resblock_type model.fir model.fir_kernel model.skip_rescale
         model.progressive model.progressive_input model.progressive_combine
         model.embedding_type model.fourier_scale model.predicts model.sigma_data
+        model.patch_size model.width model.depth model.num_heads model.mlp_ratio
+        model.qkv_bias model.time_mlp model.final_conv
         """.split(),
         Role.WEIGHTS,
     ),

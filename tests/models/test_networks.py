@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose
 from score_sde.models import layers
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
-from score_sde.models.network import check_sides
 from score_sde.models.networks import NETWORKS, build_network
+from score_sde.models.unet import check_sides
 
 TINY = {"image_size": 4, "nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (2,)}
 # One level: what is compiled below is compiled often.

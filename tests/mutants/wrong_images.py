@@ -15,7 +15,7 @@ PACKAGES = "tests/data/test_package_datasets.py"
 
 # fmt: off
 IMAGES = [
-    *mutants("models/network.py", SIDES,
+    *mutants("models/unet.py", SIDES,
         ("attention-by-the-height", "min(h.shape[1:3]) in self.attn_resolutions", "h.shape[1] in self.attn_resolutions"),
         ("sides-of-the-longer-side", "sizes = [min(h, w)", "sizes = [max(h, w)"),
         ("width-not-halved-exactly", "    for side in image_sides:", "    for side in image_sides[:1]:"),

@@ -1,0 +1,159 @@
+"""DiT, the diffusion transformer (Peebles & Xie 2023): every block is shifted, scaled and gated by the condition.
+
+    tokens      a linear map of each patch, plus a fixed table of positions
+    condition   perceptron of the time's sinusoids, plus a vector for the class
+    blocks      x + gate1 attention(scale1 norm(x) + shift1), then the same with a perceptron: adaLN-Zero (Sec. 3.2)
+    head        norm, scaled and shifted, and a linear map back to patches
+
+Gates and head begin as zero: a fresh network gives exactly 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from score_sde.data.image_shape import sides
+from score_sde.errors import ConfigError
+from score_sde.models.conditions import with_class
+from score_sde.models.embeddings import time_features
+from score_sde.models.layers import Features, Image, Other
+from score_sde.models.network import Network, check_input
+from score_sde.models.transformer import (
+    Attention,
+    PatchEmbedding,
+    Patches,
+    Perceptron,
+    Tokens,
+    Transformer,
+)
+from score_sde.shapes import Array, Keys
+
+TIME_FEATURES = 256  # whatever the width
+XAVIER = nn.initializers.xavier_uniform()
+SMALL = nn.initializers.normal(0.02)
+ZERO = nn.initializers.zeros
+
+
+class DiT(Transformer):
+    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c). No dropout.
+
+    The classes' table is trained with training.label_dropout, in place of the published class_dropout_prob.
+    """
+
+    learned_variance: bool = False
+    """Twice the channels, the second half for a variance (Nichol & Dhariwal 2021, Sec. 3.1), as published networks have
+    them. No option of a config: no loss here trains them."""
+
+    UNCONFIGURED: ClassVar[tuple[str, ...]] = (*Network.UNCONFIGURED, "learned_variance")
+
+    def check_fits(self) -> None:
+        super().check_fits()
+        if self.width % 4:
+            raise ConfigError(
+                f"model.width={self.width}: DiT's table of positions has sines and cosines of two axes; take a multiple of 4"
+            )
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Image,
+        noise_input: Array,
+        condition: Any = (),
+        dropout_keys: Keys | None = None,
+    ) -> Other:
+        """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
+        check_input(x.shape, noise_input.shape, self)
+        real = jnp.promote_types(x.dtype, jnp.float32)
+        x, noise_input = x.astype(real), noise_input.astype(real)
+        given = TimeEmbedding(self.width, name="t_embedder")(noise_input)
+        given = with_class(given, condition, self.num_classes, 0.02, "y_embedder")
+
+        embedding = PatchEmbedding(self.width, XAVIER, self._dtype, name="x_embedder")
+        h = embedding(self.patches(x)) + jnp.asarray(self._positions(), real)[None]
+        hidden = int(self.width * self.mlp_ratio)
+        for block in range(self.depth):
+            layer = DiTBlock(self.num_heads, hidden, self._dtype, name=f"blocks_{block}")
+            h = self._block_call(layer)(h, given)
+        numbers = self.patch_size**2 * self.num_channels * (1 + self.learned_variance)
+        return self.image(Head(numbers, name="final_layer")(h, given))
+
+    def _positions(self) -> np.ndarray:
+        h, w = sides(self.image_size, self.image_width)
+        return position_table(h // self.patch_size, w // self.patch_size, self.width)
+
+
+class TimeEmbedding(nn.Module):
+    """A perceptron of the time's sinusoids."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, labels: Array) -> Features:
+        features = time_features(labels, TIME_FEATURES)
+        hidden = nn.Dense(self.width, kernel_init=SMALL, name="mlp_0")(features)
+        return nn.Dense(self.width, kernel_init=SMALL, name="mlp_2")(nn.silu(hidden))
+
+
+class Modulation(nn.Module):
+    """So many vectors of the tokens' width from the condition, each (b, 1, w)."""
+
+    vectors: int
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, condition: Features) -> list[Float[Array, "b 1 _"]]:
+        features = self.vectors * condition.shape[-1]
+        layer = nn.Dense(features, dtype=self.dtype, kernel_init=ZERO, name="1")
+        return jnp.split(layer(nn.silu(condition))[:, None], self.vectors, axis=-1)
+
+
+class DiTBlock(nn.Module):
+    """Attention and a perceptron, each modulated by the condition and added through a gate."""
+
+    num_heads: int
+    hidden: int
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Tokens, condition: Features) -> Tokens:
+        modulation = Modulation(6, self.dtype, name="adaLN_modulation")
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation(condition)
+        attention = Attention(self.num_heads, XAVIER, dtype=self.dtype, name="attn")
+        perceptron = Perceptron(self.hidden, XAVIER, True, self.dtype, name="mlp")
+        x = x + gate1 * attention(plain_norm(x) * (1 + scale1) + shift1)
+        return x + gate2 * perceptron(plain_norm(x) * (1 + scale2) + shift2)
+
+
+class Head(nn.Module):
+    """The numbers of each token's patch. No dtype: float32, as nothing after it repairs the rounding."""
+
+    numbers: int
+
+    @nn.compact
+    def __call__(self, x: Tokens, condition: Features) -> Patches:
+        shift, scale = Modulation(2, name="adaLN_modulation")(condition)
+        x = plain_norm(x) * (1 + scale) + shift
+        return nn.Dense(self.numbers, kernel_init=ZERO, name="linear")(x)
+
+
+def plain_norm(x: Tokens) -> Tokens:
+    """LayerNorm without parameters."""
+    norm = nn.LayerNorm(1e-6, use_bias=False, use_scale=False, use_fast_variance=False, parent=None)
+    return norm.apply({}, x)
+
+
+def position_table(rows: int, columns: int, width: int) -> Float[np.ndarray, "n {width}"]:
+    """Sinusoids of each token's column, in the first half of the width, and of its row.
+
+    A half is [sin(p omega), cos(p omega)], omega_j = 10000^(-j / (width / 4)), of the position p = 0, 1, 2, ...
+    """
+    frequencies = 10_000.0 ** (-np.arange(width // 4) / (width / 4))
+    row, column = (axis.reshape(-1, 1) for axis in np.indices((rows, columns)))
+    halves = [f(axis * frequencies) for axis in (column, row) for f in (np.sin, np.cos)]
+    return np.concatenate(halves, axis=1)

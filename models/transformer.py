@@ -1,0 +1,141 @@
+"""What the vision transformers share: an image as tokens, attention among them, a layer for each.
+
+A token is a patch of `patch_size` x `patch_size` pixels. Tokens stand row by row, and the numbers of one are ordered (row in
+the patch, column in the patch, channel). Layers are named as in the published state dicts, with an underscore before a number
+where those have a dot, so that their weights are read by name (foreign_weights/transformers.py).
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from score_sde.data.image_shape import in_words, sides
+from score_sde.errors import ConfigError
+from score_sde.models.layers import Image, Other
+from score_sde.models.network import DTYPES, Network
+from score_sde.options import count, option, positive
+from score_sde.shapes import Array
+
+Tokens = Float[Array, "b n d"]
+Patches = Float[Array, "b n _"]
+
+
+class Transformer(Network):
+    """A network of tokens. The noise level is a time label, of the order of 0 ... 1000, as the published ones take it."""
+
+    patch_size: int = option(2, "transformers: pixels a side of what becomes a token", count(1024))
+    width: int = option(384, "transformers: numbers of a token", count(2**16))
+    depth: int = option(
+        12,
+        "transformers: blocks; uvit: half of them before the one in the middle, half after it",
+        count(1024),
+    )
+    num_heads: int = option(
+        6, "transformers: heads of the attention; they share width", count(1024)
+    )
+    mlp_ratio: float = option(
+        4.0, "transformers: hidden units of a block's perceptron, over width", positive
+    )
+
+    def check_fits(self) -> None:
+        """Refuse patches that do not tile the image, and heads that do not share the width.
+
+        Raises:
+          ConfigError: with the numbers that do.
+        """
+        image_sides = sides(self.image_size, self.image_width)
+        if any(side % self.patch_size for side in image_sides):
+            tile = [
+                p for p in range(1, min(image_sides) + 1) if not any(s % p for s in image_sides)
+            ]
+            raise ConfigError(
+                f"model.patch_size={self.patch_size} does not divide images of {in_words(image_sides)} pixels; take one of "
+                f"{', '.join(map(str, tile))}"
+            )
+        if self.width % self.num_heads:
+            share = [n for n in range(1, self.width + 1) if not self.width % n]
+            raise ConfigError(
+                f"model.num_heads={self.num_heads} does not divide model.width={self.width}; take one of "
+                f"{', '.join(map(str, share))}"
+            )
+
+    def patches(self, x: Image) -> Patches:
+        """The image as tokens of its own numbers, scaled to [-1, 1]."""
+        x = x if self.centered else 2 * x - 1
+        b, h, w, c = x.shape
+        p = self.patch_size
+        split = x.reshape(b, h // p, p, w // p, p, c)
+        return split.transpose(0, 1, 3, 2, 4, 5).reshape(b, -1, p * p * c)
+
+    def image(self, patches: Patches) -> Other:
+        """The inverse of `patches`, of any number of channels and without the scaling."""
+        h, w = sides(self.image_size, self.image_width)
+        p = self.patch_size
+        b = len(patches)
+        split = patches.reshape(b, h // p, w // p, p, p, -1)
+        return split.transpose(0, 1, 3, 2, 4, 5).reshape(b, h, w, -1)
+
+    @property
+    def _dtype(self) -> DTypeLike | None:
+        return DTYPES[self.dtype]
+
+
+class PatchEmbedding(nn.Module):
+    """A token of each patch: what others write as a convolution whose step is its kernel."""
+
+    width: int
+    kernel_init: nn.initializers.Initializer
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, patches: Patches) -> Tokens:
+        return nn.Dense(self.width, dtype=self.dtype, kernel_init=self.kernel_init, name="proj")(
+            patches
+        )
+
+
+class Attention(nn.Module):
+    """Self-attention with scale 1/sqrt(width of a head) (Vaswani et al. 2017, Sec. 3.2)."""
+
+    num_heads: int
+    kernel_init: nn.initializers.Initializer
+    qkv_bias: bool = True
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Tokens) -> Tokens:
+        b, n, width = x.shape
+        heads = (b, n, 3, self.num_heads, width // self.num_heads)
+        qkv = nn.Dense(
+            3 * width, self.qkv_bias, self.dtype, kernel_init=self.kernel_init, name="qkv"
+        )(x)
+        query, key, value = jnp.moveaxis(qkv.reshape(heads), 2, 0)
+        # jax.nn's would round float64 to float32.
+        mixed = nn.dot_product_attention(
+            query, key, value, force_fp32_for_softmax=self.dtype is not None
+        )
+        return nn.Dense(width, dtype=self.dtype, kernel_init=self.kernel_init, name="proj")(
+            mixed.reshape(b, n, width)
+        )
+
+
+class Perceptron(nn.Module):
+    """Two layers with GELU between them."""
+
+    hidden: int
+    kernel_init: nn.initializers.Initializer
+    approximate: bool
+    """GELU by its tanh approximation; False: by the error function."""
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Tokens) -> Tokens:
+        width = x.shape[-1]
+        hidden = nn.Dense(self.hidden, dtype=self.dtype, kernel_init=self.kernel_init, name="fc1")(
+            x
+        )
+        hidden = nn.gelu(hidden, self.approximate)
+        return nn.Dense(width, dtype=self.dtype, kernel_init=self.kernel_init, name="fc2")(hidden)

@@ -1,0 +1,81 @@
+"""What the U-Nets share: levels of resolution, and the options of their blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from score_sde.data.image_shape import in_words, sides
+from score_sde.errors import ConfigError
+from score_sde.models.layers import ACTIVATIONS, Other
+from score_sde.models.network import Network
+from score_sde.options import count, one_of, option, probability
+
+WIDEST = 1024  # in units of nf
+
+
+class UNet(Network):
+    """A network that halves the image level by level, and doubles it again."""
+
+    nf: int = option(128, "base width; GroupNorm uses min(width / 4, 32) groups", count(2**16))
+    ch_mult: tuple[int, ...] = option(
+        (1, 2, 2, 2),
+        "width of each resolution level, in units of nf; the number of levels is its length",
+    )
+    num_res_blocks: int = option(4, "residual blocks a level", count(64))
+    attn_resolutions: tuple[int, ...] = option(
+        (16,),
+        "self-attention where an image's shorter side has so many pixels, and always in the middle",
+    )
+    resamp_with_conv: bool = option(True, "resampling between (ddpm) blocks has a convolution")
+    conditional: bool = option(
+        True, "the network is told the time; False: it sees that only through scale_by_sigma"
+    )
+    nonlinearity: str = option("swish", "swish | elu | relu | lrelu", one_of(*ACTIVATIONS))
+    dropout: float = option(0.1, "rate, in training only", probability)
+    scale_by_sigma: bool = option(
+        False,
+        "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels sigma is "
+        "read from a table of num_scales values falling from sigma_max (label 0) to sigma_min; a label outside of it gives NaN",
+    )
+    # Of that table; otherwise unused. They are options of the process and its chain.
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    num_scales: int = 1000
+
+    def check_fits(self) -> None:
+        if not self.ch_mult or min(self.ch_mult) < 1 or max(self.ch_mult) > WIDEST:
+            raise ConfigError(
+                f"model.ch_mult={tuple(self.ch_mult)}: expected an integer from 1 to {WIDEST} for each level, such as 1,2,2"
+            )
+        h, w = sides(self.image_size, self.image_width)
+        check_sides((h, w), self.ch_mult)
+        sizes = [min(h, w) >> level for level in range(len(self.ch_mult))]
+        if not set(self.attn_resolutions) <= set(sizes):
+            raise ConfigError(
+                f"model.attn_resolutions={tuple(self.attn_resolutions)}: the levels of images of {h}x{w} pixels have "
+                f"{', '.join(map(str, sizes))}, so there would be no attention at another size of the shorter side; leave it out, "
+                "or give () for none"
+            )
+        if self.num_classes and not self.conditional:
+            raise ConfigError(
+                f"model.num_classes={self.num_classes} with model.conditional=False: a class joins the embedding of the noise "
+                "level, of which that network has none; set num_classes=0, or conditional=True"
+            )
+
+    def attends(self, h: Other) -> bool:
+        """Whether features of this resolution have self-attention."""
+        return min(h.shape[1:3]) in self.attn_resolutions
+
+
+def check_sides(image_sides: tuple[int, int], ch_mult: Sequence[int]) -> None:
+    """Raises ConfigError unless the network can halve height and width once per level after the first, exactly."""
+    halvings = len(ch_mult) - 1
+    factor = 2**halvings
+    for side in image_sides:
+        if side % factor:
+            fits = max(side // factor, 1) * factor
+            raise ConfigError(
+                f"images have {in_words(image_sides)} pixels, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
+                f"network halves the image {halvings} times and needs a multiple of {factor}. Pad or resize the "
+                f"images ({side} to {fits} or {fits + factor}, say), or take fewer levels."
+            )
