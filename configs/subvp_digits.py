@@ -2,7 +2,8 @@
 
 python main.py --config configs/subvp_digits.py --mode train
 
-The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is.
+The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is; :dit
+and :uvit have a transformer of about the size in place of the U-Net.
 """
 
 from ml_collections import ConfigDict
@@ -35,10 +36,19 @@ CONDITIONAL = {
     "sampling.num_images": 100,
     "sampling.batch_size": 100,
 }
+TRANSFORMER = {
+    "model.patch_size": 2,
+    "model.width": 128,
+    "model.depth": 4,
+    "model.num_heads": 4,
+    "optim.lr": 1e-3,
+}
 VARIANTS: dict[str, tuple[Change, ...]] = {
     "fast": (),
     "likelihood": (LIKELIHOOD,),
     "conditional": (CONDITIONAL,),
+    "dit": (TRANSFORMER, {"model.name": "dit"}),
+    "uvit": (TRANSFORMER, {"model.name": "uvit"}),
 }
 
 

@@ -31,6 +31,13 @@ NETWORK = {
     "model.num_res_blocks": 1,
     "model.attn_resolutions": (),
 }
+TOKENS = {
+    "data.image_size": 4,
+    "model.name": "uvit",
+    "model.width": 8,
+    "model.depth": 1,
+    "model.num_heads": 2,
+}
 LEVELS = of(NETWORK, model__ch_mult=(1, 2))
 BETWEEN = of(LEVELS, model__resblock_type="ddpm")
 FIR = of(LEVELS, model__fir=True)
@@ -71,6 +78,8 @@ TRAINING_ROWS = [
     *rows(network, "model", BETWEEN, resamp_with_conv=False),
     *rows(network, "model", FIR, fir_kernel=(1, 1)),
     *rows(network, "model", INPUT_SKIP, progressive_combine="cat"),
+    *rows(network, "model", TOKENS, name="dit", patch_size=4, width=16, depth=2, num_heads=4),
+    *rows(network, "model", TOKENS, mlp_ratio=2.0, qkv_bias=True, time_mlp=True, final_conv=False),
     *rows(network, "data", NETWORK, image_size=8, image_width=8, num_channels=3, centered=False),
     *rows(training_step, "model", SMALL, predicts="x0", ema_rate=0.9, ema_warmup=False),
     *rows(training_step, "model", of(SMALL, model__predicts="edm"), sigma_data=0.2),
