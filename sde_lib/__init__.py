@@ -8,16 +8,34 @@ from typing import Any
 from score_sde.options import Section, choose, option
 from score_sde.sde_lib.base import SDE, NoDiscreteForm, expand
 from score_sde.sde_lib.chains import Chain, DDPMChain, SMLDChain
+from score_sde.sde_lib.cosine import Cosine
+from score_sde.sde_lib.edm import EDM
+from score_sde.sde_lib.scaled_linear import ScaledLinear
+from score_sde.sde_lib.shifted_cosine import ShiftedCosine
 from score_sde.sde_lib.sub_vp import SubVP
+from score_sde.sde_lib.trigonometric import Trigonometric
 from score_sde.sde_lib.ve import VE
 from score_sde.sde_lib.vp import VP
 
-SDES: dict[str, type[SDE]] = {"vp": VP, "subvp": SubVP, "ve": VE}
+SDES: dict[str, type[SDE]] = {
+    "vp": VP,
+    "subvp": SubVP,
+    "ve": VE,
+    "cosine": Cosine,
+    "shifted_cosine": ShiftedCosine,
+    "scaled_linear": ScaledLinear,
+    "edm": EDM,
+    "trigonometric": Trigonometric,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class ProcessChoice(Section):
-    name: str = option("vp", "vp | subvp | ve, or a name registered in sde_lib/__init__.py")
+    name: str = option(
+        "vp",
+        "vp | subvp | ve | cosine | shifted_cosine | scaled_linear | edm | trigonometric, or a name registered in "
+        "sde_lib/__init__.py",
+    )
 
 
 def build_sde(config: Any) -> SDE:
@@ -26,6 +44,6 @@ def build_sde(config: Any) -> SDE:
 
 
 __all__ = [
-    "SDE", "SDES", "VE", "VP", "Chain", "DDPMChain", "NoDiscreteForm", "ProcessChoice", "SMLDChain", "SubVP",
-    "build_sde", "expand",
+    "EDM", "SDE", "SDES", "VE", "VP", "Chain", "Cosine", "DDPMChain", "NoDiscreteForm", "ProcessChoice", "SMLDChain",
+    "ScaledLinear", "ShiftedCosine", "SubVP", "Trigonometric", "build_sde", "expand",
 ]  # fmt: skip

@@ -274,13 +274,17 @@ def test_a_new_dit_outputs_zero_and_a_new_uvit_little():
 
 
 def test_first_weights_have_the_published_spread():
-    """Xavier's bound of a linear map of patches, sqrt(6 / (inputs + outputs)), and N(0, 0.02^2)."""
+    """Xavier's bound of a linear map of patches, sqrt(6 / (inputs + outputs)), N(0, 0.02^2), and gates that begin as 0."""
     params = (
         SMALLEST["dit"].copy(width=256).init(jax.random.key(0), jnp.ones(X.shape), TIMES)["params"]
     )
     kernel = params["x_embedder"]["proj"]["kernel"]
     bound = np.sqrt(6 / (48 + 256))
     assert 0.99 * bound < np.abs(kernel).max() <= bound
+    assert not any(
+        block["adaLN_modulation"]["1"]["kernel"].any()
+        for block in (params["blocks_0"], params["blocks_1"])
+    )
     # 4 x 256 normal numbers: the relative standard error of their deviation is 2.2 %, and this is five of them.
     assert abs(params["y_embedder"]["table"].std() / 0.02 - 1) < 0.11
 

@@ -16,10 +16,22 @@ import pytest
 
 from score_sde.models.exact import GaussianScore
 from score_sde.samplers.adaptive import AdaptiveSolver
-from score_sde.sde_lib import VE, VP, SubVP
+from score_sde.sde_lib import (
+    EDM,
+    VE,
+    VP,
+    Cosine,
+    ScaledLinear,
+    ShiftedCosine,
+    SubVP,
+    Trigonometric,
+)
 
 MEAN, VARIANCE = 0.5, 0.25
-EPS = {VP(): 1e-3, SubVP(): 1e-3, VE(): 1e-5}
+EPS = {
+    VP(): 1e-3, SubVP(): 1e-3, VE(): 1e-5, Cosine(): 1e-3, ShiftedCosine(log_snr_shift=-1.4): 1e-3,
+    ScaledLinear(0.85, 12.0): 1e-3, EDM(): 2e-3, Trigonometric(): 4e-3,
+}  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -70,7 +82,7 @@ SDE_LAW = {
 }
 
 
-@pytest.mark.parametrize("sde", list(EPS), ids=repr)
+@pytest.mark.parametrize("sde", list(SDE_LAW), ids=repr)
 def test_law_of_the_reverse_sde(sde):
     """The ODE's golden law is in tests/samplers/test_ode.py."""
     assert law_at_eps(sde, 1.0) == pytest.approx(SDE_LAW[sde], abs=6e-8)

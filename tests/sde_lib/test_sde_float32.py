@@ -12,11 +12,16 @@ import pytest
 pytestmark = pytest.mark.usefixtures("x64")
 
 EPS32 = np.finfo(np.float32).eps
-TIMES = np.geomspace(1e-5, 1.0, 400).astype(np.float32)
+TIMES = np.geomspace(1e-5, 1.0, 400).astype(np.float32)  # of the end of time
 
 # exp(a) turns the rounding of a, eps/2 |a| and as much again for its last product, into a relative error. The
 # largest exponents: B(1) = 10.05 and 2 ln(sigma_max/sigma_min) = 17.03. So some 17 ulps, and a few for the rest.
 ULPS = 24
+
+
+def times_of(sde):
+    """None after T by rounding."""
+    return np.minimum(TIMES * np.float32(sde.T), np.float32(sde.T))
 
 
 def relative_errors(fn, *args):
@@ -31,13 +36,13 @@ def relative_errors(fn, *args):
 
 def test_functions_of_time(sde):
     methods = [sde.alpha, sde.sigma, sde.drift_coefficient, sde.diffusion_squared, sde.diffusion]
-    errors = relative_errors(lambda t: [method(t) for method in methods], TIMES)
+    errors = relative_errors(lambda t: [method(t) for method in methods], times_of(sde))
     assert max(errors) < ULPS * EPS32
 
 
 def test_log_snr(sde):
-    low = np.asarray(jax.jit(sde.log_snr)(jnp.asarray(TIMES)), np.float64)
-    high = np.asarray(sde.log_snr(jnp.asarray(TIMES, jnp.float64)))
+    low = np.asarray(jax.jit(sde.log_snr)(jnp.asarray(times_of(sde))), np.float64)
+    high = np.asarray(sde.log_snr(jnp.asarray(times_of(sde), jnp.float64)))
     # It crosses zero, so the error counts absolutely: it is that of sigma^2/alpha^2, whose logarithm this is.
     assert np.max(np.abs(low - high)) < ULPS * EPS32
 
@@ -55,7 +60,7 @@ def test_kernel_between_neighbours(sde):
 @pytest.mark.parametrize("h", [0.0, 1.0])
 def test_reverse_drift(sde, h):
     """Its two terms have opposite signs for a true score, so the error counts against their size."""
-    t = TIMES
+    t = times_of(sde)
     x = np.linspace(-2.0, 2.0, 400).astype(np.float32)[:, None]
     score = -x / (1 + t[:, None])
     low = sde.reverse_drift(jnp.asarray(x), jnp.asarray(t), jnp.asarray(score), h)
@@ -68,7 +73,7 @@ def test_reverse_drift(sde, h):
 
 def test_time_of_log_snr(sde):
     """Back to the time that a float32 log-SNR stands for, to the ulp of T."""
-    log_snr = np.asarray(sde.log_snr(jnp.asarray(TIMES)))
+    log_snr = np.asarray(sde.log_snr(jnp.asarray(times_of(sde))))
     low = np.asarray(jax.jit(sde.time_of_log_snr)(jnp.asarray(log_snr)), np.float64)
     high = np.asarray(sde.time_of_log_snr(jnp.asarray(log_snr, jnp.float64)))
     # VE's time is linear in ln sigma (|ln sigma| <= 4.7 over 8.4 for a whole unit of time): some ulps of T.
