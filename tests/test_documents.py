@@ -19,7 +19,7 @@ def test_files_that_are_named_exist(document):
     named += [ROOT / name for name in FILE.findall(text)]
     missing = [str(path.relative_to(ROOT)) for path in named if not path.exists()]
     # The example of a process of one's own is not part of the code.
-    assert set(missing) <= {"sde_lib/cosine.py"}
+    assert set(missing) <= {"sde_lib/straight.py"}
 
 
 def test_every_table_of_the_guide_is_where_it_says():

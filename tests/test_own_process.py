@@ -17,7 +17,7 @@ from score_sde.errors import UserError
 from score_sde.sde_lib import SDE, SDES
 
 SMALL = (
-    "--config=configs/vp_digits.py --config.sde.name=cosine --config.model.nf=8 --config.model.ch_mult=(1,) "
+    "--config=configs/vp_digits.py --config.sde.name=straight --config.model.nf=8 --config.model.ch_mult=(1,) "
     "--config.model.attn_resolutions=() "
     "--config.training.n_iters=6 --config.training.batch_size=16 --config.training.snapshot_freq=6 "
     "--config.training.snapshot_size=4 --config.sampling.batch_size=4 --config.sampling.pc.num_steps=4 "
@@ -26,21 +26,21 @@ SMALL = (
 ).split()
 
 
-class Cosine(SDE):
+class Straight(SDE):
     T = 0.99
 
     def alpha(self, t):
-        return jnp.cos(0.5 * jnp.pi * t)
+        return 1.0 - t
 
     def sigma(self, t):
-        return jnp.sin(0.5 * jnp.pi * t)
+        return t
 
 
 @pytest.fixture(scope="module", autouse=True)
 def registered():
-    SDES["cosine"] = Cosine
+    SDES["straight"] = Straight
     yield
-    del SDES["cosine"]
+    del SDES["straight"]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_checkpoint_of_another_architecture(workdir):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("--config.sde.name=subvp", r"sde.name='subvp' \(trained with 'cosine'\)"),
+        ("--config.sde.name=subvp", r"sde.name='subvp' \(trained with 'straight'\)"),
         ("--config.data.centered=False", "data.centered=False"),
         ("--config.model.skip_rescale=False", "model.skip_rescale=False"),
     ],
