@@ -69,7 +69,7 @@ def test_limits_leave_out_as_many_at_either_end():
         ({100: 0.8, 400: 1.0}, 200.0),
         ({100: 0.9, 400: 1.0}, 100.0),
         ({100: 0.2, 400: 0.89}, math.inf),
-        ({50: 0.95, 100: 0.8, 400: 1.0}, 200.0),  # from where on it stays
+        ({50: 0.8, 100: 0.95, 200: 0.8, 800: 1.0}, 400.0),  # from where on it stays
     ],
 )
 def test_samples_needed_are_between_two_numbers_that_were_tried(power, n):
