@@ -46,7 +46,7 @@ def draw_picture(stored: Mapping[str, Sequence[Power]], path: Path) -> None:
     figure.legend(
         named.values(), named.keys(), loc="outside lower center", ncols=6, fontsize=8, frameon=False
     )
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=100)
 
 
 def draw_panel(axes: Any, measured: Sequence[Power]) -> dict[str, Any]:
