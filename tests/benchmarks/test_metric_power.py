@@ -116,7 +116,7 @@ def test_images_are_changed_as_the_fault_says():
 def test_a_run_on_digits(tmp_path):
     """Fifty blurred digits, and fifty copies, are seen at once; what was measured is read again for table and picture."""
     arguments = ["--out", str(tmp_path)]
-    options = ["--sets", "digits/pixels", "--honest", "39", "--faulty", "4", "--largest", "50"]
+    options = ["--sets", "digits/pixels", "--honest", "39", "--faulty", "2", "--largest", "50"]
     found = metric_power.main([*options, *arguments])
     rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in (tmp_path / "metric_power.md").read_text().splitlines() if line.startswith("| ")}  # fmt: skip
     names = list(FAULTS)
