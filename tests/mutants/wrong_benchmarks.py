@@ -83,5 +83,16 @@ BENCHMARKS = [
     *mutants("training/step.py", "tests/training/test_accumulation.py::test_a_scan_on_accelerators_and_none_on_a_cpu",
         ("parts-by-the-machine-that-compiles", 'accumulation, devices.platform == "cpu"', 'accumulation, jax.default_backend() == "cpu"'),
     ),
+    *mutants("benchmarks/power.py", "tests/benchmarks/test_metric_power.py",
+        ("limits-on-one-side", "k = math.floor(false_alarm * (len(honest) + 1) / 2", "k = math.floor(false_alarm * (len(honest) + 1)"),
+        ("one-sided-errors", "known = norm.isf(plan.false_alarm / 2)", "known = norm.isf(plan.false_alarm)"),
+        ("the-first-crossing-will-do", "below, above = numbers[short[-1]], numbers[short[-1] + 1]", "below, above = numbers[short[0]], numbers[short[0] + 1]"),
+        ("samples-along-n", "return below * (above / below) ** part", "return below + (above - below) * part"),
+    ),
+    *mutants("benchmarks/fault_images.py", "tests/benchmarks/test_metric_power.py",
+        ("copies-of-held-out-images", "return rng.choice(deal.reference, n)", "return rng.choice(deal.held_out, n)"),
+        ("one-class-only", "pool.labels[deal.fresh] != missing", "pool.labels[deal.fresh] == missing"),
+        ("noise-of-256-shades-for-all", "NOISE / 255 * white * rng", "NOISE * rng"),
+    ),
 ]
 # fmt: on

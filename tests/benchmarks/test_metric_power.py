@@ -1,0 +1,145 @@
+"""The power of figures: of a shift that normal numbers have, in closed form; faults that are what they are called; and a run on digits."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from benchmarks import metric_power
+from benchmarks.fault_images import FAULTS, Pool, Sizes, blurred, deal, noisy
+from benchmarks.power import HONEST, Figures, Plan, limits, needed, powers
+from score_sde.errors import UserError
+from score_sde.features.extractors import Features
+
+SHIFT = 0.3
+
+
+def shifted(fault, n, rng):
+    """The mean of n normal numbers of variance 1, which have a mean of SHIFT where there is a fault."""
+    mean = rng.normal(0.0 if fault == HONEST else SHIFT, n**-0.5)
+    return Figures({"mean": mean}, {"z": mean * n**0.5})
+
+
+@pytest.fixture(scope="module")
+def found():
+    plan = Plan((25, 50, 100, 200), honest=7999, faulty=4000)
+    return {(p.figure, p.fault, p.n): p for p in powers(shifted, ("shift",), plan, lambda n: None)}
+
+
+@pytest.mark.parametrize("figure", ["mean", "z"])
+@pytest.mark.parametrize("n", [25, 50, 100])
+def test_the_power_of_a_two_sided_test_of_a_shift(found, figure, n):
+    """Phi(s - 1.96) + Phi(-s - 1.96), s = shift sqrt(n). Four errors: of 4,000 repetitions, and where limits come from 8,000 honest numbers of these too,
+    which are off by 0.03 in s. One of the six fails by chance once in 3,000 seeds."""
+    s, known = SHIFT * n**0.5, norm.isf(0.025)
+    expected = norm.cdf(s - known) + norm.cdf(-s - known)
+    measured = found[figure, "shift", n]
+    assert measured.power == pytest.approx(expected, abs={"mean": 0.06, "z": 0.032}[figure])
+    assert measured.error == pytest.approx(math.sqrt(expected * (1 - expected) / 4000), rel=0.05)
+
+
+def test_false_alarms_of_a_figure_with_an_error_of_its_own(found):
+    """5 % within four errors of 8,000 repetitions: 1 in 4,000 seeds fails for one of four."""
+    for n in (25, 50, 100, 200):
+        assert found["z", HONEST, n].power == pytest.approx(0.05, abs=4 * 0.0024)
+    assert ("mean", HONEST, 25) not in found
+
+
+def test_the_samples_that_a_shift_needs(found):
+    """((1.96 + 1.28) / shift)^2 = 117 for 90 %; straight lines between the measured powers, which are curved, are ten per cent off."""
+    expected = ((norm.isf(0.025) + norm.isf(0.1)) / SHIFT) ** 2
+    power = {n: found["z", "shift", n].power for n in (25, 50, 100, 200)}
+    assert needed(power, 0.9) == pytest.approx(expected, rel=0.15)
+
+
+def test_limits_leave_out_as_many_at_either_end():
+    """Of 199 the fifth: a new one is beyond with probability 10 / 200."""
+    honest = np.random.default_rng(0).permutation(np.arange(1.0, 200.0))
+    assert limits(honest, 0.05) == (5.0, 195.0)
+    assert limits(honest[:39], 0.05) == (honest[:39].min(), honest[:39].max())
+    with pytest.raises(ValueError, match="38 honest repetitions: a false alarm of 0.05 takes 39"):
+        limits(honest[:38], 0.05)
+
+
+@pytest.mark.parametrize(
+    ("power", "n"),
+    [
+        ({100: 0.8, 400: 1.0}, 200.0),
+        ({100: 0.9, 400: 1.0}, 100.0),
+        ({100: 0.2, 400: 0.89}, math.inf),
+        ({50: 0.8, 100: 0.95, 200: 0.8, 800: 1.0}, 400.0),  # from where on it stays
+    ],
+)
+def test_samples_needed_are_between_two_numbers_that_were_tried(power, n):
+    assert needed(power, 0.9) == pytest.approx(n)
+
+
+@pytest.fixture
+def pool():
+    """Features that are an image's own number."""
+    labels = np.arange(300) % 3
+    return Pool({HONEST: Features(np.arange(300.0)[:, None], None)}, labels)
+
+
+def test_samples_are_chosen_as_the_fault_says(pool):
+    rng = np.random.default_rng(0)
+    dealt = deal(300, Sizes(60, 40, ()), rng)
+    assert [len(part) for part in dealt] == [60, 40, 200]
+    assert np.array_equal(np.sort(np.concatenate(dealt)), np.arange(300))
+    chosen = {name: fault.choice(dealt, pool, 100, rng) for name, fault in FAULTS.items()}
+    assert {len(rows) for rows in chosen.values()} == {100}
+    copies = {name: int(np.isin(rows, dealt.reference).sum()) for name, rows in chosen.items()}
+    assert sorted(copies.values()) == [0, 0, 0, 10, 100]
+    assert (copies["all copies"], copies["1 in 10 a copy"]) == (100, 10)
+    assert len(np.unique(pool.labels[chosen["a class missing"]])) == 2
+    assert not np.isin(np.concatenate(list(chosen.values())), dealt.held_out).any()
+
+
+def test_images_are_changed_as_the_fault_says():
+    """A point is spread over four pixels; noise has 5 of 255 shades where it is not clipped, of 17 levels with what rounding adds, 1 / 12."""
+    rng = np.random.default_rng(0)
+    point = np.zeros((1, 4, 4, 1))
+    point[0, 2, 2] = 200
+    expected = np.zeros((4, 4))
+    expected[1:3, 1:3] = 50
+    np.testing.assert_array_equal(blurred(point, 255, rng)[0, :, :, 0], expected)
+    np.testing.assert_array_equal(blurred(np.full((1, 4, 4, 1), 9.0), 255, rng), 9)
+    grey = np.full((1, 200, 200, 1), 128)
+    assert noisy(grey, 255, rng).std() == pytest.approx(math.hypot(5, 12**-0.5), rel=0.02)
+    white = np.full((1, 200, 200, 1), 16)
+    assert noisy(white, 16, rng).max() == 16
+    assert 0.05 < (noisy(white, 16, rng) < 16).mean() < 0.06  # beyond half a level, 1.59 deviations
+
+
+def test_a_run_on_digits(tmp_path):
+    """Fifty blurred digits, and fifty copies, are seen at once; what was measured is read again for table and picture."""
+    arguments = ["--out", str(tmp_path)]
+    options = ["--sets", "digits/pixels", "--honest", "39", "--faulty", "2", "--largest", "50"]
+    found = metric_power.main([*options, *arguments])
+    rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in (tmp_path / "metric_power.md").read_text().splitlines() if line.startswith("| ")}  # fmt: skip
+    names = list(FAULTS)
+    assert rows["Frechet distance"][names.index("blur, 2x2")] == "≤ 50"
+    assert rows["nearer than held-out"][names.index("all copies")] == "≤ 50"
+    assert rows["KID"][names.index("1 in 10 a copy")].startswith("> 50 (")
+    stored = json.loads((tmp_path / "metric_power.json").read_text())
+    assert stored["sets"]["digits/pixels"]["measured"]["honest"] == 39
+    assert metric_power.main(["--redraw", *arguments]) == found
+    assert (tmp_path / "metric_power.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--sets digits/none", "--sets 'digits/none': expected IMAGES/FEATURES, of digits, mnist5k"),
+        ("--sets faces/pixels", "--sets 'faces/pixels': expected"),
+        ("--honest 38", "--honest=38 .* take 39 honest"),
+        ("--faulty 0", "a power one of a fault"),
+        ("--largest 49", "the fewest samples are 50"),
+        ("--redraw --out {}", "there is no .*metric_power.json; leave it out"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_refused(tmp_path, options, words):
+    with pytest.raises(UserError, match=words):
+        metric_power.main(options.format(tmp_path).split())
