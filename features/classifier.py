@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,8 @@ from score_sde.shapes import Array
 
 CLASSIFIER = "classifier"
 WIDTH = 64  # features
-CHANNELS = (32, 64, 128)  # of convolutions, all but the first of which halve the image
+CHANNELS = (32, 64, 128)  # of convolutions, all but the first of which halve the image; further ones are as the last
+SMALLEST = 2  # pixels of the shorter side to which they halve it
 BATCH, UPDATES, LEARNING_RATE = 128, 200, 3e-3
 CHUNK = 512  # held-out images at once
 
@@ -61,13 +63,19 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: Images) -> Seen:
-        x = 2.0 * x - 1.0
-        for i, channels in enumerate(CHANNELS):
-            x = nn.relu(nn.Conv(channels, (3, 3), strides=2 if i else 1)(x))
+        x, channels = 2.0 * x - 1.0, channels_for(min(x.shape[1:3]))
+        for i, width in enumerate(channels):
+            x = nn.relu(nn.Conv(width, (3, 3), strides=2 if i else 1)(x))
         features = nn.LayerNorm(use_scale=False, use_bias=False)(
             nn.Dense(WIDTH)(x.mean(axis=(1, 2)))
         )
         return Seen(features, nn.Dense(self.num_classes)(features))
+
+
+def channels_for(side: int) -> tuple[int, ...]:
+    """Of convolutions for images of so many pixels: each sees as much of the image as it would of one of 8."""
+    halvings = max(math.ceil(math.log2(side / SMALLEST)), len(CHANNELS) - 1)
+    return (*CHANNELS, *[CHANNELS[-1]] * (halvings + 1 - len(CHANNELS)))
 
 
 def check_classifier(config: Any) -> None:
@@ -118,7 +126,7 @@ def identity(config: Any, splits: Any) -> str:
         config.seed,
         image_settings(config.data),
         splits.fingerprint,
-        CHANNELS,
+        channels_for(min(image_shape(config.data)[:2])),
         WIDTH,
         BATCH,
         UPDATES,

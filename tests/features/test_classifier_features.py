@@ -7,7 +7,7 @@ from score_sde import data
 from score_sde.configs.subvp_digits import get_config
 from score_sde.errors import UserError
 from score_sde.features import classifier
-from score_sde.features.classifier import load_classifier
+from score_sde.features.classifier import channels_for, load_classifier
 from score_sde.features.extractors import build_extractor, check_features
 
 
@@ -47,6 +47,12 @@ def test_it_tells_held_out_digits_apart(config, kept):
     right = found.logits.argmax(axis=1) == held_out(config).condition["label"]
     assert right.mean() > 0.8
     assert extractor.told["features_accuracy"] == pytest.approx(right.mean())
+
+
+@pytest.mark.parametrize(("side", "convolutions"), [(8, 3), (28, 5), (32, 5), (64, 6)])
+def test_larger_images_have_more_convolutions(side, convolutions):
+    """So that an image of 2 pixels comes out, each after the first halving its own."""
+    assert len(channels_for(side)) == convolutions
 
 
 def test_features_are_normalized(kept):
