@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from score_sde.options import Section, finite, fraction, not_negative, option, positive
+from score_sde.options import Section, finite, not_negative, option, positive
+from score_sde.options import fraction as share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +25,10 @@ class MeasurementOptions(Section):
     )
     known: str = option("left", "name=half: left | right | top | bottom, the half that is known")
     fraction: float = option(
-        0.3, "name=random, frequencies: the share that is known, drawn by `seed`", fraction
+        0.3, "name=random, frequencies: the share that is known, drawn by `seed`", share
     )
     lowest: float = option(
-        0.5, "name=frequencies: the share of the known ones that are the lowest of all", fraction
+        0.5, "name=frequencies: the share of the known ones that are the lowest of all", share
     )
     mask: str = option("", "name=mask: a picture of the images' size, white where they are known")
     factor: int = option(
