@@ -106,7 +106,7 @@ class Generator:
         if bad:
             raise UserError(
                 f"{bad} of {count} samples did not come out finite (sampler {self.name}); "
-                "try more steps, looser tolerances, a smaller sampling.snr or a larger sampling.eps"
+                "try more steps, looser tolerances, a smaller sampling.snr, a larger sampling.eps or sampling.threshold=static"
             )
         return Generated(x, nfe)
 
