@@ -16,7 +16,7 @@ from score_sde.measurements.linear import Linear
 from score_sde.measurements.measurement import Measurement
 from score_sde.options import choose
 
-Shape = tuple[int, ...]
+Shape = tuple[int, int, int]
 """Of an image, (h, w, c)."""
 
 
@@ -70,11 +70,12 @@ MEASUREMENTS: dict[str, Callable[[Any, Shape, int], Linear]] = {
 }
 
 
-def build_measurement(options: Any, shape: Shape, seed: int) -> Measurement:
+def build_measurement(options: Any, shape: tuple[int, ...], seed: int) -> Measurement:
     """What config.restore.measurement describes, for images of this shape (h, w, c).
 
     Raises:
       ConfigError: an unknown name, or a mask, a factor or a kernel that does not fit the images.
     """
     build = choose("restore.measurement.name", options.name, MEASUREMENTS)
-    return Measurement.of(build(options, shape, seed), options.sigma_y)
+    height, width, channels = shape
+    return Measurement.of(build(options, (height, width, channels), seed), options.sigma_y)

@@ -122,7 +122,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     if jax.process_index() == 0:
         figures |= write(config, workdir, space, measurement, observed, restored, ranks)
     store.remove()
-    below = {name: figures[name] for name in ("seconds", "arrays", "picture") if name in figures}
+    beside: tuple[str, ...] = ("seconds", "arrays", "picture")
+    below = {name: figures[name] for name in beside if name in figures}
     report(workdir, figures, f"{table(figures)}\n\n{listed(below)}")
     return figures
 

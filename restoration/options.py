@@ -27,7 +27,7 @@ class RestoreOptions(Section):
     num_images: int = option(16, "so many of them, from the first on", count(INT32))
     draws: int = option(8, "posterior draws of each", count(10_000))
     method: str = option(
-        "mmps",
+        "ddrm",
         "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | repaint | ddrm, samplers of their own along "
         "sampling.pc.num_steps steps of sampling.grid",
     )
