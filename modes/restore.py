@@ -11,7 +11,7 @@ import numpy as np
 
 from score_sde.configs.default import check_options
 from score_sde.devices import check_batch
-from score_sde.files import write_whole
+from score_sde.files import user_path, write_whole
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
@@ -131,13 +131,13 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
     """All that the draws depend on, so that only the same command goes on with them."""
     settings, options = as_json(config), config.restore
+    mask = options.measurement.mask
     return {
         **loaded.told,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
-        "files": [
-            changed(path) for path in (options.measured, options.images, options.measurement.mask)
-        ],
+        "files": [changed(path) for path in (options.measured, options.images, mask)],
+        "pictures": newest_file(user_path(options.images)),
         "devices": jax.device_count(),
         **{
             part: settings[part] for part in ("seed", "sde", "data", "model", "sampling", "restore")

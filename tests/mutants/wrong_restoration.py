@@ -27,7 +27,7 @@ RESTORATION = [
     *mutants("restoration/draws.py", f"{MODE}::test_draws_are_the_posteriors",
         ("draws-of-another-image", "which = np.minimum(indices // draws, n - 1)", "which = np.minimum(indices % n, n - 1)"),
     ),
-    *mutants("restoration/draws.py", f"{MODE}::test_every_method",
+    *mutants("restoration/draws.py", f"{MODE}::test_methods_of_every_kind",
         ("measured-put-in-twice", "return x + linear.pseudo_inverse(r)", "return x - linear.pseudo_inverse(r)"),
     ),
     *mutants("restoration/observed.py", f"{MODE}::test_another_seed_is_another_measurement",
