@@ -12,6 +12,7 @@ import numpy as np
 from score_sde.configs.default import check_options
 from score_sde.devices import check_batch
 from score_sde.files import user_path, write_whole
+from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
@@ -56,6 +57,7 @@ def check(config: Any, sde: SDE) -> None:
     check_batch(config, "sampling.batch_size")
     space = build_space(config)
     check_sampled_score(config, space)
+    build_conditions(config)
     configured = configured_for(config, sde, stand_in(config, sde))
     if configured.any_time:
         refuse_discrete(config, sde, f"sampling.sampler={config.sampling.sampler!r}")
