@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 CONFIG := configs/subvp_digits.py
-ROOMS := configs data devices evaluation features foreign_weights generation guidance likelihood measurements models modes quality reports samplers sde_lib spaces training
+ROOMS := configs data devices evaluation features foreign_weights generation guidance likelihood measurements models modes quality reports restoration samplers sde_lib spaces training
 
 .PHONY: help demo check test test-all mutants endurance format clean
 

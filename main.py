@@ -1,4 +1,4 @@
-"""Score-based generative models through SDEs: train, sample, interpolate, measure likelihoods.
+"""Score-based generative models through SDEs: train, sample, interpolate, restore, measure likelihoods.
 
   python main.py --config configs/vp_digits.py --mode data
   python main.py --config configs/vp_digits.py --mode train
@@ -9,6 +9,7 @@
   python main.py --config configs/vp_digits.py --mode dequantize
   python main.py --config configs/vp_digits.py --mode likelihood --config.likelihood.dequantization=variational
   python main.py --config configs/vp_digits.py --mode interpolate
+  python main.py --config configs/vp_digits.py --mode restore --config.restore.measurement.name=box
   python main.py --config configs/vp_cifar.py:ddpmpp_deep --mode train --config.training.batch_size=64
   python main.py --config configs/ve_cifar.py --mode import --source checkpoint_24.pth
   python main.py --config configs/ve_cifar.py --mode export
@@ -18,7 +19,7 @@
 --flagfile=FILE holds flags, one a line. --config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
 as in --workdir runs/x --mode sample. Every field of it can be set
 as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
-default runs/<config name>: data/, checkpoints/, samples/, interpolation/, dequantizer/, evaluation/, tradeoff/, likelihood/, classification/,
+default runs/<config name>: data/, checkpoints/, samples/, interpolation/, restored/, dequantizer/, evaluation/, tradeoff/, likelihood/, classification/,
 export/, replay/, metrics.jsonl, results.jsonl and report.html. Data shows what the network will see of the images, before anything is
 trained. Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be the
 config's; export writes a checkpoint as the published PyTorch code does.

@@ -15,11 +15,13 @@ from ml_collections import ConfigDict
 from score_sde.data.options import DataOptions
 from score_sde.guidance.options import GuidanceOptions
 from score_sde.likelihood.options import ClassifierOptions, DequantizerOptions, LikelihoodOptions
+from score_sde.measurements.options import MeasurementOptions
 from score_sde.models.networks import NETWORKS, NetworkChoice
 from score_sde.models.parameterization import PredictionOptions
 from score_sde.modes.options import InterpolationOptions, RunOptions, TradeoffOptions
 from score_sde.options import Section, absent, value_of
 from score_sde.quality.options import EvaluationOptions
+from score_sde.restoration.options import RestoreOptions
 from score_sde.samplers import options as sampling
 from score_sde.sde_lib import SDES, ProcessChoice
 from score_sde.training.options import (
@@ -52,6 +54,8 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "sampling.exponential", sampling.ExponentialOptions
     yield "sampling.edm", sampling.EDMOptions
     yield "interpolation", InterpolationOptions
+    yield "restore", RestoreOptions
+    yield "restore.measurement", MeasurementOptions
     yield "likelihood", LikelihoodOptions
     yield "dequantizer", DequantizerOptions
     yield "classifier", ClassifierOptions

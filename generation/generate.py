@@ -57,6 +57,8 @@ class Generator:
     start_images: StartImages | None
     name: str
     """Of the sampler, for messages."""
+    work: tuple[str, str] = ("sampling", "image")
+    """What the bar says is done, and to how many of what."""
 
     def batches(
         self, model: Any, num_images: int, seed: int, show: bool = True
@@ -80,7 +82,7 @@ class Generator:
     ) -> Iterator[dict[str, np.ndarray]]:
         """What `finish` makes of each batch, kept in the store, from which it is taken if it was there at the start."""
         key = seed_key(seed)
-        with progress_bar(num_images, "sampling", "image", show) as bar:
+        with progress_bar(num_images, *self.work, show) as bar:
             for number, (indices, count) in enumerate(index_batches(num_images, self.batch_size)):
                 batch = store.load(number)
                 if batch is None:
@@ -104,7 +106,7 @@ class Generator:
         if bad:
             raise UserError(
                 f"{bad} of {count} samples did not come out finite (sampler {self.name}); "
-                "try more steps, looser tolerances, a smaller sampling.snr or a larger sampling.eps"
+                "try more steps, looser tolerances, a smaller sampling.snr, a larger sampling.eps or sampling.threshold=static"
             )
         return Generated(x, nfe)
 

@@ -87,9 +87,14 @@ class ConjugateGradients(Covariance):
     """V = (sigma^2 / alpha) J^T, the system solved in so many iterations: MMPS (Rozet et al. 2024, Alg. 1).
 
     A converged solution stays as it is; of m numbers it takes at most m iterations in exact arithmetic.
+
+    Args:
+      unrolled: written out iteration by iteration, which compiles longer; otherwise a loop, in which the gradient of a
+        convolution is some 26 times slower on a CPU (jax#12868).
     """
 
     iterations: int = 5
+    unrolled: bool = False
 
     @property
     def products(self) -> int:
@@ -105,7 +110,7 @@ class ConjugateGradients(Covariance):
         def system(v: Measured) -> Measured:
             return jnp.square(measurement.std) * v + spread(measurement, around, v)
 
-        return measurement.linear.transpose(solve(system, r, self.iterations))
+        return measurement.linear.transpose(solve(system, r, self.iterations, self.unrolled))
 
 
 def spread(measurement: Measurement, around: Around, v: Measured) -> Measured:
@@ -114,7 +119,9 @@ def spread(measurement: Measurement, around: Around, v: Measured) -> Measured:
     return measurement.linear(jnp.square(around.sigma) / around.alpha * back)
 
 
-def solve(system: Callable[[Measured], Measured], b: Measured, iterations: int) -> Measured:
+def solve(
+    system: Callable[[Measured], Measured], b: Measured, iterations: int, unrolled: bool = False
+) -> Measured:
     """v with system(v) = b by conjugate gradients, image by image (Hestenes and Stiefel 1952).
 
     `system` is linear, symmetric and positive definite, of each image apart. What has converged to rounding is kept.
@@ -135,7 +142,8 @@ def solve(system: Callable[[Measured], Measured], b: Measured, iterations: int) 
         again = jnp.where(goes_on, smaller / jnp.where(goes_on, size, 1.0), 0.0)
         return v, r, r + again * direction, smaller
 
-    return jax.lax.fori_loop(0, iterations, iterate, (jnp.zeros_like(b), b, b, dot(b, b)))[0]
+    start = jnp.zeros_like(b), b, b, dot(b, b)
+    return jax.lax.fori_loop(0, iterations, iterate, start, unroll=unrolled or None)[0]
 
 
 @flax.struct.dataclass
@@ -197,11 +205,16 @@ def tmpd(model: ScoreModel, measurement: Measurement, sde: SDE) -> LikelihoodSco
 
 
 def mmps(
-    model: ScoreModel, measurement: Measurement, sde: SDE, iterations: int = 5
+    model: ScoreModel,
+    measurement: Measurement,
+    sde: SDE,
+    iterations: int = 5,
+    unrolled: bool = False,
 ) -> LikelihoodScore:
-    """MMPS.
+    """MMPS, its iterations in a loop or `unrolled`, as ConjugateGradients says.
 
     Raises:
       ConfigError: less than one iteration.
     """
-    return LikelihoodScore(model, measurement, sde, covariance=ConjugateGradients(iterations))
+    solver = ConjugateGradients(iterations, unrolled)
+    return LikelihoodScore(model, measurement, sde, covariance=solver)

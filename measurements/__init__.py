@@ -6,9 +6,10 @@ coordinates.py     some pixels, or some coordinates of another orthonormal basis
 axes.py            a matrix for each axis: grey, super-resolution, separable blur
 fourier.py         periodic blur by any kernel; some frequencies
 matrices.py        any matrix; any linear function of a user's
-masks.py           which pixels are known: a box, a half, random ones, those of a picture
+masks.py           which pixels are known: a box, a half, random ones, those of a picture; which frequencies
 kernels.py         Gaussian and motion blur
 resampling.py      matrices that shrink or blur a line of pixels
+configured.py      the measurement that config.restore.measurement describes
 
 A room of its own, since A knows nothing of scores: it is what guidance and samplers are given, and what results are held to.
 """

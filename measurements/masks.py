@@ -1,4 +1,4 @@
-"""Which pixels (h, w) are known, True: for Coordinates.of_mask."""
+"""Which pixels or frequencies (h, w) are known, True: for Coordinates.of_mask and Frequencies.of_mask."""
 
 from __future__ import annotations
 
@@ -89,3 +89,31 @@ def picture(path: Path, sides: tuple[int, int]) -> np.ndarray:
             "black, 0, elsewhere"
         )
     return image == 255
+
+
+def frequencies(sides: tuple[int, int], fraction: float, lowest: float, seed: int) -> np.ndarray:
+    """This fraction of the frequencies in the order of `numpy.fft`, each with the one of opposite sign, to the nearest pair.
+
+    Of the known ones the share `lowest` are those of the longest waves; of the others any set is alike.
+
+    Raises:
+      ConfigError: a fraction outside (0, 1], or that of no frequency.
+    """
+    wanted = round(fraction * sides[0] * sides[1]) if 0 < fraction <= 1 else 0
+    if not wanted:
+        raise ConfigError(
+            f"a fraction {fraction} of {sides[0]} x {sides[1]} frequencies known: expected one in (0, 1], of a frequency at least"
+        )
+    rows, columns = np.meshgrid(*(np.fft.fftfreq(n) for n in sides), indexing="ij")
+    index = np.arange(rows.size).reshape(sides)
+    opposite = np.roll(np.flip(index), (1, 1), (0, 1)).ravel()
+    pairs = np.flatnonzero(index.ravel() <= opposite)  # one place of each
+    sizes = np.where(pairs == opposite[pairs], 1, 2)
+    by_length = np.argsort(np.hypot(rows, columns).ravel()[pairs], kind="stable")
+    first = int(np.searchsorted(np.cumsum(sizes[by_length]), lowest * wanted, side="right"))
+    rest = np.random.default_rng(seed).permutation(by_length[first:])
+    order = np.concatenate([by_length[:first], rest])
+    taken = pairs[order[: max(1, int(np.sum(np.cumsum(sizes[order]) <= wanted)))]]
+    known = np.zeros(rows.size, bool)
+    known[taken] = known[opposite[taken]] = True
+    return known.reshape(sides)

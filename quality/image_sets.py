@@ -60,7 +60,7 @@ def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
     path = user_path(given)
     if path.is_dir():
         return of_folder(config, what, path, splits.class_names)
-    return of_file(config, field, given)
+    return of_file(config, f"evaluation.{field}", given)
 
 
 def of_split(split: Split) -> ImageSet:
@@ -69,9 +69,8 @@ def of_split(split: Split) -> ImageSet:
     )
 
 
-def of_file(config: Any, field: str, given: str) -> ImageSet:
-    """The images of an .npz file, mapped and not read where it is not compressed."""
-    what = f"evaluation.{field}"
+def of_file(config: Any, what: str, given: str) -> ImageSet:
+    """The images of the .npz file that a field names, mapped and not read where it is not compressed."""
     _, images = read_images(config, what, given, KEYS)
     for start in range(0, len(images), CHUNK):
         check_levels(config, f"{what}={given!r}", images[start : start + CHUNK])

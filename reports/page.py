@@ -71,6 +71,7 @@ def page(folder: Folder) -> str:
         section("Samples over time", gallery(snapshots, [of_step(p) for p in snapshots], "small")),
         pictures(folder, "samples", "Samples"),
         pictures(folder, "interpolation", "Interpolation"),
+        pictures(folder, "restored", "Restored images", "large"),
         likelihoods(folder.results),
         pictures(folder, "likelihood", "Bits/dim image by image", "large"),
         pictures(folder, "tradeoff", "Quality against evaluations of the network", "large"),
@@ -155,6 +156,7 @@ def pictures(folder: Folder, name: str, title: str, size: str = "") -> str:
         facts = [
             f"{label} {cell(row[key])}"
             for key, label in (
+                ("method", "method"),
                 ("sampler", "sampler"),
                 ("nfe", "evaluations"),
                 ("guidance_weight", "guidance"),

@@ -207,6 +207,17 @@ def edm(problem: Problem) -> Configured:
     return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings)
 
 
+def common_settings(problem: Problem) -> dict[str, Any]:
+    """What every sampler depends on."""
+    options = problem.options
+    return {
+        "t_start": problem.t_start,
+        "eps": options.eps,
+        "noise_removal": options.noise_removal,
+        "threshold": options.threshold,
+    }
+
+
 SAMPLERS: dict[str, Callable[[Problem], Configured]] = {
     "pc": predictor_corrector,
     "pc_published": published,
@@ -231,10 +242,4 @@ def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -
     """
     problem = Problem(options, sde, variance)
     configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)
-    common = {
-        "t_start": problem.t_start,
-        "eps": options.eps,
-        "noise_removal": options.noise_removal,
-        "threshold": options.threshold,
-    }
-    return configured._replace(settings={**configured.settings, **common})
+    return configured._replace(settings={**configured.settings, **common_settings(problem)})

@@ -28,6 +28,7 @@ MODES = {
     "replay": "replay",
     "sample": "sample",
     "interpolate": "interpolate",
+    "restore": "restore",
     "dequantize": "dequantize",
     "likelihood": "likelihood",
     "classify": "classify",

@@ -25,6 +25,7 @@ class Stream(enum.IntEnum):
     DEQUANTIZER_TRAIN = 101
     DEQUANTIZER_COMPARISON = 102
     CLASSIFIER_INIT = 200
+    OBSERVATION = 2**31  # no sample's index, whose keys come from the same seed
 
 
 def seed_key(seed: int) -> Array:
@@ -62,7 +63,14 @@ class MeasurementKeys(NamedTuple):
     decoding: Array
 
 
-Keys = TypeVar("Keys", TrainingKeys, MeasurementKeys)
+class ObservationKeys(NamedTuple):
+    """Of an image that is measured, to be restored."""
+
+    dequantization: Array
+    noise: Array
+
+
+Keys = TypeVar("Keys", TrainingKeys, MeasurementKeys, ObservationKeys)
 
 
 def image_keys(kind: type[Keys], key: Array, indices: Array) -> Keys:

@@ -83,7 +83,7 @@ ROLES = {
         training.ema.save_freq training.quality_freq training.quality_images training.quality_steps
         model.remat training.replay_step training.snapshot_freq training.snapshot_size
         training.snapshot_steps training.wandb
-        sampling interpolation likelihood dequantizer classifier evaluation tradeoff
+        sampling interpolation restore likelihood dequantizer classifier evaluation tradeoff
         """.split(),
         Role.FREE,
     ),

@@ -44,6 +44,10 @@ def files():
     for name, highest in (("dark", 15), ("darker", 7)):
         pixels = rng.integers(0, highest, (10, 8, 8, 3), endpoint=True).astype(np.uint8)
         np.save(Path(folder.name, f"{name}.npy"), pixels)
+    for name, known in (("mask", 2), ("other_mask", 3)):
+        mask = 255 * (np.arange(4)[:, None] < known) * np.ones((4, 4))
+        PIL.Image.fromarray(mask.astype(np.uint8)).save(Path(folder.name, f"{name}.png"))
+    np.savez(Path(folder.name, "y.npz"), y=np.ones((16, 3), np.float32))
     np.savez(Path(folder.name, "odd.npz"), images=np.ones((3, 2, 2, 1), np.float32))
     return folder
 

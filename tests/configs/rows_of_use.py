@@ -17,6 +17,7 @@ from tests.configs.built_measurements import (
     per_image,
     tradeoff_rows,
 )
+from tests.configs.built_restoration import draws, measurement, observed, restoring
 from tests.configs.built_sampling import (
     cheapest_grid,
     denoising_errors,
@@ -192,6 +193,52 @@ MEASUREMENT_ROWS = [
     *rows(figures_of_classes, "evaluation", of(TOY, evaluation__images="test"), per_class=True),
 ]
 
+EXACT = of(TOY, restore__measurement__sigma_y=0.0)
+COLOURS = {"data.image_size": 4, "data.num_channels": 3}
+
+
+def measuring(name, /, **fields):
+    context = of(COLOURS, restore__measurement__name=name)
+    return rows(measurement, "restore.measurement", context, **fields)
+
+
+def by(method, context=EXACT, /, **fields):
+    return rows(restoring, "restore", of(context, restore__method=method), **fields)
+
+
+RESTORING_ROWS = [
+    *measuring("box", name="grey", sigma_y=0.2, box=(1, 3)),
+    *measuring("half", known="top"),
+    *measuring("random", fraction=0.6),
+    *measuring("frequencies", fraction=0.6, lowest=0.0),
+    *rows(
+        measurement,
+        "restore.measurement",
+        of(COLOURS, restore__measurement__name="mask", restore__measurement__mask=path("mask.png")),
+        mask=path("other_mask.png"),
+    ),
+    *measuring("box_mean", factor=4),
+    *measuring("gaussian_blur", blur=0.5),
+    *rows(
+        measurement,
+        "restore.measurement",
+        of(
+            COLOURS,
+            restore__measurement__name="motion_blur",
+            restore__measurement__length=1.5,
+        ),
+        length=2.0,
+        angle=90.0,
+    ),
+    *rows(observed, "restore", TOY, images="train", measured=path("y.npz"), num_images=3),
+    *rows(draws, "restore", TOY, draws=3),
+    *by("mmps", TOY, method="tmpd", iterations=2),
+    *by("dps", TOY, scale=0.5),
+    *by("diffpir", TOY, weight=0.5),
+    *by("repaint", repeats=3),
+    *by("ddrm", eta=0.5, eta_b=0.5),
+]
+
 SEED_ROWS = seeds(
     (first_parameters, SMALL),
     (training_step, SMALL),
@@ -204,6 +251,7 @@ SEED_ROWS = seeds(
     (paths_from_noise, PATHS),
     (denoising_errors, TOY),
     (likelihood_run, TOY),
+    (observed, TOY),
     (first_flow, FLOW),
     (flow_step, FLOW),
     (flow_run, FLOW),

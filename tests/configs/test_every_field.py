@@ -10,10 +10,10 @@ from score_sde.models.networks import NETWORKS
 from score_sde.options import value_of
 from tests.configs import built
 from tests.configs.rows_of_training import TRAINING_ROWS
-from tests.configs.rows_of_use import MEASUREMENT_ROWS, SAMPLING_ROWS, SEED_ROWS
+from tests.configs.rows_of_use import MEASUREMENT_ROWS, RESTORING_ROWS, SAMPLING_ROWS, SEED_ROWS
 from tests.configs.test_default import leaves
 
-ROWS = [*TRAINING_ROWS, *SAMPLING_ROWS, *MEASUREMENT_ROWS, *SEED_ROWS]
+ROWS = [*TRAINING_ROWS, *SAMPLING_ROWS, *MEASUREMENT_ROWS, *RESTORING_ROWS, *SEED_ROWS]
 # Fields that rows see handed to the training loop and no further, and the test that fails where the loop ignores them.
 USED_BY_THE_LOOP = {
     "training.n_iters": "test_loop.py::test_a_resumed_run_is_the_run_without_a_stop",

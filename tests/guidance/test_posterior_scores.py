@@ -262,11 +262,12 @@ def test_conjugate_gradients(x64):
     roots = RNG.standard_normal((3, 4, 4))
     systems = jnp.asarray(roots @ roots.transpose(0, 2, 1) + 0.5 * np.eye(4))
     b = jnp.asarray(RNG.standard_normal((3, 2, 2))).at[2].set(0.0)
-    for iterations in (4, 40):
+    for iterations, unrolled in ((4, False), (4, True), (40, False)):
         got = solve(
             lambda v: jnp.einsum("bij,bj->bi", systems, v.reshape(3, 4)).reshape(3, 2, 2),
             b,
             iterations,
+            unrolled,
         )
         expected = np.linalg.solve(systems, np.asarray(b).reshape(3, 4, 1)).reshape(3, 2, 2)
         assert_allclose(got, expected, rtol=1e-8)

@@ -6,8 +6,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from score_sde.errors import ConfigError
+from score_sde.measurements.fourier import Frequencies
 from score_sde.measurements.kernels import gaussian_kernel, motion_kernel
-from score_sde.measurements.masks import half, picture, random_pixels, without_box
+from score_sde.measurements.masks import frequencies, half, picture, random_pixels, without_box
 
 
 def test_boxes_and_halves():
@@ -111,3 +112,22 @@ def test_a_gaussian_kernel():
     assert_allclose(mean, 0.0, atol=1e-14)
     assert_allclose(covariance, 4.0 * np.eye(2), atol=4e-3)
     assert gaussian_kernel(2.0).shape == (17, 17)
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (5, 6)])
+def test_known_frequencies(sides):
+    """As many as asked for, to a pair; k with -k; half of them the lowest: the others are the seed's."""
+    count = sides[0] * sides[1]
+    found = [frequencies(sides, 0.4, 0.5, seed) for seed in range(40)]
+    lengths = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, sides), indexing="ij"))
+    for known in found:
+        assert abs(known.sum() - round(0.4 * count)) <= 1
+        Frequencies.of_mask(known, (*sides, 1))  # refuses k without -k
+    always = np.all(found, axis=0)
+    lowest = np.sort(lengths[always])[-1]
+    assert abs(always.sum() - 0.2 * count) <= 2
+    assert not (~always & (lengths < lowest - 1e-12)).any()
+    assert np.any(
+        found, axis=0
+    ).all()  # each of the rest with chance 1/4 or more: none missing but once in 10^4
+    assert frequencies(sides, 1.0, 0.5, 0).all()

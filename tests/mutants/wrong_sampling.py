@@ -130,7 +130,7 @@ SAMPLERS = [
         ("noise-uniform", "return jax.random.normal(key, like.shape[1:], like.dtype)", "return jax.random.uniform(key, like.shape[1:], like.dtype, -(3**0.5), 3**0.5)"),
     ),
     *mutants("generation/drivers.py", BATCHES,
-        ("steps-past-the-end", "last = jnp.minimum(first + STEPS_PER_CALL, num_steps)", "last = first + STEPS_PER_CALL"),
+        ("steps-past-the-end", "last = jnp.minimum(first + steps_per_call, num_steps)", "last = first + steps_per_call"),
     ),
     *mutants("generation/sample_files.py", SAMPLE_FILES,
         ("pictures-written-over-each-other", "self.first += len(images)", "self.first += 0"),

@@ -1,0 +1,81 @@
+"""The measurement that a config names. Building it is the check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from score_sde.errors import ConfigError
+from score_sde.files import user_path
+from score_sde.measurements import masks
+from score_sde.measurements.axes import bicubic, box_mean, gaussian_blur, grey
+from score_sde.measurements.coordinates import Coordinates
+from score_sde.measurements.fourier import Convolution, Frequencies
+from score_sde.measurements.kernels import motion_kernel
+from score_sde.measurements.linear import Linear
+from score_sde.measurements.measurement import Measurement
+from score_sde.options import choose
+
+Shape = tuple[int, int, int]
+"""Of an image, (h, w, c)."""
+
+
+def without_box(options: Any, shape: Shape, seed: int) -> Linear:
+    size = tuple(options.box) or (shape[0] // 2, shape[1] // 2)
+    if len(size) != 2:
+        raise ConfigError(
+            f"restore.measurement.box={size}: expected two numbers, rows and columns, or ()"
+        )
+    return Coordinates.of_mask(masks.without_box(shape[:2], size), shape)
+
+
+def of_picture(options: Any, shape: Shape, seed: int) -> Linear:
+    if not options.mask:
+        raise ConfigError(
+            "restore.measurement.name='mask' needs restore.measurement.mask, a picture that is white where images are known"
+        )
+    return Coordinates.of_mask(masks.picture(user_path(options.mask), shape[:2]), shape)
+
+
+def grey_of_colours(options: Any, shape: Shape, seed: int) -> Linear:
+    if shape[2] != 3:
+        raise ConfigError(
+            f"restore.measurement.name='grey' with data.num_channels={shape[2]}: only three channels have a grey; take another "
+            "measurement"
+        )
+    return grey(shape)
+
+
+def some_frequencies(options: Any, shape: Shape, seed: int) -> Linear:
+    mask = masks.frequencies(shape[:2], options.fraction, options.lowest, seed)
+    return Frequencies.of_mask(mask, shape)
+
+
+# Functions of config.restore.measurement, the shape of an image and the seed.
+MEASUREMENTS: dict[str, Callable[[Any, Shape, int], Linear]] = {
+    "box": without_box,
+    "half": lambda o, shape, seed: Coordinates.of_mask(masks.half(shape[:2], o.known), shape),
+    "random": lambda o, shape, seed: Coordinates.of_mask(
+        masks.random_pixels(shape[:2], o.fraction, seed), shape
+    ),
+    "mask": of_picture,
+    "grey": grey_of_colours,
+    "box_mean": lambda o, shape, seed: box_mean(shape, o.factor),
+    "bicubic": lambda o, shape, seed: bicubic(shape, o.factor),
+    "gaussian_blur": lambda o, shape, seed: gaussian_blur(shape, o.blur),
+    "motion_blur": lambda o, shape, seed: Convolution.by_kernel(
+        motion_kernel(o.length, o.angle), shape
+    ),
+    "frequencies": some_frequencies,
+}
+
+
+def build_measurement(options: Any, shape: tuple[int, ...], seed: int) -> Measurement:
+    """What config.restore.measurement describes, for images of this shape (h, w, c).
+
+    Raises:
+      ConfigError: an unknown name, or a mask, a factor or a kernel that does not fit the images.
+    """
+    build = choose("restore.measurement.name", options.name, MEASUREMENTS)
+    height, width, channels = shape
+    return Measurement.of(build(options, (height, width, channels), seed), options.sigma_y)

@@ -1,0 +1,185 @@
+"""--mode restore: images from what was measured of them, several draws of each, and whether their spread can be believed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from score_sde.configs.default import check_options
+from score_sde.devices import check_batch
+from score_sde.files import user_path, write_whole
+from score_sde.generation.conditions import build_conditions
+from score_sde.generation.denoising_errors import optimal_variance, stand_in
+from score_sde.generation.generate import Generated
+from score_sde.generation.sampled_score import check_sampled_score, sampled_score
+from score_sde.guidance.posterior import jacobian_products_of
+from score_sde.measurements.configured import build_measurement
+from score_sde.measurements.measurement import Measurement
+from score_sde.models.parameterization import refuse_discrete
+from score_sde.models.score import evaluations_of
+from score_sde.restoration.draws import build_drawer, with_measured
+from score_sde.restoration.figures import (
+    Restored,
+    all_ranks,
+    calibration,
+    distances,
+    fit,
+    nearness,
+)
+from score_sde.restoration.methods import METHODS, configured_for, sampler_name
+from score_sde.restoration.observed import Observed, check_observed, observe
+from score_sde.restoration.picture import save_restored
+from score_sde.restoration.table import table
+from score_sde.results import listed, report
+from score_sde.samplers.configured import needs_errors
+from score_sde.sde_lib import SDE
+from score_sde.spaces import Space, build_space
+from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.kept_averages import averages_folder
+from score_sde.training.recorded_config import as_json
+from score_sde.training.trained_score import LoadedScore, check_score_model, load_score_model
+from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
+
+
+def check(config: Any, sde: SDE) -> None:
+    """Refuse what cannot be restored.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    check_options(config)
+    check_score_model(config, sde)
+    sde.check_time("sampling.eps", config.sampling.eps)
+    check_batch(config, "sampling.batch_size")
+    space = build_space(config)
+    check_sampled_score(config, space)
+    build_conditions(config)
+    configured = configured_for(config, sde, stand_in(config, sde))
+    if configured.any_time:
+        refuse_discrete(config, sde, f"sampling.sampler={config.sampling.sampler!r}")
+    measurement = measurement_of(config, space)
+    METHODS[config.restore.method].score(None, measurement, sde, config.restore)
+    check_observed(config)
+
+
+def measurement_of(config: Any, space: Space) -> Measurement:
+    return build_measurement(config.restore.measurement, space.shape, config.seed)
+
+
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
+    """Restore, write <workdir>/restored, report the figures and return them; or go on where this command stopped."""
+    began, options, space = time.perf_counter(), config.restore, build_space(config)
+    measurement = measurement_of(config, space)
+    observed = observe(config, space, measurement)
+    loaded = load_score_model(config, sde, workdir)
+    variance = None
+    if needs_errors(config.sampling):
+        variance = optimal_variance(config, sde, loaded, workdir)
+    configured, method = configured_for(config, sde, variance), METHODS[options.method]
+    model = sampled_score(config, sde, space, loaded.model)
+    score = method.score(model, measurement, sde, options)
+    drawer = build_drawer(config, sde, space, configured, observed, score)
+    store = UnfinishedFolder(workdir / "restored", identity(config, workdir, loaded))
+    number = len(observed.y) * options.draws
+    batches = list(drawer.stored_batches(score, number, config.seed, Generated._asdict, store))
+    restored = of_batches(batches, observed, options.draws)
+    if method.put_in:
+        put_in = with_measured(measurement)
+        draws = [put_in(y, x) for y, x in zip(observed.y, restored.draws, strict=True)]
+        restored = restored._replace(draws=np.stack(draws))
+    calls = float(restored.nfe.mean()) / evaluations_of(score)
+    of = distances(measurement, observed, restored)
+    ranks: dict[str, np.ndarray] = {}
+    if observed.x is not None:
+        ranks = all_ranks(measurement, observed, restored, of, config.seed)
+    figures: dict[str, Any] = {
+        "mode": "restore",
+        "method": options.method,
+        **{name: options[name] for name in method.settings},
+        "sampler": sampler_name(config),
+        "images": "" if options.measured else options.images,
+        "measured": options.measured,
+        "num_images": len(observed.y),
+        "draws": options.draws,
+        "measurement": options.measurement.name,
+        "sigma_y": options.measurement.sigma_y,
+        **nearness(space, observed, restored),
+        **fit(observed, of),
+        "nfe": float(restored.nfe.mean()),
+        "jacobian_products": calls * jacobian_products_of(score),
+        **(calibration(ranks, options.draws) if ranks else {}),
+        **loaded.told,
+        "sde": config.sde.name,
+        "data": config.data.name,
+        **configured.settings,
+        "guidance_weight": config.sampling.guidance.weight,
+        "seed": config.seed,
+        "seconds": time.perf_counter() - began,
+    }
+    all_hosts_meet("restored")
+    if jax.process_index() == 0:
+        figures |= write(config, workdir, space, measurement, observed, restored, ranks)
+    store.remove()
+    beside: tuple[str, ...] = ("seconds", "arrays", "picture")
+    below = {name: figures[name] for name in beside if name in figures}
+    report(workdir, figures, f"{table(figures)}\n\n{listed(below)}")
+    return figures
+
+
+def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
+    """All that the draws depend on, so that only the same command goes on with them."""
+    settings, options = as_json(config), config.restore
+    mask = options.measurement.mask
+    return {
+        **loaded.told,
+        "checkpoints": newest_file(checkpoint_folder(workdir)),
+        "averages": newest_file(averages_folder(workdir)),
+        "files": [changed(path) for path in (options.measured, options.images, mask)],
+        "pictures": newest_file(user_path(options.images)),
+        "devices": jax.device_count(),
+        **{
+            part: settings[part] for part in ("seed", "sde", "data", "model", "sampling", "restore")
+        },
+    }
+
+
+def of_batches(
+    batches: list[dict[str, np.ndarray]], observed: Observed, num_draws: int
+) -> Restored:
+    """Batches of all draws, one image's after another's."""
+    x, nfe = (np.concatenate([batch[name] for batch in batches]) for name in ("x", "nfe"))
+    n = len(observed.y)
+    return Restored(x.reshape(n, num_draws, *x.shape[1:]), nfe.reshape(n, num_draws))
+
+
+def write(
+    config: Any,
+    workdir: Path,
+    space: Space,
+    measurement: Measurement,
+    observed: Observed,
+    restored: Restored,
+    ranks: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """Arrays and, of images with a range, the picture. Gives where they went."""
+    options = config.restore
+    stem = f"{options.measurement.name}-{options.method}-seed{config.seed}"
+    path = unused(workdir / "restored", stem, ".npz")
+    known = {name: of for name, of in observed._asdict().items() if of is not None}
+    arrays = {
+        **known,
+        **restored._asdict(),
+        "mean": restored.mean,
+        "std": restored.std,
+        **{f"rank {name}": of for name, of in ranks.items()},
+    }
+    write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    found: dict[str, Any] = {"arrays": str(path)}
+    if space.range is None:
+        return found
+    picture = path.with_suffix(".png")
+    return found | save_restored(picture, space, measurement, observed, restored)

@@ -1,0 +1,165 @@
+"""What restored images are worth: nearness to the originals, fit to what was measured, calibration."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_sde.evaluation.calibration import coverage_ranks, figures_of_images, ranks_among
+from score_sde.evaluation.similarity import psnr, ssim
+from score_sde.evaluation.uniformity import Uniformity, uniformity
+from score_sde.measurements.linear import Spectral
+from score_sde.measurements.measurement import Measurement
+from score_sde.restoration.observed import Observed
+from score_sde.spaces import Space
+
+CONFIDENCE = 0.99
+LEVELS = {"50": 0.5, "90": 0.9}  # credibilities at which coverage is told
+
+
+class Restored(NamedTuple):
+    """Draws (n, L, h, w, c) in the units of the model's images, and evaluations of the network for each (n, L)."""
+
+    draws: np.ndarray
+    nfe: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.draws.mean(axis=1)
+
+    @property
+    def std(self) -> np.ndarray:
+        """Of each pixel; 0 of a single draw."""
+        return self.draws.std(axis=1, ddof=1) if self.draws.shape[1] > 1 else 0.0 * self.mean
+
+
+def on_unit(space: Space, x: np.ndarray) -> np.ndarray:
+    """Images on [0, 1], cut off there."""
+    assert space.range is not None
+    low, high = space.range
+    return np.clip((np.asarray(x, np.float64) - low) / (high - low), 0.0, 1.0)
+
+
+def with_error(name: str, values: np.ndarray) -> dict[str, float]:
+    """The mean over images (n,) and its standard error; of one image the error is not known."""
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return {name: float(values.mean()), f"{name}_error": float(error)}
+
+
+def nearness(space: Space, observed: Observed, restored: Restored) -> dict[str, float]:
+    """To the originals: PSNR and SSIM of the mean and of single draws, or the root mean square where there is no range."""
+    if observed.images is None:
+        return {}
+    original = np.asarray(space.encode_middle(jnp.asarray(observed.images)))
+    n, count = restored.draws.shape[:2]
+    images = {"mean": restored.mean[:, None], "draw": restored.draws}
+    found: dict[str, float] = {}
+    for name, shown in images.items():
+        together = shown.reshape(-1, *original.shape[1:])
+        beside = np.repeat(original, len(together) // n, axis=0)
+        if space.range is None:
+            squares = np.square(together - beside).reshape(n, -1).mean(axis=1)
+            found |= with_error(f"rms_{name}", np.sqrt(squares))
+            continue
+        for measure, of in (("psnr", psnr), ("ssim", ssim)):
+            each = of(on_unit(space, together), on_unit(space, beside)).reshape(n, -1)
+            found |= with_error(f"{measure}_{name}", each.mean(axis=1))
+    return found
+
+
+def distances(measurement: Measurement, observed: Observed, restored: Restored) -> np.ndarray:
+    """|y - A x| as root mean squares in units of sigma_y (of 1 where it is 0), (n, L + 2): of the draws, their mean, the original.
+
+    One image at a time, so that memory does not grow with their number; the original's is NaN where there is none.
+    """
+
+    @jax.jit
+    def of_one(measurement: Any, y: Any, x: Any) -> Any:
+        return measurement.distance(jnp.broadcast_to(y[None], (len(x), *y.shape)), x)
+
+    originals = np.full_like(restored.mean, np.nan) if observed.x is None else observed.x
+    rows = [
+        of_one(measurement, y, np.concatenate([draws, mean[None], x[None]]))
+        for y, draws, mean, x in zip(
+            observed.y, restored.draws, restored.mean, originals, strict=True
+        )
+    ]
+    return np.stack(rows).astype(np.float64)
+
+
+def fit(observed: Observed, of: np.ndarray) -> dict[str, float]:
+    """To what was measured, by `distances`."""
+    found = {
+        **with_error("residual_draw", of[:, :-2].mean(axis=1)),
+        **with_error("residual_mean", of[:, -2]),
+    }
+    if observed.x is not None:
+        found |= with_error("residual_original", of[:, -1])
+    return found
+
+
+def all_ranks(
+    measurement: Measurement, observed: Observed, restored: Restored, of: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """The place of each original among its draws, (n,) by figure; `coverage` is TARP's.
+
+    TARP's reference is the image before, moved to what was measured where A's singular values are known: so it depends on
+    y, and not on the original. The residual is the likelihood's; without noise nothing but rounding is to be ranked in it.
+    """
+    assert observed.x is not None
+    rng, n, count = np.random.default_rng(seed), *restored.draws.shape[:2]
+    truth, draws = observed.x.reshape(n, -1), restored.draws.reshape(n, count, -1)
+    of_truth, of_draws = figures_of_images(truth, seed), figures_of_images(draws, seed)
+    found = {name: ranks_among(of_truth[name], of_draws[name], rng) for name in of_truth}
+    if float(measurement.std) > 0:
+        found["residual"] = ranks_among(of[:, -1], of[:, :-2], rng)
+    if n > 1:
+        references = moved_references(measurement, observed).reshape(n, -1)
+        found["coverage"] = coverage_ranks(truth, draws, references, rng)
+    return found
+
+
+def moved_references(measurement: Measurement, observed: Observed) -> np.ndarray:
+    linear = measurement.linear
+    assert observed.x is not None
+    other = np.roll(observed.x, 1, axis=0)
+    if not isinstance(linear, Spectral):
+        return other
+
+    @jax.jit
+    def move(y: Any, x: Any) -> Any:
+        # With a part of a prior's spread beside the noise: the pseudo-inverse of a blur would show noise alone.
+        return x + linear.regularized(y - linear(x), jnp.square(measurement.std), 1.0)
+
+    return np.asarray(move(jnp.asarray(observed.y), jnp.asarray(other)))
+
+
+def calibration(ranks: dict[str, np.ndarray], num_draws: int) -> dict[str, Any]:
+    """By each figure how uniform the ranks are; of all together by Bonferroni's bound; and what TARP's balls hold."""
+    tested = {name: uniformity(of, num_draws, CONFIDENCE) for name, of in ranks.items()}
+    tarp = tested.pop("coverage", None)
+    p_values = {name: of.p_value for name, of in tested.items()}
+    worst = min(p_values, key=p_values.__getitem__)
+    found: dict[str, Any] = {
+        "ranks_p_values": p_values,
+        "ranks_worst": worst,
+        "ranks_p_value": min(1.0, len(p_values) * p_values[worst]),
+    }
+    if tarp is not None:
+        found["coverage_p_value"] = tarp.p_value
+        for name, level in LEVELS.items():
+            found |= told_coverage(f"coverage_{name}", tarp, level)
+    return found
+
+
+def told_coverage(name: str, tarp: Uniformity, level: float) -> dict[str, Any]:
+    """At the nearest credibility that so many draws have: that, the coverage, and its band."""
+    k = int(np.argmin(np.abs(tarp.expected - level)))
+    return {
+        f"{name}_credibility": float(tarp.expected[k]),
+        name: float(tarp.found[k]),
+        f"{name}_band": [float(tarp.low[k]), float(tarp.high[k])],
+    }

@@ -1,0 +1,133 @@
+"""The ways to restore images, by name: the score given y, and the sampler for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from score_sde.errors import ConfigError
+from score_sde.guidance.likelihood_score import dps, mmps, pigdm, tmpd
+from score_sde.guidance.posterior import PosteriorScore
+from score_sde.guidance.proximal import ddnm, diffpir
+from score_sde.measurements.measurement import Measurement
+from score_sde.options import choose
+from score_sde.samplers.configured import (
+    Configured,
+    Problem,
+    common_settings,
+    configure,
+    last_step,
+    pc_settings,
+)
+from score_sde.samplers.correctors import CORRECTORS
+from score_sde.samplers.ddrm import DDRM, restoring
+from score_sde.samplers.imputation import Imputation, RePaint, imputing
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.predictors import PREDICTORS, Predictor
+from score_sde.samplers.record import Sampler
+from score_sde.sde_lib import SDE
+
+
+class Method(NamedTuple):
+    """A way to restore."""
+
+    score: Callable[[Any, Measurement, SDE, Any], PosteriorScore]
+    """From the model, the measurement, its process and config.restore; refuses what cannot work, without the model."""
+    sampler: Callable[[Problem, Any], Configured] | None = None
+    """From config.sampling and config.restore; None: the one that config.sampling names."""
+    settings: tuple[str, ...] = ()
+    """The fields of config.restore that it reads."""
+    put_in: bool = False
+    """What was measured is put into the finished image once more, without noise: a last denoising has moved it."""
+
+
+def along_pc_grid(
+    problem: Problem, sampler: Sampler, settings: dict[str, Any], denoises: bool
+) -> Configured:
+    """A sampler of its own, along the steps that `pc` would take."""
+    steps = {"num_steps": problem.options.pc.num_steps, "grid": problem.options.grid.name}
+    grid = problem.grid(problem.options.pc.num_steps)
+    told = {**settings, **steps, **common_settings(problem)}
+    return Configured(sampler, grid, told, denoises, any_time=False)
+
+
+def predictor_of(problem: Problem) -> Predictor:
+    """config.sampling.pc's.
+
+    Raises:
+      ConfigError: none, or one that waits for denoising errors.
+    """
+    name = problem.options.pc.predictor
+    known = {name: predictor for name, predictor in PREDICTORS.items() if predictor is not None}
+    predictor: Predictor = choose("sampling.pc.predictor of imputation and RePaint", name, known)
+    return predictor
+
+
+def imputation(problem: Problem, options: Any) -> Configured:
+    sampling = problem.options
+    corrector = choose("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
+    predictor = predictor_of(problem)
+    sampler = Imputation(problem.sde, predictor, corrector, sampling.snr, sampling.n_steps_each)
+    return along_pc_grid(problem, sampler, pc_settings(sampling), last_step(sampling) == "tweedie")
+
+
+def repaint(problem: Problem, options: Any) -> Configured:
+    sampler = RePaint(problem.sde, options.repeats, predictor_of(problem))
+    settings = {"predictor": problem.options.pc.predictor}
+    return along_pc_grid(problem, sampler, settings, last_step(problem.options) == "tweedie")
+
+
+def ddrm(problem: Problem, options: Any) -> Configured:
+    """Its last step goes to the data by itself."""
+    ends = last_step(problem.options) == "tweedie"
+    return along_pc_grid(problem, DDRM(problem.sde, options.eta, options.eta_b, ends), {}, False)
+
+
+def by_conjugate_gradients(
+    model: Any, measurement: Measurement, sde: SDE, options: Any
+) -> PosteriorScore:
+    unrolled = jax.default_backend() == "cpu"
+    return mmps(model, measurement, sde, options.iterations, unrolled)
+
+
+METHODS: dict[str, Method] = {
+    "mmps": Method(by_conjugate_gradients, settings=("iterations",)),
+    "tmpd": Method(lambda model, y, sde, o: tmpd(model, y, sde)),
+    "pigdm": Method(lambda model, y, sde, o: pigdm(model, y, sde)),
+    "dps": Method(lambda model, y, sde, o: dps(model, y, sde, o.scale), settings=("scale",)),
+    "ddnm": Method(lambda model, y, sde, o: ddnm(model, y, sde)),
+    "diffpir": Method(
+        lambda model, y, sde, o: diffpir(model, y, sde, o.weight), settings=("weight",)
+    ),
+    "imputation": Method(lambda model, y, sde, o: imputing(model, y, sde), imputation, put_in=True),
+    "repaint": Method(
+        lambda model, y, sde, o: imputing(model, y, sde), repaint, ("repeats",), put_in=True
+    ),
+    "ddrm": Method(lambda model, y, sde, o: restoring(model, y, sde), ddrm, ("eta", "eta_b")),
+}
+
+
+def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
+    """The sampler of config.restore.method, from the score model's denoising errors where it needs them.
+
+    Raises:
+      ConfigError: an unknown method, or a sampler that cannot work.
+    """
+    options, sampling = config.restore, config.sampling
+    method = choose("restore.method", options.method, METHODS)
+    if sampling.t_start or sampling.start_images:
+        raise ConfigError(
+            "sampling.t_start or start_images with --mode restore: what is known of an image is its measurement, and sampling begins at "
+            "the prior; leave them out"
+        )
+    if method.sampler is None:
+        return configure(sampling, sde, variance)
+    return method.sampler(Problem(sampling, sde, variance), options)
+
+
+def sampler_name(config: Any) -> str:
+    """Of what draws: the method itself where it has a sampler of its own."""
+    options = config.restore
+    return options.method if METHODS[options.method].sampler else config.sampling.sampler

@@ -1,0 +1,147 @@
+"""What is restored: images that are measured now, or measurements as they are."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_sde import data
+from score_sde.data.array_files import check_real
+from score_sde.data.builders import DatasetError
+from score_sde.data.numpy_files import in_words, read_arrays
+from score_sde.errors import ConfigError, UserError
+from score_sde.files import user_path
+from score_sde.keys import ObservationKeys, Stream, image_keys, stream_key
+from score_sde.measurements.measurement import Measurement
+from score_sde.models.networks import conditions_of
+from score_sde.quality.image_sets import SPLITS, ImageSet, of_file, of_folder, of_split
+from score_sde.spaces import Space
+
+
+class Observed(NamedTuple):
+    """n measurements, and what they are of where that is known."""
+
+    y: np.ndarray
+    """(n, *measured), in the units of the model's images."""
+    labels: np.ndarray | None = None
+    """The classes (n,) that the model is told."""
+    x: np.ndarray | None = None
+    """x_0 (n, h, w, c), which was measured: within the levels of the images, as the model was trained."""
+    images: np.ndarray | None = None
+    """As they are stored."""
+
+
+def check_observed(config: Any) -> None:
+    """Refuse files that are not there."""
+    options = config.restore
+    if options.measured:
+        if not user_path(options.measured).is_file():
+            raise ConfigError(
+                f"restore.measured={options.measured!r}: no such file; give an .npz file with `y`, measurements (n, ...)"
+            )
+    elif options.images not in SPLITS and not (
+        options.images and user_path(options.images).exists()
+    ):
+        raise ConfigError(
+            f"restore.images={options.images!r}: no such file or folder; give train, test, an .npz file with `images` (levels, as --mode "
+            "sample writes them), or a folder of pictures"
+        )
+
+
+def observe(config: Any, space: Space, measurement: Measurement) -> Observed:
+    """What config.restore names, measured; noise belongs to an image's index, so it is the same for every method.
+
+    Raises:
+      UserError: fewer images than asked for, without the classes that the model is told, or measurements of another shape.
+    """
+    if config.restore.measured:
+        return as_measured(config, measurement)
+    images = originals(config)
+    stored = images.take(range(number_of(config, "restore.images", images.num_images)))
+    labels = told_labels(config, len(stored), images.labels)
+
+    def measure(key: Any, stored: Any) -> tuple[Any, Any]:
+        keys = image_keys(ObservationKeys, key, jnp.arange(len(stored)))
+        x = space.encode(stored, keys.dequantization)
+        shape = measurement.linear.measured_shape
+        noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys.noise)
+        return x, measurement.draw(x, noise)
+
+    key = stream_key(config.seed, Stream.OBSERVATION)
+    x, y = map(np.asarray, jax.jit(measure)(key, jnp.asarray(stored)))
+    return Observed(y, labels, x, stored)
+
+
+def originals(config: Any) -> ImageSet:
+    """The images that config.restore.images names."""
+    given, field = config.restore.images, "restore.images"
+    conditions = conditions_of(config)
+    if given in SPLITS:
+        return of_split(getattr(data.load(config, conditions), given))
+    path = user_path(given)
+    if path.is_dir():
+        names = data.load(config, conditions).class_names if conditions else None
+        return of_folder(config, f"{field}={given!r}", path, names)
+    return of_file(config, field, given)
+
+
+def as_measured(config: Any, measurement: Measurement) -> Observed:
+    """The measurements in the file of config.restore.measured."""
+    given = config.restore.measured
+    what = f"restore.measured={given!r}"
+    try:
+        file = read_arrays(user_path(given), ("y", "labels"))
+    except DatasetError as error:
+        raise UserError(f"{what} cannot be read as an .npz file: {error}") from error
+    if "y" not in file.arrays:
+        raise UserError(
+            f"{what} has {in_words(file.others)}, expected y, what was measured (n, ...)"
+        )
+    y, expected = file.arrays["y"], measurement.linear.measured_shape
+    if y.shape[1:] != expected or not len(y):
+        raise UserError(
+            f"{what}: y has the shape {y.shape}, expected (n, {', '.join(map(str, expected))}) of restore.measurement.name="
+            f"{config.restore.measurement.name!r}"
+        )
+    check_real(f"{what}: y", y)
+
+    def labels() -> np.ndarray:
+        if "labels" not in file.arrays or len(file.arrays["labels"]) != len(y):
+            raise UserError(f"{what} has no `labels`, one for each y")
+        return file.arrays["labels"]
+
+    count = number_of(config, "restore.measured", len(y))
+    return Observed(np.asarray(y[:count], np.float32), told_labels(config, count, labels))
+
+
+def number_of(config: Any, field: str, there_are: int) -> int:
+    wanted = config.restore.num_images
+    if wanted > there_are:
+        raise UserError(
+            f"restore.num_images={wanted} of {field}, which has {there_are}; set --config.restore.num_images={there_are} or fewer"
+        )
+    return wanted
+
+
+def told_labels(config: Any, count: int, own: Any) -> np.ndarray | None:
+    """The classes that the model is told: sampling.labels in turn, or the images' own."""
+    if not conditions_of(config):
+        return None
+    given = tuple(config.sampling.labels)
+    if given:
+        return np.resize(np.asarray(given, np.int32), count)
+    try:
+        labels = np.asarray(own())[:count]
+    except UserError as error:
+        raise UserError(
+            f"{error}; or say by --config.sampling.labels of which class they are"
+        ) from error
+    if not ((labels >= 0) & (labels < config.model.num_classes)).all():
+        raise UserError(
+            f"the images to restore have labels from {labels.min()} to {labels.max()}, expected 0 to {config.model.num_classes - 1} of "
+            "model.num_classes; say by --config.sampling.labels of which class they are"
+        )
+    return labels.astype(np.int32)

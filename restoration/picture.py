@@ -1,0 +1,48 @@
+"""Restored images at a glance: a column for each; rows of originals, measurements, draws, mean and standard deviation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_sde.evaluation.pictures import save_grid
+from score_sde.measurements.linear import Spectral
+from score_sde.measurements.measurement import Measurement
+from score_sde.restoration.figures import Restored, on_unit
+from score_sde.restoration.observed import Observed
+from score_sde.spaces import Space
+
+COLUMNS, DRAWS = 12, 4  # at most
+SHADES = 256
+
+
+def as_images(measurement: Measurement, y: np.ndarray) -> np.ndarray:
+    """Measurements as images: themselves where they have the shape of one, as blurred ones; else A^+ y or A^T y."""
+    linear = measurement.linear
+    if linear.measured_shape == tuple(linear.shape):
+        return y
+    back = linear.pseudo_inverse if isinstance(linear, Spectral) else linear.transpose
+    return np.asarray(jax.jit(back)(jnp.asarray(y)))
+
+
+def save_restored(
+    path: Path, space: Space, measurement: Measurement, observed: Observed, restored: Restored
+) -> dict[str, Any]:
+    """Write the picture; gives where it went, and the standard deviation that is white in it, on the scale of [0, 1]."""
+    n = min(COLUMNS, len(observed.y))
+    draws, spread = restored.draws[:n, :DRAWS], restored.std[:n]
+    shown = [as_images(measurement, observed.y[:n]), *draws.swapaxes(0, 1), restored.mean[:n]]
+    if observed.images is not None:
+        shown.insert(0, np.asarray(space.encode_middle(jnp.asarray(observed.images[:n]))))
+    assert space.range is not None
+    low, high = space.range
+    white = float(spread.max()) / (high - low)
+    rows = [on_unit(space, row) for row in shown]
+    rows.append(spread / (high - low) / (white or 1.0))
+    levels = np.round(np.concatenate(rows) * (SHADES - 1)).astype(np.uint8)
+    save_grid(path, levels, SHADES, n)
+    return {"picture": str(path), "white_std": white}

@@ -1,0 +1,82 @@
+"""Figures of restored images for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from score_sde.restoration.figures import CONFIDENCE, LEVELS
+
+LINES = {
+    "psnr_mean": "PSNR of the mean, dB",
+    "psnr_draw": "  of a draw",
+    "ssim_mean": "SSIM of the mean",
+    "ssim_draw": "  of a draw",
+    "rms_mean": "rms error of the mean",
+    "rms_draw": "  of a draw",
+    "residual_draw": "|y - A x| of a draw, {units}",
+    "residual_mean": "  of the mean",
+    "residual_original": "  of the original",
+}
+
+
+def title(figures: Mapping[str, Any]) -> str:
+    what = figures["measured"] or figures["images"]
+    by = figures["method"]
+    if figures["sampler"] != by:
+        by += f" with {figures['sampler']}"
+    return (
+        f"{figures['num_images']} images ({what}), {figures['draws']} draws of each by {by}, given "
+        f"{figures['measurement']} with sigma_y={figures['sigma_y']:g}"
+    )
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """A line for each of the figures that there are, and what is to be expected of them."""
+    noisy = figures["sigma_y"] > 0
+    units = "in sigma_y" if noisy else "rms"
+    lines = {name: line.format(units=units) for name, line in LINES.items() if name in figures}
+    width = max(map(len, lines.values()))
+    rows = [
+        f"{line:<{width}}  {figures[name]:>9.5g}"
+        + ("" if len_one(figures) else f" +- {figures[f'{name}_error']:.2g}")
+        for name, line in lines.items()
+    ]
+    expected = (
+        "note: of posterior draws |y - A x| is 1 sigma_y on average, as of the originals; of their mean it is less"
+        if noisy
+        else "note: without noise |y - A x| is 0 but for rounding and what is left at sampling.eps"
+    )
+    cost = f"{figures['nfe']:.6g} evaluations of the network a draw"
+    if figures["jacobian_products"]:
+        cost += f" and {figures['jacobian_products']:.6g} products with its Jacobian"
+    return "\n".join([title(figures), "", *rows, "", cost, expected, *calibrated(figures)])
+
+
+def len_one(figures: Mapping[str, Any]) -> bool:
+    return bool(figures["num_images"] == 1)
+
+
+def calibrated(figures: Mapping[str, Any]) -> list[str]:
+    """What ranks and coverage say, in words."""
+    if "ranks_p_value" not in figures:
+        return []
+    found = [
+        f"ranks of the originals among the draws (SBC), {len(figures['ranks_p_values'])} figures: p = {figures['ranks_p_value']:.2g}, "
+        f"least by {figures['ranks_worst']}: {verdict(figures['ranks_p_value'])}"
+    ]
+    if "coverage_p_value" in figures:
+        parts = [
+            f"{figures[f'coverage_{name}']:.1%} in a ball of {figures[f'coverage_{name}_credibility']:.1%} of the draws "
+            f"(band {' to '.join(f'{end:.1%}' for end in figures[f'coverage_{name}_band'])})"
+            for name in LEVELS
+        ]
+        p_value = figures["coverage_p_value"]
+        found.append(f"coverage (TARP): {', '.join(parts)}; p = {p_value:.2g}: {verdict(p_value)}")
+    return found
+
+
+def verdict(p_value: float) -> str:
+    if p_value > 1 - CONFIDENCE:
+        return "nothing against calibration"
+    return "not calibrated"

@@ -1,0 +1,314 @@
+"""--mode restore: posteriors known in closed form, one command taken up by another, and what is refused."""
+
+import json
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from score_sde import data
+from score_sde.configs.subvp_digits import get_config as digits_config
+from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.errors import UserError
+from score_sde.evaluation.pictures import shades
+from score_sde.generation.generate import Generator
+from score_sde.modes import restore
+from score_sde.restoration.figures import Restored, calibration, nearness
+from score_sde.restoration.methods import METHODS
+from score_sde.restoration.observed import Observed, observe
+from score_sde.restoration.options import RestoreOptions
+from score_sde.restoration.picture import save_restored
+from score_sde.sde_lib import build_sde
+from score_sde.spaces import build_space
+
+MEAN, VARIANCE, SIGMA_Y = 0.2, 0.5, 0.4
+N, DRAWS = 40, 9
+
+
+def of_toy(method="mmps", sigma_y=SIGMA_Y, num_images=N, draws=DRAWS, steps=60):
+    """2x2 numbers N(.2, .5), two of which are measured, by ancestral sampling on a grid of equal steps of log-SNR."""
+    config = toy_config()
+    config.data.update(
+        image_size=2,
+        mixture_weights=(1.0,),
+        mixture_means=(MEAN,),
+        mixture_variances=(VARIANCE,),
+    )
+    config.sampling.update(sampler="pc", batch_size=360)
+    config.sampling.pc.update(predictor="ancestral_sampling", corrector="none", num_steps=steps)
+    config.sampling.grid.name = "log_snr"
+    config.restore.update(method=method, num_images=num_images, draws=draws, iterations=1)
+    config.restore.measurement.update(name="half", sigma_y=sigma_y)
+    return config
+
+
+def restored(config, folder):
+    sde = build_sde(config)
+    restore.check(config, sde)
+    return restore.run(config, sde, folder)
+
+
+def arrays_of(figures):
+    with np.load(figures["arrays"]) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    figures = restored(of_toy(), folder)
+    return folder, figures, arrays_of(figures)
+
+
+def test_draws_are_the_posteriors(toy):
+    """Each number's posterior is known: normalized draws have mean 0 and variance 1, within 4.9 standard errors and a thousandth
+    for the grid, once in 250,000 not."""
+    _, figures, arrays = toy
+    gain = VARIANCE / (VARIANCE + SIGMA_Y**2)
+    known = arrays["y"].reshape(N, 2)
+    mean, variance = np.full((N, 2, 2), MEAN), np.full((2, 2), VARIANCE)
+    mean[:, :, 0], variance[:, 0] = MEAN + gain * (known - MEAN), VARIANCE * (1 - gain)
+    z = (arrays["draws"][..., 0] - mean[:, None]) / np.sqrt(variance)
+    for column in range(2):
+        part = z[..., column]
+        assert abs(part.mean()) < 4.9 / np.sqrt(part.size) + 0.01
+        assert part.var() == pytest.approx(1.0, abs=4.9 * np.sqrt(2 / part.size) + 0.01)
+    assert figures["nfe"] == 61
+    assert figures["jacobian_products"] == 122
+
+
+def test_the_record(toy):
+    """Of posterior draws the residual is 1: of forty images to a fifth."""
+    folder, figures, arrays = toy
+    record = json.loads((folder / "results.jsonl").read_text())
+    assert record.pop("date")
+    assert record == figures
+    for name in ("draw", "original"):
+        assert figures[f"residual_{name}"] == pytest.approx(0.9, abs=0.2)  # of two numbers .886
+    assert figures["residual_mean"] < figures["residual_draw"]
+    noise = (arrays["y"] - arrays["x"][:, :, 0, 0]) / SIGMA_Y
+    of_each = np.sqrt(np.square(noise).mean(axis=1))
+    assert figures["residual_original"] == pytest.approx(of_each.mean(), rel=1e-5)
+    squares = np.square(arrays["mean"] - arrays["x"]).reshape(N, -1).mean(axis=1)
+    assert figures["rms_mean"] == pytest.approx(np.sqrt(squares).mean(), rel=1e-5)
+    assert min(figures["ranks_p_value"], figures["coverage_p_value"]) > 1e-3
+    assert not [path for path in (folder / "restored").iterdir() if path.is_dir()]
+
+
+def test_an_interrupted_command_goes_on_and_batches_do_not_matter(toy, tmp_path, monkeypatch):
+    drawn, draw = [], Generator.draw
+
+    def counted(self, *arguments):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(1)
+        return draw(self, *arguments)
+
+    config = of_toy()
+    config.sampling.batch_size = 140  # of 360
+    monkeypatch.setattr(Generator, "draw", counted)
+    with pytest.raises(KeyboardInterrupt):
+        restored(config, tmp_path)
+    drawn.clear()
+    found = arrays_of(restored(config, tmp_path))
+    assert len(drawn) == 1
+    np.testing.assert_allclose(found["draws"], toy[2]["draws"], atol=1e-5)
+
+
+def test_measurements_as_they_are(toy, tmp_path):
+    """The same draws from the y of a file; what needs originals is left out."""
+    np.savez(tmp_path / "y.npz", y=toy[2]["y"])
+    config = of_toy()
+    config.restore.measured = str(tmp_path / "y.npz")
+    found = restored(config, tmp_path)
+    np.testing.assert_array_equal(arrays_of(found)["draws"], toy[2]["draws"])
+    assert found["residual_draw"] == toy[1]["residual_draw"]
+    assert not {"rms_mean", "ranks_p_value", "residual_original"} & found.keys()
+    for wrong, words in (
+        ({"x": np.ones((3, 2))}, "has x, expected y"),
+        ({"y": np.ones((N, 3))}, r"y has the shape \(40, 3\), expected \(n, 2\)"),
+        ({"y": np.ones((3, 2))}, "num_images=40 of restore.measured, which has 3"),
+    ):
+        np.savez(tmp_path / "y.npz", **wrong)
+        with pytest.raises(UserError, match=words):
+            restored(config, tmp_path)
+
+
+def test_another_seed_is_another_measurement():
+    y = []
+    for seed in (1, 2):
+        config = of_toy(num_images=3)
+        config.seed = seed
+        space = build_space(config)
+        y.append(observe(config, space, restore.measurement_of(config, space)).y)
+    assert np.abs(y[0] - y[1]).min() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("method", "sigma_y", "nfe", "products"),
+    [
+        ("tmpd", 0.4, 9, 18),
+        ("ddnm", 0.0, 9, 0),
+        ("imputation", 0.0, 9, 0),
+        ("repaint", 0.0, 25, 0),
+        ("ddrm", 0.0, 8, 0),
+    ],
+)
+def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
+    """What it costs in eight steps; those that take y for exact give it back."""
+    config = of_toy(method, sigma_y, 4, 2, 8)
+    config.restore.repeats = 3
+    config.sampling.batch_size = 8
+    found = restored(config, tmp_path)
+    assert (found["nfe"], found["jacobian_products"]) == (nfe, products)
+    assert np.isfinite(arrays_of(found)["draws"]).all()
+    if sigma_y == 0:
+        assert found["residual_draw"] < 1e-6
+        assert "residual" not in found["ranks_p_values"]
+
+
+def test_the_help_names_every_method():
+    what = RestoreOptions.options()["method"].metadata["what"]
+    assert set(METHODS) <= set(re.findall(r"\w+", what))
+
+
+def test_nearness_is_of_the_stored_images():
+    """A picture of levels, given back a level too bright: 20 log10(16 + 1) dB in the middle of the range of 17 levels."""
+    config = digits_config()
+    space = build_space(config)
+    images = np.full((2, 8, 8, 1), 7, np.uint8)
+    one_more = np.asarray(space.encode_middle(jnp.asarray(images + 1)))
+    draws = np.repeat(one_more[:, None], 3, axis=1)
+    observed = Observed(np.ones((2, 1)), images=images)
+    found = nearness(space, observed, Restored(draws, np.ones((2, 3))))
+    assert found["psnr_mean"] == pytest.approx(20 * np.log10(17), abs=1e-4)
+    assert found["psnr_draw"] == pytest.approx(found["psnr_mean"])
+    assert found["psnr_mean_error"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_calibration_is_told_of_all_figures_together():
+    """Bonferroni: of two figures twice the lesser p-value; TARP apart."""
+    ranks = {"a": np.arange(200) % 5, "b": np.zeros(200, int), "coverage": np.arange(200) % 5}
+    found = calibration(ranks, 4)
+    assert found["ranks_worst"] == "b"
+    assert found["ranks_p_value"] == 2 * found["ranks_p_values"]["b"]
+    assert found["coverage_p_value"] == 1.0
+    assert (found["coverage_50"], found["coverage_50_credibility"]) == (0.4, 0.4)
+
+
+def test_the_picture(tmp_path):
+    """Rows: original, measured, two draws, mean, spread; a column for each of three images. Shades are what they stand for."""
+    config = digits_config()
+    config.restore.measurement.update(name="half", sigma_y=0.0)
+    space = build_space(config)
+    measurement = restore.measurement_of(config, space)
+    images = np.full((3, 8, 8, 1), 16, np.uint8)
+    observed = Observed(np.ones((3, 32), np.float32), images=images)
+    draws = np.stack([np.full((3, 8, 8, 1), shade, np.float32) for shade in (-1.0, 1.0)], axis=1)
+    told = save_restored(tmp_path / "a.png", space, measurement, observed, Restored(draws, None))
+    assert told["white_std"] == pytest.approx(np.sqrt(0.5))  # of 0 and 1
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture, int)
+    cell = pixels.shape[0] // 6
+    middle = [pixels[row * cell + cell // 2] for row in range(6)]
+    width = pixels.shape[1] // 3
+    right, left = 3 * width // 4, width // 4
+    assert abs(middle[0][left] - round(255 * 33 / 34)) <= 1
+    assert (middle[1][left], middle[1][right]) == (255, 128)
+    assert [int(row[left]) for row in middle[2:]] == [0, 255, 128, 255]
+
+
+def test_labels_of_digits():
+    """Their own, or those of sampling.labels in turn."""
+    config = digits_config("conditional")
+    config.restore.update(num_images=5)
+    space = build_space(config)
+    measurement = restore.measurement_of(config, space)
+    own = data.load(config, ("label",)).test.take(range(5)).condition["label"]
+    np.testing.assert_array_equal(observe(config, space, measurement).labels, own)
+    config.sampling.labels = (3, 4)
+    np.testing.assert_array_equal(observe(config, space, measurement).labels, [3, 4, 3, 4, 3])
+
+
+def test_images_of_files(tmp_path):
+    """Of an .npz file and of a folder of pictures, whose measurements are the same."""
+    config = digits_config()
+    config.restore.num_images = 3
+    space = build_space(config)
+    measurement = restore.measurement_of(config, space)
+    levels = data.load(config).test.take(range(3)).images
+    np.savez(tmp_path / "images.npz", images=levels)
+    (tmp_path / "pictures").mkdir()
+    for i, image in enumerate(shades(levels, 17)):
+        Image.fromarray(image[..., 0]).save(tmp_path / "pictures" / f"{i}.png")
+    expected = observe(config, space, measurement)
+    np.testing.assert_array_equal(expected.images, levels)
+    np.testing.assert_array_equal(space.decode(jnp.asarray(expected.x)), levels)
+    for name in ("images.npz", "pictures"):
+        config.restore.images = str(tmp_path / name)
+        found = observe(config, space, measurement)
+        np.testing.assert_array_equal(found.y, expected.y)
+    config.restore.num_images = 4
+    with pytest.raises(UserError, match="num_images=4 of restore.images, which has 3"):
+        observe(config, space, measurement)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"method": "dreams"}, "restore.method='dreams' is unknown; choose one of mmps"),
+        ({"method": "dps", "measurement.sigma_y": 0.0}, "DPS with sigma_y=0.0"),
+        ({"method": "ddnm"}, "DDNM with sigma_y=0.05"),
+        ({"method": "imputation"}, "imputation with sigma_y=0.05"),
+        ({"measurement.name": "sand"}, "restore.measurement.name='sand' is unknown"),
+        ({"measurement.name": "grey"}, "'grey' with data.num_channels=1"),
+        ({"measurement.name": "mask"}, "needs restore.measurement.mask"),
+        ({"measurement.name": "mask", "measurement.mask": "no.png"}, "the mask no.png cannot be"),
+        ({"measurement.name": "mask", "measurement.mask": "MASK"}, "has 9 x 8 pixels .* of 8 x 8"),
+        ({"measurement.name": "bicubic", "measurement.factor": 3}, "by 3 of a side of 8 pixels"),
+        ({"measurement.box": (9, 1)}, r"a box of \(9, 1\) pixels"),
+        ({"measurement.box": (1, 2, 3)}, r"box=\(1, 2, 3\): expected two numbers"),
+        ({"measurement.name": "motion_blur", "measurement.length": 9.0}, "a kernel of shape"),
+        ({"measurement.name": "random", "measurement.fraction": 0.0}, "a fraction 0.0 of 8 x 8"),
+        ({"measurement.name": "frequencies", "measurement.fraction": 0.0}, "8 x 8 frequencies"),
+        ({"images": "none.npz"}, "restore.images='none.npz': no such file or folder"),
+        ({"measured": "none.npz"}, "restore.measured='none.npz': no such file"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
+    """Before anything is loaded or compiled."""
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "mask.png")
+    config = digits_config()
+    for name, value in fields.items():
+        value = str(tmp_path / "mask.png") if value == "MASK" else value
+        config.update_from_flattened_dict({f"restore.{name}": value})
+    with pytest.raises(UserError, match=words):
+        restore.check(config, build_sde(config))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"t_start": 0.5, "start_images": "test"}, "t_start or start_images with --mode restore"),
+        ({"labels": (3,)}, "a model that is told no class"),
+        ({"pc.predictor": "none"}, "imputation and RePaint='none' is unknown"),
+        ({"noise_removal_by": "predictor_mean"}, "noise_removal_by='predictor_mean'"),
+    ],
+)
+def test_samplers_that_cannot_restore_are_refused(fields, words):
+    config = digits_config()
+    config.restore.method = "repaint"
+    config.restore.measurement.sigma_y = 0.0
+    config.update_from_flattened_dict({f"sampling.{name}": of for name, of in fields.items()})
+    with pytest.raises(UserError, match=words):
+        restore.check(config, build_sde(config))
+
+
+def test_a_method_that_fails_is_named(tmp_path):
+    """The gradient of DPS under noise of a billionth is larger than numbers are."""
+    config = of_toy("dps", 1e-18, 2, 2, 4)
+    config.sampling.batch_size = 4
+    with pytest.raises(UserError, match=r"4 of 4 .*\(sampler pc, restore.method=dps\)"):
+        restored(config, tmp_path)

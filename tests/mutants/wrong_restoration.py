@@ -1,0 +1,42 @@
+"""Mistakes with restored images, and with what they are said to be worth."""
+
+from tests.mutants.mutant import mutants
+
+MODE = "tests/modes/test_restore.py"
+SIMILARITY = "tests/evaluation/test_similarity.py"
+UNIFORMITY = "tests/evaluation/test_uniformity.py"
+CALIBRATION = "tests/evaluation/test_calibration.py"
+
+# fmt: off
+RESTORATION = [
+    *mutants("evaluation/similarity.py", SIMILARITY,
+        ("ssim-with-a-wider-window", "RADIUS, STD = 5, 1.5", "RADIUS, STD = 5, 1.6"),
+        ("ssim-without-contrast", "(2 * of_x * of_y + C1) * (2 * together + C2)", "(2 * of_x * of_y + C1) * (together + C2)"),
+        ("psnr-of-the-amplitude", "-10.0 * np.log10", "-20.0 * np.log10"),
+    ),
+    *mutants("evaluation/uniformity.py", UNIFORMITY,
+        ("ranks-expected-among-the-draws", "share = np.arange(1, num_draws + 1)[:, None] / (num_draws + 1)", "share = np.arange(1, num_draws + 1)[:, None] / (num_draws + 2)"),
+        ("one-sided-uniformity", "2.0 * np.minimum(below, above)", "2.0 * below"),
+        ("band-of-a-point", "within = table >= simulated[max(0, int((1 - confidence) * (SIMULATED + 1) - 1))]", "within = table >= 1 - confidence"),
+    ),
+    *mutants("evaluation/calibration.py", CALIBRATION,
+        ("ties-count-as-above", "below + rng.integers(0, ties + 1)", "below"),
+        ("tarp-around-the-origin", "of_draws = np.square(draws - references[:, None])", "of_draws = np.square(draws)"),
+        ("projections-of-any-length", "directions /= np.linalg.norm(directions, axis=1, keepdims=True)", "pass"),
+    ),
+    *mutants("restoration/draws.py", f"{MODE}::test_draws_are_the_posteriors",
+        ("draws-of-another-image", "which = np.minimum(indices // draws, n - 1)", "which = np.minimum(indices % n, n - 1)"),
+    ),
+    *mutants("restoration/draws.py", f"{MODE}::test_methods_of_every_kind",
+        ("measured-put-in-twice", "return x + linear.pseudo_inverse(r)", "return x - linear.pseudo_inverse(r)"),
+    ),
+    *mutants("restoration/observed.py", f"{MODE}::test_another_seed_is_another_measurement",
+        ("one-noise-for-all-seeds", "key = stream_key(config.seed, Stream.OBSERVATION)", "key = stream_key(0, Stream.OBSERVATION)"),
+    ),
+    *mutants("restoration/figures.py", f"{MODE}::test_calibration_is_told_of_all_figures_together",
+        ("the-best-of-many-figures", "min(1.0, len(p_values) * p_values[worst])", "p_values[worst]"),
+    ),
+    *mutants("measurements/masks.py", "tests/measurements/test_masks_and_kernels.py::test_known_frequencies",
+        ("any-frequencies", "rest = np.random.default_rng(seed).permutation(by_length[first:])", "rest = by_length[first:]"),
+    ),
+]
