@@ -12,11 +12,9 @@ from score_sde.evaluation.affine_law import Law
 # Squared distances of continuous laws to the posterior, from moment equations solved elsewhere, to two digits.
 DISTANCES = {
     ("pair .5", "oracle, ODE"): 2.2e-5,
-    ("pair .5", "PiGDM, ODE"): 3.3e-3,
     ("pair .5", "PiGDM, SDE"): 2.2e-3,
     ("pair .5", "DPS, SDE"): 0.13,
     ("pair .1", "oracle, ODE"): 1.2e-5,
-    ("pair .1", "PiGDM, ODE"): 3.4e-3,
     ("pair .1", "PiGDM, SDE"): 1.7e-3,
     ("pair .1", "DPS, SDE"): 0.037,
 }

@@ -21,8 +21,8 @@ from score_sde.samplers.grids import uniform_grid
 from score_sde.samplers.imputation import Imputation, RePaint, imputing
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.predictors import ancestral_forward, batch_times, euler_maruyama
-from score_sde.sde_lib import VE, VP, SubVP
-from tests.samplers.closed_forms import closed_form
+from score_sde.sde_lib import VP
+from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
 from tests.samplers.gaussian_law import MU, SIGMA
 
 A = np.array([[1.0, 0.5, -0.3], [0.2, -1.0, 0.8]])
@@ -86,10 +86,7 @@ def times(sde):
     return zip(grid[:-1], grid[1:], strict=True)
 
 
-SDES = [VP(), SubVP(), VE()]
-
-
-@pytest.mark.parametrize("sde", SDES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_repaint_by_recursion(x64, sde):
     """Three repetitions of each step, with rows of A that no pixel is."""
     law = start(sde)
@@ -105,7 +102,7 @@ def test_repaint_by_recursion(x64, sde):
         assert_allclose(one, other, atol=1e-11)
 
 
-@pytest.mark.parametrize("sde", SDES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_imputation_by_recursion(x64, sde):
     """Ancestral sampling with two Langevin steps after each, what is known put in three times."""
     law = start(sde)
@@ -161,7 +158,7 @@ def test_a_corrector_mends_it():
 
 @pytest.mark.parametrize("to_data", [False, True])
 @pytest.mark.parametrize("std", [0.0, 0.3])
-@pytest.mark.parametrize("sde", SDES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_ddrm_by_recursion(x64, sde, std, to_data):
     """The three cases of the paper's equations, a mode at a time, in the basis of NumPy's decomposition."""
     eta, eta_b = 0.7, 0.9
