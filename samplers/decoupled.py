@@ -97,11 +97,11 @@ class PnPDM(SteppedSampler):
     Each step draws z given x and y, and then x given z: by the reverse process from the time at which sigma / alpha = eta, where
     z is x with noise, in `prior_steps` steps of the predictor to the grid's end, which is taken for the image. eta is
     sigma / alpha of the time at which a step begins, or `coupling` if that is more: there it stays, and the law of x goes to the
-    posterior for a noise of covariance sigma_y^2 I + eta^2 A A^T. The start is the first z's mean, as an x. Slots of noise: the
-    draw's, then the predictor's. Cost: `prior_steps` evaluations for each step, and no product with the Jacobian.
+    posterior for a noise of covariance sigma_y^2 I + eta^2 A A^T. The start is the first x, which eta drowns at T. Slots of noise:
+    the draw's, then the predictor's. Cost: `prior_steps` evaluations for each step, and no product with the Jacobian.
 
     Raises:
-      ConfigError: less than one step of the prior, or a negative coupling.
+      ConfigError: less than one step of the prior, or a coupling outside [0, sigma / alpha at T].
     """
 
     sde: SDE
@@ -111,10 +111,11 @@ class PnPDM(SteppedSampler):
     predictor: Predictor = ancestral_forward
 
     def __post_init__(self):
-        if self.prior_steps < 1 or not self.coupling >= 0:
+        most = float(_noise_to_signal(self.sde, jnp.asarray(self.sde.T)))
+        if self.prior_steps < 1 or not 0 <= self.coupling <= most:
             raise ConfigError(
-                f"PnP-DM with coupling={self.coupling}, prior_steps={self.prior_steps}: expected a coupling of 0 or more and 1 or "
-                "more steps"
+                f"PnP-DM with coupling={self.coupling}, prior_steps={self.prior_steps}: expected a coupling in [0, {most:.4g}], "
+                "sigma / alpha at T, and 1 or more steps"
             )
 
     def nfe(self, num_steps: int) -> int:
@@ -124,7 +125,7 @@ class PnPDM(SteppedSampler):
         eps = grid[-1]
         eta = jnp.maximum(self.coupling, _noise_to_signal(self.sde, grid[k]))
         t = self.sde.time_of_log_snr(-2.0 * jnp.log(eta))
-        y, x = score.measured(), state / self.sde.alpha(jnp.where(k == 0, grid[0], eps))
+        y, x = score.measured(), state / self.sde.alpha(eps)
         z = self.draw.draw(score.measurement, y, x, jnp.square(eta), lambda j: noise(k, j, state))
         times, first = log_snr_grid(self.sde, t, eps, self.prior_steps), self.draw.slots
 
