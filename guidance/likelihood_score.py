@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
 from score_sde.guidance.posterior import PosteriorScore
-from score_sde.measurements.measurement import Measurement, spectral
+from score_sde.measurements.measurement import Measurement, linear, spectral
 from score_sde.models.score import ScoreModel, denoise
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Index, Measured, PerImage
@@ -31,6 +31,7 @@ from score_sde.shapes import Array, Images, Index, Measured, PerImage
 class Around(NamedTuple):
     """What is known of x_0 around x_hat at one x_t: J^T as a function, and alpha and sigma (b, 1, ...)."""
 
+    x_hat: Images
     transposed: Callable[[Images], Images]
     alpha: Array
     sigma: Array
@@ -56,7 +57,8 @@ class NoCovariance(Covariance):
     products = 0
 
     def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
-        return measurement.linear.transpose(self.scale / jnp.square(measurement.std) * r)
+        weighted = self.scale / jnp.square(measurement.std) * r
+        return measurement.linear.pullback(around.x_hat, weighted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +69,8 @@ class UnitPrior(Covariance):
 
     def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
         alpha, sigma = jnp.square(around.alpha), jnp.square(around.sigma)
-        linear = spectral(measurement, "PiGDM")
-        return linear.regularized(r, jnp.square(measurement.std), sigma / (alpha + sigma))
+        known = spectral(measurement, "PiGDM")
+        return known.regularized(r, jnp.square(measurement.std), sigma / (alpha + sigma))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +159,10 @@ class LikelihoodScore(PosteriorScore):
 
         x_hat, pullback, score = jax.vjp(mean, x, has_aux=True)
         around = Around(
-            lambda v: pullback(v)[0], expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+            x_hat,
+            lambda v: pullback(v)[0],
+            expand(self.sde.alpha(t), x),
+            expand(self.sde.sigma(t), x),
         )
         r = self.measurement.residual(y, x_hat)
         weighted = self.covariance.weighted(self.measurement, around, r)
@@ -167,7 +172,7 @@ class LikelihoodScore(PosteriorScore):
 def dps(
     model: ScoreModel, measurement: Measurement, sde: SDE, scale: float = 1.0
 ) -> LikelihoodScore:
-    """DPS with the likelihood's own gradient, times `scale`.
+    """DPS with the likelihood's own gradient, times `scale`; A may be other than linear.
 
     The published step is a length for each step of a sampler, whatever its times, over |y - A x_hat|: no score of a process.
 
@@ -192,7 +197,12 @@ def pigdm(model: ScoreModel, measurement: Measurement, sde: SDE) -> LikelihoodSc
 
 
 def tmpd(model: ScoreModel, measurement: Measurement, sde: SDE) -> LikelihoodScore:
-    """TMPD."""
+    """TMPD.
+
+    Raises:
+      ConfigError: A is not linear.
+    """
+    linear(measurement, "TMPD")
     return LikelihoodScore(model, measurement, sde, covariance=RowSums())
 
 
@@ -202,6 +212,7 @@ def mmps(
     """MMPS.
 
     Raises:
-      ConfigError: less than one iteration.
+      ConfigError: less than one iteration, or A is not linear.
     """
+    linear(measurement, "MMPS")
     return LikelihoodScore(model, measurement, sde, covariance=ConjugateGradients(iterations))
