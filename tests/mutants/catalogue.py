@@ -20,6 +20,7 @@ from tests.mutants.wrong_optimal_variance import VARIANCES
 from tests.mutants.wrong_posteriors import POSTERIORS
 from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_quality import QUALITY
+from tests.mutants.wrong_restoring import RESTORING
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_sharding import SHARDING
@@ -52,6 +53,7 @@ MUTANTS: list[Mutant] = [
     *GUIDANCE,
     *OBSERVATIONS,
     *POSTERIORS,
+    *RESTORING,
     *BENCHMARKS,
     *QUALITY,
     *FEATURES,
