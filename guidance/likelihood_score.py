@@ -51,7 +51,7 @@ class Covariance(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class NoCovariance(Covariance):
-    """V = 0, times `scale`: DPS without its step size (Chung et al. 2023, Eq. 11)."""
+    """V = 0, times `scale`: DPS without its step size (Chung et al. 2023)."""
 
     scale: float = 1.0
     products = 0
@@ -63,7 +63,7 @@ class NoCovariance(Covariance):
 
 @dataclasses.dataclass(frozen=True)
 class UnitPrior(Covariance):
-    """V = r^2 I, r^2 = sigma^2 / (alpha^2 + sigma^2), the covariance for data N(0, I): PiGDM (Song et al. 2023, Eq. 7)."""
+    """V = r^2 I, r^2 = sigma^2 / (alpha^2 + sigma^2), the covariance for data N(0, I): PiGDM (Song et al. 2023)."""
 
     products = 0
 
@@ -75,7 +75,7 @@ class UnitPrior(Covariance):
 
 @dataclasses.dataclass(frozen=True)
 class RowSums(Covariance):
-    """A V A^T as a diagonal, the sums of its rows: TMPD (Boys et al. 2023, Sec. 3.2)."""
+    """A V A^T as a diagonal, the sums of its rows: TMPD (Boys et al. 2023)."""
 
     products = 1
 
@@ -86,7 +86,7 @@ class RowSums(Covariance):
 
 @dataclasses.dataclass(frozen=True)
 class ConjugateGradients(Covariance):
-    """V = (sigma^2 / alpha) J^T, the system solved in so many iterations: MMPS (Rozet et al. 2024, Alg. 1).
+    """V = (sigma^2 / alpha) J^T, the system solved in so many iterations: MMPS (Rozet et al. 2024).
 
     A converged solution stays as it is; of m numbers it takes at most m iterations in exact arithmetic.
     """
