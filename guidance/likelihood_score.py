@@ -81,7 +81,8 @@ class RowSums(Covariance):
 
     def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
         rows = spread(measurement, around, jnp.ones_like(r))
-        return measurement.linear.transpose(r / (jnp.square(measurement.std) + rows))
+        by_row = r / (jnp.square(measurement.std) + rows)
+        return linear(measurement, "TMPD").transpose(by_row)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,13 +108,14 @@ class ConjugateGradients(Covariance):
         def system(v: Measured) -> Measured:
             return jnp.square(measurement.std) * v + spread(measurement, around, v)
 
-        return measurement.linear.transpose(solve(system, r, self.iterations))
+        return linear(measurement, "MMPS").transpose(solve(system, r, self.iterations))
 
 
 def spread(measurement: Measurement, around: Around, v: Measured) -> Measured:
     """A V A^T v, V = (sigma^2 / alpha) J^T."""
-    back = around.transposed(measurement.linear.transpose(v))
-    return measurement.linear(jnp.square(around.sigma) / around.alpha * back)
+    a = linear(measurement, "A V A^T")
+    back = around.transposed(a.transpose(v))
+    return a(jnp.square(around.sigma) / around.alpha * back)
 
 
 def solve(system: Callable[[Measured], Measured], b: Measured, iterations: int) -> Measured:

@@ -137,7 +137,7 @@ class TDS(SteppedSampler):
         x = self._started(noise, k, state.x)
         unguided, guess, gradient = self._twisted(score, x, t)
         # the guess at x_t completes the weight of the step that led there
-        weighed = state.replace(log_weights=state.log_weights + state.pending + guess)  # type: ignore[attr-defined]
+        weighed = dataclasses.replace(state, log_weights=state.log_weights + state.pending + guess)
         taken, resampled = self._resampled(noise, k, weighed)
         x, unguided, guess, gradient = jax.tree.map(
             lambda leaf: jax.vmap(lambda one, i: one[i])(leaf, taken),
@@ -155,7 +155,8 @@ class TDS(SteppedSampler):
         ends = jnp.where(last, likelihood(score, moved), 0.0)
         weights = resampled.log_weights + jnp.where(last, ratio - guess + ends, 0.0)
         size = jnp.where(last, effective_size(weights), jnp.inf)
-        return resampled.replace(
+        return dataclasses.replace(
+            resampled,
             x=moved,
             log_weights=weights,
             pending=ratio - guess,
@@ -214,7 +215,8 @@ class TDS(SteppedSampler):
         drawn = draw(jax.nn.softmax(state.log_weights), uniform(noise(k, 1, state.log_weights)))
         taken = jnp.where(bad[:, None], drawn, jnp.arange(self.particles)[None])
         added = jnp.where(bad, _log_mean(state.log_weights), 0.0)
-        return taken, state.replace(  # type: ignore[attr-defined]
+        return taken, dataclasses.replace(
+            state,
             log_weights=jnp.where(bad[:, None], 0.0, state.log_weights),
             log_evidence=state.log_evidence + added,
             least_size=jnp.minimum(state.least_size, size),
