@@ -1,7 +1,7 @@
 """Measurements y = A x of each image, and what follows where A is linear and from its singular values.
 
-A subclass states A; its transpose, or that of its derivative, is derived. Where the singular value decomposition A = U S V^T is known as a few fast
-functions, so are the pseudo-inverse and every regularised one, without a matrix of all pixels.
+A subclass states A; its transpose, or that of its derivative, is derived. Where the singular value decomposition A = U S V^T is
+known as a few fast functions, so are the pseudo-inverse and every regularised one, without a matrix of all pixels.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ RESTORING = [
         ("guess-never-taken-back", "            pending=ratio - guess,", "            pending=ratio,"),
         ("proposal-not-corrected", "ratio = -jnp.sum(", "ratio = 0.0 * jnp.sum("),
         ("proposal-without-its-square", "apart * z + 0.5 * jnp.square(apart)", "apart * z"),
-        ("last-guess-for-the-likelihood", "ratio - guess + ends, 0.0)", "ratio + 0.0 * ends, 0.0)"),
+        ("likelihood-never-asked", "ratio - guess + ends, 0.0)", "ratio - guess, 0.0)"),
         ("evidence-of-the-sum", "return jax.nn.logsumexp(log_weights, axis=1) - jnp.log(log_weights.shape[1])", "return jax.nn.logsumexp(log_weights, axis=1)"),
         ("weights-kept-when-resampled", "log_weights=jnp.where(bad[:, None], 0.0, state.log_weights)", "log_weights=state.log_weights"),
         ("weights-forgotten-without-resampling", "added = jnp.where(bad, _log_mean(state.log_weights), 0.0)", "added = _log_mean(state.log_weights)"),
