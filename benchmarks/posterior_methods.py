@@ -3,10 +3,11 @@
     python -m benchmarks.posterior_methods --out docs
     python -m benchmarks.posterior_methods --problems "pair .5" "pair .1" --out runs/posterior
 
-On Gaussian data all methods are affine in their noise: their own law is known without sampling, and the figure is its
-squared Wasserstein distance to the posterior. On others it is the sliced one of --samples samples, with that of as many
+On Gaussian data all methods but TDS, which has no figure there, are affine in their noise: their own law is known without
+sampling, and the figure is its squared Wasserstein distance to the posterior. On others it is the sliced one of --samples samples, with that of as many
 samples of the posterior itself, the floor, beside it. In float64, under VP, ODE and SDE by ShARK along equal steps of the
-log-SNR; the samplers that are none of the two have one figure. Problems: posterior_problems.py. Writes posterior_methods.json
+log-SNR; the samplers that are none of the two have one figure, and DAPS and PnP-DM, of many
+evaluations a step, steps of their own number. Problems: posterior_problems.py. Writes posterior_methods.json
 and .md to --out.
 """
 
@@ -36,12 +37,14 @@ from score_sde.quality.frechet import root
 from score_sde.quality.sliced import sliced_distance, unit_directions
 from score_sde.samplers.correctors import annealed_langevin
 from score_sde.samplers.ddrm import DDRM, restoring
+from score_sde.samplers.decoupled import DAPS, PnPDM, Renoised, splitting
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.imputation import Imputation, RePaint, imputing
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.predictors import ancestral_forward
 from score_sde.samplers.record import Sampler
 from score_sde.samplers.sde import ReverseSDE
+from score_sde.samplers.twisted import TDS, twisting
 from score_sde.sde_lib import SDE
 
 EPS = 1e-3
@@ -54,6 +57,9 @@ class Method(NamedTuple):
     score: Callable[..., Any]
     sampler: Callable[[SDE], Sampler]
     slots: int
+    """0: not affine."""
+    steps: int | None = None
+    """Its own number, in each of which it looks at the grid's end; None: that of the command."""
 
 
 def guided(score: Callable[..., Any], h: float) -> Method:
@@ -78,6 +84,10 @@ METHODS: dict[str, Method] = {
         imputing, lambda sde: Imputation(sde, ancestral_forward, annealed_langevin, 0.16, 5), 12
     ),
     "RePaint, 10": Method(imputing, lambda sde: RePaint(sde, 10), 30),
+    "DiffPIR, own sampler": Method(diffpir, Renoised, 1),
+    "DAPS": Method(splitting, DAPS, 2, 160),
+    "PnP-DM": Method(splitting, PnPDM, 21, 40),
+    "TDS, 16": Method(twisting, lambda sde: TDS(sde, 16), 0),
 }
 
 
@@ -108,9 +118,17 @@ def wasserstein(a: Law, b: Law) -> float:
     return float(np.sum(np.square(a.mean - b.mean)) + np.sum(np.square(carried - half)))
 
 
+def sliced(x: np.ndarray, y: np.ndarray, directions: np.ndarray) -> float:
+    """The mean over directions of the squared 2-Wasserstein distance, without the factor of the features' distance."""
+    return sliced_distance(x, y, directions).value / (3 * x.shape[1])
+
+
 def measure(name: str, problem: Problem, method: str, steps: int, samples: int) -> Record | None:
     """The figure of a method, None where it refuses the problem."""
     made = METHODS[method]
+    if problem.affine and not made.slots:
+        return None
+    steps = made.steps or steps
     try:
         score = made.score(problem.model, problem.measurement, problem.sde)
     except ConfigError:
@@ -119,7 +137,8 @@ def measure(name: str, problem: Problem, method: str, steps: int, samples: int) 
     told, shape = {"measured": jnp.asarray(problem.y)}, problem.measurement.linear.shape
     law, floor = problem.posterior, 0.0
     if problem.affine:
-        got = affine_law(sampler, score, grid, shape, told, made.slots)
+        together = made.steps or 1
+        got = affine_law(sampler, score, grid, shape, told, made.slots, together)
         covariance = (law.eigenvectors * law.eigenvalues) @ law.eigenvectors.T
         distance = wasserstein(Law(law.mean, covariance), got)
     else:
@@ -128,16 +147,19 @@ def measure(name: str, problem: Problem, method: str, steps: int, samples: int) 
         exact, again = (exact_draws(law, samples, rng) for _ in range(2))
         directions = unit_directions(exact.shape[1], rng, DIRECTIONS)
         distance, floor = (
-            sliced_distance(set_, exact, directions).value if np.isfinite(set_).all() else np.inf
+            sliced(set_, exact, directions) if np.isfinite(set_).all() else np.inf
             for set_ in (x, again)
         )
-    calls = calls_of(sampler, steps)
-    evaluations, products = evaluations_of(score), jacobian_products_of(score)
-    return Record(name, method, distance, floor, calls * evaluations, calls * products)
+    calls, products = calls_of(sampler, steps)
+    products += calls * jacobian_products_of(score)
+    return Record(name, method, distance, floor, calls * evaluations_of(score), products)
 
 
-def calls_of(sampler: Any, steps: int) -> int:
-    return 2 * steps if isinstance(sampler, ReverseSDE) else sampler.nfe(steps)
+def calls_of(sampler: Any, steps: int) -> tuple[int, int]:
+    """Of the score, and products with the Jacobian beside."""
+    if isinstance(sampler, ReverseSDE):
+        return 2 * steps, 0
+    return sampler.nfe(steps), sampler.jacobian_products(steps)
 
 
 def drawn(sampler: Sampler, score: Any, grid: Any, told: Any, shape: tuple[int, ...]) -> np.ndarray:

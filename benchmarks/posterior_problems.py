@@ -55,7 +55,7 @@ def field(std: float) -> Problem:
 
 
 def modes(dimension: int, measured: int, seed: int = 0) -> Problem:
-    """Cardoso et al. 2024, App. B.3: 25 modes of unit variance at (8 i, 8 j), tiled, and a random measurement.
+    """Cardoso et al. 2024: 25 modes of unit variance at (8 i, 8 j), tiled, and a random measurement.
 
     Weights are normalised exponentials; singular values are uniform on (0, 1), sigma_y on (0, the largest).
     """

@@ -37,7 +37,11 @@ from score_sde.shapes import Array
 
 CLASSIFIER = "classifier"
 WIDTH = 64  # features
-CHANNELS = (32, 64, 128)  # of convolutions, all but the first of which halve the image; further ones are as the last
+CHANNELS = (
+    32,
+    64,
+    128,
+)  # of convolutions, all but the first of which halve the image; further ones are as the last
 SMALLEST = 2  # pixels of the shorter side to which they halve it
 BATCH, UPDATES, LEARNING_RATE = 128, 200, 3e-3
 CHUNK = 512  # held-out images at once

@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from score_sde.errors import ConfigError
 from score_sde.guidance.posterior import PosteriorScore
-from score_sde.measurements.measurement import Measurement
+from score_sde.measurements.measurement import Measurement, linear
 from score_sde.models.exact import FiniteDataScore, GaussianScore, MixtureScore
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
@@ -170,7 +170,7 @@ def exact_posterior(model: ScoreModel, measurement: Measurement, sde: SDE) -> Ex
     """The oracle. Cost once: d^3 for images of d numbers, for each component.
 
     Raises:
-      ConfigError: a model whose posterior is not known in closed form.
+      ConfigError: a model whose posterior is not known in closed form, or A that is not linear.
     """
     family = FAMILIES.get(type(model))
     if family is None:
@@ -179,7 +179,7 @@ def exact_posterior(model: ScoreModel, measurement: Measurement, sde: SDE) -> Ex
             f"the exact posterior of {type(model).__name__} is not known; it is that of {names}. Take MMPS, which needs no "
             "closed form"
         )
-    matrix = np.asarray(measurement.linear.matrix(), np.float64)
+    matrix = np.asarray(linear(measurement, "the exact posterior").matrix(), np.float64)
     return ExactPosterior(
         model, measurement, sde, family=family(model, Known(matrix, float(measurement.std)))
     )

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
 from score_sde.guidance.posterior import PosteriorScore
-from score_sde.measurements.measurement import Measurement, spectral
+from score_sde.measurements.measurement import Measurement, linear, spectral
 from score_sde.models.score import ScoreModel, denoise
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Index, Measured, PerImage
@@ -31,6 +31,7 @@ from score_sde.shapes import Array, Images, Index, Measured, PerImage
 class Around(NamedTuple):
     """What is known of x_0 around x_hat at one x_t: J^T as a function, and alpha and sigma (b, 1, ...)."""
 
+    x_hat: Images
     transposed: Callable[[Images], Images]
     alpha: Array
     sigma: Array
@@ -50,41 +51,43 @@ class Covariance(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class NoCovariance(Covariance):
-    """V = 0, times `scale`: DPS without its step size (Chung et al. 2023, Eq. 11)."""
+    """V = 0, times `scale`: DPS without its step size (Chung et al. 2023)."""
 
     scale: float = 1.0
     products = 0
 
     def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
-        return measurement.linear.transpose(self.scale / jnp.square(measurement.std) * r)
+        weighted = self.scale / jnp.square(measurement.std) * r
+        return measurement.linear.pullback(around.x_hat, weighted)
 
 
 @dataclasses.dataclass(frozen=True)
 class UnitPrior(Covariance):
-    """V = r^2 I, r^2 = sigma^2 / (alpha^2 + sigma^2), the covariance for data N(0, I): PiGDM (Song et al. 2023, Eq. 7)."""
+    """V = r^2 I, r^2 = sigma^2 / (alpha^2 + sigma^2), the covariance for data N(0, I): PiGDM (Song et al. 2023)."""
 
     products = 0
 
     def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
         alpha, sigma = jnp.square(around.alpha), jnp.square(around.sigma)
-        linear = spectral(measurement, "PiGDM")
-        return linear.regularized(r, jnp.square(measurement.std), sigma / (alpha + sigma))
+        known = spectral(measurement, "PiGDM")
+        return known.regularized(r, jnp.square(measurement.std), sigma / (alpha + sigma))
 
 
 @dataclasses.dataclass(frozen=True)
 class RowSums(Covariance):
-    """A V A^T as a diagonal, the sums of its rows: TMPD (Boys et al. 2023, Sec. 3.2)."""
+    """A V A^T as a diagonal, the sums of its rows: TMPD (Boys et al. 2023)."""
 
     products = 1
 
     def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
         rows = spread(measurement, around, jnp.ones_like(r))
-        return measurement.linear.transpose(r / (jnp.square(measurement.std) + rows))
+        by_row = r / (jnp.square(measurement.std) + rows)
+        return linear(measurement, "TMPD").transpose(by_row)
 
 
 @dataclasses.dataclass(frozen=True)
 class ConjugateGradients(Covariance):
-    """V = (sigma^2 / alpha) J^T, the system solved in so many iterations: MMPS (Rozet et al. 2024, Alg. 1).
+    """V = (sigma^2 / alpha) J^T, the system solved in so many iterations: MMPS (Rozet et al. 2024).
 
     A converged solution stays as it is; of m numbers it takes at most m iterations in exact arithmetic.
 
@@ -110,13 +113,15 @@ class ConjugateGradients(Covariance):
         def system(v: Measured) -> Measured:
             return jnp.square(measurement.std) * v + spread(measurement, around, v)
 
-        return measurement.linear.transpose(solve(system, r, self.iterations, self.unrolled))
+        a = linear(measurement, "MMPS")
+        return a.transpose(solve(system, r, self.iterations, self.unrolled))
 
 
 def spread(measurement: Measurement, around: Around, v: Measured) -> Measured:
     """A V A^T v, V = (sigma^2 / alpha) J^T."""
-    back = around.transposed(measurement.linear.transpose(v))
-    return measurement.linear(jnp.square(around.sigma) / around.alpha * back)
+    a = linear(measurement, "A V A^T")
+    back = around.transposed(a.transpose(v))
+    return a(jnp.square(around.sigma) / around.alpha * back)
 
 
 def solve(
@@ -165,7 +170,10 @@ class LikelihoodScore(PosteriorScore):
 
         x_hat, pullback, score = jax.vjp(mean, x, has_aux=True)
         around = Around(
-            lambda v: pullback(v)[0], expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+            x_hat,
+            lambda v: pullback(v)[0],
+            expand(self.sde.alpha(t), x),
+            expand(self.sde.sigma(t), x),
         )
         r = self.measurement.residual(y, x_hat)
         weighted = self.covariance.weighted(self.measurement, around, r)
@@ -175,7 +183,7 @@ class LikelihoodScore(PosteriorScore):
 def dps(
     model: ScoreModel, measurement: Measurement, sde: SDE, scale: float = 1.0
 ) -> LikelihoodScore:
-    """DPS with the likelihood's own gradient, times `scale`.
+    """DPS with the likelihood's own gradient, times `scale`; A may be other than linear.
 
     The published step is a length for each step of a sampler, whatever its times, over |y - A x_hat|: no score of a process.
 
@@ -200,7 +208,12 @@ def pigdm(model: ScoreModel, measurement: Measurement, sde: SDE) -> LikelihoodSc
 
 
 def tmpd(model: ScoreModel, measurement: Measurement, sde: SDE) -> LikelihoodScore:
-    """TMPD."""
+    """TMPD.
+
+    Raises:
+      ConfigError: A is not linear.
+    """
+    linear(measurement, "TMPD")
     return LikelihoodScore(model, measurement, sde, covariance=RowSums())
 
 
@@ -214,7 +227,8 @@ def mmps(
     """MMPS, its iterations in a loop or `unrolled`, as ConjugateGradients says.
 
     Raises:
-      ConfigError: less than one iteration.
+      ConfigError: less than one iteration, or A is not linear.
     """
+    linear(measurement, "MMPS")
     solver = ConjugateGradients(iterations, unrolled)
     return LikelihoodScore(model, measurement, sde, covariance=solver)

@@ -4,7 +4,8 @@ The denoiser's x_hat is replaced by the mean of x_0 given y under the law N(x_ha
 
     x_hat' = x_hat + A^T (lambda sigma_y^2 (alpha/sigma)^2 I + A A^T)^{-1} (y - A x_hat),
 
-and the score by the one that has x_hat' for its expected image, so that each sampler and process takes it.
+and the score by the one that has x_hat' for its expected image, so that each sampler and process takes it. DiffPIR's own
+sampler is samplers/decoupled.py's `Renoised`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class ProximalScore(PosteriorScore):
 
 
 def ddnm(model: ScoreModel, measurement: Measurement, sde: SDE) -> ProximalScore:
-    """DDNM: lambda = 0, x_hat' = A^+ y + (I - A^+ A) x_hat (Wang et al. 2023, Eq. 13), which fits y with its noise.
+    """DDNM: lambda = 0, x_hat' = A^+ y + (I - A^+ A) x_hat (Wang et al. 2023), which fits y with its noise.
 
     With a last Tweedie step A x_0 = y to rounding.
 
@@ -55,7 +56,7 @@ def ddnm(model: ScoreModel, measurement: Measurement, sde: SDE) -> ProximalScore
 def diffpir(
     model: ScoreModel, measurement: Measurement, sde: SDE, weight: float = 1.0
 ) -> ProximalScore:
-    """DiffPIR's proximal step (Zhu et al. 2023, Eq. 12 and 13); `weight` is its lambda.
+    """DiffPIR's proximal step (Zhu et al. 2023); `weight` is its lambda.
 
     Raises:
       ConfigError: A's singular values are not known, or lambda <= 0.

@@ -2,6 +2,7 @@
 
 measurement.py     A with its noise: draws, residuals, likelihoods
 linear.py          A: its transpose, and what follows where its singular values are known
+nonlinear.py       magnitudes of frequencies, rounding, any function
 coordinates.py     some pixels, or some coordinates of another orthonormal basis
 axes.py            a matrix for each axis: grey, super-resolution, separable blur
 fourier.py         periodic blur by any kernel; some frequencies

@@ -1,7 +1,7 @@
-"""Linear measurements y = A x of each image, and what follows from their singular values.
+"""Measurements y = A x of each image, and what follows where A is linear and from its singular values.
 
-A subclass states A; its transpose is derived. Where the singular value decomposition A = U S V^T is known as a few fast
-functions, so are the pseudo-inverse and every regularised one, without a matrix of all pixels.
+A subclass states A; its transpose, or that of its derivative, is derived. Where the singular value decomposition A = U S V^T is
+known as a few fast functions, so are the pseudo-inverse and every regularised one, without a matrix of all pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from jaxtyping import Float
 from score_sde.shapes import Array, Images, Measured, check_shape
 
 
-class Linear(abc.ABC):
-    """A, of images of one shape. A pytree: it passes through `jit` as an argument."""
+class Operator(abc.ABC):
+    """A, of images of one shape, linear or not. A pytree: it passes through `jit` as an argument."""
 
     shape: tuple[int, ...]
     """Of an image."""
@@ -40,6 +40,17 @@ class Linear(abc.ABC):
         """Of what is measured of an image."""
         one = jax.ShapeDtypeStruct((1, *self.shape), jnp.result_type(float))
         return jax.eval_shape(self.apply, one).shape[1:]
+
+    def pullback(self, x: Images, v: Measured) -> Images:
+        """The transpose of A's derivative at x, times v."""
+        return jax.vjp(self.apply, x)[1](v)[0]
+
+
+class Linear(Operator):
+    """A matrix, whose derivative is itself."""
+
+    def pullback(self, x: Images, v: Measured) -> Images:
+        return self.transpose(v)
 
     def transpose(self, y: Measured) -> Images:
         """A^T y, (b, *measured_shape) -> (b, *shape)."""

@@ -8,7 +8,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.measurements.linear import Linear, Spectral
+from score_sde.measurements.linear import Linear, Operator, Spectral
 from score_sde.shapes import Images, Measured, PerImage, Scalar
 
 
@@ -16,11 +16,12 @@ from score_sde.shapes import Images, Measured, PerImage, Scalar
 class Measurement:
     """A and the standard deviation sigma_y >= 0 of the noise, in the units of the model's images."""
 
-    linear: Linear
+    linear: Operator
+    """A, which is linear but for the methods that take others."""
     std: Scalar | float
 
     @classmethod
-    def of(cls, linear: Linear, std: float) -> Self:
+    def of(cls, linear: Operator, std: float) -> Self:
         """Raises ConfigError where sigma_y is negative or not finite."""
         if not 0 <= std < float("inf"):
             raise ConfigError(f"sigma_y={std}: expected a standard deviation, 0 for no noise")
@@ -47,16 +48,30 @@ class Measurement:
         return -0.5 * (squares / variance + r.shape[1] * jnp.log(2.0 * jnp.pi * variance))
 
 
+def linear(measurement: Measurement, purpose: str) -> Any:
+    """Its A, which is linear.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    if not isinstance(measurement.linear, Linear):
+        raise ConfigError(
+            f"{purpose} needs a linear measurement, which {type(measurement.linear).__name__} is not; take DPS, TDS, or DAPS by "
+            "Langevin steps"
+        )
+    return measurement.linear
+
+
 def spectral(measurement: Measurement, purpose: str) -> Any:
     """Its A, whose singular values are known.
 
     Raises:
       ConfigError: they are not.
     """
-    linear = measurement.linear
-    if not isinstance(linear, Spectral):
+    found = linear(measurement, purpose)
+    if not isinstance(found, Spectral):
         raise ConfigError(
-            f"{purpose} needs the singular values of A, which {type(linear).__name__} does not know; for few pixels give its "
+            f"{purpose} needs the singular values of A, which {type(found).__name__} does not know; for few pixels give its "
             "matrix instead, Matrix.of(linear.matrix(), linear.shape)"
         )
-    return linear
+    return found

@@ -3,6 +3,9 @@
     names.py, configured.py     the names of --sampler; the sampler that a config describes, checked
     stepping.py                 samplers that are a loop: predictor_corrector.py (predictors.py, correctors.py,
                                 optimal_variance.py), edm.py, published.py
+    imputation.py, ddrm.py, decoupled.py, twisted.py
+                                samplers that are given a measurement: RePaint, DDRM, DAPS, PnP-DM, particles
+                                (given_gaussian.py, resampling.py)
     ode.py, sde.py              the probability-flow ODE and the reverse SDE by diffrax (adaptive.py,
                                 fixed_steps.py, brownian.py)
     exponential/                DDIM, DPM-Solver, DEIS, UniPC as diffrax solvers

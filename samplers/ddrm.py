@@ -1,4 +1,4 @@
-"""DDRM: each mode of A restored as far as the noise of its measurement allows (Kawar et al. 2022, Eq. 7 and 8).
+"""DDRM: each mode of A restored as far as the noise of its measurement allows (Kawar et al. 2022).
 
 In x / alpha, whose noise at time t has the standard deviation rho = sigma / alpha, a mode with singular value s was measured
 as y' = (U^T y) / s with noise n = sigma_y / s. From a state at rho_t to one at rho, with x_hat the denoiser's,

@@ -18,7 +18,7 @@ from score_sde.options import choose
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.schedules import best_times, forward_variance
 from score_sde.sde_lib import SDE
-from score_sde.shapes import Points
+from score_sde.shapes import Points, Scalar
 
 
 def uniform_grid(t_start: float, t_end: float, num_steps: int) -> Points:
@@ -32,7 +32,9 @@ def power_grid(t_start: float, t_end: float, num_steps: int, power: float) -> Po
     return _between(roots**power, t_start, t_end)
 
 
-def log_snr_grid(sde: SDE, t_start: float, t_end: float, num_steps: int) -> Points:
+def log_snr_grid(
+    sde: SDE, t_start: float | Scalar, t_end: float | Scalar, num_steps: int
+) -> Points:
     """Equal steps of the log-SNR from t_start to t_end (Lu et al. 2022, Sec. 3.4)."""
     ends = sde.log_snr(jnp.asarray([t_start, t_end]))
     log_snrs = jnp.linspace(ends[0], ends[1], num_steps + 1)
@@ -46,7 +48,7 @@ def noise_power_grid(sde: SDE, t_start: float, t_end: float, num_steps: int, rho
     return _between(sde.time_of_log_snr(-2.0 * rho * jnp.log(roots)), t_start, t_end)
 
 
-def _between(times: Points, t_start: float, t_end: float) -> Points:
+def _between(times: Points, t_start: float | Scalar, t_end: float | Scalar) -> Points:
     """The same times with the ends as they were given: they come back from a formula with a rounding error."""
     return times.at[0].set(t_start).at[-1].set(t_end)
 

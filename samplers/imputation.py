@@ -87,37 +87,53 @@ class Imputation(SteppedSampler):
 
 @dataclasses.dataclass(frozen=True)
 class RePaint(SteppedSampler):
-    """Each step taken `repeats` times, with the forward process back between (Lugmayr et al. 2022, Alg. 1).
+    """Every `jump` steps taken `repeats` times, with the forward process back over them between (Lugmayr et al. 2022).
 
-    The last step is repeated too, where the paper's is not. Slots of noise: the predictor's, what is put in, and the
-    forward step's, for each repetition.
+    The last are repeated too, where the paper's are not. A step of the loop is a jump, so a path has a state for each of them.
+    Slots of noise: the predictor's and what is put in for each of the steps, and the forward process's, for each repetition.
 
     Raises:
-      ConfigError: less than one repetition.
+      ConfigError: less than one repetition or step of a jump, or a grid that is no whole number of jumps.
     """
 
     sde: SDE
     repeats: int = 10
     predictor: Predictor = ancestral_forward
+    jump: int = 1
 
     def __post_init__(self):
-        if self.repeats < 1:
-            raise ConfigError(f"RePaint with repeats={self.repeats}: expected 1 or more")
+        if self.repeats < 1 or self.jump < 1:
+            raise ConfigError(
+                f"RePaint with repeats={self.repeats}, jump={self.jump}: expected 1 or more of each"
+            )
+
+    def num_steps(self, grid: Points) -> int:
+        steps = grid.shape[0] - 1
+        if steps % self.jump:
+            raise ConfigError(
+                f"RePaint with jump={self.jump} along a grid of {steps} steps: expected a whole number of jumps"
+            )
+        return steps // self.jump
 
     def nfe(self, num_steps: int) -> int:
-        return num_steps * self.repeats
+        return num_steps * self.repeats * self.jump
 
     def step(self, score: Any, grid: Points, noise: Noise, k: Index, state: Images) -> Images:
-        t, s = grid[k], grid[k + 1]
+        first, slots = k * self.jump, 2 * self.jump + 1
+        t, s = grid[first], grid[first + self.jump]
         a, variance = self.sde.alpha_between(s, t), self.sde.variance_between(s, t)
 
-        def down(j: Index, x: Images) -> Images:
-            x = self.predictor(score, self.sde, x, t, s, noise(k, 3 * j, x))
-            return impute(score, self.sde, x, s, noise(k, 3 * j + 1, x))
+        def down(i: Index, x: Images) -> Images:
+            def one(j: Index, x: Images) -> Images:
+                now, then, slot = grid[first + j], grid[first + j + 1], i * slots + 2 * j
+                x = self.predictor(score, self.sde, x, now, then, noise(k, slot, x))
+                return impute(score, self.sde, x, then, noise(k, slot + 1, x))
 
-        def down_and_up(j: Index, x: Images) -> Images:
-            x = down(j, x)
-            return a * x + jnp.sqrt(variance) * noise(k, 3 * j + 2, x)
+            return jax.lax.fori_loop(0, self.jump, one, x)
+
+        def down_and_up(i: Index, x: Images) -> Images:
+            x = down(i, x)
+            return a * x + jnp.sqrt(variance) * noise(k, i * slots + slots - 1, x)
 
         last = self.repeats - 1
         return down(last, jax.lax.fori_loop(0, last, down_and_up, state))

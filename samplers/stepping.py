@@ -28,6 +28,10 @@ class SteppedSampler(Sampler):
     def nfe(self, num_steps: int) -> int:
         """Evaluations of the score model that an image takes in so many steps."""
 
+    def jacobian_products(self, num_steps: int) -> int:
+        """Products with the model's Jacobian that the sampler takes of an image, beside those of its score."""
+        return 0
+
     def num_steps(self, grid: Points) -> int:
         return grid.shape[0] - 1
 

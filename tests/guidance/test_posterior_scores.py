@@ -1,5 +1,7 @@
 """Scores given a measurement against joint Gaussian densities, and their samples' laws against a table, in float64."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,9 +27,10 @@ from score_sde.samplers.predictors import PREDICTORS, tweedie
 from score_sde.samplers.sde import ReverseSDE
 from score_sde.sde_lib import VE, VP, SubVP
 from tests.models.class_gaussians import ClassGaussians, labels
+from tests.samplers.closed_forms import closed_form
 
 SUB_VP = SubVP()  # whose sigma^2 + alpha^2 is not 1
-SDES = [VP(), VE(0.01, 5.0)]
+SDES = [VP(), VE()]
 RNG = np.random.default_rng(1)
 D = 3
 MEANS = RNG.standard_normal((2, D))
@@ -49,8 +52,14 @@ def gaussian(sde, mean=MEANS[0], covariance=COVARIANCES[0]):
     return GaussianScore.create(jnp.asarray(mean), jnp.asarray(covariance), sde)
 
 
+@jax.jit
+def asked(score, condition, x, t):
+    return score.given(condition)(x, t)
+
+
 def evaluate(score, condition=MEASURED, x=X, t=T):
-    return jax.jit(lambda score, x, t: score.given(condition)(x, t))(score, jnp.asarray(x), t)
+    """One program for all scores of a kind."""
+    return asked(score, condition, jnp.asarray(x), t)
 
 
 # ---- the oracle against the joint law of x_t and y ---------------------------------------------------
@@ -60,25 +69,23 @@ def log_normal(off, covariance):
     return jax.scipy.stats.multivariate_normal.logpdf(off, jnp.zeros(len(off)), covariance)
 
 
-def joint_score(sde, weights, means, covariances, x, t, y):
-    """The gradient in x of ln p(x_t, y), a mixture of Gaussians of D + m numbers."""
-    alpha, sigma = sde.alpha(jnp.asarray(t)), sde.sigma(jnp.asarray(t))
+@jax.jit
+@partial(jax.vmap, in_axes=(0, 0, 0, 0, None, None, None, None))
+@jax.grad
+def joint_score(x, y, alpha, sigma, a, weights, means, covariances):
+    """The gradient in each x of ln p(x_t, y), a mixture of Gaussians of D + m numbers."""
 
-    def log_joint(x):
-        terms = []
-        for w, mean, s in zip(weights, means, covariances, strict=True):
-            across = alpha * s @ A.T
-            whole = jnp.block(
-                [
-                    [alpha**2 * s + sigma**2 * jnp.eye(D), across],
-                    [across.T, A @ s @ A.T + STD**2 * jnp.eye(2)],
-                ]
-            )
-            off = jnp.concatenate([x - alpha * mean, y - A @ mean])
-            terms.append(jnp.log(w) + log_normal(off, whole))
-        return jax.nn.logsumexp(jnp.stack(terms))
+    def log_component(w, mean, s):
+        across = alpha * s @ a.T
+        whole = jnp.block(
+            [
+                [alpha**2 * s + sigma**2 * jnp.eye(D), across],
+                [across.T, a @ s @ a.T + STD**2 * jnp.eye(2)],
+            ]
+        )
+        return jnp.log(w) + log_normal(jnp.concatenate([x - alpha * mean, y - a @ mean]), whole)
 
-    return jax.jit(jax.grad(log_joint))(jnp.asarray(x))
+    return jax.nn.logsumexp(jax.vmap(log_component)(weights, means, covariances))
 
 
 FAMILIES = {
@@ -102,15 +109,17 @@ FAMILIES = {
 def test_the_oracle_is_the_gradient_of_the_joint_density(x64, sde, family):
     build, weights, means, covariances = FAMILIES[family]
     oracle = exact_posterior(build(sde), observed(), sde)
-    got = evaluate(oracle)
-    for k in range(2):
-        expected = joint_score(sde, weights, means, covariances, X[k], T[k], Y[k])
-        assert_allclose(got[k], expected, rtol=1e-10)
+    at = closed_form(sde, T)
+    law = map(np.asarray, (weights, means, covariances))
+    scales = (np.broadcast_to(part, T.shape) for part in (at.alpha, at.sigma))
+    expected = joint_score(X, Y, *scales, A, *law)
+    assert_allclose(evaluate(oracle), expected, rtol=1e-10)
     evidence = [
         w * scipy.stats.multivariate_normal(A @ m, A @ s @ A.T + STD**2 * np.eye(2)).pdf(Y[0])
         for w, m, s in zip(weights, means, covariances, strict=True)
     ]
-    assert_allclose(oracle.log_evidence(jnp.asarray(Y[0])), np.log(sum(evidence)), rtol=1e-12)
+    log_evidence = jax.jit(lambda oracle, y: oracle.log_evidence(y))(oracle, jnp.asarray(Y[0]))
+    assert_allclose(log_evidence, np.log(sum(evidence)), rtol=1e-12)
 
 
 def test_an_oracle_without_noise_knows_what_it_saw(x64):
@@ -160,11 +169,12 @@ def test_mmps_in_float32():
 def test_its_jacobian_is_the_oracles(x64):
     """By forward differentiation, as a likelihood takes the divergence."""
 
+    @jax.jit
     def jacobian(score):
         def ask(x):
             return score.given({"measured": jnp.asarray(Y[:1])})(x[None], jnp.asarray(T[:1]))[0]
 
-        return jax.jit(jax.jacfwd(ask))(jnp.asarray(X[0]))
+        return jax.jacfwd(ask)(jnp.asarray(X[0]))
 
     model = gaussian(VP())
     got, expected = (
@@ -209,13 +219,13 @@ def test_dps_is_the_gradient_of_its_likelihood(x64):
     sde = SUB_VP
     model = FAMILIES["mixture"][0](sde)
 
-    def log_likelihood(x):
-        t = jnp.asarray(T)
-        x_hat = denoise(sde, model(x, t), x, t)
-        return jnp.sum(jax.vmap(log_normal, (0, None))(Y - x_hat @ A.T, STD**2 * jnp.eye(2)))
+    def log_likelihood(x, t):
+        score = model(x, t)
+        x_hat = denoise(sde, score, x, t)
+        each = jax.vmap(log_normal, (0, None))(Y - x_hat @ A.T, STD**2 * jnp.eye(2))
+        return jnp.sum(each), score
 
-    guided = jax.jit(jax.grad(log_likelihood))(jnp.asarray(X))
-    alone = model(jnp.asarray(X), jnp.asarray(T))
+    guided, alone = jax.jit(jax.grad(log_likelihood, has_aux=True))(jnp.asarray(X), jnp.asarray(T))
     assert_allclose(evaluate(dps(model, observed(), sde)), alone + guided, rtol=1e-9)
     assert_allclose(evaluate(dps(model, observed(), sde, 0.2)), alone + 0.2 * guided, rtol=1e-9)
 
@@ -224,18 +234,20 @@ def test_proximal_steps_are_means_given_y(x64):
     """The expected image is that of N(x_hat, V) given y, V = (sigma/alpha)^2 / lambda, by Kalman's gain; DDNM fits y."""
     sde = SUB_VP
     model = FAMILIES["mixture"][0](sde)
-    x, t = jnp.asarray(X), jnp.asarray(T)
-    x_hat = np.asarray(denoise(sde, model(x, t), x, t))
+    at = closed_form(sde, T)
+    alpha, sigma = at.alpha[:, None], at.sigma[:, None]
 
     def expected_image(score):
-        return np.asarray(denoise(sde, evaluate(score), x, t))
+        """By Tweedie's formula."""
+        return (X + sigma**2 * np.asarray(score)) / alpha
 
-    got = expected_image(diffpir(model, observed(), sde, weight=3.0))
+    x_hat = expected_image(jax.jit(model.__call__)(jnp.asarray(X), jnp.asarray(T)))
+    got = expected_image(evaluate(diffpir(model, observed(), sde, weight=3.0)))
     for k in range(2):
-        v = float((sde.sigma(t[k]) / sde.alpha(t[k])) ** 2) / 3.0
+        v = (at.sigma[k] / at.alpha[k]) ** 2 / 3.0
         kalman = v * A.T @ np.linalg.inv(v * A @ A.T + STD**2 * np.eye(2))
         assert_allclose(got[k], x_hat[k] + kalman @ (Y[k] - A @ x_hat[k]), rtol=1e-9)
-    got = expected_image(ddnm(model, observed(std=0.0), sde))
+    got = expected_image(evaluate(ddnm(model, observed(std=0.0), sde)))
     assert_allclose(got @ A.T, Y, rtol=1e-10)
     kept = np.eye(D) - np.linalg.pinv(A) @ A
     assert_allclose(got @ kept, x_hat @ kept, atol=1e-10)
@@ -296,9 +308,8 @@ def correlated(method, std):
 
 def affine(score, times):
     """K (n, 2, 2) and q (n, 2) of score = K x + q at these times, from its values at 0 and at unit vectors."""
-    x = jnp.tile(jnp.eye(3, 2, -1), (len(times), 1))
-    told = {"measured": jnp.ones((len(x), 1))}
-    out = jax.jit(lambda score, x, t: score.given(told)(x, t))(score, x, jnp.repeat(times, 3))
+    x = np.tile(np.eye(3, 2, -1), (len(times), 1))
+    out = evaluate(score, {"measured": np.ones((len(x), 1))}, x, np.repeat(times, 3))
     out = np.asarray(out).reshape(-1, 3, 2)
     return (out[:, 1:] - out[:, :1]).transpose(0, 2, 1), out[:, 0]
 
@@ -308,16 +319,16 @@ def continuous_laws(scores, steps=4000):
 
     dm/dt = f m - h g^2 (K m + q), dV/dt = M V + V M^T - n g^2 with M = f - h g^2 K; h = 1/2 and n = 0, or h = n = 1.
     """
-    sde = VP()
     u = np.linspace(1.0, np.sqrt(1e-3), 2 * steps + 1)
-    times = jnp.asarray(u**2)
+    times = u**2
     both = [affine(score, times) for score in scores]
     k, q = (
         np.stack([np.repeat(part[:, None], 2, 1) for part in parts], axis=1)
         for parts in zip(*both, strict=True)
     )
     k, q = (part.reshape(len(u), -1, *part.shape[3:]) for part in (k, q))
-    f, g2 = np.asarray(sde.drift_coefficient(times)), np.asarray(sde.diffusion_squared(times))
+    g2 = 0.1 + 19.9 * times  # beta
+    f = -0.5 * g2
     h, n = np.tile([0.5, 1.0], len(scores)), np.tile([0.0, 1.0], len(scores))
 
     def slope(i, state):
@@ -376,21 +387,24 @@ def test_what_is_bound():
     x, t = jnp.asarray(X, jnp.float32), jnp.asarray(T, jnp.float32)
     score = pigdm(classes, observed(), VP()).given(told)
     assert set(score.condition) == {"measured", "label"}
-    got = score(x, t)
-    assert_allclose(OneByOne(score)(x, t), got, rtol=1e-5)
-    alone = each_alone(lambda score, x, t: score(x, t), score, x, t)
-    assert_allclose(alone[:, 0], got, rtol=1e-5)
-    for k in (0, 1):
-        of_class = pigdm(classes.alone(k, D), observed(), VP()).given(
-            {"measured": told["measured"]}
-        )
-        assert_allclose(got[k], of_class(x, t)[k], rtol=1e-4)
-    assert score.given(()).condition == ()
-    # guidance by classes of what is known of the image already, and the other way round the same
+    of_class = [
+        pigdm(classes.alone(k, D), observed(), VP()).given({"measured": told["measured"]})
+        for k in (0, 1)
+    ]
+    # guidance by classes of what is known of the image already, and the other way round
     outer = ClassifierFree(score, 0.0)
-    assert_allclose(outer(x, t), got, rtol=1e-5)
     inner = pigdm(ClassifierFree(classes, 0.0), observed(), VP()).given(told)
-    assert_allclose(inner(x, t), got, rtol=1e-4)
+
+    @jax.jit
+    def every(x, t):
+        alone = each_alone(lambda score, x, t: score(x, t), score, x, t)[:, 0]
+        same = [OneByOne(score)(x, t), alone, outer(x, t), inner(x, t)]
+        return score(x, t), same, [one(x, t) for one in of_class]
+
+    got, same, apart = every(x, t)
+    for other in (*same, [apart[k][k] for k in (0, 1)]):
+        assert_allclose(other, got, rtol=1e-4)
+    assert score.given(()).condition == ()
     assert (evaluations_of(outer), evaluations_of(inner)) == (2, 2)
 
 

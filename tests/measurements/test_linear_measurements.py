@@ -89,51 +89,71 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=CASES)
-def case(request, x64):
-    build, truth, within = CASES[request.param]
-    linear = build()
-    d = int(np.prod(linear.shape))
-    images = np.eye(d).reshape(d, *linear.shape)
-    matrix = np.stack([np.asarray(truth(x)).ravel() for x in images], axis=1)
-    return linear, matrix, within
+KERNELS = ((0.3, 0.7), (0.0, 2.0))  # noise and prior of regularised inverses
 
 
 def columns(function, shape):
     """A linear function of batches of this shape, as a matrix."""
     n = int(np.prod(shape))
-    out = jax.jit(function)(jnp.eye(n).reshape(n, *shape))
-    return np.asarray(out).reshape(n, -1).T
+    out = function(jnp.eye(n).reshape(n, *shape))
+    return out.reshape(n, -1).T
+
+
+@jax.jit
+def every_matrix(linear):
+    """All that A says of itself, in one program."""
+    measured = linear.measured_shape
+    found = {"matrix": linear.matrix(), "transpose": columns(linear.transpose, measured)}
+    if isinstance(linear, Spectral):
+        found |= {
+            "values": linear.singular_values,
+            "modes": columns(linear.modes, linear.shape),
+            "image": columns(linear.image, linear.shape),
+            "measured_modes": columns(linear.measured_modes, measured),
+            "pseudo_inverse": columns(linear.pseudo_inverse, measured),
+            "regularized": [
+                columns(lambda y, n=n, p=p: linear.regularized(y, n, p), measured)
+                for n, p in KERNELS
+            ],
+        }
+    return found
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    """A, its matrix elsewhere, how far apart they may be, and `every_matrix`."""
+    build, truth, within = CASES[request.param]
+    with jax.enable_x64(True):
+        linear = build()
+        d = int(np.prod(linear.shape))
+        images = np.eye(d).reshape(d, *linear.shape)
+        matrix = np.stack([np.asarray(truth(x)).ravel() for x in images], axis=1)
+        return linear, matrix, within, jax.tree.map(np.asarray, every_matrix(linear))
 
 
 def test_a_measurement_and_its_transpose(case):
-    linear, matrix, within = case
-    assert_allclose(linear.matrix(), matrix, rtol=0, atol=within)
-    transposed = columns(linear.transpose, linear.measured_shape)
-    assert_allclose(transposed, matrix.T, rtol=0, atol=max(within, 1e-15))
+    _, matrix, within, found = case
+    assert_allclose(found["matrix"], matrix, rtol=0, atol=within)
+    assert_allclose(found["transpose"], matrix.T, rtol=0, atol=max(within, 1e-15))
 
 
 def test_singular_values_and_vectors(case):
     """U S V^T is A, V orthogonal; the pseudo-inverse and the regularised ones are those of the matrix."""
-    linear, matrix, within = case
+    linear, matrix, within, found = case
     if not isinstance(linear, Spectral):
         with pytest.raises(ConfigError, match="DDRM needs the singular values of A, which Lin"):
             spectral(Measurement.of(linear, 0.0), "DDRM")
         return
     rounding = max(5 * within, 1e-13)
-    s, measured = np.asarray(linear.singular_values).ravel(), linear.measured_shape
-    vt, v = columns(linear.modes, linear.shape), columns(linear.image, linear.shape)
-    ut = columns(linear.measured_modes, measured)
+    s, vt, v, ut = found["values"].ravel(), found["modes"], found["image"], found["measured_modes"]
     assert_allclose(v @ vt, np.eye(len(v)), atol=1e-13)
     assert_allclose(vt.T, v, atol=1e-13)
     assert_allclose((ut.T * s) @ vt, matrix, atol=rounding)
     assert_allclose(np.sort(s)[::-1][: min(matrix.shape)], np.linalg.svd(matrix)[1], atol=rounding)
-    inverse = columns(linear.pseudo_inverse, measured)
-    exact = np.asarray(linear.matrix())
+    inverse, exact = found["pseudo_inverse"], found["matrix"]
     assert_allclose(inverse, np.linalg.pinv(exact), rtol=0, atol=1e-9)
     assert_allclose(exact @ inverse @ exact, exact, atol=1e-11)
-    for noise, prior in ((0.3, 0.7), (0.0, 2.0)):
-        got = columns(lambda y, n=noise, p=prior: linear.regularized(y, n, p), measured)
+    for (noise, prior), got in zip(KERNELS, found["regularized"], strict=True):
         kernel = noise * np.eye(len(exact)) + prior * exact @ exact.T
         assert_allclose(got, exact.T @ np.linalg.pinv(kernel, rcond=1e-11), rtol=0, atol=1e-9)
 
@@ -141,11 +161,18 @@ def test_singular_values_and_vectors(case):
 def test_an_adjoint_in_float32():
     """<A x, y> = <x, A^T y>, and the singular values serve as well."""
     x = jnp.asarray(RNG.standard_normal((3, *SHAPE)), jnp.float32)
+
+    @jax.jit
+    def both(linear, x):
+        measured = linear(x)
+        back = linear.pseudo_inverse(measured)
+        return measured, linear.transpose(measured + 1.0), back, linear(back)
+
     for linear in (Coordinates.of_mask(SOME, SHAPE), Convolution.by_kernel(KERNEL, SHAPE)):
-        y = linear(x) + 1.0
-        assert_allclose(jnp.vdot(linear(x), y), jnp.vdot(x, linear.transpose(y)), rtol=1e-5)
-        assert_allclose(linear(linear.pseudo_inverse(linear(x))), linear(x), atol=1e-4)
-        assert linear.pseudo_inverse(y).dtype == jnp.float32
+        measured, transposed, back, again = both(linear, x)
+        assert_allclose(np.vdot(measured, measured + 1.0), np.vdot(x, transposed), rtol=1e-5)
+        assert_allclose(again, measured, atol=1e-4)
+        assert back.dtype == jnp.float32
 
 
 def test_a_measurement_is_a_pytree():
@@ -170,15 +197,21 @@ def test_draws_and_likelihoods(x64):
     """A draw has the noise asked for; its likelihood is SciPy's, its distance the noise's own size."""
     measurement = Measurement.of(Matrix.of(MATRIX, (8,)), 0.3)
     x, noise = RNG.standard_normal((2, 8)), RNG.standard_normal((2, 5))
-    y = measurement.draw(jnp.asarray(x), jnp.asarray(noise))
+
+    @jax.jit
+    def numbers(measurement, x, noise):
+        y = measurement.draw(x, noise)
+        exact = Measurement.of(measurement.linear, 0.0)
+        likelihood = measurement.log_likelihood(y, x)
+        return y, likelihood, measurement.distance(y, x), exact.distance(y, x)
+
+    y, likelihood, distance, unscaled = numbers(measurement, jnp.asarray(x), jnp.asarray(noise))
     assert_allclose(y, x @ MATRIX.T + 0.3 * noise, atol=1e-14)
     law = scipy.stats.norm(0.0, 0.3)
-    expected = law.logpdf(np.asarray(y) - x @ MATRIX.T).sum(axis=1)
-    assert_allclose(measurement.log_likelihood(y, jnp.asarray(x)), expected, rtol=1e-12)
+    assert_allclose(likelihood, law.logpdf(np.asarray(y) - x @ MATRIX.T).sum(axis=1), rtol=1e-12)
     root_mean = np.sqrt(np.mean(noise**2, axis=1))
-    assert_allclose(measurement.distance(y, jnp.asarray(x)), root_mean, rtol=1e-12)
-    exact = Measurement.of(measurement.linear, 0.0)
-    assert_allclose(exact.distance(y, jnp.asarray(x)), 0.3 * root_mean, rtol=1e-12)
+    assert_allclose(distance, root_mean, rtol=1e-12)
+    assert_allclose(unscaled, 0.3 * root_mean, rtol=1e-12)
 
 
 REFUSED = {

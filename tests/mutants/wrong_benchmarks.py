@@ -6,6 +6,7 @@ FLOW = "tests/evaluation/test_known_flow.py"
 ERRORS = "tests/benchmarks/test_error_versus_nfe.py"
 OVERHEAD = "tests/benchmarks/test_sampler_overhead.py"
 ACCELERATOR = "tests/benchmarks/test_accelerator.py"
+POSTERIOR = "tests/benchmarks/test_posterior_methods.py"
 TPU = "tests/benchmarks/test_tpu_compile.py"
 UPDATE_FOR_TPU = f"{TPU}::test_an_update_sends_its_gradient_and_takes_its_state_over"
 
@@ -33,6 +34,21 @@ BENCHMARKS = [
     *mutants("benchmarks/records.py", f"{ERRORS}::test_best_within_a_budget",
         ("best-of-all-that-is-cheaper", "if r.nfe == nearest)", "if r)"),
         ("half-a-budget-will-do", "if budget / 2 < record.nfe", "if 0 < record.nfe"),
+    ),
+    *mutants("benchmarks/posterior_methods.py", f"{POSTERIOR}::test_the_distance_of_gaussians",
+        ("distance-without-the-means", "np.sum(np.square(a.mean - b.mean)) + ", ""),
+        ("distance-of-roots-unmatched", "np.sum(np.square(carried - half))", "np.sum(np.square(root(b.covariance) - half))"),
+    ),
+    *mutants("benchmarks/posterior_methods.py", f"{POSTERIOR}::test_the_sliced_distance_of_a_shift",
+        ("sliced-with-the-features-factor", ".value / (3 * x.shape[1])", ".value"),
+    ),
+    *mutants("benchmarks/posterior_methods.py", f"{POSTERIOR}::test_what_is_counted",
+        ("solver-of-one-evaluation", "return 2 * steps, 0", "return steps, 0"),
+        ("products-of-the-score-alone", "sampler.nfe(steps), sampler.jacobian_products(steps)", "sampler.nfe(steps), 0"),
+    ),
+    *mutants("benchmarks/posterior_problems.py", f"{POSTERIOR}::test_draws_of_the_posterior",
+        ("draws-of-variance-for-the-root", "parts.eigenvectors * np.sqrt(parts.eigenvalues)[:, None]", "parts.eigenvectors * parts.eigenvalues[:, None]"),
+        ("draws-of-any-component", "rng.choice(len(law.weights), count, p=law.weights / law.weights.sum())", "rng.choice(len(law.weights), count)"),
     ),
     *mutants("benchmarks/sampler_overhead.py", OVERHEAD,
         ("one-evaluation-more", "fori_loop(0, count, evaluate, x)", "fori_loop(0, count + 1, evaluate, x)"),

@@ -21,8 +21,8 @@ from score_sde.samplers.grids import uniform_grid
 from score_sde.samplers.imputation import Imputation, RePaint, imputing
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.predictors import ancestral_forward, batch_times, euler_maruyama
-from score_sde.sde_lib import VE, VP, SubVP
-from tests.samplers.closed_forms import closed_form
+from score_sde.sde_lib import VP
+from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
 from tests.samplers.gaussian_law import MU, SIGMA
 
 A = np.array([[1.0, 0.5, -0.3], [0.2, -1.0, 0.8]])
@@ -86,26 +86,29 @@ def times(sde):
     return zip(grid[:-1], grid[1:], strict=True)
 
 
-SDES = [VP(), SubVP(), VE()]
-
-
-@pytest.mark.parametrize("sde", SDES, ids=repr)
-def test_repaint_by_recursion(x64, sde):
-    """Three repetitions of each step, with rows of A that no pixel is."""
-    law = start(sde)
-    for now, then in times(sde):
-        a = now.alpha / then.alpha
-        matrix, b, variance = ancestral(now, then)
+@pytest.mark.parametrize("jump", [1, 2])
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+def test_repaint_by_recursion(x64, sde, jump):
+    """Three repetitions of each step, or of each two, with rows of A that no pixel is."""
+    law, steps = start(sde), list(times(sde))
+    for k in range(0, STEPS, jump):
+        begins, ends = steps[k][0], steps[k + jump - 1][1]
+        a = begins.alpha / ends.alpha
         for repetition in range(3):
             if repetition:
-                law = moved(law, a * np.eye(3), 0.0, variance * np.eye(3))
-            law = put_in(moved(law, matrix, b, variance * np.eye(3)), then)
-    got = law_of(RePaint(sde, 3), restored(imputing, sde), slots=9)
+                more = begins.sigma**2 - a**2 * ends.sigma**2
+                law = moved(law, a * np.eye(3), 0.0, more * np.eye(3))
+            for now, then in steps[k : k + jump]:
+                matrix, b, variance = ancestral(now, then)
+                law = put_in(moved(law, matrix, b, variance * np.eye(3)), then)
+    score, told = restored(imputing, sde), {"measured": jnp.asarray(Y)}
+    grid, slots = uniform_grid(1.0, EPS, STEPS), 3 * (2 * jump + 1)
+    got = affine_law(RePaint(sde, 3, jump=jump), score, grid, (3,), told, slots, together=jump)
     for one, other in zip(got, law, strict=True):
         assert_allclose(one, other, atol=1e-11)
 
 
-@pytest.mark.parametrize("sde", SDES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_imputation_by_recursion(x64, sde):
     """Ancestral sampling with two Langevin steps after each, what is known put in three times."""
     law = start(sde)
@@ -161,7 +164,7 @@ def test_a_corrector_mends_it():
 
 @pytest.mark.parametrize("to_data", [False, True])
 @pytest.mark.parametrize("std", [0.0, 0.3])
-@pytest.mark.parametrize("sde", SDES, ids=repr)
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_ddrm_by_recursion(x64, sde, std, to_data):
     """The three cases of the paper's equations, a mode at a time, in the basis of NumPy's decomposition."""
     eta, eta_b = 0.7, 0.9
@@ -231,6 +234,8 @@ def test_evaluations():
     assert Imputation(VP(), ancestral_forward).nfe(10) == 10
     assert Imputation(VP(), ancestral_forward, annealed_langevin, 0.1, 3).nfe(10) == 40
     assert (RePaint(VP(), 4).nfe(10), DDRM(VP()).nfe(10)) == (40, 10)
+    jumps = RePaint(VP(), 4, jump=5)
+    assert jumps.nfe(jumps.num_steps(uniform_grid(1.0, EPS, 10))) == 40
 
 
 def test_what_they_refuse():
@@ -244,5 +249,7 @@ def test_what_they_refuse():
             build(None, measurement, VP())
     with pytest.raises(ConfigError, match="repeats=0"):
         RePaint(VP(), 0)
+    with pytest.raises(ConfigError, match="jump=3 along a grid of 10 steps"):
+        RePaint(VP(), jump=3).num_steps(uniform_grid(1.0, EPS, 10))
     with pytest.raises(ConfigError, match="eta=1.5"):
         DDRM(VP(), eta=1.5)
