@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from score_sde.errors import ConfigError
-from score_sde.guidance.classifier_free import check_guidance, guided
-from score_sde.models.networks import check_no_class, conditions_of
+from score_sde.generation.guided import check_guidance, with_guidance
 from score_sde.models.score import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
 from score_sde.options import choose
@@ -22,7 +21,7 @@ THRESHOLDS: dict[str, Any] = {
 
 
 def check_sampled_score(config: Any, space: Space) -> None:
-    """Refuse a threshold without a range to keep to, and guidance of a model that is told nothing."""
+    """Refuse a threshold without a range to keep to, and guidance that cannot be."""
     sampling = config.sampling
     threshold = choose("sampling.threshold", sampling.threshold, THRESHOLDS)
     if threshold is not None and space.range is None:
@@ -30,10 +29,7 @@ def check_sampled_score(config: Any, space: Space) -> None:
             f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
             "set threshold='none'"
         )
-    weight = sampling.guidance.weight
-    check_guidance(weight, conditions_of(config))
-    if weight:
-        check_no_class(config, f"sampling.guidance.weight={weight}")
+    check_guidance(config)
 
 
 def sampled_score(config: Any, sde: SDE, space: Space, model: Any) -> Any:
@@ -43,7 +39,7 @@ def sampled_score(config: Any, sde: SDE, space: Space, model: Any) -> Any:
     """
     sampling = config.sampling
     asked = OneByOne(model) if sampling.one_by_one else model
-    asked = guided(asked, sampling.guidance.weight)
+    asked = with_guidance(sampling, sde, asked)
     threshold = THRESHOLDS[sampling.threshold]
     if threshold is None or space.range is None:
         return asked

@@ -19,6 +19,7 @@ from score_sde.files import write_whole
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
+from score_sde.generation.guided import beside_weight
 from score_sde.generation.sample_files import IMAGES, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_images import check_start_images, load_start_images
@@ -143,6 +144,7 @@ def told(config: Any) -> dict[str, Any]:
         "labels": list(config.sampling.labels) or "all",
         "guidance_weight": weight,
         "guidance_scale": 1.0 + weight,  # as other codes count it
+        **{f"guidance_{name}": value for name, value in beside_weight(config.sampling).items()},
     }
 
 

@@ -59,6 +59,7 @@ DDIM = sampler("ddim")
 EDM = sampler("edm", sampling__edm__s_churn=5.0)
 PATHS = of(SMALL, sampling__path_images=2)
 GUIDED = sampler("pc", TOLD, sampling__guidance__weight=0.5)
+PLUS_PLUS = sampler("ddim", TOLD, sampling__guidance__plus_plus=0.5)
 THRESHOLD = of(PC, sampling__threshold="dynamic")
 BOUND = of(SMALL, likelihood__ode=False)
 DENSITY = of(PLAIN, likelihood__bound_draws=0)
@@ -85,7 +86,9 @@ SAMPLING_ROWS = [
         ),
         times=(1.0, 0.4, 1e-3),
     ),
-    *rows(sampling, "sampling.guidance", GUIDED, weight=1.0),
+    *rows(sampling, "sampling.guidance", GUIDED, weight=1.0, rescale=0.7, eta=0.0, norm=1.0),
+    *rows(sampling, "sampling.guidance", GUIDED, log_snr_low=-1.0, log_snr_high=1.0),
+    *rows(sampling, "sampling.guidance", PLUS_PLUS, plus_plus=0.3),
     *rows(
         sampling,
         "sampling.pc",

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from score_sde.errors import UserError
 from score_sde.evaluation.affine_law import affine_law
 from score_sde.guidance.classifier_free import ClassifierFree
+from score_sde.guidance.combinations import Extrapolated
 from score_sde.guidance.exact_posterior import exact_posterior
 from score_sde.guidance.likelihood_score import dps, mmps, pigdm, solve, tmpd
 from score_sde.guidance.posterior import jacobian_products_of
@@ -386,9 +387,9 @@ def test_what_is_bound():
         assert_allclose(got[k], of_class(x, t)[k], rtol=1e-4)
     assert score.given(()).condition == ()
     # guidance by classes of what is known of the image already, and the other way round the same
-    outer = ClassifierFree(score, 0.0)
+    outer = ClassifierFree(score, Extrapolated(0.0))
     assert_allclose(outer(x, t), got, rtol=1e-5)
-    inner = pigdm(ClassifierFree(classes, 0.0), observed(), VP()).given(told)
+    inner = pigdm(ClassifierFree(classes, Extrapolated(0.0)), observed(), VP()).given(told)
     assert_allclose(inner(x, t), got, rtol=1e-4)
     assert (evaluations_of(outer), evaluations_of(inner)) == (2, 2)
 

@@ -3,18 +3,39 @@
 from tests.mutants.mutant import mutants
 
 GUIDED = "tests/guidance/test_classifier_free.py"
+COMBINED = "tests/guidance/test_combinations.py"
 BOUND = "tests/models/test_bound_conditions.py"
 CLASSES = "tests/models/test_class_networks.py"
 DROPOUT = "tests/training/test_label_dropout.py"
 
 # fmt: off
 GUIDANCE = [
+    *mutants("guidance/combinations.py", f"{GUIDED}::test_variance_under_the_ode",
+        ("guided-away-from-the-class", "toward + self.weight * (toward - away)", "toward - self.weight * (toward - away)"),
+        ("guidance-scale-for-weight", "toward + self.weight * (toward - away)", "away + self.weight * (toward - away)"),
+        ("guidance-weight-on-one-term", "toward + self.weight * (toward - away)", "(1.0 + self.weight) * toward - away"),
+    ),
     *mutants("guidance/classifier_free.py", f"{GUIDED}::test_variance_under_the_ode",
-        ("guided-away-from-the-class", "conditional + self.weight * (conditional - unconditional)", "conditional - self.weight * (conditional - unconditional)"),
-        ("guidance-scale-for-weight", "conditional + self.weight * (conditional - unconditional)", "unconditional + self.weight * (conditional - unconditional)"),
-        ("guidance-weight-on-one-term", "conditional + self.weight * (conditional - unconditional)", "(1.0 + self.weight) * conditional - unconditional"),
         ("guidance-with-halves-swapped", "asked = (x, t, self.model.condition), (x, t, self.model.unconditional.condition)", "asked = (x, t, self.model.unconditional.condition), (x, t, self.model.condition)"),
         ("no-class-asked-with-its-class", "return self.model.unconditional(x, t)", "return self.model(x, t)"),
+    ),
+    *mutants("guidance/combinations.py", COMBINED,
+        ("interval-of-the-other-times", "jnp.where(inside, self.inner(x, t, toward, away), toward)", "jnp.where(inside, toward, self.inner(x, t, toward, away))"),
+        ("no-guidance-outside-is-no-class", "self.inner(x, t, toward, away), toward)", "self.inner(x, t, toward, away), away)"),
+        ("contrast-of-the-bad-score", "for score in (guided, toward))", "for score in (guided, away))"),
+        ("rescaled-the-other-way", "contrast(kept) / contrast(image)", "contrast(image) / contrast(kept)"),
+        ("rescaled-by-the-whole-share", "self.share * (ratio - 1.0) * image", "self.share * ratio * image"),
+        ("apg-along-what-is-left", "self.weight * (d - (1.0 - self.eta) * parallel)", "self.weight * (d - self.eta * parallel)"),
+        ("apg-projected-on-the-difference", "parallel = dot(d, image)", "parallel = dot(d, d)"),
+        ("apg-longer-where-it-is-short", "jnp.maximum(dot(d, d), self.norm**2)", "dot(d, d)"),
+        ("apg-of-scores", "d = jnp.square(sigma) / alpha * (toward - away)", "d = toward - away"),
+        ("apg-divided-by-nothing", "jnp.where(length > 0, length, 1.0)", "length"),
+        ("plus-plus-of-the-step-before", "jnp.diff(grid, append=jnp.inf)", "jnp.diff(grid, prepend=-jnp.inf)"),
+        ("plus-plus-of-the-log-snr", "-jnp.expm1(-0.5 * growth)", "-jnp.expm1(-growth)"),
+        ("plus-plus-on-the-class", "away + expand(weight, x) * (toward - away)", "toward + expand(weight, x) * (toward - away)"),
+    ),
+    *mutants("generation/guided.py", f"{COMBINED}::test_what_the_config_builds",
+        ("rescaled-outside-the-interval", "combine = Within(combine, sde, guidance.log_snr_low, guidance.log_snr_high)", "combine = Within(Extrapolated(guidance.weight), sde, guidance.log_snr_low, guidance.log_snr_high)"),
     ),
     *mutants("guidance/classifier_free.py", f"{GUIDED}::test_evaluations_are_of_the_model_inside",
         ("guidance-for-the-cost-of-one", "2 * evaluations_of(self.model)", "evaluations_of(self.model)"),
