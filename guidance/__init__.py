@@ -2,6 +2,7 @@
 
 classifier_free.py    more of a class than the model itself has, by its score of no class
 combinations.py       how one score is led away from another: weight, interval, rescaling, APG, CFG++
+reward.py             more of what the expected image is worth
 posterior.py          images given a measurement of them: what the three below share
 likelihood_score.py   the likelihood's gradient through the denoiser: DPS, PiGDM, TMPD, MMPS
 proximal.py           the expected image moved to what was measured: DDNM, DiffPIR

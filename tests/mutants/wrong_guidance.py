@@ -4,6 +4,7 @@ from tests.mutants.mutant import mutants
 
 GUIDED = "tests/guidance/test_classifier_free.py"
 COMBINED = "tests/guidance/test_combinations.py"
+REWARD = "tests/guidance/test_reward.py"
 BOUND = "tests/models/test_bound_conditions.py"
 CLASSES = "tests/models/test_class_networks.py"
 DROPOUT = "tests/training/test_label_dropout.py"
@@ -33,6 +34,12 @@ GUIDANCE = [
         ("plus-plus-of-the-step-before", "jnp.diff(grid, append=jnp.inf)", "jnp.diff(grid, prepend=-jnp.inf)"),
         ("plus-plus-of-the-log-snr", "-jnp.expm1(-0.5 * growth)", "-jnp.expm1(-growth)"),
         ("plus-plus-on-the-class", "away + expand(weight, x) * (toward - away)", "toward + expand(weight, x) * (toward - away)"),
+    ),
+    *mutants("guidance/reward.py", REWARD,
+        ("reward-of-the-noisy-image", "self.reward(denoise(self.sde, score, x, t))", "self.reward(x)"),
+        ("reward-without-the-jacobian", "self.reward(denoise(self.sde, score, x, t))", "self.reward(denoise(self.sde, jax.lax.stop_gradient(score), x, t))"),
+        ("reward-as-a-cost", "score + self.scale * gradient", "score - self.scale * gradient"),
+        ("reward-of-another-function-each-time", "reward if isinstance(reward, partial) else partial(reward)", "partial(reward)"),
     ),
     *mutants("generation/guided.py", f"{COMBINED}::test_what_the_config_builds",
         ("rescaled-outside-the-interval", "combine = Within(combine, sde, guidance.log_snr_low, guidance.log_snr_high)", "combine = Within(Extrapolated(guidance.weight), sde, guidance.log_snr_low, guidance.log_snr_high)"),
