@@ -9,6 +9,8 @@ import jax
 import numpy as np
 
 from score_sde.errors import ConfigError
+from score_sde.generation.guides import NO_GUIDES, Guides, check_guides, has_worse
+from score_sde.guidance.autoguidance import Autoguided
 from score_sde.guidance.classifier_free import ClassifierFree, guided
 from score_sde.guidance.combinations import (
     Combination,
@@ -24,8 +26,9 @@ from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE
 
 NO_APG = {"eta": 1.0, "norm": math.inf}
+NO_WORSE = {"worse": "", "worse_step": 0}
 NO_INTERVAL = {"log_snr_low": -math.inf, "log_snr_high": math.inf}
-NOTHING_MORE = {**NO_APG, **NO_INTERVAL, "rescale": 0.0}
+NOTHING_MORE = {**NO_APG, **NO_INTERVAL, **NO_WORSE, "rescale": 0.0}
 """What changes guidance by a weight, with the values that change nothing."""
 
 
@@ -41,32 +44,40 @@ def beside_weight(sampling: Any) -> dict[str, Any]:
     return different(sampling.guidance, {k: v for k, v in defaults.items() if k != "weight"})
 
 
-def check_guidance(config: Any) -> None:
-    """Refuse guidance of a model that is told nothing, and options that would change nothing.
+def check_guidance(config: Any, sde: SDE) -> None:
+    """Refuse guidance of a model that is told nothing, by one that does not fit, and options that would change nothing.
 
     Raises:
       ConfigError: what was given, and what to do.
     """
-    sampling, guidance = config.sampling, config.sampling.guidance
+    guidance = config.sampling.guidance
     asked = different(guidance, NOTHING_MORE)
-    if not asks_for_two(sampling):
-        if asked:
-            raise ConfigError(
-                f"{in_words(asked)} with weight=0: there is no guidance that this could change; set sampling.guidance.weight, "
-                "or leave it out"
-            )
-        return
+    if asks_for_two(config.sampling):
+        check_two_scores(config, sde)
+    elif asked:
+        raise ConfigError(
+            f"{in_words(asked)} with weight=0: there is no guidance that this could change; set sampling.guidance.weight, "
+            "or leave it out"
+        )
+
+
+def check_two_scores(config: Any, sde: SDE) -> None:
+    """Refuse to lead a score away from another that there is not."""
+    guidance = config.sampling.guidance
     if not guidance.log_snr_low < guidance.log_snr_high:
         raise ConfigError(
-            f"{in_words(asked)}: there is no log-SNR between them; give a low one and a high one"
+            f"{in_words(different(guidance, NO_INTERVAL))}: there is no log-SNR between them; give a low one and a high one"
         )
     if guidance.plus_plus:
-        check_plus_plus(sampling)
+        check_plus_plus(config.sampling)
+    if has_worse(guidance):
+        check_guides(config, sde)
+        return
     what = in_words({name: guidance[name] for name in ("weight", "plus_plus") if guidance[name]})
     if not conditions_of(config):
         raise ConfigError(
             f"{what} with a model that is told no class: there is nothing to be guided to; set "
-            "weight=0, or train a network with model.num_classes"
+            "weight=0, train a network with model.num_classes, or name a worse one by sampling.guidance.worse"
         )
     check_no_class(config, what)
 
@@ -122,13 +133,15 @@ def build_combination(sampling: Any, sde: SDE) -> Combination:
     return combine
 
 
-def with_guidance(sampling: Any, sde: SDE, model: Any) -> Any:
+def with_guidance(sampling: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES) -> Any:
     """The model, guided.
 
-    Cost: two evaluations of the model for one, where there is guidance.
+    Cost: two evaluations of the model for one, or one of each, where there is guidance.
     """
     if not asks_for_two(sampling):
         return model
+    if guides.worse is not None:
+        return Autoguided(model, guides.worse, build_combination(sampling, sde))
     weight, combine = sampling.guidance.weight, build_combination(sampling, sde)
     plain = combine == Extrapolated(weight)
     return guided(model, weight) if plain else ClassifierFree(model, combine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from score_sde.options import Range, Section, finite, fraction, option
+from score_sde.options import Range, Section, finite, fraction, not_negative, option
 
 any_number = finite("a number, such as 1", lambda x: True)
 positive_or_inf = Range("a positive number, or inf", lambda x: x > 0, (0, -1, math.nan))
@@ -45,6 +45,15 @@ class GuidanceOptions(Section):
         math.inf,
         "APG: largest length of the difference of the two expected images, before the weight",
         positive_or_inf,
+    )
+    worse: str = option(
+        "",
+        "guide away from the network in this folder, in place of the score of no class: autoguidance",
+    )
+    worse_step: int = option(
+        0,
+        "the step of its checkpoint, 0: the newest; without a folder of an earlier checkpoint of the network itself",
+        not_negative,
     )
     plus_plus: float = option(
         0.0, "CFG++ in place of a weight: its scale, up to 1, with sampler=ddim; 0: no", fraction

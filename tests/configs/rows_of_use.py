@@ -20,11 +20,13 @@ from tests.configs.built_measurements import (
 from tests.configs.built_sampling import (
     cheapest_grid,
     denoising_errors,
+    folders_of_guides,
     generator,
     paths_from_noise,
     sampling,
     sampling_run,
     start_images,
+    worse_step,
 )
 from tests.configs.built_training import (
     first_parameters,
@@ -89,6 +91,10 @@ SAMPLING_ROWS = [
     *rows(sampling, "sampling.guidance", GUIDED, weight=1.0, rescale=0.7, eta=0.0, norm=1.0),
     *rows(sampling, "sampling.guidance", GUIDED, log_snr_low=-1.0, log_snr_high=1.0),
     *rows(sampling, "sampling.guidance", PLUS_PLUS, plus_plus=0.3),
+    *rows(folders_of_guides, "sampling.guidance", SMALL, worse="elsewhere"),
+    *rows(
+        worse_step, "sampling.guidance", of(SMALL, sampling__guidance__worse_step=3), worse_step=5
+    ),
     *rows(
         sampling,
         "sampling.pc",

@@ -4,6 +4,7 @@ from tests.mutants.mutant import mutants
 
 GUIDED = "tests/guidance/test_classifier_free.py"
 COMBINED = "tests/guidance/test_combinations.py"
+AUTO = "tests/guidance/test_autoguidance.py"
 REWARD = "tests/guidance/test_reward.py"
 BOUND = "tests/models/test_bound_conditions.py"
 CLASSES = "tests/models/test_class_networks.py"
@@ -34,6 +35,18 @@ GUIDANCE = [
         ("plus-plus-of-the-step-before", "jnp.diff(grid, append=jnp.inf)", "jnp.diff(grid, prepend=-jnp.inf)"),
         ("plus-plus-of-the-log-snr", "-jnp.expm1(-0.5 * growth)", "-jnp.expm1(-growth)"),
         ("plus-plus-on-the-class", "away + expand(weight, x) * (toward - away)", "toward + expand(weight, x) * (toward - away)"),
+    ),
+    *mutants("guidance/autoguidance.py", AUTO,
+        ("towards-the-worse-model", "self.combine(x, t, self.model(x, t), self.worse(x, t))", "self.combine(x, t, self.worse(x, t), self.model(x, t))"),
+        ("worse-model-left-untold", "worse=bind(self.worse, condition)", "worse=self.worse"),
+        ("worse-model-for-nothing", "evaluations_of(self.model) + evaluations_of(self.worse)", "evaluations_of(self.model)"),
+    ),
+    *mutants("generation/guides.py", AUTO,
+        ("worse-step-is-the-newest", "of.checkpoint_step = guidance.worse_step", "of.checkpoint_step = 0"),
+        ("worse-model-told-what-it-does-not-know", "ToldNothing(model) if conditions_of(config) and not conditions_of(of) else model", "model"),
+        ("guide-of-another-process", '"process": (sde, build_sde(other)),', ""),
+        ("guide-of-other-images", '"space of images": (build_space(config), build_space(other)),', ""),
+        ("guides-that-never-age", "[newest_file(checkpoint_folder(folder)) for folder", "[0.0 for folder"),
     ),
     *mutants("guidance/reward.py", REWARD,
         ("reward-of-the-noisy-image", "self.reward(denoise(self.sde, score, x, t))", "self.reward(x)"),
