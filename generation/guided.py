@@ -9,8 +9,15 @@ import jax
 import numpy as np
 
 from score_sde.errors import ConfigError
-from score_sde.generation.guides import NO_GUIDES, Guides, check_guides, has_worse
-from score_sde.guidance.autoguidance import Autoguided
+from score_sde.generation.guides import (
+    NO_GUIDES,
+    Guides,
+    check_guides,
+    classes_told,
+    has_worse,
+)
+from score_sde.guidance.autoguidance import Autoguided, ToldNothing
+from score_sde.guidance.classifier import classifier_guided
 from score_sde.guidance.classifier_free import ClassifierFree, guided
 from score_sde.guidance.combinations import (
     Combination,
@@ -22,6 +29,7 @@ from score_sde.guidance.combinations import (
 )
 from score_sde.guidance.options import GuidanceOptions
 from score_sde.models.networks import check_no_class, conditions_of
+from score_sde.models.score import OneByOne
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE
 
@@ -38,6 +46,10 @@ def asks_for_two(sampling: Any) -> bool:
     return bool(guidance.plus_plus or guidance.weight)
 
 
+def is_guided(sampling: Any) -> bool:
+    return asks_for_two(sampling) or bool(sampling.guidance.classifier)
+
+
 def beside_weight(sampling: Any) -> dict[str, Any]:
     """The fields of the guidance that have another value than their default, but for the weight."""
     defaults = GuidanceOptions.defaults()
@@ -52,6 +64,7 @@ def check_guidance(config: Any, sde: SDE) -> None:
     """
     guidance = config.sampling.guidance
     asked = different(guidance, NOTHING_MORE)
+    check_guides(config, sde)
     if asks_for_two(config.sampling):
         check_two_scores(config, sde)
     elif asked:
@@ -71,7 +84,6 @@ def check_two_scores(config: Any, sde: SDE) -> None:
     if guidance.plus_plus:
         check_plus_plus(config.sampling)
     if has_worse(guidance):
-        check_guides(config, sde)
         return
     what = in_words({name: guidance[name] for name in ("weight", "plus_plus") if guidance[name]})
     if not conditions_of(config):
@@ -133,11 +145,23 @@ def build_combination(sampling: Any, sde: SDE) -> Combination:
     return combine
 
 
-def with_guidance(sampling: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES) -> Any:
-    """The model, guided.
+def with_guidance(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES) -> Any:
+    """The model, guided by what there is, a classifier last.
 
-    Cost: two evaluations of the model for one, or one of each, where there is guidance.
+    Cost: two evaluations of the model for one, or one of each, where two scores are asked for.
     """
+    sampling = config.sampling
+    model = led_away(sampling, sde, model, guides)
+    if guides.classifier is None:
+        return model
+    told = model if conditions_of(config) else ToldNothing(model)
+    scale = sampling.guidance.classifier_scale
+    by_class = classifier_guided(told, guides.classifier, classes_told(config), scale)
+    return OneByOne(by_class) if sampling.one_by_one else by_class
+
+
+def led_away(sampling: Any, sde: SDE, model: Any, guides: Guides) -> Any:
+    """The model's score away from another, if that is asked for."""
     if not asks_for_two(sampling):
         return model
     if guides.worse is not None:

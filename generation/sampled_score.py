@@ -43,7 +43,7 @@ def sampled_score(
     sampling = config.sampling
     if sampling.one_by_one:
         model, guides = OneByOne(model), guides.one_by_one()
-    asked = with_guidance(sampling, sde, model, guides)
+    asked = with_guidance(config, sde, model, guides)
     threshold = THRESHOLDS[sampling.threshold]
     if threshold is None or space.range is None:
         return asked

@@ -55,6 +55,12 @@ class GuidanceOptions(Section):
         "the step of its checkpoint, 0: the newest; without a folder of an earlier checkpoint of the network itself",
         not_negative,
     )
+    classifier: str = option(
+        "", "guide by the classifier in this folder, trained by training.task=classifier"
+    )
+    classifier_scale: float = option(
+        1.0, "times the gradient of its log-probability; 1: as the score has it", any_number
+    )
     plus_plus: float = option(
         0.0, "CFG++ in place of a weight: its scale, up to 1, with sampler=ddim; 0: no", fraction
     )

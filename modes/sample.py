@@ -19,13 +19,12 @@ from score_sde.files import write_whole
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
-from score_sde.generation.guided import asks_for_two, beside_weight
-from score_sde.generation.guides import ages_of, load_guides
+from score_sde.generation.guided import beside_weight, is_guided
+from score_sde.generation.guides import ages_of, classes_told, load_guides
 from score_sde.generation.sample_files import IMAGES, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_images import check_start_images, load_start_images
 from score_sde.generation.trajectory import Trajectory, trajectory
-from score_sde.models.networks import conditions_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
 from score_sde.options import choose
@@ -139,12 +138,12 @@ def run(
 
 def told(config: Any) -> dict[str, Any]:
     """What the record says of conditions and guidance, for a model that takes any or is guided."""
-    sampling = config.sampling
-    if not (conditions_of(config) or asks_for_two(sampling)):
+    sampling, classes = config.sampling, classes_told(config)
+    if not (classes or is_guided(sampling)):
         return {}
     weight = sampling.guidance.weight
     return {
-        **({"labels": list(sampling.labels) or "all"} if conditions_of(config) else {}),
+        **({"labels": list(sampling.labels) or "all"} if classes else {}),
         "guidance_weight": weight,
         "guidance_scale": 1.0 + weight,  # as other codes count it
         **{f"guidance_{name}": value for name, value in beside_weight(sampling).items()},
@@ -180,7 +179,7 @@ def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
 
 def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> Image:
     """The first images as a grid: a row for each class where all have their turn. Gives the picture that it writes."""
-    num_classes = config.model.num_classes
+    num_classes = classes_told(config)
     if not num_classes or config.sampling.labels or len(images) < num_classes:
         return save_grid(path, images, num_levels)
     columns = len(images) // num_classes

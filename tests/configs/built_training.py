@@ -214,7 +214,7 @@ def watchers(config):
     wandb = mock.MagicMock()
     run = functools.partial(train.run, config, build_sde(config))
     with workdir() as folder, mock.patch.dict(sys.modules, wandb=wandb):
-        *_, watch = given_to("score_sde.modes.train.train", lambda: run(folder))
+        *_, watch, _ = given_to("score_sde.modes.train.train", lambda: run(folder))
         for begin in watch:
             begin(folder)
     return [call.kwargs["mode"] for call in wandb.init.call_args_list]

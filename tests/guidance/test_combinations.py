@@ -181,18 +181,18 @@ def test_what_the_config_builds():
     given = {"log_snr_low": -3.0, "rescale": 0.7, "eta": 0.2, "norm": 5.0, "weight": 2.0}
     config = told_config(**given)
     check(config, VP())
-    built = with_guidance(config.sampling, VP(), CLASSES)
+    built = with_guidance(config, VP(), CLASSES)
     apg = Projected(VP(), 2.0, 0.2, 5.0)
     assert built.combine == Within(Rescaled(apg, VP(), 0.7), VP(), -3.0, np.inf)
     assert evaluations_of(built) == 2
     assert told(config).items() >= {f"guidance_{name}": v for name, v in given.items()}.items()
     assert "guidance_plus_plus" not in told(config)
-    assert type(with_guidance(told_config(weight=-1.0).sampling, VP(), CLASSES)) is ConditionIgnored
-    assert with_guidance(told_config().sampling, VP(), CLASSES) is CLASSES
+    assert type(with_guidance(told_config(weight=-1.0), VP(), CLASSES)) is ConditionIgnored
+    assert with_guidance(told_config(), VP(), CLASSES) is CLASSES
     config = told_config(plus_plus=0.5)
     config.sampling.exponential.num_steps = 3
     check(config, build_sde(config))
-    times = with_guidance(config.sampling, VP(), CLASSES).combine.times
+    times = with_guidance(config, VP(), CLASSES).combine.times
     assert_allclose([times[0], times[-1]], [1.0, config.sampling.eps], rtol=1e-6)
     assert len(times) == 4
 

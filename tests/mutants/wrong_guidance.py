@@ -82,7 +82,7 @@ GUIDANCE = [
     *mutants("training/objective.py", DROPOUT,
         ("labels-kept-at-the-rate", "jnp.where(of_image, none, given)", "jnp.where(of_image, given, none)"),
         ("labels-dropped-together", "jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)", "jax.vmap(lambda key: jax.random.bernoulli(keys[0], rate))(keys)"),
-        ("labels-told-to-nobody", "NetworkScore(params, self.apply, self.parameterization, batch.condition)", "NetworkScore(params, self.apply, self.parameterization)"),
+        ("labels-told-to-nobody", "self.model(params, batch.condition)", "self.model(params, ())"),
     ),
     *mutants("score_sde/keys.py", "tests/training/test_label_dropout.py",
         ("labels-dropped-by-the-dropout-key", "dropout: Array\n    label_dropout: Array", "label_dropout: Array\n    dropout: Array"),
