@@ -22,6 +22,7 @@ from tests.configs.built_sampling import (
     denoising_errors,
     folders_of_guides,
     generator,
+    guidance_by_classifier,
     paths_from_noise,
     sampling,
     sampling_run,
@@ -91,7 +92,8 @@ SAMPLING_ROWS = [
     *rows(sampling, "sampling.guidance", GUIDED, weight=1.0, rescale=0.7, eta=0.0, norm=1.0),
     *rows(sampling, "sampling.guidance", GUIDED, log_snr_low=-1.0, log_snr_high=1.0),
     *rows(sampling, "sampling.guidance", PLUS_PLUS, plus_plus=0.3),
-    *rows(folders_of_guides, "sampling.guidance", SMALL, worse="elsewhere"),
+    *rows(folders_of_guides, "sampling.guidance", SMALL, worse="elsewhere", classifier="elsewhere"),
+    *rows(guidance_by_classifier, "sampling.guidance", PLAIN, classifier_scale=3.0),
     *rows(
         worse_step, "sampling.guidance", of(SMALL, sampling__guidance__worse_step=3), worse_step=5
     ),

@@ -18,10 +18,15 @@ def random_weights(shapes, seed):
 
 
 def saved(folder, config, steps=(1, 2)):
-    """The folder, with a checkpoint of each step, whose weights are its own."""
+    """The folder of a score network, with a checkpoint of each step, whose weights are its own."""
+    return saved_state(folder, config, lambda: init_params(config, build_network(config)), steps)
+
+
+def saved_state(folder, config, init, steps):
+    """The same of any parameters."""
     folder.mkdir(parents=True, exist_ok=True)
     record_config(config, folder, None)
-    shapes = jax.eval_shape(lambda: init_params(config, build_network(config)))
+    shapes = jax.eval_shape(init)
     with Checkpoints(folder, 0) as checkpoints:
         for step in steps:
             state = first_state(random_weights(shapes, step), build_optimizer(config))

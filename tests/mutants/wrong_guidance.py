@@ -5,6 +5,9 @@ from tests.mutants.mutant import mutants
 GUIDED = "tests/guidance/test_classifier_free.py"
 COMBINED = "tests/guidance/test_combinations.py"
 AUTO = "tests/guidance/test_autoguidance.py"
+BY_CLASS = "tests/guidance/test_classifier_guidance.py"
+NOISY = "tests/models/test_noisy_classifier.py"
+CLASSIFIER_TASK = "tests/training/test_classifier_task.py"
 REWARD = "tests/guidance/test_reward.py"
 BOUND = "tests/models/test_bound_conditions.py"
 CLASSES = "tests/models/test_class_networks.py"
@@ -47,6 +50,32 @@ GUIDANCE = [
         ("guide-of-another-process", '"process": (sde, build_sde(other)),', ""),
         ("guide-of-other-images", '"space of images": (build_space(config), build_space(other)),', ""),
         ("guides-that-never-age", "[newest_file(checkpoint_folder(folder)) for folder", "[0.0 for folder"),
+    ),
+    *mutants("guidance/classifier.py", BY_CLASS,
+        ("class-of-another-image", "self.classifier.log_probability(x, t, self.labels)", "self.classifier.log_probability(x, t, self.labels[::-1])"),
+        ("away-from-the-class", "score + self.scale * jax.grad(total)(x)", "score - self.scale * jax.grad(total)(x)"),
+        ("classifier-without-scale", "score + self.scale * jax.grad(total)(x)", "score + jax.grad(total)(x)"),
+        ("no-class-is-the-last-of-the-classifier", "jnp.full_like(self.labels, self.num_classes)", "jnp.full_like(self.labels, self.num_classes - 1)"),
+        ("class-kept-from-the-model", "model=bind(self.model, condition), labels=labels", "labels=labels"),
+    ),
+    *mutants("models/noisy_classifier.py", NOISY,
+        ("adm-shift-before-scale", "scale, shift = jnp.split", "shift, scale = jnp.split"),
+        ("adm-heads-in-the-new-order", "jnp.moveaxis(dense(3 * c)(norm()(x)).reshape(split), 3, 0)", "jnp.moveaxis(dense(3 * c)(norm()(x)).reshape(b, height * width, 3, -1, self.head_channels), 2, 0)"),
+        ("adm-pooled-by-another-position", "attended(q[:, :1], k, v)", "attended(q[:, 1:2], k, v)"),
+        ("adm-pool-without-positions", 'x = x + self.param("positions"', 'x = x + 0.0 * self.param("positions"'),
+        ("adm-sines-first", "[jnp.cos(angles), jnp.sin(angles)]", "[jnp.sin(angles), jnp.cos(angles)]"),
+        ("adm-norm-of-another-epsilon", "epsilon=1e-5", "epsilon=1e-3"),
+        ("classifier-shown-raw-noise", "jnp.hypot(self.sde.alpha(t), self.sde.sigma(t))", "jnp.ones_like(t)"),
+        ("labels-of-a-classifier-from-the-end", "jnp.where(labels < 0, padded.shape[1], labels)", "labels"),
+    ),
+    *mutants("training/classifier_task.py", CLASSIFIER_TASK,
+        ("classifier-of-clean-images", "return mean + expand(sigma, x0) * z", "return x0"),
+        ("cross-entropy-unweighted", "self.times.correction(t) * self.at(", "self.at("),
+        ("accuracy-at-eps-of-all-times", "jnp.zeros_like(u)", "u"),
+        ("accuracy-of-the-least-probable", "jnp.argmax(logits, axis=1)", "jnp.argmin(logits, axis=1)"),
+    ),
+    *mutants("generation/guided.py", BY_CLASS,
+        ("classifier-around-a-model-that-takes-no-class", "model if conditions_of(config) else ToldNothing(model)", "model"),
     ),
     *mutants("guidance/reward.py", REWARD,
         ("reward-of-the-noisy-image", "self.reward(denoise(self.sde, score, x, t))", "self.reward(x)"),
