@@ -65,13 +65,9 @@ def folders_of_guides(config):
 
 
 def guidance_by_classifier(config):
-    """A plain score, led by a plain classifier."""
-    sde, space = build_sde(config), build_space(config)
-    classifier = jax.tree_util.Partial(lambda x, t, labels: -jnp.sum(x**2, axis=(1, 2, 3)))
-    by = guides.Guides(classifier=SimpleNamespace(log_probability=classifier))
-    with mock.patch("score_sde.generation.guided.classes_told", lambda _: 3):
-        score = sampled_score(config, sde, space, score_of(config, sde, PARAMS), by)
-    return score.scale
+    """How much of its gradient is added."""
+    sde, by = build_sde(config), guides.Guides(classifier="a classifier")
+    return sampled_score(config, sde, build_space(config), score_of(config, sde, PARAMS), by).scale
 
 
 def worse_step(config):
