@@ -39,7 +39,7 @@ def build_conditions(config: Any) -> Source:
     Raises:
       ConfigError: labels that the model does not have.
     """
-    names = ("label",) if classes_told(config) else conditions_of(config)
+    names = conditions_of(config) or (("label",) if classes_told(config) else ())
     if config.sampling.labels and "label" not in names:
         raise ConfigError(
             f"sampling.labels={tuple(config.sampling.labels)} with a model that is told no class: leave it out, train a "

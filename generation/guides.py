@@ -155,7 +155,7 @@ def load_guides(config: Any, sde: SDE, workdir: Path | None) -> Guides:
 def load_classifier(config: Any, sde: SDE) -> NoisyClassifier:
     """By its newest checkpoint's averaged weights."""
     of = config_in("classifier", config.sampling.guidance)
-    network = NoisyClassifierNetwork.from_config(of)
+    network: Any = NoisyClassifierNetwork.from_config(of)
     template = jax.eval_shape(lambda: init_classifier(of, network))
     params, _ = restore_ema(user_path(config.sampling.guidance.classifier), template)
     return NoisyClassifier(params, network.apply, sde)

@@ -55,12 +55,12 @@ class ClassifierGuided(ScoreWrapper):
         return dataclasses.replace(self, model=bind(self.model, condition), labels=labels)
 
     def __call__(self, x: Images, t: PerImage) -> Images:
-        score = self.model(x, t)
-        if self.labels is None:
+        score, labels = self.model(x, t), self.labels
+        if labels is None:
             return score
 
         def total(x: Images) -> Any:
-            return jnp.sum(self.classifier.log_probability(x, t, self.labels))
+            return jnp.sum(self.classifier.log_probability(x, t, labels))
 
         return score + self.scale * jax.grad(total)(x)
 

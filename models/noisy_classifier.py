@@ -168,10 +168,10 @@ class NoisyClassifierNetwork(Section, nn.Module):
     @classmethod
     def from_config(cls, config: Any) -> Self:
         """Every option from config.noisy_classifier, and the image's sides."""
-        options = {name: config.noisy_classifier[name] for name in cls.options()}
-        given = {
-            name: tuple(v) if isinstance(v, (list, tuple)) else v for name, v in options.items()
-        }
+        given: dict[str, Any] = {}
+        for name in cls.options():
+            value = config.noisy_classifier[name]
+            given[name] = tuple(value) if isinstance(value, (list, tuple)) else value
         data = config.data
         return cls(data.image_size, data.image_width, data.centered, **given)
 

@@ -52,16 +52,16 @@ class ClassifierLoss:
     times: Times
 
     def __call__(
-        self, model: Labelled, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
+        self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:
         t = self.times.at(u)
-        return self.times.correction(t) * self.at(model, x0, t, z, dropout_keys)
+        return self.times.correction(t) * self.at(score_model, x0, t, z, dropout_keys)
 
     def at(
-        self, model: Labelled, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
+        self, score_model: Any, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:
         x = self.noised(x0, t, z)
-        return -model.classifier.log_probability(x, t, model.labels, dropout_keys)
+        return -score_model.classifier.log_probability(x, t, score_model.labels, dropout_keys)
 
     def noised(self, x0: Images, t: PerImage, z: Images) -> Images:
         mean, sigma = self.sde.marginal(x0, t)
@@ -76,10 +76,10 @@ class Right(ClassifierLoss):
     """1 where the most probable class is the image's, 0 elsewhere."""
 
     def at(
-        self, model: Labelled, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
+        self, score_model: Any, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:
-        logits = model.classifier.logits(self.noised(x0, t, z), t, dropout_keys)
-        return (jnp.argmax(logits, axis=1) == model.labels).astype(logits.dtype)
+        logits = score_model.classifier.logits(self.noised(x0, t, z), t, dropout_keys)
+        return (jnp.argmax(logits, axis=1) == score_model.labels).astype(logits.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +87,15 @@ class RightAtEps(Right):
     """The same of images with the least noise that there is in training, whatever u."""
 
     def __call__(
-        self, model: Labelled, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
+        self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:
-        return self.at(model, x0, self.times.at(jnp.zeros_like(u)), z, dropout_keys)
+        return self.at(score_model, x0, self.times.at(jnp.zeros_like(u)), z, dropout_keys)
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierObjective(Objective):
+    loss: ClassifierLoss
+
     def model(self, params: Any, condition: Any) -> Labelled:
         return Labelled(NoisyClassifier(params, self.apply, self.loss.sde), condition["label"])
 
@@ -154,7 +156,7 @@ def build_classifier_task(config: Any, sde: SDE | None = None) -> ClassifierTask
     check_options(config)
     check_classifier_training(config)
     sde = sde or build_sde(config)
-    network = NoisyClassifierNetwork.from_config(config)
+    network: Any = NoisyClassifierNetwork.from_config(config)
     objective = ClassifierObjective(
         space=build_space(config),
         loss=ClassifierLoss(sde, build_times(config, sde)),
@@ -183,7 +185,7 @@ def held_out_accuracy(
 ) -> Evaluator:
     """The share of the test split's images that are named right: over all times, and at the least noise."""
     check_classes(config, datasets)
-    loss: Any = objective.loss
+    loss: Any = objective.loss  # a ClassifierLoss
     kinds: dict[str, Callable[..., ClassifierLoss]] = {PROBABLE: Right, CLEAN: RightAtEps}
     measured = {
         name: HeldOutLoss(

@@ -52,7 +52,7 @@ GUIDANCE = [
         ("guides-that-never-age", "[newest_file(checkpoint_folder(folder)) for folder", "[0.0 for folder"),
     ),
     *mutants("guidance/classifier.py", BY_CLASS,
-        ("class-of-another-image", "self.classifier.log_probability(x, t, self.labels)", "self.classifier.log_probability(x, t, self.labels[::-1])"),
+        ("class-of-another-image", "self.classifier.log_probability(x, t, labels)", "self.classifier.log_probability(x, t, labels[::-1])"),
         ("away-from-the-class", "score + self.scale * jax.grad(total)(x)", "score - self.scale * jax.grad(total)(x)"),
         ("classifier-without-scale", "score + self.scale * jax.grad(total)(x)", "score + jax.grad(total)(x)"),
         ("no-class-is-the-last-of-the-classifier", "jnp.full_like(self.labels, self.num_classes)", "jnp.full_like(self.labels, self.num_classes - 1)"),
