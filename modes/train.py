@@ -8,6 +8,7 @@ from typing import Any
 from score_sde.errors import ConfigError
 from score_sde.modes.drawn_in_training import Drawn, check_drawn, pictures_of, quality_of
 from score_sde.modes.options import refuse_average
+from score_sde.options import choose
 from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.classifier_task import check_classifier_training
@@ -34,18 +35,30 @@ def check(config: Any, sde: SDE) -> tuple[Drawn]:
             "use --mode sample or --mode likelihood"
         )
     refuse_average(config, "train")
-    if config.training.task == "classifier":
-        check_config(config)
-        check_wandb(config.training.wandb)
-        check_classifier_training(config)
-        build_times(config, sde)
-        return (Drawn(),)
+    drawn = choose("training.task", config.training.task, CHECKS)(config, sde)
+    check_wandb(config.training.wandb)
+    return (drawn,)
+
+
+def check_score(config: Any, sde: SDE) -> Drawn:
+    """Of a score network."""
     check_score_model(config, sde)
     check_config(config)
     check_label_dropout(config)
     build_loss(config, sde)
-    check_wandb(config.training.wandb)
-    return (check_drawn(config, sde),)
+    return check_drawn(config, sde)
+
+
+def check_classifier(config: Any, sde: SDE) -> Drawn:
+    """Of a classifier, which draws nothing."""
+    check_config(config)
+    check_classifier_training(config)
+    build_times(config, sde)
+    return Drawn()
+
+
+CHECKS = {"score": check_score, "classifier": check_classifier}
+"""By training.task."""
 
 
 def run(config: Any, sde: SDE, workdir: Path, samplers: Drawn | None = None) -> dict[str, Any]:
