@@ -73,7 +73,8 @@ def check_guides(config: Any, sde: SDE) -> None:
 
 def check_classifier(config: Any, sde: SDE) -> None:
     guidance = config.sampling.guidance
-    field, other = f"sampling.guidance.classifier={guidance.classifier!r}", config_in("classifier", guidance)  # fmt: skip
+    field = f"sampling.guidance.classifier={guidance.classifier!r}"
+    other = config_in("classifier", guidance)
     check_alike(field, config, sde, other)
     classes = other.noisy_classifier.num_classes
     if conditions_of(config) and config.model.num_classes != classes:

@@ -1,7 +1,7 @@
 """Training a classifier of noisy images: training.task=classifier.
 
 As a score network's in everything but the loss: images are mirrored, encoded and noised at the times of training.times, and the
-cross entropy -ln p(label | x_t) of each is learnt, a mean over uniform times.
+cross entropy -ln p(label | x_t) of each is learnt, a mean over uniform times, as the accuracy is, from times of any density.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from score_sde.training.score_task import Kind, ScoreTask
 from score_sde.training.task import Evaluator
 from score_sde.training.times import Times, build_times
 
-PROBABLE = "eval_accuracy"
-CLEAN = "eval_accuracy_at_eps"
+# Figures: the share of held-out images that are named right, over all times and at the first.
+ACCURACY = "eval_accuracy"
+ACCURACY_AT_EPS = "eval_accuracy_at_eps"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +187,7 @@ def held_out_accuracy(
     """The share of the test split's images that are named right: over all times, and at the least noise."""
     check_classes(config, datasets)
     loss: Any = objective.loss  # a ClassifierLoss
-    kinds: dict[str, Callable[..., ClassifierLoss]] = {PROBABLE: Right, CLEAN: RightAtEps}
+    kinds: dict[str, Callable[..., ClassifierLoss]] = {ACCURACY: Right, ACCURACY_AT_EPS: RightAtEps}
     measured = {
         name: HeldOutLoss(
             config,
