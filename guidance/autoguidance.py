@@ -1,4 +1,4 @@
-"""Autoguidance: away from a worse model of the same images (Karras et al. 2024, Eq. 3 at each noise level).
+"""Autoguidance: away from a worse model of the same images (Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself").
 
     s_1 + w (s_1 - s_0)
 
