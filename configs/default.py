@@ -17,6 +17,7 @@ from score_sde.guidance.options import GuidanceOptions
 from score_sde.likelihood.options import ClassifierOptions, DequantizerOptions, LikelihoodOptions
 from score_sde.measurements.options import MeasurementOptions
 from score_sde.models.networks import NETWORKS, NetworkChoice
+from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 from score_sde.models.parameterization import PredictionOptions
 from score_sde.modes.options import InterpolationOptions, RunOptions, TradeoffOptions
 from score_sde.options import Section, absent, value_of
@@ -41,6 +42,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     of_model: list[type[Section]] = [NetworkChoice, *SDES.values(), *networks]
     for part in (*of_model, PredictionOptions, AveragingOptions):
         yield "model", part
+    yield "noisy_classifier", NoisyClassifierNetwork
     yield "optim", OptimizerOptions
     yield "training", TrainingOptions
     yield "training.ema", PowerAverageOptions

@@ -3,7 +3,8 @@
 python main.py --config configs/subvp_digits.py --mode train
 
 The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is; :dit
-and :uvit have a transformer of about the size in place of the U-Net.
+and :uvit have a transformer of about the size in place of the U-Net; :classifier trains no score but a classifier of noisy
+digits, by which samples of the others can be guided.
 """
 
 from ml_collections import ConfigDict
@@ -43,12 +44,26 @@ TRANSFORMER = {
     "model.num_heads": 4,
     "optim.lr": 1e-3,
 }
+CLASSIFIER = {
+    "training.task": "classifier",
+    "noisy_classifier.width": 32,
+    "noisy_classifier.ch_mult": (1, 2),
+    "noisy_classifier.num_res_blocks": 1,
+    "noisy_classifier.attn_resolutions": (4,),
+    "noisy_classifier.head_channels": 16,
+    "optim.lr": 2e-3,
+    "optim.weight_decay": 0.05,
+    "training.n_iters": 1000,
+    "training.eval_freq": 250,
+    "training.checkpoint_freq": 500,
+}
 VARIANTS: dict[str, tuple[Change, ...]] = {
     "fast": (),
     "likelihood": (LIKELIHOOD,),
     "conditional": (CONDITIONAL,),
     "dit": (TRANSFORMER, {"model.name": "dit"}),
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
+    "classifier": (CLASSIFIER,),
 }
 
 

@@ -4,6 +4,8 @@ generate.py           a Generator: batches of images of a seed, by index
 drivers.py            one batch: in one call, or a few steps a call so that progress shows
 conditions.py         what each image is told: labels in turn
 sampled_score.py      the score model as sampling asks it: guided, within the data's range
+guided.py             guidance, as config.sampling.guidance asks for it
+guides.py             the models of other folders that it takes
 sample_files.py       what becomes of the batches: one .npz file or a folder of .png files
 start_images.py       what SDEdit begins from
 trajectory.py         the states of a few images on their way

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from score_sde.errors import ConfigError
+from score_sde.generation.guides import classes_told
 from score_sde.models.networks import conditions_of
 from score_sde.options import choose
 
@@ -17,10 +18,11 @@ Source = Callable[[np.ndarray], Any]
 
 def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
     """sampling.labels one after the other and again from the first; all classes if none is named."""
-    num_classes, labels = config.model.num_classes, tuple(config.sampling.labels)
+    num_classes, labels = classes_told(config), tuple(config.sampling.labels)
     if any(not 0 <= label < num_classes for label in labels):
         raise ConfigError(
-            f"sampling.labels={labels}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}), "
+            f"sampling.labels={labels}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}, or those of the "
+            "classifier that guides), "
             "or () for all in turn"
         )
     turn = np.asarray(labels or range(num_classes), np.int32)
@@ -37,11 +39,11 @@ def build_conditions(config: Any) -> Source:
     Raises:
       ConfigError: labels that the model does not have.
     """
-    names = conditions_of(config)
+    names = conditions_of(config) or (("label",) if classes_told(config) else ())
     if config.sampling.labels and "label" not in names:
         raise ConfigError(
-            f"sampling.labels={tuple(config.sampling.labels)} with a model that is told no class: leave it out, or train a "
-            "network with model.num_classes"
+            f"sampling.labels={tuple(config.sampling.labels)} with a model that is told no class: leave it out, train a "
+            "network with model.num_classes, or guide by a classifier"
         )
     sources = {name: choose("a condition of samples", name, SOURCES)(config) for name in names}
     return lambda indices: {name: of(indices) for name, of in sources.items()} or ()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from score_sde.errors import ConfigError
-from score_sde.guidance.classifier_free import check_guidance, guided
-from score_sde.models.networks import check_no_class, conditions_of
+from score_sde.generation.guided import check_guidance, with_guidance
+from score_sde.generation.guides import NO_GUIDES, Guides
 from score_sde.models.score import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
 from score_sde.options import choose
@@ -21,8 +21,8 @@ THRESHOLDS: dict[str, Any] = {
 }
 
 
-def check_sampled_score(config: Any, space: Space) -> None:
-    """Refuse a threshold without a range to keep to, and guidance of a model that is told nothing."""
+def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
+    """Refuse a threshold without a range to keep to, and guidance that cannot be."""
     sampling = config.sampling
     threshold = choose("sampling.threshold", sampling.threshold, THRESHOLDS)
     if threshold is not None and space.range is None:
@@ -30,20 +30,20 @@ def check_sampled_score(config: Any, space: Space) -> None:
             f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
             "set threshold='none'"
         )
-    weight = sampling.guidance.weight
-    check_guidance(weight, conditions_of(config))
-    if weight:
-        check_no_class(config, f"sampling.guidance.weight={weight}")
+    check_guidance(config, sde)
 
 
-def sampled_score(config: Any, sde: SDE, space: Space, model: Any) -> Any:
+def sampled_score(
+    config: Any, sde: SDE, space: Space, model: Any, guides: Guides = NO_GUIDES
+) -> Any:
     """The score model as config.sampling asks it: one image at a time, guided, within the data's range.
 
     The threshold comes last, since guidance is what pushes images out of the range.
     """
     sampling = config.sampling
-    asked = OneByOne(model) if sampling.one_by_one else model
-    asked = guided(asked, sampling.guidance.weight)
+    if sampling.one_by_one:
+        model, guides = OneByOne(model), guides.one_by_one()
+    asked = with_guidance(config, sde, model, guides)
     threshold = THRESHOLDS[sampling.threshold]
     if threshold is None or space.range is None:
         return asked

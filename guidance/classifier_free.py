@@ -9,14 +9,13 @@ the marginals of one process: guided samples are not of that law at time 0, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from score_sde.errors import ConfigError
+from score_sde.guidance.combinations import Combination, Extrapolated
 from score_sde.models.score import ScoreWrapper, evaluations_of
 from score_sde.shapes import Images, PerImage
 
@@ -25,7 +24,7 @@ from score_sde.shapes import Images, PerImage
 class ClassifierFree(ScoreWrapper):
     """The guided score of a model with conditions, which is asked for both scores in one batch of 2 b."""
 
-    weight: float = flax.struct.field(pytree_node=False)
+    combine: Combination = flax.struct.field(pytree_node=False)
 
     @property
     def unconditional(self) -> Any:
@@ -37,9 +36,9 @@ class ClassifierFree(ScoreWrapper):
 
     def __call__(self, x: Images, t: PerImage) -> Images:
         asked = (x, t, self.model.condition), (x, t, self.model.unconditional.condition)
-        x, t, condition = jax.tree.map(lambda *halves: jnp.concatenate(halves), *asked)
-        conditional, unconditional = jnp.split(self.model.given(condition)(x, t), 2)
-        return conditional + self.weight * (conditional - unconditional)
+        both = jax.tree.map(lambda *halves: jnp.concatenate(halves), *asked)
+        conditional, unconditional = jnp.split(self.model.given(both[2])(*both[:2]), 2)
+        return self.combine(x, t, conditional, unconditional)
 
 
 @flax.struct.dataclass
@@ -50,15 +49,6 @@ class ConditionIgnored(ScoreWrapper):
         return self.model.unconditional(x, t)
 
 
-def check_guidance(weight: float, conditions: Sequence[str]) -> None:
-    """Raise ConfigError unless a model of these conditions can be guided so."""
-    if weight and not conditions:
-        raise ConfigError(
-            f"sampling.guidance.weight={weight} with a model that is told no class: there is nothing to be guided to; set "
-            "weight=0, or train a network with model.num_classes"
-        )
-
-
 def guided(model: Any, weight: float) -> Any:
     """The model with guidance of this weight, to which a condition may be bound before or after.
 
@@ -66,4 +56,4 @@ def guided(model: Any, weight: float) -> Any:
     """
     if weight == 0:
         return model
-    return ConditionIgnored(model) if weight == -1 else ClassifierFree(model, weight)
+    return ConditionIgnored(model) if weight == -1 else ClassifierFree(model, Extrapolated(weight))

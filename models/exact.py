@@ -90,6 +90,10 @@ class MixtureScore(WithoutCondition):
         log_densities = jax.vmap(lambda one: one.log_density(x, t))(self.components)
         return jnp.log(self.weights)[:, None] + log_densities
 
+    def log_posterior(self, x: Images, t: PerImage) -> Float[Array, "k b"]:
+        """ln p(component | x_t) in nats."""
+        return jax.nn.log_softmax(self._log_joint(x, t), axis=0)
+
     def __call__(self, x: Images, t: PerImage) -> Images:
         scores = jax.vmap(lambda one: one(x, t))(self.components)  # (k, b, ...)
         posterior = jax.nn.softmax(self._log_joint(x, t), axis=0)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Integers, Keys, PerImage, check_shape
@@ -188,6 +189,14 @@ def denoise(sde: SDE, score: Images, x: Images, t: PerImage) -> Images:
     check_shape("the score", score.shape, x.shape)
     sigma, alpha = expand(sde.sigma(t), x), expand(sde.alpha(t), x)
     return (x + sigma * (sigma * score)) / alpha
+
+
+def score_moved_by(sde: SDE, score: Images, t: PerImage, change: Images) -> Images:
+    """The score whose expected image is that of `score` and `change`: score + (alpha / sigma^2) change.
+
+    A correction, and not (alpha D - x) / sigma^2, which would round the score where nothing changes.
+    """
+    return score + expand(sde.alpha(t) / jnp.square(sde.sigma(t)), score) * change
 
 
 def predicted_noise(sde: SDE, score: Images, t: PerImage) -> Images:

@@ -17,7 +17,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreWrapper, denoise
+from score_sde.models.score import ScoreWrapper, denoise, score_moved_by
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Images, PerImage
 
@@ -83,6 +83,4 @@ class ThresholdedScore(ScoreWrapper):
     def __call__(self, x: Images, t: PerImage) -> Images:
         score = self.model(x, t)
         denoised = denoise(self.sde, score, x, t)
-        # A correction, and not (alpha D' - x) / sigma^2, which would round the score of an image in range too.
-        weight = expand(self.sde.alpha(t) / jnp.square(self.sde.sigma(t)), x)
-        return score + weight * (self.threshold(denoised) - denoised)
+        return score_moved_by(self.sde, score, t, self.threshold(denoised) - denoised)

@@ -17,6 +17,7 @@ from PIL.Image import Image
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
+from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
@@ -70,6 +71,11 @@ def from_noise(drawn: Any, found: list[Configured], what: str, frequency: str) -
     if drawn.sampling.t_start:
         raise ConfigError(
             f"{what} begin at the prior: leave out sampling.t_start and sampling.start_images, or set training.{frequency}=0"
+        )
+    if has_guides(drawn.sampling.guidance):
+        raise ConfigError(
+            f"{what} are those of the network alone, which sampling.guidance.worse and classifier change: leave them out, or set "
+            f"training.{frequency}=0"
         )
     if needs_errors(drawn.sampling):
         raise ConfigError(

@@ -16,7 +16,7 @@ from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import save_grid
 from score_sde.features.extractors import Extractor, check_features
 from score_sde.files import user_path, write_whole
-from score_sde.models.networks import conditions_of
+from score_sde.generation.guides import classes_told
 from score_sde.modes import sample
 from score_sde.modes.evaluated_samples import Evaluated, drawn, labels_of_samples
 from score_sde.quality.assessment import (
@@ -69,9 +69,10 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
         raise ConfigError(
             f"evaluation.images={options.images!r} is evaluation.reference too: of equal sets every figure is known"
         )
-    if options.per_class and not options.images and "label" not in conditions_of(config):
+    if options.per_class and not options.images and not classes_told(config):
         raise ConfigError(
-            "evaluation.per_class=True of samples of a model that is told no class: leave it out, or train one with model.num_classes"
+            "evaluation.per_class=True of samples of a model that is told no class: leave it out, or train one with model.num_classes, or guide it "
+            "by a classifier"
         )
     check_features(config)
     return () if options.images else sample.check(config, sde)
@@ -157,7 +158,7 @@ def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:
     options = config.evaluation
     if options.images:
         return np.unique(np.concatenate(labels)).tolist()
-    return sorted(set(config.sampling.labels)) or list(range(config.model.num_classes))
+    return sorted(set(config.sampling.labels)) or list(range(classes_told(config)))
 
 
 def assessed(config: Any, x: np.ndarray, reference: Reference) -> Assessment:

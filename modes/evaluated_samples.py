@@ -13,6 +13,7 @@ from score_sde.features.extractors import Extractor, Features
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.generation.generate import Generated, build_generator
+from score_sde.generation.guides import load_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
 from score_sde.modes import sample
@@ -38,7 +39,8 @@ def drawn(
     """Samples as --mode sample would draw them, with their features, kept batch by batch until the figures are written."""
     sampling, space = config.sampling, build_space(config)
     loaded = load_score_model(config, sde, workdir)
-    model = sampled_score(config, sde, space, loaded.model)
+    guides = load_guides(config, sde, workdir)
+    model = sampled_score(config, sde, space, loaded.model, guides)
     if configured is None:
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
     start_images = load_start_images(config, space)

@@ -16,6 +16,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import save_grid
 from score_sde.files import write_whole
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
+from score_sde.generation.guided import is_guided
 from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.progress import progress_bar
@@ -42,9 +43,9 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             f"sampling.sampler={config.sampling.sampler!r} with --mode interpolate: only the probability-flow ODE "
             "gives an image a latent; leave --sampler out, or set --sampler ode"
         )
-    if config.sampling.labels or config.sampling.guidance.weight:
+    if config.sampling.labels or is_guided(config.sampling):
         raise ConfigError(
-            "sampling.labels or sampling.guidance.weight with --mode interpolate: a model is told no class there, since two images "
+            "sampling.labels or sampling.guidance with --mode interpolate: a model is told no class there, since two images "
             "can be of two; leave them out"
         )
     check_no_class(config, "--mode interpolate")

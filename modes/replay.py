@@ -12,14 +12,13 @@ from score_sde import data
 from score_sde.devices import build_devices
 from score_sde.errors import ConfigError
 from score_sde.files import write_whole
-from score_sde.models.networks import conditions_of
 from score_sde.modes import train
 from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.init_from import weights_of
+from score_sde.training.kinds import KINDS
 from score_sde.training.recorded_config import check_same_run
 from score_sde.training.replay import replay
-from score_sde.training.score_task import build_score_task
 from score_sde.training.task import Plan
 
 SHOWN = 8  # images and parameters
@@ -44,9 +43,10 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """
     step = config.training.replay_step
     check_same_run(config, workdir)
-    split = data.load(config, conditions=conditions_of(config), whole=True).train
+    kind = KINDS[config.training.task]
+    split = data.load(config, conditions=kind.conditions(config), whole=True).train
     plan = Plan.from_config(config, config.training)
-    task = build_score_task(config, sde)
+    task = kind.build(config, sde)
     found = replay(task, plan, split, workdir, build_devices(config), step, weights_of(config))
     path = workdir / "replay" / f"step{found.step:08d}.npz"
     figures = {

@@ -19,11 +19,12 @@ from score_sde.files import write_whole
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
+from score_sde.generation.guided import beside_weight, is_guided
+from score_sde.generation.guides import ages_of, classes_told, load_guides
 from score_sde.generation.sample_files import IMAGES, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_images import check_start_images, load_start_images
 from score_sde.generation.trajectory import Trajectory, trajectory
-from score_sde.models.networks import conditions_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
 from score_sde.options import choose
@@ -63,7 +64,7 @@ def check_sampling(config: Any, sde: SDE) -> tuple[Configured, ...]:
     sde.check_time("sampling.eps", sampling.eps)
     check_batch(config, "sampling.batch_size")
     check_start_images(sampling)
-    check_sampled_score(config, build_space(config))
+    check_sampled_score(config, sde, build_space(config))
     build_conditions(config)
     choose("sampling.save", sampling.save, SAVES)
     check_save(sampling.save, config.data.num_levels)
@@ -79,7 +80,8 @@ def run(
     """Sample, write <workdir>/samples, report the figures and return them; or go on where this command stopped."""
     began, sampling = time.perf_counter(), config.sampling
     loaded, space = load_score_model(config, sde, workdir), build_space(config)
-    model = sampled_score(config, sde, space, loaded.model)
+    guides = load_guides(config, sde, workdir)
+    model = sampled_score(config, sde, space, loaded.model, guides)
     start_images = load_start_images(config, space)
     if configured is None:
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
@@ -135,14 +137,16 @@ def run(
 
 
 def told(config: Any) -> dict[str, Any]:
-    """What the record says of conditions and guidance, for a model that takes any."""
-    if not conditions_of(config):
+    """What the record says of conditions and guidance, for a model that takes any or is guided."""
+    sampling, classes = config.sampling, classes_told(config)
+    if not (classes or is_guided(sampling)):
         return {}
-    weight = config.sampling.guidance.weight
+    weight = sampling.guidance.weight
     return {
-        "labels": list(config.sampling.labels) or "all",
+        **({"labels": list(sampling.labels) or "all"} if classes else {}),
         "guidance_weight": weight,
         "guidance_scale": 1.0 + weight,  # as other codes count it
+        **{f"guidance_{name}": value for name, value in beside_weight(sampling).items()},
     }
 
 
@@ -153,6 +157,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         **loaded.told,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
+        "guides": ages_of(config, workdir),
         "start_images": changed(config.sampling.start_images),
         "devices": jax.device_count(),
         **{part: settings[part] for part in ("seed", "sde", "data", "model", "sampling")},
@@ -174,7 +179,7 @@ def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
 
 def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> Image:
     """The first images as a grid: a row for each class where all have their turn. Gives the picture that it writes."""
-    num_classes = config.model.num_classes
+    num_classes = classes_told(config)
     if not num_classes or config.sampling.labels or len(images) < num_classes:
         return save_grid(path, images, num_levels)
     columns = len(images) // num_classes

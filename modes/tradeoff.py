@@ -19,6 +19,7 @@ import numpy as np
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
 from score_sde.files import parse_json, write_whole
+from score_sde.generation.guided import asks_for_two
 from score_sde.modes import evaluate, likelihood, sample
 from score_sde.modes.evaluated_samples import drawn
 from score_sde.output import show
@@ -98,7 +99,7 @@ def planned(config: Any, sde: SDE) -> list[Planned]:
         options.grid,
         options.evaluations,
         options.tolerances,
-        a_call=2 if sampling.guidance.weight else 1,
+        a_call=2 if asks_for_two(sampling) else 1,
         last=int(tweedie),
     )
     found = []

@@ -1,4 +1,4 @@
-"""--mode train: train a score network, or go on where an earlier run in the folder stopped."""
+"""--mode train: train a score network or a classifier of noisy images, or go on where an earlier run in the folder stopped."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Any
 from score_sde.errors import ConfigError
 from score_sde.modes.drawn_in_training import Drawn, check_drawn, pictures_of, quality_of
 from score_sde.modes.options import refuse_average
+from score_sde.options import choose
 from score_sde.results import report
 from score_sde.sde_lib import SDE
+from score_sde.training.classifier_task import check_classifier_training
+from score_sde.training.kinds import KINDS
 from score_sde.training.losses import build_loss
 from score_sde.training.objective import check_label_dropout
-from score_sde.training.score_task import train
+from score_sde.training.score_task import SCORE, train
 from score_sde.training.settings import check_config
 from score_sde.training.task import Evaluator
+from score_sde.training.times import build_times
 from score_sde.training.trained_score import EXACT, check_score_model
 from score_sde.training.weights_and_biases import check_wandb, weights_and_biases
 
@@ -31,23 +35,42 @@ def check(config: Any, sde: SDE) -> tuple[Drawn]:
             "use --mode sample or --mode likelihood"
         )
     refuse_average(config, "train")
+    drawn = choose("training.task", config.training.task, CHECKS)(config, sde)
+    check_wandb(config.training.wandb)
+    return (drawn,)
+
+
+def check_score(config: Any, sde: SDE) -> Drawn:
+    """Of a score network."""
     check_score_model(config, sde)
     check_config(config)
     check_label_dropout(config)
     build_loss(config, sde)
-    check_wandb(config.training.wandb)
-    return (check_drawn(config, sde),)
+    return check_drawn(config, sde)
+
+
+def check_classifier(config: Any, sde: SDE) -> Drawn:
+    """Of a classifier, which draws nothing."""
+    check_config(config)
+    check_classifier_training(config)
+    build_times(config, sde)
+    return Drawn()
+
+
+CHECKS = {"score": check_score, "classifier": check_classifier}
+"""By training.task."""
 
 
 def run(config: Any, sde: SDE, workdir: Path, samplers: Drawn | None = None) -> dict[str, Any]:
     samplers = samplers or Drawn()
     evaluators: dict[str, Evaluator] = {}
+    kind = KINDS[config.training.task]
     if config.training.quality_freq:
         evaluators["quality"] = quality_of(config, sde, workdir, samplers.quality)
-    # Real-valued data have no shades to draw.
-    if config.training.snapshot_freq and config.data.num_levels:
+    # Real-valued data have no shades to draw, and a classifier draws nothing.
+    if config.training.snapshot_freq and config.data.num_levels and kind is SCORE:
         evaluators["pictures"] = pictures_of(config, sde, workdir, samplers.pictures)
     watch = weights_and_biases(config)
-    figures = {"mode": "train", **train(config, workdir, evaluators, sde, watch)}
+    figures = {"mode": "train", **train(config, workdir, evaluators, sde, watch, kind)}
     report(workdir, figures)
     return figures

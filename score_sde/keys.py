@@ -25,6 +25,7 @@ class Stream(enum.IntEnum):
     DEQUANTIZER_TRAIN = 101
     DEQUANTIZER_COMPARISON = 102
     CLASSIFIER_INIT = 200
+    NOISY_CLASSIFIER_INIT = 300
     OBSERVATION = 2**31  # no sample's index, whose keys come from the same seed
 
 

@@ -23,6 +23,7 @@ from score_sde.data.array_files import check_levels
 from score_sde.errors import ConfigError
 from score_sde.files import user_path
 from score_sde.generation.generate import build_generator
+from score_sde.generation.guides import load_guides
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.keys import seed_key
 from score_sde.likelihood.log_density import LogDensity
@@ -48,6 +49,7 @@ class Trained:
       space: between stored images and the model's arrays.
       model: the score model, called as model(x, t), and given conditions by `model.given({"label": labels})`.
       step: the training step of the weights.
+      workdir: the folder.
     """
 
     config: Any
@@ -55,6 +57,7 @@ class Trained:
     space: Space
     model: ScoreModel
     step: int | None
+    workdir: Path | None = None
 
     @classmethod
     def load(
@@ -87,7 +90,7 @@ class Trained:
         check_options(config)
         sde = build_sde(config)
         loaded = load_score_model(config, sde, workdir)
-        return cls(config, sde, build_space(config), loaded.model, loaded.checkpoint_step)
+        return cls(config, sde, build_space(config), loaded.model, loaded.checkpoint_step, workdir)
 
     def sample(
         self,
@@ -122,11 +125,12 @@ class Trained:
             )
         check_options(config)
         self.sde.check_time("sampling.eps", sampling.eps)
-        check_sampled_score(config, self.space)
+        check_sampled_score(config, self.sde, self.space)
         configured = configure(sampling, self.sde)
         if configured.any_time:
             refuse_discrete(config, self.sde, f"sampling.sampler={sampling.sampler!r}")
-        model = sampled_score(config, self.sde, self.space, self.model)
+        guides = load_guides(config, self.sde, self.workdir)
+        model = sampled_score(config, self.sde, self.space, self.model, guides)
         generator = build_generator(config, self.sde, self.space.shape, configured=configured)
         batches = generator.batches(model, num_images, config.seed if seed is None else seed, show)
         decoded = [np.asarray(self.space.decode(jnp.asarray(batch.x))) for batch in batches]

@@ -28,6 +28,8 @@
 A score network:
 
     score_task.py        train(config, workdir)
+    classifier_task.py   the same of a classifier of noisy images
+    kinds.py             these by training.task
     settings.py          what is refused of config.training
     init_from.py         weights of another run to begin with
     losses.py            denoising score matching, per image: continuous, and discrete (DDPM, SMLD)

@@ -108,8 +108,11 @@ class Objective:
     ) -> Array:
         x0 = self.space.encode(batch.images, keys.dequantization)
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
-        score_model = NetworkScore(params, self.apply, self.parameterization, batch.condition)
-        return self.loss(score_model, x0, u, z, dropout_keys)
+        return self.loss(self.model(params, batch.condition), x0, u, z, dropout_keys)
+
+    def model(self, params: Any, condition: Any) -> Any:
+        """What the loss is of: the network with these parameters, told this of each image."""
+        return NetworkScore(params, self.apply, self.parameterization, condition)
 
 
 def check_label_dropout(config: Any) -> None:

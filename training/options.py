@@ -22,6 +22,12 @@ from score_sde.training.power_average import WIDTHS
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions(Section):
+    task: str = option(
+        "score",
+        "what is trained: score, the network of config.model | classifier, of noisy images (config.noisy_classifier), by which "
+        "samples can be guided",
+        one_of("score", "classifier"),
+    )
     batch_size: int = option(
         128, "images a step over all devices and hosts; divisible by their number", BATCH
     )

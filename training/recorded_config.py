@@ -41,7 +41,10 @@ class Role(enum.Enum):
 ROLES = {
     **dict.fromkeys(
         """
-        model sde.name training.continuous
+        model sde.name training.continuous training.task
+        noisy_classifier.num_classes noisy_classifier.width noisy_classifier.ch_mult
+        noisy_classifier.num_res_blocks noisy_classifier.attn_resolutions
+        noisy_classifier.head_channels
         data.image_size data.image_width data.num_channels data.num_levels data.centered data.uniform_dequantization
         model.name model.beta_min model.beta_max model.sigma_min model.sigma_max model.num_scales
         model.nf model.ch_mult model.num_res_blocks model.attn_resolutions model.resamp_with_conv
@@ -68,6 +71,7 @@ ROLES = {
     **dict.fromkeys(
         """
         data.folder data.file data.random_flip training.batch_size training.n_iters
+        noisy_classifier.dropout
         model.dropout model.dtype model.ema_rate model.ema_warmup
         optim.lr optim.beta1 optim.beta2 optim.eps optim.weight_decay optim.warmup optim.decay
         optim.grad_clip training.skip_nonfinite dataset

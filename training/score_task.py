@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import optax
 from jax import Array
@@ -20,7 +20,7 @@ from score_sde.models.networks import build_network, conditions_of
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.environment import record_environment
-from score_sde.training.evaluators import EVALUATORS
+from score_sde.training.evaluators import EVALUATORS, Builder
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import train_task
 from score_sde.training.objective import Objective, build_objective, key_of_step
@@ -88,6 +88,16 @@ class ScoreTask:
         record_environment(folder, newest or 0)
 
 
+class Kind(NamedTuple):
+    """What training.task names, of the tasks that are made of a config (kinds.py)."""
+
+    build: Callable[[Any, SDE | None], ScoreTask]
+    """Without evaluators."""
+    conditions: Callable[[Any], tuple[str, ...]]
+    """Names of what it must know of each image."""
+    evaluators: Mapping[str, Builder]
+
+
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
     """The task that config names, without evaluators.
 
@@ -100,19 +110,24 @@ def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
     return ScoreTask(config, network, objective, build_optimizer(config))
 
 
+SCORE = Kind(build_score_task, conditions_of, EVALUATORS)
+
+
 def train(
     config: Any,
     workdir: str | pathlib.Path,
     evaluators: Mapping[str, Evaluator] | None = None,
     sde: SDE | None = None,
     watch: Sequence[Watch] = (),
+    kind: Kind = SCORE,
 ) -> dict[str, Any]:
-    """Train the network of `config` in `workdir`, an existing directory; how a run begins: start.py.
+    """Train the network of `config`, or what else `kind` makes of it, in `workdir`, an existing directory; how a run begins: start.py.
 
     Args:
       evaluators: more of them, beside those of EVALUATORS.
       sde: the process, if it is built already.
       watch: who else is told what the run records (record.py).
+      kind: that of KINDS (kinds.py) which config.training.task names.
 
     Returns:
       The last figures: those of `train_task`, eval_loss (held out, averaged weights) or None, and the names of the classes that the network is told.
@@ -121,10 +136,12 @@ def train(
       UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.
     """
     check_config(config)
-    devices, task = build_devices(config), build_score_task(config, sde)
-    datasets = data.load(config, conditions=conditions_of(config), whole=True)
+    devices, task = build_devices(config), kind.build(config, sde)
+    conditions = kind.conditions(config)
+    datasets = data.load(config, conditions=conditions, whole=True)
     built = {
-        name: build(config, task.objective, datasets, devices) for name, build in EVALUATORS.items()
+        name: build(config, task.objective, datasets, devices)
+        for name, build in kind.evaluators.items()
     }
     task = dataclasses.replace(
         task, evaluators={**built, **(evaluators or {})}, dataset=datasets.fingerprint
@@ -133,5 +150,5 @@ def train(
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     weights = weights_of(config)
     figures = train_task(task, plan, datasets.train, workdir, devices, weights, watch).figures
-    told = {"classes": list(datasets.class_names or ())} if conditions_of(config) else {}
+    told = {"classes": list(datasets.class_names or ())} if conditions else {}
     return {"eval_loss": None, **told, **figures}

@@ -31,6 +31,11 @@ def check_score_model(config: Any, sde: SDE) -> None:
     Raises:
       ConfigError: beside other data, distances to the exact score's law would mean nothing.
     """
+    if config.training.task != "score":
+        raise ConfigError(
+            f"training.task={config.training.task!r}: a classifier has no score; name its folder by sampling.guidance.classifier, beside "
+            "the config and the folder of a score network"
+        )
     if config.model.name == EXACT:
         if config.ema_sigma_rel:
             raise ConfigError(

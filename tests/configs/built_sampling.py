@@ -1,5 +1,6 @@
 """Sampling, as a config builds it (built.py)."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_sde.generation import guides
 from score_sde.generation.denoising_errors import estimate, half_range
 from score_sde.generation.drivers import first_states, last_denoising
 from score_sde.generation.generate import Generated, build_generator
@@ -56,6 +58,23 @@ def sampling(config):
 
     begin = images(config).astype(jnp.float32) if config.sampling.t_start else None
     return program(images_of, jax.random.key(0), PARAMS, begin)
+
+
+def folders_of_guides(config):
+    return guides.folders_of(config, Path("nowhere"))
+
+
+def guidance_by_classifier(config):
+    """How much of its gradient is added."""
+    sde, by = build_sde(config), guides.Guides(classifier="a classifier")
+    return sampled_score(config, sde, build_space(config), score_of(config, sde, PARAMS), by).scale
+
+
+def worse_step(config):
+    """Of which checkpoint the worse model is."""
+    target = "score_sde.training.trained_score.restore_ema"
+    call = given_to(target, lambda: guides.load_guides(config, build_sde(config), Path("nowhere")))
+    return call[-1]
 
 
 def cheapest_grid(config):

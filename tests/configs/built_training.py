@@ -13,6 +13,7 @@ import numpy as np
 from score_sde import data
 from score_sde.data.splits import ImagesInMemory
 from score_sde.models.networks import build_network
+from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 from score_sde.modes import drawn_in_training, export_checkpoint, train
 from score_sde.sde_lib import build_sde
 from score_sde.training import score_task
@@ -60,6 +61,22 @@ def network(config):
 
     key, x = jax.random.key(0), images(config).astype(jnp.float32)
     return program(first_output, key, x, jnp.ones(len(x)), jax.random.split(key, len(x)))
+
+
+def classifier_network(config):
+    built = NoisyClassifierNetwork.from_config(config)
+
+    def first_output(key, x, noise_input, keys):
+        return built.init_with_output(key, x, noise_input, keys)
+
+    key, x = jax.random.key(0), images(config).astype(jnp.float32)
+    return program(first_output, key, x, jnp.ones(len(x)), jax.random.split(key, len(x)))
+
+
+def trained_kind(config):
+    """What --mode train trains."""
+    run = functools.partial(train.run, config, build_sde(config))
+    return given_to("score_sde.modes.train.train", lambda: run(Path("nowhere")))[-1]
 
 
 def loaded_images(config):
@@ -214,7 +231,7 @@ def watchers(config):
     wandb = mock.MagicMock()
     run = functools.partial(train.run, config, build_sde(config))
     with workdir() as folder, mock.patch.dict(sys.modules, wandb=wandb):
-        *_, watch = given_to("score_sde.modes.train.train", lambda: run(folder))
+        *_, watch, _ = given_to("score_sde.modes.train.train", lambda: run(folder))
         for begin in watch:
             begin(folder)
     return [call.kwargs["mode"] for call in wandb.init.call_args_list]

@@ -2,6 +2,7 @@
 
 from tests.configs.built_sampling import sampling
 from tests.configs.built_training import (
+    classifier_network,
     diffusion,
     exported_average,
     exported_step,
@@ -16,13 +17,14 @@ from tests.configs.built_training import (
     quality_beside,
     reconstructed_average,
     replayed_step,
+    trained_kind,
     training_pictures,
     training_quality,
     training_run,
     training_step,
     watchers,
 )
-from tests.configs.field_rows import CHAIN, PC, PICTURES, SMALL, TOLD, TOY, of, path, rows
+from tests.configs.field_rows import CHAIN, PC, PICTURES, PLAIN, SMALL, TOLD, TOY, of, path, rows
 
 NETWORK = {
     "data.image_size": 4,
@@ -54,6 +56,14 @@ DARK = of(
 )
 ARRAYS = {"data.name": "arrays", "data.file": path("dark.npy"), "data.num_channels": 3}
 LOG_NORMAL = of(SMALL, training__times="log_normal")
+CLASSIFIER = of(
+    PLAIN,
+    noisy_classifier__width=32,
+    noisy_classifier__ch_mult=(1,),
+    noisy_classifier__num_res_blocks=1,
+    noisy_classifier__attn_resolutions=(),
+    noisy_classifier__head_channels=32,
+)
 QUALITY = of(TOY, training__quality_freq=5, training__quality_images=20, training__quality_steps=2)
 MIN_SNR, P2 = of(SMALL, training__weighting="min_snr"), of(SMALL, training__weighting="p2")
 
@@ -97,6 +107,14 @@ TRAINING_ROWS = [
     *rows(training_step, "training", SMALL, skip_nonfinite=1, accumulation=2),
     *rows(
         training_step, "training.ema", of(SMALL, training__ema__sigma_rel=(0.1,)), sigma_rel=(0.2,)
+    ),
+    *rows(trained_kind, "training", SMALL, task="classifier"),
+    *rows(
+        classifier_network, "noisy_classifier", CLASSIFIER, num_classes=3, width=64, ch_mult=(2,)
+    ),
+    *rows(classifier_network, "noisy_classifier", CLASSIFIER, num_res_blocks=2, dropout=0.3),
+    *rows(
+        classifier_network, "noisy_classifier", CLASSIFIER, attn_resolutions=(2,), head_channels=16
     ),
     *rows(training_run, "training.ema", TOY, save_freq=7),
     *rows(training_step, "training", of(SMALL, training__draws="stratified"), batch_size=64),

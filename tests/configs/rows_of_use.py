@@ -21,11 +21,14 @@ from tests.configs.built_restoration import draws, measurement, observed, restor
 from tests.configs.built_sampling import (
     cheapest_grid,
     denoising_errors,
+    folders_of_guides,
     generator,
+    guidance_by_classifier,
     paths_from_noise,
     sampling,
     sampling_run,
     start_images,
+    worse_step,
 )
 from tests.configs.built_training import (
     first_parameters,
@@ -60,6 +63,7 @@ DDIM = sampler("ddim")
 EDM = sampler("edm", sampling__edm__s_churn=5.0)
 PATHS = of(SMALL, sampling__path_images=2)
 GUIDED = sampler("pc", TOLD, sampling__guidance__weight=0.5)
+PLUS_PLUS = sampler("ddim", TOLD, sampling__guidance__plus_plus=0.5)
 THRESHOLD = of(PC, sampling__threshold="dynamic")
 BOUND = of(SMALL, likelihood__ode=False)
 DENSITY = of(PLAIN, likelihood__bound_draws=0)
@@ -86,7 +90,14 @@ SAMPLING_ROWS = [
         ),
         times=(1.0, 0.4, 1e-3),
     ),
-    *rows(sampling, "sampling.guidance", GUIDED, weight=1.0),
+    *rows(sampling, "sampling.guidance", GUIDED, weight=1.0, rescale=0.7, eta=0.0, norm=1.0),
+    *rows(sampling, "sampling.guidance", GUIDED, log_snr_low=-1.0, log_snr_high=1.0),
+    *rows(sampling, "sampling.guidance", PLUS_PLUS, plus_plus=0.3),
+    *rows(folders_of_guides, "sampling.guidance", SMALL, worse="elsewhere", classifier="elsewhere"),
+    *rows(guidance_by_classifier, "sampling.guidance", PLAIN, classifier_scale=3.0),
+    *rows(
+        worse_step, "sampling.guidance", of(SMALL, sampling__guidance__worse_step=3), worse_step=5
+    ),
     *rows(
         sampling,
         "sampling.pc",

@@ -11,6 +11,7 @@ from score_sde.errors import UserError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.guidance.classifier_free import ClassifierFree, guided
+from score_sde.guidance.combinations import Extrapolated
 from score_sde.models.networks import network_score
 from score_sde.models.parameterization import NoisePrediction
 from score_sde.models.score import OneByOne, evaluations_of
@@ -124,7 +125,7 @@ def test_weights_that_cost_nothing(network):
     for free in (guided(model, -1.0), guided(model.given(()), -1.0).given(model.condition)):
         np.testing.assert_array_equal(ask(free), expected)
         np.testing.assert_array_equal(ask(free.unconditional), expected)
-    np.testing.assert_allclose(ask(ClassifierFree(model, -1.0)), expected, atol=1e-5)
+    np.testing.assert_allclose(ask(ClassifierFree(model, Extrapolated(-1.0))), expected, atol=1e-5)
     np.testing.assert_array_equal(ask(guided(model, 2.0).unconditional), expected)
 
 

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 from score_sde.errors import UserError
 from score_sde.evaluation.affine_law import affine_law
 from score_sde.guidance.classifier_free import ClassifierFree
+from score_sde.guidance.combinations import Extrapolated
 from score_sde.guidance.exact_posterior import exact_posterior
 from score_sde.guidance.likelihood_score import dps, mmps, pigdm, solve, tmpd
 from score_sde.guidance.posterior import jacobian_products_of
@@ -392,8 +393,8 @@ def test_what_is_bound():
         for k in (0, 1)
     ]
     # guidance by classes of what is known of the image already, and the other way round
-    outer = ClassifierFree(score, 0.0)
-    inner = pigdm(ClassifierFree(classes, 0.0), observed(), VP()).given(told)
+    outer = ClassifierFree(score, Extrapolated(0.0))
+    inner = pigdm(ClassifierFree(classes, Extrapolated(0.0)), observed(), VP()).given(told)
 
     @jax.jit
     def every(x, t):

@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from score_sde.data.splits import ImagesInMemory
 from score_sde.guidance.classifier_free import ClassifierFree
+from score_sde.guidance.combinations import Extrapolated
 from score_sde.models.exact import GaussianScore
 from score_sde.sde_lib import VP, expand
 from tests.likelihood.test_bits_per_dim import SIDE, D, config_for, measure, split_of
@@ -65,7 +66,8 @@ def test_evaluations_are_of_the_network():
     """Guided from a law to itself: the same values, by two evaluations for one."""
     config, data = real_config(bound_draws=2), gaussian_data(4)
     once, twice = (
-        measure(config, VP(), model, data) for model in (white(), ClassifierFree(white(), 1.0))
+        measure(config, VP(), model, data)
+        for model in (white(), ClassifierFree(white(), Extrapolated(1.0)))
     )
     for part, guided in ((once.ode, twice.ode), (once.bound, twice.bound)):
         np.testing.assert_allclose(guided.per_image, part.per_image, rtol=1e-5)

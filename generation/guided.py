@@ -1,0 +1,171 @@
+"""The guidance that config.sampling.guidance asks for, around a score model."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from score_sde.errors import ConfigError
+from score_sde.generation.guides import (
+    NO_GUIDES,
+    Guides,
+    check_guides,
+    classes_told,
+    has_worse,
+)
+from score_sde.guidance.autoguidance import Autoguided, ToldNothing
+from score_sde.guidance.classifier import classifier_guided
+from score_sde.guidance.classifier_free import ClassifierFree, guided
+from score_sde.guidance.combinations import (
+    Combination,
+    Extrapolated,
+    PlusPlus,
+    Projected,
+    Rescaled,
+    Within,
+)
+from score_sde.guidance.options import GuidanceOptions
+from score_sde.models.networks import check_no_class, conditions_of
+from score_sde.models.score import OneByOne
+from score_sde.samplers.configured import configure, needs_errors
+from score_sde.sde_lib import SDE
+
+NO_APG = {"eta": 1.0, "norm": math.inf}
+NO_WORSE = {"worse": "", "worse_step": 0}
+NO_INTERVAL = {"log_snr_low": -math.inf, "log_snr_high": math.inf}
+NOTHING_MORE = {**NO_APG, **NO_INTERVAL, **NO_WORSE, "rescale": 0.0}
+"""What changes guidance by a weight, with the values that change nothing."""
+
+
+def asks_for_two(sampling: Any) -> bool:
+    """Whether a call of the guided score asks for two scores."""
+    guidance = sampling.guidance
+    return bool(guidance.plus_plus or guidance.weight)
+
+
+def is_guided(sampling: Any) -> bool:
+    return asks_for_two(sampling) or bool(sampling.guidance.classifier)
+
+
+def beside_weight(sampling: Any) -> dict[str, Any]:
+    """The fields of the guidance that have another value than their default, but for the weight."""
+    defaults = GuidanceOptions.defaults()
+    return different(sampling.guidance, {k: v for k, v in defaults.items() if k != "weight"})
+
+
+def check_guidance(config: Any, sde: SDE) -> None:
+    """Refuse guidance of a model that is told nothing, by one that does not fit, and options that would change nothing.
+
+    Raises:
+      ConfigError: what was given, and what to do.
+    """
+    guidance = config.sampling.guidance
+    asked = different(guidance, NOTHING_MORE)
+    check_guides(config, sde)
+    if asks_for_two(config.sampling):
+        check_two_scores(config, sde)
+    elif asked:
+        raise ConfigError(
+            f"{in_words(asked)} with weight=0: there is no guidance that this could change; set sampling.guidance.weight, "
+            "or leave it out"
+        )
+
+
+def check_two_scores(config: Any, sde: SDE) -> None:
+    """Refuse to lead a score away from another that there is not."""
+    guidance = config.sampling.guidance
+    if not guidance.log_snr_low < guidance.log_snr_high:
+        raise ConfigError(
+            f"{in_words(different(guidance, NO_INTERVAL))}: there is no log-SNR between them; give a low one and a high one"
+        )
+    if guidance.plus_plus:
+        check_plus_plus(config.sampling)
+    if has_worse(guidance):
+        return
+    what = in_words({name: guidance[name] for name in ("weight", "plus_plus") if guidance[name]})
+    if not conditions_of(config):
+        raise ConfigError(
+            f"{what} with a model that is told no class: there is nothing to be guided to; set "
+            "weight=0, train a network with model.num_classes, or name a worse one by sampling.guidance.worse"
+        )
+    check_no_class(config, what)
+
+
+def different(guidance: Any, nothing: dict[str, Any]) -> dict[str, Any]:
+    """The fields of these that have another value."""
+    return {name: guidance[name] for name, value in nothing.items() if guidance[name] != value}
+
+
+def in_words(fields: dict[str, Any]) -> str:
+    return ", ".join(f"sampling.guidance.{name}={value}" for name, value in fields.items())
+
+
+def check_plus_plus(sampling: Any) -> None:
+    """Refuse CFG++ beside what it replaces, and with other steps than its own."""
+    guidance = sampling.guidance
+    beside = different(guidance, {"weight": 0.0, **NO_APG})
+    if beside:
+        raise ConfigError(
+            f"sampling.guidance.plus_plus={guidance.plus_plus} with {in_words(beside)}: CFG++ has a weight of its own; set weight=0, "
+            "eta=1, norm=inf, or plus_plus=0"
+        )
+    exponential = sampling.exponential
+    if sampling.sampler != "ddim" or exponential.eta or exponential.steps != "grid":
+        raise ConfigError(
+            f"sampling.guidance.plus_plus={guidance.plus_plus} with sampling.sampler={sampling.sampler!r}, "
+            f"exponential.eta={exponential.eta}, exponential.steps={exponential.steps!r}: CFG++ is a step of DDIM; take --sampler ddim "
+            "with eta=0 and steps='grid'"
+        )
+    if needs_errors(sampling):
+        raise ConfigError(
+            "sampling.guidance.plus_plus with sampling.grid.name='dp': the times must be known before denoising errors are; take "
+            "another grid"
+        )
+
+
+def build_combination(sampling: Any, sde: SDE) -> Combination:
+    """How the two scores become one."""
+    guidance = sampling.guidance
+    combine: Combination
+    if guidance.plus_plus:
+        with jax.ensure_compile_time_eval():  # numbers, wherever the model is made
+            times = tuple(np.asarray(configure(sampling, sde).grid).tolist())
+        combine = PlusPlus(sde, guidance.plus_plus, times)
+    elif different(guidance, NO_APG):
+        combine = Projected(sde, guidance.weight, guidance.eta, guidance.norm)
+    else:
+        combine = Extrapolated(guidance.weight)
+    if guidance.rescale:
+        combine = Rescaled(combine, sde, guidance.rescale)
+    if different(guidance, NO_INTERVAL):
+        combine = Within(combine, sde, guidance.log_snr_low, guidance.log_snr_high)
+    return combine
+
+
+def with_guidance(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES) -> Any:
+    """The model, guided by what there is, a classifier last.
+
+    Cost: two evaluations of the model for one, or one of each, where two scores are asked for.
+    """
+    sampling = config.sampling
+    model = led_away(sampling, sde, model, guides)
+    if guides.classifier is None:
+        return model
+    told = model if conditions_of(config) else ToldNothing(model)
+    scale = sampling.guidance.classifier_scale
+    by_class = classifier_guided(told, guides.classifier, classes_told(config), scale)
+    return OneByOne(by_class) if sampling.one_by_one else by_class
+
+
+def led_away(sampling: Any, sde: SDE, model: Any, guides: Guides) -> Any:
+    """The model's score away from another, if that is asked for."""
+    if not asks_for_two(sampling):
+        return model
+    if guides.worse is not None:
+        return Autoguided(model, guides.worse, build_combination(sampling, sde))
+    weight, combine = sampling.guidance.weight, build_combination(sampling, sde)
+    plain = combine == Extrapolated(weight)
+    return guided(model, weight) if plain else ClassifierFree(model, combine)

@@ -1,0 +1,176 @@
+"""The other models by which samples are guided, from folders of their own: sampling.guidance.worse and classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import jax
+
+from score_sde.errors import ConfigError, UserError
+from score_sde.files import user_path
+from score_sde.guidance.autoguidance import ToldNothing
+from score_sde.models.networks import conditions_of
+from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNetwork
+from score_sde.models.score import OneByOne
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.spaces import build_space
+from score_sde.training.checkpoints import checkpoint_folder, restore_ema
+from score_sde.training.classifier_task import init_classifier
+from score_sde.training.recorded_config import read_config
+from score_sde.training.trained_score import EXACT, load_score_model
+from score_sde.unfinished import newest_file
+
+
+class Guides(NamedTuple):
+    worse: Any = None
+    """A score model (guidance/autoguidance.py)."""
+    classifier: Any = None
+    """Of noisy images (guidance/classifier.py)."""
+
+    def one_by_one(self) -> Self:
+        """Asked for one image at a time."""
+        return self if self.worse is None else self._replace(worse=OneByOne(self.worse))
+
+
+NO_GUIDES = Guides()
+
+
+def has_worse(guidance: Any) -> bool:
+    return bool(guidance.worse or guidance.worse_step)
+
+
+def has_guides(guidance: Any) -> bool:
+    """Whether it names other models."""
+    return has_worse(guidance) or bool(guidance.classifier)
+
+
+def classes_told(config: Any) -> int:
+    """Of how many classes a sample is told one: by the network, or by the classifier that guides it; 0: it is told none."""
+    guidance = config.sampling.guidance
+    if conditions_of(config) or not guidance.classifier:
+        return config.model.num_classes if conditions_of(config) else 0
+    return config_in("classifier", guidance).noisy_classifier.num_classes
+
+
+def check_guides(config: Any, sde: SDE) -> None:
+    """Refuse models that cannot guide the config's, without looking at their weights.
+
+    Raises:
+      ConfigError: no such folder, or one of another process, other images or other classes.
+    """
+    guidance = config.sampling.guidance
+    if guidance.worse:
+        check_worse(config, sde)
+    if guidance.classifier:
+        check_classifier(config, sde)
+    elif guidance.classifier_scale != 1:
+        raise ConfigError(
+            f"sampling.guidance.classifier_scale={guidance.classifier_scale} without a classifier; name its folder by "
+            "sampling.guidance.classifier, or leave it out"
+        )
+
+
+def check_classifier(config: Any, sde: SDE) -> None:
+    guidance = config.sampling.guidance
+    field = f"sampling.guidance.classifier={guidance.classifier!r}"
+    other = config_in("classifier", guidance)
+    check_alike(field, config, sde, other)
+    classes = other.noisy_classifier.num_classes
+    if conditions_of(config) and config.model.num_classes != classes:
+        raise ConfigError(
+            f"{field} knows {classes} classes, and the network that it is to guide {config.model.num_classes}; train one for the same"
+        )
+
+
+def check_worse(config: Any, sde: SDE) -> None:
+    field = f"sampling.guidance.worse={config.sampling.guidance.worse!r}"
+    worse = config_in("worse", config.sampling.guidance)
+    check_alike(field, config, sde, worse)
+    classes = worse.model.num_classes if conditions_of(worse) else 0
+    if classes not in (0, config.model.num_classes):
+        raise ConfigError(
+            f"{field} is told {classes} classes, and the network that it is to guide {config.model.num_classes or 'none'}; take one "
+            "that is told the same classes, or none"
+        )
+
+
+TASKS = {"worse": "score", "classifier": "classifier"}
+"""What the folders were trained as."""
+
+
+def config_in(name: str, guidance: Any) -> Any:
+    """The config of the folder that a field of the guidance names."""
+    field = f"sampling.guidance.{name}={guidance[name]!r}"
+    try:
+        found = read_config(user_path(guidance[name]))
+    except UserError as error:
+        raise ConfigError(f"{field}: {error}") from None
+    if found.training.task != TASKS[name]:
+        raise ConfigError(
+            f"{field} was trained by training.task={found.training.task!r}; expected a folder of training.task={TASKS[name]!r}"
+        )
+    return found
+
+
+def check_alike(field: str, config: Any, sde: SDE, other: Any) -> None:
+    """Refuse a model of other noisy images: of another process, size or range."""
+    pairs = {
+        "process": (sde, build_sde(other)),
+        "space of images": (build_space(config), build_space(other)),
+    }
+    for what, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            raise ConfigError(
+                f"{field} has another {what}, {theirs}, than the network that it is to guide, {ours}; train it with the same sde, "
+                "model.beta_... or sigma_..., and data"
+            )
+
+
+def folders_of(config: Any, workdir: Path) -> list[Path]:
+    """Where the guides come from."""
+    guidance = config.sampling.guidance
+    worse = user_path(guidance.worse) if guidance.worse else workdir
+    folders = [worse] if has_worse(guidance) else []
+    return [*folders, user_path(guidance.classifier)] if guidance.classifier else folders
+
+
+def ages_of(config: Any, workdir: Path) -> list[float]:
+    """When their checkpoints last changed, for what depends on them."""
+    return [newest_file(checkpoint_folder(folder)) for folder in folders_of(config, workdir)]
+
+
+def load_guides(config: Any, sde: SDE, workdir: Path | None) -> Guides:
+    """The models that config.sampling.guidance names; `workdir` is that of the model that is guided.
+
+    Raises:
+      UserError: a folder without such weights.
+    """
+    guidance = config.sampling.guidance
+    return Guides(
+        load_worse(config, sde, workdir) if has_worse(guidance) else None,
+        load_classifier(config, sde) if guidance.classifier else None,
+    )
+
+
+def load_classifier(config: Any, sde: SDE) -> NoisyClassifier:
+    """By its newest checkpoint's averaged weights."""
+    of = config_in("classifier", config.sampling.guidance)
+    network: Any = NoisyClassifierNetwork.from_config(of)
+    template = jax.eval_shape(lambda: init_classifier(of, network))
+    params, _ = restore_ema(user_path(config.sampling.guidance.classifier), template)
+    return NoisyClassifier(params, network.apply, sde)
+
+
+def load_worse(config: Any, sde: SDE, workdir: Path | None) -> Any:
+    guidance = config.sampling.guidance
+    folder = user_path(guidance.worse) if guidance.worse else workdir
+    if folder is None or config.model.name == EXACT:
+        raise ConfigError(
+            f"sampling.guidance.worse_step={guidance.worse_step} without a folder of checkpoints; name one by sampling.guidance.worse"
+        )
+    named = bool(guidance.worse)
+    of = config_in("worse", guidance) if named else config.copy_and_resolve_references()
+    of.checkpoint_step = guidance.worse_step
+    model = load_score_model(of, sde, folder).model
+    return ToldNothing(model) if conditions_of(config) and not conditions_of(of) else model

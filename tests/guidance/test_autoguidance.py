@@ -1,0 +1,176 @@
+"""Autoguidance: by itself nothing, by a model of no class classifier-free guidance; and by checkpoints, from the command's fields."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from score_sde.configs.digits import digits_config
+from score_sde.errors import UserError
+from score_sde.generation.guides import ages_of, load_guides
+from score_sde.generation.sampled_score import sampled_score
+from score_sde.guidance.autoguidance import Autoguided, ToldNothing
+from score_sde.guidance.classifier_free import guided
+from score_sde.guidance.combinations import Extrapolated, Projected, Rescaled
+from score_sde.models.score import OneByOne, evaluations_of
+from score_sde.modes import interpolate, train
+from score_sde.modes.sample import check, told
+from score_sde.sde_lib import VP, SubVP, build_sde
+from score_sde.spaces import build_space
+from score_sde.training.trained_score import load_score_model
+from tests.guidance.saved_networks import saved
+from tests.models.class_gaussians import ClassGaussians, labels
+
+CLASSES = ClassGaussians(jnp.array([0.5, -0.7, -0.2]), jnp.array([0.25, 0.4, 1.0]), VP())
+X, T = np.random.default_rng(0).standard_normal((2, 8, 8, 1)), np.array([0.2, 0.7])
+
+
+@jax.jit
+def evaluated(score, x, t):
+    return score(x, t)
+
+
+def ask(score, dtype=jnp.float64):
+    return np.asarray(evaluated(score, jnp.asarray(X, dtype), jnp.asarray(T, dtype)))
+
+
+def ask_network(score):
+    return ask(score, jnp.float32)
+
+
+COMBINATIONS = [
+    Extrapolated(3.0), Extrapolated(-2.0), Projected(VP(), 3.0, 0.2, 0.5), Rescaled(Extrapolated(2.0), VP(), 0.7),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("combine", COMBINATIONS, ids=lambda one: type(one).__name__)
+def test_by_itself_a_model_is_itself(x64, combine):
+    model = CLASSES.given(labels(1, 0))
+    assert_allclose(ask(Autoguided(model, model, combine)), ask(model), rtol=1e-12)
+
+
+def test_by_a_model_of_no_class_it_is_classifier_free_guidance(x64):
+    """Whether the condition is bound before or after, and what no class is then; of each model its evaluations count."""
+    told = labels(1, 0)
+    expected = guided(CLASSES, 1.5).given(told)
+    auto = Autoguided(CLASSES, ToldNothing(CLASSES), Extrapolated(1.5))
+    assert_allclose(ask(auto.given(told)), ask(expected), rtol=1e-13)
+    assert_allclose(ask(auto.given(told).unconditional), ask(CLASSES), rtol=1e-14)
+    assert auto.given(told).condition is told
+    two = Autoguided(guided(CLASSES, 1.0), CLASSES, Extrapolated(1.5))
+    assert evaluations_of(two) == 3
+    both = [CLASSES.given(told), CLASSES.given(labels(0, 0))]
+    worse_told = Autoguided(both[0], both[1], Extrapolated(1.5)).given(labels(2, 2))
+    assert_allclose(ask(worse_told), ask(CLASSES), rtol=1e-14)
+
+
+# ---- by folders --------------------------------------------------------------------------------------
+
+
+def small(**changes):
+    config = digits_config("vp")
+    config.model.update(nf=8, ch_mult=(1,), attn_resolutions=())
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def of_classes(**changes):
+    return small(**{"model.num_classes": 10, "training.label_dropout": 0.1, **changes})
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A network of classes at two steps, and a wider one of no class."""
+    root = tmp_path_factory.mktemp("folders")
+    return saved(root / "good", of_classes()), saved(
+        root / "worse", small(**{"model.nf": 16}), (5,)
+    )
+
+
+def guided_by(folder, **guidance):
+    config = of_classes()
+    config.sampling.guidance.update(weight=2.0, **guidance)
+    sde = build_sde(config)
+    check(config, sde)
+    model = load_score_model(config, sde, folder).model
+    guides = load_guides(config, sde, folder)
+    return sampled_score(config, sde, build_space(config), model, guides).given(labels(3, 7))
+
+
+def loaded(config, folder, condition, step=0):
+    config.checkpoint_step = step
+    return load_score_model(config, build_sde(config), folder).model.given(condition)
+
+
+def test_models_of_folders(folders):
+    """Of this folder at an earlier step and at the same, of another by another architecture: float32."""
+    good, worse = folders
+    condition = labels(3, 7)
+    newest = ask_network(loaded(of_classes(), good, condition))
+    away = {
+        (1, ""): ask_network(loaded(of_classes(), good, condition, 1)),
+        (2, ""): newest,
+        (5, str(worse)): ask_network(loaded(small(**{"model.nf": 16}), worse, ())),
+    }
+    for (step, of), score in away.items():
+        got = ask_network(guided_by(good, worse=of, worse_step=step))
+        scale = np.abs(newest).max()
+        assert_allclose(got, newest + 2.0 * (newest - score), rtol=0, atol=3e-6 * scale)
+        assert (np.abs(score - newest).max() > 1e-2 * scale) == (score is not newest)
+    assert evaluations_of(guided_by(good, worse_step=1)) == 2
+
+
+def test_what_samples_depend_on(folders):
+    """One image at a time if that is asked for, both; and the folder of the worse model, with what is in it."""
+    good, worse = folders
+    config = of_classes()
+    config.sampling.one_by_one = True
+    config.sampling.guidance.update(weight=1.0, worse=str(worse))
+    sde = build_sde(config)
+    model = sampled_score(config, sde, build_space(config), CLASSES, load_guides(config, sde, good))
+    assert (type(model.model), type(model.worse)) == (OneByOne, OneByOne)
+    before = ages_of(config, good)
+    (worse / "checkpoints" / "other").touch()
+    assert ages_of(config, good) != before
+    assert told(config)["guidance_worse"] == str(worse)
+    plain = small()
+    plain.sampling.guidance.update(weight=1.0, worse_step=1)
+    assert told(plain) == {"guidance_weight": 1.0, "guidance_scale": 2.0, "guidance_worse_step": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "worse", "guidance"),
+    [
+        ("with weight=0: there is no guidance", {}, "good", {"weight": 0.0}),
+        ("does not exist", {}, "nowhere", {}),
+        ("another process, .*SubVP", {"sde.name": "subvp"}, "good", {}),
+        ("another space of images", {"data.centered": False}, "good", {}),
+        ("told 10 classes, and the network that it is to guide 4", {"model.num_classes": 4}, "good", {}),
+        ("told 10 classes, and the network that it is to guide none", {"model.num_classes": 0}, "good", {}),
+    ],
+)  # fmt: skip
+def test_what_cannot_guide_is_refused(folders, words, config, worse, guidance):
+    config = of_classes(**config)
+    config.sampling.guidance.update(
+        **{"weight": 1.0, "worse": str(folders[0].parent / worse), **guidance}
+    )
+    with pytest.raises(UserError, match=words):
+        check(config, build_sde(config))
+
+
+def test_where_nothing_can_be_guided_so(folders):
+    """Without a folder, in training, between two latents."""
+    config = small()
+    config.sampling.guidance.update(weight=1.0, worse_step=1)
+    with pytest.raises(UserError, match="without a folder of checkpoints"):
+        load_guides(config, VP(), None)
+    with pytest.raises(
+        UserError, match="the pictures drawn in training are those of the network alone"
+    ):
+        train.check(config, VP())
+    config.sampling.sampler = "ode"
+    with pytest.raises(UserError, match="sampling.guidance with --mode interpolate"):
+        interpolate.check(config, VP())
+    with pytest.raises(UserError, match="the checkpoints in .* are|no checkpoint"):
+        load_guides(config, SubVP(), folders[1].parent / "empty")

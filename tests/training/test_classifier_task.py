@@ -1,0 +1,209 @@
+"""Training a classifier of noisy images: what its figures are of where the best ones are known, and that it is a run like others."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from score_sde.configs.digits import digits_config
+from score_sde.errors import UserError
+from score_sde.models import noisy_classifier
+from score_sde.models.exact import GaussianScore, MixtureScore
+from score_sde.modes import sample, train
+from score_sde.sde_lib import VP, SubVP, build_sde
+from score_sde.training import classifier_task
+from score_sde.training.checkpoints import restore_ema
+from score_sde.training.classifier_task import ClassifierLoss, Labelled, Right, RightAtEps
+from score_sde.training.kinds import KINDS
+from score_sde.training.times import LogSNRTimes, UniformTimes
+
+
+class Exact:
+    """N(1, 1) of class 0 and N(-1, 1) of class 1."""
+
+    mixture = MixtureScore(
+        jnp.array([0.5, 0.5]),
+        jax.vmap(lambda mean: GaussianScore(mean[None], jnp.ones(1), jnp.eye(1), SubVP()))(
+            jnp.array([1.0, -1.0])
+        ),
+    )
+
+    def logits(self, x, t, keys):
+        assert keys is None
+        return self.mixture.log_posterior(x, t).T + 7.0
+
+    def log_probability(self, x, t, labels, keys):
+        assert keys is None
+        return noisy_classifier.of_label(self.mixture.log_posterior(x, t).T, labels)
+
+
+NUMBER = 40_000
+TIMES = np.array([1e-3, 0.3, 0.6, 1.0])
+
+
+def found(loss):
+    """Of NUMBER images at each of TIMES."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (4, NUMBER))
+    x0 = 1.0 - 2.0 * labels + rng.standard_normal((4, NUMBER))
+    z = rng.standard_normal((4, NUMBER))
+
+    @jax.jit
+    def at(labels, x0, t, z):
+        return loss.at(Labelled(Exact(), labels), x0[:, None], jnp.full(NUMBER, t), z[:, None])
+
+    rows = (jnp.asarray(part, jnp.float32) for part in (x0, TIMES, z))
+    x0, times, z = rows
+    return np.stack([at(*row) for row in zip(jnp.asarray(labels), x0, times, z, strict=True)])
+
+
+def test_accuracy_is_that_of_the_best_classifier():
+    """Phi(alpha / sqrt(alpha^2 + sigma^2)), chance at the end; within 5 standard errors: a false alarm in 10^5 or less."""
+    right = found(Right(SubVP(), UniformTimes(SubVP(), 1e-3)))
+    assert set(np.unique(right)) == {0.0, 1.0}
+    alpha, sigma = (np.asarray(of(jnp.asarray(TIMES))) for of in (SubVP().alpha, SubVP().sigma))
+    expected = norm.cdf(alpha / np.hypot(alpha, sigma))
+    errors = np.sqrt(expected * (1 - expected) / NUMBER)
+    assert (np.abs(right.mean(axis=1) - expected) < 5 * errors).all()
+    assert expected[0] > 0.84 > 0.503 > expected[-1]
+
+
+def test_loss_is_the_entropy_of_what_is_not_known():
+    """H(label | x_t) in nats, by quadrature over x_t; ln 2 at the end. Within 5 standard errors."""
+    losses = found(ClassifierLoss(SubVP(), UniformTimes(SubVP(), 1e-3)))
+    for t, loss in zip(TIMES, losses, strict=True):
+        alpha, sigma = float(SubVP().alpha(jnp.asarray(t))), float(SubVP().sigma(jnp.asarray(t)))
+        x, std = np.linspace(-9, 9, 4001), np.hypot(alpha, sigma)
+        densities = np.stack([norm.pdf(x, sign * alpha, std) for sign in (1, -1)])
+        share = densities / densities.sum(axis=0)
+        expected = np.trapezoid(-np.sum(0.5 * densities * np.log(share), axis=0), x)
+        assert abs(loss.mean() - expected) < 5 * loss.std() / np.sqrt(NUMBER) + 1e-6
+
+
+def test_times_are_those_of_the_density():
+    """The mean over uniform times, however they are drawn; at eps whatever u, for the accuracy there."""
+    sde, u = VP(), jnp.array([0.2, 0.9])
+    times = LogSNRTimes(sde, 1e-3)
+    x0, z, labels = jnp.ones((2, 1)), jnp.array([[0.3], [-2.5]]), jnp.array([0, 1])
+    model, t = Labelled(Exact(), labels), times.at(u)
+    loss = ClassifierLoss(sde, times)
+    expected = times.correction(t) * loss.at(model, x0, t, z)
+    np.testing.assert_allclose(loss(model, x0, u, z), expected, rtol=1e-6)
+    clean = RightAtEps(sde, times)(model, x0, u, z)
+    np.testing.assert_array_equal(clean, [1.0, 0.0])
+    np.testing.assert_allclose(loss.log_snr(u), sde.log_snr(t), rtol=1e-6)
+
+
+# ---- as a run ----------------------------------------------------------------------------------------
+
+
+class Linear(nn.Module):
+    """Logits that are linear in the pixels, whatever the noise."""
+
+    dropout: float = 0.0
+
+    @classmethod
+    def from_config(cls, config):
+        return cls()
+
+    @nn.compact
+    def __call__(self, x, noise_input, dropout_keys=None):
+        return nn.Dense(10)(x.reshape(len(x), -1))
+
+
+def small(**changes):
+    config = digits_config("vp")
+    config.update_from_flattened_dict(
+        {
+            "training.task": "classifier",
+            "training.n_iters": 60,
+            "training.batch_size": 32,
+            "training.eval_freq": 30,
+            "training.checkpoint_freq": 30,
+            "optim.lr": 0.1,
+            "optim.warmup": 5,
+            "optim.decay": "none",
+            "model.ema_rate": 0.9,
+            **changes,
+        }
+    )
+    return config
+
+
+def trained(config, folder):
+    folder.mkdir(exist_ok=True)
+    sde = build_sde(config)
+    return train.run(config, sde, folder, *train.check(config, sde))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier_task, "NoisyClassifierNetwork", Linear)
+        yield folder, trained(small(), folder)
+
+
+def test_it_learns_and_says_how_well(whole):
+    """Chance is .1 and ln 10 = 2.30; the digits' classes are nearly linearly separable."""
+    _, figures = whole
+    assert figures["step"] == 60
+    assert figures["classes"] == [str(k) for k in range(10)]
+    assert figures["eval_accuracy_at_eps"] > 0.6
+    assert 0.15 < figures["eval_accuracy"] < figures["eval_accuracy_at_eps"]
+
+
+def test_a_resumed_run_is_the_run_without_a_stop(whole, tmp_path):
+    folder, figures = whole
+    trained(small(**{"training.n_iters": 30}), tmp_path / "run")
+    again = trained(small(), tmp_path / "run")
+    template = jax.eval_shape(lambda: classifier_task.init_classifier(small(), Linear()))
+    ours, theirs = (restore_ema(path, template)[0] for path in (folder, tmp_path / "run"))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert again["eval_loss"] == figures["eval_loss"]
+    assert again["eval_accuracy"] == figures["eval_accuracy"]
+
+
+def test_its_folder_is_no_score_network(whole):
+    """Neither with its own config nor with that of a score network."""
+    folder, _ = whole
+    with pytest.raises(UserError, match="a classifier has no score"):
+        sample.check(small(), VP())
+    with pytest.raises(UserError, match="does not fit the config"):
+        sample.run(digits_config("vp"), VP(), folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("training.weighting='likelihood' is of score networks", {"training.weighting": "likelihood"}),
+        ("training.label_dropout=0.1 is of score networks", {"training.label_dropout": 0.1}),
+        ("training.continuous=False is of score networks", {"training.continuous": False}),
+        ("training.quality_freq=5 is of score networks", {"training.quality_freq": 5}),
+        ("data.label=3 leaves one", {"data.label": 3}),
+        ("training.task='both' is unknown", {"training.task": "both"}),
+        ("training.times='never' is unknown", {"training.times": "never", "noisy_classifier.head_channels": 32}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused(words, changes):
+    config = small(
+        **{
+            "noisy_classifier.width": 32,
+            "noisy_classifier.head_channels": 32,
+            "noisy_classifier.ch_mult": (1,),
+            **changes,
+        }
+    )
+    with pytest.raises(UserError, match=words):
+        train.check(config, VP())
+
+
+def test_more_classes_than_the_network_has_are_refused(whole, tmp_path):
+    config = small(**{"noisy_classifier.num_classes": 9})
+    with pytest.raises(
+        UserError, match="images of class 9, but noisy_classifier.num_classes=9; set it to 10"
+    ):
+        trained(config, tmp_path / "run")
+    assert KINDS[config.training.task].conditions(config) == ("label",)

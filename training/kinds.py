@@ -1,0 +1,8 @@
+"""The tasks that are made of a config, by training.task."""
+
+from __future__ import annotations
+
+from score_sde.training.classifier_task import CLASSIFIER
+from score_sde.training.score_task import SCORE, Kind
+
+KINDS: dict[str, Kind] = {"score": SCORE, "classifier": CLASSIFIER}
