@@ -71,8 +71,8 @@ class DiT(Transformer):
         check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
-        given = TimeEmbedding(self.width, name="t_embedder")(noise_input)
-        given = with_class(given, condition, self.num_classes, 0.02, "y_embedder")
+        time = TimeEmbedding(self.width, name="t_embedder")(noise_input)
+        given: Any = with_class(time, condition, self.num_classes, 0.02, "y_embedder")
 
         embedding = PatchEmbedding(self.width, XAVIER, self._dtype, name="x_embedder")
         h = embedding(self.patches(x)) + jnp.asarray(self._positions(), real)[None]
@@ -145,7 +145,8 @@ class Head(nn.Module):
 def plain_norm(x: Tokens) -> Tokens:
     """LayerNorm without parameters."""
     norm = nn.LayerNorm(1e-6, use_bias=False, use_scale=False, use_fast_variance=False, parent=None)
-    return norm.apply({}, x)
+    normalized: Any = norm.apply({}, x)
+    return normalized
 
 
 def position_table(rows: int, columns: int, width: int) -> Float[np.ndarray, "n {width}"]:

@@ -25,9 +25,9 @@ from jaxtyping import Float
 from score_sde.data.image_shape import sides
 from score_sde.errors import ConfigError
 from score_sde.models import layers
-from score_sde.models.network import check_sides
 from score_sde.models.parameterization import noise_label
 from score_sde.models.resample import naive_downsample_2d
+from score_sde.models.unet import check_sides
 from score_sde.options import Section, count, option, probability
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Integers, Keys, PerImage

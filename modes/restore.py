@@ -56,7 +56,7 @@ def check(config: Any, sde: SDE) -> None:
     sde.check_time("sampling.eps", config.sampling.eps)
     check_batch(config, "sampling.batch_size")
     space = build_space(config)
-    check_sampled_score(config, space)
+    check_sampled_score(config, sde, space)
     build_conditions(config)
     configured = configured_for(config, sde, stand_in(config, sde))
     if configured.any_time:

@@ -22,7 +22,7 @@ SHADES = 256
 
 def as_images(measurement: Measurement, y: np.ndarray) -> np.ndarray:
     """Measurements as images: themselves where they have the shape of one, as blurred ones; else A^+ y or A^T y."""
-    linear = measurement.linear
+    linear: Any = measurement.linear
     if linear.measured_shape == tuple(linear.shape):
         return y
     back = linear.pseudo_inverse if isinstance(linear, Spectral) else linear.transpose
