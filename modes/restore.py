@@ -11,10 +11,12 @@ import numpy as np
 
 from score_sde.configs.default import check_options
 from score_sde.devices import check_batch
+from score_sde.errors import ConfigError
 from score_sde.files import user_path, write_whole
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated
+from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.guidance.posterior import jacobian_products_of
 from score_sde.measurements.configured import build_measurement
@@ -56,6 +58,11 @@ def check(config: Any, sde: SDE) -> None:
     sde.check_time("sampling.eps", config.sampling.eps)
     check_batch(config, "sampling.batch_size")
     space = build_space(config)
+    if has_guides(config.sampling.guidance):
+        raise ConfigError(
+            "--mode restore with sampling.guidance.worse, worse_step or classifier: images are restored by one network; leave "
+            "these fields as they are by default"
+        )
     check_sampled_score(config, sde, space)
     build_conditions(config)
     configured = configured_for(config, sde, stand_in(config, sde))
