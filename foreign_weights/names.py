@@ -112,7 +112,8 @@ def _called_modules(network: Any) -> tuple[dict[Leaf, jax.ShapeDtypeStruct], lis
     called: dict[Leaf, None] = {}
 
     def note(next_function: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        called.setdefault(context.module.path)
+        if context.method_name == "__call__":  # others run before a module has a path
+            called.setdefault(context.module.path)
         return next_function(*args, **kwargs)
 
     shape = (1, *sides(network.image_size, network.image_width), network.num_channels)
