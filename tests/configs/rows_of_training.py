@@ -47,6 +47,7 @@ INPUT_SKIP = of(LEVELS, model__progressive_input="input_skip")
 FOURIER = of(NETWORK, model__embedding_type="fourier")
 BY_SIGMA = of(NETWORK, model__scale_by_sigma=True)
 VE = {"sde.name": "ve"}
+SHIFTED = {"sde.name": "shifted_cosine"}
 DARK = of(
     PICTURES,
     data__folder=path("dark"),
@@ -75,6 +76,8 @@ TRAINING_ROWS = [
     *rows(marginal, "model", VE, sigma_min=0.02, sigma_max=20.0),
     *rows(diffusion, "model", VE, sigma_min=0.02, sigma_max=20.0),
     *rows(prior, "model", VE, sigma_max=20.0),
+    *rows(marginal, "model", SHIFTED, log_snr_max=9.0, log_snr_min=-9.0, log_snr_shift=-2.0),
+    *rows(diffusion, "model", SHIFTED, log_snr_max=9.0, log_snr_min=-9.0, log_snr_shift=-2.0),
     *rows(network, "model", of(NETWORK, model__nf=32), name="ddpm"),
     *rows(network, "model", NETWORK, nf=16, ch_mult=(2,), num_res_blocks=2),
     *rows(network, "model", NETWORK, attn_resolutions=(4,), conditional=False, num_classes=3),
