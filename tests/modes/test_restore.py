@@ -293,7 +293,10 @@ def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
     [
         ({"t_start": 0.5, "start_images": "test"}, "t_start or start_images with --mode restore"),
         ({"labels": (3,)}, "a model that is told no class"),
-        ({"guidance.worse_step": 2, "guidance.weight": 1.0}, "--mode restore with sampling.guidance.worse"),
+        (
+            {"guidance.worse_step": 2, "guidance.weight": 1.0},
+            "--mode restore with sampling.guidance.worse",
+        ),
         ({"pc.predictor": "none"}, "imputation and RePaint='none' is unknown"),
         ({"noise_removal_by": "predictor_mean"}, "noise_removal_by='predictor_mean'"),
     ],
