@@ -47,7 +47,7 @@ def along_pc_grid(
     problem: Problem, sampler: Sampler, settings: dict[str, Any], denoises: bool
 ) -> Configured:
     """A sampler of its own, along the steps that `pc` would take."""
-    steps = {"num_steps": problem.options.pc.num_steps, "grid": problem.options.grid.name}
+    steps = {"num_steps": problem.options.pc.num_steps, "grid": problem.grid_name()}
     grid = problem.grid(problem.options.pc.num_steps)
     told = {**settings, **steps, **common_settings(problem)}
     return Configured(sampler, grid, told, denoises, any_time=False)

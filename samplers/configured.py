@@ -70,10 +70,22 @@ class Problem(NamedTuple):
             )
         return t_start
 
-    def grid(self, num_steps: int) -> Points:
+    def grid_name(self, suited: str = "uniform") -> str:
+        """sampling.grid.name, or for `auto` the one that suits the sampler."""
+        name = self.options.grid.name
+        return suited if name == "auto" else name
+
+    def grid(self, num_steps: int, suited: str = "uniform") -> Points:
         """num_steps steps of sampling.grid."""
-        eps = self.options.eps
-        return build_grid(self.options.grid, self.sde, self.t_start, eps, num_steps, self.variance)
+        return build_grid(
+            self.grid_name(suited),
+            self.options.grid,
+            self.sde,
+            self.t_start,
+            self.options.eps,
+            num_steps,
+            self.variance,
+        )
 
     def ends(self) -> Points:
         """The first and last time only, of samplers that choose those between."""
@@ -113,7 +125,7 @@ def predictor_corrector(problem: Problem) -> Configured:
         if predictor is not None
         else langevin_grid(problem, pc.num_steps)
     )
-    settings = {**pc_settings(options), "grid": options.grid.name}
+    settings = {**pc_settings(options), "grid": problem.grid_name()}
     return Configured(sampler, grid, settings, last == "tweedie", any_time=False)
 
 
@@ -133,7 +145,7 @@ def pc_settings(options: Any) -> dict[str, Any]:
 
 def published(problem: Problem) -> Configured:
     options = problem.options
-    if options.grid.name != "uniform" or options.t_start or options.threshold != "none":
+    if problem.grid_name() != "uniform" or options.t_start or options.threshold != "none":
         raise ConfigError(
             "sampling.sampler='pc_published' with sampling.grid.name, t_start or threshold set: its times and steps "
             "are what it reproduces; use --sampler pc, or leave them as they are"
@@ -161,17 +173,19 @@ def adaptive_steps(group: Any, name: str) -> Adaptive | None:
 
 
 def on_grid(
-    problem: Problem, sampler: Sampler, num_steps: int, settings: dict[str, Any]
+    problem: Problem, sampler: Sampler, num_steps: int, settings: dict[str, Any], suited: str
 ) -> Configured:
     tweedie = last_step(problem.options) == "tweedie"
-    settings = {**settings, "num_steps": num_steps, "grid": problem.options.grid.name}
-    return Configured(sampler, problem.grid(num_steps), settings, tweedie)
+    settings = {**settings, "num_steps": num_steps, "grid": problem.grid_name(suited)}
+    return Configured(sampler, problem.grid(num_steps, suited), settings, tweedie)
 
 
-def solved(problem: Problem, sampler: Sampler, group: Any, **settings: Any) -> Configured:
-    """A sampler of diffrax, whose steps are those of a grid or its own."""
+def solved(
+    problem: Problem, sampler: Sampler, group: Any, suited: str = "uniform", **settings: Any
+) -> Configured:
+    """A sampler of diffrax, whose steps are its own or those of a grid, for `auto` the suited one."""
     if group.steps == "grid":
-        return on_grid(problem, sampler, group.num_steps, settings)
+        return on_grid(problem, sampler, group.num_steps, settings, suited)
     tweedie = last_step(problem.options) == "tweedie"
     steps = {"rtol": group.rtol, "atol": group.atol, "step_size": group.step_size}
     return Configured(sampler, problem.ends(), {**settings, **steps}, tweedie, adaptive=True)
@@ -198,13 +212,13 @@ def exponential(problem: Problem) -> Configured:
     group, method = problem.options.exponential, problem.options.sampler
     adaptive = adaptive_steps(group, "exponential")
     sampler = ExponentialSampler(problem.sde, method, group.eta, adaptive)
-    return solved(problem, sampler, group, eta=group.eta)
+    return solved(problem, sampler, group, suited="log_snr", eta=group.eta)
 
 
 def edm(problem: Problem) -> Configured:
     group = problem.options.edm
     settings = {name: group[name] for name in ("s_churn", "s_min", "s_max", "s_noise")}
-    return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings)
+    return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings, "rho")
 
 
 def common_settings(problem: Problem) -> dict[str, Any]:

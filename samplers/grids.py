@@ -79,6 +79,7 @@ GRIDS: dict[str, Grid] = {
 
 
 def build_grid(
+    name: str,
     options: Any,
     sde: SDE,
     t_start: float,
@@ -86,7 +87,7 @@ def build_grid(
     num_steps: int,
     errors: OptimalVariance | None = None,
 ) -> Points:
-    """The grid that `config.sampling.grid` names.
+    """The grid of a name, with the options of `config.sampling.grid`.
 
     From t_start, T unless sampling begins at images, to eps. A list of times has its own number of steps, which must
     agree; "dp" chooses by the errors of the score model's denoising.
@@ -94,33 +95,33 @@ def build_grid(
     Raises:
       ConfigError: an unknown name, a rho that is not positive, or times that do not fall from t_start to eps.
     """
-    build = choose("sampling.grid.name", options.name, GRIDS)
+    build = choose("sampling.grid.name", name, GRIDS)
     if num_steps < 1:
         raise ConfigError(f"{num_steps} steps to sampling.eps: expected at least 1")
-    if options.name == "rho" and not options.rho > 0:
+    if name == "rho" and not options.rho > 0:
         raise ConfigError(f"sampling.grid.rho={options.rho}: expected a positive number, such as 7")
-    if options.times and options.name != "times":
+    if options.times and name != "times":
         raise ConfigError(
-            f"sampling.grid.times is read with sampling.grid.name='times' only, not {options.name!r}; "
+            f"sampling.grid.times is read with sampling.grid.name='times' only, not {name!r}; "
             "set that name, or leave out the times"
         )
-    if options.name == "times" and len(options.times) != num_steps + 1:
+    if name == "times" and len(options.times) != num_steps + 1:
         raise ConfigError(
             f"sampling.grid.times has {len(options.times)} times, which are {len(options.times) - 1} steps, but "
             f"{num_steps} are asked for; set num_steps, or give as many times and one more"
         )
-    if options.name == "dp" and not num_steps < options.candidates:
+    if name == "dp" and not num_steps < options.candidates:
         raise ConfigError(
             f"sampling.grid.candidates={options.candidates}: expected more than the {num_steps} steps to choose for"
         )
-    if options.name == "dp" and errors is None:
+    if name == "dp" and errors is None:
         raise ConfigError("sampling.grid.name='dp' needs the score model's denoising errors")
     grid = build(options, sde, t_start, eps, num_steps, errors)
     times = np.asarray(grid)
     ends_meet = np.allclose(times[[0, -1]], [t_start, eps], rtol=1e-6, atol=0)
     if not (np.all(np.diff(times) < 0) and ends_meet):
         raise ConfigError(
-            f"the times of sampling.grid.name={options.name!r} must fall from {t_start} to sampling.eps={eps} "
+            f"the times of sampling.grid.name={name!r} must fall from {t_start} to sampling.eps={eps} "
             f"with every step, but they are {_in_words(times)}; take fewer steps, or another grid"
         )
     return grid

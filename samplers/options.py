@@ -81,8 +81,8 @@ class GridOptions(Section):
     """The times of samplers with fixed steps."""
 
     name: str = option(
-        "uniform",
-        "uniform | quadratic | log_snr | rho | times | dp, the cheapest for the likelihood (dynamic programming)",
+        "auto",
+        "auto: log_snr for exponential integrators, rho for edm, else uniform | uniform | quadratic | log_snr | rho | times | dp, the cheapest for the likelihood (dynamic programming)",
     )
     rho: float = option(7.0, "name=rho: equal steps of (sigma/alpha)^(1/rho)", positive)
     times: tuple[float, ...] = option(

@@ -32,6 +32,31 @@ def test_every_grid_falls_from_t_start_to_eps(sde, name):
     assert np.all(np.diff(grid) < 0)
 
 
+SUITED = [
+    ("pc", "uniform", {}),
+    ("sde", "uniform", {"sde__steps": "grid"}),
+    ("ode", "uniform", {"ode__steps": "grid"}),
+    ("edm", "rho", {}),
+    ("ddim", "log_snr", {}),
+    ("unipc_3", "log_snr", {}),
+]
+
+
+@pytest.mark.parametrize(("sampler", "suited", "fields"), SUITED)
+def test_left_alone_the_grid_suits_the_sampler(sampler, suited, fields):
+    """The times and the record are those of the grid given by name."""
+    assert small(sampler, STEPS).sampling.grid.name == "auto"
+    configured = configure(small(sampler, STEPS, **fields).sampling, VP())
+    named = configure(small(sampler, STEPS, grid__name=suited, **fields).sampling, VP())
+    np.testing.assert_array_equal(configured.grid, named.grid)
+    assert configured.settings == named.settings
+    assert configured.settings["grid"] == suited
+    others = {"uniform", "rho", "log_snr"} - {suited}
+    for name in others:
+        other = configure(small(sampler, STEPS, grid__name=name, **fields).sampling, VP())
+        assert np.abs(other.grid - configured.grid).max() > 0.05
+
+
 def test_an_adaptive_sampler_goes_from_t_start_to_eps():
     options = small("ode", ode__steps="adaptive", t_start=T_START).sampling
     np.testing.assert_array_equal(configure(options, VP()).grid, np.float32([T_START, EPS]))

@@ -19,6 +19,10 @@ def options(name, rho=7.0, times=()):
     return SimpleNamespace(name=name, rho=rho, times=times)
 
 
+def grid_of(given, sde, t_start, eps, num_steps):
+    return build_grid(given.name, given, sde, t_start, eps, num_steps)
+
+
 def noise_to_signal(sde, times):
     return np.array([closed_form(sde, t).sigma / closed_form(sde, t).alpha for t in times])
 
@@ -27,7 +31,7 @@ def noise_to_signal(sde, times):
 @pytest.mark.parametrize("name", [name for name in GRIDS if name not in ("times", "dp")])
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_n_steps_fall_from_the_end_of_time_to_eps(sde, name, num_steps):
-    grid = np.asarray(build_grid(options(name), sde, sde.T, 1e-3, num_steps))
+    grid = np.asarray(grid_of(options(name), sde, sde.T, 1e-3, num_steps))
     assert grid.shape == (num_steps + 1,)
     assert (grid[0], grid[-1]) == (1.0, np.float32(1e-3))
     assert np.all(np.diff(grid) < 0)
@@ -36,22 +40,22 @@ def test_n_steps_fall_from_the_end_of_time_to_eps(sde, name, num_steps):
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_what_is_equally_spaced(x64, sde):
     """The log-SNR, or the seventh root of sigma/alpha, by formulas of the processes that share nothing with ours."""
-    log_snr = build_grid(options("log_snr"), sde, sde.T, 1e-3, 40)
+    log_snr = grid_of(options("log_snr"), sde, sde.T, 1e-3, 40)
     steps = np.diff(np.log(noise_to_signal(sde, np.asarray(log_snr))))
     np.testing.assert_allclose(steps, steps.mean(), rtol=1e-9)
     for rho in (1.0, 3.0, 7.0):
-        grid = build_grid(options("rho", rho), sde, sde.T, 1e-3, 40)
+        grid = grid_of(options("rho", rho), sde, sde.T, 1e-3, 40)
         steps = np.diff(noise_to_signal(sde, np.asarray(grid)) ** (1 / rho))
         np.testing.assert_allclose(steps, steps.mean(), rtol=1e-8)
-    steps = np.diff(np.sqrt(build_grid(options("quadratic"), sde, sde.T, 1e-3, 40)))
+    steps = np.diff(np.sqrt(grid_of(options("quadratic"), sde, sde.T, 1e-3, 40)))
     np.testing.assert_allclose(steps, steps.mean(), rtol=1e-12)
 
 
 def test_times_of_ve_are_its_log_snr(x64):
     """ln sigma is linear in t, so the two grids are one."""
     np.testing.assert_allclose(
-        build_grid(options("log_snr"), VE(), 1.0, 1e-5, 50),
-        build_grid(options("uniform"), VE(), 1.0, 1e-5, 50),
+        grid_of(options("log_snr"), VE(), 1.0, 1e-5, 50),
+        grid_of(options("uniform"), VE(), 1.0, 1e-5, 50),
         rtol=1e-10,
         atol=1e-12,
     )
@@ -59,12 +63,12 @@ def test_times_of_ve_are_its_log_snr(x64):
 
 def test_published_noise_levels_of_edm(x64):
     """Karras et al. 2022, 18 levels from 80 to 0.002 with rho = 7, where sigma = t."""
-    grid = build_grid(options("rho"), EDM(), 80.0, 0.002, 17)
+    grid = grid_of(options("rho"), EDM(), 80.0, 0.002, 17)
     np.testing.assert_allclose(grid[:5], [80.0, 57.586, 40.785, 28.375, 19.353], rtol=3e-5)
 
 
 def test_an_explicit_list_is_taken_as_it_is():
-    grid = build_grid(options("times", times=(1.0, 0.5, 1e-3)), VP(), 1.0, 1e-3, 2)
+    grid = grid_of(options("times", times=(1.0, 0.5, 1e-3)), VP(), 1.0, 1e-3, 2)
     np.testing.assert_array_equal(grid, np.float32([1.0, 0.5, 1e-3]))
 
 
@@ -90,12 +94,12 @@ def test_an_explicit_list_is_taken_as_it_is():
 )
 def test_unusable_grids_are_refused(given, eps, num_steps, words):
     with pytest.raises(ValueError, match=words):
-        build_grid(given, SubVP(), 1.0, eps, num_steps)
+        grid_of(given, SubVP(), 1.0, eps, num_steps)
 
 
 def test_two_steps_of_vp_by_hand():
     """To the middle of the log-SNR between t = 1 and t = 1e-3."""
-    middle = float(build_grid(options("log_snr"), VP(), 1.0, 1e-3, 2)[1])
+    middle = float(grid_of(options("log_snr"), VP(), 1.0, 1e-3, 2)[1])
     # The log-SNR is -ln(e^B - 1), so its middle has B = ln(1 + sqrt((e^B_T - 1)(e^B_eps - 1))), and
     # 9.95 t^2 + 0.1 t = B.
     integral = np.log1p(
