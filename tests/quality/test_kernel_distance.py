@@ -36,26 +36,28 @@ def moment(mean, deviation):
     return third + 3 * second + 3 * first + 1
 
 
-@pytest.mark.parametrize("law", [(0.0, 1.0), (0.5, 1.2)])
-def test_intervals_hold_the_true_distance(law):
-    """In 91..98 % of 200, for equal laws too. Of Student's t with 9 degrees of freedom: 2.262 errors."""
+@pytest.mark.parametrize(
+    ("law", "n", "m"),
+    [((0.0, 1.0), 1000, 800), ((0.5, 1.2), 1000, 800), ((0.2, 0.8), 500, 700), ((0.3, 1.0), 5000, 2000)],
+)  # fmt: skip
+def test_intervals_hold_the_true_distance(law, n, m):
+    """In 91..98 % of 200, for equal laws too; by ten blocks, whose spread has 9 degrees of freedom. A right method fails in one of 130
+    tests; 1.96 errors held it in 83 to 93 % of 2,000."""
     mean, deviation = law
     truth = (
         moment((0, 0), (1, 1)) + moment((mean, mean), (deviation, deviation))
         - 2 * moment((0, mean), (1, deviation))
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    found = np.array(
-        [
-            kernel_distance(
-                rng.normal(size=(1000, 1)), mean + deviation * rng.normal(size=(800, 1)), rng
-            )
-            for _ in range(200)
-        ]
-    )
-    inside = np.abs(found[:, 0] - truth) < 2.262 * found[:, 1]
-    assert 0.91 <= inside.mean() <= 0.98
-    assert abs(found[:, 0].mean() - truth) < 4 * found[:, 0].std() / np.sqrt(200)
+    found = [
+        kernel_distance(rng.normal(size=(n, 1)), mean + deviation * rng.normal(size=(m, 1)), rng)
+        for _ in range(200)
+    ]
+    inside = [one.interval[0] < truth < one.interval[1] for one in found]
+    assert {one.freedom for one in found} == {9}
+    assert 0.91 <= np.mean(inside) <= 0.98
+    values = [one.value for one in found]
+    assert abs(np.mean(values) - truth) < 4 * np.std(values) / np.sqrt(200)
 
 
 def test_too_few_images():
