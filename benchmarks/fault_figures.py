@@ -10,8 +10,9 @@ from benchmarks.fault_images import FAULTS, Fault, Pool, Sizes, deal, whole
 from benchmarks.power import HONEST, Figures, Trial
 from score_sde.features.extractors import Features
 from score_sde.quality.assessment import memory
+from score_sde.quality.estimate import Estimate
 from score_sde.quality.few_images import has_limit
-from score_sde.quality.frechet import Estimate, frechet_distance, frechet_limit
+from score_sde.quality.frechet import frechet_distance, frechet_limit
 from score_sde.quality.inception_score import inception_score
 from score_sde.quality.kernel_distance import kernel_distance
 from score_sde.quality.neighbours import neighbourhood

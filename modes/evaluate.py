@@ -29,7 +29,7 @@ from score_sde.quality.assessment import (
 )
 from score_sde.quality.classes import assess_classes, check_classes
 from score_sde.quality.diversity import mean_distance
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import Estimate
 from score_sde.quality.image_sets import SPLITS, ImageSet, image_set
 from score_sde.quality.inception_score import inception_score
 from score_sde.quality.reference import (
@@ -39,7 +39,7 @@ from score_sde.quality.reference import (
     known_labels,
     open_reference,
 )
-from score_sde.quality.table import flat, table, table_of_classes
+from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
 from score_sde.samplers.configured import Configured
 from score_sde.sde_lib import SDE
@@ -107,10 +107,12 @@ def run(
         "seed": config.seed,
         **evaluated.told,
         **extractor.told,
-        **flat(found.figures | others),
+        **with_intervals(found.figures | others),
     }
     if classes:
-        figures["classes"] = {str(label): flat(of.figures) for label, of in classes.items()}
+        figures["classes"] = {
+            str(label): with_intervals(of.figures) for label, of in classes.items()
+        }
     figures["seconds"] = time.perf_counter() - began
     all_hosts_meet("evaluation")
     if jax.process_index() == 0:

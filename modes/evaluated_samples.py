@@ -22,7 +22,7 @@ from score_sde.samplers.configured import Configured, configure
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import load_score_model
-from score_sde.unfinished import UnfinishedFolder
+from score_sde.unfinished import UnfinishedFolder, all_hosts_meet
 
 
 class Evaluated(NamedTuple):
@@ -62,6 +62,7 @@ def drawn(
         features[start:end], start = batch["features"], end
         nfe.append(batch["nfe"])
         logits += [batch["logits"]] if "logits" in batch else []
+    all_hosts_meet("samples")  # the first may still be writing what the others are about to read
 
     def take(rows: Any) -> np.ndarray:
         """From the batches on disk, each read once."""

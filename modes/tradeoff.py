@@ -8,6 +8,7 @@ samplers makes only the new ones.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +27,10 @@ from score_sde.output import show
 from score_sde.progress import say
 from score_sde.quality.assessment import assess, check_numbers, fewest_images
 from score_sde.quality.few_images import has_limit
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import CONFIDENCE, Estimate, quantile
+from score_sde.quality.kernel_distance import block_count
 from score_sde.quality.reference import open_reference
-from score_sde.quality.table import flat
+from score_sde.quality.table import with_intervals
 from score_sde.quality.tradeoff_picture import save_tradeoff_picture
 from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line
 from score_sde.results import report
@@ -45,6 +47,7 @@ NO_LIMIT = (
     "between samplers, and not with that of another number of images."
 )
 OTHER_SPLIT = {"train": "test", "test": "train"}
+PLUS_MINUS = "± is a standard error: {confidence:.0%} intervals reach {normal:.3g} of them to either side, of KID, by its {blocks} blocks, {student:.3g}."
 LAWS = {"ode": "the ODE's law", "bound": "bound on the SDE's"}
 
 
@@ -137,7 +140,7 @@ class Judge:
             "data": config.data.name,
             "seed": config.seed,
             **self.extractor.told,
-            **flat(found),
+            **with_intervals(found),
         }
 
     @property
@@ -168,7 +171,7 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
         f"{config.data.name}, {config.sde.name}, {loaded.name}: {n} samples of seed {config.seed} beside {m} real images "
         f"({config.evaluation.reference}), by {config.evaluation.features}."
     )
-    notes = () if has_one else (NO_LIMIT.format(n=n, m=m),)
+    notes = [plus_minus(min(n, m)), *([] if has_one else [NO_LIMIT.format(n=n, m=m)])]
     text = document(rows, bits, about, notes)
     written = {}
     all_hosts_meet("tradeoff")
@@ -264,6 +267,17 @@ def bits_per_dim(config: Any, sde: SDE, workdir: Path, loaded: LoadedScore) -> l
         return []
     identity = {**likelihood.identity(config, workdir, loaded, "split"), "row": "bits/dim"}
     return [Task("bits/dim", identity, lambda: likelihood.run(config, sde, workdir))]
+
+
+def plus_minus(fewest: int) -> str:
+    """What ± means beside so many images."""
+    blocks = block_count(fewest)
+    return PLUS_MINUS.format(
+        confidence=CONFIDENCE,
+        normal=quantile(math.inf),
+        blocks=blocks,
+        student=quantile(blocks - 1),
+    )
 
 
 def line_of(figures: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """How good images are: distances of their features to those of real images, each with its error.
 
+    estimate.py         a figure with its error and interval
     moments.py          mean and covariance of features that come in parts
     frechet.py          the Frechet distance (FID where features are Inception's), its error and its limit of many images
     kernel_distance.py  KID, the squared maximum mean discrepancy

@@ -8,9 +8,9 @@ import numpy as np
 
 from score_sde.errors import UserError
 from score_sde.likelihood.anomaly import auc
+from score_sde.quality.estimate import Estimate
 from score_sde.quality.few_images import has_limit
 from score_sde.quality.frechet import (
-    Estimate,
     frechet_estimate,
     frechet_limit,
     frechet_limit_to,

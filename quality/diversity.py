@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from score_sde.progress import progress_bar
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import Estimate, mean_of
 
 PAIRS = 500  # at most
 BATCH = 25  # pairs at once
@@ -38,4 +38,4 @@ def mean_distance(
             a, b = (np.resize(side, (min(BATCH, pairs), *side.shape[1:])) for side in sides)
             found[start:end] = distance(a, b)[: end - start]
             bar.update(end - start)
-    return Estimate(float(found.mean()), float(found.std(ddof=1) / np.sqrt(pairs)))
+    return mean_of(found)

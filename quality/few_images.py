@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from score_sde.quality.frechet import Estimate, frechet_estimate, frechet_limit
+from score_sde.quality.estimate import Estimate
+from score_sde.quality.frechet import frechet_estimate, frechet_limit
 
 
 def has_limit(n: int, m: int, dimension: int) -> bool:

@@ -6,10 +6,10 @@ FID is this distance of the 2048 features of one Inception network (Heusel et al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from score_sde.quality.estimate import Estimate, joined_errors, mean_of
 from score_sde.quality.moments import (
     ROWS,
     Gaussian,
@@ -22,13 +22,6 @@ from score_sde.quality.moments import (
 SMALLEST = (
     1e-10  # of a covariance's largest eigenvalue: directions with less are those that no image uses
 )
-
-
-class Estimate(NamedTuple):
-    """A figure with its standard error."""
-
-    value: float
-    error: float
 
 
 def root(covariance: np.ndarray) -> np.ndarray:
@@ -163,8 +156,8 @@ def extrapolated(
             for _ in range(splits)
         ]
     )
-    spread = float(np.std(excess, ddof=1)) / np.sqrt(splits)
-    return Estimate(whole.value - float(excess.mean()), float(np.hypot(whole.error, spread)))
+    mean = mean_of(excess)
+    return Estimate(whole.value - mean.value, *joined_errors(whole.error, mean))
 
 
 def halves(rows: np.ndarray, rng: np.random.Generator) -> tuple[Moments, Moments]:

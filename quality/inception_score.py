@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_softmax
 
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import Estimate, mean_of
 
 
 def inception_score(logits: np.ndarray, splits: int = 10) -> Estimate:
@@ -25,11 +25,8 @@ def inception_score(logits: np.ndarray, splits: int = 10) -> Estimate:
         )
     log_p = log_softmax(np.asarray(logits, np.float64), axis=1)
     ends = [i * count // splits for i in range(splits + 1)]
-    scores = np.array(
-        [part_score(log_p[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
-    )
-    error = float(np.std(scores, ddof=1) / np.sqrt(splits)) if splits > 1 else float("nan")
-    return Estimate(float(scores.mean()), error)
+    scores = [part_score(log_p[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    return mean_of(np.array(scores))
 
 
 def part_score(log_p: np.ndarray) -> float:

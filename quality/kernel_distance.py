@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import Estimate, mean_of
 
 BLOCK = 1000  # features of each set that are compared with one another
 FEWEST_BLOCKS = 10  # for an error
@@ -25,10 +25,15 @@ def squared_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
     return float(within - 2.0 * cubic(x, y).mean())
 
 
+def block_count(fewest: int) -> int:
+    """Into which so many images, of the smaller set, are dealt."""
+    return max(FEWEST_BLOCKS, -(-fewest // BLOCK))
+
+
 def kernel_distance(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Estimate:
     """KID with its standard error: the mean over blocks that share no image, so that they are independent.
 
-    That holds for equal laws too, where the error of the estimate from all images at once has another form
+    There are so few blocks that an interval is Student's (`Estimate.interval`). That holds for equal laws too, where the error of the estimate from all images at once has another form
     (Zaremba et al. 2013). The figure that torch-fidelity and others print beside KID is the spread of subsets that share images, which is
     no error of the mean.
 
@@ -40,11 +45,11 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> E
       ValueError: too few for FEWEST_BLOCKS blocks of two.
     """
     fewest = min(len(x), len(y))
-    count = max(FEWEST_BLOCKS, -(-fewest // BLOCK))
+    count = block_count(fewest)
     if fewest < 2 * count:
         raise ValueError(
             f"{len(x)} and {len(y)} images: KID with its error needs {2 * count} of each"
         )
     dealt = [np.array_split(rng.permutation(len(rows)), count) for rows in (x, y)]
     values = [squared_discrepancy(x[i], y[j]) for i, j in zip(*dealt, strict=True)]
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)))
+    return mean_of(np.array(values))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import Estimate, mean_of
 from score_sde.quality.moments import ROWS, parts_of
 
 BLOCK = 1024  # rows at once
@@ -95,7 +95,3 @@ def neighbourhood(samples: np.ndarray, real: np.ndarray, k: int = 5) -> Neighbou
     return Neighbourhood(
         mean_of(in_balls > 0), mean_of(recalled), mean_of(in_balls / k), mean_of(covered)
     )
-
-
-def mean_of(values: np.ndarray) -> Estimate:
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from score_sde.quality.assessment import Assessment
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import CONFIDENCE, Estimate
 
 LINES = {
     "frechet": "Frechet distance",
@@ -31,6 +31,13 @@ OF_CLASSES = {  # columns
 }
 
 
+def with_intervals(figures: Mapping[str, Estimate]) -> dict[str, Any]:
+    """A value, an error and an interval each, for a record."""
+    return flat(figures) | {
+        f"{name}_interval": list(figure.interval) for name, figure in figures.items()
+    }
+
+
 def flat(figures: Mapping[str, Estimate]) -> dict[str, float]:
     """A value and an error each."""
     return {
@@ -41,14 +48,18 @@ def flat(figures: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def table(title: str, figures: Mapping[str, Any], notes: Sequence[str]) -> str:
-    """A line for each of the figures that are known here, which are as `flat` has them."""
-    width = max(len(LINES[name]) for name in LINES if name in figures)
-    lines = [
-        f"{line:<{width}}  {figures[name]:>9.5g} +- {figures[f'{name}_error']:.2g}"
-        for name, line in LINES.items()
-        if name in figures
-    ]
+    """A line for each of the figures that are known here, which are as `with_intervals` has them."""
+    known = {name: line for name, line in LINES.items() if name in figures}
+    width = max(map(len, known.values()))
+    lines = [f"{'':<{width}}      value +- error    {CONFIDENCE:.0%} interval"]
+    lines += [f"{line:<{width}}  {in_columns(figures, name)}" for name, line in known.items()]
     return "\n".join([title, "", *lines, *(f"note: {note}" for note in notes)])
+
+
+def in_columns(figures: Mapping[str, Any], name: str) -> str:
+    """Value, standard error and interval of one figure."""
+    low, high = (f"{end:.4g}" for end in figures[f"{name}_interval"])
+    return f"{figures[name]:>9.5g} +- {figures[f'{name}_error']:<7.2g}  {low} .. {high}"
 
 
 def table_of_classes(
@@ -70,7 +81,8 @@ def table_of_classes(
         for label, found in classes.items()
         for note in found.notes
     ]
-    return "\n".join([*lines, *notes])
+    about = f"note: +- is a standard error; results.jsonl has {CONFIDENCE:.0%} intervals too"
+    return "\n".join([*lines, about, *notes])
 
 
 def cell(figure: Estimate) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import Estimate
 
 COLUMNS = {
     "frechet": "Frechet distance",

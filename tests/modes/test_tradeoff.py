@@ -13,7 +13,7 @@ from score_sde.data.mixture import mixture_parameters
 from score_sde.errors import UserError
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate, tradeoff
-from score_sde.quality.frechet import Estimate
+from score_sde.quality.estimate import Estimate
 from score_sde.quality.tradeoff_table import with_error
 from score_sde.sde_lib import build_sde
 

@@ -1,0 +1,111 @@
+"""Figures of each class of samples that are drawn now: a model that draws every class is found right, and one that mixes them up is not."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_sde.configs.toy_mixture import get_config
+from score_sde.modes import evaluate, evaluated_samples
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.training.trained_score import LoadedScore
+
+MEANS = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.5, 0.0], [0.0, -1.5, 0.0, 0.3]], np.float32)
+DEVIATION = 0.4
+LABELS = (2, 0, 1)  # in turn; batches of 128 begin with any of them
+
+
+@flax.struct.dataclass
+class ClassScore:
+    """The score of N(mean of the class, DEVIATION^2 I) by the label that an image is told."""
+
+    means: jax.Array
+    sde: SDE = flax.struct.field(pytree_node=False)
+    condition: Any = ()
+
+    def given(self, condition):
+        return self.replace(condition=condition)
+
+    def __call__(self, x, t):
+        each = (-1, *[1] * (x.ndim - 1))
+        alpha, sigma = self.sde.alpha(t).reshape(each), self.sde.sigma(t).reshape(each)
+        mean = self.means[self.condition["label"]].reshape(x.shape)
+        return -(x - alpha * mean) / (alpha**2 * DEVIATION**2 + sigma**2)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A file of 400 images of each class."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(3), 400))
+    images = MEANS[labels] + DEVIATION * rng.standard_normal((1200, 4)).astype(np.float32)
+    path = tmp_path_factory.mktemp("real") / "real.npz"
+    np.savez(path, images=images.reshape(-1, 2, 2, 1), labels=labels)
+    return path
+
+
+def evaluated(folder, monkeypatch, reference, means, **sampling):
+    config = get_config()
+    config.data.image_size = 2
+    # Told three classes; the score in its place is exact.
+    config.model.update(name="ncsnpp", num_classes=3)
+    config.sampling.update(sampler="ddim", num_images=600, batch_size=128, labels=LABELS)
+    config.sampling.exponential.num_steps = 40
+    config.sampling.update(sampling)
+    config.evaluation.update(reference=str(reference), per_class=True)
+    sde = build_sde(config)
+    loaded = LoadedScore(ClassScore(jnp.asarray(means), sde), None)
+    monkeypatch.setattr(evaluated_samples, "load_score_model", lambda *_: loaded)
+    return evaluate.run(config, sde, folder)
+
+
+def errors_from(found, truths):
+    """Of each class's limit, in its own errors."""
+    classes = found["classes"]
+    assert classes.keys() == {"0", "1", "2"}
+    return [
+        abs(classes[str(label)]["frechet_limit"] - truth)
+        / classes[str(label)]["frechet_limit_error"]
+        for label, truth in enumerate(truths)
+    ]
+
+
+def test_a_model_that_draws_each_class_has_no_distance_in_any(tmp_path, monkeypatch, real):
+    """Within four errors each; precision too, which images of another class would not have."""
+    found = evaluated(tmp_path, monkeypatch, real, MEANS)
+    assert max(errors_from(found, (0, 0, 0))) < 4
+    assert min(of["precision"] for of in found["classes"].values()) > 0.9
+    for of in found["classes"].values():
+        low, high = of["kid_interval"]
+        assert high - low == pytest.approx(2 * 2.2622 * of["kid_error"], rel=1e-4)
+
+
+def test_a_model_that_mixes_classes_up_is_seen_in_each_of_them_and_in_no_other_figure(
+    tmp_path, monkeypatch, real
+):
+    """It draws class k + 1 where k is asked for: all of the images have the right law, and those of a class are
+    |mean - mean of the next|^2 away, within four errors."""
+    moved = np.roll(MEANS, -1, axis=0)
+    found = evaluated(tmp_path, monkeypatch, real, moved)
+    truths = np.sum((MEANS - moved) ** 2, axis=1)
+    assert max(errors_from(found, truths)) < 4
+    assert all(
+        low > 0 for low, _ in (of["frechet_limit_interval"] for of in found["classes"].values())
+    )
+    low, high = found["frechet_limit_interval"]
+    assert low < 0.0
+    assert high < 0.1 * truths.min()
+    assert found["precision"] > 0.9
+
+
+def test_two_of_three_classes_have_their_lines(tmp_path, monkeypatch, real, capsys):
+    found = evaluated(tmp_path, monkeypatch, real, MEANS, labels=(1, 2), num_images=300)
+    assert found["classes"].keys() == {"1", "2"}
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[:3] for row in rows if row[:1] in (["1"], ["2"])] == [
+        ["1", "150", "400"],
+        ["2", "150", "400"],
+    ]
