@@ -148,12 +148,55 @@ complete -o bashdefault -o default -F _score_sde python python3 main.py
 """.replace("VARIANTS_OF", VARIANTS)
 
 ZSH = r"""
-# Completion of score-sde's main.py for zsh, by the functions for bash. Use: eval "$(python main.py --completion zsh)"
-autoload -Uz compinit bashcompinit
-(( $+functions[compdef] )) || compinit
-bashcompinit
-@BASH@
-"""
+# Completion of score-sde's main.py for zsh. Use: eval "$(python main.py --completion zsh)"
+_score_sde_words='@WORDS@'
+
+_score_sde_variants() { VARIANTS_OF; }
+
+_score_sde() {
+  if [[ ${words[1]:t} != main.py && ( ${words[2]:t} != main.py || $CURRENT -lt 3 ) ]]; then
+    autoload -Uz +X _python 2>/dev/null && _python || _files
+    return
+  fi
+  local cur=${words[CURRENT]} prev=${words[CURRENT-1]} name="" line word rest value
+  local -a known offered
+  known=("${(f)_score_sde_words}")
+  if [[ $cur == --*=* ]]; then
+    name=${cur%%=*}
+    compset -P 1 '*='
+  elif [[ $cur != -* && $prev == --* && $prev != *=* && -z ${known[(r)$prev!]} ]]; then
+    name=$prev
+  fi
+  value=${cur#$name=}
+  if [[ -z $name ]]; then
+    for line in $known; do
+      word=${line%% *}
+      if [[ $word == *! ]]; then
+        offered+=("${word%!} ")
+      elif [[ $word != --config.* ]]; then
+        offered+=("$word=")
+      elif [[ $cur == --config.* && $word == $cur* ]]; then  # a section at a time
+        rest=${word#$cur}
+        if [[ $rest == *.* ]]; then offered+=("${word%$rest}${rest%%.*}."); else offered+=("$word="); fi
+      fi
+    done
+    compadd -S '' -Q -- ${(u)offered}
+  elif [[ $name == --config && $value == *.py:* ]]; then
+    compset -P 1 '*:'
+    compadd -- $(_score_sde_variants "${${value%%:*}/#\~/$HOME}")
+  elif [[ $name == --config ]]; then
+    _files -S '' -g '*.(py|json)'
+  else
+    for line in $known; do
+      if [[ $line == "$name "* ]]; then offered=(${=line#* }); fi
+    done
+    if (( $#offered )); then compadd -- $offered; else _files; fi
+  fi
+}
+
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+compdef _score_sde python python3 main.py
+""".replace("VARIANTS_OF", VARIANTS)
 
 FISH = r"""
 # Completion of score-sde's main.py for fish. Use: python main.py --completion fish | source
@@ -161,6 +204,13 @@ set -g _score_sde_words '@WORDS@'
 
 function _score_sde_variants
     VARIANTS_OF
+end
+
+function _score_sde_paths
+    set -l typed (string replace -r '^~/' $HOME/ -- $argv[1])
+    for file in $typed*
+        test -d $file; and echo $file/; or echo $file
+    end
 end
 
 function _score_sde_complete
@@ -192,17 +242,24 @@ function _score_sde_complete
                 echo "$cut$file:$variant"
             end
         else
-            for file in (__fish_complete_path $value)
-                echo "$cut$file"
+            for file in (_score_sde_paths $value)
+                string match -q -r '(/|\.py|\.json)$' -- $file; and echo "$cut$file"
             end
         end
     else
+        set -l any no
         for line in (string split \n -- $_score_sde_words)
             set -l found (string split ' ' -- $line)
             if test "$found[1]" = "$name"
                 for one in $found[2..]
+                    set any yes
                     echo "$cut$one"
                 end
+            end
+        end
+        if test $any = no
+            for file in (_score_sde_paths $value)
+                echo "$cut$file"
             end
         end
     end
@@ -215,4 +272,4 @@ complete -c python -n _score_sde_here -f -a '(_score_sde_complete)'
 complete -c python3 -n _score_sde_here -f -a '(_score_sde_complete)'
 """.replace("VARIANTS_OF", VARIANTS.replace('"$1"', "$argv[1]"))
 
-SCRIPTS = {"bash": BASH, "zsh": ZSH.replace("@BASH@", BASH), "fish": FISH}
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
