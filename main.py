@@ -15,7 +15,9 @@
   python main.py --config configs/ve_cifar.py --mode export
   python main.py --config configs/vp_digits.py --mode replay --config.training.replay_step=100
   python main.py --workdir runs/vp_digits --mode report
+  python main.py --mode list
 
+--mode list shows the folders in runs/, or in --workdir. --json prints one JSON object with the results to stdout, and all else to stderr.
 --flagfile=FILE holds flags, one a line. --config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
 as in --workdir runs/x --mode sample. Every field of it can be set
 as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
@@ -51,10 +53,11 @@ from typing import Any  # noqa: E402
 
 from absl import logging  # noqa: E402
 
-from score_sde.command_line import MODES, parse, prepared  # noqa: E402
+from score_sde.command_line import MODES, QUICK, Options, parse, prepared  # noqa: E402
 from score_sde.compilation_cache import keep_programs  # noqa: E402
 from score_sde.errors import UserError  # noqa: E402
 from score_sde.hosts import check_devices, join  # noqa: E402
+from score_sde.json_output import only_json  # noqa: E402
 from score_sde.machine import refusal  # noqa: E402
 from score_sde.output import discard_output  # noqa: E402
 from score_sde.quoting import printable  # noqa: E402
@@ -65,6 +68,17 @@ def run(argv: list[str]) -> dict[str, Any]:
     options = parse(argv, __doc__)
     if options is None:
         return {}
+    if not options.json:
+        return done(options)
+    with only_json(mode=options.mode, workdir=str(options.workdir), config=options.config_file):
+        return done(options)
+
+
+def done(options: Options) -> dict[str, Any]:
+    """Run the mode; gives its figures."""
+    module = f"score_sde.modes.{MODES[options.mode]}"
+    if options.mode in QUICK:
+        return importlib.import_module(module).run(options.workdir)
     # TensorFlow's datasets and the rest are imported only now: --help and a mistyped flag are answered at once.
     # TFDS and Orbax warn of what is no trouble here; what is, ends in an error of ours, without their tracebacks before.
     logging.set_verbosity(logging.FATAL)
@@ -79,7 +93,7 @@ def run(argv: list[str]) -> dict[str, Any]:
     from score_sde.sde_lib import build_sde
 
     check_options(options.config)
-    mode = importlib.import_module(f"score_sde.modes.{MODES[options.mode]}")
+    mode = importlib.import_module(module)
     sde = build_sde(options.config)
     built = mode.check(options.config, sde) or ()
     only_import = {} if options.source is None else {"source": options.source}

@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from score_sde.errors import ConfigError
+from score_sde.nearest import did_you_mean
 
 Change = Mapping[str, Any]
 """Dotted fields with their values."""
@@ -25,5 +26,6 @@ def variant(name: str, variants: Mapping[str, tuple[Change, ...]]) -> tuple[Chan
       ConfigError: no such variant, with the names there are.
     """
     if name not in variants:
-        raise ConfigError(f"unknown variant {name!r}; choose one of {', '.join(variants)}")
+        guess = did_you_mean(name, variants)
+        raise ConfigError(f"unknown variant {name!r}; choose one of {', '.join(variants)}{guess}")
     return variants[name]

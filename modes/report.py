@@ -7,6 +7,7 @@ from typing import Any
 
 from score_sde.errors import UserError
 from score_sde.files import write_whole
+from score_sde.json_output import note
 from score_sde.output import show
 from score_sde.reports.page import page, read_folder
 from score_sde.reports.reading import pictures_in
@@ -33,5 +34,6 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         )
     path = workdir / "report.html"
     write_whole(path, page(folder).encode(errors="replace"))
+    note({"mode": "report", "report": str(path)})
     show(str(path))
     return {"report": str(path)}

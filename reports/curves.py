@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from score_sde.reports.chart import chart, short
 from score_sde.reports.elements import section, text
-from score_sde.reports.reading import Row, curve, names_under, number, rows_of
+from score_sde.reports.lines import Row, number
+from score_sde.reports.reading import curve, names_under, rows_of
 
 BY_NOISE, TIMES = "loss_by_log_snr/", "seconds_"
 # Figures with a chart of their own: title, words beside it, and whether its scale may be logarithmic.

@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from score_sde.reports.reading import Picture, Row, number
+from score_sde.reports.lines import Row, number
+from score_sde.reports.reading import Picture
 
 LONGEST = 240  # letters of a value
 

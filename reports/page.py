@@ -22,14 +22,12 @@ from score_sde.reports.elements import (
     text,
     with_error,
 )
+from score_sde.reports.lines import Row, number, read_lines
 from score_sde.reports.reading import (
     Picture,
-    Row,
     curve,
-    number,
     pictures_in,
     read_config,
-    read_lines,
     read_pictures,
     rows_of,
     spread,

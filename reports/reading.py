@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from io import BytesIO
@@ -12,56 +11,14 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from score_sde.errors import UserError
+from score_sde.reports.lines import Row, number
 from score_sde.training.recorded_config import FILE as CONFIG_FILE
 from score_sde.training.recorded_config import fields, recorded
 
-Row = dict[str, Any]
 Points = list[tuple[float, float]]
 
-LARGEST = 1e300  # of a figure: beyond it nothing is measured, and sums overflow
 MOST_PIXELS = 64_000_000  # of a picture
 WIDEST = 1000  # pixels of a picture in the page
-
-
-class Read(NamedTuple):
-    """The lines of a file that are JSON objects, and what is wrong with the others."""
-
-    rows: list[Row]
-    notes: list[str]
-
-
-def read_lines(path: Path) -> Read:
-    """Of a file that may not be there."""
-    if not path.exists():
-        return Read([], [])
-    if not path.is_file():
-        return Read([], [f"{path.name} is no file, so it is left out."])
-    rows, damaged, number = [], [], 0
-    try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                row = parsed(line)
-                if row is None:
-                    damaged.append(number)
-                else:
-                    rows.append(row)
-    except OSError as error:
-        return Read(rows, [f"{path.name} cannot be read ({error.strerror})."])
-    if not damaged:
-        return Read(rows, [])
-    which = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
-    return Read(
-        rows,
-        [f"{path.name}: {len(damaged)} of {number} lines are damaged and left out (line {which})."],
-    )
-
-
-def parsed(line: bytes) -> Row | None:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def read_config(workdir: Path) -> tuple[Row, list[str]]:
@@ -75,13 +32,6 @@ def read_config(workdir: Path) -> tuple[Row, list[str]]:
         return config, []
     except (UserError, RecursionError) as error:
         return {}, [f"{CONFIG_FILE} is left out: {error}"]
-
-
-def number(value: Any) -> float | None:
-    """A figure that can be drawn."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if -LARGEST < value < LARGEST else None
 
 
 def curve(rows: Iterable[Row], name: str) -> Points:

@@ -6,18 +6,22 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from score_sde import help, version
 from score_sde.compilation_cache import OFF, check_cache
+from score_sde.completion import SHELLS, script
 from score_sde.config_file import load_config
 from score_sde.errors import UserError
+from score_sde.fields import known_fields
 from score_sde.files import user_path
 from score_sde.hosts import Hosts
+from score_sde.nearest import did_you_mean, did_you_mean_field, nearest
 from score_sde.options import value_of
 from score_sde.samplers.names import SAMPLERS
 
@@ -36,8 +40,11 @@ MODES = {
     "tradeoff": "tradeoff",
     "import": "import_checkpoint",
     "export": "export_checkpoint",
+    "list": "list_runs",
     "report": "report",
 }
+# They read what is in folders and need neither a config nor JAX; their modules have run(workdir) only.
+QUICK = ("list",)
 
 
 RECORDED = "config.json"  # in a trained folder
@@ -63,6 +70,28 @@ class Options(NamedTuple):
     """The file to import; with mode import and no other."""
     compilation_cache: str | None
     """Where to keep compiled programs: compilation_cache.py."""
+    json: bool = False
+    """Whether stdout is for one JSON object: json_output.py."""
+    config_file: str | None = None
+    """As it was given."""
+
+
+class NameParser(flags.ArgumentParser[str]):
+    """Of a flag that takes one of these names."""
+
+    def __init__(self, names: Iterable[str]):
+        self.names = tuple(names)
+        self.syntactic_help = "|".join(self.names)
+
+    def parse(self, argument: str) -> str:
+        if argument not in self.names:
+            raise ValueError(
+                f"choose one of {', '.join(self.names)}{did_you_mean(argument, self.names)}"
+            )
+        return argument
+
+    def flag_type(self) -> str:
+        return "name"
 
 
 def defined_flags() -> flags.FlagValues:
@@ -78,14 +107,16 @@ def defined_flags() -> flags.FlagValues:
         "Configuration file, as configs/vp_digits.py, or the config.json of a trained folder; default: that of --workdir. "
         "--config.FIELD=VALUE changes a field.",
     )
-    flags.DEFINE_enum("mode", None, list(MODES), "What to do.", flag_values=values)
-    flags.DEFINE_enum(
+
+    def one_of(name: str, names: Iterable[str], what: str) -> None:
+        flags.DEFINE(NameParser(names), name, None, what, values, flags.ArgumentSerializer())
+
+    one_of("mode", MODES, f"What to do: {', '.join(MODES)}.")
+    one_of(
         "sampler",
-        None,
-        list(SAMPLERS),
+        SAMPLERS,
         "; ".join(f"{name}: {line}" for name, line in SAMPLERS.items())
         + "; default: config.sampling.sampler.",
-        flag_values=values,
     )
     text(
         "workdir", "Folder for results; default: runs/<config name>, or the folder of config.json."
@@ -96,6 +127,16 @@ def defined_flags() -> flags.FlagValues:
         f"Folder in which compiled programs are kept for the next command, or {OFF}; default: $JAX_COMPILATION_CACHE_DIR, or "
         "score_sde/xla in your cache, ~/.cache.",
     )
+    flags.DEFINE_bool(
+        "json",
+        False,
+        "Print one JSON object with the results to stdout, and all else to stderr: docs/watching.md.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "version", False, "Print the version, and the commit of a checkout.", flag_values=values
+    )
+    one_of("completion", SHELLS, f"Print what completes by TAB in {', '.join(SHELLS)}.")
     flags.DEFINE_bool(
         "multi_host",
         False,
@@ -116,7 +157,7 @@ def defined_flags() -> flags.FlagValues:
 
 
 def parse(argv: list[str], about: str) -> Options | None:
-    """The options in argv, or None when help was asked for and given.
+    """The options in argv, or None when help, the version or a script of completion was asked for and printed.
 
     Raises:
       UserError: anything on the command line that cannot be meant.
@@ -124,15 +165,21 @@ def parse(argv: list[str], about: str) -> Options | None:
     values = defined_flags()
     with refused():
         argv = values.read_flags_from_files(argv)
-    if {"--help", "-h", "-help"} & set(argv):
-        print(about.strip() + "\n\nFlags:\n" + values.module_help(__name__))
+    answer = help_in(argv, about, values)
+    if answer is not None:
+        print(answer)
         return None
     refuse_old_names(argv)
     with refused():
         rest = values(argv, known_only=True)
-    refuse_unknown(rest)
+    refuse_unknown(rest, list(values))
+    if values.version or values.completion is not None:
+        print(version.in_words() if values.version else script(values.completion, values))
+        return None
     if values.mode is None:
         raise UserError(f"--mode is missing: give one ({', '.join(MODES)}); see --help")
+    if values.mode in QUICK:
+        return quick(values, rest)
     if (values.mode == "import") != (values.source is not None):
         raise UserError(
             "--mode import needs --source=FILE, the published checkpoint to read"
@@ -148,7 +195,56 @@ def parse(argv: list[str], about: str) -> Options | None:
     elif values.mode == "interpolate":  # the one sampler that encodes
         config.sampling.sampler = "ode"
     source = None if values.source is None else user_path(values.source)
-    return Options(config, values.mode, workdir, hosts, source, values.compilation_cache)
+    return Options(
+        config,
+        values.mode,
+        workdir,
+        hosts,
+        source,
+        values.compilation_cache,
+        values.json,
+        values.config,
+    )
+
+
+def help_in(argv: list[str], about: str, values: flags.FlagValues) -> str | None:
+    """What is asked for by --help or --helpfull, or by nothing at all; None where something is to be done."""
+    given = {argument.lstrip("-") for argument in argv[1:] if argument.startswith("-")}
+    if len(argv) < 2:
+        return help.next_steps()
+    if "helpfull" in given:
+        return help.in_full(about, values, __name__)
+    if not given & {"help", "h"}:
+        return None
+    mode = mode_in(argv)
+    if mode is None:
+        return help.overview()
+    with refused():
+        values["mode"].parse(mode)
+    return help.of_mode(mode)
+
+
+def mode_in(argv: list[str]) -> str | None:
+    """The last --mode, whatever else is beside it."""
+    found = None
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name.startswith("-") and name.lstrip("-") == "mode":
+            found = value if equals else following
+    return found or None
+
+
+def quick(values: flags.FlagValues, rest: list[str]) -> Options:
+    """Of a mode that only looks at folders: everything else is out of place."""
+    beside = [
+        name for name in values if values[name].present and name not in ("mode", "workdir", "json")
+    ]
+    for given in [*(f"--{name}" for name in beside), *rest[1:]]:
+        raise UserError(
+            f"{given} has no meaning with --mode {values.mode}, which takes --workdir=FOLDER and --json only"
+        )
+    folder = user_path(values.workdir or "runs")
+    return Options(None, values.mode, folder, None, None, None, values.json)
 
 
 def places(values: flags.FlagValues) -> tuple[str | None, Path]:
@@ -163,8 +259,9 @@ def places(values: flags.FlagValues) -> tuple[str | None, Path]:
             beside = (
                 "" if workdir is None else f" ({workdir} has no {RECORDED} of an earlier training)"
             )
+            guess = "" if workdir is None else trained_like(workdir)
             raise UserError(
-                f"--config is missing: give one, as configs/vp_digits.py{beside}; see --help"
+                f"--config is missing: give one, as configs/vp_digits.py{beside}; see --help{guess}"
             )
         return str(workdir), workdir
     if workdir is None:
@@ -173,6 +270,13 @@ def places(values: flags.FlagValues) -> tuple[str | None, Path]:
         trained = recorded.is_dir() and (recorded / RECORDED).exists()
         workdir = recorded if trained else Path("runs") / config_name(name)
     return name, workdir
+
+
+def trained_like(workdir: Path) -> str:
+    """A guess at the trained folder that was meant."""
+    beside = {path.parent.name for path in workdir.parent.glob(f"*/{RECORDED}")} - {workdir.name}
+    name = nearest(workdir.name, beside)
+    return "" if name is None else f"; did you mean --workdir={workdir.parent / name}?"
 
 
 def hosts_of(values: flags.FlagValues) -> Hosts | None:
@@ -200,15 +304,31 @@ def refuse_old_names(argv: list[str]) -> None:
             raise UserError(f"--config.{field} is now --config.{RENAMED[field]}")
 
 
-def refuse_unknown(rest: list[str]) -> None:
+def refuse_unknown(rest: list[str], known: list[str]) -> None:
     """Of what is no flag of ours only fields of the config are left, with their values."""
     follows = False  # on a field without =
     for argument in rest[1:]:
         field = FIELD.match(argument)
         if not field and not follows:
             kind = "flag" if argument.startswith("-") else "argument"
-            raise UserError(f"unexpected {kind} {argument!r}; see --help")
+            guess = guessed(argument, known)
+            raise UserError(f"unexpected {kind} {argument!r}; see --help{guess}")
         follows = bool(field) and "=" not in argument
+
+
+def guessed(argument: str, known: list[str]) -> str:
+    """What an argument that means nothing was perhaps meant to be: a flag, a field without `config.`, or a mode."""
+    name = argument.lstrip("-").partition("=")[0]
+    if not argument.startswith("-"):
+        return did_you_mean(name, MODES, "--mode {}")
+    if "." not in name:
+        return did_you_mean(name, [*known, "help", "helpfull"], "--{}")
+    return did_you_mean_field(name.partition(".")[2] if alike(name) else name, known_fields())
+
+
+def alike(name: str) -> bool:
+    """Whether a dotted name begins with what is `config` but for a slip."""
+    return nearest(name.partition(".")[0], ["config"]) is not None
 
 
 def changed(config: ConfigDict, rest: list[str]) -> Any:
@@ -216,16 +336,34 @@ def changed(config: ConfigDict, rest: list[str]) -> Any:
     values = flags.FlagValues()
     for field in filter(None, map(FIELD.match, rest[1:])):
         try:
-            value_of(config, field["name"])
-        except (KeyError, TypeError) as error:
-            beside = f" ({error.args[0]})" if isinstance(error, KeyError) else ""
-            raise UserError(f"no such field in the config: {field['name']}{beside}") from error
+            found = value_of(config, field["name"])
+        except (KeyError, TypeError):
+            raise no_such_field(config, field["name"]) from None
+        if isinstance(found, ConfigDict):
+            inside = f"{field['name']}.{next(iter(found))}"
+            raise UserError(
+                f"config.{field['name']} is a section: set its fields one by one, as --config.{inside}=VALUE"
+            )
     with refused():
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
         extra = values(rest)[1:]
     if extra:
         raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
     return values.config
+
+
+def no_such_field(config: ConfigDict, field: str) -> UserError:
+    guess = did_you_mean_field(field, field_names(config)) or "; --helpfull lists them"
+    return UserError(f"no such field in the config: {field}{guess}")
+
+
+def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Dotted, of all sections."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from field_names(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
 
 
 @contextlib.contextmanager

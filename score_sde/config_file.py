@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from score_sde.errors import UserError
 from score_sde.files import user_path
+from score_sde.nearest import nearest
 
 MODULE = "config_file"  # what the file is called while it runs
 
@@ -47,7 +48,9 @@ def run_file(path: Path) -> ModuleType:
     """The module that a file makes."""
     if not path.is_file():
         reason = "it is no file" if path.exists() else "No such file or directory"
-        raise UserError(f"cannot read the config file {path} given to --config: {reason}")
+        raise UserError(
+            f"cannot read the config file {path} given to --config: {reason}{file_like(path)}"
+        )
     loader = importlib.machinery.SourceFileLoader(MODULE, str(path))
     module = ModuleType(MODULE)
     module.__file__ = str(path)
@@ -55,6 +58,27 @@ def run_file(path: Path) -> ModuleType:
     with located(path):
         loader.exec_module(module)
     return module
+
+
+def file_like(path: Path) -> str:
+    """A guess at the file or trained folder that was meant: one beside it, or of configs/."""
+    if path.exists():
+        return ""
+    found = [
+        *path.parent.glob("*.py"),
+        *Path("configs").glob("*.py"),
+        *path.parent.glob("*/config.json"),
+    ]
+    folders = {str(file.parent): str(file.parent) for file in found if file.suffix == ".json"}
+    files = {
+        str(file): str(file) for file in found if file.suffix == ".py" and file.stem != "__init__"
+    }
+    # By the whole path, and by the name alone where the folder or the ending was left out.
+    by_name = {Path(file).stem: file for file in files}
+    name = nearest(str(path), {**files, **folders}) or by_name.get(
+        nearest(path.stem, by_name) or ""
+    )
+    return "" if name is None else f"; did you mean --config {name}?"
 
 
 def call(get_config: Any, path: Path, arguments: list[str]) -> ConfigDict:

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from score_sde.errors import ConfigError
+from score_sde.nearest import did_you_mean
 from score_sde.quoting import quoted
 
 
@@ -21,7 +22,8 @@ def choose(field: str, value: Any, table: Iterable[Any]) -> Any:
       ConfigError: there is no such name, with those that there are.
     """
     if value not in table:
-        raise ConfigError(f"{field}={value!r} is unknown; choose one of {', '.join(table)}")
+        guess = did_you_mean(str(value), table)
+        raise ConfigError(f"{field}={value!r} is unknown; choose one of {', '.join(table)}{guess}")
     return table[value] if isinstance(table, Mapping) else value
 
 

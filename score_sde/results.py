@@ -11,7 +11,9 @@ from typing import Any
 import jax
 
 from score_sde.files import append_line
+from score_sde.json_output import note
 from score_sde.output import show
+from score_sde.version import made_by
 
 
 def report(workdir: Path, figures: dict[str, Any], text: str | None = None) -> None:
@@ -25,9 +27,10 @@ def report(workdir: Path, figures: dict[str, Any], text: str | None = None) -> N
     if jax.process_index() > 0:
         return
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    line = json.dumps({**{k: finite(v) for k, v in figures.items()}, "date": now})
+    record = {**{k: finite(v) for k, v in figures.items()}, **made_by(), "date": now}
+    note(record)
     try:
-        append_line(workdir / "results.jsonl", line)
+        append_line(workdir / "results.jsonl", json.dumps(record))
     finally:
         show(text or listed(figures))
 

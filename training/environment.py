@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,10 +15,10 @@ from typing import Any
 import jax
 
 from score_sde.files import append_line
+from score_sde.version import made_by
 
 FILE = "environment.jsonl"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "diffrax", "orbax-checkpoint", "numpy")
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def record_environment(folder: Path, step: int) -> None:
@@ -36,7 +35,7 @@ def environment() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv)[:1000],
-        "commit": commit(ROOT),
+        **made_by(),
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "hosts": jax.process_count(),
         "cpu_cores": os.cpu_count(),
@@ -51,18 +50,3 @@ def version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def commit(root: Path) -> str | None:
-    """Of the checkout at `root`, with "-dirty" where it has changes; None if it is none, or Git does not answer."""
-    # Without its own, it would be that of a checkout around an installed package.
-    if not (root / ".git").exists():
-        return None
-    command = f"git -C {shlex.quote(str(root))} describe --always --dirty --abbrev=40 --exclude=*"
-    try:
-        found = subprocess.run(
-            shlex.split(command), capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None

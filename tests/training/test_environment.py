@@ -5,7 +5,8 @@ import subprocess
 
 import jax
 
-from score_sde.training.environment import commit, record_environment
+from score_sde.training.environment import record_environment
+from score_sde.version import VERSION, commit
 
 
 def git(folder, *arguments):
@@ -36,4 +37,5 @@ def test_every_start_has_its_line(tmp_path):
     first, second = map(json.loads, lines)
     assert (first["step"], second["step"]) == (0, 300)
     assert first["jax"] == jax.__version__
+    assert first["version"] == VERSION
     assert first["devices"] == f"4 x {jax.devices()[0].device_kind}"

@@ -1,0 +1,142 @@
+"""What main.py says of itself, without JAX: what to do next, a screen for each mode, and everything."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from absl import flags
+
+from score_sde.fields import Field, known_fields
+from score_sde.mode_help import HELP, ModeHelp
+
+WIDTH = 100  # columns, or the terminal's where that is narrower
+SHORT = {
+    "config": "FILE.py, FILE.py:VARIANT, or a folder in which a network was trained",
+    "workdir": "folder for results; default: runs/<config name>; if trained in, --config is its own",
+    "sampler": "pc, ode, sde, edm, ddim, unipc_3, ...; --helpfull says what each is",
+    "source": "the published checkpoint, a PyTorch .pth or a Flax file",
+    "json": "one JSON object with the results on stdout, everything else on stderr",
+    "compilation_cache": "where compiled programs are kept, or off",
+    "multi_host": "join the other hosts of this job",
+}
+COMMON = ("config", "workdir", "json", "compilation_cache", "multi_host")
+
+
+def width() -> int:
+    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+
+
+def next_steps(runs: Path = Path("runs")) -> str:
+    """For `python main.py` alone: commands that work as they stand, with the newest trained folder if there is one."""
+    trained = newest_trained(runs)
+    folder = "runs/subvp_digits" if trained is None else str(trained)
+    train = "--config configs/subvp_digits.py --mode train"
+    lines = [
+        (train, "8x8 digits, minutes on a CPU"),
+        (
+            f"--workdir {folder} --mode sample --sampler ode",
+            "then draw" if trained is None else "draw",
+        ),
+        ("--mode list", "what is in runs/"),
+        ("--help", "the modes; --mode sample --help: one; --helpfull: all"),
+    ]
+    longest = max(len(command) for command, _ in lines)
+    return "\n".join(f"python main.py {command:<{longest}}  # {what}" for command, what in lines)
+
+
+def newest_trained(runs: Path) -> Path | None:
+    """The folder whose training was recorded last."""
+    try:
+        found = [(path.stat().st_mtime, path.parent) for path in runs.glob("*/config.json")]
+    except OSError:
+        return None
+    return max(found)[1] if found else None
+
+
+def overview() -> str:
+    """For --help alone: the modes."""
+    longest = max(map(len, HELP))
+    lines = [cut(f"  {name:<{longest}}  {mode.does}") for name, mode in HELP.items()]
+    return "\n".join(
+        [
+            "Usage: python main.py --config FILE --mode MODE [--workdir FOLDER] [--config.FIELD=VALUE ...]",
+            "",
+            "Modes:",
+            *lines,
+            "",
+            "Flags:",
+            *flag_lines((*COMMON[:2], "sampler", *COMMON[2:])),
+            "",
+            "python main.py --mode MODE --help   the flags and fields of a mode",
+            "python main.py --helpfull           every flag, sampler and field",
+            "python main.py --version            the version, and the commit of a checkout",
+            'eval "$(python main.py --completion bash)"   completion by TAB; zsh and fish too',
+        ]
+    )
+
+
+def of_mode(name: str) -> str:
+    """For --mode NAME --help: its flags, and the fields that matter most with their defaults."""
+    mode = HELP[name]
+    lines = [cut(f"--mode {name}: {mode.does}"), f"  python main.py {mode.example}"]
+    lines += ["", "Flags:", *flag_lines(flags_of(name, mode))]
+    if mode.fields:
+        lines += [
+            "",
+            "Fields, as --config.NAME=VALUE, with what they are unless a config file says otherwise:",
+        ]
+        lines += field_lines(mode.fields)
+    return "\n".join([*lines, "", "--helpfull: every flag, sampler and field, in full"])
+
+
+def flags_of(name: str, mode: ModeHelp) -> tuple[str, ...]:
+    if name == "list":
+        return ("workdir", "json")
+    if name == "report":
+        return ("workdir",)
+    return (*COMMON[:2], *mode.flags, *COMMON[2:])
+
+
+def flag_lines(names: Iterable[str]) -> list[str]:
+    return [cut(f"  --{name:<18} {SHORT[name]}") for name in names]
+
+
+def field_lines(names: Iterable[str]) -> list[str]:
+    """NAME=DEFAULT beside the meaning, as far as a line goes."""
+    table = known_fields()
+    shown = [(f"{name}={table[name].default}", table[name]) for name in names if name in table]
+    longest = min(44, max((len(text) for text, _ in shown), default=0))
+    return [cut(f"  {text:<{longest}}  {meaning(field)}") for text, field in shown]
+
+
+def meaning(field: Field) -> str:
+    """The names to choose from where there are some and few enough for the line, else the words."""
+    names = " | ".join(field.choices)
+    return (
+        names
+        if names and names != "True | False" and not field.what.startswith(names)
+        else field.what
+    )
+
+
+def cut(line: str) -> str:
+    """After the last word that the screen has room for, with ... where there was more."""
+    most = width()
+    return line if len(line) <= most else line[: most - 3].rpartition(" ")[0].rstrip() + " ..."
+
+
+def in_full(about: str, values: flags.FlagValues, module: str) -> str:
+    """For --helpfull."""
+    every = "\n".join(
+        f"--config.{name}={field.default}\n    {field.what}"
+        + (f"\n    one of {', '.join(field.choices)}" if field.choices and not told(field) else "")
+        for name, field in known_fields().items()
+    )
+    return f"{about.strip()}\n\nFlags:\n{values.module_help(module)}\n\nFields:\n{every}"
+
+
+def told(field: Field) -> bool:
+    """Whether the meaning has the names already."""
+    return field.choices == ("True", "False") or all(name in field.what for name in field.choices)
