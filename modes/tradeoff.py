@@ -267,6 +267,7 @@ def bits_per_dim(config: Any, sde: SDE, workdir: Path, loaded: LoadedScore) -> l
 
 
 def line_of(figures: dict[str, Any]) -> str:
+    """One row as the line that is printed."""
     row = row_of(figures)
     name = "frechet_limit" if "frechet_limit" in row.figures else "frechet"
     words = {"frechet": "Frechet distance", "frechet_limit": "Frechet distance in the limit"}

@@ -98,4 +98,5 @@ def neighbourhood(samples: np.ndarray, real: np.ndarray, k: int = 5) -> Neighbou
 
 
 def mean_of(values: np.ndarray) -> Estimate:
+    """The mean of independent values with its standard error."""
     return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))

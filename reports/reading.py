@@ -57,6 +57,7 @@ def read_lines(path: Path) -> Read:
 
 
 def parsed(line: bytes) -> Row | None:
+    """A line of JSON as a row, or None if it is none."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -96,10 +97,13 @@ def names_under(rows: Iterable[Row], prefix: str) -> list[str]:
 
 
 def rows_of(results: list[Row], mode: str) -> list[Row]:
+    """The rows that a mode wrote."""
     return [row for row in results if row.get("mode") == mode]
 
 
 class Picture(NamedTuple):
+    """A picture of the folder, made smaller for the page."""
+
     name: str
     width: int
     height: int
