@@ -131,6 +131,7 @@ def main() -> int:
 
 
 def refused(error: UserError) -> int:
+    """Say what was wrong, and give the exit status of a user's mistake."""
     try:
         print(printable(f"main.py: {error}"), file=sys.stderr)
     except OSError:

@@ -66,6 +66,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
 
 
 def get_config() -> ConfigDict:
+    """All fields with their defaults."""
     config = ConfigDict()
     for name, section in sections():
         parent, _, last = name.rpartition(".")

@@ -37,4 +37,5 @@ DIGITS = {
 
 
 def digits_config(sde: str) -> ConfigDict:
+    """The digits under a process, by its name."""
     return changed(default_config(), DIGITS, {"sde.name": sde})

@@ -21,4 +21,5 @@ VARIANTS = {
 
 
 def get_config(name: str = "ddpmpp"):
+    """A published configuration for CIFAR-10 under sub-VP, by its variant."""
     return published.published_config(published.CIFAR10, published.SUBVP, *variant(name, VARIANTS))

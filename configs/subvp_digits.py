@@ -68,4 +68,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
 
 
 def get_config(name: str = "fast") -> ConfigDict:
+    """Digits under sub-VP, by a variant: of the network, or of what it is trained for."""
     return changed(digits_config("subvp"), *variant(name, VARIANTS))

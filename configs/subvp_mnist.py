@@ -47,4 +47,5 @@ MNIST = {
 
 
 def get_config() -> ConfigDict:
+    """MNIST at 32 pixels under sub-VP, with classes."""
     return changed(default_config(), MNIST)

@@ -33,4 +33,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {"vp": (), "subvp": ({"sde.name": "sub
 
 
 def get_config(name: str = "vp"):
+    """A mixture whose score is exact, under the process that the variant names."""
     return changed(default_config(), MIXTURE, *variant(name, VARIANTS))

@@ -18,6 +18,7 @@ VARIANTS = {"ffhq": (published.MEAN_OVER_PIXELS,), "celebahq": ()}
 
 
 def get_config(name: str = "ffhq"):
+    """Faces of 1024 pixels under VE."""
     return published.published_config(
         published.FACES_1024,
         published.VE,

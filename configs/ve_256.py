@@ -28,6 +28,7 @@ VARIANTS = {
 
 
 def get_config(name: str = "bedroom"):
+    """256 pixels under VE, by the dataset."""
     return published.published_config(
         published.PIXELS_256,
         published.VE,

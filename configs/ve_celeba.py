@@ -13,6 +13,7 @@ from score_sde.configs import published
 
 
 def get_config():
+    """CelebA at 64 pixels under VE."""
     return published.published_config(
         published.CELEBA, published.VE, published.NCSNPP, published.DISCRETE
     )

@@ -23,4 +23,5 @@ VARIANTS = {
 
 
 def get_config(name: str = "ncsnpp"):
+    """A published configuration for CIFAR-10 under VE, by its variant."""
     return published.published_config(published.CIFAR10, published.VE, *variant(name, VARIANTS))

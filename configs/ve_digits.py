@@ -7,6 +7,7 @@ from score_sde.configs.digits import digits_config
 
 
 def get_config():
+    """Digits under VE, on [0, 1]."""
     config = digits_config("ve")
     config.data.centered = False
     model = config.model

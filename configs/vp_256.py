@@ -20,6 +20,7 @@ VARIANTS = {
 
 
 def get_config(name: str = "bedroom"):
+    """256 pixels under VP, by the dataset."""
     return published.published_config(
         published.PIXELS_256,
         published.DDPM_256,

@@ -33,4 +33,5 @@ VARIANTS = {
 
 
 def get_config(name: str = "ddpmpp"):
+    """A published configuration for CIFAR-10 under VP, by its variant."""
     return published.published_config(published.CIFAR10, *variant(name, VARIANTS))

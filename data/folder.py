@@ -21,9 +21,10 @@ CHECKED_FILES = 256
 
 
 def load_folder(data: Any) -> Datasets:
-    """The images under config.data.folder: of its subfolders train/ and test/, or if it has neither, all of
-    them, some 5 % being held out as the test split: by their own names, so that no image changes sides when others come or
-    go (held_out.py). An image's class is the first folder on the way to it from there; the classes are numbered in the
+    """The images under config.data.folder.
+
+    They are those of its subfolders train/ and test/. If it has neither, some 5 % of all images are held out as the test split:
+    by their own names, so that no image changes sides when others come or go (held_out.py). An image's class is the first folder on the way to it from there; the classes are numbered in the
     order of their names.
 
     Args:
@@ -80,8 +81,9 @@ class Files:
 
 
 def load_pictures(folder: Path, data: Any) -> tuple[ImagesOnDisk, tuple[str, ...]]:
-    """All images under a folder in the order of their names, 8-bit shades, as one split, and what its labels are called: the first
-    folder on the way to an image, -1 for one that lies in none.
+    """All images under a folder in the order of their names, 8-bit shades, as one split, and the names of its classes.
+
+    An image's class is the first folder on the way to it, and -1 for one that lies in none.
 
     Raises:
         DatasetError: as `load_folder`.
@@ -103,6 +105,7 @@ def class_of(path: Path, folder: Path, depth: int) -> str:
 
 
 def folder_of(data: Any) -> Path:
+    """The folder that config.data.folder names; DatasetError if it names none that exists."""
     if not data.folder:
         raise DatasetError(
             f"data.name={data.name!r} needs data.folder: give the folder with your images, "
@@ -146,6 +149,7 @@ def names_below(folder: Path, files: Sequence[Path]) -> list[bytes]:
 
 
 def in_fixed_order(folder: Path, files: Collection[Path]) -> list[Path]:
+    """Files in the order of the hashes of their names."""
     listed = list(files)
     return [listed[i] for i in shuffled(names_below(folder, listed))]
 

@@ -28,8 +28,10 @@ def split_by_name(names: Sequence[bytes]) -> tuple[list[int], list[int]]:
 
 
 def shuffled(names: Sequence[bytes]) -> list[int]:
-    """Positions in the order of the hashes: in whatever company, two names come in the same order, and the first so many
-    are a fair sample."""
+    """Positions of names in the order of their hashes.
+
+    Two names come in the same order whatever others there are, and the first so many are a fair sample.
+    """
     return sorted(range(len(names)), key=lambda i: (name_hash(names[i]), names[i]))
 
 
@@ -44,8 +46,10 @@ def rows_by_name(number: int) -> tuple[list[int], list[int]]:
 
 
 def shuffled_rows(number: int) -> list[int]:
+    """Rows of a file in the order of the hashes of their numbers."""
     return shuffled(row_names(number))
 
 
 def row_names(number: int) -> list[bytes]:
+    """The names of rows: their numbers."""
     return [str(row).encode() for row in range(number)]

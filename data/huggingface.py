@@ -122,6 +122,7 @@ def two_of(folder: Path, splits: Any) -> tuple[Any, Any]:
 
 
 def image_column(folder: Path, features: Any) -> str:
+    """The one column of images; DatasetError if there is none, or more than one."""
     kind = package().Image
     columns = [name for name, feature in features.items() if isinstance(feature, kind)]
     if not columns:
@@ -132,6 +133,7 @@ def image_column(folder: Path, features: Any) -> str:
 
 
 def label_column(features: Any) -> str | None:
+    """The column of classes: `label` where it holds integers, else the first of that kind, or None."""
     kind = package().ClassLabel
     columns = [name for name, feature in features.items() if isinstance(feature, kind)]
     integers = "int" in str(getattr(features.get("label"), "dtype", ""))

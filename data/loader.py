@@ -256,6 +256,7 @@ def check_first(datasets: Datasets, stored: int | None, whole: bool) -> None:
 
 
 def levels_in_words(num_levels: int | None) -> str:
+    """How many levels pixels have, for a message."""
     return (
         "real values (data.num_levels=None)" if num_levels is None else f"{num_levels} grey levels"
     )
@@ -283,6 +284,7 @@ def placed(datasets: Datasets, in_memory: str) -> Datasets:
 
 
 def keep_in_memory(in_memory: str, num_bytes: int) -> bool:
+    """Whether a dataset of so many bytes stays in memory, as data.in_memory says."""
     choices = {
         "auto": num_bytes <= IN_MEMORY_BYTES,
         "yes": True,

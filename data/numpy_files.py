@@ -45,6 +45,8 @@ class NumpyFile(NamedTuple):
 
 
 class Header(NamedTuple):
+    """What the header of an .npy file claims: shape, order of its axes, type, and bytes of the header itself."""
+
     shape: tuple[int, ...]
     order: Literal["C", "F"]
     dtype: np.dtype
@@ -85,6 +87,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> NumpyFile:
 
 
 def read_archive(path: Path, names: Sequence[str]) -> NumpyFile:
+    """The arrays of these names in an .npz file."""
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         arrays = {
@@ -171,12 +174,14 @@ def read_header(path: Path, name: str, start: bytes) -> Header:
 
 
 def check_claim(path: Path, name: str, header: Header, there: int) -> None:
+    """Refuse an array that is said to be larger than what there is of it."""
     if header.claimed > there:
         claim = f"{header.dtype} of shape {header.shape}, {header.claimed} bytes"
         raise damaged(path, name, f"it claims to be {claim}, and there are {there}")
 
 
 def damaged(path: Path, name: str, why: str) -> DatasetError:
+    """The error for an array that cannot be read."""
     return DatasetError(f"{path}: {name} is damaged: {why}; write the file again")
 
 

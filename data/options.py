@@ -17,6 +17,8 @@ from score_sde.options import (
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions(Section):
+    """Fields of config.data: which images, of what size, and how they are scaled."""
+
     name: str = option(
         "digits",
         "digits | mnist5k | photo_patches | mnist | fashion_mnist | cifar10 | mixture | folder | arrays | huggingface | idx | any "

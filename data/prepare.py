@@ -16,6 +16,7 @@ from score_sde.data.loader import LOADERS
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Download and prepare one dataset of TFDS; 0 when it is there."""
     parser = argparse.ArgumentParser(
         prog="python -m score_sde.data.prepare", description=__doc__.split("\n")[0]
     )

@@ -55,13 +55,16 @@ def record_decoder(data: Any, read: Callable[[Record], bytes]) -> Callable[[Reco
 
 
 def unreadable_image(what: object, error: Exception) -> DatasetError:
+    """The error for a file that is no image, or one that cannot be used."""
     reason = str(error) if isinstance(error, DatasetError) else one_line(error)
     return DatasetError(f"{what} cannot be used as an image: {reason}")
 
 
 def fit_to(data: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """A stored image, uint8 (h, w, num_channels), cropped, resized and padded with level 0 if config.data says so; arguments as
-    `image_decoder`."""
+    """A stored image, uint8 (h, w, num_channels), cropped, resized and padded with level 0 if config.data says so.
+
+    Arguments as `image_decoder` has them.
+    """
     choose("data.resample", data.resample, FILTERS)
     if data.num_channels not in MODES:
         raise DatasetError(

@@ -130,8 +130,10 @@ class Devices(abc.ABC):
         return self.replicated()
 
     def places(self, shapes: Callable[[], Any]) -> Any:
-        """Of all leaves of the training state, a tree that begins it. Its shapes, for which the network must be walked through, are
-        asked for only where the places depend on them."""
+        """Where all leaves of the training state lie, as a tree that begins it.
+
+        Its shapes, for which the network must be traced, are asked for only where the places depend on them.
+        """
         return self.replicated()
 
     def template(self, shapes: Any) -> Any:
@@ -231,6 +233,7 @@ def on_one_device(f: Function) -> Function:
 
 
 def mesh_of(devices: Iterable[jax.Device]) -> Mesh:
+    """A mesh of one axis over these devices."""
     return Mesh(np.array([*devices]), (AXIS,))
 
 

@@ -148,6 +148,7 @@ def digest_of(params: Any) -> str:
 
 
 def first_params(config: Any, network: Classifier) -> Any:
+    """Parameters that the classifier begins with, a function of the seed."""
     image = jnp.zeros((1, *image_shape(config.data)))
     return network.init(stream_key(config.seed, Stream.CLASSIFIER_INIT), image)["params"]
 

@@ -146,10 +146,12 @@ class Scale(nn.Module):
 
 
 def norm(name: str) -> nn.LayerNorm:
+    """The layer norm of the published network."""
     return nn.LayerNorm(NORM_EPS, use_fast_variance=False, name=name)
 
 
 def dense(features: int, name: str) -> nn.Dense:
+    """A dense layer in full float32."""
     return nn.Dense(features, precision=PRECISION, name=name)
 
 

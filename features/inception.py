@@ -247,8 +247,10 @@ def halved(x: Maps) -> Maps:
 
 
 def joined(*branches: Maps) -> Maps:
+    """Branches of a block, side by side in the channels."""
     return jnp.concatenate(branches, axis=-1)
 
 
 def over_positions(x: Maps) -> Float[Array, "b c"]:
+    """The mean over all positions."""
     return x.mean(axis=(1, 2))

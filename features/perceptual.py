@@ -33,6 +33,8 @@ Maps = Float[Array, "b h w c"]
 
 
 class Convolution(NamedTuple):
+    """One convolution of a published network: output channels, size of the kernel, padding and stride."""
+
     channels: int
     kernel: int
     pad: int
@@ -83,6 +85,7 @@ def head(i: int) -> str:
 
 
 def threes(*channels: int) -> list[Convolution]:
+    """Convolutions of 3x3 with so many channels each."""
     return [Convolution(number, 3, 1) for number in channels]
 
 

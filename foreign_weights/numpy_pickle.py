@@ -110,12 +110,14 @@ def read_numpy_pickle(path: Path) -> dict[str, np.ndarray]:
 
 
 def resolve(module: str, name: str) -> Any:
+    """The one function or class of a name that arrays need; UserError for any other."""
     if (module, name) not in ALLOWED:
         raise UserError(f"the file asks for {module}.{name}, which no array needs; it is not read")
     return ALLOWED[module, name]
 
 
 def refuse_reference(pid: Any) -> Any:
+    """Refuse a reference to something outside of the file."""
     raise UserError(f"the file refers to {quoted(pid)}, which is not in it")
 
 

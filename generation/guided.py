@@ -47,6 +47,7 @@ def asks_for_two(sampling: Any) -> bool:
 
 
 def is_guided(sampling: Any) -> bool:
+    """Whether any guidance is asked for."""
     return asks_for_two(sampling) or bool(sampling.guidance.classifier)
 
 
@@ -100,6 +101,7 @@ def different(guidance: Any, nothing: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_words(fields: dict[str, Any]) -> str:
+    """Fields with their values, for a message."""
     return ", ".join(f"sampling.guidance.{name}={value}" for name, value in fields.items())
 
 

@@ -23,6 +23,8 @@ from score_sde.unfinished import newest_file
 
 
 class Guides(NamedTuple):
+    """What guidance loads beside the model: None where it is not asked for."""
+
     worse: Any = None
     """A score model (guidance/autoguidance.py)."""
     classifier: Any = None
@@ -37,6 +39,7 @@ NO_GUIDES = Guides()
 
 
 def has_worse(guidance: Any) -> bool:
+    """Whether a worse network guides: another folder's or an earlier checkpoint."""
     return bool(guidance.worse or guidance.worse_step)
 
 
@@ -72,6 +75,7 @@ def check_guides(config: Any, sde: SDE) -> None:
 
 
 def check_classifier(config: Any, sde: SDE) -> None:
+    """Refuse a classifier of other images or another process."""
     guidance = config.sampling.guidance
     field = f"sampling.guidance.classifier={guidance.classifier!r}"
     other = config_in("classifier", guidance)
@@ -84,6 +88,7 @@ def check_classifier(config: Any, sde: SDE) -> None:
 
 
 def check_worse(config: Any, sde: SDE) -> None:
+    """Refuse a worse network of other images, another process or other classes."""
     field = f"sampling.guidance.worse={config.sampling.guidance.worse!r}"
     worse = config_in("worse", config.sampling.guidance)
     check_alike(field, config, sde, worse)
@@ -163,6 +168,7 @@ def load_classifier(config: Any, sde: SDE) -> NoisyClassifier:
 
 
 def load_worse(config: Any, sde: SDE, workdir: Path | None) -> Any:
+    """The worse network's score model, from its own folder or an earlier checkpoint of this one."""
     guidance = config.sampling.guidance
     folder = user_path(guidance.worse) if guidance.worse else workdir
     if folder is None or config.model.name == EXACT:

@@ -81,6 +81,7 @@ def stepped(
 def solved(
     sampler: Any, model: Any, grid: Array, noise: Any, like: Array, x: Array, frames: int
 ) -> Trajectory:
+    """The trajectory of a sampler that takes any times: one solve, of which the states at some of the times are kept."""
     kept = np.unique(np.linspace(0, len(grid) - 1, frames).round().astype(int))
 
     def run(model: Any, noise: Any, x: Array) -> Array:

@@ -28,6 +28,8 @@ from score_sde.shapes import Array, Images, PerImage
 
 
 class Combination(Protocol):
+    """How two scores, toward a class and away from it, become one."""
+
     def __call__(self, x: Images, t: PerImage, toward: Images, away: Images) -> Images: ...
 
 

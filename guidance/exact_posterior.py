@@ -57,6 +57,8 @@ class GivenGaussian:
 
 @flax.struct.dataclass
 class GivenMixture:
+    """The posterior of a mixture, before y is known: each component's own, and how likely each makes y."""
+
     weights: Float[Array, "k"]
     components: GivenGaussian  # leaves with a leading axis k
 
@@ -74,6 +76,8 @@ class GivenMixture:
 
 @flax.struct.dataclass
 class GivenFinite:
+    """The posterior of a finite set of images, before y is known."""
+
     prior: FiniteDataScore
     measured: Float[Array, "n m"]
     """A times the points."""
@@ -122,6 +126,7 @@ def given_gaussian(model: GaussianScore, known: Known) -> GivenGaussian:
 
 
 def given_mixture(model: MixtureScore, known: Known) -> GivenMixture:
+    """A mixture's posterior under a linear measurement with Gaussian noise."""
     each = [
         given_gaussian(jax.tree.map(lambda leaf, k=k: leaf[k], model.components), known)
         for k in range(len(model.weights))
@@ -130,6 +135,7 @@ def given_mixture(model: MixtureScore, known: Known) -> GivenMixture:
 
 
 def given_finite(model: FiniteDataScore, known: Known) -> GivenFinite:
+    """A finite set's posterior under a linear measurement with Gaussian noise."""
     if not known.std > 0:
         raise ConfigError(
             "the posterior of a finite set with sigma_y=0 has no point but by chance; give sigma_y > 0"

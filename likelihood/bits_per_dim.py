@@ -171,6 +171,7 @@ def build_compiled(
 
 
 def flat(result: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays under names such as "ode/nats", for an .npz file."""
     return {
         f"{part}/{name}": leaf for part, leaves in result.items() for name, leaf in leaves.items()
     }
@@ -179,6 +180,7 @@ def flat(result: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def measured(
     values: dict[str, np.ndarray], part: str, dimension: int, offset: float, shape: tuple[int, int]
 ) -> Measured | None:
+    """One part of the result in bits/dim, or None where it was not measured."""
     if f"{part}/nats" not in values:
         return None
     nats, error, nfe = (

@@ -79,6 +79,7 @@ def noise_error(eps_hat: Images, z: Images, log_snr: PerImage | Scalar) -> PerIm
 
 
 def sum_squares(a: Images) -> PerImage:
+    """The squared norm of each image."""
     return jnp.sum(jnp.square(a).reshape(a.shape[0], -1), axis=1)
 
 

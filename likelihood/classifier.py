@@ -30,13 +30,17 @@ def classify(costs: Float[np.ndarray, "k n"], prior: Float[np.ndarray, "k"]) -> 
 
 
 class Accuracy(NamedTuple):
+    """A share of right answers with its standard error."""
+
     value: float
     standard_error: float
 
 
 def accuracy(predicted: Num[np.ndarray, "n"], labels: Num[np.ndarray, "n"]) -> Accuracy:
-    """The share of right answers, with its binomial error, which is that of Agresti and Coull (1998): two right and two
-    wrong answers are added to its share, so that it is not 0 where all are right."""
+    """The share of right answers with its binomial error, that of Agresti and Coull (1998).
+
+    Two right and two wrong answers are added for the error, so that it is not 0 where all are right.
+    """
     right, n = int(np.sum(predicted == labels)), len(labels)
     share = (right + 2) / (n + 4)
     return Accuracy(right / n, math.sqrt(share * (1 - share) / (n + 4)))

@@ -29,6 +29,7 @@ class Options(NamedTuple):
 
 
 def orthogonal(o: Options) -> TraceEstimator:
+    """Orthogonal probes; ConfigError for more than there are dimensions."""
     order = hadamard_order(o.dimension)
     if o.num_probes > order:
         raise ConfigError(
@@ -39,6 +40,7 @@ def orthogonal(o: Options) -> TraceEstimator:
 
 
 def hutch_plus_plus(o: Options) -> TraceEstimator:
+    """Hutch++; ConfigError without a sketch."""
     if o.sketch_size < 1:
         raise ConfigError(
             f"likelihood.sketch_size={o.sketch_size}: expected 1 or more directions whose part of the trace is exact; "

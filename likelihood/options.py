@@ -19,6 +19,8 @@ from score_sde.options import (
 
 @dataclasses.dataclass(frozen=True)
 class LikelihoodOptions(Section):
+    """Fields of config.likelihood: which images, and how densities and bounds are measured."""
+
     split: str = option("test", "test | train", one_of("test", "train"))
     num_images: int = option(0, "the first so many of the split; 0: all of them", not_negative)
     batch_size: int = option(

@@ -74,6 +74,7 @@ def told(config: Any) -> tuple[str, ...]:
 
 
 def decodes(config: Any) -> bool:
+    """Whether the last decoding step to time 0 is part of the likelihood."""
     return config.likelihood.decoder == "gaussian"
 
 
@@ -169,4 +170,5 @@ def integer_costs(config: Any) -> bool:
 
 
 def values_of(bound: Bound, log_q: PerImage | float) -> Values:
+    """A bound as values of each image, with the dequantization's ln q added."""
     return {"nats": bound.nats + log_q, "error": bound.standard_error, "nfe": bound.nfe}

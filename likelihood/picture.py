@@ -34,6 +34,7 @@ def save_likelihood_picture(path: Path, measured: BitsPerDim, images: np.ndarray
 
 
 def draw_histogram(axes, measured: BitsPerDim) -> None:
+    """Histograms of the images' bits/dim, ODE and bound."""
     shown = measured.by_name
     everything = np.concatenate([value.per_image for value in shown.values()])
     # Some 30 bars for 300 images: the cube root rule

@@ -29,6 +29,7 @@ def table(config: Any, measured: BitsPerDim, checkpoint_step: int | None) -> str
 
 
 def row(name: str, measured: Measured) -> tuple[str, ...]:
+    """One row of the table: mean, errors, interval, evaluations."""
     low, high = measured.interval
     return (
         name,

@@ -21,6 +21,7 @@ Shape = tuple[int, int, int]
 
 
 def without_box(options: Any, shape: Shape, seed: int) -> Linear:
+    """All pixels but a box in the middle."""
     size = tuple(options.box) or (shape[0] // 2, shape[1] // 2)
     if len(size) != 2:
         raise ConfigError(
@@ -30,6 +31,7 @@ def without_box(options: Any, shape: Shape, seed: int) -> Linear:
 
 
 def of_picture(options: Any, shape: Shape, seed: int) -> Linear:
+    """The pixels that are white in a picture."""
     if not options.mask:
         raise ConfigError(
             "restore.measurement.name='mask' needs restore.measurement.mask, a picture that is white where images are known"
@@ -38,6 +40,7 @@ def of_picture(options: Any, shape: Shape, seed: int) -> Linear:
 
 
 def grey_of_colours(options: Any, shape: Shape, seed: int) -> Linear:
+    """The grey image of a coloured one; ConfigError unless there are three channels."""
     if shape[2] != 3:
         raise ConfigError(
             f"restore.measurement.name='grey' with data.num_channels={shape[2]}: only three channels have a grey; take another "
@@ -47,6 +50,7 @@ def grey_of_colours(options: Any, shape: Shape, seed: int) -> Linear:
 
 
 def some_frequencies(options: Any, shape: Shape, seed: int) -> Linear:
+    """A fraction of the Fourier coefficients, some of them the lowest."""
     mask = masks.frequencies(shape[:2], options.fraction, options.lowest, seed)
     return Frequencies.of_mask(mask, shape)
 

@@ -30,6 +30,7 @@ def _axes(x: Images) -> tuple[int, ...]:
 
 
 def hartley(x: Images) -> Images:
+    """The orthonormal Hartley transform, real and its own inverse: real minus imaginary part of Fourier's."""
     transformed = jnp.fft.fftn(x, axes=_axes(x), norm="ortho")
     return transformed.real - transformed.imag
 

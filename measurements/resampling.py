@@ -41,6 +41,7 @@ def bicubic_rows(n: int, factor: int) -> np.ndarray:
 
 
 def keys_cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
+    """Keys's cubic convolution kernel (Keys 1981) at distances x, in pixels."""
     x = np.abs(x)
     near = ((a + 2) * x - (a + 3)) * x**2 + 1
     far = a * (((x - 5) * x + 8) * x - 4)

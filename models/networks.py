@@ -20,6 +20,8 @@ NETWORKS: dict[str, type[Network]] = {"ncsnpp": NCSNpp, "ddpm": DDPM, "dit": DiT
 
 @dataclasses.dataclass(frozen=True)
 class NetworkChoice(Section):
+    """Which network: config.model.name."""
+
     name: str = option(
         "ncsnpp",
         "ncsnpp (NCSN++ and DDPM++) | ddpm | dit | uvit | mixture (exact score of data.name=mixture)",

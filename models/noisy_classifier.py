@@ -40,14 +40,17 @@ of_fan_in = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
 
 
 def norm() -> nn.GroupNorm:
+    """The group norm of the published classifier."""
     return nn.GroupNorm(GROUPS, epsilon=1e-5, use_fast_variance=False)
 
 
 def dense(features: int, init: Any = of_fan_in) -> nn.Dense:
+    """A dense layer with the given initialiser."""
     return nn.Dense(features, kernel_init=init)
 
 
 def conv(features: int, size: int = 3, init: Any = of_fan_in) -> nn.Conv:
+    """A convolution with the given initialiser."""
     return nn.Conv(features, (size, size), kernel_init=init)
 
 

@@ -38,6 +38,8 @@ MAX_LABEL = 999.0
 
 @dataclasses.dataclass(frozen=True)
 class PredictionOptions(Section):
+    """Fields of config.model that say what a network is given and what it predicts."""
+
     predicts: str = option(
         "process",
         "what the network gives: process, what is usual under it | noise | score | x0 | velocity | edm",
@@ -56,6 +58,7 @@ class PredictionOptions(Section):
 
 
 def noise_label(sde: SDE, t: PerImage) -> PerImage:
+    """999 t/T, the label that the published networks are given for a time."""
     return MAX_LABEL * t / sde.T
 
 
@@ -175,8 +178,10 @@ class DiscreteNoisePrediction(NoisePrediction):
 
 @dataclasses.dataclass(frozen=True)
 class PublishedPCNoisePrediction(DiscreteNoisePrediction):
-    """As the published predictor-corrector asks: at the label t (N - 1), which is a fraction, but with the
-    sigma of the level below it."""
+    """As the published predictor-corrector asks: at the label t (N - 1), but with the sigma of the level below it.
+
+    The label is a fraction.
+    """
 
     def noise_input(self, t: PerImage) -> PerImage:
         return t * (self.chain.num_scales - 1) / self.sde.T

@@ -23,6 +23,8 @@ from score_sde.shapes import Array, Images, Integers, Keys, PerImage, check_shap
 
 
 class ScoreModel(Protocol):
+    """Anything called as score(x, t): a network with its weights, or a formula."""
+
     def __call__(self, x: Images, t: PerImage) -> Images: ...
 
     @property
@@ -46,10 +48,12 @@ class ScoreModel(Protocol):
 
 
 def condition_of(score: Any) -> Any:
+    """What a score model is told of each image; () for nothing."""
     return getattr(score, "condition", ())
 
 
 def evaluations_of(score: Any) -> int:
+    """Network evaluations that one call of a score model costs: 1 unless it says otherwise."""
     return getattr(score, "evaluations", 1)
 
 

@@ -123,4 +123,5 @@ class UViTBlock(nn.Module):
 
 
 def norm(name: str) -> nn.LayerNorm:
+    """The layer norm of the published network."""
     return nn.LayerNorm(1e-5, use_fast_variance=False, name=name)

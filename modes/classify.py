@@ -177,6 +177,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
+    """Refuse images of a class for which there is no model."""
     if labels.max() >= num_classes:
         raise UserError(
             f"the split has images of class {labels.max()}, but classifier.num_classes={num_classes}; set it to "

@@ -138,10 +138,12 @@ def first_images(config: Any, split: Split, space: Space) -> np.ndarray:
 
 
 def counted(kinds: dict[str, int]) -> str:
+    """How many files of each kind, for a message."""
     return ", ".join(f"{number} {kind}" for kind, number in kinds.items()) or "nothing"
 
 
 def in_words(figures: dict[str, Any], classes: dict[str, list[int]] | None) -> str:
+    """The figures of a dataset as the lines that are printed."""
     images, compared = figures["train_images"], figures["distance_images"]
     which = "all" if compared == images else f"{compared} of the {images}"
     bound = "" if compared == images else " or more"

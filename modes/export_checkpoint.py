@@ -60,6 +60,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
+    """The state of training in a folder, which must have a checkpoint."""
     # Looking for a checkpoint in the wrong place must not leave a folder there.
     if not checkpoint_folder(workdir).is_dir():
         raise no_checkpoint(checkpoint_folder(workdir))

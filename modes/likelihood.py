@@ -176,6 +176,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
 
 
 def read_anomalies(config: Any) -> ImagesInMemory | None:
+    """The images of likelihood.anomalies, or None."""
     field, path = "likelihood.anomalies", config.likelihood.anomalies
     if not path:
         return None
@@ -237,8 +238,10 @@ def detection(measured: BitsPerDim, odd: BitsPerDim) -> dict[str, float]:
 
 
 def per_image(config: Any, measured: BitsPerDim) -> dict[str, np.ndarray]:
-    """(repeats, images) each: bits/dim, its own error, nats of the whole image (-ln of its probability, or density for
-    real-valued data), evaluations; and the latents of the last repeat if asked for."""
+    """Every image's values, (repeats, images) each, and the latents of the last repeat if asked for.
+
+    Bits/dim, its own error, nats of the whole image (-ln of its probability, or density for real-valued data), evaluations.
+    """
     dimension = math.prod(image_shape(config.data))
     arrays: dict[str, np.ndarray] = {}
     for name, part in (("ode", measured.ode), ("bound", measured.bound)):

@@ -13,6 +13,8 @@ from score_sde.training.power_average import WIDTH_OR_NONE
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(Section):
+    """Fields of the configuration itself: seed, checkpoint, devices."""
+
     seed: int = option(
         42,
         "everything random derives from it",

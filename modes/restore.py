@@ -74,6 +74,7 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def measurement_of(config: Any, space: Space) -> Measurement:
+    """The measurement that config.restore.measurement describes."""
     return build_measurement(config.restore.measurement, space.shape, config.seed)
 
 

@@ -281,6 +281,7 @@ def plus_minus(fewest: int) -> str:
 
 
 def line_of(figures: dict[str, Any]) -> str:
+    """One row as the line that is printed."""
     row = row_of(figures)
     name = "frechet_limit" if "frechet_limit" in row.figures else "frechet"
     words = {"frechet": "Frechet distance", "frechet_limit": "Frechet distance in the limit"}

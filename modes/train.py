@@ -62,6 +62,7 @@ CHECKS = {"score": check_score, "classifier": check_classifier}
 
 
 def run(config: Any, sde: SDE, workdir: Path, samplers: Drawn | None = None) -> dict[str, Any]:
+    """Train what config.training.task names, or go on with it; the last figures."""
     samplers = samplers or Drawn()
     evaluators: dict[str, Evaluator] = {}
     kind = KINDS[config.training.task]

@@ -41,6 +41,7 @@ def check_classes(
 
 
 def listed(labels: Sequence[int]) -> str:
+    """Labels for a message, the first few."""
     return ", ".join(map(str, labels[:SHOWN])) + (", ..." if len(labels) > SHOWN else "")
 
 

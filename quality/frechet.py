@@ -57,6 +57,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def check(x: np.ndarray, y: np.ndarray) -> None:
+    """Refuse sets of images of different shapes, or of fewer than two."""
     if x.shape[1:] != y.shape[1:] or min(len(x), len(y)) < 2:
         raise ValueError(
             f"sets of images {x.shape} and {y.shape}: expected one shape of image, and at least two of each"

@@ -1,5 +1,7 @@
-"""Any number of images, taken by their places: a split of the data, an .npz file, or a folder of pictures. No more of them are in memory
-than are asked for."""
+"""Any number of images, taken by their places: a split of the data, an .npz file, or a folder of pictures.
+
+No more of them are in memory than are asked for.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +66,7 @@ def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
 
 
 def of_split(split: Split) -> ImageSet:
+    """The images of a split, with their labels."""
     return ImageSet(
         split.num_images, lambda rows: split.take(rows).images, lambda: labels_of(split)
     )

@@ -77,6 +77,7 @@ def load_reference(
 
 
 def features_of(extractor: Extractor, images: ImageSet) -> Features:
+    """Features of all images of a set."""
     return extractor.extract_taken(images.take, images.num_images)
 
 

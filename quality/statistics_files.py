@@ -168,6 +168,7 @@ def published_law(what: str, arrays: dict[str, np.ndarray], dimension: int) -> L
 
 
 def check_real_numbers(what: str, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape or type, or with numbers that are not finite."""
     if array.shape != shape:
         raise UserError(
             f"{what}: `{name}` has the shape {array.shape}, expected {shape} of evaluation.features; they are of other features"

@@ -86,4 +86,5 @@ def table_of_classes(
 
 
 def cell(figure: Estimate) -> str:
+    """A figure and its error, as the table shows them."""
     return f"{figure.value:.3g} +- {figure.error:.1g}"

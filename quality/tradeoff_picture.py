@@ -55,8 +55,11 @@ def curves(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def set_scales(axes: Any, rows: Sequence[Row], figure: str) -> None:
-    """Logarithms of evaluations, and of the figure down to twice the typical error; below that it is linear, so that 0 and what is
-    negative by chance have a place. What is a thousand times that is out of the picture, lest it press the rest together."""
+    """Logarithmic axes of evaluations and of the figure, which is linear below twice the typical error.
+
+    So 0 and what is negative by chance have a place. What is a thousand times that error is out of the picture, lest it press
+    the rest together.
+    """
     from matplotlib.ticker import FixedLocator
 
     found = [row.figures[figure] for row in rows]
@@ -78,6 +81,7 @@ def set_scales(axes: Any, rows: Sequence[Row], figure: str) -> None:
 
 
 def draw_line(axes: Any, name: str, curve: Sequence[Row], figure: str, colour: str) -> End:
+    """One sampler's curve with its error bars; where its name goes."""
     x = [row.nfe or 0.0 for row in curve]
     found = [row.figures[figure] for row in curve]
     y, errors = [one.value for one in found], [one.error for one in found]

@@ -112,6 +112,7 @@ def chart(
 
 
 def horizontal(y: Scale) -> list[str]:
+    """Lines of the grid at the y axis's ticks, with their labels."""
     return [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
         f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{short(tick)}</text>'
@@ -120,6 +121,7 @@ def horizontal(y: Scale) -> list[str]:
 
 
 def vertical(x: Scale) -> list[str]:
+    """The x axis's ticks and their labels."""
     y = HEIGHT - 8
     return [
         f'<text class="axis" x="{LEFT - 22}" y="{y}">step</text>',
@@ -131,6 +133,7 @@ def vertical(x: Scale) -> list[str]:
 
 
 def lines(curves: Mapping[str, Points], x: Scale, y: Scale) -> list[str]:
+    """The curves."""
     drawn = []
     for i, points in enumerate(curves.values()):
         places = [f"{x(step):.1f},{y(value):.1f}" for step, value in points]

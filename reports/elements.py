@@ -75,6 +75,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def picture(shown: Picture, caption: str) -> str:
+    """A picture with its caption, embedded in the page."""
     source = base64.b64encode(shown.data).decode()
     return (
         f'<figure><img src="data:image/webp;base64,{source}" width="{shown.width}" height="{shown.height}" '
@@ -89,5 +90,6 @@ def section(title: str, *parts: str) -> str:
 
 
 def notes(found: Iterable[str]) -> str:
+    """A list of notes, or nothing."""
     listed = "".join(f"<li>{text(note)}</li>" for note in found)
     return f'<ul class="notes">{listed}</ul>' if listed else ""

@@ -53,6 +53,7 @@ class Folder(NamedTuple):
 
 
 def read_folder(workdir: Path) -> Folder:
+    """All that a page needs of a folder."""
     config, found = read_config(workdir)
     files = ("metrics.jsonl", "results.jsonl", ENVIRONMENT_FILE)
     metrics, results, environment = (read_lines(workdir / name) for name in files)
@@ -92,11 +93,13 @@ def page(folder: Folder) -> str:
 
 
 def of_section(config: Row, name: str) -> Row:
+    """A section of a configuration, empty if it is not there."""
     found = config.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def about(config: Row) -> str:
+    """Network, data and process in a line."""
     parts = [of_section(config, name).get("name") for name in ("model", "data", "sde")]
     if None in parts:
         return ""
@@ -137,6 +140,7 @@ def of_step(shown: Picture) -> str:
 
 
 def gallery(shown: list[Picture], captions: Iterable[str], size: str = "") -> str:
+    """Pictures with their captions in a grid."""
     figures = "".join(map(picture, shown, captions))
     return figures and f'<div class="grid-of {size}">{figures}</div>'
 
@@ -166,10 +170,12 @@ def pictures(folder: Folder, name: str, title: str, size: str = "") -> str:
 
 
 def newest(rows: list[Row]) -> list[Row]:
+    """The latest rows, newest first, no more than a table shows."""
     return rows[-MOST_ROWS:][::-1]
 
 
 def likelihoods(results: list[Row]) -> str:
+    """The table of likelihoods that were measured."""
     rows = newest(rows_of(results, "likelihood"))
     if not rows:
         return ""

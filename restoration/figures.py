@@ -123,6 +123,7 @@ def all_ranks(
 
 
 def moved_references(measurement: Measurement, observed: Observed) -> np.ndarray:
+    """Another image each, moved to what was measured: TARP's references, which depend on y and not on the original."""
     linear = measurement.linear
     assert observed.x is not None
     other = np.roll(observed.x, 1, axis=0)

@@ -66,6 +66,7 @@ def predictor_of(problem: Problem) -> Predictor:
 
 
 def imputation(problem: Problem, options: Any) -> Configured:
+    """Imputation of what is known, by the configured predictor and corrector."""
     sampling = problem.options
     corrector = choose("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
     predictor = predictor_of(problem)
@@ -74,6 +75,7 @@ def imputation(problem: Problem, options: Any) -> Configured:
 
 
 def repaint(problem: Problem, options: Any) -> Configured:
+    """RePaint, by the configured predictor."""
     sampler = RePaint(problem.sde, options.repeats, predictor_of(problem))
     settings = {"predictor": problem.options.pc.predictor}
     return along_pc_grid(problem, sampler, settings, last_step(problem.options) == "tweedie")
@@ -88,6 +90,7 @@ def ddrm(problem: Problem, options: Any) -> Configured:
 def by_conjugate_gradients(
     model: Any, measurement: Measurement, sde: SDE, options: Any
 ) -> PosteriorScore:
+    """The score of MMPS. On a CPU its iterations are unrolled, since gradients of convolutions are slow within loops there."""
     unrolled = jax.default_backend() == "cpu"
     return mmps(model, measurement, sde, options.iterations, unrolled)
 

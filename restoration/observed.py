@@ -118,6 +118,7 @@ def as_measured(config: Any, measurement: Measurement) -> Observed:
 
 
 def number_of(config: Any, field: str, there_are: int) -> int:
+    """How many images to restore; UserError for more than there are."""
     wanted = config.restore.num_images
     if wanted > there_are:
         raise UserError(

@@ -21,6 +21,7 @@ LINES = {
 
 
 def title(figures: Mapping[str, Any]) -> str:
+    """What was measured and by which method, in a line."""
     what = figures["measured"] or figures["images"]
     by = figures["method"]
     if figures["sampler"] != by:
@@ -54,6 +55,7 @@ def table(figures: Mapping[str, Any]) -> str:
 
 
 def len_one(figures: Mapping[str, Any]) -> bool:
+    """Whether a single image was restored."""
     return bool(figures["num_images"] == 1)
 
 
@@ -77,6 +79,7 @@ def calibrated(figures: Mapping[str, Any]) -> list[str]:
 
 
 def verdict(p_value: float) -> str:
+    """What a p-value says of calibration, in words."""
     if p_value > 1 - CONFIDENCE:
         return "nothing against calibration"
     return "not calibrated"

@@ -103,6 +103,7 @@ def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",)) -> str:
 
 
 def predictor_corrector(problem: Problem) -> Configured:
+    """The predictor-corrector of config.sampling.pc."""
     options, pc = problem.options, problem.options.pc
     last = last_step(options, ("tweedie", "predictor_mean"))
     predictor = choose(
@@ -140,10 +141,12 @@ def langevin_grid(problem: Problem, num_times: int) -> Points:
 
 
 def pc_settings(options: Any) -> dict[str, Any]:
+    """What a predictor-corrector is recorded with."""
     return {**options.pc, "snr": options.snr, "n_steps_each": options.n_steps_each}
 
 
 def published(problem: Problem) -> Configured:
+    """The published sampler, which has one time grid and one last step."""
     options = problem.options
     if problem.grid_name() != "uniform" or options.t_start or options.threshold != "none":
         raise ConfigError(
@@ -175,6 +178,7 @@ def adaptive_steps(group: Any, name: str) -> Adaptive | None:
 def on_grid(
     problem: Problem, sampler: Sampler, num_steps: int, settings: dict[str, Any], suited: str
 ) -> Configured:
+    """A sampler that takes steps, on the configured time grid."""
     tweedie = last_step(problem.options) == "tweedie"
     settings = {**settings, "num_steps": num_steps, "grid": problem.grid_name(suited)}
     return Configured(sampler, problem.grid(num_steps, suited), settings, tweedie)
@@ -192,6 +196,7 @@ def solved(
 
 
 def probability_flow(problem: Problem) -> Configured:
+    """The ODE sampler of config.sampling.ode."""
     ode = problem.options.ode
     adaptive = adaptive_steps(ode, "ode")
     solver: Solver = GridSolver(ode.solver)
@@ -203,12 +208,14 @@ def probability_flow(problem: Problem) -> Configured:
 
 
 def reverse_sde(problem: Problem) -> Configured:
+    """The SDE sampler of config.sampling.sde."""
     group = problem.options.sde
     sampler = ReverseSDE(problem.sde, group.solver, group.h, adaptive_steps(group, "sde"))
     return solved(problem, sampler, group, solver=group.solver, h=group.h)
 
 
 def exponential(problem: Problem) -> Configured:
+    """An exponential integrator, as config.sampling.exponential says."""
     group, method = problem.options.exponential, problem.options.sampler
     adaptive = adaptive_steps(group, "exponential")
     sampler = ExponentialSampler(problem.sde, method, group.eta, adaptive)
@@ -216,6 +223,7 @@ def exponential(problem: Problem) -> Configured:
 
 
 def edm(problem: Problem) -> Configured:
+    """EDM's sampler, as config.sampling.edm says."""
     group = problem.options.edm
     settings = {name: group[name] for name in ("s_churn", "s_min", "s_max", "s_noise")}
     return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings, "rho")

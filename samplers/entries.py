@@ -77,6 +77,7 @@ class Run(NamedTuple):
 
 
 def ode(solver: str, order: int, variable: str = "t", adaptive: bool = False) -> Entry:
+    """A fixed-step ODE solver as an entry."""
     cost = FIXED_SOLVERS[solver]
     settings = {
         "sampler": "ode",
@@ -90,6 +91,7 @@ def ode(solver: str, order: int, variable: str = "t", adaptive: bool = False) ->
 
 
 def exponential(method: str, eta: float = 0.0) -> Entry:
+    """An exponential integrator as an entry."""
     cost = EXPONENTIAL[method]
     settings = {"sampler": method, "exponential.eta": eta, "exponential.steps": "grid"}
     name = f"{method} eta={eta:g}" if eta else method
@@ -97,6 +99,7 @@ def exponential(method: str, eta: float = 0.0) -> Entry:
 
 
 def edm(s_churn: float = 0.0) -> Entry:
+    """EDM's sampler with some churn as an entry."""
     name = f"edm churn={s_churn:g}" if s_churn else "edm"
     return Entry(
         name, "edm", {"sampler": "edm", "edm.s_churn": s_churn}, 2, 2, stochastic=bool(s_churn)
@@ -104,6 +107,7 @@ def edm(s_churn: float = 0.0) -> Entry:
 
 
 def pc(predictor: str, corrector: str = "none") -> Entry:
+    """A predictor with a corrector as an entry."""
     corrected = corrector != "none"
     settings = {
         "sampler": "pc",
@@ -116,6 +120,7 @@ def pc(predictor: str, corrector: str = "none") -> Entry:
 
 
 def sde(solver: str, order: int) -> Entry:
+    """An SDE solver as an entry."""
     settings = {"sampler": "sde", "sde.solver": solver, "sde.steps": "grid"}
     return Entry(
         f"sde {solver}", "sde", settings, order, SDE_SOLVERS[solver].evaluations, stochastic=True

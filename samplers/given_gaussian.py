@@ -24,6 +24,8 @@ Draws = Callable[[Index], Images]
 
 
 class GivenMeasurement(abc.ABC):
+    """How an image is drawn around x_hat, given what was measured of it."""
+
     @property
     @abc.abstractmethod
     def slots(self) -> int:

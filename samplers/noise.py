@@ -19,6 +19,8 @@ START = -1  # the step under which the start state's noise is drawn
 
 
 class Noise(Protocol):
+    """Where a sampler's noise comes from."""
+
     def __call__(self, step: Index, slot: Index, like: Images) -> Images:
         """Standard normal noise shaped like `like`: slot 0 is the predictor's, 1.. the corrector's."""
 

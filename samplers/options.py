@@ -23,6 +23,8 @@ from score_sde.options import (
 
 @dataclasses.dataclass(frozen=True)
 class SamplingOptions(Section):
+    """Fields of config.sampling that all samplers share."""
+
     sampler: str = option("pc", "a name of samplers/names.py; --sampler sets it")
     num_images: int = option(64, "images to sample", count(INT32))
     batch_size: int = option(
@@ -95,8 +97,10 @@ class GridOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ErrorOptions(Section):
-    """How well the network denoises, estimated from training images once a checkpoint, for grid.name=dp and for
-    pc.predictor=ancestral_sampling_optimal."""
+    """Fields of config.sampling.errors: how well the network denoises, estimated from training images once a checkpoint.
+
+    Read for grid.name=dp and pc.predictor=ancestral_sampling_optimal.
+    """
 
     num_times: int = option(
         50, "times at which it is asked, both ends among them", count(10_000, 2)
@@ -106,6 +110,8 @@ class ErrorOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class PCOptions(Section):
+    """Fields of config.sampling.pc, the predictor-corrector."""
+
     predictor: str = option(
         "euler_maruyama",
         "euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior | "
@@ -131,6 +137,8 @@ class StepOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ODEOptions(StepOptions):
+    """Fields of config.sampling.ode, the probability-flow ODE."""
+
     solver: str = option(
         "dopri5",
         "heun | midpoint | ralston | bosh3 | dopri5 | tsit5 | dopri8, and on a grid euler | leapfrog_midpoint | "

@@ -55,6 +55,7 @@ Update = Callable[[Level, Images, Images, Images], tuple[Images, Images]]
 
 
 def reverse_diffusion(level: Level, x: Images, score: Images, z: Images) -> tuple[Images, Images]:
+    """One step of the published reverse diffusion predictor: the state and its mean."""
     mean = (2.0 - level.a) * x + level.variance * score
     return mean + jnp.sqrt(level.variance) * z, mean
 

@@ -292,12 +292,14 @@ def hosts_of(values: flags.FlagValues) -> Hosts | None:
 
 
 def default_config() -> ConfigDict:
+    """All fields with their defaults."""
     from score_sde.configs.default import get_config  # and with it JAX
 
     return get_config()
 
 
 def refuse_old_names(argv: list[str]) -> None:
+    """Refuse a field that has another name now, and say which."""
     for argument in argv:
         field = argument.lstrip("-").removeprefix("config.").partition("=")[0]
         if argument.startswith("-") and field in RENAMED:
@@ -376,6 +378,7 @@ def refused() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -62,6 +62,7 @@ class Hosts(NamedTuple):
 
 
 def number(text: str | None, variable: str) -> int | None:
+    """An environment variable as an integer; UserError if it is none."""
     try:
         return None if text is None else int(text)
     except ValueError:
@@ -145,4 +146,5 @@ def check_devices() -> None:
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error, or its kind."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

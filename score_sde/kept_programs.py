@@ -23,14 +23,16 @@ SHARE = 0.9  # of the bound that is left by making room, so that not every new e
 
 
 def digest(key: str, value: bytes) -> bytes:
+    """What tells a damaged program from the one of this key."""
     return hashlib.blake2b(
         value, digest_size=DIGEST, key=hashlib.sha256(key.encode()).digest()
     ).digest()
 
 
 class KeptPrograms:
-    """A folder of entries. With those of the folders beside it, of other machines and versions, they keep to a bound: the least
-    recently used go.
+    """A folder of entries.
+
+    With those of the folders beside it, of other machines and versions, they keep to a bound: the least recently used go.
 
     Any number of processes may share it. Nothing that goes wrong here is an error: what cannot be read is compiled, what cannot be
     written is not kept, and the first of each kind is said.

@@ -41,6 +41,7 @@ def seed_key(seed: int) -> Array:
 
 
 def stream_key(seed: int, stream: Stream) -> Array:
+    """The key of one use of randomness."""
     return jax.random.fold_in(seed_key(seed), int(stream))
 
 

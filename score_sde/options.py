@@ -67,6 +67,7 @@ fraction = finite("a number from 0 to 1", lambda x: 0 <= x <= 1, -0.1, 1.1)
 
 
 def at_least(n: int) -> Range:
+    """The range of numbers from n on."""
     return finite(f"{n} or more", lambda x: x >= n, n - 1)
 
 
@@ -82,6 +83,7 @@ INT32 = 2**31 - 1
 
 
 def one_of(*names: str) -> Names:
+    """The range of a few names."""
     return Names(names)
 
 
@@ -94,6 +96,7 @@ ABSENT = object()
 
 
 def absent(field: str) -> ConfigError:
+    """The error for a configuration without a field."""
     return ConfigError(
         f"the config has no {field}: begin with that of score_sde.configs.default.get_config(), and change single fields of it"
     )

@@ -25,4 +25,5 @@ def printable(text: str, longest: int = LONGEST) -> str:
 
 
 def escaped(character: str) -> str:
+    """A character that cannot be printed, as an escape."""
     return character.encode("unicode_escape").decode()

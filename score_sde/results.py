@@ -42,6 +42,7 @@ def listed(figures: dict[str, Any]) -> str:
 
 
 def readable(value: Any) -> str:
+    """A value as it is printed."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -31,6 +31,8 @@ SDES: dict[str, type[SDE]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ProcessChoice(Section):
+    """Which forward process: config.sde.name."""
+
     name: str = option(
         "vp",
         "vp | subvp | ve | cosine | shifted_cosine | scaled_linear | edm | trigonometric, or a name registered in "

@@ -21,6 +21,8 @@ Figures = dict[str, float]
 
 
 class About(NamedTuple):
+    """What a checkpoint says of itself: the figures that were measured of it."""
+
     format: int
     figures: Figures
     best_by: str = HELD_OUT
@@ -28,6 +30,7 @@ class About(NamedTuple):
 
 
 def write_about(folder: Path, figures: Figures, best_by: str = HELD_OUT) -> None:
+    """Write that file into a checkpoint's folder."""
     about = About(FORMAT, figures, best_by)
     write_whole(folder / FILE, (json.dumps(about._asdict(), indent=1) + "\n").encode())
 
@@ -60,4 +63,5 @@ def read_figures(path: Path) -> Figures:
 
 
 def numbers(found: dict[str, float]) -> Figures:
+    """Figures as plain floats."""
     return {name: float(value) for name, value in found.items()}

@@ -51,8 +51,10 @@ class Checkpoints:
         keep_best: int = 0,
         best_by: str | None = None,
     ):
-        """`keep` latest checkpoints stay (0: all), those of multiples of `keep_every` (0: none), and the best ones (see staying.py):
-        those of the least figure of the name `best_by`; None: of that by which the run compared that wrote the newest.
+        """Open a folder, and say which checkpoints stay.
+
+        The `keep` latest stay (0: all), those of multiples of `keep_every` (0: none), and the best ones (see staying.py): those of
+        the least figure of the name `best_by`; None: of that by which the run compared that wrote the newest.
 
         Raises:
           UserError: there is no folder for them, and none can be made.
@@ -274,6 +276,7 @@ def saved_steps(folder: pathlib.Path) -> list[int]:
 
 
 def kept(step: int | None) -> str:
+    """Which checkpoint is left, for a message."""
     return "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} stays"
 
 
@@ -317,10 +320,12 @@ def restore_ema(workdir: str | pathlib.Path, template: Any, step: int = 0) -> tu
 
 
 def checkpoint_folder(workdir: str | pathlib.Path) -> pathlib.Path:
+    """The folder of checkpoints within a working directory."""
     return pathlib.Path(workdir).absolute() / "checkpoints"
 
 
 def no_checkpoint(folder: pathlib.Path) -> UserError:
+    """The error for a folder without checkpoints."""
     return UserError(
         f"no checkpoint in {folder}; train first, with the same config and working directory: "
         f"python main.py --mode train --config CONFIG --workdir {folder.parent}"

@@ -95,6 +95,8 @@ class RightAtEps(Right):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierObjective(Objective):
+    """The cross entropy of a classifier of noisy images."""
+
     loss: ClassifierLoss
 
     def model(self, params: Any, condition: Any) -> Labelled:

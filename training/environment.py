@@ -32,6 +32,7 @@ def record_environment(folder: Path, step: int) -> None:
 
 
 def environment() -> dict[str, Any]:
+    """When, by which command, with which versions and on what machine something was measured."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv)[:1000],
@@ -46,6 +47,7 @@ def environment() -> dict[str, Any]:
 
 
 def version_of(package: str) -> str | None:
+    """The installed version of a package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -27,6 +27,7 @@ Averages = dict[str, Any]
 
 
 def averages_folder(workdir: Path) -> Path:
+    """Where copies of the power-function averages are kept."""
     return workdir / "averages"
 
 

@@ -24,6 +24,8 @@ from score_sde.training.task import Plan, Task
 
 
 class Finished(NamedTuple):
+    """What training ended with."""
+
     state: TrainState
     figures: dict[str, Any]
     """The last: step, loss (mean since the last line of the log), those of the evaluators, images_per_second, seconds
@@ -78,6 +80,7 @@ def train_task(
 
 
 def check_not_past(plan: Plan, step: int, folder: pathlib.Path) -> None:
+    """Refuse fewer updates than a folder has already."""
     if step > plan.n_iters:
         raise UserError(
             f"n_iters={plan.n_iters}, but {folder} is at step {step} already; set n_iters to {step} or more, or give "

@@ -27,6 +27,8 @@ from score_sde.training.weightings import Weighting, build_weighting
 
 
 class Loss(Protocol):
+    """A loss of each image, as a function of the score model."""
+
     def __call__(
         self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:

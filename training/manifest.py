@@ -40,10 +40,12 @@ def damage(folder: Path) -> str | None:
 
 
 def names(folder: Path) -> list[str]:
+    """All files of a folder that the manifest lists, sorted."""
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in files if name != WRITTEN_LATER)
 
 
 def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -128,6 +128,7 @@ def check_label_dropout(config: Any) -> None:
 
 
 def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
+    """The objective of a score network, as the configuration says."""
     return Objective(
         space=build_space(config),
         loss=build_loss(config, sde),

@@ -22,6 +22,8 @@ from score_sde.training.power_average import WIDTHS
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions(Section):
+    """Fields of config.training: how long, on what loss, what is logged and kept."""
+
     task: str = option(
         "score",
         "what is trained: score, the network of config.model | classifier, of noisy images (config.noisy_classifier), by which "
@@ -163,6 +165,8 @@ class PowerAverageOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerOptions(Section):
+    """Fields of config.optim: Adam, its schedule and the clip."""
+
     lr: float = option(2e-4, "learning rate", positive)
     beta1: float = option(0.9, "Adam's decay of the gradient's mean", probability)
     beta2: float = option(0.999, "Adam's decay of its mean square", probability)
@@ -183,6 +187,8 @@ class OptimizerOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class AveragingOptions(Section):
+    """Fields of config.model for the averaged weights."""
+
     ema_rate: float = option(
         0.9999,
         "decay per step of the averaged weights that sampling and evaluation use",

@@ -29,6 +29,7 @@ WIDEST = 0.28  # of gamma = 0, all weights alike, it is 1 / sqrt(12) = 0.289
 
 
 def is_width(sigma_rel: float) -> bool:
+    """Whether a relative width can be had by a power-function average."""
     return 0 < sigma_rel < WIDEST
 
 
@@ -45,6 +46,8 @@ WIDTH_OR_NONE = Range(
 
 
 class Profile(NamedTuple):
+    """A power-function average: when it was kept, and its exponent."""
+
     time: float
     """t, the average's own: updates when it was kept."""
     exponent: float

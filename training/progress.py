@@ -85,8 +85,10 @@ class Progress:
         self.seconds[what] += time.perf_counter() - before
 
     def seconds_since(self) -> dict[str, float]:
-        """Where the time went since this was last asked: seconds_step, with the compilation and with waiting for the device,
-        and those of BESIDE."""
+        """Where the time went since this was last asked, in seconds: seconds_step, and those of BESIDE.
+
+        seconds_step has the compilation in it, and waiting for the device.
+        """
         (before, then), self.told = self.told, (dict(self.seconds), time.perf_counter())
         return seconds_between(before, then, *self.told)
 

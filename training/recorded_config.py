@@ -156,6 +156,7 @@ def check_same_run(config: Any, workdir: Path) -> None:
 def refuse_differences(
     earlier: dict[str, Any], given: dict[str, Any], workdir: Path, roles: set[Role]
 ) -> None:
+    """Refuse fields of these roles whose values differ from those of the earlier training."""
     found = [
         f"{name}={now!r} (trained with {before!r})"
         for name, before, now in differences(earlier, given, roles)
@@ -208,6 +209,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def damaged(path: Path, why: str) -> UserError:
+    """The error for a recorded configuration that cannot be read."""
     return UserError(
         f"{path} is damaged ({why}); it says how the network in {path.parent} was trained: put back a copy, or remove it if you "
         "know, since the next training writes the config that it is given"
@@ -244,6 +246,7 @@ def read_config(path: Path) -> Any:
 
 
 def as_json(config: Any) -> dict[str, Any]:
+    """The configuration as values of JSON."""
     return json.loads(config.to_json())
 
 

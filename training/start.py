@@ -31,6 +31,8 @@ class Weights(NamedTuple):
 
 
 class Start(NamedTuple):
+    """The state that training begins with, and where it came from."""
+
     state: TrainState
     """On every device, or split over them (devices/sharded.py)."""
     how: str
@@ -88,8 +90,10 @@ def begun(task: Task, devices: Devices, weights: Weights, shapes: TrainState) ->
 
 
 def traced(task: Task, devices: Devices, *given: Any) -> jax.stages.Traced:
-    """The state at step 0, of given parameters or of the task's first, not yet compiled: `out_info` has its shapes, so that
-    they need no second walk through the network."""
+    """The state at step 0, of given parameters or of the task's first, not yet compiled.
+
+    Its `out_info` has the shapes, so that the network is not traced again for them.
+    """
 
     def state(*given: Any) -> TrainState:
         params = given[0] if given else task.init()
@@ -102,4 +106,5 @@ def traced(task: Task, devices: Devices, *given: Any) -> jax.stages.Traced:
 
 
 def compiled(state: jax.stages.Traced, *given: Any) -> TrainState:
+    """The state, computed by a compiled program."""
     return state.lower().compile()(*given)

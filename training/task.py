@@ -20,6 +20,7 @@ from score_sde.training.about import HELD_OUT
 
 
 def nothing(averaged: Any, step: int) -> dict[str, Any]:
+    """No figures: a task without evaluation."""
     return {}
 
 
@@ -64,8 +65,10 @@ class Task(Protocol):
 
     @property
     def quick_init(self) -> bool:
-        """Whether to compile `init` without optimising: on a CPU that takes longer than hundreds of small random draws,
-        but their last bits depend on it."""
+        """Whether to compile `init` without optimising.
+
+        On a CPU optimising takes longer than hundreds of small random draws do, but their last bits depend on it.
+        """
         ...
 
     @property

@@ -28,6 +28,8 @@ from score_sde.shapes import Elements, Scalar
 
 
 class Times(Protocol):
+    """A density of training times."""
+
     def at(self, u: Elements) -> Elements:
         """The time in [eps, T] below which a share u of the density lies."""
         ...
@@ -117,6 +119,7 @@ class LogNormalTimes(Interval):
 
 
 def ends(sde: SDE, eps: float, dtype: Any) -> tuple[Scalar, Scalar]:
+    """The first and last time, in the type of the draws."""
     return jnp.asarray(eps, dtype), jnp.asarray(sde.T, dtype)
 
 

@@ -59,6 +59,8 @@ def check_score_model(config: Any, sde: SDE) -> None:
 
 
 class LoadedScore(NamedTuple):
+    """A score model and where its weights come from."""
+
     model: ScoreModel
     checkpoint_step: int | None
     """The training step its weights come from; None for a score known in closed form."""

@@ -33,33 +33,40 @@ Weighting = Callable[[PerImage], PerImage]
 
 
 def noise_weighting(config: Any, sde: SDE) -> Weighting:
+    """1: every noise level's error in the noise weighs alike (DDPM's simple loss)."""
     return jnp.ones_like
 
 
 def x0_weighting(config: Any, sde: SDE) -> Weighting:
+    """sigma^2/alpha^2: the squared error of x_0."""
     return lambda t: jnp.exp(-sde.log_snr(t))
 
 
 def velocity_weighting(config: Any, sde: SDE) -> Weighting:
+    """1 + sigma^2/alpha^2: the squared error of the velocity."""
     return lambda t: 1.0 + jnp.exp(-sde.log_snr(t))
 
 
 def likelihood_weighting(config: Any, sde: SDE) -> Weighting:
+    """g^2/sigma^2: the variational bound (Song et al. 2021b, Theorem 3)."""
     return lambda t: sde.diffusion_squared(t) / jnp.square(sde.sigma(t))
 
 
 def min_snr_weighting(config: Any, sde: SDE) -> Weighting:
+    """min(1, gamma sigma^2/alpha^2): min-SNR (Hang et al. 2023)."""
     gamma = config.training.min_snr
     return lambda t: jnp.minimum(1.0, gamma * jnp.exp(-sde.log_snr(t)))
 
 
 def p2_weighting(config: Any, sde: SDE) -> Weighting:
+    """(k + SNR)^-gamma: P2 (Choi et al. 2022)."""
     k = config.training.p2_k
     gamma = config.training.p2_gamma
     return lambda t: (k + jnp.exp(sde.log_snr(t))) ** -gamma
 
 
 def edm_weighting(config: Any, sde: SDE) -> Weighting:
+    """1 + sigma^2/(alpha sigma_data)^2 at log-normal times: EDM's (Karras et al. 2022), for any density of training times."""
     variance = config.model.sigma_data**2
     times = LogNormalTimes.from_config(config, sde)
     return lambda t: (1.0 + jnp.exp(-sde.log_snr(t)) / variance) / times.correction(t)

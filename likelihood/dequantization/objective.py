@@ -60,4 +60,5 @@ class IntegerImageBound:
 
 
 def build_bound(config: Any, sde: SDE) -> IntegerImageBound:
+    """The bound on integer images that a dequantization flow is trained by."""
     return IntegerImageBound(sde, build_space(config), config.likelihood.eps)

@@ -42,6 +42,7 @@ def dequantizer_folder(workdir: Path, checkpoint_step: int | None, sigma_rel: fl
 
 
 def build_flow(config: Any) -> DequantizationFlow:
+    """The flow of config.dequantizer, without parameters."""
     return DequantizationFlow(
         config.data.num_levels, config.dequantizer.width, config.dequantizer.depth
     )
@@ -88,6 +89,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuse a flow that was trained with other settings, or for another checkpoint."""
     differences = [
         f"{name}={given[name]!r} (trained with {recorded.get(name)!r})"
         for name in given
