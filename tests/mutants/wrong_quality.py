@@ -161,7 +161,10 @@ QUALITY = [
         ("distance-of-cancelled-squares", "return Nearest(np.concatenate(distance), row)", "return Nearest(np.concatenate([apart.min(axis=1) for _, apart in blocks(x, y)]) ** 0.5, row)"),
     ),
     *mutants("quality/sliced.py", "tests/quality/test_sliced.py",
-        ("slices-unsorted", "np.sort(np.concatenate([part @ directions.T for part in parts_of(x)]), axis=0)", "np.concatenate([part @ directions.T for part in parts_of(x)])"),
+        ("slices-unsorted", "orders = [np.argsort(each, axis=0) for each in both]", "orders = [0 * np.argsort(each, axis=0) + np.arange(len(each))[:, None] for each in both]"),
+        ("error-of-one-side-of-slices", "sum(mean_of(side).error ** 2 for side in influence)", "mean_of(influence[0]).error ** 2"),
+        ("potentials-of-half-a-move", "np.diff(u, axis=0) * (moves[1:] + moves[:-1])", "np.diff(u, axis=0) * moves[1:]"),
+        ("potentials-of-the-wrong-images", "np.put_along_axis(back, order, found, axis=0)", "back[:] = found"),
         ("slices-without-three", "scale = 3.0 * x.shape[1]", "scale = 1.0 * x.shape[1]"),
     ),
 ]
