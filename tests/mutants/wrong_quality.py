@@ -54,7 +54,7 @@ QUALITY = [
     *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_the_distance_goes_to_0_as_evaluations_grow",
         ("rows-by-the-configs-sampler", "        of_run.sampling.update_from_flattened_dict(run.settings)\n", ""),
     ),
-    *mutants("quality/tradeoff_table.py", f"{TRADEOFF}::test_an_error_has_two_digits",
+    *mutants("quality/estimate.py", f"{TRADEOFF}::test_an_error_has_two_digits",
         ("three-digits-of-an-error", "max(0, 1 - math.floor", "max(0, 2 - math.floor"),
     ),
     *mutants("samplers/entry_list.py", "tests/samplers/test_entry_list.py",
