@@ -9,7 +9,7 @@ ROOMS := configs data devices evaluation features foreign_weights generation gui
 .PHONY: help demo check test test-all docs docs-serve mutants endurance format clean
 
 help:
-	@echo "make demo      train on 8x8 digits, sample with two samplers, measure bits/dim (minutes, CPU)"
+	@echo "make demo      train on 8x8 digits, sample with two samplers, measure bits/dim and quality (minutes, CPU)"
 	@echo "make check     formatter check, linter, type check"
 	@echo "make test      formatter check, linter, type check, tests"
 	@echo "make test-all  the same with the slow tests"
@@ -32,6 +32,8 @@ demo: $(BIN)/.ready
 	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode sample --sampler ode
 	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode sample --sampler pc
 	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode likelihood
+	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode evaluate --config.evaluation.images=test
+	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode evaluate --sampler ode --config.sampling.num_images=500
 
 check: $(BIN)/.ready
 	$(BIN)/ruff format --check .

@@ -26,8 +26,8 @@ from score_sde.modes.evaluated_samples import drawn
 from score_sde.output import show
 from score_sde.progress import say
 from score_sde.quality.assessment import assess, check_numbers, fewest_images
-from score_sde.quality.few_images import has_limit
 from score_sde.quality.estimate import CONFIDENCE, Estimate, quantile
+from score_sde.quality.few_images import has_limit
 from score_sde.quality.kernel_distance import block_count
 from score_sde.quality.reference import open_reference
 from score_sde.quality.table import with_intervals

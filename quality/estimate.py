@@ -32,6 +32,12 @@ def quantile(freedom: float) -> float:
     return float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) if freedom > 0 else math.nan
 
 
+def decimals(error: float) -> int:
+    """With which an error has two digits; two where it has none to show."""
+    known = 0.0 < error < math.inf
+    return min(max(0, 1 - math.floor(math.log10(error))), 9) if known else 2
+
+
 def mean_of(values: np.ndarray) -> Estimate:
     """The mean of independent values (n,); of a single one the error is NaN."""
     count = len(values)

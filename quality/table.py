@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from score_sde.quality.assessment import Assessment
-from score_sde.quality.estimate import CONFIDENCE, Estimate
+from score_sde.quality.estimate import CONFIDENCE, Estimate, decimals
 
 LINES = {
     "frechet": "Frechet distance",
@@ -51,15 +51,16 @@ def table(title: str, figures: Mapping[str, Any], notes: Sequence[str]) -> str:
     """A line for each of the figures that are known here, which are as `with_intervals` has them."""
     known = {name: line for name, line in LINES.items() if name in figures}
     width = max(map(len, known.values()))
-    lines = [f"{'':<{width}}      value +- error    {CONFIDENCE:.0%} interval"]
+    lines = [f"{'':<{width}}        value +- error    {CONFIDENCE:.0%} interval"]
     lines += [f"{line:<{width}}  {in_columns(figures, name)}" for name, line in known.items()]
     return "\n".join([title, "", *lines, *(f"note: {note}" for note in notes)])
 
 
 def in_columns(figures: Mapping[str, Any], name: str) -> str:
     """Value, standard error and interval of one figure."""
-    low, high = (f"{end:.4g}" for end in figures[f"{name}_interval"])
-    return f"{figures[name]:>9.5g} +- {figures[f'{name}_error']:<7.2g}  {low} .. {high}"
+    error = figures[f"{name}_error"]
+    low, high = (f"{end:.{decimals(error)}f}" for end in figures[f"{name}_interval"])
+    return f"{figures[name]:>11.5g} +- {error:<7.2g}  {low} .. {high}"
 
 
 def table_of_classes(

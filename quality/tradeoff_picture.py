@@ -93,7 +93,7 @@ def draw_line(axes: Any, name: str, curve: Sequence[Row], figure: str, colour: s
 
 def draw_band(axes: Any, row: Row, figure: str) -> None:
     """One standard error to each side."""
-    value, error = row.figures[figure]
+    value, error = row.figures[figure][:2]
     axes.axhspan(value - error, value + error, color="#888888", alpha=0.15, linewidth=0)
     axes.axhline(value, color="#888888", linewidth=0.9, linestyle=":")
     at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from score_sde.quality.estimate import Estimate
+from score_sde.quality.estimate import Estimate, decimals
 
 COLUMNS = {
     "frechet": "Frechet distance",
@@ -42,10 +41,9 @@ class Bits(NamedTuple):
 
 def with_error(found: Estimate) -> str:
     """With two digits of the error."""
-    known = 0.0 < found.error < math.inf
-    decimals = min(max(0, 1 - math.floor(math.log10(found.error))), 9) if known else 2
-    value = round(found.value, decimals) + 0.0  # 0 without a sign
-    return f"{value:.{decimals}f} ± {found.error:.{decimals}f}"
+    digits = decimals(found.error)
+    value = round(found.value, digits) + 0.0  # 0 without a sign
+    return f"{value:.{digits}f} ± {found.error:.{digits}f}"
 
 
 def in_a_line(bits: Sequence[Bits]) -> str:

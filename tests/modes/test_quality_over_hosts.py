@@ -54,7 +54,7 @@ def with_distance(*arguments):
     return dataclasses.replace(build(*arguments), distance=distance)
 
 def slowly(self, number, batch):
-    time.sleep(1.0 if rank == 0 and hosts > 1 else 0.0)
+    time.sleep(3.0 if rank == 0 and hosts > 1 else 0.0)
     save(self, number, batch)
 
 reference.build_extractor, UnfinishedFolder.save = with_distance, slowly

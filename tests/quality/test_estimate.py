@@ -48,4 +48,4 @@ def test_intervals_of_joined_errors_hold_the_truth():
 def test_a_table_shows_the_interval_that_the_record_has():
     recorded = with_intervals({"kid": Estimate(0.5, 0.1, 9)})
     assert recorded["kid_interval"] == pytest.approx([0.27378, 0.72622], abs=1e-5)
-    assert "0.5 +- 0.1      0.2738 .. 0.7262" in table("", recorded, ())
+    assert "0.5 +- 0.1      0.27 .. 0.73" in table("", recorded, ())
