@@ -22,8 +22,10 @@ from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features
 from score_sde.files import parse_json, write_whole
 from score_sde.quality.moments import moments
+from score_sde.version import made_by
 
 MU, SIGMA, FEATURES, LOGITS, ABOUT = "mu", "sigma", "features", "logits", "about"
+MADE_BY = "made_by"  # in ABOUT, the version and commit; no other version makes other features
 ASYMMETRY = 1e-5  # of the largest entry; published files have float64
 
 
@@ -70,7 +72,8 @@ def features_of_split(
         return read_kept(path, about, (split.num_images, extractor.dimension))
     features = make()
     if jax.process_index() == 0:
-        write_statistics(path, features, about | {"images_sha256": seen.hexdigest()})
+        told = about | {"images_sha256": seen.hexdigest(), MADE_BY: made_by()}
+        write_statistics(path, features, told)
     return features
 
 
@@ -91,7 +94,8 @@ def read_kept(path: Path, about: dict[str, Any], shape: tuple[int, int]) -> Feat
     try:
         arrays = read_arrays(path, (FEATURES, LOGITS, ABOUT)).arrays
         found = about_of(arrays)
-        found.pop("images_sha256", None)
+        for name in ("images_sha256", MADE_BY):
+            found.pop(name, None)
         if found != about or arrays[FEATURES].shape != shape:
             raise ValueError("it is of other images or features than its name says")
         return Features(arrays[FEATURES], arrays.get(LOGITS))

@@ -85,7 +85,7 @@ def of_mode(name: str) -> str:
     if mode.fields:
         lines += [
             "",
-            "Fields, as --config.NAME=VALUE, with what they are unless a config file says otherwise:",
+            "Fields, as --config.NAME=VALUE, with defaults; config files change some:",
         ]
         lines += field_lines(mode.fields)
     return "\n".join([*lines, "", "--helpfull: every flag, sampler and field, in full"])

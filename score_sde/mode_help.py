@@ -111,9 +111,11 @@ HELP: dict[str, ModeHelp] = {
         fields=fields(
             f"seed {WHICH} evaluation.images evaluation.reference evaluation.num_reference "
             "evaluation.features evaluation.per_class evaluation.neighbours sampling.num_images "
-            f"sampling.batch_size sampling.labels sampling.guidance.weight {STEPS} {SOLVER}"
+            "sampling.batch_size sampling.labels sampling.guidance.weight sampling.pc.num_steps "
+            "sampling.exponential.num_steps sampling.grid.name sampling.ode.steps sampling.ode.num_steps "
+            "sampling.ode.rtol sampling.ode.atol"
         ),
-        example=TRAINED + "evaluate --sampler ode --config.sampling.num_images=1000",
+        example=TRAINED + "evaluate --sampler ode",
     ),
     "tradeoff": ModeHelp(
         "quality against evaluations of the network, for several samplers",

@@ -6,10 +6,13 @@ import difflib
 from collections.abc import Iterable
 
 ALIKE = 0.6  # of difflib's ratio, twice the letters in common over all letters: below it a guess is noise
+ALIKE_WHOLE = (
+    0.8  # of dotted names, which share much with all in their section, and of a name anywhere
+)
 LONGEST = 200  # letters; longer words are no names, and comparing takes time as their square
 
 
-def nearest(word: str, names: Iterable[str]) -> str | None:
+def nearest(word: str, names: Iterable[str], alike: float = ALIKE) -> str | None:
     """The name most like this word, or None if none is like it.
 
     Case, and - for _, do not count. Of names that begin with the word, as `cond` for `conditional`, the shortest is taken.
@@ -20,9 +23,9 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
         return None
     if given in table:
         return table[given]
-    alike = difflib.get_close_matches(given, table, n=1, cutoff=ALIKE)
-    if alike:
-        return table[alike[0]]
+    close = difflib.get_close_matches(given, table, n=1, cutoff=alike)
+    if close:
+        return table[close[0]]
     longer = [name for name in table if name.startswith(given) and len(given) > 1]
     return table[min(longer, key=len)] if longer else None
 
@@ -65,8 +68,10 @@ def nearest_fields(field: str, fields: Iterable[str], most: int = 3) -> list[str
             return alike_first(field, ending)[:most]
     within = {name.rpartition(".")[2]: name for name in fields if name.rpartition(".")[0] == parent}
     anywhere = {name.rpartition(".")[2]: name for name in reversed(fields)}
-    found = (within.get(nearest(last, within) or ""), nearest(field, fields))
-    one = next(filter(None, found), None) or anywhere.get(nearest(last, anywhere) or "")
+    found = (within.get(nearest(last, within) or ""), nearest(field, fields, ALIKE_WHOLE))
+    one = next(filter(None, found), None) or anywhere.get(
+        nearest(last, anywhere, ALIKE_WHOLE) or ""
+    )
     return [] if one is None else [one]
 
 

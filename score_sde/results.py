@@ -50,6 +50,6 @@ def finite(value: Any) -> Any:
     """JSON has no NaN or infinity: null instead."""
     if isinstance(value, dict):
         return {name: finite(of) for name, of in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [finite(of) for of in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -27,12 +27,35 @@ MISTAKES = [
         r"--mode is missing: give one \(data, train, .*report\)",
     ),
     ("--config=configs/none.py --mode=train", "cannot read the config file .* No such file"),
-    (f"{DIGITS} --mode=train --config.training.batchsize=3", 'Did you mean "batch_size"'),
+    (
+        f"{DIGITS} --mode=train --config.training.batchsize=3",
+        "did you mean --config.training.batch_size",
+    ),
     (f"{DIGITS} --mode=train --config.training.batch_size=abc", "batch_size=abc: invalid literal"),
     (f"{DIGITS} --mode=train --config.training.batch_size=3.5", "batch_size=3.5: invalid literal"),
     (f"{DIGITS} --mode=train --config.model.fir=perhaps", "model.fir=perhaps"),
-    (f"{DIGITS} --mode=dream", "train|sample|interpolate"),
-    (f"{DIGITS} --mode=sample --sampler=magic", "pc|pc_published|ode"),
+    (f"{DIGITS} --mode=dream", "choose one of data, train, .*, report$"),
+    (f"{DIGITS} --mode=sample --sampler=magic", "choose one of pc, pc_published, ode"),
+    # What was perhaps meant.
+    (f"{DIGITS} --mode=trian", "did you mean train?"),
+    (f"{DIGITS} --mode=sample --sampler=unipc3", "did you mean unipc_3?"),
+    (f"{DIGITS} --mode=sample --config.sampling.sampler=unipc3", "did you mean unipc_3?"),
+    (f"{DIGITS} --mode=train --config.sde.name=sub_vp", "did you mean subvp?"),
+    ("--config=vp_digit --mode=train", "did you mean --config configs/vp_digits.py?"),
+    ("--config=configs/vp-digits.py --mode=train", "did you mean --config configs/vp_digits.py?"),
+    (f"{CIFAR}:ddpmp --mode=train", "did you mean ddpmpp?"),
+    (f"{DIGITS} --mode=train --config.grid.name=rho", "mean --config.sampling.grid.name?"),
+    (f"{DIGITS} --mode=train --training.n_iters=3", "did you mean --config.training.n_iters?"),
+    (f"{DIGITS} --mode=train --configs.optim.lr=3", "did you mean --config.optim.lr?"),
+    (
+        f"{DIGITS} --mode=train --workdri=x",
+        "unexpected flag '--workdri=x'.*did you mean --workdir?",
+    ),
+    (f"{DIGITS} train", "unexpected argument 'train'; .*did you mean --mode train?"),
+    (
+        f"{DIGITS} --mode=train --config.training=3",
+        "config.training is a section: set its fields one by one",
+    ),
     (f"{DIGITS} --mode=train extra", "unexpected argument 'extra'"),
     # A truth value is a flag alone, or follows =.
     (f"{DIGITS} --mode=train --config.model.fir false", "unexpected argument 'false'"),
@@ -365,7 +388,7 @@ def test_mistakes_in_code_keep_their_traceback(tmp_path, monkeypatch, capsys):
 
 
 def test_help_needs_no_jax():
-    """It answers in well under a second because nothing heavy is imported."""
+    """It answers in well under a second because nothing heavy is imported; each mode's is held in test_help.py."""
     code = (
         "import sys; sys.argv = ['main.py', '--help']; import main; status = main.main(); "
         "sys.exit(status or ('jax' in sys.modules) or ('tensorflow_datasets' in sys.modules))"
@@ -378,7 +401,7 @@ def test_help_needs_no_jax():
         "--sampler",
         "--workdir",
         "likelihood",
-        "configs/vp_digits.py",
+        "--helpfull",
     ):
         assert word in result.stdout
 

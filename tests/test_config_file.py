@@ -66,7 +66,10 @@ def test_a_folders_config_for_another_folder(trained, tmp_path):
             "--workdir={} --mode=sample --config.data.name.x=3",
             "no such field in the config: data.name.x",
         ),
-        ("--workdir={} --mode=sample --config.sde=vp", "Failed to parse 'vp' as a ConfigDict"),
+        (
+            "--workdir={} --mode=sample --config.sde=vp",
+            "config.sde is a section: set its fields one by one, as --config.sde.name=VALUE",
+        ),
         ("--workdir={} --mode=sample more", "unexpected argument 'more'"),
         ("--workdir={} --mode=sample --config.seed 3 more", "unexpected argument 'more'"),
         ("--workdir={} --mode=sample --config.seed", "Missing value for flag --config.seed"),

@@ -1,4 +1,5 @@
-"""What a checkpoint says of itself beside its arrays: <step>/about.json, its format and the figures of its state.
+"""What a checkpoint says of itself beside its arrays: <step>/about.json, its format, the figures of its state and the version
+that wrote it.
 
 It is one of the files whose checksums manifest.py keeps, so figures that are measured when it is written already go to another,
 <step>/later.json. Formats: 1 has no such file, 2 has it.
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from score_sde.files import write_whole
+from score_sde.version import made_by
 
 FILE, LATER = "about.json", "later.json"
 FORMAT = 2
@@ -31,8 +33,8 @@ class About(NamedTuple):
 
 def write_about(folder: Path, figures: Figures, best_by: str = HELD_OUT) -> None:
     """Write that file into a checkpoint's folder."""
-    about = About(FORMAT, figures, best_by)
-    write_whole(folder / FILE, (json.dumps(about._asdict(), indent=1) + "\n").encode())
+    about = {**About(FORMAT, figures, best_by)._asdict(), **made_by()}
+    write_whole(folder / FILE, (json.dumps(about, indent=1) + "\n").encode())
 
 
 def write_later(folder: Path, figures: Figures) -> None:

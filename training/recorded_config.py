@@ -20,11 +20,13 @@ from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
 from score_sde.files import parse_json, write_whole
 from score_sde.progress import say
+from score_sde.version import made_by
 
 FILE = "config.json"
 # In the file, beside the sections:
 CHANGES = "changes"
 DATASET = "dataset"
+MADE_BY = "made_by"  # the version and commit with which the run began; environment.jsonl has those of every start
 
 
 class Role(enum.Enum):
@@ -126,7 +128,12 @@ def record_config(
         for change in changes:
             say("from step {step} on: {field}={to!r} (before: {from!r})".format_map(change))
         changes = [*earlier.get(CHANGES, []), *changes]
-    contents = {**given, CHANGES: changes} if changes else given
+    began_with = made_by() if earlier is None else earlier.get(MADE_BY)
+    contents = {
+        **given,
+        **({CHANGES: changes} if changes else {}),
+        **({MADE_BY: began_with} if began_with else {}),  # folders of older versions have none
+    }
     if jax.process_index() == 0 and contents != earlier:
         write_whole(path, (json.dumps(contents, indent=1) + "\n").encode())
 
@@ -253,6 +260,8 @@ def as_json(config: Any) -> dict[str, Any]:
 def fields(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and values."""
     for name, value in config.items():
+        if not prefix and name == MADE_BY:
+            continue
         if isinstance(value, dict):
             yield from fields(value, f"{prefix}{name}.")
         elif prefix or name != CHANGES:

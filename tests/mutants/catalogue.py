@@ -10,6 +10,7 @@ from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_features import FEATURES
 from tests.mutants.wrong_guidance import GUIDANCE
+from tests.mutants.wrong_habits import HABITS
 from tests.mutants.wrong_images import IMAGES
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_measurements import MEASUREMENTS
@@ -60,4 +61,5 @@ MUTANTS: list[Mutant] = [
     *QUALITY,
     *FEATURES,
     *WORDS,
+    *HABITS,
 ]

@@ -20,7 +20,7 @@ ENDINGS = [
         ("line-behind-half-a-line", "data = ends + data", "data = data"),
     ),
     *mutants("score_sde/results.py", FILES,
-        ("printed-then-recorded", "    try:\n        append_line(workdir / \"results.jsonl\", line)\n    finally:\n        show(text or listed(figures))", "    print(text or listed(figures), flush=True)\n    append_line(workdir / \"results.jsonl\", line)"),
+        ("printed-then-recorded", "    try:\n        append_line(workdir / \"results.jsonl\", json.dumps(record))\n    finally:\n        show(text or listed(figures))", "    print(text or listed(figures), flush=True)\n    append_line(workdir / \"results.jsonl\", json.dumps(record))"),
     ),
     *mutants("main.py", FILES,
         ("interrupted-runs-succeed", "return 128 + signal.Signals[stopped_by] if stopped_by else 0", "return 0"),
@@ -94,7 +94,7 @@ ENDINGS = [
     *mutants("training/recorded_config.py", CONFIG,
         ("another-run-goes-on", "refuse_differences(earlier, given, workdir, {Role.WEIGHTS, Role.RUN})", "refuse_differences(earlier, given, workdir, {Role.WEIGHTS})"),
         ("changes-forgotten", "changes = [*earlier.get(CHANGES, []), *changes]", "changes = [*changes]"),
-        ("record-of-the-first-config", "{**given, CHANGES: changes}", "{**earlier, CHANGES: changes}"),
+        ("record-of-the-first-config", "        **given,\n        **({CHANGES", "        **(earlier or given),\n        **({CHANGES"),
         ("record-of-no-checkpoint-kept", "recorded(workdir) if step is not None else None", "recorded(workdir)"),
     ),
 ]

@@ -9,7 +9,9 @@ from score_sde import data
 from score_sde.configs.subvp_digits import get_config
 from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features
+from score_sde.quality import statistics_files
 from score_sde.quality.statistics_files import Law, features_of_split, read_statistics
+from score_sde.version import made_by
 
 
 def halves(images):
@@ -44,6 +46,13 @@ def test_features_are_made_once(splits, kept, monkeypatch):
     np.testing.assert_array_equal(again.logits, found.logits)
 
 
+def test_another_version_makes_no_other_features(splits, kept, monkeypatch):
+    folder, _, _ = kept
+    monkeypatch.setattr(statistics_files, "made_by", lambda: {"version": "9", "commit": None})
+    fails = extractor(of_batch=lambda _: pytest.fail("made again"))
+    features_of_split(get_config(), folder, fails, splits, "test")
+
+
 @pytest.mark.parametrize("other", ["features", "split", "levels"])
 def test_what_is_of_something_else_is_made_anew(splits, kept, other):
     folder, _, _ = kept
@@ -66,6 +75,7 @@ def test_other_programs_read_mean_and_covariance(kept):
     assert about["convention"] == {"features_network": "halves", "features_sha256": "ab"}
     assert (about["split"], about["num_images"]) == ("test", 297)
     assert len(about["images_sha256"]) == 64
+    assert about["made_by"] == made_by()
 
 
 def test_a_reference_of_ours(kept):

@@ -7,6 +7,7 @@ import pytest
 from score_sde.configs.default import get_config
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
+from score_sde.training import recorded_config
 from score_sde.training.recorded_config import (
     ROLES,
     Role,
@@ -17,6 +18,7 @@ from score_sde.training.recorded_config import (
     record_config,
     role,
 )
+from score_sde.version import made_by
 
 FIELDS = dict(fields(as_json(get_config())))
 # Sections no field of which training remembers.
@@ -93,12 +95,36 @@ def test_another_value_is_refused_or_recorded(tmp_path, name, capsys):
         assert f"{name}=" in str(error.value)
         assert "(trained with " in str(error.value)
         assert "--workdir; training.init_from=" in str(error.value)
-        assert json.loads((tmp_path / "config.json").read_text()) == as_json(get_config())
+        assert kept_config(tmp_path) == as_json(get_config())
     if role(name) is Role.WEIGHTS:
         with pytest.raises(UserError, match=f"{name}="):
             check_recorded(config, tmp_path)
     else:
         check_recorded(config, tmp_path)
+
+
+def kept_config(folder):
+    """Without what made it."""
+    kept = json.loads((folder / "config.json").read_text())
+    assert kept.pop("made_by") == made_by()
+    return kept
+
+
+def test_a_run_keeps_the_version_with_which_it_began(tmp_path, monkeypatch):
+    """Going on with another changes nothing; of a folder of before there were versions nothing is claimed."""
+    config = get_config()
+    began = {"version": "1.0.0", "commit": None}
+    monkeypatch.setattr(recorded_config, "made_by", lambda: began)
+    record_config(config, tmp_path, None)
+    monkeypatch.setattr(recorded_config, "made_by", lambda: {"version": "2.0.0", "commit": "a"})
+    record_config(config, tmp_path, 10)
+    kept = json.loads((tmp_path / "config.json").read_text())
+    assert kept.pop("made_by") == began
+    assert "changes" not in kept
+    check_recorded(config, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(kept))
+    record_config(changed(**{"optim.lr": 1e-3}), tmp_path, 20)
+    assert "made_by" not in json.loads((tmp_path / "config.json").read_text())
 
 
 def test_images_that_changed_are_said(tmp_path, capsys):
@@ -134,7 +160,7 @@ def test_without_a_checkpoint_an_earlier_record_means_nothing(tmp_path):
     for text in ("", json.dumps(as_json(changed(seed=7)))):
         (tmp_path / "config.json").write_text(text)
         record_config(get_config(), tmp_path, None)
-        assert json.loads((tmp_path / "config.json").read_text()) == as_json(get_config())
+        assert kept_config(tmp_path) == as_json(get_config())
 
 
 @pytest.mark.parametrize(

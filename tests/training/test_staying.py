@@ -1,5 +1,7 @@
 """Which checkpoints stay; and the best of them is found again."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -12,6 +14,7 @@ from score_sde.training.manifest import write_manifest
 from score_sde.training.settings import check_config
 from score_sde.training.staying import Staying
 from score_sde.training.task import Evaluator
+from score_sde.version import VERSION
 from tests.training.test_left_alone import Recorded, run
 
 LOSSES = {1: 5.0, 2: 1.0, 3: 4.0, 4: 2.0, 5: 3.0, 6: 6.0}
@@ -113,6 +116,7 @@ def test_the_best_of_checkpoints_without_a_figure_is_refused(every, judged, figu
 def test_a_newer_format_is_no_damage_and_an_older_one_is_read(tmp_path, monkeypatch):
     run(tmp_path, 2)
     newest = tmp_path / "checkpoints" / "2"
+    assert json.loads((newest / "about.json").read_text())["version"] == VERSION
     template = {"p": jax.ShapeDtypeStruct((), jnp.float32)}
     monkeypatch.setattr("score_sde.training.about.FORMAT", 3)
     write_about(newest, {})

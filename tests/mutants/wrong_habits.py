@@ -1,0 +1,56 @@
+"""Mistakes in what the command line says of itself and guesses, in the list of runs, and in what programs read of it."""
+
+from tests.mutants.mutant import mutants
+
+HELP = "tests/test_help.py"
+NEAREST = "tests/test_nearest.py"
+RUNS = "tests/modes/test_list_runs.py"
+JSON = "tests/test_json_output.py"
+TAB = "tests/test_completion.py"
+
+# fmt: off
+HABITS = [
+    *mutants("score_sde/nearest.py", NEAREST,
+        ("guesses-at-anything", "ALIKE = 0.6", "ALIKE = 0.0"),
+        ("names-of-other-sections-last", "        if ending:\n            return alike_first(field, ending)[:most]\n", ""),
+        ("case-counts", 'return name.lower().replace("-", "_")', "return name"),
+        ("beginnings-not-looked-at", "return table[min(longer, key=len)] if longer else None", "return None"),
+    ),
+    *mutants("score_sde/help.py", HELP,
+        ("wider-than-the-screen", "    return line if len(line) <= most else", "    return line if most else"),
+        ("the-oldest-run-next", "return max(found)[1] if found else None", "return min(found)[1] if found else None"),
+    ),
+    *mutants("score_sde/command_line.py", HELP,
+        ("help-of-no-mode", "found = value if equals else following", "found = value if equals else None"),
+    ),
+    *mutants("modes/list_runs.py", RUNS,
+        ("oldest-first", "key=lambda run: -run.changed", "key=lambda run: run.changed"),
+        ("newest-step-by-its-letters", "return max(steps)", "return int(max(map(str, steps)))"),
+        ("the-loss-of-training", '"eval_loss"),', '"loss"),'),
+        ("bits-of-any-mode", 'if row.get("mode") == "likelihood" and found is not None:', "if found is not None:"),
+        ("the-bound-before-the-ode", 'LAWS = ("ode", "bound")', 'LAWS = ("bound", "ode")'),
+        ("controls-of-names-shown", "printable(text, 2 * WIDEST)", "text"),
+    ),
+    *mutants("reports/lines.py", RUNS,
+        ("the-first-line-first", "for line in reversed(lines):", "for line in lines:"),
+    ),
+    *mutants("score_sde/json_output.py", JSON,
+        ("figures-on-stdout-too", "with contextlib.redirect_stdout(sys.stderr):", "with contextlib.nullcontext():"),
+        ("records-of-earlier-commands", "        _noted.reset(token)\n", "        pass\n"),
+        ("an-object-after-a-mistake", "    if first_host():\n        print", "        print"),
+    ),
+    *mutants("score_sde/results.py", JSON,
+        ("nan-in-a-list", "if isinstance(value, list | tuple):", "if False:"),
+    ),
+    *mutants("score_sde/completion.py", TAB,
+        ("cuts-of-bash-forgotten", "if [[ $COMP_WORDBREAKS == *=* && $cur == *=* ]]", "if false"),
+        ("python-not-given-back", "if [[ ${script##*/} != main.py || $at -lt 2 ]]", "if false"),
+        ("all-fields-at-once", "line=${line%\"$rest\"}${rest%%.*}.", ":"),
+    ),
+    *mutants("training/recorded_config.py", "tests/training/test_recorded_config.py",
+        ("the-version-of-the-last-start", "made_by() if earlier is None else earlier.get(MADE_BY)", "made_by()"),
+    ),
+    *mutants("quality/statistics_files.py", "tests/quality/test_statistics_files.py",
+        ("features-of-another-version-made-again", '("images_sha256", MADE_BY)', '("images_sha256",)'),
+    ),
+]
