@@ -1,12 +1,13 @@
 """What the documents name exists: files, links, and the tables that something new is entered in."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 FILE = re.compile(r"(?<![\w/<.])((?:[a-z_]+/)+[a-z_]+\.py)\b")
 TABLE = re.compile(r"`([A-Z][A-Z_]+)`")
@@ -18,8 +19,9 @@ def test_files_that_are_named_exist(document):
     named = [document.parent / link for link in LINK.findall(text)]
     named += [ROOT / name for name in FILE.findall(text)]
     missing = [str(path.relative_to(ROOT)) for path in named if not path.exists()]
-    # The example of a process of one's own is not part of the code.
-    assert set(missing) <= {"sde_lib/straight.py"}
+    # The example of a process of one's own is not part of the code; the pages are made when the site is built.
+    made = {"docs/reference/fields.md", "docs/contributing.md", "docs/changelog.md"}
+    assert {os.path.normpath(path) for path in missing} <= {"sde_lib/straight.py"} | made
 
 
 def test_every_table_of_the_guide_is_where_it_says():

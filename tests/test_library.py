@@ -133,7 +133,8 @@ def test_every_room_is_in_the_package():
         "score_sde." + str(path.parent.relative_to(ROOT)).replace("/", ".")
         for path in ROOT.glob("**/*.py")
         if path.parent != ROOT
-        and path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks", "examples", "docs", "build")
+        and path.relative_to(ROOT).parts[0]
+        not in ("tests", "benchmarks", "examples", "docs", "build")
         and not path.relative_to(ROOT).parts[0].startswith(".")
     }
     rooms = {"score_sde" if room == "score_sde.score_sde" else room for room in rooms}
