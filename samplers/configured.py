@@ -57,11 +57,18 @@ class Problem(NamedTuple):
     sde: SDE
     variance: OptimalVariance | None
     """The score model's denoising errors: see generation/denoising_errors.py."""
+    from_noise: bool = False
+    """It can begin at T, also where the log-SNR is infinite there."""
+
+    @property
+    def latest(self) -> float:
+        """The latest time at which it can begin."""
+        return self.sde.T if self.from_noise else self.sde.signal_end
 
     @property
     def t_start(self) -> float:
-        """sampling.t_start, or T if that is 0."""
-        options, T = self.options, self.sde.T
+        """sampling.t_start, or the latest time if that is 0."""
+        options, T = self.options, self.latest
         t_start = options.t_start or T
         if not options.eps < t_start <= T:
             raise ConfigError(
@@ -179,13 +186,16 @@ def solved(problem: Problem, sampler: Sampler, group: Any, **settings: Any) -> C
 
 def probability_flow(problem: Problem) -> Configured:
     ode = problem.options.ode
+    if ode.variable == "t":  # in which the velocity of the flow is finite everywhere
+        problem = problem._replace(from_noise=True)
     adaptive = adaptive_steps(ode, "ode")
     solver: Solver = GridSolver(ode.solver)
     if adaptive is not None:
         solver = AdaptiveSolver(ode.solver, ode.rtol, ode.atol)
     each_image = adaptive is not None and adaptive.each_image
     sampler = ProbabilityFlow(problem.sde, solver, ode.variable, each_image)
-    return solved(problem, sampler, ode, solver=ode.solver, variable=ode.variable)
+    settings = {"solver": ode.solver, "variable": ode.variable, "t_start": problem.t_start}
+    return solved(problem, sampler, ode, **settings)
 
 
 def reverse_sde(problem: Problem) -> Configured:
@@ -242,4 +252,4 @@ def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -
     """
     problem = Problem(options, sde, variance)
     configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)
-    return configured._replace(settings={**configured.settings, **common_settings(problem)})
+    return configured._replace(settings={**common_settings(problem), **configured.settings})

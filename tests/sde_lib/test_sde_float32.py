@@ -21,7 +21,7 @@ ULPS = 24
 
 def times_of(sde):
     """None after T by rounding."""
-    return np.minimum(TIMES * np.float32(sde.T), np.float32(sde.T))
+    return np.minimum(TIMES * np.float32(sde.signal_end), np.float32(sde.signal_end))
 
 
 def relative_errors(fn, *args):
