@@ -186,16 +186,13 @@ def solved(problem: Problem, sampler: Sampler, group: Any, **settings: Any) -> C
 
 def probability_flow(problem: Problem) -> Configured:
     ode = problem.options.ode
-    if ode.variable == "t":  # in which the velocity of the flow is finite everywhere
-        problem = problem._replace(from_noise=True)
     adaptive = adaptive_steps(ode, "ode")
     solver: Solver = GridSolver(ode.solver)
     if adaptive is not None:
         solver = AdaptiveSolver(ode.solver, ode.rtol, ode.atol)
     each_image = adaptive is not None and adaptive.each_image
     sampler = ProbabilityFlow(problem.sde, solver, ode.variable, each_image)
-    settings = {"solver": ode.solver, "variable": ode.variable, "t_start": problem.t_start}
-    return solved(problem, sampler, ode, **settings)
+    return solved(problem, sampler, ode, solver=ode.solver, variable=ode.variable)
 
 
 def reverse_sde(problem: Problem) -> Configured:
@@ -244,12 +241,17 @@ def needs_errors(options: Any) -> bool:
     return optimal or options.grid.name == "dp"
 
 
+def begins_in_noise(options: Any) -> bool:
+    """Whether it needs the velocity of the flow only, which is finite at T: not its log-SNR, nor a division by alpha."""
+    return options.sampler == "ode" and options.ode.variable == "t"
+
+
 def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
     """The sampler that config.sampling describes; from the score model's denoising errors, where `needs_errors`.
 
     Raises:
       ConfigError: saying what was given, what was expected and what to do.
     """
-    problem = Problem(options, sde, variance)
+    problem = Problem(options, sde, variance, begins_in_noise(options))
     configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)
-    return configured._replace(settings={**common_settings(problem), **configured.settings})
+    return configured._replace(settings={**configured.settings, **common_settings(problem)})

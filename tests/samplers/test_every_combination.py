@@ -18,7 +18,7 @@ from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.samplers.sde import SDE_SOLVERS
-from score_sde.sde_lib import SDE, VE, VP, SubVP
+from score_sde.sde_lib import SDE, VE, VP, Linear, SubVP
 from tests.samplers.mixture_flow import mixture
 
 EPS, STEPS, SHAPE = 1e-3, 12, (3, 2, 2, 1)
@@ -41,6 +41,7 @@ class Cosine(SDE):
 # The one that has derived forms only in every run of the tests, those that all other tests use in the slow ones.
 PROCESSES = [
     Cosine(),
+    pytest.param(Linear(), marks=pytest.mark.slow),
     pytest.param(VE(0.01, 20.0), marks=pytest.mark.slow),
     pytest.param(VP(), marks=pytest.mark.slow),
     pytest.param(SubVP(), marks=pytest.mark.slow),

@@ -35,7 +35,15 @@ def relative_errors(fn, *args):
 
 
 def test_functions_of_time(sde):
-    methods = [sde.alpha, sde.sigma, sde.drift_coefficient, sde.diffusion_squared, sde.diffusion]
+    methods = [
+        sde.alpha,
+        sde.sigma,
+        sde.alpha_rate,
+        sde.sigma_rate,
+        sde.drift_coefficient,
+        sde.diffusion_squared,
+        sde.diffusion,
+    ]
     errors = relative_errors(lambda t: [method(t) for method in methods], times_of(sde))
     assert max(errors) < ULPS * EPS32
 

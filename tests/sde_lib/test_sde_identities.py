@@ -155,6 +155,20 @@ def test_all_processes_share_one_probability_flow(sde):
     assert_allclose(slope, -np.exp(-0.5 * log_snr)[:, None] * score_hat, rtol=1e-12, atol=1e-12)
 
 
+def test_the_mean_velocity_of_the_paths_is_the_flow(sde):
+    """alpha' E[x_0 | x] + sigma' E[eps | x] = f x - g^2/2 score, for white data of variance 1/4."""
+    t = sde.signal_end * jnp.asarray(TIMES)
+    x = jnp.linspace(-2.0, 2.0, len(TIMES))[:, None]
+    alpha, sigma = sde.alpha(t)[:, None], sde.sigma(t)[:, None]
+    variance = 0.25 * alpha**2 + sigma**2
+    velocity = sde.velocity(0.25 * alpha / variance * x, sigma / variance * x, t)
+    flow = sde.reverse_drift(x, t, -x / variance, h=0.0)
+    # The flow's two terms are as large as f x, of opposite signs.
+    assert_allclose(
+        velocity, flow, rtol=1e-12, atol=1e-12 * float(jnp.max(jnp.abs(sde.drift(x, t))))
+    )
+
+
 def test_reverse_family_interpolates_between_flow_and_reverse_sde(sde):
     """The published members: f - g^2 s at h = 1 (Song et al. 2021, Eq. 6) and f - g^2 s / 2 at 0 (Eq. 13)."""
     t = jnp.asarray([0.1, 0.9])
