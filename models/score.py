@@ -163,22 +163,21 @@ class NetworkScore:
 
     def __call__(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """The score at (x, t). `dropout_keys`, one for each image, are given in training only."""
-        noise_input = self.parameterization.noise_input(t)
-        inputs = self.parameterization.inputs(x, t)
-        out = self._output(inputs, noise_input, dropout_keys)
-        return self.parameterization.score(out, x, t)
+        return self.parameterization.score(self._at(x, t, dropout_keys), x, t)
 
     def velocity(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """dx/dt of the probability flow at (x, t), up to T."""
-        noise_input = self.parameterization.noise_input(t)
-        inputs = self.parameterization.inputs(x, t)
-        out = self._output(inputs, noise_input, dropout_keys)
-        return self.parameterization.velocity(out, x, t)
+        return self.parameterization.velocity(self._at(x, t, dropout_keys), x, t)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
         """The score at a level of the discrete chain, for discretely trained networks."""
         out = self._output(x, self.parameterization.noise_input_at_level(level), dropout_keys)
         return self.parameterization.score_at_level(out, level)
+
+    def _at(self, x: Images, t: PerImage, dropout_keys: Keys | None) -> Any:
+        noise_input = self.parameterization.noise_input(t)
+        inputs = self.parameterization.inputs(x, t)
+        return self._output(inputs, noise_input, dropout_keys)
 
     def _output(self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None) -> Any:
         out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)

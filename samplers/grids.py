@@ -61,7 +61,8 @@ def cheapest_grid(
     sde: SDE, t_start: float, t_end: float, num_steps: int, candidates: int, errors: OptimalVariance
 ) -> Points:
     """The times among many of equal log-SNR that lose least of the likelihood (Watson et al. 2021)."""
-    fine = np.asarray(log_snr_grid(sde, t_start, t_end, candidates - 1), np.float64)[::-1]
+    latest = min(t_start, sde.signal_end)
+    fine = np.asarray(log_snr_grid(sde, latest, t_end, candidates - 1), np.float64)[::-1]
     at_fine = np.asarray(errors.error(sde, jnp.asarray(fine)))
     times = best_times(sde, fine, at_fine, forward_variance, num_steps)
     return _between(jnp.asarray(times), t_start, t_end)

@@ -66,8 +66,20 @@ class ContinuousLoss:
         """The loss at times t in [eps, T], as it is under uniform times."""
         mean, sigma = self.sde.marginal(x0, t)
         x = mean + expand(sigma, x0) * z
+        return self.weighting(t) * self.error(score_model, x, t, x0, z, dropout_keys)
+
+    def error(
+        self,
+        score_model: Any,
+        x: Images,
+        t: PerImage,
+        x0: Images,
+        z: Images,
+        dropout_keys: Keys | None = None,
+    ) -> PerImage:
+        """R of what the model gets wrong at x_t = x of images x0 under noise z."""
         score = score_model(x, t, *_if_given(dropout_keys))
-        return self.weighting(t) * denoising_error(score, sigma, z, self.reduce_mean)
+        return denoising_error(score, self.sde.sigma(t), z, self.reduce_mean)
 
     def log_snr(self, u: PerImage) -> PerImage:
         return self.sde.log_snr(self.times.at(u))
@@ -81,19 +93,24 @@ class FlowMatching(ContinuousLoss):
     1 + E[x_0^2] on the straight path, the exact one l/c for data of variance l, c = alpha^2 l + sigma^2: (pi/2) sqrt(l) in the mean.
     """
 
-    def at(
-        self, score_model: Any, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
+    def error(
+        self,
+        score_model: Any,
+        x: Images,
+        t: PerImage,
+        x0: Images,
+        z: Images,
+        dropout_keys: Keys | None = None,
     ) -> PerImage:
-        mean, sigma = self.sde.marginal(x0, t)
-        x = mean + expand(sigma, x0) * z
         native = velocity_of(score_model)
         velocity = (
             flow_velocity(self.sde, score_model, x, t)
             if native is None
             else native(x, t, *_if_given(dropout_keys))
         )
+        check_shape("the velocity", velocity.shape, z.shape)
         error = velocity - self.sde.velocity(x0, z, t)
-        return self.weighting(t) * of_image(jnp.square(error), self.reduce_mean)
+        return of_image(jnp.square(error), self.reduce_mean)
 
     def log_snr(self, u: PerImage) -> PerImage:
         return self.sde.log_snr(jnp.minimum(self.times.at(u), self.sde.signal_end))

@@ -98,13 +98,16 @@ def test_fixed_steps_take_every_grid(way, sde):
         options.grid.times = ()
         if name == "times":
             count = STEPS + 1 if options.pc.predictor != "none" else STEPS
-            options.grid.times = tuple(np.linspace(sde.T, EPS, count).astype(np.float32).tolist())
-        samples = sample(configure(options, sde, ERRORS).grid)
+            options.grid.times = tuple(np.linspace(start, EPS, count).astype(np.float32).tolist())
+        grid = configure(options, sde, ERRORS).grid
+        start = float(grid[0])
+        samples = sample(grid)
         assert np.all(samples.success)
         x = np.asarray(samples.x)
         assert np.isfinite(x).all()
-        # Euler's steps along t overshoot where twelve of them span the noise; what else comes out is an image.
-        assert np.abs(x).max() < 1e3
+        # Steps along t, and Heun's in ln(sigma/alpha) where the first spans 4.5 of it, overshoot where twelve of them span the noise;
+        # what else comes out is an image.
+        assert np.abs(x).max() < 1e4
         assert len(np.unique(x)) == x.size
         if name != "times":  # the uniform times again
             seen.append(x)
