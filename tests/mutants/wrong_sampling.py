@@ -145,8 +145,6 @@ SAMPLERS = [
     *mutants("devices/batches.py", BATCHES,
         ("last-batch-begins-again", "yield start + places,", "yield (start + places) % max(start, batch_size),"),
     ),
-    *mutants("samplers/ode.py", ODE,
-    ),
     *mutants("samplers/record.py", f"{ODE}::test_gaussian_law_of_the_flow",
         ("ode-from-unit-noise", "self.sde.prior_sample(noise(START, 0, like))", "noise(START, 0, like)"),
     ),

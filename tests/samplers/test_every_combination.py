@@ -92,16 +92,17 @@ def test_fixed_steps_take_every_grid(way, sde):
     noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(SHAPE[0]))
     sampler = configure(options, sde, ERRORS).sampler
     sample = jax.jit(lambda grid: sampler(mixture(sde), grid, noise, like))
-    seen = []
+    seen, times = [], np.zeros(0)
     for name in GRIDS:
         options.grid.name = name
         options.grid.times = ()
         if name == "times":
             count = STEPS + 1 if options.pc.predictor != "none" else STEPS
-            options.grid.times = tuple(np.linspace(start, EPS, count).astype(np.float32).tolist())
-        grid = configure(options, sde, ERRORS).grid
-        start = float(grid[0])
-        samples = sample(grid)
+            options.grid.times = tuple(
+                np.linspace(times[0], EPS, count).astype(np.float32).tolist()
+            )
+        times = configure(options, sde, ERRORS).grid
+        samples = sample(times)
         assert np.all(samples.success)
         x = np.asarray(samples.x)
         assert np.isfinite(x).all()
