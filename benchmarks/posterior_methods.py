@@ -133,7 +133,10 @@ def measure(name: str, problem: Problem, method: str, steps: int, samples: int) 
         score = made.score(problem.model, problem.measurement, problem.sde)
     except ConfigError:
         return None
-    sampler, grid = made.sampler(problem.sde), log_snr_grid(problem.sde, problem.sde.T, EPS, steps)
+    sampler, grid = (
+        made.sampler(problem.sde),
+        log_snr_grid(problem.sde, problem.sde.signal_end, EPS, steps),
+    )
     told, shape = {"measured": jnp.asarray(problem.y)}, problem.measurement.linear.shape
     law, floor = problem.posterior, 0.0
     if problem.affine:

@@ -5,7 +5,7 @@
   python main.py --config configs/toy_mixture.py --mode sample --sampler ode
   python main.py --config configs/toy_mixture.py --mode likelihood
 
-Variants: vp (default), subvp, ve.
+Variants: vp (default), subvp, ve; --config.sde.name=linear and the others of docs/processes.md as well.
 """
 
 from score_sde.configs.default import get_config as default_config

@@ -32,7 +32,9 @@ from score_sde.training.trained_score import LoadedScore
 def error_times(config: Any, sde: SDE) -> np.ndarray:
     """The times of the levels: of equal log-SNR, rising from sampling.eps to T."""
     count = config.sampling.errors.num_times
-    return np.asarray(log_snr_grid(sde, sde.T, config.sampling.eps, count - 1), np.float64)[::-1]
+    return np.asarray(
+        log_snr_grid(sde, sde.signal_end, config.sampling.eps, count - 1), np.float64
+    )[::-1]
 
 
 def half_range(space: Space) -> float:
@@ -43,7 +45,7 @@ def half_range(space: Space) -> float:
 def stand_in(config: Any, sde: SDE) -> OptimalVariance:
     """Errors of no model, for checks: whether a sampler can be built does not depend on them."""
     return OptimalVariance(
-        (config.sampling.eps, sde.T), (0.5, 0.5), half_range(build_space(config))
+        (config.sampling.eps, sde.signal_end), (0.5, 0.5), half_range(build_space(config))
     )
 
 
@@ -61,7 +63,7 @@ def optimal_variance(
     path = workdir / f"denoising_errors-{loaded.name}.npz"
     if path.exists():
         try:
-            norms = ScoreNorms.load(path, sde, step, sde.T, config.sampling.eps)
+            norms = ScoreNorms.load(path, sde, step, sde.signal_end, config.sampling.eps)
         except ValueError as error:
             raise UserError(f"{error}: remove the file") from error
     else:

@@ -56,8 +56,8 @@ class Bound(NamedTuple):
 
 def exact_part(sde: SDE, x0: Images, eps: float) -> PerImage:
     """CE(N(alpha_T x_0, sigma_T^2 I), prior) - D ln(sigma_T / sigma_eps) in nats."""
-    sigma_eps, sigma_end = sde.sigma(jnp.asarray([eps, sde.T], x0.dtype))
-    mean = sde.alpha(jnp.asarray(sde.T, x0.dtype)) * x0
+    sigma_eps, sigma_end = sde.sigma(jnp.asarray([eps, sde.signal_end], x0.dtype))
+    mean = sde.alpha(jnp.asarray(sde.signal_end, x0.dtype)) * x0
     spread = jnp.square(sigma_end / sde.prior_std)
     of_one = 0.5 * spread - jnp.log(sigma_end / sigma_eps)
     return x0[0].size * of_one - sde.prior_log_density(mean)
@@ -95,7 +95,7 @@ def bound_sample(
 
     Returns nats. Cost: one evaluation of the score.
     """
-    start, end = sde.log_snr(jnp.asarray([eps, sde.T], x0.dtype))
+    start, end = sde.log_snr(jnp.asarray([eps, sde.signal_end], x0.dtype))
     log_snr = start + u * (end - start)
     t = sde.time_of_log_snr(log_snr)
     mean, sigma = sde.marginal(x0, t)

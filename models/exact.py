@@ -8,6 +8,7 @@ them work on images of any shape (b, ...) by flattening, and in float32 or float
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Self
 
 import flax.struct
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from score_sde.models.normal_interval import log_mass, log_mass_slope
-from score_sde.models.score import WithoutCondition
+from score_sde.models.score import WithoutCondition, predicted_noise
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, PerImage, Scalar
 
@@ -25,8 +26,25 @@ def _flat(x: Images) -> Float[Array, "b d"]:
     return x.reshape(x.shape[0], -1)
 
 
+class KnownImage(WithoutCondition):
+    """The velocity of the probability flow from E[x_0 | x_t] and the score; both are finite where alpha = 0."""
+
+    sde: SDE
+
+    def __call__(self, x: Images, t: PerImage) -> Images:
+        raise NotImplementedError
+
+    def denoised(self, x: Images, t: PerImage) -> Images:
+        """E[x_0 | x_t], by no division by alpha."""
+        raise NotImplementedError
+
+    def velocity(self, x: Images, t: PerImage) -> Images:
+        noise = predicted_noise(self.sde, self(x, t), t)
+        return self.sde.velocity(self.denoised(x, t), noise, t)
+
+
 @flax.struct.dataclass
-class GaussianScore(WithoutCondition):
+class GaussianScore(KnownImage):
     """The score of data N(mean, U diag(eigenvalues) U^T), with any covariance.
 
     The marginal at t is N(alpha mean, alpha^2 Sigma + sigma^2 I), which shares the eigenvectors; its score
@@ -56,6 +74,11 @@ class GaussianScore(WithoutCondition):
         centred, variances = self._coordinates(x, t)
         return (-(centred / variances) @ self.eigenvectors.T).reshape(x.shape)
 
+    def denoised(self, x: Images, t: PerImage) -> Images:
+        centred, variances = self._coordinates(x, t)
+        kept = self.sde.alpha(t)[:, None] * self.eigenvalues[None] / variances
+        return (self.mean[None] + (kept * centred) @ self.eigenvectors.T).reshape(x.shape)
+
     def log_density(self, x: Images, t: PerImage) -> PerImage:
         """ln p_t(x) in nats."""
         centred, variances = self._coordinates(x, t)
@@ -63,7 +86,7 @@ class GaussianScore(WithoutCondition):
 
 
 @flax.struct.dataclass
-class MixtureScore(WithoutCondition):
+class MixtureScore(KnownImage):
     """The score of data sum_k w_k N(mean_k, Sigma_k), with any covariances.
 
     Each component is a `GaussianScore`, stacked along a leading axis; the mixture's score is the mean of
@@ -85,6 +108,10 @@ class MixtureScore(WithoutCondition):
         create = jax.vmap(lambda mean, covariance: GaussianScore.create(mean, covariance, sde))
         return cls(jnp.asarray(weights), create(means, covariances))
 
+    @property
+    def sde(self) -> SDE:  # type: ignore[override]
+        return self.components.sde
+
     def _log_joint(self, x: Images, t: PerImage) -> Float[Array, "k b"]:
         """ln w_k N(x; component k at t)."""
         log_densities = jax.vmap(lambda one: one.log_density(x, t))(self.components)
@@ -95,9 +122,15 @@ class MixtureScore(WithoutCondition):
         return jax.nn.log_softmax(self._log_joint(x, t), axis=0)
 
     def __call__(self, x: Images, t: PerImage) -> Images:
-        scores = jax.vmap(lambda one: one(x, t))(self.components)  # (k, b, ...)
+        return self._mean(x, t, lambda one: one(x, t))
+
+    def denoised(self, x: Images, t: PerImage) -> Images:
+        return self._mean(x, t, lambda one: one.denoised(x, t))
+
+    def _mean(self, x: Images, t: PerImage, of: Callable[[GaussianScore], Images]) -> Images:
+        """Over the components, under their posterior."""
         posterior = jax.nn.softmax(self._log_joint(x, t), axis=0)
-        return jnp.einsum("kb,kb...->b...", posterior, scores)
+        return jnp.einsum("kb,kb...->b...", posterior, jax.vmap(of)(self.components))
 
     def log_density(self, x: Images, t: PerImage) -> PerImage:
         """ln p_t(x) in nats."""
@@ -105,7 +138,7 @@ class MixtureScore(WithoutCondition):
 
 
 @flax.struct.dataclass
-class ProductMixtureScore(WithoutCondition):
+class ProductMixtureScore(KnownImage):
     """The score of images whose d coordinates are independent draws of one 1-D Gaussian mixture.
 
     The product keeps every law exact in any dimension: the density, the score, and the probability-flow
@@ -132,6 +165,16 @@ class ProductMixtureScore(WithoutCondition):
     def __call__(self, x: Images, t: PerImage) -> Images:
         log_joint, deviations, variances = self._components(x, t)
         return -jnp.sum(jax.nn.softmax(log_joint, axis=-1) * deviations / variances, axis=-1)
+
+    def denoised(self, x: Images, t: PerImage) -> Images:
+        log_joint, deviations, variances = self._components(x, t)
+        alpha = expand(self.sde.alpha(t), x)[..., None]
+        shape = (1,) * x.ndim + (-1,)
+        images = (
+            self.means.reshape(shape)
+            + alpha * self.variances.reshape(shape) * deviations / variances
+        )
+        return jnp.sum(jax.nn.softmax(log_joint, axis=-1) * images, axis=-1)
 
     def log_density(self, x: Images, t: PerImage) -> PerImage:
         """ln p_t(x) in nats."""
@@ -175,7 +218,7 @@ class UniformScore(WithoutCondition):
 
 
 @flax.struct.dataclass
-class FiniteDataScore(WithoutCondition):
+class FiniteDataScore(KnownImage):
     """The score of a finite data set: the ideal memorising model.
 
     The denoiser is the mean of the points under a softmax of ln w - |x - alpha point|^2 / (2 sigma^2), and the
@@ -204,11 +247,13 @@ class FiniteDataScore(WithoutCondition):
 
         return jax.vmap(for_one)(_flat(x), alpha, sigma)
 
-    def __call__(self, x: Images, t: PerImage) -> Images:
+    def denoised(self, x: Images, t: PerImage) -> Images:
         weights = jax.nn.softmax(self._log_kernels(x, t), axis=1)
-        denoised = (weights @ _flat(self.points)).reshape(x.shape)
+        return (weights @ _flat(self.points)).reshape(x.shape)
+
+    def __call__(self, x: Images, t: PerImage) -> Images:
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
-        return (alpha * denoised - x) / sigma**2
+        return (alpha * self.denoised(x, t) - x) / sigma**2
 
     def log_density(self, x: Images, t: PerImage) -> PerImage:
         """ln p_t(x) in nats."""

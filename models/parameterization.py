@@ -6,12 +6,14 @@
 | score          | x, sigma             | the score                   | out                                          |
 | x0             | x, as the process's  | E[x_0 | x_t]                | (alpha out - x) / sigma^2                    |
 | velocity       | x, as the process's  | (alpha eps - sigma x_0) / r | -(x / r + alpha out / sigma) / r             |
+| flow           | x, as the process's  | alpha' x_0 + sigma' eps     | (alpha' x - alpha out) / (sigma w)           |
 | edm            | c_in x, ln(rho) / 4  | F, D = c_skip x + c_out F   | as x0 with D                                 |
 | discrete DDPM  | x, the level of the same log-SNR            | eps_hat | -out / sigma                              |
 | discrete SMLD  | x, round((T - t)(N - 1) / T), 0 = most noise | the score | out                                   |
 
 r^2 = alpha^2 + sigma^2, which is 1 for a process that preserves variance, where the velocity is that of Salimans & Ho 2022;
-rho = sigma/alpha. VP, sub-VP and by default every other process predict noise; VE predicts the score, with the division by
+rho = sigma/alpha, w = alpha sigma' - sigma alpha' with rates of time, and `flow` is the velocity of the probability flow itself,
+eps - x_0 on the straight path of flow matching. VP, sub-VP and by default every other process predict noise, the straight path the flow; VE predicts the score, with the division by
 sigma inside the network (`model.scale_by_sigma`). 999 gives continuous models the label range of DDPM with
 1000 scales, whatever the number of sampling steps; it is a convention that published weights depend on.
 
@@ -42,7 +44,7 @@ class PredictionOptions(Section):
 
     predicts: str = option(
         "process",
-        "what the network gives: process, what is usual under it | noise | score | x0 | velocity | edm",
+        "what the network gives: process, what is usual under it | noise | score | x0 | velocity | flow | edm",
     )
     sigma_data: float = option(
         0.5, "predicts=edm, weighting=edm: standard deviation of the scaled data", positive
@@ -65,6 +67,7 @@ def noise_label(sde: SDE, t: PerImage) -> PerImage:
 # By what a network predicts as a rule under a process: the published networks take time so.
 NOISE_INPUTS: dict[str, Callable[[SDE, Array], Array]] = {
     "noise": noise_label,
+    "flow": noise_label,
     "score": lambda sde, t: sde.sigma(t),
 }
 
@@ -86,6 +89,10 @@ class Prediction(abc.ABC):
     @abc.abstractmethod
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
         """The score of the marginal at t, from the network's output for x."""
+
+    def velocity(self, out: Images, x: Images, t: PerImage) -> Images:
+        """dx/dt of the probability flow, from the same. What knows the image by itself needs no alpha > 0: `SDE.signal_end`."""
+        return self.sde.reverse_drift(x, t, self.score(out, x, t), h=0.0)
 
 
 class NoisePrediction(Prediction):
@@ -112,6 +119,10 @@ class X0Prediction(Prediction):
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         return (alpha * out - x) / sigma / sigma
 
+    def velocity(self, out: Images, x: Images, t: PerImage) -> Images:
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        return self.sde.velocity(out, (x - alpha * out) / sigma, t)
+
 
 class VelocityPrediction(Prediction):
     """out = v = (alpha eps - sigma x_0) / r, at right angles to x / r in the plane of x_0 and eps."""
@@ -120,6 +131,29 @@ class VelocityPrediction(Prediction):
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         r = jnp.hypot(alpha, sigma)
         return -(x / r + alpha / sigma * out) / r
+
+    def velocity(self, out: Images, x: Images, t: PerImage) -> Images:
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        r = jnp.hypot(alpha, sigma)
+        turned = (
+            x / r
+        )  # (x / r, out) is (x_0, eps) turned by the angle whose tangent is sigma / alpha
+        x0, noise = (alpha * turned - sigma * out) / r, (sigma * turned + alpha * out) / r
+        return self.sde.velocity(x0, noise, t)
+
+
+class FlowPrediction(Prediction):
+    """out = alpha' E[x_0 | x_t] + sigma' E[eps | x_t], the velocity of the probability flow (Lipman et al. 2023)."""
+
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
+        alpha, sigma, alpha_rate, sigma_rate = (
+            expand(of(t), x)
+            for of in (self.sde.alpha, self.sde.sigma, self.sde.alpha_rate, self.sde.sigma_rate)
+        )
+        return (alpha_rate * x - alpha * out) / (sigma * (alpha * sigma_rate - sigma * alpha_rate))
+
+    def velocity(self, out: Images, x: Images, t: PerImage) -> Images:
+        return out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +180,15 @@ class EDMPreconditioning(Prediction):
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         spread = expand(self._spread(t), x)
         return self.sigma_data * alpha / (sigma * spread) * out - x / jnp.square(spread)
+
+    def velocity(self, out: Images, x: Images, t: PerImage) -> Images:
+        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
+        spread = expand(self._spread(t), x)
+        # x is (alpha sigma_data, sigma) and F the turn of it that is left, in units of sigma_data for x_0 and 1 for the noise.
+        given = x / spread
+        x0 = self.sigma_data * (alpha * self.sigma_data * given + sigma * out) / spread
+        noise = (sigma * given - alpha * self.sigma_data * out) / spread
+        return self.sde.velocity(x0, noise, t)
 
     def _spread(self, t: PerImage) -> PerImage:
         """Standard deviation of x_t for white data, alpha sqrt(rho^2 + sigma_data^2)."""
@@ -219,6 +262,7 @@ CONTINUOUS: dict[str, type[Prediction]] = {
     "score": ScorePrediction,
     "x0": X0Prediction,
     "velocity": VelocityPrediction,
+    "flow": FlowPrediction,
 }
 EDM = "edm"
 DISCRETE_NOISE: dict[str, type[DiscreteNoisePrediction]] = {
@@ -243,6 +287,11 @@ def build_parameterization(config: Any, sde: SDE) -> Prediction:
         raise ConfigError(
             f"model.scale_by_sigma=True divides a network's output by sigma, for one that predicts the score, but "
             f"this one predicts {predicts}; set model.scale_by_sigma=False"
+        )
+    if sde.signal_end < sde.T and predicts in ("noise", "score"):
+        raise ConfigError(
+            f"model.predicts={predicts!r} under {type(sde).__name__}, at whose end there is noise alone: it says nothing of the "
+            "image there; set model.predicts=flow, velocity, x0 or edm"
         )
     if config.training.continuous:
         if predicts == EDM:

@@ -6,11 +6,15 @@ units of x. A network with its parameters is one score model; models/exact.py ho
 A model may know more of each image, its condition: a tree of arrays (b, ...), `()` for none. It is bound to the model
 beforehand, `model.given(condition)`, so that samplers and likelihoods see x and t alone. A plain function of (x, t)
 serves as a model without conditions.
+
+A model that knows E[x_0 | x_t] by itself, and not from its score, says so by a method `velocity` (x, t), of the probability
+flow: it is finite where alpha = 0 (`flow_velocity`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
@@ -20,6 +24,8 @@ import jax.numpy as jnp
 
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Integers, Keys, PerImage, check_shape
+
+Velocity = Callable[[Images, PerImage], Images]
 
 
 class ScoreModel(Protocol):
@@ -55,6 +61,11 @@ def condition_of(score: Any) -> Any:
 def evaluations_of(score: Any) -> int:
     """Network evaluations that one call of a score model costs: 1 unless it says otherwise."""
     return getattr(score, "evaluations", 1)
+
+
+def velocity_of(score: Any) -> Velocity | None:
+    """(x, t) -> dx/dt of the probability flow, of a model that gives it by itself."""
+    return getattr(score, "velocity", None)
 
 
 def bind(score: Any, condition: Any) -> Any:
@@ -156,15 +167,21 @@ class NetworkScore:
 
     def __call__(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """The score at (x, t). `dropout_keys`, one for each image, are given in training only."""
-        noise_input = self.parameterization.noise_input(t)
-        inputs = self.parameterization.inputs(x, t)
-        out = self._output(inputs, noise_input, dropout_keys)
-        return self.parameterization.score(out, x, t)
+        return self.parameterization.score(self._at(x, t, dropout_keys), x, t)
+
+    def velocity(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
+        """dx/dt of the probability flow at (x, t), up to T."""
+        return self.parameterization.velocity(self._at(x, t, dropout_keys), x, t)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
         """The score at a level of the discrete chain, for discretely trained networks."""
         out = self._output(x, self.parameterization.noise_input_at_level(level), dropout_keys)
         return self.parameterization.score_at_level(out, level)
+
+    def _at(self, x: Images, t: PerImage, dropout_keys: Keys | None) -> Any:
+        noise_input = self.parameterization.noise_input(t)
+        inputs = self.parameterization.inputs(x, t)
+        return self._output(inputs, noise_input, dropout_keys)
 
     def _output(self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None) -> Any:
         out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)
@@ -181,11 +198,33 @@ class OneByOne(ScoreWrapper):
     """
 
     def __call__(self, x: Images, t: PerImage) -> Images:
+        return self._ask(lambda model: model, x, t)
+
+    @property
+    def velocity(self) -> Velocity | None:
+        return (
+            None if velocity_of(self.model) is None else functools.partial(self._ask, velocity_of)
+        )
+
+    def _ask(self, of: Callable[[Any], Any], x: Images, t: PerImage) -> Images:
         def one(image: Any) -> Array:
             x, t, condition = jax.tree.map(lambda leaf: leaf[None], image)
-            return bind(self.model, condition)(x, t)[0]
+            return of(bind(self.model, condition))(x, t)[0]
 
         return jax.lax.map(one, (x, t, self.condition))
+
+
+def flow_velocity(sde: SDE, score: Any, x: Images, t: PerImage) -> Images:
+    """dx/dt of the probability flow (Song et al. 2021, Eq. 13): the model's own velocity, if it gives one.
+
+    Otherwise f x - g^2/2 score, which at the end of a process with alpha(T) = 0 is that of `signal_end`.
+    """
+    native = velocity_of(score)
+    if native is not None:
+        return native(x, t)
+    if sde.signal_end < sde.T:
+        t = jnp.minimum(t, sde.signal_end)
+    return sde.reverse_drift(x, t, score(x, t), h=0.0)
 
 
 def denoise(sde: SDE, score: Images, x: Images, t: PerImage) -> Images:

@@ -57,11 +57,18 @@ class Problem(NamedTuple):
     sde: SDE
     variance: OptimalVariance | None
     """The score model's denoising errors: see generation/denoising_errors.py."""
+    from_noise: bool = False
+    """It can begin at T, also where the log-SNR is infinite there."""
+
+    @property
+    def latest(self) -> float:
+        """The latest time at which it can begin."""
+        return self.sde.T if self.from_noise else self.sde.signal_end
 
     @property
     def t_start(self) -> float:
-        """sampling.t_start, or T if that is 0."""
-        options, T = self.options, self.sde.T
+        """sampling.t_start, or the latest time if that is 0."""
+        options, T = self.options, self.latest
         t_start = options.t_start or T
         if not options.eps < t_start <= T:
             raise ConfigError(
@@ -256,12 +263,17 @@ def needs_errors(options: Any) -> bool:
     return optimal or options.grid.name == "dp"
 
 
+def begins_in_noise(options: Any) -> bool:
+    """Whether it needs the velocity of the flow only, which is finite at T: not its log-SNR, nor a division by alpha."""
+    return options.sampler == "ode" and options.ode.variable == "t"
+
+
 def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
     """The sampler that config.sampling describes; from the score model's denoising errors, where `needs_errors`.
 
     Raises:
       ConfigError: saying what was given, what was expected and what to do.
     """
-    problem = Problem(options, sde, variance)
+    problem = Problem(options, sde, variance, begins_in_noise(options))
     configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)
     return configured._replace(settings={**configured.settings, **common_settings(problem)})

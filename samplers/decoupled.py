@@ -111,7 +111,7 @@ class PnPDM(SteppedSampler):
     predictor: Predictor = ancestral_forward
 
     def __post_init__(self):
-        most = float(_noise_to_signal(self.sde, jnp.asarray(self.sde.T)))
+        most = float(_noise_to_signal(self.sde, jnp.asarray(self.sde.signal_end)))
         if self.prior_steps < 1 or not 0 <= self.coupling <= most:
             raise ConfigError(
                 f"PnP-DM with coupling={self.coupling}, prior_steps={self.prior_steps}: expected a coupling in [0, {most:.4g}], "

@@ -77,7 +77,7 @@ class EDMSampler(SteppedSampler):
 
     def _churn(self, gamma: float, t: Scalar, z: Images, x_hat: Images) -> tuple[Scalar, Images]:
         """The time of rho_hat, and the state there."""
-        rho, limit = self._ratio(t), self._ratio(jnp.asarray(self.sde.T, t.dtype))
+        rho, limit = self._ratio(t), self._ratio(jnp.asarray(self.sde.signal_end, t.dtype))
         churned = (self.s_min <= rho) & (rho <= self.s_max)
         rho_hat = jnp.minimum(jnp.where(churned, (1.0 + gamma) * rho, rho), limit)
         raised = rho_hat > rho

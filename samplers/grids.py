@@ -35,15 +35,19 @@ def power_grid(t_start: float, t_end: float, num_steps: int, power: float) -> Po
 def log_snr_grid(
     sde: SDE, t_start: float | Scalar, t_end: float | Scalar, num_steps: int
 ) -> Points:
-    """Equal steps of the log-SNR from t_start to t_end (Lu et al. 2022, Sec. 3.4)."""
-    ends = sde.log_snr(jnp.asarray([t_start, t_end]))
+    """Equal steps of the log-SNR from t_start to t_end (Lu et al. 2022, Sec. 3.4).
+
+    From a T at which it is not finite, they are those from `signal_end`, and the first is longer; as of the other grids in it.
+    """
+    ends = sde.log_snr(jnp.asarray([jnp.minimum(t_start, sde.signal_end), t_end]))
     log_snrs = jnp.linspace(ends[0], ends[1], num_steps + 1)
     return _between(sde.time_of_log_snr(log_snrs), t_start, t_end)
 
 
 def noise_power_grid(sde: SDE, t_start: float, t_end: float, num_steps: int, rho: float) -> Points:
     """Equal steps of (sigma/alpha)^(1/rho) from t_start to t_end (Karras et al. 2022, Eq. 5, with rho = 7)."""
-    ends = jnp.exp(-0.5 / rho * sde.log_snr(jnp.asarray([t_start, t_end])))
+    last = jnp.asarray([min(t_start, sde.signal_end), t_end])
+    ends = jnp.exp(-0.5 / rho * sde.log_snr(last))
     roots = jnp.linspace(ends[0], ends[1], num_steps + 1)
     return _between(sde.time_of_log_snr(-2.0 * rho * jnp.log(roots)), t_start, t_end)
 
@@ -57,7 +61,8 @@ def cheapest_grid(
     sde: SDE, t_start: float, t_end: float, num_steps: int, candidates: int, errors: OptimalVariance
 ) -> Points:
     """The times among many of equal log-SNR that lose least of the likelihood (Watson et al. 2021)."""
-    fine = np.asarray(log_snr_grid(sde, t_start, t_end, candidates - 1), np.float64)[::-1]
+    latest = min(t_start, sde.signal_end)
+    fine = np.asarray(log_snr_grid(sde, latest, t_end, candidates - 1), np.float64)[::-1]
     at_fine = np.asarray(errors.error(sde, jnp.asarray(fine)))
     times = best_times(sde, fine, at_fine, forward_variance, num_steps)
     return _between(jnp.asarray(times), t_start, t_end)

@@ -1,4 +1,4 @@
-"""The probability-flow ODE dx/dt = f x - g^2/2 score, solved by diffrax (Song et al. 2021, Eq. 13).
+"""The probability-flow ODE dx/dt = f x - g^2/2 score, the mean velocity of the paths, by diffrax (Song et al. 2021, Eq. 13).
 
 Sampling runs it from T down to eps; likelihood/log_density.py from eps up to T with the divergence beside.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from score_sde.models.score import ScoreModel, each_alone, predicted_noise
+from score_sde.models.score import ScoreModel, each_alone, flow_velocity, predicted_noise
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Solution, Solver
 from score_sde.samplers.noise import Noise
@@ -26,8 +26,7 @@ Flow = Callable[[SDE, Scalar, Images, ScoreModel], Images]
 
 def probability_flow(sde: SDE, t: Scalar, x: Images, score: ScoreModel) -> Images:
     """dx/dt."""
-    times = batch_times(x, t)
-    return sde.reverse_drift(x, times, score(x, times), h=0.0)
+    return flow_velocity(sde, score, x, batch_times(x, t))
 
 
 def noise_at(sde: SDE, log_snr: Scalar, x_hat: Images, score: ScoreModel) -> Images:

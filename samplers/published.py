@@ -139,8 +139,8 @@ class PublishedPredictorCorrector(SteppedSampler):
             return None
 
     def times(self, eps: float) -> Points:
-        """The N times from T to eps, both included."""
-        return jnp.linspace(self.sde.T, eps, self.num_scales)
+        """The N times from T, or where the signal ends, to eps, both included."""
+        return jnp.linspace(self.sde.signal_end, eps, self.num_scales)
 
     def num_steps(self, grid: Points) -> int:
         """One at each time of the grid, the last included."""
@@ -165,7 +165,7 @@ class PublishedPredictorCorrector(SteppedSampler):
             return State(x, x)
         chain = None if self.predictor == "euler_maruyama" else self.chain
         if chain is None:
-            level = euler_level(self.sde, t, self.sde.T / self.num_scales)
+            level = euler_level(self.sde, t, self.sde.signal_end / self.num_scales)
         else:
             level = chain_level(chain, self.sde, t)
         return State(*update(level, x, score(x, batch_times(x, t)), z))

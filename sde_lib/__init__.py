@@ -10,8 +10,10 @@ from score_sde.sde_lib.base import SDE, NoDiscreteForm, expand
 from score_sde.sde_lib.chains import Chain, DDPMChain, SMLDChain
 from score_sde.sde_lib.cosine import Cosine
 from score_sde.sde_lib.edm import EDM
+from score_sde.sde_lib.linear import Linear
 from score_sde.sde_lib.scaled_linear import ScaledLinear
 from score_sde.sde_lib.shifted_cosine import ShiftedCosine
+from score_sde.sde_lib.sigmoid import Sigmoid
 from score_sde.sde_lib.sub_vp import SubVP
 from score_sde.sde_lib.trigonometric import Trigonometric
 from score_sde.sde_lib.ve import VE
@@ -26,6 +28,8 @@ SDES: dict[str, type[SDE]] = {
     "scaled_linear": ScaledLinear,
     "edm": EDM,
     "trigonometric": Trigonometric,
+    "linear": Linear,
+    "sigmoid": Sigmoid,
 }
 
 
@@ -35,8 +39,8 @@ class ProcessChoice(Section):
 
     name: str = option(
         "vp",
-        "vp | subvp | ve | cosine | shifted_cosine | scaled_linear | edm | trigonometric, or a name registered in "
-        "sde_lib/__init__.py",
+        "vp | subvp | ve | cosine | shifted_cosine | scaled_linear | edm | trigonometric | sigmoid | "
+        "linear (flow matching), or a name registered in sde_lib/__init__.py",
     )
 
 
@@ -46,6 +50,6 @@ def build_sde(config: Any) -> SDE:
 
 
 __all__ = [
-    "EDM", "SDE", "SDES", "VE", "VP", "Chain", "Cosine", "DDPMChain", "NoDiscreteForm", "ProcessChoice", "SMLDChain",
-    "ScaledLinear", "ShiftedCosine", "SubVP", "Trigonometric", "build_sde", "expand",
+    "EDM", "SDE", "SDES", "VE", "VP", "Chain", "Cosine", "DDPMChain", "Linear", "NoDiscreteForm", "ProcessChoice", "SMLDChain",
+    "ScaledLinear", "ShiftedCosine", "Sigmoid", "SubVP", "Trigonometric", "build_sde", "expand",
 ]  # fmt: skip

@@ -60,11 +60,11 @@ def time_derivative(fn, t: Elements) -> Elements:
 
 @functools.lru_cache(maxsize=64)
 def check_process(sde: SDE, t: float, dtype: Any) -> None:
-    """Refuse a process whose log-SNR, at evenly spaced times from t to T, is not finite or does not fall.
+    """Refuse a process whose log-SNR, at evenly spaced times from t to `signal_end`, is not finite or does not fall.
 
     Every sampler and likelihood takes it for granted, and gives numbers without it. `dtype` is that in which they compute.
     """
-    times = np.linspace(t, sde.T, CHECKED_TIMES, dtype=dtype)
+    times = np.linspace(t, sde.signal_end, CHECKED_TIMES, dtype=dtype)
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
         alpha, sigma = (np.asarray(of(jnp.asarray(times)), float) for of in (sde.alpha, sde.sigma))
         log_snr = np.broadcast_to(2.0 * (np.log(alpha) - np.log(sigma)), times.shape)
@@ -72,7 +72,7 @@ def check_process(sde: SDE, t: float, dtype: Any) -> None:
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ConfigError(
-            f"{type(sde).__name__}: the log-SNR, 2 ln(alpha/sigma), must be finite and fall from t={t} to T={sde.T}, but at "
+            f"{type(sde).__name__}: the log-SNR, 2 ln(alpha/sigma), must be finite and fall from t={t} to T={sde.signal_end}, but at "
             f"t={times[at]:.4g} it is {log_snr[at]:.4g}"
             + (f" after {log_snr[at - 1]:.4g}" if at else "")
             + "; correct alpha and sigma, or end before that time"
@@ -96,11 +96,20 @@ class SDE(Section, abc.ABC):
         """Build from `config.model`, where the options among the fields of a process are."""
         return cls(**{name: getattr(config.model, name) for name in cls.options()})
 
+    @property
+    def signal_end(self) -> float:
+        """The latest time at which the log-SNR is finite; before T of a process with alpha(T) = 0.
+
+        There the score of every law is -x / sigma^2 and says nothing of the image. What divides by alpha or works in the log-SNR
+        begins at this time, from the same prior; the probability flow of a model that gives its velocity begins at T.
+        """
+        return self.T
+
     def check_time(self, field: str, t: float) -> None:
         """Refuse a smallest time outside (0, T), and a process that is none from there on (`check_process`)."""
-        if not 0 < t < self.T:
+        if not 0 < t < self.signal_end:
             raise ConfigError(
-                f"{field}={t}: expected a time between 0 and T={self.T}, such as 1e-5"
+                f"{field}={t}: expected a time between 0 and T={self.signal_end}, such as 1e-5"
             )
         check_process(self, t, jnp.result_type(float))
 
@@ -159,6 +168,24 @@ class SDE(Section, abc.ABC):
         1e-4; a subclass with a closed form overrides it, as the published three do.
         """
         return -jnp.square(self.sigma(t)) * jnp.expm1(self.log_snr(t) - self.log_snr(s))
+
+    # ---- the path of one image ---------------------------------------------------------------------
+
+    def alpha_rate(self, t: Elements) -> Elements:
+        """d alpha / dt."""
+        return time_derivative(self.alpha, t)
+
+    def sigma_rate(self, t: Elements) -> Elements:
+        """d sigma / dt."""
+        return time_derivative(self.sigma, t)
+
+    def velocity(self, x0: Images, noise: Images, t: PerImage) -> Images:
+        """alpha' x_0 + sigma' eps, that of the path x_t = alpha x_0 + sigma eps of an image and its noise.
+
+        Its mean given x_t is that of the probability flow (Lipman et al. 2023, Eq. 8): f x - g^2/2 score, which is 0/0 where
+        alpha = 0, and this is not.
+        """
+        return expand(self.alpha_rate(t), x0) * x0 + expand(self.sigma_rate(t), x0) * noise
 
     # ---- the differential equation ------------------------------------------------------------
 

@@ -8,6 +8,8 @@ R is the mean over the dimensions of an image (`reduce_mean`) or half their sum.
 one computed: it never divides by a small sigma. A network that gives 0 has loss 1 in expectation under
 R = mean and lambda = sigma^2, D/2 under R = half sum.
 
+Flow matching is the same with the velocity of the path in place of the noise (`FlowMatching`).
+
 A loss takes u in [0, 1) instead of the time, so that who draws u decides how times are spread (training/draws.py),
 and continuous and discrete losses are called alike.
 """
@@ -20,10 +22,11 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 
 from score_sde.errors import UserError
+from score_sde.models.score import flow_velocity, velocity_of
 from score_sde.sde_lib import SDE, Chain, expand
 from score_sde.shapes import Images, Integers, Keys, PerImage, check_shape
 from score_sde.training.times import Times, build_times
-from score_sde.training.weightings import Weighting, build_weighting
+from score_sde.training.weightings import FLOW_WEIGHTINGS, Weighting, build_weighting
 
 
 class Loss(Protocol):
@@ -65,11 +68,54 @@ class ContinuousLoss:
         """The loss at times t in [eps, T], as it is under uniform times."""
         mean, sigma = self.sde.marginal(x0, t)
         x = mean + expand(sigma, x0) * z
+        return self.weighting(t) * self.error(score_model, x, t, x0, z, dropout_keys)
+
+    def error(
+        self,
+        score_model: Any,
+        x: Images,
+        t: PerImage,
+        x0: Images,
+        z: Images,
+        dropout_keys: Keys | None = None,
+    ) -> PerImage:
+        """R of what the model gets wrong at x_t = x of images x0 under noise z."""
         score = score_model(x, t, *_if_given(dropout_keys))
-        return self.weighting(t) * denoising_error(score, sigma, z, self.reduce_mean)
+        return denoising_error(score, self.sde.sigma(t), z, self.reduce_mean)
 
     def log_snr(self, u: PerImage) -> PerImage:
         return self.sde.log_snr(self.times.at(u))
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowMatching(ContinuousLoss):
+    """w(t) R[(v(x_t, t) - alpha' x_0 - sigma' z)^2] (Lipman et al. 2023, Eq. 9; Albergo & Vanden-Eijnden 2023), to T itself.
+
+    For any alpha and sigma, which a stochastic interpolant between data and noise is. A network that gives the velocity 0 has loss
+    1 + E[x_0^2] on the straight path, the exact one l/c for data of variance l, c = alpha^2 l + sigma^2: (pi/2) sqrt(l) in the mean.
+    """
+
+    def error(
+        self,
+        score_model: Any,
+        x: Images,
+        t: PerImage,
+        x0: Images,
+        z: Images,
+        dropout_keys: Keys | None = None,
+    ) -> PerImage:
+        native = velocity_of(score_model)
+        velocity = (
+            flow_velocity(self.sde, score_model, x, t)
+            if native is None
+            else native(x, t, *_if_given(dropout_keys))
+        )
+        check_shape("the velocity", velocity.shape, z.shape)
+        error = velocity - self.sde.velocity(x0, z, t)
+        return of_image(jnp.square(error), self.reduce_mean)
+
+    def log_snr(self, u: PerImage) -> PerImage:
+        return self.sde.log_snr(jnp.minimum(self.times.at(u), self.sde.signal_end))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +161,12 @@ class DiscreteLoss:
 def denoising_error(score: Images, sigma: PerImage, z: Images, reduce_mean: bool) -> PerImage:
     """R[(sigma s + z)^2]."""
     check_shape("the score", score.shape, z.shape)
-    squares = jnp.square(expand(sigma, score) * score + z).reshape(z.shape[0], -1)
+    return of_image(jnp.square(expand(sigma, score) * score + z), reduce_mean)
+
+
+def of_image(squares: Images, reduce_mean: bool) -> PerImage:
+    """R."""
+    squares = squares.reshape(squares.shape[0], -1)
     return jnp.mean(squares, axis=1) if reduce_mean else 0.5 * jnp.sum(squares, axis=1)
 
 
@@ -128,8 +179,9 @@ def build_loss(config: Any, sde: SDE) -> Loss:
     """
     training = config.training
     if training.continuous:
-        weighting = build_weighting(config, sde)
-        return ContinuousLoss(sde, build_times(config, sde), weighting, training.reduce_mean)
+        weighting, flow = build_weighting(config, sde), training.weighting in FLOW_WEIGHTINGS
+        loss = FlowMatching if flow else ContinuousLoss
+        return loss(sde, build_times(config, sde, flow), weighting, training.reduce_mean)
     for field, only in (("weighting", "noise"), ("times", "uniform")):
         if training[field] != only:
             raise UserError(

@@ -38,7 +38,7 @@ class TrainingOptions(Section):
     weighting: str = option(
         "noise",
         "the objective, a mean over uniform times of a weighted error, see training/weightings.py: noise (sigma^2) | "
-        "likelihood (g^2) | x0 | velocity | min_snr | p2 | edm",
+        "likelihood (g^2) | x0 | velocity | min_snr | p2 | edm | flow | flow_logit_normal",
     )
     min_snr: float = option(5.0, "weighting=min_snr: gamma", positive)
     p2_k: float = option(1.0, "weighting=p2: k", positive)
@@ -46,7 +46,7 @@ class TrainingOptions(Section):
     times: str = option(
         "uniform",
         "the density of times, which moves the gradient's variance only: uniform | log_snr, proportional to g^2/sigma^2, for "
-        "weighting=likelihood | log_normal, EDM's",
+        "weighting=likelihood | log_normal, EDM's | logit_normal, for weighting=flow_logit_normal",
     )
     log_normal_mean: float = option(
         -1.2,
@@ -54,6 +54,12 @@ class TrainingOptions(Section):
         finite("a number", lambda x: True),
     )
     log_normal_std: float = option(1.2, "its standard deviation", positive)
+    logit_normal_mean: float = option(
+        0.0,
+        "times=logit_normal, weighting=flow_logit_normal: mean of ln(t / (T - t))",
+        finite("a number", lambda x: True),
+    )
+    logit_normal_std: float = option(1.0, "its standard deviation", positive)
     draws: str = option(
         "independent",
         "the times of a batch: independent | stratified, one in each of so many cells | low_discrepancy, equally spaced",

@@ -57,6 +57,7 @@ ROLES = {
         model.patch_size model.width model.depth model.num_heads model.mlp_ratio
         model.qkv_bias model.time_mlp model.final_conv
         model.log_snr_max model.log_snr_min model.log_snr_shift
+        model.sigmoid_start model.sigmoid_end model.sigmoid_tau
         """.split(),
         Role.WEIGHTS,
     ),
@@ -66,6 +67,7 @@ ROLES = {
         data.mixture_weights data.mixture_means data.mixture_variances
         training.weighting training.min_snr training.p2_k training.p2_gamma
         training.times training.log_normal_mean training.log_normal_std training.draws
+        training.logit_normal_mean training.logit_normal_std
         training.reduce_mean training.label_dropout training.eps training.trainable
         training.ema.sigma_rel
         """.split(),

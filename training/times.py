@@ -10,14 +10,19 @@ but through l: `log_snr` under the likelihood weighting (Song et al. 2021b, Sec.
 
 Times are functions of u in [0, 1), the inverse of the distribution function; who draws u (training/draws.py)
 decides how they are spread over a batch.
+
+T is the end of the process for a loss that is finite there, the flow's; of others the time where its log-SNR still is:
+`SDE.signal_end`.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
@@ -41,21 +46,26 @@ class Times(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """From eps to the end of the process."""
+    """From eps to `end`: where the log-SNR is last finite, or with `to_noise` T."""
 
     sde: SDE
     eps: float
+    to_noise: bool = False
 
     @classmethod
-    def from_config(cls, config: Any, sde: SDE) -> Self:
-        return cls(sde, config.training.eps)
+    def from_config(cls, config: Any, sde: SDE, to_noise: bool = False) -> Self:
+        return cls(sde, config.training.eps, to_noise)
+
+    @property
+    def end(self) -> float:
+        return self.sde.T if self.to_noise else self.sde.signal_end
 
 
 class UniformTimes(Interval):
     """p(t) = 1 / (T - eps)."""
 
     def at(self, u: Elements) -> Elements:
-        return self.eps + u * (self.sde.T - self.eps)
+        return self.eps + u * (self.end - self.eps)
 
     def correction(self, t: Elements) -> Elements:
         return jnp.ones_like(t)
@@ -65,83 +75,128 @@ class LogSNRTimes(Interval):
     """Uniform in the log-SNR: p(t) = g^2/sigma^2 / (log_snr(eps) - log_snr(T)), as -d log_snr/dt = g^2/sigma^2."""
 
     def at(self, u: Elements) -> Elements:
-        first, last = log_snr_range(self.sde, self.eps, u.dtype)
+        first, last = self._range(u.dtype)
         t = self.sde.time_of_log_snr(first + u * (last - first))
-        return jnp.clip(t, self.eps, self.sde.T)  # rounding leads beyond the ends
+        return jnp.clip(t, self.eps, self.sde.signal_end)  # rounding leads beyond the ends
 
     def correction(self, t: Elements) -> Elements:
-        first, last = log_snr_range(self.sde, self.eps, t.dtype)
+        first, last = self._range(t.dtype)
         rate = self.sde.diffusion_squared(t) / jnp.square(self.sde.sigma(t))
-        return (first - last) / ((self.sde.T - self.eps) * rate)
+        return (first - last) / ((self.end - self.eps) * rate)
+
+    def _range(self, dtype: Any) -> tuple[Scalar, Scalar]:
+        """The log-SNR at eps, the larger, and at the last time of a finite one."""
+        first, last = self.sde.log_snr(jnp.asarray([self.eps, self.sde.signal_end], dtype))
+        return first, last
 
 
 @dataclasses.dataclass(frozen=True)
-class LogNormalTimes(Interval):
-    """ln(sigma/alpha) ~ N(mean, std^2) (Karras et al. 2022, Table 1), cut off at eps and T."""
+class NormalTimes(Interval, abc.ABC):
+    """A function of time, `normal`, has the law N(mean, std^2), cut off at both ends."""
 
-    mean: float = -1.2
-    std: float = 1.2
+    mean: float = 0.0
+    std: float = 1.0
+
+    KIND: ClassVar[str]
+    OF: ClassVar[str]
 
     def __post_init__(self):
         if not self.std > 0:
-            raise ConfigError(f"training.log_normal_std={self.std}: expected a positive number")
+            raise ConfigError(f"training.{self.KIND}_std={self.std}: expected a positive number")
         if not self.share(jnp.float32)[1] > 1e-3:
             raise ConfigError(
-                f"training.log_normal_mean={self.mean}, log_normal_std={self.std}: less than a thousandth of these "
-                "times lies in [training.eps, T]; move the mean to ln(sigma/alpha) of a time between"
+                f"training.{self.KIND}_mean={self.mean}, {self.KIND}_std={self.std}: less than a thousandth of these "
+                f"times lies in [training.eps, T]; move the mean to {self.OF} of a time between"
             )
 
     @classmethod
-    def from_config(cls, config: Any, sde: SDE) -> Self:
+    def from_config(cls, config: Any, sde: SDE, to_noise: bool = False) -> Self:
         training = config.training
-        return cls(sde, training.eps, training.log_normal_mean, training.log_normal_std)
+        mean, std = (training[f"{cls.KIND}_{of}"] for of in ("mean", "std"))
+        return cls(sde, training.eps, to_noise, mean, std)
+
+    @abc.abstractmethod
+    def normal(self, t: Elements) -> Elements:
+        """Of which the law is normal; rising."""
+
+    @abc.abstractmethod
+    def time_of_normal(self, normal: Elements) -> Elements:
+        """Its inverse."""
+
+    @abc.abstractmethod
+    def rate(self, t: Elements) -> Elements:
+        """Its derivative in t."""
 
     def share(self, dtype: Any) -> tuple[Scalar, Scalar]:
-        """The normal law's mass below eps, and between eps and T."""
-        below, above = (norm.cdf(self.standardised(t)) for t in ends(self.sde, self.eps, dtype))
+        """The normal law's mass below eps, and between eps and the end."""
+        below, above = norm.cdf(self.standardised(jnp.asarray([self.eps, self.end], dtype)))
         return below, above - below
 
     def standardised(self, t: Elements) -> Elements:
-        return (-0.5 * self.sde.log_snr(t) - self.mean) / self.std
+        return (self.normal(t) - self.mean) / self.std
 
     def at(self, u: Elements) -> Elements:
         below, between = self.share(u.dtype)
-        log_ratio = self.mean + self.std * norm.ppf(below + u * between)
-        return jnp.clip(self.sde.time_of_log_snr(-2.0 * log_ratio), self.eps, self.sde.T)
+        normal = self.mean + self.std * norm.ppf(below + u * between)
+        return jnp.clip(self.time_of_normal(normal), self.eps, self.end)
+
+    def density(self, t: Elements) -> Elements:
+        """p(t)."""
+        _, between = self.share(t.dtype)
+        density = self.rate(t) * jnp.exp(-0.5 * jnp.square(self.standardised(t)))
+        return density / (math.sqrt(2 * math.pi) * self.std * between)
 
     def correction(self, t: Elements) -> Elements:
-        _, between = self.share(t.dtype)
+        return 1.0 / ((self.end - self.eps) * self.density(t))
+
+
+class LogNormalTimes(NormalTimes):
+    """ln(sigma/alpha) ~ N(mean, std^2) (Karras et al. 2022, Table 1), cut off at both ends."""
+
+    KIND: ClassVar[str] = "log_normal"
+    OF: ClassVar[str] = "ln(sigma/alpha)"
+
+    def normal(self, t: Elements) -> Elements:
+        return -0.5 * self.sde.log_snr(t)
+
+    def time_of_normal(self, normal: Elements) -> Elements:
+        return self.sde.time_of_log_snr(-2.0 * normal)
+
+    def rate(self, t: Elements) -> Elements:
         # d ln(sigma/alpha) / dt = g^2 / (2 sigma^2)
-        rate = 0.5 * self.sde.diffusion_squared(t) / jnp.square(self.sde.sigma(t))
-        density = rate * jnp.exp(-0.5 * jnp.square(self.standardised(t)))
-        density = density / (math.sqrt(2 * math.pi) * self.std * between)
-        return 1.0 / ((self.sde.T - self.eps) * density)
+        return 0.5 * self.sde.diffusion_squared(t) / jnp.square(self.sde.sigma(t))
 
 
-def ends(sde: SDE, eps: float, dtype: Any) -> tuple[Scalar, Scalar]:
-    """The first and last time, in the type of the draws."""
-    return jnp.asarray(eps, dtype), jnp.asarray(sde.T, dtype)
+class LogitNormalTimes(NormalTimes):
+    """ln(t / (T - t)) ~ N(mean, std^2) (Esser et al. 2024, Sec. 3.1), cut off at eps: more times in the middle."""
 
+    KIND: ClassVar[str] = "logit_normal"
+    OF: ClassVar[str] = "ln(t / (T - t))"
 
-def log_snr_range(sde: SDE, eps: float, dtype: Any) -> tuple[Scalar, Scalar]:
-    """The log-SNR at eps, the larger, and at T."""
-    first, last = (sde.log_snr(t) for t in ends(sde, eps, dtype))
-    return first, last
+    def normal(self, t: Elements) -> Elements:
+        return jnp.log(t) - jnp.log(self.sde.T - t)
+
+    def time_of_normal(self, normal: Elements) -> Elements:
+        return self.sde.T * jax.nn.sigmoid(normal)
+
+    def rate(self, t: Elements) -> Elements:
+        return self.sde.T / (t * (self.sde.T - t))
 
 
 TIMES: dict[str, Any] = {
     "uniform": UniformTimes,
     "log_snr": LogSNRTimes,
     "log_normal": LogNormalTimes,
+    "logit_normal": LogitNormalTimes,
 }
 
 
-def build_times(config: Any, sde: SDE) -> Times:
-    """The times that `training.times` names.
+def build_times(config: Any, sde: SDE, to_noise: bool = False) -> Times:
+    """The times that `training.times` names, to T itself if `to_noise`.
 
     Raises:
-      ConfigError: an unknown name, eps outside (0, T), or a log-normal law that misses [eps, T].
+      ConfigError: an unknown name, eps outside (0, T), or a normal law that misses [eps, T].
     """
     training = config.training
     sde.check_time("training.eps", training.eps)
-    return choose("training.times", training.times, TIMES).from_config(config, sde)
+    return choose("training.times", training.times, TIMES).from_config(config, sde, to_noise)

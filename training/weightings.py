@@ -11,9 +11,13 @@ lambda = sigma^2 of the score's error is w = 1; every other weighting is a funct
 | min_snr    | min(1, gamma / SNR)            | Hang et al. 2023, Sec. 3.4                                     |
 | p2         | 1 / (k + SNR)^gamma            | Choi et al. 2022, Eq. 8                                        |
 | edm        | (1 + 1 / (SNR sigma_d^2)) q(t) | Karras et al. 2022, Eq. 8 and Table 1                          |
+| flow       | (g^2 / (2 sigma))^2            | the flow's velocity, eps - x_0 on the straight path (Lipman et al. 2023, Eq. 9) |
+| flow_logit_normal | (g^2 / (2 sigma))^2 q(t) | Esser et al. 2024, Sec. 3.1                                   |
 
 q is the density of EDM's log-normal times relative to that of uniform ones, so that the expectation over uniform
-t is EDM's loss; with `training.times=log_normal` the two densities cancel and what is left is the loss as EDM has it.
+t is EDM's loss; with `training.times=log_normal` the two densities cancel and what is left is the loss as EDM has it. So is q of the
+logit-normal times with `training.times=logit_normal`. The flow's two are stated for the error of its velocity (FLOW_WEIGHTINGS), which
+is finite where there is noise alone and w is not.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ import jax.numpy as jnp
 from score_sde.options import choose
 from score_sde.sde_lib import SDE
 from score_sde.shapes import PerImage
-from score_sde.training.times import LogNormalTimes
+from score_sde.training.times import LogitNormalTimes, LogNormalTimes
 
 Weighting = Callable[[PerImage], PerImage]
 """t -> w."""
@@ -83,10 +87,27 @@ WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
 }
 
 
+def flow_weighting(config: Any, sde: SDE) -> Weighting:
+    return jnp.ones_like
+
+
+def flow_logit_normal_weighting(config: Any, sde: SDE) -> Weighting:
+    times = LogitNormalTimes.from_config(config, sde, to_noise=True)
+    return lambda t: (times.end - times.eps) * times.density(t)
+
+
+FLOW_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
+    "flow": flow_weighting,
+    "flow_logit_normal": flow_logit_normal_weighting,
+}
+"""Of the squared error of the flow's velocity."""
+
+
 def build_weighting(config: Any, sde: SDE) -> Weighting:
     """The weighting that `training.weighting` names.
 
     Raises:
       ConfigError: an unknown name.
     """
-    return choose("training.weighting", config.training.weighting, WEIGHTINGS)(config, sde)
+    weightings = {**WEIGHTINGS, **FLOW_WEIGHTINGS}
+    return choose("training.weighting", config.training.weighting, weightings)(config, sde)

@@ -48,6 +48,7 @@ FOURIER = of(NETWORK, model__embedding_type="fourier")
 BY_SIGMA = of(NETWORK, model__scale_by_sigma=True)
 VE = {"sde.name": "ve"}
 SHIFTED = {"sde.name": "shifted_cosine"}
+SIGMOID = {"sde.name": "sigmoid"}
 DARK = of(
     PICTURES,
     data__folder=path("dark"),
@@ -57,6 +58,7 @@ DARK = of(
 )
 ARRAYS = {"data.name": "arrays", "data.file": path("dark.npy"), "data.num_channels": 3}
 LOG_NORMAL = of(SMALL, training__times="log_normal")
+LOGIT_NORMAL = of(SMALL, training__times="logit_normal")
 CLASSIFIER = of(
     PLAIN,
     noisy_classifier__width=32,
@@ -78,6 +80,8 @@ TRAINING_ROWS = [
     *rows(prior, "model", VE, sigma_max=20.0),
     *rows(marginal, "model", SHIFTED, log_snr_max=9.0, log_snr_min=-9.0, log_snr_shift=-2.0),
     *rows(diffusion, "model", SHIFTED, log_snr_max=9.0, log_snr_min=-9.0, log_snr_shift=-2.0),
+    *rows(marginal, "model", SIGMOID, sigmoid_start=-2.0, sigmoid_end=2.0, sigmoid_tau=1.1),
+    *rows(diffusion, "model", SIGMOID, sigmoid_start=-2.0, sigmoid_end=2.0, sigmoid_tau=1.1),
     *rows(network, "model", of(NETWORK, model__nf=32), name="ddpm"),
     *rows(network, "model", NETWORK, nf=16, ch_mult=(2,), num_res_blocks=2),
     *rows(network, "model", NETWORK, attn_resolutions=(4,), conditional=False, num_classes=3),
@@ -124,6 +128,7 @@ TRAINING_ROWS = [
     *rows(training_step, "training", MIN_SNR, min_snr=1.0),
     *rows(training_step, "training", P2, p2_k=2.0, p2_gamma=0.5),
     *rows(training_step, "training", LOG_NORMAL, log_normal_mean=-1.0, log_normal_std=1.0),
+    *rows(training_step, "training", LOGIT_NORMAL, logit_normal_mean=-1.0, logit_normal_std=2.0),
     *rows(training_step, "training", TOLD, label_dropout=0.2),
     *rows(training_step, "training", of(SMALL, optim__decay="cosine"), n_iters=10_000),
     *rows(training_run, "training", TOY, batch_size=64, n_iters=100, steps_per_call=2),

@@ -6,9 +6,9 @@ import pytest
 
 from score_sde.configs.default import get_config
 from score_sde.models.exact import GaussianScore
-from score_sde.models.parameterization import build_parameterization
+from score_sde.models.parameterization import FlowPrediction, build_parameterization
 from score_sde.models.score import NetworkScore, denoise
-from score_sde.sde_lib import VE, VP, SubVP
+from score_sde.sde_lib import VE, VP, Linear, SubVP
 
 PROCESSES = [VP(), SubVP(), VE()]
 T = np.array([1e-4, 0.05, 0.3, 0.8])  # float64, as the tests under x64 are
@@ -36,10 +36,44 @@ def test_exact_outputs_give_the_exact_score(x64, sde):
     x, score, x0, noise = states(sde, 0.3)
     alpha, sigma = sde.alpha(T)[:, None], sde.sigma(T)[:, None]
     velocity = (alpha * noise - sigma * x0) / jnp.sqrt(alpha**2 + sigma**2)
-    outputs = {"noise": noise, "score": score, "x0": x0, "velocity": velocity}
+    flow = sde.reverse_drift(x, T, score, h=0.0)
+    spread = 0.25 * alpha**2 + sigma**2
+    edm = (x0 - 0.25 * alpha * x / spread) * jnp.sqrt(spread) / (0.5 * sigma)
+    outputs = {
+        "noise": noise,
+        "score": score,
+        "x0": x0,
+        "velocity": velocity,
+        "flow": flow,
+        "edm": edm,
+    }
     for predicts, out in outputs.items():
         got = built(sde, predicts).score(out, x, T)
         np.testing.assert_allclose(got, score, rtol=1e-6, err_msg=predicts)
+        got = built(sde, predicts).velocity(out, x, T)
+        # Two terms of opposite signs: at t = 1e-4 they are a thousand times as large as what is left.
+        np.testing.assert_allclose(got, flow, rtol=1e-8, atol=1e-8, err_msg=predicts)
+
+
+@pytest.mark.parametrize("predicts", ["x0", "velocity", "flow", "edm"])
+def test_velocities_at_the_end_of_the_straight_path(x64, predicts):
+    """Noise alone is left, whatever x is: E[x_0 | x] is the data's mean, and the velocity x less it."""
+    x, mean, end = jnp.array([[0.3, -2.0]]), 0.2, jnp.ones(1)
+    outputs = {
+        "x0": mean * jnp.ones_like(x),
+        "velocity": -mean * jnp.ones_like(x),
+        "flow": x - mean,
+    }
+    outputs["edm"] = outputs["x0"] / 0.5
+    got = built(Linear(), predicts).velocity(outputs[predicts], x, end)
+    np.testing.assert_allclose(got, x - mean, rtol=1e-14)
+
+
+@pytest.mark.parametrize("predicts", ["noise", "score"])
+def test_what_says_nothing_at_the_end_is_refused(predicts):
+    with pytest.raises(ValueError, match="set model.predicts=flow, velocity, x0 or edm"):
+        built(Linear(), predicts)
+    assert isinstance(built(Linear(), "process"), FlowPrediction)
 
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
@@ -89,7 +123,9 @@ def test_noise_inputs_follow_the_process():
 
 
 def test_predictions_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="choose one of process, noise, score, x0, velocity, edm"):
+    with pytest.raises(
+        ValueError, match="choose one of process, noise, score, x0, velocity, flow, edm"
+    ):
         built(VP(), "x")
     with pytest.raises(ValueError, match="set model.scale_by_sigma=False"):
         built(VE(), "x0", scale_by_sigma=True)

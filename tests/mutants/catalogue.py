@@ -18,6 +18,7 @@ from tests.mutants.wrong_multistep import MULTISTEP
 from tests.mutants.wrong_networks import NETWORKS
 from tests.mutants.wrong_observations import OBSERVATIONS
 from tests.mutants.wrong_optimal_variance import VARIANCES
+from tests.mutants.wrong_paths import PATHS
 from tests.mutants.wrong_posteriors import POSTERIORS
 from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_quality import QUALITY
@@ -32,6 +33,7 @@ from tests.mutants.wrong_words import WORDS
 
 MUTANTS: list[Mutant] = [
     *PROCESSES,
+    *PATHS,
     *MODELS,
     *NETWORKS,
     *TRAINING,

@@ -98,7 +98,7 @@ GUIDANCE = [
     ),
     *mutants("models/score.py", BOUND,
         ("images-alone-share-their-conditions", "return function(bind(score, condition), *one)", "return function(score, *one)"),
-        ("one-by-one-with-all-conditions", "return bind(self.model, condition)(x, t)[0]", "return self.model(x, t)[0]"),
+        ("one-by-one-with-all-conditions", "return of(bind(self.model, condition))(x, t)[0]", "return of(self.model)(x, t)[0]"),
     ),
     *mutants("models/conditions.py", CLASSES,
         ("no-class-is-the-first", "else jnp.full(b, num_classes)", "else jnp.zeros(b, jnp.int32)"),

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import scipy.integrate
 from numpy.testing import assert_allclose
+from scipy.special import expit
 
 from score_sde.errors import ConfigError
 from score_sde.sde_lib import (
     EDM,
     Cosine,
+    Linear,
     NoDiscreteForm,
     ScaledLinear,
     ShiftedCosine,
+    Sigmoid,
     Trigonometric,
 )
 
@@ -81,6 +84,40 @@ def test_trigonometric_keeps_the_variance_of_the_data():
 def test_the_time_of_edm_is_its_noise():
     assert_allclose(EDM().sigma(jnp.asarray([0.002, 80.0])), [0.002, 80.0], rtol=0)
     assert EDM().prior_std == EDM.T == 80.0
+
+
+def test_sigmoid_is_the_published_piece_of_the_logistic_curve():
+    """Chen 2023, Algorithm 1, "sigmoid_schedule", in plain float64."""
+    t = np.array([0.01, 0.3, 0.5, 0.9, 0.999])
+    for start, end, tau in ((-3.0, 3.0, 0.9), (0.0, 3.0, 0.7), (-2.0, 4.0, 1.1)):
+        at_start, at_end, here = (expit(v / tau) for v in (start, end, start + t * (end - start)))
+        signal = (at_end - here) / (at_end - at_start)
+        sde = Sigmoid(start, end, tau)
+        assert_allclose(sde.alpha(jnp.asarray(t)) ** 2, signal, rtol=1e-11)
+        assert_allclose(sde.sigma(jnp.asarray(t)) ** 2, 1 - signal, rtol=1e-11)
+    assert_allclose(Sigmoid().log_snr(jnp.asarray(0.5)), 0.0, atol=1e-14)
+    assert_allclose(Sigmoid().log_snr(jnp.asarray(Sigmoid.T)), -11.83, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [
+        ("sigmoid_start < sigmoid_end", (3.0, 3.0, 0.9)),
+        ("expected at least 0.075", (-3.0, 3.0, 0.07)),
+    ],
+)
+def test_sigmoids_that_are_none_are_refused(words, fields):
+    with pytest.raises(ConfigError, match=words):
+        Sigmoid(*fields)
+
+
+def test_the_straight_path_ends_in_noise_alone():
+    sde, end = Linear(), jnp.asarray(1.0)
+    assert Linear.T == 1.0
+    assert_allclose([sde.alpha(end), sde.sigma(end), sde.prior_std], [0.0, 1.0, 1.0], atol=0)
+    # Of image and noise: z - x_0, at every time.
+    x0, z, t = jnp.array([[2.0], [0.5]]), jnp.array([[-1.0], [3.0]]), jnp.array([0.0, 1.0])
+    assert_allclose(sde.velocity(x0, z, t), z - x0, rtol=1e-15)
 
 
 @pytest.mark.parametrize("ends", [(3.0, 3.0), (-1.0, 1.0)])

@@ -21,7 +21,7 @@ ULPS = 24
 
 def times_of(sde):
     """None after T by rounding."""
-    return np.minimum(TIMES * np.float32(sde.T), np.float32(sde.T))
+    return np.minimum(TIMES * np.float32(sde.signal_end), np.float32(sde.signal_end))
 
 
 def relative_errors(fn, *args):
@@ -35,7 +35,15 @@ def relative_errors(fn, *args):
 
 
 def test_functions_of_time(sde):
-    methods = [sde.alpha, sde.sigma, sde.drift_coefficient, sde.diffusion_squared, sde.diffusion]
+    methods = [
+        sde.alpha,
+        sde.sigma,
+        sde.alpha_rate,
+        sde.sigma_rate,
+        sde.drift_coefficient,
+        sde.diffusion_squared,
+        sde.diffusion,
+    ]
     errors = relative_errors(lambda t: [method(t) for method in methods], times_of(sde))
     assert max(errors) < ULPS * EPS32
 

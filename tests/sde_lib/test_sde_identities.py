@@ -29,26 +29,26 @@ def derivative(fn, t):
 
 
 def test_drift_is_the_rate_of_log_alpha(sde):
-    t = sde.T * jnp.asarray(TIMES)
+    t = sde.signal_end * jnp.asarray(TIMES)
     rate = derivative(lambda t: jnp.log(sde.alpha(t)), t)
     assert_allclose(sde.drift_coefficient(t), rate, rtol=ROUNDING, atol=EPS)
 
 
 def test_diffusion_balances_the_variance(sde):
-    t = sde.T * jnp.asarray(TIMES)
+    t = sde.signal_end * jnp.asarray(TIMES)
     growth = derivative(lambda t: sde.sigma(t) ** 2, t)
     shrinkage = 2.0 * sde.drift_coefficient(t) * sde.sigma(t) ** 2
     assert_allclose(sde.diffusion_squared(t), growth - shrinkage, rtol=ROUNDING)
 
 
 def test_diffusion_drives_the_noise_to_signal_ratio(sde):
-    t = sde.T * jnp.asarray(TIMES)
+    t = sde.signal_end * jnp.asarray(TIMES)
     rate = derivative(lambda t: (sde.sigma(t) / sde.alpha(t)) ** 2, t)
     assert_allclose(sde.diffusion_squared(t), sde.alpha(t) ** 2 * rate, rtol=ROUNDING)
 
 
 def test_log_alpha_and_log_snr_are_logarithms(sde):
-    t = sde.T * jnp.asarray(TIMES)
+    t = sde.signal_end * jnp.asarray(TIMES)
     alpha, sigma = np.asarray(sde.alpha(t)), np.asarray(sde.sigma(t))
     # A logarithm of magnitude 30 carries an absolute rounding of 30 * 1e-16.
     assert_allclose(sde.log_alpha(t), np.log(alpha), rtol=ROUNDING, atol=30 * EPS)
@@ -56,7 +56,7 @@ def test_log_alpha_and_log_snr_are_logarithms(sde):
 
 
 def test_noise_grows_and_signal_falls(sde):
-    t = jnp.linspace(0.0, sde.T, 101)
+    t = jnp.linspace(0.0, sde.signal_end, 101)
     assert np.all(np.diff(sde.log_snr(t[1:])) < 0)
     assert np.all(np.diff(sde.alpha(t)) <= 0)
 
@@ -68,7 +68,7 @@ TRIPLES = [(0.0, 1e-5, 1e-3), (1e-5, 0.3, 1.0), (0.2, 0.201, 0.2011), (0.5, 0.9,
 
 @pytest.mark.parametrize(("r", "s", "t"), TRIPLES)
 def test_chapman_kolmogorov(sde, r, s, t):
-    r, s, t = (sde.T * jnp.asarray(time) for time in (r, s, t))
+    r, s, t = (sde.signal_end * jnp.asarray(time) for time in (r, s, t))
     first, second = sde.alpha_between(r, s), sde.alpha_between(s, t)
     assert_allclose(sde.alpha_between(r, t), first * second, rtol=ROUNDING)
     # t - s of two stored times is exact, but the times themselves carry eps, which a short step magnifies.
@@ -80,7 +80,7 @@ def test_chapman_kolmogorov(sde, r, s, t):
 @pytest.mark.parametrize(("r", "s", "t"), TRIPLES)
 def test_kernel_between_two_times_joins_their_marginals(sde, r, s, t):
     del r
-    s, t = sde.T * jnp.asarray(s), sde.T * jnp.asarray(t)
+    s, t = sde.signal_end * jnp.asarray(s), sde.signal_end * jnp.asarray(t)
     a = float(sde.alpha(t)) / float(sde.alpha(s))
     assert_allclose(sde.alpha_between(s, t), a, rtol=ROUNDING)
     variance = float(sde.sigma(t)) ** 2 - a**2 * float(sde.sigma(s)) ** 2
@@ -90,13 +90,13 @@ def test_kernel_between_two_times_joins_their_marginals(sde, r, s, t):
 
 
 def test_no_time_no_change(sde):
-    t = sde.T * jnp.asarray(TIMES)
+    t = sde.signal_end * jnp.asarray(TIMES)
     assert_allclose(sde.alpha_between(t, t), 1.0, rtol=0)
     assert_allclose(sde.variance_between(t, t), 0.0, atol=0)
 
 
 def test_drift_and_diffusion_are_the_kernel_of_a_short_time(sde):
-    s = sde.T * jnp.asarray(TIMES)
+    s = sde.signal_end * jnp.asarray(TIMES)
     moved = jax.vmap(lambda s: jax.grad(lambda t: sde.alpha_between(s, t))(s))(s)
     noised = jax.vmap(lambda s: jax.grad(lambda t: sde.variance_between(s, t))(s))(s)
     assert_allclose(sde.drift_coefficient(s), moved, rtol=ROUNDING, atol=EPS)
@@ -121,16 +121,16 @@ def test_euler_maruyama_agrees_with_the_kernel_to_first_order(sde):
 
 
 def test_time_of_log_snr_inverts_log_snr(sde):
-    t = sde.T * jnp.asarray(TIMES)
+    t = sde.signal_end * jnp.asarray(TIMES)
     # log_snr is rounded at 1e-16 |log_snr|, at most 4e-15, and time moves by at most that over its slope >= 1.
     assert_allclose(sde.time_of_log_snr(sde.log_snr(t)), t, rtol=ROUNDING, atol=20 * EPS)
 
 
 def test_log_snr_inverts_time_of_log_snr(sde):
-    log_snr = jnp.linspace(float(sde.log_snr(jnp.asarray(sde.T))), 8.0, 50)
+    log_snr = jnp.linspace(float(sde.log_snr(jnp.asarray(sde.signal_end))), 8.0, 50)
     t = sde.time_of_log_snr(log_snr)
     # The time is rounded, which the slope magnifies.
-    magnified = 2 * EPS * sde.T * np.abs(derivative(sde.log_snr, t))
+    magnified = 2 * EPS * sde.signal_end * np.abs(derivative(sde.log_snr, t))
     assert np.all(np.abs(sde.log_snr(t) - log_snr) < ROUNDING * (1 + np.abs(log_snr)) + magnified)
 
 
@@ -153,6 +153,20 @@ def test_all_processes_share_one_probability_flow(sde):
     slope = (velocity / alpha - x_hat * alpha_rate / alpha) / ratio_rate
     # sigma/alpha as the log-SNR says it; 1e-12 for the cancellation of the drift against alpha'.
     assert_allclose(slope, -np.exp(-0.5 * log_snr)[:, None] * score_hat, rtol=1e-12, atol=1e-12)
+
+
+def test_the_mean_velocity_of_the_paths_is_the_flow(sde):
+    """alpha' E[x_0 | x] + sigma' E[eps | x] = f x - g^2/2 score, for white data of variance 1/4."""
+    t = sde.signal_end * jnp.asarray(TIMES)
+    x = jnp.linspace(-2.0, 2.0, len(TIMES))[:, None]
+    alpha, sigma = sde.alpha(t)[:, None], sde.sigma(t)[:, None]
+    variance = 0.25 * alpha**2 + sigma**2
+    velocity = sde.velocity(0.25 * alpha / variance * x, sigma / variance * x, t)
+    flow = sde.reverse_drift(x, t, -x / variance, h=0.0)
+    # The flow's two terms are as large as f x, of opposite signs.
+    assert_allclose(
+        velocity, flow, rtol=1e-12, atol=1e-12 * float(jnp.max(jnp.abs(sde.drift(x, t))))
+    )
 
 
 def test_reverse_family_interpolates_between_flow_and_reverse_sde(sde):

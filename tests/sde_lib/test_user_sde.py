@@ -82,7 +82,7 @@ class LinearFlow(SDE):
     ["log_alpha", "log_snr", "drift_coefficient", "diffusion_squared", "diffusion"],
 )
 def test_derived_functions_of_time_equal_the_overridden_ones(sde, method):
-    t = sde.T * jnp.asarray(TIMES)
+    t = sde.signal_end * jnp.asarray(TIMES)
     # ln(alpha) of an alpha near 1 has an absolute rounding, and so has what is built on it.
     derived, closed = getattr(Stated(sde), method)(t), getattr(sde, method)(t)
     assert_allclose(derived, closed, rtol=1e-13, atol=100 * EPS)
@@ -121,7 +121,7 @@ def test_derived_processes_equal_the_overridden_ones(sde):
 
 @pytest.mark.usefixtures("x64")
 def test_derived_time_of_log_snr_equals_the_overridden_one(sde):
-    log_snr = sde.log_snr(sde.T * jnp.asarray(TIMES))
+    log_snr = sde.log_snr(sde.signal_end * jnp.asarray(TIMES))
     found = Stated(sde).time_of_log_snr(log_snr)
     assert_allclose(found, sde.time_of_log_snr(log_snr), rtol=1e-12, atol=10 * EPS)
 

@@ -104,8 +104,19 @@ def test_importance_sampling_lowers_the_variance(x64, name):
     assert deviations[0] > 20 * deviations[1]
 
 
+def test_logit_normal_times_have_the_published_quantiles(x64):
+    """The median 1/2, and a standard deviation to either side; mean 1/2 and deviation 2 likewise."""
+    quantiles = jnp.array([0.158655254, 0.5, 0.841344746])
+    t = times("logit_normal", VP(), eps=1e-9).at(quantiles)
+    np.testing.assert_allclose(t, [1 / (1 + np.e), 0.5, np.e / (1 + np.e)], rtol=1e-8)
+    wide = times("logit_normal", VP(), eps=1e-9, logit_normal_mean=0.5, logit_normal_std=2.0)
+    np.testing.assert_allclose(
+        np.log(wide.at(quantiles) / (1 - wide.at(quantiles))), [-1.5, 0.5, 2.5]
+    )
+
+
 def test_impossible_times_are_refused():
-    with pytest.raises(UserError, match="choose one of uniform, log_snr, log_normal"):
+    with pytest.raises(UserError, match="choose one of uniform, log_snr, log_normal, logit_normal"):
         times("x", VP())
     with pytest.raises(UserError, match=r"log_normal_std=0.0: expected a positive"):
         times("log_normal", VP(), log_normal_std=0.0)
