@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE, VP
 
 
@@ -28,8 +27,7 @@ class GaussianGivenImage:
     evaluations = 1
 
     @classmethod
-    def of(cls, mean, covariance, measurement, sde):
-        a, std = np.asarray(measurement.linear.matrix(), float), float(measurement.std)
+    def of(cls, mean, covariance, a, std, sde):
         told = a.T @ np.linalg.inv(std**2 * np.eye(len(a)) + a @ a.T)
         return cls(mean, covariance, a, np.linalg.pinv(told), std**2, sde)
 
@@ -41,7 +39,7 @@ class GaussianGivenImage:
         told = condition["image"].reshape(len(condition["image"]), -1)
         level = condition.get("image_noise", jnp.zeros(len(told)))
         a, c = self.matrix, self.covariance
-        s = (a @ c @ a.T)[None] + (self.variance + level**2)[:, None, None] * jnp.eye(len(a))
+        s = (a @ c @ a.T)[None] + (self.variance + level**2)[:, None, None] * jnp.eye(len(a))[None]
         gain = jnp.swapaxes(jnp.linalg.solve(s, jnp.broadcast_to(a @ c, (len(told), *a.shape))), 1, 2)
         r = told @ self.back.T - (a @ self.mean)[None]
         return self.mean[None] + jnp.einsum("bdm,bm->bd", gain, r), c[None] - gain @ (a @ c)[None]
@@ -53,7 +51,7 @@ class GaussianGivenImage:
         else:
             mean, covariance = self.mean[None], self.covariance[None]
         alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
-        at = alpha[..., None] ** 2 * covariance + sigma[..., None] ** 2 * jnp.eye(flat.shape[1])
+        at = alpha[..., None] ** 2 * covariance + sigma[..., None] ** 2 * jnp.eye(flat.shape[1])[None]
         apart = (flat - alpha * mean)[..., None]
         return -jnp.linalg.solve(at, apart)[..., 0].reshape(x.shape)
 
@@ -75,7 +73,3 @@ class ExactNetwork(nn.Module):
         score = self.law().given(condition)(x, t)
         return nothing - VP().sigma(t)[:, None, None, None] * score
 
-
-def as_score(network, sde, parameterization):
-    """The network without training."""
-    return NetworkScore({"nothing": jnp.zeros(())}, network.apply, parameterization)
