@@ -41,7 +41,9 @@ class Role(enum.Enum):
 ROLES = {
     **dict.fromkeys(
         """
-        model condition sde.name training.continuous training.task
+        model sde.name training.continuous training.task
+        condition.name condition.sigma_y condition.box condition.known condition.fraction condition.lowest
+        condition.mask condition.factor condition.blur condition.length condition.angle
         noisy_classifier.num_classes noisy_classifier.width noisy_classifier.ch_mult
         noisy_classifier.num_res_blocks noisy_classifier.attn_resolutions
         noisy_classifier.head_channels
