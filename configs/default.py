@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from score_sde.data.options import DataOptions
 from score_sde.guidance.options import GuidanceOptions
 from score_sde.likelihood.options import ClassifierOptions, DequantizerOptions, LikelihoodOptions
-from score_sde.measurements.options import MeasurementOptions
+from score_sde.measurements.options import ConditionOptions, MeasurementOptions
 from score_sde.models.networks import NETWORKS, NetworkChoice
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 from score_sde.models.parameterization import PredictionOptions
@@ -42,6 +42,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     of_model: list[type[Section]] = [NetworkChoice, *SDES.values(), *networks]
     for part in (*of_model, PredictionOptions, AveragingOptions):
         yield "model", part
+    yield "condition", ConditionOptions
     yield "noisy_classifier", NoisyClassifierNetwork
     yield "optim", OptimizerOptions
     yield "training", TrainingOptions

@@ -2,9 +2,10 @@
 
 python main.py --config configs/subvp_digits.py --mode train
 
-The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is; :dit
-and :uvit have a transformer of about the size in place of the U-Net; :classifier trains no score but a classifier of noisy
-digits, by which samples of the others can be guided.
+The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is;
+:super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them; :dit and :uvit have a
+transformer of about the size in place of the U-Net; :classifier trains no score but a classifier of noisy digits, by which
+samples of the others can be guided.
 """
 
 from ml_collections import ConfigDict
@@ -37,6 +38,13 @@ CONDITIONAL = {
     "sampling.num_images": 100,
     "sampling.batch_size": 100,
 }
+SUPER_RESOLUTION = {
+    "model.condition_image": "measured",
+    "condition.name": "box_mean",
+    "condition.factor": 2,
+    "condition.sigma_y": 0.0,
+    "restore.method": "trained",
+}
 TRANSFORMER = {
     "model.patch_size": 2,
     "model.width": 128,
@@ -61,6 +69,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "fast": (),
     "likelihood": (LIKELIHOOD,),
     "conditional": (CONDITIONAL,),
+    "super_resolution": (SUPER_RESOLUTION,),
     "dit": (TRANSFORMER, {"model.name": "dit"}),
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
     "classifier": (CLASSIFIER,),

@@ -26,10 +26,20 @@ def label(record: Record, image: Image) -> np.ndarray:
     return np.asarray(value, np.int32)
 
 
+def paired(record: Record, image: Image) -> np.ndarray:
+    """The image that the dataset has beside this one, (h, w, c): uint8 shades, or real numbers in the units of the model's images."""
+    if "paired" not in record:
+        raise DatasetError(
+            "the dataset has no other image beside each (model.condition_image='paired'): give data.name=arrays a file with `paired`, "
+            "shapes, or let the network be told what is measured of the image itself, model.condition_image=measured"
+        )
+    return np.asarray(record["paired"])
+
+
 # name -> reader(record, image): what it gives for one image, an array of one shape for all. `image()` decodes (h, w, c),
 # so that a reader that does not call it costs no decoding. The record is TFDS's, {"path", "label"} for a file, and the
 # row of `condition` for arrays in memory.
-CONDITIONS: dict[str, Reader] = {"label": label}
+CONDITIONS: dict[str, Reader] = {"label": label, "paired": paired}
 
 
 def read(

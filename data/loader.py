@@ -71,6 +71,8 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
         check_labels(datasets, getattr(getattr(config, "model", None), "num_classes", 0))
     readers = {name: CONDITIONS[name] for name in conditions}
     datasets = datasets.each(lambda split: split.with_conditions(readers))
+    if "paired" in conditions:
+        check_paired(datasets, config)
     datasets = placed(datasets, data.in_memory)
     check_first(datasets, stored.num_levels, whole)
     return datasets
@@ -125,6 +127,17 @@ def check_labels(datasets: Datasets, num_classes: int) -> None:
         raise DatasetError(
             f"{datasets.name!r} has labels 0 to {most - 1}, but model.num_classes={num_classes} expects 0 to "
             f"{num_classes - 1}; set model.num_classes={most}"
+        )
+
+
+def check_paired(datasets: Datasets, config: Any) -> None:
+    """Refuse images beside a dataset's own of another size, or of other channels than the network is told."""
+    expected = (*image_shape(config.data)[:2], config.model.condition_channels)
+    found = datasets.train.take(range(1)).condition["paired"].shape[1:]
+    if found != expected:
+        raise DatasetError(
+            f"{datasets.name!r} has images of shape {found} beside its own, expected {expected} of data.image_size and "
+            "model.condition_channels; set these to the images'"
         )
 
 

@@ -69,8 +69,12 @@ def parameters(network: Any) -> list[Parameter]:
 
     Raises:
         UserError: a network that resamples between its blocks without weights. The published list gives such
-            layers numbers too, and no published configuration has them. Or one of classes.
+            layers numbers too, and no published configuration has them. Or one that is told classes or images.
     """
+    if network.condition_image != "none":
+        raise UserError(
+            f"model.condition_image={network.condition_image!r}: published networks are told no image; set model.condition_image='none'"
+        )
     if network.num_classes:
         raise UserError(
             f"model.num_classes={network.num_classes}: published networks are told no class; set model.num_classes=0"

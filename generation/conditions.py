@@ -9,7 +9,8 @@ import numpy as np
 
 from score_sde.errors import ConfigError
 from score_sde.generation.guides import classes_told
-from score_sde.models.networks import conditions_of
+from score_sde.generation.told_images import build_told_image
+from score_sde.models.networks import told_of
 from score_sde.options import choose
 
 Source = Callable[[np.ndarray], Any]
@@ -29,7 +30,7 @@ def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
     return lambda indices: turn[indices % len(turn)]
 
 
-# What a network can be told, by the names of `conditions_of`.
+# What a network can be told, by the names of `told_of`, but for images (told_images.py).
 SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {"label": labels_in_turn}
 
 
@@ -37,13 +38,25 @@ def build_conditions(config: Any) -> Source:
     """The conditions of samples of the config's model: `()` for one that is told nothing.
 
     Raises:
-      ConfigError: labels that the model does not have.
+      ConfigError: labels that the model does not have, or images that there are not.
     """
-    names = conditions_of(config) or (("label",) if classes_told(config) else ())
+    names = told_of(config)
+    if classes_told(config) and "label" not in names:
+        names = ("label", *names)
     if config.sampling.labels and "label" not in names:
         raise ConfigError(
             f"sampling.labels={tuple(config.sampling.labels)} with a model that is told no class: leave it out, train a "
             "network with model.num_classes, or guide by a classifier"
         )
-    sources = {name: choose("a condition of samples", name, SOURCES)(config) for name in names}
-    return lambda indices: {name: of(indices) for name, of in sources.items()} or ()
+    sources = {
+        name: choose("a condition of samples", name, SOURCES)(config)
+        for name in names
+        if name != "image"
+    }
+    image = build_told_image(config)
+
+    def told(indices: np.ndarray) -> Any:
+        condition = {name: of(indices) for name, of in sources.items()} or ()
+        return condition if image is None else image(indices, condition)
+
+    return told

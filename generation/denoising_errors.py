@@ -19,6 +19,7 @@ from score_sde import data
 from score_sde.errors import UserError
 from score_sde.evaluation.score_norms import ScoreNorms, score_norms
 from score_sde.keys import seed_key
+from score_sde.measurements.condition_image import build_condition_image
 from score_sde.models.networks import conditions_of
 from score_sde.progress import progress_bar
 from score_sde.samplers.configured import needs_errors
@@ -81,14 +82,17 @@ def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int) -> ScoreNorm
     split, space = data.load(config, conditions_of(config)).train, build_space(config)
     number = min(options.num_images, split.num_images)
     size = min(config.sampling.batch_size, number)
+    image, key = build_condition_image(config), seed_key(config.seed)
     with progress_bar(number, "denoising errors", "image") as bar:
 
         def batches() -> Iterator[tuple[Array, Any]]:
             for first in range(0, number, size):
                 indices = range(first, min(first + size, number))
                 batch = split.take(indices)
-                yield space.encode_middle(jnp.asarray(batch.images)), batch.condition
+                images, condition = jnp.asarray(batch.images), batch.condition
+                if image is not None:
+                    condition = image.in_use(images, condition, key, jnp.asarray(batch.index))
+                yield space.encode_middle(images), condition
                 bar.update(len(indices))
 
-        times, key = error_times(config, sde), seed_key(config.seed)
-        return score_norms(loaded.model, sde, batches(), times, key, step)
+        return score_norms(loaded.model, sde, batches(), error_times(config, sde), key, step)

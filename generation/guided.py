@@ -28,7 +28,7 @@ from score_sde.guidance.combinations import (
     Within,
 )
 from score_sde.guidance.options import GuidanceOptions
-from score_sde.models.networks import check_no_class, conditions_of
+from score_sde.models.networks import check_no_class, told_of
 from score_sde.models.score import OneByOne
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE
@@ -87,7 +87,7 @@ def check_two_scores(config: Any, sde: SDE) -> None:
     if has_worse(guidance):
         return
     what = in_words({name: guidance[name] for name in ("weight", "plus_plus") if guidance[name]})
-    if not conditions_of(config):
+    if not told_of(config):
         raise ConfigError(
             f"{what} with a model that is told no class: there is nothing to be guided to; set "
             "weight=0, train a network with model.num_classes, or name a worse one by sampling.guidance.worse"
@@ -156,7 +156,7 @@ def with_guidance(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES)
     model = led_away(sampling, sde, model, guides)
     if guides.classifier is None:
         return model
-    told = model if conditions_of(config) else ToldNothing(model)
+    told = model if told_of(config) else ToldNothing(model)
     scale = sampling.guidance.classifier_scale
     by_class = classifier_guided(told, guides.classifier, classes_told(config), scale)
     return OneByOne(by_class) if sampling.one_by_one else by_class

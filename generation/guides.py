@@ -10,7 +10,8 @@ import jax
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
 from score_sde.guidance.autoguidance import ToldNothing
-from score_sde.models.networks import conditions_of
+from score_sde.measurements.options import MeasurementOptions
+from score_sde.models.networks import told_image, told_of
 from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNetwork
 from score_sde.models.score import OneByOne
 from score_sde.sde_lib import SDE, build_sde
@@ -51,8 +52,8 @@ def has_guides(guidance: Any) -> bool:
 def classes_told(config: Any) -> int:
     """Of how many classes a sample is told one: by the network, or by the classifier that guides it; 0: it is told none."""
     guidance = config.sampling.guidance
-    if conditions_of(config) or not guidance.classifier:
-        return config.model.num_classes if conditions_of(config) else 0
+    if told_of(config) or not guidance.classifier:
+        return config.model.num_classes if "label" in told_of(config) else 0
     return config_in("classifier", guidance).noisy_classifier.num_classes
 
 
@@ -80,8 +81,12 @@ def check_classifier(config: Any, sde: SDE) -> None:
     field = f"sampling.guidance.classifier={guidance.classifier!r}"
     other = config_in("classifier", guidance)
     check_alike(field, config, sde, other)
+    if told_image(config):
+        raise ConfigError(
+            f"{field} and a network that is told an image: a classifier guides a network of no condition, or of classes"
+        )
     classes = other.noisy_classifier.num_classes
-    if conditions_of(config) and config.model.num_classes != classes:
+    if told_of(config) and config.model.num_classes != classes:
         raise ConfigError(
             f"{field} knows {classes} classes, and the network that it is to guide {config.model.num_classes}; train one for the same"
         )
@@ -92,12 +97,25 @@ def check_worse(config: Any, sde: SDE) -> None:
     field = f"sampling.guidance.worse={config.sampling.guidance.worse!r}"
     worse = config_in("worse", config.sampling.guidance)
     check_alike(field, config, sde, worse)
-    classes = worse.model.num_classes if conditions_of(worse) else 0
+    classes = worse.model.num_classes if told_of(worse) else 0
     if classes not in (0, config.model.num_classes):
         raise ConfigError(
             f"{field} is told {classes} classes, and the network that it is to guide {config.model.num_classes or 'none'}; take one "
             "that is told the same classes, or none"
         )
+    if told_of(worse) and images_told(worse) != images_told(config):
+        raise ConfigError(
+            f"{field} is not told the same images as the network that it is to guide (model.condition_image, config.condition); take one "
+            "that is, or one that is told nothing"
+        )
+
+
+def images_told(config: Any) -> Any:
+    """All that says what images the config's network is told; None for none."""
+    if not told_image(config):
+        return None
+    own = {name: of for name, of in config.model.items() if name.startswith("condition_")}
+    return own, {name: config.condition[name] for name in MeasurementOptions.defaults()}
 
 
 TASKS = {"worse": "score", "classifier": "classifier"}
@@ -179,4 +197,4 @@ def load_worse(config: Any, sde: SDE, workdir: Path | None) -> Any:
     of = config_in("worse", guidance) if named else config.copy_and_resolve_references()
     of.checkpoint_step = guidance.worse_step
     model = load_score_model(of, sde, folder).model
-    return ToldNothing(model) if conditions_of(config) and not conditions_of(of) else model
+    return ToldNothing(model) if told_of(config) and not told_of(of) else model

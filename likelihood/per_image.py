@@ -20,6 +20,7 @@ from score_sde.likelihood.decoder import decoding_term, discretised, mean_decodi
 from score_sde.likelihood.discrete_bound import VARIANCES, discrete_bound
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.log_density import LogDensity, log_density
+from score_sde.measurements.condition_image import ConditionImage, build_condition_image
 from score_sde.models.networks import conditions_of
 from score_sde.models.score import bind, evaluations_of
 from score_sde.samplers.adaptive import AdaptiveSolver
@@ -45,6 +46,7 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     check_options(config)
     sde.check_time("likelihood.eps", config.likelihood.eps)
     options, space = config.likelihood, build_space(config)
+    image = image_told(config)
     parts: dict[str, Any] = {}
     if options.ode:
         parts["ode"] = build_ode(config, sde, dimension)
@@ -53,7 +55,10 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
         parts["bound"] = build(config, sde)
 
     def measure(model: Any, dequantizer: Any, key: OneKey, batch: Batch) -> dict[str, Values]:
-        model, images = bind(model, batch.condition), batch.images
+        images, condition = batch.images, batch.condition
+        if image is not None:
+            condition = image.in_use(images, condition, key, batch.index)
+        model = bind(model, condition)
         keys = image_keys(MeasurementKeys, key, batch.index)
         if space.num_levels is None:
             x0, log_q = space.encode_middle(images), jnp.zeros(batch.index.shape)
@@ -69,8 +74,13 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
 
 
 def told(config: Any) -> tuple[str, ...]:
-    """What the model is told of each image that is measured."""
+    """What is read with each image that is measured, to tell the model."""
     return conditions_of(config) if config.likelihood.conditional else ()
+
+
+def image_told(config: Any) -> ConditionImage | None:
+    """What makes the images that the model is told of those that are measured."""
+    return build_condition_image(config) if config.likelihood.conditional else None
 
 
 def decodes(config: Any) -> bool:

@@ -10,7 +10,8 @@ matrices.py        any matrix; any linear function of a user's
 masks.py           which pixels are known: a box, a half, random ones, those of a picture; which frequencies
 kernels.py         Gaussian and motion blur
 resampling.py      matrices that shrink or blur a line of pixels
-configured.py      the measurement that config.restore.measurement describes
+configured.py      the measurement that config.restore.measurement or config.condition describes
+condition_image.py the image that a network is told, made of what is measured
 
 A room of its own, since A knows nothing of scores: it is what guidance and samplers are given, and what results are held to.
 """

@@ -1,4 +1,4 @@
-"""The measurement that a config names. Building it is the check."""
+"""The measurement that a section of a config names. Building it is the check."""
 
 from __future__ import annotations
 
@@ -24,18 +24,14 @@ def without_box(options: Any, shape: Shape, seed: int) -> Linear:
     """All pixels but a box in the middle."""
     size = tuple(options.box) or (shape[0] // 2, shape[1] // 2)
     if len(size) != 2:
-        raise ConfigError(
-            f"restore.measurement.box={size}: expected two numbers, rows and columns, or ()"
-        )
+        raise ConfigError(f"box={size}: expected two numbers, rows and columns, or ()")
     return Coordinates.of_mask(masks.without_box(shape[:2], size), shape)
 
 
 def of_picture(options: Any, shape: Shape, seed: int) -> Linear:
     """The pixels that are white in a picture."""
     if not options.mask:
-        raise ConfigError(
-            "restore.measurement.name='mask' needs restore.measurement.mask, a picture that is white where images are known"
-        )
+        raise ConfigError("mask='': expected a picture, white where images are known")
     return Coordinates.of_mask(masks.picture(user_path(options.mask), shape[:2]), shape)
 
 
@@ -43,8 +39,7 @@ def grey_of_colours(options: Any, shape: Shape, seed: int) -> Linear:
     """The grey image of a coloured one; ConfigError unless there are three channels."""
     if shape[2] != 3:
         raise ConfigError(
-            f"restore.measurement.name='grey' with data.num_channels={shape[2]}: only three channels have a grey; take another "
-            "measurement"
+            f"data.num_channels={shape[2]}: only three channels have a grey; take another measurement"
         )
     return grey(shape)
 
@@ -55,7 +50,7 @@ def some_frequencies(options: Any, shape: Shape, seed: int) -> Linear:
     return Frequencies.of_mask(mask, shape)
 
 
-# Functions of config.restore.measurement, the shape of an image and the seed.
+# Functions of config.restore.measurement or config.condition, the shape of an image and the seed.
 MEASUREMENTS: dict[str, Callable[[Any, Shape, int], Linear]] = {
     "box": without_box,
     "half": lambda o, shape, seed: Coordinates.of_mask(masks.half(shape[:2], o.known), shape),
@@ -74,12 +69,18 @@ MEASUREMENTS: dict[str, Callable[[Any, Shape, int], Linear]] = {
 }
 
 
-def build_measurement(options: Any, shape: tuple[int, ...], seed: int) -> Measurement:
-    """What config.restore.measurement describes, for images of this shape (h, w, c).
+def build_measurement(
+    options: Any, shape: tuple[int, ...], seed: int, section: str = "restore.measurement"
+) -> Measurement:
+    """What this section of the config describes, for images of this shape (h, w, c).
 
     Raises:
       ConfigError: an unknown name, or a mask, a factor or a kernel that does not fit the images.
     """
-    build = choose("restore.measurement.name", options.name, MEASUREMENTS)
+    build = choose(f"{section}.name", options.name, MEASUREMENTS)
     height, width, channels = shape
-    return Measurement.of(build(options, (height, width, channels), seed), options.sigma_y)
+    try:
+        linear = build(options, (height, width, channels), seed)
+    except ConfigError as error:
+        raise ConfigError(f"{section}.name={options.name!r}: {error}") from None
+    return Measurement.of(linear, options.sigma_y)

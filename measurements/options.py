@@ -1,4 +1,4 @@
-"""config.restore.measurement."""
+"""config.restore.measurement and config.condition."""
 
 from __future__ import annotations
 
@@ -42,4 +42,28 @@ class MeasurementOptions(Section):
         0.0,
         "name=motion_blur: degrees up from the right",
         finite("a number, such as 45", lambda x: True),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ConditionOptions(MeasurementOptions):
+    """The image that a network with model.condition_image is told (condition_image.py): what is measured of its own image where that
+    is "measured". Random masks do not depend on the seed.
+    """
+
+    images: str = option(
+        "test",
+        "of which images samples are told, one after the other and again from the first: train | test; an .npz file with `images` (or "
+        "`arr_0`), or for condition_image=paired with `paired`; or a folder of PNG, JPEG or WebP files",
+    )
+    cascade: str = option(
+        "",
+        "in place of images, a folder in which a network was trained on images of the size of what is measured: its samples, drawn first "
+        "by the same sampler, are what is told",
+    )
+    noise: float = option(
+        0.0,
+        "in use, the standard deviation of the noise that is added to what the image is made of, and told: at most "
+        "model.condition_noise",
+        not_negative,
     )

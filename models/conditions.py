@@ -1,8 +1,15 @@
-"""What a network is told of each image beside its noise: `{"label": (b,)}`, its class, an integer; `()`: nothing.
+"""What a network is told of each image beside its noise; `()`: nothing.
+
+    {"label": (b,)}                          its class, an integer
+    {"image": (b, h, w, c)}                  an image, in the units of the model's
+    {"image": ..., "image_noise": (b,)}      and the standard deviation of the noise that was added to that one
 
 A class is a vector that is added to the embedding of the noise level, after its two dense layers and before every
 block's, as in Dhariwal and Nichol 2021's networks: all blocks see it, by no layer of their own. "No class" is a vector
 like the others, the last of num_classes + 1, learnt from images whose label was dropped (Ho & Salimans 2022, Algorithm 1).
+
+An image is more channels of the network's input, as in SR3 (Saharia et al. 2021) and Palette (Saharia et al. 2022); one of zeros
+says nothing. The noise that was added to it (Ho et al. 2022, cascades) is told as the time is, by sinusoids and two dense layers.
 """
 
 from __future__ import annotations
@@ -14,30 +21,55 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from score_sde.models.embeddings import looked_up
+from score_sde.models.embeddings import looked_up, positional_embedding
 from score_sde.models.score import takes_none
 from score_sde.shapes import Array, Integers
 
 
-def null_condition(condition: Any, num_classes: int) -> Any:
-    """The condition of the same structure that says "no class" of every image.
+def null_condition(
+    condition: Any,
+    num_classes: int,
+    image_shape: tuple[int, ...] | None = None,
+    noisy: bool = False,
+) -> Any:
+    """The condition of the same structure that says nothing of every image: no class, an image of zeros.
+
+    Args:
+        image_shape: (h, w, c) of the image that the network is told, None for none.
+        noisy: it is told of that image's noise.
 
     Raises:
-        ValueError: a condition that a network of so many classes does not take.
+        ValueError: a condition that a network of so many classes and of such images does not take.
     """
-    if not (num_classes and jax.tree.leaves(condition)):
+    expected = {
+        **({"label": "integers (b,)"} if num_classes else {}),
+        **({"image": f"real numbers (b, {_sizes(image_shape)})"} if image_shape else {}),
+        **({"image_noise": "real numbers (b,)"} if noisy else {}),
+    }
+    if not (expected and jax.tree.leaves(condition)):
         return takes_none(condition)
     given = jax.tree.map(jnp.asarray, condition)
-    if not (isinstance(given, dict) and set(given) == {"label"} and _is_integer(given["label"])):
+    fits = {
+        "label": lambda of: of.ndim == 1 and jnp.issubdtype(of.dtype, jnp.integer),
+        "image": lambda of: of.shape[1:] == image_shape and jnp.issubdtype(of.dtype, jnp.floating),
+        "image_noise": lambda of: of.ndim == 1 and jnp.issubdtype(of.dtype, jnp.floating),
+    }
+    if not (
+        isinstance(given, dict)
+        and set(given) == set(expected)
+        and all(fits[name](of) for name, of in given.items())
+    ):
+        words = ", ".join(f'"{name}": {what}' for name, what in expected.items())
         raise ValueError(
             f"a network of {num_classes} classes was given {jax.tree.map(jax.typeof, given)}: expected "
-            '{"label": integers (b,)}, or () for no class'
+            f"{{{words}}}, or () for nothing"
         )
-    return {"label": jnp.full_like(given["label"], num_classes)}
+    nothing = {"label": num_classes, "image": 0.0, "image_noise": 0.0}
+    return {name: jnp.full_like(of, nothing[name]) for name, of in given.items()}
 
 
-def _is_integer(labels: Array) -> bool:
-    return labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer)
+def _sizes(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
 
 
 class ClassEmbedding(nn.Module):
@@ -66,12 +98,7 @@ def with_class(
     stddev: float = 1.0,
     name: str | None = None,
 ) -> Float[Array, "b f"] | None:
-    """The embedding of the noise level with that of the class added, in a network of classes; `name` is the table's.
-
-    Raises:
-        ValueError: a condition that the network does not take.
-    """
-    null_condition(condition, num_classes)
+    """The embedding of the noise level with that of the class added, in a network of classes; `name` is the table's."""
     if embedding is None or not num_classes:
         return embedding
     b, features = embedding.shape
@@ -82,3 +109,19 @@ def with_class(
 def labels_or_none(condition: Any, b: int, num_classes: int) -> Integers:
     """The labels of a condition, or of no class."""
     return condition["label"] if condition else jnp.full(b, num_classes)
+
+
+LABELS = 999.0
+"""Of the largest noise of an image that is told, as the latest time has it."""
+
+
+class ImageNoiseEmbedding(nn.Module):
+    """A vector for the noise of the image that is told, zero in a fresh network."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, labels: Float[Array, "b"]) -> Float[Array, "b {self.features}"]:
+        hidden = nn.Dense(self.features, name="in")(positional_embedding(labels, self.features))
+        zeros = nn.initializers.zeros
+        return nn.Dense(self.features, kernel_init=zeros, name="out")(nn.silu(hidden))

@@ -46,10 +46,12 @@ class DDPM(UNet):
         check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
 
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
+        temb = self.with_image_noise(temb, condition)
         h = layers.conv3x3(self.nf, dtype=self._dtype)(x if self.centered else 2 * x - 1)
         skips = [h]
         for level, mult in enumerate(self.ch_mult):

@@ -71,8 +71,10 @@ class DiT(Transformer):
         check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
         time = TimeEmbedding(self.width, name="t_embedder")(noise_input)
         given: Any = with_class(time, condition, self.num_classes, 0.02, "y_embedder")
+        given = self.with_image_noise(given, condition)
 
         embedding = PatchEmbedding(self.width, XAVIER, self._dtype, name="x_embedder")
         h = embedding(self.patches(x)) + jnp.asarray(self._positions(), real)[None]

@@ -99,8 +99,9 @@ class NCSNpp(UNet):
         Args:
             x: noisy images, (b, h, w, num_channels).
             noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
-            condition: {"label": (b,)}, the image's class in a network of num_classes; () for no class. A label
-                outside of 0 ... num_classes, which is "no class", gives NaN.
+            condition: what the network is told (conditions.py): {"label": (b,)}, the image's class in a network of
+                num_classes, {"image": (b, h, w, _)} in one of condition_image; () for nothing. A label outside of
+                0 ... num_classes, which is "no class", gives NaN.
             dropout_keys: one PRNG key per image, for training; None for evaluation.
 
         Returns:
@@ -109,10 +110,12 @@ class NCSNpp(UNet):
         check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
 
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
+        temb = self.with_image_noise(temb, condition)
         h, skips = self._down(x if self.centered else 2 * x - 1, temb, keys)
         h = self._block(h.shape[-1])(h, temb, next(keys))
         h = self._attention()(h)

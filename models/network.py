@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from score_sde.data.image_shape import sides
 from score_sde.errors import ConfigError
-from score_sde.models.conditions import null_condition
-from score_sde.options import Section, count, one_of, option
+from score_sde.models.conditions import LABELS, ImageNoiseEmbedding, null_condition
+from score_sde.options import Section, count, not_negative, one_of, option
+from score_sde.shapes import Array, Pixels
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 OF_DATA = ("image_size", "image_width", "num_channels", "centered")  # the rest are of config.model
@@ -31,6 +32,21 @@ class Network(Section, nn.Module):
     image_width: int = 0
     num_classes: int = option(
         0, "classes that it may be told (models/conditions.py); 0: it is told none", count(10**6, 0)
+    )
+    condition_image: str = option(
+        "none",
+        "an image that it is told beside, as more channels of its input: none | measured, what config.condition measures of the image "
+        "itself | paired, what the dataset has beside the image",
+        one_of("none", "measured", "paired"),
+    )
+    condition_channels: int = option(
+        0, "condition_image=paired: channels of that image", count(1024, 0)
+    )
+    condition_noise: float = option(
+        0.0,
+        "the most noise, a standard deviation, that is added in training to what condition_image is made of; how much, from 0 on "
+        "uniformly, the network is told. 0: none",
+        not_negative,
     )
     dtype: str = option(
         "float32",
@@ -51,8 +67,28 @@ class Network(Section, nn.Module):
         self.check_options(self, "model")
         if self.num_channels < 1:
             raise ConfigError(f"num_channels is {self.num_channels}: expected 1 or more")
+        self.check_condition_image()
         self.check_fits()
         super().__post_init__()
+
+    def check_condition_image(self) -> None:
+        """Refuse channels or noise of an image that the network is not told."""
+        paired = self.condition_image == "paired"
+        if paired != bool(self.condition_channels):
+            raise ConfigError(
+                f"model.condition_channels={self.condition_channels} with model.condition_image={self.condition_image!r}: expected "
+                f"{'the channels of the images that the dataset has beside its own' if paired else '0'}"
+            )
+        if self.condition_noise and not getattr(self, "conditional", True):
+            raise ConfigError(
+                f"model.condition_noise={self.condition_noise} with model.conditional=False: such a network has no embedding to which "
+                "the noise could be told; set one of the two otherwise"
+            )
+        if self.condition_noise and self.condition_image == "none":
+            raise ConfigError(
+                f"model.condition_noise={self.condition_noise} with model.condition_image='none': there is no image to which noise is "
+                "added; set it to 0, or name the image"
+            )
 
     def check_fits(self) -> None:
         """Refuse fields that are each in range and together no network, or none of such images."""
@@ -76,12 +112,45 @@ class Network(Section, nn.Module):
 
     @staticmethod
     def conditions(config: Any) -> tuple[str, ...]:
-        """Names of what the configured network is told of each image, of data/conditions.py."""
-        return ("label",) if config.model.num_classes else ()
+        """Names of what is read of each image to tell the configured network of it, of data/conditions.py."""
+        read = {"label": config.model.num_classes, "paired": config.model.condition_channels}
+        return tuple(name for name, wanted in read.items() if wanted)
 
     def null_condition(self, condition: Any) -> Any:
-        """What says "no class" of the images of this condition; refuses one that the network does not take."""
-        return null_condition(condition, self.num_classes)
+        """What says nothing of the images of this condition; refuses one that the network does not take."""
+        return null_condition(
+            condition, self.num_classes, self._told_shape, bool(self.condition_noise)
+        )
+
+    @property
+    def _told_shape(self) -> tuple[int, ...] | None:
+        """(h, w, c) of the image that the network is told."""
+        if self.condition_image == "none":
+            return None
+        channels = self.condition_channels or self.num_channels
+        return (*sides(self.image_size, self.image_width), channels)
+
+    def with_image(self, x: Pixels, condition: Any) -> Array:
+        """x with the image that the network is told as more channels, zeros where it is told nothing.
+
+        Raises:
+          ValueError: a condition that the network does not take.
+        """
+        self.null_condition(condition)
+        if self._told_shape is None:
+            return x
+        nothing = jnp.zeros((len(x), *self._told_shape))
+        image = condition["image"] if condition else nothing
+        return jnp.concatenate([x, image.astype(x.dtype)], axis=-1)
+
+    def with_image_noise(self, embedding: Any, condition: Any) -> Any:
+        """The embedding (b, f) of the noise level with that of the noise of the image that is told."""
+        if embedding is None or not self.condition_noise:
+            return embedding
+        b, features = embedding.shape
+        std = condition["image_noise"] if condition else jnp.zeros(b)
+        labels = (LABELS * std / self.condition_noise).astype(embedding.dtype)
+        return embedding + ImageNoiseEmbedding(features, name="image_noise")(labels)
 
 
 def check_input(x_shape: Sequence[int], noise_input_shape: Sequence[int], network: Any) -> None:

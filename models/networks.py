@@ -51,15 +51,28 @@ def null_condition_of(network: Any) -> Callable[[Any], Any]:
 
 
 def check_no_class(config: Any, what: str) -> None:
-    """Refuse what asks a network for its score of no class, if it never learnt one."""
-    if conditions_of(config) and not config.training.label_dropout:
+    """Refuse what asks a network for its score of no class, or of no image, if it never learnt one."""
+    told = told_of(config)
+    if told and not config.training.label_dropout:
+        nothing = "no image" if "image" in told else "no class"
         raise ConfigError(
-            f"{what} asks for the score of no class, which a network trained with training.label_dropout=0 never learnt; train "
+            f"{what} asks for the score of {nothing}, which a network trained with training.label_dropout=0 never learnt; train "
             "with label_dropout=0.1, say"
         )
 
 
+def told_of(config: Any) -> tuple[str, ...]:
+    """Names of what the configured network is told of each image: label, image; others of a user's own."""
+    read = tuple(name for name in conditions_of(config) if name != "paired")
+    return (*read, "image") if told_image(config) else read
+
+
+def told_image(config: Any) -> bool:
+    """Whether the configured network is told another image beside each."""
+    return config.model.name in NETWORKS and config.model.condition_image != "none"
+
+
 def conditions_of(config: Any) -> tuple[str, ...]:
-    """Names of what the configured network is told of each image; () also for scores known in closed form."""
+    """Names of what is read with each image to tell the configured network; () also for scores known in closed form."""
     conditions = getattr(NETWORKS.get(config.model.name), "conditions", None)
     return conditions(config) if conditions else ()

@@ -59,6 +59,7 @@ class UViT(Transformer):
         check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
         told = jnp.stack(self._told(noise_input, condition), axis=1)
         embedding = PatchEmbedding(self.width, BY_INPUTS, self._dtype, name="patch_embed")
         h = jnp.concatenate([told, embedding(self.patches(x))], axis=1)
@@ -80,7 +81,7 @@ class UViT(Transformer):
         if self.time_mlp:
             hidden = nn.Dense(4 * self.width, kernel_init=SMALL, name="time_embed_0")(time)
             time = nn.Dense(self.width, kernel_init=SMALL, name="time_embed_2")(nn.silu(hidden))
-        self.null_condition(condition)  # refuses what the network does not take
+        time = self.with_image_noise(time, condition)
         if not self.num_classes:
             return [time]
         classes = ClassEmbedding(self.num_classes, self.width, name="label_emb")

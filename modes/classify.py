@@ -44,6 +44,10 @@ def check(config: Any, sde: SDE) -> None:
         raise ConfigError(
             "--mode classify takes trained networks, one told the class (model.num_classes) or one for each, not model.name=mixture"
         )
+    if config.model.condition_image == "paired":
+        raise ConfigError(
+            "--mode classify with model.condition_image='paired': images are classified by themselves; take a network that is told none"
+        )
     if not config.model.num_classes:
         check_classifier(config)
 

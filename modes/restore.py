@@ -19,6 +19,7 @@ from score_sde.generation.generate import Generated
 from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.guidance.posterior import jacobian_products_of
+from score_sde.measurements.condition_image import SEED
 from score_sde.measurements.configured import build_measurement
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.parameterization import refuse_discrete
@@ -32,7 +33,12 @@ from score_sde.restoration.figures import (
     fit,
     nearness,
 )
-from score_sde.restoration.methods import METHODS, configured_for, sampler_name
+from score_sde.restoration.methods import (
+    METHODS,
+    configured_for,
+    measured_section,
+    sampler_name,
+)
 from score_sde.restoration.observed import Observed, check_observed, observe
 from score_sde.restoration.picture import save_restored
 from score_sde.restoration.table import table
@@ -74,15 +80,18 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def measurement_of(config: Any, space: Space) -> Measurement:
-    """The measurement that config.restore.measurement describes."""
-    return build_measurement(config.restore.measurement, space.shape, config.seed)
+    """What is measured of the images: as the network was trained for it, or by config.restore.measurement."""
+    section = measured_section(config)
+    trained = METHODS[config.restore.method].trained
+    name, seed = ("condition", SEED) if trained else ("restore.measurement", config.seed)
+    return build_measurement(section, space.shape, seed, name)
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Restore, write <workdir>/restored, report the figures and return them; or go on where this command stopped."""
     began, options, space = time.perf_counter(), config.restore, build_space(config)
-    measurement = measurement_of(config, space)
-    observed = observe(config, space, measurement)
+    measurement, section = measurement_of(config, space), measured_section(config)
+    observed = observe(config, space, measurement, METHODS[options.method].trained)
     loaded = load_score_model(config, sde, workdir)
     variance = None
     if needs_errors(config.sampling):
@@ -113,8 +122,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "measured": options.measured,
         "num_images": len(observed.y),
         "draws": options.draws,
-        "measurement": options.measurement.name,
-        "sigma_y": options.measurement.sigma_y,
+        "measurement": section.name,
+        "sigma_y": section.sigma_y,
         **nearness(space, observed, restored),
         **fit(observed, of),
         "nfe": float(restored.nfe.mean()),
@@ -141,7 +150,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
     """All that the draws depend on, so that only the same command goes on with them."""
     settings, options = as_json(config), config.restore
-    mask = options.measurement.mask
+    mask = measured_section(config).mask
     return {
         **loaded.told,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
@@ -150,7 +159,8 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         "pictures": newest_file(user_path(options.images)),
         "devices": jax.device_count(),
         **{
-            part: settings[part] for part in ("seed", "sde", "data", "model", "sampling", "restore")
+            part: settings[part]
+            for part in ("seed", "sde", "data", "model", "condition", "sampling", "restore")
         },
     }
 
@@ -175,7 +185,7 @@ def write(
 ) -> dict[str, Any]:
     """Arrays and, of images with a range, the picture. Gives where they went."""
     options = config.restore
-    stem = f"{options.measurement.name}-{options.method}-seed{config.seed}"
+    stem = f"{measured_section(config).name}-{options.method}-seed{config.seed}"
     path = unused(workdir / "restored", stem, ".npz")
     known = {name: of for name, of in observed._asdict().items() if of is not None}
     arrays = {

@@ -24,7 +24,9 @@ from score_sde.generation.guides import ages_of, classes_told, load_guides
 from score_sde.generation.sample_files import IMAGES, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_images import check_start_images, load_start_images
+from score_sde.generation.told_images import ages_of_told
 from score_sde.generation.trajectory import Trajectory, trajectory
+from score_sde.models.networks import told_image
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
 from score_sde.options import choose
@@ -139,10 +141,15 @@ def run(
 def told(config: Any) -> dict[str, Any]:
     """What the record says of conditions and guidance, for a model that takes any or is guided."""
     sampling, classes = config.sampling, classes_told(config)
+    images: dict[str, Any] = {}
+    if told_image(config):
+        images = {name: config.condition[name] for name in ("images", "cascade", "noise")}
+        images = {f"condition_{name}": of for name, of in images.items()}
     if not (classes or is_guided(sampling)):
-        return {}
+        return images
     weight = sampling.guidance.weight
     return {
+        **images,
         **({"labels": list(sampling.labels) or "all"} if classes else {}),
         "guidance_weight": weight,
         "guidance_scale": 1.0 + weight,  # as other codes count it
@@ -160,7 +167,11 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         "guides": ages_of(config, workdir),
         "start_images": changed(config.sampling.start_images),
         "devices": jax.device_count(),
-        **{part: settings[part] for part in ("seed", "sde", "data", "model", "sampling")},
+        **ages_of_told(config),
+        **{
+            part: settings[part]
+            for part in ("seed", "sde", "data", "model", "condition", "sampling")
+        },
     }
 
 
@@ -180,7 +191,8 @@ def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
 def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> Image:
     """The first images as a grid: a row for each class where all have their turn. Gives the picture that it writes."""
     num_classes = classes_told(config)
-    if not num_classes or config.sampling.labels or len(images) < num_classes:
+    in_turn = num_classes and not config.sampling.labels and not told_image(config)
+    if not in_turn or len(images) < num_classes:
         return save_grid(path, images, num_levels)
     columns = len(images) // num_classes
     turns = images[: columns * num_classes].reshape(columns, num_classes, *images.shape[1:])

@@ -13,9 +13,11 @@ from score_sde.devices import build_devices
 from score_sde.generation.drivers import STEPS_PER_CALL, batch_sampler
 from score_sde.generation.generate import Generator
 from score_sde.guidance.posterior import jacobian_products_of
+from score_sde.keys import Stream, stream_key
+from score_sde.measurements.condition_image import build_condition_image
 from score_sde.measurements.measurement import Measurement, spectral
 from score_sde.progress import say
-from score_sde.restoration.methods import sampler_name
+from score_sde.restoration.methods import METHODS, sampler_name
 from score_sde.restoration.observed import Observed
 from score_sde.samplers.configured import Configured
 from score_sde.samplers.stepping import SteppedSampler
@@ -36,10 +38,16 @@ def build_drawer(
             "CPU; --sampler pc or edm takes its steps one by one"
         )
 
+    trained = build_condition_image(config) if METHODS[config.restore.method].trained else None
+    tell = None if trained is None else jax.jit(trained.of_measured)
+    key = stream_key(config.seed, Stream.OBSERVATION)
+
     def conditions(indices: np.ndarray) -> dict[str, np.ndarray]:
         which = np.minimum(indices // draws, n - 1)  # a last batch is filled up
         told = {} if observed.labels is None else {"label": observed.labels[which]}
-        return {"measured": observed.y[which], **told}
+        if trained is None:
+            return {"measured": observed.y[which], **told}
+        return jax.device_get(tell(observed.y[which], told, key, indices))
 
     run = batch_sampler(
         configured, sde, space.shape, devices, steps_per_call=STEPS_PER_CALL if loops else 1

@@ -12,6 +12,7 @@ from score_sde.guidance.likelihood_score import dps, mmps, pigdm, tmpd
 from score_sde.guidance.posterior import PosteriorScore
 from score_sde.guidance.proximal import ddnm, diffpir
 from score_sde.measurements.measurement import Measurement
+from score_sde.measurements.options import MeasurementOptions
 from score_sde.options import choose
 from score_sde.samplers.configured import (
     Configured,
@@ -33,12 +34,14 @@ from score_sde.sde_lib import SDE
 class Method(NamedTuple):
     """A way to restore."""
 
-    score: Callable[[Any, Measurement, SDE, Any], PosteriorScore]
+    score: Callable[[Any, Measurement, SDE, Any], Any]
     """From the model, the measurement, its process and config.restore; refuses what cannot work, without the model."""
     sampler: Callable[[Problem, Any], Configured] | None = None
     """From config.sampling and config.restore; None: the one that config.sampling names."""
     settings: tuple[str, ...] = ()
     """The fields of config.restore that it reads."""
+    trained: bool = False
+    """The network itself is told what config.condition measures; it alone is asked."""
     put_in: bool = False
     """What was measured is put into the finished image once more, without noise: a last denoising has moved it."""
 
@@ -109,6 +112,7 @@ METHODS: dict[str, Method] = {
         lambda model, y, sde, o: imputing(model, y, sde), repaint, ("repeats",), put_in=True
     ),
     "ddrm": Method(lambda model, y, sde, o: restoring(model, y, sde), ddrm, ("eta", "eta_b")),
+    "trained": Method(lambda model, y, sde, o: model, trained=True),
 }
 
 
@@ -128,6 +132,38 @@ def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = Non
     if method.sampler is None:
         return configure(sampling, sde, variance)
     return method.sampler(Problem(sampling, sde, variance), options)
+
+
+def measured_section(config: Any) -> Any:
+    """The section of the config that says what is measured.
+
+    Raises:
+      ConfigError: another than that which the network is told.
+    """
+    options = config.restore
+    if not METHODS[options.method].trained:
+        if config.model.condition_image != "none":
+            raise ConfigError(
+                f"restore.method={options.method!r} with a network of model.condition_image={config.model.condition_image!r}: it is told what "
+                "was measured, and not led to it; set restore.method=trained"
+            )
+        return options.measurement
+    if config.model.condition_image != "measured":
+        raise ConfigError(
+            f"restore.method='trained' with model.condition_image={config.model.condition_image!r}: expected a network that is told what "
+            "config.condition measures of its images, model.condition_image=measured"
+        )
+    changed = [
+        name
+        for name, of in MeasurementOptions.defaults().items()
+        if options.measurement[name] != of
+    ]
+    if changed:
+        raise ConfigError(
+            f"restore.measurement.{changed[0]} with restore.method='trained': what such a network is told is that of config.condition, with "
+            "which it was trained; leave it out"
+        )
+    return config.condition
 
 
 def sampler_name(config: Any) -> str:

@@ -51,8 +51,12 @@ def check_observed(config: Any) -> None:
         )
 
 
-def observe(config: Any, space: Space, measurement: Measurement) -> Observed:
+def observe(
+    config: Any, space: Space, measurement: Measurement, of_middle: bool = False
+) -> Observed:
     """What config.restore names, measured; noise belongs to an image's index, so it is the same for every method.
+
+    `of_middle`: measured is what stands in the middle of the levels, as networks are told it that are trained for a measurement.
 
     Raises:
       UserError: fewer images than asked for, without the classes that the model is told, or measurements of another shape.
@@ -68,7 +72,7 @@ def observe(config: Any, space: Space, measurement: Measurement) -> Observed:
         x = space.encode(stored, keys.dequantization)
         shape = measurement.linear.measured_shape
         noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys.noise)
-        return x, measurement.draw(x, noise)
+        return x, measurement.draw(space.encode_middle(stored) if of_middle else x, noise)
 
     key = stream_key(config.seed, Stream.OBSERVATION)
     x, y = map(np.asarray, jax.jit(measure)(key, jnp.asarray(stored)))
@@ -129,7 +133,7 @@ def number_of(config: Any, field: str, there_are: int) -> int:
 
 def told_labels(config: Any, count: int, own: Any) -> np.ndarray | None:
     """The classes that the model is told: sampling.labels in turn, or the images' own."""
-    if not conditions_of(config):
+    if "label" not in conditions_of(config):
         return None
     given = tuple(config.sampling.labels)
     if given:

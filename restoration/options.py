@@ -29,7 +29,8 @@ class RestoreOptions(Section):
     method: str = option(
         "ddrm",
         "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | repaint | ddrm, samplers of their own along "
-        "sampling.pc.num_steps steps of sampling.grid",
+        "sampling.pc.num_steps steps of sampling.grid | trained, a network of model.condition_image=measured, told what config.condition "
+        "measures, with any sampler",
     )
     iterations: int = option(5, "method=mmps: of conjugate gradients in each step", count(1000))
     scale: float = option(1.0, "method=dps: times the likelihood's gradient", positive)

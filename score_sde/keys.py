@@ -26,7 +26,9 @@ class Stream(enum.IntEnum):
     DEQUANTIZER_COMPARISON = 102
     CLASSIFIER_INIT = 200
     NOISY_CLASSIFIER_INIT = 300
-    OBSERVATION = 2**31  # no sample's index, whose keys come from the same seed
+    # No samples' indices, whose keys come from the same seed:
+    OBSERVATION = 2**31
+    CASCADE = 2**31 + 1
 
 
 def seed_key(seed: int) -> Array:
@@ -72,7 +74,14 @@ class ObservationKeys(NamedTuple):
     noise: Array
 
 
-Keys = TypeVar("Keys", TrainingKeys, MeasurementKeys, ObservationKeys)
+class ConditionKeys(NamedTuple):
+    """Of an image of which another is made that a network is told."""
+
+    level: Array
+    noise: Array
+
+
+Keys = TypeVar("Keys", TrainingKeys, MeasurementKeys, ObservationKeys, ConditionKeys)
 
 
 def image_keys(kind: type[Keys], key: Array, indices: Array) -> Keys:

@@ -28,7 +28,7 @@ from score_sde.generation.sampled_score import check_sampled_score, sampled_scor
 from score_sde.keys import seed_key
 from score_sde.likelihood.log_density import LogDensity
 from score_sde.likelihood.per_image import build_log_density
-from score_sde.models.networks import check_no_class, conditions_of
+from score_sde.models.networks import check_no_class, told_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import ScoreModel, bind
 from score_sde.options import value_of
@@ -167,7 +167,7 @@ class Trained:
         if labels is None:
             check_no_class(self.config, "a log-density without labels")
         else:
-            if conditions_of(self.config) != ("label",) or len(labels) != len(x):
+            if told_of(self.config) != ("label",) or len(labels) != len(x):
                 raise ConfigError(
                     f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"
                 )

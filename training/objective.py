@@ -16,7 +16,8 @@ from score_sde.data.batch import Batch
 from score_sde.data.scaling import flip_horizontally
 from score_sde.errors import UserError
 from score_sde.keys import Stream, TrainingKeys, image_keys, stream_key
-from score_sde.models.networks import conditions_of, null_condition_of
+from score_sde.measurements.condition_image import ConditionImage, build_condition_image
+from score_sde.models.networks import null_condition_of, told_of
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE
@@ -70,6 +71,7 @@ class Objective:
     draw: Draw
     batch_size: int
     label_dropout: float = 0.0
+    condition_image: ConditionImage | None = None
 
     def training_losses(self, params: Any, batch: Batch, step_key: Array) -> Array:
         """The losses (b,) of a part of a training batch: flips, dropouts of labels and in the network on."""
@@ -77,6 +79,9 @@ class Objective:
         keys = image_keys(TrainingKeys, step_key, places)
         if self.random_flip:
             images = flipped(images, keys)
+            if "paired" in dict(condition):
+                condition = {**condition, "paired": flipped(condition["paired"], keys)}
+        condition = self.told(images, condition, step_key, places)
         u = self.times_of(keys, places, step_key)
         null = self.null_condition(condition)
         condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)
@@ -101,7 +106,15 @@ class Objective:
 
     def held_out_losses(self, params: Any, batch: Batch, u: Array, key: Array) -> Array:
         """The losses (b,) of images as they are, without dropouts, at the times that u (b,) picks."""
-        return self._losses(params, batch, u, image_keys(TrainingKeys, key, batch.index), None)
+        condition = self.told(batch.images, batch.condition, key, batch.index)
+        keys = image_keys(TrainingKeys, key, batch.index)
+        return self._losses(params, batch._replace(condition=condition), u, keys, None)
+
+    def told(self, images: Array, condition: Any, key: Array, places: Array) -> Any:
+        """What the network is told of stored images, by what was read with them."""
+        if self.condition_image is None:
+            return condition
+        return self.condition_image.in_training(images, condition, key, places)
 
     def _losses(
         self, params: Any, batch: Batch, u: Array, keys: TrainingKeys, dropout_keys: Array | None
@@ -120,10 +133,10 @@ def check_label_dropout(config: Any) -> None:
     rate = config.training.label_dropout
     if not 0 <= rate <= 1:
         raise UserError(f"training.label_dropout={rate}: expected a rate between 0 and 1, as 0.1")
-    if rate and not conditions_of(config):
+    if rate and not told_of(config):
         raise UserError(
             f"training.label_dropout={rate} with a network that is told no class: set it to 0, or model.num_classes to the "
-            "number of classes"
+            "number of classes (or model.condition_image)"
         )
 
 
@@ -139,4 +152,5 @@ def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
         draw=DRAWS[config.training.draws],
         batch_size=config.training.batch_size,
         label_dropout=config.training.label_dropout,
+        condition_image=build_condition_image(config),
     )

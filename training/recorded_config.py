@@ -44,6 +44,8 @@ ROLES = {
     **dict.fromkeys(
         """
         model sde.name training.continuous training.task
+        condition.name condition.sigma_y condition.box condition.known condition.fraction condition.lowest
+        condition.mask condition.factor condition.blur condition.length condition.angle
         noisy_classifier.num_classes noisy_classifier.width noisy_classifier.ch_mult
         noisy_classifier.num_res_blocks noisy_classifier.attn_resolutions
         noisy_classifier.head_channels
@@ -51,6 +53,7 @@ ROLES = {
         model.name model.beta_min model.beta_max model.sigma_min model.sigma_max model.num_scales
         model.nf model.ch_mult model.num_res_blocks model.attn_resolutions model.resamp_with_conv
         model.conditional model.num_classes model.nonlinearity model.scale_by_sigma
+        model.condition_image model.condition_channels model.condition_noise
         model.resblock_type model.fir model.fir_kernel model.skip_rescale
         model.progressive model.progressive_input model.progressive_combine
         model.embedding_type model.fourier_scale model.predicts model.sigma_data
@@ -92,6 +95,7 @@ ROLES = {
         training.ema.save_freq training.quality_freq training.quality_images training.quality_steps
         model.remat training.replay_step training.snapshot_freq training.snapshot_size
         training.snapshot_steps training.wandb
+        condition.images condition.cascade condition.noise
         sampling interpolation restore likelihood dequantizer classifier evaluation tradeoff
         """.split(),
         Role.FREE,

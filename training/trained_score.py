@@ -37,6 +37,11 @@ def check_score_model(config: Any, sde: SDE) -> None:
             "the config and the folder of a score network"
         )
     if config.model.name == EXACT:
+        if config.model.condition_image != "none":
+            raise ConfigError(
+                f"model.condition_image={config.model.condition_image!r} with model.name={EXACT}: an exact score is told no image; set it "
+                "to none, or take a network"
+            )
         if config.ema_sigma_rel:
             raise ConfigError(
                 f"ema_sigma_rel={config.ema_sigma_rel} with model.name={EXACT}: an exact score has no weights; leave it out"

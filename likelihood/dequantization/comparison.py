@@ -17,6 +17,7 @@ from score_sde.data.batch import Batch
 from score_sde.devices import build_devices, index_batches
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
 from score_sde.likelihood.dequantization.objective import build_bound
+from score_sde.likelihood.per_image import image_told
 from score_sde.models.score import ScoreModel, bind
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import SDE
@@ -50,11 +51,14 @@ def compare(
     options = config.dequantizer
     number = min(options.num_images or split.num_images, split.num_images)
     devices = build_devices(config)
-    bound = build_bound(config, sde)
+    bound, image = build_bound(config, sde), image_told(config)
 
     def pair(dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch) -> Any:
         """Nats with uniform noise and with the dequantizer's."""
-        rest = bind(score, batch.condition), batch.images, key, batch.index, number
+        condition = batch.condition
+        if image is not None:
+            condition = image.in_use(batch.images, condition, key, batch.index)
+        rest = bind(score, condition), batch.images, key, batch.index, number
         return bound(UniformDequantizer(), *rest), bound(dequantizer, *rest)
 
     run = devices.data_parallel(pair, (False, False, False, True))

@@ -25,6 +25,8 @@ from score_sde.likelihood.dequantization.flow import (
 )
 from score_sde.likelihood.dequantization.objective import IntegerImageBound, build_bound
 from score_sde.likelihood.dequantization.trained import build_flow, write_record
+from score_sde.likelihood.per_image import image_told
+from score_sde.measurements.condition_image import ConditionImage
 from score_sde.models.score import ScoreModel, bind
 from score_sde.sde_lib import SDE
 from score_sde.training.loop import train_task
@@ -53,6 +55,7 @@ class DequantizerTask:
     flow: DequantizationFlow
     bound: IntegerImageBound
     optimizer: optax.GradientTransformation
+    image: ConditionImage | None = None
     name: str = "the dequantizer"
     trainable: str = ""
     widths: tuple[()] = ()
@@ -69,7 +72,10 @@ class DequantizerTask:
     ) -> Array:
         key = jax.random.fold_in(stream_key(self.config.seed, Stream.DEQUANTIZER_TRAIN), step)
         dequantizer, of = FlowDequantizer(params, self.flow), self.config.dequantizer.batch_size
-        score = bind(constants, batch.condition)
+        condition = batch.condition
+        if self.image is not None:
+            condition = self.image.in_use(batch.images, condition, key, batch.index)
+        score = bind(constants, condition)
         nats = self.bound(dequantizer, score, batch.images, key, batch.index, of)
         # Without the offset, which no update changes.
         return nats / (math.prod(self.bound.space.shape) * math.log(2))
@@ -88,7 +94,8 @@ def build_task(config: Any, score: ScoreModel, sde: SDE) -> DequantizerTask:
     """The task that config.dequantizer names."""
     adam = optax.adam(schedule(config.dequantizer))
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), adam)
-    return DequantizerTask(config, score, build_flow(config), build_bound(config, sde), optimizer)
+    flow, bound = build_flow(config), build_bound(config, sde)
+    return DequantizerTask(config, score, flow, bound, optimizer, image_told(config))
 
 
 def train_dequantizer(

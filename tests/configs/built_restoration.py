@@ -2,19 +2,40 @@
 
 import numpy as np
 
+from score_sde.generation.conditions import build_conditions
+from score_sde.generation.told_images import given_images
+from score_sde.measurements.condition_image import build_condition_image
 from score_sde.modes import restore
 from score_sde.restoration.draws import build_drawer
 from score_sde.restoration.methods import METHODS, configured_for
 from score_sde.restoration.observed import Observed, observe
 from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
-from tests.configs.built import digest, without_addresses
+from tests.configs.built import digest, given_to, without_addresses
 
 
 def measurement(config):
     """A as a matrix, and sigma_y."""
     built = restore.measurement_of(config, build_space(config))
     return digest(built.linear.matrix()), built.std
+
+
+def condition_image(config):
+    """What a network is told of an image, and the noise in use."""
+    built = build_condition_image(config)
+    found = built.measurement
+    return digest(found.linear.matrix()), found.std, built.noise
+
+
+def told_images(config):
+    """Of which images it is told."""
+    return digest(given_images(config).images)
+
+
+def smaller_network(config):
+    """The folder of a cascade's first network."""
+    target = "score_sde.generation.cascade.read_config"
+    return given_to(target, lambda: build_conditions(config))
 
 
 def observed(config):

@@ -33,6 +33,7 @@ NETWORK = {
     "model.num_res_blocks": 1,
     "model.attn_resolutions": (),
 }
+PAIRED = of(NETWORK, model__condition_image="paired", model__condition_channels=1)
 TOKENS = {
     "data.image_size": 4,
     "model.name": "uvit",
@@ -86,6 +87,8 @@ TRAINING_ROWS = [
     *rows(network, "model", NETWORK, nf=16, ch_mult=(2,), num_res_blocks=2),
     *rows(network, "model", NETWORK, attn_resolutions=(4,), conditional=False, num_classes=3),
     *rows(network, "model", NETWORK, nonlinearity="elu", dropout=0.2, dtype="bfloat16"),
+    *rows(network, "model", NETWORK, condition_image="measured"),
+    *rows(network, "model", PAIRED, condition_channels=2, condition_noise=0.5),
     *rows(network, "model", NETWORK, skip_rescale=False, scale_by_sigma=True, remat=True),
     *rows(network, "model", NETWORK, embedding_type="fourier", init_scale=0.5),
     *rows(network, "model", FOURIER, fourier_scale=2.0),

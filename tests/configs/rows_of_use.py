@@ -17,7 +17,15 @@ from tests.configs.built_measurements import (
     per_image,
     tradeoff_rows,
 )
-from tests.configs.built_restoration import draws, measurement, observed, restoring
+from tests.configs.built_restoration import (
+    condition_image,
+    draws,
+    measurement,
+    observed,
+    restoring,
+    smaller_network,
+    told_images,
+)
 from tests.configs.built_sampling import (
     cheapest_grid,
     denoising_errors,
@@ -206,11 +214,21 @@ MEASUREMENT_ROWS = [
 
 EXACT = of(TOY, restore__measurement__sigma_y=0.0)
 COLOURS = {"data.image_size": 4, "data.num_channels": 3}
+TELLING = of(COLOURS, model__condition_image="measured")
 
 
 def measuring(name, /, **fields):
-    context = of(COLOURS, restore__measurement__name=name)
-    return rows(measurement, "restore.measurement", context, **fields)
+    """Of images that are restored, and of those that a network is told."""
+    told = of(COLOURS, model__condition_image="measured", condition__name=name)
+    return [
+        *rows(
+            measurement,
+            "restore.measurement",
+            of(COLOURS, restore__measurement__name=name),
+            **fields,
+        ),
+        *rows(condition_image, "condition", told, **fields),
+    ]
 
 
 def by(method, context=EXACT, /, **fields):
@@ -241,6 +259,22 @@ RESTORING_ROWS = [
         length=2.0,
         angle=90.0,
     ),
+    *rows(
+        condition_image,
+        "condition",
+        of(TELLING, condition__name="mask", condition__mask=path("mask.png")),
+        mask=path("other_mask.png"),
+    ),
+    *rows(
+        condition_image,
+        "condition",
+        of(TELLING, condition__name="motion_blur", condition__length=1.5),
+        length=2.0,
+        angle=90.0,
+    ),
+    *rows(condition_image, "condition", of(TELLING, model__condition_noise=0.5), noise=0.2),
+    *rows(told_images, "condition", of(TOY, model__condition_image="measured"), images="train"),
+    *rows(smaller_network, "condition", of(TELLING, condition__cascade="here"), cascade="there"),
     *rows(observed, "restore", TOY, images="train", measured=path("y.npz"), num_images=3),
     *rows(draws, "restore", TOY, draws=3),
     *by("mmps", TOY, method="tmpd", iterations=2),

@@ -1,0 +1,113 @@
+"""Cascades (Ho et al. 2022): a network of small images draws what a network of larger ones is told.
+
+The small images are those of another folder's network, by the sampler of this command and from noise of their own: the two stages
+are independent but for what the second is told.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_sde.data.image_shape import image_shape
+from score_sde.errors import ConfigError, UserError
+from score_sde.files import user_path
+from score_sde.guidance.options import GuidanceOptions
+from score_sde.keys import Stream, stream_key
+from score_sde.measurements.condition_image import ConditionImage
+from score_sde.models.networks import told_image
+from score_sde.progress import progress_bar
+from score_sde.samplers.configured import configure, needs_errors
+from score_sde.sde_lib import build_sde
+from score_sde.spaces import build_space
+from score_sde.training.recorded_config import read_config
+from score_sde.training.trained_score import check_score_model, load_score_model
+
+
+def base_config(config: Any, maker: ConditionImage) -> Any:
+    """The config of the smaller network, to draw by this one's sampler, without guidance.
+
+    Raises:
+      ConfigError: no folder of a score network, or one of other images than the network is told.
+    """
+    field = f"condition.cascade={config.condition.cascade!r}"
+    try:
+        base = read_config(user_path(config.condition.cascade))
+    except UserError as error:
+        raise ConfigError(f"{field}: {error}") from None
+    if maker.measurement is not None:
+        shape: tuple[int, ...] = maker.measurement.linear.measured_shape
+    else:
+        shape = (*image_shape(config.data)[:2], config.model.condition_channels)
+    space = build_space(base)
+    if base.training.task != "score" or told_image(base):
+        raise ConfigError(
+            f"{field}: expected a folder of a score network that is told no image itself"
+        )
+    if space.shape != shape or space.range != build_space(config).range:
+        raise ConfigError(
+            f"{field} draws images of shape {space.shape} within {space.range}; the network is told images of shape {shape} within "
+            f"{build_space(config).range}: train the one on what the other measures"
+        )
+    if base.model.num_classes not in (0, config.model.num_classes):
+        raise ConfigError(
+            f"{field} is told {base.model.num_classes} classes, and the network that takes its images up "
+            f"{config.model.num_classes or 'none'}; train them with the same"
+        )
+    if config.sampling.t_start or needs_errors(config.sampling):
+        raise ConfigError(
+            f"{field} with sampling.t_start, start_images or a sampler that is built from denoising errors: both networks draw from "
+            "noise by one sampler; leave these out"
+        )
+    if jax.process_count() > 1:
+        raise ConfigError(
+            f"{field} on several hosts: draw the small images first, and give their file as condition.images"
+        )
+    base.sampling = config.sampling.copy_and_resolve_references()
+    base.sampling.guidance.update(GuidanceOptions.defaults())
+    if not base.model.num_classes:
+        base.sampling.labels = ()
+    sde = build_sde(base)
+    check_score_model(base, sde)
+    configure(base.sampling, sde)
+    return base
+
+
+def cascaded(config: Any, base: Any, maker: ConditionImage) -> Any:
+    """What tells each sample the small image of its number (told_images.ToldImage), drawn when it is asked for."""
+    draw = functools.cache(lambda: small_images(config, base))
+    tell = jax.jit(maker.of_measured)
+    key = stream_key(config.seed, Stream.OBSERVATION)
+
+    def told(indices: np.ndarray, condition: Any) -> Any:
+        return jax.device_get(tell(draw()(indices), dict(condition), key, indices))
+
+    return told
+
+
+def small_images(config: Any, base: Any) -> Any:
+    """Indices (b,) -> the small images of these numbers, in the units of the model, of the middle of their levels."""
+    # Here, since a generator asks this file what its images are told.
+    from score_sde.generation.generate import build_generator
+
+    sde, space = build_sde(base), build_space(base)
+    model = load_score_model(base, sde, user_path(config.condition.cascade)).model
+    generator = build_generator(base, sde, space.shape)
+    key, size = stream_key(config.seed, Stream.CASCADE), base.sampling.batch_size
+
+    def draw(indices: np.ndarray) -> np.ndarray:
+        drawn = []
+        for start in range(0, len(indices), size):
+            part = indices[start : start + size]
+            # A batch is filled up with numbers that it has not.
+            filled = np.concatenate([part, 1 + part.max() + np.arange(size - len(part))])
+            with progress_bar(len(part), "small images", "image") as bar:
+                x = generator.draw(model, key, filled.astype(np.int32), size, bar).x[: len(part)]
+            drawn.append(np.asarray(space.encode_middle(space.decode(jnp.asarray(x)))))
+        return np.concatenate(drawn)
+
+    return draw

@@ -1,0 +1,152 @@
+"""The images that samples are told: made of images of a split, a file or a folder, or drawn first by a smaller network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from score_sde import data
+from score_sde.data.array_files import check_real
+from score_sde.data.builders import DatasetError
+from score_sde.data.image_shape import image_shape
+from score_sde.data.numpy_files import in_words, read_arrays
+from score_sde.errors import ConfigError, UserError
+from score_sde.files import user_path
+from score_sde.keys import Stream, stream_key
+from score_sde.generation.cascade import base_config, cascaded
+from score_sde.measurements.condition_image import ConditionImage, build_condition_image
+from score_sde.models.networks import conditions_of, told_image
+from score_sde.quality.image_sets import SPLITS, of_file, of_folder
+from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.unfinished import changed, newest_file
+
+ToldImage = Callable[[np.ndarray, Any], Any]
+"""Indices (b,), and what else is told of these samples -> the condition with the image."""
+
+
+class Given(NamedTuple):
+    """What the images that are told are made of, n of each."""
+
+    images: np.ndarray
+    condition: dict[str, np.ndarray]
+
+    def at(self, rows: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        return self.images[rows], {name: of[rows] for name, of in self.condition.items()}
+
+
+def build_told_image(config: Any) -> ToldImage | None:
+    """What tells samples of the image that config.condition names; None for a network that is told none.
+
+    Raises:
+      ConfigError: no such file or folder, or a smaller network that does not draw what the network is told.
+    """
+    options = config.condition
+    maker = build_condition_image(config)
+    if maker is None:
+        if options.cascade:
+            raise ConfigError(
+                f"condition.cascade={options.cascade!r} with a network that is told no image: train one with "
+                "model.condition_image=measured, or leave it out"
+            )
+        return None
+    if options.cascade:
+        return cascaded(config, base_config(config, maker), maker)
+    check_images(config)
+    return of_images(config, maker)
+
+
+def of_images(config: Any, maker: ConditionImage) -> ToldImage:
+    """Of the images of a split, a file or a folder, with the noise of their places there; of a split with their classes, unless
+    sampling.labels names others."""
+    given = functools.cache(lambda: given_images(config))
+    tell = jax.jit(maker.in_use)
+    key = stream_key(config.seed, Stream.OBSERVATION)
+
+    def told(indices: np.ndarray, condition: Any) -> Any:
+        rows = indices % len(given().images)
+        images, beside = given().at(rows)
+        return jax.device_get(tell(images, {**dict(condition), **beside}, key, rows))
+
+    return told
+
+
+def check_images(config: Any) -> None:
+    """Refuse a file or folder that is not there, and a folder where pairs are asked for."""
+    name = config.condition.images
+    if name in SPLITS:
+        return
+    path = user_path(name)
+    paired = config.model.condition_image == "paired"
+    if not name or not (path.is_file() or (path.is_dir() and not paired)):
+        what = (
+            "an .npz file with `paired`, the images to be told"
+            if paired
+            else "an .npz file with `images` (levels, as --mode sample writes them), or a folder of pictures"
+        )
+        raise ConfigError(
+            f"condition.images={name!r}: no such file or folder; give train, test, {what}"
+        )
+
+
+def given_images(config: Any) -> Given:
+    """What config.condition.images names.
+
+    Raises:
+      UserError: a file that cannot be read, or images of another kind than the network's.
+    """
+    name, number, field = config.condition.images, config.sampling.num_images, "condition.images"
+    if name in SPLITS:
+        asked = bool(config.sampling.labels)
+        names = tuple(of for of in conditions_of(config) if not (of == "label" and asked))
+        split = getattr(data.load(config, names), name)
+        batch = split.take(range(min(number, split.num_images)))
+        return Given(batch.images, dict(batch.condition))
+    if config.model.condition_image == "paired":
+        paired = read_paired(config, f"{field}={name!r}", user_path(name))[:number]
+        return Given(paired, {"paired": paired})
+    path = user_path(name)
+    if path.is_dir():
+        images = of_folder(config, f"{field}={name!r}", path, None)
+    else:
+        images = of_file(config, field, name)
+    return Given(images.take(range(min(number, images.num_images))), {})
+
+
+def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
+    """The array `paired` of a file."""
+    try:
+        file = read_arrays(path, ("paired",))
+    except DatasetError as error:
+        raise UserError(f"{what} cannot be read as an .npz file: {error}") from error
+    if "paired" not in file.arrays:
+        raise UserError(f"{what} has {in_words(file.others)}, expected `paired`")
+    found = file.arrays["paired"]
+    expected = (*image_shape(config.data)[:2], config.model.condition_channels)
+    if found.shape[1:] != expected or not len(found):
+        raise UserError(
+            f"{what}: paired has the shape {found.shape}, expected (n, {', '.join(map(str, expected))})"
+        )
+    if found.dtype != np.uint8:
+        check_real(f"{what}: paired", found)
+        return np.asarray(found, np.float32)
+    return np.asarray(found)
+
+
+def ages_of_told(config: Any) -> dict[str, Any]:
+    """When the files that told images come from last changed, for what depends on them."""
+    options = config.condition
+    if not told_image(config):
+        return {}
+    folder = user_path(options.images)
+    return {
+        "told_file": changed(options.images),
+        "told_pictures": newest_file(folder) if folder.is_dir() else 0,
+        "cascade": newest_file(checkpoint_folder(user_path(options.cascade)))
+        if options.cascade
+        else 0,
+    }

@@ -1,0 +1,128 @@
+"""--mode restore by a network that is told what was measured: an exact one, whose posterior is known, through every mode that uses it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.errors import UserError
+from score_sde.models.networks import NETWORKS
+from score_sde.modes import classify, likelihood, restore, sample
+from score_sde.sde_lib import VP, build_sde
+from score_sde.training.score_task import train
+from tests.models.gaussian_given_image import ExactNetwork, GaussianGivenImage
+
+MEAN, VARIANCE, SIGMA_Y = 0.2, 0.5, 0.4
+N, DRAWS = 40, 9
+
+
+class GivenColumn(ExactNetwork):
+    """2x2 independent numbers N(.2, .5), of which the left column is measured."""
+
+    def law(self):
+        left = np.eye(4)[[0, 2]]
+        pixels = np.full(4, MEAN), VARIANCE * np.eye(4)
+        return GaussianGivenImage.of(*pixels, left, SIGMA_Y, VP())
+
+
+def of_toy():
+    config = toy_config()
+    config.data.update(
+        image_size=2, mixture_weights=(1.0,), mixture_means=(MEAN,), mixture_variances=(VARIANCE,)
+    )
+    config.sde.name = "vp"
+    config.model.update(name="exact_given", condition_image="measured")
+    config.condition.update(name="half", sigma_y=SIGMA_Y)
+    config.optim.lr = 1e-12
+    config.training.update(batch_size=8, n_iters=1, eval_freq=1, snapshot_freq=0, log_freq=1)
+    config.sampling.update(sampler="pc", batch_size=360, num_images=40)
+    config.sampling.pc.update(predictor="ancestral_sampling", corrector="none", num_steps=60)
+    config.sampling.grid.name = "log_snr"
+    config.restore.update(method="trained", num_images=N, draws=DRAWS)
+    return config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One update that moves nothing; its held-out loss stands beside."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "exact_given", GivenColumn)
+        folder = tmp_path_factory.mktemp("trained")
+        train(of_toy(), folder)
+        yield folder
+
+
+def test_draws_are_the_posteriors(folder):
+    """As test_restore.py has it of MMPS: normalized by the posterior of each number they have mean 0 and variance 1, within 4.9
+    standard errors and a thousandth for the grid."""
+    config = of_toy()
+    restore.check(config, build_sde(config))
+    figures = restore.run(config, build_sde(config), folder)
+    with np.load(figures["arrays"]) as file:
+        y, draws, x = (file[name] for name in ("y", "draws", "x"))
+    gain = VARIANCE / (VARIANCE + SIGMA_Y**2)
+    mean, variance = np.full((N, 2, 2), MEAN), np.full((2, 2), VARIANCE)
+    mean[:, :, 0], variance[:, 0] = MEAN + gain * (y.reshape(N, 2) - MEAN), VARIANCE * (1 - gain)
+    z = (draws[..., 0] - mean[:, None]) / np.sqrt(variance)
+    for column in range(2):
+        part = z[..., column]
+        assert abs(part.mean()) < 4.9 / np.sqrt(part.size) + 0.01
+        assert part.var() == pytest.approx(1.0, abs=4.9 * np.sqrt(2 / part.size) + 0.01)
+    assert (figures["nfe"], figures["jacobian_products"]) == (61, 0)
+    assert (figures["measurement"], figures["sigma_y"]) == ("half", SIGMA_Y)
+    assert min(figures["ranks_p_value"], figures["coverage_p_value"]) > 1e-3
+    # Once in a million outside: y is of these images.
+    noise = (y.reshape(N, 2) - x[:, :, 0, 0]) / SIGMA_Y
+    assert abs(noise.var() - 1) < 4.9 * np.sqrt(2 / noise.size)
+
+
+def test_samples_are_told_images_of_the_test_split(folder):
+    config = of_toy()
+    sample.check(config, build_sde(config))
+    figures = sample.run(config, build_sde(config), folder)
+    assert (figures["condition_images"], figures["condition_cascade"]) == ("test", "")
+    record = json.loads((folder / "results.jsonl").read_text().splitlines()[-1])
+    assert record["condition_noise"] == 0.0
+
+
+def test_likelihoods_are_given_what_is_told(folder):
+    """ln p(x given y) of the posterior, whose mean is known: the entropy of two numbers of the prior's variance and two of the
+    posterior's. Of 256 images within 4.9 standard errors of its spread, sqrt(d / 2) nats."""
+    config = of_toy()
+    config.likelihood.update(bound_draws=0, batch_size=256, num_images=256, probe="orthogonal")
+    config.likelihood.num_probes = 4
+    likelihood.check(config, build_sde(config))
+    figures = likelihood.run(config, build_sde(config), folder)
+    gain = VARIANCE / (VARIANCE + SIGMA_Y**2)
+    entropy = np.log(2 * np.pi * np.e * VARIANCE) + np.log(2 * np.pi * np.e * VARIANCE * (1 - gain))
+    expected = entropy / 4 / np.log(2) - 1.0  # bits a dimension; 2y - 1 has a slope of 2
+    error = 4.9 * np.sqrt(4 / 2 / 256) / 4 / np.log(2)
+    assert figures["ode_bits_per_dim"] == pytest.approx(expected, abs=error + 0.01)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"restore.method": "pigdm"}, "method='pigdm' with a network of model.condition_image"),
+        ({"model.condition_image": "none"}, "'trained' with model.condition_image='none'"),
+        (
+            {"restore.measurement.sigma_y": 0.1},
+            "restore.measurement.sigma_y with restore.method='tr",
+        ),
+        ({"model.name": "mixture"}, "an exact score is told no image"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused(fields, words, folder):
+    config = of_toy()
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(UserError, match=words):
+        restore.check(config, build_sde(config))
+
+
+def test_classes_of_pairs_are_refused(folder):
+    config = of_toy()
+    config.data.image_size = 8
+    config.model.update(name="ncsnpp", condition_image="paired", condition_channels=1)
+    with pytest.raises(UserError, match="classify with model.condition_image='paired'"):
+        classify.check(config, build_sde(config))
