@@ -3,7 +3,7 @@
 python main.py --config configs/subvp_digits.py --mode train
 
 The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is; :dit
-and :uvit have a transformer of about the size in place of the U-Net; :classifier trains no score but a classifier of noisy
+and :uvit have a transformer of about the size in place of the U-Net, :adm another U-Net; :classifier trains no score but a classifier of noisy
 digits, by which samples of the others can be guided.
 """
 
@@ -44,6 +44,7 @@ TRANSFORMER = {
     "model.num_heads": 4,
     "optim.lr": 1e-3,
 }
+ADM = {"model.name": "adm", "model.head_channels": 16, "optim.lr": 2e-3}
 CLASSIFIER = {
     "training.task": "classifier",
     "noisy_classifier.width": 32,
@@ -63,6 +64,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "conditional": (CONDITIONAL,),
     "dit": (TRANSFORMER, {"model.name": "dit"}),
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
+    "adm": (ADM,),
     "classifier": (CLASSIFIER,),
 }
 
