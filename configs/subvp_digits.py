@@ -4,8 +4,8 @@ python main.py --config configs/subvp_digits.py --mode train
 
 The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is;
 :super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them; :dit and :uvit have a
-transformer of about the size in place of the U-Net; :classifier trains no score but a classifier of noisy digits, by which
-samples of the others can be guided.
+transformer of about the size in place of the U-Net, :adm another U-Net; :classifier trains no score but a classifier of noisy
+digits, by which samples of the others can be guided.
 """
 
 from ml_collections import ConfigDict
@@ -52,6 +52,7 @@ TRANSFORMER = {
     "model.num_heads": 4,
     "optim.lr": 1e-3,
 }
+ADM = {"model.name": "adm", "model.head_channels": 16, "optim.lr": 2e-3}
 CLASSIFIER = {
     "training.task": "classifier",
     "noisy_classifier.width": 32,
@@ -72,6 +73,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "super_resolution": (SUPER_RESOLUTION,),
     "dit": (TRANSFORMER, {"model.name": "dit"}),
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
+    "adm": (ADM,),
     "classifier": (CLASSIFIER,),
 }
 

@@ -15,7 +15,7 @@ from score_sde.models import blocks, layers
 from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import positional_embedding, sigma_of_label
 from score_sde.models.network import DTYPES, check_input
-from score_sde.models.unet import UNet
+from score_sde.models.unet import ScoreUNet
 from score_sde.shapes import Array, Keys, PerImage
 
 Image = layers.Image
@@ -23,7 +23,7 @@ Image = layers.Image
 _GROUPS = 32
 
 
-class DDPM(UNet):
+class DDPM(ScoreUNet):
     """It has no options but those of all networks."""
 
     def check_fits(self) -> None:

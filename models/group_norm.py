@@ -26,6 +26,7 @@ class GroupNorm(nn.Module):
     groups: int
     dtype: DTypeLike | None = None
     """Of the output; None: that of the statistics."""
+    epsilon: float = EPSILON
 
     @nn.compact
     def __call__(self, x: Pixels) -> Float[Array, "b h w c"]:
@@ -34,18 +35,20 @@ class GroupNorm(nn.Module):
             self.param(name, initial, (c,), jnp.float32)[None, None, None, :]
             for name, initial in (("scale", nn.initializers.ones), ("bias", nn.initializers.zeros))
         )
-        y = normalised(x, scale, bias, self.groups)
+        y = normalised(x, scale, bias, self.groups, self.epsilon)
         return y.astype(self.dtype or y.dtype)
 
 
-@partial(jax.jit, static_argnames="groups")
-def normalised(x: Pixels, scale: Array, bias: Array, groups: int) -> Float[Array, "b h w c"]:
+@partial(jax.jit, static_argnames=("groups", "epsilon"))
+def normalised(
+    x: Pixels, scale: Array, bias: Array, groups: int, epsilon: float = EPSILON
+) -> Float[Array, "b h w c"]:
     """The y of above, in float32 or more. Traced once for all norms of one shape: a network has tens."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     # E[x^2] - E[x]^2 would save a pass, and cancels in float32 where |mean| >> std: at mean 1e4, std 1 nothing is left.
     centred = x - group_mean(x, groups)
     variance = group_mean(jnp.square(centred), groups)
-    return centred * (lax.rsqrt(variance + EPSILON) * scale) + bias
+    return centred * (lax.rsqrt(variance + epsilon) * scale) + bias
 
 
 def group_mean(x: Pixels, groups: int) -> Means:

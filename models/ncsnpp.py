@@ -26,7 +26,7 @@ from score_sde.models.embeddings import (
     sigma_of_label,
 )
 from score_sde.models.network import DTYPES, check_input
-from score_sde.models.unet import UNet
+from score_sde.models.unet import ScoreUNet
 from score_sde.options import Range, not_negative, one_of, option, positive
 from score_sde.shapes import Array, Keys, PerImage
 
@@ -35,7 +35,7 @@ Other = layers.Other
 BlockKeys = Iterator[Keys | None]
 
 
-class NCSNpp(UNet):
+class NCSNpp(ScoreUNet):
     """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.

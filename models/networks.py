@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 
 from score_sde.errors import ConfigError
+from score_sde.models.adm import ADM
 from score_sde.models.ddpm import DDPM
 from score_sde.models.dit import DiT
 from score_sde.models.ncsnpp import NCSNpp
@@ -15,7 +16,13 @@ from score_sde.models.score import NetworkScore, takes_none
 from score_sde.models.uvit import UViT
 from score_sde.options import Section, choose, option
 
-NETWORKS: dict[str, type[Network]] = {"ncsnpp": NCSNpp, "ddpm": DDPM, "dit": DiT, "uvit": UViT}
+NETWORKS: dict[str, type[Network]] = {
+    "ncsnpp": NCSNpp,
+    "ddpm": DDPM,
+    "adm": ADM,
+    "dit": DiT,
+    "uvit": UViT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +31,7 @@ class NetworkChoice(Section):
 
     name: str = option(
         "ncsnpp",
-        "ncsnpp (NCSN++ and DDPM++) | ddpm | dit | uvit | mixture (exact score of data.name=mixture)",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | dit | uvit | mixture (exact score of data.name=mixture)",
     )
 
 

@@ -2,7 +2,7 @@
 
 A token is a patch of `patch_size` x `patch_size` pixels. Tokens stand row by row, and the numbers of one are ordered (row in
 the patch, column in the patch, channel). Layers are named as in the published state dicts, with an underscore before a number
-where those have a dot, so that their weights are read by name (foreign_weights/transformers.py).
+where those have a dot, so that their weights are read by name (foreign_weights/state_dicts.py).
 """
 
 from __future__ import annotations

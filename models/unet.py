@@ -16,7 +16,11 @@ WIDEST = 1024  # in units of nf
 class UNet(Network):
     """A network that halves the image level by level, and doubles it again."""
 
-    nf: int = option(128, "base width; GroupNorm uses min(width / 4, 32) groups", count(2**16))
+    nf: int = option(
+        128,
+        "base width; a norm has min(width / 4, 32) groups, and of ddpm and adm always 32",
+        count(2**16),
+    )
     ch_mult: tuple[int, ...] = option(
         (1, 2, 2, 2),
         "width of each resolution level, in units of nf; the number of levels is its length",
@@ -26,21 +30,7 @@ class UNet(Network):
         (16,),
         "self-attention where an image's shorter side has so many pixels, and always in the middle",
     )
-    resamp_with_conv: bool = option(True, "resampling between (ddpm) blocks has a convolution")
-    conditional: bool = option(
-        True, "the network is told the time; False: it sees that only through scale_by_sigma"
-    )
-    nonlinearity: str = option("swish", "swish | elu | relu | lrelu", one_of(*ACTIVATIONS))
     dropout: float = option(0.1, "rate, in training only", probability)
-    scale_by_sigma: bool = option(
-        False,
-        "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels sigma is "
-        "read from a table of num_scales values falling from sigma_max (label 0) to sigma_min; a label outside of it gives NaN",
-    )
-    # Of that table; otherwise unused. They are options of the process and its chain.
-    sigma_min: float = 0.01
-    sigma_max: float = 50.0
-    num_scales: int = 1000
 
     def check_fits(self) -> None:
         if not self.ch_mult or min(self.ch_mult) < 1 or max(self.ch_mult) > WIDEST:
@@ -56,15 +46,40 @@ class UNet(Network):
                 f"{', '.join(map(str, sizes))}, so there would be no attention at another size of the shorter side; leave it out, "
                 "or give () for none"
             )
+
+    def attends(self, h: Other) -> bool:
+        """Whether features of this resolution have self-attention."""
+        return min(h.shape[1:3]) in self.attn_resolutions
+
+
+class ScoreUNet(UNet):
+    """What the U-Nets of Song et al. 2021 have beside: they need not be told the noise level, and may divide by it."""
+
+    resamp_with_conv: bool = option(
+        True,
+        "resampling between blocks (resblock_type=ddpm, updown_blocks=False) has a convolution",
+    )
+    conditional: bool = option(
+        True, "the network is told the time; False: it sees that only through scale_by_sigma"
+    )
+    nonlinearity: str = option("swish", "swish | elu | relu | lrelu", one_of(*ACTIVATIONS))
+    scale_by_sigma: bool = option(
+        False,
+        "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels sigma is "
+        "read from a table of num_scales values falling from sigma_max (label 0) to sigma_min; a label outside of it gives NaN",
+    )
+    # Of that table; otherwise unused. They are options of the process and its chain.
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    num_scales: int = 1000
+
+    def check_fits(self) -> None:
+        super().check_fits()
         if self.num_classes and not self.conditional:
             raise ConfigError(
                 f"model.num_classes={self.num_classes} with model.conditional=False: a class joins the embedding of the noise "
                 "level, of which that network has none; set num_classes=0, or conditional=True"
             )
-
-    def attends(self, h: Other) -> bool:
-        """Whether features of this resolution have self-attention."""
-        return min(h.shape[1:3]) in self.attn_resolutions
 
 
 def check_sides(image_sides: tuple[int, int], ch_mult: Sequence[int]) -> None:

@@ -59,6 +59,8 @@ ROLES = {
         model.embedding_type model.fourier_scale model.predicts model.sigma_data
         model.patch_size model.width model.depth model.num_heads model.mlp_ratio
         model.qkv_bias model.time_mlp model.final_conv
+        model.head_channels model.attention_order model.scale_shift model.updown_blocks
+        model.noise_mult model.emb_mult
         model.log_snr_max model.log_snr_min model.log_snr_shift
         model.sigmoid_start model.sigmoid_end model.sigmoid_tau
         """.split(),

@@ -41,6 +41,15 @@ TOKENS = {
     "model.depth": 1,
     "model.num_heads": 2,
 }
+ADM = of(
+    NETWORK,
+    model__name="adm",
+    model__nf=32,
+    model__num_res_blocks=1,
+    model__head_channels=16,
+    model__attn_resolutions=(4,),
+)
+BY_HEADS = of(ADM, model__head_channels=0, model__num_heads=2)
 LEVELS = of(NETWORK, model__ch_mult=(1, 2))
 BETWEEN = of(LEVELS, model__resblock_type="ddpm")
 FIR = of(LEVELS, model__fir=True)
@@ -100,6 +109,10 @@ TRAINING_ROWS = [
     *rows(network, "model", INPUT_SKIP, progressive_combine="cat"),
     *rows(network, "model", TOKENS, name="dit", patch_size=4, width=16, depth=2, num_heads=4),
     *rows(network, "model", TOKENS, mlp_ratio=2.0, qkv_bias=True, time_mlp=True, final_conv=False),
+    *rows(network, "model", ADM, head_channels=8, attention_order="qkv_first", scale_shift=False),
+    *rows(network, "model", of(ADM, model__ch_mult=(1, 1)), updown_blocks=False),
+    *rows(network, "model", ADM, noise_mult=2, emb_mult=2),
+    *rows(network, "model", BY_HEADS, num_heads=4),
     *rows(network, "data", NETWORK, image_size=8, image_width=8, num_channels=3, centered=False),
     *rows(training_step, "model", SMALL, predicts="x0", ema_rate=0.9, ema_warmup=False),
     *rows(training_step, "model", of(SMALL, model__predicts="edm"), sigma_data=0.2),

@@ -278,6 +278,12 @@ def config():
         "qkv_bias": True,
         "time_mlp": True,
         "final_conv": False,
+        "head_channels": 16,
+        "attention_order": "qkv_first",
+        "scale_shift": False,
+        "updown_blocks": False,
+        "noise_mult": 2,
+        "emb_mult": 3,
     }
     data = {"image_size": 8, "image_width": 16, "num_channels": 1, "centered": False}
     return ConfigDict({"model": model, "data": data, "sde": {}})
@@ -301,6 +307,7 @@ def test_every_field_is_read_from_the_config(config, name):
 def test_unknown_network_is_refused(config):
     config.model.name = "unet"
     with pytest.raises(
-        ValueError, match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, dit, uvit"
+        ValueError,
+        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, dit, uvit",
     ):
         build_network(config)

@@ -7,85 +7,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from numpy.testing import assert_allclose
 
 from score_sde.errors import ConfigError
+from score_sde.foreign_weights.state_dicts import arranged
 from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNetwork, of_label
 from score_sde.sde_lib import VE, VP
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "peers" / "adm_classifier.npz"
 
 
-def norm(part):
-    return {"scale": part["weight"], "bias": part["bias"]}
-
-
-def conv(part):
-    return {"kernel": part["weight"].transpose(2, 3, 1, 0), "bias": part["bias"]}
-
-
-def dense(part):
-    """Of a linear layer, or a convolution over one position."""
-    weight = part["weight"].reshape(part["weight"].shape[:2])
-    return {"kernel": weight.T, "bias": part["bias"]}
-
-
-def block(part):
-    first, level, second = part["in_layers"], part["emb_layers"], part["out_layers"]
-    return {
-        "GroupNorm_0": norm(first["0"]),
-        "Conv_0": conv(first["2"]),
-        "Dense_0": dense(level["1"]),
-        "GroupNorm_1": norm(second["0"]),
-        "Conv_1": conv(second["3"]),
-    }
-
-
-def attention(part):
-    return {
-        "GroupNorm_0": norm(part["norm"]),
-        "Dense_0": dense(part["qkv"]),
-        "Dense_1": dense(part["proj_out"]),
-    }
-
-
-def converted(tree):
-    """The published parameters under our names."""
-    blocks, pool = tree["input_blocks"], tree["out"]["2"]
-    middle = tree["middle_block"]
-    return {
-        "Dense_0": dense(tree["time_embed"]["0"]),
-        "Dense_1": dense(tree["time_embed"]["2"]),
-        "Conv_0": conv(blocks["0"]["0"]),
-        "ResBlock_0": block(blocks["1"]["0"]),
-        "ResBlock_1": block(blocks["2"]["0"]),
-        "ResBlock_2": block(blocks["3"]["0"]),
-        "Attention_0": attention(blocks["3"]["1"]),
-        "ResBlock_3": block(middle["0"]),
-        "Attention_1": attention(middle["1"]),
-        "ResBlock_4": block(middle["2"]),
-        "GroupNorm_0": norm(tree["out"]["0"]),
-        "AttentionPool_0": {
-            "positions": pool["positional_embedding"].T,
-            "Dense_0": dense(pool["qkv_proj"]),
-            "Dense_1": dense(pool["c_proj"]),
-        },
-    }
-
-
 @pytest.fixture(scope="module")
 def golden():
+    """The arrays, and the published parameters under our names."""
     with np.load(GOLDEN) as file:
-        arrays = {name: file[name] for name in file.files}
-    tree = {}
-    for name, array in arrays.items():
-        if name.startswith("state_dict/"):
-            *path, last = name.removeprefix("state_dict/").split(".")
-            node = tree
-            for part in path:
-                node = node.setdefault(part, {})
-            node[last] = array
-    return arrays, tree
+        arrays = dict(file)
+    state = {k.removeprefix("state_dict/"): v for k, v in arrays.items() if "state_dict/" in k}
+    net = network(json.loads(str(arrays["config_json"])))
+    shapes = {leaf: array.shape for leaf, array in flatten_dict(fresh(net)).items()}
+    return arrays, arranged(shapes, state)
+
+
+def fresh(net):
+    x = jnp.zeros((1, 8, 8, 3))
+    return jax.eval_shape(lambda: net.init(jax.random.key(0), x, jnp.ones(1)))["params"]
 
 
 def network(options):
@@ -106,9 +52,9 @@ def network(options):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_published_numbers(x64, golden, dtype):
     """Logits, their gradient, and that of ln p(y | x_t): float32 to the tolerance of the file's notes, float64 to round-off."""
-    arrays, tree = golden
+    arrays, params = golden
     net = network(json.loads(str(arrays["config_json"])))
-    params = jax.tree.map(lambda p: jnp.asarray(p, dtype), converted(tree))
+    params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
     x = jnp.asarray(arrays["x"].transpose(0, 2, 3, 1), dtype)
     t, y = jnp.asarray(arrays["t"], dtype), jnp.asarray(arrays["y"], jnp.int32)
 
@@ -132,14 +78,10 @@ def test_published_numbers(x64, golden, dtype):
 
 
 def test_published_size(golden):
-    """The same arrays, so as many parameters, which a fresh network has too; its last layers of blocks begin at 0."""
-    arrays, tree = golden
+    """A fresh network has as many parameters."""
+    arrays, _ = golden
     net = network(json.loads(str(arrays["config_json"])))
-    x = jnp.zeros((1, 8, 8, 3))
-    fresh = jax.eval_shape(lambda: net.init(jax.random.key(0), x, jnp.ones(1)))["params"]
-    shapes, expected = (jax.tree.map(jnp.shape, part) for part in (fresh, converted(tree)))
-    assert shapes == expected
-    assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(fresh)) == 168_714
+    assert sum(leaf.size for leaf in jax.tree.leaves(fresh(net))) == 168_714
 
 
 def test_what_the_network_is_told_of_a_noisy_image():

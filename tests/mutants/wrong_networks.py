@@ -5,6 +5,7 @@ from tests.mutants.mutant import mutants
 NORM = "tests/models/test_group_norm.py"
 RESAMPLE = "tests/models/test_resample.py"
 TRANSFORMERS = "tests/models/test_transformers.py"
+ADM = "tests/models/test_adm.py"
 
 # fmt: off
 NETWORKS = [
@@ -18,6 +19,18 @@ NETWORKS = [
         ("phases-exchanged", "pads = [(1 - row, row), (1 - column, column)]", "pads = [(row, 1 - row), (column, 1 - column)]"),
         ("middle-tap-on-the-other-side", "jnp.stack([k[0], k[1] + k[2]])", "jnp.stack([k[0] + k[1], k[2]])"),
         ("rows-for-columns", "halves(halves(kernel)[row].swapaxes(0, 1))[column]", "halves(halves(kernel)[column].swapaxes(0, 1))[row]"),
+    ),
+    *mutants("models/adm_blocks.py", ADM,
+        ("adm-heads-of-the-other-order", "Attention(heads, self.heads_first,", "Attention(heads, not self.heads_first,"),
+        ("adm-shift-before-scale", "scale, shift = jnp.split(told", "shift, scale = jnp.split(told"),
+        ("adm-sines-first", "(time_features(noise_input, features))", "(jnp.roll(time_features(noise_input, features), features // 2, -1))"),
+        ("adm-norm-of-another-eps", "GroupNorm(GROUPS, dtype, 1e-5,", "GroupNorm(GROUPS, dtype, 1e-6,"),
+        ("adm-padded-at-the-end", "((edge, edge), (edge, edge)),", "\"SAME\","),
+        ("adm-level-after-the-norm", "h = of_h(h + told)", "h = of_h(h) + told"),
+        ("adm-resampled-before-the-norm", "h = change(nn.silu(norm(\"in_layers_0\", self.dtype)(x)))", "h = nn.silu(norm(\"in_layers_0\", self.dtype)(change(x)))"),
+        ("adm-skips-in-order", "[h, skips.pop()]", "[h, skips.pop(0)]"),
+        ("adm-skip-before-the-rest", "[h, skips.pop()]", "[skips.pop(), h]"),
+        ("adm-block-ends-at-random", "\"out_layers_3\", init=ZERO", "\"out_layers_3\", init=OF_FAN_IN"),
     ),
     *mutants("models/transformer.py", TRANSFORMERS,
         ("heads-before-query-key-value", "heads = (b, n, 3, self.num_heads, width // self.num_heads)\n", "heads = (b, n, self.num_heads, 3, width // self.num_heads)\n"),
@@ -45,7 +58,7 @@ NETWORKS = [
         ("time-sines-first", "jnp.concatenate([jnp.cos(angles), jnp.sin(angles)]", "jnp.concatenate([jnp.sin(angles), jnp.cos(angles)]"),
         ("time-frequencies-to-the-end", "10_000.0 ** (-np.arange(half) / half)", "10_000.0 ** (-np.arange(half) / (half - 1))"),
     ),
-    *mutants("foreign_weights/transformers.py", TRANSFORMERS,
+    *mutants("foreign_weights/state_dicts.py", TRANSFORMERS,
         ("patch-kernel-by-channel", "found = np.moveaxis(found, 0, 2)", "found = np.swapaxes(found, 0, 1)"),
     ),
 ]

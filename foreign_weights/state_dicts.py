@@ -1,7 +1,7 @@
-"""Names and layouts of the published transformers' parameters (DiT, U-ViT) in their PyTorch state dicts.
+"""Names and layouts of parameters in the PyTorch state dicts of ADM, DiT and U-ViT.
 
-Ours have the same names with an underscore before a number where those have a dot. Two arrays of theirs are others here: the
-first layer, a convolution whose step is its kernel, is a linear map of a patch; and DiT's fixed table of positions is no
+Ours have the same names with an underscore before a number where those have a dot. Some arrays of theirs are others here: a
+convolution over single positions, or one whose step is its kernel, is a linear map; and DiT's fixed table of positions is no
 parameter.
 """
 
@@ -19,7 +19,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from score_sde.data.image_shape import sides
 from score_sde.errors import UserError
 from score_sde.foreign_weights.names import Leaf
-from score_sde.models.transformer import Transformer
 
 POSITIONS = "pos_embed"
 
@@ -29,34 +28,45 @@ _LAST = {"kernel": "weight", "scale": "weight", "table": "weight"}
 def published_name(leaf: Leaf) -> str:
     """As blocks.0.attn.qkv.weight, of ("blocks_0", "attn", "qkv", "kernel")."""
     *path, last = leaf
-    dotted = [re.sub(r"_(\d+)$", r".\1", part) for part in path]
+    dotted = [re.sub(r"_(\d)", r".\1", part) for part in path]
     if path == ["y_embedder"]:
         dotted.append("embedding_table")
     return ".".join((*dotted, _LAST.get(last, last)))
 
 
-def params_of(network: Transformer, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def params_of(network: Any, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The network's parameters, in the state dict's dtype.
+
+    Raises:
+      UserError: as `arranged`.
+    """
+    return arranged(_shapes(network), state_dict)
+
+
+def arranged(
+    shapes: Mapping[Leaf, tuple[int, ...]], state_dict: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Parameters of these names and shapes.
 
     Raises:
       UserError: arrays are missing, are none of this network's, or have another shape.
     """
-    leaves = {published_name(leaf): (leaf, shape) for leaf, shape in _shapes(network).items()}
+    leaves = {published_name(leaf): (leaf, shape) for leaf, shape in shapes.items()}
     given = {
         name: array for name, array in state_dict.items() if name in leaves or name != POSITIONS
     }
     if given.keys() != leaves.keys():
         missing, others = sorted(leaves.keys() - given.keys()), sorted(given.keys() - leaves.keys())
         raise UserError(
-            f"not the weights of this network: missing {_some(missing)}; not expected {_some(others)}. Are model.depth, "
-            "model.num_classes and the network's other fields those of the file?"
+            f"not the weights of this network: missing {_some(missing)}; not expected {_some(others)}. Are its blocks, "
+            "its classes and the network's other fields those of the file?"
         )
     return unflatten_dict(
         {leaf: _ours(name, given[name], leaf, shape) for name, (leaf, shape) in leaves.items()}
     )
 
 
-def _shapes(network: Transformer) -> dict[Leaf, tuple[int, ...]]:
+def _shapes(network: Any) -> dict[Leaf, tuple[int, ...]]:
     image = (1, *sides(network.image_size, network.image_width), network.num_channels)
     example = jax.ShapeDtypeStruct(image, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), *example)
@@ -74,8 +84,8 @@ def _ours(name: str, array: np.ndarray, leaf: Leaf, shape: tuple[int, ...]) -> n
             found = found.reshape(-1, found.shape[-1])
     if found.shape != shape:
         raise UserError(
-            f"{name} has shape {array.shape}, which would be {found.shape} here; expected {shape}. Are model.width, "
-            "model.patch_size and the network's other fields those of the file?"
+            f"{name} has shape {array.shape}, which would be {found.shape} here; expected {shape}. Are its width "
+            "and the network's other fields those of the file?"
         )
     return found
 

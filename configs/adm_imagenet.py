@@ -1,0 +1,61 @@
+"""ADM on ImageNet (Dhariwal & Nichol 2021): the networks of the paper, trained for their mean alone.
+
+  python main.py --config configs/adm_imagenet.py:64 --mode train --config.data.folder=IMAGENET
+
+Variants (published FID): 64 (2.07), 128 (2.97 with a classifier's guidance), 256 (4.59 with guidance), 256_uncond, of no class.
+Not trained with this code: of each only the number of its parameters is checked. Published networks have twice the output
+channels, for a variance; these predict the noise, and their label may also be "no class", in place of separate networks.
+
+Data: IMAGENET/train/CLASS/*.JPEG and IMAGENET/test/CLASS/*.JPEG.
+"""
+
+from ml_collections import ConfigDict
+
+from score_sde.configs.default import get_config as default_config
+from score_sde.configs.variants import Change, changed, variant
+
+COMMON = {
+    "data.name": "folder",
+    "data.num_channels": 3,
+    "data.resize": True,
+    "data.resample": "box",
+    "data.random_flip": True,
+    "data.uniform_dequantization": False,
+    "sde.name": "vp",
+    "model.name": "adm",
+    "model.nf": 256,
+    "model.num_res_blocks": 2,
+    "model.attn_resolutions": (32, 16, 8),
+    "model.dropout": 0.0,
+    "training.batch_size": 256,
+    "optim.lr": 1e-4,
+    "optim.warmup": 0,
+}
+CLASSES = {"model.num_classes": 1000, "training.label_dropout": 0.1}
+PIXELS_64 = {
+    "data.image_size": 64,
+    "sde.name": "cosine",
+    "model.nf": 192,
+    "model.ch_mult": (1, 2, 3, 4),
+    "model.num_res_blocks": 3,
+    "model.dropout": 0.1,
+    "training.batch_size": 2048,
+    "optim.lr": 3e-4,
+}
+PIXELS_128 = {
+    "data.image_size": 128,
+    "model.ch_mult": (1, 1, 2, 3, 4),
+    "model.head_channels": 0,
+    "model.num_heads": 4,
+}
+PIXELS_256 = {"data.image_size": 256, "model.ch_mult": (1, 1, 2, 2, 4, 4)}
+VARIANTS: dict[str, tuple[Change, ...]] = {
+    "64": (PIXELS_64, CLASSES),
+    "128": (PIXELS_128, CLASSES),
+    "256": (PIXELS_256, CLASSES),
+    "256_uncond": (PIXELS_256,),
+}
+
+
+def get_config(name: str = "64") -> ConfigDict:
+    return changed(default_config(), COMMON, *variant(name, VARIANTS))

@@ -1,0 +1,148 @@
+"""ADM, the U-Net of Dhariwal & Nichol 2021, whose smallest relative is Improved DDPM's (Nichol & Dhariwal 2021).
+
+Blocks take the noise level as a scale and a shift of their second norm, change the resolution themselves, and attend at several
+resolutions in heads of so many channels: models/adm_blocks.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from score_sde.errors import ConfigError
+from score_sde.models import layers
+from score_sde.models.adm_blocks import GROUPS, ZERO, Levels, conv, level_embedding, norm
+from score_sde.models.conditions import with_class
+from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.models.unet import UNet
+from score_sde.options import count, one_of, option
+from score_sde.shapes import Array, Keys
+
+
+class ADM(UNet):
+    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c); `noise_input` is a label of 0 ... 1000."""
+
+    head_channels: int = option(
+        64,
+        "adm, edm_adm, edm2: channels of a head of attention; adm: 0: num_heads heads everywhere",
+        count(2**16, 0),
+    )
+    attention_order: str = option(
+        "heads_first",
+        "adm: channels of queries, keys and values by head, then which of the three (heads_first, the published weights') | "
+        "qkv_first",
+        one_of("heads_first", "qkv_first"),
+    )
+    scale_shift: bool = option(
+        True,
+        "adm: the noise level scales and shifts a block's second norm; False: is added before it",
+    )
+    updown_blocks: bool = option(
+        True, "adm: blocks halve and double the image; False: layers between them"
+    )
+    noise_mult: int = option(
+        1, "adm, edm_unet, edm_adm: sinusoids of the noise level, in units of nf", count(64)
+    )
+    emb_mult: int = option(
+        4,
+        "adm, edm_unet, edm_adm: numbers that tell blocks the noise level, in units of nf",
+        count(64),
+    )
+    # Options of other networks.
+    resamp_with_conv: bool = True
+    num_heads: int = 6
+
+    learned_variance: bool = False
+    """Twice the channels, the second half for a variance (Nichol & Dhariwal 2021, Sec. 3.1), as published networks have
+    them. No option of a config: no loss here trains them."""
+
+    UNCONFIGURED: ClassVar[tuple[str, ...]] = (*Network.UNCONFIGURED, "learned_variance")
+
+    def check_fits(self) -> None:
+        super().check_fits()
+        check_channels(
+            f"model.nf={self.nf}", "model.head_channels", self._widths, self.head_channels
+        )
+        if not self.head_channels and any(width % self.num_heads for width in self._widths):
+            raise ConfigError(
+                f"model.num_heads={self.num_heads} divides not all of the levels' {list(self._widths)} channels; take a divisor, "
+                "such as 4, or heads of so many channels by model.head_channels"
+            )
+        check_sinusoids(self.nf * self.noise_mult)
+
+    @nn.compact
+    def __call__(
+        self,
+        x: layers.Image,
+        noise_input: Array,
+        condition: Any = (),
+        dropout_keys: Keys | None = None,
+    ) -> layers.Other:
+        """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
+        check_input(x.shape, noise_input.shape, self)
+        real = jnp.promote_types(x.dtype, jnp.float32)
+        x, noise_input = x.astype(real), noise_input.astype(real)
+        keys = layers.layer_keys(dropout_keys, self.dropout)
+        of_noise = level_embedding(noise_input, self.nf * self.noise_mult, self.nf * self.emb_mult)
+        level: Any = with_class(of_noise, condition, self.num_classes, name="label_emb")
+        first = conv(self._widths[0], "input_blocks_0_0", dtype=DTYPES[self.dtype])
+        levels = self._levels
+        h, skips = levels.down(first(x if self.centered else 2 * x - 1), level, keys)
+        h = levels.middle(h, level, keys)
+        h = levels.up(h, skips, level, keys)
+        # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
+        channels = self.num_channels * (1 + self.learned_variance)
+        return conv(channels, "out_2", init=ZERO)(nn.silu(norm("out_0")(h)))
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        return tuple(self.nf * mult for mult in self.ch_mult)
+
+    @property
+    def _levels(self) -> Levels:
+        return Levels(
+            self._widths,
+            self.num_res_blocks,
+            self.attn_resolutions,
+            lambda c: c // self.head_channels if self.head_channels else self.num_heads,
+            self.dropout,
+            self.attention_order == "heads_first",
+            self.scale_shift,
+            self.updown_blocks,
+            self.resamp_with_conv,
+            DTYPES[self.dtype],
+            self._block_call,
+        )
+
+
+def check_channels(
+    of_width: str, of_heads: str, widths: tuple[int, ...], head_channels: int
+) -> None:
+    """Refuse levels that 32 groups of a norm, or heads of so many channels (0: any), do not share.
+
+    Args:
+      of_width, of_heads: the options that say the widths and the heads.
+
+    Raises:
+      ConfigError: with what they must be.
+    """
+    if any(width % GROUPS for width in widths):
+        raise ConfigError(
+            f"{of_width}: the levels have {list(widths)} channels, which {GROUPS} groups of a norm must divide; "
+            "take a multiple of 32"
+        )
+    if head_channels and any(width % head_channels for width in widths):
+        raise ConfigError(
+            f"{of_heads}={head_channels} divides not all of the levels' {list(widths)} channels; take a divisor, such as 32"
+        )
+
+
+def check_sinusoids(features: int) -> None:
+    """Refuse an odd number of sines and cosines."""
+    if features % 2:
+        raise ConfigError(
+            f"{features} numbers (model.nf times model.noise_mult) tell a network the noise level by as many sines as cosines; "
+            "take an even number"
+        )

@@ -1,0 +1,59 @@
+"""Configurations of published networks after 2021: sizes as published, where what differs is counted, and that modes accept them."""
+
+import importlib
+
+import jax
+import pytest
+
+from score_sde.models.networks import build_network
+from score_sde.modes import sample, train
+from score_sde.sde_lib import build_sde
+from score_sde.training.state import init_params
+
+
+def adm(width, classes=1000):
+    """A variance for three more channels is left out, and "no class" has a vector."""
+    return (4 * width if classes else 0) - 3 * (9 * width + 1)
+
+
+# Parameters of the published network, and how many more ours has.
+SIZES = {
+    "adm_imagenet:64": (295_904_454, adm(192)),
+    "adm_imagenet:128": (421_529_606, adm(256)),
+    "adm_imagenet:256": (553_838_086, adm(256)),
+    "adm_imagenet:256_uncond": (552_814_086, adm(256, 0)),
+}
+
+
+def config_of(name):
+    module, variant = name.split(":")
+    return importlib.import_module(f"score_sde.configs.{module}").get_config(variant)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_the_published(name):
+    config = config_of(name)
+    network = build_network(config)
+    published, more = SIZES[name]
+    shapes = jax.eval_shape(lambda: init_params(config, network))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == published + more
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_modes_accept_them(name, monkeypatch):
+    # The shapes, which take nearly all of the time, are those of the test above.
+    monkeypatch.setattr("score_sde.training.trained_score.init_params", lambda config, network: ())
+    config = config_of(name)
+    sde = build_sde(config)
+    for mode in (train, sample):
+        mode.check(config, sde)
+
+
+def test_every_variant_has_a_row():
+    files = {name.partition(":")[0] for name in SIZES}
+    variants = {
+        f"{file}:{variant}"
+        for file in files
+        for variant in importlib.import_module(f"score_sde.configs.{file}").VARIANTS
+    }
+    assert variants == SIZES.keys()

@@ -1,0 +1,90 @@
+"""What the networks after published PyTorch ones promise, whatever their weights.
+
+Golden files hold their numbers (test_transformers.py, test_adm.py); test_networks.py says the same of NCSN++ and DDPM.
+"""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from score_sde.models.adm import ADM
+from score_sde.models.dit import DiT
+from score_sde.models.uvit import UViT
+
+# Compiling is nearly all the time of these tests, and -O0 changes no formula.
+FAST_COMPILE = {"xla_backend_optimization_level": 0}
+X, TIME = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+TIMES = jnp.array([3.0, 700.0])
+TOKENS = {"image_size": 8, "patch_size": 4, "width": 8, "depth": 2, "num_heads": 2}
+LEVELS = {"image_size": 8, "nf": 32, "ch_mult": (1, 1), "num_res_blocks": 1}
+SMALLEST = {
+    "dit": DiT(**TOKENS, num_classes=3),
+    "uvit": UViT(**TOKENS, num_classes=3),
+    "adm": ADM(**LEVELS, attn_resolutions=(4,), head_channels=16, num_classes=3),
+}
+
+
+def drawn(network):
+    """Every parameter at random, under which layers that begin as zero hide nothing."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0), X, TIME)
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda s: jnp.asarray(0.3 * rng.normal(size=s.shape), s.dtype), shapes)
+
+
+@pytest.fixture(scope="module", params=SMALLEST)
+def tiny(request):
+    """A network, with what it makes of two images of classes 0 and 2."""
+    network = SMALLEST[request.param]
+    params, x = drawn(network), jax.random.uniform(jax.random.key(0), X.shape)
+    apply = jax.jit(network.apply, compiler_options=FAST_COMPILE)
+
+    def out(*labels):
+        return apply(params, x, TIMES, {"label": jnp.array(labels)})
+
+    return SimpleNamespace(network=network, params=params, x=x, out=out)
+
+
+def test_labels_matter_each_to_its_own_image(tiny):
+    out, other = tiny.out(0, 2), tiny.out(1, 2)
+    assert jnp.abs(out[0] - other[0]).max() > 1e-2
+    np.testing.assert_array_equal(out[1], other[1])
+
+
+def test_no_condition_is_the_last_class(tiny):
+    silent = tiny.network.apply(tiny.params, tiny.x, TIMES)
+    assert_allclose(silent, tiny.out(3, 3), rtol=1e-4, atol=1e-5)
+
+
+def test_images_in_0_1_are_centred_inside(tiny):
+    inside = tiny.network.copy(centered=False).apply(tiny.params, tiny.x, TIMES)
+    assert_allclose(
+        inside, tiny.network.apply(tiny.params, 2 * tiny.x - 1, TIMES), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_what_is_computed_again_is_the_same(tiny):
+    """Under model.remat, parameters have their names, and outputs and gradients their values."""
+
+    def loss(network):
+        return jax.jit(
+            jax.value_and_grad(lambda p: (network.apply(p, tiny.x, TIMES) ** 2).sum()),
+            compiler_options=FAST_COMPILE,
+        )(tiny.params)
+
+    jax.tree.map(
+        lambda a, b: assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        loss(tiny.network),
+        loss(tiny.network.copy(remat=True)),
+    )
+
+
+def test_bfloat16_is_close_to_float32(tiny):
+    full = tiny.out(3, 3)
+    rounded = tiny.network.copy(dtype="bfloat16").apply(tiny.params, tiny.x, TIMES)
+    assert rounded.dtype == jnp.float32
+    # bfloat16 rounds by 2^-9 = 0.2 %; some tens of roundings in a row. 0 would mean that nothing is rounded.
+    assert 1e-4 < jnp.linalg.norm(rounded - full) / jnp.linalg.norm(full) < 5e-2
