@@ -22,6 +22,7 @@ from score_sde.generation.sampled_score import sampled_score
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
 from score_sde.modes import evaluate, sample
+from score_sde.modes.evaluated_samples import strata_of_samples
 from score_sde.progress import say
 from score_sde.quality.few_images import frechet_figures, has_limit
 from score_sde.quality.reference import open_reference
@@ -166,12 +167,13 @@ def quality_of(
             f"distance with its error takes {FEWEST} or more"
         )
     check_limit(config.training, number, beside)
+    strata = (strata_of_samples(drawn), reference.strata)
     draw_images = drawing(drawn, sde, configured)
 
     def look(averaged: Any, step: int) -> dict[str, float]:
         images = draw_images(averaged, number, True)
         x = extractor.extract(images).of_images
-        return flat(frechet_figures(x, beside, config.seed))
+        return flat(frechet_figures(x, beside, config.seed, strata))
 
     return Evaluator(config.training.quality_freq, look, figures=("frechet",))
 

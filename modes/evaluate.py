@@ -92,7 +92,7 @@ def run(
         refuse_early(config, extractor, reference, config.sampling.num_images, labels)
         evaluated, unfinished = drawn(config, sde, workdir, extractor, configured)
     x = evaluated.features.of_images
-    found = assessed(config, x, reference)
+    found = assessed(config, evaluated, reference)
     classes, counts = of_classes(config, evaluated, reference)
     kept = None
     if options.images != "train" and options.reference in SPLITS:
@@ -163,12 +163,14 @@ def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:
     return sorted(set(config.sampling.labels)) or list(range(classes_told(config)))
 
 
-def assessed(config: Any, x: np.ndarray, reference: Reference) -> Assessment:
+def assessed(config: Any, evaluated: Evaluated, reference: Reference) -> Assessment:
     """All figures that the reference allows."""
+    x, strata = evaluated.features.of_images, evaluated.images.strata
     if reference.features is None:
         assert reference.law is not None
-        return assess_beside_law(x, reference.law, config.seed)
-    return assess(x, reference.features, config.evaluation.neighbours, config.seed)
+        return assess_beside_law(x, reference.law, config.seed, strata)
+    both = (strata, reference.strata)
+    return assess(x, reference.features, config.evaluation.neighbours, config.seed, both)
 
 
 def of_classes(

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.generation.generate import Generated, build_generator
-from score_sde.generation.guides import load_guides
+from score_sde.generation.guides import classes_told, load_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
 from score_sde.modes import sample
 from score_sde.quality.image_sets import ImageSet
+from score_sde.quality.strata import Strata, strata_of
 from score_sde.samplers.configured import Configured, configure
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
@@ -88,6 +90,18 @@ def drawn(
     ), store
 
 
+def strata_of_samples(config: Any) -> Strata:
+    """Their classes, where there are as many of each."""
+    return strata_of(labels_of_samples(config)) if classes_told(config) else None
+
+
 def labels_of_samples(config: Any) -> np.ndarray:
-    """The classes that samples are told, (n,)."""
-    return build_conditions(config)(np.arange(config.sampling.num_images))["label"]
+    """The classes that samples are told, (n,).
+
+    Raises:
+      UserError: they are told none.
+    """
+    told = build_conditions(config)(np.arange(config.sampling.num_images))
+    if "label" not in told:
+        raise UserError("samples of a model that is told no class have no labels")
+    return np.asarray(told["label"])

@@ -28,8 +28,10 @@ from score_sde.progress import say
 from score_sde.quality.assessment import assess, check_numbers, fewest_images
 from score_sde.quality.estimate import CONFIDENCE, Estimate, quantile
 from score_sde.quality.few_images import has_limit
+from score_sde.quality.image_sets import of_split
 from score_sde.quality.kernel_distance import block_count
 from score_sde.quality.reference import open_reference
+from score_sde.quality.strata import Strata
 from score_sde.quality.table import with_intervals
 from score_sde.quality.tradeoff_picture import save_tradeoff_picture
 from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line
@@ -124,13 +126,15 @@ class Judge:
                 f"evaluation.reference={config.evaluation.reference!r} is a mean and a covariance, beside which --mode tradeoff, "
                 "which has precision and recall in its table, judges nothing: give real images, or features of them"
             )
-        self.beside = reference.features
+        self.beside, self.strata = reference.features, reference.strata
         """(m, d)"""
 
-    def figures(self, x: np.ndarray) -> dict[str, Any]:
+    def figures(self, x: np.ndarray, strata: Strata) -> dict[str, Any]:
         """Of features, for the record: those of --mode evaluate, but for a limit that there is not."""
         config = self.config
-        found = dict(assess(x, self.beside, config.evaluation.neighbours, config.seed).figures)
+        both = (strata, self.strata)
+        assessment = assess(x, self.beside, config.evaluation.neighbours, config.seed, both)
+        found = dict(assessment.figures)
         if not has_limit(len(x), *self.beside.shape):
             del found["frechet_limit"]
         return {
@@ -228,7 +232,7 @@ def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: Load
             "name": one.run.entry.name,
             "steps": one.steps,
             **evaluated.told,
-            **judge.figures(evaluated.features.of_images),
+            **judge.figures(evaluated.features.of_images, evaluated.images.strata),
             "seconds": time.perf_counter() - began,
         }
         all_hosts_meet("a row")
@@ -253,7 +257,9 @@ def real_images(judge: Judge, workdir: Path) -> list[Task]:
             "name": f"real images ({name})",
             "steps": "",
             "nfe": None,
-            **judge.figures(judge.of_split(name).of_images),
+            **judge.figures(
+                judge.of_split(name).of_images, of_split(getattr(judge.splits, name)).strata
+            ),
         }
         report(workdir, figures, line_of(figures))
         return figures

@@ -2,6 +2,7 @@
 
     estimate.py         a figure with its error and interval
     moments.py          mean and covariance of features that come in parts
+    strata.py           sets with as many images of each class
     frechet.py          the Frechet distance (FID where features are Inception's), its error and its limit of many images
     kernel_distance.py  KID, the squared maximum mean discrepancy
     inception_score.py  IS

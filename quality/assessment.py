@@ -11,6 +11,7 @@ from score_sde.likelihood.anomaly import auc
 from score_sde.quality.estimate import Estimate
 from score_sde.quality.few_images import has_limit
 from score_sde.quality.frechet import (
+    INDEPENDENT,
     frechet_estimate,
     frechet_limit,
     frechet_limit_to,
@@ -20,6 +21,7 @@ from score_sde.quality.kernel_distance import FEWEST_BLOCKS, kernel_distance
 from score_sde.quality.moments import Gaussian
 from score_sde.quality.neighbours import Nearest, nearest, neighbourhood
 from score_sde.quality.sliced import sliced_distance, unit_directions
+from score_sde.quality.strata import TOLD, Strata
 
 FEWEST = 2 * FEWEST_BLOCKS  # images of a set
 
@@ -33,13 +35,20 @@ class Assessment(NamedTuple):
     """What a reader should know of them."""
 
 
-def assess(x: np.ndarray, real: np.ndarray, k: int, seed: int) -> Assessment:
+def assess(
+    x: np.ndarray,
+    real: np.ndarray,
+    k: int,
+    seed: int,
+    strata: tuple[Strata, Strata] = INDEPENDENT,
+) -> Assessment:
     """All of them.
 
     Args:
       x, real: features, at least FEWEST rows each, and more than k.
       k: neighbours, of precision, recall, density and coverage.
       seed: deals images into blocks and halves, and draws directions.
+      strata: of either set; the Frechet distance knows of them.
 
     Raises:
       UserError: too few images.
@@ -54,17 +63,17 @@ def assess(x: np.ndarray, real: np.ndarray, k: int, seed: int) -> Assessment:
         for rows, which in zip((x, real), chosen, strict=True)
     )
     figures = {
-        "frechet": frechet_estimate(x, real),
-        "frechet_limit": frechet_limit(x, real, rng),
+        "frechet": frechet_estimate(x, real, strata),
+        "frechet_limit": frechet_limit(x, real, rng, strata=strata),
         "kid": kernel_distance(x, real, rng),
         **neighbourhood(x, real, k)._asdict(),
         "mind": sliced_distance(some, some_real, unit_directions(x.shape[1], rng)),
     }
     few = (*singular(x, "images"), *singular(real, "real images"), *without_limit(x, real))
-    return Assessment(figures, few)
+    return Assessment(figures, (*few, *even(strata)))
 
 
-def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int) -> Assessment:
+def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = None) -> Assessment:
     """The Frechet distance of features (n, d) to a law of which no more is known than its mean and covariance.
 
     Raises:
@@ -75,7 +84,10 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int) -> Assessment:
             f"{len(x)} images: an error needs {FEWEST}; draw more (sampling.num_images), or give more"
         )
     rng = np.random.default_rng(seed)
-    figures = {"frechet": frechet_to(x, law), "frechet_limit": frechet_limit_to(x, law, rng)}
+    figures = {
+        "frechet": frechet_to(x, law, strata),
+        "frechet_limit": frechet_limit_to(x, law, rng, strata=strata),
+    }
     return Assessment(
         figures,
         (
@@ -83,7 +95,17 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int) -> Assessment:
             "images as they were made of are not made infinitely many",
             "the file does not say of which features they are: the distance means something only if of these",
             *singular(x, "images"),
+            *even((strata, None)),
         ),
+    )
+
+
+def even(strata: tuple[Strata, Strata]) -> tuple[str, ...]:
+    """A note for each set with as many images of each class."""
+    return tuple(
+        TOLD.format(what=what)
+        for what, of in zip(("images", "real images"), strata, strict=True)
+        if of is not None
     )
 
 

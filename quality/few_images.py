@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from score_sde.quality.estimate import Estimate
-from score_sde.quality.frechet import frechet_estimate, frechet_limit
+from score_sde.quality.frechet import INDEPENDENT, frechet_estimate, frechet_limit
+from score_sde.quality.strata import Strata
 
 
 def has_limit(n: int, m: int, dimension: int) -> bool:
@@ -19,13 +20,19 @@ def has_limit(n: int, m: int, dimension: int) -> bool:
     return min(n, m) > 4 * dimension
 
 
-def frechet_figures(x: np.ndarray, real: np.ndarray, seed: int) -> dict[str, Estimate]:
+def frechet_figures(
+    x: np.ndarray,
+    real: np.ndarray,
+    seed: int,
+    strata: tuple[Strata, Strata] = INDEPENDENT,
+) -> dict[str, Estimate]:
     """`frechet`, and where there is one `frechet_limit`, of features (n, d) beside (m, d).
 
     Args:
       seed: deals images into the halves of the limit.
+      strata: of either set.
     """
-    found = {"frechet": frechet_estimate(x, real)}
+    found = {"frechet": frechet_estimate(x, real, strata)}
     if has_limit(len(x), len(real), x.shape[1]):
-        found["frechet_limit"] = frechet_limit(x, real, np.random.default_rng(seed))
+        found["frechet_limit"] = frechet_limit(x, real, np.random.default_rng(seed), strata=strata)
     return found

@@ -23,6 +23,7 @@ from score_sde.data.splits import Datasets, Split
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
+from score_sde.quality.strata import Strata, strata_of
 
 SPLITS = ("train", "test")
 KEYS = ("images", "arr_0")  # ours, and what np.savez calls an array that was given no name
@@ -41,6 +42,14 @@ class ImageSet:
     """The images at these places."""
     labels: Callable[[], np.ndarray]
     """The classes of all, (n,); a UserError where they are not known."""
+
+    @property
+    def strata(self) -> Strata:
+        """By class, where classes are known and there are as many images of each."""
+        try:
+            return strata_of(self.labels())
+        except UserError:
+            return None
 
     def first(self, count: int) -> ImageSet:
         """The first so many; all for 0."""

@@ -16,6 +16,7 @@ from score_sde.features.extractors import Extractor, Features, build_extractor
 from score_sde.files import user_path
 from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, of_split
 from score_sde.quality.statistics_files import Law, features_of_split, read_statistics
+from score_sde.quality.strata import Strata
 
 OfSplit = Callable[[str], Features]
 
@@ -28,6 +29,10 @@ class Reference(NamedTuple):
     law: Law | None
     images: ImageSet | None
     """None where features come from a file."""
+
+    @property
+    def strata(self) -> Strata:
+        return None if self.images is None else self.images.strata
 
 
 class Opened(NamedTuple):
