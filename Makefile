@@ -6,7 +6,12 @@ DEMO ?= runs/demo
 CONFIG := configs/subvp_digits.py
 ROOMS := configs data devices evaluation features foreign_weights generation guidance likelihood measurements models modes quality reports restoration samplers sde_lib spaces training
 
-.PHONY: help demo check test test-all docs docs-serve mutants endurance format clean
+# What `make test-oldest` and `make test-newest` run: processes, data, the step, checkpoints, exact laws of samplers, modes, words.
+BOUNDS_TESTS := tests/sde_lib tests/data tests/reports tests/models/test_networks.py tests/training/test_step.py \
+  tests/training/test_checkpoints.py tests/samplers/test_finite_step_laws.py tests/modes/test_data.py tests/test_json_output.py \
+  tests/test_help.py
+
+.PHONY: help demo check test test-all test-oldest test-newest fields docs docs-serve mutants endurance format clean
 
 help:
 	@echo "make demo      train on 8x8 digits, sample with two samplers, measure bits/dim and quality (minutes, CPU)"
@@ -15,6 +20,8 @@ help:
 	@echo "make test-all  the same with the slow tests"
 	@echo "make docs      build the documentation into build/site; a broken link or a page outside of the navigation fails"
 	@echo "make docs-serve  show it at http://127.0.0.1:8000, built anew as pages change"
+	@echo "make test-oldest, test-newest   some of the tests with the oldest and the newest packages that requirements.txt allows"
+	@echo "make fields    write score_sde/fields.json anew, after a field of the configuration has come or changed"
 	@echo "make mutants   put mistakes into copies of the code and see that the tests notice each"
 	@echo "make endurance kill, signal, damage and starve training runs, and compare what comes out to the last bit"
 	@echo "make format    reformat and fix what can be fixed"
@@ -56,6 +63,18 @@ docs: $(BIN)/.ready
 docs-serve: $(BIN)/.ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
+# In environments of their own, .venv-oldest and .venv-newest.
+test-oldest test-newest: test-%:
+	$(PYTHON) -m venv $(VENV)-$*
+	$(PYTHON) -m tests.bounds $* requirements.txt requirements-dev.txt > $(VENV)-$*/constraints.txt
+	$(VENV)-$*/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-$*/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -r requirements-dev.txt -c $(VENV)-$*/constraints.txt
+	$(VENV)-$*/bin/python -m pip list --format=freeze > $(VENV)-$*/versions.txt
+	$(VENV)-$*/bin/python -m pytest $(BOUNDS_TESTS)
+
+fields: $(BIN)/.ready
+	$(BIN)/python -m score_sde.fields
+
 mutants: $(BIN)/.ready
 	$(BIN)/python -m tests.mutants --jobs 2
 
@@ -67,4 +86,4 @@ format: $(BIN)/.ready
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest $(DEMO)

@@ -44,9 +44,9 @@ def did_you_mean(word: str, names: Iterable[str], form: str = "{}") -> str:
     return "" if name is None else f"; did you mean {form.format(name)}?"
 
 
-def did_you_mean_field(field: str, fields: Iterable[str]) -> str:
+def did_you_mean_field(field: str, fields: Iterable[str], form: str = "--config.{}") -> str:
     """As `did_you_mean`, of a dotted field; it may name a few."""
-    found = [f"--config.{name}" for name in nearest_fields(field, fields)]
+    found = [form.format(name) for name in nearest_fields(field, fields)]
     if not found:
         return ""
     several = f"{', '.join(found[:-1])} or " if found[1:] else ""

@@ -31,11 +31,12 @@ from score_sde.likelihood.per_image import build_log_density
 from score_sde.models.networks import check_no_class, told_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import ScoreModel, bind
+from score_sde.nearest import did_you_mean_field
 from score_sde.options import value_of
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import Space, build_space
-from score_sde.training.recorded_config import read_config
+from score_sde.training.recorded_config import as_json, fields, read_config
 from score_sde.training.trained_score import load_score_model
 
 
@@ -82,8 +83,9 @@ class Trained:
                 value_of(config, name)
                 config.update_from_flattened_dict({name: value})
             except (AttributeError, KeyError) as error:
+                guess = did_you_mean_field(name, dict(fields(as_json(config))), "{}")
                 raise ConfigError(
-                    f"no field {name!r} to set; `python -m score_sde.configs.default` lists all"
+                    f"no field {name!r} to set; `python -m score_sde.configs.default` lists all{guess}"
                 ) from error
             except TypeError as error:
                 raise ConfigError(f"{name}={value!r}: {error}") from error

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import subprocess
 from pathlib import Path
 
 VERSION = "1.0.0"
+BUILT_FROM = "SCORE_SDE_COMMIT"
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @functools.cache
 def made_by() -> dict[str, str | None]:
-    """What a record says of the code that wrote it."""
-    return {"version": VERSION, "commit": commit(ROOT)}
+    """What a record says of the code that wrote it.
+
+    A container has no checkout: there the commit is what its build was told, $SCORE_SDE_COMMIT.
+    """
+    return {"version": VERSION, "commit": commit(ROOT) or os.environ.get(BUILT_FROM) or None}
 
 
 def commit(root: Path) -> str | None:

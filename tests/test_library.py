@@ -99,6 +99,10 @@ def test_log_densities_are_those_of_the_class(folder, monkeypatch):
         (lambda folder: Trained.load(folder, 7), "checkpoint_step=7"),
         (lambda folder: Trained.load(folder, options={"sampling.snr": -1.0}), "sampling.snr=-1.0"),
         (lambda folder: Trained.load(folder, options={"sampling.nfe": 3}), "sampling.nfe"),
+        (
+            lambda folder: Trained.load(folder, options={"grid.name": "rho"}),
+            "no field 'grid.name' .*; did you mean sampling.grid.name?",
+        ),
         (lambda folder: Trained.load(folder, options={"sampling.snr": "a"}), "sampling.snr='a'"),
         (lambda folder: Trained.load(folder).sample(4, labels=[10]), r"sampling.labels=\(10,\)"),
         (lambda folder: Trained.load(folder).sample(4, sampler="dim"), "sampling.sampler='dim'"),

@@ -53,7 +53,8 @@ def runs(tmp_path):
         full / "results.jsonl",
         {"mode": "likelihood", "ode_bits_per_dim": 1.5, "ode_standard_error": 0.125, "bound_bits_per_dim": 1.75},
         {"mode": "evaluate", "frechet": 0.5, "frechet_error": 0.25, "features": "classifier"},
-        {"mode": "sample", "frechet": 77.0},
+        {"mode": "sample", "evaluate": "no", "frechet": 77.0},
+        {"mode": "tradeoff", "likelihood": "no", "ode_bits_per_dim": 77.0},
     )  # fmt: skip
     (begun / "config.json").write_text(json.dumps(CONFIG))
     lines(begun / "metrics.jsonl", {"step": 25, "loss": 5.0})

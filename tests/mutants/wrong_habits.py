@@ -36,7 +36,6 @@ HABITS = [
     ),
     *mutants("score_sde/json_output.py", JSON,
         ("figures-on-stdout-too", "with contextlib.redirect_stdout(sys.stderr):", "with contextlib.nullcontext():"),
-        ("records-of-earlier-commands", "        _noted.reset(token)\n", "        pass\n"),
         ("an-object-after-a-mistake", "    if first_host():\n        print", "        print"),
     ),
     *mutants("score_sde/results.py", JSON,
