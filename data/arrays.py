@@ -17,12 +17,14 @@ from score_sde.data.resizing import fit_to
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 
 IMAGES, LABELS = ("images", "test_images"), ("labels", "test_labels")
+PAIRED = ("paired", "test_paired")
 
 
 def load_arrays(data: Any) -> Datasets:
     """The arrays `images` of config.data.file, uint8 (n, h, w, c) or (n, h, w), and `labels`, integers (n,), if it has them.
 
-    `test_images` and `test_labels` are the test split; without them, rows of `images` are, some 5 %, by hashes of their
+    `paired` are other images (n, h, w, _) that a network is told beside these: uint8, or real numbers. `test_images`, `test_labels` and
+    `test_paired` are the test split; without them, rows of `images` are, some 5 %, by hashes of their
     numbers, so that rows which are added move none. Both splits are in an order of their own (held_out.py).
 
     Args:
@@ -37,13 +39,17 @@ def load_arrays(data: Any) -> Datasets:
         )
     path = Path(data.file).expanduser()
     fit = fit_to(data)
-    file = read_arrays(path, (*IMAGES, *LABELS))
+    file = read_arrays(path, (*IMAGES, *LABELS, *PAIRED))
     if "images" not in file.arrays:
         raise DatasetError(
             f"{path} has {in_words(file.others)}, expected `images` with the images to train on"
         )
     arrays = {
-        name: as_labels(path, name, array) if name in LABELS else as_images(path, name, array, data)
+        name: as_labels(path, name, array)
+        if name in LABELS
+        else as_paired(path, name, array)
+        if name in PAIRED
+        else as_images(path, name, array, data)
         for name, array in file.arrays.items()
     }
     check_lengths(path, arrays)
@@ -51,18 +57,21 @@ def load_arrays(data: Any) -> Datasets:
     def decode(record: Record) -> np.ndarray:
         return fit(record["image"])
 
-    def split(images: str, labels: str, rows: list[int]) -> ImagesOnDisk:
-        source = Rows(path, images, arrays[images], arrays.get(labels), np.asarray(rows))
+    def split(names: tuple[str, str, str], rows: list[int]) -> ImagesOnDisk:
+        images, labels, paired = names
+        beside = arrays.get(labels), arrays.get(paired)
+        source = Rows(path, images, arrays[images], *beside, np.asarray(rows))
         return ImagesOnDisk(source, decode, image_shape(data), str(path))
 
     if "test_images" in arrays:
         train, test = (
-            split(images, labels, shuffled_rows(len(arrays[images])))
-            for images, labels in zip(IMAGES, LABELS, strict=True)
+            split(names, shuffled_rows(len(arrays[names[0]])))
+            for names in zip(IMAGES, LABELS, PAIRED, strict=True)
         )
     else:
         train, test = (
-            split("images", "labels", rows) for rows in rows_by_name(len(arrays["images"]))
+            split(("images", "labels", "paired"), rows)
+            for rows in rows_by_name(len(arrays["images"]))
         )
     contents = Contents(
         {name: len(array) for name, array in arrays.items()}, dict.fromkeys(file.others, 1)
@@ -73,12 +82,19 @@ def load_arrays(data: Any) -> Datasets:
 
 
 class Rows:
-    """Random access to rows of an array of images and of their labels, as `ImagesOnDisk` asks for records."""
+    """Random access to rows of an array of images, of their labels and of their pairs, as `ImagesOnDisk` asks for records."""
 
     def __init__(
-        self, path: Path, name: str, images: np.ndarray, labels: np.ndarray | None, rows: np.ndarray
+        self,
+        path: Path,
+        name: str,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        paired: np.ndarray | None,
+        rows: np.ndarray,
     ):
         self.path, self.name, self.images, self.labels, self.rows = path, name, images, labels, rows
+        self.paired = paired
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -89,6 +105,7 @@ class Rows:
                 "path": f"row {row} of {self.name} in {self.path}",
                 "image": np.asarray(self.images[row]),
                 "label": -1 if self.labels is None else int(self.labels[row]),
+                **({} if self.paired is None else {"paired": np.asarray(self.paired[row])}),
             }
             for row in self.rows[list(indices)].tolist()
         ]
@@ -123,6 +140,19 @@ def as_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
+def as_paired(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """An array (n, h, w, c) of shades of 8 bits, or of real numbers, float32."""
+    if array.ndim != 4 or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
+        raise DatasetError(
+            f"{path}: {name} is {array.dtype} of shape {array.shape}, expected (n, h, w, c) of uint8, or of real numbers"
+        )
+    if array.dtype == np.uint8:
+        return array
+    if not np.isfinite(array).all():
+        raise DatasetError(f"{path}: {name} has numbers that are not finite: leave those rows out")
+    return np.asarray(array, np.float32)
+
+
 def check_lengths(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Refuse labels of other images than there are, or of one split only, and one image that cannot be split."""
     for images, labels in zip(IMAGES, LABELS, strict=True):
@@ -132,5 +162,12 @@ def check_lengths(path: Path, arrays: dict[str, np.ndarray]) -> None:
             )
     if "test_images" in arrays and ("labels" in arrays) != ("test_labels" in arrays):
         raise DatasetError(f"{path} has labels of one split only; give them of both or of none")
+    for images, paired in zip(IMAGES, PAIRED, strict=True):
+        if paired in arrays and len(arrays[paired]) != len(arrays.get(images, ())):
+            raise DatasetError(
+                f"{path} has {len(arrays[paired])} {paired} for {len(arrays.get(images, ()))} {images}; give one for each"
+            )
+    if "test_images" in arrays and ("paired" in arrays) != ("test_paired" in arrays):
+        raise DatasetError(f"{path} has pairs of one split only; give them of both or of none")
     if "test_images" not in arrays and len(arrays["images"]) == 1:
         raise DatasetError(f"{path} has one image; a train and a test split need two")

@@ -35,8 +35,9 @@ class DataOptions(Section):
     )
     file: str = option(
         "",
-        "data.name=arrays: an .npz file with `images`, uint8 (n, h, w, c) or (n, h, w), and if it has them `labels`, `test_images` and "
-        "`test_labels`; or an .npy file with the images",
+        "data.name=arrays: an .npz file with `images`, uint8 (n, h, w, c) or (n, h, w), and if it has them `labels`, `paired` (other "
+        "images (n, h, w, _) that a network is told, uint8 or real numbers), `test_images`, `test_labels` and `test_paired`; or an .npy file "
+        "with the images",
     )
     image_size: int = option(
         8,

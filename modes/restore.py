@@ -24,7 +24,7 @@ from score_sde.measurements.configured import build_measurement
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import evaluations_of
-from score_sde.restoration.draws import build_drawer, with_measured
+from score_sde.restoration.draws import build_drawer, own_products, with_measured
 from score_sde.restoration.figures import (
     Restored,
     all_ranks,
@@ -73,7 +73,7 @@ def check(config: Any, sde: SDE) -> None:
     build_conditions(config)
     configured = configured_for(config, sde, stand_in(config, sde))
     if configured.any_time:
-        refuse_discrete(config, sde, f"sampling.sampler={config.sampling.sampler!r}")
+        refuse_discrete(config, sde, f"the sampler {sampler_name(config)!r}")
     measurement = measurement_of(config, space)
     METHODS[config.restore.method].score(None, measurement, sde, config.restore)
     check_observed(config)
@@ -127,7 +127,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         **nearness(space, observed, restored),
         **fit(observed, of),
         "nfe": float(restored.nfe.mean()),
-        "jacobian_products": calls * jacobian_products_of(score),
+        "jacobian_products": calls * jacobian_products_of(score) + own_products(configured),
         **(calibration(ranks, options.draws) if ranks else {}),
         **loaded.told,
         "sde": config.sde.name,

@@ -31,7 +31,7 @@ def build_drawer(
 ) -> Generator:
     """What draws config.restore.draws of each image, as --mode sample draws images."""
     devices, draws, n = build_devices(config), config.restore.draws, len(observed.y)
-    loops = devices.platform != "cpu" or not jacobian_products_of(score)
+    loops = devices.platform != "cpu" or not (jacobian_products_of(score) or own_products(configured))
     if not (loops or config.model.name == EXACT or isinstance(configured.sampler, SteppedSampler)):
         say(
             f"note: restore.method={config.restore.method!r} takes gradients, which in the loops of diffrax are some 26 times slower on a "
@@ -57,6 +57,14 @@ def build_drawer(
         name += f", restore.method={config.restore.method}"
     size = config.sampling.batch_size
     return Generator(run, devices, size, conditions, None, name, ("restoring", "draw"))
+
+
+def own_products(configured: Configured) -> int:
+    """Products with the network's Jacobian that a draw costs beside those of its score."""
+    sampler = configured.sampler
+    if not isinstance(sampler, SteppedSampler):
+        return 0
+    return sampler.jacobian_products(sampler.num_steps(configured.grid))
 
 
 def with_measured(measurement: Measurement) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

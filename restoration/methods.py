@@ -24,10 +24,12 @@ from score_sde.samplers.configured import (
 )
 from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.ddrm import DDRM, restoring
+from score_sde.samplers.decoupled import DAPS, PnPDM, splitting
 from score_sde.samplers.imputation import Imputation, RePaint, imputing
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictors import PREDICTORS, Predictor
 from score_sde.samplers.record import Sampler
+from score_sde.samplers.twisted import TDS, twisting
 from score_sde.sde_lib import SDE
 
 
@@ -47,13 +49,17 @@ class Method(NamedTuple):
 
 
 def along_pc_grid(
-    problem: Problem, sampler: Sampler, settings: dict[str, Any], denoises: bool
+    problem: Problem,
+    sampler: Sampler,
+    settings: dict[str, Any],
+    denoises: bool,
+    any_time: bool = False,
 ) -> Configured:
-    """A sampler of its own, along the steps that `pc` would take."""
+    """A sampler of its own, along the steps that `pc` would take; `any_time`: it asks for scores between them too."""
     steps = {"num_steps": problem.options.pc.num_steps, "grid": problem.grid_name()}
     grid = problem.grid(problem.options.pc.num_steps)
     told = {**settings, **steps, **common_settings(problem)}
-    return Configured(sampler, grid, told, denoises, any_time=False)
+    return Configured(sampler, grid, told, denoises, any_time)
 
 
 def predictor_of(problem: Problem) -> Predictor:
@@ -90,6 +96,21 @@ def ddrm(problem: Problem, options: Any) -> Configured:
     return along_pc_grid(problem, DDRM(problem.sde, options.eta, options.eta_b, ends), {}, False)
 
 
+def daps(problem: Problem, options: Any) -> Configured:
+    sampler = DAPS(problem.sde, ode_steps=options.ode_steps)
+    return along_pc_grid(problem, sampler, {}, last_step(problem.options) == "tweedie", True)
+
+
+def pnpdm(problem: Problem, options: Any) -> Configured:
+    sampler = PnPDM(problem.sde, options.coupling, options.prior_steps)
+    return along_pc_grid(problem, sampler, {}, last_step(problem.options) == "tweedie", True)
+
+
+def tds(problem: Problem, options: Any) -> Configured:
+    """Its last states are weighed as they are."""
+    return along_pc_grid(problem, TDS(problem.sde, options.particles), {}, False)
+
+
 def by_conjugate_gradients(
     model: Any, measurement: Measurement, sde: SDE, options: Any
 ) -> PosteriorScore:
@@ -112,6 +133,11 @@ METHODS: dict[str, Method] = {
         lambda model, y, sde, o: imputing(model, y, sde), repaint, ("repeats",), put_in=True
     ),
     "ddrm": Method(lambda model, y, sde, o: restoring(model, y, sde), ddrm, ("eta", "eta_b")),
+    "daps": Method(lambda model, y, sde, o: splitting(model, y, sde), daps, ("ode_steps",)),
+    "pnpdm": Method(
+        lambda model, y, sde, o: splitting(model, y, sde), pnpdm, ("coupling", "prior_steps")
+    ),
+    "tds": Method(lambda model, y, sde, o: twisting(model, y, sde), tds, ("particles",)),
     "trained": Method(lambda model, y, sde, o: model, trained=True),
 }
 

@@ -282,6 +282,9 @@ RESTORING_ROWS = [
     *by("diffpir", TOY, weight=0.5),
     *by("repaint", repeats=3),
     *by("ddrm", eta=0.5, eta_b=0.5),
+    *by("daps", ode_steps=3),
+    *by("pnpdm", prior_steps=3, coupling=0.3),
+    *by("tds", TOY, particles=3),
 ]
 
 SEED_ROWS = seeds(

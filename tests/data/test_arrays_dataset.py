@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from score_sde import data
 from score_sde.configs.default import get_config
@@ -215,3 +216,47 @@ def test_what_does_not_fit_into_memory_is_not_unpacked(tmp_path, monkeypatch):
         UserError, match="images.npy has 7808 bytes when it is unpacked, and this .* of 1000"
     ):
         read_arrays(tmp_path / "a.npz", ("images",))
+
+
+def paired_config(arrays_config, path, channels=2, **fields):
+    config = arrays_config(path, **fields)
+    config.model = ConfigDict({"num_classes": 0, "condition_channels": channels})
+    return config
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_pairs_stay_beside_their_images(tmp_path, arrays_config, kind, in_memory):
+    """A number of each row, in both; of splits by hashes, and of splits that the file has."""
+    pairs = np.broadcast_to(np.arange(40)[:, None, None, None], (*IMAGES.shape[:3], 2)).astype(kind)
+    arrays = {"images": IMAGES, "paired": pairs}
+    np.savez(tmp_path / "a.npz", **arrays)
+    np.savez(tmp_path / "b.npz", **arrays, test_images=IMAGES[:5], test_paired=pairs[:5])
+    for name in ("a.npz", "b.npz"):
+        config = paired_config(arrays_config, tmp_path / name, in_memory=in_memory)
+        loaded = data.load(config, ("paired",))
+        for split in (loaded.train, loaded.test):
+            found = split.take(range(split.num_images)).condition["paired"]
+            assert found.dtype == (np.uint8 if kind == np.uint8 else np.float32)
+            np.testing.assert_array_equal(found[:, 0, 0, 0], numbers(split))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "channels", "words"),
+    [
+        ({"paired": np.ones((40, 8, 8, 2), np.int64)}, 2, "expected .* of uint8, or of real numbers"),
+        ({"paired": np.full((40, 8, 8, 2), np.inf)}, 2, "numbers that are not finite"),
+        ({"paired": np.ones((39, 8, 8, 2))}, 2, "39 paired for 40 images"),
+        (
+            {"paired": np.ones((40, 8, 8, 2)), "test_images": IMAGES},
+            2,
+            "pairs of one split only",
+        ),
+        ({"paired": np.ones((40, 8, 8, 2))}, 3, r"of shape \(8, 8, 2\) beside its own, expected"),
+        ({}, 2, "no other image beside each"),
+    ],
+)
+def test_pairs_that_are_none_are_refused(tmp_path, arrays_config, arrays, channels, words):
+    np.savez(tmp_path / "a.npz", images=IMAGES, **arrays)
+    with pytest.raises(UserError, match=words):
+        data.load(paired_config(arrays_config, tmp_path / "a.npz", channels), ("paired",))

@@ -154,12 +154,18 @@ def test_another_seed_is_another_measurement():
         ("imputation", 0.0, 9, 0),
         ("repaint", 0.0, 25, 0),
         ("ddrm", 0.0, 8, 0),
+        ("pigdm", 0.4, 9, 9),
+        ("dps", 0.4, 9, 9),
+        ("diffpir", 0.4, 9, 0),
+        ("daps", 0.4, 17, 0),
+        ("pnpdm", 0.4, 25, 0),
+        ("tds", 0.4, 24, 24),
     ],
 )
 def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
     """What it costs in eight steps; those that take y for exact give it back."""
     config = of_toy(method, sigma_y, 4, 2, 8)
-    config.restore.repeats = 3
+    config.restore.update(repeats=3, ode_steps=2, prior_steps=3, particles=3)
     config.sampling.batch_size = 8
     found = restored(config, tmp_path)
     assert (found["nfe"], found["jacobian_products"]) == (nfe, products)
@@ -167,6 +173,24 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
     if sigma_y == 0:
         assert found["residual_draw"] < 1e-6
         assert "residual" not in found["ranks_p_values"]
+
+
+@pytest.mark.parametrize("method", ["pnpdm", "tds"])
+def test_split_gibbs_and_particles_draw_the_posterior(method, tmp_path):
+    """Which is their limit (DAPS's is another law). Mean and variance within 4.9 standard errors and what so few steps and particles
+    leave: a twentieth of the standard deviation and a fifth of the variance."""
+    config = of_toy(method, steps=40)
+    config.restore.update(particles=40, prior_steps=10)
+    found = arrays_of(restored(config, tmp_path))
+    gain = VARIANCE / (VARIANCE + SIGMA_Y**2)
+    mean, variance = np.full((N, 2, 2), MEAN), np.full((2, 2), VARIANCE)
+    known = found["y"].reshape(N, 2)
+    mean[:, :, 0], variance[:, 0] = MEAN + gain * (known - MEAN), VARIANCE * (1 - gain)
+    z = (found["draws"][..., 0] - mean[:, None]) / np.sqrt(variance)
+    for column in range(2):
+        part = z[..., column]
+        assert abs(part.mean()) < 4.9 / np.sqrt(part.size) + 0.05
+        assert part.var() == pytest.approx(1.0, abs=4.9 * np.sqrt(2 / part.size) + 0.2)
 
 
 def test_the_help_names_every_method():
@@ -262,6 +286,8 @@ def test_images_of_files(tmp_path):
         ({"method": "dps", "measurement.sigma_y": 0.0}, "DPS with sigma_y=0.0"),
         ({"method": "ddnm"}, "DDNM with sigma_y=0.05"),
         ({"method": "imputation"}, "imputation with sigma_y=0.05"),
+        ({"method": "tds", "measurement.sigma_y": 0.0}, "TDS with sigma_y=0.0"),
+        ({"method": "pnpdm", "coupling": 1e6}, "PnP-DM with coupling=1000000.0"),
         ({"measurement.name": "sand"}, "restore.measurement.name='sand' is unknown"),
         ({"measurement.name": "grey"}, "'grey': data.num_channels=1"),
         ({"measurement.name": "mask"}, "mask='': expected a picture"),
