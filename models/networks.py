@@ -10,6 +10,8 @@ from score_sde.errors import ConfigError
 from score_sde.models.adm import ADM
 from score_sde.models.ddpm import DDPM
 from score_sde.models.dit import DiT
+from score_sde.models.edm_adm import EDMADM
+from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.ncsnpp import NCSNpp
 from score_sde.models.network import Network
 from score_sde.models.score import NetworkScore, takes_none
@@ -20,6 +22,8 @@ NETWORKS: dict[str, type[Network]] = {
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
     "adm": ADM,
+    "edm_unet": EDMUNet,
+    "edm_adm": EDMADM,
     "dit": DiT,
     "uvit": UViT,
 }
@@ -29,7 +33,7 @@ NETWORKS: dict[str, type[Network]] = {
 class NetworkChoice(Section):
     name: str = option(
         "ncsnpp",
-        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | dit | uvit | mixture (exact score of data.name=mixture)",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | dit | uvit | mixture (exact score of data.name=mixture)",
     )
 
 
@@ -68,3 +72,9 @@ def conditions_of(config: Any) -> tuple[str, ...]:
     """Names of what the configured network is told of each image; () also for scores known in closed form."""
     conditions = getattr(NETWORKS.get(config.model.name), "conditions", None)
     return conditions(config) if conditions else ()
+
+
+def takes_logarithm(config: Any) -> bool:
+    """Whether the configured network takes the logarithm of what it is told, which then is sigma or like it."""
+    inside = getattr(NETWORKS.get(config.model.name), "takes_logarithm", None)
+    return bool(inside and inside(config))

@@ -305,6 +305,6 @@ def test_unknown_network_is_refused(config):
     config.model.name = "unet"
     with pytest.raises(
         ValueError,
-        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, dit, uvit",
+        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, edm_unet, edm_adm, dit, uvit",
     ):
         build_network(config)
