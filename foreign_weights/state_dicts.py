@@ -1,4 +1,4 @@
-"""Names and layouts of parameters in the PyTorch state dicts of ADM, EDM, DiT and U-ViT.
+"""Names and layouts of parameters in the PyTorch state dicts of ADM, EDM, EDM2, DiT and U-ViT.
 
 Ours have the same names with an underscore before a number where those have a dot. Some arrays of theirs are others here: a
 convolution over single positions, or one whose step is its kernel, is a linear map; and DiT's fixed table of positions and EDM's
@@ -21,6 +21,7 @@ from score_sde.errors import UserError
 from score_sde.foreign_weights.names import Leaf
 
 CONSTANTS = ("pos_embed", "resample_filter")  # last parts of the names of what is no parameter here
+WITHIN = "unet."  # EDM2's network beside its log-variance
 # Names that follow no rule: of the frequencies of Fourier features, which by their own training leaves alone.
 NAMED = {("GaussianFourierProjection_0", "W"): "map_noise.freqs"}
 
@@ -58,7 +59,7 @@ def arranged(
     leaves = {published_name(leaf): (leaf, shape) for leaf, shape in shapes.items()}
     given = {
         name: array
-        for name, array in state_dict.items()
+        for name, array in ((full.removeprefix(WITHIN), of) for full, of in state_dict.items())
         if name in leaves or name.rpartition(".")[2] not in CONSTANTS
     }
     if given.keys() != leaves.keys():

@@ -82,3 +82,12 @@ def with_class(
 def labels_or_none(condition: Any, b: int, num_classes: int) -> Integers:
     """The labels of a condition, or of no class."""
     return condition["label"] if condition else jnp.full(b, num_classes)
+
+
+def class_indicator(
+    condition: Any, num_classes: int, b: int, dtype: Any
+) -> Float[Array, "b {num_classes}"]:
+    """1 at the place of each image's class and 0 elsewhere; 0 everywhere for no class; NaN for any other number."""
+    labels = {name: given for name, given in dict(condition).items() if name == "label"}
+    table = jnp.eye(num_classes + 1, num_classes, dtype=dtype)
+    return looked_up(table, labels_or_none(labels, b, num_classes))

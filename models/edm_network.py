@@ -22,9 +22,8 @@ from score_sde.data.image_shape import sides
 from score_sde.models import layers
 from score_sde.models.adm import check_sinusoids
 from score_sde.models.adm_blocks import conv
-from score_sde.models.conditions import labels_or_none
+from score_sde.models.conditions import class_indicator
 from score_sde.models.edm_blocks import EDMBlock, Style, norm
-from score_sde.models.embeddings import looked_up
 from score_sde.models.network import DTYPES, Network, check_input
 from score_sde.models.unet import UNet
 from score_sde.shapes import Array, Keys, PerImage
@@ -157,10 +156,7 @@ class EDMNetwork(UNet, abc.ABC):
         return dict(condition).get("augment", jnp.zeros((b, self.augment_dim)))
 
     def _classes(self, condition: Any, level: layers.Features) -> Float[Array, "b _"]:
-        """1 at the place of each image's class and 0 elsewhere; 0 everywhere for no class."""
-        labels = {name: given for name, given in dict(condition).items() if name == "label"}
-        table = jnp.eye(self.num_classes + 1, self.num_classes, dtype=level.dtype)
-        return looked_up(table, labels_or_none(labels, len(level), self.num_classes))
+        return class_indicator(condition, self.num_classes, len(level), level.dtype)
 
     def _linear(self, features: int, name: str, use_bias: bool = True) -> nn.Dense:
         """Of the embedding."""

@@ -10,6 +10,7 @@ from score_sde.errors import ConfigError
 from score_sde.models.adm import ADM
 from score_sde.models.ddpm import DDPM
 from score_sde.models.dit import DiT
+from score_sde.models.edm2 import EDM2
 from score_sde.models.edm_adm import EDMADM
 from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.ncsnpp import NCSNpp
@@ -24,6 +25,7 @@ NETWORKS: dict[str, type[Network]] = {
     "adm": ADM,
     "edm_unet": EDMUNet,
     "edm_adm": EDMADM,
+    "edm2": EDM2,
     "dit": DiT,
     "uvit": UViT,
 }
@@ -33,7 +35,7 @@ NETWORKS: dict[str, type[Network]] = {
 class NetworkChoice(Section):
     name: str = option(
         "ncsnpp",
-        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | dit | uvit | mixture (exact score of data.name=mixture)",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | mixture (exact score of data.name=mixture)",
     )
 
 
@@ -78,3 +80,8 @@ def takes_logarithm(config: Any) -> bool:
     """Whether the configured network takes the logarithm of what it is told, which then is sigma or like it."""
     inside = getattr(NETWORKS.get(config.model.name), "takes_logarithm", None)
     return bool(inside and inside(config))
+
+
+def projection_of(network: Any) -> Callable[[Any], Any]:
+    """What training puts in place of the parameters before each update: their `projected`, or themselves."""
+    return getattr(network, "projected", lambda params: params)
