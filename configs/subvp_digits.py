@@ -4,7 +4,7 @@ python main.py --config configs/subvp_digits.py --mode train
 
 The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is;
 :super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them; :dit and :uvit have a
-transformer of about the size in place of the U-Net, :adm another U-Net; :classifier trains no score but a classifier of noisy
+transformer of about the size in place of the U-Net, :adm and :edm other U-Nets, :edm as EDM trains it; :classifier trains no score but a classifier of noisy
 digits, by which samples of the others can be guided.
 """
 
@@ -53,6 +53,16 @@ TRANSFORMER = {
     "optim.lr": 1e-3,
 }
 ADM = {"model.name": "adm", "model.head_channels": 16, "optim.lr": 2e-3}
+EDM = {
+    "model.name": "edm_unet",
+    "sde.name": "edm",
+    "model.predicts": "edm",
+    "training.weighting": "edm",
+    "training.times": "log_normal",
+    "optim.lr": 2e-3,
+    "training.eps": 0.002,
+    "likelihood.eps": 0.002,
+}
 CLASSIFIER = {
     "training.task": "classifier",
     "noisy_classifier.width": 32,
@@ -74,6 +84,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "dit": (TRANSFORMER, {"model.name": "dit"}),
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
     "adm": (ADM,),
+    "edm": (EDM,),
     "classifier": (CLASSIFIER,),
 }
 

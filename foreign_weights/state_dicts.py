@@ -1,8 +1,8 @@
-"""Names and layouts of parameters in the PyTorch state dicts of ADM, DiT and U-ViT.
+"""Names and layouts of parameters in the PyTorch state dicts of ADM, EDM, EDM2, DiT and U-ViT.
 
 Ours have the same names with an underscore before a number where those have a dot. Some arrays of theirs are others here: a
-convolution over single positions, or one whose step is its kernel, is a linear map; and DiT's fixed table of positions is no
-parameter.
+convolution over single positions, or one whose step is its kernel, is a linear map; and DiT's fixed table of positions and EDM's
+filters are no parameters.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from score_sde.data.image_shape import sides
 from score_sde.errors import UserError
 from score_sde.foreign_weights.names import Leaf
 
-POSITIONS = "pos_embed"
+CONSTANTS = ("pos_embed", "resample_filter")  # last parts of the names of what is no parameter here
+WITHIN = "unet."  # EDM2's network beside its log-variance
+# Names that follow no rule: of the frequencies of Fourier features, which by their own training leaves alone.
+NAMED = {("GaussianFourierProjection_0", "W"): "map_noise.freqs"}
 
 _LAST = {"kernel": "weight", "scale": "weight", "table": "weight"}
 
 
 def published_name(leaf: Leaf) -> str:
     """As blocks.0.attn.qkv.weight, of ("blocks_0", "attn", "qkv", "kernel")."""
+    if leaf in NAMED:
+        return NAMED[leaf]
     *path, last = leaf
     dotted = [re.sub(r"_(\d)", r".\1", part) for part in path]
     if path == ["y_embedder"]:
@@ -53,7 +58,9 @@ def arranged(
     """
     leaves = {published_name(leaf): (leaf, shape) for leaf, shape in shapes.items()}
     given = {
-        name: array for name, array in state_dict.items() if name in leaves or name != POSITIONS
+        name: array
+        for name, array in ((full.removeprefix(WITHIN), of) for full, of in state_dict.items())
+        if name in leaves or name.rpartition(".")[2] not in CONSTANTS
     }
     if given.keys() != leaves.keys():
         missing, others = sorted(leaves.keys() - given.keys()), sorted(given.keys() - leaves.keys())
@@ -76,7 +83,7 @@ def _shapes(network: Any) -> dict[Leaf, tuple[int, ...]]:
 def _ours(name: str, array: np.ndarray, leaf: Leaf, shape: tuple[int, ...]) -> np.ndarray:
     """Kernels: outputs, which come first there, last; and of a patch (channel, row, column) as (row, column, channel)."""
     found = array
-    if leaf[-1] == "kernel":
+    if leaf[-1] in ("kernel", "weight"):
         found = np.moveaxis(array, 0, -1)
         if found.ndim == 4:
             found = np.moveaxis(found, 0, 2)

@@ -125,3 +125,12 @@ class ImageNoiseEmbedding(nn.Module):
         hidden = nn.Dense(self.features, name="in")(positional_embedding(labels, self.features))
         zeros = nn.initializers.zeros
         return nn.Dense(self.features, kernel_init=zeros, name="out")(nn.silu(hidden))
+
+
+def class_indicator(
+    condition: Any, num_classes: int, b: int, dtype: Any
+) -> Float[Array, "b {num_classes}"]:
+    """1 at the place of each image's class and 0 elsewhere; 0 everywhere for no class; NaN for any other number."""
+    labels = {name: given for name, given in dict(condition).items() if name == "label"}
+    table = jnp.eye(num_classes + 1, num_classes, dtype=dtype)
+    return looked_up(table, labels_or_none(labels, b, num_classes))

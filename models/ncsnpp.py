@@ -81,6 +81,10 @@ class NCSNpp(ScoreUNet):
         0.0, "of the last layers; 0 stands for 1e-10, so a fresh network gives 0", not_negative
     )
 
+    @staticmethod
+    def takes_logarithm(config: Any) -> bool:
+        return bool(config.model.embedding_type == "fourier")
+
     def check_fits(self) -> None:
         super().check_fits()
         for mult in (1, *self.ch_mult):

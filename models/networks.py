@@ -10,6 +10,9 @@ from score_sde.errors import ConfigError
 from score_sde.models.adm import ADM
 from score_sde.models.ddpm import DDPM
 from score_sde.models.dit import DiT
+from score_sde.models.edm2 import EDM2
+from score_sde.models.edm_adm import EDMADM
+from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.ncsnpp import NCSNpp
 from score_sde.models.network import Network
 from score_sde.models.score import NetworkScore, takes_none
@@ -20,6 +23,9 @@ NETWORKS: dict[str, type[Network]] = {
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
     "adm": ADM,
+    "edm_unet": EDMUNet,
+    "edm_adm": EDMADM,
+    "edm2": EDM2,
     "dit": DiT,
     "uvit": UViT,
 }
@@ -31,7 +37,7 @@ class NetworkChoice(Section):
 
     name: str = option(
         "ncsnpp",
-        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | dit | uvit | mixture (exact score of data.name=mixture)",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | mixture (exact score of data.name=mixture)",
     )
 
 
@@ -83,3 +89,14 @@ def conditions_of(config: Any) -> tuple[str, ...]:
     """Names of what is read with each image to tell the configured network; () also for scores known in closed form."""
     conditions = getattr(NETWORKS.get(config.model.name), "conditions", None)
     return conditions(config) if conditions else ()
+
+
+def takes_logarithm(config: Any) -> bool:
+    """Whether the configured network takes the logarithm of what it is told, which then is sigma or like it."""
+    inside = getattr(NETWORKS.get(config.model.name), "takes_logarithm", None)
+    return bool(inside and inside(config))
+
+
+def projection_of(network: Any) -> Callable[[Any], Any]:
+    """What training puts in place of the parameters before each update: their `projected`, or themselves."""
+    return getattr(network, "projected", lambda params: params)

@@ -8,6 +8,8 @@
 | velocity       | x, as the process's  | (alpha eps - sigma x_0) / r | -(x / r + alpha out / sigma) / r             |
 | flow           | x, as the process's  | alpha' x_0 + sigma' eps     | (alpha' x - alpha out) / (sigma w)           |
 | edm            | c_in x, ln(rho) / 4  | F, D = c_skip x + c_out F   | as x0 with D                                 |
+| edm_ve         | x / alpha, ln(rho / 2)      | F, D = x/alpha + rho F      | out / sigma                           |
+| edm_iddpm      | x / r, the nearest of 1000 levels      | eps_hat          | -out / sigma                          |
 | discrete DDPM  | x, the level of the same log-SNR            | eps_hat | -out / sigma                              |
 | discrete SMLD  | x, round((T - t)(N - 1) / T), 0 = most noise | the score | out                                   |
 
@@ -25,12 +27,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from score_sde.errors import ConfigError
+from score_sde.models.networks import takes_logarithm
 from score_sde.options import Section, choose, count, option, positive
 from score_sde.sde_lib import SDE, Chain, expand
 from score_sde.shapes import Array, Images, Integers, PerImage
@@ -44,7 +49,8 @@ class PredictionOptions(Section):
 
     predicts: str = option(
         "process",
-        "what the network gives: process, what is usual under it | noise | score | x0 | velocity | flow | edm",
+        "what the network gives: process, what is usual under it | noise | score | x0 | velocity | flow | edm | "
+        "edm_ve | edm_iddpm, EDM's preconditionings",
     )
     sigma_data: float = option(
         0.5, "predicts=edm, weighting=edm: standard deviation of the scaled data", positive
@@ -195,6 +201,52 @@ class EDMPreconditioning(Prediction):
         return jnp.hypot(self.sde.sigma(t), self.sigma_data * self.sde.alpha(t))
 
 
+class VEPreconditioning(Prediction):
+    """E[x_0 | x_t] = x/alpha + rho F(x/alpha; ln(rho/2)), as EDM writes Song et al.'s VE (Karras et al. 2022, Table 1)."""
+
+    def noise_input(self, t: PerImage) -> PerImage:
+        return -0.5 * self.sde.log_snr(t) - math.log(2.0)
+
+    def inputs(self, x: Images, t: PerImage) -> Images:
+        return x / expand(self.sde.alpha(t), x)
+
+    def score(self, out: Images, x: Images, t: PerImage) -> Images:
+        return out / expand(self.sde.sigma(t), out)
+
+
+IDDPM_LEVELS = 1000
+
+
+class IDDPMPreconditioning(NoisePrediction):
+    """E[x_0 | x_t] = x/alpha - rho F(x/r; M - 1 - j) with u_j the nearest to rho of Improved DDPM's levels (Table 1).
+
+    EDM's name for it; F is eps_hat, told an integer.
+    """
+
+    def noise_input(self, t: PerImage) -> PerImage:
+        levels = jnp.asarray(iddpm_levels(), t.dtype)
+        rho = jnp.exp(-0.5 * self.sde.log_snr(t))
+        nearest = jnp.argmin(jnp.abs(rho[:, None] - levels[None, :]), axis=1)
+        return (IDDPM_LEVELS - 1 - nearest).astype(t.dtype)
+
+    def inputs(self, x: Images, t: PerImage) -> Images:
+        return x / expand(jnp.hypot(self.sde.alpha(t), self.sde.sigma(t)), x)
+
+
+def iddpm_levels() -> np.ndarray:
+    """u_0 > ... > u_M = 0 of M = 1000, sigma/alpha of the cosine chain (Nichol & Dhariwal 2021, Eq. 17; Karras et al. 2022, Table 1).
+
+    A step to more noise keeps a thousandth of alpha^2 or more.
+    """
+    angles = 0.5 * np.pi * np.arange(IDDPM_LEVELS + 1) / (IDDPM_LEVELS * 1.008)
+    alpha_squared = np.sin(angles) ** 2
+    levels = np.zeros(IDDPM_LEVELS + 1)
+    for j in range(IDDPM_LEVELS, 0, -1):
+        kept = max(alpha_squared[j - 1] / alpha_squared[j], 0.001)
+        levels[j - 1] = np.sqrt((levels[j] ** 2 + 1.0) / kept - 1.0)
+    return levels
+
+
 @dataclasses.dataclass(frozen=True)
 class DiscreteNoisePrediction(NoisePrediction):
     """A network trained with the DDPM loss on the integer levels of a chain.
@@ -263,6 +315,8 @@ CONTINUOUS: dict[str, type[Prediction]] = {
     "x0": X0Prediction,
     "velocity": VelocityPrediction,
     "flow": FlowPrediction,
+    "edm_ve": VEPreconditioning,
+    "edm_iddpm": IDDPMPreconditioning,
 }
 EDM = "edm"
 DISCRETE_NOISE: dict[str, type[DiscreteNoisePrediction]] = {
@@ -288,14 +342,14 @@ def build_parameterization(config: Any, sde: SDE) -> Prediction:
             f"model.scale_by_sigma=True divides a network's output by sigma, for one that predicts the score, but "
             f"this one predicts {predicts}; set model.scale_by_sigma=False"
         )
-    if sde.signal_end < sde.T and predicts in ("noise", "score"):
+    if sde.signal_end < sde.T and predicts in ("noise", "score", "edm_ve", "edm_iddpm"):
         raise ConfigError(
             f"model.predicts={predicts!r} under {type(sde).__name__}, at whose end there is noise alone: it says nothing of the "
             "image there; set model.predicts=flow, velocity, x0 or edm"
         )
     if config.training.continuous:
         if predicts == EDM:
-            return EDMPreconditioning(sde, model.sigma_data, model.embedding_type == "fourier")
+            return EDMPreconditioning(sde, model.sigma_data, takes_logarithm(config))
         return CONTINUOUS[predicts](sde)
     if predicts != sde.predicts:
         raise ConfigError(

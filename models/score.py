@@ -183,6 +183,11 @@ class NetworkScore:
         inputs = self.parameterization.inputs(x, t)
         return self._output(inputs, noise_input, dropout_keys)
 
+    def log_variance(self, t: PerImage) -> PerImage:
+        """The logarithm of the error that the network expects of itself at t, of one that has such a head."""
+        told = self.parameterization.noise_input(t)
+        return self.apply({"params": self.params}, told, method="log_variance")
+
     def _output(self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None) -> Any:
         out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)
         check_shape("the network's output", out.shape, inputs.shape)

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 
 import jax.numpy as jnp
 
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError, UserError
+from score_sde.models.networks import NETWORKS
 from score_sde.models.score import flow_velocity, velocity_of
 from score_sde.sde_lib import SDE, Chain, expand
 from score_sde.shapes import Images, Integers, Keys, PerImage, check_shape
@@ -118,6 +119,22 @@ class FlowMatching(ContinuousLoss):
         return self.sde.log_snr(jnp.minimum(self.times.at(u), self.sde.signal_end))
 
 
+class UncertainLoss(ContinuousLoss):
+    """R[l / exp(u) + u] of the weighted error l and of u, what the network says of it at this time (Karras et al. 2024b).
+
+    It is least in u at exp(u) = E[l]: all noise levels come to have a loss of 1 + u and gradients of like size, whatever the
+    weighting. The score model has a `log_variance`; times of any density are corrected for within l.
+    """
+
+    def __call__(
+        self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
+    ) -> PerImage:
+        log_variance = score_model.log_variance(self.times.at(u))
+        error = super().__call__(score_model, x0, u, z, dropout_keys)
+        dimensions = 1.0 if self.reduce_mean else 0.5 * x0[0].size
+        return error * jnp.exp(-log_variance) + dimensions * log_variance
+
+
 @dataclasses.dataclass(frozen=True)
 class DiscreteLoss:
     """The loss at level floor(u N) of a published chain, with lambda = sigma_i^2.
@@ -178,17 +195,40 @@ def build_loss(config: Any, sde: SDE) -> Loss:
       NoDiscreteForm: a discrete loss of a process that has no published chain.
     """
     training = config.training
+    if training.learned_uncertainty:
+        check_log_variance(config.model.name)
     if training.continuous:
         weighting, flow = build_weighting(config, sde), training.weighting in FLOW_WEIGHTINGS
-        loss = FlowMatching if flow else ContinuousLoss
+        if flow and training.learned_uncertainty:
+            raise ConfigError(
+                f"training.learned_uncertainty=True with training.weighting={training.weighting!r}: the uncertainty is learned of "
+                "score matching's loss; set another weighting, or learned_uncertainty=False"
+            )
+        kind = UncertainLoss if training.learned_uncertainty else ContinuousLoss
+        loss = FlowMatching if flow else kind
         return loss(sde, build_times(config, sde, flow), weighting, training.reduce_mean)
-    for field, only in (("weighting", "noise"), ("times", "uniform")):
+    only_so = (("weighting", "noise"), ("times", "uniform"), ("learned_uncertainty", False))
+    for field, only in only_so:
         if training[field] != only:
             raise UserError(
                 f"training.{field}={training[field]!r} belongs to continuous time, and training.continuous=False "
                 f"asks for a chain of levels; set training.continuous=True, or {field}={only!r}"
             )
     return DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
+
+
+def check_log_variance(name: str) -> None:
+    """Refuse networks that say nothing of their error.
+
+    Raises:
+      ConfigError: with those that do.
+    """
+    able = [other for other, network in NETWORKS.items() if hasattr(network, "log_variance")]
+    if name not in able:
+        raise ConfigError(
+            f"training.learned_uncertainty=True with model.name={name!r}, which says nothing of its error; take "
+            f"model.name={' or '.join(able)}, or learned_uncertainty=False"
+        )
 
 
 def _if_given(dropout_keys: Keys | None) -> tuple[Keys, ...]:

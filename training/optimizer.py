@@ -17,7 +17,8 @@ def learning_rate(config: Any) -> Callable[[Array | int], Array]:
         lr min(n / warmup, 1) * [1 + cos(pi clip((n - warmup) / (n_iters - warmup), 0, 1))] / 2
 
     The first update has rate 0 when there is a warm-up, as published: it only fills Adam's averages. The
-    cosine (Loshchilov & Hutter 2017, Eq. 5) is there when optim.decay is "cosine"; it ends with the run.
+    cosine (Loshchilov & Hutter 2017, Eq. 5) is there when optim.decay is "cosine"; it ends with the run. "inverse_sqrt" has
+    1 / sqrt(max(n / decay_after, 1)) in its place (Karras et al. 2024b), which needs no end.
     """
     optim = config.optim
     # A run that ends within its warm-up never decays.
@@ -30,6 +31,8 @@ def learning_rate(config: Any) -> Callable[[Array | int], Array]:
         if optim.decay == "cosine":
             progress = (count - optim.warmup) / decaying
             lr = lr * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(progress, 0.0, 1.0)))
+        if optim.decay == "inverse_sqrt":
+            lr = lr / jnp.sqrt(jnp.maximum(count / optim.decay_after, 1.0))
         return lr
 
     return rate
@@ -53,10 +56,10 @@ def build_optimizer(config: Any) -> optax.GradientTransformation:
 
 
 def trained(params: Any) -> Any:
-    """True for the parameters that training moves: all but the frequencies of a Fourier embedding.
+    """True for the parameters that training moves: all but frequencies and phases of a Fourier embedding.
 
     No gradient reaches those, so only weight decay could change them, and it must not.
     """
     return jax.tree_util.tree_map_with_path(
-        lambda path, _: "Fourier" not in jax.tree_util.keystr(path), params
+        lambda path, _: "fourier" not in jax.tree_util.keystr(path).lower(), params
     )

@@ -65,6 +65,10 @@ class TrainingOptions(Section):
         "the times of a batch: independent | stratified, one in each of so many cells | low_discrepancy, equally spaced",
     )
     reduce_mean: bool = option(True, "mean over pixels; False: half the sum")
+    learned_uncertainty: bool = option(
+        False,
+        "divide each error by what the network expects of it at its noise level, and add the logarithm of that (edm2)",
+    )
     label_dropout: float = option(
         0.0,
         "rate at which an image is told no class, as guidance and sampling without class need",
@@ -183,7 +187,14 @@ class OptimizerOptions(Section):
         "steps of linear warm-up; the first update has rate 0 when there are any",
         not_negative,
     )
-    decay: str = option("none", "none | cosine: to 0 at the last step", one_of("none", "cosine"))
+    decay: str = option(
+        "none",
+        "none | cosine: to 0 at the last step | inverse_sqrt: as 1/sqrt(step) after decay_after",
+        one_of("none", "cosine", "inverse_sqrt"),
+    )
+    decay_after: int = option(
+        70_000, "decay=inverse_sqrt: updates at the full rate before it falls", count(INT32)
+    )
     grad_clip: float = option(
         1.0,
         "largest global norm of the gradient; negative: no clipping",

@@ -60,7 +60,7 @@ ROLES = {
         model.patch_size model.width model.depth model.num_heads model.mlp_ratio
         model.qkv_bias model.time_mlp model.final_conv
         model.head_channels model.attention_order model.scale_shift model.updown_blocks
-        model.noise_mult model.emb_mult
+        model.noise_mult model.emb_mult model.logvar_channels
         model.log_snr_max model.log_snr_min model.log_snr_shift
         model.sigmoid_start model.sigmoid_end model.sigmoid_tau
         """.split(),
@@ -73,7 +73,7 @@ ROLES = {
         training.weighting training.min_snr training.p2_k training.p2_gamma
         training.times training.log_normal_mean training.log_normal_std training.draws
         training.logit_normal_mean training.logit_normal_std
-        training.reduce_mean training.label_dropout training.eps training.trainable
+        training.reduce_mean training.learned_uncertainty training.label_dropout training.eps training.trainable
         training.ema.sigma_rel
         """.split(),
         Role.RUN,
@@ -83,7 +83,7 @@ ROLES = {
         data.folder data.file data.random_flip training.batch_size training.n_iters
         noisy_classifier.dropout
         model.dropout model.dtype model.ema_rate model.ema_warmup
-        optim.lr optim.beta1 optim.beta2 optim.eps optim.weight_decay optim.warmup optim.decay
+        optim.lr optim.beta1 optim.beta2 optim.eps optim.weight_decay optim.warmup optim.decay optim.decay_after
         optim.grad_clip training.skip_nonfinite dataset
         """.split(),
         Role.MAY_CHANGE,

@@ -16,7 +16,7 @@ from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import build_devices
-from score_sde.models.networks import build_network, conditions_of
+from score_sde.models.networks import build_network, conditions_of, projection_of
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.environment import record_environment
@@ -75,6 +75,9 @@ class ScoreTask:
 
     def group_of(self, step: Array, batch: Batch) -> Array:
         return self.objective.noise_bins(batch.index, self.key(step))
+
+    def projected(self, params: Any) -> Any:
+        return projection_of(self.network)(params)
 
     def learning_rate(self, step: Array) -> Array:
         return learning_rate(self.config)(step)

@@ -21,7 +21,7 @@ from score_sde.training.feed import Given, batch_of
 from score_sde.training.groups import GROUPS, Grouped, sums_of
 from score_sde.training.power_average import exponent, gain
 from score_sde.training.state import TrainState, moved, update_ema
-from score_sde.training.task import Task
+from score_sde.training.task import Projected, Task
 from score_sde.training.trainable import trainable, where
 
 Metrics = dict[str, Any]
@@ -50,7 +50,10 @@ def update(
       The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
       the learning rate; of a task that tells images apart, the Sums of its groups too.
     """
-    chosen = trainable(task.trainable, state.params)
+    before, chosen = state, trainable(task.trainable, state.params)
+    if isinstance(task, Projected):
+        projected = where(chosen, task.projected(state.params), state.params)
+        state = state.replace(params=projected)
     joined = joined_shares(task, devices, state, constants, resident, given, accumulation)
     loss, gradient = joined.mean
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
@@ -72,7 +75,7 @@ def update(
     after = TrainState(state.step + 1, params, ema_params, opt_state, averages)
     if skip_nonfinite:
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
-        after = chosen_state(good, after, state)
+        after = chosen_state(good, after, before)
     return after, metrics
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import optax
 from jax import Array
@@ -115,6 +115,15 @@ class Task(Protocol):
         Raises:
           UserError: the folder holds weights that mean something else.
         """
+        ...
+
+
+@runtime_checkable
+class Projected(Protocol):
+    """A Task whose parameters are brought back to a set after each update, as unit weights are."""
+
+    def projected(self, params: Any) -> Any:
+        """What takes their place before the gradient of the next update. The averages are of those that an update leaves."""
         ...
 
 

@@ -50,6 +50,7 @@ ADM = of(
     model__attn_resolutions=(4,),
 )
 BY_HEADS = of(ADM, model__head_channels=0, model__num_heads=2)
+EDM_UNET, EDM_ADM = (of(NETWORK, model__name=name) for name in ("edm_unet", "edm_adm"))
 LEVELS = of(NETWORK, model__ch_mult=(1, 2))
 BETWEEN = of(LEVELS, model__resblock_type="ddpm")
 FIR = of(LEVELS, model__fir=True)
@@ -113,6 +114,11 @@ TRAINING_ROWS = [
     *rows(network, "model", of(ADM, model__ch_mult=(1, 1)), updown_blocks=False),
     *rows(network, "model", ADM, noise_mult=2, emb_mult=2),
     *rows(network, "model", BY_HEADS, num_heads=4),
+    *rows(network, "model", EDM_UNET, name="edm_adm", noise_mult=2, emb_mult=2),
+    *rows(network, "model", EDM_UNET, embedding_type="fourier", attn_resolutions=(4,)),
+    *rows(network, "model", of(EDM_UNET, model__ch_mult=(1, 1)), fir=True),
+    *rows(network, "model", of(EDM_UNET, model__ch_mult=(1, 1)), progressive_input="residual"),
+    *rows(network, "model", of(EDM_ADM, model__attn_resolutions=(4,)), head_channels=8),
     *rows(network, "data", NETWORK, image_size=8, image_width=8, num_channels=3, centered=False),
     *rows(training_step, "model", SMALL, predicts="x0", ema_rate=0.9, ema_warmup=False),
     *rows(training_step, "model", of(SMALL, model__predicts="edm"), sigma_data=0.2),

@@ -1,6 +1,6 @@
 """What the networks after published PyTorch ones promise, whatever their weights.
 
-Golden files hold their numbers (test_transformers.py, test_adm.py); test_networks.py says the same of NCSN++ and DDPM.
+Golden files hold their numbers (test_transformers.py, test_adm.py, test_edm_networks.py, test_edm2.py); test_networks.py says the same of NCSN++ and DDPM.
 """
 
 from types import SimpleNamespace
@@ -13,6 +13,9 @@ from numpy.testing import assert_allclose
 
 from score_sde.models.adm import ADM
 from score_sde.models.dit import DiT
+from score_sde.models.edm2 import EDM2
+from score_sde.models.edm_adm import EDMADM
+from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.uvit import UViT
 
 # Compiling is nearly all the time of these tests, and -O0 changes no formula.
@@ -25,6 +28,9 @@ SMALLEST = {
     "dit": DiT(**TOKENS, num_classes=3),
     "uvit": UViT(**TOKENS, num_classes=3),
     "adm": ADM(**LEVELS, attn_resolutions=(4,), head_channels=16, num_classes=3),
+    "edm_unet": EDMUNet(**LEVELS | {"nf": 8}, attn_resolutions=(4,), num_classes=3),
+    "edm_adm": EDMADM(**LEVELS | {"nf": 8}, attn_resolutions=(4,), head_channels=4, num_classes=3),
+    "edm2": EDM2(**LEVELS | {"nf": 8}, attn_resolutions=(4,), head_channels=4, num_classes=3),
 }
 
 

@@ -284,6 +284,7 @@ def config():
         "updown_blocks": False,
         "noise_mult": 2,
         "emb_mult": 3,
+        "logvar_channels": 32,
     }
     data = {"image_size": 8, "image_width": 16, "num_channels": 1, "centered": False}
     return ConfigDict({"model": model, "data": data, "sde": {}})
@@ -308,6 +309,6 @@ def test_unknown_network_is_refused(config):
     config.model.name = "unet"
     with pytest.raises(
         ValueError,
-        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, dit, uvit",
+        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, edm_unet, edm_adm, edm2, dit, uvit",
     ):
         build_network(config)

@@ -6,6 +6,9 @@ NORM = "tests/models/test_group_norm.py"
 RESAMPLE = "tests/models/test_resample.py"
 TRANSFORMERS = "tests/models/test_transformers.py"
 ADM = "tests/models/test_adm.py"
+EDM = "tests/models/test_edm_networks.py"
+EDM_ARRAYS = f"{EDM}::test_output_and_gradient_are_the_published"
+EDM_DENOISERS = f"{EDM}::test_preconditionings_and_losses_are_the_published"
 
 # fmt: off
 NETWORKS = [
@@ -31,6 +34,45 @@ NETWORKS = [
         ("adm-skips-in-order", "[h, skips.pop()]", "[h, skips.pop(0)]"),
         ("adm-skip-before-the-rest", "[h, skips.pop()]", "[skips.pop(), h]"),
         ("adm-block-ends-at-random", "\"out_layers_3\", init=ZERO", "\"out_layers_3\", init=OF_FAN_IN"),
+    ),
+    *mutants("models/edm_blocks.py", EDM_ARRAYS,
+        ("edm-query-key-value-before-channels", "reshape(b, height * width, self.heads, c // self.heads, 3)", "reshape(b, height * width, self.heads, 3, c // self.heads).swapaxes(3, 4)"),
+        ("edm-sum-not-rescaled", "x = (h + x) * style.skip_scale", "x = h + x"),
+        ("edm-attention-not-rescaled", "(self._attention(x) + x) * style.skip_scale if", "self._attention(x) + x if"),
+        ("edm-convolved-where-channels-stay", "(self.resampling and style.converts_when_resampling)", "self.resampling"),
+        ("edm-resampled-after-the-convolution", "        h = resampled(h, self.resampling, self.taps)\n        h = conv(self.features, \"conv0\", init=style.first, dtype=self.dtype)(h)\n", "        h = conv(self.features, \"conv0\", init=style.first, dtype=self.dtype)(h)\n        h = resampled(h, self.resampling, self.taps)\n"),
+        ("edm-level-after-the-norm", "h = of_h(h + told)", "h = of_h(h) + told"),
+        ("edm-shift-before-scale", "scale, shift = jnp.split(told", "shift, scale = jnp.split(told"),
+        ("edm-one-epsilon", "DHARIWAL = Style(True, 1.0, 1e-5,", "DHARIWAL = Style(True, 1.0, 1e-6,"),
+    ),
+    *mutants("models/edm_network.py", EDM_ARRAYS,
+        ("edm-both-inner-blocks-attend", "h = self._block(width, f\"{name}_in1\")(h", "h = self._block(width, f\"{name}_in1\", heads=self._heads(width))(h"),
+        ("edm-skip-before-the-rest", "[h, skips.pop()]", "[skips.pop(), h]"),
+        ("edm-first-width-of-the-base", "self._first_width, f\"enc", "self.nf, f\"enc"),
+    ),
+    *mutants("models/conditions.py", EDM_ARRAYS,
+        ("edm-no-class-is-the-first", "jnp.eye(num_classes + 1, num_classes, dtype=dtype)", "jnp.eye(num_classes + 1, num_classes, -1, dtype=dtype)"),
+    ),
+    *mutants("models/edm_unet.py", EDM_ARRAYS,
+        ("edm-attention-in-every-block-up", "block == self.num_res_blocks and self.attends(h)", "self.attends(h)"),
+        ("edm-classes-not-rescaled", "self._classes(condition, level) * math.sqrt(self.num_classes)", "self._classes(condition, level)"),
+        ("edm-cosines-first", "positional_embedding(noise_input, features)", "positional_embedding(noise_input, features)[:, ::-1]"),
+        ("edm-pyramid-not-rescaled", "(h + layer(pyramid, halved)) * SONG.skip_scale", "h + layer(pyramid, halved)"),
+        ("edm-pyramid-of-the-image-alone", "return joined, joined", "return joined, pyramid"),
+        ("edm-embedding-without-its-last-activation", "return nn.silu(self._linear(width, \"map_layer1\")(level))", "return self._linear(width, \"map_layer1\")(level)"),
+    ),
+    *mutants("models/edm_adm.py", EDM_ARRAYS,
+        ("edm-adm-sines-first", "level = time_features(noise_input, features)", "level = jnp.roll(time_features(noise_input, features), features // 2, -1)"),
+        ("edm-narrow-features-attend", "return channels // self.head_channels", "return max(channels // self.head_channels, 1)"),
+        ("edm-adm-classes-after-the-activation", "        return nn.silu(level)\n", "        return level\n"),
+    ),
+    *mutants("models/parameterization.py", EDM_DENOISERS,
+        ("edm-ve-of-the-whole-logarithm", "- math.log(2.0)", "+ 0.0"),
+        ("edm-ve-predicts-noise", "        return out / expand(self.sde.sigma(t), out)\n", "        return -out / expand(self.sde.sigma(t), out)\n"),
+        ("iddpm-labels-count-up", "return (IDDPM_LEVELS - 1 - nearest).astype(t.dtype)", "return nearest.astype(t.dtype)"),
+        ("iddpm-steps-of-any-size", "kept = max(alpha_squared[j - 1] / alpha_squared[j], 0.001)", "kept = max(alpha_squared[j - 1] / alpha_squared[j], 0.01)"),
+        ("iddpm-images-as-they-are", "return x / expand(jnp.hypot(self.sde.alpha(t), self.sde.sigma(t)), x)", "return x"),
+        ("edm-told-a-sigma", "EDMPreconditioning(sde, model.sigma_data, takes_logarithm(config))", "EDMPreconditioning(sde, model.sigma_data, model.embedding_type == \"fourier\")"),
     ),
     *mutants("models/transformer.py", TRANSFORMERS,
         ("heads-before-query-key-value", "heads = (b, n, 3, self.num_heads, width // self.num_heads)\n", "heads = (b, n, self.num_heads, 3, width // self.num_heads)\n"),

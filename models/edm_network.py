@@ -1,0 +1,187 @@
+"""What EDM's two U-Nets share (Karras et al. 2022, App. F): the ways down and up, and what they are told of an image.
+
+    down:  first convolution, then per level a block that halves (not at first) and num_res_blocks blocks; all are skips
+    up:    two blocks, the first with attention, at the lowest level; then per level a block that doubles (not at first) and
+           num_res_blocks + 1 blocks that each take back a skip
+
+What they are told as `noise_input` is c_noise itself: of model.predicts=edm, ln(sigma)/4. Layers are named as in the published
+state dicts (foreign_weights/state_dicts.py), which name levels by the image's side.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from score_sde.data.image_shape import sides
+from score_sde.models import layers
+from score_sde.models.adm import check_sinusoids
+from score_sde.models.adm_blocks import conv
+from score_sde.models.conditions import class_indicator
+from score_sde.models.edm_blocks import EDMBlock, Style, norm
+from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.models.unet import UNet
+from score_sde.shapes import Array, Keys, PerImage
+
+
+class EDMNetwork(UNet, abc.ABC):
+    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+
+    Its classes have no vector of "no class": that is the label after the last, of which nothing is added. A condition may also
+    have "augment", (b, augment_dim), how the image was augmented; without it, and for "no class", it was not.
+    """
+
+    # Options of other networks.
+    noise_mult: int = 1
+    emb_mult: int = 4
+
+    augment_dim: int = 0
+    """Numbers that say how an image was augmented, of published networks. No option of a config: no data here has them."""
+    learned_variance: bool = False
+    """Twice the channels, as iDDPM's preconditioning has them."""
+
+    UNCONFIGURED: ClassVar[tuple[str, ...]] = (
+        *Network.UNCONFIGURED,
+        "augment_dim",
+        "learned_variance",
+    )
+    STYLE: ClassVar[Style]
+
+    def check_fits(self) -> None:
+        super().check_fits()
+        check_sinusoids(self.nf * self.noise_mult)
+        for mult in (1, *self.ch_mult):
+            layers.num_groups(self.nf * mult)
+
+    def null_condition(self, condition: Any) -> Any:
+        """Of no class, and not augmented."""
+        if not (self.augment_dim and isinstance(condition, dict) and "augment" in condition):
+            return super().null_condition(condition)
+        others = {name: given for name, given in condition.items() if name != "augment"}
+        null = super().null_condition(others) if others else {}
+        return {**null, "augment": jnp.zeros_like(condition["augment"])}
+
+    @nn.compact
+    def __call__(
+        self,
+        x: layers.Image,
+        noise_input: Array,
+        condition: Any = (),
+        dropout_keys: Keys | None = None,
+    ) -> layers.Other:
+        """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
+        check_input(x.shape, noise_input.shape, self)
+        self.null_condition(condition)  # refuses what the network does not take
+        real = jnp.promote_types(x.dtype, jnp.float32)
+        x, noise_input = x.astype(real), noise_input.astype(real)
+        keys = layers.layer_keys(dropout_keys, self.dropout)
+        level = self._embedding(noise_input, condition)
+        x = x if self.centered else 2 * x - 1
+        pyramid = x
+        first = conv(
+            self._first_width, f"enc_{self._side(0)}_conv", init=self.STYLE.first, dtype=self._dtype
+        )
+        skips = [first(x)]
+        for number, mult in enumerate(self.ch_mult):
+            name = f"enc_{self._side(number)}"
+            if number:
+                h = self._block(skips[-1].shape[-1], f"{name}_down", "down")(
+                    skips[-1], level, next(keys)
+                )
+                h, pyramid = self._taken_in(h, pyramid, name)
+                skips.append(h)
+            for block in range(self.num_res_blocks):
+                heads = self._heads(self.nf * mult) if self.attends(skips[-1]) else 0
+                called = self._block(self.nf * mult, f"{name}_block{block}", heads=heads)
+                skips.append(called(skips[-1], level, next(keys)))
+        h = skips[-1]
+        for number, mult in reversed(list(enumerate(self.ch_mult))):
+            name, width = f"dec_{self._side(number)}", h.shape[-1]
+            if number == len(self.ch_mult) - 1:
+                inner = self._block(width, f"{name}_in0", heads=self._heads(width))
+                h = inner(h, level, next(keys))
+                h = self._block(width, f"{name}_in1")(h, level, next(keys))
+            else:
+                h = self._block(width, f"{name}_up", "up")(h, level, next(keys))
+            for block in range(self.num_res_blocks + 1):
+                heads = self._heads(self.nf * mult) if self._attends_up(h, block) else 0
+                called = self._block(self.nf * mult, f"{name}_block{block}", heads=heads)
+                h = called(jnp.concatenate([h, skips.pop()], axis=-1), level, next(keys))
+        # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
+        last_norm, last_conv = self._last
+        h = nn.silu(norm(h.shape[-1], last_norm, self.STYLE.epsilon)(h))
+        channels = self.num_channels * (1 + self.learned_variance)
+        return conv(channels, last_conv, init=self.STYLE.last)(h)
+
+    @abc.abstractmethod
+    def _embedding(self, noise_input: PerImage, condition: Any) -> layers.Features:
+        """What blocks are told of the noise level and the condition."""
+
+    @abc.abstractmethod
+    def _heads(self, channels: int) -> int:
+        """Of attention among features of so many channels; 0: there is none, even where it is asked for."""
+
+    @abc.abstractmethod
+    def _attends_up(self, h: layers.Other, block: int) -> bool:
+        """Whether this block of a level on the way up has attention."""
+
+    @property
+    @abc.abstractmethod
+    def _last(self) -> tuple[str, str]:
+        """Names of the last norm and convolution."""
+
+    @property
+    @abc.abstractmethod
+    def _first_width(self) -> int:
+        """Channels of the first convolution."""
+
+    @property
+    def _taps(self) -> tuple[int, ...]:
+        """Of the filter by which images are resampled; 1, 1: means and repetition."""
+        return (1, 1)
+
+    def _taken_in(
+        self, h: layers.Image, pyramid: layers.Other, name: str
+    ) -> tuple[layers.Image, layers.Other]:
+        """The features of a new level and the image, or what became of it, at each other's side."""
+        return h, pyramid
+
+    def _augmentation(self, condition: Any, b: int) -> Float[Array, "b _"]:
+        """How each image was augmented: by 0, where nothing is said."""
+        return dict(condition).get("augment", jnp.zeros((b, self.augment_dim)))
+
+    def _classes(self, condition: Any, level: layers.Features) -> Float[Array, "b _"]:
+        return class_indicator(condition, self.num_classes, len(level), level.dtype)
+
+    def _linear(self, features: int, name: str, use_bias: bool = True) -> nn.Dense:
+        """Of the embedding."""
+        return nn.Dense(features, use_bias, kernel_init=self.STYLE.first, name=name)
+
+    def _block(
+        self, features: int, name: str, resampling: str | None = None, heads: int = 0
+    ) -> Any:
+        return self._block_call(
+            EDMBlock(
+                features,
+                self.STYLE,
+                self._taps,
+                resampling,
+                heads,
+                self.dropout,
+                self._dtype,
+                name=name,
+            )
+        )
+
+    def _side(self, number: int) -> str:
+        side = min(sides(self.image_size, self.image_width)) >> number
+        return f"{side}x{side}"
+
+    @property
+    def _dtype(self) -> DTypeLike | None:
+        return DTYPES[self.dtype]
