@@ -73,9 +73,15 @@ def errors_from(found, truths):
     ]
 
 
-def test_a_model_that_draws_each_class_has_no_distance_in_any(tmp_path, monkeypatch, real):
-    """Within four errors each; precision too, which images of another class would not have."""
+def test_a_model_that_draws_each_class_has_no_distance_in_any(tmp_path, monkeypatch, real, capsys):
+    """Within four errors each, and that of all, whose excess is that of sets with as many images of each class; precision too, which
+    images of another class would not have."""
     found = evaluated(tmp_path, monkeypatch, real, MEANS)
+    assert abs(found["frechet_limit"]) < 4 * found["frechet_limit_error"]
+    said = capsys.readouterr().out
+    assert all(
+        f"of the {what} there are as many of each" in said for what in ("images", "real images")
+    )
     assert max(errors_from(found, (0, 0, 0))) < 4
     assert min(of["precision"] for of in found["classes"].values()) > 0.9
     for of in found["classes"].values():
