@@ -53,9 +53,10 @@ from typing import Any  # noqa: E402
 
 from absl import logging  # noqa: E402
 
-from score_sde.command_line import MODES, QUICK, Options, parse, prepared  # noqa: E402
+from score_sde.command_line import Options, parse, prepared  # noqa: E402
 from score_sde.compilation_cache import keep_programs  # noqa: E402
 from score_sde.errors import UserError  # noqa: E402
+from score_sde.flag_table import MODES, QUICK  # noqa: E402
 from score_sde.hosts import check_devices, join  # noqa: E402
 from score_sde.json_output import only_json  # noqa: E402
 from score_sde.machine import refusal  # noqa: E402

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,38 +14,15 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from score_sde import help, version
-from score_sde.compilation_cache import OFF, check_cache
-from score_sde.completion import SHELLS, script
+from score_sde.compilation_cache import check_cache
+from score_sde.completion import script
 from score_sde.config_file import load_config
 from score_sde.errors import UserError
-from score_sde.fields import known_fields
 from score_sde.files import user_path
+from score_sde.flag_table import MODES, QUICK, defined_flags
+from score_sde.guesses import guessed, no_such_field, trained_like
 from score_sde.hosts import Hosts
-from score_sde.nearest import did_you_mean, did_you_mean_field, nearest
 from score_sde.options import value_of
-from score_sde.samplers.names import SAMPLERS
-
-# Each with its file in modes/.
-MODES = {
-    "data": "data",
-    "train": "train",
-    "replay": "replay",
-    "sample": "sample",
-    "interpolate": "interpolate",
-    "restore": "restore",
-    "dequantize": "dequantize",
-    "likelihood": "likelihood",
-    "classify": "classify",
-    "evaluate": "evaluate",
-    "tradeoff": "tradeoff",
-    "import": "import_checkpoint",
-    "export": "export_checkpoint",
-    "list": "list_runs",
-    "report": "report",
-}
-# They read what is in folders and need neither a config nor JAX; their modules have run(workdir) only.
-QUICK = ("list",)
-
 
 RECORDED = "config.json"  # in a trained folder
 
@@ -74,86 +51,6 @@ class Options(NamedTuple):
     """Whether stdout is for one JSON object: json_output.py."""
     config_file: str | None = None
     """As it was given."""
-
-
-class NameParser(flags.ArgumentParser[str]):
-    """Of a flag that takes one of these names."""
-
-    def __init__(self, names: Iterable[str]):
-        self.names = tuple(names)
-        self.syntactic_help = "|".join(self.names)
-
-    def parse(self, argument: str) -> str:
-        if argument not in self.names:
-            raise ValueError(
-                f"choose one of {', '.join(self.names)}{did_you_mean(argument, self.names)}"
-            )
-        return argument
-
-    def flag_type(self) -> str:
-        return "name"
-
-
-def defined_flags() -> flags.FlagValues:
-    """The flags there are but for those of single fields, not yet parsed."""
-    values = flags.FlagValues()
-    values.set_gnu_getopt()  # what follows the value of a field is looked at too
-
-    def text(name: str, what: str) -> None:
-        flags.DEFINE_string(name, None, what, flag_values=values)
-
-    text(
-        "config",
-        "Configuration file, as configs/vp_digits.py, or the config.json of a trained folder; default: that of --workdir. "
-        "--config.FIELD=VALUE changes a field.",
-    )
-
-    def one_of(name: str, names: Iterable[str], what: str) -> None:
-        flags.DEFINE(NameParser(names), name, None, what, values, flags.ArgumentSerializer())
-
-    one_of("mode", MODES, f"What to do: {', '.join(MODES)}.")
-    one_of(
-        "sampler",
-        SAMPLERS,
-        "; ".join(f"{name}: {line}" for name, line in SAMPLERS.items())
-        + "; default: config.sampling.sampler.",
-    )
-    text(
-        "workdir", "Folder for results; default: runs/<config name>, or the folder of config.json."
-    )
-    text("source", "With --mode import: the published checkpoint, a PyTorch .pth or a Flax file.")
-    text(
-        "compilation_cache",
-        f"Folder in which compiled programs are kept for the next command, or {OFF}; default: $JAX_COMPILATION_CACHE_DIR, or "
-        "score_sde/xla in your cache, ~/.cache.",
-    )
-    flags.DEFINE_bool(
-        "json",
-        False,
-        "Print one JSON object with the results to stdout, and all else to stderr: docs/watching.md.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "version", False, "Print the version, and the commit of a checkout.", flag_values=values
-    )
-    one_of("completion", SHELLS, f"Print what completes by TAB in {', '.join(SHELLS)}.")
-    flags.DEFINE_bool(
-        "multi_host",
-        False,
-        "Join the other hosts of this job first: of SLURM, Kubernetes, MPI, a TPU pod, or as --coordinator_address, --num_processes and --process_id say.",
-        flag_values=values,
-    )
-    text(
-        "coordinator_address",
-        "With --multi_host: HOST:PORT of the process of index 0; default: $JAX_COORDINATOR_ADDRESS.",
-    )
-    for name, what in (
-        ("num_processes", "how many processes there are; default: $JAX_NUM_PROCESSES."),
-        ("process_id", "the index of this one, from 0 on; default: $JAX_PROCESS_ID."),
-        ("join_timeout", "seconds to wait for the others; default: 300."),
-    ):
-        flags.DEFINE_integer(name, None, f"With --multi_host: {what}", flag_values=values)
-    return values
 
 
 def parse(argv: list[str], about: str) -> Options | None:
@@ -213,25 +110,15 @@ def help_in(argv: list[str], about: str, values: flags.FlagValues) -> str | None
     if len(argv) < 2:
         return help.next_steps()
     if "helpfull" in given:
-        return help.in_full(about, values, __name__)
+        return help.in_full(about, values)
     if not given & {"help", "h"}:
         return None
-    mode = mode_in(argv)
+    mode = help.mode_in(argv)
     if mode is None:
         return help.overview()
     with refused():
         values["mode"].parse(mode)
     return help.of_mode(mode)
-
-
-def mode_in(argv: list[str]) -> str | None:
-    """The last --mode, whatever else is beside it."""
-    found = None
-    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
-        name, equals, value = argument.partition("=")
-        if name.startswith("-") and name.lstrip("-") == "mode":
-            found = value if equals else following
-    return found or None
 
 
 def quick(values: flags.FlagValues, rest: list[str]) -> Options:
@@ -259,7 +146,7 @@ def places(values: flags.FlagValues) -> tuple[str | None, Path]:
             beside = (
                 "" if workdir is None else f" ({workdir} has no {RECORDED} of an earlier training)"
             )
-            guess = "" if workdir is None else trained_like(workdir)
+            guess = "" if workdir is None else trained_like(workdir, RECORDED)
             raise UserError(
                 f"--config is missing: give one, as configs/vp_digits.py{beside}; see --help{guess}"
             )
@@ -270,13 +157,6 @@ def places(values: flags.FlagValues) -> tuple[str | None, Path]:
         trained = recorded.is_dir() and (recorded / RECORDED).exists()
         workdir = recorded if trained else Path("runs") / config_name(name)
     return name, workdir
-
-
-def trained_like(workdir: Path) -> str:
-    """A guess at the trained folder that was meant."""
-    beside = {path.parent.name for path in workdir.parent.glob(f"*/{RECORDED}")} - {workdir.name}
-    name = nearest(workdir.name, beside)
-    return "" if name is None else f"; did you mean --workdir={workdir.parent / name}?"
 
 
 def hosts_of(values: flags.FlagValues) -> Hosts | None:
@@ -313,24 +193,9 @@ def refuse_unknown(rest: list[str], known: list[str]) -> None:
         field = FIELD.match(argument)
         if not field and not follows:
             kind = "flag" if argument.startswith("-") else "argument"
-            guess = guessed(argument, known)
+            guess = guessed(argument, known, MODES)
             raise UserError(f"unexpected {kind} {argument!r}; see --help{guess}")
         follows = bool(field) and "=" not in argument
-
-
-def guessed(argument: str, known: list[str]) -> str:
-    """What an argument that means nothing was perhaps meant to be: a flag, a field without `config.`, or a mode."""
-    name = argument.lstrip("-").partition("=")[0]
-    if not argument.startswith("-"):
-        return did_you_mean(name, MODES, "--mode {}")
-    if "." not in name:
-        return did_you_mean(name, [*known, "help", "helpfull"], "--{}")
-    return did_you_mean_field(name.partition(".")[2] if alike(name) else name, known_fields())
-
-
-def alike(name: str) -> bool:
-    """Whether a dotted name begins with what is `config` but for a slip."""
-    return nearest(name.partition(".")[0], ["config"]) is not None
 
 
 def changed(config: ConfigDict, rest: list[str]) -> Any:
@@ -352,20 +217,6 @@ def changed(config: ConfigDict, rest: list[str]) -> Any:
     if extra:
         raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
     return values.config
-
-
-def no_such_field(config: ConfigDict, field: str) -> UserError:
-    guess = did_you_mean_field(field, field_names(config)) or "; --helpfull lists them"
-    return UserError(f"no such field in the config: {field}{guess}")
-
-
-def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
-    """Dotted, of all sections."""
-    for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from field_names(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
 
 
 @contextlib.contextmanager

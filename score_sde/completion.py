@@ -9,9 +9,8 @@ from __future__ import annotations
 from absl import flags
 
 from score_sde.fields import known_fields
+from score_sde.flag_table import MODES, SHELLS
 from score_sde.samplers.names import SAMPLERS
-
-SHELLS = ("bash", "zsh", "fish")
 
 
 def script(shell: str, values: flags.FlagValues) -> str:
@@ -21,8 +20,6 @@ def script(shell: str, values: flags.FlagValues) -> str:
 
 def words(values: flags.FlagValues) -> str:
     """A line for each word that can begin an argument, with the values it takes after a space."""
-    from score_sde.command_line import MODES
-
     taken = {"mode": tuple(MODES), "sampler": tuple(SAMPLERS), "completion": SHELLS}
     own = [name for name in values if name not in ("help", "helpfull", "flagfile", "undefok")]
     lines = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from absl import flags
 
+from score_sde import flag_table
 from score_sde.fields import Field, known_fields
 from score_sde.mode_help import HELP, ModeHelp
 
@@ -28,10 +30,20 @@ def width() -> int:
     return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
+def mode_in(argv: list[str]) -> str | None:
+    """The last --mode, whatever else is beside it."""
+    found = None
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name.startswith("-") and name.lstrip("-") == "mode":
+            found = value if equals else following
+    return found or None
+
+
 def next_steps(runs: Path = Path("runs")) -> str:
     """For `python main.py` alone: commands that work as they stand, with the newest trained folder if there is one."""
     trained = newest_trained(runs)
-    folder = "runs/subvp_digits" if trained is None else str(trained)
+    folder = "runs/subvp_digits" if trained is None else shlex.quote(str(trained))
     train = "--config configs/subvp_digits.py --mode train"
     lines = [
         (train, "8x8 digits, minutes on a CPU"),
@@ -127,14 +139,16 @@ def cut(line: str) -> str:
     return line if len(line) <= most else line[: most - 3].rpartition(" ")[0].rstrip() + " ..."
 
 
-def in_full(about: str, values: flags.FlagValues, module: str) -> str:
+def in_full(about: str, values: flags.FlagValues) -> str:
     """For --helpfull."""
     every = "\n".join(
         f"--config.{name}={field.default}\n    {field.what}"
         + (f"\n    one of {', '.join(field.choices)}" if field.choices and not told(field) else "")
         for name, field in known_fields().items()
     )
-    return f"{about.strip()}\n\nFlags:\n{values.module_help(module)}\n\nFields:\n{every}"
+    return (
+        f"{about.strip()}\n\nFlags:\n{values.module_help(flag_table.__name__)}\n\nFields:\n{every}"
+    )
 
 
 def told(field: Field) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from score_sde.command_line import MODES
 from score_sde.fields import known_fields
+from score_sde.flag_table import MODES
 from score_sde.samplers.names import SAMPLERS
 
 ROOT = Path(__file__).parents[1]

@@ -12,8 +12,9 @@ import pytest
 
 import main
 from score_sde import fields, help
-from score_sde.command_line import MODES, defined_flags, parse
+from score_sde.command_line import parse
 from score_sde.errors import UserError
+from score_sde.flag_table import MODES, defined_flags
 from score_sde.mode_help import HELP
 from score_sde.version import VERSION
 

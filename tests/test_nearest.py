@@ -2,8 +2,8 @@
 
 import pytest
 
-from score_sde.command_line import MODES
 from score_sde.fields import known_fields
+from score_sde.flag_table import MODES
 from score_sde.nearest import did_you_mean, did_you_mean_field, nearest, nearest_fields
 from score_sde.samplers.names import SAMPLERS
 

@@ -16,10 +16,10 @@ import PIL.Image
 
 import main
 from score_sde import data
-from score_sde.command_line import MODES
 from score_sde.configs.default import get_config
 from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
+from score_sde.flag_table import MODES
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.generation.start_images import load_start_images
 from score_sde.models.networks import build_network

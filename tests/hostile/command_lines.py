@@ -2,8 +2,8 @@
 
 import random
 
-from score_sde.command_line import MODES
 from score_sde.configs.default import get_config
+from score_sde.flag_table import MODES
 from score_sde.options import value_of
 from score_sde.samplers.names import SAMPLERS
 

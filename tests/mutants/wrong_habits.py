@@ -20,7 +20,7 @@ HABITS = [
         ("wider-than-the-screen", "    return line if len(line) <= most else", "    return line if most else"),
         ("the-oldest-run-next", "return max(found)[1] if found else None", "return min(found)[1] if found else None"),
     ),
-    *mutants("score_sde/command_line.py", HELP,
+    *mutants("score_sde/help.py", HELP,
         ("help-of-no-mode", "found = value if equals else following", "found = value if equals else None"),
     ),
     *mutants("modes/list_runs.py", RUNS,

@@ -1,0 +1,48 @@
+"""What a mistake on the command line was perhaps meant to be, in words that end its refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from score_sde.errors import UserError
+from score_sde.fields import known_fields
+from score_sde.nearest import did_you_mean, did_you_mean_field, nearest
+
+
+def guessed(argument: str, known: Iterable[str], modes: Iterable[str]) -> str:
+    """What an argument that means nothing was perhaps meant to be: a flag, a field without `config.`, or a mode."""
+    name = argument.lstrip("-").partition("=")[0]
+    if not argument.startswith("-"):
+        return did_you_mean(name, modes, "--mode {}")
+    if "." not in name:
+        return did_you_mean(name, [*known, "help", "helpfull"], "--{}")
+    return did_you_mean_field(name.partition(".")[2] if alike(name) else name, known_fields())
+
+
+def alike(name: str) -> bool:
+    """Whether a dotted name begins with what is `config` but for a slip."""
+    return nearest(name.partition(".")[0], ["config"]) is not None
+
+
+def trained_like(workdir: Path, recorded: str) -> str:
+    """A guess at the trained folder that was meant, which has this file."""
+    beside = {path.parent.name for path in workdir.parent.glob(f"*/{recorded}")} - {workdir.name}
+    name = nearest(workdir.name, beside)
+    return "" if name is None else f"; did you mean --workdir={workdir.parent / name}?"
+
+
+def no_such_field(config: ConfigDict, field: str) -> UserError:
+    guess = did_you_mean_field(field, field_names(config)) or "; --helpfull lists them"
+    return UserError(f"no such field in the config: {field}{guess}")
+
+
+def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Dotted, of all sections."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from field_names(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
