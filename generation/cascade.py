@@ -27,6 +27,7 @@ from score_sde.spaces import build_space
 from score_sde.training.recorded_config import read_config
 from score_sde.training.trained_score import check_score_model, load_score_model
 
+
 def base_config(config: Any, maker: ConditionImage) -> Any:
     """The config of the smaller network, to draw by this one's sampler, without guidance.
 
@@ -63,7 +64,9 @@ def base_config(config: Any, maker: ConditionImage) -> Any:
             "noise by one sampler; leave these out"
         )
     if jax.process_count() > 1:
-        raise ConfigError(f"{field} on several hosts: draw the small images first, and give their file as condition.images")
+        raise ConfigError(
+            f"{field} on several hosts: draw the small images first, and give their file as condition.images"
+        )
     base.sampling = config.sampling.copy_and_resolve_references()
     base.sampling.guidance.update(GuidanceOptions.defaults())
     if not base.model.num_classes:

@@ -29,9 +29,7 @@ def without_box(options: Any, shape: Shape, seed: int) -> Linear:
 
 def of_picture(options: Any, shape: Shape, seed: int) -> Linear:
     if not options.mask:
-        raise ConfigError(
-            "mask='': expected a picture, white where images are known"
-        )
+        raise ConfigError("mask='': expected a picture, white where images are known")
     return Coordinates.of_mask(masks.picture(user_path(options.mask), shape[:2]), shape)
 
 

@@ -171,7 +171,10 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
             dequantizer_folder(workdir, loaded.checkpoint_step, loaded.sigma_rel)
         ),
         "devices": jax.device_count(),
-        **{part: settings[part] for part in ("seed", "sde", "data", "model", "condition", "likelihood")},
+        **{
+            part: settings[part]
+            for part in ("seed", "sde", "data", "model", "condition", "likelihood")
+        },
     }
 
 

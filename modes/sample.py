@@ -169,7 +169,8 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         "devices": jax.device_count(),
         **ages_of_told(config),
         **{
-            part: settings[part] for part in ("seed", "sde", "data", "model", "condition", "sampling")
+            part: settings[part]
+            for part in ("seed", "sde", "data", "model", "condition", "sampling")
         },
     }
 

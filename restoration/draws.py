@@ -31,7 +31,9 @@ def build_drawer(
 ) -> Generator:
     """What draws config.restore.draws of each image, as --mode sample draws images."""
     devices, draws, n = build_devices(config), config.restore.draws, len(observed.y)
-    loops = devices.platform != "cpu" or not (jacobian_products_of(score) or own_products(configured))
+    loops = devices.platform != "cpu" or not (
+        jacobian_products_of(score) or own_products(configured)
+    )
     if not (loops or config.model.name == EXACT or isinstance(configured.sampler, SteppedSampler)):
         say(
             f"note: restore.method={config.restore.method!r} takes gradients, which in the loops of diffrax are some 26 times slower on a "

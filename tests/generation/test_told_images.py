@@ -37,7 +37,12 @@ def field(std=0.0, level=0.0):
     measurement = Measurement.of(means, std)
     space = PixelSpace((8, 1, 1), None, True, True)
     maker = ConditionImage(space, measurement, True, max(level, 1e-9), level)
-    return mean, c, maker, GaussianGivenImage.of(mean, c, np.asarray(means.matrix(), float), std, VP())
+    return (
+        mean,
+        c,
+        maker,
+        GaussianGivenImage.of(mean, c, np.asarray(means.matrix(), float), std, VP()),
+    )
 
 
 def laws_of_cascade(std, level, told_level=None):
@@ -49,7 +54,11 @@ def laws_of_cascade(std, level, told_level=None):
 
         def second(y):
             """The posterior that a network would sample, told y as it is told it."""
-            told = maker._told(y.reshape(-1, 4, 1, 1), (), jnp.full(len(y), level if told_level is None else told_level))
+            told = maker._told(
+                y.reshape(-1, 4, 1, 1),
+                (),
+                jnp.full(len(y), level if told_level is None else told_level),
+            )
             return model.posterior(told)
 
         units = np.concatenate([np.zeros((1, 4)), np.eye(4)])
@@ -91,7 +100,9 @@ def test_samples_given_an_image_are_the_posteriors():
         def law(score, steps):
             grid = log_snr_grid(sde, 1.0, 1e-3, steps)
             run = jax.jit(lambda noise: sampler(score, grid, noise, noise.start, None).x)
-            x = np.asarray(run(RecordedNoise(jnp.asarray(units), jnp.zeros((steps, 1, 9, 8, 1, 1)))))
+            x = np.asarray(
+                run(RecordedNoise(jnp.asarray(units), jnp.zeros((steps, 1, 9, 8, 1, 1))))
+            )
             x = x.reshape(9, 8)
             return x[0], (x[1:] - x[0]).T @ (x[1:] - x[0])
 
@@ -210,7 +221,9 @@ def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
     that it was told, and every image another."""
     config = cascade(tmp_path, monkeypatch)
     sde = build_sde(config)
-    score = network_score(FromMean(), {"nothing": jnp.zeros(())}, build_parameterization(config, sde))
+    score = network_score(
+        FromMean(), {"nothing": jnp.zeros(())}, build_parameterization(config, sde)
+    )
     generator = build_generator(config, sde, (2, 2, 1))
     x = generator(score, 4000, seed=0, show=False).x.reshape(4000, 4)
     small = generator.conditions(np.arange(4000))["image"].reshape(4000, 4)
@@ -220,9 +233,7 @@ def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
     error = 4.9 * VARIANCE / np.sqrt(4000)
     np.testing.assert_allclose(x.mean(axis=0), CENTRE, atol=4.9 * np.sqrt(VARIANCE / 4000) + 0.005)
     covariance = np.cov(x.T)
-    np.testing.assert_allclose(
-        covariance, VARIANCE * np.eye(4), atol=np.sqrt(2) * error + 0.005
-    )
+    np.testing.assert_allclose(covariance, VARIANCE * np.eye(4), atol=np.sqrt(2) * error + 0.005)
 
 
 def test_the_small_images_do_not_depend_on_batches(tmp_path, monkeypatch):

@@ -40,7 +40,9 @@ class GaussianGivenImage:
         level = condition.get("image_noise", jnp.zeros(len(told)))
         a, c = self.matrix, self.covariance
         s = (a @ c @ a.T)[None] + (self.variance + level**2)[:, None, None] * jnp.eye(len(a))[None]
-        gain = jnp.swapaxes(jnp.linalg.solve(s, jnp.broadcast_to(a @ c, (len(told), *a.shape))), 1, 2)
+        gain = jnp.swapaxes(
+            jnp.linalg.solve(s, jnp.broadcast_to(a @ c, (len(told), *a.shape))), 1, 2
+        )
         r = told @ self.back.T - (a @ self.mean)[None]
         return self.mean[None] + jnp.einsum("bdm,bm->bd", gain, r), c[None] - gain @ (a @ c)[None]
 
@@ -51,7 +53,10 @@ class GaussianGivenImage:
         else:
             mean, covariance = self.mean[None], self.covariance[None]
         alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
-        at = alpha[..., None] ** 2 * covariance + sigma[..., None] ** 2 * jnp.eye(flat.shape[1])[None]
+        at = (
+            alpha[..., None] ** 2 * covariance
+            + sigma[..., None] ** 2 * jnp.eye(flat.shape[1])[None]
+        )
         apart = (flat - alpha * mean)[..., None]
         return -jnp.linalg.solve(at, apart)[..., 0].reshape(x.shape)
 
@@ -72,4 +77,3 @@ class ExactNetwork(nn.Module):
         t = noise_input / 999.0
         score = self.law().given(condition)(x, t)
         return nothing - VP().sigma(t)[:, None, None, None] * score
-

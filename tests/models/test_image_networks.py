@@ -37,7 +37,9 @@ def random_params(network, x=X, seed=0):
 def output(network, params, condition, x=X):
     # Compiling is nearly all the time, and -O0 changes no formula.
     options = {"xla_backend_optimization_level": 0}
-    run = jax.jit(lambda c: network.apply({"params": params}, x, TIMES, c), compiler_options=options)
+    run = jax.jit(
+        lambda c: network.apply({"params": params}, x, TIMES, c), compiler_options=options
+    )
     return run(condition)
 
 

@@ -106,7 +106,10 @@ def test_likelihoods_are_given_what_is_told(folder):
     [
         ({"restore.method": "pigdm"}, "method='pigdm' with a network of model.condition_image"),
         ({"model.condition_image": "none"}, "'trained' with model.condition_image='none'"),
-        ({"restore.measurement.sigma_y": 0.1}, "restore.measurement.sigma_y with restore.method='tr"),
+        (
+            {"restore.measurement.sigma_y": 0.1},
+            "restore.measurement.sigma_y with restore.method='tr",
+        ),
         ({"model.name": "mixture"}, "an exact score is told no image"),
     ],
 )

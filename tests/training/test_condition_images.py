@@ -60,9 +60,7 @@ def test_the_minimum_of_the_loss_is_the_conditional_score(config):
         return objective.held_out_losses(params, batch, u, key).mean()
 
     zero = jnp.zeros(6)
-    value, slope, bend = jax.jit(
-        lambda v: (loss(v), jax.grad(loss)(v), jax.hessian(loss)(v))
-    )(zero)
+    value, slope, bend = jax.jit(lambda v: (loss(v), jax.grad(loss)(v), jax.hessian(loss)(v)))(zero)
     best = -np.linalg.pinv(np.asarray(bend, float), rcond=1e-6) @ np.asarray(slope, float)
     a, b, c = best.reshape(3, 2)
 
@@ -83,7 +81,9 @@ def test_the_minimum_of_the_loss_is_the_conditional_score(config):
     left = np.sqrt(alpha**2 / precision) / sigma  # of z, unexplained
     for found, name in ((a, "a"), (b, "b"), (c, "c")):
         spread = {"a": sigma, "b": SIGMA_Y / (1 + SIGMA_Y**2), "c": 1.0}[name]
-        assert found[0] == pytest.approx(noise_of[name], abs=5 * left / spread / np.sqrt(2 * N) + 1e-4)
+        assert found[0] == pytest.approx(
+            noise_of[name], abs=5 * left / spread / np.sqrt(2 * N) + 1e-4
+        )
     # Nothing is told of the other column.
     alone = 1 / VARIANCE + alpha**2 / sigma**2
     tolerance = 5 / np.sqrt(2 * N) / sigma
