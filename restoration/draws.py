@@ -47,7 +47,7 @@ def build_drawer(
     def conditions(indices: np.ndarray) -> dict[str, np.ndarray]:
         which = np.minimum(indices // draws, n - 1)  # a last batch is filled up
         told = {} if observed.labels is None else {"label": observed.labels[which]}
-        if trained is None:
+        if tell is None:
             return {"measured": observed.y[which], **told}
         return jax.device_get(tell(observed.y[which], told, key, indices))
 
