@@ -19,7 +19,11 @@ NUM_TRAIN, NUM_TEST = 4096, 256
 DATA_SEED = 0
 CLASSES = ("background", "disc", "square")
 BITS = 2
-SHADE, NOISE_MEAN, NOISE_STD = 220, 90.0, 25.0  # of 8 bits; of both shapes, and of what is behind them
+SHADE, NOISE_MEAN, NOISE_STD = (
+    220,
+    90.0,
+    25.0,
+)  # of 8 bits; of both shapes, and of what is behind them
 LEAST, MOST = 1 / 7, 1 / 4  # radii and half sides, of the image's side
 
 

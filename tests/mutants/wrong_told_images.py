@@ -65,5 +65,18 @@ TOLD_IMAGES = [
     *mutants("modes/restore.py", "tests/modes/test_restore.py::test_methods_of_every_kind",
         ("products-of-the-score-alone", "calls * jacobian_products_of(score) + own_products(configured)", "calls * jacobian_products_of(score)"),
     ),
+    *mutants("data/arrays.py", "tests/data/test_arrays_dataset.py::test_pairs_stay_beside_their_images",
+        ("pairs-in-the-files-order", "{\"paired\": np.asarray(self.paired[row])}", "{\"paired\": np.asarray(self.paired[list(self.rows).index(row)])}"),
+    ),
+    *mutants("data/shapes.py", "tests/data/test_shapes_dataset.py",
+        ("bits-the-highest-first", "(bits.astype(np.int64) << np.arange(BITS))", "(bits.astype(np.int64) << np.arange(BITS)[::-1])"),
+        ("discs-are-diamonds", "classes[np.square(away).sum(axis=0) <= np.square(radius)] = 1", "classes[np.abs(away).sum(axis=0) <= radius] = 1"),
+    ),
+    *mutants("benchmarks/segmentation.py", "tests/benchmarks/test_segmentation.py",
+        ("over-the-truth-alone", "(found == k) | (truth == k)", "(truth == k)"),
+    ),
+    *mutants("score_sde/trained.py", "tests/benchmarks/test_segmentation.py::test_the_command",
+        ("told-so-many-as-the-config-says", "sampling.num_images = num_images", "pass"),
+    ),
 ]
 # fmt: on
