@@ -38,7 +38,7 @@ def load_idx(data: Any) -> Datasets:
         images, labels = read_split(images_path, labels_path)
         check_shape(str(images_path), (*images.shape[1:], 1), data)
         rows = np.asarray(shuffled_rows(len(images)))
-        source = Rows(images_path, "the images", images[..., None], labels, rows)
+        source = Rows(images_path, "the images", images[..., None], labels, None, rows)
         return ImagesOnDisk(source, decode, image_shape(data), str(folder))
 
     files = files_of(folder)

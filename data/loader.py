@@ -20,6 +20,7 @@ from score_sde.data.image_shape import check_shape, image_shape
 from score_sde.data.mixture import load_mixture
 from score_sde.data.options import DataOptions
 from score_sde.data.resizing import image_decoder
+from score_sde.data.shapes import load_shapes
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk, Split
 from score_sde.options import choose
 
@@ -38,6 +39,7 @@ LOADERS: dict[str, Callable[[Any], Datasets]] = {
     "huggingface": load_huggingface,
     "idx": load_idx,
     "mixture": load_mixture,
+    "shapes": load_shapes,
 }
 # Fields of config.data that say where images are, with the datasets that look there.
 PLACES = {"folder": ("folder", "huggingface", "idx"), "file": ("arrays",)}

@@ -35,13 +35,15 @@ def pillow_image(image: np.ndarray) -> Image.Image:
 
 
 def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.Image:
-    """Integer images (n, h, w, c), c = 1 or 3, side by side, row by row, with lines of background between.
+    """Integer images (n, h, w, c), c = 1 to 3, of which two are red and green, side by side, row by row, with lines of background between.
 
     A picture as square as can be, or with so many columns.
 
     Enlarged by a whole number with smooth (bicubic) shades: an 8x8 digit in big squares is hard to read. The
     exact pixels are in the arrays beside the picture.
     """
+    if levels.shape[-1] == 2:
+        levels = np.concatenate([levels, np.zeros_like(levels[..., :1])], axis=-1)
     n, height, width, channels = levels.shape
     columns = columns or min(n, math.ceil(math.sqrt(n * height / width)))
     rows = math.ceil(n / columns)

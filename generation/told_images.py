@@ -17,8 +17,8 @@ from score_sde.data.image_shape import image_shape
 from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
-from score_sde.keys import Stream, stream_key
 from score_sde.generation.cascade import base_config, cascaded
+from score_sde.keys import Stream, stream_key
 from score_sde.measurements.condition_image import ConditionImage, build_condition_image
 from score_sde.models.networks import conditions_of, told_image
 from score_sde.quality.image_sets import SPLITS, of_file, of_folder

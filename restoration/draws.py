@@ -31,7 +31,9 @@ def build_drawer(
 ) -> Generator:
     """What draws config.restore.draws of each image, as --mode sample draws images."""
     devices, draws, n = build_devices(config), config.restore.draws, len(observed.y)
-    loops = devices.platform != "cpu" or not (jacobian_products_of(score) or own_products(configured))
+    loops = devices.platform != "cpu" or not (
+        jacobian_products_of(score) or own_products(configured)
+    )
     if not (loops or config.model.name == EXACT or isinstance(configured.sampler, SteppedSampler)):
         say(
             f"note: restore.method={config.restore.method!r} takes gradients, which in the loops of diffrax are some 26 times slower on a "
@@ -45,7 +47,7 @@ def build_drawer(
     def conditions(indices: np.ndarray) -> dict[str, np.ndarray]:
         which = np.minimum(indices // draws, n - 1)  # a last batch is filled up
         told = {} if observed.labels is None else {"label": observed.labels[which]}
-        if trained is None:
+        if tell is None:
             return {"measured": observed.y[which], **told}
         return jax.device_get(tell(observed.y[which], told, key, indices))
 

@@ -39,7 +39,9 @@ class RestoreOptions(Section):
     eta: float = option(0.85, "method=ddrm: noise of what is not measured", fraction)
     eta_b: float = option(1.0, "method=ddrm: how far measured modes are put in place", fraction)
     ode_steps: int = option(5, "method=daps: of the ODE to the image in each step", count(1000))
-    prior_steps: int = option(20, "method=pnpdm: down from the coupled image in each step", count(1000))
+    prior_steps: int = option(
+        20, "method=pnpdm: down from the coupled image in each step", count(1000)
+    )
     coupling: float = option(
         0.0,
         "method=pnpdm: the least distance at which it couples image and measurement, a standard deviation; 0: that of the last step's "

@@ -117,6 +117,7 @@ class Trained:
         """
         config = self.config.copy_and_resolve_references()
         sampling = config.sampling
+        sampling.num_images = num_images  # as many images are told
         given = {"sampler": sampler, "labels": None if labels is None else tuple(labels)}
         sampling.update({name: value for name, value in given.items() if value is not None})
         sampling.guidance.weight = sampling.guidance.weight if guidance is None else guidance

@@ -244,7 +244,11 @@ def test_pairs_stay_beside_their_images(tmp_path, arrays_config, kind, in_memory
 @pytest.mark.parametrize(
     ("arrays", "channels", "words"),
     [
-        ({"paired": np.ones((40, 8, 8, 2), np.int64)}, 2, "expected .* of uint8, or of real numbers"),
+        (
+            {"paired": np.ones((40, 8, 8, 2), np.int64)},
+            2,
+            "expected .* of uint8, or of real numbers",
+        ),
         ({"paired": np.full((40, 8, 8, 2), np.inf)}, 2, "numbers that are not finite"),
         ({"paired": np.ones((39, 8, 8, 2))}, 2, "39 paired for 40 images"),
         (

@@ -41,3 +41,12 @@ def test_colour_channels_keep_their_order(tmp_path):
     picture = np.asarray(image_grid(image, 256))
     assert tuple(picture[picture.shape[0] // 2, picture.shape[1] // 2]) == (255, 0, 0)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+def test_two_channels_are_red_and_green():
+    levels = np.zeros((2, 8, 8, 2), np.uint8)
+    levels[0, ..., 0] = levels[1, ..., 1] = 1
+    picture = np.asarray(image_grid(levels, 2))
+    height, width, _ = picture.shape
+    np.testing.assert_array_equal(picture[height // 2, width // 4], [255, 0, 0])
+    np.testing.assert_array_equal(picture[height // 2, 3 * width // 4], [0, 255, 0])

@@ -24,10 +24,10 @@ from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_quality import QUALITY
 from tests.mutants.wrong_restoration import RESTORATION
 from tests.mutants.wrong_restoring import RESTORING
-from tests.mutants.wrong_told_images import TOLD_IMAGES
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_sharding import SHARDING
+from tests.mutants.wrong_told_images import TOLD_IMAGES
 from tests.mutants.wrong_training import DATA, TRAINING
 from tests.mutants.wrong_watching import WATCHING
 from tests.mutants.wrong_words import WORDS

@@ -1,0 +1,58 @@
+"""python -m benchmarks.segmentation --workdir runs/vp_shapes: how well masks that are drawn given pictures are the pictures' own.
+
+For each class the intersection over union with the masks of the test split, of all pixels of all images together: of one draw an
+image, and of the most frequent class of several.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from score_sde import data
+from score_sde.data.shapes import CLASSES, to_classes
+from score_sde.trained import Trained
+
+
+def overlaps(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Intersection over union of each class, of classes (...) in arrays of one shape."""
+    both = {
+        name: ((found == k) & (truth == k), (found == k) | (truth == k))
+        for k, name in enumerate(CLASSES)
+    }
+    return {name: float(one.sum() / max(any_.sum(), 1)) for name, (one, any_) in both.items()}
+
+
+def most_frequent(drawn: np.ndarray) -> np.ndarray:
+    """Of draws (L, ...) of classes the one that most have, the lowest of equals."""
+    counts = np.stack([(drawn == k).sum(axis=0) for k in range(len(CLASSES))])
+    return counts.argmax(axis=0)
+
+
+def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workdir", required=True)
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--draws", type=int, default=3)
+    given = parser.parse_args(arguments)
+    trained = Trained.load(given.workdir)
+    truth = to_classes(data.load(trained.config).test.take(range(given.images)).images)
+    drawn = np.stack(
+        [
+            to_classes(trained.sample(given.images, seed=seed, show=True))
+            for seed in range(given.draws)
+        ]
+    )
+    found = {
+        "one draw": overlaps(drawn, np.broadcast_to(truth, drawn.shape)),
+        f"most frequent of {given.draws}": overlaps(most_frequent(drawn), truth),
+    }
+    for name, of_classes in found.items():
+        listed = "  ".join(f"{of} {value:.4f}" for of, value in of_classes.items())
+        print(f"{name}: intersection over union  {listed}")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Segmentation by a diffusion over masks: discs and squares of 16x16 pixels, as analog bits, given the picture.
+
+python main.py --config configs/vp_shapes.py --mode train
+python -m benchmarks.segmentation --workdir runs/vp_shapes
+"""
+
+from ml_collections import ConfigDict
+
+from score_sde.configs.digits import digits_config
+from score_sde.configs.variants import changed
+
+SHAPES = {
+    "data.name": "shapes",
+    "data.image_size": 16,
+    "data.num_channels": 2,
+    "data.num_levels": 2,
+    "data.uniform_dequantization": False,
+    "model.condition_image": "paired",
+    "model.condition_channels": 1,
+    "model.predicts": "velocity",
+    "model.nf": 16,
+    "model.ch_mult": (1, 2),
+    "model.attn_resolutions": (),
+    "model.ema_rate": 0.99,
+    "optim.lr": 4e-3,
+    "optim.warmup": 50,
+    "training.batch_size": 32,
+    "training.n_iters": 600,
+    "training.eval_freq": 600,
+    "training.checkpoint_freq": 200,
+    "training.snapshot_freq": 0,
+    "sampling.sampler": "ddim",
+    "sampling.exponential.num_steps": 10,
+    "sampling.grid.name": "log_snr",
+    # Two channels are no picture.
+    "sampling.save": "npz",
+}
+
+
+def get_config() -> ConfigDict:
+    return changed(digits_config("vp"), SHAPES)
