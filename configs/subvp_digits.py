@@ -4,8 +4,8 @@ python main.py --config configs/subvp_digits.py --mode train
 
 The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is;
 :super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them; :dit and :uvit have a
-transformer of about the size in place of the U-Net, :adm and :edm other U-Nets, :edm as EDM trains it; :classifier trains no score but a classifier of noisy
-digits, by which samples of the others can be guided.
+transformer of about the size in place of the U-Net, :adm, :edm and :edm2 other U-Nets, the last two as EDM and EDM2 train
+them; :classifier trains no score but a classifier of noisy digits, by which samples of the others can be guided.
 """
 
 from ml_collections import ConfigDict
@@ -54,14 +54,25 @@ TRANSFORMER = {
 }
 ADM = {"model.name": "adm", "model.head_channels": 16, "optim.lr": 2e-3}
 EDM = {
-    "model.name": "edm_unet",
     "sde.name": "edm",
+    "model.name": "edm_unet",
     "model.predicts": "edm",
     "training.weighting": "edm",
     "training.times": "log_normal",
-    "optim.lr": 2e-3,
     "training.eps": 0.002,
     "likelihood.eps": 0.002,
+    "optim.lr": 2e-3,
+}
+EDM2 = {
+    "model.name": "edm2",
+    "model.head_channels": 16,
+    "model.logvar_channels": 32,
+    "training.log_normal_mean": -0.4,
+    "training.log_normal_std": 1.0,
+    "training.learned_uncertainty": True,
+    "optim.lr": 1e-2,
+    "optim.decay": "inverse_sqrt",
+    "optim.decay_after": 400,
 }
 CLASSIFIER = {
     "training.task": "classifier",
@@ -85,6 +96,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
     "adm": (ADM,),
     "edm": (EDM,),
+    "edm2": (EDM, EDM2),
     "classifier": (CLASSIFIER,),
 }
 

@@ -50,7 +50,10 @@ ADM = of(
     model__attn_resolutions=(4,),
 )
 BY_HEADS = of(ADM, model__head_channels=0, model__num_heads=2)
-EDM_UNET, EDM_ADM = (of(NETWORK, model__name=name) for name in ("edm_unet", "edm_adm"))
+EDM_UNET, EDM_ADM, EDM2 = (
+    of(NETWORK, model__name=name) for name in ("edm_unet", "edm_adm", "edm2")
+)
+UNCERTAIN = of(EDM2, training__weighting="edm", training__times="log_normal", model__predicts="edm")
 LEVELS = of(NETWORK, model__ch_mult=(1, 2))
 BETWEEN = of(LEVELS, model__resblock_type="ddpm")
 FIR = of(LEVELS, model__fir=True)
@@ -119,6 +122,14 @@ TRAINING_ROWS = [
     *rows(network, "model", of(EDM_UNET, model__ch_mult=(1, 1)), fir=True),
     *rows(network, "model", of(EDM_UNET, model__ch_mult=(1, 1)), progressive_input="residual"),
     *rows(network, "model", of(EDM_ADM, model__attn_resolutions=(4,)), head_channels=8),
+    *rows(network, "model", EDM2, name="edm_adm", logvar_channels=32),
+    *rows(training_step, "training", UNCERTAIN, learned_uncertainty=True),
+    *rows(
+        training_step,
+        "optim",
+        of(SMALL, optim__decay="inverse_sqrt", optim__warmup=0),
+        decay_after=2,
+    ),
     *rows(network, "data", NETWORK, image_size=8, image_width=8, num_channels=3, centered=False),
     *rows(training_step, "model", SMALL, predicts="x0", ema_rate=0.9, ema_warmup=False),
     *rows(training_step, "model", of(SMALL, model__predicts="edm"), sigma_data=0.2),

@@ -32,6 +32,20 @@ SIZES = {
 }
 
 
+# Fourier features are buffers there. Of RGB images the published have no XXS and XXL; of latents of four channels those have, for each
+# of the two convolutions, 9 times the width more.
+for size, width, published in (
+    ("xxs", 64, 31_309_029 - 18 * 64),
+    ("xs", 128, 124_710_949),
+    ("s", 192, 280_209_381),
+    ("m", 256, 497_803_173),
+    ("l", 320, 777_492_325),
+    ("xl", 384, 1_119_276_837),
+    ("xxl", 448, 1_523_164_773 - 18 * 448),
+):
+    SIZES[f"edm2_imagenet:{size}"] = (published, 2 * width + 2 * 128)
+
+
 def config_of(name):
     module, variant = name.split(":")
     return importlib.import_module(f"score_sde.configs.{module}").get_config(variant)
