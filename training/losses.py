@@ -25,6 +25,7 @@ from score_sde.errors import UserError
 from score_sde.models.score import flow_velocity, velocity_of
 from score_sde.sde_lib import SDE, Chain, expand
 from score_sde.shapes import Images, Integers, Keys, PerImage, check_shape
+from score_sde.training.learned_variance import build_hybrid
 from score_sde.training.times import Times, build_times
 from score_sde.training.weightings import FLOW_WEIGHTINGS, Weighting, build_weighting
 
@@ -150,10 +151,15 @@ class DiscreteLoss:
         dropout_keys: Keys | None = None,
     ) -> PerImage:
         """The loss at levels in 0 ... N-1, the smallest noise first."""
-        sigma = self.chain.sigmas[level]
-        x = expand(self.chain.alphas[level], x0) * x0 + expand(sigma, x0) * z
-        score = score_model.at_level(x, level, *_if_given(dropout_keys))
-        return denoising_error(score, sigma, z, self.reduce_mean)
+        x = self.noised(x0, level, z)
+        return self.error(score_model.at_level(x, level, *_if_given(dropout_keys)), level, z)
+
+    def noised(self, x0: Images, level: Integers, z: Images) -> Images:
+        """x_i of images x0 under noise z."""
+        return expand(self.chain.alphas[level], x0) * x0 + expand(self.chain.sigmas[level], x0) * z
+
+    def error(self, score: Images, level: Integers, z: Images) -> PerImage:
+        return denoising_error(score, self.chain.sigmas[level], z, self.reduce_mean)
 
 
 def denoising_error(score: Images, sigma: PerImage, z: Images, reduce_mean: bool) -> PerImage:
@@ -177,6 +183,11 @@ def build_loss(config: Any, sde: SDE) -> Loss:
     """
     training = config.training
     if training.continuous:
+        if config.model.learned_variance:
+            raise UserError(
+                "model.learned_variance=True with training.continuous=True, whose losses train no variance; set "
+                "training.continuous=False, or learned_variance=False"
+            )
         weighting, flow = build_weighting(config, sde), training.weighting in FLOW_WEIGHTINGS
         loss = FlowMatching if flow else ContinuousLoss
         return loss(sde, build_times(config, sde, flow), weighting, training.reduce_mean)
@@ -186,7 +197,8 @@ def build_loss(config: Any, sde: SDE) -> Loss:
                 f"training.{field}={training[field]!r} belongs to continuous time, and training.continuous=False "
                 f"asks for a chain of levels; set training.continuous=True, or {field}={only!r}"
             )
-    return DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
+    loss = DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
+    return build_hybrid(config, loss) if config.model.learned_variance else loss
 
 
 def _if_given(dropout_keys: Keys | None) -> tuple[Keys, ...]:

@@ -53,7 +53,7 @@ ROLES = {
         model.progressive model.progressive_input model.progressive_combine
         model.embedding_type model.fourier_scale model.predicts model.sigma_data
         model.patch_size model.width model.depth model.num_heads model.mlp_ratio
-        model.qkv_bias model.time_mlp model.final_conv
+        model.qkv_bias model.time_mlp model.final_conv model.learned_variance
         model.log_snr_max model.log_snr_min model.log_snr_shift
         model.sigmoid_start model.sigmoid_end model.sigmoid_tau
         """.split(),
