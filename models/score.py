@@ -164,11 +164,11 @@ class NetworkScore:
 
     def __call__(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """The score at (x, t). `dropout_keys`, one for each image, are given in training only."""
-        return self.parameterization.score(self._at(x, t, dropout_keys), x, t)
+        return self.parameterization.score(self._at(x, t, dropout_keys)[0], x, t)
 
     def velocity(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """dx/dt of the probability flow at (x, t), up to T."""
-        return self.parameterization.velocity(self._at(x, t, dropout_keys), x, t)
+        return self.parameterization.velocity(self._at(x, t, dropout_keys)[0], x, t)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
         """The score at a level of the discrete chain, for discretely trained networks."""
@@ -177,8 +177,7 @@ class NetworkScore:
 
     def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
         """The score at (x, t), and what the network says of the variance: v in [-1, 1], from beta_tilde to beta; None if nothing."""
-        inputs = self.parameterization.inputs(x, t)
-        out, v = self._halves(inputs, self.parameterization.noise_input(t), None)
+        out, v = self._at(x, t, None)
         return self.parameterization.score(out, x, t), v
 
     def at_level_with_variance(
@@ -189,10 +188,10 @@ class NetworkScore:
         out, v = self._halves(x, told, dropout_keys)
         return self.parameterization.score_at_level(out, level), v
 
-    def _at(self, x: Images, t: PerImage, dropout_keys: Keys | None) -> Any:
+    def _at(self, x: Images, t: PerImage, dropout_keys: Keys | None) -> tuple[Any, Any]:
         noise_input = self.parameterization.noise_input(t)
         inputs = self.parameterization.inputs(x, t)
-        return self._output(inputs, noise_input, dropout_keys)
+        return self._halves(inputs, noise_input, dropout_keys)
 
     def _output(self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None) -> Any:
         return self._halves(inputs, noise_input, dropout_keys)[0]

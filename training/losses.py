@@ -189,8 +189,8 @@ def build_loss(config: Any, sde: SDE) -> Loss:
                 "training.continuous=False, or learned_variance=False"
             )
         weighting, flow = build_weighting(config, sde), training.weighting in FLOW_WEIGHTINGS
-        loss = FlowMatching if flow else ContinuousLoss
-        return loss(sde, build_times(config, sde, flow), weighting, training.reduce_mean)
+        kind = FlowMatching if flow else ContinuousLoss
+        return kind(sde, build_times(config, sde, flow), weighting, training.reduce_mean)
     for field, only in (("weighting", "noise"), ("times", "uniform")):
         if training[field] != only:
             raise UserError(
