@@ -172,8 +172,7 @@ class NetworkScore:
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
         """The score at a level of the discrete chain, for discretely trained networks."""
-        out = self._output(x, self.parameterization.noise_input_at_level(level), dropout_keys)
-        return self.parameterization.score_at_level(out, level)
+        return self.at_level_with_variance(x, level, dropout_keys)[0]
 
     def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
         """The score at (x, t), and what the network says of the variance: v in [-1, 1], from beta_tilde to beta; None if nothing."""
@@ -192,9 +191,6 @@ class NetworkScore:
         noise_input = self.parameterization.noise_input(t)
         inputs = self.parameterization.inputs(x, t)
         return self._halves(inputs, noise_input, dropout_keys)
-
-    def _output(self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None) -> Any:
-        return self._halves(inputs, noise_input, dropout_keys)[0]
 
     def _halves(
         self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None
