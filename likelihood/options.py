@@ -72,6 +72,11 @@ class LikelihoodOptions(Section):
         "ancestral",
         "a network trained on a chain: the variances of its steps, ancestral | forward | posterior",
     )
+    chain_levels: str = option(
+        "",
+        "... and the levels that the bound's chain keeps: all of them | 100, so many at even distance | 10,15,20 of each third | "
+        "ddim25, every so many-th",
+    )
     dequantization: str = option(
         "uniform", "uniform | variational, by the flow that --mode dequantize trained in the folder"
     )

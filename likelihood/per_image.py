@@ -24,7 +24,8 @@ from score_sde.measurements.condition_image import ConditionImage, build_conditi
 from score_sde.models.networks import conditions_of
 from score_sde.models.score import bind, evaluations_of
 from score_sde.samplers.adaptive import AdaptiveSolver
-from score_sde.sde_lib import SDE
+from score_sde.sde_lib import SDE, Chain
+from score_sde.sde_lib.respacing import AtKeptLevels, kept_levels
 from score_sde.shapes import Array, Images, Keys, OneKey, PerImage, Stored
 from score_sde.spaces import build_space
 
@@ -154,7 +155,7 @@ def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
     """The bound for the chain that a network was trained on: of integer images where it was trained on levels v/(L-1), by a discretised decoder; else of dequantized ones."""
     options, data, space = config.likelihood, config.data, build_space(config)
-    chain = sde.chain(config.model.num_scales)
+    chain, adapted = chain_of_bound(config, sde)
     variances = VARIANCES[options.chain_variances](chain)
     of_levels = integer_costs(config)
 
@@ -162,6 +163,7 @@ def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
         model: Any, images: Stored, x0: Images, log_q: PerImage, keys: MeasurementKeys
     ) -> Values:
         arguments = (keys.bound, options.bound_draws, variances, sde.prior_std)
+        model = adapted(model)
         if not of_levels:
             return values_of(discrete_bound(model, chain, x0, *arguments), log_q)
         decoder = discretised(data.num_levels, data.centered)
@@ -169,6 +171,19 @@ def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
         return values_of(discrete_bound(model, chain, x, *arguments, decoder), 0.0)
 
     return bound
+
+
+def chain_of_bound(config: Any, sde: SDE) -> tuple[Chain, Callable[[Any], Any]]:
+    """The chain whose likelihood is bounded, and what makes its score model of the network's.
+
+    Raises:
+      ConfigError: likelihood.chain_levels that cannot be kept.
+    """
+    chain, text = sde.chain(config.model.num_scales), config.likelihood.chain_levels
+    if not text:
+        return chain, lambda model: model
+    kept = kept_levels(chain.num_scales, text)
+    return chain.keeping(kept), lambda model: AtKeptLevels(model, kept)
 
 
 def integer_costs(config: Any) -> bool:

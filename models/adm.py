@@ -53,12 +53,7 @@ class ADM(UNet):
     # Options of other networks.
     resamp_with_conv: bool = True
     num_heads: int = 6
-
     learned_variance: bool = False
-    """Twice the channels, the second half for a variance (Nichol & Dhariwal 2021, Sec. 3.1), as published networks have
-    them. No option of a config: no loss here trains them."""
-
-    UNCONFIGURED: ClassVar[tuple[str, ...]] = (*Network.UNCONFIGURED, "learned_variance")
 
     def check_fits(self) -> None:
         super().check_fits()

@@ -10,7 +10,7 @@ Gates and head begin as zero: a fresh network gives exactly 0.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,7 @@ from score_sde.errors import ConfigError
 from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import time_features
 from score_sde.models.layers import Features, Image, Other
-from score_sde.models.network import Network, check_input
+from score_sde.models.network import check_input
 from score_sde.models.transformer import (
     Attention,
     PatchEmbedding,
@@ -32,6 +32,7 @@ from score_sde.models.transformer import (
     Tokens,
     Transformer,
 )
+from score_sde.options import option
 from score_sde.shapes import Array, Keys
 
 TIME_FEATURES = 256  # whatever the width
@@ -46,11 +47,11 @@ class DiT(Transformer):
     The classes' table is trained with training.label_dropout, in place of the published class_dropout_prob.
     """
 
-    learned_variance: bool = False
-    """Twice the channels, the second half for a variance (Nichol & Dhariwal 2021, Sec. 3.1), as published networks have
-    them. No option of a config: no loss here trains them."""
-
-    UNCONFIGURED: ClassVar[tuple[str, ...]] = (*Network.UNCONFIGURED, "learned_variance")
+    learned_variance: bool = option(
+        False,
+        "dit, adm, edm_unet, edm_adm: twice the channels, the second half for the variances of a chain's steps, which the hybrid loss trains "
+        "(training.continuous=False)",
+    )
 
     def check_fits(self) -> None:
         super().check_fits()

@@ -39,17 +39,12 @@ class EDMNetwork(UNet, abc.ABC):
     # Options of other networks.
     noise_mult: int = 1
     emb_mult: int = 4
+    learned_variance: bool = False
 
     augment_dim: int = 0
     """Numbers that say how an image was augmented, of published networks. No option of a config: no data here has them."""
-    learned_variance: bool = False
-    """Twice the channels, as iDDPM's preconditioning has them."""
 
-    UNCONFIGURED: ClassVar[tuple[str, ...]] = (
-        *Network.UNCONFIGURED,
-        "augment_dim",
-        "learned_variance",
-    )
+    UNCONFIGURED: ClassVar[tuple[str, ...]] = (*Network.UNCONFIGURED, "augment_dim")
     STYLE: ClassVar[Style]
 
     def check_fits(self) -> None:

@@ -22,6 +22,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from score_sde.errors import ConfigError
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Integers, Keys, PerImage, check_shape
 
@@ -167,31 +168,49 @@ class NetworkScore:
 
     def __call__(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """The score at (x, t). `dropout_keys`, one for each image, are given in training only."""
-        return self.parameterization.score(self._at(x, t, dropout_keys), x, t)
+        return self.parameterization.score(self._at(x, t, dropout_keys)[0], x, t)
 
     def velocity(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """dx/dt of the probability flow at (x, t), up to T."""
-        return self.parameterization.velocity(self._at(x, t, dropout_keys), x, t)
+        return self.parameterization.velocity(self._at(x, t, dropout_keys)[0], x, t)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
         """The score at a level of the discrete chain, for discretely trained networks."""
-        out = self._output(x, self.parameterization.noise_input_at_level(level), dropout_keys)
-        return self.parameterization.score_at_level(out, level)
+        return self.at_level_with_variance(x, level, dropout_keys)[0]
 
-    def _at(self, x: Images, t: PerImage, dropout_keys: Keys | None) -> Any:
+    def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
+        """The score at (x, t), and what the network says of the variance: v in [-1, 1], from beta_tilde to beta; None if nothing."""
+        out, v = self._at(x, t, None)
+        return self.parameterization.score(out, x, t), v
+
+    def at_level_with_variance(
+        self, x: Images, level: Integers, dropout_keys: Keys | None = None
+    ) -> tuple[Images, Images | None]:
+        """The same at a level."""
+        told = self.parameterization.noise_input_at_level(level)
+        out, v = self._halves(x, told, dropout_keys)
+        return self.parameterization.score_at_level(out, level), v
+
+    def _at(self, x: Images, t: PerImage, dropout_keys: Keys | None) -> tuple[Any, Any]:
         noise_input = self.parameterization.noise_input(t)
         inputs = self.parameterization.inputs(x, t)
-        return self._output(inputs, noise_input, dropout_keys)
+        return self._halves(inputs, noise_input, dropout_keys)
 
     def log_variance(self, t: PerImage) -> PerImage:
         """The logarithm of the error that the network expects of itself at t, of one that has such a head."""
         told = self.parameterization.noise_input(t)
         return self.apply({"params": self.params}, told, method="log_variance")
 
-    def _output(self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None) -> Any:
+    def _halves(
+        self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None
+    ) -> tuple[Any, Any]:
+        """The output, and what a network of learned variances gives beside it in as many channels more."""
         out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)
+        channels, v = inputs.shape[-1], None
+        if out.shape[-1] == 2 * channels:
+            out, v = out[..., :channels], out[..., channels:]
         check_shape("the network's output", out.shape, inputs.shape)
-        return out
+        return out, v
 
 
 @flax.struct.dataclass
@@ -217,6 +236,20 @@ class OneByOne(ScoreWrapper):
             return of(bind(self.model, condition))(x, t)[0]
 
         return jax.lax.map(one, (x, t, self.condition))
+
+
+def said_of_variance(v: Images | None) -> Images:
+    """What a network says of the variance.
+
+    Raises:
+      ConfigError: it says nothing.
+    """
+    if v is None:
+        raise ConfigError(
+            "this needs what a network says of the variance of a step, and it says nothing: train one with model.name=dit or adm, "
+            "model.learned_variance=True and training.continuous=False"
+        )
+    return v
 
 
 def flow_velocity(sde: SDE, score: Any, x: Images, t: PerImage) -> Images:

@@ -32,7 +32,7 @@ from score_sde.likelihood.dequantization.trained import (
     load_dequantizer,
 )
 from score_sde.likelihood.discrete_bound import VARIANCES
-from score_sde.likelihood.per_image import build_per_image, told
+from score_sde.likelihood.per_image import build_per_image, chain_of_bound, told
 from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
 from score_sde.models.networks import check_no_class
@@ -71,6 +71,8 @@ def check(config: Any, sde: SDE) -> None:
     check_score_model(config, sde)
     options, data = config.likelihood, config.data
     choose("likelihood.chain_variances", options.chain_variances, VARIANCES)
+    if not config.training.continuous and options.bound_draws:
+        chain_of_bound(config, sde)
     choose("likelihood.dequantization", options.dequantization, DEQUANTIZERS)
     sde.check_time("likelihood.eps", options.eps)
     check_batch(config, "likelihood.batch_size")

@@ -23,7 +23,7 @@ from score_sde.samplers.grids import build_grid
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictor_corrector import PredictorCorrector
-from score_sde.samplers.predictors import PREDICTORS
+from score_sde.samplers.predictors import LEARNED, PREDICTORS
 from score_sde.samplers.published import PublishedPredictorCorrector
 from score_sde.samplers.record import Sampler
 from score_sde.samplers.sde import ReverseSDE
@@ -114,7 +114,7 @@ def predictor_corrector(problem: Problem) -> Configured:
     options, pc = problem.options, problem.options.pc
     last = last_step(options, ("tweedie", "predictor_mean"))
     predictor = choose(
-        "sampling.pc.predictor", pc.predictor, {**PREDICTORS, OPTIMAL: problem.variance}
+        "sampling.pc.predictor", pc.predictor, {**PREDICTORS, **LEARNED, OPTIMAL: problem.variance}
     )
     if pc.predictor == OPTIMAL and predictor is None:
         raise ConfigError(

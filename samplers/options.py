@@ -114,7 +114,7 @@ class PCOptions(Section):
 
     predictor: str = option(
         "euler_maruyama",
-        "euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior | "
+        "euler_maruyama | reverse_diffusion | ancestral_sampling | ancestral_sampling_posterior | ancestral_sampling_learned | "
         "ancestral_sampling_optimal | probability_flow | none; none with corrector ald: annealed Langevin dynamics",
     )
     corrector: str = option("none", "langevin | ald | none")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from score_sde.models.score import ScoreModel, denoise
+from score_sde.models.score import ScoreModel, denoise, said_of_variance
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Images, PerImage, Scalar
 
@@ -86,6 +86,23 @@ def ancestral_posterior(
     return ancestral_mean(score, sde, x, t, s) + std * z
 
 
+def ancestral_learned(
+    score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
+) -> Images:
+    """Ancestral sampling with a variance between the two that the network chose for each number (Nichol & Dhariwal 2021, Eq. 15).
+
+    On fewer steps than the chain's it is between theirs, as of the respaced chain.
+
+    Raises:
+      ConfigError: a model that says nothing of the variance, as a guided one.
+    """
+    with_variance = getattr(score, "with_variance", lambda x, t: (x, None))
+    value, v = with_variance(x, batch_times(x, t))
+    a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
+    share, ratio = 0.5 * (said_of_variance(v) + 1.0), sde.sigma(s) / sde.sigma(t)
+    return (x + variance * value) / a + jnp.sqrt(variance) * ratio ** (1.0 - share) * z
+
+
 PREDICTORS: dict[str, Predictor | None] = {
     "euler_maruyama": euler_maruyama,
     "reverse_diffusion": reverse_diffusion,
@@ -94,3 +111,6 @@ PREDICTORS: dict[str, Predictor | None] = {
     "probability_flow": probability_flow,
     "none": None,
 }
+
+LEARNED: dict[str, Predictor] = {"ancestral_sampling_learned": ancestral_learned}
+"""Of networks that say something of the variance."""

@@ -54,30 +54,29 @@ class Chain:
                 f"model.num_scales={self.num_scales}: a discrete chain needs at least 2"
             )
 
+    def keeping(self, kept: tuple[int, ...]) -> Chain:
+        """The chain of some of its levels, rising, with the same marginals there.
+
+        Raises:
+          ConfigError: one that does not preserve variance.
+        """
+        raise ConfigError(
+            f"likelihood.chain_levels with {type(self).__name__}: only chains that preserve variance (VP, cosine) keep some of their "
+            "levels; leave it out"
+        )
+
     def step(self, x: Images, i: Integers) -> tuple[Images, PerImage]:
         """The published f_i(x) = (a_i - 1) x and G_i, so that x_i = x + f_i(x) + G_i z."""
         return expand(self.step_alphas[i] - 1.0, x) * x, self.step_sigmas[i]
 
 
 @dataclasses.dataclass(frozen=True)
-class DDPMChain(Chain):
-    """x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z with beta_i linear from beta_min/N to beta_max/N."""
-
-    beta_min: float
-    beta_max: float
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.beta_max >= self.num_scales:
-            raise ConfigError(
-                f"model.beta_max={self.beta_max} with model.num_scales={self.num_scales}: the last "
-                "beta_i = beta_max/N would reach 1; use more than beta_max scales"
-            )
+class VariancePreservingChain(Chain):
+    """x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z; a subclass states the beta_i."""
 
     @property
     def betas(self) -> Points:
-        n = self.num_scales
-        return jnp.linspace(self.beta_min / n, self.beta_max / n, n)
+        raise NotImplementedError
 
     @property
     def log_alphas(self) -> Points:
@@ -104,6 +103,43 @@ class DDPMChain(Chain):
     def ancestral_sigmas(self) -> Points:
         """The larger choice of Ho et al. 2020, Sec. 3.2: the variance of the forward step, beta_i."""
         return self.step_sigmas
+
+    def keeping(self, kept: tuple[int, ...]) -> RespacedChain:
+        return RespacedChain(len(kept), self, kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class RespacedChain(VariancePreservingChain):
+    """Level j is level kept[j] of `whole`, with beta_j = 1 - (alpha_j / alpha_{j-1})^2 (Nichol & Dhariwal 2021, Eq. 19)."""
+
+    whole: VariancePreservingChain
+    kept: tuple[int, ...]
+
+    @property
+    def betas(self) -> Points:
+        log_alphas = self.whole.log_alphas[jnp.asarray(self.kept)]
+        return -jnp.expm1(2.0 * jnp.diff(log_alphas, prepend=0.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class DDPMChain(VariancePreservingChain):
+    """beta_i linear from beta_min/N to beta_max/N."""
+
+    beta_min: float
+    beta_max: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.beta_max >= self.num_scales:
+            raise ConfigError(
+                f"model.beta_max={self.beta_max} with model.num_scales={self.num_scales}: the last "
+                "beta_i = beta_max/N would reach 1; use more than beta_max scales"
+            )
+
+    @property
+    def betas(self) -> Points:
+        n = self.num_scales
+        return jnp.linspace(self.beta_min / n, self.beta_max / n, n)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.sde_lib.base import SDE
+from score_sde.sde_lib.chains import VariancePreservingChain
 from score_sde.sde_lib.quarter_turn import QuarterTurn
-from score_sde.shapes import Broadcast, Elements
+from score_sde.shapes import Broadcast, Elements, Points
 
 OFFSET = 0.008  # so that the first of 1000 steps is as large as a level of 256
 FIRST = 0.5 * math.pi * OFFSET / (1 + OFFSET)
@@ -57,3 +58,19 @@ class Cosine(SDE):
         sin_squared = math.sin(FIRST) ** 2 + math.cos(FIRST) ** 2 * noise
         angle = jnp.arctan2(jnp.sqrt(sin_squared), math.cos(FIRST) * jnp.sqrt(signal))
         return TURN.time_of_angle(angle)
+
+    def chain(self, num_scales: int) -> CosineChain:
+        return CosineChain(num_scales)
+
+
+LARGEST_RATE = 0.999
+
+
+@dataclasses.dataclass(frozen=True)
+class CosineChain(VariancePreservingChain):
+    """Improved DDPM's: beta_i = 1 - cos^2 u_i / cos^2 u_{i-1} at even times u of [0, 1], 0.999 at most."""
+
+    @property
+    def betas(self) -> Points:
+        ends = jnp.linspace(0.0, 1.0, self.num_scales + 1)
+        return jnp.minimum(Cosine().variance_between(ends[:-1], ends[1:]), LARGEST_RATE)

@@ -26,6 +26,7 @@ from score_sde.models.networks import NETWORKS
 from score_sde.models.score import flow_velocity, velocity_of
 from score_sde.sde_lib import SDE, Chain, expand
 from score_sde.shapes import Images, Integers, Keys, PerImage, check_shape
+from score_sde.training.learned_variance import build_hybrid
 from score_sde.training.times import Times, build_times
 from score_sde.training.weightings import FLOW_WEIGHTINGS, Weighting, build_weighting
 
@@ -169,10 +170,15 @@ class DiscreteLoss:
         dropout_keys: Keys | None = None,
     ) -> PerImage:
         """The loss at levels in 0 ... N-1, the smallest noise first."""
-        sigma = self.chain.sigmas[level]
-        x = expand(self.chain.alphas[level], x0) * x0 + expand(sigma, x0) * z
-        score = score_model.at_level(x, level, *_if_given(dropout_keys))
-        return denoising_error(score, sigma, z, self.reduce_mean)
+        x = self.noised(x0, level, z)
+        return self.error(score_model.at_level(x, level, *_if_given(dropout_keys)), level, z)
+
+    def noised(self, x0: Images, level: Integers, z: Images) -> Images:
+        """x_i of images x0 under noise z."""
+        return expand(self.chain.alphas[level], x0) * x0 + expand(self.chain.sigmas[level], x0) * z
+
+    def error(self, score: Images, level: Integers, z: Images) -> PerImage:
+        return denoising_error(score, self.chain.sigmas[level], z, self.reduce_mean)
 
 
 def denoising_error(score: Images, sigma: PerImage, z: Images, reduce_mean: bool) -> PerImage:
@@ -191,22 +197,39 @@ def build_loss(config: Any, sde: SDE) -> Loss:
     """The loss that `config.training` names.
 
     Raises:
-      UserError: a weighting or times that do not exist, or not for a discrete loss; eps outside (0, T).
+      UserError: a weighting or times that do not exist, or not for a discrete loss; eps outside (0, T); a variance or an
+        uncertainty that the network does not give, or the loss does not train.
       NoDiscreteForm: a discrete loss of a process that has no published chain.
     """
-    training = config.training
-    if training.learned_uncertainty:
+    if config.training.learned_uncertainty:
         check_log_variance(config.model.name)
-    if training.continuous:
-        weighting, flow = build_weighting(config, sde), training.weighting in FLOW_WEIGHTINGS
-        if flow and training.learned_uncertainty:
-            raise ConfigError(
-                f"training.learned_uncertainty=True with training.weighting={training.weighting!r}: the uncertainty is learned of "
-                "score matching's loss; set another weighting, or learned_uncertainty=False"
-            )
-        kind = UncertainLoss if training.learned_uncertainty else ContinuousLoss
-        loss = FlowMatching if flow else kind
-        return loss(sde, build_times(config, sde, flow), weighting, training.reduce_mean)
+    return (
+        build_continuous(config, sde) if config.training.continuous else build_discrete(config, sde)
+    )
+
+
+def build_continuous(config: Any, sde: SDE) -> ContinuousLoss:
+    """The same in continuous time."""
+    training = config.training
+    if config.model.learned_variance:
+        raise UserError(
+            "model.learned_variance=True with training.continuous=True, whose losses train no variance; set "
+            "training.continuous=False, or learned_variance=False"
+        )
+    weighting, flow = build_weighting(config, sde), training.weighting in FLOW_WEIGHTINGS
+    if flow and training.learned_uncertainty:
+        raise ConfigError(
+            f"training.learned_uncertainty=True with training.weighting={training.weighting!r}: the uncertainty is learned of "
+            "score matching's loss; set another weighting, or learned_uncertainty=False"
+        )
+    kind = UncertainLoss if training.learned_uncertainty else ContinuousLoss
+    loss = FlowMatching if flow else kind
+    return loss(sde, build_times(config, sde, flow), weighting, training.reduce_mean)
+
+
+def build_discrete(config: Any, sde: SDE) -> Loss:
+    """The same of a chain of levels."""
+    training = config.training
     only_so = (("weighting", "noise"), ("times", "uniform"), ("learned_uncertainty", False))
     for field, only in only_so:
         if training[field] != only:
@@ -214,7 +237,8 @@ def build_loss(config: Any, sde: SDE) -> Loss:
                 f"training.{field}={training[field]!r} belongs to continuous time, and training.continuous=False "
                 f"asks for a chain of levels; set training.continuous=True, or {field}={only!r}"
             )
-    return DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
+    loss = DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
+    return build_hybrid(config, loss) if config.model.learned_variance else loss
 
 
 def check_log_variance(name: str) -> None:

@@ -47,7 +47,9 @@ def init_params(config: Any, network: Any) -> Any:
     # Any noise level does for the shapes; 1 is one whose logarithm exists.
     key = stream_key(config.seed, Stream.INIT)
     out, variables = network.init_with_output({"params": key}, x, jnp.ones(1, jnp.float32))
-    check_shape(f"the output of {type(network).__name__}", out.shape, x.shape)
+    channels = x.shape[-1] * (1 + getattr(network, "learned_variance", False))
+    expected = (*x.shape[:-1], channels)
+    check_shape(f"the output of {type(network).__name__}", out.shape, expected)
 
     def single(p: Array) -> Array:
         return p.astype(jnp.float32) if jnp.issubdtype(p.dtype, jnp.floating) else p

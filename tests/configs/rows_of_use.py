@@ -157,7 +157,9 @@ SAMPLING_ROWS = [
 MEASUREMENT_ROWS = [
     *rows(per_image, "likelihood", SMALL, ode=False, bound_draws=4),
     *rows(per_image, "likelihood", BOUND, eps=1e-3, decoder="gaussian"),
-    *rows(per_image, "likelihood", of(BOUND, **CHAIN), chain_variances="posterior"),
+    *rows(
+        per_image, "likelihood", of(BOUND, **CHAIN), chain_variances="posterior", chain_levels="50"
+    ),
     *rows(per_image, "likelihood", DENSITY, decoder="gaussian"),
     *rows(density, "likelihood", DENSITY, eps=1e-3, solver="heun", rtol=0.1, atol=0.1),
     *rows(density, "likelihood", DENSITY, step_size="image", probe="gaussian"),

@@ -9,6 +9,8 @@ PREDICTIONS = "tests/models/test_predictions.py"
 STRAIGHT = "tests/samplers/test_straight_path.py"
 MATCHING = "tests/training/test_flow_matching.py"
 TIMES = "tests/training/test_times.py"
+RESPACING = "tests/sde_lib/test_respacing.py"
+LEARNED = "tests/training/test_learned_variance.py"
 
 # fmt: off
 PATHS = [
@@ -110,6 +112,39 @@ PATHS = [
     *mutants("training/weightings.py", MATCHING,
         ("logit-normal-weight-upside-down", "(times.end - times.eps) * times.density(t)", "1.0 / ((times.end - times.eps) * times.density(t))"),
         ("flow-weighted-by-t", "def flow_weighting(config: Any, sde: SDE) -> Weighting:\n    return jnp.ones_like", "def flow_weighting(config: Any, sde: SDE) -> Weighting:\n    return lambda t: t"),
+    ),
+    *mutants("sde_lib/cosine.py", f"{RESPACING}::test_published_rates",
+        ("cosine-rates-uncut", "LARGEST_RATE = 0.999", "LARGEST_RATE = 0.9999"),
+        ("cosine-rates-a-level-late", "jnp.linspace(0.0, 1.0, self.num_scales + 1)", "jnp.linspace(0.0, 1.0, self.num_scales + 2)[1:]"),
+    ),
+    *mutants("sde_lib/chains.py", f"{RESPACING}::test_published_rates_of_fewer_levels",
+        ("respaced-rates-of-the-amplitude", "-jnp.expm1(2.0 * jnp.diff(log_alphas, prepend=0.0))", "-jnp.expm1(jnp.diff(log_alphas, prepend=0.0))"),
+        ("respaced-first-level-clean", "jnp.diff(log_alphas, prepend=0.0)", "jnp.diff(log_alphas, prepend=log_alphas[:1])"),
+    ),
+    *mutants("sde_lib/respacing.py", f"{RESPACING}::test_published_levels",
+        ("kept-levels-without-the-last", "step = (size - 1) / (count - 1)", "step = size / count"),
+        ("kept-levels-truncated", "[round(place) for place in places]", "[int(place) for place in places]"),
+        ("longer-parts-last", "(i < num_scales % len(counts))", "(i >= len(counts) - num_scales % len(counts))"),
+    ),
+    *mutants("sde_lib/respacing.py", f"{RESPACING}::test_a_network_is_asked_at_its_own_levels",
+        ("network-asked-at-the-short-chains-levels", "jnp.asarray(self.kept)[level]", "level"),
+    ),
+    *mutants("training/learned_variance.py", LEARNED,
+        ("variances-between-not-their-logarithms", "return share * expand(forward, v) + (1.0 - share) * expand(posterior, v)", "return jnp.log(share * jnp.exp(expand(forward, v)) + (1.0 - share) * jnp.exp(expand(posterior, v)))"),
+        ("share-of-the-other-variance", "share = 0.5 * (v + 1.0)", "share = 0.5 * (1.0 - v)"),
+        ("first-posterior-variance-none", "jnp.concatenate([posterior[:1], posterior])", "jnp.concatenate([forward[:1], posterior])"),
+        ("bound-trains-the-mean", "self.bits(jax.lax.stop_gradient(score), ", "self.bits(score, "),
+        ("bound-in-nats", "return nats / math.log(2.0)", "return nats"),
+        ("bound-of-one-level", "terms = self.simple.chain.num_scales * bits", "terms = bits"),
+        ("divergence-the-other-way-round", "behind = expand(log_true, missed) - log_variance", "behind = log_variance - expand(log_true, missed)"),
+        ("missed-without-the-step", "beta / (a * sigma) * (sigma * score + z)", "beta / sigma * (sigma * score + z)"),
+        ("level-of-a-whole-width-to-each-side", "half, edge = 0.5 * (high - low) / (levels - 1)", "half, edge = (high - low) / (levels - 1)"),
+        ("level-probability-of-the-variance", "decoded = level_cost(x0, mean, 0.5 * log_variance", "decoded = level_cost(x0, mean, log_variance"),
+        ("outer-levels-with-ends", "_cdf(above),\n        jnp.where(x0 > high - edge, 1.0 - _cdf(below)", "_cdf(above) - _cdf(below),\n        jnp.where(x0 > high - edge, 1.0 - _cdf(below)"),
+    ),
+    *mutants("samplers/predictors.py", LEARNED,
+        ("learned-range-upside-down", "ratio ** (1.0 - share)", "ratio**share"),
+        ("learned-range-of-variances", "share, ratio = 0.5 * (said_of_variance(v) + 1.0), sde.sigma(s) / sde.sigma(t)", "share, ratio = 0.5 * (said_of_variance(v) + 1.0), jnp.square(sde.sigma(s) / sde.sigma(t))"),
     ),
     *mutants("training/times.py", TIMES,
         ("logit-of-one-side", "return jnp.log(t) - jnp.log(self.sde.T - t)", "return jnp.log(t)"),

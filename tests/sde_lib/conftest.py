@@ -2,12 +2,13 @@
 
 import pytest
 
-from score_sde.sde_lib import SDES, VE, VP, SubVP
+from score_sde.sde_lib import SDES, VE, VP, ShiftedCosine, SubVP
 
-PROCESSES = [build() for build in SDES.values()] + [VP(0.3, 12.0), SubVP(0.3, 12.0), VE(0.02, 90.0)]
+OTHERS = [VP(0.3, 12.0), SubVP(0.3, 12.0), VE(0.02, 90.0), ShiftedCosine(12.0, -10.0, -2.0)]
+PROCESSES = [build() for build in SDES.values()] + OTHERS
 
 
 @pytest.fixture(params=PROCESSES, ids=repr)
 def sde(request):
-    """Every registered process with its defaults, and other parameters of the published three."""
+    """Every registered process with its defaults, and other parameters of some."""
     return request.param
