@@ -37,7 +37,7 @@ class Record(NamedTuple):
 
 
 def entry(contents: Any, *path: str) -> Any:
-    """contents["a"]["b"] for the path a, b.
+    """`contents["a"]["b"]` for the path a, b.
 
     Raises:
       UserError: there is no such entry.
