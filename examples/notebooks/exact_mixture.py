@@ -49,6 +49,7 @@ for t in (EPS, 0.1, 0.3, 1.0):
 left.set(title="density", xlabel="x")
 right.set(title="score", xlabel="x", ylim=(-20, 20))
 left.legend()
+figure.tight_layout()
 figure.savefig(OUT / "mixture_score.png")
 
 # %% [markdown]

@@ -94,7 +94,7 @@ for name, x in draws.items():
 
 columns = [("original", original[0]), ("exact mean", mean.reshape(SHAPE))]
 columns += [(name, draws[name][0]) for name in methods]
-columns += [(f"std, {name}", draws[name].std(axis=0) - 1) for name in methods]
+columns += [(f"std, {name}", 2 * draws[name].std(axis=0) - 1) for name in methods]
 figure, axes = plt.subplots(1, len(columns), figsize=(13, 1.8))
 for place, (title, image) in zip(axes, columns, strict=True):
     place.imshow(np.asarray(image)[..., 0], cmap="gray", vmin=-1, vmax=1)
