@@ -6,7 +6,7 @@ resolutions in heads of so many channels: models/adm_blocks.py.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from score_sde.errors import ConfigError
 from score_sde.models import layers
 from score_sde.models.adm_blocks import GROUPS, ZERO, Levels, conv, level_embedding, norm
 from score_sde.models.conditions import with_class
-from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.models.network import DTYPES, check_input
 from score_sde.models.unet import UNet
 from score_sde.options import count, one_of, option
 from score_sde.shapes import Array, Keys

@@ -19,6 +19,7 @@ from mkdocs.structure.pages import Page
 EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
+FUNCTION = re.compile(r"<mi>(ln|log|exp)</mi>")
 FONT = "STIXTwoMath-Regular.ttf"
 
 
@@ -39,6 +40,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
             mathml = convert(latex, display=display)
         except Exception as error:
             raise PluginError(f"{page.file.src_uri}: no equation: {latex} ({error})") from error
+        mathml = FUNCTION.sub(r'\g<0><mspace width="0.17em"/>', mathml)  # ln x, and not lnx
         return f'<div class="equation">{mathml}</div>' if display == "block" else mathml
 
     return EQUATION.sub(rendered, html)
