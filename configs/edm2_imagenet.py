@@ -47,4 +47,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
 
 
 def get_config(name: str = "s") -> ConfigDict:
+    """EDM2's network for ImageNet, by a variant: its size."""
     return changed(default_config(), EDM2, *variant(name, VARIANTS))

@@ -32,4 +32,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {"ddpmpp": (DDPMPP,), "ncsnpp": (NCSNP
 
 
 def get_config(name: str = "ddpmpp") -> ConfigDict:
+    """EDM's training on FFHQ at 64 pixels, by a variant: the network."""
     return changed(default_config(), EDM, FFHQ, *variant(name, VARIANTS))

@@ -8,4 +8,5 @@ from score_sde.configs.variants import changed
 
 
 def get_config():
+    """Digits along the straight path, with the velocity's squared error."""
     return changed(digits_config("linear"), {"training.weighting": "flow"})

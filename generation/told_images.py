@@ -61,8 +61,10 @@ def build_told_image(config: Any) -> ToldImage | None:
 
 
 def of_images(config: Any, maker: ConditionImage) -> ToldImage:
-    """Of the images of a split, a file or a folder, with the noise of their places there; of a split with their classes, unless
-    sampling.labels names others."""
+    """Of the images of a split, a file or a folder, with the noise of their places there.
+
+    Those of a split come with their classes, unless sampling.labels names others.
+    """
     given = functools.cache(lambda: given_images(config))
     tell = jax.jit(maker.in_use)
     key = stream_key(config.seed, Stream.OBSERVATION)

@@ -47,8 +47,9 @@ class MeasurementOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ConditionOptions(MeasurementOptions):
-    """The image that a network with model.condition_image is told (condition_image.py): what is measured of its own image where that
-    is "measured". Random masks do not depend on the seed.
+    """The image that a network with model.condition_image is told (condition_image.py).
+
+    Where that is "measured", it is what is measured of the network's own image. Random masks do not depend on the seed.
     """
 
     images: str = option(

@@ -35,12 +35,14 @@ Keyed = Float[Array, "b k heads c"]
 
 
 def norm(name: str, dtype: DTypeLike | None = None) -> GroupNorm:
+    """The group norm of ADM."""
     return GroupNorm(GROUPS, dtype, 1e-5, name=name)
 
 
 def dense(
     features: int, name: str, init: Any = OF_FAN_IN, dtype: DTypeLike | None = None
 ) -> nn.Dense:
+    """A dense layer, by default with PyTorch's initial weights."""
     return nn.Dense(features, kernel_init=init, dtype=dtype, name=name)
 
 
@@ -165,6 +167,7 @@ class Upsample(nn.Module):
 
 
 def as_it_is(block: nn.Module) -> Any:
+    """The block itself, where nothing is computed again for the gradient."""
     return block
 
 

@@ -1,5 +1,7 @@
-"""EDM's U-Net after ADM (Karras et al. 2022, App. F.2; models/adm.py): fewer biases, attention that skips narrow features, no middle
-block but two that begin the way up."""
+"""EDM's U-Net after ADM (Karras et al. 2022, App. F.2; models/adm.py).
+
+It has fewer biases, no attention at narrow levels, and two blocks that begin the way up in place of the middle.
+"""
 
 from __future__ import annotations
 

@@ -47,6 +47,7 @@ DHARIWAL = Style(True, 1.0, 1e-5, False, OF_FAN_IN, OF_FAN_IN, nn.initializers.z
 
 
 def norm(channels: int, name: str, epsilon: float, dtype: DTypeLike | None = None) -> GroupNorm:
+    """A group norm of as many groups as EDM takes for the channels."""
     return GroupNorm(layers.num_groups(channels), dtype, epsilon, name=name)
 
 

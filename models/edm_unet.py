@@ -1,7 +1,6 @@
-"""EDM's U-Net after Song et al. 2021 (Karras et al. 2022, App. F.1): DDPM++, and with `fir`, a residual input pyramid and Fourier
-features NCSN++.
+"""EDM's U-Net after Song et al. 2021 (Karras et al. 2022, App. F.1).
 
-They differ from those of models/ncsnpp.py: fewer blocks attend, all share one width of 256 channels, and the noise level and the class
+It is DDPM++; with `fir`, a residual input pyramid and Fourier features it is NCSN++. They differ from those of models/ncsnpp.py: fewer blocks attend, all share one width of 256 channels, and the noise level and the class
 take another way.
 """
 

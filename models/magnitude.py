@@ -1,7 +1,6 @@
-"""Layers that preserve magnitudes (Karras et al. 2024b, App. B): of activations and weights of mean square 1 they make
-activations of mean square 1.
+"""Layers that preserve magnitudes (Karras et al. 2024b, App. B).
 
-A weight's size says nothing of what its layer does, so training may set it to 1 after each update: `forced`.
+From activations and weights of mean square 1 they make activations of mean square 1. A weight's size says nothing of what its layer does, so training may set it to 1 after each update: `forced`.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ class Figure(NamedTuple):
 
 
 class Run(NamedTuple):
+    """A folder in which something was trained, and its newest figures; None where there is none."""
+
     folder: Path
     changed: float
     """When something in it was written last, in seconds since 1970."""
@@ -65,6 +67,7 @@ def run(folder: Path) -> dict[str, Any]:
 
 
 def is_run(folder: Path) -> bool:
+    """Whether a training wrote there."""
     return any((folder / name).exists() for name in WRITTEN)
 
 
@@ -97,6 +100,7 @@ def read_run(folder: Path) -> Run:
 
 
 def written(path: Path) -> float:
+    """When the file changed last, in seconds since 1970; 0 if it cannot be seen."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -104,6 +108,7 @@ def written(path: Path) -> float:
 
 
 def object_in(path: Path) -> Row:
+    """The JSON object of a file; {} where there is none."""
     try:
         return parsed(path.read_bytes()) or {}
     except OSError:
@@ -126,12 +131,14 @@ def config_file(folder: Path) -> str | None:
 
 
 def parts(config: Row) -> str | None:
+    """The names of network, data and process."""
     found = [config.get(section) for section in ("model", "data", "sde")]
     names = [str(one.get("name")) for one in found if isinstance(one, dict) and one.get("name")]
     return " ".join(names) or None
 
 
 def newest_step(folder: Path) -> int | None:
+    """Of the checkpoints, or else of the last line of metrics.jsonl."""
     checkpoints = folder / "checkpoints"
     try:
         steps = [
@@ -152,6 +159,7 @@ def last(path: Path, name: str) -> float | None:
 
 
 def likelihood(folder: Path) -> tuple[Figure, str] | tuple[None, None]:
+    """Bits/dim of the last measurement, and of which law."""
     for row in newest_first(folder / "results.jsonl", '"likelihood"'):
         for law in LAWS:
             found = figure(row, f"{law}_bits_per_dim", f"{law}_standard_error")
@@ -175,6 +183,7 @@ def quality(folder: Path, config: Row) -> tuple[Figure, str | None] | tuple[None
 
 
 def figure(row: Row, name: str, error: str) -> Figure | None:
+    """A value of a row with its error."""
     value = number(row.get(name))
     return None if value is None else Figure(value, number(row.get(error)))
 
@@ -198,10 +207,12 @@ def as_record(run: Run) -> dict[str, Any]:
 
 
 def moment(seconds: float) -> datetime.datetime:
+    """The date of so many seconds since 1970."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
 def in_words(folder: Path, runs: Sequence[Run]) -> str:
+    """The table that is printed."""
     if not runs:
         return f"no runs in {folder}; to begin one: python main.py"
     heads = ("name", "config", "step", "held-out loss", "bits/dim", "Frechet", "changed")
@@ -218,6 +229,7 @@ def in_words(folder: Path, runs: Sequence[Run]) -> str:
 
 
 def cells(run: Run) -> tuple[str, ...]:
+    """A run's row of the table."""
     bits = (
         "-"
         if run.bits_per_dim is None

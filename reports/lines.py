@@ -46,6 +46,7 @@ def read_lines(path: Path) -> Read:
 
 
 def parsed(line: bytes) -> Row | None:
+    """A line of JSON as a row, or None if it is none."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

@@ -46,10 +46,13 @@ def names_under(rows: Iterable[Row], prefix: str) -> list[str]:
 
 
 def rows_of(results: list[Row], mode: str) -> list[Row]:
+    """The results of one mode."""
     return [row for row in results if row.get("mode") == mode]
 
 
 class Picture(NamedTuple):
+    """A picture as the page has it."""
+
     name: str
     width: int
     height: int

@@ -97,11 +97,13 @@ def ddrm(problem: Problem, options: Any) -> Configured:
 
 
 def daps(problem: Problem, options: Any) -> Configured:
+    """DAPS along the steps of pc."""
     sampler = DAPS(problem.sde, ode_steps=options.ode_steps)
     return along_pc_grid(problem, sampler, {}, last_step(problem.options) == "tweedie", True)
 
 
 def pnpdm(problem: Problem, options: Any) -> Configured:
+    """PnP-DM along the steps of pc."""
     sampler = PnPDM(problem.sde, options.coupling, options.prior_steps)
     return along_pc_grid(problem, sampler, {}, last_step(problem.options) == "tweedie", True)
 

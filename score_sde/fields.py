@@ -20,6 +20,8 @@ FILE = Path(__file__).with_name("fields.json")
 
 
 class Field(NamedTuple):
+    """What help and completion know of a field of the configuration."""
+
     default: str
     """As it is written on the command line."""
     what: str

@@ -35,6 +35,7 @@ def trained_like(workdir: Path, recorded: str) -> str:
 
 
 def no_such_field(config: ConfigDict, field: str) -> UserError:
+    """The refusal of a field that does not exist, with the nearest that does."""
     guess = did_you_mean_field(field, field_names(config)) or "; --helpfull lists them"
     return UserError(f"no such field in the config: {field}{guess}")
 

@@ -27,6 +27,7 @@ COMMON = ("config", "workdir", "json", "compilation_cache", "multi_host")
 
 
 def width() -> int:
+    """Columns of the terminal, at most WIDTH."""
     return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
@@ -104,6 +105,7 @@ def of_mode(name: str) -> str:
 
 
 def flags_of(name: str, mode: ModeHelp) -> tuple[str, ...]:
+    """The flags that a mode reads."""
     if name == "list":
         return ("workdir", "json")
     if name == "report":
@@ -112,6 +114,7 @@ def flags_of(name: str, mode: ModeHelp) -> tuple[str, ...]:
 
 
 def flag_lines(names: Iterable[str]) -> list[str]:
+    """A line for each flag."""
     return [cut(f"  --{name:<18} {SHORT[name]}") for name in names]
 
 

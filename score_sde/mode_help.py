@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 
 class ModeHelp(NamedTuple):
+    """What `--mode MODE --help` says."""
+
     does: str
     flags: tuple[str, ...] = ()
     """Beside those of every mode."""
@@ -16,6 +18,7 @@ class ModeHelp(NamedTuple):
 
 
 def fields(names: str) -> tuple[str, ...]:
+    """Names out of a text."""
     return tuple(names.split())
 
 

@@ -31,6 +31,7 @@ def nearest(word: str, names: Iterable[str], alike: float = ALIKE) -> str | None
 
 
 def plain(name: str) -> str:
+    """Without what people confuse: case, and - for _."""
     return name.lower().replace("-", "_")
 
 
@@ -76,4 +77,5 @@ def nearest_fields(field: str, fields: Iterable[str], most: int = 3) -> list[str
 
 
 def alike_first(word: str, names: Iterable[str]) -> list[str]:
+    """The names, the most alike to the word first."""
     return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())

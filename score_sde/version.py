@@ -44,4 +44,5 @@ def in_words() -> str:
 
 
 def short(found: str) -> str:
+    """Twelve digits of a commit, and whether files differ from it."""
     return found[:12] + ("-dirty" if found.endswith("-dirty") else "")

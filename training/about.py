@@ -1,5 +1,4 @@
-"""What a checkpoint says of itself beside its arrays: <step>/about.json, its format, the figures of its state and the version
-that wrote it.
+"""What a checkpoint says of itself beside its arrays, in <step>/about.json: format, figures of its state, the version that wrote it.
 
 It is one of the files whose checksums manifest.py keeps, so figures that are measured when it is written already go to another,
 <step>/later.json. Formats: 1 has no such file, 2 has it.

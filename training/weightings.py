@@ -88,10 +88,12 @@ WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
 
 
 def flow_weighting(config: Any, sde: SDE) -> Weighting:
+    """w = 1: all times alike."""
     return jnp.ones_like
 
 
 def flow_logit_normal_weighting(config: Any, sde: SDE) -> Weighting:
+    """w = the density of logit-normal times, relative to uniform ones."""
     times = LogitNormalTimes.from_config(config, sde, to_noise=True)
     return lambda t: (times.end - times.eps) * times.density(t)
 
