@@ -14,7 +14,8 @@ import numpy as np
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
 from score_sde.evaluation.pictures import save_grid
-from score_sde.features.extractors import Extractor, check_features
+from score_sde.features.classifier import CLASSIFIER
+from score_sde.features.extractors import PIXELS, Extractor, check_features
 from score_sde.files import user_path, write_whole
 from score_sde.generation.guides import classes_told
 from score_sde.modes import sample
@@ -258,6 +259,10 @@ def title(config: Any, figures: dict[str, Any]) -> str:
 def notes(config: Any, figures: dict[str, Any], found: Assessment) -> list[str]:
     """What should be known of the figures."""
     listed = list(found.notes)
+    if config.data.num_channels == 1 and config.evaluation.features not in (PIXELS, CLASSIFIER):
+        listed.append(
+            "the features are those of RGB images: grey ones are repeated to three channels"
+        )
     if figures.get("features_is_public_file") is False:
         listed.append(
             f"the weights in {config.evaluation.features} are not the public file's, to the bit: unless they are the same numbers saved again, "

@@ -8,7 +8,6 @@ samplers makes only the new ones.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,15 +25,14 @@ from score_sde.modes.evaluated_samples import drawn
 from score_sde.output import show
 from score_sde.progress import say
 from score_sde.quality.assessment import assess, check_numbers, fewest_images
-from score_sde.quality.estimate import CONFIDENCE, Estimate, quantile
+from score_sde.quality.estimate import Estimate
 from score_sde.quality.few_images import has_limit
 from score_sde.quality.image_sets import of_split
-from score_sde.quality.kernel_distance import block_count
 from score_sde.quality.reference import open_reference
 from score_sde.quality.strata import Strata
 from score_sde.quality.table import with_intervals
 from score_sde.quality.tradeoff_picture import save_tradeoff_picture
-from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line
+from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line, plus_minus
 from score_sde.results import report
 from score_sde.samplers.configured import Configured
 from score_sde.samplers.entries import Run
@@ -49,7 +47,6 @@ NO_LIMIT = (
     "between samplers, and not with that of another number of images."
 )
 OTHER_SPLIT = {"train": "test", "test": "train"}
-PLUS_MINUS = "± is a standard error: {confidence:.0%} intervals reach {normal:.3g} of them to either side, of KID, by its {blocks} blocks, {student:.3g}."
 LAWS = {"ode": "the ODE's law", "bound": "bound on the SDE's"}
 
 
@@ -273,17 +270,6 @@ def bits_per_dim(config: Any, sde: SDE, workdir: Path, loaded: LoadedScore) -> l
         return []
     identity = {**likelihood.identity(config, workdir, loaded, "split"), "row": "bits/dim"}
     return [Task("bits/dim", identity, lambda: likelihood.run(config, sde, workdir))]
-
-
-def plus_minus(fewest: int) -> str:
-    """What ± means beside so many images."""
-    blocks = block_count(fewest)
-    return PLUS_MINUS.format(
-        confidence=CONFIDENCE,
-        normal=quantile(math.inf),
-        blocks=blocks,
-        student=quantile(blocks - 1),
-    )
 
 
 def line_of(figures: dict[str, Any]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from score_sde.quality.estimate import Estimate, decimals
+from score_sde.quality.estimate import CONFIDENCE, Estimate, decimals, quantile
+from score_sde.quality.kernel_distance import block_count
 
 COLUMNS = {
     "frechet": "Frechet distance",
@@ -16,6 +18,7 @@ COLUMNS = {
     "density": "density",
     "coverage": "coverage",
 }
+PLUS_MINUS = "± is a standard error: {confidence:.0%} intervals reach {normal:.3g} of them to either side, of KID, by its {blocks} blocks, {student:.3g}."
 
 
 class Row(NamedTuple):
@@ -44,6 +47,17 @@ def with_error(found: Estimate) -> str:
     digits = decimals(found.error)
     value = round(found.value, digits) + 0.0  # 0 without a sign
     return f"{value:.{digits}f} ± {found.error:.{digits}f}"
+
+
+def plus_minus(fewest: int) -> str:
+    """What ± means beside so many images."""
+    blocks = block_count(fewest)
+    return PLUS_MINUS.format(
+        confidence=CONFIDENCE,
+        normal=quantile(math.inf),
+        blocks=blocks,
+        student=quantile(blocks - 1),
+    )
 
 
 def in_a_line(bits: Sequence[Bits]) -> str:

@@ -15,6 +15,7 @@ from score_sde.features.extractors import build_extractor
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
 from score_sde.modes.evaluated_samples import drawn, labels_of_samples
+from score_sde.quality.assessment import Assessment
 from score_sde.quality.frechet import frechet_distance
 from score_sde.sde_lib import build_sde
 
@@ -197,6 +198,17 @@ def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsy
     np.savez(tmp_path / "copies.npz", images=images[:19])
     with pytest.raises(UserError, match="19 images beside 1500: .* need 20 of each"):
         evaluated(config, tmp_path)
+
+
+def test_it_is_said_that_grey_images_are_repeated():
+    """Of networks of RGB images alone."""
+    config, found = digits_config(), Assessment({}, ())
+    assert evaluate.notes(config, {}, found) == []
+    config.evaluation.features = "alexnet"
+    (note,) = evaluate.notes(config, {}, found)
+    assert "grey ones are repeated to three channels" in note
+    config.data.num_channels = 3
+    assert evaluate.notes(config, {}, found) == []
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,10 @@ def test_a_run_that_is_stopped_in_its_sampling_has_the_same_record(whole, tmp_pa
     look = drawn_in_training.frechet_figures
     stops = iter([True, False])
 
-    def stopped(x, real, seed):
+    def stopped(x, real, seed, strata):
         if next(stops):
             os.kill(os.getpid(), signal.SIGTERM)
-        return look(x, real, seed)
+        return look(x, real, seed, strata)
 
     monkeypatch.setattr(drawn_in_training, "frechet_figures", stopped)
     assert trained(small(), tmp_path)["stopped_by"] == "SIGTERM"
@@ -114,8 +114,8 @@ def test_the_best_by_the_distance_stays(tmp_path, monkeypatch):
     distances = iter([1.0, 3.0, 2.0])
     find = drawn_in_training.frechet_figures
 
-    def said(x, real, seed):
-        found = find(x, real, seed)
+    def said(x, real, seed, strata):
+        found = find(x, real, seed, strata)
         return {"frechet": found["frechet"]._replace(value=next(distances))}
 
     monkeypatch.setattr(drawn_in_training, "frechet_figures", said)

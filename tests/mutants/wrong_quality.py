@@ -25,7 +25,7 @@ QUALITY = [
         ("influence-backwards", "to_b, apart = transport(a, b)", "to_b, apart = transport(b, a)"),
         ("error-of-one-set", "variance = variance_of(x, a, b, strata[0]) + variance_of(y, b, a, strata[1])", "variance = variance_of(x, a, b, strata[0])"),
         ("limit-of-one-set", "((x, moments(y), strata[0]), (y, moments(x), strata[1]))", "((x, moments(y), strata[0]),)"),
-        ("limit-the-wrong-way", "whole.value - float(excess.mean())", "whole.value + float(excess.mean())"),
+        ("limit-the-wrong-way", "whole.value - mean.value", "whole.value + mean.value"),
     ),
     *mutants("quality/assessment.py", "tests/modes/test_evaluate.py",
         ("nearer-for-farther", "auc(-new.distance, -found.distance)", "auc(new.distance, found.distance)"),
