@@ -36,7 +36,7 @@ demo: $(BIN)/.ready
 check: $(BIN)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	git ls-files -z -- '*.py' '*.md' '*.toml' '*.yml' '*.yaml' Makefile | xargs -0 $(BIN)/codespell
+	$(BIN)/codespell
 	rm -rf .mypy_path && mkdir -p .mypy_path/score_sde
 	for part in score_sde/*.py $(ROOMS); do ln -s ../../$$part .mypy_path/score_sde/; done
 	$(BIN)/mypy
