@@ -63,7 +63,7 @@ TOLD_IMAGES = [
         ("prior-of-twenty-steps", "PnPDM(problem.sde, options.coupling, options.prior_steps)", "PnPDM(problem.sde, options.coupling)"),
     ),
     *mutants("modes/restore.py", "tests/modes/test_restore.py::test_methods_of_every_kind",
-        ("products-of-the-score-alone", "calls * jacobian_products_of(score) + own_products(configured)", "calls * jacobian_products_of(score)"),
+        ("restored-products-of-the-score-alone", "calls * jacobian_products_of(score) + own_products(configured)", "calls * jacobian_products_of(score)"),
     ),
     *mutants("data/arrays.py", "tests/data/test_arrays_dataset.py::test_pairs_stay_beside_their_images",
         ("pairs-in-the-files-order", "{\"paired\": np.asarray(self.paired[row])}", "{\"paired\": np.asarray(self.paired[list(self.rows).index(row)])}"),
