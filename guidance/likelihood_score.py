@@ -129,7 +129,9 @@ def solve(
 ) -> Measured:
     """v with system(v) = b by conjugate gradients, image by image (Hestenes and Stiefel 1952).
 
-    `system` is linear, symmetric and positive definite, of each image apart. What has converged to rounding is kept.
+    `system` is linear, symmetric and positive definite, of each image apart. What has converged to rounding is kept. Of an image whose
+    system shows a direction of no positive curvature, as that of a network may, the steps end before it (Steihaug 1983): past it
+    they would grow without bound.
     """
 
     def dot(u: Measured, v: Measured) -> Array:
@@ -139,13 +141,15 @@ def solve(
 
     def iterate(_: Index, state: Any) -> Any:
         v, r, direction, size = state
-        goes_on = size > enough
         along = system(direction)
-        step = jnp.where(goes_on, size, 0.0) / jnp.where(goes_on, dot(direction, along), 1.0)
+        curvature = dot(direction, along)
+        goes_on = (size > enough) & (curvature > 0)
+        step = jnp.where(goes_on, size, 0.0) / jnp.where(goes_on, curvature, 1.0)
         v, r = v + step * direction, r - step * along
         smaller = dot(r, r)
         again = jnp.where(goes_on, smaller / jnp.where(goes_on, size, 1.0), 0.0)
-        return v, r, r + again * direction, smaller
+        # What has ended keeps its direction, by which it ends again.
+        return v, r, jnp.where(goes_on, r + again * direction, direction), smaller
 
     start = jnp.zeros_like(b), b, b, dot(b, b)
     return jax.lax.fori_loop(0, iterations, iterate, start, unroll=unrolled or None)[0]

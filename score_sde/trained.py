@@ -117,7 +117,9 @@ class Trained:
         """
         config = self.config.copy_and_resolve_references()
         sampling = config.sampling
-        sampling.num_images = num_images  # as many images are told
+        # Of which images samples are told depends on both.
+        sampling.num_images = num_images
+        config.seed = config.seed if seed is None else seed
         given = {"sampler": sampler, "labels": None if labels is None else tuple(labels)}
         sampling.update({name: value for name, value in given.items() if value is not None})
         sampling.guidance.weight = sampling.guidance.weight if guidance is None else guidance
@@ -135,7 +137,7 @@ class Trained:
         guides = load_guides(config, self.sde, self.workdir)
         model = sampled_score(config, self.sde, self.space, self.model, guides)
         generator = build_generator(config, self.sde, self.space.shape, configured=configured)
-        batches = generator.batches(model, num_images, config.seed if seed is None else seed, show)
+        batches = generator.batches(model, num_images, config.seed, show)
         decoded = [np.asarray(self.space.decode(jnp.asarray(batch.x))) for batch in batches]
         return np.concatenate(decoded)
 

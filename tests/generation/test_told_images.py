@@ -225,7 +225,7 @@ def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
         FromMean(), {"nothing": jnp.zeros(())}, build_parameterization(config, sde)
     )
     generator = build_generator(config, sde, (2, 2, 1))
-    x = generator(score, 4000, seed=0, show=False).x.reshape(4000, 4)
+    x = generator(score, 4000, config.seed, show=False).x.reshape(4000, 4)
     small = generator.conditions(np.arange(4000))["image"].reshape(4000, 4)
     assert len(np.unique(small[:, 0])) > 3990  # float32 has some twice
     np.testing.assert_array_equal(small, np.repeat(small[:, :1], 4, axis=1))

@@ -286,6 +286,16 @@ def test_conjugate_gradients(x64):
         assert_allclose(got, expected, rtol=1e-8)
 
 
+def test_conjugate_gradients_end_where_there_is_no_minimum(x64):
+    """Of diag(2, -1): from b = (3, 1) the first direction has curvature 17, and the step 10 / 17 of it; the second has none that is
+    positive. b = (1, 2) has none at first. An image beside them is solved."""
+    systems = jnp.asarray([np.diag([2.0, -1.0]), np.diag([2.0, -1.0]), np.diag([2.0, 5.0])])
+    b = jnp.asarray([[3.0, 1.0], [1.0, 2.0], [1.0, 2.0]])
+    for iterations in (2, 9):
+        got = solve(lambda v: jnp.einsum("bij,bj->bi", systems, v), b, iterations)
+        assert_allclose(got, [[30 / 17, 10 / 17], [0.0, 0.0], [0.5, 0.4]], rtol=1e-12)
+
+
 # ---- the laws of samples -----------------------------------------------------------------------------
 
 # Prior N(0, [[1, .8], [.8, 1]]), y = x_1 + sigma_y n = 1; VP from N(0, I) at T = 1 to 1e-3. Mean (2) and covariance (11, 12, 22) of

@@ -54,7 +54,7 @@ IMAGES = [
     ),
     *mutants("data/arrays.py", ARRAYS,
         ("labels-by-place-not-by-row", "int(self.labels[row])", "int(self.labels[indices[0]])"),
-        ("test-images-in-another-order", "split(images, labels, shuffled_rows(len(arrays[images])))", "split(images, labels, list(range(len(arrays[images]))))"),
+        ("test-images-in-another-order", "split(names, shuffled_rows(len(arrays[names[0]])))", "split(names, list(range(len(arrays[names[0]]))))"),
         ("any-integers-as-levels", "if array.dtype != np.uint8:", "if array.dtype.kind not in \"u\":"),
     ),
     *mutants("data/numpy_files.py", REFUSED,

@@ -96,7 +96,7 @@ TRAINING = [
     *mutants("training/objective.py", CONDITIONS,
         ("labels-unseen", "self.parameterization, condition)", "self.parameterization, ())"),
         ("labels-never-dropped", "drop_labels(keys.label_dropout, condition, null, self.label_dropout)", "condition"),
-        ("labels-dropped-when-held-out", "return self._losses(params, batch, u, image_keys", "batch = batch._replace(condition=self.null_condition(batch.condition))\n        return self._losses(params, batch, u, image_keys"),
+        ("labels-dropped-when-held-out", "return self._losses(params, batch._replace(condition=condition), u, keys, None)", "return self._losses(params, batch._replace(condition=self.null_condition(condition)), u, keys, None)"),
     ),
     *mutants("training/score_task.py", CONDITIONS,
         ("labels-not-asked-for", "conditions=conditions, whole", "conditions=(), whole"),
@@ -181,7 +181,7 @@ TRAINING = [
         ("held-out-loss-of-the-last-weights", "self.devices.whole(self.state.ema_params)", "self.devices.whole(self.state.params)"),
     ),
     *mutants("training/objective.py", HELD_OUT,
-        ("held-out-loss-with-dropout", "image_keys(TrainingKeys, key, batch.index), None)", "keys := image_keys(TrainingKeys, key, batch.index), keys.dropout)"),
+        ("held-out-loss-with-dropout", "batch._replace(condition=condition), u, keys, None)", "batch._replace(condition=condition), u, keys, keys.dropout)"),
     ),
 ]
 
