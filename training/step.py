@@ -6,6 +6,7 @@ on every device, or is split over them (devices/sharded.py). The state is donate
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -53,7 +54,7 @@ def update(
     before, chosen = state, trainable(task.trainable, state.params)
     if isinstance(task, Projected):
         projected = where(chosen, task.projected(state.params), state.params)
-        state = state.replace(params=projected)
+        state = dataclasses.replace(state, params=projected)
     joined = joined_shares(task, devices, state, constants, resident, given, accumulation)
     loss, gradient = joined.mean
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
