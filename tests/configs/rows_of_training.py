@@ -97,6 +97,7 @@ TRAINING_ROWS = [
     *rows(network, "model", INPUT_SKIP, progressive_combine="cat"),
     *rows(network, "model", TOKENS, name="dit", patch_size=4, width=16, depth=2, num_heads=4),
     *rows(network, "model", TOKENS, mlp_ratio=2.0, qkv_bias=True, time_mlp=True, final_conv=False),
+    *rows(network, "model", of(TOKENS, model__name="dit"), learned_variance=True),
     *rows(network, "data", NETWORK, image_size=8, image_width=8, num_channels=3, centered=False),
     *rows(training_step, "model", SMALL, predicts="x0", ema_rate=0.9, ema_warmup=False),
     *rows(training_step, "model", of(SMALL, model__predicts="edm"), sigma_data=0.2),
