@@ -130,6 +130,7 @@ TRAINING_ROWS = [
         of(SMALL, optim__decay="inverse_sqrt", optim__warmup=0),
         decay_after=2,
     ),
+    *rows(network, "model", of(TOKENS, model__name="dit"), learned_variance=True),
     *rows(network, "data", NETWORK, image_size=8, image_width=8, num_channels=3, centered=False),
     *rows(training_step, "model", SMALL, predicts="x0", ema_rate=0.9, ema_warmup=False),
     *rows(training_step, "model", of(SMALL, model__predicts="edm"), sigma_data=0.2),

@@ -83,7 +83,7 @@ def test_network_denoiser_and_loss_are_the_published(golden, dtype, out_error, g
         params = jax.tree.map(lambda a: jnp.asarray(a, dtype), golden.params)
         condition = jax.tree.map(jnp.asarray, golden.condition) or ()
         of = golden.of
-        times = LogNormalTimes(sde, 1e-5, of["P_mean"], of["P_std"])
+        times = LogNormalTimes(sde, 1e-5, mean=of["P_mean"], std=of["P_std"])
 
         def weighting(t):
             return (1.0 + jnp.square(t / of["sigma_data"])) / times.correction(t)

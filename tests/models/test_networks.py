@@ -278,6 +278,7 @@ def config():
         "qkv_bias": True,
         "time_mlp": True,
         "final_conv": False,
+        "learned_variance": True,
         "head_channels": 16,
         "attention_order": "qkv_first",
         "scale_shift": False,
