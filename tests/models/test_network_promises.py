@@ -38,7 +38,12 @@ def drawn(network):
     """Every parameter at random, under which layers that begin as zero hide nothing."""
     shapes = jax.eval_shape(network.init, jax.random.key(0), X, TIME)
     rng = np.random.default_rng(0)
-    return jax.tree.map(lambda s: jnp.asarray(0.3 * rng.normal(size=s.shape), s.dtype), shapes)
+
+    def draw(s):
+        # Of a gain, one number that scales all that a layer gives, around 1.
+        return jnp.asarray(0.3 * rng.normal(size=s.shape) + (s.ndim == 0), s.dtype)
+
+    return jax.tree.map(draw, shapes)
 
 
 @pytest.fixture(scope="module", params=SMALLEST)
