@@ -223,7 +223,11 @@ def mean_loss(golden, name, config):
         }[name](drawn)
     )
     config.training.weighting = weighting
-    times = LogNormalTimes(sde, 1e-5, mean=-1.2, std=1.2) if name == "EDMLoss" else UniformTimes(sde, 1e-5)
+    times = (
+        LogNormalTimes(sde, 1e-5, mean=-1.2, std=1.2)
+        if name == "EDMLoss"
+        else UniformTimes(sde, 1e-5)
+    )
     loss = ContinuousLoss(sde, times, build_weighting(config, sde), reduce_mean=True)
     condition = condition_of(golden)
 
