@@ -205,4 +205,6 @@ def test_an_error_has_two_digits(value, error, words):
 def test_it_is_said_what_plus_minus_means(toy):
     """Of ten blocks, Student's 2.26."""
     text = (toy[0] / "tradeoff" / "step0-seed42.md").read_text()
-    assert "95% intervals reach 1.96 of them to either side, of KID, by its 10 blocks, 2.26." in text
+    assert (
+        "95% intervals reach 1.96 of them to either side, of KID, by its 10 blocks, 2.26." in text
+    )
