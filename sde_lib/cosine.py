@@ -39,6 +39,13 @@ class Cosine(SDE):
     def sigma(self, t: Elements) -> Elements:
         return jnp.sqrt(self.variance_between(jnp.zeros_like(t), t))
 
+    def alpha_rate(self, t: Elements) -> Elements:
+        return -TURN.rate * TURN.sin(t) / math.cos(FIRST)
+
+    def sigma_rate(self, t: Elements) -> Elements:
+        # From alpha^2 + sigma^2 = 1: the derivative of the root has lost its digits where alpha is small.
+        return -self.alpha(t) * self.alpha_rate(t) / self.sigma(t)
+
     def alpha_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         return TURN.cos(t) / TURN.cos(s)
 

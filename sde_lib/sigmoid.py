@@ -76,6 +76,13 @@ class Sigmoid(SDE):
     def sigma(self, t: Elements) -> Elements:
         return jnp.sqrt(self._sinh(t) * self._cosh_at_end / self._cosh(t))
 
+    def alpha_rate(self, t: Elements) -> Elements:
+        return self.drift_coefficient(t) * self.alpha(t)
+
+    def sigma_rate(self, t: Elements) -> Elements:
+        # From alpha^2 + sigma^2 = 1: the derivative of the root has lost its digits where alpha is small.
+        return -self.alpha(t) * self.alpha_rate(t) / self.sigma(t)
+
     def log_snr(self, t: Elements) -> Elements:
         ends = math.log(self._cosh_at_start / self._cosh_at_end)
         return jnp.log(self._sinh(1.0 - t) / self._sinh(t)) + ends

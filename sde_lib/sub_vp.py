@@ -20,6 +20,10 @@ class SubVP(LinearBeta):
     def sigma(self, t: Elements) -> Elements:
         return -jnp.expm1(-self.beta_integral(t))
 
+    def sigma_rate(self, t: Elements) -> Elements:
+        # beta exp(-B), of which the derivative of expm1 loses the digits where B is large
+        return self.beta(t) * jnp.square(self.alpha(t))
+
     def log_snr(self, t: Elements) -> Elements:
         integral = self.beta_integral(t)
         return -integral - 2.0 * jnp.log(-jnp.expm1(-integral))

@@ -36,6 +36,12 @@ class Trigonometric(SDE):
     def sigma(self, t: Elements) -> Elements:
         return self.sigma_data * self._TURN.sin(t)
 
+    def alpha_rate(self, t: Elements) -> Elements:
+        return -self._TURN.sin(t)
+
+    def sigma_rate(self, t: Elements) -> Elements:
+        return self.sigma_data * self._TURN.cos(t)
+
     def variance_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         sines = self._TURN.sin_of_difference(s, t) * self._TURN.sin_of_sum(s, t)
         return jnp.square(self.sigma_data / self._TURN.cos(s)) * sines

@@ -21,6 +21,10 @@ class VP(LinearBeta):
     def sigma(self, t: Elements) -> Elements:
         return jnp.sqrt(-jnp.expm1(-self.beta_integral(t)))
 
+    def sigma_rate(self, t: Elements) -> Elements:
+        # From alpha^2 + sigma^2 = 1: the derivative of the root has lost its digits where alpha is small.
+        return -self.alpha(t) * self.alpha_rate(t) / self.sigma(t)
+
     def log_snr(self, t: Elements) -> Elements:
         return -jnp.log(jnp.expm1(self.beta_integral(t)))
 
