@@ -263,7 +263,7 @@ def config():
         "fir": True,
         "fir_kernel": [1, 2, 1],
         "progressive": "residual",
-        "progressive_input": "input_skip",
+        "progressive_input": "residual",
         "progressive_combine": "cat",
         "embedding_type": "fourier",
         "fourier_scale": 8.0,
