@@ -21,6 +21,7 @@ INLINE = re.compile(r"`([^`\n]+)`")
 HEADING = "| command, after"  # of a table, whose rows go on from it
 LOOP = re.compile(r"^for (\w+) in (\S+)")
 ASSIGNED = re.compile(r'^(\w+)="([^"]*)"$')
+SUBSTITUTED = re.compile(r'"\$\(([^()]*)\)"')  # as in eval "$(python main.py --completion bash)"
 PLACEHOLDERS = {"CONFIG", "FILE.json", "..."}
 
 
@@ -53,6 +54,7 @@ def printed(path: Path, prefix: str) -> Iterator[str]:
         elif assigned := ASSIGNED.match(line):
             variables[assigned[1]] = assigned[2]
             continue
+        line = SUBSTITUTED.sub(r"\1", line)
         for text in (line, *quoted(line, path)):
             for name, value in variables.items():
                 text = text.replace(f"${name}", value)
@@ -92,9 +94,9 @@ def joined(text: str) -> Iterator[str]:
 
 def arguments(text: str, prefix: str) -> list[str]:
     """What follows the prefix, split as a shell does, up to a comment or the next command."""
-    found = shlex.shlex(text.removeprefix(prefix), posix=True, punctuation_chars=";|&")
+    found = shlex.shlex(text.removeprefix(prefix), posix=True, punctuation_chars=";|&>")
     found.whitespace_split, found.commenters = True, "#"
-    return list(itertools.takewhile(lambda token: not set(token) <= set(";|&"), found))
+    return list(itertools.takewhile(lambda token: not set(token) <= set(";|&>"), found))
 
 
 def code_blocks(path: Path, language: str) -> list[str]:
