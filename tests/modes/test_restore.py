@@ -22,6 +22,7 @@ from score_sde.restoration.options import RestoreOptions
 from score_sde.restoration.picture import save_restored
 from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
+from score_sde.version import made_by
 
 MEAN, VARIANCE, SIGMA_Y = 0.2, 0.5, 0.4
 N, DRAWS = 40, 9
@@ -84,7 +85,7 @@ def test_the_record(toy):
     folder, figures, arrays = toy
     record = json.loads((folder / "results.jsonl").read_text())
     assert record.pop("date")
-    assert record == figures
+    assert record == {**figures, **made_by()}
     for name in ("draw", "original"):
         assert figures[f"residual_{name}"] == pytest.approx(0.9, abs=0.2)  # of two numbers .886
     assert figures["residual_mean"] < figures["residual_draw"]
