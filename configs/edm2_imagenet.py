@@ -40,9 +40,14 @@ EDM2 = EDM | {
     "optim.decay_after": 35_000,
     "sampling.edm.num_steps": 31,
 }
-WIDTHS = {"xxs": 64, "xs": 128, "s": 192, "m": 256, "l": 320, "xl": 384, "xxl": 448}
 VARIANTS: dict[str, tuple[Change, ...]] = {
-    name: ({"model.nf": width},) for name, width in WIDTHS.items()
+    "xxs": ({"model.nf": 64},),
+    "xs": ({"model.nf": 128},),
+    "s": ({"model.nf": 192},),
+    "m": ({"model.nf": 256},),
+    "l": ({"model.nf": 320},),
+    "xl": ({"model.nf": 384},),
+    "xxl": ({"model.nf": 448},),
 }
 
 

@@ -18,6 +18,7 @@ from score_sde.modes.evaluated_samples import drawn, labels_of_samples
 from score_sde.quality.assessment import Assessment
 from score_sde.quality.frechet import frechet_distance
 from score_sde.sde_lib import build_sde
+from score_sde.version import made_by
 
 
 def of_toy():
@@ -53,7 +54,7 @@ def test_the_record_is_what_is_given_back(toy):
     folder, figures = toy
     record = json.loads((folder / "results.jsonl").read_text())
     assert record.pop("date")
-    assert record == figures
+    assert record == {**figures, **made_by()}
     assert [path.name for path in (folder / "evaluation").iterdir()] == ["nearest-ddim-seed42.npz"]
 
 
