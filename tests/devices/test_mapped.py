@@ -99,9 +99,11 @@ def results(way):
     }
 
 
-def test_samples_and_likelihoods_are_the_same_to_the_bit():
+def test_samples_and_likelihoods_are_the_same():
+    """To the bit; but XLA joins the operations of the flow beside its divergence in another order, whose sums are rounded otherwise."""
     one, other = results("pmap"), results("shard_map")
     assert one.keys() == other.keys()
+    np.testing.assert_allclose(one.pop("ode bits"), other.pop("ode bits"), rtol=4e-6)
     for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
