@@ -49,7 +49,7 @@ def test_evaluations_grow_with_the_fifth_root_of_the_tolerance(tmp_path):
     lines = (tmp_path / "growth.jsonl").read_text().splitlines()
     assert [json.loads(line)["value"] for line in lines] == [point.value for point in points]
     assert (tmp_path / "growth.png").stat().st_size > 5_000
-    assert "| evaluations of Dopri5 | 100000 |" in (tmp_path / "growth.md").read_text()
+    assert "| evaluations of Dopri5 | 1e+06 |" in (tmp_path / "growth.md").read_text()
 
 
 @pytest.mark.slow
