@@ -238,7 +238,24 @@ def build_discrete(config: Any, sde: SDE) -> Loss:
                 f"asks for a chain of levels; set training.continuous=True, or {field}={only!r}"
             )
     loss = DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
-    return build_hybrid(config, loss) if config.model.learned_variance else loss
+    if not config.model.learned_variance:
+        return loss
+    check_learned_variance(config.model.name)
+    return build_hybrid(config, loss)
+
+
+def check_learned_variance(name: str) -> None:
+    """Refuse networks that give no variance.
+
+    Raises:
+      ConfigError: with those that do.
+    """
+    able = [other for other, net in NETWORKS.items() if hasattr(net, "learned_variance")]
+    if name not in able:
+        raise ConfigError(
+            f"model.learned_variance=True with model.name={name!r}, which gives no variance; take "
+            f"model.name={', '.join(able[:-1])} or {able[-1]}, or learned_variance=False"
+        )
 
 
 def check_log_variance(name: str) -> None:
