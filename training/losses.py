@@ -202,7 +202,7 @@ def build_loss(config: Any, sde: SDE) -> Loss:
       NoDiscreteForm: a discrete loss of a process that has no published chain.
     """
     if config.training.learned_uncertainty:
-        check_log_variance(config.model.name)
+        check_gives(config.model.name, "log_variance", "training.learned_uncertainty")
     return (
         build_continuous(config, sde) if config.training.continuous else build_discrete(config, sde)
     )
@@ -240,35 +240,21 @@ def build_discrete(config: Any, sde: SDE) -> Loss:
     loss = DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
     if not config.model.learned_variance:
         return loss
-    check_learned_variance(config.model.name)
+    check_gives(config.model.name, "learned_variance", "model.learned_variance")
     return build_hybrid(config, loss)
 
 
-def check_learned_variance(name: str) -> None:
-    """Refuse networks that give no variance.
+def check_gives(name: str, attribute: str, field: str) -> None:
+    """Refuse networks without what a field has trained.
 
     Raises:
-      ConfigError: with those that do.
+      ConfigError: with those that have it.
     """
-    able = [other for other, net in NETWORKS.items() if hasattr(net, "learned_variance")]
+    able = [other for other, network in NETWORKS.items() if hasattr(network, attribute)]
     if name not in able:
         raise ConfigError(
-            f"model.learned_variance=True with model.name={name!r}, which gives no variance; take "
-            f"model.name={', '.join(able[:-1])} or {able[-1]}, or learned_variance=False"
-        )
-
-
-def check_log_variance(name: str) -> None:
-    """Refuse networks that say nothing of their error.
-
-    Raises:
-      ConfigError: with those that do.
-    """
-    able = [other for other, network in NETWORKS.items() if hasattr(network, "log_variance")]
-    if name not in able:
-        raise ConfigError(
-            f"training.learned_uncertainty=True with model.name={name!r}, which says nothing of its error; take "
-            f"model.name={' or '.join(able)}, or learned_uncertainty=False"
+            f"{field}=True with model.name={name!r}, which gives no {attribute}; take model.name={' or '.join(able)}, or "
+            f"{field}=False"
         )
 
 

@@ -85,7 +85,8 @@ def results(way):
     config = small()
     config.data_parallel = way
     sde = build_sde(config)
-    model = ProductMixtureScore(*map(jnp.asarray, ((0.3, 0.7), (-1.0, 0.6), (0.04, 0.09))), sde=sde)
+    law = ProductMixtureScore(*map(jnp.asarray, ((0.3, 0.7), (-1.0, 0.6), (0.04, 0.09))), sde=sde)
+    model = jax.tree_util.Partial(law)  # its score alone, as of a network
     found = {}
     for sampler in ("pc", "ode"):
         config.sampling.sampler = sampler
@@ -99,11 +100,9 @@ def results(way):
     }
 
 
-def test_samples_and_likelihoods_are_the_same():
-    """To the bit; but XLA joins the operations of the flow beside its divergence in another order, whose sums are rounded otherwise."""
+def test_samples_and_likelihoods_are_the_same_to_the_bit():
     one, other = results("pmap"), results("shard_map")
     assert one.keys() == other.keys()
-    np.testing.assert_allclose(one.pop("ode bits"), other.pop("ode bits"), rtol=4e-6)
     for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 

@@ -55,7 +55,7 @@ def gaussian(golden, sde):
 
 def nearly_as_many(nfe, published):
     """The same method, tolerances and step sizes. Rounding may accept or reject a step of six evaluations."""
-    return bool(np.all(np.abs(np.asarray(nfe) - int(published)) <= max(6, 0.1 * int(published))))
+    return bool(np.all(np.abs(np.asarray(nfe) / int(published) - 1) <= 0.1))
 
 
 @pytest.mark.parametrize("name", list(PROCESSES))
@@ -65,7 +65,9 @@ def test_ode_samples(name):
     start = nhwc(golden["z"])
     flow = ProbabilityFlow(sde, SOLVER)
     grid = jnp.asarray([sde.T, parameters["eps"]])
-    samples = jax.jit(lambda z: flow(gaussian(golden, sde), grid, RecordedNoise(z, z), z, z))(start)
+    # The score alone, as the published code has it: no velocity of the model's own.
+    score = jax.tree_util.Partial(gaussian(golden, sde))
+    samples = jax.jit(lambda z: flow(score, grid, RecordedNoise(z, z), z, z))(start)
     # Ten to thirty tolerances from the exact map; the published samples are 1e-5 to 1.1e-4 from it.
     assert np.abs(samples.x - nhwc(golden["x_closed_form"])).max() < 3e-4
     assert np.abs(samples.x - nhwc(golden["x"])).max() < 4e-4

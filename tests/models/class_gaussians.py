@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from score_sde.models.exact import GaussianScore
+from score_sde.models.exact import GaussianScore, KnownImage
 from score_sde.sde_lib import SDE, expand
 
 
 @flax.struct.dataclass
-class ClassGaussians:
+class ClassGaussians(KnownImage):
     """Data N(means[k], variances[k] I) of class k; the last is of no class."""
 
     means: Array
@@ -32,10 +32,19 @@ class ClassGaussians:
         return dataclasses.replace(self, condition=condition)
 
     def __call__(self, x, t):
+        centred, variance, _ = self.components(x, t)
+        return -centred / variance
+
+    def denoised(self, x, t):
+        centred, variance, label = self.components(x, t)
+        kept = expand(self.sde.alpha(t) * self.variances[label], x) / variance
+        return expand(self.means[label], x) + kept * centred
+
+    def components(self, x, t):
         label = self.condition["label"] if self.condition else jnp.full(len(x), -1)
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
         mean, variance = alpha * self.means[label], alpha**2 * self.variances[label] + sigma**2
-        return -(x - expand(mean, x)) / expand(variance, x)
+        return x - expand(mean, x), expand(variance, x), label
 
     def alone(self, k, d):
         """The law of class k as a model without conditions, of x (b, d)."""

@@ -61,7 +61,7 @@ def tiny(request):
 
 def test_labels_matter_each_to_its_own_image(tiny):
     out, other = tiny.out(0, 2), tiny.out(1, 2)
-    assert jnp.abs(out[0] - other[0]).max() > 1e-3
+    assert jnp.abs(out[0] - other[0]).max() > 1e-2
     np.testing.assert_array_equal(out[1], other[1])
 
 

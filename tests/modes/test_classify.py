@@ -71,8 +71,7 @@ def test_one_network_that_is_told_the_class_answers_as_one_for_each(config, tmp_
     together = classify.run(config, build_sde(config), tmp_path)
     assert together["accuracy"] == apart["accuracy"]
     one, other = (np.load(figures["arrays"]) for figures in (apart, together))
-    # Rounding in float32 under an adaptive solver, of numbers up to 13.
-    np.testing.assert_allclose(one["nats"], other["nats"], atol=5e-4)
+    np.testing.assert_allclose(one["nats"], other["nats"], atol=1e-4)
 
 
 def test_a_model_of_another_class_is_refused(config, tmp_path):

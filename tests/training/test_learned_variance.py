@@ -191,7 +191,7 @@ def test_a_network_of_twice_the_channels_is_trained():
     [
         ("training.continuous=False, or learned_variance=False", {"training.continuous": True}),
         ("give the images' levels", {"data.num_levels": 0}),
-        ("'ncsnpp', which gives no variance; take .* or dit", {"model.name": "ncsnpp"}),
+        ("'ncsnpp', which gives no learned_variance; take .* or dit", {"model.name": "ncsnpp"}),
     ],
 )
 def test_what_cannot_be_trained_is_refused(words, changes):
