@@ -55,6 +55,7 @@ from absl import logging  # noqa: E402
 
 from score_sde.command_line import Options, parse, prepared  # noqa: E402
 from score_sde.compilation_cache import keep_programs  # noqa: E402
+from score_sde.cpu_devices import split_cpu  # noqa: E402
 from score_sde.errors import UserError  # noqa: E402
 from score_sde.flag_table import MODES, QUICK  # noqa: E402
 from score_sde.hosts import check_devices, join  # noqa: E402
@@ -88,6 +89,7 @@ def done(options: Options) -> dict[str, Any]:
 
     if options.hosts is not None:
         join(options.hosts)
+    split_cpu(options.cpu_devices)
     check_devices()
     keep_programs(options.compilation_cache)
     from score_sde.configs.default import check_options

@@ -17,6 +17,7 @@ from score_sde import help, version
 from score_sde.compilation_cache import check_cache
 from score_sde.completion import script
 from score_sde.config_file import load_config
+from score_sde.cpu_devices import check_cpu_devices
 from score_sde.errors import UserError
 from score_sde.files import user_path
 from score_sde.flag_table import MODES, QUICK, defined_flags
@@ -51,6 +52,8 @@ class Options(NamedTuple):
     """Whether stdout is for one JSON object: json_output.py."""
     config_file: str | None = None
     """As it was given."""
+    cpu_devices: int | None = None
+    """To make of the CPU: cpu_devices.py."""
 
 
 def parse(argv: list[str], about: str) -> Options | None:
@@ -84,6 +87,7 @@ def parse(argv: list[str], about: str) -> Options | None:
             else f"--source={values.source} goes with --mode import only; leave it out"
         )
     check_cache(values.compilation_cache)
+    check_cpu_devices(values.cpu_devices)
     hosts = hosts_of(values)
     name, workdir = places(values)
     config = changed(default_config() if name is None else load_config(name), rest)
@@ -101,6 +105,7 @@ def parse(argv: list[str], about: str) -> Options | None:
         values.compilation_cache,
         values.json,
         values.config,
+        values.cpu_devices,
     )
 
 

@@ -85,6 +85,12 @@ def defined_flags() -> flags.FlagValues:
         f"Folder in which compiled programs are kept for the next command, or {OFF}; default: $JAX_COMPILATION_CACHE_DIR, or "
         "score_sde/xla in your cache, ~/.cache.",
     )
+    flags.DEFINE_integer(
+        "cpu_devices",
+        None,
+        "How many devices to make of the CPU, which share each batch; one for each core is often fastest: docs/speed.md. Default: one.",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "json",
         False,

@@ -21,9 +21,10 @@ SHORT = {
     "source": "the published checkpoint, a PyTorch .pth or a Flax file",
     "json": "one JSON object with the results on stdout, everything else on stderr",
     "compilation_cache": "where compiled programs are kept, or off",
+    "cpu_devices": "devices to make of the CPU; one for each core is often fastest",
     "multi_host": "join the other hosts of this job",
 }
-COMMON = ("config", "workdir", "json", "compilation_cache", "multi_host")
+COMMON = ("config", "workdir", "json", "compilation_cache", "cpu_devices", "multi_host")
 
 
 def width() -> int:

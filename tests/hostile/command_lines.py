@@ -29,7 +29,7 @@ TEXTS = (
     "lambda: 0", "__import__('os')", "%s%n", "-5", "--", "nan,inf", "1e999,2", "0,0", "-1,-1", "1,2,3,4,5,6,7,8,9", "True,False",
 )  # fmt: skip
 FLAGS = (
-    "--multi_host", "--nomulti_host", "--coordinator_address", "--num_processes", "--process_id", "--join_timeout", "--workdir", "--source",
+    "--multi_host", "--nomulti_host", "--coordinator_address", "--num_processes", "--process_id", "--join_timeout", "--cpu_devices", "--workdir", "--source",
     "--flagfile", "--undefok", "--help", "--helpfull", "--version", "--config.", "--config..", "--config.seed[0]", "--config.model.ch_mult[0]",
     "--config.lock", "--config.__class__", "--config.data.name.x", "--noconfig.model.fir", "--config.nothing", "--", "-", "---", "--=", "--mode.x",
     "extra", "--v", "--logtostderr", "--pdb", "--only_check_args", "--run_with_pdb",

@@ -8,7 +8,7 @@ import pytest
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
-from score_sde.modes import classify, likelihood, restore, sample
+from score_sde.modes import classify, evaluate, likelihood, restore, sample
 from score_sde.sde_lib import VP, build_sde
 from score_sde.training.score_task import train
 from tests.models.gaussian_given_image import ExactNetwork, GaussianGivenImage
@@ -75,6 +75,35 @@ def test_draws_are_the_posteriors(folder):
     # Once in a million outside: y is of these images.
     noise = (y.reshape(N, 2) - x[:, :, 0, 0]) / SIGMA_Y
     assert abs(noise.var() - 1) < 4.9 * np.sqrt(2 / noise.size)
+
+
+def test_guidance_moves_the_posteriors_mean_and_leaves_its_variance(folder):
+    """s = (1 + w) s(x | y) - w s(x | no image): two Gaussians of one variance, so that the law is known for every w. This network's no
+    image is y = 0. Bounds as above."""
+    config, weight = of_toy(), 1.0
+    config.training.label_dropout = 0.1
+    config.sampling.guidance.weight = weight
+    restore.check(config, build_sde(config))
+    figures = restore.run(config, build_sde(config), folder)
+    with np.load(figures["arrays"]) as file:
+        y, draws = (file[name] for name in ("y", "draws"))
+    gain = VARIANCE / (VARIANCE + SIGMA_Y**2)
+    told = (1 + weight) * y.reshape(N, 1, 2)  # - w 0
+    mean, variance = MEAN + gain * (told - MEAN), VARIANCE * (1 - gain)
+    z = (draws[..., 0, 0] - mean) / np.sqrt(variance)
+    assert abs(z.mean()) < 4.9 / np.sqrt(z.size) + 0.01
+    assert z.var() == pytest.approx(1.0, abs=4.9 * np.sqrt(2 / z.size) + 0.01)
+
+
+def test_samples_told_images_are_together_of_the_datas_law(folder):
+    """The posteriors of all images make the prior. Within four errors."""
+    config = of_toy()
+    config.sampling.update(num_images=300, batch_size=100)
+    config.evaluation.num_reference = 500
+    sde = build_sde(config)
+    figures = evaluate.run(config, sde, folder, *evaluate.check(config, sde))
+    for name, truth in (("frechet_limit", 0), ("kid", 0), ("nearer_than_held_out", 0.5)):
+        assert abs(figures[name] - truth) < 4 * figures[f"{name}_error"], name
 
 
 def test_samples_are_told_images_of_the_test_split(folder):

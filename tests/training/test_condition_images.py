@@ -12,7 +12,9 @@ from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.batch import Batch
 from score_sde.models.networks import NETWORKS
 from score_sde.sde_lib import build_sde
+from score_sde.training.checkpoints import restore_ema
 from score_sde.training.objective import build_objective
+from score_sde.training.score_task import train
 
 N, MEAN, VARIANCE, SIGMA_Y = 200_000, 0.2, 0.5, 0.4
 
@@ -151,3 +153,19 @@ def test_noise_differs_from_update_to_update_and_what_else_is_drawn_stays(config
     batch = Batch(images, (), jnp.arange(8))
     for a, b in zip(*(of.training_losses({}, batch, jax.random.key(0)) for of in (plain, told))):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_that_stopped_goes_on_to_the_same_bits(config, tmp_path):
+    """What is told has noise of its own in each update, which belongs to the seed and the update."""
+    config.model.condition_noise = 0.3
+    config.training.update(
+        batch_size=8, n_iters=6, eval_freq=6, snapshot_freq=0, log_freq=1, label_dropout=0.2
+    )
+    weights = []
+    for folder, stops in (("whole", (6,)), ("parts", (3, 6))):
+        for config.training.n_iters in stops:
+            train(config, tmp_path / folder)
+        empty = jax.tree.map(jnp.zeros_like, dict.fromkeys("abc", jnp.zeros(2)))
+        weights.append(restore_ema(tmp_path / folder, empty)[0])
+    assert all(np.any(weight != 0) for weight in jax.tree.leaves(weights[0]))
+    jax.tree.map(np.testing.assert_array_equal, *weights)
