@@ -1,11 +1,15 @@
-"""Training steps and evaluations beside PyTorch's on one core of a CPU, by seconds of that core, in turns.
+"""Training steps and evaluations beside PyTorch's on one core of a CPU, by seconds of that core, in turns; or on several.
 
     XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0 python -m benchmarks.beside_pytorch
+    python -m benchmarks.beside_pytorch --cores 2
 
 The network is DDPM++ of configs/vp_cifar.py, narrower and with fewer blocks, so that a step takes a second: 7.0 M parameters,
 in float32. PyTorch (`pip install -e ".[peers]"`) runs the same network and training step (benchmarks/peers/). Time of the
 process, not of the clock on the wall, so that others on the machine cost little. With --memory: the largest resident set of
 a process of its own, in steps after the first, in which XLA compiles.
+
+With --cores N, on a quiet machine: by the clock on the wall, PyTorch with N threads, and ours twice, on one device over
+whose operations XLA has its threads, and on N devices that share the batch, as `main.py --cpu_devices=N` has it.
 """
 
 from __future__ import annotations
@@ -14,28 +18,34 @@ import argparse
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 
 from benchmarks.accelerator import beside
-from benchmarks.accelerator.ours import TrainingSteps, forward
+from benchmarks.accelerator.ours import TrainingSteps, shared_forward
 from benchmarks.accelerator.setting import SIZES, Setting
 from benchmarks.command import in_words, provenance, run_main
-from benchmarks.turns import Work, in_turns, ratio
+from benchmarks.turns import CLOCKS, Work, in_turns, ratio
+from score_sde.cpu_devices import split_cpu
+from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 
-OURS = "ours"
+OURS, ONE_DEVICE = "ours", "ours, one device"
 
 
 def works(kind: str, options: argparse.Namespace) -> dict[str, Work]:
     """The same work by name of who does it."""
     config, batch = Setting(options.size, 0.0, 0).config(), options.batch
-    ours = TrainingSteps if kind == "training step" else forward
+    ours = TrainingSteps if kind == "training step" else shared_forward
     theirs = beside.training if kind == "training step" else beside.forward
-    found: dict[str, Work] = {OURS: ours(config, batch), beside.EAGER: theirs(config, batch, False)}
+    found: dict[str, Work] = {
+        OURS: ours(config, batch, PmapDevices(tuple(jax.devices()[: options.cores])))
+    }
+    if options.cores > 1:
+        found[ONE_DEVICE] = ours(config, batch, PmapDevices((jax.devices()[0],)))
+    found[beside.EAGER] = theirs(config, batch, False)
     if options.compiled:
         found[beside.COMPILED] = theirs(config, batch, True)
     return found
@@ -43,13 +53,14 @@ def works(kind: str, options: argparse.Namespace) -> dict[str, Work]:
 
 def timed(options: argparse.Namespace) -> Iterator[str]:
     """Lines of a table."""
-    yield "| | batch | who | CPU seconds, median (range) | its time over ours |"
+    clock = CLOCKS["processor" if options.cores == 1 else "wall"]
+    yield "| | batch | who | seconds, median (range) | its time over ours |"
     yield "|---|---|---|---|---|"
     for kind in ("training step", "evaluation"):
         given = works(kind, options)
         for work in given.values():
             work(1)
-        found = in_turns(given, options.block, options.rounds, time.process_time)
+        found = in_turns(given, options.block, options.rounds, clock)
         for who, timing in found.items():
             low, high = min(timing.seconds), max(timing.seconds)
             times = "" if who == OURS else f"{ratio(timing, found[OURS]):.2f}"
@@ -96,6 +107,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
     parser.add_argument("--memory", action="store_true", help="of training, in place of times")
     parser.add_argument("--size", choices=SIZES, default="reduced", help="of the network")
+    parser.add_argument("--cores", type=int, default=1, help="devices of ours, threads of PyTorch")
     parser.add_argument("--alone", choices=(OURS, beside.EAGER), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -104,6 +116,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     if not beside.installed():
         raise UserError("PyTorch is not installed: pip install -e '.[peers]'")
+    if options.cores < 1 or options.batch % options.cores:
+        raise UserError(
+            f"--cores={options.cores}: expected 1 or more, of which --batch={options.batch} is a multiple"
+        )
+    if options.cores > 1:
+        split_cpu(options.cores)
     if jax.default_backend() != "cpu":
         raise UserError(
             f"JAX runs on {jax.default_backend()}: set JAX_PLATFORMS=cpu, or measure with python -m benchmarks.accelerator"
@@ -111,18 +129,18 @@ def main(arguments: list[str] | None = None) -> None:
     if options.alone:
         print(peak_alone(options.alone, options))
         return
-    one_thread()
+    threads(options.cores)
     measure = memory if options.memory else timed
     for line in measure(options):
         print(line, flush=True)
     print(f"\nMeasured by {in_words(provenance('benchmarks.beside_pytorch'))}")
 
 
-def one_thread() -> None:
-    """PyTorch's own; XLA's is asked for on the command line."""
+def threads(count: int) -> None:
+    """PyTorch's own; XLA's are asked for on the command line."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
 
 
 if __name__ == "__main__":

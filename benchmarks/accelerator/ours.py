@@ -14,7 +14,7 @@ from benchmarks.flops import matrix_flops
 from benchmarks.random_network import first_params, random_network
 from benchmarks.turns import Work
 from score_sde.data.splits import ImagesInMemory
-from score_sde.devices import build_devices
+from score_sde.devices import Devices, build_devices
 from score_sde.models.networks import build_network
 from score_sde.sde_lib import build_sde
 from score_sde.training.feed import feed, stacked
@@ -36,9 +36,10 @@ def random_split(config: Any, count: int = NUM_IMAGES) -> ImagesInMemory:
 class TrainingSteps:
     """The step of `--mode train` on images that lie on the device. `params`: its weights now."""
 
-    def __init__(self, config: Any, batch: int):
+    def __init__(self, config: Any, batch: int, devices: Devices | None = None):
+        """On all devices, or on these."""
         config.training.batch_size = batch
-        self.devices, task = build_devices(config), build_score_task(config)
+        self.devices, task = devices or build_devices(config), build_score_task(config)
         self.train_step = build_train_step(task, self.devices)
         split = random_split(config, max(batch, 1000))
         self.resident, self.steps = feed(config.seed, batch, split, 0, self.devices)
@@ -75,6 +76,13 @@ def forward(config: Any, batch: int) -> Work:
     return repeated(
         f, random_network(config, build_sde(config)), images(config, batch), times(batch)
     )
+
+
+def shared_forward(config: Any, batch: int, devices: Devices) -> Work:
+    """The same over these devices, as samplers have it."""
+    model = random_network(config, build_sde(config))
+    f = devices.data_parallel(lambda model, x, t: model(x, t), (False, True, True))
+    return repeated(f, model, *devices.split((images(config, batch), times(batch))))
 
 
 def forward_flops(config: Any) -> int:

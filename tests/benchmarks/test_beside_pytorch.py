@@ -34,3 +34,18 @@ def test_a_run(capsys):
         "| evaluation",
         "| evaluation",
     ]
+
+
+def test_on_two_cores_ours_is_timed_on_two_devices_and_on_one(capsys, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(beside_pytorch, "split_cpu", lambda count: None)  # here are four
+    beside_pytorch.main("--size tiny --batch 2 --rounds 1 --block 0.01 --cores 2".split())
+    who = [line.split(" | ")[2] for line in capsys.readouterr().out.splitlines()[2:8]]
+    assert who == 2 * ["ours", "ours, one device", "PyTorch"]
+
+
+@pytest.mark.parametrize("cores", ["0", "3"])
+def test_cores_that_cannot_share_the_batch_are_refused(cores, monkeypatch):
+    monkeypatch.setattr(beside_pytorch.beside, "installed", lambda: True)
+    with pytest.raises(UserError, match=f"--cores={cores}: expected 1 or more, of which --batch=8"):
+        beside_pytorch.main(["--cores", cores])
