@@ -53,9 +53,9 @@ def read(path: Path, config: Any) -> Record:
 
 def _read_state_dict(path: Path, start: bytes, size: int, network: Any, config: Any) -> Record:
     """Of the networks that published files have as arrays by name."""
-    expected = {entry.name: entry.shape for entry in entries(network, config.data.num_channels)}
-    check_size(path, size, expected)
-    return state_dict_file.read(path, start, network, config)
+    expected = entries(network, config.data.num_channels)
+    check_size(path, size, {entry.name: entry.shape for entry in expected})
+    return state_dict_file.read(path, start, network.state_dict, expected, config)
 
 
 def _read_checkpoint(path: Path, start: bytes, size: int, network: Any, config: Any) -> Record:

@@ -17,19 +17,22 @@ import numpy as np
 from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights.array_file import open_arrays
 from score_sde.foreign_weights.record import Record
-from score_sde.foreign_weights.state_dicts import Matched, entries, matched, to_tree
+from score_sde.foreign_weights.state_dicts import Entry, Matched, matched, to_tree
 from score_sde.foreign_weights.stored import FLOAT32, HALVES, Stored
 from score_sde.models.published import StateDict
 
 
-def read(path: Path, start: bytes, network: Any, config: Any) -> Record:
+def read(path: Path, start: bytes, form: StateDict, expected: list[Entry], config: Any) -> Record:
     """The weights in a file, which must be the network's, and in words what was done with them.
+
+    Args:
+      start: the file's first bytes.
+      form: how the network is published, and ...
+      expected: ... its parameters.
 
     Raises:
       UserError: no such file, damaged, with anything in it but arrays, of another network, or in numbers that float32 does not hold.
     """
-    form = network.state_dict
-    expected = entries(network, config.data.num_channels)
     with open_arrays(path, start) as (file_format, stored):
         found = matched(form, expected, stored)
         used = found.parameters | found.constants

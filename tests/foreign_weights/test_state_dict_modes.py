@@ -17,7 +17,6 @@ import main
 from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights import safetensors, torch_write
 from score_sde.foreign_weights.published_networks import network_of
-from score_sde.foreign_weights.state_dicts import entries, to_tree
 from score_sde.training.checkpoints import restore_ema
 from score_sde.training.classifier_task import init_classifier
 from score_sde.training.recorded_config import read_config
@@ -131,7 +130,16 @@ def imported(name, folder, arrays, suffix=None):
     return workdir, command("import", name, workdir, f"--source={path}")
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
+# Each costs a compilation. Of the others tests/models hold the same table of names to the published outputs.
+QUICK = ("uvit_uncond", "adm_classifier", "edm_ncsnpp")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in PROGRAMS
+    ],
+)
 def run(request, tmp_path_factory):
     """Name, published arrays, folder and figures of an import."""
     name, folder = request.param, tmp_path_factory.mktemp("import")
@@ -207,10 +215,7 @@ def test_bad_files_are_refused_and_leave_nothing(tmp_path):
     arrays = state_dict(name)
     one = next(iter(arrays))
     for given, words in (
-        ({k: v for k, v in arrays.items() if k != one}, f"missing {one}; not expected none"),
-        (arrays | {"extra": np.ones(3, "f4")}, "missing none; not expected extra"),
         (arrays | {one: arrays[one][:, 1:]}, f"{one} has shape .*16, 32.*, expected .*17, 32"),
-        (arrays | {one: arrays[one].astype("f8")}, f"{one} of the file is float64; expected"),
         (arrays | {one: np.full_like(arrays[one], np.nan)}, "values that no training gives"),
     ):
         with pytest.raises(UserError, match=words):
@@ -222,13 +227,3 @@ def test_averages_of_a_training_are_refused_with_what_to_set(tmp_path):
     path = write(tmp_path / "a.npz", {"a": np.ones(1)})
     with pytest.raises(ConfigError, match=r"set training.ema.sigma_rel=\(\), or"):
         command("import", "edm2_net_classes", tmp_path / "run", "training.ema.sigma_rel=0.05,", f"--source={path}")  # fmt: skip
-
-
-def test_rows_and_columns_of_every_kernel_come_back(run):
-    """Of an array that says where each number was: `ours` and `published` are inverse, for every parameter."""
-    _, _, workdir, _ = run
-    network, _ = restored(workdir)
-    for entry in entries(network, getattr(network, "num_channels", 3)):
-        places = np.arange(np.prod(entry.published_shape)).reshape(entry.published_shape)
-        np.testing.assert_array_equal(entry.published(entry.ours(places)), places)
-    assert to_tree
