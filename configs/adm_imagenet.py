@@ -4,7 +4,10 @@
 
 Variants (published FID): 64 (2.07), 128 (2.97 with a classifier's guidance), 256 (4.59 with guidance), 256_uncond, of no class.
 Not trained with this code: of each only the number of its parameters is checked. Published networks have twice the output
-channels, for a variance; these predict the noise, and their label may also be "no class", in place of separate networks.
+channels, for a variance; these predict the noise, and their label may also be "no class", in place of separate networks. With _published
+after its name a variant is the network of OpenAI's file, on its chain of 1000 levels and never asked for no class:
+
+  python main.py --config configs/adm_imagenet.py:64_published --mode import --source 64x64_diffusion.pt
 
 Data: IMAGENET/train/CLASS/*.JPEG and IMAGENET/test/CLASS/*.JPEG.
 """
@@ -49,11 +52,22 @@ PIXELS_128 = {
     "model.num_heads": 4,
 }
 PIXELS_256 = {"data.image_size": 256, "model.ch_mult": (1, 1, 2, 2, 4, 4)}
+# Of the files: https://github.com/openai/guided-diffusion, README.
+PUBLISHED = {
+    "model.learned_variance": True,
+    "training.continuous": False,
+    "training.label_dropout": 0.0,
+}
+QKV_FIRST = {"model.attention_order": "qkv_first"}
 VARIANTS: dict[str, tuple[Change, ...]] = {
     "64": (PIXELS_64, CLASSES),
     "128": (PIXELS_128, CLASSES),
     "256": (PIXELS_256, CLASSES),
     "256_uncond": (PIXELS_256,),
+    "64_published": (PIXELS_64, CLASSES, PUBLISHED, QKV_FIRST),
+    "128_published": (PIXELS_128, CLASSES, PUBLISHED),
+    "256_published": (PIXELS_256, CLASSES, PUBLISHED),
+    "256_uncond_published": (PIXELS_256, PUBLISHED),
 }
 
 

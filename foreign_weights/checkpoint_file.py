@@ -1,4 +1,4 @@
-"""Reading a published checkpoint of any format. Which one it is shows in its first bytes, not in its name."""
+"""Reading a published file of weights of any format. Which one it is shows in its first bytes, not in its name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 import jax
 
 from score_sde.errors import UserError
-from score_sde.foreign_weights import flax_file, torch_checkpoint, torch_file
+from score_sde.foreign_weights import flax_file, state_dict_file, torch_checkpoint, torch_file
+from score_sde.foreign_weights.array_file import refuse_pickle
+from score_sde.foreign_weights.published_networks import has_arrays, network_of
 from score_sde.foreign_weights.record import Record, check_values
-from score_sde.models.networks import build_network
+from score_sde.foreign_weights.state_dicts import entries
 from score_sde.quoting import printable
 from score_sde.training.named_shapes import Shapes, shapes
 from score_sde.training.state import init_params
@@ -30,19 +32,13 @@ def read(path: Path, config: Any) -> Record:
       UserError: no such file, of no known format, damaged, with anything in it but data, of another network, or with
         values that no training gives.
     """
-    network = build_network(config)
-    expected = shapes(jax.eval_shape(lambda: init_params(config, network)))
+    network = network_of(config)
     try:
         with open(path, "rb") as file:
-            check_size(path, os.fstat(file.fileno()).st_size, expected)
-            start = file.read(64)
-        readers = [reader for magics, reader in _READERS if start.startswith(magics)]
-        if not readers:
-            raise UserError(
-                f"{path} is neither a PyTorch nor a Flax checkpoint (it begins with {start[:8]!r}); "
-                "expected a file of score_sde_pytorch or score_sde"
-            )
-        return check_values(readers[0](path, network, expected))
+            start, size = file.read(64), os.fstat(file.fileno()).st_size
+        refuse_pickle(path, start)
+        read_one = _read_state_dict if has_arrays(config) else _read_checkpoint
+        return check_values(read_one(path, start, size, network, config))
     except UserError as error:  # which may quote the file
         raise UserError(printable(str(error))) from error
     except OSError as error:
@@ -53,6 +49,26 @@ def read(path: Path, config: Any) -> Record:
                 f"{path} is not laid out as a checkpoint of the published training ({type(error).__name__}: {error})"
             )
         ) from error
+
+
+def _read_state_dict(path: Path, start: bytes, size: int, network: Any, config: Any) -> Record:
+    """Of the networks that published files have as arrays by name."""
+    expected = entries(network, config.data.num_channels)
+    check_size(path, size, {entry.name: entry.shape for entry in expected})
+    return state_dict_file.read(path, start, network.state_dict, expected, config)
+
+
+def _read_checkpoint(path: Path, start: bytes, size: int, network: Any, config: Any) -> Record:
+    """Of the networks that score_sde and score_sde_pytorch trained."""
+    expected = shapes(jax.eval_shape(lambda: init_params(config, network)))
+    check_size(path, size, expected)
+    readers = [reader for magics, reader in _READERS if start.startswith(magics)]
+    if not readers:
+        raise UserError(
+            f"{path} is neither a PyTorch nor a Flax checkpoint (it begins with {start[:8]!r}); "
+            "expected a file of score_sde_pytorch or score_sde"
+        )
+    return readers[0](path, network, expected)
 
 
 def check_size(path: Path, size: int, expected: Shapes) -> None:

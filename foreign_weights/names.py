@@ -16,21 +16,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from score_sde.data.image_shape import sides
-from score_sde.errors import ConfigError, UserError
+from score_sde.errors import UserError
 from score_sde.training.optimizer import trained
 
 Leaf = tuple[str, ...]
 
-PUBLISHED_NETWORKS = ("ncsnpp", "ddpm")  # config.model.name of those that have published names
-
-
-def check_published(name: str) -> None:
-    """Refuse a network (config.model.name) that no published checkpoint has."""
-    if name not in PUBLISHED_NETWORKS:
-        raise ConfigError(
-            f"model.name={name} has no published form to import or export; "
-            f"take one of {', '.join(PUBLISHED_NETWORKS)}"
-        )
+PUBLISHED_NETWORKS = ("ncsnpp", "ddpm")  # config.model.name of those that have such names
 
 
 # A table of noise levels that the published networks save and that ours derive from their fields.

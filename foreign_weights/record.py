@@ -34,6 +34,7 @@ class Record(NamedTuple):
     ema_params: Any
     moments: Moments | None  # None: the file has none
     ema_rate: float
+    notes: tuple[str, ...] = ()  # what was done with a file's arrays, in words
 
 
 def entry(contents: Any, *path: str) -> Any:

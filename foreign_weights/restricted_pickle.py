@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from score_sde.errors import UserError
@@ -132,7 +133,7 @@ class _Encode:
 
 
 _STORAGE_DTYPES = {
-    "Double": "<f8", "Float": "<f4", "Half": "<f2", "Long": "<i8", "Int": "<i4", "Short": "<i2",
+    "Double": "<f8", "Float": "<f4", "Half": "<f2", "BFloat16": np.dtype(jnp.bfloat16).name, "Long": "<i8", "Int": "<i4", "Short": "<i2",
     "Char": "<i1", "Byte": "<u1", "Bool": "<u1",
 }  # fmt: skip
 ALLOWED: dict[tuple[str, str], Any] = {

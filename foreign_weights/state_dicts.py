@@ -1,15 +1,16 @@
-"""Names and layouts of parameters in the PyTorch state dicts of ADM, EDM, EDM2, DiT and U-ViT.
+"""Names and layouts of parameters in the PyTorch state dicts of ADM, EDM, EDM2, DiT and U-ViT, read and written.
 
 Ours have the same names with an underscore before a number where those have a dot. Some arrays of theirs are others here: a
 convolution over single positions, or one whose step is its kernel, is a linear map; and DiT's fixed table of positions and EDM's
-filters are no parameters.
+filters are no parameters. What of this a network has, it says itself (models/published.py).
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +20,44 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from score_sde.data.image_shape import sides
 from score_sde.errors import UserError
 from score_sde.foreign_weights.names import Leaf
+from score_sde.models.published import StateDict
 
-CONSTANTS = ("pos_embed", "resample_filter")  # last parts of the names of what is no parameter here
-WITHIN = "unet."  # EDM2's network beside its log-variance
 # Names that follow no rule: of the frequencies of Fourier features, which by their own training leaves alone.
 NAMED = {("GaussianFourierProjection_0", "W"): "map_noise.freqs"}
 
 _LAST = {"kernel": "weight", "scale": "weight", "table": "weight"}
+_KERNELS = ("kernel", "weight")
+_SHOWN = 3
+_ADVICE = "Are its width, its blocks, its classes and the network's other fields those of the file?"
+
+Shape = tuple[int, ...]
+
+
+class Entry(NamedTuple):
+    """One parameter under both its names."""
+
+    name: str  # published, without what precedes it there
+    leaf: Leaf
+    shape: Shape  # ours
+    published_shape: Shape
+
+    @property
+    def _is_kernel(self) -> bool:
+        return self.leaf[-1] in _KERNELS
+
+    def ours(self, array: np.ndarray) -> np.ndarray:
+        """Of (outputs, inputs, *sides) the kernel (*sides, inputs, outputs), of which a linear map has one axis of inputs."""
+        if self._is_kernel:
+            array = array.transpose(*range(2, array.ndim), 1, 0)
+        return array.reshape(self.shape)
+
+    def published(self, array: np.ndarray) -> np.ndarray:
+        """The inverse of `ours`."""
+        if not self._is_kernel:
+            return array
+        outputs, inputs, *kernel = self.published_shape
+        apart = array.reshape(*kernel, inputs, outputs)
+        return apart.transpose(apart.ndim - 1, apart.ndim - 2, *range(apart.ndim - 2))
 
 
 def published_name(leaf: Leaf) -> str:
@@ -39,64 +71,120 @@ def published_name(leaf: Leaf) -> str:
     return ".".join((*dotted, _LAST.get(last, last)))
 
 
-def params_of(network: Any, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The network's parameters, in the state dict's dtype.
-
-    Raises:
-      UserError: as `arranged`.
-    """
-    return arranged(_shapes(network), state_dict)
-
-
-def arranged(
-    shapes: Mapping[Leaf, tuple[int, ...]], state_dict: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-    """Parameters of these names and shapes.
-
-    Raises:
-      UserError: arrays are missing, are none of this network's, or have another shape.
-    """
-    leaves = {published_name(leaf): (leaf, shape) for leaf, shape in shapes.items()}
-    given = {
-        name: array
-        for name, array in ((full.removeprefix(WITHIN), of) for full, of in state_dict.items())
-        if name in leaves or name.rpartition(".")[2] not in CONSTANTS
-    }
-    if given.keys() != leaves.keys():
-        missing, others = sorted(leaves.keys() - given.keys()), sorted(given.keys() - leaves.keys())
-        raise UserError(
-            f"not the weights of this network: missing {_some(missing)}; not expected {_some(others)}. Are its blocks, "
-            "its classes and the network's other fields those of the file?"
-        )
-    return unflatten_dict(
-        {leaf: _ours(name, given[name], leaf, shape) for name, (leaf, shape) in leaves.items()}
-    )
-
-
-def _shapes(network: Any) -> dict[Leaf, tuple[int, ...]]:
-    image = (1, *sides(network.image_size, network.image_width), network.num_channels)
+def entries(network: Any, num_channels: int) -> list[Entry]:
+    """The parameters of a network of images of so many channels, found without computing anything."""
+    image = (1, *sides(network.image_size, network.image_width), num_channels)
     example = jax.ShapeDtypeStruct(image, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
-    variables = jax.eval_shape(network.init, jax.random.key(0), *example)
-    return {leaf: array.shape for leaf, array in flatten_dict(variables["params"]).items()}
-
-
-def _ours(name: str, array: np.ndarray, leaf: Leaf, shape: tuple[int, ...]) -> np.ndarray:
-    """Kernels: outputs, which come first there, last; and of a patch (channel, row, column) as (row, column, channel)."""
-    found = array
-    if leaf[-1] in ("kernel", "weight"):
-        found = np.moveaxis(array, 0, -1)
-        if found.ndim == 4:
-            found = np.moveaxis(found, 0, 2)
-        if len(shape) == 2:
-            found = found.reshape(-1, found.shape[-1])
-    if found.shape != shape:
-        raise UserError(
-            f"{name} has shape {array.shape}, which would be {found.shape} here; expected {shape}. Are its width "
-            "and the network's other fields those of the file?"
-        )
+    leaves = flatten_dict(jax.eval_shape(network.init, jax.random.key(0), *example)["params"])
+    form = network.state_dict
+    found = []
+    for leaf, array in leaves.items():
+        name, shape = published_name(leaf), array.shape
+        if leaf[-1] in _KERNELS:
+            kernel = shape[:-2] or _sides(name, form)
+            inputs = shape[-2] // (1 if shape[:-2] else math.prod(kernel))
+            shape = (shape[-1], inputs, *kernel)
+        found.append(Entry(name, leaf, array.shape, shape))
     return found
 
 
-def _some(names: list[str]) -> str:
+def _sides(name: str, form: StateDict) -> Shape:
+    """Of the published kernel of what is a linear map here; none of a linear map there."""
+    layer = f".{name.rpartition('.')[0]}"
+    ends = {f".{end.lstrip('.')}": kernel for end, kernel in form.convolutions.items()}
+    return next((kernel for end, kernel in ends.items() if layer.endswith(end)), ())
+
+
+def full_name(form: StateDict, name: str) -> str:
+    """The name in a published state dict, where the network lies within another module."""
+    return name if name.startswith(form.beside) else form.within + name
+
+
+class Matched(NamedTuple):
+    """What a state dict has, by names without what precedes them: arrays, or what stands for them in a file."""
+
+    parameters: dict[str, Any]
+    constants: dict[str, Any]
+    """Of those that the network has, the ones in the state dict."""
+    left_out: dict[str, Any]
+    lacks_no_class: bool
+    """The table of classes has no last row for "no class"."""
+
+
+def matched(form: StateDict, expected: Iterable[Entry], state_dict: Mapping[str, Any]) -> Matched:
+    """The parts of a state dict, each with a shape, which must be this network's.
+
+    Raises:
+      UserError: with the first arrays that are missing, not expected, or of another shape.
+    """
+    given: dict[str, Any] = {}
+    for name, array in state_dict.items():
+        short = name.removeprefix(form.within)
+        if short in given:
+            raise UserError(f"the file has {short} both with {form.within!r} before it and without")
+        given[short] = array
+    left_out = {name: given.pop(name) for name in form.left_out if name in given}
+    constants = {name: given.pop(name) for name in form.constants if name in given}
+    shapes = {entry.name: entry.published_shape for entry in expected}
+    if given.keys() != shapes.keys():
+        missing, others = sorted(shapes.keys() - given.keys()), sorted(given.keys() - shapes.keys())
+        raise UserError(
+            f"not the weights of this network: missing {_some(missing)}; not expected {_some(others)}. {_ADVICE}"
+        )
+    lacks = False
+    if form.classes in given:
+        rows, width = shapes[form.classes]
+        lacks = tuple(given[form.classes].shape) == (rows - 1, width)
+        shapes[form.classes] = (rows - lacks, width)
+    shapes |= {name: array.shape for name, array in form.constants.items() if name in constants}
+    wrong = [
+        f"{name} has shape {tuple(array.shape)}, expected {shapes[name]}"
+        for name, array in (given | constants).items()
+        if tuple(array.shape) != shapes[name]
+    ]
+    if wrong:
+        raise UserError(f"not the weights of this network: {_some(wrong, '; ')}. {_ADVICE}")
+    return Matched(given, constants, left_out, lacks)
+
+
+def to_tree(
+    form: StateDict, expected: Iterable[Entry], arrays: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """The network's parameters, of arrays that match. The vector of "no class", where it lacks, is 0."""
+    tree = {}
+    for entry in expected:
+        array = arrays[entry.name]
+        if entry.name == form.classes and len(array) < entry.shape[0]:
+            array = np.concatenate([array, np.zeros_like(array[:1])])
+        tree[entry.leaf] = entry.ours(array)
+    return unflatten_dict(tree)
+
+
+def from_tree(form: StateDict, expected: Iterable[Entry], tree: Any) -> dict[str, np.ndarray]:
+    """The published state dict of parameters, with its constants."""
+    leaves = flatten_dict(tree)
+    arrays = {entry.name: entry.published(np.asarray(leaves[entry.leaf])) for entry in expected}
+    arrays |= {name: np.asarray(array, np.float32) for name, array in form.constants.items()}
+    return {full_name(form, name): np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def params_of(
+    network: Any, state_dict: Mapping[str, np.ndarray], num_channels: int | None = None
+) -> dict[str, Any]:
+    """The network's parameters of a state dict in memory, in its dtype.
+
+    Args:
+      num_channels: of the images; by default what the network says.
+
+    Raises:
+      UserError: as `matched`.
+    """
+    form = network.state_dict
+    expected = entries(network, network.num_channels if num_channels is None else num_channels)
+    return to_tree(form, expected, matched(form, expected, state_dict).parameters)
+
+
+def _some(names: list[str], between: str = ", ") -> str:
     """The first few."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "") or "none"
+    more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
+    return between.join(names[:_SHOWN]) + more or "none"

@@ -16,6 +16,7 @@ from score_sde.models import layers
 from score_sde.models.adm_blocks import GROUPS, ZERO, Levels, conv, level_embedding, norm
 from score_sde.models.conditions import with_class
 from score_sde.models.network import DTYPES, check_input
+from score_sde.models.published import StateDict
 from score_sde.models.unet import UNet
 from score_sde.options import count, one_of, option
 from score_sde.shapes import Array, Keys
@@ -90,6 +91,11 @@ class ADM(UNet):
         # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
         channels = self.num_channels * (1 + self.learned_variance)
         return conv(channels, "out_2", init=ZERO)(nn.silu(norm("out_0")(h)))
+
+    @property
+    def state_dict(self) -> StateDict:
+        """The published one: attention's layers are convolutions of one axis."""
+        return StateDict(convolutions={".qkv": (1,), ".proj_out": (1,)}, classes="label_emb.weight")
 
     @property
     def _widths(self) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import time_features
 from score_sde.models.layers import Features, Image, Other
 from score_sde.models.network import check_input
+from score_sde.models.published import StateDict
 from score_sde.models.transformer import (
     Attention,
     PatchEmbedding,
@@ -85,6 +86,15 @@ class DiT(Transformer):
             h = self._block_call(layer)(h, given)
         numbers = self.patch_size**2 * self.num_channels * (1 + self.learned_variance)
         return self.image(Head(numbers, name="final_layer")(h, given))
+
+    @property
+    def state_dict(self) -> StateDict:
+        """The published one: patches are read by a convolution, and positions are kept."""
+        return StateDict(
+            convolutions={"x_embedder.proj": (self.patch_size, self.patch_size)},
+            constants={"pos_embed": self._positions()[None]},
+            classes="y_embedder.embedding_table.weight",
+        )
 
     def _positions(self) -> np.ndarray:
         h, w = sides(self.image_size, self.image_width)

@@ -35,6 +35,7 @@ from score_sde.models.magnitude import (
     unit,
 )
 from score_sde.models.network import DTYPES, check_input
+from score_sde.models.published import StateDict
 from score_sde.models.unet import UNet
 from score_sde.options import count, option
 from score_sde.shapes import Array, Keys, PerImage
@@ -139,6 +140,11 @@ class EDM2(UNet):
             of_class = MPLayer(width, name="emb_label")(classes * math.sqrt(self.num_classes))
             level = mp_sum(level, of_class, LABELS)
         return mp_silu(level)
+
+    @property
+    def state_dict(self) -> StateDict:
+        """The published one: the U-Net lies within a preconditioning, beside its log-variance."""
+        return StateDict(within="unet.", beside=("logvar_",))
 
     def _embedding_width(self) -> int:
         return max(self._widths)

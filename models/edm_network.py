@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
@@ -25,6 +26,7 @@ from score_sde.models.adm_blocks import conv
 from score_sde.models.conditions import class_indicator
 from score_sde.models.edm_blocks import EDMBlock, Style, norm
 from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.models.published import StateDict
 from score_sde.models.unet import UNet
 from score_sde.shapes import Array, Keys, PerImage
 
@@ -112,6 +114,26 @@ class EDMNetwork(UNet, abc.ABC):
         h = nn.silu(norm(h.shape[-1], last_norm, self.STYLE.epsilon)(h))
         channels = self.num_channels * (1 + self.learned_variance)
         return conv(channels, last_conv, init=self.STYLE.last)(h)
+
+    @property
+    def state_dict(self) -> StateDict:
+        """The published one: within a preconditioning, with the filter in each layer that resamples, attention by convolutions."""
+        taps = np.asarray(self._taps, np.float64)
+        resampling = np.outer(taps, taps)[None, None] / np.square(taps.sum())
+        augmentation = "says how an image was augmented, which no data here are"
+        return StateDict(
+            within="model.",
+            convolutions={".qkv": (1, 1), ".proj": (1, 1)},
+            constants={f"{layer}.resample_filter": resampling for layer in self._resampling()},
+            left_out={} if self.augment_dim else {"map_augment.weight": augmentation},
+        )
+
+    def _resampling(self) -> list[str]:
+        """Published names of the layers that change the resolution."""
+        levels = [self._side(number) for number in range(len(self.ch_mult))]
+        blocks = [f"enc.{side}_down" for side in levels[1:]]
+        blocks += [f"dec.{side}_up" for side in levels[:-1]]
+        return [f"{block}.{layer}" for block in blocks for layer in ("conv0", "skip")]
 
     @abc.abstractmethod
     def _embedding(self, noise_input: PerImage, condition: Any) -> layers.Features:

@@ -67,6 +67,11 @@ class EDMUNet(EDMNetwork):
         joined = (h + layer(pyramid, halved)) * SONG.skip_scale
         return joined, joined
 
+    def _resampling(self) -> list[str]:
+        pyramid = range(1, len(self.ch_mult)) if self.progressive_input == "residual" else ()
+        joined = [f"enc.{self._side(number)}_aux_residual" for number in pyramid]
+        return super()._resampling() + joined
+
     def _heads(self, channels: int) -> int:
         return 1
 

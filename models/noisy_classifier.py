@@ -32,6 +32,7 @@ from score_sde.models.adm_blocks import (
     norm,
 )
 from score_sde.models.parameterization import noise_label
+from score_sde.models.published import StateDict
 from score_sde.models.unet import check_sides
 from score_sde.options import Section, count, option, probability
 from score_sde.sde_lib import SDE, expand
@@ -119,6 +120,12 @@ class NoisyClassifierNetwork(Section, nn.Module):
         h, _ = self._levels.down(h, level, keys)
         h = nn.silu(norm("out_0")(self._levels.middle(h, level, keys)))
         return AttentionPool(self.num_classes, self.head_channels, name="out_2")(h)
+
+    @property
+    def state_dict(self) -> StateDict:
+        """The published one: layers of attention and of its pooling are convolutions of one axis."""
+        ends = (".qkv", ".proj_out", ".qkv_proj", ".c_proj")
+        return StateDict(convolutions=dict.fromkeys(ends, (1,)))
 
     @property
     def _levels(self) -> Levels:

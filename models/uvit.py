@@ -19,6 +19,7 @@ from score_sde.models.conditions import ClassEmbedding, labels_or_none
 from score_sde.models.embeddings import time_features
 from score_sde.models.layers import Features, Image
 from score_sde.models.network import check_input
+from score_sde.models.published import StateDict
 from score_sde.models.transformer import Attention, PatchEmbedding, Perceptron, Tokens, Transformer
 from score_sde.options import option
 from score_sde.shapes import Array, Keys, PerImage
@@ -74,6 +75,14 @@ class UViT(Transformer):
         if not self.final_conv:
             return image
         return nn.Conv(self.num_channels, (3, 3), kernel_init=BY_INPUTS, name="final_layer")(image)
+
+    @property
+    def state_dict(self) -> StateDict:
+        """The published one: patches are read by a convolution."""
+        return StateDict(
+            convolutions={"patch_embed.proj": (self.patch_size, self.patch_size)},
+            classes="label_emb.weight",
+        )
 
     def _told(self, labels: PerImage, condition: Any) -> list[Features]:
         """The tokens that are not of the image."""

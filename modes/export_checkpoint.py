@@ -1,26 +1,38 @@
-"""--mode export: a checkpoint as a file that the published PyTorch code restores."""
+"""--mode export: a checkpoint as a file that the published PyTorch code restores.
+
+Of ncsnpp and ddpm that is the state of a training, as score_sde_pytorch has it. Of the other networks it is their averaged weights under
+the names of the published state dicts, as safetensors, and nothing of the training.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from score_sde.configs.default import check_options
 from score_sde.errors import UserError
 from score_sde.files import cannot_write
-from score_sde.foreign_weights import torch_checkpoint, torch_write
-from score_sde.foreign_weights.names import check_published
+from score_sde.foreign_weights import safetensors, torch_checkpoint, torch_write
+from score_sde.foreign_weights.published_networks import (
+    CLASSIFIER,
+    check_published,
+    has_arrays,
+    network_of,
+)
 from score_sde.foreign_weights.record import from_state
+from score_sde.foreign_weights.state_dicts import entries, from_tree
 from score_sde.models.networks import build_network
 from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, no_checkpoint
+from score_sde.training.classifier_task import check_classifier_training, init_classifier
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import check_recorded
-from score_sde.training.state import TrainState, init_state
+from score_sde.training.state import TrainState, init_params, init_state
 from score_sde.training.trained_score import averaged_params, check_score_model
 
 
@@ -31,32 +43,74 @@ def check(config: Any, sde: SDE) -> None:
       UserError: saying what was given, what was expected and what to do.
     """
     check_options(config)
-    check_score_model(config, sde)
-    check_published(config.model.name)
+    if config.training.task == CLASSIFIER:
+        check_classifier_training(config)
+    else:
+        check_score_model(config, sde)
+    check_published(config)
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Write <workdir>/export/checkpoint_<step>.pth, report the figures and return them.
+    """Write <workdir>/export/checkpoint_<step>.pth or weights_<step>.safetensors, report the figures and return them.
 
     Raises:
       UserError: no checkpoint, one of another config, or the file is there already.
     """
-    network = build_network(config)
-    state = trained_state(config, network, workdir)
-    record = from_state(state, config.model.ema_rate)
-    contents = torch_checkpoint.contents_of(record, network, config)
+    exported = weights_of if has_arrays(config) else checkpoint_of
+    found = exported(config, workdir)
     width = f"-ema{config.ema_sigma_rel:g}" if config.ema_sigma_rel else ""
-    path = workdir / "export" / f"checkpoint_{record.step}{width}.pth"
+    path = workdir / "export" / found.name.format(f"{found.step}{width}")
     if jax.process_index() == 0:
-        write(path, contents)
+        write(path, found.save)
     figures = {
         "mode": "export",
-        "step": record.step,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(record.params)),
+        "step": found.step,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(found.params)),
         "file": str(path),
     }
     report(workdir, figures)
     return figures
+
+
+class Exported(NamedTuple):
+    """What is written of a checkpoint."""
+
+    name: str
+    """Of the file, with a place for the step."""
+    step: int
+    params: Any
+    save: Callable[[Path], None]
+
+
+def checkpoint_of(config: Any, workdir: Path) -> Exported:
+    """All of the training's state, as score_sde_pytorch has it."""
+    network = build_network(config)
+    record = from_state(trained_state(config, network, workdir), config.model.ema_rate)
+    contents = torch_checkpoint.contents_of(record, network, config)
+    return Exported(
+        "checkpoint_{}.pth",
+        record.step,
+        record.params,
+        lambda path: torch_write.save(path, contents),
+    )
+
+
+def weights_of(config: Any, workdir: Path) -> Exported:
+    """The averaged weights, as a published state dict."""
+    network = network_of(config)
+    init = init_classifier if config.training.task == CLASSIFIER else init_params
+    template = jax.eval_shape(lambda: init(config, network))
+    averaged, step = averaged_params(config, workdir, template)
+    check_recorded(config, workdir)
+    params = jax.device_get(averaged)
+    arrays = from_tree(network.state_dict, entries(network, config.data.num_channels), params)
+    # What PyTorch's programs look for.
+    return Exported(
+        "weights_{}.safetensors",
+        step,
+        params,
+        lambda path: safetensors.write(path, arrays, {"format": "pt"}),
+    )
 
 
 def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
@@ -74,14 +128,14 @@ def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
     return state
 
 
-def write(path: Path, contents: dict[str, Any]) -> None:
+def write(path: Path, save: Callable[[Path], None]) -> None:
     """Under another name first: a file of this name is whole. Nothing is written over."""
     if path.exists():
         raise UserError(f"{path} exists already; move or delete it to export this step again")
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
     try:
-        torch_write.save(partial, contents)
+        save(partial)
         partial.rename(path)
     except OSError as error:
         raise cannot_write(path, error) from error

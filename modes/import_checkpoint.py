@@ -1,4 +1,4 @@
-"""--mode import: a published checkpoint becomes one of ours, to sample from, to measure or to go on with."""
+"""--mode import: a published file of weights becomes a checkpoint of ours, to sample from, to measure or to go on with."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import jax
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights import checkpoint_file
-from score_sde.foreign_weights.names import check_published
+from score_sde.foreign_weights.published_networks import CLASSIFIER, check_published
 from score_sde.foreign_weights.record import Record, to_state
 from score_sde.modes.options import refuse_average
 from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
+from score_sde.training.classifier_task import check_classifier_training
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import FILE, check_recorded, record_config
 from score_sde.training.trained_score import check_score_model
@@ -39,10 +40,13 @@ def check(config: Any, sde: SDE) -> None:
     if config.training.ema.sigma_rel:
         raise ConfigError(
             f"training.ema.sigma_rel={tuple(config.training.ema.sigma_rel)}: such averages begin with a training, and a "
-            "published file has none; leave it out, or begin a training with its weights: training.init_from"
+            "published file has none; set training.ema.sigma_rel=(), or begin a training with its weights: training.init_from"
         )
-    check_score_model(config, sde)
-    check_published(config.model.name)
+    if config.training.task == CLASSIFIER:
+        check_classifier_training(config)
+    else:
+        check_score_model(config, sde)
+    check_published(config)
 
 
 def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
@@ -96,6 +100,8 @@ def figures_of(record: Record, config: Any) -> dict[str, Any]:
         if record.moments is None
         else f"Adam's moments after {record.moments.updates} updates",
     }
+    if record.notes:
+        figures["notes"] = list(record.notes)
     if record.ema_rate != config.model.ema_rate:
         figures["ema_rate_of_config"] = config.model.ema_rate
         figures["note"] = (

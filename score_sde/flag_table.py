@@ -79,7 +79,10 @@ def defined_flags() -> flags.FlagValues:
     text(
         "workdir", "Folder for results; default: runs/<config name>, or the folder of config.json."
     )
-    text("source", "With --mode import: the published checkpoint, a PyTorch .pth or a Flax file.")
+    text(
+        "source",
+        "With --mode import: the published weights, a PyTorch .pth or .pt, a Flax file, .safetensors or .npz.",
+    )
     text(
         "compilation_cache",
         f"Folder in which compiled programs are kept for the next command, or {OFF}; default: $JAX_COMPILATION_CACHE_DIR, or "

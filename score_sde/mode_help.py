@@ -130,12 +130,12 @@ HELP: dict[str, ModeHelp] = {
         example=TRAINED + "tradeoff --config.sampling.num_images=1000",
     ),
     "import": ModeHelp(
-        "make a checkpoint of a published file, PyTorch or JAX",
+        "make a checkpoint of published weights: PyTorch, JAX, safetensors, .npz",
         flags=("source",),
         example="--config configs/ve_cifar.py --mode import --source checkpoint_24.pth",
     ),
     "export": ModeHelp(
-        "write a checkpoint as the published PyTorch code does",
+        "write a checkpoint as the published PyTorch code does, or its weights as safetensors",
         fields=fields(WHICH),
         example="--config configs/ve_cifar.py --mode export",
     ),

@@ -44,16 +44,26 @@ def read_npz(path: str | Path, names: Collection[str] | None = None) -> dict[str
 
 def check_claim(archive: zipfile.ZipFile, name: str) -> None:
     """Refuse an array that claims to be larger than what is there, before there is memory for it."""
-    info = archive.getinfo(name)
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in HEADERS:
-            raise ValueError(f"{quoted(name)} is of version {version} of NumPy's format")
-        shape, _, dtype = HEADERS[version](file)
-        claimed, stored = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
+    shape, dtype, start = array_header(archive, name)
+    claimed = math.prod(shape) * dtype.itemsize
+    stored = archive.getinfo(name).file_size - start
     if claimed != stored and not dtype.hasobject:
         raise ValueError(
             f"{quoted(name)} is said to be of shape {quoted(shape)}, {claimed} bytes, but {stored} are there"
         )
     if claimed > memory_bytes():
         raise ValueError(f"{quoted(name)} of {claimed} bytes is larger than the memory")
+
+
+def array_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape and type that an array claims, and where in its entry its numbers begin.
+
+    Raises:
+      ValueError: it is of no known version.
+    """
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in HEADERS:
+            raise ValueError(f"{quoted(name)} is of version {version} of NumPy's format")
+        shape, _, dtype = HEADERS[version](file)
+        return shape, dtype, file.tell()

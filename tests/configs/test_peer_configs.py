@@ -22,6 +22,11 @@ SIZES = {
     "adm_imagenet:128": (421_529_606, adm(256)),
     "adm_imagenet:256": (553_838_086, adm(256)),
     "adm_imagenet:256_uncond": (552_814_086, adm(256, 0)),
+    # With the variance; "no class" has a vector.
+    "adm_imagenet:64_published": (295_904_454, 4 * 192),
+    "adm_imagenet:128_published": (421_529_606, 4 * 256),
+    "adm_imagenet:256_published": (553_838_086, 4 * 256),
+    "adm_imagenet:256_uncond_published": (552_814_086, 0),
     # Without the map of augmentations; with the frequencies of Fourier features.
     "edm_cifar:ddpmpp": (55_733_891, -9 * 128),
     "edm_cifar:ddpmpp_cond": (55_735_299, -9 * 128),

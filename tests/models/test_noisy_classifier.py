@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
 from numpy.testing import assert_allclose
 
 from score_sde.errors import ConfigError
-from score_sde.foreign_weights.state_dicts import arranged
+from score_sde.foreign_weights.state_dicts import params_of
 from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNetwork, of_label
 from score_sde.sde_lib import VE, VP
 
@@ -25,8 +24,7 @@ def golden():
         arrays = dict(file)
     state = {k.removeprefix("state_dict/"): v for k, v in arrays.items() if "state_dict/" in k}
     net = network(json.loads(str(arrays["config_json"])))
-    shapes = {leaf: array.shape for leaf, array in flatten_dict(fresh(net)).items()}
-    return arrays, arranged(shapes, state)
+    return arrays, params_of(net, state, 3)
 
 
 def fresh(net):

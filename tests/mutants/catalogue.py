@@ -12,6 +12,7 @@ from tests.mutants.wrong_features import FEATURES
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_habits import HABITS
 from tests.mutants.wrong_images import IMAGES
+from tests.mutants.wrong_imports import IMPORTS
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_measurements import MEASUREMENTS
 from tests.mutants.wrong_multistep import MULTISTEP
@@ -64,6 +65,7 @@ MUTANTS: list[Mutant] = [
     *BENCHMARKS,
     *QUALITY,
     *FEATURES,
+    *IMPORTS,
     *WORDS,
     *HABITS,
 ]

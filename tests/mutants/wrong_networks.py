@@ -146,6 +146,6 @@ NETWORKS = [
         ("time-frequencies-to-the-end", "10_000.0 ** (-np.arange(half) / half)", "10_000.0 ** (-np.arange(half) / (half - 1))"),
     ),
     *mutants("foreign_weights/state_dicts.py", TRANSFORMERS,
-        ("patch-kernel-by-channel", "found = np.moveaxis(found, 0, 2)", "found = np.swapaxes(found, 0, 1)"),
+        ("patch-kernel-by-channel", "array = array.transpose(*range(2, array.ndim), 1, 0)", "array = array.transpose(1, *range(2, array.ndim), 0)"),
     ),
 ]

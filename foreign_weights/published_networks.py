@@ -1,0 +1,41 @@
+"""Which network a config has published files for: as checkpoints of a training, or as arrays by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from score_sde.errors import ConfigError
+from score_sde.foreign_weights.names import PUBLISHED_NETWORKS
+from score_sde.models.networks import NETWORKS, build_network
+from score_sde.models.noisy_classifier import NoisyClassifierNetwork
+
+CLASSIFIER = "classifier"  # of training.task
+ARRAYS = tuple(name for name, network in NETWORKS.items() if hasattr(network, "state_dict"))
+
+
+def network_of(config: Any) -> Any:
+    """The network that is trained by the config: its score network, or its classifier of noisy images.
+
+    Raises:
+      ConfigError: it cannot be built.
+    """
+    of_classifier = config.training.task == CLASSIFIER
+    return NoisyClassifierNetwork.from_config(config) if of_classifier else build_network(config)
+
+
+def has_arrays(config: Any) -> bool:
+    """Whether published files have the network's weights as arrays by name, and nothing of a training."""
+    return config.training.task == CLASSIFIER or config.model.name in ARRAYS
+
+
+def check_published(config: Any) -> None:
+    """Refuse a network that no published file has.
+
+    Raises:
+      ConfigError: with those that are in some.
+    """
+    name = config.model.name
+    if not has_arrays(config) and name not in PUBLISHED_NETWORKS:
+        raise ConfigError(
+            f"model.name={name} has no published form to import or export; take one of {', '.join((*PUBLISHED_NETWORKS, *ARRAYS))}"
+        )

@@ -1,0 +1,41 @@
+"""Mistakes in files of other programs' weights: layouts, names, claims that are believed, contents that run."""
+
+from tests.mutants.mutant import mutants
+
+SAFETENSORS = "tests/foreign_weights/test_safetensors.py"
+FILES = "tests/foreign_weights/test_array_file.py"
+MODES = "tests/foreign_weights/test_state_dict_modes.py"
+
+# fmt: off
+IMPORTS = [
+    *mutants("foreign_weights/state_dicts.py", FILES,
+        ("no-class-first", "np.concatenate([array, np.zeros_like(array[:1])])", "np.concatenate([np.zeros_like(array[:1]), array])"),
+        ("shapes-of-a-state-dict-not-checked", "    if wrong:\n", "    if not wrong:\n"),
+        ("names-of-a-state-dict-not-checked", "if given.keys() != shapes.keys():", "if not given.keys() & shapes.keys():"),
+    ),
+    *mutants("foreign_weights/state_dicts.py", MODES,
+        ("kernels-exported-inputs-first", "apart.transpose(apart.ndim - 1, apart.ndim - 2,", "apart.transpose(apart.ndim - 2, apart.ndim - 1,"),
+        ("exported-without-the-module", "return name if name.startswith(form.beside) else form.within + name", "return name"),
+    ),
+    *mutants("models/edm_network.py", MODES,
+        ("filters-of-another-size", "/ np.square(taps.sum())", "/ taps.sum()"),
+    ),
+    *mutants("foreign_weights/state_dict_file.py", FILES,
+        ("buffers-not-compared", "if not error <= rounding:", "if error < 0:"),
+        ("no-class-asked-for", "if config.training.label_dropout:", "if not config.training:"),
+        ("float64-rounded", "if array.dtype != FLOAT32 and array.dtype not in HALVES:", "if array.dtype.hasobject:"),
+    ),
+    *mutants("foreign_weights/array_file.py", FILES,
+        ("pickles-opened", "if start.startswith(PICKLE_MAGIC) and not", "if not start and not"),
+        ("objects-of-npz-run", "allow_pickle=False", "allow_pickle=True"),
+        ("pytorch-contents-not-looked-at", "    if others:\n", "    if not contents:\n"),
+    ),
+    *mutants("foreign_weights/safetensors.py", SAFETENSORS,
+        ("header-length-believed", "if length > min(size - LENGTH.size, LONGEST_HEADER):", "if length > 2**64:"),
+        ("gaps-in-safetensors", "if place.begin != reached:", "if place.begin < reached:"),
+        ("overlaps-in-safetensors", "if place.begin != reached:", "if place.begin > reached:"),
+        ("shapes-of-safetensors-believed", "if end - begin != needed:", "if end < begin:"),
+        ("names-twice-in-safetensors", "if len(found) < len(pairs):", "if not pairs:"),
+        ("rows-of-a-transposed-array", "np.ascontiguousarray(array).tobytes()", "array.tobytes(\"A\")"),
+    ),
+]
