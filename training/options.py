@@ -74,6 +74,12 @@ class TrainingOptions(Section):
         "rate at which an image is told no class, as guidance and sampling without class need",
         fraction,
     )
+    augment: float = option(
+        0.0,
+        "edm_unet, edm_adm: rate of each of EDM's geometric changes of training images, of which the network is told; half of the "
+        "images are mirrored beside (data.random_flip is False). 0.12 for CIFAR-10 and 0.15 for FFHQ as published; 0: none",
+        fraction,
+    )
     eps: float = option(1e-5, "smallest time trained on")
     accumulation: int = option(
         1,

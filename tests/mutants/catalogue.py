@@ -2,6 +2,7 @@
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.wrong_around_samplers import AROUND_SAMPLERS
+from tests.mutants.wrong_augmentation import AUGMENTATIONS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_compilation_cache import COMPILATION_CACHE
@@ -38,6 +39,7 @@ MUTANTS: list[Mutant] = [
     *MODELS,
     *NETWORKS,
     *TRAINING,
+    *AUGMENTATIONS,
     *DATA,
     *IMAGES,
     *ENDINGS,
