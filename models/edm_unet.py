@@ -54,8 +54,8 @@ class EDMUNet(EDMNetwork):
             return h, pyramid
         if self.progressive_input == "input_skip":
             pyramid = resampled(pyramid, "down", self._taps)
-            layer = conv(h.shape[-1], f"{name}_aux_skip", 1, SONG.first, self._dtype)
-            return h + layer(pyramid), pyramid
+            joined = conv(h.shape[-1], f"{name}_aux_skip", 1, SONG.first, self._dtype)(pyramid)
+            return h + joined, pyramid
 
         def halved(x: layers.Image, kernel: Any) -> layers.Other:
             return resample.conv_downsample_2d(x, kernel, self._taps)

@@ -24,6 +24,7 @@ from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
 from score_sde.training.augmentation import Augmentation, check_augmentation, drawn
 from score_sde.training.draws import DRAWS, LAST, Draw
+from score_sde.training.loss_history import LossHistory
 from score_sde.training.losses import Loss, build_loss
 
 BINS = 4  # of the noise, by which the loss is recorded
@@ -76,6 +77,8 @@ class Objective:
     label_dropout: float = 0.0
     condition_image: ConditionImage | None = None
     augment: float = 0.0
+    history: LossHistory | tuple[()] = ()
+    """By which times are drawn; (): as `draw` spreads them."""
 
     def training_losses(self, params: Any, batch: Batch, step_key: Array) -> Array:
         """The losses (b,) of a part of a training batch: flips, augmentation, dropouts of labels and in the network on."""
@@ -92,11 +95,21 @@ class Objective:
         batch = Batch(images, condition, places)
         # Images that are augmented are not flipped besides, so the key is free.
         augmentation = drawn(keys.flip, self.augment) if self.augment else None
-        return self._losses(params, batch, u, keys, keys.dropout, augmentation)
+        losses = self._losses(params, batch, u, keys, keys.dropout, augmentation)
+        return losses * self.history.weight(u) if self.history else losses
 
     def times_of(self, keys: TrainingKeys, places: Array, step_key: Array) -> Array:
         """The u (b,) in [0, 1) that pick the times of a part of a training batch."""
-        return self.draw(step_key, keys.time, places, self.batch_size)
+        u = self.draw(step_key, keys.time, places, self.batch_size)
+        return self.history.drawn(u) if self.history else u
+
+    def history_after(self, losses: Array, step_key: Array) -> LossHistory | tuple[()]:
+        """The history with the losses of a whole batch, as `training_losses` gives them."""
+        if not self.history:
+            return ()
+        places = jnp.arange(len(losses), dtype=jnp.int32)
+        u = self.times_of(image_keys(TrainingKeys, step_key, places), places, step_key)
+        return self.history.added(u, losses / self.history.weight(u))
 
     def noise_bins(self, places: Array, step_key: Array) -> Array:
         """In which of BINS parts of the training times, the least noise first, each image of a batch has its own; int32."""

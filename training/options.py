@@ -64,6 +64,12 @@ class TrainingOptions(Section):
         "independent",
         "the times of a batch: independent | stratified, one in each of so many cells | low_discrepancy, equally spaced",
     )
+    time_cells: int = option(
+        0,
+        "equal cells of the training times, or of a chain's levels, of which each is drawn as often as its recent losses were large "
+        "and its losses divided by that (Improved DDPM, with model.num_scales cells for its levels); 0: as `times` says",
+        count(10_000, 0),
+    )
     reduce_mean: bool = option(True, "mean over pixels; False: half the sum")
     learned_uncertainty: bool = option(
         False,

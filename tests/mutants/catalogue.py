@@ -12,6 +12,7 @@ from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_features import FEATURES
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_habits import HABITS
+from tests.mutants.wrong_history import HISTORIES
 from tests.mutants.wrong_images import IMAGES
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
 from tests.mutants.wrong_measurements import MEASUREMENTS
@@ -40,6 +41,7 @@ MUTANTS: list[Mutant] = [
     *NETWORKS,
     *TRAINING,
     *AUGMENTATIONS,
+    *HISTORIES,
     *DATA,
     *IMAGES,
     *ENDINGS,
