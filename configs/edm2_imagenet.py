@@ -16,6 +16,7 @@ from score_sde.configs.edm_cifar import EDM
 from score_sde.configs.variants import Change, changed, variant
 
 EDM2 = EDM | {
+    "data.random_flip": True,
     "data.name": "folder",
     "data.image_size": 64,
     "data.resize": True,

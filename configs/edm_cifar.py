@@ -4,8 +4,7 @@
   python main.py --config configs/edm_cifar.py:ncsnpp_cond --mode train
 
 Variants (published FID by 35 evaluations, trained on augmented images): ddpmpp (default, 1.97), ncsnpp (1.98), ddpmpp_cond (1.79),
-ncsnpp_cond (1.79). Not trained with this code: of each the number of parameters is checked, and the arrays of a small one. The
-published runs augment their images and tell the network how; here they are mirrored alone.
+ncsnpp_cond (1.79). Not trained with this code: of each the number of parameters is checked, and the arrays of a small one.
 
 Data: CIFAR-10, downloaded on first use (170 MB). Published: 8 V100, 2 days.
 """
@@ -27,7 +26,6 @@ EDM = {
     "sampling.eps": 0.002,
     "sampling.grid.name": "rho",
     "data.num_channels": 3,
-    "data.random_flip": True,
     "data.uniform_dequantization": False,
     "optim.grad_clip": -1.0,
 }
@@ -39,6 +37,7 @@ CIFAR = {
     "model.dropout": 0.13,
     "model.ema_rate": 0.99929,
     "training.batch_size": 512,
+    "training.augment": 0.12,
     "training.n_iters": 390_625,
     "optim.lr": 1e-3,
     "optim.warmup": 19_531,

@@ -3,7 +3,7 @@
   python main.py --config configs/edm_ffhq.py --mode train --config.data.folder=FFHQ
 
 Variants (published FID by 79 evaluations, trained on augmented images): ddpmpp (default, 2.39), ncsnpp (2.53). Not trained with this
-code; as in configs/edm_cifar.py images are mirrored alone.
+code.
 
 Data: a folder of FFHQ's images, PNG or JPEG. Published: 8 V100, 4 days.
 """
@@ -23,6 +23,7 @@ FFHQ = {
     "model.dropout": 0.05,
     "model.ema_rate": 0.99965,
     "training.batch_size": 256,
+    "training.augment": 0.15,
     "training.n_iters": 781_250,
     "optim.lr": 2e-4,
     "optim.warmup": 39_062,

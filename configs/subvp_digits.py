@@ -4,7 +4,7 @@ python main.py --config configs/subvp_digits.py --mode train
 
 The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is;
 :super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them; :dit and :uvit have a
-transformer of about the size in place of the U-Net, :adm, :edm and :edm2 other U-Nets, the last two as EDM and EDM2 train
+transformer of about the size in place of the U-Net, :simple_uvit one within a U-Net, :adm, :edm and :edm2 other U-Nets, the last two as EDM and EDM2 train
 them; :classifier trains no score but a classifier of noisy digits, by which samples of the others can be guided.
 """
 
@@ -52,6 +52,13 @@ TRANSFORMER = {
     "model.num_heads": 4,
     "optim.lr": 1e-3,
 }
+SIMPLE_UVIT = {
+    "model.name": "simple_uvit",
+    "model.patch_size": 1,
+    "model.nf": 32,
+    "model.ch_mult": (1,),
+    "model.num_res_blocks": 2,
+}
 ADM = {"model.name": "adm", "model.head_channels": 16, "optim.lr": 2e-3}
 EDM = {
     "sde.name": "edm",
@@ -94,6 +101,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "super_resolution": (SUPER_RESOLUTION,),
     "dit": (TRANSFORMER, {"model.name": "dit"}),
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
+    "simple_uvit": (TRANSFORMER, SIMPLE_UVIT),
     "adm": (ADM,),
     "edm": (EDM,),
     "edm2": (EDM, EDM2),

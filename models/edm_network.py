@@ -11,7 +11,7 @@ state dicts (foreign_weights/state_dicts.py), which name levels by the image's s
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -30,6 +30,9 @@ from score_sde.models.published import StateDict
 from score_sde.models.unet import UNet
 from score_sde.shapes import Array, Keys, PerImage
 
+AUGMENTATIONS = 9
+"""Numbers by which EDM says how an image was augmented (training/augmentation.py)."""
+
 
 class EDMNetwork(UNet, abc.ABC):
     """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
@@ -44,10 +47,15 @@ class EDMNetwork(UNet, abc.ABC):
     learned_variance: bool = False
 
     augment_dim: int = 0
-    """Numbers that say how an image was augmented, of published networks. No option of a config: no data here has them."""
+    """Numbers that say how an image was augmented: AUGMENTATIONS where training.augment is more than 0."""
 
     UNCONFIGURED: ClassVar[tuple[str, ...]] = (*Network.UNCONFIGURED, "augment_dim")
     STYLE: ClassVar[Style]
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        network = super().from_config(config)
+        return network.copy(augment_dim=AUGMENTATIONS) if config.training.augment else network
 
     def check_fits(self) -> None:
         super().check_fits()

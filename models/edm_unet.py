@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 
-from score_sde.errors import ConfigError
 from score_sde.models import layers, resample
-from score_sde.models.edm_blocks import SONG, Style
+from score_sde.models.adm_blocks import conv
+from score_sde.models.edm_blocks import SONG, Style, resampled
 from score_sde.models.edm_network import EDMNetwork
 from score_sde.models.embeddings import GaussianFourierProjection, positional_embedding
 from score_sde.shapes import PerImage
@@ -30,13 +30,6 @@ class EDMUNet(EDMNetwork):
     fourier_scale: float = 16.0
 
     STYLE: ClassVar[Style] = SONG
-
-    def check_fits(self) -> None:
-        super().check_fits()
-        if self.progressive_input == "input_skip":
-            raise ConfigError(
-                "model.progressive_input='input_skip': edm_unet has none or residual; take one of them, or model.name=ncsnpp"
-            )
 
     def _embedding(self, noise_input: PerImage, condition: Any) -> layers.Features:
         features, width = self.nf * self.noise_mult, self.nf * self.emb_mult
@@ -56,9 +49,13 @@ class EDMUNet(EDMNetwork):
     def _taken_in(
         self, h: layers.Image, pyramid: layers.Other, name: str
     ) -> tuple[layers.Image, layers.Other]:
-        """With the residual pyramid: its half joins the features, and is replaced by them."""
+        """The half of the image joins the features by a 1x1 convolution; that of the residual pyramid is replaced by the sum."""
         if self.progressive_input == "none":
             return h, pyramid
+        if self.progressive_input == "input_skip":
+            pyramid = resampled(pyramid, "down", self._taps)
+            joined = conv(h.shape[-1], f"{name}_aux_skip", 1, SONG.first, self._dtype)(pyramid)
+            return h + joined, pyramid
 
         def halved(x: layers.Image, kernel: Any) -> layers.Other:
             return resample.conv_downsample_2d(x, kernel, self._taps)

@@ -16,6 +16,7 @@ from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.ncsnpp import NCSNpp
 from score_sde.models.network import Network
 from score_sde.models.score import NetworkScore, takes_none
+from score_sde.models.simple_uvit import SimpleUViT
 from score_sde.models.uvit import UViT
 from score_sde.options import Section, choose, option
 
@@ -28,6 +29,7 @@ NETWORKS: dict[str, type[Network]] = {
     "edm2": EDM2,
     "dit": DiT,
     "uvit": UViT,
+    "simple_uvit": SimpleUViT,
 }
 
 
@@ -37,7 +39,7 @@ class NetworkChoice(Section):
 
     name: str = option(
         "ncsnpp",
-        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | mixture (exact score of data.name=mixture)",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | simple_uvit (after simple diffusion) | mixture (exact score of data.name=mixture)",
     )
 
 

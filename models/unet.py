@@ -33,10 +33,7 @@ class UNet(Network):
     dropout: float = option(0.1, "rate, in training only", probability)
 
     def check_fits(self) -> None:
-        if not self.ch_mult or min(self.ch_mult) < 1 or max(self.ch_mult) > WIDEST:
-            raise ConfigError(
-                f"model.ch_mult={tuple(self.ch_mult)}: expected an integer from 1 to {WIDEST} for each level, such as 1,2,2"
-            )
+        check_levels(self.ch_mult)
         h, w = sides(self.image_size, self.image_width)
         check_sides((h, w), self.ch_mult)
         sizes = [min(h, w) >> level for level in range(len(self.ch_mult))]
@@ -80,6 +77,14 @@ class ScoreUNet(UNet):
                 f"model.num_classes={self.num_classes} with model.conditional=False: a class joins the embedding of the noise "
                 "level, of which that network has none; set num_classes=0, or conditional=True"
             )
+
+
+def check_levels(ch_mult: Sequence[int]) -> None:
+    """Refuse no levels, and levels of no width or a senseless one."""
+    if not ch_mult or min(ch_mult) < 1 or max(ch_mult) > WIDEST:
+        raise ConfigError(
+            f"model.ch_mult={tuple(ch_mult)}: expected an integer from 1 to {WIDEST} for each level, such as 1,2,2"
+        )
 
 
 def check_sides(image_sides: tuple[int, int], ch_mult: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ from score_sde.modes.options import refuse_average
 from score_sde.options import choose
 from score_sde.results import report
 from score_sde.sde_lib import SDE
+from score_sde.training.augmentation import check_augmentation
 from score_sde.training.classifier_task import check_classifier_training
 from score_sde.training.kinds import KINDS
 from score_sde.training.losses import build_loss
@@ -45,6 +46,7 @@ def check_score(config: Any, sde: SDE) -> Drawn:
     check_score_model(config, sde)
     check_config(config)
     check_label_dropout(config)
+    check_augmentation(config)
     build_loss(config, sde)
     return check_drawn(config, sde)
 

@@ -136,6 +136,8 @@ def check_classifier_training(config: Any) -> None:
         "weighting": "noise",
         "continuous": True,
         "label_dropout": 0.0,
+        "augment": 0.0,
+        "time_cells": 0,
         "quality_freq": 0,
     }
     for name, value in nothing.items():

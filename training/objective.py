@@ -1,4 +1,4 @@
-"""From stored images to the loss of each: keys -> flip -> the space's x0 -> loss."""
+"""From stored images to the loss of each: keys -> flip -> the space's x0 -> augmentation -> loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
+from score_sde.training.augmentation import Augmentation, check_augmentation, drawn
 from score_sde.training.draws import DRAWS, LAST, Draw
+from score_sde.training.loss_history import LossHistory
 from score_sde.training.losses import Loss, build_loss
 
 BINS = 4  # of the noise, by which the loss is recorded
@@ -55,7 +57,9 @@ def step_images(config: Any, space: Space, batch: Batch, step: int) -> Array:
     """The x0 (b, ...) that an update makes of its batch, before it adds noise."""
     keys = image_keys(TrainingKeys, key_of_step(config.seed, step), batch.index)
     images = flipped(batch.images, keys) if config.data.random_flip else batch.images
-    return space.encode(images, keys.dequantization)
+    x0 = space.encode(images, keys.dequantization)
+    rate = config.training.augment
+    return drawn(keys.flip, rate).of(x0) if rate else x0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +76,12 @@ class Objective:
     batch_size: int
     label_dropout: float = 0.0
     condition_image: ConditionImage | None = None
+    augment: float = 0.0
+    history: LossHistory | tuple[()] = ()
+    """By which times are drawn; (): as `draw` spreads them."""
 
     def training_losses(self, params: Any, batch: Batch, step_key: Array) -> Array:
-        """The losses (b,) of a part of a training batch: flips, dropouts of labels and in the network on."""
+        """The losses (b,) of a part of a training batch: flips, augmentation, dropouts of labels and in the network on."""
         images, condition, places = batch
         keys = image_keys(TrainingKeys, step_key, places)
         if self.random_flip:
@@ -85,11 +92,24 @@ class Objective:
         u = self.times_of(keys, places, step_key)
         null = self.null_condition(condition)
         condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)
-        return self._losses(params, Batch(images, condition, places), u, keys, keys.dropout)
+        batch = Batch(images, condition, places)
+        # Images that are augmented are not flipped besides, so the key is free.
+        augmentation = drawn(keys.flip, self.augment) if self.augment else None
+        losses = self._losses(params, batch, u, keys, keys.dropout, augmentation)
+        return losses * self.history.weight(u) if self.history else losses
 
     def times_of(self, keys: TrainingKeys, places: Array, step_key: Array) -> Array:
         """The u (b,) in [0, 1) that pick the times of a part of a training batch."""
-        return self.draw(step_key, keys.time, places, self.batch_size)
+        u = self.draw(step_key, keys.time, places, self.batch_size)
+        return self.history.drawn(u) if self.history else u
+
+    def history_after(self, losses: Array, step_key: Array) -> LossHistory | tuple[()]:
+        """The history with the losses of a whole batch, as `training_losses` gives them."""
+        if not self.history:
+            return ()
+        places = jnp.arange(len(losses), dtype=jnp.int32)
+        u = self.times_of(image_keys(TrainingKeys, step_key, places), places, step_key)
+        return self.history.added(u, losses / self.history.weight(u))
 
     def noise_bins(self, places: Array, step_key: Array) -> Array:
         """In which of BINS parts of the training times, the least noise first, each image of a batch has its own; int32."""
@@ -117,11 +137,20 @@ class Objective:
         return self.condition_image.in_training(images, condition, key, places)
 
     def _losses(
-        self, params: Any, batch: Batch, u: Array, keys: TrainingKeys, dropout_keys: Array | None
+        self,
+        params: Any,
+        batch: Batch,
+        u: Array,
+        keys: TrainingKeys,
+        dropout_keys: Array | None,
+        augmentation: Augmentation | None = None,
     ) -> Array:
-        x0 = self.space.encode(batch.images, keys.dequantization)
+        x0, condition = self.space.encode(batch.images, keys.dequantization), batch.condition
+        if augmentation is not None:
+            # Also to a network that is told no class: an image is what it is.
+            x0, condition = augmentation.of(x0), {**dict(condition), "augment": augmentation.told}
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
-        return self.loss(self.model(params, batch.condition), x0, u, z, dropout_keys)
+        return self.loss(self.model(params, condition), x0, u, z, dropout_keys)
 
     def model(self, params: Any, condition: Any) -> Any:
         """What the loss is of: the network with these parameters, told this of each image."""
@@ -142,6 +171,7 @@ def check_label_dropout(config: Any) -> None:
 
 def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
     """The objective of a score network, as the configuration says."""
+    check_augmentation(config)
     return Objective(
         space=build_space(config),
         loss=build_loss(config, sde),
@@ -153,4 +183,5 @@ def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
         batch_size=config.training.batch_size,
         label_dropout=config.training.label_dropout,
         condition_image=build_condition_image(config),
+        augment=config.training.augment,
     )

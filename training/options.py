@@ -64,6 +64,12 @@ class TrainingOptions(Section):
         "independent",
         "the times of a batch: independent | stratified, one in each of so many cells | low_discrepancy, equally spaced",
     )
+    time_cells: int = option(
+        0,
+        "equal cells of the training times, or of a chain's levels, of which each is drawn as often as its recent losses were large "
+        "and its losses divided by that (Improved DDPM, with model.num_scales cells for its levels); 0: as `times` says",
+        count(10_000, 0),
+    )
     reduce_mean: bool = option(True, "mean over pixels; False: half the sum")
     learned_uncertainty: bool = option(
         False,
@@ -72,6 +78,12 @@ class TrainingOptions(Section):
     label_dropout: float = option(
         0.0,
         "rate at which an image is told no class, as guidance and sampling without class need",
+        fraction,
+    )
+    augment: float = option(
+        0.0,
+        "edm_unet, edm_adm: rate of each of EDM's geometric changes of training images, of which the network is told; half of the "
+        "images are mirrored beside (data.random_flip is False). 0.12 for CIFAR-10 and 0.15 for FFHQ as published; 0: none",
         fraction,
     )
     eps: float = option(1e-5, "smallest time trained on")

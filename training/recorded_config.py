@@ -73,7 +73,7 @@ ROLES = {
         training.weighting training.min_snr training.p2_k training.p2_gamma
         training.times training.log_normal_mean training.log_normal_std training.draws
         training.logit_normal_mean training.logit_normal_std
-        training.reduce_mean training.learned_uncertainty training.label_dropout training.eps training.trainable
+        training.reduce_mean training.learned_uncertainty training.label_dropout training.augment training.time_cells training.eps training.trainable
         training.ema.sigma_rel
         """.split(),
         Role.RUN,

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import optax
 from jax import Array
@@ -23,6 +23,7 @@ from score_sde.training.environment import record_environment
 from score_sde.training.evaluators import EVALUATORS, Builder
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import train_task
+from score_sde.training.loss_history import LossHistory, empty_history
 from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
@@ -69,9 +70,24 @@ class ScoreTask:
     def key(self, step: Array) -> Array:
         return key_of_step(self.config.seed, step)
 
+    def first_history(self) -> LossHistory | tuple[()]:
+        cells = self.config.training.time_cells
+        return empty_history(cells) if cells else ()
+
+    def recalling(self, history: LossHistory | tuple[()]) -> Self:
+        objective = dataclasses.replace(self.objective, history=history)
+        return dataclasses.replace(self, objective=objective)
+
+    def remembered(
+        self, history: LossHistory | tuple[()], step: Array, losses: Array
+    ) -> LossHistory | tuple[()]:
+        objective = self.recalling(history).objective
+        return objective.history_after(losses, self.key(step))
+
     @functools.cached_property
     def groups(self) -> tuple[str, ...]:
-        return self.objective.bin_names()
+        # Weighted losses of unevenly drawn times have no means of groups to compare.
+        return () if self.config.training.time_cells else self.objective.bin_names()
 
     def group_of(self, step: Array, batch: Batch) -> Array:
         return self.objective.noise_bins(batch.index, self.key(step))

@@ -15,6 +15,7 @@ import jax
 
 from score_sde.devices import Devices
 from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.loss_history import Remembering
 from score_sde.training.memory import Needed, check_fits, size
 from score_sde.training.state import TrainState, first_state
 from score_sde.training.task import Task
@@ -68,7 +69,13 @@ def start(
 
 def state_shapes(task: Task) -> TrainState:
     """The shapes of the task's state."""
-    return jax.eval_shape(lambda: first_state(task.init(), task.optimizer, task.widths))
+    return jax.eval_shape(lambda: state_of(task, task.init()))
+
+
+def state_of(task: Task, params: Any) -> TrainState:
+    """The state at step 0 of these parameters."""
+    history = task.first_history() if isinstance(task, Remembering) else ()
+    return first_state(params, task.optimizer, task.widths, history)
 
 
 def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> TrainState:
@@ -96,8 +103,7 @@ def traced(task: Task, devices: Devices, *given: Any) -> jax.stages.Traced:
     """
 
     def state(*given: Any) -> TrainState:
-        params = given[0] if given else task.init()
-        return first_state(params, task.optimizer, task.widths)
+        return state_of(task, given[0] if given else task.init())
 
     quick = task.quick_init and jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if quick else None

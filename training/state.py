@@ -27,12 +27,18 @@ class TrainState:
     opt_state: Any
     averages: Any = flax.struct.field(default_factory=dict)
     """Power-function averages: str(sigma_rel) -> parameters (power_average.py)."""
+    history: Any = ()
+    """A LossHistory, by which times are drawn (loss_history.py); () for none."""
 
 
 def parts(state: TrainState) -> dict[str, Any]:
-    """By name, without averages where none are kept: the checkpoints of such runs are those of before there were any."""
+    """By name, without averages and history where none are kept: the checkpoints of such runs are those of before there were any."""
     found = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return found if state.averages else {k: v for k, v in found.items() if k != "averages"}
+    return {
+        name: part
+        for name, part in found.items()
+        if name not in ("averages", "history") or jax.tree.leaves(part)
+    }
 
 
 def init_params(config: Any, network: Any) -> Any:
@@ -63,7 +69,10 @@ def init_state(config: Any, network: Any, optimizer: optax.GradientTransformatio
 
 
 def first_state(
-    params: Any, optimizer: optax.GradientTransformation, widths: Iterable[float] = ()
+    params: Any,
+    optimizer: optax.GradientTransformation,
+    widths: Iterable[float] = (),
+    history: Any = (),
 ) -> TrainState:
     """The state before the first update; the averages, also the power-function ones of these widths, start at the parameters."""
 
@@ -72,7 +81,8 @@ def first_state(
         return jax.tree.map(jnp.copy, params)
 
     averages = {str(float(width)): average() for width in widths}
-    return TrainState(jnp.zeros((), jnp.int32), params, average(), optimizer.init(params), averages)
+    opt_state = optimizer.init(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, average(), opt_state, averages, history)
 
 
 def ema_rate(config: Any, step: Array) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,22 @@ from score_sde.devices import STATE, Devices, Mapped, Shares
 from score_sde.training.accumulation import mean_and_gradient
 from score_sde.training.feed import Given, batch_of
 from score_sde.training.groups import GROUPS, Grouped, sums_of
+from score_sde.training.loss_history import Remembering, of_places
 from score_sde.training.power_average import exponent, gain
 from score_sde.training.state import TrainState, moved, update_ema
 from score_sde.training.task import Projected, Task
 from score_sde.training.trainable import trainable, where
 
 Metrics = dict[str, Any]
+
+
+class Totals(NamedTuple):
+    """What the devices' shares of a batch make together beside the gradient."""
+
+    groups: Any
+    """Sums, of a task that tells images apart."""
+    losses: Any
+    """Of all images by their places in the batch, of a run that remembers them (loss_history.py)."""
 
 
 ARGUMENTS = (STATE, False, False, True)
@@ -72,8 +82,13 @@ def update(
         "learning_rate": jnp.asarray(task.learning_rate(state.step)),
     }
     if isinstance(task, Grouped):
-        metrics[GROUPS] = joined.total
-    after = TrainState(state.step + 1, params, ema_params, opt_state, averages)
+        metrics[GROUPS] = joined.total.groups
+    history = (
+        task.remembered(state.history, state.step, joined.total.losses)
+        if isinstance(task, Remembering)
+        else state.history
+    )
+    after = TrainState(state.step + 1, params, ema_params, opt_state, averages, history)
     if skip_nonfinite:
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
         after = chosen_state(good, after, before)
@@ -89,16 +104,19 @@ def joined_shares(
     given: Given,
     accumulation: int,
 ) -> Shares:
-    """Within a program of all devices: the mean loss and its gradient, the Sums of groups, and the losses of the images."""
+    """Within a program of all devices: the mean loss and its gradient, Totals, and the losses of the images."""
 
     def share(state: TrainState, constants: Any, resident: Any, given: Given) -> Shares:
         batch = batch_of(resident, given)
+        now = task.recalling(state.history) if isinstance(task, Remembering) else task
         (loss, losses), gradient = losses_and_gradient(
-            task, state, constants, batch, accumulation, devices.platform == "cpu"
+            now, state, constants, batch, accumulation, devices.platform == "cpu"
         )
-        sums = sums_of(task, state.step, batch, losses) if isinstance(task, Grouped) else ()
+        sums = sums_of(now, state.step, batch, losses) if isinstance(now, Grouped) else ()
+        whole = len(losses) * len(devices.devices)
+        to_remember = of_places(losses, batch.index, whole) if state.history else ()
         # The devices have equally many images, so the mean of their means is the mean over the batch.
-        return Shares((loss, gradient), sums, losses)
+        return Shares((loss, gradient), Totals(sums, to_remember), losses)
 
     arguments = (state, constants, resident, given)
     return devices.joined(share, arguments, ARGUMENTS, like=(state.step, state.params))

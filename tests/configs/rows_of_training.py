@@ -124,6 +124,8 @@ TRAINING_ROWS = [
     *rows(network, "model", of(EDM_ADM, model__attn_resolutions=(4,)), head_channels=8),
     *rows(network, "model", EDM2, name="edm_adm", logvar_channels=32),
     *rows(training_step, "training", UNCERTAIN, learned_uncertainty=True),
+    *rows(training_step, "training", EDM_UNET, augment=0.5),
+    *rows(training_step, "training", SMALL, time_cells=4),
     *rows(
         training_step,
         "optim",

@@ -27,13 +27,13 @@ SIZES = {
     "adm_imagenet:128_published": (421_529_606, 4 * 256),
     "adm_imagenet:256_published": (553_838_086, 4 * 256),
     "adm_imagenet:256_uncond_published": (552_814_086, 0),
-    # Without the map of augmentations; with the frequencies of Fourier features.
-    "edm_cifar:ddpmpp": (55_733_891, -9 * 128),
-    "edm_cifar:ddpmpp_cond": (55_735_299, -9 * 128),
-    "edm_cifar:ncsnpp": (56_397_827, -9 * 256 + 128),
-    "edm_cifar:ncsnpp_cond": (56_400_643, -9 * 256 + 128),
-    "edm_ffhq:ddpmpp": (61_805_571, -9 * 128),
-    "edm_ffhq:ncsnpp": (62_761_091, -9 * 256 + 128),
+    # With the frequencies of Fourier features.
+    "edm_cifar:ddpmpp": (55_733_891, 0),
+    "edm_cifar:ddpmpp_cond": (55_735_299, 0),
+    "edm_cifar:ncsnpp": (56_397_827, 128),
+    "edm_cifar:ncsnpp_cond": (56_400_643, 128),
+    "edm_ffhq:ddpmpp": (61_805_571, 0),
+    "edm_ffhq:ncsnpp": (62_761_091, 128),
 }
 
 

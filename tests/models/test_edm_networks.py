@@ -7,6 +7,7 @@ attention that it asks for.
 
 from types import SimpleNamespace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -309,6 +310,40 @@ def test_published_numbers_of_parameters(name):
     assert number_of_parameters(network) == count
 
 
+class SecondLevel(EDMUNet):
+    """What the image does to the features of the second level."""
+
+    @nn.compact
+    def __call__(self, h, pyramid):
+        return self._taken_in(h, pyramid, "enc_4x4")
+
+
+@pytest.mark.parametrize(("fir", "taps"), [(False, [1, 1]), (True, [1, 3, 3, 1])])
+def test_the_image_joins_the_features_of_each_level(fir, taps):
+    """With an input pyramid of skips: the image filtered and halved, by loops, through a linear map, is added; it goes on as it is."""
+    level, network = (
+        kind(**SMALL, fir=fir, progressive_input="input_skip") for kind in (SecondLevel, EDMUNet)
+    )
+    rng = np.random.default_rng(0)
+    image, features = rng.normal(size=(1, 8, 8, 3)), rng.normal(size=(1, 4, 4, 16))
+    kernel, bias = rng.normal(size=(3, 16)), rng.normal(size=16)
+    params = {"enc_4x4_aux_skip": {"kernel": kernel[None, None], "bias": bias}}
+    single = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (params, features, image))
+    h, pyramid = level.apply({"params": single[0]}, *single[1:])
+    weights = np.outer(taps, taps) / np.sum(taps) ** 2
+    edge = (len(taps) - 1) // 2
+    padded = np.pad(image, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
+    halved = np.zeros((1, 4, 4, 3))
+    for i in range(4):
+        for j in range(4):
+            window = padded[:, 2 * i : 2 * i + len(taps), 2 * j : 2 * j + len(taps)]
+            halved[:, i, j] = np.einsum("bijc,ij->bc", window, weights)
+    assert_allclose(pyramid, halved, atol=1e-6)
+    assert_allclose(h, features + halved @ kernel + bias, atol=1e-5)
+    plain = number_of_parameters(EDMUNet(**SMALL))
+    assert number_of_parameters(network) == plain + 3 * 16 + 16
+
+
 SMALL = {
     "image_size": 8,
     "nf": 16,
@@ -338,7 +373,6 @@ def test_first_weights_have_the_published_spread():
 @pytest.mark.parametrize(
     ("network", "options", "words"),
     [
-        (EDMUNet, {"progressive_input": "input_skip"}, "edm_unet has none or residual"),
         (EDMUNet, {"nf": 130}, "130 channels cannot be normalised in 32 groups"),
         (EDMUNet, {"nf": 4, "emb_mult": 4, "image_size": 6, "ch_mult": (1, 1, 1)}, "multiple of 4"),
         (EDMADM, {"head_channels": 0}, r"model.head_channels=0 makes no equal heads"),

@@ -16,6 +16,7 @@ from score_sde.models.dit import DiT
 from score_sde.models.edm2 import EDM2
 from score_sde.models.edm_adm import EDMADM
 from score_sde.models.edm_unet import EDMUNet
+from score_sde.models.simple_uvit import SimpleUViT
 from score_sde.models.uvit import UViT
 
 # Compiling is nearly all the time of these tests, and -O0 changes no formula.
@@ -27,6 +28,9 @@ LEVELS = {"image_size": 8, "nf": 32, "ch_mult": (1, 1), "num_res_blocks": 1}
 SMALLEST = {
     "dit": DiT(**TOKENS, num_classes=3),
     "uvit": UViT(**TOKENS, num_classes=3),
+    "simple_uvit": SimpleUViT(
+        **LEVELS | {"ch_mult": (1,)}, patch_size=2, width=8, depth=1, num_heads=2, num_classes=3
+    ),
     "adm": ADM(**LEVELS, attn_resolutions=(4,), head_channels=16, num_classes=3),
     "edm_unet": EDMUNet(**LEVELS | {"nf": 8}, attn_resolutions=(4,), num_classes=3),
     "edm_adm": EDMADM(**LEVELS | {"nf": 8}, attn_resolutions=(4,), head_channels=4, num_classes=3),

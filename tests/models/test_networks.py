@@ -270,7 +270,7 @@ def config():
         "skip_rescale": False,
         "init_scale": 0.5,
         "remat": True,
-        "patch_size": 4,
+        "patch_size": 1,
         "width": 48,
         "depth": 5,
         "num_heads": 4,
@@ -288,14 +288,14 @@ def config():
         "logvar_channels": 32,
     }
     data = {"image_size": 8, "image_width": 16, "num_channels": 1, "centered": False}
-    return ConfigDict({"model": model, "data": data, "sde": {}})
+    return ConfigDict({"model": model, "data": data, "sde": {}, "training": {"augment": 0.0}})
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_field_is_read_from_the_config(config, name):
     """No value above is a default of the field, so a field that is not read shows."""
     config.model.name = name
-    network, plain = build_network(config), NETWORKS[name](image_size=16)
+    network, plain = build_network(config), NETWORKS[name](image_size=32)
     stated = {**config.model, **config.data}
     for field in {f.name for f in dataclasses.fields(network)} - {*network.UNCONFIGURED}:
         value = stated[field]
@@ -310,6 +310,6 @@ def test_unknown_network_is_refused(config):
     config.model.name = "unet"
     with pytest.raises(
         ValueError,
-        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, edm_unet, edm_adm, edm2, dit, uvit",
+        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, edm_unet, edm_adm, edm2, dit, uvit, simple_uvit",
     ):
         build_network(config)

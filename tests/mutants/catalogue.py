@@ -2,6 +2,7 @@
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.wrong_around_samplers import AROUND_SAMPLERS
+from tests.mutants.wrong_augmentation import AUGMENTATIONS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_compilation_cache import COMPILATION_CACHE
@@ -11,6 +12,7 @@ from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_features import FEATURES
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_habits import HABITS
+from tests.mutants.wrong_history import HISTORIES
 from tests.mutants.wrong_images import IMAGES
 from tests.mutants.wrong_imports import IMPORTS
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
@@ -39,6 +41,8 @@ MUTANTS: list[Mutant] = [
     *MODELS,
     *NETWORKS,
     *TRAINING,
+    *AUGMENTATIONS,
+    *HISTORIES,
     *DATA,
     *IMAGES,
     *ENDINGS,

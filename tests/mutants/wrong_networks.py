@@ -5,6 +5,7 @@ from tests.mutants.mutant import mutants
 NORM = "tests/models/test_group_norm.py"
 RESAMPLE = "tests/models/test_resample.py"
 TRANSFORMERS = "tests/models/test_transformers.py"
+SIMPLE_UVIT = "tests/models/test_simple_uvit.py"
 ADM = "tests/models/test_adm.py"
 EDM = "tests/models/test_edm_networks.py"
 EDM2 = "tests/models/test_edm2.py"
@@ -133,6 +134,14 @@ NETWORKS = [
         ("modulation-without-swish", "layer(nn.silu(condition))", "layer(condition)"),
         ("head-scale-first", "shift, scale = Modulation(2", "scale, shift = Modulation(2"),
         ("gates-open-at-first", "kernel_init=ZERO, name=\"1\"", "kernel_init=SMALL, name=\"1\""),
+    ),
+    *mutants("models/simple_uvit.py", SIMPLE_UVIT,
+        ("simple-uvit-skips-in-order", "[h, skips.pop()]", "[h, skips.pop(0)]"),
+        ("simple-uvit-skip-before-the-rest", "[h, skips.pop()]", "[skips.pop(), h]"),
+        ("simple-uvit-transformer-in-place-of-features", "return h + back.reshape(b, rows, columns, channels)", "return back.reshape(b, rows, columns, channels)"),
+        ("simple-uvit-one-level-less", "patch * 2**levels", "patch * 2 ** (levels - 1)"),
+        ("simple-uvit-ends-at-random", '"last", init=ZERO)', '"last")'),
+        ("simple-uvit-level-not-told-to-tokens", "self._block_call(layer)(tokens, level)", "self._block_call(layer)(tokens, 0.0 * level)"),
     ),
     *mutants("models/uvit.py", TRANSFORMERS,
         ("time-before-class", "return [classes(labels_or_none(condition, len(labels), self.num_classes)), time]", "return [time, classes(labels_or_none(condition, len(labels), self.num_classes))]"),
