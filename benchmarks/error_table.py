@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+from benchmarks.command import in_words
 from benchmarks.records import Record, best_within, by_sampler, ranking
 
 COLUMNS = (10, 20, 40, 160)
 BESIDE = ("euler", "heun", "dopri5 adaptive")
-
-EXPLAINED = {
-    "flow": (
-        "The probability flow of a mixture, deterministic samplers",
-        "Root mean square distance of 63 points from where the exact flow takes them: its quantile map from T = 1 to 1e-3, "
-        "toy mixture under VP, float64, no last denoising.",
-    ),
-    "law": (
-        "The law of a mixture, stochastic samplers",
-        "Kolmogorov-Smirnov distance of all coordinates of the samples to the exact law at t = 1e-3, toy mixture under VP. "
-        "True samples have {floor:.2g} on average.",
-    ),
-    "digits_flow": (
-        "The probability flow of the digits network, deterministic samplers",
-        "Root mean square distance in pixels of [-1, 1] to the same ODE solved in small steps, from the same noise. "
-        "That reference moves by {floor:.2g} when its steps are doubled. One evaluation is the last denoising.",
-    ),
-    "digits_law": (
-        "The digits that come out",
-        "Frechet distance in pixel space: |difference of means|^2 + tr(C + D - 2 (C D)^(1/2)) for Gaussians fitted to the "
-        "samples and to all 1,797 real digits, pixels in [0, 1]. As many real digits, drawn anew, have {floor:.2g}; the 297 "
-        "of the test split against the 1,500 of the training split have {test_to_train:.2g}. One evaluation is the last "
-        "denoising.",
-    ),
-}
 
 
 def figure(error: float) -> str:
@@ -74,19 +51,20 @@ def headline(records: Iterable[Record], measure: str) -> str:
     return "\n".join(lines)
 
 
-def document(records: list[Record], floors: dict[str, float], measured: str) -> str:
-    """The whole report."""
-    parts = [
-        "# Error versus network evaluations",
-        f"Measured by {measured}",
-        "Each sampler takes as many steps as fit the number of evaluations (NFE), on the grid named beside the error, the "
-        "best of uniform, log_snr and rho (log_snr alone for the network); an adaptive one has the tolerance that lands nearest below, if above half. The order is that of "
-        "convergence, of the law for stochastic samplers. The picture is [error_versus_nfe.png](error_versus_nfe.png).",
-        headline(records, "flow"),
-    ]
-    for measure, (title, text) in EXPLAINED.items():
-        if by_sampler(records, measure):
-            floor = floors.get(measure, 0.0)
-            words = text.format(floor=floor, test_to_train=floors.get("test_to_train", 0.0))
-            parts += [f"## {title}", words, table(records, measure, floor)]
-    return "\n\n".join(parts) + "\n"
+def below(measure: str, floors: dict[str, float]) -> str:
+    """What stands below the table of a measure: figures that need no sampler."""
+    known = {"Floor": floors.get(measure)}
+    if measure == "digits_law":
+        known["Test split to training split"] = floors.get("test_to_train")
+    return " ".join(f"{name}: {x:.2g}." for name, x in known.items() if x is not None)
+
+
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """The table of each measure, and the headline with what was run."""
+    records = [Record(*row) for row in stored["records"]]
+    floors = stored["floors"]
+    made = {"headline": f"{headline(records, 'flow')}\n\n{in_words(stored['measured'])}"}
+    for measure in dict.fromkeys(record.measure for record in records):
+        rows = table(records, measure, floors.get(measure, 0.0))
+        made[measure] = f"{rows}\n\n{below(measure, floors)}".rstrip()
+    return made

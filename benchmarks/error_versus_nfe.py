@@ -4,7 +4,8 @@
     python -m benchmarks.error_versus_nfe --quick                 # a few samplers on the exact problems: seconds
 
 Every sampler gets the budgets in turn and takes as many steps as they cover, on several grids; see problems.py for what
-is measured. Writes error_versus_nfe.json, .md and .png to --out; --redraw makes the last two anew from the first.
+is measured. Writes error_versus_nfe.json and .png to --out, and the tables to the page that is there; --redraw does so with a JSON
+that is there.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.command import load_config, provenance, run_main
 from benchmarks.error_picture import draw_picture
-from benchmarks.error_table import document
+from benchmarks.error_table import tables
 from benchmarks.problems import Digits, MixtureFlow, MixtureLaw, Problem
 from benchmarks.records import BUDGETS, Record
+from benchmarks.tables import read, renew
 from score_sde.progress import progress_bar
 from score_sde.samplers.entries import ENTRIES, Entry, choose_entries
 
@@ -70,7 +72,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--samplers", nargs="+", default=(), help=f"among {', '.join(ENTRIES)}")
     parser.add_argument("--quick", action="store_true", help="few samplers, budgets and images")
-    parser.add_argument("--redraw", action="store_true", help="table and picture of <out>/*.json")
+    parser.add_argument("--redraw", action="store_true", help="tables and picture of <out>/*.json")
     return parser.parse_args(arguments)
 
 
@@ -125,12 +127,11 @@ def main(arguments: list[str] | None = None) -> list[Record]:
             f'{{"measured": {json.dumps(facts)},\n"floors": {json.dumps(floors)},\n'
             f'"fields": {json.dumps(Record._fields)},\n"records": [\n{rows}\n]}}\n'
         )
-    stored = json.loads(file.read_text())
+    stored = read(file)
     records = [Record(*row) for row in stored["records"]]
-    text = document(records, stored["floors"], in_words(stored["measured"]))
-    file.with_suffix(".md").write_text(text)
     draw_picture(records, stored["floors"], file.with_suffix(".png"))
-    print(text)
+    print("\n\n".join(tables(stored).values()))
+    renew(options.out)
     return records
 
 

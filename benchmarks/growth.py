@@ -7,7 +7,8 @@ Each axis is a column of networks that differ in one thing, timed in turns in on
 machine's moods meet all; seconds are medians. The exponent beside a figure is the slope from the one above it, in
 logarithms: 1 is a straight line, 0 a cost that does not grow. Evaluations against tolerance are counted, not timed, with the
 exact score of configs/toy_mixture.py. Devices are those that XLA makes of one CPU when told to (a machine with several
-accelerators has its own), so that their row tells what sharing a batch costs, never what more devices gain.
+accelerators has its own), so that their row tells what sharing a batch costs, never what more devices gain. Lines are added to
+<out>/growth.jsonl as they come; then all of it is printed, a table for each run, and written to the page that is there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from benchmarks.accelerator.ours import TrainingSteps, forward
 from benchmarks.command import in_words, load_config, make_folder, provenance, run_main
 from benchmarks.growth_picture import draw_picture
 from benchmarks.random_network import random_network
+from benchmarks.tables import read, renew
 from benchmarks.turns import Work, in_turns
 from score_sde.data.image_shape import image_shape
 from score_sde.errors import UserError
@@ -195,6 +197,18 @@ def table(points: Iterable[Point]) -> str:
     return "\n".join(lines)
 
 
+def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The only one: a table for each run, the newest first, since slopes are of figures that were timed in turns."""
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        runs.setdefault((row["date"], row["command"]), []).append(row)
+    chapters = []
+    for _, run in sorted(runs.items(), reverse=True):
+        points = [Point(*(row[field] for field in Point._fields)) for row in run]
+        chapters += [table(points), in_words(run[0])]
+    return {"": "\n\n".join(chapters)}
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.growth",
@@ -236,9 +250,9 @@ def main(arguments: list[str] | None = None) -> list[Point]:
                     file.write(json.dumps(point._asdict() | facts) + "\n")
             jax.clear_caches()  # no program of this axis is used again
             bar.update(1)
-    (options.out / "growth.md").write_text(f"{table(points)}\n\n{in_words(facts)}\n")
     draw_picture(curves(points), options.out / "growth.png")
-    print(table(points))
+    print(tables(read(options.out / "growth.jsonl"))[""])
+    renew(options.out)
     return points
 
 

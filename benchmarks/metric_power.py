@@ -2,12 +2,12 @@
 
     python -m benchmarks.metric_power --out docs                              # an hour; needs '.[images,perceptual]'
     python -m benchmarks.metric_power --sets digits/classifier --out runs/power
-    python -m benchmarks.metric_power --redraw --out docs                     # table and picture anew
+    python -m benchmarks.metric_power --redraw --out docs                     # tables and picture anew
 
 Samples are real images with a fault, beside other real images (fault_images.py). A figure sees the fault where it is farther out than those
 of as many honest samples are in 19 of 20 cases, on either side; three that have errors of their own also where they are 1.96 of these from what
-honest samples have. All images of a repetition are dealt anew. Sets that were measured before stay in <out>/metric_power.json; writes .md
-and .png too.
+honest samples have. All images of a repetition are dealt anew. Sets that were measured before stay in <out>/metric_power.json; writes
+.png too, and the tables to the page that is there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchmarks.fault_figures import ORDER, trial_of
 from benchmarks.fault_images import FAULTS, IMAGES, load_pool
 from benchmarks.power import HONEST, Plan, Power, needed, powers
 from benchmarks.power_picture import draw_picture
+from benchmarks.tables import read, renew
 from score_sde.errors import UserError
 from score_sde.features.extractors import NAMES
 from score_sde.progress import progress_bar
@@ -87,26 +88,25 @@ def cell(power: dict[int, float]) -> str:
     return f"≤ {least}" if n == least else f"{float(f'{n:.2g}'):.0f}"
 
 
-def document(stored: dict[str, Measured]) -> str:
-    """Markdown, a table for each set."""
-    return "\n".join(chapter(name, measured) for name, measured in stored.items())
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """One for each set."""
+    return {name: with_facts(name, measured) for name, measured in sets_of(stored).items()}
 
 
-def chapter(name: str, measured: Measured) -> str:
+def with_facts(name: str, measured: Measured) -> str:
     sizes, facts = IMAGES[name.partition("/")[0]].sizes, measured.facts
     return (
-        f"**{name}**: samples for a power of {WANTED:.0%}, beside {sizes.reference} training and {sizes.held_out} held-out images. In brackets the power "
-        f"with as many as were tried. {in_words(facts)} {facts['honest']} honest repetitions, {facts['faulty']} of each fault.\n\n"
-        f"{table(measured.powers)}\n"
+        f"{table(measured.powers)}\n\n"
+        f"Beside {sizes.reference} training and {sizes.held_out} held-out images, {facts['honest']} honest repetitions, {facts['faulty']} of each fault: "
+        f"{in_words(facts)}"
     )
 
 
-def read(file: Path) -> dict[str, Measured]:
-    """What was measured before."""
-    stored = json.loads(file.read_text())["sets"] if file.exists() else {}
+def sets_of(stored: dict[str, Any]) -> dict[str, Measured]:
+    """By their names, from what `write` wrote."""
     return {
         name: Measured(of["measured"], [Power(*row) for row in of["powers"]])
-        for name, of in stored.items()
+        for name, of in stored["sets"].items()
     }
 
 
@@ -133,7 +133,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--largest", type=int, default=1600, help="samples")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/power"), help="a folder")
-    parser.add_argument("--redraw", action="store_true", help="table and picture of <out>/*.json")
+    parser.add_argument("--redraw", action="store_true", help="tables and picture of <out>/*.json")
     options = parser.parse_args(arguments)
     for name in options.sets:
         images, _, features = name.partition("/")
@@ -159,16 +159,15 @@ def main(arguments: list[str] | None = None) -> dict[str, Measured]:
     file = options.out / "metric_power.json"
     if options.redraw and not file.exists():
         raise UserError(f"--redraw: there is no {file}; leave it out, and it is measured")
-    stored = read(file)
+    stored = sets_of(read(file)) if file.exists() else {}
     for name in [] if options.redraw else options.sets:
         facts = provenance("benchmarks.metric_power")
         facts |= {"honest": options.honest, "faulty": options.faulty}
         stored[name] = Measured(facts, measure(name, options))
         write(file, stored)
-    text = document(stored)
-    file.with_suffix(".md").write_text(text)
     draw_picture({name: of.powers for name, of in stored.items()}, file.with_suffix(".png"))
-    print(text)
+    print("\n\n".join(tables(read(file)).values()))
+    renew(options.out)
     return stored
 
 

@@ -8,7 +8,7 @@ sampling, and the figure is its squared Wasserstein distance to the posterior. O
 samples of the posterior itself, the floor, beside it. In float64, under VP, ODE and SDE by ShARK along equal steps of the
 log-SNR; the samplers that are none of the two have one figure, and DAPS and PnP-DM, of many
 evaluations a step, steps of their own number. Problems: posterior_problems.py. Writes posterior_methods.json
-and .md to --out.
+to --out, and the table to the page that is there.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks.command import in_words, make_folder, provenance, run_main
 from benchmarks.posterior_problems import PROBLEMS, Problem, exact_draws
+from benchmarks.tables import read, renew
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.affine_law import Law, affine_law
 from score_sde.guidance.exact_posterior import exact_posterior
@@ -194,6 +195,14 @@ def table(records: list[Record], problems: list[str]) -> str:
     return "\n".join(lines)
 
 
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """The only one."""
+    records = [Record(*row) for row in stored["records"]]
+    problems = list(dict.fromkeys(record.problem for record in records))
+    below = f"{stored['steps']} steps, {stored['samples']} samples: {in_words(stored['measured'])}"
+    return {"": f"{table(records, problems)}\n\n{below}"}
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.posterior_methods",
@@ -232,15 +241,17 @@ def main(arguments: list[str] | None = None) -> list[Record]:
     make_folder(options.out)
     records = list(measure_all(options))
     facts = provenance("benchmarks.posterior_methods")
-    stored = {"measured": facts, "fields": Record._fields, "records": records}
+    stored = {
+        "measured": facts,
+        "steps": options.steps,
+        "samples": options.samples,
+        "fields": Record._fields,
+        "records": records,
+    }
     file = options.out / "posterior_methods.json"
     file.write_text(json.dumps(stored, indent=1) + "\n")
-    text = (
-        f"{in_words(facts)}\n\nSquared Wasserstein distance to the posterior, exact for pair and field; sliced, of "
-        f"{options.samples} samples, for the others; {options.steps} steps.\n\n{table(records, options.problems)}\n"
-    )
-    file.with_suffix(".md").write_text(text)
-    print(text)
+    print(tables(read(file))[""])
+    renew(options.out)
     return records
 
 

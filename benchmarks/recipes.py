@@ -4,7 +4,8 @@
 
 One network for each recipe, with the same seed, data, noise and number of updates; only the fields of the recipe differ. Then,
 on the averaged weights, the held-out images' bits/dim by the ODE and by the bound, and samples of the probability flow: the
-Frechet distance of their pixels to those of all images of the data, and the evaluations that an image took.
+Frechet distance of their pixels to those of all images of the data, and the evaluations that an image took. Writes recipes.json to
+--out, and the table to the page that is there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from benchmarks.command import in_words, load_config, provenance, run_main
 from benchmarks.problems import every
+from benchmarks.tables import read, renew
 from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
 from score_sde.errors import UserError
@@ -104,27 +106,22 @@ def in_bits(mean: float, error: float) -> str:
     return f"{mean:.3f} ± {error:.3f}" if mean < 100 else f"{mean:.0e}"
 
 
-def document(rows: list[Row], floor: float, facts: dict[str, Any], steps: int, number: int) -> str:
-    """The page."""
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """The only one: a row for each recipe, and what the distance is of the data themselves."""
     lines = [
-        "# Predictions and weightings",
-        "",
-        f"One network of {steps} updates for each row (benchmarks/recipes.py): bits/dim of the held-out images, with their errors over",
-        f"images; the Frechet distance of {number} samples of the probability flow to the data, in squared pixels of [0, 1], where as many",
-        f"of the data themselves are {floor:.3f} away; and the evaluations that a sample took.",
-        "",
-        "Bits/dim of millions, where there are any, are no mistake: divided by the sigma at likelihood.eps, an error in x0 that no eye",
-        "sees is a large one in the noise. Such a network is for pictures.",
-        "",
         "| network predicts | weighting | times | known as | ODE, bits/dim | bound, bits/dim | Frechet | evaluations |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---" * 8 + "|",
     ]
-    for row in rows:
+    for recipe, *figures in stored["rows"]:
+        row = Row(Recipe(*recipe), *figures)
         lines.append(
             f"| {' | '.join(row.recipe)} | {in_bits(row.ode, row.ode_error)} | {in_bits(row.bound, row.bound_error)} | "
             f"{row.frechet:.3f} | {row.nfe:.0f} |"
         )
-    return "\n".join([*lines, "", f"Measured by {in_words(facts)}", ""])
+    lines.append(f"| the data, drawn anew | | | | | | {stored['redrawn']:.3f} | |")
+    facts = in_words(stored["measured"])
+    below = f"{stored['steps']} updates of each network, {stored['samples']} samples: {facts}"
+    return {"": "\n".join([*lines, "", below])}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -152,18 +149,19 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         print(rows[-1], flush=True)
         jax.clear_caches()  # no program of this network is used again
     floor, steps = redrawn(real, options.samples), configs[RECIPES[0]].training.n_iters
-    text = document(rows, floor, facts, steps, options.samples)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "recipes.md").write_text(text)
     record = {
         "measured": facts,
         "fields": Row._fields,
         "steps": steps,
+        "samples": options.samples,
         "redrawn": floor,
         "rows": rows,
     }
-    (options.out / "recipes.json").write_text(json.dumps(record, indent=1) + "\n")
-    print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "recipes.json"
+    file.write_text(json.dumps(record, indent=1) + "\n")
+    print(tables(read(file))[""])
+    renew(options.out)
     return rows
 
 

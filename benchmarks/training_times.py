@@ -9,6 +9,7 @@ of the last of these, `--gradients` batches for every scheme, with the same imag
     E |g - E g|^2 / |E g|^2,
 
 of one batch's gradient about its mean over all batches and schemes; its square root is about the relative error of one update.
+Writes training_times.json to --out, and the table to the page that is there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.tables import read, renew
 from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
 from score_sde.data.batch import Batch
@@ -122,24 +124,19 @@ def with_error(value: float | None, error: float | None) -> str:
     return "" if value is None else f"{value:.3f} ± {error:.3f}"
 
 
-def document(rows: list[Row], facts: dict[str, Any], steps: int) -> str:
-    """The page."""
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """The only one: a row for each scheme."""
     lines = [
-        "# Times of training for the likelihood",
-        "",
-        f"One objective, the likelihood weighting, estimated in {len(rows)} ways, four of which trained a network for {steps} updates: see",
-        "benchmarks/training_times.py.",
-        "Variance of a batch's gradient in units of its squared mean; bits/dim of the held-out images, the errors over images.",
-        "",
         "| times | draws | gradient's variance | ODE, bits/dim | bound, bits/dim |",
-        "|---|---|---|---|---|",
+        "|---" * 5 + "|",
     ]
-    for row in rows:
+    for row in (Row(*values) for values in stored["rows"]):
         lines.append(
             f"| {row.times} | {row.draws} | {row.variance:.3g} ± {row.variance_error:.2g} | "
             f"{with_error(row.ode, row.ode_error)} | {with_error(row.bound, row.bound_error)} |"
         )
-    return "\n".join([*lines, "", f"Measured by {in_words(facts)}", ""])
+    below = f"{stored['steps']} updates of each network: {in_words(stored['measured'])}"
+    return {"": "\n".join([*lines, "", below])}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -165,12 +162,12 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         for scheme, variance in zip(SCHEMES, variances, strict=True)
     ]
     facts = provenance("benchmarks.training_times")
-    text = document(rows, facts, options.steps)
+    record = {"measured": facts, "fields": Row._fields, "steps": options.steps, "rows": rows}
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "training_times.md").write_text(text)
-    record = {"measured": facts, "fields": Row._fields, "rows": rows}
-    (options.out / "training_times.json").write_text(json.dumps(record, indent=1) + "\n")
-    print(text)
+    file = options.out / "training_times.json"
+    file.write_text(json.dumps(record, indent=1) + "\n")
+    print(tables(read(file))[""])
+    renew(options.out)
     return rows
 
 

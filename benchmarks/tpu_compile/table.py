@@ -28,6 +28,11 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The only one."""
+    return {"": table(rows)}
+
+
 def in_words(row: dict[str, Any]) -> str:
     """With what, and when."""
     return f"Compiled on {row['date'][:10]} by jax {row['jax']} with libtpu {row['libtpu']}, Python {row['python']}, {row['machine']}."

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks.error_table import tables
 from benchmarks.error_versus_nfe import main
 from benchmarks.problems import MixtureFlow
 from benchmarks.records import Record, best_within, curve
@@ -16,6 +17,8 @@ MEASURED = [("euler", 40, 1.8e-2), ("heun", 80, 6.9e-4), ("ddim", 40, 5.7e-2)]
 
 @pytest.mark.slow
 def test_quick_report(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- results: error_versus_nfe.json flow -->\n<!-- end of results -->\n")
     records = main(["--quick", "--out", str(tmp_path)])
     found = {(record.sampler, record.nfe): record for record in records}
     for sampler, nfe, error in MEASURED:
@@ -26,8 +29,7 @@ def test_quick_report(tmp_path):
     assert stored["floors"]["law"] == pytest.approx(0.01357, rel=1e-3)
     assert found["euler_maruyama", 20].error > 2 * stored["floors"]["law"]
     assert found["euler_maruyama", 80].error < dkw_band(4096)
-    lines = (tmp_path / "error_versus_nfe.md").read_text().splitlines()
-    assert "| heun | 2 |  | 0.012 log_snr |" in "\n".join(lines)
+    assert "| heun | 2 |  | 0.012 log_snr |" in page.read_text()
     assert (tmp_path / "error_versus_nfe.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -51,6 +53,28 @@ def test_best_within_a_budget():
     assert best_within(records, 10).steps == "b"  # the nearest below, then the smallest error
     assert best_within(records, 20) is None  # nothing costs more than half
     assert [record.steps for record in curve(records)] == ["b", "d"]
+
+
+def test_tables_of_errors():
+    """The best within each budget; what is below the floor; and the floors that were measured, below their table."""
+    rows = [
+        ["flow", "euler", 1, "uniform", 10.0, 0.5],
+        ["flow", "unipc_3", 4, "log_snr", 10.0, 0.004],
+        ["law", "sde shark", 2, "rho", 20.0, 0.0123],
+        ["digits_law", "ddim", 1, "log_snr", 40.0, 0.25],
+    ]
+    measured = {
+        "command": "c", "date": "2026-01-01T", "machine": "m", "device": "d", "load": 0, "jax": "j", "python": "p",
+    }  # fmt: skip
+    floors = {"law": 0.02, "digits_law": 0.0286, "test_to_train": 0.1366}
+    made = tables({"measured": measured, "floors": floors, "records": rows})
+    assert list(made) == ["headline", "flow", "law", "digits_law"]
+    assert "| 10 | **unipc_3 4.0e-03 log_snr** | 0.5 uniform |" in made["headline"]
+    assert made["headline"].endswith("`c` on 2026-01-01: m, d, load 0, jax j, Python p.")
+    assert made["flow"].endswith("| unipc_3 | 4 | 4.0e-03 log_snr |  |  |  |")
+    assert "| sde shark | 2 |  | <= 0.012 rho |  |  |" in made["law"]
+    assert made["law"].endswith("\n\nFloor: 0.02.")
+    assert made["digits_law"].endswith("\n\nFloor: 0.029. Test split to training split: 0.14.")
 
 
 def test_unknown_samplers_are_refused():

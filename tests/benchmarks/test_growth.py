@@ -1,11 +1,11 @@
-"""The growth of costs: slopes, the page, and each axis on a tiny network."""
+"""The growth of costs: slopes, the tables, and each axis on a tiny network."""
 
 import json
 
 import pytest
 
 from benchmarks import growth
-from benchmarks.growth import AXES, Point, curves, exponents, table
+from benchmarks.growth import AXES, Point, curves, exponents, table, tables
 from score_sde.errors import UserError
 
 
@@ -30,6 +30,25 @@ def test_curves_are_kept_apart():
     assert [[point.value for point in curve] for curve in curves(points)] == [[1.0, 2.0], [2.0]]
 
 
+def test_runs_have_tables_of_their_own():
+    """The newest first. No slope leads from one to another: of 1, 4 and 16 at 1, 2 and 4 it would be 2."""
+    facts = {"machine": "m", "device": "d", "load": 0, "jax": "j", "python": "p"}
+    runs = [("2026-01-01", "old"), ("2026-01-02", "new"), ("2026-01-02", "new")]
+    points = of((1.0, 4.0, 8.0), at=(1, 2, 4))
+    rows = [
+        point._asdict() | facts | {"date": date, "command": command}
+        for point, (date, command) in zip(points, runs, strict=True)
+    ]
+    lines = [line for line in tables(rows)[""].splitlines() if "cost" in line or "`" in line]
+    assert lines == [
+        "| n | cost | 2 | 4 s |  |",
+        "| n | cost | 4 | 8 s | 1.00 |",
+        "`new` on 2026-01-02: m, d, load 0, jax j, Python p.",
+        "| n | cost | 1 | 1 s |  |",
+        "`old` on 2026-01-01: m, d, load 0, jax j, Python p.",
+    ]
+
+
 def test_an_unknown_axis_is_refused():
     with pytest.raises(UserError, match=r"--axes=depth: take batch, resolution"):
         growth.main(["--axes", "depth"])
@@ -44,12 +63,14 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 def test_evaluations_grow_with_the_fifth_root_of_the_tolerance(tmp_path):
     """Dormand-Prince has order 5, so that steps shrink with the fifth root: less at first, where there are few."""
     arguments = ["--axes", "tolerance", "--tolerances", "2", "6", "--out", str(tmp_path)]
+    page = tmp_path / "page.md"
+    page.write_text("<!-- results: growth.jsonl -->\n<!-- end of results -->\n")
     points = growth.main(arguments)
     assert exponents(points)[0] == pytest.approx(0.2, abs=0.08)
     lines = (tmp_path / "growth.jsonl").read_text().splitlines()
     assert [json.loads(line)["value"] for line in lines] == [point.value for point in points]
     assert (tmp_path / "growth.png").stat().st_size > 5_000
-    assert "| evaluations of Dopri5 | 1e+06 |" in (tmp_path / "growth.md").read_text()
+    assert "| evaluations of Dopri5 | 1e+06 |" in page.read_text()
 
 
 @pytest.mark.slow

@@ -116,13 +116,18 @@ def test_images_are_changed_as_the_fault_says():
 def test_a_run_on_digits(tmp_path):
     """Fifty blurred digits, and fifty copies, are seen at once; what was measured is read again for table and picture."""
     arguments = ["--out", str(tmp_path)]
+    page = tmp_path / "page.md"
+    page.write_text("<!-- results: metric_power.json digits/pixels -->\n<!-- end of results -->\n")
     options = ["--sets", "digits/pixels", "--honest", "39", "--faulty", "2", "--largest", "50"]
     found = metric_power.main([*options, *arguments])
-    rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in (tmp_path / "metric_power.md").read_text().splitlines() if line.startswith("| ")}  # fmt: skip
+    rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in page.read_text().splitlines() if line.startswith("| ")}  # fmt: skip
     names = list(FAULTS)
     assert rows["Frechet distance"][names.index("blur, 2x2")] == "≤ 50"
     assert rows["nearer than held-out"][names.index("all copies")] == "≤ 50"
     assert rows["KID"][names.index("1 in 10 a copy")].startswith("> 50 (")
+    assert (
+        "500 training and 300 held-out images, 39 honest repetitions, 2 of each" in page.read_text()
+    )
     stored = json.loads((tmp_path / "metric_power.json").read_text())
     assert stored["sets"]["digits/pixels"]["measured"]["honest"] == 39
     assert metric_power.main(["--redraw", *arguments]) == found

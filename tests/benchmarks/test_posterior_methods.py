@@ -8,6 +8,7 @@ import pytest
 from benchmarks import posterior_methods
 from benchmarks.posterior_methods import METHODS, calls_of, main, sliced, wasserstein
 from benchmarks.posterior_problems import PROBLEMS, exact_draws
+from benchmarks.tables import read
 from score_sde.errors import UserError
 from score_sde.evaluation.affine_law import Law
 from score_sde.models.exact import MixtureScore
@@ -56,6 +57,10 @@ def test_a_finite_set_by_sampling(tmp_path):
     oracle, diffpir = records
     assert (oracle.method, diffpir.method) == ("oracle, SDE", "DiffPIR, SDE")
     assert 0 < oracle.distance < 5 * oracle.floor < diffpir.distance
+    text = posterior_methods.tables(read(tmp_path / "posterior_methods.json"))[""]
+    assert f"| oracle, SDE | 120 | 0 | {oracle.distance:.2g} |" in text
+    assert f"| samples of the posterior (floor) | | | {oracle.floor:.2g} |" in text
+    assert "60 steps, 300 samples: `python -m benchmarks.posterior_methods" in text
 
 
 def test_the_distance_of_gaussians():

@@ -1,4 +1,4 @@
-"""Recipes that can be trained, and the page that is written of them."""
+"""Recipes that can be trained, and the table that is made of them."""
 
 import json
 
@@ -57,19 +57,21 @@ def test_mistakes_are_said_before_anything_is_trained(arguments, words):
         recipes.main(arguments.split())
 
 
-def test_the_page(monkeypatch, tmp_path):
+def test_the_table(monkeypatch, tmp_path):
     def known(config, recipe, real):
         assert config.training.n_iters == 7
         return Row(recipe, 2.0, 0.01, 2.5, 0.02, 0.3, 57.0)
 
     monkeypatch.setattr(recipes, "measure", known)
     monkeypatch.setattr(recipes, "redrawn", lambda real, number: number / 1e4)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- results: recipes.json -->\n<!-- end of results -->\n")
     rows = recipes.main(["--steps", "7", "--samples", "50", "--out", str(tmp_path)])
     assert [row.recipe for row in rows] == list(RECIPES)
-    page = (tmp_path / "recipes.md").read_text()
     line = "| edm | edm | log_normal | EDM | 2.000 ± 0.010 | 2.500 ± 0.020 | 0.300 | 57 |"
-    assert line in page
-    assert "of 7 updates" in page
-    assert "are 0.005 away" in page
+    text = page.read_text()
+    assert line in text
+    assert "| the data, drawn anew | | | | | | 0.005 | |" in text
+    assert "7 updates of each network, 50 samples: `python -m benchmarks.recipes" in text
     record = json.loads((tmp_path / "recipes.json").read_text())
     assert (record["steps"], len(record["rows"])) == (7, len(RECIPES))

@@ -1,10 +1,10 @@
-"""The variance of gradients that are drawn from known laws, and the page."""
+"""The variance of gradients that are drawn from known laws, and the table."""
 
 import numpy as np
 import pytest
 
 from benchmarks import training_times
-from benchmarks.training_times import SCHEMES, TRAINED, Row, document, relative_variances
+from benchmarks.training_times import SCHEMES, TRAINED, Row, relative_variances, tables
 
 
 def test_relative_variances_of_known_gradients(monkeypatch):
@@ -26,7 +26,7 @@ def test_relative_variances_of_known_gradients(monkeypatch):
         assert error < 0.1 * exact + 0.05
 
 
-def test_the_page_says_what_was_not_trained():
+def test_the_table_says_what_was_not_trained():
     rows = [
         Row(*scheme, 3.0, 0.1, *((1.5, 0.01, 1.6, 0.02) if scheme in TRAINED else ()))
         for scheme in SCHEMES
@@ -34,9 +34,10 @@ def test_the_page_says_what_was_not_trained():
     facts = {
         "command": "c", "date": "2026-01-01T", "machine": "m", "device": "d", "load": 0, "jax": "j", "python": "p",
     }  # fmt: skip
-    page = document(rows, facts, 10)
+    page = tables({"measured": facts, "steps": 10, "rows": rows})[""]
     assert "| log_snr | independent | 3 ± 0.1 | 1.500 ± 0.010 | 1.600 ± 0.020 |" in page
     assert "| log_snr | stratified | 3 ± 0.1 |  |  |" in page
+    assert "10 updates of each network: `c` on 2026-01-01" in page
 
 
 def test_every_scheme_is_one_objective():

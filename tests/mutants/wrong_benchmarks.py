@@ -7,6 +7,7 @@ ERRORS = "tests/benchmarks/test_error_versus_nfe.py"
 OVERHEAD = "tests/benchmarks/test_sampler_overhead.py"
 ACCELERATOR = "tests/benchmarks/test_accelerator.py"
 POSTERIOR = "tests/benchmarks/test_posterior_methods.py"
+TABLES = "tests/benchmarks/test_tables.py"
 TPU = "tests/benchmarks/test_tpu_compile.py"
 UPDATE_FOR_TPU = f"{TPU}::test_an_update_sends_its_gradient_and_takes_its_state_over"
 
@@ -104,6 +105,15 @@ BENCHMARKS = [
         ("one-sided-errors", "known = norm.isf(plan.false_alarm / 2)", "known = norm.isf(plan.false_alarm)"),
         ("the-first-crossing-will-do", "below, above = numbers[short[-1]], numbers[short[-1] + 1]", "below, above = numbers[short[0]], numbers[short[0] + 1]"),
         ("samples-along-n", "return below * (above / below) ** part", "return below + (above - below) * part"),
+    ),
+    *mutants("benchmarks/tables.py", TABLES,
+        ("stale-tables-pass", "if renewed(text, tables) != text:", "if not renewed(text, tables):"),
+        ("unshown-tables-pass", "sorted(set(tables) - shown)", "sorted(shown - set(tables))"),
+        ("what-stood-there-stays", "if not inside:\n            lines.append(line)", "if line != inside:\n            lines.append(line)"),
+        ("a-block-without-end-passes", "    if inside:\n        raise", "    if not lines:\n        raise"),
+    ),
+    *mutants("benchmarks/growth.py", "tests/benchmarks/test_growth.py::test_runs_have_tables_of_their_own",
+        ("runs-in-one-table", 'setdefault((row["date"], row["command"]), [])', 'setdefault(("", ""), [])'),
     ),
     *mutants("benchmarks/fault_images.py", "tests/benchmarks/test_metric_power.py",
         ("copies-of-held-out-images", "return rng.choice(deal.reference, n)", "return rng.choice(deal.held_out, n)"),
