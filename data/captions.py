@@ -50,7 +50,9 @@ def draw(rng: np.random.Generator, n: int, side: int) -> tuple[np.ndarray, np.nd
         for corner in rng.choice(4, number + 1, replace=False):
             across = quarter // 2 + rng.integers(2)
             # The last row and column of a quarter stay free.
-            top, left = rng.integers(quarter - across, size=2) + quarter * np.array(divmod(corner, 2))
+            top, left = rng.integers(quarter - across, size=2) + quarter * np.array(
+                divmod(corner, 2)
+            )
             box = image[top : top + across, left : left + across, colour]
             box[stencil(tuple(SHAPES)[shape], across)] = 1
     return images, captions

@@ -176,7 +176,12 @@ class NCSNpp(ScoreUNet):
         return temb, WordEmbedding(len(self.vocabulary), self.nf)(ids)
 
     def _encode(
-        self, x: Image, temb: layers.Features | None, text: Text | None, keys: BlockKeys, told: Other | None = None
+        self,
+        x: Image,
+        temb: layers.Features | None,
+        text: Text | None,
+        keys: BlockKeys,
+        told: Other | None = None,
     ) -> Encoded:
         """The way down and the middle; what is told is added to the first features."""
         h, skips = self._down(x, temb, text, keys, told)

@@ -98,8 +98,10 @@ def strata_of_samples(config: Any) -> Strata:
 
 
 def texts_evaluated(config: Any) -> np.ndarray | None:
-    """What is said of each image that is evaluated, (n, l) as data/text.py numbers words: what samples are told, or a split's own
-    texts; None where nothing is."""
+    """What is said of each image that is evaluated, (n, l) as data/text.py numbers words; None where nothing is.
+
+    Samples have what they are told, images of a split their own texts.
+    """
     images = config.evaluation.images
     if images in SPLITS:
         return getattr(data.load(config, ("text",)), images).condition["text"]

@@ -18,7 +18,6 @@ from score_sde.devices import replicated
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path, write_whole
 from score_sde.models.control import BASE, CONTROL
-from score_sde.models.networks import build_network
 from score_sde.npz import read_npz
 from score_sde.training.checkpoints import checkpoint_folder, restore_ema, saved_steps
 from score_sde.training.named_shapes import named, shapes
@@ -60,8 +59,10 @@ def frozen_weights(config: Any, network: Any, workdir: Path, begins: bool = Fals
     every = jax.eval_shape(lambda: init_params(config, network))
     template = every[BASE]
     if begins and not saved_steps(checkpoint_folder(workdir)):
-        return {BASE: jax.device_get(of_base(config, template))}
-    return {BASE: jax.device_put(kept(workdir / FILE, template), replicated())}
+        found = of_base(config, template)
+    else:
+        found = kept(workdir / FILE, template)
+    return {BASE: jax.device_put(found, replicated())}
 
 
 def of_base(config: Any, template: Any) -> Any:
@@ -132,7 +133,9 @@ def kept(path: Path, template: Any) -> Any:
         raise UserError(
             f"{path} holds parameters of another network than the config's; put back the file of this run"
         )
-    return jax.tree.unflatten(jax.tree.structure(template), [arrays[name] for name in named(template)])
+    return jax.tree.unflatten(
+        jax.tree.structure(template), [arrays[name] for name in named(template)]
+    )
 
 
 def first_weights(config: Any, network: Any, frozen: Any) -> Weights | None:
@@ -142,7 +145,7 @@ def first_weights(config: Any, network: Any, frozen: Any) -> Weights | None:
 
     def read(wanted: Any) -> Any:
         init = jax.jit(lambda: trained_part(network, init_params(config, network)))
-        fresh = jax.device_get(init())[CONTROL]
+        fresh = init()[CONTROL]
         return {CONTROL: {name: frozen[BASE].get(name, of) for name, of in fresh.items()}}
 
     return Weights(f"a copy of the encoder in {config.model.control_base}", read)

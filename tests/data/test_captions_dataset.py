@@ -39,7 +39,10 @@ def test_pixels_are_those_that_the_caption_says(drawn):
     areas = {"square": (16, 25), "squares": (16, 25), "disc": (12, 21), "discs": (12, 21)}
     for image, caption in zip(images, captions, strict=True):
         number, colour, shape = CAPTIONS[caption].split()
-        count, channel = 1 + ["one", "two", "three"].index(number), ["red", "green", "blue"].index(colour)
+        count, channel = (
+            1 + ["one", "two", "three"].index(number),
+            ["red", "green", "blue"].index(colour),
+        )
         small, large = areas[shape]
         lit = image.sum(axis=(0, 1))
         assert lit[channel] in {small * (count - k) + large * k for k in range(count + 1)}
@@ -105,7 +108,10 @@ def test_samples_are_told_texts_in_turn():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("two read squares", "sampling.text='two read squares': .* 'read'; the nearest is 'red'; it knows one, two, three, red, .*discs"),
+        (
+            "two read squares",
+            "sampling.text='two read squares': .* 'read'; the nearest is 'red'; it knows one, two, three, red, .*discs",
+        ),
         ("two red cubes", "does not know 'cubes'; the nearest is"),
         ("two red squares,,", "a text without words"),
     ],

@@ -20,7 +20,7 @@ from score_sde.training.state import first_state
 from score_sde.training.trained_score import load_score_model
 
 # Data of variance L at one time; what is told has correlation R with each pixel.
-N, L, R, U = 200_000, 0.5, 0.8, 0.3
+N, L, R, U = 50_000, 0.5, 0.8, 0.3
 
 
 class LinearControl(nn.Module):
@@ -41,7 +41,7 @@ class LinearControl(nn.Module):
 
 def test_a_trained_control_reaches_the_minimum_given_what_it_is_told(monkeypatch):
     """Of Gaussian data the least loss E|z - E[z | x_t]|^2 is alpha^2 l / c with c = alpha^2 l + sigma^2; given a sight of correlation r
-    the same with l (1 - r^2). Five standard errors of 800,000 squares: once in 10^6 not."""
+    the same with l (1 - r^2). Five standard errors of 200,000 squares: once in 10^6 not."""
     monkeypatch.setitem(NETWORKS, "linear_control", LinearControl)
     config = toy_config()
     config.data.update(image_size=2)
@@ -165,8 +165,14 @@ def test_it_goes_on_without_the_folder_of_its_base(base, trained, tmp_path):
     ("change", "words"),
     [
         ({"control_base": ""}, "control_base='': name the folder in which"),
-        ({"control_scale": 0.0}, "control_scale=0.0 in training: the control would have no gradient"),
-        ({"nf": 16}, r"another kind: model.nf=16 \(the base has 8\); give the fields of its config"),
+        (
+            {"control_scale": 0.0},
+            "control_scale=0.0 in training: the control would have no gradient",
+        ),
+        (
+            {"nf": 16},
+            r"another kind: model.nf=16 \(the base has 8\); give the fields of its config",
+        ),
         ({"num_classes": 3}, r"another kind: model.num_classes=3 \(the base has 0\)"),
     ],
 )
