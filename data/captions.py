@@ -48,7 +48,7 @@ def draw(rng: np.random.Generator, n: int, side: int) -> tuple[np.ndarray, np.nd
     for image, place in zip(images, captions, strict=True):
         number, colour, shape = np.unravel_index(place, (len(NUMBERS), len(COLOURS), len(SHAPES)))
         for corner in rng.choice(4, number + 1, replace=False):
-            across = quarter // 2 + rng.integers(2)
+            across = quarter // 2 + int(rng.integers(2))
             # The last row and column of a quarter stay free.
             top, left = rng.integers(quarter - across, size=2) + quarter * np.array(
                 divmod(corner, 2)

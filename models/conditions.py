@@ -65,10 +65,10 @@ def null_condition(
         and set(given) == set(expected)
         and all(fits[name](of) for name, of in given.items())
     ):
-        words = ", ".join(f'"{name}": {what}' for name, what in expected.items())
+        listed = ", ".join(f'"{name}": {what}' for name, what in expected.items())
         raise ValueError(
             f"a network of {num_classes} classes was given {jax.tree.map(jax.typeof, given)}: expected "
-            f"{{{words}}}, or () for nothing"
+            f"{{{listed}}}, or () for nothing"
         )
     nothing = {"label": num_classes, "image": 0.0, "image_noise": 0.0, "text": 0}
     return {name: jnp.full_like(of, nothing[name]) for name, of in given.items()}

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
 from score_sde.models import layers
-from score_sde.models.ncsnpp import Encoded, Image, NCSNpp, Other
+from score_sde.models.ncsnpp import Encoded, EncoderDecoder, Image, NCSNpp, Other
 from score_sde.models.network import check_input
 from score_sde.options import not_negative, option
 from score_sde.shapes import Array, Keys
@@ -31,7 +31,7 @@ BASE, CONTROL = "base", "control"  # names of the two parts among the parameters
 TOLD_NO_IMAGE = {"condition_image": "none", "condition_channels": 0, "condition_noise": 0.0}
 
 
-class Copy(NCSNpp):
+class Copy(EncoderDecoder):
     """The encoder again, under the same names of parameters, with zero convolutions before and behind it."""
 
     @nn.compact
@@ -63,7 +63,7 @@ class Copy(NCSNpp):
         return nn.Conv(features, (1, 1), kernel_init=zeros, dtype=self._dtype, name=name)
 
 
-class ControlNet(NCSNpp):
+class ControlNet(EncoderDecoder):
     """The base, frozen, with what the copy adds. The fields beside are those of the base; condition_image is what the control is."""
 
     control_base: str = option(

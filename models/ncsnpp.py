@@ -55,11 +55,8 @@ class Encoded(NamedTuple):
         )
 
 
-class NCSNpp(ScoreUNet):
-    """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
-
-    For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.
-    """
+class EncoderDecoder(ScoreUNet):
+    """The options of NCSN++, and its parts, of which the networks here and in control.py are made."""
 
     resblock_type: str = option(
         "biggan",
@@ -126,42 +123,6 @@ class NCSNpp(ScoreUNet):
     def vocabulary(self) -> tuple[str, ...]:
         """The words, of which number i stands as i + 1 in a text; 0 stands for none."""
         return tuple(self.words.split())
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Image,
-        noise_input: Array,
-        condition: Any = (),
-        dropout_keys: Keys | None = None,
-        control: Encoded | None = None,
-        control_scale: float = 1.0,
-    ) -> Image:
-        """The raw output of the network; `models/score.py` makes a score of it.
-
-        Args:
-            x: noisy images, (b, h, w, num_channels).
-            noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
-            condition: what the network is told (conditions.py): {"label": (b,)}, the image's class in a network of
-                num_classes, {"image": (b, h, w, _)} in one of condition_image, {"text": (b, l)} in one of words; () for nothing.
-                A label outside of 0 ... num_classes, which is "no class", gives NaN.
-            dropout_keys: one PRNG key per image, for training; None for evaluation.
-            control, control_scale: what a ControlNet adds to the encoder's results, and how many times.
-
-        Returns:
-            (b, h, w, c), float32 (float64 for float64 images).
-        """
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
-        keys = layers.layer_keys(dropout_keys, self.dropout)
-        temb, text = self._told(noise_input, condition)
-        encoded = self._encode(x if self.centered else 2 * x - 1, temb, text, keys)
-        if control is not None:
-            encoded = encoded.plus(control, control_scale)
-        out = self._up(encoded.middle, [*encoded.skips], temb, text, keys)
-        return out / self._sigma(noise_input)[:, None, None, None] if self.scale_by_sigma else out
 
     def _told(
         self, noise_input: PerImage, condition: Any
@@ -312,3 +273,46 @@ class NCSNpp(ScoreUNet):
     @property
     def _dtype(self) -> DTypeLike | None:
         return DTYPES[self.dtype]
+
+
+class NCSNpp(EncoderDecoder):
+    """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+
+    For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.
+    """
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Image,
+        noise_input: Array,
+        condition: Any = (),
+        dropout_keys: Keys | None = None,
+        control: Encoded | None = None,
+        control_scale: float = 1.0,
+    ) -> Image:
+        """The raw output of the network; `models/score.py` makes a score of it.
+
+        Args:
+            x: noisy images, (b, h, w, num_channels).
+            noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
+            condition: what the network is told (conditions.py): {"label": (b,)}, the image's class in a network of
+                num_classes, {"image": (b, h, w, _)} in one of condition_image, {"text": (b, l)} in one of words; () for nothing.
+                A label outside of 0 ... num_classes, which is "no class", gives NaN.
+            dropout_keys: one PRNG key per image, for training; None for evaluation.
+            control, control_scale: what a ControlNet adds to the encoder's results, and how many times.
+
+        Returns:
+            (b, h, w, c), float32 (float64 for float64 images).
+        """
+        check_input(x.shape, noise_input.shape, self)
+        real = jnp.promote_types(x.dtype, jnp.float32)
+        x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
+        keys = layers.layer_keys(dropout_keys, self.dropout)
+        temb, text = self._told(noise_input, condition)
+        encoded = self._encode(x if self.centered else 2 * x - 1, temb, text, keys)
+        if control is not None:
+            encoded = encoded.plus(control, control_scale)
+        out = self._up(encoded.middle, [*encoded.skips], temb, text, keys)
+        return out / self._sigma(noise_input)[:, None, None, None] if self.scale_by_sigma else out
