@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from score_sde.data.captions import CAPTIONS
+from score_sde.data.captions import CAPTIONS, WORDS
 from score_sde.data.text import numbers
 from score_sde.errors import ConfigError
 from score_sde.generation.guides import classes_told
@@ -34,8 +34,13 @@ def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 def texts_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
     """Those of sampling.text one after the other and again from the first; all captions of the data if it is empty."""
-    texts = tuple(config.sampling.text.split(",")) if config.sampling.text else CAPTIONS
-    turn = numbers(texts, config.model.words.split(), "sampling.text")
+    vocabulary, given = config.model.words.split(), config.sampling.text
+    if not given and set(WORDS) - set(vocabulary):
+        raise ConfigError(
+            f"sampling.text='' stands for the captions of data.name='captions', of the words {' '.join(WORDS)}, and the network knows "
+            f"model.words={config.model.words!r}: name texts of these, or set model.words"
+        )
+    turn = numbers(given.split(",") if given else CAPTIONS, vocabulary, "sampling.text")
     return lambda indices: turn[indices % len(turn)]
 
 

@@ -123,6 +123,13 @@ def test_texts_that_it_cannot_read_are_refused(text, message):
         build_conditions(config)
 
 
+def test_no_text_for_a_network_of_other_words_is_refused():
+    config = get_config()
+    config.model.words = "red green"
+    with pytest.raises(ConfigError, match="text='' stands for the captions .*name texts of these"):
+        build_conditions(config)
+
+
 def test_a_text_for_a_network_without_words_is_refused():
     config = get_config()
     config.model.words, config.sampling.text = "", "two red squares"
