@@ -3,7 +3,8 @@
 python main.py --config configs/subvp_digits.py --mode train
 
 The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is;
-:super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them; :dit and :uvit have a
+:super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them, as does :control, a ControlNet around the
+network of runs/subvp_digits, which stays as it is; :dit and :uvit have a
 transformer of about the size in place of the U-Net, :simple_uvit one within a U-Net, :adm, :edm and :edm2 other U-Nets, the last two as EDM and EDM2 train
 them; :classifier trains no score but a classifier of noisy digits, by which samples of the others can be guided.
 """
@@ -44,6 +45,11 @@ SUPER_RESOLUTION = {
     "condition.factor": 2,
     "condition.sigma_y": 0.0,
     "restore.method": "trained",
+}
+CONTROL = {
+    "model.name": "controlnet",
+    "model.control_base": "runs/subvp_digits",
+    "optim.lr": 1e-3,
 }
 TRANSFORMER = {
     "model.patch_size": 2,
@@ -99,6 +105,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "likelihood": (LIKELIHOOD,),
     "conditional": (CONDITIONAL,),
     "super_resolution": (SUPER_RESOLUTION,),
+    "control": (SUPER_RESOLUTION, CONTROL),
     "dit": (TRANSFORMER, {"model.name": "dit"}),
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
     "simple_uvit": (TRANSFORMER, SIMPLE_UVIT),

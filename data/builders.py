@@ -74,7 +74,7 @@ def make_builder(name: str, data_dir: str) -> Any:
         return tfds.builder(name, data_dir=data_dir, file_format="array_record")
     except tfds.core.DatasetNotFoundError as error:
         raise DatasetError(
-            f"data.name={name!r} is not known; expected 'folder', 'arrays', 'huggingface', 'idx', 'mixture', "
+            f"data.name={name!r} is not known; expected 'folder', 'arrays', 'huggingface', 'idx', 'mixture', 'shapes', 'captions', "
             f"{', '.join(map(repr, sorted(BUILDERS)))} "
             "or a name from https://www.tensorflow.org/datasets/catalog"
         ) from error

@@ -36,10 +36,19 @@ def paired(record: Record, image: Image) -> np.ndarray:
     return np.asarray(record["paired"])
 
 
+def text(record: Record, image: Image) -> np.ndarray:
+    """The words of what is said of the image, int32 (l,), as data/text.py numbers them."""
+    if "text" not in record:
+        raise DatasetError(
+            "the dataset has no text of each image (model.words); take data.name='captions', or a network of no words, model.words=''"
+        )
+    return np.asarray(record["text"], np.int32)
+
+
 # name -> reader(record, image): what it gives for one image, an array of one shape for all. `image()` decodes (h, w, c),
 # so that a reader that does not call it costs no decoding. The record is TFDS's, {"path", "label"} for a file, and the
 # row of `condition` for arrays in memory.
-CONDITIONS: dict[str, Reader] = {"label": label, "paired": paired}
+CONDITIONS: dict[str, Reader] = {"label": label, "paired": paired, "text": text}
 
 
 def read(

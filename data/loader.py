@@ -11,6 +11,7 @@ import numpy as np
 
 from score_sde.data.arrays import load_arrays
 from score_sde.data.builders import DatasetError, prepared_builder, unreadable
+from score_sde.data.captions import WORDS, load_captions
 from score_sde.data.conditions import CONDITIONS, Record
 from score_sde.data.folder import load_folder
 from score_sde.data.held_out import HELD_OUT_PERCENT
@@ -40,6 +41,7 @@ LOADERS: dict[str, Callable[[Any], Datasets]] = {
     "idx": load_idx,
     "mixture": load_mixture,
     "shapes": load_shapes,
+    "captions": load_captions,
 }
 # Fields of config.data that say where images are, with the datasets that look there.
 PLACES = {"folder": ("folder", "huggingface", "idx"), "file": ("arrays",)}
@@ -71,6 +73,8 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
         datasets = of_class(datasets, label)
     if "label" in conditions:
         check_labels(datasets, getattr(getattr(config, "model", None), "num_classes", 0))
+    if "text" in conditions and data.name == "captions":
+        check_words(config.model.words)
     readers = {name: CONDITIONS[name] for name in conditions}
     datasets = datasets.each(lambda split: split.with_conditions(readers))
     if "paired" in conditions:
@@ -129,6 +133,14 @@ def check_labels(datasets: Datasets, num_classes: int) -> None:
         raise DatasetError(
             f"{datasets.name!r} has labels 0 to {most - 1}, but model.num_classes={num_classes} expects 0 to "
             f"{num_classes - 1}; set model.num_classes={most}"
+        )
+
+
+def check_words(words: str) -> None:
+    """Refuse a network that would read the captions' numbers as other words."""
+    if tuple(words.split()) != WORDS:
+        raise DatasetError(
+            f"model.words={words!r} with data.name='captions', whose words are {' '.join(WORDS)}: set model.words to these, in this order"
         )
 
 

@@ -21,7 +21,7 @@ class DataOptions(Section):
 
     name: str = option(
         "digits",
-        "digits | mnist5k | photo_patches | mnist | fashion_mnist | cifar10 | mixture | shapes (masks with their pictures) | folder | arrays | huggingface | idx | any "
+        "digits | mnist5k | photo_patches | mnist | fashion_mnist | cifar10 | mixture | shapes (masks with their pictures) | captions (shapes with a text) | folder | arrays | huggingface | idx | any "
         "image dataset of TFDS",
     )
     data_dir: str = option(

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from score_sde.data.captions import CAPTIONS, WORDS
+from score_sde.data.text import numbers
 from score_sde.errors import ConfigError
 from score_sde.generation.guides import classes_told
 from score_sde.generation.told_images import build_told_image
@@ -30,8 +32,23 @@ def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
     return lambda indices: turn[indices % len(turn)]
 
 
+def texts_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Those of sampling.text one after the other and again from the first; all captions of the data if it is empty."""
+    vocabulary, given = config.model.words.split(), config.sampling.text
+    if not given and set(WORDS) - set(vocabulary):
+        raise ConfigError(
+            f"sampling.text='' stands for the captions of data.name='captions', of the words {' '.join(WORDS)}, and the network knows "
+            f"model.words={config.model.words!r}: name texts of these, or set model.words"
+        )
+    turn = numbers(given.split(",") if given else CAPTIONS, vocabulary, "sampling.text")
+    return lambda indices: turn[indices % len(turn)]
+
+
 # What a network can be told, by the names of `told_of`, but for images (told_images.py).
-SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {"label": labels_in_turn}
+SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {
+    "label": labels_in_turn,
+    "text": texts_in_turn,
+}
 
 
 def build_conditions(config: Any) -> Source:
@@ -47,6 +64,10 @@ def build_conditions(config: Any) -> Source:
         raise ConfigError(
             f"sampling.labels={tuple(config.sampling.labels)} with a model that is told no class: leave it out, train a "
             "network with model.num_classes, or guide by a classifier"
+        )
+    if config.sampling.text and "text" not in names:
+        raise ConfigError(
+            f"sampling.text={config.sampling.text!r} with a model that is told no text: leave it out, or train a network with model.words"
         )
     sources = {
         name: choose("a condition of samples", name, SOURCES)(config)

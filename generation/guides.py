@@ -81,9 +81,9 @@ def check_classifier(config: Any, sde: SDE) -> None:
     field = f"sampling.guidance.classifier={guidance.classifier!r}"
     other = config_in("classifier", guidance)
     check_alike(field, config, sde, other)
-    if told_image(config):
+    if told_image(config) or "text" in told_of(config):
         raise ConfigError(
-            f"{field} and a network that is told an image: a classifier guides a network of no condition, or of classes"
+            f"{field} and a network that is told an image or a text: a classifier guides a network of no condition, or of classes"
         )
     classes = other.noisy_classifier.num_classes
     if told_of(config) and config.model.num_classes != classes:
@@ -102,6 +102,11 @@ def check_worse(config: Any, sde: SDE) -> None:
         raise ConfigError(
             f"{field} is told {classes} classes, and the network that it is to guide {config.model.num_classes or 'none'}; take one "
             "that is told the same classes, or none"
+        )
+    if worse.model.words and worse.model.words != config.model.words:
+        raise ConfigError(
+            f"{field} knows the words {worse.model.words}, and the network that it is to guide {config.model.words or 'none'}; take one "
+            "that knows the same words, or none"
         )
     if told_of(worse) and images_told(worse) != images_told(config):
         raise ConfigError(

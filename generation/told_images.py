@@ -63,7 +63,7 @@ def build_told_image(config: Any) -> ToldImage | None:
 def of_images(config: Any, maker: ConditionImage) -> ToldImage:
     """Of the images of a split, a file or a folder, with the noise of their places there.
 
-    Those of a split come with their classes, unless sampling.labels names others.
+    Those of a split come with their classes and texts, unless sampling.labels or sampling.text names others.
     """
     given = functools.cache(lambda: given_images(config))
     tell = jax.jit(maker.in_use)
@@ -103,8 +103,8 @@ def given_images(config: Any) -> Given:
     """
     name, number, field = config.condition.images, config.sampling.num_images, "condition.images"
     if name in SPLITS:
-        asked = bool(config.sampling.labels)
-        names = tuple(of for of in conditions_of(config) if not (of == "label" and asked))
+        asked = {"label": config.sampling.labels, "text": config.sampling.text}
+        names = tuple(of for of in conditions_of(config) if not asked.get(of))
         split = getattr(data.load(config, names), name)
         batch = split.take(range(min(number, split.num_images)))
         return Given(batch.images, dict(batch.condition))

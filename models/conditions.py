@@ -3,13 +3,15 @@
     {"label": (b,)}                          its class, an integer
     {"image": (b, h, w, c)}                  an image, in the units of the model's
     {"image": ..., "image_noise": (b,)}      and the standard deviation of the noise that was added to that one
+    {"text": (b, l)}                         words, integers from 1 on; 0 fills up texts that are shorter
 
 A class is a vector that is added to the embedding of the noise level, after its two dense layers and before every
 block's, as in Dhariwal and Nichol 2021's networks: all blocks see it, by no layer of their own. "No class" is a vector
 like the others, the last of num_classes + 1, learnt from images whose label was dropped (Ho & Salimans 2022, Algorithm 1).
 
 An image is more channels of the network's input, as in SR3 (Saharia et al. 2021) and Palette (Saharia et al. 2022); one of zeros
-says nothing. The noise that was added to it (Ho et al. 2022, cascades) is told as the time is, by sinusoids and two dense layers.
+says nothing. The noise that was added to it (Ho et al. 2022, cascades) is told as the time is, by sinusoids and two dense layers. A text has attention of
+its own (cross_attention.py); one of zeros says nothing.
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ def null_condition(
     num_classes: int,
     image_shape: tuple[int, ...] | None = None,
     noisy: bool = False,
+    words: bool = False,
 ) -> Any:
-    """The condition of the same structure that says nothing of every image: no class, an image of zeros.
+    """The condition of the same structure that says nothing of every image: no class, an image of zeros, no word.
 
     Args:
         image_shape: (h, w, c) of the image that the network is told, None for none.
         noisy: it is told of that image's noise.
+        words: it is told a text.
 
     Raises:
         ValueError: a condition that a network of so many classes and of such images does not take.
@@ -45,6 +49,7 @@ def null_condition(
         **({"label": "integers (b,)"} if num_classes else {}),
         **({"image": f"real numbers (b, {_sizes(image_shape)})"} if image_shape else {}),
         **({"image_noise": "real numbers (b,)"} if noisy else {}),
+        **({"text": "integers (b, l)"} if words else {}),
     }
     if not (expected and jax.tree.leaves(condition)):
         return takes_none(condition)
@@ -53,18 +58,19 @@ def null_condition(
         "label": lambda of: of.ndim == 1 and jnp.issubdtype(of.dtype, jnp.integer),
         "image": lambda of: of.shape[1:] == image_shape and jnp.issubdtype(of.dtype, jnp.floating),
         "image_noise": lambda of: of.ndim == 1 and jnp.issubdtype(of.dtype, jnp.floating),
+        "text": lambda of: of.ndim == 2 and jnp.issubdtype(of.dtype, jnp.integer),
     }
     if not (
         isinstance(given, dict)
         and set(given) == set(expected)
         and all(fits[name](of) for name, of in given.items())
     ):
-        words = ", ".join(f'"{name}": {what}' for name, what in expected.items())
+        listed = ", ".join(f'"{name}": {what}' for name, what in expected.items())
         raise ValueError(
             f"a network of {num_classes} classes was given {jax.tree.map(jax.typeof, given)}: expected "
-            f"{{{words}}}, or () for nothing"
+            f"{{{listed}}}, or () for nothing"
         )
-    nothing = {"label": num_classes, "image": 0.0, "image_noise": 0.0}
+    nothing = {"label": num_classes, "image": 0.0, "image_noise": 0.0, "text": 0}
     return {name: jnp.full_like(of, nothing[name]) for name, of in given.items()}
 
 

@@ -9,10 +9,15 @@ more `num_res_blocks`.
     middle:  block, attention, block
     up:      per level, num_res_blocks + 1 blocks that each take back a skip, then a block that doubles
     head:    norm, activation, convolution; divided by sigma if `scale_by_sigma`
+
+In a network of words every self-attention is followed by attention to the text (cross_attention.py). A ControlNet (control.py) adds
+to the skips and to the middle.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -20,6 +25,7 @@ from jax.typing import DTypeLike
 
 from score_sde.models import blocks, layers
 from score_sde.models.conditions import with_class
+from score_sde.models.cross_attention import CrossAttention, Text, WordEmbedding, check_words
 from score_sde.models.embeddings import (
     GaussianFourierProjection,
     positional_embedding,
@@ -35,11 +41,22 @@ Other = layers.Other
 BlockKeys = Iterator[Keys | None]
 
 
-class NCSNpp(ScoreUNet):
-    """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+class Encoded(NamedTuple):
+    """What the way up begins with, or what is added to it."""
 
-    For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.
-    """
+    middle: Other
+    skips: list[Other]
+
+    def plus(self, control: Encoded, scale: float) -> Encoded:
+        """This, and so many times what a ControlNet gives, each at its place."""
+        pairs = zip(self.skips, control.skips, strict=True)
+        return Encoded(
+            self.middle + scale * control.middle, [skip + scale * added for skip, added in pairs]
+        )
+
+
+class EncoderDecoder(ScoreUNet):
+    """The options of NCSN++, and its parts, of which the networks here and in control.py are made."""
 
     resblock_type: str = option(
         "biggan",
@@ -81,6 +98,17 @@ class NCSNpp(ScoreUNet):
         0.0, "of the last layers; 0 stands for 1e-10, so a fresh network gives 0", not_negative
     )
 
+    words: str = option(
+        "",
+        "the words of texts that the network may be told, with spaces between; empty: it is told none. Their order in a text it does "
+        "not see",
+    )
+
+    @staticmethod
+    def conditions(config: Any) -> tuple[str, ...]:
+        text = ("text",) if config.model.words else ()
+        return (*ScoreUNet.conditions(config), *text)
+
     @staticmethod
     def takes_logarithm(config: Any) -> bool:
         return bool(config.model.embedding_type == "fourier")
@@ -89,43 +117,38 @@ class NCSNpp(ScoreUNet):
         super().check_fits()
         for mult in (1, *self.ch_mult):
             layers.num_groups(self.nf * mult)
+        check_words(self.words)
 
-    @nn.compact
-    def __call__(
-        self,
-        x: Image,
-        noise_input: Array,
-        condition: Any = (),
-        dropout_keys: Keys | None = None,
-    ) -> Image:
-        """The raw output of the network; `models/score.py` makes a score of it.
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The words, of which number i stands as i + 1 in a text; 0 stands for none."""
+        return tuple(self.words.split())
 
-        Args:
-            x: noisy images, (b, h, w, num_channels).
-            noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
-            condition: what the network is told (conditions.py): {"label": (b,)}, the image's class in a network of
-                num_classes, {"image": (b, h, w, _)} in one of condition_image; () for nothing. A label outside of
-                0 ... num_classes, which is "no class", gives NaN.
-            dropout_keys: one PRNG key per image, for training; None for evaluation.
-
-        Returns:
-            (b, h, w, c), float32 (float64 for float64 images).
-        """
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
-        keys = layers.layer_keys(dropout_keys, self.dropout)
-
+    def _told(
+        self, noise_input: PerImage, condition: Any
+    ) -> tuple[layers.Features | None, Text | None]:
+        """The embedding of noise level, class and noise of an image that is told; the words."""
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
         temb = self.with_image_noise(temb, condition)
-        h, skips = self._down(x if self.centered else 2 * x - 1, temb, keys)
+        if not self.words:
+            return temb, None
+        ids = condition["text"] if condition else jnp.zeros((len(noise_input), 1), jnp.int32)
+        return temb, WordEmbedding(len(self.vocabulary), self.nf)(ids)
+
+    def _encode(
+        self,
+        x: Image,
+        temb: layers.Features | None,
+        text: Text | None,
+        keys: BlockKeys,
+        told: Other | None = None,
+    ) -> Encoded:
+        """The way down and the middle; what is told is added to the first features."""
+        h, skips = self._down(x, temb, text, keys, told)
         h = self._block(h.shape[-1])(h, temb, next(keys))
-        h = self._attention()(h)
-        h = self._block(h.shape[-1])(h, temb, next(keys))
-        out = self._up(h, skips, temb, keys)
-        return out / self._sigma(noise_input)[:, None, None, None] if self.scale_by_sigma else out
+        h = self._attended(h, text)
+        return Encoded(self._block(h.shape[-1])(h, temb, next(keys)), skips)
 
     def _embedding(self, noise_input: PerImage) -> layers.Features:
         if self.embedding_type == "fourier":
@@ -136,16 +159,22 @@ class NCSNpp(ScoreUNet):
         return layers.dense(4 * self.nf)(self._activation(hidden))
 
     def _down(
-        self, x: Image, temb: layers.Features | None, keys: BlockKeys
+        self,
+        x: Image,
+        temb: layers.Features | None,
+        text: Text | None,
+        keys: BlockKeys,
+        told: Other | None,
     ) -> tuple[Other, list[Other]]:
         pyramid = x
         h = layers.conv3x3(self.nf, dtype=self._dtype)(x)
+        h = h if told is None else h + told
         skips = [h]
         for level, mult in enumerate(self.ch_mult):
             for _ in range(self.num_res_blocks):
                 h = self._block(self.nf * mult)(h, temb, next(keys))
                 if self.attends(h):
-                    h = self._attention()(h)
+                    h = self._attended(h, text)
                 skips.append(h)
             if level < len(self.ch_mult) - 1:
                 h = self._resampled(h, "down", temb, keys)
@@ -159,7 +188,12 @@ class NCSNpp(ScoreUNet):
         return h, skips
 
     def _up(
-        self, h: Other, skips: list[Other], temb: layers.Features | None, keys: BlockKeys
+        self,
+        h: Other,
+        skips: list[Other],
+        temb: layers.Features | None,
+        text: Text | None,
+        keys: BlockKeys,
     ) -> Other:
         deepest = len(self.ch_mult) - 1
         pyramid = h  # replaced at the deepest level, where the output pyramids begin
@@ -168,7 +202,7 @@ class NCSNpp(ScoreUNet):
                 joined = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = self._block(self.nf * self.ch_mult[level])(joined, temb, next(keys))
             if self.attends(h):
-                h = self._attention()(h)
+                h = self._attended(h, text)
             if self.progressive == "output_skip":
                 image = self._head(h)
                 if level < deepest:
@@ -220,10 +254,11 @@ class NCSNpp(ScoreUNet):
             )
         )
 
-    def _attention(self) -> Callable[..., Any]:
-        return self._block_call(
-            blocks.AttnBlockpp(self.skip_rescale, self.init_scale, dtype=self._dtype)
-        )
+    def _attended(self, h: Other, text: Text | None) -> Other:
+        """Attention to all pixels, then to the words."""
+        attention = blocks.AttnBlockpp(self.skip_rescale, self.init_scale, dtype=self._dtype)
+        h = self._block_call(attention)(h)
+        return h if text is None else self._block_call(CrossAttention(self._dtype))(h, text)
 
     def _downsample(self, with_conv: bool, features: int | None = None) -> layers.Downsample:
         return layers.Downsample(with_conv, self.fir, self.fir_kernel, features, self._dtype)
@@ -238,3 +273,46 @@ class NCSNpp(ScoreUNet):
     @property
     def _dtype(self) -> DTypeLike | None:
         return DTYPES[self.dtype]
+
+
+class NCSNpp(EncoderDecoder):
+    """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+
+    For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.
+    """
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Image,
+        noise_input: Array,
+        condition: Any = (),
+        dropout_keys: Keys | None = None,
+        control: Encoded | None = None,
+        control_scale: float = 1.0,
+    ) -> Image:
+        """The raw output of the network; `models/score.py` makes a score of it.
+
+        Args:
+            x: noisy images, (b, h, w, num_channels).
+            noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
+            condition: what the network is told (conditions.py): {"label": (b,)}, the image's class in a network of
+                num_classes, {"image": (b, h, w, _)} in one of condition_image, {"text": (b, l)} in one of words; () for nothing.
+                A label outside of 0 ... num_classes, which is "no class", gives NaN.
+            dropout_keys: one PRNG key per image, for training; None for evaluation.
+            control, control_scale: what a ControlNet adds to the encoder's results, and how many times.
+
+        Returns:
+            (b, h, w, c), float32 (float64 for float64 images).
+        """
+        check_input(x.shape, noise_input.shape, self)
+        real = jnp.promote_types(x.dtype, jnp.float32)
+        x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
+        keys = layers.layer_keys(dropout_keys, self.dropout)
+        temb, text = self._told(noise_input, condition)
+        encoded = self._encode(x if self.centered else 2 * x - 1, temb, text, keys)
+        if control is not None:
+            encoded = encoded.plus(control, control_scale)
+        out = self._up(encoded.middle, [*encoded.skips], temb, text, keys)
+        return out / self._sigma(noise_input)[:, None, None, None] if self.scale_by_sigma else out

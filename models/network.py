@@ -118,8 +118,9 @@ class Network(Section, nn.Module):
 
     def null_condition(self, condition: Any) -> Any:
         """What says nothing of the images of this condition; refuses one that the network does not take."""
+        words = bool(getattr(self, "words", ""))  # of a network that may be told a text
         return null_condition(
-            condition, self.num_classes, self._told_shape, bool(self.condition_noise)
+            condition, self.num_classes, self._told_shape, bool(self.condition_noise), words
         )
 
     @property

@@ -8,6 +8,7 @@ import flax.linen as nn
 
 from score_sde.errors import ConfigError
 from score_sde.models.adm import ADM
+from score_sde.models.control import ControlNet
 from score_sde.models.ddpm import DDPM
 from score_sde.models.dit import DiT
 from score_sde.models.edm2 import EDM2
@@ -30,6 +31,7 @@ NETWORKS: dict[str, type[Network]] = {
     "dit": DiT,
     "uvit": UViT,
     "simple_uvit": SimpleUViT,
+    "controlnet": ControlNet,
 }
 
 
@@ -39,7 +41,7 @@ class NetworkChoice(Section):
 
     name: str = option(
         "ncsnpp",
-        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | simple_uvit (after simple diffusion) | mixture (exact score of data.name=mixture)",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | simple_uvit (after simple diffusion) | controlnet (an ncsnpp that an image leads) | mixture (exact score of data.name=mixture)",
     )
 
 
@@ -69,7 +71,7 @@ def check_no_class(config: Any, what: str) -> None:
     """Refuse what asks a network for its score of no class, or of no image, if it never learnt one."""
     told = told_of(config)
     if told and not config.training.label_dropout:
-        nothing = "no image" if "image" in told else "no class"
+        nothing = next((f"no {name}" for name in ("image", "text") if name in told), "no class")
         raise ConfigError(
             f"{what} asks for the score of {nothing}, which a network trained with training.label_dropout=0 never learnt; train "
             "with label_dropout=0.1, say"

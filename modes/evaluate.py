@@ -13,13 +13,19 @@ import numpy as np
 
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
+from score_sde.evaluation.captions import agreement
 from score_sde.evaluation.pictures import save_grid
 from score_sde.features.classifier import CLASSIFIER
 from score_sde.features.extractors import PIXELS, Extractor, check_features
 from score_sde.files import user_path, write_whole
 from score_sde.generation.guides import classes_told
 from score_sde.modes import sample
-from score_sde.modes.evaluated_samples import Evaluated, drawn, labels_of_samples
+from score_sde.modes.evaluated_samples import (
+    Evaluated,
+    drawn,
+    labels_of_samples,
+    texts_evaluated,
+)
 from score_sde.quality.assessment import (
     Assessment,
     Memory,
@@ -203,6 +209,9 @@ def other_figures(
     found = {} if kept is None else {"nearer_than_held_out": kept.auc}
     if evaluated.features.logits is not None:
         found["inception_score"] = inception_score(evaluated.features.logits)
+    texts = texts_evaluated(config) if config.data.name == "captions" else None
+    if texts is not None:
+        found |= agreement(evaluated.images.take(range(len(texts))), texts)
     if extractor.distance is not None:
         sets = {"lpips": evaluated.images, "lpips_real": reference.images}
         found |= {

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from score_sde import data
 from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features
 from score_sde.generation.conditions import build_conditions
@@ -17,8 +18,9 @@ from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guides import classes_told, load_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
+from score_sde.models.networks import told_of
 from score_sde.modes import sample
-from score_sde.quality.image_sets import ImageSet
+from score_sde.quality.image_sets import SPLITS, ImageSet
 from score_sde.quality.strata import Strata, strata_of
 from score_sde.samplers.configured import Configured, configure
 from score_sde.sde_lib import SDE
@@ -93,6 +95,19 @@ def drawn(
 def strata_of_samples(config: Any) -> Strata:
     """Their classes, where there are as many of each."""
     return strata_of(labels_of_samples(config)) if classes_told(config) else None
+
+
+def texts_evaluated(config: Any) -> np.ndarray | None:
+    """What is said of each image that is evaluated, (n, l) as data/text.py numbers words; None where nothing is.
+
+    Samples have what they are told, images of a split their own texts.
+    """
+    images = config.evaluation.images
+    if images in SPLITS:
+        return getattr(data.load(config, ("text",)), images).condition["text"]
+    if images or "text" not in told_of(config):
+        return None
+    return build_conditions(config)(np.arange(config.sampling.num_images))["text"]
 
 
 def labels_of_samples(config: Any) -> np.ndarray:

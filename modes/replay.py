@@ -15,10 +15,10 @@ from score_sde.files import write_whole
 from score_sde.modes import train
 from score_sde.results import report
 from score_sde.sde_lib import SDE
-from score_sde.training.init_from import weights_of
 from score_sde.training.kinds import KINDS
 from score_sde.training.recorded_config import check_same_run
 from score_sde.training.replay import replay
+from score_sde.training.score_task import with_weights
 from score_sde.training.task import Plan
 
 SHOWN = 8  # images and parameters
@@ -46,8 +46,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     kind = KINDS[config.training.task]
     split = data.load(config, conditions=kind.conditions(config), whole=True).train
     plan = Plan.from_config(config, config.training)
-    task = kind.build(config, sde)
-    found = replay(task, plan, split, workdir, build_devices(config), step, weights_of(config))
+    task, weights = with_weights(kind.build(config, sde), workdir)
+    found = replay(task, plan, split, workdir, build_devices(config), step, weights)
     path = workdir / "replay" / f"step{found.step:08d}.npz"
     figures = {
         "mode": "replay",

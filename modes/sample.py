@@ -26,7 +26,7 @@ from score_sde.generation.sampled_score import check_sampled_score, sampled_scor
 from score_sde.generation.start_images import check_start_images, load_start_images
 from score_sde.generation.told_images import ages_of_told
 from score_sde.generation.trajectory import Trajectory, trajectory
-from score_sde.models.networks import told_image
+from score_sde.models.networks import told_image, told_of
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
 from score_sde.options import choose
@@ -141,10 +141,12 @@ def run(
 def told(config: Any) -> dict[str, Any]:
     """What the record says of conditions and guidance, for a model that takes any or is guided."""
     sampling, classes = config.sampling, classes_told(config)
-    images: dict[str, Any] = {}
+    images: dict[str, Any] = {}  # and texts
     if told_image(config):
         images = {name: config.condition[name] for name in ("images", "cascade", "noise")}
         images = {f"condition_{name}": of for name, of in images.items()}
+    if "text" in told_of(config):
+        images["text"] = sampling.text or "all"
     if not (classes or is_guided(sampling)):
         return images
     weight = sampling.guidance.weight

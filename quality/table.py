@@ -20,6 +20,10 @@ LINES = {
     "mind": "MIND",
     "lpips": "LPIPS between two images",
     "lpips_real": "  between two real ones",
+    "text": "what the text says",
+    "text_number": "  number",
+    "text_colour": "  colour",
+    "text_shape": "  shape",
     "nearer_than_held_out": "nearer to training images than held-out ones (1/2: nothing learnt by heart)",
 }
 OF_CLASSES = {  # columns

@@ -42,6 +42,11 @@ class SamplingOptions(Section):
     labels: tuple[int, ...] = option(
         (), "classes of the images, one after the other and again from the first; (): all in turn"
     )
+    text: str = option(
+        "",
+        "of a network that is told texts (model.words): texts of the images with commas between, one after the other and again from the "
+        'first, such as "two red squares,one blue disc"; empty: those of data.name=captions in turn',
+    )
     save: str = option(
         "npz", "npz: one file of arrays | png: a folder of pictures, which other programs read"
     )

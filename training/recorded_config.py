@@ -61,6 +61,7 @@ ROLES = {
         model.qkv_bias model.time_mlp model.final_conv model.learned_variance
         model.head_channels model.attention_order model.scale_shift model.updown_blocks
         model.noise_mult model.emb_mult model.logvar_channels
+        model.words
         model.log_snr_max model.log_snr_min model.log_snr_shift
         model.sigmoid_start model.sigmoid_end model.sigmoid_tau
         """.split(),
@@ -74,7 +75,7 @@ ROLES = {
         training.times training.log_normal_mean training.log_normal_std training.draws
         training.logit_normal_mean training.logit_normal_std
         training.reduce_mean training.learned_uncertainty training.label_dropout training.augment training.time_cells training.eps training.trainable
-        training.ema.sigma_rel
+        training.ema.sigma_rel model.control_base model.control_scale
         """.split(),
         Role.RUN,
     ),

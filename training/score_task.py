@@ -21,6 +21,14 @@ from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.environment import record_environment
 from score_sde.training.evaluators import EVALUATORS, Builder
+from score_sde.training.frozen import (
+    first_weights,
+    frozen_weights,
+    joined,
+    keep,
+    trained_part,
+    with_frozen,
+)
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import train_task
 from score_sde.training.loss_history import LossHistory, empty_history
@@ -29,6 +37,7 @@ from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
 from score_sde.training.recorded_config import record_config
 from score_sde.training.settings import check_config
+from score_sde.training.start import Weights
 from score_sde.training.state import ema_rate, init_params
 from score_sde.training.task import Evaluator, Plan
 
@@ -43,7 +52,8 @@ class ScoreTask:
     optimizer: optax.GradientTransformation
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
     dataset: Fingerprint | None = None
-    constants: tuple[()] = ()
+    constants: Any = ()
+    """The parameters that are frozen (frozen.py)."""
     quick_init: bool = True
     advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
 
@@ -60,12 +70,12 @@ class ScoreTask:
         return tuple(self.config.training.ema.sigma_rel)
 
     def init(self) -> Any:
-        return init_params(self.config, self.network)
+        return trained_part(self.network, init_params(self.config, self.network))
 
     def losses(
         self, params: Any, averaged: Any, constants: Any, step: Array, batch: Batch
     ) -> Array:
-        return self.objective.training_losses(params, batch, self.key(step))
+        return self.objective.training_losses(joined(params, constants), batch, self.key(step))
 
     def key(self, step: Array) -> Array:
         return key_of_step(self.config.seed, step)
@@ -103,6 +113,8 @@ class ScoreTask:
 
     def record(self, folder: pathlib.Path) -> None:
         newest = max(saved_steps(checkpoint_folder(folder)), default=None)
+        if newest is None:
+            keep(self.constants, folder)
         record_config(self.config, folder, newest, self.dataset)
         record_environment(folder, newest or 0)
 
@@ -127,6 +139,18 @@ def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
     network = build_network(config)
     objective = build_objective(config, network, sde or build_sde(config))
     return ScoreTask(config, network, objective, build_optimizer(config))
+
+
+def with_weights(task: ScoreTask, workdir: pathlib.Path) -> tuple[ScoreTask, Weights | None]:
+    """The task with the parameters of its folder, or of its beginning, that are frozen; and the others that a run begins with.
+
+    Raises:
+      UserError: there are no such parameters.
+    """
+    config = task.config
+    frozen = frozen_weights(config, task.network, workdir, begins=True)
+    first = weights_of(config) or first_weights(config, task.network, frozen)
+    return (dataclasses.replace(task, constants=frozen) if frozen else task), first
 
 
 SCORE = Kind(build_score_task, conditions_of, EVALUATORS)
@@ -156,18 +180,20 @@ def train(
     """
     check_config(config)
     devices, task = build_devices(config), kind.build(config, sde)
+    task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)
     datasets = data.load(config, conditions=conditions, whole=True)
     built = {
         name: build(config, task.objective, datasets, devices)
         for name, build in kind.evaluators.items()
     }
-    task = dataclasses.replace(
-        task, evaluators={**built, **(evaluators or {})}, dataset=datasets.fingerprint
-    )
+    every = {
+        name: with_frozen(evaluator, task.constants)
+        for name, evaluator in {**built, **(evaluators or {})}.items()
+    }
+    task = dataclasses.replace(task, evaluators=every, dataset=datasets.fingerprint)
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
-    weights = weights_of(config)
     figures = train_task(task, plan, datasets.train, workdir, devices, weights, watch).figures
     told = {"classes": list(datasets.class_names or ())} if conditions else {}
     return {"eval_loss": None, **told, **figures}

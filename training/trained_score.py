@@ -18,6 +18,7 @@ from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import restore_ema
+from score_sde.training.frozen import frozen_weights, joined, trained_part
 from score_sde.training.kept_averages import reconstructed
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.state import init_params
@@ -111,8 +112,9 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
         )
         return LoadedScore(ProductMixtureScore(weights, means, variances, sde), None)
     network = build_network(config)
-    template = jax.eval_shape(lambda: init_params(config, network))
-    params, step = averaged_params(config, workdir, template)
+    template = jax.eval_shape(lambda: trained_part(network, init_params(config, network)))
+    trained, step = averaged_params(config, workdir, template)
     check_recorded(config, workdir)
+    params = joined(trained, frozen_weights(config, network, workdir))
     model = network_score(network, params, build_parameterization(config, sde))
     return LoadedScore(model, step, config.ema_sigma_rel)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde.generation import guides
+from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import estimate, half_range
 from score_sde.generation.drivers import first_states, last_denoising
 from score_sde.generation.generate import Generated, build_generator
@@ -88,6 +89,10 @@ def generator(config):
     built = build_generator(config, build_sde(config), (2, 2, 1))
     told = [digest(of) for of in dict(built.conditions(np.arange(4))).values()]
     return built.batch_size, type(built.devices), told
+
+
+def texts_told(config):
+    return build_conditions(config)(np.arange(4))["text"].tolist()
 
 
 def start_images(config):

@@ -18,6 +18,7 @@ from score_sde.modes import drawn_in_training, export_checkpoint, train
 from score_sde.sde_lib import build_sde
 from score_sde.training import score_task
 from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.frozen import frozen_weights
 from score_sde.training.held_out import HeldOutLoss
 from score_sde.training.run import Run
 from score_sde.training.task import Plan
@@ -105,6 +106,12 @@ def reconstructed_average(config):
     target = "score_sde.training.trained_score.reconstructed"
     run = functools.partial(load_score_model, config, build_sde(config), Path("nowhere"))
     return given_to(target, run)[2:]
+
+
+def frozen_base(config):
+    """From which folder a control has the network that it leads."""
+    run = functools.partial(frozen_weights, config, build_network(config), Path("nowhere"), True)
+    return given_to("score_sde.training.frozen.read_config", run)
 
 
 RESTORE = "score_sde.training.checkpoints.Checkpoints.restore"

@@ -6,6 +6,7 @@ from tests.configs.built_training import (
     diffusion,
     exported_average,
     exported_step,
+    frozen_base,
     held_out_batches,
     kept_checkpoints,
     loaded_images,
@@ -33,6 +34,12 @@ NETWORK = {
     "model.num_res_blocks": 1,
     "model.attn_resolutions": (),
 }
+CONTROL = of(
+    NETWORK,
+    model__name="controlnet",
+    model__condition_image="measured",
+    model__control_base="runs/base",
+)
 PAIRED = of(NETWORK, model__condition_image="paired", model__condition_channels=1)
 TOKENS = {
     "data.image_size": 4,
@@ -100,7 +107,9 @@ TRAINING_ROWS = [
     *rows(network, "model", NETWORK, nf=16, ch_mult=(2,), num_res_blocks=2),
     *rows(network, "model", NETWORK, attn_resolutions=(4,), conditional=False, num_classes=3),
     *rows(network, "model", NETWORK, nonlinearity="elu", dropout=0.2, dtype="bfloat16"),
-    *rows(network, "model", NETWORK, condition_image="measured"),
+    *rows(network, "model", NETWORK, condition_image="measured", words="red blue"),
+    *rows(network, "model", CONTROL, control_scale=2.0),
+    *rows(frozen_base, "model", CONTROL, control_base="runs/other"),
     *rows(network, "model", PAIRED, condition_channels=2, condition_noise=0.5),
     *rows(network, "model", NETWORK, skip_rescale=False, scale_by_sigma=True, remat=True),
     *rows(network, "model", NETWORK, embedding_type="fourier", init_scale=0.5),

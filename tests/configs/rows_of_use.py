@@ -36,6 +36,7 @@ from tests.configs.built_sampling import (
     sampling,
     sampling_run,
     start_images,
+    texts_told,
     worse_step,
 )
 from tests.configs.built_training import (
@@ -72,6 +73,7 @@ EDM = sampler("edm", sampling__edm__s_churn=5.0)
 PATHS = of(SMALL, sampling__path_images=2)
 GUIDED = sampler("pc", TOLD, sampling__guidance__weight=0.5)
 PLUS_PLUS = sampler("ddim", TOLD, sampling__guidance__plus_plus=0.5)
+WORDS = {"model.words": "one two three red green blue square disc squares discs"}
 THRESHOLD = of(PC, sampling__threshold="dynamic")
 BOUND = of(SMALL, likelihood__ode=False)
 DENSITY = of(PLAIN, likelihood__bound_draws=0)
@@ -139,6 +141,7 @@ SAMPLING_ROWS = [
     ),
     *rows(sampling, "sampling.edm", EDM, num_steps=5, s_churn=2.0, s_min=0.1, s_max=10.0),
     *rows(sampling, "sampling.edm", EDM, s_noise=1.01),
+    *rows(texts_told, "sampling", WORDS, text="two red squares"),
     *rows(generator, "sampling", CLASSES, batch_size=32, labels=(2, 1)),
     *rows(generator, "", SMALL, data_parallel="shard_map"),
     *rows(

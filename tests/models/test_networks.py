@@ -286,6 +286,9 @@ def config():
         "noise_mult": 2,
         "emb_mult": 3,
         "logvar_channels": 32,
+        "words": "red blue",
+        "control_base": "runs/base",
+        "control_scale": 0.5,
     }
     data = {"image_size": 8, "image_width": 16, "num_channels": 1, "centered": False}
     return ConfigDict({"model": model, "data": data, "sde": {}, "training": {"augment": 0.0}})
@@ -310,6 +313,6 @@ def test_unknown_network_is_refused(config):
     config.model.name = "unet"
     with pytest.raises(
         ValueError,
-        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, edm_unet, edm_adm, edm2, dit, uvit, simple_uvit",
+        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, edm_unet, edm_adm, edm2, dit, uvit, simple_uvit, controlnet",
     ):
         build_network(config)

@@ -6,6 +6,7 @@ from tests.mutants.wrong_augmentation import AUGMENTATIONS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_compilation_cache import COMPILATION_CACHE
+from tests.mutants.wrong_control import CONTROL
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
@@ -65,6 +66,7 @@ MUTANTS: list[Mutant] = [
     *POSTERIORS,
     *RESTORATION,
     *TOLD_IMAGES,
+    *CONTROL,
     *RESTORING,
     *BENCHMARKS,
     *QUALITY,

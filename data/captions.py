@@ -1,0 +1,82 @@
+"""One, two or three squares or discs of one colour on black, each image with a caption such as "two red squares".
+
+The image's quarters hold one object at most each, which does not touch its neighbours: how many there are, of which colour and which
+shape, can be counted again without error (evaluation/captions.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from score_sde.data.builders import DatasetError
+from score_sde.data.image_shape import image_shape
+from score_sde.data.splits import Datasets, ImagesInMemory
+from score_sde.data.text import numbers
+
+NUMBERS = ("one", "two", "three")
+COLOURS = ("red", "green", "blue")  # in the order of the channels
+SHAPES = {"square": "squares", "disc": "discs"}
+WORDS = (*NUMBERS, *COLOURS, *SHAPES, *SHAPES.values())
+"""The vocabulary: ten words."""
+CAPTIONS = tuple(
+    " ".join((number, colour, one if number == NUMBERS[0] else more))
+    for number, colour, (one, more) in itertools.product(NUMBERS, COLOURS, SHAPES.items())
+)
+
+NUM_TRAIN, NUM_TEST = 4096, 256
+# Fixed, like a file on disk.
+DATA_SEED = 0
+LEAST_SIDE = 16  # pixels, so that a disc is no square
+
+
+def stencil(shape: str, side: int) -> np.ndarray:
+    """The pixels of an object in its box of so many pixels a side, bool."""
+    if shape == "square":
+        return np.ones((side, side), bool)
+    away = np.arange(side) - (side - 1) / 2
+    return np.square(away)[:, None] + np.square(away) <= (side / 2) ** 2
+
+
+def draw(rng: np.random.Generator, n: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, side, side, 3), levels 0 and 1, and the places of their captions in CAPTIONS (n,), all equally probable."""
+    quarter = side // 2
+    captions = rng.integers(len(CAPTIONS), size=n)
+    images = np.zeros((n, side, side, 3), np.uint8)
+    for image, place in zip(images, captions, strict=True):
+        number, colour, shape = np.unravel_index(place, (len(NUMBERS), len(COLOURS), len(SHAPES)))
+        for corner in rng.choice(4, number + 1, replace=False):
+            across = quarter // 2 + int(rng.integers(2))
+            # The last row and column of a quarter stay free.
+            top, left = rng.integers(quarter - across, size=2) + quarter * np.array(
+                divmod(corner, 2)
+            )
+            box = image[top : top + across, left : left + across, colour]
+            box[stencil(tuple(SHAPES)[shape], across)] = 1
+    return images, captions
+
+
+def load_captions(data: Any) -> Datasets:
+    """The images, with `text` the words of their captions.
+
+    Args:
+        data: config.data, with image_size, an even number from 16 on, and num_channels=3.
+
+    Raises:
+        DatasetError: images of another shape.
+    """
+    height, width, channels = image_shape(data)
+    if height != width or height % 2 or height < LEAST_SIDE or channels != len(COLOURS):
+        raise DatasetError(
+            f"data.name='captions' with images of {height}x{width} pixels and data.num_channels={channels}: expected squares of an even "
+            f"side, {LEAST_SIDE} or more, and {len(COLOURS)} channels; set data.image_size={LEAST_SIDE}, data.num_channels={len(COLOURS)}"
+        )
+    images, captions = draw(np.random.default_rng(DATA_SEED), NUM_TRAIN + NUM_TEST, height)
+    text = numbers(CAPTIONS, WORDS, "the captions")[captions]
+    train, test = (
+        ImagesInMemory(images[rows], {"text": text[rows]})
+        for rows in (slice(NUM_TRAIN), slice(NUM_TRAIN, None))
+    )
+    return Datasets(name="captions", train=train, test=test, num_levels=2)
