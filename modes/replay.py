@@ -17,6 +17,7 @@ from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.init_from import weights_of
 from score_sde.training.kinds import KINDS
+from score_sde.training.low_rank_task import adapting
 from score_sde.training.recorded_config import check_same_run
 from score_sde.training.replay import replay
 from score_sde.training.task import Plan
@@ -46,8 +47,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     kind = KINDS[config.training.task]
     split = data.load(config, conditions=kind.conditions(config), whole=True).train
     plan = Plan.from_config(config, config.training)
-    task = kind.build(config, sde)
-    found = replay(task, plan, split, workdir, build_devices(config), step, weights_of(config))
+    task, weights = adapting(config, kind.build(config, sde), workdir, weights_of(config))
+    found = replay(task, plan, split, workdir, build_devices(config), step, weights)
     path = workdir / "replay" / f"step{found.step:08d}.npz"
     figures = {
         "mode": "replay",

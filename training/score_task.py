@@ -23,6 +23,7 @@ from score_sde.training.environment import record_environment
 from score_sde.training.evaluators import EVALUATORS, Builder
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import train_task
+from score_sde.training.low_rank_task import adapting
 from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
@@ -151,7 +152,7 @@ def train(
     )
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
-    weights = weights_of(config)
-    figures = train_task(task, plan, datasets.train, workdir, devices, weights, watch).figures
+    adapted, weights = adapting(config, task, pathlib.Path(workdir), weights_of(config))
+    figures = train_task(adapted, plan, datasets.train, workdir, devices, weights, watch).figures
     told = {"classes": list(datasets.class_names or ())} if conditions else {}
     return {"eval_loss": None, **told, **figures}
