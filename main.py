@@ -13,7 +13,7 @@
   python main.py --config configs/vp_cifar.py:ddpmpp_deep --mode train --config.training.batch_size=64
   python main.py --config configs/ve_cifar.py --mode import --source checkpoint_24.pth
   python main.py --config configs/ve_cifar.py --mode export
-  python main.py --config runs/a/config.json --workdir runs/soup --mode merge --config.merge.folders=runs/a,runs/b
+  python main.py --config configs/vp_digits.py --workdir runs/soup --mode merge --config.merge.folders=runs/a,runs/b
   python main.py --config configs/vp_digits.py --mode replay --config.training.replay_step=100
   python main.py --workdir runs/vp_digits --mode report
   python main.py --mode list

@@ -17,8 +17,8 @@ from score_sde.models.score import OneByOne
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder
-from score_sde.training.folder_weights import folder_weights
 from score_sde.training.classifier_task import init_classifier
+from score_sde.training.folder_weights import folder_weights
 from score_sde.training.recorded_config import read_config
 from score_sde.training.trained_score import EXACT, load_score_model
 from score_sde.unfinished import newest_file

@@ -68,9 +68,7 @@ def target_shapes(low_rank: LowRank, params: Any) -> dict[Path, tuple[int, int]]
     except re.error as error:
         raise ConfigError(f"{field}: {error}; {expected}") from error
     chosen = {
-        path: matrix_shape(shape)
-        for path, shape in kernels.items()
-        if found.search(".".join(path))
+        path: matrix_shape(shape) for path, shape in kernels.items() if found.search(".".join(path))
     }
     if not chosen:
         raise ConfigError(f"{field} names no kernel; {expected}")

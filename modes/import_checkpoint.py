@@ -12,7 +12,7 @@ from score_sde.errors import ConfigError
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.foreign_weights.names import check_published
 from score_sde.foreign_weights.record import Record, to_state
-from score_sde.modes.new_folder import saved, nothing_left_on_failure
+from score_sde.modes.new_folder import nothing_left_on_failure, saved
 from score_sde.modes.options import refuse_average
 from score_sde.results import report
 from score_sde.sde_lib import SDE

@@ -11,7 +11,6 @@ from score_sde.errors import ConfigError
 from score_sde.options import Range, Section, at_least, count, finite, one_of, option
 from score_sde.training.power_average import WIDTH_OR_NONE
 
-
 FINITE = Range(
     "finite numbers, such as 1,0.5",
     lambda numbers: all(map(math.isfinite, numbers)),
@@ -132,9 +131,7 @@ class InterpolationOptions(Section):
 
 SUM_ONE = Range(
     "finite numbers that add up to 1, such as 0.5,0.5, or none for equal ones",
-    lambda weights: (
-        not weights or (FINITE.holds(weights) and abs(math.fsum(weights) - 1) < 1e-6)
-    ),
+    lambda weights: not weights or (FINITE.holds(weights) and abs(math.fsum(weights) - 1) < 1e-6),
     ((0.5, 0.4), (math.nan,)),
 )
 

@@ -144,7 +144,7 @@ HELP: dict[str, ModeHelp] = {
     "merge": ModeHelp(
         "make a folder whose weights are the mean of those of others, with low-rank updates merged into them",
         fields=fields(f"{WHICH} merge.folders merge.weights"),
-        example="--config runs/a/config.json --workdir runs/soup --mode merge --config.merge.folders=runs/a,runs/b",
+        example="--config configs/subvp_digits.py --workdir runs/soup --mode merge --config.merge.folders=runs/a,runs/b",
     ),
     "list": ModeHelp(
         "list the folders in runs/, newest first, with loss, bits/dim and quality",

@@ -94,32 +94,39 @@ def of_file(path: Path, template: Any) -> tuple[Any, float]:
         arrays = read_npz(path)
     except ValueError as error:
         raise UserError(f"no adapter, or a damaged one ({error})") from error
-    if np.shape(arrays.get(ALPHA)) != () or ALPHA not in arrays:
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)):
+            raise UserError(
+                f"damaged, or no adapter: {name} has something else than finite numbers"
+            )
+    if ALPHA not in arrays or arrays[ALPHA].shape != ():
         raise UserError(f"no adapter: it has no number {ALPHA!r}, as a file of --mode export has")
     alpha = float(arrays.pop(ALPHA))
     found: dict[tuple[str, ...], np.ndarray] = {}
     ranks = set[int]()
     for place, kernel in flatten_dict(template).items():
         name = ".".join(place)
-        if not {f"{name}.A", f"{name}.B"} <= arrays.keys():
-            continue
-        A, B = arrays.pop(f"{name}.A"), arrays.pop(f"{name}.B")
-        m, n = matrix_shape(kernel.shape)
-        r = A.shape[-1] if A.ndim else 0
-        if A.shape != (m, r) or B.shape != (r, n) or not r:
-            raise UserError(
-                f"of another network: {name}.A is {A.shape} and .B {B.shape}, of a kernel {kernel.shape} expected ({m}, r) and (r, {n})"
-            )
-        found |= {(*place, "A"): A.astype(kernel.dtype), (*place, "B"): B.astype(kernel.dtype)}
-        ranks.add(r)
-    if arrays or len(ranks) != 1:
-        first = min(arrays, default="adapters")
+        if {f"{name}.A", f"{name}.B"} <= arrays.keys():
+            A, B = arrays.pop(f"{name}.A"), arrays.pop(f"{name}.B")
+            ranks.add(rank_of(name, A, B, kernel.shape))
+            found |= {(*place, "A"): A.astype(np.float32), (*place, "B"): B.astype(np.float32)}
+    if arrays:
         raise UserError(
-            f"of another network, or no adapter: {first} is not of a kernel that this one has"
-            if arrays
-            else f"adapters of ranks {sorted(ranks)}: expected one rank"
+            f"of another network, or no adapter: {min(arrays)} is not of a kernel that this one has"
         )
+    if len(ranks) != 1:
+        raise UserError(f"it has updates of the ranks {sorted(ranks)}: expected one rank")
     return unflatten_dict(found), alpha / ranks.pop()
+
+
+def rank_of(name: str, A: np.ndarray, B: np.ndarray, kernel: tuple[int, ...]) -> int:
+    """r of an update of a kernel of this shape."""
+    (m, n), r = matrix_shape(kernel), A.shape[-1] if A.ndim else 0
+    if not r or A.shape != (m, r) or B.shape != (r, n):
+        raise UserError(
+            f"of another network: {name}.A is {A.shape} and .B {B.shape}; of a kernel {kernel} expected ({m}, r) and (r, {n})"
+        )
+    return r
 
 
 def write_adapter(path: Path, adapters: Any, alpha: float) -> None:

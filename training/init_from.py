@@ -64,7 +64,7 @@ def check_same_network(config: Any, source: Path) -> None:
         return
     network = "model." if config.training.task == "score" else "noisy_classifier."
     of_process = {f"model.{name}" for process in SDES.values() for name in process.options()}
-    refused, said = [], []
+    refused, said = list[str](), list[str]()
     for name, before, now in differences(earlier, as_json(config), {Role.WEIGHTS}):
         its_own = name.startswith(network) and name not in of_process
         found = refused if its_own or name == "data.centered" else said

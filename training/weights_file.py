@@ -21,7 +21,7 @@ def write_tree(path: Path, tree: Any, **beside: Any) -> None:
       UserError: they cannot be written.
     """
     arrays = {name: np.asarray(leaf) for name, leaf in named(jax.device_get(tree)).items()}
-    write_whole(path, lambda file: np.savez(file, **arrays, **beside))
+    write_whole(path, lambda file: np.savez(file, **arrays, **beside))  # type: ignore[arg-type]
 
 
 def read_tree(path: Path, like: Any) -> Any:

@@ -117,7 +117,7 @@ def used_adapters(config):
     network = build_network(config)
     params = jax.eval_shape(lambda: init_params(config, network))
     with (
-        mock.patch(f"{module}.folder_weights", lambda *_: (zeros(params), 1)),
+        mock.patch(f"{module}.folder_weights", return_value=(zeros(params), 1)),
         mock.patch(f"{module}.check_recorded"),
         mock.patch("score_sde.training.adapters.read_adapter", lambda _, name, __: (name, 2.0)),
     ):

@@ -32,7 +32,12 @@ def test_the_merged_layer_is_the_layer_beside_a_thin_one(kind):
     sides = (3, 3) if kind == "conv" else ()
     A, kernel = random(3, *sides, 3, 2), random(4, *sides, 3, 7)
     if kind == "conv":
-        layer, name, thin, wide = nn.Conv(7, (3, 3)), "kernel", nn.Conv(2, (3, 3)), nn.Conv(7, (1, 1))
+        layer, name, thin, wide = (
+            nn.Conv(7, (3, 3)),
+            "kernel",
+            nn.Conv(2, (3, 3)),
+            nn.Conv(7, (1, 1)),
+        )
         beside = {"kernel": B[None, None], "bias": np.zeros(7)}
     elif kind == "nin":
         layer, name, thin, wide = NIN(7), "W", nn.Dense(2), nn.Dense(7)
@@ -53,7 +58,8 @@ def test_the_merged_layer_is_the_layer_beside_a_thin_one(kind):
     np.testing.assert_allclose(traced["L"][name], both["L"][name], rtol=1e-6, atol=1e-6)
     change = (both["L"][name] - kernel).reshape(-1, 7).astype(np.float64)
     values = np.linalg.svd(change, compute_uv=False)
-    assert values[1] > 0.1 and np.all(values[2:] < 1e-5)
+    assert values[1] > 0.1
+    assert np.all(values[2:] < 1e-5)
 
 
 PARAMS = {
@@ -73,7 +79,9 @@ def test_the_first_update_is_none_bit_for_bit():
     jax.tree.map(np.testing.assert_array_equal, merged(PARAMS, adapters, 0.0), PARAMS)
     again = first_adapters(low_rank, PARAMS, jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, again, adapters)
-    assert not np.array_equal(adapters["Dense_0"]["kernel"]["A"], adapters["adaLN.1"]["kernel"]["A"])
+    assert not np.array_equal(
+        adapters["Dense_0"]["kernel"]["A"], adapters["adaLN.1"]["kernel"]["A"]
+    )
 
     def loss(adapters):
         updated = merged(PARAMS, adapters, low_rank.scale)
@@ -131,8 +139,14 @@ def test_every_layer_of_a_network_is_a_target(name, chosen, others):
     [
         (LowRank(1, 1.0, "Attn"), "targets='Attn' names no kernel; .* the 3 names Conv_0.kernel, "),
         (LowRank(1, 1.0, "bias"), "targets='bias' names no kernel"),
-        (LowRank(1, 1.0, "Dense_["), r"targets='Dense_\[': unterminated character set .*expected a"),
-        (LowRank(4, 1.0, "Dense"), r"lora.rank=4: .* have 56 numbers, .* the 1 kernels .* 48; choose"),
+        (
+            LowRank(1, 1.0, "Dense_["),
+            r"targets='Dense_\[': unterminated character set .*expected a",
+        ),
+        (
+            LowRank(4, 1.0, "Dense"),
+            r"lora.rank=4: .* have 56 numbers, .* the 1 kernels .* 48; choose",
+        ),
     ],
 )
 def test_what_cannot_be_updated_is_refused(low_rank, message):

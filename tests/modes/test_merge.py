@@ -62,9 +62,7 @@ def test_of_one_it_is_the_same_bit_for_bit(folder, tmp_path):
 @pytest.mark.parametrize("weights", [(), (0.5, 0.75, -0.25)])
 def test_of_linear_networks_it_gives_the_mean_of_what_they_give(folder, tmp_path, weights):
     """With weights, outside of the triangle of the three too."""
-    figures, found, _ = made(
-        merging(folder, "abc", **{"merge.weights": weights}), tmp_path / "new"
-    )
+    figures, found, _ = made(merging(folder, "abc", **{"merge.weights": weights}), tmp_path / "new")
     network = build_network(flat_config())
     x, told = np.random.default_rng(3).normal(size=(5, 2, 2, 1)).astype(np.float32), np.ones(5)
     outputs = [network.apply({"params": random_weights(i)}, x, told) for i in range(3)]

@@ -169,7 +169,10 @@ def test_adapters_that_cannot_be_used_are_refused(runs, tmp_path):
     assert "damaged" in refusal("text")
     kernel = "Dense_0.kernel"
     message = refusal("b.npz", {f"{kernel}.A": A[:3], f"{kernel}.B": B, "alpha": 1.0})
-    assert f"{kernel}.A is (3, 1) and .B (1, 4), of a kernel (4, 4) expected (4, r)" in message
+    assert f"{kernel}.A is (3, 1) and .B (1, 4); of a kernel (4, 4) expected (4, r)" in message
+    nan = {f"{kernel}.A": np.nan * A, f"{kernel}.B": B, "alpha": 1.0}
+    assert f"{kernel}.A has something else than finite numbers" in refusal("n.npz", nan)
+    assert "ranks []: expected one rank" in refusal("e.npz", {"alpha": 1.0})
     message = refusal("c.npz", {"Conv_7.kernel.A": A, "Conv_7.kernel.B": B, "alpha": 1.0})
     assert "Conv_7.kernel.A is not of a kernel that this one has" in message
     message = refusal("x", adapters=str(folder / "run"), adapter_scales=(1.0, 2.0))

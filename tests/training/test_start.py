@@ -139,7 +139,9 @@ def test_weights_of_another_network_of_the_same_shapes_are_refused(config, tmp_p
     config.sde.name, config.model.beta_max, config.data.image_size = "subvp", 10.0, 2
     weights_of(config).read(shapes)
     said = capsys.readouterr().err
-    assert "trained otherwise: data.image_size=2 (there 4), model.beta_max=10.0 (there 20.0), " in said
+    assert (
+        "trained otherwise: data.image_size=2 (there 4), model.beta_max=10.0 (there 20.0), " in said
+    )
     assert "sde.name='subvp' (there 'vp')" in said
     config.data.centered = not config.data.centered
     config.model.update(predicts="x0", nonlinearity="relu", scale_by_sigma=True, fir=True)
