@@ -44,7 +44,7 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Write <workdir>/export/checkpoint_<step>.pth, of adapters adapter_<step>.npz; report the figures and return them.
+    """Write <workdir>/export/checkpoint_<step>.pth, of adapters <name of the folder>_<step>.npz; report the figures and return them.
 
     Raises:
       UserError: no checkpoint, one of another config, or the file is there already.
@@ -60,7 +60,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         save = partial(torch_write.save, contents=contents)
     else:
         written, step = trained_adapters(config, low_rank, network, workdir)
-        path = workdir / "export" / f"adapter_{step}{width}.npz"
+        # By the run's name, which is then in the names of files that it is used for
+        path = workdir / "export" / f"{workdir.absolute().name}_{step}{width}.npz"
         save = partial(write_adapter, adapters=written, alpha=low_rank.alpha)
     if jax.process_index() == 0:
         write(path, save)

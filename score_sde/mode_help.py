@@ -43,8 +43,7 @@ HELP: dict[str, ModeHelp] = {
         fields=fields(
             "seed data.name sde.name model.name model.num_classes model.dropout model.ema_rate optim.lr "
             "training.batch_size training.n_iters training.weighting training.times training.label_dropout "
-            "training.accumulation training.init_from training.lora.rank training.lora.alpha "
-            "training.lora.targets training.trainable training.log_freq training.eval_freq "
+            "training.accumulation training.init_from training.lora.rank training.log_freq training.eval_freq "
             "training.checkpoint_freq training.snapshot_freq training.quality_freq training.wandb data_parallel"
         ),
         example="--config configs/subvp_digits.py --mode train",
@@ -142,9 +141,9 @@ HELP: dict[str, ModeHelp] = {
         example="--config configs/ve_cifar.py --mode export",
     ),
     "merge": ModeHelp(
-        "make a folder whose weights are the mean of those of others, with low-rank updates merged into them",
+        "make a folder with the mean of others' weights, and low-rank updates in it",
         fields=fields(f"{WHICH} merge.folders merge.weights"),
-        example="--config configs/subvp_digits.py --workdir runs/soup --mode merge --config.merge.folders=runs/a,runs/b",
+        example="--config configs/ve_cifar.py --mode merge --config.merge.folders=runs/a,runs/b",
     ),
     "list": ModeHelp(
         "list the folders in runs/, newest first, with loss, bits/dim and quality",

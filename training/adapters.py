@@ -20,9 +20,11 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
 from score_sde.models.low_rank import matrix_shape, merged
 from score_sde.npz import read_npz
+from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.folder_weights import adapters_of, recorded_low_rank
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.weights_file import write_tree
+from score_sde.unfinished import newest_file
 
 ALPHA = "alpha"
 
@@ -41,6 +43,15 @@ def chosen_adapters(config: Any) -> list[tuple[str, float]]:
             "for each, or none for 1"
         )
     return list(zip(names, scales or [1.0] * len(names), strict=True))
+
+
+def ages_of_adapters(config: Any) -> list[float]:
+    """When each last changed, for what depends on them."""
+    sources = [user_path(name) for name, _ in chosen_adapters(config)]
+    return [
+        newest_file(checkpoint_folder(source)) if source.is_dir() else source.stat().st_mtime
+        for source in sources
+    ]
 
 
 def with_adapters(config: Any, params: Any) -> Any:

@@ -7,6 +7,7 @@ neither optimizer nor average knows of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class LowRankTask:
     def widths(self) -> Iterable[float]:
         return self.task.widths
 
-    @property
+    @functools.cached_property
     def evaluators(self) -> Mapping[str, Evaluator]:
         """The other task's, which are shown the updated weights."""
         updated = jax.jit(self.updated)
