@@ -13,6 +13,7 @@
   python main.py --config configs/vp_cifar.py:ddpmpp_deep --mode train --config.training.batch_size=64
   python main.py --config configs/ve_cifar.py --mode import --source checkpoint_24.pth
   python main.py --config configs/ve_cifar.py --mode export
+  python main.py --config configs/vp_digits.py --workdir runs/soup --mode merge --config.merge.folders=runs/a,runs/b
   python main.py --config configs/vp_digits.py --mode replay --config.training.replay_step=100
   python main.py --workdir runs/vp_digits --mode report
   python main.py --mode list
@@ -24,7 +25,7 @@ as --config.section.field=value; python -m score_sde.configs.default lists them,
 default runs/<config name>: data/, checkpoints/, samples/, interpolation/, restored/, dequantizer/, evaluation/, tradeoff/, likelihood/, classification/,
 export/, replay/, metrics.jsonl, results.jsonl and report.html. Data shows what the network will see of the images, before anything is
 trained. Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be the
-config's; export writes a checkpoint as the published PyTorch code does.
+config's; export writes a checkpoint as the published PyTorch code does. Merge makes a folder of the mean of others' weights.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from score_sde.measurements.options import ConditionOptions, MeasurementOptions
 from score_sde.models.networks import NETWORKS, NetworkChoice
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 from score_sde.models.parameterization import PredictionOptions
-from score_sde.modes.options import InterpolationOptions, RunOptions, TradeoffOptions
+from score_sde.modes.options import InterpolationOptions, MergeOptions, RunOptions, TradeoffOptions
 from score_sde.options import Section, absent, value_of
 from score_sde.quality.options import EvaluationOptions
 from score_sde.restoration.options import RestoreOptions
@@ -27,6 +27,7 @@ from score_sde.samplers import options as sampling
 from score_sde.sde_lib import SDES, ProcessChoice
 from score_sde.training.options import (
     AveragingOptions,
+    LowRankOptions,
     OptimizerOptions,
     PowerAverageOptions,
     TrainingOptions,
@@ -47,6 +48,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "optim", OptimizerOptions
     yield "training", TrainingOptions
     yield "training.ema", PowerAverageOptions
+    yield "training.lora", LowRankOptions
     yield "sampling", sampling.SamplingOptions
     yield "sampling.grid", sampling.GridOptions
     yield "sampling.errors", sampling.ErrorOptions
@@ -64,6 +66,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "classifier", ClassifierOptions
     yield "evaluation", EvaluationOptions
     yield "tradeoff", TradeoffOptions
+    yield "merge", MergeOptions
 
 
 def get_config() -> ConfigDict:

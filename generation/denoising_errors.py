@@ -62,14 +62,16 @@ def optimal_variance(
         return None
     step = loaded.checkpoint_step or 0
     path = workdir / f"denoising_errors-{loaded.name}.npz"
-    if path.exists():
+    # A name of adapters does not say which weights they are, so theirs are measured each time.
+    kept = not loaded.adapters
+    if kept and path.exists():
         try:
             norms = ScoreNorms.load(path, sde, step, sde.signal_end, config.sampling.eps)
         except ValueError as error:
             raise UserError(f"{error}: remove the file") from error
     else:
         norms = estimate(config, sde, loaded, step)
-        if jax.process_index() == 0:
+        if kept and jax.process_index() == 0:
             norms.save(path)
     return OptimalVariance(
         tuple(norms.times.tolist()), tuple(norms.errors.tolist()), half_range(build_space(config))

@@ -16,8 +16,9 @@ from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNe
 from score_sde.models.score import OneByOne
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import build_space
-from score_sde.training.checkpoints import checkpoint_folder, restore_ema
+from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.classifier_task import init_classifier
+from score_sde.training.folder_weights import folder_weights
 from score_sde.training.recorded_config import read_config
 from score_sde.training.trained_score import EXACT, load_score_model
 from score_sde.unfinished import newest_file
@@ -186,7 +187,7 @@ def load_classifier(config: Any, sde: SDE) -> NoisyClassifier:
     of = config_in("classifier", config.sampling.guidance)
     network: Any = NoisyClassifierNetwork.from_config(of)
     template = jax.eval_shape(lambda: init_classifier(of, network))
-    params, _ = restore_ema(user_path(config.sampling.guidance.classifier), template)
+    params, _ = folder_weights(user_path(config.sampling.guidance.classifier), template)
     return NoisyClassifier(params, network.apply, sde)
 
 

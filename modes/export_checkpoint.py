@@ -1,7 +1,7 @@
 """--mode export: a checkpoint as a file that the published PyTorch code restores.
 
 Of ncsnpp and ddpm that is the state of a training, as score_sde_pytorch has it. Of the other networks it is their averaged weights under
-the names of the published state dicts, as safetensors, and nothing of the training.
+the names of the published state dicts, as safetensors, and nothing of the training. Of low-rank updates it is one small file of them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from score_sde.foreign_weights.published_networks import (
 from score_sde.foreign_weights.record import from_state
 from score_sde.foreign_weights.state_dicts import entries, from_tree
 from score_sde.models.networks import build_network
+from score_sde.modes.options import refuse_adapters
 from score_sde.results import report
 from score_sde.sde_lib import SDE
+from score_sde.training.adapters import write_adapter
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, no_checkpoint
 from score_sde.training.classifier_task import check_classifier_training, init_classifier
+from score_sde.training.folder_weights import adapters_of, low_rank_of
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.recorded_config import check_recorded
+from score_sde.training.recorded_config import check_recorded, check_same_run
 from score_sde.training.state import TrainState, init_params, init_state
 from score_sde.training.trained_score import averaged_params, check_score_model
 
@@ -47,16 +50,23 @@ def check(config: Any, sde: SDE) -> None:
         check_classifier_training(config)
     else:
         check_score_model(config, sde)
-    check_published(config)
+    refuse_adapters(config, "export")
+    if not config.training.lora.rank:
+        check_published(config)
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Write <workdir>/export/checkpoint_<step>.pth or weights_<step>.safetensors, report the figures and return them.
+    """Write <workdir>/export/checkpoint_<step>.pth, weights_<step>.safetensors or, of adapters, <name of the folder>_<step>.npz.
+
+    Reports the figures and returns them.
 
     Raises:
       UserError: no checkpoint, one of another config, or the file is there already.
     """
-    exported = weights_of if has_arrays(config) else checkpoint_of
+    if config.training.lora.rank:
+        exported = adapters_alone
+    else:
+        exported = weights_of if has_arrays(config) else checkpoint_of
     found = exported(config, workdir)
     width = f"-ema{config.ema_sigma_rel:g}" if config.ema_sigma_rel else ""
     path = workdir / "export" / found.name.format(f"{found.step}{width}")
@@ -113,6 +123,26 @@ def weights_of(config: Any, workdir: Path) -> Exported:
     )
 
 
+def adapters_alone(config: Any, workdir: Path) -> Exported:
+    """The averaged adapters of a folder, which must be of this config."""
+    low_rank = low_rank_of(config.training)
+    assert low_rank is not None
+    check_same_run(config, workdir)
+    network = build_network(config)
+    template = jax.eval_shape(lambda: init_params(config, network))
+    adapters, step = adapters_of(
+        workdir, low_rank, template, config.checkpoint_step, config.ema_sigma_rel
+    )
+    # By the run's name, which is then in the names of files that it is used for
+    name = workdir.absolute().name.replace("{", "{{").replace("}", "}}")
+    return Exported(
+        f"{name}_{{}}.npz",
+        step,
+        adapters,
+        lambda path: write_adapter(path, adapters, low_rank.alpha),
+    )
+
+
 def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
     """The state of training in a folder, which must have a checkpoint."""
     # Looking for a checkpoint in the wrong place must not leave a folder there.
@@ -133,11 +163,11 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
     if path.exists():
         raise UserError(f"{path} exists already; move or delete it to export this step again")
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
+    unfinished = path.with_suffix(".partial")
     try:
-        save(partial)
-        partial.rename(path)
+        save(unfinished)
+        unfinished.rename(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)

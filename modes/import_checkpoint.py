@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from score_sde.configs.default import check_options
-from score_sde.errors import ConfigError, UserError
+from score_sde.errors import ConfigError
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.foreign_weights.published_networks import CLASSIFIER, check_published
 from score_sde.foreign_weights.record import Record, to_state
+from score_sde.modes.new_folder import nothing_left_on_failure, saved
 from score_sde.modes.options import refuse_average
 from score_sde.results import report
 from score_sde.sde_lib import SDE
-from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
 from score_sde.training.classifier_task import check_classifier_training
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.recorded_config import FILE, check_recorded, record_config
+from score_sde.training.recorded_config import check_recorded
 from score_sde.training.trained_score import check_score_model
 
 
@@ -59,34 +56,10 @@ def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
         check_recorded(config, workdir)
         record = checkpoint_file.read(source, config)
         state = to_state(record, build_optimizer(config))
-        with Checkpoints(workdir) as checkpoints:
-            checkpoints.remove_unfinished()
-            checkpoints.save(record.step, state)
-        record_config(config, workdir, None)
+        saved(state, config, workdir)
     figures = figures_of(record, config)
     report(workdir, {"mode": "import", "source": str(source), **figures})
     return figures
-
-
-@contextlib.contextmanager
-def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
-    """Refuse a folder with checkpoints; leave one without as it was if the import fails."""
-    folder = checkpoint_folder(workdir)
-    if saved_steps(folder):
-        raise UserError(
-            f"{folder} has checkpoints already, which an import would mix with; give another --workdir"
-        )
-    had_config = (workdir / FILE).exists()
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if not had_config:
-            (workdir / FILE).unlink(missing_ok=True)
-        # Made for this command, if it is empty.
-        with contextlib.suppress(OSError):
-            workdir.rmdir()
-        raise
 
 
 def figures_of(record: Record, config: Any) -> dict[str, Any]:

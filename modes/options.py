@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 from score_sde.errors import ConfigError
 from score_sde.options import Range, Section, at_least, count, finite, one_of, option
 from score_sde.training.power_average import WIDTH_OR_NONE
+
+FINITE = Range(
+    "finite numbers, such as 1,0.5",
+    lambda numbers: all(map(math.isfinite, numbers)),
+    ((math.nan,), (1.0, math.inf)),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +39,14 @@ class RunOptions(Section):
         "the average of model.ema_rate",
         WIDTH_OR_NONE,
     )
+    adapters: str = option(
+        "",
+        "low-rank updates to use on top of the weights, with commas between: folders trained with training.lora.rank, or files that "
+        "--mode export wrote of such",
+    )
+    adapter_scales: tuple[float, ...] = option(
+        (), "how much of each, in their order; 0: nothing of it; empty: 1 of each", FINITE
+    )
     data_parallel: str = option(
         "pmap",
         "pmap | shard_map | fsdp: how devices share a batch; fsdp: they share the state of training too",
@@ -45,6 +60,16 @@ def refuse_average(config: Any, mode: str) -> None:
         raise ConfigError(
             f"ema_sigma_rel={config.ema_sigma_rel} chooses what to sample from, to measure or to export; "
             f"--mode {mode} has no use for it: leave it out"
+        )
+    refuse_adapters(config, mode)
+
+
+def refuse_adapters(config: Any, mode: str) -> None:
+    """Nor can adapters, on top of which nothing is trained or written."""
+    if config.adapters:
+        raise ConfigError(
+            f"adapters={config.adapters!r} is for modes that use a network; for --mode {mode} make weights of them first, by --mode "
+            "merge, and leave it out"
         )
 
 
@@ -101,4 +126,21 @@ class InterpolationOptions(Section):
     )
     frames: int = option(
         9, "images a row from the first to the second, both included", count(10_000, 2)
+    )
+
+
+SUM_ONE = Range(
+    "finite numbers that add up to 1, such as 0.5,0.5, or none for equal ones",
+    lambda weights: not weights or (FINITE.holds(weights) and abs(math.fsum(weights) - 1) < 1e-6),
+    ((0.5, 0.4), (math.nan,)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class MergeOptions(Section):
+    """--mode merge: a new folder whose weights are the mean of those of others, with the updates of config.adapters."""
+
+    folders: str = option("", "whose averaged weights, with commas between")
+    weights: tuple[float, ...] = option(
+        (), "of the mean, one for each folder; empty: all alike", SUM_ONE
     )

@@ -16,6 +16,7 @@ from score_sde.modes import train
 from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.kinds import KINDS
+from score_sde.training.low_rank_task import adapting
 from score_sde.training.recorded_config import check_same_run
 from score_sde.training.replay import replay
 from score_sde.training.score_task import with_weights
@@ -47,7 +48,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     split = data.load(config, conditions=kind.conditions(config), whole=True).train
     plan = Plan.from_config(config, config.training)
     task, weights = with_weights(kind.build(config, sde), workdir)
-    found = replay(task, plan, split, workdir, build_devices(config), step, weights)
+    adapted, weights = adapting(config, task, workdir, weights)
+    found = replay(adapted, plan, split, workdir, build_devices(config), step, weights)
     path = workdir / "replay" / f"step{found.step:08d}.npz"
     figures = {
         "mode": "replay",

@@ -34,6 +34,7 @@ from score_sde.results import report
 from score_sde.samplers.configured import Configured, configure, needs_errors
 from score_sde.sde_lib import SDE, expand
 from score_sde.spaces import Space, build_space
+from score_sde.training.adapters import ages_of_adapters
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
 from score_sde.training.recorded_config import as_json
@@ -166,6 +167,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         **loaded.told,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
+        "adapter_files": ages_of_adapters(config),
         "guides": ages_of(config, workdir),
         "start_images": changed(config.sampling.start_images),
         "devices": jax.device_count(),

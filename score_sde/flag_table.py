@@ -25,6 +25,7 @@ MODES = {
     "tradeoff": "tradeoff",
     "import": "import_checkpoint",
     "export": "export_checkpoint",
+    "merge": "merge",
     "list": "list_runs",
     "report": "report",
 }

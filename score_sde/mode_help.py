@@ -22,7 +22,8 @@ def fields(names: str) -> tuple[str, ...]:
     return tuple(names.split())
 
 
-WHICH = "checkpoint_step ema_sigma_rel "
+CHECKPOINT = "checkpoint_step ema_sigma_rel "
+WHICH = CHECKPOINT + "adapters adapter_scales "
 SOLVER = "sampling.grid.name sampling.ode.steps sampling.ode.num_steps sampling.ode.solver sampling.ode.rtol sampling.ode.atol "
 STEPS = "sampling.pc.predictor sampling.pc.corrector sampling.pc.num_steps sampling.exponential.num_steps "
 TRAINED = "--workdir runs/subvp_digits --mode "
@@ -42,7 +43,7 @@ HELP: dict[str, ModeHelp] = {
         fields=fields(
             "seed data.name sde.name model.name model.num_classes model.dropout model.ema_rate optim.lr "
             "training.batch_size training.n_iters training.weighting training.times training.label_dropout "
-            "training.accumulation training.init_from training.log_freq training.eval_freq "
+            "training.accumulation training.init_from training.lora.rank training.log_freq training.eval_freq "
             "training.checkpoint_freq training.snapshot_freq training.quality_freq training.wandb data_parallel"
         ),
         example="--config configs/subvp_digits.py --mode train",
@@ -135,9 +136,14 @@ HELP: dict[str, ModeHelp] = {
         example="--config configs/ve_cifar.py --mode import --source checkpoint_24.pth",
     ),
     "export": ModeHelp(
-        "write a checkpoint as the published PyTorch code does, or its weights as safetensors",
+        "write a checkpoint as the published PyTorch code does, its weights as safetensors, or low-rank updates as one small file",
         fields=fields(WHICH),
         example="--config configs/ve_cifar.py --mode export",
+    ),
+    "merge": ModeHelp(
+        "make a folder with the mean of others' weights, and low-rank updates in it",
+        fields=fields(f"{WHICH} merge.folders merge.weights"),
+        example="--config configs/ve_cifar.py --mode merge --config.merge.folders=runs/a,runs/b",
     ),
     "list": ModeHelp(
         "list the folders in runs/, newest first, with loss, bits/dim and quality",

@@ -7,6 +7,10 @@
     replay.py            one update again, looked into
     earlier_step.py      going back to an earlier checkpoint first
     trainable.py         which parameters are trained
+    low_rank_task.py     low-rank updates of frozen weights in the place of the weights
+    folder_weights.py    the averaged weights of a folder, of weights or of such updates
+    adapters.py          such updates of other folders and files, in use
+    weights_file.py      a tree of arrays as one file
     accumulation.py      the gradient of a batch in parts
     memory.py            what an update needs, and what there is
     feed.py              what each step is given, from the device's memory or read on the way

@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from score_sde.devices import replicated
 from score_sde.errors import ConfigError, UserError
-from score_sde.files import user_path, write_whole
+from score_sde.files import user_path
 from score_sde.models.control import BASE, CONTROL
-from score_sde.npz import read_npz
-from score_sde.training.checkpoints import checkpoint_folder, restore_ema, saved_steps
-from score_sde.training.named_shapes import named, shapes
+from score_sde.training.checkpoints import checkpoint_folder, saved_steps
+from score_sde.training.folder_weights import base_of, folder_weights, keep_base
 from score_sde.training.recorded_config import Role, as_json, differences, read_config
 from score_sde.training.start import Weights
 from score_sde.training.state import init_params
 from score_sde.training.task import Evaluator
 
-FILE = "base.npz"
 # Fields in which base and control may differ, though all others of the weights must not.
 OF_CONTROL = ("model.name", "model.condition_", "model.control_", "condition.")
 
@@ -59,13 +56,13 @@ def frozen_weights(config: Any, network: Any, workdir: Path, begins: bool = Fals
     every = jax.eval_shape(lambda: init_params(config, network))
     template = every[BASE]
     if begins and not saved_steps(checkpoint_folder(workdir)):
-        found = of_base(config, template)
+        found = weights_of_base(config, template)
     else:
-        found = kept(workdir / FILE, template)
+        found = base_of(workdir, template)
     return {BASE: jax.device_put(found, replicated())}
 
 
-def of_base(config: Any, template: Any) -> Any:
+def weights_of_base(config: Any, template: Any) -> Any:
     """The averaged weights of the newest checkpoint in config.model.control_base.
 
     Raises:
@@ -92,7 +89,7 @@ def of_base(config: Any, template: Any) -> Any:
                 f"it is told an image (model.condition_image={base.model.condition_image!r}) already; train one that is told none"
             )
         check_alike(base, config)
-        return restore_ema(user_path(given), template)[0]
+        return folder_weights(user_path(given), template)[0]
     except UserError as error:
         raise ConfigError(f"{field}: {error}") from None
 
@@ -112,30 +109,8 @@ def check_alike(base: Any, config: Any) -> None:
 
 def keep(frozen: Any, workdir: Path) -> None:
     """Write the frozen part beside the checkpoints of a run that begins."""
-    if frozen and jax.process_index() == 0:
-        arrays = {name: np.asarray(of) for name, of in named(frozen[BASE]).items()}
-        write_whole(workdir / FILE, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
-
-
-def kept(path: Path, template: Any) -> Any:
-    """The parameters in a file, which must be those of the template.
-
-    Raises:
-      UserError: no such file, or one of other parameters.
-    """
-    try:
-        arrays = read_npz(path)
-    except ValueError as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); it holds the network that the control in this folder leads: put back a copy"
-        ) from error
-    if {name: of.shape for name, of in arrays.items()} != shapes(template):
-        raise UserError(
-            f"{path} holds parameters of another network than the config's; put back the file of this run"
-        )
-    return jax.tree.unflatten(
-        jax.tree.structure(template), [arrays[name] for name in named(template)]
-    )
+    if frozen:
+        keep_base(workdir, frozen[BASE])
 
 
 def first_weights(config: Any, network: Any, frozen: Any) -> Weights | None:

@@ -8,8 +8,13 @@ from typing import Any
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
 from score_sde.foreign_weights import checkpoint_file
-from score_sde.training.checkpoints import restore_ema
+from score_sde.progress import say
+from score_sde.sde_lib import SDES
+from score_sde.training.folder_weights import folder_weights
+from score_sde.training.recorded_config import Role, as_json, differences, recorded
 from score_sde.training.start import Weights
+
+SHOWN = 4  # fields in a message
 
 
 def weights_of(config: Any) -> Weights | None:
@@ -26,8 +31,10 @@ def weights_of(config: Any) -> Weights | None:
 def averaged(config: Any, source: Path, shapes: Any) -> Any:
     """The averaged parameters of a working directory's newest checkpoint, or of a published checkpoint file.
 
+    Of a folder of adapters they are what the adapters update, with the update.
+
     Raises:
-      ConfigError: there is none, or its names or shapes are not these.
+      ConfigError: there is none, its names or shapes are not these, or they are of another network or prediction.
     """
     field = f"training.init_from={str(source)!r}"
     if not source.exists():
@@ -37,7 +44,40 @@ def averaged(config: Any, source: Path, shapes: Any) -> Any:
         )
     try:
         if source.is_dir():
-            return restore_ema(source, shapes)[0]
+            check_same_network(config, source)
+            return folder_weights(source, shapes)[0]
         return checkpoint_file.read(source, config).ema_params
     except UserError as error:
         raise ConfigError(f"{field}: {error}") from None
+
+
+def check_same_network(config: Any, source: Path) -> None:
+    """Refuse weights that mean something else in the config's network, of shapes that may be the same; say what else differs.
+
+    Under another process, at another size or of other levels they are a first guess like any other.
+
+    Raises:
+      UserError: with the first fields of the network, or of what it predicts, that differ.
+    """
+    earlier = recorded(source)
+    if earlier is None:
+        return
+    network = "model." if config.training.task == "score" else "noisy_classifier."
+    of_process = {f"model.{name}" for process in SDES.values() for name in process.options()}
+    refused, said = list[str](), list[str]()
+    for name, before, now in differences(earlier, as_json(config), {Role.WEIGHTS}):
+        its_own = name.startswith(network) and name not in of_process
+        found = refused if its_own or name == "data.centered" else said
+        found.append(f"{name}={now!r} (there {before!r})")
+    if refused:
+        raise UserError(
+            f"its network is another: {shortened(refused)}; give the fields that it was trained with, or begin from scratch"
+        )
+    if said:
+        say(f"beginning with weights of {source} that were trained otherwise: {shortened(said)}")
+
+
+def shortened(differences: list[str]) -> str:
+    """The first of them, and how many there are."""
+    rest = len(differences) - SHOWN
+    return ", ".join(differences[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

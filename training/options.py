@@ -186,6 +186,26 @@ class PowerAverageOptions(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class LowRankOptions(Section):
+    """Low-rank updates in the place of the weights, which stay as training.init_from gives them (models/low_rank.py)."""
+
+    rank: int = option(
+        0,
+        "r: train A and B of W + (alpha/r) A B in the place of each kernel W, frozen ones of training.init_from; 0: train the weights",
+        count(4096, 0),
+    )
+    alpha: float = option(
+        8.0,
+        "how far they move W, so that another rank needs no other learning rate",
+        positive,
+    )
+    targets: str = option(
+        "(kernel|weight|W)$",
+        "a regular expression to find in the names of the kernels that have an update: qkv|proj for attention, say",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimizerOptions(Section):
     """Fields of config.optim: Adam, its schedule and the clip."""
 

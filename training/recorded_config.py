@@ -76,6 +76,7 @@ ROLES = {
         training.logit_normal_mean training.logit_normal_std
         training.reduce_mean training.learned_uncertainty training.label_dropout training.augment training.time_cells training.eps training.trainable
         training.ema.sigma_rel model.control_base model.control_scale
+        training.lora.rank training.lora.alpha training.lora.targets
         """.split(),
         Role.RUN,
     ),
@@ -91,7 +92,7 @@ ROLES = {
     ),
     **dict.fromkeys(
         """
-        checkpoint_step ema_sigma_rel data_parallel data.data_dir data.in_memory
+        checkpoint_step ema_sigma_rel adapters adapter_scales data_parallel data.data_dir data.in_memory
         model.discrete_labels model.init_scale training.init_from training.steps_per_call
         training.log_freq training.eval_freq training.checkpoint_freq training.keep_checkpoints
         training.keep_every training.keep_best training.keep_best_by training.accumulation
@@ -100,6 +101,7 @@ ROLES = {
         training.snapshot_steps training.wandb
         condition.images condition.cascade condition.noise
         sampling interpolation restore likelihood dequantizer classifier evaluation tradeoff
+        merge
         """.split(),
         Role.FREE,
     ),

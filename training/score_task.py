@@ -16,6 +16,7 @@ from score_sde.configs.default import check_options
 from score_sde.data.batch import Batch
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import build_devices
+from score_sde.errors import ConfigError
 from score_sde.models.networks import build_network, conditions_of, projection_of
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
@@ -23,6 +24,7 @@ from score_sde.training.environment import record_environment
 from score_sde.training.evaluators import EVALUATORS, Builder
 from score_sde.training.frozen import (
     first_weights,
+    frozen_names,
     frozen_weights,
     joined,
     keep,
@@ -32,6 +34,7 @@ from score_sde.training.frozen import (
 from score_sde.training.init_from import weights_of
 from score_sde.training.loop import train_task
 from score_sde.training.loss_history import LossHistory, empty_history
+from score_sde.training.low_rank_task import adapting
 from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
@@ -148,6 +151,11 @@ def with_weights(task: ScoreTask, workdir: pathlib.Path) -> tuple[ScoreTask, Wei
       UserError: there are no such parameters.
     """
     config = task.config
+    if frozen_names(task.network) and config.training.lora.rank:
+        raise ConfigError(
+            f"training.lora.rank={config.training.lora.rank} with model.name={config.model.name!r}: each keeps a network as it is; train the "
+            "one or the other"
+        )
     frozen = frozen_weights(config, task.network, workdir, begins=True)
     first = weights_of(config) or first_weights(config, task.network, frozen)
     return (dataclasses.replace(task, constants=frozen) if frozen else task), first
@@ -194,6 +202,7 @@ def train(
     task = dataclasses.replace(task, evaluators=every, dataset=datasets.fingerprint)
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
-    figures = train_task(task, plan, datasets.train, workdir, devices, weights, watch).figures
+    adapted, weights = adapting(config, task, pathlib.Path(workdir), weights)
+    figures = train_task(adapted, plan, datasets.train, workdir, devices, weights, watch).figures
     told = {"classes": list(datasets.class_names or ())} if conditions else {}
     return {"eval_loss": None, **told, **figures}

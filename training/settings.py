@@ -28,6 +28,7 @@ def check_config(config: Any) -> None:
     if training.keep_best:
         check_judged(training)
     choose("training.draws", training.draws, DRAWS)
+    check_low_rank(training)
 
 
 def check_judged(training: Any) -> None:
@@ -39,4 +40,19 @@ def check_judged(training: Any) -> None:
         raise ConfigError(
             f"training.keep_best={training.keep_best} with {frequency}={judged} and checkpoint_freq={every}: each checkpoint needs its "
             f"{what} (training.keep_best_by={figure!r}); set training.{frequency} to checkpoint_freq or to a divisor of it"
+        )
+
+
+def check_low_rank(training: Any) -> None:
+    """Refuse updates of no weights, or frozen weights some of which are to train."""
+    rank = training.lora.rank
+    if rank and not training.init_from:
+        raise ConfigError(
+            f"training.lora.rank={rank} without weights to update: name a folder or a published checkpoint file by training.init_from, "
+            "or set the rank to 0 to train from scratch"
+        )
+    if rank and training.trainable:
+        raise ConfigError(
+            f"training.trainable={training.trainable!r} with training.lora.rank={rank}: the weights are frozen, and "
+            "training.lora.targets says which have an update; leave one of the two out"
         )

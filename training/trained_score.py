@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.data.mixture import mixture_parameters
-from score_sde.devices import memory_of_devices, replicated
+from score_sde.devices import memory_of_devices
 from score_sde.errors import ConfigError
 from score_sde.machine import check_memory
 from score_sde.models.exact import ProductMixtureScore
@@ -17,9 +17,9 @@ from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
-from score_sde.training.checkpoints import restore_ema
+from score_sde.training.adapters import chosen_adapters, with_adapters
+from score_sde.training.folder_weights import folder_weights
 from score_sde.training.frozen import frozen_weights, joined, trained_part
-from score_sde.training.kept_averages import reconstructed
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.state import init_params
 
@@ -37,7 +37,12 @@ def check_score_model(config: Any, sde: SDE) -> None:
             f"training.task={config.training.task!r}: a classifier has no score; name its folder by sampling.guidance.classifier, beside "
             "the config and the folder of a score network"
         )
+    updated = chosen_adapters(config)
     if config.model.name == EXACT:
+        if updated:
+            raise ConfigError(
+                f"adapters={config.adapters!r} with model.name={EXACT}: an exact score has no weights to update; leave it out"
+            )
         if config.model.condition_image != "none":
             raise ConfigError(
                 f"model.condition_image={config.model.condition_image!r} with model.name={EXACT}: an exact score is told no image; set it "
@@ -72,18 +77,24 @@ class LoadedScore(NamedTuple):
     """The training step its weights come from; None for a score known in closed form."""
     sigma_rel: float = 0.0
     """The width of the power-function average that they are; 0: the exponential average."""
+    adapters: tuple[tuple[str, float], ...] = ()
+    """Folders or files of the updates on top of them, each with its weight."""
 
     @property
     def name(self) -> str:
         """In the names of files: whose weights they are of."""
         width = f"-ema{self.sigma_rel:g}" if self.sigma_rel else ""
-        return f"step{self.checkpoint_step or 0}{width}"
+        updates = "".join(
+            f"-{Path(name).name.removesuffix('.npz')}{weight:g}" for name, weight in self.adapters
+        )
+        return f"step{self.checkpoint_step or 0}{width}{updates}"
 
     @property
     def told(self) -> dict[str, Any]:
         """In records."""
         width = {"ema_sigma_rel": self.sigma_rel} if self.sigma_rel else {}
-        return {"checkpoint_step": self.checkpoint_step, **width}
+        updates = {"adapters": [list(pair) for pair in self.adapters]} if self.adapters else {}
+        return {"checkpoint_step": self.checkpoint_step, **width, **updates}
 
 
 def averaged_params(config: Any, workdir: Path, template: Any) -> tuple[Any, int]:
@@ -92,12 +103,7 @@ def averaged_params(config: Any, workdir: Path, template: Any) -> tuple[Any, int
     Raises:
       UserError: there is no such checkpoint, it is of another architecture, or has no such averages.
     """
-    if config.ema_sigma_rel:
-        params, step = reconstructed(
-            workdir, template, config.ema_sigma_rel, config.checkpoint_step
-        )
-        return jax.device_put(params, replicated()), step
-    return restore_ema(workdir, template, config.checkpoint_step)
+    return folder_weights(workdir, template, config.checkpoint_step, config.ema_sigma_rel)
 
 
 def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
@@ -115,6 +121,8 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
     template = jax.eval_shape(lambda: trained_part(network, init_params(config, network)))
     trained, step = averaged_params(config, workdir, template)
     check_recorded(config, workdir)
-    params = joined(trained, frozen_weights(config, network, workdir))
+    whole = joined(trained, frozen_weights(config, network, workdir))
+    params = with_adapters(config, whole)
     model = network_score(network, params, build_parameterization(config, sde))
-    return LoadedScore(model, step, config.ema_sigma_rel)
+    adapters = tuple(chosen_adapters(config))
+    return LoadedScore(model, step, config.ema_sigma_rel, adapters)

@@ -73,7 +73,7 @@ def guidance_by_classifier(config):
 
 def worse_step(config):
     """Of which checkpoint the worse model is."""
-    target = "score_sde.training.trained_score.restore_ema"
+    target = "score_sde.training.folder_weights.restore_ema"
     call = given_to(target, lambda: guides.load_guides(config, build_sde(config), Path("nowhere")))
     return call[-1]
 

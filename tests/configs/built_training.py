@@ -14,13 +14,16 @@ from score_sde import data
 from score_sde.data.splits import ImagesInMemory
 from score_sde.models.networks import build_network
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
-from score_sde.modes import drawn_in_training, export_checkpoint, train
+from score_sde.modes import drawn_in_training, export_checkpoint, merge, train
 from score_sde.sde_lib import build_sde
 from score_sde.training import score_task
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.frozen import frozen_weights
 from score_sde.training.held_out import HeldOutLoss
+from score_sde.training.low_rank_task import adapting
 from score_sde.training.run import Run
+from score_sde.training.start import Weights
+from score_sde.training.state import init_params
 from score_sde.training.task import Plan
 from score_sde.training.trained_score import load_score_model
 from tests.configs.built import (
@@ -96,14 +99,14 @@ def prepared_dataset(config):
 def loaded_step(config):
     """Of which checkpoint the weights are."""
     sde = build_sde(config)
-    target = "score_sde.training.trained_score.restore_ema"
+    target = "score_sde.training.folder_weights.restore_ema"
     _, _, step = given_to(target, lambda: load_score_model(config, sde, Path("nowhere")))
     return step
 
 
 def reconstructed_average(config):
     """Which power-function average the weights are, of which checkpoint."""
-    target = "score_sde.training.trained_score.reconstructed"
+    target = "score_sde.training.folder_weights.reconstructed"
     run = functools.partial(load_score_model, config, build_sde(config), Path("nowhere"))
     return given_to(target, run)[2:]
 
@@ -112,6 +115,38 @@ def frozen_base(config):
     """From which folder a control has the network that it leads."""
     run = functools.partial(frozen_weights, config, build_network(config), Path("nowhere"), True)
     return given_to("score_sde.training.frozen.read_config", run)
+
+
+def used_adapters(config):
+    """Which updates are put on top of the weights, and how much of each."""
+    target = "score_sde.training.adapters.merged"
+    module = "score_sde.training.trained_score"
+    network = build_network(config)
+    params = jax.eval_shape(lambda: init_params(config, network))
+    with (
+        mock.patch(f"{module}.folder_weights", return_value=(zeros(params), 1)),
+        mock.patch(f"{module}.check_recorded"),
+        mock.patch("score_sde.training.adapters.read_adapter", lambda _, name, __: (name, 2.0)),
+    ):
+        run = functools.partial(load_score_model, config, build_sde(config), Path("nowhere"))
+        return given_to(target, run)[1:]
+
+
+def zeros(shapes):
+    return jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), shapes)
+
+
+def adapted_task(config):
+    """The update of the adapters that training.lora trains, and their first values."""
+    task, weights = score_task.build_score_task(config), Weights("zeros", zeros)
+    with workdir() as folder:
+        adapted, _ = adapting(config, task, folder, weights)
+    return program(adapted.init), step_of(adapted, batch(config))
+
+
+def merged_folders(config):
+    """Whose weights, and how much of each."""
+    return merge.folders_of(config)
 
 
 RESTORE = "score_sde.training.checkpoints.Checkpoints.restore"
@@ -128,7 +163,7 @@ def exported_step(config):
 
 
 def exported_average(config):
-    target = "score_sde.training.trained_score.reconstructed"
+    target = "score_sde.training.folder_weights.reconstructed"
     module = "score_sde.modes.export_checkpoint"
     with (
         mock.patch(RESTORE, lambda _, template, step: template),

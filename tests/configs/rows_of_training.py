@@ -2,6 +2,7 @@
 
 from tests.configs.built_sampling import sampling
 from tests.configs.built_training import (
+    adapted_task,
     classifier_network,
     diffusion,
     exported_average,
@@ -12,6 +13,7 @@ from tests.configs.built_training import (
     loaded_images,
     loaded_step,
     marginal,
+    merged_folders,
     network,
     prepared_dataset,
     prior,
@@ -23,6 +25,7 @@ from tests.configs.built_training import (
     training_quality,
     training_run,
     training_step,
+    used_adapters,
     watchers,
 )
 from tests.configs.field_rows import CHAIN, PC, PICTURES, PLAIN, SMALL, TOLD, TOY, of, path, rows
@@ -78,6 +81,7 @@ DARK = of(
     data__resample="box",
 )
 ARRAYS = {"data.name": "arrays", "data.file": path("dark.npy"), "data.num_channels": 3}
+ADAPTED = of(NETWORK, training__init_from="weights", training__lora__rank=1)
 LOG_NORMAL = of(SMALL, training__times="log_normal")
 LOGIT_NORMAL = of(SMALL, training__times="logit_normal")
 CLASSIFIER = of(
@@ -191,6 +195,9 @@ TRAINING_ROWS = [
     *rows(watchers, "training", of(TOY, training__wandb="offline"), wandb="online"),
     *rows(replayed_step, "training", TOY, replay_step=5),
     *rows(loaded_step, "", SMALL, checkpoint_step=3),
+    *rows(used_adapters, "", of(NETWORK, adapters="a"), adapters="b", adapter_scales=(0.5,)),
+    *rows(adapted_task, "training.lora", ADAPTED, rank=2, alpha=1.0, targets="Dense"),
+    *rows(merged_folders, "merge", {"merge.folders": "a,b"}, folders="b,a", weights=(0.25, 0.75)),
     *rows(
         reconstructed_average,
         "",

@@ -11,6 +11,7 @@ from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_features import FEATURES
+from tests.mutants.wrong_fine_tuning import FINE_TUNING
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_habits import HABITS
 from tests.mutants.wrong_history import HISTORIES
@@ -45,6 +46,7 @@ MUTANTS: list[Mutant] = [
     *AUGMENTATIONS,
     *HISTORIES,
     *DATA,
+    *FINE_TUNING,
     *IMAGES,
     *ENDINGS,
     *SHARDING,

@@ -148,7 +148,7 @@ AROUND_SAMPLERS = [
         ("errors-of-the-first-batch", "indices = range(first, min(first + size, number))", "indices = range(0, size)"),
     ),
     *mutants("generation/denoising_errors.py", f"{ERRORS}::test_the_file_is_made_once_and_read_again",
-        ("errors-estimated-every-time", "if path.exists():", "if False:"),
+        ("errors-estimated-every-time", "if kept and path.exists():", "if False:"),
         ("errors-not-kept", "            norms.save(path)\n", "            pass\n"),
     ),
     *mutants("generation/denoising_errors.py", f"{ERRORS}::test_a_file_of_something_else_is_refused",

@@ -10,6 +10,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights.names import from_tree, parameters
 from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.init_from import weights_of
+from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import build_score_task, train
 from score_sde.training.start import start
 from score_sde.training.state import first_state
@@ -124,3 +125,29 @@ def test_a_pattern_that_chooses_nothing_is_refused(config, tmp_path, pattern, me
     config.training.trainable = pattern
     with pytest.raises(UserError, match=message):
         train(config, tmp_path)
+
+
+def test_weights_of_another_network_of_the_same_shapes_are_refused(config, tmp_path, capsys):
+    """By the first fields that differ; weights of another process, size or loss are a first guess, which is said."""
+    other_run(config, tmp_path / "source")
+    record_config(config, tmp_path / "source", None)
+    shapes = jax.eval_shape(build_score_task(config).init)
+    config.training.init_from = str(tmp_path / "source")
+    config.training.weighting = "likelihood"
+    weights_of(config).read(shapes)
+    assert not capsys.readouterr().err
+    config.sde.name, config.model.beta_max, config.data.image_size = "subvp", 10.0, 2
+    weights_of(config).read(shapes)
+    said = capsys.readouterr().err
+    assert (
+        "trained otherwise: data.image_size=2 (there 4), model.beta_max=10.0 (there 20.0), " in said
+    )
+    assert "sde.name='subvp' (there 'vp')" in said
+    config.data.centered = not config.data.centered
+    config.model.update(predicts="x0", nonlinearity="relu", scale_by_sigma=True, fir=True)
+    with pytest.raises(ConfigError) as error:
+        weights_of(config).read(shapes)
+    message = str(error.value)
+    assert "its network is another: data.centered=" in message
+    assert "model.fir=True (there False), model.nonlinearity='relu' (there 'swish'), " in message
+    assert "and 1 more; give the fields that it was trained with" in message

@@ -1,0 +1,126 @@
+"""--mode merge: a new folder whose weights are the mean of those of others, with the updates of adapters.
+
+    W = sum_j c_j W_j + sum_i s_i (alpha_i / r_i) A_i B_i,    sum_j c_j = 1
+
+Of several fine-tunings of one network it is a model soup (Wortsman et al. 2022), of two networks a point of the line through them, of one
+folder of adapters its weights in full, and of one with config.ema_sigma_rel a power-function average as a folder of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from score_sde.configs.default import check_options
+from score_sde.errors import ConfigError, UserError
+from score_sde.files import user_path
+from score_sde.foreign_weights.record import Record, to_state
+from score_sde.models.networks import build_network
+from score_sde.modes.new_folder import nothing_left_on_failure, saved
+from score_sde.results import report
+from score_sde.sde_lib import SDE
+from score_sde.training.adapters import chosen_adapters, with_adapters
+from score_sde.training.folder_weights import folder_weights
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.recorded_config import check_recorded
+from score_sde.training.state import init_params
+from score_sde.training.trained_score import EXACT, check_score_model
+
+# What says how weights were trained that are now others.
+OF_THE_TRAINING = {
+    "training.lora.rank": 0,
+    "training.trainable": "",
+    "training.init_from": "",
+    "training.ema.sigma_rel": (),
+    "checkpoint_step": 0,
+    "ema_sigma_rel": 0.0,
+    "adapters": "",
+    "adapter_scales": (),
+    "merge.folders": "",
+    "merge.weights": (),
+}
+
+
+def check(config: Any, sde: SDE) -> None:
+    """Refuse a mean of nothing, or with another number of weights than of folders.
+
+    Raises:
+      UserError: saying what was given, what was expected and what to do.
+    """
+    check_options(config)
+    if config.model.name == EXACT:
+        raise ConfigError(f"model.name={EXACT} has no weights to merge; take a network")
+    check_score_model(config, sde)
+    folders_of(config)
+
+
+def folders_of(config: Any) -> list[tuple[Path, float]]:
+    """The folders of config.merge, with their weights."""
+    merge = config.merge
+    folders = [user_path(name.strip()) for name in merge.folders.split(",") if name.strip()]
+    if not folders:
+        raise ConfigError(
+            "merge.folders is empty: expected the folders whose weights are averaged, with commas between"
+        )
+    weights = [float(weight) for weight in merge.weights]
+    if weights and len(weights) != len(folders):
+        raise ConfigError(
+            f"merge.weights={tuple(weights)} has {len(weights)} numbers for the {len(folders)} of merge.folders={merge.folders!r}; give "
+            "one for each, or none for equal ones"
+        )
+    return list(zip(folders, weights or [1 / len(folders)] * len(folders), strict=True))
+
+
+def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
+    """Write <workdir>/checkpoints/<step>, the latest step of the folders; report the figures and return them.
+
+    Raises:
+      UserError: the folder has checkpoints, or one of the others has none, or weights of another network.
+    """
+    folders = folders_of(config)
+    with nothing_left_on_failure(workdir):
+        check_recorded(config, workdir)
+        template = jax.eval_shape(lambda: init_params(config, build_network(config)))
+        params, steps = mean_weights(config, folders, template)
+        params = with_adapters(config, params)
+        made = config.copy_and_resolve_references()
+        made.update_from_flattened_dict(OF_THE_TRAINING)
+        record = Record("merge", max(steps), params, params, None, config.model.ema_rate)
+        saved(to_state(record, build_optimizer(made)), made, workdir)
+    figures = {
+        "mode": "merge",
+        "step": max(steps),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "folders": [str(folder) for folder, _ in folders],
+        "weights": [weight for _, weight in folders],
+        "steps": steps,
+        "adapters": [list(pair) for pair in chosen_adapters(config)],
+    }
+    report(workdir, figures)
+    return figures
+
+
+def mean_weights(
+    config: Any, folders: list[tuple[Path, float]], template: Any
+) -> tuple[Any, list[int]]:
+    """sum_j c_j W_j of the averaged weights in the folders, and the step of each; of one folder its weights, bit for bit.
+
+    Cost: one folder's weights and their sum in memory, the sum in float64.
+    """
+    total = jax.tree.map(lambda like: np.zeros(like.shape, np.float64), template)
+    steps = []
+    for folder, weight in folders:
+        try:
+            check_recorded(config, folder)
+            params, step = folder_weights(
+                folder, template, config.checkpoint_step, config.ema_sigma_rel
+            )
+        except UserError as error:
+            raise ConfigError(f"merge.folders: {error}") from None
+        params = jax.device_get(params)
+        total = jax.tree.map(lambda s, p, c=weight: s + c * p.astype(np.float64), total, params)
+        steps.append(step)
+    return jax.tree.map(lambda s, like: s.astype(like.dtype), total, template), steps

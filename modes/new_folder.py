@@ -1,0 +1,47 @@
+"""A folder with one checkpoint that no training here made: of a published file (--mode import), or of others' weights (--mode merge)."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from score_sde.errors import UserError
+from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
+from score_sde.training.recorded_config import FILE, record_config
+from score_sde.training.state import TrainState
+
+
+def saved(state: TrainState, config: Any, workdir: Path) -> None:
+    """Write the checkpoint of this state, and what its weights mean."""
+    with Checkpoints(workdir) as checkpoints:
+        checkpoints.remove_unfinished()
+        checkpoints.save(int(state.step), state)
+    record_config(config, workdir, None)
+
+
+@contextlib.contextmanager
+def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
+    """Refuse a folder with checkpoints; leave one without as it was if its first one cannot be made.
+
+    Raises:
+      UserError: it has some.
+    """
+    folder = checkpoint_folder(workdir)
+    if saved_steps(folder):
+        raise UserError(
+            f"{folder} has checkpoints already, which a new one would mix with; give another --workdir"
+        )
+    had_config = (workdir / FILE).exists()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not had_config:
+            (workdir / FILE).unlink(missing_ok=True)
+        # Made for this command, if it is empty.
+        with contextlib.suppress(OSError):
+            workdir.rmdir()
+        raise

@@ -1,0 +1,53 @@
+"""--mode export of a folder of low-rank updates: one small file, which any mode takes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_sde.errors import ConfigError, UserError
+from score_sde.models.networks import NETWORKS
+from score_sde.modes import export_checkpoint
+from score_sde.sde_lib import build_sde
+from score_sde.training.adapters import ages_of_adapters, read_adapter
+from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.folder_weights import keep_base
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.recorded_config import record_config
+from score_sde.training.state import first_state
+from tests.training.flat_network import Flat, flat_config, random_weights
+
+
+def test_the_file_is_the_average_with_its_alpha(tmp_path, monkeypatch):
+    """Read back it gives A, B and alpha / r; what a network without published form is exported as."""
+    monkeypatch.setitem(NETWORKS, "flat", Flat)
+    config, sde = flat_config(), build_sde(flat_config())
+    config.training.init_from = "somewhere"
+    config.training.lora.update(rank=1, alpha=3.0)
+    export_checkpoint.check(config, sde)
+    A, B = jnp.arange(4.0).reshape(4, 1), jnp.ones((1, 4))
+    averaged = {"Dense_0": {"kernel": {"A": A, "B": B}}}
+    newest = jax.tree.map(lambda leaf: leaf + 1, averaged)
+    state = first_state(newest, build_optimizer(config)).replace(ema_params=averaged)
+    folder = tmp_path / "threes"
+    folder.mkdir()
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(5, state.replace(step=jnp.int32(5)))
+    record_config(config, folder, None)
+    keep_base(folder, random_weights(0))
+    figures = export_checkpoint.run(config, sde, folder)
+    path = folder / "export" / "threes_5.npz"
+    assert (figures["file"], figures["step"], figures["parameters"]) == (str(path), 5, 8)
+    found, scale = read_adapter(config, str(path), random_weights(0))
+    jax.tree.map(np.testing.assert_array_equal, found, averaged)
+    assert scale == 3.0
+    config.adapters = f"{path},{folder}"
+    assert len(ages_of_adapters(config)) == 2
+    with pytest.raises(ConfigError, match="for --mode export make weights of them first"):
+        export_checkpoint.check(config, sde)
+    config.adapters = ""
+    with pytest.raises(UserError, match="exists already"):
+        export_checkpoint.run(config, sde, folder)
+    config.training.lora.alpha = 1.0
+    with pytest.raises(UserError, match="training.lora.alpha=1.0 .trained with 3.0."):
+        export_checkpoint.run(config, sde, folder)

@@ -1,0 +1,118 @@
+"""Means of weights as new folders, with updates merged into them."""
+
+import jax
+import numpy as np
+import pytest
+
+from score_sde.errors import UserError
+from score_sde.models.networks import NETWORKS, build_network
+from score_sde.modes import merge
+from score_sde.sde_lib import build_sde
+from score_sde.training.adapters import write_adapter
+from score_sde.training.checkpoints import checkpoint_folder, saved_steps
+from score_sde.training.recorded_config import read_config
+from score_sde.training.trained_score import load_score_model
+from tests.training.flat_network import Flat, flat_config, random_weights, write_folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _flat():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "flat", Flat)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three of one network, of steps 5, 6 and 7; and one that predicts something else."""
+    folder = tmp_path_factory.mktemp("folders")
+    for i, name in enumerate("abc"):
+        write_folder(flat_config(), folder / name, random_weights(i), 5 + i)
+    other = flat_config()
+    other.model.predicts = "x0"
+    write_folder(other, folder / "x0", random_weights(9))
+    return folder
+
+
+def merging(folder, names, **fields):
+    config = flat_config()
+    config.merge.folders = ", ".join(str(folder / name) for name in names)
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def made(config, workdir):
+    """The figures, and what every mode reads of the new folder by its own config."""
+    sde = build_sde(config)
+    merge.check(config, sde)
+    workdir.mkdir()
+    figures = merge.run(config, sde, workdir)
+    own = read_config(workdir)
+    loaded = load_score_model(own, build_sde(own), workdir)
+    assert loaded.checkpoint_step == figures["step"]
+    return figures, jax.device_get(loaded.model.params), own
+
+
+def test_of_one_it_is_the_same_bit_for_bit(folder, tmp_path):
+    figures, found, _ = made(merging(folder, "a"), tmp_path / "new")
+    jax.tree.map(np.testing.assert_array_equal, found, random_weights(0))
+    assert (figures["step"], figures["steps"], figures["weights"]) == (5, [5], [1.0])
+
+
+@pytest.mark.parametrize("weights", [(), (0.5, 0.75, -0.25)])
+def test_of_linear_networks_it_gives_the_mean_of_what_they_give(folder, tmp_path, weights):
+    """With weights, outside of the triangle of the three too."""
+    figures, found, _ = made(merging(folder, "abc", **{"merge.weights": weights}), tmp_path / "new")
+    network = build_network(flat_config())
+    x, told = np.random.default_rng(3).normal(size=(5, 2, 2, 1)).astype(np.float32), np.ones(5)
+    outputs = [network.apply({"params": random_weights(i)}, x, told) for i in range(3)]
+    expected = np.average(outputs, axis=0, weights=weights or None)
+    np.testing.assert_allclose(
+        network.apply({"params": found}, x, told), expected, rtol=1e-5, atol=2e-6
+    )
+    assert figures["step"] == 7
+
+
+def test_updates_are_merged_once_and_no_folder_of_adapters_is_left(folder, tmp_path):
+    """What the new config says is of full weights, so that no mode looks for adapters again; training may go on."""
+    rng = np.random.default_rng(4)
+    A, B = rng.normal(size=(4, 1)).astype(np.float32), rng.normal(size=(1, 4)).astype(np.float32)
+    write_adapter(tmp_path / "one.npz", {"Dense_0": {"kernel": {"A": A, "B": B}}}, 3.0)
+    config = merging(
+        folder, "a", adapters=str(tmp_path / "one.npz"), adapter_scales=(0.5,),
+    )  # fmt: skip
+    config.training.init_from = "somewhere"
+    config.training.lora.rank = 1
+    figures, found, own = made(config, tmp_path / "new")
+    before = random_weights(0)["Dense_0"]
+    np.testing.assert_allclose(
+        found["Dense_0"]["kernel"], before["kernel"] + 1.5 * np.outer(A, B), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_array_equal(found["Dense_0"]["bias"], before["bias"])
+    assert (own.training.lora.rank, own.training.init_from, own.adapters) == (0, "", "")
+    assert own.merge.folders == ""
+    assert figures["adapters"] == [[str(tmp_path / "one.npz"), 0.5]]
+
+
+def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
+    def refusal(names, **fields):
+        with pytest.raises(UserError) as error:
+            made(merging(folder, names, **fields), tmp_path / f"new{refusal.count}")
+        refusal.count += 1
+        return str(error.value)
+
+    refusal.count = 0
+    assert "merge.folders is empty: expected the folders" in refusal("")
+    assert "no checkpoint in" in refusal(["a", "none"])
+    message = refusal(["a", "x0"])
+    assert "model.predicts='process' (trained with 'x0')" in message
+    message = refusal("ab", **{"merge.weights": (1.0,)})
+    assert "has 1 numbers for the 2 of merge.folders" in message
+    assert "merge.weights=(0.5, 0.4): expected" in refusal("ab", **{"merge.weights": (0.5, 0.4)})
+    assert "adapters='none'" in refusal("a", adapters="none")
+    assert "model.name=mixture has no weights" in refusal("a", **{"model.name": "mixture"})
+    assert not any(tmp_path.iterdir())
+    config = merging(folder, "a")
+    with pytest.raises(UserError, match="has checkpoints already, which a new one would mix with"):
+        merge.run(config, build_sde(config), folder / "b")
+    assert saved_steps(checkpoint_folder(folder / "b")) == [6]

@@ -1,0 +1,53 @@
+"""Mistakes in low-rank updates, adapters in use, and means of weights."""
+
+from tests.mutants.mutant import mutants
+
+LOW_RANK = "tests/models/test_low_rank.py"
+TASK = "tests/training/test_low_rank_task.py"
+MERGE = "tests/modes/test_merge.py"
+START = "tests/training/test_start.py"
+
+# fmt: off
+FINE_TUNING = [
+    *mutants("models/low_rank.py", LOW_RANK,
+        ("update-scaled-by-alpha-times-r", "return self.alpha / self.rank", "return self.alpha * self.rank"),
+        ("update-without-the-rank", "return self.alpha / self.rank", "return self.alpha"),
+        ("update-without-its-scale", "W + scale * (A @ B)", "W + (A @ B)"),
+        ("a-begins-at-zero-and-b-random", 'flat[(*path, "A")] = normal / math.sqrt(m)\n        flat[(*path, "B")] = jnp.zeros((low_rank.rank, n), jnp.float32)', 'flat[(*path, "A")] = 0 * normal\n        flat[(*path, "B")] = jax.random.normal(key, (low_rank.rank, n))'),
+        ("both-begin-at-zero", "normal / math.sqrt(m)", "0 * normal"),
+        ("first-update-of-variance-one", "normal / math.sqrt(m)", "normal"),
+        ("one-key-for-all-updates", "jax.random.fold_in(key, i)", "key"),
+        ("convolution-by-its-input-channels", "math.prod(shape[:-1]), shape[-1]", "shape[-2], math.prod(shape) // shape[-2]"),
+        ("update-in-place-of-the-weights", "moved[path] = W + scale * (A @ B).reshape(W.shape)", "moved[path] = scale * (A @ B).reshape(W.shape)"),
+    ),
+    *mutants("training/low_rank_task.py", TASK,
+        ("update-trained-by-another-scale", "return merged(base, adapters, self.low_rank.scale)", "return merged(base, adapters, self.low_rank.alpha * 0.5)"),
+        ("base-not-kept", "keep_base(folder, self.base)", "pass"),
+        ("base-kept-again", "if not saved_steps(checkpoint_folder(folder)):\n            keep_base(folder, self.base)", "keep_base(folder, self.init())"),
+        ("base-asked-of-the-source-again", "if saved_steps(checkpoint_folder(workdir)):", "if False:"),
+        ("evaluators-see-the-base", "evaluate=lambda averaged, step: evaluator.evaluate(\n                    updated(averaged, self.base), step", "evaluate=lambda averaged, step: evaluator.evaluate(\n                    self.base, step"),
+        ("weights-train-with-their-updates", "return first_adapters(self.low_rank, self.base, stream_key(self.seed, Stream.INIT))", "return jax.tree.map(jnp.asarray, self.base)"),
+    ),
+    *mutants("training/folder_weights.py", TASK,
+        ("folder-of-adapters-without-its-scale", "adapters, low_rank.scale)", "adapters, 1.0)"),
+        ("update-merged-twice", "params = merged(base_of(workdir, template), adapters, low_rank.scale)", "params = merged(merged(base_of(workdir, template), adapters, low_rank.scale), adapters, low_rank.scale)"),
+        ("update-of-the-newest-parameters", "return restore_ema(workdir, template, step)", 'from score_sde.training.checkpoints import restore_part\n    return restore_part(workdir, "params", template, step)'),
+    ),
+    *mutants("training/adapters.py", TASK,
+        ("adapters-without-their-weights", "merged(updated, adapters, weight * scale)", "merged(updated, adapters, scale)"),
+        ("last-adapter-only", "merged(updated, adapters, weight * scale)", "merged(jax.device_get(params), adapters, weight * scale)"),
+        ("alpha-of-a-file-not-by-its-rank", "alpha / ranks.pop()", "1.0"),
+        ("adapter-of-another-network", "    check_recorded(config, workdir)\n    return adapters_of", "    return adapters_of"),
+    ),
+    *mutants("modes/merge.py", MERGE,
+        ("sum-of-weights-no-mean", "[1 / len(folders)] * len(folders)", "[1.0] * len(folders)"),
+        ("mean-in-single-steps", "s + c * p.astype(np.float64)", "c * (s + p.astype(np.float64))"),
+        ("merged-folder-is-one-of-adapters", '    "training.lora.rank": 0,\n', ""),
+        ("merge-of-another-network", "            check_recorded(config, folder)\n", ""),
+        ("merge-without-adapters", "params = with_adapters(config, params)", "pass"),
+    ),
+    *mutants("training/init_from.py", START,
+        ("begins-with-another-prediction", "check_same_network(config, source)", "pass"),
+        ("process-is-of-the-network", "its_own = name.startswith(network) and name not in of_process", "its_own = name.startswith(network)"),
+    ),
+]

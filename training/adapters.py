@@ -1,0 +1,145 @@
+"""Adapters in use: any number of low-rank updates of a network's weights at once, each with a weight of its own.
+
+    W' = W + sum_i c_i (alpha_i / r_i) A_i B_i
+
+of config.adapters and config.adapter_scales, for every mode that uses a network. An adapter is a folder in which one was trained
+(training.lora), or the file that --mode export writes of such a folder: "<name of a kernel>.A" and ".B", and alpha.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from score_sde.devices import replicated
+from score_sde.errors import ConfigError, UserError
+from score_sde.files import user_path
+from score_sde.models.low_rank import matrix_shape, merged
+from score_sde.npz import read_npz
+from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.folder_weights import adapters_of, recorded_low_rank
+from score_sde.training.recorded_config import check_recorded
+from score_sde.training.weights_file import write_tree
+from score_sde.unfinished import newest_file
+
+ALPHA = "alpha"
+
+
+def chosen_adapters(config: Any) -> list[tuple[str, float]]:
+    """Folders or files of config.adapters, with their weights.
+
+    Raises:
+      ConfigError: another number of weights than of adapters.
+    """
+    names = [name.strip() for name in config.adapters.split(",") if name.strip()]
+    scales = [float(scale) for scale in config.adapter_scales]
+    if scales and len(scales) != len(names):
+        raise ConfigError(
+            f"adapter_scales={tuple(scales)} has {len(scales)} numbers for the {len(names)} of adapters={config.adapters!r}; give one "
+            "for each, or none for 1"
+        )
+    return list(zip(names, scales or [1.0] * len(names), strict=True))
+
+
+def ages_of_adapters(config: Any) -> list[float]:
+    """When each last changed, for what depends on them."""
+    sources = [user_path(name) for name, _ in chosen_adapters(config)]
+    return [
+        newest_file(checkpoint_folder(source)) if source.is_dir() else source.stat().st_mtime
+        for source in sources
+    ]
+
+
+def with_adapters(config: Any, params: Any) -> Any:
+    """The parameters with the updates that config chooses; without any, themselves.
+
+    Raises:
+      ConfigError: an adapter that cannot be read, or is of another network.
+    """
+    chosen = chosen_adapters(config)
+    if not chosen:
+        return params
+    updated = jax.device_get(params)
+    for name, weight in chosen:
+        adapters, scale = read_adapter(config, name, params)
+        updated = merged(updated, adapters, weight * scale)
+    return jax.device_put(updated, replicated())
+
+
+def read_adapter(config: Any, name: str, template: Any) -> tuple[Any, float]:
+    """An adapter, NumPy arrays, and its alpha / r; the template has the shapes of the parameters that it updates.
+
+    Raises:
+      ConfigError: as `with_adapters`.
+    """
+    source = user_path(name)
+    try:
+        if not source.exists():
+            raise UserError(
+                "there is no such folder or file; expected a folder trained with training.lora.rank, or a file that --mode export "
+                "wrote of one"
+            )
+        return of_folder(config, source, template) if source.is_dir() else of_file(source, template)
+    except UserError as error:
+        raise ConfigError(f"adapters={name!r}: {error}") from None
+
+
+def of_folder(config: Any, workdir: Path, template: Any) -> tuple[Any, float]:
+    """The averaged adapters of the newest checkpoint in a folder."""
+    low_rank = recorded_low_rank(workdir)
+    if low_rank is None:
+        raise UserError(
+            f"no adapters were trained in {workdir}: expected a folder trained with training.lora.rank"
+        )
+    check_recorded(config, workdir)
+    return adapters_of(workdir, low_rank, template)[0], low_rank.scale
+
+
+def of_file(path: Path, template: Any) -> tuple[Any, float]:
+    """The adapters that a file holds."""
+    try:
+        arrays = read_npz(path)
+    except ValueError as error:
+        raise UserError(f"no adapter, or a damaged one ({error})") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)):
+            raise UserError(
+                f"damaged, or no adapter: {name} has something else than finite numbers"
+            )
+    if ALPHA not in arrays or arrays[ALPHA].shape != ():
+        raise UserError(f"no adapter: it has no number {ALPHA!r}, as a file of --mode export has")
+    alpha = float(arrays.pop(ALPHA))
+    found: dict[tuple[str, ...], np.ndarray] = {}
+    ranks = set[int]()
+    for place, kernel in flatten_dict(template).items():
+        name = ".".join(place)
+        if {f"{name}.A", f"{name}.B"} <= arrays.keys():
+            A, B = arrays.pop(f"{name}.A"), arrays.pop(f"{name}.B")
+            ranks.add(rank_of(name, A, B, kernel.shape))
+            found |= {(*place, "A"): A.astype(np.float32), (*place, "B"): B.astype(np.float32)}
+    if arrays:
+        raise UserError(
+            f"of another network, or no adapter: {min(arrays)} is not of a kernel that this one has"
+        )
+    if len(ranks) != 1:
+        raise UserError(f"it has updates of the ranks {sorted(ranks)}: expected one rank")
+    return unflatten_dict(found), alpha / ranks.pop()
+
+
+def rank_of(name: str, A: np.ndarray, B: np.ndarray, kernel: tuple[int, ...]) -> int:
+    """r of an update of a kernel of this shape."""
+    (m, n), r = matrix_shape(kernel), A.shape[-1] if A.ndim else 0
+    if not r or A.shape != (m, r) or B.shape != (r, n):
+        raise UserError(
+            f"of another network: {name}.A is {A.shape} and .B {B.shape}; of a kernel {kernel} expected ({m}, r) and (r, {n})"
+        )
+    return r
+
+
+def write_adapter(path: Path, adapters: Any, alpha: float) -> None:
+    """Write the file that `of_file` reads."""
+    write_tree(path, adapters, **{ALPHA: np.float64(alpha)})
