@@ -68,8 +68,9 @@ def test_real_images_are_counted_without_error(drawn):
 
 
 def test_what_is_seen_on_a_picture():
-    """Three objects: a square, one of two free corners, and two pixels that touch a third at a corner only."""
+    """Three objects, of which one is a square and two are nothing; objects that touch at a corner are one."""
     assert seen(picture(PICTURE)) == (3, "red", "")
+    assert seen(picture("r.. .rr .rr")) == (1, "red", "")
     assert seen(picture("rrr.. rrr.. rrr..")) == (1, "red", "square")
     assert seen(picture(".g. ggg .g.")) == (1, "green", "disc")
     assert seen(picture("rr... rr... ...bb ...bb")) == (2, "", "square")

@@ -41,7 +41,7 @@ CONTROL = [
         ("softmax-without-its-largest", "most = jax.lax.stop_gradient(logits.max(-1, keepdims=True))", "most = jnp.zeros(())"),
         ("nan-of-no-word", "jnp.where(jnp.isfinite(most), most, 0.0)", "most"),
     ),
-    *mutants("models/cross_attention.py", f"{WORDS}::test_a_new_network_does_not_see_its_text",
+    *mutants("models/cross_attention.py", f"{WORDS}::test_a_new_block_and_one_without_a_word_are_nothing",
         ("text-seen-at-once", "kernel_init=zeros, dtype=self.dtype, name=\"out\")", "dtype=self.dtype, name=\"out\")"),
     ),
     *mutants("models/conditions.py", f"{WORDS}::test_no_text_is_the_network_without_words",
