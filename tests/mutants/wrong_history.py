@@ -14,7 +14,7 @@ HISTORIES = [
         ("one-loss-of-a-cell-in-a-batch", "number = jnp.arange(len(cell)) - first", "number = 0 * first"),
         ("first-of-too-many-are-kept", "number >= new[cell] - self.kept", "number < self.kept"),
         ("forgets-that-it-is-full", "self.kept + counts % self.kept", "counts % self.kept"),
-        ("a-u-of-the-next-cell", "within = jnp.clip((u - begin) / (ends[cell] - begin), margin, 1 - margin)", "within = (u - begin) / (ends[cell] - begin) + margin"),
+        ("drawn-from-the-cell-before", "begin = jnp.where(cell > 0, ends[cell - 1], 0.0)", "begin = ends[cell - 1]"),
     ),
     *mutants("training/objective.py", HISTORY,
         ("remembers-weighted-losses", "self.history.added(u, losses / self.history.weight(u))", "self.history.added(u, losses)"),

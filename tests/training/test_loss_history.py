@@ -90,9 +90,11 @@ def test_an_expectation_is_the_even_one():
 
 
 def test_levels_of_a_chain_are_cells():
-    """floor(u N) of a u that is drawn within a cell is the cell, also at its ends, of a thousand."""
+    """floor(u N) of a u that is drawn is the level whose share of [0, 1) it was in, one of a thousand; at an end of it, of two."""
     history = full_history(np.linspace(0.5, 2.0, 1000).astype(np.float32))
     ends = np.cumsum(np.asarray(history.probabilities(), np.float64))
+    middles = jnp.asarray((np.append(0.0, ends[:-1]) + ends) / 2, jnp.float32)
+    assert_array_equal(np.floor(np.asarray(history.drawn(middles) * 1000)), np.arange(1000))
     for shift in (0.0, 1e-7, -1e-7):
         u = jnp.clip(jnp.asarray(ends[:-1] + shift, jnp.float32), 0, 1 - 2**-24)
         drawn = history.drawn(u)
