@@ -27,6 +27,8 @@ from score_sde.samplers import options as sampling
 from score_sde.sde_lib import SDES, ProcessChoice
 from score_sde.training.options import (
     AveragingOptions,
+    ConsistencyOptions,
+    MeanFlowOptions,
     OptimizerOptions,
     PowerAverageOptions,
     TrainingOptions,
@@ -47,6 +49,8 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "optim", OptimizerOptions
     yield "training", TrainingOptions
     yield "training.ema", PowerAverageOptions
+    yield "consistency", ConsistencyOptions
+    yield "mean_flow", MeanFlowOptions
     yield "sampling", sampling.SamplingOptions
     yield "sampling.grid", sampling.GridOptions
     yield "sampling.errors", sampling.ErrorOptions
@@ -56,6 +60,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "sampling.sde", sampling.SDEOptions
     yield "sampling.exponential", sampling.ExponentialOptions
     yield "sampling.edm", sampling.EDMOptions
+    yield "sampling.few_steps", sampling.FewStepOptions
     yield "interpolation", InterpolationOptions
     yield "restore", RestoreOptions
     yield "restore.measurement", MeasurementOptions

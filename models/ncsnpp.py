@@ -119,7 +119,7 @@ class NCSNpp(ScoreUNet):
 
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
-        temb = self.with_image_noise(temb, condition)
+        temb = self.with_interval(self.with_image_noise(temb, condition), condition)
         h, skips = self._down(x if self.centered else 2 * x - 1, temb, keys)
         h = self._block(h.shape[-1])(h, temb, next(keys))
         h = self._attention()(h)

@@ -210,4 +210,5 @@ CLASSIFIER = Kind(
     build_classifier_task,
     lambda config: ("label",),
     {**EVALUATORS, "held_out_accuracy": held_out_accuracy},
+    draws=False,
 )

@@ -119,9 +119,13 @@ class Objective:
     def _losses(
         self, params: Any, batch: Batch, u: Array, keys: TrainingKeys, dropout_keys: Array | None
     ) -> Array:
-        x0 = self.space.encode(batch.images, keys.dequantization)
-        z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
+        x0, z = self.images_and_noise(batch, keys)
         return self.loss(self.model(params, batch.condition), x0, u, z, dropout_keys)
+
+    def images_and_noise(self, batch: Batch, keys: TrainingKeys) -> tuple[Array, Array]:
+        """x0 of the stored images, and as much noise."""
+        x0 = self.space.encode(batch.images, keys.dequantization)
+        return x0, jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
 
     def model(self, params: Any, condition: Any) -> Any:
         """What the loss is of: the network with these parameters, told this of each image."""
@@ -140,11 +144,17 @@ def check_label_dropout(config: Any) -> None:
         )
 
 
-def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
-    """The objective of a score network, as the configuration says."""
-    return Objective(
+def build_objective(
+    config: Any,
+    network: Any,
+    sde: SDE,
+    loss: Any = None,
+    kind: type[Objective] = Objective,
+) -> Objective:
+    """The objective of a network, of this kind and loss: of a score network's, as the configuration says."""
+    return kind(
         space=build_space(config),
-        loss=build_loss(config, sde),
+        loss=build_loss(config, sde) if loss is None else loss,
         parameterization=build_parameterization(config, sde),
         apply=network.apply,
         null_condition=null_condition_of(network),

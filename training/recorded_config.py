@@ -43,7 +43,7 @@ class Role(enum.Enum):
 ROLES = {
     **dict.fromkeys(
         """
-        model sde.name training.continuous training.task
+        model sde.name training.continuous training.task model.told_interval
         condition.name condition.sigma_y condition.box condition.known condition.fraction condition.lowest
         condition.mask condition.factor condition.blur condition.length condition.angle
         noisy_classifier.num_classes noisy_classifier.width noisy_classifier.ch_mult
@@ -75,6 +75,8 @@ ROLES = {
         training.logit_normal_mean training.logit_normal_std
         training.reduce_mean training.learned_uncertainty training.label_dropout training.eps training.trainable
         training.ema.sigma_rel
+        consistency.teacher consistency.metric consistency.huber consistency.first_intervals consistency.last_intervals
+        mean_flow.ratio mean_flow.power
         """.split(),
         Role.RUN,
     ),

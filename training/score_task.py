@@ -42,7 +42,7 @@ class ScoreTask:
     optimizer: optax.GradientTransformation
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
     dataset: Fingerprint | None = None
-    constants: tuple[()] = ()
+    constants: Any = ()
     quick_init: bool = True
     advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
 
@@ -99,6 +99,8 @@ class Kind(NamedTuple):
     conditions: Callable[[Any], tuple[str, ...]]
     """Names of what it must know of each image."""
     evaluators: Mapping[str, Builder]
+    draws: bool = True
+    """Whether samples can be drawn of what it trains."""
 
 
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
