@@ -37,9 +37,9 @@ def state_at(sde: SDE, x: Images, velocity: Images, t: PerImage, s: PerImage) ->
     w = alpha * sigma_rate - sigma * alpha_rate
     kept = (sde.alpha(s) * sigma_rate - sde.sigma(s) * alpha_rate) / w
     moved = (sde.sigma(s) * alpha - sde.alpha(s) * sigma) / w
-    state = expand(kept, x) * x + expand(moved, x) * velocity
-    # A fused multiply and add may round the coefficients to others than 1 and 0.
-    return jnp.where(expand(t == s, x), x, state)
+    # A fused multiply and add may round the two, where they are 1 and 0.
+    kept, moved = jnp.where(t == s, 1.0, kept), jnp.where(t == s, 0.0, moved)
+    return expand(kept, x) * x + expand(moved, x) * velocity
 
 
 @flax.struct.dataclass

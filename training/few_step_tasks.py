@@ -162,8 +162,8 @@ def check_mean_flow(config: Any, sde: SDE) -> MeanFlow:
     """
     check_few_step_training(config)
     training = config.training
-    network: Any = build_network(config)
-    if config.model.told_interval and not network.told_interval:
+    network = build_network(config)
+    if config.model.told_interval and not getattr(network, "told_interval", False):
         raise ConfigError(
             f"model.name={config.model.name!r} cannot be told an interval (model.told_interval); take another network"
         )
