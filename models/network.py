@@ -128,7 +128,9 @@ class Network(Section, nn.Module):
 
     def null_condition(self, condition: Any) -> Any:
         """What says nothing of the images of this condition; refuses one that the network does not take."""
-        if self.told_interval and isinstance(condition, dict):  # the interval says nothing of an image
+        if self.told_interval and isinstance(
+            condition, dict
+        ):  # the interval says nothing of an image
             condition = {name: of for name, of in condition.items() if name != INTERVAL}
         return null_condition(
             condition, self.num_classes, self._told_shape, bool(self.condition_noise)

@@ -17,6 +17,7 @@ that x_t does not tell, and only its mean over them vanishes with 1/N. The targe
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -70,7 +71,7 @@ def doubled(first: int, last: int, step: Array | int, n_iters: int) -> Array:
 
     K is such that the doublings, the one to `last` among them, are spread evenly over training.
     """
-    doublings = (last // first).bit_length() - 1 + (last > first << ((last // first).bit_length() - 1))
+    doublings = math.ceil(math.log2(last / first))
     times = jnp.minimum(step // max(n_iters // (doublings + 1), 1), doublings)
     return jnp.minimum(first * 2**times, last)
 

@@ -135,9 +135,7 @@ def build_consistency_task(config: Any, sde: SDE | None = None) -> ConsistencyTa
     loss = check_consistency(config, sde)
     objective = build_objective(config, network, sde, loss, ConsistencyObjective)
     teacher = load_teacher(config, sde) if config.consistency.teacher else ()
-    return ConsistencyTask(
-        config, network, objective, build_optimizer(config), constants=teacher
-    )
+    return ConsistencyTask(config, network, objective, build_optimizer(config), constants=teacher)
 
 
 CONSISTENCY = Kind(build_consistency_task, conditions_of, EVALUATORS)

@@ -230,7 +230,9 @@ class ConsistencyOptions(Section):
         "how far the images of neighbouring times are from each other: pseudo_huber, sqrt(R[d^2] + huber^2) - huber | squared, R[d^2]",
         one_of("pseudo_huber", "squared"),
     )
-    huber: float = option(0.00054, "metric=pseudo_huber: its c over the root of the dimension", positive)
+    huber: float = option(
+        0.00054, "metric=pseudo_huber: its c over the root of the dimension", positive
+    )
     first_intervals: int = option(10, "intervals into which time is cut at first ...", count(10**6))
     last_intervals: int = option(
         1280, "... doubled again and again up to so many; at least first_intervals", count(10**6)
@@ -242,7 +244,9 @@ class MeanFlowOptions(Section):
     """Fields of config.mean_flow: training.task=mean_flow (training/mean_flow.py)."""
 
     ratio: float = option(
-        0.25, "share of the images with r < t; for the others r = t, which is flow matching", fraction
+        0.25,
+        "share of the images with r < t; for the others r = t, which is flow matching",
+        fraction,
     )
     power: float = option(
         1.0,

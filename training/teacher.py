@@ -52,7 +52,9 @@ def check_teacher(config: Any, sde: SDE) -> Any:
             f"model.num_classes={classes}, or take a teacher that is told none"
         )
     if config.training.label_dropout:
-        check_no_class(teacher, f"{field} with training.label_dropout={config.training.label_dropout}")
+        check_no_class(
+            teacher, f"{field} with training.label_dropout={config.training.label_dropout}"
+        )
     return teacher
 
 

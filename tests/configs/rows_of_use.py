@@ -120,9 +120,7 @@ SAMPLING_ROWS = [
     *rows(sampling, "sampling.ode", ODE_GRID, num_steps=5),
     *rows(sampling, "sampling.sde", sampler("sde"), steps="adaptive", solver="heun", h=0.5),
     *rows(sampling, "sampling.sde", sampler("sde"), num_steps=5),
-    *rows(
-        sampler_of_few_steps, "sampling.few_steps", sampler("consistency"), num_steps=2
-    ),
+    *rows(sampler_of_few_steps, "sampling.few_steps", sampler("consistency"), num_steps=2),
     *rows(
         sampling,
         "sampling.sde",

@@ -40,7 +40,11 @@ class Small(nn.Module):
     @nn.compact
     def __call__(self, x, noise_input, condition=(), dropout_keys=None):
         told = dict(condition)
-        numbers = [noise_input, told.get(INTERVAL, 0 * noise_input), told.get("label", 0 * noise_input)]
+        numbers = [
+            noise_input,
+            told.get(INTERVAL, 0 * noise_input),
+            told.get("label", 0 * noise_input),
+        ]
         level = nn.Dense(4)(jnp.stack(numbers, axis=1).astype(x.dtype) / 10)
         h = nn.Dense(4)(x) + level[:, None, None]
         return nn.Dense(1)(nn.swish(h))

@@ -9,6 +9,7 @@ from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_features import FEATURES
+from tests.mutants.wrong_few_steps import FEW_STEPS
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_habits import HABITS
 from tests.mutants.wrong_images import IMAGES
@@ -39,6 +40,7 @@ MUTANTS: list[Mutant] = [
     *NETWORKS,
     *TRAINING,
     *DATA,
+    *FEW_STEPS,
     *IMAGES,
     *ENDINGS,
     *SHARDING,

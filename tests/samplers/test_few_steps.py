@@ -45,7 +45,9 @@ def test_consistency_sampling_has_the_exact_law(sde, steps):
     factors, found = variance(ConsistencySampler(sde), exact, grid)
     # By the law of x_t at the times themselves: v <- (c_eps / c_t) v, then the noise up to s.
     c = [float(exact.variance(jnp.asarray(t))) for t in grid]
-    a, sigma = (np.array([float(of(jnp.asarray(t))) for t in grid]) for of in (sde.alpha, sde.sigma))
+    a, sigma = (
+        np.array([float(of(jnp.asarray(t))) for t in grid]) for of in (sde.alpha, sde.sigma)
+    )
     expected = float(sde.prior_std) ** 2
     for k in range(steps):
         end = c[-1] / c[k] * expected

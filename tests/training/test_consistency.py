@@ -208,7 +208,9 @@ def test_from_data_the_loss_is_what_the_noisy_image_does_not_tell(reduce_mean):
     x0, z = (jnp.asarray(np.stack([sign[:, k]] * 2, axis=1), jnp.float64) for k in (0, 1))
     times = (jnp.full(4, of) for of in (s, t))
     found = loss_of(sde, 5, reduce_mean=reduce_mean).between(f, np.sqrt(ELL) * x0, *times, z).mean()
-    a, sigma = (np.array([float(of(jnp.asarray(time))) for time in (s, t)]) for of in (sde.alpha, sde.sigma))
+    a, sigma = (
+        np.array([float(of(jnp.asarray(time))) for time in (s, t)]) for of in (sde.alpha, sde.sigma)
+    )
     covariance = ELL * np.outer(a, a) + np.outer(sigma, sigma)
     c_eps = float(f.variance(jnp.asarray(EPS)))
     factors = np.sqrt(c_eps / np.diag(covariance)) * [-1, 1]

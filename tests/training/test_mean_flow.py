@@ -82,7 +82,9 @@ def test_at_equal_times_it_is_flow_matching(name, times):
     x0, z = jnp.asarray(rng.standard_normal((2, 7, 3)))
     u, other = jnp.asarray(rng.random((2, 7)))
     times = times(STRAIGHT, EPS, True)
-    weighting = jnp.ones_like if name == "flow" else times.rate if hasattr(times, "rate") else jnp.exp
+    weighting = (
+        jnp.ones_like if name == "flow" else times.rate if hasattr(times, "rate") else jnp.exp
+    )
     loss = loss_of(times=times, weighting=weighting)
     flow = FlowMatching(STRAIGHT, times, weighting, True)
     found = loss.of_pairs(Model(), x0, u, other, jnp.full(7, False), z)
@@ -108,7 +110,9 @@ def test_pairs_are_the_two_times_in_order():
             LinearFlow(STRAIGHT, ELL, shift=shift), x0, u, other, every, z
         )
 
-    np.testing.assert_allclose(powered(0.3, 0.5), both * error / np.sqrt(error + OFFSET), rtol=1e-12)
+    np.testing.assert_allclose(
+        powered(0.3, 0.5), both * error / np.sqrt(error + OFFSET), rtol=1e-12
+    )
     slopes = (jax.jacfwd(lambda shift, p=p: powered(shift, p))(0.3) for p in (1.0, 0.0))
     np.testing.assert_allclose(next(slopes), next(slopes) / (error + OFFSET), rtol=1e-10)
 
@@ -149,7 +153,9 @@ def test_a_linear_model_learns_the_closed_form():
     weights = fixed_point(update, len(i))
     x = jnp.ones((len(r), 1))
     found = Polynomial(weights).average_velocity(x, r, t)
-    np.testing.assert_allclose(found, LinearFlow(STRAIGHT, 1.0).average_velocity(x, r, t), atol=0.03)
+    np.testing.assert_allclose(
+        found, LinearFlow(STRAIGHT, 1.0).average_velocity(x, r, t), atol=0.03
+    )
 
 
 # ---- the network -----------------------------------------------------------------------------------------
@@ -157,7 +163,13 @@ def test_a_linear_model_learns_the_closed_form():
 SMALL = {
     "ncsnpp": {"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()},
     "ddpm": {"nf": 64, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()},
-    "adm": {"nf": 32, "head_channels": 32, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()},
+    "adm": {
+        "nf": 32,
+        "head_channels": 32,
+        "ch_mult": (1,),
+        "num_res_blocks": 1,
+        "attn_resolutions": (),
+    },
     "edm_unet": {"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()},
     "dit": {"patch_size": 2, "width": 8, "depth": 1, "num_heads": 2},
     "uvit": {"patch_size": 2, "width": 8, "depth": 1, "num_heads": 2},
@@ -178,7 +190,9 @@ def test_networks_are_told_the_interval(name):
     rng = np.random.default_rng(0)
     x, t = jnp.asarray(rng.standard_normal((2, 4, 4, 1)), jnp.float32), jnp.asarray([0.4, 0.9])
     shapes = jax.eval_shape(network.init, jax.random.key(0), x, t)["params"]
-    params = jax.tree.map(lambda p: jnp.asarray(0.3 * rng.standard_normal(p.shape), p.dtype), shapes)
+    params = jax.tree.map(
+        lambda p: jnp.asarray(0.3 * rng.standard_normal(p.shape), p.dtype), shapes
+    )
     model = NetworkScore(params, network.apply, AverageFlowPrediction(STRAIGHT))
 
     @jax.jit
