@@ -27,7 +27,9 @@ from score_sde.samplers import options as sampling
 from score_sde.sde_lib import SDES, ProcessChoice
 from score_sde.training.options import (
     AveragingOptions,
+    ConsistencyOptions,
     LowRankOptions,
+    MeanFlowOptions,
     OptimizerOptions,
     PowerAverageOptions,
     TrainingOptions,
@@ -49,6 +51,8 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "training", TrainingOptions
     yield "training.ema", PowerAverageOptions
     yield "training.lora", LowRankOptions
+    yield "consistency", ConsistencyOptions
+    yield "mean_flow", MeanFlowOptions
     yield "sampling", sampling.SamplingOptions
     yield "sampling.grid", sampling.GridOptions
     yield "sampling.errors", sampling.ErrorOptions
@@ -58,6 +62,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
     yield "sampling.sde", sampling.SDEOptions
     yield "sampling.exponential", sampling.ExponentialOptions
     yield "sampling.edm", sampling.EDMOptions
+    yield "sampling.few_steps", sampling.FewStepOptions
     yield "interpolation", InterpolationOptions
     yield "restore", RestoreOptions
     yield "restore.measurement", MeasurementOptions

@@ -6,7 +6,8 @@ The variant :likelihood trains for the likelihood, and longer; :conditional tell
 :super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them, as does :control, a ControlNet around the
 network of runs/subvp_digits, which stays as it is; :dit and :uvit have a
 transformer of about the size in place of the U-Net, :simple_uvit one within a U-Net, :adm, :edm and :edm2 other U-Nets, the last two as EDM and EDM2 train
-them; :classifier trains no score but a classifier of noisy digits, by which samples of the others can be guided.
+them; :consistency trains a consistency model, which draws by --sampler consistency in one or few steps, from data alone or, with
+--config.consistency.teacher=FOLDER, from a network of :edm; :classifier trains no score but a classifier of noisy digits, by which samples of the others can be guided.
 """
 
 from ml_collections import ConfigDict
@@ -87,6 +88,16 @@ EDM2 = {
     "optim.decay": "inverse_sqrt",
     "optim.decay_after": 400,
 }
+CONSISTENCY = {
+    "training.task": "consistency",
+    "training.weighting": "log_normal",
+    "training.log_normal_mean": -1.1,
+    "training.log_normal_std": 2.0,
+    "consistency.last_intervals": 160,
+    "sampling.sampler": "consistency",
+    "sampling.eps": 0.002,
+    "training.snapshot_steps": 0,
+}
 CLASSIFIER = {
     "training.task": "classifier",
     "noisy_classifier.width": 32,
@@ -112,6 +123,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "adm": (ADM,),
     "edm": (EDM,),
     "edm2": (EDM, EDM2),
+    "consistency": (EDM, CONSISTENCY),
     "classifier": (CLASSIFIER,),
 }
 

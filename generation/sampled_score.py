@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from score_sde.errors import ConfigError
-from score_sde.generation.guided import check_guidance, with_guidance
+from score_sde.generation.guided import check_guidance, is_guided, with_guidance
 from score_sde.generation.guides import NO_GUIDES, Guides
+from score_sde.models.consistency import no_score
 from score_sde.models.score import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
 from score_sde.options import choose
@@ -30,7 +31,45 @@ def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
             f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
             "set threshold='none'"
         )
+    check_few_steps(config)
     check_guidance(config, sde)
+
+
+FEW_STEPS = {"consistency": "consistency", "mean_flow": "mean_flow"}
+"""Samplers that take a network of one task, with the task."""
+
+
+def check_few_steps(config: Any) -> None:
+    """Refuse a sampler of another task's networks, and what changes a score of one that samplers of few steps do not ask for.
+
+    Raises:
+      ConfigError: what was given, and what to do.
+    """
+    sampling, task = config.sampling, config.training.task
+    if task == "consistency" and sampling.sampler != "consistency":
+        raise ConfigError(f"sampling.sampler={sampling.sampler!r} with {no_score()}")
+    if sampling.sampler not in FEW_STEPS:
+        return
+    if task != FEW_STEPS[sampling.sampler]:
+        raise ConfigError(
+            f"sampling.sampler={sampling.sampler!r} with training.task={task!r}: it draws from a network that was trained by "
+            f"training.task={FEW_STEPS[sampling.sampler]!r}; take another sampler, or such a network"
+        )
+    if task == "consistency" and sampling.eps != config.training.eps:
+        raise ConfigError(
+            f"sampling.eps={sampling.eps} with training.eps={config.training.eps}: a consistency model leads to the least time that it was "
+            f"trained on; set sampling.eps={config.training.eps}"
+        )
+    changed = {
+        "one_by_one": sampling.one_by_one,
+        "threshold": sampling.threshold != "none",
+        "guidance": is_guided(sampling),
+    }
+    asked = [name for name, on in changed.items() if on]
+    if asked:
+        raise ConfigError(
+            f"sampling.{asked[0]} with sampling.sampler={sampling.sampler!r}, which asks for no score that this would change; leave it out"
+        )
 
 
 def sampled_score(

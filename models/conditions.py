@@ -4,6 +4,7 @@
     {"image": (b, h, w, c)}                  an image, in the units of the model's
     {"image": ..., "image_noise": (b,)}      and the standard deviation of the noise that was added to that one
     {"text": (b, l)}                         words, integers from 1 on; 0 fills up texts that are shorter
+    {..., "interval": (b,)}                  beside any of these, the length of an interval of time (model.told_interval)
 
 A class is a vector that is added to the embedding of the noise level, after its two dense layers and before every
 block's, as in Dhariwal and Nichol 2021's networks: all blocks see it, by no layer of their own. "No class" is a vector
@@ -114,15 +115,15 @@ def with_class(
 
 def labels_or_none(condition: Any, b: int, num_classes: int) -> Integers:
     """The labels of a condition, or of no class."""
-    return condition["label"] if condition else jnp.full(b, num_classes)
+    return dict(condition).get("label", jnp.full(b, num_classes))
 
 
 LABELS = 999.0
 """Of the largest noise of an image that is told, as the latest time has it."""
 
 
-class ImageNoiseEmbedding(nn.Module):
-    """A vector for the noise of the image that is told, zero in a fresh network."""
+class LevelEmbedding(nn.Module):
+    """A vector for a number beside the time: the noise of the image that is told, or an interval; zero in a fresh network."""
 
     features: int
 

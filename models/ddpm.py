@@ -51,7 +51,7 @@ class DDPM(ScoreUNet):
 
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
-        temb = self.with_image_noise(temb, condition)
+        temb = self.with_interval(self.with_image_noise(temb, condition), condition)
         h = layers.conv3x3(self.nf, dtype=self._dtype)(x if self.centered else 2 * x - 1)
         skips = [h]
         for level, mult in enumerate(self.ch_mult):

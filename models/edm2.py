@@ -12,7 +12,7 @@ published state dicts.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -54,6 +54,8 @@ class EDM2(UNet):
 
     # An option of adm.
     head_channels: int = 64
+    # No embedding that is added would keep magnitudes.
+    UNCONFIGURED: ClassVar[tuple[str, ...]] = (*UNet.UNCONFIGURED, "told_interval")
     logvar_channels: int = option(
         128, "edm2: Fourier features from which it says how uncertain it is", count(2**16)
     )

@@ -85,7 +85,7 @@ class EDMNetwork(UNet, abc.ABC):
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
         keys = layers.layer_keys(dropout_keys, self.dropout)
-        level = self._embedding(noise_input, condition)
+        level = self.with_interval(self._embedding(noise_input, condition), condition)
         x = x if self.centered else 2 * x - 1
         pyramid = x
         first = conv(

@@ -130,7 +130,7 @@ class EncoderDecoder(ScoreUNet):
         """The embedding of noise level, class and noise of an image that is told; the words."""
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
-        temb = self.with_image_noise(temb, condition)
+        temb = self.with_interval(self.with_image_noise(temb, condition), condition)
         if not self.words:
             return temb, None
         ids = condition["text"] if condition else jnp.zeros((len(noise_input), 1), jnp.int32)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from score_sde.data.image_shape import sides
 from score_sde.errors import ConfigError
-from score_sde.models.conditions import LABELS, ImageNoiseEmbedding, null_condition
+from score_sde.models.conditions import LABELS, LevelEmbedding, null_condition
+from score_sde.models.score import INTERVAL
 from score_sde.options import Section, count, not_negative, one_of, option
 from score_sde.shapes import Array, Pixels
 
@@ -48,6 +49,10 @@ class Network(Section, nn.Module):
         "uniformly, the network is told. 0: none",
         not_negative,
     )
+    told_interval: bool = option(
+        False,
+        "told the length of an interval of time too, whose average velocity it gives (training.task=mean_flow)",
+    )
     dtype: str = option(
         "float32",
         "float32 | bfloat16: the operands of convolutions and attention (models/layers.py); all else stays float32. float32 "
@@ -68,6 +73,11 @@ class Network(Section, nn.Module):
         if self.num_channels < 1:
             raise ConfigError(f"num_channels is {self.num_channels}: expected 1 or more")
         self.check_condition_image()
+        if self.told_interval and not getattr(self, "conditional", True):
+            raise ConfigError(
+                "model.told_interval=True with model.conditional=False: such a network has no embedding to which the interval could be "
+                "told; set one of the two otherwise"
+            )
         self.check_fits()
         super().__post_init__()
 
@@ -118,6 +128,10 @@ class Network(Section, nn.Module):
 
     def null_condition(self, condition: Any) -> Any:
         """What says nothing of the images of this condition; refuses one that the network does not take."""
+        if self.told_interval and isinstance(
+            condition, dict
+        ):  # the interval says nothing of an image
+            condition = {name: of for name, of in condition.items() if name != INTERVAL}
         words = bool(getattr(self, "words", ""))  # of a network that may be told a text
         return null_condition(
             condition, self.num_classes, self._told_shape, bool(self.condition_noise), words
@@ -141,7 +155,7 @@ class Network(Section, nn.Module):
         if self._told_shape is None:
             return x
         nothing = jnp.zeros((len(x), *self._told_shape))
-        image = condition["image"] if condition else nothing
+        image = dict(condition).get("image", nothing)
         return jnp.concatenate([x, image.astype(x.dtype)], axis=-1)
 
     def with_image_noise(self, embedding: Any, condition: Any) -> Any:
@@ -149,9 +163,17 @@ class Network(Section, nn.Module):
         if embedding is None or not self.condition_noise:
             return embedding
         b, features = embedding.shape
-        std = condition["image_noise"] if condition else jnp.zeros(b)
+        std = dict(condition).get("image_noise", jnp.zeros(b))
         labels = (LABELS * std / self.condition_noise).astype(embedding.dtype)
-        return embedding + ImageNoiseEmbedding(features, name="image_noise")(labels)
+        return embedding + LevelEmbedding(features, name="image_noise")(labels)
+
+    def with_interval(self, embedding: Any, condition: Any) -> Any:
+        """The embedding (b, f) of the noise level with that of the interval's length, 0 where none is told."""
+        if embedding is None or not self.told_interval:
+            return embedding
+        b, features = embedding.shape
+        length = dict(condition).get(INTERVAL, jnp.zeros(b)).astype(embedding.dtype)
+        return embedding + LevelEmbedding(features, name=INTERVAL)(length)
 
 
 def check_input(x_shape: Sequence[int], noise_input_shape: Sequence[int], network: Any) -> None:

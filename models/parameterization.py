@@ -7,6 +7,7 @@
 | x0             | x, as the process's  | E[x_0 | x_t]                | (alpha out - x) / sigma^2                    |
 | velocity       | x, as the process's  | (alpha eps - sigma x_0) / r | -(x / r + alpha out / sigma) / r             |
 | flow           | x, as the process's  | alpha' x_0 + sigma' eps     | (alpha' x - alpha out) / (sigma w)           |
+| flow, of intervals   | x, 8 t / T, 8 (t - r) / T | its mean from t to r   | as of flow, where r = t                 |
 | edm            | c_in x, ln(rho) / 4  | F, D = c_skip x + c_out F   | as x0 with D                                 |
 | edm_ve         | x / alpha, ln(rho / 2)      | F, D = x/alpha + rho F      | out / sigma                           |
 | edm_iddpm      | x / r, the nearest of 1000 levels      | eps_hat          | -out / sigma                          |
@@ -41,6 +42,7 @@ from score_sde.sde_lib import SDE, Chain, expand
 from score_sde.shapes import Array, Images, Integers, PerImage
 
 MAX_LABEL = 999.0
+INTERVAL_LABEL = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +162,21 @@ class FlowPrediction(Prediction):
 
     def velocity(self, out: Images, x: Images, t: PerImage) -> Images:
         return out
+
+
+class AverageFlowPrediction(FlowPrediction):
+    """out = the average velocity from t down to r, of a network that is told the interval t - r too (Geng et al. 2025, Eq. 3).
+
+    Its derivative in time is learnt from (training/mean_flow.py), and label 999 t/T, whose fastest sinusoid turns 159 times in a
+    unit of time, would give that derivative the size of a thousand: both labels are 8 t/T here.
+    """
+
+    def noise_input(self, t: PerImage) -> PerImage:
+        return INTERVAL_LABEL * t / self.sde.T
+
+    def interval(self, r: PerImage, t: PerImage) -> PerImage:
+        """What the network is told of the interval from r to t."""
+        return INTERVAL_LABEL * (t - r) / self.sde.T
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,7 +367,8 @@ def build_parameterization(config: Any, sde: SDE) -> Prediction:
     if config.training.continuous:
         if predicts == EDM:
             return EDMPreconditioning(sde, model.sigma_data, takes_logarithm(config))
-        return CONTINUOUS[predicts](sde)
+        told_interval = model.told_interval and predicts == "flow"
+        return AverageFlowPrediction(sde) if told_interval else CONTINUOUS[predicts](sde)
     if predicts != sde.predicts:
         raise ConfigError(
             f"model.predicts={model.predicts!r} with training.continuous=False: a chain's network predicts "

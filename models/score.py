@@ -27,6 +27,7 @@ from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Integers, Keys, PerImage, check_shape
 
 Velocity = Callable[[Images, PerImage], Images]
+INTERVAL = "interval"  # of what a network is told
 
 
 class ScoreModel(Protocol):
@@ -173,6 +174,14 @@ class NetworkScore:
     def velocity(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """dx/dt of the probability flow at (x, t), up to T."""
         return self.parameterization.velocity(self._at(x, t, dropout_keys)[0], x, t)
+
+    def average_velocity(
+        self, x: Images, r: PerImage, t: PerImage, dropout_keys: Keys | None = None
+    ) -> Images:
+        """(x - x_r) / (t - r), with x_r where the flow takes x from t to r, of a network that is told intervals (MeanFlow)."""
+        length = self.parameterization.interval(r, t)
+        told = {**dict(self.condition), INTERVAL: length}
+        return dataclasses.replace(self, condition=told).velocity(x, t, dropout_keys)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
         """The score at a level of the discrete chain, for discretely trained networks."""

@@ -19,8 +19,6 @@ from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import sampled_score
-from score_sde.models.networks import build_network, network_score
-from score_sde.models.parameterization import build_parameterization
 from score_sde.modes import evaluate, sample
 from score_sde.modes.evaluated_samples import strata_of_samples
 from score_sde.progress import say
@@ -31,6 +29,7 @@ from score_sde.samplers.configured import Configured, needs_errors
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.task import Evaluator
+from score_sde.training.trained_score import score_model
 
 FEWEST = 20  # real images, as training.quality_images
 
@@ -110,14 +109,11 @@ def quality_config(config: Any) -> Any:
 
 def drawing(config: Any, sde: SDE, configured: Configured | None) -> Drawing:
     """The images of the config's seed, first to last, by its sampler."""
-    network = build_network(config)
-    parameterization = build_parameterization(config, sde)
     space = build_space(config)
     generator = build_generator(config, sde, space.shape, configured=configured)
 
     def draw(averaged: Any, number: int, show: bool) -> np.ndarray:
-        score = network_score(network, averaged, parameterization)
-        model = sampled_score(config, sde, space, score)
+        model = sampled_score(config, sde, space, score_model(config, sde, averaged))
         batches = generator.batches(model, number, config.seed, show)
         return np.concatenate([np.asarray(space.decode(jnp.asarray(batch.x))) for batch in batches])
 

@@ -57,7 +57,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
       UserError: saying what was given, what was expected and what to do.
     """
     check_options(config)
-    check_score_model(config, sde)
+    check_score_model(config, sde, to_sample=True)
     return check_sampling(config, sde)
 
 

@@ -1,7 +1,8 @@
-"""--mode train: train a score network or a classifier of noisy images, or go on where an earlier run in the folder stopped."""
+"""--mode train: train a network of config.model or a classifier of noisy images, or go on where an earlier run in the folder stopped."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.augmentation import check_augmentation
 from score_sde.training.classifier_task import check_classifier_training
+from score_sde.training.few_step_tasks import check_consistency, check_mean_flow
 from score_sde.training.kinds import KINDS
 from score_sde.training.losses import build_loss
 from score_sde.training.objective import check_label_dropout
-from score_sde.training.score_task import SCORE, train
+from score_sde.training.score_task import train
 from score_sde.training.settings import check_config
 from score_sde.training.task import Evaluator
 from score_sde.training.times import build_times
@@ -43,11 +45,16 @@ def check(config: Any, sde: SDE) -> tuple[Drawn]:
 
 def check_score(config: Any, sde: SDE) -> Drawn:
     """Of a score network."""
-    check_score_model(config, sde)
+    return check_network(config, sde, build_loss)
+
+
+def check_network(config: Any, sde: SDE, check_loss: Callable[[Any, SDE], Any]) -> Drawn:
+    """Of a network that samples are drawn of, whatever it is trained for."""
+    check_score_model(config, sde, to_sample=True)
     check_config(config)
     check_label_dropout(config)
     check_augmentation(config)
-    build_loss(config, sde)
+    check_loss(config, sde)
     return check_drawn(config, sde)
 
 
@@ -59,7 +66,12 @@ def check_classifier(config: Any, sde: SDE) -> Drawn:
     return Drawn()
 
 
-CHECKS = {"score": check_score, "classifier": check_classifier}
+CHECKS = {
+    "score": check_score,
+    "classifier": check_classifier,
+    "consistency": lambda config, sde: check_network(config, sde, check_consistency),
+    "mean_flow": lambda config, sde: check_network(config, sde, check_mean_flow),
+}
 """By training.task."""
 
 
@@ -71,7 +83,7 @@ def run(config: Any, sde: SDE, workdir: Path, samplers: Drawn | None = None) -> 
     if config.training.quality_freq:
         evaluators["quality"] = quality_of(config, sde, workdir, samplers.quality)
     # Real-valued data have no shades to draw, and a classifier draws nothing.
-    if config.training.snapshot_freq and config.data.num_levels and kind is SCORE:
+    if config.training.snapshot_freq and config.data.num_levels and kind.draws:
         evaluators["pictures"] = pictures_of(config, sde, workdir, samplers.pictures)
     watch = weights_and_biases(config)
     figures = {"mode": "train", **train(config, workdir, evaluators, sde, watch, kind)}

@@ -6,6 +6,7 @@
     imputation.py, ddrm.py, decoupled.py, twisted.py
                                 samplers that are given a measurement: RePaint, DDRM, DAPS, PnP-DM, particles
                                 (given_gaussian.py, resampling.py)
+    few_steps.py                of networks that were trained for few steps: consistency models, MeanFlow
     ode.py, sde.py              the probability-flow ODE and the reverse SDE by diffrax (adaptive.py,
                                 fixed_steps.py, brownian.py)
     exponential/                DDIM, DPM-Solver, DEIS, UniPC as diffrax solvers

@@ -18,6 +18,7 @@ from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.edm import EDMSampler
 from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.exponential.sampler import ExponentialSampler
+from score_sde.samplers.few_steps import ConsistencySampler, MeanFlowSampler
 from score_sde.samplers.fixed_steps import GridSolver
 from score_sde.samplers.grids import build_grid
 from score_sde.samplers.ode import ProbabilityFlow
@@ -236,6 +237,22 @@ def edm(problem: Problem) -> Configured:
     return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings, "rho")
 
 
+def consistency(problem: Problem) -> Configured:
+    """Consistency sampling, as config.sampling.few_steps says; what it gives is x_eps, of which a consistency model knows no more."""
+    num_steps = problem.options.few_steps.num_steps
+    settings = {"num_steps": num_steps, "grid": problem.grid_name("rho")}
+    grid = problem.grid(num_steps, "rho")
+    return Configured(ConsistencySampler(problem.sde), grid, settings, denoises=False)
+
+
+def mean_flow(problem: Problem) -> Configured:
+    """MeanFlow's sampler, as config.sampling.few_steps says: to time 0 itself, where no noise is left."""
+    num_steps = problem.options.few_steps.num_steps
+    settings = {"num_steps": num_steps, "grid": problem.grid_name()}
+    grid = problem.grid(num_steps).at[-1].set(0.0)
+    return Configured(MeanFlowSampler(problem.sde), grid, settings, denoises=False)
+
+
 def common_settings(problem: Problem) -> dict[str, Any]:
     """What every sampler depends on."""
     options = problem.options
@@ -253,6 +270,8 @@ SAMPLERS: dict[str, Callable[[Problem], Configured]] = {
     "ode": probability_flow,
     "sde": reverse_sde,
     "edm": edm,
+    "consistency": consistency,
+    "mean_flow": mean_flow,
     **dict.fromkeys(EXPONENTIAL, exponential),
 }
 
@@ -265,7 +284,8 @@ def needs_errors(options: Any) -> bool:
 
 def begins_in_noise(options: Any) -> bool:
     """Whether it needs the velocity of the flow only, which is finite at T: not its log-SNR, nor a division by alpha."""
-    return options.sampler == "ode" and options.ode.variable == "t"
+    in_time = options.sampler == "ode" and options.ode.variable == "t"
+    return in_time or options.sampler == "mean_flow"
 
 
 def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:

@@ -6,6 +6,8 @@ SAMPLERS = {
     "ode": "probability-flow ODE by diffrax, adaptive or on a grid (sampling.ode)",
     "sde": "reverse SDE by diffrax, on a grid or adaptive (sampling.sde)",
     "edm": "EDM's Heun sampler with churn, order 2 (sampling.edm)",
+    "consistency": "consistency sampling, of a consistency model (sampling.few_steps)",
+    "mean_flow": "a step along the average velocity, of a MeanFlow network (sampling.few_steps)",
     "ddim": "DDIM, order 1, with any eta (sampling.exponential, as all below)",
     "dpm_solver_2": "DPM-Solver-2, order 2, two evaluations a step",
     "dpm_solver_3": "DPM-Solver-3, order 3, three evaluations a step",

@@ -186,3 +186,10 @@ class EDMOptions(Section):
     s_min: float = option(0.0, "churn from this sigma ...", not_negative)
     s_max: float = option(math.inf, "... to this one", not_negative_or_inf)
     s_noise: float = option(1.0, "standard deviation of the new noise", positive)
+
+
+@dataclasses.dataclass(frozen=True)
+class FewStepOptions(Section):
+    """Samplers of networks that were trained for few steps, --sampler consistency and mean_flow."""
+
+    num_steps: int = option(1, "evaluations of the network in all", STEPS)

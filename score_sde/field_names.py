@@ -30,7 +30,7 @@ from score_sde.training.draws import DRAWS
 from score_sde.training.kinds import KINDS
 from score_sde.training.times import TIMES
 from score_sde.training.trained_score import EXACT
-from score_sde.training.weightings import WEIGHTINGS
+from score_sde.training.weightings import CONSISTENCY_WEIGHTINGS, WEIGHTINGS
 
 STEPS, STEP_SIZES = ("grid", "adaptive"), ("batch", "image")
 
@@ -44,7 +44,7 @@ TABLES: dict[str, Iterable[str]] = {
     "model.predicts": ("process", *CONTINUOUS, EDM),
     "model.discrete_labels": DISCRETE_NOISE,
     "training.task": KINDS,
-    "training.weighting": WEIGHTINGS,
+    "training.weighting": (*WEIGHTINGS, *CONSISTENCY_WEIGHTINGS),
     "training.times": TIMES,
     "training.draws": DRAWS,
     "sampling.sampler": SAMPLERS,

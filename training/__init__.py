@@ -33,6 +33,7 @@ A score network:
 
     score_task.py        train(config, workdir)
     classifier_task.py   the same of a classifier of noisy images
+    few_step_tasks.py    of networks that draw in few steps: consistency.py (teacher.py), mean_flow.py
     kinds.py             these by training.task
     settings.py          what is refused of config.training
     init_from.py         weights of another run to begin with

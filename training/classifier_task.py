@@ -212,4 +212,5 @@ CLASSIFIER = Kind(
     build_classifier_task,
     lambda config: ("label",),
     {**EVALUATORS, "held_out_accuracy": held_out_accuracy},
+    draws=False,
 )

@@ -145,12 +145,18 @@ class Objective:
         dropout_keys: Array | None,
         augmentation: Augmentation | None = None,
     ) -> Array:
+        x0, condition, z = self.inputs(batch, keys, augmentation)
+        return self.loss(self.model(params, condition), x0, u, z, dropout_keys)
+
+    def inputs(
+        self, batch: Batch, keys: TrainingKeys, augmentation: Augmentation | None
+    ) -> tuple[Array, Any, Array]:
+        """x0 of the stored images, what the network is told of each, and as much noise."""
         x0, condition = self.space.encode(batch.images, keys.dequantization), batch.condition
         if augmentation is not None:
             # Also to a network that is told no class: an image is what it is.
             x0, condition = augmentation.of(x0), {**dict(condition), "augment": augmentation.told}
-        z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
-        return self.loss(self.model(params, condition), x0, u, z, dropout_keys)
+        return x0, condition, jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
 
     def model(self, params: Any, condition: Any) -> Any:
         """What the loss is of: the network with these parameters, told this of each image."""
@@ -169,12 +175,18 @@ def check_label_dropout(config: Any) -> None:
         )
 
 
-def build_objective(config: Any, network: Any, sde: SDE) -> Objective:
-    """The objective of a score network, as the configuration says."""
+def build_objective(
+    config: Any,
+    network: Any,
+    sde: SDE,
+    loss: Any = None,
+    kind: type[Objective] = Objective,
+) -> Objective:
+    """The objective of a network, of this kind and loss: of a score network's, as the configuration says."""
     check_augmentation(config)
-    return Objective(
+    return kind(
         space=build_space(config),
-        loss=build_loss(config, sde),
+        loss=build_loss(config, sde) if loss is None else loss,
         parameterization=build_parameterization(config, sde),
         apply=network.apply,
         null_condition=null_condition_of(network),

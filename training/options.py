@@ -27,8 +27,9 @@ class TrainingOptions(Section):
     task: str = option(
         "score",
         "what is trained: score, the network of config.model | classifier, of noisy images (config.noisy_classifier), by which "
-        "samples can be guided",
-        one_of("score", "classifier"),
+        "samples can be guided | consistency (config.consistency) and mean_flow (config.mean_flow), the network of config.model for "
+        "samples in one or few steps",
+        one_of("score", "classifier", "consistency", "mean_flow"),
     )
     batch_size: int = option(
         128, "images a step over all devices and hosts; divisible by their number", BATCH
@@ -38,7 +39,7 @@ class TrainingOptions(Section):
     weighting: str = option(
         "noise",
         "the objective, a mean over uniform times of a weighted error, see training/weightings.py: noise (sigma^2) | "
-        "likelihood (g^2) | x0 | velocity | min_snr | p2 | edm | flow | flow_logit_normal",
+        "likelihood (g^2) | x0 | velocity | min_snr | p2 | edm | flow | flow_logit_normal; of task=consistency: uniform | log_normal",
     )
     min_snr: float = option(5.0, "weighting=min_snr: gamma", positive)
     p2_k: float = option(1.0, "weighting=p2: k", positive)
@@ -245,4 +246,42 @@ class AveragingOptions(Section):
     )
     ema_warmup: bool = option(
         True, "decay min(ema_rate, (1 + n)/(10 + n)): short runs forget their first weights"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ConsistencyOptions(Section):
+    """Fields of config.consistency: training.task=consistency (training/consistency.py)."""
+
+    teacher: str = option(
+        "",
+        "distil the score network in this folder; empty: from data alone (consistency training)",
+    )
+    metric: str = option(
+        "pseudo_huber",
+        "how far the images of neighbouring times are from each other: pseudo_huber, sqrt(R[d^2] + huber^2) - huber | squared, R[d^2]",
+        one_of("pseudo_huber", "squared"),
+    )
+    huber: float = option(
+        0.00054, "metric=pseudo_huber: its c over the root of the dimension", positive
+    )
+    first_intervals: int = option(10, "intervals into which time is cut at first ...", count(10**6))
+    last_intervals: int = option(
+        1280, "... doubled again and again up to so many; at least first_intervals", count(10**6)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanFlowOptions(Section):
+    """Fields of config.mean_flow: training.task=mean_flow (training/mean_flow.py)."""
+
+    ratio: float = option(
+        0.25,
+        "share of the images with r < t; for the others r = t, which is flow matching",
+        fraction,
+    )
+    power: float = option(
+        1.0,
+        "p of the weight (e + 1e-3)^-p of an image's squared error e; 0: none, the plain squared error",
+        not_negative,
     )

@@ -43,7 +43,7 @@ class Role(enum.Enum):
 ROLES = {
     **dict.fromkeys(
         """
-        model sde.name training.continuous training.task
+        model sde.name training.continuous training.task model.told_interval
         condition.name condition.sigma_y condition.box condition.known condition.fraction condition.lowest
         condition.mask condition.factor condition.blur condition.length condition.angle
         noisy_classifier.num_classes noisy_classifier.width noisy_classifier.ch_mult
@@ -77,6 +77,8 @@ ROLES = {
         training.reduce_mean training.learned_uncertainty training.label_dropout training.augment training.time_cells training.eps training.trainable
         training.ema.sigma_rel model.control_base model.control_scale
         training.lora.rank training.lora.alpha training.lora.targets
+        consistency.teacher consistency.metric consistency.huber consistency.first_intervals consistency.last_intervals
+        mean_flow.ratio mean_flow.power
         """.split(),
         Role.RUN,
     ),

@@ -56,7 +56,7 @@ class ScoreTask:
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
     dataset: Fingerprint | None = None
     constants: Any = ()
-    """The parameters that are frozen (frozen.py)."""
+    """The parameters that are frozen (frozen.py), or what else a task of this kind needs."""
     quick_init: bool = True
     advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
 
@@ -71,6 +71,11 @@ class ScoreTask:
     @property
     def widths(self) -> tuple[float, ...]:
         return tuple(self.config.training.ema.sigma_rel)
+
+    @property
+    def frozen(self) -> Any:
+        """The parameters that no update moves; () of most networks."""
+        return self.constants if frozen_names(self.network) else ()
 
     def init(self) -> Any:
         return trained_part(self.network, init_params(self.config, self.network))
@@ -117,7 +122,7 @@ class ScoreTask:
     def record(self, folder: pathlib.Path) -> None:
         newest = max(saved_steps(checkpoint_folder(folder)), default=None)
         if newest is None:
-            keep(self.constants, folder)
+            keep(self.frozen, folder)
         record_config(self.config, folder, newest, self.dataset)
         record_environment(folder, newest or 0)
 
@@ -130,6 +135,8 @@ class Kind(NamedTuple):
     conditions: Callable[[Any], tuple[str, ...]]
     """Names of what it must know of each image."""
     evaluators: Mapping[str, Builder]
+    draws: bool = True
+    """Whether samples can be drawn of what it trains."""
 
 
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
@@ -196,7 +203,7 @@ def train(
         for name, build in kind.evaluators.items()
     }
     every = {
-        name: with_frozen(evaluator, task.constants)
+        name: with_frozen(evaluator, task.frozen)
         for name, evaluator in {**built, **(evaluators or {})}.items()
     }
     task = dataclasses.replace(task, evaluators=every, dataset=datasets.fingerprint)

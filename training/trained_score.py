@@ -12,6 +12,7 @@ from score_sde.data.mixture import mixture_parameters
 from score_sde.devices import memory_of_devices
 from score_sde.errors import ConfigError
 from score_sde.machine import check_memory
+from score_sde.models.consistency import ConsistencyModel, no_score
 from score_sde.models.exact import ProductMixtureScore
 from score_sde.models.networks import build_network, network_score
 from score_sde.models.parameterization import build_parameterization
@@ -23,16 +24,22 @@ from score_sde.training.frozen import frozen_weights, joined, trained_part
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.state import init_params
 
+CONSISTENCY = "consistency"  # config.training.task of networks without a score
 EXACT = "mixture"  # config.model.name of the score known in closed form
 
 
-def check_score_model(config: Any, sde: SDE) -> None:
+def check_score_model(config: Any, sde: SDE, to_sample: bool = False) -> None:
     """Refuse a network that cannot be built, or the exact score of another law than the data's.
+
+    Args:
+      to_sample: it is to be trained or sampled from, which a network without a score can be too.
 
     Raises:
       ConfigError: beside other data, distances to the exact score's law would mean nothing.
     """
-    if config.training.task != "score":
+    if config.training.task == CONSISTENCY and not to_sample:
+        raise ConfigError(no_score())
+    if config.training.task == "classifier":
         raise ConfigError(
             f"training.task={config.training.task!r}: a classifier has no score; name its folder by sampling.guidance.classifier, beside "
             "the config and the folder of a score network"
@@ -67,6 +74,15 @@ def check_score_model(config: Any, sde: SDE) -> None:
         4 * parameters,
         memory_of_devices(),
     )
+
+
+def score_model(config: Any, sde: SDE, params: Any) -> Any:
+    """The configured network with these parameters, as what it was trained to be: a score model, or one without a score."""
+    network, parameterization = build_network(config), build_parameterization(config, sde)
+    score = network_score(network, params, parameterization)
+    if config.training.task == CONSISTENCY:
+        return ConsistencyModel(score, sde, config.training.eps)
+    return score
 
 
 class LoadedScore(NamedTuple):
@@ -122,7 +138,6 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
     trained, step = averaged_params(config, workdir, template)
     check_recorded(config, workdir)
     whole = joined(trained, frozen_weights(config, network, workdir))
-    params = with_adapters(config, whole)
-    model = network_score(network, params, build_parameterization(config, sde))
+    model = score_model(config, sde, with_adapters(config, whole))
     adapters = tuple(chosen_adapters(config))
     return LoadedScore(model, step, config.ema_sigma_rel, adapters)

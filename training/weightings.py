@@ -105,6 +105,19 @@ FLOW_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
 """Of the squared error of the flow's velocity."""
 
 
+def log_normal_weighting(config: Any, sde: SDE) -> Weighting:
+    """The density of log-normal times, relative to uniform ones."""
+    times = LogNormalTimes.from_config(config, sde)
+    return lambda t: (times.end - times.eps) * times.density(t)
+
+
+CONSISTENCY_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
+    "uniform": flow_weighting,
+    "log_normal": log_normal_weighting,
+}
+"""Of a consistency model's change from one time to the next: with training.times=log_normal, the second is iCT's."""
+
+
 def build_weighting(config: Any, sde: SDE) -> Weighting:
     """The weighting that `training.weighting` names.
 

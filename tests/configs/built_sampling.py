@@ -61,6 +61,11 @@ def sampling(config):
     return program(images_of, jax.random.key(0), PARAMS, begin)
 
 
+def sampler_of_few_steps(config):
+    """Its times."""
+    return np.asarray(configure(config.sampling, build_sde(config)).grid).tolist()
+
+
 def folders_of_guides(config):
     return guides.folders_of(config, Path("nowhere"))
 

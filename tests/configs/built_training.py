@@ -20,6 +20,7 @@ from score_sde.training import score_task
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.frozen import frozen_weights
 from score_sde.training.held_out import HeldOutLoss
+from score_sde.training.kinds import KINDS
 from score_sde.training.low_rank_task import adapting
 from score_sde.training.run import Run
 from score_sde.training.start import Weights
@@ -180,6 +181,20 @@ def training_step(config):
     begun = SimpleNamespace(step=0)
     _, _, *options = given_to(target, lambda: Run(task, plan, None, begun, *[None] * 4))
     return step_of(task, batch(config), *options)
+
+
+def training_step_of_kind(config):
+    """The same of what training.task names."""
+    task = KINDS[config.training.task].build(config, None)
+    return step_of(task, batch(config))
+
+
+def trained_teacher(config):
+    """From which folder it is loaded, if from any."""
+    target = "score_sde.training.teacher.read_config"
+    if not config.consistency.teacher:
+        return None
+    return given_to(target, lambda: KINDS["consistency"].build(config, None))
 
 
 def first_parameters(config):

@@ -21,10 +21,12 @@ from tests.configs.built_training import (
     reconstructed_average,
     replayed_step,
     trained_kind,
+    trained_teacher,
     training_pictures,
     training_quality,
     training_run,
     training_step,
+    training_step_of_kind,
     used_adapters,
     watchers,
 )
@@ -92,6 +94,14 @@ CLASSIFIER = of(
     noisy_classifier__attn_resolutions=(),
     noisy_classifier__head_channels=32,
 )
+CONSISTENCY = of(SMALL, training__task="consistency", training__weighting="uniform")
+MEAN_FLOW = of(
+    NETWORK,
+    sde__name="linear",
+    training__task="mean_flow",
+    training__weighting="flow",
+    model__told_interval=True,
+)
 QUALITY = of(TOY, training__quality_freq=5, training__quality_images=20, training__quality_steps=2)
 MIN_SNR, P2 = of(SMALL, training__weighting="min_snr"), of(SMALL, training__weighting="p2")
 
@@ -115,6 +125,7 @@ TRAINING_ROWS = [
     *rows(network, "model", CONTROL, control_scale=2.0),
     *rows(frozen_base, "model", CONTROL, control_base="runs/other"),
     *rows(network, "model", PAIRED, condition_channels=2, condition_noise=0.5),
+    *rows(network, "model", NETWORK, told_interval=True),
     *rows(network, "model", NETWORK, skip_rescale=False, scale_by_sigma=True, remat=True),
     *rows(network, "model", NETWORK, embedding_type="fourier", init_scale=0.5),
     *rows(network, "model", FOURIER, fourier_scale=2.0),
@@ -165,6 +176,10 @@ TRAINING_ROWS = [
         training_step, "training.ema", of(SMALL, training__ema__sigma_rel=(0.1,)), sigma_rel=(0.2,)
     ),
     *rows(trained_kind, "training", SMALL, task="classifier"),
+    *rows(trained_teacher, "consistency", CONSISTENCY, teacher="elsewhere"),
+    *rows(training_step_of_kind, "consistency", CONSISTENCY, metric="squared", huber=0.1),
+    *rows(training_step_of_kind, "consistency", CONSISTENCY, first_intervals=20, last_intervals=80),
+    *rows(training_step_of_kind, "mean_flow", MEAN_FLOW, ratio=0.5, power=0.5),
     *rows(
         classifier_network, "noisy_classifier", CLASSIFIER, num_classes=3, width=64, ch_mult=(2,)
     ),

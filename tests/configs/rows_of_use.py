@@ -33,6 +33,7 @@ from tests.configs.built_sampling import (
     generator,
     guidance_by_classifier,
     paths_from_noise,
+    sampler_of_few_steps,
     sampling,
     sampling_run,
     start_images,
@@ -121,6 +122,7 @@ SAMPLING_ROWS = [
     *rows(sampling, "sampling.ode", ODE_GRID, num_steps=5),
     *rows(sampling, "sampling.sde", sampler("sde"), steps="adaptive", solver="heun", h=0.5),
     *rows(sampling, "sampling.sde", sampler("sde"), num_steps=5),
+    *rows(sampler_of_few_steps, "sampling.few_steps", sampler("consistency"), num_steps=2),
     *rows(
         sampling,
         "sampling.sde",

@@ -11,6 +11,7 @@ from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
 from tests.mutants.wrong_features import FEATURES
+from tests.mutants.wrong_few_steps import FEW_STEPS
 from tests.mutants.wrong_fine_tuning import FINE_TUNING
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_habits import HABITS
@@ -47,6 +48,7 @@ MUTANTS: list[Mutant] = [
     *HISTORIES,
     *DATA,
     *FINE_TUNING,
+    *FEW_STEPS,
     *IMAGES,
     *ENDINGS,
     *SHARDING,

@@ -1,0 +1,236 @@
+"""Networks of few steps as runs: trained, gone on with, distilled, drawn from; and what is refused of them."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_sde.configs import flow_digits, subvp_digits
+from score_sde.errors import ConfigError, UserError
+from score_sde.models.conditions import null_condition
+from score_sde.models.networks import NETWORKS
+from score_sde.models.score import INTERVAL
+from score_sde.modes import interpolate, likelihood, restore, sample, train
+from score_sde.sde_lib import build_sde
+from score_sde.training.checkpoints import restore_ema
+from score_sde.training.kinds import KINDS
+from score_sde.training.state import init_params
+from score_sde.training.trained_score import load_score_model
+
+
+class Small(nn.Module):
+    """x times a matrix, and what it is told of time, interval and class."""
+
+    num_classes: int
+    told_interval: bool
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(config.model.num_classes, config.model.told_interval)
+
+    @staticmethod
+    def conditions(config):
+        return ("label",) if config.model.num_classes else ()
+
+    def null_condition(self, condition):
+        others = {name: of for name, of in dict(condition).items() if name != INTERVAL}
+        return null_condition(others or (), self.num_classes)
+
+    @nn.compact
+    def __call__(self, x, noise_input, condition=(), dropout_keys=None):
+        told = dict(condition)
+        numbers = [
+            noise_input,
+            told.get(INTERVAL, 0 * noise_input),
+            told.get("label", 0 * noise_input),
+        ]
+        level = nn.Dense(4)(jnp.stack(numbers, axis=1).astype(x.dtype) / 10)
+        h = nn.Dense(4)(x) + level[:, None, None]
+        return nn.Dense(1)(nn.swish(h))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_network():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "small", Small)
+        yield
+
+
+def small(config, **changes):
+    config.update_from_flattened_dict(
+        {
+            "model.name": "small",
+            "model.num_classes": 10,
+            "training.n_iters": 8,
+            "training.batch_size": 8,
+            "training.eval_freq": 8,
+            "training.log_freq": 4,
+            "training.checkpoint_freq": 4,
+            "training.snapshot_freq": 0,
+            "optim.warmup": 2,
+            "optim.decay": "none",
+            "sampling.num_images": 4,
+            "sampling.batch_size": 4,
+            **changes,
+        }
+    )
+    return config
+
+
+def consistency(**changes):
+    return small(subvp_digits.get_config("consistency"), **changes)
+
+
+def mean_flow(**changes):
+    return small(flow_digits.get_config("mean_flow"), **changes)
+
+
+def teacher(**changes):
+    return small(subvp_digits.get_config("edm"), **changes)
+
+
+def trained(config, folder):
+    folder.mkdir(exist_ok=True)
+    sde = build_sde(config)
+    return train.run(config, sde, folder, *train.check(config, sde))
+
+
+def drawn(config, folder):
+    sde = build_sde(config)
+    (configured,) = sample.check(config, sde)
+    figures = sample.run(config, sde, folder, configured)
+    with np.load(figures["arrays"]) as file:
+        return figures, file["images"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Of each task, and of a consistency model that was distilled."""
+    folder = tmp_path_factory.mktemp("few")
+    steady = {"consistency.first_intervals": 160}  # whatever the length of the run
+    made = {"consistency": consistency(**steady), "mean_flow": mean_flow(), "teacher": teacher()}
+    for name, config in made.items():
+        trained(config, folder / name)
+    made["distilled"] = consistency(**{"consistency.teacher": str(folder / "teacher")})
+    trained(made["distilled"], folder / "distilled")
+    return folder, made
+
+
+def test_they_train_and_draw(folders):
+    """In one evaluation, and in as many as are asked for; the network of each draws images of its own."""
+    folder, made = folders
+    images = {}
+    for name in ("consistency", "mean_flow", "distilled"):
+        config = made[name].copy_and_resolve_references()
+        figures, images[name] = drawn(config, folder / name)
+        assert figures["nfe"] == 1
+        config.sampling.few_steps.num_steps = 3
+        figures, more = drawn(config, folder / name)
+        assert figures["nfe"] == 3
+        assert images[name].shape == (4, 8, 8, 1)
+        assert (more != images[name]).any()
+    assert (images["consistency"] != images["distilled"]).any()
+
+
+@pytest.mark.parametrize("name", ["consistency", "mean_flow"])
+def test_a_resumed_run_is_the_run_without_a_stop(folders, tmp_path, name):
+    folder, made = folders
+    config = made[name].copy_and_resolve_references()
+    config.training.n_iters = 4
+    trained(config, tmp_path / "run")
+    trained(made[name], tmp_path / "run")
+    template = jax.eval_shape(lambda: init_params(config, Small.from_config(config)))
+    ours, theirs = (restore_ema(of, template)[0] for of in (folder / name, tmp_path / "run"))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_without_guidance_a_mean_flow_network_is_a_flow(folders):
+    """Where the interval is 0: it draws by the ODE, and has likelihoods."""
+    folder, made = folders
+    config = made["mean_flow"].copy_and_resolve_references()
+    config.sampling.sampler = "ode"
+    config.sampling.ode.update(steps="grid", num_steps=2, solver="euler")
+    figures, _ = drawn(config, folder / "mean_flow")
+    assert figures["nfe"] >= 2
+    likelihood.check(config, build_sde(config))
+
+
+def test_a_loaded_consistency_model_has_no_score(folders):
+    folder, made = folders
+    config = made["consistency"]
+    model = load_score_model(config, build_sde(config), folder / "consistency").model
+    x, t = jnp.ones((2, 8, 8, 1)), jnp.full(2, config.training.eps)
+    model = model.given({"label": jnp.arange(2)})
+    np.testing.assert_array_equal(model.consistency(x, t), x)
+    with pytest.raises(ConfigError, match="has no score, hence no likelihood"):
+        model(x, t)
+
+
+@pytest.mark.parametrize("mode", [likelihood, interpolate, restore])
+def test_modes_of_a_score_refuse_a_consistency_model(mode):
+    config = consistency()
+    with pytest.raises(ConfigError, match="says where the probability flow ends and has no score"):
+        mode.check(config, build_sde(config))
+
+
+WRONG = [
+    (consistency, {"sampling.sampler": "ode"}, "sampling.sampler='ode' with training.task='consistency'"),
+    (consistency, {"sampling.sampler": "mean_flow"}, "sampling.sampler='mean_flow' with training.task='consistency'"),
+    (teacher, {"sampling.sampler": "consistency"}, "it draws from a network that was trained by training.task='consistency'"),
+    (consistency, {"sampling.eps": 0.01}, "sampling.eps=0.01 with training.eps=0.002.*set sampling.eps=0.002"),
+    (consistency, {"sampling.guidance.weight": 1.0, "training.label_dropout": 0.1}, "sampling.guidance with"),
+    (mean_flow, {"sampling.threshold": "static"}, "sampling.threshold with"),
+    (mean_flow, {"sampling.one_by_one": True}, "sampling.one_by_one with"),
+    (mean_flow, {"sampling.few_steps.num_steps": 0}, "few_steps.num_steps=0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "changes", "words"), WRONG)
+def test_what_cannot_be_drawn_is_refused(make, changes, words):
+    config = make(**changes)
+    with pytest.raises(UserError, match=words):
+        sample.check(config, build_sde(config))
+
+
+UNTRAINABLE = [
+    (consistency, {"training.weighting": "noise"}, "training.weighting='noise' is unknown; choose one of uniform, log_normal"),
+    (consistency, {"consistency.first_intervals": 200}, "first_intervals=200, last_intervals=160"),
+    (consistency, {"training.learned_uncertainty": True}, "learned_uncertainty=True with training.task='consistency'"),
+    (consistency, {"consistency.teacher": "nowhere"}, "consistency.teacher='nowhere'.*does not exist"),
+    (mean_flow, {"model.told_interval": False}, "set model.predicts='flow'.*told_interval=True"),
+    (mean_flow, {"model.predicts": "x0"}, "set model.predicts='flow'"),
+    (mean_flow, {"sde.name": "vp", "model.predicts": "flow"}, "set sde.name='linear'"),
+    (mean_flow, {"training.weighting": "edm"}, "training.weighting='edm' is unknown"),
+    (mean_flow, {"training.continuous": False}, "training.continuous=False|no published discrete chain"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "changes", "words"), UNTRAINABLE)
+def test_what_cannot_be_trained_is_refused(make, changes, words):
+    config = make(**changes)
+    with pytest.raises(UserError, match=words):
+        train.check(config, build_sde(config))
+
+
+TEACHERS = [
+    ("consistency", {}, "trained by training.task='consistency'"),
+    ("teacher", {"model.num_classes": 0}, "is told 10 classes.*'none'|is told 10 classes, and .* none"),
+    ("teacher", {"data.centered": False}, "another space of images"),
+    ("mean_flow", {}, "trained by training.task='mean_flow'"),
+    ("teacher", {"sde.name": "vp"}, "another process"),
+    ("teacher", {"training.label_dropout": 0.1}, "asks for the score of no class"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes", "words"), TEACHERS)
+def test_a_teacher_that_does_not_fit_is_refused(folders, name, changes, words):
+    folder, _ = folders
+    config = consistency(**{"consistency.teacher": str(folder / name), **changes})
+    with pytest.raises(ConfigError, match=words):
+        train.check(config, build_sde(config))
+
+
+def test_kinds_of_the_three_are_other_tasks():
+    assert {"consistency", "mean_flow"} < set(KINDS)
+    assert all(KINDS[name].draws for name in ("score", "consistency", "mean_flow"))

@@ -1,0 +1,214 @@
+"""Training networks for samples in one or few steps: training.task=consistency and mean_flow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+from jax import Array
+
+from score_sde.configs.default import check_options
+from score_sde.data import Datasets
+from score_sde.data.batch import Batch
+from score_sde.devices import Devices
+from score_sde.errors import ConfigError
+from score_sde.models.consistency import ConsistencyModel
+from score_sde.models.networks import build_network, conditions_of
+from score_sde.models.parameterization import AverageFlowPrediction, build_parameterization
+from score_sde.options import choose
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.training.consistency import ConsistencyLoss, Intervals, doubled
+from score_sde.training.evaluators import EVALUATORS, held_out_loss
+from score_sde.training.mean_flow import MeanFlow, MeanFlowObjective
+from score_sde.training.objective import Objective, build_objective
+from score_sde.training.optimizer import build_optimizer
+from score_sde.training.score_task import Kind, ScoreTask
+from score_sde.training.task import Evaluator
+from score_sde.training.teacher import check_teacher, load_teacher
+from score_sde.training.times import build_times
+from score_sde.training.weightings import (
+    CONSISTENCY_WEIGHTINGS,
+    FLOW_WEIGHTINGS,
+    build_weighting,
+)
+
+
+def check_few_step_training(config: Any) -> None:
+    """Refuse what belongs to losses of the score.
+
+    Raises:
+      ConfigError: what was given, and what to do.
+    """
+    task = config.training.task
+    if config.model.name == "controlnet":
+        raise ConfigError(
+            f"model.name='controlnet' with training.task={task!r}: a control is trained by a loss of the score; set training.task='score'"
+        )
+    expected = (
+        ("training", "continuous", True),
+        ("training", "learned_uncertainty", False),
+        ("model", "learned_variance", False),
+    )
+    for section, name, value in expected:
+        if config[section][name] != value:
+            raise ConfigError(
+                f"{section}.{name}={config[section][name]} with training.task={task!r}, which has no loss of that kind; set "
+                f"{section}.{name}={value}"
+            )
+
+
+# ---- consistency ---------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class ConsistencyObjective(Objective):
+    """The loss of a consistency function."""
+
+    loss: ConsistencyLoss
+
+    def model(self, params: Any, condition: Any) -> ConsistencyModel:
+        score = super().model(params, condition)
+        return ConsistencyModel(score, self.loss.sde, self.loss.intervals.eps)
+
+
+@dataclasses.dataclass(frozen=True)
+class ConsistencyTask(ScoreTask):
+    """A network, the intervals of its updates, and the teacher, `constants`, if there is one: as a Task (task.py)."""
+
+    advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.predicts=edm"
+
+    @property
+    def name(self) -> str:
+        return f"consistency model, {super().name}"
+
+    def losses(
+        self, params: Any, averaged: Any, constants: Any, step: Array, batch: Batch
+    ) -> Array:
+        objective = self.objective
+        options, loss = self.config.consistency, self.consistency_loss
+        count = doubled(
+            options.first_intervals, options.last_intervals, step, self.config.training.n_iters
+        )
+        intervals = dataclasses.replace(loss.intervals, count=count)
+        teacher = constants if jax.tree.leaves(constants) else None
+        loss = dataclasses.replace(loss, intervals=intervals, teacher=teacher)
+        objective = dataclasses.replace(objective, loss=loss)
+        return objective.training_losses(params, batch, self.key(step))
+
+    @property
+    def consistency_loss(self) -> ConsistencyLoss:
+        """That of the last intervals, without a teacher, which evaluation measures of every run."""
+        loss: Any = self.objective.loss
+        return loss
+
+
+def check_consistency(config: Any, sde: SDE) -> ConsistencyLoss:
+    """Refuse what no consistency model can be trained by; gives the loss of the last intervals, without the teacher.
+
+    Raises:
+      ConfigError: what was given, and what to do.
+    """
+    check_few_step_training(config)
+    training, options = config.training, config.consistency
+    if options.last_intervals < options.first_intervals:
+        raise ConfigError(
+            f"consistency.first_intervals={options.first_intervals}, last_intervals={options.last_intervals}: they double on the way; "
+            "set last_intervals to first_intervals or more"
+        )
+    weighting = choose("training.weighting", training.weighting, CONSISTENCY_WEIGHTINGS)
+    if options.teacher:
+        check_teacher(config, sde)
+    huber = options.huber if options.metric == "pseudo_huber" else 0.0
+    times = build_times(config, sde)
+    intervals = Intervals(sde, training.eps, options.last_intervals)
+    return ConsistencyLoss(
+        sde, times, weighting(config, sde), intervals, huber, training.reduce_mean
+    )
+
+
+def build_consistency_task(config: Any, sde: SDE | None = None) -> ConsistencyTask:
+    """The task that config names, without evaluators; with the teacher's weights.
+
+    Raises:
+      UserError: a setting that cannot work.
+    """
+    check_options(config)
+    sde = sde or build_sde(config)
+    network = build_network(config)
+    loss = check_consistency(config, sde)
+    objective = build_objective(config, network, sde, loss, ConsistencyObjective)
+    teacher = load_teacher(config, sde) if config.consistency.teacher else ()
+    return ConsistencyTask(config, network, objective, build_optimizer(config), constants=teacher)
+
+
+CONSISTENCY = Kind(build_consistency_task, conditions_of, EVALUATORS)
+
+
+# ---- MeanFlow ------------------------------------------------------------------------------------------
+
+
+class MeanFlowTask(ScoreTask):
+    """A network that is told intervals, and the loss of its average velocity: as a Task (task.py)."""
+
+    @property
+    def name(self) -> str:
+        return f"average velocity, {super().name}"
+
+
+def check_mean_flow(config: Any, sde: SDE) -> MeanFlow:
+    """Refuse what no average velocity can be trained by; gives the loss.
+
+    Raises:
+      ConfigError: what was given, and what to do.
+    """
+    check_few_step_training(config)
+    training = config.training
+    network = build_network(config)
+    if config.model.told_interval and not getattr(network, "told_interval", False):
+        raise ConfigError(
+            f"model.name={config.model.name!r} cannot be told an interval (model.told_interval); take another network"
+        )
+    if not isinstance(build_parameterization(config, sde), AverageFlowPrediction):
+        raise ConfigError(
+            f"training.task='mean_flow' with model.predicts={config.model.predicts!r}, told_interval={config.model.told_interval} under "
+            f"{type(sde).__name__}: the network gives the flow's velocity of an interval; set model.predicts='flow' (or sde.name='linear') and "
+            "model.told_interval=True"
+        )
+    if config.sde.name != "linear":
+        raise ConfigError(
+            f"training.task='mean_flow' with sde.name={config.sde.name!r}: its velocity at time 0, to which one step goes, need not be "
+            "finite; set sde.name='linear'"
+        )
+    choose("training.weighting", training.weighting, FLOW_WEIGHTINGS)
+    times, weighting = build_times(config, sde, to_noise=True), build_weighting(config, sde)
+    options = config.mean_flow
+    return MeanFlow(sde, times, weighting, training.reduce_mean, options.ratio, options.power)
+
+
+def build_mean_flow_task(config: Any, sde: SDE | None = None) -> MeanFlowTask:
+    """The task that config names, without evaluators.
+
+    Raises:
+      UserError: a setting that cannot work.
+    """
+    check_options(config)
+    sde = sde or build_sde(config)
+    network = build_network(config)
+    loss = check_mean_flow(config, sde)
+    objective = build_objective(config, network, sde, loss, MeanFlowObjective)
+    return MeanFlowTask(config, network, objective, build_optimizer(config))
+
+
+def plain_held_out_loss(
+    config: Any, objective: Objective, datasets: Datasets, devices: Devices
+) -> Evaluator:
+    """eval_loss by the squared error itself: divided by about itself (mean_flow.power=1) it would be near 1 of every network."""
+    loss: Any = objective.loss
+    plain = dataclasses.replace(objective, loss=dataclasses.replace(loss, power=0.0))
+    return held_out_loss(config, plain, datasets, devices)
+
+
+MEAN_FLOW = Kind(
+    build_mean_flow_task, conditions_of, {**EVALUATORS, "held_out_loss": plain_held_out_loss}
+)

@@ -1,0 +1,69 @@
+"""The score network that a consistency model is distilled from, in a folder of its own: consistency.teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from score_sde.errors import ConfigError, UserError
+from score_sde.files import user_path
+from score_sde.guidance.autoguidance import ToldNothing
+from score_sde.models.networks import check_no_class, told_image, told_of
+from score_sde.sde_lib import SDE, build_sde
+from score_sde.spaces import build_space
+from score_sde.training.recorded_config import read_config
+from score_sde.training.trained_score import load_score_model
+
+
+def check_teacher(config: Any, sde: SDE) -> Any:
+    """Refuse a folder that cannot teach the config's network; gives the folder's config.
+
+    Raises:
+      ConfigError: no such folder, or one of another task, process, space of images or condition.
+    """
+    field = f"consistency.teacher={config.consistency.teacher!r}"
+    try:
+        teacher = read_config(user_path(config.consistency.teacher))
+    except UserError as error:
+        raise ConfigError(f"{field}: {error}") from None
+    if teacher.training.task != "score" or not teacher.training.continuous:
+        raise ConfigError(
+            f"{field} was trained by training.task={teacher.training.task!r}, continuous={teacher.training.continuous}; expected a folder "
+            "of training.task='score', continuous=True, which knows the score at every time"
+        )
+    pairs = {
+        "process": (build_sde(teacher), sde),
+        "space of images": (build_space(teacher), build_space(config)),
+    }
+    for what, (theirs, ours) in pairs.items():
+        if theirs != ours:
+            raise ConfigError(
+                f"{field} has another {what}, {theirs}, than the network that it is to teach, {ours}; set the same sde, model.beta_... or "
+                "sigma_..., and data"
+            )
+    if told_image(teacher) or told_image(config):
+        raise ConfigError(
+            f"{field} and a network, or a teacher, that is told an image (model.condition_image): only classes are handed on; take "
+            "networks that are told none"
+        )
+    classes = teacher.model.num_classes if told_of(teacher) else 0
+    if classes not in (0, config.model.num_classes):
+        raise ConfigError(
+            f"{field} is told {classes} classes, and the network that it is to teach {config.model.num_classes or 'none'}; set "
+            f"model.num_classes={classes}, or take a teacher that is told none"
+        )
+    if config.training.label_dropout:
+        check_no_class(
+            teacher, f"{field} with training.label_dropout={config.training.label_dropout}"
+        )
+    return teacher
+
+
+def load_teacher(config: Any, sde: SDE) -> Any:
+    """The teacher's score model, by the averaged weights of its newest checkpoint.
+
+    Raises:
+      UserError: a folder without such weights.
+    """
+    teacher = check_teacher(config, sde)
+    model = load_score_model(teacher, sde, user_path(config.consistency.teacher)).model
+    return ToldNothing(model) if told_of(config) and not told_of(teacher) else model
