@@ -61,7 +61,7 @@ def test_real_images_are_counted_without_error(drawn):
     assert {name: of.value for name, of in agreement(images, texts).items()} == dict.fromkeys(
         ("text", "text_number", "text_colour", "text_shape"), 1.0
     )
-    # Under the next caption but one the colour is wrong, and only that is, but for the last two of three.
+    # Six captions further the number is another, and nothing else.
     wrong = numbers(CAPTIONS, WORDS, "")[(captions + 6) % 18]
     found = {name: of.value for name, of in agreement(images, wrong).items()}
     assert found == {"text": 0.0, "text_number": 0.0, "text_colour": 1.0, "text_shape": 1.0}
