@@ -28,8 +28,7 @@ def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
             "classifier that guides), "
             "or () for all in turn"
         )
-    turn = np.asarray(labels or range(num_classes), np.int32)
-    return lambda indices: turn[indices % len(turn)]
+    return in_turn(np.asarray(labels or range(num_classes), np.int32))
 
 
 def texts_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -40,7 +39,11 @@ def texts_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
             f"sampling.text='' stands for the captions of data.name='captions', of the words {' '.join(WORDS)}, and the network knows "
             f"model.words={config.model.words!r}: name texts of these, or set model.words"
         )
-    turn = numbers(given.split(",") if given else CAPTIONS, vocabulary, "sampling.text")
+    return in_turn(numbers(given.split(",") if given else CAPTIONS, vocabulary, "sampling.text"))
+
+
+def in_turn(turn: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Rows one after the other and again from the first, by index."""
     return lambda indices: turn[indices % len(turn)]
 
 

@@ -187,7 +187,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=import --source=main.py --config.training.ema.sigma_rel=(0.1,)",
-        "a published file has none; leave it out",
+        r"a published file has none; set training.ema.sigma_rel=\(\)",
     ),
     (
         f"{DIGITS} --mode=train --config.training.accumulation=3",

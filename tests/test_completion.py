@@ -86,7 +86,10 @@ def offered(script, line, cwd=ROOT, before=""):
         ("python main.py --conf", ["--config="]),
         ("python main.py --config configs/subvp_d", ["configs/subvp_digits.py"]),
         ("python main.py --config=configs/subvp_d", ["configs/subvp_digits.py"]),
-        ("python main.py --config configs/subvp_digits.py:c", ["conditional", "classifier"]),
+        (
+            "python main.py --config configs/subvp_digits.py:c",
+            ["conditional", "control", "consistency", "classifier"],
+        ),
         ("python main.py --config=configs/toy_mixture.py:", ["vp", "subvp", "ve"]),
         ("python main.py --config configs/ve_1024.py:ff", ["ffhq"]),
         ("python main.py --mode train --config.sampling.gr", ["--config.sampling.grid."]),

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from score_sde.options import choose
 from score_sde.sde_lib import SDE
 from score_sde.shapes import PerImage
-from score_sde.training.times import LogitNormalTimes, LogNormalTimes
+from score_sde.training.times import LogitNormalTimes, LogNormalTimes, Times
 
 Weighting = Callable[[PerImage], PerImage]
 """t -> w."""
@@ -92,10 +92,14 @@ def flow_weighting(config: Any, sde: SDE) -> Weighting:
     return jnp.ones_like
 
 
+def density_of(times: Times) -> Weighting:
+    """w = their density, relative to uniform ones."""
+    return lambda t: (times.end - times.eps) * times.density(t)
+
+
 def flow_logit_normal_weighting(config: Any, sde: SDE) -> Weighting:
     """w = the density of logit-normal times, relative to uniform ones."""
-    times = LogitNormalTimes.from_config(config, sde, to_noise=True)
-    return lambda t: (times.end - times.eps) * times.density(t)
+    return density_of(LogitNormalTimes.from_config(config, sde, to_noise=True))
 
 
 FLOW_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
@@ -107,8 +111,7 @@ FLOW_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
 
 def log_normal_weighting(config: Any, sde: SDE) -> Weighting:
     """The density of log-normal times, relative to uniform ones."""
-    times = LogNormalTimes.from_config(config, sde)
-    return lambda t: (times.end - times.eps) * times.density(t)
+    return density_of(LogNormalTimes.from_config(config, sde))
 
 
 CONSISTENCY_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {

@@ -31,7 +31,7 @@ TOLD_IMAGES = [
         ("pair-not-flipped", "condition = {**condition, \"paired\": flipped(condition[\"paired\"], keys)}", "pass"),
     ),
     *mutants("models/network.py", f"{NETWORKS}::test_without_the_weights_of_the_image_it_is_the_network_that_is_told_none",
-        ("image-not-concatenated", "image = condition[\"image\"] if condition else nothing", "image = nothing"),
+        ("image-not-concatenated", "image = dict(condition).get(\"image\", nothing)", "image = nothing"),
     ),
     *mutants("models/network.py", f"{NETWORKS}::test_the_noise_of_the_image_is_told",
         ("noise-in-units-of-the-data", "labels = (LABELS * std / self.condition_noise)", "labels = (LABELS * std)"),

@@ -191,7 +191,9 @@ def test_a_base_that_is_a_control_itself_is_refused(trained, tmp_path):
 def test_a_damaged_or_foreign_file_is_refused(trained, tmp_path):
     _, config = trained
     network = build_network(config)
-    with pytest.raises(UserError, match=r"base.npz is missing, damaged or of another network .*put back a copy"):
+    with pytest.raises(
+        UserError, match=r"base.npz is missing, damaged or of another network .*put back a copy"
+    ):
         frozen_weights(config, network, tmp_path)
     np.savez(tmp_path / "base.npz", other=np.ones(3))
     with pytest.raises(UserError, match=r"of another network \(.* and should be .*put back a copy"):
