@@ -80,10 +80,11 @@ class ADM(UNet):
         check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
         of_noise = level_embedding(noise_input, self.nf * self.noise_mult, self.nf * self.emb_mult)
         level: Any = with_class(of_noise, condition, self.num_classes, name="label_emb")
-        level = self.with_interval(level, condition)
+        level = self.with_interval(self.with_image_noise(level, condition), condition)
         first = conv(self._widths[0], "input_blocks_0_0", dtype=DTYPES[self.dtype])
         levels = self._levels
         h, skips = levels.down(first(x if self.centered else 2 * x - 1), level, keys)

@@ -62,6 +62,11 @@ class EDM2(UNet):
 
     def check_fits(self) -> None:
         super().check_fits()
+        if self.condition_image != "none":
+            raise ConfigError(
+                f"model.condition_image={self.condition_image!r} with model.name='edm2', which takes no image: its magnitudes are those of "
+                "the noisy image alone; take edm_unet, edm_adm or another network"
+            )
         widths = [self.nf * mult for mult in self.ch_mult]
         if not self.head_channels or any(
             width % max(width // self.head_channels, 1) for width in widths

@@ -81,11 +81,12 @@ class EDMNetwork(UNet, abc.ABC):
     ) -> layers.Other:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
         check_input(x.shape, noise_input.shape, self)
-        self.null_condition(condition)  # refuses what the network does not take
         real = jnp.promote_types(x.dtype, jnp.float32)
         x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
-        level = self.with_interval(self._embedding(noise_input, condition), condition)
+        level = self.with_image_noise(self._embedding(noise_input, condition), condition)
+        level = self.with_interval(level, condition)
         x = x if self.centered else 2 * x - 1
         pyramid = x
         first = conv(

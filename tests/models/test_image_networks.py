@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 
 from score_sde.errors import ConfigError
+from score_sde.models.adm import ADM
 from score_sde.models.ddpm import DDPM
 from score_sde.models.dit import DiT
+from score_sde.models.edm2 import EDM2
+from score_sde.models.edm_adm import EDMADM
+from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.ncsnpp import NCSNpp
+from score_sde.models.simple_uvit import SimpleUViT
 from score_sde.models.uvit import UViT
 
 SHAPE = {"image_size": 4, "num_channels": 2}
 LEVEL = {"ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": (), **SHAPE}
 TOKENS = {"width": 8, "depth": 1, "num_heads": 2, **SHAPE}
+UVIT = {"nf": 32, "ch_mult": (1,), "num_res_blocks": 1, "patch_size": 1, **TOKENS}
 PYRAMID = {"nf": 8, **LEVEL, "ch_mult": (1, 2), "progressive_input": "input_skip"}
 NETWORKS = {
     "ncsnpp": (NCSNpp, {"nf": 8, **LEVEL}),
@@ -22,6 +28,10 @@ NETWORKS = {
     "ddpm": (DDPM, {"nf": 64, **LEVEL}),
     "dit": (DiT, TOKENS),
     "uvit": (UViT, TOKENS),
+    "adm": (ADM, {"nf": 64, **LEVEL}),
+    "edm_unet": (EDMUNet, {"nf": 64, **LEVEL}),
+    "edm_adm": (EDMADM, {"nf": 64, **LEVEL}),
+    "simple_uvit": (SimpleUViT, UVIT),
 }
 X = jnp.linspace(-1.0, 1.0, 64).reshape(2, 4, 4, 2)
 TIMES = jnp.array([3.0, 700.0])
@@ -69,7 +79,7 @@ def test_without_the_weights_of_the_image_it_is_the_network_that_is_told_none(ki
     np.testing.assert_array_equal(told.null_condition({"image": IMAGE})["image"], 0.0 * IMAGE)
 
 
-@pytest.mark.parametrize("name", ["ncsnpp", "ddpm", "dit", "uvit"])
+@pytest.mark.parametrize("name", ["ncsnpp", "ddpm", "dit", "uvit", "adm", "edm_unet", "edm_adm"])
 def test_the_noise_of_the_image_is_told(name):
     """Not by a fresh network, and in units of the most that it knows."""
     kind, fields = NETWORKS[name]
@@ -121,3 +131,10 @@ def test_what_it_does_not_take_is_refused(condition):
 def test_fields_that_do_not_fit_are_refused(fields, words):
     with pytest.raises(ConfigError, match=words):
         NCSNpp(nf=8, **LEVEL, **fields)
+
+
+def test_a_network_that_keeps_magnitudes_takes_no_image():
+    with pytest.raises(
+        ConfigError, match="model.condition_image='measured' with model.name='edm2'"
+    ):
+        EDM2(nf=64, **LEVEL, condition_image="measured")
