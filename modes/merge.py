@@ -24,6 +24,7 @@ from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.adapters import chosen_adapters, with_adapters
 from score_sde.training.folder_weights import folder_weights
+from score_sde.training.frozen import frozen_names
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.state import init_params
@@ -53,7 +54,12 @@ def check(config: Any, sde: SDE) -> None:
     check_options(config)
     if config.model.name == EXACT:
         raise ConfigError(f"model.name={EXACT} has no weights to merge; take a network")
-    check_score_model(config, sde)
+    check_score_model(config, sde, to_sample=True)
+    if frozen_names(build_network(config)):
+        raise ConfigError(
+            f"model.name={config.model.name!r} with --mode merge: a control belongs to the network beside it in its folder, of which there "
+            "is one; take folders of another network"
+        )
     folders_of(config)
 
 

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS, build_network
 from score_sde.modes import merge
@@ -116,3 +117,13 @@ def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
     with pytest.raises(UserError, match="has checkpoints already, which a new one would mix with"):
         merge.run(config, build_sde(config), folder / "b")
     assert saved_steps(checkpoint_folder(folder / "b")) == [6]
+
+
+def test_controls_are_not_merged():
+    """Their base is kept beside the checkpoints, which a mean would leave behind."""
+    config = digits_config("control")
+    config.merge.folders = "a,b"
+    with pytest.raises(
+        UserError, match="model.name='controlnet' with --mode merge: a control belongs"
+    ):
+        merge.check(config, build_sde(config))
