@@ -84,6 +84,10 @@ def test_every_mode_is_accepted_where_it_has_a_meaning(file, monkeypatch):
     for sampler in SAMPLERS:
         config.sampling.sampler = sampler
         for mode in (train, sample, likelihood):
+            if sampler in ("consistency", "mean_flow") and mode is not likelihood:
+                with pytest.raises(UserError, match=f"was trained by training.task='{sampler}'"):
+                    mode.check(config, sde)
+                continue
             chain_only = not config.training.continuous and config.sde.name == "ve"
             if chain_only and (mode is likelihood or sampler not in ("pc", "pc_published")):
                 with pytest.raises(UserError, match="needs the score at every time"):
