@@ -30,7 +30,7 @@ from benchmarks.command import in_words, make_folder, provenance, run_main
 from score_sde.evaluation.known_law import marginal_mixture, mixture_quantiles
 from score_sde.models.consistency import ConsistencyModel
 from score_sde.models.exact import ProductMixtureScore
-from score_sde.models.parameterization import AverageFlowPrediction
+from score_sde.models.predictions import AverageFlowPrediction
 from score_sde.models.score import NetworkScore
 from score_sde.samplers.few_steps import ConsistencySampler, MeanFlowSampler
 from score_sde.samplers.grids import noise_power_grid, uniform_grid

@@ -31,7 +31,7 @@ from score_sde.models.adm_blocks import (
     level_embedding,
     norm,
 )
-from score_sde.models.parameterization import noise_label
+from score_sde.models.predictions import noise_label
 from score_sde.models.published import StateDict
 from score_sde.models.unet import check_sides
 from score_sde.options import Section, count, option, probability

@@ -15,7 +15,8 @@ from score_sde.devices import Devices
 from score_sde.errors import ConfigError
 from score_sde.models.consistency import ConsistencyModel
 from score_sde.models.networks import build_network, conditions_of
-from score_sde.models.parameterization import AverageFlowPrediction, build_parameterization
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.predictions import AverageFlowPrediction
 from score_sde.options import choose
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.consistency import ConsistencyLoss, Intervals, doubled

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from score_sde.options import choose
 from score_sde.sde_lib import SDE
 from score_sde.shapes import PerImage
-from score_sde.training.times import LogitNormalTimes, LogNormalTimes, Times
+from score_sde.training.times import LogitNormalTimes, LogNormalTimes, NormalTimes
 
 Weighting = Callable[[PerImage], PerImage]
 """t -> w."""
@@ -92,7 +92,7 @@ def flow_weighting(config: Any, sde: SDE) -> Weighting:
     return jnp.ones_like
 
 
-def density_of(times: Times) -> Weighting:
+def density_of(times: NormalTimes) -> Weighting:
     """w = their density, relative to uniform ones."""
     return lambda t: (times.end - times.eps) * times.density(t)
 

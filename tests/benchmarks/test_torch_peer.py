@@ -18,7 +18,7 @@ from benchmarks.peers import torch_ncsnpp, torch_vp  # noqa: E402  they import t
 from score_sde.configs.default import get_config  # noqa: E402
 from score_sde.models.ncsnpp import NCSNpp  # noqa: E402
 from score_sde.models.networks import network_score  # noqa: E402
-from score_sde.models.parameterization import NoisePrediction  # noqa: E402
+from score_sde.models.predictions import NoisePrediction  # noqa: E402
 from score_sde.samplers.ode import probability_flow  # noqa: E402
 from score_sde.sde_lib import VP  # noqa: E402
 

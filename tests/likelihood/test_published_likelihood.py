@@ -23,7 +23,7 @@ from score_sde.likelihood.log_density import log_density
 from score_sde.likelihood.trace import GivenProbes
 from score_sde.models.exact import GaussianScore
 from score_sde.models.networks import build_network
-from score_sde.models.parameterization import NoisePrediction
+from score_sde.models.predictions import NoisePrediction
 from score_sde.models.score import NetworkScore
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.noise import RecordedNoise

@@ -10,7 +10,7 @@ from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
 from score_sde.foreign_weights.names import parameters
 from score_sde.models.networks import build_network, conditions_of, network_score
-from score_sde.models.parameterization import NoisePrediction
+from score_sde.models.predictions import NoisePrediction
 from score_sde.sde_lib import VP
 from tests.models.test_networks import NOISE_INPUT, SMALLEST, X, compiled, random_params
 

@@ -16,7 +16,7 @@ from score_sde.errors import ConfigError
 from score_sde.foreign_weights.state_dicts import params_of
 from score_sde.models.edm2 import EDM2
 from score_sde.models.magnitude import MPFourier, MPLayer, forced, mp_cat, mp_silu, mp_sum, unit
-from score_sde.models.parameterization import EDMPreconditioning
+from score_sde.models.preconditioning import EDMPreconditioning
 from score_sde.models.score import NetworkScore, denoise
 from score_sde.sde_lib.edm import EDM
 from score_sde.training.losses import UncertainLoss

@@ -19,11 +19,8 @@ from score_sde.errors import ConfigError
 from score_sde.foreign_weights.state_dicts import params_of
 from score_sde.models.edm_adm import EDMADM
 from score_sde.models.edm_unet import EDMUNet
-from score_sde.models.parameterization import (
-    IDDPMPreconditioning,
-    build_parameterization,
-    iddpm_levels,
-)
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.preconditioning import IDDPMPreconditioning, iddpm_levels
 from score_sde.models.score import NetworkScore, denoise
 from score_sde.sde_lib import VE, VP
 from score_sde.sde_lib.edm import EDM

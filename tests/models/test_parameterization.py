@@ -17,11 +17,10 @@ from numpy.testing import assert_allclose
 from score_sde.models.parameterization import (
     DiscreteNoisePrediction,
     DiscreteScorePrediction,
-    NoisePrediction,
     PublishedPCNoisePrediction,
-    ScorePrediction,
     build_parameterization,
 )
+from score_sde.models.predictions import NoisePrediction, ScorePrediction
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE, VE, VP, NoDiscreteForm, SubVP
 
@@ -37,6 +36,7 @@ def config(continuous, num_scales=1000, discrete_labels="matched"):
             discrete_labels=discrete_labels,
             predicts="process",
             scale_by_sigma=False,
+            told_interval=False,
         ),
     )
 

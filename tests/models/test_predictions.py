@@ -6,7 +6,8 @@ import pytest
 
 from score_sde.configs.default import get_config
 from score_sde.models.exact import GaussianScore
-from score_sde.models.parameterization import FlowPrediction, build_parameterization
+from score_sde.models.parameterization import build_parameterization
+from score_sde.models.predictions import FlowPrediction
 from score_sde.models.score import NetworkScore, denoise
 from score_sde.sde_lib import VE, VP, Linear, SubVP
 

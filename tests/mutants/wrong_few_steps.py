@@ -34,7 +34,7 @@ FEW_STEPS = [
         ("weight-of-one-time", "jnp.where(apart, self._weight(other), 1.0)", "1.0"),
         ("adaptive-weight-with-gradient", "jax.lax.stop_gradient(error + OFFSET) ** -self.power", "(error + OFFSET) ** -self.power"),
     ),
-    *mutants("models/parameterization.py", MEAN_FLOW,
+    *mutants("models/predictions.py", MEAN_FLOW,
         ("interval-told-as-the-time", "return INTERVAL_LABEL * (t - r) / self.sde.T", "return INTERVAL_LABEL * t / self.sde.T"),
     ),
     *mutants("samplers/few_steps.py", SAMPLERS,

@@ -10,7 +10,8 @@ import pytest
 from score_sde.configs.default import get_config
 from score_sde.models.consistency import ConsistencyModel, state_at
 from score_sde.models.exact import GaussianScore
-from score_sde.models.parameterization import EDMPreconditioning, FlowPrediction, VelocityPrediction
+from score_sde.models.preconditioning import EDMPreconditioning
+from score_sde.models.predictions import FlowPrediction, VelocityPrediction
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import EDM, VE, VP, Linear, SubVP
 from score_sde.training.consistency import ConsistencyLoss, Intervals, doubled, heun

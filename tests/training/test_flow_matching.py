@@ -7,7 +7,7 @@ import pytest
 import scipy.integrate
 
 from score_sde.models.exact import GaussianScore
-from score_sde.models.parameterization import FlowPrediction
+from score_sde.models.predictions import FlowPrediction
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import VP, Linear, Trigonometric
 from score_sde.training.losses import ContinuousLoss, FlowMatching

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from score_sde.models.networks import NETWORKS
-from score_sde.models.parameterization import AverageFlowPrediction
+from score_sde.models.predictions import AverageFlowPrediction
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import Linear
 from score_sde.training.losses import FlowMatching
