@@ -317,11 +317,17 @@ def test_other_contents_are_refused(config, tmp_path, other):
     assert "no checkpoint of the published training" in refusal(other, config, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04N.", b"PK\x03\x04", b"\x93NUMPY"])
-def test_other_files_are_refused(config, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        *((content, "neither a PyTorch nor a Flax|damaged") for content in (b"", b"text", b"PK\x03\x04", b"\x93NUMPY")),
+        (b"\x80\x04N.", "is a pickle of objects"),
+    ],
+)  # fmt: skip
+def test_other_files_are_refused(config, tmp_path, content, words):
     path = tmp_path / "other.pth"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="neither a PyTorch nor a Flax|damaged"):
+    with pytest.raises(UserError, match=words):
         checkpoint_file.read(path, config)
 
 
