@@ -67,7 +67,7 @@ PROGRAMS = {
     ),
     "edm_ncsnpp": Program(
         "edm_cifar.py:ncsnpp_cond",
-        U_NET.format(16, "1,2", "8,", 4) + "model.emb_mult=2",
+        U_NET.format(16, "1,2", "8,", 4) + "model.emb_mult=2 training.augment=0",
         ".safetensors",
         "model.",
         (

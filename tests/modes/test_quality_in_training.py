@@ -11,7 +11,7 @@ import pytest
 from score_sde.configs.vp_digits import get_config
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
-from score_sde.models.networks import NETWORKS
+from score_sde.models.networks import NETWORKS, build_network
 from score_sde.modes import drawn_in_training, evaluate, train
 from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import saved_steps
@@ -99,7 +99,7 @@ def test_one_device_finds_what_four_find(tmp_path, monkeypatch):
     config.data.update(name="digits", image_size=8, num_levels=17)
     config.evaluation.num_reference = 100
     sde = build_sde(config)
-    params = jax.jit(lambda: drawn_in_training.build_network(config).init(
+    params = jax.jit(lambda: build_network(config).init(
         jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32), np.zeros(1, np.float32)
     ))()["params"]  # fmt: skip
     four = drawn_in_training.quality_of(config, sde, tmp_path).evaluate(params, 1)
