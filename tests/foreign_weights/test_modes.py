@@ -10,7 +10,6 @@ from tiny_run import GOLDEN, TINY, contents_in_arrays
 import main
 from score_sde.errors import UserError
 from score_sde.foreign_weights import torch_write
-from score_sde.modes import import_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,7 +146,7 @@ def test_an_import_that_fails_while_it_writes_leaves_what_was_there(command, tmp
 
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    monkeypatch.setattr(import_checkpoint, "record_config", fail)
+    monkeypatch.setattr("score_sde.modes.new_folder.record_config", fail)
     with pytest.raises(OSError, match="disk full"):
         command("import", f"--source={TINY}")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]

@@ -59,7 +59,7 @@ class OneBlock(NCSNpp):
     @nn.compact
     def __call__(self, x, noise_input, condition=(), dropout_keys=None):
         h = self._block(4)(jnp.repeat(x, 4, axis=-1), noise_input[:, None], dropout_keys)
-        return self._attention()(h)
+        return self._attended(h, None)
 
 
 def test_the_gradient_of_a_block():
