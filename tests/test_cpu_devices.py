@@ -74,3 +74,18 @@ def test_samples_are_the_same_over_three_devices(tmp_path):
     one, three = drawn
     assert one.shape[0] == 48
     np.testing.assert_allclose(three, one, rtol=2e-5, atol=2e-5)
+
+
+def test_the_flag_reaches_jax(tmp_path):
+    """A batch that five devices cannot share is refused by their number."""
+    asked = [
+        "--config=configs/vp_digits.py",
+        "--mode=train",
+        "--cpu_devices=5",
+        f"--workdir={tmp_path / 'run'}",
+    ]
+    done = subprocess.run(
+        [sys.executable, "main.py", *asked], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "training.batch_size=64 on 5 devices" in done.stderr

@@ -21,11 +21,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from score_sde.data.batch import Batch
 from score_sde.keys import TrainingKeys
 from score_sde.sde_lib import expand
 from score_sde.shapes import Array, Images, Keys, PerImage
-from score_sde.training.augmentation import Augmentation
 from score_sde.training.losses import FlowMatching, of_image
 from score_sde.training.objective import Objective
 
@@ -97,20 +95,18 @@ class MeanFlowObjective(Objective):
 
     loss: MeanFlow
 
-    def _losses(
+    def loss_of(
         self,
-        params: Any,
-        batch: Batch,
+        model: Any,
+        x0: Array,
         u: Array,
+        z: Array,
         keys: TrainingKeys,
         dropout_keys: Array | None,
-        augmentation: Augmentation | None = None,
     ) -> Array:
         def pair(key: Array) -> tuple[Array, Array]:
             other, apart = jax.random.split(jax.random.fold_in(key, 1))
             return jax.random.uniform(other), jax.random.bernoulli(apart, self.loss.ratio)
 
-        x0, condition, z = self.inputs(batch, keys, augmentation)
         u_other, apart = jax.vmap(pair)(keys.time)
-        model = self.model(params, condition)
         return self.loss.of_pairs(model, x0, u, u_other, apart, z, dropout_keys)

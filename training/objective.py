@@ -145,18 +145,24 @@ class Objective:
         dropout_keys: Array | None,
         augmentation: Augmentation | None = None,
     ) -> Array:
-        x0, condition, z = self.inputs(batch, keys, augmentation)
-        return self.loss(self.model(params, condition), x0, u, z, dropout_keys)
-
-    def inputs(
-        self, batch: Batch, keys: TrainingKeys, augmentation: Augmentation | None
-    ) -> tuple[Array, Any, Array]:
-        """x0 of the stored images, what the network is told of each, and as much noise."""
         x0, condition = self.space.encode(batch.images, keys.dequantization), batch.condition
         if augmentation is not None:
             # Also to a network that is told no class: an image is what it is.
             x0, condition = augmentation.of(x0), {**dict(condition), "augment": augmentation.told}
-        return x0, condition, jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
+        z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
+        return self.loss_of(self.model(params, condition), x0, u, z, keys, dropout_keys)
+
+    def loss_of(
+        self,
+        model: Any,
+        x0: Array,
+        u: Array,
+        z: Array,
+        keys: TrainingKeys,
+        dropout_keys: Array | None,
+    ) -> Array:
+        """The losses (b,) of clean images and noise at the times that u picks; `keys` are for a loss that draws something itself."""
+        return self.loss(model, x0, u, z, dropout_keys)
 
     def model(self, params: Any, condition: Any) -> Any:
         """What the loss is of: the network with these parameters, told this of each image."""

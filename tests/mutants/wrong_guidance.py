@@ -107,7 +107,7 @@ GUIDANCE = [
     *mutants("training/objective.py", DROPOUT,
         ("labels-kept-at-the-rate", "jnp.where(of_image, none, given)", "jnp.where(of_image, given, none)"),
         ("labels-dropped-together", "jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)", "jax.vmap(lambda key: jax.random.bernoulli(keys[0], rate))(keys)"),
-        ("labels-told-to-nobody", "return self.loss(self.model(params, condition), x0", "return self.loss(self.model(params, ()), x0"),
+        ("labels-told-to-nobody", "return self.loss_of(self.model(params, condition), x0", "return self.loss_of(self.model(params, ()), x0"),
     ),
     *mutants("score_sde/keys.py", "tests/training/test_label_dropout.py",
         ("labels-dropped-by-the-dropout-key", "dropout: Array\n    label_dropout: Array", "label_dropout: Array\n    dropout: Array"),
