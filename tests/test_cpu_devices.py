@@ -81,6 +81,7 @@ def test_the_flag_reaches_jax(tmp_path):
     asked = [
         "--config=configs/vp_digits.py",
         "--mode=train",
+        "--config.training.n_iters=1",
         "--cpu_devices=5",
         f"--workdir={tmp_path / 'run'}",
     ]
