@@ -296,7 +296,7 @@ def config():
 
 
 # Values above that a network refuses, with those that it takes.
-REFUSED = {"edm2": {"condition_image": "none"}}
+REFUSED = {"edm2": {"condition_image": "none", "condition_channels": 0, "condition_noise": 0.0}}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
