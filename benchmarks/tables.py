@@ -26,6 +26,7 @@ from benchmarks.command import run_main
 from score_sde.errors import UserError
 
 MADE_BY = {
+    "digits_networks.json": "benchmarks.digits_networks",
     "error_versus_nfe.json": "benchmarks.error_table",
     "growth.jsonl": "benchmarks.growth",
     "metric_power.json": "benchmarks.metric_power",
