@@ -114,6 +114,7 @@ def measure(config: Any, seconds: float) -> Row:
         spent = trained_in(config, folder)
         bits = likelihood.run(config, sde, folder)
         quality = evaluate.run(config, sde, folder)
+    low, high = quality["frechet_interval"]
     return Row(
         config.model.name,
         config.sde.name,
@@ -124,7 +125,8 @@ def measure(config: Any, seconds: float) -> Row:
         bits["ode_standard_error"],
         quality["nfe"],
         quality["frechet"],
-        *quality["frechet_interval"],
+        low,
+        high,
         quality["kid"],
         quality["kid_error"],
     )
@@ -170,8 +172,8 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         )
     real, setting = stored["real"], stored["setting"]
     frechet = in_interval(real["frechet"], *real["frechet_interval"])
-    kid = with_error(Estimate(real["kid"], real["kid_error"]))
-    lines.append(f"| training images | | | | | | | | {frechet} | {kid} |")
+    kid = Estimate(real["kid"], real["kid_error"])
+    lines.append(f"| training images | | | | | | | | {frechet} | {with_error(kid)} |")
     images = f"{setting['images']} held-out images" if setting["images"] else "all held-out images"
     below = (
         f"{setting['seconds']:g} s of updates each. Bits/dim of {images}; {setting['samples']} samples and {real['num_images']} training images "
