@@ -26,7 +26,9 @@ from benchmarks.command import run_main
 from score_sde.errors import UserError
 
 MADE_BY = {
+    "digits_networks.json": "benchmarks.digits_networks",
     "error_versus_nfe.json": "benchmarks.error_table",
+    "few_steps_digits.json": "benchmarks.few_steps_digits",
     "growth.jsonl": "benchmarks.growth",
     "metric_power.json": "benchmarks.metric_power",
     "posterior_methods.json": "benchmarks.posterior_methods",

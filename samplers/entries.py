@@ -33,6 +33,10 @@ class Entry:
     first: int = 0
     """Beyond that, once."""
     stochastic: bool = False
+    denoises: bool = True
+    """Whether one more evaluation may remove the noise that is left at its end."""
+    grid: str = ""
+    """Its own, where that of the others does not suit it."""
 
     @property
     def adaptive(self) -> bool:
@@ -127,6 +131,12 @@ def sde(solver: str, order: int) -> Entry:
     )
 
 
+def few_steps(sampler: str, grid: str, stochastic: bool = False) -> Entry:
+    """A sampler of networks that were trained for few steps as an entry. What is wrong is the network, whatever the steps' order."""
+    settings = {"sampler": sampler}
+    return Entry(sampler, "few_steps", settings, 1, 1, 0, stochastic, denoises=False, grid=grid)
+
+
 ENTRIES: dict[str, Entry] = {
     entry.name: entry
     for entry in (
@@ -156,6 +166,13 @@ ENTRIES: dict[str, Entry] = {
         edm(s_churn=10.0),
     )
 }
+"""Of any score."""
+
+FEW_STEPS: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (few_steps("consistency", "rho", stochastic=True), few_steps("mean_flow", "uniform"))
+}  # fmt: skip
+"""Of networks that were trained for them."""
 
 
 def choose_entries(names: Sequence[str]) -> list[Entry]:

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from score_sde.errors import ConfigError
 from score_sde.options import choose
-from score_sde.samplers.entries import ENTRIES, Run
+from score_sde.samplers.entries import ENTRIES, FEW_STEPS, Run
 
 
 class Steps(NamedTuple):
     """What a list leaves open."""
 
     grid: str
+    """Of samplers that have none of their own."""
     budgets: Sequence[int]
     """Evaluations of the network for an image."""
     tolerances: Sequence[float]
@@ -27,7 +28,7 @@ class Steps(NamedTuple):
 def listed_runs(field: str, text: str, steps: Steps) -> list[Run]:
     """The runs that a field of the config asks for, in its order, none twice.
 
-    Entries stand between commas: a name of ENTRIES, ` on GRID` for another grid than that of `steps`, and after a colon numbers of its
+    Entries stand between commas: a name of ENTRIES or FEW_STEPS, ` on GRID` for another grid than that of `steps`, and after a colon numbers of its
     own, budgets or tolerances. For a budget a sampler takes the most steps that fit.
 
     Raises:
@@ -48,7 +49,7 @@ def runs_of(field: str, part: str, steps: Steps) -> Iterator[Run]:
     """Of one entry of the list."""
     named, _, numbers = part.partition(":")
     name, _, grid = map(str.strip, named.partition(" on "))
-    entry = choose(field, name, ENTRIES)
+    entry = choose(field, name, ENTRIES | FEW_STEPS)
     if entry.adaptive and grid:
         raise ConfigError(f"{field}: {part!r} chooses its own steps; leave out the grid")
     if entry.adaptive:
@@ -56,7 +57,8 @@ def runs_of(field: str, part: str, steps: Steps) -> Iterator[Run]:
             yield entry.with_tolerance(tolerance)
         return
     own = numbers_of(field, part, numbers, int)
-    least = (entry.first + entry.evaluations + steps.last) * steps.a_call
+    last = steps.last if entry.denoises else 0
+    least = (entry.first + entry.evaluations + last) * steps.a_call
     fit = [budget for budget in own or map(int, steps.budgets) if budget >= least]
     if not fit or (own and len(fit) < len(own)):
         raise ConfigError(
@@ -64,8 +66,8 @@ def runs_of(field: str, part: str, steps: Steps) -> Iterator[Run]:
             f"'{name}: {2 * least}'"
         )
     for budget in fit:
-        num_steps = entry.steps_within(int(budget) // steps.a_call - steps.last)
-        yield entry.with_steps(num_steps, grid or steps.grid)
+        num_steps = entry.steps_within(int(budget) // steps.a_call - last)
+        yield entry.with_steps(num_steps, grid or entry.grid or steps.grid)
 
 
 def numbers_of(field: str, part: str, text: str, kind: Callable[[str], float]) -> list[float]:

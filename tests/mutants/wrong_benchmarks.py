@@ -7,6 +7,7 @@ ERRORS = "tests/benchmarks/test_error_versus_nfe.py"
 OVERHEAD = "tests/benchmarks/test_sampler_overhead.py"
 ACCELERATOR = "tests/benchmarks/test_accelerator.py"
 POSTERIOR = "tests/benchmarks/test_posterior_methods.py"
+NETWORKS = "tests/benchmarks/test_digits_networks.py"
 TABLES = "tests/benchmarks/test_tables.py"
 TPU = "tests/benchmarks/test_tpu_compile.py"
 UPDATE_FOR_TPU = f"{TPU}::test_an_update_sends_its_gradient_and_takes_its_state_over"
@@ -57,6 +58,18 @@ BENCHMARKS = [
     ),
     *mutants("benchmarks/sampler_overhead.py", f"{OVERHEAD}::test_a_run_on_a_small_network",
         ("microseconds-of-an-evaluation", "pairs[:, 1])) / steps", "pairs[:, 1])) / count"),
+    ),
+    *mutants("benchmarks/digits_networks.py", f"{NETWORKS}::test_a_run_of_another_length_keeps_its_shape",
+        ("average-of-as-many-updates", "(1.0 - config.model.ema_rate) / factor", "(1.0 - config.model.ema_rate)"),
+        ("average-drawn-out-the-wrong-way", "(1.0 - config.model.ema_rate) / factor", "(1.0 - config.model.ema_rate) * factor"),
+        ("warm-up-of-as-many-updates", "optim.warmup = round(optim.warmup * factor)", "optim.warmup = round(optim.warmup)"),
+    ),
+    *mutants("benchmarks/digits_networks.py", f"{NETWORKS}::test_updates_that_fit",
+        ("as-many-updates-for-all", "round(seconds / tried)", "round(seconds)"),
+        ("time-of-the-trial", "        spent,\n", "        tried,\n"),
+    ),
+    *mutants("benchmarks/digits_networks.py", f"{NETWORKS}::test_a_table_goes_on",
+        ("every-row-made-again", '.get("identity") == known', '.get("identity") is known'),
     ),
     *mutants("benchmarks/flops.py", ACCELERATOR,
         ("product-without-its-additions", "return 2 * _size(equation.outvars[0]) * math.prod(shape[axis]", "return _size(equation.outvars[0]) * math.prod(shape[axis]"),

@@ -49,6 +49,13 @@ def test_steps_are_the_most_that_fit_a_budget(name, a_step):
     assert 16 - a_step < nfe <= 16
 
 
+def test_networks_of_few_steps_take_all_their_evaluations():
+    """No denoising follows, and the grid is that of their own samplers."""
+    runs = listed("consistency: 1 2, mean_flow: 4, mean_flow on rho: 4")
+    assert [run.settings["few_steps.num_steps"] for run in runs] == [1, 2, 4, 4]
+    assert [run.steps for run in runs] == ["rho", "rho", "uniform", "rho"]
+
+
 def test_guidance_asks_twice():
     (run,) = listed("ddim: 40", a_call=2)
     assert run.settings["exponential.num_steps"] == 19
