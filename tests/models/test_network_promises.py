@@ -32,7 +32,9 @@ SMALLEST = {
     "simple_uvit": SimpleUViT(
         **LEVELS | {"ch_mult": (1,)}, patch_size=2, width=8, depth=1, num_heads=2, num_classes=3
     ),
-    "rin": RIN(**TOKENS | {"depth": 1}, num_latents=3, latent_width=16, latent_depth=1, num_classes=3),
+    "rin": RIN(
+        **TOKENS | {"depth": 1}, num_latents=3, latent_width=16, latent_depth=1, num_classes=3
+    ),
     "adm": ADM(**LEVELS, attn_resolutions=(4,), head_channels=16, num_classes=3),
     "edm_unet": EDMUNet(**LEVELS | {"nf": 8}, attn_resolutions=(4,), num_classes=3),
     "edm_adm": EDMADM(**LEVELS | {"nf": 8}, attn_resolutions=(4,), head_channels=4, num_classes=3),
