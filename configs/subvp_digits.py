@@ -5,8 +5,8 @@ python main.py --config configs/subvp_digits.py --mode train
 The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is;
 :super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them, as does :control, a ControlNet around the
 network of runs/subvp_digits, which stays as it is; :dit and :uvit have a
-transformer of about the size in place of the U-Net, :simple_uvit one within a U-Net, :adm, :edm and :edm2 other U-Nets, the last two as EDM and EDM2 train
-them; :consistency trains a consistency model, which draws by --sampler consistency in one or few steps, from data alone or, with
+transformer of about the size in place of the U-Net, :simple_uvit one within a U-Net, :rin one of few latents that read and write the image's tokens; :adm, :edm
+and :edm2 have other U-Nets, the last two as EDM and EDM2 train them; :consistency trains a consistency model, which draws by --sampler consistency in one or few steps, from data alone or, with
 --config.consistency.teacher=FOLDER, from a network of :edm; :classifier trains no score but a classifier of noisy digits, by which samples of the others can be guided.
 """
 
@@ -65,6 +65,15 @@ SIMPLE_UVIT = {
     "model.nf": 32,
     "model.ch_mult": (1,),
     "model.num_res_blocks": 2,
+}
+RIN = {
+    "model.name": "rin",
+    "model.patch_size": 1,
+    "model.width": 64,
+    "model.depth": 2,
+    "model.num_latents": 16,
+    "model.latent_width": 128,
+    "model.latent_depth": 2,
 }
 ADM = {"model.name": "adm", "model.head_channels": 16, "optim.lr": 2e-3}
 EDM = {
@@ -125,6 +134,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "dit": (TRANSFORMER, {"model.name": "dit"}),
     "uvit": (TRANSFORMER, {"model.name": "uvit"}),
     "simple_uvit": (TRANSFORMER, SIMPLE_UVIT),
+    "rin": (TRANSFORMER, RIN),
     "adm": (ADM,),
     "edm": (EDM,),
     "edm2": (EDM, EDM2),

@@ -16,6 +16,7 @@ from score_sde.models.edm_adm import EDMADM
 from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.ncsnpp import NCSNpp
 from score_sde.models.network import Network
+from score_sde.models.rin import RIN
 from score_sde.models.score import NetworkScore, takes_none
 from score_sde.models.simple_uvit import SimpleUViT
 from score_sde.models.uvit import UViT
@@ -31,6 +32,7 @@ NETWORKS: dict[str, type[Network]] = {
     "dit": DiT,
     "uvit": UViT,
     "simple_uvit": SimpleUViT,
+    "rin": RIN,
     "controlnet": ControlNet,
 }
 
@@ -41,7 +43,7 @@ class NetworkChoice(Section):
 
     name: str = option(
         "ncsnpp",
-        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | simple_uvit (after simple diffusion) | controlnet (an ncsnpp that an image leads) | mixture (exact score of data.name=mixture)",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | simple_uvit (after simple diffusion) | rin | controlnet (an ncsnpp that an image leads) | mixture (exact score of data.name=mixture)",
     )
 
 

@@ -34,10 +34,12 @@ class Transformer(Network):
         count(1024),
     )
     num_heads: int = option(
-        6, "transformers: heads of the attention; they share width", count(1024)
+        6,
+        "transformers: heads of the attention; they share width (rin: latent_width too)",
+        count(1024),
     )
     mlp_ratio: float = option(
-        4.0, "transformers: hidden units of a block's perceptron, over width", positive
+        4.0, "transformers: hidden units of a perceptron, over the width of its tokens", positive
     )
 
     def check_fits(self) -> None:

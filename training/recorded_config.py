@@ -59,6 +59,7 @@ ROLES = {
         model.embedding_type model.fourier_scale model.predicts model.sigma_data
         model.patch_size model.width model.depth model.num_heads model.mlp_ratio
         model.qkv_bias model.time_mlp model.final_conv model.learned_variance
+        model.num_latents model.latent_width model.latent_depth
         model.head_channels model.attention_order model.scale_shift model.updown_blocks
         model.noise_mult model.emb_mult model.logvar_channels
         model.words

@@ -53,6 +53,13 @@ TOKENS = {
     "model.depth": 1,
     "model.num_heads": 2,
 }
+RIN = of(
+    TOKENS,
+    model__name="rin",
+    model__num_latents=2,
+    model__latent_width=8,
+    model__latent_depth=1,
+)
 ADM = of(
     NETWORK,
     model__name="adm",
@@ -137,6 +144,7 @@ TRAINING_ROWS = [
     *rows(network, "model", INPUT_SKIP, progressive_combine="cat"),
     *rows(network, "model", TOKENS, name="dit", patch_size=4, width=16, depth=2, num_heads=4),
     *rows(network, "model", TOKENS, mlp_ratio=2.0, qkv_bias=True, time_mlp=True, final_conv=False),
+    *rows(network, "model", RIN, num_latents=3, latent_width=16, latent_depth=2),
     *rows(network, "model", ADM, head_channels=8, attention_order="qkv_first", scale_shift=False),
     *rows(network, "model", of(ADM, model__ch_mult=(1, 1)), updown_blocks=False),
     *rows(network, "model", ADM, noise_mult=2, emb_mult=2),

@@ -13,6 +13,7 @@ from score_sde.models.edm2 import EDM2
 from score_sde.models.edm_adm import EDMADM
 from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.ncsnpp import NCSNpp
+from score_sde.models.rin import RIN
 from score_sde.models.simple_uvit import SimpleUViT
 from score_sde.models.uvit import UViT
 
@@ -32,6 +33,7 @@ NETWORKS = {
     "edm_unet": (EDMUNet, {"nf": 64, **LEVEL}),
     "edm_adm": (EDMADM, {"nf": 64, **LEVEL}),
     "simple_uvit": (SimpleUViT, UVIT),
+    "rin": (RIN, {"num_latents": 2, "latent_width": 8, "latent_depth": 1, **TOKENS}),
 }
 X = jnp.linspace(-1.0, 1.0, 64).reshape(2, 4, 4, 2)
 TIMES = jnp.array([3.0, 700.0])
@@ -79,7 +81,9 @@ def test_without_the_weights_of_the_image_it_is_the_network_that_is_told_none(ki
     np.testing.assert_array_equal(told.null_condition({"image": IMAGE})["image"], 0.0 * IMAGE)
 
 
-@pytest.mark.parametrize("name", ["ncsnpp", "ddpm", "dit", "uvit", "adm", "edm_unet", "edm_adm"])
+@pytest.mark.parametrize(
+    "name", ["ncsnpp", "ddpm", "dit", "uvit", "adm", "edm_unet", "edm_adm", "rin"]
+)
 def test_the_noise_of_the_image_is_told(name):
     """Not by a fresh network, and in units of the most that it knows."""
     kind, fields = NETWORKS[name]

@@ -16,6 +16,7 @@ from score_sde.models.dit import DiT
 from score_sde.models.edm2 import EDM2
 from score_sde.models.edm_adm import EDMADM
 from score_sde.models.edm_unet import EDMUNet
+from score_sde.models.rin import RIN
 from score_sde.models.simple_uvit import SimpleUViT
 from score_sde.models.uvit import UViT
 
@@ -30,6 +31,9 @@ SMALLEST = {
     "uvit": UViT(**TOKENS, num_classes=3),
     "simple_uvit": SimpleUViT(
         **LEVELS | {"ch_mult": (1,)}, patch_size=2, width=8, depth=1, num_heads=2, num_classes=3
+    ),
+    "rin": RIN(
+        **TOKENS | {"depth": 1}, num_latents=3, latent_width=16, latent_depth=1, num_classes=3
     ),
     "adm": ADM(**LEVELS, attn_resolutions=(4,), head_channels=16, num_classes=3),
     "edm_unet": EDMUNet(**LEVELS | {"nf": 8}, attn_resolutions=(4,), num_classes=3),

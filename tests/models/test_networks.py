@@ -280,6 +280,9 @@ def config():
         "time_mlp": True,
         "final_conv": False,
         "learned_variance": True,
+        "num_latents": 24,
+        "latent_width": 96,
+        "latent_depth": 3,
         "head_channels": 16,
         "attention_order": "qkv_first",
         "scale_shift": False,
@@ -319,6 +322,6 @@ def test_unknown_network_is_refused(config):
     config.model.name = "unet"
     with pytest.raises(
         ValueError,
-        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, edm_unet, edm_adm, edm2, dit, uvit, simple_uvit, controlnet",
+        match=r"model.name='unet' is unknown; choose one of ncsnpp, ddpm, adm, edm_unet, edm_adm, edm2, dit, uvit, simple_uvit, rin, controlnet",
     ):
         build_network(config)

@@ -6,6 +6,7 @@ NORM = "tests/models/test_group_norm.py"
 RESAMPLE = "tests/models/test_resample.py"
 TRANSFORMERS = "tests/models/test_transformers.py"
 SIMPLE_UVIT = "tests/models/test_simple_uvit.py"
+RIN = "tests/models/test_rin.py"
 ADM = "tests/models/test_adm.py"
 EDM = "tests/models/test_edm_networks.py"
 EDM2 = "tests/models/test_edm2.py"
@@ -144,6 +145,20 @@ NETWORKS = [
         ("simple-uvit-one-level-less", "patch * 2**levels", "patch * 2 ** (levels - 1)"),
         ("simple-uvit-ends-at-random", '"last", init=ZERO)', '"last")'),
         ("simple-uvit-level-not-told-to-tokens", "self._block_call(layer)(tokens, level)", "self._block_call(layer)(tokens, 0.0 * level)"),
+    ),
+    *mutants("models/rin.py", f"{RIN}::test_output_and_derivative_are_those_of_the_description",
+        ("rin-writes-before-it-computes", "            for layer in range(self.latent_depth):\n                latents = self._layer(f\"block_{block}_compute_{layer}\", latents)\n            interface = self._layer(f\"block_{block}_write\", interface, latents)\n", "            interface = self._layer(f\"block_{block}_write\", interface, latents)\n            for layer in range(self.latent_depth):\n                latents = self._layer(f\"block_{block}_compute_{layer}\", latents)\n"),
+        ("rin-tokens-without-places", "interface = interface + self.param(", "interface = interface + 0.0 * self.param("),
+        ("rin-latents-compute-unnormed", "normed if source is None else source)", "x if source is None else source)"),
+        ("rin-heads-of-the-other-order", "return of_all.reshape(*tokens.shape[:2], self.num_heads, width // self.num_heads)", "return of_all.reshape(*tokens.shape[:2], width // self.num_heads, self.num_heads).swapaxes(2, 3)"),
+        ("rin-not-told-the-time", "[jnp.stack(told, axis=1), repeated]", "[0.0 * jnp.stack(told, axis=1), repeated]"),
+        ("rin-read-once", "latents = self._layer(f\"block_{block}_read\", latents, interface)", "latents = self._layer(f\"block_{block}_read\", latents, interface if block == 0 else 0.0 * interface)"),
+    ),
+    *mutants("models/rin.py", f"{RIN}::test_a_new_network_outputs_zero",
+        ("rin-begins-at-random", "nn.Dense(numbers, kernel_init=ZERO", "nn.Dense(numbers, kernel_init=XAVIER"),
+    ),
+    *mutants("models/rin.py", f"{RIN}::test_what_is_no_such_network_is_refused",
+        ("rin-heads-share-one-width", "shared = math.gcd(self.width, self.latent_width)", "shared = self.width"),
     ),
     *mutants("models/uvit.py", TRANSFORMERS,
         ("time-before-class", "return [classes(labels_or_none(condition, len(labels), self.num_classes)), time]", "return [time, classes(labels_or_none(condition, len(labels), self.num_classes))]"),

@@ -172,10 +172,29 @@ SMALL = {
     "edm_unet": {"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()},
     "dit": {"patch_size": 2, "width": 8, "depth": 1, "num_heads": 2},
     "uvit": {"patch_size": 2, "width": 8, "depth": 1, "num_heads": 2},
+    "simple_uvit": {
+        "patch_size": 1,
+        "nf": 32,
+        "ch_mult": (1,),
+        "num_res_blocks": 1,
+        "dropout": 0.0,
+        "width": 8,
+        "depth": 1,
+        "num_heads": 2,
+    },
+    "rin": {
+        "patch_size": 2,
+        "width": 8,
+        "depth": 1,
+        "num_heads": 2,
+        "num_latents": 2,
+        "latent_width": 8,
+        "latent_depth": 1,
+    },
 }
 
 
-SLOW = {"ddpm", "adm", "uvit"}  # to compile
+SLOW = {"ddpm", "adm", "uvit", "simple_uvit"}  # to compile
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""RIN (Jabri, Fleet & Chen 2022, Sec. 3) without its recurrence: few latents compute, the many tokens of an image are read and written.
+
+    interface   norm of a linear map of each patch, plus a learnt position
+    latents     [class], time, num_latents learnt vectors
+    blocks      read      the latents attend to the interface
+                compute   latent_depth layers in which the latents attend to each other
+                write     the interface attends to the latents
+    head        norm and a linear map of the interface back to patches
+
+Each of these attentions is added to what attends, as is a perceptron after it. No token of the interface attends to another, so
+that the cost grows as the number of pixels, not as its square.
+
+Latent self-conditioning is left out: the paper begins the latents of a sampler's step with those of the step before, and finds
+samples better for it. Such a score depends on how its argument was reached. The probability-flow ODE, and the likelihood by it,
+are of a function of (x, t) alone; so the latents begin anew in every call. Nor is there dropout, and one number of heads and one
+mlp_ratio are for all layers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from score_sde.errors import ConfigError
+from score_sde.models.conditions import ClassEmbedding, labels_or_none
+from score_sde.models.dit import SMALL, XAVIER, ZERO, TimeEmbedding
+from score_sde.models.layers import Image
+from score_sde.models.network import check_input
+from score_sde.models.transformer import PatchEmbedding, Perceptron, Tokens, Transformer
+from score_sde.models.uvit import norm
+from score_sde.options import count, option
+from score_sde.shapes import Array, Keys, PerImage
+
+
+class RIN(Transformer):
+    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c); `noise_input` is a label of 0 ... 1000.
+
+    With n tokens of an image and l latents, attention is of depth (2 n l + latent_depth l^2) pairs. A label and the time are latents beside
+    the num_latents that are learnt; "no class" is a label like the others. The head begins as zero: a fresh network gives exactly 0.
+    """
+
+    num_latents: int = option(
+        128, "rin: learnt latents, beside those of the time and the class", count(2**16)
+    )
+    latent_width: int = option(
+        768, "rin: numbers of a latent; width: of a token of the image", count(2**16, 4)
+    )
+    latent_depth: int = option(
+        4, "rin: layers of each of depth blocks in which latents attend to each other", count(1024)
+    )
+
+    def check_fits(self) -> None:
+        shared = math.gcd(self.width, self.latent_width)
+        if shared % self.num_heads:
+            share = [n for n in range(1, shared + 1) if not shared % n]
+            raise ConfigError(
+                f"model.num_heads={self.num_heads} does not divide both model.width={self.width} and "
+                f"model.latent_width={self.latent_width}; take one of {', '.join(map(str, share))}"
+            )
+        super().check_fits()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Image,
+        noise_input: Array,
+        condition: Any = (),
+        dropout_keys: Keys | None = None,
+    ) -> Image:
+        """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
+        check_input(x.shape, noise_input.shape, self)
+        real = jnp.promote_types(x.dtype, jnp.float32)
+        x, noise_input = x.astype(real), noise_input.astype(real)
+        x = self.with_image(x, condition)
+        latents = self._first_latents(noise_input, condition)
+        embedding = PatchEmbedding(self.width, XAVIER, self._dtype, name="patch_embed")
+        interface = norm("patch_norm")(embedding(self.patches(x)))
+        interface = interface + self.param(
+            "pos_embed", SMALL, (1, *interface.shape[1:]), jnp.float32
+        )
+        for block in range(self.depth):
+            latents = self._layer(f"block_{block}_read", latents, interface)
+            for layer in range(self.latent_depth):
+                latents = self._layer(f"block_{block}_compute_{layer}", latents)
+            interface = self._layer(f"block_{block}_write", interface, latents)
+        # No dtype: float32, as nothing after it repairs the rounding.
+        numbers = self.patch_size**2 * self.num_channels
+        return self.image(nn.Dense(numbers, kernel_init=ZERO, name="head")(norm("norm")(interface)))
+
+    def _first_latents(self, labels: PerImage, condition: Any) -> Tokens:
+        """What is told of each image, then the same learnt vectors for all."""
+        time = TimeEmbedding(self.latent_width, name="time")(labels)
+        told = [self.with_interval(self.with_image_noise(time, condition), condition)]
+        if self.num_classes:
+            classes = ClassEmbedding(self.num_classes, self.latent_width, 0.02, name="label_emb")
+            told.insert(0, classes(labels_or_none(condition, len(labels), self.num_classes)))
+        shape = (1, self.num_latents, self.latent_width)
+        learnt = self.param("latents", SMALL, shape, jnp.float32)
+        repeated = jnp.broadcast_to(learnt, (len(labels), *shape[1:]))
+        return jnp.concatenate([jnp.stack(told, axis=1), repeated], axis=1)
+
+    def _layer(self, name: str, x: Tokens, source: Array | None = None) -> Tokens:
+        hidden = int(x.shape[-1] * self.mlp_ratio)
+        layer = AttentionLayer(self.num_heads, hidden, self._dtype, name=name)
+        after: Tokens = self._block_call(layer)(x, source)
+        return after
+
+
+class AttentionLayer(nn.Module):
+    """Attention of x to a source, of x itself where there is none, then a perceptron; each is added to what it is given.
+
+    As in the published network x is normed before each, and the source is taken as it is.
+    """
+
+    num_heads: int
+    hidden: int
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Tokens, source: Float[Array, "b m e"] | None = None) -> Tokens:
+        normed = norm("norm1")(x)
+        attention = AttentionTo(self.num_heads, self.dtype, name="attn")
+        x = x + attention(normed, normed if source is None else source)
+        perceptron = Perceptron(self.hidden, XAVIER, False, self.dtype, name="mlp")
+        return x + perceptron(norm("norm2")(x))
+
+
+class AttentionTo(nn.Module):
+    """softmax(q k^T / sqrt(width of a head)) v with q of x, k and v of a source (Vaswani et al. 2017, Eq. 1).
+
+    Heads share the smaller of the two widths.
+    """
+
+    num_heads: int
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Tokens, source: Float[Array, "b m e"]) -> Tokens:
+        width = min(x.shape[-1], source.shape[-1])
+
+        def of_heads(name: str, tokens: Array) -> Float[Array, "b _ heads _"]:
+            of_all = nn.Dense(width, dtype=self.dtype, kernel_init=XAVIER, name=name)(tokens)
+            return of_all.reshape(*tokens.shape[:2], self.num_heads, width // self.num_heads)
+
+        # jax.nn's would round float64 to float32.
+        mixed = nn.dot_product_attention(
+            of_heads("q", x),
+            of_heads("k", source),
+            of_heads("v", source),
+            force_fp32_for_softmax=self.dtype is not None,
+        )
+        out = nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=XAVIER, name="proj")
+        return out(mixed.reshape(*x.shape[:2], width))
