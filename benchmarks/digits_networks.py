@@ -41,7 +41,7 @@ from score_sde.training.recorded_config import as_json, fields
 from score_sde.training.start import state_shapes
 from score_sde.unfinished import digest_of
 
-SUBVP = ("fast", "dit", "uvit", "simple_uvit", "adm", "edm", "edm2")
+SUBVP = ("fast", "dit", "uvit", "simple_uvit", "rin", "adm", "edm", "edm2")
 FLOW = ("velocity",)
 CONFIGS = {
     **{name: f"configs/subvp_digits.py:{name}" for name in SUBVP},
