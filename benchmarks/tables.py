@@ -27,10 +27,12 @@ from score_sde.errors import UserError
 
 MADE_BY = {
     "error_versus_nfe.json": "benchmarks.error_table",
+    "few_steps.json": "benchmarks.few_steps",
     "growth.jsonl": "benchmarks.growth",
     "metric_power.json": "benchmarks.metric_power",
-    "posterior_methods.json": "benchmarks.posterior_methods",
+    "posterior_methods.jsonl": "benchmarks.posterior_table",
     "recipes.json": "benchmarks.recipes",
+    "speed_h100.jsonl": "benchmarks.accelerator.page",
     "tpu.jsonl": "benchmarks.tpu_compile.table",
     "training_times.json": "benchmarks.training_times",
 }
