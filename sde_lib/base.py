@@ -120,11 +120,11 @@ class SDE(Section, abc.ABC):
 
     @abc.abstractmethod
     def alpha(self, t: Elements) -> Elements:
-        """Mean coefficient alpha(t) of x_t | x_0 ~ N(alpha x_0, sigma^2 I), without a unit; t in [0, T], of any shape."""
+        """Mean coefficient of x_t | x_0 ~ N(alpha x_0, sigma^2 I), without a unit; t in [0, T], of any shape."""
 
     @abc.abstractmethod
     def sigma(self, t: Elements) -> Elements:
-        """Standard deviation sigma(t) of x_t | x_0, in the units of the images; t in [0, T], of any shape."""
+        """Standard deviation of x_t | x_0, in the units of the images; t in [0, T], of any shape."""
 
     @property
     def prior_std(self) -> float | Scalar:
