@@ -40,13 +40,18 @@ def table(records: list[Record], problems: list[str]) -> str:
         row = [figures.get((problem, method)) for problem in problems]
         found = [record for record in row if record is not None]
         if found:
-            cells = ["-" if record is None else f"{record.distance:.2g}" for record in row]
+            cells = ["-" if record is None else figure(record.distance) for record in row]
             costs = f"{found[0].evaluations} | {found[0].products}"
             lines.append(f"| {method} | {costs} | " + " | ".join(cells) + " |")
     if floors:
-        cells = [f"{floors[name]:.2g}" if name in floors else "0" for name in problems]
+        cells = [figure(floors[name]) if name in floors else "0" for name in problems]
         lines.append("| samples of the posterior (floor) | | | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def figure(value: float) -> str:
+    """Of two digits; of hundreds as an integer."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def measured(lines: list[dict[str, Any]]) -> str:
