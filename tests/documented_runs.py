@@ -105,6 +105,8 @@ SUPPOSED = {
 FOLDER = re.compile(r"\bruns/[\w-]+")
 STEP = re.compile(r"_\d+\.npz$")  # of what was exported after so many updates
 NEW = ("import", "merge")  # modes that refuse a folder with checkpoints
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+"""Compiling takes most of the time of two updates, and less so."""
 LONGEST = 1800  # seconds, of a command on a busy machine
 
 
@@ -262,11 +264,7 @@ class Reader(NamedTuple):
         ran = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.checkout,
-            env={
-                **os.environ,
-                "JAX_PLATFORMS": "cpu",
-                "JAX_COMPILATION_CACHE_DIR": str(self.programs),
-            },
+            env={**os.environ, **ENVIRONMENT, "JAX_COMPILATION_CACHE_DIR": str(self.programs)},
             capture_output=True,
             text=True,
             timeout=LONGEST,
