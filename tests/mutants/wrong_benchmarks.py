@@ -55,7 +55,7 @@ BENCHMARKS = [
     ),
     *mutants("benchmarks/accelerator/page.py", "tests/benchmarks/test_speed_page.py",
         ("ratio-of-medians-on-the-page", 'return found[0] if found else ours / peer["value"]', 'return ours / peer["value"]'),
-        ("share-of-the-limit-upside-down", 'flops / limits[peer["precision"]]', 'limits[peer["precision"]] / flops'),
+        ("share-of-the-limit-upside-down", "flops / limits[peer['precision']]", "limits[peer['precision']] / flops"),
     ),
     *mutants("benchmarks/posterior_problems.py", f"{POSTERIOR}::test_draws_of_the_posterior",
         ("draws-of-variance-for-the-root", "parts.eigenvectors * np.sqrt(parts.eigenvalues)[:, None]", "parts.eigenvectors * parts.eigenvalues[:, None]"),
