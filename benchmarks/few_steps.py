@@ -8,6 +8,8 @@ rate, and is asked in 1, 2 and 4 evaluations; beside them Euler's method along t
 
     map    of a point's end from its quantile, of noise at equal quantiles; none where more noise is drawn on the way
     law    of the sorted ends from the quantiles, Wasserstein's distance W_2; independent samples of the law have that of `samples`
+
+Writes few_steps.json and few_steps.png to --out, and the table to the page that is there.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from jax import Array
 from scipy.special import ndtr, ndtri
 
 from benchmarks.command import in_words, make_folder, provenance, run_main
+from benchmarks.tables import read, renew
 from score_sde.evaluation.known_law import marginal_mixture, mixture_quantiles
 from score_sde.models.consistency import ConsistencyModel
 from score_sde.models.exact import ProductMixtureScore
@@ -215,8 +218,14 @@ def picture(maps: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """The only one."""
+    rows = [Row(*row) for row in stored["rows"]]
+    return {"": f"{table(rows)}\n\nMeasured by {in_words(stored['measured'])}"}
+
+
 def table(rows: list[Row]) -> str:
-    """For the page."""
+    """A row for each method and number of evaluations."""
     lines = ["| method | evaluations | map | law |", "|---|---|---|---|"]
     for row in rows:
         of_map = "" if row.map is None else f"{row.map:.3f}"
@@ -256,9 +265,11 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     rows.append(samples_row(seed))
     facts = provenance("benchmarks.few_steps")
     record = {"measured": facts, "fields": Row._fields, "rows": rows}
-    (options.out / "few_steps.json").write_text(json.dumps(record, indent=1) + "\n")
+    file = options.out / "few_steps.json"
+    file.write_text(json.dumps(record, indent=1) + "\n")
     picture(maps, options.out / "few_steps.png")
-    print(table(rows), f"\nMeasured by {in_words(facts)}")
+    print(tables(read(file))[""])
+    renew(options.out)
     return rows
 
 

@@ -1,21 +1,23 @@
 """How far the samples of each method for inverse problems are from the exact posterior.
 
-    python -m benchmarks.posterior_methods --out docs
-    python -m benchmarks.posterior_methods --problems "pair .5" "pair .1" --out runs/posterior
+    python -m benchmarks.posterior_methods --problems "pair .5" "pair .1" "pair 0" "field .1" --out docs
+    python -m benchmarks.posterior_methods --problems "modes 8/1" --steps 100 --samples 500 --out docs
 
 On Gaussian data all methods but TDS, which has no figure there, are affine in their noise: their own law is known without
 sampling, and the figure is its squared Wasserstein distance to the posterior. On others it is the sliced one of --samples samples, with that of as many
 samples of the posterior itself, the floor, beside it. In float64, under VP, ODE and SDE by ShARK along equal steps of the
 log-SNR; the samplers that are none of the two have one figure, and DAPS and PnP-DM, of many
-evaluations a step, steps of their own number. Problems: posterior_problems.py. Writes posterior_methods.json
-to --out, and the table to the page that is there.
+evaluations a step, steps of their own number. Problems: posterior_problems.py. Each figure is a line of
+<out>/posterior_methods.jsonl as soon as it is there; a line of the same steps and samples is not measured again, so that the
+command goes on where it was stopped, and of several lines of a method and problem the last counts. Then the tables are printed, and
+written to the page that is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.command import in_words, make_folder, provenance, run_main
+from benchmarks.command import make_folder, provenance, run_main
 from benchmarks.posterior_problems import PROBLEMS, Problem, exact_draws
-from benchmarks.tables import read, renew
+from benchmarks.tables import read, renew, tables_of
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.affine_law import Law, affine_law
 from score_sde.guidance.exact_posterior import exact_posterior
@@ -174,35 +176,6 @@ def drawn(sampler: Sampler, score: Any, grid: Any, told: Any, shape: tuple[int, 
     return np.asarray(run(score.given(each))).reshape(shape[0], -1)
 
 
-def table(records: list[Record], problems: list[str]) -> str:
-    """Markdown, a row for each method."""
-    figures = {(record.problem, record.method): record for record in records}
-    floors = {r.problem: r.floor for r in records if r.floor}
-    lines = [
-        "| method | evaluations | products with J | " + " | ".join(problems) + " |",
-        "|---" * (3 + len(problems)) + "|",
-    ]
-    for method in METHODS:
-        row = [figures.get((problem, method)) for problem in problems]
-        found = [record for record in row if record is not None]
-        if found:
-            cells = ["-" if record is None else f"{record.distance:.2g}" for record in row]
-            costs = f"{found[0].evaluations} | {found[0].products}"
-            lines.append(f"| {method} | {costs} | " + " | ".join(cells) + " |")
-    if floors:
-        cells = [f"{floors[name]:.2g}" if name in floors else "0" for name in problems]
-        lines.append("| samples of the posterior (floor) | | | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """The only one."""
-    records = [Record(*row) for row in stored["records"]]
-    problems = list(dict.fromkeys(record.problem for record in records))
-    below = f"{stored['steps']} steps, {stored['samples']} samples: {in_words(stored['measured'])}"
-    return {"": f"{table(records, problems)}\n\n{below}"}
-
-
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.posterior_methods",
@@ -224,35 +197,38 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def measure_all(options: argparse.Namespace) -> Iterator[Record]:
+def measure_all(options: argparse.Namespace, file: Path) -> None:
+    """A line of the file for each figure that it lacks; a method that refuses a problem is asked again."""
+    facts = provenance("benchmarks.posterior_methods")
+    there = {setting_of(line) for line in read(file)} if file.exists() else set()
     total = len(options.problems) * len(options.methods)
     with progress_bar(total, "posteriors", "method") as bar, jax.enable_x64(True):
         for name in options.problems:
             problem = PROBLEMS[name]()
+            samples = None if problem.affine else options.samples
+            setting = {"steps": options.steps, "samples": samples}
             for method in options.methods:
-                record = measure(name, problem, method, options.steps, options.samples)
-                if record is not None:
-                    yield record
+                if setting_of({"problem": name, "method": method, **setting}) not in there:
+                    record = measure(name, problem, method, options.steps, options.samples)
+                    if record is not None:
+                        with open(file, "a") as lines:
+                            lines.write(json.dumps({**record._asdict(), **setting, **facts}) + "\n")
                 bar.update(1)
 
 
-def main(arguments: list[str] | None = None) -> list[Record]:
+def setting_of(line: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells one figure from another."""
+    return tuple(line[name] for name in ("problem", "method", "steps", "samples"))
+
+
+def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     make_folder(options.out)
-    records = list(measure_all(options))
-    facts = provenance("benchmarks.posterior_methods")
-    stored = {
-        "measured": facts,
-        "steps": options.steps,
-        "samples": options.samples,
-        "fields": Record._fields,
-        "records": records,
-    }
-    file = options.out / "posterior_methods.json"
-    file.write_text(json.dumps(stored, indent=1) + "\n")
-    print(tables(read(file))[""])
+    file = options.out / "posterior_methods.jsonl"
+    measure_all(options, file)
+    made = tables_of(options.out)
+    print("\n\n".join(text for (name, _), text in made.items() if name == file.name))
     renew(options.out)
-    return records
 
 
 if __name__ == "__main__":

@@ -28,11 +28,13 @@ from score_sde.errors import UserError
 MADE_BY = {
     "digits_networks.json": "benchmarks.digits_networks",
     "error_versus_nfe.json": "benchmarks.error_table",
+    "few_steps.json": "benchmarks.few_steps",
     "few_steps_digits.json": "benchmarks.few_steps_digits",
     "growth.jsonl": "benchmarks.growth",
     "metric_power.json": "benchmarks.metric_power",
-    "posterior_methods.json": "benchmarks.posterior_methods",
+    "posterior_methods.jsonl": "benchmarks.posterior_table",
     "recipes.json": "benchmarks.recipes",
+    "speed_h100.jsonl": "benchmarks.accelerator.page",
     "tpu.jsonl": "benchmarks.tpu_compile.table",
     "training_times.json": "benchmarks.training_times",
 }

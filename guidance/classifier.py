@@ -26,7 +26,10 @@ class Classifier(Protocol):
     """Of noisy images: a network (models/noisy_classifier.py), or what is known in closed form."""
 
     def log_probability(self, x: Images, t: PerImage, labels: Integers) -> PerImage:
-        """ln p(label | x_t) in nats; 0 for the label after the last, which is "no class"."""
+        """ln p(label | x_t) in nats (b,), of noisy images x (b, ...), times t (b,) and a label (b,) of each.
+
+        0 for the label after the last, which is "no class". Its gradient in x is taken (Dhariwal & Nichol 2021, Alg. 1).
+        """
 
 
 @flax.struct.dataclass

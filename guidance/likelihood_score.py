@@ -46,7 +46,8 @@ class Covariance(abc.ABC):
         """J^T v that it takes."""
 
     @abc.abstractmethod
-    def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images: ...
+    def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
+        """A^T (sigma_y^2 I + A V A^T)^{-1} r (b, ...), of the residual r = y - A x_hat of each image; `products` of J^T with a vector."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +119,11 @@ class ConjugateGradients(Covariance):
 
 
 def spread(measurement: Measurement, around: Around, v: Measured) -> Measured:
-    """A V A^T v, V = (sigma^2 / alpha) J^T."""
+    """A V A^T v, V = (sigma^2 / alpha) J^T, of vectors v shaped as measurements (b, ...); one product with J^T.
+
+    Raises:
+      ConfigError: a measurement that is not linear.
+    """
     a = linear(measurement, "A V A^T")
     back = around.transposed(a.transpose(v))
     return a(jnp.square(around.sigma) / around.alpha * back)

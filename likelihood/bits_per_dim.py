@@ -65,7 +65,7 @@ class Measured:
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Of the mean of independent values (n,)."""
+    """Of the mean of independent values (n,), in their unit: sd / sqrt(n) with n - 1 in the variance; NaN for n < 2."""
     return math.nan if len(values) < 2 else float(values.std(ddof=1) / math.sqrt(len(values)))
 
 

@@ -55,7 +55,10 @@ class Bound(NamedTuple):
 
 
 def exact_part(sde: SDE, x0: Images, eps: float) -> PerImage:
-    """CE(N(alpha_T x_0, sigma_T^2 I), prior) - D ln(sigma_T / sigma_eps) in nats."""
+    """CE(N(alpha_T x_0, sigma_T^2 I), prior) - D ln(sigma_T / sigma_eps) in nats (b,), of x_0 (b, ...) of D numbers each.
+
+    What of the bound needs no network; T is `signal_end`.
+    """
     sigma_eps, sigma_end = sde.sigma(jnp.asarray([eps, sde.signal_end], x0.dtype))
     mean = sde.alpha(jnp.asarray(sde.signal_end, x0.dtype)) * x0
     spread = jnp.square(sigma_end / sde.prior_std)
@@ -74,7 +77,7 @@ def resolved_noise(z: Images, log_snr: PerImage | Scalar) -> PerImage:
 
 
 def noise_error(eps_hat: Images, z: Images, log_snr: PerImage | Scalar) -> PerImage:
-    """|eps_hat - z|^2 - resolved_noise: of the mean of |eps_hat - z|^2 and with less spread."""
+    """|eps_hat - z|^2 - resolved_noise (b,), of images (b, ...): it has the mean of |eps_hat - z|^2 and less spread."""
     return sum_squares(eps_hat - z) - resolved_noise(z, log_snr)
 
 

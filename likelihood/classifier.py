@@ -24,7 +24,10 @@ class Classified(NamedTuple):
 
 
 def classify(costs: Float[np.ndarray, "k n"], prior: Float[np.ndarray, "k"]) -> Classified:
-    """By costs in nats and the classes' probabilities."""
+    """Bayes' rule: P(k | image) of n images from costs (k, n), -ln p(image | k) in nats, and the classes' prior probabilities (k,).
+
+    Computed through logarithms, in float64.
+    """
     log_posterior = log_softmax(np.log(prior)[None] - np.asarray(costs, np.float64).T, axis=1)
     return Classified(np.exp(log_posterior), np.argmax(log_posterior, axis=1))
 

@@ -103,7 +103,7 @@ def mean_decoding_term(
 
 
 def gaussian_nats(x0: Images, mean: Images, variance: Scalar | float) -> PerImage:
-    """-ln N(x_0; mean, variance I): for dequantized or real data."""
+    """-ln N(x_0; mean, variance I) in nats (b,), of x_0 and mean (b, ...): the decoder for dequantized or real data."""
     normaliser = 0.5 * x0[0].size * jnp.log(2.0 * jnp.pi * variance)
     return normaliser + 0.5 * sum_squares(x0 - mean) / variance
 

@@ -60,13 +60,16 @@ class TraceEstimator(Protocol):
     def num_rates(self) -> int: ...
 
     def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
-        """Vectors for images x from a key for each."""
+        """Vectors for images x (b, ...) from a key for each, (b,): those that `rates` is told all along a trajectory.
+
+        `integrate` is for estimators that need a solve of their own before it; its evaluations are in the result's `nfe`.
+        """
 
     def rates(self, velocity: Velocity, x: Images, vectors: Any) -> tuple[Images, Row]:
-        """velocity(x), and `num_rates` rates."""
+        """velocity(x) (b, ...), and what is integrated beside it, (b, num_rates): of a probe v, v . J v (Hutchinson 1990)."""
 
     def trace(self, integrals: Row) -> Trace:
-        """From the integrals of the rates."""
+        """The trace's integral along each trajectory and its standard error, both (b,), from the integrals of the rates (b, num_rates)."""
 
 
 def mean_of_probes(values: Row) -> Trace:

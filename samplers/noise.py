@@ -33,7 +33,10 @@ class IndexedNoise:
 
     @classmethod
     def for_images(cls, key: OneKey, indices: Integers) -> IndexedNoise:
-        """The noise of the images with these indices."""
+        """The noise of the images with these indices (b,): image i draws from `fold_in(key, i)`.
+
+        So it depends on the key and the image's own index, whatever else is in its batch and whichever device has it.
+        """
         return cls(jax.vmap(lambda index: jax.random.fold_in(key, index))(indices))
 
     def __call__(self, step: Index, slot: Index, like: Images) -> Images:

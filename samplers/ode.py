@@ -25,12 +25,15 @@ Flow = Callable[[SDE, Scalar, Images, ScoreModel], Images]
 
 
 def probability_flow(sde: SDE, t: Scalar, x: Images, score: ScoreModel) -> Images:
-    """dx/dt."""
+    """dx/dt = f x - g^2/2 score (b, ...) at a scalar time t (Song et al. 2021, Eq. 13); one evaluation.
+
+    A model that gives its velocity is asked for that, since the formula is 0/0 where alpha is 0.
+    """
     return flow_velocity(sde, score, x, batch_times(x, t))
 
 
 def noise_at(sde: SDE, log_snr: Scalar, x_hat: Images, score: ScoreModel) -> Images:
-    """eps_hat where the state is x_hat = x / alpha and the log-SNR a scalar."""
+    """eps_hat = -sigma score (b, ...) where the state is x_hat = x / alpha and the log-SNR a scalar; one evaluation."""
     t = batch_times(x_hat, sde.time_of_log_snr(log_snr))
     x = expand(sde.alpha(t), x_hat) * x_hat
     return predicted_noise(sde, score(x, t), t)
@@ -45,7 +48,7 @@ def flow_in_ratio(sde: SDE, rho: Scalar, x_hat: Images, score: ScoreModel) -> Im
 
 
 def flow_in_log_ratio(sde: SDE, u: Scalar, x_hat: Images, score: ScoreModel) -> Images:
-    """dx_hat/du = exp(u) eps_hat, u = ln(sigma/alpha)."""
+    """dx_hat/du = exp(u) eps_hat (b, ...), u = ln(sigma/alpha) a scalar: `flow_in_ratio` in the logarithm; one evaluation."""
     return jnp.exp(u) * noise_at(sde, -2.0 * u, x_hat, score)
 
 

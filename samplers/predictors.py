@@ -24,7 +24,10 @@ def batch_times(x: Images, t: Scalar) -> PerImage:
 
 
 def tweedie(score: ScoreModel, sde: SDE, x: Images, t: Scalar) -> Images:
-    """E[x_0 | x_t], the last step of samples that end without noise; one evaluation."""
+    """E[x_0 | x_t] = (x + sigma^2 score) / alpha (b, ...) at a scalar time t (Efron 2011); one evaluation.
+
+    The last step of samples that end without noise.
+    """
     times = batch_times(x, t)
     return denoise(sde, score(x, times), x, times)
 
@@ -74,14 +77,20 @@ def ancestral_mean(score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar)
 def ancestral_forward(
     score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
 ) -> Images:
-    """Ancestral sampling with the forward variance tau^2 (DDPM's beta; right for unit-variance data)."""
+    """`ancestral_mean` + tau z, with the forward variance tau^2 (Ho et al. 2020, Sec. 3.2: beta, right for unit-variance data).
+
+    Also Song et al. 2021, Eq. 4. One evaluation.
+    """
     return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * z
 
 
 def ancestral_posterior(
     score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
 ) -> Images:
-    """Ancestral sampling with the posterior variance tau^2 sigma_s^2 / sigma_t^2 (beta-tilde; SMLD's)."""
+    """`ancestral_mean` + tau sigma_s / sigma_t z, with the variance of x_s given x_t and x_0 (Ho et al. 2020, Sec. 3.2: beta-tilde).
+
+    Of VE it is the ancestral sampling of SMLD (Song et al. 2021, Eq. 47). One evaluation.
+    """
     std = jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t)
     return ancestral_mean(score, sde, x, t, s) + std * z
 

@@ -33,7 +33,10 @@ class Sampler(abc.ABC):
     def sample(
         self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """One batch at the last time of the grid, from x at the first."""
+        """One batch at the last time of the grid, from x (b, ...) at the first: what a subclass implements, and `__call__` calls.
+
+        The score is asked at x (b, ...) and times (b,). `grid` are decreasing times (n + 1,) of n steps.
+        """
 
     def __call__(
         self,

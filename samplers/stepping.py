@@ -22,7 +22,11 @@ class SteppedSampler(Sampler):
 
     @abc.abstractmethod
     def step(self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: Any) -> Any:
-        """From the state at grid[k] to that at grid[k + 1]."""
+        """The state at grid[k + 1] from that at grid[k].
+
+        `grid` are decreasing times (n + 1,), k is 0 to n - 1 and may be traced. Noise is asked for by `noise(k, slot, like)`. The
+        state is x (b, ...) unless `begin` makes another of it.
+        """
 
     @abc.abstractmethod
     def nfe(self, num_steps: int) -> int:
@@ -33,6 +37,7 @@ class SteppedSampler(Sampler):
         return 0
 
     def num_steps(self, grid: Points) -> int:
+        """Steps along a grid of (n + 1,) times: n."""
         return grid.shape[0] - 1
 
     def begin(self, x: Images) -> Any:
@@ -46,7 +51,10 @@ class SteppedSampler(Sampler):
     def advance(
         self, score: ScoreModel, grid: Points, noise: Noise, first: Any, last: Any, state: Any
     ) -> Any:
-        """The state at grid[last] from that at grid[first]."""
+        """The state at grid[last] from that at grid[first], by the steps first to last - 1 in a loop of XLA.
+
+        `first` and `last` may be traced, so that one program serves every piece of a run. Cost: `nfe(last - first)` evaluations.
+        """
         return jax.lax.fori_loop(
             first, last, lambda k, state: self.step(score, grid, noise, k, state), state
         )

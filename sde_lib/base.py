@@ -47,7 +47,10 @@ class NoDiscreteForm(ConfigError):
 
 
 def expand(a: PerImage | Scalar | float, x: Images) -> Float[Array, "..."]:
-    """Give a the trailing singleton axes of x, so that it multiplies image by image."""
+    """Numbers (b,) as (b, 1, ..., 1), with as many axes as the images x (b, ...), so that they multiply image by image.
+
+    A scalar stays one.
+    """
     a = jnp.asarray(a)
     return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - a.ndim))
 
@@ -117,11 +120,11 @@ class SDE(Section, abc.ABC):
 
     @abc.abstractmethod
     def alpha(self, t: Elements) -> Elements:
-        """Mean coefficient of x_t | x_0."""
+        """Mean coefficient of x_t | x_0 ~ N(alpha x_0, sigma^2 I), without a unit; t in [0, T], of any shape."""
 
     @abc.abstractmethod
     def sigma(self, t: Elements) -> Elements:
-        """Standard deviation of x_t | x_0."""
+        """Standard deviation of x_t | x_0, in the units of the images; t in [0, T], of any shape."""
 
     @property
     def prior_std(self) -> float | Scalar:
@@ -131,14 +134,18 @@ class SDE(Section, abc.ABC):
     # ---- the kernel ---------------------------------------------------------------------------
 
     def log_alpha(self, t: Elements) -> Elements:
+        """ln alpha(t), -inf where alpha is 0."""
         return jnp.log(self.alpha(t))
 
     def log_snr(self, t: Elements) -> Elements:
-        """ln(alpha^2 / sigma^2), which falls as t grows."""
+        """ln(alpha^2 / sigma^2), of the natural logarithm (Kingma et al. 2021, Sec. 3.1); it falls as t grows."""
         return 2.0 * (self.log_alpha(t) - jnp.log(self.sigma(t)))
 
     def time_of_log_snr(self, log_snr: Elements) -> Elements:
-        """The inverse of `log_snr` on (0, T], by bisection, to about one ulp of T."""
+        """The time t in (0, T] at which `log_snr(t)` is the value given, by bisection to about one ulp of T.
+
+        Values that the process does not reach give the nearer end. The processes here with a closed form override it.
+        """
         log_snr = jnp.asarray(log_snr)
         halvings = jnp.finfo(log_snr.dtype).nmant + 12  # 12 more for times near 2^-12 and below
 
@@ -153,7 +160,7 @@ class SDE(Section, abc.ABC):
         return 0.5 * (low + high)
 
     def marginal(self, x0: Images, t: PerImage) -> tuple[Images, PerImage]:
-        """Mean and standard deviation of x_t | x_0."""
+        """Mean alpha(t) x_0 (b, ...) and standard deviation sigma(t) (b,) of x_t | x_0, at a time t (b,) of each image."""
         return expand(self.alpha(t), x0) * x0, self.sigma(t)
 
     def alpha_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
@@ -172,11 +179,11 @@ class SDE(Section, abc.ABC):
     # ---- the path of one image ---------------------------------------------------------------------
 
     def alpha_rate(self, t: Elements) -> Elements:
-        """d alpha / dt."""
+        """d alpha / dt, by a forward-mode derivative of `alpha`."""
         return time_derivative(self.alpha, t)
 
     def sigma_rate(self, t: Elements) -> Elements:
-        """d sigma / dt."""
+        """d sigma / dt, by a forward-mode derivative of `sigma`."""
         return time_derivative(self.sigma, t)
 
     def velocity(self, x0: Images, noise: Images, t: PerImage) -> Images:
@@ -190,11 +197,11 @@ class SDE(Section, abc.ABC):
     # ---- the differential equation ------------------------------------------------------------
 
     def drift_coefficient(self, t: Elements) -> Elements:
-        """f(t) = d ln(alpha) / dt; the drift of the process is f(t) x."""
+        """f(t) = d ln(alpha) / dt of dx = f(t) x dt + g(t) dw (Kingma et al. 2021, App. B), elementwise; not finite where alpha is 0."""
         return time_derivative(self.log_alpha, t)
 
     def diffusion_squared(self, t: Elements) -> Elements:
-        """g(t)^2 = d(sigma^2)/dt - 2 f sigma^2."""
+        """g(t)^2 = d(sigma^2)/dt - 2 f sigma^2, the rate at which noise of the process adds variance (Kingma et al. 2021, App. B)."""
 
         def variance(t):
             return jnp.square(self.sigma(t))
@@ -202,15 +209,20 @@ class SDE(Section, abc.ABC):
         return time_derivative(variance, t) - 2.0 * self.drift_coefficient(t) * variance(t)
 
     def drift(self, x: Images, t: PerImage) -> Images:
+        """f(t) x (b, ...) of the forward process at states x and times t (b,)."""
         return expand(self.drift_coefficient(t), x) * x
 
     def diffusion(self, t: Elements) -> Elements:
+        """g(t), what multiplies dw: noise of standard deviation g sqrt(dt) in a time dt."""
         return jnp.sqrt(self.diffusion_squared(t))
 
     def euler_maruyama(
         self, x: Images, t: PerImage, dt: PerImage | Scalar
     ) -> tuple[Images, PerImage]:
-        """Mean and standard deviation of one forward Euler-Maruyama step of length dt > 0."""
+        """x + f x dt (b, ...) and g sqrt(dt) (b,): mean and standard deviation of a forward step of length dt > 0.
+
+        Of first order in dt; `alpha_between` and `variance_between` have the exact transition.
+        """
         return x + expand(dt, x) * self.drift(x, t), self.diffusion(t) * jnp.sqrt(dt)
 
     def chain(self, num_scales: int) -> Any:
@@ -235,17 +247,17 @@ class SDE(Section, abc.ABC):
         return self.drift(x, t) - expand(half * self.diffusion_squared(t), x) * score
 
     def reverse_diffusion(self, t: Elements, h: float = 1.0) -> Elements:
-        """Noise amplitude h g(t) of the same family."""
+        """h g(t), what multiplies dw_reverse in the family of `reverse_drift`: 0 for the ODE."""
         return h * self.diffusion(t)
 
     # ---- the prior ----------------------------------------------------------------------------
 
     def prior_sample(self, noise: Images) -> Images:
-        """Turn standard normal noise into a draw of the prior."""
+        """prior_std * noise: standard normal noise (b, ...) as draws of the prior N(0, prior_std^2 I)."""
         return self.prior_std * noise
 
     def prior_log_density(self, z: Images) -> PerImage:
-        """ln N(z; 0, prior_std^2 I) in nats."""
+        """ln N(z; 0, prior_std^2 I) of each of z (b, ...), in nats of all its numbers together: (b,)."""
         variance = jnp.square(jnp.asarray(self.prior_std, z.dtype))
         dimension = z[0].size
         norm_squared = jnp.sum(jnp.square(z).reshape(z.shape[0], -1), axis=1)

@@ -19,7 +19,7 @@ MAIN = "python main.py "
 MODULE = "python -m "
 INLINE = re.compile(r"`([^`\n]+)`")
 HEADING = "| command, after"  # of a table, whose rows go on from it
-LOOP = re.compile(r"^for (\w+) in (\S+)")
+LOOP = re.compile(r"^for (\w+) in ([^;]+)")
 ASSIGNED = re.compile(r'^(\w+)="([^"]*)"$')
 SUBSTITUTED = re.compile(r'"\$\(([^()]*)\)"')  # as in eval "$(python main.py --completion bash)"
 PLACEHOLDERS = {"CONFIG", "FILE.json", "..."}
@@ -34,35 +34,44 @@ class Command(NamedTuple):
 
 
 def commands(prefix: str) -> list[Command]:
-    """All that begin with this, and name what they use."""
-    found = {
+    """All that begin with this, and name what they use, in their order; of those that a document repeats the first."""
+    found = dict.fromkeys(
         Command(path.relative_to(ROOT).as_posix(), text, tuple(arguments(text, prefix)))
         for path in DOCUMENTS
         for text in printed(path, prefix)
-    }
-    return sorted(one for one in found if not PLACEHOLDERS & set(one.arguments))
+    )
+    return [one for one in found if not PLACEHOLDERS & set(one.arguments)]
 
 
 def printed(path: Path, prefix: str) -> Iterator[str]:
-    """The commands' own text, variables of the shell replaced by their first value."""
-    variables: dict[str, str] = {}
+    """The commands' own text, variables of the shell replaced by each of their values."""
+    variables: dict[str, list[str]] = {}
     for line in joined(unbroken(path.read_text())):
         if line.startswith(HEADING) or (path.suffix == ".py" and not line.startswith(prefix)):
             continue
         if loop := LOOP.match(line):
-            variables[loop[1]] = loop[2].rstrip(";")
+            variables[loop[1]] = loop[2].split()
         elif assigned := ASSIGNED.match(line):
-            variables[assigned[1]] = assigned[2]
+            variables[assigned[1]] = [assigned[2]]
             continue
         line = SUBSTITUTED.sub(r"\1", line)
-        for text in (line, *quoted(line, path)):
-            for name, value in variables.items():
-                text = text.replace(f"${name}", value)
+        for text in with_values([line, *quoted(line, path)], variables):
             if prefix in text:
                 # In a sentence the code ends with its quote.
                 command = prefix + text.partition(prefix)[2].partition("`")[0]
                 # Within the quotes of another command, the last is not its own.
                 yield command.strip()[: -1 if command.count('"') % 2 else None]
+
+
+def with_values(texts: list[str], variables: dict[str, list[str]]) -> list[str]:
+    """Each text, with each value in place of a variable that it has."""
+    for name, values in variables.items():
+        texts = [
+            text.replace(f"${name}", value)
+            for text in texts
+            for value in (values if f"${name}" in text else [""])
+        ]
+    return texts
 
 
 def unbroken(text: str) -> str:

@@ -1,5 +1,7 @@
 """The table of posterior methods on its smallest problems: distances known elsewhere, and of finite sets by sampling."""
 
+from argparse import Namespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from benchmarks import posterior_methods
 from benchmarks.posterior_methods import METHODS, calls_of, main, sliced, wasserstein
 from benchmarks.posterior_problems import PROBLEMS, exact_draws
+from benchmarks.posterior_table import tables
 from benchmarks.tables import read
 from score_sde.errors import UserError
 from score_sde.evaluation.affine_law import Law
@@ -25,42 +28,78 @@ DISTANCES = {
 }
 
 
-def test_a_wrong_method_is_as_wrong_as_it_should_be(tmp_path):
-    """By one command; half a unit of the second digit is up to 5 %."""
+MARKER, END = "<!-- results: posterior_methods.jsonl", "<!-- end of results -->"
+
+
+def figures(folder):
+    """By problem and method, of what a run has written."""
+    lines = read(folder / "posterior_methods.jsonl")
+    return {(line["problem"], line["method"]): Namespace(**line) for line in lines}
+
+
+def test_a_wrong_method_is_as_wrong_as_it_should_be(tmp_path, monkeypatch):
+    """By one command, which measures nothing when it runs again; half a unit of the second digit is up to 5 %."""
     page = tmp_path / "page.md"
-    page.write_text("<!-- results: posterior_methods.json -->\n<!-- end of results -->\n")
+    page.write_text(f"{MARKER} gaussian -->\n{END}\n")
     methods = sorted({method for _, method in DISTANCES})
-    records = main(
-        [
-            "--problems",
-            "pair .5",
-            "pair .1",
-            "--methods",
-            *methods,
-            "--steps",
-            "400",
-            "--out",
-            str(tmp_path),
-        ]
-    )
-    found = {(record.problem, record.method): record for record in records}
+    options = ["--methods", *methods, "--steps", "400", "--out", str(tmp_path)]
+    main(["--problems", "pair .5", *options])
+    main(["--problems", "pair .1", *options])
+    found = figures(tmp_path)
     for name, distance in DISTANCES.items():
         assert found[name].distance == pytest.approx(distance, rel=0.05), name
-    assert {(r.evaluations, r.products) for r in records if "DPS" in r.method} == {(800, 800)}
-    assert "| DPS, SDE | 800 | 800 | 0.13 | 0.037 |" in page.read_text()
+    of_dps = {(f.evaluations, f.products) for name, f in found.items() if "DPS, SDE" in name}
+    assert of_dps == {(800, 800)}
+    text = page.read_text()
+    assert "| DPS, SDE | 800 | 800 | 0.13 | 0.037 |" in text
+    monkeypatch.setattr(posterior_methods, "measure", None)
+    main(["--problems", "pair .1", "pair .5", *options])
+    assert page.read_text() == text
+    with pytest.raises(TypeError):  # of other steps it would measure
+        main(["--problems", "pair .5", *options, "--steps", "401"])
 
 
 def test_a_finite_set_by_sampling(tmp_path):
     """The oracle is near the floor, and guidance that is not exact is not; what needs sigma_y = 0 is left out."""
     options = ["--problems", "points .3", "--methods", "oracle, SDE", "DiffPIR, SDE", "DDNM, SDE"]
-    records = main([*options, "--steps", "60", "--samples", "300", "--out", str(tmp_path)])
-    oracle, diffpir = records
+    main([*options, "--steps", "60", "--samples", "300", "--out", str(tmp_path)])
+    oracle, diffpir = figures(tmp_path).values()
     assert (oracle.method, diffpir.method) == ("oracle, SDE", "DiffPIR, SDE")
     assert 0 < oracle.distance < 5 * oracle.floor < diffpir.distance
-    text = posterior_methods.tables(read(tmp_path / "posterior_methods.json"))[""]
+    text = tables(read(tmp_path / "posterior_methods.jsonl"))["points"]
     assert f"| oracle, SDE | 120 | 0 | {oracle.distance:.2g} |" in text
     assert f"| samples of the posterior (floor) | | | {oracle.floor:.2g} |" in text
     assert "60 steps, 300 samples: `python -m benchmarks.posterior_methods" in text
+
+
+FACTS = {"machine": "M", "device": "D", "load": 1.0, "jax": "1", "python": "3"}
+
+
+def line(problem, method, distance, command, date, **others):
+    figure = {"distance": distance, "floor": 0.0, "evaluations": 80, "products": 0}
+    setting = {"steps": 40, "samples": None, "command": command, "date": date}
+    return {"problem": problem, "method": method, **figure, **setting, **FACTS, **others}
+
+
+def test_the_last_figure_counts_and_each_command_is_named():
+    """Of one that was stopped and went on, when it began; methods stand in their own order, whichever came first."""
+    lines = [
+        line("pair .5", "DDRM", 0.9, "old", "2026-01-01"),
+        line("pair 0", "DDRM", 314.0, "new", "2026-01-02", steps=50),
+        line("pair .5", "DDRM", 0.5, "new", "2026-01-03", steps=50),
+        line("pair .5", "oracle, ODE", 0.125, "more", "2026-01-04"),
+    ]
+    (text,) = tables(lines).values()
+    assert text.splitlines() == [
+        "| method | evaluations | products with J | pair .5 | pair 0 |",
+        "|---|---|---|---|---|",
+        "| oracle, ODE | 80 | 0 | 0.12 | - |",
+        "| DDRM | 80 | 0 | 0.5 | 310 |",
+        "",
+        "50 steps: `new` on 2026-01-02: M, D, load 1.0, jax 1, Python 3.",
+        "",
+        "40 steps: `more` on 2026-01-04: M, D, load 1.0, jax 1, Python 3.",
+    ]
 
 
 def test_the_distance_of_gaussians():

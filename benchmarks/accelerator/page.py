@@ -1,0 +1,74 @@
+"""Tables of docs/speed.md, from the rows of one run or several on one kind of machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.command import in_words
+
+PRECISIONS = {"highest": "float32, `highest`", "TF32": "float32 as by default (TF32)"}
+
+
+def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """`agreement`: whether the numbers are right; `speed`: whether they are fast."""
+    return {"agreement": agreement(rows), "speed": speed(rows)}
+
+
+def agreement(rows: list[dict[str, Any]]) -> str:
+    """A row for each figure of the stage, a column for each precision."""
+    found = [row for row in rows if row["stage"] == "agreement"]
+    precisions = list(dict.fromkeys(row["precision"] for row in found))
+    cells = {(row["measure"], row["precision"]): error(row) for row in found}
+    lines = [
+        "| | " + " | ".join(PRECISIONS.get(name, name) for name in precisions) + " |",
+        "|---" * (1 + len(precisions)) + "|",
+    ]
+    for measure in dict.fromkeys(row["measure"] for row in found):
+        figures = [cells.get((measure, precision), "") for precision in precisions]
+        lines.append(f"| {measure} | " + " | ".join(figures) + " |")
+    return "\n".join([*lines, "", measured(found)])
+
+
+def error(row: dict[str, Any]) -> str:
+    """Relative, or with its unit."""
+    figure = f"{row['value']:.1e}".replace("e-0", "e-")
+    return figure if row["unit"] == "relative" else f"{figure} {row['unit']}"
+
+
+def speed(rows: list[dict[str, Any]]) -> str:
+    """A row for what both were asked, and what share of the limit ours reaches."""
+    limits = {r["precision"]: r["value"] for r in rows if r["measure"] == "matrix product"}
+    asked = [row for row in rows if row["who"].startswith("PyTorch")]
+    lines = ["| | batch | ours | of the limit | PyTorch | ours over it |", "|---" * 6 + "|"]
+    for peer in asked:
+        same = [r for r in rows if (r["stage"], r["measure"]) == (peer["stage"], peer["measure"])]
+        mine = {row["unit"]: row["value"] for row in same if row["who"] == "ours"}
+        ours = mine[peer["unit"]]
+        share, flops = "", mine.get("TFLOP/s")
+        if flops and peer["precision"] in limits:
+            share = f"{flops:.0f} TFLOP/s, {flops / limits[peer['precision']]:.0%}"
+        what = f"{peer['measure']}, {peer['unit']} (`{peer['stage']}`)"
+        figures = f"{amount(ours)} | {share} | {amount(peer['value'])}"
+        lines.append(f"| {what} | {peer['batch']} | {figures} | {ratio(rows, peer, ours):.2f} |")
+    ceilings = "; ".join(
+        f"{row['measure']} in {row['precision']}, {row['value']:.3g} {row['unit']}"
+        for row in rows
+        if row["stage"] == "ceilings"
+    )
+    return "\n".join([*lines, "", f"Limits: {ceilings}.", "", measured(asked)])
+
+
+def ratio(rows: list[dict[str, Any]], peer: dict[str, Any], ours: float) -> float:
+    """That of timings in turns where there is one, else the figures' own."""
+    turns = f"{peer['measure']}, ours over PyTorch"
+    found = [r["value"] for r in rows if (r["stage"], r["measure"]) == (peer["stage"], turns)]
+    return found[0] if found else ours / peer["value"]
+
+
+def amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def measured(rows: list[dict[str, Any]]) -> str:
+    """A paragraph for each command."""
+    return "\n\n".join({row["command"]: in_words(row) for row in rows}.values())

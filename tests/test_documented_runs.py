@@ -1,0 +1,42 @@
+"""The commands of each document run, one after another as its reader would give them, with few updates and images."""
+
+import re
+
+import pytest
+
+from tests.documented_commands import MAIN, MODULE, commands
+from tests.documented_runs import NOT_RUN, Reader, copied_checkout, reason, trainers
+
+ALL = [*commands(MAIN), *commands(MODULE)]
+RUN = [command for command in ALL if reason(command) is None]
+DOCUMENTS = sorted({command.document for command in RUN})
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_commands_of_a_document_run(document, programs, tmp_path):
+    reader = Reader(copied_checkout(tmp_path / "checkout"), programs, trainers(document))
+    refused = [reader.refused(command) for command in RUN if command.document == document]
+    errors = [error for error in refused if error is not None]
+    assert not errors, "\n\n".join(errors)
+
+
+def test_most_commands_are_run():
+    """Should a rule of what is not run find too much: a fifth of them at the most."""
+    assert len(RUN) > 4 * (len(ALL) - len(RUN))
+
+
+def test_each_reason_is_somebodys():
+    for found, why in NOT_RUN:
+        assert any(re.search(found, command.text) for command in ALL), why
+
+
+def test_what_is_not_run_needs_something():
+    """A file, a machine, time: and only these."""
+    not_run = [command.text for command in ALL if reason(command) is not None]
+    assert not [text for text in not_run if "digits" in text or "toy_mixture" in text]
