@@ -16,7 +16,6 @@ from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import VE, VP, SubVP
 
 
-
 def processes(fast):
     """One process in the fast run: each test has another, and together they have all."""
     return [
