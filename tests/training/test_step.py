@@ -102,8 +102,8 @@ def test_every_device_holds_the_same_bits(case):
     for leaf in jax.tree.leaves(four.state):
         copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
         assert len(copies) == 4
-        for copy in copies[1:]:
-            np.testing.assert_array_equal(copy, copies[0])
+        for other in copies[1:]:
+            np.testing.assert_array_equal(other, copies[0])
 
 
 def test_the_update_is_the_gradient_of_the_mean_loss(case):
@@ -244,7 +244,10 @@ def test_stratified_numbers_are_one_in_each_cell():
     assert abs(np.corrcoef(u, np.arange(1000))[0, 1]) < 5 / np.sqrt(1000)
 
 
-def test_held_out_loss_is_the_mean_over_the_split_whatever_the_batch(config):
+@pytest.mark.parametrize(
+    "batch_size", [16, *(pytest.param(of, marks=pytest.mark.slow) for of in (64, 1000))]
+)
+def test_held_out_loss_is_the_mean_over_the_split_whatever_the_batch(config, batch_size):
     """250 images: the last batch is padded, and must count only its own."""
     network = build_network(config)
     objective = build_objective(config, network, build_sde(config))
@@ -252,9 +255,6 @@ def test_held_out_loss_is_the_mean_over_the_split_whatever_the_batch(config):
     split = data.load(config).test.subset(np.arange(250))
     key, u = stream_key(config.seed, Stream.HELD_OUT), stratified(config.seed, 250)
     losses = jax.jit(objective.held_out_losses)(params, split.take(range(250)), u, key)
-    for batch_size in (16, 1000):
-        config.training.batch_size = batch_size
-        value = HeldOutLoss(config, objective, split, PmapDevices())(params)
-        assert value == pytest.approx(
-            float(np.mean(np.asarray(losses), dtype=np.float64)), rel=1e-6
-        )
+    config.training.batch_size = batch_size
+    value = HeldOutLoss(config, objective, split, PmapDevices())(params)
+    assert value == pytest.approx(float(np.mean(np.asarray(losses), dtype=np.float64)), rel=1e-6)
