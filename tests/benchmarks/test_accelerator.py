@@ -21,7 +21,12 @@ from score_sde.errors import UserError
 
 @pytest.mark.parametrize(
     ("variant", "billions"),
-    [("ddpm", 12.04), ("ddpmpp", 21.69), ("ddpmpp_deep", 37.09), ("ncsnpp_deep", 37.15)],
+    [
+        ("ddpm", 12.04),
+        pytest.param("ddpmpp", 21.69, marks=pytest.mark.slow),
+        pytest.param("ddpmpp_deep", 37.09, marks=pytest.mark.slow),
+        pytest.param("ncsnpp_deep", 37.15, marks=pytest.mark.slow),
+    ],
 )
 def test_operations_of_the_published_networks(variant, billions):
     """As PyTorch's own counter finds them in the published modules, which repeat pixels before a 1x1 convolution, not after."""
@@ -90,11 +95,22 @@ def test_rates_are_shares_of_the_matrix_product():
     assert "50 TFLOP/s, 25% of the matrix product's" in table(rows, {})
 
 
-def test_a_run(tmp_path):
-    ended = main(["--size", "tiny", "--out", str(tmp_path), "--stages", "ceilings"])
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+def check_ceilings(folder):
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     assert [row["measure"] for row in rows] == ["matrix product", "matrix product", "copy"]
     assert all(row["value"] > 0 for row in rows)
+
+
+def test_a_stage(tmp_path):
+    main(["--size", "tiny", "--out", str(tmp_path), "--stage", "ceilings"])
+    check_ceilings(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run(tmp_path):
+    """Of that stage, in a process of its own."""
+    ended = main(["--size", "tiny", "--out", str(tmp_path), "--stages", "ceilings"])
+    check_ceilings(tmp_path)
     assert "copy" in (tmp_path / "table.md").read_text()
     assert ended["ceilings"].endswith(" s")
 

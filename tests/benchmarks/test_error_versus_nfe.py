@@ -35,7 +35,12 @@ def test_quick_report(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "budget", "nfe"),
-    [("tsit5", 20, 19), ("tsit5", 18, 13), ("dpm_solver_3", 20, 18), ("unipc_3", 20, 20)],
+    [
+        ("tsit5", 20, 19),
+        pytest.param("tsit5", 18, 13, marks=pytest.mark.slow),
+        ("dpm_solver_3", 20, 18),
+        pytest.param("unipc_3", 20, 20, marks=pytest.mark.slow),
+    ],
 )
 def test_steps_are_the_most_that_fit(name, budget, nfe):
     """Six evaluations a step and one to begin with; three; one. The sampler itself counts."""

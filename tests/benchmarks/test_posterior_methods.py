@@ -59,6 +59,7 @@ def test_a_wrong_method_is_as_wrong_as_it_should_be(tmp_path, monkeypatch):
         main(["--problems", "pair .5", *options, "--steps", "401"])
 
 
+@pytest.mark.slow
 def test_a_finite_set_by_sampling(tmp_path):
     """The oracle is near the floor, and guidance that is not exact is not; what needs sigma_y = 0 is left out."""
     options = ["--problems", "points .3", "--methods", "oracle, SDE", "DiffPIR, SDE", "DDNM, SDE"]

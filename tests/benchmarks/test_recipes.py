@@ -64,6 +64,7 @@ def test_the_table(monkeypatch, tmp_path):
 
     monkeypatch.setattr(recipes, "measure", known)
     monkeypatch.setattr(recipes, "redrawn", lambda real, number: number / 1e4)
+    monkeypatch.setattr(recipes.jax, "clear_caches", lambda: None)  # nothing was compiled
     page = tmp_path / "page.md"
     page.write_text("<!-- results: recipes.json -->\n<!-- end of results -->\n")
     rows = recipes.main(["--steps", "7", "--samples", "50", "--out", str(tmp_path)])

@@ -122,6 +122,7 @@ def twice(params):
     )
 
 
+@pytest.mark.slow
 def test_an_update_sends_its_gradient_and_takes_its_state_over():
     """Beside the gradient the loss, and of each of four bins of noise the sum of losses and their number."""
     config = small()
@@ -154,7 +155,11 @@ def test_what_an_update_is_given():
 
 @pytest.mark.parametrize(
     ("stage", "names"),
-    [("pc", ["first", "advance", "end"]), ("ode", ["sample"]), ("likelihood", ["measure"])],
+    [
+        ("pc", ["first", "advance", "end"]),
+        ("ode", ["sample"]),
+        pytest.param("likelihood", ["measure"], marks=pytest.mark.slow),
+    ],
 )
 def test_what_samples_or_measures_sends_nothing(monkeypatch, stage, names):
     """By a score without a network, which is compiled in a moment."""

@@ -80,31 +80,43 @@ def small():
     return config
 
 
-def results(way):
-    """Samples by loops and by an adaptive solver of diffrax, and likelihoods, of 11 images."""
-    config = small()
-    config.data_parallel = way
-    sde = build_sde(config)
-    law = ProductMixtureScore(*map(jnp.asarray, ((0.3, 0.7), (-1.0, 0.6), (0.04, 0.09))), sde=sde)
-    model = jax.tree_util.Partial(law)  # its score alone, as of a network
-    found = {}
-    for sampler in ("pc", "ode"):
-        config.sampling.sampler = sampler
-        found[sampler] = build_generator(config, sde, (4, 4, 1))(model, 11, 3, show=False).x
+def samples(config, sde, model):
+    return [build_generator(config, sde, (4, 4, 1))(model, 11, 3, show=False).x]
+
+
+def likelihoods(config, sde, model):
     split = data.load(config).test
     measured = measure_bits_per_dim(config, sde, model, UniformDequantizer(), split, 0, show=False)
-    return found | {
-        "ode bits": measured.ode.bits_per_dim,
-        "ode nfe": measured.ode.nfe,
-        "bound": measured.bound.bits_per_dim,
-    }
+    return [
+        array for part in measured.by_name.values() for array in (part.bits_per_dim, part.nfe)
+    ]
 
 
-def test_samples_and_likelihoods_are_the_same_to_the_bit():
-    one, other = results("pmap"), results("shard_map")
-    assert one.keys() == other.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+@pytest.mark.parametrize(
+    ("found", "fields"),
+    [
+        (samples, {"sampling.sampler": "pc"}),
+        (likelihoods, {"likelihood.bound_draws": 0}),
+        pytest.param(samples, {"sampling.sampler": "ode"}, marks=pytest.mark.slow),
+        pytest.param(likelihoods, {"likelihood.ode": False}, marks=pytest.mark.slow),
+    ],
+    ids=["pc", "likelihood", "ode", "bound"],
+)
+def test_samples_and_likelihoods_are_the_same_to_the_bit(found, fields):
+    """Samples by loops and by an adaptive solver of diffrax, likelihoods and their bound, of 11 images."""
+    arrays = []
+    for way in ("pmap", "shard_map"):
+        config = small()
+        config.update_from_flattened_dict({"data_parallel": way, **fields})
+        sde = build_sde(config)
+        law = ProductMixtureScore(
+            *map(jnp.asarray, ((0.3, 0.7), (-1.0, 0.6), (0.04, 0.09))), sde=sde
+        )
+        # Its score alone, as of a network.
+        arrays.append(found(config, sde, jax.tree_util.Partial(law)))
+    assert len(arrays[0]) == len(arrays[1]) > 0
+    for one, other in zip(*arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_batches_hold_every_index_once_and_fill_the_last():

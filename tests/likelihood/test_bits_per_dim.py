@@ -1,5 +1,6 @@
 """Bits/dim of image sets: the offset, every image once, devices, repeats."""
 
+import copy
 import math
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from scipy.stats import multivariate_normal
 from score_sde.configs.default import get_config
 from score_sde.data.splits import ImagesInMemory
 from score_sde.errors import UserError
-from score_sde.likelihood.bits_per_dim import Measured, measure_bits_per_dim
+from score_sde.likelihood.bits_per_dim import Measured, build_compiled, measure_bits_per_dim
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.models.exact import GaussianScore, ProductMixtureScore
 from score_sde.sde_lib import VP
@@ -29,9 +30,24 @@ def config_for(num_levels, batch_size=4, repeats=1):
     return config
 
 
+COMPILED = {}
+
+
+def compiled(config, sde):
+    """One program for all measurements of the same config, however many images and repeats they have."""
+    config = copy.deepcopy(config)
+    config.likelihood.update(num_images=0, repeats=1)
+    key = (config.to_json(sort_keys=True), sde)
+    if key not in COMPILED:
+        COMPILED[key] = build_compiled(config, sde, config.data.image_size**2)
+    return COMPILED[key]
+
+
 def measure(config, sde, model, split, dequantizer=None, unfinished=None):
-    dequantizer = dequantizer or UniformDequantizer()
-    return measure_bits_per_dim(config, sde, model, dequantizer, split, 0, unfinished, show=False)
+    dequantizer, run = dequantizer or UniformDequantizer(), compiled(config, sde)
+    return measure_bits_per_dim(
+        config, sde, model, dequantizer, split, 0, unfinished, show=False, compiled=run
+    )
 
 
 def gaussian(variance):
@@ -44,21 +60,22 @@ def split_of(num_images, num_levels, seed=0):
     return ImagesInMemory(images)
 
 
-def test_offset_for_a_density_known_everywhere():
+@pytest.mark.parametrize("levels", [17, pytest.param(256, marks=pytest.mark.slow)])
+def test_offset_for_a_density_known_everywhere(levels):
     """A Gaussian so wide that it is flat on [-1, 1]: every image costs the same, known number of bits.
 
     -log2 N(0; 0, s^2) for each pixel, plus log2 L - 1 for the stretch of L levels to [-1, 1].
     """
     variance = 1e4
-    for levels in (17, 256):
-        measured = measure(config_for(levels), VP(), gaussian(variance), split_of(4, levels))
-        # The prior N(0, 1) stands for N(0, alpha^2 1e4 + sigma^2) at T: the ODE's law has variance
-        # c_eps / c_T, with alpha(1)^2 = 4.31857e-5.
-        law = (variance + 1e-6) / (4.31857e-5 * variance + 1 - 4.31857e-5)
-        expected = 0.5 * math.log2(2 * math.pi * law) + math.log2(levels) - 1
-        np.testing.assert_allclose(measured.ode.bits_per_dim, expected, atol=2e-4)
+    measured = measure(config_for(levels), VP(), gaussian(variance), split_of(4, levels))
+    # The prior N(0, 1) stands for N(0, alpha^2 1e4 + sigma^2) at T: the ODE's law has variance
+    # c_eps / c_T, with alpha(1)^2 = 4.31857e-5.
+    law = (variance + 1e-6) / (4.31857e-5 * variance + 1 - 4.31857e-5)
+    expected = 0.5 * math.log2(2 * math.pi * law) + math.log2(levels) - 1
+    np.testing.assert_allclose(measured.ode.bits_per_dim, expected, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_reencoding_changes_nothing():
     """The same images on [0, 1] and on [-1, 1], with the density moved along, cost the same bits."""
     split = split_of(6, 17)
@@ -103,6 +120,7 @@ def test_equal_images_have_noise_of_their_own():
     assert len(np.unique(measured.ode.bits_per_dim)) == 4
 
 
+@pytest.mark.slow
 def test_real_valued_data_have_no_levels():
     model = ProductMixtureScore(
         jnp.array([0.3, 0.7]), jnp.array([-1.0, 0.6]), jnp.array([0.04, 0.09]), VP()

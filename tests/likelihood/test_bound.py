@@ -235,7 +235,9 @@ def test_an_image_has_its_own_noise_and_nfe_counts_calls():
     assert two.nats.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
+@pytest.mark.parametrize(
+    "sde", [*(pytest.param(of, marks=pytest.mark.slow) for of in (VP(), SubVP())), VE()], ids=repr
+)
 def test_float32(sde):
     """Against float64 of the same numbers, in 768 dimensions; VE's state near the prior is of order 50."""
     rng = np.random.default_rng(0)

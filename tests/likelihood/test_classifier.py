@@ -1,7 +1,10 @@
 """Bayes' rule over likelihoods, where the best possible classifier is known."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.stats import norm
 
 from score_sde.data.splits import ImagesInMemory
@@ -13,6 +16,7 @@ from tests.likelihood.test_bits_per_dim import config_for, measure
 N = 2000
 
 
+@functools.cache
 def costs(**likelihood):
     """Of N images of one pixel, half of them N(-1, 1) and half N(1, 1), in nats under either exact score."""
     rng = np.random.default_rng(0)
@@ -63,6 +67,7 @@ def test_a_prior_moves_the_border():
     np.testing.assert_array_equal(predicted[sure], (x > border)[sure])
 
 
+@pytest.mark.slow
 def test_bounds_on_the_same_noise_classify_as_well():
     """The diffusion classifier with exact scores: noise in common, the difference of two bounds on it has a standard
     deviation below a nat with 64 draws, and the accuracy loses some hundredths at most."""

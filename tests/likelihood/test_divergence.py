@@ -11,7 +11,7 @@ from scipy import stats
 from score_sde.likelihood.divergence import quadratic_forms
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.log_density import log_density
-from score_sde.likelihood.trace import ExactTrace, GivenProbes
+from score_sde.likelihood.trace import ExactTrace
 from score_sde.models.exact import GaussianScore
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import VP
@@ -64,8 +64,8 @@ def test_probes_have_identity_covariance(probe):
 
 # Sigma = 0.25 rho^|i - j|, VP, eps = 1e-5: the standard deviation of bits/dim over probes
 SPREADS = [
-    (16, 0.9, "rademacher", 0.383), (16, 0.9, "gaussian", 0.844),
-    (64, 0.9, "rademacher", 0.189), (64, 0.9, "gaussian", 0.429),
+    (16, 0.9, "rademacher", 0.383), pytest.param(16, 0.9, "gaussian", 0.844, marks=pytest.mark.slow),
+    *(pytest.param(64, 0.9, *known, marks=pytest.mark.slow) for known in (("rademacher", 0.189), ("gaussian", 0.429))),
 ]  # fmt: skip
 # Coarser than the default: its error is a hundredth of the spread's own.
 COARSE = AdaptiveSolver("dopri5", 1e-4, 1e-4)
@@ -108,7 +108,10 @@ def test_estimator_has_its_known_mean_and_variance(d, rho, name, spread):
     assert 1 - (1 - low) * widen - 0.003 < ratio < 1 + (high - 1) * widen + 0.003
 
 
-@pytest.mark.parametrize("name", ["rademacher", "orthogonal", "hutchpp"])
+@pytest.mark.parametrize(
+    "name",
+    ["orthogonal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("rademacher", "hutchpp"))],
+)
 def test_the_error_bar_of_a_likelihood_holds(name):
     """Of 200 likelihoods with 16 probes the 95 % interval, by Student's t, contains the exact value in 91 to 98 %.
 
@@ -117,19 +120,3 @@ def test_the_error_bar_of_a_likelihood_holds(name):
     bits, errors, exact = repeated(64, 0.9, name, 16, 200)
     inside = np.abs(bits - exact) < stats.t.ppf(0.975, 15) * errors
     assert 0.91 <= inside.mean() <= 0.98
-
-
-def test_given_probes_are_taken_as_they_are():
-    """One probe and the same probe thrice: one value, and no spread."""
-    model = GaussianScore.create(jnp.zeros(4), jnp.eye(4) + 0.5, VP())
-    x, probe = jnp.ones((2, 4)), jax.random.normal(jax.random.key(0), (2, 1, 4))
-
-    def with_probes(k):
-        probes = jnp.tile(probe, (1, k, 1))
-        return jax.jit(lambda x: log_density(model, VP(), x, GivenProbes(k), probes, 1e-3, COARSE))(
-            x
-        )
-
-    one, three = with_probes(1), with_probes(3)
-    np.testing.assert_allclose(one.nats, three.nats, atol=2e-3)
-    np.testing.assert_allclose(three.standard_error, 0.0, atol=1e-5)

@@ -15,7 +15,15 @@ from score_sde.models.exact import GaussianScore, ProductMixtureScore
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.sde_lib import VE, VP, SubVP
 
-PROCESSES = [VP(), pytest.param(SubVP(), marks=pytest.mark.slow), VE()]
+
+def processes(fast):
+    """One process in the fast run: each test has another, and together they have all."""
+    return [
+        pytest.param(sde, id=repr(sde), marks=() if sde == fast else pytest.mark.slow)
+        for sde in (VP(), SubVP(), VE())
+    ]
+
+
 SOLVER = AdaptiveSolver("dopri5", 1e-5, 1e-5)
 
 
@@ -27,7 +35,7 @@ def density(model, sde, x, estimator, eps=1e-5, solver=SOLVER, keys=None):
     return jax.jit(lambda x: log_density(model, sde, x, estimator, keys, eps, solver))(x)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", processes(SubVP()))
 def test_diagonal_gaussian_is_exact(sde):
     """A Rademacher probe is exact on a diagonal Jacobian, so only the solver's error is left.
 
@@ -57,7 +65,7 @@ MIXTURE_NATS = {
 }
 
 
-@pytest.mark.parametrize("eps", list(MIXTURE_NATS))
+@pytest.mark.parametrize("eps", [1e-5, pytest.param(1e-3, marks=pytest.mark.slow)])
 def test_mixture_golden_values(x64, eps):
     model = ProductMixtureScore(
         jnp.array([0.3, 0.7]), jnp.array([-1.0, 0.6]), jnp.array([0.04, 0.09]), VP()
@@ -67,7 +75,8 @@ def test_mixture_golden_values(x64, eps):
     np.testing.assert_allclose(result.nats, MIXTURE_NATS[eps], atol=2e-7)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.slow
+@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
 def test_mixture_images_in_bits_per_dim(sde):
     """At the default tolerance in float32, against the ODE's own law.
 
@@ -114,6 +123,7 @@ def own_law(sde, covariance, eps):
     return multivariate_normal(cov=sde.prior_std**2 * at_eps @ np.linalg.inv(at_end))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", [VP(), SubVP()], ids=repr)
 def test_correlated_gaussian_in_float32(sde):
     """Of 20 correlated coordinates, more than the trace takes at once: 2e-5 bits/dim at tolerance 1e-5."""
@@ -127,7 +137,7 @@ def test_correlated_gaussian_in_float32(sde):
     assert np.abs(bits).max() < 2e-5
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", processes(VP()))
 def test_correlated_gaussian_to_float64_tolerance(x64, sde):
     """The log-determinant of the flow, 1/2 sum ln(c_k(eps) / c_k(T)), enters with the prior's density."""
     covariance = correlated(4)
@@ -143,41 +153,54 @@ def test_correlated_gaussian_to_float64_tolerance(x64, sde):
     np.testing.assert_allclose(volume, np.log(map_to_noise / sde.prior_std).sum(), atol=1e-7)
 
 
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", processes(VE()))
 def test_a_probe_sees_the_quadratic_form_of_the_integrated_jacobian(x64, sde):
-    """The estimate along e exceeds the exact one by e . M e - tr M, M = ln(C_T C_eps^{-1}) / 2.
+    """The estimate along e exceeds the exact one by e . M e - tr M, M = ln(C_T C_eps^{-1}) / 2; that of two probes is their mean.
 
     A probe drawn again at each step, or another image's, would give another number.
     """
     covariance, eps = correlated(4), 1e-3
     model = GaussianScore.create(jnp.zeros(4), jnp.asarray(covariance), sde)
     rng = np.random.default_rng(0)
-    x, probes = rng.multivariate_normal(np.zeros(4), covariance, size=3), rng.normal(size=(3, 4))
+    x, probes = rng.multivariate_normal(np.zeros(4), covariance, size=3), rng.normal(size=(3, 2, 4))
     precise = AdaptiveSolver("dopri8", 1e-9, 1e-9)
-    nats = density(
-        model, sde, jnp.asarray(x), GivenProbes(), eps, precise, jnp.asarray(probes)[:, None]
-    ).nats
+    found = density(model, sde, jnp.asarray(x), GivenProbes(2), eps, precise, jnp.asarray(probes))
     alpha2, sigma2 = times_of(sde, eps)
     eigenvalues, vectors = np.linalg.eigh(covariance)
     at_eps, at_end = (a * eigenvalues + s for a, s in zip(alpha2, sigma2, strict=True))
     integral = vectors @ np.diag(0.5 * np.log(at_end / at_eps)) @ vectors.T
-    excess = np.einsum("bi,ij,bj->b", probes, integral, probes) - np.trace(integral)
-    expected = own_law(sde, covariance, eps).logpdf(x) + excess
-    np.testing.assert_allclose(nats, expected, atol=1e-7)
+    forms = np.einsum("bki,ij,bkj->bk", probes, integral, probes)
+    expected = own_law(sde, covariance, eps).logpdf(x) + forms.mean(axis=1) - np.trace(integral)
+    np.testing.assert_allclose(found.nats, expected, atol=1e-7)
+    half = np.abs(forms[:, 0] - forms[:, 1]) / 2
+    np.testing.assert_allclose(found.standard_error, half, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def of_gaussian():
+    """The log-density of two images under VP, compiled once for all variances."""
+    keys = jax.random.split(jax.random.key(1), 2)
+    return jax.jit(
+        lambda model, x: log_density(model, VP(), x, ExactTrace(), keys, 1e-5, SOLVER).nats
+    )
 
 
 # bits/dim of the entropy of N(0, ell), as it is reported for 8-bit images on [-1, 1]
 @pytest.mark.parametrize(("ell", "bits"), [(1, 9.0470956), (0.25, 8.0470956), (0.0625, 7.0470956)])
-def test_entropy_in_the_units_of_images(ell, bits):
+def test_entropy_in_the_units_of_images(of_gaussian, ell, bits):
     """Every image at the sphere |x|^2 = D ell costs the entropy, and there the ODE's law agrees to second order."""
     model = GaussianScore(jnp.zeros(16), jnp.full(16, ell), jnp.eye(16), VP())
     x = jnp.sqrt(ell) * jax.random.rademacher(jax.random.key(0), (2, 16), jnp.float32)
-    nats = density(model, VP(), x, ExactTrace()).nats
+    nats = of_gaussian(model, x)
     measured = -np.asarray(nats) / (16 * math.log(2)) + bits_per_dim_offset(256, True)
     np.testing.assert_allclose(measured, bits, atol=2e-5)
 
 
-@pytest.mark.parametrize("estimator", [SIGNS, ExactTrace()], ids=["probe", "trace"])
+@pytest.mark.parametrize(
+    "estimator",
+    [SIGNS, pytest.param(ExactTrace(), marks=pytest.mark.slow)],
+    ids=["probe", "trace"],
+)
 def test_cost_is_one_pass_each(estimator):
     """Drift and divergence come from one evaluation: the score is traced once in the solver's loop."""
     calls = []

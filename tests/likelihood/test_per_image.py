@@ -37,6 +37,7 @@ def real_config(**likelihood):
     return config
 
 
+@pytest.mark.slow
 def test_the_bound_of_the_exact_score_is_the_likelihood():
     """Both laws are the data's but for the prior (5e-6 nats): the mean gap is nought within five of its own errors."""
     measured = measure(real_config(bound_draws=32), VP(), white(), gaussian_data(400))
@@ -47,7 +48,7 @@ def test_the_bound_of_the_exact_score_is_the_likelihood():
     np.testing.assert_array_equal(measured.bound.nfe, 32)
 
 
-@pytest.mark.parametrize("eps", [1e-3, 0.2])
+@pytest.mark.parametrize("eps", [pytest.param(1e-3, marks=pytest.mark.slow), 0.2])
 def test_with_the_decoder_the_cost_is_that_of_the_data(eps):
     """The cross entropy of N(0, l) under its own model is ln(1 + r)/2 - r/(2 (1 + r)) nats above its entropy, with
     r = sigma^2/(alpha^2 l) at eps: 1e-7 bits at .001, .32 at .2. Within five standard errors."""
@@ -77,20 +78,14 @@ def test_evaluations_are_of_the_network():
 def test_what_the_noise_cost_is_added():
     """A dequantizer that pays 3 nats an image for the middle of every cell."""
 
-    def middle(images, keys):
-        return jnp.full(images.shape, 0.5), jnp.full(images.shape[0], 3.0)
+    def middle(nats, images, keys):
+        return jnp.full(images.shape, 0.5), jnp.broadcast_to(nats, images.shape[:1])
 
     config, split = config_for(17), split_of(4, 17)
     config.likelihood.bound_draws = 2
-    dear = measure(config, VP(), white(), split, jax.tree_util.Partial(middle))
-    free = measure(
-        config,
-        VP(),
-        white(),
-        split,
-        jax.tree_util.Partial(
-            lambda images, keys: (middle(images, keys)[0], jnp.zeros(4)[: images.shape[0]])
-        ),
+    dear, free = (
+        measure(config, VP(), white(), split, jax.tree_util.Partial(middle, jnp.float32(nats)))
+        for nats in (3.0, 0.0)
     )
     for one, other in ((dear.ode, free.ode), (dear.bound, free.bound)):
         np.testing.assert_allclose(
@@ -113,7 +108,7 @@ class GaussianChain:
         return -x / expand(alpha**2 * ELL + sigma**2, x)
 
 
-@pytest.mark.parametrize("dequantized", [True, False])
+@pytest.mark.parametrize("dequantized", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_chains_bound_on_dequantized_and_on_integer_images(dequantized):
     """Levels drawn from the Gaussian on a grid of 256: the cost of an image in bits, by either decoder.
 

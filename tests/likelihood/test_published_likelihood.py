@@ -6,6 +6,7 @@ N(mu, s^2 I + c u u^T) or, in `likelihood_vp_net.npz`, with a network. Images th
 also has the closed form, in float64, of what a solver without error would give.
 """
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -74,8 +75,17 @@ def test_ode_samples(name):
     assert nearly_as_many(samples.nfe, golden["nfe"])
 
 
-@pytest.mark.parametrize("probe", ["rademacher", "gaussian"])
-@pytest.mark.parametrize("name", list(PROCESSES))
+FAST = [("vp", "gaussian"), ("subvp", "rademacher"), ("ve", "rademacher")]
+"""Each process and each probe once."""
+
+
+@pytest.mark.parametrize(
+    ("name", "probe"),
+    [
+        pytest.param(*case, marks=() if case in FAST else pytest.mark.slow)
+        for case in itertools.product(PROCESSES, ("rademacher", "gaussian"))
+    ],
+)
 def test_bits_per_dim_with_the_recorded_probe(name, probe):
     sde = PROCESSES[name]
     golden, parameters = load(f"likelihood_{name}_{probe}")
@@ -93,6 +103,7 @@ def test_bits_per_dim_with_the_recorded_probe(name, probe):
     assert nearly_as_many(result.nfe, golden["nfe"])
 
 
+@pytest.mark.slow
 def test_bits_per_dim_and_back_with_a_network():
     """A random network, whose flow is ill-conditioned: noise of 1e-6 on the data moves the published bits/dim
     by 6e-4, its latents by 2e-3 and its evaluations by a tenth, and the way back misses the data by 1.2e-2."""

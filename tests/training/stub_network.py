@@ -1,8 +1,10 @@
-"""A network small enough to train for a few steps in a test."""
+"""A network small enough to train for a few steps in a test, and the config of such a training."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from score_sde.configs.default import get_config
 
 
 class StubNetwork(nn.Module):
@@ -24,3 +26,15 @@ class StubNetwork(nn.Module):
             keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, h.shape[1:]))
             h = jnp.where(keep(dropout_keys), h / (1 - self.rate), 0)
         return nn.Dense(self.channels)(h)
+
+
+def stub_config():
+    """Four-by-four toy images, batches of eight; everything else as in the default. NETWORKS must have StubNetwork as "stub"."""
+    config = get_config()
+    config.model.update(name="stub", nf=8, dropout=0.3, ema_rate=0.9)
+    config.data.update(name="mixture", image_size=4, num_levels=0, random_flip=True)
+    config.optim.update(warmup=2, lr=1e-2)
+    config.training.update(
+        batch_size=8, n_iters=6, log_freq=2, eval_freq=3, checkpoint_freq=3, snapshot_freq=0
+    )
+    return config
