@@ -91,6 +91,8 @@ def test_sampling(workdir, sampler, nfe):
         picture.verify()
 
 
+# By parts in tests/generation/test_sample_files.py: the same images again, and a name of their own for other files.
+@pytest.mark.slow
 def test_samples_are_those_of_the_seed_and_nothing_is_written_over(workdir):
     arguments = "--mode=sample", "--sampler=ddim", "--config.sampling.exponential.num_steps=2"
     one, again = (run(workdir, *arguments)["arrays"] for _ in range(2))
