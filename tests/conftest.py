@@ -1,6 +1,7 @@
 """Tests run on the CPU as four devices, and silent rank promotion is an error."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -38,6 +39,10 @@ jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_enable_compilation_cache", False)  # of this process: see above
 
 
+# Tracing makes many objects that stay, and few cycles of them: to look for these as often as Python does takes a twentieth of the time.
+gc.set_threshold(200_000, 50, 1000)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _forget_compiled_code():
     """Free all programs, at the end of a module, when there are many.
@@ -50,6 +55,7 @@ def _forget_compiled_code():
     maps = Path("/proc/self/maps")  # of Linux
     if maps.exists() and len(maps.read_bytes().splitlines()) > 8_000:
         jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

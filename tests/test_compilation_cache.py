@@ -81,10 +81,13 @@ def run(folder, cache, mode, *arguments):
     return main.run(command(folder, cache, mode, *arguments))
 
 
-def arrays_of(folder, cache, *stops):
-    """All arrays of a run of four updates, stopped after others, and of what is sampled from it."""
-    for n_iters in (*stops, 4):
-        run(folder, cache, "train", f"--config.training.n_iters={n_iters}")
+def train(folder, cache, n_iters):
+    run(folder, cache, "train", f"--config.training.n_iters={n_iters}")
+
+
+def arrays_of(folder, cache):
+    """All arrays of a run that goes on to four updates, and of what is sampled from it."""
+    train(folder, cache, 4)
     images = dict(np.load(run(folder, cache, "sample")["arrays"]))
     return [*state_of(folder), images["images"]]
 
@@ -102,37 +105,45 @@ def assert_same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
+def programs(cache):
+    return sorted(cache.glob("*/*.program"))
+
+
 def damage(cache):
     """Cut a third of the files, and change a bit in another third."""
-    files = sorted(cache.glob("*/*.program"))
+    files = programs(cache)
     for path in files[::3]:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for path in files[1::3]:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 16
         path.write_bytes(data)
-    return len(files[::3]) + len(files[1::3])
 
 
 def test_numbers_do_not_depend_on_it(tmp_path, counts, capsys, monkeypatch):
-    """No cache; an empty one, in which a stopped run continues; then the files of all that, a part of them damaged: bit for bit."""
+    """No cache; an empty one; then its files, a part of them damaged, with which the run goes on: bit for bit."""
     monkeypatch.setitem(NETWORKS, "ncsnpp", StubNetwork)
     cache = tmp_path / "cache"
     without = arrays_of(tmp_path / "without", "off")
     assert not any(counts.values())
-    assert_same(arrays_of(tmp_path / "cold", cache, 2), without)
-    made, again = counts["cache_misses"], counts["cache_hits"]
-    assert made > 20
-    assert again > 5  # by the continuation
-    # Of each: none calls back into Python, which JAX would not keep.
-    assert counts["compile_requests_use_cache"] == made + again
+    train(tmp_path / "with", cache, 2)
+    made = counts["cache_misses"]
+    assert made == len(programs(cache)) > 20
     assert "compiled again" not in capsys.readouterr().err
-    damaged = damage(cache)
-    assert_same(arrays_of(tmp_path / "damaged", cache), without)
-    assert counts["cache_misses"] == made + damaged
-    assert counts["cache_hits"] > again
+    damage(cache)
+    before = counts["cache_hits"]
+    assert_same(arrays_of(tmp_path / "with", cache), without)
     said = capsys.readouterr().err.splitlines()
-    assert sum("is damaged: it is compiled again" in line for line in said) == damaged
+    damaged = sum("is damaged: it is compiled again" in line for line in said)
+    assert damaged > 5
+    assert counts["cache_hits"] - before > 5
+    # A file for each that was compiled, in the place of a damaged one or a new one.
+    assert counts["cache_misses"] == len(programs(cache)) + damaged
+    # Of each program: none calls back into Python, which JAX would not keep.
+    asked, hits, misses = (
+        counts[name] for name in ("compile_requests_use_cache", "cache_hits", "cache_misses")
+    )
+    assert asked == hits + misses
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+import main
 from score_sde.cpu_devices import check_cpu_devices, split_cpu
 from score_sde.errors import UserError
 
@@ -51,29 +52,27 @@ def test_as_many_devices_as_asked_for_whatever_the_environment_says():
     assert done.stdout.count("CpuDevice") == 3, done.stderr
 
 
-def test_samples_are_the_same_over_three_devices(tmp_path):
-    """Each sample's noise is its own, so that only rounding may differ."""
-    drawn = []
-    for flags in ([], ["--cpu_devices=3"]):
-        folder = tmp_path / str(len(flags))
-        asked = [
-            "--config=configs/toy_mixture.py",
-            "--mode=sample",
-            "--sampler=sde",
-            "--json",
-            f"--workdir={folder}",
-        ]
-        sizes = ["num_images=48", "batch_size=48", "sde.num_steps=10"]
-        done = subprocess.run(
-            [sys.executable, "main.py", *asked, *flags, *(f"--config.sampling.{size}" for size in sizes)],
-            cwd=ROOT, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        record = json.loads(done.stdout)["records"][0]
-        drawn.append(np.load(record["arrays"])["images"])
-    one, three = drawn
-    assert one.shape[0] == 48
-    np.testing.assert_allclose(three, one, rtol=2e-5, atol=2e-5)
+def test_samples_are_the_same_over_three_devices(tmp_path, monkeypatch):
+    """As over this process's four; each sample's noise is its own, so that only rounding may differ."""
+    monkeypatch.chdir(ROOT)
+    sizes = ["num_images=48", "batch_size=48", "sde.num_steps=10"]
+    asked = [
+        "main.py",
+        "--config=configs/toy_mixture.py",
+        "--mode=sample",
+        "--sampler=sde",
+        *(f"--config.sampling.{size}" for size in sizes),
+    ]
+    here = main.run([*asked, f"--workdir={tmp_path / 'four'}"])
+    done = subprocess.run(
+        [sys.executable, *asked, "--json", "--cpu_devices=3", f"--workdir={tmp_path / 'three'}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    there = json.loads(done.stdout)["records"][0]
+    four, three = (np.load(record["arrays"])["images"] for record in (here, there))
+    assert four.shape[0] == 48
+    np.testing.assert_allclose(three, four, rtol=2e-5, atol=2e-5)
 
 
 def test_the_flag_reaches_jax(tmp_path):

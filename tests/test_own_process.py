@@ -16,9 +16,9 @@ from score_sde.errors import UserError
 from score_sde.sde_lib import SDE, SDES
 
 SMALL = (
-    "--config=configs/vp_digits.py --config.sde.name=straight --config.model.nf=8 --config.model.ch_mult=(1,) "
-    "--config.model.attn_resolutions=() "
-    "--config.training.n_iters=6 --config.training.batch_size=16 --config.training.snapshot_freq=6 "
+    "--config=configs/vp_digits.py --config.sde.name=straight --config.model.name=uvit --config.model.patch_size=4 "
+    "--config.model.width=8 --config.model.depth=1 --config.model.num_heads=1 "
+    "--config.optim.lr=0.01 --config.optim.warmup=1 --config.training.n_iters=6 --config.training.batch_size=16 --config.training.snapshot_freq=6 "
     "--config.training.snapshot_size=4 --config.sampling.batch_size=4 --config.sampling.pc.num_steps=4 "
     "--config.sampling.num_images=6 --config.likelihood.num_images=5 --config.likelihood.batch_size=4 "
     "--config.likelihood.eps=1e-3 --config.likelihood.rtol=0.1 --config.likelihood.atol=0.1"
@@ -91,6 +91,8 @@ def test_sampling(workdir, sampler, nfe):
         picture.verify()
 
 
+# By parts in tests/generation/test_sample_files.py: the same images again, and a name of their own for other files.
+@pytest.mark.slow
 def test_samples_are_those_of_the_seed_and_nothing_is_written_over(workdir):
     arguments = "--mode=sample", "--sampler=ddim", "--config.sampling.exponential.num_steps=2"
     one, again = (run(workdir, *arguments)["arrays"] for _ in range(2))
@@ -118,9 +120,9 @@ def test_likelihood(workdir):
 
 def test_checkpoint_of_another_architecture(workdir):
     with pytest.raises(UserError, match="checkpoint") as error:
-        run(workdir, "--mode=sample", "--config.model.nf=16")
-    assert "AttnBlockpp_0.NIN_0.b: checkpoint (8,), config (16,)" in str(error.value)
-    assert "73 arrays differ" in str(error.value)
+        run(workdir, "--mode=sample", "--config.model.width=16")
+    assert "decoder_pred.kernel: checkpoint (8, 16), config (16, 16)" in str(error.value)
+    assert "17 arrays differ" in str(error.value)
     assert "...);" in str(error.value)
 
 
@@ -129,7 +131,7 @@ def test_checkpoint_of_another_architecture(workdir):
     [
         ("--config.sde.name=subvp", r"sde.name='subvp' \(trained with 'straight'\)"),
         ("--config.data.centered=False", "data.centered=False"),
-        ("--config.model.skip_rescale=False", "model.skip_rescale=False"),
+        ("--config.model.num_heads=2", "model.num_heads=2"),
     ],
 )
 @pytest.mark.parametrize("mode", ["sample", "train"])

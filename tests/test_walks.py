@@ -4,16 +4,23 @@ import pytest
 
 import main
 from score_sde.data import resizing
+from score_sde.models.networks import NETWORKS
 from score_sde.samplers.configured import SAMPLERS
 from score_sde.sde_lib import VP
+from tests.training.stub_network import StubNetwork
 
 SMALL = (
-    "--config=configs/vp_digits.py --config.model.nf=8 --config.model.ch_mult=(1,) --config.model.attn_resolutions=() "
+    "--config=configs/vp_digits.py --config.model.name=stub --config.model.nf=8 "
     "--config.training.n_iters=2 --config.training.batch_size=8 --config.training.eval_freq=0 "
     "--config.training.snapshot_freq=2 --config.training.snapshot_size=4 --config.training.snapshot_steps=0 --config.sampling.batch_size=4 "
     "--config.sampling.num_images=4 --config.sampling.exponential.num_steps=2 --config.likelihood.num_images=4 "
     "--config.likelihood.batch_size=4 --config.likelihood.ode=False --config.likelihood.bound_draws=4"
 ).split()
+
+
+@pytest.fixture(autouse=True)
+def _stub(monkeypatch):
+    monkeypatch.setitem(NETWORKS, "stub", StubNetwork)
 
 
 @pytest.fixture(scope="module")

@@ -84,8 +84,13 @@ class Cosine(SDE):
 
 
 def in_every_run(sde, predictor, corrector):
-    """One process with all predictors alone, and all of them with one predictor and each corrector; the slow runs have all."""
-    return predictor == "reverse_diffusion" or (corrector == "none" and type(sde) is Cosine)
+    """One process with all predictors alone, one with one predictor and each corrector, and a third; the slow runs have all."""
+    alone = corrector == "none"
+    return {
+        Cosine: alone,
+        VP: predictor == "reverse_diffusion",
+        VE: predictor == "reverse_diffusion" and alone,
+    }.get(type(sde), False)
 
 
 COMBINATIONS = [

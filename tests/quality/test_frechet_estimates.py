@@ -92,7 +92,12 @@ LAWS = {  # mean and standard deviations of the second law, beside N(0, I)
 
 @pytest.mark.parametrize(
     ("law", "n", "m"),
-    [("shifted", 500, 700), ("wider", 500, 700), ("both", 500, 700), ("both", 5000, 1000)],
+    [
+        ("shifted", 500, 700),
+        ("wider", 500, 700),
+        ("both", 500, 700),
+        pytest.param("both", 5000, 1000, marks=pytest.mark.slow),
+    ],
 )
 def test_intervals_hold_the_true_distance(law, n, m):
     """|m|^2 + sum (s - 1)^2, in 91..98 % of 400 intervals of 95 %. A right method falls outside in one of 400 tests."""
