@@ -83,10 +83,8 @@ def test_mean_under_the_ode(x64):
     assert abs(flow_law(1, mean=0.5)[0] - 0.6884507) < 0.51e-7
 
 
-@pytest.mark.parametrize(
-    ("weight", "variance"),
-    [(1, 0.1094214), pytest.param(3, 0.0476371, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow  # Samplers know nothing of guidance, and the ODE's laws are above.
+@pytest.mark.parametrize(("weight", "variance"), [(1, 0.1094214), (3, 0.0476371)])
 def test_law_under_the_sde(x64, weight, variance):
     """Of the continuous process, extrapolated from two grids at the solver's weak order, 2."""
     coarse, fine = (np.array(sde_law(weight, n, mean=0.5)) for n in (100, 200))

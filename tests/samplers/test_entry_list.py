@@ -42,7 +42,7 @@ def test_a_budget_that_another_has_filled_is_no_second_run():
     ("name", "a_step"),
     [
         pytest.param("tsit5", 6, marks=pytest.mark.slow),
-        ("dpm_solver_3", 3),
+        pytest.param("dpm_solver_3", 3, marks=pytest.mark.slow),
         ("sde shark", 2),
     ],
 )

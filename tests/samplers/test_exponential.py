@@ -19,7 +19,7 @@ from score_sde.samplers.noise import RecordedNoise
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.sde_lib import SDE, VE, VP
 from tests.fast_cases import fast_where, product_where
-from tests.samplers.closed_forms import FAST_VP, PROCESSES, SLOW_SUBVP, closed_form
+from tests.samplers.closed_forms import PROCESSES, SLOW_SUBVP, closed_form
 from tests.samplers.mixture_flow import EPS, along, ends_of_the_flow, flow_error, mixture
 
 ORDERS = {"ddim": 1, "dpm_solver_2": 2, "dpm_solver_3": 3, "dpm_solver_pp_2s": 2}
@@ -93,7 +93,8 @@ FIRST_ORDER = {
 }
 
 
-@pytest.mark.parametrize("sde", FAST_VP, ids=repr)
+@pytest.mark.slow  # A pair of them is in test_identities.py, others in test_multistep.py.
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_first_order_methods_are_one(x64, sde):
     """DDIM, both DPM-Solvers of order 1 and Euler's method in sigma/alpha take the same path."""
     grid, model = uniform_grid(sde.T, EPS, 6), mixture(sde)
@@ -279,7 +280,12 @@ def test_unfinished_solve_is_reported(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "eta", "adaptive"),
     [
-        *((name, 0.0, None) for name in ORDERS),
+        ("dpm_solver_3", 0.0, None),
+        *(
+            pytest.param(n, 0.0, None, marks=pytest.mark.slow)
+            for n in ORDERS
+            if n != "dpm_solver_3"
+        ),
         ("ddim", 0.5, None),
         ("dpm_solver_2", 0.0, Adaptive(1e-3, 1e-3)),
         pytest.param("dpm_solver_3", 0.0, Adaptive(1e-3, 1e-3), marks=pytest.mark.slow),

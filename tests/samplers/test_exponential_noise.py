@@ -152,10 +152,8 @@ def test_exact_on_a_point_mass(x64, name, eta):
     np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-9 * early.sigma**2)
 
 
-@pytest.mark.parametrize(
-    ("name", "eta"),
-    fast_where(lambda name, eta: eta < 1, [("ddim", 1.0), (MULTISTEP, 1.0), (MULTISTEP, 0.5)]),
-)
+@pytest.mark.slow  # The laws themselves are above.
+@pytest.mark.parametrize(("name", "eta"), [("ddim", 1.0), (MULTISTEP, 1.0), (MULTISTEP, 0.5)])
 def test_order_of_the_law(x64, name, eta):
     """Differences between 80, 160 and 320 steps of equal log-SNR on data N(0.5, 0.25) fall by 2^order.
 
@@ -175,7 +173,7 @@ def test_order_of_the_law(x64, name, eta):
         assert np.log2(coarse[1] / fine[1]) == pytest.approx(order, abs=0.15)
 
 
-@pytest.mark.parametrize("name", ["ddim", MULTISTEP])
+@pytest.mark.parametrize("name", ["ddim", pytest.param(MULTISTEP, marks=pytest.mark.slow)])
 def test_without_noise_it_is_the_deterministic_method(x64, name):
     """In the limit of eta to 0, on any data."""
     grid, x = uniform_grid(1.0, EPS, 8), jnp.linspace(-2.0, 2.0, 5)[:, None]
@@ -195,8 +193,8 @@ def test_an_image_is_the_same_in_every_batch():
         noise = IndexedNoise.for_images(jax.random.key(1), indices)
         return sampler(mixture(VP()), grid, noise, jnp.zeros((*indices.shape, 2, 2, 3))).x
 
-    together, alone = sample(jnp.arange(4)), sample(jnp.array([2]))
-    np.testing.assert_allclose(together[2], alone[0], rtol=0, atol=1e-6)
+    together, other = sample(jnp.arange(4)), sample(jnp.array([2, 11, 7, 9]))
+    np.testing.assert_allclose(together[2], other[0], rtol=0, atol=1e-6)
     assert np.ptp(together, axis=0).min() > 1e-3  # no two share their noise
 
 
