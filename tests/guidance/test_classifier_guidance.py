@@ -63,7 +63,9 @@ def ask(score):
     return np.asarray(evaluated(score, jnp.asarray(X), jnp.asarray(T)))
 
 
-@pytest.mark.parametrize("sde", [VE(0.01, 5.0), SubVP()], ids=repr)
+@pytest.mark.parametrize(
+    "sde", [pytest.param(VE(0.01, 5.0), marks=pytest.mark.slow), SubVP()], ids=repr
+)
 def test_the_exact_classifier_gives_the_score_of_a_component(x64, sde):
     """Image by image; at another scale it is classifier-free guidance of weight s - 1, with the same lack of a law."""
     components = np.stack([ask(component(sde, k)) for k in range(3)])
@@ -75,7 +77,9 @@ def test_the_exact_classifier_gives_the_score_of_a_component(x64, sde):
         assert_allclose(got, expected, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("rule", [probability_flow, reverse_diffusion])
+@pytest.mark.parametrize(
+    "rule", [pytest.param(probability_flow, marks=pytest.mark.slow), reverse_diffusion]
+)
 def test_samples_are_those_of_the_component(x64, rule):
     """One by one, from the same noise, without more of it and with."""
     sampler = PredictorCorrector(VP(), rule, None)

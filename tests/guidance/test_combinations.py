@@ -132,7 +132,9 @@ def test_apg_where_there_is_nothing_to_project(x64):
 # ---- CFG++ -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sde", [SDE, VE(0.01, 5.0)], ids=repr)
+@pytest.mark.parametrize(
+    "sde", [SDE, pytest.param(VE(0.01, 5.0), marks=pytest.mark.slow)], ids=repr
+)
 def test_ddim_with_it_takes_the_published_steps(x64, sde):
     """The expected image of both scores with the noise of the one of no class, step by step, and denoised at the end."""
     model = ClassGaussians(CLASSES.means, CLASSES.variances, sde)

@@ -376,6 +376,7 @@ def test_limit_laws(x64):
                 assert digits is None or abs(number - digits) < 0.6e-6, (method, std, law)
 
 
+@pytest.mark.slow
 def test_a_sampler_has_pigdms_law(x64):
     """By ShARK, of weak order 2, extrapolated from two grids; not the posterior's, whose mean is .8 and .64."""
     sampler, score = ReverseSDE(VP(), "shark"), correlated("pigdm", 0.5)

@@ -17,7 +17,8 @@ def told(fields, images, use="in_use", condition=(), key=KEY, index=None):
     config = digits_config("vp")
     config.update_from_flattened_dict({"model.condition_image": "measured", **fields})
     index = jnp.arange(len(images)) if index is None else index
-    return getattr(build_condition_image(config), use)(jnp.asarray(images), condition, key, index)
+    make = jax.jit(getattr(build_condition_image(config), use))
+    return make(jnp.asarray(images), condition, key, index)
 
 
 def digits(n=3):
@@ -52,16 +53,17 @@ def test_noise_is_brought_back_by_the_ridge(name):
     config = digits_config("vp")
     config.update_from_flattened_dict({"model.condition_image": "measured", **fields})
     maker = build_condition_image(config)
+    measured, in_use, of_measured = map(jax.jit, (maker.measured, maker.in_use, maker.of_measured))
     a = np.asarray(maker.measurement.linear.matrix(), np.float64)
-    y = np.asarray(maker.measured(jnp.asarray(images), (), KEY, jnp.arange(3)), np.float64)
+    y = np.asarray(measured(jnp.asarray(images), (), KEY, jnp.arange(3)), np.float64)
     noise = (y.reshape(3, -1) - middle(images).reshape(3, -1) @ a.T) / 0.3
     # Once in a million outside, of as many numbers as there are.
     assert abs(noise.mean()) < 4.9 / np.sqrt(noise.size)
     assert abs(noise.var() - 1) < 4.9 * np.sqrt(2 / noise.size)
     expected = y.reshape(3, -1) @ np.linalg.inv(0.09 * np.eye(len(a)) + a @ a.T) @ a
-    found = maker.in_use(jnp.asarray(images), (), KEY, jnp.arange(3))["image"]
+    found = in_use(jnp.asarray(images), (), KEY, jnp.arange(3))["image"]
     np.testing.assert_allclose(np.asarray(found).reshape(3, -1), expected, atol=2e-5)
-    again = maker.of_measured(jnp.asarray(y, jnp.float32), (), KEY, jnp.arange(3))["image"]
+    again = of_measured(jnp.asarray(y, jnp.float32), (), KEY, jnp.arange(3))["image"]
     np.testing.assert_allclose(again, found, atol=2e-5)
 
 

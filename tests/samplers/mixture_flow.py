@@ -49,9 +49,14 @@ def ends_of_the_flow(sde, count=63):
     return points[:, None], np.array([[quantile_map(sde, x, sde.T, EPS)] for x in points])
 
 
+@functools.cache
+def along(sampler):
+    """(model, grid, x) -> samples of a deterministic sampler: traced once for all grids of a length."""
+    return jax.jit(lambda model, grid, x: sampler(model, grid, None, x, x))
+
+
 def flow_error(sampler, grid):
     """Root mean square distance of a deterministic sampler from the flow, along a grid from T to EPS."""
     start, exact = ends_of_the_flow(sampler.sde)
-    model = mixture(sampler.sde)
-    x = jax.jit(lambda x: sampler(model, grid, None, x, x).x)(jnp.asarray(start))
+    x = along(sampler)(mixture(sampler.sde), jnp.asarray(grid), jnp.asarray(start)).x
     return float(np.sqrt(np.mean(np.square(np.asarray(x) - exact))))

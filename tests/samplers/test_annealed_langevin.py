@@ -126,6 +126,7 @@ def sampled_weight(sde, times, start_std):
 ANNEALED, FIXED = 0.686, 0.506
 
 
+@pytest.mark.slow
 def test_annealing_finds_the_weights_of_the_modes():
     """20 levels from 10 to .1 against .1 from the start: without annealing no sample finds the other mode.
 

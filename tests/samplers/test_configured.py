@@ -93,7 +93,7 @@ def test_no_choice_among_the_candidates_is_cheaper_than_dp(x64, sde):
 
     # The candidates, found from the closed forms by interpolation in a fine table, and every way among them.
     fine = np.geomspace(EPS, T_START, 100_001)
-    ratios = np.array([log_ratio(t) for t in fine])
+    ratios = log_ratio(fine)
     candidates = np.interp(np.linspace(*ends, count), ratios, fine)
     exact = np.interp([log_ratio(t) for t in candidates], [log_ratio(t) for t in times], errors)
     costs = step_costs(sde, candidates, exact, forward_variance)

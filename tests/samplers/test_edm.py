@@ -12,7 +12,8 @@ from score_sde.samplers.edm import EDMSampler
 from score_sde.samplers.grids import log_snr_grid, noise_power_grid
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.sde_lib import SDE, VE, VP
-from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
+from tests.fast_cases import fast_where
+from tests.samplers.closed_forms import FAST_VP, QUICK_PROCESSES, closed_form
 from tests.samplers.gaussian_law import MU, SIGMA, measured_law
 from tests.samplers.mixture_flow import EPS, ends_of_the_flow, mixture
 
@@ -63,7 +64,15 @@ KNOWN_RATIOS = [
 ]
 
 
-@pytest.mark.parametrize(("num_steps", "variance", "settings", "ratio"), KNOWN_RATIOS, ids=str)
+# The fewest steps, another variance, and each setting.
+FAST = [0, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "variance", "settings", "ratio"),
+    fast_where(lambda *case: case in [KNOWN_RATIOS[k] for k in FAST], KNOWN_RATIOS),
+    ids=str,
+)
 def test_known_errors(x64, num_steps, variance, settings, ratio):
     measured = deviation_ratio(num_steps, variance, **settings)
     assert measured == pytest.approx(
@@ -118,7 +127,7 @@ def sample(sde, x, grid, **settings):
     return np.asarray(jax.jit(lambda x: sampler(mixture(sde), grid, None, x, x).x)(jnp.asarray(x)))
 
 
-@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_order_without_churn(x64, sde):
     """Two, against the quantile map of a mixture."""
     x, exact = ends_of_the_flow(sde, 15)
@@ -132,7 +141,7 @@ def test_order_without_churn(x64, sde):
     assert np.log2(coarse / fine) >= 1.85
 
 
-@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_euler_is_ddim(x64, sde):
     """x_s = alpha_s x0_hat + sigma_s eps_hat (Song et al. 2021a, Eq. 12 with eta = 0), step by step."""
     grid, score = log_snr_grid(sde, sde.T, EPS, 6), mixture(sde)
@@ -172,11 +181,13 @@ def test_nfe_is_the_number_of_calls(order, s_churn):
 def test_an_image_does_not_depend_on_its_batch():
     sampler, grid = EDMSampler(VE(), 10.0), noise_power_grid(VE(), 1.0, EPS, 6, 7.0)
 
+    @jax.jit
     def draw(indices):
-        noise = IndexedNoise.for_images(jax.random.key(0), jnp.asarray(indices))
+        noise = IndexedNoise.for_images(jax.random.key(0), indices)
         return sampler(mixture(VE()), grid, noise, jnp.zeros((len(indices), 4))).x
 
-    np.testing.assert_allclose(draw([3, 8])[1], draw([8])[0], rtol=1e-5)
+    one, other = draw(jnp.array([3, 8])), draw(jnp.array([8, 5]))
+    np.testing.assert_allclose(one[1], other[0], rtol=1e-5)
 
 
 def test_unusable_settings_are_refused():

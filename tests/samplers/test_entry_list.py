@@ -38,7 +38,14 @@ def test_a_budget_that_another_has_filled_is_no_second_run():
     assert len(listed("heun: 5 6 7, heun: 6")) == 2
 
 
-@pytest.mark.parametrize(("name", "a_step"), [("tsit5", 6), ("dpm_solver_3", 3), ("sde shark", 2)])
+@pytest.mark.parametrize(
+    ("name", "a_step"),
+    [
+        pytest.param("tsit5", 6, marks=pytest.mark.slow),
+        pytest.param("dpm_solver_3", 3, marks=pytest.mark.slow),
+        ("sde shark", 2),
+    ],
+)
 def test_steps_are_the_most_that_fit_a_budget(name, a_step):
     """Counted by the sampler; the last denoising is one more. One step more would not fit."""
     config = get_config()

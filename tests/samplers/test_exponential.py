@@ -1,5 +1,6 @@
 """DDIM and DPM-Solver: measured orders and errors, published forms, exact cases, adaptive steps, inversion."""
 
+import functools
 import threading
 
 import diffrax
@@ -16,9 +17,10 @@ from score_sde.samplers.fixed_steps import GridSolver
 from score_sde.samplers.grids import log_snr_grid, uniform_grid
 from score_sde.samplers.noise import RecordedNoise
 from score_sde.samplers.ode import ProbabilityFlow
-from score_sde.sde_lib import SDE, VP
-from tests.samplers.closed_forms import PROCESSES, QUICK_PROCESSES, closed_form
-from tests.samplers.mixture_flow import EPS, ends_of_the_flow, flow_error, mixture
+from score_sde.sde_lib import SDE, VE, VP
+from tests.fast_cases import fast_where, product_where
+from tests.samplers.closed_forms import PROCESSES, SLOW_SUBVP, closed_form
+from tests.samplers.mixture_flow import EPS, along, ends_of_the_flow, flow_error, mixture
 
 ORDERS = {"ddim": 1, "dpm_solver_2": 2, "dpm_solver_3": 3, "dpm_solver_pp_2s": 2}
 
@@ -35,10 +37,19 @@ class Cosine(SDE):
         return jnp.sin(0.5 * jnp.pi * t)
 
 
-@pytest.mark.parametrize(("name", "order"), list(ORDERS.items()))
-@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
-def test_order(x64, sde, name, order):
+@pytest.mark.parametrize(
+    ("sde", "name"),
+    product_where(
+        # Under VP the errors themselves are known: MEASURED.
+        lambda *case: case == (VE(), "dpm_solver_3"),
+        PROCESSES,
+        ORDERS,
+    ),
+    ids=str,
+)
+def test_order(x64, sde, name):
     """The slope of the error between 160 and 640 steps of equal log-SNR."""
+    order = ORDERS[name]
     assert EXPONENTIAL[name].order == order
     sampler = ExponentialSampler(sde, name)
     coarse, fine = (flow_error(sampler, log_snr_grid(sde, sde.T, EPS, n)) for n in (160, 640))
@@ -62,6 +73,12 @@ def test_error_after_40_steps(x64, name, uniform, log_snr):
     assert flow_error(sampler, log_snr_grid(VP(), 1.0, EPS, 40)) == pytest.approx(log_snr, rel=0.04)
 
 
+def states(sampler, grid, start):
+    """At all times of the grid, of the mixture."""
+    run = jax.jit(lambda x, grid: sampler(mixture(sampler.sde), grid, None, x, x, True).path)
+    return np.asarray(run(jnp.asarray(start), grid))
+
+
 # One step from x with the noise eps, as each paper writes it; h is the growth of lambda.
 FIRST_ORDER = {
     "DDIM": lambda x, eps, h, now, then: (
@@ -76,16 +93,16 @@ FIRST_ORDER = {
 }
 
 
-@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+@pytest.mark.slow  # A pair of them is in test_identities.py, others in test_multistep.py.
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_first_order_methods_are_one(x64, sde):
     """DDIM, both DPM-Solvers of order 1 and Euler's method in sigma/alpha take the same path."""
     grid, model = uniform_grid(sde.T, EPS, 6), mixture(sde)
     score = jax.jit(lambda x, t: model(x, t))
     start = ends_of_the_flow(sde)[0]
-    arguments = model, grid, None, jnp.asarray(start), jnp.asarray(start), True
-    ddim = ExponentialSampler(sde, "ddim")(*arguments).path
+    ddim = states(ExponentialSampler(sde, "ddim"), grid, start)
     # VE has states of 50.
-    euler = ProbabilityFlow(sde, GridSolver("euler"), "ratio")(*arguments).path
+    euler = states(ProbabilityFlow(sde, GridSolver("euler"), "ratio"), grid, start)
     np.testing.assert_allclose(ddim, euler, rtol=1e-11, atol=1e-11)
     for published in FIRST_ORDER.values():
         x = start
@@ -101,11 +118,11 @@ def test_standard_normal_data_shrink_by_a_product_of_cosines(x64):
     """There eps = sigma x: each of 20 uniform steps is a factor cos(theta_t - theta_s), tan theta = sigma/alpha."""
     model = GaussianScore(jnp.zeros(1), jnp.ones(1), jnp.eye(1), VP())
     x = jnp.ones((1, 1))
-    samples = ExponentialSampler(VP(), "ddim")(model, uniform_grid(1.0, EPS, 20), None, x, x)
+    samples = along(ExponentialSampler(VP(), "ddim"))(model, uniform_grid(1.0, EPS, 20), x)
     assert float(samples.x[0, 0]) == pytest.approx(0.9127728760516656, abs=1e-13)
 
 
-@pytest.mark.parametrize("num_steps", [1, 5])
+@pytest.mark.parametrize("num_steps", [pytest.param(1, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("name", list(ORDERS))
 def test_exact_on_a_point_mass(x64, name, num_steps):
     """The noise is then (x - alpha point) / sigma all the way."""
@@ -116,14 +133,18 @@ def test_exact_on_a_point_mass(x64, name, num_steps):
     late, early = closed_form(sde, sde.T), closed_form(sde, EPS)
     start = jnp.asarray(late.alpha * point[None] + late.sigma * z)
     grid = uniform_grid(sde.T, EPS, num_steps)
-    samples = ExponentialSampler(sde, name)(model, grid, None, start, start)
+    samples = along(ExponentialSampler(sde, name))(model, grid, start)
     expected = early.alpha * point + early.sigma * z
     # one step divides the round-off of x/alpha = 150 by the small sigma of its middle
     np.testing.assert_allclose(samples.x, expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["ddim", "dpm_solver_3"])
-def test_every_process_moves_x_over_alpha_alike(x64, name):
+OTHERS = [SLOW_SUBVP, VE(), Cosine()]
+
+
+@pytest.mark.parametrize("name", ["ddim", pytest.param("dpm_solver_3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("other", OTHERS, ids=lambda sde: type(sde).__name__)
+def test_every_process_moves_x_over_alpha_alike(x64, other, name):
     """From sigma/alpha = 20 to 0.05 in the same steps, for a process that states alpha and sigma only as well."""
     log_snrs = -2.0 * jnp.log(jnp.array([20.0, 5.0, 1.0, 0.4, 0.05]))
     x_hat = jnp.linspace(-40.0, 40.0, 12)[:, None]
@@ -131,38 +152,34 @@ def test_every_process_moves_x_over_alpha_alike(x64, name):
     def carried(sde):
         grid = sde.time_of_log_snr(log_snrs)
         alpha = sde.alpha(grid)
-        x = ExponentialSampler(sde, name)(
-            mixture(sde), grid, None, alpha[0] * x_hat, alpha[0] * x_hat
-        ).x
+        x = along(ExponentialSampler(sde, name))(mixture(sde), grid, alpha[0] * x_hat).x
         return x / alpha[-1]
 
     expected = carried(VP())
     assert np.ptp(expected) > 1  # the states are told apart
-    for sde in [*PROCESSES[1:], Cosine()]:
-        np.testing.assert_allclose(carried(sde), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(carried(other), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("num_steps", "expected"), [(50, 0.096), (100, 0.055), (400, 0.0126)])
+@pytest.mark.parametrize(
+    ("num_steps", "expected"),
+    fast_where(lambda num_steps, _: num_steps == 50, [(50, 0.096), (100, 0.055), (400, 0.0126)]),
+)
 def test_inversion_and_back(x64, num_steps, expected):
     """DDIM upwards, then downwards: root mean square distance as measured by another program."""
     grid, data = log_snr_grid(VP(), 1.0, EPS, num_steps), jnp.asarray(ends_of_the_flow(VP())[1])
-    sampler, model = ExponentialSampler(VP(), "ddim"), mixture(VP())
-    noise = sampler(model, grid[::-1], None, data, data).x
-    back = sampler(model, grid, None, noise, noise).x
+    sampler, model = along(ExponentialSampler(VP(), "ddim")), mixture(VP())
+    noise = sampler(model, grid[::-1], data).x
+    back = sampler(model, grid, noise).x
     assert float(jnp.sqrt(jnp.mean((back - data) ** 2))) == pytest.approx(expected, rel=0.01)
 
 
 def test_the_path_is_where_shorter_grids_end(x64):
-    grid, model = uniform_grid(1.0, EPS, 6), mixture(VP())
-    sampler, start = (
-        ExponentialSampler(VP(), "dpm_solver_2"),
-        jnp.asarray(ends_of_the_flow(VP())[0]),
-    )
-    path = sampler(model, grid, None, start, start, keep_path=True).path
+    grid, start = uniform_grid(1.0, EPS, 6), jnp.asarray(ends_of_the_flow(VP())[0])
+    sampler = ExponentialSampler(VP(), "dpm_solver_2")
+    path = states(sampler, grid, start)
     assert path.shape == (7, 63, 1)
-    for k in (1, 4, 6):
-        x = sampler(model, grid[: k + 1], None, start, start).x
-        np.testing.assert_allclose(path[k], x, rtol=0, atol=1e-14)
+    x = along(sampler)(mixture(VP()), grid[:5], start).x
+    np.testing.assert_allclose(path[4], x, rtol=0, atol=1e-14)
     np.testing.assert_allclose(path[0], start, rtol=0, atol=1e-14)
 
 
@@ -184,7 +201,7 @@ def solve(solver, lambdas, saveat):
     ).ys[:, 0]
 
 
-@pytest.mark.parametrize("last", [3.0, -7.0])
+@pytest.mark.parametrize("last", [3.0, pytest.param(-7.0, marks=pytest.mark.slow)])
 def test_states_between_the_steps(x64, last):
     """To third order in the step at worst, downwards and upwards; for DDIM straight lines in rho."""
     between = np.linspace(-2.0, last, 32)
@@ -207,25 +224,29 @@ def adaptively(sde, name, tolerance):
     """The error from T to EPS, and the evaluations."""
     start, exact = ends_of_the_flow(sde)
     sampler = ExponentialSampler(sde, name, adaptive=Adaptive(tolerance, tolerance))
-    samples = sampler(
-        mixture(sde), jnp.array([sde.T, EPS]), None, jnp.asarray(start), jnp.asarray(start)
-    )
+    samples = along(sampler)(mixture(sde), jnp.array([sde.T, EPS]), jnp.asarray(start))
     assert samples.success
     return np.sqrt(np.mean((samples.x - exact) ** 2)), int(samples.nfe)
 
 
-@pytest.mark.parametrize("name", ["dpm_solver_2", "dpm_solver_3"])
-def test_adaptive_steps_follow_the_tolerance(x64, name):
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    product_where(
+        lambda *case: case in [("dpm_solver_2", 1e-4), ("dpm_solver_3", 1e-3)],
+        ["dpm_solver_2", "dpm_solver_3"],
+        [1e-2, 1e-3, 1e-4],
+    ),
+)
+def test_adaptive_steps_follow_the_tolerance(x64, name, tolerance):
     """The error is of the size of the tolerance: here from a tenth to twice of it."""
-    for tolerance in (1e-2, 1e-3, 1e-4):
-        error, _ = adaptively(VP(), name, tolerance)
-        assert 0.05 * tolerance < error < 2 * tolerance
+    error, _ = adaptively(VP(), name, tolerance)
+    assert 0.05 * tolerance < error < 2 * tolerance
 
 
 def test_adaptive_steps_are_much_the_same_in_every_process(x64):
     """Control in the units of x or of x/alpha would treat the noise of VE, or of VP, as something to let pass."""
     nfe = []
-    for sde in PROCESSES:
+    for sde in (VP(), VE()):
         error, evaluations = adaptively(sde, "dpm_solver_3", 0.05)
         assert error < 0.02  # in x/alpha: 0.1 under VE and 0.08 under VP at the same cost
         nfe.append(evaluations)
@@ -238,8 +259,8 @@ def test_an_image_may_have_its_own_steps():
     x = jax.random.normal(jax.random.key(0), (3, 2, 2, 1))
     own = ExponentialSampler(sde, "dpm_solver_3", adaptive=Adaptive(1e-3, 1e-3, each_image=True))
     shared = ExponentialSampler(sde, "dpm_solver_3", adaptive=Adaptive(1e-3, 1e-3))
-    alone = jax.jit(lambda x: shared(mixture(sde), ends, None, x, x))
-    together = own(mixture(sde), ends, None, x, x, keep_path=True)
+    alone = functools.partial(along(shared), mixture(sde), ends)
+    together = jax.jit(lambda x: own(mixture(sde), ends, None, x, x, keep_path=True))(x)
     assert together.path.shape == (2, 3, 2, 2, 1)
     np.testing.assert_array_equal(together.path[-1], together.x)
     for i in range(3):
@@ -259,10 +280,15 @@ def test_unfinished_solve_is_reported(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "eta", "adaptive"),
     [
-        *((name, 0.0, None) for name in ORDERS),
+        ("dpm_solver_3", 0.0, None),
+        *(
+            pytest.param(n, 0.0, None, marks=pytest.mark.slow)
+            for n in ORDERS
+            if n != "dpm_solver_3"
+        ),
         ("ddim", 0.5, None),
         ("dpm_solver_2", 0.0, Adaptive(1e-3, 1e-3)),
-        ("dpm_solver_3", 0.0, Adaptive(1e-3, 1e-3)),
+        pytest.param("dpm_solver_3", 0.0, Adaptive(1e-3, 1e-3), marks=pytest.mark.slow),
     ],
 )
 def test_nfe_is_the_number_of_calls(name, eta, adaptive, monkeypatch):
@@ -288,7 +314,9 @@ def test_nfe_is_the_number_of_calls(name, eta, adaptive, monkeypatch):
     assert int(samples.nfe) == calls[0]
 
 
-@pytest.mark.parametrize(("sde", "num_steps"), [(PROCESSES[0], 40), (PROCESSES[2], 10)])
+@pytest.mark.parametrize(
+    ("sde", "num_steps"), [(VP(), 40), pytest.param(VE(), 10, marks=pytest.mark.slow)]
+)
 def test_float32(sde, num_steps):
     """Round-off of the states at T, 50 under VE and 150 in x/alpha under VP, grows where modes part."""
     x = ends_of_the_flow(sde)[0]
@@ -296,9 +324,7 @@ def test_float32(sde, num_steps):
     def sample(dtype):
         model = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture(sde))
         grid = jnp.asarray(np.geomspace(sde.T, EPS, num_steps + 1), dtype)
-        return ExponentialSampler(sde, "dpm_solver_3")(
-            model, grid, None, jnp.asarray(x, dtype), jnp.asarray(x, dtype)
-        ).x
+        return along(ExponentialSampler(sde, "dpm_solver_3"))(model, grid, jnp.asarray(x, dtype)).x
 
     single = sample(jnp.float32)
     assert single.dtype == jnp.float32
@@ -307,14 +333,17 @@ def test_float32(sde, num_steps):
     np.testing.assert_allclose(single, double, rtol=0, atol=3e-4)
 
 
-@pytest.mark.parametrize(("name", "atol"), [("dpm_solver_2", 2e-6), ("unipc_3", 1e-4)])
+@pytest.mark.parametrize(
+    ("name", "atol"),
+    [pytest.param("dpm_solver_2", 2e-6, marks=pytest.mark.slow), ("unipc_3", 1e-4)],
+)
 def test_devices_and_images(name, atol):
     """Under pmap on images as on columns: the mixture's coordinates are independent."""
     sampler, model = ExponentialSampler(VP(), name), mixture(VP())
     grid = uniform_grid(1.0, EPS, 5)
     x = jax.random.normal(jax.random.key(0), (4, 2, 2, 2, 3))
     images = jax.pmap(lambda x: sampler(model, grid, None, x, x).x)(x)
-    column = sampler(model, grid, None, x.reshape(-1, 1), x.reshape(-1, 1)).x
+    column = along(sampler)(model, grid, x.reshape(-1, 1)).x
     np.testing.assert_allclose(images.reshape(-1, 1), column, rtol=0, atol=atol)
 
 

@@ -1,5 +1,7 @@
 """The stochastic forms: their laws on Gaussian data to round-off, identities, and the order of their variance."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,8 @@ from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.sde_lib import VE, VP, SubVP
-from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
+from tests.fast_cases import fast_where
+from tests.samplers.closed_forms import FAST_VP, closed_form
 from tests.samplers.mixture_flow import EPS, mixture
 from tests.samplers.test_vector_laws import IDENTITY, MU, SIGMA, score_terms
 
@@ -34,7 +37,7 @@ def law(sampler, mean, covariance, grid, start=None):
     noise = jnp.asarray(noise.swapaxes(0, 1))
     recorded = RecordedNoise(noise[0], noise[1:, None])
     x_start = None if start is None else start(noise[0])
-    x = np.asarray(sampler(model, grid, recorded, noise[0], x_start).x)
+    x = np.asarray(jax.jit(sampler)(model, grid, recorded, noise[0], x_start).x)
     jacobian = (x[1:] - x[0]).T
     return x[0], jacobian @ jacobian.T
 
@@ -84,7 +87,7 @@ LAWS = [("ddim", 0.3, ddim), ("ddim", 1.0, ddim), (MULTISTEP, 1.0, sde_dpm_solve
 
 
 @pytest.mark.parametrize(("name", "eta", "step"), LAWS)
-@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_law_on_correlated_data(x64, sde, name, eta, step):
     """Steps of unequal h: equal in time."""
     grid = uniform_grid(sde.T, EPS, 10)
@@ -104,7 +107,10 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("sde", "eps", "eta", "mean", "variance"), KNOWN)
+@pytest.mark.parametrize(
+    ("sde", "eps", "eta", "mean", "variance"),
+    fast_where(lambda sde, eps, eta, *law: eta == 1.0, KNOWN),
+)
 def test_known_laws(x64, sde, eps, eta, mean, variance):
     sampler = ExponentialSampler(sde, "ddim", eta)
     got = law(sampler, np.array([0.5]), np.array([[0.25]]), uniform_grid(1.0, eps, 100))
@@ -112,19 +118,24 @@ def test_known_laws(x64, sde, eps, eta, mean, variance):
     assert float(got[1][0, 0]) == pytest.approx(variance, abs=6e-7)
 
 
-@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_ddim_of_eta_1_is_ancestral_sampling(x64, sde):
     """With the posterior variance, on any data and from the same noise."""
     rng, grid = np.random.default_rng(0), uniform_grid(sde.T, EPS, 8)
     noise = RecordedNoise(*(jnp.asarray(rng.normal(size=n)) for n in [(4, 2), (8, 1, 4, 2)]))
-    arguments = mixture(sde), grid, noise, jnp.zeros((4, 2)), None, True
     ancestral = PredictorCorrector(sde, PREDICTORS["ancestral_sampling_posterior"], None)
-    path = ExponentialSampler(sde, "ddim", 1.0)(*arguments).path
-    np.testing.assert_allclose(path, ancestral(*arguments).path, rtol=1e-11, atol=1e-11)
+    ddim = ExponentialSampler(sde, "ddim", 1.0)
+    one, other = (
+        jax.jit(functools.partial(sampler, keep_path=True))(
+            mixture(sde), grid, noise, jnp.zeros((4, 2))
+        ).path
+        for sampler in (ddim, ancestral)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", ["ddim", MULTISTEP])
-@pytest.mark.parametrize("eta", [0.4, 1.0])
+@pytest.mark.parametrize("eta", [0.4, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_exact_on_a_point_mass(x64, name, eta):
     """In however few steps, from the law of x_T: mean alpha point and variance sigma^2, for every eta."""
     sde, point = SubVP(), np.array([0.5, -1.0])
@@ -141,6 +152,7 @@ def test_exact_on_a_point_mass(x64, name, eta):
     np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-9 * early.sigma**2)
 
 
+@pytest.mark.slow  # The laws themselves are above.
 @pytest.mark.parametrize(("name", "eta"), [("ddim", 1.0), (MULTISTEP, 1.0), (MULTISTEP, 0.5)])
 def test_order_of_the_law(x64, name, eta):
     """Differences between 80, 160 and 320 steps of equal log-SNR on data N(0.5, 0.25) fall by 2^order.
@@ -161,13 +173,14 @@ def test_order_of_the_law(x64, name, eta):
         assert np.log2(coarse[1] / fine[1]) == pytest.approx(order, abs=0.15)
 
 
-@pytest.mark.parametrize("name", ["ddim", MULTISTEP])
+@pytest.mark.parametrize("name", ["ddim", pytest.param(MULTISTEP, marks=pytest.mark.slow)])
 def test_without_noise_it_is_the_deterministic_method(x64, name):
     """In the limit of eta to 0, on any data."""
     grid, x = uniform_grid(1.0, EPS, 8), jnp.linspace(-2.0, 2.0, 5)[:, None]
     noise = RecordedNoise(x, jnp.ones((8, 1, 5, 1)))
     almost, without = (
-        ExponentialSampler(VP(), name, eta)(mixture(VP()), grid, noise, x).x for eta in (1e-9, 0.0)
+        jax.jit(ExponentialSampler(VP(), name, eta))(mixture(VP()), grid, noise, x).x
+        for eta in (1e-9, 0.0)
     )
     np.testing.assert_allclose(almost, without, rtol=0, atol=1e-7)
 
@@ -180,8 +193,8 @@ def test_an_image_is_the_same_in_every_batch():
         noise = IndexedNoise.for_images(jax.random.key(1), indices)
         return sampler(mixture(VP()), grid, noise, jnp.zeros((*indices.shape, 2, 2, 3))).x
 
-    together, alone = sample(jnp.arange(4)), sample(jnp.array([2]))
-    np.testing.assert_allclose(together[2], alone[0], rtol=0, atol=1e-6)
+    together, other = sample(jnp.arange(4)), sample(jnp.array([2, 11, 7, 9]))
+    np.testing.assert_allclose(together[2], other[0], rtol=0, atol=1e-6)
     assert np.ptp(together, axis=0).min() > 1e-3  # no two share their noise
 
 

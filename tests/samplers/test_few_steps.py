@@ -12,6 +12,7 @@ from score_sde.samplers.configured import configure
 from score_sde.samplers.few_steps import ConsistencySampler, MeanFlowSampler
 from score_sde.samplers.noise import START
 from score_sde.sde_lib import EDM, VP, Linear, SubVP
+from tests.fast_cases import product_where
 from tests.training.exact_few_steps import LinearFlow
 
 ELL, EPS = 0.25, 1e-3
@@ -28,15 +29,20 @@ def variance(sampler, model, grid):
     size = len(grid)
     unit = jnp.eye(size)[:, :, None]  # image i has noise 1 in draw i alone
     like = jnp.zeros((size, 1))
-    factors = sampler(model, grid, given(unit), like).x
-    at_zero = sampler(model, grid, given(0.0 * unit), like).x
+    run = jax.jit(lambda unit: sampler(model, grid, given(unit), like).x)
+    factors, at_zero = run(unit), run(0.0 * unit)
     np.testing.assert_array_equal(at_zero, 0.0)
     return np.asarray(factors)[:, 0], float(jnp.sum(jnp.square(factors)))
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("steps", [1, 2, 5])
-@pytest.mark.parametrize("sde", [VP(), SubVP(), EDM(), Linear()], ids=repr)
+@pytest.mark.parametrize(
+    ("sde", "steps"),
+    product_where(
+        lambda sde, steps: steps == 2 or sde == EDM(), [VP(), SubVP(), EDM(), Linear()], [1, 2, 5]
+    ),
+    ids=str,
+)
 def test_consistency_sampling_has_the_exact_law(sde, steps):
     """The variance at eps, after any steps at any times, but for the prior's own difference from the law at T, which each step shrinks."""
     start = sde.signal_end

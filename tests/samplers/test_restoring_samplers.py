@@ -22,7 +22,7 @@ from score_sde.samplers.imputation import Imputation, RePaint, imputing
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.predictors import ancestral_forward, batch_times, euler_maruyama
 from score_sde.sde_lib import VP
-from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
+from tests.samplers.closed_forms import FAST_VP, QUICK_PROCESSES, closed_form
 from tests.samplers.gaussian_law import MU, SIGMA
 
 A = np.array([[1.0, 0.5, -0.3], [0.2, -1.0, 0.8]])
@@ -87,7 +87,7 @@ def times(sde):
 
 
 @pytest.mark.parametrize("jump", [1, 2])
-@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+@pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_repaint_by_recursion(x64, sde, jump):
     """Three repetitions of each step, or of each two, with rows of A that no pixel is."""
     law, steps = start(sde), list(times(sde))
@@ -144,6 +144,7 @@ def langevin_of_the_batch(score, sde, x, t, a, z, snr):
     return x + step * gradient + jnp.sqrt(2.0 * step) * z
 
 
+@pytest.mark.slow
 def test_a_corrector_mends_it():
     """One Langevin step a time, of 1,000: mean .79308 and variance .37129 elsewhere. Not affine, so 1,500 samples: each of the
     two is 4.9 standard errors off one time in a million."""

@@ -1,5 +1,6 @@
 """The reverse SDE by diffrax: adaptive steps against the exact law, whose image is whose, evaluations counted."""
 
+import functools
 import threading
 
 import jax
@@ -13,11 +14,13 @@ from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.samplers.sde import SDE_SOLVERS, Adaptive, ReverseSDE
 from score_sde.sde_lib import VE, VP, SubVP
-from tests.samplers.closed_forms import QUICK_PROCESSES
+from tests.fast_cases import fast_where
+from tests.samplers.closed_forms import PROCESSES
 from tests.samplers.mixture_flow import EPS, mixture, quantile_map
 
 
-@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+@pytest.mark.slow  # Euler's law is in test_sde_laws.py.
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_euler_is_the_predictor_euler_maruyama(x64, sde):
     """Sample by sample, on data that is not Gaussian."""
     rng = np.random.default_rng(0)
@@ -26,7 +29,10 @@ def test_euler_is_the_predictor_euler_maruyama(x64, sde):
     )
     grid, like = log_snr_grid(sde, sde.T, EPS, 9), jnp.zeros((5, 2))
     samplers = ReverseSDE(sde, "euler"), PredictorCorrector(sde, PREDICTORS["euler_maruyama"], None)
-    one, other = (sampler(mixture(sde), grid, noise, like, keep_path=True) for sampler in samplers)
+    one, other = (
+        jax.jit(functools.partial(sampler, keep_path=True))(mixture(sde), grid, noise, like)
+        for sampler in samplers
+    )
     np.testing.assert_allclose(one.path, other.path, rtol=1e-11, atol=1e-11)
     np.testing.assert_array_equal(one.path[-1], one.x)
 
@@ -39,13 +45,19 @@ def distance(x, sde, t):
     return max(np.max(levels - below), np.max(below + 1 / x.size - levels))
 
 
+@functools.cache
+def drawn(sampler, keep_path):
+    """Traced once for all images and grids of the same number."""
+    return jax.jit(functools.partial(sampler, keep_path=keep_path))
+
+
 def draw(sampler, grid, indices, size, keep_path=False):
     noise = IndexedNoise.for_images(jax.random.key(1), jnp.asarray(indices))
     like = jnp.zeros((len(indices), size))
-    score = mixture(sampler.sde)
-    return jax.jit(lambda noise: sampler(score, grid, noise, like, keep_path=keep_path))(noise)
+    return drawn(sampler, keep_path)(mixture(sampler.sde), grid, noise, like)
 
 
+@pytest.mark.slow  # the next has such a path's law, and without noise the steps keep to their tolerance
 @pytest.mark.parametrize(
     ("sde", "name", "each_image"),
     [(SubVP(), "shark", False), (VE(), "heun", True)],
@@ -91,8 +103,8 @@ def test_an_image_with_steps_of_its_own_does_not_depend_on_the_others():
 
 def test_steps_of_a_grid_give_the_same_image_in_any_batch():
     sampler, grid = ReverseSDE(VP(), "shark"), uniform_grid(1.0, EPS, 8)
-    together, alone = draw(sampler, grid, [4, 9, 2], 6), draw(sampler, grid, [9], 6)
-    np.testing.assert_array_equal(together.x[1], alone.x[0])
+    one, other = draw(sampler, grid, [4, 9, 2, 0], 6), draw(sampler, grid, [9, 31, 7, 1], 6)
+    np.testing.assert_array_equal(one.x[1], other.x[0])
 
 
 def counted(score):
@@ -112,8 +124,14 @@ def counted(score):
 
 @pytest.mark.parametrize(
     ("name", "adaptive"),
-    [(name, None) for name in SDE_SOLVERS]
-    + [("heun", Adaptive(0.1, 0.1)), ("shark", Adaptive(0.1, 0.1))],
+    fast_where(
+        lambda *case: case in [("sra1", None), ("heun", Adaptive(0.1, 0.1))],
+        [
+            *((name, None) for name in SDE_SOLVERS),
+            ("heun", Adaptive(0.1, 0.1)),
+            ("shark", Adaptive(0.1, 0.1)),
+        ],
+    ),
     ids=str,
 )
 def test_nfe_is_the_number_of_calls(name, adaptive):
