@@ -31,6 +31,13 @@ USED_BY_THE_LOOP = {
     "training.init_from": "test_start.py::test_the_newest_checkpoint_then_other_weights_then_scratch",
     "training.replay_step": "test_replay.py::test_losses_and_gradient_of_an_update",
 }
+# Gradients of whole networks, which take seconds to trace, and the file whose fast tests would notice that the field is ignored.
+SLOW = {
+    "training.learned_uncertainty": "test_edm2_training.py",
+    "training.augment": "test_augmentation.py",
+    "training.lora.rank": "test_low_rank_task.py",
+    "training.lora.targets": "test_low_rank_task.py",
+}
 BUILT = {}
 """What the contexts give, each made once."""
 
@@ -65,7 +72,23 @@ def test_every_field_has_a_row():
     assert not gone, f"{sorted(gone)}: no such fields; remove their rows"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[f"{row.field}-{row.probe.__name__}" for row in ROWS])
+def is_slow(row):
+    """Also of fields of networks other than the default: that each is read, tests/models/test_networks.py says of all networks."""
+    other_network = row.probe.__name__ == "network" and "model.name" in row.context
+    return row.field in SLOW or other_network
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(
+            row,
+            marks=pytest.mark.slow if is_slow(row) else (),
+            id=f"{row.field}-{row.probe.__name__}",
+        )
+        for row in ROWS
+    ],
+)
 def test_another_value_changes_what_is_built(row):
     before = config_of(row.context)
     after = config_of({**row.context, row.field: row.value})

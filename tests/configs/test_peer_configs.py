@@ -56,7 +56,18 @@ def config_of(name):
     return importlib.import_module(f"score_sde.configs.{module}").get_config(variant)
 
 
-@pytest.mark.parametrize("name", SIZES)
+# The smallest of each class, two of ADM's with what differs between them. Their other sizes are those of tests/models.
+QUICK = (
+    "adm_imagenet:256_uncond",
+    "adm_imagenet:256_published",
+    "edm_cifar:ncsnpp_cond",
+    "edm2_imagenet:xxs",
+)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SIZES]
+)
 def test_sizes_are_the_published(name):
     config = config_of(name)
     network = build_network(config)

@@ -59,7 +59,16 @@ def test_every_field_is_as_published(file):
     assert found == expected
 
 
-@pytest.mark.parametrize("file", FILES)
+def these_soon(*files):
+    """All files, of which the others wait for the slow run."""
+    return pytest.mark.parametrize(
+        "file",
+        [pytest.param(file, marks=() if file in files else pytest.mark.slow) for file in FILES],
+    )
+
+
+# The smallest of each class. Others are counted by their options, which are held to the table above, in tests/models.
+@these_soon("vp/ddpm/cifar10_unconditional", "ve/celebahq_ncsnpp_continuous")
 def test_parameter_count(file):
     config = config_of(OURS[file])
     network = build_network(config)
@@ -76,12 +85,29 @@ def test_parameter_count(file):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_every_mode_is_accepted_where_it_has_a_meaning(file, monkeypatch):
+def test_every_mode_is_accepted(file, monkeypatch):
+    """With the sampler that the file names."""
+    accept(file, [config_of(OURS[file]).sampling.sampler], monkeypatch)
+
+
+# Of each process in its times and in its chain.
+@these_soon(
+    "ve/cifar10_ncsnpp",
+    "ve/cifar10_ncsnpp_continuous",
+    "vp/ddpm/cifar10",
+    "vp/ddpm/cifar10_continuous",
+    "subvp/cifar10_ddpm_continuous",
+)
+def test_every_sampler_is_accepted_where_it_has_a_meaning(file, monkeypatch):
+    accept(file, SAMPLERS, monkeypatch)
+
+
+def accept(file, samplers, monkeypatch):
     # The shapes, which take nearly all of the time, are those of the test above.
     monkeypatch.setattr("score_sde.training.trained_score.init_params", lambda config, network: ())
     config = config_of(OURS[file])
     sde = build_sde(config)
-    for sampler in SAMPLERS:
+    for sampler in samplers:
         config.sampling.sampler = sampler
         for mode in (train, sample, likelihood):
             if sampler in ("consistency", "mean_flow") and mode is not likelihood:

@@ -69,12 +69,35 @@ def figures(workdir):
     return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
 
 
-def test_import_sample_train_export(command, tmp_path, capsys):
+def test_import_export(command, tmp_path, capsys):
+    """Nothing is written over, and nothing is imported beside what is there."""
     workdir, source = tmp_path / "run", f"--source={TINY}"
+    first_steps(command, workdir, source, capsys)
+    imported, exported = figures(workdir)
+    assert imported["format"] == "PyTorch"
+    assert imported["parameters"] == exported["parameters"] == 48_763
+    assert imported["step"] == exported["step"] == 6
+    path = workdir / "export" / "checkpoint_6.pth"
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="checkpoint_6.pth exists already"):
+        command("export")
+    with pytest.raises(UserError, match="has checkpoints already"):
+        command("import", source)
+    assert path.read_bytes() == before
+    assert [p.name for p in (workdir / "export").iterdir()] == ["checkpoint_6.pth"]
+    assert [p.name for p in (workdir / "checkpoints").iterdir()] == ["6"]
+    # Of another process its weights would be another's.
+    path.unlink()
+    with pytest.raises(UserError, match=r"model.sigma_max=90.0 \(trained with 50.0\)"):
+        command("export", "--config.model.sigma_max=90")
+    assert not path.exists()
+
+
+def first_steps(command, workdir, source, capsys):
+    """An import; exported at once, the file holds what it was imported from."""
     command("import", source)
     assert "Adam's moments after 6 updates" in capsys.readouterr().out
 
-    # Exported at once, the file holds what it was imported from.
     command("export")
     path = workdir / "export" / "checkpoint_6.pth"
     written, published = contents_in_arrays(path), contents_in_arrays(TINY)
@@ -82,7 +105,14 @@ def test_import_sample_train_export(command, tmp_path, capsys):
         np.testing.assert_allclose(
             written["model"][name], array, rtol=1e-15 * (name == "module.sigmas")
         )
+    return written
 
+
+@pytest.mark.slow
+def test_import_sample_train_export(command, tmp_path, capsys):
+    workdir, source = tmp_path / "run", f"--source={TINY}"
+    written = first_steps(command, workdir, source, capsys)
+    path = workdir / "export" / "checkpoint_6.pth"
     command("sample", "--sampler=pc")
     command("train")
     command("export")
@@ -156,10 +186,3 @@ def test_export_before_there_is_a_checkpoint(command, tmp_path):
     with pytest.raises(UserError, match="no checkpoint in"):
         command("export")
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
-
-
-def test_export_under_another_process_is_refused(command, tmp_path):
-    command("import", f"--source={TINY}")
-    with pytest.raises(UserError, match=r"model.sigma_max=90.0 \(trained with 50.0\)"):
-        command("export", "--config.model.sigma_max=90")
-    assert not (tmp_path / "run" / "export").exists()

@@ -131,7 +131,7 @@ def imported(name, folder, arrays, suffix=None):
 
 
 # Each costs a compilation. Of the others tests/models hold the same table of names to the published outputs.
-QUICK = ("uvit_uncond", "adm_classifier", "edm_ncsnpp")
+QUICK = ("adm_classifier", "edm_ncsnpp")
 
 
 @pytest.fixture(

@@ -1,5 +1,7 @@
 """A checkpoint of the published PyTorch code: what its network gives, how its run goes on, what is refused."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import build_sde
 from score_sde.training.losses import build_loss
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.state import ema_rate, init_state, update_ema
+from score_sde.training.state import ema_rate, first_state, update_ema
 
 # Their gradient is zero: Adam turns its rounding noise into steps as large as any.
 NOISE = [f"all_modules.{i}.NIN_1.b" for i in (8, 10, 14)]
@@ -37,7 +39,12 @@ def contents():
 def output(network, params, expected, dtype):
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
     x, labels = jnp.asarray(nhwc(expected["x"]), dtype), jnp.asarray(expected["labels"], dtype)
-    return jax.jit(network.apply)({"params": params}, x, labels)
+    return applied(network)({"params": params}, x, labels)
+
+
+@functools.cache
+def applied(network):
+    return jax.jit(network.apply)
 
 
 def relative_error(got, expected):
@@ -117,15 +124,13 @@ def test_moments_matter_to_the_run_that_goes_on(config, record):
     """Without them the next update would be another: what the test above would miss if it were lax."""
     optimizer = build_optimizer(config)
     gradient = jax.tree.map(lambda leaf: np.full_like(leaf, 1e-3), record.params)
-    moved = []
-    for kept in (record, record._replace(moments=None)):
-        state = to_state(kept, optimizer)
-        norm = jax.jit(
-            lambda state: optax.tree.norm(
-                optimizer.update(gradient, state.opt_state, state.params)[0]
-            )
-        )
-        moved.append(float(norm(state)))
+
+    @jax.jit
+    def norm(state):
+        return optax.tree.norm(optimizer.update(gradient, state.opt_state, state.params)[0])
+
+    kinds = (record, record._replace(moments=None))
+    moved = [float(norm(to_state(kept, optimizer))) for kept in kinds]
     assert abs(moved[0] / moved[1] - 1) > 0.1
 
 
@@ -178,7 +183,14 @@ def assert_lists_equal(given, expected):
 NETWORKS = sorted(path.stem for path in GOLDEN.glob("net_*.npz"))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# The smallest of each class, one of them with Fourier features, and one of noise levels.
+QUICK = ("net_ddpm_vp", "net_ncsnpp_ve_cifar10", "net_ncsnpp_ve_discrete")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NETWORKS],
+)
 def test_any_network_is_exported_as_published(name, config, tmp_path):
     """Continuous or discrete, NCSN++, DDPM++ or DDPM: the published state dict, name by name, comes back."""
     with np.load(GOLDEN / f"{name}.npz") as file:
@@ -218,10 +230,10 @@ def test_any_network_is_exported_as_published(name, config, tmp_path):
         assert_trees_equal(read, given)
 
 
-def test_a_run_that_has_not_begun(config, network, tmp_path):
+def test_a_run_that_has_not_begun(config, network, record, tmp_path):
     """PyTorch's Adam has no state before its first update."""
     optimizer = build_optimizer(config)
-    state = jax.jit(lambda: init_state(config, network, optimizer))()
+    state = first_state(record.params, optimizer)
     path = exported(from_state(state, 0.999), network, config, tmp_path / "fresh.pth")
     assert contents_in_arrays(path)["optimizer"]["state"] == {}
     back = to_state(checkpoint_file.read(path, config), optimizer)

@@ -54,18 +54,35 @@ SOLVES = {
 }
 
 
-@pytest.mark.parametrize("solve", list(SOLVES.values()), ids=list(SOLVES))
-def test_an_image_alone_has_its_own_condition(solve):
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "sde" else ()) for name in SOLVES],
+)
+def test_an_image_alone_has_its_own_condition(name):
     """Bit for bit what a batch of its class gives; classes differ."""
-    run = jax.jit(solve)
+    run = jax.jit(SOLVES[name])
     mixed = run(MODEL.given(labels(*CLASSES)), X)
     for i, k in enumerate(CLASSES):
         of_class = run(MODEL.given(labels(k, k, k, k)), X)
         for got, expected in zip(jax.tree.leaves(mixed), jax.tree.leaves(of_class), strict=True):
             np.testing.assert_array_equal(got[i], expected[i])
-    first, other = jax.tree.leaves(mixed)[0], jax.tree.leaves(run(MODEL, X))[0]
+    # Of the last class, which stands for none.
+    first, other = jax.tree.leaves(mixed)[0], jax.tree.leaves(of_class)[0]
     assert np.abs(first[:3] - other[:3]).min() > 1e-3
-    np.testing.assert_array_equal(first[3], other[3])  # the class that stands for none
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("ode", "one by one") else pytest.mark.slow)
+        for name in SOLVES
+    ],
+)
+def test_no_condition_is_the_class_that_stands_for_none(name):
+    run = jax.jit(SOLVES[name])
+    jax.tree.map(
+        np.testing.assert_array_equal, run(MODEL, X), run(MODEL.given(labels(2, 2, 2, 2)), X)
+    )
 
 
 def test_a_class_is_its_own_exact_model():
@@ -78,7 +95,13 @@ def test_a_class_is_its_own_exact_model():
         np.testing.assert_allclose(got[rows], alone[rows], rtol=1e-4)
 
 
-@pytest.mark.parametrize("condition", [(), labels(2, 2, 2, 2)], ids=["none", "labels"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        pytest.param((), marks=pytest.mark.slow, id="none"),
+        pytest.param(labels(2, 2, 2, 2), id="labels"),
+    ],
+)
 def test_gradients_backwards_with_and_without_a_condition(condition):
     """Of N(0, 1), which the flow leaves as it is: -x. Neither labels nor the empty condition are differentiated."""
     solver = AdaptiveSolver("bosh3", 1e-2, 1e-2, "backsolve")

@@ -106,8 +106,20 @@ def run(golden, x, labels, cotangent, dtype):
     return both(params, x, cotangent)
 
 
+def golden_soon(*names):
+    """All golden files, of which the others wait for the slow run."""
+    return pytest.mark.parametrize(
+        "golden",
+        [pytest.param(name, marks=() if name in names else pytest.mark.slow) for name in NAMES],
+        indirect=True,
+    )
+
+
+# One of each class: the others' outputs are within their denoisers, below.
+@golden_soon("edm_ncsnpp", "edm_adm")
 @pytest.mark.parametrize(
-    ("dtype", "out_error", "grad_error"), [("float64", 1e-13, 1e-13), ("float32", 1e-5, 2e-5)]
+    ("dtype", "out_error", "grad_error"),
+    [("float64", 1e-13, 1e-13), pytest.param("float32", 1e-5, 2e-5, marks=pytest.mark.slow)],
 )
 def test_output_and_gradient_are_the_published(golden, dtype, out_error, grad_error):
     arrays = golden.arrays
@@ -156,10 +168,23 @@ def config():
 
 def test_preconditionings_and_losses_are_the_published(golden, config):
     """In float64, to rounding: D(x; sigma) with its gradient, and each image's mean loss, from the score alone."""
+    own = [name for name in golden.preconditionings if name != "EDMPrecond"]
+    check_published(golden, config, own or golden.preconditionings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("golden", ["edm_ddpmpp", "edm_ncsnpp"], indirect=True)
+def test_edms_preconditioning_and_loss_of_the_other_networks(golden, config):
+    check_published(golden, config, ["EDMPrecond"])
+
+
+def check_published(golden, config, preconditionings):
     with jax.enable_x64(True):
         params = jax.tree.map(lambda a: jnp.asarray(a, "float64"), golden.params)
-        cases = [*((name, denoised) for name in golden.preconditionings)]
-        cases += [(name, mean_loss) for name in golden.losses]
+        cases = [(name, denoised) for name in preconditionings]
+        cases += [
+            (name, mean_loss) for name in golden.losses if LOSSES[name][0] in preconditionings
+        ]
         runs = {name: case(golden, name, config) for name, case in cases}
 
         @lambda f: jax.jit(f, compiler_options=FAST_COMPILE)
@@ -236,7 +261,7 @@ def mean_loss(golden, name, config):
     return of, (arrays["value_f64"].mean(axis=(1, 2, 3)),)
 
 
-@pytest.mark.parametrize("name", ["edm_ddpmpp", "edm_adm"])
+@pytest.mark.parametrize("name", ["edm_ddpmpp", pytest.param("edm_adm", marks=pytest.mark.slow)])
 def test_what_is_not_said_to_be_augmented_is_not(name):
     """The published call without augment_labels; and "no class" is said of both."""
     arrays, options = arrays_of(name)
@@ -301,7 +326,13 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTS)
+# The smallest of each class; NCSN++ is counted in tests/configs/test_peer_configs.py.
+QUICK = ("DDPM++ of classes", "ADM of ImageNet")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in COUNTS]
+)
 def test_published_numbers_of_parameters(name):
     network, count = COUNTS[name]
     assert number_of_parameters(network) == count
@@ -355,8 +386,12 @@ def test_first_weights_have_the_published_spread():
     x, labels = jnp.ones((1, 8, 8, 3)), jnp.ones(1)
     bounds = {}
     for network in (EDMUNet(**SMALL), EDMADM(**SMALL | {"ch_mult": (1, 4)})):
-        init = jax.jit(network.init, compiler_options=FAST_COMPILE)
-        block = init(jax.random.key(0), x, labels)["params"]["enc_4x4_block0"]
+
+        @lambda f: jax.jit(f, compiler_options=FAST_COMPILE)
+        def first(key, network=network):
+            return network.init(key, x, labels)["params"]["enc_4x4_block0"]
+
+        block = first(jax.random.key(0))
         for layer in ("conv0", "conv1", "qkv"):
             bounds[type(network), layer] = float(np.abs(block[layer]["kernel"]).max())
     xavier = np.sqrt(6 / (9 * (16 + 32)))
