@@ -157,7 +157,7 @@ def test_what_an_update_is_given():
     ("stage", "names"),
     [
         ("pc", ["first", "advance", "end"]),
-        ("ode", ["sample"]),
+        pytest.param("ode", ["sample"], marks=pytest.mark.slow),
         pytest.param("likelihood", ["measure"], marks=pytest.mark.slow),
     ],
 )

@@ -87,9 +87,7 @@ def samples(config, sde, model):
 def likelihoods(config, sde, model):
     split = data.load(config).test
     measured = measure_bits_per_dim(config, sde, model, UniformDequantizer(), split, 0, show=False)
-    return [
-        array for part in measured.by_name.values() for array in (part.bits_per_dim, part.nfe)
-    ]
+    return [array for part in measured.by_name.values() for array in (part.bits_per_dim, part.nfe)]
 
 
 @pytest.mark.parametrize(

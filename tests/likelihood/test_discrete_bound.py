@@ -130,7 +130,9 @@ def test_with_the_best_variances_the_number_of_steps_does_not_matter(x64, num_sc
     assert bound == pytest.approx(0.7257967511, abs=2e-10)
 
 
-@pytest.mark.parametrize("sde", [VP(), VE()], ids=["ddpm", "smld"])
+@pytest.mark.parametrize(
+    "sde", [VP(), pytest.param(VE(), marks=pytest.mark.slow)], ids=["ddpm", "smld"]
+)
 def test_many_levels_tend_to_the_continuous_bound(x64, sde):
     """Which with the exact score is H(p_0) + KL(p_T || prior): the excess falls as 1/N."""
     limit = {VP(): 0.7257913526 + 5.3985e-6, VE(): 0.7257913526 + 5.00025e-5}[sde]

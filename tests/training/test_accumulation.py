@@ -22,8 +22,9 @@ from tests.training.test_step import BATCH, Case, leaves
 from tests.training.test_task import SPLIT, Mean
 
 
-@pytest.mark.parametrize("unrolled", [True, False])
-@pytest.mark.parametrize("parts", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("parts", "unrolled"), [(1, False), (2, True), (4, False), (8, True), (8, False)]
+)
 def test_every_part_counts_once(parts, unrolled):
     """Sums of small whole numbers, exact in float32: to the bit that of the whole batch."""
     batch = {"x": jnp.arange(16.0).reshape(8, 2), "y": jnp.arange(8.0)}
@@ -41,7 +42,7 @@ def test_every_part_counts_once(parts, unrolled):
     assert gradient["b"] == 2 * 5 * 3.5
 
 
-@pytest.mark.parametrize("unrolled", [True, False])
+@pytest.mark.parametrize("unrolled", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_parts_are_not_in_memory_together(unrolled):
     """Of six tanh, which the gradient needs, an eighth of the batch each instead of all."""
 
@@ -64,7 +65,7 @@ def test_parts_are_not_in_memory_together(unrolled):
     assert needed[1] < needed[0] / 3
 
 
-@pytest.mark.parametrize("unrolled", [True, False])
+@pytest.mark.parametrize("unrolled", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_noise_of_an_image_does_not_depend_on_its_part(config, unrolled):
     """The gradient with respect to a number for each image is its loss; here, a sum over its noise, its time and its pixels."""
     objective = build_objective(config, build_network(config), build_sde(config))

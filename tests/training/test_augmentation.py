@@ -159,7 +159,7 @@ class Recording:
         return u
 
 
-@pytest.mark.parametrize("num_classes", [0, 10])
+@pytest.mark.parametrize("num_classes", [pytest.param(0, marks=pytest.mark.slow), 10])
 def test_the_network_is_told_in_training_only(num_classes):
     """What it is told is what was done to the images, also where it is told no class; held-out images are as they are."""
     config = small_config(

@@ -155,6 +155,7 @@ def test_it_learns_and_says_how_well(whole):
     assert 0.15 < figures["eval_accuracy"] < figures["eval_accuracy_at_eps"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_run_without_a_stop(whole, tmp_path):
     folder, figures = whole
     trained(small(**{"training.n_iters": 30}), tmp_path / "run")

@@ -155,6 +155,7 @@ def test_noise_differs_from_update_to_update_and_what_else_is_drawn_stays(config
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_goes_on_to_the_same_bits(config, tmp_path):
     """What is told has noise of its own in each update, which belongs to the seed and the update."""
     config.model.condition_noise = 0.3

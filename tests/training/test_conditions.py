@@ -40,21 +40,26 @@ def labelled(config, monkeypatch):
     return config
 
 
-def test_the_numbers_of_the_classes_of_a_batch_move(labelled, tmp_path):
-    """Adam leaves alone what has never had a gradient. In memory and streamed: the same bits, and the same held-out loss."""
+def trained(labelled, folder, in_memory):
+    """Losses and averaged parameters after one update."""
     labelled.training.update(n_iters=1, batch_size=8)
-    task = build_score_task(labelled)
-    shapes = jax.eval_shape(task.init)
-    found = []
-    for in_memory in ("yes", "no"):
-        labelled.data.in_memory = in_memory
-        figures = train(labelled, tmp_path / in_memory)
-        found.append(
-            (figures["loss"], figures["eval_loss"], restore_ema(tmp_path / in_memory, shapes))
-        )
+    labelled.data.in_memory = in_memory
+    shapes = jax.eval_shape(build_score_task(labelled).init)
+    figures = train(labelled, folder)
+    return figures["loss"], figures["eval_loss"], restore_ema(folder, shapes)[0]
+
+
+@pytest.mark.slow
+def test_labels_are_those_of_the_images_in_memory_and_streamed(labelled, tmp_path):
+    """The same bits, and the same held-out loss."""
+    found = [trained(labelled, tmp_path / of, of) for of in ("yes", "no")]
     for one, other in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_array_equal(one, other)
-    table = found[0][2][0]["table"]
+
+
+def test_the_numbers_of_the_classes_of_a_batch_move(labelled, tmp_path):
+    """Adam leaves alone what has never had a gradient."""
+    table = trained(labelled, tmp_path / "run", "no")[-1]["table"]
     split = data.load(labelled, conditions=("label",)).train
     first = split.condition["label"][data.batch_indices(labelled.seed, 0, 8, split.num_images)]
     assert len(set(first)) < 10

@@ -182,7 +182,11 @@ NODES = (np.arange(50) + 0.5) / 50
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("teaches", [True, False], ids=["distillation", "training"])
+@pytest.mark.parametrize(
+    "teaches",
+    [pytest.param(True, marks=pytest.mark.slow), False],
+    ids=["distillation", "training"],
+)
 def test_the_gradient_vanishes_at_the_exact_function(teaches):
     """Faster than elsewhere as N grows. From data the loss itself stays: of its gradient the mean alone vanishes, as 1/N."""
     sde = EDM()
@@ -295,7 +299,7 @@ def test_a_linear_model_learns_the_closed_form(teaches):
 
         return jax.grad(total)(factors)
 
-    factors = fixed_point(update, count)
+    factors = fixed_point(jax.jit(update), count)
     s, t = cuts[:-1], cuts[1:]
     c_s, c_t = ELL + s**2, ELL + t**2
     step = 1 + (s - t) / 2 * (t / c_t + s / c_s * (1 + (s - t) * t / c_t))

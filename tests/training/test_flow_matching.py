@@ -38,8 +38,17 @@ def at_one_time(loss, model, ell, t):
     return expected_loss(loss, model, ell, nodes_of_u=(np.array([u]), np.ones(1)))
 
 
-@pytest.mark.parametrize("reduce_mean", [True, False])
-@pytest.mark.parametrize("ell", [1.0, 0.25, 0.04])
+@pytest.mark.parametrize(
+    ("ell", "reduce_mean"),
+    [
+        (1.0, True),
+        (0.25, False),
+        *(
+            pytest.param(*of, marks=pytest.mark.slow)
+            for of in ((1.0, False), (0.25, True), (0.04, True), (0.04, False))
+        ),
+    ],
+)
 def test_the_minimum_is_the_data_s_share(ell, reduce_mean):
     """l/c at each time, T = 1 itself among them, and (pi/2) sqrt(l) in the mean over [0, 1]."""
     loss = flow_loss(reduce_mean=reduce_mean)

@@ -11,8 +11,8 @@ from score_sde.data.batch import Batch
 from score_sde.errors import ConfigError, UserError
 from score_sde.models.networks import NETWORKS, build_network
 from score_sde.sde_lib import build_sde
-from score_sde.training.checkpoints import Checkpoints, restore_part
-from score_sde.training.frozen import frozen_weights, joined
+from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, restore_part
+from score_sde.training.frozen import frozen_weights, joined, keep
 from score_sde.training.objective import build_objective
 from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import build_score_task, train
@@ -122,6 +122,17 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def begun(base, tmp_path_factory):
+    """A folder of a control as a run leaves it but for its weights, and its config, which names no base any more."""
+    folder, config = tmp_path_factory.mktemp("begun"), control_config(base[0])
+    keep(frozen_weights(config, build_network(config), folder, begins=True), folder)
+    (checkpoint_folder(folder) / "2").mkdir(parents=True)
+    record_config(config, folder, None)
+    config.model.control_base = "gone"
+    return folder, config
+
+
+@pytest.fixture(scope="module")
 def trained(base, tmp_path_factory):
     """A folder in which a control has been trained for two updates, and its config, which names no base any more."""
     folder, config = tmp_path_factory.mktemp("control"), control_config(base[0])
@@ -134,6 +145,7 @@ def assert_equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow
 def test_the_base_is_kept_beside_and_only_the_control_has_a_state(base, trained):
     folder, config = trained
     network = build_network(config)
@@ -152,10 +164,10 @@ def test_the_base_is_kept_beside_and_only_the_control_has_a_state(base, trained)
     assert np.any(loaded.model.params["control"]["zero_middle"]["kernel"])
 
 
-def test_it_goes_on_without_the_folder_of_its_base(base, trained, tmp_path):
+def test_it_goes_on_without_the_folder_of_its_base(base, begun, tmp_path):
     """One update more is made of the same base; the folder that is named is read at the beginning only."""
-    _, config = trained
-    first = frozen_weights(config, build_network(config), trained[0], begins=True)
+    _, config = begun
+    first = frozen_weights(config, build_network(config), begun[0], begins=True)
     assert_equal(first, {"base": base[1]})
     with pytest.raises(ConfigError, match=r"control_base='gone': .*gone.* does not exist"):
         frozen_weights(config, build_network(config), tmp_path, begins=True)
@@ -182,14 +194,14 @@ def test_bases_that_do_not_fit_are_refused(base, tmp_path, change, words):
         frozen_weights(config, build_network(config), tmp_path, begins=True)
 
 
-def test_a_base_that_is_a_control_itself_is_refused(trained, tmp_path):
-    config = control_config(trained[0])
+def test_a_base_that_is_a_control_itself_is_refused(begun, tmp_path):
+    config = control_config(begun[0])
     with pytest.raises(ConfigError, match="it holds model.name='controlnet'"):
         frozen_weights(config, build_network(config), tmp_path, begins=True)
 
 
-def test_a_damaged_or_foreign_file_is_refused(trained, tmp_path):
-    _, config = trained
+def test_a_damaged_or_foreign_file_is_refused(begun, tmp_path):
+    _, config = begun
     network = build_network(config)
     with pytest.raises(
         UserError, match=r"base.npz is missing, damaged or of another network .*put back a copy"

@@ -61,6 +61,7 @@ def problem():
     return build_objective(config, network, VP()), params, images
 
 
+@pytest.mark.slow
 def test_with_every_label_dropped_only_no_class_learns(problem):
     objective, params, images = problem
     objective = dataclasses.replace(objective, label_dropout=1.0)

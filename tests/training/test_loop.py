@@ -43,6 +43,7 @@ def without_speed(lines):
     return [{k: v for k, v in line.items() if k != "images_per_second"} for line in lines]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_run_without_a_stop(config, tmp_path):
     """Six updates, and three and three: every bit of parameters, average and optimiser."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -140,6 +141,7 @@ def test_calls_end_at_multiples_of_steps_per_call_and_at_the_end(config):
     assert [plan.steps_in_call(step) for step in (0, 4, 6, 8)] == [4, 4, 2, 2]
 
 
+@pytest.mark.slow
 def test_several_steps_a_call_go_through_the_loop(config, tmp_path):
     """Five updates in calls of 2, 2 and 1; events fall at the first call's end past their step."""
     config.training.update(steps_per_call=2, n_iters=5, log_freq=1, eval_freq=3, checkpoint_freq=0)

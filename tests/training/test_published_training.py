@@ -63,6 +63,7 @@ def as_params(parameters, golden, prefix):
     return to_tree(parameters, names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "ve"])
 def test_every_update_of_the_recorded_run(name):
     config, golden = load(name)

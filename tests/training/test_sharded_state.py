@@ -98,8 +98,17 @@ def test_a_leaf_is_split_along_its_largest_dimension_that_the_devices_divide(sha
     assert (*spec_of(shape, 4),) == spec
 
 
-@pytest.mark.parametrize("number", [1, 2, 4])
-@pytest.mark.parametrize(("accumulation", "steps_per_call"), [(1, 1), (2, 2)])
+@pytest.mark.parametrize(
+    ("number", "accumulation", "steps_per_call"),
+    [
+        (2, 1, 1),
+        (4, 2, 2),
+        *(
+            pytest.param(*of, marks=pytest.mark.slow)
+            for of in ((1, 1, 1), (4, 1, 1), (1, 2, 2), (2, 2, 2))
+        ),
+    ],
+)
 def test_updates_have_the_bits_of_the_other_ways(number, accumulation, steps_per_call):
     """And those of the closed form: an update halves the distance to the mean, 32, and the average follows at half its step."""
     task = Sheet(widths=(0.1,))

@@ -28,14 +28,18 @@ def times(name, sde, **fields):
     return build_times(config, sde)
 
 
-@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
+@pytest.mark.parametrize(
+    "sde", [VP(), *(pytest.param(of, marks=pytest.mark.slow) for of in (SubVP(), VE()))], ids=repr
+)
 @pytest.mark.parametrize("name", TIMES)
 def test_the_correction_is_that_of_the_density(x64, name, sde):
     """The law of t(u) has density p with p(t(u)) t'(u) = 1, all of it between eps and T."""
     law = times(name, sde)
     u = jnp.linspace(0.001, 0.999, 101)
-    slope = jax.vmap(jax.grad(law.at))(u)
-    np.testing.assert_allclose(law.correction(law.at(u)) * (1 - EPS), slope, rtol=1e-8)
+    correction, slope = jax.jit(
+        lambda u: (law.correction(law.at(u)), jax.vmap(jax.grad(law.at))(u))
+    )(u)
+    np.testing.assert_allclose(correction * (1 - EPS), slope, rtol=1e-8)
     np.testing.assert_allclose(law.at(jnp.array([0.0, 1.0])), [EPS, 1.0], rtol=1e-9)
 
 
@@ -62,7 +66,17 @@ def test_log_normal_times_have_the_published_quantiles(x64):
     np.testing.assert_allclose(jnp.log(WIDE.sigma(t)), [-2.4, -1.2, 0.0], atol=1e-8)
 
 
-@pytest.mark.parametrize(("name", "ell", "minimum", "_"), LIKELIHOOD_WEIGHTED)
+@pytest.mark.parametrize(
+    ("name", "ell", "minimum", "_"),
+    [
+        LIKELIHOOD_WEIGHTED[1],
+        *(
+            pytest.param(*of, marks=pytest.mark.slow)
+            for of in LIKELIHOOD_WEIGHTED
+            if of != LIKELIHOOD_WEIGHTED[1]
+        ),
+    ],
+)
 def test_the_expected_loss_does_not_depend_on_the_times(x64, name, ell, minimum, _):
     score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), SDES[name])
     loss = continuous_loss(SDES[name], weighting="likelihood", times="log_snr")
@@ -70,8 +84,17 @@ def test_the_expected_loss_does_not_depend_on_the_times(x64, name, ell, minimum,
     assert value == pytest.approx(minimum, rel=1e-7)
 
 
-@pytest.mark.parametrize(("ell", "average"), [(0.25, 1.0), (0.04, 0.48848822), (1.0, 1.62832256)])
-@pytest.mark.parametrize("law", ["uniform", "log_normal"])
+@pytest.mark.parametrize(
+    ("ell", "average", "law"),
+    [
+        (0.25, 1.0, "log_normal"),
+        (0.04, 0.48848822, "uniform"),
+        pytest.param(1.0, 1.62832256, "log_normal", marks=pytest.mark.slow),
+        pytest.param(0.25, 1.0, "uniform", marks=pytest.mark.slow),
+        pytest.param(0.04, 0.48848822, "log_normal", marks=pytest.mark.slow),
+        pytest.param(1.0, 1.62832256, "uniform", marks=pytest.mark.slow),
+    ],
+)
 def test_edms_loss_at_the_optimum(x64, law, ell, average):
     """(sigma^2 + 1/4) ell / (ell + sigma^2) * 4 averaged over ln sigma ~ N(-1.2, 1.2^2), whatever times are drawn."""
     score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), WIDE)
@@ -80,7 +103,7 @@ def test_edms_loss_at_the_optimum(x64, law, ell, average):
     assert value == pytest.approx(average, rel=2e-8)
 
 
-@pytest.mark.parametrize("name", ["vp", "subvp"])
+@pytest.mark.parametrize("name", [pytest.param("vp", marks=pytest.mark.slow), "subvp"])
 def test_importance_sampling_lowers_the_variance(x64, name):
     """The deviation of one image's likelihood-weighted loss at the optimum, in units of its mean.
 
