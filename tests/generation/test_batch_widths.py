@@ -55,12 +55,12 @@ def images(way, model, shape, widths):
         yield np.asarray(x).reshape(-1, *shape)
 
 
-# Every run of the tests has one sampler of each way to draw noise and to drive steps; the slow ones all.
+# Every run of the tests has one sampler of each way to draw noise and to drive steps (ddim with a network, below); the slow ones all.
 def ways(*fast):
     return [pytest.param(way, marks=() if way in fast else pytest.mark.slow) for way in WAYS]
 
 
-@pytest.mark.parametrize("way", ways("pc", "sde", "unipc_3"))
+@pytest.mark.parametrize("way", ways("pc", "sde"))
 def test_bit_for_bit_with_an_exact_score(way):
     whole, *others = images(way, mixture(VP()), (2, 2, 1), FOUR_DEVICES)
     assert len(np.unique(whole)) == whole.size

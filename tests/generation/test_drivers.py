@@ -37,6 +37,14 @@ def small(sampler, num_steps=3, **changes):
     return config
 
 
+def in_every_run(configs, *fast):
+    """All of them by name; the slow runs have the others, whose code is that of these."""
+    return [
+        pytest.param(config, marks=() if name in fast else pytest.mark.slow, id=name)
+        for name, config in configs.items()
+    ]
+
+
 # ---- the start -------------------------------------------------------------------------------------
 
 
@@ -60,7 +68,7 @@ def test_law_of_the_first_state(x64, sde):
     ("config", "sde", "rounding"),
     [
         (small("pc", 25, pc__corrector="none"), VP(), 0.0),
-        (small("ode", noise_removal=False), VP(), 0.0),
+        pytest.param(small("ode", noise_removal=False), VP(), 0.0, marks=pytest.mark.slow),
         (small("ode", noise_removal=False), VE(), 2e-5),
     ],
     ids=["pc VP", "ode VP", "ode VE"],
@@ -90,7 +98,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("config", list(ENDS.values()), ids=list(ENDS))
+@pytest.mark.parametrize("config", in_every_run(ENDS, "pc", "adaptive ode", "edm"))
 def test_the_last_denoising_is_a_regression(config):
     """On data N(m, l) E[x_0 | x] = m + (alpha l / c)(x - alpha m), c = alpha^2 l + sigma^2, at the last time."""
     sde, mean, variance, eps = VP(), 0.5, 0.25, 0.1
@@ -140,7 +148,10 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize("config", list(COUNTED.values()), ids=list(COUNTED))
+@pytest.mark.parametrize(
+    "config",
+    in_every_run(COUNTED, "pc", "pc ending with the predictor's mean", "annealed Langevin", "ode"),
+)
 def test_nfe_is_the_number_of_calls(config):
     """On each of four devices, the last denoising included."""
     calls, sde = [], VP()

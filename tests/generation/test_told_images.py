@@ -238,7 +238,8 @@ def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
 
 def test_the_small_images_do_not_depend_on_batches(tmp_path, monkeypatch):
     config = cascade(tmp_path, monkeypatch)
-    config.sampling.batch_size = 8
+    config.sampling.update(sampler="ddim", batch_size=8)
+    config.sampling.exponential.num_steps = 2
     whole = build_conditions(config)(np.arange(6))["image"]
     config.sampling.batch_size = 4
     parts = build_conditions(config)(np.arange(1, 6))["image"]

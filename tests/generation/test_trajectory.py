@@ -24,6 +24,10 @@ SAMPLERS = {
 }
 
 
+# In every run; test_drivers.py has the path of an ODE on a grid.
+FAST = ("pc", "adaptive ode")
+
+
 def configured(changes):
     config = get_config()
     config.sampling.update(changes)
@@ -33,7 +37,13 @@ def configured(changes):
     return config, build_sde(config)
 
 
-@pytest.mark.parametrize("changes", list(SAMPLERS.values()), ids=list(SAMPLERS))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(changes, marks=() if name in FAST else pytest.mark.slow, id=name)
+        for name, changes in SAMPLERS.items()
+    ],
+)
 def test_from_the_prior_to_the_samples(changes):
     config, sde = configured(changes)
     if config.sampling.sampler == "pc_published":

@@ -28,7 +28,7 @@ def test_slerp_of_parallel_vectors_is_the_line():
     np.testing.assert_allclose(slerp(a, 3 * a, 0.25), 1.5 * a, rtol=1e-5)
 
 
-@pytest.mark.parametrize("sde", [VP(), VE()], ids=repr)
+@pytest.mark.parametrize("sde", [VP(), pytest.param(VE(), marks=pytest.mark.slow)], ids=repr)
 def test_isotropic_gaussian_data(x64, sde):
     """The flow of N(0, l) only stretches, so the images lie on the great circle of the two given ones."""
     score = GaussianScore(jnp.zeros(4), jnp.full(4, 0.3), jnp.eye(4), sde)

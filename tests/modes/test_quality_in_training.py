@@ -93,6 +93,8 @@ def test_a_run_that_is_stopped_in_its_sampling_has_the_same_record(whole, tmp_pa
     assert next(stops, "all asked") == "all asked"
 
 
+# That samples do not depend on devices has a test in every run, tests/generation/test_batch_widths.py.
+@pytest.mark.slow
 def test_one_device_finds_what_four_find(tmp_path, monkeypatch):
     """To the bit, where samples are rounded to levels."""
     config = small()

@@ -176,6 +176,8 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
         assert "residual" not in found["ranks_p_values"]
 
 
+# In every run their laws are held by tests/samplers/test_decoupled.py and test_twisted.py.
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pnpdm", "tds"])
 def test_split_gibbs_and_particles_draw_the_posterior(method, tmp_path):
     """Which is their limit (DAPS's is another law). Mean and variance within 4.9 standard errors and what so few steps and particles

@@ -137,16 +137,20 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
         return found
 
     with pytest.raises(KeyboardInterrupt):
-        measured(config("ddim: 3, euler: 3"), tmp_path)
-    two = measured(config("ddim: 3, euler: 3"), tmp_path)["rows"]
+        measured(config("ddim: 3, dpm_solver_pp_2m: 3"), tmp_path)
+    two = measured(config("ddim: 3, dpm_solver_pp_2m: 3"), tmp_path)["rows"]
     assert len(drawn) == 3
-    three = measured(config("heun: 3, ddim: 3, euler: 3"), tmp_path)["rows"]
+    three = measured(config("deis_t_1: 3, ddim: 3, dpm_solver_pp_2m: 3"), tmp_path)["rows"]
     assert len(drawn) == 4
-    assert [row["name"] for row in three[1:]] == ["heun", "ddim", "euler"]
+    assert [row["name"] for row in three[1:]] == ["deis_t_1", "ddim", "dpm_solver_pp_2m"]
     assert [three[0], *three[2:]] == two
     again = measured(config("ddim: 3"), tmp_path)
     assert (again["rows"], len(drawn)) == (two[:2], 4)
-    assert [row["name"] for row in recorded(tmp_path)][1:] == ["ddim", "euler", "heun"]
+    assert [row["name"] for row in recorded(tmp_path)][1:] == [
+        "ddim",
+        "dpm_solver_pp_2m",
+        "deis_t_1",
+    ]
     other = config("ddim: 3")
     other.seed = 1
     measured(other, tmp_path)
