@@ -52,7 +52,16 @@ COMBINATIONS = [
 ]
 
 
-@pytest.mark.parametrize("options", COMBINATIONS, ids=lambda o: "-".join(map(str, o.values())))
+def is_quick(options):
+    """Of a third: any values of any two options are together in one of them."""
+    return sum(OPTIONS[name].index(value) for name, value in options.items()) % 3 == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(o, marks=() if is_quick(o) else pytest.mark.slow) for o in COMBINATIONS],
+    ids=lambda o: "-".join(map(str, o.values())),
+)
 def test_every_combination_of_options_builds(options):
     network = NCSNpp(**TINY, **options)
     out, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), X, NOISE_INPUT)

@@ -47,7 +47,7 @@ def network(options):
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_published_numbers(x64, golden, dtype):
     """Logits, their gradient, and that of ln p(y | x_t): float32 to the tolerance of the file's notes, float64 to round-off."""
     arrays, params = golden

@@ -61,7 +61,14 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+# The smallest of each class, and one with FIR filters.
+QUICK = ("vp/ddpm/cifar10", "vp/cifar10_ddpmpp_continuous", "ve/celeba_ncsnpp")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PUBLISHED],
+)
 def test_parameters_of_published_networks(name):
     network, count, arrays, layers = PUBLISHED[name]
     found = parameters(network)

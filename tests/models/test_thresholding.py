@@ -84,7 +84,11 @@ SAMPLERS = {
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
-@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+@pytest.mark.parametrize(
+    "sde",
+    [PROCESSES[0], *(pytest.param(sde, marks=pytest.mark.slow) for sde in PROCESSES[1:])],
+    ids=repr,
+)
 def test_every_sampler_ends_in_range(sde, name):
     """In jit, on data of standard deviation 5."""
     exact = GaussianScore(jnp.zeros(4), jnp.full(4, 25.0), jnp.eye(4), sde)

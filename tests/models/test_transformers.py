@@ -88,7 +88,8 @@ def relative_error(got, expected):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "out_error", "grad_error"), [("float64", 1e-13, 1e-13), ("float32", 1e-5, 2e-5)]
+    ("dtype", "out_error", "grad_error"),
+    [("float64", 1e-13, 1e-13), pytest.param("float32", 1e-5, 2e-5, marks=pytest.mark.slow)],
 )
 def test_output_and_gradient_are_the_published(golden, dtype, out_error, grad_error, monkeypatch):
     """Measured: 1e-15 in float64. The published DiT has its positions as float32 there too."""
@@ -157,7 +158,15 @@ COUNTS = [
 ]
 
 
-@pytest.mark.parametrize(("size", "patch_size", "of", "count"), COUNTS)
+def smallest_soon(counts):
+    """The first two, of which the sizes or the patches differ; the others wait for the slow run."""
+    return pytest.mark.parametrize(
+        ("size", "patch_size", "of", "count"),
+        [*counts[:2], *(pytest.param(*row, marks=pytest.mark.slow) for row in counts[2:])],
+    )
+
+
+@smallest_soon(COUNTS)
 def test_dit_has_the_published_number_of_parameters(size, patch_size, of, count):
     width, depth, heads = SIZES[size]
     network = DiT(patch_size=patch_size, width=width, depth=depth, num_heads=heads, **of)
@@ -178,7 +187,7 @@ U_COUNTS = [
 ]
 
 
-@pytest.mark.parametrize(("size", "patch_size", "of", "count"), U_COUNTS)
+@smallest_soon(U_COUNTS)
 def test_uvit_has_the_published_number_of_parameters(size, patch_size, of, count):
     width, depth, heads = U_SIZES[size]
     network = UViT(patch_size=patch_size, width=width, depth=depth, num_heads=heads, **of)
@@ -203,19 +212,25 @@ TIMES = jnp.array([3.0, 700.0])
 
 def test_a_new_dit_outputs_zero_and_a_new_uvit_little():
     """DiT's gates and head begin as zero (adaLN-Zero); U-ViT's layers as N(0, 0.02^2)."""
-    size = {
-        name: np.abs(network.init_with_output(jax.random.key(1), jnp.ones(X.shape), TIMES)[0]).max()
-        for name, network in SMALLEST.items()
-    }
+
+    def first(network):
+        run = jax.jit(network.init_with_output, compiler_options=FAST_COMPILE)
+        return run(jax.random.key(1), jnp.ones(X.shape), TIMES)[0]
+
+    size = {name: np.abs(first(network)).max() for name, network in SMALLEST.items()}
     assert size["dit"] == 0
     assert 0 < size["uvit"] < 1
 
 
 def test_first_weights_have_the_published_spread():
     """Xavier's bound of a linear map of patches, sqrt(6 / (inputs + outputs)), N(0, 0.02^2), and gates that begin as 0."""
-    params = (
-        SMALLEST["dit"].copy(width=256).init(jax.random.key(0), jnp.ones(X.shape), TIMES)["params"]
-    )
+    network = SMALLEST["dit"].copy(width=256)
+
+    @lambda f: jax.jit(f, compiler_options=FAST_COMPILE)
+    def first(key):
+        return network.init(key, jnp.ones(X.shape), TIMES)["params"]
+
+    params = first(jax.random.key(0))
     kernel = params["x_embedder"]["proj"]["kernel"]
     bound = np.sqrt(6 / (48 + 256))
     assert 0.99 * bound < np.abs(kernel).max() <= bound

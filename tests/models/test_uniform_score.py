@@ -115,7 +115,9 @@ def test_far_away_in_float32():
     assert_allclose(exact.log_density(x, t), [tail, tail], rtol=1e-5)
 
 
-@pytest.mark.parametrize(("eps", "expected"), [(1e-5, 8.00069), (1e-3, 8.00720)])
+@pytest.mark.parametrize(
+    ("eps", "expected"), [pytest.param(1e-5, 8.00069, marks=pytest.mark.slow), (1e-3, 8.00720)]
+)
 def test_likelihood_of_dequantized_noise(x64, eps, expected):
     """Bits/dim of uniform data on [-1, 1]: 8 and what the blur carries over the edges, five decimals.
 
