@@ -137,7 +137,8 @@ def test_correlated_gaussian_in_float32(sde):
     assert np.abs(bits).max() < 2e-5
 
 
-@pytest.mark.parametrize("sde", processes(VP()))
+@pytest.mark.slow
+@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
 def test_correlated_gaussian_to_float64_tolerance(x64, sde):
     """The log-determinant of the flow, 1/2 sum ln(c_k(eps) / c_k(T)), enters with the prior's density."""
     covariance = correlated(4)
