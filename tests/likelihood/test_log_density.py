@@ -190,7 +190,7 @@ def of_gaussian():
 @pytest.mark.parametrize(("ell", "bits"), [(1, 9.0470956), (0.25, 8.0470956), (0.0625, 7.0470956)])
 def test_entropy_in_the_units_of_images(of_gaussian, ell, bits):
     """Every image at the sphere |x|^2 = D ell costs the entropy, and there the ODE's law agrees to second order."""
-    model = GaussianScore(jnp.zeros(16), jnp.full(16, ell), jnp.eye(16), VP())
+    model = GaussianScore(jnp.zeros(16), jnp.full(16, ell, jnp.float32), jnp.eye(16), VP())
     x = jnp.sqrt(ell) * jax.random.rademacher(jax.random.key(0), (2, 16), jnp.float32)
     nats = of_gaussian(model, x)
     measured = -np.asarray(nats) / (16 * math.log(2)) + bits_per_dim_offset(256, True)
