@@ -38,7 +38,7 @@ def test_quick_report(tmp_path):
     [
         ("tsit5", 20, 19),
         pytest.param("tsit5", 18, 13, marks=pytest.mark.slow),
-        ("dpm_solver_3", 20, 18),
+        pytest.param("dpm_solver_3", 20, 18, marks=pytest.mark.slow),
         pytest.param("unipc_3", 20, 20, marks=pytest.mark.slow),
     ],
 )

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from benchmarks import metric_power
 from benchmarks.fault_images import FAULTS, Pool, Sizes, blurred, deal, noisy
-from benchmarks.power import HONEST, Figures, Plan, limits, needed, powers
+from benchmarks.power import HONEST, Figures, Plan, Power, limits, needed, powers
 from score_sde.errors import UserError
 from score_sde.features.extractors import Features
 
@@ -113,11 +113,41 @@ def test_images_are_changed_as_the_fault_says():
     assert 0.05 < (noisy(white, 16, rng) < 16).mean() < 0.06  # beyond half a level, 1.59 deviations
 
 
+def page_in(folder):
+    page = folder / "page.md"
+    page.write_text("<!-- results: metric_power.json digits/pixels -->\n<!-- end of results -->\n")
+    return page
+
+
+def test_table_and_picture_of_given_powers(monkeypatch, tmp_path):
+    """One figure sees every fault with 200 samples, one with any number, one with none; and they are read again."""
+    given = {"KID": (0.5, 0.9, 1.0), "MIND": (0.95, 1.0, 1.0), "precision": (0.0, 0.1, 0.1)}
+    powers_given = [
+        Power(name, fault, n, power, 0.01)
+        for name, rising in given.items()
+        for fault in FAULTS
+        for n, power in zip((50, 200, 800), rising, strict=True)
+    ]
+    alarms = [Power("KID", HONEST, n, share, 0.01) for n, share in ((50, 0.04), (800, 0.06))]
+    monkeypatch.setattr(metric_power, "measure", lambda name, options: powers_given + alarms)
+    page = page_in(tmp_path)
+    found = metric_power.main(["--sets", "digits/pixels", "--out", str(tmp_path)])
+    assert found["digits/pixels"].powers == powers_given + alarms
+    lines = page.read_text().splitlines()
+    for row in (
+        "| KID | " + "200 | " * len(FAULTS) + "4% to 6% |",
+        "| MIND | " + "≤ 50 | " * len(FAULTS) + " |",
+        "| precision | " + "> 800 (10%) | " * len(FAULTS) + " |",
+    ):
+        assert row in lines
+    assert metric_power.main(["--redraw", "--out", str(tmp_path)]) == found
+    assert (tmp_path / "metric_power.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_a_run_on_digits(tmp_path):
     """Fifty blurred digits, and fifty copies, are seen at once; what was measured is read again for table and picture."""
-    arguments = ["--out", str(tmp_path)]
-    page = tmp_path / "page.md"
-    page.write_text("<!-- results: metric_power.json digits/pixels -->\n<!-- end of results -->\n")
+    arguments, page = ["--out", str(tmp_path)], page_in(tmp_path)
     options = ["--sets", "digits/pixels", "--honest", "39", "--faulty", "2", "--largest", "50"]
     found = metric_power.main([*options, *arguments])
     rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in page.read_text().splitlines() if line.startswith("| ")}  # fmt: skip

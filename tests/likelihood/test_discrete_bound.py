@@ -189,6 +189,7 @@ def test_images_have_their_own_noise():
     np.testing.assert_allclose(first.standard_error[0], together.standard_error[2], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_integers_cost_what_their_density_does_where_levels_are_fine(x64):
     """-ln P(v) -> -ln p(x_0) - D ln(width of a level) for a decoder that is wide against it; one estimate each."""
     chain, num_levels = VP().chain(25), 4001

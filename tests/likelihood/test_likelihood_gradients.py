@@ -39,7 +39,10 @@ def coefficients(variances):
 
 @pytest.mark.parametrize(
     ("adjoint", "trace"),
-    [("recursive_checkpoint", IndependentProbes()), ("backsolve", ExactTrace())],
+    [
+        ("recursive_checkpoint", IndependentProbes()),
+        pytest.param("backsolve", ExactTrace(), marks=pytest.mark.slow),
+    ],
     ids=["recursive_checkpoint", "backsolve"],
 )
 def test_gradients_on_gaussian_data(x64, adjoint, trace):

@@ -137,7 +137,8 @@ def test_correlated_gaussian_in_float32(sde):
     assert np.abs(bits).max() < 2e-5
 
 
-@pytest.mark.parametrize("sde", processes(VP()))
+@pytest.mark.slow
+@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
 def test_correlated_gaussian_to_float64_tolerance(x64, sde):
     """The log-determinant of the flow, 1/2 sum ln(c_k(eps) / c_k(T)), enters with the prior's density."""
     covariance = correlated(4)
@@ -189,7 +190,7 @@ def of_gaussian():
 @pytest.mark.parametrize(("ell", "bits"), [(1, 9.0470956), (0.25, 8.0470956), (0.0625, 7.0470956)])
 def test_entropy_in_the_units_of_images(of_gaussian, ell, bits):
     """Every image at the sphere |x|^2 = D ell costs the entropy, and there the ODE's law agrees to second order."""
-    model = GaussianScore(jnp.zeros(16), jnp.full(16, ell), jnp.eye(16), VP())
+    model = GaussianScore(jnp.zeros(16), jnp.full(16, ell, jnp.float32), jnp.eye(16), VP())
     x = jnp.sqrt(ell) * jax.random.rademacher(jax.random.key(0), (2, 16), jnp.float32)
     nats = of_gaussian(model, x)
     measured = -np.asarray(nats) / (16 * math.log(2)) + bits_per_dim_offset(256, True)

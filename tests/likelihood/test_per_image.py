@@ -63,6 +63,7 @@ def test_with_the_decoder_the_cost_is_that_of_the_data(eps):
         assert part.standard_error < limit
 
 
+@pytest.mark.slow
 def test_evaluations_are_of_the_network():
     """Guided from a law to itself: the same values, by two evaluations for one."""
     config, data = real_config(bound_draws=2), gaussian_data(4)

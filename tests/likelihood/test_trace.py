@@ -66,9 +66,28 @@ def sample_deviation_band(values):
     return 4.892 * np.sqrt((kurtosis - 1) / (4 * len(values)))
 
 
-@pytest.mark.parametrize("num_probes", [1, 10])
-@pytest.mark.parametrize("name", ["rademacher", "gaussian", "orthogonal"])
-@pytest.mark.parametrize(("d", "rho"), [(16, 0.9), (20, 0.8)])
+@pytest.mark.parametrize(
+    ("d", "rho", "name", "num_probes"),
+    [
+        (16, 0.9, "rademacher", 1),
+        (16, 0.9, "gaussian", 10),
+        (16, 0.9, "orthogonal", 10),
+        (20, 0.8, "rademacher", 10),
+        (20, 0.8, "orthogonal", 10),
+        *(
+            pytest.param(*of, marks=pytest.mark.slow)
+            for of in (
+                (16, 0.9, "rademacher", 10),
+                (16, 0.9, "gaussian", 1),
+                (16, 0.9, "orthogonal", 1),
+                (20, 0.8, "rademacher", 1),
+                (20, 0.8, "gaussian", 1),
+                (20, 0.8, "gaussian", 10),
+                (20, 0.8, "orthogonal", 1),
+            )
+        ),
+    ],
+)
 def test_probes_have_their_exact_mean_and_deviation(d, rho, name, num_probes):
     """3,000 estimates: the deviation is 1/sqrt(K) of one probe's, and for K of N orthogonal ones that of a sample
     without replacement, sqrt((N - K) / (N - 1) / K). Ten probes go through chunks of seven. False alarm 1e-6 each.

@@ -268,7 +268,11 @@ def test_no_gradient_reaches_the_target():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("teaches", [True, False], ids=["distillation", "training"])
+@pytest.mark.parametrize(
+    "teaches",
+    [pytest.param(True, marks=pytest.mark.slow), False],
+    ids=["distillation", "training"],
+)
 def test_a_linear_model_learns_the_closed_form(teaches):
     """A factor for each of 32 cuts of EDM's time: where its updates end, which are affine in the factors; the means are exact, by four points.
 

@@ -80,6 +80,7 @@ def test_with_every_label_dropped_only_no_class_learns(problem):
     assert sizes[3] > 1e-6
 
 
+@pytest.mark.slow
 def test_labels_reach_the_network_and_are_kept_in_held_out_losses(problem):
     """Without dropout in training, and whatever the dropout in held-out losses: each image's own label matters."""
     objective, params, images = problem

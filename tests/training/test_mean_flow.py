@@ -148,6 +148,7 @@ def learnt_polynomial(degree, r, t):
     return Polynomial(fixed_point(update, len(i))).average_velocity(jnp.ones((len(r), 1)), r, t)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_a_linear_model_learns_the_closed_form():
     """For ell = 1 the closed form is analytic, so the error falls by a factor with each degree (about 4 for two)."""
@@ -195,7 +196,7 @@ SMALL = {
 }
 
 
-SLOW = {"ddpm", "adm", "edm_unet", "uvit", "simple_uvit"}  # to compile
+SLOW = {"ncsnpp", "ddpm", "adm", "edm_unet", "uvit", "simple_uvit"}  # to compile
 
 
 @pytest.mark.parametrize(

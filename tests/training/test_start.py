@@ -72,6 +72,7 @@ def test_a_run_trains_on_from_the_weights(config, tmp_path):
     assert_equal((state.params, state.ema_params), (source.ema_params, source.ema_params))
 
 
+@pytest.mark.slow
 def test_weights_of_a_published_file(tmp_path):
     """Its list of averages, in its order."""
     with np.load(GOLDEN / "train_ve_tiny.npz") as file:
