@@ -36,15 +36,15 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_the_example_runs_beside_a_users_own_files(folder, tmp_path):
-    """A data.py and a models.py that cannot be imported lie beside the script."""
+def printed(script, folder, beside):
+    """What a script prints of a trained folder; a data.py and a models.py that cannot be imported lie beside it."""
     for name in ("data", "models", "training", "errors"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.read_text())
+        (beside / f"{name}.py").write_text("raise SystemExit('not ours')")
+    path = beside / "script.py"
+    path.write_text(script)
     done = subprocess.run(
-        [sys.executable, str(script), str(folder)],
-        cwd=tmp_path,
+        [sys.executable, str(path), str(folder)],
+        cwd=beside,
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -55,8 +55,26 @@ def test_the_example_runs_beside_a_users_own_files(folder, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "4 samples of step 2" in done.stdout
-    assert "ln p(x | 3), in nats:" in done.stdout
+    return done.stdout
+
+
+def test_a_script_runs_beside_a_users_own_files(folder, tmp_path):
+    script = """
+import sys
+import numpy as np
+from score_sde.trained import Trained
+trained = Trained.load(sys.argv[1])
+print(trained.step, trained.encode(np.full((1, 1, 1, 1), 16)).item())
+"""
+    step, white = printed(script, folder, tmp_path).split()
+    assert (step, float(white)) == ("2", pytest.approx(2 * 16.5 / 17 - 1))
+
+
+@pytest.mark.slow
+def test_the_example(folder, tmp_path):
+    found = printed(SCRIPT.read_text(), folder, tmp_path)
+    assert "4 samples of step 2" in found
+    assert "ln p(x | 3), in nats:" in found
     lines = [line for line in SCRIPT.read_text().splitlines() if line.strip()]
     assert len(lines) <= 30
 

@@ -24,7 +24,12 @@ def site(tmp_path_factory):
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu"},
+        env={
+            **os.environ,
+            "NO_MKDOCS_2_WARNING": "1",
+            "SITE_SEARCH": "false",
+            "JAX_PLATFORMS": "cpu",
+        },
         capture_output=True,
         text=True,
     )

@@ -27,13 +27,31 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.__name__.rpartition(".")[2])
-@pytest.mark.parametrize("why", ["too few steps", "not a number"])
+def name_of(mode):
+    return mode.__name__.rpartition(".")[2]
+
+
+# Of samples that are no numbers tests/generation/test_generate.py has a test in every run.
+WHYS = [
+    pytest.param(
+        mode,
+        why,
+        marks=pytest.mark.slow if (mode, why) == (sample, "not a number") else (),
+        id=f"{why}-{name_of(mode)}",
+    )
+    for why in ("too few steps", "not a number")
+    for mode in MODES
+]
+
+
+@pytest.mark.parametrize(("mode", "why"), WHYS)
 def test_what_failed_is_refused_and_leaves_no_file(tmp_path, monkeypatch, mode, why):
     if why == "too few steps":
         # The states that it got to are finite: only the solver's own word says that they are not the last.
         monkeypatch.setattr("score_sde.samplers.adaptive.MAX_STEPS", 1)
     else:
+        # No step of any size is accepted: the solver need not try thousands.
+        monkeypatch.setattr("score_sde.samplers.adaptive.MAX_STEPS", 32)
         monkeypatch.setattr(ProductMixtureScore, "__call__", lambda self, x, t: x * jnp.nan)
     config = small()
     sde = build_sde(config)
