@@ -47,7 +47,7 @@ def trees(indices, size=20_000):
 
 def test_pieces_of_an_images_path_fit_together():
     """W and the integral of the path since a, ds (H + W/2), of two intervals make those of their union."""
-    evaluate = trees([4, 7])
+    evaluate = trees([4, 7, 2], 50)
     for a, b, c in [(-1.0, -0.9, -0.7), (-0.3, -0.2, -0.05), (-0.004, -0.0015, END)]:
         first, second, whole = evaluate(a, b), evaluate(b, c), evaluate(a, c)
         np.testing.assert_allclose(first.W + second.W, whole.W, atol=2e-6)
@@ -87,6 +87,6 @@ def test_a_tree_shares_nothing_with_the_start_state():
     """The start state's noise comes from the same key; correlation of 20,000 numbers, 6 standard errors."""
     noise = IndexedNoise.for_images(jax.random.key(0), jnp.asarray([5]))
     start = np.ravel(noise(-1, 0, jnp.zeros((1, 20_000))))
-    step = trees([5, 6])(START, END)  # two, as the tests above have compiled
+    step = trees([5, 6])(START, END)  # two, as the law has compiled
     for values in (step.W[0], step.H[0]):
         assert abs(np.corrcoef(start, np.asarray(values))[0, 1]) < 6 / np.sqrt(20_000)
