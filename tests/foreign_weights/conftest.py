@@ -13,7 +13,7 @@ from score_sde.training import trained_score
 from score_sde.training.state import init_params
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _networks_traced_once():
     """Shapes and names of a network are traced once, not for every file that is read: that was nearly all the time of these tests."""
     known = {}

@@ -59,6 +59,7 @@ def test_the_networks_give_the_recorded_outputs(record, network, expected, tree,
     assert relative_error(out, nhwc(expected[name])) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_average_in_float64(record, network, expected):
     """The recorded run was then float64 from its start, so six updates' float32 rounding lies between."""
     with jax.enable_x64(True):
@@ -79,6 +80,7 @@ def test_names_are_those_of_the_file(network, contents, expected):
     assert [p.name for p in every if p.trained] == list(expected["ema_names"])
 
 
+@pytest.mark.slow  # tests/training/test_published_training.py repeats the run, and the import keeps all bits, below
 def test_the_recorded_run_goes_on(run, config, network, record):
     """Updates 6 and 7 from the imported state, with the recorded images, times and noise."""
     optimizer, sde = build_optimizer(config), build_sde(config)
@@ -120,17 +122,18 @@ def test_the_recorded_run_goes_on(run, config, network, record):
                 assert difference < 2e-5, (kind, p.name, difference)
 
 
+@pytest.mark.slow
 def test_moments_matter_to_the_run_that_goes_on(config, record):
     """Without them the next update would be another: what the test above would miss if it were lax."""
     optimizer = build_optimizer(config)
     gradient = jax.tree.map(lambda leaf: np.full_like(leaf, 1e-3), record.params)
 
     @jax.jit
-    def norm(state):
+    def norm(gradient, state):
         return optax.tree.norm(optimizer.update(gradient, state.opt_state, state.params)[0])
 
     kinds = (record, record._replace(moments=None))
-    moved = [float(norm(to_state(kept, optimizer))) for kept in kinds]
+    moved = [float(norm(gradient, to_state(kept, optimizer))) for kept in kinds]
     assert abs(moved[0] / moved[1] - 1) > 0.1
 
 

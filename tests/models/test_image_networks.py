@@ -1,5 +1,7 @@
 """Networks that are told an image: more channels of the input and no other change, an image of zeros for none."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,19 +42,20 @@ TIMES = jnp.array([3.0, 700.0])
 IMAGE = jnp.cos(7.0 * X)
 
 
-def random_params(network, x=X, seed=0):
-    shapes = jax.eval_shape(network.init, jax.random.key(0), x, TIMES)["params"]
-    rng = np.random.default_rng(seed)
+def random_params(network):
+    shapes = jax.eval_shape(network.init, jax.random.key(0), X, TIMES)["params"]
+    rng = np.random.default_rng(0)
     return jax.tree.map(lambda s: jnp.asarray(0.2 * rng.normal(size=s.shape), s.dtype), shapes)
 
 
-def output(network, params, condition, x=X):
+def output(network, params, condition):
+    return compiled(network)({"params": params}, X, TIMES, condition)
+
+
+@functools.lru_cache(maxsize=2)
+def compiled(network):
     # Compiling is nearly all the time, and -O0 changes no formula.
-    options = {"xla_backend_optimization_level": 0}
-    run = jax.jit(
-        lambda c: network.apply({"params": params}, x, TIMES, c), compiler_options=options
-    )
-    return run(condition)
+    return jax.jit(network.apply, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @pytest.mark.parametrize(("kind", "fields"), NETWORKS.values(), ids=list(NETWORKS))
@@ -82,7 +85,11 @@ def test_without_the_weights_of_the_image_it_is_the_network_that_is_told_none(ki
 
 
 @pytest.mark.parametrize(
-    "name", ["ncsnpp", "ddpm", "dit", "uvit", "adm", "edm_unet", "edm_adm", "rin"]
+    "name",
+    [
+        *("ncsnpp", "ddpm", "dit", "uvit", "adm", "edm_unet", "rin"),
+        pytest.param("edm_adm", marks=pytest.mark.slow),  # by the same lines as edm_unet
+    ],
 )
 def test_the_noise_of_the_image_is_told(name):
     """Not by a fresh network, and in units of the most that it knows."""
@@ -100,8 +107,7 @@ def test_the_noise_of_the_image_is_told(name):
     silent = {**params, "image_noise": {**params["image_noise"]}}
     silent["image_noise"]["out"] = jax.tree.map(jnp.zeros_like, params["image_noise"]["out"])
     np.testing.assert_array_equal(at(networks[0], 0.5, silent), at(networks[0], 0.1, silent))
-    fresh = jax.eval_shape(networks[0].init, jax.random.key(0), X, TIMES)["params"]
-    assert set(fresh["image_noise"]) == {"in", "out"}
+    assert set(params["image_noise"]) == {"in", "out"}
 
 
 WRONG = {
