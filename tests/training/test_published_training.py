@@ -63,8 +63,7 @@ def as_params(parameters, golden, prefix):
     return to_tree(parameters, names)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["vp", "ve"])
+@pytest.mark.parametrize("name", ["vp", pytest.param("ve", marks=pytest.mark.slow)])
 def test_every_update_of_the_recorded_run(name):
     config, golden = load(name)
     network, optimizer, sde = build_network(config), build_optimizer(config), build_sde(config)
