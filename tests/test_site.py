@@ -56,7 +56,7 @@ def test_every_module_has_a_page(site):
 
 def test_docstrings_are_on_the_pages(site):
     page = site["reference/api/sde_lib/base"]
-    assert "Standard deviation of x_t | x_0." in page
+    assert "Standard deviation of x_t | x_0, in the units of the images" in page
     assert "prior_log_density" in page
 
 
