@@ -23,7 +23,6 @@ from score_sde.errors import ConfigError
 from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import time_features
 from score_sde.models.layers import Features, Image, Other
-from score_sde.models.network import check_input
 from score_sde.models.published import StateDict
 from score_sde.models.transformer import (
     Attention,
@@ -70,16 +69,13 @@ class DiT(Transformer):
         dropout_keys: Keys | None = None,
     ) -> Other:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
+        x, noise_input = self.inputs(x, noise_input, condition)
         time = TimeEmbedding(self.width, name="t_embedder")(noise_input)
         given: Any = with_class(time, condition, self.num_classes, 0.02, "y_embedder")
         given = self.with_interval(self.with_image_noise(given, condition), condition)
 
         embedding = PatchEmbedding(self.width, XAVIER, self._dtype, name="x_embedder")
-        h = embedding(self.patches(x)) + jnp.asarray(self._positions(), real)[None]
+        h = embedding(self.patches(x)) + jnp.asarray(self._positions(), x.dtype)[None]
         hidden = int(self.width * self.mlp_ratio)
         for block in range(self.depth):
             layer = DiTBlock(self.num_heads, hidden, self._dtype, name=f"blocks_{block}")

@@ -30,7 +30,6 @@ from score_sde.errors import ConfigError
 from score_sde.models.conditions import ClassEmbedding, labels_or_none
 from score_sde.models.dit import SMALL, XAVIER, ZERO, TimeEmbedding
 from score_sde.models.layers import Image
-from score_sde.models.network import check_input
 from score_sde.models.transformer import PatchEmbedding, Perceptron, Tokens, Transformer
 from score_sde.models.uvit import norm
 from score_sde.options import count, option
@@ -73,10 +72,7 @@ class RIN(Transformer):
         dropout_keys: Keys | None = None,
     ) -> Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
+        x, noise_input = self.inputs(x, noise_input, condition)
         latents = self._first_latents(noise_input, condition)
         embedding = PatchEmbedding(self.width, XAVIER, self._dtype, name="patch_embed")
         interface = norm("patch_norm")(embedding(self.patches(x)))

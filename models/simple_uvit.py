@@ -25,7 +25,6 @@ from score_sde.models.adm import check_channels
 from score_sde.models.adm_blocks import ZERO, ResBlock, conv, dense, norm
 from score_sde.models.conditions import with_class
 from score_sde.models.dit import SMALL, DiTBlock, TimeEmbedding, plain_norm
-from score_sde.models.network import check_input
 from score_sde.models.resample import naive_downsample_2d, naive_upsample_2d
 from score_sde.models.transformer import Transformer
 from score_sde.models.unet import check_levels
@@ -76,10 +75,7 @@ class SimpleUViT(Transformer):
         dropout_keys: Keys | None = None,
     ) -> layers.Other:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
+        x, noise_input = self.inputs(x, noise_input, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
         time = TimeEmbedding(self.width, name="time")(noise_input)
         level: Any = with_class(time, condition, self.num_classes, name="label_emb")

@@ -18,7 +18,6 @@ from score_sde.errors import ConfigError
 from score_sde.models.conditions import ClassEmbedding, labels_or_none
 from score_sde.models.embeddings import time_features
 from score_sde.models.layers import Features, Image
-from score_sde.models.network import check_input
 from score_sde.models.published import StateDict
 from score_sde.models.transformer import Attention, PatchEmbedding, Perceptron, Tokens, Transformer
 from score_sde.options import option
@@ -57,10 +56,7 @@ class UViT(Transformer):
         dropout_keys: Keys | None = None,
     ) -> Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
+        x, noise_input = self.inputs(x, noise_input, condition)
         told = jnp.stack(self._told(noise_input, condition), axis=1)
         embedding = PatchEmbedding(self.width, BY_INPUTS, self._dtype, name="patch_embed")
         h = jnp.concatenate([told, embedding(self.patches(x))], axis=1)
