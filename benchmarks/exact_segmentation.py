@@ -1,6 +1,6 @@
 """python -m benchmarks.exact_segmentation: how well masks can be told from pictures of discs and squares, by the exact posterior.
 
-The two shapes have one shade: a picture says which pixels they cover together, and not which covers what. The masks of --draws
+The two shapes have one shade: a picture says which pixels they cover together, and not which covers what. The masks of --masks
 discs and of as many squares are counted; of all pairs, those that cover what a picture shows are its posterior, with the product of
 their shares. Prints the intersection over union as benchmarks/segmentation.py does: that of draws is what a network without error has,
 and the most probable class of each pixel is about the best that can be said. A minute and a half.
@@ -61,7 +61,7 @@ def posterior(
     bare = [(covered & ~masks.covered).astype(np.float32) for masks in (disc, square)]
     i, j = np.nonzero(bare[0] @ bare[1].T == 0)  # no pixel is bare of both
     if not len(i):
-        raise UserError("a picture that no pair of the masks drawn covers; give more --draws")
+        raise UserError("a picture that no pair of the masks drawn covers; give more --masks")
     classes = np.where(square.covered[j], 2, np.where(disc.covered[i], 1, 0))
     weights = disc.shares[i] * square.shares[j]
     return classes, weights / weights.sum()
@@ -78,12 +78,12 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
         prog="python -m benchmarks.exact_segmentation", description=__doc__
     )
     parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--draws", type=int, default=2_000_000)
+    parser.add_argument("--masks", type=int, default=2_000_000)
     given = parser.parse_args(arguments)
     split = data.load(get_config(), ("paired",)).test.take(range(given.images))
     truth, rng = to_classes(split.images), np.random.default_rng(SEED)
     of_discs, of_squares = (
-        counted(shape, rng, given.draws, truth.shape[1:]) for shape in (discs, squares)
+        counted(shape, rng, given.masks, truth.shape[1:]) for shape in (discs, squares)
     )
     found = []
     with progress_bar(len(truth), "pictures", "picture") as bar:

@@ -65,7 +65,7 @@ def test_masks_are_counted(masks):
 
 
 def test_a_picture_that_nothing_covers_is_refused(masks):
-    with pytest.raises(UserError, match="more --draws"):
+    with pytest.raises(UserError, match="more --masks"):
         posterior(np.ones(64, bool), *masks)
 
 
