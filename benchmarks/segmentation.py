@@ -1,7 +1,7 @@
 """python -m benchmarks.segmentation --workdir runs/vp_shapes: how well masks that are drawn given pictures are the pictures' own.
 
 For each class the intersection over union with the masks of the test split, of all pixels of all images together: of one draw an
-image, and of the most frequent class of several.
+image, and of the most frequent class of several. What draws of the exact posterior have: exact_segmentation.py.
 """
 
 from __future__ import annotations
@@ -48,10 +48,17 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
         "one draw": overlaps(drawn, np.broadcast_to(truth, drawn.shape)),
         f"most frequent of {given.draws}": overlaps(most_frequent(drawn), truth),
     }
-    for name, of_classes in found.items():
-        listed = "  ".join(f"{of} {value:.4f}" for of, value in of_classes.items())
-        print(f"{name}: intersection over union  {listed}")
+    print(in_words(found))
     return found
+
+
+def in_words(found: dict[str, dict[str, float]]) -> str:
+    """A line for each way to name the classes of a picture."""
+    listed = {
+        name: "  ".join(f"{of} {value:.4f}" for of, value in of_classes.items())
+        for name, of_classes in found.items()
+    }
+    return "\n".join(f"{name}: intersection over union  {of}" for name, of in listed.items())
 
 
 if __name__ == "__main__":

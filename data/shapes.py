@@ -39,25 +39,37 @@ def to_classes(bits: np.ndarray) -> np.ndarray:
 
 def draw(rng: np.random.Generator, n: int, sides: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Classes (n, h, w) of a disc and a square over it, anywhere within the image, and their pictures (n, h, w, 1), uint8."""
-    rows, columns = (axis[None] for axis in np.indices(sides))
-    least, most = (share * min(sides) for share in (LEAST, MOST))
-
-    def places() -> tuple[np.ndarray, np.ndarray]:
-        radius = rng.uniform(least, most, n)
-        middles = [radius + (side - 1 - 2 * radius) * rng.random(n) for side in sides]
-        away = [
-            axis - middle[:, None, None]
-            for axis, middle in zip((rows, columns), middles, strict=True)
-        ]
-        return np.stack(away), radius[:, None, None]
-
     classes = np.zeros((n, *sides), np.int64)
-    away, radius = places()
-    classes[np.square(away).sum(axis=0) <= np.square(radius)] = 1
-    away, half = places()
-    classes[np.abs(away).max(axis=0) <= half] = 2
+    classes[discs(rng, n, sides)] = 1
+    classes[squares(rng, n, sides)] = 2
     noise = rng.normal(NOISE_MEAN, NOISE_STD, classes.shape).round().clip(0, 255)
     return classes, np.where(classes > 0, SHADE, noise).astype(np.uint8)[..., None]
+
+
+def discs(rng: np.random.Generator, n: int, sides: tuple[int, int]) -> np.ndarray:
+    """Where n discs are, (n, h, w)."""
+    away, radius = placed(rng, n, sides)
+    return np.square(away).sum(axis=0) <= np.square(radius)
+
+
+def squares(rng: np.random.Generator, n: int, sides: tuple[int, int]) -> np.ndarray:
+    """Where n squares are, (n, h, w)."""
+    away, half = placed(rng, n, sides)
+    return np.abs(away).max(axis=0) <= half
+
+
+def placed(
+    rng: np.random.Generator, n: int, sides: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of n shapes anywhere within the image: how far each pixel is from the middle, (2, n, h, w), and radius or half side, (n, 1, 1)."""
+    rows, columns = (axis[None] for axis in np.indices(sides))
+    least, most = (share * min(sides) for share in (LEAST, MOST))
+    radius = rng.uniform(least, most, n)
+    middles = [radius + (side - 1 - 2 * radius) * rng.random(n) for side in sides]
+    away = [
+        axis - middle[:, None, None] for axis, middle in zip((rows, columns), middles, strict=True)
+    ]
+    return np.stack(away), radius[:, None, None]
 
 
 def load_shapes(data: Any) -> Datasets:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
 from score_sde.models import layers
 from score_sde.models.adm_blocks import GROUPS, ZERO, Levels, conv, level_embedding, norm
 from score_sde.models.conditions import with_class
-from score_sde.models.network import DTYPES, check_input
+from score_sde.models.network import DTYPES
 from score_sde.models.published import StateDict
 from score_sde.models.unet import UNet
 from score_sde.options import count, one_of, option
@@ -77,14 +76,11 @@ class ADM(UNet):
         dropout_keys: Keys | None = None,
     ) -> layers.Other:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
+        x, noise_input = self.inputs(x, noise_input, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
         of_noise = level_embedding(noise_input, self.nf * self.noise_mult, self.nf * self.emb_mult)
         level: Any = with_class(of_noise, condition, self.num_classes, name="label_emb")
-        level = self.with_interval(self.with_image_noise(level, condition), condition)
+        level = self.with_levels(level, condition)
         first = conv(self._widths[0], "input_blocks_0_0", dtype=DTYPES[self.dtype])
         levels = self._levels
         h, skips = levels.down(first(x if self.centered else 2 * x - 1), level, keys)

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from score_sde.models import blocks, layers
 from score_sde.models.conditions import with_class
 from score_sde.models.embeddings import positional_embedding, sigma_of_label
-from score_sde.models.network import DTYPES, check_input
+from score_sde.models.network import DTYPES
 from score_sde.models.unet import ScoreUNet
 from score_sde.shapes import Array, Keys, PerImage
 
@@ -43,15 +43,12 @@ class DDPM(ScoreUNet):
 
         `noise_input` is a time label, of the order of 0 ... 1000.
         """
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
+        x, noise_input = self.inputs(x, noise_input, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
 
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
-        temb = self.with_interval(self.with_image_noise(temb, condition), condition)
+        temb = self.with_levels(temb, condition)
         h = layers.conv3x3(self.nf, dtype=self._dtype)(x if self.centered else 2 * x - 1)
         skips = [h]
         for level, mult in enumerate(self.ch_mult):

@@ -72,7 +72,7 @@ class DiT(Transformer):
         x, noise_input = self.inputs(x, noise_input, condition)
         time = TimeEmbedding(self.width, name="t_embedder")(noise_input)
         given: Any = with_class(time, condition, self.num_classes, 0.02, "y_embedder")
-        given = self.with_interval(self.with_image_noise(given, condition), condition)
+        given = self.with_levels(given, condition)
 
         embedding = PatchEmbedding(self.width, XAVIER, self._dtype, name="x_embedder")
         h = embedding(self.patches(x)) + jnp.asarray(self._positions(), x.dtype)[None]

@@ -34,7 +34,7 @@ from score_sde.models.magnitude import (
     mp_sum,
     unit,
 )
-from score_sde.models.network import DTYPES, check_input
+from score_sde.models.network import DTYPES
 from score_sde.models.published import StateDict
 from score_sde.models.unet import UNet
 from score_sde.options import count, option
@@ -99,10 +99,7 @@ class EDM2(UNet):
         dropout_keys: Keys | None = None,
     ) -> layers.Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
-        check_input(x.shape, noise_input.shape, self)
-        self.null_condition(condition)  # refuses what the network does not take
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
+        x, noise_input = self.inputs(x, noise_input, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
         if self.is_initializing():
             self.log_variance(noise_input)
@@ -136,7 +133,7 @@ class EDM2(UNet):
                 h = called(mp_cat(h, skips.pop(), SKIPS), level, next(keys))
         gain = self.param("out_gain", nn.initializers.zeros, (), jnp.float32)
         # No dtype: in float32, as nothing after it repairs the rounding.
-        return MPLayer(self.num_channels, 3, name="out_conv")(h.astype(real), gain)
+        return MPLayer(self.num_channels, 3, name="out_conv")(h.astype(x.dtype), gain)
 
     def _embedding(self, noise_input: PerImage, condition: Any) -> layers.Features:
         width = self._embedding_width()

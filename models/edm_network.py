@@ -25,7 +25,7 @@ from score_sde.models.adm import check_sinusoids
 from score_sde.models.adm_blocks import conv
 from score_sde.models.conditions import class_indicator
 from score_sde.models.edm_blocks import EDMBlock, Style, norm
-from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.models.network import DTYPES, Network
 from score_sde.models.published import StateDict
 from score_sde.models.unet import UNet
 from score_sde.shapes import Array, Keys, PerImage
@@ -80,13 +80,9 @@ class EDMNetwork(UNet, abc.ABC):
         dropout_keys: Keys | None = None,
     ) -> layers.Other:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
+        x, noise_input = self.inputs(x, noise_input, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
-        level = self.with_image_noise(self._embedding(noise_input, condition), condition)
-        level = self.with_interval(level, condition)
+        level = self.with_levels(self._embedding(noise_input, condition), condition)
         x = x if self.centered else 2 * x - 1
         pyramid = x
         first = conv(

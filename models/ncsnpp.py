@@ -31,7 +31,7 @@ from score_sde.models.embeddings import (
     positional_embedding,
     sigma_of_label,
 )
-from score_sde.models.network import DTYPES, check_input
+from score_sde.models.network import DTYPES
 from score_sde.models.unet import ScoreUNet
 from score_sde.options import Range, not_negative, one_of, option, positive
 from score_sde.shapes import Array, Keys, PerImage
@@ -130,7 +130,7 @@ class EncoderDecoder(ScoreUNet):
         """The embedding of noise level, class and noise of an image that is told; the words."""
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
-        temb = self.with_interval(self.with_image_noise(temb, condition), condition)
+        temb = self.with_levels(temb, condition)
         if not self.words:
             return temb, None
         ids = condition["text"] if condition else jnp.zeros((len(noise_input), 1), jnp.int32)
@@ -305,10 +305,7 @@ class NCSNpp(EncoderDecoder):
         Returns:
             (b, h, w, c), float32 (float64 for float64 images).
         """
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        x, noise_input = x.astype(real), noise_input.astype(real)
-        x = self.with_image(x, condition)
+        x, noise_input = self.inputs(x, noise_input, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
         temb, text = self._told(noise_input, condition)
         encoded = self._encode(x if self.centered else 2 * x - 1, temb, text, keys)

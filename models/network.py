@@ -145,6 +145,16 @@ class Network(Section, nn.Module):
         channels = self.condition_channels or self.num_channels
         return (*sides(self.image_size, self.image_width), channels)
 
+    def inputs(self, x: Pixels, noise_input: Array, condition: Any) -> tuple[Array, Array]:
+        """Images and noise levels in float32 or wider, the images with the one that the network is told as more channels.
+
+        Raises:
+          ValueError: they are not (b, h, w, num_channels) and (b,), or the network does not take such a condition.
+        """
+        check_input(x.shape, noise_input.shape, self)
+        real = jnp.promote_types(x.dtype, jnp.float32)
+        return self.with_image(x.astype(real), condition), noise_input.astype(real)
+
     def with_image(self, x: Pixels, condition: Any) -> Array:
         """x with the image that the network is told as more channels, zeros where it is told nothing.
 
@@ -158,8 +168,11 @@ class Network(Section, nn.Module):
         image = dict(condition).get("image", nothing)
         return jnp.concatenate([x, image.astype(x.dtype)], axis=-1)
 
-    def with_image_noise(self, embedding: Any, condition: Any) -> Any:
-        """The embedding (b, f) of the noise level with that of the noise of the image that is told."""
+    def with_levels(self, embedding: Any, condition: Any) -> Any:
+        """The embedding (b, f) of the noise level with those of the told image's noise and of the interval's length, where there are any."""
+        return self._with_interval(self._with_image_noise(embedding, condition), condition)
+
+    def _with_image_noise(self, embedding: Any, condition: Any) -> Any:
         if embedding is None or not self.condition_noise:
             return embedding
         b, features = embedding.shape
@@ -167,8 +180,8 @@ class Network(Section, nn.Module):
         labels = (LABELS * std / self.condition_noise).astype(embedding.dtype)
         return embedding + LevelEmbedding(features, name="image_noise")(labels)
 
-    def with_interval(self, embedding: Any, condition: Any) -> Any:
-        """The embedding (b, f) of the noise level with that of the interval's length, 0 where none is told."""
+    def _with_interval(self, embedding: Any, condition: Any) -> Any:
+        """0 where no interval is told."""
         if embedding is None or not self.told_interval:
             return embedding
         b, features = embedding.shape

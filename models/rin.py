@@ -91,7 +91,7 @@ class RIN(Transformer):
     def _first_latents(self, labels: PerImage, condition: Any) -> Tokens:
         """What is told of each image, then the same learnt vectors for all."""
         time = TimeEmbedding(self.latent_width, name="time")(labels)
-        told = [self.with_interval(self.with_image_noise(time, condition), condition)]
+        told = [self.with_levels(time, condition)]
         if self.num_classes:
             classes = ClassEmbedding(self.num_classes, self.latent_width, 0.02, name="label_emb")
             told.insert(0, classes(labels_or_none(condition, len(labels), self.num_classes)))

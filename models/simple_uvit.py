@@ -79,7 +79,7 @@ class SimpleUViT(Transformer):
         keys = layers.layer_keys(dropout_keys, self.dropout)
         time = TimeEmbedding(self.width, name="time")(noise_input)
         level: Any = with_class(time, condition, self.num_classes, name="label_emb")
-        level = self.with_interval(self.with_image_noise(level, condition), condition)
+        level = self.with_levels(level, condition)
 
         b, height, width, _ = x.shape
         p = self.patch_size

@@ -7,8 +7,6 @@ where those have a dot, so that their weights are read by name (foreign_weights/
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
@@ -17,9 +15,9 @@ from jaxtyping import Float
 from score_sde.data.image_shape import in_words, sides
 from score_sde.errors import ConfigError
 from score_sde.models.layers import Image, Other
-from score_sde.models.network import DTYPES, Network, check_input
+from score_sde.models.network import DTYPES, Network
 from score_sde.options import count, option, positive
-from score_sde.shapes import Array, PerImage
+from score_sde.shapes import Array
 
 Tokens = Float[Array, "b n d"]
 Patches = Float[Array, "b n _"]
@@ -65,16 +63,6 @@ class Transformer(Network):
                 f"model.num_heads={self.num_heads} does not divide model.width={self.width}; take one of "
                 f"{', '.join(map(str, share))}"
             )
-
-    def inputs(self, x: Image, noise_input: Array, condition: Any) -> tuple[Other, PerImage]:
-        """Images and noise levels in float32 or wider, the images with those that are told as more channels.
-
-        Raises:
-          ValueError: they are not (b, h, w, channels) and (b,), or the network does not take such a condition.
-        """
-        check_input(x.shape, noise_input.shape, self)
-        real = jnp.promote_types(x.dtype, jnp.float32)
-        return self.with_image(x.astype(real), condition), noise_input.astype(real)
 
     def patches(self, x: Image) -> Patches:
         """The image as tokens of its own numbers, scaled to [-1, 1]."""

@@ -86,7 +86,7 @@ class UViT(Transformer):
         if self.time_mlp:
             hidden = nn.Dense(4 * self.width, kernel_init=SMALL, name="time_embed_0")(time)
             time = nn.Dense(self.width, kernel_init=SMALL, name="time_embed_2")(nn.silu(hidden))
-        time = self.with_interval(self.with_image_noise(time, condition), condition)
+        time = self.with_levels(time, condition)
         if not self.num_classes:
             return [time]
         classes = ClassEmbedding(self.num_classes, self.width, name="label_emb")

@@ -1,0 +1,104 @@
+"""python -m benchmarks.exact_segmentation: how well masks can be told from pictures of discs and squares, by the exact posterior.
+
+The two shapes have one shade: a picture says which pixels they cover together, and not which covers what. The masks of --masks
+discs and of as many squares are counted; of all pairs, those that cover what a picture shows are its posterior, with the product of
+their shares. Prints the intersection over union as benchmarks/segmentation.py does: that of draws is what a network without error has,
+and the most probable class of each pixel is about the best that can be said. A minute and a half.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.command import run_main
+from benchmarks.segmentation import in_words, most_frequent, overlaps
+from score_sde import data
+from score_sde.configs.vp_shapes import get_config
+from score_sde.data.shapes import CLASSES, SHADE, discs, squares, to_classes
+from score_sde.errors import UserError
+from score_sde.progress import progress_bar
+
+SEED = 0
+AT_ONCE = 20_000
+
+
+class Masks(NamedTuple):
+    """Of one shape, all that were drawn: (k, pixels), and their shares of the draws, (k,)."""
+
+    covered: np.ndarray
+    shares: np.ndarray
+
+
+def counted(
+    shape: Callable[..., np.ndarray], rng: np.random.Generator, n: int, sides: tuple[int, int]
+) -> Masks:
+    """Those of n draws, in turns of AT_ONCE."""
+    times: dict[bytes, int] = {}
+    for _ in range(-(-n // AT_ONCE)):
+        drawn = shape(rng, min(AT_ONCE, n), sides).reshape(-1, sides[0] * sides[1])
+        packed, found = np.unique(np.packbits(drawn, axis=1), axis=0, return_counts=True)
+        for key, count in zip(map(bytes, packed), found, strict=True):
+            times[key] = times.get(key, 0) + int(count)
+    packed = np.array([np.frombuffer(key, np.uint8) for key in times])
+    covered = np.unpackbits(packed, axis=1, count=sides[0] * sides[1]).astype(bool)
+    shares = np.array([*times.values()], np.float64)
+    return Masks(covered, shares / shares.sum())
+
+
+def posterior(
+    covered: np.ndarray, of_discs: Masks, of_squares: Masks
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classes (k, pixels) of all pairs that cover these pixels and no others, the square over the disc, and their probabilities (k,).
+
+    Raises:
+      UserError: there are none.
+    """
+    disc, square = within(of_discs, covered), within(of_squares, covered)
+    bare = [(covered & ~masks.covered).astype(np.float32) for masks in (disc, square)]
+    i, j = np.nonzero(bare[0] @ bare[1].T == 0)  # no pixel is bare of both
+    if not len(i):
+        raise UserError("a picture that no pair of the masks drawn covers; give more --masks")
+    classes = np.where(square.covered[j], 2, np.where(disc.covered[i], 1, 0))
+    weights = disc.shares[i] * square.shares[j]
+    return classes, weights / weights.sum()
+
+
+def within(masks: Masks, covered: np.ndarray) -> Masks:
+    """Those that cover none but these pixels."""
+    rows = ~(masks.covered & ~covered).any(axis=1)
+    return Masks(masks.covered[rows], masks.shares[rows])
+
+
+def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.exact_segmentation", description=__doc__
+    )
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--masks", type=int, default=2_000_000)
+    given = parser.parse_args(arguments)
+    split = data.load(get_config(), ("paired",)).test.take(range(given.images))
+    truth, rng = to_classes(split.images), np.random.default_rng(SEED)
+    of_discs, of_squares = (
+        counted(shape, rng, given.masks, truth.shape[1:]) for shape in (discs, squares)
+    )
+    found = []
+    with progress_bar(len(truth), "pictures", "picture") as bar:
+        for picture in split.condition["paired"]:
+            classes, weights = posterior((picture == SHADE).ravel(), of_discs, of_squares)
+            likely = np.stack([weights @ (classes == k) for k in range(len(CLASSES))])
+            drawn = classes[rng.choice(len(weights), 3, p=weights)]
+            found.append(np.stack([drawn[0], most_frequent(drawn), likely.argmax(axis=0)]))
+            bar.update(1)
+    names = ("one draw", "most frequent of 3", "most probable")
+    shaped = np.stack(found, axis=1).reshape(len(names), *truth.shape)
+    figures = {name: overlaps(of, truth) for name, of in zip(names, shaped, strict=True)}
+    print(in_words(figures))
+    return figures
+
+
+if __name__ == "__main__":
+    run_main(main)
