@@ -42,7 +42,7 @@ from score_sde.samplers.correctors import annealed_langevin
 from score_sde.samplers.ddrm import DDRM, restoring
 from score_sde.samplers.decoupled import DAPS, PnPDM, Renoised, splitting
 from score_sde.samplers.grids import log_snr_grid
-from score_sde.samplers.imputation import Imputation, RePaint, imputing
+from score_sde.samplers.imputation import MCG, Imputation, RePaint, imputing
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.predictors import ancestral_forward
 from score_sde.samplers.record import Sampler
@@ -86,6 +86,7 @@ METHODS: dict[str, Method] = {
     "imputation, ald": Method(
         imputing, lambda sde: Imputation(sde, ancestral_forward, annealed_langevin, 0.16, 5), 12
     ),
+    "MCG": Method(imputing, MCG, 2),
     "RePaint, 10": Method(imputing, lambda sde: RePaint(sde, 10), 30),
     "DiffPIR, own sampler": Method(diffpir, Renoised, 1),
     "DAPS": Method(splitting, DAPS, 2, 160),

@@ -25,7 +25,7 @@ from score_sde.samplers.configured import (
 from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.ddrm import DDRM, restoring
 from score_sde.samplers.decoupled import DAPS, PnPDM, splitting
-from score_sde.samplers.imputation import Imputation, RePaint, imputing
+from score_sde.samplers.imputation import MCG, Imputation, RePaint, imputing
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictors import PREDICTORS, Predictor
 from score_sde.samplers.record import Sampler
@@ -83,6 +83,13 @@ def imputation(problem: Problem, options: Any) -> Configured:
     return along_pc_grid(problem, sampler, pc_settings(sampling), last_step(sampling) == "tweedie")
 
 
+def mcg(problem: Problem, options: Any) -> Configured:
+    """MCG, by the configured predictor."""
+    sampler = MCG(problem.sde, predictor_of(problem), options.scale)
+    settings = {"predictor": problem.options.pc.predictor}
+    return along_pc_grid(problem, sampler, settings, last_step(problem.options) == "tweedie")
+
+
 def repaint(problem: Problem, options: Any) -> Configured:
     """RePaint, by the configured predictor."""
     sampler = RePaint(problem.sde, options.repeats, predictor_of(problem))
@@ -131,6 +138,7 @@ METHODS: dict[str, Method] = {
         lambda model, y, sde, o: diffpir(model, y, sde, o.weight), settings=("weight",)
     ),
     "imputation": Method(lambda model, y, sde, o: imputing(model, y, sde), imputation, put_in=True),
+    "mcg": Method(lambda model, y, sde, o: imputing(model, y, sde), mcg, ("scale",), put_in=True),
     "repaint": Method(
         lambda model, y, sde, o: imputing(model, y, sde), repaint, ("repeats",), put_in=True
     ),

@@ -28,12 +28,16 @@ class RestoreOptions(Section):
     draws: int = option(8, "posterior draws of each", count(10_000))
     method: str = option(
         "ddrm",
-        "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | repaint | ddrm | daps | pnpdm | tds, samplers of their "
+        "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | mcg | repaint | ddrm | daps | pnpdm | tds, samplers of their "
         "own along sampling.pc.num_steps steps of sampling.grid | trained, a network of model.condition_image=measured, told what config.condition "
         "measures, with any sampler",
     )
     iterations: int = option(5, "method=mmps: of conjugate gradients in each step", count(1000))
-    scale: float = option(1.0, "method=dps: times the likelihood's gradient", positive)
+    scale: float = option(
+        1.0,
+        "method=dps: times the likelihood's gradient; method=mcg: times the step towards the measurement",
+        positive,
+    )
     weight: float = option(1.0, "method=diffpir: its lambda", positive)
     repeats: int = option(10, "method=repaint: times that each step is taken", count(1000))
     eta: float = option(0.85, "method=ddrm: noise of what is not measured", fraction)

@@ -1,4 +1,4 @@
-"""What is known of an image put into every state, noised as the state is: imputation, RePaint.
+"""What is known of an image put into every state, noised as the state is: imputation, MCG, RePaint.
 
     known(t) = alpha x_known + sigma z,    the other modes as the sampler has them,
 
@@ -8,7 +8,7 @@ Song et al. 2021, App. I.2 and I.3, for any A of known singular values.
 The rest of the state meets known parts that know nothing of it. So without a corrector samples have another law than the
 posterior, however many steps there are: for two numbers of unit variance and correlation r, of which one is y, the other's
 mean is y (1 - sqrt(1 - r^2)) / r and its variance (1 - r^2)/(2 r) ln((1 + r)/(1 - r)). Correctors mend it, and so do
-RePaint's repetitions.
+RePaint's repetitions. MCG's step towards the measurement leads them to another wrong one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import jax.numpy as jnp
 from score_sde.errors import ConfigError
 from score_sde.guidance.posterior import PosteriorScore, Unguided
 from score_sde.measurements.measurement import Measurement, spectral
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, denoise
 from score_sde.samplers.correctors import Corrector
 from score_sde.samplers.noise import Noise
-from score_sde.samplers.predictors import Predictor, ancestral_forward
+from score_sde.samplers.predictors import Predictor, ancestral_forward, batch_times
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Images, Index, Points, Scalar
@@ -83,6 +83,41 @@ class Imputation(SteppedSampler):
             return impute(score, self.sde, x, s, put_in)
 
         return jax.lax.fori_loop(0, self.corrector_steps, correct, x)
+
+
+@dataclasses.dataclass(frozen=True)
+class MCG(SteppedSampler):
+    """Imputation with a step towards the measurement before what is known is put in (Chung et al. 2022, manifold constraints).
+
+        x <- predicted x - alpha d/dx_t |y - A x_hat(x_t)|^2 = predicted x + 2 alpha J^T A^T (y - A x_hat),
+
+    where `scale` is 2 alpha, the same at all steps: no step of a process, so a finer grid is another law. Cost: a step is an
+    evaluation, of which the predictor has the score, and a product with the Jacobian. Slots of noise: the predictor's, what is put in.
+    """
+
+    sde: SDE
+    predictor: Predictor = ancestral_forward
+    scale: float = 1.0
+
+    def nfe(self, num_steps: int) -> int:
+        return num_steps
+
+    def jacobian_products(self, num_steps: int) -> int:
+        return num_steps
+
+    def step(self, score: Any, grid: Points, noise: Noise, k: Index, state: Images) -> Images:
+        t, s = grid[k], grid[k + 1]
+        times = batch_times(state, t)
+
+        def mean(x: Images) -> tuple[Images, Images]:
+            here = score(x, times)
+            return denoise(self.sde, here, x, times), here
+
+        x_hat, pullback, here = jax.vjp(mean, state, has_aux=True)
+        r = score.measurement.residual(score.measured(), x_hat)
+        (towards,) = pullback(spectral(score.measurement, "MCG").transpose(r))
+        x = self.predictor(lambda x, t: here, self.sde, state, t, s, noise(k, 0, state))
+        return impute(score, self.sde, x + self.scale * towards, s, noise(k, 1, x))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -153,6 +153,7 @@ def test_another_seed_is_another_measurement():
         ("tmpd", 0.4, 9, 18),
         ("ddnm", 0.0, 9, 0),
         ("imputation", 0.0, 9, 0),
+        ("mcg", 0.0, 9, 8),
         ("repaint", 0.0, 25, 0),
         ("ddrm", 0.0, 8, 0),
         ("pigdm", 0.4, 9, 9),

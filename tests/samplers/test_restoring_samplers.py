@@ -1,4 +1,4 @@
-"""Imputation, RePaint and DDRM: exact laws on Gaussian data, where each is affine in its noise, in float64.
+"""Imputation, MCG, RePaint and DDRM: exact laws on Gaussian data, where each is affine in its noise, in float64.
 
 The truth is a recursion of matrices in NumPy with the processes' closed forms, and limit laws in closed form.
 """
@@ -18,7 +18,7 @@ from score_sde.models.exact import GaussianScore
 from score_sde.samplers.correctors import annealed_langevin
 from score_sde.samplers.ddrm import DDRM, restoring
 from score_sde.samplers.grids import uniform_grid
-from score_sde.samplers.imputation import Imputation, RePaint, imputing
+from score_sde.samplers.imputation import MCG, Imputation, RePaint, imputing
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.predictors import ancestral_forward, batch_times, euler_maruyama
 from score_sde.sde_lib import VP
@@ -124,6 +124,26 @@ def test_imputation_by_recursion(x64, sde):
     got = law_of(sampler, restored(imputing, sde), slots=6)
     for one, other in zip(got, law, strict=True):
         assert_allclose(one, other, atol=1e-11)
+
+
+@pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
+def test_mcg_by_recursion(x64, sde):
+    """The step towards the measurement is of the state before, 2 alpha = .3; without it MCG is imputation."""
+    law = start(sde)
+    for now, then in times(sde):
+        matrix, b, variance = ancestral(now, then)
+        pull = 0.3 * now.denoiser.T @ A.T
+        matrix, b = matrix - pull @ A @ now.denoiser, b + pull @ (Y - A @ now.offset)
+        law = put_in(moved(law, matrix, b, variance * np.eye(3)), then)
+    score = restored(imputing, sde)
+    for one, other in zip(law_of(MCG(sde, scale=0.3), score, 2), law, strict=True):
+        assert_allclose(one, other, atol=1e-11)
+    none, plain = (
+        law_of(sampler, score, 2)
+        for sampler in (MCG(sde, scale=0.0), Imputation(sde, ancestral_forward))
+    )
+    for one, other in zip(none, plain, strict=True):
+        assert_allclose(one, other, atol=1e-14)
 
 
 def test_the_law_of_imputation_is_not_the_posterior(x64):
@@ -234,6 +254,7 @@ def test_colours_are_put_in_as_grey(x64):
 def test_evaluations():
     assert Imputation(VP(), ancestral_forward).nfe(10) == 10
     assert Imputation(VP(), ancestral_forward, annealed_langevin, 0.1, 3).nfe(10) == 40
+    assert (MCG(VP()).nfe(10), MCG(VP()).jacobian_products(10)) == (10, 10)
     assert (RePaint(VP(), 4).nfe(10), DDRM(VP()).nfe(10)) == (40, 10)
     jumps = RePaint(VP(), 4, jump=5)
     assert jumps.nfe(jumps.num_steps(uniform_grid(1.0, EPS, 10))) == 40
