@@ -17,7 +17,7 @@ from score_sde.measurements.measurement import Measurement
 from score_sde.models.exact import GaussianScore
 from score_sde.samplers.correctors import annealed_langevin
 from score_sde.samplers.ddrm import DDRM, restoring
-from score_sde.samplers.grids import uniform_grid
+from score_sde.samplers.grids import log_snr_grid, uniform_grid
 from score_sde.samplers.imputation import MCG, Imputation, RePaint, imputing
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.predictors import ancestral_forward, batch_times, euler_maruyama
@@ -154,6 +154,18 @@ def test_the_law_of_imputation_is_not_the_posterior(x64):
     assert (got.mean[1], got.covariance[1, 1]) == pytest.approx((0.50030, 0.49536), abs=0.6e-5)
     limit = (1 - np.sqrt(1 - 0.64)) / 0.8, 0.36 / 1.6 * np.log(1.8 / 0.2)
     assert (got.mean[1], got.covariance[1, 1]) == pytest.approx(limit, abs=1.1e-3)
+
+
+def test_mcg_is_led_too_far(x64):
+    """To the number of which 1 would be expected, 1 / .8, with a variance that falls with every step; the posterior has .8 and .36."""
+    score = restored(imputing, VP(), 0.0, np.array([[1.0, 0.0]]), np.zeros(2), CORRELATED)
+    told, variances = {"measured": jnp.ones(1)}, []
+    for steps in (400, 800):
+        grid = log_snr_grid(VP(), 1.0, EPS, steps)
+        got = affine_law(MCG(VP()), score, grid, (2,), told, 2)
+        assert got.mean[1] == pytest.approx(1 / 0.8, abs=1e-4)
+        variances.append(got.covariance[1, 1])
+    assert variances == pytest.approx([0.1120, 0.0821], abs=1e-4)
 
 
 def langevin_of_the_batch(score, sde, x, t, a, z, snr):
