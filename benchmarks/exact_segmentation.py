@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.command import run_main
-from benchmarks.segmentation import in_words, most_frequent, overlaps
-from score_sde import data
+from benchmarks.segmentation import held_out, in_words, most_frequent, overlaps
 from score_sde.configs.vp_shapes import get_config
 from score_sde.data.shapes import CLASSES, SHADE, discs, squares, to_classes
 from score_sde.errors import UserError
@@ -80,7 +79,9 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--masks", type=int, default=2_000_000)
     given = parser.parse_args(arguments)
-    split = data.load(get_config(), ("paired",)).test.take(range(given.images))
+    split = held_out(get_config(), given.images)
+    if given.masks < 1:
+        raise UserError(f"--masks {given.masks}: expected 1 or more")
     truth, rng = to_classes(split.images), np.random.default_rng(SEED)
     of_discs, of_squares = (
         counted(shape, rng, given.masks, truth.shape[1:]) for shape in (discs, squares)

@@ -7,11 +7,15 @@ image, and of the most frequent class of several. What draws of the exact poster
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 
+from benchmarks.command import run_main
 from score_sde import data
+from score_sde.data.batch import Batch
 from score_sde.data.shapes import CLASSES, to_classes
+from score_sde.errors import UserError
 from score_sde.trained import Trained
 
 
@@ -30,6 +34,22 @@ def most_frequent(drawn: np.ndarray) -> np.ndarray:
     return counts.argmax(axis=0)
 
 
+def held_out(config: Any, count: int) -> Batch:
+    """The first `count` masks of the test split, with their pictures.
+
+    Raises:
+      UserError: another dataset than shapes, or not so many.
+    """
+    if config.data.name != "shapes":
+        raise UserError(
+            f"a configuration of data.name={config.data.name!r}: expected one of shapes, as configs/vp_shapes.py is"
+        )
+    test = data.load(config, ("paired",)).test
+    if not 1 <= count <= test.num_images:
+        raise UserError(f"--images {count}: expected 1 to {test.num_images}, the test split")
+    return test.take(range(count))
+
+
 def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workdir", required=True)
@@ -37,7 +57,9 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
     parser.add_argument("--draws", type=int, default=3)
     given = parser.parse_args(arguments)
     trained = Trained.load(given.workdir)
-    truth = to_classes(data.load(trained.config).test.take(range(given.images)).images)
+    truth = to_classes(held_out(trained.config, given.images).images)
+    if given.draws < 1:
+        raise UserError(f"--draws {given.draws}: expected 1 or more")
     drawn = np.stack(
         [
             to_classes(trained.sample(given.images, seed=seed, show=True))
@@ -62,4 +84,4 @@ def in_words(found: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

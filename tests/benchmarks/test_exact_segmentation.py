@@ -8,6 +8,8 @@ from scipy import stats
 
 from benchmarks import exact_segmentation
 from benchmarks.exact_segmentation import counted, posterior
+from benchmarks.segmentation import held_out
+from score_sde.configs.vp_shapes import get_config
 from score_sde.data.shapes import discs, draw, squares
 from score_sde.errors import UserError
 
@@ -67,6 +69,25 @@ def test_masks_are_counted(masks):
 def test_a_picture_that_nothing_covers_is_refused(masks):
     with pytest.raises(UserError, match="more --masks"):
         posterior(np.ones(64, bool), *masks)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--images", "0"], "--images 0: expected 1 to 256"),
+        (["--masks", "0"], "--masks 0: expected 1"),
+    ],
+)
+def test_senseless_numbers_are_refused(arguments, words):
+    with pytest.raises(UserError, match=words):
+        exact_segmentation.main(arguments)
+
+
+def test_other_images_are_refused():
+    config = get_config()
+    config.data.name = "digits"
+    with pytest.raises(UserError, match="data.name='digits': expected one of shapes"):
+        held_out(config, 3)
 
 
 @pytest.mark.slow

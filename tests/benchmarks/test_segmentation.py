@@ -6,10 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from benchmarks import segmentation
 from benchmarks.segmentation import most_frequent, overlaps
 from score_sde.configs.vp_shapes import get_config
+from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
 from score_sde.sde_lib import VP
 from score_sde.training.score_task import train
@@ -60,4 +62,10 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert one["square"] == 0.0
     assert 0.2 < one["disc"] < 0.7
     assert found["most frequent of 1"] == one
+    for flags, words in (
+        (["--images", "257"], "--images 257: expected 1 to 256"),
+        (["--draws", "0"], "--draws 0: expected 1"),
+    ):
+        with pytest.raises(UserError, match=words):
+            segmentation.main(["--workdir", str(tmp_path), *flags])
     assert json.loads((tmp_path / "config.json").read_text())["data"]["name"] == "shapes"
