@@ -85,6 +85,11 @@ class Imputation(SteppedSampler):
         return jax.lax.fori_loop(0, self.corrector_steps, correct, x)
 
 
+def found(score: Images) -> Any:
+    """A score model for a predictor, which asks once, at the state where this score was found."""
+    return lambda x, t: score
+
+
 @dataclasses.dataclass(frozen=True)
 class MCG(SteppedSampler):
     """Imputation with a step towards the measurement before what is known is put in (Chung et al. 2022, manifold constraints).
@@ -116,7 +121,7 @@ class MCG(SteppedSampler):
         x_hat, pullback, here = jax.vjp(mean, state, has_aux=True)
         r = score.measurement.residual(score.measured(), x_hat)
         (towards,) = pullback(spectral(score.measurement, "MCG").transpose(r))
-        x = self.predictor(lambda x, t: here, self.sde, state, t, s, noise(k, 0, state))
+        x = self.predictor(found(here), self.sde, state, t, s, noise(k, 0, state))
         return impute(score, self.sde, x + self.scale * towards, s, noise(k, 1, x))
 
 
