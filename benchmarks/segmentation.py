@@ -75,9 +75,10 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
 
 
 def in_words(found: dict[str, dict[str, float]]) -> str:
-    """A line for each way to name the classes of a picture."""
+    """A line for each way to name the classes of a picture, with the mean over classes."""
     listed = {
         name: "  ".join(f"{of} {value:.4f}" for of, value in of_classes.items())
+        + f"  mean {np.mean([*of_classes.values()]):.4f}"
         for name, of_classes in found.items()
     }
     return "\n".join(f"{name}: intersection over union  {of}" for name, of in listed.items())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import segmentation
-from benchmarks.segmentation import most_frequent, overlaps
+from benchmarks.segmentation import in_words, most_frequent, overlaps
 from score_sde.configs.vp_shapes import get_config
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
@@ -18,9 +18,11 @@ from score_sde.training.score_task import train
 
 
 def test_overlaps():
+    """Intersections and unions counted by hand."""
     truth, found = np.array([[0, 0, 1, 2]]), np.array([[0, 1, 1, 3]])
     expected = {"background": 1 / 2, "disc": 1 / 2, "square": 0.0}
     assert overlaps(found, truth) == expected
+    assert in_words({"one": expected}).endswith("square 0.0000  mean 0.3333")
     drawn = np.array([[0, 1, 2, 3], [0, 1, 1, 3], [2, 2, 2, 1]])
     np.testing.assert_array_equal(most_frequent(drawn), [0, 1, 2, 1])
 
