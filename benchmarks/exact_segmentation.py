@@ -1,16 +1,16 @@
 """python -m benchmarks.exact_segmentation: how well masks can be told from pictures of discs and squares, by the exact posterior.
 
-The two shapes have one shade: a picture says which pixels they cover together, and not which covers what. The masks of --masks
-discs and of as many squares are counted; of all pairs, those that cover what a picture shows are its posterior, with the product of
-their shares. Prints the intersection over union as benchmarks/segmentation.py does: that of draws is what a network without error has,
-and the most probable class of each pixel is about the best that can be said. A minute and a half.
+The two shapes have the same shade, so a picture shows which pixels they cover together and not which of them covers a pixel. The masks of
+--masks random discs and of as many squares are counted. The posterior given a picture are all pairs that cover exactly what it shows, weighted by the
+product of their frequencies. Prints the intersection over union as benchmarks/segmentation.py does. A network without error has that of
+one draw; the most probable class of each pixel is about the best that any method can reach. Two minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,15 +33,21 @@ class Masks(NamedTuple):
 
 
 def counted(
-    shape: Callable[..., np.ndarray], rng: np.random.Generator, n: int, sides: tuple[int, int]
+    shape: Callable[..., np.ndarray],
+    rng: np.random.Generator,
+    n: int,
+    sides: tuple[int, int],
+    done: Callable[[int], Any] = lambda count: None,
 ) -> Masks:
-    """Those of n draws, in turns of AT_ONCE."""
+    """Those of n draws, AT_ONCE at a time."""
     times: dict[bytes, int] = {}
-    for _ in range(-(-n // AT_ONCE)):
-        drawn = shape(rng, min(AT_ONCE, n), sides).reshape(-1, sides[0] * sides[1])
+    for first in range(0, n, AT_ONCE):
+        now = min(AT_ONCE, n - first)
+        drawn = shape(rng, now, sides).reshape(now, -1)
         packed, found = np.unique(np.packbits(drawn, axis=1), axis=0, return_counts=True)
         for key, count in zip(map(bytes, packed), found, strict=True):
             times[key] = times.get(key, 0) + int(count)
+        done(now)
     packed = np.array([np.frombuffer(key, np.uint8) for key in times])
     covered = np.unpackbits(packed, axis=1, count=sides[0] * sides[1]).astype(bool)
     shares = np.array([*times.values()], np.float64)
@@ -83,9 +89,11 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
     if given.masks < 1:
         raise UserError(f"--masks {given.masks}: expected 1 or more")
     truth, rng = to_classes(split.images), np.random.default_rng(SEED)
-    of_discs, of_squares = (
-        counted(shape, rng, given.masks, truth.shape[1:]) for shape in (discs, squares)
-    )
+    with progress_bar(2 * given.masks, "masks", "mask") as bar:
+        of_discs, of_squares = (
+            counted(shape, rng, given.masks, truth.shape[1:], bar.update)
+            for shape in (discs, squares)
+        )
     found = []
     with progress_bar(len(truth), "pictures", "picture") as bar:
         for picture in split.condition["paired"]:
