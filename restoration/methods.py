@@ -21,6 +21,7 @@ from score_sde.samplers.configured import (
     configure,
     last_step,
     pc_settings,
+    published,
 )
 from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.ddrm import DDRM, restoring
@@ -28,6 +29,7 @@ from score_sde.samplers.decoupled import DAPS, PnPDM, splitting
 from score_sde.samplers.imputation import MCG, Imputation, RePaint, imputing
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictors import PREDICTORS, Predictor
+from score_sde.samplers.published_imputation import PublishedImputation
 from score_sde.samplers.record import Sampler
 from score_sde.samplers.twisted import TDS, twisting
 from score_sde.sde_lib import SDE
@@ -81,6 +83,13 @@ def imputation(problem: Problem, options: Any) -> Configured:
     predictor = predictor_of(problem)
     sampler = Imputation(problem.sde, predictor, corrector, sampling.snr, sampling.n_steps_each)
     return along_pc_grid(problem, sampler, pc_settings(sampling), last_step(sampling) == "tweedie")
+
+
+def imputation_published(problem: Problem, options: Any) -> Configured:
+    """Imputation as the published code has it, at that code's times."""
+    configured = published(problem, PublishedImputation)
+    settings = {**configured.settings, **common_settings(problem)}
+    return configured._replace(settings=settings)
 
 
 def mcg(problem: Problem, options: Any) -> Configured:
@@ -138,6 +147,9 @@ METHODS: dict[str, Method] = {
         lambda model, y, sde, o: diffpir(model, y, sde, o.weight), settings=("weight",)
     ),
     "imputation": Method(lambda model, y, sde, o: imputing(model, y, sde), imputation, put_in=True),
+    "imputation_published": Method(
+        lambda model, y, sde, o: imputing(model, y, sde), imputation_published
+    ),
     "mcg": Method(lambda model, y, sde, o: imputing(model, y, sde), mcg, ("scale",), put_in=True),
     "repaint": Method(
         lambda model, y, sde, o: imputing(model, y, sde), repaint, ("repeats",), put_in=True

@@ -28,7 +28,7 @@ class RestoreOptions(Section):
     draws: int = option(8, "posterior draws of each", count(10_000))
     method: str = option(
         "ddrm",
-        "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | mcg | repaint | ddrm | daps | pnpdm | tds, samplers of their "
+        "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | imputation_published | mcg | repaint | ddrm | daps | pnpdm | tds, samplers of their "
         "own along sampling.pc.num_steps steps of sampling.grid | trained, a network of model.condition_image=measured, told what config.condition "
         "measures, with any sampler",
     )

@@ -153,15 +153,17 @@ def pc_settings(options: Any) -> dict[str, Any]:
     return {**options.pc, "snr": options.snr, "n_steps_each": options.n_steps_each}
 
 
-def published(problem: Problem) -> Configured:
-    """The published sampler, which has one time grid and one last step."""
+def published(
+    problem: Problem, build: type[PublishedPredictorCorrector] = PublishedPredictorCorrector
+) -> Configured:
+    """The published sampler, or one made of it, which has one time grid and one last step."""
     options = problem.options
     if problem.grid_name() != "uniform" or options.t_start or options.threshold != "none":
         raise ConfigError(
             "sampling.sampler='pc_published' with sampling.grid.name, t_start or threshold set: its times and steps "
             "are what it reproduces; use --sampler pc, or leave them as they are"
         )
-    sampler = PublishedPredictorCorrector(
+    sampler = build(
         problem.sde,
         predictor=options.pc.predictor,
         corrector=options.pc.corrector,

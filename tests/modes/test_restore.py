@@ -177,6 +177,21 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
         assert "residual" not in found["ranks_p_values"]
 
 
+def test_imputation_as_published(tmp_path):
+    """A known pixel ends as its mean at eps, with the code's own times, of which there must be more than beta_max."""
+    config = of_toy("imputation_published", 0.0, 4, 2, 25)
+    config.sampling.grid.name = "uniform"
+    found = restored(config, tmp_path)
+    assert (found["nfe"], found["jacobian_products"]) == (25, 0)
+    arrays, sde = arrays_of(found), build_sde(config)
+    known = arrays["y"].reshape(4, 1, 2)
+    np.testing.assert_allclose(
+        arrays["draws"][:, :, :, 0, 0],
+        np.broadcast_to(float(sde.alpha(jnp.asarray(config.sampling.eps))) * known, (4, 2, 2)),
+        rtol=1e-5,
+    )
+
+
 # In every run their laws are held by tests/samplers/test_decoupled.py and test_twisted.py.
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["pnpdm", "tds"])
