@@ -160,8 +160,9 @@ def published(
     options = problem.options
     if problem.grid_name() != "uniform" or options.t_start or options.threshold != "none":
         raise ConfigError(
-            "sampling.sampler='pc_published' with sampling.grid.name, t_start or threshold set: its times and steps "
-            "are what it reproduces; use --sampler pc, or leave them as they are"
+            f"the published sampler with sampling.grid.name={options.grid.name!r}, t_start={options.t_start} and threshold="
+            f"{options.threshold!r}: its times and steps are what it reproduces; set them to 'uniform', 0 and 'none', or take --sampler "
+            "pc (with --mode restore, restore.method=imputation)"
         )
     sampler = build(
         problem.sde,
