@@ -72,7 +72,9 @@ def predictor_of(problem: Problem) -> Predictor:
     """
     name = problem.options.pc.predictor
     known = {name: predictor for name, predictor in PREDICTORS.items() if predictor is not None}
-    predictor: Predictor = choose("sampling.pc.predictor of imputation and RePaint", name, known)
+    predictor: Predictor = choose(
+        "sampling.pc.predictor of imputation, MCG and RePaint", name, known
+    )
     return predictor
 
 

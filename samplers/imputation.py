@@ -28,7 +28,7 @@ from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import Predictor, ancestral_forward, batch_times
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
-from score_sde.shapes import Images, Index, Points, Scalar
+from score_sde.shapes import Array, Images, Index, Points, Scalar
 
 
 def imputing(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
@@ -47,10 +47,18 @@ def imputing(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
 
 def impute(score: PosteriorScore, sde: SDE, x: Images, t: Scalar, z: Images) -> Images:
     """x with its measured modes replaced by those of y at time t, from standard normal noise z."""
+    linear, (known, is_known) = spectral(score.measurement, "imputation"), known_modes(score)
+    return linear.image(
+        jnp.where(is_known, sde.alpha(t) * known + sde.sigma(t) * z, linear.modes(x))
+    )
+
+
+def known_modes(score: PosteriorScore) -> tuple[Images, Array]:
+    """Those of x_0 that y gives, 0 for the others, and which they are, (1, *dims)."""
     linear = spectral(score.measurement, "imputation")
     s = linear.singular_values[None]
     known = linear.measured_modes(score.measured()) / jnp.where(s > 0, s, 1.0)
-    return linear.image(jnp.where(s > 0, sde.alpha(t) * known + sde.sigma(t) * z, linear.modes(x)))
+    return jnp.where(s > 0, known, 0.0), s > 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from score_sde.guidance.posterior import PosteriorScore
 from score_sde.measurements.measurement import spectral
-from score_sde.samplers.imputation import impute
+from score_sde.samplers.imputation import impute, known_modes
 from score_sde.samplers.noise import Noise
 from score_sde.samplers.published import PublishedPredictorCorrector, State
 from score_sde.shapes import Images, Index, Points
@@ -39,9 +39,6 @@ class PublishedImputation(PublishedPredictorCorrector):
 
 def begun(score: PosteriorScore, prior: Images) -> Images:
     """The published start: what is known, and the prior's noise at the pixels that are not masked."""
-    linear = spectral(score.measurement, "imputation")
-    s = linear.singular_values[None]
-    known = jnp.where(
-        s > 0, linear.measured_modes(score.measured()) / jnp.where(s > 0, s, 1.0), 0.0
-    )
-    return linear.image(known) + jnp.where(s > 0, 0.0, prior)
+    known, is_known = known_modes(score)
+    image = spectral(score.measurement, "imputation").image(known)
+    return image + jnp.where(is_known, 0.0, prior)

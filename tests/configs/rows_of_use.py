@@ -287,6 +287,7 @@ RESTORING_ROWS = [
     *by("mmps", TOY, method="tmpd", iterations=2),
     *by("dps", TOY, scale=0.5),
     *by("diffpir", TOY, weight=0.5),
+    *by("mcg", scale=0.5),
     *by("repaint", repeats=3),
     *by("ddrm", eta=0.5, eta_b=0.5),
     *by("daps", ode_steps=3),

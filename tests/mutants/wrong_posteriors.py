@@ -70,7 +70,7 @@ POSTERIORS = [
     *mutants("samplers/published_imputation.py", "tests/samplers/test_published_imputation.py",
         ("published-start-in-noise", "jnp.where(k == 0, begun(score, state.x), state.x)", "state.x"),
         ("published-end-with-noise", "return State(x, impute(score, self.sde, x, t, jnp.zeros_like(x)))", "return State(x, x)"),
-        ("published-start-blanked-in-modes", "return linear.image(known) + jnp.where(s > 0, 0.0, prior)", "return linear.image(known + jnp.where(s > 0, 0.0, linear.modes(prior)))"),
+        ("published-start-blanked-in-modes", "return image + jnp.where(is_known, 0.0, prior)", "linear = spectral(score.measurement, \"imputation\")\n    return image + linear.image(jnp.where(is_known, 0.0, linear.modes(prior)))"),
     ),
     *mutants("samplers/imputation.py", f"{RESTORING}::test_repaint_by_recursion",
         ("repetition-by-sigma", "a * x + jnp.sqrt(variance) * noise", "a * x + self.sde.sigma(t) * noise"),
