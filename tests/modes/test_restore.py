@@ -342,7 +342,7 @@ def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
             {"guidance.worse_step": 2, "guidance.weight": 1.0},
             "--mode restore with sampling.guidance.worse",
         ),
-        ({"pc.predictor": "none"}, "imputation and RePaint='none' is unknown"),
+        ({"pc.predictor": "none"}, "imputation, MCG and RePaint='none' is unknown"),
         ({"noise_removal_by": "predictor_mean"}, "noise_removal_by='predictor_mean'"),
     ],
 )
