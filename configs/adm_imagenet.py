@@ -72,5 +72,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
 
 
 def get_config(name: str = "64") -> ConfigDict:
-    """ADM's network for ImageNet, by a variant: pixels a side, and whether it is told classes."""
+    """ADM's network for ImageNet, by a variant: pixels a side, and whether it is class-conditional."""
     return changed(default_config(), COMMON, *variant(name, VARIANTS))

@@ -3,7 +3,7 @@
   python main.py --config configs/edm2_imagenet.py:s --mode train --config.data.folder=IMAGENET
 
 Variants: xxs, xs, s (default), m, l, xl, xxl; of images of 64 pixels the paper has S to XL (FID of XL by Heun's 63 evaluations 1.33; of
-smaller ones none is told here), of latents XXS to XXL. Not trained with this code: of each the number of parameters is checked, and
+smaller ones none is stated there), of latents XXS to XXL. Not trained with this code: of each the number of parameters is checked, and
 the arrays and six updates of a small one.
 
 Data: IMAGENET/train/CLASS/*.JPEG and IMAGENET/test/CLASS/*.JPEG.

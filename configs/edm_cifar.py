@@ -59,5 +59,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
 
 
 def get_config(name: str = "ddpmpp") -> ConfigDict:
-    """EDM's training on CIFAR-10, by a variant: the network, and whether it is told classes."""
+    """EDM's training on CIFAR-10, by a variant: the network, and whether it is class-conditional."""
     return changed(default_config(), EDM, CIFAR, *variant(name, VARIANTS))

@@ -10,7 +10,7 @@ from score_sde.configs.variants import Change, changed, variant
 
 MEAN_FLOW = {
     "training.task": "mean_flow",
-    "model.told_interval": True,
+    "model.condition_interval": True,
     "sampling.sampler": "mean_flow",
     "training.snapshot_steps": 0,
     # Some 7 minutes on two cores: an update is four to five evaluations of the network, one of the score's three.

@@ -101,7 +101,7 @@ NCSNPP = {"model.name": "ncsnpp", "model.fir": True, "model.progressive_input": 
 DDPM = {"model.name": "ddpm", "model.num_res_blocks": 2}
 # Twice the residual blocks, and a shorter run.
 DEEP = {"model.num_res_blocks": 8, "training.n_iters": 950_001}
-# The network is not told the time.
+# The network is not conditioned on the time.
 UNCONDITIONAL = {"model.conditional": False}
 # Fourier features of ln sigma, for continuous VE; 65,664 more.
 FOURIER = {"model.embedding_type": "fourier"}

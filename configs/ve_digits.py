@@ -1,4 +1,4 @@
-"""VE on 8x8 digits: images on [0, 1], a network that gives the score and is told sigma.
+"""VE on 8x8 digits: images on [0, 1], a network that predicts the score from x and sigma.
 
 python main.py --config configs/ve_digits.py --mode train
 """

@@ -37,5 +37,5 @@ CAPTIONS = {
 
 
 def get_config() -> ConfigDict:
-    """Captioned shapes under VP, of a network that is told the text."""
+    """Captioned shapes under VP, of a network conditioned on the text."""
     return changed(digits_config("vp"), CAPTIONS)

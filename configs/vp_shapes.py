@@ -39,5 +39,5 @@ SHAPES = {
 
 
 def get_config() -> ConfigDict:
-    """Masks of discs and squares under VP, of a network that is told the picture."""
+    """Masks of discs and squares under VP, of a network conditioned on the picture."""
     return changed(digits_config("vp"), SHAPES)

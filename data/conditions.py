@@ -31,7 +31,7 @@ def paired(record: Record, image: Image) -> np.ndarray:
     if "paired" not in record:
         raise DatasetError(
             "the dataset has no other image beside each (model.condition_image='paired'): give data.name=arrays a file with `paired`, "
-            "shapes, or let the network be told what is measured of the image itself, model.condition_image=measured"
+            "shapes, or condition the network on what is measured of the image itself, model.condition_image=measured"
         )
     return np.asarray(record["paired"])
 

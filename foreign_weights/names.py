@@ -64,11 +64,11 @@ def parameters(network: Any) -> list[Parameter]:
     """
     if network.condition_image != "none":
         raise UserError(
-            f"model.condition_image={network.condition_image!r}: published networks are told no image; set model.condition_image='none'"
+            f"model.condition_image={network.condition_image!r}: published networks are not conditioned on images; set model.condition_image='none'"
         )
     if network.num_classes:
         raise UserError(
-            f"model.num_classes={network.num_classes}: published networks are told no class; set model.num_classes=0"
+            f"model.num_classes={network.num_classes}: published networks are not conditioned on classes; set model.num_classes=0"
         )
     if not network.resamp_with_conv and getattr(network, "resblock_type", "ddpm") == "ddpm":
         raise UserError(

@@ -46,16 +46,16 @@ def base_config(config: Any, maker: ConditionImage) -> Any:
     space = build_space(base)
     if base.training.task != "score" or told_image(base):
         raise ConfigError(
-            f"{field}: expected a folder of a score network that is told no image itself"
+            f"{field}: expected a folder of a score network that is not conditioned on images itself"
         )
     if space.shape != shape or space.range != build_space(config).range:
         raise ConfigError(
-            f"{field} draws images of shape {space.shape} within {space.range}; the network is told images of shape {shape} within "
+            f"{field} draws images of shape {space.shape} within {space.range}; the network is conditioned on images of shape {shape} within "
             f"{build_space(config).range}: train the one on what the other measures"
         )
     if base.model.num_classes not in (0, config.model.num_classes):
         raise ConfigError(
-            f"{field} is told {base.model.num_classes} classes, and the network that takes its images up "
+            f"{field} is conditioned on {base.model.num_classes} classes, and the network that takes its images up on "
             f"{config.model.num_classes or 'none'}; train them with the same"
         )
     if config.sampling.t_start or needs_errors(config.sampling):

@@ -65,12 +65,12 @@ def build_conditions(config: Any) -> Source:
         names = ("label", *names)
     if config.sampling.labels and "label" not in names:
         raise ConfigError(
-            f"sampling.labels={tuple(config.sampling.labels)} with a model that is told no class: leave it out, train a "
+            f"sampling.labels={tuple(config.sampling.labels)} with a model that is not conditioned on classes: leave it out, train a "
             "network with model.num_classes, or guide by a classifier"
         )
     if config.sampling.text and "text" not in names:
         raise ConfigError(
-            f"sampling.text={config.sampling.text!r} with a model that is told no text: leave it out, or train a network with model.words"
+            f"sampling.text={config.sampling.text!r} with a model that is not conditioned on texts: leave it out, or train a network with model.words"
         )
     sources = {
         name: choose("a condition of samples", name, SOURCES)(config)

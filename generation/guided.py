@@ -89,7 +89,7 @@ def check_two_scores(config: Any, sde: SDE) -> None:
     what = in_words({name: guidance[name] for name in ("weight", "plus_plus") if guidance[name]})
     if not told_of(config):
         raise ConfigError(
-            f"{what} with a model that is told no class: there is nothing to be guided to; set "
+            f"{what} with a model that is not conditioned on classes: there is nothing to be guided to; set "
             "weight=0, train a network with model.num_classes, or name a worse one by sampling.guidance.worse"
         )
     check_no_class(config, what)

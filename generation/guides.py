@@ -84,7 +84,7 @@ def check_classifier(config: Any, sde: SDE) -> None:
     check_alike(field, config, sde, other)
     if told_image(config) or "text" in told_of(config):
         raise ConfigError(
-            f"{field} and a network that is told an image or a text: a classifier guides a network of no condition, or of classes"
+            f"{field} and a network conditioned on an image or a text: a classifier guides an unconditional network, or one of classes"
         )
     classes = other.noisy_classifier.num_classes
     if told_of(config) and config.model.num_classes != classes:
@@ -101,8 +101,8 @@ def check_worse(config: Any, sde: SDE) -> None:
     classes = worse.model.num_classes if told_of(worse) else 0
     if classes not in (0, config.model.num_classes):
         raise ConfigError(
-            f"{field} is told {classes} classes, and the network that it is to guide {config.model.num_classes or 'none'}; take one "
-            "that is told the same classes, or none"
+            f"{field} is conditioned on {classes} classes, and the network that it is to guide on {config.model.num_classes or 'none'}; take one "
+            "of the same classes, or of none"
         )
     if worse.model.words and worse.model.words != config.model.words:
         raise ConfigError(
@@ -111,8 +111,8 @@ def check_worse(config: Any, sde: SDE) -> None:
         )
     if told_of(worse) and images_told(worse) != images_told(config):
         raise ConfigError(
-            f"{field} is not told the same images as the network that it is to guide (model.condition_image, config.condition); take one "
-            "that is, or one that is told nothing"
+            f"{field} is not conditioned on the same images as the network that it is to guide (model.condition_image, config.condition); take "
+            "one that is, or an unconditional one"
         )
 
 

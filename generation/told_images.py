@@ -50,7 +50,7 @@ def build_told_image(config: Any) -> ToldImage | None:
     if maker is None:
         if options.cascade:
             raise ConfigError(
-                f"condition.cascade={options.cascade!r} with a network that is told no image: train one with "
+                f"condition.cascade={options.cascade!r} with a network that is not conditioned on images: train one with "
                 "model.condition_image=measured, or leave it out"
             )
         return None
@@ -86,7 +86,7 @@ def check_images(config: Any) -> None:
     paired = config.model.condition_image == "paired"
     if not name or not (path.is_file() or (path.is_dir() and not paired)):
         what = (
-            "an .npz file with `paired`, the images to be told"
+            "an .npz file with `paired`, the condition images"
             if paired
             else "an .npz file with `images` (levels, as --mode sample writes them), or a folder of pictures"
         )

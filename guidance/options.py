@@ -17,50 +17,50 @@ class GuidanceOptions(Section):
 
     weight: float = option(
         0.0,
-        "w of (1 + w) times the score of the condition less w times that of none; 0: no guidance, -1: no condition. Others call "
-        "1 + w the guidance scale",
+        "w of the guided score, (1 + w) times the conditional less w times the unconditional one; 0: no guidance, -1: unconditional. "
+        "Others call 1 + w the guidance scale",
         any_number,
     )
     log_snr_low: float = option(
         -math.inf,
-        "guide where ln(alpha^2/sigma^2) is from this ...",
+        "guide only where ln(alpha^2/sigma^2) is from this ...",
         Range("a number, or -inf", lambda x: x < math.inf, (math.inf, math.nan)),
     )
     log_snr_high: float = option(
         math.inf,
-        "... to this, and nowhere else",
+        "... to this",
         Range("a number, or inf", lambda x: x > -math.inf, (-math.inf, math.nan)),
     )
     rescale: float = option(
         0.0,
-        "how much of the contrast of the guided image goes back to what it is without guidance: phi, 0 to 1",
+        "phi, 0 to 1: how far the guided image's contrast is brought back to that without guidance",
         fraction,
     )
     eta: float = option(
         1.0,
-        "APG: share of the guidance along the expected image itself, which saturates it; 1: all of it",
+        "APG: factor of the guidance's part parallel to the denoised image, which saturates it; 1: all of it",
         any_number,
     )
     norm: float = option(
         math.inf,
-        "APG: largest length of the difference of the two expected images, before the weight",
+        "APG: largest length of the difference of the two denoised images, before the weight",
         positive_or_inf,
     )
     worse: str = option(
         "",
-        "guide away from the network in this folder, in place of the score of no class: autoguidance",
+        "autoguidance: folder of the worse network to guide away from, in place of the unconditional score",
     )
     worse_step: int = option(
         0,
-        "the step of its checkpoint, 0: the newest; without a folder of an earlier checkpoint of the network itself",
+        "step of its checkpoint, 0: the newest; without a folder, of an earlier checkpoint of the network itself",
         not_negative,
     )
     classifier: str = option(
-        "", "guide by the classifier in this folder, trained by training.task=classifier"
+        "", "classifier guidance: folder of a classifier trained by training.task=classifier"
     )
     classifier_scale: float = option(
-        1.0, "times the gradient of its log-probability; 1: as the score has it", any_number
+        1.0, "factor of the gradient of its log-probability; 1: by Bayes' rule", any_number
     )
     plus_plus: float = option(
-        0.0, "CFG++ in place of a weight: its scale, up to 1, with sampler=ddim; 0: no", fraction
+        0.0, "CFG++ in place of a weight: its scale, up to 1, with sampler=ddim; 0: off", fraction
     )

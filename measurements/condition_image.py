@@ -112,7 +112,7 @@ def build_condition_image(config: Any) -> ConditionImage | None:
     most, noise = config.model.condition_noise, config.condition.noise
     if noise > most:
         raise ConfigError(
-            f"condition.noise={noise} with model.condition_noise={most}: the network knows no more noise of the image that it is told; "
+            f"condition.noise={noise} with model.condition_noise={most}: the network was trained with no more noise in its condition; "
             f"set it to {most} or less"
         )
     if config.model.condition_image == "none":

@@ -14,33 +14,36 @@ class MeasurementOptions(Section):
 
     name: str = option(
         "box",
-        "what A keeps: box, all but the pixels of one | half, of the pixels | random, some pixels | mask, the white pixels of a picture | "
-        "grey, of colours | box_mean and bicubic, fewer pixels | gaussian_blur | motion_blur | frequencies, some",
+        "measurement operator A: box, all pixels outside a centred box | half, one half | random, random pixels | mask, the white pixels "
+        "of a picture | grey, grey levels of a colour image | box_mean and bicubic, fewer pixels | gaussian_blur | motion_blur | "
+        "frequencies, some Fourier coefficients",
     )
     sigma_y: float = option(
-        0.05, "standard deviation of the noise in the units of the model's images", not_negative
+        0.05,
+        "standard deviation of the measurement's noise, in units of the model's images",
+        not_negative,
     )
     box: tuple[int, ...] = option(
-        (), "name=box: rows and columns of the box in the middle; (): half of either side"
+        (), "name=box: rows and columns of the centred box; (): half of each side"
     )
-    known: str = option("left", "name=half: left | right | top | bottom, the half that is known")
+    known: str = option("left", "name=half: the half that is known, left | right | top | bottom")
     fraction: float = option(
-        0.3, "name=random, frequencies: the share that is known, drawn by `seed`", share
+        0.3, "name=random, frequencies: share that is known, drawn by `seed`", share
     )
     lowest: float = option(
-        0.5, "name=frequencies: the share of the known ones that are the lowest of all", share
+        0.5, "name=frequencies: share of the known frequencies that are the lowest of all", share
     )
-    mask: str = option("", "name=mask: a picture of the images' size, white where they are known")
+    mask: str = option("", "name=mask: a picture of the images' size, white where pixels are known")
     factor: int = option(
         2,
-        "name=box_mean, bicubic: that divides both sides",
+        "name=box_mean, bicubic: factor by which both sides shrink",
         finite("2 or more", lambda n: n > 1, 1),
     )
     blur: float = option(1.0, "name=gaussian_blur: standard deviation in pixels", positive)
-    length: float = option(5.0, "name=motion_blur: of the way in pixels", positive)
+    length: float = option(5.0, "name=motion_blur: length of the path in pixels", positive)
     angle: float = option(
         0.0,
-        "name=motion_blur: degrees up from the right",
+        "name=motion_blur: direction of the path, in degrees counter-clockwise from the right",
         finite("a number, such as 45", lambda x: True),
     )
 
@@ -54,17 +57,17 @@ class ConditionOptions(MeasurementOptions):
 
     images: str = option(
         "test",
-        "of which images samples are told, one after the other and again from the first: train | test; an .npz file with `images` (or "
-        "`arr_0`), or for condition_image=paired with `paired`; or a folder of PNG, JPEG or WebP files",
+        "images from which conditions of samples are made, in turn and repeated: train | test; an .npz file with `images` (or `arr_0`), "
+        "or for condition_image=paired with `paired`; or a folder of PNG, JPEG or WebP files",
     )
     cascade: str = option(
         "",
-        "in place of images, a folder in which a network was trained on images of the size of what is measured: its samples, drawn first "
-        "by the same sampler, are what is told",
+        "in place of images, the folder of a network trained on images of the measurement's size: its samples, drawn first by the same "
+        "sampler, are the conditions",
     )
     noise: float = option(
         0.0,
-        "in use, the standard deviation of the noise that is added to what the image is made of, and told: at most "
-        "model.condition_noise",
+        "in sampling, standard deviation of the noise added to the image from which the condition is made, on which the network is "
+        "conditioned: at most model.condition_noise",
         not_negative,
     )

@@ -26,13 +26,13 @@ class ADM(UNet):
 
     head_channels: int = option(
         64,
-        "adm, edm_adm, edm2: channels of a head of attention; adm: 0: num_heads heads everywhere",
+        "adm, edm_adm, edm2: channels per attention head; adm: 0 stands for num_heads heads everywhere",
         count(2**16, 0),
     )
     attention_order: str = option(
         "heads_first",
-        "adm: channels of queries, keys and values by head, then which of the three (heads_first, the published weights') | "
-        "qkv_first",
+        "adm: order of the channels of queries, keys and values: heads_first, by head and then by which of the three (the published "
+        "weights) | qkv_first",
         one_of("heads_first", "qkv_first"),
     )
     scale_shift: bool = option(
@@ -40,14 +40,16 @@ class ADM(UNet):
         "adm: the noise level scales and shifts a block's second norm; False: is added before it",
     )
     updown_blocks: bool = option(
-        True, "adm: blocks halve and double the image; False: layers between them"
+        True, "adm: residual blocks resample; False: layers between them do"
     )
     noise_mult: int = option(
-        1, "adm, edm_unet, edm_adm: sinusoids of the noise level, in units of nf", count(64)
+        1,
+        "adm, edm_unet, edm_adm: width of the noise level's sinusoids, as a multiple of nf",
+        count(64),
     )
     emb_mult: int = option(
         4,
-        "adm, edm_unet, edm_adm: numbers that tell blocks the noise level, in units of nf",
+        "adm, edm_unet, edm_adm: width of the embedding that blocks are given, as a multiple of nf",
         count(64),
     )
     # Options of other networks.
@@ -142,6 +144,6 @@ def check_sinusoids(features: int) -> None:
     """Refuse an odd number of sines and cosines."""
     if features % 2:
         raise ConfigError(
-            f"{features} numbers (model.nf times model.noise_mult) tell a network the noise level by as many sines as cosines; "
+            f"{features} numbers (model.nf times model.noise_mult) are as many sines as cosines of the noise level; "
             "take an even number"
         )

@@ -4,7 +4,7 @@
     {"image": (b, h, w, c)}                  an image, in the units of the model's
     {"image": ..., "image_noise": (b,)}      and the standard deviation of the noise that was added to that one
     {"text": (b, l)}                         words, integers from 1 on; 0 fills up texts that are shorter
-    {..., "interval": (b,)}                  beside any of these, the length of an interval of time (model.told_interval)
+    {..., "interval": (b,)}                  beside any of these, the length of an interval of time (model.condition_interval)
 
 A class is a vector that is added to the embedding of the noise level, after its two dense layers and before every
 block's, as in Dhariwal and Nichol 2021's networks: all blocks see it, by no layer of their own. "No class" is a vector

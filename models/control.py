@@ -68,11 +68,11 @@ class ControlNet(EncoderDecoder):
 
     control_base: str = option(
         "",
-        "controlnet: the folder in which the network was trained that stays as it is; its averaged weights are kept beside this run's",
+        "controlnet: folder of the trained base network, which stays frozen; its averaged weights are kept beside this run's",
     )
     control_scale: float = option(
         1.0,
-        "controlnet: how many times what the control gives is added to the network's features; 0: the network alone",
+        "controlnet: factor of the control's features; 0: the base network alone",
         not_negative,
     )
 

@@ -49,8 +49,8 @@ class DiT(Transformer):
 
     learned_variance: bool = option(
         False,
-        "dit, adm, edm_unet, edm_adm: twice the channels, the second half for the variances of a chain's steps, which the hybrid loss trains "
-        "(training.continuous=False)",
+        "dit, adm, edm_unet, edm_adm: twice the output channels, the second half for the variances of a chain's steps, which the hybrid "
+        "loss trains (training.continuous=False)",
     )
 
     def check_fits(self) -> None:

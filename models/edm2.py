@@ -55,9 +55,11 @@ class EDM2(UNet):
     # An option of adm.
     head_channels: int = 64
     # No embedding that is added would keep magnitudes.
-    UNCONFIGURED: ClassVar[tuple[str, ...]] = (*UNet.UNCONFIGURED, "told_interval")
+    UNCONFIGURED: ClassVar[tuple[str, ...]] = (*UNet.UNCONFIGURED, "condition_interval")
     logvar_channels: int = option(
-        128, "edm2: Fourier features from which it says how uncertain it is", count(2**16)
+        128,
+        "edm2: Fourier features of the noise level from which it predicts the log-variance of its error",
+        count(2**16),
     )
 
     def check_fits(self) -> None:

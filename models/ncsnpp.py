@@ -63,10 +63,12 @@ class EncoderDecoder(ScoreUNet):
         "biggan (resamples inside the blocks) | ddpm (between them)",
         one_of("biggan", "ddpm"),
     )
-    fir: bool = option(False, "resample with fir_kernel; False: naively (nearest, mean)")
+    fir: bool = option(
+        False, "resample with the filter fir_kernel; False: nearest neighbour up, mean down"
+    )
     fir_kernel: tuple[int, ...] = option(
         (1, 3, 3, 1),
-        "the filter of fir",
+        "taps of that filter, along each axis",
         Range(
             "integers that do not sum to 0, such as 1,3,3,1",
             lambda taps: bool(sum(taps)),
@@ -81,8 +83,8 @@ class EncoderDecoder(ScoreUNet):
     )
     progressive_input: str = option(
         "none",
-        "none | input_skip: the downsampled image joins the features of each level | residual: its convolved version does, "
-        "and becomes them",
+        "none | input_skip: the downsampled image joins the features of each level | residual: a convolved one does, and is carried on "
+        "with them",
         one_of("none", "input_skip", "residual"),
     )
     progressive_combine: str = option(
@@ -90,18 +92,18 @@ class EncoderDecoder(ScoreUNet):
     )
     embedding_type: str = option(
         "positional",
-        "of what the network is told: positional, of a time label | fourier, of sigma (continuous VE)",
+        "embedding of the noise level: positional, of a time label | fourier, of sigma (continuous VE)",
         one_of("positional", "fourier"),
     )
     fourier_scale: float = option(16.0, "standard deviation of the Fourier frequencies", positive)
     init_scale: float = option(
-        0.0, "of the last layers; 0 stands for 1e-10, so a fresh network gives 0", not_negative
+        0.0, "of the last layers; 0 stands for 1e-10, so that a fresh network gives 0", not_negative
     )
 
     words: str = option(
         "",
-        "the words of texts that the network may be told, with spaces between; empty: it is told none. Their order in a text it does "
-        "not see",
+        "vocabulary of the texts on which the network is conditioned, separated by spaces; empty: no text. The order of the words in a "
+        "text does not matter",
     )
 
     @staticmethod

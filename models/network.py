@@ -32,12 +32,14 @@ class Network(Section, nn.Module):
     centered: bool = True
     image_width: int = 0
     num_classes: int = option(
-        0, "classes that it may be told (models/conditions.py); 0: it is told none", count(10**6, 0)
+        0,
+        "classes on which the network is conditioned (models/conditions.py); 0: none",
+        count(10**6, 0),
     )
     condition_image: str = option(
         "none",
-        "an image that it is told beside, as more channels of its input: none | measured, what config.condition measures of the image "
-        "itself | paired, what the dataset has beside the image",
+        "image on which the network is conditioned, as more channels of its input: none | measured, what config.condition measures of the "
+        "image itself | paired, the dataset's second image",
         one_of("none", "measured", "paired"),
     )
     condition_channels: int = option(
@@ -45,24 +47,24 @@ class Network(Section, nn.Module):
     )
     condition_noise: float = option(
         0.0,
-        "the most noise, a standard deviation, that is added in training to what condition_image is made of; how much, from 0 on "
-        "uniformly, the network is told. 0: none",
+        "conditioning augmentation: in training the image from which the condition is made gets noise of a standard deviation between 0 "
+        "and this, drawn uniformly, on which the network is conditioned too; 0: none",
         not_negative,
     )
-    told_interval: bool = option(
+    condition_interval: bool = option(
         False,
-        "told the length of an interval of time too, whose average velocity it gives (training.task=mean_flow)",
+        "condition the network on the length of a time interval too, whose average velocity it predicts (training.task=mean_flow)",
     )
     dtype: str = option(
         "float32",
-        "float32 | bfloat16: the operands of convolutions and attention (models/layers.py); all else stays float32. float32 "
-        "casts nothing: with float64 images and parameters everything is float64",
+        "float32 | bfloat16: operands of convolutions and attention (models/layers.py); all else stays float32. float32 casts nothing: "
+        "with float64 images and parameters everything is float64",
         one_of(*DTYPES),
     )
     remat: bool = option(
         False,
-        "keep of each residual and attention block its input only, and compute the rest again for the gradient: less of an "
-        "accelerator's memory (XLA's compiler for CPUs undoes it), a third more time",
+        "store only the input of each residual and attention block, and compute the rest again for the gradient: less of an accelerator's "
+        "memory (XLA's compiler for CPUs undoes it), a third more time",
     )
 
     UNCONFIGURED: ClassVar[tuple[str, ...]] = ("parent", "name")
@@ -73,10 +75,10 @@ class Network(Section, nn.Module):
         if self.num_channels < 1:
             raise ConfigError(f"num_channels is {self.num_channels}: expected 1 or more")
         self.check_condition_image()
-        if self.told_interval and not getattr(self, "conditional", True):
+        if self.condition_interval and not getattr(self, "conditional", True):
             raise ConfigError(
-                "model.told_interval=True with model.conditional=False: such a network has no embedding to which the interval could be "
-                "told; set one of the two otherwise"
+                "model.condition_interval=True with model.conditional=False: such a network has no embedding for the interval; "
+                "set one of the two otherwise"
             )
         self.check_fits()
         super().__post_init__()
@@ -91,8 +93,8 @@ class Network(Section, nn.Module):
             )
         if self.condition_noise and not getattr(self, "conditional", True):
             raise ConfigError(
-                f"model.condition_noise={self.condition_noise} with model.conditional=False: such a network has no embedding to which "
-                "the noise could be told; set one of the two otherwise"
+                f"model.condition_noise={self.condition_noise} with model.conditional=False: such a network has no embedding for "
+                "the noise; set one of the two otherwise"
             )
         if self.condition_noise and self.condition_image == "none":
             raise ConfigError(
@@ -128,7 +130,7 @@ class Network(Section, nn.Module):
 
     def null_condition(self, condition: Any) -> Any:
         """What says nothing of the images of this condition; refuses one that the network does not take."""
-        if self.told_interval and isinstance(
+        if self.condition_interval and isinstance(
             condition, dict
         ):  # the interval says nothing of an image
             condition = {name: of for name, of in condition.items() if name != INTERVAL}
@@ -182,7 +184,7 @@ class Network(Section, nn.Module):
 
     def _with_interval(self, embedding: Any, condition: Any) -> Any:
         """0 where no interval is told."""
-        if embedding is None or not self.told_interval:
+        if embedding is None or not self.condition_interval:
             return embedding
         b, features = embedding.shape
         length = dict(condition).get(INTERVAL, jnp.zeros(b)).astype(embedding.dtype)

@@ -43,7 +43,8 @@ class NetworkChoice(Section):
 
     name: str = option(
         "ncsnpp",
-        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | simple_uvit (after simple diffusion) | rin | controlnet (an ncsnpp that an image leads) | mixture (exact score of data.name=mixture)",
+        "ncsnpp (NCSN++ and DDPM++) | ddpm | adm | edm_unet (EDM's DDPM++ and NCSN++) | edm_adm | edm2 | dit | uvit | simple_uvit (after "
+        "simple diffusion) | rin | controlnet (a frozen ncsnpp with a ControlNet) | mixture (exact score of data.name=mixture)",
     )
 
 

@@ -67,18 +67,18 @@ class NoisyClassifierNetwork(Section, nn.Module):
     image_width: int = 0
     centered: bool = True
     num_classes: int = option(
-        10, "training.task=classifier: classes that are told apart", count(10**6, 2)
+        10, "training.task=classifier: classes to tell apart", count(10**6, 2)
     )
     width: int = option(128, "base width, a multiple of 32", count(2**16))
     ch_mult: tuple[int, ...] = option(
-        (1, 2, 3, 4), "width of each resolution level, in units of width"
+        (1, 2, 3, 4), "width of each resolution level as a multiple of width"
     )
-    num_res_blocks: int = option(4, "residual blocks a level", count(64))
+    num_res_blocks: int = option(4, "residual blocks per level", count(64))
     attn_resolutions: tuple[int, ...] = option(
         (32, 16, 8),
-        "self-attention where an image's shorter side has so many pixels, and always in the middle",
+        "self-attention where the shorter side has one of these numbers of pixels, and always in the middle",
     )
-    head_channels: int = option(64, "channels of a head of attention", count(2**16))
+    head_channels: int = option(64, "channels per attention head", count(2**16))
     dropout: float = option(0.1, "rate, in training only", probability)
 
     def __post_init__(self) -> None:

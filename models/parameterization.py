@@ -59,19 +59,18 @@ class PredictionOptions(Section):
 
     predicts: str = option(
         "process",
-        "what the network gives: process, what is usual under it | noise | score | x0 | velocity | flow | edm | "
-        "edm_ve | edm_iddpm, EDM's preconditionings",
+        "what the network predicts: process, what is usual for the process | noise | score | x0 | velocity | flow | edm | edm_ve | "
+        "edm_iddpm, EDM's preconditionings",
     )
     sigma_data: float = option(
         0.5, "predicts=edm, weighting=edm: standard deviation of the scaled data", positive
     )
     num_scales: int = option(
-        1000, "levels of the discrete chains (training.continuous=False)", count(10**6)
+        1000, "noise levels of the discrete chains (training.continuous=False)", count(10**6)
     )
     discrete_labels: str = option(
         "matched",
-        "how a network trained on DDPM's levels is asked at a time between them: matched (by log-SNR) | published_pc | "
-        "published_ode",
+        "label that a network trained on DDPM's levels gets at a time between them: matched (by log-SNR) | published_pc | published_ode",
     )
 
 
@@ -178,8 +177,8 @@ def build_parameterization(config: Any, sde: SDE) -> Prediction:
     if config.training.continuous:
         if predicts == EDM:
             return EDMPreconditioning(sde, model.sigma_data, takes_logarithm(config))
-        told_interval = model.told_interval and predicts == "flow"
-        return AverageFlowPrediction(sde) if told_interval else CONTINUOUS[predicts](sde)
+        condition_interval = model.condition_interval and predicts == "flow"
+        return AverageFlowPrediction(sde) if condition_interval else CONTINUOUS[predicts](sde)
     if predicts != sde.predicts:
         raise ConfigError(
             f"model.predicts={model.predicts!r} with training.continuous=False: a chain's network predicts "

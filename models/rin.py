@@ -44,13 +44,13 @@ class RIN(Transformer):
     """
 
     num_latents: int = option(
-        128, "rin: learnt latents, beside those of the time and the class", count(2**16)
+        128, "rin: learnt latent tokens, beside those of the time and the class", count(2**16)
     )
     latent_width: int = option(
-        768, "rin: numbers of a latent; width: of a token of the image", count(2**16, 4)
+        768, "rin: width of a latent token; width is that of a token of the image", count(2**16, 4)
     )
     latent_depth: int = option(
-        4, "rin: layers of each of depth blocks in which latents attend to each other", count(1024)
+        4, "rin: self-attention layers of the latents in each of depth blocks", count(1024)
     )
 
     def check_fits(self) -> None:

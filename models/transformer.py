@@ -26,20 +26,22 @@ Patches = Float[Array, "b n _"]
 class Transformer(Network):
     """A network of tokens. The noise level is a time label, of the order of 0 ... 1000, as the published ones take it."""
 
-    patch_size: int = option(2, "transformers: pixels a side of what becomes a token", count(1024))
-    width: int = option(384, "transformers: numbers of a token", count(2**16))
+    patch_size: int = option(
+        2, "transformers: pixels per side of a patch, which is a token", count(1024)
+    )
+    width: int = option(384, "transformers: width of a token", count(2**16))
     depth: int = option(
         12,
-        "transformers: blocks; uvit: half of them before the one in the middle, half after it",
+        "transformers: number of blocks; uvit: half of them before the one in the middle, half after it",
         count(1024),
     )
     num_heads: int = option(
         6,
-        "transformers: heads of the attention; they share width (rin: latent_width too)",
+        "transformers: attention heads; they share width (rin: latent_width too)",
         count(1024),
     )
     mlp_ratio: float = option(
-        4.0, "transformers: hidden units of a perceptron, over the width of its tokens", positive
+        4.0, "transformers: hidden units of an MLP, as a multiple of its width", positive
     )
 
     def check_fits(self) -> None:

@@ -18,17 +18,17 @@ class UNet(Network):
 
     nf: int = option(
         128,
-        "base width; a norm has min(width / 4, 32) groups, and of ddpm and adm always 32",
+        "base width; a group norm has min(width / 4, 32) groups, in ddpm and adm always 32",
         count(2**16),
     )
     ch_mult: tuple[int, ...] = option(
         (1, 2, 2, 2),
-        "width of each resolution level, in units of nf; the number of levels is its length",
+        "width of each resolution level as a multiple of nf; its length is the number of levels",
     )
-    num_res_blocks: int = option(4, "residual blocks a level", count(64))
+    num_res_blocks: int = option(4, "residual blocks per level", count(64))
     attn_resolutions: tuple[int, ...] = option(
         (16,),
-        "self-attention where an image's shorter side has so many pixels, and always in the middle",
+        "self-attention where the shorter side has one of these numbers of pixels, and always in the middle",
     )
     dropout: float = option(0.1, "rate, in training only", probability)
 
@@ -54,16 +54,16 @@ class ScoreUNet(UNet):
 
     resamp_with_conv: bool = option(
         True,
-        "resampling between blocks (resblock_type=ddpm, updown_blocks=False) has a convolution",
+        "resampling between blocks (resblock_type=ddpm, updown_blocks=False) includes a convolution",
     )
     conditional: bool = option(
-        True, "the network is told the time; False: it sees that only through scale_by_sigma"
+        True, "condition the network on the time; False: it sees that only through scale_by_sigma"
     )
     nonlinearity: str = option("swish", "swish | elu | relu | lrelu", one_of(*ACTIVATIONS))
     scale_by_sigma: bool = option(
         False,
-        "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels sigma is "
-        "read from a table of num_scales values falling from sigma_max (label 0) to sigma_min; a label outside of it gives NaN",
+        "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels sigma is read from "
+        "a table of num_scales values falling from sigma_max (label 0) to sigma_min; a label outside it gives NaN",
     )
     # Of that table; otherwise unused. They are options of the process and its chain.
     sigma_min: float = 0.01

@@ -34,17 +34,17 @@ class UViT(Transformer):
     A label is a token; "no class" is one like the others, learnt with training.label_dropout.
     """
 
-    qkv_bias: bool = option(False, "uvit: queries, keys and values have biases")
+    qkv_bias: bool = option(False, "uvit: biases in the projections to queries, keys and values")
     time_mlp: bool = option(
-        False, "uvit: the token of the time has a perceptron; False: it is its sinusoids"
+        False, "uvit: the token of the time goes through an MLP; False: it is its sinusoids"
     )
-    final_conv: bool = option(True, "uvit: a 3x3 convolution of the image ends the network")
+    final_conv: bool = option(True, "uvit: end with a 3x3 convolution of the image")
 
     def check_fits(self) -> None:
         super().check_fits()
         if self.width % 2:
             raise ConfigError(
-                f"model.width={self.width}: the time is told by as many sines as cosines; take an even number"
+                f"model.width={self.width}: it has as many sines as cosines of the time; take an even number"
             )
 
     @nn.compact

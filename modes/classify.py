@@ -42,11 +42,11 @@ def check(config: Any, sde: SDE) -> None:
         )
     if config.model.name == EXACT:
         raise ConfigError(
-            "--mode classify takes trained networks, one told the class (model.num_classes) or one for each, not model.name=mixture"
+            "--mode classify takes trained networks, one conditioned on classes (model.num_classes) or one for each class, not model.name=mixture"
         )
     if config.model.condition_image == "paired":
         raise ConfigError(
-            "--mode classify with model.condition_image='paired': images are classified by themselves; take a network that is told none"
+            "--mode classify with model.condition_image='paired': images are classified by themselves; take a network without one"
         )
     if not config.model.num_classes:
         check_classifier(config)

@@ -78,7 +78,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
         )
     if options.per_class and not options.images and not classes_told(config):
         raise ConfigError(
-            "evaluation.per_class=True of samples of a model that is told no class: leave it out, or train one with model.num_classes, or guide it "
+            "evaluation.per_class=True of samples of a model that is not conditioned on classes: leave it out, or train one with model.num_classes, or guide it "
             "by a classifier"
         )
     check_features(config)

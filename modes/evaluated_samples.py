@@ -118,5 +118,5 @@ def labels_of_samples(config: Any) -> np.ndarray:
     """
     told = build_conditions(config)(np.arange(config.sampling.num_images))
     if "label" not in told:
-        raise UserError("samples of a model that is told no class have no labels")
+        raise UserError("samples of a model that is not conditioned on classes have no labels")
     return np.asarray(told["label"])

@@ -45,8 +45,8 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
         )
     if config.sampling.labels or is_guided(config.sampling):
         raise ConfigError(
-            "sampling.labels or sampling.guidance with --mode interpolate: a model is told no class there, since two images "
-            "can be of two; leave them out"
+            "sampling.labels or sampling.guidance with --mode interpolate: a model is unconditional there, since two images "
+            "can be of two classes; leave them out"
         )
     check_no_class(config, "--mode interpolate")
     sde.check_time("sampling.eps", config.sampling.eps)

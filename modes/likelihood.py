@@ -85,7 +85,7 @@ def check(config: Any, sde: SDE) -> None:
         check_no_class(config, "likelihood.conditional=False")
     if options.anomalies and told(config):
         raise ConfigError(
-            f"likelihood.anomalies={options.anomalies!r} with a model that is told the class, which those images have not; set "
+            f"likelihood.anomalies={options.anomalies!r} with a model conditioned on classes, which those images do not have; set "
             "likelihood.conditional=False to measure all of them without"
         )
     if not options.ode and not options.bound_draws:

@@ -24,32 +24,34 @@ class RunOptions(Section):
 
     seed: int = option(
         42,
-        "everything random derives from it",
+        "every random number of a run derives from it",
         finite("0 to 2^32 - 1, which keys tell apart", lambda seed: 0 <= seed < 2**32, -1, 2**32),
     )
     checkpoint_step: int = option(
         0,
-        "the step of the checkpoint to sample from, to measure, to export or to go back to in training; 0: the newest; -1: the best "
-        "by held-out loss, or training.keep_best_by",
+        "step of the checkpoint to sample from, measure, export, or go back to in training; 0: the newest; -1: the best by held-out loss, "
+        "or by training.keep_best_by",
         at_least(-1),
     )
     ema_sigma_rel: float = option(
         0.0,
-        "sample from, measure or export the power-function average of this width, made of those that training.ema kept; 0: "
-        "the average of model.ema_rate",
+        "relative width of the power-function average to sample from, measure or export, made of those that training.ema kept; 0: the "
+        "average of model.ema_rate",
         WIDTH_OR_NONE,
     )
     adapters: str = option(
         "",
-        "low-rank updates to use on top of the weights, with commas between: folders trained with training.lora.rank, or files that "
+        "low-rank updates (LoRA) to add to the weights, separated by commas: folders trained with training.lora.rank, or files that "
         "--mode export wrote of such",
     )
     adapter_scales: tuple[float, ...] = option(
-        (), "how much of each, in their order; 0: nothing of it; empty: 1 of each", FINITE
+        (),
+        "factor of each of the adapters, in their order; 0 turns one off; empty: 1 for each",
+        FINITE,
     )
     data_parallel: str = option(
         "pmap",
-        "pmap | shard_map | fsdp: how devices share a batch; fsdp: they share the state of training too",
+        "how devices share a batch: pmap | shard_map | fsdp, which divides the training state among them too",
         one_of("pmap", "shard_map", "fsdp"),
     )
 
@@ -92,18 +94,18 @@ class TradeoffOptions(Section):
 
     samplers: str = option(
         "unipc_3, dpm_solver_pp_2m, ddim, heun, dopri5 adaptive, sde shark",
-        "names of samplers/entries.py between commas; after one, ` on GRID` for another grid than this section's, and `: 10 20` for "
-        "budgets (of an adaptive one tolerances) of its own",
+        "samplers, names of samplers/entries.py separated by commas; after one, ` on GRID` for another grid than this section's, and `: "
+        "10 20` for budgets (of an adaptive one tolerances) of its own",
     )
-    grid: str = option("log_snr", "the times of fixed steps, as sampling.grid.name")
+    grid: str = option("log_snr", "time grid of samplers with fixed steps, as sampling.grid.name")
     evaluations: tuple[int, ...] = option(
         (5, 10, 20, 40),
-        "budgets: evaluations of the network for an image, the last denoising among them; a sampler takes the most steps that fit",
+        "budgets: network evaluations per image, the last denoising among them; a sampler takes the most steps that fit",
         numbers("numbers of evaluations of 1 or more, such as 10,20", lambda n: 1 <= n <= 10**6, 0),
     )
     tolerances: tuple[float, ...] = option(
         (0.1, 0.01, 0.001),
-        "of samplers that choose their own steps, relative and absolute",
+        "relative and absolute tolerances of samplers with adaptive steps",
         numbers("positive numbers, such as 0.1,0.01", lambda x: x > 0, 0.0, -1.0),
     )
     bits_per_dim: bool = option(True, "measure bits/dim too, as config.likelihood says")
@@ -122,10 +124,10 @@ class InterpolationOptions(Section):
 
     split: str = option("test", "test | train", one_of("test", "train"))
     images: tuple[int, ...] = option(
-        tuple(range(8)), "indices in the split, two a row of the picture", PAIRS
+        tuple(range(8)), "indices in the split, two per row of the picture", PAIRS
     )
     frames: int = option(
-        9, "images a row from the first to the second, both included", count(10_000, 2)
+        9, "images per row from the first to the second, both included", count(10_000, 2)
     )
 
 
@@ -140,7 +142,7 @@ SUM_ONE = Range(
 class MergeOptions(Section):
     """--mode merge: a new folder whose weights are the mean of those of others, with the updates of config.adapters."""
 
-    folders: str = option("", "whose averaged weights, with commas between")
+    folders: str = option("", "folders whose averaged weights are averaged, separated by commas")
     weights: tuple[float, ...] = option(
-        (), "of the mean, one for each folder; empty: all alike", SUM_ONE
+        (), "weights of that average, one per folder; empty: all equal", SUM_ONE
     )

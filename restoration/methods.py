@@ -194,14 +194,14 @@ def measured_section(config: Any) -> Any:
     if not METHODS[options.method].trained:
         if config.model.condition_image != "none":
             raise ConfigError(
-                f"restore.method={options.method!r} with a network of model.condition_image={config.model.condition_image!r}: it is told what "
-                "was measured, and not led to it; set restore.method=trained"
+                f"restore.method={options.method!r} with a network of model.condition_image={config.model.condition_image!r}: it is "
+                "conditioned on the measurement, and not guided to it; set restore.method=trained"
             )
         return options.measurement
     if config.model.condition_image != "measured":
         raise ConfigError(
-            f"restore.method='trained' with model.condition_image={config.model.condition_image!r}: expected a network that is told what "
-            "config.condition measures of its images, model.condition_image=measured"
+            f"restore.method='trained' with model.condition_image={config.model.condition_image!r}: expected a network conditioned on "
+            "what config.condition measures of its images, model.condition_image=measured"
         )
     changed = [
         name
@@ -210,8 +210,8 @@ def measured_section(config: Any) -> Any:
     ]
     if changed:
         raise ConfigError(
-            f"restore.measurement.{changed[0]} with restore.method='trained': what such a network is told is that of config.condition, with "
-            "which it was trained; leave it out"
+            f"restore.measurement.{changed[0]} with restore.method='trained': such a network is conditioned on what config.condition "
+            "measures, with which it was trained; leave it out"
         )
     return config.condition
 

@@ -20,7 +20,7 @@ from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.few_steps import ConsistencySampler, MeanFlowSampler
 from score_sde.samplers.fixed_steps import GridSolver
-from score_sde.samplers.grids import build_grid
+from score_sde.samplers.grids import AUTO, GRIDS, build_grid
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.predictor_corrector import PredictorCorrector
@@ -79,9 +79,9 @@ class Problem(NamedTuple):
         return t_start
 
     def grid_name(self, suited: str = "uniform") -> str:
-        """sampling.grid.name, or for `auto` the one that suits the sampler."""
-        name = self.options.grid.name
-        return suited if name == "auto" else name
+        """sampling.grid.name, or for AUTO the one that suits the sampler."""
+        name = choose("sampling.grid.name", self.options.grid.name, (AUTO, *GRIDS))
+        return suited if name == AUTO else name
 
     def grid(self, num_steps: int, suited: str = "uniform") -> Points:
         """num_steps steps of sampling.grid."""

@@ -71,6 +71,7 @@ def cheapest_grid(
 Grid = Callable[[Any, SDE, float, float, int, Any], Points]
 """(options, sde, t_start, t_end, num_steps, denoising errors or None) -> (num_steps + 1,)."""
 
+AUTO = "auto"  # the one that suits the sampler (samplers/configured.py)
 GRIDS: dict[str, Grid] = {
     "uniform": lambda options, sde, start, end, n, _: uniform_grid(start, end, n),
     "quadratic": lambda options, sde, start, end, n, _: power_grid(start, end, n, 2.0),

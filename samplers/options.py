@@ -26,54 +26,54 @@ class SamplingOptions(Section):
     """Fields of config.sampling that all samplers share."""
 
     sampler: str = option("pc", "a name of samplers/names.py; --sampler sets it")
-    num_images: int = option(64, "images to sample", count(INT32))
+    num_images: int = option(64, "images to draw", count(INT32))
     batch_size: int = option(
-        64, "images at a time over all devices; divisible by their number", BATCH
+        64, "images per batch over all devices; divisible by their number", BATCH
     )
-    eps: float = option(1e-3, "the time at which sampling stops")
+    eps: float = option(1e-3, "time at which sampling stops")
     t_start: float = option(
         0.0,
-        "begin at this time from sampling.start_images, instead of at T from the prior (SDEdit); 0: at T",
+        "start at this time from sampling.start_images, in place of T and the prior (SDEdit); 0: at T",
     )
     start_images: str = option(
         "",
         "test | train: images of the dataset | an .npz file with `images`, or with `states`, which are x at t_start",
     )
     labels: tuple[int, ...] = option(
-        (), "classes of the images, one after the other and again from the first; (): all in turn"
+        (), "classes of the samples, in turn and repeated; (): all classes in turn"
     )
     text: str = option(
         "",
-        "of a network that is told texts (model.words): texts of the images with commas between, one after the other and again from the "
-        'first, such as "two red squares,one blue disc"; empty: those of data.name=captions in turn',
+        'texts of the samples (model.words), separated by commas, in turn and repeated, such as "two red squares,one blue disc"; empty: '
+        "those of data.name=captions in turn",
     )
     save: str = option(
-        "npz", "npz: one file of arrays | png: a folder of pictures, which other programs read"
+        "npz", "npz, one file of arrays | png, a folder of pictures, which other programs read"
     )
     path_images: int = option(
         0,
-        "keep the way of so many images from noise, as arrays and as a picture",
+        "samples whose trajectory from noise is kept, as arrays and as a picture",
         count(10_000, 0),
     )
-    noise_removal: bool = option(True, "end without the noise that is left at eps ...")
+    noise_removal: bool = option(True, "remove the noise that is left at eps ...")
     noise_removal_by: str = option(
         "tweedie",
-        "... by tweedie: return E[x_0 | x_eps] | predictor_mean: pc's last step adds none (pc_published: always so)",
+        "... by tweedie, which returns E[x_0 | x_eps] | predictor_mean, the mean of pc's last step (pc_published: always so)",
     )
     truncate: bool = option(
-        False, "cut off the fraction of a level, as the published code does, instead of rounding"
+        False, "round levels down, as the published code does, in place of to the nearest"
     )
     snr: float = option(
         0.16, "Langevin corrector: target ratio of its drift to its noise", positive
     )
-    n_steps_each: int = option(1, "corrector steps after each predictor step", count(10_000))
+    n_steps_each: int = option(1, "corrector steps per predictor step", count(10_000))
     one_by_one: bool = option(
         False,
-        "ask the network for one image at a time: a score then has the same bits in any batch, at the price of speed",
+        "evaluate the network on one image at a time: a score then has the same bits in any batch, at the price of speed",
     )
     threshold: str = option(
         "none",
-        "keep the expected image in the data's range at every step: none | static, clip | dynamic, shrink to a quantile",
+        "keep the denoised image E[x_0 | x_t] in the data's range at every step: none | static, clip | dynamic, shrink to a quantile",
         one_of("none", "static", "dynamic"),
     )
     threshold_quantile: float = option(
@@ -89,11 +89,12 @@ class GridOptions(Section):
 
     name: str = option(
         "auto",
-        "auto: log_snr for exponential integrators, rho for edm, else uniform | uniform | quadratic | log_snr | rho | times | dp, the cheapest for the likelihood (dynamic programming)",
+        "time grid: auto (log_snr for exponential integrators, rho for edm, else uniform) | uniform | quadratic | log_snr | rho | times | "
+        "dp, the cheapest for the likelihood (dynamic programming)",
     )
     rho: float = option(7.0, "name=rho: equal steps of (sigma/alpha)^(1/rho)", positive)
     times: tuple[float, ...] = option(
-        (), "name=times: an explicit list, falling from T (or t_start) to eps"
+        (), "name=times: the times, falling from T (or t_start) to eps"
     )
     candidates: int = option(
         100, "name=dp: times of equal log-SNR to choose among", count(4_000, 2)
@@ -108,9 +109,13 @@ class ErrorOptions(Section):
     """
 
     num_times: int = option(
-        50, "times at which it is asked, both ends among them", count(10_000, 2)
+        50,
+        "optimal variances: times at which the network's error is measured, both ends among them",
+        count(10_000, 2),
     )
-    num_images: int = option(512, "images at each, which have a spread", count(10**6, 2))
+    num_images: int = option(
+        512, "optimal variances: training images at each time", count(10**6, 2)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,12 +136,12 @@ class StepOptions(Section):
     """Of solvers that take the steps of a grid or steps of their own."""
 
     steps: str = option("grid", "grid, num_steps of sampling.grid | adaptive, by rtol and atol")
-    num_steps: int = option(20, "steps=grid: their number", STEPS)
+    num_steps: int = option(20, "steps=grid: number of steps", STEPS)
     rtol: float = option(0.05, "relative tolerance of adaptive steps", positive)
-    atol: float = option(2.0 / 256.0, "absolute one: one of 256 levels of [-1, 1]", positive)
+    atol: float = option(2.0 / 256.0, "absolute tolerance: one of 256 levels of [-1, 1]", positive)
     step_size: str = option(
         "batch",
-        "batch | image: adaptive steps of one size for the images of a device, or of their own for each",
+        "adaptive steps: batch, one size for all images of a device | image, each image its own",
     )
 
 
@@ -152,7 +157,7 @@ class ODEOptions(StepOptions):
     steps: str = option("adaptive", "adaptive, by rtol and atol | grid, num_steps of sampling.grid")
     variable: str = option(
         "t",
-        "what the solver calls time: t | ratio, sigma/alpha | log_ratio, its logarithm; the last two are not stiff",
+        "time variable of the solver: t | ratio, sigma/alpha | log_ratio, its logarithm; the last two are not stiff",
     )
     rtol: float = option(1e-5, "relative tolerance of adaptive steps", positive)
     atol: float = option(1e-5, "absolute tolerance of adaptive steps", positive)
@@ -163,17 +168,17 @@ class SDEOptions(StepOptions):
     """The reverse SDE by diffrax, --sampler sde."""
 
     solver: str = option("shark", "euler | sea (grid only) | heun | sra1 | shark")
-    h: float = option(
-        1.0, "amount of noise: 1 is the reverse SDE, 0 the ODE without noise", not_negative
-    )
-    num_steps: int = option(100, "steps=grid: their number", STEPS)
+    h: float = option(1.0, "amount of noise: 1 for the reverse SDE, 0 for the ODE", not_negative)
+    num_steps: int = option(100, "steps=grid: number of steps", STEPS)
 
 
 @dataclasses.dataclass(frozen=True)
 class ExponentialOptions(StepOptions):
     """Exponential integrators: the names of --sampler from ddim on."""
 
-    eta: float = option(0.0, "noise, 0 to 1, of ddim and dpm_solver_pp_2m; 0: the ODE", fraction)
+    eta: float = option(
+        0.0, "amount of noise, 0 to 1, of ddim and dpm_solver_pp_2m; 0: the ODE", fraction
+    )
     steps: str = option("grid", "grid | adaptive (dpm_solver_2, dpm_solver_3)")
 
 
@@ -181,15 +186,19 @@ class ExponentialOptions(StepOptions):
 class EDMOptions(Section):
     """EDM's Heun sampler, --sampler edm; sigmas are those of sigma/alpha."""
 
-    num_steps: int = option(17, "and one more evaluation for the last denoising: 35 in all", STEPS)
-    s_churn: float = option(0.0, "new noise over the whole run; 0: the ODE", not_negative)
-    s_min: float = option(0.0, "churn from this sigma ...", not_negative)
+    num_steps: int = option(
+        17,
+        "steps of two evaluations each, before one for the last denoising: 35 evaluations in all",
+        STEPS,
+    )
+    s_churn: float = option(0.0, "noise added over the whole run; 0: the ODE", not_negative)
+    s_min: float = option(0.0, "add noise from this sigma ...", not_negative)
     s_max: float = option(math.inf, "... to this one", not_negative_or_inf)
-    s_noise: float = option(1.0, "standard deviation of the new noise", positive)
+    s_noise: float = option(1.0, "standard deviation of the added noise", positive)
 
 
 @dataclasses.dataclass(frozen=True)
 class FewStepOptions(Section):
     """Samplers of networks that were trained for few steps, --sampler consistency and mean_flow."""
 
-    num_steps: int = option(1, "evaluations of the network in all", STEPS)
+    num_steps: int = option(1, "network evaluations in all", STEPS)

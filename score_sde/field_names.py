@@ -21,7 +21,7 @@ from score_sde.samplers.adaptive import SOLVERS
 from score_sde.samplers.configured import OPTIMAL, SAMPLERS
 from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.fixed_steps import FIXED_SOLVERS
-from score_sde.samplers.grids import GRIDS
+from score_sde.samplers.grids import AUTO, GRIDS
 from score_sde.samplers.ode import VARIABLES
 from score_sde.samplers.predictors import PREDICTORS
 from score_sde.samplers.sde import SDE_SOLVERS
@@ -50,7 +50,7 @@ TABLES: dict[str, Iterable[str]] = {
     "sampling.sampler": SAMPLERS,
     "sampling.save": SAVES,
     "sampling.threshold": THRESHOLDS,
-    "sampling.grid.name": GRIDS,
+    "sampling.grid.name": (AUTO, *GRIDS),
     "sampling.pc.predictor": (*PREDICTORS, OPTIMAL),
     "sampling.pc.corrector": CORRECTORS,
     "sampling.ode.solver": FIXED_SOLVERS,

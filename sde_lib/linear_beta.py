@@ -16,7 +16,7 @@ from score_sde.shapes import Broadcast, Elements
 class LinearBeta(SDE):
     """beta(t) = beta_min + t (beta_max - beta_min), and B(t) its integral from 0 (Song et al. 2021, Eq. 32)."""
 
-    beta_min: float = option(0.1, "VP, sub-VP: the rate at t = 0 ...", positive)
+    beta_min: float = option(0.1, "VP, sub-VP: beta(t) at t = 0 ...", positive)
     beta_max: float = option(20.0, "... and at t = 1", positive)
 
     def __post_init__(self):

@@ -26,7 +26,7 @@ class ShiftedCosine(SDE):
     log_snr_max: float = option(15.0, "shifted_cosine: log-SNR at t = 0 before the shift", number)
     log_snr_min: float = option(-15.0, "... and at t = 1", number)
     log_snr_shift: float = option(
-        0.0, "... what is added: 2 ln(64 / pixels a side), say; -2.77 for 256", number
+        0.0, "... and the shift, for instance 2 ln(64 / pixels per side): -2.77 for 256", number
     )
 
     def __post_init__(self):

@@ -30,9 +30,9 @@ class Sigmoid(SDE):
     T: ClassVar[float] = 1.0 - 2.0**-15
 
     sigmoid_start: float = option(
-        -3.0, "sigmoid: where the logistic curve is cut at t = 0 ...", number
+        -3.0, "sigmoid: argument of the logistic function at t = 0 ...", number
     )
-    sigmoid_end: float = option(3.0, "... and at t = 1, both over ...", number)
+    sigmoid_end: float = option(3.0, "... and at t = 1, both divided by ...", number)
     sigmoid_tau: float = option(0.9, "... this temperature", positive)
 
     def __post_init__(self):

@@ -26,7 +26,11 @@ class VE(SDE):
 
     predicts: ClassVar[str] = "score"
 
-    sigma_min: float = option(0.01, "VE: noise at t = 0, in units of the scaled data ...", positive)
+    sigma_min: float = option(
+        0.01,
+        "VE: standard deviation of the noise at t = 0, in units of the scaled data ...",
+        positive,
+    )
     sigma_max: float = option(
         50.0, "... and at t = 1; about the largest distance between two images", positive
     )

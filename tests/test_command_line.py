@@ -61,7 +61,7 @@ MISTAKES = [
     (f"{DIGITS} --mode=train --config.model.fir false", "unexpected argument 'false'"),
     (
         "--config=configs/subvp_digits.py:conditional --mode=likelihood --config.likelihood.anomalies=README.md",
-        "a model that is told the class, which those images have not",
+        "a model conditioned on classes, which those images do not have",
     ),
     (f"{TOY} --mode=likelihood --noconfig.training.continuous", "the exact score has no chain"),
     (
@@ -92,7 +92,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=interpolate --config.sampling.guidance.weight=1",
-        "a model is told no class there",
+        "a model is unconditional there",
     ),
     (
         f"{DIGITS} --mode=likelihood --config.model.num_classes=10 --config.likelihood.conditional=False",
@@ -167,7 +167,7 @@ MISTAKES = [
     ),
     (
         f"{TOY} --mode=sample --config.sampling.grid.name=cosine",
-        "sampling.grid.name='cosine' is unknown",
+        "sampling.grid.name='cosine' is unknown; choose one of auto, uniform, ",
     ),
     (
         f"{TOY} --mode=sample --sampler=pc_published --config.sampling.grid.name=rho",

@@ -98,6 +98,7 @@ def offered(script, line, cwd=ROOT, before=""):
             [f"--config.sampling.grid.{n}=" for n in ("candidates", "name", "rho", "times")],
         ),
         ("python main.py --config.sampling.grid.name=l", ["log_snr "]),
+        ("python main.py --config.sampling.grid.name=a", ["auto "]),
         ("python main.py --config.sampling.grid.name lo", ["log_snr "]),
         ("python main.py --config.model.fir=", ["True ", "False "]),
         ("python main.py --config.sde.name=sub", ["subvp "]),

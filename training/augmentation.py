@@ -154,12 +154,12 @@ def check_augmentation(config: Any) -> None:
     able = [name for name, network in NETWORKS.items() if hasattr(network, "augment_dim")]
     if model.name not in able:
         raise ConfigError(
-            f"training.augment={rate} with model.name={model.name!r}, which cannot be told how images were augmented; take "
+            f"training.augment={rate} with model.name={model.name!r}, which has no input for how images were augmented; take "
             f"model.name={' or '.join(able)}, or training.augment=0"
         )
     if config.data.random_flip:
         raise ConfigError(
-            f"training.augment={rate} with data.random_flip=True: augmentation mirrors images itself, and tells the network; set "
+            f"training.augment={rate} with data.random_flip=True: augmentation mirrors images itself, and conditions the network on it; set "
             "data.random_flip=False"
         )
     if height_and_width[0] != height_and_width[1] or height_and_width[0] < 2:
@@ -169,6 +169,6 @@ def check_augmentation(config: Any) -> None:
         )
     if model.condition_image != "none":
         raise ConfigError(
-            f"training.augment={rate} with model.condition_image={model.condition_image!r}: the image that the network is told would not "
-            "be augmented with its own; set one of the two otherwise"
+            f"training.augment={rate} with model.condition_image={model.condition_image!r}: the condition image would not be "
+            "augmented with its own; set one of the two otherwise"
         )

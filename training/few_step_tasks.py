@@ -166,15 +166,15 @@ def check_mean_flow(config: Any, sde: SDE) -> MeanFlow:
     check_few_step_training(config)
     training = config.training
     network = build_network(config)
-    if config.model.told_interval and not getattr(network, "told_interval", False):
+    if config.model.condition_interval and not getattr(network, "condition_interval", False):
         raise ConfigError(
-            f"model.name={config.model.name!r} cannot be told an interval (model.told_interval); take another network"
+            f"model.name={config.model.name!r} cannot be conditioned on an interval (model.condition_interval); take another network"
         )
     if not isinstance(build_parameterization(config, sde), AverageFlowPrediction):
         raise ConfigError(
-            f"training.task='mean_flow' with model.predicts={config.model.predicts!r}, told_interval={config.model.told_interval} under "
+            f"training.task='mean_flow' with model.predicts={config.model.predicts!r}, condition_interval={config.model.condition_interval} under "
             f"{type(sde).__name__}: the network gives the flow's velocity of an interval; set model.predicts='flow' (or sde.name='linear') and "
-            "model.told_interval=True"
+            "model.condition_interval=True"
         )
     if config.sde.name != "linear":
         raise ConfigError(

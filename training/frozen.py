@@ -86,7 +86,7 @@ def weights_of_base(config: Any, template: Any) -> Any:
             )
         if base.model.condition_image != "none":
             raise ConfigError(
-                f"it is told an image (model.condition_image={base.model.condition_image!r}) already; train one that is told none"
+                f"it is conditioned on an image (model.condition_image={base.model.condition_image!r}) already; train one that is not"
             )
         check_alike(base, config)
         return folder_weights(user_path(given), template)[0]

@@ -147,7 +147,7 @@ class Objective:
     ) -> Array:
         x0, condition = self.space.encode(batch.images, keys.dequantization), batch.condition
         if augmentation is not None:
-            # Also to a network that is told no class: an image is what it is.
+            # Also to a network that is not conditioned on classes: an image is what it is.
             x0, condition = augmentation.of(x0), {**dict(condition), "augment": augmentation.told}
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
         return self.loss_of(self.model(params, condition), x0, u, z, keys, dropout_keys)
@@ -176,7 +176,7 @@ def check_label_dropout(config: Any) -> None:
         raise UserError(f"training.label_dropout={rate}: expected a rate between 0 and 1, as 0.1")
     if rate and not told_of(config):
         raise UserError(
-            f"training.label_dropout={rate} with a network that is told no class: set it to 0, or model.num_classes to the "
+            f"training.label_dropout={rate} with a network that is not conditioned on classes: set it to 0, or model.num_classes to the "
             "number of classes (or model.condition_image)"
         )
 

@@ -26,15 +26,14 @@ class TrainingOptions(Section):
 
     task: str = option(
         "score",
-        "what is trained: score, the network of config.model | classifier, of noisy images (config.noisy_classifier), by which "
-        "samples can be guided | consistency (config.consistency) and mean_flow (config.mean_flow), the network of config.model for "
-        "samples in one or few steps",
+        "what is trained: score, the network of config.model | classifier, of noisy images (config.noisy_classifier), for guidance | "
+        "consistency (config.consistency) and mean_flow (config.mean_flow), the network of config.model for samples in one or few steps",
         one_of("score", "classifier", "consistency", "mean_flow"),
     )
     batch_size: int = option(
-        128, "images a step over all devices and hosts; divisible by their number", BATCH
+        128, "images per step over all devices and hosts; divisible by their number", BATCH
     )
-    n_iters: int = option(1_300_001, "steps in all", count(INT32))
+    n_iters: int = option(1_300_001, "training steps in all", count(INT32))
     continuous: bool = option(True, "False: the discrete loss of DDPM (VP) or SMLD (VE)")
     weighting: str = option(
         "noise",
@@ -46,125 +45,122 @@ class TrainingOptions(Section):
     p2_gamma: float = option(1.0, "weighting=p2: gamma", positive)
     times: str = option(
         "uniform",
-        "the density of times, which moves the gradient's variance only: uniform | log_snr, proportional to g^2/sigma^2, for "
-        "weighting=likelihood | log_normal, EDM's | logit_normal, for weighting=flow_logit_normal",
+        "density from which times are drawn and for which the loss is corrected, so that it changes the gradient's variance only: uniform "
+        "| log_snr, proportional to g^2/sigma^2, for weighting=likelihood | log_normal, EDM's | logit_normal, for "
+        "weighting=flow_logit_normal",
     )
     log_normal_mean: float = option(
         -1.2,
         "times=log_normal, weighting=edm: mean of ln(sigma/alpha)",
         finite("a number", lambda x: True),
     )
-    log_normal_std: float = option(1.2, "its standard deviation", positive)
+    log_normal_std: float = option(1.2, "... and its standard deviation", positive)
     logit_normal_mean: float = option(
         0.0,
         "times=logit_normal, weighting=flow_logit_normal: mean of ln(t / (T - t))",
         finite("a number", lambda x: True),
     )
-    logit_normal_std: float = option(1.0, "its standard deviation", positive)
+    logit_normal_std: float = option(1.0, "... and its standard deviation", positive)
     draws: str = option(
         "independent",
-        "the times of a batch: independent | stratified, one in each of so many cells | low_discrepancy, equally spaced",
+        "times of a batch: independent | stratified, one in each of as many equal cells | low_discrepancy, equally spaced",
     )
     time_cells: int = option(
         0,
-        "equal cells of the training times, or of a chain's levels, of which each is drawn as often as its recent losses were large "
-        "and its losses divided by that (Improved DDPM, with model.num_scales cells for its levels); 0: as `times` says",
+        "importance sampling by loss history (Improved DDPM): cells into which training times, or a chain's levels, are cut; each is "
+        "drawn in proportion to its recent losses, which are divided by that; model.num_scales: a cell for each level; 0: as `times` says",
         count(10_000, 0),
     )
     reduce_mean: bool = option(True, "mean over pixels; False: half the sum")
     learned_uncertainty: bool = option(
         False,
-        "divide each error by what the network expects of it at its noise level, and add the logarithm of that (edm2)",
+        "edm2: divide each error by the variance that the network predicts for its noise level, and add that variance's logarithm",
     )
     label_dropout: float = option(
         0.0,
-        "rate at which an image is told no class, as guidance and sampling without class need",
+        "probability that an image is trained on without its condition, as guidance and unconditional samples need",
         fraction,
     )
     augment: float = option(
         0.0,
-        "edm_unet, edm_adm: rate of each of EDM's geometric changes of training images, of which the network is told; half of the "
-        "images are mirrored beside (data.random_flip is False). 0.12 for CIFAR-10 and 0.15 for FFHQ as published; 0: none",
+        "edm_unet, edm_adm: probability of each of EDM's geometric augmentations of training images, on which the network is conditioned; "
+        "half of the images are mirrored besides (data.random_flip is False). Published: 0.12 for CIFAR-10, 0.15 for FFHQ; 0: none",
         fraction,
     )
-    eps: float = option(1e-5, "smallest time trained on")
+    eps: float = option(1e-5, "smallest training time")
     accumulation: int = option(
         1,
-        "parts in which each device goes through its share of a batch, one after the other: less memory, the same update",
+        "gradient accumulation: parts in which each device goes through its share of a batch; less memory, the same update",
         positive,
     )
     steps_per_call: int = option(
-        1, "updates in one compiled call; more than 1 only helps accelerators", count(10_000)
+        1, "updates per compiled call; more than 1 only helps accelerators", count(10_000)
     )
     init_from: str = option(
         "",
-        "begin with the averaged weights of this folder or published checkpoint file, with a fresh optimizer, where there is no "
+        "start from the averaged weights of this folder or published checkpoint file, with a fresh optimizer, unless there is a "
         "checkpoint to resume from",
     )
     trainable: str = option(
-        "", "a regular expression to find in the names of the parameters that train; empty: all do"
+        "", "regular expression found anywhere in the names of the parameters to train; empty: all"
     )
     skip_nonfinite: int = option(
         0,
-        "updates in a row whose loss or gradient is not finite that leave everything as it was; one more, and for 0 the first, "
-        "ends the run",
+        "consecutive updates with a loss or gradient that is not finite that are skipped; one more, and for 0 the first, ends the run",
         not_negative,
     )
     replay_step: int = option(
         0,
-        "--mode replay: the update to look into, the first is 1; 0: the one after the newest checkpoint",
+        "--mode replay: the update to repeat, the first being 1; 0: the one after the newest checkpoint",
         not_negative,
     )
-    log_freq: int = option(50, "steps between two lines of the log", count(INT32))
-    eval_freq: int = option(1000, "steps between two held-out losses; 0: none", not_negative)
+    log_freq: int = option(50, "steps between lines of the log", count(INT32))
+    eval_freq: int = option(1000, "steps between held-out losses; 0: none", not_negative)
     checkpoint_freq: int = option(
-        10_000, "steps between two checkpoints; 0: only the last", not_negative
+        10_000, "steps between checkpoints; 0: only the last", not_negative
     )
-    keep_checkpoints: int = option(3, "latest ones that stay; 0: all", not_negative)
+    keep_checkpoints: int = option(3, "newest checkpoints to keep; 0: all", not_negative)
     keep_every: int = option(
-        0, "checkpoints of multiples of so many steps stay for ever; 0: none", not_negative
+        0, "keep checkpoints at multiples of this many steps too; 0: none", not_negative
     )
     keep_best: int = option(
         0,
-        "checkpoints of the least held-out loss, or other figure of keep_best_by, that stay; 0: none. Each checkpoint needs its "
-        "own: checkpoint_freq is a multiple of eval_freq, or quality_freq",
+        "keep this many of the best checkpoints too, by keep_best_by; 0: none. Each checkpoint needs its own figure: checkpoint_freq is a "
+        "multiple of eval_freq, or quality_freq",
         not_negative,
     )
     keep_best_by: str = option(
         "eval_loss",
-        "by which figure one checkpoint is better than another, less being better, also for checkpoint_step=-1: eval_loss, held "
-        "out | frechet | frechet_limit, of infinitely many samples (quality_freq)",
+        "figure that ranks checkpoints, less being better, also for checkpoint_step=-1: eval_loss, held out | frechet | frechet_limit, of "
+        "infinitely many samples (quality_freq)",
         one_of("eval_loss", "frechet", "frechet_limit"),
     )
     quality_freq: int = option(
         0,
-        "steps between two looks at how good samples are: their Frechet distance to evaluation.reference, by "
-        "evaluation.features; 0: none",
+        "steps between measurements of sample quality, the Frechet distance to evaluation.reference by evaluation.features; 0: none",
         not_negative,
     )
     quality_images: int = option(
         1000,
-        "samples drawn for that, from the same noise each time; more than twice as many as features have dimensions also give "
-        "the distance of infinitely many",
+        "samples drawn for it, from the same noise each time; more than twice the features' dimension also give the distance of "
+        "infinitely many",
         count(10**6, 20),
     )
     quality_steps: int = option(
         0,
-        "draw them by so many steps of UniPC; 0: by config.sampling.sampler, however many it takes",
+        "steps of UniPC that draw them; 0: config.sampling.sampler, as it is configured",
         not_negative,
     )
-    snapshot_freq: int = option(
-        50_000, "steps between two pictures of samples; 0: none", not_negative
-    )
-    snapshot_size: int = option(64, "images in that picture", count(10_000))
+    snapshot_freq: int = option(50_000, "steps between pictures of samples; 0: none", not_negative)
+    snapshot_size: int = option(64, "images per picture", count(10_000))
     snapshot_steps: int = option(
         0,
-        "draw it by so many steps of UniPC; 0: by config.sampling.sampler, however many it takes",
+        "steps of UniPC that draw it; 0: config.sampling.sampler, as it is configured",
         not_negative,
     )
     wandb: str = option(
         "none",
-        "none | online | offline: what is recorded goes to Weights & Biases too (pip install wandb); WANDB_PROJECT names the project",
+        "log to Weights & Biases too (pip install wandb): none | online | offline; WANDB_PROJECT names the project",
         one_of("none", "online", "offline"),
     )
 
@@ -175,13 +171,12 @@ class PowerAverageOptions(Section):
 
     sigma_rel: tuple[float, ...] = option(
         (),
-        "widths, relative to the training so far, of the power-function averages that are kept beside that of model.ema_rate: "
-        "0.05,0.1 as in EDM2; empty: none",
+        "relative widths of power-function averages to keep beside that of model.ema_rate, 0.05,0.1 in EDM2; empty: none",
         WIDTHS,
     )
     save_freq: int = option(
         5000,
-        "steps between two that stay, in averages/; 0: those of checkpoints only",
+        "steps between averages that are stored for good, in averages/; 0: those of checkpoints only",
         not_negative,
     )
 
@@ -192,17 +187,18 @@ class LowRankOptions(Section):
 
     rank: int = option(
         0,
-        "r: train A and B of W + (alpha/r) A B in the place of each kernel W, frozen ones of training.init_from; 0: train the weights",
+        "LoRA's r: train A and B of W + (alpha/r) A B in place of each kernel W, which stays that of training.init_from; 0: train the "
+        "weights",
         count(4096, 0),
     )
     alpha: float = option(
         8.0,
-        "how far they move W, so that another rank needs no other learning rate",
+        "factor of the update, so that another rank needs no other learning rate",
         positive,
     )
     targets: str = option(
         "(kernel|weight|W)$",
-        "a regular expression to find in the names of the kernels that have an update: qkv|proj for attention, say",
+        "regular expression found anywhere in the names of the kernels to update: qkv|proj for attention, say",
     )
 
 
@@ -211,22 +207,22 @@ class OptimizerOptions(Section):
     """Fields of config.optim: Adam, its schedule and the clip."""
 
     lr: float = option(2e-4, "learning rate", positive)
-    beta1: float = option(0.9, "Adam's decay of the gradient's mean", probability)
-    beta2: float = option(0.999, "Adam's decay of its mean square", probability)
-    eps: float = option(1e-8, "Adam's addition to the root of that", positive)
-    weight_decay: float = option(0.0, "decoupled", not_negative)
+    beta1: float = option(0.9, "Adam's decay of the first moment", probability)
+    beta2: float = option(0.999, "Adam's decay of the second moment", probability)
+    eps: float = option(1e-8, "Adam's epsilon, added to the root of the second moment", positive)
+    weight_decay: float = option(0.0, "decoupled weight decay (AdamW)", not_negative)
     warmup: int = option(
         5000,
-        "steps of linear warm-up; the first update has rate 0 when there are any",
+        "steps of linear warm-up; with any, the first update has rate 0",
         not_negative,
     )
     decay: str = option(
         "none",
-        "none | cosine: to 0 at the last step | inverse_sqrt: as 1/sqrt(step) after decay_after",
+        "schedule of the rate after warm-up: none | cosine, to 0 at the last step | inverse_sqrt, as 1/sqrt(step) after decay_after",
         one_of("none", "cosine", "inverse_sqrt"),
     )
     decay_after: int = option(
-        70_000, "decay=inverse_sqrt: updates at the full rate before it falls", count(INT32)
+        70_000, "decay=inverse_sqrt: steps at the full rate before it falls", count(INT32)
     )
     grad_clip: float = option(
         1.0,
@@ -241,11 +237,12 @@ class AveragingOptions(Section):
 
     ema_rate: float = option(
         0.9999,
-        "decay per step of the averaged weights that sampling and evaluation use",
+        "decay per step of the averaged weights (EMA), which sampling and evaluation use",
         probability,
     )
     ema_warmup: bool = option(
-        True, "decay min(ema_rate, (1 + n)/(10 + n)): short runs forget their first weights"
+        True,
+        "decay min(ema_rate, (1 + n)/(10 + n)) at step n: short runs forget their initial weights",
     )
 
 
@@ -255,19 +252,19 @@ class ConsistencyOptions(Section):
 
     teacher: str = option(
         "",
-        "distil the score network in this folder; empty: from data alone (consistency training)",
+        "folder of the score network to distil; empty: from data alone (consistency training)",
     )
     metric: str = option(
         "pseudo_huber",
-        "how far the images of neighbouring times are from each other: pseudo_huber, sqrt(R[d^2] + huber^2) - huber | squared, R[d^2]",
+        "distance of the outputs at neighbouring times: pseudo_huber, sqrt(R[d^2] + huber^2) - huber | squared, R[d^2]",
         one_of("pseudo_huber", "squared"),
     )
     huber: float = option(
-        0.00054, "metric=pseudo_huber: its c over the root of the dimension", positive
+        0.00054, "metric=pseudo_huber: its c, divided by the root of the dimension", positive
     )
-    first_intervals: int = option(10, "intervals into which time is cut at first ...", count(10**6))
+    first_intervals: int = option(10, "time intervals at the start of training ...", count(10**6))
     last_intervals: int = option(
-        1280, "... doubled again and again up to so many; at least first_intervals", count(10**6)
+        1280, "... and at its end, reached by doubling; at least first_intervals", count(10**6)
     )
 
 
@@ -277,11 +274,11 @@ class MeanFlowOptions(Section):
 
     ratio: float = option(
         0.25,
-        "share of the images with r < t; for the others r = t, which is flow matching",
+        "share of images with r < t; the others have r = t, which is flow matching",
         fraction,
     )
     power: float = option(
         1.0,
-        "p of the weight (e + 1e-3)^-p of an image's squared error e; 0: none, the plain squared error",
+        "p of the weight (e + 1e-3)^-p of an image's squared error e; 0: the plain squared error",
         not_negative,
     )

@@ -43,7 +43,7 @@ class Role(enum.Enum):
 ROLES = {
     **dict.fromkeys(
         """
-        model sde.name training.continuous training.task model.told_interval
+        model sde.name training.continuous training.task model.condition_interval
         condition.name condition.sigma_y condition.box condition.known condition.fraction condition.lowest
         condition.mask condition.factor condition.blur condition.length condition.angle
         noisy_classifier.num_classes noisy_classifier.width noisy_classifier.ch_mult

@@ -42,14 +42,14 @@ def check_teacher(config: Any, sde: SDE) -> Any:
             )
     if told_image(teacher) or told_image(config):
         raise ConfigError(
-            f"{field} and a network, or a teacher, that is told an image (model.condition_image): only classes are handed on; take "
-            "networks that are told none"
+            f"{field} and a network, or a teacher, that is conditioned on an image (model.condition_image): only classes are handed on; take "
+            "networks that are not"
         )
     classes = teacher.model.num_classes if told_of(teacher) else 0
     if classes not in (0, config.model.num_classes):
         raise ConfigError(
-            f"{field} is told {classes} classes, and the network that it is to teach {config.model.num_classes or 'none'}; set "
-            f"model.num_classes={classes}, or take a teacher that is told none"
+            f"{field} is conditioned on {classes} classes, and the network that it is to teach on {config.model.num_classes or 'none'}; set "
+            f"model.num_classes={classes}, or take an unconditional teacher"
         )
     if config.training.label_dropout:
         check_no_class(

@@ -52,7 +52,7 @@ def check_score_model(config: Any, sde: SDE, to_sample: bool = False) -> None:
             )
         if config.model.condition_image != "none":
             raise ConfigError(
-                f"model.condition_image={config.model.condition_image!r} with model.name={EXACT}: an exact score is told no image; set it "
+                f"model.condition_image={config.model.condition_image!r} with model.name={EXACT}: an exact score is not conditioned on images; set it "
                 "to none, or take a network"
             )
         if config.ema_sigma_rel:

@@ -35,7 +35,7 @@ def show(images, name, rows=1):
 # %% [markdown]
 # ## The configuration
 #
-# `:conditional` is told which digit an image is, and hides it from one image in ten.
+# `:conditional` conditions the network on the digit, and drops it for one image in ten.
 
 # %%
 config = get_config("conditional")

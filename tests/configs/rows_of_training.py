@@ -107,7 +107,7 @@ MEAN_FLOW = of(
     sde__name="linear",
     training__task="mean_flow",
     training__weighting="flow",
-    model__told_interval=True,
+    model__condition_interval=True,
 )
 QUALITY = of(TOY, training__quality_freq=5, training__quality_images=20, training__quality_steps=2)
 MIN_SNR, P2 = of(SMALL, training__weighting="min_snr"), of(SMALL, training__weighting="p2")
@@ -132,7 +132,7 @@ TRAINING_ROWS = [
     *rows(network, "model", CONTROL, control_scale=2.0),
     *rows(frozen_base, "model", CONTROL, control_base="runs/other"),
     *rows(network, "model", PAIRED, condition_channels=2, condition_noise=0.5),
-    *rows(network, "model", NETWORK, told_interval=True),
+    *rows(network, "model", NETWORK, condition_interval=True),
     *rows(network, "model", NETWORK, skip_rescale=False, scale_by_sigma=True, remat=True),
     *rows(network, "model", NETWORK, embedding_type="fourier", init_scale=0.5),
     *rows(network, "model", FOURIER, fourier_scale=2.0),

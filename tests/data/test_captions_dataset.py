@@ -134,7 +134,7 @@ def test_no_text_for_a_network_of_other_words_is_refused():
 def test_a_text_for_a_network_without_words_is_refused():
     config = get_config()
     config.model.words, config.sampling.text = "", "two red squares"
-    with pytest.raises(ConfigError, match="with a model that is told no text"):
+    with pytest.raises(ConfigError, match="with a model that is not conditioned on texts"):
         build_conditions(config)
 
 

@@ -211,7 +211,7 @@ def test_labels_are_told_in_turn():
     [
         ({"labels": (3,)}, r"sampling.labels=\(3,\): expected classes from 0 to 2"),
         ({"save": "tiff"}, "sampling.save='tiff' is unknown; choose one of npz, png"),
-        ({"labels": (0,), "num_classes": 0}, "with a model that is told no class"),
+        ({"labels": (0,), "num_classes": 0}, "with a model that is not conditioned on classes"),
         ({"save": "png", "num_levels": 1024}, "such files hold 2 to 256 levels"),
     ],
 )

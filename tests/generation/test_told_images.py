@@ -158,7 +158,7 @@ def test_an_image_has_its_own_class_unless_another_is_named():
         ({"condition.cascade": "none"}, "condition.cascade='none': none"),
         (
             {"model.condition_image": "none", "condition.cascade": "base"},
-            "'base' with a network that is told no image",
+            "'base' with a network that is not conditioned on images",
         ),
         (
             {

@@ -146,8 +146,8 @@ def test_what_samples_depend_on(folders):
         ("does not exist", {}, "nowhere", {}),
         ("another process, .*SubVP", {"sde.name": "subvp"}, "good", {}),
         ("another space of images", {"data.centered": False}, "good", {}),
-        ("told 10 classes, and the network that it is to guide 4", {"model.num_classes": 4}, "good", {}),
-        ("told 10 classes, and the network that it is to guide none", {"model.num_classes": 0}, "good", {}),
+        ("conditioned on 10 classes, and the network that it is to guide on 4", {"model.num_classes": 4}, "good", {}),
+        ("conditioned on 10 classes, and the network that it is to guide on none", {"model.num_classes": 0}, "good", {}),
     ],
 )  # fmt: skip
 def test_what_cannot_guide_is_refused(folders, words, config, worse, guidance):

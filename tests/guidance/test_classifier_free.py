@@ -174,7 +174,9 @@ def test_generated_images_count_both_evaluations(sampler):
 def test_what_cannot_be_guided_is_refused():
     config = digits_config("vp")
     config.sampling.guidance.weight = 1.0
-    with pytest.raises(UserError, match="guidance.weight=1.0 with a model that is told no class"):
+    with pytest.raises(
+        UserError, match="guidance.weight=1.0 with a model that is not conditioned on classes"
+    ):
         check(config, VP())
     config.model.num_classes = 10
     with pytest.raises(UserError, match="label_dropout=0 never learnt"):

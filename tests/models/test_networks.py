@@ -261,7 +261,7 @@ def config():
         "condition_image": "paired",
         "condition_channels": 2,
         "condition_noise": 0.5,
-        "told_interval": True,
+        "condition_interval": True,
         "nonlinearity": "elu",
         "dropout": 0.25,
         "dtype": "bfloat16",

@@ -36,7 +36,7 @@ def config(continuous, num_scales=1000, discrete_labels="matched"):
             discrete_labels=discrete_labels,
             predicts="process",
             scale_by_sigma=False,
-            told_interval=False,
+            condition_interval=False,
         ),
     )
 

@@ -226,7 +226,7 @@ def test_it_is_said_that_grey_images_are_repeated():
             {"features": "vgg"},
             "evaluation.features='vgg': no such file; give pixels, classifier, alexnet, vgg16, or the weights of FID's",
         ),
-        ({"per_class": True}, "samples of a model that is told no class"),
+        ({"per_class": True}, "samples of a model that is not conditioned on classes"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(fields, words):

@@ -23,11 +23,11 @@ class Small(nn.Module):
     """x times a matrix, and what it is told of time, interval and class."""
 
     num_classes: int
-    told_interval: bool
+    condition_interval: bool
 
     @classmethod
     def from_config(cls, config):
-        return cls(config.model.num_classes, config.model.told_interval)
+        return cls(config.model.num_classes, config.model.condition_interval)
 
     @staticmethod
     def conditions(config):
@@ -207,7 +207,7 @@ UNTRAINABLE = [
     (consistency, {"consistency.first_intervals": 200}, "first_intervals=200, last_intervals=160"),
     (consistency, {"training.learned_uncertainty": True}, "learned_uncertainty=True with training.task='consistency'"),
     (consistency, {"consistency.teacher": "nowhere"}, "consistency.teacher='nowhere'.*does not exist"),
-    (mean_flow, {"model.told_interval": False}, "set model.predicts='flow'.*told_interval=True"),
+    (mean_flow, {"model.condition_interval": False}, "set model.predicts='flow'.*condition_interval=True"),
     (mean_flow, {"model.predicts": "x0"}, "set model.predicts='flow'"),
     (mean_flow, {"sde.name": "vp", "model.predicts": "flow"}, "set sde.name='linear'"),
     (mean_flow, {"training.weighting": "edm"}, "training.weighting='edm' is unknown"),
@@ -224,7 +224,7 @@ def test_what_cannot_be_trained_is_refused(make, changes, words):
 
 TEACHERS = [
     ("consistency", {}, "trained by training.task='consistency'"),
-    ("teacher", {"model.num_classes": 0}, "is told 10 classes.*'none'|is told 10 classes, and .* none"),
+    ("teacher", {"model.num_classes": 0}, "is conditioned on 10 classes.*'none'|is conditioned on 10 classes, and .* none"),
     ("teacher", {"data.centered": False}, "another space of images"),
     ("mean_flow", {}, "trained by training.task='mean_flow'"),
     ("teacher", {"sde.name": "vp"}, "another process"),

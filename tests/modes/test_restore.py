@@ -337,7 +337,7 @@ def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
     ("fields", "words"),
     [
         ({"t_start": 0.5, "start_images": "test"}, "t_start or start_images with --mode restore"),
-        ({"labels": (3,)}, "a model that is told no class"),
+        ({"labels": (3,)}, "a model that is not conditioned on classes"),
         (
             {"guidance.worse_step": 2, "guidance.weight": 1.0},
             "--mode restore with sampling.guidance.worse",

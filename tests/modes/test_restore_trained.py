@@ -139,7 +139,7 @@ def test_likelihoods_are_given_what_is_told(folder):
             {"restore.measurement.sigma_y": 0.1},
             "restore.measurement.sigma_y with restore.method='tr",
         ),
-        ({"model.name": "mixture"}, "an exact score is told no image"),
+        ({"model.name": "mixture"}, "an exact score is not conditioned on images"),
     ],
 )
 def test_what_cannot_be_restored_is_refused(fields, words, folder):

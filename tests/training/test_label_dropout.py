@@ -102,7 +102,7 @@ def test_labels_reach_the_network_and_are_kept_in_held_out_losses(problem):
 
 def test_rates_that_cannot_be_are_refused():
     config = get_config()
-    for rate, message in ((1.5, "rate between 0 and 1"), (0.1, "told no class")):
+    for rate, message in ((1.5, "rate between 0 and 1"), (0.1, "not conditioned on classes")):
         config.training.label_dropout = rate
         with pytest.raises(UserError, match=f"label_dropout={rate}.*{message}"):
             check_label_dropout(config)

@@ -205,7 +205,7 @@ SLOW = {"ncsnpp", "ddpm", "adm", "edm_unet", "uvit", "simple_uvit"}  # to compil
 def test_networks_are_told_the_interval(name):
     """With a class or without; not by a fresh one, and no interval is one of length 0."""
     network = NETWORKS[name](
-        image_size=4, num_channels=1, num_classes=3, told_interval=True, **SMALL[name]
+        image_size=4, num_channels=1, num_classes=3, condition_interval=True, **SMALL[name]
     )
     rng = np.random.default_rng(0)
     x, t = jnp.asarray(rng.standard_normal((2, 4, 4, 1)), jnp.float32), jnp.asarray([0.4, 0.9])
