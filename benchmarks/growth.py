@@ -136,7 +136,7 @@ def tolerance(setting: Setting) -> Iterator[Point]:
 
 
 def classes(setting: Setting) -> Iterator[Point]:
-    """An evaluation of a network that may be told one of n classes, told none."""
+    """An unconditional evaluation of a network of n classes."""
     sizes = setting.options.classes
     works = {n: forward(setting.config(model__num_classes=n), 16) for n in sizes}
     yield from setting.timed("classes", "evaluation", works, "a batch of 16")

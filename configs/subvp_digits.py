@@ -2,8 +2,8 @@
 
 python main.py --config configs/subvp_digits.py --mode train
 
-The variant :likelihood trains for the likelihood, and longer; :conditional tells the network which digit an image is;
-:super_resolution tells it the means of 2x2 pixels, and --mode restore draws digits that have them, as does :control, a ControlNet around the
+The variant :likelihood trains for the likelihood, and longer; :conditional conditions the network on the digit;
+:super_resolution conditions it on the means of 2x2 pixels, and --mode restore draws digits that have them, as does :control, a ControlNet around the
 network of runs/subvp_digits, which stays as it is; :dit and :uvit have a
 transformer of about the size in place of the U-Net, :simple_uvit one within a U-Net, :rin one of few latents that read and write the image's tokens; :adm, :edm
 and :edm2 have other U-Nets, the last two as EDM and EDM2 train them; :consistency trains a consistency model, which draws by --sampler consistency in one or few steps, from data alone or, with

@@ -23,7 +23,7 @@ PAIRED = ("paired", "test_paired")
 def load_arrays(data: Any) -> Datasets:
     """The arrays `images` of config.data.file, uint8 (n, h, w, c) or (n, h, w), and `labels`, integers (n,), if it has them.
 
-    `paired` are other images (n, h, w, _) that a network is told beside these: uint8, or real numbers. `test_images`, `test_labels` and
+    `paired` are condition images (n, h, w, _), one for each of these: uint8, or real numbers. `test_images`, `test_labels` and
     `test_paired` are the test split; without them, rows of `images` are, some 5 %, by hashes of their
     numbers, so that rows which are added move none. Both splits are in an order of their own (held_out.py).
 

@@ -145,7 +145,7 @@ def check_words(words: str) -> None:
 
 
 def check_paired(datasets: Datasets, config: Any) -> None:
-    """Refuse images beside a dataset's own of another size, or of other channels than the network is told."""
+    """Refuse images beside a dataset's own of another size, or of other channels than the network takes."""
     expected = (*image_shape(config.data)[:2], config.model.condition_channels)
     found = datasets.train.take(range(1)).condition["paired"].shape[1:]
     if found != expected:

@@ -60,7 +60,7 @@ def parameters(network: Any) -> list[Parameter]:
 
     Raises:
         UserError: a network that resamples between its blocks without weights. The published list gives such
-            layers numbers too, and no published configuration has them. Or one that is told classes or images.
+            layers numbers too, and no published configuration has them. Or one that is conditioned on classes or images.
     """
     if network.condition_image != "none":
         raise UserError(

@@ -1,7 +1,7 @@
-"""Cascades (Ho et al. 2022): a network of small images draws what a network of larger ones is told.
+"""Cascades (Ho et al. 2022): a network of small images draws the conditions of one of larger images.
 
 The small images are those of another folder's network, by the sampler of this command and from noise of their own: the two stages
-are independent but for what the second is told.
+are independent but for the second one's condition.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from score_sde.files import user_path
 from score_sde.guidance.options import GuidanceOptions
 from score_sde.keys import Stream, stream_key
 from score_sde.measurements.condition_image import ConditionImage
-from score_sde.models.networks import told_image
+from score_sde.models.networks import has_condition_image
 from score_sde.progress import progress_bar
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import build_sde
@@ -32,7 +32,7 @@ def base_config(config: Any, maker: ConditionImage) -> Any:
     """The config of the smaller network, to draw by this one's sampler, without guidance.
 
     Raises:
-      ConfigError: no folder of a score network, or one of other images than the network is told.
+      ConfigError: no folder of a score network, or one of other images than the network is conditioned on.
     """
     field = f"condition.cascade={config.condition.cascade!r}"
     try:
@@ -44,7 +44,7 @@ def base_config(config: Any, maker: ConditionImage) -> Any:
     else:
         shape = (*image_shape(config.data)[:2], config.model.condition_channels)
     space = build_space(base)
-    if base.training.task != "score" or told_image(base):
+    if base.training.task != "score" or has_condition_image(base):
         raise ConfigError(
             f"{field}: expected a folder of a score network that is not conditioned on images itself"
         )
@@ -78,7 +78,7 @@ def base_config(config: Any, maker: ConditionImage) -> Any:
 
 
 def cascaded(config: Any, base: Any, maker: ConditionImage) -> Any:
-    """What tells each sample the small image of its number (told_images.ToldImage), drawn when it is asked for."""
+    """Conditions each sample on the small image of its number, drawn when it is asked for."""
     draw = functools.cache(lambda: small_images(config, base))
     tell = jax.jit(maker.of_measured)
     key = stream_key(config.seed, Stream.OBSERVATION)
@@ -91,7 +91,7 @@ def cascaded(config: Any, base: Any, maker: ConditionImage) -> Any:
 
 def small_images(config: Any, base: Any) -> Any:
     """Indices (b,) -> the small images of these numbers, in the units of the model, of the middle of their levels."""
-    # Here, since a generator asks this file what its images are told.
+    # Here, since a generator asks this file for the conditions of its images.
     from score_sde.generation.generate import build_generator
 
     sde, space = build_sde(base), build_space(base)

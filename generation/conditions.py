@@ -1,4 +1,4 @@
-"""What samples are told: a condition for each image by its index, as `config.sampling` says."""
+"""The condition of each sample by its index, as `config.sampling` says."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from score_sde.data.captions import CAPTIONS, WORDS
 from score_sde.data.text import numbers
 from score_sde.errors import ConfigError
-from score_sde.generation.guides import classes_told
-from score_sde.generation.told_images import build_told_image
-from score_sde.models.networks import told_of
+from score_sde.generation.condition_images import build_sample_image
+from score_sde.generation.guides import sampled_classes
+from score_sde.models.networks import condition_names
 from score_sde.options import choose
 
 Source = Callable[[np.ndarray], Any]
@@ -21,7 +21,7 @@ Source = Callable[[np.ndarray], Any]
 
 def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
     """sampling.labels one after the other and again from the first; all classes if none is named."""
-    num_classes, labels = classes_told(config), tuple(config.sampling.labels)
+    num_classes, labels = sampled_classes(config), tuple(config.sampling.labels)
     if any(not 0 <= label < num_classes for label in labels):
         raise ConfigError(
             f"sampling.labels={labels}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}, or those of the "
@@ -47,7 +47,7 @@ def in_turn(turn: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return lambda indices: turn[indices % len(turn)]
 
 
-# What a network can be told, by the names of `told_of`, but for images (told_images.py).
+# Parts of a condition, by the names of `condition_names`, but for images (condition_images.py).
 SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {
     "label": labels_in_turn,
     "text": texts_in_turn,
@@ -55,13 +55,13 @@ SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {
 
 
 def build_conditions(config: Any) -> Source:
-    """The conditions of samples of the config's model: `()` for one that is told nothing.
+    """The conditions of samples of the config's model: `()` for an unconditional one.
 
     Raises:
       ConfigError: labels that the model does not have, or images that there are not.
     """
-    names = told_of(config)
-    if classes_told(config) and "label" not in names:
+    names = condition_names(config)
+    if sampled_classes(config) and "label" not in names:
         names = ("label", *names)
     if config.sampling.labels and "label" not in names:
         raise ConfigError(
@@ -77,7 +77,7 @@ def build_conditions(config: Any) -> Source:
         for name in names
         if name != "image"
     }
-    image = build_told_image(config)
+    image = build_sample_image(config)
 
     def told(indices: np.ndarray) -> Any:
         condition = {name: of(indices) for name, of in sources.items()} or ()

@@ -13,10 +13,10 @@ from score_sde.generation.guides import (
     NO_GUIDES,
     Guides,
     check_guides,
-    classes_told,
     has_worse,
+    sampled_classes,
 )
-from score_sde.guidance.autoguidance import Autoguided, ToldNothing
+from score_sde.guidance.autoguidance import Autoguided, Unconditional
 from score_sde.guidance.classifier import classifier_guided
 from score_sde.guidance.classifier_free import ClassifierFree, guided
 from score_sde.guidance.combinations import (
@@ -28,7 +28,7 @@ from score_sde.guidance.combinations import (
     Within,
 )
 from score_sde.guidance.options import GuidanceOptions
-from score_sde.models.networks import check_no_class, told_of
+from score_sde.models.networks import check_no_class, condition_names
 from score_sde.models.score import OneByOne
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE
@@ -58,7 +58,7 @@ def beside_weight(sampling: Any) -> dict[str, Any]:
 
 
 def check_guidance(config: Any, sde: SDE) -> None:
-    """Refuse guidance of a model that is told nothing, by one that does not fit, and options that would change nothing.
+    """Refuse guidance of an unconditional model, by one that does not fit, and options that would change nothing.
 
     Raises:
       ConfigError: what was given, and what to do.
@@ -87,7 +87,7 @@ def check_two_scores(config: Any, sde: SDE) -> None:
     if has_worse(guidance):
         return
     what = in_words({name: guidance[name] for name in ("weight", "plus_plus") if guidance[name]})
-    if not told_of(config):
+    if not condition_names(config):
         raise ConfigError(
             f"{what} with a model that is not conditioned on classes: there is nothing to be guided to; set "
             "weight=0, train a network with model.num_classes, or name a worse one by sampling.guidance.worse"
@@ -156,9 +156,9 @@ def with_guidance(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES)
     model = led_away(sampling, sde, model, guides)
     if guides.classifier is None:
         return model
-    told = model if told_of(config) else ToldNothing(model)
+    told = model if condition_names(config) else Unconditional(model)
     scale = sampling.guidance.classifier_scale
-    by_class = classifier_guided(told, guides.classifier, classes_told(config), scale)
+    by_class = classifier_guided(told, guides.classifier, sampled_classes(config), scale)
     return OneByOne(by_class) if sampling.one_by_one else by_class
 
 

@@ -9,9 +9,9 @@ import jax
 
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
-from score_sde.guidance.autoguidance import ToldNothing
+from score_sde.guidance.autoguidance import Unconditional
 from score_sde.measurements.options import MeasurementOptions
-from score_sde.models.networks import told_image, told_of
+from score_sde.models.networks import condition_names, has_condition_image
 from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNetwork
 from score_sde.models.score import OneByOne
 from score_sde.sde_lib import SDE, build_sde
@@ -50,11 +50,11 @@ def has_guides(guidance: Any) -> bool:
     return has_worse(guidance) or bool(guidance.classifier)
 
 
-def classes_told(config: Any) -> int:
-    """Of how many classes a sample is told one: by the network, or by the classifier that guides it; 0: it is told none."""
+def sampled_classes(config: Any) -> int:
+    """The number of classes of which a sample has one, by the network or by the classifier that guides it; 0: none."""
     guidance = config.sampling.guidance
-    if told_of(config) or not guidance.classifier:
-        return config.model.num_classes if "label" in told_of(config) else 0
+    if condition_names(config) or not guidance.classifier:
+        return config.model.num_classes if "label" in condition_names(config) else 0
     return config_in("classifier", guidance).noisy_classifier.num_classes
 
 
@@ -82,12 +82,12 @@ def check_classifier(config: Any, sde: SDE) -> None:
     field = f"sampling.guidance.classifier={guidance.classifier!r}"
     other = config_in("classifier", guidance)
     check_alike(field, config, sde, other)
-    if told_image(config) or "text" in told_of(config):
+    if has_condition_image(config) or "text" in condition_names(config):
         raise ConfigError(
             f"{field} and a network conditioned on an image or a text: a classifier guides an unconditional network, or one of classes"
         )
     classes = other.noisy_classifier.num_classes
-    if told_of(config) and config.model.num_classes != classes:
+    if condition_names(config) and config.model.num_classes != classes:
         raise ConfigError(
             f"{field} knows {classes} classes, and the network that it is to guide {config.model.num_classes}; train one for the same"
         )
@@ -98,7 +98,7 @@ def check_worse(config: Any, sde: SDE) -> None:
     field = f"sampling.guidance.worse={config.sampling.guidance.worse!r}"
     worse = config_in("worse", config.sampling.guidance)
     check_alike(field, config, sde, worse)
-    classes = worse.model.num_classes if told_of(worse) else 0
+    classes = worse.model.num_classes if condition_names(worse) else 0
     if classes not in (0, config.model.num_classes):
         raise ConfigError(
             f"{field} is conditioned on {classes} classes, and the network that it is to guide on {config.model.num_classes or 'none'}; take one "
@@ -109,16 +109,18 @@ def check_worse(config: Any, sde: SDE) -> None:
             f"{field} knows the words {worse.model.words}, and the network that it is to guide {config.model.words or 'none'}; take one "
             "that knows the same words, or none"
         )
-    if told_of(worse) and images_told(worse) != images_told(config):
+    if condition_names(worse) and condition_image_settings(worse) != condition_image_settings(
+        config
+    ):
         raise ConfigError(
             f"{field} is not conditioned on the same images as the network that it is to guide (model.condition_image, config.condition); take "
             "one that is, or an unconditional one"
         )
 
 
-def images_told(config: Any) -> Any:
-    """All that says what images the config's network is told; None for none."""
-    if not told_image(config):
+def condition_image_settings(config: Any) -> Any:
+    """All that says on which images the config's network is conditioned; None for none."""
+    if not has_condition_image(config):
         return None
     own = {name: of for name, of in config.model.items() if name.startswith("condition_")}
     return own, {name: config.condition[name] for name in MeasurementOptions.defaults()}
@@ -203,4 +205,4 @@ def load_worse(config: Any, sde: SDE, workdir: Path | None) -> Any:
     of = config_in("worse", guidance) if named else config.copy_and_resolve_references()
     of.checkpoint_step = guidance.worse_step
     model = load_score_model(of, sde, folder).model
-    return ToldNothing(model) if told_of(config) and not told_of(of) else model
+    return Unconditional(model) if condition_names(config) and not condition_names(of) else model

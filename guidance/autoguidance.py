@@ -45,8 +45,8 @@ class Autoguided(ScoreWrapper):
 
 
 @flax.struct.dataclass
-class ToldNothing(ScoreWrapper):
-    """A model of all images among those that are told something: what is bound does not reach it."""
+class Unconditional(ScoreWrapper):
+    """An unconditional model among conditional ones: a condition that is bound does not reach it."""
 
     @property
     def condition(self) -> Any:

@@ -34,7 +34,7 @@ class Classifier(Protocol):
 
 @flax.struct.dataclass
 class ClassifierGuided(ScoreWrapper):
-    """`given({"label": (b,)})` binds the class to the classifier, and to the model, which must take it: see `ToldNothing`.
+    """`given({"label": (b,)})` binds the class to the classifier, and to the model, which must take it: see `Unconditional`.
 
     Its `evaluations` are those of the model, the classifier and its gradient apart.
     """

@@ -3,7 +3,7 @@
     grad ln p_t(x | y) = grad ln p_t(x) + grad ln p_t(y | x),    y = A x_0 + sigma_y n,
 
 where the second part is known to nobody but for Gaussians and their like, and each method puts another in its place. What
-is bound of each image is y, beside what its model is told: `score.given({"measured": y, "label": ...})`.
+is bound of each image is y, beside its model's condition: `score.given({"measured": y, "label": ...})`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PosteriorScore(ScoreWrapper, abc.ABC):
         return of_model if self.y is None else {"measured": self.y, **(of_model or {})}
 
     def given(self, condition: Any) -> Self:
-        """With {"measured": y} and what the model is told; without "measured" nothing is known of y any more.
+        """With {"measured": y} and the model's condition; without "measured" nothing is known of y any more.
 
         Raises:
           UserError: y of another shape than the measurement has.

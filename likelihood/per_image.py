@@ -47,7 +47,7 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     check_options(config)
     sde.check_time("likelihood.eps", config.likelihood.eps)
     options, space = config.likelihood, build_space(config)
-    image = image_told(config)
+    image = condition_image_of(config)
     parts: dict[str, Any] = {}
     if options.ode:
         parts["ode"] = build_ode(config, sde, dimension)
@@ -75,12 +75,12 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
 
 
 def told(config: Any) -> tuple[str, ...]:
-    """What is read with each image that is measured, to tell the model."""
+    """What is read with each measured image, to condition the model on."""
     return conditions_of(config) if config.likelihood.conditional else ()
 
 
-def image_told(config: Any) -> ConditionImage | None:
-    """What makes the images that the model is told of those that are measured."""
+def condition_image_of(config: Any) -> ConditionImage | None:
+    """What makes condition images of the images whose likelihood is measured."""
     return build_condition_image(config) if config.likelihood.conditional else None
 
 

@@ -1,4 +1,4 @@
-"""The image that a network is told of another: what was measured of it, brought back to its size, or one of a pair.
+"""The condition image of another: what was measured of it, brought back to its size, or the second of a pair.
 
 Of stored images x, and noise n of an image's own,
 
@@ -29,23 +29,23 @@ from score_sde.shapes import Array, Images, Integers, Measured, PerImage, Stored
 from score_sde.spaces import Space, build_space
 
 SEED = 0
-"""Of random masks: what a trained network is told does not change with the seed of its samples."""
+"""Of random masks: a trained network's condition does not change with the seed of its samples."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ConditionImage:
-    """What the network is told of stored images; `most_noise` is model.condition_noise."""
+    """Makes the condition images of stored images; `most_noise` is model.condition_noise."""
 
     space: Space
     measurement: Measurement | None
-    """None: the image is one of a pair, and told as it is."""
+    """None: the image is one of a pair, and taken as it is."""
     centered: bool
     most_noise: float
     noise: float = 0.0
     """Its level in use."""
 
     def in_training(self, images: Stored, condition: Any, key: Any, index: Integers) -> Any:
-        """What images with these places are told in an update of this key: noise of any level up to the most."""
+        """The condition of images with these places in an update of this key: with noise of any level up to the most."""
         keys = _keys(key, index)
         levels = jax.vmap(lambda key: jax.random.uniform(key, maxval=self.most_noise))(keys.level)
         return self._noisy(self._clean(images, condition), condition, keys.noise, levels)
@@ -56,10 +56,12 @@ class ConditionImage:
         return self._noisy(clean, condition, keys.noise, self._levels(len(clean)))
 
     def of_measured(self, y: Measured, condition: Any, key: Any, index: Integers) -> Any:
-        """What is told of y, measured already: only noise of the level in use is added."""
+        """The condition of y, measured already: only noise of the level in use is added."""
         keys, levels = _keys(key, index), self._levels(len(y))
         noise = _normal(keys.noise, y)
-        return self._told(y + levels.reshape(-1, *(1,) * (y.ndim - 1)) * noise, condition, levels)
+        return self._with_image(
+            y + levels.reshape(-1, *(1,) * (y.ndim - 1)) * noise, condition, levels
+        )
 
     def measured(self, images: Stored, condition: Any, key: Any, index: Integers) -> Measured:
         """y of these images without augmentation, as `in_use` has it at level 0."""
@@ -83,9 +85,9 @@ class ConditionImage:
 
     def _noisy(self, y: Measured, condition: Any, keys: Any, levels: PerImage) -> Any:
         std = jnp.hypot(levels, self._std).reshape(-1, *(1,) * (y.ndim - 1))
-        return self._told(y + std * _normal(keys, y), condition, levels)
+        return self._with_image(y + std * _normal(keys, y), condition, levels)
 
-    def _told(self, y: Measured, condition: Any, levels: PerImage) -> Any:
+    def _with_image(self, y: Measured, condition: Any, levels: PerImage) -> Any:
         image: Any = y
         if self.measurement is not None:
             linear = spectral(self.measurement, "model.condition_image='measured'")
@@ -104,10 +106,10 @@ def _normal(keys: Any, like: Images) -> Images:
 
 
 def build_condition_image(config: Any) -> ConditionImage | None:
-    """What makes the images that the config's network is told; None where it is told none.
+    """What makes the config's condition images; None where it has none.
 
     Raises:
-      ConfigError: a measurement that does not fit the images, or more noise than the network was told of in training.
+      ConfigError: a measurement that does not fit the images, or more noise than in the network's training.
     """
     most, noise = config.model.condition_noise, config.condition.noise
     if noise > most:

@@ -50,7 +50,7 @@ class MeasurementOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ConditionOptions(MeasurementOptions):
-    """The image that a network with model.condition_image is told (condition_image.py).
+    """The image on which a network with model.condition_image is conditioned (condition_image.py).
 
     Where that is "measured", it is what is measured of the network's own image. Random masks do not depend on the seed.
     """

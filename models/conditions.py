@@ -1,4 +1,4 @@
-"""What a network is told of each image beside its noise; `()`: nothing.
+"""What a network is conditioned on beside the noise level; `()`: nothing.
 
     {"label": (b,)}                          its class, an integer
     {"image": (b, h, w, c)}                  an image, in the units of the model's
@@ -11,7 +11,7 @@ block's, as in Dhariwal and Nichol 2021's networks: all blocks see it, by no lay
 like the others, the last of num_classes + 1, learnt from images whose label was dropped (Ho & Salimans 2022, Algorithm 1).
 
 An image is more channels of the network's input, as in SR3 (Saharia et al. 2021) and Palette (Saharia et al. 2022); one of zeros
-says nothing. The noise that was added to it (Ho et al. 2022, cascades) is told as the time is, by sinusoids and two dense layers. A text has attention of
+says nothing. The noise that was added to it (Ho et al. 2022, cascades) is embedded as the time is, by sinusoids and two dense layers. A text has attention of
 its own (cross_attention.py); one of zeros says nothing.
 """
 
@@ -39,9 +39,9 @@ def null_condition(
     """The condition of the same structure that says nothing of every image: no class, an image of zeros, no word.
 
     Args:
-        image_shape: (h, w, c) of the image that the network is told, None for none.
-        noisy: it is told of that image's noise.
-        words: it is told a text.
+        image_shape: (h, w, c) of the condition image, None for none.
+        noisy: the condition has that image's noise.
+        words: the condition has a text.
 
     Raises:
         ValueError: a condition that a network of so many classes and of such images does not take.
@@ -119,11 +119,11 @@ def labels_or_none(condition: Any, b: int, num_classes: int) -> Integers:
 
 
 LABELS = 999.0
-"""Of the largest noise of an image that is told, as the latest time has it."""
+"""Of the largest noise of a condition image, as the latest time has it."""
 
 
 class LevelEmbedding(nn.Module):
-    """A vector for a number beside the time: the noise of the image that is told, or an interval; zero in a fresh network."""
+    """The embedding of a number beside the time: the noise of the condition image, or an interval; zero in a fresh network."""
 
     features: int
 

@@ -1,14 +1,14 @@
-"""ControlNet (Zhang et al. 2023, arXiv:2302.05543): a frozen network led by an image, through a trained copy of its encoder.
+"""ControlNet (Zhang et al. 2023, arXiv:2302.05543): a frozen network conditioned on an image through a trained copy of its encoder.
 
 Let E(x) be the encoder of an NCSN++ or DDPM++, features h_i of the skips and of the middle, and D the decoder that makes the
-output of them. With the copy E' that is told an image y, and 1x1 convolutions Z that begin as 0 (their Eq. 2 and 3),
+output of them. With the copy E', conditioned on an image y, and 1x1 convolutions Z that begin as 0 (their Eq. 2 and 3),
 
     out = D(h + s Z_i(E'(x, Z(y)))),    s = control_scale.
 
 At the start Z = 0, so the output is the base's whatever y is, and so it is at s = 0, to the bit. The gradient in Z is not 0 there,
 that in E' is until Z has moved: the first update moves the Z alone.
 
-The base is told no image and no noise of one; a class or a text both are told. Z(y) joins the copy's first features rather than x
+The base takes no image and no noise of one; a class or a text both take. Z(y) joins the copy's first features rather than x
 itself, so that an image of more channels than x loses none, as in the published code.
 """
 
@@ -43,10 +43,10 @@ class Copy(EncoderDecoder):
         dropout_keys: Keys | None = None,
     ) -> Encoded:
         """What is added to the base's features, before it is scaled."""
-        shape = (len(x), *(self._told_shape or ()))
+        shape = (len(x), *(self._condition_shape or ()))
         image = condition["image"].astype(x.dtype) if condition else jnp.zeros(shape, x.dtype)
         keys = layers.layer_keys(dropout_keys, self.dropout)
-        temb, text = self._told(noise_input, condition)
+        temb, text = self._conditioning(noise_input, condition)
         told = self._zero_conv(self.nf, "zero_image")(image)
         inside = x if self.centered else 2 * x - 1
         middle, skips = self._encode(inside, temb, text, keys, told)
@@ -85,7 +85,7 @@ class ControlNet(EncoderDecoder):
     def from_config(cls, config: Any) -> Self:
         if config.model.condition_image == "none":
             raise ConfigError(
-                "model.name='controlnet' with model.condition_image='none': there is no image by which it could be led; set it to measured "
+                "model.name='controlnet' with model.condition_image='none': there is no image for its control; set it to measured "
                 "or paired, or take model.name='ncsnpp'"
             )
         return super().from_config(config)

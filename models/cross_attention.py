@@ -3,7 +3,7 @@
     y = x + W_o softmax(Q K^T / sqrt(d)) V,    Q = W_q norm(x) of the pixels,    K = W_k e,  V = W_v e of the words' vectors e
 
 The softmax runs over the words that there are: those that only fill up a shorter text have weight 0, and of no word at all the sum
-is 0. W_o begins as exactly 0 and has no bias, so a fresh network, and any network that is told no word, is the network without
+is 0. W_o begins as exactly 0 and has no bias, so a fresh network, and any network without a word, is the network without
 this block, to the bit: that is the score of no text which classifier-free guidance needs.
 
 Words have no places: a text is the set of its words with their numbers, and another order gives the same image.

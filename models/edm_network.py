@@ -1,10 +1,10 @@
-"""What EDM's two U-Nets share (Karras et al. 2022, App. F): the ways down and up, and what they are told of an image.
+"""What EDM's two U-Nets share (Karras et al. 2022, App. F): the ways down and up, and the embedding of noise level and condition.
 
     down:  first convolution, then per level a block that halves (not at first) and num_res_blocks blocks; all are skips
     up:    two blocks, the first with attention, at the lowest level; then per level a block that doubles (not at first) and
            num_res_blocks + 1 blocks that each take back a skip
 
-What they are told as `noise_input` is c_noise itself: of model.predicts=edm, ln(sigma)/4. Layers are named as in the published
+Their `noise_input` is c_noise itself: of model.predicts=edm, ln(sigma)/4. Layers are named as in the published
 state dicts (foreign_weights/state_dicts.py), which name levels by the image's side.
 """
 
@@ -142,7 +142,7 @@ class EDMNetwork(UNet, abc.ABC):
 
     @abc.abstractmethod
     def _embedding(self, noise_input: PerImage, condition: Any) -> layers.Features:
-        """What blocks are told of the noise level and the condition."""
+        """The embedding of the noise level and the condition that blocks take."""
 
     @abc.abstractmethod
     def _heads(self, channels: int) -> int:

@@ -1,4 +1,4 @@
-"""How a network is told the noise level: one number per image becomes a vector.
+"""Embeddings of the noise level: one number per image becomes a vector.
 
 The U-Nets' embeddings put sines first, then cosines; the transformers' the other way round. They are always computed in at
 least float32: the arguments reach hundreds of radians, where one unit in the last place of float32 already moves a feature

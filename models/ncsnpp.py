@@ -126,10 +126,10 @@ class EncoderDecoder(ScoreUNet):
         """The words, of which number i stands as i + 1 in a text; 0 stands for none."""
         return tuple(self.words.split())
 
-    def _told(
+    def _conditioning(
         self, noise_input: PerImage, condition: Any
     ) -> tuple[layers.Features | None, Text | None]:
-        """The embedding of noise level, class and noise of an image that is told; the words."""
+        """The embedding of noise level, class and noise of the condition image; the words."""
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
         temb = self.with_levels(temb, condition)
@@ -146,7 +146,7 @@ class EncoderDecoder(ScoreUNet):
         keys: BlockKeys,
         told: Other | None = None,
     ) -> Encoded:
-        """The way down and the middle; what is told is added to the first features."""
+        """The way down and the middle; `told`, what a control adds, joins the first features."""
         h, skips = self._down(x, temb, text, keys, told)
         h = self._block(h.shape[-1])(h, temb, next(keys))
         h = self._attended(h, text)
@@ -280,7 +280,7 @@ class EncoderDecoder(ScoreUNet):
 class NCSNpp(EncoderDecoder):
     """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
-    For VE in continuous time the network is told sigma itself, whose logarithm the "fourier" embedding takes.
+    For VE in continuous time the noise input is sigma itself, whose logarithm the "fourier" embedding takes.
     """
 
     @nn.compact
@@ -309,7 +309,7 @@ class NCSNpp(EncoderDecoder):
         """
         x, noise_input = self.inputs(x, noise_input, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
-        temb, text = self._told(noise_input, condition)
+        temb, text = self._conditioning(noise_input, condition)
         encoded = self._encode(x if self.centered else 2 * x - 1, temb, text, keys)
         if control is not None:
             encoded = encoded.plus(control, control_scale)

@@ -84,7 +84,7 @@ class Network(Section, nn.Module):
         super().__post_init__()
 
     def check_condition_image(self) -> None:
-        """Refuse channels or noise of an image that the network is not told."""
+        """Refuse channels or noise of a condition image where there is none."""
         paired = self.condition_image == "paired"
         if paired != bool(self.condition_channels):
             raise ConfigError(
@@ -124,7 +124,7 @@ class Network(Section, nn.Module):
 
     @staticmethod
     def conditions(config: Any) -> tuple[str, ...]:
-        """Names of what is read of each image to tell the configured network of it, of data/conditions.py."""
+        """Names of what is read with each image for the configured network's condition, of data/conditions.py."""
         read = {"label": config.model.num_classes, "paired": config.model.condition_channels}
         return tuple(name for name, wanted in read.items() if wanted)
 
@@ -134,21 +134,21 @@ class Network(Section, nn.Module):
             condition, dict
         ):  # the interval says nothing of an image
             condition = {name: of for name, of in condition.items() if name != INTERVAL}
-        words = bool(getattr(self, "words", ""))  # of a network that may be told a text
+        words = bool(getattr(self, "words", ""))  # of a network that takes texts
         return null_condition(
-            condition, self.num_classes, self._told_shape, bool(self.condition_noise), words
+            condition, self.num_classes, self._condition_shape, bool(self.condition_noise), words
         )
 
     @property
-    def _told_shape(self) -> tuple[int, ...] | None:
-        """(h, w, c) of the image that the network is told."""
+    def _condition_shape(self) -> tuple[int, ...] | None:
+        """(h, w, c) of the condition image; None where there is none."""
         if self.condition_image == "none":
             return None
         channels = self.condition_channels or self.num_channels
         return (*sides(self.image_size, self.image_width), channels)
 
     def inputs(self, x: Pixels, noise_input: Array, condition: Any) -> tuple[Array, Array]:
-        """Images and noise levels in float32 or wider, the images with the one that the network is told as more channels.
+        """Images and noise levels in float32 or wider, the images with the condition image as more channels.
 
         Raises:
           ValueError: they are not (b, h, w, num_channels) and (b,), or the network does not take such a condition.
@@ -158,20 +158,20 @@ class Network(Section, nn.Module):
         return self.with_image(x.astype(real), condition), noise_input.astype(real)
 
     def with_image(self, x: Pixels, condition: Any) -> Array:
-        """x with the image that the network is told as more channels, zeros where it is told nothing.
+        """x with the condition image as more channels, zeros where the condition has none.
 
         Raises:
           ValueError: a condition that the network does not take.
         """
         self.null_condition(condition)
-        if self._told_shape is None:
+        if self._condition_shape is None:
             return x
-        nothing = jnp.zeros((len(x), *self._told_shape))
+        nothing = jnp.zeros((len(x), *self._condition_shape))
         image = dict(condition).get("image", nothing)
         return jnp.concatenate([x, image.astype(x.dtype)], axis=-1)
 
     def with_levels(self, embedding: Any, condition: Any) -> Any:
-        """The embedding (b, f) of the noise level with those of the told image's noise and of the interval's length, where there are any."""
+        """The embedding (b, f) of the noise level with those of the condition image's noise and of the interval's length, where there are any."""
         return self._with_interval(self._with_image_noise(embedding, condition), condition)
 
     def _with_image_noise(self, embedding: Any, condition: Any) -> Any:
@@ -183,7 +183,7 @@ class Network(Section, nn.Module):
         return embedding + LevelEmbedding(features, name="image_noise")(labels)
 
     def _with_interval(self, embedding: Any, condition: Any) -> Any:
-        """0 where no interval is told."""
+        """Of length 0 where the condition has none."""
         if embedding is None or not self.condition_interval:
             return embedding
         b, features = embedding.shape

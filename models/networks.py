@@ -72,7 +72,7 @@ def null_condition_of(network: Any) -> Callable[[Any], Any]:
 
 def check_no_class(config: Any, what: str) -> None:
     """Refuse what asks a network for its score of no class, or of no image, if it never learnt one."""
-    told = told_of(config)
+    told = condition_names(config)
     if told and not config.training.label_dropout:
         nothing = next((f"no {name}" for name in ("image", "text") if name in told), "no class")
         raise ConfigError(
@@ -81,25 +81,25 @@ def check_no_class(config: Any, what: str) -> None:
         )
 
 
-def told_of(config: Any) -> tuple[str, ...]:
-    """Names of what the configured network is told of each image: label, image; others of a user's own."""
+def condition_names(config: Any) -> tuple[str, ...]:
+    """Names of the configured network's conditions: label, text, image; others of a user's own."""
     read = tuple(name for name in conditions_of(config) if name != "paired")
-    return (*read, "image") if told_image(config) else read
+    return (*read, "image") if has_condition_image(config) else read
 
 
-def told_image(config: Any) -> bool:
-    """Whether the configured network is told another image beside each."""
+def has_condition_image(config: Any) -> bool:
+    """Whether the configured network is conditioned on an image."""
     return config.model.name in NETWORKS and config.model.condition_image != "none"
 
 
 def conditions_of(config: Any) -> tuple[str, ...]:
-    """Names of what is read with each image to tell the configured network; () also for scores known in closed form."""
+    """Names of what is read with each image for the configured network's condition; () also for scores known in closed form."""
     conditions = getattr(NETWORKS.get(config.model.name), "conditions", None)
     return conditions(config) if conditions else ()
 
 
 def takes_logarithm(config: Any) -> bool:
-    """Whether the configured network takes the logarithm of what it is told, which then is sigma or like it."""
+    """Whether the configured network takes the logarithm of its noise input, which then is sigma or like it."""
     inside = getattr(NETWORKS.get(config.model.name), "takes_logarithm", None)
     return bool(inside and inside(config))
 

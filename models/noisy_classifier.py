@@ -3,7 +3,7 @@
     body:  the way down of ADM's U-Net and its middle (models/adm_blocks.py)
     head:  norm, activation, attention pooling: one query, the mean over positions, to the classes
 
-Blocks take the noise level as a scale and a shift of their second norm. The network is told 999 t/T and given
+Blocks take the noise level as a scale and a shift of their second norm. Its noise input is 999 t/T, and it is given
 x / sqrt(alpha^2 + sigma^2), which is x for a process that preserves variance.
 """
 

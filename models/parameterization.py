@@ -1,4 +1,4 @@
-"""What a network is told about time, what it is given, and what its output means.
+"""A network's noise input, the scale of the image it takes, and what its output means.
 
 | model.predicts | the network is given | its output is               | score                                        |
 |----------------|----------------------|-----------------------------|----------------------------------------------|

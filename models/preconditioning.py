@@ -23,7 +23,7 @@ class EDMPreconditioning(Prediction):
 
     sigma_data: float = 0.5
     fourier: bool = False
-    """The embedding takes the logarithm of what it is told."""
+    """The embedding takes the logarithm of its noise input."""
 
     def noise_input(self, t: PerImage) -> PerImage:
         noise = -0.125 * self.sde.log_snr(t)
@@ -71,7 +71,7 @@ IDDPM_LEVELS = 1000
 class IDDPMPreconditioning(NoisePrediction):
     """E[x_0 | x_t] = x/alpha - rho F(x/r; M - 1 - j) with u_j the nearest to rho of Improved DDPM's levels (Table 1).
 
-    EDM's name for it; F is eps_hat, told an integer.
+    EDM's name for it; F is eps_hat, of an integer level.
     """
 
     def noise_input(self, t: PerImage) -> PerImage:

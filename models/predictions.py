@@ -35,7 +35,7 @@ class Prediction(abc.ABC):
     sde: SDE
 
     def noise_input(self, t: PerImage) -> PerImage:
-        """What the network is told of the times t."""
+        """The network's noise input at times t."""
         return NOISE_INPUTS[self.sde.predicts](self.sde, t)
 
     def inputs(self, x: Images, t: PerImage) -> Images:
@@ -59,7 +59,7 @@ class NoisePrediction(Prediction):
 
 
 class ScorePrediction(Prediction):
-    """out = score; the network is told sigma."""
+    """out = score; the noise input is sigma."""
 
     def noise_input(self, t: PerImage) -> PerImage:
         return NOISE_INPUTS["score"](self.sde, t)
@@ -113,7 +113,7 @@ class FlowPrediction(Prediction):
 
 
 class AverageFlowPrediction(FlowPrediction):
-    """out = the average velocity from t down to r, of a network that is told the interval t - r too (Geng et al. 2025, Eq. 3).
+    """out = the average velocity from t down to r, of a network conditioned on the interval t - r too (Geng et al. 2025, Eq. 3).
 
     Its derivative in time is learnt from (training/mean_flow.py), and label 999 t/T, whose fastest sinusoid turns 159 times in a
     unit of time, would give that derivative the size of a thousand: both labels are 8 t/T here.
@@ -123,5 +123,5 @@ class AverageFlowPrediction(FlowPrediction):
         return INTERVAL_LABEL * t / self.sde.T
 
     def interval(self, r: PerImage, t: PerImage) -> PerImage:
-        """What the network is told of the interval from r to t."""
+        """The network's input of the interval from r to t."""
         return INTERVAL_LABEL * (t - r) / self.sde.T

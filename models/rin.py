@@ -89,7 +89,7 @@ class RIN(Transformer):
         return self.image(nn.Dense(numbers, kernel_init=ZERO, name="head")(norm("norm")(interface)))
 
     def _first_latents(self, labels: PerImage, condition: Any) -> Tokens:
-        """What is told of each image, then the same learnt vectors for all."""
+        """Tokens of noise level and class, then the same learnt vectors for all images."""
         time = TimeEmbedding(self.latent_width, name="time")(labels)
         told = [self.with_levels(time, condition)]
         if self.num_classes:

@@ -27,7 +27,7 @@ from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Integers, Keys, PerImage, check_shape
 
 Velocity = Callable[[Images, PerImage], Images]
-INTERVAL = "interval"  # of what a network is told
+INTERVAL = "interval"  # of a condition
 
 
 class ScoreModel(Protocol):
@@ -56,7 +56,7 @@ class ScoreModel(Protocol):
 
 
 def condition_of(score: Any) -> Any:
-    """What a score model is told of each image; () for nothing."""
+    """What a score model is conditioned on; () for nothing."""
     return getattr(score, "condition", ())
 
 
@@ -178,7 +178,7 @@ class NetworkScore:
     def average_velocity(
         self, x: Images, r: PerImage, t: PerImage, dropout_keys: Keys | None = None
     ) -> Images:
-        """(x - x_r) / (t - r), with x_r where the flow takes x from t to r, of a network that is told intervals (MeanFlow)."""
+        """(x - x_r) / (t - r), with x_r where the flow takes x from t to r, of a network conditioned on intervals (MeanFlow)."""
         length = self.parameterization.interval(r, t)
         told = {**dict(self.condition), INTERVAL: length}
         return dataclasses.replace(self, condition=told).velocity(x, t, dropout_keys)

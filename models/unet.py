@@ -50,7 +50,7 @@ class UNet(Network):
 
 
 class ScoreUNet(UNet):
-    """What the U-Nets of Song et al. 2021 have beside: they need not be told the noise level, and may divide by it."""
+    """What the U-Nets of Song et al. 2021 have beside: they need not take the noise level, and may divide by it."""
 
     resamp_with_conv: bool = option(
         True,

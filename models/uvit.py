@@ -57,7 +57,7 @@ class UViT(Transformer):
     ) -> Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
         x, noise_input = self.inputs(x, noise_input, condition)
-        told = jnp.stack(self._told(noise_input, condition), axis=1)
+        told = jnp.stack(self._conditioning(noise_input, condition), axis=1)
         embedding = PatchEmbedding(self.width, BY_INPUTS, self._dtype, name="patch_embed")
         h = jnp.concatenate([told, embedding(self.patches(x))], axis=1)
         h = h + self.param("pos_embed", SMALL, (1, *h.shape[1:]), jnp.float32)
@@ -80,7 +80,7 @@ class UViT(Transformer):
             classes="label_emb.weight",
         )
 
-    def _told(self, labels: PerImage, condition: Any) -> list[Features]:
+    def _conditioning(self, labels: PerImage, condition: Any) -> list[Features]:
         """The tokens that are not of the image."""
         time = time_features(labels, self.width)
         if self.time_mlp:

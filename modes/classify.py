@@ -1,6 +1,6 @@
 """--mode classify: label the images of a split by their likelihoods given each class.
 
-Of one network that is told the class (model.num_classes), in --workdir; or of one network for each class (classifier.workdirs).
+Of one class-conditional network (model.num_classes), in --workdir; or of one network for each class (classifier.workdirs).
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def check_classifier(config: Any) -> None:
             )
 
 
-class ToldAll(NamedTuple):
-    """A split all of whose images are told this condition, arrays of one element by name; () for none."""
+class WithCondition(NamedTuple):
+    """A split with this condition for all images, arrays of one element by name; () for none."""
 
     split: Any
     condition: Any
@@ -107,7 +107,7 @@ class ToldAll(NamedTuple):
 def models_of_classes(
     config: Any, sde: SDE, workdir: Path, num_classes: int
 ) -> Iterator[tuple[Path, LoadedScore, Any]]:
-    """For each class the folder, the model, and what that is told of an image to give its likelihood in the class."""
+    """For each class the folder, the model, and the condition that gives an image's likelihood in the class."""
     if config.model.num_classes:
         loaded = load_score_model(config, sde, workdir)
         for label in range(num_classes):
@@ -136,7 +136,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
             sde,
             loaded.model,
             dequantizer,
-            ToldAll(split, told),
+            WithCondition(split, told),
             config.seed,
             compiled=compiled,
         )

@@ -18,7 +18,7 @@ from score_sde.evaluation.pictures import save_grid
 from score_sde.features.classifier import CLASSIFIER
 from score_sde.features.extractors import PIXELS, Extractor, check_features
 from score_sde.files import user_path, write_whole
-from score_sde.generation.guides import classes_told
+from score_sde.generation.guides import sampled_classes
 from score_sde.modes import sample
 from score_sde.modes.evaluated_samples import (
     Evaluated,
@@ -76,7 +76,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
         raise ConfigError(
             f"evaluation.images={options.images!r} is evaluation.reference too: of equal sets every figure is known"
         )
-    if options.per_class and not options.images and not classes_told(config):
+    if options.per_class and not options.images and not sampled_classes(config):
         raise ConfigError(
             "evaluation.per_class=True of samples of a model that is not conditioned on classes: leave it out, or train one with model.num_classes, or guide it "
             "by a classifier"
@@ -167,7 +167,7 @@ def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:
     options = config.evaluation
     if options.images:
         return np.unique(np.concatenate(labels)).tolist()
-    return sorted(set(config.sampling.labels)) or list(range(classes_told(config)))
+    return sorted(set(config.sampling.labels)) or list(range(sampled_classes(config)))
 
 
 def assessed(config: Any, evaluated: Evaluated, reference: Reference) -> Assessment:

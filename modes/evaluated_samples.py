@@ -15,10 +15,10 @@ from score_sde.features.extractors import Extractor, Features
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.generation.generate import Generated, build_generator
-from score_sde.generation.guides import classes_told, load_guides
+from score_sde.generation.guides import load_guides, sampled_classes
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
-from score_sde.models.networks import told_of
+from score_sde.models.networks import condition_names
 from score_sde.modes import sample
 from score_sde.quality.image_sets import SPLITS, ImageSet
 from score_sde.quality.strata import Strata, strata_of
@@ -94,27 +94,27 @@ def drawn(
 
 def strata_of_samples(config: Any) -> Strata:
     """Their classes, where there are as many of each."""
-    return strata_of(labels_of_samples(config)) if classes_told(config) else None
+    return strata_of(labels_of_samples(config)) if sampled_classes(config) else None
 
 
 def texts_evaluated(config: Any) -> np.ndarray | None:
     """What is said of each image that is evaluated, (n, l) as data/text.py numbers words; None where nothing is.
 
-    Samples have what they are told, images of a split their own texts.
+    Samples have their condition's, images of a split their own texts.
     """
     images = config.evaluation.images
     if images in SPLITS:
         return getattr(data.load(config, ("text",)), images).condition["text"]
-    if images or "text" not in told_of(config):
+    if images or "text" not in condition_names(config):
         return None
     return build_conditions(config)(np.arange(config.sampling.num_images))["text"]
 
 
 def labels_of_samples(config: Any) -> np.ndarray:
-    """The classes that samples are told, (n,).
+    """The classes on which samples are conditioned, (n,).
 
     Raises:
-      UserError: they are told none.
+      UserError: there are none.
     """
     told = build_conditions(config)(np.arange(config.sampling.num_images))
     if "label" not in told:

@@ -16,17 +16,17 @@ from score_sde.data.mixture import mixture_parameters
 from score_sde.devices import check_batch
 from score_sde.evaluation.pictures import save_grid
 from score_sde.files import write_whole
+from score_sde.generation.condition_images import ages_of_condition_images
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guided import beside_weight, is_guided
-from score_sde.generation.guides import ages_of, classes_told, load_guides
+from score_sde.generation.guides import ages_of, load_guides, sampled_classes
 from score_sde.generation.sample_files import IMAGES, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_images import check_start_images, load_start_images
-from score_sde.generation.told_images import ages_of_told
 from score_sde.generation.trajectory import Trajectory, trajectory
-from score_sde.models.networks import told_image, told_of
+from score_sde.models.networks import condition_names, has_condition_image
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
 from score_sde.options import choose
@@ -141,12 +141,12 @@ def run(
 
 def told(config: Any) -> dict[str, Any]:
     """What the record says of conditions and guidance, for a model that takes any or is guided."""
-    sampling, classes = config.sampling, classes_told(config)
+    sampling, classes = config.sampling, sampled_classes(config)
     images: dict[str, Any] = {}  # and texts
-    if told_image(config):
+    if has_condition_image(config):
         images = {name: config.condition[name] for name in ("images", "cascade", "noise")}
         images = {f"condition_{name}": of for name, of in images.items()}
-    if "text" in told_of(config):
+    if "text" in condition_names(config):
         images["text"] = sampling.text or "all"
     if not (classes or is_guided(sampling)):
         return images
@@ -171,7 +171,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         "guides": ages_of(config, workdir),
         "start_images": changed(config.sampling.start_images),
         "devices": jax.device_count(),
-        **ages_of_told(config),
+        **ages_of_condition_images(config),
         **{
             part: settings[part]
             for part in ("seed", "sde", "data", "model", "condition", "sampling")
@@ -194,8 +194,8 @@ def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
 
 def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> Image:
     """The first images as a grid: a row for each class where all have their turn. Gives the picture that it writes."""
-    num_classes = classes_told(config)
-    in_turn = num_classes and not config.sampling.labels and not told_image(config)
+    num_classes = sampled_classes(config)
+    in_turn = num_classes and not config.sampling.labels and not has_condition_image(config)
     if not in_turn or len(images) < num_classes:
         return save_grid(path, images, num_levels)
     columns = len(images) // num_classes

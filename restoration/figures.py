@@ -152,11 +152,11 @@ def calibration(ranks: dict[str, np.ndarray], num_draws: int) -> dict[str, Any]:
     if tarp is not None:
         found["coverage_p_value"] = tarp.p_value
         for name, level in LEVELS.items():
-            found |= told_coverage(f"coverage_{name}", tarp, level)
+            found |= coverage_figures(f"coverage_{name}", tarp, level)
     return found
 
 
-def told_coverage(name: str, tarp: Uniformity, level: float) -> dict[str, Any]:
+def coverage_figures(name: str, tarp: Uniformity, level: float) -> dict[str, Any]:
     """At the nearest credibility that so many draws have: that, the coverage, and its band."""
     k = int(np.argmin(np.abs(tarp.expected - level)))
     return {

@@ -45,7 +45,7 @@ class Method(NamedTuple):
     settings: tuple[str, ...] = ()
     """The fields of config.restore that it reads."""
     trained: bool = False
-    """The network itself is told what config.condition measures; it alone is asked."""
+    """The network itself is conditioned on what config.condition measures; it alone is evaluated."""
     put_in: bool = False
     """What was measured is put into the finished image once more, without noise: a last denoising has moved it."""
 
@@ -188,7 +188,7 @@ def measured_section(config: Any) -> Any:
     """The section of the config that says what is measured.
 
     Raises:
-      ConfigError: another than that which the network is told.
+      ConfigError: another than that on which the network is conditioned.
     """
     options = config.restore
     if not METHODS[options.method].trained:

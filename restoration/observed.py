@@ -27,7 +27,7 @@ class Observed(NamedTuple):
     y: np.ndarray
     """(n, *measured), in the units of the model's images."""
     labels: np.ndarray | None = None
-    """The classes (n,) that the model is told."""
+    """The classes (n,) on which the model is conditioned."""
     x: np.ndarray | None = None
     """x_0 (n, h, w, c), which was measured: within the levels of the images, as the model was trained."""
     images: np.ndarray | None = None
@@ -56,16 +56,16 @@ def observe(
 ) -> Observed:
     """What config.restore names, measured; noise belongs to an image's index, so it is the same for every method.
 
-    `of_middle`: measured is what stands in the middle of the levels, as networks are told it that are trained for a measurement.
+    `of_middle`: measured is what stands in the middle of the levels, as for networks that are trained for a measurement.
 
     Raises:
-      UserError: fewer images than asked for, without the classes that the model is told, or measurements of another shape.
+      UserError: fewer images than asked for, without the classes on which the model is conditioned, or measurements of another shape.
     """
     if config.restore.measured:
         return as_measured(config, measurement)
     images = originals(config)
     stored = images.take(range(number_of(config, "restore.images", images.num_images)))
-    labels = told_labels(config, len(stored), images.labels)
+    labels = condition_labels(config, len(stored), images.labels)
 
     def measure(key: Any, stored: Any) -> tuple[Any, Any]:
         keys = image_keys(ObservationKeys, key, jnp.arange(len(stored)))
@@ -118,7 +118,7 @@ def as_measured(config: Any, measurement: Measurement) -> Observed:
         return file.arrays["labels"]
 
     count = number_of(config, "restore.measured", len(y))
-    return Observed(np.asarray(y[:count], np.float32), told_labels(config, count, labels))
+    return Observed(np.asarray(y[:count], np.float32), condition_labels(config, count, labels))
 
 
 def number_of(config: Any, field: str, there_are: int) -> int:
@@ -131,8 +131,8 @@ def number_of(config: Any, field: str, there_are: int) -> int:
     return wanted
 
 
-def told_labels(config: Any, count: int, own: Any) -> np.ndarray | None:
-    """The classes that the model is told: sampling.labels in turn, or the images' own."""
+def condition_labels(config: Any, count: int, own: Any) -> np.ndarray | None:
+    """The classes on which the model is conditioned: sampling.labels in turn, or the images' own."""
     if "label" not in conditions_of(config):
         return None
     given = tuple(config.sampling.labels)

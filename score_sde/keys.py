@@ -75,7 +75,7 @@ class ObservationKeys(NamedTuple):
 
 
 class ConditionKeys(NamedTuple):
-    """Of an image of which another is made that a network is told."""
+    """Of an image of which a condition image is made."""
 
     level: Array
     noise: Array

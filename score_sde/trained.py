@@ -28,7 +28,7 @@ from score_sde.generation.sampled_score import check_sampled_score, sampled_scor
 from score_sde.keys import seed_key
 from score_sde.likelihood.log_density import LogDensity
 from score_sde.likelihood.per_image import build_log_density
-from score_sde.models.networks import check_no_class, told_of
+from score_sde.models.networks import check_no_class, condition_names
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import ScoreModel, bind
 from score_sde.nearest import did_you_mean_field
@@ -107,7 +107,7 @@ class Trained:
 
         Args:
           sampler: a name of samplers/names.py; this and what follows is the configuration's if it is left out.
-          labels: classes in turn, of a network that is told them; () for all in turn.
+          labels: classes in turn, of a class-conditional network; () for all in turn.
           guidance: the weight w of guidance/classifier_free.py.
           seed: image i of a seed is always the same.
           show: whether to show a bar.
@@ -117,7 +117,7 @@ class Trained:
         """
         config = self.config.copy_and_resolve_references()
         sampling = config.sampling
-        # Of which images samples are told depends on both.
+        # The condition images of samples depend on both.
         sampling.num_images = num_images
         config.seed = config.seed if seed is None else seed
         given = {"sampler": sampler, "labels": None if labels is None else tuple(labels)}
@@ -164,7 +164,7 @@ class Trained:
         probability of an image of levels: --mode likelihood turns the one into bits of the other.
 
         Args:
-          labels: the class of each image, ln p(x|y); none for a network that is told none, or to tell it no class.
+          labels: the class of each image, ln p(x|y); none for an unconditional network, or for the unconditional density.
           seed: of the probes.
         """
         refuse_discrete(self.config, self.sde, "a log-density by the ODE")
@@ -172,7 +172,7 @@ class Trained:
         if labels is None:
             check_no_class(self.config, "a log-density without labels")
         else:
-            if told_of(self.config) != ("label",) or len(labels) != len(x):
+            if condition_names(self.config) != ("label",) or len(labels) != len(x):
                 raise ConfigError(
                     f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"
                 )

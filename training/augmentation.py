@@ -1,9 +1,9 @@
-"""EDM's augmentation of training images, of which the network is told (Karras et al. 2022, App. F.2).
+"""EDM's augmentation of training images, on which the network is conditioned (Karras et al. 2022, App. F.2).
 
-Moved, turned and stretched images are of another law than the data. A network that is told what was done to each, by nine numbers,
+Moved, turned and stretched images are of another law than the data. A network conditioned on what was done to each, by nine numbers,
 learns the score of each such law, and with nine zeros, as in sampling, that of the data: nothing leaks.
 
-    what                    by                                   rate   told
+    what                    by                                   rate   input
     mirrored                                                     1/2    1
     upside down                                                  A/2    1
     larger                  2^(0.2 a), a ~ N(0, 1)               A      a
@@ -14,7 +14,7 @@ learns the score of each such law, and with nine zeros, as in sampling, that of 
                               a to the right, b down, N(0, 1)
 
 in this order, each of the last four and the upside down for itself at the rate A = training.augment: published 0.12 for CIFAR-10 and
-0.15 for FFHQ. What is not done is told as 0. (As published, -a and r + pi are told as a and r are: only what is stretched is not
+0.15 for FFHQ. The input of what is not done is 0. (As published, -a and r + pi have the input of a and r: only what is stretched is not
 always told apart from what is shrunk.)
 """
 
@@ -143,7 +143,7 @@ def unstretched(stretched: Scalar, direction: Scalar) -> Matrix:
 
 
 def check_augmentation(config: Any) -> None:
-    """Refuse augmentation of which the network cannot be told, or that images do not allow.
+    """Refuse augmentation for which the network has no input, or that images do not allow.
 
     Raises:
       ConfigError: what was given, and what to do.

@@ -150,7 +150,7 @@ CONSISTENCY = Kind(build_consistency_task, conditions_of, EVALUATORS)
 
 
 class MeanFlowTask(ScoreTask):
-    """A network that is told intervals, and the loss of its average velocity: as a Task (task.py)."""
+    """A network conditioned on intervals, and the loss of its average velocity: as a Task (task.py)."""
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ from score_sde.data.scaling import flip_horizontally
 from score_sde.errors import UserError
 from score_sde.keys import Stream, TrainingKeys, image_keys, stream_key
 from score_sde.measurements.condition_image import ConditionImage, build_condition_image
-from score_sde.models.networks import null_condition_of, told_of
+from score_sde.models.networks import condition_names, null_condition_of
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import SDE
@@ -131,7 +131,7 @@ class Objective:
         return self._losses(params, batch._replace(condition=condition), u, keys, None)
 
     def told(self, images: Array, condition: Any, key: Array, places: Array) -> Any:
-        """What the network is told of stored images, by what was read with them."""
+        """The network's condition for stored images, by what was read with them."""
         if self.condition_image is None:
             return condition
         return self.condition_image.in_training(images, condition, key, places)
@@ -147,7 +147,7 @@ class Objective:
     ) -> Array:
         x0, condition = self.space.encode(batch.images, keys.dequantization), batch.condition
         if augmentation is not None:
-            # Also to a network that is not conditioned on classes: an image is what it is.
+            # Also of a network without classes: an image is what it is.
             x0, condition = augmentation.of(x0), {**dict(condition), "augment": augmentation.told}
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
         return self.loss_of(self.model(params, condition), x0, u, z, keys, dropout_keys)
@@ -165,7 +165,7 @@ class Objective:
         return self.loss(model, x0, u, z, dropout_keys)
 
     def model(self, params: Any, condition: Any) -> Any:
-        """What the loss is of: the network with these parameters, told this of each image."""
+        """What the loss is of: the network with these parameters and this condition."""
         return NetworkScore(params, self.apply, self.parameterization, condition)
 
 
@@ -174,7 +174,7 @@ def check_label_dropout(config: Any) -> None:
     rate = config.training.label_dropout
     if not 0 <= rate <= 1:
         raise UserError(f"training.label_dropout={rate}: expected a rate between 0 and 1, as 0.1")
-    if rate and not told_of(config):
+    if rate and not condition_names(config):
         raise UserError(
             f"training.label_dropout={rate} with a network that is not conditioned on classes: set it to 0, or model.num_classes to the "
             "number of classes (or model.condition_image)"

@@ -188,7 +188,7 @@ def train(
       kind: that of KINDS (kinds.py) which config.training.task names.
 
     Returns:
-      The last figures: those of `train_task`, eval_loss (held out, averaged weights) or None, and the names of the classes that the network is told.
+      The last figures: those of `train_task`, eval_loss (held out, averaged weights) or None, and the names of the network's classes.
 
     Raises:
       UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.

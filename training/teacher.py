@@ -6,8 +6,8 @@ from typing import Any
 
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
-from score_sde.guidance.autoguidance import ToldNothing
-from score_sde.models.networks import check_no_class, told_image, told_of
+from score_sde.guidance.autoguidance import Unconditional
+from score_sde.models.networks import check_no_class, condition_names, has_condition_image
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import build_space
 from score_sde.training.recorded_config import read_config
@@ -40,12 +40,12 @@ def check_teacher(config: Any, sde: SDE) -> Any:
                 f"{field} has another {what}, {theirs}, than the network that it is to teach, {ours}; set the same sde, model.beta_... or "
                 "sigma_..., and data"
             )
-    if told_image(teacher) or told_image(config):
+    if has_condition_image(teacher) or has_condition_image(config):
         raise ConfigError(
             f"{field} and a network, or a teacher, that is conditioned on an image (model.condition_image): only classes are handed on; take "
             "networks that are not"
         )
-    classes = teacher.model.num_classes if told_of(teacher) else 0
+    classes = teacher.model.num_classes if condition_names(teacher) else 0
     if classes not in (0, config.model.num_classes):
         raise ConfigError(
             f"{field} is conditioned on {classes} classes, and the network that it is to teach on {config.model.num_classes or 'none'}; set "
@@ -66,4 +66,6 @@ def load_teacher(config: Any, sde: SDE) -> Any:
     """
     teacher = check_teacher(config, sde)
     model = load_score_model(teacher, sde, user_path(config.consistency.teacher)).model
-    return ToldNothing(model) if told_of(config) and not told_of(teacher) else model
+    return (
+        Unconditional(model) if condition_names(config) and not condition_names(teacher) else model
+    )

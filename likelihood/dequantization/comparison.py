@@ -17,7 +17,7 @@ from score_sde.data.batch import Batch
 from score_sde.devices import build_devices, index_batches
 from score_sde.likelihood.dequantization.dequantizer import Dequantizer, UniformDequantizer
 from score_sde.likelihood.dequantization.objective import build_bound
-from score_sde.likelihood.per_image import image_told
+from score_sde.likelihood.per_image import condition_image_of
 from score_sde.models.score import ScoreModel, bind
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import SDE
@@ -51,7 +51,7 @@ def compare(
     options = config.dequantizer
     number = min(options.num_images or split.num_images, split.num_images)
     devices = build_devices(config)
-    bound, image = build_bound(config, sde), image_told(config)
+    bound, image = build_bound(config, sde), condition_image_of(config)
 
     def pair(dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch) -> Any:
         """Nats with uniform noise and with the dequantizer's."""

@@ -25,7 +25,7 @@ from score_sde.likelihood.dequantization.flow import (
 )
 from score_sde.likelihood.dequantization.objective import IntegerImageBound, build_bound
 from score_sde.likelihood.dequantization.trained import build_flow, write_record
-from score_sde.likelihood.per_image import image_told
+from score_sde.likelihood.per_image import condition_image_of
 from score_sde.measurements.condition_image import ConditionImage
 from score_sde.models.score import ScoreModel, bind
 from score_sde.sde_lib import SDE
@@ -95,7 +95,7 @@ def build_task(config: Any, score: ScoreModel, sde: SDE) -> DequantizerTask:
     adam = optax.adam(schedule(config.dequantizer))
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), adam)
     flow, bound = build_flow(config), build_bound(config, sde)
-    return DequantizerTask(config, score, flow, bound, optimizer, image_told(config))
+    return DequantizerTask(config, score, flow, bound, optimizer, condition_image_of(config))
 
 
 def train_dequantizer(

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from score_sde.generation.condition_images import given_images
 from score_sde.generation.conditions import build_conditions
-from score_sde.generation.told_images import given_images
 from score_sde.measurements.condition_image import build_condition_image
 from score_sde.modes import restore
 from score_sde.restoration.draws import build_drawer
@@ -27,7 +27,7 @@ def condition_image(config):
     return digest(found.linear.matrix()), found.std, built.noise
 
 
-def told_images(config):
+def condition_images(config):
     """Of which images it is told."""
     return digest(given_images(config).images)
 

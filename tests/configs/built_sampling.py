@@ -96,7 +96,7 @@ def generator(config):
     return built.batch_size, type(built.devices), told
 
 
-def texts_told(config):
+def texts_of_samples(config):
     return build_conditions(config)(np.arange(4))["text"].tolist()
 
 

@@ -19,12 +19,12 @@ from tests.configs.built_measurements import (
 )
 from tests.configs.built_restoration import (
     condition_image,
+    condition_images,
     draws,
     measurement,
     observed,
     restoring,
     smaller_network,
-    told_images,
 )
 from tests.configs.built_sampling import (
     cheapest_grid,
@@ -37,7 +37,7 @@ from tests.configs.built_sampling import (
     sampling,
     sampling_run,
     start_images,
-    texts_told,
+    texts_of_samples,
     worse_step,
 )
 from tests.configs.built_training import (
@@ -143,7 +143,7 @@ SAMPLING_ROWS = [
     ),
     *rows(sampling, "sampling.edm", EDM, num_steps=5, s_churn=2.0, s_min=0.1, s_max=10.0),
     *rows(sampling, "sampling.edm", EDM, s_noise=1.01),
-    *rows(texts_told, "sampling", WORDS, text="two red squares"),
+    *rows(texts_of_samples, "sampling", WORDS, text="two red squares"),
     *rows(generator, "sampling", CLASSES, batch_size=32, labels=(2, 1)),
     *rows(generator, "", SMALL, data_parallel="shard_map"),
     *rows(
@@ -280,7 +280,9 @@ RESTORING_ROWS = [
         angle=90.0,
     ),
     *rows(condition_image, "condition", of(TELLING, model__condition_noise=0.5), noise=0.2),
-    *rows(told_images, "condition", of(TOY, model__condition_image="measured"), images="train"),
+    *rows(
+        condition_images, "condition", of(TOY, model__condition_image="measured"), images="train"
+    ),
     *rows(smaller_network, "condition", of(TELLING, condition__cascade="here"), cascade="there"),
     *rows(observed, "restore", TOY, images="train", measured=path("y.npz"), num_images=3),
     *rows(draws, "restore", TOY, draws=3),

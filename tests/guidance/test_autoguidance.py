@@ -10,7 +10,7 @@ from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
 from score_sde.generation.guides import ages_of, load_guides
 from score_sde.generation.sampled_score import sampled_score
-from score_sde.guidance.autoguidance import Autoguided, ToldNothing
+from score_sde.guidance.autoguidance import Autoguided, Unconditional
 from score_sde.guidance.classifier_free import guided
 from score_sde.guidance.combinations import Extrapolated, Projected, Rescaled
 from score_sde.models.score import OneByOne, evaluations_of
@@ -54,7 +54,7 @@ def test_by_a_model_of_no_class_it_is_classifier_free_guidance(x64):
     """Whether the condition is bound before or after, and what no class is then; of each model its evaluations count."""
     told = labels(1, 0)
     expected = guided(CLASSES, 1.5).given(told)
-    auto = Autoguided(CLASSES, ToldNothing(CLASSES), Extrapolated(1.5))
+    auto = Autoguided(CLASSES, Unconditional(CLASSES), Extrapolated(1.5))
     assert_allclose(ask(auto.given(told)), ask(expected), rtol=1e-13)
     assert_allclose(ask(auto.given(told).unconditional), ask(CLASSES), rtol=1e-14)
     assert auto.given(told).condition is told

@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
 from score_sde.generation.conditions import build_conditions
-from score_sde.generation.guides import NO_GUIDES, Guides, ages_of, classes_told, load_guides
+from score_sde.generation.guides import NO_GUIDES, Guides, ages_of, load_guides, sampled_classes
 from score_sde.generation.sampled_score import sampled_score
-from score_sde.guidance.autoguidance import ToldNothing
+from score_sde.guidance.autoguidance import Unconditional
 from score_sde.guidance.classifier import (
     ClassifierGuided,
     ComponentClassifier,
@@ -51,7 +51,7 @@ def component(sde, k):
 
 def by_exact_classifier(sde, scale=1.0):
     model = mixture(sde)
-    return classifier_guided(ToldNothing(model), ComponentClassifier(model), 3, scale)
+    return classifier_guided(Unconditional(model), ComponentClassifier(model), 3, scale)
 
 
 @jax.jit
@@ -157,7 +157,7 @@ def test_the_classifier_of_a_folder(folder):
     expected = jax.tree.leaves(random_weights(shapes, 4))
     for got, leaf in zip(jax.tree.leaves(guides.classifier.params), expected, strict=True):
         assert_array_equal(got, leaf)
-    assert classes_told(config) == 7
+    assert sampled_classes(config) == 7
     assert build_conditions(config)(np.arange(9))["label"].tolist() == [*range(7), 0, 1]
     assert told(config) == {
         "labels": "all", "guidance_weight": 0.0, "guidance_scale": 1.0, "guidance_classifier": str(folder), "guidance_classifier_scale": 3.0,
@@ -170,7 +170,7 @@ def test_what_is_around_what(folder):
     config = guided_config(folder, **{"sampling.guidance.classifier_scale": 3.0})
     guides = Guides(classifier="classifier")
     around = sampled_score(config, VP(), build_space(config), mixture(VP()), guides)
-    assert (type(around), type(around.model)) == (ClassifierGuided, ToldNothing)
+    assert (type(around), type(around.model)) == (ClassifierGuided, Unconditional)
     assert (around.scale, around.num_classes, around.classifier) == (3.0, 7, "classifier")
     config.model.num_classes, config.sampling.guidance.weight = 7, 1.0
     config.sampling.one_by_one = True

@@ -170,7 +170,7 @@ def test_ddim_with_it_takes_the_published_steps(x64, sde):
 # ---- by the config -----------------------------------------------------------------------------------
 
 
-def told_config(**guidance):
+def class_config(**guidance):
     config = digits_config("vp")
     config.model.num_classes, config.training.label_dropout = 10, 0.1
     config.sampling.sampler = "ddim"
@@ -181,7 +181,7 @@ def told_config(**guidance):
 def test_what_the_config_builds():
     """In this order, whatever is asked for; a weight alone costs as little as before."""
     given = {"log_snr_low": -3.0, "rescale": 0.7, "eta": 0.2, "norm": 5.0, "weight": 2.0}
-    config = told_config(**given)
+    config = class_config(**given)
     check(config, VP())
     built = with_guidance(config, VP(), CLASSES)
     apg = Projected(VP(), 2.0, 0.2, 5.0)
@@ -189,9 +189,9 @@ def test_what_the_config_builds():
     assert evaluations_of(built) == 2
     assert told(config).items() >= {f"guidance_{name}": v for name, v in given.items()}.items()
     assert "guidance_plus_plus" not in told(config)
-    assert type(with_guidance(told_config(weight=-1.0), VP(), CLASSES)) is ConditionIgnored
-    assert with_guidance(told_config(), VP(), CLASSES) is CLASSES
-    config = told_config(plus_plus=0.5)
+    assert type(with_guidance(class_config(weight=-1.0), VP(), CLASSES)) is ConditionIgnored
+    assert with_guidance(class_config(), VP(), CLASSES) is CLASSES
+    config = class_config(plus_plus=0.5)
     config.sampling.exponential.num_steps = 3
     check(config, build_sde(config))
     times = with_guidance(config, VP(), CLASSES).combine.times
@@ -213,7 +213,7 @@ def test_what_the_config_builds():
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(words, guidance, sampling):
-    config = told_config(**guidance)
+    config = class_config(**guidance)
     config.sampling.update_from_flattened_dict(sampling)
     with pytest.raises(UserError, match=words):
         check(config, VP())

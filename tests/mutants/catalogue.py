@@ -6,6 +6,7 @@ from tests.mutants.wrong_augmentation import AUGMENTATIONS
 from tests.mutants.wrong_benchmarks import BENCHMARKS
 from tests.mutants.wrong_bounds import BOUNDS
 from tests.mutants.wrong_compilation_cache import COMPILATION_CACHE
+from tests.mutants.wrong_condition_images import TOLD_IMAGES
 from tests.mutants.wrong_control import CONTROL
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
@@ -33,7 +34,6 @@ from tests.mutants.wrong_restoring import RESTORING
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_sharding import SHARDING
-from tests.mutants.wrong_told_images import TOLD_IMAGES
 from tests.mutants.wrong_training import DATA, TRAINING
 from tests.mutants.wrong_watching import WATCHING
 from tests.mutants.wrong_words import WORDS

@@ -5,7 +5,7 @@ from tests.mutants.mutant import mutants
 TOLD = "tests/measurements/test_condition_image.py"
 LOSS = "tests/training/test_condition_images.py"
 NETWORKS = "tests/models/test_image_networks.py"
-SAMPLES = "tests/generation/test_told_images.py"
+SAMPLES = "tests/generation/test_conditions_of_samples.py"
 RESTORED = "tests/modes/test_restore_trained.py"
 
 # fmt: off
@@ -49,10 +49,10 @@ TOLD_IMAGES = [
     *mutants("generation/cascade.py", f"{SAMPLES}::test_the_small_images_do_not_depend_on_batches",
         ("small-images-of-a-batch", "x = generator.draw(model, key, filled.astype(np.int32), size, bar).x[: len(part)]", "x = generator.draw(model, key, np.arange(size, dtype=np.int32), size, bar).x[: len(part)]"),
     ),
-    *mutants("generation/told_images.py", f"{SAMPLES}::test_images_of_splits_and_files_in_turn",
+    *mutants("generation/condition_images.py", f"{SAMPLES}::test_images_of_splits_and_files_in_turn",
         ("always-the-first-image", "rows = indices % len(given().images)", "rows = 0 * indices"),
     ),
-    *mutants("generation/told_images.py", f"{SAMPLES}::test_an_image_has_its_own_class_unless_another_is_named",
+    *mutants("generation/condition_images.py", f"{SAMPLES}::test_an_image_has_its_own_class_unless_another_is_named",
         ("classes-in-turn-beside-images", "{**dict(condition), **beside}", "{**beside, **dict(condition)}"),
     ),
     *mutants("restoration/draws.py", f"{RESTORED}::test_draws_are_the_posteriors",

@@ -54,7 +54,7 @@ def laws_of_cascade(std, level, told_level=None):
 
         def second(y):
             """The posterior that a network would sample, told y as it is told it."""
-            told = maker._told(
+            told = maker._with_image(
                 y.reshape(-1, 4, 1, 1),
                 (),
                 jnp.full(len(y), level if told_level is None else told_level),
@@ -88,7 +88,7 @@ def test_samples_given_an_image_are_the_posteriors():
     with jax.enable_x64(True):
         mean, c, maker, model = field(0.3)
         y = np.array([0.5, -1.0, 0.2, 0.8])
-        told = maker._told(jnp.asarray(y).reshape(1, 4, 1, 1), (), jnp.zeros(1))
+        told = maker._with_image(jnp.asarray(y).reshape(1, 4, 1, 1), (), jnp.zeros(1))
         sde, a = model.sde, np.asarray(model.matrix)
         covariance = np.linalg.inv(np.linalg.inv(c) + a.T @ a / 0.09)
         centre = covariance @ (np.linalg.solve(c, mean) + a.T @ y / 0.09)

@@ -1,4 +1,4 @@
-"""The images that samples are told: made of images of a split, a file or a folder, or drawn first by a smaller network."""
+"""The condition images of samples: made of images of a split, a file or a folder, or drawn first by a smaller network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from score_sde.files import user_path
 from score_sde.generation.cascade import base_config, cascaded
 from score_sde.keys import Stream, stream_key
 from score_sde.measurements.condition_image import ConditionImage, build_condition_image
-from score_sde.models.networks import conditions_of, told_image
+from score_sde.models.networks import conditions_of, has_condition_image
 from score_sde.quality.image_sets import SPLITS, of_file, of_folder
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.unfinished import changed, newest_file
 
-ToldImage = Callable[[np.ndarray, Any], Any]
-"""Indices (b,), and what else is told of these samples -> the condition with the image."""
+WithImage = Callable[[np.ndarray, Any], Any]
+"""Indices (b,) of samples, and the rest of their condition -> the condition with the image."""
 
 
 class Given(NamedTuple):
-    """What the images that are told are made of, n of each."""
+    """What condition images are made of, n of each."""
 
     images: np.ndarray
     condition: dict[str, np.ndarray]
@@ -39,11 +39,11 @@ class Given(NamedTuple):
         return self.images[rows], {name: of[rows] for name, of in self.condition.items()}
 
 
-def build_told_image(config: Any) -> ToldImage | None:
-    """What tells samples of the image that config.condition names; None for a network that is told none.
+def build_sample_image(config: Any) -> WithImage | None:
+    """What adds the image that config.condition names to the condition of samples; None for a network that takes none.
 
     Raises:
-      ConfigError: no such file or folder, or a smaller network that does not draw what the network is told.
+      ConfigError: no such file or folder, or a smaller network that does not draw what the network is conditioned on.
     """
     options = config.condition
     maker = build_condition_image(config)
@@ -60,7 +60,7 @@ def build_told_image(config: Any) -> ToldImage | None:
     return of_images(config, maker)
 
 
-def of_images(config: Any, maker: ConditionImage) -> ToldImage:
+def of_images(config: Any, maker: ConditionImage) -> WithImage:
     """Of the images of a split, a file or a folder, with the noise of their places there.
 
     Those of a split come with their classes and texts, unless sampling.labels or sampling.text names others.
@@ -139,15 +139,15 @@ def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
     return np.asarray(found)
 
 
-def ages_of_told(config: Any) -> dict[str, Any]:
-    """When the files that told images come from last changed, for what depends on them."""
+def ages_of_condition_images(config: Any) -> dict[str, Any]:
+    """When the files of condition images last changed, for what depends on them."""
     options = config.condition
-    if not told_image(config):
+    if not has_condition_image(config):
         return {}
     folder = user_path(options.images)
     return {
-        "told_file": changed(options.images),
-        "told_pictures": newest_file(folder) if folder.is_dir() else 0,
+        "condition_file": changed(options.images),
+        "condition_pictures": newest_file(folder) if folder.is_dir() else 0,
         "cascade": newest_file(checkpoint_folder(user_path(options.cascade)))
         if options.cascade
         else 0,
