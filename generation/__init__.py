@@ -2,8 +2,8 @@
 
 generate.py           a Generator: batches of images of a seed, by index
 drivers.py            one batch: in one call, or a few steps a call so that progress shows
-conditions.py         what each image is told: labels in turn
-condition_images.py        images that it is told, of a split, a file or a folder
+conditions.py         the condition of each sample: labels in turn
+condition_images.py   condition images of samples: of a split, a file or a folder
 cascade.py            ... or drawn first by a smaller network
 sampled_score.py      the score model as sampling asks it: guided, within the data's range
 guided.py             guidance, as config.sampling.guidance asks for it
