@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,11 +30,22 @@ class Trained(NamedTuple):
         return ode.mean, ode.standard_error, bound.mean, bound.standard_error
 
 
+def train_to_its_end(config: Any, folder: str | Path) -> None:
+    """Train as config says.
+
+    Raises:
+      SystemExit: with main.py's status, if a signal ended the training early: weights of half a run are no row of a table.
+    """
+    stopped_by = train(config, folder)["stopped_by"]
+    if stopped_by:
+        raise SystemExit(128 + signal.Signals[stopped_by])
+
+
 def train_and_measure(config: Any) -> Trained:
     """As config.training and config.likelihood say; nothing is kept."""
     sde = build_sde(config)
     with tempfile.TemporaryDirectory() as folder:
-        train(config, folder)
+        train_to_its_end(config, folder)
         model = load_score_model(config, sde, Path(folder)).model
     split = data.load(config).test
     measured = measure_bits_per_dim(config, sde, model, UniformDequantizer(), split, config.seed)

@@ -2,12 +2,24 @@
 
 import json
 import math
+import os
+import signal
+import threading
+import time
 
 import flax.linen as nn
 import pytest
 
 from benchmarks import digits_networks
-from benchmarks.digits_networks import CONFIGS, Row, main, measure, prepared, stretched
+from benchmarks.digits_networks import (
+    CONFIGS,
+    Row,
+    main,
+    measure,
+    prepared,
+    stretched,
+    trained_in,
+)
 from score_sde.configs.subvp_digits import get_config
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
@@ -95,6 +107,24 @@ def test_a_network_that_stands_still(monkeypatch):
     assert row.bits_per_dim == pytest.approx(nats / math.log(2), abs=2e-3)
     assert row.frechet_low < row.frechet < row.frechet_high
     assert all(map(math.isfinite, row[2:]))
+
+
+def test_a_signal_ends_the_command_without_a_row(monkeypatch, tmp_path):
+    """A training that is stopped saves and ends well, by which its weights were once measured as if they were trained."""
+    monkeypatch.setitem(NETWORKS, "still", Still)
+    config = still()
+    config.training.update(n_iters=10**6, log_freq=1)
+    folder = tmp_path / "run"
+
+    def stop_when_trained_a_while():
+        while not (folder / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_when_trained_a_while, daemon=True).start()
+    with pytest.raises(SystemExit) as ended:
+        trained_in(config, folder)
+    assert ended.value.code == 128 + signal.SIGTERM
 
 
 def test_a_table_goes_on(monkeypatch, tmp_path):
