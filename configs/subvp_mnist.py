@@ -1,4 +1,4 @@
-"""Sub-VP on 5,000 digits of MNIST at 32 pixels, conditioned on the class, in at most an hour on two cores.
+"""Sub-VP on 5,000 digits of MNIST at 32 pixels, conditioned on the class, in about an hour on two cores.
 
 pip install -e '.[images]'
 python main.py --config configs/subvp_mnist.py --mode train --cpu_devices=2
