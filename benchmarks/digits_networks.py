@@ -162,8 +162,8 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "|---" * 10 + "|",
     ]
     rows = {name: stored["rows"][name] for name in CONFIGS if name in stored["rows"]}
-    for name, told in rows.items():
-        row = Row(*told["figures"])
+    for name, stored_row in rows.items():
+        row = Row(*stored_row["figures"])
         bits, kid = Estimate(row.bits_per_dim, row.bits_error), Estimate(row.kid, row.kid_error)
         frechet = in_interval(row.frechet, row.frechet_low, row.frechet_high)
         lines.append(
@@ -179,7 +179,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         f"{setting['seconds']:g} s of updates each. Bits/dim of {images}; {setting['samples']} samples and {real['num_images']} training images "
         f"beside all held-out ones, by a classifier that names {real['features_accuracy']:.1%} of these right."
     )
-    commands = dict.fromkeys(in_words(told["measured"]) for told in rows.values())
+    commands = dict.fromkeys(in_words(stored_row["measured"]) for stored_row in rows.values())
     return {"": "\n".join([*lines, "", below, *(f"\nMeasured by {words}" for words in commands)])}
 
 

@@ -108,14 +108,14 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
     ]
     for row in rows:
         figures = [with_error(Estimate(*row.figures[name])) for name in FIGURES]
-        told = [
+        names = [
             row.run,
             "" if row.minutes is None else f"{row.minutes:.1f}",
             "" if row.updates is None else f"{row.updates:,}",
             row.sampler,
             "" if row.nfe is None else f"{row.nfe:.0f}",
         ]
-        lines.append(f"| {' | '.join([*told, *figures])} |")
+        lines.append(f"| {' | '.join([*names, *figures])} |")
     below = f"{rows[0].num_images} samples of each beside {rows[0].num_reference} real images: {in_words(stored['measured'])}"
     return {"": "\n".join([*lines, "", below])}
 

@@ -141,15 +141,15 @@ def measure(name: str, problem: Problem, method: str, steps: int, samples: int) 
         made.sampler(problem.sde),
         log_snr_grid(problem.sde, problem.sde.signal_end, EPS, steps),
     )
-    told, shape = {"measured": jnp.asarray(problem.y)}, problem.measurement.linear.shape
+    condition, shape = {"measured": jnp.asarray(problem.y)}, problem.measurement.linear.shape
     law, floor = problem.posterior, 0.0
     if problem.affine:
         together = made.steps or 1
-        got = affine_law(sampler, score, grid, shape, told, made.slots, together)
+        got = affine_law(sampler, score, grid, shape, condition, made.slots, together)
         covariance = (law.eigenvectors * law.eigenvalues) @ law.eigenvectors.T
         distance = wasserstein(Law(law.mean, covariance), got)
     else:
-        x = drawn(sampler, score, grid, told, (samples, *shape))
+        x = drawn(sampler, score, grid, condition, (samples, *shape))
         rng = np.random.default_rng(0)
         exact, again = (exact_draws(law, samples, rng) for _ in range(2))
         directions = unit_directions(exact.shape[1], rng, DIRECTIONS)
@@ -169,9 +169,13 @@ def calls_of(sampler: Any, steps: int) -> tuple[int, int]:
     return sampler.nfe(steps), sampler.jacobian_products(steps)
 
 
-def drawn(sampler: Sampler, score: Any, grid: Any, told: Any, shape: tuple[int, ...]) -> np.ndarray:
+def drawn(
+    sampler: Sampler, score: Any, grid: Any, condition: Any, shape: tuple[int, ...]
+) -> np.ndarray:
     """Samples (n, d)."""
-    each = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)), told)
+    each = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)), condition
+    )
     noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(shape[0]))
     run = jax.jit(lambda score: sampler(score, grid, noise, jnp.zeros(shape)).x)
     return np.asarray(run(score.given(each))).reshape(shape[0], -1)

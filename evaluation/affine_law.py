@@ -78,8 +78,8 @@ def _steps(
     units = jnp.concatenate([jnp.zeros((1, places)), jnp.eye(places)])
     x = units[:, :d].reshape(-1, *shape)
     z = jnp.moveaxis(units[:, d:].reshape(-1, together, slots, *shape), 0, 2)
-    told = jax.tree.map(
+    each = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf[None], (len(units), *leaf.shape)), condition
     )
-    bound = bind(score, told)
+    bound = bind(score, each)
     return jax.vmap(lambda grid: sampler(bound, grid, RecordedNoise(x, z), x, x).x)(windows)

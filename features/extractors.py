@@ -47,7 +47,7 @@ class Features(NamedTuple):
 class Extractor:
     """How features are made."""
 
-    told: dict[str, Any]
+    recorded: dict[str, Any]
     """What the record says of them: figures by other features are other figures."""
     dimension: int
     """d."""
@@ -61,7 +61,7 @@ class Extractor:
     @property
     def convention(self) -> dict[str, Any]:
         """By which figures are comparable."""
-        return {name: self.told[name] for name in CONVENTION if name in self.told}
+        return {name: self.recorded[name] for name in CONVENTION if name in self.recorded}
 
     def extract(self, images: np.ndarray, show: bool = True) -> Features:
         """Of images (n, h, w, c) in memory."""
@@ -150,7 +150,7 @@ def of_classifier(config: Any, workdir: Path | None) -> Extractor:
     def of_batch(images: np.ndarray) -> Features:
         return Features(*jax.device_get(classify(in_unit(images, levels))))
 
-    return Extractor(told(CLASSIFIER, facts), WIDTH, of_batch)
+    return Extractor(recorded(CLASSIFIER, facts), WIDTH, of_batch)
 
 
 def of_perceptual(name: str, levels: int) -> Extractor:
@@ -165,7 +165,7 @@ def of_perceptual(name: str, levels: int) -> Extractor:
     def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return jax.device_get(compare(params, *(as_rgb(shades(x, levels)) for x in (a, b))))
 
-    return Extractor(told(name, facts), PERCEPTUAL[name].dimension, of_batch, distance)
+    return Extractor(recorded(name, facts), PERCEPTUAL[name].dimension, of_batch, distance)
 
 
 def of_file(path: Path, levels: int) -> Extractor:
@@ -183,7 +183,7 @@ def of_inception(params: Any, facts: dict[str, Any], levels: int) -> Extractor:
         found = jax.device_get(run(params, as_rgb(shades(images, levels))))
         return Features(found.pooled, found.logits)
 
-    return Extractor(told("", facts), POOLED, of_batch)
+    return Extractor(recorded("", facts), POOLED, of_batch)
 
 
 def of_dinov2(params: Any, facts: dict[str, Any], levels: int) -> Extractor:
@@ -193,7 +193,7 @@ def of_dinov2(params: Any, facts: dict[str, Any], levels: int) -> Extractor:
     def of_batch(images: np.ndarray) -> Features:
         return Features(jax.device_get(run(params, as_rgb(shades(images, levels)))), None)
 
-    return Extractor(told("", facts | {"resize": dinov2.RESIZE}), dinov2.WIDTH, of_batch)
+    return Extractor(recorded("", facts | {"resize": dinov2.RESIZE}), dinov2.WIDTH, of_batch)
 
 
 OF_FILES: dict[PublicFile, Callable[[Any, dict[str, Any], int], Extractor]] = {
@@ -202,7 +202,7 @@ OF_FILES: dict[PublicFile, Callable[[Any, dict[str, Any], int], Extractor]] = {
 }
 
 
-def told(name: str, facts: dict[str, Any]) -> dict[str, Any]:
+def recorded(name: str, facts: dict[str, Any]) -> dict[str, Any]:
     """For the record; a file's own name is no convention."""
     return ({"features": name} if name else {}) | {
         f"features_{key}": fact for key, fact in facts.items()

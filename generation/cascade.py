@@ -83,10 +83,10 @@ def cascaded(config: Any, base: Any, maker: ConditionImage) -> Any:
     tell = jax.jit(maker.of_measured)
     key = stream_key(config.seed, Stream.OBSERVATION)
 
-    def told(indices: np.ndarray, condition: Any) -> Any:
+    def with_image(indices: np.ndarray, condition: Any) -> Any:
         return jax.device_get(tell(draw()(indices), dict(condition), key, indices))
 
-    return told
+    return with_image
 
 
 def small_images(config: Any, base: Any) -> Any:

@@ -69,12 +69,12 @@ def of_images(config: Any, maker: ConditionImage) -> WithImage:
     tell = jax.jit(maker.in_use)
     key = stream_key(config.seed, Stream.OBSERVATION)
 
-    def told(indices: np.ndarray, condition: Any) -> Any:
+    def with_image(indices: np.ndarray, condition: Any) -> Any:
         rows = indices % len(given().images)
         images, beside = given().at(rows)
         return jax.device_get(tell(images, {**dict(condition), **beside}, key, rows))
 
-    return told
+    return with_image
 
 
 def check_images(config: Any) -> None:

@@ -79,8 +79,8 @@ def build_conditions(config: Any) -> Source:
     }
     image = build_sample_image(config)
 
-    def told(indices: np.ndarray) -> Any:
+    def conditions(indices: np.ndarray) -> Any:
         condition = {name: of(indices) for name, of in sources.items()} or ()
         return condition if image is None else image(indices, condition)
 
-    return told
+    return conditions

@@ -156,9 +156,9 @@ def with_guidance(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES)
     model = led_away(sampling, sde, model, guides)
     if guides.classifier is None:
         return model
-    told = model if condition_names(config) else Unconditional(model)
+    conditioned = model if condition_names(config) else Unconditional(model)
     scale = sampling.guidance.classifier_scale
-    by_class = classifier_guided(told, guides.classifier, sampled_classes(config), scale)
+    by_class = classifier_guided(conditioned, guides.classifier, sampled_classes(config), scale)
     return OneByOne(by_class) if sampling.one_by_one else by_class
 
 

@@ -45,11 +45,11 @@ class PosteriorScore(ScoreWrapper, abc.ABC):
         Raises:
           UserError: y of another shape than the measurement has.
         """
-        told = dict(condition) if condition else {}
-        y = told.pop("measured", None)
+        rest = dict(condition) if condition else {}
+        y = rest.pop("measured", None)
         if y is not None:
             check_shape("what was measured", y.shape[1:], self.measurement.linear.measured_shape)
-        return dataclasses.replace(self, model=bind(self.model, told or ()), y=y)
+        return dataclasses.replace(self, model=bind(self.model, rest or ()), y=y)
 
     def measured(self) -> Measured:
         """y.

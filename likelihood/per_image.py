@@ -74,7 +74,7 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
     return measure
 
 
-def told(config: Any) -> tuple[str, ...]:
+def given(config: Any) -> tuple[str, ...]:
     """What is read with each measured image, to condition the model on."""
     return conditions_of(config) if config.likelihood.conditional else ()
 

@@ -94,14 +94,14 @@ class ResBlock(nn.Module):
         h = change(nn.silu(norm("in_layers_0", self.dtype)(x)))
         x = change(x)
         h = conv(self.features, "in_layers_2", dtype=self.dtype)(h)
-        told = dense((1 + self.scale_shift) * self.features, "emb_layers_1")(nn.silu(level))
-        told = told[:, None, None, :].astype(h.dtype)
+        modulation = dense((1 + self.scale_shift) * self.features, "emb_layers_1")(nn.silu(level))
+        modulation = modulation[:, None, None, :].astype(h.dtype)
         of_h = norm("out_layers_0", self.dtype)
         if self.scale_shift:
-            scale, shift = jnp.split(told, 2, axis=-1)
+            scale, shift = jnp.split(modulation, 2, axis=-1)
             h = of_h(h) * (1.0 + scale) + shift
         else:
-            h = of_h(h + told)
+            h = of_h(h + modulation)
         h = layers.dropout(nn.silu(h), self.dropout, keys)
         h = conv(self.features, "out_layers_3", init=ZERO, dtype=self.dtype)(h)
         if x.shape[-1] != self.features:

@@ -47,9 +47,9 @@ class Copy(EncoderDecoder):
         image = condition["image"].astype(x.dtype) if condition else jnp.zeros(shape, x.dtype)
         keys = layers.layer_keys(dropout_keys, self.dropout)
         temb, text = self._conditioning(noise_input, condition)
-        told = self._zero_conv(self.nf, "zero_image")(image)
+        control = self._zero_conv(self.nf, "zero_image")(image)
         inside = x if self.centered else 2 * x - 1
-        middle, skips = self._encode(inside, temb, text, keys, told)
+        middle, skips = self._encode(inside, temb, text, keys, control)
 
         def out(h: Other, name: str) -> Other:
             return self._zero_conv(h.shape[-1], name)(h)

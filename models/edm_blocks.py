@@ -83,14 +83,14 @@ class EDMBlock(nn.Module):
         h = nn.silu(norm(c, "norm0", style.epsilon, self.dtype)(x))
         h = resampled(h, self.resampling, self.taps)
         h = conv(self.features, "conv0", init=style.first, dtype=self.dtype)(h)
-        told = dense((1 + style.adaptive_scale) * self.features, "affine", style.first)(level)
-        told = told[:, None, None, :].astype(h.dtype)
+        modulation = dense((1 + style.adaptive_scale) * self.features, "affine", style.first)(level)
+        modulation = modulation[:, None, None, :].astype(h.dtype)
         of_h = norm(self.features, "norm1", style.epsilon, self.dtype)
         if style.adaptive_scale:
-            scale, shift = jnp.split(told, 2, axis=-1)
+            scale, shift = jnp.split(modulation, 2, axis=-1)
             h = of_h(h) * (1.0 + scale) + shift
         else:
-            h = of_h(h + told)
+            h = of_h(h + modulation)
         h = layers.dropout(nn.silu(h), self.dropout, keys)
         h = conv(self.features, "conv1", init=style.last, dtype=self.dtype)(h)
         x = resampled(x, self.resampling, self.taps)

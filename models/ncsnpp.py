@@ -144,10 +144,10 @@ class EncoderDecoder(ScoreUNet):
         temb: layers.Features | None,
         text: Text | None,
         keys: BlockKeys,
-        told: Other | None = None,
+        control: Other | None = None,
     ) -> Encoded:
-        """The way down and the middle; `told`, what a control adds, joins the first features."""
-        h, skips = self._down(x, temb, text, keys, told)
+        """The way down and the middle; `control`, what a control adds, joins the first features."""
+        h, skips = self._down(x, temb, text, keys, control)
         h = self._block(h.shape[-1])(h, temb, next(keys))
         h = self._attended(h, text)
         return Encoded(self._block(h.shape[-1])(h, temb, next(keys)), skips)
@@ -166,11 +166,11 @@ class EncoderDecoder(ScoreUNet):
         temb: layers.Features | None,
         text: Text | None,
         keys: BlockKeys,
-        told: Other | None,
+        control: Other | None,
     ) -> tuple[Other, list[Other]]:
         pyramid = x
         h = layers.conv3x3(self.nf, dtype=self._dtype)(x)
-        h = h if told is None else h + told
+        h = h if control is None else h + control
         skips = [h]
         for level, mult in enumerate(self.ch_mult):
             for _ in range(self.num_res_blocks):
@@ -298,7 +298,7 @@ class NCSNpp(EncoderDecoder):
         Args:
             x: noisy images, (b, h, w, num_channels).
             noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
-            condition: what the network is told (conditions.py): {"label": (b,)}, the image's class in a network of
+            condition: what the network is given (conditions.py): {"label": (b,)}, the image's class in a network of
                 num_classes, {"image": (b, h, w, _)} in one of condition_image, {"text": (b, l)} in one of words; () for nothing.
                 A label outside of 0 ... num_classes, which is "no class", gives NaN.
             dropout_keys: one PRNG key per image, for training; None for evaluation.

@@ -72,9 +72,9 @@ def null_condition_of(network: Any) -> Callable[[Any], Any]:
 
 def check_no_class(config: Any, what: str) -> None:
     """Refuse what asks a network for its score of no class, or of no image, if it never learnt one."""
-    told = condition_names(config)
-    if told and not config.training.label_dropout:
-        nothing = next((f"no {name}" for name in ("image", "text") if name in told), "no class")
+    names = condition_names(config)
+    if names and not config.training.label_dropout:
+        nothing = next((f"no {name}" for name in ("image", "text") if name in names), "no class")
         raise ConfigError(
             f"{what} asks for the score of {nothing}, which a network trained with training.label_dropout=0 never learnt; train "
             "with label_dropout=0.1, say"

@@ -91,14 +91,14 @@ class RIN(Transformer):
     def _first_latents(self, labels: PerImage, condition: Any) -> Tokens:
         """Tokens of noise level and class, then the same learnt vectors for all images."""
         time = TimeEmbedding(self.latent_width, name="time")(labels)
-        told = [self.with_levels(time, condition)]
+        given = [self.with_levels(time, condition)]
         if self.num_classes:
             classes = ClassEmbedding(self.num_classes, self.latent_width, 0.02, name="label_emb")
-            told.insert(0, classes(labels_or_none(condition, len(labels), self.num_classes)))
+            given.insert(0, classes(labels_or_none(condition, len(labels), self.num_classes)))
         shape = (1, self.num_latents, self.latent_width)
         learnt = self.param("latents", SMALL, shape, jnp.float32)
         repeated = jnp.broadcast_to(learnt, (len(labels), *shape[1:]))
-        return jnp.concatenate([jnp.stack(told, axis=1), repeated], axis=1)
+        return jnp.concatenate([jnp.stack(given, axis=1), repeated], axis=1)
 
     def _layer(self, name: str, x: Tokens, source: Array | None = None) -> Tokens:
         hidden = int(x.shape[-1] * self.mlp_ratio)

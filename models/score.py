@@ -180,8 +180,8 @@ class NetworkScore:
     ) -> Images:
         """(x - x_r) / (t - r), with x_r where the flow takes x from t to r, of a network conditioned on intervals (MeanFlow)."""
         length = self.parameterization.interval(r, t)
-        told = {**dict(self.condition), INTERVAL: length}
-        return dataclasses.replace(self, condition=told).velocity(x, t, dropout_keys)
+        condition = {**dict(self.condition), INTERVAL: length}
+        return dataclasses.replace(self, condition=condition).velocity(x, t, dropout_keys)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
         """The score at a level of the discrete chain, for discretely trained networks."""
@@ -196,8 +196,8 @@ class NetworkScore:
         self, x: Images, level: Integers, dropout_keys: Keys | None = None
     ) -> tuple[Images, Images | None]:
         """The same at a level."""
-        told = self.parameterization.noise_input_at_level(level)
-        out, v = self._halves(x, told, dropout_keys)
+        noise_input = self.parameterization.noise_input_at_level(level)
+        out, v = self._halves(x, noise_input, dropout_keys)
         return self.parameterization.score_at_level(out, level), v
 
     def _at(self, x: Images, t: PerImage, dropout_keys: Keys | None) -> tuple[Any, Any]:
@@ -207,8 +207,8 @@ class NetworkScore:
 
     def log_variance(self, t: PerImage) -> PerImage:
         """The logarithm of the error that the network expects of itself at t, of one that has such a head."""
-        told = self.parameterization.noise_input(t)
-        return self.apply({"params": self.params}, told, method="log_variance")
+        noise_input = self.parameterization.noise_input(t)
+        return self.apply({"params": self.params}, noise_input, method="log_variance")
 
     def _halves(
         self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None

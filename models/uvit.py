@@ -57,11 +57,11 @@ class UViT(Transformer):
     ) -> Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`."""
         x, noise_input = self.inputs(x, noise_input, condition)
-        told = jnp.stack(self._conditioning(noise_input, condition), axis=1)
+        tokens = jnp.stack(self._conditioning(noise_input, condition), axis=1)
         embedding = PatchEmbedding(self.width, BY_INPUTS, self._dtype, name="patch_embed")
-        h = jnp.concatenate([told, embedding(self.patches(x))], axis=1)
+        h = jnp.concatenate([tokens, embedding(self.patches(x))], axis=1)
         h = h + self.param("pos_embed", SMALL, (1, *h.shape[1:]), jnp.float32)
-        h = self._blocks(h)[:, told.shape[1] :]
+        h = self._blocks(h)[:, tokens.shape[1] :]
 
         # No dtype: float32, as nothing after it repairs the rounding.
         numbers = self.patch_size**2 * self.num_channels

@@ -100,8 +100,8 @@ class WithCondition(NamedTuple):
         return self.split.shape
 
     def take(self, indices: np.ndarray) -> Batch:
-        told = {name: np.repeat(of, len(indices)) for name, of in dict(self.condition).items()}
-        return self.split.take(indices)._replace(condition=told or ())
+        condition = {name: np.repeat(of, len(indices)) for name, of in dict(self.condition).items()}
+        return self.split.take(indices)._replace(condition=condition or ())
 
 
 def models_of_classes(
@@ -128,7 +128,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     check_labels(labels, num_classes)
     costs, seconds = [], 0.0
     compiled = build_compiled(config, sde, math.prod(split.shape))
-    for folder, loaded, told in models_of_classes(config, sde, workdir, num_classes):
+    for folder, loaded, condition in models_of_classes(config, sde, workdir, num_classes):
         dequantizer = load_dequantizer(config, folder, loaded.checkpoint_step)
         # The same seed, hence the same noise of an image for every class.
         measured = measure_bits_per_dim(
@@ -136,7 +136,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
             sde,
             loaded.model,
             dequantizer,
-            WithCondition(split, told),
+            WithCondition(split, condition),
             config.seed,
             compiled=compiled,
         )

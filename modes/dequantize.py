@@ -16,7 +16,7 @@ from score_sde.likelihood.bits_per_dim import standard_error
 from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.trained import dequantizer_folder
 from score_sde.likelihood.dequantization.training import train_dequantizer
-from score_sde.likelihood.per_image import told
+from score_sde.likelihood.per_image import given
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.results import report
 from score_sde.sde_lib import SDE
@@ -46,14 +46,14 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Train under the checkpoint's score model, or go on; compare with uniform noise; report the figures and return them."""
     options = config.dequantizer
     loaded = load_score_model(config, sde, workdir)
-    datasets = data.load(config, told(config))
+    datasets = data.load(config, given(config))
     folder = dequantizer_folder(workdir, loaded.checkpoint_step, loaded.sigma_rel)
     began = time.perf_counter()
     trained = train_dequantizer(config, loaded.model, sde, datasets.train, folder)
     figures: dict[str, Any] = {
         "mode": "dequantize",
         "step": trained.step,
-        **loaded.told,
+        **loaded.recorded,
         "sde": config.sde.name,
         "data": config.data.name,
         "num_levels": config.data.num_levels,

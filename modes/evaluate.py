@@ -112,8 +112,8 @@ def run(
         "num_reference": 0 if reference.features is None else len(reference.features),
         "data": config.data.name,
         "seed": config.seed,
-        **evaluated.told,
-        **extractor.told,
+        **evaluated.recorded,
+        **extractor.recorded,
         **with_intervals(found.figures | others),
     }
     if classes:

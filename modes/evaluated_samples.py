@@ -34,7 +34,7 @@ class Evaluated(NamedTuple):
 
     images: ImageSet
     features: Features
-    told: dict[str, Any]
+    recorded: dict[str, Any]
 
 
 def drawn(
@@ -78,17 +78,17 @@ def drawn(
         ]
         return np.concatenate(parts)[np.argsort(order)]
 
-    told = {
+    recorded = {
         "sampler": sampling.sampler,
         "nfe": float(np.concatenate(nfe).mean()),
-        **loaded.told,
+        **loaded.recorded,
         "sde": config.sde.name,
         **configured.settings,
-        **sample.told(config),
+        **sample.recorded(config),
     }
     images = ImageSet(count, take, functools.partial(labels_of_samples, config))
     return Evaluated(
-        images, Features(features, np.concatenate(logits) if logits else None), told
+        images, Features(features, np.concatenate(logits) if logits else None), recorded
     ), store
 
 
@@ -116,7 +116,7 @@ def labels_of_samples(config: Any) -> np.ndarray:
     Raises:
       UserError: there are none.
     """
-    told = build_conditions(config)(np.arange(config.sampling.num_images))
-    if "label" not in told:
+    conditions = build_conditions(config)(np.arange(config.sampling.num_images))
+    if "label" not in conditions:
         raise UserError("samples of a model that is not conditioned on classes have no labels")
-    return np.asarray(told["label"])
+    return np.asarray(conditions["label"])

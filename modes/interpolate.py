@@ -119,7 +119,7 @@ def run(
         "round_trip_rms": float(np.sqrt(np.mean((ends - x) ** 2))),
         "nfe_encode": float(np.mean(evaluations, axis=0)[0]),
         "nfe_decode": float(np.mean(evaluations, axis=0)[1]),
-        **loaded.told,
+        **loaded.recorded,
         "sde": config.sde.name,
         "split": options.split,
         **configured.settings,

@@ -32,7 +32,7 @@ from score_sde.likelihood.dequantization.trained import (
     load_dequantizer,
 )
 from score_sde.likelihood.discrete_bound import VARIANCES
-from score_sde.likelihood.per_image import build_per_image, chain_of_bound, told
+from score_sde.likelihood.per_image import build_per_image, chain_of_bound, given
 from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
 from score_sde.models.networks import check_no_class
@@ -83,7 +83,7 @@ def check(config: Any, sde: SDE) -> None:
         )
     if not options.conditional:
         check_no_class(config, "likelihood.conditional=False")
-    if options.anomalies and told(config):
+    if options.anomalies and given(config):
         raise ConfigError(
             f"likelihood.anomalies={options.anomalies!r} with a model conditioned on classes, which those images do not have; set "
             "likelihood.conditional=False to measure all of them without"
@@ -122,7 +122,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure, write every image's values to <workdir>/likelihood/*.npz, report the figures and return them."""
     loaded = load_score_model(config, sde, workdir)
     dequantizer = load_dequantizer(config, workdir, loaded.checkpoint_step)
-    split = getattr(data.load(config, told(config)), config.likelihood.split)
+    split = getattr(data.load(config, given(config)), config.likelihood.split)
     anomalies = read_anomalies(config)
 
     def measure(split: Any, what: str) -> tuple[BitsPerDim, UnfinishedFolder]:
@@ -165,7 +165,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
     settings = as_json(config)
     return {
         "what": what,
-        **loaded.told,
+        **loaded.recorded,
         "anomalies": changed(config.likelihood.anomalies),
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
@@ -200,10 +200,10 @@ def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[st
         # Not the option of that name, which is 0 for all.
         "num_images": measured.best.bits_per_dim.shape[1],
         "seconds": measured.seconds,
-        **loaded.told,
+        **loaded.recorded,
         "sde": config.sde.name,
         "data": config.data.name,
-        "given": list(told(config)),
+        "given": list(given(config)),
         "num_levels": config.data.num_levels,
         "seed": config.seed,
     }

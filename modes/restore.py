@@ -129,7 +129,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "nfe": float(restored.nfe.mean()),
         "jacobian_products": calls * jacobian_products_of(score) + own_products(configured),
         **(calibration(ranks, options.draws) if ranks else {}),
-        **loaded.told,
+        **loaded.recorded,
         "sde": config.sde.name,
         "data": config.data.name,
         **configured.settings,
@@ -152,7 +152,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
     settings, options = as_json(config), config.restore
     mask = measured_section(config).mask
     return {
-        **loaded.told,
+        **loaded.recorded,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
         "files": [changed(path) for path in (options.measured, options.images, mask)],

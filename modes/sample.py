@@ -107,14 +107,14 @@ def run(
         "num_images": sampling.num_images,
         "nfe": float(np.concatenate(nfe).mean()),
         "seconds": time.perf_counter() - began,
-        **loaded.told,
+        **loaded.recorded,
         "sde": config.sde.name,
         **configured.settings,
         "one_by_one": sampling.one_by_one,
         "truncate": sampling.truncate,
         "batch_size": sampling.batch_size,
         "seed": config.seed,
-        **told(config),
+        **recorded(config),
     }
     all_hosts_meet("samples")
     if jax.process_index() == 0:
@@ -139,7 +139,7 @@ def run(
     return figures
 
 
-def told(config: Any) -> dict[str, Any]:
+def recorded(config: Any) -> dict[str, Any]:
     """What the record says of conditions and guidance, for a model that takes any or is guided."""
     sampling, classes = config.sampling, sampled_classes(config)
     images: dict[str, Any] = {}  # and texts
@@ -164,7 +164,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
     """All that the samples depend on, so that only the same command goes on with them."""
     settings = as_json(config)
     return {
-        **loaded.told,
+        **loaded.recorded,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
         "adapter_files": ages_of_adapters(config),

@@ -140,7 +140,7 @@ class Judge:
             "num_reference": len(self.beside),
             "data": config.data.name,
             "seed": config.seed,
-            **self.extractor.told,
+            **self.extractor.recorded,
             **with_intervals(found),
         }
 
@@ -228,7 +228,7 @@ def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: Load
             "mode": "tradeoff",
             "name": one.run.entry.name,
             "steps": one.steps,
-            **evaluated.told,
+            **evaluated.recorded,
             **judge.figures(evaluated.features.of_images, evaluated.images.strata),
             "seconds": time.perf_counter() - began,
         }

@@ -21,7 +21,7 @@ from score_sde.quality.kernel_distance import FEWEST_BLOCKS, kernel_distance
 from score_sde.quality.moments import Gaussian
 from score_sde.quality.neighbours import Nearest, nearest, neighbourhood
 from score_sde.quality.sliced import sliced_distance, unit_directions
-from score_sde.quality.strata import TOLD, Strata
+from score_sde.quality.strata import EVEN, Strata
 
 FEWEST = 2 * FEWEST_BLOCKS  # images of a set
 
@@ -103,7 +103,7 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = 
 def even(strata: tuple[Strata, Strata]) -> tuple[str, ...]:
     """A note for each set with as many images of each class."""
     return tuple(
-        TOLD.format(what=what)
+        EVEN.format(what=what)
         for what, of in zip(("images", "real images"), strata, strict=True)
         if of is not None
     )

@@ -72,8 +72,8 @@ def features_of_split(
         return read_kept(path, about, (split.num_images, extractor.dimension))
     features = make()
     if jax.process_index() == 0:
-        told = about | {"images_sha256": seen.hexdigest(), MADE_BY: made_by()}
-        write_statistics(path, features, told)
+        facts = about | {"images_sha256": seen.hexdigest(), MADE_BY: made_by()}
+        write_statistics(path, features, facts)
     return features
 
 

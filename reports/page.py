@@ -151,10 +151,10 @@ def pictures(folder: Folder, name: str, title: str, size: str = "") -> str:
     paths.sort(key=lambda path: path.stat().st_mtime if path.exists() else 0)
     shown, bad = read_pictures(paths[-MOST_PICTURES:])
     folder.notes.extend(bad)
-    told = {Path(str(row.get("picture"))).name: row for row in folder.results}
+    row_of = {Path(str(row.get("picture"))).name: row for row in folder.results}
     captions = []
     for one in shown:
-        row = told.get(one.name, {})
+        row = row_of.get(one.name, {})
         facts = [
             f"{label} {cell(row[key])}"
             for key, label in (

@@ -46,10 +46,10 @@ def build_drawer(
 
     def conditions(indices: np.ndarray) -> dict[str, np.ndarray]:
         which = np.minimum(indices // draws, n - 1)  # a last batch is filled up
-        told = {} if observed.labels is None else {"label": observed.labels[which]}
+        condition = {} if observed.labels is None else {"label": observed.labels[which]}
         if tell is None:
-            return {"measured": observed.y[which], **told}
-        return jax.device_get(tell(observed.y[which], told, key, indices))
+            return {"measured": observed.y[which], **condition}
+        return jax.device_get(tell(observed.y[which], condition, key, indices))
 
     run = batch_sampler(
         configured, sde, space.shape, devices, steps_per_call=STEPS_PER_CALL if loops else 1

@@ -60,8 +60,8 @@ def along_pc_grid(
     """A sampler of its own, along the steps that `pc` would take; `any_time`: it asks for scores between them too."""
     steps = {"num_steps": problem.options.pc.num_steps, "grid": problem.grid_name()}
     grid = problem.grid(problem.options.pc.num_steps)
-    told = {**settings, **steps, **common_settings(problem)}
-    return Configured(sampler, grid, told, denoises, any_time)
+    all_settings = {**settings, **steps, **common_settings(problem)}
+    return Configured(sampler, grid, all_settings, denoises, any_time)
 
 
 def predictor_of(problem: Problem) -> Predictor:

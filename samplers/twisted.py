@@ -177,8 +177,8 @@ class TDS(SteppedSampler):
         k = self.particles
 
         def call(score: PosteriorScore, x: Array) -> Any:
-            told = jax.tree.map(lambda leaf: jnp.repeat(leaf, k, axis=0), condition_of(score))
-            out = function(score.given(told), x.reshape(-1, *x.shape[2:]))
+            condition = jax.tree.map(lambda leaf: jnp.repeat(leaf, k, axis=0), condition_of(score))
+            out = function(score.given(condition), x.reshape(-1, *x.shape[2:]))
             return jax.tree.map(lambda leaf: leaf.reshape(-1, k, *leaf.shape[1:]), out)
 
         return call

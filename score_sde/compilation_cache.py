@@ -126,9 +126,9 @@ def machine() -> str:
     except OSError:
         cpu = platform.processor()
     # Python's version decides how JAX compresses.
-    told = [jax.__version__, jaxlib.__version__, *sys.version_info[:2], platform.system(), cpu]
+    parts = [jax.__version__, jaxlib.__version__, *sys.version_info[:2], platform.system(), cpu]
     return (
-        f"{platform.machine() or 'machine'}-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
+        f"{platform.machine() or 'machine'}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
     )
 
 

@@ -147,7 +147,11 @@ def in_full(about: str, values: flags.FlagValues) -> str:
     """For --helpfull."""
     every = "\n".join(
         f"--config.{name}={field.default}\n    {field.what}"
-        + (f"\n    one of {', '.join(field.choices)}" if field.choices and not told(field) else "")
+        + (
+            f"\n    one of {', '.join(field.choices)}"
+            if field.choices and not in_meaning(field)
+            else ""
+        )
         for name, field in known_fields().items()
     )
     return (
@@ -155,6 +159,6 @@ def in_full(about: str, values: flags.FlagValues) -> str:
     )
 
 
-def told(field: Field) -> bool:
+def in_meaning(field: Field) -> bool:
     """Whether the meaning has the names already."""
     return field.choices == ("True", "False") or all(name in field.what for name in field.choices)

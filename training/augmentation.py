@@ -58,7 +58,7 @@ class Augmentation(NamedTuple):
     down: PerImage
 
     @property
-    def told(self) -> Float[Array, "b 9"]:
+    def labels(self) -> Float[Array, "b 9"]:
         """The nine numbers of each image."""
         numbers = [
             self.mirrored,

@@ -88,7 +88,7 @@ class Objective:
             images = flipped(images, keys)
             if "paired" in dict(condition):
                 condition = {**condition, "paired": flipped(condition["paired"], keys)}
-        condition = self.told(images, condition, step_key, places)
+        condition = self.network_condition(images, condition, step_key, places)
         u = self.times_of(keys, places, step_key)
         null = self.null_condition(condition)
         condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)
@@ -126,11 +126,11 @@ class Objective:
 
     def held_out_losses(self, params: Any, batch: Batch, u: Array, key: Array) -> Array:
         """The losses (b,) of images as they are, without dropouts, at the times that u (b,) picks."""
-        condition = self.told(batch.images, batch.condition, key, batch.index)
+        condition = self.network_condition(batch.images, batch.condition, key, batch.index)
         keys = image_keys(TrainingKeys, key, batch.index)
         return self._losses(params, batch._replace(condition=condition), u, keys, None)
 
-    def told(self, images: Array, condition: Any, key: Array, places: Array) -> Any:
+    def network_condition(self, images: Array, condition: Any, key: Array, places: Array) -> Any:
         """The network's condition for stored images, by what was read with them."""
         if self.condition_image is None:
             return condition
@@ -148,7 +148,7 @@ class Objective:
         x0, condition = self.space.encode(batch.images, keys.dequantization), batch.condition
         if augmentation is not None:
             # Also of a network without classes: an image is what it is.
-            x0, condition = augmentation.of(x0), {**dict(condition), "augment": augmentation.told}
+            x0, condition = augmentation.of(x0), {**dict(condition), "augment": augmentation.labels}
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
         return self.loss_of(self.model(params, condition), x0, u, z, keys, dropout_keys)
 

@@ -40,7 +40,7 @@ class Progress:
         self.said = time.perf_counter()  # when the last line was
         self.seconds = dict.fromkeys(BESIDE, 0.0)
         self.started = time.perf_counter()
-        self.told = dict(self.seconds), self.started
+        self.reported = dict(self.seconds), self.started
         terminal = jax.process_index() == 0 and sys.stderr.isatty()
         self.bar = tqdm(
             total=num_steps,
@@ -89,8 +89,8 @@ class Progress:
 
         seconds_step has the compilation in it, and waiting for the device.
         """
-        (before, then), self.told = self.told, (dict(self.seconds), time.perf_counter())
-        return seconds_between(before, then, *self.told)
+        (before, then), self.reported = self.reported, (dict(self.seconds), time.perf_counter())
+        return seconds_between(before, then, *self.reported)
 
     def seconds_of_all(self) -> dict[str, float]:
         """The same since the run began."""

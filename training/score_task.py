@@ -184,7 +184,7 @@ def train(
     Args:
       evaluators: more of them, beside those of EVALUATORS.
       sde: the process, if it is built already.
-      watch: who else is told what the run records (record.py).
+      watch: what else is given all that the run records (record.py).
       kind: that of KINDS (kinds.py) which config.training.task names.
 
     Returns:
@@ -211,5 +211,5 @@ def train(
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     adapted, weights = adapting(config, task, pathlib.Path(workdir), weights)
     figures = train_task(adapted, plan, datasets.train, workdir, devices, weights, watch).figures
-    told = {"classes": list(datasets.class_names or ())} if conditions else {}
-    return {"eval_loss": None, **told, **figures}
+    recorded = {"classes": list(datasets.class_names or ())} if conditions else {}
+    return {"eval_loss": None, **recorded, **figures}

@@ -106,7 +106,7 @@ class LoadedScore(NamedTuple):
         return f"step{self.checkpoint_step or 0}{width}{updates}"
 
     @property
-    def told(self) -> dict[str, Any]:
+    def recorded(self) -> dict[str, Any]:
         """In records."""
         width = {"ema_sigma_rel": self.sigma_rel} if self.sigma_rel else {}
         updates = {"adapters": [list(pair) for pair in self.adapters]} if self.adapters else {}

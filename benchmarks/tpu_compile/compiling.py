@@ -76,9 +76,9 @@ def program(name: str, lowered: Any) -> Program:
 class Compiled(Mapped):
     """A function that is compiled instead of called."""
 
-    def __init__(self, name: str, mapped: Mapped, told: Callable[[Program], None]):
+    def __init__(self, name: str, mapped: Mapped, report: Callable[[Program], None]):
         super().__init__(mapped.run, *mapped.beside)
-        self.name, self.told = name, told
+        self.name, self.report = name, report
         self.known: dict[Any, Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -86,7 +86,7 @@ class Compiled(Mapped):
         key = (tree, *((np.shape(leaf), str(jax.dtypes.result_type(leaf))) for leaf in leaves))
         if key not in self.known:
             lowered = self.lower(*arguments)
-            self.told(program(self.name, lowered))
+            self.report(program(self.name, lowered))
             self.known[key] = shapes(lowered.out_info)
         return self.known[key]
 
@@ -101,18 +101,18 @@ class CompilingDevices(Devices):
     """In place of the devices of `way`, which says how they share a batch."""
 
     way: Devices = dataclasses.field(kw_only=True)
-    told: Callable[[Program], None] = dataclasses.field(kw_only=True)
+    report: Callable[[Program], None] = dataclasses.field(kw_only=True)
 
     def data_parallel(
         self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = True, donate: Places = ()
     ) -> Mapped:
         run = self.way.data_parallel(f, mapped, out_mapped, donate)
-        return Compiled(f.__name__, run, self.told)
+        return Compiled(f.__name__, run, self.report)
 
     def program(
         self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = False, donate: Places = ()
     ) -> Mapped:
-        return Compiled(f.__name__, self.way.program(f, mapped, out_mapped, donate), self.told)
+        return Compiled(f.__name__, self.way.program(f, mapped, out_mapped, donate), self.report)
 
     def joined(
         self, f: Function, arguments: tuple[Any, ...], mapped: tuple[Flag, ...], like: Any

@@ -75,13 +75,13 @@ def run(job: Job, out: Path) -> None:
         with open(out / "rows.jsonl", "a") as file:
             file.write(json.dumps(found | facts) + "\n")
 
-    def told(program: Program) -> None:
+    def report(program: Program) -> None:
         add(as_row(program))
         print(program, flush=True)
 
     choose("data_parallel", config.data_parallel, DEVICES)
     way = DEVICES[config.data_parallel](devices)
-    compiling = CompilingDevices(devices, way=way, told=told)
+    compiling = CompilingDevices(devices, way=way, report=report)
     try:
         with chips.refusals() as words:
             STAGES[job.stage](config, compiling)

@@ -52,11 +52,11 @@ def fed(config: Any) -> tuple[Any, Given]:
     index, names = Array(lead, jnp.int32), conditions_of(config)
     if data.name in RESIDENT and data.in_memory != "no":
         count = RESIDENT[data.name]
-        return (Array((count, *shape), jnp.uint8), told(names, (count,))), Rows(index, index)
-    return None, Batch(Array((*lead, *shape), jnp.uint8), told(names, lead), index)
+        return (Array((count, *shape), jnp.uint8), integers(names, (count,))), Rows(index, index)
+    return None, Batch(Array((*lead, *shape), jnp.uint8), integers(names, lead), index)
 
 
-def told(names: tuple[str, ...], lead: tuple[int, ...]) -> Any:
+def integers(names: tuple[str, ...], lead: tuple[int, ...]) -> Any:
     """Conditions, all of which are integers."""
     return {name: Array(lead, jnp.int32) for name in names} or ()
 
@@ -81,7 +81,7 @@ def likelihoods(config: Any, devices: Devices) -> None:
     sde, shape = build_sde(config), image_shape(config.data)
     likelihood.check(config, sde)
     lead = (config.likelihood.batch_size,)
-    condition = told(likelihood.told(config), lead)
+    condition = integers(likelihood.given(config), lead)
     batch = Batch(Array((*lead, *shape), jnp.uint8), condition, Array(lead, jnp.int32))
     with jax.default_matmul_precision("highest"):  # as measure_bits_per_dim has it
         run = build_compiled(config, sde, math.prod(shape), devices)

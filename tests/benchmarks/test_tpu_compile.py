@@ -59,7 +59,7 @@ def test_bytes_of_a_shape(shape, expected):
 def compiling(way):
     """On the CPU's devices; and the programs that come."""
     programs, devices = [], (*jax.devices(),)
-    return CompilingDevices(devices, way=DEVICES[way](devices), told=programs.append), programs
+    return CompilingDevices(devices, way=DEVICES[way](devices), report=programs.append), programs
 
 
 @pytest.mark.parametrize("way", list(DEVICES))

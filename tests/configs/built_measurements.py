@@ -222,4 +222,4 @@ def extractor(config):
         return INCEPTION, {}, {"file": path}
 
     with mock.patch.object(extractors, "read_weights", read):
-        return build_extractor(config).told
+        return build_extractor(config).recorded

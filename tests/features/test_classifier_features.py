@@ -46,7 +46,7 @@ def test_it_tells_held_out_digits_apart(config, kept):
     _, extractor, found = kept
     right = found.logits.argmax(axis=1) == held_out(config).condition["label"]
     assert right.mean() > 0.8
-    assert extractor.told["features_accuracy"] == pytest.approx(right.mean())
+    assert extractor.recorded["features_accuracy"] == pytest.approx(right.mean())
 
 
 @pytest.mark.parametrize(("side", "convolutions"), [(8, 3), (28, 5), (32, 5), (64, 6)])
@@ -67,7 +67,7 @@ def test_it_is_read_again_and_not_trained(config, kept, monkeypatch):
     folder, extractor, found = kept
     monkeypatch.setattr(classifier, "trained", lambda *_: pytest.fail("trains"))
     again = build_extractor(config, folder)
-    assert again.told == extractor.told
+    assert again.recorded == extractor.recorded
     np.testing.assert_array_equal(again.extract(held_out(config).images).logits, found.logits)
 
 

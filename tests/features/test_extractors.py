@@ -65,8 +65,8 @@ def test_logits_are_inceptions_alone(of_file):
 
 def test_what_is_told_of_a_file(of_file):
     """How images were resized is a part of the convention where it could be another way."""
-    told = {"features_network": "inception-2015-12-05", "features_file": "weights.pth"}
-    assert of_file(INCEPTION).told == told
+    recorded = {"features_network": "inception-2015-12-05", "features_file": "weights.pth"}
+    assert of_file(INCEPTION).recorded == recorded
     convention = of_file(DINOV2).convention
     assert convention == {"features_network": "dinov2-vitl14", "features_resize": dinov2.RESIZE}
 

@@ -15,7 +15,7 @@ from score_sde.guidance.classifier_free import guided
 from score_sde.guidance.combinations import Extrapolated, Projected, Rescaled
 from score_sde.models.score import OneByOne, evaluations_of
 from score_sde.modes import interpolate, train
-from score_sde.modes.sample import check, told
+from score_sde.modes.sample import check, recorded
 from score_sde.sde_lib import VP, SubVP, build_sde
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import load_score_model
@@ -133,10 +133,14 @@ def test_what_samples_depend_on(folders):
     before = ages_of(config, good)
     (worse / "checkpoints" / "other").touch()
     assert ages_of(config, good) != before
-    assert told(config)["guidance_worse"] == str(worse)
+    assert recorded(config)["guidance_worse"] == str(worse)
     plain = small()
     plain.sampling.guidance.update(weight=1.0, worse_step=1)
-    assert told(plain) == {"guidance_weight": 1.0, "guidance_scale": 2.0, "guidance_worse_step": 1}
+    assert recorded(plain) == {
+        "guidance_weight": 1.0,
+        "guidance_scale": 2.0,
+        "guidance_worse_step": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from score_sde.models.networks import network_score
 from score_sde.models.predictions import NoisePrediction
 from score_sde.models.score import OneByOne, evaluations_of
 from score_sde.models.thresholding import StaticThreshold, ThresholdedScore
-from score_sde.modes.sample import check, told
+from score_sde.modes.sample import check, recorded
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import RecordedNoise
@@ -197,5 +197,5 @@ def test_sampling_guides_within_the_range_and_records_the_weight():
     kinds = [type(m) for m in (model, model.model, model.model.model)]
     assert kinds == [ThresholdedScore, ClassifierFree, OneByOne]
     config.model.num_classes = 3
-    recorded = told(config)
-    assert (recorded["guidance_weight"], recorded["guidance_scale"]) == (1.5, 2.5)
+    found = recorded(config)
+    assert (found["guidance_weight"], found["guidance_scale"]) == (1.5, 2.5)

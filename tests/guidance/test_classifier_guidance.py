@@ -23,7 +23,7 @@ from score_sde.models.exact import GaussianScore, MixtureScore
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 from score_sde.models.score import OneByOne, evaluations_of
 from score_sde.modes import interpolate, train
-from score_sde.modes.sample import check, told
+from score_sde.modes.sample import check, recorded
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import RecordedNoise
 from score_sde.samplers.predictor_corrector import PredictorCorrector
@@ -159,7 +159,7 @@ def test_the_classifier_of_a_folder(folder):
         assert_array_equal(got, leaf)
     assert sampled_classes(config) == 7
     assert build_conditions(config)(np.arange(9))["label"].tolist() == [*range(7), 0, 1]
-    assert told(config) == {
+    assert recorded(config) == {
         "labels": "all", "guidance_weight": 0.0, "guidance_scale": 1.0, "guidance_classifier": str(folder), "guidance_classifier_scale": 3.0,
     }  # fmt: skip
     assert len(ages_of(config, folder)) == 1

@@ -12,7 +12,7 @@ from score_sde.generation.guided import with_guidance
 from score_sde.guidance.classifier_free import ClassifierFree, ConditionIgnored
 from score_sde.guidance.combinations import Extrapolated, PlusPlus, Projected, Rescaled, Within
 from score_sde.models.score import denoise, evaluations_of, predicted_noise
-from score_sde.modes.sample import check, told
+from score_sde.modes.sample import check, recorded
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.grids import log_snr_grid
@@ -187,8 +187,8 @@ def test_what_the_config_builds():
     apg = Projected(VP(), 2.0, 0.2, 5.0)
     assert built.combine == Within(Rescaled(apg, VP(), 0.7), VP(), -3.0, np.inf)
     assert evaluations_of(built) == 2
-    assert told(config).items() >= {f"guidance_{name}": v for name, v in given.items()}.items()
-    assert "guidance_plus_plus" not in told(config)
+    assert recorded(config).items() >= {f"guidance_{name}": v for name, v in given.items()}.items()
+    assert "guidance_plus_plus" not in recorded(config)
     assert type(with_guidance(class_config(weight=-1.0), VP(), CLASSES)) is ConditionIgnored
     assert with_guidance(class_config(), VP(), CLASSES) is CLASSES
     config = class_config(plus_plus=0.5)

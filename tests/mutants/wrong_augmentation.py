@@ -22,7 +22,7 @@ AUGMENTATIONS = [
         ("edges-repeated", "pixel = min(i, period - i)", "pixel = min(i, period - 1 - i)"),
     ),
     *mutants("training/objective.py", AUGMENTATION,
-        ("augmentation-not-told", "{**dict(condition), \"augment\": augmentation.told}", "{**dict(condition), \"augment\": 0 * augmentation.told}"),
+        ("augmentation-not-told", "{**dict(condition), \"augment\": augmentation.labels}", "{**dict(condition), \"augment\": 0 * augmentation.labels}"),
     ),
     *mutants("models/edm_unet.py", "tests/models/test_edm_networks.py::test_the_image_joins_the_features_of_each_level",
         ("edm-pyramid-of-unfiltered-images", "resampled(pyramid, \"down\", self._taps)", "pyramid[:, ::2, ::2]"),

@@ -51,7 +51,7 @@ POSTERIORS = [
         ("proximal-score-over-sigma", "return score + alpha / jnp.square(sigma) * moved", "return score + alpha / sigma * moved"),
     ),
     *mutants("guidance/posterior.py", f"{SCORES}::test_what_is_bound",
-        ("measured-but-not-told-the-class", "model=bind(self.model, told or ())", "model=self.model"),
+        ("measured-but-not-told-the-class", "model=bind(self.model, rest or ())", "model=self.model"),
         ("a-measurement-is-no-condition", 'return of_model if self.y is None else {"measured": self.y, **(of_model or {})}', "return of_model"),
     ),
     *mutants("evaluation/affine_law.py", f"{SCORES}::test_a_sampler_has_pigdms_law",

@@ -28,7 +28,7 @@ WATCHING = [
         ("log-snr-of-a-chain-halved", "return 2.0 * (jnp.log(self.chain.alphas", "return 1.0 * (jnp.log(self.chain.alphas"),
     ),
     *mutants("training/progress.py", "tests/training/test_progress.py",
-        ("seconds-since-the-start", "self.told = self.told, (dict(self.seconds), time.perf_counter())", "self.told = self.told, self.told"),
+        ("seconds-since-the-start", "self.reported = self.reported, (dict(self.seconds), time.perf_counter())", "self.reported = self.reported, self.reported"),
         ("data-counted-as-step", '"seconds_step": now - then - sum(spent.values())', '"seconds_step": now - then'),
         ("saves-slow-the-rate", 'paused = self.seconds["save"] + self.seconds["evaluation"]', 'paused = self.seconds["evaluation"]'),
         ("data-not-in-the-rate", 'paused = self.seconds["save"] + self.seconds["evaluation"]', "paused = sum(self.seconds.values())"),

@@ -34,7 +34,7 @@ apply = jax.jit(lambda augmentation, x: augmentation.of(x))
 
 def test_nothing_is_nothing_to_the_bit():
     np.testing.assert_array_equal(apply(augmentation(), IMAGES), IMAGES)
-    assert not augmentation().told.any()
+    assert not augmentation().labels.any()
 
 
 def test_mirrors_and_quarter_turns_exchange_pixels():
@@ -95,7 +95,7 @@ def test_what_is_told_is_what_was_done():
     image = jnp.asarray(np.repeat(blob(mean, covariance)[None], 6, 0), jnp.float32)
     found = np.asarray(apply(done, image))
     y_up = np.diag([1.0, -1.0])
-    for row, result in zip(np.asarray(done.told, np.float64), found, strict=True):
+    for row, result in zip(np.asarray(done.labels, np.float64), found, strict=True):
         mirrored, upside_down, enlarged, c, s, along, across, right, down = row
         flips = np.diag([1.0 - 2 * mirrored, 1.0 - 2 * upside_down])
         turn = y_up @ np.array([[1 + c, -s], [s, 1 + c]]) @ y_up

@@ -134,7 +134,7 @@ def test_what_is_told_is_dropped_at_its_rate(config):
     assert abs(dropped.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 1000)
     assert (told[~dropped][:, :, 0] != 0).all()
     batch = Batch(images, (), jnp.arange(1000))
-    kept = objective.told(images, (), jax.random.key(0), batch.index)["image"]
+    kept = objective.network_condition(images, (), jax.random.key(0), batch.index)["image"]
     assert (np.asarray(kept)[:, :, 0] != 0).all()
 
 

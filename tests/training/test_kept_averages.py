@@ -134,12 +134,12 @@ def test_weights_of_a_width_are_a_score_model(config, tmp_path):
     record_config(config, tmp_path, None)
     config.ema_sigma_rel, config.training.ema.sigma_rel = 0.1, ()
     loaded = load_score_model(config, build_sde(config), tmp_path)
-    assert (loaded.name, loaded.told["ema_sigma_rel"]) == ("step300-ema0.1", 0.1)
+    assert (loaded.name, loaded.recorded["ema_sigma_rel"]) == ("step300-ema0.1", 0.1)
     for found, expected in zip(
         jax.tree.leaves(loaded.model.params), jax.tree.leaves(drawn["0.1"]), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     config.ema_sigma_rel = 0.0
     loaded = load_score_model(config, build_sde(config), tmp_path)
-    assert (loaded.name, loaded.told) == ("step300", {"checkpoint_step": 300})
+    assert (loaded.name, loaded.recorded) == ("step300", {"checkpoint_step": 300})
     jax.tree.map(np.testing.assert_array_equal, loaded.model.params, state.ema_params)

@@ -146,7 +146,7 @@ def test_adapters_in_use(runs, tmp_path):
     both, loaded = kernel(adapters=f"{run}, {half}", adapter_scales=(1.0, -0.5))
     np.testing.assert_allclose(both - base, 0.75 * (ran - base), rtol=1e-4, atol=1e-6)
     assert loaded.name == "step7-run1-half-0.5"
-    assert loaded.told == {"checkpoint_step": 7, "adapters": [[run, 1.0], [half, -0.5]]}
+    assert loaded.recorded == {"checkpoint_step": 7, "adapters": [[run, 1.0], [half, -0.5]]}
 
 
 def test_adapters_that_cannot_be_used_are_refused(runs, tmp_path):
