@@ -41,6 +41,7 @@ demo: $(BIN)/.ready
 	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode likelihood
 	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode evaluate --config.evaluation.images=test
 	$(BIN)/python main.py --config $(CONFIG) --workdir $(DEMO) --mode evaluate --sampler ode --config.sampling.num_images=500
+	@echo "Next: . $(BIN)/activate (once in each shell), then python main.py says what else there is"
 
 check: $(BIN)/.ready
 	$(BIN)/ruff format --check .

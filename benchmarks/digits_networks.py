@@ -19,6 +19,7 @@ import argparse
 import json
 import math
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,8 +180,20 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         f"{setting['seconds']:g} s of updates each. Bits/dim of {images}; {setting['samples']} samples and {real['num_images']} training images "
         f"beside all held-out ones, by a classifier that names {real['features_accuracy']:.1%} of these right."
     )
-    commands = dict.fromkeys(in_words(stored_row["measured"]) for stored_row in rows.values())
-    return {"": "\n".join([*lines, "", below, *(f"\nMeasured by {words}" for words in commands)])}
+    return {"": "\n".join([*lines, "", below, *measured_by(rows.values())])}
+
+
+def measured_by(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """A sentence for each machine, version and day, with the loads between which its rows were made."""
+    loads: dict[str, list[float]] = {}
+    for row in rows:
+        loads.setdefault(in_words(row["measured"] | {"load": "{load}"}), []).append(
+            row["measured"]["load"]
+        )
+    return [
+        f"\nMeasured by {words.replace('{load}', ' to '.join(map(str, dict.fromkeys((min(of), max(of))))))}"
+        for words, of in loads.items()
+    ]
 
 
 def opened(file: Path, setting: dict[str, Any]) -> dict[str, Any]:

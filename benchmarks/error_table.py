@@ -13,7 +13,7 @@ BESIDE = ("euler", "heun", "dopri5 adaptive")
 
 
 def figure(error: float) -> str:
-    return f"{error:.1e}" if error < 1e-2 else f"{error:.2g}"
+    return f"{error:.1e}" if error < 1e-2 else f"{error:#.2g}".rstrip(".")
 
 
 def cell(record: Record | None, floor: float) -> str:
@@ -24,14 +24,17 @@ def cell(record: Record | None, floor: float) -> str:
 
 
 def table(records: Iterable[Record], measure: str, floor: float) -> str:
-    """A row for each sampler: its best error within each budget."""
+    """A row for each sampler: its best error within each budget that any was run with."""
     samplers = by_sampler(records, measure)
+    columns = [
+        n for n in COLUMNS if any(best_within(runs, n) is not None for runs in samplers.values())
+    ]
     lines = [
-        f"| sampler | order | {' | '.join(f'{n} NFE' for n in COLUMNS)} |",
-        f"|---|---|{'---|' * len(COLUMNS)}",
+        f"| sampler | order | {' | '.join(f'{n} NFE' for n in columns)} |",
+        f"|---|---|{'---|' * len(columns)}",
     ]
     for name, runs in samplers.items():
-        cells = (cell(best_within(runs, budget), floor) for budget in COLUMNS)
+        cells = (cell(best_within(runs, budget), floor) for budget in columns)
         lines.append(f"| {name} | {runs[0].order} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

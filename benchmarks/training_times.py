@@ -132,7 +132,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
     ]
     for row in (Row(*values) for values in stored["rows"]):
         lines.append(
-            f"| {row.times} | {row.draws} | {row.variance:.3g} ± {row.variance_error:.2g} | "
+            f"| {row.times} | {row.draws} | {row.variance:.3g} ± {float(f'{row.variance_error:.2g}'):g} | "
             f"{with_error(row.ode, row.ode_error)} | {with_error(row.bound, row.bound_error)} |"
         )
     below = f"{stored['steps']} updates of each network: {in_words(stored['measured'])}"

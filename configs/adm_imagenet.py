@@ -2,10 +2,10 @@
 
   python main.py --config configs/adm_imagenet.py:64 --mode train --config.data.folder=IMAGENET
 
-Variants (published FID): 64 (2.07), 128 (2.97 with a classifier's guidance), 256 (4.59 with guidance), 256_uncond, of no class.
-Not trained with this code: of each only the number of its parameters is checked. Published networks have twice the output
+Variants (published FID): 64 (2.07), 128 (2.97 with a classifier's guidance), 256 (4.59 with guidance), 256_uncond, unconditional.
+Not trained with this code: tests check the number of parameters of each. Published networks have twice the output
 channels, for a variance; these predict the noise, and their label may also be "no class", in place of separate networks. With _published
-after its name a variant is the network of OpenAI's file, on its chain of 1000 levels and never asked for no class:
+after its name a variant is the network of OpenAI's file, on its chain of 1000 levels and without an unconditional mode:
 
   python main.py --config configs/adm_imagenet.py:64_published --mode import --source 64x64_diffusion.pt
 

@@ -3,8 +3,8 @@
   python main.py --config configs/edm2_imagenet.py:s --mode train --config.data.folder=IMAGENET
 
 Variants: xxs, xs, s (default), m, l, xl, xxl; of images of 64 pixels the paper has S to XL (FID of XL by Heun's 63 evaluations 1.33; of
-smaller ones none is stated there), of latents XXS to XXL. Not trained with this code: of each the number of parameters is checked, and
-the arrays and six updates of a small one.
+smaller ones none is stated there), of latents XXS to XXL. Not trained with this code: tests check the number of parameters of
+each, and the outputs and six updates of a small network against the published code's.
 
 Data: IMAGENET/train/CLASS/*.JPEG and IMAGENET/test/CLASS/*.JPEG.
 """

@@ -4,7 +4,8 @@
   python main.py --config configs/edm_cifar.py:ncsnpp_cond --mode train
 
 Variants (published FID by 35 evaluations, trained on augmented images): ddpmpp (default, 1.97), ncsnpp (1.98), ddpmpp_cond (1.79),
-ncsnpp_cond (1.79). Not trained with this code: of each the number of parameters is checked, and the arrays of a small one.
+ncsnpp_cond (1.79). Not trained with this code: tests check the number of parameters of each, and the outputs of a
+small network against the published code's.
 
 Data: CIFAR-10, downloaded on first use (170 MB). Published: 8 V100, 2 days.
 """

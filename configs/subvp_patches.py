@@ -1,4 +1,4 @@
-"""Sub-VP on colour patches of six photographs, at 16 pixels, to restore colours with: half an hour of two cores.
+"""Sub-VP on colour patches of six photographs, at 16 pixels, to restore colours with: half an hour on two cores.
 
 pip install -e '.[images]'
 python main.py --config configs/subvp_patches.py --mode train

@@ -13,6 +13,8 @@ from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import UserError
 from score_sde.files import user_path
 
+PART = 1024  # images at once where all are looked at
+
 
 def read_images(
     config: Any, field: str, path: str, keys: Sequence[str] = ("images",)
@@ -47,7 +49,9 @@ def check_real(what: str, array: np.ndarray) -> None:
     """Refuse truth values, complex numbers and what is not finite, of which a conversion to float32 would say nothing."""
     if array.dtype.kind not in "iuf":
         raise UserError(f"{what} is of type {array.dtype}: expected integers or real numbers")
-    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+    limit, parts = np.finfo(np.float32).max, range(0, len(array), PART)
+    # In parts: the array may be mapped, and larger than memory.
+    if not all((np.abs(array[start : start + PART]) <= limit).all() for start in parts):
         raise UserError(f"{what} has values that are not finite in float32: leave those images out")
 
 

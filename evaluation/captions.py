@@ -66,4 +66,4 @@ def agreement(images: np.ndarray, texts: np.ndarray) -> dict[str, Estimate]:
         float,
     )
     shares = {f"text_{name}": mean_of(right[:, i]) for i, name in enumerate(Seen._fields)}
-    return {"text": mean_of(right.min(axis=-1)), **shares}
+    return {"text_right": mean_of(right.min(axis=-1)), **shares}

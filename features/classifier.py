@@ -24,7 +24,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Float, Int
 
 from score_sde import data
-from score_sde.data.fingerprint import image_settings
+from score_sde.data.fingerprint import hash_of_some, image_settings
 from score_sde.data.image_shape import image_shape
 from score_sde.data.loader import labels_of
 from score_sde.errors import ConfigError, UserError
@@ -130,6 +130,7 @@ def identity(config: Any, splits: Any) -> str:
         config.seed,
         image_settings(config.data),
         splits.fingerprint,
+        hash_of_some(splits.train),
         channels_for(min(image_shape(config.data)[:2])),
         WIDTH,
         BATCH,

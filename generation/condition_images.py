@@ -25,8 +25,16 @@ from score_sde.quality.image_sets import SPLITS, of_file, of_folder
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.unfinished import changed, newest_file
 
-WithImage = Callable[[np.ndarray, Any], Any]
-"""Indices (b,) of samples, and the rest of their condition -> the condition with the image."""
+AddTo = Callable[[np.ndarray, Any], Any]
+"""Indices (b,) of samples, and their condition so far -> their condition."""
+
+
+class ImageSource(NamedTuple):
+    """What adds to the condition of samples."""
+
+    with_image: AddTo
+    rest: AddTo
+    """What comes with the images, such as their classes, without making any."""
 
 
 class Given(NamedTuple):
@@ -39,7 +47,7 @@ class Given(NamedTuple):
         return self.images[rows], {name: of[rows] for name, of in self.condition.items()}
 
 
-def build_sample_image(config: Any) -> WithImage | None:
+def build_sample_image(config: Any) -> ImageSource | None:
     """What adds the image that config.condition names to the condition of samples; None for a network that takes none.
 
     Raises:
@@ -55,12 +63,13 @@ def build_sample_image(config: Any) -> WithImage | None:
             )
         return None
     if options.cascade:
-        return cascaded(config, base_config(config, maker), maker)
+        with_image = cascaded(config, base_config(config, maker), maker)
+        return ImageSource(with_image, lambda indices, condition: condition)
     check_images(config)
     return of_images(config, maker)
 
 
-def of_images(config: Any, maker: ConditionImage) -> WithImage:
+def of_images(config: Any, maker: ConditionImage) -> ImageSource:
     """Of the images of a split, a file or a folder, with the noise of their places there.
 
     Those of a split come with their classes and texts, unless sampling.labels or sampling.text names others.
@@ -74,7 +83,11 @@ def of_images(config: Any, maker: ConditionImage) -> WithImage:
         images, beside = given().at(rows)
         return jax.device_get(tell(images, {**dict(condition), **beside}, key, rows))
 
-    return with_image
+    def rest(indices: np.ndarray, condition: Any) -> Any:
+        beside, rows = given().condition, indices % len(given().images)
+        return {**dict(condition), **{name: of[rows] for name, of in beside.items()}}
+
+    return ImageSource(with_image, rest)
 
 
 def check_images(config: Any) -> None:

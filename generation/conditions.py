@@ -10,7 +10,7 @@ import numpy as np
 from score_sde.data.captions import CAPTIONS, WORDS
 from score_sde.data.text import numbers
 from score_sde.errors import ConfigError
-from score_sde.generation.condition_images import build_sample_image
+from score_sde.generation.condition_images import ImageSource, build_sample_image
 from score_sde.generation.guides import sampled_classes
 from score_sde.models.networks import condition_names
 from score_sde.options import choose
@@ -60,6 +60,18 @@ def build_conditions(config: Any) -> Source:
     Raises:
       ConfigError: labels that the model does not have, or images that there are not.
     """
+    of, image = labels_and_texts(config)
+    return of if image is None else lambda indices: image.with_image(indices, of(indices))
+
+
+def build_labels_and_texts(config: Any) -> Source:
+    """`build_conditions` without the images, of which none is made."""
+    of, image = labels_and_texts(config)
+    return of if image is None else lambda indices: image.rest(indices, of(indices))
+
+
+def labels_and_texts(config: Any) -> tuple[Source, ImageSource | None]:
+    """The labels and texts that are asked for, and what adds the images and what comes with them."""
     names = condition_names(config)
     if sampled_classes(config) and "label" not in names:
         names = ("label", *names)
@@ -77,10 +89,8 @@ def build_conditions(config: Any) -> Source:
         for name in names
         if name != "image"
     }
-    image = build_sample_image(config)
 
     def conditions(indices: np.ndarray) -> Any:
-        condition = {name: of(indices) for name, of in sources.items()} or ()
-        return condition if image is None else image(indices, condition)
+        return {name: of(indices) for name, of in sources.items()} or ()
 
-    return conditions
+    return conditions, build_sample_image(config)

@@ -68,7 +68,7 @@ class EDMNetwork(UNet, abc.ABC):
         if not (self.augment_dim and isinstance(condition, dict) and "augment" in condition):
             return super().null_condition(condition)
         others = {name: given for name, given in condition.items() if name != "augment"}
-        null = super().null_condition(others) if others else {}
+        null = dict(super().null_condition(others)) if others else {}
         return {**null, "augment": jnp.zeros_like(condition["augment"])}
 
     @nn.compact

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from score_sde.configs.default import check_options
+from score_sde.data.splits import Datasets
 from score_sde.errors import ConfigError
 from score_sde.evaluation.captions import agreement
 from score_sde.evaluation.pictures import save_grid
@@ -19,6 +20,7 @@ from score_sde.features.classifier import CLASSIFIER
 from score_sde.features.extractors import PIXELS, Extractor, check_features
 from score_sde.files import user_path, write_whole
 from score_sde.generation.guides import sampled_classes
+from score_sde.machine import check_memory
 from score_sde.modes import sample
 from score_sde.modes.evaluated_samples import (
     Evaluated,
@@ -31,6 +33,7 @@ from score_sde.quality.assessment import (
     Memory,
     assess,
     assess_beside_law,
+    check_number,
     check_numbers,
     memory,
 )
@@ -53,6 +56,7 @@ from score_sde.sde_lib import SDE
 from score_sde.unfinished import all_hosts_meet, unused
 
 SHOWN = 12  # pairs in the picture
+COVARIANCES = 4  # at once, at least: of both sets, a root and a product
 
 
 def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
@@ -102,7 +106,7 @@ def run(
     found = assessed(config, evaluated, reference)
     classes, counts = of_classes(config, evaluated, reference)
     kept = None
-    if options.images != "train" and options.reference in SPLITS:
+    if options.images != "train" and options.reference in SPLITS and has_held_out(splits):
         kept = memory(x, *(of_split_kept(name).of_images for name in SPLITS))
     others = other_figures(config, extractor, evaluated, reference, kept)
     figures = {
@@ -124,14 +128,21 @@ def run(
     all_hosts_meet("evaluation")
     if jax.process_index() == 0:
         figures |= write(config, workdir, evaluated.images, splits, kept)
-    if unfinished is not None:
-        unfinished.remove()
     below = {name: figures[name] for name in ("nfe", "seconds", "pairs") if name in figures}
-    parts = [table(title(config, figures), figures, notes(config, figures, found))]
+    parts = [
+        table(title(config, figures), figures, notes(config, figures, found, has_held_out(splits)))
+    ]
     if classes:
         parts.append(table_of_classes(classes, counts, splits.class_names))
     report(workdir, figures, "\n\n".join([*parts, listed(below)]))
+    if unfinished is not None:
+        unfinished.remove()
     return figures
+
+
+def has_held_out(splits: Datasets) -> bool:
+    """Whether there are images enough for a standard error of how near held-out ones lie to training images."""
+    return splits.test.num_images > 1
 
 
 def given(
@@ -153,8 +164,15 @@ def refuse_early(
     labels: Callable[[], np.ndarray],
 ) -> None:
     """Refuse before they are drawn, or their features made, images of which there are too few; `labels` are asked for where they count."""
-    options = config.evaluation
-    if reference.features is not None:
+    options, dimension = config.evaluation, extractor.dimension
+    check_memory(
+        f"the Frechet distance of features of {dimension} dimensions (evaluation.features={options.features}; take others)",
+        COVARIANCES * 8 * dimension**2,
+        0,
+    )
+    if reference.features is None:
+        check_number(count)
+    else:
         check_numbers(count, len(reference.features), options.neighbours)
     if options.per_class:
         real, own = known_labels(reference), labels()
@@ -208,7 +226,10 @@ def other_figures(
     """Figures that only some features or references have."""
     found = {} if kept is None else {"nearer_than_held_out": kept.auc}
     if evaluated.features.logits is not None:
-        found["inception_score"] = inception_score(evaluated.features.logits)
+        # Its parts are consecutive images, and those of a folder or a split may be sorted by class.
+        logits = evaluated.features.logits
+        order = np.random.default_rng(config.seed).permutation(len(logits))
+        found["inception_score"] = inception_score(logits[order])
     texts = texts_evaluated(config) if config.data.name == "captions" else None
     if texts is not None:
         found |= agreement(evaluated.images.take(range(len(texts))), texts)
@@ -265,9 +286,15 @@ def title(config: Any, figures: dict[str, Any]) -> str:
     return f"{figures['num_images']} images ({what}) beside {beside}, by {by}"
 
 
-def notes(config: Any, figures: dict[str, Any], found: Assessment) -> list[str]:
+def notes(
+    config: Any, figures: dict[str, Any], found: Assessment, held_out: bool = True
+) -> list[str]:
     """What should be known of the figures."""
     listed = list(found.notes)
+    if not held_out:
+        listed.append(
+            "the data have one held-out image, too few to say whether images are nearer to training images than new ones are"
+        )
     if config.data.num_channels == 1 and config.evaluation.features not in (PIXELS, CLASSIFIER):
         listed.append(
             "the features are those of RGB images: grey ones are repeated to three channels"

@@ -12,7 +12,7 @@ import numpy as np
 from score_sde import data
 from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features
-from score_sde.generation.conditions import build_conditions
+from score_sde.generation.conditions import build_labels_and_texts
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guides import load_guides, sampled_classes
@@ -107,7 +107,7 @@ def texts_evaluated(config: Any) -> np.ndarray | None:
         return getattr(data.load(config, ("text",)), images).condition["text"]
     if images or "text" not in condition_names(config):
         return None
-    return build_conditions(config)(np.arange(config.sampling.num_images))["text"]
+    return build_labels_and_texts(config)(np.arange(config.sampling.num_images))["text"]
 
 
 def labels_of_samples(config: Any) -> np.ndarray:
@@ -116,7 +116,7 @@ def labels_of_samples(config: Any) -> np.ndarray:
     Raises:
       UserError: there are none.
     """
-    conditions = build_conditions(config)(np.arange(config.sampling.num_images))
+    conditions = dict(build_labels_and_texts(config)(np.arange(config.sampling.num_images)))
     if "label" not in conditions:
         raise UserError("samples of a model that is not conditioned on classes have no labels")
     return np.asarray(conditions["label"])

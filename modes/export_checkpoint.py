@@ -108,8 +108,7 @@ def checkpoint_of(config: Any, workdir: Path) -> Exported:
 def weights_of(config: Any, workdir: Path) -> Exported:
     """The averaged weights, as a published state dict."""
     network = network_of(config)
-    init = init_classifier if config.training.task == CLASSIFIER else init_params
-    template = jax.eval_shape(lambda: init(config, network))
+    template = shapes_of(config, network)
     averaged, step = averaged_params(config, workdir, template)
     check_recorded(config, workdir)
     params = jax.device_get(averaged)
@@ -123,13 +122,18 @@ def weights_of(config: Any, workdir: Path) -> Exported:
     )
 
 
+def shapes_of(config: Any, network: Any) -> Any:
+    """Of the parameters of the config's network, or of its classifier."""
+    init = init_classifier if config.training.task == CLASSIFIER else init_params
+    return jax.eval_shape(lambda: init(config, network))
+
+
 def adapters_alone(config: Any, workdir: Path) -> Exported:
     """The averaged adapters of a folder, which must be of this config."""
     low_rank = low_rank_of(config.training)
     assert low_rank is not None
     check_same_run(config, workdir)
-    network = build_network(config)
-    template = jax.eval_shape(lambda: init_params(config, network))
+    template = shapes_of(config, network_of(config))
     adapters, step = adapters_of(
         workdir, low_rank, template, config.checkpoint_step, config.ema_sigma_rel
     )

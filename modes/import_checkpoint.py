@@ -34,11 +34,18 @@ def check(config: Any, sde: SDE) -> None:
             f"checkpoint_step={config.checkpoint_step}: --mode import makes a checkpoint and chooses none; leave it out"
         )
     check_options(config)
-    if config.training.ema.sigma_rel:
-        raise ConfigError(
-            f"training.ema.sigma_rel={tuple(config.training.ema.sigma_rel)}: such averages begin with a training, and a "
-            "published file has none; set training.ema.sigma_rel=(), or begin a training with its weights: training.init_from"
-        )
+    training = config.training
+    begun = {
+        "ema.sigma_rel": (tuple(training.ema.sigma_rel), ()),
+        "time_cells": (training.time_cells, 0),
+        "lora.rank": (training.lora.rank, 0),
+    }
+    for name, (given, off) in begun.items():
+        if given != off:
+            raise ConfigError(
+                f"training.{name}={given}: what this keeps begins with a training, and a published file has none; set "
+                f"training.{name}={off}, or begin a training with its weights: training.init_from"
+            )
     if config.training.task == CLASSIFIER:
         check_classifier_training(config)
     else:

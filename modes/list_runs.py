@@ -172,7 +172,8 @@ def quality(folder: Path, config: Row) -> tuple[Figure, str | None] | tuple[None
     """The Frechet distance, and the features it is one of: in training those of the config."""
     for row in newest_first(folder / "results.jsonl", '"evaluate"'):
         found = figure(row, "frechet", "frechet_error")
-        if row.get("mode") == "evaluate" and found is not None:
+        # Of given images it says nothing of the network.
+        if row.get("mode") == "evaluate" and not row.get("images") and found is not None:
             return found, row.get("features")
     for row in newest_first(folder / "metrics.jsonl", '"frechet"'):
         found = figure(row, "frechet", "frechet_error")

@@ -33,6 +33,7 @@ from score_sde.training.trained_score import EXACT, check_score_model
 # What says how weights were trained that are now others.
 OF_THE_TRAINING = {
     "training.lora.rank": 0,
+    "training.time_cells": 0,
     "training.trainable": "",
     "training.init_from": "",
     "training.ema.sigma_rel": (),

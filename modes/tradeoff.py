@@ -7,6 +7,7 @@ samplers makes only the new ones.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import jax
 import numpy as np
 
 from score_sde.configs.default import check_options
+from score_sde.data.fingerprint import hash_of_some
 from score_sde.errors import ConfigError
 from score_sde.files import parse_json, write_whole
 from score_sde.generation.guided import asks_for_two
@@ -40,7 +42,7 @@ from score_sde.samplers.entry_list import Steps, listed_runs
 from score_sde.sde_lib import SDE
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import LoadedScore, load_score_model
-from score_sde.unfinished import all_hosts_meet, changed, digest_of, unused
+from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, digest_of, unused
 
 NO_LIMIT = (
     "{n} samples and {m} real images are too few for the Frechet distance of infinitely many; that of the samples can be compared "
@@ -66,14 +68,22 @@ class Planned(NamedTuple):
         return self.run.steps if count is None else f"{count} on {self.run.steps}"
 
 
+class Made(NamedTuple):
+    """A row."""
+
+    figures: dict[str, Any]
+    """As they were reported."""
+    unfinished: UnfinishedFolder | None = None
+    """What is no longer needed once the row is kept."""
+
+
 class Task(NamedTuple):
     """A row that is to be made."""
 
     what: str
     identity: dict[str, Any]
     """All that it depends on."""
-    make: Callable[[], dict[str, Any]]
-    """Its figures, reported."""
+    make: Callable[[], Made]
 
 
 def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
@@ -126,6 +136,12 @@ class Judge:
         self.beside, self.strata = reference.features, reference.strata
         """(m, d)"""
 
+    @functools.cached_property
+    def images(self) -> list[Any]:
+        """What both splits are known by."""
+        some = [hash_of_some(split) for split in (self.splits.train, self.splits.test)]
+        return [self.splits.fingerprint, some]
+
     def figures(self, x: np.ndarray, strata: Strata) -> dict[str, Any]:
         """Of features, for the record: those of --mode evaluate, but for a limit that there is not."""
         config = self.config
@@ -144,12 +160,17 @@ class Judge:
             **with_intervals(found),
         }
 
-    @property
+    @functools.cached_property
     def identity(self) -> dict[str, Any]:
         """All that figures depend on beside the images."""
         options, settings = self.config.evaluation, as_json(self.config)
         files = [changed(options[name]) for name in ("reference", "features")]
-        return {"files": files, **{part: settings[part] for part in ("seed", "data", "evaluation")}}
+        return {
+            "files": files,
+            "images": self.images,
+            "convention": self.extractor.convention,
+            **{part: settings[part] for part in ("seed", "data", "evaluation")},
+        }
 
 
 def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, Any]:
@@ -159,7 +180,7 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
     check_numbers(config.sampling.num_images, len(judge.beside), config.evaluation.neighbours)
     tasks = [
         *real_images(judge, workdir),
-        *bits_per_dim(config, sde, workdir, loaded),
+        *bits_per_dim(judge, sde, workdir, loaded),
         *(of_sampler(judge, one, sde, workdir, loaded) for one in plan),
     ]
     found = made(tasks, workdir / "tradeoff" / "rows")
@@ -203,9 +224,11 @@ def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
         if figures is None:
             # Each has a bar of its own, of which two would write over each other.
             say(f"row {number} of {len(tasks)}: {task.what}")
-            figures = task.make()
+            figures, unfinished = task.make()
             if jax.process_index() == 0:
                 write_whole(path, json.dumps(figures).encode())
+            if unfinished is not None:
+                unfinished.remove()
         found.append(figures)
     return found
 
@@ -221,7 +244,7 @@ def stored(path: Path) -> dict[str, Any] | None:
 def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: LoadedScore) -> Task:
     """Samples drawn and judged."""
 
-    def make() -> dict[str, Any]:
+    def make() -> Made:
         began = time.perf_counter()
         evaluated, unfinished = drawn(one.config, sde, workdir, judge.extractor, one.configured)
         figures = {
@@ -234,8 +257,7 @@ def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: Load
         }
         all_hosts_meet("a row")
         report(workdir, figures, line_of(figures))
-        unfinished.remove()
-        return figures
+        return Made(figures, unfinished)
 
     identity = {**sample.identity(one.config, workdir, loaded), **judge.identity, "row": "sampler"}
     return Task(f"{one.run.entry.name}, {one.steps}", identity, make)
@@ -248,7 +270,7 @@ def real_images(judge: Judge, workdir: Path) -> list[Task]:
     if name is None or getattr(judge.splits, name).num_images < fewest:
         return []
 
-    def make() -> dict[str, Any]:
+    def make() -> Made:
         figures = {
             "mode": "tradeoff",
             "name": f"real images ({name})",
@@ -259,17 +281,22 @@ def real_images(judge: Judge, workdir: Path) -> list[Task]:
             ),
         }
         report(workdir, figures, line_of(figures))
-        return figures
+        return Made(figures)
 
     return [Task(f"real images ({name})", {**judge.identity, "row": "real images"}, make)]
 
 
-def bits_per_dim(config: Any, sde: SDE, workdir: Path, loaded: LoadedScore) -> list[Task]:
+def bits_per_dim(judge: Judge, sde: SDE, workdir: Path, loaded: LoadedScore) -> list[Task]:
     """--mode likelihood, if it is asked for."""
+    config = judge.config
     if not config.tradeoff.bits_per_dim:
         return []
-    identity = {**likelihood.identity(config, workdir, loaded, "split"), "row": "bits/dim"}
-    return [Task("bits/dim", identity, lambda: likelihood.run(config, sde, workdir))]
+    identity = {
+        **likelihood.identity(config, workdir, loaded, "split"),
+        "images": judge.images,
+        "row": "bits/dim",
+    }
+    return [Task("bits/dim", identity, lambda: Made(likelihood.run(config, sde, workdir)))]
 
 
 def line_of(figures: dict[str, Any]) -> str:

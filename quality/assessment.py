@@ -79,10 +79,7 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = 
     Raises:
       UserError: too few images.
     """
-    if len(x) < FEWEST:
-        raise UserError(
-            f"{len(x)} images: an error needs {FEWEST}; draw more (sampling.num_images), or give more"
-        )
+    check_number(len(x))
     rng = np.random.default_rng(seed)
     figures = {
         "frechet": frechet_to(x, law, strata),
@@ -91,8 +88,8 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = 
     return Assessment(
         figures,
         (
-            "the reference is a mean and a covariance: there is no other figure, errors are those of the images alone, and so many real "
-            "images as they were made of are not made infinitely many",
+            "the reference is a mean and a covariance: no other figure compares with it, errors are those of the images alone, and so many "
+            "real images as they were made of are not made infinitely many",
             "the file does not say of which features they are: the distance means something only if of these",
             *singular(x, "images"),
             *even((strata, None)),
@@ -133,6 +130,14 @@ def without_limit(x: np.ndarray, real: np.ndarray) -> tuple[str, ...]:
 def fewest_images(k: int) -> int:
     """Of a set, for errors of all figures and a k-th neighbour."""
     return max(FEWEST, k + 1)
+
+
+def check_number(n: int) -> None:
+    """Refuse n images beside a law if they are too few for an error."""
+    if n < FEWEST:
+        raise UserError(
+            f"{n} images: an error needs {FEWEST}; draw more (sampling.num_images), or give more"
+        )
 
 
 def check_numbers(n: int, m: int, k: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from score_sde.data.array_files import check_levels, read_images
+from score_sde.data.array_files import PART, check_levels, read_images
 from score_sde.data.arrays import as_labels
 from score_sde.data.builders import DatasetError
 from score_sde.data.folder import load_pictures
@@ -28,7 +28,6 @@ from score_sde.quality.strata import Strata, strata_of
 SPLITS = ("train", "test")
 KEYS = ("images", "arr_0")  # ours, and what np.savez calls an array that was given no name
 LABELS = "labels"
-CHUNK = 1024  # images at once where all are looked at
 
 Rows = np.ndarray | range
 
@@ -71,7 +70,7 @@ def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
     path = user_path(given)
     if path.is_dir():
         return of_folder(config, what, path, splits.class_names)
-    return of_file(config, f"evaluation.{field}", given)
+    return of_file(config, f"evaluation.{field}", given, splits.class_names)
 
 
 def of_split(split: Split) -> ImageSet:
@@ -81,11 +80,13 @@ def of_split(split: Split) -> ImageSet:
     )
 
 
-def of_file(config: Any, what: str, given: str) -> ImageSet:
+def of_file(
+    config: Any, what: str, given: str, class_names: tuple[str, ...] | None = None
+) -> ImageSet:
     """The images of the .npz file that a field names, mapped and not read where it is not compressed."""
     _, images = read_images(config, what, given, KEYS)
-    for start in range(0, len(images), CHUNK):
-        check_levels(config, f"{what}={given!r}", images[start : start + CHUNK])
+    for start in range(0, len(images), PART):
+        check_levels(config, f"{what}={given!r}", images[start : start + PART])
 
     def labels() -> np.ndarray:
         path = user_path(given)
@@ -98,6 +99,11 @@ def of_file(config: Any, what: str, given: str) -> ImageSet:
         if len(found) != len(images):
             raise UserError(
                 f"{what}={given!r} has {len(found)} labels for {len(images)} images; give one for each"
+            )
+        if found.min() < 0 or (class_names and found.max() >= len(class_names)):
+            expected = f"0 to {len(class_names) - 1} of the data" if class_names else "0 or more"
+            raise UserError(
+                f"{what}={given!r} has labels from {found.min()} to {found.max()}: expected classes {expected}"
             )
         return found
 

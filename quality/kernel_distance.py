@@ -39,7 +39,8 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> E
 
     Args:
       x, y: features (n, d) and (m, d), at least 20 each.
-      rng: deals images into blocks, at most BLOCK of a set in each. Cost: BLOCK (n + m) products of rows.
+      rng: deals images into blocks, at most BLOCK of a set in each; of the larger set some may be in none. Cost: BLOCK (n + m)
+        products of rows.
 
     Raises:
       ValueError: too few for FEWEST_BLOCKS blocks of two.
@@ -51,5 +52,5 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> E
             f"{len(x)} and {len(y)} images: KID with its error needs {2 * count} of each"
         )
     dealt = [np.array_split(rng.permutation(len(rows)), count) for rows in (x, y)]
-    values = [squared_discrepancy(x[i], y[j]) for i, j in zip(*dealt, strict=True)]
+    values = [squared_discrepancy(x[i[:BLOCK]], y[j[:BLOCK]]) for i, j in zip(*dealt, strict=True)]
     return mean_of(np.array(values))

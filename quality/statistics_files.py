@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from score_sde.data.builders import DatasetError
-from score_sde.data.fingerprint import image_settings
+from score_sde.data.fingerprint import hash_of_some, image_settings
 from score_sde.data.numpy_files import read_arrays
 from score_sde.data.splits import Datasets
 from score_sde.errors import UserError
@@ -65,6 +65,7 @@ def features_of_split(
         "files": splits.fingerprint.hash,
         "split": name,
         "num_images": split.num_images,
+        "some_images": hash_of_some(split),
     }
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
     path = workdir / "evaluation" / f"features-{name}-{digest}.npz"

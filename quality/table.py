@@ -20,7 +20,7 @@ LINES = {
     "mind": "MIND",
     "lpips": "LPIPS between two images",
     "lpips_real": "  between two real ones",
-    "text": "what the text says",
+    "text_right": "what the text says",
     "text_number": "  number",
     "text_colour": "  colour",
     "text_shape": "  shape",

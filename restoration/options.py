@@ -28,7 +28,7 @@ class RestoreOptions(Section):
     draws: int = option(8, "posterior draws per image", count(10_000))
     method: str = option(
         "ddrm",
-        "ddrm | mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | imputation_published | mcg | repaint | ddrm | "
+        "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | imputation_published | mcg | repaint | ddrm | "
         "daps | pnpdm | tds, samplers of their own along sampling.pc.num_steps steps of sampling.grid | trained, a network conditioned "
         "on what config.condition measures (model.condition_image=measured), with any sampler",
     )

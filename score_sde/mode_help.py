@@ -71,7 +71,7 @@ HELP: dict[str, ModeHelp] = {
         example=TRAINED + "interpolate",
     ),
     "restore": ModeHelp(
-        "draw images given measurements of them, by nine methods, and judge the draws",
+        "draw images given measurements of them, and judge the draws",
         fields=fields(
             f"seed {WHICH} restore.images restore.measured restore.num_images restore.draws restore.method "
             "restore.measurement.name restore.measurement.sigma_y restore.measurement.box "

@@ -103,9 +103,11 @@ def newest_file(folder: Path) -> float:
 
 
 def changed(path: str) -> float | None:
-    """When a file that an option names last changed; None if it names none."""
-    file = user_path(path)
-    return file.stat().st_mtime if path and file.is_file() else None
+    """When a file or folder that an option names last changed; None if it names none."""
+    named = user_path(path)
+    if not path or not named.exists():
+        return None
+    return newest_file(named) if named.is_dir() else named.stat().st_mtime
 
 
 def all_hosts_meet(what: str) -> None:

@@ -190,6 +190,14 @@ MISTAKES = [
         r"a published file has none; set training.ema.sigma_rel=\(\)",
     ),
     (
+        f"{DIGITS} --mode=import --source=main.py --config.training.time_cells=8",
+        "training.time_cells=8: .* a published file has none; set training.time_cells=0",
+    ),
+    (
+        f"{DIGITS} --mode=import --source=main.py --config.training.lora.rank=4",
+        "training.lora.rank=4: .* a published file has none; set training.lora.rank=0",
+    ),
+    (
         f"{DIGITS} --mode=train --config.training.accumulation=3",
         "training.batch_size=64 on 4 devices with training.accumulation=3: expected a multiple of 12",
     ),

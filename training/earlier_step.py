@@ -19,7 +19,7 @@ from score_sde.unfinished import all_hosts_meet
 def go_back(workdir: Path, step: int) -> None:
     """Make the checkpoint of `step` the newest; later ones go to <workdir>/after_step_<step>, with a copy of the record.
 
-    Once: where that folder is, the run has gone back already and trained on since, so that the same command, given again
+    Once, also from the newest: where that folder is, the run has gone back already and trained on since, so that the same command, given again
     after an interruption, continues it.
 
     Raises:
@@ -36,9 +36,9 @@ def go_back(workdir: Path, step: int) -> None:
         else:
             _check(folder, step)
             try:
-                _move(folder, step, moving)
-                if moving.exists():
-                    moving.rename(aside)
+                later = _move(folder, step, moving)
+                moving.rename(aside)
+                if later:
                     say(f"back to step {step}; what came after it is in {aside}")
             except OSError as error:
                 raise cannot_write(aside, error) from error
@@ -59,12 +59,14 @@ def _check(folder: Path, step: int) -> None:
         )
 
 
-def _move(folder: Path, step: int, target: Path) -> None:
-    """Into a folder that gets its last name when all is there: a move that was killed is taken up again."""
-    for later in (saved for saved in saved_steps(folder) if saved > step):
-        target.mkdir(exist_ok=True)
-        record = folder.parent / "metrics.jsonl"
-        if record.exists() and not (target / record.name).exists():
-            shutil.copyfile(record, target / record.name)
-        (folder / str(later)).rename(target / str(later))
+def _move(folder: Path, step: int, target: Path) -> list[int]:
+    """Into a folder that gets its last name when all is there: a move that was killed is taken up again. Gives the steps."""
+    later = [saved for saved in saved_steps(folder) if saved > step]
+    target.mkdir(exist_ok=True)
+    record = folder.parent / "metrics.jsonl"
+    if record.exists() and not (target / record.name).exists():
+        shutil.copyfile(record, target / record.name)
+    for saved in later:
+        (folder / str(saved)).rename(target / str(saved))
     set_aside_after(folder.parent, step, target)
+    return later

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import jax
 from jax import Array
@@ -26,7 +27,7 @@ from score_sde.training.objective import Objective, build_objective
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.score_task import Kind, ScoreTask
 from score_sde.training.task import Evaluator
-from score_sde.training.teacher import check_teacher, load_teacher
+from score_sde.training.teacher import check_teacher, keep_teacher, load_teacher, teacher_of_run
 from score_sde.training.times import build_times
 from score_sde.training.weightings import (
     CONSISTENCY_WEIGHTINGS,
@@ -96,6 +97,13 @@ class ConsistencyTask(ScoreTask):
         loss = dataclasses.replace(loss, intervals=intervals, teacher=teacher)
         objective = dataclasses.replace(objective, loss=loss)
         return objective.training_losses(params, batch, self.key(step))
+
+    def as_begun(self, folder: Path) -> Self:
+        return dataclasses.replace(self, constants=teacher_of_run(folder, self.constants))
+
+    def record(self, folder: Path) -> None:
+        keep_teacher(folder, self.constants)
+        super().record(folder)
 
     @property
     def consistency_loss(self) -> ConsistencyLoss:

@@ -62,7 +62,7 @@ def check_same_network(config: Any, source: Path) -> None:
     earlier = recorded(source)
     if earlier is None:
         return
-    network = "model." if config.training.task == "score" else "noisy_classifier."
+    network = "noisy_classifier." if config.training.task == "classifier" else "model."
     of_process = {f"model.{name}" for process in SDES.values() for name in process.options()}
     refused, said = list[str](), list[str]()
     for name, before, now in differences(earlier, as_json(config), {Role.WEIGHTS}):

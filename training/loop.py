@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from score_sde.devices import Devices
 from score_sde.errors import UserError
-from score_sde.training.checkpoints import Checkpoints
+from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
 from score_sde.training.earlier_step import go_back
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.kept_averages import drop_after
@@ -43,7 +43,7 @@ def train_task(
 ) -> Finished:
     """Train as planned on the images of a split; checkpoints/, metrics.jsonl and tensorboard/ go to `workdir`.
 
-    How a run begins, and when with these weights: start.py. Who else is told what it records, `watch`: record.py.
+    How a run begins, and when with these weights: start.py. What else is given all that it records, `watch`: record.py.
 
     Raises:
       UserError: a checkpoint of something else, or past the last step; another run in the folder; a file that cannot be
@@ -54,6 +54,8 @@ def train_task(
     with contextlib.ExitStack() as stack:
         stack.enter_context(alone_in(folder))
         if plan.from_step:
+            if plan.from_step in saved_steps(checkpoint_folder(folder)):
+                check_not_past(plan, plan.from_step, folder)
             go_back(folder, plan.from_step)
         interrupts = stack.enter_context(Interrupts())
         checkpoints = stack.enter_context(

@@ -142,8 +142,8 @@ class TrainingOptions(Section):
     )
     quality_images: int = option(
         1000,
-        "samples drawn for it, from the same noise each time; more than twice the features' dimension also give the distance of "
-        "infinitely many",
+        "samples drawn for it, from the same noise each time; more than four times the features' dimension, and as many real images, "
+        "also give the distance of infinitely many",
         count(10**6, 20),
     )
     quality_steps: int = option(

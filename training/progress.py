@@ -35,6 +35,7 @@ class Progress:
         self.began: float | None = (
             None  # when the first updates, and with them the compilation, were done
         )
+        self.paused = 0.0  # seconds without updates before then
         self.compiled = False
         self.figures = ""
         self.said = time.perf_counter()  # when the last line was
@@ -72,6 +73,7 @@ class Progress:
         """Updates up to `step` are done."""
         if self.began is None:
             self.began, self.first = time.perf_counter(), step
+            self.paused = self.pauses
         self.bar.update(step - self.step)
         self.step = step
         if self.bar.disable and time.perf_counter() - self.said >= LINE_EVERY:
@@ -98,12 +100,16 @@ class Progress:
         return seconds_between(dict.fromkeys(BESIDE, 0.0), self.started, self.seconds, now)
 
     @property
+    def pauses(self) -> float:
+        """Seconds without updates, since the start."""
+        return self.seconds["save"] + self.seconds["evaluation"]
+
+    @property
     def images_per_second(self) -> float:
         """Images over all devices, compilation and pauses left out; 0 before there is something to measure."""
         if self.began is None or self.step == self.first:
             return 0.0
-        paused = self.seconds["save"] + self.seconds["evaluation"]
-        seconds = time.perf_counter() - self.began - paused
+        seconds = time.perf_counter() - self.began - (self.pauses - self.paused)
         return (self.step - self.first) * self.batch_size / seconds
 
     def show(self, **scalars: float) -> None:

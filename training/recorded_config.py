@@ -110,6 +110,13 @@ ROLES = {
     ),
 }
 
+QUALITY = ("frechet", "frechet_limit")
+"""Of training.keep_best_by, those that other fields decide:"""
+JUDGED_BY = (
+    "evaluation.features", "evaluation.reference", "evaluation.num_reference",
+    "training.quality_images", "training.quality_steps", "sampling.sampler",
+)  # fmt: skip
+
 
 def role(field: str) -> Role:
     """Of a dotted field, or of its section."""
@@ -128,13 +135,15 @@ def record_config(
     Raises:
       UserError: the run began with another config, or the file is damaged.
     """
-    given, path = as_json(config), workdir / FILE
+    # Which checkpoint a command takes is its own choice, and not the next one's.
+    given, path = {**as_json(config), "checkpoint_step": 0}, workdir / FILE
     if dataset is not None:
         given[DATASET] = dataset._asdict()
     earlier = recorded(workdir) if step is not None else None
     changes: list[dict[str, Any]] = []
     if earlier is not None:
         refuse_differences(earlier, given, workdir, {Role.WEIGHTS, Role.RUN})
+        refuse_other_figures(earlier, given, workdir)
         changes = [
             {"step": step, "field": name, "from": before, "to": now}
             for name, before, now in differences(earlier, given, {Role.MAY_CHANGE})
@@ -160,7 +169,9 @@ def check_recorded(config: Any, workdir: Path) -> None:
     """
     earlier = recorded(workdir)
     if earlier is not None:
-        refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS})
+        # Where a consistency model leads to is part of what it is.
+        also = ("training.eps",) if config.training.task == "consistency" else ()
+        refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS}, also)
 
 
 def check_same_run(config: Any, workdir: Path) -> None:
@@ -172,15 +183,41 @@ def check_same_run(config: Any, workdir: Path) -> None:
     earlier = recorded(workdir)
     if earlier is not None:
         refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS, Role.RUN})
+        refuse_other_figures(earlier, as_json(config), workdir)
+
+
+def refuse_other_figures(earlier: dict[str, Any], given: dict[str, Any], workdir: Path) -> None:
+    """Refuse to compare checkpoints by distances of samples that were judged otherwise."""
+    training = given["training"]
+    by = training["keep_best_by"]
+    if not (training["keep_best"] and by in QUALITY) or not dict(fields(earlier)).get(
+        "training.quality_freq"
+    ):
+        return
+    found = [
+        f"{name}={now!r} ({before!r})"
+        for name, before, now in differences(earlier, given, {Role.FREE})
+        if name in JUDGED_BY
+    ]
+    if found:
+        raise UserError(
+            f"the checkpoints in {workdir} are compared by training.keep_best_by={by!r}, and their figures were made otherwise: {', '.join(found)}; "
+            "leave these as they were (in brackets), set training.keep_best_by=eval_loss, or begin another --workdir"
+        )
 
 
 def refuse_differences(
-    earlier: dict[str, Any], given: dict[str, Any], workdir: Path, roles: set[Role]
+    earlier: dict[str, Any],
+    given: dict[str, Any],
+    workdir: Path,
+    roles: set[Role],
+    also: tuple[str, ...] = (),
 ) -> None:
-    """Refuse fields of these roles whose values differ from those of the earlier training."""
+    """Refuse fields of these roles, and these others, whose values differ from those of the earlier training."""
     found = [
         f"{name}={now!r} (trained with {before!r})"
-        for name, before, now in differences(earlier, given, roles)
+        for name, before, now in differences(earlier, given, set(Role))
+        if role(name) in roles or name in also
     ]
     if found:
         beside = (
@@ -263,6 +300,7 @@ def read_config(path: Path) -> Any:
         fill(config, found)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise damaged(path, str(error)) from error
+    config.checkpoint_step = 0  # files of older versions have that of a command
     return config
 
 

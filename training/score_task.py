@@ -38,7 +38,7 @@ from score_sde.training.low_rank_task import adapting
 from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
-from score_sde.training.recorded_config import record_config
+from score_sde.training.recorded_config import check_same_run, record_config
 from score_sde.training.settings import check_config
 from score_sde.training.start import Weights
 from score_sde.training.state import ema_rate, init_params
@@ -76,6 +76,10 @@ class ScoreTask:
     def frozen(self) -> Any:
         """The parameters that no update moves; () of most networks."""
         return self.constants if frozen_names(self.network) else ()
+
+    def as_begun(self, folder: pathlib.Path) -> Self:
+        """With the constants that the run in this folder began with, where it goes on and they are kept."""
+        return self
 
     def init(self) -> Any:
         return trained_part(self.network, init_params(self.config, self.network))
@@ -157,7 +161,7 @@ def with_weights(task: ScoreTask, workdir: pathlib.Path) -> tuple[ScoreTask, Wei
     Raises:
       UserError: there are no such parameters.
     """
-    config = task.config
+    config, task = task.config, task.as_begun(workdir)
     if frozen_names(task.network) and config.training.lora.rank:
         raise ConfigError(
             f"training.lora.rank={config.training.lora.rank} with model.name={config.model.name!r}: each keeps a network as it is; train the "
@@ -194,6 +198,8 @@ def train(
       UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.
     """
     check_config(config)
+    if config.checkpoint_step:  # before any checkpoint is moved
+        check_same_run(config, pathlib.Path(workdir))
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import jax
 
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
@@ -10,8 +13,13 @@ from score_sde.guidance.autoguidance import Unconditional
 from score_sde.models.networks import check_no_class, condition_names, has_condition_image
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import build_space
+from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.recorded_config import read_config
 from score_sde.training.trained_score import load_score_model
+from score_sde.training.weights_file import read_tree, write_tree
+
+WEIGHTS = "teacher.npz"
+"""Beside the checkpoints of a run that is taught."""
 
 
 def check_teacher(config: Any, sde: SDE) -> Any:
@@ -45,17 +53,49 @@ def check_teacher(config: Any, sde: SDE) -> Any:
             f"{field} and a network, or a teacher, that is conditioned on an image (model.condition_image): only classes are handed on; take "
             "networks that are not"
         )
+    if teacher.model.words and teacher.model.words != config.model.words:
+        raise ConfigError(
+            f"{field} knows the words {teacher.model.words}, and the network that it is to teach {config.model.words or 'none'}; take a teacher "
+            "that knows the same words, or none"
+        )
+    if config.training.augment and not teacher.training.augment:
+        raise ConfigError(
+            f"{field} with training.augment={config.training.augment}: the teacher was trained without, so it cannot be told how an image was "
+            "augmented; set training.augment=0, or take a teacher that was trained with it"
+        )
     classes = teacher.model.num_classes if condition_names(teacher) else 0
     if classes not in (0, config.model.num_classes):
         raise ConfigError(
             f"{field} is conditioned on {classes} classes, and the network that it is to teach on {config.model.num_classes or 'none'}; set "
             f"model.num_classes={classes}, or take an unconditional teacher"
         )
+    if config.training.augment and condition_names(config) and not condition_names(teacher):
+        raise ConfigError(
+            f"{field} is not conditioned on what the network that it is to teach is, to which training.augment={config.training.augment} "
+            "cannot be handed on alone; set training.augment=0, or take a teacher that is"
+        )
     if config.training.label_dropout:
         check_no_class(
             teacher, f"{field} with training.label_dropout={config.training.label_dropout}"
         )
     return teacher
+
+
+def keep_teacher(workdir: Path, teacher: Any) -> None:
+    """Write the teacher's weights beside the checkpoints of a run that begins: its own folder may be trained further."""
+    begins = not saved_steps(checkpoint_folder(workdir))
+    if begins and jax.tree.leaves(teacher) and jax.process_index() == 0:
+        write_tree(workdir / WEIGHTS, teacher)
+
+
+def teacher_of_run(workdir: Path, teacher: Any) -> Any:
+    """The teacher with the weights that a run in this folder began with; as it is where none has begun.
+
+    Raises:
+      UserError: the file of its weights is damaged.
+    """
+    began = saved_steps(checkpoint_folder(workdir)) and (workdir / WEIGHTS).exists()
+    return read_tree(workdir / WEIGHTS, teacher) if began else teacher
 
 
 def load_teacher(config: Any, sde: SDE) -> Any:

@@ -59,12 +59,12 @@ def test_real_images_are_counted_without_error(drawn):
     images, captions = drawn
     texts = numbers(CAPTIONS, WORDS, "")[captions]
     assert {name: of.value for name, of in agreement(images, texts).items()} == dict.fromkeys(
-        ("text", "text_number", "text_colour", "text_shape"), 1.0
+        ("text_right", "text_number", "text_colour", "text_shape"), 1.0
     )
     # Six captions further the number is another, and nothing else.
     wrong = numbers(CAPTIONS, WORDS, "")[(captions + 6) % 18]
     found = {name: of.value for name, of in agreement(images, wrong).items()}
-    assert found == {"text": 0.0, "text_number": 0.0, "text_colour": 1.0, "text_shape": 1.0}
+    assert found == {"text_right": 0.0, "text_number": 0.0, "text_colour": 1.0, "text_shape": 1.0}
 
 
 def test_what_is_seen_on_a_picture():
@@ -88,7 +88,7 @@ def test_the_dataset_has_its_texts():
     splits = data.load(config, ("text",))
     batch = splits.test.take(range(256))
     assert batch.images.shape == (256, 16, 16, 3)
-    assert agreement(batch.images, batch.condition["text"])["text"].value == 1.0
+    assert agreement(batch.images, batch.condition["text"])["text_right"].value == 1.0
 
 
 def test_texts_become_numbers():

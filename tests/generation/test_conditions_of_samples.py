@@ -12,7 +12,7 @@ from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.scaling import scale
 from score_sde.errors import UserError
-from score_sde.generation.conditions import build_conditions
+from score_sde.generation.conditions import build_conditions, build_labels_and_texts
 from score_sde.generation.generate import build_generator
 from score_sde.measurements.axes import Axes
 from score_sde.measurements.condition_image import ConditionImage
@@ -21,6 +21,7 @@ from score_sde.measurements.resampling import box_rows
 from score_sde.models.exact import GaussianScore
 from score_sde.models.networks import NETWORKS, network_score
 from score_sde.models.parameterization import build_parameterization
+from score_sde.modes.evaluated_samples import labels_of_samples
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import RecordedNoise
@@ -234,6 +235,19 @@ def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
     np.testing.assert_allclose(x.mean(axis=0), CENTRE, atol=4.9 * np.sqrt(VARIANCE / 4000) + 0.005)
     covariance = np.cov(x.T)
     np.testing.assert_allclose(covariance, VARIANCE * np.eye(4), atol=np.sqrt(2) * error + 0.005)
+
+
+def test_who_asks_for_labels_makes_no_images(tmp_path, monkeypatch):
+    """Neither those of a split, whose classes come with them, nor those of a smaller network."""
+    config = told_digits()
+    config.model.num_classes = 10
+    config.sampling.num_images = 6
+    own = data.load(config, ("label",)).test.take(range(6)).condition["label"]
+    of_cascade = cascade(tmp_path, monkeypatch)
+    for name in ("in_use", "of_measured"):
+        monkeypatch.setattr(ConditionImage, name, lambda *_: pytest.fail("an image was made"))
+    np.testing.assert_array_equal(labels_of_samples(config), own)
+    assert build_labels_and_texts(of_cascade)(np.arange(7)) == ()
 
 
 def test_the_small_images_do_not_depend_on_batches(tmp_path, monkeypatch):

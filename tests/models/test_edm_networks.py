@@ -21,7 +21,7 @@ from score_sde.models.edm_adm import EDMADM
 from score_sde.models.edm_unet import EDMUNet
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.preconditioning import IDDPMPreconditioning, iddpm_levels
-from score_sde.models.score import NetworkScore, denoise
+from score_sde.models.score import INTERVAL, NetworkScore, denoise
 from score_sde.sde_lib import VE, VP
 from score_sde.sde_lib.edm import EDM
 from score_sde.training.losses import ContinuousLoss
@@ -415,3 +415,12 @@ def test_first_weights_have_the_published_spread():
 def test_what_is_no_such_network_is_refused(network, options, words):
     with pytest.raises(ConfigError, match=words):
         network(**SMALL | options)
+
+
+def test_no_augmentation_of_a_network_that_takes_an_interval():
+    """Which has no null: MeanFlow without classes on augmented images."""
+    network = EDMUNet(**CIFAR, **AUGMENTED, condition_interval=True)
+    given = {"augment": jnp.ones((2, 9)), INTERVAL: jnp.ones(2)}
+    null = network.null_condition(given)
+    assert null.keys() == {"augment"}
+    np.testing.assert_array_equal(null["augment"], np.zeros((2, 9)))

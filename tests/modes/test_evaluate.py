@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from score_sde import data
+from score_sde import data, machine
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import pillow_image, shades
-from score_sde.features.extractors import build_extractor
+from score_sde.features.extractors import Features, build_extractor
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
-from score_sde.modes.evaluated_samples import drawn, labels_of_samples
+from score_sde.modes.evaluated_samples import Evaluated, drawn, labels_of_samples
 from score_sde.quality.assessment import Assessment
 from score_sde.quality.frechet import frechet_distance
+from score_sde.quality.reference import open_reference
 from score_sde.sde_lib import build_sde
 from score_sde.version import made_by
 
@@ -86,6 +87,57 @@ def test_drawn_images_are_those_of_their_features(tmp_path):
     rows = np.array([299, 3, 127, 128, 256, 3])
     again = extractor.extract(found.images.take(rows)).of_images
     np.testing.assert_array_equal(again, found.features.of_images[rows])
+
+
+def test_sorted_images_have_the_inception_score_of_shuffled_ones():
+    """Ten classes, of which each image is surely one: 10 of infinitely many, exp(-9/200) of that to first order in parts of a hundred;
+    1 by parts of one class each. The standard deviation over shuffles is .03."""
+    config, extractor = digits_config(), build_extractor(digits_config())
+    features = Features(np.zeros((1000, 1)), 30 * np.eye(10)[np.arange(1000) // 100])
+    found = evaluate.other_figures(config, extractor, Evaluated(None, features, {}), None, None)
+    assert found["inception_score"].value == pytest.approx(10 * np.exp(-9 / 200), abs=0.15)
+
+
+def test_samples_stay_until_their_figures_are_recorded(tmp_path, monkeypatch):
+    """A command whose last line could not be written draws nothing again."""
+
+    def fails(*_):
+        raise UserError("no room")
+
+    monkeypatch.setattr(evaluate, "report", fails)
+    for _ in range(2):
+        with pytest.raises(UserError, match="no room"):
+            evaluated(of_toy(), tmp_path)
+        assert len(list((tmp_path / "evaluation").glob("unfinished-*/*.npz"))) == 3
+        monkeypatch.setattr(Generator, "batches", lambda *_: pytest.fail("drawn again"))
+
+
+def test_too_few_samples_beside_a_law_are_not_drawn(tmp_path, monkeypatch):
+    config = of_toy()
+    np.savez(tmp_path / "law.npz", mu=np.zeros(4), sigma=np.eye(4))
+    config.evaluation.update(reference=str(tmp_path / "law.npz"), num_reference=0)
+    config.sampling.num_images = 19
+    monkeypatch.setattr(evaluate, "drawn", lambda *_: pytest.fail("drawn"))
+    with pytest.raises(UserError, match="19 images: an error needs 20"):
+        evaluated(config, tmp_path)
+    extractor, _, _, reference = open_reference(config, tmp_path)
+    evaluate.refuse_early(config, extractor, reference, 20, lambda: pytest.fail("of no use here"))
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 4 * 8 * 4**2 - 1)
+    with pytest.raises(UserError, match=r"features of 4 dimensions \(evaluation.features=pixels"):
+        evaluate.refuse_early(config, extractor, reference, 20, lambda: np.zeros(20))
+
+
+def test_one_held_out_image_tells_nothing_of_memory(digits, tmp_path, capsys):
+    config, splits, images, _ = digits
+    rows = np.arange(100, 200)
+    arrays = splits.train.take(rows).images
+    np.savez(tmp_path / "data.npz", images=arrays, test_images=arrays[:1])
+    config.data.update(name="arrays", file=str(tmp_path / "data.npz"), stored_levels=17)
+    found = evaluated(config, tmp_path)
+    expected = frechet_distance(*(x.reshape(-1, 64) / 16 for x in (images, arrays)))
+    assert found["frechet"] == pytest.approx(expected)
+    assert "nearer_than_held_out" not in found
+    assert "the data have one held-out image, too few to say" in capsys.readouterr().out
 
 
 def test_samples_are_of_the_classes_that_they_were_told():

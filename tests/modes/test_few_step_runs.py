@@ -1,5 +1,7 @@
 """Networks of few steps as runs: trained, gone on with, distilled, drawn from; and what is refused of them."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,8 @@ from score_sde.modes import interpolate, likelihood, restore, sample, train
 from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import restore_ema
 from score_sde.training.kinds import KINDS
+from score_sde.training.recorded_config import record_config
+from score_sde.training.score_task import with_weights
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import load_score_model
 
@@ -154,6 +158,28 @@ def test_a_resumed_run_is_the_run_without_a_stop(folders, tmp_path, name):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+def test_a_run_keeps_the_teacher_that_it_began_with(folders, tmp_path):
+    """Whatever becomes of the teacher's own folder; one that begins takes it as it is there."""
+    folder, made = folders
+    config = made["distilled"]
+    task = KINDS["consistency"].build(config, None)
+    assert jax.tree.leaves(task.constants)
+    later = dataclasses.replace(task, constants=jax.tree.map(lambda leaf: leaf + 1, task.constants))
+    kept, _ = with_weights(later, folder / "distilled")
+    jax.tree.map(np.testing.assert_array_equal, kept.constants, task.constants)
+    begun, _ = with_weights(later, tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, begun.constants, later.constants)
+
+
+def test_going_back_by_another_config_moves_nothing(folders):
+    folder, made = folders
+    config = made["mean_flow"].copy_and_resolve_references()
+    config.checkpoint_step, config.mean_flow.power = 4, 0.5
+    with pytest.raises(UserError, match="mean_flow.power=0.5 .trained with"):
+        trained(config, folder / "mean_flow")
+    assert not list((folder / "mean_flow").glob("after_step_*"))
+
+
 def test_without_guidance_a_mean_flow_network_is_a_flow(folders):
     """Where the interval is 0: it draws by the ODE, and has likelihoods."""
     folder, made = folders
@@ -229,12 +255,19 @@ TEACHERS = [
     ("mean_flow", {}, "trained by training.task='mean_flow'"),
     ("teacher", {"sde.name": "vp"}, "another process"),
     ("teacher", {"training.label_dropout": 0.1}, "asks for the score of no class"),
+    ("teacher", {"training.augment": 0.1, "model.name": "edm_unet"}, "training.augment=0.1: the teacher was trained without"),
+    ("words", {}, "knows the words one two, and the network that it is to teach none"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "changes", "words"), TEACHERS)
 def test_a_teacher_that_does_not_fit_is_refused(folders, name, changes, words):
     folder, _ = folders
+    if name == "words":
+        (folder / name).mkdir()
+        record_config(
+            teacher(**{"model.num_classes": 0, "model.words": "one two"}), folder / name, None
+        )
     config = consistency(**{"consistency.teacher": str(folder / name), **changes})
     with pytest.raises(ConfigError, match=words):
         train.check(config, build_sde(config))

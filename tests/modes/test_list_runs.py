@@ -53,6 +53,7 @@ def runs(tmp_path):
         full / "results.jsonl",
         {"mode": "likelihood", "ode_bits_per_dim": 1.5, "ode_standard_error": 0.125, "bound_bits_per_dim": 1.75},
         {"mode": "evaluate", "frechet": 0.5, "frechet_error": 0.25, "features": "classifier"},
+        {"mode": "evaluate", "frechet": 77.0, "frechet_error": 0.25, "images": "test"},
         {"mode": "sample", "evaluate": "no", "frechet": 77.0},
         {"mode": "tradeoff", "likelihood": "no", "ode_bits_per_dim": 77.0},
     )  # fmt: skip

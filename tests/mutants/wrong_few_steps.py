@@ -9,6 +9,16 @@ RUNS = "tests/modes/test_few_step_runs.py"
 
 # fmt: off
 FEW_STEPS = [
+    *mutants("training/teacher.py", "tests/modes/test_few_step_runs.py",
+        ("teacher-as-it-is-now", "return read_tree(workdir / WEIGHTS, teacher) if began else teacher", "return teacher"),
+        ("teacher-of-texts", "if teacher.model.words and teacher.model.words != config.model.words:", "if False:"),
+    ),
+    *mutants("training/score_task.py", "tests/modes/test_few_step_runs.py",
+        ("moved-before-it-is-refused", "    if config.checkpoint_step:  # before any checkpoint is moved\n", "    if False:\n"),
+    ),
+    *mutants("models/edm_network.py", "tests/models/test_edm_networks.py::test_no_augmentation_of_a_network_that_takes_an_interval",
+        ("null-of-nothing", "null = dict(super().null_condition(others)) if", "null = super().null_condition(others) if"),
+    ),
     *mutants("models/consistency.py", CONSISTENCY,
         ("consistency-ends-without-noise", "moved = (sde.sigma(s) * alpha - sde.alpha(s) * sigma) / w", "moved = (-sde.alpha(s) * sigma) / w"),
         ("consistency-of-x-alone", "kept = (sde.alpha(s) * sigma_rate - sde.sigma(s) * alpha_rate) / w", "kept = sde.alpha(s) / alpha"),

@@ -80,7 +80,15 @@ def test_a_file_of_another_program(tmp_path, splits):
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [({}, "has no `labels`"), ({"labels": np.zeros(3, int)}, "3 labels for 30 images")],
+    [
+        ({}, "has no `labels`"),
+        ({"labels": np.zeros(3, int)}, "3 labels for 30 images"),
+        (
+            {"labels": np.arange(30) % 11},
+            "labels from 0 to 10: expected classes 0 to 9 of the data",
+        ),
+        ({"labels": np.arange(30) % 10 - 1}, "labels from -1 to 8: expected classes 0 to 9"),
+    ],
 )
 def test_labels_that_are_not_there(tmp_path, splits, labels, words):
     np.savez(tmp_path / "x.npz", images=IMAGES, **labels)

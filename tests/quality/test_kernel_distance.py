@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from score_sde.quality.kernel_distance import kernel_distance, squared_discrepancy
+from score_sde.quality.kernel_distance import BLOCK, kernel_distance, squared_discrepancy
 from tests.quality.conftest import sets
 
 
@@ -76,3 +76,14 @@ def test_intervals_hold_the_true_distance(law, n, m):
 def test_too_few_images():
     with pytest.raises(ValueError, match="19 and 50 images: KID with its error needs 20 of each"):
         kernel_distance(np.ones((19, 2)), np.ones((50, 2)), np.random.default_rng(0))
+
+
+def test_blocks_of_a_much_larger_set_are_no_larger_than_others(monkeypatch):
+    """Whatever its size, so that a kernel between rows of one block fits into memory."""
+    seen = []
+    monkeypatch.setattr(
+        "score_sde.quality.kernel_distance.squared_discrepancy",
+        lambda x, y: float(seen.append((len(x), len(y))) or 0.0),
+    )
+    kernel_distance(np.ones((200, 1)), np.ones((25_000, 1)), np.random.default_rng(0))
+    assert seen == [(20, BLOCK)] * 10

@@ -1,5 +1,6 @@
 """Files of features with their mean and covariance: made once, known again, and refused where they are of something else."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
+from score_sde.data.splits import ImagesInMemory
 from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features
 from score_sde.quality import statistics_files
@@ -53,12 +55,15 @@ def test_another_version_makes_no_other_features(splits, kept, monkeypatch):
     features_of_split(get_config(), folder, fails, splits, "test")
 
 
-@pytest.mark.parametrize("other", ["features", "split", "levels"])
+@pytest.mark.parametrize("other", ["features", "split", "levels", "contents"])
 def test_what_is_of_something_else_is_made_anew(splits, kept, other):
     folder, _, _ = kept
     config = get_config()
     if other == "levels":
         config.data.resample = "box"
+    if other == "contents":  # of files of the same names and sizes
+        images = 16 - splits.test.take(np.arange(splits.test.num_images)).images
+        splits = dataclasses.replace(splits, test=ImagesInMemory(images))
     sha256 = "cd" if other == "features" else "ab"
     name = "train" if other == "split" else "test"
     features_of_split(config, folder, extractor(sha256), splits, name)

@@ -61,10 +61,22 @@ def test_the_same_command_given_again_does_not_go_back_again(trained, capsys):
     assert saved_steps(folder / "after_step_2") == [3, 4]
 
 
-def test_the_newest_step_is_no_step_back(trained):
+def test_from_the_newest_step_too_the_same_command_goes_on(trained, capsys):
+    """Nothing is moved, but that it was asked for is known."""
     folder, _ = trained
     assert run(folder, 5, from_step=4).figures["step"] == 5
-    assert not list(folder.glob("after_step_*"))
+    assert "back to step" not in capsys.readouterr().err
+    assert run(folder, 6, from_step=4).figures["step"] == 6
+    assert "resuming from step 5" in capsys.readouterr().err
+    assert saved_steps(folder / "checkpoints") == [1, 2, 3, 4, 5, 6]
+    assert saved_steps(folder / "after_step_4") == []
+
+
+def test_nothing_is_moved_for_fewer_updates_than_there_are(trained):
+    folder, _ = trained
+    with pytest.raises(UserError, match=r"n_iters=1, but .* is at step 2 already"):
+        run(folder, 1, from_step=2)
+    assert saved_steps(folder / "checkpoints") == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -38,3 +38,17 @@ def test_the_parts_are_the_time_that_has_passed(clock):
         }  # fmt: skip
         # Two updates since the first, of eight images each, in four seconds and one for the data.
         assert run.images_per_second == 2 * 8 / 5
+
+
+def test_an_evaluation_before_the_first_update_does_not_count_in_its_rate(clock):
+    """One that a signal had kept a run from, which it makes as it goes on."""
+    with Progress(4, 10, batch_size=8) as run:
+        with run.taking("evaluation"):
+            clock[0] += 120
+        clock[0] += 5
+        run.finished(5)
+        clock[0] += 2
+        with run.taking("save"):
+            clock[0] += 1
+        run.finished(6)
+        assert run.images_per_second == 8 / 2

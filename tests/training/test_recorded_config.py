@@ -13,6 +13,7 @@ from score_sde.training.recorded_config import (
     Role,
     as_json,
     check_recorded,
+    check_same_run,
     fields,
     read_config,
     record_config,
@@ -101,6 +102,40 @@ def test_another_value_is_refused_or_recorded(tmp_path, name, capsys):
             check_recorded(config, tmp_path)
     else:
         check_recorded(config, tmp_path)
+
+
+def test_the_step_that_a_command_chose_is_not_the_next_ones(tmp_path):
+    """Also of files of older versions, which have it."""
+    record_config(changed(checkpoint_step=5), tmp_path, 5)
+    assert kept_config(tmp_path)["checkpoint_step"] == 0
+    (tmp_path / "config.json").write_text(json.dumps(as_json(changed(checkpoint_step=5))))
+    assert read_config(tmp_path).checkpoint_step == 0
+
+
+@pytest.mark.parametrize("by", ["frechet", "frechet_limit"])
+def test_distances_by_which_checkpoints_are_compared_stay_the_same(tmp_path, by):
+    """Other fields may change, and these too where nothing is compared by them, or nothing was measured."""
+    kept = {"training.keep_best": 1, "training.keep_best_by": by, "training.quality_freq": 10}
+    record_config(changed(**kept), tmp_path, None)
+    other = {"evaluation.features": "classifier", "training.quality_images": 500}
+    for refuse in (
+        lambda config: record_config(config, tmp_path, 10),
+        lambda config: check_same_run(config, tmp_path),
+    ):
+        with pytest.raises(UserError) as error:
+            refuse(changed(**kept, **other))
+        words = f"by={by!r}, and their figures were made otherwise: evaluation.features='classifier' ('pixels'), training.quality_images=500 (1000)"
+        assert words in str(error.value)
+    record_config(changed(**kept, **{"sampling.num_images": 7}), tmp_path, 10)
+    record_config(changed(**other), tmp_path, 20)
+    record_config(changed(**kept, **other), tmp_path, 30)
+
+
+def test_the_last_time_is_a_part_of_a_consistency_model(tmp_path):
+    task = {"training.task": "consistency"}
+    record_config(changed(**task), tmp_path, None)
+    with pytest.raises(UserError, match=r"training.eps=0.25 \(trained with"):
+        check_recorded(changed(**task, **{"training.eps": 0.25}), tmp_path)
 
 
 def kept_config(folder):

@@ -128,6 +128,17 @@ def test_a_pattern_that_chooses_nothing_is_refused(config, tmp_path, pattern, me
         train(config, tmp_path)
 
 
+@pytest.mark.parametrize("task", ["consistency", "mean_flow"])
+def test_other_tasks_of_the_network_refuse_weights_of_another_meaning_too(config, tmp_path, task):
+    other_run(config, tmp_path / "source")
+    record_config(config, tmp_path / "source", None)
+    shapes = jax.eval_shape(build_score_task(config).init)
+    config.training.update(init_from=str(tmp_path / "source"), task=task)
+    config.model.predicts = "x0"
+    with pytest.raises(ConfigError, match="its network is another: model.predicts='x0'"):
+        weights_of(config).read(shapes)
+
+
 def test_weights_of_another_network_of_the_same_shapes_are_refused(config, tmp_path, capsys):
     """By the first fields that differ; weights of another process, size or loss are a first guess, which is said."""
     other_run(config, tmp_path / "source")
