@@ -1,4 +1,4 @@
-"""Sub-VP on 5,000 digits of MNIST at 32 pixels, conditioned on the class, in about an hour on two cores.
+"""Sub-VP on 5,000 digits of MNIST at 32 pixels, conditioned on the class, in less than an hour on two cores.
 
 pip install -e '.[images]'
 python main.py --config configs/subvp_mnist.py --mode train --cpu_devices=2
@@ -29,12 +29,12 @@ MNIST = {
     "optim.warmup": 200,
     "optim.decay": "cosine",
     "training.batch_size": 32,
-    "training.n_iters": 7500,
+    "training.n_iters": 6500,
     "training.label_dropout": 0.1,
     "training.log_freq": 50,
-    "training.eval_freq": 1500,
-    "training.checkpoint_freq": 1500,
-    "training.snapshot_freq": 2500,
+    "training.eval_freq": 1300,
+    "training.checkpoint_freq": 1300,
+    "training.snapshot_freq": 3250,
     "training.snapshot_steps": 10,
     "sampling.num_images": 100,
     "sampling.batch_size": 100,

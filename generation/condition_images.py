@@ -157,10 +157,8 @@ def ages_of_condition_images(config: Any) -> dict[str, Any]:
     options = config.condition
     if not has_condition_image(config):
         return {}
-    folder = user_path(options.images)
     return {
-        "condition_file": changed(options.images),
-        "condition_pictures": newest_file(folder) if folder.is_dir() else 0,
+        "condition_images": changed(options.images),
         "cascade": newest_file(checkpoint_folder(user_path(options.cascade)))
         if options.cascade
         else 0,
