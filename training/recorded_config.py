@@ -183,6 +183,17 @@ def check_same_run(config: Any, workdir: Path) -> None:
     earlier = recorded(workdir)
     if earlier is not None:
         refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS, Role.RUN})
+
+
+def check_goes_on(config: Any, workdir: Path) -> None:
+    """`check_same_run`, and refuse other figures of quality than those by which the folder's checkpoints are compared.
+
+    Raises:
+      UserError: with the fields that differ; or the file is damaged.
+    """
+    check_same_run(config, workdir)
+    earlier = recorded(workdir)
+    if earlier is not None:
         refuse_other_figures(earlier, as_json(config), workdir)
 
 

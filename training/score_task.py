@@ -38,7 +38,7 @@ from score_sde.training.low_rank_task import adapting
 from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
-from score_sde.training.recorded_config import check_same_run, record_config
+from score_sde.training.recorded_config import check_goes_on, record_config
 from score_sde.training.settings import check_config
 from score_sde.training.start import Weights
 from score_sde.training.state import ema_rate, init_params
@@ -199,7 +199,7 @@ def train(
     """
     check_config(config)
     if config.checkpoint_step:  # before any checkpoint is moved
-        check_same_run(config, pathlib.Path(workdir))
+        check_goes_on(config, pathlib.Path(workdir))
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)

@@ -1,6 +1,7 @@
 """--mode tradeoff on a law known in closed form: the distance goes to 0, bits/dim are the law's, and no row is made twice."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from score_sde.modes import evaluate, tradeoff
 from score_sde.quality.estimate import Estimate
 from score_sde.quality.tradeoff_table import with_error
 from score_sde.sde_lib import build_sde
+from score_sde.unfinished import changed
 
 
 def small(samplers="ddim: 4 16 64, dopri5 adaptive: 0.01"):
@@ -212,3 +214,22 @@ def test_it_is_said_what_plus_minus_means(toy):
     assert (
         "95% intervals reach 1.96 of them to either side, of KID, by its 10 blocks, 2.26." in text
     )
+
+
+def test_other_images_of_the_same_names_and_sizes_are_other_rows(tmp_path):
+    """Of the data, by their contents, and of a folder that is the reference."""
+    config, path = small(), tmp_path / "data.npy"
+    config.data.update(name="arrays", file=str(path), image_size=8, num_levels=256)
+    config.evaluation.reference = "train"
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 1)).astype(np.uint8)
+    found = []
+    for contents in (images, images, 255 - images):
+        np.save(path, contents)
+        found.append(tradeoff.Judge(config, tmp_path).identity)
+    assert found[0] == found[1] != found[2]
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    before = changed(str(folder))
+    (folder / "a.png").touch()
+    os.utime(folder / "a.png", (2e9, 2e9))
+    assert before < changed(str(folder)) == 2e9

@@ -6,6 +6,7 @@ from PIL import Image
 
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
+from score_sde.data.array_files import PART, check_real
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import levels_of, shades
 from score_sde.generation.sample_files import PictureFolder
@@ -107,3 +108,11 @@ def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
     np.savez(tmp_path / "x.npz", images=IMAGES + 5)
     with pytest.raises(UserError, match="levels from 5 to 21, expected 0 to 16"):
         of(tmp_path / "x.npz", splits)
+
+
+def test_a_number_that_is_not_finite_is_found_in_any_part():
+    array = np.zeros(PART + 2)
+    check_real("x", array)
+    array[-1] = np.nan
+    with pytest.raises(UserError, match="not finite"):
+        check_real("x", array)
