@@ -48,8 +48,7 @@ def _forget_compiled_code():
     """Free all programs, at the end of a module, when there are many.
 
     Every executable holds memory maps, and a process may have 65,530 of them (Linux's vm.max_map_count). The
-    whole suite in one worker, which is what a machine of one physical core gets, needs more, and XLA then
-    aborts the process in the midst of a compilation.
+    whole suite in one worker needs more, and XLA then aborts the process in the midst of a compilation.
     """
     yield
     maps = Path("/proc/self/maps")  # of Linux
