@@ -109,17 +109,27 @@ class Record(NamedTuple):
     """With its Jacobian."""
 
 
+RANK = 1e-12
+"""Of the largest standard deviation: directions with less have none."""
+
+
 def wasserstein(a: Law, b: Law) -> float:
     """Squared, of the two Gaussians.
 
     By the difference of one's root and what carries it to the other, a sum of squares: traces would cancel to 1e-16 of a
-    covariance.
+    covariance. In directions in which the first has no variance nothing is carried, and all of the other's counts.
     """
     half = root(a.covariance)
     values, vectors = np.linalg.eigh(half @ b.covariance @ half)
     middle = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    carried = middle @ np.linalg.pinv(half, rcond=1e-12)
-    return float(np.sum(np.square(a.mean - b.mean)) + np.sum(np.square(carried - half)))
+    carried = middle @ np.linalg.pinv(half, rcond=RANK, hermitian=True)
+    deviations, directions = np.linalg.eigh(half)
+    without = directions[:, deviations <= RANK * deviations.max()]
+    return float(
+        np.sum(np.square(a.mean - b.mean))
+        + np.sum(np.square(carried - half))
+        + np.sum(np.square(root(b.covariance) @ without))
+    )
 
 
 def sliced(x: np.ndarray, y: np.ndarray, directions: np.ndarray) -> float:

@@ -116,6 +116,12 @@ def test_the_distance_of_gaussians():
     assert wasserstein(a, near) == pytest.approx(1e-18, rel=1e-3)
     singular = Law(np.zeros(2), np.diag([0.0, 1.0]))
     assert wasserstein(singular, Law(np.zeros(2), np.diag([0.0, 4.0]))) == pytest.approx(1.0)
+    wider = Law(np.zeros(2), np.diag([0.25, 4.0]))
+    assert wasserstein(singular, wider) == pytest.approx(0.25 + 1)
+    assert wasserstein(wider, singular) == pytest.approx(0.25 + 1)
+    # A line turned by 60 degrees: 1 + 1 - 2 cos 60.
+    line = np.array([[np.sqrt(3) / 2], [0.5]])
+    assert wasserstein(singular, Law(np.zeros(2), line @ line.T)) == pytest.approx(1.0)
 
 
 def test_the_sliced_distance_of_a_shift():
