@@ -6,15 +6,16 @@
 The network is DDPM++ of configs/vp_cifar.py, narrower and with fewer blocks, so that a step takes a second: 7.0 M parameters,
 in float32. PyTorch (`pip install -e ".[peers]"`) runs the same network and training step (benchmarks/peers/). Time of the
 process, not of the clock on the wall, so that others on the machine cost little. With --memory: the largest resident set of
-a process of its own, in steps after the first, in which XLA compiles.
+a process of its own, in steps after the first, in which XLA compiles; both have imported JAX.
 
-With --cores N, on a quiet machine: by the clock on the wall, PyTorch with N threads, and ours twice, on one device over
+With --cores N, on a quiet machine and on N of its processors: by the clock on the wall, PyTorch with N threads, and ours twice, on one device over
 whose operations XLA has its threads, and on N devices that share the batch, as `main.py --cpu_devices=N` has it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -28,7 +29,6 @@ from benchmarks.accelerator.ours import TrainingSteps, shared_forward
 from benchmarks.accelerator.setting import SIZES, Setting
 from benchmarks.command import in_words, provenance, run_main
 from benchmarks.turns import CLOCKS, Work, in_turns, ratio
-from score_sde.cpu_devices import split_cpu
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 
@@ -121,19 +121,34 @@ def main(arguments: list[str] | None = None) -> None:
             f"--cores={options.cores}: expected 1 or more, of which --batch={options.batch} is a multiple"
         )
     if options.cores > 1:
-        split_cpu(options.cores)
+        keep_processors(options.cores)
+        jax.config.update("jax_num_cpu_devices", options.cores)
     if jax.default_backend() != "cpu":
         raise UserError(
             f"JAX runs on {jax.default_backend()}: set JAX_PLATFORMS=cpu, or measure with python -m benchmarks.accelerator"
         )
+    threads(options.cores)
     if options.alone:
         print(peak_alone(options.alone, options))
         return
-    threads(options.cores)
     measure = memory if options.memory else timed
     for line in measure(options):
         print(line, flush=True)
     print(f"\nMeasured by {in_words(provenance('benchmarks.beside_pytorch'))}")
+
+
+def keep_processors(count: int) -> None:
+    """Have this process run on so many, of which XLA makes its threads too. Linux can.
+
+    Raises:
+      UserError: there are fewer.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    there = sorted(os.sched_getaffinity(0))
+    if len(there) < count:
+        raise UserError(f"--cores={count}: this process may use {len(there)}")
+    os.sched_setaffinity(0, there[:count])
 
 
 def threads(count: int) -> None:

@@ -143,13 +143,17 @@ def classes(setting: Setting) -> Iterator[Point]:
 
 
 def devices(setting: Setting) -> Iterator[Point]:
-    """Training steps of one batch, shared by n devices; each n in a process of its own."""
+    """Training steps of one batch, shared by n devices of the CPU; each n in a process of its own."""
     for count in setting.options.devices:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
         command = [sys.executable, "-m", "benchmarks.growth", "--shared", "--config"]
         command += [setting.options.config, "--nf", str(setting.options.nf)]
+        command += ["--block", str(setting.block), "--rounds", str(setting.rounds)]
         ended = subprocess.run(
-            command, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True
+            command,
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
         )
         if ended.returncode:
             raise RuntimeError(f"{count} devices: {ended.stderr[-2000:]}")

@@ -6,7 +6,8 @@
 
 Each stage (stages.py) is a process of its own, so that one that fails or does not end takes no other with it: rows.jsonl
 has a line for each figure found, STAGE.log what a stage printed, table.md the table, and compiled/ is JAX's cache. PyTorch
-is measured beside where it is installed.
+is measured beside where it is installed. One GPU is measured, the first that CUDA_VISIBLE_DEVICES leaves. In a folder that has
+rows, those of the stages that run again are replaced.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+
 from benchmarks.accelerator.setting import SIZES, Setting
 from benchmarks.accelerator.stages import STAGES
-from benchmarks.accelerator.table import read_rows, table
+from benchmarks.accelerator.table import read_rows, table, without_stage
 from benchmarks.command import make_folder, provenance, run_main
 from benchmarks.turns import CLOCKS
 from score_sde.errors import UserError
 
 COMMAND = "python -m benchmarks.accelerator --size {} --clock {} --out DIR --stages {}"
 BLOCK, ROUNDS = 1.5, 3
-# JAX would take most of the memory for itself; here others share the card.
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -58,7 +59,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run_stage(name: str, setting: Setting, clock: str, out: Path) -> None:
-    """A line of rows.jsonl for each figure, at once."""
+    """A line of rows.jsonl for each figure, at once, in place of those the stage has there."""
+    if jax.default_backend() != "cpu" and jax.device_count() > 1:
+        raise UserError(
+            f"JAX sees {jax.device_count()} devices, and beside them all stands one: hide the others, as CUDA_VISIBLE_DEVICES does"
+        )
+    without_stage(out, name)
     facts = provenance("benchmarks.accelerator") | {
         "command": COMMAND.format(setting.size, clock, name)
     }
@@ -85,7 +91,6 @@ def run_apart(name: str, options: argparse.Namespace, seconds: float) -> str:
     command = [sys.executable, "-m", "benchmarks.accelerator", "--stage", name]
     command += ["--out", str(options.out), "--size", options.size, "--clock", options.clock]
     began = time.monotonic()
-    cache = {"JAX_COMPILATION_CACHE_DIR": str((options.out / "compiled").resolve())}
     with open(options.out / f"{name}.log", "w") as log:
         try:
             code = subprocess.run(
@@ -93,11 +98,32 @@ def run_apart(name: str, options: argparse.Namespace, seconds: float) -> str:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 timeout=seconds,
-                env=os.environ | SHARED | cache,
+                env=os.environ | environment(options.out),
             ).returncode
         except subprocess.TimeoutExpired:
             return f"stopped after {seconds:.0f} s"
     return f"{time.monotonic() - began:.0f} s" if code == 0 else f"failed: see {name}.log"
+
+
+def environment(out: Path) -> dict[str, str]:
+    """What stages need of it: one card, memory that JAX leaves to others, a CPU to compare with, and a cache of programs."""
+    made = {
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "JAX_COMPILATION_CACHE_DIR": str((out / "compiled").resolve()),
+    }
+    if platforms := os.environ.get("JAX_PLATFORMS"):
+        made["JAX_PLATFORMS"] = platforms if "cpu" in platforms else f"{platforms},cpu"
+    return made
+
+
+def check_rows(options: argparse.Namespace) -> None:
+    """Raises UserError where the folder has rows of another size, or by another clock: a table is of one."""
+    for row in read_rows(options.out):
+        if row["command"] != COMMAND.format(options.size, options.clock, row["stage"]):
+            raise UserError(
+                f"--out={options.out} has rows of `{row['command']}`: give another folder"
+            )
 
 
 def main(arguments: list[str] | None = None) -> dict[str, str]:
@@ -107,6 +133,7 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     if not options.minutes > 0:
         raise UserError(f"--minutes={options.minutes}: expected a positive number")
     make_folder(options.out)
+    check_rows(options)
     if options.stage:
         block, rounds = (0.01, 2) if options.size == "tiny" else (BLOCK, ROUNDS)
         setting = Setting(options.size, block, rounds, CLOCKS[options.clock])
@@ -114,6 +141,8 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
         return {}
     ended = run_stages(options)
     print((options.out / "table.md").read_text())
+    if failed := [name for name, how in ended.items() if how.startswith("failed")]:
+        raise UserError(f"failed: {', '.join(failed)}; {options.out} has a log of each")
     return ended
 
 

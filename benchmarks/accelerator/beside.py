@@ -1,4 +1,4 @@
-"""The same network in PyTorch (benchmarks/peers) as works to be timed beside ours; none where it is not installed.
+"""The same network in PyTorch (benchmarks/peers) as works to be timed beside ours, on the device that JAX has; none where it cannot be.
 
 Images are in channels_last. In bfloat16 both programs keep float32 weights, and cast them where they are used. PyTorch
 is imported by what runs it alone.
@@ -11,30 +11,43 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import jax
+
 from benchmarks.turns import Work
 
 EAGER, COMPILED = "PyTorch", "PyTorch, compiled"
 
 
-def installed() -> bool:
-    return importlib.util.find_spec("torch") is not None
+def installed(*packages: str) -> bool:
+    """PyTorch, and these."""
+    return all(importlib.util.find_spec(name) for name in ("torch", *packages))
+
+
+def comparable(*packages: str) -> bool:
+    """Whether it and these packages are installed, and it can compute where JAX does."""
+    if not installed(*packages):
+        return False
+    import torch
+
+    backend = jax.default_backend()
+    return backend == "cpu" or (backend == "gpu" and torch.cuda.is_available())
 
 
 def training_eager(config: Any, batch: int) -> dict[str, Work]:
-    return {EAGER: training(config, batch, False)} if installed() else {}
+    return {EAGER: training(config, batch, False)} if comparable() else {}
 
 
 def training_both(config: Any, batch: int) -> dict[str, Work]:
-    compiled = {COMPILED: training(config, batch, True)} if installed() else {}
+    compiled = {COMPILED: training(config, batch, True)} if comparable() else {}
     return training_eager(config, batch) | compiled
 
 
 def forward_eager(config: Any, batch: int) -> dict[str, Work]:
-    return {EAGER: forward(config, batch, False)} if installed() else {}
+    return {EAGER: forward(config, batch, False)} if comparable() else {}
 
 
 def forward_both(config: Any, batch: int) -> dict[str, Work]:
-    compiled = {COMPILED: forward(config, batch, True)} if installed() else {}
+    compiled = {COMPILED: forward(config, batch, True)} if comparable() else {}
     return forward_eager(config, batch) | compiled
 
 
@@ -75,7 +88,7 @@ def forward(config: Any, batch: int, compiled: bool) -> Work:
 
 def divergence(config: Any, batch: int) -> dict[str, Work]:
     """Drift and divergence of the likelihood in float32 proper, as published: two calls, one with a backward pass."""
-    if not installed():
+    if not comparable():
         return {}
     import torch
 
@@ -91,7 +104,7 @@ def divergence(config: Any, batch: int) -> dict[str, Work]:
 
 def samplers(config: Any, batch: int, steps: int) -> Iterator[tuple[str, str, Work, Work, int]]:
     """Samplers that others drive around the network: method, whose, itself, its evaluations alone, and how many they are."""
-    if not (installed() and importlib.util.find_spec("diffusers")):
+    if not comparable("diffusers", "torchdiffeq"):
         return
     import torch
 
@@ -123,18 +136,17 @@ def samplers(config: Any, batch: int, steps: int) -> Iterator[tuple[str, str, Wo
 
 def peak_memory() -> Iterator[tuple[str, float]]:
     """Of PyTorch's tensors so far, in GiB, where there is a card to ask."""
-    if not installed():
-        return
-    import torch
+    if comparable() and device().type == "cuda":
+        import torch
 
-    if torch.cuda.is_available():
         yield "PyTorch, eager and compiled", torch.cuda.max_memory_allocated() / 2**30
 
 
 def device() -> Any:
+    """That of JAX."""
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
 
 
 def network(config: Any) -> Any:
@@ -172,7 +184,7 @@ def waited(call: Callable[[], Any]) -> Work:
     def work(count: int) -> None:
         for _ in range(count):
             call()
-        if torch.cuda.is_available():
+        if device().type == "cuda":
             torch.cuda.synchronize()
 
     return work

@@ -8,21 +8,18 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.accelerator.ours import repeated
-from benchmarks.accelerator.setting import PRECISIONS, Row, Setting
+from benchmarks.accelerator.setting import PRECISIONS, SIZES, Row, Setting
 from benchmarks.turns import Work, in_turns
-
-SIDE = 8192  # of the matrices
-COPIED = 2**30  # numbers, in 4 GiB
 
 
 def ceilings(setting: Setting) -> Iterator[Row]:
     """TFLOP/s of a matrix product in each precision, and TB/s read and written by a copy."""
-    side = 128 if setting.tiny else SIDE
+    side = SIZES[setting.size].matrix
     for precision in PRECISIONS:
         a, b = jax.random.normal(jax.random.key(0), (2, side, side), precision)
         rate = 2 * side**3 / median(setting, repeated(jax.jit(jnp.matmul), a, b)) / 1e12
         yield Row("ceilings", "matrix product", "XLA", precision, side, rate, "TFLOP/s")
-    x = jax.random.normal(jax.random.key(0), (COPIED >> (16 if setting.tiny else 0),))
+    x = jax.random.normal(jax.random.key(0), (SIZES[setting.size].copied,))
     rate = 2 * x.nbytes / median(setting, repeated(jax.jit(lambda x: x + 1.0), x)) / 1e12
     yield Row("ceilings", "copy", "XLA", "float32", 1, rate, "TB/s")
 

@@ -41,14 +41,17 @@ def speed(rows: list[dict[str, Any]]) -> str:
     asked = [row for row in rows if row["who"].startswith("PyTorch")]
     lines = ["| | batch | ours | of the limit | PyTorch | ours over it |", "|---" * 6 + "|"]
     for peer in asked:
-        same = [r for r in rows if (r["stage"], r["measure"]) == (peer["stage"], peer["measure"])]
-        mine = {row["unit"]: row["value"] for row in same if row["who"] == "ours"}
-        ours = mine[peer["unit"]]
+        mine = {row["unit"]: row["value"] for row in ours_of(rows, peer, peer["measure"])}
+        ours = mine.get(peer["unit"])
+        if ours is None:  # PyTorch tells its memory on devices where JAX does not
+            continue
         share, flops = "", mine.get("TFLOP/s")
         if flops and peer["precision"] in limits:
             share = f"{flops:.0f} TFLOP/s, {flops / limits[peer['precision']]:.0%}"
-        what = f"{peer['measure']}, {peer['unit']} (`{peer['stage']}`)"
-        figures = f"{amount(ours)} | {share} | {amount(peer['value'])}"
+        precision = PRECISIONS.get(peer["precision"], peer["precision"])
+        what = f"{peer['measure']}, {peer['unit']}, {precision} (`{peer['stage']}`)"
+        theirs = amount(peer["value"]) + peer["who"].removeprefix("PyTorch")
+        figures = f"{amount(ours)} | {share} | {theirs}"
         lines.append(f"| {what} | {peer['batch']} | {figures} | {ratio(rows, peer, ours):.2f} |")
     ceilings = "; ".join(
         f"{row['measure']} in {row['precision']}, {row['value']:.3g} {row['unit']}"
@@ -60,9 +63,14 @@ def speed(rows: list[dict[str, Any]]) -> str:
 
 def ratio(rows: list[dict[str, Any]], peer: dict[str, Any], ours: float) -> float:
     """That of timings in turns where there is one, else the figures' own."""
-    turns = f"{peer['measure']}, ours over PyTorch"
-    found = [r["value"] for r in rows if (r["stage"], r["measure"]) == (peer["stage"], turns)]
-    return found[0] if found else ours / peer["value"]
+    turns = ours_of(rows, peer, f"{peer['measure']}, ours over {peer['who']}")
+    return turns[0]["value"] if turns else ours / peer["value"]
+
+
+def ours_of(rows: list[dict[str, Any]], peer: dict[str, Any], measure: str) -> list[dict[str, Any]]:
+    """Our rows of this measure, in the peer's stage and precision."""
+    asked = (peer["stage"], peer["precision"], measure, "ours")
+    return [r for r in rows if (r["stage"], r["precision"], r["measure"], r["who"]) == asked]
 
 
 def amount(value: float) -> str:

@@ -36,18 +36,26 @@ class Size(NamedTuple):
     model: dict[str, Any]
     """What differs from configs/vp_cifar.py."""
     largest_batch: int
+    matrix: int
+    """Rows of the matrices whose product is a limit."""
+    copied: int
+    """Numbers of the copy that is another."""
     fast: str
     """The dtype that is measured where one is enough."""
 
 
 SIZES = {
-    "published": Size({}, {}, 1 << 30, "bfloat16"),
+    "published": Size({}, {}, 1 << 30, 8192, 1 << 30, "bfloat16"),
     # A training step of some seconds of a CPU's core, where bfloat16 is emulated.
-    "reduced": Size({}, {"nf": 64, "ch_mult": (1, 2, 2), "num_res_blocks": 2}, 8, "float32"),
+    "reduced": Size(
+        {}, {"nf": 64, "ch_mult": (1, 2, 2), "num_res_blocks": 2}, 8, 1024, 1 << 26, "float32"
+    ),
     "tiny": Size(
         {"image_size": 4},
         {"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()},
         4,
+        128,
+        1 << 14,
         "bfloat16",
     ),
 }

@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import in_words
+from score_sde.files import write_whole
 
 
 def read_rows(out: Path) -> list[dict[str, Any]]:
     file = out / "rows.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def without_stage(out: Path, stage: str) -> None:
+    """The rows, less those of this stage."""
+    kept = [row for row in read_rows(out) if row["stage"] != stage]
+    write_whole(out / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
 def table(rows: list[dict[str, Any]], ended: dict[str, str]) -> str:

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.accelerator.__main__ import main
+from benchmarks.accelerator import __main__ as accelerator
+from benchmarks.accelerator import beside
+from benchmarks.accelerator.__main__ import environment, main
 from benchmarks.accelerator.ours import forward_flops
 from benchmarks.accelerator.profile import kernels
 from benchmarks.accelerator.setting import Setting
@@ -102,8 +104,45 @@ def check_ceilings(folder):
 
 
 def test_a_stage(tmp_path):
-    main(["--size", "tiny", "--out", str(tmp_path), "--stage", "ceilings"])
+    """Once more it replaces its rows, and no others; another size has another folder."""
+    ceilings = ["--size", "tiny", "--out", str(tmp_path), "--stage", "ceilings"]
+    main(ceilings)
     check_ceilings(tmp_path)
+    rows = tmp_path / "rows.jsonl"
+    before = rows.read_text()
+    other = json.loads(before.splitlines()[0])
+    other |= {"stage": "run", "command": other["command"].replace("ceilings", "run")}
+    rows.write_text(json.dumps(other) + "\n" + before)
+    main(ceilings)
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [row["stage"] for row in found] == ["run", *["ceilings"] * 3]
+    with pytest.raises(UserError, match="has rows of .*--size tiny .*: give another folder"):
+        main(["--out", str(tmp_path), "--stages", "ceilings"])
+
+
+def test_a_stage_sees_one_card_and_the_cpu(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    found = environment(tmp_path)
+    assert (found["CUDA_VISIBLE_DEVICES"], found["JAX_PLATFORMS"]) == ("3", "cuda,cpu")
+
+
+def test_pytorch_computes_where_jax_does(monkeypatch):
+    """On a TPU, and on a GPU that it cannot use, nothing is compared."""
+    torch = pytest.importorskip("torch")
+    for backend, cuda, expected in (
+        ("cpu", True, True), ("cpu", False, True), ("gpu", True, True), ("gpu", False, False), ("tpu", True, False),
+    ):  # fmt: skip
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        assert beside.comparable() is expected
+        assert beside.device().type == ("cuda" if backend == "gpu" else "cpu")
+
+
+def test_failed_stages_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(accelerator, "run_apart", lambda name, *_: f"failed: see {name}.log")
+    with pytest.raises(UserError, match="failed: ceilings, run; .* has a log of each"):
+        main(["--size", "tiny", "--out", str(tmp_path), "--stages", "ceilings", "run"])
 
 
 @pytest.mark.slow

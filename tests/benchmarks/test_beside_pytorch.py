@@ -1,5 +1,8 @@
 """Speed beside PyTorch on a CPU: that it runs, and what it refuses."""
 
+import os
+
+import jax
 import pytest
 
 from benchmarks import beside_pytorch
@@ -38,10 +41,22 @@ def test_a_run(capsys):
 
 def test_on_two_cores_ours_is_timed_on_two_devices_and_on_one(capsys, monkeypatch):
     pytest.importorskip("torch")
-    monkeypatch.setattr(beside_pytorch, "split_cpu", lambda count: None)  # here are four
+    monkeypatch.setattr(beside_pytorch, "keep_processors", lambda count: None)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)  # here are four devices
     beside_pytorch.main("--size tiny --batch 2 --rounds 1 --block 0.01 --cores 2".split())
     who = [line.split(" | ")[2] for line in capsys.readouterr().out.splitlines()[2:8]]
     assert who == 2 * ["ours", "ours, one device", "PyTorch"]
+
+
+def test_so_many_processors_are_used(monkeypatch):
+    """Of those that the process may use, and no more than there are."""
+    used = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 7}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, to: used.extend(to), raising=False)
+    beside_pytorch.keep_processors(2)
+    assert used == [1, 5]
+    with pytest.raises(UserError, match="--cores=4: this process may use 3"):
+        beside_pytorch.keep_processors(4)
 
 
 @pytest.mark.parametrize("cores", ["0", "3"])

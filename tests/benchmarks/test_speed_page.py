@@ -46,10 +46,33 @@ def test_speeds_beside_the_peer_of_the_same_stage():
     assert tables(ROWS)["speed"].splitlines() == [
         "| | batch | ours | of the limit | PyTorch | ours over it |",
         "|---|---|---|---|---|---|",
-        "| training, images/s (`training`) | 8 | 3,000 | 200 TFLOP/s, 40% | 1,000 | 2.75 |",
-        "| peak memory, GiB (`training`) | 8 | 3 |  | 4 | 0.75 |",
+        "| training, images/s, bfloat16 (`training`) | 8 | 3,000 | 200 TFLOP/s, 40% | 1,000 | 2.75 |",
+        "| peak memory, GiB, bfloat16 (`training`) | 8 | 3 |  | 4, eager and compiled | 0.75 |",
         "",
         "Limits: matrix product in bfloat16, 500 TFLOP/s.",
         "",
         "`training` on 2026-01-01: M, D, load 1.0, jax 1, Python 3.",
+    ]
+
+
+def test_each_precision_and_peer_has_its_own_ratio():
+    """In one stage; memory that only PyTorch tells has no row."""
+
+    def evaluation(precision, ours, theirs, gain, compiled_gain):
+        yield row("both", "evaluation", "ours", ours, "images/s", precision)
+        for who, times in (("PyTorch", gain), ("PyTorch, compiled", compiled_gain)):
+            yield row("both", "evaluation", who, theirs, "images/s", precision)
+            measure = f"evaluation, ours over {who}"
+            yield row("both", measure, "ours", times, "times", precision)
+
+    rows = [
+        *evaluation("bfloat16", 90.0, 30.0, 3.1, 1.5),
+        *evaluation("float32", 8.0, 4.0, 2.1, 1.2),
+    ]
+    rows.append(row("both", "peak memory", "PyTorch, eager and compiled", 4.0, "GiB"))
+    assert tables(rows)["speed"].splitlines()[2:6] == [
+        "| evaluation, images/s, bfloat16 (`both`) | 8 | 90 |  | 30 | 3.10 |",
+        "| evaluation, images/s, bfloat16 (`both`) | 8 | 90 |  | 30, compiled | 1.50 |",
+        "| evaluation, images/s, float32 (`both`) | 8 | 8 |  | 4 | 2.10 |",
+        "| evaluation, images/s, float32 (`both`) | 8 | 8 |  | 4, compiled | 1.20 |",
     ]
