@@ -3,7 +3,7 @@
   python main.py --config configs/adm_imagenet.py:64 --mode train --config.data.folder=IMAGENET
 
 Variants (published FID): 64 (2.07), 128 (2.97 with a classifier's guidance), 256 (4.59 with guidance), 256_uncond, unconditional.
-Not trained with this code: tests check the number of parameters of each. Published networks have twice the output
+Updates and rates are those of its appendix I. Not trained with this code: tests check the number of parameters of each. Published networks have twice the output
 channels, for a variance; these predict the noise, and their label may also be "no class", in place of separate networks. With _published
 after its name a variant is the network of OpenAI's file, on its chain of 1000 levels and without an unconditional mode:
 
@@ -33,6 +33,7 @@ COMMON = {
     "training.batch_size": 256,
     "optim.lr": 1e-4,
     "optim.warmup": 0,
+    "optim.grad_clip": -1.0,
 }
 CLASSES = {"model.num_classes": 1000, "training.label_dropout": 0.1}
 PIXELS_64 = {
@@ -43,6 +44,7 @@ PIXELS_64 = {
     "model.num_res_blocks": 3,
     "model.dropout": 0.1,
     "training.batch_size": 2048,
+    "training.n_iters": 540_000,
     "optim.lr": 3e-4,
 }
 PIXELS_128 = {
@@ -50,8 +52,13 @@ PIXELS_128 = {
     "model.ch_mult": (1, 1, 2, 3, 4),
     "model.head_channels": 0,
     "model.num_heads": 4,
+    "training.n_iters": 4_360_000,
 }
-PIXELS_256 = {"data.image_size": 256, "model.ch_mult": (1, 1, 2, 2, 4, 4)}
+PIXELS_256 = {
+    "data.image_size": 256,
+    "model.ch_mult": (1, 1, 2, 2, 4, 4),
+    "training.n_iters": 1_980_000,
+}
 # Of the files: https://github.com/openai/guided-diffusion, README.
 PUBLISHED = {
     "model.learned_variance": True,

@@ -3,7 +3,8 @@
   python main.py --config configs/edm2_imagenet.py:s --mode train --config.data.folder=IMAGENET
 
 Variants: xxs, xs, s (default), m, l, xl, xxl; of images of 64 pixels the paper has S to XL (FID of XL by Heun's 63 evaluations 1.33; of
-smaller ones none is stated there), of latents XXS to XXL. Not trained with this code: tests check the number of parameters of
+smaller ones none is stated there), of latents XXS to XXL, whose rates and dropout xxs and xxl have, with as many updates as S. No label is dropped: the published
+guidance is by a second, smaller network (sampling.guidance.worse). Not trained with this code: tests check the number of parameters of
 each, and the outputs and six updates of a small network against the published code's.
 
 Data: IMAGENET/train/CLASS/*.JPEG and IMAGENET/test/CLASS/*.JPEG.
@@ -16,7 +17,6 @@ from score_sde.configs.edm_cifar import EDM
 from score_sde.configs.variants import Change, changed, variant
 
 EDM2 = EDM | {
-    "data.random_flip": True,
     "data.name": "folder",
     "data.image_size": 64,
     "data.resize": True,
@@ -31,24 +31,25 @@ EDM2 = EDM | {
     "training.log_normal_mean": -0.8,
     "training.log_normal_std": 1.6,
     "training.batch_size": 2048,
-    "training.label_dropout": 0.1,
+    # 2^30 images.
+    "training.n_iters": 524_288,
     "training.ema.sigma_rel": (0.05, 0.1),
     # The rate rises over the first 10 million images.
-    "optim.lr": 0.01,
     "optim.beta2": 0.99,
     "optim.warmup": 4_883,
     "optim.decay": "inverse_sqrt",
     "optim.decay_after": 35_000,
     "sampling.edm.num_steps": 31,
 }
+DROPOUT: Change = {"model.dropout": 0.1}
 VARIANTS: dict[str, tuple[Change, ...]] = {
-    "xxs": ({"model.nf": 64},),
-    "xs": ({"model.nf": 128},),
-    "s": ({"model.nf": 192},),
-    "m": ({"model.nf": 256},),
-    "l": ({"model.nf": 320},),
-    "xl": ({"model.nf": 384},),
-    "xxl": ({"model.nf": 448},),
+    "xxs": ({"model.nf": 64, "optim.lr": 0.017},),
+    "xs": ({"model.nf": 128, "optim.lr": 0.012},),
+    "s": ({"model.nf": 192, "optim.lr": 0.01},),
+    "m": ({"model.nf": 256, "optim.lr": 0.009, "training.n_iters": 1_048_576}, DROPOUT),
+    "l": ({"model.nf": 320, "optim.lr": 0.008}, DROPOUT),
+    "xl": ({"model.nf": 384, "optim.lr": 0.007, "training.n_iters": 327_680}, DROPOUT),
+    "xxl": ({"model.nf": 448, "optim.lr": 0.0065}, DROPOUT),
 }
 
 

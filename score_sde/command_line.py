@@ -93,7 +93,8 @@ def parse(argv: list[str], about: str) -> Options | None:
     config = changed(default_config() if name is None else load_config(name), rest)
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
-    elif values.mode == "interpolate":  # the one sampler that encodes
+    elif values.mode == "interpolate" and "sampling.sampler" not in fields_of(rest):
+        # The one sampler that encodes.
         config.sampling.sampler = "ode"
     source = None if values.source is None else user_path(values.source)
     return Options(
@@ -203,18 +204,27 @@ def refuse_unknown(rest: list[str], known: list[str]) -> None:
         follows = bool(field) and "=" not in argument
 
 
+def fields_of(rest: list[str]) -> list[str]:
+    """Names of the fields that are given, in their order."""
+    return [field["name"] for field in filter(None, map(FIELD.match, rest[1:]))]
+
+
 def changed(config: ConfigDict, rest: list[str]) -> Any:
     """The config with the fields that are given, locked."""
-    values = flags.FlagValues()
-    for field in filter(None, map(FIELD.match, rest[1:])):
+    values, tuples = flags.FlagValues(), set()
+    for name in fields_of(rest):
         try:
-            found = value_of(config, field["name"])
+            found = value_of(config, name)
         except (KeyError, TypeError):
-            raise no_such_field(config, field["name"]) from None
+            raise no_such_field(config, name) from None
+        if name in tuples:  # config_flags would join both
+            raise UserError(f"--config.{name} is given twice; give it once, as --config.{name}=1,2")
+        if isinstance(found, tuple):
+            tuples.add(name)
         if isinstance(found, ConfigDict):
-            inside = f"{field['name']}.{next(iter(found))}"
+            inside = f"{name}.{next(iter(found))}"
             raise UserError(
-                f"config.{field['name']} is a section: set its fields one by one, as --config.{inside}=VALUE"
+                f"config.{name} is a section: set its fields one by one, as --config.{inside}=VALUE"
             )
     with refused():
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)

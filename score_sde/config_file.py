@@ -27,7 +27,9 @@ def load_config(name: str) -> ConfigDict:
     Raises:
       UserError: there is none; of an error in a Python file, with its file and line.
     """
-    file, colon, variant = name.partition(":")
+    # A folder may have a colon in its name.
+    whole = user_path(name).is_dir() or (name.endswith(".json") and user_path(name).is_file())
+    file, colon, variant = (name, "", "") if whole else name.partition(":")
     path = user_path(file)
     if path.is_dir() or path.suffix == ".json":
         # Only now: this imports JAX.

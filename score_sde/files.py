@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ def write_whole(
     Raises:
       UserError: it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    # Of its own for each writer, of whom none takes another's away: two commands may make one file.
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -40,10 +43,24 @@ def write_whole(
                 if durable:
                     os.fsync(file.fileno())
             partial.replace(path)
+            if durable:
+                sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in it survive a loss of power, where the system can."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):  # some network folders cannot
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def append_whole(path: Path, data: bytes, ends: bytes = b"") -> None:

@@ -45,7 +45,7 @@ def refusal(error: BaseException) -> UserError | None:
     if isinstance(error, OSError):
         if error.errno in NO_ROOM:
             return cannot_write(error.filename or "a file", error)
-        return error.filename and UserError(f"{error.filename}: {error.strerror}")
+        return UserError(f"{error.filename}: {error.strerror}") if error.filename else None
     # Of a device: XLA's error is a RuntimeError whose text begins so.
     if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
         return UserError(

@@ -157,6 +157,10 @@ MISTAKES = [
     ),
     (f"{TOY} --mode=interpolate --sampler=pc", "only the probability-flow ODE gives an image"),
     (
+        f"{TOY} --mode=interpolate --config.sampling.sampler=edm",
+        "only the probability-flow ODE gives an image",
+    ),
+    (
         f"{TOY} --mode=sample --sampler=ode --config.sampling.noise_removal_by=predictor_mean",
         "only the steps of pc have a predictor_mean",
     ),

@@ -81,6 +81,25 @@ def test_mistakes(trained, arguments, words):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_folder_with_a_colon_in_its_name(trained, tmp_path):
+    """As of a time of day: a colon before a variant is only looked for where no folder has it."""
+    folder = tmp_path / "at_10:00"
+    record_config(trained[1], folder, None)
+    for way in ("--workdir={}", "--config={}", "--config={}/config.json"):
+        options = given(way.format(folder), "--mode=sample")
+        assert (options.workdir, options.config.model.ch_mult) == (folder, (1, 4))
+
+
+def test_a_list_that_is_given_twice_is_not_joined(trained):
+    """Of a number the last counts; of a list, from a file of flags and the command line, config_flags would join both."""
+    folder, _ = trained
+    flags = folder / "flags"
+    flags.write_text(f"--workdir={folder}\n--config.model.ch_mult=1,2,2\n")
+    with pytest.raises(UserError, match="--config.model.ch_mult is given twice; give it once"):
+        given(f"--flagfile={flags}", "--mode=train", "--config.model.ch_mult=1,2")
+    assert given(f"--flagfile={flags}", "--mode=train").config.model.ch_mult == (1, 2, 2)
+
+
 def test_flags_from_a_file(trained):
     folder, _ = trained
     flags = folder / "flags"

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import sys
+import threading
 import types
 
 import numpy as np
@@ -35,6 +36,24 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path):
     write_whole(path, lambda file: file.write(b"new"))
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in path.parent.iterdir()] == ["config.json"]
+
+
+def test_two_that_write_one_file_leave_the_whole_of_the_later(tmp_path):
+    """The second begins and ends while the first writes, in a thread of its own."""
+    path = tmp_path / "file"
+
+    def first(file):
+        file.write(b"fi")
+        file.flush()
+        second = threading.Thread(target=write_whole, args=(path, b"second"))
+        second.start()
+        second.join()
+        assert path.read_bytes() == b"second"
+        file.write(b"rst")
+
+    write_whole(path, first)
+    assert path.read_bytes() == b"first"
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_what_fails_while_it_writes_keeps_its_error(tmp_path):

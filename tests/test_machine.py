@@ -26,6 +26,13 @@ def test_what_cannot_fit_is_refused(monkeypatch, changes, words):
         train.check(config, build_sde(config))
 
 
+def test_an_error_without_a_files_name_is_not_said_as_one():
+    """As that of open("")."""
+    named, nameless = (FileNotFoundError(2, "No such file", name) for name in ("x", ""))
+    assert str(machine.refusal(named)) == "x: No such file"
+    assert machine.refusal(nameless) is None
+
+
 def test_the_memory_of_devices_counts(monkeypatch):
     monkeypatch.setattr(machine, "memory_bytes", lambda: 10)
     machine.check_memory("all", 100, 100)

@@ -255,7 +255,9 @@ def test_a_job_is_compiled_once_and_one_that_was_ended_again(tmp_path, monkeypat
     monkeypatch.setattr(chips, "libtpu_version", lambda: "0.0.49")
     command.Jobs(tmp_path, 1.0)(job)
     assert ran == [8, 4, 4, 8]
-    words = [line for line in (tmp_path / "table.md").read_text().splitlines() if "Compiled" in line]
+    words = [
+        line for line in (tmp_path / "table.md").read_text().splitlines() if "Compiled" in line
+    ]
     assert [line.split("libtpu ")[1].split(",")[0] for line in words] == ["0.0.48", "0.0.49"]
 
 

@@ -86,6 +86,24 @@ def test_modes_accept_them(name, monkeypatch):
         mode.check(config, sde)
 
 
+@pytest.mark.parametrize(
+    ("size", "rate", "millions", "dropout"),
+    [
+        ("xs", 0.0120, 1024, 0.0),
+        ("s", 0.0100, 1024, 0.0),
+        ("m", 0.0090, 2048, 0.1),
+        ("l", 0.0080, 1024, 0.1),
+        ("xl", 0.0070, 640, 0.1),
+    ],
+)
+def test_edm2_is_trained_as_published(size, rate, millions, dropout):
+    """Of 64 pixels: the rate, images in units of 2^20, dropout, and no label or image changed."""
+    config = config_of(f"edm2_imagenet:{size}")
+    images = config.training.n_iters * config.training.batch_size
+    assert (config.optim.lr, images >> 20, config.model.dropout) == (rate, millions, dropout)
+    assert (config.training.label_dropout, config.data.random_flip) == (0.0, False)
+
+
 def test_every_variant_has_a_row():
     files = {name.partition(":")[0] for name in SIZES}
     variants = {

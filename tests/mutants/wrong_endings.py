@@ -15,6 +15,7 @@ CONFIG = "tests/training/test_recorded_config.py"
 ENDINGS = [
     *mutants("score_sde/files.py", FILES,
         ("written-in-place", "open(partial, \"wb\")", "open(path, \"wb\")"),
+        ("one-partial-for-all-writers", ".{os.getpid()}-{threading.get_ident()}.partial", ".partial"),
         ("half-a-file-left", "            partial.unlink(missing_ok=True)", "            pass"),
         ("half-a-line-left", "                    os.ftruncate(file, size)\n", "                    pass\n"),
         ("line-behind-half-a-line", "data = ends + data", "data = data"),
