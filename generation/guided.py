@@ -114,6 +114,12 @@ def check_plus_plus(sampling: Any) -> None:
             f"sampling.guidance.plus_plus={guidance.plus_plus} with {in_words(beside)}: CFG++ has a weight of its own; set weight=0, "
             "eta=1, norm=inf, or plus_plus=0"
         )
+    if guidance.rescale or sampling.threshold != "none":
+        raise ConfigError(
+            f"sampling.guidance.plus_plus={guidance.plus_plus} with guidance.rescale={guidance.rescale}, sampling.threshold="
+            f"{sampling.threshold!r}: its score's image is far beyond the one that a step of CFG++ goes to, and would be changed in its "
+            "place; set rescale=0 and threshold='none', or plus_plus=0"
+        )
     exponential = sampling.exponential
     if sampling.sampler != "ddim" or exponential.eta or exponential.steps != "grid":
         raise ConfigError(

@@ -206,6 +206,8 @@ def test_what_the_config_builds():
         ("there is no log-SNR between", {"weight": 1.0, "log_snr_low": 1.0, "log_snr_high": 0.0}, {}),
         ("CFG\\+\\+ has a weight of its own", {"plus_plus": 0.5, "weight": 1.0}, {}),
         ("CFG\\+\\+ has a weight of its own", {"plus_plus": 0.5, "eta": 0.0}, {}),
+        ("far beyond the one", {"plus_plus": 0.5, "rescale": 0.5}, {}),
+        ("far beyond the one", {"plus_plus": 0.5}, {"threshold": "static"}),
         ("CFG\\+\\+ is a step of DDIM", {"plus_plus": 0.5}, {"sampler": "pc"}),
         ("CFG\\+\\+ is a step of DDIM", {"plus_plus": 0.5}, {"exponential.eta": 1.0}),
         ("times must be known", {"plus_plus": 0.5}, {"grid.name": "dp"}),
