@@ -78,6 +78,14 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(found.params)),
         "file": str(path),
     }
+    if config.ema_sigma_rel:
+        figures["ema_sigma_rel"] = config.ema_sigma_rel
+    if config.ema_sigma_rel and path.suffix == ".pth":
+        # The format has a rate and no width.
+        figures["note"] = (
+            f"the file's average is that of the width {config.ema_sigma_rel:g}, though it states the rate {config.model.ema_rate:g} of "
+            "the exponential one: training that continues from it would go on with another average"
+        )
     report(workdir, figures)
     return figures
 

@@ -1,10 +1,11 @@
-"""--mode export of a folder of low-rank updates: one small file, which any mode takes."""
+"""--mode export: low-rank updates as one small file, which any mode takes; and what is said of an average that a format has no place for."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_sde.configs.digits import digits_config
 from score_sde.errors import ConfigError, UserError
 from score_sde.models.networks import NETWORKS
 from score_sde.modes import export_checkpoint
@@ -51,3 +52,16 @@ def test_the_file_is_the_average_with_its_alpha(tmp_path, monkeypatch):
     config.training.lora.alpha = 1.0
     with pytest.raises(UserError, match="training.lora.alpha=1.0 .trained with 3.0."):
         export_checkpoint.run(config, sde, folder)
+
+
+def test_another_average_than_the_files_rate_is_said(tmp_path, monkeypatch):
+    """A PyTorch checkpoint has a place for the rate alone."""
+    found = export_checkpoint.Exported("checkpoint_{}.pth", 3, (), lambda path: path.touch())
+    monkeypatch.setattr(export_checkpoint, "checkpoint_of", lambda config, workdir: found)
+    config = digits_config("vp")
+    assert "note" not in export_checkpoint.run(config, build_sde(config), tmp_path)
+    config.ema_sigma_rel = 0.1
+    figures = export_checkpoint.run(config, build_sde(config), tmp_path)
+    assert figures["file"].endswith("checkpoint_3-ema0.1.pth")
+    assert figures["ema_sigma_rel"] == 0.1
+    assert "that of the width 0.1, though it states the rate 0.995" in figures["note"]
