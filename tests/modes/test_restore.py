@@ -11,12 +11,14 @@ from PIL import Image
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.configs.vp_captions import get_config as captions_config
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import shades
 from score_sde.generation.generate import Generator
 from score_sde.modes import restore
+from score_sde.restoration.draws import build_drawer
 from score_sde.restoration.figures import Restored, calibration, nearness
-from score_sde.restoration.methods import METHODS
+from score_sde.restoration.methods import METHODS, configured_for
 from score_sde.restoration.observed import Observed, observe
 from score_sde.restoration.options import RestoreOptions
 from score_sde.restoration.picture import save_restored
@@ -273,6 +275,30 @@ def test_labels_of_digits():
     np.testing.assert_array_equal(observe(config, space, measurement).labels, own)
     config.sampling.labels = (3, 4)
     np.testing.assert_array_equal(observe(config, space, measurement).labels, [3, 4, 3, 4, 3])
+
+
+def test_texts_of_captions():
+    """A draw is told its image's text: its own, or those of sampling.text in turn."""
+    config = captions_config()
+    config.restore.update(num_images=3, draws=2)
+    sde, space = build_sde(config), build_space(config)
+    measurement = restore.measurement_of(config, space)
+
+    def told():
+        restore.check(config, sde)
+        observed = observe(config, space, measurement)
+        drawer = build_drawer(config, sde, space, configured_for(config, sde), observed, None)
+        return drawer.conditions(np.arange(6))["text"]
+
+    own = data.load(config, ("text",)).test.take(range(3)).condition["text"]
+    np.testing.assert_array_equal(told(), own[[0, 0, 1, 1, 2, 2]])
+    config.sampling.text = "two red squares,blue"
+    two_red_squares, blue = [2, 4, 9], [6, 0, 0]  # places in model.words, and what fills up
+    turns = [two_red_squares] * 2 + [blue] * 2 + [two_red_squares] * 2
+    np.testing.assert_array_equal(told(), turns)
+    config.sampling.text, config.restore.images = "", "tests"
+    with pytest.raises(UserError, match="restore.images with a network of model.words"):
+        restore.check(config, sde)
 
 
 def test_images_of_files(tmp_path):
