@@ -21,9 +21,9 @@ from score_sde.generation.cascade import base_config, cascaded
 from score_sde.keys import Stream, stream_key
 from score_sde.measurements.condition_image import ConditionImage, build_condition_image
 from score_sde.models.networks import conditions_of, has_condition_image
-from score_sde.quality.image_sets import SPLITS, of_file, of_folder
+from score_sde.quality.image_sets import SPLITS, known_by, of_file, of_folder
 from score_sde.training.checkpoints import checkpoint_folder
-from score_sde.unfinished import changed, newest_file
+from score_sde.unfinished import newest_file
 
 AddTo = Callable[[np.ndarray, Any], Any]
 """Indices (b,) of samples, and their condition so far -> their condition."""
@@ -153,13 +153,10 @@ def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
 
 
 def ages_of_condition_images(config: Any) -> dict[str, Any]:
-    """When the files of condition images last changed, for what depends on them."""
+    """By what condition images are known again, for what depends on them."""
     options = config.condition
     if not has_condition_image(config):
         return {}
-    return {
-        "condition_images": changed(options.images),
-        "cascade": newest_file(checkpoint_folder(user_path(options.cascade)))
-        if options.cascade
-        else 0,
-    }
+    if options.cascade:
+        return {"cascade": newest_file(checkpoint_folder(user_path(options.cascade)))}
+    return {"condition_images": known_by(config, options.images)}
