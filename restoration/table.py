@@ -28,8 +28,16 @@ def title(figures: Mapping[str, Any]) -> str:
         by += f" with {figures['sampler']}"
     return (
         f"{figures['num_images']} images ({what}), {figures['draws']} draws of each by {by}, given "
-        f"{figures['measurement']} with sigma_y={figures['sigma_y']:g}"
+        f"{measured(figures)} with sigma_y={figures['sigma_y']:g}"
     )
+
+
+def measured(figures: Mapping[str, Any]) -> str:
+    """What was measured, with the fields by which it was."""
+    start = "measurement_"
+    fields = {k.removeprefix(start): of for k, of in figures.items() if k.startswith(start)}
+    words = ", ".join(f"{name}={of}" for name, of in fields.items() if of not in ("", ()))
+    return figures["measurement"] + (f" ({words})" if words else "")
 
 
 def table(figures: Mapping[str, Any]) -> str:
