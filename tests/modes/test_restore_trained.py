@@ -139,6 +139,7 @@ def test_likelihoods_are_given_what_is_told(folder):
             {"restore.measurement.sigma_y": 0.1},
             "restore.measurement.sigma_y with restore.method='tr",
         ),
+        ({"condition.cascade": "runs/small"}, "cascade='runs/small' with --mode restore"),
         ({"model.name": "mixture"}, "an exact score is not conditioned on images"),
     ],
 )
