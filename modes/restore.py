@@ -132,6 +132,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     number = len(observed.y) * options.draws
     batches = list(drawer.stored_batches(score, number, config.seed, Generated._asdict, store))
     restored = of_batches(batches, observed, options.draws)
+    del batches  # as many arrays again
     if method.put_in:
         put_in = with_measured(measurement)
         draws = [put_in(y, x) for y, x in zip(observed.y, restored.draws, strict=True)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from score_sde.restoration.figures import CONFIDENCE, LEVELS
+from score_sde.restoration.methods import METHODS
 
 LINES = {
     "psnr_mean": "PSNR of the mean, dB",
@@ -18,6 +19,13 @@ LINES = {
     "residual_mean": "  of the mean",
     "residual_original": "  of the original",
 }
+
+NOISY = "note: of posterior draws |y - A x| is 1 sigma_y on average, as of the originals; of their mean it is less"
+EXACT = "note: without noise |y - A x| is 0 but for rounding and what is left at sampling.eps"
+OF_MIDDLE = (
+    "note: y is measured of the middles of the levels, as in training, and x has dequantization noise where the data have: |y - A x| of posterior "
+    "draws is on average that of the originals"
+)
 
 
 def title(figures: Mapping[str, Any]) -> str:
@@ -51,11 +59,10 @@ def table(figures: Mapping[str, Any]) -> str:
         + ("" if len_one(figures) else f" +- {figures[f'{name}_error']:.2g}")
         for name, line in lines.items()
     ]
-    expected = (
-        "note: of posterior draws |y - A x| is 1 sigma_y on average, as of the originals; of their mean it is less"
-        if noisy
-        else "note: without noise |y - A x| is 0 but for rounding and what is left at sampling.eps"
-    )
+    if METHODS[figures["method"]].trained:
+        expected = OF_MIDDLE
+    else:
+        expected = NOISY if noisy else EXACT
     cost = f"{figures['nfe']:.6g} evaluations of the network a draw"
     if figures["jacobian_products"]:
         cost += f" and {figures['jacobian_products']:.6g} products with its Jacobian"
