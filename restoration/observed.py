@@ -105,7 +105,9 @@ def originals(config: Any) -> ImageSet:
         return of_split(getattr(data.load(config, conditions), given))
     path = user_path(given)
     if path.is_dir():
-        names = data.load(config, conditions).class_names if conditions else None
+        # The training set, only for what nothing else says.
+        asked = "label" in conditions and not config.sampling.labels
+        names = data.load(config, conditions).class_names if asked else None
         return of_folder(config, f"{field}={given!r}", path, names)
     return of_file(config, field, given)
 

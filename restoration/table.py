@@ -59,10 +59,8 @@ def table(figures: Mapping[str, Any]) -> str:
         + ("" if len_one(figures) else f" +- {figures[f'{name}_error']:.2g}")
         for name, line in lines.items()
     ]
-    if METHODS[figures["method"]].trained:
-        expected = OF_MIDDLE
-    else:
-        expected = NOISY if noisy else EXACT
+    plain = NOISY if noisy else EXACT
+    expected = OF_MIDDLE if METHODS[figures["method"]].trained else plain
     cost = f"{figures['nfe']:.6g} evaluations of the network a draw"
     if figures["jacobian_products"]:
         cost += f" and {figures['jacobian_products']:.6g} products with its Jacobian"

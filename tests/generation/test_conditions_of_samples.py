@@ -265,7 +265,7 @@ def test_the_small_images_do_not_depend_on_batches(tmp_path, monkeypatch):
 def test_the_smaller_network_is_asked_as_the_larger_is(tmp_path, monkeypatch):
     """One image at a time, say; texts that it does not know are not for it."""
     config = cascade(tmp_path, monkeypatch)
-    config.sampling.update(sampler="ddim", batch_size=2, one_by_one=True, text="two")
+    config.sampling.update(sampler="ddim", batch_size=4, one_by_one=True, text="two")
     config.sampling.exponential.num_steps = 2
     maker, asked, draw = build_condition_image(config), [], Generator.draw
     base = base_config(config, maker)

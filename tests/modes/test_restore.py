@@ -287,8 +287,8 @@ def test_the_picture(tmp_path):
     assert [int(row[left]) for row in middle[2:]] == [0, 255, 128, 255]
 
 
-def test_labels_of_digits():
-    """Their own, or those of sampling.labels in turn."""
+def test_labels_of_digits(tmp_path, monkeypatch):
+    """Their own, or those of sampling.labels in turn, for which no dataset is loaded beside a folder of pictures."""
     config = digits_config("conditional")
     config.restore.update(num_images=5)
     space = build_space(config)
@@ -297,6 +297,10 @@ def test_labels_of_digits():
     np.testing.assert_array_equal(observe(config, space, measurement).labels, own)
     config.sampling.labels = (3, 4)
     np.testing.assert_array_equal(observe(config, space, measurement).labels, [3, 4, 3, 4, 3])
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
+    config.restore.update(num_images=1, images=str(tmp_path))
+    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("the data were loaded"))
+    np.testing.assert_array_equal(observe(config, space, measurement).labels, [3])
 
 
 def test_texts_of_captions():
@@ -354,7 +358,7 @@ def test_images_of_files(tmp_path):
         ({"method": "ddnm"}, "DDNM with sigma_y=0.05"),
         ({"method": "imputation"}, "imputation with sigma_y=0.05"),
         ({"method": "tds", "measurement.sigma_y": 0.0}, "TDS with sigma_y=0.0"),
-        ({"method": "dps", "weight": 2.0}, "weight=2.0 with restore.method='dps', .* diffpir"),
+        ({"method": "dps", "weight": 2.0}, "weight=2.0 with restore.method='dps', .*=diffpir"),
         ({"method": "pnpdm", "coupling": 1e6}, "PnP-DM with coupling=1000000.0"),
         ({"measurement.name": "sand"}, "restore.measurement.name='sand' is unknown"),
         ({"measurement.name": "grey"}, "'grey': data.num_channels=1"),
