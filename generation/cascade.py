@@ -16,10 +16,12 @@ import numpy as np
 from score_sde.data.image_shape import image_shape
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
+from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.guidance.options import GuidanceOptions
 from score_sde.keys import Stream, stream_key
 from score_sde.measurements.condition_image import ConditionImage
-from score_sde.models.networks import has_condition_image
+from score_sde.models.networks import condition_names, has_condition_image
+from score_sde.models.parameterization import refuse_discrete
 from score_sde.progress import progress_bar
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import build_sde
@@ -71,10 +73,26 @@ def base_config(config: Any, maker: ConditionImage) -> Any:
     base.sampling.guidance.update(GuidanceOptions.defaults())
     if not base.model.num_classes:
         base.sampling.labels = ()
+    if "text" not in condition_names(base):
+        base.sampling.text = ""
     sde = build_sde(base)
     check_score_model(base, sde)
-    configure(base.sampling, sde)
+    check_sampled_score(base, sde, space)
+    if configure(base.sampling, sde).any_time:
+        refuse_discrete(base, sde, f"{field} by sampling.sampler={base.sampling.sampler!r}")
+    check_conditions(base, field)
     return base
+
+
+def check_conditions(base: Any, field: str) -> None:
+    """Refuse classes and texts that the smaller network does not know."""
+    # Here, since conditions ask this file for images.
+    from score_sde.generation.conditions import build_conditions
+
+    try:
+        build_conditions(base)
+    except ConfigError as error:
+        raise ConfigError(f"{field}: {error}") from None
 
 
 def cascaded(config: Any, base: Any, maker: ConditionImage) -> Any:
@@ -95,7 +113,8 @@ def small_images(config: Any, base: Any) -> Any:
     from score_sde.generation.generate import build_generator
 
     sde, space = build_sde(base), build_space(base)
-    model = load_score_model(base, sde, user_path(config.condition.cascade)).model
+    loaded = load_score_model(base, sde, user_path(config.condition.cascade))
+    model = sampled_score(base, sde, space, loaded.model)
     generator = build_generator(base, sde, space.shape)
     key, size = stream_key(config.seed, Stream.CASCADE), base.sampling.batch_size
 

@@ -21,9 +21,9 @@ from score_sde.generation.cascade import base_config, cascaded
 from score_sde.keys import Stream, stream_key
 from score_sde.measurements.condition_image import ConditionImage, build_condition_image
 from score_sde.models.networks import conditions_of, has_condition_image
-from score_sde.quality.image_sets import SPLITS, of_file, of_folder
+from score_sde.quality.image_sets import SPLITS, known_by, of_file, of_folder
 from score_sde.training.checkpoints import checkpoint_folder
-from score_sde.unfinished import changed, newest_file
+from score_sde.unfinished import newest_file
 
 AddTo = Callable[[np.ndarray, Any], Any]
 """Indices (b,) of samples, and their condition so far -> their condition."""
@@ -38,13 +38,11 @@ class ImageSource(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What condition images are made of, n of each."""
+    """What condition images are made of."""
 
-    images: np.ndarray
-    condition: dict[str, np.ndarray]
-
-    def at(self, rows: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        return self.images[rows], {name: of[rows] for name, of in self.condition.items()}
+    num_images: int
+    at: Callable[[np.ndarray], tuple[np.ndarray, dict[str, np.ndarray]]]
+    """Those at these places, and what comes with them."""
 
 
 def build_sample_image(config: Any) -> ImageSource | None:
@@ -79,13 +77,14 @@ def of_images(config: Any, maker: ConditionImage) -> ImageSource:
     key = stream_key(config.seed, Stream.OBSERVATION)
 
     def with_image(indices: np.ndarray, condition: Any) -> Any:
-        rows = indices % len(given().images)
+        rows = indices % given().num_images
         images, beside = given().at(rows)
         return jax.device_get(tell(images, {**dict(condition), **beside}, key, rows))
 
     def rest(indices: np.ndarray, condition: Any) -> Any:
-        beside, rows = given().condition, indices % len(given().images)
-        return {**dict(condition), **{name: of[rows] for name, of in beside.items()}}
+        rows, places = np.unique(indices % given().num_images, return_inverse=True)
+        _, beside = given().at(rows)
+        return {**dict(condition), **{name: of[places] for name, of in beside.items()}}
 
     return ImageSource(with_image, rest)
 
@@ -109,7 +108,7 @@ def check_images(config: Any) -> None:
 
 
 def given_images(config: Any) -> Given:
-    """What config.condition.images names.
+    """What config.condition.images names; no more of it is in memory than is asked for, but of pairs in a file.
 
     Raises:
       UserError: a file that cannot be read, or images of another kind than the network's.
@@ -119,17 +118,21 @@ def given_images(config: Any) -> Given:
         asked = {"label": config.sampling.labels, "text": config.sampling.text}
         names = tuple(of for of in conditions_of(config) if not asked.get(of))
         split = getattr(data.load(config, names), name)
-        batch = split.take(range(min(number, split.num_images)))
-        return Given(batch.images, dict(batch.condition))
+
+        def of_split(rows: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            batch = split.take(rows)
+            return batch.images, dict(batch.condition)
+
+        return Given(min(number, split.num_images), of_split)
     if config.model.condition_image == "paired":
         paired = read_paired(config, f"{field}={name!r}", user_path(name))[:number]
-        return Given(paired, {"paired": paired})
+        return Given(len(paired), lambda rows: (paired[rows], {"paired": paired[rows]}))
     path = user_path(name)
     if path.is_dir():
         images = of_folder(config, f"{field}={name!r}", path, None)
     else:
         images = of_file(config, field, name)
-    return Given(images.take(range(min(number, images.num_images))), {})
+    return Given(min(number, images.num_images), lambda rows: (images.take(rows), {}))
 
 
 def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
@@ -153,13 +156,10 @@ def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
 
 
 def ages_of_condition_images(config: Any) -> dict[str, Any]:
-    """When the files of condition images last changed, for what depends on them."""
+    """By what condition images are known again, for what depends on them."""
     options = config.condition
     if not has_condition_image(config):
         return {}
-    return {
-        "condition_images": changed(options.images),
-        "cascade": newest_file(checkpoint_folder(user_path(options.cascade)))
-        if options.cascade
-        else 0,
-    }
+    if options.cascade:
+        return {"cascade": newest_file(checkpoint_folder(user_path(options.cascade)))}
+    return {"condition_images": known_by(config, options.images)}

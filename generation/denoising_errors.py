@@ -27,7 +27,11 @@ from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
+from score_sde.training.checkpoints import checkpoint_folder
+from score_sde.training.kept_averages import averages_folder
+from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import LoadedScore
+from score_sde.unfinished import digest_of, newest_file
 
 
 def error_times(config: Any, sde: SDE) -> np.ndarray:
@@ -61,7 +65,7 @@ def optimal_variance(
     if not needs_errors(config.sampling):
         return None
     step = loaded.checkpoint_step or 0
-    path = workdir / f"denoising_errors-{loaded.name}.npz"
+    path = workdir / f"denoising_errors-{loaded.name}-{digest_of(identity(config, workdir))}.npz"
     # A name of adapters does not say which weights they are, so theirs are measured each time.
     kept = not loaded.adapters
     if kept and path.exists():
@@ -76,6 +80,18 @@ def optimal_variance(
     return OptimalVariance(
         tuple(norms.times.tolist()), tuple(norms.errors.tolist()), half_range(build_space(config))
     )
+
+
+def identity(config: Any, workdir: Path) -> dict[str, Any]:
+    """What the errors depend on and the file does not say, so that others are estimated anew: weights trained again to the same step, too."""
+    settings = as_json(config)
+    return {
+        "checkpoints": newest_file(checkpoint_folder(workdir)),
+        "averages": newest_file(averages_folder(workdir)),
+        "data": settings["data"],
+        "condition": settings["condition"],
+        "errors": settings["sampling"]["errors"],
+    }
 
 
 def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int) -> ScoreNorms:

@@ -46,6 +46,15 @@ def asks_for_two(sampling: Any) -> bool:
     return bool(guidance.plus_plus or guidance.weight)
 
 
+def scores_a_call(sampling: Any) -> int:
+    """Evaluations of the network that a call of the guided score costs: one without guidance, and where a weight of -1 alone leaves the condition out."""
+    guidance = sampling.guidance
+    ignored = guidance.weight == -1 and not guidance.plus_plus
+    if not asks_for_two(sampling) or (ignored and not different(guidance, NOTHING_MORE)):
+        return 1
+    return 2
+
+
 def is_guided(sampling: Any) -> bool:
     """Whether any guidance is asked for."""
     return asks_for_two(sampling) or bool(sampling.guidance.classifier)

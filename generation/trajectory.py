@@ -39,7 +39,9 @@ def trajectory(
 ) -> Trajectory:
     """The first images of this seed again, by a model with their conditions bound, on one device, at `frames` of their sampler's times.
 
-    An adaptive sampler has no times of its own: it is asked at equal steps of the log-SNR.
+    An adaptive sampler has no times of its own: it is asked at equal steps of the log-SNR. Where the images of a batch share step sizes
+    (adaptive solvers with step_size=batch, the published Langevin corrector), these few images take others than in their batch, and end
+    near the samples, not at them.
     """
     grid = configured.grid
     if configured.adaptive:

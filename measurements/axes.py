@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from score_sde.errors import ConfigError
-from score_sde.measurements.linear import Spectral
+from score_sde.measurements.linear import Spectral, above_rounding
 from score_sde.measurements.resampling import bicubic_rows, box_rows, gaussian_rows
 from score_sde.shapes import Array, Images, Measured
 
@@ -27,12 +27,13 @@ class Factor:
     left: Float[Array, "n m"]
     """U^T, with rows of 0 beyond the m-th."""
     values: Float[Array, "n"]
+    """Singular values, with those that are rounding of 0: see linear.above_rounding."""
     right: Float[Array, "n n"]
     """V^T."""
 
     @classmethod
     def of(cls, matrix: Any) -> Self:
-        """In float64; singular values that are rounding of 0 are 0.
+        """In float64.
 
         Raises:
           ConfigError: not a matrix of finite numbers.
@@ -44,7 +45,6 @@ class Factor:
             )
         m, n = matrix.shape
         u, s, vt = np.linalg.svd(matrix, full_matrices=True)
-        s = np.where(s > max(m, n) * np.finfo(np.float64).eps * s.max(initial=0.0), s, 0.0)
         rank = min(m, n)
         left, values = np.zeros((n, m)), np.zeros(n)
         left[:rank], values[:rank] = u.T[:rank], s
@@ -100,7 +100,7 @@ class Axes(Spectral):
                 ones = [1] * len(self.shape)
                 ones[axis] = -1
                 s = s * factor.values.reshape(ones)
-        return s
+        return above_rounding(s)
 
     def modes(self, x: Images) -> Images:
         return self._with("right", x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from score_sde.errors import ConfigError
 from score_sde.files import user_path
@@ -50,23 +50,43 @@ def some_frequencies(options: Any, shape: Shape, seed: int) -> Linear:
     return Frequencies.of_mask(mask, shape)
 
 
-# Functions of config.restore.measurement or config.condition, the shape of an image and the seed.
-MEASUREMENTS: dict[str, Callable[[Any, Shape, int], Linear]] = {
-    "box": without_box,
-    "half": lambda o, shape, seed: Coordinates.of_mask(masks.half(shape[:2], o.known), shape),
-    "random": lambda o, shape, seed: Coordinates.of_mask(
-        masks.random_pixels(shape[:2], o.fraction, seed), shape
+class Kind(NamedTuple):
+    """A measurement that a config can name."""
+
+    build: Callable[[Any, Shape, int], Linear]
+    """From config.restore.measurement or config.condition, the shape of an image and the seed."""
+    fields: tuple[str, ...] = ()
+    """Of the section, that it reads."""
+
+
+MEASUREMENTS: dict[str, Kind] = {
+    "box": Kind(without_box, ("box",)),
+    "half": Kind(
+        lambda o, shape, seed: Coordinates.of_mask(masks.half(shape[:2], o.known), shape),
+        ("known",),
     ),
-    "mask": of_picture,
-    "grey": grey_of_colours,
-    "box_mean": lambda o, shape, seed: box_mean(shape, o.factor),
-    "bicubic": lambda o, shape, seed: bicubic(shape, o.factor),
-    "gaussian_blur": lambda o, shape, seed: gaussian_blur(shape, o.blur),
-    "motion_blur": lambda o, shape, seed: Convolution.by_kernel(
-        motion_kernel(o.length, o.angle), shape
+    "random": Kind(
+        lambda o, shape, seed: Coordinates.of_mask(
+            masks.random_pixels(shape[:2], o.fraction, seed), shape
+        ),
+        ("fraction",),
     ),
-    "frequencies": some_frequencies,
+    "mask": Kind(of_picture, ("mask",)),
+    "grey": Kind(grey_of_colours),
+    "box_mean": Kind(lambda o, shape, seed: box_mean(shape, o.factor), ("factor",)),
+    "bicubic": Kind(lambda o, shape, seed: bicubic(shape, o.factor), ("factor",)),
+    "gaussian_blur": Kind(lambda o, shape, seed: gaussian_blur(shape, o.blur), ("blur",)),
+    "motion_blur": Kind(
+        lambda o, shape, seed: Convolution.by_kernel(motion_kernel(o.length, o.angle), shape),
+        ("length", "angle"),
+    ),
+    "frequencies": Kind(some_frequencies, ("fraction", "lowest")),
 }
+
+
+def fields_of(options: Any) -> dict[str, Any]:
+    """Of this section of the config, what its measurement reads."""
+    return {name: options[name] for name in MEASUREMENTS[options.name].fields}
 
 
 def build_measurement(
@@ -77,10 +97,10 @@ def build_measurement(
     Raises:
       ConfigError: an unknown name, or a mask, a factor or a kernel that does not fit the images.
     """
-    build = choose(f"{section}.name", options.name, MEASUREMENTS)
+    kind = choose(f"{section}.name", options.name, MEASUREMENTS)
     height, width, channels = shape
     try:
-        linear = build(options, (height, width, channels), seed)
+        linear = kind.build(options, (height, width, channels), seed)
     except ConfigError as error:
         raise ConfigError(f"{section}.name={options.name!r}: {error}") from None
     return Measurement.of(linear, options.sigma_y)

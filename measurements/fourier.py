@@ -16,7 +16,7 @@ from jaxtyping import Complex, Float
 
 from score_sde.errors import ConfigError
 from score_sde.measurements.coordinates import Coordinates
-from score_sde.measurements.linear import Spectral
+from score_sde.measurements.linear import Spectral, above_rounding
 from score_sde.shapes import Array, Images, Measured
 
 
@@ -110,7 +110,7 @@ class Convolution(Spectral):
 
     @property
     def singular_values(self) -> Float[Array, "*dims"]:
-        modulus = jnp.abs(self.transfer)
+        modulus = above_rounding(jnp.abs(self.transfer))
         return jnp.broadcast_to(
             modulus.reshape(modulus.shape + (1,) * (len(self.shape) - modulus.ndim)), self.shape
         )

@@ -15,6 +15,9 @@ from jaxtyping import Float
 
 from score_sde.shapes import Array, Images, Measured, check_shape
 
+HIDDEN = 100.0
+"""Roundings: modes with larger singular values are found to a hundredth or so of the images' size, in y without noise."""
+
 
 class Operator(abc.ABC):
     """A, of images of one shape, linear or not. A pytree: it passes through `jit` as an argument."""
@@ -64,6 +67,15 @@ class Linear(Operator):
         return columns.reshape(d, -1).T
 
 
+def above_rounding(s: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+    """Singular values, 0 where they are below `HIDDEN` roundings of the largest.
+
+    y is rounded to its own precision, and a mode would be found with an error of rounding / s: what it gives of such a mode is no
+    longer of the image. To take it for unseen moves A x by no more than s.
+    """
+    return jnp.where(s > HIDDEN * jnp.finfo(s.dtype).eps * jnp.max(s), s, 0.0)
+
+
 class Spectral(Linear):
     """A = U S V^T with V orthogonal. Modes, V^T x, have the shape of an image; those that are not measured, s = 0.
 
@@ -73,7 +85,7 @@ class Spectral(Linear):
     @property
     @abc.abstractmethod
     def singular_values(self) -> Float[Array, "*dims"]:
-        """s >= 0 of each mode, in no order; exactly 0 where A sees nothing of it."""
+        """s >= 0 of each mode, in no order; exactly 0 where A sees nothing of it, or nothing that rounding leaves."""
 
     @abc.abstractmethod
     def modes(self, x: Images) -> Images:

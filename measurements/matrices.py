@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from score_sde.errors import ConfigError
 from score_sde.measurements.axes import Factor, along
-from score_sde.measurements.linear import Linear, Spectral
+from score_sde.measurements.linear import Linear, Spectral, above_rounding
 from score_sde.shapes import Array, Images, Measured
 
 
@@ -43,7 +43,7 @@ class Matrix(Spectral):
 
     @property
     def singular_values(self) -> Float[Array, "*dims"]:
-        return self.factor.values.reshape(self.shape)
+        return above_rounding(self.factor.values).reshape(self.shape)
 
     def modes(self, x: Images) -> Images:
         return along(self.factor.right, x.reshape(len(x), -1), 1).reshape(x.shape)

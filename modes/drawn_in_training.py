@@ -29,7 +29,7 @@ from score_sde.samplers.configured import Configured, needs_errors
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.task import Evaluator
-from score_sde.training.trained_score import score_model
+from score_sde.training.trained_score import score_models
 
 FEWEST = 20  # real images, as training.quality_images
 
@@ -111,9 +111,10 @@ def drawing(config: Any, sde: SDE, configured: Configured | None) -> Drawing:
     """The images of the config's seed, first to last, by its sampler."""
     space = build_space(config)
     generator = build_generator(config, sde, space.shape, configured=configured)
+    with_params = score_models(config, sde)
 
     def draw(averaged: Any, number: int, show: bool) -> np.ndarray:
-        model = sampled_score(config, sde, space, score_model(config, sde, averaged))
+        model = sampled_score(config, sde, space, with_params(averaged))
         batches = generator.batches(model, number, config.seed, show)
         return np.concatenate([np.asarray(space.decode(jnp.asarray(batch.x))) for batch in batches])
 

@@ -48,11 +48,27 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             "sampling.labels or sampling.guidance with --mode interpolate: a model is unconditional there, since two images "
             "can be of two classes; leave them out"
         )
+    check_whole(config.sampling)
     check_no_class(config, "--mode interpolate")
     sde.check_time("sampling.eps", config.sampling.eps)
     configured = configure(config.sampling, sde, stand_in(config, sde))
     refuse_discrete(config, sde, "the probability-flow ODE")
     return () if needs_errors(config.sampling) else (configured,)
+
+
+def check_whole(sampling: Any) -> None:
+    """Refuse what changes samples and has no part in going there and back.
+
+    Raises:
+      ConfigError: what was given, and what to do.
+    """
+    plain = {"threshold": "none", "one_by_one": False, "t_start": 0.0, "start_images": ""}
+    for name, nothing in plain.items():
+        if sampling[name] != nothing:
+            raise ConfigError(
+                f"sampling.{name}={sampling[name]!r} with --mode interpolate: the ODE goes from images to T and back by the score as it is; leave "
+                "it out"
+            )
 
 
 def slerp(first: Array, second: Array, weight: Array) -> Array:
@@ -122,7 +138,7 @@ def run(
         **loaded.recorded,
         "sde": config.sde.name,
         "split": options.split,
-        **configured.settings,
+        **{k: v for k, v in configured.settings.items() if k not in ("noise_removal", "threshold")},
     }
     if jax.process_index() == 0:
         figures |= write(config, workdir, x, np.stack(rows), loaded.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from score_sde.configs.default import check_options
 from score_sde.devices import check_batch
 from score_sde.errors import ConfigError
-from score_sde.files import user_path, write_whole
+from score_sde.files import write_whole
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated
@@ -20,10 +21,13 @@ from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.guidance.posterior import jacobian_products_of
 from score_sde.measurements.condition_image import SEED
-from score_sde.measurements.configured import build_measurement
+from score_sde.measurements.configured import build_measurement, fields_of
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import evaluations_of
+from score_sde.modes import sample
+from score_sde.options import choose
+from score_sde.progress import say
 from score_sde.restoration.draws import build_drawer, own_products, with_measured
 from score_sde.restoration.figures import (
     Restored,
@@ -35,6 +39,7 @@ from score_sde.restoration.figures import (
 )
 from score_sde.restoration.methods import (
     METHODS,
+    check_settings,
     configured_for,
     measured_section,
     sampler_name,
@@ -44,8 +49,10 @@ from score_sde.restoration.picture import save_restored
 from score_sde.restoration.table import table
 from score_sde.results import listed, report
 from score_sde.samplers.configured import needs_errors
+from score_sde.samplers.options import SamplingOptions
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
+from score_sde.training.adapters import ages_of_adapters
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
 from score_sde.training.recorded_config import as_json
@@ -69,14 +76,30 @@ def check(config: Any, sde: SDE) -> None:
             "--mode restore with sampling.guidance.worse, worse_step or classifier: images are restored by one network; leave "
             "these fields as they are by default"
         )
+    if config.condition.cascade:
+        raise ConfigError(
+            f"condition.cascade={config.condition.cascade!r} with --mode restore, which measures what the network is conditioned on; leave it out"
+        )
+    check_own_sampler(config)
     check_sampled_score(config, sde, space)
     build_conditions(config)
     configured = configured_for(config, sde, stand_in(config, sde))
     if configured.any_time:
         refuse_discrete(config, sde, f"the sampler {sampler_name(config)!r}")
     measurement = measurement_of(config, space)
+    check_settings(config)
     METHODS[config.restore.method].score(None, measurement, sde, config.restore)
     check_observed(config)
+
+
+def check_own_sampler(config: Any) -> None:
+    """Refuse guidance by the steps of a sampler that does not draw."""
+    options, plus_plus = config.restore, config.sampling.guidance.plus_plus
+    if plus_plus and choose("restore.method", options.method, METHODS).sampler:
+        raise ConfigError(
+            f"sampling.guidance.plus_plus={plus_plus} with restore.method={options.method!r}: CFG++ is a step of DDIM, and this method takes "
+            "steps of its own; set plus_plus=0 and guide by sampling.guidance.weight, or take a method with any sampler, such as pigdm"
+        )
 
 
 def measurement_of(config: Any, space: Space) -> Measurement:
@@ -97,13 +120,19 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     if needs_errors(config.sampling):
         variance = optimal_variance(config, sde, loaded, workdir)
     configured, method = configured_for(config, sde, variance), METHODS[options.method]
+    if method.sampler and config.sampling.sampler != SamplingOptions.defaults()["sampler"]:
+        say(
+            f"note: restore.method={options.method!r} has a sampler of its own, along sampling.pc.num_steps={config.sampling.pc.num_steps} steps; "
+            f"sampling.sampler={config.sampling.sampler!r} has no part in it"
+        )
     model = sampled_score(config, sde, space, loaded.model)
     score = method.score(model, measurement, sde, options)
     drawer = build_drawer(config, sde, space, configured, observed, score)
-    store = UnfinishedFolder(workdir / "restored", identity(config, workdir, loaded))
+    store = UnfinishedFolder(workdir / "restored", identity(config, workdir, loaded, observed))
     number = len(observed.y) * options.draws
     batches = list(drawer.stored_batches(score, number, config.seed, Generated._asdict, store))
     restored = of_batches(batches, observed, options.draws)
+    del batches  # as many arrays again
     if method.put_in:
         put_in = with_measured(measurement)
         draws = [put_in(y, x) for y, x in zip(observed.y, restored.draws, strict=True)]
@@ -123,6 +152,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "num_images": len(observed.y),
         "draws": options.draws,
         "measurement": section.name,
+        **{f"measurement_{name}": of for name, of in fields_of(section).items()},
         "sigma_y": section.sigma_y,
         **nearness(space, observed, restored),
         **fit(observed, of),
@@ -133,7 +163,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "sde": config.sde.name,
         "data": config.data.name,
         **configured.settings,
-        "guidance_weight": config.sampling.guidance.weight,
+        **recorded(config),
         "seed": config.seed,
         "seconds": time.perf_counter() - began,
     }
@@ -147,16 +177,25 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     return figures
 
 
-def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
-    """All that the draws depend on, so that only the same command goes on with them."""
-    settings, options = as_json(config), config.restore
-    mask = measured_section(config).mask
+def recorded(config: Any) -> dict[str, Any]:
+    """As --mode sample's; classes and texts are the images' own where none are named, and the measurement is recorded already."""
+    named = {"labels": config.sampling.labels, "text": config.sampling.text}
+    found = sample.recorded(config) | {"condition_images": None, "condition_cascade": None}
+    own = {name: "own" for name, given in named.items() if name in found and not given}
+    return {name: of for name, of in (found | own).items() if of is not None}
+
+
+def identity(config: Any, workdir: Path, loaded: LoadedScore, observed: Observed) -> dict[str, Any]:
+    """All that the draws depend on, so that only the same command goes on with them: of the images, what was measured of them."""
+    settings = as_json(config)
+    given = (observed.y, observed.labels, observed.texts)
     return {
         **loaded.recorded,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
-        "files": [changed(path) for path in (options.measured, options.images, mask)],
-        "pictures": newest_file(user_path(options.images)),
+        "adapter_files": ages_of_adapters(config),
+        "observed": [None if of is None else sha256(of.tobytes()).hexdigest() for of in given],
+        "mask": changed(measured_section(config).mask),
         "devices": jax.device_count(),
         **{
             part: settings[part]
@@ -174,6 +213,19 @@ def of_batches(
     return Restored(x.reshape(n, num_draws, *x.shape[1:]), nfe.reshape(n, num_draws))
 
 
+def measured_words(config: Any) -> str:
+    """What is measured, for the name of a file: random-fraction0.3."""
+    section = measured_section(config)
+    words = [f"{name}{in_a_name(of)}" for name, of in fields_of(section).items() if of]
+    return "-".join([section.name, *words])
+
+
+def in_a_name(value: Any) -> str:
+    """A field's value without what a file name cannot have."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return "x".join(Path(part).stem if isinstance(part, str) else f"{part:g}" for part in parts)
+
+
 def write(
     config: Any,
     workdir: Path,
@@ -185,7 +237,7 @@ def write(
 ) -> dict[str, Any]:
     """Arrays and, of images with a range, the picture. Gives where they went."""
     options = config.restore
-    stem = f"{measured_section(config).name}-{options.method}-seed{config.seed}"
+    stem = f"{measured_words(config)}-{options.method}-seed{config.seed}"
     path = unused(workdir / "restored", stem, ".npz")
     known = {name: of for name, of in observed._asdict().items() if of is not None}
     arrays = {

@@ -30,6 +30,7 @@ from score_sde.models.networks import condition_names, has_condition_image
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
 from score_sde.options import choose
+from score_sde.quality.image_sets import known_by
 from score_sde.results import report
 from score_sde.samplers.configured import Configured, configure, needs_errors
 from score_sde.sde_lib import SDE, expand
@@ -44,7 +45,7 @@ from score_sde.training.trained_score import (
     check_score_model,
     load_score_model,
 )
-from score_sde.unfinished import all_hosts_meet, changed, newest_file
+from score_sde.unfinished import all_hosts_meet, newest_file
 
 PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
 PATH_FRAMES = 11  # times at which a path is kept, both ends included
@@ -169,7 +170,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         "averages": newest_file(averages_folder(workdir)),
         "adapter_files": ages_of_adapters(config),
         "guides": ages_of(config, workdir),
-        "start_images": changed(config.sampling.start_images),
+        "start_images": known_by(config, config.sampling.start_images),
         "devices": jax.device_count(),
         **ages_of_condition_images(config),
         **{

@@ -21,7 +21,7 @@ from score_sde.configs.default import check_options
 from score_sde.data.fingerprint import hash_of_some
 from score_sde.errors import ConfigError
 from score_sde.files import parse_json, write_whole
-from score_sde.generation.guided import asks_for_two
+from score_sde.generation.guided import scores_a_call
 from score_sde.modes import evaluate, likelihood, sample
 from score_sde.modes.evaluated_samples import drawn
 from score_sde.output import show
@@ -111,7 +111,7 @@ def planned(config: Any, sde: SDE) -> list[Planned]:
         options.grid,
         options.evaluations,
         options.tolerances,
-        a_call=2 if asks_for_two(sampling) else 1,
+        a_call=scores_a_call(sampling),
         last=int(tweedie),
     )
     found = []

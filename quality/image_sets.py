@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from score_sde import data
 from score_sde.data.array_files import PART, check_levels, read_images
 from score_sde.data.arrays import as_labels
 from score_sde.data.builders import DatasetError
+from score_sde.data.fingerprint import hash_of_some
 from score_sde.data.folder import load_pictures
 from score_sde.data.image_shape import image_shape
 from score_sde.data.loader import labels_of
@@ -24,6 +26,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
 from score_sde.quality.strata import Strata, strata_of
+from score_sde.unfinished import changed
 
 SPLITS = ("train", "test")
 KEYS = ("images", "arr_0")  # ours, and what np.savez calls an array that was given no name
@@ -71,6 +74,13 @@ def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
     if path.is_dir():
         return of_folder(config, what, path, splits.class_names)
     return of_file(config, f"evaluation.{field}", given, splits.class_names)
+
+
+def known_by(config: Any, given: str) -> Any:
+    """By what the images that a field names are known again: a hash of some of a split's, or when the file or folder last changed."""
+    if given in SPLITS:
+        return hash_of_some(getattr(data.load(config), given))
+    return changed(given)
 
 
 def of_split(split: Split) -> ImageSet:

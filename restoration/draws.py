@@ -46,7 +46,7 @@ def build_drawer(
 
     def conditions(indices: np.ndarray) -> dict[str, np.ndarray]:
         which = np.minimum(indices // draws, n - 1)  # a last batch is filled up
-        condition = {} if observed.labels is None else {"label": observed.labels[which]}
+        condition = observed.condition(which)
         if tell is None:
             return {"measured": observed.y[which], **condition}
         return jax.device_get(tell(observed.y[which], condition, key, indices))

@@ -50,24 +50,31 @@ def with_error(name: str, values: np.ndarray) -> dict[str, float]:
 
 
 def nearness(space: Space, observed: Observed, restored: Restored) -> dict[str, float]:
-    """To the originals: PSNR and SSIM of the mean and of single draws, or the root mean square where there is no range."""
+    """To the originals: PSNR and SSIM of the mean and of single draws, or the root mean square where there is no range.
+
+    One image at a time, so that no more than its draws are in float64.
+    """
     if observed.images is None:
         return {}
-    original = np.asarray(space.encode_middle(jnp.asarray(observed.images)))
-    n, count = restored.draws.shape[:2]
-    images = {"mean": restored.mean[:, None], "draw": restored.draws}
-    found: dict[str, float] = {}
-    for name, shown in images.items():
-        together = shown.reshape(-1, *original.shape[1:])
-        beside = np.repeat(original, len(together) // n, axis=0)
-        if space.range is None:
-            squares = np.square(together - beside).reshape(n, -1).mean(axis=1)
-            found |= with_error(f"rms_{name}", np.sqrt(squares))
-            continue
-        for measure, of in (("psnr", psnr), ("ssim", ssim)):
-            each = of(on_unit(space, together), on_unit(space, beside)).reshape(n, -1)
-            found |= with_error(f"{measure}_{name}", each.mean(axis=1))
-    return found
+    measures = {"rms": rms} if space.range is None else {"psnr": psnr, "ssim": ssim}
+    found: dict[str, list[float]] = {}
+    for stored, draws in zip(observed.images, restored.draws, strict=True):
+        original = np.asarray(space.encode_middle(jnp.asarray(stored[None])))
+        for shown, images in (("mean", draws.mean(axis=0, keepdims=True)), ("draw", draws)):
+            pair = images, original
+            if space.range is not None:
+                pair = on_unit(space, images), on_unit(space, original)
+            for name, measure in measures.items():
+                found.setdefault(f"{name}_{shown}", []).append(float(measure(*pair).mean()))
+    figures: dict[str, float] = {}
+    for name, values in found.items():
+        figures |= with_error(name, np.asarray(values))
+    return figures
+
+
+def rms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The root mean square of the difference over all images."""
+    return np.sqrt(np.square(x - y).mean())
 
 
 def distances(measurement: Measurement, observed: Observed, restored: Restored) -> np.ndarray:

@@ -14,6 +14,7 @@ from score_sde.guidance.proximal import ddnm, diffpir
 from score_sde.measurements.measurement import Measurement
 from score_sde.measurements.options import MeasurementOptions
 from score_sde.options import choose
+from score_sde.restoration.options import RestoreOptions
 from score_sde.samplers.configured import (
     Configured,
     Problem,
@@ -78,13 +79,18 @@ def predictor_of(problem: Problem) -> Predictor:
     return predictor
 
 
+def denoises(problem: Problem, options: Any) -> bool:
+    """Whether a Tweedie step ends it, the only last step that these methods have."""
+    return last_step(problem.options, by=f"restore.method={options.method!r}") == "tweedie"
+
+
 def imputation(problem: Problem, options: Any) -> Configured:
     """Imputation of what is known, by the configured predictor and corrector."""
     sampling = problem.options
     corrector = choose("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
     predictor = predictor_of(problem)
     sampler = Imputation(problem.sde, predictor, corrector, sampling.snr, sampling.n_steps_each)
-    return along_pc_grid(problem, sampler, pc_settings(sampling), last_step(sampling) == "tweedie")
+    return along_pc_grid(problem, sampler, pc_settings(sampling), denoises(problem, options))
 
 
 def imputation_published(problem: Problem, options: Any) -> Configured:
@@ -98,37 +104,39 @@ def mcg(problem: Problem, options: Any) -> Configured:
     """MCG, by the configured predictor."""
     sampler = MCG(problem.sde, predictor_of(problem), options.scale)
     settings = {"predictor": problem.options.pc.predictor}
-    return along_pc_grid(problem, sampler, settings, last_step(problem.options) == "tweedie")
+    return along_pc_grid(problem, sampler, settings, denoises(problem, options))
 
 
 def repaint(problem: Problem, options: Any) -> Configured:
     """RePaint, by the configured predictor."""
     sampler = RePaint(problem.sde, options.repeats, predictor_of(problem))
     settings = {"predictor": problem.options.pc.predictor}
-    return along_pc_grid(problem, sampler, settings, last_step(problem.options) == "tweedie")
+    return along_pc_grid(problem, sampler, settings, denoises(problem, options))
 
 
 def ddrm(problem: Problem, options: Any) -> Configured:
     """Its last step goes to the data by itself."""
-    ends = last_step(problem.options) == "tweedie"
+    ends = denoises(problem, options)
     return along_pc_grid(problem, DDRM(problem.sde, options.eta, options.eta_b, ends), {}, False)
 
 
 def daps(problem: Problem, options: Any) -> Configured:
     """DAPS along the steps of pc."""
     sampler = DAPS(problem.sde, ode_steps=options.ode_steps)
-    return along_pc_grid(problem, sampler, {}, last_step(problem.options) == "tweedie", True)
+    return along_pc_grid(problem, sampler, {}, denoises(problem, options), True)
 
 
 def pnpdm(problem: Problem, options: Any) -> Configured:
     """PnP-DM along the steps of pc."""
     sampler = PnPDM(problem.sde, options.coupling, options.prior_steps)
-    return along_pc_grid(problem, sampler, {}, last_step(problem.options) == "tweedie", True)
+    return along_pc_grid(problem, sampler, {}, denoises(problem, options), True)
 
 
 def tds(problem: Problem, options: Any) -> Configured:
-    """Its last states are weighed as they are."""
-    return along_pc_grid(problem, TDS(problem.sde, options.particles), {}, False)
+    """Its last states are weighed as they are: noise_removal has no part in it."""
+    configured = along_pc_grid(problem, TDS(problem.sde, options.particles), {}, False)
+    settings = {name: of for name, of in configured.settings.items() if name != "noise_removal"}
+    return configured._replace(settings=settings)
 
 
 def by_conjugate_gradients(
@@ -182,6 +190,23 @@ def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = Non
     if method.sampler is None:
         return configure(sampling, sde, variance)
     return method.sampler(Problem(sampling, sde, variance), options)
+
+
+def check_settings(config: Any) -> None:
+    """Refuse what another method reads.
+
+    Raises:
+      ConfigError: a field that changes nothing.
+    """
+    options, defaults = config.restore, RestoreOptions.defaults()
+    own = METHODS[options.method].settings
+    for name in sorted({name for method in METHODS.values() for name in method.settings}):
+        if name not in own and options[name] != defaults[name]:
+            readers = [of for of, method in METHODS.items() if name in method.settings]
+            raise ConfigError(
+                f"restore.{name}={options[name]} with restore.method={options.method!r}, which does not read it; leave it out, or set "
+                f"restore.method={' or '.join(readers)}"
+            )
 
 
 def measured_section(config: Any) -> Any:

@@ -14,6 +14,7 @@ from score_sde.data.builders import DatasetError
 from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
+from score_sde.generation.conditions import texts_in_turn
 from score_sde.keys import ObservationKeys, Stream, image_keys, stream_key
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.networks import conditions_of
@@ -32,6 +33,13 @@ class Observed(NamedTuple):
     """x_0 (n, h, w, c), which was measured: within the levels of the images, as the model was trained."""
     images: np.ndarray | None = None
     """As they are stored."""
+    texts: np.ndarray | None = None
+    """The words (n, l) on which the model is conditioned, as numbers."""
+
+    def condition(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Of the model, for these images."""
+        parts = {"label": self.labels, "text": self.texts}
+        return {name: of[rows] for name, of in parts.items() if of is not None}
 
 
 def check_observed(config: Any) -> None:
@@ -49,6 +57,16 @@ def check_observed(config: Any) -> None:
             f"restore.images={options.images!r}: no such file or folder; give train, test, an .npz file with `images` (levels, as --mode "
             "sample writes them), or a folder of pictures"
         )
+    if "text" in conditions_of(config) and not config.sampling.text and not of_a_split(config):
+        raise ConfigError(
+            f"restore.{'measured' if options.measured else 'images'} with a network of model.words: only images of train and test come with "
+            "their texts; say by --config.sampling.text what these images show"
+        )
+
+
+def of_a_split(config: Any) -> bool:
+    """Whether the images are those of the data."""
+    return not config.restore.measured and config.restore.images in SPLITS
 
 
 def observe(
@@ -76,7 +94,7 @@ def observe(
 
     key = stream_key(config.seed, Stream.OBSERVATION)
     x, y = map(np.asarray, jax.jit(measure)(key, jnp.asarray(stored)))
-    return Observed(y, labels, x, stored)
+    return Observed(y, labels, x, stored, condition_texts(config, len(stored)))
 
 
 def originals(config: Any) -> ImageSet:
@@ -87,7 +105,9 @@ def originals(config: Any) -> ImageSet:
         return of_split(getattr(data.load(config, conditions), given))
     path = user_path(given)
     if path.is_dir():
-        names = data.load(config, conditions).class_names if conditions else None
+        # The training set, only for what nothing else says.
+        asked = "label" in conditions and not config.sampling.labels
+        names = data.load(config, conditions).class_names if asked else None
         return of_folder(config, f"{field}={given!r}", path, names)
     return of_file(config, field, given)
 
@@ -118,7 +138,10 @@ def as_measured(config: Any, measurement: Measurement) -> Observed:
         return file.arrays["labels"]
 
     count = number_of(config, "restore.measured", len(y))
-    return Observed(np.asarray(y[:count], np.float32), condition_labels(config, count, labels))
+    y = np.asarray(y[:count], np.float32)
+    return Observed(
+        y, condition_labels(config, count, labels), texts=condition_texts(config, count)
+    )
 
 
 def number_of(config: Any, field: str, there_are: int) -> int:
@@ -150,3 +173,14 @@ def condition_labels(config: Any, count: int, own: Any) -> np.ndarray | None:
             "model.num_classes; say by --config.sampling.labels of which class they are"
         )
     return labels.astype(np.int32)
+
+
+def condition_texts(config: Any, count: int) -> np.ndarray | None:
+    """The words on which the model is conditioned: those of sampling.text in turn, or the images' own."""
+    conditions = conditions_of(config)
+    if "text" not in conditions:
+        return None
+    if config.sampling.text:
+        return texts_in_turn(config)(np.arange(count))
+    split = getattr(data.load(config, conditions), config.restore.images)
+    return np.asarray(split.take(range(count)).condition["text"])

@@ -11,7 +11,8 @@ from score_sde.options import INT32, Section, count, fraction, not_negative, opt
 class RestoreOptions(Section):
     """--mode restore: measure images, as `measurement` says, and draw from the posterior given what was measured.
 
-    Batches, steps and the sampler are config.sampling's; sampling.labels, of a class-conditional model, are the images' in turn.
+    Batches, steps and the sampler are config.sampling's; sampling.labels and sampling.text, of a conditional model, are the
+    images' in turn; if they are empty, classes and texts are the images' own.
     """
 
     images: str = option(

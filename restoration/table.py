@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from score_sde.restoration.figures import CONFIDENCE, LEVELS
+from score_sde.restoration.methods import METHODS
 
 LINES = {
     "psnr_mean": "PSNR of the mean, dB",
@@ -19,6 +20,13 @@ LINES = {
     "residual_original": "  of the original",
 }
 
+NOISY = "note: of posterior draws |y - A x| is 1 sigma_y on average, as of the originals; of their mean it is less"
+EXACT = "note: without noise |y - A x| is 0 but for rounding and what is left at sampling.eps"
+OF_MIDDLE = (
+    "note: y is measured of the middles of the levels, as in training, and x has dequantization noise where the data have: |y - A x| of posterior "
+    "draws is on average that of the originals"
+)
+
 
 def title(figures: Mapping[str, Any]) -> str:
     """What was measured and by which method, in a line."""
@@ -28,8 +36,16 @@ def title(figures: Mapping[str, Any]) -> str:
         by += f" with {figures['sampler']}"
     return (
         f"{figures['num_images']} images ({what}), {figures['draws']} draws of each by {by}, given "
-        f"{figures['measurement']} with sigma_y={figures['sigma_y']:g}"
+        f"{measured(figures)} with sigma_y={figures['sigma_y']:g}"
     )
+
+
+def measured(figures: Mapping[str, Any]) -> str:
+    """What was measured, with the fields by which it was."""
+    start = "measurement_"
+    fields = {k.removeprefix(start): of for k, of in figures.items() if k.startswith(start)}
+    words = ", ".join(f"{name}={of}" for name, of in fields.items() if of not in ("", ()))
+    return figures["measurement"] + (f" ({words})" if words else "")
 
 
 def table(figures: Mapping[str, Any]) -> str:
@@ -43,11 +59,8 @@ def table(figures: Mapping[str, Any]) -> str:
         + ("" if len_one(figures) else f" +- {figures[f'{name}_error']:.2g}")
         for name, line in lines.items()
     ]
-    expected = (
-        "note: of posterior draws |y - A x| is 1 sigma_y on average, as of the originals; of their mean it is less"
-        if noisy
-        else "note: without noise |y - A x| is 0 but for rounding and what is left at sampling.eps"
-    )
+    plain = NOISY if noisy else EXACT
+    expected = OF_MIDDLE if METHODS[figures["method"]].trained else plain
     cost = f"{figures['nfe']:.6g} evaluations of the network a draw"
     if figures["jacobian_products"]:
         cost += f" and {figures['jacobian_products']:.6g} products with its Jacobian"

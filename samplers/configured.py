@@ -100,11 +100,11 @@ class Problem(NamedTuple):
         return jnp.asarray([self.t_start, self.options.eps])
 
 
-def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",)) -> str:
-    """How the samples are denoised at the end: by one of the ways that the sampler has, or "none"."""
+def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",), by: str = "") -> str:
+    """How the samples are denoised at the end: by one of the ways that the sampler has, or "none". `by` names another than the options'."""
     if options.noise_removal_by not in ways:
         raise ConfigError(
-            f"sampling.noise_removal_by={options.noise_removal_by!r}: sampling.sampler={options.sampler!r} has "
+            f"sampling.noise_removal_by={options.noise_removal_by!r}: {by or f'sampling.sampler={options.sampler!r}'} has "
             f"{' and '.join(ways)}; only the steps of pc have a predictor_mean"
         )
     return options.noise_removal_by if options.noise_removal else "none"
@@ -259,11 +259,14 @@ def mean_flow(problem: Problem) -> Configured:
 def common_settings(problem: Problem) -> dict[str, Any]:
     """What every sampler depends on."""
     options = problem.options
+    dynamic = options.threshold == "dynamic"
+    used = {"threshold_quantile": dynamic, "start_images": options.start_images}
     return {
         "t_start": problem.t_start,
         "eps": options.eps,
         "noise_removal": options.noise_removal,
         "threshold": options.threshold,
+        **{name: options[name] for name, on in used.items() if on},
     }
 
 

@@ -97,7 +97,7 @@ class PnPDM(SteppedSampler):
     Each step draws z given x and y, and then x given z: by the reverse process from the time at which sigma / alpha = eta, where
     z is x with noise, in `prior_steps` steps of the predictor to the grid's end, which is taken for the image. eta is
     sigma / alpha of the time at which a step begins, or `coupling` if that is more: there it stays, and the law of x goes to the
-    posterior for a noise of covariance sigma_y^2 I + eta^2 A A^T. The start is the first x, which eta drowns at T. Slots of noise:
+    posterior for a noise of covariance sigma_y^2 I + eta^2 A A^T. The start is the prior's noise at unit size, which eta drowns at T. Slots of noise:
     the draw's, then the predictor's. Cost: `prior_steps` evaluations for each step, and no product with the Jacobian.
 
     Raises:
@@ -120,6 +120,10 @@ class PnPDM(SteppedSampler):
 
     def nfe(self, num_steps: int) -> int:
         return num_steps * self.prior_steps
+
+    def begin(self, x: Images) -> Images:
+        # The prior itself is as large as eta where alpha is 1.
+        return x / self.sde.prior_std
 
     def step(self, score: Any, grid: Points, noise: Noise, k: Index, state: Images) -> Images:
         eps = grid[-1]

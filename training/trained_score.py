@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,11 +79,20 @@ def check_score_model(config: Any, sde: SDE, to_sample: bool = False) -> None:
 
 def score_model(config: Any, sde: SDE, params: Any) -> Any:
     """The configured network with these parameters, as what it was trained to be: a score model, or one without a score."""
+    return score_models(config, sde)(params)
+
+
+def score_models(config: Any, sde: SDE) -> Callable[[Any], Any]:
+    """`score_model` by its parameters, of one network: a jitted function is not traced anew for others."""
     network, parameterization = build_network(config), build_parameterization(config, sde)
-    score = network_score(network, params, parameterization)
-    if config.training.task == CONSISTENCY:
-        return ConsistencyModel(score, sde, config.training.eps)
-    return score
+
+    def with_params(params: Any) -> Any:
+        score = network_score(network, params, parameterization)
+        if config.training.task == CONSISTENCY:
+            return ConsistencyModel(score, sde, config.training.eps)
+        return score
+
+    return with_params
 
 
 class LoadedScore(NamedTuple):

@@ -12,15 +12,17 @@ from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.scaling import scale
 from score_sde.errors import UserError
+from score_sde.generation.cascade import base_config, small_images
 from score_sde.generation.conditions import build_conditions, build_labels_and_texts
-from score_sde.generation.generate import build_generator
+from score_sde.generation.generate import Generator, build_generator
 from score_sde.measurements.axes import Axes
-from score_sde.measurements.condition_image import ConditionImage
+from score_sde.measurements.condition_image import ConditionImage, build_condition_image
 from score_sde.measurements.measurement import Measurement
 from score_sde.measurements.resampling import box_rows
 from score_sde.models.exact import GaussianScore
 from score_sde.models.networks import NETWORKS, network_score
 from score_sde.models.parameterization import build_parameterization
+from score_sde.models.score import OneByOne
 from score_sde.modes.evaluated_samples import labels_of_samples
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.grids import log_snr_grid
@@ -258,6 +260,34 @@ def test_the_small_images_do_not_depend_on_batches(tmp_path, monkeypatch):
     config.sampling.batch_size = 4
     parts = build_conditions(config)(np.arange(1, 6))["image"]
     np.testing.assert_allclose(parts, whole[1:], atol=1e-6)
+
+
+def test_the_smaller_network_is_asked_as_the_larger_is(tmp_path, monkeypatch):
+    """One image at a time, say; texts that it does not know are not for it."""
+    config = cascade(tmp_path, monkeypatch)
+    config.sampling.update(sampler="ddim", batch_size=4, one_by_one=True, text="two")
+    config.sampling.exponential.num_steps = 2
+    maker, asked, draw = build_condition_image(config), [], Generator.draw
+    base = base_config(config, maker)
+    assert base.sampling.text == ""
+
+    def seen(self, model, *rest):
+        asked.append(type(model))
+        return draw(self, model, *rest)
+
+    monkeypatch.setattr(Generator, "draw", seen)
+    small_images(config, base)(np.arange(2))
+    assert asked == [OneByOne]
+
+
+def test_a_smaller_network_of_some_levels_is_not_asked_between_them(tmp_path, monkeypatch):
+    config = cascade(tmp_path, monkeypatch)
+    path = tmp_path / "config.json"
+    base = json.loads(path.read_text())
+    base["training"]["continuous"], base["sde"]["name"] = False, "ve"
+    path.write_text(json.dumps(base))
+    with pytest.raises(UserError, match=r"condition.cascade=.* training.continuous=False"):
+        build_conditions(config)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ def estimated(config, folder):
     return optimal_variance(config, sde, load_score_model(config, sde, folder), folder)
 
 
+def only_file(folder):
+    (path,) = folder.glob("denoising_errors-step0-*.npz")
+    return path
+
+
 def score_norm(sde, t, weights, means, variances):
     """Gamma, the Fisher information of a pixel at t, by adaptive quadrature of p'^2 / p."""
     now = closed_form(sde, t)
@@ -62,7 +67,7 @@ def test_errors_are_those_of_the_data(variant, tmp_path):
     times = np.array(measured.times)
     gammas = [score_norm(sde, t, *mixture_parameters(config.data)) for t in times]
     exact = 1 - np.array([closed_form(sde, t).sigma for t in times]) ** 2 * gammas
-    with np.load(tmp_path / "denoising_errors-step0.npz") as file:
+    with np.load(only_file(tmp_path)) as file:
         standard_errors, count = file["errors_se"], int(file["num_images"])
     assert count == 256
     assert np.all(np.abs(np.array(measured.errors) - exact) < 5 * standard_errors)
@@ -99,6 +104,23 @@ def test_the_file_is_made_once_and_read_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(denoising_errors, "estimate", again)
     assert estimated(config, tmp_path) == first
+
+
+def test_other_data_or_more_images_are_estimated_anew(tmp_path):
+    """Data twice as wide, and thrice as many images; then the first file again."""
+    config = asked(num_times=3, num_images=16)
+    first = estimated(config, tmp_path)
+    errors, settings = [first.errors], config.to_dict()
+    for changes in (
+        {"sampling.errors.num_images": 48},
+        {"data.mixture_variances": tuple(4 * of for of in config.data.mixture_variances)},
+    ):
+        config.update_from_flattened_dict(changes)
+        errors.append(estimated(config, tmp_path).errors)
+    assert len(set(errors)) == 3
+    config.update(settings)
+    assert estimated(config, tmp_path) == first
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize(
@@ -153,7 +175,7 @@ def test_samples_have_the_law_of_the_data(changes, tmp_path):
     config.sampling.exponential.num_steps = 90
     figures = sample.run(config, build_sde(config), tmp_path)
     assert figures["ks_distance"] < figures["ks_band"]
-    assert (tmp_path / "denoising_errors-step0.npz").is_file()
+    assert only_file(tmp_path).is_file()
 
 
 # ---- thresholds ------------------------------------------------------------------------------------

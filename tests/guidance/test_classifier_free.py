@@ -9,6 +9,8 @@ from score_sde.configs.default import get_config
 from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
 from score_sde.generation.generate import build_generator
+from score_sde.generation.guided import led_away, scores_a_call
+from score_sde.generation.guides import NO_GUIDES
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.guidance.classifier_free import ClassifierFree, guided
 from score_sde.guidance.combinations import Extrapolated
@@ -199,3 +201,22 @@ def test_sampling_guides_within_the_range_and_records_the_weight():
     config.model.num_classes = 3
     found = recorded(config)
     assert (found["guidance_weight"], found["guidance_scale"]) == (1.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [
+        {},
+        {"weight": 1.5},
+        {"weight": -1.0},
+        {"weight": -1.0, "rescale": 0.5},
+        {"weight": -1.0, "eta": 0.5},
+    ],
+    ids=str,
+)
+def test_a_call_costs_what_the_score_says(guidance):
+    """Of a weight of -1 alone, one evaluation."""
+    sampling = get_config().sampling
+    sampling.guidance.update(guidance)
+    model = led_away(sampling, VP(), classes(), NO_GUIDES)
+    assert scores_a_call(sampling) == evaluations_of(model)

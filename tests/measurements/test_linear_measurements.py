@@ -30,6 +30,11 @@ FREQUENCIES = np.zeros((4, 6), bool)
 FREQUENCIES[[0, 0, 0, 1, 3, 2], [0, 1, 5, 2, 4, 3]] = True
 
 
+def gaussian_kernel(size, std):
+    line = np.exp(-np.square(np.arange(size) - size // 2) / (2 * std**2))
+    return np.outer(line, line) / np.square(line.sum())
+
+
 def each_channel(function):
     return lambda x: np.stack([function(channel) for channel in np.moveaxis(x, -1, 0)], axis=-1)
 
@@ -173,6 +178,36 @@ def test_an_adjoint_in_float32():
         assert_allclose(np.vdot(measured, measured + 1.0), np.vdot(x, transposed), rtol=1e-5)
         assert_allclose(again, measured, atol=1e-4)
         assert back.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: gaussian_blur((8, 8, 1), 2.0),
+        lambda: Matrix.of(gaussian_blur((8, 8, 1), 2.0).matrix(), (8, 8, 1)),
+        lambda: Convolution.by_kernel(gaussian_kernel(15, 2.0), (16, 16, 1)),
+    ],
+    ids=["axes", "matrix", "convolution"],
+)
+def test_rounding_of_y_is_not_taken_for_the_image(build):
+    """In float32, whose rounding is 1e-7: singular values fall to 1e-8 and less. A^+ A is a projection, which makes no image longer, and A of
+    the result is y, to what the modes below 1e-5 have of it."""
+    linear = build()
+    x = np.random.default_rng(1).uniform(-1, 1, (3, *linear.shape)).astype(np.float32)
+    y = linear(jnp.asarray(x))
+    found = linear.pseudo_inverse(y)
+    assert found.dtype == jnp.float32
+    for image, of in zip(np.asarray(found), x, strict=True):
+        assert np.linalg.norm(image) <= 1.01 * np.linalg.norm(of)
+    assert_allclose(linear(found), y, atol=1e-4)
+    assert 3 < np.count_nonzero(linear.singular_values) < 0.9 * x[0].size
+
+
+def test_the_default_blur_is_undone_without_noise():
+    """All of its singular values, of 5e-5 and more, stand above rounding."""
+    linear = gaussian_blur((16, 16, 1), 1.0)
+    x = np.random.default_rng(1).uniform(-1, 1, (1, 16, 16, 1)).astype(np.float32)
+    assert_allclose(linear.pseudo_inverse(linear(jnp.asarray(x))), x, atol=0.01)
 
 
 def test_a_measurement_is_a_pytree():

@@ -57,6 +57,7 @@ def test_the_mode_writes_what_it_reports(tmp_path):
     assert figures["round_trip_rms"] == pytest.approx(np.sqrt(np.mean(difference**2)))
     assert figures["round_trip_rms"] < 1e-3
     assert not np.array_equal(images[0], images[1])
+    assert not {"noise_removal", "threshold"} & figures.keys()
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,16 @@ def test_what_cannot_work_is_refused(changes, words):
 def test_a_sampler_without_latents_is_refused():
     with pytest.raises(UserError, match="only the probability-flow ODE gives an image a latent"):
         check(get_config(), VP())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"threshold": "static"}, {"one_by_one": True}, {"t_start": 0.5}]
+)
+def test_what_would_have_no_effect_is_refused(changes):
+    config = get_config()
+    config.sampling.update(sampler="ode", **changes)
+    with pytest.raises(UserError, match="with --mode interpolate: the ODE goes"):
+        check(config, build_sde(config))
 
 
 def test_an_image_that_is_not_there_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,17 +12,21 @@ from PIL import Image
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.configs.vp_captions import get_config as captions_config
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import shades
 from score_sde.generation.generate import Generator
 from score_sde.modes import restore
+from score_sde.restoration.draws import build_drawer
 from score_sde.restoration.figures import Restored, calibration, nearness
-from score_sde.restoration.methods import METHODS
+from score_sde.restoration.methods import METHODS, configured_for
 from score_sde.restoration.observed import Observed, observe
 from score_sde.restoration.options import RestoreOptions
 from score_sde.restoration.picture import save_restored
+from score_sde.restoration.table import title
 from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
+from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
 
 MEAN, VARIANCE, SIGMA_Y = 0.2, 0.5, 0.4
@@ -40,7 +45,8 @@ def of_toy(method="mmps", sigma_y=SIGMA_Y, num_images=N, draws=DRAWS, steps=60):
     config.sampling.update(sampler="pc", batch_size=360)
     config.sampling.pc.update(predictor="ancestral_sampling", corrector="none", num_steps=steps)
     config.sampling.grid.name = "log_snr"
-    config.restore.update(method=method, num_images=num_images, draws=draws, iterations=1)
+    config.restore.update(method=method, num_images=num_images, draws=draws)
+    config.restore.update({"iterations": 1} if method == "mmps" else {})
     config.restore.measurement.update(name="half", sigma_y=sigma_y)
     return config
 
@@ -86,6 +92,9 @@ def test_the_record(toy):
     record = json.loads((folder / "results.jsonl").read_text())
     assert record.pop("date")
     assert record == {**figures, **made_by()}
+    assert (record["measurement_known"], "measurement_fraction" in record) == ("left", False)
+    assert "given half (known=left) with sigma_y=0.4" in title(figures)
+    assert Path(record["arrays"]).name == "half-knownleft-mmps-seed42.npz"
     for name in ("draw", "original"):
         assert figures[f"residual_{name}"] == pytest.approx(0.9, abs=0.2)  # of two numbers .886
     assert figures["residual_mean"] < figures["residual_draw"]
@@ -116,6 +125,19 @@ def test_an_interrupted_command_goes_on_and_batches_do_not_matter(toy, tmp_path,
     found = arrays_of(restored(config, tmp_path))
     assert len(drawn) == 1
     np.testing.assert_allclose(found["draws"], toy[2]["draws"], atol=1e-5)
+
+
+def test_draws_go_on_with_the_same_measurements_only(tmp_path):
+    config = of_toy()
+    loaded = load_score_model(config, build_sde(config), tmp_path)
+    y = np.ones((N, 2), np.float32)
+
+    def known(**changes):
+        return restore.identity(config, tmp_path, loaded, Observed(y)._replace(**changes))
+
+    assert known() == known()
+    for changes in ({"y": 2 * y}, {"labels": np.zeros(N, np.int32)}, {"texts": np.ones((N, 1))}):
+        assert known(**changes) != known()
 
 
 def test_measurements_as_they_are(toy, tmp_path):
@@ -167,7 +189,8 @@ def test_another_seed_is_another_measurement():
 def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
     """What it costs in eight steps; those that take y for exact give it back."""
     config = of_toy(method, sigma_y, 4, 2, 8)
-    config.restore.update(repeats=3, ode_steps=2, prior_steps=3, particles=3)
+    few = {"repeats": 3, "ode_steps": 2, "prior_steps": 3, "particles": 3}
+    config.restore.update({name: few[name] for name in few.keys() & {*METHODS[method].settings}})
     config.sampling.batch_size = 8
     found = restored(config, tmp_path)
     assert (found["nfe"], found["jacobian_products"]) == (nfe, products)
@@ -175,6 +198,7 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
     if sigma_y == 0:
         assert found["residual_draw"] < 1e-6
         assert "residual" not in found["ranks_p_values"]
+    assert ("noise_removal" in found) == (method != "tds")
 
 
 def test_imputation_as_published(tmp_path):
@@ -199,7 +223,7 @@ def test_split_gibbs_and_particles_draw_the_posterior(method, tmp_path):
     """Which is their limit (DAPS's is another law). Mean and variance within 4.9 standard errors and what so few steps and particles
     leave: a twentieth of the standard deviation and a fifth of the variance."""
     config = of_toy(method, steps=40)
-    config.restore.update(particles=40, prior_steps=10)
+    config.restore.update({"particles": 40} if method == "tds" else {"prior_steps": 10})
     found = arrays_of(restored(config, tmp_path))
     gain = VARIANCE / (VARIANCE + SIGMA_Y**2)
     mean, variance = np.full((N, 2, 2), MEAN), np.full((2, 2), VARIANCE)
@@ -263,8 +287,8 @@ def test_the_picture(tmp_path):
     assert [int(row[left]) for row in middle[2:]] == [0, 255, 128, 255]
 
 
-def test_labels_of_digits():
-    """Their own, or those of sampling.labels in turn."""
+def test_labels_of_digits(tmp_path, monkeypatch):
+    """Their own, or those of sampling.labels in turn, for which no dataset is loaded beside a folder of pictures."""
     config = digits_config("conditional")
     config.restore.update(num_images=5)
     space = build_space(config)
@@ -273,6 +297,34 @@ def test_labels_of_digits():
     np.testing.assert_array_equal(observe(config, space, measurement).labels, own)
     config.sampling.labels = (3, 4)
     np.testing.assert_array_equal(observe(config, space, measurement).labels, [3, 4, 3, 4, 3])
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
+    config.restore.update(num_images=1, images=str(tmp_path))
+    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("the data were loaded"))
+    np.testing.assert_array_equal(observe(config, space, measurement).labels, [3])
+
+
+def test_texts_of_captions():
+    """A draw is told its image's text: its own, or those of sampling.text in turn."""
+    config = captions_config()
+    config.restore.update(num_images=3, draws=2)
+    sde, space = build_sde(config), build_space(config)
+    measurement = restore.measurement_of(config, space)
+
+    def told():
+        restore.check(config, sde)
+        observed = observe(config, space, measurement)
+        drawer = build_drawer(config, sde, space, configured_for(config, sde), observed, None)
+        return drawer.conditions(np.arange(6))["text"]
+
+    own = data.load(config, ("text",)).test.take(range(3)).condition["text"]
+    np.testing.assert_array_equal(told(), own[[0, 0, 1, 1, 2, 2]])
+    config.sampling.text = "two red squares,blue"
+    two_red_squares, blue = [2, 4, 9], [6, 0, 0]  # places in model.words, and what fills up
+    turns = [two_red_squares] * 2 + [blue] * 2 + [two_red_squares] * 2
+    np.testing.assert_array_equal(told(), turns)
+    config.sampling.text, config.restore.images = "", "tests"
+    with pytest.raises(UserError, match="restore.images with a network of model.words"):
+        restore.check(config, sde)
 
 
 def test_images_of_files(tmp_path):
@@ -306,6 +358,7 @@ def test_images_of_files(tmp_path):
         ({"method": "ddnm"}, "DDNM with sigma_y=0.05"),
         ({"method": "imputation"}, "imputation with sigma_y=0.05"),
         ({"method": "tds", "measurement.sigma_y": 0.0}, "TDS with sigma_y=0.0"),
+        ({"method": "dps", "weight": 2.0}, "weight=2.0 with restore.method='dps', .*=diffpir"),
         ({"method": "pnpdm", "coupling": 1e6}, "PnP-DM with coupling=1000000.0"),
         ({"measurement.name": "sand"}, "restore.measurement.name='sand' is unknown"),
         ({"measurement.name": "grey"}, "'grey': data.num_channels=1"),
@@ -342,8 +395,15 @@ def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
             {"guidance.worse_step": 2, "guidance.weight": 1.0},
             "--mode restore with sampling.guidance.worse",
         ),
+        (
+            {"guidance.plus_plus": 0.5, "sampler": "ddim"},
+            "plus_plus=0.5 with restore.method='repaint'",
+        ),
         ({"pc.predictor": "none"}, "imputation, MCG and RePaint='none' is unknown"),
-        ({"noise_removal_by": "predictor_mean"}, "noise_removal_by='predictor_mean'"),
+        (
+            {"noise_removal_by": "predictor_mean"},
+            "noise_removal_by='predictor_mean': restore.method='repaint' has tweedie",
+        ),
     ],
 )
 def test_samplers_that_cannot_restore_are_refused(fields, words):

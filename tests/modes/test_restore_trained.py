@@ -9,6 +9,7 @@ from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
 from score_sde.modes import classify, evaluate, likelihood, restore, sample
+from score_sde.restoration.table import table
 from score_sde.sde_lib import VP, build_sde
 from score_sde.training.score_task import train
 from tests.models.gaussian_given_image import ExactNetwork, GaussianGivenImage
@@ -71,6 +72,7 @@ def test_draws_are_the_posteriors(folder):
         assert part.var() == pytest.approx(1.0, abs=4.9 * np.sqrt(2 / part.size) + 0.01)
     assert (figures["nfe"], figures["jacobian_products"]) == (61, 0)
     assert (figures["measurement"], figures["sigma_y"]) == ("half", SIGMA_Y)
+    assert "y is measured of the middles of the levels" in table(figures)
     assert min(figures["ranks_p_value"], figures["coverage_p_value"]) > 1e-3
     # Once in a million outside: y is of these images.
     noise = (y.reshape(N, 2) - x[:, :, 0, 0]) / SIGMA_Y
@@ -139,6 +141,7 @@ def test_likelihoods_are_given_what_is_told(folder):
             {"restore.measurement.sigma_y": 0.1},
             "restore.measurement.sigma_y with restore.method='tr",
         ),
+        ({"condition.cascade": "runs/small"}, "cascade='runs/small' with --mode restore"),
         ({"model.name": "mixture"}, "an exact score is not conditioned on images"),
     ],
 )

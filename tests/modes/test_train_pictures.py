@@ -1,5 +1,6 @@
 """By which sampler the pictures of a training are drawn."""
 
+import jax
 import pytest
 
 from score_sde.configs.vp_digits import get_config
@@ -7,6 +8,7 @@ from score_sde.errors import ConfigError
 from score_sde.modes import train
 from score_sde.modes.drawn_in_training import drawn_config
 from score_sde.sde_lib import build_sde
+from score_sde.training.trained_score import score_models
 
 
 def test_few_steps_of_unipc_from_noise_whatever_sampling_is_set_to():
@@ -31,3 +33,11 @@ def test_few_steps_of_unipc_from_noise_whatever_sampling_is_set_to():
 def test_the_sampler_of_the_config_unless_asked_for():
     config = get_config()
     assert drawn_config(config, 0) is config
+
+
+def test_a_later_picture_has_the_same_program():
+    """Models of other parameters have the same structure, so that a jitted sampler is not traced anew."""
+    config = get_config()
+    with_params = score_models(config, build_sde(config))
+    first, second = (jax.tree.structure(with_params({"w": w})) for w in (0.0, 1.0))
+    assert first == second

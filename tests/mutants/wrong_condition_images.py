@@ -50,7 +50,7 @@ TOLD_IMAGES = [
         ("small-images-of-a-batch", "x = generator.draw(model, key, filled.astype(np.int32), size, bar).x[: len(part)]", "x = generator.draw(model, key, np.arange(size, dtype=np.int32), size, bar).x[: len(part)]"),
     ),
     *mutants("generation/condition_images.py", f"{SAMPLES}::test_images_of_splits_and_files_in_turn",
-        ("always-the-first-image", "rows = indices % len(given().images)", "rows = 0 * indices"),
+        ("always-the-first-image", "rows = indices % given().num_images\n", "rows = 0 * indices\n"),
     ),
     *mutants("generation/condition_images.py", f"{SAMPLES}::test_an_image_has_its_own_class_unless_another_is_named",
         ("classes-in-turn-beside-images", "{**dict(condition), **beside}", "{**beside, **dict(condition)}"),

@@ -10,6 +10,9 @@ REFUSED = f"{LINEAR}::test_what_cannot_be_measured_is_refused"
 
 # fmt: off
 OBSERVATIONS = [
+    *mutants("measurements/linear.py", f"{LINEAR}::test_rounding_of_y_is_not_taken_for_the_image",
+        ("rounding-is-a-singular-value", "s > HIDDEN * jnp.finfo(s.dtype).eps * jnp.max(s)", "s > 0"),
+    ),
     *mutants("measurements/linear.py", SPECTRA,
         ("prior-through-a-once", "prior * jnp.square(s)", "prior * s"),
         ("unmeasured-modes-kept", "jnp.where(s > 0, s / jnp.where(s > 0, noise", "jnp.where(s >= 0, 1.0 / jnp.where(s > 0, noise"),
@@ -20,7 +23,6 @@ OBSERVATIONS = [
     *mutants("measurements/axes.py", SPECTRA,
         ("right-vectors-not-turned-back", "along(factor.right.T, modes, axis)", "along(factor.right, modes, axis)"),
         ("left-vectors-not-transposed", "left[:rank], values[:rank] = u.T[:rank], s", "left[:rank], values[:rank] = u[:rank], s"),
-        ("rounding-is-a-singular-value", "s = np.where(s > max(m, n) * np.finfo(np.float64).eps * s.max(initial=0.0), s, 0.0)", "s = np.where(s > 0, s, 0.0)"),
         ("singular-values-on-another-axis", "ones[axis] = -1", "ones[axis - 1] = -1"),
     ),
     *mutants("measurements/resampling.py", MATRICES,

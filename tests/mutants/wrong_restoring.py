@@ -44,6 +44,7 @@ RESTORING = [
         ("coupling-squared-twice", "score.measurement, y, x, jnp.square(eta)", "score.measurement, y, x, eta**4"),
         ("prior-without-alpha", "down, self.sde.alpha(t) * z)", "down, z)"),
         ("prior-by-the-draws-noise", "at = noise(k, first + j, x)", "at = noise(k, j, x)"),
+        ("start-as-large-as-eta", "return x / self.sde.prior_std", "return x"),
         ("zeta-not-rooted", "jnp.sqrt(self.zeta) * noise", "self.zeta * noise"),
     ),
     *mutants("measurements/nonlinear.py", NONLINEAR,

@@ -6,11 +6,12 @@ from PIL import Image
 
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
+from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.array_files import PART, check_real
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import levels_of, shades
 from score_sde.generation.sample_files import PictureFolder
-from score_sde.quality.image_sets import image_set
+from score_sde.quality.image_sets import image_set, known_by
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (30, 8, 8, 1)).astype(np.uint8)
 
@@ -69,6 +70,17 @@ def test_classes_of_a_folder_are_the_datas_by_name(tmp_path, splits):
         UserError, match="its folder 'cats' is no class of the data, which has 0, 1"
     ):
         of(tmp_path, splits).labels()
+
+
+def test_a_split_is_known_by_its_images(tmp_path, monkeypatch):
+    """And not by a folder of its name where the command was given."""
+    monkeypatch.chdir(tmp_path)
+    config = toy_config()
+    before = known_by(config, "test")
+    (tmp_path / "test").mkdir()
+    assert known_by(config, "test") == before
+    config.data.mixture_means = tuple(mean + 1 for mean in config.data.mixture_means)
+    assert known_by(config, "test") != before
 
 
 def test_a_file_of_another_program(tmp_path, splits):

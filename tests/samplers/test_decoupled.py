@@ -19,7 +19,7 @@ from score_sde.models.exact import GaussianScore
 from score_sde.samplers.decoupled import DAPS, PnPDM, Renoised, splitting
 from score_sde.samplers.given_gaussian import Exact, Langevin
 from score_sde.samplers.grids import uniform_grid
-from score_sde.sde_lib import VP
+from score_sde.sde_lib import VE, VP
 from tests.samplers.closed_forms import closed_form
 
 D, M = 2, 1
@@ -142,6 +142,12 @@ def test_pnp_dm_by_recursion(x64):
             mean = combined((1 - pull) / ratio, scaled(1.0), a.alpha * pull / ratio, denoiser(now))
             chain = chain.then(mean).then(scaled(1.0, tau))
     same_law(law_of(PnPDM(VP(), 0.5, 4), splitting, 5), chain)
+
+
+def test_the_start_of_pnp_dm_is_of_the_datas_size():
+    """Where the prior is of size 50, as is eta there, it would make up half of the first coupled image."""
+    z = jnp.asarray([[0.3, -1.0]])
+    assert_allclose(PnPDM(VE()).begin(VE().prior_sample(z)), z, rtol=1e-6)
 
 
 def test_the_stationary_law_of_pnp_dm(x64):

@@ -1,0 +1,15 @@
+"""What each measurement of a config reads of its section."""
+
+import re
+
+from score_sde.measurements.configured import MEASUREMENTS
+from score_sde.measurements.options import MeasurementOptions
+
+
+def test_each_measurement_reads_what_the_help_says():
+    """The record has these fields: by `name=random, frequencies: ...` in the help of each."""
+    said = {name: set() for name in MEASUREMENTS}
+    for field, of in MeasurementOptions.options().items():
+        for name in re.findall(r"\w+", re.findall(r"^name=([^:]*):|$", of.metadata["what"])[0]):
+            said[name].add(field)
+    assert {name: set(kind.fields) for name, kind in MEASUREMENTS.items()} == said
