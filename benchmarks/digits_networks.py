@@ -218,6 +218,10 @@ def opened(file: Path, setting: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
+def keep(file: Path, stored: dict[str, Any]) -> None:
+    write_whole(file, (json.dumps(stored, indent=1) + "\n").encode())
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.digits_networks",
@@ -273,6 +277,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             mode.check(config, sde)
     if "real" not in stored:
         stored["real"] = of_training_images(next(iter(configs.values())))
+        keep(file, stored)
     for number, (name, config) in enumerate(configs.items(), 1):
         known = identity(config)
         if stored["rows"].get(name, {}).get("identity") == known:
@@ -281,7 +286,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         say(f"row {number} of {len(configs)}: {name}")
         row = measure(config, options.seconds)
         stored["rows"][name] = {"identity": known, "figures": row, "measured": facts}
-        write_whole(file, (json.dumps(stored, indent=1) + "\n").encode())
+        keep(file, stored)
         print(row, flush=True)
         jax.clear_caches()  # no program of this network is used again
     print(tables(read(file))[""])

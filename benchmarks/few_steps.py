@@ -237,7 +237,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--updates", type=int, default=8000, help="of each training")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/few_steps_of_a_mixture"), help="a folder"
+    )
     return parser.parse_args(arguments)
 
 

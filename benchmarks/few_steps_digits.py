@@ -23,6 +23,8 @@ from score_sde.quality.tradeoff_table import with_error
 
 FILE = "few_steps_digits.json"
 FIGURES = "frechet", "kid", "precision", "recall"
+ALIKE = "reference", "data", "seed"
+"""What lines must share beside their features (features...) and numbers of images: else their distances compare with none."""
 
 
 class Row(NamedTuple):
@@ -38,6 +40,8 @@ class Row(NamedTuple):
     num_reference: int
     figures: dict[str, tuple[float, float]]
     """With their standard errors."""
+    judged: dict[str, Any]
+    """By which features, beside what."""
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -81,6 +85,7 @@ def row_of(run: str, minutes: float | None, line: dict[str, Any]) -> Row:
         line["num_images"],
         line["num_reference"],
         {name: (line[name], line[f"{name}_error"]) for name in FIGURES},
+        {key: line[key] for key in line if key.startswith("features") or key in ALIKE},
     )
 
 
@@ -88,13 +93,19 @@ def beside_each_other(rows: list[Row]) -> list[Row]:
     """Real images, the same in each folder, once and at the end.
 
     Raises:
-      UserError: samples of different numbers, or beside different numbers of real images, whose distances compare with none.
+      UserError: samples of different numbers, or by different features or beside different images, whose distances compare with none.
     """
     drawn = [row for row in rows if row.run]
     numbers = sorted({(row.num_images, row.num_reference) for row in drawn})
     if len(numbers) > 1:
         words = " and ".join(f"{n} beside {m}" for n, m in numbers)
         raise UserError(f"the folders have samples of {words} real images; measure all alike")
+    for row in rows:
+        for key, value in rows[0].judged.items():
+            if row.judged.get(key) != value:
+                raise UserError(
+                    f"the folders have rows of {key}={value!r} and of {row.judged.get(key)!r}; measure all alike"
+                )
     real = [row for row in rows if not row.run]
     return [*drawn, *real[:1]]
 

@@ -27,6 +27,7 @@ from benchmarks.power_picture import draw_picture
 from benchmarks.tables import read, renew
 from score_sde.errors import UserError
 from score_sde.features.extractors import NAMES
+from score_sde.files import write_whole
 from score_sde.progress import progress_bar
 
 SETS = ("mnist5k/alexnet", "photo_patches/alexnet", "digits/classifier", "digits/pixels")
@@ -118,7 +119,8 @@ def write(file: Path, stored: dict[str, Measured]) -> None:
         for name, of in stored.items()
     )
     fields = json.dumps(Power._fields)
-    file.write_text(f'{{"fields": {fields},\n"sets": {{\n' + ",\n".join(parts) + "\n}}\n")
+    text = f'{{"fields": {fields},\n"sets": {{\n' + ",\n".join(parts) + "\n}}\n"
+    write_whole(file, text.encode())
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

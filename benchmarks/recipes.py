@@ -19,12 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.command import in_words, load_config, make_folder, provenance, run_main
 from benchmarks.problems import every
 from benchmarks.tables import read, renew
 from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
 from score_sde.errors import UserError
+from score_sde.files import write_whole
 from score_sde.generation.generate import build_generator
 from score_sde.modes import train
 from score_sde.quality.frechet import frechet_distance
@@ -129,7 +130,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", default="configs/subvp_digits.py", metavar="FILE[:VARIANT]")
     parser.add_argument("--steps", type=int, default=0, help="updates; 0: the config's")
     parser.add_argument("--samples", type=int, default=1000, help="images drawn from each network")
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path("runs/recipes"), help="a folder")
     return parser.parse_args(arguments)
 
 
@@ -143,6 +144,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     configs = {r: with_recipe(base, r, options.steps, options.samples) for r in RECIPES}
     for config in configs.values():
         train.check(config, build_sde(config))
+    make_folder(options.out)
     real, rows = all_images(base), []
     for recipe, config in configs.items():
         rows.append(measure(config, recipe, real))
@@ -157,9 +159,8 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         "redrawn": floor,
         "rows": rows,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "recipes.json"
-    file.write_text(json.dumps(record, indent=1) + "\n")
+    write_whole(file, (json.dumps(record, indent=1) + "\n").encode())
     print(tables(read(file))[""])
     renew(options.out)
     return rows

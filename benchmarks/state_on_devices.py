@@ -18,15 +18,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
-import re
-from collections import Counter
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.tpu_compile.collectives import collectives as collectives_of
 from score_sde import data
 from score_sde.devices import DEVICES, Devices, FsdpDevices, Shares
 from score_sde.models.networks import conditions_of
@@ -36,10 +34,6 @@ from score_sde.training.memory import amount, size
 from score_sde.training.score_task import build_score_task
 from score_sde.training.start import fresh, state_shapes
 from score_sde.training.step import build_train_step
-
-COLLECTIVES = "all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective-permute"
-LINE = re.compile(rf"= (.*?) ({'|'.join(COLLECTIVES)})(?:-start)?\(")
-SHAPE = re.compile(r"\b(pred|[a-z]+(\d+))\[([\d,]*)\]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,15 +63,11 @@ class Row(NamedTuple):
 
 def collectives(program: str, num_devices: int) -> dict[str, tuple[int, int]]:
     """Of a compiled program's text: kind -> (how many, bytes of the whole arrays that they join)."""
-    number, total = Counter[str](), Counter[str]()
-    for result, kind in LINE.findall(program):
-        whole = num_devices if kind == "reduce-scatter" else 1  # whose result is a part
-        number[kind] += 1
-        total[kind] += whole * sum(
-            math.prod(map(int, filter(None, dimensions.split(",")))) * (int(bits or 8) // 8)
-            for _, bits, dimensions in SHAPE.findall(result)
-        )
-    return {kind: (number[kind], total[kind]) for kind in COLLECTIVES if number[kind]}
+    whole = {"reduce-scatter": num_devices}  # whose result is a part
+    return {
+        kind: (sent.count, whole.get(kind, 1) * sent.bytes)
+        for kind, sent in collectives_of(program).items()
+    }
 
 
 def by_rule(config: Any, numbers: list[int]) -> str:

@@ -26,12 +26,13 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.command import in_words, load_config, make_folder, provenance, run_main
 from benchmarks.tables import read, renew
 from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
 from score_sde.data.batch import Batch
 from score_sde.data.splits import training_batch
+from score_sde.files import write_whole
 from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
 from score_sde.progress import progress_bar
@@ -145,7 +146,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1300, help="updates of each training")
     parser.add_argument("--gradients", type=int, default=200, help="batches for each scheme")
     parser.add_argument("--num_images", type=int, default=0, help="held-out images; 0: all")
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path("runs/training_times"), help="a folder")
     return parser.parse_args(arguments)
 
 
@@ -154,6 +155,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     base = load_config(options.config)
     base.likelihood.num_images = options.num_images
     configs = {scheme: with_scheme(base, *scheme, options.steps) for scheme in SCHEMES}
+    make_folder(options.out)
     trained = {scheme: train_and_measure(configs[scheme]) for scheme in TRAINED}
     params = trained[TRAINED[-1]].model.params  # type: ignore[attr-defined]
     variances = relative_variances(list(configs.values()), params, options.gradients)
@@ -163,9 +165,8 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     ]
     facts = provenance("benchmarks.training_times")
     record = {"measured": facts, "fields": Row._fields, "steps": options.steps, "rows": rows}
-    options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "training_times.json"
-    file.write_text(json.dumps(record, indent=1) + "\n")
+    write_whole(file, (json.dumps(record, indent=1) + "\n").encode())
     print(tables(read(file))[""])
     renew(options.out)
     return rows

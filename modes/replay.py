@@ -33,6 +33,11 @@ def check(config: Any, sde: SDE) -> None:
             f"training.replay_step={step}: the run ends with update {n_iters} (training.n_iters); choose one of 1 to {n_iters}, or 0 for "
             "the one after the newest checkpoint"
         )
+    if config.checkpoint_step:
+        raise ConfigError(
+            f"checkpoint_step={config.checkpoint_step}: an update is replayed from the checkpoint before it; leave it out, and choose the "
+            f"update by training.replay_step, {config.checkpoint_step + 1} for the one after that checkpoint"
+        )
     train.check(config, sde)
 
 

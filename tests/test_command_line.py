@@ -213,6 +213,10 @@ MISTAKES = [
         f"{DIGITS} --mode=replay --config.training.n_iters=5 --config.training.replay_step=6",
         "replay_step=6: the run ends with update 5",
     ),
+    (
+        f"{DIGITS} --mode=replay --config.checkpoint_step=500",
+        "checkpoint_step=500: an update is replayed from the checkpoint before it; .* training.replay_step, 501 for",
+    ),
     (f"{DIGITS} --mode=sample --config.model.discrete_labels=x", "discrete_labels='x' is unknown"),
     (f"{TOY} --mode=sample --config.sampling.num_images=0", "num_images=0: expected a positive"),
     (

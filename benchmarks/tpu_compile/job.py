@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
+import jax
+
 from benchmarks.command import load_config, provenance
 from benchmarks.tpu_compile import chips
 from benchmarks.tpu_compile.compiling import CompilingDevices, Program
@@ -62,13 +64,16 @@ def run(job: Job, out: Path) -> None:
     """
     devices = chips.devices_of(job.topology)
     config = job.config_for(len(devices))
-    facts = dataclasses.asdict(job) | {
-        "chips": len(devices),
-        "memory_of_chip": chips.chip_of(job.topology).memory,
-        "data_parallel": config.data_parallel,
-        "dtype": config.model.dtype,
-        "libtpu": chips.libtpu_version(),
-    }
+    facts = (
+        dataclasses.asdict(job)
+        | {
+            "chips": len(devices),
+            "memory_of_chip": chips.chip_of(job.topology).memory,
+            "data_parallel": config.data_parallel,
+            "dtype": config.model.dtype,
+        }
+        | versions()
+    )
     facts |= provenance("benchmarks.tpu_compile") | {"command": command(job)}
 
     def add(found: dict[str, Any]) -> None:
@@ -92,6 +97,11 @@ def run(job: Job, out: Path) -> None:
     add({"ended": True})
 
 
+def versions() -> dict[str, str]:
+    """Of what compiles."""
+    return {"libtpu": chips.libtpu_version(), "jax": jax.__version__}
+
+
 def as_row(program: Program) -> dict[str, Any]:
     row = program._asdict() | {
         "memory": program.memory._asdict() | {"needed": program.memory.needed}
@@ -111,7 +121,7 @@ def command(job: Job) -> str:
 
 
 def rows_of(rows: list[dict[str, Any]], job: Job) -> list[dict[str, Any]] | None:
-    """What is recorded of it; None where that is not all: nothing, or what a job left that was ended."""
-    fields = json.loads(job.to_json())
+    """What is recorded of it by this compiler; None where that is not all: nothing, or what a job left that was ended."""
+    fields = json.loads(job.to_json()) | versions()
     found = [row for row in rows if all(row[name] == value for name, value in fields.items())]
     return [row for row in found if "ended" not in row] if found and "ended" in found[-1] else None

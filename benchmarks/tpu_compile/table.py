@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,11 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     newest = dict(line(row) for row in rows if "ended" not in row)
-    lines = [in_words(rows[0]), ""] if rows else []
+    # One for each compiler and machine, with its first day.
+    facts: dict[tuple[str, ...], str] = {}
+    for row in rows:
+        facts.setdefault((row["jax"], row["libtpu"], row["machine"]), in_words(row))
+    lines = [*chain.from_iterable((words, "") for words in facts.values())]
     lines += [HEAD, "|" + "---|" * 12]
     lines += [f"| {' | '.join((*cells, *rest))} |" for cells, rest in newest.items()]
     return "\n".join(lines) + "\n"

@@ -10,9 +10,10 @@ from score_sde.errors import UserError
 
 def line(name, steps, nfe, frechet, **changes):
     others = {f"{figure}{end}": 0.5 for figure in ("kid", "precision", "recall") for end in ("", "_error")}  # fmt: skip
+    judged = {"features": "classifier", "features_image_size": 8, "reference": "test"}
     return {
         "mode": "tradeoff", "name": name, "steps": steps, "nfe": nfe, "num_images": 40, "num_reference": 30,
-        "frechet": frechet, "frechet_error": 0.25, **others, **changes,
+        "frechet": frechet, "frechet_error": 0.25, **judged, **others, **changes,
     }  # fmt: skip
 
 
@@ -57,12 +58,16 @@ def test_the_newest_of_each_sampler_beside_its_training(tmp_path):
 def test_what_makes_no_table_is_refused(tmp_path):
     one = written(tmp_path / "one", line("ddim", "", 1.0, 1.0))
     more = written(tmp_path / "more", line("ddim", "", 1.0, 1.0, num_images=50))
+    pixels = written(tmp_path / "pixels", line("ddim", "", 1.0, 1.0, features="pixels"))
+    train = written(tmp_path / "train", line("ddim", "", 1.0, 1.0, reference="train"))
     empty = written(tmp_path / "empty", trained(60.0))
     broken = tmp_path / "broken"
     written(broken)
     (broken / "results.jsonl").write_text("{")
     wrong = {
         (one, more): "samples of 40 beside 30 and 50 beside 30 real images",
+        (one, pixels): "have rows of features='classifier' and of 'pixels'; measure all alike",
+        (one, train): "have rows of reference='test' and of 'train'",
         (empty,): "has no rows of --mode tradeoff",
         (str(tmp_path / "nowhere"),): "nowhere/results.jsonl cannot be read",
         (str(broken),): "cannot be read",

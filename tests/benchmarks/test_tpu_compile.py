@@ -13,7 +13,7 @@ from benchmarks.tpu_compile import __main__ as command
 from benchmarks.tpu_compile import chips, stages
 from benchmarks.tpu_compile.collectives import Sent, collectives, shape_bytes
 from benchmarks.tpu_compile.compiling import CompilingDevices, Memory, Program, program
-from benchmarks.tpu_compile.job import Job, as_row
+from benchmarks.tpu_compile.job import Job, as_row, versions
 from benchmarks.tpu_compile.largest import expected, largest
 from benchmarks.tpu_compile.table import read_rows, table
 from score_sde.devices import AXIS, DEVICES
@@ -228,13 +228,14 @@ def test_doublings_on_a_line():
 
 
 def test_a_job_is_compiled_once_and_one_that_was_ended_again(tmp_path, monkeypatch):
-    """One of four images is, though its first program is recorded; the table has the newest."""
+    """One of four images is, though its first program is recorded, and all by another compiler; the table has the newest."""
+    monkeypatch.setattr(chips, "libtpu_version", lambda: "0.0.48")
     job = Job("configs/vp_digits.py", "training", "v5e:2x4", 8)
     ran = []
 
     def run_apart(self, job):
         ran.append(job.per_chip)
-        row = rows(50 * MIB)[0] | json.loads(job.to_json())
+        row = rows(50 * MIB)[0] | json.loads(job.to_json()) | versions()
         lines = [row] if job.per_chip == 4 else [row, row | {"ended": True}]
         with open(tmp_path / "rows.jsonl", "a") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
@@ -251,6 +252,11 @@ def test_a_job_is_compiled_once_and_one_that_was_ended_again(tmp_path, monkeypat
     assert "50.0% of 100 MiB" in written
     assert "all-reduce: 1 of 8 bytes" in written
     assert len(read_rows(tmp_path)) == 4
+    monkeypatch.setattr(chips, "libtpu_version", lambda: "0.0.49")
+    command.Jobs(tmp_path, 1.0)(job)
+    assert ran == [8, 4, 4, 8]
+    words = [line for line in (tmp_path / "table.md").read_text().splitlines() if "Compiled" in line]
+    assert [line.split("libtpu ")[1].split(",")[0] for line in words] == ["0.0.48", "0.0.49"]
 
 
 def test_what_does_not_fit_is_in_the_table_with_the_compilers_words():
