@@ -9,6 +9,7 @@ REFUSED = f"{ARRAYS}::test_what_is_no_such_file_is_refused_in_words"
 DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
+CLASSES = "tests/data/test_classes.py"
 FIGURES = "tests/modes/test_data.py"
 IDX = "tests/data/test_idx_files.py"
 PACKAGES = "tests/data/test_package_datasets.py"
@@ -51,6 +52,17 @@ IMAGES = [
     *mutants("data/held_out.py", f"{ARRAYS} tests/data/test_folder_split.py",
         ("twice-as-much-held-out", "100 * name_hash", "50 * name_hash"),
         ("the-other-end-held-out", "return order[held_out:], order[:held_out]", "return order[:-held_out], order[-held_out:]"),
+    ),
+    *mutants("data/classes.py", CLASSES,
+        ("classes-by-the-folders-that-are-there", "{i: classes.index(name) for", "{i: i for"),
+        ("classes-of-any-name", "if unknown := [name for name in names if name not in classes]:", "if unknown := []:"),
+    ),
+    *mutants("training/score_task.py", CLASSES,
+        ("classes-not-recorded", "(datasets.class_names or ()) if told else ()", "()"),
+        ("classes-of-the-run-forgotten", "if goes_on else ()", "if False else ()"),
+    ),
+    *mutants("quality/reference.py", CLASSES,
+        ("classes-by-the-reference-alone", "classes=recorded_classes(workdir)", "classes=()"),
     ),
     *mutants("data/arrays.py", ARRAYS,
         ("labels-by-place-not-by-row", "int(self.labels[row])", "int(self.labels[indices[0]])"),
