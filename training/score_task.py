@@ -39,6 +39,7 @@ from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
 from score_sde.training.recorded_config import check_goes_on, record_config, recorded_classes
+from score_sde.training.same_data import check_same_data
 from score_sde.training.settings import check_config
 from score_sde.training.start import Weights
 from score_sde.training.state import ema_rate, init_params
@@ -209,6 +210,7 @@ def train(
     goes_on = saved_steps(checkpoint_folder(pathlib.Path(workdir)))
     known = recorded_classes(pathlib.Path(workdir)) if goes_on else ()
     datasets = data.load(config, conditions=conditions, whole=True, classes=known)
+    check_same_data(datasets)
     built = {
         name: build(config, task.objective, datasets, devices)
         for name, build in kind.evaluators.items()
