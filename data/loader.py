@@ -152,12 +152,13 @@ def check_words(words: str) -> None:
 def check_paired(datasets: Datasets, config: Any) -> None:
     """Refuse images beside a dataset's own of another size, or of other channels than the network takes."""
     expected = (*image_shape(config.data)[:2], config.model.condition_channels)
-    found = datasets.train.take(range(1)).condition["paired"].shape[1:]
-    if found != expected:
-        raise DatasetError(
-            f"{datasets.name!r} has images of shape {found} beside its own, expected {expected} of data.image_size and "
-            "model.condition_channels; set these to the images'"
-        )
+    for name, split in (("training", datasets.train), ("test", datasets.test)):
+        found = split.take(range(1)).condition["paired"].shape[1:]
+        if found != expected:
+            raise DatasetError(
+                f"{datasets.name!r} has {name} images of shape {found} beside its own, expected {expected} of data.image_size and "
+                "model.condition_channels; set these to the images'"
+            )
 
 
 def load_tfds(data: Any) -> Datasets:

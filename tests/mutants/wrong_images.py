@@ -10,6 +10,7 @@ DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
 CLASSES = "tests/data/test_classes.py"
+FOLDER = "tests/data/test_folder_dataset.py"
 FIGURES = "tests/modes/test_data.py"
 IDX = "tests/data/test_idx_files.py"
 PACKAGES = "tests/data/test_package_datasets.py"
@@ -67,6 +68,18 @@ IMAGES = [
     ),
     *mutants("quality/reference.py", CLASSES,
         ("classes-by-the-reference-alone", "classes=recorded_classes(workdir)", "classes=()"),
+    ),
+    *mutants("data/loader.py", ARRAYS,
+        ("pairs-of-training-images-only", '(("training", datasets.train), ("test", datasets.test)):\n        found', '(("training", datasets.train),):\n        found'),
+    ),
+    *mutants("data/resizing.py", FOLDER,
+        ("sizes-as-they-are-stored", "if width != height and image.getexif().get(ORIENTATION) in SIDEWAYS:", "if False:"),
+        ("sizes-of-any-orientation", "SIDEWAYS = (5, 6, 7, 8)", "SIDEWAYS = (3, 5, 6, 7, 8)"),
+        ("crops-of-nothing", "    elif data.crop_size:\n", "    elif False:\n"),
+    ),
+    *mutants("data/arrays.py", ARRAYS,
+        ("pairs-of-any-precision", "np.uint8 if array.dtype == np.uint8 else np.float32", "array.dtype"),
+        ("pairs-taken-whole", "    check_real(f\"{path}: {name}\", array)\n    return array", "    check_real(f\"{path}: {name}\", array)\n    return np.asarray(array, np.float32)"),
     ),
     *mutants("data/arrays.py", ARRAYS,
         ("labels-by-place-not-by-row", "int(self.labels[row])", "int(self.labels[indices[0]])"),
