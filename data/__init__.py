@@ -24,6 +24,7 @@
     held_out.py    what is held out where there is no test split, by hashes of names
     image_shape.py height and width, from data.image_size
     fingerprint.py by what a run knows its dataset again
+    classes.py     the numbers of classes that a network knows, for a dataset that would number them otherwise
     mixture.py     toy images whose density is known in closed form
     resizing.py    decode, centre crop and resize, for datasets whose images differ in size
     scaling.py     dequantize, scale, round back, bits/dim offset: pure, for inside jit

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from score_sde.data.array_files import check_real
 from score_sde.data.builders import DatasetError
 from score_sde.data.conditions import Record
 from score_sde.data.held_out import rows_by_name, shuffled_rows
@@ -105,10 +106,15 @@ class Rows:
                 "path": f"row {row} of {self.name} in {self.path}",
                 "image": np.asarray(self.images[row]),
                 "label": -1 if self.labels is None else int(self.labels[row]),
-                **({} if self.paired is None else {"paired": np.asarray(self.paired[row])}),
+                **({} if self.paired is None else {"paired": as_condition(self.paired[row])}),
             }
             for row in self.rows[list(indices)].tolist()
         ]
+
+
+def as_condition(array: np.ndarray) -> np.ndarray:
+    """One image of `paired`, in memory: shades as they are, real numbers as float32."""
+    return np.asarray(array, np.uint8 if array.dtype == np.uint8 else np.float32)
 
 
 def as_images(path: Path, name: str, array: np.ndarray, data: Any) -> np.ndarray:
@@ -141,16 +147,13 @@ def as_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def as_paired(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    """An array (n, h, w, c) of shades of 8 bits, or of real numbers, float32."""
+    """An array (n, h, w, c) of shades of 8 bits, or of real numbers, which `Rows` gives as float32: it may be mapped, and larger than memory."""
     if array.ndim != 4 or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
         raise DatasetError(
             f"{path}: {name} is {array.dtype} of shape {array.shape}, expected (n, h, w, c) of uint8, or of real numbers"
         )
-    if array.dtype == np.uint8:
-        return array
-    if not np.isfinite(array).all():
-        raise DatasetError(f"{path}: {name} has numbers that are not finite: leave those rows out")
-    return np.asarray(array, np.float32)
+    check_real(f"{path}: {name}", array)
+    return array
 
 
 def check_lengths(path: Path, arrays: dict[str, np.ndarray]) -> None:

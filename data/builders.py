@@ -24,6 +24,10 @@ BUILDERS = {
 DOWNLOAD_RETRIES = 3
 
 
+# What TFDS says of a folder that it has prepared otherwise.
+OTHER_FORMAT = "File format is already set to"
+
+
 class DatasetError(UserError):
     """A dataset cannot be had or does not fit the config; the message says what to do, and needs no traceback."""
 
@@ -79,6 +83,12 @@ def make_builder(name: str, data_dir: str) -> Any:
             "or a name from https://www.tensorflow.org/datasets/catalog"
         ) from error
     except Exception as error:
+        if OTHER_FORMAT in str(error):
+            raise DatasetError(
+                f"{name!r} is in {os.path.join(data_dir, name)} in another file format than ArrayRecord, perhaps TFRecord, TFDS's default, which "
+                "only TensorFlow reads: choose another folder, --config.data.data_dir=PATH, in which the dataset is prepared again, or "
+                "move that one away"
+            ) from error
         raise DatasetError(f"TFDS cannot open {name!r} in {data_dir}: {one_line(error)}") from error
 
 

@@ -28,8 +28,9 @@ RECORD_BYTES = 1 + 3 * IMAGE_SIZE * IMAGE_SIZE
 class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """60,000 images, 32x32x3, 256 levels, ten classes; 50,000 to train on.
 
-    Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare: a
-    folder that either has prepared, the other reads, with the images in the same order.
+    Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare: a folder that either
+    has prepared with file_format="array_record", the other reads, with the images in the same order. TFDS's default format,
+    TFRecord, is refused (builders.py).
     """
 
     name = "cifar10"

@@ -12,7 +12,7 @@ from score_sde.data.builders import DatasetError
 from score_sde.data.held_out import HELD_OUT_PERCENT, shuffled, split_by_name
 from score_sde.data.image_files import found, ignored_suffixes, image_files, suffix
 from score_sde.data.image_shape import check_size, image_shape
-from score_sde.data.resizing import record_decoder, unreadable_image
+from score_sde.data.resizing import record_decoder, unreadable_image, upright_size
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 from score_sde.files import user_path
 
@@ -163,7 +163,7 @@ def check_sizes(files: list[Path], data: Any) -> None:
     for path in files[:CHECKED_FILES]:
         try:
             with PIL.Image.open(path) as image:
-                width, height = image.size
+                size = upright_size(image)
         except Exception as error:
             raise unreadable_image(path, error) from error
-        check_size(path, (height, width), data)
+        check_size(path, size, data)

@@ -12,6 +12,7 @@ import numpy as np
 from score_sde.data.arrays import load_arrays
 from score_sde.data.builders import DatasetError, prepared_builder, unreadable
 from score_sde.data.captions import WORDS, load_captions
+from score_sde.data.classes import numbered
 from score_sde.data.conditions import CONDITIONS, Record
 from score_sde.data.folder import load_folder
 from score_sde.data.held_out import HELD_OUT_PERCENT
@@ -47,7 +48,9 @@ LOADERS: dict[str, Callable[[Any], Datasets]] = {
 PLACES = {"folder": ("folder", "huggingface", "idx"), "file": ("arrays",)}
 
 
-def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Datasets:
+def load(
+    config: Any, conditions: Sequence[str] = (), whole: bool = False, classes: Sequence[str] = ()
+) -> Datasets:
     """The train and test split of config.data.name.
 
     A split held in memory is read into it as far as it is asked for. The first images of either are read at once, and
@@ -58,6 +61,8 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
             for; 0 for no limit.
         conditions: what to read beside the images, names of CONDITIONS. They are made from images of data.num_levels.
         whole: read all that is held in memory at once, so that an image that cannot be used is an error before training.
+        classes: names of the classes in the order of the numbers that the network knows them by (classes.py); none: the
+            dataset's own order.
 
     Raises:
         DatasetError: the dataset cannot be had, or does not agree with the config.
@@ -66,7 +71,7 @@ def load(config: Any, conditions: Sequence[str] = (), whole: bool = False) -> Da
     data = config.data
     DataOptions.check_options(data, "data")
     check_places(data)
-    stored = LOADERS.get(data.name, load_tfds)(data)
+    stored = numbered(LOADERS.get(data.name, load_tfds)(data), classes)
     datasets = with_levels_checked(reduced(stored, data.num_levels or None))
     label = data.label
     if label >= 0:
@@ -147,12 +152,13 @@ def check_words(words: str) -> None:
 def check_paired(datasets: Datasets, config: Any) -> None:
     """Refuse images beside a dataset's own of another size, or of other channels than the network takes."""
     expected = (*image_shape(config.data)[:2], config.model.condition_channels)
-    found = datasets.train.take(range(1)).condition["paired"].shape[1:]
-    if found != expected:
-        raise DatasetError(
-            f"{datasets.name!r} has images of shape {found} beside its own, expected {expected} of data.image_size and "
-            "model.condition_channels; set these to the images'"
-        )
+    for name, split in (("training", datasets.train), ("test", datasets.test)):
+        found = split.take(range(1)).condition["paired"].shape[1:]
+        if found != expected:
+            raise DatasetError(
+                f"{datasets.name!r} has {name} images of shape {found} beside its own, expected {expected} of data.image_size and "
+                "model.condition_channels; set these to the images'"
+            )
 
 
 def load_tfds(data: Any) -> Datasets:

@@ -25,8 +25,9 @@ def registered(name: str) -> dict[str, Any]:
 class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """70,000 images, 28x28x1, 256 levels, ten classes; 60,000 to train on.
 
-    Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare: a folder that
-    either has prepared, the other reads, with the images in the same order.
+    Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare: a folder that either
+    has prepared with file_format="array_record", the other reads, with the images in the same order. TFDS's default format,
+    TFRecord, is refused (builders.py).
     """
 
     name = "mnist"

@@ -19,6 +19,7 @@ MODES = {1: "L", 3: "RGB"}
 ORIENTATION = 0x0112
 # EXIF's orientation -> Pillow's Transpose that undoes it; 1 is upright.
 TURNS: dict[Any, Any] = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True))
+SIDEWAYS = (5, 6, 7, 8)  # of these, those that exchange height and width
 
 # data.resample -> Pillow's filter; all of them widen when they shrink an image (no aliasing).
 FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
@@ -32,8 +33,9 @@ def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
 
     Raises:
         ConfigError: an unknown data.resample, at once and not with the first image.
-        DatasetError: another number of channels than 1 or 3, likewise.
+        DatasetError: another number of channels than 1 or 3, or a part to crop of images that are not resized, likewise.
     """
+    check_channels(data, "stored images")
     fit = fit_to(data)
     return lambda encoded: fit(decode_image(encoded, data.num_channels))
 
@@ -63,12 +65,15 @@ def unreadable_image(what: object, error: Exception) -> DatasetError:
 def fit_to(data: Any) -> Callable[[np.ndarray], np.ndarray]:
     """A stored image, uint8 (h, w, num_channels), cropped, resized and padded with level 0 if config.data says so.
 
-    Arguments as `image_decoder` has them.
+    Arguments and errors as `image_decoder` has them; channels may be any number where nothing is resized.
     """
     choose("data.resample", data.resample, FILTERS)
-    if data.num_channels not in MODES:
+    if data.resize:
+        check_channels(data, "images that are resized")
+    elif data.crop_size:
         raise DatasetError(
-            f"data.num_channels={data.num_channels}: stored images have 1, grey, or 3, RGB"
+            f"data.crop_size={data.crop_size} is of images that are cropped and resized, and data.resize=False: add data.resize=True, or "
+            "leave it out"
         )
     wanted, border = stored_sides(data), ((data.pad, data.pad), (data.pad, data.pad), (0, 0))
 
@@ -78,6 +83,12 @@ def fit_to(data: Any) -> Callable[[np.ndarray], np.ndarray]:
         return np.pad(image, border) if data.pad else image
 
     return fit
+
+
+def check_channels(data: Any, what: str) -> None:
+    """Refuse channels that Pillow has no image of."""
+    if data.num_channels not in MODES:
+        raise DatasetError(f"data.num_channels={data.num_channels}: {what} have 1, grey, or 3, RGB")
 
 
 def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
@@ -103,6 +114,14 @@ def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
         flat = opaque.convert(MODES[num_channels])
         pixels = np.asarray(flat if upright is None else flat.transpose(upright))
     return pixels.reshape(*pixels.shape[:2], num_channels)
+
+
+def upright_size(image: Any) -> tuple[int, int]:
+    """Height and width that Pillow's image will have when it is decoded, by its header alone where that says enough."""
+    width, height = image.size
+    if width != height and image.getexif().get(ORIENTATION) in SIDEWAYS:
+        return width, height
+    return height, width
 
 
 def png_bit_depth(encoded: bytes) -> int:

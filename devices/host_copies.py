@@ -53,6 +53,15 @@ def on_any_host(flags: np.ndarray) -> np.ndarray:
     return np.any(multihost_utils.process_allgather(flags), axis=0)
 
 
+def of_every_host(array: np.ndarray) -> np.ndarray:
+    """This array of each host, which has one of the same shape, in the order of the hosts: (hosts, ...)."""
+    if jax.process_count() == 1:
+        return array[None]
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(array))
+
+
 def on_host(tree: Any) -> Any:
     """All of each array as a NumPy array, on every host."""
 

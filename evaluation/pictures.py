@@ -35,7 +35,7 @@ def pillow_image(image: np.ndarray) -> Image.Image:
 
 
 def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.Image:
-    """Integer images (n, h, w, c), c = 1 to 3, of which two are red and green, side by side, row by row, with lines of background between.
+    """Integer images (n, h, w, c) side by side, row by row, with lines of background between; two channels are red and green, of more than three the first are shown.
 
     A picture as square as can be, or with so many columns.
 
@@ -44,6 +44,7 @@ def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.I
     """
     if levels.shape[-1] == 2:
         levels = np.concatenate([levels, np.zeros_like(levels[..., :1])], axis=-1)
+    levels = levels[..., :3]
     n, height, width, channels = levels.shape
     columns = columns or min(n, math.ceil(math.sqrt(n * height / width)))
     rows = math.ceil(n / columns)

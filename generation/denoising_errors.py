@@ -6,7 +6,7 @@ Ancestral sampling with the optimal variance and the grid "dp" are built from it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
-from score_sde.training.recorded_config import as_json
+from score_sde.training.recorded_config import as_json, recorded_classes
 from score_sde.training.trained_score import LoadedScore
 from score_sde.unfinished import digest_of, newest_file
 
@@ -74,7 +74,7 @@ def optimal_variance(
         except ValueError as error:
             raise UserError(f"{error}: remove the file") from error
     else:
-        norms = estimate(config, sde, loaded, step)
+        norms = estimate(config, sde, loaded, step, recorded_classes(workdir))
         if kept and jax.process_index() == 0:
             norms.save(path)
     return OptimalVariance(
@@ -94,10 +94,13 @@ def identity(config: Any, workdir: Path) -> dict[str, Any]:
     }
 
 
-def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int) -> ScoreNorms:
-    """From the first training images."""
+def estimate(
+    config: Any, sde: SDE, loaded: LoadedScore, step: int, classes: Sequence[str] = ()
+) -> ScoreNorms:
+    """From the first training images, of these classes."""
     options = config.sampling.errors
-    split, space = data.load(config, conditions_of(config)).train, build_space(config)
+    datasets = data.load(config, conditions_of(config), classes=classes)
+    split, space = datasets.train, build_space(config)
     number = min(options.num_images, split.num_images)
     size = min(config.sampling.batch_size, number)
     image, key = build_condition_image(config), seed_key(config.seed)

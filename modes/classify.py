@@ -24,7 +24,7 @@ from score_sde.modes import likelihood
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import checkpoint_folder
-from score_sde.training.recorded_config import fields, recorded
+from score_sde.training.recorded_config import fields, recorded, recorded_classes
 from score_sde.training.trained_score import EXACT, LoadedScore, load_score_model
 from score_sde.unfinished import unused
 
@@ -121,7 +121,8 @@ def models_of_classes(
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure every image given every class, write the costs and the answers, report the figures and return them."""
     num_classes = config.model.num_classes or config.classifier.num_classes
-    datasets = data.load(config, ("label",))
+    knows = workdir if config.model.num_classes else class_folder(config, 0)
+    datasets = data.load(config, ("label",), classes=recorded_classes(knows))
     split = getattr(datasets, config.likelihood.split)
     number = min(config.likelihood.num_images or split.num_images, split.num_images)
     labels = split.condition["label"][:number]

@@ -20,6 +20,8 @@ from score_sde.likelihood.per_image import given
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.results import report
 from score_sde.sde_lib import SDE
+from score_sde.training.recorded_config import recorded_classes
+from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import check_score_model, load_score_model
 
 
@@ -46,7 +48,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Train under the checkpoint's score model, or go on; compare with uniform noise; report the figures and return them."""
     options = config.dequantizer
     loaded = load_score_model(config, sde, workdir)
-    datasets = data.load(config, given(config))
+    datasets = data.load(config, given(config), classes=recorded_classes(workdir))
+    check_same_data(datasets)
     folder = dequantizer_folder(workdir, loaded.checkpoint_step, loaded.sigma_rel)
     began = time.perf_counter()
     trained = train_dequantizer(config, loaded.model, sde, datasets.train, folder)

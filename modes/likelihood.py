@@ -43,7 +43,7 @@ from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
-from score_sde.training.recorded_config import as_json
+from score_sde.training.recorded_config import as_json, recorded_classes
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
 
@@ -122,7 +122,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure, write every image's values to <workdir>/likelihood/*.npz, report the figures and return them."""
     loaded = load_score_model(config, sde, workdir)
     dequantizer = load_dequantizer(config, workdir, loaded.checkpoint_step)
-    split = getattr(data.load(config, given(config)), config.likelihood.split)
+    datasets = data.load(config, given(config), classes=recorded_classes(workdir))
+    split = getattr(datasets, config.likelihood.split)
     anomalies = read_anomalies(config)
 
     def measure(split: Any, what: str) -> tuple[BitsPerDim, UnfinishedFolder]:

@@ -55,7 +55,7 @@ from score_sde.spaces import Space, build_space
 from score_sde.training.adapters import ages_of_adapters
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
-from score_sde.training.recorded_config import as_json
+from score_sde.training.recorded_config import as_json, recorded_classes
 from score_sde.training.trained_score import LoadedScore, check_score_model, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
 
@@ -114,7 +114,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Restore, write <workdir>/restored, report the figures and return them; or go on where this command stopped."""
     began, options, space = time.perf_counter(), config.restore, build_space(config)
     measurement, section = measurement_of(config, space), measured_section(config)
-    observed = observe(config, space, measurement, METHODS[options.method].trained)
+    of_middle, classes = METHODS[options.method].trained, recorded_classes(workdir)
+    observed = observe(config, space, measurement, of_middle, classes)
     loaded = load_score_model(config, sde, workdir)
     variance = None
     if needs_errors(config.sampling):

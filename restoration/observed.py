@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -70,7 +71,11 @@ def of_a_split(config: Any) -> bool:
 
 
 def observe(
-    config: Any, space: Space, measurement: Measurement, of_middle: bool = False
+    config: Any,
+    space: Space,
+    measurement: Measurement,
+    of_middle: bool = False,
+    classes: Sequence[str] = (),
 ) -> Observed:
     """What config.restore names, measured; noise belongs to an image's index, so it is the same for every method.
 
@@ -81,7 +86,7 @@ def observe(
     """
     if config.restore.measured:
         return as_measured(config, measurement)
-    images = originals(config)
+    images = originals(config, classes)
     stored = images.take(range(number_of(config, "restore.images", images.num_images)))
     labels = condition_labels(config, len(stored), images.labels)
 
@@ -97,17 +102,17 @@ def observe(
     return Observed(y, labels, x, stored, condition_texts(config, len(stored)))
 
 
-def originals(config: Any) -> ImageSet:
-    """The images that config.restore.images names."""
+def originals(config: Any, classes: Sequence[str] = ()) -> ImageSet:
+    """The images that config.restore.images names; the model knows these classes, by their places."""
     given, field = config.restore.images, "restore.images"
     conditions = conditions_of(config)
     if given in SPLITS:
-        return of_split(getattr(data.load(config, conditions), given))
+        return of_split(getattr(data.load(config, conditions, classes=classes), given))
     path = user_path(given)
     if path.is_dir():
         # The training set, only for what nothing else says.
         asked = "label" in conditions and not config.sampling.labels
-        names = data.load(config, conditions).class_names if asked else None
+        names = data.load(config, conditions, classes=classes).class_names if asked else None
         return of_folder(config, f"{field}={given!r}", path, names)
     return of_file(config, field, given)
 

@@ -176,6 +176,12 @@ class Trained:
                 raise ConfigError(
                     f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"
                 )
+            num_classes = self.config.model.num_classes
+            if any(not 0 <= label < num_classes for label in labels):
+                raise ConfigError(
+                    f"labels={list(labels)}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}), or none for the "
+                    "unconditional density"
+                )
             condition = {"label": jnp.asarray(labels, jnp.int32)}
         keys = jax.random.split(seed_key(seed), len(x))
         with jax.default_matmul_precision("highest"):

@@ -138,6 +138,15 @@ def test_log_densities_are_those_of_the_class(folder, monkeypatch):
             lambda folder: Trained.load(folder).log_density(np.zeros((2, 8, 8, 1)), labels=[1]),
             r"labels=\[1\] of 2 images",
         ),
+        *(
+            (
+                lambda folder, label=label: Trained.load(folder).log_density(
+                    np.zeros((2, 8, 8, 1)), labels=[3, label]
+                ),
+                rf"labels=\[3, {label}\]: expected classes from 0 to 9",
+            )
+            for label in (-1, 10)
+        ),
     ],
 )
 def test_mistakes_are_said_in_words(use, words, folder):

@@ -4,6 +4,7 @@
     loop.py              train_task: how a run begins and ends
     run.py               a run in progress: update, record, evaluate, save
     start.py             how a run begins
+    same_data.py         that all hosts read one dataset
     replay.py            one update again, looked into
     earlier_step.py      going back to an earlier checkpoint first
     trainable.py         which parameters are trained

@@ -17,13 +17,15 @@ from jax import Array
 from score_sde.data.batch import Batch
 from score_sde.devices import AXIS, Devices, index_batches
 from score_sde.keys import Stream, stream_key
+from score_sde.training.draws import LAST
 from score_sde.training.objective import Objective
 
 
 def stratified(seed: int, n: int) -> np.ndarray:
-    """One number in each of the n cells of [0, 1), in a fixed random order, float32 (n,)."""
+    """One number in each of the n cells of [0, 1), in a fixed random order, float32 (n,), of which none is rounded to 1."""
     rng = np.random.default_rng((seed, int(Stream.HELD_OUT)))
-    return ((rng.permutation(n) + rng.random(n)) / n).astype(np.float32)
+    u = (rng.permutation(n) + rng.random(n)) / n
+    return np.minimum(u, LAST).astype(np.float32)
 
 
 class HeldOutLoss:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ FILE = "config.json"
 # In the file, beside the sections:
 CHANGES = "changes"
 DATASET = "dataset"
+CLASSES = "classes"  # in it
 MADE_BY = "made_by"  # the version and commit with which the run began; environment.jsonl has those of every start
 
 
@@ -124,11 +125,16 @@ def role(field: str) -> Role:
 
 
 def record_config(
-    config: Any, workdir: Path, step: int | None, dataset: Fingerprint | None = None
+    config: Any,
+    workdir: Path,
+    step: int | None,
+    dataset: Fingerprint | None = None,
+    classes: Sequence[str] = (),
 ) -> None:
-    """Write the config beside the checkpoints, and what the images are known by.
+    """Write the config beside the checkpoints, and what the images and their classes are known by.
 
     Args:
+      classes: names, in the order of the numbers that the network learns.
       step: the newest of them, from which training goes on. Then what changes is said and kept in the file, [{"step",
         "field", "from", "to"}, ...]; without one there is nothing yet that an earlier config describes.
 
@@ -138,7 +144,7 @@ def record_config(
     # Which checkpoint a command takes is its own choice, and not the next one's.
     given, path = {**as_json(config), "checkpoint_step": 0}, workdir / FILE
     if dataset is not None:
-        given[DATASET] = dataset._asdict()
+        given[DATASET] = dataset._asdict() | ({CLASSES: list(classes)} if classes else {})
     earlier = recorded(workdir) if step is not None else None
     changes: list[dict[str, Any]] = []
     if earlier is not None:
@@ -262,6 +268,15 @@ def recorded(workdir: Path) -> dict[str, Any] | None:
       UserError: it is damaged.
     """
     return read(workdir / FILE)
+
+
+def recorded_classes(workdir: Path) -> tuple[str, ...]:
+    """Names of the classes in the order of the numbers that the folder's network knows; () where they are not recorded.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    return tuple(dict(fields(recorded(workdir) or {})).get(f"{DATASET}.{CLASSES}", ()))
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -38,7 +38,8 @@ from score_sde.training.low_rank_task import adapting
 from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
-from score_sde.training.recorded_config import check_goes_on, record_config
+from score_sde.training.recorded_config import check_goes_on, record_config, recorded_classes
+from score_sde.training.same_data import check_same_data
 from score_sde.training.settings import check_config
 from score_sde.training.start import Weights
 from score_sde.training.state import ema_rate, init_params
@@ -55,6 +56,8 @@ class ScoreTask:
     optimizer: optax.GradientTransformation
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
     dataset: Fingerprint | None = None
+    classes: tuple[str, ...] = ()
+    """Names of what it learns to tell apart, in the order of their numbers."""
     constants: Any = ()
     """The parameters that are frozen (frozen.py), or what else a task of this kind needs."""
     quick_init: bool = True
@@ -127,7 +130,7 @@ class ScoreTask:
         newest = max(saved_steps(checkpoint_folder(folder)), default=None)
         if newest is None:
             keep(self.frozen, folder)
-        record_config(self.config, folder, newest, self.dataset)
+        record_config(self.config, folder, newest, self.dataset, self.classes)
         record_environment(folder, newest or 0)
 
 
@@ -203,7 +206,11 @@ def train(
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)
-    datasets = data.load(config, conditions=conditions, whole=True)
+    # Without a checkpoint there is nothing yet that knows classes.
+    goes_on = saved_steps(checkpoint_folder(pathlib.Path(workdir)))
+    known = recorded_classes(pathlib.Path(workdir)) if goes_on else ()
+    datasets = data.load(config, conditions=conditions, whole=True, classes=known)
+    check_same_data(datasets)
     built = {
         name: build(config, task.objective, datasets, devices)
         for name, build in kind.evaluators.items()
@@ -212,7 +219,13 @@ def train(
         name: with_frozen(evaluator, task.frozen)
         for name, evaluator in {**built, **(evaluators or {})}.items()
     }
-    task = dataclasses.replace(task, evaluators=every, dataset=datasets.fingerprint)
+    told = "label" in conditions or config.data.label >= 0
+    task = dataclasses.replace(
+        task,
+        evaluators=every,
+        dataset=datasets.fingerprint,
+        classes=(datasets.class_names or ()) if told else (),
+    )
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     adapted, weights = adapting(config, task, pathlib.Path(workdir), weights)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
+from score_sde.data.resizing import fit_to
 from score_sde.data.splits import ImagesInMemory
 from score_sde.models.networks import build_network
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
@@ -91,6 +92,11 @@ def loaded_images(config):
     taken = [split.take(range(min(8, split.num_images))) for split in splits]
     held = [(split.num_images, split.images is None) for split in splits]
     return held, loaded.num_levels, digest(*(batch.images for batch in taken))
+
+
+def fitted_image(config):
+    """What is made of a stored one."""
+    return digest(fit_to(config.data)((np.arange(360) % 256).astype(np.uint8).reshape(12, 10, 3)))
 
 
 def prepared_dataset(config):

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from score_sde import data
 from score_sde.configs.default import get_config
 from score_sde.data.array_files import read_images
+from score_sde.data.arrays import Rows, as_paired
 from score_sde.data.numpy_files import read_arrays
 from score_sde.errors import UserError
 from tests.data.array_files import IMAGES, REFUSED, npy, npz
@@ -241,6 +242,27 @@ def test_pairs_stay_beside_their_images(tmp_path, arrays_config, kind, in_memory
             np.testing.assert_array_equal(found[:, 0, 0, 0], numbers(split))
 
 
+def test_pairs_of_real_numbers_stay_in_their_file(tmp_path):
+    """What is taken into memory are rows: of 40 pairs of a mapped file no array of 40 is made."""
+    np.savez(path := tmp_path / "a.npz", paired=np.full((40, 8, 8, 2), 0.1))
+    pairs = as_paired(path, "paired", read_arrays(path, ("paired",)).arrays["paired"])
+    assert isinstance(pairs, np.memmap)
+    rows = Rows(path, "images", IMAGES, None, pairs, np.arange(40))
+    found = rows.__getitems__([3])[0]["paired"]
+    assert not isinstance(found, np.memmap)
+    np.testing.assert_array_equal(found, np.full((8, 8, 2), np.float32(0.1)), strict=True)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_that_are_not_resized_have_any_number_of_channels(tmp_path, arrays_config, channels):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, channels)).astype(np.uint8)
+    np.save(path := tmp_path / "a.npy", images)
+    loaded = data.load(arrays_config(path, num_channels=channels))
+    np.testing.assert_array_equal(loaded.test.images, images[held_out(40)])
+    message = refusal(arrays_config(path, num_channels=channels, resize=True))
+    assert f"data.num_channels={channels}: images that are resized have 1, grey, or 3" in message
+
+
 @pytest.mark.parametrize(
     ("arrays", "channels", "words"),
     [
@@ -249,14 +271,27 @@ def test_pairs_stay_beside_their_images(tmp_path, arrays_config, kind, in_memory
             2,
             "expected .* of uint8, or of real numbers",
         ),
-        ({"paired": np.full((40, 8, 8, 2), np.inf)}, 2, "numbers that are not finite"),
+        ({"paired": np.full((40, 8, 8, 2), np.inf)}, 2, "values that are not finite in float32"),
         ({"paired": np.ones((39, 8, 8, 2))}, 2, "39 paired for 40 images"),
         (
             {"paired": np.ones((40, 8, 8, 2)), "test_images": IMAGES},
             2,
             "pairs of one split only",
         ),
-        ({"paired": np.ones((40, 8, 8, 2))}, 3, r"of shape \(8, 8, 2\) beside its own, expected"),
+        (
+            {"paired": np.ones((40, 8, 8, 2))},
+            3,
+            r"training images of shape \(8, 8, 2\) beside its own, expected",
+        ),
+        (
+            {
+                "paired": np.ones((40, 8, 8, 2)),
+                "test_images": IMAGES,
+                "test_paired": np.ones((40, 4, 4, 2)),
+            },
+            2,
+            r"test images of shape \(4, 4, 2\) beside its own, expected",
+        ),
         ({}, 2, "no other image beside each"),
     ],
 )

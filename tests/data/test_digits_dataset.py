@@ -100,6 +100,18 @@ def wait_until(condition, seconds=30):
         time.sleep(0.05)
 
 
+def test_a_folder_that_tfds_prepared_in_its_default_format_is_named(
+    digits, digits_config, tmp_path, make_config
+):
+    shutil.copytree(Path(digits_config.data.data_dir) / "digits", tmp_path / "digits")
+    info = tmp_path / "digits" / "1.0.0" / "dataset_info.json"
+    text = info.read_text()
+    assert "array_record" in text
+    info.write_text(text.replace("array_record", "tfrecord"))
+    with pytest.raises(data.DatasetError, match=r"/digits in another file format .*data_dir=PATH"):
+        data.load(make_config(data_dir=str(tmp_path)))
+
+
 @pytest.mark.parametrize("damage", ["unlink", "truncate"])
 def test_a_damaged_folder_is_reported(digits_config, tmp_path, make_config, damage):
     shutil.copytree(Path(digits_config.data.data_dir) / "digits", tmp_path / "digits")

@@ -122,6 +122,29 @@ def test_images_of_any_size_are_cropped_and_resized(tmp_path, folder_config):
     assert sorted(numbers(loaded.train) + numbers(loaded.test)) == list(range(10))
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_the_early_check_of_sizes_is_of_pictures_as_they_are_decoded(
+    tmp_path, folder_config, orientation
+):
+    """Stored as 6x9, of which orientation 6 makes 9x6 and 3 does not."""
+    tags = PIL.Image.Exif()
+    tags[0x0112] = orientation
+    for i in range(2):
+        PIL.Image.new("RGB", (9, 6)).save(tmp_path / f"{i}.jpg", exif=tags)
+    height, width = (9, 6) if orientation == 6 else (6, 9)
+    loaded = data.load(folder_config(tmp_path, image_size=height, image_width=width))
+    assert loaded.train.take([0]).images.shape == (1, height, width, 3)
+    message = refusal(folder_config(tmp_path, image_size=width, image_width=height))
+    assert f".jpg has {height}x{width} pixels" in message
+    assert "cannot be used" not in message
+
+
+def test_a_part_to_crop_is_refused_of_images_that_are_not_resized(folder, folder_config):
+    assert "data.crop_size=6 is of images that are cropped and resized, and data.resize=False" in (
+        refusal(folder_config(folder, crop_size=6))
+    )
+
+
 def test_jpeg_and_webp_are_read(tmp_path, folder_config):
     levels = np.linspace(40, 200, 64).astype(np.uint8).reshape(8, 8)
     for suffix in ("jpg", "webp"):

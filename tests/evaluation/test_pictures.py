@@ -43,6 +43,11 @@ def test_colour_channels_keep_their_order(tmp_path):
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
 
 
+def test_of_four_channels_the_first_three_are_shown():
+    levels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 4)).astype(np.uint8)
+    np.testing.assert_array_equal(image_grid(levels, 256), image_grid(levels[..., :3], 256))
+
+
 def test_two_channels_are_red_and_green():
     levels = np.zeros((2, 8, 8, 2), np.uint8)
     levels[0, ..., 0] = levels[1, ..., 1] = 1

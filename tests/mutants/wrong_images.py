@@ -9,6 +9,8 @@ REFUSED = f"{ARRAYS}::test_what_is_no_such_file_is_refused_in_words"
 DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
+CLASSES = "tests/data/test_classes.py"
+FOLDER = "tests/data/test_folder_dataset.py"
 FIGURES = "tests/modes/test_data.py"
 IDX = "tests/data/test_idx_files.py"
 PACKAGES = "tests/data/test_package_datasets.py"
@@ -51,6 +53,33 @@ IMAGES = [
     *mutants("data/held_out.py", f"{ARRAYS} tests/data/test_folder_split.py",
         ("twice-as-much-held-out", "100 * name_hash", "50 * name_hash"),
         ("the-other-end-held-out", "return order[held_out:], order[:held_out]", "return order[:-held_out], order[-held_out:]"),
+    ),
+    *mutants("data/classes.py", CLASSES,
+        ("classes-by-the-folders-that-are-there", "{i: classes.index(name) for", "{i: i for"),
+        ("classes-of-any-name", "if unknown := [name for name in names if name not in classes]:", "if unknown := []:"),
+    ),
+    *mutants("training/score_task.py", CLASSES,
+        ("classes-not-recorded", "(datasets.class_names or ()) if told else ()", "()"),
+        ("classes-of-the-run-forgotten", "if goes_on else ()", "if False else ()"),
+    ),
+    *mutants("training/same_data.py", "tests/training/test_same_data.py",
+        ("hosts-of-as-many-images", "np.array([*counts, *digest], np.int32)", "np.array([*counts], np.int32)"),
+        ("hosts-without-comparison", "if (found == found[0]).all():", "if True:"),
+    ),
+    *mutants("quality/reference.py", CLASSES,
+        ("classes-by-the-reference-alone", "classes=recorded_classes(workdir)", "classes=()"),
+    ),
+    *mutants("data/loader.py", ARRAYS,
+        ("pairs-of-training-images-only", '(("training", datasets.train), ("test", datasets.test)):\n        found', '(("training", datasets.train),):\n        found'),
+    ),
+    *mutants("data/resizing.py", FOLDER,
+        ("sizes-as-they-are-stored", "if width != height and image.getexif().get(ORIENTATION) in SIDEWAYS:", "if False:"),
+        ("sizes-of-any-orientation", "SIDEWAYS = (5, 6, 7, 8)", "SIDEWAYS = (3, 5, 6, 7, 8)"),
+        ("crops-of-nothing", "    elif data.crop_size:\n", "    elif False:\n"),
+    ),
+    *mutants("data/arrays.py", ARRAYS,
+        ("pairs-of-any-precision", "np.uint8 if array.dtype == np.uint8 else np.float32", "array.dtype"),
+        ("pairs-taken-whole", "    check_real(f\"{path}: {name}\", array)\n    return array", "    check_real(f\"{path}: {name}\", array)\n    return np.asarray(array, np.float32)"),
     ),
     *mutants("data/arrays.py", ARRAYS,
         ("labels-by-place-not-by-row", "int(self.labels[row])", "int(self.labels[indices[0]])"),

@@ -242,6 +242,8 @@ def test_stratified_numbers_are_one_in_each_cell():
     np.testing.assert_array_equal(u, stratified(3, 1000))
     # Their order tells nothing: the correlation with the index is N(0, 1/n), 5 SD.
     assert abs(np.corrcoef(u, np.arange(1000))[0, 1]) < 5 / np.sqrt(1000)
+    # Of this seed, (n - 1 + v) / n is 1 as float32.
+    assert stratified(795, 2**16).max() == np.nextafter(np.float32(1), np.float32(0))
 
 
 @pytest.mark.parametrize(

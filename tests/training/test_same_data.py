@@ -1,0 +1,52 @@
+"""Hosts that read other images than each other are refused: two hosts, played one after the other by one process."""
+
+import jax
+import numpy as np
+import pytest
+
+from score_sde.data.splits import Datasets, ImagesInMemory
+from score_sde.errors import UserError
+from score_sde.training import same_data
+from score_sde.training.same_data import check_same_data
+
+
+def dataset(train=4, test=2, files=(("a", 1),), classes=("x", "y")):
+    splits = (ImagesInMemory(np.zeros((n, 2, 2, 1), np.uint8)) for n in (train, test))
+    return Datasets("pictures", *splits, 256, classes, lambda: files)
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    """(datasets of a host, datasets of the other) -> what the first is answered."""
+
+    def check(own, other):
+        sent = []
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+        monkeypatch.setattr(same_data, "of_every_host", lambda a: sent.append(a) or a[None])
+        check_same_data(other)
+        monkeypatch.setattr(same_data, "of_every_host", lambda a: np.stack([a, sent[0]]))
+        check_same_data(own)
+
+    return check
+
+
+def test_copies_of_one_dataset_are_the_same(hosts):
+    hosts(dataset(), dataset())
+
+
+@pytest.mark.parametrize(
+    ("other", "counts"),
+    [
+        (dataset(train=5), "0: 4/2, 1: 5/2"),
+        (dataset(train=3, test=3), "0: 4/2, 1: 3/3"),
+        (dataset(files=(("a", 2),)), "0: 4/2, 1: 4/2"),
+        (dataset(classes=("y", "x")), "0: 4/2, 1: 4/2"),
+    ],
+)
+def test_other_images_are_refused_on_every_host(hosts, other, counts):
+    with pytest.raises(UserError, match=f"from pictures .*{counts}; or other files or classes"):
+        hosts(dataset(), other)
+
+
+def test_one_host_looks_at_no_files():
+    check_same_data(dataset(files=None))
