@@ -53,8 +53,7 @@ SHARDING = [
         ("one-finite-part-will-do", "return all(np.all(np.isfinite(part))", "return any(np.all(np.isfinite(part))"),
     ),
     *mutants("benchmarks/state_on_devices.py", TABLE,
-        ("parts-of-a-reduce-scatter", 'whole = num_devices if kind == "reduce-scatter" else 1', "whole = 1"),
-        ("collectives-by-numbers", "* (int(bits or 8) // 8)", "* 1"),
+        ("parts-of-a-reduce-scatter", 'whole = {"reduce-scatter": num_devices}', "whole = {}"),
     ),
 ]
 # fmt: on
