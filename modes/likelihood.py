@@ -276,8 +276,7 @@ def write(
     settings = np.array(json.dumps(as_json(config)))
     write_whole(path, lambda file: np.savez(file, config_json=settings, **arrays))  # type: ignore[arg-type]
     picture = path.with_suffix(".png")
-    images = split.take(range(measured.best.bits_per_dim.shape[1])).images
-    save_likelihood_picture(picture, measured, images)
+    save_likelihood_picture(picture, measured, split, config.data.num_levels or None)
     return {"arrays": str(path), "picture": str(picture)}
 
 
