@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -15,7 +16,7 @@ from score_sde.models.networks import condition_names, has_condition_image
 from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNetwork
 from score_sde.models.score import OneByOne
 from score_sde.sde_lib import SDE, build_sde
-from score_sde.spaces import build_space
+from score_sde.spaces import PixelSpace
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.classifier_task import init_classifier
 from score_sde.training.folder_weights import folder_weights
@@ -148,7 +149,7 @@ def check_alike(field: str, config: Any, sde: SDE, other: Any) -> None:
     """Refuse a model of other noisy images: of another process, size or range."""
     pairs = {
         "process": (sde, build_sde(other)),
-        "space of images": (build_space(config), build_space(other)),
+        "space of images": (trained_space(config), trained_space(other)),
     }
     for what, (ours, theirs) in pairs.items():
         if ours != theirs:
@@ -156,6 +157,11 @@ def check_alike(field: str, config: Any, sde: SDE, other: Any) -> None:
                 f"{field} has another {what}, {theirs}, than the network that it is to guide, {ours}; train it with the same sde, "
                 "model.beta_... or sigma_..., and data"
             )
+
+
+def trained_space(config: Any) -> PixelSpace:
+    """What a network of the config takes for an image, in which the rounding of samples (sampling.truncate) has no part."""
+    return dataclasses.replace(PixelSpace.from_config(config), truncate=False)
 
 
 def folders_of(config: Any, workdir: Path) -> list[Path]:

@@ -52,9 +52,17 @@ class Measured:
 
     @property
     def own_error(self) -> float:
-        """The part of it that more probes, draws or repeats would make smaller; the rest is that of so many images."""
+        """The part of it that more probes, draws or repeats would make smaller; the rest is that of so many images.
+
+        With two or more repeats from their spread, image by image: of all that is drawn anew in each, dequantization noise and a
+        decoder's too. One repeat knows the errors of its probes and of the bound's draws alone.
+        """
         repeats, images = self.error.shape
-        return float(np.sqrt(np.sum(np.square(self.error))) / (repeats * images))
+        if repeats > 1:
+            squares = self.bits_per_dim.var(axis=0, ddof=1) / repeats
+        else:
+            squares = np.square(self.error[0])
+        return float(np.sqrt(np.sum(squares)) / images)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -71,24 +79,30 @@ def standard_error(values: np.ndarray) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class BitsPerDim:
-    """Of a set of images: by the ODE and by the bound, or one of them; and x(T) of the last repeat, (n, h, w, c)."""
+    """Of a set of images: by the ODE and by the bound, or one of them."""
 
     ode: Measured | None
     bound: Measured | None
     latents: np.ndarray | None
+    """x(T) of the last repeat, (n, h, w, c), where it is kept (`keeps_latents`)."""
     seconds: float
+    chain: bool = False
+    """The bound is one on a chain's law, at time 0, and not on the SDE's."""
+    integers: bool = False
+    """... and on the cost of the integer images, not of dequantized ones."""
 
     @property
     def gap(self) -> Float[np.ndarray, "n"] | None:
-        """Bound less ODE, image by image; on the same dequantized images."""
-        if self.ode is None or self.bound is None:
+        """Bound less ODE, image by image, on the same dequantized images; None where only the ODE's are dequantized."""
+        if self.ode is None or self.bound is None or self.integers:
             return None
         return self.bound.per_image - self.ode.per_image
 
     @property
     def by_name(self) -> dict[str, Measured]:
         """What was measured, under the names that are shown."""
-        both = {"probability-flow ODE": self.ode, "bound on the SDE": self.bound}
+        law = "chain" if self.chain else "SDE"
+        both = {"probability-flow ODE": self.ode, f"bound on the {law}": self.bound}
         return {name: measured for name, measured in both.items() if measured is not None}
 
     @property
@@ -143,21 +157,27 @@ def measure_bits_per_dim(
                         batch = devices.split(split.take(indices))
                         mapped = run(score_model, dequantizer, key, batch)
                         result = flat(devices.gather(mapped, count))
+                        if repeat < options.repeats - 1:  # one set of latents is kept
+                            result.pop("ode/latent", None)
                         check_finite(result, options)
                         store.save(len(batches), result)
                     batches.append(result)
                     bar.update(count)
         seconds = time.perf_counter() - began
 
-    values = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    values = {
+        name: np.concatenate([batch[name] for batch in batches if name in batch])
+        for name in batches[-1]
+    }
     shape, offset = (options.repeats, num_images), build_space(config).bits_per_dim_offset
     assert offset is not None  # pixels have one
-    latents = values.get("ode/latent")
     return BitsPerDim(
         ode=measured(values, "ode", dimension, offset, shape),
         bound=measured(values, "bound", dimension, 0.0 if integer_costs(config) else offset, shape),
-        latents=None if latents is None else latents[-num_images:],
+        latents=values.get("ode/latent"),
         seconds=seconds,
+        chain=not config.training.continuous,
+        integers=integer_costs(config),
     )
 
 

@@ -22,13 +22,17 @@ class LikelihoodOptions(Section):
     """Fields of config.likelihood: which images, and how densities and bounds are measured."""
 
     split: str = option("test", "test | train", one_of("test", "train"))
-    num_images: int = option(0, "images of the split, from the first on; 0: all", not_negative)
+    num_images: int = option(
+        0, "images of the split, from the first on; 0: all, as of anomalies always", not_negative
+    )
     batch_size: int = option(
         64, "images per batch over all devices; divisible by their number", BATCH
     )
     eps: float = option(1e-5, "time at which the density is evaluated")
     repeats: int = option(
-        1, "draws of dequantization noise, probes and bound per image", count(10**5)
+        1,
+        "draws of dequantization noise, probes and bound per image; from 2 on the measurement's own error is that of all of them",
+        count(10**5),
     )
     conditional: bool = option(
         True,
@@ -46,7 +50,7 @@ class LikelihoodOptions(Section):
     )
     num_probes: int = option(
         1,
-        "random probes per image; from 2 on they give an error bar of their own",
+        "random probes per image; from 2 on they give an error bar of their own, without that of dequantization noise",
         count(10**5),
     )
     sketch_size: int = option(
@@ -70,7 +74,7 @@ class LikelihoodOptions(Section):
     )
     chain_variances: str = option(
         "ancestral",
-        "networks trained on a chain: variances of its steps, ancestral | forward | posterior",
+        "networks trained on a chain: variances of its steps in the bound, ancestral | forward | posterior; learnt ones are not used",
     )
     chain_levels: str = option(
         "",

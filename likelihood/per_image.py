@@ -28,11 +28,12 @@ from score_sde.sde_lib import SDE, Chain
 from score_sde.sde_lib.respacing import AtKeptLevels, kept_levels
 from score_sde.shapes import Array, Images, Keys, OneKey, PerImage, Stored
 from score_sde.spaces import build_space
+from score_sde.training.trained_score import EXACT
 
 DECODING_DRAWS = 8  # of the last decoding step, beside those of the bound
 
 Values = dict[str, Array]
-"""By name: nats, error (of nats, by the image's own randomness) and nfe, evaluations of the network, (b,); `ode` also success and latent."""
+"""By name: nats, error (of nats, by the image's own randomness) and nfe, evaluations of the network, (b,); `ode` also success, and latent where it is kept."""
 
 Measure = Callable[[Any, Any, Array, Batch], dict[str, Values]]
 """(score model, dequantizer, key, batch) -> the values of `ode` and of `bound`, given the condition of each image."""
@@ -84,6 +85,11 @@ def condition_image_of(config: Any) -> ConditionImage | None:
     return build_condition_image(config) if config.likelihood.conditional else None
 
 
+def keeps_latents(config: Any) -> bool:
+    """Whether x(T) of every image is kept: where it is saved, or tells an exact score's likelihood. It is as large as the images."""
+    return config.likelihood.save_latents or config.model.name == EXACT
+
+
 def decodes(config: Any) -> bool:
     """Whether the last decoding step to time 0 is part of the likelihood."""
     return config.likelihood.decoder == "gaussian"
@@ -126,7 +132,7 @@ def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
             "error": density.standard_error,
             "nfe": density.nfe + more,
             "success": density.success,
-            "latent": density.latent,
+            **({"latent": density.latent} if keeps_latents(config) else {}),
         }
 
     return ode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from score_sde.likelihood.bits_per_dim import BitsPerDim
 EXTREMES = 12  # images of either kind
 
 
-def save_likelihood_picture(path: Path, measured: BitsPerDim, images: np.ndarray) -> None:
+def save_likelihood_picture(
+    path: Path, measured: BitsPerDim, split: Any, num_levels: int | None
+) -> None:
     """Write the picture in one piece.
 
     Args:
-      images: (n, h, w, c) of any range, those that were measured; c = 1 or 3.
+      split: the images that were measured, from its first on; only those that are shown are read.
+      num_levels: L, black being level 0 and white L - 1; None for real numbers, of which those shown span the shades.
     """
     # Not at the top: matplotlib takes a second, which no other mode should wait for.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,9 +29,10 @@ def save_likelihood_picture(path: Path, measured: BitsPerDim, images: np.ndarray
     FigureCanvasAgg(figure)
     halves = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.25))[0]
     draw_histogram(halves[0].subplots(), measured)
-    count = min(EXTREMES, max(1, len(images) // 2))
-    order = np.argsort(measured.best.per_image)
-    draw_rows(halves[1], images, measured.best.per_image, order[:count], order[::-1][:count])
+    low, high = extremes(measured.best.per_image)
+    images = shades(split.take([*low, *high]).images, num_levels)
+    costs = measured.best.per_image[[*low, *high]]
+    draw_rows(halves[1], images, costs, len(low))
     partial = path.with_suffix(".partial.png")
     figure.savefig(partial, dpi=110)
     partial.replace(path)
@@ -50,18 +55,35 @@ def draw_histogram(axes, measured: BitsPerDim) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_rows(figure, images: np.ndarray, costs: np.ndarray, low: np.ndarray, high: np.ndarray):
-    """Two blocks of pictures, each with its bits/dim: the most likely above the least."""
-    columns = -(-max(len(low), len(high)) // 2)
+def extremes(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the images of the least and of the greatest cost, the most extreme first, as many of either kind."""
+    count = min(EXTREMES, max(1, len(costs) // 2))
+    order = np.argsort(costs)
+    return order[:count], order[::-1][:count]
+
+
+def shades(images: np.ndarray, num_levels: int | None) -> np.ndarray:
+    """Images (n, h, w, c) as matplotlib shows them: (n, h, w) grey or (n, h, w, 3) coloured, from 0 to 1.
+
+    Two channels are red and green, as in the pictures of samples; of more than three the first three are shown.
+    """
+    first, last = (0, num_levels - 1) if num_levels else (images.min(), images.max())
+    x = (images[..., :3].astype(np.float64) - first) / max(last - first, 1e-12)
+    if images.shape[-1] == 2:
+        x = np.concatenate([x, np.zeros_like(x[..., :1])], axis=-1)
+    return x[..., 0] if images.shape[-1] == 1 else x
+
+
+def draw_rows(figure, images: np.ndarray, costs: np.ndarray, count: int):
+    """Two blocks of pictures, each with its bits/dim: the most likely, of which there are `count`, above the least."""
+    columns = -(-count // 2)
     axes = figure.subplots(4, columns, squeeze=False)
     for one in axes.ravel():
         one.set_axis_off()
-    first, last = float(images.min()), float(images.max())
-    for block, (indices, title) in enumerate(((low, "most likely"), (high, "least likely"))):
-        for place, index in enumerate(indices):
-            one = axes[2 * block + place // columns, place % columns]
-            image = (images[index].astype(np.float64) - first) / max(last - first, 1e-12)
-            one.imshow(np.squeeze(image), cmap="gray", vmin=0, vmax=1)
+    for block, title in enumerate(("most likely", "least likely")):
+        for place in range(count):
+            one, index = axes[2 * block + place // columns, place % columns], block * count + place
+            one.imshow(images[index], cmap="gray", vmin=0, vmax=1)
             one.set_title(f"{costs[index]:.2f}", fontsize=8, pad=2)
         axes[2 * block, 0].text(
             0, 1.25, title, transform=axes[2 * block, 0].transAxes, fontsize=10, weight="bold"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured, standard_error
+from score_sde.likelihood.per_image import integer_costs
 
 HEADER = ("", "bits/dim", "+-", "95 % of means", "own error", "evaluations")
 
 
 def table(config: Any, measured: BitsPerDim, checkpoint_step: int | None) -> str:
     """Lines of text. `+-` is the standard error over images, `own error` the part of it that is noise of the measurement."""
-    options = config.likelihood
     rows: list[tuple[str, ...]] = [HEADER]
     rows += [row(name, one) for name, one in measured.by_name.items()]
     gap = measured.gap
@@ -24,7 +24,7 @@ def table(config: Any, measured: BitsPerDim, checkpoint_step: int | None) -> str
         for line in rows
     ]
     return "\n".join(
-        [*described(config, measured, checkpoint_step), "", *lines, "", *meaning(options)]
+        [*described(config, measured, checkpoint_step), "", *lines, "", *meaning(config)]
     )
 
 
@@ -45,17 +45,17 @@ def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) ->
     """What the numbers depend on."""
     data, options = config.data, config.likelihood
     repeats, images = measured.best.bits_per_dim.shape
-    levels = (
-        f"{data.num_levels} levels, {options.dequantization} dequantization"
-        if data.num_levels
-        else "real-valued data"
-    )
+    levels = f"{data.num_levels} levels" if data.num_levels else "real-valued data"
+    if data.num_levels and (options.ode or not integer_costs(config)):
+        levels += f", {options.dequantization} dequantization"
+    at_eps = options.ode or config.training.continuous  # a chain's bound is one at time 0
+    end = f"eps={options.eps:g}, decoder={options.decoder}, " if at_eps else ""
     step = "exact score" if checkpoint_step is None else f"checkpoint of step {checkpoint_step}"
     step += f", ema_sigma_rel={config.ema_sigma_rel:g}" if config.ema_sigma_rel else ""
     given = ", given its class" if config.model.get("num_classes") and options.conditional else ""
     lines = [
         f"{data.name} {options.split}: {images} images{given}, repeats {repeats}, {levels}; {config.sde.name}, {step}, "
-        f"eps={options.eps:g}, decoder={options.decoder}, seed={config.seed}"
+        f"{end}seed={config.seed}"
     ]
     if options.ode:
         probes = "" if options.probe == "exact" else f", num_probes={options.num_probes}"
@@ -66,19 +66,40 @@ def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) ->
             f"probe={options.probe}{probes}"
         )
     if options.bound_draws:
-        lines.append(f"bound: {options.bound_draws} draws an image")
+        chain = "" if config.training.continuous else of_chain(config)
+        lines.append(f"bound: {options.bound_draws} draws an image{chain}")
     return lines
 
 
-def meaning(options: Any) -> list[str]:
+def of_chain(config: Any) -> str:
+    """On which chain the bound is one."""
+    options, model = config.likelihood, config.model
+    kept = (
+        f", of which chain_levels={options.chain_levels} are kept" if options.chain_levels else ""
+    )
+    learnt = ", not those that the network has learnt" if model.get("learned_variance") else ""
+    return f", on the chain of {model.num_scales} levels{kept}, of the {options.chain_variances} variances{learnt}"
+
+
+def meaning(config: Any) -> list[str]:
     """The two numbers are of two laws."""
+    options = config.likelihood
     of = "the data" if options.decoder == "gaussian" else f"the images at time eps={options.eps:g}"
     lines = []
     if options.ode:
         lines.append(
             f"The ODE's value is the cost of {of} under the law that the probability flow makes of the prior."
         )
-    if options.bound_draws:
+    if options.bound_draws and not config.training.continuous:
+        integers = integer_costs(config)
+        what = "integer images themselves" if integers else "dequantized images"
+        of = f"the {what if config.data.num_levels else 'data'} at time 0"
+        decoder = "discretised" if integers else "Gaussian"
+        lines.append(
+            f"The bound is one on the cost of {of} under the law of the chain, whose last step is a {decoder} decoder"
+            + (": another law than the ODE's." if options.ode else ".")
+        )
+    elif options.bound_draws:
         lines.append(
             f"The bound is one on the cost of {of} under the law of the reverse SDE: not on the ODE's, which may lie "
             "on either side of it."

@@ -15,18 +15,20 @@ import numpy as np
 
 from score_sde import data
 from score_sde.data.batch import Batch
+from score_sde.data.fingerprint import hash_of_some
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path, write_whole
 from score_sde.likelihood.bits_per_dim import build_compiled, measure_bits_per_dim
 from score_sde.likelihood.classifier import accuracy, classify, confusion
 from score_sde.likelihood.dequantization.trained import load_dequantizer
+from score_sde.likelihood.figures import options_in_use
 from score_sde.modes import likelihood
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import fields, recorded, recorded_classes
 from score_sde.training.trained_score import EXACT, LoadedScore, load_score_model
-from score_sde.unfinished import unused
+from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, unused
 
 
 def check(config: Any, sde: SDE) -> None:
@@ -118,6 +120,49 @@ def models_of_classes(
             yield folder, load_score_model(config, sde, folder), ()
 
 
+class Costs(NamedTuple):
+    """Of every image given every class."""
+
+    nats: np.ndarray
+    """(classes, images)"""
+    recorded: dict[str, Any]
+    """Of which weights."""
+    seconds: float
+    leftovers: list[UnfinishedFolder]
+    """What is no longer needed once the answers are written."""
+
+
+def measured_costs(config: Any, sde: SDE, workdir: Path, split: Any, num_classes: int) -> Costs:
+    """Measure, or go on where this command stopped: what it had finished of each class is kept."""
+    nats, steps, leftovers, seconds = [], [], [], 0.0
+    compiled = build_compiled(config, sde, math.prod(split.shape))
+    images = hash_of_some(split)
+    models = models_of_classes(config, sde, workdir, num_classes)
+    for label, (folder, loaded, condition) in enumerate(models):
+        dequantizer = load_dequantizer(config, folder, loaded)
+        same = likelihood.identity(config, folder, loaded, f"class {label} of {folder}")
+        unfinished = UnfinishedFolder(workdir / "classification", {**same, "images": images})
+        # The same seed, hence the same noise of an image for every class.
+        measured = measure_bits_per_dim(
+            config,
+            sde,
+            loaded.model,
+            dequantizer,
+            WithCondition(split, condition),
+            config.seed,
+            unfinished,
+            compiled=compiled,
+        )
+        nats.append(measured.best.per_image * math.prod(split.shape) * math.log(2))
+        leftovers.append(unfinished)
+        steps.append(loaded.checkpoint_step)
+        seconds += measured.seconds
+    # One network for all classes, or one for each.
+    step = steps[0] if config.model.num_classes else steps
+    recorded = {**loaded.recorded, "checkpoint_step": step}
+    return Costs(np.stack(nats), recorded, seconds, leftovers)
+
+
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure every image given every class, write the costs and the answers, report the figures and return them."""
     num_classes = config.model.num_classes or config.classifier.num_classes
@@ -127,29 +172,15 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     number = min(config.likelihood.num_images or split.num_images, split.num_images)
     labels = split.condition["label"][:number]
     check_labels(labels, num_classes)
-    costs, seconds = [], 0.0
-    compiled = build_compiled(config, sde, math.prod(split.shape))
-    for folder, loaded, condition in models_of_classes(config, sde, workdir, num_classes):
-        dequantizer = load_dequantizer(config, folder, loaded.checkpoint_step)
-        # The same seed, hence the same noise of an image for every class.
-        measured = measure_bits_per_dim(
-            config,
-            sde,
-            loaded.model,
-            dequantizer,
-            WithCondition(split, condition),
-            config.seed,
-            compiled=compiled,
-        )
-        costs.append(measured.best.per_image * math.prod(split.shape) * math.log(2))
-        seconds += measured.seconds
-    nats = np.stack(costs)
+    costs = measured_costs(config, sde, workdir, split, num_classes)
     prior = np.bincount(datasets.train.condition["label"], minlength=num_classes)[:num_classes]
-    answers = classify(nats, prior / prior.sum())
+    answers = classify(costs.nats, prior / prior.sum())
     found = accuracy(answers.predicted, labels)
     counts = confusion(answers.predicted, labels, num_classes)
     figures: dict[str, Any] = {
         "mode": "classify",
+        **options_in_use(config),
+        **costs.recorded,
         "accuracy": found.value,
         "standard_error": found.standard_error,
         "num_images": len(labels),
@@ -157,17 +188,15 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "by": "ode" if config.likelihood.ode else "bound",
         "sde": config.sde.name,
         "data": config.data.name,
-        "split": config.likelihood.split,
-        "eps": config.likelihood.eps,
         "seed": config.seed,
-        **({"ema_sigma_rel": config.ema_sigma_rel} if config.ema_sigma_rel else {}),
-        "seconds": seconds,
+        "seconds": costs.seconds,
     }
+    all_hosts_meet("classification")
     if jax.process_index() == 0:
         folder = workdir / "classification"
         path = unused(folder, config.likelihood.split, ".npz")
         arrays = {
-            "nats": nats,
+            "nats": costs.nats,
             "posterior": answers.posterior,
             "predicted": answers.predicted,
             "labels": labels,
@@ -175,9 +204,13 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         }
         write_whole(path, lambda file: np.savez(file, **arrays))
         figures["arrays"] = str(path)
-    report(
-        workdir, figures, f"{listed(figures)}\n\nclass (rows) taken for class (columns)\n{counts}"
-    )
+    for one in costs.leftovers:
+        one.remove()
+    beside = {"num_images", "split", "eps"}  # of the options, all of which are recorded
+    shown = {
+        name: of for name, of in figures.items() if name in beside or name not in config.likelihood
+    }
+    report(workdir, figures, f"{listed(shown)}\n\nclass (rows) taken for class (columns)\n{counts}")
     return figures
 
 

@@ -50,7 +50,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     loaded = load_score_model(config, sde, workdir)
     datasets = data.load(config, given(config), classes=recorded_classes(workdir))
     check_same_data(datasets)
-    folder = dequantizer_folder(workdir, loaded.checkpoint_step, loaded.sigma_rel)
+    folder = dequantizer_folder(workdir, loaded)
     began = time.perf_counter()
     trained = train_dequantizer(config, loaded.model, sde, datasets.train, folder)
     figures: dict[str, Any] = {

@@ -8,31 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
 from score_sde.configs.default import check_options
 from score_sde.data.array_files import check_levels, read_images
+from score_sde.data.fingerprint import hash_of_some
 from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import ImagesInMemory
 from score_sde.devices import check_batch
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path, write_whole
-from score_sde.likelihood.anomaly import auc
-from score_sde.likelihood.bits_per_dim import (
-    BitsPerDim,
-    Measured,
-    measure_bits_per_dim,
-    standard_error,
-)
+from score_sde.likelihood.bits_per_dim import BitsPerDim, measure_bits_per_dim
 from score_sde.likelihood.dequantization.trained import (
     DEQUANTIZERS,
     dequantizer_folder,
     load_dequantizer,
 )
 from score_sde.likelihood.discrete_bound import VARIANCES
-from score_sde.likelihood.per_image import build_per_image, chain_of_bound, given
+from score_sde.likelihood.figures import (
+    described,
+    detection,
+    distance_to_truth,
+    per_image,
+    summary,
+)
+from score_sde.likelihood.options import LikelihoodOptions
+from score_sde.likelihood.per_image import (
+    build_per_image,
+    chain_of_bound,
+    decodes,
+    given,
+    integer_costs,
+)
 from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
 from score_sde.models.networks import check_no_class
@@ -40,7 +48,7 @@ from score_sde.models.parameterization import refuse_discrete
 from score_sde.options import choose
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
-from score_sde.spaces import build_space
+from score_sde.training.adapters import ages_of_adapters
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
 from score_sde.training.recorded_config import as_json, recorded_classes
@@ -55,10 +63,13 @@ BESIDE = (
     "auc_ode_standard_error",
     "auc_bound",
     "auc_bound_standard_error",
+    "num_anomalies",
     "seconds",
     "arrays",
     "picture",
 )
+
+FEW_FOR_AN_AUC = "an AUC needs two or more"
 
 
 def check(config: Any, sde: SDE) -> None:
@@ -81,6 +92,11 @@ def check(config: Any, sde: SDE) -> None:
             f"likelihood.anomalies={options.anomalies!r}: no such file; give an .npz file with `images` (levels, as "
             "--mode sample writes them)"
         )
+    if options.anomalies and options.num_images == 1:
+        raise ConfigError(
+            f"likelihood.num_images=1 with likelihood.anomalies={options.anomalies!r}: {FEW_FOR_AN_AUC}; set num_images to 2 or more, "
+            "or 0 for all"
+        )
     if not options.conditional:
         check_no_class(config, "likelihood.conditional=False")
     if options.anomalies and given(config):
@@ -97,12 +113,13 @@ def check(config: Any, sde: SDE) -> None:
             f"likelihood.dequantization={options.dequantization!r} with data.num_levels=0: real-valued data have a density "
             "as they are; set dequantization='uniform'"
         )
+    check_chain_options(config)
     if not config.training.continuous and options.bound_draws == 2:
         raise ConfigError(
             "likelihood.bound_draws=2 with training.continuous=False: a chain's bound needs 4 or more, two of them for the "
             "decoder"
         )
-    if not config.training.continuous and options.decoder != "none":
+    if not config.training.continuous and options.bound_draws and options.decoder != "none":
         raise ConfigError(
             f"likelihood.decoder={options.decoder!r} with training.continuous=False: a chain's bound ends in a decoder of its "
             "own; set decoder='none'"
@@ -118,17 +135,39 @@ def check(config: Any, sde: SDE) -> None:
         )
 
 
+def check_chain_options(config: Any) -> None:
+    """Refuse options of a chain's bound where there is none, and trained noise where nothing is dequantized."""
+    options = config.likelihood
+    for name in ("chain_variances", "chain_levels"):
+        if config.training.continuous and options[name] != LikelihoodOptions.defaults()[name]:
+            raise ConfigError(
+                f"likelihood.{name}={options[name]!r} with training.continuous=True: the bound is that of the SDE, which has no chain; "
+                "leave it out"
+            )
+    if options.dequantization != "uniform" and integer_costs(config) and not options.ode:
+        raise ConfigError(
+            f"likelihood.dequantization={options.dequantization!r} with likelihood.ode=False: the bound of a chain that was trained on "
+            "levels is one on the cost of integer images, without noise; set dequantization='uniform'"
+        )
+
+
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure, write every image's values to <workdir>/likelihood/*.npz, report the figures and return them."""
     loaded = load_score_model(config, sde, workdir)
-    dequantizer = load_dequantizer(config, workdir, loaded.checkpoint_step)
+    dequantizer = load_dequantizer(config, workdir, loaded)
     datasets = data.load(config, given(config), classes=recorded_classes(workdir))
     split = getattr(datasets, config.likelihood.split)
     anomalies = read_anomalies(config)
+    if anomalies is not None and split.num_images < 2:
+        raise UserError(
+            f"likelihood.split={config.likelihood.split!r} of data.name={config.data.name!r} has one image; {FEW_FOR_AN_AUC}"
+        )
 
-    def measure(split: Any, what: str) -> tuple[BitsPerDim, UnfinishedFolder]:
+    def measure(config: Any, split: Any, what: str) -> tuple[BitsPerDim, UnfinishedFolder]:
+        images = [datasets.fingerprint, hash_of_some(split)]
         unfinished = UnfinishedFolder(
-            workdir / "likelihood", identity(config, workdir, loaded, what)
+            workdir / "likelihood",
+            {**identity(config, workdir, loaded, what), "images": images},
         )
         return (
             measure_bits_per_dim(
@@ -137,16 +176,18 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
             unfinished,
         )
 
-    measured, unfinished = measure(split, "split")
+    measured, unfinished = measure(config, split, "split")
     figures = {**described(config, loaded, measured), **summary(measured)}
-    if config.model.name == EXACT and measured.ode is not None:
+    if config.model.name == EXACT and measured.ode is not None and not decodes(config):
         figures |= distance_to_truth(
             config, sde, loaded.model, split, measured.ode, measured.latents
         )
     arrays = per_image(config, measured)
     leftovers = [unfinished]
     if anomalies is not None:
-        odd, unfinished = measure(anomalies, "anomalies")
+        everything = config.copy_and_resolve_references()
+        everything.likelihood.num_images = 0  # which limits the split
+        odd, unfinished = measure(everything, anomalies, "anomalies")
         leftovers.append(unfinished)
         figures |= detection(measured, odd)
         arrays |= {f"anomalies_{name}": array for name, array in per_image(config, odd).items()}
@@ -162,7 +203,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict[str, Any]:
-    """All that an image's values depend on, so that only the same measurement is taken up again."""
+    """All that images' values depend on but the images, so that only the same measurement is taken up again."""
     settings = as_json(config)
     return {
         "what": what,
@@ -170,9 +211,8 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
         "anomalies": changed(config.likelihood.anomalies),
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
-        "dequantizer": newest_file(
-            dequantizer_folder(workdir, loaded.checkpoint_step, loaded.sigma_rel)
-        ),
+        "adapter_files": ages_of_adapters(config),
+        "dequantizer": newest_file(dequantizer_folder(workdir, loaded)),
         "devices": jax.device_count(),
         **{
             part: settings[part]
@@ -189,78 +229,8 @@ def read_anomalies(config: Any) -> ImagesInMemory | None:
     _, images = read_images(config, field, path)
     check_levels(config, f"{field}={path!r}", images)
     if len(images) < 2:
-        raise UserError(f"{field}={path!r} has one image; an AUC needs two or more")
+        raise UserError(f"{field}={path!r} has one image; {FEW_FOR_AN_AUC}")
     return ImagesInMemory(images)
-
-
-def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "mode": "likelihood",
-        **config.likelihood.to_dict(),
-        # Not the option of that name, which is 0 for all.
-        "num_images": measured.best.bits_per_dim.shape[1],
-        "seconds": measured.seconds,
-        **loaded.recorded,
-        "sde": config.sde.name,
-        "data": config.data.name,
-        "given": list(given(config)),
-        "num_levels": config.data.num_levels,
-        "seed": config.seed,
-    }
-
-
-def summary(measured: BitsPerDim) -> dict[str, float]:
-    """The means, their errors over images, and the part of these that is noise of the measurement."""
-    figures: dict[str, float] = {}
-    for name, part in (("ode", measured.ode), ("bound", measured.bound)):
-        if part is not None:
-            figures |= {
-                f"{name}_bits_per_dim": part.mean,
-                f"{name}_standard_error": part.standard_error,
-                f"{name}_own_error": part.own_error,
-                f"{name}_nfe": float(part.nfe.mean()),
-            }
-    if measured.gap is not None:
-        figures["gap"] = float(measured.gap.mean())
-        figures["gap_standard_error"] = standard_error(measured.gap)
-    return figures
-
-
-def detection(measured: BitsPerDim, odd: BitsPerDim) -> dict[str, float]:
-    """How well bits/dim tell the anomalies from the split."""
-    figures: dict[str, float] = {}
-    for name, normal, anomalous in (
-        ("ode", measured.ode, odd.ode),
-        ("bound", measured.bound, odd.bound),
-    ):
-        if normal is not None and anomalous is not None:
-            found = auc(normal.per_image, anomalous.per_image)
-            figures |= {
-                f"auc_{name}": found.value,
-                f"auc_{name}_standard_error": found.standard_error,
-            }
-    return figures
-
-
-def per_image(config: Any, measured: BitsPerDim) -> dict[str, np.ndarray]:
-    """Every image's values, (repeats, images) each, and the latents of the last repeat if asked for.
-
-    Bits/dim, its own error, nats of the whole image (-ln of its probability, or density for real-valued data), evaluations.
-    """
-    dimension = math.prod(image_shape(config.data))
-    arrays: dict[str, np.ndarray] = {}
-    for name, part in (("ode", measured.ode), ("bound", measured.bound)):
-        if part is not None:
-            arrays |= {
-                f"{name}_bits_per_dim": part.bits_per_dim,
-                f"{name}_error": part.error,
-                f"{name}_nats": part.bits_per_dim * dimension * math.log(2),
-                f"{name}_nfe": part.nfe,
-            }
-    if config.likelihood.save_latents and measured.latents is not None:
-        arrays["latents"] = measured.latents
-    return arrays
 
 
 def write(
@@ -277,30 +247,5 @@ def write(
     settings = np.array(json.dumps(as_json(config)))
     write_whole(path, lambda file: np.savez(file, config_json=settings, **arrays))  # type: ignore[arg-type]
     picture = path.with_suffix(".png")
-    images = split.take(range(measured.best.bits_per_dim.shape[1])).images
-    save_likelihood_picture(picture, measured, images)
+    save_likelihood_picture(picture, measured, split, config.data.num_levels or None)
     return {"arrays": str(path), "picture": str(picture)}
-
-
-def distance_to_truth(
-    config: Any, sde: SDE, model: Any, split: Any, ode: Measured, latents: Any
-) -> dict[str, float]:
-    """The exact bits/dim of the ODE's own law, and the largest difference over the images.
-
-    The flow carries the marginal at T to the marginal at eps; the law of what starts from the prior instead has
-    ln p_eps(x) + ln prior(z) - ln p_T(z) at the x whose latent is z.
-    """
-    latents = jnp.asarray(latents)
-    n = len(latents)
-    space = build_space(config)
-    x = space.encode_middle(jnp.asarray(split.take(range(n)).images))
-    nats = (
-        model.log_density(x, jnp.full(n, config.likelihood.eps))
-        + sde.prior_log_density(latents)
-        - model.log_density(latents, jnp.full(n, sde.T))
-    )
-    exact = -np.asarray(nats, np.float64) / (x[0].size * np.log(2)) + space.bits_per_dim_offset
-    return {
-        "exact_bits_per_dim": float(exact.mean()),
-        "largest_difference": float(np.abs(ode.bits_per_dim - exact).max()),
-    }

@@ -61,7 +61,8 @@ class SamplingOptions(Section):
         "... by tweedie, which returns E[x_0 | x_eps] | predictor_mean, the mean of pc's last step (pc_published: always so)",
     )
     truncate: bool = option(
-        False, "round levels down, as the published code does, in place of to the nearest"
+        False,
+        "round levels down, as the published code does, in place of to the nearest; networks trained without dequantization noise",
     )
     snr: float = option(
         0.16, "Langevin corrector: target ratio of its drift to its noise", positive

@@ -65,20 +65,30 @@ def time_derivative(fn, t: Elements) -> Elements:
 def check_process(sde: SDE, t: float, dtype: Any) -> None:
     """Refuse a process whose log-SNR, at evenly spaced times from t to `signal_end`, is not finite or does not fall.
 
-    Every sampler and likelihood takes it for granted, and gives numbers without it. `dtype` is that in which they compute.
+    Both that of alpha and sigma and the process's own `log_snr`, which may be another formula. Every sampler and likelihood takes
+    it for granted, and gives numbers without it. `dtype` is that in which they compute.
     """
     times = np.linspace(t, sde.signal_end, CHECKED_TIMES, dtype=dtype)
+
+    def at_times(of):
+        return np.broadcast_to(np.asarray(of(jnp.asarray(times)), float), times.shape)
+
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        alpha, sigma = (np.asarray(of(jnp.asarray(times)), float) for of in (sde.alpha, sde.sigma))
-        log_snr = np.broadcast_to(2.0 * (np.log(alpha) - np.log(sigma)), times.shape)
-        wrong = ~np.isfinite(log_snr) | (np.diff(log_snr, prepend=np.inf) >= 0)
+        stated = 2.0 * (np.log(at_times(sde.alpha)) - np.log(at_times(sde.sigma)))
+        refuse_rise(sde, times, stated)
+        refuse_rise(sde, times, at_times(sde.log_snr))
+
+
+def refuse_rise(sde: SDE, times: np.ndarray, log_snr: np.ndarray) -> None:
+    """Refuse values (n,) at times (n,) that are not all finite or do not fall."""
+    wrong = ~np.isfinite(log_snr) | (np.diff(log_snr, prepend=np.inf) >= 0)
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ConfigError(
-            f"{type(sde).__name__}: the log-SNR, 2 ln(alpha/sigma), must be finite and fall from t={t} to T={sde.signal_end}, but at "
+            f"{type(sde).__name__}: the log-SNR, 2 ln(alpha/sigma), must be finite and fall from t={times[0]:g} to T={sde.signal_end}, but at "
             f"t={times[at]:.4g} it is {log_snr[at]:.4g}"
             + (f" after {log_snr[at - 1]:.4g}" if at else "")
-            + "; correct alpha and sigma, or end before that time"
+            + "; correct alpha and sigma (or log_snr), or end before that time"
         )
 
 

@@ -26,7 +26,9 @@ class VP(LinearBeta):
         return -self.alpha(t) * self.alpha_rate(t) / self.sigma(t)
 
     def log_snr(self, t: Elements) -> Elements:
-        return -jnp.log(jnp.expm1(self.beta_integral(t)))
+        # -ln(exp(B) - 1), which overflows in float32 from B = 88.7 on.
+        integral = self.beta_integral(t)
+        return -integral - jnp.log(-jnp.expm1(-integral))
 
     def time_of_log_snr(self, log_snr: Elements) -> Elements:
         return self.time_of_beta_integral(jnp.logaddexp(0.0, -log_snr))

@@ -116,6 +116,7 @@ MISTAKES = [
     (f"{CIFAR}:huge --mode=train", "unknown variant 'huge'; choose one of ddpmpp, ddpmpp_deep"),
     (f"{TOY} --mode=train", "nothing to train"),
     (f"{TOY} --mode=sample --config.data.name=digits", "is the exact score of data.name=mixture"),
+    (f"{TOY} --mode=sample --config.data.centered=True", "set data.centered=False"),
     (
         f"{TOY} --mode=sample --config.sde.name=vvp",
         "sde.name='vvp' is unknown; choose one of vp, subvp, ve",

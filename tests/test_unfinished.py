@@ -43,6 +43,10 @@ def test_a_measurement_goes_on_where_it_stopped(tmp_path):
     for one, other in ((whole.ode, resumed.ode), (whole.bound, resumed.bound)):
         np.testing.assert_array_equal(one.bits_per_dim, other.bits_per_dim)
         np.testing.assert_array_equal(one.error, other.error)
+    # Of the last repeat alone: those of the first are neither kept nor stored.
+    assert whole.latents.shape == (10, 4, 4, 1)
+    kept = ["ode/latent" in store.load(number) for number in range(4)]
+    assert kept == [False, False, False, True]
     np.testing.assert_array_equal(whole.latents, resumed.latents)
     store.remove()
     assert not any(tmp_path.iterdir())

@@ -60,6 +60,11 @@ def check_score_model(config: Any, sde: SDE, to_sample: bool = False) -> None:
             raise ConfigError(
                 f"ema_sigma_rel={config.ema_sigma_rel} with model.name={EXACT}: an exact score has no weights; leave it out"
             )
+        if config.data.centered:
+            raise ConfigError(
+                f"data.centered=True with model.name={EXACT}, which is the score of the mixture as it is drawn and not of 2 x - 1; set "
+                "data.centered=False"
+            )
         if config.data.name != EXACT:
             raise ConfigError(
                 f"model.name={EXACT} is the exact score of data.name={EXACT}, but data.name={config.data.name!r}; "

@@ -5,7 +5,7 @@
     objective.py     the bound on the bits of an integer image that it is trained by
     training.py      training it under a score model that stays as it is
     comparison.py    the bound with the flow beside the bound with uniform noise, on the same draws
-    trained.py       <workdir>/dequantizer: what is kept there, and load_dequantizer(config, workdir, step)
+    trained.py       <workdir>/dequantizer: what is kept there, and load_dequantizer(config, workdir, loaded)
 
 A continuous density gives an integer image v the probability P(v) = integral of p(v + u) over the unit cube of u, and
 

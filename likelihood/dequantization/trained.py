@@ -1,21 +1,24 @@
-"""What is kept of a dequantizer: <workdir>/dequantizer/step<step of the score model>/, a folder for each checkpoint.
+"""What is kept of a dequantizer: <workdir>/dequantizer/<name of the score model's weights>/, such as step6, step6-ema0.1 or step6-lora1.
 
-    dequantizer.json   the options that it was built with, and the images that it is for
+    dequantizer.json   the options that it was built with, the images that it is for, and a hash of the score model's weights
     checkpoints/       as those of score models: TrainState of the flow, written atomically
     metrics.jsonl      its training
 
 The bound holds with any q, so noise learnt from other weights would give a true figure, but a needlessly poor one that does not
-show it. Hence one folder for each step of the score model, and a likelihood takes the one of its own step or none.
+show it. Hence one folder for each checkpoint, average and choice of adapters; and a likelihood takes the flow of its own weights,
+byte for byte, or none. The hash is one of contents, which a copied folder keeps, and not of dates.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from score_sde.errors import UserError
 from score_sde.files import parse_json, write_whole
@@ -29,16 +32,16 @@ from score_sde.options import choose
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder, restore_ema
 from score_sde.training.recorded_config import as_json
+from score_sde.training.trained_score import LoadedScore
 
 FORMAT = 1  # of the file
 FILE = "dequantizer.json"
 DATA_FIELDS = ("image_size", "image_width", "num_channels", "num_levels")
 
 
-def dequantizer_folder(workdir: Path, checkpoint_step: int | None, sigma_rel: float = 0.0) -> Path:
-    """Of the dequantizer of a checkpoint's average; step 0 stands for a score known in closed form."""
-    width = f"-ema{sigma_rel:g}" if sigma_rel else ""
-    return Path(workdir) / "dequantizer" / f"step{checkpoint_step or 0}{width}"
+def dequantizer_folder(workdir: Path, loaded: LoadedScore) -> Path:
+    """Of the dequantizer of these weights; step 0 stands for a score known in closed form."""
+    return Path(workdir) / "dequantizer" / loaded.name
 
 
 def build_flow(config: Any) -> DequantizationFlow:
@@ -58,19 +61,30 @@ def record_of(config: Any) -> dict[str, Any]:
     }
 
 
-def write_record(config: Any, folder: Path) -> None:
-    """Write the record, unless the folder has one: then check that this config's is the same.
+def hash_of_weights(model: Any) -> str:
+    """SHA-256 of a score model's arrays, 32 hexadecimal digits: trained again to the same step, they are others."""
+    total = hashlib.sha256()
+    for leaf in jax.tree.leaves(model):
+        total.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+    return total.hexdigest()[:32]
+
+
+def write_record(config: Any, folder: Path, model: Any) -> None:
+    """Write the record, unless the folder has one: then check that that of this config and score model is the same.
 
     Raises:
-      UserError: the folder holds a flow with other options.
+      UserError: the folder holds a flow with other options, or for other weights.
     """
-    path = folder / FILE
+    path, weights = folder / FILE, hash_of_weights(model)
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         if jax.process_index() == 0:
-            write_whole(path, (json.dumps(record_of(config), indent=1) + "\n").encode())
+            record = {**record_of(config), "weights": weights}
+            write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
         return
-    refuse_difference(path, read_record(path), record_of(config))
+    recorded = read_record(path)
+    refuse_difference(path, recorded, record_of(config))
+    refuse_other_weights(path, recorded, weights)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -89,7 +103,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any]) -> None:
-    """Refuse a flow that was trained with other settings, or for another checkpoint."""
+    """Refuse a flow that was trained with other settings."""
     differences = [
         f"{name}={given[name]!r} (trained with {recorded.get(name)!r})"
         for name in given
@@ -102,21 +116,34 @@ def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any
         )
 
 
-def load_flow(config: Any, workdir: Path, checkpoint_step: int | None) -> FlowDequantizer:
-    """The flow trained for this checkpoint of the score model, built with the options recorded with it."""
-    folder = dequantizer_folder(workdir, checkpoint_step, config.ema_sigma_rel)
+def refuse_other_weights(path: Path, recorded: dict[str, Any], weights: str) -> None:
+    """Refuse a flow of another score model in a folder of the same name: one trained again, or other adapters.
+
+    A record of earlier versions, which has no hash, is taken at its folder's word.
+    """
+    if recorded.get("weights", weights) != weights:
+        raise UserError(
+            f"the dequantizer in {path.parent} was trained for other weights of the score model than these (trained again to the same "
+            "step, or with other adapters of the same name): remove that folder and run --mode dequantize"
+        )
+
+
+def load_flow(config: Any, workdir: Path, loaded: LoadedScore) -> FlowDequantizer:
+    """The flow trained for these weights of the score model, built with the options recorded with it."""
+    folder = dequantizer_folder(workdir, loaded)
     path = folder / FILE
     if not path.exists() or not checkpoint_folder(folder).is_dir():
         others = sorted(entry.name for entry in folder.parent.glob("step*"))
         beside = f" (there is one for {', '.join(others)})" if others else ""
         raise UserError(
             f"likelihood.dequantization='variational' needs a dequantizer for the checkpoint of step "
-            f"{checkpoint_step or 0} in {folder}{beside}: run --mode dequantize first, with the same config, "
-            "checkpoint_step, ema_sigma_rel and workdir"
+            f"{loaded.checkpoint_step or 0} in {folder}{beside}: run --mode dequantize first, with the same config, "
+            "checkpoint_step, ema_sigma_rel, adapters and workdir"
         )
     recorded = read_record(path)
     given = record_of(config)
     refuse_difference(path, recorded, {name: given[name] for name in ("format", *DATA_FIELDS)})
+    refuse_other_weights(path, recorded, hash_of_weights(loaded.model))
     flow = DequantizationFlow(recorded["num_levels"], recorded["width"], recorded["depth"])
     shape = build_space(config).shape
     template = jax.eval_shape(lambda: init_params(flow, shape, jax.random.key(0)))
@@ -124,19 +151,17 @@ def load_flow(config: Any, workdir: Path, checkpoint_step: int | None) -> FlowDe
     return FlowDequantizer(params, flow)
 
 
-DEQUANTIZERS: dict[str, Callable[[Any, Path, int | None], Dequantizer]] = {
-    "uniform": lambda config, workdir, step: UniformDequantizer(),
+DEQUANTIZERS: dict[str, Callable[[Any, Path, LoadedScore], Dequantizer]] = {
+    "uniform": lambda config, workdir, loaded: UniformDequantizer(),
     "variational": load_flow,
 }
 
 
-def load_dequantizer(config: Any, workdir: Path, checkpoint_step: int | None) -> Dequantizer:
-    """The dequantizer that config.likelihood.dequantization names.
-
-    `workdir` is that of the score model, `checkpoint_step` that of its weights; None for a score known in closed form.
+def load_dequantizer(config: Any, workdir: Path, loaded: LoadedScore) -> Dequantizer:
+    """The dequantizer that config.likelihood.dequantization names, for a score model of this folder.
 
     Raises:
-      UserError: an unknown name; none was trained for this checkpoint; or it was for other images.
+      UserError: an unknown name; none was trained for this checkpoint; or it was for other weights or images.
     """
     load = choose("likelihood.dequantization", config.likelihood.dequantization, DEQUANTIZERS)
-    return load(config, workdir, checkpoint_step)
+    return load(config, workdir, loaded)

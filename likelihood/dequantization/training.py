@@ -87,7 +87,7 @@ class DequantizerTask:
         return warmed_up(EMA_RATE, step)
 
     def record(self, folder: Path) -> None:
-        write_record(self.config, folder)
+        write_record(self.config, folder, self.constants)
 
 
 def build_task(config: Any, score: ScoreModel, sde: SDE) -> DequantizerTask:

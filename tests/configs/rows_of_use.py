@@ -82,7 +82,8 @@ HUTCH = of(DENSITY, likelihood__probe="hutchpp", likelihood__sketch_size=2)
 
 SAMPLING_ROWS = [
     *rows(sampling, "sampling", PC, sampler="ode", eps=0.01, noise_removal=False),
-    *rows(sampling, "sampling", PC, noise_removal_by="predictor_mean", truncate=True),
+    *rows(sampling, "sampling", PC, noise_removal_by="predictor_mean"),
+    *rows(sampling, "sampling", of(PC, data__uniform_dequantization=False), truncate=True),
     *rows(sampling, "sampling", PC, one_by_one=True, threshold="static"),
     *rows(sampling, "sampling", LANGEVIN, snr=0.1, n_steps_each=2),
     *rows(sampling, "sampling", THRESHOLD, threshold_quantile=0.9),

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
-from score_sde.generation.guides import ages_of, load_guides
+from score_sde.generation.guides import ages_of, load_guides, trained_space
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.guidance.autoguidance import Autoguided, Unconditional
 from score_sde.guidance.classifier_free import guided
@@ -161,6 +161,13 @@ def test_what_cannot_guide_is_refused(folders, words, config, worse, guidance):
     )
     with pytest.raises(UserError, match=words):
         check(config, build_sde(config))
+
+
+def test_how_samples_are_rounded_is_nothing_to_the_worse_network():
+    config = of_classes(**{"sampling.truncate": True, "data.uniform_dequantization": False})
+    trained = of_classes(**{"data.uniform_dequantization": False})
+    assert build_space(config) != build_space(trained)
+    assert trained_space(config) == trained_space(trained) != trained_space(of_classes())
 
 
 def test_where_nothing_can_be_guided_so(folders):

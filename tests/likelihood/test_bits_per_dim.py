@@ -11,7 +11,12 @@ from scipy.stats import multivariate_normal
 from score_sde.configs.default import get_config
 from score_sde.data.splits import ImagesInMemory
 from score_sde.errors import UserError
-from score_sde.likelihood.bits_per_dim import Measured, build_compiled, measure_bits_per_dim
+from score_sde.likelihood.bits_per_dim import (
+    BitsPerDim,
+    Measured,
+    build_compiled,
+    measure_bits_per_dim,
+)
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
 from score_sde.models.exact import GaussianScore, ProductMixtureScore
 from score_sde.sde_lib import VP
@@ -26,7 +31,7 @@ def config_for(num_levels, batch_size=4, repeats=1):
     config.data.num_levels = num_levels
     config.likelihood.batch_size = batch_size
     config.likelihood.repeats = repeats
-    config.likelihood.bound_draws = 0
+    config.likelihood.update(bound_draws=0, save_latents=True)
     return config
 
 
@@ -189,6 +194,27 @@ def test_the_interval_of_the_mean_holds():
 
 
 def test_own_errors_add_as_those_of_independent_numbers():
-    """Of two repeats of two images with errors 3, 4, 12 and 84: sqrt(9 + 16 + 144 + 7056) / 4 = 85 / 4."""
-    errors = np.array([[3.0, 4.0], [12.0, 84.0]])
+    """Of four images with errors 3, 4, 12 and 84: sqrt(9 + 16 + 144 + 7056) / 4 = 85 / 4."""
+    errors = np.array([[3.0, 4.0, 12.0, 84.0]])
     assert Measured(errors, errors, errors).own_error == pytest.approx(85 / 4)
+
+
+def test_the_own_error_of_repeats_is_that_of_their_mean():
+    """In 2,000 sets of three images with noise of 1 and 3 repeats, whatever error each states: the mean of its square is
+    1/9, to within 5 of its own deviations, 1/9 sqrt(2/6/2000), one in a million."""
+    noise = np.random.default_rng(0).normal(size=(2000, 3, 3))
+    zeros = np.zeros((3, 3))
+    squares = [Measured(values, zeros, zeros).own_error ** 2 for values in noise]
+    assert np.mean(squares) == pytest.approx(1 / 9, abs=5 / 9 * math.sqrt(2 / 6 / 2000))
+
+
+def test_the_gap_is_between_costs_of_the_same_images():
+    one = Measured(np.ones((1, 2)), np.zeros((1, 2)), np.ones((1, 2)))
+    of_the_sde, of_dequantized, of_integers = (
+        BitsPerDim(one, one, None, 1.0, *laws) for laws in ((), (True,), (True, True))
+    )
+    np.testing.assert_array_equal(of_the_sde.gap, [0, 0])
+    np.testing.assert_array_equal(of_dequantized.gap, [0, 0])
+    assert of_integers.gap is None
+    assert "bound on the chain" in of_integers.by_name
+    assert "bound on the SDE" in of_the_sde.by_name

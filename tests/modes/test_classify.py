@@ -74,6 +74,40 @@ def test_one_network_that_is_told_the_class_answers_as_one_for_each(config, tmp_
     np.testing.assert_allclose(one["nats"], other["nats"], atol=1e-4)
 
 
+def test_an_interrupted_command_goes_on_after_the_class_that_it_had_measured(
+    config, tmp_path, monkeypatch
+):
+    """The same answers as without; and of the first class nothing is measured twice, unless its images or options are others."""
+    config.likelihood.update(num_images=4, batch_size=4)
+    sde, measured = build_sde(config), []
+    compiled = classify.build_compiled(config, sde, 1)
+
+    def run(*arguments):
+        measured.append(1)
+        return compiled(*arguments)
+
+    monkeypatch.setattr(classify, "build_compiled", lambda *_: run)
+    whole = classify.run(config, sde, tmp_path / "whole")
+    load = classify.load_score_model
+
+    def interrupted(config, sde, folder):
+        if folder.name == "m1":
+            raise KeyboardInterrupt
+        return load(config, sde, folder)
+
+    monkeypatch.setattr(classify, "load_score_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        classify.run(config, sde, tmp_path)
+    monkeypatch.setattr(classify, "load_score_model", load)
+    assert len(measured) == 3
+    rest = classify.run(config, sde, tmp_path)
+    assert len(measured) == 4
+    assert not [*(tmp_path / "classification").glob("unfinished*")]
+    one, other = (np.load(figures["arrays"]) for figures in (whole, rest))
+    np.testing.assert_array_equal(one["nats"], other["nats"])
+    assert (rest["checkpoint_step"], rest["rtol"], rest["num_images"]) == ([None, None], 1e-4, 4)
+
+
 def test_a_model_of_another_class_is_refused(config, tmp_path):
     config.classifier.workdirs = str(tmp_path / "m{label}")
     for label, trained_on in ((0, 0), (1, -1)):

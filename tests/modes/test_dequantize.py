@@ -35,4 +35,5 @@ def test_it_trains_compares_and_keeps_the_flow(config, tmp_path):
     (line,) = (tmp_path / "results.jsonl").read_text().splitlines()
     assert json.loads(line)["gain_standard_error"] < 1e-5
     config.likelihood.dequantization = "variational"
-    assert load_dequantizer(config, tmp_path, 7).flow.width == 4
+    loaded = LoadedScore(gaussian_score(), 7)
+    assert load_dequantizer(config, tmp_path, loaded).flow.width == 4

@@ -2,12 +2,21 @@
 
 import os
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_sde import data
 from score_sde.configs.default import get_config
+from score_sde.configs.digits import digits_config
+from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.data.splits import Datasets, ImagesInMemory
+from score_sde.errors import ConfigError, UserError
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured
-from score_sde.modes.likelihood import described, identity
+from score_sde.likelihood.figures import described
+from score_sde.modes import likelihood
+from score_sde.modes.likelihood import check, identity
+from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
 
 
@@ -38,3 +47,116 @@ def test_the_record_counts_the_images_that_were_measured():
     measured = BitsPerDim(Measured(values, values, values), None, None, 1.5)
     record = described(config, LoadedScore(None, 6), measured)
     assert (record["num_images"], record["repeats"], record["seconds"]) == (7, 1, 1.5)
+
+
+def test_an_adapter_trained_further_is_another(tmp_path):
+    config, loaded = get_config(), LoadedScore(None, 6)
+    adapter = tmp_path / "lora.npz"
+    adapter.write_text("old")
+    config.adapters = str(adapter)
+    before = identity(config, tmp_path, loaded, "split")
+    os.utime(adapter, (1, 10**10))
+    assert identity(config, tmp_path, loaded, "split") != before
+
+
+class Stopped(Exception):
+    """In place of a measurement."""
+
+
+def test_other_images_under_the_same_names_are_measured_anew(tmp_path, monkeypatch):
+    """And of the anomalies all are measured, however few of the split."""
+    config, identities, limits = toy_config(), [], []
+    config.data.image_size = 2
+    config.likelihood.num_images = 3
+
+    def measure(config, sde, model, dequantizer, split, seed, unfinished):
+        limits.append((config.likelihood.num_images, split.num_images))
+        identities.append(unfinished.folder)
+        if len(limits) % 2 == 0:
+            raise Stopped
+        values = np.zeros((1, 3))
+        return BitsPerDim(None, Measured(values, values, values), None, 1.0)
+
+    monkeypatch.setattr(likelihood, "measure_bits_per_dim", measure)
+    np.savez(tmp_path / "odd.npz", images=np.zeros((5, 2, 2, 1), np.float32))
+    config.likelihood.anomalies = str(tmp_path / "odd.npz")
+    for bright in (0, 0, 1):
+        test = ImagesInMemory(np.full((8, 2, 2, 1), bright, np.float32))
+        monkeypatch.setattr(data, "load", lambda *_, test=test: Datasets("", test, test, None))
+        with pytest.raises(Stopped):
+            likelihood.run(config, build_sde(config), tmp_path)
+    assert limits == [(3, 8), (0, 5)] * 3
+    assert identities[0] == identities[2] != identities[4]
+    one = ImagesInMemory(np.zeros((1, 2, 2, 1), np.float32))
+    monkeypatch.setattr(data, "load", lambda *_: Datasets("", one, one, None))
+    with pytest.raises(UserError, match="has one image; an AUC needs two or more"):
+        likelihood.run(config, build_sde(config), tmp_path)
+
+
+CHAIN = {"training.continuous": False}
+INTEGERS = {**CHAIN, "data.uniform_dequantization": False}
+
+
+def of(changes):
+    config = digits_config("vp")
+    config.model.update(name="dit", patch_size=2, width=8, depth=1, num_heads=2)
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def test_an_auc_of_one_image_is_refused_before_anything_is_measured(tmp_path):
+    np.savez(tmp_path / "odd.npz", images=np.zeros((5, 8, 8, 1), np.uint8))
+    odd = str(tmp_path / "odd.npz")
+    config = of({"likelihood.num_images": 1, "likelihood.anomalies": odd})
+    with pytest.raises(ConfigError, match="likelihood.num_images=1 with .* an AUC needs two"):
+        check(config, build_sde(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"likelihood.chain_levels": "50"}, "chain_levels='50' with training.continuous=True"),
+        ({"likelihood.chain_variances": "posterior"}, "which has no chain; leave it out"),
+        (
+            {**INTEGERS, "likelihood.ode": False, "likelihood.dequantization": "variational"},
+            "cost of integer images, without noise",
+        ),
+        ({**CHAIN, "likelihood.decoder": "gaussian"}, "a decoder of its own"),
+    ],
+)
+def test_options_that_the_bound_has_no_use_for_are_refused(changes, reason):
+    config = of(changes)
+    with pytest.raises(ConfigError, match=reason):
+        check(config, build_sde(config))
+
+
+def test_a_decoder_of_the_ode_alone_is_taken_with_a_chain():
+    config = of({**CHAIN, "likelihood.decoder": "gaussian", "likelihood.bound_draws": 0})
+    check(config, build_sde(config))
+
+
+def test_the_record_of_a_chain_has_what_its_bound_depends_on():
+    values = np.zeros((1, 7))
+    measured = BitsPerDim(None, Measured(values, values, values), None, 1.5, True, True)
+    config, loaded = of({**INTEGERS, "likelihood.ode": False}), LoadedScore(None, 6)
+    record = described(config, loaded, measured)
+    assert record["bound_on"] == "the chain, of integer images"
+    assert record["chain_variances"] == "ancestral"
+    assert not {"eps", "decoder", "dequantization"} & set(record)
+    assert not {"chain_levels", "bound_on"} & set(described(of({}), loaded, measured))
+
+
+def test_a_cost_at_time_0_is_compared_with_no_density_at_eps(tmp_path, monkeypatch):
+    """The exact bits/dim of a known law are of the ODE's at eps, which with a decoder is not what was measured."""
+    config = toy_config()
+    config.data.image_size = 2
+    config.likelihood.update(decoder="gaussian", num_images=4, batch_size=4)
+    values = np.ones((1, 4))
+    one = Measured(values, values, values)
+    measured = BitsPerDim(one, one, jnp.zeros((4, 2, 2, 1)), 1.0)
+    monkeypatch.setattr(likelihood, "measure_bits_per_dim", lambda *_: measured)
+    monkeypatch.setattr(likelihood, "save_likelihood_picture", lambda *_: None)
+    for decoder in ("gaussian", "none"):
+        config.likelihood.decoder = decoder
+        figures = likelihood.run(config, build_sde(config), tmp_path)
+        assert ("largest_difference" in figures) == (decoder == "none")

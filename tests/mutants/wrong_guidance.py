@@ -48,7 +48,7 @@ GUIDANCE = [
         ("worse-step-is-the-newest", "of.checkpoint_step = guidance.worse_step", "of.checkpoint_step = 0"),
         ("worse-model-told-what-it-does-not-know", "Unconditional(model) if condition_names(config) and not condition_names(of) else model", "model"),
         ("guide-of-another-process", '"process": (sde, build_sde(other)),', ""),
-        ("guide-of-other-images", '"space of images": (build_space(config), build_space(other)),', ""),
+        ("guide-of-other-images", '"space of images": (trained_space(config), trained_space(other)),', ""),
         ("guides-that-never-age", "[newest_file(checkpoint_folder(folder)) for folder", "[0.0 for folder"),
     ),
     *mutants("guidance/classifier.py", BY_CLASS,

@@ -5,6 +5,7 @@ from tests.mutants.mutant import mutants
 BITS = "tests/likelihood/test_bits_per_dim.py"
 PER_IMAGE = "tests/likelihood/test_per_image.py"
 UNFINISHED = "tests/test_unfinished.py"
+RECORD = "tests/modes/test_likelihood_record.py"
 
 # fmt: off
 MEASUREMENTS = [
@@ -15,7 +16,9 @@ MEASUREMENTS = [
         ("standard-error-of-n", "values.std(ddof=1)", "values.std(ddof=0)"),
         ("standard-error-is-the-spread", "float(values.std(ddof=1) / math.sqrt(len(values)))", "float(values.std(ddof=1))"),
         ("interval-of-the-normal-law", "stdtrit(max(n - 1, 1), 0.5 + CONFIDENCE / 2)", "stdtrit(max(n - 1, 1), CONFIDENCE)"),
-        ("own-error-of-one-image", "/ (repeats * images))", "/ math.sqrt(repeats * images))"),
+        ("own-error-of-one-image", "np.sqrt(np.sum(squares)) / images)", "np.sqrt(np.sum(squares) / images))"),
+        ("own-error-of-one-repeat", "self.bits_per_dim.var(axis=0, ddof=1) / repeats", "self.bits_per_dim.var(axis=0, ddof=1)"),
+        ("gap-of-integers-and-densities", "self.bound is None or self.integers", "self.bound is None"),
     ),
     *mutants("score_sde/keys.py", BITS,
         ("images-share-dequantization", "jax.random.fold_in(key, index)", "jax.random.fold_in(key, 0)"),
@@ -34,10 +37,22 @@ MEASUREMENTS = [
         ("taken-up-by-any-measurement", "hashlib.sha256(text.encode())", "hashlib.sha256(b'')"),
         ("half-written-batches-taken", 'self.folder.glob("*.npz")', 'self.folder.glob("*")'),
     ),
-    *mutants("modes/likelihood.py", "tests/modes/test_likelihood_record.py",
+    *mutants("likelihood/bits_per_dim.py", UNFINISHED,
+        ("latents-of-the-first-repeat", "if repeat < options.repeats - 1:", "if repeat > 0:"),
+    ),
+    *mutants("modes/likelihood.py", RECORD,
         ("old-batches-for-new-weights", '"checkpoints": newest_file(checkpoint_folder(workdir))', '"checkpoints": 0.0'),
+        ("old-batches-for-new-images", "[datasets.fingerprint, hash_of_some(split)]", "[datasets.fingerprint]"),
+        ("old-batches-for-new-adapters", '"adapter_files": ages_of_adapters(config)', '"adapter_files": []'),
+        ("anomalies-cut-with-the-split", "everything.likelihood.num_images = 0", "everything.likelihood.num_images += 0"),
+        ("truth-at-eps-of-a-decoded-cost", "measured.ode is not None and not decodes(config)", "measured.ode is not None"),
+    ),
+    *mutants("likelihood/figures.py", RECORD,
         ("images-asked-for-recorded", "measured.best.bits_per_dim.shape[1],\n        \"seconds\"",
          "config.likelihood.num_images,\n        \"seconds\""),
+    ),
+    *mutants("modes/classify.py", "tests/modes/test_classify.py",
+        ("classes-share-their-batches", 'f"class {label} of {folder}"', '"class"'),
     ),
     *mutants("likelihood/anomaly.py", "tests/likelihood/test_anomaly.py",
         ("auc-of-the-normal", "Auc(float(below.mean())", "Auc(float(1 - below.mean())"),

@@ -1,6 +1,7 @@
 """A user's process states alpha and sigma; the base class derives the rest. Held to closed forms."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -220,6 +221,28 @@ def test_a_process_whose_log_snr_does_not_fall_is_refused(functions):
         sde.check_time("training.eps", 1e-3)
     with pytest.raises(ConfigError, match="Given: "):
         jax.eval_shape(lambda x: (sde.check_time("training.eps", 1e-2), x)[1], jnp.ones(()))
+
+
+class OwnLogSNR(VP):
+    """Of a formula of its own, which is infinite from B = 88.7 on in float32."""
+
+    def log_snr(self, t):
+        return -jnp.log(jnp.expm1(self.beta_integral(t)))
+
+
+def test_a_log_snr_of_its_own_must_be_finite_too():
+    with pytest.raises(ConfigError, match="OwnLogSNR: the log-SNR, .* it is -inf"):
+        OwnLogSNR(0.1, 200.0).check_time("training.eps", 1e-3)
+
+
+def test_the_log_snr_of_vp_is_finite_where_alpha_and_sigma_are():
+    """-ln(e^B - 1) is -B - 4e-44 at B = 100.05; the exact values at small times are of Python's own functions."""
+    sde = VP(0.1, 200.0)
+    sde.check_time("training.eps", 1e-5)
+    assert_allclose(sde.log_snr(jnp.float32(1.0)), -100.05, rtol=1e-6)
+    for t in (1e-6, 1e-3, 0.1):
+        B = t * (0.1 + 0.5 * t * 199.9)
+        assert_allclose(sde.log_snr(jnp.float32(t)), -math.log(math.expm1(B)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("eps", [1e-5, 1e-3, 0.5, 0.9])

@@ -7,6 +7,7 @@ import pytest
 
 from score_sde.configs.default import get_config
 from score_sde.configs.digits import digits_config
+from score_sde.errors import ConfigError
 from score_sde.spaces import build_space
 
 
@@ -17,7 +18,6 @@ from score_sde.spaces import build_space
         (False, False, [51, 252]),
         (True, False, [51, 253]),
         (False, True, [50, 252]),
-        (True, True, [50, 252]),
     ],
 )
 def test_levels_follow_the_config(dequantized, truncate, level):
@@ -27,6 +27,16 @@ def test_levels_follow_the_config(dequantized, truncate, level):
     config.sampling.truncate = truncate
     decoded = build_space(config).decode(jnp.array([[[[0.1998, 0.99]]]]))
     np.testing.assert_array_equal(decoded, [[[level]]])
+
+
+def test_dequantized_levels_are_not_truncated():
+    """floor(255 (v + u)/256) is v - 1 where u < v/255; of real numbers there is nothing to truncate."""
+    config = get_config()
+    config.data.uniform_dequantization = config.sampling.truncate = True
+    with pytest.raises(ConfigError, match="truncate=True with data.uniform_dequantization=True"):
+        build_space(config)
+    config.data.num_levels = 0
+    assert build_space(config).num_levels is None
 
 
 @pytest.mark.parametrize("centered", [True, False])

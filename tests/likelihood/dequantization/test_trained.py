@@ -20,7 +20,14 @@ from score_sde.likelihood.dequantization.trained import (
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.state import TrainState
+from score_sde.training.trained_score import LoadedScore
 from tests.likelihood.dequantization.two_pixels import images_of
+
+WEIGHTS = {"w": np.arange(3.0, dtype=np.float32)}
+
+
+def loaded(step, model=WEIGHTS, **fields):
+    return LoadedScore(model, step, **fields)
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def variational(config):
 
 def save(config, folder, step=3):
     """A dequantizer as training leaves it, with averaged weights of their own; gives these."""
-    write_record(config, folder)
+    write_record(config, folder, WEIGHTS)
     flow = build_flow(config)
     shape = build_space(config).shape
     template = jax.eval_shape(lambda: init_params(flow, shape, jax.random.key(0)))
@@ -49,18 +56,18 @@ def save(config, folder, step=3):
 
 
 def test_the_averaged_flow_comes_back_with_its_own_options(variational, tmp_path):
-    saved = save(variational, dequantizer_folder(tmp_path, 1300))
+    saved = save(variational, dequantizer_folder(tmp_path, loaded(1300)))
     # A likelihood need not be told how the flow was built.
     variational.dequantizer.update(width=64, depth=6)
-    loaded = load_dequantizer(variational, tmp_path, 1300)
+    found = load_dequantizer(variational, tmp_path, loaded(1300))
     images, keys = images_of(7), jax.random.split(jax.random.key(0), 7)
     draw = jax.jit(lambda dequantizer: dequantizer(images, keys))
-    for one, other in zip(draw(saved), draw(loaded), strict=True):
+    for one, other in zip(draw(saved), draw(found), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_uniform_needs_no_file(config, tmp_path):
-    dequantizer = load_dequantizer(config, tmp_path, None)
+    dequantizer = load_dequantizer(config, tmp_path, loaded(None))
     assert dequantizer == UniformDequantizer()
     images, keys = images_of(4000), jax.random.split(jax.random.key(0), 4000)
     u, log_q = dequantizer(images, keys)
@@ -73,13 +80,13 @@ def test_uniform_needs_no_file(config, tmp_path):
 def test_what_is_not_there_or_of_something_else_is_refused(variational, tmp_path):
     def refusal(step=1300):
         with pytest.raises(UserError) as caught:
-            load_dequantizer(variational, tmp_path, step)
+            load_dequantizer(variational, tmp_path, loaded(step))
         return str(caught.value)
 
     assert "checkpoint of step 0" in refusal(None)
     assert "run --mode dequantize first" in refusal()
     assert not list(tmp_path.iterdir())
-    folder = dequantizer_folder(tmp_path, 1300)
+    folder = dequantizer_folder(tmp_path, loaded(1300))
     save(variational, folder)
     assert "there is one for step1300" in refusal(2600)
     variational.data.num_levels = 2
@@ -93,9 +100,34 @@ def test_what_is_not_there_or_of_something_else_is_refused(variational, tmp_path
 
 
 def test_a_damaged_record_is_named(variational, tmp_path):
-    folder = dequantizer_folder(tmp_path, 3)
-    write_record(variational, folder)
+    folder = dequantizer_folder(tmp_path, loaded(3))
+    write_record(variational, folder, WEIGHTS)
     for text in ("", "[1, 2]", '{"format": '):
         (folder / "dequantizer.json").write_text(text)
         with pytest.raises(UserError, match=r"dequantizer\.json is damaged .* --mode dequantize"):
-            write_record(variational, folder)
+            write_record(variational, folder, WEIGHTS)
+
+
+def test_a_flow_is_refused_for_other_weights_of_the_same_name(variational, tmp_path):
+    """Trained again to the same step; or with an adapter of the same file name, whose update is another."""
+    folder = dequantizer_folder(tmp_path, loaded(1300))
+    save(variational, folder)
+    again = {"w": np.float32([0, 1, 3])}
+    for attempt in (
+        lambda: load_dequantizer(variational, tmp_path, loaded(1300, again)),
+        lambda: write_record(variational, folder, again),
+    ):
+        with pytest.raises(UserError, match="trained for other weights of the score model"):
+            attempt()
+    adapted = loaded(1300, again, adapters=(("runs/lora", 0.5),))
+    with pytest.raises(UserError, match="step1300-lora0.5 .there is one for step1300"):
+        load_dequantizer(variational, tmp_path, adapted)
+
+
+def test_a_record_of_an_earlier_version_names_no_weights(variational, tmp_path):
+    folder = dequantizer_folder(tmp_path, loaded(1300))
+    save(variational, folder)
+    record = json.loads((folder / "dequantizer.json").read_text())
+    del record["weights"]
+    (folder / "dequantizer.json").write_text(json.dumps(record))
+    assert load_dequantizer(variational, tmp_path, loaded(1300)).flow.width == 16

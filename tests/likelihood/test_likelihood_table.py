@@ -1,0 +1,68 @@
+"""What the table of --mode likelihood says that its numbers are: of the SDE at eps, and of a chain at time 0."""
+
+import numpy as np
+import pytest
+
+from score_sde.configs.digits import digits_config
+from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured
+from score_sde.likelihood.table import table
+
+FALSE_OF_A_CHAIN = ("eps=", "decoder=", "SDE", "at time eps")
+
+
+def text(ode, **changes):
+    config = digits_config("vp")
+    config.likelihood.ode = ode
+    config.update_from_flattened_dict({name.replace("__", "."): of for name, of in changes.items()})
+    values = np.ones((1, 2))
+    one, continuous = Measured(values, values, values), config.training.continuous
+    integers = not continuous and not config.data.uniform_dequantization
+    return table(
+        config, BitsPerDim(one if ode else None, one, None, 1.0, not continuous, integers), 6
+    )
+
+
+def test_of_the_sde_at_eps():
+    found = text(True)
+    for words in (
+        "17 levels, uniform dequantization",
+        "eps=1e-05, decoder=none",
+        "bound on the SDE",
+    ):
+        assert words in found
+    assert "cost of the images at time eps=1e-05 under the law of the reverse SDE" in found
+    assert "chain" not in found
+    assert "gap" in found
+
+
+@pytest.mark.parametrize("dequantized", [True, False])
+def test_of_a_chain_at_time_0(dequantized):
+    found = text(
+        False,
+        training__continuous=False,
+        data__uniform_dequantization=dequantized,
+        likelihood__chain_levels="50",
+    )
+    assert not [words for words in FALSE_OF_A_CHAIN if words in found]
+    assert ("uniform dequantization" in found) == dequantized
+    assert (
+        "chain of 1000 levels, of which chain_levels=50 are kept, of the ancestral variances"
+        in found
+    )
+    of = "dequantized images" if dequantized else "integer images themselves"
+    assert f"cost of the {of} at time 0 under the law of the chain" in found
+
+
+def test_integer_costs_have_no_gap_to_a_density():
+    found = text(True, training__continuous=False, data__uniform_dequantization=False)
+    assert "gap" not in found
+    assert "eps=1e-05" in found  # of the ODE
+    assert "integer images themselves at time 0" in found
+
+
+def test_variances_that_are_learnt_and_not_used_are_said():
+    learnt = {"model__name": "dit", "model__learned_variance": True}
+    assert "not those that the network has learnt" in text(
+        False, training__continuous=False, **learnt
+    )
+    assert "has learnt" not in text(False, training__continuous=False)
