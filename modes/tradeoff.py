@@ -322,6 +322,7 @@ def row_of(figures: dict[str, Any]) -> Row:
 
 def bits_of(figures: dict[str, Any]) -> list[Bits]:
     """Of the figures of --mode likelihood."""
+    of_chain = {"bound": f"bound on {figures['bound_on']}"} if "bound_on" in figures else {}
     return [
         Bits(
             words,
@@ -329,6 +330,6 @@ def bits_of(figures: dict[str, Any]) -> list[Bits]:
             figures["num_images"],
             figures["split"],
         )
-        for law, words in LAWS.items()
+        for law, words in (LAWS | of_chain).items()
         if f"{law}_bits_per_dim" in figures
     ]
