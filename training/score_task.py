@@ -230,5 +230,6 @@ def train(
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     adapted, weights = adapting(config, task, pathlib.Path(workdir), weights)
     figures = train_task(adapted, plan, datasets.train, workdir, devices, weights, watch).figures
-    recorded = {"classes": list(datasets.class_names or ())} if conditions else {}
+    names = datasets.class_names if "label" in conditions else None
+    recorded = {"classes": list(names)} if names else {}
     return {"eval_loss": None, **recorded, **figures}
