@@ -24,7 +24,7 @@ CHANGED = [
     ("metric_power.json", '"honest", 50, 0.1008', '"honest", 50, 0.0208', "| > 1600 (16%) | 2% to 18% |"),
     ("posterior_methods.jsonl", '"PiGDM, ODE", "distance": 0.003271524640164971', '"PiGDM, ODE", "distance": 0.00532', "| PiGDM, ODE | 1600 | 1600 | 0.0053 |"),
     ("recipes.json", "1.9684", "1.5684", "| edm | edm | log_normal | EDM | 1.568 ± 0.014 |"),
-    ("speed_h100.jsonl", '"value": 3354.536', '"value": 3254.536', "| training, images/s (`training_bfloat16`) | 128 | 3,255 | 218 TFLOP/s, 31% | 1,094 | 3.01 |"),
+    ("speed_h100.jsonl", '"value": 3354.536', '"value": 3254.536', "| training, images/s, bfloat16 (`training_bfloat16`) | 128 | 3,255 | 218 TFLOP/s, 31% | 1,094 | 3.01 |"),
     ("tpu.jsonl", '"seconds": 80.88', '"seconds": 79.88', "| 163 | nothing | 80 s |"),
     ("training_times.json", "897.171", "794.171", "| uniform | independent | 794 ± 160 |"),
 ]  # fmt: skip
