@@ -223,7 +223,10 @@ def test_bad_files_are_refused_and_leave_nothing(tmp_path):
         assert not (tmp_path / "run").exists()
 
 
-def test_averages_of_a_training_are_refused_with_what_to_set(tmp_path):
+def test_averages_of_a_training_are_refused_with_what_to_set(tmp_path, monkeypatch):
+    program = PROGRAMS["edm2_net_classes"]
+    fields = program.fields.replace("sigma_rel=()", "sigma_rel=0.05,")
+    monkeypatch.setitem(PROGRAMS, "edm2_net_classes", program._replace(fields=fields))
     path = write(tmp_path / "a.npz", {"a": np.ones(1)})
     with pytest.raises(ConfigError, match=r"set training.ema.sigma_rel=\(\), or"):
-        command("import", "edm2_net_classes", tmp_path / "run", "training.ema.sigma_rel=0.05,", f"--source={path}")  # fmt: skip
+        command("import", "edm2_net_classes", tmp_path / "run", f"--source={path}")

@@ -82,13 +82,15 @@ def test_other_images_under_the_same_names_are_measured_anew(tmp_path, monkeypat
     config.likelihood.anomalies = str(tmp_path / "odd.npz")
     for bright in (0, 0, 1):
         test = ImagesInMemory(np.full((8, 2, 2, 1), bright, np.float32))
-        monkeypatch.setattr(data, "load", lambda *_, test=test: Datasets("", test, test, None))
+        monkeypatch.setattr(
+            data, "load", lambda *_, test=test, **__: Datasets("", test, test, None)
+        )
         with pytest.raises(Stopped):
             likelihood.run(config, build_sde(config), tmp_path)
     assert limits == [(3, 8), (0, 5)] * 3
     assert identities[0] == identities[2] != identities[4]
     one = ImagesInMemory(np.zeros((1, 2, 2, 1), np.float32))
-    monkeypatch.setattr(data, "load", lambda *_: Datasets("", one, one, None))
+    monkeypatch.setattr(data, "load", lambda *_, **__: Datasets("", one, one, None))
     with pytest.raises(UserError, match="has one image; an AUC needs two or more"):
         likelihood.run(config, build_sde(config), tmp_path)
 
