@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from score_sde.configs.default import check_options
+from score_sde.data.classes import listed
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
 from score_sde.foreign_weights.record import Record, to_state
@@ -26,7 +27,7 @@ from score_sde.training.adapters import chosen_adapters, with_adapters
 from score_sde.training.folder_weights import folder_weights
 from score_sde.training.frozen import frozen_names
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.recorded_config import check_recorded
+from score_sde.training.recorded_config import check_recorded, recorded_classes
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import EXACT, check_score_model
 
@@ -90,13 +91,14 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     folders = folders_of(config)
     with nothing_left_on_failure(workdir):
         check_recorded(config, workdir)
+        classes = classes_of([folder for folder, _ in folders])
         template = jax.eval_shape(lambda: init_params(config, build_network(config)))
         params, steps = mean_weights(config, folders, template)
         params = with_adapters(config, params)
         made = config.copy_and_resolve_references()
         made.update_from_flattened_dict(OF_THE_TRAINING)
         record = Record("merge", max(steps), params, params, None, config.model.ema_rate)
-        saved(to_state(record, build_optimizer(made)), made, workdir)
+        saved(to_state(record, build_optimizer(made)), made, workdir, classes)
     figures = {
         "mode": "merge",
         "step": max(steps),
@@ -108,6 +110,22 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     }
     report(workdir, figures)
     return figures
+
+
+def classes_of(folders: list[Path]) -> tuple[str, ...]:
+    """The names of the networks' classes, in the order of their numbers; () where no folder has them.
+
+    Raises:
+      UserError: folders with different classes.
+    """
+    known = [(folder, classes) for folder in folders if (classes := recorded_classes(folder))]
+    for folder, classes in known[1:]:
+        if classes != known[0][1]:
+            raise ConfigError(
+                f"merge.folders: the classes of {folder}, by their numbers, are {listed(classes)}, and those of {known[0][0]} are "
+                f"{listed(known[0][1])}: merge networks of the same classes"
+            )
+    return known[0][1] if known else ()
 
 
 def mean_weights(

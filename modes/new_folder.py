@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from score_sde.training.recorded_config import FILE, record_config
 from score_sde.training.state import TrainState
 
 
-def saved(state: TrainState, config: Any, workdir: Path) -> None:
-    """Write the checkpoint of this state, and what its weights mean."""
+def saved(state: TrainState, config: Any, workdir: Path, classes: Sequence[str] = ()) -> None:
+    """Write the checkpoint of this state, and what its weights mean: by these names, where they are known, the classes' numbers."""
     with Checkpoints(workdir) as checkpoints:
         checkpoints.remove_unfinished()
         checkpoints.save(int(state.step), state)
-    record_config(config, workdir, None)
+    record_config(config, workdir, None, classes=classes)
 
 
 @contextlib.contextmanager

@@ -143,8 +143,9 @@ def record_config(
     """
     # Which checkpoint a command takes is its own choice, and not the next one's.
     given, path = {**as_json(config), "checkpoint_step": 0}, workdir / FILE
-    if dataset is not None:
-        given[DATASET] = dataset._asdict() | ({CLASSES: list(classes)} if classes else {})
+    known = {} if dataset is None else dataset._asdict()
+    if known or classes:
+        given[DATASET] = known | ({CLASSES: list(classes)} if classes else {})
     earlier = recorded(workdir) if step is not None else None
     changes: list[dict[str, Any]] = []
     if earlier is not None:

@@ -13,7 +13,7 @@ from score_sde.errors import UserError
 
 
 def check_same_data(datasets: Datasets) -> None:
-    """Refuse hosts of different images: each takes its rows of a batch by their numbers, in its own copy.
+    """Refuse hosts that read different images: each takes its rows of a batch by their numbers, in its own copy.
 
     Cost: one exchange of a few bytes; of one host none, and no file is looked at.
 
@@ -30,6 +30,6 @@ def check_same_data(datasets: Datasets) -> None:
         return
     listed = ", ".join(f"{i}: {train}/{test}" for i, (train, test) in enumerate(found[:, :2]))
     raise UserError(
-        f"the hosts read other images than each other from {datasets.name} (training/test images of each host: {listed}; or other "
+        f"the hosts read different images from {datasets.name} (training/test images of each host: {listed}; or other "
         "files or classes): give all of them the same files, by a shared folder or whole copies of one"
     )

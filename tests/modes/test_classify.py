@@ -35,7 +35,7 @@ def config(monkeypatch):
 
     datasets = Datasets("gaussians", labelled(1000, 0.9, 0), labelled(1000, 0.5, 1), None)
     monkeypatch.setattr(classify, "load_score_model", load)
-    monkeypatch.setattr(classify.data, "load", lambda config, conditions: datasets)
+    monkeypatch.setattr(classify.data, "load", lambda *_, **__: datasets)
     config = get_config()
     config.sde.name = "subvp"
     config.data.update(name="gaussians", num_levels=0, centered=False, image_size=1)

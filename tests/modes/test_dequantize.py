@@ -19,7 +19,7 @@ def config(monkeypatch):
     loaded = LoadedScore(gaussian_score(), 7)
     monkeypatch.setattr(dequantize, "load_score_model", lambda *_: loaded)
     train, test = (ImagesInMemory(images_of(number, seed=number)) for number in (64, 10))
-    monkeypatch.setattr(data, "load", lambda *_: Datasets("two pixels", train, test, 4))
+    monkeypatch.setattr(data, "load", lambda *_, **__: Datasets("two pixels", train, test, 4))
     config = get_config()
     config.data.update(image_size=1, num_channels=2, num_levels=4)
     config.dequantizer.update(width=4, depth=2, batch_size=8, n_iters=3, repeats=2, lr=1e-9)

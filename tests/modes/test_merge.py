@@ -11,7 +11,7 @@ from score_sde.modes import merge
 from score_sde.sde_lib import build_sde
 from score_sde.training.adapters import write_adapter
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
-from score_sde.training.recorded_config import read_config
+from score_sde.training.recorded_config import read_config, record_config, recorded_classes
 from score_sde.training.trained_score import load_score_model
 from tests.training.flat_network import Flat, flat_config, random_weights, write_folder
 
@@ -52,6 +52,20 @@ def made(config, workdir):
     loaded = load_score_model(own, build_sde(own), workdir)
     assert loaded.checkpoint_step == figures["step"]
     return figures, jax.device_get(loaded.model.params), own
+
+
+def test_the_names_of_classes_are_kept_and_must_be_the_same(tmp_path):
+    for name, classes in (("a", ("cat", "dog")), ("b", ("cat", "dog")), ("c", ("dog", "horse"))):
+        write_folder(flat_config(), tmp_path / name, random_weights(0), 5)
+        record_config(flat_config(), tmp_path / name, None, classes=classes)
+    made(merging(tmp_path, "ab"), tmp_path / "new")
+    assert recorded_classes(tmp_path / "new") == ("cat", "dog")
+    (tmp_path / "newer").mkdir()
+    config = merging(tmp_path, "ac")
+    with pytest.raises(
+        UserError, match=r"/c, by their numbers, are dog, horse, .*/a are cat, dog:"
+    ):
+        merge.run(config, build_sde(config), tmp_path / "newer")
 
 
 def test_of_one_it_is_the_same_bit_for_bit(folder, tmp_path):

@@ -1,4 +1,4 @@
-"""Hosts that read other images than each other are refused: two hosts, played one after the other by one process."""
+"""Hosts that read different images are refused: two hosts, played one after the other by one process."""
 
 import jax
 import numpy as np
