@@ -4,6 +4,7 @@ import pytest
 
 import main
 from score_sde.data import resizing
+from score_sde.data.fingerprint import SOME
 from score_sde.models.networks import NETWORKS
 from score_sde.samplers.configured import SAMPLERS
 from score_sde.sde_lib import VP
@@ -62,14 +63,14 @@ def test_seed_to_pictures(workdir, counts):
 
 
 def test_start_images_to_pictures(workdir, counts):
-    """Four are asked for; the sixteen first of each split stand for all when levels are checked."""
+    """Four are asked for; the sixteen first of each split stand for all when levels are checked, and SOME are known again. Two load the split."""
     start = ["--config.sampling.t_start=0.5", "--config.sampling.start_images=test"]
     run(workdir, "--mode=sample", *start)
-    assert counts["image"] <= 2 * 16 + 4
+    assert counts["image"] <= 2 * 2 * 16 + 4 + SOME
 
 
 def test_image_to_bits(workdir, counts):
     run(workdir, "--mode=likelihood")
     assert counts["process"] == 1
     assert counts["sampler"] == 0
-    assert counts["image"] <= 2 * 16 + 4
+    assert counts["image"] <= 2 * 16 + 4 + SOME
