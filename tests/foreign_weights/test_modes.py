@@ -170,7 +170,7 @@ def test_a_refused_file_leaves_nothing(command, tmp_path):
 
 
 def test_an_import_that_fails_while_it_writes_leaves_what_was_there(command, tmp_path, monkeypatch):
-    def fail(config, workdir, step):
+    def fail(config, workdir, step, classes):
         assert (workdir / "checkpoints" / "6").is_dir()
         raise OSError("disk full")
 
