@@ -64,16 +64,13 @@ def run(job: Job, out: Path) -> None:
     """
     devices = chips.devices_of(job.topology)
     config = job.config_for(len(devices))
-    facts = (
-        dataclasses.asdict(job)
-        | {
-            "chips": len(devices),
-            "memory_of_chip": chips.chip_of(job.topology).memory,
-            "data_parallel": config.data_parallel,
-            "dtype": config.model.dtype,
-        }
-        | versions()
-    )
+    facts = dataclasses.asdict(job) | {
+        "chips": len(devices),
+        "memory_of_chip": chips.chip_of(job.topology).memory,
+        "data_parallel": config.data_parallel,
+        "dtype": config.model.dtype,
+        **versions(),
+    }
     facts |= provenance("benchmarks.tpu_compile") | {"command": command(job)}
 
     def add(found: dict[str, Any]) -> None:

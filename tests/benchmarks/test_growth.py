@@ -1,6 +1,7 @@
 """The growth of costs: slopes, the tables, and each axis on a tiny network."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -71,6 +72,23 @@ def test_evaluations_grow_with_the_fifth_root_of_the_tolerance(tmp_path):
     assert [json.loads(line)["value"] for line in lines] == [point.value for point in points]
     assert (tmp_path / "growth.png").stat().st_size > 5_000
     assert "| evaluations of Dopri5 | 1e+06 |" in page.read_text()
+
+
+def test_devices_are_the_cpus_and_are_timed_as_asked(monkeypatch):
+    """In a process each, whatever accelerator this one has."""
+    asked = []
+
+    def run(command, env, **_):
+        asked.append((command[-4:], env["JAX_PLATFORMS"], env["XLA_FLAGS"].split("=")[-1]))
+        return subprocess.CompletedProcess(command, 0, "0.25\n", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    options = growth.parse("--devices 1 4 --block 0.5 --rounds 2".split())
+    points = [*growth.devices(growth.Setting(options, options.block, options.rounds))]
+    timed = ["--block", "0.5", "--rounds", "2"]
+    assert asked == [(timed, "cpu", "1"), (timed, "cpu", "4")]
+    assert [(point.at, point.value) for point in points] == [(1, 0.25), (4, 0.25)]
 
 
 @pytest.mark.slow
