@@ -59,8 +59,9 @@ def along_pc_grid(
     any_time: bool = False,
 ) -> Configured:
     """A sampler of its own, along the steps that `pc` would take; `any_time`: it asks for scores between them too."""
-    steps = {"num_steps": problem.options.pc.num_steps, "grid": problem.grid_name()}
-    grid = problem.grid(problem.options.pc.num_steps)
+    num_steps, suited = problem.options.pc.num_steps, problem.suits_pc
+    steps = {"num_steps": num_steps, "grid": problem.grid_name(suited)}
+    grid = problem.grid(num_steps, suited)
     all_settings = {**settings, **steps, **common_settings(problem)}
     return Configured(sampler, grid, all_settings, denoises, any_time)
 

@@ -32,6 +32,7 @@ from score_sde.sde_lib import SDE
 from score_sde.shapes import Points
 
 OPTIMAL = "ancestral_sampling_optimal"
+USUAL_STEPS = 1000  # of the reverse SDE
 
 
 class Configured(NamedTuple):
@@ -77,6 +78,22 @@ class Problem(NamedTuple):
                 "or 0 for T"
             )
         return t_start
+
+    @property
+    def small_steps(self) -> str:
+        """The grid that suits Euler's small steps of the reverse SDE, for `auto`: uniform, unless time is too fast at its start.
+
+        Where alpha goes to 0, as of `cosine`, its rate f has no bound. A step dt multiplies x by 1 + |f| dt, and a network, whose
+        noise is bounded, takes less of that back than the exact score would. The grid is the same for any number of steps.
+        """
+        fastest = jnp.abs(self.sde.drift_coefficient(jnp.asarray(self.t_start)))
+        return "uniform" if fastest * (self.t_start - self.options.eps) <= USUAL_STEPS else "log_snr"
+
+    @property
+    def suits_pc(self) -> str:
+        """The grid that suits config.sampling.pc.predictor, for `auto`; the other predictors know alpha of both times."""
+        euler = self.options.pc.predictor == "euler_maruyama"
+        return self.small_steps if euler else "uniform"
 
     def grid_name(self, suited: str = "uniform") -> str:
         """sampling.grid.name, or for AUTO the one that suits the sampler."""
@@ -130,11 +147,11 @@ def predictor_corrector(problem: Problem) -> Configured:
         last_noise=last != "predictor_mean",
     )
     grid = (
-        problem.grid(pc.num_steps)
+        problem.grid(pc.num_steps, problem.suits_pc)
         if predictor is not None
         else langevin_grid(problem, pc.num_steps)
     )
-    settings = {**pc_settings(options), "grid": problem.grid_name()}
+    settings = {**pc_settings(options), "grid": problem.grid_name(problem.suits_pc)}
     return Configured(sampler, grid, settings, last == "tweedie", any_time=False)
 
 
@@ -222,7 +239,8 @@ def reverse_sde(problem: Problem) -> Configured:
     """The SDE sampler of config.sampling.sde."""
     group = problem.options.sde
     sampler = ReverseSDE(problem.sde, group.solver, group.h, adaptive_steps(group, "sde"))
-    return solved(problem, sampler, group, solver=group.solver, h=group.h)
+    suited = problem.small_steps
+    return solved(problem, sampler, group, suited, solver=group.solver, h=group.h)
 
 
 def exponential(problem: Problem) -> Configured:
