@@ -12,9 +12,9 @@ from jax import Array
 
 from score_sde.devices import Devices
 from score_sde.models.score import ScoreModel, bind, evaluations_of
-from score_sde.samplers.configured import Configured
 from score_sde.samplers.noise import START, IndexedNoise, Noise
 from score_sde.samplers.predictors import tweedie
+from score_sde.samplers.problem import Configured
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
 

@@ -17,7 +17,8 @@ from score_sde.generation.conditions import Source, build_conditions
 from score_sde.generation.drivers import BatchSampler, batch_sampler
 from score_sde.keys import seed_key
 from score_sde.progress import progress_bar
-from score_sde.samplers.configured import Configured, configure
+from score_sde.samplers.configured import configure
+from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.shapes import check_shape
 from score_sde.unfinished import Nowhere, Unfinished

@@ -29,7 +29,7 @@ from score_sde.guidance.combinations import (
 )
 from score_sde.guidance.options import GuidanceOptions
 from score_sde.models.networks import check_no_class, condition_names
-from score_sde.models.score import OneByOne
+from score_sde.models.one_by_one import OneByOne
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE
 

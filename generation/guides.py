@@ -14,7 +14,7 @@ from score_sde.guidance.autoguidance import Unconditional
 from score_sde.measurements.options import MeasurementOptions
 from score_sde.models.networks import condition_names, has_condition_image
 from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNetwork
-from score_sde.models.score import OneByOne
+from score_sde.models.one_by_one import OneByOne
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import PixelSpace
 from score_sde.training.checkpoints import checkpoint_folder

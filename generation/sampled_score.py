@@ -8,9 +8,10 @@ from score_sde.errors import ConfigError
 from score_sde.generation.guided import check_guidance, is_guided, with_guidance
 from score_sde.generation.guides import NO_GUIDES, Guides
 from score_sde.models.consistency import no_score
-from score_sde.models.score import OneByOne
+from score_sde.models.one_by_one import OneByOne
 from score_sde.models.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore
 from score_sde.options import choose
+from score_sde.samplers.predictors import LEARNED
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space
 
@@ -30,6 +31,15 @@ def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
         raise ConfigError(
             f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
             "set threshold='none'"
+        )
+    if (
+        sampling.sampler == "pc"
+        and sampling.pc.predictor in LEARNED
+        and not config.model.learned_variance
+    ):
+        raise ConfigError(
+            f"sampling.pc.predictor={sampling.pc.predictor!r} with model.learned_variance=False: the network says nothing of the variance; "
+            "take another predictor, as ancestral_sampling, or a network trained with model.learned_variance=True"
         )
     check_few_steps(config)
     check_guidance(config, sde)

@@ -13,9 +13,9 @@ from score_sde.devices import on_one_device
 from score_sde.generation.drivers import first_states
 from score_sde.generation.generate import StartImages
 from score_sde.keys import seed_key
-from score_sde.samplers.configured import Configured
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.problem import Configured
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
 

@@ -14,12 +14,18 @@ from typing import Any, Self
 import flax.struct
 
 from score_sde.guidance.combinations import Combination
-from score_sde.models.score import ScoreWrapper, bind, evaluations_of
+from score_sde.models.score import (
+    ChangedScore,
+    ScoreWrapper,
+    bind,
+    evaluations_of,
+    score_and_variance,
+)
 from score_sde.shapes import Images, PerImage
 
 
 @flax.struct.dataclass
-class Autoguided(ScoreWrapper):
+class Autoguided(ChangedScore):
     """The score of a model, led away from that of a worse one, to which the same condition is bound."""
 
     worse: Any
@@ -40,8 +46,8 @@ class Autoguided(ScoreWrapper):
             self, model=bind(self.model, condition), worse=bind(self.worse, condition)
         )
 
-    def __call__(self, x: Images, t: PerImage) -> Images:
-        return self.combine(x, t, self.model(x, t), self.worse(x, t))
+    def changed(self, x: Images, t: PerImage, score: Images) -> Images:
+        return self.combine(x, t, score, self.worse(x, t))
 
 
 @flax.struct.dataclass
@@ -61,3 +67,6 @@ class Unconditional(ScoreWrapper):
 
     def __call__(self, x: Images, t: PerImage) -> Images:
         return self.model(x, t)
+
+    def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
+        return score_and_variance(self.model, x, t)

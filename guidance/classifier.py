@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from score_sde.models.exact import MixtureScore
 from score_sde.models.noisy_classifier import of_label
-from score_sde.models.score import ScoreModel, ScoreWrapper, bind
+from score_sde.models.score import ChangedScore, ScoreModel, bind
 from score_sde.shapes import Images, Integers, PerImage
 
 
@@ -33,7 +33,7 @@ class Classifier(Protocol):
 
 
 @flax.struct.dataclass
-class ClassifierGuided(ScoreWrapper):
+class ClassifierGuided(ChangedScore):
     """`given({"label": (b,)})` binds the class to the classifier, and to the model, which must take it: see `Unconditional`.
 
     Its `evaluations` are those of the model, the classifier and its gradient apart.
@@ -57,8 +57,8 @@ class ClassifierGuided(ScoreWrapper):
         labels = condition["label"] if condition else None
         return dataclasses.replace(self, model=bind(self.model, condition), labels=labels)
 
-    def __call__(self, x: Images, t: PerImage) -> Images:
-        score, labels = self.model(x, t), self.labels
+    def changed(self, x: Images, t: PerImage, score: Images) -> Images:
+        labels = self.labels
         if labels is None:
             return score
 

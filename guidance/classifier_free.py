@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.guidance.combinations import Combination, Extrapolated
-from score_sde.models.score import ScoreWrapper, evaluations_of
+from score_sde.models.score import ScoreWrapper, evaluations_of, score_and_variance
 from score_sde.shapes import Images, PerImage
 
 
@@ -35,10 +35,17 @@ class ClassifierFree(ScoreWrapper):
         return 2 * evaluations_of(self.model)
 
     def __call__(self, x: Images, t: PerImage) -> Images:
+        return self.with_variance(x, t)[0]
+
+    def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
+        """The guided score, and what the network says of the variance given the condition."""
         asked = (x, t, self.model.condition), (x, t, self.model.unconditional.condition)
         both = jax.tree.map(lambda *halves: jnp.concatenate(halves), *asked)
-        conditional, unconditional = jnp.split(self.model.given(both[2])(*both[:2]), 2)
-        return self.combine(x, t, conditional, unconditional)
+        said = score_and_variance(self.model.given(both[2]), *both[:2])
+        (conditional, v), (unconditional, _) = (
+            jax.tree.map(lambda leaf, half=half: jnp.split(leaf, 2)[half], said) for half in (0, 1)
+        )
+        return self.combine(x, t, conditional, unconditional), v
 
 
 @flax.struct.dataclass
@@ -47,6 +54,9 @@ class ConditionIgnored(ScoreWrapper):
 
     def __call__(self, x: Images, t: PerImage) -> Images:
         return self.model.unconditional(x, t)
+
+    def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
+        return score_and_variance(self.model.unconditional, x, t)
 
 
 def guided(model: Any, weight: float) -> Any:

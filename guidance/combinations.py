@@ -79,7 +79,8 @@ class Rescaled:
     def __call__(self, x: Images, t: PerImage, toward: Images, away: Images) -> Images:
         guided = self.inner(x, t, toward, away)
         image, kept = (denoise(self.sde, score, x, t) for score in (guided, toward))
-        ratio = expand(contrast(kept) / contrast(image), x)
+        own = contrast(image)
+        ratio = expand(jnp.where(own > 0, contrast(kept) / jnp.where(own > 0, own, 1.0), 1.0), x)
         return score_moved_by(self.sde, guided, t, self.share * (ratio - 1.0) * image)
 
 

@@ -14,7 +14,6 @@ flow: it is finite where alpha = 0 (`flow_velocity`).
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
@@ -24,7 +23,7 @@ import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
 from score_sde.sde_lib import SDE, expand
-from score_sde.shapes import Array, Images, Integers, Keys, PerImage, check_shape
+from score_sde.shapes import Images, Integers, Keys, PerImage, check_shape
 
 Velocity = Callable[[Images, PerImage], Images]
 INTERVAL = "interval"  # of a condition
@@ -142,6 +141,28 @@ class ScoreWrapper:
         return dataclasses.replace(self, model=bind(self.model, condition))
 
 
+def score_and_variance(score: Any, x: Images, t: PerImage) -> tuple[Images, Images | None]:
+    """The score at (x, t), and what the model's network says of the variance there; None of a model that says nothing."""
+    with_variance = getattr(score, "with_variance", None)
+    return (score(x, t), None) if with_variance is None else with_variance(x, t)
+
+
+@flax.struct.dataclass
+class ChangedScore(ScoreWrapper):
+    """A model whose score is another's, changed; what that says of the variance stays as it is."""
+
+    def changed(self, x: Images, t: PerImage, score: Images) -> Images:
+        """The score of this model at (x, t), from that of the other."""
+        raise NotImplementedError
+
+    def __call__(self, x: Images, t: PerImage) -> Images:
+        return self.changed(x, t, self.model(x, t))
+
+    def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
+        score, v = score_and_variance(self.model, x, t)
+        return self.changed(x, t, score), v
+
+
 @flax.struct.dataclass
 class NetworkScore:
     """A network, its parameters and its parameterization, and a condition of each image that the network takes.
@@ -220,31 +241,6 @@ class NetworkScore:
             out, v = out[..., :channels], out[..., channels:]
         check_shape("the network's output", out.shape, inputs.shape)
         return out, v
-
-
-@flax.struct.dataclass
-class OneByOne(ScoreWrapper):
-    """A score model asked for one image at a time, (1, ...), however many there are.
-
-    A convolution adds its products in an order that depends on the width of the batch; here an image's score does
-    not. It costs what a batch saves.
-    """
-
-    def __call__(self, x: Images, t: PerImage) -> Images:
-        return self._ask(lambda model: model, x, t)
-
-    @property
-    def velocity(self) -> Velocity | None:
-        return (
-            None if velocity_of(self.model) is None else functools.partial(self._ask, velocity_of)
-        )
-
-    def _ask(self, of: Callable[[Any], Any], x: Images, t: PerImage) -> Images:
-        def one(image: Any) -> Array:
-            x, t, condition = jax.tree.map(lambda leaf: leaf[None], image)
-            return of(bind(self.model, condition))(x, t)[0]
-
-        return jax.lax.map(one, (x, t, self.condition))
 
 
 def said_of_variance(v: Images | None) -> Images:

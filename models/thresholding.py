@@ -17,7 +17,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreWrapper, denoise, score_moved_by
+from score_sde.models.score import ChangedScore, denoise, score_moved_by
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Images, PerImage
 
@@ -74,13 +74,12 @@ class DynamicThreshold(StaticThreshold):
 
 
 @flax.struct.dataclass
-class ThresholdedScore(ScoreWrapper):
+class ThresholdedScore(ChangedScore):
     """A score model whose expected image is kept in range by `threshold`: D -> D'."""
 
     sde: SDE = flax.struct.field(pytree_node=False)
     threshold: Callable[[Images], Images] = flax.struct.field(pytree_node=False)
 
-    def __call__(self, x: Images, t: PerImage) -> Images:
-        score = self.model(x, t)
+    def changed(self, x: Images, t: PerImage, score: Images) -> Images:
         denoised = denoise(self.sde, score, x, t)
         return score_moved_by(self.sde, score, t, self.threshold(denoised) - denoised)

@@ -25,7 +25,8 @@ from score_sde.progress import say
 from score_sde.quality.few_images import frechet_figures, has_limit
 from score_sde.quality.reference import open_reference
 from score_sde.quality.table import flat
-from score_sde.samplers.configured import Configured, needs_errors
+from score_sde.samplers.configured import needs_errors
+from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.task import Evaluator
@@ -95,7 +96,8 @@ def drawn_config(config: Any, steps: int) -> Any:
         sampler="unipc_3", t_start=0.0, start_images="", noise_removal_by="tweedie"
     )
     drawn.sampling.exponential.update(steps="grid", num_steps=steps, eta=0.0)
-    drawn.sampling.grid.name = "log_snr"
+    drawn.sampling.grid.update(name="log_snr", times=())
+    drawn.sampling.guidance.plus_plus = 0.0  # a step of DDIM
     return drawn
 
 

@@ -51,7 +51,7 @@ from score_sde.quality.reference import (
 )
 from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
-from score_sde.samplers.configured import Configured
+from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.unfinished import all_hosts_meet, unused
 

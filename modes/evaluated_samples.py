@@ -20,9 +20,11 @@ from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
 from score_sde.models.networks import condition_names
 from score_sde.modes import sample
+from score_sde.progress import say
 from score_sde.quality.image_sets import SPLITS, ImageSet
 from score_sde.quality.strata import Strata, strata_of
-from score_sde.samplers.configured import Configured, configure
+from score_sde.samplers.configured import configure
+from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import load_score_model
@@ -47,6 +49,8 @@ def drawn(
     model = sampled_score(config, sde, space, loaded.model, guides)
     if configured is None:
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
+    if configured.note:
+        say(configured.note)
     start_images = load_start_images(config, space)
     generator = build_generator(config, sde, space.shape, start_images, configured)
     depends_on = {**sample.identity(config, workdir, loaded), **extractor.convention}

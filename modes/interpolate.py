@@ -21,8 +21,9 @@ from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.progress import progress_bar
 from score_sde.results import report
-from score_sde.samplers.configured import Configured, configure, needs_errors
+from score_sde.samplers.configured import configure, needs_errors
 from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.problem import Configured
 from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
@@ -43,9 +44,9 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             f"sampling.sampler={config.sampling.sampler!r} with --mode interpolate: only the probability-flow ODE "
             "gives an image a latent; leave --sampler out, or set --sampler ode"
         )
-    if config.sampling.labels or is_guided(config.sampling):
+    if config.sampling.labels or config.sampling.text or is_guided(config.sampling):
         raise ConfigError(
-            "sampling.labels or sampling.guidance with --mode interpolate: a model is unconditional there, since two images "
+            "sampling.labels, text or guidance with --mode interpolate: a model is unconditional there, since two images "
             "can be of two classes; leave them out"
         )
     check_whole(config.sampling)

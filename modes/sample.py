@@ -30,9 +30,11 @@ from score_sde.models.networks import condition_names, has_condition_image
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
 from score_sde.options import choose
+from score_sde.progress import say
 from score_sde.quality.image_sets import known_by
 from score_sde.results import report
-from score_sde.samplers.configured import Configured, configure, needs_errors
+from score_sde.samplers.configured import configure, needs_errors
+from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE, expand
 from score_sde.spaces import Space, build_space
 from score_sde.training.adapters import ages_of_adapters
@@ -89,6 +91,8 @@ def run(
     start_images = load_start_images(config, space)
     if configured is None:
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
+    if configured.note:
+        say(configured.note)
     generator = build_generator(config, sde, space.shape, start_images, configured)
     folder = workdir / "samples"
     files = SAVES[sampling.save](folder, identity(config, workdir, loaded), space.num_levels)

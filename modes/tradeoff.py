@@ -36,9 +36,9 @@ from score_sde.quality.table import with_intervals
 from score_sde.quality.tradeoff_picture import save_tradeoff_picture
 from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line, plus_minus
 from score_sde.results import report
-from score_sde.samplers.configured import Configured
 from score_sde.samplers.entries import Run
 from score_sde.samplers.entry_list import Steps, listed_runs
+from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import LoadedScore, load_score_model

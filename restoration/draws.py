@@ -19,7 +19,7 @@ from score_sde.measurements.measurement import Measurement, spectral
 from score_sde.progress import say
 from score_sde.restoration.methods import METHODS, sampler_name
 from score_sde.restoration.observed import Observed
-from score_sde.samplers.configured import Configured
+from score_sde.samplers.problem import Configured
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space

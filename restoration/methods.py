@@ -15,21 +15,15 @@ from score_sde.measurements.measurement import Measurement
 from score_sde.measurements.options import MeasurementOptions
 from score_sde.options import choose
 from score_sde.restoration.options import RestoreOptions
-from score_sde.samplers.configured import (
-    Configured,
-    Problem,
-    common_settings,
-    configure,
-    last_step,
-    pc_settings,
-    published,
-)
+from score_sde.samplers.configured import common_settings, configure, pc_settings, published
 from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.ddrm import DDRM, restoring
 from score_sde.samplers.decoupled import DAPS, PnPDM, splitting
+from score_sde.samplers.entries import FEW_STEPS
 from score_sde.samplers.imputation import MCG, Imputation, RePaint, imputing
 from score_sde.samplers.optimal_variance import OptimalVariance
-from score_sde.samplers.predictors import PREDICTORS, Predictor
+from score_sde.samplers.predictors import LEARNED, PREDICTORS, Predictor
+from score_sde.samplers.problem import Configured, Problem, last_step
 from score_sde.samplers.published_imputation import PublishedImputation
 from score_sde.samplers.record import Sampler
 from score_sde.samplers.twisted import TDS, twisting
@@ -189,8 +183,27 @@ def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = Non
             "the prior; leave them out"
         )
     if method.sampler is None:
+        if not method.trained:
+            check_asks_for_a_score(options.method, sampling)
         return configure(sampling, sde, variance)
     return method.sampler(Problem(sampling, sde, variance), options)
+
+
+def check_asks_for_a_score(method: str, sampling: Any) -> None:
+    """Refuse a sampler that asks the network for something else, which says nothing of the measurement.
+
+    Raises:
+      ConfigError: a sampler of few-step networks, or a predictor that asks for the variance.
+    """
+    asked = {"sampler": (sampling.sampler, set(FEW_STEPS))}
+    if sampling.sampler == "pc":
+        asked["pc.predictor"] = (sampling.pc.predictor, set(LEARNED))
+    for field, (name, others) in asked.items():
+        if name in others:
+            raise ConfigError(
+                f"sampling.{field}={name!r} with restore.method={method!r}: the method changes the score, and this asks the network for "
+                f"more; take another, as sampling.{field}={'unipc_3' if field == 'sampler' else 'ancestral_sampling'}"
+            )
 
 
 def check_settings(config: Any) -> None:

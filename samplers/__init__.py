@@ -1,6 +1,6 @@
 """Samplers: how noise becomes images.
 
-    names.py, configured.py     the names of --sampler; the sampler that a config describes, checked
+    names.py, configured.py     the names of --sampler; the sampler that a config describes, checked (problem.py)
     stepping.py                 samplers that are a loop: predictor_corrector.py (predictors.py, correctors.py,
                                 optimal_variance.py), edm.py, published.py
     imputation.py, ddrm.py, decoupled.py, twisted.py

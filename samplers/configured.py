@@ -6,13 +6,13 @@ Building it is the check: whatever cannot work raises ConfigError here, before a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 
 from score_sde.devices import AXIS
 from score_sde.errors import ConfigError
-from score_sde.options import choose
+from score_sde.options import Section, choose
 from score_sde.samplers.adaptive import Adaptive, AdaptiveSolver, Solver
 from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.edm import EDMSampler
@@ -20,11 +20,12 @@ from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.few_steps import ConsistencySampler, MeanFlowSampler
 from score_sde.samplers.fixed_steps import GridSolver
-from score_sde.samplers.grids import AUTO, GRIDS, build_grid
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.options import ExponentialOptions, ODEOptions, SDEOptions
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import LEARNED, PREDICTORS
+from score_sde.samplers.problem import Configured, Problem, last_step
 from score_sde.samplers.published import PublishedPredictorCorrector
 from score_sde.samplers.record import Sampler
 from score_sde.samplers.sde import ReverseSDE
@@ -32,99 +33,6 @@ from score_sde.sde_lib import SDE
 from score_sde.shapes import Points
 
 OPTIMAL = "ancestral_sampling_optimal"
-USUAL_STEPS = 1000  # of the reverse SDE
-
-
-class Configured(NamedTuple):
-    """A sampler, ready to be run."""
-
-    sampler: Sampler
-    grid: Points
-    """Its times; an adaptive sampler takes the ends."""
-    settings: dict[str, Any]
-    """What it depends on, for the record."""
-    denoises: bool
-    """A Tweedie step follows: E[x_0 | x_eps] is returned."""
-    adaptive: bool = False
-    """It chooses its times between the first and the last."""
-    any_time: bool = True
-    """It asks for the score at times between the levels of a discretely trained network."""
-
-
-class Problem(NamedTuple):
-    """What a sampler is built from."""
-
-    options: Any
-    """config.sampling."""
-    sde: SDE
-    variance: OptimalVariance | None
-    """The score model's denoising errors: see generation/denoising_errors.py."""
-    from_noise: bool = False
-    """It can begin at T, also where the log-SNR is infinite there."""
-
-    @property
-    def latest(self) -> float:
-        """The latest time at which it can begin."""
-        return self.sde.T if self.from_noise else self.sde.signal_end
-
-    @property
-    def t_start(self) -> float:
-        """sampling.t_start, or the latest time if that is 0."""
-        options, T = self.options, self.latest
-        t_start = options.t_start or T
-        if not options.eps < t_start <= T:
-            raise ConfigError(
-                f"sampling.t_start={options.t_start}: expected a time between sampling.eps={options.eps} and T={T}, "
-                "or 0 for T"
-            )
-        return t_start
-
-    @property
-    def small_steps(self) -> str:
-        """The grid that suits Euler's small steps of the reverse SDE, for `auto`: uniform, unless time is too fast at its start.
-
-        Where alpha goes to 0, as of `cosine`, its rate f has no bound. A step dt multiplies x by 1 + |f| dt, and a network, whose
-        noise is bounded, takes less of that back than the exact score would. The grid is the same for any number of steps.
-        """
-        fastest = jnp.abs(self.sde.drift_coefficient(jnp.asarray(self.t_start)))
-        return "uniform" if fastest * (self.t_start - self.options.eps) <= USUAL_STEPS else "log_snr"
-
-    @property
-    def suits_pc(self) -> str:
-        """The grid that suits config.sampling.pc.predictor, for `auto`; the other predictors know alpha of both times."""
-        euler = self.options.pc.predictor == "euler_maruyama"
-        return self.small_steps if euler else "uniform"
-
-    def grid_name(self, suited: str = "uniform") -> str:
-        """sampling.grid.name, or for AUTO the one that suits the sampler."""
-        name = choose("sampling.grid.name", self.options.grid.name, (AUTO, *GRIDS))
-        return suited if name == AUTO else name
-
-    def grid(self, num_steps: int, suited: str = "uniform") -> Points:
-        """num_steps steps of sampling.grid."""
-        return build_grid(
-            self.grid_name(suited),
-            self.options.grid,
-            self.sde,
-            self.t_start,
-            self.options.eps,
-            num_steps,
-            self.variance,
-        )
-
-    def ends(self) -> Points:
-        """The first and last time only, of samplers that choose those between."""
-        return jnp.asarray([self.t_start, self.options.eps])
-
-
-def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",), by: str = "") -> str:
-    """How the samples are denoised at the end: by one of the ways that the sampler has, or "none". `by` names another than the options'."""
-    if options.noise_removal_by not in ways:
-        raise ConfigError(
-            f"sampling.noise_removal_by={options.noise_removal_by!r}: {by or f'sampling.sampler={options.sampler!r}'} has "
-            f"{' and '.join(ways)}; only the steps of pc have a predictor_mean"
-        )
-    return options.noise_removal_by if options.noise_removal else "none"
 
 
 def predictor_corrector(problem: Problem) -> Configured:
@@ -212,15 +120,36 @@ def on_grid(
     return Configured(sampler, problem.grid(num_steps, suited), settings, tweedie)
 
 
+STEP_OPTIONS: dict[str, type[Section]] = {
+    "ode": ODEOptions,
+    "sde": SDEOptions,
+    "exponential": ExponentialOptions,
+}
+"""Of the samplers whose steps may be their own."""
+
+
 def solved(
-    problem: Problem, sampler: Sampler, group: Any, suited: str = "uniform", **settings: Any
+    problem: Problem, sampler: Sampler, name: str, suited: str = "uniform", **settings: Any
 ) -> Configured:
-    """A sampler of diffrax, whose steps are its own or those of a grid, for `auto` the suited one."""
+    """A sampler of diffrax, whose steps are its own or those of a grid, for `auto` the suited one, as config.sampling.<name> says."""
+    group = problem.options[name]
     if group.steps == "grid":
         return on_grid(problem, sampler, group.num_steps, settings, suited)
+    grid, note = problem.grid_name(), ""
+    if grid in ("times", "dp"):
+        raise ConfigError(
+            f"sampling.grid.name={grid!r} with adaptive steps, which choose their own times: leave it out, or set "
+            f"sampling.{name}.steps='grid'"
+        )
+    if group.num_steps != STEP_OPTIONS[name].defaults()["num_steps"]:
+        note = (
+            f"note: sampling.{name}.num_steps={group.num_steps} has no part in adaptive steps; to take so many, set "
+            f"sampling.{name}.steps=grid"
+        )
     tweedie = last_step(problem.options) == "tweedie"
     steps = {"rtol": group.rtol, "atol": group.atol, "step_size": group.step_size}
-    return Configured(sampler, problem.ends(), {**settings, **steps}, tweedie, adaptive=True)
+    settings = {**settings, **steps}
+    return Configured(sampler, problem.ends(), settings, tweedie, adaptive=True, note=note)
 
 
 def probability_flow(problem: Problem) -> Configured:
@@ -232,7 +161,7 @@ def probability_flow(problem: Problem) -> Configured:
         solver = AdaptiveSolver(ode.solver, ode.rtol, ode.atol)
     each_image = adaptive is not None and adaptive.each_image
     sampler = ProbabilityFlow(problem.sde, solver, ode.variable, each_image)
-    return solved(problem, sampler, ode, solver=ode.solver, variable=ode.variable)
+    return solved(problem, sampler, "ode", solver=ode.solver, variable=ode.variable)
 
 
 def reverse_sde(problem: Problem) -> Configured:
@@ -240,7 +169,7 @@ def reverse_sde(problem: Problem) -> Configured:
     group = problem.options.sde
     sampler = ReverseSDE(problem.sde, group.solver, group.h, adaptive_steps(group, "sde"))
     suited = problem.small_steps
-    return solved(problem, sampler, group, suited, solver=group.solver, h=group.h)
+    return solved(problem, sampler, "sde", suited, solver=group.solver, h=group.h)
 
 
 def exponential(problem: Problem) -> Configured:
@@ -248,7 +177,7 @@ def exponential(problem: Problem) -> Configured:
     group, method = problem.options.exponential, problem.options.sampler
     adaptive = adaptive_steps(group, "exponential")
     sampler = ExponentialSampler(problem.sde, method, group.eta, adaptive)
-    return solved(problem, sampler, group, suited="log_snr", eta=group.eta)
+    return solved(problem, sampler, "exponential", suited="log_snr", eta=group.eta)
 
 
 def edm(problem: Problem) -> Configured:
@@ -260,16 +189,18 @@ def edm(problem: Problem) -> Configured:
 
 def consistency(problem: Problem) -> Configured:
     """Consistency sampling, as config.sampling.few_steps says; what it gives is x_eps, of which a consistency model knows no more."""
+    last_step(problem.options)
     num_steps = problem.options.few_steps.num_steps
-    settings = {"num_steps": num_steps, "grid": problem.grid_name("rho")}
+    settings = {"num_steps": num_steps, "grid": problem.grid_name("rho"), "noise_removal": False}
     grid = problem.grid(num_steps, "rho")
     return Configured(ConsistencySampler(problem.sde), grid, settings, denoises=False)
 
 
 def mean_flow(problem: Problem) -> Configured:
     """MeanFlow's sampler, as config.sampling.few_steps says: to time 0 itself, where no noise is left."""
+    last_step(problem.options)
     num_steps = problem.options.few_steps.num_steps
-    settings = {"num_steps": num_steps, "grid": problem.grid_name()}
+    settings = {"num_steps": num_steps, "grid": problem.grid_name(), "noise_removal": False}
     grid = problem.grid(num_steps).at[-1].set(0.0)
     return Configured(MeanFlowSampler(problem.sde), grid, settings, denoises=False)
 
@@ -320,4 +251,5 @@ def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -
     """
     problem = Problem(options, sde, variance, begins_in_noise(options))
     configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)
-    return configured._replace(settings={**configured.settings, **common_settings(problem)})
+    own = configured.settings  # what it says itself goes before what is said of all
+    return configured._replace(settings={**own, **common_settings(problem), **own})

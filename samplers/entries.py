@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from score_sde.options import choose
-from score_sde.samplers.configured import Configured, configure
+from score_sde.samplers.configured import configure
 from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.fixed_steps import FIXED_SOLVERS
 from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.problem import Configured
 from score_sde.samplers.sde import SDE_SOLVERS
 from score_sde.sde_lib import SDE
 
@@ -43,11 +44,11 @@ class Entry:
         return self.settings.get(f"{self.group}.steps") == "adaptive"
 
     def with_steps(self, num_steps: int, grid: str = "uniform") -> Run:
-        fields = {f"{self.group}.num_steps": num_steps, "grid.name": grid}
+        fields = {f"{self.group}.num_steps": num_steps, **on(grid)}
         return Run(self, self.settings | fields, grid)
 
     def with_tolerance(self, tolerance: float) -> Run:
-        fields = {f"{self.group}.{name}": tolerance for name in ("rtol", "atol")}
+        fields = {f"{self.group}.{name}": tolerance for name in ("rtol", "atol")} | on("auto")
         return Run(self, self.settings | fields, f"tolerance {tolerance:g}")
 
     def steps_within(self, budget: int) -> int:
@@ -63,6 +64,11 @@ class Entry:
             num_steps = self.steps_within(budget)
             if num_steps > 0:
                 yield from (self.with_steps(num_steps, grid) for grid in grids)
+
+
+def on(grid: str) -> dict[str, Any]:
+    """Fields of config.sampling for a grid by name; a list of times is that of another sampler."""
+    return {"grid.name": grid} if grid == "times" else {"grid.name": grid, "grid.times": ()}
 
 
 class Run(NamedTuple):

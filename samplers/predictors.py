@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from score_sde.models.score import ScoreModel, denoise, said_of_variance
+from score_sde.models.score import ScoreModel, denoise, said_of_variance, score_and_variance
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Images, PerImage, Scalar
 
@@ -103,10 +103,9 @@ def ancestral_learned(
     On fewer steps than the chain's it is between theirs, as of the respaced chain.
 
     Raises:
-      ConfigError: a model that says nothing of the variance, as a guided one.
+      ConfigError: a model that says nothing of the variance.
     """
-    with_variance = getattr(score, "with_variance", lambda x, t: (x, None))
-    value, v = with_variance(x, batch_times(x, t))
+    value, v = score_and_variance(score, x, batch_times(x, t))
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
     share, ratio = 0.5 * (said_of_variance(v) + 1.0), sde.sigma(s) / sde.sigma(t)
     return (x + variance * value) / a + jnp.sqrt(variance) * ratio ** (1.0 - share) * z

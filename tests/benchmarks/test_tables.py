@@ -7,7 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.tables import BEGIN, END, MADE_BY, main, pages, problems, read, renew, renewed, tables_of
+from benchmarks.tables import (
+    BEGIN,
+    END,
+    MADE_BY,
+    main,
+    pages,
+    problems,
+    read,
+    renew,
+    renewed,
+    tables_of,
+)
 from score_sde.errors import UserError
 from tests.documented_commands import ROOT
 

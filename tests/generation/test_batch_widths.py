@@ -15,8 +15,9 @@ from score_sde.configs.digits import digits_config
 from score_sde.devices import PmapDevices
 from score_sde.generation.drivers import batch_sampler
 from score_sde.models.networks import build_network
+from score_sde.models.one_by_one import OneByOne
 from score_sde.models.parameterization import build_parameterization
-from score_sde.models.score import NetworkScore, OneByOne
+from score_sde.models.score import NetworkScore
 from score_sde.samplers.configured import configure
 from score_sde.samplers.noise import IndexedNoise
 from score_sde.sde_lib import VP

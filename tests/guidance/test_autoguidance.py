@@ -13,7 +13,8 @@ from score_sde.generation.sampled_score import sampled_score
 from score_sde.guidance.autoguidance import Autoguided, Unconditional
 from score_sde.guidance.classifier_free import guided
 from score_sde.guidance.combinations import Extrapolated, Projected, Rescaled
-from score_sde.models.score import OneByOne, evaluations_of
+from score_sde.models.one_by_one import OneByOne
+from score_sde.models.score import evaluations_of
 from score_sde.modes import interpolate, train
 from score_sde.modes.sample import check, recorded
 from score_sde.sde_lib import VP, SubVP, build_sde

@@ -15,8 +15,9 @@ from score_sde.generation.sampled_score import sampled_score
 from score_sde.guidance.classifier_free import ClassifierFree, guided
 from score_sde.guidance.combinations import Extrapolated
 from score_sde.models.networks import network_score
+from score_sde.models.one_by_one import OneByOne
 from score_sde.models.predictions import NoisePrediction
-from score_sde.models.score import OneByOne, evaluations_of
+from score_sde.models.score import evaluations_of
 from score_sde.models.thresholding import StaticThreshold, ThresholdedScore
 from score_sde.modes.sample import check, recorded
 from score_sde.samplers.adaptive import AdaptiveSolver

@@ -21,7 +21,8 @@ from score_sde.guidance.classifier_free import ClassifierFree
 from score_sde.guidance.combinations import Extrapolated
 from score_sde.models.exact import GaussianScore, MixtureScore
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
-from score_sde.models.score import OneByOne, evaluations_of
+from score_sde.models.one_by_one import OneByOne
+from score_sde.models.score import evaluations_of
 from score_sde.modes import interpolate, train
 from score_sde.modes.sample import check, recorded
 from score_sde.samplers.grids import log_snr_grid

@@ -82,6 +82,13 @@ def test_rescaling_gives_the_contrast_back(x64, share):
     assert_allclose(rescaled / guided, (rescaled[:, :1] / guided[:, :1]) * np.ones(18), rtol=1e-9)
 
 
+def test_an_image_without_contrast_has_none_to_give_back(x64):
+    """One pixel: 0 by 0 would be no score at all."""
+    t, toward, away = jnp.full(2, 0.4), jnp.asarray([[0.3], [-2.0]]), jnp.asarray([[0.1], [1.0]])
+    rescaled = Rescaled(PLAIN, SDE, 0.7)(jnp.ones((2, 1)), t, toward, away)
+    assert_array_equal(rescaled, PLAIN(jnp.ones((2, 1)), t, toward, away))
+
+
 def test_no_rescaling_is_none(x64):
     assert_allclose(combined(Rescaled(PLAIN, SDE, 0.0)), combined(PLAIN), rtol=1e-14)
 

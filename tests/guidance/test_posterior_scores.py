@@ -20,7 +20,8 @@ from score_sde.guidance.proximal import ddnm, diffpir
 from score_sde.measurements.matrices import LinearFunction, Matrix
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.exact import FiniteDataScore, GaussianScore, MixtureScore, UniformScore
-from score_sde.models.score import OneByOne, WithoutCondition, denoise, each_alone, evaluations_of
+from score_sde.models.one_by_one import OneByOne
+from score_sde.models.score import WithoutCondition, denoise, each_alone, evaluations_of
 from score_sde.samplers.grids import log_snr_grid, uniform_grid
 from score_sde.samplers.noise import RecordedNoise
 from score_sde.samplers.predictor_corrector import PredictorCorrector

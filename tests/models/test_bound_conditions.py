@@ -9,7 +9,8 @@ from score_sde.guidance.classifier_free import guided
 from score_sde.likelihood.log_density import log_density
 from score_sde.likelihood.trace import ExactTrace
 from score_sde.models.exact import GaussianScore
-from score_sde.models.score import OneByOne, bind, condition_of, evaluations_of
+from score_sde.models.one_by_one import OneByOne
+from score_sde.models.score import bind, condition_of, evaluations_of
 from score_sde.models.thresholding import StaticThreshold, ThresholdedScore
 from score_sde.samplers.adaptive import Adaptive, AdaptiveSolver
 from score_sde.samplers.exponential.sampler import ExponentialSampler

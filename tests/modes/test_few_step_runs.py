@@ -213,6 +213,7 @@ WRONG = [
     (consistency, {"sampling.sampler": "ode"}, "sampling.sampler='ode' with training.task='consistency'"),
     (consistency, {"sampling.sampler": "mean_flow"}, "sampling.sampler='mean_flow' with training.task='consistency'"),
     (teacher, {"sampling.sampler": "consistency"}, "it draws from a network that was trained by training.task='consistency'"),
+    (teacher, {"sampling.sampler": "pc", "sampling.pc.predictor": "ancestral_sampling_learned"}, "'ancestral_sampling_learned' with model.learned_variance=False"),
     (consistency, {"sampling.eps": 0.01}, "sampling.eps=0.01 with training.eps=0.002.*set sampling.eps=0.002"),
     (consistency, {"sampling.guidance.weight": 1.0, "training.label_dropout": 0.1}, "sampling.guidance with"),
     (mean_flow, {"sampling.threshold": "static"}, "sampling.threshold with"),
@@ -226,6 +227,28 @@ def test_what_cannot_be_drawn_is_refused(make, changes, words):
     config = make(**changes)
     with pytest.raises(UserError, match=words):
         sample.check(config, build_sde(config))
+
+
+def test_guided_restoration_asks_for_scores_alone():
+    """By a sampler or a predictor that asks the network for something else, the measurement would have no part."""
+    config = mean_flow(**{"restore.method": "mmps"})
+    with pytest.raises(
+        UserError,
+        match="sampler='mean_flow' with restore.method='mmps': .* as sampling.sampler=unipc_3",
+    ):
+        restore.check(config, build_sde(config))
+    config = teacher(
+        **{
+            "sampling.sampler": "pc",
+            "sampling.pc.predictor": "ancestral_sampling_learned",
+            "restore.method": "dps",
+        }
+    )
+    config.model.learned_variance = True
+    with pytest.raises(
+        UserError, match="predictor='ancestral_sampling_learned' with restore.method='dps'"
+    ):
+        restore.check(config, build_sde(config))
 
 
 UNTRAINABLE = [

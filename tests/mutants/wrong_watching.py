@@ -50,7 +50,7 @@ WATCHING = [
         ("package-missed-after-all", "    check_wandb(config.training.wandb)\n", ""),
     ),
     *mutants("modes/drawn_in_training.py", "tests/modes/test_train_pictures.py",
-        ("pictures-along-another-grid", 'drawn.sampling.grid.name = "log_snr"', "pass"),
+        ("pictures-along-another-grid", 'drawn.sampling.grid.update(name="log_snr", times=())', "pass"),
         ("pictures-by-the-configs-sampler", 'sampler="unipc_3", t_start=0.0', "t_start=0.0"),
         ("pictures-change-the-config", "drawn = config.copy_and_resolve_references()\n    drawn.sampling.update(\n        sampler", "drawn = config\n    drawn.sampling.update(\n        sampler"),
     ),

@@ -9,6 +9,7 @@ import pytest
 
 from score_sde.restoration.methods import configured_for
 from score_sde.samplers.configured import configure
+from score_sde.samplers.entries import ENTRIES
 from score_sde.samplers.grids import GRIDS, cheapest_grid
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance
@@ -106,6 +107,37 @@ def test_an_adaptive_sampler_goes_from_t_start_to_eps():
     np.testing.assert_array_equal(configure(options, VP()).grid, np.float32([T_START, EPS]))
     options.t_start = 0.0
     np.testing.assert_array_equal(configure(options, VP()).grid, np.float32([1.0, EPS]))
+
+
+def test_what_adaptive_steps_do_not_read_is_said():
+    """A number of steps in a note, and an error where somebody chose the times."""
+    options = small("ode", 20, ode__steps="adaptive").sampling
+    assert configure(options, VP()).note == ""
+    options.ode.num_steps = 7
+    note = configure(options, VP()).note
+    assert "sampling.ode.num_steps=7" in note
+    assert "set sampling.ode.steps=grid" in note
+    options.grid.name = "dp"
+    with pytest.raises(
+        ValueError, match="grid.name='dp' with adaptive steps, which choose their own"
+    ):
+        configure(options, VP())
+    options.ode.steps = "grid"
+    assert configure(options, VP(), ERRORS).note == ""
+
+
+def test_a_list_of_times_is_of_one_sampler():
+    """Beside others, each on its own grid or by its tolerance, it is left out."""
+    options = small("edm", grid__name="times").sampling
+    options.grid.times = tuple(np.geomspace(1.0, EPS, 4).tolist())
+    options.eps = EPS
+    run = ENTRIES["unipc_3"].with_steps(5, "log_snr")
+    assert run.build(options, VP()).grid.shape == (6,)
+    run = ENTRIES["dopri5 adaptive"].with_tolerance(0.1)
+    assert run.build(options, VP()).adaptive
+    assert ENTRIES["edm"].with_steps(3, "times").build(
+        options, VP()
+    ).grid.tolist() == pytest.approx(options.grid.times)
 
 
 @pytest.mark.parametrize("t_start", [0.0, T_START])

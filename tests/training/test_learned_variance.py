@@ -10,9 +10,16 @@ from numpy.testing import assert_allclose
 
 from score_sde.configs.default import get_config
 from score_sde.errors import UserError
+from score_sde.guidance.autoguidance import Autoguided, Unconditional
+from score_sde.guidance.classifier import ComponentClassifier, classifier_guided
+from score_sde.guidance.classifier_free import ClassifierFree, ConditionIgnored
+from score_sde.guidance.combinations import Extrapolated
+from score_sde.models.exact import MixtureScore
 from score_sde.models.networks import build_network, network_score
+from score_sde.models.one_by_one import OneByOne
 from score_sde.models.parameterization import DiscreteNoisePrediction, build_parameterization
 from score_sde.models.score import NetworkScore, said_of_variance
+from score_sde.models.thresholding import StaticThreshold, ThresholdedScore
 from score_sde.samplers.predictors import (
     ancestral_forward,
     ancestral_learned,
@@ -144,6 +151,48 @@ def test_the_predictor_at_the_ends_of_the_range(v, other):
         ]
     )(x, t, s, z)
     assert_allclose(step, expected, rtol=1e-5, atol=1e-6)
+
+
+TWO_POINTS = MixtureScore.create(
+    jnp.asarray([0.3, 0.7]),
+    jnp.asarray([[-1.0] * 3, [0.6] * 3]),
+    0.04 * jnp.stack([jnp.eye(3)] * 2),
+    VP(),
+)
+AROUND = {
+    "one by one": OneByOne,
+    "in range": lambda model: ThresholdedScore(model, VP(), StaticThreshold()),
+    "away from no condition": lambda model: ClassifierFree(model, Extrapolated(0.5)),
+    "without condition": ConditionIgnored,
+    "away from a worse one": lambda model: Autoguided(model, lambda x, t: -x, Extrapolated(0.5)),
+    "by a classifier": lambda model: classifier_guided(
+        Unconditional(model), ComponentClassifier(TWO_POINTS), 2
+    ).given({"label": jnp.zeros(2, int)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+def test_the_variance_is_the_networks_whatever_changes_its_score(around):
+    """With v = 1 the step of the changed score is that of the larger variance, as above."""
+    sde, shape = VP(), (2, 3)
+    x, z = jax.random.normal(jax.random.key(0), (2, *shape))
+
+    def apply(params, x, *_):
+        return jnp.concatenate([jnp.tanh(x), jnp.ones_like(x)], axis=-1)
+
+    network = NetworkScore({}, apply, DiscreteNoisePrediction(sde, sde.chain(100)))
+    model = around(network)
+    t, s = jnp.asarray(0.6), jnp.asarray(0.4)
+    step, expected, plain = jax.jit(
+        lambda x, t, s, z: [
+            ancestral_learned(model, sde, x, t, s, z),
+            ancestral_forward(model, sde, x, t, s, z),
+            ancestral_forward(network, sde, x, t, s, z),
+        ]
+    )(x, t, s, z)
+    assert_allclose(step, expected, rtol=1e-5, atol=1e-6)
+    same = {OneByOne, AROUND["away from no condition"], ConditionIgnored}
+    assert (np.abs(step - plain).max() < 1e-6) == (around in same)
 
 
 def test_the_predictor_asks_for_a_variance():

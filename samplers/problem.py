@@ -1,0 +1,113 @@
+"""What a sampler is built from, and what is built: the times that config.sampling gives it, and its last step."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from score_sde.errors import ConfigError
+from score_sde.options import choose
+from score_sde.samplers.grids import AUTO, GRIDS, build_grid
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.record import Sampler
+from score_sde.sde_lib import SDE
+from score_sde.shapes import Points
+
+USUAL_STEPS = 1000  # of the reverse SDE
+
+
+class Configured(NamedTuple):
+    """A sampler, ready to be run."""
+
+    sampler: Sampler
+    grid: Points
+    """Its times; an adaptive sampler takes the ends."""
+    settings: dict[str, Any]
+    """What it depends on, for the record."""
+    denoises: bool
+    """A Tweedie step follows: E[x_0 | x_eps] is returned."""
+    adaptive: bool = False
+    """It chooses its times between the first and the last."""
+    any_time: bool = True
+    """It asks for the score at times between the levels of a discretely trained network."""
+    note: str = ""
+    """What was set and is not read, for whoever draws to say; empty if nothing."""
+
+
+class Problem(NamedTuple):
+    """What a sampler is built from."""
+
+    options: Any
+    """config.sampling."""
+    sde: SDE
+    variance: OptimalVariance | None
+    """The score model's denoising errors: see generation/denoising_errors.py."""
+    from_noise: bool = False
+    """It can begin at T, also where the log-SNR is infinite there."""
+
+    @property
+    def latest(self) -> float:
+        """The latest time at which it can begin."""
+        return self.sde.T if self.from_noise else self.sde.signal_end
+
+    @property
+    def t_start(self) -> float:
+        """sampling.t_start, or the latest time if that is 0."""
+        options, T = self.options, self.latest
+        t_start = options.t_start or T
+        if not options.eps < t_start <= T:
+            raise ConfigError(
+                f"sampling.t_start={options.t_start}: expected a time between sampling.eps={options.eps} and T={T}, "
+                "or 0 for T"
+            )
+        return t_start
+
+    @property
+    def small_steps(self) -> str:
+        """The grid that suits Euler's small steps of the reverse SDE, for `auto`: uniform, unless time is too fast at its start.
+
+        Where alpha goes to 0, as of `cosine`, its rate f has no bound. A step dt multiplies x by 1 + |f| dt, and a network, whose
+        noise is bounded, takes less of that back than the exact score would. The grid is the same for any number of steps.
+        """
+        fastest = jnp.abs(self.sde.drift_coefficient(jnp.asarray(self.t_start)))
+        return (
+            "uniform" if fastest * (self.t_start - self.options.eps) <= USUAL_STEPS else "log_snr"
+        )
+
+    @property
+    def suits_pc(self) -> str:
+        """The grid that suits config.sampling.pc.predictor, for `auto`; the other predictors know alpha of both times."""
+        euler = self.options.pc.predictor == "euler_maruyama"
+        return self.small_steps if euler else "uniform"
+
+    def grid_name(self, suited: str = "uniform") -> str:
+        """sampling.grid.name, or for AUTO the one that suits the sampler."""
+        name = choose("sampling.grid.name", self.options.grid.name, (AUTO, *GRIDS))
+        return suited if name == AUTO else name
+
+    def grid(self, num_steps: int, suited: str = "uniform") -> Points:
+        """num_steps steps of sampling.grid."""
+        return build_grid(
+            self.grid_name(suited),
+            self.options.grid,
+            self.sde,
+            self.t_start,
+            self.options.eps,
+            num_steps,
+            self.variance,
+        )
+
+    def ends(self) -> Points:
+        """The first and last time only, of samplers that choose those between."""
+        return jnp.asarray([self.t_start, self.options.eps])
+
+
+def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",), by: str = "") -> str:
+    """How the samples are denoised at the end: by one of the ways that the sampler has, or "none". `by` names another than the options'."""
+    if options.noise_removal_by not in ways:
+        raise ConfigError(
+            f"sampling.noise_removal_by={options.noise_removal_by!r}: {by or f'sampling.sampler={options.sampler!r}'} has "
+            f"{' and '.join(ways)}; only the steps of pc have a predictor_mean"
+        )
+    return options.noise_removal_by if options.noise_removal else "none"
