@@ -1,6 +1,6 @@
 """How many samples each figure of --mode evaluate needs to see a fault.
 
-    python -m benchmarks.metric_power --out docs                              # an hour; needs '.[images,perceptual]'
+    python -m benchmarks.metric_power --out runs/power                        # an hour or more; needs '.[images,perceptual]'
     python -m benchmarks.metric_power --sets digits/classifier --out runs/power
     python -m benchmarks.metric_power --redraw --out docs                     # tables and picture anew
 

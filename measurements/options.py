@@ -28,7 +28,9 @@ class MeasurementOptions(Section):
     )
     known: str = option("left", "name=half: the half that is known, left | right | top | bottom")
     fraction: float = option(
-        0.3, "name=random, frequencies: share that is known, drawn by `seed`", share
+        0.3,
+        "name=random, frequencies: share that is known, drawn by `seed`; in config.condition the same for every seed",
+        share,
     )
     lowest: float = option(
         0.5, "name=frequencies: share of the known frequencies that are the lowest of all", share

@@ -23,14 +23,14 @@ from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.fixed_steps import FIXED_SOLVERS
 from score_sde.samplers.grids import AUTO, GRIDS
 from score_sde.samplers.ode import VARIABLES
-from score_sde.samplers.predictors import PREDICTORS
+from score_sde.samplers.predictors import LEARNED, PREDICTORS
 from score_sde.samplers.sde import SDE_SOLVERS
 from score_sde.sde_lib import SDES
 from score_sde.training.draws import DRAWS
 from score_sde.training.kinds import KINDS
 from score_sde.training.times import TIMES
 from score_sde.training.trained_score import EXACT
-from score_sde.training.weightings import CONSISTENCY_WEIGHTINGS, WEIGHTINGS
+from score_sde.training.weightings import CONSISTENCY_WEIGHTINGS, FLOW_WEIGHTINGS, WEIGHTINGS
 
 STEPS, STEP_SIZES = ("grid", "adaptive"), ("batch", "image")
 
@@ -44,14 +44,14 @@ TABLES: dict[str, Iterable[str]] = {
     "model.predicts": ("process", *CONTINUOUS, EDM),
     "model.discrete_labels": DISCRETE_NOISE,
     "training.task": KINDS,
-    "training.weighting": (*WEIGHTINGS, *CONSISTENCY_WEIGHTINGS),
+    "training.weighting": (*WEIGHTINGS, *FLOW_WEIGHTINGS, *CONSISTENCY_WEIGHTINGS),
     "training.times": TIMES,
     "training.draws": DRAWS,
     "sampling.sampler": SAMPLERS,
     "sampling.save": SAVES,
     "sampling.threshold": THRESHOLDS,
     "sampling.grid.name": (AUTO, *GRIDS),
-    "sampling.pc.predictor": (*PREDICTORS, OPTIMAL),
+    "sampling.pc.predictor": (*PREDICTORS, *LEARNED, OPTIMAL),
     "sampling.pc.corrector": CORRECTORS,
     "sampling.ode.solver": FIXED_SOLVERS,
     "sampling.ode.variable": VARIABLES,

@@ -88,7 +88,7 @@ IN_MODE = {"tradeoff": ["--config.tradeoff.samplers=ddim, dopri5 adaptive", "--c
 """What is no count."""
 OF_MODULES = {
     "--block": ["0"], "--repeats": ["1"], "--rounds": ["1"], "--steps": ["2"], "--updates": ["2"], "--samples": ["20"], "--gradients": ["2"],
-    "--num_images": ["2"], "--images": ["2"], "--draws": ["1"], "--honest": ["19"], "--faulty": ["2"], "--largest": ["50"],
+    "--num_images": ["2"], "--images": ["2"], "--draws": ["1"], "--honest": ["39"], "--faulty": ["2"], "--largest": ["50"],
     "--batches": ["1", "2"], "--resolutions": ["8", "16"], "--tolerances": ["1", "2"], "--devices": ["2"], "--quick": [],
 }  # fmt: skip
 """Flags of benchmarks, with values that are done soon."""

@@ -102,6 +102,11 @@ def offered(script, line, cwd=ROOT, before=""):
         ("python main.py --config.sampling.grid.name lo", ["log_snr "]),
         ("python main.py --config.model.fir=", ["True ", "False "]),
         ("python main.py --config.sde.name=sub", ["subvp "]),
+        ("python main.py --config.training.weighting=fl", ["flow ", "flow_logit_normal "]),
+        (
+            "python main.py --config.sampling.pc.predictor=ancestral_sampling_l",
+            ["ancestral_sampling_learned "],
+        ),
         ("python main.py --json --mo", ["--mode="]),
         ("python main.py --flagfile pyproj", ["pyproject.toml "]),
     ],
