@@ -46,7 +46,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
         )
     if config.sampling.labels or config.sampling.text or is_guided(config.sampling):
         raise ConfigError(
-            "sampling.labels, text or guidance with --mode interpolate: a model is unconditional there, since two images "
+            "sampling.labels, sampling.text or sampling.guidance with --mode interpolate: a model is unconditional there, since two images "
             "can be of two classes; leave them out"
         )
     check_whole(config.sampling)
