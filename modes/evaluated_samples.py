@@ -119,9 +119,8 @@ def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
     Raises:
       UserError: there are none.
     """
-    conditions = dict(
-        build_labels_and_texts(config, classes)(np.arange(config.sampling.num_images))
-    )
+    indices = np.arange(config.sampling.num_images)
+    conditions = dict(build_labels_and_texts(config, classes)(indices))
     if "label" not in conditions:
         raise UserError("samples of a model that is not conditioned on classes have no labels")
     return np.asarray(conditions["label"])
