@@ -11,8 +11,8 @@ from score_sde import data
 from score_sde.configs.default import get_config
 from score_sde.data.loader import labels_of
 from score_sde.errors import ConfigError
-from score_sde.generation.cascade import base_config
 from score_sde.generation.condition_images import given_images
+from score_sde.generation.conditions import build_conditions
 from score_sde.generation.guides import load_guides
 from score_sde.models.networks import NETWORKS
 from score_sde.modes import interpolate, sample
@@ -205,7 +205,7 @@ def test_a_run_that_learns_from_a_network_has_its_numbers(told, tmp_path, field)
 USES = {
     "sampling.guidance.worse": lambda config, folder: load_guides(config, VP(), folder),
     "sampling.guidance.classifier": lambda config, folder: load_guides(config, VP(), folder),
-    "condition.cascade": lambda config, folder: base_config(config, None, NAMES),
+    "condition.cascade": lambda config, folder: build_conditions(config, NAMES),
     "adapters": lambda config, folder: with_adapters(config, {}, NAMES),
 }
 
@@ -216,7 +216,7 @@ def test_networks_of_other_classes_do_not_work_together(told, tmp_path, field):
     recorded(told, tmp_path / "run", NAMES)
     other = recorded(told, tmp_path / "other", ("ant", "ox", "walrus"))
     config = told.copy_and_resolve_references()
-    config.update_from_flattened_dict({field: other})
+    config.update_from_flattened_dict({field: other, "model.condition_image": "measured"})
     with pytest.raises(
         ConfigError, match=rf"^{field}='.*other': .* are ant, ox, walrus, .* are ant, walrus, yak:"
     ):
