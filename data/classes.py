@@ -13,28 +13,34 @@ SHOWN = 10  # names in a message
 
 
 def numbered(datasets: Datasets, classes: Sequence[str]) -> Datasets:
-    """The dataset with each class numbered by the place of its name among `classes`.
+    """The dataset with each class numbered by the place of its name among `classes`; those that are not among them come after.
 
     A folder's own numbers are places among the folders that are there: where one is missing, all after it would take its
     neighbour's number. As it is without `classes`, and where the dataset's have no names.
-
-    Raises:
-        DatasetError: it has a class that is not among these.
     """
     names = datasets.class_names
     if not classes or names is None or names == tuple(classes):
         return datasets
-    if unknown := [name for name in names if name not in classes]:
-        raise DatasetError(
-            f"{datasets.name!r} has images of classes that the network was not trained with: {listed(unknown)}; it knows {listed(classes)}. "
-            "Name each class as one of these, leave the others out, or take another --workdir"
-        )
-    numbers = {i: classes.index(name) for i, name in enumerate(names)}
+    every = (*classes, *(name for name in names if name not in classes))
+    numbers = {i: every.index(name) for i, name in enumerate(names)}
 
     def renumbered(split: ImagesOnDisk) -> ImagesOnDisk:
         return dataclasses.replace(split, source=Renumbered(split.source, numbers))
 
-    return dataclasses.replace(datasets.each(renumbered), class_names=tuple(classes))
+    return dataclasses.replace(datasets.each(renumbered), class_names=every)
+
+
+def check_known(datasets: Datasets, classes: Sequence[str]) -> None:
+    """Refuse images of classes that are not among these, where a network would be told them; all may be without `classes`.
+
+    Raises:
+        DatasetError: with their names.
+    """
+    if unknown := [name for name in datasets.class_names or () if classes and name not in classes]:
+        raise DatasetError(
+            f"{datasets.name!r} has images of classes that the network was not trained with: {listed(unknown)}; it knows {listed(classes)}. "
+            "Name each class as one of these, leave the others out, or take another network"
+        )
 
 
 class Renumbered:

@@ -37,9 +37,16 @@ def fingerprint(num_images: int, files: Iterable[tuple[str, int]]) -> Fingerprin
 
 
 def hash_of_some(split: Split) -> str:
-    """SHA-256 of SOME images, evenly spaced, by which other contents of files of the same names and sizes are seen, unless few images changed."""
+    """SHA-256 of SOME images and their conditions, evenly spaced, by which other contents of files of the same names and sizes are seen.
+
+    Not where few images changed, as a rule.
+    """
     rows = np.unique(np.linspace(0, split.num_images - 1, SOME).round().astype(int))
-    return hashlib.sha256(split.take(rows).images.tobytes()).hexdigest()
+    batch = split.take(rows)
+    total = hashlib.sha256(batch.images.tobytes())
+    for _, of in sorted(dict(batch.condition).items()):
+        total.update(of.tobytes())
+    return total.hexdigest()
 
 
 def image_settings(data: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from score_sde.data.arrays import load_arrays
 from score_sde.data.builders import DatasetError, prepared_builder, unreadable
 from score_sde.data.captions import WORDS, load_captions
-from score_sde.data.classes import numbered
+from score_sde.data.classes import check_known, numbered
 from score_sde.data.conditions import CONDITIONS, Record
 from score_sde.data.folder import load_folder
 from score_sde.data.held_out import HELD_OUT_PERCENT
@@ -62,7 +62,7 @@ def load(
         conditions: what to read beside the images, names of CONDITIONS. They are made from images of data.num_levels.
         whole: read all that is held in memory at once, so that an image that cannot be used is an error before training.
         classes: names of the classes in the order of the numbers that the network knows them by (classes.py); none: the
-            dataset's own order.
+            dataset's own order. Others are refused only where labels are read.
 
     Raises:
         DatasetError: the dataset cannot be had, or does not agree with the config.
@@ -72,8 +72,10 @@ def load(
     DataOptions.check_options(data, "data")
     check_places(data)
     stored = numbered(LOADERS.get(data.name, load_tfds)(data), classes)
-    datasets = with_levels_checked(reduced(stored, data.num_levels or None))
     label = data.label
+    if "label" in conditions or label >= 0:
+        check_known(stored, classes)
+    datasets = with_levels_checked(reduced(stored, data.num_levels or None))
     if label >= 0:
         datasets = of_class(datasets, label)
     if "label" in conditions:

@@ -34,7 +34,6 @@ from score_sde.keys import Stream, stream_key
 from score_sde.npz import read_npz
 from score_sde.progress import progress_bar
 from score_sde.shapes import Array
-from score_sde.training.recorded_config import recorded_classes
 
 CLASSIFIER = "classifier"
 WIDTH = 64  # features
@@ -104,8 +103,7 @@ def load_classifier(
     Raises:
       UserError: a dataset without labels, or of one class; a damaged file of weights.
     """
-    classes = () if workdir is None else recorded_classes(workdir)
-    splits = data.load(config, ("label",), classes=classes)
+    splits = data.load(config, ("label",))  # by numbers of its own: no network is told them
     num_classes = 1 + int(max(labels_of(split).max() for split in (splits.train, splits.test)))
     if num_classes < 2:
         raise UserError(

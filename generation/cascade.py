@@ -7,6 +7,7 @@ are independent but for the second one's condition.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -26,21 +27,26 @@ from score_sde.progress import progress_bar
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
+from score_sde.training.known_classes import check_same_classes
 from score_sde.training.recorded_config import read_config
 from score_sde.training.trained_score import check_score_model, load_score_model
 
 
-def base_config(config: Any, maker: ConditionImage) -> Any:
+def base_config(config: Any, maker: ConditionImage, classes: Sequence[str] = ()) -> Any:
     """The config of the smaller network, to draw by this one's sampler, without guidance.
 
     Raises:
-      ConfigError: no folder of a score network, or one of other images than the network is conditioned on.
+      ConfigError: no folder of a score network, or one of other images than the network is conditioned on, or of other `classes`.
     """
-    field = f"condition.cascade={config.condition.cascade!r}"
+    field, folder = (
+        f"condition.cascade={config.condition.cascade!r}",
+        user_path(config.condition.cascade),
+    )
     try:
-        base = read_config(user_path(config.condition.cascade))
+        base = read_config(folder)
     except UserError as error:
         raise ConfigError(f"{field}: {error}") from None
+    check_same_classes(field, folder, classes, "the network that takes its images up")
     if maker.measurement is not None:
         shape: tuple[int, ...] = maker.measurement.linear.measured_shape
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from score_sde import data
 from score_sde.data.array_files import check_real
 from score_sde.data.builders import DatasetError
+from score_sde.data.conditions import CONDITIONS
 from score_sde.data.image_shape import image_shape
 from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import ConfigError, UserError
@@ -43,10 +44,14 @@ class Given(NamedTuple):
     num_images: int
     at: Callable[[np.ndarray], tuple[np.ndarray, dict[str, np.ndarray]]]
     """Those at these places, and what comes with them."""
+    beside: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda rows: {}
+    """The classes and texts that come with them, without any image."""
 
 
-def build_sample_image(config: Any) -> ImageSource | None:
+def build_sample_image(config: Any, classes: Sequence[str] = ()) -> ImageSource | None:
     """What adds the image that config.condition names to the condition of samples; None for a network that takes none.
+
+    `classes`: their names, by the numbers that the network knows.
 
     Raises:
       ConfigError: no such file or folder, or a smaller network that does not draw what the network is conditioned on.
@@ -61,18 +66,18 @@ def build_sample_image(config: Any) -> ImageSource | None:
             )
         return None
     if options.cascade:
-        with_image = cascaded(config, base_config(config, maker), maker)
+        with_image = cascaded(config, base_config(config, maker, classes), maker)
         return ImageSource(with_image, lambda indices, condition: condition)
     check_images(config)
-    return of_images(config, maker)
+    return of_images(config, maker, classes)
 
 
-def of_images(config: Any, maker: ConditionImage) -> ImageSource:
+def of_images(config: Any, maker: ConditionImage, classes: Sequence[str]) -> ImageSource:
     """Of the images of a split, a file or a folder, with the noise of their places there.
 
     Those of a split come with their classes and texts, unless sampling.labels or sampling.text names others.
     """
-    given = functools.cache(lambda: given_images(config))
+    given = functools.cache(lambda: given_images(config, classes))
     tell = jax.jit(maker.in_use)
     key = stream_key(config.seed, Stream.OBSERVATION)
 
@@ -83,7 +88,7 @@ def of_images(config: Any, maker: ConditionImage) -> ImageSource:
 
     def rest(indices: np.ndarray, condition: Any) -> Any:
         rows, places = np.unique(indices % given().num_images, return_inverse=True)
-        _, beside = given().at(rows)
+        beside = given().beside(rows)
         return {**dict(condition), **{name: of[places] for name, of in beside.items()}}
 
     return ImageSource(with_image, rest)
@@ -107,7 +112,13 @@ def check_images(config: Any) -> None:
         )
 
 
-def given_images(config: Any) -> Given:
+def own_conditions(config: Any) -> tuple[str, ...]:
+    """Names of what is read with each image of a split: without classes and texts that sampling.labels and sampling.text name."""
+    named = {"label": config.sampling.labels, "text": config.sampling.text}
+    return tuple(name for name in conditions_of(config) if not named.get(name))
+
+
+def given_images(config: Any, classes: Sequence[str] = ()) -> Given:
     """What config.condition.images names; no more of it is in memory than is asked for, but of pairs in a file.
 
     Raises:
@@ -115,15 +126,18 @@ def given_images(config: Any) -> Given:
     """
     name, number, field = config.condition.images, config.sampling.num_images, "condition.images"
     if name in SPLITS:
-        asked = {"label": config.sampling.labels, "text": config.sampling.text}
-        names = tuple(of for of in conditions_of(config) if not asked.get(of))
-        split = getattr(data.load(config, names), name)
+        names = own_conditions(config)
+        split = getattr(data.load(config, names, classes=classes), name)
+        readers = {of: CONDITIONS[of] for of in names if of != "paired"}
 
         def of_split(rows: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             batch = split.take(rows)
             return batch.images, dict(batch.condition)
 
-        return Given(min(number, split.num_images), of_split)
+        def beside(rows: np.ndarray) -> dict[str, np.ndarray]:
+            return dict(split.subset(rows).with_conditions(readers).condition)
+
+        return Given(min(number, split.num_images), of_split, beside)
     if config.model.condition_image == "paired":
         paired = read_paired(config, f"{field}={name!r}", user_path(name))[:number]
         return Given(len(paired), lambda rows: (paired[rows], {"paired": paired[rows]}))
@@ -155,11 +169,11 @@ def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
     return np.asarray(found)
 
 
-def ages_of_condition_images(config: Any) -> dict[str, Any]:
+def ages_of_condition_images(config: Any, classes: Sequence[str] = ()) -> dict[str, Any]:
     """By what condition images are known again, for what depends on them."""
     options = config.condition
     if not has_condition_image(config):
         return {}
     if options.cascade:
         return {"cascade": newest_file(checkpoint_folder(user_path(options.cascade)))}
-    return {"condition_images": known_by(config, options.images)}
+    return {"condition_images": known_by(config, options.images, own_conditions(config), classes)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,23 +54,25 @@ SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {
 }
 
 
-def build_conditions(config: Any) -> Source:
+def build_conditions(config: Any, classes: Sequence[str] = ()) -> Source:
     """The conditions of samples of the config's model: `()` for an unconditional one.
+
+    `classes`: their names, by the numbers that the model knows; none: numbered as the data have them.
 
     Raises:
       ConfigError: labels that the model does not have, or images that there are not.
     """
-    of, image = labels_and_texts(config)
+    of, image = labels_and_texts(config, classes)
     return of if image is None else lambda indices: image.with_image(indices, of(indices))
 
 
-def build_labels_and_texts(config: Any) -> Source:
-    """`build_conditions` without the images, of which none is made."""
-    of, image = labels_and_texts(config)
+def build_labels_and_texts(config: Any, classes: Sequence[str] = ()) -> Source:
+    """`build_conditions` without the images, of which none is made or read."""
+    of, image = labels_and_texts(config, classes)
     return of if image is None else lambda indices: image.rest(indices, of(indices))
 
 
-def labels_and_texts(config: Any) -> tuple[Source, ImageSource | None]:
+def labels_and_texts(config: Any, classes: Sequence[str]) -> tuple[Source, ImageSource | None]:
     """The labels and texts that are asked for, and what adds the images and what comes with them."""
     names = condition_names(config)
     if sampled_classes(config) and "label" not in names:
@@ -93,4 +95,4 @@ def labels_and_texts(config: Any) -> tuple[Source, ImageSource | None]:
     def conditions(indices: np.ndarray) -> Any:
         return {name: of(indices) for name, of in sources.items()} or ()
 
-    return conditions, build_sample_image(config)
+    return conditions, build_sample_image(config, classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,10 +123,12 @@ def build_generator(
     shape: tuple[int, ...],
     start_images: StartImages | None = None,
     configured: Configured | None = None,
+    classes: Sequence[str] = (),
 ) -> Generator:
     """The generator of images of this shape (h, w, c), as config.sampling says.
 
-    `configured` is its sampler where that is built already, as those that need denoising errors are.
+    `configured` is its sampler where that is built already, as those that need denoising errors are; `classes` are named by the
+    numbers that the model knows.
 
     Raises:
       UserError: an option that cannot work, or start images that are not such images.
@@ -144,7 +146,7 @@ def build_generator(
         batch_sampler(configured, sde, shape, devices, are_states),
         devices,
         config.sampling.batch_size,
-        build_conditions(config),
+        build_conditions(config, classes),
         start_images,
         config.sampling.sampler,
     )

@@ -20,6 +20,7 @@ from score_sde.spaces import PixelSpace
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.classifier_task import init_classifier
 from score_sde.training.folder_weights import folder_weights
+from score_sde.training.known_classes import check_same_classes, known_classes
 from score_sde.training.recorded_config import read_config
 from score_sde.training.trained_score import EXACT, load_score_model
 from score_sde.unfinished import newest_file
@@ -117,6 +118,11 @@ def check_worse(config: Any, sde: SDE) -> None:
             f"{field} is not conditioned on the same images as the network that it is to guide (model.condition_image, config.condition); take "
             "one that is, or an unconditional one"
         )
+    if condition_names(worse) not in ((), condition_names(config)):
+        raise ConfigError(
+            f"{field} is conditioned on {' and '.join(condition_names(worse))}, and the network that it is to guide on "
+            f"{' and '.join(condition_names(config)) or 'nothing'}; take one conditioned on the same, or on nothing"
+        )
 
 
 def condition_image_settings(config: Any) -> Any:
@@ -181,9 +187,13 @@ def load_guides(config: Any, sde: SDE, workdir: Path | None) -> Guides:
     """The models that config.sampling.guidance names; `workdir` is that of the model that is guided.
 
     Raises:
-      UserError: a folder without such weights.
+      UserError: a folder without such weights, or of other classes.
     """
     guidance = config.sampling.guidance
+    classes = () if workdir is None else known_classes(config, workdir)
+    for name in filter(guidance.get, TASKS):
+        field, folder = f"sampling.guidance.{name}={guidance[name]!r}", user_path(guidance[name])
+        check_same_classes(field, folder, classes, "the network that it is to guide")
     return Guides(
         load_worse(config, sde, workdir) if has_worse(guidance) else None,
         load_classifier(config, sde) if guidance.classifier else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -36,8 +37,8 @@ def check_start_images(sampling: Any) -> None:
         )
 
 
-def load_start_images(config: Any, space: Space) -> StartImages | None:
-    """The images that `config.sampling` names; None where it names none.
+def load_start_images(config: Any, space: Space, classes: Sequence[str] = ()) -> StartImages | None:
+    """The images that `config.sampling` names; None where it names none. Of `classes`, data.label names one by its place.
 
     Raises:
       UserError: a file that cannot be read, or arrays of another shape than the config's images.
@@ -50,7 +51,7 @@ def load_start_images(config: Any, space: Space) -> StartImages | None:
         return np.asarray(space.encode_middle(jnp.asarray(images)), np.float32)
 
     if name in SPLITS:
-        split = getattr(data.load(config), name)
+        split = getattr(data.load(config, classes=classes), name)
         return StartImages(middle(split.take(range(min(number, split.num_images))).images), False)
     key, array = read_images(config, "sampling.start_images", name, KEYS)
     if key == "states":

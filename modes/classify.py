@@ -22,6 +22,7 @@ from score_sde.likelihood.bits_per_dim import build_compiled, measure_bits_per_d
 from score_sde.likelihood.classifier import accuracy, classify, confusion
 from score_sde.likelihood.dequantization.trained import load_dequantizer
 from score_sde.likelihood.figures import options_in_use
+from score_sde.models.networks import condition_names
 from score_sde.modes import likelihood
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
@@ -49,6 +50,19 @@ def check(config: Any, sde: SDE) -> None:
     if config.model.condition_image == "paired":
         raise ConfigError(
             "--mode classify with model.condition_image='paired': images are classified by themselves; take a network without one"
+        )
+    if others := [name for name in condition_names(config) if name not in ("label", "image")]:
+        raise ConfigError(
+            f"--mode classify with a network conditioned on {' and '.join(others)}: nothing but the class may be asked of an image; take one "
+            "without model.words"
+        )
+    if condition_names(config) and not config.likelihood.conditional:
+        raise ConfigError(
+            "likelihood.conditional=False with --mode classify, which measures images given each class; leave it out"
+        )
+    if config.likelihood.anomalies:
+        raise ConfigError(
+            f"likelihood.anomalies={config.likelihood.anomalies!r} with --mode classify, which has no part in it; leave it out"
         )
     if not config.model.num_classes:
         check_classifier(config)

@@ -5,7 +5,7 @@ Both are from the same noise at every step, so that steps can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from score_sde.samplers.configured import needs_errors
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
+from score_sde.training.known_classes import known_classes
 from score_sde.training.task import Evaluator
 from score_sde.training.trained_score import score_models
 
@@ -109,10 +110,12 @@ def quality_config(config: Any) -> Any:
     return drawn
 
 
-def drawing(config: Any, sde: SDE, configured: Configured | None) -> Drawing:
+def drawing(
+    config: Any, sde: SDE, configured: Configured | None, classes: Sequence[str]
+) -> Drawing:
     """The images of the config's seed, first to last, by its sampler."""
     space = build_space(config)
-    generator = build_generator(config, sde, space.shape, configured=configured)
+    generator = build_generator(config, sde, space.shape, configured=configured, classes=classes)
     with_params = score_models(config, sde)
 
     def draw(averaged: Any, number: int, show: bool) -> np.ndarray:
@@ -128,7 +131,7 @@ def pictures_of(
 ) -> Evaluator:
     """Every training.snapshot_freq steps a picture of samples, in snapshots/ too."""
     drawn = drawn_config(config, config.training.snapshot_steps)
-    draw_images = drawing(drawn, sde, configured)
+    draw_images = drawing(drawn, sde, configured, known_classes(config, workdir))
 
     def draw(averaged: Any, step: int) -> dict[str, Image]:
         images = draw_images(averaged, config.training.snapshot_size, False)
@@ -166,8 +169,8 @@ def quality_of(
             f"distance with its error takes {FEWEST} or more"
         )
     check_limit(config.training, number, beside)
-    strata = (strata_of_samples(drawn), reference.strata)
-    draw_images = drawing(drawn, sde, configured)
+    strata = (strata_of_samples(drawn, known_classes(config, workdir)), reference.strata)
+    draw_images = drawing(drawn, sde, configured, known_classes(config, workdir))
 
     def look(averaged: Any, step: int) -> dict[str, float]:
         images = draw_images(averaged, number, True)

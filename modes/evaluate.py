@@ -53,6 +53,7 @@ from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
+from score_sde.training.known_classes import known_classes
 from score_sde.unfinished import all_hosts_meet, unused
 
 SHOWN = 12  # pairs in the picture
@@ -99,7 +100,7 @@ def run(
     if options.images:
         evaluated = given(config, extractor, splits, reference, of_split_kept)
     else:
-        labels = functools.partial(labels_of_samples, config)
+        labels = functools.partial(labels_of_samples, config, known_classes(config, workdir))
         refuse_early(config, extractor, reference, config.sampling.num_images, labels)
         evaluated, unfinished = drawn(config, sde, workdir, extractor, configured)
     x = evaluated.features.of_images

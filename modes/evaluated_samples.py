@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from score_sde.samplers.configured import configure
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
+from score_sde.training.known_classes import known_classes
 from score_sde.training.trained_score import load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet
 
@@ -51,8 +53,9 @@ def drawn(
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
     if configured.note:
         say(configured.note)
-    start_images = load_start_images(config, space)
-    generator = build_generator(config, sde, space.shape, start_images, configured)
+    classes = known_classes(config, workdir)
+    start_images = load_start_images(config, space, classes)
+    generator = build_generator(config, sde, space.shape, start_images, configured, classes)
     depends_on = {**sample.identity(config, workdir, loaded), **extractor.convention}
     store = UnfinishedFolder(workdir / "evaluation", depends_on)
 
@@ -90,15 +93,15 @@ def drawn(
         **configured.settings,
         **sample.recorded(config),
     }
-    images = ImageSet(count, take, functools.partial(labels_of_samples, config))
+    images = ImageSet(count, take, functools.partial(labels_of_samples, config, classes))
     return Evaluated(
         images, Features(features, np.concatenate(logits) if logits else None), recorded
     ), store
 
 
-def strata_of_samples(config: Any) -> Strata:
+def strata_of_samples(config: Any, classes: Sequence[str] = ()) -> Strata:
     """Their classes, where there are as many of each."""
-    return strata_of(labels_of_samples(config)) if sampled_classes(config) else None
+    return strata_of(labels_of_samples(config, classes)) if sampled_classes(config) else None
 
 
 def texts_evaluated(config: Any) -> np.ndarray | None:
@@ -114,13 +117,14 @@ def texts_evaluated(config: Any) -> np.ndarray | None:
     return build_labels_and_texts(config)(np.arange(config.sampling.num_images))["text"]
 
 
-def labels_of_samples(config: Any) -> np.ndarray:
-    """The classes on which samples are conditioned, (n,).
+def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
+    """The classes on which samples are conditioned, (n,), by the numbers of these names.
 
     Raises:
       UserError: there are none.
     """
-    conditions = dict(build_labels_and_texts(config)(np.arange(config.sampling.num_images)))
+    indices = np.arange(config.sampling.num_images)
+    conditions = dict(build_labels_and_texts(config, classes)(indices))
     if "label" not in conditions:
         raise UserError("samples of a model that is not conditioned on classes have no labels")
     return np.asarray(conditions["label"])

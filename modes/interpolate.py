@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from score_sde.samplers.problem import Configured
 from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
+from score_sde.training.known_classes import known_classes
 from score_sde.training.trained_score import check_score_model, load_score_model
 from score_sde.unfinished import unused
 
@@ -114,7 +116,7 @@ def run(
         variance = optimal_variance(config, sde, loaded, workdir)
         configured = configure(config.sampling, sde, variance)
     sampler, grid = configured.sampler, configured.grid
-    x = chosen_images(config)
+    x = chosen_images(config, known_classes(config, workdir))
     solve = jax.jit(lambda model, pair: interpolate(sampler, grid, model, pair, options.frames))
     rows, evaluations = [], []
     with progress_bar(len(x) // 2, "interpolating", "pair") as bar:
@@ -147,10 +149,10 @@ def run(
     return figures
 
 
-def chosen_images(config: Any) -> np.ndarray:
-    """The images that interpolation.images names, in the units of the process, (2 pairs, h, w, c)."""
+def chosen_images(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
+    """The images that interpolation.images names, in the units of the process, (2 pairs, h, w, c); of `classes` data.label names one."""
     options = config.interpolation
-    split = getattr(data.load(config), options.split)
+    split = getattr(data.load(config, classes=classes), options.split)
     if max(options.images) >= split.num_images:
         raise UserError(
             f"interpolation.images={tuple(options.images)}: the {options.split} split of {config.data.name} has "

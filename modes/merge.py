@@ -15,7 +15,6 @@ import jax
 import numpy as np
 
 from score_sde.configs.default import check_options
-from score_sde.data.classes import listed
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
 from score_sde.foreign_weights.record import Record, to_state
@@ -26,6 +25,7 @@ from score_sde.sde_lib import SDE
 from score_sde.training.adapters import chosen_adapters, with_adapters
 from score_sde.training.folder_weights import folder_weights
 from score_sde.training.frozen import frozen_names
+from score_sde.training.known_classes import check_same_classes
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.recorded_config import check_recorded, recorded_classes
 from score_sde.training.state import init_params
@@ -94,7 +94,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         classes = classes_of([folder for folder, _ in folders])
         template = jax.eval_shape(lambda: init_params(config, build_network(config)))
         params, steps = mean_weights(config, folders, template)
-        params = with_adapters(config, params)
+        params = with_adapters(config, params, classes)
         made = config.copy_and_resolve_references()
         made.update_from_flattened_dict(OF_THE_TRAINING)
         record = Record("merge", max(steps), params, params, None, config.model.ema_rate)
@@ -118,14 +118,13 @@ def classes_of(folders: list[Path]) -> tuple[str, ...]:
     Raises:
       UserError: folders with different classes.
     """
-    known = [(folder, classes) for folder in folders if (classes := recorded_classes(folder))]
-    for folder, classes in known[1:]:
-        if classes != known[0][1]:
-            raise ConfigError(
-                f"merge.folders: the classes of {folder}, by their numbers, are {listed(classes)}, and those of {known[0][0]} are "
-                f"{listed(known[0][1])}: merge networks of the same classes"
-            )
-    return known[0][1] if known else ()
+    known, first = next(
+        ((classes, folder) for folder in folders if (classes := recorded_classes(folder))),
+        ((), folders[0]),
+    )
+    for folder in folders:
+        check_same_classes("merge.folders", folder, known, str(first))
+    return known
 
 
 def mean_weights(

@@ -16,8 +16,9 @@ from score_sde.modes import train
 from score_sde.results import report
 from score_sde.sde_lib import SDE
 from score_sde.training.kinds import KINDS
+from score_sde.training.known_classes import known_classes
 from score_sde.training.low_rank_task import adapting
-from score_sde.training.recorded_config import check_same_run, recorded_classes
+from score_sde.training.recorded_config import check_same_run
 from score_sde.training.replay import replay
 from score_sde.training.score_task import with_weights
 from score_sde.training.task import Plan
@@ -50,7 +51,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     step = config.training.replay_step
     check_same_run(config, workdir)
     kind = KINDS[config.training.task]
-    conditions, classes = kind.conditions(config), recorded_classes(workdir)
+    conditions, classes = kind.conditions(config), known_classes(config, workdir)
     split = data.load(config, conditions=conditions, whole=True, classes=classes).train
     plan = Plan.from_config(config, config.training)
     task, weights = with_weights(kind.build(config, sde), workdir)

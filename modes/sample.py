@@ -40,6 +40,7 @@ from score_sde.spaces import Space, build_space
 from score_sde.training.adapters import ages_of_adapters
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
+from score_sde.training.known_classes import known_classes
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import (
     EXACT,
@@ -88,12 +89,13 @@ def run(
     loaded, space = load_score_model(config, sde, workdir), build_space(config)
     guides = load_guides(config, sde, workdir)
     model = sampled_score(config, sde, space, loaded.model, guides)
-    start_images = load_start_images(config, space)
+    classes = known_classes(config, workdir)
+    start_images = load_start_images(config, space, classes)
     if configured is None:
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
     if configured.note:
         say(configured.note)
-    generator = build_generator(config, sde, space.shape, start_images, configured)
+    generator = build_generator(config, sde, space.shape, start_images, configured, classes)
     folder = workdir / "samples"
     files = SAVES[sampling.save](folder, identity(config, workdir, loaded), space.num_levels)
 
@@ -167,16 +169,16 @@ def recorded(config: Any) -> dict[str, Any]:
 
 def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
     """All that the samples depend on, so that only the same command goes on with them."""
-    settings = as_json(config)
+    settings, classes = as_json(config), known_classes(config, workdir)
     return {
         **loaded.recorded,
         "checkpoints": newest_file(checkpoint_folder(workdir)),
         "averages": newest_file(averages_folder(workdir)),
         "adapter_files": ages_of_adapters(config),
         "guides": ages_of(config, workdir),
-        "start_images": known_by(config, config.sampling.start_images),
+        "start_images": known_by(config, config.sampling.start_images, classes=classes),
         "devices": jax.device_count(),
-        **ages_of_condition_images(config),
+        **ages_of_condition_images(config, classes),
         **{
             part: settings[part]
             for part in ("seed", "sde", "data", "model", "condition", "sampling")

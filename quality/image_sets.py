@@ -6,7 +6,7 @@ No more of them are in memory than are asked for.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,16 @@ def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
     return of_file(config, f"evaluation.{field}", given, splits.class_names)
 
 
-def known_by(config: Any, given: str) -> Any:
-    """By what the images that a field names are known again: a hash of some of a split's, or when the file or folder last changed."""
+def known_by(
+    config: Any, given: str, conditions: Sequence[str] = (), classes: Sequence[str] = ()
+) -> Any:
+    """By what the images that a field names are known again: when the file or folder last changed, or a split's files and some of its images.
+
+    With `conditions`, also by what comes with the images; `classes` are named by the numbers that the network knows.
+    """
     if given in SPLITS:
-        return hash_of_some(getattr(data.load(config), given))
+        datasets = data.load(config, conditions, classes=classes)
+        return [datasets.fingerprint, hash_of_some(getattr(datasets, given))]
     return changed(given)
 
 

@@ -17,7 +17,7 @@ from score_sde.files import user_path
 from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, of_split
 from score_sde.quality.statistics_files import Law, features_of_split, read_statistics
 from score_sde.quality.strata import Strata
-from score_sde.training.recorded_config import recorded_classes
+from score_sde.training.known_classes import known_classes
 
 OfSplit = Callable[[str], Features]
 
@@ -53,7 +53,7 @@ def open_reference(config: Any, workdir: Path) -> Opened:
       UserError: features or a reference that cannot be read.
     """
     extractor = build_extractor(config, workdir)
-    splits = data.load(config, classes=recorded_classes(workdir))
+    splits = data.load(config, classes=known_classes(config, workdir))
     of_split = functools.cache(
         functools.partial(features_of_split, config, workdir, extractor, splits)
     )

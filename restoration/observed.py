@@ -15,6 +15,7 @@ from score_sde.data.builders import DatasetError
 from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
+from score_sde.generation.condition_images import own_conditions
 from score_sde.generation.conditions import texts_in_turn
 from score_sde.keys import ObservationKeys, Stream, image_keys, stream_key
 from score_sde.measurements.measurement import Measurement
@@ -104,14 +105,13 @@ def observe(
 
 def originals(config: Any, classes: Sequence[str] = ()) -> ImageSet:
     """The images that config.restore.images names; the model knows these classes, by their places."""
-    given, field = config.restore.images, "restore.images"
-    conditions = conditions_of(config)
+    given, field, conditions = config.restore.images, "restore.images", own_conditions(config)
     if given in SPLITS:
         return of_split(getattr(data.load(config, conditions, classes=classes), given))
     path = user_path(given)
     if path.is_dir():
         # The training set, only for what nothing else says.
-        asked = "label" in conditions and not config.sampling.labels
+        asked = "label" in conditions
         names = data.load(config, conditions, classes=classes).class_names if asked else None
         return of_folder(config, f"{field}={given!r}", path, names)
     return of_file(config, field, given)
@@ -182,10 +182,9 @@ def condition_labels(config: Any, count: int, own: Any) -> np.ndarray | None:
 
 def condition_texts(config: Any, count: int) -> np.ndarray | None:
     """The words on which the model is conditioned: those of sampling.text in turn, or the images' own."""
-    conditions = conditions_of(config)
-    if "text" not in conditions:
+    if "text" not in conditions_of(config):
         return None
     if config.sampling.text:
         return texts_in_turn(config)(np.arange(count))
-    split = getattr(data.load(config, conditions), config.restore.images)
+    split = getattr(data.load(config, ("text",)), config.restore.images)
     return np.asarray(split.take(range(count)).condition["text"])

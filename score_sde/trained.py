@@ -36,6 +36,7 @@ from score_sde.options import value_of
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import Space, build_space
+from score_sde.training.known_classes import known_classes
 from score_sde.training.recorded_config import as_json, fields, read_config
 from score_sde.training.trained_score import load_score_model
 
@@ -136,7 +137,10 @@ class Trained:
             refuse_discrete(config, self.sde, f"sampling.sampler={sampling.sampler!r}")
         guides = load_guides(config, self.sde, self.workdir)
         model = sampled_score(config, self.sde, self.space, self.model, guides)
-        generator = build_generator(config, self.sde, self.space.shape, configured=configured)
+        classes = () if self.workdir is None else known_classes(config, self.workdir)
+        generator = build_generator(
+            config, self.sde, self.space.shape, configured=configured, classes=classes
+        )
         batches = generator.batches(model, num_images, config.seed, show)
         decoded = [np.asarray(self.space.decode(jnp.asarray(batch.x))) for batch in batches]
         return np.concatenate(decoded)

@@ -47,6 +47,7 @@ A score network:
     evaluators.py        what is measured on the way, by name (EVALUATORS)
     held_out.py          the loss on the test split
     recorded_config.py   the config that a folder's weights belong to, and what may change when training goes on
+    known_classes.py     by which names a network knows the numbers of its classes
     trained_score.py     a folder's weights as a score model
 
 Start with loop.py and run.py for the order of things, and with losses.py for the mathematics.

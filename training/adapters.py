@@ -8,6 +8,7 @@ of config.adapters and config.adapter_scales, for every mode that uses a network
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from score_sde.models.low_rank import matrix_shape, merged
 from score_sde.npz import read_npz
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.folder_weights import adapters_of, recorded_low_rank
+from score_sde.training.known_classes import check_same_classes
 from score_sde.training.recorded_config import check_recorded
 from score_sde.training.weights_file import write_tree
 from score_sde.unfinished import newest_file
@@ -54,17 +56,22 @@ def ages_of_adapters(config: Any) -> list[float]:
     ]
 
 
-def with_adapters(config: Any, params: Any) -> Any:
+def with_adapters(config: Any, params: Any, classes: Sequence[str] = ()) -> Any:
     """The parameters with the updates that config chooses; without any, themselves.
 
+    `classes`: their names, by the numbers that the network of these parameters knows.
+
     Raises:
-      ConfigError: an adapter that cannot be read, or is of another network.
+      ConfigError: an adapter that cannot be read, or is of another network, or of other classes.
     """
     chosen = chosen_adapters(config)
     if not chosen:
         return params
     updated = jax.device_get(params)
     for name, weight in chosen:
+        check_same_classes(
+            f"adapters={name!r}", user_path(name), classes, "the network that it updates"
+        )
         adapters, scale = read_adapter(config, name, params)
         updated = merged(updated, adapters, weight * scale)
     return jax.device_put(updated, replicated())

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from score_sde.data.classes import listed
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.progress import say
 from score_sde.sde_lib import SDES
 from score_sde.training.folder_weights import folder_weights
-from score_sde.training.recorded_config import Role, as_json, differences, recorded
+from score_sde.training.recorded_config import (
+    Role,
+    as_json,
+    differences,
+    recorded,
+    recorded_classes,
+)
 from score_sde.training.start import Weights
 
 SHOWN = 4  # fields in a message
@@ -75,6 +83,15 @@ def check_same_network(config: Any, source: Path) -> None:
         )
     if said:
         say(f"beginning with weights of {source} that were trained otherwise: {shortened(said)}")
+
+
+def say_other_classes(source: Path, classes: Sequence[str]) -> None:
+    """Say whether the weights were trained to tell other classes by these numbers, which they may be: what they learn now may be other data."""
+    theirs = recorded_classes(source) if source.is_dir() else ()
+    if theirs and theirs != tuple(classes):
+        say(
+            f"beginning with weights of {source}, whose classes, by their numbers, are {listed(theirs)}; here they are {listed(classes)}"
+        )
 
 
 def shortened(differences: list[str]) -> str:

@@ -17,6 +17,7 @@ from score_sde.data.batch import Batch
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import build_devices
 from score_sde.errors import ConfigError
+from score_sde.files import user_path
 from score_sde.models.networks import build_network, conditions_of, projection_of
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
@@ -31,14 +32,15 @@ from score_sde.training.frozen import (
     trained_part,
     with_frozen,
 )
-from score_sde.training.init_from import weights_of
+from score_sde.training.init_from import say_other_classes, weights_of
+from score_sde.training.known_classes import known_classes
 from score_sde.training.loop import train_task
 from score_sde.training.loss_history import LossHistory, empty_history
 from score_sde.training.low_rank_task import adapting
 from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
 from score_sde.training.record import Watch
-from score_sde.training.recorded_config import check_goes_on, record_config, recorded_classes
+from score_sde.training.recorded_config import check_goes_on, record_config
 from score_sde.training.same_data import check_same_data
 from score_sde.training.settings import check_config
 from score_sde.training.start import Weights
@@ -206,9 +208,7 @@ def train(
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)
-    # Without a checkpoint there is nothing yet that knows classes.
-    goes_on = saved_steps(checkpoint_folder(pathlib.Path(workdir)))
-    known = recorded_classes(pathlib.Path(workdir)) if goes_on else ()
+    known = known_classes(config, pathlib.Path(workdir))
     datasets = data.load(config, conditions=conditions, whole=True, classes=known)
     check_same_data(datasets)
     built = {
@@ -226,6 +226,9 @@ def train(
         dataset=datasets.fingerprint,
         classes=(datasets.class_names or ()) if told else (),
     )
+    begins = not saved_steps(checkpoint_folder(pathlib.Path(workdir)))
+    if begins and config.training.init_from and task.classes:
+        say_other_classes(user_path(config.training.init_from), task.classes)
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     adapted, weights = adapting(config, task, pathlib.Path(workdir), weights)

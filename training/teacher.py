@@ -69,6 +69,11 @@ def check_teacher(config: Any, sde: SDE) -> Any:
             f"{field} is conditioned on {classes} classes, and the network that it is to teach on {config.model.num_classes or 'none'}; set "
             f"model.num_classes={classes}, or take an unconditional teacher"
         )
+    if condition_names(teacher) not in ((), condition_names(config)):
+        raise ConfigError(
+            f"{field} is conditioned on {' and '.join(condition_names(teacher))}, and the network that it is to teach on "
+            f"{' and '.join(condition_names(config)) or 'nothing'}; take a teacher conditioned on the same, or on nothing"
+        )
     if config.training.augment and condition_names(config) and not condition_names(teacher):
         raise ConfigError(
             f"{field} is not conditioned on what the network that it is to teach is, to which training.augment={config.training.augment} "

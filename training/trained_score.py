@@ -22,7 +22,7 @@ from score_sde.sde_lib import SDE
 from score_sde.training.adapters import chosen_adapters, with_adapters
 from score_sde.training.folder_weights import folder_weights
 from score_sde.training.frozen import frozen_weights, joined, trained_part
-from score_sde.training.recorded_config import check_recorded
+from score_sde.training.recorded_config import check_recorded, recorded_classes
 from score_sde.training.state import init_params
 
 CONSISTENCY = "consistency"  # config.training.task of networks without a score
@@ -153,6 +153,6 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
     trained, step = averaged_params(config, workdir, template)
     check_recorded(config, workdir)
     whole = joined(trained, frozen_weights(config, network, workdir))
-    model = score_model(config, sde, with_adapters(config, whole))
+    model = score_model(config, sde, with_adapters(config, whole, recorded_classes(workdir)))
     adapters = tuple(chosen_adapters(config))
     return LoadedScore(model, step, config.ema_sigma_rel, adapters)

@@ -4,18 +4,32 @@ import json
 import shutil
 
 import flax.linen as nn
+import numpy as np
 import pytest
 
 from score_sde import data
 from score_sde.configs.default import get_config
+from score_sde.data.loader import labels_of
+from score_sde.errors import ConfigError
+from score_sde.generation.condition_images import given_images
+from score_sde.generation.conditions import build_conditions
+from score_sde.generation.guides import load_guides
 from score_sde.models.networks import NETWORKS
+from score_sde.modes import interpolate, sample
+from score_sde.modes.evaluated_samples import labels_of_samples
 from score_sde.quality.reference import open_reference
 from score_sde.restoration.observed import originals
+from score_sde.sde_lib import VP, build_sde
+from score_sde.spaces import build_space
+from score_sde.training.adapters import with_adapters
+from score_sde.training.known_classes import check_same_classes, known_classes
+from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import train
 from tests.data.picture_folder import save
 
 IMAGES = {"ant": (2, 3, 11), "walrus": (0, 1, 5, 10), "yak": (4, 6, 7, 8, 9)}
 NAMES = tuple(IMAGES)
+WALRUS = NAMES.index("walrus")
 
 
 @pytest.fixture
@@ -31,6 +45,11 @@ def without(folder, name):
     for part in ("train", "test"):
         shutil.rmtree(folder / part / name)
     return folder
+
+
+def rename(folder, name, other):
+    for part in ("train", "test"):
+        (folder / part / name).rename(folder / part / other)
 
 
 def check_labels(split):
@@ -57,11 +76,25 @@ def test_a_class_of_another_name_is_refused(animals, folder_config):
     with pytest.raises(
         data.DatasetError, match=r"not trained with: ox; it knows ant, walrus, yak\."
     ):
-        data.load(folder_config(animals), classes=NAMES)
+        data.load(folder_config(animals), ("label",), classes=NAMES)
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_where_no_label_is_read_a_class_may_have_any_name(animals, folder_config, in_memory):
+    """As for images far from those of the training, whose likelihood is measured without a class. They are never taken for known ones."""
+    (animals / "train" / "ant").rename(animals / "train" / "asp")
+    found = data.load(folder_config(animals, in_memory=in_memory), classes=NAMES)
+    assert found.class_names == (*NAMES, "asp")
+    images, labels = found.train.take(range(found.train.num_images)).images, labels_of(found.train)
+    for name, number in (("asp", 3), ("walrus", 1), ("yak", 2)):
+        own = IMAGES.get(name, IMAGES["ant"])
+        assert set(images[labels == number][:, 0, 0, 0]) == {i for i in own if i % 2 == 0}
+    with pytest.raises(data.DatasetError, match="not trained with: asp"):
+        data.load(folder_config(animals, label=1), classes=NAMES)
 
 
 class OneLayer(nn.Module):
-    """The smallest thing that trains and asks for classes."""
+    """The smallest thing that trains and asks for classes, and for images if it is given any."""
 
     @classmethod
     def from_config(cls, config):
@@ -90,9 +123,12 @@ def told(animals, monkeypatch):
     return config
 
 
-def test_a_run_keeps_the_numbers_of_its_classes(animals, told, tmp_path):
+def test_a_run_keeps_the_numbers_of_its_classes(animals, told, tmp_path, capsys):
     for name in ("run", "another"):
         (tmp_path / name).mkdir()
+    # Of a start that failed before its first checkpoint, which binds nothing.
+    record_config(told, tmp_path / "run", None, classes=("ox", *NAMES[:2]))
+    assert known_classes(told, tmp_path / "run") == ()
     train(told, tmp_path / "run")
     kept = json.loads((tmp_path / "run" / "config.json").read_text())
     assert kept["dataset"]["classes"] == list(NAMES)
@@ -109,9 +145,81 @@ def test_a_run_keeps_the_numbers_of_its_classes(animals, told, tmp_path):
         for row, label in zip(range(images.num_images), images.labels(), strict=True):
             assert images.take([row])[0, 0, 0, 0] in IMAGES[NAMES[label]]
 
-    for part in ("train", "test"):
-        (animals / part / "yak").rename(animals / part / "ox")
+    rename(animals, "yak", "ox")
     told.training.n_iters = 3
     with pytest.raises(data.DatasetError, match="not trained with: ox"):
         train(told, tmp_path / "run")
+    told.training.init_from = str(tmp_path / "run")
     assert train(told, tmp_path / "another")["classes"] == ["ox", "walrus"]
+    assert "are ant, walrus, yak; here they are ox, walrus" in capsys.readouterr().err
+
+
+def test_samples_of_images_have_their_numbers_too(animals, told, tmp_path, monkeypatch):
+    """Of those that they are conditioned on, and of those of one class that they begin from: ones of its colour, with hardly any noise."""
+    told.model.condition_image = "measured"
+    told.condition.update(name="half", sigma_y=0.0, images="test")
+    train(told, tmp_path)
+    without(animals, "ant")
+    told.sampling.update(sampler="ddim", num_images=4, batch_size=4, noise_removal=False)
+    told.sampling.exponential.num_steps = 1
+    given = given_images(told, known_classes(told, tmp_path))
+    images, beside = given.at(np.arange(4))
+    for image, label in zip(images, beside["label"], strict=True):
+        assert image[0, 0, 0] in IMAGES[NAMES[label]]
+    made = sample.build_generator
+    generators = []
+
+    def seen(*arguments):
+        generators.append(made(*arguments))
+        return generators[-1]
+
+    monkeypatch.setattr(sample, "build_generator", seen)
+    told.data.label = WALRUS
+    told.sampling.update(start_images="test", t_start=2e-5, eps=1e-5)
+    found = sample.run(told, build_sde(told), tmp_path)
+    colours = np.load(found["arrays"])["images"][:, 0, 0, 0]
+    assert np.abs(colours[:, None] - np.array([1.0, 5.0])).min(axis=1).max() <= 1
+    (generator,) = generators
+    np.testing.assert_array_equal(generator.conditions(np.arange(3))["label"], [WALRUS] * 3)
+    np.testing.assert_array_equal(labels_of_samples(told, NAMES), [WALRUS] * 4)
+    told.interpolation.update(split="test", images=(0, 1))
+    x = interpolate.chosen_images(told, NAMES)
+    assert {*build_space(told).decode(x)[:, 0, 0, 0].tolist()} == {1, 5}
+
+
+def recorded(config, folder, classes):
+    """A folder as a network of these classes leaves it, but for its weights."""
+    (folder / "checkpoints" / "1").mkdir(parents=True)
+    record_config(config, folder, None, classes=classes)
+    return str(folder)
+
+
+@pytest.mark.parametrize("field", ["consistency.teacher", "model.control_base"])
+def test_a_run_that_learns_from_a_network_has_its_numbers(told, tmp_path, field):
+    told.update_from_flattened_dict({field: recorded(told, tmp_path / "other", NAMES)})
+    assert known_classes(told, tmp_path / "new") == NAMES
+    recorded(told, tmp_path / "run", NAMES[:2])
+    assert known_classes(told, tmp_path / "run") == NAMES[:2]
+
+
+USES = {
+    "sampling.guidance.worse": lambda config, folder: load_guides(config, VP(), folder),
+    "sampling.guidance.classifier": lambda config, folder: load_guides(config, VP(), folder),
+    "condition.cascade": lambda config, folder: build_conditions(config, NAMES),
+    "adapters": lambda config, folder: with_adapters(config, {}, NAMES),
+}
+
+
+@pytest.mark.parametrize("field", USES)
+def test_networks_of_other_classes_do_not_work_together(told, tmp_path, field):
+    """Of as many: before any weight is read."""
+    recorded(told, tmp_path / "run", NAMES)
+    other = recorded(told, tmp_path / "other", ("ant", "ox", "walrus"))
+    config = told.copy_and_resolve_references()
+    config.update_from_flattened_dict({field: other, "model.condition_image": "measured"})
+    with pytest.raises(
+        ConfigError, match=rf"^{field}='.*other': .* are ant, ox, walrus, .* are ant, walrus, yak:"
+    ):
+        USES[field](config, tmp_path / "run")
+    check_same_classes(field, tmp_path / "other", (), "a network without names")
+    check_same_classes(field, tmp_path / "run", NAMES, "the same")

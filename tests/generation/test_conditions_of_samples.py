@@ -10,7 +10,9 @@ import pytest
 from score_sde import data
 from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.data.loader import FIRST_IMAGES
 from score_sde.data.scaling import scale
+from score_sde.data.splits import ImagesReadOnce
 from score_sde.errors import UserError
 from score_sde.generation.cascade import base_config, small_images
 from score_sde.generation.conditions import build_conditions, build_labels_and_texts
@@ -240,15 +242,23 @@ def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
 
 
 def test_who_asks_for_labels_makes_no_images(tmp_path, monkeypatch):
-    """Neither those of a split, whose classes come with them, nor those of a smaller network."""
+    """Neither those of a split, whose classes come with them, nor those of a smaller network; and none is read but for the check of the first."""
     config = told_digits()
     config.model.num_classes = 10
-    config.sampling.num_images = 6
-    own = data.load(config, ("label",)).test.take(range(6)).condition["label"]
+    config.sampling.num_images = 40
+    own = data.load(config, ("label",)).test.take(range(40)).condition["label"]
+    take, read = ImagesReadOnce.take, []
+
+    def seen(self, indices):
+        read.extend(indices)
+        return take(self, indices)
+
+    monkeypatch.setattr(ImagesReadOnce, "take", seen)
     of_cascade = cascade(tmp_path, monkeypatch)
     for name in ("in_use", "of_measured"):
         monkeypatch.setattr(ConditionImage, name, lambda *_: pytest.fail("an image was made"))
     np.testing.assert_array_equal(labels_of_samples(config), own)
+    assert max(read) < FIRST_IMAGES
     assert build_labels_and_texts(of_cascade)(np.arange(7)) == ()
 
 

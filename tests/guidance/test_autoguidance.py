@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
-from score_sde.generation.guides import ages_of, load_guides, trained_space
+from score_sde.generation.guides import ages_of, check_worse, load_guides, trained_space
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.guidance.autoguidance import Autoguided, Unconditional
 from score_sde.guidance.classifier_free import guided
@@ -162,6 +162,14 @@ def test_what_cannot_guide_is_refused(folders, words, config, worse, guidance):
     )
     with pytest.raises(UserError, match=words):
         check(config, build_sde(config))
+
+
+def test_a_worse_network_of_a_part_of_the_condition_is_refused(folders):
+    """Of classes where the network is one of classes and texts: neither would the text be bound to it, nor is it unconditional."""
+    config = of_classes(**{"model.name": "ncsnpp", "model.words": "one two"})
+    config.sampling.guidance.update(weight=1.0, worse=str(folders[0]))
+    with pytest.raises(UserError, match="conditioned on label, and .* on label and text; take"):
+        check_worse(config, build_sde(config))
 
 
 def test_how_samples_are_rounded_is_nothing_to_the_worse_network():

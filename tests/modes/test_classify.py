@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from score_sde.configs.default import get_config
+from score_sde.configs.digits import digits_config
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.errors import UserError
 from score_sde.models.exact import GaussianScore
@@ -116,6 +117,27 @@ def test_a_model_of_another_class_is_refused(config, tmp_path):
         (folder / "config.json").write_text(json.dumps({"data": {"label": trained_on}}))
     with pytest.raises(UserError, match="was trained on all classes, not on class 1"):
         classify.check_classifier(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"model.words": "one two"}, "a network conditioned on text: nothing but the class"),
+        ({"likelihood.conditional": False}, "likelihood.conditional=False with --mode classify"),
+        ({"model.num_classes": 0, "likelihood.anomalies": "HERE"}, "no part in it; leave it out"),
+    ],
+)
+def test_what_would_be_ignored_or_is_not_known_is_refused(fields, words, tmp_path):
+    (here := tmp_path / "here.npz").touch()
+    config = digits_config("vp")
+    config.model.update(nf=8, ch_mult=(1,), attn_resolutions=(), num_classes=10)
+    config.training.label_dropout = 0.1
+    config.likelihood.dequantization = "uniform"
+    config.update_from_flattened_dict(
+        {name: str(here) if value == "HERE" else value for name, value in fields.items()}
+    )
+    with pytest.raises(UserError, match=words):
+        classify.check(config, build_sde(config))
 
 
 def test_classes_without_a_model_are_refused(config, tmp_path):

@@ -279,6 +279,7 @@ TEACHERS = [
     ("teacher", {"sde.name": "vp"}, "another process"),
     ("teacher", {"training.label_dropout": 0.1}, "asks for the score of no class"),
     ("teacher", {"training.augment": 0.1, "model.name": "edm_unet"}, "training.augment=0.1: the teacher was trained without"),
+    ("teacher", {"model.words": "one two", "model.name": "ncsnpp"}, "conditioned on label, and the network that it is to teach on label and text"),
     ("words", {}, "knows the words one two, and the network that it is to teach none"),
 ]  # fmt: skip
 

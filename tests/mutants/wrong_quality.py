@@ -76,7 +76,7 @@ QUALITY = [
         ("taken-in-the-order-of-batches", "np.concatenate(parts)[np.argsort(order)]", "np.concatenate(parts)"),
     ),
     *mutants("modes/evaluated_samples.py", "tests/modes/test_classes_drawn.py",
-        ("samples-of-the-next-class", "conditions = dict(build_labels_and_texts(config)(np.arange(config.sampling.num_images)))", "conditions = dict(build_labels_and_texts(config)(1 + np.arange(config.sampling.num_images)))"),
+        ("samples-of-the-next-class", "conditions = dict(build_labels_and_texts(config, classes)(indices))", "conditions = dict(build_labels_and_texts(config, classes)(1 + indices))"),
     ),
     *mutants("modes/evaluated_samples.py", "tests/modes/test_quality_over_hosts.py",
         ("samples-read-before-they-are-written", "    all_hosts_meet(\"samples\")  # the first may still be writing what the others are about to read\n", ""),

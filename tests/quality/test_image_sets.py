@@ -83,6 +83,23 @@ def test_a_split_is_known_by_its_images(tmp_path, monkeypatch):
     assert known_by(config, "test") != before
 
 
+def test_a_split_is_known_by_what_comes_with_its_images_too(tmp_path):
+    """Other pairs or labels are seen where they are asked for, whatever is known of the files."""
+    config, path = get_config(), tmp_path / "a.npz"
+    config.data.update(name="arrays", file=str(path), num_levels=256)
+    config.model.update(num_classes=2, condition_channels=1)
+
+    def known(conditions, paired=0, label=0):
+        pairs, labels = np.full((30, 8, 8, 1), paired, np.uint8), np.full(30, label)
+        np.savez(path, images=IMAGES, paired=pairs, labels=labels)
+        _, some = known_by(config, "test", conditions)
+        return some
+
+    both = ("label", "paired")
+    assert known(both, paired=1) != known(both) != known(both, label=1)
+    assert known((), paired=1, label=1) == known(()) != known(both) == known(both)
+
+
 def test_a_file_of_another_program(tmp_path, splits):
     """np.savez calls an array without a name arr_0."""
     np.savez(tmp_path / "x.npz", IMAGES, labels=np.arange(30) % 10)

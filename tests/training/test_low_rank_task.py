@@ -20,6 +20,7 @@ from score_sde.training.checkpoints import restore_part
 from score_sde.training.feed import feed
 from score_sde.training.held_out import HeldOutLoss
 from score_sde.training.low_rank_task import LowRankTask, adapting
+from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import build_score_task, train
 from score_sde.training.start import Weights, fresh
 from score_sde.training.step import build_train_step
@@ -183,6 +184,17 @@ def test_adapters_that_cannot_be_used_are_refused(runs, tmp_path):
     run = str(folder / "run")
     message = refusal("x", base=other, adapters=run, **{"model.predicts": "x0"})
     assert "model.predicts='x0' (trained with" in message
+
+
+def test_adapters_of_other_classes_are_refused(tmp_path):
+    """Of as many, by the names that both folders have recorded."""
+    for name, classes in (("base", ("cat", "dog")), ("other", ("cat", "horse"))):
+        write_folder(flat_config(), tmp_path / name, BASE)
+        record_config(flat_config(), tmp_path / name, None, classes=classes)
+    config = flat_config()
+    config.adapters = str(tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"^adapters=.* are cat, horse, .* are cat, dog:"):
+        load_score_model(config, build_sde(config), tmp_path / "base")
 
 
 def test_runs_that_cannot_be_are_refused(runs, tmp_path):
