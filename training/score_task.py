@@ -201,13 +201,14 @@ def train(
       UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.
     """
     check_config(config)
-    if config.checkpoint_step:  # before any checkpoint is moved
+    # Without a checkpoint there is nothing yet that another config would not go on with, nor knows classes.
+    goes_on = saved_steps(checkpoint_folder(pathlib.Path(workdir)))
+    if goes_on or config.checkpoint_step:
+        # Before any checkpoint is moved, and before files of the folder are read as what this config takes them for.
         check_goes_on(config, pathlib.Path(workdir))
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)
-    # Without a checkpoint there is nothing yet that knows classes.
-    goes_on = saved_steps(checkpoint_folder(pathlib.Path(workdir)))
     known = recorded_classes(pathlib.Path(workdir)) if goes_on else ()
     datasets = data.load(config, conditions=conditions, whole=True, classes=known)
     check_same_data(datasets)

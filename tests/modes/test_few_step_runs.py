@@ -180,6 +180,15 @@ def test_going_back_by_another_config_moves_nothing(folders):
     assert not list((folder / "mean_flow").glob("after_step_*"))
 
 
+def test_a_teacher_that_is_forgotten_is_named(folders):
+    """Its weights in the folder are not called damaged, nor is anything read as another task's."""
+    folder, made = folders
+    config = made["distilled"].copy_and_resolve_references()
+    config.consistency.teacher = ""
+    with pytest.raises(UserError, match="consistency.teacher='' .trained with"):
+        trained(config, folder / "distilled")
+
+
 def test_without_guidance_a_mean_flow_network_is_a_flow(folders):
     """Where the interval is 0: it draws by the ODE, and has likelihoods."""
     folder, made = folders
