@@ -16,6 +16,8 @@ ENDINGS = [
     *mutants("score_sde/files.py", FILES,
         ("written-in-place", "open(partial, \"wb\")", "open(path, \"wb\")"),
         ("one-partial-for-all-writers", ".{os.getpid()}-{threading.get_ident()}.partial", ".partial"),
+        ("halves-of-the-killed-left", "                remove_abandoned(path)\n", ""),
+        ("halves-of-the-living-removed", "if partial.stat().st_mtime < time.time() - ABANDONED:", "if True:"),
         ("half-a-file-left", "            partial.unlink(missing_ok=True)", "            pass"),
         ("half-a-line-left", "                    os.ftruncate(file, size)\n", "                    pass\n"),
         ("line-behind-half-a-line", "data = ends + data", "data = data"),
