@@ -21,10 +21,11 @@ from score_sde.data.fingerprint import hash_of_some
 from score_sde.data.splits import Split
 from score_sde.errors import UserError
 from score_sde.evaluation.score_norms import ScoreNorms, score_norms
+from score_sde.generation.guided import is_guided
 from score_sde.keys import seed_key
 from score_sde.measurements.condition_image import build_condition_image
 from score_sde.models.networks import conditions_of
-from score_sde.progress import progress_bar
+from score_sde.progress import progress_bar, say
 from score_sde.samplers.configured import needs_errors
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.optimal_variance import OptimalVariance
@@ -70,6 +71,11 @@ def optimal_variance(
     """
     if not needs_errors(config.sampling):
         return None
+    if is_guided(config.sampling) or config.sampling.threshold != "none":
+        say(
+            "note: the denoising errors are those of the network without guidance and threshold, with which it does not draw here: the variance or "
+            "the times that are built from them are not the best ones"
+        )
     step, classes = loaded.checkpoint_step or 0, recorded_classes(workdir)
     datasets = data.load(config, conditions_of(config), classes=classes)
     # A name of adapters does not say which weights they are, so theirs are measured each time.

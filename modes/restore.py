@@ -40,13 +40,13 @@ from score_sde.restoration.methods import (
     check_settings,
     configured_for,
     measured_section,
+    needs_errors_to_restore,
     sampler_name,
 )
 from score_sde.restoration.observed import Observed, check_observed, observe
 from score_sde.restoration.picture import save_restored
 from score_sde.restoration.table import table
 from score_sde.results import listed, report
-from score_sde.samplers.configured import needs_errors
 from score_sde.samplers.options import SamplingOptions
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
@@ -116,7 +116,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     observed = observe(config, space, measurement, of_middle, classes)
     loaded = load_score_model(config, sde, workdir)
     variance = None
-    if needs_errors(config.sampling):
+    if needs_errors_to_restore(config):
         variance = optimal_variance(config, sde, loaded, workdir)
     configured, method = configured_for(config, sde, variance), METHODS[options.method]
     if method.sampler and config.sampling.sampler != SamplingOptions.defaults()["sampler"]:

@@ -16,11 +16,13 @@ from score_sde.measurements.options import MeasurementOptions
 from score_sde.options import choose
 from score_sde.restoration.options import RestoreOptions
 from score_sde.samplers.configured import (
+    OPTIMAL,
     Configured,
     Problem,
     common_settings,
     configure,
     last_step,
+    needs_errors,
     pc_settings,
     published,
 )
@@ -187,9 +189,21 @@ def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = Non
             "sampling.t_start or start_images with --mode restore: what is known of an image is its measurement, and sampling begins at "
             "the prior; leave them out"
         )
-    if method.sampler is None:
-        return configure(sampling, sde, variance)
-    return method.sampler(Problem(sampling, sde, variance), options)
+    if method.sampler is not None:
+        return method.sampler(Problem(sampling, sde, variance), options)
+    if not method.trained and sampling.sampler == "pc" and sampling.pc.predictor == OPTIMAL:
+        raise ConfigError(
+            f"sampling.pc.predictor={OPTIMAL!r} with restore.method={options.method!r}: its variance is best for images of which nothing was "
+            "measured; take ancestral_sampling"
+        )
+    return configure(sampling, sde, variance)
+
+
+def needs_errors_to_restore(config: Any) -> bool:
+    """Whether the sampler is built from the score model's denoising errors: one of the method's own by its grid alone."""
+    sampling = config.sampling
+    own = METHODS[config.restore.method].sampler is not None
+    return bool(sampling.grid.name == "dp") if own else needs_errors(sampling)
 
 
 def check_settings(config: Any) -> None:

@@ -157,6 +157,15 @@ def test_a_file_is_of_its_weights_images_and_noise_levels(tmp_path):
     assert known() == found[-1]
 
 
+def test_who_draws_otherwise_is_told_so(tmp_path, capsys):
+    config = asked(num_times=3, num_images=16)
+    estimated(config, tmp_path)
+    assert "note:" not in capsys.readouterr().err
+    config.sampling.threshold = "static"
+    estimated(config, tmp_path)
+    assert "errors are those of the network without guidance and threshold" in capsys.readouterr().err
+
+
 def test_a_damaged_file_is_named(tmp_path):
     config = asked(num_times=3, num_images=16)
     estimated(config, tmp_path)

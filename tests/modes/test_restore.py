@@ -201,6 +201,18 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
     assert ("noise_removal" in found) == (method != "tds")
 
 
+def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch):
+    """A method with a sampler of its own has no predictor of sampling.pc; those whose score is another's refuse the variance."""
+    monkeypatch.setattr(restore, "optimal_variance", None)
+    config = of_toy("ddrm", 0.0, 2, 2, 4)
+    config.sampling.pc.predictor = "ancestral_sampling_optimal"
+    config.sampling.batch_size = 4
+    assert restored(config, tmp_path)["nfe"] == 4
+    config.restore.method = "pigdm"
+    with pytest.raises(UserError, match="best for images of which nothing was measured"):
+        restore.check(config, build_sde(config))
+
+
 def test_imputation_as_published(tmp_path):
     """A known pixel ends as its mean at eps, with the code's own times, of which there must be more than beta_max."""
     config = of_toy("imputation_published", 0.0, 4, 2, 25)
