@@ -36,7 +36,6 @@ from score_sde.training.recorded_config import as_json, recorded_classes
 from score_sde.training.trained_score import LoadedScore
 from score_sde.unfinished import digest_of
 
-
 SEED = 0
 """Of the noise: what is kept does not depend on which command asked for it first."""
 

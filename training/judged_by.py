@@ -32,7 +32,7 @@ EXPONENTIAL = ("sampling.exponential",)
 
 def is_judged_by(field: str, config: dict[str, Any]) -> bool:
     """Whether another value of this dotted field would give other figures under this config, as values of JSON."""
-    decisive = ALWAYS
+    decisive: tuple[str, ...] = ALWAYS
     if not config["training"]["quality_steps"]:
         decisive += CONFIGURED + FIELDS_OF.get(config["sampling"]["sampler"], EXPONENTIAL)
     return any(field == name or field.startswith(f"{name}.") for name in decisive)

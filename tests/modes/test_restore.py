@@ -167,7 +167,8 @@ def test_another_seed_is_another_measurement():
         space = build_space(config)
         y.append(observe(config, space, restore.measurement_of(config, space)).y)
     assert np.abs(y[0] - y[1]).min() > 1e-4
-    config.sampling.batch_size = 2  # of three: images are measured in batches, each with its own noise
+    # Images are measured in batches, each with its own noise: two and one.
+    config.sampling.batch_size = 2
     parts = observe(config, space, restore.measurement_of(config, space)).y
     np.testing.assert_allclose(parts, y[1], rtol=1e-6)
 

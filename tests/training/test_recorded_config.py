@@ -188,7 +188,7 @@ def test_a_folder_of_before_goes_on(tmp_path, section, recorded, now, other):
     check_goes_on(config, tmp_path)
     check_recorded(config, tmp_path)
     assert as_json(read_config(tmp_path)) == as_json(config)
-    with pytest.raises(UserError, match="condition_interval=False .trained with True|crop_size=140"):
+    with pytest.raises(UserError, match="interval=False .trained with True|crop_size=140"):
         check_same_run(changed(**other), tmp_path)
     record_config(config, tmp_path, 7)
     assert "changes" not in json.loads((tmp_path / "config.json").read_text())
