@@ -11,7 +11,7 @@ RUNS = "tests/modes/test_few_step_runs.py"
 FEW_STEPS = [
     *mutants("training/teacher.py", "tests/modes/test_few_step_runs.py",
         ("teacher-as-it-is-now", "return read_tree(workdir / WEIGHTS, teacher) if began else teacher", "return teacher"),
-        ("teacher-by-how-it-rounds", "(trained_space(teacher), trained_space(config))", "(teacher.sampling.truncate, config.sampling.truncate)"),
+        ("teacher-by-how-it-rounds", "(trained_space(teacher), trained_space(config))", "((trained_space(teacher), teacher.sampling.truncate), (trained_space(config), config.sampling.truncate))"),
         ("teacher-of-texts", "if teacher.model.words and teacher.model.words != config.model.words:", "if False:"),
     ),
     *mutants("training/score_task.py", "tests/modes/test_few_step_runs.py",
