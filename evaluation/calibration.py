@@ -29,16 +29,19 @@ def coverage_ranks(
 ) -> np.ndarray:
     """TARP's: how many of the draws (n, L, d) are nearer to a reference than the truth is, both (n, d).
 
-    A reference may depend on the measurement and on anything else but the truth.
+    A reference may depend on the measurement and on anything else but the truth. One truth's draws at a time, so that memory does not
+    grow with their number.
     """
     of_truth = np.square(truth - references).sum(axis=1)
-    of_draws = np.square(draws - references[:, None]).sum(axis=2)
+    pairs = zip(draws, references, strict=True)
+    of_draws = np.stack([np.square(x - reference).sum(axis=1) for x, reference in pairs])
     return ranks_among(of_truth, of_draws, rng)
 
 
 def figures_of_images(x: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Figures (...) of images (..., d) by name: the mean, and projections on random directions."""
+    """Figures (n, ...) of images (n, ..., d) by name: the mean, and projections on random directions, one of the n in float64 at a time."""
     directions = np.random.default_rng(seed).standard_normal((PROJECTIONS, x.shape[-1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    projected = {f"projection {k}": x @ of for k, of in enumerate(directions, 1)}
+    along = np.stack([np.asarray(part, np.float64) @ directions.T for part in x])
+    projected = {f"projection {k + 1}": along[..., k] for k in range(PROJECTIONS)}
     return {"mean": x.mean(axis=-1), **projected}

@@ -83,7 +83,10 @@ def base_config(config: Any, maker: ConditionImage, classes: Sequence[str] = ())
         base.sampling.text = ""
     sde = build_sde(base)
     check_score_model(base, sde)
-    check_sampled_score(base, sde, space)
+    try:
+        check_sampled_score(base, sde, space)
+    except ConfigError as error:
+        raise ConfigError(f"{field}: {error}") from None
     if configure(base.sampling, sde).any_time:
         refuse_discrete(base, sde, f"{field} by sampling.sampler={base.sampling.sampler!r}")
     check_conditions(base, field)

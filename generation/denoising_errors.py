@@ -6,7 +6,7 @@ Ancestral sampling with the optimal variance and the grid "dp" are built from it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,28 @@ import numpy as np
 from jax import Array
 
 from score_sde import data
+from score_sde.data import Datasets
+from score_sde.data.fingerprint import hash_of_some
+from score_sde.data.splits import Split
 from score_sde.errors import UserError
 from score_sde.evaluation.score_norms import ScoreNorms, score_norms
+from score_sde.generation.guided import is_guided
 from score_sde.keys import seed_key
 from score_sde.measurements.condition_image import build_condition_image
 from score_sde.models.networks import conditions_of
-from score_sde.progress import progress_bar
+from score_sde.progress import progress_bar, say
 from score_sde.samplers.configured import needs_errors
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
-from score_sde.training.checkpoints import checkpoint_folder
-from score_sde.training.kept_averages import averages_folder
+from score_sde.training.known_weights import hash_of_weights
 from score_sde.training.recorded_config import as_json, recorded_classes
 from score_sde.training.trained_score import LoadedScore
-from score_sde.unfinished import digest_of, newest_file
+from score_sde.unfinished import digest_of
+
+SEED = 0
+"""Of the noise: what is kept does not depend on which command asked for it first."""
 
 
 def error_times(config: Any, sde: SDE) -> np.ndarray:
@@ -60,21 +66,28 @@ def optimal_variance(
     """What `configure` needs of this score model; None where the sampler does not ask for it.
 
     Raises:
-      UserError: a file of another process, checkpoint or range of times in its place.
+      UserError: no data to estimate from, or a damaged file in its place.
     """
     if not needs_errors(config.sampling):
         return None
-    step = loaded.checkpoint_step or 0
-    path = workdir / f"denoising_errors-{loaded.name}-{digest_of(identity(config, workdir))}.npz"
+    if is_guided(config.sampling) or config.sampling.threshold != "none":
+        say(
+            "note: the denoising errors are those of the network without guidance and threshold, with which it does not draw here: the variance or "
+            "the times that are built from them are not the best ones"
+        )
+    step, classes = loaded.checkpoint_step or 0, recorded_classes(workdir)
+    datasets = data.load(config, conditions_of(config), classes=classes)
     # A name of adapters does not say which weights they are, so theirs are measured each time.
     kept = not loaded.adapters
+    known = digest_of(identity(config, sde, loaded, datasets)) if kept else ""
+    path = workdir / f"denoising_errors-{loaded.name}-{known}.npz"
     if kept and path.exists():
         try:
             norms = ScoreNorms.load(path, sde, step, sde.signal_end, config.sampling.eps)
         except ValueError as error:
             raise UserError(f"{error}: remove the file") from error
     else:
-        norms = estimate(config, sde, loaded, step, recorded_classes(workdir))
+        norms = estimate(config, sde, loaded, step, datasets.train)
         if kept and jax.process_index() == 0:
             norms.save(path)
     return OptimalVariance(
@@ -82,28 +95,27 @@ def optimal_variance(
     )
 
 
-def identity(config: Any, workdir: Path) -> dict[str, Any]:
-    """What the errors depend on and the file does not say, so that others are estimated anew: weights trained again to the same step, too."""
+def identity(config: Any, sde: SDE, loaded: LoadedScore, datasets: Datasets) -> dict[str, Any]:
+    """What the errors depend on: anything else of these, and they are estimated anew."""
     settings = as_json(config)
     return {
-        "checkpoints": newest_file(checkpoint_folder(workdir)),
-        "averages": newest_file(averages_folder(workdir)),
+        "weights": hash_of_weights(loaded.model),
+        "discrete_labels": config.model.discrete_labels,
+        "process": repr(sde),
+        "eps": config.sampling.eps,
+        "images": [datasets.fingerprint, hash_of_some(datasets.train)],
         "data": settings["data"],
         "condition": settings["condition"],
         "errors": settings["sampling"]["errors"],
     }
 
 
-def estimate(
-    config: Any, sde: SDE, loaded: LoadedScore, step: int, classes: Sequence[str] = ()
-) -> ScoreNorms:
-    """From the first training images, of these classes."""
-    options = config.sampling.errors
-    datasets = data.load(config, conditions_of(config), classes=classes)
-    split, space = datasets.train, build_space(config)
+def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int, split: Split) -> ScoreNorms:
+    """From the first images of the split."""
+    options, space = config.sampling.errors, build_space(config)
     number = min(options.num_images, split.num_images)
     size = min(config.sampling.batch_size, number)
-    image, key = build_condition_image(config), seed_key(config.seed)
+    image, key = build_condition_image(config), seed_key(SEED)
     with progress_bar(number, "denoising errors", "image") as bar:
 
         def batches() -> Iterator[tuple[Array, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +15,7 @@ from score_sde.models.networks import condition_names, has_condition_image
 from score_sde.models.noisy_classifier import NoisyClassifier, NoisyClassifierNetwork
 from score_sde.models.one_by_one import OneByOne
 from score_sde.sde_lib import SDE, build_sde
-from score_sde.spaces import PixelSpace
+from score_sde.spaces import trained_space
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.classifier_task import init_classifier
 from score_sde.training.folder_weights import folder_weights
@@ -163,11 +162,6 @@ def check_alike(field: str, config: Any, sde: SDE, other: Any) -> None:
                 f"{field} has another {what}, {theirs}, than the network that it is to guide, {ours}; train it with the same sde, "
                 "model.beta_... or sigma_..., and data"
             )
-
-
-def trained_space(config: Any) -> PixelSpace:
-    """What a network of the config takes for an image, in which the rounding of samples (sampling.truncate) has no part."""
-    return dataclasses.replace(PixelSpace.from_config(config), truncate=False)
 
 
 def folders_of(config: Any, workdir: Path) -> list[Path]:

@@ -24,8 +24,9 @@ THRESHOLDS: dict[str, Any] = {
 
 
 def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
-    """Refuse a threshold without a range to keep to, and guidance that cannot be."""
+    """Refuse a threshold without a range to keep to, guidance that cannot be, and the rounding of other networks."""
     sampling = config.sampling
+    check_rounding(config)
     threshold = choose("sampling.threshold", sampling.threshold, THRESHOLDS)
     if threshold is not None and space.range is None:
         raise ConfigError(
@@ -43,6 +44,19 @@ def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
         )
     check_few_steps(config)
     check_guidance(config, sde)
+
+
+def check_rounding(config: Any) -> None:
+    """Refuse sampling.truncate of a network trained with noise within each level.
+
+    Here and not where a space is built: what a folder has recorded of its own samples is nothing to a teacher, a guide or a cascade.
+    """
+    data = config.data
+    if config.sampling.truncate and data.num_levels and data.uniform_dequantization:
+        raise ConfigError(
+            "sampling.truncate=True with data.uniform_dequantization=True: floor((L-1) y) of (v+u)/L is v or v-1, by chance; it is "
+            "the published rule for networks trained on v/(L-1): leave it out"
+        )
 
 
 FEW_STEPS = {"consistency": "consistency", "mean_flow": "mean_flow"}

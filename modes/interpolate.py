@@ -18,6 +18,7 @@ from score_sde.evaluation.pictures import save_grid
 from score_sde.files import write_whole
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.guided import is_guided
+from score_sde.generation.sampled_score import check_rounding
 from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.progress import progress_bar
@@ -52,6 +53,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             "can be of two classes; leave them out"
         )
     check_whole(config.sampling)
+    check_rounding(config)
     check_no_class(config, "--mode interpolate")
     sde.check_time("sampling.eps", config.sampling.eps)
     configured = configure(config.sampling, sde, stand_in(config, sde))

@@ -19,16 +19,14 @@ from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated
 from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
-from score_sde.guidance.posterior import jacobian_products_of
 from score_sde.measurements.condition_image import SEED
 from score_sde.measurements.configured import build_measurement, fields_of
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.parameterization import refuse_discrete
-from score_sde.models.score import evaluations_of
 from score_sde.modes import sample
 from score_sde.options import choose
 from score_sde.progress import say
-from score_sde.restoration.draws import build_drawer, own_products, with_measured
+from score_sde.restoration.draws import all_products, build_drawer, with_measured
 from score_sde.restoration.figures import (
     Restored,
     all_ranks,
@@ -42,13 +40,13 @@ from score_sde.restoration.methods import (
     check_settings,
     configured_for,
     measured_section,
+    needs_errors_to_restore,
     sampler_name,
 )
 from score_sde.restoration.observed import Observed, check_observed, observe
 from score_sde.restoration.picture import save_restored
 from score_sde.restoration.table import table
 from score_sde.results import listed, report
-from score_sde.samplers.configured import needs_errors
 from score_sde.samplers.options import SamplingOptions
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
@@ -118,7 +116,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     observed = observe(config, space, measurement, of_middle, classes)
     loaded = load_score_model(config, sde, workdir)
     variance = None
-    if needs_errors(config.sampling):
+    if needs_errors_to_restore(config):
         variance = optimal_variance(config, sde, loaded, workdir)
     configured, method = configured_for(config, sde, variance), METHODS[options.method]
     if method.sampler and config.sampling.sampler != SamplingOptions.defaults()["sampler"]:
@@ -138,7 +136,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         put_in = with_measured(measurement)
         draws = [put_in(y, x) for y, x in zip(observed.y, restored.draws, strict=True)]
         restored = restored._replace(draws=np.stack(draws))
-    calls = float(restored.nfe.mean()) / evaluations_of(score)
+    nfe = float(restored.nfe.mean())
     of = distances(measurement, observed, restored)
     ranks: dict[str, np.ndarray] = {}
     if observed.x is not None:
@@ -157,8 +155,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "sigma_y": section.sigma_y,
         **nearness(space, observed, restored),
         **fit(observed, of),
-        "nfe": float(restored.nfe.mean()),
-        "jacobian_products": calls * jacobian_products_of(score) + own_products(configured),
+        "nfe": nfe,
+        "jacobian_products": all_products(configured, score, model, nfe),
         **(calibration(ranks, options.draws) if ranks else {}),
         **loaded.recorded,
         "sde": config.sde.name,

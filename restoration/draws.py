@@ -16,6 +16,7 @@ from score_sde.guidance.posterior import jacobian_products_of
 from score_sde.keys import Stream, stream_key
 from score_sde.measurements.condition_image import build_condition_image
 from score_sde.measurements.measurement import Measurement, spectral
+from score_sde.models.score import evaluations_of
 from score_sde.progress import say
 from score_sde.restoration.methods import METHODS, sampler_name
 from score_sde.restoration.observed import Observed
@@ -62,11 +63,21 @@ def build_drawer(
 
 
 def own_products(configured: Configured) -> int:
-    """Products with the network's Jacobian that a draw costs beside those of its score."""
+    """Products with the model's Jacobian that a draw costs beside those of its score."""
     sampler = configured.sampler
     if not isinstance(sampler, SteppedSampler):
         return 0
     return sampler.jacobian_products(sampler.num_steps(configured.grid))
+
+
+def all_products(configured: Configured, score: Any, model: Any, nfe: float) -> float:
+    """Products with the network's Jacobian that a draw costs, of so many evaluations: the score's and the sampler's.
+
+    Each is one with the Jacobian of `model`, the guided one, and goes back through every evaluation that a call of it takes.
+    """
+    calls = nfe / evaluations_of(score)
+    products = calls * jacobian_products_of(score) + own_products(configured)
+    return evaluations_of(model) * products
 
 
 def with_measured(measurement: Measurement) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -15,7 +15,14 @@ from score_sde.measurements.measurement import Measurement
 from score_sde.measurements.options import MeasurementOptions
 from score_sde.options import choose
 from score_sde.restoration.options import RestoreOptions
-from score_sde.samplers.configured import common_settings, configure, pc_settings, published
+from score_sde.samplers.configured import (
+    OPTIMAL,
+    common_settings,
+    configure,
+    needs_errors,
+    pc_settings,
+    published,
+)
 from score_sde.samplers.correctors import CORRECTORS
 from score_sde.samplers.ddrm import DDRM, restoring
 from score_sde.samplers.decoupled import DAPS, PnPDM, splitting
@@ -182,20 +189,32 @@ def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = Non
             "sampling.t_start or start_images with --mode restore: what is known of an image is its measurement, and sampling begins at "
             "the prior; leave them out"
         )
-    if method.sampler is None:
-        if not method.trained:
-            check_asks_for_a_score(options.method, sampling)
-        return configure(sampling, sde, variance)
-    return method.sampler(Problem(sampling, sde, variance), options)
+    if method.sampler is not None:
+        return method.sampler(Problem(sampling, sde, variance), options)
+    if not method.trained:
+        check_asks_for_a_score(options.method, sampling)
+    return configure(sampling, sde, variance)
+
+
+def needs_errors_to_restore(config: Any) -> bool:
+    """Whether the sampler is built from the score model's denoising errors: one of the method's own by its grid alone."""
+    sampling = config.sampling
+    own = METHODS[config.restore.method].sampler is not None
+    return bool(sampling.grid.name == "dp") if own else needs_errors(sampling)
 
 
 def check_asks_for_a_score(method: str, sampling: Any) -> None:
-    """Refuse a sampler that asks the network for something else, which says nothing of the measurement.
+    """Refuse a sampler that asks the network for something else, or knows its errors, which say nothing of the measurement.
 
     Raises:
-      ConfigError: a sampler of few-step networks, or a predictor that asks for the variance.
+      ConfigError: a sampler of few-step networks, or a predictor that asks for the variance or knows the best one.
     """
     asked = {"sampler": (sampling.sampler, set(FEW_STEPS))}
+    if sampling.sampler == "pc" and sampling.pc.predictor == OPTIMAL:
+        raise ConfigError(
+            f"sampling.pc.predictor={OPTIMAL!r} with restore.method={method!r}: its variance is best for images of which nothing was "
+            "measured; take ancestral_sampling"
+        )
     if sampling.sampler == "pc":
         asked["pc.predictor"] = (sampling.pc.predictor, set(LEARNED))
     for field, (name, others) in asked.items():

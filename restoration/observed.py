@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
@@ -91,15 +90,21 @@ def observe(
     stored = images.take(range(number_of(config, "restore.images", images.num_images)))
     labels = condition_labels(config, len(stored), images.labels)
 
-    def measure(key: Any, stored: Any) -> tuple[Any, Any]:
-        keys = image_keys(ObservationKeys, key, jnp.arange(len(stored)))
+    @jax.jit
+    def measure(key: Any, stored: Any, index: Any) -> tuple[Any, Any]:
+        keys = image_keys(ObservationKeys, key, index)
         x = space.encode(stored, keys.dequantization)
         shape = measurement.linear.measured_shape
         noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys.noise)
         return x, measurement.draw(space.encode_middle(stored) if of_middle else x, noise)
 
     key = stream_key(config.seed, Stream.OBSERVATION)
-    x, y = map(np.asarray, jax.jit(measure)(key, jnp.asarray(stored)))
+    size = config.sampling.batch_size
+    parts = [
+        jax.device_get(measure(key, stored[i : i + size], np.arange(i, min(i + size, len(stored)))))
+        for i in range(0, len(stored), size)
+    ]
+    x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Observed(y, labels, x, stored, condition_texts(config, len(stored)))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from score_sde.errors import UserError
 
 # What a full disk, a quota, a limit on files, a failing or a read-only one answers.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+ABANDONED = 24 * 3600  # seconds without a byte
 
 
 def write_whole(
@@ -44,11 +47,20 @@ def write_whole(
                     os.fsync(file.fileno())
             partial.replace(path)
             if durable:
+                remove_abandoned(path)
                 sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what writers of this file that were killed have left beside it; one that writes still has touched its own of late."""
+    for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):  # another writer may be removing it
+            if partial.stat().st_mtime < time.time() - ABANDONED:
+                partial.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,12 +8,13 @@ likelihoods work on its arrays x_0 and never look at how they came about.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Protocol
 
 from score_sde.shapes import Images, Keys, Pixels, Stored
 from score_sde.spaces.pixels import PixelSpace
 
-__all__ = ["PixelSpace", "Space", "build_space"]
+__all__ = ["PixelSpace", "Space", "build_space", "trained_space"]
 
 
 class Space(Protocol):
@@ -51,3 +52,8 @@ class Space(Protocol):
 def build_space(config: Any) -> Space:
     """The space that the config's model works in."""
     return PixelSpace.from_config(config)
+
+
+def trained_space(config: Any) -> Space:
+    """What a network of the config takes for an image, in which the rounding of samples (sampling.truncate) has no part."""
+    return dataclasses.replace(PixelSpace.from_config(config), truncate=False)

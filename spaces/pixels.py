@@ -19,7 +19,6 @@ from score_sde.data.scaling import (
     to_levels_truncated,
     to_unit,
 )
-from score_sde.errors import ConfigError
 from score_sde.shapes import Keys, Pixels, Stored
 
 
@@ -42,23 +41,14 @@ class PixelSpace:
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
-        """The space of config.data.
-
-        Raises:
-          ConfigError: sampling.truncate of a network trained with noise within each level.
-        """
-        data, truncate = config.data, config.sampling.truncate
-        if truncate and data.num_levels and data.uniform_dequantization:
-            raise ConfigError(
-                "sampling.truncate=True with data.uniform_dequantization=True: floor((L-1) y) of (v+u)/L is v or v-1, by chance; it is "
-                "the published rule for networks trained on v/(L-1): leave it out"
-            )
+        """The space of config.data."""
+        data = config.data
         return cls(
             shape=image_shape(data),
             num_levels=data.num_levels or None,
             centered=data.centered,
             uniform_dequantization=data.uniform_dequantization,
-            truncate=truncate,
+            truncate=config.sampling.truncate,
         )
 
     @property

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import time
 import types
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_two_that_write_one_file_leave_the_whole_of_the_later(tmp_path):
     write_whole(path, first)
     assert path.read_bytes() == b"first"
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path):
+    """A day later, and of this file alone; one that may still be written stays."""
+    path, writers = tmp_path / "a[1].npz", ("a[1].npz", "a[1].npz", "b.npz")
+    left = [tmp_path / f"{name}.{n}-{n}.partial" for n, name in enumerate(writers)]
+    for partial, hours in zip(left, (25, 23, 25), strict=True):
+        partial.write_bytes(b"half")
+        os.utime(partial, (time.time() - 3600 * hours,) * 2)
+    write_whole(path, b"whole")
+    assert {*tmp_path.iterdir()} == {path, *left[1:]}
 
 
 def test_what_fails_while_it_writes_keeps_its_error(tmp_path):

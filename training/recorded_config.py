@@ -20,6 +20,7 @@ from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
 from score_sde.files import parse_json, write_whole
 from score_sde.progress import say
+from score_sde.training.judged_by import QUALITY, is_judged_by
 from score_sde.version import made_by
 
 FILE = "config.json"
@@ -111,12 +112,8 @@ ROLES = {
     ),
 }
 
-QUALITY = ("frechet", "frechet_limit")
-"""Of training.keep_best_by, those that other fields decide:"""
-JUDGED_BY = (
-    "evaluation.features", "evaluation.reference", "evaluation.num_reference",
-    "training.quality_images", "training.quality_steps", "sampling.sampler",
-)  # fmt: skip
+# What a field was called in folders of before: section, name then, name now.
+RENAMED = (("model", "told_interval", "condition_interval"),)
 
 
 def role(field: str) -> Role:
@@ -215,7 +212,7 @@ def refuse_other_figures(earlier: dict[str, Any], given: dict[str, Any], workdir
     found = [
         f"{name}={now!r} ({before!r})"
         for name, before, now in differences(earlier, given, {Role.FREE})
-        if name in JUDGED_BY
+        if is_judged_by(name, given)
     ]
     if found:
         raise UserError(
@@ -290,7 +287,21 @@ def read(path: Path) -> dict[str, Any] | None:
         raise damaged(path, str(error)) from error
     if not isinstance(found, dict) or not isinstance(found.get(CHANGES, []), list):
         raise damaged(path, "no config")
-    return found
+    return updated(found)
+
+
+def updated(found: dict[str, Any]) -> dict[str, Any]:
+    """A record of before as it would be written now: under today's names, and without a value that had no part in it."""
+    sections = {name: dict(of) if isinstance(of, dict) else of for name, of in found.items()}
+    for section, before, now in RENAMED:
+        values = sections.get(section)
+        if isinstance(values, dict) and before in values:
+            values.setdefault(now, values.pop(before))
+    values = sections.get("data")
+    # Such a size was ignored before it was refused.
+    if isinstance(values, dict) and values.get("crop_size") and not values.get("resize"):
+        values["crop_size"] = 0
+    return sections
 
 
 def damaged(path: Path, why: str) -> UserError:

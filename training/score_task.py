@@ -203,7 +203,10 @@ def train(
       UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.
     """
     check_config(config)
-    if config.checkpoint_step:  # before any checkpoint is moved
+    # Without a checkpoint there is nothing yet that another config would not go on with, nor knows classes.
+    goes_on = saved_steps(checkpoint_folder(pathlib.Path(workdir)))
+    if goes_on or config.checkpoint_step:
+        # Before any checkpoint is moved, and before files of the folder are read as what this config takes them for.
         check_goes_on(config, pathlib.Path(workdir))
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
@@ -226,8 +229,7 @@ def train(
         dataset=datasets.fingerprint,
         classes=(datasets.class_names or ()) if told else (),
     )
-    begins = not saved_steps(checkpoint_folder(pathlib.Path(workdir)))
-    if begins and config.training.init_from and task.classes:
+    if not goes_on and config.training.init_from and task.classes:
         say_other_classes(user_path(config.training.init_from), task.classes)
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)

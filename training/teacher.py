@@ -12,7 +12,7 @@ from score_sde.files import user_path
 from score_sde.guidance.autoguidance import Unconditional
 from score_sde.models.networks import check_no_class, condition_names, has_condition_image
 from score_sde.sde_lib import SDE, build_sde
-from score_sde.spaces import build_space
+from score_sde.spaces import trained_space
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.recorded_config import read_config
 from score_sde.training.trained_score import load_score_model
@@ -40,7 +40,7 @@ def check_teacher(config: Any, sde: SDE) -> Any:
         )
     pairs = {
         "process": (build_sde(teacher), sde),
-        "space of images": (build_space(teacher), build_space(config)),
+        "space of images": (trained_space(teacher), trained_space(config)),
     }
     for what, (theirs, ours) in pairs.items():
         if theirs != ours:

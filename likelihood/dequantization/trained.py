@@ -1,17 +1,16 @@
 """What is kept of a dequantizer: <workdir>/dequantizer/<name of the score model's weights>/, such as step6, step6-ema0.1 or step6-lora1.
 
-    dequantizer.json   the options that it was built with, the images that it is for, and a hash of the score model's weights
+    dequantizer.json   the options that it was built with, the images that it is for, and by what the score model's weights are known
     checkpoints/       as those of score models: TrainState of the flow, written atomically
     metrics.jsonl      its training
 
 The bound holds with any q, so noise learnt from other weights would give a true figure, but a needlessly poor one that does not
-show it. Hence one folder for each checkpoint, average and choice of adapters; and a likelihood takes the flow of its own weights,
-byte for byte, or none. The hash is one of contents, which a copied folder keeps, and not of dates.
+show it. Hence one folder for each checkpoint, average and choice of adapters; and a likelihood takes the flow of its own weights
+or none: those of the same bytes or, since some are computed as they are loaded and another machine rounds otherwise, of the same norms.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +30,7 @@ from score_sde.likelihood.dequantization.flow import (
 from score_sde.options import choose
 from score_sde.spaces import build_space
 from score_sde.training.checkpoints import checkpoint_folder, restore_ema
+from score_sde.training.known_weights import hash_of_weights, near_norms, norms_of_weights
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import LoadedScore
 
@@ -61,30 +61,23 @@ def record_of(config: Any) -> dict[str, Any]:
     }
 
 
-def hash_of_weights(model: Any) -> str:
-    """SHA-256 of a score model's arrays, 32 hexadecimal digits: trained again to the same step, they are others."""
-    total = hashlib.sha256()
-    for leaf in jax.tree.leaves(model):
-        total.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
-    return total.hexdigest()[:32]
-
-
 def write_record(config: Any, folder: Path, model: Any) -> None:
     """Write the record, unless the folder has one: then check that that of this config and score model is the same.
 
     Raises:
       UserError: the folder holds a flow with other options, or for other weights.
     """
-    path, weights = folder / FILE, hash_of_weights(model)
+    path = folder / FILE
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         if jax.process_index() == 0:
-            record = {**record_of(config), "weights": weights}
+            weights = {"weights": hash_of_weights(model), "norms": norms_of_weights(model)}
+            record = {**record_of(config), **weights}
             write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
         return
     recorded = read_record(path)
     refuse_difference(path, recorded, record_of(config))
-    refuse_other_weights(path, recorded, weights)
+    refuse_other_weights(path, recorded, model)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -95,6 +88,7 @@ def read_record(path: Path) -> dict[str, Any]:
         for name in ("width", "depth"):
             if type(found.get(name)) is not int or found[name] < 1:
                 raise ValueError(f"it has no {name}")
+        np.asarray(found.get("norms", []), np.float64)  # raises for what are no numbers
         return found
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
@@ -116,12 +110,13 @@ def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any
         )
 
 
-def refuse_other_weights(path: Path, recorded: dict[str, Any], weights: str) -> None:
+def refuse_other_weights(path: Path, recorded: dict[str, Any], model: Any) -> None:
     """Refuse a flow of another score model in a folder of the same name: one trained again, or other adapters.
 
     A record of earlier versions, which has no hash, is taken at its folder's word.
     """
-    if recorded.get("weights", weights) != weights:
+    same = "weights" not in recorded or recorded["weights"] == hash_of_weights(model)
+    if not same and not near_norms(recorded.get("norms", ()), model):
         raise UserError(
             f"the dequantizer in {path.parent} was trained for other weights of the score model than these (trained again to the same "
             "step, or with other adapters of the same name): remove that folder and run --mode dequantize"
@@ -143,7 +138,7 @@ def load_flow(config: Any, workdir: Path, loaded: LoadedScore) -> FlowDequantize
     recorded = read_record(path)
     given = record_of(config)
     refuse_difference(path, recorded, {name: given[name] for name in ("format", *DATA_FIELDS)})
-    refuse_other_weights(path, recorded, hash_of_weights(loaded.model))
+    refuse_other_weights(path, recorded, loaded.model)
     flow = DequantizationFlow(recorded["num_levels"], recorded["width"], recorded["depth"])
     shape = build_space(config).shape
     template = jax.eval_shape(lambda: init_params(flow, shape, jax.random.key(0)))

@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from score_sde import data
 from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config
 from score_sde.data.mixture import mixture_parameters
@@ -21,7 +22,8 @@ from score_sde.modes import sample
 from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
 from score_sde.training.state import init_params
-from score_sde.training.trained_score import load_score_model
+from score_sde.training.trained_score import LoadedScore, load_score_model
+from score_sde.unfinished import digest_of
 from tests.samplers.closed_forms import closed_form
 from tests.training.stub_network import StubNetwork
 
@@ -106,35 +108,71 @@ def test_the_file_is_made_once_and_read_again(tmp_path, monkeypatch):
     assert estimated(config, tmp_path) == first
 
 
-def test_other_data_or_more_images_are_estimated_anew(tmp_path):
-    """Data twice as wide, and thrice as many images; then the first file again."""
+def test_another_seed_reads_the_same_file(tmp_path):
+    """And would have written it: what is drawn by one seed does not depend on which was first."""
+    config, alone = asked(num_times=3, num_images=16), tmp_path / "alone"
+    first = estimated(config, tmp_path)
+    config.seed += 1
+    assert estimated(config, tmp_path) == first
+    assert only_file(tmp_path).is_file()
+    alone.mkdir()
+    assert estimated(config, alone) == first
+
+
+def test_other_data_more_images_or_earlier_times_are_estimated_anew(tmp_path):
+    """Thrice as many images, data twice as wide, less noise at the end, another process; then the first file again."""
     config = asked(num_times=3, num_images=16)
     first = estimated(config, tmp_path)
-    errors, settings = [first.errors], config.to_dict()
+    found, settings = [first], config.to_dict()
     for changes in (
         {"sampling.errors.num_images": 48},
         {"data.mixture_variances": tuple(4 * of for of in config.data.mixture_variances)},
+        {"sampling.eps": 1e-4},
+        {"model.beta_max": 10.0},
     ):
         config.update_from_flattened_dict(changes)
-        errors.append(estimated(config, tmp_path).errors)
-    assert len(set(errors)) == 3
+        found.append(estimated(config, tmp_path))
+    assert len({of.errors for of in found}) == 5
+    assert found[-1].times[0] == pytest.approx(1e-4, rel=1e-6)
     config.update(settings)
     assert estimated(config, tmp_path) == first
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 5
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"model.beta_max": 10.0}, "of the process .* is in use.*: remove the file"),
-        ({"sampling.eps": 1e-4}, "has levels from t=0.001 .*: remove the file"),
-    ],
-)
-def test_a_file_of_something_else_is_refused(tmp_path, changes, words):
+def test_a_file_is_of_its_weights_images_and_noise_levels(tmp_path):
+    """Images replaced in a file of the same name and size, weights trained again, and labels of DDPM told otherwise."""
+    config = digits_config("vp")
+    config.data.update(name="arrays", file=str(tmp_path / "images.npy"), num_levels=256)
+    sde, images = build_sde(config), np.zeros((20, 8, 8, 1), np.uint8)
+
+    def known(weights=(1.0, 2.0)):
+        np.save(config.data.file, images)
+        loaded = LoadedScore({"w": np.array(weights)}, 7)
+        return digest_of(denoising_errors.identity(config, sde, loaded, data.load(config)))
+
+    found = [known(), known((1.0, 2.5))]
+    images[:, 0, 0] = 1
+    found.append(known())
+    config.model.discrete_labels = "floor"
+    found.append(known())
+    assert len(set(found)) == 4
+    assert known() == found[-1]
+
+
+def test_who_draws_otherwise_is_told_so(tmp_path, capsys):
     config = asked(num_times=3, num_images=16)
     estimated(config, tmp_path)
-    config.update_from_flattened_dict(changes)
-    with pytest.raises(UserError, match=words):
+    assert "note:" not in capsys.readouterr().err
+    config.sampling.threshold = "static"
+    estimated(config, tmp_path)
+    assert "those of the network without guidance and threshold" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    config = asked(num_times=3, num_images=16)
+    estimated(config, tmp_path)
+    only_file(tmp_path).write_bytes(b"PK")
+    with pytest.raises(UserError, match="is damaged .*: remove the file"):
         estimated(config, tmp_path)
 
 

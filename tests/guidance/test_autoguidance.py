@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
-from score_sde.generation.guides import ages_of, check_worse, load_guides, trained_space
+from score_sde.generation.guides import ages_of, check_worse, load_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.guidance.autoguidance import Autoguided, Unconditional
 from score_sde.guidance.classifier_free import guided
@@ -18,7 +18,7 @@ from score_sde.models.score import evaluations_of
 from score_sde.modes import interpolate, train
 from score_sde.modes.sample import check, recorded
 from score_sde.sde_lib import VP, SubVP, build_sde
-from score_sde.spaces import build_space
+from score_sde.spaces import build_space, trained_space
 from score_sde.training.trained_score import load_score_model
 from tests.guidance.saved_networks import saved
 from tests.models.class_gaussians import ClassGaussians, labels
@@ -177,6 +177,8 @@ def test_how_samples_are_rounded_is_nothing_to_the_worse_network():
     trained = of_classes(**{"data.uniform_dequantization": False})
     assert build_space(config) != build_space(trained)
     assert trained_space(config) == trained_space(trained) != trained_space(of_classes())
+    # Also of a folder that recorded a rounding in which it cannot draw.
+    assert trained_space(of_classes(**{"sampling.truncate": True})) == trained_space(of_classes())
 
 
 def test_where_nothing_can_be_guided_so(folders):

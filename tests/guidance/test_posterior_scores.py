@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,10 +23,12 @@ from score_sde.measurements.measurement import Measurement
 from score_sde.models.exact import FiniteDataScore, GaussianScore, MixtureScore, UniformScore
 from score_sde.models.one_by_one import OneByOne
 from score_sde.models.score import WithoutCondition, denoise, each_alone, evaluations_of
+from score_sde.restoration.draws import all_products
 from score_sde.samplers.grids import log_snr_grid, uniform_grid
 from score_sde.samplers.noise import RecordedNoise
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS, tweedie
+from score_sde.samplers.problem import Configured
 from score_sde.samplers.sde import ReverseSDE
 from score_sde.sde_lib import VE, VP, SubVP
 from tests.models.class_gaussians import ClassGaussians, labels
@@ -421,28 +424,33 @@ def test_what_is_bound():
     assert (evaluations_of(outer), evaluations_of(inner)) == (2, 2)
 
 
+def watched(rows):
+    """x -> x, of which each product with the Jacobian's transpose that reaches the host adds its number of images."""
+
+    @jax.custom_vjp
+    def same(x):
+        return x
+
+    def back(_, v):
+        jax.debug.callback(lambda: rows.append(len(v)))
+        return (v,)
+
+    same.defvjp(lambda x: (x, None), back)
+    return same
+
+
 @pytest.mark.parametrize(
     ("method", "products"),
     [(dps, 1), (pigdm, 1), (tmpd, 2), (mmps, 6), (diffpir, 0)],
     ids=lambda m: getattr(m, "__name__", m),
 )
 def test_products_are_counted(method, products):
-    """Calls of the Jacobian's transpose that reach the host."""
     calls = []
-
-    @jax.custom_vjp
-    def watched(x):
-        return x
-
-    def back(_, v):
-        jax.debug.callback(lambda: calls.append(None))
-        return (v,)
-
-    watched.defvjp(lambda x: (x, None), back)
+    through = watched(calls)
 
     class Watched(WithoutCondition):
         def __call__(self, x, t):
-            return -watched(x)
+            return -through(x)
 
     score = method(Watched(), observed(), VP())
     told = {"measured": jnp.asarray(Y, jnp.float32)}
@@ -457,6 +465,28 @@ def test_products_are_counted(method, products):
         == jacobian_products_of(OneByOne(score))
     )
     assert evaluations_of(score) == 1
+
+
+def test_products_go_through_both_halves_of_guidance():
+    """Of an image two for each that the method takes: a batch of both halves goes back."""
+    rows = []
+    through = watched(rows)
+
+    @flax.struct.dataclass
+    class Watched(ClassGaussians):
+        def __call__(self, x, t):
+            return super().__call__(through(x), t)
+
+    classes = Watched(jnp.array([0.5, -1.0, 0.0]), jnp.array([0.25, 0.04, 1.0]), VP())
+    model = ClassifierFree(classes, Extrapolated(1.0))
+    score = dps(model, observed(), VP())
+    told = {"measured": jnp.asarray(Y, jnp.float32), **labels(0, 1)}
+    x, t = jnp.asarray(X, jnp.float32), jnp.asarray(T, jnp.float32)
+    jax.block_until_ready(score.given(told)(x, t))
+    jax.effects_barrier()
+    configured = Configured(None, None, {}, denoises=False)
+    products = all_products(configured, score, model, nfe=2.0)  # one call
+    assert sum(rows) / len(x) == products == 2
 
 
 BAD = {

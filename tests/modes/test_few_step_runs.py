@@ -20,6 +20,7 @@ from score_sde.training.kinds import KINDS
 from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import with_weights
 from score_sde.training.state import init_params
+from score_sde.training.teacher import check_teacher
 from score_sde.training.trained_score import load_score_model
 
 
@@ -180,6 +181,15 @@ def test_going_back_by_another_config_moves_nothing(folders):
     assert not list((folder / "mean_flow").glob("after_step_*"))
 
 
+def test_a_teacher_that_is_forgotten_is_named(folders):
+    """Its weights in the folder are not called damaged, nor is anything read as another task's."""
+    folder, made = folders
+    config = made["distilled"].copy_and_resolve_references()
+    config.consistency.teacher = ""
+    with pytest.raises(UserError, match="consistency.teacher='' .trained with"):
+        trained(config, folder / "distilled")
+
+
 def test_without_guidance_a_mean_flow_network_is_a_flow(folders):
     """Where the interval is 0: it draws by the ODE, and has likelihoods."""
     folder, made = folders
@@ -295,6 +305,13 @@ def test_a_teacher_that_does_not_fit_is_refused(folders, name, changes, words):
     config = consistency(**{"consistency.teacher": str(folder / name), **changes})
     with pytest.raises(ConfigError, match=words):
         train.check(config, build_sde(config))
+
+
+def test_how_a_teacher_rounds_its_samples_is_nothing_to_the_network(tmp_path):
+    """Not even where it could not draw so."""
+    record_config(teacher(**{"sampling.truncate": True}), tmp_path, None)
+    config = consistency(**{"consistency.teacher": str(tmp_path)})
+    assert check_teacher(config, build_sde(config)).sampling.truncate
 
 
 def test_kinds_of_the_three_are_other_tasks():

@@ -167,6 +167,10 @@ def test_another_seed_is_another_measurement():
         space = build_space(config)
         y.append(observe(config, space, restore.measurement_of(config, space)).y)
     assert np.abs(y[0] - y[1]).min() > 1e-4
+    # Images are measured in batches, each with its own noise: two and one.
+    config.sampling.batch_size = 2
+    parts = observe(config, space, restore.measurement_of(config, space)).y
+    np.testing.assert_allclose(parts, y[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +203,18 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
         assert found["residual_draw"] < 1e-6
         assert "residual" not in found["ranks_p_values"]
     assert ("noise_removal" in found) == (method != "tds")
+
+
+def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch):
+    """A method with a sampler of its own has no predictor of sampling.pc; those whose score is another's refuse the variance."""
+    monkeypatch.setattr(restore, "optimal_variance", None)
+    config = of_toy("ddrm", 0.0, 2, 2, 4)
+    config.sampling.pc.predictor = "ancestral_sampling_optimal"
+    config.sampling.batch_size = 4
+    assert restored(config, tmp_path)["nfe"] == 4
+    config.restore.method = "pigdm"
+    with pytest.raises(UserError, match="best for images of which nothing was measured"):
+        restore.check(config, build_sde(config))
 
 
 def test_imputation_as_published(tmp_path):

@@ -11,10 +11,12 @@ RUNS = "tests/modes/test_few_step_runs.py"
 FEW_STEPS = [
     *mutants("training/teacher.py", "tests/modes/test_few_step_runs.py",
         ("teacher-as-it-is-now", "return read_tree(workdir / WEIGHTS, teacher) if began else teacher", "return teacher"),
+        ("teacher-by-how-it-rounds", "(trained_space(teacher), trained_space(config))", "((trained_space(teacher), teacher.sampling.truncate), (trained_space(config), config.sampling.truncate))"),
         ("teacher-of-texts", "if teacher.model.words and teacher.model.words != config.model.words:", "if False:"),
     ),
     *mutants("training/score_task.py", "tests/modes/test_few_step_runs.py",
-        ("moved-before-it-is-refused", "    if config.checkpoint_step:  # before any checkpoint is moved\n", "    if False:\n"),
+        ("moved-before-it-is-refused", "    if goes_on or config.checkpoint_step:\n", "    if False:\n"),
+        ("files-read-by-another-config", "    if goes_on or config.checkpoint_step:\n", "    if config.checkpoint_step:\n"),
     ),
     *mutants("models/edm_network.py", "tests/models/test_edm_networks.py::test_no_augmentation_of_a_network_that_takes_an_interval",
         ("null-of-nothing", "null = dict(super().null_condition(others)) if", "null = super().null_condition(others) if"),

@@ -8,6 +8,8 @@ import pytest
 from score_sde.configs.default import get_config
 from score_sde.configs.digits import digits_config
 from score_sde.errors import ConfigError
+from score_sde.generation.sampled_score import check_rounding, check_sampled_score
+from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
 
 
@@ -34,9 +36,9 @@ def test_dequantized_levels_are_not_truncated():
     config = get_config()
     config.data.uniform_dequantization = config.sampling.truncate = True
     with pytest.raises(ConfigError, match="truncate=True with data.uniform_dequantization=True"):
-        build_space(config)
+        check_sampled_score(config, build_sde(config), build_space(config))
     config.data.num_levels = 0
-    assert build_space(config).num_levels is None
+    check_rounding(config)
 
 
 @pytest.mark.parametrize("centered", [True, False])

@@ -1,5 +1,6 @@
 """What config.json refuses, what it lets change and keeps track of, and that no field is forgotten."""
 
+import contextlib
 import json
 
 import pytest
@@ -7,7 +8,10 @@ import pytest
 from score_sde.configs.default import get_config
 from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
+from score_sde.samplers.configured import SAMPLERS
+from score_sde.samplers.exponential.methods import EXPONENTIAL as METHODS
 from score_sde.training import recorded_config
+from score_sde.training.judged_by import FIELDS_OF
 from score_sde.training.recorded_config import (
     ROLES,
     Role,
@@ -131,6 +135,63 @@ def test_distances_by_which_checkpoints_are_compared_stay_the_same(tmp_path, by)
     record_config(changed(**kept, **{"sampling.num_images": 7}), tmp_path, 10)
     record_config(changed(**other), tmp_path, 20)
     record_config(changed(**kept, **other), tmp_path, 30)
+
+
+@pytest.mark.parametrize(
+    ("base", "field", "value", "counts"),
+    [
+        ({}, "sampling.pc.num_steps", 100, True),
+        ({}, "sampling.exponential.num_steps", 100, False),
+        ({"sampling.sampler": "ddim"}, "sampling.exponential.num_steps", 100, True),
+        ({"sampling.sampler": "ddim"}, "sampling.snr", 0.3, False),
+        ({}, "sampling.grid.name", "quadratic", True),
+        ({}, "sampling.guidance.weight", 1.0, True),
+        ({}, "sampling.batch_size", 7, False),
+        ({"training.quality_steps": 10}, "sampling.sampler", "ddim", False),
+        ({"training.quality_steps": 10}, "sampling.exponential.num_steps", 100, False),
+        ({"training.quality_steps": 10}, "sampling.eps", 0.01, True),
+    ],
+)
+def test_distances_are_compared_if_they_are_of_samples_drawn_alike(
+    tmp_path, base, field, value, counts
+):
+    """By the sampler that draws them, which training.quality_steps replaces."""
+    base = base | {"training.keep_best": 1, "training.keep_best_by": "frechet"}
+    base |= {"training.quality_freq": 10}
+    record_config(changed(**base), tmp_path, None)
+    refused = pytest.raises(UserError, match=f"made otherwise: {field}=")
+    with refused if counts else contextlib.nullcontext():
+        check_goes_on(changed(**base, **{field: value}), tmp_path)
+
+
+def test_every_sampler_has_its_fields():
+    assert set(FIELDS_OF) | set(METHODS) == set(SAMPLERS)
+    assert not set(FIELDS_OF) & set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("section", "recorded", "now", "other"),
+    [
+        ("model", {"told_interval": True}, {"model.condition_interval": True}, {}),
+        ("data", {"crop_size": 140, "resize": False}, {}, {"data.crop_size": 140}),
+    ],
+    ids=["a field's name of before", "a crop that was ignored"],
+)
+def test_a_folder_of_before_goes_on(tmp_path, section, recorded, now, other):
+    """What it recorded under an older name, or what had no part in it, is no other config; another value still is."""
+    config = changed(**now)
+    record_config(config, tmp_path, None)
+    kept = json.loads((tmp_path / "config.json").read_text())
+    kept[section].pop("condition_interval", None)
+    kept[section] |= recorded
+    (tmp_path / "config.json").write_text(json.dumps(kept))
+    check_goes_on(config, tmp_path)
+    check_recorded(config, tmp_path)
+    assert as_json(read_config(tmp_path)) == as_json(config)
+    with pytest.raises(UserError, match="interval=False .trained with True|crop_size=140"):
+        check_same_run(changed(**other), tmp_path)
+    record_config(config, tmp_path, 7)
+    assert "changes" not in json.loads((tmp_path / "config.json").read_text())
 
 
 def test_the_last_time_is_a_part_of_a_consistency_model(tmp_path):

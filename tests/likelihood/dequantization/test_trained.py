@@ -102,7 +102,8 @@ def test_what_is_not_there_or_of_something_else_is_refused(variational, tmp_path
 def test_a_damaged_record_is_named(variational, tmp_path):
     folder = dequantizer_folder(tmp_path, loaded(3))
     write_record(variational, folder, WEIGHTS)
-    for text in ("", "[1, 2]", '{"format": '):
+    norms = '{"width": 1, "depth": 1, "norms": "many"}'
+    for text in ("", "[1, 2]", '{"format": ', norms):
         (folder / "dequantizer.json").write_text(text)
         with pytest.raises(UserError, match=r"dequantizer\.json is damaged .* --mode dequantize"):
             write_record(variational, folder, WEIGHTS)
@@ -122,6 +123,22 @@ def test_a_flow_is_refused_for_other_weights_of_the_same_name(variational, tmp_p
     adapted = loaded(1300, again, adapters=(("runs/lora", 0.5),))
     with pytest.raises(UserError, match="step1300-lora0.5 .there is one for step1300"):
         load_dequantizer(variational, tmp_path, adapted)
+
+
+def test_the_last_bits_of_computed_weights_do_not_matter(variational, tmp_path):
+    """As another machine's product of adapters has them; weights of which only the hash is known are these or none."""
+    folder = dequantizer_folder(tmp_path, loaded(1300))
+    save(variational, folder)
+    near, far = ({"w": WEIGHTS["w"] * np.float32(of)} for of in (1 + 1e-6, 1 + 1e-4))
+    assert not np.array_equal(near["w"], WEIGHTS["w"])
+    load_dequantizer(variational, tmp_path, loaded(1300, near))
+    with pytest.raises(UserError, match="trained for other weights"):
+        load_dequantizer(variational, tmp_path, loaded(1300, far))
+    record = json.loads((folder / "dequantizer.json").read_text())
+    del record["norms"]
+    (folder / "dequantizer.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="trained for other weights"):
+        load_dequantizer(variational, tmp_path, loaded(1300, near))
 
 
 def test_a_record_of_an_earlier_version_names_no_weights(variational, tmp_path):
