@@ -137,9 +137,13 @@ class Checkpoints:
         with self._saved():
             self.manager.wait_until_finished()
 
-    def reached_preemption(self, step: int) -> bool:
-        """Whether the scheduler of a multi-host run has announced its end, the same answer on all hosts."""
-        return self.manager.reached_preemption(step)
+    def reached_preemption(self, *steps: int) -> bool:
+        """Whether the scheduler of a multi-host run has announced its end for one of these steps, the same answer on all hosts.
+
+        JAX chooses the step after the last that a host has asked about, and knows it again by equality alone: every step has to be
+        asked about, those within a call too.
+        """
+        return any([self.manager.reached_preemption(step) for step in steps])
 
     def remove_unfinished(self) -> None:
         """Saves that were killed or found no room; only for who is alone in the folder."""
