@@ -143,7 +143,8 @@ class Checkpoints:
         JAX chooses the step after the last that a host has asked about, and knows it again by equality alone: every step has to be
         asked about, those within a call too.
         """
-        return any([self.manager.reached_preemption(step) for step in steps])
+        asked = [self.manager.reached_preemption(step) for step in steps]
+        return any(asked)
 
     def remove_unfinished(self) -> None:
         """Saves that were killed or found no room; only for who is alone in the folder."""

@@ -42,6 +42,7 @@ def trained(whole, tmp_path):
 
 def test_the_steps_come_again_and_the_earlier_ones_stay_beside(trained, capsys):
     folder, whole = trained
+    (folder / "config.json").write_text("{}")
     again = run(folder, 4, from_step=2).state
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -49,6 +50,7 @@ def test_the_steps_come_again_and_the_earlier_ones_stay_beside(trained, capsys):
     assert f"back to step 2; what came after it is in {aside}" in capsys.readouterr().err
     assert saved_steps(aside) == [3, 4]
     assert lines_of(aside) == lines_of(folder) == [1, 2, 3, 4]
+    assert (aside / "config.json").read_text() == "{}"
     assert saved_steps(folder / "checkpoints") == [1, 2, 3, 4]
 
 
