@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +26,20 @@ READ_THREADS = 16
 READ_AHEAD = 32
 # Records held at once while a whole split is gone through, encoded images and all.
 CHUNK = 1024
+
+
+@functools.cache
+def decoding_threads() -> concurrent.futures.Executor:
+    """Of all splits, from when the first is read."""
+    return concurrent.futures.ThreadPoolExecutor(READ_THREADS, "decoding")
+
+
+def decoded(images: Sequence[Image]) -> list[np.ndarray]:
+    """The pixels of all, in a few shares at once: Pillow lets other threads work as it decodes."""
+    num = min(READ_THREADS, len(images))
+    shares = (images[len(images) * i // num : len(images) * (i + 1) // num] for i in range(num))
+    found = decoding_threads().map(lambda share: [image() for image in share], shares)
+    return [pixels for share in found for pixels in share]
 
 
 def training_batch(
@@ -52,6 +68,11 @@ class ImagesInMemory:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.images.shape[1:]
+
+    @property
+    def num_bytes(self) -> int:
+        """In memory, conditions and all."""
+        return self.images.nbytes + sum(of.nbytes for of in dict(self.condition).values())
 
     def kept(self) -> ImagesInMemory:
         """Itself."""
@@ -128,11 +149,19 @@ class ImagesOnDisk:
     def num_images(self) -> int:
         return len(self.source)
 
+    @property
+    def num_bytes(self) -> int:
+        """What it would take in memory, the conditions of each image as many as those of the first."""
+        first = self.records(range(1)) if self.readers else []
+        condition = dict(read(self.readers, first, self.decoders(first)))
+        of_one = math.prod(self.shape) + sum(of.nbytes for of in condition.values())
+        return self.num_images * of_one
+
     def take(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """What is at these positions, and the positions."""
         records = self.records(indices)
         images = self.decoders(records)
-        pixels = np.stack([image() for image in images])
+        pixels = np.stack(decoded(images))
         return Batch(
             pixels, read(self.readers, records, images), np.asarray(indices).astype(np.int32)
         )

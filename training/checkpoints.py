@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
-from score_sde.devices import placed, replicated
+from score_sde.devices import on_any_host, placed, replicated
 from score_sde.errors import UserError
 from score_sde.files import cannot_write
 from score_sde.progress import say
@@ -194,7 +195,7 @@ class Checkpoints:
         """These fields of that step, or for 0 of the newest that can be read, and its step."""
         damaged: list[str] = []
         for candidate in self._candidates(step):
-            problem = damage(self.folder / str(candidate))
+            problem = of_any_host(damage(self.folder / str(candidate)))
             if problem is None:
                 self._check_format(candidate)
                 try:
@@ -204,7 +205,8 @@ class Checkpoints:
                     found = self._read(candidate, item)
                 except UNREADABLE as error:
                     problem = f"cannot be read: {first_line(error)}"
-                else:
+                problem = of_any_host(problem)
+                if problem is None:
                     if damaged:
                         say(f"{'; '.join(damaged)}: using the one of step {candidate}")
                     return found, candidate
@@ -271,6 +273,12 @@ class Checkpoints:
                 f"the checkpoint of step {self.saving} cannot be written to {self.folder} ({first_line(error)}); "
                 f"{kept(self.latest_step)}. Make room, then give the same command again"
             ) from error
+
+
+def of_any_host(problem: str | None) -> str | None:
+    """What one host finds is a problem of all, which must read the same checkpoint."""
+    anywhere = on_any_host(np.array([problem is not None])).any()
+    return problem or ("as another host finds" if anywhere else None)
 
 
 def saved_steps(folder: pathlib.Path) -> list[int]:

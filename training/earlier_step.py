@@ -28,21 +28,23 @@ def go_back(workdir: Path, step: int) -> None:
     """
     folder = checkpoint_folder(workdir)
     aside, moving = workdir / f"after_step_{step}", workdir / f"after_step_{step}.moving"
-    if jax.process_index() == 0:
-        if aside.exists():
-            say(
-                f"this run has gone back to step {step} before, so it continues from its newest checkpoint; to go back once "
-                f"more, rename {aside}"
-            )
-        else:
-            _check(folder, step)
-            try:
-                later = _move(folder, step, moving)
-                moving.rename(aside)
-                if later:
-                    say(f"back to step {step}; what came after it is in {aside}")
-            except OSError as error:
-                raise cannot_write(aside, error) from error
+    been = aside.exists()
+    if been:
+        say(
+            f"this run has gone back to step {step} before, so it continues from its newest checkpoint; to go back once "
+            f"more, rename {aside}"
+        )
+    else:
+        _check(folder, step)  # by each host: those that are not told of an error wait for ever
+    all_hosts_meet("a step to go back to")
+    if jax.process_index() == 0 and not been:
+        try:
+            later = _move(folder, step, moving)
+            moving.rename(aside)
+            if later:
+                say(f"back to step {step}; what came after it is in {aside}")
+        except OSError as error:
+            raise cannot_write(aside, error) from error
     all_hosts_meet("an earlier step")
 
 

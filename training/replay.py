@@ -33,7 +33,7 @@ from score_sde.training.recorded_config import (
 )
 from score_sde.training.start import Weights, fresh, state_shapes
 from score_sde.training.state import TrainState
-from score_sde.training.step import ARGUMENTS, build_train_step, joined_shares
+from score_sde.training.step import ARGUMENTS, build_train_step, joined_shares, projected
 from score_sde.training.task import Plan, Task
 
 PLACES = ("data.folder", "data.file")
@@ -150,7 +150,7 @@ def _look(task: Task, devices: Devices, accumulation: int) -> Any:
     """The compiled (state, constants, resident, given) -> (losses of the images, norm of the gradient in each parameter)."""
 
     def look(state: TrainState, constants: Any, resident: Any, given: Any) -> tuple[Array, Any]:
-        inputs = (state, constants, resident, given)
+        inputs = (projected(task, state), constants, resident, given)
         joined = joined_shares(task, devices, *inputs, accumulation)
         _, gradient = joined.mean
         return joined.rows, jax.tree.map(jnp.linalg.norm, gradient)

@@ -94,6 +94,16 @@ def test_a_step_that_is_not_there_moves_nothing(trained, step, damaged, words):
     assert not list(folder.glob("after_step_*"))
 
 
+def test_every_host_refuses_what_the_first_does_and_only_the_first_moves(trained, monkeypatch):
+    folder, _ = trained
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with pytest.raises(UserError, match="are those of steps 1, 2, 3, 4"):
+        earlier_step.go_back(folder, 7)
+    earlier_step.go_back(folder, 2)
+    assert saved_steps(folder / "checkpoints") == [1, 2, 3, 4]
+    assert not list(folder.glob("after_step_*"))
+
+
 def test_a_move_that_was_killed_is_taken_up_again(trained, monkeypatch):
     folder, whole = trained
     moves = iter([True, False])

@@ -43,6 +43,22 @@ def test_losses_and_gradient_of_an_update(trained, step, before):
         assert lines[found.step - 1]["grad_norm"] == pytest.approx(found.grad_norm, rel=1e-7)
 
 
+class Halved(Mean):
+    """The gradient is of half the parameter."""
+
+    projected = staticmethod(lambda params: {"p": params["p"] / 2})
+
+
+def test_a_projected_gradient_is_that_of_the_projected_parameters(tmp_path):
+    """p is 0, then 27/2; the second update goes on from 27/4."""
+    train_task(Halved(), PLAN, SPLIT, tmp_path, PmapDevices())
+    found = replay(Halved(), PLAN, SPLIT, tmp_path, PmapDevices(), 2)
+    np.testing.assert_array_equal(found.losses, (6.75 + 5 - VALUES[found.images]) ** 2)
+    assert found.grad_norms == {"p": 2 * (27 - 6.75)}
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert lines[1]["grad_norm"] == pytest.approx(found.grad_norm, rel=1e-7)
+
+
 def test_the_mode_names_the_images_and_parameters_of_a_networks_update(config, tmp_path):
     config.training.update(n_iters=3, log_freq=1, checkpoint_freq=1, eval_freq=0)
     sde = build_sde(config)
