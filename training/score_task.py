@@ -81,7 +81,7 @@ class ScoreTask:
         return self.constants if frozen_names(self.network) else ()
 
     def as_begun(self, folder: pathlib.Path) -> Self:
-        """With the constants that the run in this folder began with, where it goes on and they are kept."""
+        """With its constants from elsewhere: where a run in this folder goes on, those that it began with and keeps."""
         return self
 
     def init(self) -> Any:

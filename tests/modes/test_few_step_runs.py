@@ -1,6 +1,6 @@
 """Networks of few steps as runs: trained, gone on with, distilled, drawn from; and what is refused of them."""
 
-import dataclasses
+import shutil
 
 import flax.linen as nn
 import jax
@@ -159,16 +159,32 @@ def test_a_resumed_run_is_the_run_without_a_stop(folders, tmp_path, name):
 
 
 def test_a_run_keeps_the_teacher_that_it_began_with(folders, tmp_path):
-    """Whatever becomes of the teacher's own folder; one that begins takes it as it is there."""
+    """Whatever becomes of the teacher's own folder, weights and what they predict; one that begins takes it as it is there."""
     folder, made = folders
-    config = made["distilled"]
+    for name in ("teacher", "distilled"):
+        shutil.copytree(folder / name, tmp_path / name)
+    config = made["distilled"].copy_and_resolve_references()
+    config.consistency.teacher = str(tmp_path / "teacher")
     task = KINDS["consistency"].build(config, None)
-    assert jax.tree.leaves(task.constants)
-    later = dataclasses.replace(task, constants=jax.tree.map(lambda leaf: leaf + 1, task.constants))
-    kept, _ = with_weights(later, folder / "distilled")
-    jax.tree.map(np.testing.assert_array_equal, kept.constants, task.constants)
-    begun, _ = with_weights(later, tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, begun.constants, later.constants)
+
+    def teacher_of(workdir):
+        return with_weights(task, workdir)[0].constants
+
+    began = teacher_of(tmp_path)
+    assert jax.tree.leaves(began)
+    record_config(teacher(**{"model.predicts": "noise"}), tmp_path / "teacher", None)
+    assert repr(teacher_of(tmp_path).parameterization) != repr(began.parameterization)
+    for _ in range(2):
+        kept = teacher_of(tmp_path / "distilled")
+        assert repr(kept.parameterization) == repr(began.parameterization)
+        jax.tree.map(np.testing.assert_array_equal, kept.params, began.params)
+        shutil.rmtree(tmp_path / "teacher", ignore_errors=True)
+    with pytest.raises(ConfigError, match="does not exist"):
+        teacher_of(tmp_path)
+    recorded = tmp_path / "distilled" / "config.json"
+    recorded.write_text(recorded.read_text().replace(str(folder), str(tmp_path)))
+    config.training.n_iters = 9
+    assert trained(config, tmp_path / "distilled")["step"] == 9
 
 
 def test_going_back_by_another_config_moves_nothing(folders):
@@ -242,10 +258,10 @@ UNTRAINABLE = [
 
 
 @pytest.mark.parametrize(("make", "changes", "words"), UNTRAINABLE)
-def test_what_cannot_be_trained_is_refused(make, changes, words):
+def test_what_cannot_be_trained_is_refused(make, changes, words, tmp_path):
     config = make(**changes)
     with pytest.raises(UserError, match=words):
-        train.check(config, build_sde(config))
+        trained(config, tmp_path)
 
 
 TEACHERS = [
@@ -261,7 +277,7 @@ TEACHERS = [
 
 
 @pytest.mark.parametrize(("name", "changes", "words"), TEACHERS)
-def test_a_teacher_that_does_not_fit_is_refused(folders, name, changes, words):
+def test_a_teacher_that_does_not_fit_is_refused(folders, tmp_path, name, changes, words):
     folder, _ = folders
     if name == "words":
         (folder / name).mkdir()
@@ -270,7 +286,7 @@ def test_a_teacher_that_does_not_fit_is_refused(folders, name, changes, words):
         )
     config = consistency(**{"consistency.teacher": str(folder / name), **changes})
     with pytest.raises(ConfigError, match=words):
-        train.check(config, build_sde(config))
+        trained(config, tmp_path)
 
 
 def test_kinds_of_the_three_are_other_tasks():

@@ -10,7 +10,8 @@ RUNS = "tests/modes/test_few_step_runs.py"
 # fmt: off
 FEW_STEPS = [
     *mutants("training/teacher.py", "tests/modes/test_few_step_runs.py",
-        ("teacher-as-it-is-now", "return read_tree(workdir / WEIGHTS, teacher) if began else teacher", "return teacher"),
+        ("teacher-as-it-is-now", "if not (saved_steps(checkpoint_folder(workdir)) and (workdir / WEIGHTS).exists()):", "if True:"),
+        ("teacher-by-its-present-config", "kept if kept.exists() else folder", "folder"),
         ("teacher-of-texts", "if teacher.model.words and teacher.model.words != config.model.words:", "if False:"),
     ),
     *mutants("training/score_task.py", "tests/modes/test_few_step_runs.py",
