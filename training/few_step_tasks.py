@@ -98,6 +98,10 @@ class ConsistencyTask(ScoreTask):
         objective = dataclasses.replace(objective, loss=loss)
         return objective.training_losses(params, batch, self.key(step))
 
+    @property
+    def spread(self) -> tuple[str, ...]:
+        return *super().spread, "the number of time intervals (consistency.last_intervals)"
+
     def as_begun(self, folder: Path) -> Self:
         teacher = teacher_of_run(self.config, self.consistency_loss.sde, folder)
         return dataclasses.replace(self, constants=teacher)

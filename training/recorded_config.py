@@ -131,8 +131,8 @@ def record_config(
     step: int | None,
     dataset: Fingerprint | None = None,
     classes: Sequence[str] = (),
-) -> None:
-    """Write the config beside the checkpoints, and what the images and their classes are known by.
+) -> list[str]:
+    """Write the config beside the checkpoints, and what the images and their classes are known by; gives the fields that change.
 
     Args:
       classes: names, in the order of the numbers that the network learns.
@@ -148,7 +148,7 @@ def record_config(
     if known or classes:
         given[DATASET] = known | ({CLASSES: list(classes)} if classes else {})
     earlier = recorded(workdir) if step is not None else None
-    changes: list[dict[str, Any]] = []
+    changes, new = list[dict[str, Any]](), list[str]()
     if earlier is not None and step is not None:
         refuse_differences(earlier, given, workdir, {Role.WEIGHTS, Role.RUN})
         refuse_other_figures(earlier, given, workdir)
@@ -161,6 +161,7 @@ def record_config(
         ]
         for change in changes:
             say("from step {step} on: {field}={to!r} (before: {from!r})".format_map(change))
+        new = [change["field"] for change in changes]
         changes = [*then.get(CHANGES, []), *changes]
     began_with = made_by() if earlier is None else earlier.get(MADE_BY)
     contents = {
@@ -170,6 +171,7 @@ def record_config(
     }
     if jax.process_index() == 0 and contents != earlier:
         write_whole(path, (json.dumps(contents, indent=1) + "\n").encode())
+    return new
 
 
 def keep_origin(earlier: dict[str, Any], given: dict[str, Any]) -> None:

@@ -187,6 +187,31 @@ def test_a_run_keeps_the_teacher_that_it_began_with(folders, tmp_path):
     assert trained(config, tmp_path / "distilled")["step"] == 9
 
 
+@pytest.mark.parametrize(
+    ("decay", "words"),
+    [
+        ("none", "the number of time intervals (consistency.last_intervals): spread"),
+        ("cosine", "the learning rate (optim.decay) and the number of time intervals"),
+    ],
+)
+def test_another_number_of_updates_moves_what_is_spread_over_them(tmp_path, capsys, decay, words):
+    """It is said; of a run that begins, or does not change, or spreads nothing, nothing is."""
+    config, plain = consistency(**{"optim.decay": decay}), teacher()
+    for made, folder in ((config, tmp_path / "few"), (plain, tmp_path / "score")):
+        for n_iters, checkpoint in ((8, None), (8, 4), (16, 8)):
+            made.training.n_iters = n_iters
+            if checkpoint:
+                (folder / "checkpoints" / str(checkpoint)).mkdir(parents=True)
+            folder.mkdir(exist_ok=True)
+            said = capsys.readouterr().err
+            assert "spread over" not in said
+            KINDS[made.training.task].build(made, None).record(folder)
+        said = capsys.readouterr().err
+        assert "from step 8 on: training.n_iters=16 (before: 8)" in said
+        assert (words in said) == (made is config)
+        assert ("from here on as at step 8 of 16, not as before" in said) == (made is config)
+
+
 def test_going_back_by_another_config_moves_nothing(folders):
     folder, made = folders
     config = made["mean_flow"].copy_and_resolve_references()

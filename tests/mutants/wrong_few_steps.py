@@ -15,6 +15,7 @@ FEW_STEPS = [
         ("teacher-of-texts", "if teacher.model.words and teacher.model.words != config.model.words:", "if False:"),
     ),
     *mutants("training/score_task.py", "tests/modes/test_few_step_runs.py",
+        ("jump-of-the-schedule-not-said", 'if "training.n_iters" in changed and self.spread:', "if False:"),
         ("moved-before-it-is-refused", "    if config.checkpoint_step:  # before any checkpoint is moved\n", "    if False:\n"),
     ),
     *mutants("models/edm_network.py", "tests/models/test_edm_networks.py::test_no_augmentation_of_a_network_that_takes_an_interval",
