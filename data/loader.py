@@ -99,12 +99,13 @@ def check_places(data: Any) -> None:
 
 
 def labels_of(split: Split) -> np.ndarray:
-    """The classes of all images, int32 (n,), none of which is decoded.
+    """The classes of all images, int32 (n,), none of which is decoded, nor read where labels lie apart.
 
     Raises:
         DatasetError: an image without one.
     """
-    return split.with_conditions({"label": CONDITIONS["label"]}).condition["label"]
+    readers = {"label": CONDITIONS["label"]}
+    return split.without_images().with_conditions(readers).condition["label"]
 
 
 def of_class(datasets: Datasets, label: int) -> Datasets:

@@ -19,6 +19,7 @@ from score_sde.data.builders import DatasetError, unreadable
 from score_sde.data.conditions import Image, Reader, Record, read
 from score_sde.data.fingerprint import Fingerprint, fingerprint
 from score_sde.data.order import batch_indices, host_places
+from score_sde.data.sources import Subset, without_images
 
 # Reading waits for the disk more than for the CPU, so there are more threads than cores (16 is grain's own
 # default), and two batches ready for each.
@@ -87,6 +88,10 @@ class ImagesInMemory:
         batch = self.take(rows)
         return ImagesInMemory(batch.images, batch.condition)
 
+    def without_images(self) -> ImagesInMemory:
+        """Itself."""
+        return self
+
     def with_conditions(self, readers: Mapping[str, Reader]) -> ImagesInMemory:
         """The split with these conditions in place of its own, from which they may be read."""
         own = dict(self.condition)
@@ -118,7 +123,8 @@ class ImagesInMemory:
 class ImagesOnDisk:
     """A split too large for memory: records read when asked for, the same images in the same order.
 
-    source: random access to records; source.__getitems__(list of int) gives their list.
+    source: random access to records; source.__getitems__(list of int) gives their list, and source.without_images(), if it has that, is
+        a source that does not read the images.
     decode: record -> uint8 (h, w, c).
     shape: (h, w, c) after decoding.
     folder: where the records lie, for error messages.
@@ -197,6 +203,10 @@ class ImagesOnDisk:
         """The images at these positions, in this order, as a split."""
         return dataclasses.replace(self, source=Subset(self.source, rows))
 
+    def without_images(self) -> ImagesOnDisk:
+        """The split for conditions that need no pixels; its records have none where that saves reading them."""
+        return dataclasses.replace(self, source=without_images(self.source))
+
     def with_conditions(self, readers: Mapping[str, Reader]) -> ImagesOnDisk:
         """The split with these conditions."""
         return dataclasses.replace(self, readers=readers)
@@ -269,19 +279,6 @@ class ImagesReadOnce(ImagesOnDisk):
     def batches(self, *arguments: Any, **named: Any) -> Iterator[Batch]:
         """As `ImagesInMemory.batches`."""
         return self.whole.batches(*arguments, **named)
-
-
-class Subset:
-    """Some records of a source, as `ImagesOnDisk` asks for them."""
-
-    def __init__(self, source: Any, rows: np.ndarray):
-        self.source, self.rows = source, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        return self.source.__getitems__(self.rows[list(indices)].tolist())
 
 
 Split = ImagesInMemory | ImagesOnDisk
