@@ -55,7 +55,7 @@ ENDINGS = [
         ("skipped-in-all", "                self.skipped_in_a_row = 0\n", ""),
     ),
     *mutants("training/earlier_step.py", "tests/training/test_earlier_step.py",
-        ("gone-back-at-each-start", "if aside.exists():", "if False:"),
+        ("gone-back-at-each-start", "been = aside.exists()", "been = False"),
         ("half-moved-is-moved", "workdir / f\"after_step_{step}.moving\"", "workdir / f\"after_step_{step}\""),
         ("later-record-lost", "shutil.copyfile(record, target / record.name)", "pass"),
         ("damaged-steps-gone-back-to", "if problem := damage(folder / str(step)):", "if problem := None:"),
