@@ -4,6 +4,7 @@
     batch.py       Batch: images, conditions (labels), and the index that their randomness follows from
     conditions.py  what may be known of an image, by name (CONDITIONS), read when load is asked for it
     splits.py      Datasets, ImagesInMemory and ImagesOnDisk: what a loaded dataset can do
+    sources.py     records of some rows, or without their images
     order.py       batch_indices(seed, step, ...): the data order, a pure function
     builders.py    TFDS builders by name (BUILDERS: our own), prepared on first use; DatasetError
     prepare.py     `python -m score_sde.data.prepare NAME`: the same from the command line

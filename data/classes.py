@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from score_sde.data.builders import DatasetError
+from score_sde.data.sources import without_images
 from score_sde.data.splits import Datasets, ImagesOnDisk
 
 SHOWN = 10  # names in a message
@@ -55,6 +56,9 @@ class Renumbered:
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         records = self.source.__getitems__(indices)
         return [{**record, "label": self.numbers[int(record["label"])]} for record in records]
+
+    def without_images(self) -> Renumbered:
+        return Renumbered(without_images(self.source), self.numbers)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ converts Parquet files to such in its own cache first (HF_DATASETS_CACHE). Nothi
 from __future__ import annotations
 
 import collections
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,15 +163,24 @@ class Rows:
             found = self.dataset[rows]
         except Exception as error:
             raise DatasetError(f"{self.what} cannot be read: {one_line(error)}") from error
-        labels = found[self.label] if self.label else [None] * len(rows)
+        images, labels = (
+            found[of] if of in found else [None] * len(rows) for of in (self.image, self.label)
+        )
         return [
             {
                 "path": f"row {row} of {self.what}",
                 "image": image,
                 "label": -1 if label is None else label,
             }
-            for row, image, label in zip(rows, found[self.image], labels, strict=True)
+            for row, image, label in zip(rows, images, labels, strict=True)
         ]
+
+    def without_images(self) -> Rows:
+        if self.label is None:
+            return self
+        labels = copy.copy(self)
+        labels.dataset = self.dataset.select_columns([self.label])
+        return labels
 
 
 def encoded(record: Record) -> bytes:

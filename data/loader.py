@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from score_sde.data.shapes import load_shapes
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk, Split
 from score_sde.options import choose
 
-# `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together: CIFAR-10
+# `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together, conditions and all: CIFAR-10
 # (184 MB), SVHN and MNIST yes, CelebA at 64x64 (2.4 GB) no. It fits beside a model on any GPU, and a training
 # image is then never copied from the host.
 IN_MEMORY_BYTES = 1 << 30
@@ -102,12 +101,13 @@ def check_places(data: Any) -> None:
 
 
 def labels_of(split: Split) -> np.ndarray:
-    """The classes of all images, int32 (n,), none of which is decoded.
+    """The classes of all images, int32 (n,), none of which is decoded, nor read where labels lie apart.
 
     Raises:
         DatasetError: an image without one.
     """
-    return split.with_conditions({"label": CONDITIONS["label"]}).condition["label"]
+    readers = {"label": CONDITIONS["label"]}
+    return split.without_images().with_conditions(readers).condition["label"]
 
 
 def of_class(datasets: Datasets, label: int) -> Datasets:
@@ -311,8 +311,7 @@ def split_names(builder: Any) -> tuple[str, str]:
 
 def placed(datasets: Datasets, in_memory: str) -> Datasets:
     """The dataset in memory if it is to be held there, else as it is."""
-    splits = (datasets.train, datasets.test)
-    num_bytes = sum(split.num_images * math.prod(split.shape) for split in splits)
+    num_bytes = datasets.train.num_bytes + datasets.test.num_bytes
     if not keep_in_memory(in_memory, num_bytes):
         return datasets
     return datasets.each(lambda split: split.kept())

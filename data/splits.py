@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from score_sde.data.builders import DatasetError, unreadable
 from score_sde.data.conditions import Image, Reader, Record, read
 from score_sde.data.fingerprint import Fingerprint, fingerprint
 from score_sde.data.order import batch_indices, host_places
+from score_sde.data.sources import Subset, without_images
 
 # Reading waits for the disk more than for the CPU, so there are more threads than cores (16 is grain's own
 # default), and two batches ready for each.
@@ -24,6 +27,20 @@ READ_THREADS = 16
 READ_AHEAD = 32
 # Records held at once while a whole split is gone through, encoded images and all.
 CHUNK = 1024
+
+
+@functools.cache
+def decoding_threads() -> concurrent.futures.Executor:
+    """Of all splits, from when the first is read."""
+    return concurrent.futures.ThreadPoolExecutor(READ_THREADS, "decoding")
+
+
+def decoded(images: Sequence[Image]) -> list[np.ndarray]:
+    """The pixels of all, in a few shares at once: Pillow lets other threads work as it decodes."""
+    num = min(READ_THREADS, len(images))
+    shares = (images[len(images) * i // num : len(images) * (i + 1) // num] for i in range(num))
+    found = decoding_threads().map(lambda share: [image() for image in share], shares)
+    return [pixels for share in found for pixels in share]
 
 
 def training_batch(
@@ -53,6 +70,11 @@ class ImagesInMemory:
     def shape(self) -> tuple[int, int, int]:
         return self.images.shape[1:]
 
+    @property
+    def num_bytes(self) -> int:
+        """In memory, conditions and all."""
+        return self.images.nbytes + sum(of.nbytes for of in dict(self.condition).values())
+
     def kept(self) -> ImagesInMemory:
         """Itself."""
         return self
@@ -65,6 +87,10 @@ class ImagesInMemory:
         """The images at these positions, in this order, as a split."""
         batch = self.take(rows)
         return ImagesInMemory(batch.images, batch.condition)
+
+    def without_images(self) -> ImagesInMemory:
+        """Itself."""
+        return self
 
     def with_conditions(self, readers: Mapping[str, Reader]) -> ImagesInMemory:
         """The split with these conditions in place of its own, from which they may be read."""
@@ -97,7 +123,8 @@ class ImagesInMemory:
 class ImagesOnDisk:
     """A split too large for memory: records read when asked for, the same images in the same order.
 
-    source: random access to records; source.__getitems__(list of int) gives their list.
+    source: random access to records; source.__getitems__(list of int) gives their list, and source.without_images(), if it has that, is
+        a source that does not read the images.
     decode: record -> uint8 (h, w, c).
     shape: (h, w, c) after decoding.
     folder: where the records lie, for error messages.
@@ -128,11 +155,19 @@ class ImagesOnDisk:
     def num_images(self) -> int:
         return len(self.source)
 
+    @property
+    def num_bytes(self) -> int:
+        """What it would take in memory, the conditions of each image as many as those of the first."""
+        first = self.records(range(1)) if self.readers else []
+        condition = dict(read(self.readers, first, self.decoders(first)))
+        of_one = math.prod(self.shape) + sum(of.nbytes for of in condition.values())
+        return self.num_images * of_one
+
     def take(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """What is at these positions, and the positions."""
         records = self.records(indices)
         images = self.decoders(records)
-        pixels = np.stack([image() for image in images])
+        pixels = np.stack(decoded(images))
         return Batch(
             pixels, read(self.readers, records, images), np.asarray(indices).astype(np.int32)
         )
@@ -167,6 +202,10 @@ class ImagesOnDisk:
     def subset(self, rows: np.ndarray) -> ImagesOnDisk:
         """The images at these positions, in this order, as a split."""
         return dataclasses.replace(self, source=Subset(self.source, rows))
+
+    def without_images(self) -> ImagesOnDisk:
+        """The split for conditions that need no pixels; its records have none where that saves reading them."""
+        return dataclasses.replace(self, source=without_images(self.source))
 
     def with_conditions(self, readers: Mapping[str, Reader]) -> ImagesOnDisk:
         """The split with these conditions."""
@@ -240,19 +279,6 @@ class ImagesReadOnce(ImagesOnDisk):
     def batches(self, *arguments: Any, **named: Any) -> Iterator[Batch]:
         """As `ImagesInMemory.batches`."""
         return self.whole.batches(*arguments, **named)
-
-
-class Subset:
-    """Some records of a source, as `ImagesOnDisk` asks for them."""
-
-    def __init__(self, source: Any, rows: np.ndarray):
-        self.source, self.rows = source, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        return self.source.__getitems__(self.rows[list(indices)].tolist())
 
 
 Split = ImagesInMemory | ImagesOnDisk

@@ -19,7 +19,7 @@ from score_sde.training.kinds import KINDS
 from score_sde.training.known_classes import known_classes
 from score_sde.training.low_rank_task import adapting
 from score_sde.training.recorded_config import check_same_run
-from score_sde.training.replay import replay
+from score_sde.training.replay import check_same_updates, replay
 from score_sde.training.score_task import with_weights
 from score_sde.training.task import Plan
 
@@ -46,17 +46,18 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Write <workdir>/replay/step<n>.npz with the loss of each image and the gradient's norm in each parameter.
 
     Raises:
-      UserError: the run in the folder has another config, or a damaged checkpoint.
+      UserError: the run in the folder, or that update of it, has another config, or a damaged checkpoint.
     """
     step = config.training.replay_step
     check_same_run(config, workdir)
     kind = KINDS[config.training.task]
     conditions, classes = kind.conditions(config), known_classes(config, workdir)
-    split = data.load(config, conditions=conditions, whole=True, classes=classes).train
+    datasets = data.load(config, conditions=conditions, whole=True, classes=classes)
+    check_same_updates(config, workdir, datasets.fingerprint, step)
     plan = Plan.from_config(config, config.training)
     task, weights = with_weights(kind.build(config, sde), workdir)
     adapted, weights = adapting(config, task, workdir, weights)
-    found = replay(adapted, plan, split, workdir, build_devices(config), step, weights)
+    found = replay(adapted, plan, datasets.train, workdir, build_devices(config), step, weights)
     path = workdir / "replay" / f"step{found.step:08d}.npz"
     figures = {
         "mode": "replay",

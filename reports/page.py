@@ -34,7 +34,8 @@ from score_sde.reports.reading import (
 )
 from score_sde.reports.style import STYLE
 from score_sde.training.environment import FILE as ENVIRONMENT_FILE
-from score_sde.training.recorded_config import CHANGES, DATASET, as_json, fields
+from score_sde.training.recorded_changes import CHANGES
+from score_sde.training.recorded_config import DATASET, as_json, fields
 
 MOST_SNAPSHOTS = 8
 MOST_PICTURES = 6  # of a kind, the newest

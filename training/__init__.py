@@ -46,6 +46,7 @@ A score network:
     optimizer.py         clip -> Adam -> weight decay -> learning rate, with warm-up and decay
     evaluators.py        what is measured on the way, by name (EVALUATORS)
     held_out.py          the loss on the test split
+    recorded_changes.py  what of it changed on the way, and at which steps
     recorded_config.py   the config that a folder's weights belong to, and what may change when training goes on
     known_classes.py     by which names a network knows the numbers of its classes
     trained_score.py     a folder's weights as a score model

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
-from score_sde.devices import placed, replicated
+from score_sde.devices import on_any_host, placed, replicated
 from score_sde.errors import UserError
 from score_sde.files import cannot_write
 from score_sde.progress import say
@@ -137,9 +138,14 @@ class Checkpoints:
         with self._saved():
             self.manager.wait_until_finished()
 
-    def reached_preemption(self, step: int) -> bool:
-        """Whether the scheduler of a multi-host run has announced its end, the same answer on all hosts."""
-        return self.manager.reached_preemption(step)
+    def reached_preemption(self, *steps: int) -> bool:
+        """Whether the scheduler of a multi-host run has announced its end for one of these steps, the same answer on all hosts.
+
+        JAX chooses the step after the last that a host has asked about, and knows it again by equality alone: every step has to be
+        asked about, those within a call too.
+        """
+        asked = [self.manager.reached_preemption(step) for step in steps]
+        return any(asked)
 
     def remove_unfinished(self) -> None:
         """Saves that were killed or found no room; only for who is alone in the folder."""
@@ -189,7 +195,7 @@ class Checkpoints:
         """These fields of that step, or for 0 of the newest that can be read, and its step."""
         damaged: list[str] = []
         for candidate in self._candidates(step):
-            problem = damage(self.folder / str(candidate))
+            problem = of_any_host(damage(self.folder / str(candidate)))
             if problem is None:
                 self._check_format(candidate)
                 try:
@@ -199,7 +205,8 @@ class Checkpoints:
                     found = self._read(candidate, item)
                 except UNREADABLE as error:
                     problem = f"cannot be read: {first_line(error)}"
-                else:
+                problem = of_any_host(problem)
+                if problem is None:
                     if damaged:
                         say(f"{'; '.join(damaged)}: using the one of step {candidate}")
                     return found, candidate
@@ -266,6 +273,12 @@ class Checkpoints:
                 f"the checkpoint of step {self.saving} cannot be written to {self.folder} ({first_line(error)}); "
                 f"{kept(self.latest_step)}. Make room, then give the same command again"
             ) from error
+
+
+def of_any_host(problem: str | None) -> str | None:
+    """What one host finds is a problem of all, which must read the same checkpoint."""
+    anywhere = on_any_host(np.array([problem is not None])).any()
+    return problem or ("as another host finds" if anywhere else None)
 
 
 def saved_steps(folder: pathlib.Path) -> list[int]:

@@ -13,11 +13,12 @@ from score_sde.progress import say
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.kept_averages import set_aside_after
 from score_sde.training.manifest import damage
+from score_sde.training.recorded_config import FILE as CONFIG
 from score_sde.unfinished import all_hosts_meet
 
 
 def go_back(workdir: Path, step: int) -> None:
-    """Make the checkpoint of `step` the newest; later ones go to <workdir>/after_step_<step>, with a copy of the record.
+    """Make the checkpoint of `step` the newest; later ones go to <workdir>/after_step_<step>, with copies of the record and the config.
 
     Once, also from the newest: where that folder is, the run has gone back already and trained on since, so that the same command, given again
     after an interruption, continues it.
@@ -27,21 +28,23 @@ def go_back(workdir: Path, step: int) -> None:
     """
     folder = checkpoint_folder(workdir)
     aside, moving = workdir / f"after_step_{step}", workdir / f"after_step_{step}.moving"
-    if jax.process_index() == 0:
-        if aside.exists():
-            say(
-                f"this run has gone back to step {step} before, so it continues from its newest checkpoint; to go back once "
-                f"more, rename {aside}"
-            )
-        else:
-            _check(folder, step)
-            try:
-                later = _move(folder, step, moving)
-                moving.rename(aside)
-                if later:
-                    say(f"back to step {step}; what came after it is in {aside}")
-            except OSError as error:
-                raise cannot_write(aside, error) from error
+    been = aside.exists()
+    if been:
+        say(
+            f"this run has gone back to step {step} before, so it continues from its newest checkpoint; to go back once "
+            f"more, rename {aside}"
+        )
+    else:
+        _check(folder, step)  # by each host: those that are not told of an error wait for ever
+    all_hosts_meet("a step to go back to")
+    if jax.process_index() == 0 and not been:
+        try:
+            later = _move(folder, step, moving)
+            moving.rename(aside)
+            if later:
+                say(f"back to step {step}; what came after it is in {aside}")
+        except OSError as error:
+            raise cannot_write(aside, error) from error
     all_hosts_meet("an earlier step")
 
 
@@ -63,9 +66,10 @@ def _move(folder: Path, step: int, target: Path) -> list[int]:
     """Into a folder that gets its last name when all is there: a move that was killed is taken up again. Gives the steps."""
     later = [saved for saved in saved_steps(folder) if saved > step]
     target.mkdir(exist_ok=True)
-    record = folder.parent / "metrics.jsonl"
-    if record.exists() and not (target / record.name).exists():
-        shutil.copyfile(record, target / record.name)
+    # The config, too, soon says nothing any more of what changed in the steps that are moved.
+    for record in (folder.parent / "metrics.jsonl", folder.parent / CONFIG):
+        if record.exists() and not (target / record.name).exists():
+            shutil.copyfile(record, target / record.name)
     for saved in later:
         (folder / str(saved)).rename(target / str(saved))
     set_aside_after(folder.parent, step, target)

@@ -27,7 +27,7 @@ from score_sde.training.objective import Objective, build_objective
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.score_task import Kind, ScoreTask
 from score_sde.training.task import Evaluator
-from score_sde.training.teacher import check_teacher, keep_teacher, load_teacher, teacher_of_run
+from score_sde.training.teacher import keep_teacher, teacher_of_run
 from score_sde.training.times import build_times
 from score_sde.training.weightings import (
     CONSISTENCY_WEIGHTINGS,
@@ -98,11 +98,16 @@ class ConsistencyTask(ScoreTask):
         objective = dataclasses.replace(objective, loss=loss)
         return objective.training_losses(params, batch, self.key(step))
 
+    @property
+    def spread(self) -> tuple[str, ...]:
+        return *super().spread, "the number of time intervals (consistency.last_intervals)"
+
     def as_begun(self, folder: Path) -> Self:
-        return dataclasses.replace(self, constants=teacher_of_run(folder, self.constants))
+        teacher = teacher_of_run(self.config, self.consistency_loss.sde, folder)
+        return dataclasses.replace(self, constants=teacher)
 
     def record(self, folder: Path) -> None:
-        keep_teacher(folder, self.constants)
+        keep_teacher(folder, self.config, self.constants)
         super().record(folder)
 
     @property
@@ -115,6 +120,8 @@ class ConsistencyTask(ScoreTask):
 def check_consistency(config: Any, sde: SDE) -> ConsistencyLoss:
     """Refuse what no consistency model can be trained by; gives the loss of the last intervals, without the teacher.
 
+    Whether the teacher will do depends on the folder: a run that goes on has its own (teacher.py).
+
     Raises:
       ConfigError: what was given, and what to do.
     """
@@ -126,8 +133,6 @@ def check_consistency(config: Any, sde: SDE) -> ConsistencyLoss:
             "set last_intervals to first_intervals or more"
         )
     weighting = choose("training.weighting", training.weighting, CONSISTENCY_WEIGHTINGS)
-    if options.teacher:
-        check_teacher(config, sde)
     huber = options.huber if options.metric == "pseudo_huber" else 0.0
     times = build_times(config, sde)
     intervals = Intervals(sde, training.eps, options.last_intervals)
@@ -137,7 +142,7 @@ def check_consistency(config: Any, sde: SDE) -> ConsistencyLoss:
 
 
 def build_consistency_task(config: Any, sde: SDE | None = None) -> ConsistencyTask:
-    """The task that config names, without evaluators; with the teacher's weights.
+    """The task that config names, without evaluators, and without the teacher until `as_begun`.
 
     Raises:
       UserError: a setting that cannot work.
@@ -147,8 +152,7 @@ def build_consistency_task(config: Any, sde: SDE | None = None) -> ConsistencyTa
     network = build_network(config)
     loss = check_consistency(config, sde)
     objective = build_objective(config, network, sde, loss, ConsistencyObjective)
-    teacher = load_teacher(config, sde) if config.consistency.teacher else ()
-    return ConsistencyTask(config, network, objective, build_optimizer(config), constants=teacher)
+    return ConsistencyTask(config, network, objective, build_optimizer(config))
 
 
 CONSISTENCY = Kind(build_consistency_task, conditions_of, EVALUATORS)

@@ -21,11 +21,12 @@ from score_sde.errors import UserError
 from score_sde.files import parse_json, write_whole
 from score_sde.progress import say
 from score_sde.training.judged_by import QUALITY, is_judged_by
+from score_sde.training.recorded_changes import CHANGES, as_of
 from score_sde.version import made_by
 
 FILE = "config.json"
-# In the file, beside the sections:
-CHANGES = "changes"
+ORIGIN = "training.init_from"
+# In the file, beside the sections and CHANGES:
 DATASET = "dataset"
 CLASSES = "classes"  # in it
 MADE_BY = "made_by"  # the version and commit with which the run began; environment.jsonl has those of every start
@@ -127,13 +128,13 @@ def record_config(
     step: int | None,
     dataset: Fingerprint | None = None,
     classes: Sequence[str] = (),
-) -> None:
-    """Write the config beside the checkpoints, and what the images and their classes are known by.
+) -> list[str]:
+    """Write the config beside the checkpoints, and what the images and their classes are known by; gives the fields that change.
 
     Args:
       classes: names, in the order of the numbers that the network learns.
-      step: the newest of them, from which training goes on. Then what changes is said and kept in the file, [{"step",
-        "field", "from", "to"}, ...]; without one there is nothing yet that an earlier config describes.
+      step: the newest of them, from which training goes on. Then what changes is said and kept in the file (recorded_changes.py), and
+        what had changed from there on is forgotten; without one there is nothing yet that an earlier config describes.
 
     Raises:
       UserError: the run began with another config, or the file is damaged.
@@ -144,17 +145,21 @@ def record_config(
     if known or classes:
         given[DATASET] = known | ({CLASSES: list(classes)} if classes else {})
     earlier = recorded(workdir) if step is not None else None
-    changes: list[dict[str, Any]] = []
-    if earlier is not None:
+    changes, new = list[dict[str, Any]](), list[str]()
+    if earlier is not None and step is not None:
         refuse_differences(earlier, given, workdir, {Role.WEIGHTS, Role.RUN})
         refuse_other_figures(earlier, given, workdir)
+        keep_origin(earlier, given)
+        # After going back there are changes of steps that come again.
+        then = as_of(earlier, step)
         changes = [
             {"step": step, "field": name, "from": before, "to": now}
-            for name, before, now in differences(earlier, given, {Role.MAY_CHANGE})
+            for name, before, now in differences(then, given, {Role.MAY_CHANGE})
         ]
         for change in changes:
             say("from step {step} on: {field}={to!r} (before: {from!r})".format_map(change))
-        changes = [*earlier.get(CHANGES, []), *changes]
+        new = [change["field"] for change in changes]
+        changes = [*then.get(CHANGES, []), *changes]
     began_with = made_by() if earlier is None else earlier.get(MADE_BY)
     contents = {
         **given,
@@ -163,6 +168,16 @@ def record_config(
     }
     if jax.process_index() == 0 and contents != earlier:
         write_whole(path, (json.dumps(contents, indent=1) + "\n").encode())
+    return new
+
+
+def keep_origin(earlier: dict[str, Any], given: dict[str, Any]) -> None:
+    """Keep what the run began with, which nothing that is given later can change."""
+    began, now = (dict(fields(of)).get(ORIGIN, "") for of in (earlier, given))
+    if now not in ("", began):
+        origin = f"those of {began}" if began else "weights of its own"
+        say(f"{ORIGIN}={now!r} is not used: the run goes on, and began with {origin}")
+    given["training"]["init_from"] = began
 
 
 def check_recorded(config: Any, workdir: Path) -> None:

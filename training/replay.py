@@ -15,14 +15,28 @@ import numpy as np
 from jax import Array
 
 from score_sde import data
+from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import Devices
+from score_sde.errors import UserError
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
 from score_sde.training.feed import feed, stacked
 from score_sde.training.progress import Progress
+from score_sde.training.recorded_changes import as_of
+from score_sde.training.recorded_config import (
+    DATASET,
+    ORIGIN,
+    Role,
+    as_json,
+    differences,
+    recorded,
+    role,
+)
 from score_sde.training.start import Weights, fresh, state_shapes
 from score_sde.training.state import TrainState
-from score_sde.training.step import ARGUMENTS, build_train_step, joined_shares
+from score_sde.training.step import ARGUMENTS, build_train_step, joined_shares, projected
 from score_sde.training.task import Plan, Task
+
+PLACES = ("data.folder", "data.file")
 
 
 class Replayed(NamedTuple):
@@ -66,8 +80,7 @@ def replay(
     Raises:
       UserError: the checkpoint is damaged, or one of another network.
     """
-    steps = saved_steps(checkpoint_folder(workdir))
-    before = max((saved for saved in steps if not step or saved < step), default=0)
+    before = checkpoint_before(workdir, step)
     step = step or before + 1
     if before:
         with Checkpoints(workdir) as checkpoints:
@@ -97,11 +110,47 @@ def replay(
     )
 
 
+def checkpoint_before(workdir: Path, step: int) -> int:
+    """The newest checkpoint from which update number `step` can be made, 0 for none; the newest of all if `step` is 0."""
+    steps = saved_steps(checkpoint_folder(workdir))
+    return max((saved for saved in steps if not step or saved < step), default=0)
+
+
+def check_same_updates(config: Any, workdir: Path, dataset: Fingerprint, step: int) -> None:
+    """Refuse a config, or images, other than those of the updates that `replay` makes again. Where images lie is free.
+
+    Raises:
+      UserError: with the fields that differ, or that changed between these updates; or config.json is damaged.
+    """
+    earlier = recorded(workdir)
+    if earlier is None:
+        return
+    before = checkpoint_before(workdir, step)
+    step = step or before + 1
+    first, then = as_of(earlier, before + 1), as_of(earlier, step)
+    given = {**as_json(config), DATASET: {**then.get(DATASET, {}), **dataset._asdict()}}
+    changed = [name for name, *_ in differences(first, then, {Role.MAY_CHANGE})]
+    if changed := [name for name in changed if name not in PLACES]:
+        raise UserError(
+            f"replay_step={step}: {', '.join(changed)} changed between the checkpoint of step {before}, from which this update could be "
+            f"made again, and the update (config.json in {workdir}); choose one before the change, or one after a later checkpoint"
+        )
+    other = [
+        f"{name}={now!r} ({was!r})"
+        for name, was, now in differences(then, given, {Role.MAY_CHANGE, Role.FREE})
+        if name not in PLACES and (role(name) is Role.MAY_CHANGE or (name == ORIGIN and not before))
+    ]
+    if other:
+        raise UserError(
+            f"replay_step={step}: the update was made with another config: {', '.join(other)}; give the values in brackets"
+        )
+
+
 def _look(task: Task, devices: Devices, accumulation: int) -> Any:
     """The compiled (state, constants, resident, given) -> (losses of the images, norm of the gradient in each parameter)."""
 
     def look(state: TrainState, constants: Any, resident: Any, given: Any) -> tuple[Array, Any]:
-        inputs = (state, constants, resident, given)
+        inputs = (projected(task, state), constants, resident, given)
         joined = joined_shares(task, devices, *inputs, accumulation)
         _, gradient = joined.mean
         return joined.rows, jax.tree.map(jnp.linalg.norm, gradient)

@@ -76,6 +76,9 @@ class Run:
     def updates(self, split: Any, interrupts: Interrupts) -> str | None:
         """All updates that remain; gives the signal that ended them early, or None."""
         plan, began = self.plan, self.step
+        # What is announced before anybody asks is for step 1. A run that begins has that still to come.
+        if began and self.checkpoints.reached_preemption(1, began):
+            return "SIGTERM"
         resident, steps = feed(plan.seed, plan.batch_size, split, self.step, self.devices)
         constants = jax.device_get(self.task.constants)  # wherever they are
         constants = jax.device_put(constants, self.devices.replicated())
@@ -108,7 +111,7 @@ class Run:
             if interrupts.received:
                 self.save()
                 return interrupts.received
-            if jax.process_count() > 1 and self.checkpoints.reached_preemption(self.step):
+            if self.checkpoints.reached_preemption(*range(before + 1, self.step + 1)):
                 return "SIGTERM"
         return None
 

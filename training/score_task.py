@@ -19,6 +19,7 @@ from score_sde.devices import build_devices
 from score_sde.errors import ConfigError
 from score_sde.files import user_path
 from score_sde.models.networks import build_network, conditions_of, projection_of
+from score_sde.progress import say
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
 from score_sde.training.environment import record_environment
@@ -78,12 +79,17 @@ class ScoreTask:
         return tuple(self.config.training.ema.sigma_rel)
 
     @property
+    def spread(self) -> tuple[str, ...]:
+        """What follows training.n_iters, in words: where that changes, it jumps."""
+        return ("the learning rate (optim.decay)",) if self.config.optim.decay == "cosine" else ()
+
+    @property
     def frozen(self) -> Any:
         """The parameters that no update moves; () of most networks."""
         return self.constants if frozen_names(self.network) else ()
 
     def as_begun(self, folder: pathlib.Path) -> Self:
-        """With the constants that the run in this folder began with, where it goes on and they are kept."""
+        """With its constants from elsewhere: where a run in this folder goes on, those that it began with and keeps."""
         return self
 
     def init(self) -> Any:
@@ -132,7 +138,12 @@ class ScoreTask:
         newest = max(saved_steps(checkpoint_folder(folder)), default=None)
         if newest is None:
             keep(self.frozen, folder)
-        record_config(self.config, folder, newest, self.dataset, self.classes)
+        changed = record_config(self.config, folder, newest, self.dataset, self.classes)
+        if "training.n_iters" in changed and self.spread:
+            n_iters = self.config.training.n_iters
+            say(
+                f"{' and '.join(self.spread)}: spread over all updates, so from here on as at step {newest} of {n_iters}, not as before"
+            )
         record_environment(folder, newest or 0)
 
 

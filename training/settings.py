@@ -27,6 +27,7 @@ def check_config(config: Any) -> None:
     check_parts(training.batch_size, training.accumulation, "training")
     if training.keep_best:
         check_judged(training)
+    check_kept(training)
     choose("training.draws", training.draws, DRAWS)
     check_low_rank(training)
 
@@ -40,6 +41,19 @@ def check_judged(training: Any) -> None:
         raise ConfigError(
             f"training.keep_best={training.keep_best} with {frequency}={judged} and checkpoint_freq={every}: each checkpoint needs its "
             f"{what} (training.keep_best_by={figure!r}); set training.{frequency} to checkpoint_freq or to a divisor of it"
+        )
+
+
+def check_kept(training: Any) -> None:
+    """Refuse to keep checkpoints at multiples of so many steps where they are not made at all of these."""
+    keep, every, calls = training.keep_every, training.checkpoint_freq, training.steps_per_call
+    # Where all stay, or only the last is made, there are no multiples to miss.
+    if not (keep and every and training.keep_checkpoints):
+        return
+    if keep % every or every % calls:
+        raise ConfigError(
+            f"training.keep_every={keep} with checkpoint_freq={every} and steps_per_call={calls}: checkpoints would not fall on its multiples; "
+            "set keep_every to a multiple of checkpoint_freq, and that to a multiple of steps_per_call, or keep_every=0"
         )
 
 

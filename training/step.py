@@ -62,9 +62,7 @@ def update(
       the learning rate; of a task that tells images apart, the Sums of its groups too.
     """
     before, chosen = state, trainable(task.trainable, state.params)
-    if isinstance(task, Projected):
-        projected = where(chosen, task.projected(state.params), state.params)
-        state = dataclasses.replace(state, params=projected)
+    state = projected(task, state)
     joined = joined_shares(task, devices, state, constants, resident, given, accumulation)
     loss, gradient = joined.mean
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
@@ -93,6 +91,16 @@ def update(
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
         after = chosen_state(good, after, before)
     return after, metrics
+
+
+def projected(task: Task, state: TrainState) -> TrainState:
+    """The state whose gradient is asked for: of a task that has a set for its parameters, with those that train brought back to it."""
+    if not isinstance(task, Projected):
+        return state
+    params = where(
+        trainable(task.trainable, state.params), task.projected(state.params), state.params
+    )
+    return dataclasses.replace(state, params=params)
 
 
 def joined_shares(

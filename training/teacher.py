@@ -8,29 +8,36 @@ from typing import Any
 import jax
 
 from score_sde.errors import ConfigError, UserError
-from score_sde.files import user_path
+from score_sde.files import user_path, write_whole
 from score_sde.guidance.autoguidance import Unconditional
-from score_sde.models.networks import check_no_class, condition_names, has_condition_image
+from score_sde.models.networks import (
+    build_network,
+    check_no_class,
+    condition_names,
+    has_condition_image,
+)
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import trained_space
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
-from score_sde.training.recorded_config import read_config
-from score_sde.training.trained_score import load_score_model
+from score_sde.training.recorded_config import FILE, read_config
+from score_sde.training.state import init_params
+from score_sde.training.trained_score import load_score_model, score_model
 from score_sde.training.weights_file import read_tree, write_tree
 
 WEIGHTS = "teacher.npz"
-"""Beside the checkpoints of a run that is taught."""
+"""Beside the checkpoints of a run that is taught, with:"""
+CONFIG = "teacher.json"
 
 
-def check_teacher(config: Any, sde: SDE) -> Any:
-    """Refuse a folder that cannot teach the config's network; gives the folder's config.
+def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
+    """Refuse a folder, or a file of its config, that cannot teach the config's network; gives the folder's config.
 
     Raises:
       ConfigError: no such folder, or one of another task, process, space of images or condition.
     """
     field = f"consistency.teacher={config.consistency.teacher!r}"
     try:
-        teacher = read_config(user_path(config.consistency.teacher))
+        teacher = read_config(folder)
     except UserError as error:
         raise ConfigError(f"{field}: {error}") from None
     if teacher.training.task != "score" or not teacher.training.continuous:
@@ -86,31 +93,36 @@ def check_teacher(config: Any, sde: SDE) -> Any:
     return teacher
 
 
-def keep_teacher(workdir: Path, teacher: Any) -> None:
-    """Write the teacher's weights beside the checkpoints of a run that begins: its own folder may be trained further."""
+def keep_teacher(workdir: Path, config: Any, teacher: Any) -> None:
+    """Write the teacher's weights and its config beside the checkpoints of a run that begins: its own folder may be trained further, or go."""
     begins = not saved_steps(checkpoint_folder(workdir))
     if begins and jax.tree.leaves(teacher) and jax.process_index() == 0:
+        recorded = (user_path(config.consistency.teacher) / FILE).read_bytes()
+        write_whole(workdir / CONFIG, recorded)
         write_tree(workdir / WEIGHTS, teacher)
 
 
-def teacher_of_run(workdir: Path, teacher: Any) -> Any:
-    """The teacher with the weights that a run in this folder began with; as it is where none has begun.
+def teacher_of_run(config: Any, sde: SDE, workdir: Path) -> Any:
+    """The teacher that the run in this folder began with; of one that begins, the score model in `consistency.teacher`; () without any.
 
     Raises:
-      UserError: the file of its weights is damaged.
+      UserError: a folder that cannot teach this network, or without weights; or a file that is kept is damaged.
     """
-    began = saved_steps(checkpoint_folder(workdir)) and (workdir / WEIGHTS).exists()
-    return read_tree(workdir / WEIGHTS, teacher) if began else teacher
+    if not config.consistency.teacher:
+        return ()
+    folder = user_path(config.consistency.teacher)
+    if not (saved_steps(checkpoint_folder(workdir)) and (workdir / WEIGHTS).exists()):
+        teacher = check_teacher(config, sde, folder)
+        return told(config, teacher, load_score_model(teacher, sde, folder).model)
+    kept = workdir / CONFIG
+    # Folders of older versions have the weights only.
+    teacher = check_teacher(config, sde, kept if kept.exists() else folder)
+    shapes = jax.eval_shape(lambda: init_params(teacher, build_network(teacher)))
+    return read_tree(workdir / WEIGHTS, told(config, teacher, score_model(teacher, sde, shapes)))
 
 
-def load_teacher(config: Any, sde: SDE) -> Any:
-    """The teacher's score model, by the averaged weights of its newest checkpoint.
-
-    Raises:
-      UserError: a folder without such weights.
-    """
-    teacher = check_teacher(config, sde)
-    model = load_score_model(teacher, sde, user_path(config.consistency.teacher)).model
+def told(config: Any, teacher: Any, model: Any) -> Any:
+    """The teacher's score model, not told of classes that only the config's network knows."""
     return (
         Unconditional(model) if condition_names(config) and not condition_names(teacher) else model
     )

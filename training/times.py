@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import norm
 
 from score_sde.errors import ConfigError
@@ -177,7 +178,10 @@ class LogitNormalTimes(NormalTimes):
         return jnp.log(t) - jnp.log(self.sde.T - t)
 
     def time_of_normal(self, normal: Elements) -> Elements:
-        return self.sde.T * jax.nn.sigmoid(normal)
+        # In float32 the sigmoid is 1 from 17 on; at T itself the density would be an infinite rate times 0.
+        end = np.asarray(self.sde.T, normal.dtype)
+        last = np.nextafter(end, np.zeros_like(end))
+        return jnp.minimum(self.sde.T * jax.nn.sigmoid(normal), last)
 
     def rate(self, t: Elements) -> Elements:
         return self.sde.T / (t * (self.sde.T - t))

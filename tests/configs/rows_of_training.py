@@ -208,7 +208,7 @@ TRAINING_ROWS = [
     *rows(training_run, "training", TOY, log_freq=7, eval_freq=7, checkpoint_freq=7),
     *rows(training_run, "training", TOY, skip_nonfinite=1, init_from="weights"),
     *rows(training_run, "", TOY, checkpoint_step=3, data_parallel="shard_map"),
-    *rows(kept_checkpoints, "training", TOY, keep_checkpoints=2, keep_every=5, keep_best=1),
+    *rows(kept_checkpoints, "training", TOY, keep_checkpoints=2, keep_every=20_000, keep_best=1),
     *rows(kept_checkpoints, "training", TOY, keep_best_by="frechet"),
     *rows(held_out_batches, "training", TOY, batch_size=8),
     *rows(training_pictures, "training", SMALL, snapshot_freq=7, snapshot_size=9),

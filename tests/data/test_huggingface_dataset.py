@@ -2,12 +2,16 @@
 
 import hashlib
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from score_sde import data
+from score_sde.data import huggingface
+from score_sde.data.classes import Renumbered
+from score_sde.data.loader import labels_of
 from tests.data.picture_folder import colour, numbers, refusal
 
 NAMES = ["ant", "walrus", "yak"]
@@ -67,6 +71,35 @@ def test_a_saved_dataset_of_one_split(datasets, config, tmp_path, in_memory):
         np.testing.assert_array_equal(split.condition["label"], np.array(numbers(split)) % 3)
     assert loaded.contents() == ({".arrow": 1}, {"column text": 1})
     assert loaded.fingerprint.num_images == 40
+
+
+class Columns(dict):
+    """What is asked of the package's Dataset, of columns that are functions of the row."""
+
+    with_format = cast_column = lambda self, *given: self
+
+    def select_columns(self, names):
+        return Columns({name: self[name] for name in names})
+
+    def __getitem__(self, key):
+        of = super().__getitem__
+        return of(key) if isinstance(key, str) else {n: [of(n)(i) for i in key] for n in self}
+
+
+def test_labels_are_read_without_the_images(monkeypatch):
+    """Of some rows, and numbered anew: row i has class i % 3, of which 0 is now 2."""
+    monkeypatch.setattr(huggingface, "package", lambda: SimpleNamespace(Image=dict))
+    columns = Columns(image=pytest.fail, label=lambda i: i % 3)
+    rows = huggingface.Rows("rows", columns, "image", "label", [*range(10, 20)])
+    split = data.ImagesOnDisk(
+        Renumbered(rows, {0: 2, 1: 0, 2: 1}), pytest.fail, (8, 8, 3), "folder"
+    )
+    np.testing.assert_array_equal(labels_of(split), [(i - 1) % 3 for i in range(10, 20)])
+    np.testing.assert_array_equal(labels_of(split.subset(np.array([7, 0]))), [1, 0])
+    unlabelled = huggingface.Rows("rows", Columns(image=str), "image", None, [4])
+    assert unlabelled.without_images().__getitems__([0]) == [
+        {"path": "row 4 of rows", "image": "4", "label": -1}
+    ]
 
 
 @pytest.mark.parametrize("kind", ["saved", "parquet"])

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from score_sde import data
-from score_sde.data import builders, prepare, resizing
+from score_sde.data import builders, loader, prepare, resizing
 from score_sde.data.conditions import CONDITIONS
 from score_sde.data.loader import FIRST_IMAGES, contents_of
 from score_sde.data.resizing import decode_image
@@ -170,6 +171,42 @@ def test_what_is_gathered_from_arrays_on_the_device_is_what_is_taken(digits):
     np.testing.assert_array_equal(inside.condition["label"], outside.condition["label"])
     np.testing.assert_array_equal(inside.index, places)
     np.testing.assert_array_equal(outside.index, rows % 297)
+
+
+def told(n, decode=lambda record: np.zeros((2, 3, 1), np.uint8)):
+    """A split on disk of images beside which there are twelve real numbers for each pixel."""
+
+    class Source(list):
+        def __getitems__(self, rows):
+            return [self[i] for i in rows]
+
+    source = Source({"paired": np.zeros((2, 3, 12), np.float32), "row": i} for i in range(n))
+    return data.ImagesOnDisk(source, decode, (2, 3, 1), "/folder")
+
+
+def test_conditions_count_for_what_is_held_in_memory(monkeypatch):
+    """Seven images of 6 bytes, and 72 real numbers of 4 bytes beside each; decoded only where a condition asks for it."""
+    split = told(7, decode=pytest.fail)
+    assert split.num_bytes == 7 * 6
+    split = split.with_conditions({"paired": CONDITIONS["paired"]})
+    assert split.num_bytes == 7 * (6 + 72 * 4)
+    datasets = data.Datasets("told", split, split, 256)
+    for most, on_disk in ((2 * split.num_bytes, False), (2 * split.num_bytes - 1, True)):
+        monkeypatch.setattr(loader, "IN_MEMORY_BYTES", most)
+        assert (loader.placed(datasets, "auto").train is split) == on_disk
+
+
+def test_images_are_decoded_side_by_side():
+    """The first two wait for each other; all come in their order."""
+    both = threading.Barrier(2)
+
+    def decode(record):
+        if record["row"] in (0, 29):
+            both.wait(timeout=20)
+        return np.full((2, 3, 1), record["row"], np.uint8)
+
+    rows = np.arange(30)[::-1]
+    np.testing.assert_array_equal(told(30, decode).take(rows).images[:, 0, 0, 0], rows)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Networks of few steps as runs: trained, gone on with, distilled, drawn from; and what is refused of them."""
 
-import dataclasses
+import shutil
 
 import flax.linen as nn
 import jax
@@ -160,16 +160,57 @@ def test_a_resumed_run_is_the_run_without_a_stop(folders, tmp_path, name):
 
 
 def test_a_run_keeps_the_teacher_that_it_began_with(folders, tmp_path):
-    """Whatever becomes of the teacher's own folder; one that begins takes it as it is there."""
+    """Whatever becomes of the teacher's own folder, weights and what they predict; one that begins takes it as it is there."""
     folder, made = folders
-    config = made["distilled"]
+    for name in ("teacher", "distilled"):
+        shutil.copytree(folder / name, tmp_path / name)
+    config = made["distilled"].copy_and_resolve_references()
+    config.consistency.teacher = str(tmp_path / "teacher")
     task = KINDS["consistency"].build(config, None)
-    assert jax.tree.leaves(task.constants)
-    later = dataclasses.replace(task, constants=jax.tree.map(lambda leaf: leaf + 1, task.constants))
-    kept, _ = with_weights(later, folder / "distilled")
-    jax.tree.map(np.testing.assert_array_equal, kept.constants, task.constants)
-    begun, _ = with_weights(later, tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, begun.constants, later.constants)
+
+    def teacher_of(workdir):
+        return with_weights(task, workdir)[0].constants
+
+    began = teacher_of(tmp_path)
+    assert jax.tree.leaves(began)
+    record_config(teacher(**{"model.predicts": "noise"}), tmp_path / "teacher", None)
+    assert repr(teacher_of(tmp_path).parameterization) != repr(began.parameterization)
+    for _ in range(2):
+        kept = teacher_of(tmp_path / "distilled")
+        assert repr(kept.parameterization) == repr(began.parameterization)
+        jax.tree.map(np.testing.assert_array_equal, kept.params, began.params)
+        shutil.rmtree(tmp_path / "teacher", ignore_errors=True)
+    with pytest.raises(ConfigError, match="does not exist"):
+        teacher_of(tmp_path)
+    recorded = tmp_path / "distilled" / "config.json"
+    recorded.write_text(recorded.read_text().replace(str(folder), str(tmp_path)))
+    config.training.n_iters = 9
+    assert trained(config, tmp_path / "distilled")["step"] == 9
+
+
+@pytest.mark.parametrize(
+    ("decay", "words"),
+    [
+        ("none", "the number of time intervals (consistency.last_intervals): spread"),
+        ("cosine", "the learning rate (optim.decay) and the number of time intervals"),
+    ],
+)
+def test_another_number_of_updates_moves_what_is_spread_over_them(tmp_path, capsys, decay, words):
+    """It is said; of a run that begins, or does not change, or spreads nothing, nothing is."""
+    config, plain = consistency(**{"optim.decay": decay}), teacher()
+    for made, folder in ((config, tmp_path / "few"), (plain, tmp_path / "score")):
+        for n_iters, checkpoint in ((8, None), (8, 4), (16, 8)):
+            made.training.n_iters = n_iters
+            if checkpoint:
+                (folder / "checkpoints" / str(checkpoint)).mkdir(parents=True)
+            folder.mkdir(exist_ok=True)
+            said = capsys.readouterr().err
+            assert "spread over" not in said
+            KINDS[made.training.task].build(made, None).record(folder)
+        said = capsys.readouterr().err
+        assert "from step 8 on: training.n_iters=16 (before: 8)" in said
+        assert (words in said) == (made is config)
+        assert ("from here on as at step 8 of 16, not as before" in said) == (made is config)
 
 
 def test_going_back_by_another_config_moves_nothing(folders):
@@ -275,10 +316,10 @@ UNTRAINABLE = [
 
 
 @pytest.mark.parametrize(("make", "changes", "words"), UNTRAINABLE)
-def test_what_cannot_be_trained_is_refused(make, changes, words):
+def test_what_cannot_be_trained_is_refused(make, changes, words, tmp_path):
     config = make(**changes)
     with pytest.raises(UserError, match=words):
-        train.check(config, build_sde(config))
+        trained(config, tmp_path)
 
 
 TEACHERS = [
@@ -295,7 +336,7 @@ TEACHERS = [
 
 
 @pytest.mark.parametrize(("name", "changes", "words"), TEACHERS)
-def test_a_teacher_that_does_not_fit_is_refused(folders, name, changes, words):
+def test_a_teacher_that_does_not_fit_is_refused(folders, tmp_path, name, changes, words):
     folder, _ = folders
     if name == "words":
         (folder / name).mkdir()
@@ -304,7 +345,7 @@ def test_a_teacher_that_does_not_fit_is_refused(folders, name, changes, words):
         )
     config = consistency(**{"consistency.teacher": str(folder / name), **changes})
     with pytest.raises(ConfigError, match=words):
-        train.check(config, build_sde(config))
+        trained(config, tmp_path)
 
 
 def test_how_a_teacher_rounds_its_samples_is_nothing_to_the_network(tmp_path):

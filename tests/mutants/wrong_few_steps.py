@@ -9,10 +9,16 @@ RUNS = "tests/modes/test_few_step_runs.py"
 
 # fmt: off
 FEW_STEPS = [
+    *mutants("training/teacher.py", f"{RUNS}::test_a_run_keeps_the_teacher_that_it_began_with",
+        ("teacher-as-it-is-now", "if not (saved_steps(checkpoint_folder(workdir)) and (workdir / WEIGHTS).exists()):", "if True:"),
+        ("teacher-by-its-present-config", "kept if kept.exists() else folder", "folder"),
+    ),
     *mutants("training/teacher.py", "tests/modes/test_few_step_runs.py",
-        ("teacher-as-it-is-now", "return read_tree(workdir / WEIGHTS, teacher) if began else teacher", "return teacher"),
         ("teacher-by-how-it-rounds", "(trained_space(teacher), trained_space(config))", "((trained_space(teacher), teacher.sampling.truncate), (trained_space(config), config.sampling.truncate))"),
         ("teacher-of-texts", "if teacher.model.words and teacher.model.words != config.model.words:", "if False:"),
+    ),
+    *mutants("training/score_task.py", f"{RUNS}::test_another_number_of_updates_moves_what_is_spread_over_them",
+        ("jump-of-the-schedule-not-said", 'if "training.n_iters" in changed and self.spread:', "if False:"),
     ),
     *mutants("training/score_task.py", "tests/modes/test_few_step_runs.py",
         ("moved-before-it-is-refused", "    if goes_on or config.checkpoint_step:\n", "    if False:\n"),

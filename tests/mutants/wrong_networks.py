@@ -116,7 +116,7 @@ NETWORKS = [
         ("uncertainty-left-out", "kind = UncertainLoss if training.learned_uncertainty else ContinuousLoss", "kind = ContinuousLoss"),
     ),
     *mutants("training/step.py", EDM2_RUN,
-        ("weights-of-any-size", "if isinstance(task, Projected):", "if False:"),
+        ("weights-of-any-size", "if not isinstance(task, Projected):", "if True:"),
         ("averages-of-unit-weights", "average = update_ema(state.ema_params, params, task.ema_rate(state.step))", "params = task.projected(params)\n    average = update_ema(state.ema_params, params, task.ema_rate(state.step))"),
     ),
     *mutants("training/optimizer.py", EDM2_RUN,

@@ -1,6 +1,7 @@
 """Checkpoints: what is restored is what was saved, and what does not fit is refused by name."""
 
 import functools
+import itertools
 import shutil
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from score_sde.devices import replicated
 from score_sde.errors import UserError
 from score_sde.models.networks import build_network
+from score_sde.training import checkpoints as checkpoints_module
 from score_sde.training.checkpoints import Checkpoints, restore_ema
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.state import init_params, init_state
@@ -240,6 +242,18 @@ def test_a_damaged_one_that_is_asked_for_is_refused(config, tmp_path):
         UserError, match="step 7 is damaged .* step 3 is damaged .* put back a copy"
     ):
         restore_ema(tmp_path, template)
+
+
+@pytest.mark.parametrize("finds", [0, 1])  # the files, or the arrays in them
+def test_what_another_host_finds_damaged_no_host_reads(
+    config, tmp_path, capsys, monkeypatch, finds
+):
+    early, _ = two_checkpoints(config, tmp_path)
+    found = (number == finds for number in itertools.count())
+    monkeypatch.setattr(checkpoints_module, "on_any_host", lambda flags: flags | next(found))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_equal(checkpoints.restore(shapes_only(config)), early)
+    assert "step 7 is damaged (as another host finds): using the one" in capsys.readouterr().err
 
 
 def test_one_without_checksums_is_read_as_it_is(config, tmp_path, capsys):

@@ -42,6 +42,7 @@ def trained(whole, tmp_path):
 
 def test_the_steps_come_again_and_the_earlier_ones_stay_beside(trained, capsys):
     folder, whole = trained
+    (folder / "config.json").write_text("{}")
     again = run(folder, 4, from_step=2).state
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -49,6 +50,7 @@ def test_the_steps_come_again_and_the_earlier_ones_stay_beside(trained, capsys):
     assert f"back to step 2; what came after it is in {aside}" in capsys.readouterr().err
     assert saved_steps(aside) == [3, 4]
     assert lines_of(aside) == lines_of(folder) == [1, 2, 3, 4]
+    assert (aside / "config.json").read_text() == "{}"
     assert saved_steps(folder / "checkpoints") == [1, 2, 3, 4]
 
 
@@ -88,6 +90,16 @@ def test_a_step_that_is_not_there_moves_nothing(trained, step, damaged, words):
         next((folder / "checkpoints" / "2").rglob("manifest.ocdbt")).unlink()
     with pytest.raises(UserError, match=f"checkpoint_step={step}: .*{words}"):
         run(folder, 4, from_step=step)
+    assert saved_steps(folder / "checkpoints") == [1, 2, 3, 4]
+    assert not list(folder.glob("after_step_*"))
+
+
+def test_every_host_refuses_what_the_first_does_and_only_the_first_moves(trained, monkeypatch):
+    folder, _ = trained
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with pytest.raises(UserError, match="are those of steps 1, 2, 3, 4"):
+        earlier_step.go_back(folder, 7)
+    earlier_step.go_back(folder, 2)
     assert saved_steps(folder / "checkpoints") == [1, 2, 3, 4]
     assert not list(folder.glob("after_step_*"))
 

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from jax.experimental import multihost_utils
 
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
@@ -85,6 +86,48 @@ class Torn:
 
 def broken(averaged, step):
     raise ZeroDivisionError
+
+
+class Coordinator:
+    """What JAX's says to several hosts that are equally far: all stop at the step after the last that was asked about."""
+
+    asked, chosen = 0, None
+
+    def notice(self, averaged=None, step=0):
+        self.chosen = self.chosen or self.asked + 1
+        return {}
+
+    def __call__(self, step):
+        self.asked = step
+        return step == self.chosen
+
+
+def told(monkeypatch, step):
+    """A task in whose evaluation after this step the scheduler announces its end; 0: before any update."""
+    coordinator = Coordinator()
+    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", coordinator)
+    if not step:
+        return Recorded(record=lambda folder: coordinator.notice())
+    return Recorded(evaluators={"announced": Evaluator(step, coordinator.notice)})
+
+
+@pytest.mark.parametrize(("calls_of", "step", "ends"), [(1, 3, 3), (4, 4, 4), (4, 12, 12)])
+def test_hosts_stop_after_the_call_in_which_their_end_is_announced(
+    tmp_path, monkeypatch, calls_of, step, ends
+):
+    plan = {"steps_per_call": calls_of, "checkpoint_freq": 0}
+    figures = run(tmp_path, 30, told(monkeypatch, step), **plan).figures
+    assert (figures["stopped_by"], figures["step"]) == ("SIGTERM", ends)
+    assert steps_of(tmp_path) == [ends]
+
+
+def test_an_end_announced_before_any_update_is_heard_too(tmp_path, monkeypatch):
+    task = told(monkeypatch, 0)
+    assert run(tmp_path, 30, task, steps_per_call=4).figures["step"] == 4
+    monkeypatch.undo()
+    task = told(monkeypatch, 0)
+    figures = run(tmp_path, 30, task).figures
+    assert (figures["stopped_by"], figures["step"]) == ("SIGTERM", 4)
 
 
 @pytest.mark.parametrize(

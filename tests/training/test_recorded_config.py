@@ -253,6 +253,42 @@ def test_changes_add_up_and_nothing_changes_twice(tmp_path):
     assert read_config(tmp_path).optim.lr == 1e-4
 
 
+def test_steps_that_come_again_forget_what_had_changed_in_them(tmp_path):
+    """Gone back from 1000 to 300: 300 to 500 are made with another rate now. Once more from 300: with the first again."""
+    a, b = get_config(), changed(**{"optim.lr": 1e-3})
+    for config, step in ((a, None), (b, 500), (a, 700), (b, 300)):
+        record_config(config, tmp_path, step)
+    change = {"field": "optim.lr", "from": 2e-4, "to": 1e-3}
+    assert kept_config(tmp_path)["changes"] == [{"step": 300, **change}]
+    record_config(b, tmp_path, 400)
+    assert kept_config(tmp_path)["changes"] == [{"step": 300, **change}]
+    record_config(a, tmp_path, 300)
+    assert kept_config(tmp_path) == as_json(a)
+
+
+def test_a_run_keeps_what_it_began_with(tmp_path, capsys):
+    began = {"training.init_from": "runs/a"}
+    record_config(changed(**began), tmp_path, None)
+    for later in ("", "runs/a"):
+        record_config(changed(**{"training.init_from": later}), tmp_path, 10)
+        assert kept_config(tmp_path) == as_json(changed(**began))
+    assert capsys.readouterr().err == ""
+    record_config(changed(**{"training.init_from": "runs/b"}), tmp_path, 20)
+    assert kept_config(tmp_path) == as_json(changed(**began))
+    said = (
+        "training.init_from='runs/b' is not used: the run goes on, and began with those of runs/a"
+    )
+    assert said in capsys.readouterr().err
+
+
+def test_a_damaged_list_of_changes_is_named(tmp_path):
+    record_config(get_config(), tmp_path, None)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "changes": [{"step": "x"}]}))
+    with pytest.raises(UserError, match="list 'changes' in the folder's config.json is damaged"):
+        record_config(get_config(), tmp_path, 10)
+
+
 def test_without_a_checkpoint_an_earlier_record_means_nothing(tmp_path):
     """A run that a full disk or a signal ended before its first checkpoint."""
     for text in ("", json.dumps(as_json(changed(seed=7)))):

@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from score_sde.configs.default import get_config
+from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 from score_sde.modes import replay as mode
 from score_sde.sde_lib import build_sde
 from score_sde.training.loop import train_task
-from score_sde.training.replay import replay
+from score_sde.training.recorded_config import record_config
+from score_sde.training.replay import check_same_updates, replay
 from score_sde.training.score_task import train
 from score_sde.training.task import Plan
 from tests.training.test_task import SPLIT, VALUES, Mean
@@ -40,6 +43,22 @@ def test_losses_and_gradient_of_an_update(trained, step, before):
         assert lines[found.step - 1]["grad_norm"] == pytest.approx(found.grad_norm, rel=1e-7)
 
 
+class Halved(Mean):
+    """The gradient is of half the parameter."""
+
+    projected = staticmethod(lambda params: {"p": params["p"] / 2})
+
+
+def test_a_projected_gradient_is_that_of_the_projected_parameters(tmp_path):
+    """p is 0, then 27/2; the second update goes on from 27/4."""
+    train_task(Halved(), PLAN, SPLIT, tmp_path, PmapDevices())
+    found = replay(Halved(), PLAN, SPLIT, tmp_path, PmapDevices(), 2)
+    np.testing.assert_array_equal(found.losses, (6.75 + 5 - VALUES[found.images]) ** 2)
+    assert found.grad_norms == {"p": 2 * (27 - 6.75)}
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert lines[1]["grad_norm"] == pytest.approx(found.grad_norm, rel=1e-7)
+
+
 def test_the_mode_names_the_images_and_parameters_of_a_networks_update(config, tmp_path):
     config.training.update(n_iters=3, log_freq=1, checkpoint_freq=1, eval_freq=0)
     sde = build_sde(config)
@@ -55,9 +74,49 @@ def test_the_mode_names_the_images_and_parameters_of_a_networks_update(config, t
         order = np.argsort(-arrays["losses"])
         assert [*figures["images"]] == [str(arrays["images"][i]) for i in order]
         assert np.linalg.norm(arrays["grad_norms"]) == pytest.approx(figures["grad_norm"])
+    config.optim.lr = 1.0
+    with pytest.raises(UserError, match=r"lr=1.0 "):
+        mode.run(config, sde, tmp_path)
     config.seed = 1
     with pytest.raises(UserError, match="seed=1"):
         mode.run(config, sde, tmp_path)
+
+
+IMAGES = Fingerprint(8, "a")
+
+
+def test_updates_are_made_again_by_the_config_of_their_step_alone(tmp_path):
+    """A rate that changed after update 4: 4 was made with the first, 5 with the second, and 5 from before 4 with both."""
+    first, second = get_config(), get_config()
+    second.optim.lr, second.data.folder = 1e-3, "elsewhere"
+    record_config(first, tmp_path, None, IMAGES)
+    record_config(second, tmp_path, 4, IMAGES)
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
+    for step in (3, 4, 0):
+        check_same_updates(first, tmp_path, IMAGES, step)
+        with pytest.raises(UserError, match=r"another config: optim.lr=0.001 \(0.0002\); give"):
+            check_same_updates(second, tmp_path, IMAGES, step)
+    for config in (first, second):
+        with pytest.raises(UserError, match="optim.lr changed between the checkpoint of step 2"):
+            check_same_updates(config, tmp_path, IMAGES, 5)
+    (tmp_path / "checkpoints" / "4").mkdir()
+    check_same_updates(second, tmp_path, IMAGES, 5)
+    with pytest.raises(UserError, match=r"optim.lr=0.0002 \(0.001\)"):
+        check_same_updates(first, tmp_path, IMAGES, 5)
+    with pytest.raises(UserError, match=r"dataset.hash='b' \('a'\)"):
+        check_same_updates(second, tmp_path, Fingerprint(8, "b"), 5)
+
+
+def test_updates_from_the_beginning_need_its_weights(tmp_path):
+    config = get_config()
+    config.training.init_from = "runs/a"
+    record_config(config, tmp_path, None, IMAGES)
+    check_same_updates(config, tmp_path, IMAGES, 1)
+    config.training.init_from = ""
+    with pytest.raises(UserError, match=r"training.init_from='' \('runs/a'\)"):
+        check_same_updates(config, tmp_path, IMAGES, 1)
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
+    check_same_updates(config, tmp_path, IMAGES, 3)
 
 
 def test_what_is_not_finite_comes_first():

@@ -113,6 +113,27 @@ def test_the_best_of_checkpoints_without_a_figure_is_refused(every, judged, figu
     check_config(config)
 
 
+@pytest.mark.parametrize(
+    ("keep", "every", "calls"), [(50_000, 10_000, 64), (25_000, 10_000, 1), (10_000, 20_000, 1)]
+)
+def test_multiples_at_which_there_is_no_checkpoint_are_refused(keep, every, calls):
+    """But not where all stay, or only the last is made."""
+    config = get_config()
+    given = {"keep_every": keep, "checkpoint_freq": every, "steps_per_call": calls}
+    config.training.update(given)
+    with pytest.raises(ConfigError, match=f"keep_every={keep} with .*would not fall"):
+        check_config(config)
+    for allowed in (
+        {"keep_every": 2 * every, "steps_per_call": 50},
+        {"keep_every": 0},
+        {"keep_checkpoints": 0},
+        {"checkpoint_freq": 0},
+    ):
+        config = get_config()
+        config.training.update({**given, **allowed})
+        check_config(config)
+
+
 def test_a_newer_format_is_no_damage_and_an_older_one_is_read(tmp_path, monkeypatch):
     run(tmp_path, 2)
     newest = tmp_path / "checkpoints" / "2"

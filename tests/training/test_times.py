@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from score_sde.configs.default import get_config
 from score_sde.errors import UserError
@@ -136,6 +137,17 @@ def test_logit_normal_times_have_the_published_quantiles(x64):
     np.testing.assert_allclose(
         np.log(wide.at(quantiles) / (1 - wide.at(quantiles))), [-1.5, 0.5, 2.5]
     )
+
+
+def test_wide_laws_have_a_density_at_their_last_time():
+    """In float32 that is 1 - 2^-24, where ln(t / (1 - t)) = ln(2^24 - 1), and the density of t is that of this times 1 / (t (1 - t))."""
+    for u in (1 - 2.0**-24, 1 - 2.0**-17):
+        law = times("logit_normal", VP(), logit_normal_std=8.0)
+        last = law.at(jnp.array([u], jnp.float32))
+        assert float(last[0]) == 1 - 2.0**-24
+    between = 1 - scipy.stats.norm(0, 8).cdf(np.log(EPS / (1 - EPS)))
+    density = 2**24 * scipy.stats.norm(0, 8).pdf(24 * np.log(2)) / between
+    np.testing.assert_allclose(law.correction(last), 1 / density / (1 - EPS), rtol=1e-5)
 
 
 def test_impossible_times_are_refused():
