@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_sde import data
 from score_sde.generation import guides
 from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import estimate, half_range
@@ -140,6 +141,7 @@ def calls_of_sampling(config):
 def denoising_errors(config):
     loaded = LoadedScore(None, None)
     target = "score_sde.generation.denoising_errors.score_norms"
-    call = given_to(target, lambda: estimate(config, build_sde(config), loaded, STEP))
+    split = data.load(config).train
+    call = given_to(target, lambda: estimate(config, build_sde(config), loaded, STEP, split))
     _, _, batches, times, key, _ = call
     return [len(x) for x, _ in batches], times.tolist(), random_bits(key)

@@ -308,7 +308,6 @@ SEED_ROWS = seeds(
     (training_quality, of(TOY, training__quality_freq=5)),
     (sampling_run, SMALL),
     (paths_from_noise, PATHS),
-    (denoising_errors, TOY),
     (likelihood_run, TOY),
     (observed, TOY),
     (first_flow, FLOW),

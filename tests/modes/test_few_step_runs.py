@@ -352,7 +352,7 @@ def test_how_a_teacher_rounds_its_samples_is_nothing_to_the_network(tmp_path):
     """Not even where it could not draw so."""
     record_config(teacher(**{"sampling.truncate": True}), tmp_path, None)
     config = consistency(**{"consistency.teacher": str(tmp_path)})
-    assert check_teacher(config, build_sde(config)).sampling.truncate
+    assert check_teacher(config, build_sde(config), tmp_path).sampling.truncate
 
 
 def test_kinds_of_the_three_are_other_tasks():
