@@ -48,6 +48,7 @@ A score network:
     held_out.py          the loss on the test split
     recorded_changes.py  what of it changed on the way, and at which steps
     recorded_config.py   the config that a folder's weights belong to, and what may change when training goes on
+    field_roles.py       what each field is to it: refused, recorded with its step, or free (judged_by.py)
     known_classes.py     by which names a network knows the numbers of its classes
     trained_score.py     a folder's weights as a score model
 

@@ -18,8 +18,9 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
 from score_sde.models.control import BASE, CONTROL
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
+from score_sde.training.field_roles import Role
 from score_sde.training.folder_weights import base_of, folder_weights, keep_base
-from score_sde.training.recorded_config import Role, as_json, differences, read_config
+from score_sde.training.recorded_config import as_json, differences, read_config
 from score_sde.training.start import Weights
 from score_sde.training.state import init_params
 from score_sde.training.task import Evaluator

@@ -12,14 +12,9 @@ from score_sde.files import user_path
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.progress import say
 from score_sde.sde_lib import SDES
+from score_sde.training.field_roles import Role
 from score_sde.training.folder_weights import folder_weights
-from score_sde.training.recorded_config import (
-    Role,
-    as_json,
-    differences,
-    recorded,
-    recorded_classes,
-)
+from score_sde.training.recorded_config import as_json, differences, recorded, recorded_classes
 from score_sde.training.start import Weights
 
 SHOWN = 4  # fields in a message

@@ -20,17 +20,10 @@ from score_sde.devices import Devices
 from score_sde.errors import UserError
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
 from score_sde.training.feed import feed, stacked
+from score_sde.training.field_roles import Role, role
 from score_sde.training.progress import Progress
 from score_sde.training.recorded_changes import as_of
-from score_sde.training.recorded_config import (
-    DATASET,
-    ORIGIN,
-    Role,
-    as_json,
-    differences,
-    recorded,
-    role,
-)
+from score_sde.training.recorded_config import DATASET, ORIGIN, as_json, differences, recorded
 from score_sde.training.start import Weights, fresh, state_shapes
 from score_sde.training.state import TrainState
 from score_sde.training.step import ARGUMENTS, build_train_step, joined_shares, projected

@@ -11,10 +11,9 @@ from score_sde.errors import UserError
 from score_sde.samplers.configured import SAMPLERS
 from score_sde.samplers.exponential.methods import EXPONENTIAL as METHODS
 from score_sde.training import recorded_config
+from score_sde.training.field_roles import ROLES, Role, role
 from score_sde.training.judged_by import FIELDS_OF
 from score_sde.training.recorded_config import (
-    ROLES,
-    Role,
     as_json,
     check_goes_on,
     check_recorded,
@@ -22,7 +21,6 @@ from score_sde.training.recorded_config import (
     fields,
     read_config,
     record_config,
-    role,
 )
 from score_sde.version import made_by
 
