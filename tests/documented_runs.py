@@ -90,6 +90,7 @@ OF_MODULES = {
     "--block": ["0"], "--repeats": ["1"], "--rounds": ["1"], "--steps": ["2"], "--updates": ["2"], "--samples": ["20"], "--gradients": ["2"],
     "--num_images": ["2"], "--images": ["2"], "--draws": ["1"], "--honest": ["39"], "--faulty": ["2"], "--largest": ["50"],
     "--batches": ["1", "2"], "--resolutions": ["8", "16"], "--tolerances": ["1", "2"], "--devices": ["2"], "--quick": [],
+    "--seconds": ["1"], "--only": ["fast"],
 }  # fmt: skip
 """Flags of benchmarks, with values that are done soon."""
 DIGITS = "--config configs/subvp_digits.py --mode train --workdir"
@@ -107,7 +108,7 @@ STEP = re.compile(r"_\d+\.npz$")  # of what was exported after so many updates
 NEW = ("import", "merge")  # modes that refuse a folder with checkpoints
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 """Compiling takes most of the time of two updates, and less so."""
-LONGEST = 1800  # seconds, of a command on a busy machine
+LONGEST = 1200  # seconds, of a command on a busy machine
 
 
 def reason(command: Command) -> str | None:
@@ -261,14 +262,17 @@ class Reader(NamedTuple):
 
     def ended(self, arguments: list[str]) -> str | None:
         """Of Python, in the checkout."""
-        ran = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.checkout,
-            env={**os.environ, **ENVIRONMENT, "JAX_COMPILATION_CACHE_DIR": str(self.programs)},
-            capture_output=True,
-            text=True,
-            timeout=LONGEST,
-        )
-        return (
-            None if ran.returncode == 0 else f"python {shlex.join(arguments)}\n{ran.stderr[-2000:]}"
-        )
+        words = f"python {shlex.join(arguments)}"
+        print(words, flush=True)
+        try:
+            ran = subprocess.run(
+                [sys.executable, *arguments],
+                cwd=self.checkout,
+                env={**os.environ, **ENVIRONMENT, "JAX_COMPILATION_CACHE_DIR": str(self.programs)},
+                capture_output=True,
+                text=True,
+                timeout=LONGEST,
+            )
+        except subprocess.TimeoutExpired:
+            return f"{words}\ntook more than {LONGEST} s"
+        return None if ran.returncode == 0 else f"{words}\n{ran.stderr[-2000:]}"
