@@ -223,8 +223,23 @@ def test_a_search_without_answers_has_none():
 
 
 def test_doublings_on_a_line():
-    """.1 + .05 n, of which .2 are n = 2, .9 n = 16 and 1.7 n = 32."""
-    assert expected(0.15, 0.2) == 4
+    """.1 + .05 n, of which .2 are n = 2, .9 n = 16 and 1.7 n = 32; one more where nothing is seen to grow."""
+    assert expected((0, 0.15), (1, 0.2)) == expected((1, 0.2), (2, 0.3)) == 4
+    assert expected((0, 0.2), (1, 0.15)) == 2
+    assert expected((0, 0.2), (1, 0.2 + 1e-9)) == 7
+
+
+def test_memory_that_falls_at_first_is_followed_once_it_grows():
+    """As of vp_cifar's update on a v5e, in hundredths of a chip: .14, .134, .184, and .05 for each 32 images more."""
+    asked = []
+
+    def compiled(job):
+        asked.append(job.per_chip)
+        share = {16: 0.140, 32: 0.134}.get(job.per_chip, 0.084 + 0.05 * job.per_chip / 32)
+        return rows(int(share * 100 * MIB)) if share <= 1 else [{"does_not_fit": "no memory"}]
+
+    assert largest(compiled, Job("c", "training", "v5e:2x4", 16)) == 512
+    assert asked == [16, 32, 64, 512, 1024]
 
 
 def test_a_job_is_compiled_once_and_one_that_was_ended_again(tmp_path, monkeypatch):
