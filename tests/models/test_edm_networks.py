@@ -373,6 +373,12 @@ def test_the_image_joins_the_features_of_each_level(fir, taps):
     assert_allclose(h, features + halved @ kernel + bias, atol=1e-5)
     plain = number_of_parameters(EDMUNet(**SMALL))
     assert number_of_parameters(network) == plain + 3 * 16 + 16
+    # EDM's layer that halves the image has no weights but a filter, which is in its state dict.
+    constants = network.state_dict.constants
+    assert constants.keys() - EDMUNet(**SMALL).state_dict.constants.keys() == {
+        "enc.4x4_aux_down.resample_filter"
+    }
+    assert_allclose(constants["enc.4x4_aux_down.resample_filter"], weights[None, None])
 
 
 SMALL = {
