@@ -7,6 +7,7 @@ whose classes it brings along as source code, and is refused before any of it is
 from __future__ import annotations
 
 import functools
+import shlex
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -44,7 +45,7 @@ def refuse_pickle(path: Path, start: bytes) -> None:
         raise UserError(
             f"{path} is a pickle of objects (EDM and EDM2 are published so), and to read one is to run the code in it: it is not read. "
             "If you trust it, write its arrays to a file of numbers where PyTorch and that program are installed (for EDM and EDM2 in "
-            f'a checkout of theirs): python -c "{PICKLE_TO_NPZ}" {path} {path.with_suffix(".npz")}, and give that to --source'
+            f'a checkout of theirs): python -c "{PICKLE_TO_NPZ}" {shlex.join(map(str, (path, path.with_suffix(".npz"))))}, and give that to --source'
         )
 
 
@@ -141,11 +142,10 @@ def _state_dict(path: Path, file: TorchFile) -> Arrays:
     others = [name for name, value in contents.items() if not isinstance(value, Tensor)]
     if others:
         inside = next((n for n in ("ema", *others) if isinstance(contents.get(n), dict)), None)
-        what = (
-            f'; write the one to read to a file of its own: python -c "{_FLAT.format(name=inside)}" {path} {path.with_suffix("")}-{inside}.pt'
-            if type(inside) is str
-            else ""
-        )
+        what = ""
+        if isinstance(inside, str) and inside.isidentifier():  # it stands in a command
+            paths = shlex.join([str(path), f"{path.with_suffix('')}-{inside}.pt"])
+            what = f'; write the one to read to a file of its own: python -c "{_FLAT.format(name=inside)}" {paths}'
         raise UserError(
             f"{path} holds {', '.join(map(quoted, others[:3]))} beside or in place of arrays by name{what}"
         )

@@ -10,6 +10,9 @@ from score_sde.models.networks import NETWORKS, build_network
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 
 CLASSIFIER = "classifier"  # of training.task
+# Fields of layers that no published network has -> what they are without these.
+OWN_LAYERS = {"condition_interval": False, "condition_noise": 0.0}
+OF_WORDS = {"words": ""}  # of PUBLISHED_NETWORKS alone
 ARRAYS = tuple(name for name, network in NETWORKS.items() if hasattr(network, "state_dict"))
 
 
@@ -29,13 +32,22 @@ def has_arrays(config: Any) -> bool:
 
 
 def check_published(config: Any) -> None:
-    """Refuse a network that no published file has.
+    """Refuse a network that no published file has, by its name or by layers of its own.
 
     Raises:
-      ConfigError: with those that are in some.
+      ConfigError: with those that are in some, or with what they have in the layers' place.
     """
+    if config.training.task == CLASSIFIER:
+        return
     name = config.model.name
     if not has_arrays(config) and name not in PUBLISHED_NETWORKS:
         raise ConfigError(
             f"model.name={name} has no published form to import or export; take one of {', '.join((*PUBLISHED_NETWORKS, *ARRAYS))}"
         )
+    own_layers = OWN_LAYERS | (OF_WORDS if name in PUBLISHED_NETWORKS else {})
+    for field, without in own_layers.items():
+        if config.model[field] != without:
+            raise ConfigError(
+                f"model.{field}={config.model[field]!r}: no published network has layers for it, and no published program would load their "
+                f"weights; networks are imported and exported with model.{field}={without!r} only"
+            )

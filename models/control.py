@@ -44,7 +44,7 @@ class Copy(EncoderDecoder):
     ) -> Encoded:
         """What is added to the base's features, before it is scaled."""
         shape = (len(x), *(self._condition_shape or ()))
-        image = condition["image"].astype(x.dtype) if condition else jnp.zeros(shape, x.dtype)
+        image = dict(condition).get("image", jnp.zeros(shape)).astype(x.dtype)
         keys = layers.layer_keys(dropout_keys, self.dropout)
         temb, text = self._conditioning(noise_input, condition)
         control = self._zero_conv(self.nf, "zero_image")(image)

@@ -12,7 +12,7 @@ published state dicts.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -61,6 +61,15 @@ class EDM2(UNet):
         "edm2: Fourier features of the noise level from which it predicts the log-variance of its error",
         count(2**16),
     )
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        if config.model.condition_interval:
+            raise ConfigError(
+                "model.condition_interval=True with model.name='edm2', which takes no interval: what is added to its embedding would not keep "
+                "magnitudes; set it to False, or take another network"
+            )
+        return super().from_config(config)
 
     def check_fits(self) -> None:
         super().check_fits()

@@ -65,9 +65,9 @@ class EDMUNet(EDMNetwork):
         return joined, joined
 
     def _resampling(self) -> list[str]:
-        pyramid = range(1, len(self.ch_mult)) if self.progressive_input == "residual" else ()
-        joined = [f"enc.{self._side(number)}_aux_residual" for number in pyramid]
-        return super()._resampling() + joined
+        layer = {"residual": "aux_residual", "input_skip": "aux_down"}.get(self.progressive_input)
+        pyramid = range(1, len(self.ch_mult)) if layer else ()
+        return super()._resampling() + [f"enc.{self._side(number)}_{layer}" for number in pyramid]
 
     def _heads(self, channels: int) -> int:
         return 1

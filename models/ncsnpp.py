@@ -135,7 +135,7 @@ class EncoderDecoder(ScoreUNet):
         temb = self.with_levels(temb, condition)
         if not self.words:
             return temb, None
-        ids = condition["text"] if condition else jnp.zeros((len(noise_input), 1), jnp.int32)
+        ids = dict(condition).get("text", jnp.zeros((len(noise_input), 1), jnp.int32))
         return temb, WordEmbedding(len(self.vocabulary), self.nf)(ids)
 
     def _encode(

@@ -39,6 +39,7 @@ from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Integers, Keys, PerImage
 
 Logits = Float[Array, "b classes"]
+ATTENTION = (32, 16, 8)  # unless said otherwise, also where images are too small for any of them
 
 
 class AttentionPool(nn.Module):
@@ -75,7 +76,7 @@ class NoisyClassifierNetwork(Section, nn.Module):
     )
     num_res_blocks: int = option(4, "residual blocks per level", count(64))
     attn_resolutions: tuple[int, ...] = option(
-        (32, 16, 8),
+        ATTENTION,
         "self-attention where the shorter side has one of these numbers of pixels, and always in the middle",
     )
     head_channels: int = option(64, "channels per attention head", count(2**16))
@@ -88,7 +89,15 @@ class NoisyClassifierNetwork(Section, nn.Module):
             raise ConfigError(
                 f"{section}.ch_mult={tuple(self.ch_mult)}: expected a positive integer for each level, such as 1,2"
             )
-        check_sides(sides(self.image_size, self.image_width), self.ch_mult)
+        h, w = sides(self.image_size, self.image_width)
+        check_sides((h, w), self.ch_mult)
+        sizes = [min(h, w) >> level for level in range(len(self.ch_mult))]
+        asked = tuple(self.attn_resolutions)
+        if asked not in ((), ATTENTION) and not set(asked) & set(sizes):
+            raise ConfigError(
+                f"{section}.attn_resolutions={asked}: the levels of images of {h}x{w} pixels have {', '.join(map(str, sizes))}, so there "
+                "would be no attention but in the middle; take some of these, or () for none"
+            )
         check_channels(
             f"{section}.width={self.width}",
             f"{section}.head_channels",

@@ -2,7 +2,7 @@
 
 | model.predicts | the network is given | its output is               | score                                        |
 |----------------|----------------------|-----------------------------|----------------------------------------------|
-| noise          | x, 999 t / T         | eps_hat                     | -out / sigma                                 |
+| noise          | x, as the process's  | eps_hat                     | -out / sigma                                 |
 | score          | x, sigma             | the score                   | out                                          |
 | x0             | x, as the process's  | E[x_0 | x_t]                | (alpha out - x) / sigma^2                    |
 | velocity       | x, as the process's  | (alpha eps - sigma x_0) / r | -(x / r + alpha out / sigma) / r             |
@@ -14,6 +14,7 @@
 | discrete DDPM  | x, the level of the same log-SNR            | eps_hat | -out / sigma                              |
 | discrete SMLD  | x, round((T - t)(N - 1) / T), 0 = most noise | the score | out                                   |
 
+The process's noise input is 999 t / T, but sigma under VE, whatever is predicted.
 r^2 = alpha^2 + sigma^2, which is 1 for a process that preserves variance, where the velocity is that of Salimans & Ho 2022;
 rho = sigma/alpha, w = alpha sigma' - sigma alpha' with rates of time, and `flow` is the velocity of the probability flow itself,
 eps - x_0 on the straight path of flow matching. VP, sub-VP and by default every other process predict noise, the straight path the flow; VE predicts the score, with the division by
@@ -146,6 +147,10 @@ CONTINUOUS: dict[str, type[Prediction]] = {
     "edm_iddpm": IDDPMPreconditioning,
 }
 EDM = "edm"
+NOT_POSITIVE = {
+    "edm_ve": "a logarithm itself, less than 0 at small noise",
+    "edm_iddpm": "a level's number, 0 among them",
+}
 DISCRETE_NOISE: dict[str, type[DiscreteNoisePrediction]] = {
     "matched": DiscreteNoisePrediction,
     "published_pc": PublishedPCNoisePrediction,
@@ -174,6 +179,7 @@ def build_parameterization(config: Any, sde: SDE) -> Prediction:
             f"model.predicts={predicts!r} under {type(sde).__name__}, at whose end there is noise alone: it says nothing of the "
             "image there; set model.predicts=flow, velocity, x0 or edm"
         )
+    check_noise_input(config, predicts)
     if config.training.continuous:
         if predicts == EDM:
             return EDMPreconditioning(sde, model.sigma_data, takes_logarithm(config))
@@ -188,6 +194,32 @@ def build_parameterization(config: Any, sde: SDE) -> Prediction:
     if predicts == "score":
         return DiscreteScorePrediction(sde, chain)
     return discrete_noise(sde, chain)
+
+
+def check_noise_input(config: Any, predicts: str) -> None:
+    """Refuse networks that would take sigma for a label, or the logarithm of what is 0 or less: scores that are wrong or NaN.
+
+    Raises:
+      ConfigError: with what to set.
+    """
+    model, continuous = config.model, config.training.continuous
+    logarithm = takes_logarithm(config)
+    if continuous and model.scale_by_sigma and not logarithm:
+        raise ConfigError(
+            f"model.scale_by_sigma=True with model.name={model.name!r} and training.continuous=True: the noise input is sigma, by which "
+            "only ncsnpp with a Fourier embedding divides; others take it for a label in their table of noise levels. Set "
+            "model.embedding_type=fourier (ncsnpp), or model.scale_by_sigma=False"
+        )
+    if logarithm and not continuous:
+        raise ConfigError(
+            "model.embedding_type='fourier' with training.continuous=False: the embedding takes the logarithm of the noise input, which is a "
+            "level's number, 0 among them; set model.embedding_type=positional, or training.continuous=True"
+        )
+    if logarithm and predicts in NOT_POSITIVE:
+        raise ConfigError(
+            f"model.embedding_type='fourier' with model.predicts={predicts!r}: the embedding takes the logarithm of the noise input, which is "
+            f"{NOT_POSITIVE[predicts]}; set model.embedding_type=positional, or model.name=edm_unet, whose Fourier embedding takes none"
+        )
 
 
 def refuse_discrete(config: Any, sde: SDE, what: str) -> None:

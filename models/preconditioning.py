@@ -75,7 +75,8 @@ class IDDPMPreconditioning(NoisePrediction):
     """
 
     def noise_input(self, t: PerImage) -> PerImage:
-        levels = jnp.asarray(iddpm_levels(), t.dtype)
+        # Without u_M = 0, which no network was trained at.
+        levels = jnp.asarray(iddpm_levels()[:-1], t.dtype)
         rho = jnp.exp(-0.5 * self.sde.log_snr(t))
         nearest = jnp.argmin(jnp.abs(rho[:, None] - levels[None, :]), axis=1)
         return (IDDPM_LEVELS - 1 - nearest).astype(t.dtype)

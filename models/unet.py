@@ -62,7 +62,7 @@ class ScoreUNet(UNet):
     nonlinearity: str = option("swish", "swish | elu | relu | lrelu", one_of(*ACTIVATIONS))
     scale_by_sigma: bool = option(
         False,
-        "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels sigma is read from "
+        "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels (continuous=False) sigma is read from "
         "a table of num_scales values falling from sigma_max (label 0) to sigma_min; a label outside it gives NaN",
     )
     # Of that table; otherwise unused. They are options of the process and its chain.

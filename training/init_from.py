@@ -10,6 +10,7 @@ from score_sde.data.classes import listed
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
 from score_sde.foreign_weights import checkpoint_file
+from score_sde.foreign_weights.published_networks import check_published
 from score_sde.progress import say
 from score_sde.sde_lib import SDES
 from score_sde.training.field_roles import Role
@@ -49,6 +50,7 @@ def averaged(config: Any, source: Path, shapes: Any) -> Any:
         if source.is_dir():
             check_same_network(config, source)
             return folder_weights(source, shapes)[0]
+        check_published(config)
         return checkpoint_file.read(source, config).ema_params
     except UserError as error:
         raise ConfigError(f"{field}: {error}") from None

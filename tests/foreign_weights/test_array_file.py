@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shlex
 import struct
 import subprocess
 import sys
@@ -165,6 +166,24 @@ def test_pytorch_files_of_more_than_arrays_are_refused(tmp_path, contents, words
     torch_write.save(path, contents)
     with pytest.raises(UserError, match=words):
         read(path)
+
+
+def test_paths_in_commands_are_quoted_and_names_that_a_shell_would_read_are_in_none(tmp_path):
+    """The words of each command, as a POSIX shell splits it."""
+    folder = tmp_path / "my weights; $(date)"
+    folder.mkdir()
+    net, several = folder / "net.pkl", folder / "a.pt"
+    net.write_bytes(pickle.dumps({"ema": 1}))
+    torch_write.save(several, {"ema": ARRAYS, "step": 3})
+    for path, target in ((net, folder / "net.npz"), (several, folder / "a-ema.pt")):
+        with pytest.raises(UserError) as raised:
+            read(path)
+        words = shlex.split(str(raised.value).partition(": python -c ")[2].partition(", and ")[0])
+        assert words[1:] == [str(path), str(target)]
+    torch_write.save(several, {"$(date)": ARRAYS, "step": 3})
+    with pytest.raises(UserError, match=r"holds '\$\(date\)', 'step' beside") as raised:
+        read(several)
+    assert "python -c" not in str(raised.value)
 
 
 def test_other_files_are_refused(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from tiny_run import GOLDEN, TINY, contents_in_arrays
 
 import main
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights import torch_write
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +180,18 @@ def test_an_import_that_fails_while_it_writes_leaves_what_was_there(command, tmp
     with pytest.raises(OSError, match="disk full"):
         command("import", f"--source={TINY}")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "field", ["model.words='red blue'", "model.condition_interval=True"], ids=str
+)
+def test_layers_of_no_published_network_are_refused_before_a_file_is_read(command, tmp_path, field):
+    """An export had them in the list of layers, so that the numbers of all later ones were others."""
+    fields = [f"--config.{field.replace(chr(39), '')}"]
+    for mode, source in (("export", []), ("import", [f"--source={TINY}"])):
+        with pytest.raises(ConfigError, match=f"^{field}: no published network has layers for it"):
+            command(mode, *source, *fields)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
 def test_export_before_there_is_a_checkpoint(command, tmp_path):

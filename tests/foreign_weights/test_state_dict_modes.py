@@ -223,6 +223,25 @@ def test_bad_files_are_refused_and_leave_nothing(tmp_path):
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "refused"),
+    [
+        ("edm_ncsnpp", ("model.condition_interval=True",), "model.condition_interval=True"),
+        (
+            "uvit_uncond",
+            ("model.condition_image=measured", "model.condition_noise=0.5"),
+            "model.condition_noise=0.5",
+        ),
+    ],
+)
+def test_arrays_that_no_program_has_are_refused_before_a_file_is_read(
+    name, fields, refused, tmp_path
+):
+    for mode, source in (("export", []), ("import", [f"--source={tmp_path / 'none.npz'}"])):
+        with pytest.raises(ConfigError, match=f"^{refused}: no published network has layers"):
+            command(mode, name, tmp_path / "run", *fields, *source)
+
+
 def test_averages_of_a_training_are_refused_with_what_to_set(tmp_path, monkeypatch):
     program = PROGRAMS["edm2_net_classes"]
     fields = program.fields.replace("sigma_rel=()", "sigma_rel=0.05,")

@@ -9,6 +9,7 @@ from score_sde.configs.subvp_digits import get_config
 from score_sde.errors import ConfigError
 from score_sde.models.ncsnpp import NCSNpp
 from score_sde.models.networks import build_network, conditions_of
+from score_sde.models.score import INTERVAL
 from score_sde.training.frozen import first_weights, frozen_names, trained_part
 
 X = jnp.cos(jnp.arange(32.0)).reshape(2, 4, 4, 1)
@@ -144,6 +145,24 @@ def test_told_and_scaled(at_start, of_base, of_control):
     }
     expected = of_control({**params, "control": halved}, IMAGES["waves"])
     np.testing.assert_allclose(scaled(0.5), expected, atol=1e-5)
+
+
+def test_an_interval_alone_comes_with_an_image_of_zeros():
+    """And of no class. Every weight is random, so that all of the condition matters."""
+    network = build_network(small_config(condition_interval=True))
+    shapes = jax.eval_shape(network.init, jax.random.key(0), X, TIMES)["params"]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda s: jnp.asarray(0.2 * rng.normal(size=s.shape), s.dtype), shapes)
+    interval, nothing = {INTERVAL: TIMES}, {"label": jnp.full(2, 3)}
+
+    @compiled
+    def outputs(params, image):
+        conditions = interval, {**interval, **nothing, "image": image}
+        return [network.apply({"params": params}, X, TIMES, given) for given in conditions]
+
+    alone, expected = outputs(params, 0.0 * IMAGES["waves"])
+    np.testing.assert_allclose(alone, expected, rtol=1e-4, atol=1e-4)
+    assert np.abs(alone - outputs(params, IMAGES["waves"])[1]).max() > 1e-2
 
 
 def test_what_is_trained_and_what_is_told():

@@ -8,6 +8,7 @@ import pytest
 from score_sde.errors import ConfigError
 from score_sde.models.cross_attention import CrossAttention, Text, attention
 from score_sde.models.ncsnpp import NCSNpp
+from score_sde.models.score import INTERVAL
 
 LEVEL = {
     "image_size": 4,
@@ -148,6 +149,21 @@ def test_no_text_is_the_network_without_words(params, output, without):
     nothing = compiled(lambda p: TOLD.apply({"params": p}, X, TIMES))(params)
     np.testing.assert_allclose(nothing, expected, atol=1e-6)
     assert np.abs(output(TEXT) - expected).max() > 1e-2
+
+
+def test_an_interval_alone_comes_without_a_word(params):
+    network = TOLD.copy(condition_interval=True)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), X, TIMES)["params"]
+    own = jax.tree.map(lambda s: jnp.full(s.shape, 0.1, s.dtype), shapes[INTERVAL])
+
+    @compiled
+    def both(params):
+        conditions = {INTERVAL: TIMES}, {INTERVAL: TIMES, "text": 0 * TEXT}, {INTERVAL: 0 * TIMES}
+        return [network.apply({"params": params}, X, TIMES, given) for given in conditions]
+
+    alone, silent, other = both({**params, INTERVAL: own})
+    np.testing.assert_allclose(alone, silent, atol=1e-6)
+    assert np.abs(alone - other).max() > 1e-2
 
 
 def test_a_new_network_does_not_see_its_text(params, apply):

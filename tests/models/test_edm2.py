@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from score_sde.configs.default import get_config
 from score_sde.errors import ConfigError
 from score_sde.foreign_weights.state_dicts import params_of
 from score_sde.models.edm2 import EDM2
 from score_sde.models.magnitude import MPFourier, MPLayer, forced, mp_cat, mp_silu, mp_sum, unit
+from score_sde.models.networks import build_network
 from score_sde.models.preconditioning import EDMPreconditioning
 from score_sde.models.score import NetworkScore, denoise
 from score_sde.sde_lib.edm import EDM
@@ -230,3 +232,15 @@ SMALL = {"image_size": 8, "nf": 16, "ch_mult": (1, 2), "attn_resolutions": (4,),
 def test_what_is_no_such_network_is_refused(options, words):
     with pytest.raises(ConfigError, match=words):
         EDM2(**SMALL | options)
+
+
+def test_a_condition_that_it_does_not_take_is_refused():
+    config = get_config()
+    config.data.image_size = 8
+    config.model.update(
+        {"name": "edm2", **{name: of for name, of in SMALL.items() if name in config.model}}
+    )
+    assert isinstance(build_network(config), EDM2)
+    config.model.condition_interval = True
+    with pytest.raises(ConfigError, match="condition_interval=True with model.name='edm2'"):
+        build_network(config)

@@ -291,6 +291,9 @@ def test_levels_of_iddpm_are_the_published():
     sigma = jnp.asarray(arrays["iDDPMPrecond/round_sigma_in"])
     told = IDDPMPreconditioning(EDM()).noise_input(sigma)
     np.testing.assert_array_equal(told, 999 - arrays["iDDPMPrecond/round_sigma_index"])
+    # Theirs says that its least noise is u[999]: label 0, at which networks were trained, not the -1 of u[1000] = 0.
+    below = jnp.asarray([u[999], 0.5 * u[999], 0.002, 1e-5])
+    np.testing.assert_array_equal(IDDPMPreconditioning(EDM()).noise_input(below), 0)
 
 
 CIFAR = {"image_size": 32, "ch_mult": (2, 2, 2)}
@@ -370,6 +373,12 @@ def test_the_image_joins_the_features_of_each_level(fir, taps):
     assert_allclose(h, features + halved @ kernel + bias, atol=1e-5)
     plain = number_of_parameters(EDMUNet(**SMALL))
     assert number_of_parameters(network) == plain + 3 * 16 + 16
+    # EDM's layer that halves the image has no weights but a filter, which is in its state dict.
+    constants = network.state_dict.constants
+    assert constants.keys() - EDMUNet(**SMALL).state_dict.constants.keys() == {
+        "enc.4x4_aux_down.resample_filter"
+    }
+    assert_allclose(constants["enc.4x4_aux_down.resample_filter"], weights[None, None])
 
 
 SMALL = {

@@ -308,7 +308,14 @@ def config():
 
 
 # Values above that a network refuses, with those that it takes.
-REFUSED = {"edm2": {"condition_image": "none", "condition_channels": 0, "condition_noise": 0.0}}
+REFUSED = {
+    "edm2": {
+        "condition_image": "none",
+        "condition_channels": 0,
+        "condition_noise": 0.0,
+        "condition_interval": False,
+    }
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -32,6 +32,8 @@ def config(continuous, num_scales=1000, discrete_labels="matched"):
     return SimpleNamespace(
         training=SimpleNamespace(continuous=continuous),
         model=SimpleNamespace(
+            name="ncsnpp",
+            embedding_type="positional",
             num_scales=num_scales,
             discrete_labels=discrete_labels,
             predicts="process",

@@ -1,22 +1,27 @@
 """What a network of each kind would give if it were exact, turned into the score known in closed form."""
 
+from contextlib import nullcontext
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from score_sde.configs.default import get_config
+from score_sde.errors import ConfigError
 from score_sde.models.exact import GaussianScore
 from score_sde.models.parameterization import build_parameterization
 from score_sde.models.predictions import FlowPrediction
 from score_sde.models.score import NetworkScore, denoise
 from score_sde.sde_lib import VE, VP, Linear, SubVP
+from score_sde.sde_lib.edm import EDM
 
 PROCESSES = [VP(), SubVP(), VE()]
 T = np.array([1e-4, 0.05, 0.3, 0.8])  # float64, as the tests under x64 are
 
 
-def built(sde, predicts, **model):
+def built(sde, predicts="process", continuous=True, **model):
     config = get_config()
+    config.training.continuous = continuous
     config.model.update(predicts=predicts, **model)
     return build_parameterization(config, sde)
 
@@ -117,10 +122,47 @@ def test_networks_are_told_and_asked_as_their_prediction_says(predicts):
 
 
 def test_noise_inputs_follow_the_process():
-    """Labels where noise is usual, sigma where the score is."""
+    """Labels where noise is usual, sigma where the score is, also of networks that predict noise there."""
     t = jnp.array([0.5])
-    np.testing.assert_allclose(built(VP(), "velocity").noise_input(t), 499.5, rtol=1e-6)
-    np.testing.assert_allclose(built(VE(), "velocity").noise_input(t), np.sqrt(0.5), rtol=1e-6)
+    for predicts in ("noise", "velocity"):
+        np.testing.assert_allclose(built(VP(), predicts).noise_input(t), 499.5, rtol=1e-6)
+        np.testing.assert_allclose(built(VE(), predicts).noise_input(t), np.sqrt(0.5), rtol=1e-6)
+
+
+# A network divides by sigma only where it is given sigma, or a label of the table; a logarithm is of what is above 0.
+BY_SIGMA, FOURIER, DDPM = (
+    {"scale_by_sigma": True},
+    {"embedding_type": "fourier"},
+    {"name": "ddpm"},
+)
+LABELS = "Set model.embedding_type=fourier .ncsnpp., or model.scale_by_sigma=False"
+LEVELS = "set model.embedding_type=positional, or training.continuous=True"
+NOT_POSITIVE = "set model.embedding_type=positional, or model.name=edm_unet"
+
+
+@pytest.mark.parametrize(
+    ("sde", "continuous", "model", "refusal"),
+    [
+        (VE(), True, BY_SIGMA, LABELS),
+        (VE(), True, BY_SIGMA | FOURIER | DDPM, LABELS),  # DDPM's embedding is always positional
+        (VP(), True, BY_SIGMA | {"predicts": "score"}, LABELS),
+        (VE(), True, BY_SIGMA | FOURIER, None),
+        (VE(), False, BY_SIGMA, None),
+        (VE(), False, BY_SIGMA | FOURIER | DDPM, None),
+        (VE(), False, FOURIER, LEVELS),
+        (VP(), False, FOURIER, LEVELS),
+        (VP(), True, FOURIER, None),
+        (VE(), True, FOURIER | {"predicts": "edm_ve"}, NOT_POSITIVE),
+        (EDM(), True, FOURIER | {"predicts": "edm_iddpm"}, NOT_POSITIVE),
+        (EDM(), True, FOURIER | {"predicts": "edm"}, None),
+        (VE(), True, FOURIER | {"predicts": "edm_ve", "name": "edm_unet"}, None),
+    ],
+)
+def test_noise_inputs_that_a_network_would_misread_are_refused(sde, continuous, model, refusal):
+    """They gave scores divided by the largest sigma at every noise level, or NaN."""
+    expected = pytest.raises(ConfigError, match=refusal) if refusal else nullcontext()
+    with expected:
+        built(sde, continuous=continuous, **model)
 
 
 def test_predictions_that_cannot_be_are_refused():

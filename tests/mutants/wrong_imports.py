@@ -5,6 +5,8 @@ from tests.mutants.mutant import mutants
 SAFETENSORS = "tests/foreign_weights/test_safetensors.py"
 FILES = "tests/foreign_weights/test_array_file.py"
 MODES = "tests/foreign_weights/test_state_dict_modes.py"
+STATES = "tests/foreign_weights/test_modes.py::test_layers_of_no_published_network_are_refused_before_a_file_is_read"
+EDM = "tests/models/test_edm_networks.py"
 
 # fmt: off
 IMPORTS = [
@@ -19,6 +21,13 @@ IMPORTS = [
     ),
     *mutants("models/edm_network.py", MODES,
         ("filters-of-another-size", "/ np.square(taps.sum())", "/ taps.sum()"),
+    ),
+    *mutants("models/edm_unet.py", f"{EDM}::test_the_image_joins_the_features_of_each_level",
+        ("no-filter-of-an-image-that-is-halved", "\"residual\": \"aux_residual\", \"input_skip\": \"aux_down\"", "\"residual\": \"aux_residual\""),
+    ),
+    *mutants("foreign_weights/published_networks.py", f"{STATES} {MODES}",
+        ("words-exported-as-layers-of-others", "OWN_LAYERS | (OF_WORDS if name in PUBLISHED_NETWORKS else {})", "OWN_LAYERS"),
+        ("layers-of-ones-own-exported", "own_layers = OWN_LAYERS |", "own_layers ="),
     ),
     *mutants("foreign_weights/state_dict_file.py", FILES,
         ("buffers-not-compared", "if not error <= rounding:", "if error < 0:"),

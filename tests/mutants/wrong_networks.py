@@ -11,6 +11,7 @@ ADM = "tests/models/test_adm.py"
 EDM = "tests/models/test_edm_networks.py"
 EDM2 = "tests/models/test_edm2.py"
 EDM2_RUN = "tests/training/test_edm2_training.py"
+PREDICTIONS = "tests/models/test_predictions.py"
 EDM_ARRAYS = f"{EDM}::test_output_and_gradient_are_the_published"
 EDM_DENOISERS = f"{EDM}::test_preconditionings_and_losses_are_the_published"
 
@@ -72,6 +73,7 @@ NETWORKS = [
     ),
     *mutants("models/preconditioning.py", f"{EDM}::test_levels_of_iddpm_are_the_published",
         ("iddpm-labels-count-up", "return (IDDPM_LEVELS - 1 - nearest).astype(t.dtype)", "return nearest.astype(t.dtype)"),
+        ("iddpm-label-of-no-noise", "jnp.asarray(iddpm_levels()[:-1], t.dtype)", "jnp.asarray(iddpm_levels(), t.dtype)"),
         ("iddpm-steps-of-any-size", "kept = max(alpha_squared[j - 1] / alpha_squared[j], 0.001)", "kept = max(alpha_squared[j - 1] / alpha_squared[j], 0.01)"),
     ),
     *mutants("models/preconditioning.py", EDM_DENOISERS,
@@ -81,6 +83,11 @@ NETWORKS = [
     ),
     *mutants("models/parameterization.py", EDM_DENOISERS,
         ("edm-told-a-sigma", "EDMPreconditioning(sde, model.sigma_data, takes_logarithm(config))", "EDMPreconditioning(sde, model.sigma_data, model.embedding_type == \"fourier\")"),
+    ),
+    *mutants("models/parameterization.py", PREDICTIONS,
+        ("sigma-taken-for-a-label", "if continuous and model.scale_by_sigma and not logarithm:", "if continuous and model.scale_by_sigma and model.embedding_type != \"fourier\":"),
+        ("logarithm-of-a-level", "if logarithm and not continuous:", "if logarithm and not continuous and model.scale_by_sigma:"),
+        ("logarithm-of-a-logarithm", "    \"edm_ve\": \"a logarithm itself, less than 0 at small noise\",\n", ""),
     ),
     *mutants("models/magnitude.py", EDM2,
         ("edm2-epsilon-within-the-root", "jnp.sqrt(jnp.mean(jnp.square(accurate), axis=axes, keepdims=True))", "jnp.sqrt(EPSILON**2 + jnp.mean(jnp.square(accurate), axis=axes, keepdims=True)) - EPSILON"),
