@@ -103,11 +103,20 @@ def sampled_score(
 
     The threshold comes last, since guidance is what pushes images out of the range.
     """
-    sampling = config.sampling
-    if sampling.one_by_one:
+    return within_range(config, sde, space, guided_score(config, sde, model, guides))
+
+
+def guided_score(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES) -> Any:
+    """The same before the threshold."""
+    if config.sampling.one_by_one:
         model, guides = OneByOne(model), guides.one_by_one()
-    asked = with_guidance(config, sde, model, guides)
+    return with_guidance(config, sde, model, guides)
+
+
+def within_range(config: Any, sde: SDE, space: Space, score: Any) -> Any:
+    """A score model whose expected image sampling.threshold keeps in the data's range, if it names a way to."""
+    sampling = config.sampling
     threshold = THRESHOLDS[sampling.threshold]
     if threshold is None or space.range is None:
-        return asked
-    return ThresholdedScore(asked, sde, threshold(*space.range, sampling.threshold_quantile))
+        return score
+    return ThresholdedScore(score, sde, threshold(*space.range, sampling.threshold_quantile))

@@ -27,6 +27,9 @@ from score_sde.models.score import ScoreModel, denoise
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Index, Measured, PerImage
 
+ROUNDED = 0.9
+"""Of sigma_y^2: what rounding may leave of the noise alone, so that no exact system is taken for a wrong one."""
+
 
 class Around(NamedTuple):
     """What is known of x_0 around x_hat at one x_t: J^T as a function, and alpha and sigma (b, 1, ...)."""
@@ -76,7 +79,11 @@ class UnitPrior(Covariance):
 
 @dataclasses.dataclass(frozen=True)
 class RowSums(Covariance):
-    """A V A^T as a diagonal, the sums of its rows: TMPD (Boys et al. 2023)."""
+    """A V A^T as a diagonal, the sums of its rows: TMPD (Boys et al. 2023).
+
+    Where measurements correlate negatively, a row of a covariance can have a sum below 0, at one time that of -sigma_y^2: near it the
+    weight has no bound, of an exact score too.
+    """
 
     products = 1
 
@@ -90,7 +97,8 @@ class RowSums(Covariance):
 class ConjugateGradients(Covariance):
     """V = (sigma^2 / alpha) J^T, the system solved in so many iterations: MMPS (Rozet et al. 2024).
 
-    A converged solution stays as it is; of m numbers it takes at most m iterations in exact arithmetic.
+    A converged solution stays as it is; of m numbers it takes at most m iterations in exact arithmetic. A covariance adds to the
+    noise: a direction in which the system is less than sigma_y^2 is a mistake of the network's Jacobian, and ends them.
 
     Args:
       unrolled: written out iteration by iteration, which compiles longer; otherwise a loop, in which the gradient of a
@@ -115,7 +123,8 @@ class ConjugateGradients(Covariance):
             return jnp.square(measurement.std) * v + spread(measurement, around, v)
 
         a = linear(measurement, "MMPS")
-        return a.transpose(solve(system, r, self.iterations, self.unrolled))
+        least = ROUNDED * jnp.square(measurement.std)
+        return a.transpose(solve(system, r, self.iterations, self.unrolled, least))
 
 
 def spread(measurement: Measurement, around: Around, v: Measured) -> Measured:
@@ -130,13 +139,17 @@ def spread(measurement: Measurement, around: Around, v: Measured) -> Measured:
 
 
 def solve(
-    system: Callable[[Measured], Measured], b: Measured, iterations: int, unrolled: bool = False
+    system: Callable[[Measured], Measured],
+    b: Measured,
+    iterations: int,
+    unrolled: bool = False,
+    least: Array | float = 0.0,
 ) -> Measured:
     """v with system(v) = b by conjugate gradients, image by image (Hestenes and Stiefel 1952).
 
     `system` is linear, symmetric and positive definite, of each image apart. What has converged to rounding is kept. Of an image whose
-    system shows a direction of no positive curvature, as that of a network may, the steps end before it (Steihaug 1983): past it
-    they would grow without bound.
+    system shows a direction of curvature `least` or less, of which eigenvalues have more, the steps end before it (Steihaug 1983):
+    past one of no positive curvature, as a network may have, they would grow without bound.
     """
 
     def dot(u: Measured, v: Measured) -> Array:
@@ -148,7 +161,7 @@ def solve(
         v, r, direction, size = state
         along = system(direction)
         curvature = dot(direction, along)
-        goes_on = (size > enough) & (curvature > 0)
+        goes_on = (size > enough) & (curvature > least * dot(direction, direction))
         step = jnp.where(goes_on, size, 0.0) / jnp.where(goes_on, curvature, 1.0)
         v, r = v + step * direction, r - step * along
         smaller = dot(r, r)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from score_sde.data.scaling import scale
 from score_sde.errors import ConfigError
 from score_sde.keys import ConditionKeys, Stream, image_keys
-from score_sde.measurements.configured import build_measurement
+from score_sde.measurements.configured import build_measurement, check_fields
 from score_sde.measurements.measurement import Measurement, spectral
 from score_sde.shapes import Array, Images, Integers, Measured, PerImage, Stored
 from score_sde.spaces import Space, build_space
@@ -103,6 +103,16 @@ def _keys(key: Any, index: Integers) -> ConditionKeys:
 
 def _normal(keys: Any, like: Images) -> Images:
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:]))(keys)
+
+
+def check_condition(config: Any) -> None:
+    """Refuse, of a network that is to be trained, a field of config.condition that its measurement does not read.
+
+    Raises:
+      ConfigError: a field that changes nothing.
+    """
+    if config.model.condition_image == "measured":
+        check_fields(config.condition, "condition")
 
 
 def build_condition_image(config: Any) -> ConditionImage | None:

@@ -14,6 +14,7 @@ from score_sde.measurements.fourier import Convolution, Frequencies
 from score_sde.measurements.kernels import motion_kernel
 from score_sde.measurements.linear import Linear
 from score_sde.measurements.measurement import Measurement
+from score_sde.measurements.options import MeasurementOptions
 from score_sde.options import choose
 
 Shape = tuple[int, int, int]
@@ -87,6 +88,23 @@ MEASUREMENTS: dict[str, Kind] = {
 def fields_of(options: Any) -> dict[str, Any]:
     """Of this section of the config, what its measurement reads."""
     return {name: options[name] for name in MEASUREMENTS[options.name].fields}
+
+
+def check_fields(options: Any, section: str) -> None:
+    """Refuse what another measurement reads; apart from `build_measurement`, since a network that was trained with it is used on.
+
+    Raises:
+      ConfigError: a field that changes nothing.
+    """
+    own = choose(f"{section}.name", options.name, MEASUREMENTS).fields
+    defaults = MeasurementOptions.defaults()
+    for name in sorted({name for kind in MEASUREMENTS.values() for name in kind.fields}):
+        if name not in own and options[name] != defaults[name]:
+            readers = [of for of, kind in MEASUREMENTS.items() if name in kind.fields]
+            raise ConfigError(
+                f"{section}.{name}={options[name]} with {section}.name={options.name!r}, which does not read it; leave it out, or set "
+                f"{section}.name={' or '.join(readers)}"
+            )
 
 
 def build_measurement(

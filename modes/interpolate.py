@@ -21,7 +21,7 @@ from score_sde.generation.guided import is_guided
 from score_sde.generation.sampled_score import check_rounding
 from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
-from score_sde.progress import progress_bar
+from score_sde.progress import progress_bar, say
 from score_sde.results import report
 from score_sde.samplers.configured import configure, needs_errors
 from score_sde.samplers.noise import IndexedNoise
@@ -117,6 +117,8 @@ def run(
     if configured is None:
         variance = optimal_variance(config, sde, loaded, workdir)
         configured = configure(config.sampling, sde, variance)
+    if configured.note:
+        say(configured.note)
     sampler, grid = configured.sampler, configured.grid
     x = chosen_images(config, known_classes(config, workdir))
     solve = jax.jit(lambda model, pair: interpolate(sampler, grid, model, pair, options.frames))

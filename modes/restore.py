@@ -18,9 +18,11 @@ from score_sde.generation.conditions import build_conditions
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated
 from score_sde.generation.guides import has_guides
-from score_sde.generation.sampled_score import check_sampled_score, sampled_score
+from score_sde.generation.sampled_score import check_sampled_score, guided_score, within_range
+from score_sde.guidance.posterior import jacobian_products_of
 from score_sde.measurements.condition_image import SEED
 from score_sde.measurements.configured import build_measurement, fields_of
+from score_sde.measurements.linear import Spectral
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.modes import sample
@@ -79,6 +81,7 @@ def check(config: Any, sde: SDE) -> None:
             f"condition.cascade={config.condition.cascade!r} with --mode restore, which measures what the network is conditioned on; leave it out"
         )
     check_own_sampler(config)
+    check_files(config.sampling)
     check_sampled_score(config, sde, space)
     build_conditions(config)
     configured = configured_for(config, sde, stand_in(config, sde))
@@ -100,6 +103,20 @@ def check_own_sampler(config: Any) -> None:
         )
 
 
+def check_files(sampling: Any) -> None:
+    """Refuse files that only --mode sample writes.
+
+    Raises:
+      ConfigError: what was given, and what to do.
+    """
+    for name in ("path_images", "save"):
+        if sampling[name] != SamplingOptions.defaults()[name]:
+            raise ConfigError(
+                f"sampling.{name}={sampling[name]!r} with --mode restore, which writes draws as arrays and a picture, and no path to them; "
+                "leave it out"
+            )
+
+
 def measurement_of(config: Any, space: Space) -> Measurement:
     """What is measured of the images: as the network was trained for it, or by config.restore.measurement."""
     section = measured_section(config)
@@ -119,13 +136,15 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     if needs_errors_to_restore(config):
         variance = optimal_variance(config, sde, loaded, workdir)
     configured, method = configured_for(config, sde, variance), METHODS[options.method]
+    if configured.note:
+        say(configured.note)
     if method.sampler and config.sampling.sampler != SamplingOptions.defaults()["sampler"]:
         say(
             f"note: restore.method={options.method!r} has a sampler of its own, along sampling.pc.num_steps={config.sampling.pc.num_steps} steps; "
             f"sampling.sampler={config.sampling.sampler!r} has no part in it"
         )
-    model = sampled_score(config, sde, space, loaded.model)
-    score = method.score(model, measurement, sde, options)
+    model = guided_score(config, sde, loaded.model)
+    score = score_given_measured(config, sde, space, measurement, model)
     drawer = build_drawer(config, sde, space, configured, observed, score)
     store = UnfinishedFolder(workdir / "restored", identity(config, workdir, loaded, observed))
     number = len(observed.y) * options.draws
@@ -139,7 +158,12 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     nfe = float(restored.nfe.mean())
     of = distances(measurement, observed, restored)
     ranks: dict[str, np.ndarray] = {}
-    if observed.x is not None:
+    if is_determined(config, measurement):
+        say(
+            "note: what was measured determines the image, so that ranks of the original among its draws would be of rounding: SBC and TARP "
+            "are left out"
+        )
+    elif observed.x is not None:
         ranks = all_ranks(measurement, observed, restored, of, config.seed)
     figures: dict[str, Any] = {
         "mode": "restore",
@@ -174,6 +198,32 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     below = {name: figures[name] for name in beside if name in figures}
     report(workdir, figures, f"{table(figures)}\n\n{listed(below)}")
     return figures
+
+
+def score_given_measured(
+    config: Any, sde: SDE, space: Space, measurement: Measurement, model: Any
+) -> Any:
+    """The score by config.restore.method, from the guided model's, with sampling.threshold.
+
+    Where a gradient goes through the model, the threshold comes last, as of all guidance: within it, a pixel that is cut off would
+    have no gradient, and nothing would bound what the others are moved by. The other methods change, or put what was measured into,
+    an image that is within the range.
+    """
+    method, options = METHODS[config.restore.method], config.restore
+    score = method.score(model, measurement, sde, options)
+    if jacobian_products_of(score):
+        return within_range(config, sde, space, score)
+    return method.score(within_range(config, sde, space, model), measurement, sde, options)
+
+
+def is_determined(config: Any, measurement: Measurement) -> bool:
+    """Whether one image only has been measured so: without noise, with no mode unseen, and not of the middles of levels alone."""
+    data, linear = config.data, measurement.linear
+    of_middle = METHODS[config.restore.method].trained
+    within_levels = bool(of_middle and data.num_levels and data.uniform_dequantization)
+    if measurement.std > 0 or within_levels or not isinstance(linear, Spectral):
+        return False
+    return bool((linear.singular_values > 0).all())
 
 
 def recorded(config: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from score_sde.errors import ConfigError
 from score_sde.guidance.likelihood_score import dps, mmps, pigdm, tmpd
 from score_sde.guidance.posterior import PosteriorScore
 from score_sde.guidance.proximal import ddnm, diffpir
+from score_sde.measurements.configured import check_fields
 from score_sde.measurements.measurement import Measurement
 from score_sde.measurements.options import MeasurementOptions
 from score_sde.options import choose
@@ -58,9 +59,13 @@ def along_pc_grid(
     settings: dict[str, Any],
     denoises: bool,
     any_time: bool = False,
+    suited: str = "",
 ) -> Configured:
-    """A sampler of its own, along the steps that `pc` would take; `any_time`: it asks for scores between them too."""
-    num_steps, suited = problem.options.pc.num_steps, problem.suits_pc
+    """A sampler of its own, along the steps that `pc` would take; `any_time`: it asks for scores between them too.
+
+    The grid for `auto` is `suited`, or that of small steps: sampling.pc.predictor has no part in a sampler without one.
+    """
+    num_steps, suited = problem.options.pc.num_steps, suited or problem.small_steps
     steps = {"num_steps": num_steps, "grid": problem.grid_name(suited)}
     grid = problem.grid(num_steps, suited)
     all_settings = {**settings, **steps, **common_settings(problem)}
@@ -92,7 +97,8 @@ def imputation(problem: Problem, options: Any) -> Configured:
     corrector = choose("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
     predictor = predictor_of(problem)
     sampler = Imputation(problem.sde, predictor, corrector, sampling.snr, sampling.n_steps_each)
-    return along_pc_grid(problem, sampler, pc_settings(sampling), denoises(problem, options))
+    ends, suited = denoises(problem, options), problem.suits_pc
+    return along_pc_grid(problem, sampler, pc_settings(sampling), ends, suited=suited)
 
 
 def imputation_published(problem: Problem, options: Any) -> Configured:
@@ -106,14 +112,16 @@ def mcg(problem: Problem, options: Any) -> Configured:
     """MCG, by the configured predictor."""
     sampler = MCG(problem.sde, predictor_of(problem), options.scale)
     settings = {"predictor": problem.options.pc.predictor}
-    return along_pc_grid(problem, sampler, settings, denoises(problem, options))
+    ends, suited = denoises(problem, options), problem.suits_pc
+    return along_pc_grid(problem, sampler, settings, ends, suited=suited)
 
 
 def repaint(problem: Problem, options: Any) -> Configured:
     """RePaint, by the configured predictor."""
     sampler = RePaint(problem.sde, options.repeats, predictor_of(problem))
     settings = {"predictor": problem.options.pc.predictor}
-    return along_pc_grid(problem, sampler, settings, denoises(problem, options))
+    ends, suited = denoises(problem, options), problem.suits_pc
+    return along_pc_grid(problem, sampler, settings, ends, suited=suited)
 
 
 def ddrm(problem: Problem, options: Any) -> Configured:
@@ -226,12 +234,14 @@ def check_asks_for_a_score(method: str, sampling: Any) -> None:
 
 
 def check_settings(config: Any) -> None:
-    """Refuse what another method reads.
+    """Refuse what another method or another measurement reads.
 
     Raises:
       ConfigError: a field that changes nothing.
     """
     options, defaults = config.restore, RestoreOptions.defaults()
+    if not METHODS[options.method].trained:
+        check_fields(options.measurement, "restore.measurement")
     own = METHODS[options.method].settings
     for name in sorted({name for method in METHODS.values() for name in method.settings}):
         if name not in own and options[name] != defaults[name]:

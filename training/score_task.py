@@ -18,6 +18,7 @@ from score_sde.data.fingerprint import Fingerprint
 from score_sde.devices import build_devices
 from score_sde.errors import ConfigError
 from score_sde.files import user_path
+from score_sde.measurements.condition_image import check_condition
 from score_sde.models.networks import build_network, conditions_of, projection_of
 from score_sde.progress import say
 from score_sde.sde_lib import SDE, build_sde
@@ -219,6 +220,8 @@ def train(
     if goes_on or config.checkpoint_step:
         # Before any checkpoint is moved, and before files of the folder are read as what this config takes them for.
         check_goes_on(config, pathlib.Path(workdir))
+    else:
+        check_condition(config)
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)

@@ -300,6 +300,32 @@ def test_conjugate_gradients_end_where_there_is_no_minimum(x64):
         assert_allclose(got, [[2.0, 2.0], [0.0, 0.0], [0.5, 0.4]], rtol=1e-12)
 
 
+def test_conjugate_gradients_end_below_the_least_curvature(x64):
+    """Of diag(2, 1/2) with eigenvalues of at least .9: from b = (1, 1) the first direction has curvature 2.5 of 2, and the step is
+    4/5 of it; the second, (-.24, .96), has .576 of .9792. b = (1, 2) has 4 of 5 at first. An image beside them is solved."""
+    systems = jnp.asarray([np.diag([2.0, 0.5]), np.diag([2.0, 0.5]), np.diag([2.0, 5.0])])
+    b = jnp.asarray([[1.0, 1.0], [1.0, 2.0], [1.0, 2.0]])
+    for iterations in (2, 9):
+        got = solve(lambda v: jnp.einsum("bij,bj->bi", systems, v), b, iterations, least=0.9)
+        assert_allclose(got, [[0.8, 0.8], [0.0, 0.0], [0.5, 0.4]], rtol=1e-12)
+
+
+def test_mmps_ends_where_a_covariance_would_be_negative(x64):
+    """A network that takes diag(1, -1/2) for V, sigma_y = 1: the system is diag(2, 1/2) of the test above, positive, and less than the
+    noise. At x = 0, where x_hat = 0, y = (1, 1) leads to J^T (.8, .8), J = (alpha / sigma^2) V."""
+    at = closed_form(VP(), T[:1])
+    alpha, variance = at.alpha[0], at.sigma[0] ** 2
+    taken = np.array([[1.0, -0.5]])
+
+    def model(x, t):
+        x_hat = alpha / variance * taken * x
+        return (alpha * x_hat - x) / variance
+
+    score = mmps(model, observed(np.eye(2), 1.0), VP(), 2).given({"measured": jnp.ones((1, 2))})
+    got = jax.jit(score.__call__)(jnp.zeros((1, 2)), jnp.asarray(T[:1]))
+    assert_allclose(got, alpha / variance * taken * 0.8, rtol=1e-9)
+
+
 # ---- the laws of samples -----------------------------------------------------------------------------
 
 # Prior N(0, [[1, .8], [.8, 1]]), y = x_1 + sigma_y n = 1; VP from N(0, I) at T = 1 to 1e-3. Mean (2) and covariance (11, 12, 22) of

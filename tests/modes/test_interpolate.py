@@ -44,12 +44,14 @@ def test_isotropic_gaussian_data(x64, sde):
     assert down.success
 
 
-def test_the_mode_writes_what_it_reports(tmp_path):
+def test_the_mode_writes_what_it_reports(tmp_path, capsys):
     config = get_config()
     config.sampling.sampler = "ode"
+    config.sampling.ode.num_steps = 7
     config.interpolation.update(images=(3, 1, 0, 2), frames=3)
     check(config, build_sde(config))
     figures = run(config, build_sde(config), tmp_path)
+    assert "sampling.ode.num_steps=7 has no part" in capsys.readouterr().err
     with np.load(figures["arrays"]) as file:
         frames, images = file["frames"], file["images"]
     assert frames.shape == (2, 3, 8, 8, 1)

@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +18,13 @@ from score_sde.configs.vp_captions import get_config as captions_config
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import shades
 from score_sde.generation.generate import Generator
+from score_sde.measurements.configured import build_measurement
+from score_sde.measurements.coordinates import Coordinates
+from score_sde.measurements.masks import without_box
+from score_sde.measurements.measurement import Measurement
+from score_sde.models.exact import GaussianScore
+from score_sde.models.score import WithoutCondition
+from score_sde.models.thresholding import ThresholdedScore
 from score_sde.modes import restore
 from score_sde.restoration.draws import build_drawer
 from score_sde.restoration.figures import Restored, calibration, nearness
@@ -24,7 +33,11 @@ from score_sde.restoration.observed import Observed, observe
 from score_sde.restoration.options import RestoreOptions
 from score_sde.restoration.picture import save_restored
 from score_sde.restoration.table import title
-from score_sde.sde_lib import build_sde
+from score_sde.samplers.grids import log_snr_grid
+from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.predictors import PREDICTORS, tweedie
+from score_sde.sde_lib import VP, build_sde, expand
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
@@ -205,6 +218,76 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
     assert ("noise_removal" in found) == (method != "tds")
 
 
+@flax.struct.dataclass
+class WrongNoise(WithoutCondition):
+    """An exact score, of which the noise is wrong by at most a fiftieth, differently everywhere."""
+
+    exact: GaussianScore
+    directions: jax.Array
+
+    def __call__(self, x, t):
+        off = jnp.sin(x.reshape(len(x), -1) @ self.directions + 3 * t[:, None])
+        score = self.exact(x, t)
+        return score - 0.02 * off.reshape(x.shape) / expand(self.exact.sde.sigma(t), x)
+
+
+def test_a_gradient_through_the_model_stays_bounded():
+    """4x4 numbers of covariance .9^|i-j| / 9 but a box of six, by MMPS with the threshold [-1, 1], against the posterior by NumPy: the
+    unknown numbers, normalized, have mean square 1, as |y - A x| has, but for what the network's own mistake adds, here .4. With the
+    gradient taken through the threshold it was 16, and |y - A x| 7."""
+    sde, size, sigma_y = VP(), 16, 0.03
+    rng, places = np.random.default_rng(1), np.arange(size)
+    prior = 0.9 ** np.abs(places[:, None] - places) / 9
+    known = Coordinates.of_mask(without_box((4, 4), (2, 3)), (4, 4, 1))
+    a = np.asarray(known.matrix(), np.float64)
+    y = a @ rng.multivariate_normal(np.zeros(size), prior) + sigma_y * rng.standard_normal(len(a))
+    config = digits_config()
+    config.sampling.threshold = "static"
+    config.restore.method = "mmps"
+    exact = GaussianScore.create(jnp.zeros(size), jnp.asarray(prior, jnp.float32), sde)
+    network = WrongNoise(exact, jnp.asarray(rng.standard_normal((size, size)), jnp.float32))
+    score = restore.score_given_measured(
+        config, sde, build_space(config), Measurement.of(known, sigma_y), network
+    ).given({"measured": jnp.tile(jnp.asarray(y, jnp.float32), (64, 1))})
+    sampler = PredictorCorrector(sde, PREDICTORS["ancestral_sampling"], None)
+    noise = IndexedNoise.for_images(jax.random.key(1), jnp.arange(64))
+    start = jax.random.normal(jax.random.key(2), (64, 4, 4, 1))
+    grid = log_snr_grid(sde, 1.0, 1e-3, 50)
+
+    @jax.jit
+    def draw(score):
+        return tweedie(score, sde, sampler(score, grid, noise, start).x, grid[-1])
+
+    draws = np.asarray(draw(score)).reshape(64, size)
+    gain = prior @ a.T @ np.linalg.inv(a @ prior @ a.T + sigma_y**2 * np.eye(len(a)))
+    unknown = a.sum(axis=0) == 0
+    spread = np.sqrt(np.diag(prior - gain @ a @ prior))
+    z = (draws - gain @ y)[:, unknown] / spread[unknown]
+    assert np.square(z).mean() == pytest.approx(1.0, abs=0.6)
+    assert np.sqrt(np.square(draws @ a.T - y).mean()) / sigma_y == pytest.approx(1.0, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("method", "outermost"),
+    [
+        *((name, True) for name in ("mmps", "tmpd", "pigdm", "dps")),
+        ("diffpir", False),
+        ("tds", False),
+    ],
+)
+def test_what_reads_the_measurement_stands_outside_the_threshold(method, outermost):
+    """A gradient is bounded after it was added; the other methods change what is within the range, and their samplers read
+    `score.measurement`."""
+    config, sde = digits_config(), VP()
+    config.sampling.threshold, config.restore.method = "static", method
+    space = build_space(config)
+    measurement = restore.measurement_of(config, space)
+    score = restore.score_given_measured(config, sde, space, measurement, lambda x, t: -x)
+    outer, inner = (score, score.model) if outermost else (score.model, score)
+    assert isinstance(outer, ThresholdedScore)
+    assert inner.measurement is measurement
+
+
 def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch):
     """A method with a sampler of its own has no predictor of sampling.pc; those whose score is another's refuse the variance."""
     monkeypatch.setattr(restore, "optimal_variance", None)
@@ -215,6 +298,56 @@ def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch
     config.restore.method = "pigdm"
     with pytest.raises(UserError, match="best for images of which nothing was measured"):
         restore.check(config, build_sde(config))
+
+
+def test_a_grid_is_not_for_a_predictor_that_there_is_not():
+    """`auto` where alpha goes to 0: small steps of equal log-SNR of each sampler without a predictor, whatever sampling.pc names."""
+    config = of_toy(steps=4)
+    config.sde.name, config.sampling.grid.name = "cosine", "auto"
+    grids = {"euler_maruyama": "log_snr", "reverse_diffusion": "uniform"}
+    for predictor, of_predictor in grids.items():
+        config.sampling.pc.predictor = predictor
+        for method in ("ddrm", "daps", "pnpdm", "tds", "imputation", "mcg", "repaint"):
+            config.restore.method = method
+            settings = configured_for(config, build_sde(config)).settings
+            expected = of_predictor if "predictor" in settings else "log_snr"
+            assert (method, settings["grid"]) == (method, expected)
+
+
+def test_what_is_determined_has_no_ranks(tmp_path, monkeypatch, capsys):
+    """Every number measured without noise: draws differ by rounding. What a sampler does not read is said as by --mode sample."""
+    build = restore.configured_for
+    monkeypatch.setattr(
+        restore, "configured_for", lambda *given: build(*given)._replace(note="note: not read")
+    )
+    config = of_toy("ddrm", 0.0, 4, 2, 8)
+    config.sampling.batch_size = 8
+    config.restore.measurement.update(name="random", fraction=1.0)
+    found = restored(config, tmp_path)
+    assert found["rms_draw"] < 1e-5
+    assert not {"ranks_p_value", "coverage_p_value"} & found.keys()
+    said = capsys.readouterr().err
+    assert "note: not read" in said
+    assert "SBC and TARP are left out" in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "determined"),
+    [
+        ({}, True),
+        ({"restore.measurement.sigma_y": 0.1}, False),
+        ({"restore.measurement.fraction": 0.9}, False),
+        # y is of the middle of a level, and the image has noise within it.
+        ({"restore.method": "trained"}, False),
+        ({"restore.method": "trained", "data.uniform_dequantization": False}, True),
+    ],
+)
+def test_when_an_image_is_determined(fields, determined):
+    config = digits_config()
+    config.restore.measurement.update(name="random", fraction=1.0, sigma_y=0.0)
+    config.update_from_flattened_dict(fields)
+    measurement = build_measurement(config.restore.measurement, (8, 8, 1), 0)
+    assert restore.is_determined(config, measurement) == determined
 
 
 def test_imputation_as_published(tmp_path):
@@ -382,6 +515,14 @@ def test_images_of_files(tmp_path):
         ({"measurement.name": "mask", "measurement.mask": "no.png"}, "the mask no.png cannot be"),
         ({"measurement.name": "mask", "measurement.mask": "MASK"}, "has 9 x 8 pixels .* of 8 x 8"),
         ({"measurement.name": "bicubic", "measurement.factor": 3}, "by 3 of a side of 8 pixels"),
+        (
+            {"measurement.factor": 4},
+            r"measurement.factor=4 with .*name='box', .*name=box_mean or bicubic",
+        ),
+        (
+            {"measurement.name": "half", "measurement.box": (2, 2)},
+            r"measurement.box=\(2, 2\) with .*name='half', .*name=box",
+        ),
         ({"measurement.box": (9, 1)}, r"a box of \(9, 1\) pixels"),
         ({"measurement.box": (1, 2, 3)}, r"box=\(1, 2, 3\): expected two numbers"),
         ({"measurement.name": "motion_blur", "measurement.length": 9.0}, "a kernel of shape"),
@@ -406,6 +547,8 @@ def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
     ("fields", "words"),
     [
         ({"t_start": 0.5, "start_images": "test"}, "t_start or start_images with --mode restore"),
+        ({"path_images": 2}, "path_images=2 with --mode restore"),
+        ({"save": "png"}, "save='png' with --mode restore"),
         ({"labels": (3,)}, "a model that is not conditioned on classes"),
         (
             {"guidance.worse_step": 2, "guidance.weight": 1.0},

@@ -8,12 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.batch import Batch
+from score_sde.errors import ConfigError
 from score_sde.models.networks import NETWORKS
 from score_sde.sde_lib import build_sde
-from score_sde.training.checkpoints import restore_ema
+from score_sde.training import score_task
+from score_sde.training.checkpoints import checkpoint_folder, restore_ema
 from score_sde.training.objective import build_objective
+from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import train
 
 N, MEAN, VARIANCE, SIGMA_Y = 200_000, 0.2, 0.5, 0.4
@@ -170,3 +174,23 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(config, tmp_path):
         weights.append(restore_ema(tmp_path / folder, empty)[0])
     assert all(np.any(weight != 0) for weight in jax.tree.leaves(weights[0]))
     jax.tree.map(np.testing.assert_array_equal, *weights)
+
+
+def test_a_field_that_is_not_read_is_refused_where_a_network_begins(tmp_path, monkeypatch):
+    """A folder that has been trained with it goes on: nothing of its condition can change any more."""
+    config = digits_config("vp")
+    config.update_from_flattened_dict({"model.condition_image": "measured", "condition.factor": 4})
+    with pytest.raises(ConfigError, match=r"condition.factor=4 with condition.name='box'"):
+        train(config, tmp_path)
+    record_config(config, tmp_path, None)
+    (checkpoint_folder(tmp_path) / "300").mkdir(parents=True)
+
+    class Begun(Exception):
+        pass
+
+    def begin(config):
+        raise Begun
+
+    monkeypatch.setattr(score_task, "build_devices", begin)
+    with pytest.raises(Begun):
+        train(config, tmp_path)
