@@ -19,13 +19,13 @@ from score_sde.evaluation.pictures import save_grid
 from score_sde.features.classifier import CLASSIFIER
 from score_sde.features.extractors import PIXELS, Extractor, check_features
 from score_sde.files import user_path, write_whole
+from score_sde.generation.conditions import labels_of_samples
 from score_sde.generation.guides import sampled_classes
 from score_sde.machine import check_memory
 from score_sde.modes import sample
 from score_sde.modes.evaluated_samples import (
     Evaluated,
     drawn,
-    labels_of_samples,
     texts_evaluated,
 )
 from score_sde.quality.assessment import (

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
-from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features
-from score_sde.generation.conditions import build_labels_and_texts
+from score_sde.generation.conditions import build_labels_and_texts, labels_of_samples
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guides import load_guides, sampled_classes
@@ -115,16 +114,3 @@ def texts_evaluated(config: Any) -> np.ndarray | None:
     if images or "text" not in condition_names(config):
         return None
     return build_labels_and_texts(config)(np.arange(config.sampling.num_images))["text"]
-
-
-def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
-    """The classes on which samples are conditioned, (n,), by the numbers of these names.
-
-    Raises:
-      UserError: there are none.
-    """
-    indices = np.arange(config.sampling.num_images)
-    conditions = dict(build_labels_and_texts(config, classes)(indices))
-    if "label" not in conditions:
-        raise UserError("samples of a model that is not conditioned on classes have no labels")
-    return np.asarray(conditions["label"])

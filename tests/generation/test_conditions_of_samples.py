@@ -25,7 +25,7 @@ from score_sde.models.exact import GaussianScore
 from score_sde.models.networks import NETWORKS, network_score
 from score_sde.models.one_by_one import OneByOne
 from score_sde.models.parameterization import build_parameterization
-from score_sde.modes.evaluated_samples import labels_of_samples
+from score_sde.generation.conditions import labels_of_samples
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import RecordedNoise

@@ -12,9 +12,10 @@ from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import pillow_image, shades
 from score_sde.features.extractors import Features, build_extractor
+from score_sde.generation.conditions import labels_of_samples
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
-from score_sde.modes.evaluated_samples import Evaluated, drawn, labels_of_samples
+from score_sde.modes.evaluated_samples import Evaluated, drawn
 from score_sde.quality.assessment import Assessment
 from score_sde.quality.frechet import frechet_distance
 from score_sde.quality.reference import open_reference

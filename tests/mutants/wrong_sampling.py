@@ -147,6 +147,7 @@ SAMPLERS = [
     ),
     *mutants("generation/sample_files.py", SAMPLE_FILES,
         ("pictures-written-over-each-other", "self.first += len(images)", "self.first += 0"),
+        ("samples-without-their-classes", "for name, array in of_all.items():", "for name, array in {}.items():"),
         ("last-batch-counted-as-a-whole-one", "len(array) * (num_batches - 1) + len(last[name])", "len(array) * num_batches"),
     ),
     *mutants("generation/conditions.py", SAMPLE_FILES,
