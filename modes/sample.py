@@ -127,6 +127,14 @@ def run(
     of_all = {LABELS: labels_of_samples(config, classes)} if sampled_classes(config) else {}
     all_hosts_meet("samples")
     if jax.process_index() == 0:
+        path = None
+        if sampling.path_images:  # first: if it fails, the batches are there for the next command
+            count = min(sampling.path_images, sampling.num_images)
+            # From this host's own copies: the other hosts do not take part.
+            model = bind(jax.device_get(model), generator.conditions(np.arange(count)))
+            path = trajectory(
+                configured, sde, model, space.shape, count, config.seed, PATH_FRAMES, start_images
+            )
         stem = f"{sampling.sampler}-{loaded.name}-seed{config.seed}"
         written = files.finish(folder, stem, len(nfe), **of_all)
         figures["arrays" if written.is_file() else "folder"] = str(written)
@@ -136,13 +144,7 @@ def run(
             picture = written.with_name(f"{written.name.removesuffix('.npz')}.png")
             save_picture(config, picture, np.stack(shown), space.num_levels)
             figures["picture"] = str(picture)
-        if sampling.path_images:
-            count = min(sampling.path_images, sampling.num_images)
-            # From this host's own copies: the other hosts do not take part.
-            model = bind(jax.device_get(model), generator.conditions(np.arange(count)))
-            path = trajectory(
-                configured, sde, model, space.shape, count, config.seed, PATH_FRAMES, start_images
-            )
+        if path is not None:
             figures |= write_path(sde, space, path, written)
     report(workdir, figures)
     return figures

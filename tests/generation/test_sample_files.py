@@ -159,6 +159,25 @@ def test_an_interrupted_command_goes_on_with_the_same_images(save, tmp_path, mon
     assert not any("unfinished" in name for name in left)
 
 
+def test_paths_that_cannot_be_made_lose_no_samples(tmp_path, monkeypatch):
+    """The same command draws nothing again."""
+    config = get_config()
+    config.sampling.update(sampler="ddim", num_images=8, batch_size=4, path_images=2)
+    config.sampling.exponential.num_steps = 3
+    sde = build_sde(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(sample, "trajectory", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            sample.run(config, sde, tmp_path)
+    assert [path.name for path in (tmp_path / "samples").glob("*.npz")] == []
+    calls = interrupted(monkeypatch, after=0)
+    figures = sample.run(config, sde, tmp_path)
+    assert calls == []
+    with np.load(figures["arrays"]) as drawn, np.load(figures["path"]) as paths:
+        assert len(drawn["images"]) == 8
+        assert paths["states"].shape[1] == 2
+
+
 def test_another_seed_does_not_go_on_with_them(tmp_path, monkeypatch):
     config = get_config()
     config.sampling.update(sampler="ddim", num_images=8, batch_size=4)
