@@ -45,12 +45,14 @@ class ImageSet:
     """The images at these places."""
     labels: Callable[[], np.ndarray]
     """The classes of all, (n,); a UserError where they are not known."""
+    told: Callable[[], np.ndarray | None] | None = None
+    """Of samples: what each is conditioned on, (n,), classes or texts; None where no more than classes can be known."""
 
     @property
     def strata(self) -> Strata:
-        """By class, where classes are known and there are as many images of each."""
+        """By what is told, or by class where classes are known, where there are as many images of each."""
         try:
-            return strata_of(self.labels())
+            return strata_of((self.told or self.labels)())
         except UserError:
             return None
 
@@ -58,7 +60,14 @@ class ImageSet:
         """The first so many; all for 0."""
         if not 0 < count < self.num_images:
             return self
-        return dataclasses.replace(self, num_images=count, labels=lambda: self.labels()[:count])
+
+        def told() -> np.ndarray | None:
+            found = (self.told or self.labels)()
+            return None if found is None else found[:count]
+
+        return dataclasses.replace(
+            self, num_images=count, labels=lambda: self.labels()[:count], told=told
+        )
 
 
 def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:

@@ -176,6 +176,10 @@ def test_few_images_have_no_limit(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        (
+            {"evaluation.per_class": True},
+            "evaluation.per_class=True with --mode tradeoff, whose table has no lines for each class",
+        ),
         ({"tradeoff.samplers": "huen"}, "tradeoff.samplers='huen' is unknown"),
         ({"tradeoff.grid": "cosine"}, "sampling.grid.name='cosine' is unknown"),
         ({"tradeoff.evaluations": ()}, "evaluations=.*: expected numbers of evaluations"),
