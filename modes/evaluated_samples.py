@@ -96,9 +96,8 @@ def drawn(
         **configured.settings,
         **sample.recorded(config),
     }
-    labels, told = (
-        functools.partial(of, config, classes) for of in (labels_of_samples, told_to_samples)
-    )
+    labels = functools.partial(labels_of_samples, config, classes)
+    told = functools.partial(told_to_samples, config, classes)
     images = ImageSet(count, take, labels, told)
     return Evaluated(
         images, Features(features, np.concatenate(logits) if logits else None), recorded
