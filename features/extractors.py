@@ -156,6 +156,7 @@ def of_classifier(config: Any, workdir: Path | None) -> Extractor:
 def of_perceptual(name: str, levels: int) -> Extractor:
     """Of a network of LPIPS."""
     params, facts = load_perceptual(name)
+    params = jax.device_put(params)  # once, as in `of_file`
     run = jax.jit(functools.partial(perceptual_features, name))
     compare = jax.jit(functools.partial(perceptual_distance, name))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from score_sde.data.captions import CAPTIONS, WORDS
 from score_sde.data.text import numbers
-from score_sde.errors import ConfigError
+from score_sde.errors import ConfigError, UserError
 from score_sde.generation.condition_images import ImageSource, build_sample_image
 from score_sde.generation.guides import sampled_classes
 from score_sde.models.networks import condition_names
@@ -70,6 +70,19 @@ def build_labels_and_texts(config: Any, classes: Sequence[str] = ()) -> Source:
     """`build_conditions` without the images, of which none is made or read."""
     of, image = labels_and_texts(config, classes)
     return of if image is None else lambda indices: image.rest(indices, of(indices))
+
+
+def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
+    """The classes on which samples are conditioned, (n,), by the numbers of these names.
+
+    Raises:
+      UserError: there are none.
+    """
+    indices = np.arange(config.sampling.num_images)
+    conditions = dict(build_labels_and_texts(config, classes)(indices))
+    if "label" not in conditions:
+        raise UserError("samples of a model that is not conditioned on classes have no labels")
+    return np.asarray(conditions["label"])
 
 
 def labels_and_texts(config: Any, classes: Sequence[str]) -> tuple[Source, ImageSource | None]:

@@ -28,26 +28,28 @@ from score_sde.unfinished import (
 )
 
 IMAGES = "images"  # what every batch has, beside other arrays (b, ...)
+LABELS = "labels"  # the classes of all images, where they were told them
+ARRAYS = ".npz"  # after the name of a folder of pictures: the file of their other arrays
 
 
 class SampleFiles(Unfinished, Protocol):
     """A store that becomes the result."""
 
-    def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
-        """Everything that was saved under a name that nothing has yet; the unfinished batches are gone then."""
+    def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
+        """Everything that was saved, with arrays of all images beside it, under a name that nothing has yet; the unfinished batches are gone then."""
 
 
 class ArrayFile(UnfinishedFolder):
     """One .npz file, with an array for each name in the batches."""
 
-    def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
+    def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
         target = unused(folder, stem, ".npz")
-        self.join(target, num_batches)
+        self.join(target, num_batches, of_all)
         self.remove()
         return target
 
-    def join(self, target: Path, num_batches: int) -> None:
-        """All batches as one .npz file; one of them is in memory at a time."""
+    def join(self, target: Path, num_batches: int, of_all: Batch) -> None:
+        """All batches as one .npz file, and beside them `of_all`; one batch is in memory at a time."""
         first, last = self.read(0), self.read(num_batches - 1)
 
         def write(file: BinaryIO) -> None:
@@ -56,6 +58,8 @@ class ArrayFile(UnfinishedFolder):
                     shape = (len(array) * (num_batches - 1) + len(last[name]), *array.shape[1:])
                     parts = (self.read(number)[name] for number in range(num_batches))
                     write_member(archive, f"{name}.npy", parts, shape, array.dtype)
+                for name, array in of_all.items():
+                    write_member(archive, f"{name}.npy", iter([array]), array.shape, array.dtype)
 
         write_whole(target, write)
 
@@ -98,9 +102,9 @@ class PictureFolder(ArrayFile):
             pixels = np.asarray(picture, np.float64) * (self.num_levels - 1) / 255
         return np.round(pixels).astype(np.uint8).reshape(*pixels.shape[:2], -1)
 
-    def finish(self, folder: Path, stem: str, num_batches: int) -> Path:
+    def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
         target = unused(folder, stem, "")
-        self.join(target.with_name(target.name + ".npz"), num_batches)
+        self.join(target.with_name(target.name + ARRAYS), num_batches, of_all)
         for number in range(num_batches):  # first: a batch that has its file has its pictures
             (self.folder / f"{number}.npz").unlink()
         self.pictures.rename(target)

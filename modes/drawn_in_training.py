@@ -156,18 +156,18 @@ def quality_of(
     """
     drawn = quality_config(config)
     extractor, _, _, reference = open_reference(drawn, workdir)
-    beside = reference.features
     number = config.training.quality_images
-    if beside is None:
+    if reference.law is not None:
         raise ConfigError(
             f"evaluation.reference={drawn.evaluation.reference!r} is a mean and a covariance: training.quality_freq takes real images, "
             "or features of them"
         )
-    if len(beside) < FEWEST:
+    if reference.num_images < FEWEST:
         raise ConfigError(
-            f"training.quality_freq with {len(beside)} real images (evaluation.reference, evaluation.num_reference): a Frechet "
+            f"training.quality_freq with {reference.num_images} real images (evaluation.reference, evaluation.num_reference): a Frechet "
             f"distance with its error takes {FEWEST} or more"
         )
+    beside = reference.features
     check_limit(config.training, number, beside)
     strata = (strata_of_samples(drawn, known_classes(config, workdir)), reference.strata)
     draw_images = drawing(drawn, sde, configured, known_classes(config, workdir))

@@ -19,13 +19,13 @@ from score_sde.evaluation.pictures import save_grid
 from score_sde.features.classifier import CLASSIFIER
 from score_sde.features.extractors import PIXELS, Extractor, check_features
 from score_sde.files import user_path, write_whole
+from score_sde.generation.conditions import labels_of_samples
 from score_sde.generation.guides import sampled_classes
 from score_sde.machine import check_memory
 from score_sde.modes import sample
 from score_sde.modes.evaluated_samples import (
     Evaluated,
     drawn,
-    labels_of_samples,
     texts_evaluated,
 )
 from score_sde.quality.assessment import (
@@ -47,6 +47,7 @@ from score_sde.quality.reference import (
     Reference,
     features_of,
     known_labels,
+    load_splits,
     open_reference,
 )
 from score_sde.quality.table import table, table_of_classes, with_intervals
@@ -54,6 +55,7 @@ from score_sde.results import listed, report
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.training.known_classes import known_classes
+from score_sde.training.trained_score import load_score_model
 from score_sde.unfinished import all_hosts_meet, unused
 
 SHOWN = 12  # pairs in the picture
@@ -95,14 +97,18 @@ def run(
 ) -> dict[str, Any]:
     """Evaluate, write <workdir>/evaluation, report the figures and return them; or go on where this command stopped."""
     began, options = time.perf_counter(), config.evaluation
-    extractor, splits, of_split_kept, reference = open_reference(config, workdir)
+    splits = load_splits(config, workdir)
+    opened = functools.partial(open_early, config, workdir, splits)
     unfinished = None
     if options.images:
-        evaluated = given(config, extractor, splits, reference, of_split_kept)
+        images = image_set(config, splits, "images")
+        extractor, of_split_kept, reference = opened(images.num_images, images.labels)
+        evaluated = given(config, extractor, images, of_split_kept)
     else:
+        loaded = load_score_model(config, sde, workdir)
         labels = functools.partial(labels_of_samples, config, known_classes(config, workdir))
-        refuse_early(config, extractor, reference, config.sampling.num_images, labels)
-        evaluated, unfinished = drawn(config, sde, workdir, extractor, configured)
+        extractor, of_split_kept, reference = opened(config.sampling.num_images, labels)
+        evaluated, unfinished = drawn(config, sde, workdir, loaded, extractor, configured)
     x = evaluated.features.of_images
     found = assessed(config, evaluated, reference)
     classes, counts = of_classes(config, evaluated, reference)
@@ -114,7 +120,7 @@ def run(
         "mode": "evaluate",
         **options.to_dict(),
         "num_images": len(x),
-        "num_reference": 0 if reference.features is None else len(reference.features),
+        "num_reference": reference.num_images,
         "data": config.data.name,
         "seed": config.seed,
         **evaluated.recorded,
@@ -146,13 +152,20 @@ def has_held_out(splits: Datasets) -> bool:
     return splits.test.num_images > 1
 
 
-def given(
-    config: Any, extractor: Extractor, splits: Any, reference: Reference, of_split_kept: OfSplit
-) -> Evaluated:
-    """Images that config.evaluation.images names."""
+def open_early(
+    config: Any, workdir: Path, splits: Datasets, count: int, labels: Callable[[], np.ndarray]
+) -> tuple[Extractor, OfSplit, Reference]:
+    """What images are judged by, `count` of which have these labels; features of the reference are made once nothing is left to refuse."""
+    extractor, _, of_split_kept, reference = open_reference(config, workdir, splits)
+    refuse_early(config, extractor, reference, count, labels)
+    if reference.law is None:
+        _ = reference.features
+    return extractor, of_split_kept, reference
+
+
+def given(config: Any, extractor: Extractor, images: ImageSet, of_split_kept: OfSplit) -> Evaluated:
+    """Images that config.evaluation.images names, with their features."""
     named = config.evaluation.images
-    images = image_set(config, splits, "images")
-    refuse_early(config, extractor, reference, images.num_images, images.labels)
     features = of_split_kept(named) if named in SPLITS else features_of(extractor, images)
     return Evaluated(images, features, {})
 
@@ -171,10 +184,10 @@ def refuse_early(
         COVARIANCES * 8 * dimension**2,
         0,
     )
-    if reference.features is None:
+    if reference.law is not None:
         check_number(count)
     else:
-        check_numbers(count, len(reference.features), options.neighbours)
+        check_numbers(count, reference.num_images, options.neighbours)
     if options.per_class:
         real, own = known_labels(reference), labels()
         wanted = wanted_labels(config, own, real)
@@ -192,8 +205,7 @@ def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:
 def assessed(config: Any, evaluated: Evaluated, reference: Reference) -> Assessment:
     """All figures that the reference allows."""
     x, strata = evaluated.features.of_images, evaluated.images.strata
-    if reference.features is None:
-        assert reference.law is not None
+    if reference.law is not None:
         return assess_beside_law(x, reference.law, config.seed, strata)
     both = (strata, reference.strata)
     return assess(x, reference.features, config.evaluation.neighbours, config.seed, both)
@@ -207,7 +219,6 @@ def of_classes(
     if not options.per_class:
         return {}, {}
     real, labels = known_labels(reference), evaluated.images.labels()
-    assert reference.features is not None  # as there are labels
     wanted = wanted_labels(config, labels, real)
     found = assess_classes(
         evaluated.features.of_images, labels, reference.features, real, wanted,

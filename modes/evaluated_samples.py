@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
-from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features
-from score_sde.generation.conditions import build_labels_and_texts
+from score_sde.generation.conditions import build_labels_and_texts, labels_of_samples
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.generation.generate import Generated, build_generator
-from score_sde.generation.guides import load_guides, sampled_classes
+from score_sde.generation.guides import load_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
 from score_sde.models.networks import condition_names
@@ -29,7 +28,7 @@ from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.known_classes import known_classes
-from score_sde.training.trained_score import load_score_model
+from score_sde.training.trained_score import LoadedScore
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet
 
 
@@ -42,11 +41,15 @@ class Evaluated(NamedTuple):
 
 
 def drawn(
-    config: Any, sde: SDE, workdir: Path, extractor: Extractor, configured: Configured | None
+    config: Any,
+    sde: SDE,
+    workdir: Path,
+    loaded: LoadedScore,
+    extractor: Extractor,
+    configured: Configured | None,
 ) -> tuple[Evaluated, UnfinishedFolder]:
     """Samples as --mode sample would draw them, with their features, kept batch by batch until the figures are written."""
     sampling, space = config.sampling, build_space(config)
-    loaded = load_score_model(config, sde, workdir)
     guides = load_guides(config, sde, workdir)
     model = sampled_score(config, sde, space, loaded.model, guides)
     if configured is None:
@@ -93,15 +96,31 @@ def drawn(
         **configured.settings,
         **sample.recorded(config),
     }
-    images = ImageSet(count, take, functools.partial(labels_of_samples, config, classes))
+    labels = functools.partial(labels_of_samples, config, classes)
+    told = functools.partial(told_to_samples, config, classes)
+    images = ImageSet(count, take, labels, told)
     return Evaluated(
         images, Features(features, np.concatenate(logits) if logits else None), recorded
     ), store
 
 
 def strata_of_samples(config: Any, classes: Sequence[str] = ()) -> Strata:
-    """Their classes, where there are as many of each."""
-    return strata_of(labels_of_samples(config, classes)) if sampled_classes(config) else None
+    """What they are told, where there are as many of each."""
+    return strata_of(told_to_samples(config, classes))
+
+
+def told_to_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray | None:
+    """The class, the text, or the pair of both on which each sample is conditioned, numbered, (n,); None of samples without any."""
+    indices = np.arange(config.sampling.num_images)
+    conditions = dict(build_labels_and_texts(config, classes)(indices))
+    parts = [
+        np.reshape(conditions[name], (len(indices), -1))
+        for name in ("label", "text")
+        if name in conditions
+    ]
+    if not parts:
+        return None
+    return np.unique(np.hstack(parts), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def texts_evaluated(config: Any) -> np.ndarray | None:
@@ -115,16 +134,3 @@ def texts_evaluated(config: Any) -> np.ndarray | None:
     if images or "text" not in condition_names(config):
         return None
     return build_labels_and_texts(config)(np.arange(config.sampling.num_images))["text"]
-
-
-def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
-    """The classes on which samples are conditioned, (n,), by the numbers of these names.
-
-    Raises:
-      UserError: there are none.
-    """
-    indices = np.arange(config.sampling.num_images)
-    conditions = dict(build_labels_and_texts(config, classes)(indices))
-    if "label" not in conditions:
-        raise UserError("samples of a model that is not conditioned on classes have no labels")
-    return np.asarray(conditions["label"])

@@ -17,12 +17,12 @@ from score_sde.devices import check_batch
 from score_sde.evaluation.pictures import save_grid
 from score_sde.files import write_whole
 from score_sde.generation.condition_images import ages_of_condition_images
-from score_sde.generation.conditions import build_conditions
+from score_sde.generation.conditions import build_conditions, labels_of_samples
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guided import beside_weight, is_guided
 from score_sde.generation.guides import ages_of, load_guides, sampled_classes
-from score_sde.generation.sample_files import IMAGES, SAVES, check_save
+from score_sde.generation.sample_files import IMAGES, LABELS, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_images import check_start_images, load_start_images
 from score_sde.generation.trajectory import Trajectory, trajectory
@@ -123,10 +123,20 @@ def run(
         "seed": config.seed,
         **recorded(config),
     }
+    # As evaluation.images these files are known to have so many of each class.
+    of_all = {LABELS: labels_of_samples(config, classes)} if sampled_classes(config) else {}
     all_hosts_meet("samples")
     if jax.process_index() == 0:
+        path = None
+        if sampling.path_images:  # first: if it fails, the batches are there for the next command
+            count = min(sampling.path_images, sampling.num_images)
+            # From this host's own copies: the other hosts do not take part.
+            model = bind(jax.device_get(model), generator.conditions(np.arange(count)))
+            path = trajectory(
+                configured, sde, model, space.shape, count, config.seed, PATH_FRAMES, start_images
+            )
         stem = f"{sampling.sampler}-{loaded.name}-seed{config.seed}"
-        written = files.finish(folder, stem, len(nfe))
+        written = files.finish(folder, stem, len(nfe), **of_all)
         figures["arrays" if written.is_file() else "folder"] = str(written)
         if config.model.name == EXACT:
             figures |= distance_to_law(config, written)
@@ -134,13 +144,7 @@ def run(
             picture = written.with_name(f"{written.name.removesuffix('.npz')}.png")
             save_picture(config, picture, np.stack(shown), space.num_levels)
             figures["picture"] = str(picture)
-        if sampling.path_images:
-            count = min(sampling.path_images, sampling.num_images)
-            # From this host's own copies: the other hosts do not take part.
-            model = bind(jax.device_get(model), generator.conditions(np.arange(count)))
-            path = trajectory(
-                configured, sde, model, space.shape, count, config.seed, PATH_FRAMES, start_images
-            )
+        if path is not None:
             figures |= write_path(sde, space, path, written)
     report(workdir, figures)
     return figures

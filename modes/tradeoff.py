@@ -97,6 +97,10 @@ def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
         raise ConfigError(
             f"evaluation.images={config.evaluation.images!r} with --mode tradeoff, which draws what it judges: leave it out"
         )
+    if config.evaluation.per_class:
+        raise ConfigError(
+            "evaluation.per_class=True with --mode tradeoff, whose table has no lines for each class: leave it out, or give it to --mode evaluate"
+        )
     evaluate.check(config, sde)
     if config.tradeoff.bits_per_dim:
         likelihood.check(config, sde)
@@ -127,14 +131,17 @@ class Judge:
 
     def __init__(self, config: Any, workdir: Path):
         self.config = config
-        self.extractor, self.splits, self.of_split, reference = open_reference(config, workdir)
-        if reference.features is None:
+        self.extractor, self.splits, self.of_split, self.reference = open_reference(config, workdir)
+        if self.reference.law is not None:
             raise ConfigError(
                 f"evaluation.reference={config.evaluation.reference!r} is a mean and a covariance, beside which --mode tradeoff, "
                 "which has precision and recall in its table, judges nothing: give real images, or features of them"
             )
-        self.beside, self.strata = reference.features, reference.strata
-        """(m, d)"""
+
+    @property
+    def beside(self) -> np.ndarray:
+        """(m, d), made for the first row that is not there already."""
+        return self.reference.features
 
     @functools.cached_property
     def images(self) -> list[Any]:
@@ -145,7 +152,7 @@ class Judge:
     def figures(self, x: np.ndarray, strata: Strata) -> dict[str, Any]:
         """Of features, for the record: those of --mode evaluate, but for a limit that there is not."""
         config = self.config
-        both = (strata, self.strata)
+        both = (strata, self.reference.strata)
         assessment = assess(x, self.beside, config.evaluation.neighbours, config.seed, both)
         found = dict(assessment.figures)
         if not has_limit(len(x), *self.beside.shape):
@@ -153,7 +160,7 @@ class Judge:
         return {
             **config.evaluation.to_dict(),
             "num_images": len(x),
-            "num_reference": len(self.beside),
+            "num_reference": self.reference.num_images,
             "data": config.data.name,
             "seed": config.seed,
             **self.extractor.recorded,
@@ -177,7 +184,8 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
     """Make the rows, write <workdir>/tradeoff, show the table and return the rows; or go on where this command stopped."""
     loaded = load_score_model(config, sde, workdir)
     judge = Judge(config, workdir)
-    check_numbers(config.sampling.num_images, len(judge.beside), config.evaluation.neighbours)
+    n, m = config.sampling.num_images, judge.reference.num_images
+    check_numbers(n, m, config.evaluation.neighbours)
     tasks = [
         *real_images(judge, workdir),
         *bits_per_dim(judge, sde, workdir, loaded),
@@ -188,7 +196,6 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
     bits = [bit for figures in found if figures["mode"] == "likelihood" for bit in bits_of(figures)]
     of_samplers = [row for row in rows if row.nfe is not None]
     has_one = all("frechet_limit" in row.figures for row in of_samplers)
-    n, m = config.sampling.num_images, len(judge.beside)
     about = (
         f"{config.data.name}, {config.sde.name}, {loaded.name}: {n} samples of seed {config.seed} beside {m} real images "
         f"({config.evaluation.reference}), by {config.evaluation.features}."
@@ -246,7 +253,9 @@ def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: Load
 
     def make() -> Made:
         began = time.perf_counter()
-        evaluated, unfinished = drawn(one.config, sde, workdir, judge.extractor, one.configured)
+        evaluated, unfinished = drawn(
+            one.config, sde, workdir, loaded, judge.extractor, one.configured
+        )
         figures = {
             "mode": "tradeoff",
             "name": one.run.entry.name,

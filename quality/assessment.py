@@ -92,6 +92,7 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = 
             "real images as they were made of are not made infinitely many",
             "the file does not say of which features they are: the distance means something only if of these",
             *singular(x, "images"),
+            *without_limit(x),
             *even((strata, None)),
         ),
     )
@@ -116,14 +117,16 @@ def singular(rows: np.ndarray, what: str) -> tuple[str, ...]:
     )
 
 
-def without_limit(x: np.ndarray, real: np.ndarray) -> tuple[str, ...]:
-    """A note where the limit of infinitely many is not to be trusted."""
-    (n, dimension), m = x.shape, len(real)
+def without_limit(x: np.ndarray, real: np.ndarray | None = None) -> tuple[str, ...]:
+    """A note where the limit of infinitely many is not to be trusted; beside a law that of the images alone is taken."""
+    n, dimension = x.shape
+    m = n if real is None else len(real)
     if has_limit(n, m, dimension):
         return ()
+    beside, each = ("", "") if real is None else (f" beside {m}", " of each")
     return (
-        f"{n} images beside {m} in {dimension} dimensions: the distance of infinitely many is too low, by its error or more; it takes more "
-        f"than {4 * dimension} of each",
+        f"{n} images{beside} in {dimension} dimensions: the distance of infinitely many is too low, by its error or more; it takes more "
+        f"than {4 * dimension}{each}",
     )
 
 

@@ -18,6 +18,7 @@ from score_sde.data.arrays import as_labels
 from score_sde.data.builders import DatasetError
 from score_sde.data.fingerprint import hash_of_some
 from score_sde.data.folder import load_pictures
+from score_sde.data.image_files import image_files
 from score_sde.data.image_shape import image_shape
 from score_sde.data.loader import labels_of
 from score_sde.data.numpy_files import read_arrays
@@ -25,12 +26,12 @@ from score_sde.data.splits import Datasets, Split
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
+from score_sde.generation.sample_files import ARRAYS, LABELS
 from score_sde.quality.strata import Strata, strata_of
 from score_sde.unfinished import changed
 
 SPLITS = ("train", "test")
 KEYS = ("images", "arr_0")  # ours, and what np.savez calls an array that was given no name
-LABELS = "labels"
 
 Rows = np.ndarray | range
 
@@ -44,12 +45,14 @@ class ImageSet:
     """The images at these places."""
     labels: Callable[[], np.ndarray]
     """The classes of all, (n,); a UserError where they are not known."""
+    told: Callable[[], np.ndarray | None] | None = None
+    """Of samples: what each is conditioned on, (n,), classes or texts; None where no more than classes can be known."""
 
     @property
     def strata(self) -> Strata:
-        """By class, where classes are known and there are as many images of each."""
+        """By what is told, or by class where classes are known, where there are as many images of each."""
         try:
-            return strata_of(self.labels())
+            return strata_of((self.told or self.labels)())
         except UserError:
             return None
 
@@ -57,7 +60,14 @@ class ImageSet:
         """The first so many; all for 0."""
         if not 0 < count < self.num_images:
             return self
-        return dataclasses.replace(self, num_images=count, labels=lambda: self.labels()[:count])
+
+        def told() -> np.ndarray | None:
+            found = (self.told or self.labels)()
+            return None if found is None else found[:count]
+
+        return dataclasses.replace(
+            self, num_images=count, labels=lambda: self.labels()[:count], told=told
+        )
 
 
 def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
@@ -105,31 +115,41 @@ def of_file(
         check_levels(config, f"{what}={given!r}", images[start : start + PART])
 
     def labels() -> np.ndarray:
-        path = user_path(given)
-        arrays = read_arrays(path, (LABELS,)).arrays
-        if LABELS not in arrays:
+        found = labels_in(f"{what}={given!r}", user_path(given), len(images), class_names)
+        if found is None:
             raise UserError(
                 f"{what}={given!r} has no `{LABELS}`, integers (n,), by which images are of a class"
-            )
-        found = as_labels(path, LABELS, arrays[LABELS])
-        if len(found) != len(images):
-            raise UserError(
-                f"{what}={given!r} has {len(found)} labels for {len(images)} images; give one for each"
-            )
-        if found.min() < 0 or (class_names and found.max() >= len(class_names)):
-            expected = f"0 to {len(class_names) - 1} of the data" if class_names else "0 or more"
-            raise UserError(
-                f"{what}={given!r} has labels from {found.min()} to {found.max()}: expected classes {expected}"
             )
         return found
 
     return ImageSet(len(images), lambda rows: np.asarray(images[rows]), labels)
 
 
+def labels_in(
+    what: str, path: Path, count: int, class_names: tuple[str, ...] | None
+) -> np.ndarray | None:
+    """The classes of so many images in an .npz file; None where it has none."""
+    arrays = read_arrays(path, (LABELS,)).arrays
+    if LABELS not in arrays:
+        return None
+    found = as_labels(path, LABELS, arrays[LABELS])
+    if len(found) != count:
+        raise UserError(f"{what} has {len(found)} labels for {count} images; give one for each")
+    if found.min() < 0 or (class_names and found.max() >= len(class_names)):
+        expected = f"0 to {len(class_names) - 1} of the data" if class_names else "0 or more"
+        raise UserError(
+            f"{what} has labels from {found.min()} to {found.max()}: expected classes {expected}"
+        )
+    return found
+
+
 def of_folder(
     config: Any, what: str, folder: Path, class_names: tuple[str, ...] | None
 ) -> ImageSet:
-    """The pictures of a folder, whose 8-bit shades stand for the config's levels; a border of the data's, they have already."""
+    """The pictures of a folder, whose 8-bit shades stand for the config's levels; a border of the data's, they have already.
+
+    Their classes are the folders in it, or stand in the .npz file that --mode sample writes beside a folder of its own.
+    """
     levels = config.data.num_levels
     if not 2 <= levels <= 256:
         raise ConfigError(
@@ -146,6 +166,11 @@ def of_folder(
         ) from error
 
     def labels() -> np.ndarray:
+        beside = Path(f"{folder.resolve()}{ARRAYS}")
+        if not names and beside.is_file():
+            found = labels_in(f"{beside} beside {what}", beside, split.num_images, class_names)
+            if found is not None:
+                return found[places_of(image_files(folder), beside)]
         if unknown := sorted(set(names) - set(class_names or ())):
             raise UserError(
                 f"{what}: its folder {unknown[0]!r} is no class of the data, "
@@ -161,3 +186,13 @@ def of_folder(
     return ImageSet(
         split.num_images, lambda rows: levels_of(split.take(rows).images, levels), labels
     )
+
+
+def places_of(pictures: Sequence[Path], beside: Path) -> list[int]:
+    """Those in the arrays beside a folder of samples, after which its pictures are named."""
+    places = [int(path.stem) if path.stem.isdecimal() else -1 for path in pictures]
+    if sorted(places) != list(range(len(pictures))):
+        raise UserError(
+            f"{beside} has labels of the pictures 000000.png to {len(pictures) - 1:06d}.png, and others lie in the folder; remove one or the other"
+        )
+    return places

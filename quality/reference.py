@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -22,14 +23,21 @@ from score_sde.training.known_classes import known_classes
 OfSplit = Callable[[str], Features]
 
 
-class Reference(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Reference:
     """What they are held beside: features of real images, or no more than a Gaussian."""
 
-    features: np.ndarray | None
-    """(m, d)"""
+    num_images: int
+    """m; 0 beside a law."""
     law: Law | None
     images: ImageSet | None
     """None where features come from a file."""
+    make: Callable[[], np.ndarray]
+
+    @functools.cached_property
+    def features(self) -> np.ndarray:
+        """(m, d), made when they are first asked for: of many images that takes long, and what can be refused is refused before."""
+        return self.make()
 
     @property
     def strata(self) -> Strata:
@@ -46,14 +54,19 @@ class Opened(NamedTuple):
     reference: Reference
 
 
-def open_reference(config: Any, workdir: Path) -> Opened:
-    """By config.evaluation; features of splits are kept in <workdir>/evaluation where they take long.
+def load_splits(config: Any, workdir: Path) -> Datasets:
+    """The data, with classes as the folder's network numbers them."""
+    return data.load(config, classes=known_classes(config, workdir))
+
+
+def open_reference(config: Any, workdir: Path, splits: Datasets | None = None) -> Opened:
+    """By config.evaluation, with `load_splits`; features of splits are kept in <workdir>/evaluation where they take long.
 
     Raises:
       UserError: features or a reference that cannot be read.
     """
+    splits = load_splits(config, workdir) if splits is None else splits
     extractor = build_extractor(config, workdir)
-    splits = data.load(config, classes=known_classes(config, workdir))
     of_split = functools.cache(
         functools.partial(features_of_split, config, workdir, extractor, splits)
     )
@@ -68,7 +81,8 @@ def load_reference(
     named, count = config.evaluation.reference, config.evaluation.num_reference
     if named in SPLITS:
         images = of_split(getattr(splits, named)).first(count)
-        return Reference(of_split_kept(named).of_images[: images.num_images], None, images)
+        n = images.num_images
+        return Reference(n, None, images, lambda: of_split_kept(named).of_images[:n])
     path, what = user_path(named), f"evaluation.reference={named!r}"
     read = read_statistics(what, path, extractor) if path.is_file() else None
     if isinstance(read, Law):
@@ -76,11 +90,18 @@ def load_reference(
             raise UserError(
                 f"{what} is a mean and a covariance, of which evaluation.num_reference={count} takes no part; leave it out"
             )
-        return Reference(None, read, None)
+        return Reference(0, read, None, no_features)
     if read is not None:
-        return Reference(read[: count or None], None, None)
+        features = read[: count or None]
+        return Reference(len(features), None, None, lambda: features)
     images = image_set(config, splits, "reference").first(count)
-    return Reference(features_of(extractor, images).of_images, None, images)
+    n = images.num_images
+    return Reference(n, None, images, lambda: features_of(extractor, images).of_images)
+
+
+def no_features() -> np.ndarray:
+    """Of a law."""
+    raise ValueError("a mean and a covariance have no features")
 
 
 def features_of(extractor: Extractor, images: ImageSet) -> Features:

@@ -6,7 +6,7 @@ import numpy as np
 
 Strata = np.ndarray | None
 """Classes (n,) of images of which there are as many of each; None of images that are independent of one another."""
-EVEN = "of the {what} there are as many of each class: errors and the limit are those of such a set"
+EVEN = "of the {what} there are as many of each class (or text): errors and the limit are those of such a set"
 
 
 def strata_of(labels: np.ndarray | None) -> Strata:

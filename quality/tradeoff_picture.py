@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,18 @@ def save_tradeoff_picture(path: Path, rows: Sequence[Row], figure: str, title: s
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each sampler, by evaluations."""
-    found: dict[str, list[Row]] = {}
+    """The rows of each sampler on each of its grids, by evaluations; the grid is named where it has several."""
+    found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.nfe is not None:
-            found.setdefault(row.name, []).append(row)
-    return {name: sorted(curve, key=lambda row: row.nfe or 0.0) for name, curve in found.items()}
+            found.setdefault((row.name, row.grid), []).append(row)
+    grids = Counter(name for name, _ in found)
+    return {
+        f"{name} on {grid}" if grid and grids[name] > 1 else name: sorted(
+            curve, key=lambda row: row.nfe or 0.0
+        )
+        for (name, grid), curve in found.items()
+    }
 
 
 def set_scales(axes: Any, rows: Sequence[Row], figure: str) -> None:

@@ -31,6 +31,11 @@ class Row(NamedTuple):
     figures: dict[str, Estimate]
     """By the names of COLUMNS, or others."""
 
+    @property
+    def grid(self) -> str:
+        """That of its steps; "" where an error tolerance chooses them, and of real images."""
+        return self.steps.partition(" on ")[2]
+
 
 class Bits(NamedTuple):
     """Bits/dim of so many images, with its standard error over them."""

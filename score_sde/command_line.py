@@ -23,9 +23,11 @@ from score_sde.files import user_path
 from score_sde.flag_table import MODES, QUICK, defined_flags
 from score_sde.guesses import guessed, no_such_field, trained_like
 from score_sde.hosts import Hosts
+from score_sde.mode_help import HELP
 from score_sde.options import value_of
 
 RECORDED = "config.json"  # in a trained folder
+WITH_SAMPLER = tuple(name for name, mode in HELP.items() if "sampler" in mode.flags)
 
 FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
 
@@ -85,6 +87,15 @@ def parse(argv: list[str], about: str) -> Options | None:
             "--mode import needs --source=FILE, the published checkpoint to read"
             if values.source is None
             else f"--source={values.source} goes with --mode import only; leave it out"
+        )
+    if values.sampler is not None and values.mode not in WITH_SAMPLER:
+        instead = (
+            "name samplers by --config.tradeoff.samplers"
+            if values.mode == "tradeoff"
+            else "leave it out"
+        )
+        raise UserError(
+            f"--sampler={values.sampler} goes with --mode {', '.join(WITH_SAMPLER)}, not with {values.mode}: {instead}"
         )
     check_cache(values.compilation_cache)
     check_cpu_devices(values.cpu_devices)

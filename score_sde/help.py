@@ -12,6 +12,7 @@ from absl import flags
 from score_sde import flag_table
 from score_sde.fields import Field, known_fields
 from score_sde.mode_help import HELP, ModeHelp
+from score_sde.reports.lines import parsed
 
 WIDTH = 100  # columns, or the terminal's where that is narrower
 SHORT = {
@@ -49,10 +50,8 @@ def next_steps(runs: Path = Path("runs")) -> str:
     train = "--config configs/subvp_digits.py --mode train"
     lines = [
         (train, "8x8 digits, minutes on a CPU"),
-        (
-            f"--workdir {folder} --mode sample --sampler ode",
-            "then draw" if trained is None else "draw",
-        ),
+        # Without a sampler, as not every network takes each: the folder has one of its own.
+        (f"--workdir {folder} --mode sample", "then draw" if trained is None else "draw"),
         ("--mode list", "what is in runs/"),
         ("--help", "the modes; --mode sample --help: one; --helpfull: all"),
     ]
@@ -61,12 +60,24 @@ def next_steps(runs: Path = Path("runs")) -> str:
 
 
 def newest_trained(runs: Path) -> Path | None:
-    """The folder whose training was recorded last."""
+    """The folder whose training was recorded last, of those with a checkpoint to draw from."""
     try:
         found = [(path.stat().st_mtime, path.parent) for path in runs.glob("*/config.json")]
     except OSError:
         return None
-    return max(found)[1] if found else None
+    return next((folder for _, folder in sorted(found, reverse=True) if draws(folder)), None)
+
+
+def draws(folder: Path) -> bool:
+    """Whether it has a checkpoint, and not of a classifier."""
+    try:
+        steps = [path.name for path in (folder / "checkpoints").iterdir()]
+        config = parsed((folder / "config.json").read_bytes()) or {}
+    except OSError:
+        return False
+    training = config.get("training")
+    classifies = isinstance(training, dict) and training.get("task") == "classifier"
+    return any(map(str.isdecimal, steps)) and not classifies
 
 
 def overview() -> str:
@@ -107,10 +118,8 @@ def of_mode(name: str) -> str:
 
 def flags_of(name: str, mode: ModeHelp) -> tuple[str, ...]:
     """The flags that a mode reads."""
-    if name == "list":
+    if name in ("list", "report"):
         return ("workdir", "json")
-    if name == "report":
-        return ("workdir",)
     return (*COMMON[:2], *mode.flags, *COMMON[2:])
 
 

@@ -40,6 +40,7 @@ HELP: dict[str, ModeHelp] = {
     ),
     "train": ModeHelp(
         "train, or go on where an earlier command in the folder stopped",
+        flags=("sampler",),
         fields=fields(
             "seed data.name sde.name model.name model.num_classes model.dropout model.ema_rate optim.lr "
             "training.batch_size training.n_iters training.weighting training.times training.label_dropout "
@@ -65,6 +66,7 @@ HELP: dict[str, ModeHelp] = {
     ),
     "interpolate": ModeHelp(
         "encode images by the ODE, and decode what lies between two of them",
+        flags=("sampler",),
         fields=fields(
             f"interpolation.split interpolation.images interpolation.frames {WHICH} {SOLVER} sampling.eps"
         ),
@@ -72,6 +74,7 @@ HELP: dict[str, ModeHelp] = {
     ),
     "restore": ModeHelp(
         "draw images given measurements of them, and judge the draws",
+        flags=("sampler",),
         fields=fields(
             f"seed {WHICH} restore.images restore.measured restore.num_images restore.draws restore.method "
             "restore.measurement.name restore.measurement.sigma_y restore.measurement.box "

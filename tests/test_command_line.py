@@ -36,6 +36,11 @@ MISTAKES = [
     (f"{DIGITS} --mode=train --config.model.fir=perhaps", "model.fir=perhaps"),
     (f"{DIGITS} --mode=dream", "choose one of data, train, .*, report$"),
     (f"{DIGITS} --mode=sample --sampler=magic", "choose one of pc, pc_published, ode"),
+    (
+        f"{DIGITS} --mode=tradeoff --sampler=ode",
+        "--sampler=ode goes with --mode train, sample, interpolate, restore, evaluate, not with tradeoff: name samplers by --config.tradeoff.samplers",
+    ),
+    (f"{DIGITS} --mode=likelihood --sampler=ode", "not with likelihood: leave it out"),
     # What was perhaps meant.
     (f"{DIGITS} --mode=trian", "did you mean train?"),
     (f"{DIGITS} --mode=sample --sampler=unipc3", "did you mean unipc_3?"),

@@ -1,5 +1,6 @@
 """What main.py says of itself: without JAX, on a screen, and true."""
 
+import json
 import os
 import re
 import shlex
@@ -69,6 +70,13 @@ def test_the_help_of_a_mode_fits_a_screen(mode, capsys):
         assert f"{name}={known[name].default} " in text + " "
 
 
+def test_the_help_of_a_mode_has_the_flags_that_it_reads():
+    """`restore` draws by any sampler, and every mode can give JSON."""
+    drawing = {mode for mode in MODES if "--sampler " in help.of_mode(mode)}
+    assert drawing == {"train", "sample", "interpolate", "restore", "evaluate"}
+    assert all("--json " in help.of_mode(mode) for mode in MODES)
+
+
 @pytest.mark.parametrize("columns", [60, 80])
 def test_a_narrower_terminal(columns, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -116,10 +124,20 @@ def test_nothing_said_is_answered_with_what_to_do_next(tmp_path, capsys, monkeyp
     assert commands[1][:2] == ["--workdir", "runs/subvp_digits"]
     assert parse(["main.py", *commands[2]], "").mode == "list"
     for i, name in enumerate(("older", "newer")):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "config.json").write_text("{}")
-        os.utime(tmp_path / "runs" / name / "config.json", (time.time(), 1000 + i))
-    assert "--workdir runs/newer --mode sample" in said("", capsys)
+        (tmp_path / "runs" / name / "checkpoints" / "100").mkdir(parents=True)
+        record(tmp_path / "runs" / name, {}, 1000 + i)
+    # Without --sampler: that of a consistency model, say, is its own.
+    assert "--workdir runs/newer --mode sample  " in said("", capsys)
+    (tmp_path / "runs" / "failed" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "runs" / "classifier" / "checkpoints" / "100").mkdir(parents=True)
+    record(tmp_path / "runs" / "failed", {}, 2000)
+    record(tmp_path / "runs" / "classifier", {"training": {"task": "classifier"}}, 2000)
+    assert "--workdir runs/newer --mode sample  " in said("", capsys)
+
+
+def record(folder, config, when):
+    (folder / "config.json").write_text(json.dumps(config))
+    os.utime(folder / "config.json", (time.time(), when))
 
 
 def test_help_of_what_there_is_not():

@@ -14,7 +14,7 @@ SMALL = (
     "--config=configs/vp_digits.py --config.model.name=stub --config.model.nf=8 "
     "--config.training.n_iters=2 --config.training.batch_size=8 --config.training.eval_freq=0 "
     "--config.training.snapshot_freq=2 --config.training.snapshot_size=4 --config.training.snapshot_steps=0 --config.sampling.batch_size=4 "
-    "--config.sampling.num_images=4 --config.sampling.exponential.num_steps=2 --config.likelihood.num_images=4 "
+    "--config.sampling.num_images=4 --config.sampling.sampler=ddim --config.sampling.exponential.num_steps=2 --config.likelihood.num_images=4 "
     "--config.likelihood.batch_size=4 --config.likelihood.ode=False --config.likelihood.bound_draws=4"
 ).split()
 
@@ -49,7 +49,7 @@ def counts(monkeypatch):
 
 
 def run(workdir, *arguments):
-    main.run(["main.py", *SMALL, f"--workdir={workdir}", "--sampler=ddim", *arguments])
+    main.run(["main.py", *SMALL, f"--workdir={workdir}", *arguments])
 
 
 def test_image_to_checkpoint(workdir, counts):

@@ -12,11 +12,10 @@ from score_sde.configs.default import get_config
 from score_sde.data.loader import labels_of
 from score_sde.errors import ConfigError
 from score_sde.generation.condition_images import given_images
-from score_sde.generation.conditions import build_conditions
+from score_sde.generation.conditions import build_conditions, labels_of_samples
 from score_sde.generation.guides import load_guides
 from score_sde.models.networks import NETWORKS
 from score_sde.modes import interpolate, sample
-from score_sde.modes.evaluated_samples import labels_of_samples
 from score_sde.quality.reference import open_reference
 from score_sde.restoration.observed import originals
 from score_sde.sde_lib import VP, build_sde

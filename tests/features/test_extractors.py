@@ -1,5 +1,6 @@
 """Features of many images: pixels in [0, 1]; a network's in batches, of 8-bit colours."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,6 +70,25 @@ def test_what_is_told_of_a_file(of_file):
     assert of_file(INCEPTION).recorded == recorded
     convention = of_file(DINOV2).convention
     assert convention == {"features_network": "dinov2-vitl14", "features_resize": dinov2.RESIZE}
+
+
+def test_weights_of_lpips_go_to_the_device_once(monkeypatch):
+    """What each batch is given is there already: untraced, its type is seen."""
+    seen = []
+
+    def features(name, params, images):
+        seen.append(params)
+        return jnp.zeros((len(images), 3))
+
+    monkeypatch.setattr(extractors, "load_perceptual", lambda _: ({"w": np.ones(3)}, {}))
+    monkeypatch.setattr(extractors, "perceptual_features", features)
+    with monkeypatch.context() as patch:
+        patch.setattr(extractors.jax, "jit", lambda function: function)
+        extractor = extractors.of_perceptual("alexnet", 17)
+    extractor.of_batch(IMAGES[:4])
+    extractor.of_batch(IMAGES[4:8])
+    assert isinstance(seen[0]["w"], jax.Array)
+    assert seen[1]["w"] is seen[0]["w"]
 
 
 @pytest.mark.parametrize(

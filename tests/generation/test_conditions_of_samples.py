@@ -15,7 +15,11 @@ from score_sde.data.scaling import scale
 from score_sde.data.splits import ImagesReadOnce
 from score_sde.errors import UserError
 from score_sde.generation.cascade import base_config, small_images
-from score_sde.generation.conditions import build_conditions, build_labels_and_texts
+from score_sde.generation.conditions import (
+    build_conditions,
+    build_labels_and_texts,
+    labels_of_samples,
+)
 from score_sde.generation.generate import Generator, build_generator
 from score_sde.measurements.axes import Axes
 from score_sde.measurements.condition_image import ConditionImage, build_condition_image
@@ -25,7 +29,6 @@ from score_sde.models.exact import GaussianScore
 from score_sde.models.networks import NETWORKS, network_score
 from score_sde.models.one_by_one import OneByOne
 from score_sde.models.parameterization import build_parameterization
-from score_sde.modes.evaluated_samples import labels_of_samples
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import RecordedNoise

@@ -61,7 +61,7 @@ def test_pictures_are_named_by_index_and_hold_the_levels(tmp_path):
     assert again.load(1) is None
     for number in (1, 2):
         again.save(number, parts[number])
-    folder = again.finish(tmp_path, "samples", 3)
+    folder = again.finish(tmp_path, "samples", 3, labels=np.arange(11) % 2)
     names = sorted(path.name for path in folder.iterdir())
     assert names == [f"{i:06d}.png" for i in range(11)]
     for i, image in enumerate(joined(parts, "images")):
@@ -69,6 +69,7 @@ def test_pictures_are_named_by_index_and_hold_the_levels(tmp_path):
         np.testing.assert_array_equal(pixels, np.round(image[..., 0].astype(float) * 255 / 16))
     with np.load(tmp_path / "samples.npz") as file:
         np.testing.assert_array_equal(file["nfe"], joined(parts, "nfe"))
+        np.testing.assert_array_equal(file["labels"], np.arange(11) % 2)
 
 
 @pytest.mark.parametrize("contents", [None, b"", b"\x89PNG half"])
@@ -158,6 +159,25 @@ def test_an_interrupted_command_goes_on_with_the_same_images(save, tmp_path, mon
     assert not any("unfinished" in name for name in left)
 
 
+def test_paths_that_cannot_be_made_lose_no_samples(tmp_path, monkeypatch):
+    """The same command draws nothing again."""
+    config = get_config()
+    config.sampling.update(sampler="ddim", num_images=8, batch_size=4, path_images=2)
+    config.sampling.exponential.num_steps = 3
+    sde = build_sde(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(sample, "trajectory", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            sample.run(config, sde, tmp_path)
+    assert [path.name for path in (tmp_path / "samples").glob("*.npz")] == []
+    calls = interrupted(monkeypatch, after=0)
+    figures = sample.run(config, sde, tmp_path)
+    assert calls == []
+    with np.load(figures["arrays"]) as drawn, np.load(figures["path"]) as paths:
+        assert len(drawn["images"]) == 8
+        assert paths["states"].shape[1] == 2
+
+
 def test_another_seed_does_not_go_on_with_them(tmp_path, monkeypatch):
     config = get_config()
     config.sampling.update(sampler="ddim", num_images=8, batch_size=4)
@@ -204,6 +224,17 @@ def test_labels_are_told_in_turn():
     plain = sample.build_generator(config, sde, (8, 8, 1))(Shifting(), 8, seed=0, show=False).x
     shift = (x - plain).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(shift / shift[np.argmax(told)] * max(told), told, atol=1e-4)
+
+
+def test_files_say_of_which_class_each_image_is(tmp_path, monkeypatch):
+    """As the images show: those of class 1 are brighter than all of class 0."""
+    config = conditional((1, 0))
+    config.sampling.update(num_images=9)
+    monkeypatch.setattr(sample, "load_score_model", lambda *_: LoadedScore(Shifting(), 7))
+    with np.load(sample.run(config, build_sde(config), tmp_path)["arrays"]) as file:
+        np.testing.assert_array_equal(file["labels"], [1, 0] * 4 + [1])
+        brightness = file["images"].mean(axis=(1, 2, 3))
+        assert brightness[file["labels"] == 0].max() < brightness[file["labels"] == 1].min()
 
 
 @pytest.mark.parametrize(

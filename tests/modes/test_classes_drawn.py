@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from score_sde.configs.toy_mixture import get_config
-from score_sde.modes import evaluate, evaluated_samples
+from score_sde.modes import evaluate, sample
+from score_sde.modes.evaluated_samples import strata_of_samples
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.trained_score import LoadedScore
 
@@ -47,18 +48,23 @@ def real(tmp_path_factory):
     return path
 
 
-def evaluated(folder, monkeypatch, reference, means, **sampling):
+def toy_of_classes():
     config = get_config()
     config.data.image_size = 2
     # Told three classes; the score in its place is exact.
     config.model.update(name="ncsnpp", num_classes=3)
     config.sampling.update(sampler="ddim", num_images=600, batch_size=128, labels=LABELS)
     config.sampling.exponential.num_steps = 40
+    return config
+
+
+def evaluated(folder, monkeypatch, reference, means, per_class=True, **sampling):
+    config = toy_of_classes()
     config.sampling.update(sampling)
-    config.evaluation.update(reference=str(reference), per_class=True)
+    config.evaluation.update(reference=str(reference), per_class=per_class)
     sde = build_sde(config)
     loaded = LoadedScore(ClassScore(jnp.asarray(means), sde), None)
-    monkeypatch.setattr(evaluated_samples, "load_score_model", lambda *_: loaded)
+    monkeypatch.setattr(evaluate, "load_score_model", lambda *_: loaded)
     return evaluate.run(config, sde, folder)
 
 
@@ -115,3 +121,49 @@ def test_two_of_three_classes_have_their_lines(tmp_path, monkeypatch, real, caps
         ["1", "150", "400"],
         ["2", "150", "400"],
     ]
+
+
+def test_a_file_of_samples_is_judged_as_the_samples(tmp_path, monkeypatch, real):
+    """Its classes are known, and that there are as many of each, by which the limit and its error are others."""
+    drawn = evaluated(tmp_path, monkeypatch, real, MEANS)
+    config = toy_of_classes()
+    sde = build_sde(config)
+    loaded = LoadedScore(ClassScore(jnp.asarray(MEANS), sde), None)
+    monkeypatch.setattr(sample, "load_score_model", lambda *_: loaded)
+    config.evaluation.update(
+        reference=str(real), per_class=True, images=sample.run(config, sde, tmp_path)["arrays"]
+    )
+    found = evaluate.run(config, sde, tmp_path)
+    assert found["classes"] == drawn["classes"]
+    same = ("frechet", "frechet_error", "frechet_limit", "frechet_limit_error")
+    assert [found[name] for name in same] == [drawn[name] for name in same]
+
+
+@flax.struct.dataclass
+class TextScore(ClassScore):
+    """The same by the one word that an image is told."""
+
+    def given(self, condition):
+        return self.replace(condition={"label": condition["text"][:, 0] - 1})
+
+
+def test_samples_of_texts_have_as_many_of_each(tmp_path, monkeypatch, real, capsys):
+    """The same images as by labels have the same limit and error."""
+    expected = evaluated(tmp_path, monkeypatch, real, MEANS, per_class=False)
+    capsys.readouterr()
+    config = toy_of_classes()
+    config.model.update(num_classes=0, words="a b c")
+    config.sampling.update(labels=(), text=",".join("abc"[label] for label in LABELS))
+    config.evaluation.reference = str(real)
+    sde = build_sde(config)
+    loaded = LoadedScore(TextScore(jnp.asarray(MEANS), sde), None)
+    monkeypatch.setattr(evaluate, "load_score_model", lambda *_: loaded)
+    found = evaluate.run(config, sde, tmp_path)
+    assert "of the images there are as many of each" in capsys.readouterr().out
+    same = ("frechet", "frechet_error", "frechet_limit", "frechet_limit_error")
+    assert [found[name] for name in same] == [expected[name] for name in same]
+    config.sampling.update(num_images=35, text="a,b a,b")
+    strata = strata_of_samples(config)
+    np.testing.assert_array_equal(strata == strata[0], np.arange(35) % 3 == 0)
+    config.model.words, config.sampling.text = "", ""
+    assert strata_of_samples(config) is None

@@ -11,14 +11,16 @@ from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import pillow_image, shades
-from score_sde.features.extractors import Features, build_extractor
+from score_sde.features.extractors import Extractor, Features, build_extractor
+from score_sde.generation.conditions import labels_of_samples
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
-from score_sde.modes.evaluated_samples import Evaluated, drawn, labels_of_samples
+from score_sde.modes.evaluated_samples import Evaluated, drawn
 from score_sde.quality.assessment import Assessment
 from score_sde.quality.frechet import frechet_distance
 from score_sde.quality.reference import open_reference
 from score_sde.sde_lib import build_sde
+from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
 
 
@@ -83,7 +85,9 @@ def test_drawn_images_are_those_of_their_features(tmp_path):
     config = of_toy()
     config.sampling.batch_size = 128
     extractor = build_extractor(config)
-    found, _ = drawn(config, build_sde(config), tmp_path, extractor, None)
+    sde = build_sde(config)
+    loaded = load_score_model(config, sde, tmp_path)
+    found, _ = drawn(config, sde, tmp_path, loaded, extractor, None)
     rows = np.array([299, 3, 127, 128, 256, 3])
     again = extractor.extract(found.images.take(rows)).of_images
     np.testing.assert_array_equal(again, found.features.of_images[rows])
@@ -109,7 +113,15 @@ def test_samples_stay_until_their_figures_are_recorded(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="no room"):
             evaluated(of_toy(), tmp_path)
         assert len(list((tmp_path / "evaluation").glob("unfinished-*/*.npz"))) == 3
-        monkeypatch.setattr(Generator, "batches", lambda *_: pytest.fail("drawn again"))
+        monkeypatch.setattr(Generator, "draw", lambda *_: pytest.fail("drawn again"))
+
+
+def test_the_first_real_images_are_those_that_count(tmp_path):
+    """As many as are recorded."""
+    _, splits, _, reference = open_reference(of_toy(), tmp_path)
+    first = splits.train.take(np.arange(500)).images.reshape(500, 4)
+    np.testing.assert_array_equal(reference.features, first)
+    assert reference.num_images == 500
 
 
 def test_too_few_samples_beside_a_law_are_not_drawn(tmp_path, monkeypatch):
@@ -293,4 +305,28 @@ def test_too_few_samples_are_refused_before_they_are_drawn(tmp_path, monkeypatch
     config = of_toy()
     config.sampling.num_images = 19
     with pytest.raises(UserError, match="19 images beside 500: .* need 20 of each"):
+        evaluated(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"evaluation.images": "larger.npz"}, r"expected \(n, 8, 8, 1\)"),
+        ({"evaluation.images": "of_no_class.npz", "evaluation.per_class": True}, "has no `labels`"),
+        ({"evaluation.images": "few.npz"}, "19 images beside 1500: .* need 20 of each"),
+        ({}, "checkpoint"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_features_are_made(
+    fields, words, tmp_path, monkeypatch
+):
+    """Of the reference's many images, say, by a large network."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("larger.npz", images=np.zeros((30, 9, 9, 1), np.uint8))
+    np.savez("of_no_class.npz", images=np.zeros((30, 8, 8, 1), np.uint8))
+    np.savez("few.npz", images=np.zeros((19, 8, 8, 1), np.uint8))
+    monkeypatch.setattr(Extractor, "extract_taken", lambda *_: pytest.fail("makes features"))
+    config = digits_config()
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(UserError, match=words):
         evaluated(config, tmp_path)

@@ -14,6 +14,7 @@ import pytest
 from score_sde.configs.toy_mixture import get_config
 from score_sde.modes import evaluate, evaluated_samples
 from score_sde.sde_lib import build_sde
+from score_sde.training.trained_score import load_score_model
 from score_sde.unfinished import UnfinishedFolder
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -164,6 +165,8 @@ def test_no_host_reads_samples_before_the_first_has_written_them(tmp_path, monke
     config = toy()
     sde = build_sde(config)
     extractor = evaluate.open_reference(config, tmp_path).extractor
-    evaluated, _ = evaluated_samples.drawn(config, sde, tmp_path, extractor, None)
+    evaluated, _ = evaluated_samples.drawn(
+        config, sde, tmp_path, load_score_model(config, sde, tmp_path), extractor, None
+    )
     evaluated.images.take(np.array([50, 0]))
     assert order == ["samples", 0, 1]

@@ -12,6 +12,7 @@ from score_sde import data
 from score_sde.configs.toy_mixture import get_config
 from score_sde.data.mixture import mixture_parameters
 from score_sde.errors import UserError
+from score_sde.features.extractors import Extractor
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate, tradeoff
 from score_sde.quality.estimate import Estimate
@@ -146,7 +147,9 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     assert len(drawn) == 4
     assert [row["name"] for row in three[1:]] == ["deis_t_1", "ddim", "dpm_solver_pp_2m"]
     assert [three[0], *three[2:]] == two
-    again = measured(config("ddim: 3"), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Extractor, "extract_taken", lambda *_: pytest.fail("makes features"))
+        again = measured(config("ddim: 3"), tmp_path)
     assert (again["rows"], len(drawn)) == (two[:2], 4)
     assert [row["name"] for row in recorded(tmp_path)][1:] == [
         "ddim",
@@ -176,6 +179,10 @@ def test_few_images_have_no_limit(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        (
+            {"evaluation.per_class": True},
+            "evaluation.per_class=True with --mode tradeoff, whose table has no lines for each class",
+        ),
         ({"tradeoff.samplers": "huen"}, "tradeoff.samplers='huen' is unknown"),
         ({"tradeoff.grid": "cosine"}, "sampling.grid.name='cosine' is unknown"),
         ({"tradeoff.evaluations": ()}, "evaluations=.*: expected numbers of evaluations"),

@@ -18,7 +18,7 @@ HABITS = [
     ),
     *mutants("score_sde/help.py", HELP,
         ("wider-than-the-screen", "    return line if len(line) <= most else", "    return line if most else"),
-        ("the-oldest-run-next", "return max(found)[1] if found else None", "return min(found)[1] if found else None"),
+        ("the-oldest-run-next", "sorted(found, reverse=True)", "sorted(found)"),
     ),
     *mutants("score_sde/help.py", HELP,
         ("help-of-no-mode", "found = value if equals else following", "found = value if equals else None"),

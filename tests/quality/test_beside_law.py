@@ -43,5 +43,23 @@ def test_what_is_said_beside_a_law():
     assert set(found.figures) == {"frechet", "frechet_limit"}
     assert "a mean and a covariance" in found.notes[0]
     assert "30 images in 40 dimensions" in found.notes[2]
+    assert (
+        "30 images in 40 dimensions: the distance of infinitely many is too low" in found.notes[3]
+    )
     with pytest.raises(UserError, match="19 images: an error needs 20"):
         assess_beside_law(rng.normal(size=(19, 4)), Law(np.zeros(4), np.eye(4)), 0)
+
+
+def test_the_limit_of_few_images_is_too_low_and_said_to_be():
+    """Of one law, whose distance to itself is 0: with as many images as dimensions by more than half its error, in the mean of 100; with
+    more than four times as many by less than half, and nothing is said."""
+    d, rng = 16, np.random.default_rng(3)
+    spread = np.geomspace(1.0, 0.1, d)
+    law = Law(np.zeros(d), np.diag(spread**2))
+    for n, noted in ((d + 4, True), (4 * d, True), (4 * d + 1, False)):
+        found = [assess_beside_law(rng.normal(size=(n, d)) * spread, law, k) for k in range(100)]
+        limits = np.array([one.figures["frechet_limit"][:2] for one in found])
+        bias = limits[:, 0].mean() / limits[:, 1].mean()
+        assert (bias < -0.5) if n < 2 * d else (abs(bias) < 0.5)
+        said = f"{n} images in {d} dimensions: the distance of infinitely many is too low"
+        assert all(any(said in note for note in one.notes) == noted for one in found)

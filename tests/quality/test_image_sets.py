@@ -52,6 +52,27 @@ def test_a_folder_of_our_samples(tmp_path, splits):
         found.labels()
 
 
+def test_classes_of_a_folder_of_our_samples_stand_beside_it(tmp_path, splits, monkeypatch):
+    """By the pictures' own numbers, of which 10 comes before 9 where they differ in length."""
+    labels = np.random.default_rng(1).integers(0, 10, 30)
+    files = PictureFolder(tmp_path, {}, 17)
+    files.save(0, {"images": IMAGES, "nfe": np.zeros(30)})
+    folder = files.finish(tmp_path, "samples", 1, labels=labels)
+    np.testing.assert_array_equal(of(folder, splits).labels(), labels)
+    monkeypatch.chdir(folder)
+    np.testing.assert_array_equal(of(".", splits).labels(), labels)
+    for path in folder.iterdir():
+        path.rename(folder / f"{int(path.stem)}.png")
+    found, images = (
+        of(folder, splits),
+        {image.tobytes(): k for image, k in zip(IMAGES, labels, strict=True)},
+    )
+    assert [images[image.tobytes()] for image in found.take(range(30))] == found.labels().tolist()
+    (folder / "29.png").rename(folder / "31.png")
+    with pytest.raises(UserError, match=r"labels of the pictures 000000.png to 000029.png"):
+        of(folder, splits).labels()
+
+
 def picture(path, levels):
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(shades(levels, 17)[..., 0]).save(path)
