@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.command import in_words, provenance, run_main
 from benchmarks.tpu_compile.collectives import collectives as collectives_of
 from score_sde import data
+from score_sde.config_file import load_config
 from score_sde.devices import DEVICES, Devices, FsdpDevices, Shares
 from score_sde.errors import UserError
 from score_sde.models.networks import conditions_of
