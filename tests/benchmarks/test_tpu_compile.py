@@ -292,7 +292,7 @@ def test_the_configs_that_are_compiled_by_default_exist():
         (["--topologies", "v5e"], "--topologies=v5e: expected"),
         (["--set", "model.nff=3"], "no such field in the config: model.nff"),
         (["--set", "model.nf=many"], "model.nf"),
-        (["--configs", "configs/vp_cifer.py"], "no such file"),
+        (["--configs", "configs/vp_cifer.py"], "did you mean --config configs/vp_cifar.py"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(tmp_path, monkeypatch, arguments, words):
