@@ -31,9 +31,8 @@ def test_quick_report(tmp_path):
     assert stored["floors"]["law"] == pytest.approx(0.01357, rel=1e-3)
     assert found["euler_maruyama", 20].error > 2 * stored["floors"]["law"]
     assert found["euler_maruyama", 80].error < dkw_band(4096)
-    assert (
-        "| heun | 2 | 0.012 log_snr | 2.8e-03 log_snr |" in page.read_text()
-    )  # a quarter in twice the steps
+    # A quarter in twice the steps.
+    assert "| heun | 2 | 0.012 log_snr | 2.8e-03 log_snr |" in page.read_text()
     assert (tmp_path / "error_versus_nfe.png").read_bytes().startswith(b"\x89PNG")
 
 
