@@ -1,9 +1,8 @@
-"""How a benchmark is run: the config that its command names, a record of machine and versions, mistakes in a line."""
+"""How a benchmark is run: where its figures go, a record of machine and versions, mistakes in a line."""
 
 from __future__ import annotations
 
 import datetime
-import importlib
 import os
 import platform
 import shlex
@@ -17,22 +16,6 @@ import jax
 from score_sde.errors import UserError
 
 
-def load_config(name: str) -> Any:
-    """The config of FILE.py or FILE.py:variant.
-
-    Raises:
-      UserError: there is no such file or variant.
-    """
-    file, _, variant = name.partition(":")
-    if not Path(file).is_file():
-        raise UserError(f"--config={name}: no such file; give one such as configs/subvp_digits.py")
-    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
-    try:
-        return module.get_config(*filter(None, [variant]))
-    except (TypeError, ValueError) as error:  # without variants get_config takes no argument
-        raise UserError(f"--config={name}: {error}") from error
-
-
 def make_folder(out: Path) -> None:
     """The folder of --out, with those above it.
 
@@ -44,6 +27,21 @@ def make_folder(out: Path) -> None:
     except OSError as error:
         raise UserError(
             f"--out={out} cannot be made ({error.strerror}); give another folder"
+        ) from error
+
+
+def make_file(lines: Path) -> None:
+    """The file of --json, to which lines will be added; what it has stays.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    try:
+        lines.parent.mkdir(parents=True, exist_ok=True)
+        lines.open("a").close()
+    except OSError as error:
+        raise UserError(
+            f"--json={lines} cannot be written ({error.strerror}); give another file"
         ) from error
 
 

@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from benchmarks.command import in_words, load_config, make_folder, provenance, run_main
+from benchmarks.command import in_words, make_folder, provenance, run_main
 from benchmarks.tables import read, renew
 from benchmarks.trained import train_to_its_end, without_records
+from score_sde.config_file import load_config
 from score_sde.configs.default import get_config
 from score_sde.cpu_devices import check_cpu_devices, split_cpu
 from score_sde.errors import UserError

@@ -26,9 +26,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.command import in_words, make_file, provenance, run_main
 from benchmarks.random_network import random_network
+from score_sde.config_file import load_config
 from score_sde.data.image_shape import image_shape
+from score_sde.files import append_line
 from score_sde.likelihood.estimators import build_trace_estimator
 from score_sde.likelihood.trace import Integral, Rates, TraceEstimator
 from score_sde.models.score import ScoreModel
@@ -153,6 +155,8 @@ def main(arguments: list[str] | None = None) -> list[Cost]:
     options = parse(arguments)
     facts = provenance("benchmarks.divergence_cost")
     config = load_config(options.config)
+    if options.json:
+        make_file(options.json)
     sde = build_sde(config)
     shape = (options.batch, *image_shape(config.data))
     model, x = random_network(config, sde), jax.random.normal(jax.random.key(1), shape)
@@ -163,8 +167,7 @@ def main(arguments: list[str] | None = None) -> list[Cost]:
             bar.update(1)
             if options.json:
                 line = {"config": options.config, "batch": options.batch, **rows[-1]._asdict()}
-                with open(options.json, "a") as file:
-                    file.write(json.dumps(line | facts) + "\n")
+                append_line(options.json, json.dumps(line | facts))
     print(table(rows) + f"\n{in_words(facts)}")
     return rows
 

@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.command import load_config, provenance, run_main
+from benchmarks.command import make_folder, provenance, run_main
 from benchmarks.error_picture import draw_picture
 from benchmarks.error_table import tables
 from benchmarks.problems import Digits, MixtureFlow, MixtureLaw, Problem
 from benchmarks.records import BUDGETS, Record
 from benchmarks.tables import read, renew
+from score_sde.config_file import load_config
+from score_sde.errors import UserError
+from score_sde.files import write_whole
 from score_sde.progress import progress_bar
 from score_sde.samplers.entries import ENTRIES, Entry, choose_entries
 
@@ -116,17 +119,23 @@ def measure_all(plans: list[Plan]) -> Iterator[Record]:
 def main(arguments: list[str] | None = None) -> list[Record]:
     options = parse(arguments)
     file = options.out / "error_versus_nfe.json"
-    if not options.redraw:
+    if options.redraw:
+        if not file.is_file():
+            raise UserError(
+                f"--redraw: there is no {file}; leave it out, or give the --out that has it"
+            )
+    else:
         plans = list(planned(options))
+        make_folder(options.out)
         records = list(measure_all(plans))
         floors = {name: floor for plan in plans for name, floor in plan.problem.floors.items()}
         facts = provenance("benchmarks.error_versus_nfe")
-        file.parent.mkdir(parents=True, exist_ok=True)
         rows = ",\n".join(json.dumps(record) for record in records)
-        file.write_text(
+        text = (
             f'{{"measured": {json.dumps(facts)},\n"floors": {json.dumps(floors)},\n'
             f'"fields": {json.dumps(Record._fields)},\n"records": [\n{rows}\n]}}\n'
         )
+        write_whole(file, text.encode())
     stored = read(file)
     records = [Record(*row) for row in stored["records"]]
     draw_picture(records, stored["floors"], file.with_suffix(".png"))

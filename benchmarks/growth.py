@@ -27,11 +27,12 @@ import jax
 import numpy as np
 
 from benchmarks.accelerator.ours import TrainingSteps, forward
-from benchmarks.command import in_words, load_config, make_folder, provenance, run_main
+from benchmarks.command import in_words, make_folder, provenance, run_main
 from benchmarks.growth_picture import draw_picture
 from benchmarks.random_network import random_network
 from benchmarks.tables import read, renew
 from benchmarks.turns import Work, in_turns
+from score_sde.config_file import load_config
 from score_sde.data.image_shape import image_shape
 from score_sde.errors import UserError
 from score_sde.generation.generate import build_generator

@@ -41,12 +41,19 @@ def table(records: list[Record], problems: list[str]) -> str:
         found = [record for record in row if record is not None]
         if found:
             cells = ["-" if record is None else figure(record.distance) for record in row]
-            costs = f"{found[0].evaluations} | {found[0].products}"
+            costs = " | ".join(
+                ", ".join(map(str, dict.fromkeys(of))) for of in zip(*map(cost, found), strict=True)
+            )
             lines.append(f"| {method} | {costs} | " + " | ".join(cells) + " |")
     if floors:
         cells = [figure(floors[name]) if name in floors else "0" for name in problems]
         lines.append("| samples of the posterior (floor) | | | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def cost(record: Record) -> tuple[int, int]:
+    """Evaluations and products: more than one of a row whose columns are of other steps."""
+    return record.evaluations, record.products
 
 
 def figure(value: float) -> str:

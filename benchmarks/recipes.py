@@ -19,11 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.command import in_words, load_config, make_folder, provenance, run_main
+from benchmarks.command import in_words, make_folder, provenance, run_main
 from benchmarks.problems import every
 from benchmarks.tables import read, renew
 from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
+from score_sde.config_file import load_config
 from score_sde.errors import UserError
 from score_sde.files import write_whole
 from score_sde.generation.generate import build_generator

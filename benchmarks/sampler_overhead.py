@@ -22,12 +22,14 @@ import jax
 import numpy as np
 from jax import Array
 
-from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.command import in_words, make_file, provenance, run_main
 from benchmarks.random_network import random_network
 from benchmarks.turns import CLOCKS, Clock
+from score_sde.config_file import load_config
 from score_sde.data.image_shape import image_shape
 from score_sde.data.order import host_places
 from score_sde.devices import build_devices, check_batch_size
+from score_sde.files import append_line
 from score_sde.generation.denoising_errors import stand_in
 from score_sde.generation.drivers import batch_sampler
 from score_sde.models.score import ScoreModel
@@ -190,6 +192,8 @@ def main(arguments: list[str] | None = None) -> list[Overhead]:
     facts = provenance("benchmarks.sampler_overhead")
     entries = choose_entries(options.samplers)
     config, clock = load_config(options.config), CLOCKS[options.clock]
+    if options.json:
+        make_file(options.json)
     bench = Bench(config, options.batch, options.steps, options.repeats, clock)
     rows = []
     with progress_bar(len(entries), "overhead", "sampler") as bar:
@@ -203,8 +207,7 @@ def main(arguments: list[str] | None = None) -> list[Overhead]:
                     "clock": options.clock,
                     **rows[-1]._asdict(),
                 }
-                with open(options.json, "a") as file:
-                    file.write(json.dumps(line | facts) + "\n")
+                append_line(options.json, json.dumps(line | facts))
     print(table(rows) + f"\n{in_words(facts)}")
     return rows
 

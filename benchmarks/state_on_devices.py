@@ -23,10 +23,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks.command import in_words, load_config, provenance, run_main
+from benchmarks.command import in_words, provenance, run_main
 from benchmarks.tpu_compile.collectives import collectives as collectives_of
 from score_sde import data
+from score_sde.config_file import load_config
 from score_sde.devices import DEVICES, Devices, FsdpDevices, Shares
+from score_sde.errors import UserError
 from score_sde.models.networks import conditions_of
 from score_sde.progress import progress_bar
 from score_sde.training.feed import feed, stacked
@@ -147,6 +149,29 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def asked_of(options: argparse.Namespace) -> tuple[list[str], list[int]]:
+    """The ways, and the numbers of devices, of those that there are.
+
+    Raises:
+      UserError: there is no such way or number.
+    """
+    ways = [*filter(None, options.ways.split(","))]
+    if unknown := [way for way in ways if way not in WAYS]:
+        raise UserError(
+            f"--ways={options.ways}: no way {unknown[0]!r}; take some of {', '.join(WAYS)}"
+        )
+    parts = options.devices.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--devices={options.devices}: expected numbers from 1, such as 2,4,8")
+    numbers = [*map(int, parts)]
+    if max(numbers) > jax.device_count():
+        raise UserError(
+            f"--devices={options.devices}: JAX sees {jax.device_count()} here; for devices that are parts of a CPU set "
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={max(numbers)} and JAX_PLATFORMS=cpu"
+        )
+    return ways, numbers
+
+
 def main(arguments: list[str] | None = None) -> list[Row]:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -160,11 +185,10 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     parser.add_argument("--warmup", type=int, help="optim.warmup: without one, all updates move")
     parser.add_argument("--clip", type=float, help="optim.grad_clip; negative: none")
     options = parser.parse_args(arguments)
+    ways, numbers = asked_of(options)
     config = load_config(options.config)
     changes = {"warmup": options.warmup, "grad_clip": options.clip}
     config.optim.update({name: to for name, to in changes.items() if to is not None})
-    numbers = [*map(int, options.devices.split(","))]
-    ways = [*filter(None, options.ways.split(","))]
     print(by_rule(config, numbers))
     rows = rows_of(config, ways, numbers, options.updates)
     print(in_words(provenance("benchmarks.state_on_devices")), table(rows), sep="\n\n")

@@ -8,7 +8,8 @@ of the last of these, `--gradients` batches for every scheme, with the same imag
 
     E |g - E g|^2 / |E g|^2,
 
-of one batch's gradient about its mean over all batches and schemes; its square root is about the relative error of one update.
+of one batch's gradient about the mean, which the batches of the steadiest scheme tell; its square root is about the relative
+error of one update.
 Writes training_times.json to --out, and the table to the page that is there.
 """
 
@@ -26,15 +27,18 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from benchmarks.command import in_words, load_config, make_folder, provenance, run_main
+from benchmarks.command import in_words, make_folder, provenance, run_main
 from benchmarks.tables import read, renew
 from benchmarks.trained import train_and_measure, without_records
 from score_sde import data
+from score_sde.config_file import load_config
 from score_sde.data.batch import Batch
 from score_sde.data.splits import training_batch
+from score_sde.errors import UserError
 from score_sde.files import write_whole
 from score_sde.keys import Stream, stream_key
 from score_sde.models.networks import build_network, conditions_of
+from score_sde.modes import train
 from score_sde.progress import progress_bar
 from score_sde.sde_lib import build_sde
 from score_sde.training.objective import build_objective
@@ -152,9 +156,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> list[Row]:
     options = parse(arguments)
+    if options.gradients < 2:
+        raise UserError(f"--gradients={options.gradients}: expected 2 or more, for a variance")
     base = load_config(options.config)
     base.likelihood.num_images = options.num_images
     configs = {scheme: with_scheme(base, *scheme, options.steps) for scheme in SCHEMES}
+    for config in configs.values():
+        train.check(config, build_sde(config))
     make_folder(options.out)
     trained = {scheme: train_and_measure(configs[scheme]) for scheme in TRAINED}
     params = trained[TRAINED[-1]].model.params  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ def thinned(points: Points) -> Points:
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers between the two, at most so many of one distance."""
     span = high - low
-    if not span > 0:
+    if not span / most > 0:  # the smallest numbers have no fifth
         return [low]
     unit = 10.0 ** math.floor(math.log10(span / most))
     distance = next(m * unit for m in (1, 2, 5, 10) if span / (m * unit) <= most)

@@ -4,7 +4,8 @@ A program from there is the one that would be compiled now, to the bit: JAX look
 its own version and the devices, of a CPU with its name and features. The folder's name says the same of the machine once more, since
 a home may be shared by machines whose instructions differ.
 
-Whoever can write to the folder decides what runs here, so one that others own or may write to is not used.
+Whoever can write to the folder decides what runs here. It is made for its user alone, whatever the umask; one that its user has opened
+to a group is used, as meant for that, and one that another user owns or everybody may write to is not.
 """
 
 from __future__ import annotations

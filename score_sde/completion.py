@@ -99,7 +99,7 @@ _score_sde() {
         [[ $line == "$cur"* || $line == "$cur"*! ]] || continue
         if [[ $line == *! ]]; then COMPREPLY+=("${line%!} "); else COMPREPLY+=("$line="); fi
       done <<< "$_score_sde_words"
-      # All 250 fields are shown only once a field is begun, and then a section at a time.
+      # Hundreds of fields are shown only once a field is begun, and then a section at a time.
       local step=() seen=" " rest
       for line in "${COMPREPLY[@]}"; do
         if [[ $line == --config.* ]]; then
@@ -221,6 +221,8 @@ function _score_sde_complete
         set value (string split -m 1 = -- $current)[2]
         set cut "$name="
     else if not string match -q -- '-*' $current; and string match -q -- '--*' $before[-1]
+        and not string match -q -- '*=*' $before[-1]
+        and not contains -- "$before[-1]!" (string split \n -- $_score_sde_words)
         set name $before[-1]
     end
     if test -z "$name"

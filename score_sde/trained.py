@@ -170,7 +170,15 @@ class Trained:
         Args:
           labels: the class of each image, ln p(x|y); none for an unconditional network, or for the unconditional density.
           seed: of the probes.
+
+        Raises:
+          ConfigError: arrays that are not the model's, other classes, or a network or solver that has no such density.
         """
+        if np.shape(x)[1:] != self.space.shape or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ConfigError(
+                f"log_density of {x.dtype} {np.shape(x)}: expected the model's arrays, real numbers (n, "
+                f"{', '.join(map(str, self.space.shape))}); encode(images) gives those of stored images"
+            )
         refuse_discrete(self.config, self.sde, "a log-density by the ODE")
         condition: Any = ()
         if labels is None:

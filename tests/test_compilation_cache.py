@@ -250,6 +250,23 @@ def test_a_folder_that_will_not_do_is_said_in_a_line(tmp_path, capsys, spoil, wo
     assert not [*tmp_path.glob("cache/*/*")]
 
 
+def test_a_folder_is_its_users_unless_they_open_it_to_a_group(tmp_path, capsys):
+    """Also where files are a group's by default, as under the umask of user-private groups."""
+    umask = os.umask(0o002)
+    try:
+        compiled_under({}, str(tmp_path))
+    finally:
+        os.umask(umask)
+    folder = tmp_path / machine()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (program,) = folder.iterdir()
+    program.unlink()
+    folder.chmod(0o770)
+    compiled_under({}, str(tmp_path))
+    assert program.exists()
+    assert not capsys.readouterr().err
+
+
 def test_programs_that_jax_cannot_load(tmp_path, capsys):
     """Whole files, but of nothing that XLA knows: one line, no warning of JAX's, and the number all the same."""
     environment = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""TAB in a real bash: what the printed script offers for a line, and how soon. That of zsh is the same behind bashcompinit."""
+"""TAB in a real bash: what the printed script offers for a line, and how soon. In fish where there is one; zsh reads its script alone."""
 
 import ast
 import os
@@ -237,3 +237,32 @@ def test_other_shells_read_theirs(shell, tmp_path):
     path = tmp_path / "script"
     path.write_text(done.stdout)
     assert subprocess.run([shell, "-n", str(path)], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("python main.py --mode sa", "sample"),
+        ("python main.py --mode=sa", "--mode=sample"),
+        ("python main.py --mode=train ", "--sampler="),  # the word before has its value
+        ("python main.py --json ", "--mode="),  # and this takes none
+        ("python main.py --flagfile pyproj", "pyproject.toml"),
+    ],
+)
+def test_what_fish_offers(tmp_path, line, word):
+    """Flags or files, not both."""
+    done = subprocess.run(
+        [sys.executable, "main.py", "--completion", "fish"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    (tmp_path / "script").write_text(done.stdout)
+    asked = "source $argv[1]; complete -C $argv[2]"
+    found = subprocess.run(
+        ["fish", "--no-config", "-c", asked, str(tmp_path / "script"), line],
+        cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert word in found
+    assert word == "pyproject.toml" or not {"README.md", "configs/"} & {*found}

@@ -138,6 +138,14 @@ def test_log_densities_are_those_of_the_class(folder, monkeypatch):
             lambda folder: Trained.load(folder).log_density(np.zeros((2, 8, 8, 1)), labels=[1]),
             r"labels=\[1\] of 2 images",
         ),
+        (
+            lambda folder: Trained.load(folder).log_density(np.zeros((2, 8, 8, 1), np.uint8)),
+            r"log_density of uint8 \(2, 8, 8, 1\): expected .* real numbers \(n, 8, 8, 1\); encode",
+        ),
+        (
+            lambda folder: Trained.load(folder).log_density(np.zeros((8, 8, 1))),
+            r"log_density of float64 \(8, 8, 1\): expected",
+        ),
         *(
             (
                 lambda folder, label=label: Trained.load(folder).log_density(

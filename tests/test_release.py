@@ -96,6 +96,17 @@ def test_the_container_installs_the_requirements_and_jax_for_the_device(extra, w
     assert not done.stderr
 
 
+def test_a_container_is_started_so_that_signals_end_it():
+    """Process 1 has no default action of a signal, and main.py leaves SIGINT to it: --init puts another process there."""
+    commands = [
+        command
+        for page in (ROOT / "Containerfile", ROOT / "README.md", *(ROOT / "docs").glob("**/*.md"))
+        for command in re.findall(r"(?:podman|docker) run(?:(?!docker).)*", page.read_text())
+    ]
+    assert len(commands) >= 3
+    assert all(" --init " in command for command in commands)
+
+
 def test_the_container_gets_all_of_the_package():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     left_out = (ROOT / ".dockerignore").read_text().split("\n")[1:]

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -64,10 +65,11 @@ def run_stage(name: str, setting: Setting, clock: str, out: Path) -> None:
         raise UserError(
             f"JAX sees {jax.device_count()} devices, and beside them all stands one: hide the others, as CUDA_VISIBLE_DEVICES does"
         )
-    without_stage(out, name)
     facts = provenance("benchmarks.accelerator") | {
         "command": COMMAND.format(setting.size, clock, name)
     }
+    check_machine(out, name, facts)
+    without_stage(out, name)
     for row in STAGES[name].run(setting):
         with open(out / "rows.jsonl", "a") as file:
             file.write(json.dumps(row._asdict() | facts) + "\n")
@@ -123,6 +125,17 @@ def check_rows(options: argparse.Namespace) -> None:
         if row["command"] != COMMAND.format(options.size, options.clock, row["stage"]):
             raise UserError(
                 f"--out={options.out} has rows of `{row['command']}`: give another folder"
+            )
+
+
+def check_machine(out: Path, stage: str, facts: dict[str, Any]) -> None:
+    """Raises UserError where other stages ran elsewhere: a share of the matrix product is one of this machine's."""
+    for row in read_rows(out):
+        there, here = ([of[fact] for fact in ("machine", "device", "jax")] for of in (row, facts))
+        if row["stage"] != stage and there != here:
+            raise UserError(
+                f"--out={out} has rows of {there[0]}, {there[1]}, jax {there[2]}, and here are {here[0]}, {here[1]}, jax {here[2]}: "
+                "give another folder"
             )
 
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from benchmarks.command import load_config
 from benchmarks.turns import Clock
+from score_sde.config_file import load_config
 
 PRECISIONS = ("bfloat16", "float32")
 """The latter with products in TF32 on cards that have it."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import in_words
+from benchmarks.accelerator.page import measured
 from score_sde.files import write_whole
 
 
@@ -28,7 +28,7 @@ def table(rows: list[dict[str, Any]], ended: dict[str, str]) -> str:
     }
     lines = []
     if rows:
-        lines += [in_words(rows[0]), ""]
+        lines += [measured(rows), ""]
     lines += ["| measure | who | precision | batch | figure |", "|---|---|---|---|---|"]
     for row in rows:
         figure = f"{row['value']:.3g} {row['unit']}"

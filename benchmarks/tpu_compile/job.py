@@ -9,11 +9,12 @@ from typing import Any, Self
 
 import jax
 
-from benchmarks.command import load_config, provenance
+from benchmarks.command import provenance
 from benchmarks.tpu_compile import chips
 from benchmarks.tpu_compile.compiling import CompilingDevices, Program
 from benchmarks.tpu_compile.stages import SECTIONS, STAGES
 from score_sde.command_line import changed
+from score_sde.config_file import load_config
 from score_sde.devices import DEVICES
 from score_sde.errors import UserError
 from score_sde.options import choose

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 
-import flax.linen as nn
 import pytest
 
 from benchmarks import digits_networks
@@ -23,33 +22,10 @@ from benchmarks.digits_networks import (
 from score_sde.configs.subvp_digits import get_config
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS
+from tests.benchmarks.still import Still, still
 
 ROW = Row("dit", "subvp", 1000, 50, 0.2, 2.5, 0.01, 40.0, 0.05, 0.03, 0.07, 0.001, 0.0004)
 REAL = {"num_images": 1500, "frechet": 0.01, "frechet_interval": [0.0, 0.02], "kid": 0.0, "kid_error": 0.001, "features_accuracy": 0.98}  # fmt: skip
-
-
-class Still(nn.Module):
-    """Says at first that there is no noise."""
-
-    @classmethod
-    def from_config(cls, config):
-        return cls()
-
-    @nn.compact
-    def __call__(self, x, noise_input, condition=(), dropout_keys=None):
-        return nn.Dense(1, kernel_init=nn.initializers.zeros)(x)
-
-
-def still():
-    """A network that two updates do not move."""
-    config = prepared(get_config(), 4, 20)
-    config.model.name = "still"
-    config.optim.lr = 1e-9
-    config.training.batch_size = 8
-    config.likelihood.batch_size = 4
-    config.sampling.batch_size = 20
-    config.evaluation.features = "pixels"
-    return config
 
 
 @pytest.mark.parametrize(

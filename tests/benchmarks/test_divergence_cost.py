@@ -5,15 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import divergence_cost
 from benchmarks.divergence_cost import (
     FLOP_LIMIT,
     Cost,
     drift_and_trace,
     flops,
+    main,
     measure,
     network,
     table,
 )
+from score_sde.errors import UserError
 from score_sde.likelihood.trace import IndependentProbes
 from score_sde.models.exact import GaussianScore
 from score_sde.sde_lib import VP
@@ -66,3 +69,11 @@ def test_costs_above_the_limits_are_marked():
     ]
     marked = [line.split()[0] for line in table(rows).splitlines() if "above" in line]
     np.testing.assert_array_equal(marked, ["work", "slow"])
+
+
+def test_figures_that_could_not_be_kept_are_not_measured(monkeypatch, tmp_path):
+    """Nor is a network built."""
+    monkeypatch.setattr(divergence_cost, "random_network", lambda *_: pytest.fail("it began"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="rows.jsonl cannot be written"):
+        main(["--config", "configs/vp_digits.py", "--json", str(tmp_path / "file" / "rows.jsonl")])

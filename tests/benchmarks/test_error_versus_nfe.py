@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from benchmarks import error_versus_nfe
 from benchmarks.error_table import tables
 from benchmarks.error_versus_nfe import main
 from benchmarks.problems import MixtureFlow
 from benchmarks.records import Record, best_within, curve
+from score_sde.errors import UserError
 from score_sde.evaluation.known_law import dkw_band
 from score_sde.samplers.entries import ENTRIES, choose_entries
 
@@ -29,7 +31,8 @@ def test_quick_report(tmp_path):
     assert stored["floors"]["law"] == pytest.approx(0.01357, rel=1e-3)
     assert found["euler_maruyama", 20].error > 2 * stored["floors"]["law"]
     assert found["euler_maruyama", 80].error < dkw_band(4096)
-    assert "| heun | 2 |  | 0.012 log_snr |" in page.read_text()
+    # A quarter in twice the steps.
+    assert "| heun | 2 | 0.012 log_snr | 2.8e-03 log_snr |" in page.read_text()
     assert (tmp_path / "error_versus_nfe.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -87,3 +90,15 @@ def test_tables_of_errors():
 def test_unknown_samplers_are_refused():
     with pytest.raises(ValueError, match="--samplers='huen' is unknown; choose one of euler, heun"):
         choose_entries(["huen"])
+
+
+def test_figures_that_could_not_be_kept_are_not_measured(monkeypatch, tmp_path):
+    monkeypatch.setattr(error_versus_nfe, "measure_all", lambda plans: pytest.fail("it measured"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/new cannot be made .Not a directory"):
+        main(["--quick", "--out", str(tmp_path / "file" / "new")])
+
+
+def test_nothing_is_drawn_of_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="--redraw: there is no .*/error_versus_nfe.json"):
+        main(["--redraw", "--out", str(tmp_path)])

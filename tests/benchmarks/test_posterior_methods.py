@@ -83,10 +83,11 @@ def line(problem, method, distance, command, date, **others):
 
 
 def test_the_last_figure_counts_and_each_command_is_named():
-    """Of one that was stopped and went on, when it began; methods stand in their own order, whichever came first."""
+    """Of one that was stopped and went on, when it began; methods stand in their own order, whichever came first, with the cost of
+    each column."""
     lines = [
         line("pair .5", "DDRM", 0.9, "old", "2026-01-01"),
-        line("pair 0", "DDRM", 314.0, "new", "2026-01-02", steps=50),
+        line("pair 0", "DDRM", 314.0, "new", "2026-01-02", steps=50, evaluations=100),
         line("pair .5", "DDRM", 0.5, "new", "2026-01-03", steps=50),
         line("pair .5", "oracle, ODE", 0.125, "more", "2026-01-04"),
     ]
@@ -95,7 +96,7 @@ def test_the_last_figure_counts_and_each_command_is_named():
         "| method | evaluations | products with J | pair .5 | pair 0 |",
         "|---|---|---|---|---|",
         "| oracle, ODE | 80 | 0 | 0.12 | - |",
-        "| DDRM | 80 | 0 | 0.5 | 310 |",
+        "| DDRM | 80, 100 | 0 | 0.5 | 310 |",
         "",
         "50 steps: `new` on 2026-01-02: M, D, load 1.0, jax 1, Python 3.",
         "",

@@ -1,6 +1,7 @@
 """Recipes that can be trained, and the table that is made of them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -47,9 +48,14 @@ def test_images_of_the_data_are_near_the_data():
     [
         ("--samples 1", "--samples=1: expected 2 or more"),
         ("--steps -3", "training.n_iters=-3"),
-        ("--config configs/nope.py", "--config=configs/nope.py: no such file"),
+        (
+            "--config configs/nope.py",
+            "cannot read the config file configs/nope.py given to --config",
+        ),
         ("--config configs/subvp_digits.py:nope", "unknown variant 'nope'"),
         ("--config configs/toy_mixture.py", "its score is exact"),
+        ("--config ./configs/toy_mixture.py", "its score is exact"),
+        (f"--config {Path('configs/toy_mixture.py').resolve()}", "its score is exact"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_trained(arguments, words):

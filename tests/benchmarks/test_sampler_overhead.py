@@ -4,7 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import sampler_overhead
 from benchmarks.sampler_overhead import Overhead, evaluations, main, table
+from score_sde.errors import UserError
 
 
 @pytest.mark.parametrize(("count", "total"), [(2, 3.0), (5, 8.0)])
@@ -37,3 +39,11 @@ def test_samplers_above_the_limit_are_marked():
     noisy = slow._replace(sampler="noisy", low=0.02)
     marked = [line.split()[0] for line in table([slow, noisy]).splitlines() if "above" in line]
     assert marked == ["slow"]
+
+
+def test_figures_that_could_not_be_kept_are_not_measured(monkeypatch, tmp_path):
+    """Nor is a network built."""
+    monkeypatch.setattr(sampler_overhead, "Bench", lambda *_: pytest.fail("it began"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="rows.jsonl cannot be written"):
+        main(["--config", "configs/vp_digits.py", "--json", str(tmp_path / "file" / "rows.jsonl")])

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from benchmarks.state_on_devices import collectives, held
+from benchmarks.state_on_devices import collectives, held, main
 from score_sde.devices import AXIS, FsdpDevices
 from score_sde.devices.mapped import mesh_of
+from score_sde.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +54,23 @@ def test_what_a_device_holds():
     tree = jnp.zeros((64, 32)), jnp.zeros(3), jnp.zeros((), jnp.int32)
     lying = jax.tree.map(lambda leaf: jax.device_put(leaf, devices.place(leaf)), tree)
     assert {held(lying, device) for device in devices.devices} == {64 * 32 + 12 + 4}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        # Four devices would pass for sixteen.
+        ("--devices 2,16", "JAX sees 4 here; .* XLA_FLAGS=--xla_force_host_platform_device_count=16"),
+        ("--devices 2,x", "--devices=2,x: expected numbers from 1"),
+        ("--devices 0", "--devices=0: expected numbers from 1"),
+        ("--ways fsdp,pjit", "no way 'pjit'; take some of .*, fsdp, xla"),
+    ],
+)  # fmt: skip
+def test_devices_and_ways_that_there_are_not(monkeypatch, arguments, words):
+    """Said before the configuration is looked at."""
+    monkeypatch.setattr("benchmarks.state_on_devices.load_config", None)
+    with pytest.raises(UserError, match=words):
+        main(arguments.split())
 
 
 SCRIPT = """

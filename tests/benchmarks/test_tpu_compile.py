@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.command import load_config
 from benchmarks.tpu_compile import __main__ as command
 from benchmarks.tpu_compile import chips, stages
 from benchmarks.tpu_compile.collectives import Sent, collectives, shape_bytes
@@ -16,6 +15,7 @@ from benchmarks.tpu_compile.compiling import CompilingDevices, Memory, Program, 
 from benchmarks.tpu_compile.job import Job, as_row, versions
 from benchmarks.tpu_compile.largest import expected, largest
 from benchmarks.tpu_compile.table import read_rows, table
+from score_sde.config_file import load_config
 from score_sde.devices import AXIS, DEVICES
 from score_sde.errors import UserError
 from score_sde.models.exact import ProductMixtureScore
@@ -307,7 +307,7 @@ def test_the_configs_that_are_compiled_by_default_exist():
         (["--topologies", "v5e"], "--topologies=v5e: expected"),
         (["--set", "model.nff=3"], "no such field in the config: model.nff"),
         (["--set", "model.nf=many"], "model.nf"),
-        (["--configs", "configs/vp_cifer.py"], "no such file"),
+        (["--configs", "configs/vp_cifer.py"], "did you mean --config configs/vp_cifar.py"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(tmp_path, monkeypatch, arguments, words):

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks import training_times
-from benchmarks.training_times import SCHEMES, TRAINED, Row, relative_variances, tables
+from benchmarks.training_times import SCHEMES, TRAINED, Row, relative_variances, tables, with_scheme
+from score_sde.configs.subvp_digits import get_config
+from score_sde.errors import UserError
+from score_sde.training.recorded_config import as_json, fields
 
 
 def test_relative_variances_of_known_gradients(monkeypatch):
@@ -41,8 +44,33 @@ def test_the_table_says_what_was_not_trained():
 
 
 def test_every_scheme_is_one_objective():
-    """Only how times are drawn differs."""
+    """Of a config that has another: only how times are drawn differs, and what is written on the way."""
+    base = get_config()
+    assert base.training.weighting == "noise"
+    recorded = {"n_iters", "snapshot_freq", "eval_freq", "checkpoint_freq"}
+    for times, draws in SCHEMES:
+        config = with_scheme(base, times, draws, 5)
+        before, after = (dict(fields(as_json(one))) for one in (base, config))
+        changed = {name for name in before if after[name] != before[name]}
+        free = {"times", "draws", "weighting", *recorded}
+        assert changed <= {f"training.{name}" for name in free}
+        training = config.training
+        assert (training.times, training.draws, training.weighting) == (times, draws, "likelihood")
+        assert training.n_iters == 5
     assert {times for times, _ in SCHEMES} == {"uniform", "log_snr"}
     assert set(TRAINED) <= set(SCHEMES)
-    with pytest.raises(SystemExit):
-        training_times.parse(["--steps", "many"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--gradients 1", "--gradients=1: expected 2 or more, for a variance"),
+        ("--gradients 0", "--gradients=0: expected 2 or more"),
+        ("--steps -3", "training.n_iters=-3"),
+        ("--config configs/toy_mixture.py", "there is nothing to train"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_trained(monkeypatch, tmp_path, arguments, words):
+    monkeypatch.setattr(training_times, "train_and_measure", lambda _: pytest.fail("it trained"))
+    with pytest.raises(UserError, match=words):
+        training_times.main([*arguments.split(), "--out", str(tmp_path)])

@@ -7,6 +7,7 @@ CACHE = " ".join(
     f"tests/test_compilation_cache.py::test_{name}"
     for name in (
         "a_folder_that_will_not_do_is_said_in_a_line",
+        "a_folder_is_its_users_unless_they_open_it_to_a_group",
         "a_machine_of_other_instructions_has_another_folder",
         "off_is_off_whatever_the_environment_says",
         "the_cache_of_a_user_without_variables",
@@ -32,6 +33,8 @@ COMPILATION_CACHE = [
     *mutants("score_sde/compilation_cache.py", CACHE,
         ("programs-of-another-user", "found.st_uid not in (os.geteuid(), 0)", "found.st_uid < 0"),
         ("programs-of-everybody", "found.st_mode & stat.S_IWOTH", "found.st_mode & stat.S_ISVTX"),
+        ("programs-of-a-group-are-everybodys", "found.st_mode & stat.S_IWOTH", "found.st_mode & (stat.S_IWOTH | stat.S_IWGRP)"),
+        ("folder-by-the-umask", "exist_ok=True, mode=0o700", "exist_ok=True"),
         ("one-folder-for-all-machines", "platform.system(), cpu]", "platform.system()]"),
         ("another-folder-at-another-clock-rate", '"vendor_id", "cpu family"', '"cpu MHz", "vendor_id", "cpu family"'),
         ("off-but-for-the-environment", "if asked == OFF:", "if asked == OFF and FOLDER not in environ:"),

@@ -63,7 +63,13 @@ def test_a_long_curve_keeps_its_peaks():
 
 @pytest.mark.parametrize(
     "points",
-    [[(5.0, 2.0)], [(5.0, 0.0)], [(5.0, 1e-290), (6.0, 1e290)], [(1.0, -1e299), (1.0, 1e299)]],
+    [
+        [(5.0, 2.0)],
+        [(5.0, 0.0)],
+        [(5.0, 0.0), (6.0, 5e-324)],
+        [(5.0, 1e-290), (6.0, 1e290)],
+        [(1.0, -1e299), (1.0, 1e299)],
+    ],
 )
 def test_curves_of_a_point_or_of_any_size_are_drawn(points):
     _, (places,) = drawing(chart("A title", {"a curve": points}))
