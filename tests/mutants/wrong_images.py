@@ -12,6 +12,7 @@ DISTANCE = "tests/evaluation/test_largest_distance.py"
 CLASSES = "tests/data/test_class_numbers.py"
 FOLDER = "tests/data/test_folder_dataset.py"
 FIGURES = "tests/modes/test_data.py"
+HUGGINGFACE = "tests/data/test_huggingface_dataset.py"
 IDX = "tests/data/test_idx_files.py"
 PACKAGES = "tests/data/test_package_datasets.py"
 
@@ -57,6 +58,11 @@ IMAGES = [
     *mutants("data/classes.py", CLASSES,
         ("classes-by-the-folders-that-are-there", "{i: every.index(name) for", "{i: i for"),
         ("classes-of-any-name", "[name for name in datasets.class_names or () if classes and name not in classes]:", "[]:"),
+    ),
+    *mutants("data/huggingface.py", HUGGINGFACE,
+        ("classes-of-each-split-by-itself", "    if names and own and own != names:\n", "    if False:\n"),
+        ("splits-that-are-not-read-unsaid", "Contents(parts.rows, parts.ignored | {", "Contents(parts.rows, {"),
+        ("caches-of-a-package-as-data", "        if not path.name.startswith(CACHE)\n", ""),
     ),
     *mutants("training/score_task.py", CLASSES,
         ("classes-not-recorded", "(datasets.class_names or ()) if told else ()", "()"),
