@@ -9,6 +9,7 @@ REFUSED = f"{ARRAYS}::test_what_is_no_such_file_is_refused_in_words"
 DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
+CONDITIONS = "tests/generation/test_conditions_of_samples.py"
 CLASSES = "tests/data/test_class_numbers.py"
 FOLDER = "tests/data/test_folder_dataset.py"
 FIGURES = "tests/modes/test_data.py"
@@ -84,8 +85,17 @@ IMAGES = [
     *mutants("generation/condition_images.py", CLASSES,
         ("classes-by-the-split", "data.load(config, names, classes=classes)", "data.load(config, names)"),
     ),
-    *mutants("generation/condition_images.py", "tests/generation/test_conditions_of_samples.py::test_who_asks_for_labels_makes_no_images",
+    *mutants("generation/condition_images.py", f"{CONDITIONS}::test_who_asks_for_labels_makes_no_images",
         ("labels-with-their-images", "return dict(split.subset(rows).with_conditions(readers).condition)", "return dict(split.take(rows).condition)"),
+    ),
+    *mutants("generation/condition_images.py", f"{CONDITIONS}::test_the_pairs_of_a_file",
+        ("pairs-of-a-file-of-any-type", 'as_condition(as_paired(path, "paired", found))', "as_condition(found)"),
+    ),
+    *mutants("restoration/observed.py", "tests/modes/test_restore.py::test_labels_of_measurements_that_are_none_are_refused",
+        ("labels-of-measurements-of-any-type", 'as_labels(user_path(given), "labels", file.arrays["labels"])', 'file.arrays["labels"]'),
+    ),
+    *mutants("data/array_files.py", "tests/quality/test_image_sets.py",
+        ("numbers-of-any-byte-order", "if not array.dtype.isnative:", "if False:"),
     ),
     *mutants("generation/start_images.py", CLASSES,
         ("start-images-of-another-class", "data.load(config, classes=classes)", "data.load(config)"),

@@ -1,5 +1,6 @@
 """Images from a folder of pictures and from files of any program: the levels they stand for, their classes, and what is refused."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +8,7 @@ from PIL import Image
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
 from score_sde.configs.toy_mixture import get_config as toy_config
-from score_sde.data.array_files import PART, check_real
+from score_sde.data.array_files import PART, check_real, read_images
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import levels_of, shades
 from score_sde.generation.sample_files import PictureFolder
@@ -137,6 +138,20 @@ def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
     np.savez(tmp_path / "x.npz", images=IMAGES + 5)
     with pytest.raises(UserError, match="levels from 5 to 21, expected 0 to 16"):
         of(tmp_path / "x.npz", splits)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "f4"])
+def test_numbers_of_the_other_byte_order_are_refused(tmp_path, dtype):
+    """By what to do, which works."""
+    config = get_config()
+    config, path = get_config(), str(tmp_path / "x.npz")
+    array = IMAGES.astype(np.dtype(dtype).newbyteorder("S"))
+    np.savez(path, images=array)
+    with pytest.raises(UserError, match=r"other byte order .*array\.dtype\.newbyteorder\('='\)"):
+        read_images(config, "evaluation.images", path)
+    np.savez(path, images=array.astype(array.dtype.newbyteorder("=")))
+    _, found = read_images(config, "evaluation.images", path)
+    np.testing.assert_array_equal(jnp.asarray(found), IMAGES)
 
 
 def test_a_number_that_is_not_finite_is_found_in_any_part():
