@@ -18,6 +18,7 @@ from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, of_split
 from score_sde.quality.statistics_files import Law, features_of_split, read_statistics
 from score_sde.quality.strata import Strata
 from score_sde.training.known_classes import known_classes
+from score_sde.training.same_data import check_same_data
 
 OfSplit = Callable[[str], Features]
 
@@ -50,10 +51,11 @@ def open_reference(config: Any, workdir: Path) -> Opened:
     """By config.evaluation; features of splits are kept in <workdir>/evaluation where they take long.
 
     Raises:
-      UserError: features or a reference that cannot be read.
+      UserError: features or a reference that cannot be read, or hosts that read different images.
     """
     extractor = build_extractor(config, workdir)
     splits = data.load(config, classes=known_classes(config, workdir))
+    check_same_data(splits)
     of_split = functools.cache(
         functools.partial(features_of_split, config, workdir, extractor, splits)
     )

@@ -9,6 +9,7 @@ REFUSED = f"{ARRAYS}::test_what_is_no_such_file_is_refused_in_words"
 DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
+SAME_DATA = "tests/training/test_same_data.py"
 CONDITIONS = "tests/generation/test_conditions_of_samples.py"
 CLASSES = "tests/data/test_class_numbers.py"
 FOLDER = "tests/data/test_folder_dataset.py"
@@ -78,9 +79,18 @@ IMAGES = [
         ("classes-not-merged", "made, workdir, classes)", "made, workdir)"),
         ("classes-merged-in-any-order", '        check_same_classes("merge.folders", folder, known, str(first))\n', "        pass\n"),
     ),
-    *mutants("training/same_data.py", "tests/training/test_same_data.py",
+    *mutants("training/same_data.py", SAME_DATA,
         ("hosts-of-as-many-images", "np.array([*counts, *digest], np.int32)", "np.array([*counts], np.int32)"),
         ("hosts-without-comparison", "if (found == found[0]).all():", "if True:"),
+    ),
+    *mutants("modes/likelihood.py", SAME_DATA,
+        ("likelihoods-of-any-hosts-images", "    check_same_data(datasets)\n", ""),
+    ),
+    *mutants("modes/classify.py", SAME_DATA,
+        ("classified-of-any-hosts-images", "    check_same_data(datasets)\n", ""),
+    ),
+    *mutants("quality/reference.py", SAME_DATA,
+        ("judged-beside-any-hosts-images", "    check_same_data(splits)\n", ""),
     ),
     *mutants("generation/condition_images.py", CLASSES,
         ("classes-by-the-split", "data.load(config, names, classes=classes)", "data.load(config, names)"),
