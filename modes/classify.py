@@ -219,7 +219,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
             "labels": labels,
             "confusion": counts,
         }
-        write_whole(path, lambda file: np.savez(file, **arrays))
+        write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
         figures["arrays"] = str(path)
     for one in costs.leftovers:
         one.remove()

@@ -9,6 +9,7 @@ REFUSED = f"{ARRAYS}::test_what_is_no_such_file_is_refused_in_words"
 DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
+IMAGE_SETS = "tests/quality/test_image_sets.py"
 SAME_DATA = "tests/training/test_same_data.py"
 CONDITIONS = "tests/generation/test_conditions_of_samples.py"
 CLASSES = "tests/data/test_class_numbers.py"
@@ -104,7 +105,17 @@ IMAGES = [
     *mutants("restoration/observed.py", "tests/modes/test_restore.py::test_labels_of_measurements_that_are_none_are_refused",
         ("labels-of-measurements-of-any-type", 'as_labels(user_path(given), "labels", file.arrays["labels"])', 'file.arrays["labels"]'),
     ),
-    *mutants("data/array_files.py", "tests/quality/test_image_sets.py",
+    *mutants("quality/image_sets.py", IMAGE_SETS,
+        ("levels-taken-for-shades", "    check_shades(config, what, split)\n", ""),
+        ("shades-of-the-first-pictures-alone", ", *split.chunks()):", ",):"),
+    ),
+    *mutants("data/folder.py", IMAGE_SETS,
+        ("samples-are-cropped-again", ", finished=True)", ")"),
+    ),
+    *mutants("data/resizing.py", f"{IMAGE_SETS} tests/data/test_folder_dataset.py",
+        ("pictures-of-any-size-are-finished", "(finished and image.shape[:2] == wanted)", "finished"),
+    ),
+    *mutants("data/array_files.py", IMAGE_SETS,
         ("numbers-of-any-byte-order", "if not array.dtype.isnative:", "if False:"),
     ),
     *mutants("generation/start_images.py", CLASSES,
@@ -116,7 +127,7 @@ IMAGES = [
     *mutants("data/loader.py", CLASSES,
         ("unknown-classes-refused-everywhere", 'if "label" in conditions or label >= 0:', "if True:"),
     ),
-    *mutants("data/fingerprint.py", "tests/quality/test_image_sets.py",
+    *mutants("data/fingerprint.py", IMAGE_SETS,
         ("known-by-images-alone", "        total.update(of.tobytes())\n", "        pass\n"),
     ),
     *mutants("quality/reference.py", CLASSES,

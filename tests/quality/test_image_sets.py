@@ -73,6 +73,30 @@ def test_classes_of_a_folder_are_the_datas_by_name(tmp_path, splits):
         of(tmp_path, splits).labels()
 
 
+@pytest.mark.parametrize("crop_size", [0, 6, 12])
+def test_of_pictures_that_have_the_size_nothing_is_cropped(tmp_path, splits, crop_size):
+    """Our own samples, say, of a dataset whose images were cropped; of others a middle of one level, within a frame of another, is left."""
+    picture(tmp_path / "a.png", IMAGES[0])
+    framed = np.full((16, 16, 1), 3, np.uint8)
+    middle = (16 - crop_size) // 2 if crop_size else 0
+    framed[middle : 16 - middle, middle : 16 - middle] = 11
+    picture(tmp_path / "b.png", framed)
+    found = of(tmp_path, splits, resize=True, crop_size=crop_size).take([0, 1])
+    np.testing.assert_array_equal(found[0], IMAGES[0])
+    assert (found[1] == 11).all()
+
+
+def test_levels_in_place_of_shades_are_refused(tmp_path, splits):
+    """But for pictures that are dark as shades, if there is a light pixel anywhere."""
+    for i in range(20):
+        Image.fromarray(IMAGES[i, ..., 0]).save(tmp_path / f"{i:02d}.png")
+    with pytest.raises(UserError, match=r"no pixel of its pictures is 17 or more.*255 \* v / 16\)"):
+        of(tmp_path, splits, stored_levels=17)
+    picture(tmp_path / "99.png", IMAGES[20])
+    found = of(tmp_path, splits, stored_levels=17)
+    np.testing.assert_array_equal(found.take([20]), IMAGES[[20]])
+
+
 def test_a_split_is_known_by_its_images(tmp_path, monkeypatch):
     """And not by a folder of its name where the command was given."""
     monkeypatch.chdir(tmp_path)
