@@ -10,6 +10,7 @@ DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
 IMAGE_SETS = "tests/quality/test_image_sets.py"
+DRAWN = "tests/data/test_loader.py::test_what_is_drawn_is_known_by_its_numbers"
 SAME_DATA = "tests/training/test_same_data.py"
 CONDITIONS = "tests/generation/test_conditions_of_samples.py"
 CLASSES = "tests/data/test_class_numbers.py"
@@ -104,6 +105,18 @@ IMAGES = [
     ),
     *mutants("restoration/observed.py", "tests/modes/test_restore.py::test_labels_of_measurements_that_are_none_are_refused",
         ("labels-of-measurements-of-any-type", 'as_labels(user_path(given), "labels", file.arrays["labels"])', 'file.arrays["labels"]'),
+    ),
+    *mutants("training/recorded_config.py", "tests/training/test_recorded_config.py",
+        ("drawn-images-of-before-are-others", 'dataset.get("hash") == NO_FILES', "False"),
+    ),
+    *mutants("data/mixture.py", DRAWN,
+        ("numbers-known-by-nothing", "as_files(images=images)", "[]"),
+    ),
+    *mutants("data/shapes.py", DRAWN,
+        ("shapes-known-by-nothing", "as_files(bits=bits, pictures=pictures)", "[]"),
+    ),
+    *mutants("data/captions.py", DRAWN,
+        ("captions-known-by-nothing", "as_files(images=images, text=text)", "[]"),
     ),
     *mutants("quality/image_sets.py", IMAGE_SETS,
         ("levels-taken-for-shades", "    check_shades(config, what, split)\n", ""),
