@@ -7,12 +7,13 @@ converts Parquet files to such in its own cache first (HF_DATASETS_CACHE). Nothi
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from score_sde.data.builders import DatasetError, one_line
-from score_sde.data.classes import renumbered, together
+from score_sde.data.classes import listed, renumbered, together
 from score_sde.data.conditions import Record
 from score_sde.data.folder import folder_of
 from score_sde.data.held_out import rows_by_name, shuffled_rows
@@ -37,7 +38,7 @@ def load_huggingface(data: Any) -> Datasets:
         data: config.data, with folder, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample.
 
     Raises:
-        DatasetError: no package, no such dataset in the folder, or no images in it.
+        DatasetError: no package, no such dataset in the folder, no images in it, or files that number classes each by itself.
     """
     folder = folder_of(data)
     splits = opened(folder)
@@ -62,17 +63,20 @@ def load_huggingface(data: Any) -> Datasets:
             (f"the {name} images of {folder}", part, shuffled_rows(len(part)))
             for name, part in (("training", train), ("test", test))
         ]
-    first, second = (split(*half) for half in halves)
-    names, own = (class_names(half, label) for _, half, _ in halves)
-    if names and own and own != names:
-        every = together(names, own)
-        names, second = every, renumbered(second, own, every)
     files = sorted(
         path
         for kind in FORMATS
         for path in folder.rglob(f"*.{kind}")
         if not path.name.startswith(CACHE)
     )
+    if label and not saved(folder):
+        kind = format_of(folder)
+        check_one_numbering([path for path in files if path.suffix == f".{kind}"], label)
+    first, second = (split(*half) for half in halves)
+    names, own = (class_names(half.features, label) for _, half, _ in halves)
+    if names and own and own != names:
+        every = together(names, own)
+        names, second = every, renumbered(second, own, every)
     columns = [name for name in train.features if name not in (image, label)]
     contents = Contents(parts.rows, parts.ignored | {f"column {name}": 1 for name in columns})
 
@@ -103,19 +107,28 @@ def package() -> Any:
     return datasets
 
 
+def saved(folder: Path) -> bool:
+    """Whether save_to_disk wrote a folder, where each split says what its columns are."""
+    return any((folder / name).is_file() for name in SAVED)
+
+
+def format_of(folder: Path) -> str | None:
+    """In which format the files below a folder are read, where save_to_disk wrote none of them."""
+    return next((kind for kind in FORMATS if any(folder.rglob(f"*.{kind}"))), None)
+
+
 def opened(folder: Path) -> Any:
     """A Dataset, or a DatasetDict of some."""
     datasets = package()
     datasets.disable_progress_bars()
-    saved = any((folder / name).is_file() for name in SAVED)
-    kind = next((kind for kind in FORMATS if any(folder.rglob(f"*.{kind}"))), None)
-    if not saved and kind is None:
+    kind = format_of(folder)
+    if not saved(folder) and kind is None:
         raise DatasetError(
             f"{folder} is no Hugging Face dataset: expected {' or '.join(SAVED)}, as save_to_disk writes them, or "
             f"{' or '.join(f'.{kind}' for kind in FORMATS)} files"
         )
     try:
-        if saved:
+        if saved(folder):
             return datasets.load_from_disk(str(folder))
         return datasets.load_dataset(kind, data_dir=str(folder))
     except Exception as error:  # of whatever damaged files lead to
@@ -149,10 +162,41 @@ def two_of(folder: Path, splits: Any) -> Parts:
     return Parts(splits["train"], splits[test] if test else None, rows, ignored)
 
 
-def class_names(dataset: Any, label: str | None) -> tuple[str, ...] | None:
-    """What the classes of a column are called, where it says so."""
-    names = getattr(dataset.features.get(label), "names", None)
+def class_names(features: Any, label: str | None) -> tuple[str, ...] | None:
+    """What the classes of a column are called, where its feature says so."""
+    names = getattr(features.get(label), "names", None)
     return tuple(names) if names else None
+
+
+def check_one_numbering(files: Sequence[Path], label: str) -> None:
+    """Refuse files that number their classes each by itself: the package reads all of them by the names that one has.
+
+    Raises:
+        DatasetError: with the names of two.
+    """
+    found = [(path, names) for path in files if (names := names_in(path, label))]
+    for (one, names), (other, others) in itertools.pairwise(found):
+        if names != others:
+            raise DatasetError(
+                f"{one} numbers the classes of {label!r} as {listed(names)}, and {other} as {listed(others)}: encode the column of all "
+                "files with one datasets.ClassLabel (cast_column), or write the splits with DatasetDict.save_to_disk"
+            )
+
+
+def names_in(path: Path, label: str) -> tuple[str, ...] | None:
+    """What the classes of a column are called in one file, where it says so."""
+    import pyarrow.ipc
+    import pyarrow.parquet
+
+    try:
+        if path.suffix == ".parquet":
+            schema = pyarrow.parquet.read_schema(path)
+        else:
+            with pyarrow.memory_map(str(path)) as file, pyarrow.ipc.open_stream(file) as stream:
+                schema = stream.schema
+        return class_names(package().Features.from_arrow_schema(schema), label)
+    except Exception as error:
+        raise DatasetError(f"{path} cannot be read: {one_line(error)}") from error
 
 
 def image_column(folder: Path, features: Any) -> str:

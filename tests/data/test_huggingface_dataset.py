@@ -165,6 +165,8 @@ def test_splits_that_are_not_read_are_said_to_be_ignored(saved):
 
 
 def test_what_the_package_keeps_beside_the_data_is_none_of_it(saved, tmp_path):
+    (tmp_path / "state.json").touch()
+
     def known(name):
         (tmp_path / name).write_bytes(b"rows")
         return saved(train=split_of(5, lambda i: 0, NAMES)).fingerprint.hash
@@ -177,7 +179,7 @@ def test_what_the_package_keeps_beside_the_data_is_none_of_it(saved, tmp_path):
 def test_the_splits_of_a_dataset(datasets, config, tmp_path, kind):
     parts = {
         "train": pictures(datasets, range(7)),
-        "test": pictures(datasets, range(30, 40), NAMES[::-1]),
+        "test": pictures(datasets, range(30, 40), NAMES[::-1] if kind == "saved" else NAMES),
     }
     if kind == "saved":
         datasets.DatasetDict(parts).save_to_disk(tmp_path)
@@ -189,6 +191,39 @@ def test_the_splits_of_a_dataset(datasets, config, tmp_path, kind):
     assert numbers(loaded.test) == [30 + row for row in in_order(range(10))]
     for split in (loaded.train, loaded.test):
         np.testing.assert_array_equal(split.condition["label"], np.array(numbers(split)) % 3)
+
+
+def test_parquet_files_that_number_classes_each_by_itself_are_refused(datasets, config, tmp_path):
+    """The package takes the names of the first for all of them."""
+    for name, names in (("train", NAMES), ("test", NAMES[::-1])):
+        part = pictures(datasets, range(7), names)
+        part.to_parquet(tmp_path / f"{name}-00000-of-00001.parquet")
+    message = refusal(config())
+    assert "numbers the classes of 'label' as yak, walrus, ant, and" in message
+    assert "as ant, walrus, yak: encode" in message
+
+
+def test_files_that_number_classes_each_by_itself_are_refused(monkeypatch, saved, tmp_path):
+    eleven = tuple(f"class {i}" for i in range(11))
+    named = {
+        "test.parquet": ("ant", "yak"),
+        "train.parquet": ("ant", "walrus", "yak"),
+        "more.parquet": None,
+        "other.arrow": ("ox",),
+    }
+    for name in named:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(huggingface, "names_in", lambda path, label: named[path.name])
+    split = split_of(5, lambda i: 0, NAMES)
+    with pytest.raises(data.DatasetError, match="as ant, yak, and .* as ant, walrus, yak: encode"):
+        saved(train=split, test=split)
+    named["test.parquet"] = named["train.parquet"]
+    saved(train=split, test=split)
+    named |= {"test.parquet": eleven, "train.parquet": (*eleven[:10], "another")}
+    with pytest.raises(data.DatasetError, match="class 9 and 1 more, and .* class 9 and 1 more"):
+        saved(train=split, test=split)
+    (tmp_path / "dataset_dict.json").touch()
+    saved(train=split, test=split)
 
 
 def test_what_is_no_such_folder_is_refused_in_words(datasets, config, tmp_path):

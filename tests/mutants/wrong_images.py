@@ -66,6 +66,7 @@ IMAGES = [
     *mutants("data/huggingface.py", HUGGINGFACE,
         ("classes-of-each-split-by-itself", "    if names and own and own != names:\n", "    if False:\n"),
         ("splits-that-are-not-read-unsaid", "Contents(parts.rows, parts.ignored | {", "Contents(parts.rows, {"),
+        ("classes-by-the-names-of-the-first-file", "        if names != others:\n", "        if False:\n"),
         ("caches-of-a-package-as-data", "        if not path.name.startswith(CACHE)\n", ""),
     ),
     *mutants("training/score_task.py", CLASSES,
