@@ -26,8 +26,13 @@
     image_shape.py height and width, from data.image_size
     fingerprint.py by what a run knows its dataset again
     classes.py     the numbers of classes that a network knows, for a dataset that would number them otherwise
+    options.py     config.data
+    shapes.py      discs and squares on noise, and masks of them
+    captions.py    images of coloured squares and discs, each with a text
+    text.py        words as numbers
     mixture.py     toy images whose density is known in closed form
     resizing.py    decode, centre crop and resize, for datasets whose images differ in size
+    warping.py     images moved, turned and stretched by affine maps
     scaling.py     dequantize, scale, round back, bits/dim offset: pure, for inside jit
 
 Everything TFDS knows is available by its TFDS name (`data.name = "svhn_cropped"`), a folder of image files or of a Hugging Face dataset

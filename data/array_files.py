@@ -23,7 +23,7 @@ def read_images(
 
     Raises:
       UserError: a file that cannot be read or has none of the keys, arrays of another shape than the config's images, or
-        of anything but finite real numbers.
+        of anything but finite real numbers in the byte order of this machine.
     """
     try:
         file = read_arrays(user_path(path), keys)
@@ -41,7 +41,13 @@ def read_images(
             f"{field}={path!r}: {key} has the shape {array.shape}, expected (n, {', '.join(map(str, expected))}) "
             "of data.image_size and data.num_channels"
         )
-    check_real(f"{field}={path!r}: {key}", array)
+    what = f"{field}={path!r}: {key}"
+    check_real(what, array)
+    if not array.dtype.isnative:
+        raise UserError(
+            f"{what} has numbers of the other byte order ({array.dtype.str}), of which the devices take none: write the file again with "
+            "array.astype(array.dtype.newbyteorder('='))"
+        )
     return key, array
 
 

@@ -113,7 +113,7 @@ class Rows:
 
 
 def as_condition(array: np.ndarray) -> np.ndarray:
-    """One image of `paired`, in memory: shades as they are, real numbers as float32."""
+    """One image of `paired`, or all, in memory: shades as they are, real numbers as float32."""
     return np.asarray(array, np.uint8 if array.dtype == np.uint8 else np.float32)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from score_sde.data.builders import DatasetError
+from score_sde.data.fingerprint import as_files
 from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.data.text import numbers
@@ -27,7 +28,7 @@ CAPTIONS = tuple(
 )
 
 NUM_TRAIN, NUM_TEST = 4096, 256
-# Fixed, like a file on disk.
+# Fixed, as in mixture.py.
 DATA_SEED = 0
 LEAST_SIDE = 16  # pixels, so that a disc is no square
 
@@ -79,4 +80,10 @@ def load_captions(data: Any) -> Datasets:
         ImagesInMemory(images[rows], {"text": text[rows]})
         for rows in (slice(NUM_TRAIN), slice(NUM_TRAIN, None))
     )
-    return Datasets(name="captions", train=train, test=test, num_levels=2)
+    return Datasets(
+        name="captions",
+        train=train,
+        test=test,
+        num_levels=2,
+        files=lambda: as_files(images=images, text=text),
+    )

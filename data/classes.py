@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,13 +23,20 @@ def numbered(datasets: Datasets, classes: Sequence[str]) -> Datasets:
     names = datasets.class_names
     if not classes or names is None or names == tuple(classes):
         return datasets
-    every = (*classes, *(name for name in names if name not in classes))
+    every = together(classes, names)
+    split = functools.partial(renumbered, names=names, every=every)
+    return dataclasses.replace(datasets.each(split), class_names=every)
+
+
+def together(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """These names, and after them those of the others that are not among them."""
+    return (*names, *(name for name in others if name not in names))
+
+
+def renumbered(split: ImagesOnDisk, names: Sequence[str], every: Sequence[str]) -> ImagesOnDisk:
+    """A split whose classes have these names, each numbered by the place of its name among `every`."""
     numbers = {i: every.index(name) for i, name in enumerate(names)}
-
-    def renumbered(split: ImagesOnDisk) -> ImagesOnDisk:
-        return dataclasses.replace(split, source=Renumbered(split.source, numbers))
-
-    return dataclasses.replace(datasets.each(renumbered), class_names=every)
+    return dataclasses.replace(split, source=Renumbered(split.source, numbers))
 
 
 def check_known(datasets: Datasets, classes: Sequence[str]) -> None:

@@ -36,6 +36,21 @@ def fingerprint(num_images: int, files: Iterable[tuple[str, int]]) -> Fingerprin
     return Fingerprint(num_images, total.hexdigest()[:32])
 
 
+NO_FILES = fingerprint(0, ()).hash
+"""Of a dataset that lies in no file: what folders of before have of one that is drawn."""
+
+
+def as_files(**arrays: np.ndarray) -> list[tuple[str, int]]:
+    """Arrays that lie in no file as if each did: names with a hash of the numbers, and sizes.
+
+    For images that are drawn: NumPy does not promise that another version draws the same.
+    """
+    return [
+        (f"{name} {hashlib.sha256(array.tobytes()).hexdigest()}", array.nbytes)
+        for name, array in arrays.items()
+    ]
+
+
 def hash_of_some(split: Split) -> str:
     """SHA-256 of SOME images and their conditions, evenly spaced, by which other contents of files of the same names and sizes are seen.
 

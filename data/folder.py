@@ -83,6 +83,7 @@ class Files:
 def load_pictures(folder: Path, data: Any) -> tuple[ImagesOnDisk, tuple[str, ...]]:
     """All images under a folder in the order of their names, 8-bit shades, as one split, and the names of its classes.
 
+    Nothing is cropped of those that have config.data's size: they are made of images that were cropped.
     An image's class is the first folder on the way to it, and -1 for one that lies in none.
 
     Raises:
@@ -93,7 +94,7 @@ def load_pictures(folder: Path, data: Any) -> tuple[ImagesOnDisk, tuple[str, ...
     classes = [class_of(path, folder, 0) for path in files]
     names = sorted(set(classes) - {""})
     labels = {"": -1, **{name: i for i, name in enumerate(names)}}
-    decode = record_decoder(data, lambda record: record["path"].read_bytes())
+    decode = record_decoder(data, lambda record: record["path"].read_bytes(), finished=True)
     source = Files(files, [labels[name] for name in classes])
     return ImagesOnDisk(source, decode, image_shape(data), str(folder)), tuple(names)
 

@@ -6,13 +6,14 @@ converts Parquet files to such in its own cache first (HF_DATASETS_CACHE). Nothi
 
 from __future__ import annotations
 
-import collections
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from score_sde.data.builders import DatasetError, one_line
+from score_sde.data.classes import listed, renumbered, together
 from score_sde.data.conditions import Record
 from score_sde.data.folder import folder_of
 from score_sde.data.held_out import rows_by_name, shuffled_rows
@@ -22,6 +23,7 @@ from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 
 SAVED = ("dataset_dict.json", "state.json")  # of save_to_disk: of several splits, of one
 FORMATS = ("parquet", "arrow")  # of folders without these
+CACHE = "cache-"  # files of results of the package's functions, beside the data
 TEST_SPLITS = ("test", "validation")
 
 
@@ -29,17 +31,19 @@ def load_huggingface(data: Any) -> Datasets:
     """The images of the column `image`, or of the first column of images, and the classes of `label`, or of the first ClassLabel.
 
     The splits are `train` and `test`, or `validation`; where there is one only, some 5 % of its rows are held out, by hashes of
-    their numbers. Both are in an order of their own (held_out.py).
+    their numbers. Both are in an order of their own (held_out.py). A class has the number of its name in `train`, for each
+    split may have been numbered by itself; those that `train` has no name for come after.
 
     Args:
         data: config.data, with folder, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample.
 
     Raises:
-        DatasetError: no package, no such dataset in the folder, or no images in it.
+        DatasetError: no package, no such dataset in the folder, no images in it, or files that number classes each by itself.
     """
     folder = folder_of(data)
     splits = opened(folder)
-    train, test = two_of(folder, splits)
+    parts = two_of(folder, splits)
+    train, test = parts.train, parts.test
     image = image_column(folder, train.features)
     label = label_column(train.features)
     decode = record_decoder(data, encoded)
@@ -53,19 +57,28 @@ def load_huggingface(data: Any) -> Datasets:
             raise DatasetError(
                 f"{folder} has {len(train)} images; a train and a test split need two"
             )
-        parts = [(str(folder), train, rows) for rows in rows_by_name(len(train))]
+        halves = [(str(folder), train, rows) for rows in rows_by_name(len(train))]
     else:
-        parts = [
+        halves = [
             (f"the {name} images of {folder}", part, shuffled_rows(len(part)))
             for name, part in (("training", train), ("test", test))
         ]
-    first, second = (split(*part) for part in parts)
-    names = getattr(train.features[label], "names", None) if label else None
-    files = sorted(path for kind in FORMATS for path in folder.rglob(f"*.{kind}"))
-    others = [name for name in train.features if name not in (image, label)]
-    contents = Contents(
-        collections.Counter(path.suffix for path in files), {f"column {n}": 1 for n in others}
+    files = sorted(
+        path
+        for kind in FORMATS
+        for path in folder.rglob(f"*.{kind}")
+        if not path.name.startswith(CACHE)
     )
+    if label and not saved(folder):
+        kind = format_of(folder)
+        check_one_numbering([path for path in files if path.suffix == f".{kind}"], label)
+    first, second = (split(*half) for half in halves)
+    names, own = (class_names(half.features, label) for _, half, _ in halves)
+    if names and own and own != names:
+        every = together(names, own)
+        names, second = every, renumbered(second, own, every)
+    columns = [name for name in train.features if name not in (image, label)]
+    contents = Contents(parts.rows, parts.ignored | {f"column {name}": 1 for name in columns})
 
     def sizes() -> Iterator[tuple[str, int]]:
         for path in files:
@@ -76,7 +89,7 @@ def load_huggingface(data: Any) -> Datasets:
         first,
         second,
         data.stored_levels,
-        names and tuple(names),
+        names,
         sizes,
         lambda: contents,
     )
@@ -94,36 +107,100 @@ def package() -> Any:
     return datasets
 
 
+def saved(folder: Path) -> bool:
+    """Whether save_to_disk wrote a folder, where each split says what its columns are."""
+    return any((folder / name).is_file() for name in SAVED)
+
+
+def format_of(folder: Path) -> str | None:
+    """In which format the files below a folder are read, where save_to_disk wrote none of them."""
+    return next((kind for kind in FORMATS if any(folder.rglob(f"*.{kind}"))), None)
+
+
 def opened(folder: Path) -> Any:
     """A Dataset, or a DatasetDict of some."""
     datasets = package()
     datasets.disable_progress_bars()
-    saved = any((folder / name).is_file() for name in SAVED)
-    kind = next((kind for kind in FORMATS if any(folder.rglob(f"*.{kind}"))), None)
-    if not saved and kind is None:
+    kind = format_of(folder)
+    if not saved(folder) and kind is None:
         raise DatasetError(
             f"{folder} is no Hugging Face dataset: expected {' or '.join(SAVED)}, as save_to_disk writes them, or "
             f"{' or '.join(f'.{kind}' for kind in FORMATS)} files"
         )
     try:
-        if saved:
+        if saved(folder):
             return datasets.load_from_disk(str(folder))
         return datasets.load_dataset(kind, data_dir=str(folder))
     except Exception as error:  # of whatever damaged files lead to
         raise DatasetError(f"{folder} cannot be read by datasets: {one_line(error)}") from error
 
 
-def two_of(folder: Path, splits: Any) -> tuple[Any, Any]:
+class Parts(NamedTuple):
+    """What a dataset is read from."""
+
+    train: Any
+    test: Any
+    """None where there is no such split."""
+    rows: dict[str, int]
+    """Of those splits, how many there are, in words."""
+    ignored: dict[str, int]
+    """Those of all others."""
+
+
+def two_of(folder: Path, splits: Any) -> Parts:
     """What to train on, and what to test on, if there is such."""
     if not isinstance(splits, dict):
-        return splits, None
+        return Parts(splits, None, {"rows": len(splits)}, {})
     if "train" not in splits:
         raise DatasetError(f"{folder} has no split 'train', only {', '.join(splits)}")
-    return splits["train"], next((splits[name] for name in TEST_SPLITS if name in splits), None)
+    test = next((name for name in TEST_SPLITS if name in splits), None)
+    rows, ignored = (
+        {f"rows of {name}": len(of) for name, of in splits.items() if (name in used) == read}
+        for used in [("train", test)]
+        for read in (True, False)
+    )
+    return Parts(splits["train"], splits[test] if test else None, rows, ignored)
+
+
+def class_names(features: Any, label: str | None) -> tuple[str, ...] | None:
+    """What the classes of a column are called, where its feature says so."""
+    names = getattr(features.get(label), "names", None)
+    return tuple(names) if names else None
+
+
+def check_one_numbering(files: Sequence[Path], label: str) -> None:
+    """Refuse files that number their classes each by itself: the package reads all of them by the names that one has.
+
+    Raises:
+        DatasetError: with the names of two.
+    """
+    found = [(path, names) for path in files if (names := names_in(path, label))]
+    for (one, names), (other, others) in itertools.pairwise(found):
+        if names != others:
+            raise DatasetError(
+                f"{one} numbers the classes of {label!r} as {listed(names)}, and {other} as {listed(others)}: encode the column of all "
+                "files with one datasets.ClassLabel (cast_column), or write the splits with DatasetDict.save_to_disk"
+            )
+
+
+def names_in(path: Path, label: str) -> tuple[str, ...] | None:
+    """What the classes of a column are called in one file, where it says so."""
+    import pyarrow.ipc
+    import pyarrow.parquet
+
+    try:
+        if path.suffix == ".parquet":
+            schema = pyarrow.parquet.read_schema(path)
+        else:
+            with pyarrow.memory_map(str(path)) as file, pyarrow.ipc.open_stream(file) as stream:
+                schema = stream.schema
+        return class_names(package().Features.from_arrow_schema(schema), label)
+    except Exception as error:
+        raise DatasetError(f"{path} cannot be read: {one_line(error)}") from error
 
 
 def image_column(folder: Path, features: Any) -> str:
-    """The one column of images; DatasetError if there is none, or more than one."""
+    """The column of images: `image`, else the first of that kind; DatasetError if there is none."""
     kind = package().Image
     columns = [name for name, feature in features.items() if isinstance(feature, kind)]
     if not columns:

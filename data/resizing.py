@@ -25,24 +25,30 @@ SIDEWAYS = (5, 6, 7, 8)  # of these, those that exchange height and width
 FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
 
 
-def image_decoder(data: Any) -> Callable[[bytes], np.ndarray]:
+def image_decoder(data: Any, finished: bool = False) -> Callable[[bytes], np.ndarray]:
     """A stored image's bytes -> uint8 (h, w, num_channels), cropped, resized and padded if config.data says so.
 
     Args:
         data: config.data with num_channels, image_size, resize, crop_size, resample and pad.
+        finished: nothing is cropped of an image that has config.data's size already.
 
     Raises:
         ConfigError: an unknown data.resample, at once and not with the first image.
         DatasetError: another number of channels than 1 or 3, or a part to crop of images that are not resized, likewise.
     """
     check_channels(data, "stored images")
-    fit = fit_to(data)
+    fit = fit_to(data, finished)
     return lambda encoded: fit(decode_image(encoded, data.num_channels))
 
 
-def record_decoder(data: Any, read: Callable[[Record], bytes]) -> Callable[[Record], np.ndarray]:
-    """A record with "path", what to call its image -> uint8 (h, w, num_channels) of config.data, from the bytes that are read."""
-    decode = image_decoder(data)
+def record_decoder(
+    data: Any, read: Callable[[Record], bytes], finished: bool = False
+) -> Callable[[Record], np.ndarray]:
+    """A record with "path", what to call its image -> uint8 (h, w, num_channels) of config.data, from the bytes that are read.
+
+    `finished` as `image_decoder` has it.
+    """
+    decode = image_decoder(data, finished)
 
     def decode_record(record: Record) -> np.ndarray:
         try:
@@ -62,7 +68,7 @@ def unreadable_image(what: object, error: Exception) -> DatasetError:
     return DatasetError(f"{what} cannot be used as an image: {reason}")
 
 
-def fit_to(data: Any) -> Callable[[np.ndarray], np.ndarray]:
+def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarray]:
     """A stored image, uint8 (h, w, num_channels), cropped, resized and padded with level 0 if config.data says so.
 
     Arguments and errors as `image_decoder` has them; channels may be any number where nothing is resized.
@@ -78,7 +84,7 @@ def fit_to(data: Any) -> Callable[[np.ndarray], np.ndarray]:
     wanted, border = stored_sides(data), ((data.pad, data.pad), (data.pad, data.pad), (0, 0))
 
     def fit(image: np.ndarray) -> np.ndarray:
-        if data.resize:
+        if data.resize and not (finished and image.shape[:2] == wanted):
             image = crop_and_resize(image, wanted, data.crop_size, data.resample)
         return np.pad(image, border) if data.pad else image
 

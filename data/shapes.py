@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from score_sde.data.builders import DatasetError
+from score_sde.data.fingerprint import as_files
 from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 
 NUM_TRAIN, NUM_TEST = 4096, 256
-# Fixed, like a file on disk.
+# Fixed, as in mixture.py.
 DATA_SEED = 0
 CLASSES = ("background", "disc", "square")
 BITS = 2
@@ -94,4 +95,10 @@ def load_shapes(data: Any) -> Datasets:
         ImagesInMemory(bits[rows], {"paired": pictures[rows]})
         for rows in (slice(NUM_TRAIN), slice(NUM_TRAIN, None))
     )
-    return Datasets(name="shapes", train=train, test=test, num_levels=2)
+    return Datasets(
+        name="shapes",
+        train=train,
+        test=test,
+        num_levels=2,
+        files=lambda: as_files(bits=bits, pictures=pictures),
+    )

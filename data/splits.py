@@ -297,7 +297,7 @@ class Datasets:
 
     num_levels: grey levels 0 .. num_levels - 1 of the integer images, None for real-valued data.
     class_names: what label 0, 1, ... is called; None where that is not known.
-    files: names and sizes of what holds the images, asked for the fingerprint only; none where nothing holds them.
+    files: names and sizes of what holds the images, asked for the fingerprint only; of images that are drawn `as_files` of them.
     contents: asked for by --mode data only.
     """
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from score_sde import data
-from score_sde.data.array_files import check_real
+from score_sde.data.arrays import as_condition, as_paired
 from score_sde.data.builders import DatasetError
 from score_sde.data.conditions import CONDITIONS
 from score_sde.data.image_shape import image_shape
@@ -150,7 +150,11 @@ def given_images(config: Any, classes: Sequence[str] = ()) -> Given:
 
 
 def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
-    """The array `paired` of a file."""
+    """The array `paired` of a file, in memory: shades, or real numbers, as data.name=arrays takes them.
+
+    Raises:
+      UserError: no such array, or one of another shape or type.
+    """
     try:
         file = read_arrays(path, ("paired",))
     except DatasetError as error:
@@ -163,10 +167,7 @@ def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
         raise UserError(
             f"{what}: paired has the shape {found.shape}, expected (n, {', '.join(map(str, expected))})"
         )
-    if found.dtype != np.uint8:
-        check_real(f"{what}: paired", found)
-        return np.asarray(found, np.float32)
-    return np.asarray(found)
+    return as_condition(as_paired(path, "paired", found))
 
 
 def ages_of_condition_images(config: Any, classes: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,6 +8,7 @@ bound.py, discrete_bound.py, decoder.py
 per_image.py      what config.likelihood measures of each image
 bits_per_dim.py   of a set of images over devices and repeats
 dequantization/   the noise that makes integer images continuous: uniform, or a flow that learns it
+options.py        config.likelihood, config.dequantizer and config.classifier
 figures.py, table.py, picture.py
                   what --mode likelihood records and shows
 anomaly.py, classifier.py

@@ -19,7 +19,7 @@ relative entropies of data to the SDE's law, to the bound and to the ODE's law a
 
 Estimates are stratified: half as many equal intervals of log-SNR as draws, and two independent draws in each. If a and b are
 the two contributions of an interval, (a + b)/2 enters the sum and (a - b)^2/4 estimates the variance of that without bias.
-Most of the variance is in few intervals, so the error bars are those of few degrees of freedom: for 16 pixels of tests/evaluation/
+Most of the variance is in few intervals, so the error bars are those of few degrees of freedom: for 16 pixels of tests/likelihood/
 test_bound.py 1.96 of them cover in 90 % of cases with 32 draws, 93 % with 64 and 94 % with 256.
 """
 

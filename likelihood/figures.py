@@ -16,6 +16,11 @@ from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import LoadedScore
 
+# Of config.likelihood: how the ODE is solved, and its divergence measured.
+OF_THE_ODE = (
+    "solver", "rtol", "atol", "step_size", "probe", "num_probes", "sketch_size", "products_at_once", "save_latents",
+)  # fmt: skip
+
 
 def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[str, Any]:
     """What the figures depend on."""
@@ -37,7 +42,11 @@ def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[st
 def options_in_use(config: Any) -> dict[str, Any]:
     """config.likelihood without what the measurement leaves aside, and for a chain what its bound is a bound on."""
     options = config.likelihood.to_dict()
-    unused = set[str]()
+    unused = set[str]() if options["ode"] else {*OF_THE_ODE}
+    if options["probe"] == "exact":
+        unused |= {"num_probes"}
+    if options["probe"] != "hutchpp":
+        unused |= {"sketch_size"}
     if config.training.continuous or not options["bound_draws"]:
         unused |= {"chain_variances", "chain_levels"}
     elif not options["ode"]:  # a chain ends at time 0, in a decoder of its own

@@ -16,6 +16,7 @@ import numpy as np
 from score_sde import data
 from score_sde.data.batch import Batch
 from score_sde.data.fingerprint import hash_of_some
+from score_sde.data.loader import labels_of
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path, write_whole
 from score_sde.likelihood.bits_per_dim import build_compiled, measure_bits_per_dim
@@ -28,6 +29,7 @@ from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import fields, recorded, recorded_classes
+from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import EXACT, LoadedScore, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, unused
 
@@ -182,12 +184,13 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     num_classes = config.model.num_classes or config.classifier.num_classes
     knows = workdir if config.model.num_classes else class_folder(config, 0)
     datasets = data.load(config, ("label",), classes=recorded_classes(knows))
+    check_same_data(datasets)
     split = getattr(datasets, config.likelihood.split)
     number = min(config.likelihood.num_images or split.num_images, split.num_images)
-    labels = split.condition["label"][:number]
+    labels = labels_of(split)[:number]
     check_labels(labels, num_classes)
     costs = measured_costs(config, sde, workdir, split, num_classes)
-    prior = np.bincount(datasets.train.condition["label"], minlength=num_classes)[:num_classes]
+    prior = np.bincount(labels_of(datasets.train), minlength=num_classes)[:num_classes]
     answers = classify(costs.nats, prior / prior.sum())
     found = accuracy(answers.predicted, labels)
     counts = confusion(answers.predicted, labels, num_classes)
@@ -216,7 +219,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
             "labels": labels,
             "confusion": counts,
         }
-        write_whole(path, lambda file: np.savez(file, **arrays))
+        write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
         figures["arrays"] = str(path)
     for one in costs.leftovers:
         one.remove()

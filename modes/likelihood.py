@@ -52,6 +52,7 @@ from score_sde.training.adapters import ages_of_adapters
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
 from score_sde.training.recorded_config import as_json, recorded_classes
+from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
 
@@ -69,6 +70,7 @@ BESIDE = (
     "picture",
 )
 
+IN_WORDS = {"label": "classes", "text": "texts", "paired": "paired images"}
 FEW_FOR_AN_AUC = "an AUC needs two or more"
 
 
@@ -100,13 +102,18 @@ def check(config: Any, sde: SDE) -> None:
     if not options.conditional:
         check_no_class(config, "likelihood.conditional=False")
     if options.anomalies and given(config):
+        told = " and ".join(IN_WORDS.get(name, name) for name in given(config))
         raise ConfigError(
-            f"likelihood.anomalies={options.anomalies!r} with a model conditioned on classes, which those images do not have; set "
+            f"likelihood.anomalies={options.anomalies!r} with a model conditioned on {told}, which those images do not have; set "
             "likelihood.conditional=False to measure all of them without"
         )
     if not options.ode and not options.bound_draws:
         raise ConfigError(
             "likelihood.ode=False and likelihood.bound_draws=0 leave nothing to measure; set one of them"
+        )
+    if options.save_latents and not options.ode:
+        raise ConfigError(
+            "likelihood.save_latents=True with likelihood.ode=False: only the ODE has an x(T) of each image; leave one of them out"
         )
     if options.dequantization != "uniform" and not data.num_levels:
         raise ConfigError(
@@ -156,6 +163,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     loaded = load_score_model(config, sde, workdir)
     dequantizer = load_dequantizer(config, workdir, loaded)
     datasets = data.load(config, given(config), classes=recorded_classes(workdir))
+    check_same_data(datasets)
     split = getattr(datasets, config.likelihood.split)
     anomalies = read_anomalies(config)
     if anomalies is not None and split.num_images < 2:

@@ -20,9 +20,9 @@ from score_sde.data.fingerprint import hash_of_some
 from score_sde.data.folder import load_pictures
 from score_sde.data.image_files import image_files
 from score_sde.data.image_shape import image_shape
-from score_sde.data.loader import labels_of
+from score_sde.data.loader import FIRST_IMAGES, labels_of
 from score_sde.data.numpy_files import read_arrays
-from score_sde.data.splits import Datasets, Split
+from score_sde.data.splits import Datasets, ImagesOnDisk, Split
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
@@ -143,12 +143,31 @@ def labels_in(
     return found
 
 
+def check_shades(config: Any, what: str, split: ImagesOnDisk) -> None:
+    """Refuse pictures that hold levels as the data's files do: taken for shades, all of them would be almost black."""
+    stored, levels = config.data.stored_levels, config.data.num_levels
+    if stored >= 256:
+        return
+    # As a rule the first have a light pixel.
+    for rows in (range(min(FIRST_IMAGES, split.num_images)), *split.chunks()):
+        if split.take(rows).images.max() >= stored:
+            return
+    raise UserError(
+        f"{what}: no pixel of its pictures is {stored} or more. Those of a folder are shades from 0, black, to 255, white, as --mode sample writes "
+        f"them, not levels as in the dataset (data.stored_levels={stored}): save levels v as np.round(255 * v / {levels - 1}), or give them in an "
+        ".npz file"
+    )
+
+
 def of_folder(
     config: Any, what: str, folder: Path, class_names: tuple[str, ...] | None
 ) -> ImageSet:
     """The pictures of a folder, whose 8-bit shades stand for the config's levels; a border of the data's, they have already.
 
     Their classes are the folders in it, or stand in the .npz file that --mode sample writes beside a folder of its own.
+
+    Raises:
+      UserError: pictures of another size, or of levels in place of shades.
     """
     levels = config.data.num_levels
     if not 2 <= levels <= 256:
@@ -164,6 +183,7 @@ def of_folder(
         raise UserError(
             f"{what}: {error} (expected pictures of data.image_size, {height}x{width}, or data.resize=True)"
         ) from error
+    check_shades(config, what, split)
 
     def labels() -> np.ndarray:
         beside = Path(f"{folder.resolve()}{ARRAYS}")

@@ -19,6 +19,7 @@ from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, of_split
 from score_sde.quality.statistics_files import Law, features_of_split, read_statistics
 from score_sde.quality.strata import Strata
 from score_sde.training.known_classes import known_classes
+from score_sde.training.same_data import check_same_data
 
 OfSplit = Callable[[str], Features]
 
@@ -63,9 +64,10 @@ def open_reference(config: Any, workdir: Path, splits: Datasets | None = None) -
     """By config.evaluation, with `load_splits`; features of splits are kept in <workdir>/evaluation where they take long.
 
     Raises:
-      UserError: features or a reference that cannot be read.
+      UserError: features or a reference that cannot be read, or hosts that read different images.
     """
     splits = load_splits(config, workdir) if splits is None else splits
+    check_same_data(splits)
     extractor = build_extractor(config, workdir)
     of_split = functools.cache(
         functools.partial(features_of_split, config, workdir, extractor, splits)

@@ -10,6 +10,7 @@ import numpy as np
 
 from score_sde import data
 from score_sde.data.array_files import check_real
+from score_sde.data.arrays import as_labels
 from score_sde.data.builders import DatasetError
 from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import ConfigError, UserError
@@ -143,9 +144,12 @@ def as_measured(config: Any, measurement: Measurement) -> Observed:
     check_real(f"{what}: y", y)
 
     def labels() -> np.ndarray:
-        if "labels" not in file.arrays or len(file.arrays["labels"]) != len(y):
+        if "labels" not in file.arrays:
             raise UserError(f"{what} has no `labels`, one for each y")
-        return file.arrays["labels"]
+        found = as_labels(user_path(given), "labels", file.arrays["labels"])
+        if len(found) != len(y):
+            raise UserError(f"{what} has {len(found)} labels for {len(y)} y; give one for each")
+        return found
 
     count = number_of(config, "restore.measured", len(y))
     y = np.asarray(y[:count], np.float32)

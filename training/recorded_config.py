@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from score_sde.configs.default import get_config
-from score_sde.data.fingerprint import Fingerprint
+from score_sde.data.fingerprint import NO_FILES, Fingerprint
 from score_sde.errors import UserError
 from score_sde.files import parse_json, write_whole
 from score_sde.progress import say
@@ -230,6 +230,10 @@ def updated(found: dict[str, Any]) -> dict[str, Any]:
     # Such a size was ignored before it was refused.
     if isinstance(values, dict) and values.get("crop_size") and not values.get("resize"):
         values["crop_size"] = 0
+    dataset = sections.get(DATASET)
+    # What is drawn had no hash of its own.
+    if isinstance(dataset, dict) and dataset.get("hash") == NO_FILES:
+        del dataset["hash"]
     return sections
 
 

@@ -38,17 +38,18 @@ def datasets(monkeypatch, tmp_path):
     return package
 
 
-def pictures(datasets, rows):
+def pictures(datasets, rows, names=NAMES):
+    """Row i of class i % 3, by the names of those classes that are numbered."""
     features = {
         "text": "string",
         "image": datasets.Image(),
-        "label": datasets.ClassLabel(names=NAMES),
+        "label": datasets.ClassLabel(names=names),
     }
     kinds = {name: datasets.Value(f) if isinstance(f, str) else f for name, f in features.items()}
     columns = {
         "text": [f"row {i}" for i in rows],
         "image": [PIL.Image.new("RGB", (8, 8), colour(i)) for i in rows],
-        "label": [i % 3 for i in rows],
+        "label": [names.index(NAMES[i % 3]) for i in rows],
     }
     return datasets.Dataset.from_dict(columns, datasets.Features(kinds))
 
@@ -69,12 +70,21 @@ def test_a_saved_dataset_of_one_split(datasets, config, tmp_path, in_memory):
     assert loaded.class_names == tuple(NAMES)
     for split in (loaded.train, loaded.test):
         np.testing.assert_array_equal(split.condition["label"], np.array(numbers(split)) % 3)
-    assert loaded.contents() == ({".arrow": 1}, {"column text": 1})
+    assert loaded.contents() == ({"rows": 40}, {"column text": 1})
     assert loaded.fingerprint.num_images == 40
 
 
 class Columns(dict):
     """What is asked of the package's Dataset, of columns that are functions of the row."""
+
+    features, number = {}, 0
+
+    def of(self, number, **features):
+        self.number, self.features = number, features
+        return self
+
+    def __len__(self):
+        return self.number
 
     with_format = cast_column = lambda self, *given: self
 
@@ -102,9 +112,75 @@ def test_labels_are_read_without_the_images(monkeypatch):
     ]
 
 
+@pytest.fixture
+def saved(monkeypatch, config, tmp_path):
+    """Splits without their images -> the dataset of them."""
+
+    def load(**splits):
+        kinds = SimpleNamespace(Image=dict, ClassLabel=SimpleNamespace)
+        monkeypatch.setattr(huggingface, "package", lambda: kinds)
+        monkeypatch.setattr(huggingface, "opened", lambda folder: splits)
+        return huggingface.load_huggingface(config().data)
+
+    return load
+
+
+def split_of(number, label, names):
+    """Rows i of class label(i) by these names."""
+    features = {"image": {}, "label": SimpleNamespace(names=names, dtype="int64")}
+    return Columns(image=pytest.fail, label=label).of(number, **features)
+
+
+def names_of(loaded, split):
+    """By the name of its class, each row's own number in the file."""
+    rows = split.source
+    while not hasattr(rows, "rows"):
+        rows = rows.source
+    return dict(zip(rows.rows, (loaded.class_names[i] for i in labels_of(split)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("own", "every"), [(NAMES[1:], NAMES), (["zebra", *NAMES[::-1]], [*NAMES, "zebra"])]
+)
+def test_splits_that_were_numbered_each_by_itself(saved, own, every):
+    loaded = saved(
+        train=split_of(9, lambda i: i % 3, NAMES),
+        test=split_of(8, lambda i: i % len(own), own),
+    )
+    assert loaded.class_names == tuple(every)
+    assert names_of(loaded, loaded.train) == {i: NAMES[i % 3] for i in range(9)}
+    assert names_of(loaded, loaded.test) == {i: own[i % len(own)] for i in range(8)}
+
+
+def test_splits_that_are_not_read_are_said_to_be_ignored(saved):
+    splits = {
+        name: split_of(n, lambda i: 0, NAMES)
+        for name, n in [("train", 5), ("test", 4), ("validation", 3)]
+    }
+    contents = saved(**splits).contents()
+    assert contents == ({"rows of train": 5, "rows of test": 4}, {"rows of validation": 3})
+    del splits["test"]
+    contents = saved(**splits).contents()
+    assert contents == ({"rows of train": 5, "rows of validation": 3}, {})
+
+
+def test_what_the_package_keeps_beside_the_data_is_none_of_it(saved, tmp_path):
+    (tmp_path / "state.json").touch()
+
+    def known(name):
+        (tmp_path / name).write_bytes(b"rows")
+        return saved(train=split_of(5, lambda i: 0, NAMES)).fingerprint.hash
+
+    first = known("data-00000-of-00002.arrow")
+    assert known("cache-0123456789.arrow") == first != known("data-00001-of-00002.arrow")
+
+
 @pytest.mark.parametrize("kind", ["saved", "parquet"])
 def test_the_splits_of_a_dataset(datasets, config, tmp_path, kind):
-    parts = {"train": pictures(datasets, range(7)), "test": pictures(datasets, range(30, 40))}
+    parts = {
+        "train": pictures(datasets, range(7)),
+        "test": pictures(datasets, range(30, 40), NAMES[::-1] if kind == "saved" else NAMES),
+    }
     if kind == "saved":
         datasets.DatasetDict(parts).save_to_disk(tmp_path)
     else:
@@ -113,9 +189,41 @@ def test_the_splits_of_a_dataset(datasets, config, tmp_path, kind):
     loaded = data.load(config(), ("label",))
     assert numbers(loaded.train) == in_order(range(7))
     assert numbers(loaded.test) == [30 + row for row in in_order(range(10))]
-    np.testing.assert_array_equal(
-        loaded.train.condition["label"], np.array(numbers(loaded.train)) % 3
-    )
+    for split in (loaded.train, loaded.test):
+        np.testing.assert_array_equal(split.condition["label"], np.array(numbers(split)) % 3)
+
+
+def test_parquet_files_that_number_classes_each_by_itself_are_refused(datasets, config, tmp_path):
+    """The package takes the names of the first for all of them."""
+    for name, names in (("train", NAMES), ("test", NAMES[::-1])):
+        part = pictures(datasets, range(7), names)
+        part.to_parquet(tmp_path / f"{name}-00000-of-00001.parquet")
+    message = refusal(config())
+    assert "numbers the classes of 'label' as yak, walrus, ant, and" in message
+    assert "as ant, walrus, yak: encode" in message
+
+
+def test_files_that_number_classes_each_by_itself_are_refused(monkeypatch, saved, tmp_path):
+    eleven = tuple(f"class {i}" for i in range(11))
+    named = {
+        "test.parquet": ("ant", "yak"),
+        "train.parquet": ("ant", "walrus", "yak"),
+        "more.parquet": None,
+        "other.arrow": ("ox",),
+    }
+    for name in named:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(huggingface, "names_in", lambda path, label: named[path.name])
+    split = split_of(5, lambda i: 0, NAMES)
+    with pytest.raises(data.DatasetError, match="as ant, yak, and .* as ant, walrus, yak: encode"):
+        saved(train=split, test=split)
+    named["test.parquet"] = named["train.parquet"]
+    saved(train=split, test=split)
+    named |= {"test.parquet": eleven, "train.parquet": (*eleven[:10], "another")}
+    with pytest.raises(data.DatasetError, match="class 9 and 1 more, and .* class 9 and 1 more"):
+        saved(train=split, test=split)
+    (tmp_path / "dataset_dict.json").touch()
+    saved(train=split, test=split)
 
 
 def test_what_is_no_such_folder_is_refused_in_words(datasets, config, tmp_path):

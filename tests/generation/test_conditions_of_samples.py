@@ -192,6 +192,23 @@ def test_what_cannot_be_told_is_refused(fields, words, tmp_path):
         build_conditions(config)(np.arange(2))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float64, np.int64, bool])
+def test_the_pairs_of_a_file(tmp_path, kind):
+    """Shades are from black, -1, to white, and real numbers as they are; integers of another type, which may be either, are refused."""
+    shades = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1))
+    np.savez(tmp_path / "pairs.npz", paired=shades.astype(kind))
+    config = told_digits(images=str(tmp_path / "pairs.npz"))
+    config.model.update(condition_image="paired", condition_channels=1)
+    if kind in (np.int64, bool):
+        words = f"paired is {np.dtype(kind)} .*expected .* of uint8, or of real numbers"
+        with pytest.raises(UserError, match=words):
+            build_conditions(config)(np.arange(6))
+        return
+    expected = 2 * shades / 255 - 1 if kind is np.uint8 else shades
+    found = build_conditions(config)(np.arange(6))["image"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
 # A cascade of two exact networks
 
 CENTRE, VARIANCE = 0.2, 0.5

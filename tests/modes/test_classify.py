@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from score_sde.configs.default import get_config
 from score_sde.configs.digits import digits_config
-from score_sde.data.splits import Datasets, ImagesInMemory
+from score_sde.data.splits import Datasets, ImagesInMemory, ImagesOnDisk
 from score_sde.errors import UserError
 from score_sde.models.exact import GaussianScore
 from score_sde.modes import classify
@@ -73,6 +73,31 @@ def test_one_network_that_is_told_the_class_answers_as_one_for_each(config, tmp_
     assert together["accuracy"] == apart["accuracy"]
     one, other = (np.load(figures["arrays"]) for figures in (apart, together))
     np.testing.assert_allclose(one["nats"], other["nats"], atol=1e-4)
+
+
+class Labels:
+    """Records of so many images of either class, whose images nobody may read."""
+
+    def __init__(self, count, images=True):
+        self.count, self.images = count, images
+
+    def __len__(self):
+        return self.count
+
+    def __getitems__(self, indices):
+        assert not self.images
+        return [{"path": str(i), "label": i % 2} for i in indices]
+
+    def without_images(self):
+        return Labels(self.count, images=False)
+
+
+def test_of_the_training_images_only_the_classes_are_read(config, tmp_path, monkeypatch):
+    config.likelihood.num_images = 4
+    train = ImagesOnDisk(Labels(6), pytest.fail, (1, 1, 1), "folder")
+    datasets = Datasets("gaussians", train, labelled(4, 0.5, 1), None)
+    monkeypatch.setattr(classify.data, "load", lambda *_, **__: datasets)
+    assert classify.run(config, build_sde(config), tmp_path)["num_images"] == 4
 
 
 def test_an_interrupted_command_goes_on_after_the_class_that_it_had_measured(

@@ -13,7 +13,7 @@ from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.errors import ConfigError, UserError
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured
-from score_sde.likelihood.figures import described
+from score_sde.likelihood.figures import described, options_in_use
 from score_sde.modes import likelihood
 from score_sde.modes.likelihood import check, identity
 from score_sde.sde_lib import build_sde
@@ -124,12 +124,47 @@ def test_an_auc_of_one_image_is_refused_before_anything_is_measured(tmp_path):
             "cost of integer images, without noise",
         ),
         ({**CHAIN, "likelihood.decoder": "gaussian"}, "a decoder of its own"),
+        ({"likelihood.ode": False, "likelihood.save_latents": True}, "only the ODE has an x"),
     ],
 )
 def test_options_that_the_bound_has_no_use_for_are_refused(changes, reason):
     config = of(changes)
     with pytest.raises(ConfigError, match=reason):
         check(config, build_sde(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model.num_classes": 10}, "classes"),
+        ({"model.name": "ncsnpp", "model.words": "one two"}, "texts"),
+        ({"model.condition_image": "paired", "model.condition_channels": 1}, "paired images"),
+    ],
+)
+def test_anomalies_without_what_the_network_is_told_are_refused(tmp_path, changes, told):
+    (odd := tmp_path / "odd.npz").touch()
+    config = of({**changes, "likelihood.anomalies": str(odd)})
+    with pytest.raises(ConfigError, match=f"a model conditioned on {told}, which those images"):
+        check(config, build_sde(config))
+
+
+OF_THE_ODE = {"solver", "rtol", "atol", "step_size", "probe", "products_at_once", "save_latents"}
+
+
+@pytest.mark.parametrize(
+    ("options", "absent"),
+    [
+        ({"ode": False}, {*OF_THE_ODE, "num_probes", "sketch_size"}),
+        ({"ode": False, "probe": "hutchpp"}, {*OF_THE_ODE, "num_probes", "sketch_size"}),
+        ({"probe": "exact"}, {"num_probes", "sketch_size"}),
+        ({"probe": "orthogonal"}, {"sketch_size"}),
+        ({"probe": "hutchpp"}, set()),
+    ],
+)
+def test_the_record_has_no_options_that_the_ode_does_not_read(options, absent):
+    config = of({f"likelihood.{name}": value for name, value in options.items()})
+    left_out = {"chain_variances", "chain_levels", *absent}
+    assert set(options_in_use(config)) == set(config.likelihood) - left_out
 
 
 def test_a_decoder_of_the_ode_alone_is_taken_with_a_chain():

@@ -172,6 +172,33 @@ def test_measurements_as_they_are(toy, tmp_path):
             restored(config, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (None, "has no `labels`"),
+        (np.arange(4), "4 labels for 3 y"),
+        (np.array([1.9, 2.5, 0.0]), r"labels is float64 of shape \(3,\), expected integers"),
+        (np.array([True, False, True]), "labels is bool"),
+        (np.array(["1", "2", "0"]), "labels is <U1"),
+        (np.array([[1], [2], [0]]), r"of shape \(3, 1\)"),
+        (np.array([1, 10, 0]), "labels from 0 to 10, expected 0 to 9"),
+    ],
+)
+def test_labels_of_measurements_that_are_none_are_refused(tmp_path, labels, words):
+    config = digits_config()
+    config.model.num_classes = 10
+    config.restore.update(measured=str(tmp_path / "y.npz"), num_images=3)
+    config.restore.measurement.update(name="half", sigma_y=0.1)
+    space = build_space(config)
+    measurement = restore.measurement_of(config, space)
+    y = np.zeros((3, *measurement.linear.measured_shape))
+    np.savez(tmp_path / "y.npz", y=y, labels=np.array([1, 9, 0]))
+    np.testing.assert_array_equal(observe(config, space, measurement).labels, [1, 9, 0])
+    np.savez(tmp_path / "y.npz", y=y, **({} if labels is None else {"labels": labels}))
+    with pytest.raises(UserError, match=f"{words}.* by --config.sampling.labels of which class"):
+        observe(config, space, measurement)
+
+
 def test_another_seed_is_another_measurement():
     y = []
     for seed in (1, 2):

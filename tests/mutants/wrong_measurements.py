@@ -48,6 +48,8 @@ MEASUREMENTS = [
         ("truth-at-eps-of-a-decoded-cost", "measured.ode is not None and not decodes(config)", "measured.ode is not None"),
     ),
     *mutants("likelihood/figures.py", RECORD,
+        ("solver-of-a-bound", 'set[str]() if options["ode"] else {*OF_THE_ODE}', "set[str]()"),
+        ("probes-of-an-exact-trace", '    if options["probe"] == "exact":\n', "    if False:\n"),
         ("images-asked-for-recorded", "measured.best.bits_per_dim.shape[1],\n        \"seconds\"",
          "config.likelihood.num_images,\n        \"seconds\""),
     ),

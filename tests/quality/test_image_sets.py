@@ -1,5 +1,6 @@
 """Images from a folder of pictures and from files of any program: the levels they stand for, their classes, and what is refused."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +8,7 @@ from PIL import Image
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
 from score_sde.configs.toy_mixture import get_config as toy_config
-from score_sde.data.array_files import PART, check_real
+from score_sde.data.array_files import PART, check_real, read_images
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import levels_of, shades
 from score_sde.generation.sample_files import PictureFolder
@@ -93,6 +94,30 @@ def test_classes_of_a_folder_are_the_datas_by_name(tmp_path, splits):
         of(tmp_path, splits).labels()
 
 
+@pytest.mark.parametrize("crop_size", [0, 6, 12])
+def test_of_pictures_that_have_the_size_nothing_is_cropped(tmp_path, splits, crop_size):
+    """Our own samples, say, of a dataset whose images were cropped; of others a middle of one level, within a frame of another, is left."""
+    picture(tmp_path / "a.png", IMAGES[0])
+    framed = np.full((16, 16, 1), 3, np.uint8)
+    middle = (16 - crop_size) // 2 if crop_size else 0
+    framed[middle : 16 - middle, middle : 16 - middle] = 11
+    picture(tmp_path / "b.png", framed)
+    found = of(tmp_path, splits, resize=True, crop_size=crop_size).take([0, 1])
+    np.testing.assert_array_equal(found[0], IMAGES[0])
+    assert (found[1] == 11).all()
+
+
+def test_levels_in_place_of_shades_are_refused(tmp_path, splits):
+    """But for pictures that are dark as shades, if there is a light pixel anywhere."""
+    for i in range(20):
+        Image.fromarray(IMAGES[i, ..., 0]).save(tmp_path / f"{i:02d}.png")
+    with pytest.raises(UserError, match=r"no pixel of its pictures is 17 or more.*255 \* v / 16\)"):
+        of(tmp_path, splits, stored_levels=17)
+    picture(tmp_path / "99.png", IMAGES[20])
+    found = of(tmp_path, splits, stored_levels=17)
+    np.testing.assert_array_equal(found.take([20]), IMAGES[[20]])
+
+
 def test_a_split_is_known_by_its_images(tmp_path, monkeypatch):
     """And not by a folder of its name where the command was given."""
     monkeypatch.chdir(tmp_path)
@@ -158,6 +183,20 @@ def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
     np.savez(tmp_path / "x.npz", images=IMAGES + 5)
     with pytest.raises(UserError, match="levels from 5 to 21, expected 0 to 16"):
         of(tmp_path / "x.npz", splits)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "f4"])
+def test_numbers_of_the_other_byte_order_are_refused(tmp_path, dtype):
+    """By what to do, which works."""
+    config = get_config()
+    config, path = get_config(), str(tmp_path / "x.npz")
+    array = IMAGES.astype(np.dtype(dtype).newbyteorder("S"))
+    np.savez(path, images=array)
+    with pytest.raises(UserError, match=r"other byte order .*array\.dtype\.newbyteorder\('='\)"):
+        read_images(config, "evaluation.images", path)
+    np.savez(path, images=array.astype(array.dtype.newbyteorder("=")))
+    _, found = read_images(config, "evaluation.images", path)
+    np.testing.assert_array_equal(jnp.asarray(found), IMAGES)
 
 
 def test_a_number_that_is_not_finite_is_found_in_any_part():

@@ -1,6 +1,7 @@
 """What config.json refuses, what it lets change and keeps track of, and that no field is forgotten."""
 
 import contextlib
+import hashlib
 import json
 
 import pytest
@@ -22,6 +23,7 @@ from score_sde.training.recorded_config import (
     read_config,
     record_config,
 )
+from score_sde.training.replay import check_same_updates
 from score_sde.version import made_by
 
 FIELDS = dict(fields(as_json(get_config())))
@@ -237,6 +239,20 @@ def test_images_that_changed_are_said(tmp_path, capsys):
     assert kept["changes"] == [{"step": 30, "field": "dataset.hash", "from": "a", "to": "b"}]
     assert "from step 30 on: dataset.hash='b' (before: 'a')" in capsys.readouterr().err
     assert as_json(read_config(tmp_path)) == as_json(get_config())
+
+
+def test_a_folder_of_before_what_is_drawn_was_known_goes_on(tmp_path):
+    """Its record has the hash of nothing. From then on other images are said."""
+    nothing = hashlib.sha256(b"").hexdigest()[:32]
+    record_config(get_config(), tmp_path, None, Fingerprint(7, nothing))
+    check_same_updates(get_config(), tmp_path, Fingerprint(7, "a"), 1)
+    record_config(get_config(), tmp_path, 10, Fingerprint(7, "a"))
+    assert kept_config(tmp_path)["dataset"] == {"num_images": 7, "hash": "a"}
+    assert "changes" not in kept_config(tmp_path)
+    record_config(get_config(), tmp_path, 20, Fingerprint(7, "b"))
+    assert kept_config(tmp_path)["changes"] == [
+        {"step": 20, "field": "dataset.hash", "from": "a", "to": "b"}
+    ]
 
 
 def test_changes_add_up_and_nothing_changes_twice(tmp_path):

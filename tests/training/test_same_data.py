@@ -4,8 +4,13 @@ import jax
 import numpy as np
 import pytest
 
+from score_sde import data
+from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.errors import UserError
+from score_sde.modes import classify, likelihood
+from score_sde.quality.reference import open_reference
+from score_sde.sde_lib import build_sde
 from score_sde.training import same_data
 from score_sde.training.same_data import check_same_data
 
@@ -46,6 +51,22 @@ def test_copies_of_one_dataset_are_the_same(hosts):
 def test_other_images_are_refused_on_every_host(hosts, other, counts):
     with pytest.raises(UserError, match=f"from pictures .*{counts}; or other files or classes"):
         hosts(dataset(), other)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [likelihood.run, classify.run, lambda config, sde, folder: open_reference(config, folder)],
+)
+def test_what_measures_data_refuses_other_images_too(run, monkeypatch, tmp_path):
+    """--mode likelihood, classify, evaluate and tradeoff, before anything is measured."""
+    config = toy_config()
+    config.evaluation.features = "pixels"
+    own = dataset()
+    monkeypatch.setattr(data, "load", lambda *_, **__: own)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(same_data, "of_every_host", lambda a: np.stack([a, a + 1]))
+    with pytest.raises(UserError, match="the hosts read different images from pictures"):
+        run(config, build_sde(config), tmp_path)
 
 
 def test_one_host_looks_at_no_files():
