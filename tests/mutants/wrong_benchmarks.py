@@ -106,7 +106,7 @@ BENCHMARKS = [
     *mutants("benchmarks/training_times.py", "tests/benchmarks/test_training_times.py::test_every_scheme_is_one_objective",
         ("scheme-of-another-weighting", 'config.training.update(weighting="likelihood", times=times', 'config.training.update(times=times'),
     ),
-    *mutants("benchmarks/trained.py", "tests/benchmarks/test_trained.py",
+    *mutants("benchmarks/trained.py", "tests/benchmarks/test_train_and_measure.py",
         ("bound-in-the-place-of-the-ode", "return Trained(model, measured.ode, measured.bound)", "return Trained(model, measured.bound, measured.ode)"),
     ),
     *mutants("benchmarks/few_steps.py", "tests/benchmarks/test_few_steps_mixture.py",
