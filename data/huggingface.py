@@ -185,18 +185,28 @@ def check_one_numbering(files: Sequence[Path], label: str) -> None:
 
 def names_in(path: Path, label: str) -> tuple[str, ...] | None:
     """What the classes of a column are called in one file, where it says so."""
-    import pyarrow.ipc
     import pyarrow.parquet
 
     try:
         if path.suffix == ".parquet":
             schema = pyarrow.parquet.read_schema(path)
         else:
-            with pyarrow.memory_map(str(path)) as file, pyarrow.ipc.open_stream(file) as stream:
-                schema = stream.schema
+            schema = arrow_schema(path)
         return class_names(package().Features.from_arrow_schema(schema), label)
     except Exception as error:
         raise DatasetError(f"{path} cannot be read: {one_line(error)}") from error
+
+
+def arrow_schema(path: Path) -> Any:
+    """Of a file in Arrow's format of streams, as `datasets` writes them, or in that of files, which it reads too."""
+    import pyarrow.ipc
+
+    with pyarrow.memory_map(str(path)) as file:
+        try:
+            return pyarrow.ipc.open_stream(file).schema
+        except (OSError, pyarrow.lib.ArrowInvalid):
+            file.seek(0)
+            return pyarrow.ipc.open_file(file).schema
 
 
 def image_column(folder: Path, features: Any) -> str:

@@ -102,7 +102,7 @@ def check_fields(options: Any, section: str) -> None:
         if name not in own and options[name] != defaults[name]:
             readers = [of for of, kind in MEASUREMENTS.items() if name in kind.fields]
             raise ConfigError(
-                f"{section}.{name}={options[name]} with {section}.name={options.name!r}, which does not read it; leave it out, or set "
+                f"{section}.{name}={options[name]} with {section}.name={options.name!r}, which does not read it; set it to {defaults[name]}, or set "
                 f"{section}.name={' or '.join(readers)}"
             )
 

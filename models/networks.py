@@ -104,6 +104,12 @@ def takes_logarithm(config: Any) -> bool:
     return bool(inside and inside(config))
 
 
+def divides_by_sigma(config: Any) -> bool:
+    """Whether the configured network divides its output by sigma; others do not read the field."""
+    network = NETWORKS.get(config.model.name)
+    return bool(config.model.scale_by_sigma and network and "scale_by_sigma" in network.options())
+
+
 def projection_of(network: Any) -> Callable[[Any], Any]:
     """What training puts in place of the parameters before each update: their `projected`, or themselves."""
     return getattr(network, "projected", lambda params: params)

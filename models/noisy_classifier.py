@@ -89,15 +89,7 @@ class NoisyClassifierNetwork(Section, nn.Module):
             raise ConfigError(
                 f"{section}.ch_mult={tuple(self.ch_mult)}: expected a positive integer for each level, such as 1,2"
             )
-        h, w = sides(self.image_size, self.image_width)
-        check_sides((h, w), self.ch_mult)
-        sizes = [min(h, w) >> level for level in range(len(self.ch_mult))]
-        asked = tuple(self.attn_resolutions)
-        if asked not in ((), ATTENTION) and not set(asked) & set(sizes):
-            raise ConfigError(
-                f"{section}.attn_resolutions={asked}: the levels of images of {h}x{w} pixels have {', '.join(map(str, sizes))}, so there "
-                "would be no attention but in the middle; take some of these, or () for none"
-            )
+        check_sides(sides(self.image_size, self.image_width), self.ch_mult)
         check_channels(
             f"{section}.width={self.width}",
             f"{section}.head_channels",
@@ -116,6 +108,21 @@ class NoisyClassifierNetwork(Section, nn.Module):
             given[name] = tuple(value) if isinstance(value, (list, tuple)) else value
         data = config.data
         return cls(data.image_size, data.image_width, data.centered, **given)
+
+    def check_attention(self) -> None:
+        """Refuse, of a classifier that is to be trained, attention at no level.
+
+        Raises:
+          ConfigError: with the levels that there are.
+        """
+        h, w = sides(self.image_size, self.image_width)
+        sizes = [min(h, w) >> level for level in range(len(self.ch_mult))]
+        asked = tuple(self.attn_resolutions)
+        if asked not in ((), ATTENTION) and not set(asked) & set(sizes):
+            raise ConfigError(
+                f"noisy_classifier.attn_resolutions={asked}: the levels of images of {h}x{w} pixels have {', '.join(map(str, sizes))}, so "
+                "there would be no attention but in the middle; take some of these, or () for none"
+            )
 
     @nn.compact
     def __call__(

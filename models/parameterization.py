@@ -33,7 +33,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.models.networks import takes_logarithm
+from score_sde.models.networks import divides_by_sigma, takes_logarithm
 from score_sde.models.preconditioning import (
     EDMPreconditioning,
     IDDPMPreconditioning,
@@ -204,7 +204,7 @@ def check_noise_input(config: Any, predicts: str) -> None:
     """
     model, continuous = config.model, config.training.continuous
     logarithm = takes_logarithm(config)
-    if continuous and model.scale_by_sigma and not logarithm:
+    if continuous and divides_by_sigma(config) and not logarithm:
         raise ConfigError(
             f"model.scale_by_sigma=True with model.name={model.name!r} and training.continuous=True: the noise input is sigma, by which "
             "only ncsnpp with a Fourier embedding divides; others take it for a label in their table of noise levels. Set "

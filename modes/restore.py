@@ -113,7 +113,7 @@ def check_files(sampling: Any) -> None:
         if sampling[name] != SamplingOptions.defaults()[name]:
             raise ConfigError(
                 f"sampling.{name}={sampling[name]!r} with --mode restore, which writes draws as arrays and a picture, and no path to them; "
-                "leave it out"
+                f"set it to {SamplingOptions.defaults()[name]!r}"
             )
 
 
@@ -205,9 +205,9 @@ def score_given_measured(
 ) -> Any:
     """The score by config.restore.method, from the guided model's, with sampling.threshold.
 
-    Where a gradient goes through the model, the threshold comes last, as of all guidance: within it, a pixel that is cut off would
-    have no gradient, and nothing would bound what the others are moved by. The other methods change, or put what was measured into,
-    an image that is within the range.
+    Where the score has a gradient through the model, the threshold comes last, as of all guidance: within it, a pixel that is cut off
+    would have no gradient, and nothing would bound what the others are moved by. The other methods change, or put what was measured
+    into, an image that is within the range; the samplers of `mcg` and `tds` take their gradients through it.
     """
     method, options = METHODS[config.restore.method], config.restore
     score = method.score(model, measurement, sde, options)

@@ -252,6 +252,7 @@ def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: Load
     """Samples drawn and judged."""
 
     def make() -> Made:
+        _ = judge.beside  # before the clock, and before samples are drawn that it may fail to judge
         began = time.perf_counter()
         evaluated, unfinished = drawn(
             one.config, sde, workdir, loaded, judge.extractor, one.configured

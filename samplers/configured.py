@@ -20,6 +20,7 @@ from score_sde.samplers.exponential.methods import EXPONENTIAL
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.few_steps import ConsistencySampler, MeanFlowSampler
 from score_sde.samplers.fixed_steps import GridSolver
+from score_sde.samplers.grids import AUTO
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.options import ExponentialOptions, ODEOptions, SDEOptions
@@ -83,7 +84,7 @@ def published(
 ) -> Configured:
     """The published sampler, or one made of it, which has one time grid and one last step."""
     options = problem.options
-    if problem.grid_name() != "uniform" or options.t_start or options.threshold != "none":
+    if options.grid.name not in (AUTO, "uniform") or options.t_start or options.threshold != "none":
         raise ConfigError(
             f"the published sampler with sampling.grid.name={options.grid.name!r}, t_start={options.t_start} and threshold="
             f"{options.threshold!r}: its times and steps are what it reproduces; set them to 'uniform', 0 and 'none', or take --sampler "

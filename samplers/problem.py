@@ -84,12 +84,14 @@ class Problem(NamedTuple):
 
     @property
     def ends_in_noise(self) -> bool:
-        """Whether the last of equal steps of t begins in noise that is seen: of 1,000 of `edm`, whose t is sigma, at sigma = .08.
+        """Whether the last of equal steps of t leads out of noise that is seen: of 1,000 of `edm`, whose t is sigma, from sigma = .08.
 
         What such a step leaves, no further one mends: Euler's adds noise of sqrt(2) sigma, an ancestral one a blur.
         """
-        last = self.options.eps + (self.t_start - self.options.eps) / USUAL_STEPS
-        return bool(self.sde.log_snr(jnp.asarray(last)) < -2 * jnp.log(SEEN))
+        eps = self.options.eps
+        times = jnp.asarray([eps + (self.t_start - eps) / USUAL_STEPS, eps])
+        before, after = jnp.exp(-0.5 * self.sde.log_snr(times))
+        return bool(before - after > SEEN)
 
     def grid_name(self, suited: str = "uniform") -> str:
         """sampling.grid.name, or for AUTO the one that suits the sampler: not equal steps of t where the last would be too long."""

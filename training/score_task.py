@@ -20,6 +20,7 @@ from score_sde.errors import ConfigError
 from score_sde.files import user_path
 from score_sde.measurements.condition_image import check_condition
 from score_sde.models.networks import build_network, conditions_of, projection_of
+from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 from score_sde.progress import say
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
@@ -222,6 +223,8 @@ def train(
         check_goes_on(config, pathlib.Path(workdir))
     else:
         check_condition(config)
+        if config.training.task == "classifier":
+            NoisyClassifierNetwork.from_config(config).check_attention()
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)

@@ -226,6 +226,15 @@ def test_files_that_number_classes_each_by_itself_are_refused(monkeypatch, saved
     saved(train=split, test=split)
 
 
+@pytest.mark.parametrize("kind", ["stream", "file"])
+def test_both_of_arrows_formats_say_what_their_columns_are(tmp_path, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    schema = pyarrow.schema([("label", pyarrow.int64())])
+    with getattr(pyarrow.ipc, f"new_{kind}")(str(tmp_path / "x.arrow"), schema) as writer:
+        writer.write_table(pyarrow.table({"label": [1, 2]}, schema))
+    assert huggingface.arrow_schema(tmp_path / "x.arrow").equals(schema)
+
+
 def test_what_is_no_such_folder_is_refused_in_words(datasets, config, tmp_path):
     assert "is no Hugging Face dataset: expected dataset_dict.json or" in refusal(config())
     assert "data.name='huggingface' needs data.folder" in refusal(config(""))

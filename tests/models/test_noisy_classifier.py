@@ -110,7 +110,6 @@ def test_what_the_network_is_told_of_a_noisy_image():
         ("ch_mult=\\(\\)", {"ch_mult": ()}),
         ("needs a multiple of 4", {"image_size": 6, "ch_mult": (1, 1, 1)}),
         ("num_classes=1: expected 2 or more", {"num_classes": 1}),
-        (r"attn_resolutions=\(16, 2\): the levels of .* have 8, 4,", {"attn_resolutions": (16, 2)}),
     ],
 )
 def test_what_is_no_network_is_refused(words, options):
@@ -120,4 +119,8 @@ def test_what_is_no_network_is_refused(words, options):
 
 def test_attention_in_the_middle_alone_is_asked_for_or_the_default_of_small_images():
     for options in ({}, {"attn_resolutions": ()}, {"attn_resolutions": (16, 2)}):
-        NoisyClassifierNetwork(image_size=4, ch_mult=(1, 2), **options)
+        NoisyClassifierNetwork(image_size=4, ch_mult=(1, 2), **options).check_attention()
+    with pytest.raises(ConfigError, match=r"=\(16, 2\): the levels of .* have 8, 4,"):
+        NoisyClassifierNetwork(
+            image_size=8, ch_mult=(1, 2), attn_resolutions=(16, 2)
+        ).check_attention()

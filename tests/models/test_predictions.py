@@ -147,6 +147,7 @@ NOT_POSITIVE = "set model.embedding_type=positional, or model.name=edm_unet"
         (VE(), True, BY_SIGMA | FOURIER | DDPM, LABELS),  # DDPM's embedding is always positional
         (VP(), True, BY_SIGMA | {"predicts": "score"}, LABELS),
         (VE(), True, BY_SIGMA | FOURIER, None),
+        (VE(), True, BY_SIGMA | {"name": "uvit"}, None),  # which divides by nothing
         (VE(), False, BY_SIGMA, None),
         (VE(), False, BY_SIGMA | FOURIER | DDPM, None),
         (VE(), False, FOURIER, LEVELS),

@@ -85,7 +85,7 @@ NETWORKS = [
         ("edm-told-a-sigma", "EDMPreconditioning(sde, model.sigma_data, takes_logarithm(config))", "EDMPreconditioning(sde, model.sigma_data, model.embedding_type == \"fourier\")"),
     ),
     *mutants("models/parameterization.py", PREDICTIONS,
-        ("sigma-taken-for-a-label", "if continuous and model.scale_by_sigma and not logarithm:", "if continuous and model.scale_by_sigma and model.embedding_type != \"fourier\":"),
+        ("sigma-taken-for-a-label", "if continuous and divides_by_sigma(config) and not logarithm:", "if continuous and divides_by_sigma(config) and model.embedding_type != \"fourier\":"),
         ("logarithm-of-a-level", "if logarithm and not continuous:", "if logarithm and not continuous and model.scale_by_sigma:"),
         ("logarithm-of-a-logarithm", "    \"edm_ve\": \"a logarithm itself, less than 0 at small noise\",\n", ""),
     ),

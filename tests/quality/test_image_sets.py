@@ -188,7 +188,6 @@ def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
 @pytest.mark.parametrize("dtype", ["i2", "f4"])
 def test_numbers_of_the_other_byte_order_are_refused(tmp_path, dtype):
     """By what to do, which works."""
-    config = get_config()
     config, path = get_config(), str(tmp_path / "x.npz")
     array = IMAGES.astype(np.dtype(dtype).newbyteorder("S"))
     np.savez(path, images=array)

@@ -112,12 +112,14 @@ def test_samples_of_edm_have_the_datas_spread(sampler, fields):
 
 
 def test_equal_steps_stay_where_they_end_in_no_noise():
-    for sde in (VP(), VE(0.01, 50.0)):
+    for sde in (VP(), VE(0.01, 50.0), VE(0.05, 50.0)):  # of the last what is seen stays at the end
         assert configure(small("ode", STEPS, ode__steps="grid").sampling, sde).settings["grid"] == "uniform"  # fmt: skip
     options = small("ode", STEPS, ode__steps="grid", t_start=1.0).sampling
-    assert (
-        configure(options, EDM()).settings["grid"] == "uniform"
-    )  # from the noise level of an edit
+    of_an_edit = configure(options, EDM())
+    assert of_an_edit.settings["grid"] == "uniform"
+    published = {"pc__predictor": EULER, "pc__corrector": "none"}  # whose times are its own
+    times = configure(small("pc_published", STEPS, **published).sampling, EDM()).grid
+    np.testing.assert_allclose(np.diff(times), np.diff(times)[0], rtol=1e-4)
 
 
 def test_the_grid_is_for_the_steps_that_need_it():
