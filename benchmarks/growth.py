@@ -34,6 +34,7 @@ from benchmarks.tables import read, renew
 from benchmarks.turns import Work, in_turns
 from score_sde.config_file import load_config
 from score_sde.data.image_shape import image_shape
+from score_sde.devices import DEVICES
 from score_sde.errors import UserError
 from score_sde.generation.generate import build_generator
 from score_sde.progress import progress_bar
@@ -83,11 +84,12 @@ class Setting(NamedTuple):
 
 
 def batch(setting: Setting) -> Iterator[Point]:
-    """An evaluation and a training step of n images."""
-    sizes = setting.options.batches
+    """An evaluation and a training step of n images, on one device."""
+    sizes, config = setting.options.batches, setting.config()
+    one = DEVICES[config.data_parallel](jax.devices()[:1])
     works = {n: forward(setting.config(), n) for n in sizes}
     yield from setting.timed("batch", "evaluation", works, "a batch")
-    steps: dict[float, Work] = {n: TrainingSteps(setting.config(), n) for n in sizes}
+    steps: dict[float, Work] = {n: TrainingSteps(setting.config(), n, one) for n in sizes}
     yield from setting.timed("batch", "training step", steps, "a batch")
 
 
