@@ -64,7 +64,11 @@ def record_decoder(
 
 def unreadable_image(what: object, error: Exception) -> DatasetError:
     """The error for a file that is no image, or one that cannot be used."""
+    import PIL
+
     reason = str(error) if isinstance(error, DatasetError) else one_line(error)
+    if isinstance(error, PIL.UnidentifiedImageError):  # which names an object in memory
+        reason = "it is empty, or of no format that Pillow knows"
     return DatasetError(f"{what} cannot be used as an image: {reason}")
 
 

@@ -104,6 +104,12 @@ def takes_logarithm(config: Any) -> bool:
     return bool(inside and inside(config))
 
 
+def declares_options(name: str) -> bool:
+    """Whether the fields of config.model that a network reads are known: one of a user's may read any, as `from_config` likes."""
+    network = NETWORKS.get(name)
+    return network is None or issubclass(network, Section)
+
+
 def divides_by_sigma(config: Any) -> bool:
     """Whether the configured network divides its output by sigma; others do not read the field."""
     network = NETWORKS.get(config.model.name)

@@ -195,9 +195,8 @@ def refuse_early(
 
 
 def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:
-    """Those that samples were asked for; otherwise all that occur."""
-    options = config.evaluation
-    if options.images:
+    """sampling.labels, those that samples were asked for; otherwise all that occur."""
+    if config.evaluation.images and not config.sampling.labels:
         return np.unique(np.concatenate(labels)).tolist()
     return sorted(set(config.sampling.labels)) or list(range(sampled_classes(config)))
 

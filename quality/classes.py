@@ -29,7 +29,8 @@ def check_classes(
         empty = [label for label, count in counts.items() if not count]
         if empty:
             raise UserError(
-                f"evaluation.per_class: no {what} of class {listed(empty)}; every class needs {fewest} of them"
+                f"evaluation.per_class: no {what} of class {listed(empty)}; every class needs {fewest} of them: give more, name those to measure by "
+                "sampling.labels, or leave evaluation.per_class out"
             )
         few = [label for label, count in counts.items() if count < fewest]
         if few:

@@ -27,6 +27,7 @@ from score_sde.mode_help import HELP
 from score_sde.options import value_of
 
 RECORDED = "config.json"  # in a trained folder
+RECORDS = (RECORDED, "environment.jsonl", "metrics.jsonl", "results.jsonl")
 WITH_SAMPLER = tuple(name for name, mode in HELP.items() if "sampler" in mode.flags)
 
 FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
@@ -280,6 +281,11 @@ def prepared(workdir: Path) -> Iterator[None]:
         raise UserError(
             f"--workdir={workdir} cannot be written to ({error.strerror}); give another folder"
         ) from error
+    for name in RECORDS:
+        if (workdir / name).exists() and not (workdir / name).is_file():
+            raise UserError(
+                f"--workdir={workdir} has a {name} that is no file, where records are written; give another folder"
+            )
     try:
         yield
     except UserError:

@@ -12,11 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from score_sde.errors import UserError
 from score_sde.files import user_path
+from score_sde.guesses import field_names, no_such_field
 from score_sde.nearest import nearest
+from score_sde.options import absent, value_of
 
 MODULE = "config_file"  # what the file is called while it runs
 
@@ -100,6 +103,32 @@ def call(get_config: Any, path: Path, arguments: list[str]) -> ConfigDict:
             f"{path}: get_config() gives a {type(config).__name__}; expected the ConfigDict of score_sde.configs.default.get_config(), "
             "with changes"
         )
+    return checked(config, path)
+
+
+def checked(config: ConfigDict, path: Path) -> ConfigDict:
+    """A file's configuration with the fields that there are, all of them and no others; numbers of NumPy in tuples become Python's, for the record.
+
+    Raises:
+      UserError: a field that nobody reads, with the nearest that somebody does, or none where there is one.
+    """
+    from score_sde.configs.default import get_config  # and with it JAX, as in most such files
+    from score_sde.models.networks import declares_options
+
+    default = get_config()
+    known, found = set(field_names(default)), [*field_names(config)]
+    if missing := sorted(known - {*found}):
+        raise UserError(f"{path}: {absent(missing[0])}")
+    of_network = () if declares_options(config.model.name) else ("model.",)
+    for name in found:
+        if name not in known and not name.startswith(of_network):
+            raise UserError(f"{path}: {no_such_field(default, name)}")
+    for name in found:
+        section, _, field = name.rpartition(".")
+        value = value_of(config, name)
+        if isinstance(value, tuple) and any(isinstance(item, np.generic) for item in value):
+            numbers = (item.item() if isinstance(item, np.generic) else item for item in value)
+            value_of(config, section)[field] = tuple(numbers)
     return config
 
 

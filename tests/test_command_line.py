@@ -10,7 +10,7 @@ import flax.linen as nn
 import pytest
 
 import main
-from score_sde.command_line import config_name, parse
+from score_sde.command_line import config_name, parse, prepared
 from score_sde.errors import ConfigError, UserError
 from score_sde.models.networks import NETWORKS
 
@@ -362,6 +362,14 @@ def test_mistakes_are_answered_in_words(arguments, words, tmp_path):
     assert len(str(error.value).splitlines()) <= 2
     assert "Traceback" not in str(error.value)
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "config.json"])
+def test_a_folder_where_nothing_can_be_recorded_is_refused(tmp_path, name):
+    """Before samples are drawn whose line in it would fail."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"has a {name} that is no file"), prepared(tmp_path):
+        pytest.fail("went on")
 
 
 def test_status_and_no_traceback(tmp_path):

@@ -1,5 +1,6 @@
 """Where a configuration comes from: a Python file, whose errors keep their file and line, or a trained folder alone."""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from score_sde.config_file import load_config
 from score_sde.configs.digits import digits_config
 from score_sde.errors import UserError
 from score_sde.generation.start_images import check_start_images
+from score_sde.models.networks import NETWORKS
 from score_sde.modes.classify import class_folder
 from score_sde.training.init_from import weights_of
 from score_sde.training.recorded_config import as_json, record_config
@@ -108,6 +110,7 @@ def test_flags_from_a_file(trained):
     assert (options.config.seed, options.config.sampling.sampler) == (6, "ddim")
 
 
+MINE = f"{DEFAULT}\ndef get_config():\n    config = default()\n"
 FILES = [
     ("def get_config(:\n", "mine.py:1: SyntaxError: invalid syntax"),
     ("import nothing_such\n", "mine.py:1: ModuleNotFoundError: No module named 'nothing_such'"),
@@ -115,6 +118,9 @@ FILES = [
     (f"{DEFAULT}\ndef get_config():\n    config = default()\n    return config.modle\n", "mine.py:5: AttributeError: .*model"),
     ("def get_config():\n    return {'seed': 3}\n", "gives a dict; expected the ConfigDict"),
     ("def get_config():\n    pass\n", "gives a NoneType; expected"),
+    (f"{MINE}    config.sampling.num_imags = 4\n    return config\n", "mine.py: no such field in the config: sampling.num_imags; did you mean .*num_images"),
+    (f"{MINE}    config.model.drpout = .7\n    return config\n", "mine.py: no such field in the config: model.drpout; did you mean"),
+    (f"{MINE}    config.sampling = type(config)(dict(num_images=4))\n    return config\n", "mine.py: the config has no sampling.batch_size: begin"),
     ("get_config = 3\n", "is no configuration: it has no get_config"),
     ("def get_config(name):\n    pass\n", "has variants only; choose one"),
     ("(" * 2000, "mine.py(:1)?: (MemoryError|SyntaxError|RecursionError)"),
@@ -129,6 +135,29 @@ def test_an_error_in_a_users_file_keeps_its_line(tmp_path, text, words):
     with pytest.raises(UserError, match=words) as error:
         load_config(str(path))
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"import numpy as np\n{MINE}    config.sampling.labels = tuple(np.arange(3))\n"
+        "    config.model.ch_mult = tuple(np.array([1, 2]))\n    return config\n"
+    )
+    config = load_config(str(path))
+    assert json.loads(config.to_json())["sampling"]["labels"] == [0, 1, 2]
+    assert config.model.ch_mult == (1, 2)
+
+
+def test_a_network_of_ones_own_reads_the_fields_it_likes(tmp_path, monkeypatch):
+    """In a file and in the folder that was trained with it, where a network without declared options is named."""
+    monkeypatch.setitem(NETWORKS, "mine", type("Mine", (), {}))
+    path = tmp_path / "mine.py"
+    path.write_text(f"{MINE}    config.model.update(name='mine', my_width=7)\n    return config\n")
+    config = load_config(str(path))
+    assert config.model.my_width == 7
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(config.to_json())
+    assert load_config(str(tmp_path / "run")).model.my_width == 7
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):

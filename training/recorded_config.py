@@ -18,6 +18,7 @@ from score_sde.configs.default import get_config
 from score_sde.data.fingerprint import NO_FILES, Fingerprint
 from score_sde.errors import UserError
 from score_sde.files import parse_json, write_whole
+from score_sde.models.networks import declares_options
 from score_sde.progress import say
 from score_sde.training.field_roles import Role, role
 from score_sde.training.judged_by import QUALITY, is_judged_by
@@ -183,7 +184,9 @@ def differences(
     before = dict(fields({**as_json(get_config()), DATASET: given.get(DATASET, {})}))
     before |= dict(fields(earlier))
     now = dict(fields(given))
-    for name in sorted(before.keys() | now.keys()):
+    # What no config has any more, no command could give.
+    known = {name for name in before if name in now or name.startswith(f"{DATASET}.")}
+    for name in sorted(known | now.keys()):
         if role(name) in roles and before.get(name) != now.get(name):
             yield name, before.get(name), now.get(name)
 
@@ -259,7 +262,7 @@ def read_config(path: Path) -> Any:
 
     def fill(section: Any, values: dict[str, Any]) -> None:
         for name, value in values.items():
-            if name not in section:
+            if name not in section and (section is not config.model or declares):
                 continue  # of an older version
             if isinstance(value, dict):
                 fill(section[name], value)
@@ -268,6 +271,7 @@ def read_config(path: Path) -> Any:
                 section[name] = tuple(value) if isinstance(value, list) else value
 
     try:
+        declares = declares_options(found["model"]["name"]) if "model" in found else True
         fill(config, found)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise damaged(path, str(error)) from error

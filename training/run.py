@@ -72,6 +72,10 @@ class Run:
         )
         if how:
             self.progress.say(how)
+        if 0 < self.step == self.plan.n_iters:
+            self.progress.say(
+                f"nothing to train: the folder is at step {self.step} of {self.step}; set training.n_iters to more to go on"
+            )
 
     def updates(self, split: Any, interrupts: Interrupts) -> str | None:
         """All updates that remain; gives the signal that ended them early, or None."""

@@ -194,6 +194,7 @@ def test_an_unreadable_image_is_named(folder, folder_config, content):
     message = str(caught.value)
     assert "b/broken.png cannot be used as an image" in message
     assert "\n" not in message
+    assert "object at 0x" not in message
 
 
 def test_an_image_lost_during_training_is_named(folder, folder_config):

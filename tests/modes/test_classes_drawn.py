@@ -137,6 +137,8 @@ def test_a_file_of_samples_is_judged_as_the_samples(tmp_path, monkeypatch, real)
     assert found["classes"] == drawn["classes"]
     same = ("frechet", "frechet_error", "frechet_limit", "frechet_limit_error")
     assert [found[name] for name in same] == [drawn[name] for name in same]
+    config.sampling.labels = (2,)  # of a file with more
+    assert evaluate.run(config, sde, tmp_path)["classes"] == {"2": drawn["classes"]["2"]}
 
 
 @flax.struct.dataclass

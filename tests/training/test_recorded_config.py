@@ -71,6 +71,14 @@ def test_height_and_width_come_back_from_the_file(tmp_path):
         check_recorded(get_config(), tmp_path)
 
 
+def test_a_field_that_no_config_has_is_no_difference(tmp_path):
+    """As one that was mistyped in a file and taken nonetheless."""
+    config = get_config()
+    config.model.drpout = 0.7
+    record_config(config, tmp_path, None)
+    check_recorded(read_config(tmp_path), tmp_path)
+
+
 def test_a_section_takes_all_of_another_configs():
     config, other = get_config(), changed(**{"data.image_width": 12, "data.name": "mixture"})
     config.data.update(other.data)
