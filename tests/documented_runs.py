@@ -108,6 +108,7 @@ STEP = re.compile(r"_\d+\.npz$")  # of what was exported after so many updates
 NEW = ("import", "merge")  # modes that refuse a folder with checkpoints
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 """Compiling takes most of the time of two updates, and less so."""
+TWO = " --xla_force_host_platform_device_count=2"
 LONGEST = 1200  # seconds, of a command on a busy machine
 
 
@@ -220,6 +221,9 @@ class Reader(NamedTuple):
         for folder in FOLDER.findall(command.text):
             if folder in self.trainers and (error := self.trained(folder)):
                 return error
+        # Rows of the whole would not go with those of a few images.
+        for file in (self.checkout / "docs").glob(f"{module.rpartition('.')[2]}.json*"):
+            file.unlink()
         return self.ended(["-m", module, *rest, *small_of_module(module)])
 
     def of_main(self, given: tuple[str, ...]) -> str | None:
@@ -263,12 +267,18 @@ class Reader(NamedTuple):
     def ended(self, arguments: list[str]) -> str | None:
         """Of Python, in the checkout."""
         words = f"python {shlex.join(arguments)}"
+        flags = ENVIRONMENT["XLA_FLAGS"] + (TWO if "--devices" in arguments else "")
         print(words, flush=True)
         try:
             ran = subprocess.run(
                 [sys.executable, *arguments],
                 cwd=self.checkout,
-                env={**os.environ, **ENVIRONMENT, "JAX_COMPILATION_CACHE_DIR": str(self.programs)},
+                env={
+                    **os.environ,
+                    **ENVIRONMENT,
+                    "XLA_FLAGS": flags,
+                    "JAX_COMPILATION_CACHE_DIR": str(self.programs),
+                },
                 capture_output=True,
                 text=True,
                 timeout=LONGEST,
