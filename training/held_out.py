@@ -55,4 +55,8 @@ class HeldOutLoss:
             weight = (place < n).astype(np.float32)
             share = (self.split.take(index), self.u[index], weight)
             totals.append(self.total(ema_params, *self.devices.split(share)))
+            if self.devices.platform == "cpu":
+                # Its devices run programs side by side, in a thread for each core. Of two that each wait for the other devices' part of a
+                # sum there would be no thread left for that part.
+                jax.block_until_ready(totals[-1])
         return float(np.sum(jax.device_get(totals), dtype=np.float64)) / n

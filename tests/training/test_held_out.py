@@ -46,3 +46,33 @@ def test_the_recorded_loss_is_that_of_the_averaged_weights(config, tmp_path):
     assert figures["eval_loss"] == held_out(averaged)
     first = jax.jit(lambda: init_params(config, network))()
     assert held_out(first) != pytest.approx(figures["eval_loss"], rel=1e-4)
+
+
+class Sum:
+    """On its way from the devices, until it is waited for."""
+
+    waiting = 0
+
+    def __init__(self):
+        Sum.waiting += 1
+        assert Sum.waiting == 1
+
+    def block_until_ready(self):
+        Sum.waiting -= 1
+        return self
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones((), np.float32)
+
+
+def test_the_devices_of_a_cpu_run_one_program_at_a_time(config):
+    """Two of MNIST's 125 at once have stood still on two cores for as long as one looked: each waited for the other device's part of a sum."""
+    config.training.batch_size = 8
+    objective = build_objective(config, build_network(config), build_sde(config))
+    split = data.load(config).test
+    held_out = HeldOutLoss(config, objective, split, PmapDevices())
+    held_out.total = lambda *_: Sum()
+    batches = -(-split.num_images // 8)
+    assert batches > 1
+    assert held_out({}) == batches / split.num_images
+    assert Sum.waiting == 0
