@@ -48,6 +48,14 @@ def test_the_recorded_loss_is_that_of_the_averaged_weights(config, tmp_path):
     assert held_out(first) != pytest.approx(figures["eval_loss"], rel=1e-4)
 
 
+def test_a_run_at_its_end_says_that_nothing_is_left(config, tmp_path, capsys):
+    config.training.n_iters = 2
+    train(config, tmp_path)
+    assert "nothing to train" not in capsys.readouterr().err
+    assert train(config, tmp_path)["loss"] is None
+    assert "nothing to train: the folder is at step 2 of 2; set" in capsys.readouterr().err
+
+
 class Sum:
     """On its way from the devices, until it is waited for."""
 
