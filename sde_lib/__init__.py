@@ -35,7 +35,7 @@ SDES: dict[str, type[SDE]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ProcessChoice(Section):
-    """Which forward process: config.sde.name."""
+    """The choice of forward process, config.sde."""
 
     name: str = option(
         "vp",
@@ -45,7 +45,7 @@ class ProcessChoice(Section):
 
 
 def build_sde(config: Any) -> SDE:
-    """The forward process that `config.sde.name` names, with its parameters from `config.model`."""
+    """Build the forward process named by `config.sde.name`, with parameters from `config.model`."""
     return choose("sde.name", config.sde.name, SDES).from_config(config)
 
 

@@ -1,8 +1,8 @@
 """The published finite Markov chains, DDPM and SMLD (score_sde's `discretize`; Song et al. 2021, App. C and E).
 
-A chain has levels i = 0 ... N-1 of growing noise. Level i given x_0 is N(alpha_i x_0, sigma_i^2 I), and one
-forward step is x_i = a_i x_{i-1} + G_i z, which starts from clean data at i = 0. Discrete losses and the
-networks trained with them use these tables; samplers for continuous models never do.
+A chain has noise levels i = 0 ... N-1 of increasing noise, with x_i | x_0 ~ N(alpha_i x_0, sigma_i^2 I). A forward
+step is x_i = a_i x_{i-1} + G_i z, and the step to i = 0 starts from clean data. Discrete losses and the networks trained
+with them use these tables; samplers of continuous-time models do not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from score_sde.shapes import Images, Integers, PerImage, Points
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """The tables of a chain, each of N numbers with ascending noise."""
+    """A finite Markov chain, as tables of N values each, in order of increasing noise."""
 
     num_scales: int
 
@@ -45,7 +45,7 @@ class Chain:
 
     @property
     def ancestral_sigmas(self) -> Points:
-        """Standard deviation of the noise that the chain's ancestral sampling adds in the step from i to i-1."""
+        """Standard deviation of the noise that ancestral sampling adds in the step from i to i-1."""
         raise NotImplementedError
 
     def __post_init__(self):
@@ -55,10 +55,10 @@ class Chain:
             )
 
     def keeping(self, kept: tuple[int, ...]) -> Chain:
-        """The chain of some of its levels, rising, with the same marginals there.
+        """The shorter chain on the levels `kept` (increasing), with the same marginals there.
 
         Raises:
-          ConfigError: one that does not preserve variance.
+          ConfigError: the chain is not variance preserving.
         """
         raise ConfigError(
             f"likelihood.chain_levels with {type(self).__name__}: only chains that preserve variance (VP, cosine) keep some of their "
@@ -72,7 +72,7 @@ class Chain:
 
 @dataclasses.dataclass(frozen=True)
 class VariancePreservingChain(Chain):
-    """x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z; a subclass states the beta_i."""
+    """x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z; a subclass defines the beta_i."""
 
     @property
     def betas(self) -> Points:
@@ -80,7 +80,7 @@ class VariancePreservingChain(Chain):
 
     @property
     def log_alphas(self) -> Points:
-        # A sum of log1p keeps sigma_0 = sqrt(beta_0) to all its digits; 1 - cumprod would not.
+        # Summing log1p keeps sigma_0 = sqrt(beta_0) to full precision; 1 - cumprod would not.
         return 0.5 * jnp.cumsum(jnp.log1p(-self.betas))
 
     @property
@@ -101,7 +101,7 @@ class VariancePreservingChain(Chain):
 
     @property
     def ancestral_sigmas(self) -> Points:
-        """The larger choice of Ho et al. 2020, Sec. 3.2: the variance of the forward step, beta_i."""
+        """sqrt(beta_i), the forward step's: the larger of the two choices of Ho et al. 2020, Sec. 3.2."""
         return self.step_sigmas
 
     def keeping(self, kept: tuple[int, ...]) -> RespacedChain:
@@ -110,7 +110,7 @@ class VariancePreservingChain(Chain):
 
 @dataclasses.dataclass(frozen=True)
 class RespacedChain(VariancePreservingChain):
-    """Level j is level kept[j] of `whole`, with beta_j = 1 - (alpha_j / alpha_{j-1})^2 (Nichol & Dhariwal 2021, Eq. 19)."""
+    """A chain whose level j is level kept[j] of `whole`, with beta_j = 1 - (alpha_j / alpha_{j-1})^2 (Nichol & Dhariwal 2021, Eq. 19)."""
 
     whole: VariancePreservingChain
     kept: tuple[int, ...]
@@ -123,7 +123,7 @@ class RespacedChain(VariancePreservingChain):
 
 @dataclasses.dataclass(frozen=True)
 class DDPMChain(VariancePreservingChain):
-    """beta_i linear from beta_min/N to beta_max/N."""
+    """The chain of DDPM, with beta_i linear from beta_min/N to beta_max/N."""
 
     beta_min: float
     beta_max: float
@@ -144,7 +144,7 @@ class DDPMChain(VariancePreservingChain):
 
 @dataclasses.dataclass(frozen=True)
 class SMLDChain(Chain):
-    """x_i = x_{i-1} + sqrt(sigma_i^2 - sigma_{i-1}^2) z with geometric sigma_i and sigma_{-1} = 0."""
+    """The chain of SMLD, x_i = x_{i-1} + sqrt(sigma_i^2 - sigma_{i-1}^2) z with geometric sigma_i and sigma_{-1} = 0."""
 
     sigma_min: float
     sigma_max: float
@@ -163,7 +163,7 @@ class SMLDChain(Chain):
 
     @property
     def step_sigmas(self) -> Points:
-        # sigma_i^2 - sigma_{i-1}^2 as a multiple of sigma_i^2: neighbouring variances would cancel in float32.
+        # sigma_i^2 - sigma_{i-1}^2 as a multiple of sigma_i^2, since adjacent variances would cancel in float32.
         log_ratio = math.log(self.sigma_max / self.sigma_min) / (self.num_scales - 1)
         sigmas = self.sigmas
         return jnp.where(
@@ -174,7 +174,7 @@ class SMLDChain(Chain):
 
     @property
     def ancestral_sigmas(self) -> Points:
-        """That of x_{i-1} given x_i and x_0: G_i sigma_{i-1} / sigma_i (Song et al. 2021, App. F); 0 at i = 0."""
+        """G_i sigma_{i-1} / sigma_i, that of x_{i-1} | x_i, x_0 (Song et al. 2021, App. F); 0 at i = 0."""
         sigmas = self.sigmas
         below = jnp.concatenate([jnp.zeros(1), sigmas[:-1]])
         return self.step_sigmas * below / sigmas

@@ -14,7 +14,9 @@ from score_sde.sde_lib.chains import VariancePreservingChain
 from score_sde.sde_lib.quarter_turn import QuarterTurn
 from score_sde.shapes import Broadcast, Elements, Points
 
-OFFSET = 0.008  # so that the first of 1000 steps is as large as a level of 256
+OFFSET = (
+    0.008  # chosen so that the noise of the first of 1000 steps is about one of 256 pixel levels
+)
 FIRST = 0.5 * math.pi * OFFSET / (1 + OFFSET)
 TURN = QuarterTurn(FIRST, 0.0, 1.0)
 
@@ -23,8 +25,8 @@ TURN = QuarterTurn(FIRST, 0.0, 1.0)
 class Cosine(SDE):
     """alpha = cos(u) / cos(u_0) with u = pi/2 (t + s)/(1 + s), s = 0.008; sigma^2 = 1 - alpha^2; prior N(0, I).
 
-    At t = 1 alpha would be 0 and the drift infinite, which the published chain avoids by beta <= 0.999. Here time ends as
-    much earlier, where the log-SNR is -19.9, that of its last level.
+    At t = 1 alpha would be 0 and the drift infinite, which the published chain avoids by clipping beta at 0.999. Here time ends
+    2^-15 earlier, where the log-SNR is -19.9, that of the last level of the clipped chain.
     """
 
     T: ClassVar[float] = 1.0 - 2.0**-15
@@ -43,14 +45,14 @@ class Cosine(SDE):
         return -TURN.rate * TURN.sin(t) / math.cos(FIRST)
 
     def sigma_rate(self, t: Elements) -> Elements:
-        # From alpha^2 + sigma^2 = 1: the derivative of the root has lost its digits where alpha is small.
+        # From alpha^2 + sigma^2 = 1; differentiating the square root loses all digits where alpha is small.
         return -self.alpha(t) * self.alpha_rate(t) / self.sigma(t)
 
     def alpha_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
         return TURN.cos(t) / TURN.cos(s)
 
     def variance_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
-        """1 - cos^2 u_t / cos^2 u_s, without its cancellation."""
+        """1 - cos^2 u_t / cos^2 u_s, computed without cancellation."""
         return TURN.sin_of_difference(s, t) * TURN.sin_of_sum(s, t) / jnp.square(TURN.cos(s))
 
     def drift_coefficient(self, t: Elements) -> Elements:
@@ -75,7 +77,7 @@ LARGEST_RATE = 0.999
 
 @dataclasses.dataclass(frozen=True)
 class CosineChain(VariancePreservingChain):
-    """Improved DDPM's: beta_i = 1 - cos^2 u_i / cos^2 u_{i-1} at even times u of [0, 1], 0.999 at most."""
+    """The chain of Improved DDPM: beta_i = 1 - cos^2 u_i / cos^2 u_{i-1} at evenly spaced times in [0, 1], clipped at 0.999."""
 
     @property
     def betas(self) -> Points:

@@ -1,4 +1,4 @@
-"""The process of EDM, whose time is the noise (Karras et al. 2022, Eq. 4 with s = 1 and sigma(t) = t)."""
+"""The process of EDM, in which time is the noise level (Karras et al. 2022, Eq. 4 with s = 1 and sigma(t) = t)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The straight path of flow matching and rectified flow (Lipman et al. 2023, Eq. 20 with sigma_min = 0; time runs the other way)."""
+"""The straight path of flow matching and rectified flow (Lipman et al. 2023, Eq. 20 with sigma_min = 0 and time reversed)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from score_sde.sde_lib.base import SDE
 from score_sde.shapes import Broadcast, Elements
 
-# alpha is 1/1024 there, and a float32 x_0 made of the score keeps three digits.
+# There alpha = 1/1024, so x_0 computed from a float32 score keeps three digits.
 SIGNAL_END = 1.0 - 2.0**-10
 
 
 @dataclasses.dataclass(frozen=True)
 class Linear(SDE):
-    """alpha = 1 - t, sigma = t, up to T = 1, where x is the noise itself; velocity eps - x_0, g^2 = 2 t / (1 - t)."""
+    """alpha = 1 - t, sigma = t, up to T = 1, where x is pure noise; velocity eps - x_0, g^2 = 2 t / (1 - t)."""
 
     predicts: ClassVar[str] = "flow"
 
@@ -45,7 +45,7 @@ class Linear(SDE):
         return (1.0 - t) / (1.0 - s)
 
     def variance_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
-        """t^2 - ((1 - t)/(1 - s))^2 s^2, of factors that do not cancel."""
+        """t^2 - ((1 - t)/(1 - s))^2 s^2, factored to avoid cancellation."""
         return (t - s) * (t * (1.0 - s) + s * (1.0 - t)) / jnp.square(1.0 - s)
 
     def drift_coefficient(self, t: Elements) -> Elements:

@@ -1,4 +1,4 @@
-"""What VP and sub-VP share: the mean coefficient exp(-B(t)/2) of a linear rate beta(t)."""
+"""The base of VP and sub-VP: mean coefficient exp(-B(t)/2) with a linear rate beta(t)."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class LinearBeta(SDE):
         return self.beta_min + t * (self.beta_max - self.beta_min)
 
     def beta_integral(self, t: Elements) -> Elements:
-        """B(t)."""
+        """B(t), the integral of beta from 0 to t."""
         return t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
 
     def beta_integral_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
-        """B(t) - B(s), without the cancellation of the difference."""
+        """B(t) - B(s), computed without cancellation."""
         return (t - s) * (self.beta_min + 0.5 * (t + s) * (self.beta_max - self.beta_min))
 
     def time_of_beta_integral(self, integral: Elements) -> Elements:
-        """The inverse of B, in the form of the quadratic's root that does not cancel near 0."""
+        """The time t at which B(t) equals `integral`: the root of the quadratic, in the form that does not cancel near 0."""
         slope = self.beta_max - self.beta_min
         return (
             2.0 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2.0 * slope * integral))

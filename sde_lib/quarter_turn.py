@@ -1,7 +1,7 @@
-"""Sines of an angle that grows with time from about 0 to about pi/2, and of what it lacks to pi/2.
+"""Accurate sines and cosines of an angle that grows linearly in time from about 0 to about pi/2.
 
-The cosine processes are made of them. Near pi/2 a cosine in float32 has lost its digits; the sine of the rest, which is
-computed from the time that is left, has not.
+The cosine processes are built on them. Near pi/2 the float32 cosine of the angle has lost its digits; the sine of the remaining
+angle, computed from the remaining time, keeps them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from score_sde.shapes import Broadcast, Elements
 
 @dataclasses.dataclass(frozen=True)
 class QuarterTurn:
-    """The angle u(t) = first + rate t, and the rest v(t) = pi/2 - u(t) = last + rate (end - t).
+    """The angle u(t) = first + rate t, with remainder v(t) = pi/2 - u(t) = last + rate (end - t).
 
-    `end` is a number of float32, so that end - t is exact near it.
+    `end` must be representable in float32, so that end - t is exact near it.
     """
 
     first: float
@@ -34,7 +34,7 @@ class QuarterTurn:
 
     def cos(self, t: Elements) -> Elements:
         left = self.rate * (self.end - t)
-        # Not the sine of the sum, in which XLA joins the two constants, and the digits are gone.
+        # Expanded by the addition theorem: in sin(last + left) XLA would merge the constants and lose the digits.
         return math.sin(self.last) * jnp.cos(left) + math.cos(self.last) * jnp.sin(left)
 
     def tan(self, t: Elements) -> Elements:
@@ -45,7 +45,7 @@ class QuarterTurn:
         return jnp.sin(self.rate * (t - s))
 
     def sin_of_sum(self, s: Broadcast, t: Broadcast) -> Broadcast:
-        """sin(u(t) + u(s)), of terms that are both positive."""
+        """sin(u(t) + u(s)), as a sum of two positive terms."""
         return self.sin(s) * self.cos(t) + self.cos(s) * self.sin(t)
 
     def time_of_angle(self, u: Elements) -> Elements:

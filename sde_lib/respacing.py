@@ -1,4 +1,4 @@
-"""Which levels of a chain a shorter one keeps, and its network as that one's (Nichol & Dhariwal 2021, Sec. 4)."""
+"""Respacing a chain to fewer levels, and evaluating its network on them (Nichol & Dhariwal 2021, Sec. 4)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from score_sde.shapes import Images, Integers, Keys
 
 
 def kept_levels(num_scales: int, text: str) -> tuple[int, ...]:
-    """Which of num_scales levels `text` keeps, rising.
+    """The levels out of num_scales that `text` keeps, in increasing order.
 
-    "ddim25": every k-th, k the least stride that leaves 25 (Song et al. 2021a). "10,5,3": the levels in so many parts, the first ones
-    a level longer where they do not divide, with so many of each kept, its ends among them and the others at even distance,
-    rounded half to even.
+    "ddim25" keeps every k-th level, where k is the smallest stride that leaves 25 (Song et al. 2021a). "10,5,3" splits the levels into three
+    parts of equal length, the first ones longer by one if num_scales is not divisible, and keeps 10, 5 and 3 of them: the first and the last
+    of each part, and evenly spaced ones between, rounded half to even.
 
     Raises:
-      ConfigError: numbers that cannot be kept.
+      ConfigError: the text cannot be parsed, or asks for more levels than there are.
     """
     stride = text.startswith("ddim")
     try:
@@ -54,16 +54,16 @@ def _strided(num_scales: int, count: int, text: str) -> tuple[int, ...]:
 
 
 def _spread(size: int, count: int) -> list[int]:
-    """The first, the last and those between of 0 ... size - 1."""
+    """`count` evenly spaced integers from 0 to size - 1, ends included."""
     step = (size - 1) / (count - 1) if count > 1 else 1.0
-    # A running sum in float64, as the published code makes it: the products round to other halves.
+    # A running sum in float64 as in the published code; products would round differently at halves.
     places = accumulate([step] * (count - 1), initial=0.0)
     return [round(place) for place in places]
 
 
 @dataclasses.dataclass(frozen=True)
 class AtKeptLevels:
-    """A score model of the whole chain, as one of the respaced chain: a network is asked at its own levels."""
+    """A score model of the whole chain, seen as one of the respaced chain: level j is evaluated at level kept[j]."""
 
     model: Any
     kept: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""VP with a rate whose square root is linear in time, the schedule of latent diffusion (Rombach et al. 2022)."""
+"""VP with a rate beta(t) whose square root is linear in time, the schedule of latent diffusion (Rombach et al. 2022)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from score_sde.shapes import Broadcast, Elements
 
 @dataclasses.dataclass(frozen=True)
 class ScaledLinear(VP):
-    """beta(t) = (a + d t)^2, a = sqrt(beta_min), d = sqrt(beta_max) - a; all else as VP.
+    """beta(t) = (a + d t)^2, a = sqrt(beta_min), d = sqrt(beta_max) - a; otherwise as VP.
 
-    The published 1000 levels, beta from 0.00085 to 0.012, are rates from 0.85 to 12.
+    The published 1000 levels with beta from 0.00085 to 0.012 correspond to rates from 0.85 to 12.
     """
 
     @property
@@ -39,7 +39,7 @@ class ScaledLinear(VP):
         return (t - s) * (low * low + low * high + high * high) / 3.0
 
     def time_of_beta_integral(self, integral: Elements) -> Elements:
-        # The cubic's root, ((a^3 + 3 d B)^(1/3) - a) / d, without its cancellation
+        # The root of the cubic, ((a^3 + 3 d B)^(1/3) - a) / d, without cancellation
         high = jnp.cbrt(self._a**3 + 3.0 * self._d * integral)
         return 3.0 * integral / (high * high + high * self._a + self._a**2)
 

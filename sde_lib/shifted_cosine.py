@@ -1,4 +1,4 @@
-"""The cosine schedule between two log-SNRs, shifted for the resolution (Hoogeboom et al. 2023, simple diffusion, Sec. 3.1)."""
+"""The cosine schedule between two log-SNRs, shifted for the image resolution (Hoogeboom et al. 2023, simple diffusion, Sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ number = finite("a number from -50 to 50", lambda x: abs(x) <= 50, -51, 51)
 
 @dataclasses.dataclass(frozen=True)
 class ShiftedCosine(SDE):
-    """log-SNR = -2 ln tan(u) + shift, with u even in time between the angles of two log-SNRs; alpha^2 + sigma^2 = 1.
+    """log-SNR = -2 ln tan(u) + shift, with u linear in time between the angles of two log-SNRs; alpha^2 + sigma^2 = 1.
 
-    A shift of 2 ln(64/d) gives images of d pixels a side the noise that those of 64 have once they are averaged down.
+    With a shift of 2 ln(64/d), images of d pixels a side have, once averaged down to 64, the noise of the unshifted schedule.
     """
 
     log_snr_max: float = option(15.0, "shifted_cosine: log-SNR at t = 0 before the shift", number)
@@ -46,11 +46,11 @@ class ShiftedCosine(SDE):
 
     @property
     def _slope(self) -> float:
-        """sigma / alpha over tan u."""
+        """(sigma / alpha) / tan u."""
         return math.exp(-0.5 * self.log_snr_shift)
 
     def _length(self, t: Elements) -> Elements:
-        # Not jnp.hypot: compiled with XLA's optimizations off, as the tests are, its derivative came out wrong on a CPU.
+        # Not jnp.hypot: its derivative is wrong on a CPU with XLA's optimizations off, as in the tests.
         cos, sin = self._turn.cos(t), self._slope * self._turn.sin(t)
         return jnp.sqrt(cos * cos + sin * sin)
 
@@ -67,7 +67,7 @@ class ShiftedCosine(SDE):
         return self._turn.time_of_angle(jnp.arctan(jnp.exp(0.5 * (self.log_snr_shift - log_snr))))
 
     def variance_between(self, s: Broadcast, t: Broadcast) -> Broadcast:
-        """alpha_t^2 slope^2 (tan^2 u_t - tan^2 u_s), without its cancellation."""
+        """alpha_t^2 slope^2 (tan^2 u_t - tan^2 u_s), computed without cancellation."""
         turn = self._turn
         sines = turn.sin_of_difference(s, t) * turn.sin_of_sum(s, t)
         return jnp.square(self._slope / (self._length(t) * turn.cos(s))) * sines

@@ -18,13 +18,13 @@ number = finite("a number from -50 to 50", lambda x: abs(x) <= 50, -51, 51)
 
 @dataclasses.dataclass(frozen=True)
 class Sigmoid(SDE):
-    """alpha^2 falls from 1 to 0 as a piece of a logistic curve, alpha^2 + sigma^2 = 1:
+    """alpha^2 falls from 1 to 0 along a segment of a logistic curve, with alpha^2 + sigma^2 = 1:
 
         alpha^2 = (S(b) - S(u)) / (S(b) - S(a)),  u = a + (b - a) t,  a = start/tau, b = end/tau, S(u) = 1/(1 + exp(-u)).
 
-    At t = 1 alpha would be 0 with an infinite slope, where the published code keeps alpha^2 >= 1e-9. Here time ends 2^-15 earlier,
-    at a log-SNR of -11.8 for the published numbers. A difference of S is sinh of half the distance over cosines hyperbolic,
-    which keeps its digits.
+    At t = 1 alpha would be 0 with infinite slope, which the published code avoids by alpha^2 >= 1e-9. Here time ends 2^-15 earlier,
+    at a log-SNR of -11.8 for the published parameters. Differences of S are computed as sinh of half the distance over a product of
+    cosh, which keeps their digits.
     """
 
     T: ClassVar[float] = 1.0 - 2.0**-15
@@ -67,7 +67,7 @@ class Sigmoid(SDE):
         return jnp.cosh(0.5 * self.sigmoid_start / self.sigmoid_tau + self.half_rate * t)
 
     def _sinh(self, length: Elements) -> Elements:
-        """Of half the way that u goes in this time, over that in the whole time."""
+        """sinh of half the distance that u travels in a time `length`, relative to that of the whole time."""
         return jnp.sinh(self.half_rate * length) / math.sinh(self.half_rate)
 
     def alpha(self, t: Elements) -> Elements:
@@ -80,7 +80,7 @@ class Sigmoid(SDE):
         return self.drift_coefficient(t) * self.alpha(t)
 
     def sigma_rate(self, t: Elements) -> Elements:
-        # From alpha^2 + sigma^2 = 1: the derivative of the root has lost its digits where alpha is small.
+        # From alpha^2 + sigma^2 = 1; differentiating the square root loses all digits where alpha is small.
         return -self.alpha(t) * self.alpha_rate(t) / self.sigma(t)
 
     def log_snr(self, t: Elements) -> Elements:

@@ -1,4 +1,4 @@
-"""The sub-VP SDE, whose variance stays below VP's; the best likelihoods (Song et al. 2021, Eq. 28-29)."""
+"""The sub-VP SDE, whose variance is bounded by that of VP, proposed for its likelihoods (Song et al. 2021, Eq. 28-29)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from score_sde.shapes import Broadcast, Elements
 class SubVP(LinearBeta):
     """alpha = exp(-B/2), sigma = 1 - exp(-B) (no square root), g^2 = beta (1 - exp(-2B)); prior N(0, I).
 
-    It has no published discrete chain; every sampler works with alpha and sigma themselves.
+    It has no published discrete chain; all samplers work from alpha and sigma.
     """
 
     def sigma(self, t: Elements) -> Elements:
         return -jnp.expm1(-self.beta_integral(t))
 
     def sigma_rate(self, t: Elements) -> Elements:
-        # beta exp(-B), of which the derivative of expm1 loses the digits where B is large
+        # beta exp(-B); differentiating expm1 would lose digits where B is large
         return self.beta(t) * jnp.square(self.alpha(t))
 
     def log_snr(self, t: Elements) -> Elements:

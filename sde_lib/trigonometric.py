@@ -14,13 +14,13 @@ from score_sde.sde_lib.base import SDE
 from score_sde.sde_lib.quarter_turn import QuarterTurn
 from score_sde.shapes import Broadcast, Elements
 
-# sigma/alpha is 160 sigma_data there: 80 where that is 0.5, as in EDM.
+# There sigma/alpha = 160 sigma_data: 80 for sigma_data = 0.5, as in EDM.
 END = float(np.float32(math.atan(160.0)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Trigonometric(SDE):
-    """alpha = cos t, sigma = sigma_data sin t, for t up to arctan(160) = 1.5645; x_t has the data's variance throughout."""
+    """alpha = cos t, sigma = sigma_data sin t, for t up to arctan(160) = 1.5645; x_t keeps the variance of the data at all times."""
 
     T: ClassVar[float] = END
 

@@ -19,9 +19,9 @@ from score_sde.shapes import Broadcast, Elements
 class VE(SDE):
     """alpha = 1, sigma = sigma_min (sigma_max/sigma_min)^t, g^2 = 2 sigma^2 ln(sigma_max/sigma_min).
 
-    sigma(0) is sigma_min, not 0: x_t | x_0 here is the kernel from clean data, and the time before which
-    the noise is sigma_min does not exist. The prior is N(0, sigma_max^2 I); it leaves out the data's own
-    mean and variance, a known cost of VE that reported likelihoods include.
+    sigma(0) is sigma_min, not 0: the kernel x_t | x_0 starts from clean data, and no time has less noise than
+    sigma_min. The prior N(0, sigma_max^2 I) neglects the mean and variance of the data, a known error of VE
+    that reported likelihoods include.
     """
 
     predicts: ClassVar[str] = "score"

@@ -15,18 +15,18 @@ from score_sde.shapes import Broadcast, Elements
 class VP(LinearBeta):
     """alpha = exp(-B/2), sigma^2 = 1 - exp(-B), f = -beta/2, g^2 = beta; prior N(0, I).
 
-    sigma goes through expm1: 1 - exp(-B) in float32 is wrong by 2.4 % at t = 1e-5.
+    sigma is computed with expm1: in float32, 1 - exp(-B) is off by 2.4 % at t = 1e-5.
     """
 
     def sigma(self, t: Elements) -> Elements:
         return jnp.sqrt(-jnp.expm1(-self.beta_integral(t)))
 
     def sigma_rate(self, t: Elements) -> Elements:
-        # From alpha^2 + sigma^2 = 1: the derivative of the root has lost its digits where alpha is small.
+        # From alpha^2 + sigma^2 = 1; differentiating the square root loses all digits where alpha is small.
         return -self.alpha(t) * self.alpha_rate(t) / self.sigma(t)
 
     def log_snr(self, t: Elements) -> Elements:
-        # -ln(exp(B) - 1), which overflows in float32 from B = 88.7 on.
+        # -ln(exp(B) - 1), rewritten because exp(B) overflows in float32 for B >= 88.7.
         integral = self.beta_integral(t)
         return -integral - jnp.log(-jnp.expm1(-integral))
 
