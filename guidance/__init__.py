@@ -1,12 +1,12 @@
-"""What samples are led to, as score models around another: every sampler takes them.
+"""Guidance: score models that wrap another score model and work with every sampler.
 
-classifier_free.py    more of a class than the model itself has, by its score of no class
-classifier.py         by a classifier of noisy images
-autoguidance.py       away from a worse model
-combinations.py       how one score is led away from another: weight, interval, rescaling, APG, CFG++
-reward.py             more of what the expected image is worth
-posterior.py          images given a measurement of them: what the three below share
-likelihood_score.py   the likelihood's gradient through the denoiser: DPS, PiGDM, TMPD, MMPS
-proximal.py           the expected image moved to what was measured: DDNM, DiffPIR
-exact_posterior.py    the exact posterior of models known in closed form
+classifier_free.py    classifier-free guidance, by the conditional and the unconditional score
+classifier.py         guidance by a classifier of noisy images
+autoguidance.py       guidance away from a worse model
+combinations.py       how two scores are combined: weight, interval, rescaling, APG, CFG++
+reward.py             guidance by the gradient of a reward of the denoised image
+posterior.py          base of the three below: the score given a measurement of the image
+likelihood_score.py   gradient of the likelihood through the denoiser: DPS, PiGDM, TMPD, MMPS
+proximal.py           denoised image corrected towards the measurement: DDNM, DiffPIR
+exact_posterior.py    exact posteriors of models known in closed form
 """

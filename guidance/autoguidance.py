@@ -1,9 +1,10 @@
-"""Autoguidance: away from a worse model of the same images (Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself").
+"""Autoguidance: guidance away from a worse model of the same data (Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself").
 
     s_1 + w (s_1 - s_0)
 
-with s_0 of an earlier checkpoint, a smaller network or one trained for less time. What both get wrong alike, the worse more so, is
-undone; unlike guidance away from no class it needs no condition. Guided by itself a model is itself, whatever w.
+where s_0 is the score of an earlier checkpoint, a smaller network or one trained for less time. It corrects errors that both models make and
+the worse one makes more strongly. Unlike classifier-free guidance it needs no condition. With s_0 = s_1 it has no effect,
+whatever w.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from score_sde.shapes import Images, PerImage
 
 @flax.struct.dataclass
 class Autoguided(ChangedScore):
-    """The score of a model, led away from that of a worse one, to which the same condition is bound."""
+    """The score of a model guided away from that of a worse one; a condition is bound to both."""
 
     worse: Any
     combine: Combination = flax.struct.field(pytree_node=False)
@@ -52,7 +53,7 @@ class Autoguided(ChangedScore):
 
 @flax.struct.dataclass
 class Unconditional(ScoreWrapper):
-    """An unconditional model among conditional ones: a condition that is bound does not reach it."""
+    """An unconditional model where a conditional one is expected: it ignores any condition bound to it."""
 
     @property
     def condition(self) -> Any:

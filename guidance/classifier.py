@@ -2,9 +2,9 @@
 
     score(x, t) + s grad ln p_t(y | x)
 
-With s = 1, the exact classifier and the score of all images it is the score of the images of class y. With another s it is the score of
-p_t(x) p_t(y | x)^s at each time, which are not the marginals of one process: samples are not of p(x) p(y | x)^s, and around the score of
-all images it is what classifier-free guidance of weight s - 1 is, but for what the two networks have learnt.
+With s = 1, an exact classifier and an exact unconditional score this is the score of class y. For other s it is the score of
+p_t(x) p_t(y | x)^s at each time, but these densities are not the marginals of one process, so samples do not follow p(x) p(y | x)^s.
+With an unconditional score it equals classifier-free guidance of weight s - 1, up to the errors of the networks.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from score_sde.shapes import Images, Integers, PerImage
 
 
 class Classifier(Protocol):
-    """Of noisy images: a network (models/noisy_classifier.py), or what is known in closed form."""
+    """A classifier of noisy images: a network (models/noisy_classifier.py), or one known in closed form."""
 
     def log_probability(self, x: Images, t: PerImage, labels: Integers) -> PerImage:
-        """ln p(label | x_t) in nats (b,), of noisy images x (b, ...), times t (b,) and a label (b,) of each.
+        """ln p(label | x_t) in nats (b,), for noisy images x (b, ...), times t (b,) and one label (b,) each.
 
-        0 for the label after the last, which is "no class". Its gradient in x is taken (Dhariwal & Nichol 2021, Alg. 1).
+        Must be 0 for the label num_classes, which means "no class". Guidance uses its gradient in x (Dhariwal & Nichol 2021, Alg. 1).
         """
 
 
 @flax.struct.dataclass
 class ClassifierGuided(ChangedScore):
-    """`given({"label": (b,)})` binds the class to the classifier, and to the model, which must take it: see `Unconditional`.
+    """A score model guided by a classifier.
 
-    Its `evaluations` are those of the model, the classifier and its gradient apart.
+    `given({"label": (b,)})` binds the labels to the classifier and to the model, which must accept them: wrap an unconditional
+    model in `Unconditional`. `evaluations` counts those of the model only, not those of the classifier or its gradient.
     """
 
     classifier: Classifier
@@ -71,16 +72,16 @@ class ClassifierGuided(ChangedScore):
 def classifier_guided(
     model: ScoreModel, classifier: Classifier, num_classes: int, scale: float = 1.0
 ) -> ClassifierGuided:
-    """The model, guided by `scale` times the gradient of the classifier's log-probability of the class that is bound.
+    """Guide the model by `scale` times the gradient of the classifier's log-probability of the bound label.
 
-    Cost: an evaluation of the model, and one of the classifier with its gradient.
+    Cost: one evaluation of the model, and one of the classifier with its gradient.
     """
     return ClassifierGuided(model, classifier, scale, num_classes)
 
 
 @flax.struct.dataclass
 class ComponentClassifier:
-    """Which component of a mixture x_t comes from, exactly."""
+    """The exact classifier of the component of a mixture that x_t comes from."""
 
     mixture: MixtureScore
 

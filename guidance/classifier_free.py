@@ -1,10 +1,10 @@
-"""Classifier-free guidance (Ho & Salimans 2022, Eq. 6): away from the score of no condition.
+"""Classifier-free guidance (Ho & Salimans 2022, Eq. 6): away from the unconditional score.
 
     s_w = (1 + w) s_c - w s_u = s_c + w (s_c - s_u)
 
-s_c is the model's score given a condition, s_u that given none. The weight w is 0 for the conditional model, -1 for the
-unconditional one; others call 1 + w the guidance scale. s_w is the score of p_c^(1+w) p_u^(-w) at each time, but these are not
-the marginals of one process: guided samples are not of that law at time 0, and the ODE's and the SDE's differ.
+s_c is the conditional score and s_u the unconditional one. w = 0 gives the conditional model and w = -1 the unconditional one;
+other papers call 1 + w the guidance scale. s_w is the score of p_c^(1+w) p_u^(-w) at each time, but these densities are not the
+marginals of one process: guided samples do not follow that density at time 0, and those of the ODE and the SDE differ.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from score_sde.shapes import Images, PerImage
 
 @flax.struct.dataclass
 class ClassifierFree(ScoreWrapper):
-    """The guided score of a model with conditions, which is asked for both scores in one batch of 2 b."""
+    """The guided score of a conditional model, which evaluates both scores in one batch of size 2 b."""
 
     combine: Combination = flax.struct.field(pytree_node=False)
 
@@ -38,7 +38,7 @@ class ClassifierFree(ScoreWrapper):
         return self.with_variance(x, t)[0]
 
     def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
-        """The guided score, and what the network says of the variance given the condition."""
+        """The guided score, and the network's variance output given the condition."""
         asked = (x, t, self.model.condition), (x, t, self.model.unconditional.condition)
         both = jax.tree.map(lambda *halves: jnp.concatenate(halves), *asked)
         said = score_and_variance(self.model.given(both[2]), *both[:2])
@@ -50,7 +50,7 @@ class ClassifierFree(ScoreWrapper):
 
 @flax.struct.dataclass
 class ConditionIgnored(ScoreWrapper):
-    """The unconditional score, whatever condition is bound: weight -1."""
+    """The unconditional score, whatever condition is bound: guidance weight -1."""
 
     def __call__(self, x: Images, t: PerImage) -> Images:
         return self.model.unconditional(x, t)
@@ -60,9 +60,9 @@ class ConditionIgnored(ScoreWrapper):
 
 
 def guided(model: Any, weight: float) -> Any:
-    """The model with guidance of this weight, to which a condition may be bound before or after.
+    """Apply classifier-free guidance of this weight; a condition may be bound before or after.
 
-    Cost: two evaluations of the model for one; one, and its own bits, where the weight is 0 or -1.
+    Cost: two evaluations of the model per evaluation. With weight 0 or -1 one, and the result is bit for bit that of the model.
     """
     if weight == 0:
         return model

@@ -1,16 +1,16 @@
-"""How one score is led away from another: (x, t, toward, away) -> score, image by image.
+"""Combinations of two scores for guidance: (x, t, toward, away) -> score, independently for each image.
 
-`toward` is the score of a condition and `away` that of none (classifier_free.py), or they are those of a good and of a bad model
+`toward` and `away` are the conditional and the unconditional score (classifier_free.py), or those of a good and of a bad model
 (autoguidance.py). With d = toward - away:
 
     Extrapolated   toward + w d (Ho & Salimans 2022, Eq. 6)
-    Projected      the same with the part of d along the expected image scaled, and its length capped: APG
-    PlusPlus       away + w(t) d, by which DDIM takes the steps of CFG++
-    Within         another of these at some noise levels, `toward` at the others
-    Rescaled       another of these with the contrast of `toward`
+    Projected      APG: the component of d along the denoised image is scaled, and the norm of d is capped
+    PlusPlus       away + w(t) d, with which DDIM takes the steps of CFG++
+    Within         another combination within an interval of noise levels, `toward` outside
+    Rescaled       another combination with the contrast of `toward`
 
-None of them gives the marginals' scores of one process: samples are not of the density p_toward^(1+w) p_away^(-w), and the ODE's law is
-not the SDE's. Each is a pure function of one time, of frozen fields: a static part of the model around it.
+None of these scores belongs to the marginals of one process: samples do not follow the density p_toward^(1+w) p_away^(-w), and those of
+the ODE and the SDE differ. Each combination is a pure function with frozen fields, so it can be a static part of a model.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from score_sde.shapes import Array, Images, PerImage
 
 
 class Combination(Protocol):
-    """How two scores, toward a class and away from it, become one."""
+    """A rule that combines two scores into one."""
 
     def __call__(self, x: Images, t: PerImage, toward: Images, away: Images) -> Images: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Extrapolated:
-    """toward + w (toward - away). w = 0 is `toward`, -1 is `away`; others call 1 + w the guidance scale."""
+    """toward + w (toward - away). w = 0 is `toward`, w = -1 is `away`; other papers call 1 + w the guidance scale."""
 
     weight: float
 
@@ -45,9 +45,9 @@ class Extrapolated:
 
 @dataclasses.dataclass(frozen=True)
 class Within:
-    """Another combination where the log-SNR is from `low` to `high`, ends included, and `toward` elsewhere.
+    """Another combination where the log-SNR lies in [low, high], and `toward` elsewhere.
 
-    A limited interval of noise levels (Kynkaanniemi et al. 2024), which they give in sigma/alpha = exp(-log_snr / 2). Both scores are
+    Guidance in a limited interval (Kynkaanniemi et al. 2024, who state it in sigma/alpha = exp(-log_snr / 2)). Both scores are
     evaluated at all times.
     """
 
@@ -64,12 +64,12 @@ class Within:
 
 @dataclasses.dataclass(frozen=True)
 class Rescaled:
-    """The expected image D of another combination, with a share phi of the way to the contrast that `toward` has:
+    """Another combination, its denoised image D rescaled by a fraction phi towards the contrast of `toward`:
 
         D' = phi D std(D_toward) / std(D) + (1 - phi) D    (Lin et al. 2024, Sec. 3.4),
 
-    where std is over the pixels and channels of an image. They rescale what their network gives, a velocity; D is the same for
-    networks of any kind.
+    where std is taken over the pixels and channels of an image. The paper rescales the output of its network, a velocity; rescaling D
+    does not depend on what a network predicts.
     """
 
     inner: Combination
@@ -90,8 +90,8 @@ class Projected:
 
         D_toward + w (d_orthogonal + eta d_parallel),    d = (D_toward - D_away) min(1, norm / |D_toward - D_away|),
 
-    of expected images D, where d_parallel is along D_toward. With eta = 1 and no cap it is `Extrapolated`. The published method also
-    adds earlier differences of the same sampler to d: that is no function of x and t, and is not here.
+    with denoised images D, where d_parallel is the component along D_toward. With eta = 1 and no cap it is `Extrapolated`. The momentum of the
+    published method adds the differences of earlier steps to d; it is left out because it is not a function of x and t.
     """
 
     sde: SDE
@@ -102,9 +102,11 @@ class Projected:
     def __call__(self, x: Images, t: PerImage, toward: Images, away: Images) -> Images:
         image = denoise(self.sde, toward, x, t)
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
-        d = jnp.square(sigma) / alpha * (toward - away)  # of expected images, by Tweedie
+        d = (
+            jnp.square(sigma) / alpha * (toward - away)
+        )  # of the denoised images, by Tweedie's formula
         if math.isfinite(self.norm):
-            # Of squares, whose derivative at d = 0 exists.
+            # In terms of squares, so that the derivative exists at d = 0.
             d = self.norm * jax.lax.rsqrt(jnp.maximum(dot(d, d), self.norm**2)) * d
         length = dot(image, image)
         parallel = dot(d, image) / jnp.where(length > 0, length, 1.0) * image
@@ -113,18 +115,18 @@ class Projected:
 
 @dataclasses.dataclass(frozen=True)
 class PlusPlus:
-    """The score with which a step of DDIM, along these times, is one of CFG++ (Chung et al. 2025).
+    """The score with which the steps of DDIM along `times` are those of CFG++ (Chung et al. 2025).
 
-    CFG++ takes D_away + scale (D_toward - D_away) for the image, with scale in [0, 1], and adds the noise of `away` again. From rho_t to
-    rho_s, rho = sigma/alpha, this is a step of DDIM with
+    CFG++ denoises to D_away + scale (D_toward - D_away), with scale in [0, 1], and adds the noise predicted by `away`. From rho_t to
+    rho_s, where rho = sigma/alpha, this is a step of DDIM with the score
 
         away + w(t) (toward - away),    w(t) = scale rho_t / (rho_t - rho_s),
 
-    so the finer the steps, the stronger the guidance: it is a method of a sampler, to which there is no limit of many steps. After the
-    last time w = scale, as for a step to rho = 0, which is what denoising there is.
+    so finer steps mean stronger guidance: the method is defined by the steps of a sampler and has no limit of infinitely many. At the
+    last time w = scale, as for a step to rho = 0, which is the final denoising.
 
     Args:
-      times: those of the sampler, falling. A time is taken for the nearest of them in log-SNR.
+      times: those of the sampler, decreasing. A time is mapped to the nearest of them in log-SNR.
     """
 
     sde: SDE
@@ -140,10 +142,10 @@ class PlusPlus:
 
 
 def contrast(images: Images) -> PerImage:
-    """The standard deviation over the pixels and channels of each."""
+    """Standard deviation (b,) over the pixels and channels of each image."""
     return jnp.std(images.reshape(len(images), -1), axis=1)
 
 
 def dot(u: Images, v: Images) -> Array:
-    """The product of each image of u with that of v, (b, 1, ...)."""
+    """Inner product of each image of u with that of v, (b, 1, ...)."""
     return expand(jnp.sum((u * v).reshape(len(u), -1), axis=1), u)

@@ -1,9 +1,9 @@
-"""The exact score given y of models that are known in closed form: the oracle to which other methods are held.
+"""The exact score given a measurement y, for models known in closed form: the reference for all other methods.
 
-The law of x_0 given y is of the prior's own family, and its score at t is that of models/exact.py:
+The posterior of x_0 given y is in the same family as the prior, so its score at time t is that of models/exact.py:
 
     N(m, S):      N(m + K (y - A m), S - K A S),   K = S A^T (A S A^T + sigma_y^2 I)^{-1};
-    mixture:      each component so, with weights w_k N(y; A m_k, A S_k A^T + sigma_y^2 I);
+    mixture:      each component as above, with weights w_k N(y; A m_k, A S_k A^T + sigma_y^2 I);
     finite set:   the points with weights N(y; A point, sigma_y^2 I).
 """
 
@@ -31,19 +31,19 @@ Vector = Float[Array, "m"]
 
 @flax.struct.dataclass
 class GivenGaussian:
-    """N(m, S) before y is known: what K, the posterior covariance and the law of y are, for any y."""
+    """The parts of the posterior of N(m, S) that do not depend on y: gain, covariance and the distribution of y."""
 
     predicted: Vector
-    """A m."""
+    """A m, the mean of y."""
     gain: Float[Array, "d m"]
-    """K."""
+    """K, the gain."""
     precision: Float[Array, "m m"]
-    """Of y: the (pseudo-)inverse of A S A^T + sigma_y^2 I."""
+    """The precision of y, the (pseudo-)inverse of A S A^T + sigma_y^2 I."""
     log_volume: Scalar
-    """ln det(2 pi (A S A^T + sigma_y^2 I)), over the directions that vary."""
+    """ln det(2 pi (A S A^T + sigma_y^2 I)), over the directions of non-zero variance."""
     prior: GaussianScore
     posterior: GaussianScore
-    """With the posterior's covariance, and the prior's mean."""
+    """With the covariance of the posterior, but the mean of the prior."""
 
     def given(self, y: Vector) -> GaussianScore:
         mean = self.prior.mean + self.gain @ (y - self.predicted)
@@ -57,7 +57,7 @@ class GivenGaussian:
 
 @flax.struct.dataclass
 class GivenMixture:
-    """The posterior of a mixture, before y is known: each component's own, and how likely each makes y."""
+    """The posterior of a mixture, as a function of y: the posterior and the evidence of each component."""
 
     weights: Float[Array, "k"]
     components: GivenGaussian  # leaves with a leading axis k
@@ -76,11 +76,11 @@ class GivenMixture:
 
 @flax.struct.dataclass
 class GivenFinite:
-    """The posterior of a finite set of images, before y is known."""
+    """The posterior of a finite set of images, as a function of y."""
 
     prior: FiniteDataScore
     measured: Float[Array, "n m"]
-    """A times the points."""
+    """The points, measured by A."""
     std: Scalar | float
 
     def _log_likelihoods(self, y: Vector) -> Float[Array, "n"]:
@@ -97,14 +97,14 @@ class GivenFinite:
 
 
 class Known(NamedTuple):
-    """A as a matrix (m, d), and sigma_y."""
+    """A measurement: A as a matrix (m, d), and sigma_y."""
 
     matrix: np.ndarray
     std: float
 
 
 def given_gaussian(model: GaussianScore, known: Known) -> GivenGaussian:
-    """In NumPy's float64, so that only the parameters of the model are of its precision."""
+    """The posterior of a Gaussian, computed in NumPy's float64, so that only the model's own parameters limit its precision."""
     parts = (
         np.asarray(part, np.float64) for part in (model.eigenvectors, model.eigenvalues, model.mean)
     )
@@ -116,7 +116,7 @@ def given_gaussian(model: GaussianScore, known: Known) -> GivenGaussian:
     inverse = np.where(varies, 1.0 / np.where(varies, spreads, 1.0), 0.0)
     precision = (directions * inverse) @ directions.T
     gain = prior @ a.T @ precision
-    # Joseph's form: a sum of squares, so that rounding leaves it positive
+    # Joseph's form: a sum of squares, which stays positive under rounding
     left = np.eye(len(mean)) - gain @ a
     covariance = left @ prior @ left.T + known.std**2 * gain @ gain.T
     volume = np.sum(np.log(2 * np.pi * np.where(varies, spreads, 1.0 / (2 * np.pi))))
@@ -126,7 +126,7 @@ def given_gaussian(model: GaussianScore, known: Known) -> GivenGaussian:
 
 
 def given_mixture(model: MixtureScore, known: Known) -> GivenMixture:
-    """A mixture's posterior under a linear measurement with Gaussian noise."""
+    """The posterior of a mixture under a linear measurement with Gaussian noise."""
     each = [
         given_gaussian(jax.tree.map(lambda leaf, k=k: leaf[k], model.components), known)
         for k in range(len(model.weights))
@@ -135,7 +135,7 @@ def given_mixture(model: MixtureScore, known: Known) -> GivenMixture:
 
 
 def given_finite(model: FiniteDataScore, known: Known) -> GivenFinite:
-    """A finite set's posterior under a linear measurement with Gaussian noise."""
+    """The posterior of a finite set under a linear measurement with Gaussian noise."""
     if not known.std > 0:
         raise ConfigError(
             "the posterior of a finite set with sigma_y=0 has no point but by chance; give sigma_y > 0"
@@ -153,16 +153,16 @@ FAMILIES: dict[type, Callable[[Any, Known], Any]] = {
 
 @flax.struct.dataclass
 class ExactPosterior(PosteriorScore):
-    """The exact score given y. Cost: that of the model, for each image with a law of its own."""
+    """The exact score given y. Cost: one evaluation of the model, with other parameters for each image."""
 
     family: Any = None
 
     def law(self, y: Vector) -> ScoreModel:
-        """The score model of x_0 given one y, flattened."""
+        """The score model of x_0 given a single y, flattened."""
         return self.family.given(y)
 
     def log_evidence(self, y: Vector) -> Scalar:
-        """ln p(y) of one y in nats."""
+        """ln p(y) of a single y, flattened, in nats."""
         return self.family.log_evidence(y)
 
     def __call__(self, x: Images, t: PerImage) -> Images:
@@ -173,10 +173,10 @@ class ExactPosterior(PosteriorScore):
 
 
 def exact_posterior(model: ScoreModel, measurement: Measurement, sde: SDE) -> ExactPosterior:
-    """The oracle. Cost once: d^3 for images of d numbers, for each component.
+    """Build the exact score given y. Cost: O(d^3) once per component, for images of d dimensions.
 
     Raises:
-      ConfigError: a model whose posterior is not known in closed form, or A that is not linear.
+      ConfigError: the posterior of the model is not known in closed form, or A is not linear.
     """
     family = FAMILIES.get(type(model))
     if family is None:

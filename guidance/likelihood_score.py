@@ -1,12 +1,12 @@
-"""The likelihood's gradient through the denoiser: DPS, PiGDM, TMPD, MMPS.
+"""Guidance by the gradient of the likelihood through the denoiser: DPS, PiGDM, TMPD, MMPS.
 
-Of x_0 given x_t they know the mean x_hat and take the law for Gaussian with a covariance V, so that y given x_t is
-N(A x_hat, sigma_y^2 I + A V A^T). With the Jacobian J = d x_hat / d x_t, and V's own derivative neglected,
+These methods approximate x_0 given x_t by a Gaussian with the denoised image x_hat as mean and a covariance V, so that y given x_t is
+N(A x_hat, sigma_y^2 I + A V A^T). With the Jacobian J = d x_hat / d x_t, and neglecting the derivative of V,
 
     grad ln p_t(y | x_t) = J^T A^T (sigma_y^2 I + A V A^T)^{-1} (y - A x_hat).
 
-By Tweedie's second formula the covariance is (sigma^2 / alpha) J: then all is exact for Gaussian data, where it is constant.
-The methods differ in the V they put there; below, what they cost in products J^T v beside one evaluation.
+By Tweedie's second-order formula the true covariance is (sigma^2 / alpha) J; with it the result is exact for Gaussian data, where
+V is constant. The methods differ in V. Their cost is stated as the number of products J^T v in addition to one evaluation.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Index, Measured, PerImage
 
 ROUNDED = 0.9
-"""Of sigma_y^2: what rounding may leave of the noise alone, so that no exact system is taken for a wrong one."""
+"""Fraction of sigma_y^2 that curvatures must exceed; below 1, so that rounding does not make an exact system fail."""
 
 
 class Around(NamedTuple):
-    """What is known of x_0 around x_hat at one x_t: J^T as a function, and alpha and sigma (b, 1, ...)."""
+    """The denoiser linearized at x_t: x_hat, J^T as a function, and alpha and sigma (b, 1, ...)."""
 
     x_hat: Images
     transposed: Callable[[Images], Images]
@@ -41,16 +41,16 @@ class Around(NamedTuple):
 
 
 class Covariance(abc.ABC):
-    """V, as A^T (sigma_y^2 I + A V A^T)^{-1} r."""
+    """A choice of V, through the product A^T (sigma_y^2 I + A V A^T)^{-1} r."""
 
     @property
     @abc.abstractmethod
     def products(self) -> int:
-        """J^T v that it takes."""
+        """Number of products J^T v that `weighted` takes."""
 
     @abc.abstractmethod
     def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
-        """A^T (sigma_y^2 I + A V A^T)^{-1} r (b, ...), of the residual r = y - A x_hat of each image; `products` of J^T with a vector."""
+        """A^T (sigma_y^2 I + A V A^T)^{-1} r (b, ...), for the residual r = y - A x_hat of each image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +79,10 @@ class UnitPrior(Covariance):
 
 @dataclasses.dataclass(frozen=True)
 class RowSums(Covariance):
-    """A V A^T as a diagonal, the sums of its rows: TMPD (Boys et al. 2023).
+    """A V A^T approximated by the diagonal matrix of its row sums: TMPD (Boys et al. 2023).
 
-    Where measurements correlate negatively, a row of a covariance can have a sum below 0, at one time that of -sigma_y^2: near it the
-    weight has no bound, of an exact score too.
+    Where measurements are negatively correlated a row sum can be negative, and at some time reach -sigma_y^2: there the weight
+    is unbounded, even with an exact score.
     """
 
     products = 1
@@ -95,13 +95,13 @@ class RowSums(Covariance):
 
 @dataclasses.dataclass(frozen=True)
 class ConjugateGradients(Covariance):
-    """V = (sigma^2 / alpha) J^T, the system solved in so many iterations: MMPS (Rozet et al. 2024).
+    """V = (sigma^2 / alpha) J^T, with the linear system solved by conjugate gradients: MMPS (Rozet et al. 2024).
 
-    A converged solution stays as it is; of m numbers it takes at most m iterations in exact arithmetic. A covariance adds to the
-    noise: a direction in which the system is less than sigma_y^2 is a mistake of the network's Jacobian, and ends them.
+    A converged solution no longer changes; m measurements take at most m iterations in exact arithmetic. Since a covariance can only
+    add to the noise, a direction of curvature below sigma_y^2 is an error of the network's Jacobian, and ends the iterations.
 
     Args:
-      unrolled: written out iteration by iteration, which compiles longer; otherwise a loop, in which the gradient of a
+      unrolled: unroll the iterations, which takes longer to compile; within a loop, the gradient of a
         convolution is some 26 times slower on a CPU (jax#12868).
     """
 
@@ -128,10 +128,10 @@ class ConjugateGradients(Covariance):
 
 
 def spread(measurement: Measurement, around: Around, v: Measured) -> Measured:
-    """A V A^T v, V = (sigma^2 / alpha) J^T, of vectors v shaped as measurements (b, ...); one product with J^T.
+    """A V A^T v with V = (sigma^2 / alpha) J^T, for vectors v of the shape of measurements (b, ...), by one product with J^T.
 
     Raises:
-      ConfigError: a measurement that is not linear.
+      ConfigError: the measurement is not linear.
     """
     a = linear(measurement, "A V A^T")
     back = around.transposed(a.transpose(v))
@@ -145,11 +145,11 @@ def solve(
     unrolled: bool = False,
     least: Array | float = 0.0,
 ) -> Measured:
-    """v with system(v) = b by conjugate gradients, image by image (Hestenes and Stiefel 1952).
+    """Solve system(v) = b by conjugate gradients, independently for each image (Hestenes and Stiefel 1952).
 
-    `system` is linear, symmetric and positive definite, of each image apart. What has converged to rounding is kept. Of an image whose
-    system shows a direction of curvature `least` or less, of which eigenvalues have more, the steps end before it (Steihaug 1983):
-    past one of no positive curvature, as a network may have, they would grow without bound.
+    `system` must be linear, symmetric and positive definite for each image. A solution that has converged to rounding no longer changes.
+    The iterations of an image end before the first direction of curvature `least` or less, a lower bound of the eigenvalues
+    (Steihaug 1983): past a direction without positive curvature, which a network may produce, the iterates would grow without bound.
     """
 
     def dot(u: Measured, v: Measured) -> Array:
@@ -166,7 +166,7 @@ def solve(
         v, r = v + step * direction, r - step * along
         smaller = dot(r, r)
         again = jnp.where(goes_on, smaller / jnp.where(goes_on, size, 1.0), 0.0)
-        # What has ended keeps its direction, by which it ends again.
+        # An image that has ended keeps its direction, so that it ends again in the next iteration.
         return v, r, jnp.where(goes_on, r + again * direction, direction), smaller
 
     start = jnp.zeros_like(b), b, b, dot(b, b)
@@ -175,7 +175,7 @@ def solve(
 
 @flax.struct.dataclass
 class LikelihoodScore(PosteriorScore):
-    """The model's score and the gradient above. Cost: an evaluation, and `jacobian_products`."""
+    """The model's score plus the gradient above. Cost: one evaluation and `jacobian_products` products."""
 
     covariance: Covariance = flax.struct.field(pytree_node=False, default=NoCovariance())
 
@@ -205,12 +205,12 @@ class LikelihoodScore(PosteriorScore):
 def dps(
     model: ScoreModel, measurement: Measurement, sde: SDE, scale: float = 1.0
 ) -> LikelihoodScore:
-    """DPS with the likelihood's own gradient, times `scale`; A may be other than linear.
+    """DPS, with the gradient of the likelihood itself times `scale`; A may be nonlinear.
 
-    The published step is a length for each step of a sampler, whatever its times, over |y - A x_hat|: no score of a process.
+    The published method divides a step size that does not depend on the sampler's times by |y - A x_hat|, which is not the score of a process.
 
     Raises:
-      ConfigError: sigma_y = 0, where the gradient is infinite.
+      ConfigError: sigma_y = 0, for which the gradient is infinite.
     """
     if not measurement.std > 0:
         raise ConfigError(
@@ -220,17 +220,17 @@ def dps(
 
 
 def pigdm(model: ScoreModel, measurement: Measurement, sde: SDE) -> LikelihoodScore:
-    """PiGDM.
+    """PiGDM (`UnitPrior`).
 
     Raises:
-      ConfigError: A's singular values are not known.
+      ConfigError: the singular values of A are not known.
     """
     spectral(measurement, "PiGDM")
     return LikelihoodScore(model, measurement, sde, covariance=UnitPrior())
 
 
 def tmpd(model: ScoreModel, measurement: Measurement, sde: SDE) -> LikelihoodScore:
-    """TMPD.
+    """TMPD (`RowSums`).
 
     Raises:
       ConfigError: A is not linear.
@@ -246,10 +246,10 @@ def mmps(
     iterations: int = 5,
     unrolled: bool = False,
 ) -> LikelihoodScore:
-    """MMPS, its iterations in a loop or `unrolled`, as ConjugateGradients says.
+    """MMPS (`ConjugateGradients`), with its iterations in a loop or `unrolled`.
 
     Raises:
-      ConfigError: less than one iteration, or A is not linear.
+      ConfigError: fewer than one iteration, or A is not linear.
     """
     linear(measurement, "MMPS")
     solver = ConjugateGradients(iterations, unrolled)

@@ -1,4 +1,4 @@
-"""config.sampling.guidance."""
+"""Options of guidance: config.sampling.guidance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ positive_or_inf = Range("a positive number, or inf", lambda x: x > 0, (0, -1, ma
 
 @dataclasses.dataclass(frozen=True)
 class GuidanceOptions(Section):
-    """guidance/combinations.py has the equations."""
+    """Guidance of samples; see guidance/combinations.py for the equations."""
 
     weight: float = option(
         0.0,

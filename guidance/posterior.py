@@ -1,9 +1,9 @@
-"""The score of images given what was measured of them, as a score model around that of all images.
+"""The score given a measurement, as a score model that wraps the unconditional one.
 
     grad ln p_t(x | y) = grad ln p_t(x) + grad ln p_t(y | x),    y = A x_0 + sigma_y n,
 
-where the second part is known to nobody but for Gaussians and their like, and each method puts another in its place. What
-is bound of each image is y, beside its model's condition: `score.given({"measured": y, "label": ...})`.
+where the second term has a closed form only for Gaussians, their mixtures and finite sets; each method approximates it differently.
+The measurement y of each image is bound together with the model's own condition: `score.given({"measured": y, "label": ...})`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from score_sde.shapes import Images, Measured, PerImage, check_shape
 
 @flax.struct.dataclass
 class PosteriorScore(ScoreWrapper, abc.ABC):
-    """A subclass states the score. Its `evaluations` are those of the model, products with the Jacobian apart."""
+    """Base class; a subclass defines the score. `evaluations` counts those of the model, not products with its Jacobian."""
 
     measurement: Measurement
     sde: SDE = flax.struct.field(pytree_node=False)
     y: Any = None
-    """What was measured of each image, (b, *measured), bound by `given`."""
+    """The measurement of each image (b, *measured), bound by `given`."""
 
     @property
     def jacobian_products(self) -> int:
-        """Products of a vector with the model's Jacobian that a call takes of an image; each costs about an evaluation."""
+        """Vector-Jacobian products of the model per call; each costs about one evaluation."""
         return 0
 
     @property
@@ -40,10 +40,10 @@ class PosteriorScore(ScoreWrapper, abc.ABC):
         return of_model if self.y is None else {"measured": self.y, **(of_model or {})}
 
     def given(self, condition: Any) -> Self:
-        """With {"measured": y} and the model's condition; without "measured" nothing is known of y any more.
+        """Bind {"measured": y} and the model's condition; without "measured", y is unbound.
 
         Raises:
-          UserError: y of another shape than the measurement has.
+          UserError: the shape of y is not that of the measurement.
         """
         rest = dict(condition) if condition else {}
         y = rest.pop("measured", None)
@@ -52,10 +52,10 @@ class PosteriorScore(ScoreWrapper, abc.ABC):
         return dataclasses.replace(self, model=bind(self.model, rest or ()), y=y)
 
     def measured(self) -> Measured:
-        """y.
+        """The bound y.
 
         Raises:
-          ValueError: nothing was bound.
+          ValueError: no measurement has been bound.
         """
         if self.y is None:
             raise ValueError(
@@ -69,14 +69,14 @@ class PosteriorScore(ScoreWrapper, abc.ABC):
 
 @flax.struct.dataclass
 class Unguided(PosteriorScore):
-    """The model's own score, with y beside it for samplers that use it themselves."""
+    """The model's own score, which carries y for samplers that use it themselves."""
 
     def __call__(self, x: Images, t: PerImage) -> Images:
         return self.model(x, t)
 
 
 def jacobian_products_of(score: Any) -> int:
-    """Of the score model and all that it is made of; each product of an inner one is taken for each evaluation of it."""
+    """Vector-Jacobian products per evaluation of a score model, summed over the models that it wraps."""
     inner = getattr(score, "model", None)
     return getattr(score, "jacobian_products", 0) + (
         0 if inner is None else jacobian_products_of(inner)

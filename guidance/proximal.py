@@ -1,11 +1,11 @@
-"""The expected image moved to what was measured, without a Jacobian: DDNM, DiffPIR.
+"""The denoised image corrected towards the measurement, without a Jacobian: DDNM, DiffPIR.
 
-The denoiser's x_hat is replaced by the mean of x_0 given y under the law N(x_hat, V) with V = (sigma/alpha)^2 / lambda I,
+The denoised image x_hat is replaced by the mean of x_0 given y under N(x_hat, V) with V = (sigma/alpha)^2 / lambda I,
 
     x_hat' = x_hat + A^T (lambda sigma_y^2 (alpha/sigma)^2 I + A A^T)^{-1} (y - A x_hat),
 
-and the score by the one that has x_hat' for its expected image, so that each sampler and process takes it. DiffPIR's own
-sampler is samplers/decoupled.py's `Renoised`.
+and the score by the one whose denoised image is x_hat', so that it works with every sampler and process. The sampler
+of the DiffPIR paper is `Renoised` in samplers/decoupled.py.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from score_sde.shapes import Images, PerImage
 
 @flax.struct.dataclass
 class ProximalScore(PosteriorScore):
-    """The score of x_hat'. Cost: one evaluation."""
+    """The score whose denoised image is x_hat'. Cost: one evaluation."""
 
     weight: float = flax.struct.field(pytree_node=False, default=1.0)
-    """lambda."""
+    """The weight lambda."""
 
     def __call__(self, x: Images, t: PerImage) -> Images:
         y, score = self.measured(), self.model(x, t)
@@ -38,12 +38,12 @@ class ProximalScore(PosteriorScore):
 
 
 def ddnm(model: ScoreModel, measurement: Measurement, sde: SDE) -> ProximalScore:
-    """DDNM: lambda = 0, x_hat' = A^+ y + (I - A^+ A) x_hat (Wang et al. 2023), which fits y with its noise.
+    """DDNM: lambda = 0, x_hat' = A^+ y + (I - A^+ A) x_hat (Wang et al. 2023), which reproduces y including its noise.
 
-    With a last Tweedie step A x_0 = y to rounding.
+    With a final Tweedie step, A x_0 = y up to rounding.
 
     Raises:
-      ConfigError: A's singular values are not known, or sigma_y > 0.
+      ConfigError: the singular values of A are not known, or sigma_y > 0.
     """
     spectral(measurement, "DDNM")
     if measurement.std > 0:
@@ -59,7 +59,7 @@ def diffpir(
     """DiffPIR's proximal step (Zhu et al. 2023); `weight` is its lambda.
 
     Raises:
-      ConfigError: A's singular values are not known, or lambda <= 0.
+      ConfigError: the singular values of A are not known, or lambda <= 0.
     """
     spectral(measurement, "DiffPIR")
     if not weight > 0:

@@ -1,10 +1,10 @@
-"""Guidance by the gradient of what the expected image is worth.
+"""Guidance by the gradient of a reward of the denoised image.
 
     score(x, t) + b grad r(E[x_0 | x_t]),
 
-which stands for the score of images whose density is tilted by exp(b r(x_0)): that is score + grad ln E[exp(b r(x_0)) | x_t]. The two
-are the same where r is linear and the data are Gaussian, since x_0 given x_t then has a variance that does not depend on x_t; elsewhere
-the expectation has been drawn into the exponent, and what is sampled is not the tilted law.
+an approximation of the score of the data density tilted by exp(b r(x_0)), which is score + grad ln E[exp(b r(x_0)) | x_t]. The two are
+equal for a linear r and Gaussian data, since the variance of x_0 given x_t then does not depend on x_t. Otherwise the expectation has been
+moved into the exponent, and samples do not follow the tilted density.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from score_sde.sde_lib import SDE
 from score_sde.shapes import Images, PerImage, check_shape
 
 Reward = Callable[[Images], PerImage]
-"""Of images x_0 (b, ...), in the units of the process, as data are there; differentiable, of each image apart."""
+"""A differentiable function of images x_0 (b, ...), in the scaled units of the data, that returns one reward per image (b,)."""
 
 
 @flax.struct.dataclass
 class RewardGuided(ScoreWrapper):
-    """Its `evaluations` are those of the model, the product with its Jacobian apart."""
+    """A score model guided by a reward. `evaluations` counts those of the model, not the product with its Jacobian."""
 
     reward: Reward
     sde: SDE = flax.struct.field(pytree_node=False)
@@ -46,15 +46,16 @@ class RewardGuided(ScoreWrapper):
 
 
 def reward_guided(model: ScoreModel, reward: Reward, sde: SDE, scale: float = 1.0) -> RewardGuided:
-    """The model, guided by `scale` times the gradient of the reward.
+    """Guide the model by `scale` times the gradient of the reward.
 
     Args:
-      reward: a function, or a `jax.tree_util.Partial` of one and arrays that it needs, which then are arguments of what is compiled.
+      reward: a function, or a `jax.tree_util.Partial` of a function and the arrays that it needs, which become arguments of the compiled
+        program instead of constants.
 
-    Cost: an evaluation of the model and a product with its Jacobian, about an evaluation more.
+    Cost: one evaluation of the model and one vector-Jacobian product, about one more evaluation.
 
     Raises:
-      UserError: when it is called, a reward that is not one number for each image.
+      UserError: on a call, if the reward does not return one number per image.
     """
     partial = jax.tree_util.Partial
     return RewardGuided(
