@@ -84,8 +84,8 @@ AT_LEAST = {
 """Tolerances: an untrained network's path is no easy one."""
 ALL = ("likelihood.num_images", "dequantizer.num_images")
 """Fields whose 0 means all images."""
-IN_MODE = {"tradeoff": ["--config.tradeoff.samplers=ddim, dopri5 adaptive", "--config.tradeoff.evaluations=(5,)", "--config.tradeoff.tolerances=(0.1,)"]}  # fmt: skip
-"""What is no count."""
+TRADEOFF = ["--config.tradeoff.samplers=ddim, dopri5 adaptive", "--config.tradeoff.evaluations=(5,)", "--config.tradeoff.tolerances=(0.1,)"]  # fmt: skip
+"""In place of every sampler at every budget."""
 OF_MODULES = {
     "--block": ["0"], "--repeats": ["1"], "--rounds": ["1"], "--steps": ["2"], "--updates": ["2"], "--samples": ["20"], "--gradients": ["2"],
     "--num_images": ["2"], "--images": ["2"], "--draws": ["1"], "--honest": ["39"], "--faulty": ["2"], "--largest": ["50"],
@@ -144,7 +144,9 @@ def copied_checkout(folder: Path) -> Path:
 
 def small(options: Any) -> list[str]:
     """Further arguments, with which a command of main.py is done soon."""
-    config, found = options.config, list(IN_MODE.get(options.mode, ()))
+    config, found = options.config, []
+    if options.mode == "tradeoff" and not config.tradeoff.samplers:  # else it names them, as a model without a score has to
+        found += TRADEOFF
     for name, most in AT_MOST.items():
         value = config_value(config, name)
         if value is not None and (value > most or (value == 0 and name in ALL)):
