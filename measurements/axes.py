@@ -1,7 +1,7 @@
-"""A matrix for each axis of an image: A = R (x) C (x) K on rows, columns and channels.
+"""Operators with one matrix per axis of an image: A = R (x) C (x) K on rows, columns and channels.
 
-Its singular values are the products of theirs and its singular vectors the products of theirs (van Loan 2000, Sec. 1.3), so
-nothing larger than a side is ever decomposed.
+The singular values and vectors of a Kronecker product are products of those of its factors (van Loan 2000, Sec. 1.3), so no
+matrix larger than the side of an image is ever decomposed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Factor:
 
     matrix: Float[Array, "m n"]
     left: Float[Array, "n m"]
-    """U^T, with rows of 0 beyond the m-th."""
+    """U^T, padded with rows of zeros beyond the m-th."""
     values: Float[Array, "n"]
-    """Singular values, with those that are rounding of 0: see linear.above_rounding."""
+    """Singular values, including those that are zero up to rounding: see linear.above_rounding."""
     right: Float[Array, "n n"]
     """V^T."""
 
     @classmethod
     def of(cls, matrix: Any) -> Self:
-        """In float64.
+        """Decompose a matrix, in float64.
 
         Raises:
           ConfigError: not a matrix of finite numbers.
@@ -52,24 +52,24 @@ class Factor:
 
 
 def along(matrix: Array, x: Array, axis: int) -> Array:
-    """The matrix times each line of pixels along an axis."""
+    """Multiply the lines of pixels along an axis by the matrix."""
     moved = jnp.tensordot(matrix, x, axes=(1, axis), precision="highest")
     return jnp.moveaxis(moved, 0, axis)
 
 
 @flax.struct.dataclass
 class Axes(Spectral):
-    """The matrices of the axes, None for those that stay as they are."""
+    """An operator with one matrix per axis; None leaves an axis unchanged."""
 
     factors: tuple[Factor | None, ...]
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
 
     @classmethod
     def of_matrices(cls, matrices: tuple[Any, ...], shape: tuple[int, ...]) -> Self:
-        """From a matrix (m, n) or None for each axis of n pixels.
+        """Build the operator from one matrix (m, n), or None, for each axis of n pixels.
 
         Raises:
-          ConfigError: another number of matrices than of axes, or one of another width.
+          ConfigError: the number of matrices is not that of axes, or a width is not the length of its axis.
         """
         widths = tuple(
             n if matrix is None else np.shape(matrix)[-1]
@@ -116,37 +116,37 @@ class Axes(Spectral):
 
 
 def grey(shape: tuple[int, ...], weights: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)) -> Axes:
-    """A weighted sum of the channels; colourisation restores from it. Rec. 601's grey: (0.299, 0.587, 0.114).
+    """A weighted sum of the channels, the measurement of colorization. Rec. 601 uses the weights (0.299, 0.587, 0.114).
 
-    The modes are an orthogonal basis of the colours whose first vector is the weights' direction, as the matrix of Song et
+    The modes are an orthogonal basis of color space whose first vector has the direction of the weights, as the matrix of Song et
     al. 2021, App. I.3.
 
     Raises:
-      ConfigError: as many weights as channels are needed.
+      ConfigError: the number of weights is not that of channels.
     """
     return Axes.of_matrices((*[None] * (len(shape) - 1), [weights]), shape)
 
 
 def box_mean(shape: tuple[int, ...], factor: int) -> Axes:
-    """Means of factor x factor pixels: super-resolution restores from them.
+    """Means of blocks of factor x factor pixels, the measurement of super-resolution.
 
     Raises:
-      ConfigError: a side that the factor does not divide.
+      ConfigError: the factor does not divide a side.
     """
     return _on_sides(shape, lambda n: box_rows(n, factor))
 
 
 def bicubic(shape: tuple[int, ...], factor: int) -> Axes:
-    """Pillow's bicubic shrinking by a factor, without rounding.
+    """Bicubic downsampling by a factor as in Pillow, but without rounding.
 
     Raises:
-      ConfigError: a side that the factor does not divide.
+      ConfigError: the factor does not divide a side.
     """
     return _on_sides(shape, lambda n: bicubic_rows(n, factor))
 
 
 def gaussian_blur(shape: tuple[int, ...], std: float, edge: str = "mirrored") -> Axes:
-    """A Gaussian blur of std pixels, cut at four; for `edge` see resampling.EDGES.
+    """A Gaussian blur with a standard deviation of `std` pixels, cut off at 4 std; for `edge` see resampling.EDGES.
 
     Raises:
       ConfigError: std <= 0 or an unknown edge.
@@ -155,7 +155,7 @@ def gaussian_blur(shape: tuple[int, ...], std: float, edge: str = "mirrored") ->
 
 
 def _on_sides(shape: tuple[int, ...], rows: Any) -> Axes:
-    """The same on every axis but the last, which is the channels'; on the only axis of a signal."""
+    """The same matrix on every axis but the last, that of channels; for a signal, on its only axis."""
     sides = shape[:-1] or shape
     rest: list[Any] = [None] * (len(shape) - len(sides))
     return Axes.of_matrices((*[rows(n) for n in sides], *rest), shape)

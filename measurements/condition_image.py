@@ -1,14 +1,14 @@
-"""The condition image of another: what was measured of it, brought back to its size, or the second of a pair.
+"""Condition images: a measurement of an image, brought back to its size, or the second image of a pair.
 
-Of stored images x, and noise n of an image's own,
+From a stored image x and noise n that belongs to it,
 
-    y = A x + sqrt(sigma_y^2 + s^2) n,    told: A^T (sigma_y^2 I + A A^T)^{-1} y and s,
+    y = A x + sqrt(sigma_y^2 + s^2) n,    network input: A^T (sigma_y^2 I + A A^T)^{-1} y and s,
 
-which is A^+ y without noise: fewer pixels taken up again, known pixels among zeros, a grey in all channels. It loses nothing of y.
-s is the level of conditioning augmentation (Ho et al. 2022, Sec. 4), 0 but where model.condition_noise is more: in training it is
-drawn for each image, uniformly up to that; in use config.condition.noise says it.
+which for sigma_y = 0 is A^+ y: an upsampled image, the known pixels among zeros, grey in all channels. No information of y is lost.
+s is the level of conditioning augmentation (Ho et al. 2022, Sec. 4), 0 unless model.condition_noise is set: in training it is drawn
+uniformly up to that value for each image; afterwards it is config.condition.noise.
 
-x stands for the stored image, in the middle of its levels: so y is a function of what is stored and its noise, and a likelihood
+x is the stored image at the middle of its pixel levels, so that y depends only on the stored image and its noise, and a likelihood
 given y is one of the stored image.
 """
 
@@ -29,7 +29,7 @@ from score_sde.shapes import Array, Images, Integers, Measured, PerImage, Stored
 from score_sde.spaces import Space, build_space
 
 SEED = 0
-"""Of random masks: a trained network's condition does not change with the seed of its samples."""
+"""Seed of random masks, fixed so that the condition of a trained network does not depend on the seed of its samples."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,25 +38,25 @@ class ConditionImage:
 
     space: Space
     measurement: Measurement | None
-    """None: the image is one of a pair, and taken as it is."""
+    """None: the condition is the second image of a pair, used as it is."""
     centered: bool
     most_noise: float
     noise: float = 0.0
-    """Its level in use."""
+    """The noise level after training."""
 
     def in_training(self, images: Stored, condition: Any, key: Any, index: Integers) -> Any:
-        """The condition of images with these places in an update of this key: with noise of any level up to the most."""
+        """The condition in training, of the images with these indices, with noise levels uniform up to `most_noise`."""
         keys = _keys(key, index)
         levels = jax.vmap(lambda key: jax.random.uniform(key, maxval=self.most_noise))(keys.level)
         return self._noisy(self._clean(images, condition), condition, keys.noise, levels)
 
     def in_use(self, images: Stored, condition: Any, key: Any, index: Integers) -> Any:
-        """The same at the level of config.condition.noise."""
+        """The condition after training, at the noise level of config.condition.noise."""
         clean, keys = self._clean(images, condition), _keys(key, index)
         return self._noisy(clean, condition, keys.noise, self._levels(len(clean)))
 
     def of_measured(self, y: Measured, condition: Any, key: Any, index: Integers) -> Any:
-        """The condition of y, measured already: only noise of the level in use is added."""
+        """The condition from existing measurements y, to which only noise of level `noise` is added."""
         keys, levels = _keys(key, index), self._levels(len(y))
         noise = _normal(keys.noise, y)
         return self._with_image(
@@ -64,7 +64,7 @@ class ConditionImage:
         )
 
     def measured(self, images: Stored, condition: Any, key: Any, index: Integers) -> Measured:
-        """y of these images without augmentation, as `in_use` has it at level 0."""
+        """The measurements y of images, without augmentation: those of `in_use` at level 0."""
         y = self._clean(images, condition)
         return y + self._std * _normal(_keys(key, index).noise, y)
 
@@ -97,7 +97,7 @@ class ConditionImage:
 
 
 def _keys(key: Any, index: Integers) -> ConditionKeys:
-    # A key that is no image's: whatever else is drawn for them stays as it is without a condition image.
+    # A separate key, so that all other draws for these images are the same as without a condition image.
     return image_keys(ConditionKeys, jax.random.fold_in(key, int(Stream.OBSERVATION)), index)
 
 
@@ -106,20 +106,20 @@ def _normal(keys: Any, like: Images) -> Images:
 
 
 def check_condition(config: Any) -> None:
-    """Refuse, of a network that is to be trained, a field of config.condition that its measurement does not read.
+    """Refuse fields of config.condition that the measurement does not read, for a network that is to be trained.
 
     Raises:
-      ConfigError: a field that changes nothing.
+      ConfigError: an option with no effect is set.
     """
     if config.model.condition_image == "measured":
         check_fields(config.condition, "condition")
 
 
 def build_condition_image(config: Any) -> ConditionImage | None:
-    """What makes the config's condition images; None where it has none.
+    """Build the condition images of a config; None if the network has none.
 
     Raises:
-      ConfigError: a measurement that does not fit the images, or more noise than in the network's training.
+      ConfigError: the measurement does not fit the images, or there is more noise than in training.
     """
     most, noise = config.model.condition_noise, config.condition.noise
     if noise > most:

@@ -1,4 +1,4 @@
-"""The measurement that a section of a config names. Building it is the check."""
+"""The measurement described by a section of a config. Building it checks it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from score_sde.measurements.options import MeasurementOptions
 from score_sde.options import choose
 
 Shape = tuple[int, int, int]
-"""Of an image, (h, w, c)."""
+"""Shape of an image, (h, w, c)."""
 
 
 def without_box(options: Any, shape: Shape, seed: int) -> Linear:
-    """All pixels but a box in the middle."""
+    """All pixels outside a centered box."""
     size = tuple(options.box) or (shape[0] // 2, shape[1] // 2)
     if len(size) != 2:
         raise ConfigError(f"box={size}: expected two numbers, rows and columns, or ()")
@@ -37,7 +37,7 @@ def of_picture(options: Any, shape: Shape, seed: int) -> Linear:
 
 
 def grey_of_colours(options: Any, shape: Shape, seed: int) -> Linear:
-    """The grey image of a coloured one; ConfigError unless there are three channels."""
+    """The grey levels of a color image; ConfigError unless there are three channels."""
     if shape[2] != 3:
         raise ConfigError(
             f"data.num_channels={shape[2]}: only three channels have a grey; take another measurement"
@@ -46,18 +46,18 @@ def grey_of_colours(options: Any, shape: Shape, seed: int) -> Linear:
 
 
 def some_frequencies(options: Any, shape: Shape, seed: int) -> Linear:
-    """A fraction of the Fourier coefficients, some of them the lowest."""
+    """A fraction of the Fourier coefficients, a share of them the lowest."""
     mask = masks.frequencies(shape[:2], options.fraction, options.lowest, seed)
     return Frequencies.of_mask(mask, shape)
 
 
 class Kind(NamedTuple):
-    """A measurement that a config can name."""
+    """A kind of measurement that a config can name."""
 
     build: Callable[[Any, Shape, int], Linear]
-    """From config.restore.measurement or config.condition, the shape of an image and the seed."""
+    """Build A from config.restore.measurement or config.condition, the shape of an image and a seed."""
     fields: tuple[str, ...] = ()
-    """Of the section, that it reads."""
+    """Fields of the section that it reads."""
 
 
 MEASUREMENTS: dict[str, Kind] = {
@@ -86,15 +86,17 @@ MEASUREMENTS: dict[str, Kind] = {
 
 
 def fields_of(options: Any) -> dict[str, Any]:
-    """Of this section of the config, what its measurement reads."""
+    """The fields of this section that its measurement reads, with their values."""
     return {name: options[name] for name in MEASUREMENTS[options.name].fields}
 
 
 def check_fields(options: Any, section: str) -> None:
-    """Refuse what another measurement reads; apart from `build_measurement`, since a network that was trained with it is used on.
+    """Refuse fields that only other measurements read.
+
+    Not part of `build_measurement`, so that networks already trained with such a config remain usable.
 
     Raises:
-      ConfigError: a field that changes nothing.
+      ConfigError: an option with no effect is set.
     """
     own = choose(f"{section}.name", options.name, MEASUREMENTS).fields
     defaults = MeasurementOptions.defaults()
@@ -110,10 +112,10 @@ def check_fields(options: Any, section: str) -> None:
 def build_measurement(
     options: Any, shape: tuple[int, ...], seed: int, section: str = "restore.measurement"
 ) -> Measurement:
-    """What this section of the config describes, for images of this shape (h, w, c).
+    """Build the measurement described by this section of the config, for images of this shape (h, w, c).
 
     Raises:
-      ConfigError: an unknown name, or a mask, a factor or a kernel that does not fit the images.
+      ConfigError: an unknown name, or a mask, factor or kernel that does not fit the images.
     """
     kind = choose(f"{section}.name", options.name, MEASUREMENTS)
     height, width, channels = shape

@@ -1,4 +1,4 @@
-"""Some coordinates of an image in an orthonormal basis: pixels, or Fourier's."""
+"""A subset of the coordinates of an image in an orthonormal basis, such as pixels or frequencies."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from score_sde.shapes import Array, Images, Measured
 
 @flax.struct.dataclass
 class Coordinates(Spectral):
-    """The coordinates with these places among all, flattened. Singular values are 1 and 0.
+    """The coordinates at the flat indices `kept`, an operator with singular values 1 and 0.
 
-    The basis is that of pixels: inpainting. A subclass takes another by its `modes` and `image`.
+    In the basis of pixels this is inpainting. A subclass uses another basis by overriding `modes` and `image`.
     """
 
     kept: Integer[Array, "m"]
@@ -26,10 +26,10 @@ class Coordinates(Spectral):
 
     @classmethod
     def of_mask(cls, mask: Any, shape: tuple[int, ...]) -> Self:
-        """Those where a mask is True, which is given for every number of an image or for each of its pixels.
+        """The coordinates at which a mask, of the shape of an image or of its pixels, is True.
 
         Raises:
-          ConfigError: a mask of another shape, of other values than True and False, or without a True.
+          ConfigError: a mask of another shape, one that is not boolean, or one without any True.
         """
         mask, shape = np.asarray(mask), tuple(shape)
         if mask.dtype != bool or not mask.any():

@@ -1,8 +1,8 @@
 """Periodic convolutions and frequencies, by the orthonormal Hartley transform, Re F x - Im F x.
 
-It is real, symmetric and its own inverse (Bracewell 1983), and a periodic convolution turns each pair of frequencies k and -k
-by the phase of its transfer function and stretches it by the modulus: so the moduli are its singular values, Hartley's
-coefficients its modes, and no complex number is a mode of a real image.
+The transform is real, symmetric and its own inverse (Bracewell 1983). A periodic convolution rotates each pair of frequencies k and
+-k by the phase of its transfer function and scales it by the modulus. The moduli are therefore its singular values and the Hartley
+coefficients its modes, and the modes of a real image stay real.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from score_sde.shapes import Array, Images, Measured
 
 
 def sides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """All axes of an image but the channels'; the only one of a signal."""
+    """The spatial axes: all axes of an image but that of channels, or the only axis of a signal."""
     return tuple(shape[:-1] or shape)
 
 
@@ -30,24 +30,24 @@ def _axes(x: Images) -> tuple[int, ...]:
 
 
 def hartley(x: Images) -> Images:
-    """The orthonormal Hartley transform, real and its own inverse: real minus imaginary part of Fourier's."""
+    """The orthonormal Hartley transform, real minus imaginary part of the Fourier transform; its own inverse."""
     transformed = jnp.fft.fftn(x, axes=_axes(x), norm="ortho")
     return transformed.real - transformed.imag
 
 
 @flax.struct.dataclass
 class Frequencies(Coordinates):
-    """Some of an image's frequencies, each with the one of opposite sign: as much as their complex coefficients say.
+    """A subset of the frequencies of an image, each together with that of opposite sign.
 
-    A coefficient and its conjugate, a +- bi, are measured as a - b and a + b.
+    A Fourier coefficient and its conjugate, a +- bi, are measured as the real numbers a - b and a + b.
     """
 
     @classmethod
     def of_mask(cls, mask: Any, shape: tuple[int, ...]) -> Self:
-        """Those where a mask is True, in the order of `numpy.fft`, the frequency 0 first.
+        """The frequencies at which a mask is True, in the order of `numpy.fft`, with frequency 0 first.
 
         Raises:
-          ConfigError: as Coordinates.of_mask; a mask that has a frequency k and not -k.
+          ConfigError: as for Coordinates.of_mask, and for a mask that contains a frequency k but not -k.
         """
         found = super().of_mask(mask, shape)
         mask = np.asarray(mask)
@@ -69,19 +69,19 @@ class Frequencies(Coordinates):
 
 @flax.struct.dataclass
 class Convolution(Spectral):
-    """A periodic convolution of each channel."""
+    """A periodic convolution, the same for each channel."""
 
     transfer: Complex[Array, "*sides"]
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
 
     @classmethod
     def by_kernel(cls, kernel: Any, shape: tuple[int, ...]) -> Self:
-        """From a kernel of odd sides, its middle at 0.
+        """Build the convolution from a kernel with odd sides, centered at 0.
 
-        Moduli that are rounding of 0 are 0.
+        Moduli of the transfer function that are zero up to rounding are set to 0.
 
         Raises:
-          ConfigError: a kernel of even sides, larger than the image, or of another number of axes.
+          ConfigError: a kernel with an even side, larger than the image, or with another number of axes.
         """
         kernel, over = np.asarray(kernel, np.float64), sides(shape)
         fits = kernel.ndim == len(over) and all(

@@ -1,4 +1,4 @@
-"""Kernels (k, k) of blurs, k odd and the middle at 0, in NumPy's float64; their sum is 1."""
+"""Blur kernels (k, k) with odd k and sum 1, centered in the middle, in NumPy's float64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from score_sde.measurements.resampling import CUT
 
 
 def gaussian_kernel(std: float) -> np.ndarray:
-    """An isotropic Gaussian of std pixels, cut at four of them."""
+    """An isotropic Gaussian with a standard deviation of `std` pixels, cut off at 4 std."""
     if not 0 < std < np.inf:
         raise ConfigError(f"a Gaussian blur of std={std} pixels: expected a positive number")
     radius = int(CUT * std + 0.5)
@@ -19,13 +19,13 @@ def gaussian_kernel(std: float) -> np.ndarray:
 
 
 def motion_kernel(length: float, angle: float = 0.0) -> np.ndarray:
-    """Motion of `length` pixels at an even speed, `angle` degrees up from the right.
+    """Blur of a straight motion over `length` pixels at constant speed, `angle` degrees counter-clockwise from the right.
 
-    Each point of the way is shared by its four pixels, bilinearly; the integral along the way is exact: between the lines
-    of the grid the shares are quadratic in the way, and Gauss's two points integrate cubics.
+    Each point of the path is distributed bilinearly over its four nearest pixels. The integral along the path is exact: between grid
+    lines these weights are quadratic in the arc length, and two-point Gauss quadrature is exact up to cubics.
 
     Raises:
-      ConfigError: a length that is not positive.
+      ConfigError: the length is not positive.
     """
     if not 0 < length < np.inf:
         raise ConfigError(f"a motion blur of length={length} pixels: expected a positive number")
@@ -45,7 +45,7 @@ def motion_kernel(length: float, angle: float = 0.0) -> np.ndarray:
 
 
 def _between_lines(half: float, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss's two points in each piece of the way from -half to half that crosses no line of the grid, and their weights."""
+    """Two-point Gauss nodes and weights on each segment of the path from -half to half between crossings of grid lines."""
     cuts = [np.array([-half, half])]
     for component in direction[np.abs(direction) > 1e-12]:
         last = int(half * abs(component))

@@ -1,4 +1,4 @@
-"""Which pixels or frequencies (h, w) are known, True: for Coordinates.of_mask and Frequencies.of_mask."""
+"""Masks (h, w) of known pixels or frequencies, for Coordinates.of_mask and Frequencies.of_mask."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ HALVES = ("left", "right", "top", "bottom")
 def without_box(
     sides: tuple[int, int], size: tuple[int, int], corner: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """All but a box of rows and columns from its upper left corner on, which is in the middle of the image if None.
+    """All pixels outside a box of `size` rows and columns with this upper left corner; None centers it.
 
     Raises:
-      ConfigError: a box that is empty or not within the image.
+      ConfigError: the box is empty or does not lie within the image.
     """
     corner = corner or ((sides[0] - size[0]) // 2, (sides[1] - size[1]) // 2)
     within = all(
@@ -36,7 +36,7 @@ def without_box(
 
 
 def half(sides: tuple[int, int], known: str = "left") -> np.ndarray:
-    """The half of this name known, the middle line of an odd number in neither.
+    """The left, right, top or bottom half; the middle line of an odd side is in neither half.
 
     Raises:
       ConfigError: an unknown name.
@@ -53,10 +53,10 @@ def half(sides: tuple[int, int], known: str = "left") -> np.ndarray:
 
 
 def random_pixels(sides: tuple[int, int], fraction: float, seed: int) -> np.ndarray:
-    """This fraction of the pixels, to the nearest number of them, any set alike.
+    """A uniformly random subset of the pixels, of the size nearest to this fraction.
 
     Raises:
-      ConfigError: a fraction outside (0, 1], or that of no pixel.
+      ConfigError: the fraction is outside (0, 1], or less than one pixel.
     """
     number = round(fraction * sides[0] * sides[1]) if 0 < fraction <= 1 else 0
     if not number:
@@ -69,10 +69,10 @@ def random_pixels(sides: tuple[int, int], fraction: float, seed: int) -> np.ndar
 
 
 def picture(path: Path, sides: tuple[int, int]) -> np.ndarray:
-    """The white pixels of a picture, whose others are black.
+    """The white pixels of a black-and-white picture.
 
     Raises:
-      ConfigError: no picture, one of another size, or one with greys.
+      ConfigError: not a picture, one of another size, or one with grey pixels.
     """
     try:
         image = decode_image(Path(path).read_bytes(), 1)[..., 0]
@@ -92,12 +92,12 @@ def picture(path: Path, sides: tuple[int, int]) -> np.ndarray:
 
 
 def frequencies(sides: tuple[int, int], fraction: float, lowest: float, seed: int) -> np.ndarray:
-    """This fraction of the frequencies in the order of `numpy.fft`, each with the one of opposite sign, to the nearest pair.
+    """A subset of the frequencies, in the order of `numpy.fft`, in pairs of opposite sign, of about this fraction.
 
-    Of the known ones the share `lowest` are those of the longest waves; of the others any set is alike.
+    A share `lowest` of them are the lowest frequencies; the rest are chosen uniformly at random.
 
     Raises:
-      ConfigError: a fraction outside (0, 1], or that of no frequency.
+      ConfigError: the fraction is outside (0, 1], or less than one frequency.
     """
     wanted = round(fraction * sides[0] * sides[1]) if 0 < fraction <= 1 else 0
     if not wanted:
@@ -107,7 +107,7 @@ def frequencies(sides: tuple[int, int], fraction: float, lowest: float, seed: in
     rows, columns = np.meshgrid(*(np.fft.fftfreq(n) for n in sides), indexing="ij")
     index = np.arange(rows.size).reshape(sides)
     opposite = np.roll(np.flip(index), (1, 1), (0, 1)).ravel()
-    pairs = np.flatnonzero(index.ravel() <= opposite)  # one place of each
+    pairs = np.flatnonzero(index.ravel() <= opposite)  # one index of each pair
     sizes = np.where(pairs == opposite[pairs], 1, 2)
     by_length = np.argsort(np.hypot(rows, columns).ravel()[pairs], kind="stable")
     first = int(np.searchsorted(np.cumsum(sizes[by_length]), lowest * wanted, side="right"))

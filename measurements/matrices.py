@@ -1,4 +1,4 @@
-"""Any matrix, and any linear function of a user's own."""
+"""Operators given by any matrix, or by any linear function."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from score_sde.shapes import Array, Images, Measured
 
 @flax.struct.dataclass
 class Matrix(Spectral):
-    """A matrix times flattened images. Its decomposition costs d^3 once, with d numbers in an image."""
+    """A matrix acting on flattened images. Its decomposition costs O(d^3) once, for images of d dimensions."""
 
     factor: Factor
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
 
     @classmethod
     def of(cls, matrix: Any, shape: tuple[int, ...]) -> Self:
-        """From a matrix (m, d).
+        """Build the operator from a matrix (m, d).
 
         Raises:
-          ConfigError: a matrix of another width than an image has numbers.
+          ConfigError: the width of the matrix is not the dimension of an image.
         """
         width = int(np.prod(shape))
         if np.ndim(matrix) != 2 or np.shape(matrix)[1] != width:
@@ -57,17 +57,17 @@ class Matrix(Spectral):
 
 @flax.struct.dataclass
 class LinearFunction(Linear):
-    """A user's function of one image; the transpose is JAX's."""
+    """A linear function of one image, transposed by JAX."""
 
     function: Callable[[Any], Any] = flax.struct.field(pytree_node=False)
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
 
     @classmethod
     def of(cls, function: Callable[[Any], Any], shape: tuple[int, ...]) -> Self:
-        """A function of arrays of this shape, in JAX.
+        """Build the operator from a JAX function of one image of this shape.
 
         Raises:
-          ConfigError: a function that is not linear, as far as JAX and two random images tell.
+          ConfigError: the function is not linear, as tested by JAX's transposition and on two random images.
         """
         made = cls(function, tuple(shape))
         try:

@@ -1,4 +1,4 @@
-"""A measurement y = A x_0 + sigma_y n of an image, n standard normal."""
+"""A measurement y = A x_0 + sigma_y n of an image, with standard normal n."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from score_sde.shapes import Images, Measured, PerImage, Scalar
 
 @flax.struct.dataclass
 class Measurement:
-    """A and the standard deviation sigma_y >= 0 of the noise, in the units of the model's images."""
+    """An operator A and the noise's standard deviation sigma_y >= 0, in the units of the model's images."""
 
     linear: Operator
-    """A, which is linear but for the methods that take others."""
+    """The operator A; only some methods accept a nonlinear one."""
     std: Scalar | float
 
     @classmethod
     def of(cls, linear: Operator, std: float) -> Self:
-        """Raises ConfigError where sigma_y is negative or not finite."""
+        """Build the measurement; ConfigError if sigma_y is negative or not finite."""
         if not 0 <= std < float("inf"):
             raise ConfigError(f"sigma_y={std}: expected a standard deviation, 0 for no noise")
         return cls(linear, std)
 
     def draw(self, x: Images, noise: Measured) -> Measured:
-        """y of images, from standard normal noise of its shape."""
+        """Measure images x (b, *shape), with standard normal noise of the shape of y."""
         return self.linear(x) + self.std * noise
 
     def residual(self, y: Measured, x: Images) -> Measured:
-        """y - A x."""
+        """The residual y - A x."""
         return y - self.linear(x)
 
     def distance(self, y: Measured, x: Images) -> PerImage:
-        """Root mean square of the residual over its numbers, in units of sigma_y (of 1 where sigma_y is 0)."""
+        """Root mean square of the residual (b,), in units of sigma_y (of 1 if sigma_y is 0)."""
         r = self.residual(y, x).reshape(len(y), -1)
         return jnp.sqrt(jnp.mean(jnp.square(r), axis=1)) / jnp.where(self.std > 0, self.std, 1.0)
 
     def log_likelihood(self, y: Measured, x: Images) -> PerImage:
-        """ln p(y | x_0 = x) in nats, for sigma_y > 0."""
+        """ln p(y | x_0 = x) (b,) in nats, for sigma_y > 0."""
         r = self.residual(y, x).reshape(len(y), -1)
         variance = jnp.square(self.std)
         squares = jnp.sum(jnp.square(r), axis=1)
@@ -49,10 +49,10 @@ class Measurement:
 
 
 def linear(measurement: Measurement, purpose: str) -> Any:
-    """Its A, which is linear.
+    """The operator A of a measurement, which must be linear.
 
     Raises:
-      ConfigError: it is not.
+      ConfigError: it is not linear.
     """
     if not isinstance(measurement.linear, Linear):
         raise ConfigError(
@@ -63,10 +63,10 @@ def linear(measurement: Measurement, purpose: str) -> Any:
 
 
 def spectral(measurement: Measurement, purpose: str) -> Any:
-    """Its A, whose singular values are known.
+    """The operator A of a measurement, which must have known singular values.
 
     Raises:
-      ConfigError: they are not.
+      ConfigError: they are not known.
     """
     found = linear(measurement, purpose)
     if not isinstance(found, Spectral):

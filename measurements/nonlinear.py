@@ -1,4 +1,4 @@
-"""Measurements that are not linear, for the methods that ask no more of A than its derivative: DPS, TDS, DAPS by Langevin steps."""
+"""Nonlinear measurements, for methods that need only the derivative of A: DPS, TDS, DAPS by Langevin steps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from score_sde.shapes import Images, Measured
 
 @flax.struct.dataclass
 class Magnitudes(Operator):
-    """Moduli of the orthonormal Fourier coefficients of each channel, in a frame of zeros `oversampling` times as long: phase retrieval.
+    """Phase retrieval: moduli of the orthonormal Fourier coefficients of each channel, zero-padded by a factor `oversampling`.
 
-    An image, and with it those that are moved within the frame, turned by half a turn or of the other sign, have the same: their
-    posterior has as many modes as the prior lets them.
+    Translations within the padded frame, rotation by 180 degrees and a change of sign leave them unchanged, so the posterior has
+    several modes unless the prior excludes them.
     """
 
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
@@ -28,7 +28,7 @@ class Magnitudes(Operator):
 
     @classmethod
     def of(cls, shape: tuple[int, ...], oversampling: int = 2) -> Self:
-        """Raises ConfigError where oversampling is less than 1."""
+        """Build the operator; ConfigError if oversampling is less than 1."""
         if oversampling < 1:
             raise ConfigError(f"magnitudes with oversampling={oversampling}: expected 1 or more")
         return cls(tuple(shape), oversampling)
@@ -42,9 +42,9 @@ class Magnitudes(Operator):
 
 @flax.struct.dataclass
 class Rounded(Operator):
-    """Numbers rounded to multiples of a step, as a quantised recording has them.
+    """Quantization: values rounded to multiples of a step size.
 
-    Its derivative is 0 almost everywhere and leads nowhere; what is given for it is that of the identity.
+    The true derivative is 0 almost everywhere and useless for guidance, so the derivative of the identity is used in its place.
     """
 
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False)
@@ -52,7 +52,7 @@ class Rounded(Operator):
 
     @classmethod
     def of(cls, shape: tuple[int, ...], spacing: float) -> Self:
-        """Raises ConfigError where the spacing is not positive."""
+        """Build the operator; ConfigError if the spacing is not positive."""
         if not 0 < spacing < float("inf"):
             raise ConfigError(f"rounding to multiples of {spacing}: expected a positive number")
         return cls(tuple(shape), spacing)
@@ -64,7 +64,7 @@ class Rounded(Operator):
 
 @flax.struct.dataclass
 class Function(Operator):
-    """A user's function of one image, in JAX."""
+    """Any JAX function of one image."""
 
     function: Callable[[Any], Any] = flax.struct.field(pytree_node=False)
     shape: tuple[int, ...] = flax.struct.field(pytree_node=False)

@@ -1,4 +1,4 @@
-"""config.restore.measurement and config.condition."""
+"""Options of measurements: config.restore.measurement and config.condition."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from score_sde.options import fraction as share
 
 @dataclasses.dataclass(frozen=True)
 class MeasurementOptions(Section):
-    """What is measured of an image, y = A x_0 + sigma_y n."""
+    """A measurement of an image, y = A x_0 + sigma_y n."""
 
     name: str = option(
         "box",
@@ -54,7 +54,7 @@ class MeasurementOptions(Section):
 class ConditionOptions(MeasurementOptions):
     """The image on which a network with model.condition_image is conditioned (condition_image.py).
 
-    Where that is "measured", it is what is measured of the network's own image. Random masks do not depend on the seed.
+    With model.condition_image "measured" it is a measurement of the image itself. Random masks do not depend on the seed.
     """
 
     images: str = option(

@@ -1,4 +1,4 @@
-"""Matrices (m, n) that shrink or blur a line of n pixels, in NumPy's float64."""
+"""Matrices (m, n) that downsample or blur a line of n pixels, in NumPy's float64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from score_sde.errors import ConfigError
 from score_sde.options import choose
 
-# What lies at place i beyond n pixels: the place of the pixel that is taken for it, n for none.
+# The pixel used for index i outside a line of n pixels; n stands for a zero.
 EDGES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "mirrored": lambda i, n: np.minimum(i % (2 * n), (-1 - i) % (2 * n)),
     "periodic": lambda i, n: i % n,
@@ -19,7 +19,7 @@ CUT = 4  # standard deviations of a Gaussian
 
 
 def check_factor(n: int, factor: int) -> int:
-    """The number of pixels after shrinking."""
+    """The number of pixels after downsampling; ConfigError if the factor does not divide n."""
     if not (isinstance(factor, int) and factor >= 1 and n % factor == 0):
         raise ConfigError(
             f"super-resolution by {factor} of a side of {n} pixels: expected a whole number that divides it"
@@ -28,12 +28,12 @@ def check_factor(n: int, factor: int) -> int:
 
 
 def box_rows(n: int, factor: int) -> np.ndarray:
-    """Means of `factor` neighbours."""
+    """Means of `factor` adjacent pixels."""
     return np.kron(np.eye(check_factor(n, factor)), np.full((1, factor), 1.0 / factor))
 
 
 def bicubic_rows(n: int, factor: int) -> np.ndarray:
-    """Keys' cubic (1981, Eq. 4, a = -1/2) widened by the factor, weights of what lies within the line, with sum 1."""
+    """Cubic interpolation (Keys 1981, Eq. 4, a = -1/2) widened by the factor; weights within the line are normalized to sum to 1."""
     m = check_factor(n, factor)
     centres, pixels = factor * (np.arange(m) + 0.5), np.arange(n) + 0.5
     weights = keys_cubic((pixels[None] - centres[:, None]) / factor)
@@ -49,7 +49,7 @@ def keys_cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
 
 
 def gaussian_rows(n: int, std: float, edge: str = "mirrored") -> np.ndarray:
-    """A Gaussian at whole pixels, cut at four standard deviations and made to sum to 1."""
+    """A Gaussian sampled at whole pixels, cut off at four standard deviations and normalized to sum to 1."""
     choose("edge", edge, EDGES)
     if not 0 < std < np.inf:
         raise ConfigError(f"a Gaussian blur of std={std} pixels: expected a positive number")
@@ -58,6 +58,6 @@ def gaussian_rows(n: int, std: float, edge: str = "mirrored") -> np.ndarray:
     weights = np.exp(-0.5 * (offsets / std) ** 2)
     weights /= weights.sum()
     taken = EDGES[edge](np.arange(n)[:, None] + offsets[None], n)
-    rows = np.zeros((n, n + 1))  # the last column is of no pixel
+    rows = np.zeros((n, n + 1))  # the last column collects zeros beyond the edge
     np.add.at(rows, (np.arange(n)[:, None], taken), weights[None])
     return rows[:, :n]

@@ -1,12 +1,12 @@
-"""Images restored from measurements: draws of the posterior by a method, and what they are worth.
+"""Image restoration: posterior samples given measurements, by several methods, and their evaluation.
 
 options.py     config.restore
-methods.py     METHODS: the score given y and the sampler for it, by name
-observed.py    images of a split, a file or a folder, measured; or measurements as they are
-draws.py       any number of draws of each image, batch by batch
+methods.py     METHODS: for each name, the score given y and the sampler
+observed.py    the measurements: made from images of a split, file or folder, or read from a file
+draws.py       any number of posterior draws per image, in batches
 figures.py     PSNR, SSIM, residuals, ranks and coverage
-table.py       the same for people
-picture.py     originals, measurements, draws, mean and spread side by side
+table.py       these figures as text
+picture.py     originals, measurements, draws, mean and standard deviation side by side
 
-A room of its own, since it puts measurements, guidance, samplers and evaluation together, which know nothing of each other.
+A package of its own because it combines measurements, guidance, samplers and evaluation, which do not depend on each other.
 """

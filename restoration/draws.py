@@ -1,4 +1,4 @@
-"""Posterior draws over the devices: draw d of image i is number i D + d of all, and has that number's noise."""
+"""Posterior draws across devices: draw d of D of image i is sample i D + d, and uses the noise of that sample."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from score_sde.training.trained_score import EXACT
 def build_drawer(
     config: Any, sde: SDE, space: Space, configured: Configured, observed: Observed, score: Any
 ) -> Generator:
-    """What draws config.restore.draws of each image, as --mode sample draws images."""
+    """Build the generator of config.restore.draws posterior draws per image; it draws as --mode sample does."""
     devices, draws, n = build_devices(config), config.restore.draws, len(observed.y)
     loops = devices.platform != "cpu" or not (
         jacobian_products_of(score) or own_products(configured)
@@ -46,7 +46,7 @@ def build_drawer(
     key = stream_key(config.seed, Stream.OBSERVATION)
 
     def conditions(indices: np.ndarray) -> dict[str, np.ndarray]:
-        which = np.minimum(indices // draws, n - 1)  # a last batch is filled up
+        which = np.minimum(indices // draws, n - 1)  # the last batch is padded
         condition = observed.condition(which)
         if tell is None:
             return {"measured": observed.y[which], **condition}
@@ -63,7 +63,7 @@ def build_drawer(
 
 
 def own_products(configured: Configured) -> int:
-    """Products with the model's Jacobian that a draw costs beside those of its score."""
+    """Vector-Jacobian products per draw that the sampler itself takes, in addition to those of its score."""
     sampler = configured.sampler
     if not isinstance(sampler, SteppedSampler):
         return 0
@@ -71,9 +71,9 @@ def own_products(configured: Configured) -> int:
 
 
 def all_products(configured: Configured, score: Any, model: Any, nfe: float) -> float:
-    """Products with the network's Jacobian that a draw costs, of so many evaluations: the score's and the sampler's.
+    """Vector-Jacobian products of the network per draw of `nfe` evaluations, those of the score and of the sampler.
 
-    Each is one with the Jacobian of `model`, the guided one, and goes back through every evaluation that a call of it takes.
+    Each is a product with the Jacobian of `model`, with guidance, and so passes through all network evaluations of one call of it.
     """
     calls = nfe / evaluations_of(score)
     products = calls * jacobian_products_of(score) + own_products(configured)
@@ -81,7 +81,7 @@ def all_products(configured: Configured, score: Any, model: Any, nfe: float) -> 
 
 
 def with_measured(measurement: Measurement) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """x + A^+ (y - A x) of draws (L, h, w, c) of one y: what was measured without noise, put in."""
+    """A function that replaces what was measured, x + A^+ (y - A x), in the draws x (L, h, w, c) of one noiseless y."""
     linear = spectral(measurement, "imputation")
 
     @jax.jit

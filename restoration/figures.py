@@ -1,4 +1,4 @@
-"""What restored images are worth: nearness to the originals, fit to what was measured, calibration."""
+"""Evaluation of restored images: distance to the originals, fit to the measurements, calibration."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from score_sde.restoration.observed import Observed
 from score_sde.spaces import Space
 
 CONFIDENCE = 0.99
-LEVELS = {"50": 0.5, "90": 0.9}  # credibilities at which coverage is told
+LEVELS = {"50": 0.5, "90": 0.9}  # credibilities at which coverage is reported
 
 
 class Restored(NamedTuple):
-    """Draws (n, L, h, w, c) in the units of the model's images, and evaluations of the network for each (n, L)."""
+    """Posterior draws (n, L, h, w, c), in the units of the model's images, and the NFE (n, L) of each."""
 
     draws: np.ndarray
     nfe: np.ndarray
@@ -32,27 +32,27 @@ class Restored(NamedTuple):
 
     @property
     def std(self) -> np.ndarray:
-        """Of each pixel; 0 of a single draw."""
+        """Standard deviation of each pixel over the draws; 0 for a single draw."""
         return self.draws.std(axis=1, ddof=1) if self.draws.shape[1] > 1 else 0.0 * self.mean
 
 
 def on_unit(space: Space, x: np.ndarray) -> np.ndarray:
-    """Images on [0, 1], cut off there."""
+    """Images scaled to [0, 1] and clipped."""
     assert space.range is not None
     low, high = space.range
     return np.clip((np.asarray(x, np.float64) - low) / (high - low), 0.0, 1.0)
 
 
 def with_error(name: str, values: np.ndarray) -> dict[str, float]:
-    """The mean over images (n,) and its standard error; of one image the error is not known."""
+    """The mean over images of values (n,) and its standard error; NaN for a single image."""
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return {name: float(values.mean()), f"{name}_error": float(error)}
 
 
 def nearness(space: Space, observed: Observed, restored: Restored) -> dict[str, float]:
-    """To the originals: PSNR and SSIM of the mean and of single draws, or the root mean square where there is no range.
+    """Distance to the originals: PSNR and SSIM of the mean and of single draws, or the RMS error of unbounded data.
 
-    One image at a time, so that no more than its draws are in float64.
+    Processes one image at a time, so that only its draws are held in float64.
     """
     if observed.images is None:
         return {}
@@ -73,14 +73,14 @@ def nearness(space: Space, observed: Observed, restored: Restored) -> dict[str, 
 
 
 def rms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The root mean square of the difference over all images."""
+    """Root mean square of the difference, over all images."""
     return np.sqrt(np.square(x - y).mean())
 
 
 def distances(measurement: Measurement, observed: Observed, restored: Restored) -> np.ndarray:
-    """|y - A x| as root mean squares in units of sigma_y (of 1 where it is 0), (n, L + 2): of the draws, their mean, the original.
+    """RMS of y - A x in units of sigma_y (of 1 if it is 0), (n, L + 2): for the L draws, their mean and the original.
 
-    One image at a time, so that memory does not grow with their number; the original's is NaN where there is none.
+    Processes one image at a time, so that memory does not grow with their number. Without originals their column is NaN.
     """
 
     @jax.jit
@@ -98,7 +98,7 @@ def distances(measurement: Measurement, observed: Observed, restored: Restored) 
 
 
 def fit(observed: Observed, of: np.ndarray) -> dict[str, float]:
-    """To what was measured, by `distances`."""
+    """Fit to the measurements, summarized from `distances`."""
     found = {
         **with_error("residual_draw", of[:, :-2].mean(axis=1)),
         **with_error("residual_mean", of[:, -2]),
@@ -111,10 +111,10 @@ def fit(observed: Observed, of: np.ndarray) -> dict[str, float]:
 def all_ranks(
     measurement: Measurement, observed: Observed, restored: Restored, of: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
-    """The place of each original among its draws, (n,) by figure; `coverage` is TARP's.
+    """Rank of each original among its draws, (n,) for each figure; `coverage` is that of TARP.
 
-    TARP's reference is the image before, moved to what was measured where A's singular values are known: so it depends on
-    y, and not on the original. The residual is the likelihood's; without noise nothing but rounding is to be ranked in it.
+    The reference point of TARP is the previous image, corrected towards the measurement if the singular values of A are known, so that it
+    depends on y but not on the original. Residuals are ranked only if there is noise: without it they are rounding errors.
     """
     assert observed.x is not None
     rng, n, count = np.random.default_rng(seed), *restored.draws.shape[:2]
@@ -130,7 +130,7 @@ def all_ranks(
 
 
 def moved_references(measurement: Measurement, observed: Observed) -> np.ndarray:
-    """Another image each, moved to what was measured: TARP's references, which depend on y and not on the original."""
+    """TARP's reference points: another image for each, corrected towards y, so that they do not depend on the original."""
     linear = measurement.linear
     assert observed.x is not None
     other = np.roll(observed.x, 1, axis=0)
@@ -139,14 +139,14 @@ def moved_references(measurement: Measurement, observed: Observed) -> np.ndarray
 
     @jax.jit
     def move(y: Any, x: Any) -> Any:
-        # With a part of a prior's spread beside the noise: the pseudo-inverse of a blur would show noise alone.
+        # Regularized by a unit prior; the pseudo-inverse of a blur would amplify noise until nothing else is left.
         return x + linear.regularized(y - linear(x), jnp.square(measurement.std), 1.0)
 
     return np.asarray(move(jnp.asarray(observed.y), jnp.asarray(other)))
 
 
 def calibration(ranks: dict[str, np.ndarray], num_draws: int) -> dict[str, Any]:
-    """By each figure how uniform the ranks are; of all together by Bonferroni's bound; and what TARP's balls hold."""
+    """Uniformity of the ranks for each figure and jointly (Bonferroni), and the coverage of TARP."""
     tested = {name: uniformity(of, num_draws, CONFIDENCE) for name, of in ranks.items()}
     tarp = tested.pop("coverage", None)
     p_values = {name: of.p_value for name, of in tested.items()}
@@ -164,7 +164,7 @@ def calibration(ranks: dict[str, np.ndarray], num_draws: int) -> dict[str, Any]:
 
 
 def coverage_figures(name: str, tarp: Uniformity, level: float) -> dict[str, Any]:
-    """At the nearest credibility that so many draws have: that, the coverage, and its band."""
+    """Coverage and its band at the attainable credibility nearest to `level`, and that credibility."""
     k = int(np.argmin(np.abs(tarp.expected - level)))
     return {
         f"{name}_credibility": float(tarp.expected[k]),

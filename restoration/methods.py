@@ -1,4 +1,4 @@
-"""The ways to restore images, by name: the score given y, and the sampler for it."""
+"""The methods of image restoration by name: the score given y, and the sampler."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from score_sde.sde_lib import SDE
 
 
 class Method(NamedTuple):
-    """A way to restore."""
+    """A restoration method."""
 
     score: Callable[[Any, Measurement, SDE, Any], Any]
-    """From the model, the measurement, its process and config.restore; refuses what cannot work, without the model."""
+    """Build the score given y from the model, the measurement, the process and config.restore; refuses invalid combinations even without a model."""
     sampler: Callable[[Problem, Any], Configured] | None = None
-    """From config.sampling and config.restore; None: the one that config.sampling names."""
+    """Build its sampler from config.sampling and config.restore; None: use the sampler named by config.sampling."""
     settings: tuple[str, ...] = ()
-    """The fields of config.restore that it reads."""
+    """Fields of config.restore that the method reads."""
     trained: bool = False
-    """The network itself is conditioned on what config.condition measures; it alone is evaluated."""
+    """Whether the network itself is conditioned on the measurement of config.condition, so that it needs no guidance."""
     put_in: bool = False
-    """What was measured is put into the finished image once more, without noise: a last denoising has moved it."""
+    """Whether noiseless measurements are imposed once more on the finished image, since the final denoising step changes them."""
 
 
 def along_pc_grid(
@@ -61,9 +61,9 @@ def along_pc_grid(
     any_time: bool = False,
     suited: str = "",
 ) -> Configured:
-    """A sampler of its own, along the steps that `pc` would take; `any_time`: it asks for scores between them too.
+    """A method's own sampler on the time grid of `pc`; `any_time`: it also evaluates scores between grid points.
 
-    The grid for `auto` is `suited`, or that of small steps: sampling.pc.predictor has no part in a sampler without one.
+    The grid chosen by `auto` is `suited`, or by default the one for small steps, as these samplers do not use sampling.pc.predictor.
     """
     num_steps, suited = problem.options.pc.num_steps, suited or problem.small_steps
     steps = {"num_steps": num_steps, "grid": problem.grid_name(suited)}
@@ -73,10 +73,10 @@ def along_pc_grid(
 
 
 def predictor_of(problem: Problem) -> Predictor:
-    """config.sampling.pc's.
+    """The predictor of config.sampling.pc.
 
     Raises:
-      ConfigError: none, or one that waits for denoising errors.
+      ConfigError: no predictor, or one that depends on measured denoising errors.
     """
     name = problem.options.pc.predictor
     known = {name: predictor for name, predictor in PREDICTORS.items() if predictor is not None}
@@ -87,12 +87,12 @@ def predictor_of(problem: Problem) -> Predictor:
 
 
 def denoises(problem: Problem, options: Any) -> bool:
-    """Whether a Tweedie step ends it, the only last step that these methods have."""
+    """Whether sampling ends with a Tweedie step, the only final step that these methods support."""
     return last_step(problem.options, by=f"restore.method={options.method!r}") == "tweedie"
 
 
 def imputation(problem: Problem, options: Any) -> Configured:
-    """Imputation of what is known, by the configured predictor and corrector."""
+    """Imputation of the known pixels, with the configured predictor and corrector."""
     sampling = problem.options
     corrector = choose("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
     predictor = predictor_of(problem)
@@ -102,14 +102,14 @@ def imputation(problem: Problem, options: Any) -> Configured:
 
 
 def imputation_published(problem: Problem, options: Any) -> Configured:
-    """Imputation as the published code has it, at that code's times."""
+    """Imputation as in the published code, on its time grid."""
     configured = published(problem, PublishedImputation)
     settings = {**configured.settings, **common_settings(problem)}
     return configured._replace(settings=settings)
 
 
 def mcg(problem: Problem, options: Any) -> Configured:
-    """MCG, by the configured predictor."""
+    """MCG, with the configured predictor."""
     sampler = MCG(problem.sde, predictor_of(problem), options.scale)
     settings = {"predictor": problem.options.pc.predictor}
     ends, suited = denoises(problem, options), problem.suits_pc
@@ -117,7 +117,7 @@ def mcg(problem: Problem, options: Any) -> Configured:
 
 
 def repaint(problem: Problem, options: Any) -> Configured:
-    """RePaint, by the configured predictor."""
+    """RePaint, with the configured predictor."""
     sampler = RePaint(problem.sde, options.repeats, predictor_of(problem))
     settings = {"predictor": problem.options.pc.predictor}
     ends, suited = denoises(problem, options), problem.suits_pc
@@ -125,25 +125,25 @@ def repaint(problem: Problem, options: Any) -> Configured:
 
 
 def ddrm(problem: Problem, options: Any) -> Configured:
-    """Its last step goes to the data by itself."""
+    """DDRM, whose own last step already ends at the data."""
     ends = denoises(problem, options)
     return along_pc_grid(problem, DDRM(problem.sde, options.eta, options.eta_b, ends), {}, False)
 
 
 def daps(problem: Problem, options: Any) -> Configured:
-    """DAPS along the steps of pc."""
+    """DAPS on the time grid of pc."""
     sampler = DAPS(problem.sde, ode_steps=options.ode_steps)
     return along_pc_grid(problem, sampler, {}, denoises(problem, options), True)
 
 
 def pnpdm(problem: Problem, options: Any) -> Configured:
-    """PnP-DM along the steps of pc."""
+    """PnP-DM on the time grid of pc."""
     sampler = PnPDM(problem.sde, options.coupling, options.prior_steps)
     return along_pc_grid(problem, sampler, {}, denoises(problem, options), True)
 
 
 def tds(problem: Problem, options: Any) -> Configured:
-    """Its last states are weighed as they are: noise_removal has no part in it."""
+    """TDS, which weights its final states as they are, so noise_removal does not apply."""
     configured = along_pc_grid(problem, TDS(problem.sde, options.particles), {}, False)
     settings = {name: of for name, of in configured.settings.items() if name != "noise_removal"}
     return configured._replace(settings=settings)
@@ -152,7 +152,7 @@ def tds(problem: Problem, options: Any) -> Configured:
 def by_conjugate_gradients(
     model: Any, measurement: Measurement, sde: SDE, options: Any
 ) -> PosteriorScore:
-    """The score of MMPS. On a CPU its iterations are unrolled, since gradients of convolutions are slow within loops there."""
+    """The score of MMPS. On a CPU its iterations are unrolled, because gradients of convolutions are slow within loops there."""
     unrolled = jax.default_backend() == "cpu"
     return mmps(model, measurement, sde, options.iterations, unrolled)
 
@@ -185,10 +185,10 @@ METHODS: dict[str, Method] = {
 
 
 def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
-    """The sampler of config.restore.method, from the score model's denoising errors where it needs them.
+    """Build the sampler of config.restore.method, using the score model's denoising errors where it needs them.
 
     Raises:
-      ConfigError: an unknown method, or a sampler that cannot work.
+      ConfigError: an unknown method, or a sampler that does not work with it.
     """
     options, sampling = config.restore, config.sampling
     method = choose("restore.method", options.method, METHODS)
@@ -205,17 +205,17 @@ def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = Non
 
 
 def needs_errors_to_restore(config: Any) -> bool:
-    """Whether the sampler is built from the score model's denoising errors: one of the method's own by its grid alone."""
+    """Whether the sampler needs the score model's denoising errors; a method's own sampler needs them only for its grid."""
     sampling = config.sampling
     own = METHODS[config.restore.method].sampler is not None
     return bool(sampling.grid.name == "dp") if own else needs_errors(sampling)
 
 
 def check_asks_for_a_score(method: str, sampling: Any) -> None:
-    """Refuse a sampler that asks the network for something else, or knows its errors, which say nothing of the measurement.
+    """Refuse a sampler that uses more of the network than its score, or its denoising errors, which ignore the measurement.
 
     Raises:
-      ConfigError: a sampler of few-step networks, or a predictor that asks for the variance or knows the best one.
+      ConfigError: a sampler of few-step networks, or a predictor with a learned or optimal variance.
     """
     asked = {"sampler": (sampling.sampler, set(FEW_STEPS))}
     if sampling.sampler == "pc" and sampling.pc.predictor == OPTIMAL:
@@ -234,10 +234,10 @@ def check_asks_for_a_score(method: str, sampling: Any) -> None:
 
 
 def check_settings(config: Any) -> None:
-    """Refuse what another method or another measurement reads.
+    """Refuse options that belong to another method or measurement.
 
     Raises:
-      ConfigError: a field that changes nothing.
+      ConfigError: an option with no effect is set.
     """
     options, defaults = config.restore, RestoreOptions.defaults()
     if not METHODS[options.method].trained:
@@ -253,10 +253,10 @@ def check_settings(config: Any) -> None:
 
 
 def measured_section(config: Any) -> Any:
-    """The section of the config that says what is measured.
+    """The section of the config that describes the measurement.
 
     Raises:
-      ConfigError: another than that on which the network is conditioned.
+      ConfigError: it is not the measurement on which the network is conditioned.
     """
     options = config.restore
     if not METHODS[options.method].trained:
@@ -285,6 +285,6 @@ def measured_section(config: Any) -> Any:
 
 
 def sampler_name(config: Any) -> str:
-    """Of what draws: the method itself where it has a sampler of its own."""
+    """Name of the sampler: the method's own name if it has its own sampler."""
     options = config.restore
     return options.method if METHODS[options.method].sampler else config.sampling.sampler

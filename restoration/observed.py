@@ -1,4 +1,4 @@
-"""What is restored: images that are measured now, or measurements as they are."""
+"""The measurements to restore from: made from images, or read from a file."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from score_sde.spaces import Space
 
 
 class Observed(NamedTuple):
-    """n measurements, and what they are of where that is known."""
+    """n measurements, with the images they come from where these are known."""
 
     y: np.ndarray
     """(n, *measured), in the units of the model's images."""
     labels: np.ndarray | None = None
-    """The classes (n,) on which the model is conditioned."""
+    """Class labels (n,) on which the model is conditioned."""
     x: np.ndarray | None = None
-    """x_0 (n, h, w, c), which was measured: within the levels of the images, as the model was trained."""
+    """The measured x_0 (n, h, w, c), dequantized and scaled as in training."""
     images: np.ndarray | None = None
-    """As they are stored."""
+    """The images as stored."""
     texts: np.ndarray | None = None
-    """The words (n, l) on which the model is conditioned, as numbers."""
+    """Texts (n, l) on which the model is conditioned, as word indices."""
 
     def condition(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Of the model, for these images."""
+        """The condition of the model for these rows."""
         parts = {"label": self.labels, "text": self.texts}
         return {name: of[rows] for name, of in parts.items() if of is not None}
 
 
 def check_observed(config: Any) -> None:
-    """Refuse files that are not there."""
+    """Refuse files that do not exist, and images without the texts that the network needs."""
     options = config.restore
     if options.measured:
         if not user_path(options.measured).is_file():
@@ -67,7 +67,7 @@ def check_observed(config: Any) -> None:
 
 
 def of_a_split(config: Any) -> bool:
-    """Whether the images are those of the data."""
+    """Whether the images come from a split of the data."""
     return not config.restore.measured and config.restore.images in SPLITS
 
 
@@ -78,12 +78,15 @@ def observe(
     of_middle: bool = False,
     classes: Sequence[str] = (),
 ) -> Observed:
-    """What config.restore names, measured; noise belongs to an image's index, so it is the same for every method.
+    """Measure the images of config.restore, or read its measurements.
 
-    `of_middle`: measured is what stands in the middle of the levels, as for networks that are trained for a measurement.
+    The noise depends only on the seed and the index of an image, so all methods get the same measurements.
+
+    Args:
+      of_middle: measure the middle of the pixel levels instead of a dequantized image, as networks conditioned on a measurement are trained.
 
     Raises:
-      UserError: fewer images than asked for, without the classes on which the model is conditioned, or measurements of another shape.
+      UserError: fewer images than asked for, missing class labels, or measurements of another shape.
     """
     if config.restore.measured:
         return as_measured(config, measurement)
@@ -110,13 +113,13 @@ def observe(
 
 
 def originals(config: Any, classes: Sequence[str] = ()) -> ImageSet:
-    """The images that config.restore.images names; the model knows these classes, by their places."""
+    """The images of config.restore.images; `classes` are the class names of the model, in the order of its labels."""
     given, field, conditions = config.restore.images, "restore.images", own_conditions(config)
     if given in SPLITS:
         return of_split(getattr(data.load(config, conditions, classes=classes), given))
     path = user_path(given)
     if path.is_dir():
-        # The training set, only for what nothing else says.
+        # Load the training set only where its class names are needed.
         asked = "label" in conditions
         names = data.load(config, conditions, classes=classes).class_names if asked else None
         return of_folder(config, f"{field}={given!r}", path, names)
@@ -124,7 +127,7 @@ def originals(config: Any, classes: Sequence[str] = ()) -> ImageSet:
 
 
 def as_measured(config: Any, measurement: Measurement) -> Observed:
-    """The measurements in the file of config.restore.measured."""
+    """Read the measurements in the file config.restore.measured."""
     given = config.restore.measured
     what = f"restore.measured={given!r}"
     try:
@@ -159,7 +162,7 @@ def as_measured(config: Any, measurement: Measurement) -> Observed:
 
 
 def number_of(config: Any, field: str, there_are: int) -> int:
-    """How many images to restore; UserError for more than there are."""
+    """The number of images to restore; UserError if there are not enough."""
     wanted = config.restore.num_images
     if wanted > there_are:
         raise UserError(
@@ -169,7 +172,7 @@ def number_of(config: Any, field: str, there_are: int) -> int:
 
 
 def condition_labels(config: Any, count: int, own: Any) -> np.ndarray | None:
-    """The classes on which the model is conditioned: sampling.labels in turn, or the images' own."""
+    """Class labels for a conditional model: sampling.labels, repeated, or the images' own; None for others."""
     if "label" not in conditions_of(config):
         return None
     given = tuple(config.sampling.labels)
@@ -190,7 +193,7 @@ def condition_labels(config: Any, count: int, own: Any) -> np.ndarray | None:
 
 
 def condition_texts(config: Any, count: int) -> np.ndarray | None:
-    """The words on which the model is conditioned: those of sampling.text in turn, or the images' own."""
+    """Texts for a text-conditional model: those of sampling.text, repeated, or the images' own; None for others."""
     if "text" not in conditions_of(config):
         return None
     if config.sampling.text:

@@ -1,4 +1,4 @@
-"""config.restore."""
+"""Options of restoration: config.restore."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from score_sde.options import INT32, Section, count, fraction, not_negative, opt
 
 @dataclasses.dataclass(frozen=True)
 class RestoreOptions(Section):
-    """--mode restore: measure images, as `measurement` says, and draw from the posterior given what was measured.
+    """--mode restore: measure images as described by `measurement`, and sample from the posterior given the measurements.
 
-    Batches, steps and the sampler are config.sampling's; sampling.labels and sampling.text, of a conditional model, are the
-    images' in turn; if they are empty, classes and texts are the images' own.
+    Batch size, steps and sampler are those of config.sampling. A conditional model uses sampling.labels and sampling.text, repeated for
+    all images, or if these are empty the labels and texts of the images.
     """
 
     images: str = option(

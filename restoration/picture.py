@@ -1,4 +1,4 @@
-"""Restored images at a glance: a column for each; rows of originals, measurements, draws, mean and standard deviation."""
+"""A picture of restored images: one column each, with rows for original, measurement, draws, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHADES = 256
 
 
 def as_images(measurement: Measurement, y: np.ndarray) -> np.ndarray:
-    """Measurements as images: themselves where they have the shape of one, as blurred ones; else A^+ y or A^T y."""
+    """Show measurements as images: unchanged if they have the shape of an image, otherwise A^+ y or A^T y."""
     linear: Any = measurement.linear
     if linear.measured_shape == tuple(linear.shape):
         return y
@@ -32,7 +32,7 @@ def as_images(measurement: Measurement, y: np.ndarray) -> np.ndarray:
 def save_restored(
     path: Path, space: Space, measurement: Measurement, observed: Observed, restored: Restored
 ) -> dict[str, Any]:
-    """Write the picture; gives where it went, and the standard deviation that is white in it, on the scale of [0, 1]."""
+    """Write the picture; return its path and the standard deviation, for pixels in [0, 1], that it shows as white."""
     n = min(COLUMNS, len(observed.y))
     draws, spread = restored.draws[:n, :DRAWS], restored.std[:n]
     shown = [as_images(measurement, observed.y[:n]), *draws.swapaxes(0, 1), restored.mean[:n]]

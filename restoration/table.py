@@ -1,4 +1,4 @@
-"""Figures of restored images for people."""
+"""The figures of restored images as text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_MIDDLE = (
 
 
 def title(figures: Mapping[str, Any]) -> str:
-    """What was measured and by which method, in a line."""
+    """One line with the images, the measurement and the method."""
     what = figures["measured"] or figures["images"]
     by = figures["method"]
     if figures["sampler"] != by:
@@ -41,7 +41,7 @@ def title(figures: Mapping[str, Any]) -> str:
 
 
 def measured(figures: Mapping[str, Any]) -> str:
-    """What was measured, with the fields by which it was."""
+    """The measurement with its options, as text."""
     start = "measurement_"
     fields = {k.removeprefix(start): of for k, of in figures.items() if k.startswith(start)}
     words = ", ".join(f"{name}={of}" for name, of in fields.items() if of not in ("", ()))
@@ -49,7 +49,7 @@ def measured(figures: Mapping[str, Any]) -> str:
 
 
 def table(figures: Mapping[str, Any]) -> str:
-    """A line for each of the figures that there are, and what is to be expected of them."""
+    """All figures as text, with their expected values."""
     noisy = figures["sigma_y"] > 0
     units = "in sigma_y" if noisy else "rms"
     lines = {name: line.format(units=units) for name, line in LINES.items() if name in figures}
@@ -68,12 +68,12 @@ def table(figures: Mapping[str, Any]) -> str:
 
 
 def len_one(figures: Mapping[str, Any]) -> bool:
-    """Whether a single image was restored."""
+    """Whether only one image was restored."""
     return bool(figures["num_images"] == 1)
 
 
 def calibrated(figures: Mapping[str, Any]) -> list[str]:
-    """What ranks and coverage say, in words."""
+    """Lines on the ranks and the coverage; none if they were not measured."""
     if "ranks_p_value" not in figures:
         return []
     found = [
@@ -92,7 +92,7 @@ def calibrated(figures: Mapping[str, Any]) -> list[str]:
 
 
 def verdict(p_value: float) -> str:
-    """What a p-value says of calibration, in words."""
+    """What a p-value says about calibration, in words."""
     if p_value > 1 - CONFIDENCE:
         return "nothing against calibration"
     return "not calibrated"

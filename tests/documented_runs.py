@@ -145,7 +145,9 @@ def copied_checkout(folder: Path) -> Path:
 def small(options: Any) -> list[str]:
     """Further arguments, with which a command of main.py is done soon."""
     config, found = options.config, []
-    if options.mode == "tradeoff" and not config.tradeoff.samplers:  # else it names them, as a model without a score has to
+    if (
+        options.mode == "tradeoff" and not config.tradeoff.samplers
+    ):  # else it names them, as a model without a score has to
         found += TRADEOFF
     for name, most in AT_MOST.items():
         value = config_value(config, name)
