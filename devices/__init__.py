@@ -1,12 +1,12 @@
-"""Devices and hosts in one place: a function of a batch runs on all of them, each with its own images.
+"""Data parallelism over devices and hosts: a function of a batch runs on all devices, each with its own images.
 
-    mapped.py        Devices: `data_parallel(f, mapped)`, and arrays split over devices, replicated, gathered
-    sharded.py       the training state split over the devices too
-    choice.py        `config.data_parallel`
-    host_copies.py   arrays of devices in the memory of hosts
-    batches.py       any number of images as batches of indices that devices and hosts can share
+    mapped.py        Devices: `data_parallel(f, mapped)`; splitting, replicating and gathering arrays
+    sharded.py       fully sharded data parallelism, which splits the training state as well
+    choice.py        the choice by `config.data_parallel`
+    host_copies.py   copies of device arrays in host memory
+    batches.py       any number of images as batches of indices that devices and hosts share equally
 
-Every device sees its share of the batch, and only collectives over the axis AXIS join the shares.
+Each device sees its shard of the batch; shards are combined only by collectives over the axis AXIS.
 """
 
 from score_sde.devices.batches import (

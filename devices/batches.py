@@ -1,6 +1,6 @@
 """Any number of images as batches that devices and hosts share equally.
 
-Every image has an index; the last batch is filled up, and what was computed for the filling is thrown away.
+Every image has an index. The last batch is padded, and results for the padding are discarded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from score_sde.options import value_of
 
 
 def check_batch_size(batch_size: int, field: str) -> None:
-    """Refuse a batch that the devices cannot share equally."""
+    """Refuse a batch size that is not a multiple of the number of devices."""
     devices = jax.device_count()
     if batch_size < 1 or batch_size % devices:
         raise UserError(
@@ -30,7 +30,7 @@ def check_batch_size(batch_size: int, field: str) -> None:
 
 
 def check_batch(config: Any, field: str) -> None:
-    """`check_batch_size` of a field, and that its images alone fit into memory."""
+    """Check a batch-size field: `check_batch_size`, and whether the images alone fit into memory."""
     size, data = value_of(config, field), config.data
     check_batch_size(size, field)
     shape = image_shape(data)
@@ -42,17 +42,17 @@ def check_batch(config: Any, field: str) -> None:
 
 
 def memory_of_devices() -> int:
-    """Bytes of their own, all together; 0 of CPUs."""
+    """Total memory of this host's devices in bytes; 0 for CPUs, which have none of their own."""
     return sum(
         (device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.local_devices()
     )
 
 
 def index_batches(num_images: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """This host's share of each batch of indices, int32 (b,), and the size of the whole batch without its filling.
+    """For each batch, this host's indices, int32 (b,), and the size of the whole batch without padding.
 
-    The last batch is filled up with the indices beyond: images that influence each other must all be different
-    ones. Images of a split that ends there: `np.minimum(indices, num_images - 1)`.
+    The last batch is padded with the indices that follow num_images, so that all images of a batch differ, for samplers whose images
+    influence each other. To read from a split that ends there, use `np.minimum(indices, num_images - 1)`.
     """
     places = host_places(batch_size, jax.process_index(), jax.process_count())
     for start in range(0, num_images, batch_size):

@@ -1,4 +1,4 @@
-"""Which way the devices share a batch."""
+"""The choice of how devices share a batch."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ DEVICES: dict[str, Callable[..., Devices]] = {
 
 
 def build_devices(config: Any) -> Devices:
-    """All devices, as `config.data_parallel` says that they share a batch."""
+    """All devices, sharing batches in the way that `config.data_parallel` names."""
     return choose("data_parallel", config.data_parallel, DEVICES)()

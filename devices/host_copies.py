@@ -1,4 +1,4 @@
-"""Arrays that lie split or whole on devices of several hosts, copied to the memory of the hosts and back."""
+"""Copies of sharded or replicated device arrays in host memory, and back, on any number of hosts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from jax.sharding import Sharding
 
 @dataclasses.dataclass(frozen=True)
 class HostCopy:
-    """What this host's devices hold of an array, each part once."""
+    """This host's part of an array, with each distinct shard held once."""
 
     shape: tuple[int, ...]
     parts: dict[tuple[int, ...], np.ndarray]
-    """By where they begin."""
+    """Shards by the index at which they begin."""
 
     @classmethod
     def of(cls, array: jax.Array) -> HostCopy:
@@ -24,12 +24,12 @@ class HostCopy:
         for shard in array.addressable_shards:
             where = begin(shard.index)
             if where not in parts:
-                # A copy: on a CPU the buffer itself may be given away.
+                # A copy, because on a CPU the buffer itself may be donated.
                 parts[where] = np.array(shard.data)
         return cls(array.shape, parts)
 
     def on_devices(self, place: Sharding) -> jax.Array:
-        """The array again, lying there as it lay."""
+        """Put the array back on the devices, with the sharding it had."""
         return jax.make_array_from_callback(
             self.shape, place, lambda index: self.parts[begin(index)]
         )
@@ -40,12 +40,12 @@ class HostCopy:
 
 
 def begin(index: Any) -> tuple[int, ...]:
-    """Of the slices, one for each axis, of a part."""
+    """Start indices of a shard, from its slices along each axis."""
     return tuple(of_axis.start or 0 for of_axis in index)
 
 
 def on_any_host(flags: np.ndarray) -> np.ndarray:
-    """Which of these are True on one host at least, the same answer on all."""
+    """Elementwise: whether a flag is True on at least one host. All hosts get the same answer."""
     if jax.process_count() == 1:
         return flags
     from jax.experimental import multihost_utils
@@ -54,7 +54,7 @@ def on_any_host(flags: np.ndarray) -> np.ndarray:
 
 
 def of_every_host(array: np.ndarray) -> np.ndarray:
-    """This array of each host, which has one of the same shape, in the order of the hosts: (hosts, ...)."""
+    """Gather an array of the same shape from each host, in host order: (hosts, ...)."""
     if jax.process_count() == 1:
         return array[None]
     from jax.experimental import multihost_utils
@@ -63,7 +63,7 @@ def of_every_host(array: np.ndarray) -> np.ndarray:
 
 
 def on_host(tree: Any) -> Any:
-    """All of each array as a NumPy array, on every host."""
+    """Gather each array of a tree as a whole NumPy array on every host."""
 
     def whole(array: jax.Array) -> np.ndarray:
         if array.is_fully_addressable or array.is_fully_replicated:

@@ -1,10 +1,10 @@
-"""A function over the devices that share a batch, by `jax.pmap` or by `jax.jit` of `jax.shard_map`.
+"""Data-parallel functions, by `jax.pmap` or by `jax.jit` of `jax.shard_map`.
 
-Both give a device its own rows of the mapped arguments and all of the others, and differ in how a split array looks from
-outside: pmap's has an axis of devices in front, (devices, b, ...) of one host, while shard_map's is one array (B, ...)
-over all hosts. Callers never look: they `split`, pass on, and `gather`.
+Both give each device its own rows of the mapped arguments and the whole of all others. They differ in the layout of split arrays:
+pmap's have a leading axis of this host's devices, (devices, b, ...), while shard_map's are global arrays (B, ...) over all
+hosts. Callers need not know: they only `split`, pass arrays on, and `gather`.
 
-The training state is whole on every device here; sharded.py splits it too.
+Here the training state is replicated on every device; sharded.py splits it as well.
 """
 
 from __future__ import annotations
@@ -19,142 +19,142 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
-"""The name under which collectives inside a mapped function join the devices."""
+"""Name of the device axis, for collectives inside a mapped function."""
 STATE: Literal["state"] = "state"
-"""The flag of what lies as the training state does: whole on every device, or split by its leaves (sharded.py)."""
+"""The flag of values with the layout of the training state: replicated, or split leaf by leaf (sharded.py)."""
 
 Function = Callable[..., Any]
 Places = tuple[int, ...]  # of arguments
 Flag = bool | Literal["state"]
-"""Of an argument or a result: split over the devices by rows, whole on each, or STATE."""
+"""Layout of an argument or result: True, rows split over the devices; False, replicated; or STATE."""
 
 
 class Shares(NamedTuple):
-    """What one device makes of its share of a batch; from `Devices.joined`, what all of them make together."""
+    """The results of one device for its shard of a batch; those returned by `Devices.joined` are of all devices together."""
 
     mean: Any
-    """To be averaged over the devices; then it lies as the training state does."""
+    """To be averaged over the devices; the average has the layout of the training state."""
     total: Any = ()
-    """To be added over the devices; then it is whole on each."""
+    """To be summed over the devices; the sum is replicated."""
     rows: Any = ()
-    """Of the device's own images, (b, ...); it stays split."""
+    """Per-image results of the device's own images (b, ...), which stay split."""
 
 
 class Mapped:
     """A function compiled for all devices."""
 
     def __init__(self, run: Any, *beside: Any):
-        """`run`, of jax.jit or jax.pmap, is called with the arguments and what is `beside`."""
+        """Wrap `run`, made by jax.jit or jax.pmap, which is called with the arguments followed by `beside`."""
         self.run, self.beside = run, beside
 
     def __call__(self, *arguments: Any) -> Any:
         return self.run(*arguments, *self.beside)
 
     def lower(self, *arguments: Any) -> Any:
-        """JAX's `Lowered` of a call with these arguments, or with their shapes: not compiled yet."""
+        """Lower a call with these arguments, or their shapes, without compiling: JAX's `Lowered`."""
         return self.run.lower(*arguments, *self.beside)
 
     def memory(self, *arguments: Any) -> int | None:
-        """Bytes that a call allocates on each device beside its arguments, without calling it; None if unknown."""
+        """Bytes that a call allocates per device in addition to its arguments, without calling it; None if unknown."""
         found = self.lower(*arguments).compile().memory_analysis()
         if found is None:
             return None
-        # What the results take over from donated arguments is no new memory.
+        # Results that reuse the memory of donated arguments need no new memory.
         new = found.output_size_in_bytes - found.alias_size_in_bytes
         return found.temp_size_in_bytes + new
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices(abc.ABC):
-    """The devices, of all hosts, that share a batch."""
+    """The devices of all hosts, which share a batch."""
 
     devices: tuple[jax.Device, ...] = dataclasses.field(default_factory=lambda: (*jax.devices(),))
     batch_axes: ClassVar[int] = 1
-    """Axes of a split array that run over images."""
+    """Number of leading axes of a split array that run over images."""
 
     @property
     def platform(self) -> str:
-        """cpu, gpu or tpu: of these devices, which a program can be compiled for on a machine that has others."""
+        """The platform of these devices, cpu, gpu or tpu; when compiling ahead of time it may not be that of this machine."""
         return self.devices[0].platform
 
     @abc.abstractmethod
     def data_parallel(
         self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = True, donate: Places = ()
     ) -> Mapped:
-        """f compiled for all devices.
+        """Compile f for all devices.
 
         Args:
-          f: of arrays as one device has them, (b, ...) for the mapped ones.
-          mapped: for each argument, whether it is split over the devices (see `split`) or whole on each.
-          out_mapped: the same of the results, a bool or a tree of them that begins f's result; what is not mapped
-            must be the same on every device.
-          donate: places of arguments whose memory the results may take over.
+          f: a function of the arrays of one device, (b, ...) for the mapped ones.
+          mapped: for each argument, whether it is split over the devices (see `split`) or replicated.
+          out_mapped: the same for the results, as a flag or a prefix tree of flags; a result that is not mapped
+            must be equal on all devices.
+          donate: indices of arguments whose memory may be reused for results.
         """
 
     @abc.abstractmethod
     def split(self, tree: Any) -> Any:
-        """This host's rows, leaves (rows, ...), over its devices: what mapped arguments take."""
+        """Split this host's rows, leaves (rows, ...), over its devices, as mapped arguments must be."""
 
     def program(
         self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = False, donate: Places = ()
     ) -> Mapped:
-        """f compiled for all devices, of a training state and a batch, which it passes to `joined`.
+        """Compile f, a function of a training state and a batch that calls `joined`, for all devices.
 
-        What comes back from there is the same on every device, or is split and seen as a whole: f may compute norms and updates
-        of it as on one device, and must not use collectives itself. Arguments as of `data_parallel`, with STATE among the flags.
+        The results of `joined` are either replicated or global arrays, so f can compute norms and updates from them as on a single device;
+        it must not use collectives itself. Arguments are those of `data_parallel`, with STATE as an additional flag.
         """
         return self.data_parallel(f, mapped, out_mapped, donate)
 
     def joined(
         self, f: Function, arguments: tuple[Any, ...], mapped: tuple[Flag, ...], like: Any
     ) -> Shares:
-        """Within a `program`: f(*arguments), the Shares of one device, joined over the devices.
+        """Within a `program`: compute the Shares f(*arguments) of each device and combine them over the devices.
 
         Args:
-          f: sees its own rows of the mapped arguments, and all of the others, of those that are STATE too.
-          like: arrays with the shapes of f's means.
+          f: a function of one device's rows of the mapped arguments and the whole of all others, including those flagged STATE.
+          like: arrays with the shapes of the `mean` of f.
         """
         found = f(*arguments)
         return Shares(jax.lax.pmean(found.mean, AXIS), jax.lax.psum(found.total, AXIS), found.rows)
 
     def gather(self, tree: Any, count: int) -> Any:
-        """The first `count` rows of a mapped result, of all hosts, as NumPy arrays (count, ...)."""
+        """Gather the first `count` rows of a mapped result from all hosts, as NumPy arrays (count, ...)."""
         return jax.tree.map(lambda leaf: of_all_hosts(leaf, self.batch_axes)[:count], tree)
 
     def replicated(self) -> NamedSharding:
-        """Where arrays lie that are whole on every device, such as resident images."""
+        """The sharding of replicated arrays, such as a dataset held on the devices."""
         return replicated(self.devices)
 
     def place(self, leaf: Any) -> NamedSharding:
-        """Where a leaf of the training state lies, anything with its shape."""
+        """The sharding of a leaf of the training state, given anything with its shape."""
         return self.replicated()
 
     def places(self, shapes: Callable[[], Any]) -> Any:
-        """Where all leaves of the training state lie, as a tree that begins it.
+        """The shardings of the training state, as a prefix tree.
 
-        Its shapes, for which the network must be traced, are asked for only where the places depend on them.
+        `shapes`, which has to trace the network, is called only if the shardings depend on it.
         """
         return self.replicated()
 
     def template(self, shapes: Any) -> Any:
-        """The shapes of a training state, each with where it lies as an array of all hosts: what a checkpoint is read into.
+        """Shapes and global shardings of a training state, into which a checkpoint is read.
 
         Raises:
-          UserError: this way of sharing can do nothing for such a state.
+          UserError: this kind of parallelism has no effect on such a state.
         """
         return jax.tree.map(lambda leaf: placed(leaf, replicated(self.devices)), shapes)
 
     def whole(self, tree: Any) -> Any:
-        """A part of the training state, whole on every device."""
+        """Replicate a part of the training state on every device."""
         return tree
 
     def checkpointable(self, tree: Any) -> Any:
-        """A training state as arrays of all hosts, which Orbax asks for."""
+        """A training state as global arrays, as Orbax requires."""
         return tree
 
 
 class PmapDevices(Devices):
-    """By `jax.pmap`."""
+    """Data parallelism by `jax.pmap`."""
 
     batch_axes: ClassVar[int] = 2
 
@@ -168,8 +168,8 @@ class PmapDevices(Devices):
         def axes(flags: Any) -> Any:
             return jax.tree.map(lambda flag: 0 if flag is True else None, flags)
 
-        # With one more argument, an empty tree. Without it pmap (jax 0.10.2) gives a leaf the axis of another argument
-        # where arguments of many leaves and of none add up to as many leaves as arguments.
+        # An additional empty argument works around pmap (jax 0.10.2), which assigns axes to the wrong leaves when the
+        # total number of leaves happens to equal the number of arguments.
         run = jax.pmap(
             lambda *arguments: f(*arguments[:-1]),
             axis_name=AXIS,
@@ -185,7 +185,7 @@ class PmapDevices(Devices):
         return jax.tree.map(lambda leaf: leaf.reshape(num, -1, *leaf.shape[1:]), tree)
 
     def replicated(self) -> NamedSharding:
-        # Each host has copies of its own: pmap takes and gives such.
+        # Only this host's devices: pmap takes and returns arrays that are local to a host.
         return replicated(self.local)
 
     def checkpointable(self, tree: Any) -> Any:
@@ -201,9 +201,9 @@ class PmapDevices(Devices):
 
 
 class ShardMapDevices(Devices):
-    """By `jax.jit(jax.shard_map(...))`.
+    """Data parallelism by `jax.jit(jax.shard_map(...))`.
 
-    Without shard_map's check of what varies over devices, in which diffrax's `diffeqsolve` fails (diffrax#735).
+    shard_map's check of varying values (check_vma) is off, because diffrax's `diffeqsolve` fails under it (diffrax#735).
     """
 
     def data_parallel(
@@ -228,27 +228,27 @@ class ShardMapDevices(Devices):
 
 
 def on_one_device(f: Function) -> Function:
-    """f by `jax.jit`, under the axis of one device: for what may ask for the axis but is too small to share."""
+    """Jit f on a single device, with the axis AXIS of size 1 in scope for collectives."""
     return jax.jit(jax.vmap(f, in_axes=None, out_axes=None, axis_size=1, axis_name=AXIS))
 
 
 def mesh_of(devices: Iterable[jax.Device]) -> Mesh:
-    """A mesh of one axis over these devices."""
+    """A mesh with the single axis AXIS over these devices."""
     return Mesh(np.array([*devices]), (AXIS,))
 
 
 def replicated(devices: Iterable[jax.Device] | None = None) -> NamedSharding:
-    """A copy on every one of these devices; of all, over all hosts, by default."""
+    """The sharding with a copy on each of these devices, by default on all devices of all hosts."""
     return NamedSharding(mesh_of(jax.devices() if devices is None else devices), PartitionSpec())
 
 
 def placed(leaf: Any, place: NamedSharding) -> jax.ShapeDtypeStruct:
-    """The shape of an array that lies there."""
+    """The shape and dtype of a leaf, with this sharding."""
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
 
 def of_all_hosts(leaf: jax.Array, axes: int) -> np.ndarray:
-    """A split array, of which so many axes run over images, as rows (B, ...) of all hosts in their order."""
+    """Gather the rows (B, ...) of a split array, whose first `axes` axes run over images, from all hosts in order."""
     local = np.concatenate([np.asarray(shard.data) for shard in leaf.addressable_shards])
     local = local.reshape(-1, *leaf.shape[axes:])
     if jax.process_count() == 1:

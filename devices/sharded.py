@@ -1,16 +1,16 @@
-"""The devices that share a batch also share the training state: fully sharded data parallelism.
+"""Fully sharded data parallelism: the devices share the training state as well as the batch.
 
-Each leaf of the state, so each parameter, each moment of Adam and each average, is split along its largest dimension that the
-devices divide, by a rule of its shape alone; so a parameter and its moments lie alike. An update (Rajbhandari et al. 2020, ZeRO,
-stage 3) is then
+Each leaf of the state (parameters, Adam's moments, averaged weights) is split along its largest dimension that is divisible by the
+number of devices. The rule depends on its shape only, so a parameter and its moments are split alike. An update (Rajbhandari
+et al. 2020, ZeRO stage 3) is then
 
-    all-gather of the parameters -> the program of one device, as ever -> reduce-scatter of the gradient -> update of the parts
+    all-gather of the parameters -> the usual program of one device -> reduce-scatter of the gradient -> update of the parts
 
-Loss and gradient are sums of the same terms as in the other ways, on a CPU with the same bits. The rest of the update is written for
-whole arrays, and XLA splits it as they lie: a norm is that of all parts, whatever the optimizer. To leave all of it to XLA moves more
-bytes, and activations too: docs/training.md.
+Loss and gradient are sums of the same terms as with replicated states, on a CPU with the same bits. The rest of the update is written
+for whole arrays and partitioned by XLA, so that norms are those of the whole gradient, whatever the optimizer. Leaving everything to
+XLA would communicate more bytes, and activations as well: docs/training.md.
 
-What does not update a state, such as a sampler, has its arguments whole, as in ShardMapDevices.
+Programs that do not update a state, such as samplers, have replicated arguments, as in ShardMapDevices.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from score_sde.devices.mapped import (
 from score_sde.errors import UserError
 
 SMALL = 1024
-"""Leaves of fewer numbers are whole on every device: 0.9 % of the digits' network, 0.15 % of DDPM++ for CIFAR-10."""
+"""Leaves with fewer elements are replicated: 0.9 % of the digits' network, 0.15 % of DDPM++ for CIFAR-10."""
 
 
 def spec_of(shape: tuple[int, ...], num_devices: int) -> PartitionSpec:
-    """Split along the largest dimension that so many devices divide, of several the first; whole if there is none."""
+    """Split along the largest dimension divisible by the number of devices, the first of equals; replicate if there is none."""
     divisible = [axis for axis, size in enumerate(shape) if size % num_devices == 0]
     if math.prod(shape) < SMALL or not divisible:
         return PartitionSpec()
@@ -52,14 +52,14 @@ def spec_of(shape: tuple[int, ...], num_devices: int) -> PartitionSpec:
 
 
 def gathered(part: Array, spec: PartitionSpec) -> Array:
-    """All of a leaf, from one device's part of it."""
+    """Gather a whole leaf from the devices' parts."""
     if AXIS not in spec:
         return part
     return jax.lax.all_gather(part, AXIS, axis=spec.index(AXIS), tiled=True)
 
 
 def averaged(whole: Array, spec: PartitionSpec) -> Array:
-    """One device's part of the mean over the devices."""
+    """This device's part of the mean over devices."""
     if AXIS not in spec:
         return jax.lax.pmean(whole, AXIS)
     axis = spec.index(AXIS)
@@ -68,13 +68,13 @@ def averaged(whole: Array, spec: PartitionSpec) -> Array:
 
 
 def itself(tree: Any) -> Any:
-    """The tree as it is."""
+    """The identity."""
     return tree
 
 
 @dataclasses.dataclass(frozen=True)
 class FsdpDevices(ShardMapDevices):
-    """By `jax.jit` of arrays that lie split, with `jax.shard_map` for what a device makes of its share of the batch."""
+    """Data parallelism by `jax.jit` on sharded arrays, with `jax.shard_map` for the computations on each device's part of the batch."""
 
     def program(
         self, f: Function, mapped: tuple[Flag, ...], out_mapped: Any = False, donate: Places = ()
@@ -82,7 +82,7 @@ class FsdpDevices(ShardMapDevices):
         mesh = mesh_of(self.devices)
 
         def there(flag: Flag, tree: Any) -> Any:
-            """The results, constrained to lie as their flags say."""
+            """Constrain the results to the shardings given by their flags."""
             specs = self.specs(flag, tree)
             places = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
             return jax.lax.with_sharding_constraint(tree, places)
@@ -117,7 +117,7 @@ class FsdpDevices(ShardMapDevices):
         )(*arguments)
 
     def specs(self, flag: Flag, tree: Any) -> Any:
-        """How each leaf is split."""
+        """The partition of each leaf."""
         rows = PartitionSpec(AXIS) if flag is True else PartitionSpec()
         return jax.tree.map(lambda leaf: self.spec(leaf) if flag == STATE else rows, tree)
 

@@ -1,1 +1,1 @@
-"""What a score model is worth: distances to known laws, how well it denoises, pictures; likelihoods have a room of their own."""
+"""Evaluation of score models: distances to known distributions, denoising errors, calibration, pictures. Likelihoods: see likelihood/."""

@@ -1,8 +1,8 @@
-"""The exact law of a sampler's output where that is affine in its noise, with no sampling.
+"""The exact distribution of a sampler's output, without sampling, where the output is affine in the noise.
 
-So it is for Gaussian data with the exact score, and for each guidance that keeps a score affine. A step takes x to
-M x + b + B z; the columns of M and B are differences of the step's outputs from unit states and unit noises. All steps are asked
-side by side, and mean and covariance follow by recursion, in float64 if the arrays are.
+This holds for Gaussian data with the exact score, and for guidance that keeps the score affine. A step maps x to
+M x + b + B z; the columns of M and B are differences of the step's outputs for unit states and unit noises. All steps are evaluated
+in parallel, and mean and covariance follow by recursion, in float64 if the arrays are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from score_sde.shapes import Points
 
 
 class Law(NamedTuple):
-    """Of flattened images."""
+    """A Gaussian distribution of flattened images."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -36,16 +36,16 @@ def affine_law(
     slots: int = 1,
     together: int = 1,
 ) -> Law:
-    """The law at the last time of the grid, from the sampler's prior at the first.
+    """The distribution at the last time of the grid, starting from the sampler's prior at the first.
 
     Args:
-      sampler: one whose next step reads nothing but the state, so no multistep method.
-      shape: of an image, of d numbers.
-      condition: what is bound to the score, of one image, without the leading b.
-      slots: noises that a step draws.
-      together: steps that the sampler must be shown at once; the grid has a whole number of them.
+      sampler: a sampler whose steps depend only on the current state, so not a multistep method.
+      shape: shape of an image, with d elements.
+      condition: bound to the score, for a single image, without batch axis.
+      slots: number of noise arrays that a step draws.
+      together: number of steps that the sampler must take in one call; it divides the number of steps of the grid.
 
-    Cost: 1 + d + d slots images for each step, in one program.
+    Cost: 1 + d + d slots images per step, in one program.
     """
     d = int(np.prod(shape))
     spans = range(0, len(grid) - 1, together)
@@ -72,7 +72,7 @@ def _steps(
     condition: Any,
     windows: Any,
 ) -> Any:
-    """(steps, 1 + d + d slots together, *shape): from the state 0 without noise, from unit states, and from unit noises."""
+    """Outputs (steps, 1 + d + d slots together, *shape) for the state 0 without noise, unit states, and unit noises."""
     d = int(np.prod(shape))
     places = d + together * slots * d
     units = jnp.concatenate([jnp.zeros((1, places)), jnp.eye(places)])

@@ -1,13 +1,13 @@
-"""Whether posterior draws are what they claim to be, with no posterior known: SBC and TARP.
+"""Tests of posterior samples without knowing the posterior: SBC and TARP.
 
-Truths and measurements from the joint law are all that is asked for. Of a figure of an image, the truth's place among those of
-L draws given its measurement is then uniform on 0 ... L if the draws are the posterior's: simulation-based calibration (Talts et
-al. 2018). The distance from a reference point is such a figure, and the place by it is what TARP counts (Lemos et al. 2023): the ball
-around the reference that holds a share of the draws should hold that share of the truths. Whether places are uniform:
-uniformity.py.
+They need only pairs of truths and measurements from the joint distribution. For any scalar statistic of an image, the rank of the truth
+among L draws given its measurement is uniform on 0 ... L if the draws follow the posterior: simulation-based calibration (Talts et
+al. 2018). With the distance from a reference point as the statistic this is TARP (Lemos et al. 2023): a ball around the reference
+that contains a fraction of the draws should contain the same fraction of the truths. uniformity.py tests whether ranks are
+uniform.
 
-Uniform places do not make a posterior. Draws of the prior have them in every figure that does not look at the measurement;
-so take the likelihood among the figures, and references that depend on the measurement.
+Uniform ranks are necessary, not sufficient. Draws from the prior have uniform ranks in every statistic that does not depend on the
+measurement, so include the likelihood among the statistics, and use references that depend on the measurement.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROJECTIONS = 6
 
 
 def ranks_among(truth: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How many of the draws (n, L) are below the truth (n,): integers 0 ... L, ties broken by chance."""
+    """Ranks (n,) of the truth (n,) among the draws (n, L): integers 0 ... L, with ties broken at random."""
     below = np.sum(draws < truth[:, None], axis=1)
     ties = np.sum(draws == truth[:, None], axis=1)
     return below + rng.integers(0, ties + 1)
@@ -27,10 +27,10 @@ def ranks_among(truth: np.ndarray, draws: np.ndarray, rng: np.random.Generator) 
 def coverage_ranks(
     truth: np.ndarray, draws: np.ndarray, references: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """TARP's: how many of the draws (n, L, d) are nearer to a reference than the truth is, both (n, d).
+    """The ranks of TARP: how many of the draws (n, L, d) are nearer to the reference (n, d) than the truth (n, d) is.
 
-    A reference may depend on the measurement and on anything else but the truth. One truth's draws at a time, so that memory does not
-    grow with their number.
+    A reference may depend on the measurement and on anything else except the truth. The draws of one truth are processed at a time, so
+    that memory does not grow with n.
     """
     of_truth = np.square(truth - references).sum(axis=1)
     pairs = zip(draws, references, strict=True)
@@ -39,7 +39,7 @@ def coverage_ranks(
 
 
 def figures_of_images(x: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Figures (n, ...) of images (n, ..., d) by name: the mean, and projections on random directions, one of the n in float64 at a time."""
+    """Statistics (n, ...) of images (n, ..., d) by name: their mean, and projections on random directions, in float64 for one image at a time."""
     directions = np.random.default_rng(seed).standard_normal((PROJECTIONS, x.shape[-1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     along = np.stack([np.asarray(part, np.float64) @ directions.T for part in x])

@@ -1,4 +1,4 @@
-"""What is to be seen on images of data/captions.py, counted: number, colour and shape of the objects, and whether the text says so."""
+"""Recognition of the objects in images of data/captions.py: their number, color and shape, and whether they match the text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scipy import ndimage
 from score_sde.data.captions import COLOURS, NUMBERS, SHAPES, WORDS
 from score_sde.quality.estimate import Estimate, mean_of
 
-TOUCHING = np.ones((3, 3), int)  # pixels that share a side or a corner are of one object
+TOUCHING = np.ones((3, 3), int)  # pixels that share a side or a corner belong to one object
 
 
 class Seen(NamedTuple):
-    """Of one image; "" where objects differ, or are of none of these."""
+    """What an image shows; "" where objects differ from each other, or are not recognized."""
 
     number: int
     colour: str
@@ -23,10 +23,10 @@ class Seen(NamedTuple):
 
 
 def seen(image: np.ndarray) -> Seen:
-    """The objects of an image (h, w, 3) of levels 0 and 1, pixels that are not black and touch each other.
+    """Recognize the objects of an image (h, w, 3) with levels 0 and 1: connected components of pixels that are not black.
 
-    A colour is one channel alone in all pixels of the objects. An object is a square if it fills the corners of the box around it, a
-    disc if it fills none of them.
+    The color is the only channel that is set in all pixels of the objects. An object is a square if it fills all corners of its bounding
+    box, a disc if it fills none of them.
     """
     lit = image > 0
     objects, number = ndimage.label(lit.any(-1), TOUCHING)
@@ -40,7 +40,7 @@ def seen(image: np.ndarray) -> Seen:
 
 
 def shape_of(filled: np.ndarray) -> str:
-    """Of an object in the box around it, bool (h, w)."""
+    """The shape of an object, given within its bounding box, bool (h, w)."""
     corners = filled[[0, 0, -1, -1], [0, -1, 0, -1]]
     if corners.all():
         return "square"
@@ -48,7 +48,7 @@ def shape_of(filled: np.ndarray) -> str:
 
 
 def said(text: Sequence[int]) -> Seen:
-    """What a text says, of words as numbers; "" and 0 of what it does not say."""
+    """What a text, given as word indices, says; "" and 0 for what it does not mention."""
     words = {WORDS[word - 1] for word in text if word}
     number = next((i + 1 for i, word in enumerate(NUMBERS) if word in words), 0)
     colour = next((word for word in COLOURS if word in words), "")
@@ -57,7 +57,7 @@ def said(text: Sequence[int]) -> Seen:
 
 
 def agreement(images: np.ndarray, texts: np.ndarray) -> dict[str, Estimate]:
-    """The shares of images (n, h, w, 3) that have the number, the colour, the shape and all that their texts (n, l) say."""
+    """Fractions of images (n, h, w, 3) that match the number, color, shape, and all of these in their texts (n, l)."""
     right = np.array(
         [
             [not of or of == found for of, found in zip(said(text), seen(image), strict=True)]

@@ -1,4 +1,4 @@
-"""Laws known in closed form: how far samples are from one, and where the probability flow takes a point."""
+"""Distributions known in closed form: the distance of samples from them, and the exact map of the probability flow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ks_distance(sorted_cdf: np.ndarray) -> float:
 
 
 def dkw_band(n: int, false_alarm: float = 1e-6) -> float:
-    """What the distance of n independent samples of the law itself stays below, but for this probability.
+    """Upper bound of the KS distance of n independent samples from their own distribution, exceeded with this probability.
 
     sqrt(ln(2/alpha) / (2n)): Dvoretzky, Kiefer and Wolfowitz (1956) with Massart's constant (1990).
     """
@@ -39,9 +39,9 @@ def dkw_band(n: int, false_alarm: float = 1e-6) -> float:
 
 
 def ks_of_true_samples(n: int) -> float:
-    """The mean distance of n independent samples of the law itself: sqrt(pi/2) ln 2 / sqrt(n), for large n.
+    """Mean KS distance of n independent samples from their own distribution: sqrt(pi/2) ln 2 / sqrt(n), for large n.
 
-    The mean of Kolmogorov's distribution (1933): distances of this size say nothing.
+    This is the mean of Kolmogorov's distribution (1933); distances of this size are indistinguishable from 0.
     """
     return math.sqrt(math.pi / 2.0) * math.log(2.0) / math.sqrt(n)
 
@@ -49,7 +49,7 @@ def ks_of_true_samples(n: int) -> float:
 def marginal_mixture(
     sde: SDE, t: float, weights: np.ndarray, means: np.ndarray, variances: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, means and variances (k,) of the law at time t of data with these."""
+    """Weights, means and variances (k,) of the marginal at time t, for mixture data with these parameters."""
     alpha, sigma = (float(f(jnp.asarray(t))) for f in (sde.alpha, sde.sigma))
     return weights, alpha * means, alpha**2 * variances + sigma**2
 
@@ -57,12 +57,12 @@ def marginal_mixture(
 def mixture_quantiles(
     levels: np.ndarray, weights: np.ndarray, means: np.ndarray, variances: np.ndarray
 ) -> np.ndarray:
-    """Where the mixture's distribution function has the levels (n,), each in (0, 1).
+    """Quantiles (n,) of a 1-D mixture at these levels (n,) in (0, 1).
 
-    In one dimension the probability flow keeps the order of points, so it takes the quantiles of the law at one
-    time to those at another: it is known exactly, whatever the process.
+    In one dimension the probability flow preserves the order of points, so it maps the quantiles of the marginal at one
+    time to those at another: the flow is known exactly, for any process.
     """
-    from scipy.optimize import brentq  # half a second, which samples need not wait
+    from scipy.optimize import brentq  # takes half a second to import
 
     reach = -ndtri(min(levels.min(), 1.0 - levels.max()) / 2.0) * np.sqrt(variances)
     low, high = (means - reach).min(), (means + reach).max()

@@ -1,6 +1,6 @@
-"""The largest distance between two points of a set: VE's sigma_max, by the first technique of Song and Ermon 2020.
+"""The largest distance between two points of a set, recommended for VE's sigma_max (Song and Ermon 2020, Technique 1).
 
-With sigma_max about that large, samples of the prior know nothing of any one image (improved techniques, Sec. 3.1).
+With such a sigma_max, samples of the prior carry no information about any single image (Sec. 3.1).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-BLOCK = 256  # rows at once
+BLOCK = 256  # rows per block
 
 
 def largest_distance(points: np.ndarray, others: np.ndarray) -> float:
@@ -32,6 +32,6 @@ def largest_distance(points: np.ndarray, others: np.ndarray) -> float:
 
 
 def affordable(num_points: int, dimension: int, products: int, numbers: int) -> int:
-    """How many points can be compared with each other by so many products, with so many numbers in memory; at least two."""
+    """How many points can be compared pairwise within this budget of products and of numbers in memory; at least two."""
     most = min(math.isqrt(products // dimension), numbers // dimension)
     return min(num_points, max(2, most))

@@ -1,4 +1,4 @@
-"""Names of lines in a plot, written beside their ends."""
+"""Labels of the lines in a plot, placed next to their ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BESIDE = 1.15  # times the last x, where they stand
 
 
 class End(NamedTuple):
-    """Where a line ends, and what is written there."""
+    """The end of a line, and its label."""
 
     x: float
     y: float
@@ -19,11 +19,11 @@ class End(NamedTuple):
 
 
 def write_names(axes: Any, ends: list[End]) -> None:
-    """In a column at the right, moved apart where they would overlap, each led to by a thin line.
+    """Write the labels in a column on the right, moved apart where they would overlap, each connected by a thin line.
 
     Args:
-      axes: matplotlib's, with its scales and limits as they will stay; x beyond the last end must have room.
-      ends: one at least, x above 0.
+      axes: a matplotlib axes with its final scales and limits, and room to the right of the last end.
+      ends: at least one, with x > 0.
     """
     place = axes.transScale + axes.transLimits  # to shares of width and height
     x = BESIDE * max(end.x for end in ends)

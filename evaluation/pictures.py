@@ -1,4 +1,4 @@
-"""Images as one picture."""
+"""Grids of images as one picture."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def shades(levels: np.ndarray, num_levels: int) -> np.ndarray:
 
 
 def levels_of(shades_8_bit: np.ndarray, num_levels: int) -> np.ndarray:
-    """The levels that 8-bit shades (uint8) stand for, which undoes `shades`.
+    """Convert 8-bit shades (uint8) to levels, the inverse of `shades`.
 
-    Where the number of levels divides 256, those to which datasets are reduced, floor(v num_levels / 256); else the nearest.
+    If num_levels divides 256 the level is floor(v num_levels / 256), as when datasets are quantized; otherwise the nearest level.
     """
     if 256 % num_levels == 0:
         return shades_8_bit // (256 // num_levels) if num_levels < 256 else shades_8_bit
@@ -30,17 +30,16 @@ def levels_of(shades_8_bit: np.ndarray, num_levels: int) -> np.ndarray:
 
 
 def pillow_image(image: np.ndarray) -> Image.Image:
-    """Of 8-bit shades (h, w, c), c = 1 or 3."""
+    """A Pillow image of 8-bit shades (h, w, c), with c = 1 or 3."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.Image:
-    """Integer images (n, h, w, c) side by side, row by row, with lines of background between; two channels are red and green, of more than three the first are shown.
+    """Arrange integer images (n, h, w, c) in a grid on a dark background, row by row.
 
-    A picture as square as can be, or with so many columns.
-
-    Enlarged by a whole number with smooth (bicubic) shades: an 8x8 digit in big squares is hard to read. The
-    exact pixels are in the arrays beside the picture.
+    Two channels are shown as red and green; of more than three the first three are shown. Without `columns` the grid is as square as
+    possible. Small images are enlarged by an integer factor with bicubic interpolation, since an 8x8 digit of
+    large squares is hard to read; the exact pixels are in the arrays saved with the picture.
     """
     if levels.shape[-1] == 2:
         levels = np.concatenate([levels, np.zeros_like(levels[..., :1])], axis=-1)
@@ -61,7 +60,7 @@ def image_grid(levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.I
 
 
 def save_grid(path: Path, levels: np.ndarray, num_levels: int, columns: int = 0) -> Image.Image:
-    """Write the picture, a .png file, in one piece, so that a reader never sees half of it. Gives it back."""
+    """Write the grid to a .png file atomically, so that no reader sees half of it, and return it."""
     picture = image_grid(levels, num_levels, columns)
     write_whole(path, lambda file: picture.save(file, format="PNG"), durable=False)
     return picture

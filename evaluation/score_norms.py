@@ -1,12 +1,12 @@
-"""How large a score model's scores are at each noise level, and how far its noise is from the true one.
+"""Mean squared scores and denoising errors of a score model at each noise level.
 
-Two numbers a level, by Monte Carlo over images x_0 and noise eps, with x_t = alpha x_0 + sigma eps:
+Two values per level, by Monte Carlo over images x_0 and noise eps, with x_t = alpha x_0 + sigma eps:
 
     Gamma(t) = E|score(x_t, t)|^2 / d,    m(t) = E|eps - eps_hat(x_t, t)|^2 / d,    eps_hat = -sigma score.
 
 For the exact score m = 1 - sigma^2 Gamma. Ancestral sampling with the optimal variance (samplers/optimal_variance.py) and
-the choice of a few times among many (samplers/schedules.py) are computed from them (Bao et al. 2022, Sec. 3; Watson et
-al. 2021). The estimate is made once for a checkpoint and kept in a file.
+optimized time grids (samplers/schedules.py) are computed from them (Bao et al. 2022, Sec. 3; Watson et
+al. 2021). They are estimated once per checkpoint and kept in a file.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from score_sde.samplers.noise import IndexedNoise, Noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import SDE, expand
 
-FORMAT = 1  # of the file
-SCALARS = ("num_images", "process", "checkpoint_step")  # in it
+FORMAT = 1  # version of the file format
+SCALARS = ("num_images", "process", "checkpoint_step")  # scalar entries of the file
 
 
 class ValuesAtTimes(NamedTuple):
-    """|score|^2 / d and |eps - eps_hat|^2 / d, (levels, b) each."""
+    """|score|^2 / d and |eps - eps_hat|^2 / d of each image, both (levels, b)."""
 
     norms: Array
     errors: Array
 
 
 def at_times(score: ScoreModel, sde: SDE, x0: Array, times: Array, noise: Noise) -> ValuesAtTimes:
-    """Both numbers of every image x0 (b, ...) at every one of times (levels,), under noise(level, 0, x0).
+    """Both values for every image x0 (b, ...) at each of the times (levels,), with noise(level, 0, x0).
 
-    Every image visits every level, so that no level depends on which images it was given. One evaluation of the
-    score model for each of them.
+    All images are used at all levels, so that levels do not differ in their images. Costs one evaluation of the score
+    model per image and level.
     """
 
     def mean_square(a: Array) -> Array:
@@ -62,14 +62,14 @@ def at_times(score: ScoreModel, sde: SDE, x0: Array, times: Array, noise: Noise)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoreNorms:
-    """The estimates at increasing times, each (levels,) float64, with standard errors over images, and what they are of."""
+    """The estimates at increasing times, (levels,) float64 each, with standard errors over images, and their provenance."""
 
     times: np.ndarray
     norms: np.ndarray  # Gamma
     norms_se: np.ndarray
     errors: np.ndarray  # m
     errors_se: np.ndarray
-    num_images: int  # at each level
+    num_images: int  # per level
     process: str  # repr of the SDE
     checkpoint_step: int
 
@@ -81,10 +81,10 @@ class ScoreNorms:
     def load(
         cls, path: Path, sde: SDE, checkpoint_step: int, t_start: float, t_end: float
     ) -> ScoreNorms:
-        """Read a file, which must be of this process and these weights and reach from t_end up to t_start.
+        """Read a file, which must be for this process and these weights, and cover the times from t_end to t_start.
 
         Raises:
-          ValueError: it is of something else, of another format, or damaged.
+          ValueError: the file is for something else, of another format, or damaged.
         """
         try:
             table = {name: array[()] for name, array in read_npz(path).items()}
@@ -112,7 +112,7 @@ class ScoreNorms:
                     f"{path} is of {what} {given}, but {expected} is in use; estimate again"
                 )
         first, last = norms.times[[0, -1]]
-        # The ends come from a grid in float32.
+        # The ends come from a float32 grid.
         if first > t_end * (1 + 1e-6) or last < t_start * (1 - 1e-6):
             raise ValueError(
                 f"{path} has levels from t={first:.6g} to {last:.6g}, but the sampler goes from {t_start:.6g} to "
@@ -127,7 +127,7 @@ def summarise(
     """Means and standard errors over the images of all batches, summed in float64.
 
     Raises:
-      ValueError: fewer than two images, or times that do not increase.
+      ValueError: there are fewer than two images, or the times do not increase.
     """
     times = np.asarray(times, np.float64)
     if not np.all(np.diff(times) > 0):
@@ -163,15 +163,15 @@ def score_norms(
     key: Array,
     checkpoint_step: int = 0,
 ) -> ScoreNorms:
-    """The estimate on one device; the i-th image has the same noise however they are batched.
+    """Estimate on one device; the noise of the i-th image does not depend on the batches.
 
     Args:
-      batches: images x_0, (b, ...) each, in the units of the process, and their condition.
-      times: of the levels, (levels,), increasing.
-      key: of all noise.
-      checkpoint_step: the training step of the weights, kept with the result.
+      batches: pairs of images x_0 (b, ...), in the units of the process, and their condition.
+      times: increasing times of the levels (levels,).
+      key: random key of all noise.
+      checkpoint_step: training step of the weights, recorded with the result.
 
-    Cost: levels evaluations of the score model for each image.
+    Cost: one evaluation of the score model per image and level.
     """
     levels = jnp.asarray(times)
 
