@@ -23,11 +23,11 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     newest = dict(line(row) for row in rows if "ended" not in row)
-    # One for each compiler and machine, with its first day.
-    facts: dict[tuple[str, ...], str] = {}
+    days: dict[str, set[str]] = {}
     for row in rows:
-        facts.setdefault((row["jax"], row["libtpu"], row["machine"]), in_words(row))
-    lines = [*chain.from_iterable((words, "") for words in facts.values())]
+        days.setdefault(compiler_of(row), set()).add(row["date"][:10])
+    facts = [f"Compiled on {' and '.join(sorted(of))} by {by}" for by, of in days.items()]
+    lines = [*chain.from_iterable((words, "") for words in facts)]
     lines += [HEAD, "|" + "---|" * 12]
     lines += [f"| {' | '.join((*cells, *rest))} |" for cells, rest in newest.items()]
     return "\n".join(lines) + "\n"
@@ -38,9 +38,11 @@ def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
     return {"": table(rows)}
 
 
-def in_words(row: dict[str, Any]) -> str:
-    """With what, and when."""
-    return f"Compiled on {row['date'][:10]} by jax {row['jax']} with libtpu {row['libtpu']}, Python {row['python']}, {row['machine']}."
+def compiler_of(row: dict[str, Any]) -> str:
+    """Versions of the compiler, and the machine it ran on."""
+    return (
+        f"jax {row['jax']} with libtpu {row['libtpu']}, Python {row['python']}, {row['machine']}."
+    )
 
 
 def line(row: dict[str, Any]) -> tuple[tuple[str, ...], list[str]]:
