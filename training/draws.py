@@ -1,4 +1,4 @@
-"""How the training times of a batch are spread: one u in [0, 1) per image, uniform over a random place in the batch.
+"""How the training times of a batch are spread: one u in [0, 1) per image, uniformly distributed over all places of the batch.
 
 If the u of a batch of B images are spread evenly over [0, 1), they cover all times, which removes the gradient variance due to
 chance clusters. Each u depends only on the step and on the image's place in the global batch; the order of the data is random,
