@@ -39,7 +39,7 @@ class LowRankTask:
     low_rank: LowRank
     seed: int
 
-    # Matches all parameters of this task, the adapters. The task is not Projected: only the base's parameters would be projected.
+    # Matches all parameters, which are the adapters. The task is not Projected: a projection of the base does not apply to adapters.
     trainable = ""
 
     @property
