@@ -15,7 +15,7 @@ from score_sde.training.recorded_config import recorded
 from score_sde.training.weights_file import read_tree, write_tree
 
 BASE = "base.npz"
-"""The file with the frozen weights, next to the checkpoints of a folder of adapters, so that the folder is self-contained."""
+"""The file with the frozen weights, next to the checkpoints of adapters or of a ControlNet, so that the folder is self-contained."""
 
 
 def low_rank_of(training: Any) -> LowRank | None:
