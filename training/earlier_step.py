@@ -36,7 +36,7 @@ def go_back(workdir: Path, step: int) -> None:
             f"more, rename {aside}"
         )
     else:
-        _check(folder, step)  # on each host: if only one raised the error, the others would wait forever
+        _check(folder, step)  # on every host: if only one raised, the others would wait forever
     all_hosts_meet("a step to go back to")
     if jax.process_index() == 0 and not been:
         try:

@@ -35,7 +35,7 @@ class Evaluations:
     def __init__(self, task: Task, record: Record, progress: Progress):
         self.evaluators, self.record, self.progress = task.evaluators, record, progress
         self.newest: dict[str, float] = {}  # figures
-        self.at: dict[str, int] = {}  # name of an evaluator or a figure -> the step it was last made at
+        self.at: dict[str, int] = {}  # name of an evaluator or a figure -> its latest step
 
     def make(self, names: Iterable[str], averaged: Any, step: int) -> None:
         """Run these evaluators on the averaged parameters of a step; record and print the results.

@@ -49,7 +49,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         file = _open(path)
         stack.callback(os.close, file)
         locked = _lock(file, folder)
-        left = _holder(file)  # left by a run that did not end properly, or is still running elsewhere
+        left = _holder(file)  # a run that did not end properly, or runs elsewhere
         if left and not (locked and left.get("machine") == _machine()):
             _watch(path, folder, left)
         try:

@@ -90,7 +90,7 @@ def products(rows: Sequence[Profile], columns: Sequence[Profile]) -> np.ndarray:
 
 
 def coefficients(kept: Sequence[Profile], wanted: Sequence[Profile]) -> np.ndarray:
-    """Return the coefficients (kept, wanted) of the least-squares fit of the wanted profiles, normalized so that each column sums to 1."""
+    """Return the least-squares coefficients (kept, wanted) of the wanted profiles, normalized so that each column sums to 1."""
     found = np.linalg.solve(products(kept, kept), products(kept, wanted))
     return found / found.sum(axis=0)
 

@@ -235,7 +235,7 @@ def updated(found: dict[str, Any]) -> dict[str, Any]:
     if isinstance(values, dict) and values.get("crop_size") and not values.get("resize"):
         values["crop_size"] = 0
     dataset = sections.get(DATASET)
-    # Generated data used to have a hash without meaning.
+    # Older versions recorded the hash of an empty list of files for generated data.
     if isinstance(dataset, dict) and dataset.get("hash") == NO_FILES:
         del dataset["hash"]
     return sections
