@@ -1,9 +1,10 @@
-"""Apply adapters: any number of low-rank updates of a network's weights at once, each with its own scale c_i,
+"""Applying adapters: any number of low-rank updates of a network's weights at once, each with its own scale c_i.
 
     W' = W + sum_i c_i (alpha_i / r_i) A_i B_i
 
-as given by config.adapters and config.adapter_scales, in every mode that uses a network. An adapter is a folder in which one was
-trained (training.lora), or a file exported from such a folder by --mode export, with arrays "<name of a kernel>.A" and ".B", and alpha.
+The adapters and their scales are given by config.adapters and config.adapter_scales, in every mode that uses a network. An adapter is
+a folder in which one was trained (training.lora), or a file exported from such a folder by --mode export, with arrays
+"<name of a kernel>.A" and ".B", and alpha.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Record:
         self.show(step, **scalars)
 
     def show(self, step: int, **scalars: float) -> None:
-        """Show scalars as points of curves only; for values such as timings, which would make metrics.jsonl irreproducible."""
+        """Show scalars as points of curves only, without a line in metrics.jsonl; for timings, which differ between equal runs."""
         for watcher in self.watchers:
             watcher.write(step, scalars)
 

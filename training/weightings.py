@@ -89,7 +89,7 @@ WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
 
 
 def flow_weighting(config: Any, sde: SDE) -> Weighting:
-    """w = 1: the same weight at all times."""
+    """w = 1: all times alike."""
     return jnp.ones_like
 
 
