@@ -33,7 +33,7 @@ class Progress:
         self.num_steps = num_steps
         self.batch_size = batch_size
         self.began: float | None = (
-            None  # time when the first call, including compilation, finished
+            None  # time when the first call, and with it the compilation, finished
         )
         self.paused = 0.0  # seconds of pauses before then
         self.compiled = False
