@@ -1,6 +1,6 @@
-"""What a checkpoint says of itself beside its arrays, in <step>/about.json: format, figures of its state, the version that wrote it.
+"""The metadata of a checkpoint, in <step>/about.json: its format, figures of its state, and the version that wrote it.
 
-It is one of the files whose checksums manifest.py keeps, so figures that are measured when it is written already go to another,
+The file is covered by the checksums of manifest.py, so figures measured after it was written go to another file,
 <step>/later.json. Formats: 1 has no such file, 2 has it.
 """
 
@@ -16,34 +16,34 @@ from score_sde.version import made_by
 FILE, LATER = "about.json", "later.json"
 FORMAT = 2
 HELD_OUT = "eval_loss"
-"""The figure by which one checkpoint is better than another, unless training.keep_best_by names another: less is better."""
+"""The figure that ranks checkpoints unless training.keep_best_by names another; lower is better."""
 
 Figures = dict[str, float]
 
 
 class About(NamedTuple):
-    """What a checkpoint says of itself: the figures that were measured of it."""
+    """The metadata of a checkpoint: its format and the figures measured for it."""
 
     format: int
     figures: Figures
     best_by: str = HELD_OUT
-    """The name of the figure by which the run that wrote it compares."""
+    """The name of the figure that ranks checkpoints in the run that wrote it."""
 
 
 def write_about(folder: Path, figures: Figures, best_by: str = HELD_OUT) -> None:
-    """Write that file into a checkpoint's folder."""
+    """Write about.json into a checkpoint's folder."""
     about = {**About(FORMAT, figures, best_by)._asdict(), **made_by()}
     write_whole(folder / FILE, (json.dumps(about, indent=1) + "\n").encode())
 
 
 def write_later(folder: Path, figures: Figures) -> None:
-    """Add figures to a checkpoint that is there."""
+    """Add figures to an existing checkpoint, in later.json."""
     known = {**read_figures(folder / LATER), **figures}
     write_whole(folder / LATER, (json.dumps(known, indent=1) + "\n").encode())
 
 
 def read_about(folder: Path) -> About:
-    """Of a damaged file nothing: whoever reads the arrays learns of the damage."""
+    """Read a checkpoint's metadata; of a damaged about.json nothing is used, and restoring the arrays will report the damage."""
     later = read_figures(folder / LATER)
     try:
         found = json.loads((folder / FILE).read_bytes())
@@ -56,7 +56,7 @@ def read_about(folder: Path) -> About:
 
 
 def read_figures(path: Path) -> Figures:
-    """Of a file that may not be there."""
+    """Read the figures in a file; {} if it is missing or damaged."""
     try:
         return numbers(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, AttributeError):
@@ -64,5 +64,5 @@ def read_figures(path: Path) -> Figures:
 
 
 def numbers(found: dict[str, float]) -> Figures:
-    """Figures as plain floats."""
+    """Return figures as plain floats."""
     return {name: float(value) for name, value in found.items()}

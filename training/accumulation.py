@@ -1,4 +1,4 @@
-"""The gradient of a mean over a batch, a part of the batch after the other: the memory of a part, the same mean."""
+"""Gradient accumulation: process a batch in parts, with the memory of one part and the gradient of the whole mean."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from jax import Array
 from score_sde.errors import UserError
 
 MeanLoss = Callable[[Any, Any], tuple[Array, Array]]
-"""(parameters, batch) -> the mean of its losses, (), and the losses, (b,)."""
+"""(parameters, batch) -> (mean loss (), losses (b,))."""
 
 
 def mean_and_gradient(
     mean_loss: MeanLoss, params: Any, batch: Any, parts: int, unrolled: bool
 ) -> tuple[tuple[Array, Array], Any]:
-    """The mean loss and the losses of a batch, leaves (b, ...), and the mean's gradient, from parts of b / parts images each.
+    """Return ((mean loss, losses), gradient of the mean) of a batch, processed in parts of b / parts images each.
 
     Args:
-      unrolled: written out part by part, which compiles longer; otherwise a scan, in which the gradient of a convolution is 26
-        times slower on a CPU (jax#12868).
+      batch: a tree with leaves (b, ...).
+      unrolled: unroll the loop over parts, which takes longer to compile; otherwise use a scan, in which the gradient of a
+        convolution is 26 times slower on a CPU (jax#12868).
     """
     of_part = jax.value_and_grad(mean_loss, has_aux=True)
     if parts == 1:
@@ -51,17 +52,17 @@ def mean_and_gradient(
 
 
 def params_after(params: Any, total: Any) -> Any:
-    """The parameters, but not before the total is known; NaN if that has one.
+    """Return the parameters, made dependent on `total`; NaN if the first number of a leaf of `total` is NaN.
 
-    So that a part begins when the one before has ended: their activations would be in memory together otherwise. XLA's
-    optimization_barrier says the same, and its compiler for CPUs removes it before it orders the operations.
+    The dependency makes each part start only when the previous one has ended; otherwise the activations of several parts would
+    be in memory at once. XLA's optimization_barrier expresses the same, but its CPU compiler removes it before scheduling.
     """
     known = sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total))
     return jax.tree.map(lambda p: jnp.where(jnp.isnan(known), known, p).astype(p.dtype), params)
 
 
 def check_parts(batch_size: int, parts: int, section: str) -> None:
-    """Refuse parts that a device's share of the batch does not have."""
+    """Raise UserError unless each device's share of the batch can be divided into this many equal parts."""
     together = jax.device_count() * parts
     if batch_size % together:
         raise UserError(

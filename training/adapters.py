@@ -1,9 +1,10 @@
-"""Adapters in use: any number of low-rank updates of a network's weights at once, each with a weight of its own.
+"""Applying adapters: any number of low-rank updates of a network's weights at once, each with its own scale c_i.
 
     W' = W + sum_i c_i (alpha_i / r_i) A_i B_i
 
-of config.adapters and config.adapter_scales, for every mode that uses a network. An adapter is a folder in which one was trained
-(training.lora), or the file that --mode export writes of such a folder: "<name of a kernel>.A" and ".B", and alpha.
+The adapters and their scales are given by config.adapters and config.adapter_scales, in every mode that uses a network. An adapter is
+a folder in which one was trained (training.lora), or a file exported from such a folder by --mode export, with arrays
+"<name of a kernel>.A" and ".B", and alpha.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ ALPHA = "alpha"
 
 
 def chosen_adapters(config: Any) -> list[tuple[str, float]]:
-    """Folders or files of config.adapters, with their weights.
+    """Return the folders or files of config.adapters with their scales.
 
     Raises:
-      ConfigError: another number of weights than of adapters.
+      ConfigError: the numbers of adapters and of scales differ.
     """
     names = [name.strip() for name in config.adapters.split(",") if name.strip()]
     scales = [float(scale) for scale in config.adapter_scales]
@@ -48,7 +49,7 @@ def chosen_adapters(config: Any) -> list[tuple[str, float]]:
 
 
 def ages_of_adapters(config: Any) -> list[float]:
-    """When each last changed, for what depends on them."""
+    """Return the modification time of each adapter, to find results that are out of date."""
     sources = [user_path(name) for name, _ in chosen_adapters(config)]
     return [
         newest_file(checkpoint_folder(source)) if source.is_dir() else source.stat().st_mtime
@@ -57,12 +58,13 @@ def ages_of_adapters(config: Any) -> list[float]:
 
 
 def with_adapters(config: Any, params: Any, classes: Sequence[str] = ()) -> Any:
-    """The parameters with the updates that config chooses; without any, themselves.
+    """Return the parameters with the adapters that config selects merged into them; unchanged if there are none.
 
-    `classes`: their names, by the numbers that the network of these parameters knows.
+    Args:
+      classes: the class names of the network of these parameters, in the order of their labels.
 
     Raises:
-      ConfigError: an adapter that cannot be read, or is of another network, or of other classes.
+      ConfigError: an adapter cannot be read, or belongs to another network or other classes.
     """
     chosen = chosen_adapters(config)
     if not chosen:
@@ -78,10 +80,13 @@ def with_adapters(config: Any, params: Any, classes: Sequence[str] = ()) -> Any:
 
 
 def read_adapter(config: Any, name: str, template: Any) -> tuple[Any, float]:
-    """An adapter, NumPy arrays, and its alpha / r; the template has the shapes of the parameters that it updates.
+    """Read an adapter and return its A and B, as NumPy arrays, and its alpha / r.
+
+    Args:
+      template: the shapes of the parameters that the adapter updates.
 
     Raises:
-      ConfigError: as `with_adapters`.
+      ConfigError: as for `with_adapters`.
     """
     source = user_path(name)
     try:
@@ -96,7 +101,7 @@ def read_adapter(config: Any, name: str, template: Any) -> tuple[Any, float]:
 
 
 def of_folder(config: Any, workdir: Path, template: Any) -> tuple[Any, float]:
-    """The averaged adapters of the newest checkpoint in a folder."""
+    """Read the averaged adapters, and their alpha / r, from the newest checkpoint in a folder."""
     low_rank = recorded_low_rank(workdir)
     if low_rank is None:
         raise UserError(
@@ -107,7 +112,7 @@ def of_folder(config: Any, workdir: Path, template: Any) -> tuple[Any, float]:
 
 
 def of_file(path: Path, template: Any) -> tuple[Any, float]:
-    """The adapters that a file holds."""
+    """Read the adapters, and their alpha / r, from an exported file."""
     try:
         arrays = read_npz(path)
     except ValueError as error:
@@ -138,7 +143,7 @@ def of_file(path: Path, template: Any) -> tuple[Any, float]:
 
 
 def rank_of(name: str, A: np.ndarray, B: np.ndarray, kernel: tuple[int, ...]) -> int:
-    """r of an update of a kernel of this shape."""
+    """Return the rank r of an update A B, after checking that it fits a kernel of this shape."""
     (m, n), r = matrix_shape(kernel), A.shape[-1] if A.ndim else 0
     if not r or A.shape != (m, r) or B.shape != (r, n):
         raise UserError(
@@ -148,5 +153,5 @@ def rank_of(name: str, A: np.ndarray, B: np.ndarray, kernel: tuple[int, ...]) ->
 
 
 def write_adapter(path: Path, adapters: Any, alpha: float) -> None:
-    """Write the file that `of_file` reads."""
+    """Write adapters to a file that `of_file` reads."""
     write_tree(path, adapters, **{ALPHA: np.float64(alpha)})

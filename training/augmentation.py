@@ -1,21 +1,22 @@
-"""EDM's augmentation of training images, on which the network is conditioned (Karras et al. 2022, App. F.2).
+"""EDM's non-leaky augmentation of training images, on which the network is conditioned (Karras et al. 2022, App. F.2).
 
-Moved, turned and stretched images are of another law than the data. A network conditioned on what was done to each, by nine numbers,
-learns the score of each such law, and with nine zeros, as in sampling, that of the data: nothing leaks.
+Augmented images have another distribution than the data. A network conditioned on each image's augmentation, given as nine numbers,
+learns the score of every augmented distribution. With nine zeros, as in sampling, it gives the score of the data: nothing leaks.
 
-    what                    by                                   rate   input
-    mirrored                                                     1/2    1
-    upside down                                                  A/2    1
-    larger                  2^(0.2 a), a ~ N(0, 1)               A      a
-    turned to the left      w ~ U(-pi, pi)                       A      cos(w) - 1, sin(w)
-    stretched along r, and  2^(0.2 a), a ~ N(0, 1), and its      A      a cos(r), a sin(r)
-      shrunk across it        inverse; r ~ U(-pi, pi), or 0 of half
-    moved                   an eighth of the image times         A      a, b
-                              a to the right, b down, N(0, 1)
+    transformation             amount                                probability   input
+    mirror left-right                                                1/2           1
+    mirror top-bottom                                                A/2           1
+    scale                      2^(0.2 a), a ~ N(0, 1)                A             a
+    rotate counterclockwise    w ~ U(-pi, pi)                        A             cos(w) - 1, sin(w)
+    stretch along direction r  2^(0.2 a), a ~ N(0, 1); its inverse   A             a cos(r), a sin(r)
+                                 across r; r ~ U(-pi, pi) or,
+                                 with probability 1/2, 0
+    translate                  1/8 of the image size times           A             a, b
+                                 a right and b down, N(0, 1)
 
-in this order, each of the last four and the upside down for itself at the rate A = training.augment: published 0.12 for CIFAR-10 and
-0.15 for FFHQ. The input of what is not done is 0. (As published, -a and r + pi have the input of a and r: only what is stretched is not
-always told apart from what is shrunk.)
+They are applied in this order and independently, with A = training.augment; published are 0.12 for CIFAR-10 and 0.15 for FFHQ. The
+input of a transformation that is not applied is 0. (As published, (-a, r + pi) has the same input as (a, r), so a stretch cannot always
+be distinguished from a shrinkage.)
 """
 
 from __future__ import annotations
@@ -34,32 +35,32 @@ from score_sde.models.networks import NETWORKS
 from score_sde.shapes import Array, Keys, OneKey, PerImage, Pixels, Scalar
 
 OCTAVES = 0.2
-"""Standard deviation of the logarithm, to base 2, of how much an image is enlarged or stretched."""
+"""Standard deviation of the base-2 logarithm of the factor by which an image is scaled or stretched."""
 WAY = 0.125
-"""Standard deviation of how far it is moved, over its side."""
+"""Standard deviation of the translation, relative to the side of the image."""
 
 
 class Augmentation(NamedTuple):
-    """What is done to each image, (b,) each; 0: nothing."""
+    """The parameters of each image's augmentation, (b,) each; 0 means not applied."""
 
     mirrored: PerImage
-    """0 or 1."""
+    """0 or 1: mirrored left-right."""
     upside_down: PerImage
-    """0 or 1."""
+    """0 or 1: mirrored top-bottom."""
     enlarged: PerImage
-    """a."""
+    """The a of the scale 2^(0.2 a)."""
     turned: PerImage
-    """w, radians."""
+    """The angle w of the rotation, in radians, counterclockwise."""
     stretched: PerImage
-    """a."""
+    """The a of the stretch by 2^(0.2 a)."""
     direction: PerImage
-    """r, radians, counterclockwise from the right."""
+    """The direction r of the stretch, in radians, counterclockwise from the right."""
     right: PerImage
     down: PerImage
 
     @property
     def labels(self) -> Float[Array, "b 9"]:
-        """The nine numbers of each image."""
+        """The nine numbers on which the network is conditioned, for each image."""
         numbers = [
             self.mirrored,
             self.upside_down,
@@ -74,12 +75,12 @@ class Augmentation(NamedTuple):
         return jnp.stack(numbers, axis=1)
 
     def of(self, x: Pixels) -> Pixels:
-        """Square images, augmented: where nothing but mirrors and quarter turns are, by exchanging pixels."""
+        """Augment square images (b, n, n, c); mirroring and quarter turns alone only permute pixels, without interpolation."""
         return jax.vmap(augmented)(x, *self)
 
 
 def drawn(keys: Keys, rate: float) -> Augmentation:
-    """An augmentation for each key."""
+    """Sample an augmentation for each key, at this rate A."""
 
     def of_one(key: OneKey) -> list[Scalar]:
         flips, done, normal, turns = jax.random.split(key, 4)
@@ -112,10 +113,10 @@ def augmented(
     right: Scalar,
     down: Scalar,
 ) -> Float[Array, "n n c"]:
-    """One image, augmented."""
+    """Augment one image."""
     x = jnp.where(mirrored > 0, x[:, ::-1], x)
     x = jnp.where(upside_down > 0, x[::-1], x)
-    # The nearest quarter turn exchanges pixels, and what is left of the turn is small.
+    # Rotate by the nearest quarter turn, which permutes pixels, so that only a small rotation needs interpolation.
     quarters = jnp.round(turned / (math.pi / 2))
     rest = turned - quarters * jnp.asarray(math.pi / 2, turned.dtype)
     turns = jnp.stack([jnp.rot90(x, k) for k in range(4)])
@@ -127,13 +128,13 @@ def augmented(
 
 
 def rotation(angle: Scalar) -> Matrix:
-    """Where the pixels of an image turned to the left by this angle come from, x to the right and y downwards."""
+    """Return the map from output to input pixels of a counterclockwise rotation by this angle, with x to the right and y down."""
     c, s = jnp.cos(angle), jnp.sin(angle)
     return jnp.stack([jnp.stack([c, -s]), jnp.stack([s, c])])
 
 
 def unstretched(stretched: Scalar, direction: Scalar) -> Matrix:
-    """Where the pixels of a stretched image come from: S^-1, symmetric, of the eigenvalues 2^(-0.2 a) and 2^(0.2 a)."""
+    """Return the map from output to input pixels of a stretch S: S^-1, symmetric with eigenvalues 2^(-0.2 a) and 2^(0.2 a)."""
     along, across = jnp.exp2(-OCTAVES * stretched), jnp.exp2(OCTAVES * stretched)
     mean, half = 0.5 * (along + across), 0.5 * (along - across)
     c, s = jnp.cos(2 * direction), jnp.sin(2 * direction)
@@ -143,10 +144,10 @@ def unstretched(stretched: Scalar, direction: Scalar) -> Matrix:
 
 
 def check_augmentation(config: Any) -> None:
-    """Refuse augmentation for which the network has no input, or that images do not allow.
+    """Check that the network and the images support the configured augmentation.
 
     Raises:
-      ConfigError: what was given, and what to do.
+      ConfigError: the network has no input for it, the images are not square, or it conflicts with another option.
     """
     rate, model, height_and_width = config.training.augment, config.model, sides_of(config.data)
     if not rate:

@@ -1,7 +1,7 @@
-"""Checkpoints: <workdir>/checkpoints/<step>, written by Orbax in the background, read strictly.
+"""Checkpoints in <workdir>/checkpoints/<step>, written by Orbax in the background and validated strictly when read.
 
-A checkpoint is a TrainState without a device axis, so it does not depend on how many devices wrote it, nor on how it lay on them. Orbax
-writes to a temporary name and renames at the end: a save that is killed leaves the one before it the newest.
+A checkpoint is a TrainState without a device axis, so it depends neither on the number of devices that wrote it nor on how the state
+was sharded. Orbax writes under a temporary name and renames at the end, so an interrupted save leaves the previous checkpoint the newest.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from score_sde.training.state import TrainState, parts
 from score_sde.training.staying import Staying
 from score_sde.unfinished import all_hosts_meet
 
-BEST = -1  # in the place of a step: the one of the least held-out loss, or other figure
+BEST = -1  # in place of a step: the checkpoint with the lowest held-out loss, or other figure
 
-# What Orbax raises of files that are not there or not as they were.
+# The exceptions that Orbax raises for missing or damaged files.
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 
 
 class Checkpoints:
-    """The checkpoints of one working directory; a context manager, which waits for saves at its end."""
+    """The checkpoints of one working directory; a context manager that waits for pending saves on exit."""
 
     def __init__(
         self,
@@ -52,13 +52,16 @@ class Checkpoints:
         keep_best: int = 0,
         best_by: str | None = None,
     ):
-        """Open a folder, and say which checkpoints stay.
+        """Open, or create, the checkpoint folder and set which checkpoints are kept (staying.py).
 
-        The `keep` latest stay (0: all), those of multiples of `keep_every` (0: none), and the best ones (see staying.py): those of
-        the least figure of the name `best_by`; None: of that by which the run compared that wrote the newest.
+        Args:
+          keep: number of latest checkpoints to keep; 0: all.
+          keep_every: keep the checkpoints at multiples of this many steps; 0: none.
+          keep_best: number of checkpoints with the lowest figure `best_by` to keep; 0: none.
+          best_by: name of the figure that ranks checkpoints; None: the one used by the run that wrote the newest checkpoint.
 
         Raises:
-          UserError: there is no folder for them, and none can be made.
+          UserError: the folder does not exist and cannot be created.
         """
         self.folder = checkpoint_folder(workdir)
         try:
@@ -67,7 +70,7 @@ class Checkpoints:
             raise cannot_write(self.folder, error) from error
         self.best_by_given = best_by
         self.saving: int | None = None
-        self.figures: Figures = {}  # of the one that is being saved
+        self.figures: Figures = {}  # of the checkpoint that is being saved
         self.manager = ocp.CheckpointManager(
             self.folder,
             item_handlers=ocp.PyTreeCheckpointHandler(),
@@ -81,7 +84,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        # What ended the run says more than a save that failed for the same reason.
+        # If an error ended the run, do not hide it behind a save that failed for the same reason.
         with self._saved() if error is None else contextlib.suppress(Exception):
             self.manager.close()
 
@@ -92,13 +95,13 @@ class Checkpoints:
 
     @property
     def best_by(self) -> str:
-        """The name of the figure by which one is better than another."""
+        """The name of the figure that ranks checkpoints; lower is better."""
         if self.best_by_given is not None or self.latest_step is None:
             return self.best_by_given or HELD_OUT
         return read_about(self.folder / str(self.latest_step)).best_by
 
     def judged(self) -> dict[int, float]:
-        """Step -> that figure, of those of which it is known; also of the one that is being saved."""
+        """Return step -> ranking figure for all checkpoints with such a figure, including one that is being saved."""
         figures = {
             step: read_about(self.folder / str(step)).figures for step in saved_steps(self.folder)
         }
@@ -108,13 +111,13 @@ class Checkpoints:
         return {step: of[best_by] for step, of in figures.items() if best_by in of}
 
     def save(self, step: int, state: TrainState, figures: Figures | None = None) -> None:
-        """Save in the background; the state, arrays of all hosts, may be donated as soon as this returns.
+        """Save in the background; the state, made of global arrays, may be donated as soon as this returns.
 
         Args:
-          figures: what is known of this state, by name; kept with it.
+          figures: figures of this state, by name, stored with the checkpoint.
 
         Raises:
-          UserError: this checkpoint or the one before cannot be written; the last that was written stays.
+          UserError: this checkpoint or the previous one cannot be written; the last one written is kept.
         """
         self.wait()
         if step != self.latest_step:
@@ -123,14 +126,14 @@ class Checkpoints:
                 self.manager.save(step, args=ocp.args.PyTreeSave(parts(state)))
 
     def add_figures(self, step: int, figures: Figures) -> None:
-        """Keep what is found of a state after it was saved with its checkpoint."""
+        """Add figures that were measured after the state was saved to its checkpoint."""
         self.wait()
         folder = self.folder / str(step)
         if jax.process_index() == 0 and not figures.items() <= read_about(folder).figures.items():
             write_later(folder, figures)
 
     def wait(self) -> None:
-        """Until what was saved is on disk.
+        """Wait until the pending save is on disk.
 
         Raises:
           UserError: it cannot be written.
@@ -139,22 +142,22 @@ class Checkpoints:
             self.manager.wait_until_finished()
 
     def reached_preemption(self, *steps: int) -> bool:
-        """Whether the scheduler of a multi-host run has announced its end for one of these steps, the same answer on all hosts.
+        """Whether a multi-host run is preempted by its scheduler at one of these steps; the answer is the same on all hosts.
 
-        JAX chooses the step after the last that a host has asked about, and knows it again by equality alone: every step has to be
-        asked about, those within a call too.
+        JAX chooses the step after the last one that any host has asked about, and only compares for equality. So every step must
+        be asked about, including those within a call.
         """
         asked = [self.manager.reached_preemption(step) for step in steps]
         return any(asked)
 
     def remove_unfinished(self) -> None:
-        """Saves that were killed or found no room; only for who is alone in the folder."""
+        """Delete saves that were interrupted or ran out of disk space; the caller must hold the folder's lock."""
         if jax.process_index() == 0:
             for path in self.folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(path, ignore_errors=True)
 
     def set_aside_after(self, step: int) -> None:
-        """Move the newer ones, which are damaged, to <workdir>/damaged_checkpoints, so that their steps can come again."""
+        """Move the damaged checkpoints newer than `step` to <workdir>/damaged_checkpoints, so that their steps can be saved again."""
         newer = [saved for saved in saved_steps(self.folder) if saved > step]
         if not newer:
             return
@@ -169,30 +172,30 @@ class Checkpoints:
         self.manager.reload()
 
     def restore(self, template: TrainState, step: int = 0) -> TrainState:
-        """A checkpoint, whole on every device or where the template's leaves lie.
+        """Restore a checkpoint with the shardings of the template, by default replicated on every device.
 
         Args:
-          template: the shapes of the state that the config makes (`jax.eval_shape`), with shardings or without.
-          step: which one; 0: the newest that is not damaged.
+          template: the shapes of the state that the config describes (`jax.eval_shape`), with or without shardings.
+          step: the step to restore; 0: the newest checkpoint that is not damaged; BEST: the best one.
 
         Raises:
-          UserError: there is no such checkpoint, it is damaged, or its names or shapes are not the template's.
+          UserError: there is no such checkpoint, it is damaged, or its names or shapes differ from the template's.
         """
         item = parts(template)
         found, _ = self._restore(step, item)
         return TrainState(**found)
 
     def restore_part(self, name: str, template: Any, step: int = 0) -> tuple[Any, int]:
-        """One field of a state, such as its averaged parameters, and its step; nothing else is read.
+        """Restore one field of a state, such as the averaged parameters, and return it with its step; nothing else is read.
 
         Raises:
-          UserError: as `restore`.
+          UserError: as for `restore`.
         """
         found, step = self._restore(step, {name: template})
         return found[name], step
 
     def _restore(self, step: int, item: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """These fields of that step, or for 0 of the newest that can be read, and its step."""
+        """Restore the fields in `item` from this step (0: the newest readable checkpoint) and return them with the step."""
         damaged: list[str] = []
         for candidate in self._candidates(step):
             problem = of_any_host(damage(self.folder / str(candidate)))
@@ -226,7 +229,7 @@ class Checkpoints:
             )
 
     def _candidates(self, step: int) -> list[int]:
-        """That step, for 0 all, the newest first, for BEST the best."""
+        """Return the steps to try: `step` itself, all of them (newest first) for 0, or the best one for BEST."""
         steps = saved_steps(self.folder)
         if not steps:
             raise no_checkpoint(self.folder)
@@ -249,12 +252,12 @@ class Checkpoints:
     def _read(self, step: int, template: Any) -> Any:
         target = jax.tree.map(lambda leaf: placed(leaf, leaf.sharding or replicated()), template)
         restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-        # Partial: what the template does not ask for stays on the disk.
+        # Partial: arrays that are not in the template are not read.
         args = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, partial_restore=True)
         return self.manager.restore(step, args=args)
 
     def _write_beside(self) -> None:
-        """Called by Orbax when all files of a checkpoint are written, before it gets its name and older ones go."""
+        """Write about.json and the checksums; Orbax calls this before it renames a checkpoint and deletes older ones."""
         if jax.process_index() == 0:
             for folder in self.folder.glob(f"{self.saving}.orbax-checkpoint-tmp*"):
                 write_about(folder, self.figures, self.best_by)
@@ -262,11 +265,11 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _saved(self) -> Iterator[None]:
-        """Say in a sentence that a save failed."""
+        """Turn the exceptions of a failed save into a UserError."""
         try:
             yield
         except Exception as error:
-            if self.saving is None:  # nothing was: another process may be saving here
+            if self.saving is None:  # this process saved nothing; another one may be saving here
                 raise
             self.remove_unfinished()
             raise UserError(
@@ -276,25 +279,25 @@ class Checkpoints:
 
 
 def of_any_host(problem: str | None) -> str | None:
-    """What one host finds is a problem of all, which must read the same checkpoint."""
+    """Return a problem if any host has found one, so that all hosts read the same checkpoint."""
     anywhere = on_any_host(np.array([problem is not None])).any()
     return problem or ("as another host finds" if anywhere else None)
 
 
 def saved_steps(folder: pathlib.Path) -> list[int]:
-    """The steps of the complete checkpoints in a folder, the newest last."""
+    """Return the steps of the complete checkpoints in a folder, newest last."""
     if not folder.is_dir():
         return []
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
 def kept(step: int | None) -> str:
-    """Which checkpoint is left, for a message."""
+    """Describe, for a message, which checkpoint remains."""
     return "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} stays"
 
 
 def first_line(error: BaseException) -> str:
-    """In short; of tensorstore's account of a system call that failed, only what the system says."""
+    """Return a short form of an error's message: its first line, or the system's text if tensorstore reports a failed system call."""
     said = getattr(error, "strerror", None) or str(error)
     text = (said.strip().splitlines() or [type(error).__name__])[0]
     found = re.search(r"([^:]+) \[os_error_code=", text)
@@ -304,15 +307,15 @@ def first_line(error: BaseException) -> str:
 def restore_part(
     workdir: str | pathlib.Path, name: str, template: Any, step: int = 0
 ) -> tuple[Any, int]:
-    """A field of the TrainState of a checkpoint in `workdir`, and its step.
+    """Restore a field of the TrainState from a checkpoint in `workdir` and return it with its step.
 
     Args:
-      step: which checkpoint; 0: the newest.
+      step: the step to restore; 0: the newest.
 
     Raises:
-      UserError: there is no such checkpoint, or its names or shapes are not the template's.
+      UserError: there is no such checkpoint, or its names or shapes differ from the template's.
     """
-    # Looking for a checkpoint in the wrong place must not leave a folder there.
+    # Looking for a checkpoint in the wrong place must not create a folder there.
     if not checkpoint_folder(workdir).is_dir():
         raise no_checkpoint(checkpoint_folder(workdir))
     with Checkpoints(workdir) as checkpoints:
@@ -320,25 +323,25 @@ def restore_part(
 
 
 def restore_ema(workdir: str | pathlib.Path, template: Any, step: int = 0) -> tuple[Any, int]:
-    """The averaged parameters of a checkpoint in `workdir`, and its step.
+    """Restore the averaged parameters from a checkpoint in `workdir` and return them with their step.
 
     Args:
       template: the parameters, or their shapes: `jax.eval_shape(lambda: init_params(config, network))`.
-      step: which checkpoint; 0: the newest.
+      step: the step to restore; 0: the newest.
 
     Raises:
-      UserError: as `restore_part`.
+      UserError: as for `restore_part`.
     """
     return restore_part(workdir, "ema_params", template, step)
 
 
 def checkpoint_folder(workdir: str | pathlib.Path) -> pathlib.Path:
-    """The folder of checkpoints within a working directory."""
+    """Return the checkpoint folder of a working directory."""
     return pathlib.Path(workdir).absolute() / "checkpoints"
 
 
 def no_checkpoint(folder: pathlib.Path) -> UserError:
-    """The error for a folder without checkpoints."""
+    """Build the error for a folder without checkpoints."""
     return UserError(
         f"no checkpoint in {folder}; train first, with the same config and working directory: "
         f"python main.py --mode train --config CONFIG --workdir {folder.parent}"

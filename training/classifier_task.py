@@ -1,7 +1,7 @@
-"""Training a classifier of noisy images: training.task=classifier.
+"""Training a classifier of noisy images (training.task=classifier).
 
-As a score network's in everything but the loss: images are mirrored, encoded and noised at the times of training.times, and the
-cross entropy -ln p(label | x_t) of each is learnt, a mean over uniform times, as the accuracy is, from times of any density.
+Everything but the loss is as for a score network: images are mirrored, encoded and noised at times from training.times. The loss is
+the cross-entropy -ln p(label | x_t). It and the accuracy are means over uniform times, estimated from times of any density.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from score_sde.training.score_task import Kind, ScoreTask
 from score_sde.training.task import Evaluator
 from score_sde.training.times import Times, build_times
 
-# Figures: the share of held-out images that are named right, over all times and at the first.
+# Figures: the fraction of held-out images classified correctly, averaged over all times and at the smallest time.
 ACCURACY = "eval_accuracy"
 ACCURACY_AT_EPS = "eval_accuracy_at_eps"
 
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """A classifier, and the classes of the images that it is shown."""
+    """A classifier, together with the labels of the images to classify."""
 
     classifier: NoisyClassifier
     labels: Integers
@@ -47,7 +47,7 @@ class Labelled:
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierLoss:
-    """-ln p(label | x_t) at the times that u picks, in nats; in place of a score model it is given a `Labelled`."""
+    """The cross-entropy -ln p(label | x_t) in nats, at the times selected by u; its `score_model` is a `Labelled`."""
 
     sde: SDE
     times: Times
@@ -74,7 +74,7 @@ class ClassifierLoss:
 
 @dataclasses.dataclass(frozen=True)
 class Right(ClassifierLoss):
-    """1 where the most probable class is the image's, 0 elsewhere."""
+    """The accuracy of an image: 1 if the most probable class is the correct one, otherwise 0."""
 
     def at(
         self, score_model: Any, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
@@ -85,7 +85,7 @@ class Right(ClassifierLoss):
 
 @dataclasses.dataclass(frozen=True)
 class RightAtEps(Right):
-    """The same of images with the least noise that there is in training, whatever u."""
+    """The accuracy at the lowest noise level of training, whatever u is."""
 
     def __call__(
         self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
@@ -95,7 +95,7 @@ class RightAtEps(Right):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierObjective(Objective):
-    """The cross entropy of a classifier of noisy images."""
+    """The cross-entropy objective of a classifier of noisy images."""
 
     loss: ClassifierLoss
 
@@ -105,7 +105,7 @@ class ClassifierObjective(Objective):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierTask(ScoreTask):
-    """The network and its cross entropy, as a Task (task.py)."""
+    """A noisy classifier and its cross-entropy as a Task (task.py)."""
 
     advice: str = "Try a smaller optim.lr, or a longer optim.warmup"
 
@@ -118,17 +118,17 @@ class ClassifierTask(ScoreTask):
 
 
 def init_classifier(config: Any, network: NoisyClassifierNetwork) -> Any:
-    """The first parameters, a function of config.seed, float32; for shapes only: `jax.eval_shape` of it."""
+    """Initialize the parameters, float32, from config.seed; use `jax.eval_shape` to get their shapes only."""
     x = jnp.zeros((1, *image_shape(config.data)), jnp.float32)
     key = stream_key(config.seed, Stream.NOISY_CLASSIFIER_INIT)
     return network.init(key, x, jnp.ones(1, jnp.float32))["params"]
 
 
 def check_classifier_training(config: Any) -> None:
-    """Refuse what a classifier cannot be trained by, or what would change nothing.
+    """Check the config for settings that a classifier cannot be trained with, or that would have no effect.
 
     Raises:
-      ConfigError: what was given, and what to do.
+      ConfigError: a setting of this kind.
     """
     NoisyClassifierNetwork.from_config(config)
     training = config.training
@@ -153,7 +153,7 @@ def check_classifier_training(config: Any) -> None:
 
 
 def build_classifier_task(config: Any, sde: SDE | None = None) -> ClassifierTask:
-    """The task that config names, without evaluators.
+    """Build the task that config describes, without evaluators.
 
     Raises:
       UserError: a setting that cannot work.
@@ -176,7 +176,7 @@ def build_classifier_task(config: Any, sde: SDE | None = None) -> ClassifierTask
 
 
 def check_classes(config: Any, datasets: Datasets) -> None:
-    """Raise UserError for a class that the network does not have."""
+    """Raise UserError if the data has a class label beyond the network's number of classes."""
     most = max(int(labels_of(split).max()) for split in (datasets.train, datasets.test))
     if most >= config.noisy_classifier.num_classes:
         raise UserError(
@@ -188,7 +188,7 @@ def check_classes(config: Any, datasets: Datasets) -> None:
 def held_out_accuracy(
     config: Any, objective: Objective, datasets: Datasets, devices: Devices
 ) -> Evaluator:
-    """The share of the test split's images that are named right: over all times, and at the least noise."""
+    """Build the evaluator of the accuracy on the test split, averaged over all times and at the lowest noise level."""
     check_classes(config, datasets)
     loss: Any = objective.loss  # a ClassifierLoss
     kinds: dict[str, Callable[..., ClassifierLoss]] = {ACCURACY: Right, ACCURACY_AT_EPS: RightAtEps}

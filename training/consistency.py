@@ -1,17 +1,18 @@
-"""Consistency training and distillation (Song et al. 2023), as improved by Song & Dhariwal 2024 (iCT), one number per image.
+"""Losses of consistency training and distillation (Song et al. 2023), as improved by Song & Dhariwal 2024 (iCT), one per image.
 
-Time from eps to the end is cut into N intervals at equal steps of rho^(1/7), rho = sigma/alpha (Karras et al. 2022, Eq. 5). With
-t the upper and s the lower end of the interval into which a time of the configured density falls, and f the consistency function,
+The time from eps to the end is divided into N intervals at equal steps of rho^(1/7), rho = sigma/alpha (Karras et al. 2022, Eq. 5).
+Sample a time from the configured density, and let s and t be the lower and upper end of its interval. With the consistency function f,
 
     L = w / (rho_t - rho_s) M[f(x_t, t) - stop_gradient f(x_s, s)],    x_t = alpha_t x_0 + sigma_t z,
 
-M a squared or pseudo-Huber distance. Two ways lead from x_t to its neighbour x_s:
+where M is a squared or pseudo-Huber distance. There are two ways to get the neighbor x_s of x_t:
 
     training        x_s = alpha_s x_0 + sigma_s z, with the same image and noise (Eq. 10)
-    distillation    x_s, a step of Heun's method along the flow of a teacher's score (Eq. 8)
+    distillation    x_s from x_t by a step of Heun's method along the flow of a teacher's score (Eq. 8)
 
-Distilled from the exact score, the exact f changes by the step's error alone, O(1/N^3); trained from data it changes by the part of z
-that x_t does not tell, and only its mean over them vanishes with 1/N. The target is the network itself, without an average (iCT, Sec. 3.2).
+In distillation from the exact score, the exact f changes only by the error of that step, O(1/N^3). In training from data it also changes
+by the part of z that x_t does not determine, and only the mean of this change vanishes as 1/N. The target is the network itself,
+without an EMA (iCT, Sec. 3.2).
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ from score_sde.training.times import Times
 from score_sde.training.weightings import Weighting
 
 POWER = 7.0
-"""Of the cuts of time: equal steps of rho^(1/7)."""
+"""The exponent of the time grid: equal steps of rho^(1/7)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Intervals:
-    """N intervals between eps and the end of time, `count` of them; the number may be traced."""
+    """The division of time from eps to the end into N = `count` intervals; `count` may be traced."""
 
     sde: SDE
     eps: float
     count: Array | int
 
     def root(self, t: Elements) -> Elements:
-        """rho^(1/7) at t."""
+        """Return rho^(1/7) at t."""
         return jnp.exp(-0.5 / POWER * self.sde.log_snr(t))
 
     def _ends(self, dtype: Any) -> tuple[Scalar, Scalar]:
@@ -51,7 +52,7 @@ class Intervals:
         return first, last
 
     def cut(self, number: Elements) -> Elements:
-        """The time between interval `number` and the one before it: eps of 0, to the bit."""
+        """Return the lower end of interval `number`; for 0 this is bitwise eps, for N the end of time."""
         first, last = self._ends(number.dtype)
         root = first + number / self.count * (last - first)
         t = self.sde.time_of_log_snr(-2.0 * POWER * jnp.log(root))
@@ -59,7 +60,7 @@ class Intervals:
         return jnp.where(number == 0, self.eps, t)
 
     def around(self, t: PerImage) -> tuple[PerImage, PerImage]:
-        """The lower and the upper end of the interval in which t lies."""
+        """Return the lower and the upper end of the interval that contains t."""
         first, last = self._ends(t.dtype)
         number = jnp.floor(self.count * (self.root(t) - first) / (last - first))
         number = jnp.clip(number, 0, self.count - 1)
@@ -67,9 +68,9 @@ class Intervals:
 
 
 def doubled(first: int, last: int, step: Array | int, n_iters: int) -> Array:
-    """N = min(first 2^floor(k / K), last) of the update that follows k others, int32 (iCT, Eq. 6).
+    """Return N = min(first 2^floor(k / K), last) for the update after k = `step` updates, int32 (iCT, Eq. 6).
 
-    K is such that the doublings, the one to `last` among them, are spread evenly over training.
+    K is chosen so that the doublings, including the one to `last`, are spread evenly over training.
     """
     doublings = math.ceil(math.log2(last / first))
     times = jnp.minimum(step // max(n_iters // (doublings + 1), 1), doublings)
@@ -77,7 +78,7 @@ def doubled(first: int, last: int, step: Array | int, n_iters: int) -> Array:
 
 
 def heun(sde: SDE, score: Any, x: Images, t: PerImage, s: PerImage) -> Images:
-    """x at s from x at t by one step of Heun's method in rho, along d(x/alpha)/drho = eps_hat; two evaluations of the score."""
+    """Move x from t to s by one step of Heun's method in rho, for d(x/alpha)/drho = eps_hat; two evaluations of the score."""
     rho, rho_end = (jnp.exp(-0.5 * sde.log_snr(of)) for of in (t, s))
     rise, alpha_end = expand(rho_end - rho, x), expand(sde.alpha(s), x)
     hat = x / expand(sde.alpha(t), x)
@@ -89,16 +90,17 @@ def heun(sde: SDE, score: Any, x: Images, t: PerImage, s: PerImage) -> Images:
 
 @dataclasses.dataclass(frozen=True)
 class ConsistencyLoss:
-    """w M[f(x_t, t) - f(x_s, s)] / (rho_t - rho_s), whose mean over uniform times is learnt, at times of any density.
+    """The loss w M[f(x_t, t) - f(x_s, s)] / (rho_t - rho_s), with training times of any density.
 
-    The score model has a method `consistency` (models/consistency.py).
+    The objective is its mean over uniform times. The score model must have a method `consistency` (models/consistency.py).
 
     Args:
-      intervals: N of them.
-      huber: c of the pseudo-Huber distance sqrt(R[d^2] + c^2 R[1]) - c sqrt(R[1]), over the root of the dimension; 0: R[d^2] itself.
-      teacher: the score model that is distilled; None: from data alone.
+      intervals: the N time intervals.
+      huber: c of the pseudo-Huber distance sqrt(R[d^2] + c^2 R[1]) - c sqrt(R[1]), divided by the square root of the dimension;
+        0: R[d^2] itself.
+      teacher: the score model to distill; None: training from data alone.
 
-    Cost: two evaluations of the network, one of them with a gradient, and two of the teacher.
+    Cost: two network evaluations, one of them with a gradient, and two evaluations of the teacher.
     """
 
     sde: SDE
@@ -125,7 +127,7 @@ class ConsistencyLoss:
         z: Images,
         dropout_keys: Keys | None = None,
     ) -> PerImage:
-        """The loss of the interval from s to t, with w = 1."""
+        """Return the loss of the interval from s to t, with w = 1."""
         given = () if dropout_keys is None else (dropout_keys,)
         x = self.noised(x0, t, z)
         target = score_model.consistency(self.neighbour(score_model, x, x0, s, t, z), s, *given)
@@ -140,13 +142,13 @@ class ConsistencyLoss:
     def neighbour(
         self, score_model: Any, x: Images, x0: Images, s: PerImage, t: PerImage, z: Images
     ) -> Images:
-        """x_s of x = x_t."""
+        """Return the neighbor x_s of x = x_t."""
         if self.teacher is None:
             return self.noised(x0, s, z)
         return heun(self.sde, bind(self.teacher, condition_of(score_model)), x, t, s)
 
     def distance(self, difference: Images) -> PerImage:
-        """M."""
+        """Return M of the difference of each image."""
         square = of_image(jnp.square(difference), self.reduce_mean)
         if not self.huber:
             return square

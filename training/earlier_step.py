@@ -1,4 +1,4 @@
-"""Going back to an earlier step of a run: --mode train with config.checkpoint_step."""
+"""Going back to an earlier step of a run (--mode train with config.checkpoint_step)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from score_sde.unfinished import all_hosts_meet
 
 
 def go_back(workdir: Path, step: int) -> None:
-    """Make the checkpoint of `step` the newest; later ones go to <workdir>/after_step_<step>, with copies of the record and the config.
+    """Make the checkpoint of `step` the newest.
 
-    Once, also from the newest: where that folder is, the run has gone back already and trained on since, so that the same command, given again
-    after an interruption, continues it.
+    Later checkpoints are moved to <workdir>/after_step_<step>, with copies of metrics.jsonl and config.json. If that folder exists, the
+    run has already gone back to this step and nothing is done, so that the same command continues the run after an interruption.
+    The folder is created even if there is no later checkpoint.
 
     Raises:
       UserError: there is no such checkpoint, or it is damaged; nothing is moved.
@@ -35,7 +36,7 @@ def go_back(workdir: Path, step: int) -> None:
             f"more, rename {aside}"
         )
     else:
-        _check(folder, step)  # by each host: those that are not told of an error wait for ever
+        _check(folder, step)  # on every host: if only one raised, the others would wait forever
     all_hosts_meet("a step to go back to")
     if jax.process_index() == 0 and not been:
         try:
@@ -63,10 +64,13 @@ def _check(folder: Path, step: int) -> None:
 
 
 def _move(folder: Path, step: int, target: Path) -> list[int]:
-    """Into a folder that gets its last name when all is there: a move that was killed is taken up again. Gives the steps."""
+    """Move the later checkpoints to `target` and return their steps.
+
+    The caller renames `target` when all is there, so an interrupted move is completed by the next attempt.
+    """
     later = [saved for saved in saved_steps(folder) if saved > step]
     target.mkdir(exist_ok=True)
-    # The config, too, soon says nothing any more of what changed in the steps that are moved.
+    # Copy the config too, since the run's own will forget what changed in the steps that are moved.
     for record in (folder.parent / "metrics.jsonl", folder.parent / CONFIG):
         if record.exists() and not (target / record.name).exists():
             shutil.copyfile(record, target / record.name)

@@ -1,4 +1,4 @@
-"""Where and with what a training ran, a line for each of its starts: <workdir>/environment.jsonl."""
+"""The software and hardware that a run was trained with: <workdir>/environment.jsonl, one line per start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "diffrax", "orbax-checkpoint", "nu
 
 
 def record_environment(folder: Path, step: int) -> None:
-    """Add what this process runs on to the folder's record, where training goes on from `step`; the first host does.
+    """Append this process's environment to the folder's record, for a start at `step`; only the first host writes.
 
     Raises:
       UserError: it cannot be written.
@@ -32,7 +32,7 @@ def record_environment(folder: Path, step: int) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """When, by which command, with which versions and on what machine something was measured."""
+    """Return the date, the command, the versions of the software, and the machine of this process."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv)[:1000],
@@ -47,7 +47,7 @@ def environment() -> dict[str, Any]:
 
 
 def version_of(package: str) -> str | None:
-    """The installed version of a package, or None."""
+    """Return the installed version of a package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What the evaluators of a task have said, and of which step."""
+"""The results of a task's evaluators during a run, and the steps they belong to."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from score_sde.training.task import Task
 
 
 class NotFinite(UserError):
-    """The loss, its gradient or what an evaluator found became inf or NaN."""
+    """The loss, its gradient or an evaluator's figure became inf or NaN."""
 
 
-ERROR = "_error"  # of the name of a figure, after the name of what it is the standard error of
+ERROR = "_error"  # suffix of the figure that is the standard error of the figure without it
 
 
 def in_words(figures: dict[str, float]) -> Iterator[str]:
-    """Each with its error, where that is a figure too."""
+    """Format each figure, together with its standard error if that is a figure too."""
     for figure, value in figures.items():
         error = figures.get(f"{figure}{ERROR}")
         if error is not None:
@@ -30,18 +30,18 @@ def in_words(figures: dict[str, float]) -> Iterator[str]:
 
 
 class Evaluations:
-    """Of one run."""
+    """The evaluations of one run."""
 
     def __init__(self, task: Task, record: Record, progress: Progress):
         self.evaluators, self.record, self.progress = task.evaluators, record, progress
         self.newest: dict[str, float] = {}  # figures
-        self.at: dict[str, int] = {}  # name of an evaluator, or of a figure -> the step it is of
+        self.at: dict[str, int] = {}  # name of an evaluator or a figure -> its latest step
 
     def make(self, names: Iterable[str], averaged: Any, step: int) -> None:
-        """Ask these evaluators about the averaged parameters of a step, record and say what they find.
+        """Run these evaluators on the averaged parameters of a step; record and print the results.
 
         Raises:
-          NotFinite: a figure is none.
+          NotFinite: a figure is not finite.
         """
         for name in names:
             evaluator = self.evaluators[name]
@@ -60,7 +60,7 @@ class Evaluations:
                 self.at |= dict.fromkeys(found, step)
 
     def missing(self, step: int) -> list[str]:
-        """Evaluators, of those in use, that have not been asked about this step."""
+        """Return the names of the enabled evaluators that have not been run at this step."""
         return [
             name
             for name, evaluator in self.evaluators.items()
@@ -68,5 +68,5 @@ class Evaluations:
         ]
 
     def of(self, step: int) -> dict[str, float]:
-        """The figures that are of this step."""
+        """Return the figures that belong to this step."""
         return {figure: value for figure, value in self.newest.items() if self.at[figure] == step}

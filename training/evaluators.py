@@ -1,4 +1,4 @@
-"""What is measured of a score network on the way, with its averaged weights. A new one is a function and a line below."""
+"""Evaluators of a score network during training, with its averaged weights. To add one, write a function and register it below."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Builder = Callable[[Any, Objective, Datasets, Devices], Evaluator]
 def held_out_loss(
     config: Any, objective: Objective, datasets: Datasets, devices: Devices
 ) -> Evaluator:
-    """eval_loss, the loss on the test split (held_out.py)."""
+    """Build the evaluator of eval_loss, the loss on the test split (held_out.py)."""
     held_out = HeldOutLoss(config, objective, datasets.test, devices)
     return Evaluator(
         config.training.eval_freq,

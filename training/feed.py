@@ -1,4 +1,4 @@
-"""What each step is given: a batch, or which rows of the training data, which lie whole on every device, make it."""
+"""The input of each step: a batch or, if the training data is resident on every device, the indices of its rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from score_sde.devices import Devices
 
 
 class Rows(NamedTuple):
-    """A batch by its places in the split, `rows` (b,), and in the global batch, `index` (b,): both int32."""
+    """A batch given by its images' indices in the split, `rows`, and places in the global batch, `index`; both int32 (b,)."""
 
     rows: Any
     index: Any
@@ -27,9 +27,9 @@ Given = Batch | Rows
 def feed(
     seed: int, batch_size: int, split: Any, start_step: int, devices: Devices
 ) -> tuple[Any, Iterator[Given]]:
-    """The split's images and conditions on every device, and this host's Rows of each step from `start_step`.
+    """Return the split's images and conditions on every device, and an iterator of this host's Rows for each step.
 
-    For a split that is not in memory: None, and the Batches themselves.
+    For a split that is not in memory, return None and an iterator of Batches. The first step is `start_step`.
     """
     host, hosts = jax.process_index(), jax.process_count()
     if split.images is None:
@@ -48,12 +48,12 @@ def feed(
 
 
 def stacked(steps: list[Given]) -> Given:
-    """What several steps are given, in one: leaves (b, k, ...), so that the axis of images is the first."""
+    """Stack the inputs of k steps, with leaves (b, k, ...) so that the image axis stays first."""
     return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *steps)
 
 
 def batch_of(resident: Any, given: Given) -> Batch:
-    """The Batch of one step, within compiled code."""
+    """Return the Batch of one step; used inside compiled code."""
     if isinstance(given, Batch):
         return given
     images, condition = resident

@@ -1,4 +1,4 @@
-"""Training networks for samples in one or few steps: training.task=consistency and mean_flow."""
+"""Training networks that generate samples in one or a few steps (training.task=consistency and mean_flow)."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from score_sde.training.weightings import (
 
 
 def check_few_step_training(config: Any) -> None:
-    """Refuse what belongs to losses of the score.
+    """Check the config for settings that only apply to losses of the score.
 
     Raises:
-      ConfigError: what was given, and what to do.
+      ConfigError: a setting of this kind.
     """
     task = config.training.task
     if config.model.name == "controlnet":
@@ -65,7 +65,7 @@ def check_few_step_training(config: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ConsistencyObjective(Objective):
-    """The loss of a consistency function."""
+    """The objective of a consistency model."""
 
     loss: ConsistencyLoss
 
@@ -76,7 +76,7 @@ class ConsistencyObjective(Objective):
 
 @dataclasses.dataclass(frozen=True)
 class ConsistencyTask(ScoreTask):
-    """A network, the intervals of its updates, and the teacher, `constants`, if there is one: as a Task (task.py)."""
+    """A consistency model as a Task (task.py), with a schedule of time intervals; `constants` is the teacher, if any."""
 
     advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.predicts=edm"
 
@@ -112,18 +112,18 @@ class ConsistencyTask(ScoreTask):
 
     @property
     def consistency_loss(self) -> ConsistencyLoss:
-        """That of the last intervals, without a teacher, which evaluation measures of every run."""
+        """The loss with the final number of intervals and without a teacher, which is the one evaluated in every run."""
         loss: Any = self.objective.loss
         return loss
 
 
 def check_consistency(config: Any, sde: SDE) -> ConsistencyLoss:
-    """Refuse what no consistency model can be trained by; gives the loss of the last intervals, without the teacher.
+    """Check the config for consistency training and return the loss with the final number of intervals, without a teacher.
 
-    Whether the teacher will do depends on the folder: a run that goes on has its own (teacher.py).
+    The teacher is not checked here because it depends on the folder: a resumed run has its own copy (teacher.py).
 
     Raises:
-      ConfigError: what was given, and what to do.
+      ConfigError: a setting that consistency training does not support.
     """
     check_few_step_training(config)
     training, options = config.training, config.consistency
@@ -142,7 +142,7 @@ def check_consistency(config: Any, sde: SDE) -> ConsistencyLoss:
 
 
 def build_consistency_task(config: Any, sde: SDE | None = None) -> ConsistencyTask:
-    """The task that config names, without evaluators, and without the teacher until `as_begun`.
+    """Build the task that config describes, without evaluators, and without the teacher, which `as_begun` adds.
 
     Raises:
       UserError: a setting that cannot work.
@@ -162,7 +162,7 @@ CONSISTENCY = Kind(build_consistency_task, conditions_of, EVALUATORS)
 
 
 class MeanFlowTask(ScoreTask):
-    """A network conditioned on intervals, and the loss of its average velocity: as a Task (task.py)."""
+    """A network for the average velocity over an interval, and its loss, as a Task (task.py)."""
 
     @property
     def name(self) -> str:
@@ -170,10 +170,10 @@ class MeanFlowTask(ScoreTask):
 
 
 def check_mean_flow(config: Any, sde: SDE) -> MeanFlow:
-    """Refuse what no average velocity can be trained by; gives the loss.
+    """Check the config for MeanFlow training and return the loss.
 
     Raises:
-      ConfigError: what was given, and what to do.
+      ConfigError: a setting that MeanFlow training does not support.
     """
     check_few_step_training(config)
     training = config.training
@@ -200,7 +200,7 @@ def check_mean_flow(config: Any, sde: SDE) -> MeanFlow:
 
 
 def build_mean_flow_task(config: Any, sde: SDE | None = None) -> MeanFlowTask:
-    """The task that config names, without evaluators.
+    """Build the task that config describes, without evaluators.
 
     Raises:
       UserError: a setting that cannot work.
@@ -216,7 +216,10 @@ def build_mean_flow_task(config: Any, sde: SDE | None = None) -> MeanFlowTask:
 def plain_held_out_loss(
     config: Any, objective: Objective, datasets: Datasets, devices: Devices
 ) -> Evaluator:
-    """eval_loss by the squared error itself: divided by about itself (mean_flow.power=1) it would be near 1 of every network."""
+    """Build the evaluator of eval_loss as the plain squared error.
+
+    With mean_flow.power=1 the error is divided by about itself, so the weighted loss is near 1 for every network.
+    """
     loss: Any = objective.loss
     plain = dataclasses.replace(objective, loss=dataclasses.replace(loss, power=0.0))
     return held_out_loss(config, plain, datasets, devices)

@@ -1,4 +1,4 @@
-"""What each field of the config is to a folder with checkpoints: whether, and from when on, it may have another value."""
+"""The role of each config field for a folder with checkpoints: whether, and when, its value may change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Role(enum.Enum):
-    """What a field of the config is to a folder with checkpoints."""
+    """The role of a config field for a folder with checkpoints."""
 
     WEIGHTS = "another value makes the weights mean something else: refused by every mode"
     RUN = "another value makes it another run: refused when training goes on"
@@ -14,8 +14,8 @@ class Role(enum.Enum):
     FREE = "nothing that training remembers"
 
 
-# Of single fields, and of whole sections where all are alike. What a user's network or process adds to `model` is for the
-# weights.
+# Roles of single fields, and of whole sections if all their fields have the same one. Fields that a user's network or process adds to
+# `model` thus have Role.WEIGHTS.
 ROLES = {
     **dict.fromkeys(
         """
@@ -88,5 +88,5 @@ ROLES = {
 
 
 def role(field: str) -> Role:
-    """Of a dotted field, or of its section."""
+    """Return the role of a dotted field, or that of its section."""
     return ROLES.get(field) or ROLES.get(field.partition(".")[0], Role.FREE)

@@ -1,4 +1,4 @@
-"""The averaged weights of a folder: those of a checkpoint, or where low-rank updates were trained, what they update with them."""
+"""The averaged weights in a folder: those of a checkpoint or, if low-rank updates were trained, the base with these merged in."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from score_sde.training.recorded_config import recorded
 from score_sde.training.weights_file import read_tree, write_tree
 
 BASE = "base.npz"
-"""In a folder of adapters, beside its checkpoints: the weights that they update, which no update moves. So the folder is whole."""
+"""The file with the frozen weights, next to the checkpoints of adapters or of a ControlNet, so that the folder is self-contained."""
 
 
 def low_rank_of(training: Any) -> LowRank | None:
-    """What config.training.lora says; None for rank 0."""
+    """Return the low-rank settings of config.training.lora; None for rank 0."""
     lora = training["lora"]
     rank = int(lora["rank"])
     return LowRank(rank, float(lora["alpha"]), str(lora["targets"])) if rank else None
 
 
 def recorded_low_rank(workdir: Path) -> LowRank | None:
-    """The same of what was trained in a folder, whatever the config at hand says.
+    """Return the low-rank settings recorded in a folder, independently of the current config; None if weights were trained.
 
     Raises:
-      UserError: its config is damaged.
+      UserError: the folder's config is damaged.
     """
     found = recorded(workdir)
     training = (found or {}).get("training", {})
@@ -37,16 +37,16 @@ def recorded_low_rank(workdir: Path) -> LowRank | None:
 
 
 def keep_base(workdir: Path, params: Any) -> None:
-    """Write the weights that this folder's adapters update."""
+    """Store the frozen weights in a folder; only the first host writes."""
     if jax.process_index() == 0:
         write_tree(workdir / BASE, params)
 
 
 def base_of(workdir: Path, template: Any) -> Any:
-    """These weights, NumPy arrays; the template has their shapes.
+    """Read the frozen weights of a folder, as NumPy arrays with the shapes of the template.
 
     Raises:
-      UserError: the file is missing or damaged, or of another network.
+      UserError: the file is missing, damaged or of another network.
     """
     return read_tree(workdir / BASE, template)
 
@@ -54,7 +54,7 @@ def base_of(workdir: Path, template: Any) -> Any:
 def adapters_of(
     workdir: Path, low_rank: LowRank, template: Any, step: int = 0, sigma_rel: float = 0.0
 ) -> tuple[Any, int]:
-    """The averaged adapters of a folder, NumPy arrays, and their step; the template has the shapes of the weights that they update."""
+    """Read the averaged adapters of a folder, as NumPy arrays, and their step; `template` has the shapes of the weights they update."""
     shapes = jax.eval_shape(lambda: first_adapters(low_rank, template, jax.random.key(0)))
     adapters, step = average_of(workdir, shapes, step, sigma_rel)
     return jax.device_get(adapters), step
@@ -63,7 +63,7 @@ def adapters_of(
 def average_of(
     workdir: Path, template: Any, step: int = 0, sigma_rel: float = 0.0
 ) -> tuple[Any, int]:
-    """The average of what was trained in a folder, weights or adapters, and its step: the exponential one, or that of a width."""
+    """Read the average of the trained parameters, weights or adapters, and its step: the EMA, or a power-function average."""
     if sigma_rel:
         params, step = reconstructed(workdir, template, sigma_rel, step)
         return jax.device_put(params, replicated()), step
@@ -73,15 +73,15 @@ def average_of(
 def folder_weights(
     workdir: Path, template: Any, step: int = 0, sigma_rel: float = 0.0
 ) -> tuple[Any, int]:
-    """The averaged parameters of a network from a folder, on all devices, and the training step that they are of.
+    """Load the averaged parameters of a network from a folder, replicated on all devices, and their training step.
 
     Args:
-      template: their shapes: `jax.eval_shape(lambda: init_params(config, network))`.
-      step: which checkpoint; 0: the newest.
-      sigma_rel: the width of a power-function average; 0: the exponential one.
+      template: the shapes of the parameters: `jax.eval_shape(lambda: init_params(config, network))`.
+      step: the step of the checkpoint; 0: the newest.
+      sigma_rel: the width of a power-function average; 0: the EMA.
 
     Raises:
-      UserError: there is no such checkpoint, it is of another network, or has no such average.
+      UserError: there is no such checkpoint, it belongs to another network, or it has no such average.
     """
     low_rank = recorded_low_rank(workdir)
     if low_rank is None:

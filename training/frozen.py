@@ -1,8 +1,8 @@
-"""Weights of a network that no update moves: those of a ControlNet's base (models/control.py), of another run's folder.
+"""Frozen weights of a network: those of a ControlNet's base (models/control.py), which come from another run's folder.
 
-A run begins with the base's averaged weights, and with a control that has a copy of them where it has layers of the same name. The
-base is kept as base.npz beside the checkpoints: what becomes of its own folder does not matter then, and a folder with a control can
-be moved alone. It is no part of the training state: it has no gradient, no moments and no average, and no checkpoint holds it.
+A run begins with the base's averaged weights; layers of the control that have a namesake in the base begin as copies of it. The
+base is stored as base.npz next to the checkpoints, so the run no longer depends on the base's own folder, and its folder can be
+moved alone. The base is not part of the training state: it has no gradient, no moments and no average, and is in no checkpoint.
 """
 
 from __future__ import annotations
@@ -25,32 +25,34 @@ from score_sde.training.start import Weights
 from score_sde.training.state import init_params
 from score_sde.training.task import Evaluator
 
-# Fields in which base and control may differ, though all others of the weights must not.
+# The fields with Role.WEIGHTS in which base and control may differ.
 OF_CONTROL = ("model.name", "model.condition_", "model.control_", "condition.")
 
 
 def frozen_names(network: Any) -> tuple[str, ...]:
-    """Names of the parts of a network's parameters that stay; () for all but a ControlNet."""
+    """Return the names of the frozen parts of a network's parameters; () for all but a ControlNet."""
     frozen = getattr(network, "frozen", None)
     return frozen() if frozen else ()
 
 
 def trained_part(network: Any, params: Any) -> Any:
-    """The parameters that updates move, with a state of the optimizer and an average: all, unless some are frozen."""
+    """Return the parameters that are trained, and so have an optimizer state and an average: all that are not frozen."""
     names = frozen_names(network)
     return {name: of for name, of in params.items() if name not in names} if names else params
 
 
 def joined(trained: Any, frozen: Any) -> Any:
-    """What the network is called with: both parts; `frozen` is () where there is none."""
+    """Join both parts to the parameters that the network is called with; `frozen` is () if nothing is frozen."""
     return {**trained, **frozen} if frozen else trained
 
 
 def frozen_weights(config: Any, network: Any, workdir: Path, begins: bool = False) -> Any:
-    """The frozen part: that of the folder, or where a run begins that of the base's; () where nothing is frozen.
+    """Load the frozen part, replicated on all devices; () if nothing is frozen.
+
+    It is read from the working directory or, if `begins` and there is no checkpoint yet, from the base's own folder.
 
     Raises:
-      UserError: no base, or one of another network, process or kind of images.
+      UserError: there is no base, or it belongs to another network, process or kind of images.
     """
     if not frozen_names(network):
         return ()
@@ -64,10 +66,10 @@ def frozen_weights(config: Any, network: Any, workdir: Path, begins: bool = Fals
 
 
 def weights_of_base(config: Any, template: Any) -> Any:
-    """The averaged weights of the newest checkpoint in config.model.control_base.
+    """Load the averaged weights of the newest checkpoint in config.model.control_base.
 
     Raises:
-      ConfigError: there is none, or it means something else than this config says.
+      ConfigError: there is none, or its weights do not fit this config.
     """
     given = config.model.control_base
     field = f"model.control_base={given!r}"
@@ -96,7 +98,7 @@ def weights_of_base(config: Any, template: Any) -> Any:
 
 
 def check_alike(base: Any, config: Any) -> None:
-    """Refuse fields of the weights in which base and control differ."""
+    """Raise ConfigError if base and control differ in fields that determine the meaning of the weights."""
     found = [
         f"{name}={now!r} (the base has {before!r})"
         for name, before, now in differences(as_json(base), as_json(config), {Role.WEIGHTS})
@@ -109,13 +111,13 @@ def check_alike(base: Any, config: Any) -> None:
 
 
 def keep(frozen: Any, workdir: Path) -> None:
-    """Write the frozen part beside the checkpoints of a run that begins."""
+    """Store the frozen part next to the checkpoints of a new run."""
     if frozen:
         keep_base(workdir, frozen[BASE])
 
 
 def first_weights(config: Any, network: Any, frozen: Any) -> Weights | None:
-    """What a control begins with: the base's layers, where it has some of the same name, and fresh ones; None without a base."""
+    """Return a control's initial weights: copies of the base's layers of the same names, the rest fresh; None without a base."""
     if not frozen:
         return None
 
@@ -128,7 +130,7 @@ def first_weights(config: Any, network: Any, frozen: Any) -> Weights | None:
 
 
 def with_frozen(evaluator: Evaluator, frozen: Any) -> Evaluator:
-    """The evaluator, asked about the whole network of which an update moves a part."""
+    """Wrap an evaluator of the whole network so that it takes the trained part only."""
     if not frozen:
         return evaluator
     return dataclasses.replace(

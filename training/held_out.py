@@ -1,8 +1,8 @@
-"""The loss on the test split, with the averaged weights: one number that can be compared between steps.
+"""The loss on the test split with the averaged weights: one number that can be compared between steps.
 
-All of the split, once; the same noise for the same image every time; and times that are stratified, image i
-of n at u = (pi(i) + v_i) / n with pi a fixed permutation and v_i uniform. This is unbiased for the mean over
-time, and without most of its variance, which otherwise hides the progress between two evaluations.
+It uses each image of the split once, with the same noise in every evaluation. Times are stratified: image i of n has
+u = (pi(i) + v_i) / n, with pi a fixed permutation and v_i uniform. This is unbiased for the mean over time, and lacks
+most of the variance that would otherwise hide the progress between two evaluations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from score_sde.training.objective import Objective
 
 
 def stratified(seed: int, n: int) -> np.ndarray:
-    """One number in each of the n cells of [0, 1), in a fixed random order, float32 (n,), of which none is rounded to 1."""
+    """Return one number in each of n equal cells of [0, 1), in a fixed random order, float32 (n,); none is rounded up to 1."""
     rng = np.random.default_rng((seed, int(Stream.HELD_OUT)))
     u = (rng.permutation(n) + rng.random(n)) / n
     return np.minimum(u, LAST).astype(np.float32)
@@ -50,13 +50,13 @@ class HeldOutLoss:
         n = self.split.num_images
         totals = []
         for place, _ in index_batches(n, self.batch_size):
-            # The last batch is filled up with images that count nothing: one shape, one compilation.
+            # Pad the last batch with images of weight 0, so that there is one shape and one compilation.
             index = np.minimum(place, n - 1)
             weight = (place < n).astype(np.float32)
             share = (self.split.take(index), self.u[index], weight)
             totals.append(self.total(ema_params, *self.devices.split(share)))
             if self.devices.platform == "cpu":
-                # Its devices run programs side by side, in a thread for each core. Of two that each wait for the other devices' part of a
-                # sum there would be no thread left for that part.
+                # CPU devices share a pool with one thread per core. Two programs at once, each waiting for the other devices in a sum,
+                # could leave no thread to compute what they wait for.
                 jax.block_until_ready(totals[-1])
         return float(np.sum(jax.device_get(totals), dtype=np.float64)) / n

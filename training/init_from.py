@@ -1,4 +1,4 @@
-"""training.init_from: a network that begins with the averaged weights of another run, to be trained further on other data."""
+"""Starting a run from the averaged weights of another one, for example to fine-tune on other data (training.init_from)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from score_sde.training.folder_weights import folder_weights
 from score_sde.training.recorded_config import as_json, differences, recorded, recorded_classes
 from score_sde.training.start import Weights
 
-SHOWN = 4  # fields in a message
+SHOWN = 4  # number of fields in a message
 
 
 def weights_of(config: Any) -> Weights | None:
-    """Those that config.training.init_from names, if it names any."""
+    """Return the weights that config.training.init_from names, or None if it is empty."""
     source = config.training.init_from
     if not source:
         return None
@@ -33,12 +33,12 @@ def weights_of(config: Any) -> Weights | None:
 
 
 def averaged(config: Any, source: Path, shapes: Any) -> Any:
-    """The averaged parameters of a working directory's newest checkpoint, or of a published checkpoint file.
+    """Load the averaged parameters of a working directory's newest checkpoint, or of a published checkpoint file.
 
-    Of a folder of adapters they are what the adapters update, with the update.
+    For a folder of adapters, these are the base weights with the adapters merged in.
 
     Raises:
-      ConfigError: there is none, its names or shapes are not these, or they are of another network or prediction.
+      ConfigError: there are none, their names or shapes differ from `shapes`, or they belong to another network or parameterization.
     """
     field = f"training.init_from={str(source)!r}"
     if not source.exists():
@@ -57,12 +57,12 @@ def averaged(config: Any, source: Path, shapes: Any) -> Any:
 
 
 def check_same_network(config: Any, source: Path) -> None:
-    """Refuse weights that mean something else in the config's network, of shapes that may be the same; say what else differs.
+    """Check that the weights have the same meaning in the config's network, even if their shapes fit; print what else differs.
 
-    Under another process, at another size or of other levels they are a first guess like any other.
+    Weights trained with another process, image size or number of levels are accepted, as a mere initial guess.
 
     Raises:
-      UserError: with the first fields of the network, or of what it predicts, that differ.
+      UserError: the networks or what they predict differ; the message lists the first such fields.
     """
     earlier = recorded(source)
     if earlier is None:
@@ -83,7 +83,7 @@ def check_same_network(config: Any, source: Path) -> None:
 
 
 def say_other_classes(source: Path, classes: Sequence[str]) -> None:
-    """Say whether the weights were trained to tell other classes by these numbers, which they may be: what they learn now may be other data."""
+    """Print a message if the weights were trained with other classes, which is allowed since they may be trained on other data now."""
     theirs = recorded_classes(source) if source.is_dir() else ()
     if theirs and theirs != tuple(classes):
         say(
@@ -92,6 +92,6 @@ def say_other_classes(source: Path, classes: Sequence[str]) -> None:
 
 
 def shortened(differences: list[str]) -> str:
-    """The first of them, and how many there are."""
+    """Return the first differences and the number of further ones, in words."""
     rest = len(differences) - SHOWN
     return ", ".join(differences[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

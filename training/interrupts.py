@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run after the call in progress, with a checkpoint."""
+"""Handling of SIGTERM and SIGINT, which end a run after the call in progress, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """From `listen` to `stop` a signal is noted in `received`; a second one does what it always does. A context manager.
+    """A context manager that notes a signal between `listen` and `stop` in `received`; a second one has its usual effect.
 
-    Before the first update is done there is nothing to save, and a signal ends the process as if this were not here.
+    Before the first update is done there is nothing to save, so the run does not listen yet and a signal ends the process as usual.
 
-    Python runs handlers between two of its instructions, so not within a call that compiles or computes for minutes. The
-    file to which it writes a signal's number at once (`set_wakeup_fd`) is read by a thread, which answers.
+    Python runs signal handlers only between bytecode instructions, not during a call that compiles or computes for minutes. So a
+    thread reads the pipe to which Python writes a signal's number immediately (`set_wakeup_fd`), and acknowledges the signal.
 
-    Several hosts: a signal may reach one of them only, and all must save the same step. There Orbax's
-    `reached_preemption` asks JAX's coordinator, whose own SIGTERM handler this must not replace. In a single
-    process that function always says no, hence this class.
+    With several hosts, a signal may reach only one of them, while all must save the same step. Then Orbax's `reached_preemption`
+    asks JAX's coordinator, whose own SIGTERM handler must not be replaced. In a single process that function always returns
+    False, hence this class.
     """
 
     def __init__(self) -> None:
         self.received: str | None = None
         self.previous: dict[int, Any] = {}
-        self.pipe: int | None = None  # the end that signals are written to
+        self.pipe: int | None = None  # the pipe's write end, to which Python writes signal numbers
 
     def __enter__(self) -> Interrupts:
         return self
@@ -47,7 +47,7 @@ class Interrupts:
             self.pipe = None
 
     def listen(self) -> None:
-        # Python allows handlers in the main thread only; a run in another thread goes without.
+        # Python allows signal handlers only in the main thread; a run in another thread has none.
         if (
             self.pipe is not None
             or jax.process_count() > 1
@@ -73,7 +73,7 @@ class Interrupts:
 
 
 def answer(read: int, deadly: set[int]) -> None:
-    """Say that a signal has come, and at a second one that is `deadly` end the process, until the pipe is closed."""
+    """Acknowledge the first signal with a message and end the process at a second one in `deadly`, until the pipe is closed."""
     answered = False
     while byte := os.read(read, 1):
         number = byte[0]

@@ -1,20 +1,20 @@
-"""Figures of sample quality by which checkpoints are compared (training.keep_best_by): which fields they depend on."""
+"""The config fields that affect the figures of sample quality by which checkpoints are ranked (training.keep_best_by)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 QUALITY = ("frechet", "frechet_limit")
-"""Of training.keep_best_by, those that samples decide."""
+"""The values of training.keep_best_by that are measured on samples."""
 
-# Fields, or sections.
+# Fields or sections that always matter.
 ALWAYS = (
     "evaluation.features", "evaluation.reference", "evaluation.num_reference",
     "training.quality_images", "training.quality_steps",
     "sampling.eps", "sampling.labels", "sampling.text", "sampling.guidance", "sampling.threshold", "sampling.threshold_quantile",
     "sampling.truncate", "sampling.one_by_one", "sampling.noise_removal",
 )  # fmt: skip
-# Of the sampler that the config names, which training.quality_steps replaces by UniPC.
+# Fields of the configured sampler, which matter unless training.quality_steps replaces it by UniPC.
 CONFIGURED = ("sampling.sampler", "sampling.grid", "sampling.noise_removal_by")
 STEPS_OF_PC = ("sampling.pc", "sampling.snr", "sampling.n_steps_each")
 FIELDS_OF = {
@@ -27,11 +27,11 @@ FIELDS_OF = {
     "mean_flow": ("sampling.few_steps",),
 }
 EXPONENTIAL = ("sampling.exponential",)
-"""Of all others."""
+"""The fields of all other samplers."""
 
 
 def is_judged_by(field: str, config: dict[str, Any]) -> bool:
-    """Whether another value of this dotted field would give other figures under this config, as values of JSON."""
+    """Whether the value of this dotted field affects the figures under this config, given as a dict of JSON values."""
     decisive: tuple[str, ...] = ALWAYS
     if not config["training"]["quality_steps"]:
         decisive += CONFIGURED + FIELDS_OF.get(config["sampling"]["sampler"], EXPONENTIAL)

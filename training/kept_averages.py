@@ -1,7 +1,7 @@
-"""Power-function averages as they were on the way: <workdir>/averages/<step>.npz, and one of any width made of them.
+"""Power-function averages stored during training, in <workdir>/averages/<step>.npz, and the reconstruction of any width from them.
 
-A file holds "<sigma_rel>/<name of a parameter>" for each of training.ema.sigma_rel, in float32. The newest averages are in the
-checkpoint that is used; files of its step and later ones say nothing of it.
+A file holds arrays "<sigma_rel>/<name of a parameter>", in float32, for each width in training.ema.sigma_rel. A reconstruction at a
+checkpoint takes the newest averages from the checkpoint itself, and only files of earlier steps.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from score_sde.training.power_average import Profile, coefficients, exponent, mi
 from score_sde.training.recorded_config import read_config
 
 Averages = dict[str, Any]
-"""str(sigma_rel) -> parameters."""
+"""A mapping str(sigma_rel) -> parameters."""
 
 
 def averages_folder(workdir: Path) -> Path:
-    """Where copies of the power-function averages are kept."""
+    """Return the folder of the stored power-function averages."""
     return workdir / "averages"
 
 
 def kept_steps(workdir: Path) -> list[int]:
-    """The oldest first."""
+    """Return the steps of the stored averages, oldest first."""
     found = averages_folder(workdir).glob("*.npz")
     return sorted(int(path.stem) for path in found if path.stem.isdecimal())
 
 
 def keep(workdir: Path, step: int, averages: Averages) -> None:
-    """Write the averages after so many updates.
+    """Store the averages after `step` updates; only the first host writes.
 
     Raises:
       UserError: they cannot be written.
@@ -54,7 +54,7 @@ def keep(workdir: Path, step: int, averages: Averages) -> None:
 
 
 def drop_after(workdir: Path, step: int) -> None:
-    """Remove those of later steps, which come again."""
+    """Delete the stored averages of later steps, which will be computed again."""
     if jax.process_index() == 0:
         for late in kept_steps(workdir):
             if late > step:
@@ -62,7 +62,7 @@ def drop_after(workdir: Path, step: int) -> None:
 
 
 def set_aside_after(workdir: Path, step: int, target: Path) -> None:
-    """Move those of later steps to <target>/averages."""
+    """Move the stored averages of later steps to <target>/averages."""
     for late in (kept for kept in kept_steps(workdir) if kept > step):
         averages_folder(target).mkdir(parents=True, exist_ok=True)
         name = f"{late}.npz"
@@ -70,10 +70,10 @@ def set_aside_after(workdir: Path, step: int, target: Path) -> None:
 
 
 def read(workdir: Path, step: int, width: str, template: Any) -> Any:
-    """The average of a width after so many updates, NumPy arrays like the template.
+    """Read the stored average of a width after `step` updates, as NumPy arrays in the structure of the template.
 
     Raises:
-      UserError: its file is damaged or of another network.
+      UserError: the file is damaged or belongs to another network.
     """
     path = averages_folder(workdir) / f"{step}.npz"
     try:
@@ -92,16 +92,16 @@ def read(workdir: Path, step: int, width: str, template: Any) -> Any:
 def reconstructed(
     workdir: str | Path, template: Any, sigma_rel: float, step: int = 0
 ) -> tuple[Any, int]:
-    """The power-function average of any width as it would be at a checkpoint, and the checkpoint's step.
+    """Reconstruct the power-function average of any width at a checkpoint, and return it with the checkpoint's step.
 
     Args:
       template: the parameters, or their shapes.
-      step: which checkpoint; 0: the newest.
+      step: the step of the checkpoint; 0: the newest.
 
     Raises:
-      UserError: no power-function averages were kept there, or some cannot be read.
+      UserError: no power-function averages were stored there, or some cannot be read.
 
-    Cost: a read of all that was kept; three copies of the parameters in memory, in float64.
+    Cost: reads all earlier stored averages; three copies of the parameters in memory, in float64.
     """
     workdir = Path(workdir)
     widths = read_config(workdir).training.ema.sigma_rel

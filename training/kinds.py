@@ -1,4 +1,4 @@
-"""The tasks that are made of a config, by training.task."""
+"""The kinds of tasks that can be built from a config, by training.task."""
 
 from __future__ import annotations
 

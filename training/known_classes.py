@@ -1,4 +1,4 @@
-"""By which names a network knows the numbers of its classes: those that its folder, or the folder it learns from, has recorded."""
+"""The class names that belong to a network's labels, as recorded in its folder or in the folder that it learns from."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from score_sde.training.recorded_config import recorded_classes
 
 
 def known_classes(config: Any, workdir: Path) -> tuple[str, ...]:
-    """Names of the classes in the order of the numbers that the folder's network knows; () where none are recorded.
+    """Return the class names of the folder's network in the order of its labels; () if none are recorded.
 
-    A run that begins has them from the network that teaches it, or that it leads; config.json without a checkpoint is of a start
-    that failed, and binds nothing.
+    A new run takes them from its teacher or its ControlNet base. A config.json without a checkpoint comes from a failed start and
+    is ignored.
 
     Raises:
-      UserError: a recorded configuration is damaged.
+      UserError: a recorded config is damaged.
     """
     folders = [workdir]
     if not saved_steps(checkpoint_folder(workdir)):
@@ -30,12 +30,12 @@ def known_classes(config: Any, workdir: Path) -> tuple[str, ...]:
 
 
 def check_same_classes(what: str, folder: Path, classes: Sequence[str], of: str) -> None:
-    """Refuse the network in a folder if its numbers stand for other classes than these, which are `of` another one.
+    """Check that the labels of the network in a folder stand for the same classes as `classes`, which belong to the network `of`.
 
-    Without names on either side there is nothing to compare.
+    If either has no names, there is nothing to compare.
 
     Raises:
-      ConfigError: with both, by their numbers.
+      ConfigError: the classes differ; the message lists both.
     """
     theirs = recorded_classes(folder) if folder.is_dir() else ()
     if classes and theirs and theirs != tuple(classes):

@@ -1,11 +1,12 @@
-"""The hybrid loss of Improved DDPM, which trains the variances of a chain's steps too (Nichol & Dhariwal 2021, Sec. 3.1).
+"""The hybrid loss of Improved DDPM, which also trains the variances of a chain's steps (Nichol & Dhariwal 2021, Sec. 3.1).
 
-A network of twice the channels gives the noise and v, of which each number chooses a variance of the step from its level,
+A network with twice the channels outputs the noise and v, each element of which determines the variance of that element in the
+step from its level,
 
-    ln variance = f ln beta + (1 - f) ln beta_tilde,    f = (v + 1)/2    (Eq. 15; beta_tilde_0 is taken for beta_tilde_1),
+    ln variance = f ln beta + (1 - f) ln beta_tilde,    f = (v + 1)/2    (Eq. 15; beta_tilde_1 is used in place of beta_tilde_0),
 
-and the loss is L_simple + L_vlb/1000 (Eq. 16): the bound's terms train v alone, the mean goes into them as a constant. They are in bits
-a dimension, N times that of a level drawn at random.
+and the loss is L_simple + L_vlb/1000 (Eq. 16). The terms of the bound train only v, since the mean enters them as a constant. They
+are in bits/dim, estimated as N times the term of a randomly chosen level.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ BOUND_SHARE = 1e-3
 
 
 def log_variances(chain: Chain) -> tuple[Points, Points]:
-    """ln beta_i and ln beta_tilde_i of the levels, the second's first entry that of the next."""
+    """Return ln beta_i and ln beta_tilde_i of all levels, with ln beta_tilde_1 in place of ln beta_tilde_0."""
     forward = 2.0 * jnp.log(chain.step_sigmas)
     posterior = forward[1:] + 2.0 * jnp.log(chain.sigmas[:-1] / chain.sigmas[1:])
     return forward, jnp.concatenate([posterior[:1], posterior])
 
 
 def between(v: Images, forward: PerImage, posterior: PerImage) -> Images:
-    """ln variance for what the network gives, from logarithms of each image's two variances."""
+    """Interpolate the log-variance by the network's output v between the two log-variances of each image."""
     share = 0.5 * (v + 1.0)
     return share * expand(forward, v) + (1.0 - share) * expand(posterior, v)
 
 
 def step_divergence(missed: Images, log_true: PerImage, log_variance: Images) -> Images:
-    """KL(N(m, e^log_true) || N(m + missed, e^log_variance)) of each number, in nats."""
+    """Return KL(N(m, e^log_true) || N(m + missed, e^log_variance)) per element, in nats."""
     behind = expand(log_true, missed) - log_variance
     return 0.5 * (jnp.exp(behind) - 1.0 - behind + jnp.square(missed) * jnp.exp(-log_variance))
 
@@ -47,9 +48,10 @@ def step_divergence(missed: Images, log_true: PerImage, log_variance: Images) ->
 def level_cost(
     x0: Images, mean: Images, log_std: Images, low: float, high: float, levels: int
 ) -> Images:
-    """-ln of the mass that a normal gives to a number's interval, one of `levels` from low to high, in nats.
+    """Return -ln of the mass that a normal distribution assigns to each element's quantization interval, in nats.
 
-    The outer intervals have no ends. The distribution function is the published approximation by tanh, and a mass at least 1e-12.
+    The intervals surround `levels` evenly spaced values from low to high; the two outer ones extend to infinity. The distribution
+    function is the published tanh approximation, and masses are clipped below at 1e-12.
     """
     half, edge = 0.5 * (high - low) / (levels - 1), 5e-4 * (high - low)
     above, below = ((x0 - mean + side * half) * jnp.exp(-log_std) for side in (1.0, -1.0))
@@ -66,7 +68,7 @@ def _cdf(x: Images) -> Images:
 
 
 class Simple(Protocol):
-    """The loss of the noise at a chain's levels: `DiscreteLoss` (losses.py)."""
+    """The interface of L_simple, the noise-prediction loss at a chain's levels: `DiscreteLoss` (losses.py)."""
 
     @property
     def chain(self) -> Chain: ...
@@ -85,7 +87,10 @@ class Simple(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class HybridLoss:
-    """L_simple + L_vlb/1000, of images whose `levels` numbers lie evenly from low to high. Cost: one evaluation."""
+    """The loss L_simple + L_vlb/1000, for images with `levels` evenly spaced values from low to high.
+
+    Cost: one network evaluation.
+    """
 
     simple: Simple
     low: float
@@ -108,7 +113,7 @@ class HybridLoss:
         z: Images,
         dropout_keys: Keys | None = None,
     ) -> PerImage:
-        """At levels in 0 ... N-1, the smallest noise first."""
+        """Return the loss at levels in 0 ... N-1, the lowest noise first."""
         given = () if dropout_keys is None else (dropout_keys,)
         x = self.simple.noised(x0, level, z)
         score, v = score_model.at_level_with_variance(x, level, *given)
@@ -119,7 +124,7 @@ class HybridLoss:
     def bits(
         self, score: Images, v: Images, x: Images, x0: Images, level: Integers, z: Images
     ) -> PerImage:
-        """What the step from the level costs: the mean over the dimensions, or half of their sum."""
+        """Return the bound's term for the step from this level, in bits: the mean over the dimensions, or half their sum."""
         chain = self.simple.chain
         forward, posterior = (table[level] for table in log_variances(chain))
         log_variance = between(v, forward, posterior)
@@ -137,10 +142,10 @@ class HybridLoss:
 
 
 def build_hybrid(config: Any, simple: Simple) -> HybridLoss:
-    """Of the images that config.data describes.
+    """Build the hybrid loss for the images that config.data describes.
 
     Raises:
-      ConfigError: images without levels.
+      ConfigError: the images have no discrete levels.
     """
     data = config.data
     if not data.num_levels:

@@ -1,8 +1,9 @@
-"""One run at a time in a folder: two would drop each other's lines and save over each other's checkpoints.
+"""A lock that allows one run at a time in a folder; two would drop each other's log lines and overwrite each other's checkpoints.
 
-On one machine the system's lock tells, and does not outlive a process. File systems that several machines share may know no
-locks, or locks of each machine alone; there a run gives a sign of life every few seconds, the time of the lock's file, and who
-comes from another machine watches for one. Only changes are looked at, so clocks need not agree.
+On a single machine the operating system's file lock suffices; it is released when the process ends. File systems shared by several
+machines may not support locks, or only within each machine. Therefore a run also updates the lock file's modification time every
+few seconds as a heartbeat, and a process on another machine first watches for it. Only changes of the time matter, so clocks need
+not agree.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ from score_sde.files import cannot_write, parse_json
 from score_sde.progress import say
 
 FILE = "lock"
-BEAT = 10.0  # seconds between two signs of life
-WATCH = 35.0  # seconds after which a run that gave none has died
+BEAT = 10.0  # seconds between two heartbeats
+WATCH = 35.0  # seconds without a heartbeat after which a run counts as dead
 
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold <folder>/lock. The system lets go of it when the process ends, however it ends.
+    """Hold <folder>/lock within a `with` block; the system releases it when the process ends, however it ends.
 
     Raises:
-      UserError: another process trains here, saying which.
+      UserError: another process is training here; the message says which.
     """
-    if jax.process_index() > 0:  # the first host holds it for all
+    if jax.process_index() > 0:  # the first host holds the lock for all
         yield
         return
     path = folder / FILE
@@ -48,7 +49,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         file = _open(path)
         stack.callback(os.close, file)
         locked = _lock(file, folder)
-        left = _holder(file)  # of a run that did not come to its end, or goes on elsewhere
+        left = _holder(file)  # a run that did not end properly, or runs elsewhere
         if left and not (locked and left.get("machine") == _machine()):
             _watch(path, folder, left)
         try:
@@ -61,7 +62,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def _lock(file: int, folder: Path) -> bool:
-    """Take the system's lock; False: this file system knows none."""
+    """Take the system's file lock; return False if the file system does not support locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -74,10 +75,10 @@ def _lock(file: int, folder: Path) -> bool:
 
 
 def _watch(path: Path, folder: Path, left: dict[str, Any]) -> None:
-    """Wait until it is certain that nobody gives signs of life.
+    """Watch the lock file long enough to be certain that there is no heartbeat.
 
     Raises:
-      UserError: somebody does.
+      UserError: there is one.
     """
     say(
         f"{folder} was last trained in by {_in_words(left)}, which did not end there; looking for a sign of life for {WATCH:.0f} s"
@@ -90,7 +91,7 @@ def _watch(path: Path, folder: Path, left: dict[str, Any]) -> None:
 
 
 def _time_of(path: Path) -> int:
-    # Opened anew each time: NFS asks the server then, and otherwise answers from its memory.
+    # Reopen the file each time: NFS asks the server only then, and otherwise answers from its cache.
     with path.open("rb") as file:
         return os.fstat(file.fileno()).st_mtime_ns
 
@@ -133,7 +134,7 @@ def _write(file: int, text: str) -> None:
 
 
 def _machine() -> str:
-    """What tells this machine, since it was started, from all others."""
+    """Return an identifier of this machine since it was booted, or its host name."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -151,7 +152,7 @@ def _self() -> dict[str, str | int]:
 
 
 def _holder(file: int) -> dict[str, Any]:
-    """What the file says; {} if nothing that can be read."""
+    """Return the contents of the lock file; {} if they cannot be parsed."""
     try:
         held = parse_json(os.pread(file, 4096, 0))
     except ValueError:

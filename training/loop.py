@@ -1,4 +1,4 @@
-"""Training of any task: alone in a folder, from what is there, to an end that loses nothing, whatever it is."""
+"""Train any task: lock the folder, resume from what is there, and end without losing work, whatever ends the run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from score_sde.training.task import Plan, Task
 
 
 class Finished(NamedTuple):
-    """What training ended with."""
+    """The result of training."""
 
     state: TrainState
     figures: dict[str, Any]
-    """The last: step, loss (mean since the last line of the log), those of the evaluators, images_per_second, seconds
+    """The last figures: step, loss (mean since the last log line), those of the evaluators, images_per_second, seconds
     (of this call), checkpoint_step, and stopped_by, the signal that ended the run early or None."""
 
 
@@ -41,9 +41,11 @@ def train_task(
     weights: Weights | None = None,
     watch: Sequence[Watch] = (),
 ) -> Finished:
-    """Train as planned on the images of a split; checkpoints/, metrics.jsonl and tensorboard/ go to `workdir`.
+    """Train as planned on the images of a split; checkpoints/, metrics.jsonl and tensorboard/ are written to `workdir`.
 
-    How a run begins, and when with these weights: start.py. What else is given all that it records, `watch`: record.py.
+    Args:
+      weights: initial parameters of a new run, unless there is a checkpoint to resume from (start.py).
+      watch: factories of watchers that receive everything the run records (record.py).
 
     Raises:
       UserError: a checkpoint of something else, or past the last step; another run in the folder; a file that cannot be
@@ -67,7 +69,7 @@ def train_task(
         state, how = start(task, checkpoints, devices, weights)
         step = int(state.step)
         check_not_past(plan, step, folder)
-        # After the checkpoint's shapes, which say more, and the data, without which nothing is written.
+        # Record only after the checkpoint's shapes are checked, whose error says more, and after the data is loaded.
         task.record(folder)
         drop_after(folder, step)
         with (
@@ -82,7 +84,7 @@ def train_task(
 
 
 def check_not_past(plan: Plan, step: int, folder: pathlib.Path) -> None:
-    """Refuse fewer updates than a folder has already."""
+    """Raise UserError if the folder is already past the planned number of updates."""
     if step > plan.n_iters:
         raise UserError(
             f"n_iters={plan.n_iters}, but {folder} is at step {step} already; set n_iters to {step} or more, or give "

@@ -1,17 +1,17 @@
-"""Denoising score matching, one number per image (Vincent 2011; Song et al. 2021, Eq. 7).
+"""Denoising score matching losses, one number per image (Vincent 2011; Song et al. 2021, Eq. 7).
 
-With x_t = alpha x_0 + sigma z, z ~ N(0, I), the score of x_t | x_0 is -z / sigma, and every loss here is
+With x_t = alpha x_0 + sigma z, z ~ N(0, I), the score of x_t | x_0 is -z / sigma, and every loss here has the form
 
     lambda(t) R[(s(x_t, t) + z / sigma)^2]  =  (lambda / sigma^2) R[(sigma s + z)^2].
 
 R is the mean over the dimensions of an image (`reduce_mean`) or half their sum. The right-hand form is the
-one computed: it never divides by a small sigma. A network that gives 0 has loss 1 in expectation under
-R = mean and lambda = sigma^2, D/2 under R = half sum.
+one computed, because it never divides by a small sigma. With lambda = sigma^2, a network that outputs 0 has
+expected loss 1 if R is the mean, and D/2 if R is half the sum.
 
-Flow matching is the same with the velocity of the path in place of the noise (`FlowMatching`).
+Flow matching has the velocity of the path in place of the noise (`FlowMatching`).
 
-A loss takes u in [0, 1) instead of the time, so that who draws u decides how times are spread (training/draws.py),
-and continuous and discrete losses are called alike.
+A loss takes u in [0, 1) instead of the time, so that the caller who samples u decides how times are spread over
+a batch (training/draws.py), and continuous and discrete losses have the same signature.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from score_sde.training.weightings import FLOW_WEIGHTINGS, Weighting, build_weig
 
 
 class Loss(Protocol):
-    """A loss of each image, as a function of the score model."""
+    """A per-image loss, as a function of the score model."""
 
     def __call__(
         self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:
-        """The loss of images x0, at the times that u picks, under noise z."""
+        """Return the loss of each image x0, at the times selected by u, with noise z."""
         ...
 
     def log_snr(self, u: PerImage) -> PerImage:
-        """ln(alpha^2 / sigma^2) at the times that u picks, which falls as u grows."""
+        """Return ln(alpha^2 / sigma^2) at the times selected by u; it decreases with u."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class ContinuousLoss:
-    """w(t) R[(sigma s + z)^2], whose mean over uniform t in [eps, T] is learnt, at times of any density.
+    """The loss w(t) R[(sigma s + z)^2], with training times of any density.
 
-    The weighting says what is learnt (training/weightings.py: w = lambda / sigma^2), the times with how much noise
-    (training/times.py).
+    The objective is its mean over uniform t in [eps, T]. The weighting determines the objective (training/weightings.py:
+    w = lambda / sigma^2), the density of times only the variance of its gradient (training/times.py).
     """
 
     sde: SDE
@@ -67,7 +67,7 @@ class ContinuousLoss:
     def at(
         self, score_model: Any, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:
-        """The loss at times t in [eps, T], as it is under uniform times."""
+        """Return the loss at times t in [eps, T], without the correction for their density."""
         mean, sigma = self.sde.marginal(x0, t)
         x = mean + expand(sigma, x0) * z
         return self.weighting(t) * self.error(score_model, x, t, x0, z, dropout_keys)
@@ -81,7 +81,7 @@ class ContinuousLoss:
         z: Images,
         dropout_keys: Keys | None = None,
     ) -> PerImage:
-        """R of what the model gets wrong at x_t = x of images x0 under noise z."""
+        """Return R of the squared error of the model at x = x_t, made of images x0 and noise z."""
         score = score_model(x, t, *_if_given(dropout_keys))
         return denoising_error(score, self.sde.sigma(t), z, self.reduce_mean)
 
@@ -91,10 +91,11 @@ class ContinuousLoss:
 
 @dataclasses.dataclass(frozen=True)
 class FlowMatching(ContinuousLoss):
-    """w(t) R[(v(x_t, t) - alpha' x_0 - sigma' z)^2] (Lipman et al. 2023, Eq. 9; Albergo & Vanden-Eijnden 2023), to T itself.
+    """The flow-matching loss w(t) R[(v(x_t, t) - alpha' x_0 - sigma' z)^2], with times up to T itself.
 
-    For any alpha and sigma, which a stochastic interpolant between data and noise is. A network that gives the velocity 0 has loss
-    1 + E[x_0^2] on the straight path, the exact one l/c for data of variance l, c = alpha^2 l + sigma^2: (pi/2) sqrt(l) in the mean.
+    Lipman et al. 2023, Eq. 9; Albergo & Vanden-Eijnden 2023, whose stochastic interpolants have any alpha and sigma. On the
+    straight path the velocity 0 has loss 1 + E[x_0^2]. The exact velocity has loss l/c for data of variance l, with
+    c = alpha^2 l + sigma^2, which is (pi/2) sqrt(l) averaged over time.
     """
 
     def error(
@@ -121,10 +122,10 @@ class FlowMatching(ContinuousLoss):
 
 
 class UncertainLoss(ContinuousLoss):
-    """R[l / exp(u) + u] of the weighted error l and of u, what the network says of it at this time (Karras et al. 2024b).
+    """The loss R[l / exp(u) + u], with l the weighted error and u the network's log-variance at this time (Karras et al. 2024b).
 
-    It is least in u at exp(u) = E[l]: all noise levels come to have a loss of 1 + u and gradients of like size, whatever the
-    weighting. The score model has a `log_variance`; times of any density are corrected for within l.
+    It is minimal in u where exp(u) = E[l]. There every noise level has the loss 1 + u and gradients of similar size, whatever
+    the weighting. The score model must have a `log_variance`; l includes the correction for the density of times.
     """
 
     def __call__(
@@ -138,7 +139,7 @@ class UncertainLoss(ContinuousLoss):
 
 @dataclasses.dataclass(frozen=True)
 class DiscreteLoss:
-    """The loss at level floor(u N) of a published chain, with lambda = sigma_i^2.
+    """The loss at level floor(u N) of a published discrete chain, with lambda = sigma_i^2.
 
     For the DDPM chain this is L_simple (Ho et al. 2020, Eq. 14), R[(out - z)^2] for a network that predicts
     noise; for the SMLD chain it is the loss of NCSN (Song & Ermon 2019, Eq. 5-6).
@@ -169,12 +170,12 @@ class DiscreteLoss:
         z: Images,
         dropout_keys: Keys | None = None,
     ) -> PerImage:
-        """The loss at levels in 0 ... N-1, the smallest noise first."""
+        """Return the loss at levels in 0 ... N-1, the lowest noise first."""
         x = self.noised(x0, level, z)
         return self.error(score_model.at_level(x, level, *_if_given(dropout_keys)), level, z)
 
     def noised(self, x0: Images, level: Integers, z: Images) -> Images:
-        """x_i of images x0 under noise z."""
+        """Return the noised images x_i, made of images x0 and noise z."""
         return expand(self.chain.alphas[level], x0) * x0 + expand(self.chain.sigmas[level], x0) * z
 
     def error(self, score: Images, level: Integers, z: Images) -> PerImage:
@@ -182,24 +183,24 @@ class DiscreteLoss:
 
 
 def denoising_error(score: Images, sigma: PerImage, z: Images, reduce_mean: bool) -> PerImage:
-    """R[(sigma s + z)^2]."""
+    """Return R[(sigma s + z)^2] for each image."""
     check_shape("the score", score.shape, z.shape)
     return of_image(jnp.square(expand(sigma, score) * score + z), reduce_mean)
 
 
 def of_image(squares: Images, reduce_mean: bool) -> PerImage:
-    """R."""
+    """Apply R: the mean over the dimensions of each image, or half their sum."""
     squares = squares.reshape(squares.shape[0], -1)
     return jnp.mean(squares, axis=1) if reduce_mean else 0.5 * jnp.sum(squares, axis=1)
 
 
 def build_loss(config: Any, sde: SDE) -> Loss:
-    """The loss that `config.training` names.
+    """Build the loss that `config.training` names.
 
     Raises:
-      UserError: a weighting or times that do not exist, or not for a discrete loss; eps outside (0, T); a variance or an
-        uncertainty that the network does not give, or the loss does not train.
-      NoDiscreteForm: a discrete loss of a process that has no published chain.
+      UserError: a weighting or density of times that is unknown or unavailable for a discrete loss; eps outside (0, T); or a
+        learned variance or uncertainty that the network does not output or the loss does not train.
+      NoDiscreteForm: a discrete loss for a process without a published chain.
     """
     if config.training.learned_uncertainty:
         check_gives(config.model.name, "log_variance", "training.learned_uncertainty")
@@ -209,7 +210,7 @@ def build_loss(config: Any, sde: SDE) -> Loss:
 
 
 def build_continuous(config: Any, sde: SDE) -> ContinuousLoss:
-    """The same in continuous time."""
+    """Build the loss in continuous time; see `build_loss`."""
     training = config.training
     if config.model.learned_variance:
         raise UserError(
@@ -228,7 +229,7 @@ def build_continuous(config: Any, sde: SDE) -> ContinuousLoss:
 
 
 def build_discrete(config: Any, sde: SDE) -> Loss:
-    """The same of a chain of levels."""
+    """Build the loss for a discrete chain of levels; see `build_loss`."""
     training = config.training
     only_so = (("weighting", "noise"), ("times", "uniform"), ("learned_uncertainty", False))
     for field, only in only_so:
@@ -245,10 +246,10 @@ def build_discrete(config: Any, sde: SDE) -> Loss:
 
 
 def check_gives(name: str, attribute: str, field: str) -> None:
-    """Refuse networks without what a field has trained.
+    """Check that the network class has the attribute (an extra output) which `field` requires.
 
     Raises:
-      ConfigError: with those that have it.
+      ConfigError: it does not; the message lists the networks that do.
     """
     able = [other for other, network in NETWORKS.items() if hasattr(network, attribute)]
     if name not in able:
@@ -259,5 +260,5 @@ def check_gives(name: str, attribute: str, field: str) -> None:
 
 
 def _if_given(dropout_keys: Keys | None) -> tuple[Keys, ...]:
-    # A score model known in closed form is called as (x, t): it has no dropout to be given keys for.
+    # A score model in closed form takes only (x, t): it has no dropout and needs no keys.
     return () if dropout_keys is None else (dropout_keys,)

@@ -1,7 +1,7 @@
-"""Training adapters of frozen weights (models/low_rank.py) in the place of the weights: a Task around any other.
+"""Training low-rank adapters in place of the weights (models/low_rank.py): a Task that wraps any other.
 
-What is trained, averaged and saved is A and B alone. The frozen weights are constants of the loss: no gradient of them is asked for, and
-neither optimizer nor average knows of them.
+Only A and B are trained, averaged and saved. The frozen weights are constants of the loss: they have no gradient, no optimizer state
+and no average.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from score_sde.training.task import Evaluator, Task
 
 @dataclasses.dataclass(frozen=True)
 class LowRankTask:
-    """Adapters of another task's parameters, as a Task (task.py)."""
+    """Low-rank adapters of another task's parameters, as a Task (task.py)."""
 
     task: Task
     base: Any
-    """The parameters that they update."""
+    """The frozen parameters that the adapters update."""
     low_rank: LowRank
     seed: int
 
-    # All parameters of this task, which are adapters. It is not Projected: what the base is projected to is the base's.
+    # Matches all parameters, which are the adapters. The task is not Projected: a projection of the base does not apply to adapters.
     trainable = ""
 
     @property
@@ -68,7 +68,7 @@ class LowRankTask:
 
     @functools.cached_property
     def evaluators(self) -> Mapping[str, Evaluator]:
-        """The other task's, which are shown the updated weights."""
+        """The wrapped task's evaluators, applied to the updated weights."""
         updated = jax.jit(self.updated)
 
         def shown(evaluator: Evaluator) -> Evaluator:
@@ -86,7 +86,7 @@ class LowRankTask:
         return first_adapters(self.low_rank, self.base, stream_key(self.seed, Stream.INIT))
 
     def updated(self, adapters: Any, base: Any) -> Any:
-        """The parameters of the other task."""
+        """Return the parameters of the wrapped task: the base with the adapters merged into it."""
         return merged(base, adapters, self.low_rank.scale)
 
     def losses(
@@ -133,12 +133,12 @@ class LowRankTask:
 def adapting(
     config: Any, task: Task, workdir: Path, weights: Weights | None
 ) -> tuple[Task, Weights | None]:
-    """What a run trains and which weights it begins with: the task and these, or with training.lora its adapters, from scratch.
+    """Return the task to train and its initial weights: both unchanged or, with training.lora, the task's adapters and None.
 
-    Adapters are of `weights`; of a folder with checkpoints of adapters, of what it keeps beside them.
+    The adapters update `weights` or, if the folder already has checkpoints of adapters, the base stored next to these.
 
     Raises:
-      UserError: no weights to adapt, or others than this network's; targets or a rank that it cannot have.
+      UserError: the base is missing or of another network, or the targets or the rank are impossible for this network.
     """
     low_rank = low_rank_of(config.training)
     if low_rank is None:

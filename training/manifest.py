@@ -1,4 +1,4 @@
-"""The checksums of a checkpoint's files, kept among them: a flipped bit in weights gives other weights, and no error."""
+"""The checksums of a checkpoint's files, stored with them, since a flipped bit in the weights would go unnoticed otherwise."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from score_sde.files import parse_json, write_whole
 
 FILE = "sha256.json"
 WRITTEN_LATER = (
-    "_CHECKPOINT_METADATA"  # Orbax adds the time of the commit; it tells nothing of the arrays
+    "_CHECKPOINT_METADATA"  # Orbax adds the commit time to it; it says nothing about the arrays
 )
 
 
 def write_manifest(folder: Path) -> None:
-    """Of all files that are there."""
+    """Write the checksums of all files in a checkpoint's folder."""
     sums = {name: digest(folder / name) for name in names(folder)}
     write_whole(folder / FILE, (json.dumps(sums, indent=0) + "\n").encode())
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with the files, or None; None too for a checkpoint without a manifest, of an older version."""
+    """Describe what is wrong with the files; None if nothing is, or for a checkpoint of an older version without checksums."""
     if not any(folder.iterdir()):
         return "its folder is empty"
     path = folder / FILE
@@ -40,12 +40,12 @@ def damage(folder: Path) -> str | None:
 
 
 def names(folder: Path) -> list[str]:
-    """All files of a folder that the manifest lists, sorted."""
+    """Return the sorted names of all files in a folder that the manifest should list."""
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in files if name != WRITTEN_LATER)
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

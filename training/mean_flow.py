@@ -1,16 +1,17 @@
-"""MeanFlow (Geng et al. 2025): the average velocity of the probability flow, one number per image.
+"""The MeanFlow loss (Geng et al. 2025), which trains the average velocity of the probability flow; one number per image.
 
-With x_r where the flow takes x_t from t back to r, the average velocity and what it is learnt by are
+Let x_r be the point to which the flow takes x_t from t back to r. The average velocity, and the identity by which it is learned, are
 
     u(x_t, r, t) = (x_t - x_r) / (t - r),    u = v - (t - r) (v . grad u + du/dt)    (Eq. 3 and 6),
 
-the second being the first, times t - r, differentiated along the path of velocity v. The loss has the velocity v_c of the path of an
-image and its noise in place of v, whose mean given x_t is v, and no gradient through the derivative, which is one product with the Jacobian:
+where the second follows by multiplying the first by t - r and differentiating along the flow's trajectory with velocity v. The loss
+replaces v by the conditional velocity v_c of an image and its noise, whose mean given x_t is v. The derivative is a single
+Jacobian-vector product, and no gradient passes through it:
 
     L = w R[(u - stop_gradient(v_c - (t - r) (v_c . grad u + du/dt)))^2]    (Eq. 10).
 
-Where r = t this is flow matching. For the exact u what is left is (v - v_c)(1 - (t - r) grad u), the part of v_c that x_t does not tell,
-as the flow from t to r shrinks it.
+For r = t this is flow matching. For the exact u the remaining error is (v - v_c)(1 - (t - r) grad u): the part of v_c that x_t does not
+determine, contracted by the flow from t to r.
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ from score_sde.training.losses import FlowMatching, of_image
 from score_sde.training.objective import Objective
 
 OFFSET = 1e-3
-"""c of the weight (e + c)^-p (Eq. 22 there)."""
+"""The constant c of the weight (e + c)^-p (Eq. 22 of the paper)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MeanFlow(FlowMatching):
-    """The loss of pairs of times r <= t; called as flow matching is, at r = t, it is that.
+    """The loss at pairs of times r <= t; calling it directly gives flow matching, the case r = t.
 
     Args:
-      ratio: of images with r < t: the later and the earlier of two times of the density. For the others r = t.
-      power: p of (e + c)^-p, by which the squared error e of an image is weighted, without a gradient.
+      ratio: the fraction of images with r < t, where t and r are the later and the earlier of two times from the density. The others
+        have r = t.
+      power: p of the weight (e + c)^-p of an image's squared error e; no gradient passes through the weight.
 
-    Cost: one evaluation of the network with a gradient, and one product with its Jacobian.
+    Cost: one network evaluation with a gradient, and one Jacobian-vector product.
     """
 
     ratio: float = 0.25
@@ -55,7 +57,7 @@ class MeanFlow(FlowMatching):
         z: Images,
         dropout_keys: Keys | None = None,
     ) -> PerImage:
-        """At the times that u picks, and where `apart` (b,) beside those of u_other."""
+        """Return the loss with t and r the later and earlier of the times selected by u and u_other, or both by u unless `apart` (b,)."""
         one, other = self.times.at(u), self.times.at(u_other)
         t = jnp.where(apart, jnp.maximum(one, other), one)
         r = jnp.where(apart, jnp.minimum(one, other), one)
@@ -75,7 +77,7 @@ class MeanFlow(FlowMatching):
         z: Images,
         dropout_keys: Keys | None = None,
     ) -> PerImage:
-        """R of the error of u(x_t, r, t), the other factors being 1."""
+        """Return R of the squared error of u(x_t, r, t), without weights."""
         given = () if dropout_keys is None else (dropout_keys,)
 
         def average(x: Images, t: PerImage) -> Images:
@@ -91,7 +93,7 @@ class MeanFlow(FlowMatching):
 
 @dataclasses.dataclass(frozen=True)
 class MeanFlowObjective(Objective):
-    """Draws the pairs: by keys of each image's own, split off that of its time."""
+    """Samples the pairs of times, using keys derived from each image's time key."""
 
     loss: MeanFlow
 

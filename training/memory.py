@@ -1,4 +1,4 @@
-"""What an update needs of a device's memory, and what there is: said, or refused, before the first of them."""
+"""The device memory that an update needs, reported and checked against what is available before the first update."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 
 class Needed(NamedTuple):
-    """In bytes, of one device."""
+    """The memory needed on each device, in bytes."""
 
     state: int
-    """Parameters, optimizer and averages."""
+    """Parameters, optimizer state and averages."""
     data: int
-    """Images on the device, and constants."""
+    """Resident images, and constants."""
     step: int
-    """Activations and the gradient: what the compiled update allocates beside its arguments."""
+    """Activations and the gradient: what the compiled update allocates in addition to its arguments."""
 
     @property
     def total(self) -> int:
@@ -36,7 +36,7 @@ class Needed(NamedTuple):
 
 
 def amount(count: int) -> str:
-    """Of bytes, in words."""
+    """Format a number of bytes, such as "1.5 GiB"."""
     unit, name = next(
         (size, name)
         for size, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"), (1, "bytes"))
@@ -46,7 +46,7 @@ def amount(count: int) -> str:
 
 
 def size(tree: Any) -> int:
-    """Bytes on one device of arrays, or of what has their shapes; all of them where no sharding says that they are split."""
+    """Return the bytes per device of a tree of arrays or shapes; leaves without a sharding count whole."""
 
     def on_device(leaf: Any) -> int:
         sharding = getattr(leaf, "sharding", None)  # NumPy's arrays have none
@@ -57,26 +57,26 @@ def size(tree: Any) -> int:
 
 
 def available(device: jax.Device) -> int | None:
-    """Bytes that a device's arrays may take up; None where nobody says. The devices of a CPU share those of the host."""
+    """Return the bytes available for arrays on a device, or None if unknown; CPU devices share the host's memory equally."""
     if device.platform == "cpu":
         return memory_bytes() // len(jax.local_devices())
     return (device.memory_stats() or {}).get("bytes_limit")
 
 
 def needed_by(train_step: Mapped, state: Any, constants: Any, resident: Any, given: Any) -> Needed:
-    """By an update (step.py), which is compiled for it; so far as the compiler says."""
+    """Return the memory needed by an update (step.py), as far as the compiler reports it; this compiles the update."""
     allocated = train_step.memory(state, constants, resident, given)
     return Needed(size(state), size((constants, resident)), allocated or 0)
 
 
 def check_fits(needed: Needed, what: str) -> None:
-    """Refuse what cannot fit on a device of this host.
+    """Check that this much memory is available on a device of this host.
 
     Args:
-      what: in words, what needs it.
+      what: a description of what needs the memory, for the message.
 
     Raises:
-      UserError: with what is needed, what there is, and what needs less.
+      UserError: it is not; the message says what is needed and available, and how to need less.
     """
     limit = available(jax.local_devices()[0])
     if limit is None or needed.total <= limit:

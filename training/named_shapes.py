@@ -1,4 +1,4 @@
-"""The arrays of a tree by name, and what differs between two trees."""
+"""The arrays of a tree by name, and the differences between two trees."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SHOWN_DIFFERENCES = 4
 
 
 def named(tree: Any) -> dict[str, Any]:
-    """Name -> leaf, such as "Conv_0.kernel"."""
+    """Return a tree's leaves by name, such as "Conv_0.kernel"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def shapes(tree: Any) -> Shapes:
-    """Name -> shape of every array in a tree, such as "params.Conv_0.kernel"."""
+    """Return the shape of every array in a tree by name, such as "params.Conv_0.kernel"."""
     return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}
 
 
 def check_same(step: int, stored: Shapes, expected: Shapes) -> None:
-    """Refuse a checkpoint that is not exactly what the config describes, before anything is read."""
+    """Raise UserError unless a checkpoint has exactly the names and shapes that the config implies; no arrays are read."""
     differences = []
     for name in sorted(stored.keys() | expected.keys()):
         if stored.get(name) != expected.get(name):

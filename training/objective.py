@@ -1,4 +1,4 @@
-"""From stored images to the loss of each: keys -> flip -> the space's x0 -> augmentation -> loss."""
+"""The training objective, from stored images to per-image losses: keys -> flip -> encoding as x0 -> augmentation -> loss."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from score_sde.training.draws import DRAWS, LAST, Draw
 from score_sde.training.loss_history import LossHistory
 from score_sde.training.losses import Loss, build_loss
 
-BINS = 4  # of the noise, by which the loss is recorded
+BINS = 4  # number of noise-level bins in which the loss is recorded
 
 
 def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
-    """The condition with that of each image replaced by the null one at this rate, by the image's key (b,)."""
+    """Replace each image's condition by the null condition with probability `rate`, using the image's key (b,)."""
     if not rate:
         return condition
     dropped = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
@@ -44,17 +44,17 @@ def drop_labels(keys: Array, condition: Any, null: Any, rate: float) -> Any:
 
 
 def flipped(images: Array, keys: TrainingKeys) -> Array:
-    """Half of the images mirrored, by the key of each."""
+    """Mirror each image with probability 1/2, using its own key."""
     return flip_horizontally(images, jax.vmap(jax.random.bernoulli)(keys.flip))
 
 
 def key_of_step(seed: int, step: Array | int) -> Array:
-    """What all randomness of an update derives from."""
+    """Return the random key from which all randomness of an update is derived."""
     return jax.random.fold_in(stream_key(seed, Stream.TRAIN), step)
 
 
 def step_images(config: Any, space: Space, batch: Batch, step: int) -> Array:
-    """The x0 (b, ...) that an update makes of its batch, before it adds noise."""
+    """Return the clean images x0 (b, ...) of an update's batch, before noise is added."""
     keys = image_keys(TrainingKeys, key_of_step(config.seed, step), batch.index)
     images = flipped(batch.images, keys) if config.data.random_flip else batch.images
     x0 = space.encode(images, keys.dequantization)
@@ -64,7 +64,7 @@ def step_images(config: Any, space: Space, batch: Batch, step: int) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What training minimises. `apply` and `null_condition` are the network's."""
+    """The function that training minimizes. `apply` and `null_condition` come from the network."""
 
     space: Space
     loss: Loss
@@ -78,10 +78,10 @@ class Objective:
     condition_image: ConditionImage | None = None
     augment: float = 0.0
     history: LossHistory | tuple[()] = ()
-    """By which times are drawn; (): as `draw` spreads them."""
+    """Importance sampling of training times by past losses; (): the times as spread by `draw`."""
 
     def training_losses(self, params: Any, batch: Batch, step_key: Array) -> Array:
-        """The losses (b,) of a part of a training batch: flips, augmentation, dropouts of labels and in the network on."""
+        """Return the losses (b,) of part of a training batch, with flips, augmentation, label dropout and network dropout."""
         images, condition, places = batch
         keys = image_keys(TrainingKeys, step_key, places)
         if self.random_flip:
@@ -93,18 +93,18 @@ class Objective:
         null = self.null_condition(condition)
         condition = drop_labels(keys.label_dropout, condition, null, self.label_dropout)
         batch = Batch(images, condition, places)
-        # Images that are augmented are not flipped besides, so the key is free.
+        # Augmentation excludes random flips, so the flip key is unused.
         augmentation = drawn(keys.flip, self.augment) if self.augment else None
         losses = self._losses(params, batch, u, keys, keys.dropout, augmentation)
         return losses * self.history.weight(u) if self.history else losses
 
     def times_of(self, keys: TrainingKeys, places: Array, step_key: Array) -> Array:
-        """The u (b,) in [0, 1) that pick the times of a part of a training batch."""
+        """Return the u (b,) in [0, 1) that select the times of part of a training batch."""
         u = self.draw(step_key, keys.time, places, self.batch_size)
         return self.history.drawn(u) if self.history else u
 
     def history_after(self, losses: Array, step_key: Array) -> LossHistory | tuple[()]:
-        """The history with the losses of a whole batch, as `training_losses` gives them."""
+        """Return the loss history updated with the losses of a whole batch, as returned by `training_losses`."""
         if not self.history:
             return ()
         places = jnp.arange(len(losses), dtype=jnp.int32)
@@ -112,26 +112,29 @@ class Objective:
         return self.history.added(u, losses / self.history.weight(u))
 
     def noise_bins(self, places: Array, step_key: Array) -> Array:
-        """In which of BINS parts of the training times, the least noise first, each image of a batch has its own; int32."""
+        """Return the noise-level bin of each image's training time, int32 (b,) in 0 ... BINS-1, lowest noise first."""
         u = self.times_of(image_keys(TrainingKeys, step_key, places), places, step_key)
         return jnp.minimum((u * BINS).astype(jnp.int32), BINS - 1)
 
     def bin_names(self) -> tuple[str, ...]:
-        """Of the bins, by the log-SNR at their ends: equal shares of the images, whatever the density of times."""
-        with jax.ensure_compile_time_eval():  # the update that asks may be in the making
+        """Return the bins' names, made of the log-SNR at their ends.
+
+        Each bin has the same expected share of the images, whatever the density of times.
+        """
+        with jax.ensure_compile_time_eval():  # the caller may be an update that is being traced
             u = jnp.minimum(jnp.linspace(0.0, 1.0, BINS + 1), LAST)
             ends = np.asarray(self.loss.log_snr(u))
         high_and_low = itertools.pairwise(f"{end:.3g}" for end in ends)
         return tuple(f"loss_by_log_snr/{high}_to_{low}" for high, low in high_and_low)
 
     def held_out_losses(self, params: Any, batch: Batch, u: Array, key: Array) -> Array:
-        """The losses (b,) of images as they are, without dropouts, at the times that u (b,) picks."""
+        """Return the losses (b,) of unmodified images, without dropout, at the times selected by u (b,)."""
         condition = self.network_condition(batch.images, batch.condition, key, batch.index)
         keys = image_keys(TrainingKeys, key, batch.index)
         return self._losses(params, batch._replace(condition=condition), u, keys, None)
 
     def network_condition(self, images: Array, condition: Any, key: Array, places: Array) -> Any:
-        """The network's condition for stored images, by what was read with them."""
+        """Return the network's condition for stored images, given the condition that was read with them."""
         if self.condition_image is None:
             return condition
         return self.condition_image.in_training(images, condition, key, places)
@@ -147,7 +150,7 @@ class Objective:
     ) -> Array:
         x0, condition = self.space.encode(batch.images, keys.dequantization), batch.condition
         if augmentation is not None:
-            # Also of a network without classes: an image is what it is.
+            # Label dropout never drops the augmentation, and networks without classes are conditioned on it too.
             x0, condition = augmentation.of(x0), {**dict(condition), "augment": augmentation.labels}
         z = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(keys.noise)
         return self.loss_of(self.model(params, condition), x0, u, z, keys, dropout_keys)
@@ -161,16 +164,19 @@ class Objective:
         keys: TrainingKeys,
         dropout_keys: Array | None,
     ) -> Array:
-        """The losses (b,) of clean images and noise at the times that u picks; `keys` are for a loss that draws something itself."""
+        """Return the losses (b,) of clean images and noise at the times selected by u.
+
+        `keys` are for subclasses whose loss samples further random numbers.
+        """
         return self.loss(model, x0, u, z, dropout_keys)
 
     def model(self, params: Any, condition: Any) -> Any:
-        """What the loss is of: the network with these parameters and this condition."""
+        """Return the model passed to the loss: the network with these parameters and this condition."""
         return NetworkScore(params, self.apply, self.parameterization, condition)
 
 
 def check_label_dropout(config: Any) -> None:
-    """Raise UserError unless the rate is one, and 0 where there are no labels."""
+    """Raise UserError unless the rate is in [0, 1], and 0 for a network without conditions."""
     rate = config.training.label_dropout
     if not 0 <= rate <= 1:
         raise UserError(f"training.label_dropout={rate}: expected a rate between 0 and 1, as 0.1")
@@ -188,7 +194,12 @@ def build_objective(
     loss: Any = None,
     kind: type[Objective] = Objective,
 ) -> Objective:
-    """The objective of a network, of this kind and loss: of a score network's, as the configuration says."""
+    """Build the objective of a network from the config.
+
+    Args:
+      loss: the loss to use; None: the score-matching loss that config.training names.
+      kind: the class of the objective.
+    """
     check_augmentation(config)
     return kind(
         space=build_space(config),

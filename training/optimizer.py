@@ -1,4 +1,4 @@
-"""Adam as score_sde uses it: clip, Adam, decoupled weight decay, learning rate with warm-up."""
+"""The optimizer of score_sde: gradient clipping, Adam, decoupled weight decay, learning rate with warm-up."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jax import Array
 
 
 def learning_rate(config: Any) -> Callable[[Array | int], Array]:
-    """The rate of an update, as a function of the number of updates before it.
+    """Return the learning rate of an update as a function of the number n of updates before it.
 
         lr min(n / warmup, 1) * [1 + cos(pi clip((n - warmup) / (n_iters - warmup), 0, 1))] / 2
 
-    The first update has rate 0 when there is a warm-up, as published: it only fills Adam's averages. The
-    cosine (Loshchilov & Hutter 2017, Eq. 5) is there when optim.decay is "cosine"; it ends with the run. "inverse_sqrt" has
-    1 / sqrt(max(n / decay_after, 1)) in its place (Karras et al. 2024b), which needs no end.
+    With warm-up the first update has rate 0, as published: it only initializes Adam's moments. The cosine factor (Loshchilov &
+    Hutter 2017, Eq. 5) applies if optim.decay is "cosine" and reaches 0 at the end of the run. For "inverse_sqrt" it is replaced
+    by 1 / sqrt(max(n / decay_after, 1)) (Karras et al. 2024b), which does not depend on the length of the run.
     """
     optim = config.optim
-    # A run that ends within its warm-up never decays.
+    # A run that ends during warm-up never decays.
     decaying = max(config.training.n_iters - optim.warmup, 1)
 
     def rate(count: Array | int) -> Array:
@@ -39,11 +39,11 @@ def learning_rate(config: Any) -> Callable[[Array | int], Array]:
 
 
 def build_optimizer(config: Any) -> optax.GradientTransformation:
-    """clip -> Adam -> weight decay -> -rate.
+    """Build the optimizer: clip -> Adam -> weight decay -> multiplication by -rate.
 
-    The clip is g c / max(|g|, c) with |g| the norm over all parameters; a negative `optim.grad_clip` leaves
-    it out. A part left out becomes the identity instead, so that the names in the state, hence in
-    checkpoints, are the same for every setting.
+    Clipping replaces the gradient g by g c / max(|g|, c), with |g| the norm over all parameters; a negative `optim.grad_clip`
+    disables it. Disabled parts are replaced by the identity, so that the names in the optimizer state, and thus in checkpoints,
+    are the same for every setting.
     """
     optim = config.optim
     clip, decay = optim.grad_clip, optim.weight_decay
@@ -56,9 +56,9 @@ def build_optimizer(config: Any) -> optax.GradientTransformation:
 
 
 def trained(params: Any) -> Any:
-    """True for the parameters that training moves: all but frequencies and phases of a Fourier embedding.
+    """Return the mask for weight decay: True for all parameters but the frequencies and phases of a Fourier embedding.
 
-    No gradient reaches those, so only weight decay could change them, and it must not.
+    Those receive no gradient, so only weight decay could change them, and it must not.
     """
     return jax.tree_util.tree_map_with_path(
         lambda path, _: "fourier" not in jax.tree_util.keystr(path).lower(), params

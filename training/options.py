@@ -1,4 +1,4 @@
-"""config.training, config.optim, and the averaged weights of config.model."""
+"""The options of config.training, config.optim, config.consistency and config.mean_flow, and the EMA options of config.model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from score_sde.training.power_average import WIDTHS
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions(Section):
-    """Fields of config.training: how long, on what loss, what is logged and kept."""
+    """Fields of config.training: the loss, the length of training, and what is logged and saved."""
 
     task: str = option(
         "score",
@@ -167,7 +167,7 @@ class TrainingOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class PowerAverageOptions(Section):
-    """Averages for ema_sigma_rel (training/power_average.py). Each is a copy of the weights in memory."""
+    """Power-function averages of the weights, for ema_sigma_rel (training/power_average.py). Each is a copy of the weights in memory."""
 
     sigma_rel: tuple[float, ...] = option(
         (),
@@ -183,7 +183,7 @@ class PowerAverageOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class LowRankOptions(Section):
-    """Low-rank updates in the place of the weights, which stay as training.init_from gives them (models/low_rank.py)."""
+    """Low-rank updates (LoRA), trained in place of the weights, which stay those of training.init_from (models/low_rank.py)."""
 
     rank: int = option(
         0,
@@ -204,7 +204,7 @@ class LowRankOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerOptions(Section):
-    """Fields of config.optim: Adam, its schedule and the clip."""
+    """Fields of config.optim: Adam, the learning-rate schedule and gradient clipping."""
 
     lr: float = option(2e-4, "learning rate", positive)
     beta1: float = option(0.9, "Adam's decay of the first moment", probability)
@@ -233,7 +233,7 @@ class OptimizerOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class AveragingOptions(Section):
-    """Fields of config.model for the averaged weights."""
+    """Fields of config.model for the averaged weights (EMA)."""
 
     ema_rate: float = option(
         0.9999,
@@ -248,7 +248,7 @@ class AveragingOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ConsistencyOptions(Section):
-    """Fields of config.consistency: training.task=consistency (training/consistency.py)."""
+    """Fields of config.consistency, for training.task=consistency (training/consistency.py)."""
 
     teacher: str = option(
         "",
@@ -270,7 +270,7 @@ class ConsistencyOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class MeanFlowOptions(Section):
-    """Fields of config.mean_flow: training.task=mean_flow (training/mean_flow.py)."""
+    """Fields of config.mean_flow, for training.task=mean_flow (training/mean_flow.py)."""
 
     ratio: float = option(
         0.25,

@@ -1,16 +1,16 @@
 """Averages of the weights with a power-function profile, of any width (Karras et al. 2024b, Sec. 3 and App. C).
 
-After a time t of training the average weighs the parameters of the time s by
+At time t of training, the average weights the parameters at time s by
 
     p(s) = (gamma + 1) s^gamma / t^(gamma + 1),    0 <= s <= t,
 
-whose width, the standard deviation of s / t, is the same at all times: the first weights are forgotten without a warm-up.
+whose relative width, the standard deviation of s / t, is the same at all times, so the initial weights are forgotten without a warm-up:
 
     sigma_rel = sqrt((gamma + 1) / ((gamma + 2)^2 (gamma + 3)))
 
-An average is linear in its profile. So the average of any width and time is nearly a sum of averages that were kept, of other
-widths and times, whose profiles add up nearly to its own. Times are updates here, and all functions are of the host, in float64, but for
-`gain`.
+An average is linear in its profile. So the average of any width and time can be approximated by a linear combination of stored
+averages of other widths and times, if the same combination of their profiles approximates its own. Times are counted in updates. All
+functions but `gain` run on the host in float64.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from jax import Array
 
 from score_sde.options import Range
 
-WIDEST = 0.28  # of gamma = 0, all weights alike, it is 1 / sqrt(12) = 0.289
+WIDEST = 0.28  # gamma = 0, the uniform average, has width 1 / sqrt(12) = 0.289
 
 
 def is_width(sigma_rel: float) -> bool:
-    """Whether a relative width can be had by a power-function average."""
+    """Whether a relative width is in the range of power-function averages."""
     return 0 < sigma_rel < WIDEST
 
 
@@ -46,57 +46,60 @@ WIDTH_OR_NONE = Range(
 
 
 class Profile(NamedTuple):
-    """A power-function average: when it was kept, and its exponent."""
+    """The profile of a power-function average."""
 
     time: float
-    """t, the average's own: updates when it was kept."""
+    """The time t of the average, in updates."""
     exponent: float
-    """gamma."""
+    """The exponent gamma."""
 
 
 def exponent(sigma_rel: float) -> float:
-    """gamma of a width: the largest root of the cubic (gamma + 2)^2 (gamma + 3) = (gamma + 1) / sigma_rel^2."""
+    """Return gamma for a width: the largest root of the cubic (gamma + 2)^2 (gamma + 3) = (gamma + 1) / sigma_rel^2."""
     c = sigma_rel**-2
     roots = np.roots([1.0, 7.0, 16.0 - c, 12.0 - c])
     return float(roots.real.max())
 
 
 def width(gamma: float) -> float:
-    """sigma_rel, the inverse of `exponent`."""
+    """Return sigma_rel for gamma, the inverse of `exponent`."""
     return math.sqrt((gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3)))
 
 
 def gain(gamma: float, share: Array | float) -> Array:
-    """How far the average goes towards the new parameters, 1 - (1 - share)^(gamma + 1).
+    """Return the fraction 1 - (1 - share)^(gamma + 1) by which an update moves the average towards the new parameters.
 
     Args:
-      share: of the time so far, the part since the update before: 1 / n for the n-th of equal ones; 1 for the first, which
-        makes the average the parameters themselves.
+      share: the duration of this update relative to the time so far: 1 / n for the n-th update, and 1 for the first, which
+        sets the average to the parameters.
     """
-    # For a small share the power is near 1, and its difference to 1 would be round-off.
+    # For a small share the power is close to 1, and subtracting it from 1 would leave mostly round-off.
     return -jnp.expm1((gamma + 1.0) * jnp.log1p(-jnp.asarray(share)))
 
 
 def product(a: Profile, b: Profile) -> float:
-    """The integral of the product of two profiles."""
+    """Return the integral of the product of two profiles."""
     first, last = sorted((a, b))
     ratio = (first.time / last.time) ** last.exponent
     return (a.exponent + 1) * (b.exponent + 1) / (a.exponent + b.exponent + 1) * ratio / last.time
 
 
 def products(rows: Sequence[Profile], columns: Sequence[Profile]) -> np.ndarray:
-    """Of each with each, (rows, columns)."""
+    """Return the matrix (rows, columns) of the integrals of all pairwise products."""
     return np.array([[product(a, b) for b in columns] for a in rows]).reshape(len(rows), -1)
 
 
 def coefficients(kept: Sequence[Profile], wanted: Sequence[Profile]) -> np.ndarray:
-    """(kept, wanted): of the sums of kept profiles that come nearest to the wanted ones, in mean square; they add up to 1."""
+    """Return the least-squares coefficients (kept, wanted) of the wanted profiles, normalized so that each column sums to 1."""
     found = np.linalg.solve(products(kept, kept), products(kept, wanted))
     return found / found.sum(axis=0)
 
 
 def misfit(kept: Sequence[Profile], wanted: Profile, weights: np.ndarray) -> float:
-    """The distance of that sum (kept,) from the wanted profile, relative to its norm: 0 is a perfect fit, 1 none."""
+    """Return the L2 error of the combination of kept profiles with `weights` (kept,), relative to the wanted profile's norm.
+
+    0 is a perfect fit, 1 none at all.
+    """
     norm = product(wanted, wanted)
     cross = weights @ products(kept, [wanted])[:, 0]
     square = weights @ products(kept, kept) @ weights

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a plain line now and then elsewhere; and its throughput."""
+"""The progress of a run, shown as a bar on a terminal and as occasional lines elsewhere, and its throughput."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from tqdm import tqdm
 
 from score_sde.progress import LINE_EVERY, say
 
-# What is done beside the updates. The first happens while the device is at work, for the others it waits.
+# Work other than updates. The first kind overlaps with the device's work; for the others the device waits.
 BESIDE = ("data", "save", "evaluation")
 
 
 def seconds_between(
     before: dict[str, float], then: float, after: dict[str, float], now: float
 ) -> dict[str, float]:
-    """What was done beside the updates between two times, and the rest."""
+    """Return the seconds spent on each kind of work in BESIDE between two times, and the rest as seconds_step."""
     spent = {f"seconds_{name}": after[name] - before[name] for name in BESIDE}
     return {"seconds_step": now - then - sum(spent.values()), **spent}
 
 
 class Progress:
-    """Counts updates that have finished, and the time. A context manager."""
+    """A context manager that counts finished updates and measures time."""
 
     def __init__(self, start_step: int, num_steps: int, batch_size: int):
         self.step = self.first = start_step
         self.num_steps = num_steps
         self.batch_size = batch_size
         self.began: float | None = (
-            None  # when the first updates, and with them the compilation, were done
+            None  # time when the first call, and with it the compilation, finished
         )
-        self.paused = 0.0  # seconds without updates before then
+        self.paused = 0.0  # seconds of pauses before then
         self.compiled = False
         self.figures = ""
-        self.said = time.perf_counter()  # when the last line was
+        self.said = time.perf_counter()  # time of the last line
         self.seconds = dict.fromkeys(BESIDE, 0.0)
         self.started = time.perf_counter()
         self.reported = dict(self.seconds), self.started
@@ -59,7 +59,7 @@ class Progress:
 
     @contextlib.contextmanager
     def compiling(self) -> Iterator[None]:
-        """Around a call of the update: the first compiles before it begins to compute, and says so."""
+        """Wrap a call of the update; the first call compiles, and messages report that and its time."""
         if self.compiled:
             yield
             return
@@ -70,7 +70,7 @@ class Progress:
         self.say(f"compiled in {self.said - before:.1f} s")
 
     def finished(self, step: int) -> None:
-        """Updates up to `step` are done."""
+        """Note that all updates up to `step` are done."""
         if self.began is None:
             self.began, self.first = time.perf_counter(), step
             self.paused = self.pauses
@@ -81,39 +81,39 @@ class Progress:
 
     @contextlib.contextmanager
     def taking(self, what: str) -> Iterator[None]:
-        """Around work of BESIDE; the time of saves and evaluations does not count in the throughput."""
+        """Measure the time of a kind of work in BESIDE; that of saves and evaluations is left out of the throughput."""
         before = time.perf_counter()
         yield
         self.seconds[what] += time.perf_counter() - before
 
     def seconds_since(self) -> dict[str, float]:
-        """Where the time went since this was last asked, in seconds: seconds_step, and those of BESIDE.
+        """Return how the time since the last call of this method was spent, in seconds: seconds_step, and each kind in BESIDE.
 
-        seconds_step has the compilation in it, and waiting for the device.
+        seconds_step includes compilation and waiting for the device.
         """
         (before, then), self.reported = self.reported, (dict(self.seconds), time.perf_counter())
         return seconds_between(before, then, *self.reported)
 
     def seconds_of_all(self) -> dict[str, float]:
-        """The same since the run began."""
+        """Return how the time since the beginning of the run was spent, as `seconds_since` does."""
         now = time.perf_counter()
         return seconds_between(dict.fromkeys(BESIDE, 0.0), self.started, self.seconds, now)
 
     @property
     def pauses(self) -> float:
-        """Seconds without updates, since the start."""
+        """Seconds spent on saves and evaluations since the start."""
         return self.seconds["save"] + self.seconds["evaluation"]
 
     @property
     def images_per_second(self) -> float:
-        """Images over all devices, compilation and pauses left out; 0 before there is something to measure."""
+        """Images per second over all devices, excluding compilation and pauses; 0 before there is anything to measure."""
         if self.began is None or self.step == self.first:
             return 0.0
         seconds = time.perf_counter() - self.began - (self.pauses - self.paused)
         return (self.step - self.first) * self.batch_size / seconds
 
     def show(self, **scalars: float) -> None:
-        """The latest figures: beside the bar, or in the next line, which the first and the last make at once."""
+        """Show the latest figures next to the bar or in the next line; the first and the last figures are printed at once."""
         first = not self.figures
         self.figures = "".join(f"  {name} {value:.4g}" for name, value in scalars.items())
         self.bar.set_postfix_str(f"{self.figures.strip()}  {self.images_per_second:.0f} images/s")
@@ -121,12 +121,12 @@ class Progress:
             self.line()
 
     def line(self) -> None:
-        """How far the run is, where there is no bar."""
+        """Print a line with the progress, in place of the bar."""
         self.said, rate = time.perf_counter(), self.images_per_second
         left = (self.num_steps - self.step) * self.batch_size / rate if rate else 0.0
         rate_and_left = f"  {rate:.0f} images/s  {tqdm.format_interval(left)} left" if rate else ""
         self.say(f"step {self.step}/{self.num_steps}{self.figures}{rate_and_left}")
 
     def say(self, message: str) -> None:
-        """A line that the bar does not overwrite."""
+        """Print a line that the bar does not overwrite."""
         say(message)

@@ -1,4 +1,4 @@
-"""The scalars of a run: <workdir>/metrics.jsonl, a JSON object a line; and with its pictures <workdir>/tensorboard."""
+"""The records of a run: scalars in <workdir>/metrics.jsonl, one JSON object per line; scalars and pictures for TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from score_sde.progress import say
 
 
 class Watcher(Protocol):
-    """Is told, beside metrics.jsonl, what a run records."""
+    """A further receiver of what a run records, in addition to metrics.jsonl."""
 
     def write(self, step: int, scalars: dict[str, float]) -> None: ...
 
     def draw(self, step: int, pictures: dict[str, Image]) -> None: ...
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Finish: nothing more will be recorded."""
         ...
 
 
-Watch = Callable[[pathlib.Path], Watcher]  # of the folder of a run that is about to begin
+Watch = Callable[[pathlib.Path], Watcher]  # makes the Watcher of a run in this folder
 
 
 class Record:
-    """Writes scalars and pictures as they come; on hosts other than the first it writes nothing."""
+    """Writes scalars and pictures immediately; on hosts other than the first it writes nothing."""
 
     def __init__(self, workdir: str | pathlib.Path, start_step: int, watch: Sequence[Watch] = ()):
-        """Everything that an earlier run wrote past `start_step` is dropped: those steps come again."""
+        """Open the record, dropping everything recorded past `start_step`, since those steps will be repeated."""
         self.watchers: list[Watcher] = []
         if jax.process_index() != 0:
             return
@@ -49,11 +49,11 @@ class Record:
         self.watchers.extend(begin(folder) for begin in watch)
 
     def has(self, step: int, names: Iterable[str]) -> bool:
-        """Whether the record had all figures of these names of the step at which this run began. On the first host."""
+        """Whether `step` is where this run resumed and all these figures of it are already recorded; for the first host only."""
         return step == self.resumed_at and self.known.issuperset(names)
 
     def write(self, step: int, **scalars: float) -> None:
-        """One line, {"step": step, name: value, ...}, and the points of its curves: on disk when this returns.
+        """Append a line {"step": step, name: value, ...} and the points of its curves; they are on disk when this returns.
 
         Raises:
           UserError: they cannot be written.
@@ -64,13 +64,13 @@ class Record:
             scalars = {name: value for name, value in scalars.items() if name not in self.known}
             if not scalars:
                 return
-        # Eight digits: all that a float32 has, without the noise of writing it as a double.
+        # Eight significant digits: almost the full precision of a float32, without the spurious digits of a double.
         rounded = {name: float(f"{value:.8g}") for name, value in scalars.items()}
         append_line(self.path, json.dumps({"step": step, **rounded}, allow_nan=False))
         self.show(step, **scalars)
 
     def show(self, step: int, **scalars: float) -> None:
-        """Points of curves only: what has no place in a record that is the same whenever the run is."""
+        """Show scalars as points of curves only, without a line in metrics.jsonl; for timings, which differ between equal runs."""
         for watcher in self.watchers:
             watcher.write(step, scalars)
 
@@ -84,14 +84,14 @@ class Record:
 
 
 class Points:
-    """A file for TensorBoard, written by who calls: a Watcher.
+    """A Watcher that writes an event file for TensorBoard, in the calling thread.
 
-    tensorboardX's SummaryWriter leaves that to a thread, which dies on a full disk; its queue then fills, and the next
-    point waits for ever. And a run that is killed loses what the thread has not written yet.
+    tensorboardX's SummaryWriter writes in another thread, which dies if the disk is full; its queue then fills up and the next
+    point blocks forever. Also, a run that is killed loses what that thread has not yet written.
     """
 
     def __init__(self, folder: pathlib.Path, purge_step: int):
-        """TensorBoard hides what earlier files of the folder have from `purge_step` on."""
+        """Start a new event file; TensorBoard hides points of earlier files in the folder from `purge_step` on."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.summary import scalar
@@ -125,7 +125,7 @@ class Points:
         )
 
     def close(self) -> None:
-        """All is on disk."""
+        """Do nothing, since everything is already on disk."""
 
     def _shown(self, name: str, picture: Image) -> Any:
         file = BytesIO()
@@ -143,7 +143,7 @@ class Points:
 
 
 def framed(data: bytes) -> bytes:
-    """As a record of a TFRecord file: its length and its bytes, each with a checksum."""
+    """Frame data as a record of a TFRecord file: its length and its bytes, each with a checksum."""
     from tensorboardX.record_writer import masked_crc32c
 
     length = struct.pack("<Q", len(data))
@@ -152,10 +152,10 @@ def framed(data: bytes) -> bytes:
 
 
 def keep_up_to(path: pathlib.Path, step: int) -> set[str]:
-    """Drop the lines past `step`, and those that are none: a killed run leaves its last one unfinished.
+    """Drop lines past `step`, and damaged lines: a killed run leaves its last line unfinished.
 
     Returns:
-      The names that the lines of `step` itself hold already, so that they are not written twice.
+      The names of the figures already recorded for `step` itself, so that they are not written twice.
 
     Raises:
       UserError: the file cannot be read or written.
@@ -186,7 +186,7 @@ def keep_up_to(path: pathlib.Path, step: int) -> set[str]:
 
 
 def _step(line: str) -> float | None:
-    """The step of a line, None of what is no line of figures."""
+    """Return the step of a line; None if it is not a valid line of figures."""
     try:
         found = parse_json(line)["step"]
     except (ValueError, TypeError, KeyError):

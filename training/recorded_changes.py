@@ -1,4 +1,4 @@
-"""What changed of a run's config on the way, and from which step on: the list that config.json has beside the sections."""
+"""The changes of a run's config during training, each with the step from which it applies: a list in config.json."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from score_sde.errors import UserError
 
 CHANGES = "changes"
-"""In the file: [{"step", "field", "from", "to"}, ...], as they came. The updates that follow `step` others are the first of the new value."""
+"""The key of [{"step", "field", "from", "to"}, ...], in chronological order. The new value applies from update `step` + 1 on."""
 
 
 def as_of(recorded: dict[str, Any], step: int) -> dict[str, Any]:
-    """A recorded config as it was before a run that stood at this step changed anything: without changes from there on.
+    """Return a recorded config as it was when the run reached this step, undoing all changes made at this step or later.
 
-    So it is also what update number `step` was made with, the first being 1.
+    This is also the config of update number `step`, counted from 1.
 
     Raises:
-      UserError: the list is damaged.
+      UserError: the list of changes is damaged.
     """
     found = copy.deepcopy(recorded)
     changes = found.get(CHANGES, [])
@@ -32,7 +32,7 @@ def as_of(recorded: dict[str, Any], step: int) -> dict[str, Any]:
 
 
 def undo(config: dict[str, Any], change: dict[str, Any]) -> None:
-    """Give a dotted field the value that it had."""
+    """Restore the previous value of a changed field."""
     *sections, name = change["field"].split(".")
     section = config
     for of in sections:

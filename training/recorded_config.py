@@ -1,8 +1,8 @@
-"""The config that a folder's checkpoints were trained with, so that weights are not read as what they are not.
+"""The recorded config of a folder's checkpoints, which ensures that the weights are not misinterpreted.
 
-Shapes tell one architecture from another; they cannot tell VP from sub-VP, or [-1, 1] from [0, 1], and a sample
-or a likelihood under the wrong one looks like a bad model. Nor can a checkpoint tell that a run goes on with other
-images or another loss than it began with.
+Shapes distinguish architectures, but not VP from sub-VP, or images in [-1, 1] from images in [0, 1], and samples or
+likelihoods under the wrong one look like those of a bad model. Nor can a checkpoint show that a run is resumed with
+other images or another loss than it began with.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from score_sde.version import made_by
 
 FILE = "config.json"
 ORIGIN = "training.init_from"
-# In the file, beside the sections and CHANGES:
+# Further keys of the file, besides the sections and CHANGES:
 DATASET = "dataset"
-CLASSES = "classes"  # in it
+CLASSES = "classes"  # a key of DATASET
 MADE_BY = "made_by"  # the version and commit with which the run began; environment.jsonl has those of every start
 
 
-# What a field was called in folders of before: section, name then, name now.
+# Renamed fields, for folders of older versions: (section, old name, new name).
 RENAMED = (("model", "told_interval", "condition_interval"),)
 
 
@@ -44,17 +44,18 @@ def record_config(
     dataset: Fingerprint | None = None,
     classes: Sequence[str] = (),
 ) -> list[str]:
-    """Write the config beside the checkpoints, and what the images and their classes are known by; gives the fields that change.
+    """Write the config, the dataset's fingerprint and the class names next to the checkpoints; return the names of changed fields.
 
     Args:
-      classes: names, in the order of the numbers that the network learns.
-      step: the newest of them, from which training goes on. Then what changes is said and kept in the file (recorded_changes.py), and
-        what had changed from there on is forgotten; without one there is nothing yet that an earlier config describes.
+      step: the newest checkpoint, from which training resumes. Changed fields are printed and recorded in the file
+        (recorded_changes.py), and earlier records of changes from this step on are dropped. None: there is no checkpoint, so an
+        earlier config is overwritten.
+      classes: the class names in the order of the network's labels.
 
     Raises:
-      UserError: the run began with another config, or the file is damaged.
+      UserError: the run began with an incompatible config, or the file is damaged.
     """
-    # Which checkpoint a command takes is its own choice, and not the next one's.
+    # The checkpoint that a command selects applies to this command only.
     given, path = {**as_json(config), "checkpoint_step": 0}, workdir / FILE
     known = {} if dataset is None else dataset._asdict()
     if known or classes:
@@ -65,7 +66,7 @@ def record_config(
         refuse_differences(earlier, given, workdir, {Role.WEIGHTS, Role.RUN})
         refuse_other_figures(earlier, given, workdir)
         keep_origin(earlier, given)
-        # After going back there are changes of steps that come again.
+        # After going back, drop the recorded changes of steps that will be repeated.
         then = as_of(earlier, step)
         changes = [
             {"step": step, "field": name, "from": before, "to": now}
@@ -87,7 +88,7 @@ def record_config(
 
 
 def keep_origin(earlier: dict[str, Any], given: dict[str, Any]) -> None:
-    """Keep what the run began with, which nothing that is given later can change."""
+    """Keep the training.init_from that the run began with, whatever is given later."""
     began, now = (dict(fields(of)).get(ORIGIN, "") for of in (earlier, given))
     if now not in ("", began):
         origin = f"those of {began}" if began else "weights of its own"
@@ -96,23 +97,23 @@ def keep_origin(earlier: dict[str, Any], given: dict[str, Any]) -> None:
 
 
 def check_recorded(config: Any, workdir: Path) -> None:
-    """Refuse a config under which the folder's weights mean something else.
+    """Check that the folder's weights have the same meaning under this config.
 
     Raises:
-      UserError: with the fields that differ; or the file is damaged.
+      UserError: fields differ (the message lists them), or the file is damaged.
     """
     earlier = recorded(workdir)
     if earlier is not None:
-        # Where a consistency model leads to is part of what it is.
+        # A consistency model maps to the time training.eps, so this is part of its meaning.
         also = ("training.eps",) if config.training.task == "consistency" else ()
         refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS}, also)
 
 
 def check_same_run(config: Any, workdir: Path) -> None:
-    """Refuse a config with which training would not go on in this folder.
+    """Check that training in this folder can resume with this config.
 
     Raises:
-      UserError: with the fields that differ; or the file is damaged.
+      UserError: fields differ (the message lists them), or the file is damaged.
     """
     earlier = recorded(workdir)
     if earlier is not None:
@@ -120,10 +121,10 @@ def check_same_run(config: Any, workdir: Path) -> None:
 
 
 def check_goes_on(config: Any, workdir: Path) -> None:
-    """`check_same_run`, and refuse other figures of quality than those by which the folder's checkpoints are compared.
+    """Check as `check_same_run`, and that sample quality is measured as for the folder's earlier checkpoints.
 
     Raises:
-      UserError: with the fields that differ; or the file is damaged.
+      UserError: fields differ (the message lists them), or the file is damaged.
     """
     check_same_run(config, workdir)
     earlier = recorded(workdir)
@@ -132,7 +133,7 @@ def check_goes_on(config: Any, workdir: Path) -> None:
 
 
 def refuse_other_figures(earlier: dict[str, Any], given: dict[str, Any], workdir: Path) -> None:
-    """Refuse to compare checkpoints by distances of samples that were judged otherwise."""
+    """Raise UserError if checkpoints are ranked by sample quality and the settings of this measurement have changed."""
     training = given["training"]
     by = training["keep_best_by"]
     if not (training["keep_best"] and by in QUALITY) or not dict(fields(earlier)).get(
@@ -158,7 +159,7 @@ def refuse_differences(
     roles: set[Role],
     also: tuple[str, ...] = (),
 ) -> None:
-    """Refuse fields of these roles, and these others, whose values differ from those of the earlier training."""
+    """Raise UserError if fields with these roles, or fields named in `also`, differ from the recorded values."""
     found = [
         f"{name}={now!r} (trained with {before!r})"
         for name, before, now in differences(earlier, given, set(Role))
@@ -179,12 +180,12 @@ def refuse_differences(
 def differences(
     earlier: dict[str, Any], given: dict[str, Any], roles: set[Role]
 ) -> Iterator[tuple[str, Any, Any]]:
-    """(field, recorded value, given value) of the fields with these roles that differ."""
-    # What came after the folder was made has the value that changes nothing: a field its default, images those given.
+    """Yield (field, recorded value, given value) for each differing field with one of these roles."""
+    # Fields newer than the folder have the value that changes nothing: their default, or the given one for the dataset.
     before = dict(fields({**as_json(get_config()), DATASET: given.get(DATASET, {})}))
     before |= dict(fields(earlier))
     now = dict(fields(given))
-    # What no config has any more, no command could give.
+    # Ignore removed fields, which no command could set any more.
     known = {name for name in before if name in now or name.startswith(f"{DATASET}.")}
     for name in sorted(known | now.keys()):
         if role(name) in roles and before.get(name) != now.get(name):
@@ -192,16 +193,16 @@ def differences(
 
 
 def recorded(workdir: Path) -> dict[str, Any] | None:
-    """What config.json says, None if there is none.
+    """Return the contents of config.json; None if there is none.
 
     Raises:
-      UserError: it is damaged.
+      UserError: the file is damaged.
     """
     return read(workdir / FILE)
 
 
 def recorded_classes(workdir: Path) -> tuple[str, ...]:
-    """Names of the classes in the order of the numbers that the folder's network knows; () where they are not recorded.
+    """Return the class names of the folder's network in the order of its labels; () if they are not recorded.
 
     Raises:
       UserError: the file is damaged.
@@ -210,7 +211,7 @@ def recorded_classes(workdir: Path) -> tuple[str, ...]:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """`recorded`, of the file itself."""
+    """Return the contents of a recorded config file, as `recorded` does for a folder."""
     try:
         found = parse_json(path.read_bytes())
     except FileNotFoundError:
@@ -223,25 +224,25 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def updated(found: dict[str, Any]) -> dict[str, Any]:
-    """A record of before as it would be written now: under today's names, and without a value that had no part in it."""
+    """Update a record of an older version: use current field names, and drop values that had no effect."""
     sections = {name: dict(of) if isinstance(of, dict) else of for name, of in found.items()}
     for section, before, now in RENAMED:
         values = sections.get(section)
         if isinstance(values, dict) and before in values:
             values.setdefault(now, values.pop(before))
     values = sections.get("data")
-    # Such a size was ignored before it was refused.
+    # A crop size without a resize used to be ignored; now it is an error.
     if isinstance(values, dict) and values.get("crop_size") and not values.get("resize"):
         values["crop_size"] = 0
     dataset = sections.get(DATASET)
-    # What is drawn had no hash of its own.
+    # Older versions recorded the hash of an empty list of files for generated data.
     if isinstance(dataset, dict) and dataset.get("hash") == NO_FILES:
         del dataset["hash"]
     return sections
 
 
 def damaged(path: Path, why: str) -> UserError:
-    """The error for a recorded configuration that cannot be read."""
+    """Build the error for a recorded config that cannot be read."""
     return UserError(
         f"{path} is damaged ({why}); it says how the network in {path.parent} was trained: put back a copy, or remove it if you "
         "know, since the next training writes the config that it is given"
@@ -249,10 +250,10 @@ def damaged(path: Path, why: str) -> UserError:
 
 
 def read_config(path: Path) -> Any:
-    """The config that a folder was made with, or of its file; a field that came later has its default.
+    """Read the config that a folder was trained with, from the folder or the file itself; newer fields have their defaults.
 
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: the file does not exist or is damaged.
     """
     path = path / FILE if path.is_dir() else path
     found = read(path)
@@ -263,7 +264,7 @@ def read_config(path: Path) -> Any:
     def fill(section: Any, values: dict[str, Any]) -> None:
         for name, value in values.items():
             if name not in section and (section is not config.model or declares):
-                continue  # of an older version
+                continue  # a field of an older version
             if isinstance(value, dict):
                 fill(section[name], value)
             else:
@@ -275,17 +276,17 @@ def read_config(path: Path) -> Any:
         fill(config, found)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise damaged(path, str(error)) from error
-    config.checkpoint_step = 0  # files of older versions have that of a command
+    config.checkpoint_step = 0  # files of older versions recorded the command's value
     return config
 
 
 def as_json(config: Any) -> dict[str, Any]:
-    """The configuration as values of JSON."""
+    """Return the config as a dict of JSON values."""
     return json.loads(config.to_json())
 
 
 def fields(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values."""
+    """Yield the dotted name and the value of each field."""
     for name, value in config.items():
         if not prefix and name == MADE_BY:
             continue

@@ -1,7 +1,7 @@
-"""One update of a run again, looked into: which images had which loss, which parameters which gradient.
+"""Replay a single update of a run to inspect it: the loss of each image and the gradient norm of each parameter.
 
-All that an update draws follows from the seed and the step, so the updates from a checkpoint to the one in question are made once
-more, and nothing of the run is written to.
+All random numbers of an update follow from the seed and the step. So the updates from a checkpoint up to the one in question are simply
+repeated, and nothing is written to the run's folder.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ PLACES = ("data.folder", "data.file")
 
 
 class Replayed(NamedTuple):
-    """Of one update."""
+    """The images, losses and gradient norms of one update."""
 
     step: int
     from_checkpoint: int
-    """0: from the run's beginning."""
+    """The step of the checkpoint from which updates were repeated; 0: from the beginning of the run."""
     images: np.ndarray
-    """Which of the split, (b,)."""
+    """The indices of the images in the split, (b,)."""
     losses: np.ndarray
-    """Of each of these, (b,)."""
+    """The loss of each of these images, (b,)."""
     grad_norms: dict[str, float]
-    """Of the gradient in each parameter, by its name."""
+    """The norm of the gradient with respect to each parameter, by name."""
 
     @property
     def loss(self) -> float:
@@ -63,15 +63,16 @@ def replay(
     step: int = 0,
     weights: Weights | None = None,
 ) -> Replayed:
-    """Update number `step` of the run in `workdir`, the first being 1; 0: the one that follows the newest checkpoint.
+    """Repeat update number `step` of the run in `workdir` and return its images, losses and gradient norms.
 
-    Cost: the updates from the newest checkpoint before it, or where none is, from the run's beginning.
+    Cost: all updates from the newest checkpoint before it or, if there is none, from the beginning of the run.
 
     Args:
-      weights: that the run began with, if any.
+      step: the update to inspect, counted from 1; 0: the one after the newest checkpoint.
+      weights: the weights that the run began with, if any.
 
     Raises:
-      UserError: the checkpoint is damaged, or one of another network.
+      UserError: the checkpoint is damaged or belongs to another network.
     """
     before = checkpoint_before(workdir, step)
     step = step or before + 1
@@ -104,16 +105,16 @@ def replay(
 
 
 def checkpoint_before(workdir: Path, step: int) -> int:
-    """The newest checkpoint from which update number `step` can be made, 0 for none; the newest of all if `step` is 0."""
+    """Return the step of the newest checkpoint before update number `step` (0: the newest of all), or 0 if there is none."""
     steps = saved_steps(checkpoint_folder(workdir))
     return max((saved for saved in steps if not step or saved < step), default=0)
 
 
 def check_same_updates(config: Any, workdir: Path, dataset: Fingerprint, step: int) -> None:
-    """Refuse a config, or images, other than those of the updates that `replay` makes again. Where images lie is free.
+    """Check that the config and the images are those of the updates that `replay` repeats; the images may have moved.
 
     Raises:
-      UserError: with the fields that differ, or that changed between these updates; or config.json is damaged.
+      UserError: fields differ, or changed between these updates (the message lists them); or config.json is damaged.
     """
     earlier = recorded(workdir)
     if earlier is None:
@@ -140,7 +141,7 @@ def check_same_updates(config: Any, workdir: Path, dataset: Fingerprint, step: i
 
 
 def _look(task: Task, devices: Devices, accumulation: int) -> Any:
-    """The compiled (state, constants, resident, given) -> (losses of the images, norm of the gradient in each parameter)."""
+    """Build the compiled (state, constants, resident, given) -> (loss of each image, gradient norm of each parameter)."""
 
     def look(state: TrainState, constants: Any, resident: Any, given: Any) -> tuple[Array, Any]:
         inputs = (projected(task, state), constants, resident, given)

@@ -28,12 +28,12 @@ from score_sde.training.task import Plan, Task
 
 
 def due(frequency: int, before: int, after: int) -> bool:
-    """Whether a multiple of `frequency` lies in (before, after]; 0 is never."""
+    """Whether a multiple of `frequency` lies in (before, after]; a frequency of 0 means never."""
     return frequency > 0 and after // frequency > before // frequency
 
 
 class Run:
-    """A run in progress: the compiled step, the state, and what is known so far."""
+    """A run in progress: the compiled step, the state, and the figures so far."""
 
     def __init__(
         self,
@@ -54,17 +54,17 @@ class Run:
         self.step = int(state.step)
         self.evaluations = Evaluations(task, record, progress)
         self.loss: float | None = None
-        self.losses: list[float] = []  # of the updates since the last line of the log
-        self.groups = GroupLosses(task)  # of the same
-        self.skipped = self.skipped_in_a_row = 0  # updates that were not finite
+        self.losses: list[float] = []  # losses of the updates since the last log line
+        self.groups = GroupLosses(task)  # for the same updates
+        self.skipped = self.skipped_in_a_row = 0  # updates skipped because they were not finite
         self.pending: tuple[int, dict[str, Array], tuple[Any, ...]] | None = None
-        self.saved: int | None = None  # the newest step that was given to `checkpoints`
+        self.saved: int | None = None  # the newest step passed to `checkpoints`
         self.last: tuple[Any, ...] | None = (
-            None  # what the last good call was given beside the state
+            None  # arguments, other than the state, of the last good call
         )
 
     def announce(self, split: Any, how: str) -> None:
-        """What is about to run."""
+        """Print what is about to run."""
         count = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
         self.progress.say(
             f"{self.task.name} with {count:,} parameters on {split.num_images:,} images, "
@@ -78,13 +78,13 @@ class Run:
             )
 
     def updates(self, split: Any, interrupts: Interrupts) -> str | None:
-        """All updates that remain; gives the signal that ended them early, or None."""
+        """Perform all remaining updates; return the signal that ended them early, or None."""
         plan, began = self.plan, self.step
-        # What is announced before anybody asks is for step 1. A run that begins has that still to come.
+        # A preemption announced before the first question is for step 1, which a resumed run does not reach again.
         if began and self.checkpoints.reached_preemption(1, began):
             return "SIGTERM"
         resident, steps = feed(plan.seed, plan.batch_size, split, self.step, self.devices)
-        constants = jax.device_get(self.task.constants)  # wherever they are
+        constants = jax.device_get(self.task.constants)  # from wherever they are
         constants = jax.device_put(constants, self.devices.replicated())
         self.make_up()
         while self.step < plan.n_iters:
@@ -100,10 +100,10 @@ class Run:
                 self.state, metrics = self.train_step(self.state, *arguments)
             self.step += count
             interrupts.listen()
-            # The figures of the call before this one: reading them does not leave the device idle.
+            # Read the figures of the previous call, so that the device is not idle meanwhile.
             self.collect()
             self.pending = (before, metrics, arguments)
-            # Who sends a signal need not wait for an evaluation: the run that goes on makes it (`make_up`).
+            # After a signal, do not delay the end by an evaluation: the resumed run makes up for it (`make_up`).
             with self.nothing_lost("an evaluation"):
                 for name, evaluator in self.task.evaluators.items():
                     if due(evaluator.frequency, before, self.step) and not interrupts.received:
@@ -120,9 +120,10 @@ class Run:
         return None
 
     def make_up(self) -> None:
-        """Ask the evaluators that a signal kept from the step that this run goes on from.
+        """Run the evaluations of the resumed step that a signal made the previous run skip.
 
-        Of several hosts a signal is told after all evaluations, and only the first knows what is recorded.
+        Not needed with several hosts, where a signal is noticed only after all evaluations; and only the first host knows
+        what is recorded.
         """
         if not self.step or jax.process_count() > 1:
             return
@@ -135,7 +136,7 @@ class Run:
         )
 
     def collect(self) -> None:
-        """Read the figures of the last call whose figures are still on the device."""
+        """Read and process the figures of the pending call, if any, from the device."""
         if self.pending is None:
             return
         (before, metrics, arguments), self.pending = self.pending, None
@@ -156,7 +157,7 @@ class Run:
             self.last = arguments
 
     def skip(self, step: int, now: dict[str, float]) -> None:
-        """Count an update that changed nothing, if the plan allows one more."""
+        """Count a skipped update, or raise NotFinite if the plan allows no more of them."""
         if self.skipped_in_a_row == self.plan.skip_nonfinite:
             raise self.not_finite(step, now)
         self.skipped += 1
@@ -166,7 +167,7 @@ class Run:
         )
 
     def log(self, step: int, now: dict[str, float]) -> None:
-        """Record the mean loss since the last line, and the other figures as they are now."""
+        """Record the mean loss since the last log line, and the current values of the other figures."""
         updates = len(self.losses)  # fewer in the first line after a resume
         self.loss, self.losses = math.fsum(self.losses) / updates, []
         speed = self.progress.images_per_second
@@ -201,10 +202,10 @@ class Run:
                 keep(self.folder, self.step, on_host(self.state.averages))
 
     def save(self) -> None:
-        """A checkpoint, unless it is there already.
+        """Save a checkpoint, unless this step is already saved.
 
         Raises:
-          NotFinite: a state that must not replace a good checkpoint.
+          NotFinite: the state is not finite and must not replace a good checkpoint.
         """
         self.collect()
         if self.step in (self.saved, self.checkpoints.latest_step):
@@ -216,10 +217,13 @@ class Run:
             self.checkpoints.save(self.step, state, self.evaluations.of(self.step))
 
     def check_state(self) -> None:
-        """Make one more update, of a copy: the figures so far are of the states before this one.
+        """Check the state by one more update, then restore it: the figures so far belong to the states before this one.
 
-        Weights of 1e30 are finite numbers, so only a loss tells; and the compiled update is there already, where another
-        function of the weights would cost a compilation.
+        Weights of 1e30 are finite, so only a loss can show that they are bad. The update is already compiled, while any other
+        function of the weights would have to be compiled first.
+
+        Raises:
+          NotFinite: the state, or the loss or gradient norm of the update, is not finite.
         """
         if self.last is None:
             return
@@ -231,7 +235,7 @@ class Run:
             if is_bad:
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 raise self.stops(f"{name} is not finite after update {self.step}")
-        # Its states make room for the copy. One that is finite will do, after as many that may be skipped.
+        # The update frees the donated state, which the host copy restores. One finite update suffices, after as many as may be skipped.
         after, seen, allowed = self.state, list[dict[str, float]](), self.plan.skip_nonfinite
         while len(seen) <= allowed and not any(map(is_finite, seen)):
             after, metrics = self.train_step(after, *self.last)
@@ -242,7 +246,7 @@ class Run:
 
     @contextlib.contextmanager
     def nothing_lost(self, what: str) -> Iterator[None]:
-        """Save before an error of what is no update ends the run. Of several hosts one alone cannot save."""
+        """If something other than an update fails, save before the error ends the run; a single one of several hosts cannot."""
         try:
             yield
         except NotFinite:
@@ -255,10 +259,10 @@ class Run:
             raise
 
     def finish(self, stopped_by: str | None, interrupts: Interrupts) -> dict[str, Any]:
-        """The last checkpoint, and unless a signal wants the process gone, what evaluators say of the last step."""
+        """Save the last checkpoint, run the evaluators on the last step unless a signal ended the run, and return the figures."""
         if self.plan.keep_best and not (stopped_by or interrupts.received):
             with self.nothing_lost("an evaluation"):
-                # Before it is saved: the last checkpoint, too, is one of those that are compared.
+                # Before saving, because the last checkpoint is ranked with the others.
                 self.evaluate(self.evaluations.missing(self.step))
         self.save()
         self.checkpoints.wait()

@@ -1,4 +1,4 @@
-"""Of several hosts each reads its own copy of the data: that these are one dataset."""
+"""A check that all hosts, each of which reads its own copy of the data, have the same dataset."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from score_sde.errors import UserError
 
 
 def check_same_data(datasets: Datasets) -> None:
-    """Refuse hosts that read different images: each takes its rows of a batch by their numbers, in its own copy.
+    """Check that all hosts read the same images, since each reads its rows of a batch by index from its own copy.
 
-    Cost: one exchange of a few bytes; of one host none, and no file is looked at.
+    Cost: one exchange of a few bytes between hosts, nothing with a single host; no file is read.
 
     Raises:
-      UserError: on every host, with the numbers of images of each.
+      UserError: the datasets differ; raised on every host, with the number of images on each.
     """
     if jax.process_count() == 1:
         return

@@ -53,7 +53,7 @@ from score_sde.training.task import Evaluator, Plan
 
 @dataclasses.dataclass(frozen=True)
 class ScoreTask:
-    """A network and its objective, as a Task (task.py)."""
+    """A network and its objective as a Task (task.py)."""
 
     config: Any
     network: Any
@@ -62,9 +62,9 @@ class ScoreTask:
     evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)
     dataset: Fingerprint | None = None
     classes: tuple[str, ...] = ()
-    """Names of what it learns to tell apart, in the order of their numbers."""
+    """The names of the classes that the network learns, in the order of their labels."""
     constants: Any = ()
-    """The parameters that are frozen (frozen.py), or what else a task of this kind needs."""
+    """The frozen parameters (frozen.py), or other constants of the loss, such as a teacher."""
     quick_init: bool = True
     advice: str = "Try a smaller optim.lr, a longer optim.warmup, or model.dtype=float32"
 
@@ -82,16 +82,16 @@ class ScoreTask:
 
     @property
     def spread(self) -> tuple[str, ...]:
-        """What follows training.n_iters, in words: where that changes, it jumps."""
+        """Describe the schedules that depend on training.n_iters; they jump when a resumed run changes it."""
         return ("the learning rate (optim.decay)",) if self.config.optim.decay == "cosine" else ()
 
     @property
     def frozen(self) -> Any:
-        """The parameters that no update moves; () of most networks."""
+        """The parameters that no update changes; () for most networks."""
         return self.constants if frozen_names(self.network) else ()
 
     def as_begun(self, folder: pathlib.Path) -> Self:
-        """With its constants from elsewhere: where a run in this folder goes on, those that it began with and keeps."""
+        """Return the task with its constants loaded; a run that resumes in this folder uses the ones it began with."""
         return self
 
     def init(self) -> Any:
@@ -121,7 +121,7 @@ class ScoreTask:
 
     @functools.cached_property
     def groups(self) -> tuple[str, ...]:
-        # Weighted losses of unevenly drawn times have no means of groups to compare.
+        # With importance-sampled times the losses are weighted, and group means would not be comparable.
         return () if self.config.training.time_cells else self.objective.bin_names()
 
     def group_of(self, step: Array, batch: Batch) -> Array:
@@ -150,19 +150,19 @@ class ScoreTask:
 
 
 class Kind(NamedTuple):
-    """What training.task names, of the tasks that are made of a config (kinds.py)."""
+    """A kind of task that is built from a config; training.task names one (kinds.py)."""
 
     build: Callable[[Any, SDE | None], ScoreTask]
-    """Without evaluators."""
+    """Builds the task, without evaluators, from a config and an optional SDE."""
     conditions: Callable[[Any], tuple[str, ...]]
-    """Names of what it must know of each image."""
+    """Returns the names of the conditions that must be loaded with each image, such as "label"."""
     evaluators: Mapping[str, Builder]
     draws: bool = True
-    """Whether samples can be drawn of what it trains."""
+    """Whether the trained model can be sampled from."""
 
 
 def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
-    """The task that config names, without evaluators.
+    """Build the task that config describes, without evaluators.
 
     Raises:
       UserError: a setting that cannot work.
@@ -174,7 +174,9 @@ def build_score_task(config: Any, sde: SDE | None = None) -> ScoreTask:
 
 
 def with_weights(task: ScoreTask, workdir: pathlib.Path) -> tuple[ScoreTask, Weights | None]:
-    """The task with the parameters of its folder, or of its beginning, that are frozen; and the others that a run begins with.
+    """Return the task with its frozen parameters and constants, and the weights that a new run starts from, if any.
+
+    The frozen parameters are read from the working directory if the run resumes there, otherwise from their source.
 
     Raises:
       UserError: there are no such parameters.
@@ -201,25 +203,27 @@ def train(
     watch: Sequence[Watch] = (),
     kind: Kind = SCORE,
 ) -> dict[str, Any]:
-    """Train the network of `config`, or what else `kind` makes of it, in `workdir`, an existing directory; how a run begins: start.py.
+    """Train the network of `config`, or another task of this `kind`, in the existing directory `workdir`.
+
+    For the state that a run begins with, see start.py.
 
     Args:
-      evaluators: more of them, beside those of EVALUATORS.
-      sde: the process, if it is built already.
-      watch: what else is given all that the run records (record.py).
-      kind: that of KINDS (kinds.py) which config.training.task names.
+      evaluators: further evaluators, in addition to those of `kind`.
+      sde: the process, if it is already built.
+      watch: factories of watchers that receive everything the run records (record.py).
+      kind: the entry of KINDS (kinds.py) that config.training.task names.
 
     Returns:
-      The last figures: those of `train_task`, eval_loss (held out, averaged weights) or None, and the names of the network's classes.
+      The last figures: those of `train_task`, eval_loss (held out, averaged weights) or None, and the network's class names.
 
     Raises:
-      UserError: a setting that cannot work, found before anything is compiled; and as `train_task`.
+      UserError: a setting that cannot work, detected before anything is compiled; and as for `train_task`.
     """
     check_config(config)
-    # Without a checkpoint there is nothing yet that another config would not go on with, nor knows classes.
+    # Without a checkpoint, no config of the folder is binding yet, and there are no classes to know.
     goes_on = saved_steps(checkpoint_folder(pathlib.Path(workdir)))
     if goes_on or config.checkpoint_step:
-        # Before any checkpoint is moved, and before files of the folder are read as what this config takes them for.
+        # Check before any checkpoint is moved, and before the folder's files are read under this config.
         check_goes_on(config, pathlib.Path(workdir))
     else:
         check_condition(config)

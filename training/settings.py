@@ -1,4 +1,4 @@
-"""What is refused of config.training before anything is built."""
+"""Checks of config.training before anything is built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from score_sde.options import choose
 from score_sde.training.accumulation import check_parts
 from score_sde.training.draws import DRAWS
 
-# Of what training.keep_best_by names: the field that says how often it is measured, and what it is.
+# For each value of training.keep_best_by: the field that sets how often it is measured, and its name in words.
 JUDGES = {
     "eval_loss": ("eval_freq", "held-out loss"),
     "frechet": ("quality_freq", "Frechet distance"),
@@ -20,7 +20,7 @@ JUDGES = {
 
 
 def check_config(config: Any) -> None:
-    """Refuse settings that would fail later, or train something else than was meant."""
+    """Raise UserError for settings that would fail later, or train something other than intended."""
     check_options(config)
     training = config.training
     check_batch(config, "training.batch_size")
@@ -33,7 +33,7 @@ def check_config(config: Any) -> None:
 
 
 def check_judged(training: Any) -> None:
-    """Refuse to keep the best of checkpoints of which nobody measures the figure by which they are compared."""
+    """Check that the figure which ranks checkpoints is measured for every checkpoint."""
     figure = training.keep_best_by
     frequency, what = JUDGES[figure]
     every, judged = training.checkpoint_freq, training[frequency]
@@ -45,9 +45,9 @@ def check_judged(training: Any) -> None:
 
 
 def check_kept(training: Any) -> None:
-    """Refuse to keep checkpoints at multiples of so many steps where they are not made at all of these."""
+    """Check that a checkpoint is saved at every multiple of training.keep_every."""
     keep, every, calls = training.keep_every, training.checkpoint_freq, training.steps_per_call
-    # Where all stay, or only the last is made, there are no multiples to miss.
+    # If all checkpoints are kept, or only the last one is saved, no multiple can be missed.
     if not (keep and every and training.keep_checkpoints):
         return
     if keep % every or every % calls:
@@ -58,7 +58,7 @@ def check_kept(training: Any) -> None:
 
 
 def check_low_rank(training: Any) -> None:
-    """Refuse updates of no weights, or frozen weights some of which are to train."""
+    """Check that low-rank updates have weights to start from, and are not combined with training.trainable."""
     rank = training.lora.rank
     if rank and not training.init_from:
         raise ConfigError(

@@ -1,9 +1,9 @@
-"""How a run begins. The first of these that there is:
+"""The state that a run begins with, which is the first available of:
 
-1. the newest checkpoint in its folder: the run goes on, bit for bit, and need not find again what it began with;
-2. weights that it is given, such as those of training.init_from: parameters and average both begin there, at step 0,
-   with a fresh optimizer;
-3. the task's first parameters.
+1. the newest checkpoint in its folder: the run resumes bit for bit, and the weights it originally began with are not needed;
+2. given weights, such as those of training.init_from: parameters and averages both start from them, at step 0, with a fresh
+   optimizer;
+3. the task's initial parameters.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from score_sde.training.trainable import trainable
 
 
 class Weights(NamedTuple):
-    """Parameters from somewhere else."""
+    """Parameters from another source."""
 
     source: str
-    """Where from, in words."""
+    """A description of the source."""
     read: Callable[[Any], Any]
-    """The shapes of the task's parameters -> parameters of these; refuses others."""
+    """Takes the shapes of the task's parameters and returns parameters of these shapes; raises UserError if they differ."""
 
 
 class Start(NamedTuple):
-    """The state that training begins with, and where it came from."""
+    """The state that training begins with, and its origin."""
 
     state: TrainState
-    """On every device, or split over them (devices/sharded.py)."""
+    """Replicated on every device, or sharded over them (devices/sharded.py)."""
     how: str
-    """In words; empty: from scratch."""
+    """A description of the origin; empty if trained from scratch."""
 
 
 def start(
     task: Task, checkpoints: Checkpoints, devices: Devices, weights: Weights | None = None
 ) -> Start:
-    """What a run begins with.
+    """Restore or initialize the state of a run.
 
     Raises:
-      UserError: before anything is compiled: what there is has other names or shapes, `task.trainable` names nothing, or the
-        devices cannot share such a state.
+      UserError: raised before anything is compiled: the checkpoint or weights have other names or shapes, `task.trainable` matches
+        nothing, or the state does not fit on the devices.
     """
     first = traced(task, devices)
-    # Without where they lie: they are of whole arrays.
+    # Drop the shardings: these are the shapes of whole arrays.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), first.out_info)
     trainable(task.trainable, shapes.params)
     template = devices.template(shapes)
-    # At least the state and a gradient, or where these are split the gathered parameters: what an update needs besides is
-    # known when it is compiled.
+    # A lower bound: the state and a gradient or, if these are sharded, the gathered parameters. What else an update needs is
+    # known only once it is compiled.
     least = Needed(size(template), 0, size(shapes.params))
     check_fits(least, f"training {task.name}")
     if checkpoints.latest_step is not None:
@@ -68,21 +68,21 @@ def start(
 
 
 def state_shapes(task: Task) -> TrainState:
-    """The shapes of the task's state."""
+    """Return the shapes of the task's state."""
     return jax.eval_shape(lambda: state_of(task, task.init()))
 
 
 def state_of(task: Task, params: Any) -> TrainState:
-    """The state at step 0 of these parameters."""
+    """Return the state at step 0 with these parameters."""
     history = task.first_history() if isinstance(task, Remembering) else ()
     return first_state(params, task.optimizer, task.widths, history)
 
 
 def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> TrainState:
-    """The state at step 0, where the devices have it.
+    """Return the state at step 0, from given weights or the task's initial parameters, placed on the devices.
 
     Raises:
-      UserError: weights of other shapes.
+      UserError: the weights have other shapes.
     """
     if weights is None:
         return compiled(traced(task, devices))
@@ -90,16 +90,16 @@ def fresh(task: Task, devices: Devices, weights: Weights | None = None) -> Train
 
 
 def begun(task: Task, devices: Devices, weights: Weights, shapes: TrainState) -> TrainState:
-    """The state at step 0 of these weights, which must have these shapes."""
+    """Return the state at step 0 from weights, which must have these shapes, placed on the devices."""
     places = jax.tree.map(devices.place, shapes.params)
     params = jax.device_put(jax.device_get(weights.read(shapes.params)), places)
     return compiled(traced(task, devices, params), params)
 
 
 def traced(task: Task, devices: Devices, *given: Any) -> jax.stages.Traced:
-    """The state at step 0, of given parameters or of the task's first, not yet compiled.
+    """Trace, without compiling, the function that computes the state at step 0 from given or the task's initial parameters.
 
-    Its `out_info` has the shapes, so that the network is not traced again for them.
+    The result's `out_info` has the shapes of the state, so the network need not be traced again for them.
     """
 
     def state(*given: Any) -> TrainState:
@@ -112,5 +112,5 @@ def traced(task: Task, devices: Devices, *given: Any) -> jax.stages.Traced:
 
 
 def compiled(state: jax.stages.Traced, *given: Any) -> TrainState:
-    """The state, computed by a compiled program."""
+    """Compile the traced function and return the state that it computes."""
     return state.lower().compile()(*given)

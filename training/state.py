@@ -1,4 +1,4 @@
-"""What training carries from step to step, and nothing else does: a checkpoint is exactly this."""
+"""The training state: everything carried from one step to the next, and exactly what a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ from score_sde.shapes import check_shape
 
 @flax.struct.dataclass
 class TrainState:
-    """There is no random state: every draw is a function of (seed, step, image), see score_sde/keys.py."""
+    """Parameters, their averages and the optimizer state after a number of updates.
+
+    There is no random state: every random draw is a function of (seed, step, image), see score_sde/keys.py.
+    """
 
     step: Array  # int32 scalar: updates made so far
     params: Any
     ema_params: Any
     opt_state: Any
     averages: Any = flax.struct.field(default_factory=dict)
-    """Power-function averages: str(sigma_rel) -> parameters (power_average.py)."""
+    """Power-function averages, str(sigma_rel) -> parameters (power_average.py)."""
     history: Any = ()
-    """A LossHistory, by which times are drawn (loss_history.py); () for none."""
+    """The LossHistory from which training times are sampled (loss_history.py); () if unused."""
 
 
 def parts(state: TrainState) -> dict[str, Any]:
-    """By name, without averages and history where none are kept: the checkpoints of such runs are those of before there were any."""
+    """Return the fields of the state by name, leaving out `averages` and `history` if they are empty.
+
+    Leaving them out keeps the checkpoints of such runs identical to those written before these fields existed.
+    """
     found = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     return {
         name: part
@@ -42,15 +48,15 @@ def parts(state: TrainState) -> dict[str, Any]:
 
 
 def init_params(config: Any, network: Any) -> Any:
-    """The network's first parameters, a function of config.seed; for shapes only: `jax.eval_shape` of it.
+    """Initialize the network's parameters from config.seed; use `jax.eval_shape` to get their shapes only.
 
-    Real numbers are float32, whatever the network and JAX_ENABLE_X64 say.
+    Floating-point parameters are float32, regardless of the network's dtype and of JAX_ENABLE_X64.
 
     Raises:
-      UserError: a network whose output has another shape than the images.
+      UserError: the network's output does not have the shape of the images.
     """
     x = jnp.zeros((1, *image_shape(config.data)), jnp.float32)
-    # Any noise level does for the shapes; 1 is one whose logarithm exists.
+    # Any noise level gives the right shapes; the logarithm of 1 is finite.
     key = stream_key(config.seed, Stream.INIT)
     out, variables = network.init_with_output({"params": key}, x, jnp.ones(1, jnp.float32))
     channels = x.shape[-1] * (1 + getattr(network, "learned_variance", False))
@@ -64,7 +70,7 @@ def init_params(config: Any, network: Any) -> Any:
 
 
 def init_state(config: Any, network: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first update of a network."""
+    """Initialize a network's parameters and return the state before the first update."""
     return first_state(init_params(config, network), optimizer)
 
 
@@ -74,10 +80,13 @@ def first_state(
     widths: Iterable[float] = (),
     history: Any = (),
 ) -> TrainState:
-    """The state before the first update; the averages, also the power-function ones of these widths, start at the parameters."""
+    """Return the state before the first update, given the initial parameters.
+
+    All averages, including a power-function average for each of `widths`, start at the parameters.
+    """
 
     def average() -> Any:
-        # Its own buffer: the state is donated, and one buffer cannot be given away twice.
+        # A separate buffer for each: the state is donated, and a buffer cannot be donated twice.
         return jax.tree.map(jnp.copy, params)
 
     averages = {str(float(width)): average() for width in widths}
@@ -86,30 +95,30 @@ def first_state(
 
 
 def ema_rate(config: Any, step: Array) -> Array:
-    """The decay r of the update that follows `step` updates.
+    """Return the EMA decay r for the update after `step` updates.
 
-    With `model.ema_warmup` it is warmed up, so that the average of a short run is not held back by its first weights
-    (score_sde_pytorch; the JAX original has a constant r).
+    With `model.ema_warmup` the decay is warmed up, so that the average in a short run is not dominated by the initial
+    weights (as in score_sde_pytorch; the JAX original has a constant r).
     """
     rate = jnp.asarray(config.model.ema_rate, jnp.float32)
     return warmed_up(rate, step) if config.model.ema_warmup else rate
 
 
 def warmed_up(rate: Array | float, step: Array) -> Array:
-    """min(rate, (1 + n) / (10 + n)) for the update n = step + 1."""
+    """Return min(rate, (1 + n) / (10 + n)) for update number n = step + 1."""
     n = (step + 1).astype(jnp.float32)
     return jnp.minimum(rate, (1.0 + n) / (10.0 + n))
 
 
 def update_ema(ema_params: Any, params: Any, rate: Array | float) -> Any:
-    """p_ema + (1 - r)(p - p_ema).
+    """Return the updated EMA, p_ema + (1 - r)(p - p_ema).
 
-    Written so, a parameter that does not move has an average that does not move: in r p_ema + (1 - r) p the
-    two rounded products need not add up to p, and a frozen parameter would drift.
+    In this form the average of a constant parameter stays constant. In the form r p_ema + (1 - r) p the two rounded
+    products need not add up to p, and the average of a frozen parameter would drift.
     """
     return moved(ema_params, params, 1.0 - rate)
 
 
 def moved(averaged: Any, params: Any, gain: Array | float) -> Any:
-    """The average that much of the way to the parameters."""
+    """Move the average towards the parameters by the fraction `gain`."""
     return jax.tree.map(lambda ema, p: ema + gain * (p - ema), averaged, params)

@@ -1,4 +1,4 @@
-"""Which checkpoints stay when a new one is saved: the latest, every so many steps one, and the best."""
+"""The policy for which checkpoints are kept when a new one is saved: the latest, those at regular steps, and the best."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Staying:
-    """A PreservationPolicy of Orbax's."""
+    """An Orbax PreservationPolicy."""
 
     latest: int
-    """So many; 0: all stay."""
+    """The number of latest checkpoints to keep; 0: all."""
     every: int
-    """Multiples of so many steps stay for ever; 0: none."""
+    """Keep checkpoints at multiples of this many steps forever; 0: none."""
     best: int
-    """So many of the least figures; 0: none."""
+    """The number of checkpoints with the lowest figures to keep; 0: none."""
     judged: Callable[[], Mapping[int, float]]
-    """Step -> the figure by which they are compared, of those of which it is known."""
+    """Returns step -> the figure that ranks checkpoints, for those where it is known."""
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """One answer for each of Orbax's records, which have a `step`."""
+        """Return for each of Orbax's checkpoint records, which have a `step`, whether to keep it."""
         judged = self.judged() if self.best else {}
         kept = self.of([checkpoint.step for checkpoint in checkpoints], judged)
         return [checkpoint.step in kept for checkpoint in checkpoints]
 
     def of(self, steps: Iterable[int], judged: Mapping[int, float]) -> set[int]:
-        """Those of the steps that stay."""
+        """Return the steps to keep."""
         steps = sorted(steps)
         if not self.latest:
             return set(steps)

@@ -1,7 +1,7 @@
-"""One update of the weights, on all devices at once.
+"""One data-parallel update of the weights.
 
-A device makes the loss and the gradient of its share of the batch; what the shares make together, and with it the state, is the same
-on every device, or is split over them (devices/sharded.py). The state is donated, so an update needs no second copy of it.
+Each device computes the loss and gradient of its share of the batch, and these are averaged over the devices. The state is
+replicated on every device, or sharded across them (devices/sharded.py). It is donated, so an update needs no second copy of it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ Metrics = dict[str, Any]
 
 
 class Totals(NamedTuple):
-    """What the devices' shares of a batch make together beside the gradient."""
+    """Quantities summed over the devices' shares of a batch."""
 
     groups: Any
-    """Sums, of a task that tells images apart."""
+    """The Sums of each group's losses, for a Grouped task; otherwise ()."""
     losses: Any
-    """Of all images by their places in the batch, of a run that remembers them (loss_history.py)."""
+    """The loss of every image in the global batch, (B,), for a run with a loss history (loss_history.py); otherwise ()."""
 
 
 ARGUMENTS = (STATE, False, False, True)
-"""How state, constants, resident and given of `build_train_step` lie on the devices."""
+"""How the arguments of `build_train_step` (state, constants, resident, given) are placed on the devices."""
 
 
 def update(
@@ -52,21 +52,23 @@ def update(
     skip_nonfinite: bool = False,
     accumulation: int = 1,
 ) -> tuple[TrainState, Metrics]:
-    """One update, within a program of all devices, from a batch whose shares are gone through in so many parts.
+    """Perform one update, inside a program that runs on all devices.
 
     Args:
-      skip_nonfinite: leave all but the step as it was if the loss or the gradient's norm is not finite.
+      skip_nonfinite: if the loss or the gradient norm is not finite, advance the step counters and leave the rest of the state
+        unchanged.
+      accumulation: number of parts in which each device processes its share of the batch.
 
     Returns:
-      The next state, and scalars of this update: the loss, the norm of its gradient before the clip, and
-      the learning rate; of a task that tells images apart, the Sums of its groups too.
+      The next state, and the metrics of this update: the loss, the gradient norm before clipping, and the learning rate;
+      for a Grouped task also the Sums of its groups.
     """
     before, chosen = state, trainable(task.trainable, state.params)
     state = projected(task, state)
     joined = joined_shares(task, devices, state, constants, resident, given, accumulation)
     loss, gradient = joined.mean
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
-    # By bits, not by updates of zero: weight decay and old moments move what has no gradient.
+    # Select the old values rather than zero the updates: weight decay and old moments move even parameters without a gradient.
     params = where(chosen, optax.apply_updates(state.params, updates), state.params)
     average = update_ema(state.ema_params, params, task.ema_rate(state.step))
     ema_params = where(chosen, average, state.ema_params)
@@ -94,7 +96,7 @@ def update(
 
 
 def projected(task: Task, state: TrainState) -> TrainState:
-    """The state whose gradient is asked for: of a task that has a set for its parameters, with those that train brought back to it."""
+    """Return the state at which the gradient is evaluated, with the trainable parameters of a Projected task projected."""
     if not isinstance(task, Projected):
         return state
     params = where(
@@ -112,7 +114,10 @@ def joined_shares(
     given: Given,
     accumulation: int,
 ) -> Shares:
-    """Within a program of all devices: the mean loss and its gradient, Totals, and the losses of the images."""
+    """Return the batch's mean loss and gradient, its Totals and each image's loss, joined over all devices.
+
+    Must be called inside a program that runs on all devices.
+    """
 
     def share(state: TrainState, constants: Any, resident: Any, given: Given) -> Shares:
         batch = batch_of(resident, given)
@@ -123,7 +128,7 @@ def joined_shares(
         sums = sums_of(now, state.step, batch, losses) if isinstance(now, Grouped) else ()
         whole = len(losses) * len(devices.devices)
         to_remember = of_places(losses, batch.index, whole) if state.history else ()
-        # The devices have equally many images, so the mean of their means is the mean over the batch.
+        # All devices have the same number of images, so the mean of their means is the mean over the batch.
         return Shares((loss, gradient), Totals(sums, to_remember), losses)
 
     arguments = (state, constants, resident, given)
@@ -133,7 +138,7 @@ def joined_shares(
 def losses_and_gradient(
     task: Task, state: TrainState, constants: Any, batch: Batch, accumulation: int, unrolled: bool
 ) -> tuple[tuple[Array, Array], Any]:
-    """The mean loss of a device's share of the batch, the losses of its images, and the mean's gradient."""
+    """Return the mean loss of a device's share of the batch, the loss of each image, and the gradient of the mean."""
     chosen = trainable(task.trainable, state.params)
 
     def mean_loss(params: Any, part: Batch) -> tuple[Array, Array]:
@@ -145,15 +150,15 @@ def losses_and_gradient(
 
 
 def power_gain(width: str, step: Array) -> Array:
-    """How far the power-function average of a width moves in the update that follows `step` others."""
+    """Return the gain of a power-function average of this width for the update after `step` updates."""
     return gain(exponent(float(width)), 1.0 / (step + 1).astype(jnp.float32))
 
 
 def chosen_state(good: Array, after: TrainState, before: TrainState) -> TrainState:
-    """`after`, or unless `good` the state before, one step further."""
+    """Return `after` if `good`, otherwise `before` with its step counters advanced."""
 
     def choose(new: Any, old: Any) -> Any:
-        # The schedule counts steps, whatever became of them, so that the rate of a step is the one that is recorded.
+        # The schedule counts skipped steps too, so that the learning rate used at a step is the one recorded for it.
         return new if isinstance(new, optax.ScaleByScheduleState) else jnp.where(good, new, old)
 
     chosen = jax.tree.map(
@@ -165,16 +170,16 @@ def chosen_state(good: Array, after: TrainState, before: TrainState) -> TrainSta
 def build_train_step(
     task: Task, devices: Devices, skip_nonfinite: bool = False, accumulation: int = 1
 ) -> Mapped:
-    """The compiled `train_step(state, constants, resident, given) -> (state, metrics)`.
+    """Build the compiled `train_step(state, constants, resident, given) -> (state, metrics)`, which performs k updates.
 
-    Its arguments:
+    The arguments of `train_step`:
       state: donated; the caller must not use it again.
-      constants: the task's, on every device.
-      resident: the training images and conditions (n, ...) on every device, or None when batches are streamed.
-      given: of k updates, Rows of `resident` or a Batch, leaves (b, k, ...) split over the devices: see feed.py.
+      constants: the task's constants, replicated on every device.
+      resident: the training images and conditions (n, ...) on every device, or None if batches are streamed.
+      given: the inputs of k updates, Rows of `resident` or a Batch, with leaves (b, k, ...) split over the devices (feed.py).
 
-    The metrics are (k, ...) each. k = 1 calls the update directly: within `lax.scan` the gradient of a
-    convolution is 26 times slower on a CPU (jax#12868).
+    Each of the returned metrics is (k, ...). For k = 1 the update is called directly, because inside `lax.scan` the gradient
+    of a convolution is 26 times slower on a CPU (jax#12868).
     """
 
     def train_step(
@@ -194,12 +199,12 @@ def build_train_step(
 
 
 def is_finite(figures: dict[str, float]) -> bool:
-    """Whether those of an update say that the weights it began with are good."""
+    """Whether an update's loss and gradient norm are finite, that is, whether the weights before it are sound."""
     return math.isfinite(figures["loss"]) and math.isfinite(figures["grad_norm"])
 
 
 def each_step(metrics: dict[str, Any]) -> list[dict[str, float]]:
-    """The figures of each update of a call."""
+    """Split the metrics of a call into the figures of each of its updates."""
     return [
         {name: float(values[i]) for name, values in metrics.items() if name != GROUPS}
         for i in range(len(metrics["loss"]))

@@ -1,7 +1,7 @@
-"""What the loop (training/loop.py) trains: anything with first parameters, a loss of each image and an optimizer.
+"""The interface of what the training loop (loop.py) trains: initial parameters, a per-image loss and an optimizer.
 
-The score network (score_task.py) is one, the noise within a level (likelihood/dequantization/training.py) another. A task may
-tell its images apart as well: groups.py.
+Examples are the score network (score_task.py) and the dequantizer (likelihood/dequantization/training.py). A task may also record
+its loss for groups of images (groups.py).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from score_sde.training.about import HELD_OUT
 
 
 def nothing(averaged: Any, step: int) -> dict[str, Any]:
-    """No figures: a task without evaluation."""
+    """Return no figures and no pictures: the default of an Evaluator."""
     return {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-    """Looks at the averaged parameters every so many steps (0: never) and after the last.
+    """Evaluates the averaged parameters every `frequency` steps (0: never) and after the last step.
 
-    `evaluate(averaged parameters, step) -> figures`, numbers by name, which are recorded; one that is not finite ends the run.
-    `draw(averaged parameters, step) -> pictures` by name, which those who look on are shown: see record.py.
-    `figures` are the names of what `evaluate` finds, or some: a run that goes on where a signal kept it from an evaluation knows by
-    them that one is missing.
+    `evaluate(averaged parameters, step) -> figures` returns numbers by name, which are recorded; one that is not finite ends the run.
+    `draw(averaged parameters, step) -> pictures` returns pictures by name, which are passed to the run's watchers (record.py).
+    `figures` are the names, or some of the names, of the figures that `evaluate` returns. When a run resumes after a signal that made it
+    skip an evaluation, it recognizes the missing evaluation by them.
     """
 
     frequency: int
@@ -41,11 +41,11 @@ class Evaluator:
 
 
 class Task(Protocol):
-    """What is trained. All randomness of an update follows from the task's seed, the step and `batch.index`."""
+    """What is trained. All randomness of an update must follow from the task's seed, the step and `batch.index`."""
 
     @property
     def name(self) -> str:
-        """In the lines that a run says."""
+        """The task's name in the messages of a run."""
         ...
 
     @property
@@ -55,19 +55,19 @@ class Task(Protocol):
 
     @property
     def constants(self) -> Any:
-        """Arrays that the loss needs and no update changes, `()` for none: whole on every device."""
+        """Arrays that the loss needs and no update changes, replicated on every device; `()` for none."""
         ...
 
     @property
     def trainable(self) -> str:
-        """A regular expression found in the names of the parameters that are trained (trainable.py)."""
+        """A regular expression that matches somewhere in the names of the parameters to train (trainable.py)."""
         ...
 
     @property
     def quick_init(self) -> bool:
-        """Whether to compile `init` without optimising.
+        """Whether to compile `init` without optimization.
 
-        On a CPU optimising takes longer than hundreds of small random draws do, but their last bits depend on it.
+        On a CPU, optimizing takes longer than computing hundreds of small random arrays, but their last bits depend on it.
         """
         ...
 
@@ -76,65 +76,68 @@ class Task(Protocol):
 
     @property
     def widths(self) -> Iterable[float]:
-        """sigma_rel of the power-function averages that are kept beside the exponential one (power_average.py)."""
+        """The widths sigma_rel of the power-function averages kept in addition to the EMA (power_average.py)."""
         ...
 
     @property
     def evaluators(self) -> Mapping[str, Evaluator]:
-        """By name."""
+        """The task's evaluators by name."""
         ...
 
     def init(self) -> Any:
-        """The first parameters; for shapes only: `jax.eval_shape` of it."""
+        """Return the initial parameters; use `jax.eval_shape` to get their shapes only."""
         ...
 
     def losses(
         self, params: Any, averaged: Any, constants: Any, step: Array, batch: Batch
     ) -> Array:
-        """The loss of each image (b,), of which the mean over the global batch is minimised in `params`.
+        """Return the loss of each image (b,); training minimizes its mean over the global batch with respect to `params`.
 
         Args:
           params, averaged: the parameters and their average before this update.
-          constants: the task's, as arguments of the compiled step.
-          step: updates before this one, int32 ().
-          batch: one device's share; `index` says where in the global batch its images stand.
+          constants: the task's constants, as arguments of the compiled step.
+          step: the number of updates before this one, int32 ().
+          batch: one device's share; `index` holds the places of its images in the global batch.
         """
         ...
 
     def learning_rate(self, step: Array) -> Array | float:
-        """As it is recorded; the optimizer has its own."""
+        """Return the learning rate to record for the update after `step` updates; the optimizer has its own schedule."""
         ...
 
     def ema_rate(self, step: Array) -> Array | float:
-        """The decay of the average in the update that follows `step` others."""
+        """Return the EMA decay for the update after `step` updates."""
         ...
 
     def record(self, folder: Path) -> None:
-        """Say beside the checkpoints what their weights mean.
+        """Record in the folder what its checkpoints' weights mean, such as the config.
 
         Raises:
-          UserError: the folder holds weights that mean something else.
+          UserError: the folder holds weights with another meaning.
         """
         ...
 
 
 @runtime_checkable
 class Projected(Protocol):
-    """A Task whose parameters are brought back to a set after each update, as unit weights are."""
+    """A Task whose parameters are projected onto a set after each update, such as weights onto unit norm."""
 
     def projected(self, params: Any) -> Any:
-        """What takes their place before the gradient of the next update. The averages are of those that an update leaves."""
+        """Return the projected parameters, which replace `params` before the gradient of the next update.
+
+        The averages are taken over the parameters as each update leaves them, not projected.
+        """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long and in what rhythm, in updates. A frequency of 0 is never."""
+    """The length of a run and its intervals for logging, saving and evaluation, in updates. A frequency of 0 means never."""
 
     seed: int
-    """Of the order of the images."""
+    """Seed of the order of the images."""
     batch_size: int
-    """Images of an update over all devices and hosts."""
+    """Images per update over all devices and hosts."""
     n_iters: int
     steps_per_call: int = 1
     log_freq: int = 50
@@ -143,26 +146,26 @@ class Plan:
     keep_every: int = 0
     keep_best: int = 0
     keep_best_by: str = HELD_OUT
-    """A figure of an evaluator."""
+    """The evaluator's figure that ranks checkpoints."""
     from_step: int = 0
-    """Go back to the checkpoint of this step; 0: on from the newest."""
+    """Go back to the checkpoint of this step; 0: continue from the newest."""
     skip_nonfinite: int = 0
-    """Updates in a row that are left out because they are not finite; one more ends the run."""
+    """The number of consecutive non-finite updates that are skipped; one more ends the run."""
     accumulation: int = 1
     averages_freq: int = 0
-    """Power-function averages that stay (kept_averages.py)."""
+    """Updates between power-function averages that are kept (kept_averages.py)."""
 
     @classmethod
     def from_config(cls, config: Any, section: Any, from_step: int = 0) -> Self:
-        """The fields that a section of the config has."""
+        """Build a plan from the fields that a section of the config has; the others keep their defaults."""
         names = [field.name for field in dataclasses.fields(cls) if field.name in section]
         return cls(config.seed, from_step=from_step, **{name: section[name] for name in names})
 
     def call_before(self, step: int) -> int:
-        """Where the call began that ended at this step, above 0."""
+        """Return the step at which the call that ended at `step` (positive) began."""
         return (step - 1) // self.steps_per_call * self.steps_per_call
 
     def steps_in_call(self, step: int) -> int:
-        """Updates in the next call: up to the next multiple of steps_per_call, or to the end."""
+        """Return the number of updates in the next call: up to the next multiple of steps_per_call, or to the end."""
         k = self.steps_per_call
         return min(k - step % k, self.n_iters - step)

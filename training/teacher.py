@@ -1,4 +1,4 @@
-"""The score network that a consistency model is distilled from, in a folder of its own: consistency.teacher."""
+"""The teacher: the score network, trained in another folder, from which a consistency model is distilled (consistency.teacher)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from score_sde.training.trained_score import load_score_model, score_model
 from score_sde.training.weights_file import read_tree, write_tree
 
 WEIGHTS = "teacher.npz"
-"""Beside the checkpoints of a run that is taught, with:"""
+"""The copy of the teacher's weights next to the checkpoints of the student's run."""
 CONFIG = "teacher.json"
 
 
 def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
-    """Refuse a folder, or a file of its config, that cannot teach the config's network; gives the folder's config.
+    """Check that the network of a folder, or of a copy of its config file, can teach the config's network; return its config.
 
     Raises:
-      ConfigError: no such folder, or one of another task, process, space of images or condition.
+      ConfigError: the folder does not exist, or its network has another task, process, space of images or condition.
     """
     field = f"consistency.teacher={config.consistency.teacher!r}"
     try:
@@ -94,7 +94,10 @@ def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
 
 
 def keep_teacher(workdir: Path, config: Any, teacher: Any) -> None:
-    """Write the teacher's weights and its config beside the checkpoints of a run that begins: its own folder may be trained further, or go."""
+    """Store the teacher's weights and config next to the checkpoints of a new run.
+
+    The teacher's own folder may later be trained further or removed.
+    """
     begins = not saved_steps(checkpoint_folder(workdir))
     if begins and jax.tree.leaves(teacher) and jax.process_index() == 0:
         recorded = (user_path(config.consistency.teacher) / FILE).read_bytes()
@@ -103,10 +106,12 @@ def keep_teacher(workdir: Path, config: Any, teacher: Any) -> None:
 
 
 def teacher_of_run(config: Any, sde: SDE, workdir: Path) -> Any:
-    """The teacher that the run in this folder began with; of one that begins, the score model in `consistency.teacher`; () without any.
+    """Load the teacher of the run in this folder; () if there is none.
+
+    A resumed run uses the copy it began with, a new run the score model in `consistency.teacher`.
 
     Raises:
-      UserError: a folder that cannot teach this network, or without weights; or a file that is kept is damaged.
+      UserError: the folder has no weights or cannot teach this network, or a stored copy is damaged.
     """
     if not config.consistency.teacher:
         return ()
@@ -115,14 +120,14 @@ def teacher_of_run(config: Any, sde: SDE, workdir: Path) -> Any:
         teacher = check_teacher(config, sde, folder)
         return told(config, teacher, load_score_model(teacher, sde, folder).model)
     kept = workdir / CONFIG
-    # Folders of older versions have the weights only.
+    # Folders of older versions hold only the weights.
     teacher = check_teacher(config, sde, kept if kept.exists() else folder)
     shapes = jax.eval_shape(lambda: init_params(teacher, build_network(teacher)))
     return read_tree(workdir / WEIGHTS, told(config, teacher, score_model(teacher, sde, shapes)))
 
 
 def told(config: Any, teacher: Any, model: Any) -> Any:
-    """The teacher's score model, not told of classes that only the config's network knows."""
+    """Wrap the teacher's score model to ignore conditions that only the config's network has."""
     return (
         Unconditional(model) if condition_names(config) and not condition_names(teacher) else model
     )

@@ -1,18 +1,18 @@
-"""At which times a network is trained: a density p(t) on [eps, T], and what makes up for it.
+"""Training times: a density p(t) on [eps, T], and the correction that keeps the objective independent of it.
 
-A loss is the mean of w(t) l(t) over *uniform* t. Drawn from another density, every value is multiplied by
+A loss is the mean of w(t) l(t) over *uniform* t. If t is sampled from another density, every value is multiplied by
 
     correction(t) = 1 / ((T - eps) p(t)),
 
-so that the expectation, hence what is learnt, stays the same: `training.times` decides the variance of the
-gradient only, and `training.weighting` the objective. Where w / p is constant, time adds no variance of its own
-but through l: `log_snr` under the likelihood weighting (Song et al. 2021b, Sec. 4.3; Kingma et al. 2021, Sec. 4.2).
+so the expectation, and with it the objective, stays the same: `training.times` affects only the variance of the
+gradient, and `training.weighting` the objective. If w / p is constant, as for `log_snr` with the likelihood weighting,
+the random time contributes variance only through l (Song et al. 2021b, Sec. 4.3; Kingma et al. 2021, Sec. 4.2).
 
-Times are functions of u in [0, 1), the inverse of the distribution function; who draws u (training/draws.py)
-decides how they are spread over a batch.
+Times are computed from u in [0, 1) by the inverse distribution function; the caller who samples u (training/draws.py)
+determines how they are spread over a batch.
 
-T is the end of the process for a loss that is finite there, the flow's; of others the time where its log-SNR still is:
-`SDE.signal_end`.
+T is the end of the process for a loss that is finite there, as for flow matching. For all others it is `SDE.signal_end`,
+the last time at which the log-SNR is finite.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Times(Protocol):
     """A density of training times."""
 
     def at(self, u: Elements) -> Elements:
-        """The time in [eps, T] below which a share u of the density lies."""
+        """Return the time in [eps, T] below which a fraction u of the probability mass lies."""
         ...
 
     def correction(self, t: Elements) -> Elements:
-        """The density of uniform times relative to this one."""
+        """Return the ratio of the uniform density to this one at t."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """From eps to `end`: where the log-SNR is last finite, or with `to_noise` T."""
+    """The interval [eps, end], with `end` the last time of a finite log-SNR, or T if `to_noise`."""
 
     sde: SDE
     eps: float
@@ -73,12 +73,12 @@ class UniformTimes(Interval):
 
 
 class LogSNRTimes(Interval):
-    """Uniform in the log-SNR: p(t) = g^2/sigma^2 / (log_snr(eps) - log_snr(T)), as -d log_snr/dt = g^2/sigma^2."""
+    """Times uniform in the log-SNR: p(t) = g^2/sigma^2 / (log_snr(eps) - log_snr(T)), since -d log_snr/dt = g^2/sigma^2."""
 
     def at(self, u: Elements) -> Elements:
         first, last = self._range(u.dtype)
         t = self.sde.time_of_log_snr(first + u * (last - first))
-        return jnp.clip(t, self.eps, self.sde.signal_end)  # rounding leads beyond the ends
+        return jnp.clip(t, self.eps, self.sde.signal_end)  # rounding can lead beyond the ends
 
     def correction(self, t: Elements) -> Elements:
         first, last = self._range(t.dtype)
@@ -86,14 +86,14 @@ class LogSNRTimes(Interval):
         return (first - last) / ((self.end - self.eps) * rate)
 
     def _range(self, dtype: Any) -> tuple[Scalar, Scalar]:
-        """The log-SNR at eps, the larger, and at the last time of a finite one."""
+        """Return the log-SNR at eps, the larger one, and at the last time where it is finite."""
         first, last = self.sde.log_snr(jnp.asarray([self.eps, self.sde.signal_end], dtype))
         return first, last
 
 
 @dataclasses.dataclass(frozen=True)
 class NormalTimes(Interval, abc.ABC):
-    """A function of time, `normal`, has the law N(mean, std^2), cut off at both ends."""
+    """Times for which a function of time, `normal`, has the distribution N(mean, std^2), truncated at both ends."""
 
     mean: float = 0.0
     std: float = 1.0
@@ -118,18 +118,18 @@ class NormalTimes(Interval, abc.ABC):
 
     @abc.abstractmethod
     def normal(self, t: Elements) -> Elements:
-        """Of which the law is normal; rising."""
+        """Return the normally distributed function of time, which increases with t."""
 
     @abc.abstractmethod
     def time_of_normal(self, normal: Elements) -> Elements:
-        """Its inverse."""
+        """Invert `normal`."""
 
     @abc.abstractmethod
     def rate(self, t: Elements) -> Elements:
-        """Its derivative in t."""
+        """Return the derivative of `normal` with respect to t."""
 
     def share(self, dtype: Any) -> tuple[Scalar, Scalar]:
-        """The normal law's mass below eps, and between eps and the end."""
+        """Return the probability mass of the untruncated distribution below eps, and between eps and the end."""
         below, above = norm.cdf(self.standardised(jnp.asarray([self.eps, self.end], dtype)))
         return below, above - below
 
@@ -142,7 +142,7 @@ class NormalTimes(Interval, abc.ABC):
         return jnp.clip(self.time_of_normal(normal), self.eps, self.end)
 
     def density(self, t: Elements) -> Elements:
-        """p(t)."""
+        """Return p(t)."""
         _, between = self.share(t.dtype)
         density = self.rate(t) * jnp.exp(-0.5 * jnp.square(self.standardised(t)))
         return density / (math.sqrt(2 * math.pi) * self.std * between)
@@ -152,7 +152,7 @@ class NormalTimes(Interval, abc.ABC):
 
 
 class LogNormalTimes(NormalTimes):
-    """ln(sigma/alpha) ~ N(mean, std^2) (Karras et al. 2022, Table 1), cut off at both ends."""
+    """Times with ln(sigma/alpha) ~ N(mean, std^2) (Karras et al. 2022, Table 1), truncated at both ends."""
 
     KIND: ClassVar[str] = "log_normal"
     OF: ClassVar[str] = "ln(sigma/alpha)"
@@ -169,7 +169,7 @@ class LogNormalTimes(NormalTimes):
 
 
 class LogitNormalTimes(NormalTimes):
-    """ln(t / (T - t)) ~ N(mean, std^2) (Esser et al. 2024, Sec. 3.1), cut off at eps: more times in the middle."""
+    """Times with ln(t / (T - t)) ~ N(mean, std^2) (Esser et al. 2024, Sec. 3.1), truncated at eps; denser in the middle."""
 
     KIND: ClassVar[str] = "logit_normal"
     OF: ClassVar[str] = "ln(t / (T - t))"
@@ -178,7 +178,7 @@ class LogitNormalTimes(NormalTimes):
         return jnp.log(t) - jnp.log(self.sde.T - t)
 
     def time_of_normal(self, normal: Elements) -> Elements:
-        # In float32 the sigmoid is 1 from 17 on; at T itself the density would be an infinite rate times 0.
+        # In float32 the sigmoid is 1 from 17 on, and at T itself the density would be an infinite rate times 0.
         end = np.asarray(self.sde.T, normal.dtype)
         last = np.nextafter(end, np.zeros_like(end))
         return jnp.minimum(self.sde.T * jax.nn.sigmoid(normal), last)
@@ -196,10 +196,10 @@ TIMES: dict[str, Any] = {
 
 
 def build_times(config: Any, sde: SDE, to_noise: bool = False) -> Times:
-    """The times that `training.times` names, to T itself if `to_noise`.
+    """Build the density of times that `training.times` names, up to T itself if `to_noise`.
 
     Raises:
-      ConfigError: an unknown name, eps outside (0, T), or a normal law that misses [eps, T].
+      ConfigError: the name is unknown, eps is outside (0, T), or a normal distribution has almost no mass in [eps, T].
     """
     training = config.training
     sde.check_time("training.eps", training.eps)

@@ -1,4 +1,4 @@
-"""Which parameters an update moves, training.trainable; the others keep their bits, and so does their average."""
+"""Which parameters are trained (training.trainable); the others, and their averages, stay bitwise the same."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import jax
 from score_sde.errors import ConfigError
 from score_sde.training.named_shapes import shapes
 
-SHOWN = 8  # names in an error
+SHOWN = 8  # number of names in an error message
 
 
 def trainable(pattern: str, params: Any) -> Any:
-    """True for each parameter in whose name, such as "Dense_0.kernel", the regular expression is found.
+    """Return a tree with True for each parameter whose name, such as "Dense_0.kernel", contains a match of the pattern.
 
     Raises:
-      ConfigError: it is none, or is found in no name.
+      ConfigError: the pattern is not a valid regular expression, or matches no name.
     """
     names = list(shapes(params))
     some = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
@@ -32,5 +32,5 @@ def trainable(pattern: str, params: Any) -> Any:
 
 
 def where(chosen: Any, moved: Any, kept: Any) -> Any:
-    """Of two trees, the leaves of the first where `chosen` is True."""
+    """Select leaves from two trees: from `moved` where `chosen` is True, otherwise from `kept`."""
     return jax.tree.map(lambda on, new, old: new if on else old, chosen, moved, kept)

@@ -1,4 +1,4 @@
-"""The score model that a config names: a network with a checkpoint's averaged weights, or an exact one."""
+"""The score model that a config describes: a network with a checkpoint's averaged weights, or an exact score."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ EXACT = "mixture"  # config.model.name of the score known in closed form
 
 
 def check_score_model(config: Any, sde: SDE, to_sample: bool = False) -> None:
-    """Refuse a network that cannot be built, or the exact score of another law than the data's.
+    """Check that the network can be built, or that an exact score is that of the configured data.
 
     Args:
-      to_sample: it is to be trained or sampled from, which a network without a score can be too.
+      to_sample: whether the model is only to be trained or sampled from, which is possible without a score too.
 
     Raises:
-      ConfigError: beside other data, distances to the exact score's law would mean nothing.
+      ConfigError: the model has no score, cannot be built, or is the exact score of another distribution than the data's, against
+        which no measurement would be meaningful.
     """
     if config.training.task == CONSISTENCY and not to_sample:
         raise ConfigError(no_score())
@@ -72,7 +73,7 @@ def check_score_model(config: Any, sde: SDE, to_sample: bool = False) -> None:
             )
         return
     build_parameterization(config, sde)
-    # Only the shapes: widths that no normalisation divides show up here, in a second or two.
+    # Shapes only: widths that the normalization groups do not divide show up here, in a second or two.
     shapes = jax.eval_shape(lambda: init_params(config, build_network(config)))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     check_memory(
@@ -83,12 +84,12 @@ def check_score_model(config: Any, sde: SDE, to_sample: bool = False) -> None:
 
 
 def score_model(config: Any, sde: SDE, params: Any) -> Any:
-    """The configured network with these parameters, as what it was trained to be: a score model, or one without a score."""
+    """Return the configured network with these parameters, as a score model or as a consistency model, which has no score."""
     return score_models(config, sde)(params)
 
 
 def score_models(config: Any, sde: SDE) -> Callable[[Any], Any]:
-    """`score_model` by its parameters, of one network: a jitted function is not traced anew for others."""
+    """Return the function params -> `score_model`, sharing one network so that other parameters do not retrace jitted functions."""
     network, parameterization = build_network(config), build_parameterization(config, sde)
 
     def with_params(params: Any) -> Any:
@@ -101,19 +102,19 @@ def score_models(config: Any, sde: SDE) -> Callable[[Any], Any]:
 
 
 class LoadedScore(NamedTuple):
-    """A score model and where its weights come from."""
+    """A score model and the origin of its weights."""
 
     model: ScoreModel
     checkpoint_step: int | None
-    """The training step its weights come from; None for a score known in closed form."""
+    """The training step of the weights; None for a score known in closed form."""
     sigma_rel: float = 0.0
-    """The width of the power-function average that they are; 0: the exponential average."""
+    """The width of the power-function average used as weights; 0: the EMA."""
     adapters: tuple[tuple[str, float], ...] = ()
-    """Folders or files of the updates on top of them, each with its weight."""
+    """The folders or files of the low-rank updates applied to the weights, each with its factor."""
 
     @property
     def name(self) -> str:
-        """In the names of files: whose weights they are of."""
+        """A name for the weights, used in file names."""
         width = f"-ema{self.sigma_rel:g}" if self.sigma_rel else ""
         updates = "".join(
             f"-{Path(name).name.removesuffix('.npz')}{weight:g}" for name, weight in self.adapters
@@ -122,26 +123,26 @@ class LoadedScore(NamedTuple):
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """In records."""
+        """The origin of the weights as written to records."""
         width = {"ema_sigma_rel": self.sigma_rel} if self.sigma_rel else {}
         updates = {"adapters": [list(pair) for pair in self.adapters]} if self.adapters else {}
         return {"checkpoint_step": self.checkpoint_step, **width, **updates}
 
 
 def averaged_params(config: Any, workdir: Path, template: Any) -> tuple[Any, int]:
-    """The average of the parameters that config chooses, and the training step that it is of.
+    """Return the averaged parameters that config selects and their training step.
 
     Raises:
-      UserError: there is no such checkpoint, it is of another architecture, or has no such averages.
+      UserError: there is no such checkpoint, it has another architecture, or it has no such average.
     """
     return folder_weights(workdir, template, config.checkpoint_step, config.ema_sigma_rel)
 
 
 def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
-    """The score model to sample from or to measure.
+    """Load the score model to sample from or evaluate.
 
     Raises:
-      UserError: no checkpoint in the folder, one of another architecture, or one trained as something else.
+      UserError: the folder has no checkpoint, or one of another architecture or another kind of training.
     """
     if config.model.name == EXACT:
         weights, means, variances = (

@@ -1,6 +1,7 @@
-"""The weight w(t) of the noise's squared error, E over t ~ U(eps, T) of w(t) R[(eps_hat - eps)^2].
+"""Loss weightings: the weight w(t) of the squared error of the noise in E_{t ~ U(eps, T)} w(t) R[(eps_hat - eps)^2].
 
-lambda = sigma^2 of the score's error is w = 1; every other weighting is a function of the log-SNR, or of g^2 too:
+The weight lambda = sigma^2 of the score's squared error corresponds to w = 1. Every other weighting is a function of the
+log-SNR, and possibly of g^2:
 
 | weighting  | w                              | is the squared error of / from                                 |
 |------------|--------------------------------|----------------------------------------------------------------|
@@ -14,10 +15,10 @@ lambda = sigma^2 of the score's error is w = 1; every other weighting is a funct
 | flow       | (g^2 / (2 sigma))^2            | the flow's velocity, eps - x_0 on the straight path (Lipman et al. 2023, Eq. 9) |
 | flow_logit_normal | (g^2 / (2 sigma))^2 q(t) | Esser et al. 2024, Sec. 3.1                                   |
 
-q is the density of EDM's log-normal times relative to that of uniform ones, so that the expectation over uniform
-t is EDM's loss; with `training.times=log_normal` the two densities cancel and what is left is the loss as EDM has it. So is q of the
-logit-normal times with `training.times=logit_normal`. The flow's two are stated for the error of its velocity (FLOW_WEIGHTINGS), which
-is finite where there is noise alone and w is not.
+The density q of EDM's log-normal times is relative to the uniform density, so that the expectation over uniform t is EDM's
+loss; with `training.times=log_normal` the two densities cancel and EDM's loss is computed as published. The same holds for
+flow_logit_normal, with q the density of logit-normal times, and `training.times=logit_normal`. The two flow weightings are
+implemented as weights of the velocity's squared error (FLOW_WEIGHTINGS), which is finite for pure noise, where w is not.
 """
 
 from __future__ import annotations
@@ -37,40 +38,40 @@ Weighting = Callable[[PerImage], PerImage]
 
 
 def noise_weighting(config: Any, sde: SDE) -> Weighting:
-    """1: every noise level's error in the noise weighs alike (DDPM's simple loss)."""
+    """w = 1: the error of the noise has the same weight at every noise level (DDPM's simple loss)."""
     return jnp.ones_like
 
 
 def x0_weighting(config: Any, sde: SDE) -> Weighting:
-    """sigma^2/alpha^2: the squared error of x_0."""
+    """w = sigma^2/alpha^2: the squared error of x_0."""
     return lambda t: jnp.exp(-sde.log_snr(t))
 
 
 def velocity_weighting(config: Any, sde: SDE) -> Weighting:
-    """1 + sigma^2/alpha^2: the squared error of the velocity."""
+    """w = 1 + sigma^2/alpha^2: the squared error of the velocity."""
     return lambda t: 1.0 + jnp.exp(-sde.log_snr(t))
 
 
 def likelihood_weighting(config: Any, sde: SDE) -> Weighting:
-    """g^2/sigma^2: the variational bound (Song et al. 2021b, Theorem 3)."""
+    """w = g^2/sigma^2: the variational bound (Song et al. 2021b, Theorem 3)."""
     return lambda t: sde.diffusion_squared(t) / jnp.square(sde.sigma(t))
 
 
 def min_snr_weighting(config: Any, sde: SDE) -> Weighting:
-    """min(1, gamma sigma^2/alpha^2): min-SNR (Hang et al. 2023)."""
+    """w = min(1, gamma sigma^2/alpha^2): min-SNR (Hang et al. 2023)."""
     gamma = config.training.min_snr
     return lambda t: jnp.minimum(1.0, gamma * jnp.exp(-sde.log_snr(t)))
 
 
 def p2_weighting(config: Any, sde: SDE) -> Weighting:
-    """(k + SNR)^-gamma: P2 (Choi et al. 2022)."""
+    """w = (k + SNR)^-gamma: P2 (Choi et al. 2022)."""
     k = config.training.p2_k
     gamma = config.training.p2_gamma
     return lambda t: (k + jnp.exp(sde.log_snr(t))) ** -gamma
 
 
 def edm_weighting(config: Any, sde: SDE) -> Weighting:
-    """1 + sigma^2/(alpha sigma_data)^2 at log-normal times: EDM's (Karras et al. 2022), for any density of training times."""
+    """w = (1 + sigma^2/(alpha sigma_data)^2) q(t), q log-normal: EDM's loss (Karras et al. 2022), for any density of times."""
     variance = config.model.sigma_data**2
     times = LogNormalTimes.from_config(config, sde)
     return lambda t: (1.0 + jnp.exp(-sde.log_snr(t)) / variance) / times.correction(t)
@@ -93,12 +94,12 @@ def flow_weighting(config: Any, sde: SDE) -> Weighting:
 
 
 def density_of(times: NormalTimes) -> Weighting:
-    """w = their density, relative to uniform ones."""
+    """w = the density of these times, relative to the uniform density."""
     return lambda t: (times.end - times.eps) * times.density(t)
 
 
 def flow_logit_normal_weighting(config: Any, sde: SDE) -> Weighting:
-    """w = the density of logit-normal times, relative to uniform ones."""
+    """w = the density of logit-normal times, relative to the uniform density."""
     return density_of(LogitNormalTimes.from_config(config, sde, to_noise=True))
 
 
@@ -106,11 +107,11 @@ FLOW_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
     "flow": flow_weighting,
     "flow_logit_normal": flow_logit_normal_weighting,
 }
-"""Of the squared error of the flow's velocity."""
+"""Weights of the squared error of the flow's velocity."""
 
 
 def log_normal_weighting(config: Any, sde: SDE) -> Weighting:
-    """The density of log-normal times, relative to uniform ones."""
+    """w = the density of log-normal times, relative to the uniform density."""
     return density_of(LogNormalTimes.from_config(config, sde))
 
 
@@ -118,14 +119,14 @@ CONSISTENCY_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
     "uniform": flow_weighting,
     "log_normal": log_normal_weighting,
 }
-"""Of a consistency model's change from one time to the next: with training.times=log_normal, the second is iCT's."""
+"""Weights of a consistency model's change between neighboring times; log_normal with training.times=log_normal is that of iCT."""
 
 
 def build_weighting(config: Any, sde: SDE) -> Weighting:
-    """The weighting that `training.weighting` names.
+    """Build the weighting that `training.weighting` names.
 
     Raises:
-      ConfigError: an unknown name.
+      ConfigError: the name is unknown.
     """
     weightings = {**WEIGHTINGS, **FLOW_WEIGHTINGS}
     return choose("training.weighting", config.training.weighting, weightings)(config, sde)

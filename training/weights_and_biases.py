@@ -1,7 +1,7 @@
-"""Weights & Biases, where training.wandb asks for it: what TensorBoard has, on its pages.
+"""Logging to Weights & Biases (training.wandb), of the same scalars and pictures as for TensorBoard.
 
-Whatever goes wrong with it is said in a line, and the run goes on without. Without a network, `offline` keeps everything in
-<workdir>/wandb, from where `wandb sync` sends it.
+If anything goes wrong with it, a message is printed and the run continues without it. On machines without internet access, use
+`offline`, which stores everything in <workdir>/wandb for a later `wandb sync`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from score_sde.files import write_whole
 from score_sde.progress import say
 from score_sde.training.record import Watch
 
-PATIENCE = 60.0  # seconds for what is still to be sent when a run is over
+PATIENCE = 60.0  # seconds to wait for pending uploads at the end of a run
 
 
 def check_wandb(mode: str) -> None:
-    """Refuse what needs a package that is not there.
+    """Check that wandb is installed if `mode` needs it.
 
     Raises:
       ConfigError: wandb cannot be imported.
@@ -41,14 +41,14 @@ def check_wandb(mode: str) -> None:
 
 
 def weights_and_biases(config: Any) -> tuple[Watch, ...]:
-    """Who watches a run of this config, if anybody does."""
+    """Return the Watch for Weights & Biases that the config asks for, or ()."""
     if config.training.wandb == "none":
         return ()
     return (lambda folder: WeightsAndBiases(config, folder),)
 
 
 class WeightsAndBiases:
-    """A Watcher (record.py): one run of theirs for a folder, however often its training is interrupted."""
+    """A Watcher (record.py) that logs to one W&B run per folder, however often training is interrupted."""
 
     def __init__(self, config: Any, folder: Path):
         self.run: Any = None
@@ -65,13 +65,13 @@ class WeightsAndBiases:
                 dir=str(folder),
                 config=config.to_dict(),
             )
-            # By steps of ours: theirs only grow, and drop what a resumed run does again.
+            # Use our own steps: those of W&B only increase, so it would drop what a resumed run repeats.
             run.define_metric("*", step_metric="step")
             self.run = run
 
     @contextlib.contextmanager
     def said(self) -> Iterator[None]:
-        """An error within is the end of this, but not of the run."""
+        """Turn an error inside the block into a message and stop logging, without ending the run."""
         try:
             yield
         except Exception as error:
@@ -91,7 +91,7 @@ class WeightsAndBiases:
                 self.run.log({"step": step, **shown})
 
     def close(self) -> None:
-        """Wait for what is still to be sent, but not for ever: a signal may want the process gone."""
+        """Wait for pending uploads, but only for a limited time, because a signal may have asked the process to end."""
         if self.run is not None:
             sending = threading.Thread(target=self._finish, daemon=True)
             sending.start()
@@ -105,7 +105,7 @@ class WeightsAndBiases:
 
 
 def run_id(folder: Path) -> str:
-    """The same at every start in this folder."""
+    """Return the folder's W&B run id, which is created at the first start and then stays the same."""
     path = folder / "wandb" / "run-id"
     if not path.is_file():
         write_whole(path, uuid.uuid4().hex.encode())

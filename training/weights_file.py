@@ -1,4 +1,4 @@
-"""Trees of arrays as one file, .npz of names such as "Conv_0.kernel": whole or not there, and read without running anything in it."""
+"""Trees of arrays in one .npz file, by names such as "Conv_0.kernel"; written atomically, and read without executing code."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from score_sde.training.named_shapes import named
 
 
 def write_tree(path: Path, tree: Any, **beside: Any) -> None:
-    """Write the arrays of a tree, and others beside them.
+    """Write the arrays of a tree, and further arrays `beside` them, to a file.
 
     Raises:
-      UserError: they cannot be written.
+      UserError: the file cannot be written.
     """
     arrays = {name: np.asarray(leaf) for name, leaf in named(jax.device_get(tree)).items()}
     write_whole(path, lambda file: np.savez(file, **arrays, **beside))  # type: ignore[arg-type]
 
 
 def read_tree(path: Path, like: Any) -> Any:
-    """The tree that a file holds, NumPy arrays with the names, shapes and types of `like`.
+    """Read a tree from a file, as NumPy arrays with the names, shapes and dtypes of `like`.
 
     Raises:
-      UserError: no such file, or a damaged one, or another tree.
+      UserError: the file is missing, damaged, or holds another tree.
     """
     try:
         found, expected = read_npz(path), named(like)
