@@ -22,7 +22,10 @@ from score_sde.shapes import Array, Keys
 
 
 class ADM(UNet):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c); `noise_input` is a time label in 0 ... 1000."""
+    """The score network ADM, whose noise input is a time label in 0 ... 1000.
+
+    `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+    """
 
     head_channels: int = option(
         64,

@@ -42,7 +42,7 @@ ZERO = nn.initializers.zeros
 
 
 class DiT(Transformer):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c). No dropout.
+    """The score network DiT, without dropout. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     The class embedding is trained with training.label_dropout, in place of the published class_dropout_prob.
     """

@@ -48,7 +48,7 @@ TAPS = (1, 1)
 
 
 class EDM2(UNet):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+    """The network of EDM2. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     There is no vector for "no class", the label after the last: nothing is added for it.
     """

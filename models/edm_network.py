@@ -36,7 +36,7 @@ AUGMENTATIONS = 9
 
 
 class EDMNetwork(UNet, abc.ABC):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+    """Base class of EDM's U-Nets. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     There is no vector for "no class", the label after the last: nothing is added for it. A condition may also have
     "augment", (b, augment_dim), the augmentation of each image; it is 0 (not augmented) if missing, and in the null condition.

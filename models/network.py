@@ -85,7 +85,7 @@ class Network(Section, nn.Module):
         super().__post_init__()
 
     def check_condition_image(self) -> None:
-        """Refuse `condition_channels` or `condition_noise` that the network has no use for, and missing channels."""
+        """Refuse `condition_channels` or `condition_noise` that contradict `condition_image` or `conditional`."""
         paired = self.condition_image == "paired"
         if paired != bool(self.condition_channels):
             raise ConfigError(

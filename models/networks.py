@@ -71,7 +71,7 @@ def null_condition_of(network: Any) -> Callable[[Any], Any]:
 
 
 def check_no_class(config: Any, what: str) -> None:
-    """Refuse a use `what` that needs the unconditional score, if the network was trained without label dropout."""
+    """Refuse `what`, which needs the unconditional score, if a conditional network was trained without label dropout."""
     names = condition_names(config)
     if names and not config.training.label_dropout:
         nothing = next((f"no {name}" for name in ("image", "text") if name in names), "no class")

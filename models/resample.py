@@ -168,7 +168,7 @@ def _add_up(terms: Iterable[Array]) -> Array:
 
 
 def _pad_axis(x: Array, axis: int, before: int, after: int) -> Array:
-    # lax.pad also crops where a pad is negative: a filter shorter than the convolution's reach needs that.
+    # lax.pad also crops where a pad is negative, as it is for a filter shorter than the convolution's reach.
     config = [(before, after, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
     return lax.pad(x, jnp.zeros((), x.dtype), config)
 

@@ -37,7 +37,9 @@ from score_sde.shapes import Array, Keys, PerImage
 
 
 class RIN(Transformer):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c); `noise_input` is a time label in 0 ... 1000.
+    """The score network RIN, whose noise input is a time label in 0 ... 1000.
+
+    `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     With n image tokens and l latents, attention is computed for depth (2 n l + latent_depth l^2) pairs of tokens. The label
     and the time are latents in addition to the num_latents learned ones; "no class" is a label like the others. The head is

@@ -32,7 +32,9 @@ from score_sde.shapes import Array, Keys
 
 
 class SimpleUViT(Transformer):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c); `noise_input` is a time label in 0 ... 1000.
+    """The score network of simple diffusion, whose noise input is a time label in 0 ... 1000.
+
+    `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     Cost: attention between (h w / (patch_size 2^levels)^2)^2 pairs of tokens in each of `depth` blocks.
     """

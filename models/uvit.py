@@ -29,7 +29,7 @@ BY_INPUTS = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class UViT(Transformer):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c). No dropout.
+    """The score network U-ViT, without dropout. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
     A label is a token; "no class" is a label like the others, learned with training.label_dropout.
     """

@@ -30,9 +30,7 @@ class PixelSpace:
     num_levels: int | None
     centered: bool  # x_0 lies in [-1, 1]; otherwise in [0, 1]
     uniform_dequantization: bool  # trained on (level + u) / L; otherwise on level / (L - 1)
-    truncate: bool = (
-        False  # decode by floor((L - 1) y), as the published code does
-    )
+    truncate: bool = False  # decode by floor((L - 1) y), as the published code does
 
     def __post_init__(self):
         check_num_levels(self.num_levels)
