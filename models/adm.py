@@ -1,7 +1,7 @@
-"""ADM, the U-Net of Dhariwal & Nichol 2021, whose smallest relative is Improved DDPM's (Nichol & Dhariwal 2021).
+"""ADM, the U-Net of Dhariwal & Nichol 2021, with that of Improved DDPM (Nichol & Dhariwal 2021) as its smallest variant.
 
-Blocks take the noise level as a scale and a shift of their second norm, change the resolution themselves, and attend at several
-resolutions in heads of so many channels: models/adm_blocks.py.
+The noise level scales and shifts the second norm of each block, blocks change the resolution themselves, and attention runs
+at several resolutions, with a fixed number of channels per head (models/adm_blocks.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from score_sde.shapes import Array, Keys
 
 
 class ADM(UNet):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c); `noise_input` is a label of 0 ... 1000."""
+    """The score network ADM, whose noise input is a time label in 0 ... 1000.
+
+    `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+    """
 
     head_channels: int = option(
         64,
@@ -52,7 +55,7 @@ class ADM(UNet):
         "adm, edm_unet, edm_adm: width of the embedding that blocks are given, as a multiple of nf",
         count(64),
     )
-    # Options of other networks.
+    # Options that other networks declare.
     resamp_with_conv: bool = True
     num_heads: int = 6
     learned_variance: bool = False
@@ -88,13 +91,13 @@ class ADM(UNet):
         h, skips = levels.down(first(x if self.centered else 2 * x - 1), level, keys)
         h = levels.middle(h, level, keys)
         h = levels.up(h, skips, level, keys)
-        # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
+        # No dtype: norm and convolution stay in float32, since nothing after them corrects rounding errors.
         channels = self.num_channels * (1 + self.learned_variance)
         return conv(channels, "out_2", init=ZERO)(nn.silu(norm("out_0")(h)))
 
     @property
     def state_dict(self) -> StateDict:
-        """The published one: attention's layers are convolutions of one axis."""
+        """The published state dict, in which attention layers are 1-D convolutions."""
         return StateDict(convolutions={".qkv": (1,), ".proj_out": (1,)}, classes="label_emb.weight")
 
     @property
@@ -121,13 +124,13 @@ class ADM(UNet):
 def check_channels(
     of_width: str, of_heads: str, widths: tuple[int, ...], head_channels: int
 ) -> None:
-    """Refuse levels that 32 groups of a norm, or heads of so many channels (0: any), do not share.
+    """Refuse widths of levels that the 32 groups of a norm or the `head_channels` of attention (0: any) do not divide.
 
     Args:
-      of_width, of_heads: the options that say the widths and the heads.
+      of_width, of_heads: names of the options that set the widths and the heads, for the error message.
 
     Raises:
-      ConfigError: with what they must be.
+      ConfigError: a width is not divisible; the message says by what.
     """
     if any(width % GROUPS for width in widths):
         raise ConfigError(
@@ -141,7 +144,7 @@ def check_channels(
 
 
 def check_sinusoids(features: int) -> None:
-    """Refuse an odd number of sines and cosines."""
+    """Refuse an odd number of sinusoidal features, which must be half sines and half cosines."""
     if features % 2:
         raise ConfigError(
             f"{features} numbers (model.nf times model.noise_mult) are as many sines as cosines of the noise level; "

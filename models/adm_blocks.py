@@ -1,10 +1,10 @@
-"""Blocks of ADM (Dhariwal & Nichol 2021), and its way down and up the levels, which its U-Net and its classifier share.
+"""Blocks of ADM (Dhariwal & Nichol 2021), and the encoder and decoder made of them, used by its U-Net and its classifier.
 
-    down:    per level, num_res_blocks blocks, each with attention at some resolutions, then a step to half the resolution
+    down:    per level, num_res_blocks blocks, each followed by attention at some resolutions, then half the resolution
     middle:  block, attention, block
-    up:      per level, num_res_blocks + 1 blocks that each take back a skip, then a step to twice the resolution
+    up:      per level, num_res_blocks + 1 blocks, each joined by a skip, then twice the resolution
 
-Layers are named as in the published state dicts, with an underscore before a number where those have a dot
+Layers are named as in the published state dicts, with an underscore in place of a dot before a number
 (foreign_weights/state_dicts.py).
 """
 
@@ -27,7 +27,7 @@ from score_sde.shapes import Array, Keys, PerImage
 
 GROUPS = 32
 ZERO = nn.initializers.zeros
-# PyTorch's default for weights, +-1/sqrt(fan_in); biases begin at 0.
+# PyTorch's default for weights, uniform within +-1/sqrt(fan_in); biases start at 0.
 OF_FAN_IN = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
 
 Queries = Float[Array, "b q heads c"]
@@ -35,7 +35,7 @@ Keyed = Float[Array, "b k heads c"]
 
 
 def norm(name: str, dtype: DTypeLike | None = None) -> GroupNorm:
-    """The group norm of ADM."""
+    """ADM's group norm, of 32 groups."""
     return GroupNorm(GROUPS, dtype, 1e-5, name=name)
 
 
@@ -54,7 +54,7 @@ def conv(
     dtype: DTypeLike | None = None,
     stride: int = 1,
 ) -> nn.Conv:
-    """A convolution padded alike on all sides."""
+    """A convolution with equal zero padding on all sides."""
     edge = size // 2
     return nn.Conv(
         features,
@@ -68,21 +68,22 @@ def conv(
 
 
 def level_embedding(noise_input: PerImage, features: int, width: int) -> Float[Array, "b {width}"]:
-    """A perceptron of the noise level's sinusoids, cosines first; within a compact method."""
+    """MLP of the noise level's sinusoids, cosines first; to be called within a compact method."""
     hidden = dense(width, "time_embed_0")(time_features(noise_input, features))
     return dense(width, "time_embed_2")(nn.silu(hidden))
 
 
 class ResBlock(nn.Module):
-    """y = skip(x) + conv(act(norm(conv(act(norm(x)))) (1 + scale) + shift)), scale and shift being linear in the level.
+    """Residual block y = skip(x) + conv(act(norm(conv(act(norm(x)))) (1 + scale) + shift)).
 
-    It may halve ("down") or double ("up") the resolution, of both x and what the first convolution is given.
+    Scale and shift are linear in act(level). With `resampling` the block halves ("down") or doubles ("up") the resolution,
+    both of x and of the first convolution's input.
     """
 
     features: int
     resampling: str | None = None
     scale_shift: bool = True
-    """False: the level is added before the norm instead (Ho et al. 2020)."""
+    """Scale and shift the second norm by the level; False: add the level before that norm (Ho et al. 2020)."""
     dropout: float = 0.0
     dtype: DTypeLike | None = None
 
@@ -117,11 +118,11 @@ RESAMPLE: dict[str | None, Callable[[Array], Array]] = {
 
 
 class Attention(nn.Module):
-    """Self-attention over all pixels as a residual."""
+    """Self-attention over all pixels, with a residual connection."""
 
     heads: int
     heads_first: bool = True
-    """Channels of queries, keys and values are ordered (head, which of the three, channel); False: (which, head, channel)."""
+    """Order the output channels of `qkv` as (head, q/k/v, channel); False: (q/k/v, head, channel)."""
     dtype: DTypeLike | None = None
 
     @nn.compact
@@ -136,13 +137,13 @@ class Attention(nn.Module):
 
 
 def attended(q: Queries, k: Keyed, v: Keyed, dtype: DTypeLike | None = None) -> Queries:
-    """softmax(q k^T / sqrt(c)) v, for the positions of q."""
-    # jax.nn's would round float64 to float32.
+    """Attention softmax(q k^T / sqrt(c)) v, at the positions of q."""
+    # Flax's, because that of jax.nn would round float64 to float32.
     return nn.dot_product_attention(q, k, v, force_fp32_for_softmax=dtype is not None)
 
 
 class Downsample(nn.Module):
-    """Half the resolution, by a convolution of stride 2 that is padded on all sides or by means."""
+    """Halves the resolution, by a convolution of stride 2 padded on all sides, or by 2x2 means."""
 
     with_conv: bool
     dtype: DTypeLike | None = None
@@ -155,7 +156,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the resolution: every pixel four times, then a convolution or nothing."""
+    """Doubles the resolution by repeating pixels, followed by a convolution if `with_conv`."""
 
     with_conv: bool
     dtype: DTypeLike | None = None
@@ -167,33 +168,33 @@ class Upsample(nn.Module):
 
 
 def as_it_is(block: nn.Module) -> Any:
-    """The block itself, where nothing is computed again for the gradient."""
+    """Return the block itself, without rematerialisation."""
     return block
 
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """The ways down and up. Their methods are called within a module's compact method, which then has the blocks."""
+    """Encoder and decoder. Their methods are to be called within a module's compact method; the blocks belong to that module."""
 
     widths: tuple[int, ...]
     num_res_blocks: int
     attn_resolutions: tuple[int, ...]
     heads: Callable[[int], int]
-    """Of the attention among features of so many channels."""
+    """Number of attention heads as a function of the number of channels."""
     dropout: float
     heads_first: bool = True
     scale_shift: bool = True
     updown_blocks: bool = True
-    """Blocks change the resolution; False: layers between them do, with a convolution or without."""
+    """Residual blocks change the resolution; False: layers between them do, with or without a convolution."""
     resamp_with_conv: bool = True
     dtype: DTypeLike | None = None
     called: Callable[[nn.Module], Any] = as_it_is
-    """How a block is called: as it is, or rematerialised."""
+    """Applied to each block before it is called: the identity, or rematerialisation."""
 
     def down(
         self, h: layers.Image, level: layers.Features, keys: Iterator[Keys | None]
     ) -> tuple[layers.Other, list[layers.Other]]:
-        """The features of the last level, and a skip of each step, the first convolution's h before them."""
+        """Return the features of the last level, and the skips: `h` itself, then the output of every step."""
         skips = [h]
         for number, width in enumerate(self.widths):
             for _ in range(self.num_res_blocks):

@@ -1,6 +1,6 @@
 """Residual and attention blocks: NCSN++ and DDPM++ (Song et al. 2021, App. H), DDPM (Ho et al. 2020).
 
-Class names are those of the published networks, whose parameters are found by them (`foreign_weights/names.py`).
+Class names are those of the published networks, because published parameters are found by name (`foreign_weights/names.py`).
 """
 
 import math
@@ -15,11 +15,11 @@ from score_sde.shapes import Array, Keys
 
 
 class AttnBlockpp(nn.Module):
-    """Self-attention over all pixels, one head, as a residual.
+    """Single-head self-attention over all pixels, with a residual connection.
 
         h = softmax(q k^T / sqrt(c)) v,    y = (x + h W_3 + b_3) / r,    r = sqrt(2) if skip_rescale else 1
 
-    Cost (h w)^2 c: for low resolutions only.
+    The cost grows as (h w)^2 c, so it suits low resolutions only.
     """
 
     skip_rescale: bool = True
@@ -119,7 +119,7 @@ class ResnetBlockBigGANpp(nn.Module):
         h = layers.dropout(h, self.dropout, keys)
         h = layers.conv3x3(self.features, self.init_scale, self.dtype)(h)
         if repeats:
-            # Of equal pixels a 1x1 convolution makes equal ones, so it comes before they are repeated: a quarter of the work.
+            # A 1x1 convolution commutes with the repetition of pixels; applied before it, it is a quarter of the work.
             x = self._resample(layers.conv1x1(self.features, self.dtype)(x))
         elif c != self.features or self.resampling is not None:
             x = layers.conv1x1(self.features, self.dtype)(self._resample(x))

@@ -1,18 +1,18 @@
-"""What a network is conditioned on beside the noise level; `()`: nothing.
+"""Conditions of a network besides the noise level: a dictionary of arrays, or `()` for none.
 
-    {"label": (b,)}                          its class, an integer
-    {"image": (b, h, w, c)}                  an image, in the units of the model's
-    {"image": ..., "image_noise": (b,)}      and the standard deviation of the noise that was added to that one
-    {"text": (b, l)}                         words, integers from 1 on; 0 fills up texts that are shorter
-    {..., "interval": (b,)}                  beside any of these, the length of an interval of time (model.condition_interval)
+    {"label": (b,)}                          class label, an integer
+    {"image": (b, h, w, c)}                  image, in the units of the model
+    {"image": ..., "image_noise": (b,)}      the same, with the standard deviation of the noise added to it
+    {"text": (b, l)}                         words, integers from 1 on; shorter texts are padded with 0
+    {..., "interval": (b,)}                  in addition to any of these, the length of a time interval (model.condition_interval)
 
-A class is a vector that is added to the embedding of the noise level, after its two dense layers and before every
-block's, as in Dhariwal and Nichol 2021's networks: all blocks see it, by no layer of their own. "No class" is a vector
-like the others, the last of num_classes + 1, learnt from images whose label was dropped (Ho & Salimans 2022, Algorithm 1).
+A class is a vector added to the embedding of the noise level, after its two dense layers and before those of the blocks,
+as in the networks of Dhariwal and Nichol 2021: all blocks see it, without layers of their own for it. "No class" is a
+vector like the others, the last of num_classes + 1, learned from images whose label was dropped (Ho & Salimans 2022, Algorithm 1).
 
-An image is more channels of the network's input, as in SR3 (Saharia et al. 2021) and Palette (Saharia et al. 2022); one of zeros
-says nothing. The noise that was added to it (Ho et al. 2022, cascades) is embedded as the time is, by sinusoids and two dense layers. A text has attention of
-its own (cross_attention.py); one of zeros says nothing.
+An image is appended to the network's input as extra channels, as in SR3 (Saharia et al. 2021) and Palette (Saharia et al.
+2022); an image of zeros stands for none. The level of the noise added to it (Ho et al. 2022, cascades) is embedded like
+the time, by sinusoids and two dense layers. A text enters by cross-attention (cross_attention.py); a text of zeros stands for none.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def null_condition(
     noisy: bool = False,
     words: bool = False,
 ) -> Any:
-    """The condition of the same structure that says nothing of every image: no class, an image of zeros, no word.
+    """Return the null condition with the structure of `condition`: no class, an image of zeros, no words.
 
     Args:
-        image_shape: (h, w, c) of the condition image, None for none.
-        noisy: the condition has that image's noise.
-        words: the condition has a text.
+        image_shape: (h, w, c) of the condition image; None if the network takes none.
+        noisy: whether the network takes the noise level of that image.
+        words: whether the network takes a text.
 
     Raises:
-        ValueError: a condition that a network of so many classes and of such images does not take.
+        ValueError: a network of these classes, images and texts does not take the condition.
     """
     expected = {
         **({"label": "integers (b,)"} if num_classes else {}),
@@ -80,15 +80,15 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 
 class ClassEmbedding(nn.Module):
-    """A vector for each class and a last one for "no class"; NaN for any other number.
+    """A learned vector per class, and a last one for "no class"; NaN for any other label.
 
-    The first vectors are of the size of what they are added to: classes differ from the first update on.
+    The initial vectors are as large as what they are added to, so classes differ from the first update on.
     """
 
     num_classes: int
     features: int
     stddev: float = 1.0
-    """Of the numbers of the first vectors."""
+    """Standard deviation of the initial vectors' elements."""
 
     @nn.compact
     def __call__(self, labels: Integers) -> Float[Array, "b {self.features}"]:
@@ -105,7 +105,7 @@ def with_class(
     stddev: float = 1.0,
     name: str | None = None,
 ) -> Float[Array, "b f"] | None:
-    """The embedding of the noise level with that of the class added, in a network of classes; `name` is the table's."""
+    """Add the class embedding, a module called `name`, to that of the noise level, if the network has classes."""
     if embedding is None or not num_classes:
         return embedding
     b, features = embedding.shape
@@ -114,16 +114,16 @@ def with_class(
 
 
 def labels_or_none(condition: Any, b: int, num_classes: int) -> Integers:
-    """The labels of a condition, or of no class."""
+    """The labels of a condition, or num_classes ("no class") for every image if it has none."""
     return dict(condition).get("label", jnp.full(b, num_classes))
 
 
 LABELS = 999.0
-"""Of the largest noise of a condition image, as the latest time has it."""
+"""Label of the largest noise of a condition image, the same as that of the last time."""
 
 
 class LevelEmbedding(nn.Module):
-    """The embedding of a number beside the time: the noise of the condition image, or an interval; zero in a fresh network."""
+    """Embedding of a number other than the time (a condition image's noise, an interval's length); zero in a fresh network."""
 
     features: int
 
@@ -137,7 +137,7 @@ class LevelEmbedding(nn.Module):
 def class_indicator(
     condition: Any, num_classes: int, b: int, dtype: Any
 ) -> Float[Array, "b {num_classes}"]:
-    """1 at the place of each image's class and 0 elsewhere; 0 everywhere for no class; NaN for any other number."""
+    """One-hot encoding of each image's class; all zeros for "no class", NaN for any other label."""
     labels = {name: given for name, given in dict(condition).items() if name == "label"}
     table = jnp.eye(num_classes + 1, num_classes, dtype=dtype)
     return looked_up(table, labels_or_none(labels, b, num_classes))

@@ -1,17 +1,17 @@
-"""Consistency functions: where the probability flow takes x_t at a first time eps (Song et al. 2023, Sec. 3).
+"""Consistency functions, which map x_t to the point of its flow trajectory at the smallest time eps (Song et al. 2023, Sec. 3).
 
-    f(x_t, t) = x_eps along the flow's path,    f(x, eps) = x.
+    f(x_t, t) = x_eps on the trajectory of the probability flow,    f(x, eps) = x.
 
-A network that says the velocity v of x_t, as every parameterization does, says an image and a noise with it,
+The velocity v at x_t, which every parameterization gives, determines an image and a noise,
 
     x_0_hat = (sigma' x - sigma v) / w,    eps_hat = (alpha v - alpha' x) / w,    w = alpha sigma' - sigma alpha',
 
-and f is alpha(eps) x_0_hat + sigma(eps) eps_hat, the state that the two make at eps: a step of DDIM, whatever its length. The
-coefficient of x is 1 at t = eps and that of v 0, so every network keeps the boundary. With EDM's preconditioning
+and f = alpha(eps) x_0_hat + sigma(eps) eps_hat is the state at eps that they compose: a DDIM step of any length. At
+t = eps the coefficient of x is 1 and that of v is 0, so every network satisfies the boundary condition. With EDM's preconditioning
 
     f = c_skip x + c_out F,    c_out = sigma_d (t - eps) / sqrt(sigma_d^2 + t^2),    c_skip = (sigma_d^2 + eps t) / (sigma_d^2 + t^2),
 
-where c_out is that of Song et al. 2023, App. C, and c_skip theirs but for terms of order eps.
+where c_out is that of Song et al. 2023, App. C, and c_skip equals theirs up to terms of order eps.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from score_sde.shapes import Images, Keys, PerImage
 
 
 def state_at(sde: SDE, x: Images, velocity: Images, t: PerImage, s: PerImage) -> Images:
-    """The state at s of the image and the noise of which x and its velocity at t are made: alpha(s) x_0_hat + sigma(s) eps_hat.
+    """The state alpha(s) x_0_hat + sigma(s) eps_hat at s, for the image and noise that x and its velocity at t determine.
 
-    On the straight path x - (t - s) v. x itself, to the bit, where s = t.
+    On the straight path this is x - (t - s) v. Where s = t it is x itself, to the bit.
     """
     alpha, sigma = sde.alpha(t), sde.sigma(t)
     alpha_rate, sigma_rate = sde.alpha_rate(t), sde.sigma_rate(t)
     w = alpha * sigma_rate - sigma * alpha_rate
     kept = (sde.alpha(s) * sigma_rate - sde.sigma(s) * alpha_rate) / w
     moved = (sde.sigma(s) * alpha - sde.alpha(s) * sigma) / w
-    # A fused multiply and add may round the two, where they are 1 and 0.
+    # At s = t they are 1 and 0, but a fused multiply-add may round them.
     kept, moved = jnp.where(t == s, 1.0, kept), jnp.where(t == s, 0.0, moved)
     return expand(kept, x) * x + expand(moved, x) * velocity
 
 
 @flax.struct.dataclass
 class ConsistencyModel(ScoreWrapper):
-    """A network's model of the consistency function to the time eps. It has no score: that of its own parameterization means nothing.
+    """A network as a model of the consistency function to eps. It has no score: that of its parameterization is meaningless.
 
-    Cost: one evaluation.
+    A call of `consistency` costs one network evaluation.
     """
 
     sde: SDE = flax.struct.field(pytree_node=False)
@@ -64,7 +64,7 @@ class ConsistencyModel(ScoreWrapper):
 
 
 def no_score() -> str:
-    """What is said to whom asks a consistency model for its score."""
+    """The error message for a caller that asks a consistency model for its score."""
     return (
         "training.task='consistency': a consistency model says where the probability flow ends and has no score, hence no likelihood, no "
         "guidance and no other sampler; draw from it by --mode sample --sampler consistency"
@@ -72,10 +72,10 @@ def no_score() -> str:
 
 
 def consistency_of(model: Any) -> Any:
-    """The consistency function (x, t) -> x_eps of a model.
+    """Return the consistency function (x, t) -> x_eps of a model.
 
     Raises:
-      ConfigError: it is none.
+      ConfigError: the model is not a consistency model.
     """
     found = getattr(model, "consistency", None)
     if found is None:
@@ -87,10 +87,10 @@ def consistency_of(model: Any) -> Any:
 
 
 def average_velocity_of(model: Any) -> Any:
-    """The average velocity (x, r, t) -> (x - x_r) / (t - r) of a model.
+    """Return the average velocity (x, r, t) -> (x - x_r) / (t - r) of a model.
 
     Raises:
-      ConfigError: it knows none.
+      ConfigError: the model has none.
     """
     found = getattr(model, "average_velocity", None)
     if found is None:

@@ -1,15 +1,16 @@
 """ControlNet (Zhang et al. 2023, arXiv:2302.05543): a frozen network conditioned on an image through a trained copy of its encoder.
 
-Let E(x) be the encoder of an NCSN++ or DDPM++, features h_i of the skips and of the middle, and D the decoder that makes the
-output of them. With the copy E', conditioned on an image y, and 1x1 convolutions Z that begin as 0 (their Eq. 2 and 3),
+Let E(x) be the encoder of an NCSN++ or DDPM++, which gives the features h_i of the skips and of the middle, and D the
+decoder that maps them to the output. With the copy E', conditioned on an image y, and 1x1 convolutions Z initialized to 0
+(their Eq. 2 and 3),
 
     out = D(h + s Z_i(E'(x, Z(y)))),    s = control_scale.
 
-At the start Z = 0, so the output is the base's whatever y is, and so it is at s = 0, to the bit. The gradient in Z is not 0 there,
-that in E' is until Z has moved: the first update moves the Z alone.
+Initially Z = 0, so the output is that of the base network whatever y is; the same holds for s = 0, to the bit. At Z = 0 the
+gradient with respect to Z is nonzero and that with respect to E' is zero: the first update moves only Z.
 
-The base takes no image and no noise of one; a class or a text both take. Z(y) joins the copy's first features rather than x
-itself, so that an image of more channels than x loses none, as in the published code.
+The base is not given the image or its noise level; a class or a text is given to both parts. Z(y) is added to the copy's
+first features rather than to x, so that an image with more channels than x loses none, as in the published code.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from score_sde.models.network import check_input
 from score_sde.options import not_negative, option
 from score_sde.shapes import Array, Keys
 
-BASE, CONTROL = "base", "control"  # names of the two parts among the parameters
+BASE, CONTROL = "base", "control"  # names of the two parts in the parameter tree
 TOLD_NO_IMAGE = {"condition_image": "none", "condition_channels": 0, "condition_noise": 0.0}
 
 
 class Copy(EncoderDecoder):
-    """The encoder again, under the same names of parameters, with zero convolutions before and behind it."""
+    """Trainable copy of the encoder, with the same parameter names, and zero convolutions before and after it."""
 
     @nn.compact
     def __call__(
@@ -42,7 +43,7 @@ class Copy(EncoderDecoder):
         condition: Any = (),
         dropout_keys: Keys | None = None,
     ) -> Encoded:
-        """What is added to the base's features, before it is scaled."""
+        """Return the features that are added to those of the base, before scaling."""
         shape = (len(x), *(self._condition_shape or ()))
         image = dict(condition).get("image", jnp.zeros(shape)).astype(x.dtype)
         keys = layers.layer_keys(dropout_keys, self.dropout)
@@ -64,7 +65,10 @@ class Copy(EncoderDecoder):
 
 
 class ControlNet(EncoderDecoder):
-    """The base, frozen, with what the copy adds. The fields beside are those of the base; condition_image is what the control is."""
+    """The frozen base network, plus the features that its trained copy adds.
+
+    Options other than those below are the base's, except that condition_image and its options describe the control image.
+    """
 
     control_base: str = option(
         "",
@@ -78,7 +82,7 @@ class ControlNet(EncoderDecoder):
 
     @staticmethod
     def frozen() -> tuple[str, ...]:
-        """Names of the parameters that no update moves: no gradient, no state of the optimizer, no average."""
+        """Names of the frozen parameters, which have no gradient, no optimizer state and no EMA."""
         return (BASE,)
 
     @classmethod
@@ -98,7 +102,7 @@ class ControlNet(EncoderDecoder):
         condition: Any = (),
         dropout_keys: Keys | None = None,
     ) -> Image:
-        """As `NCSNpp.__call__`. Dropout is the copy's; the base is as it is in use. Cost: some three halves of the base."""
+        """As `NCSNpp.__call__`. Dropout acts in the copy only, never in the base. Costs about 1.5 times the base network."""
         check_input(x.shape, noise_input.shape, self)
         self.null_condition(condition)
         real = jnp.promote_types(x.dtype, jnp.float32)

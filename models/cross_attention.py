@@ -1,12 +1,12 @@
-"""Attention of pixels to the words of a text (Vaswani et al. 2017, Eq. 1; as in Rombach et al. 2022, Sec. 3.3).
+"""Cross-attention from pixels to the words of a text (Vaswani et al. 2017, Eq. 1; as in Rombach et al. 2022, Sec. 3.3).
 
-    y = x + W_o softmax(Q K^T / sqrt(d)) V,    Q = W_q norm(x) of the pixels,    K = W_k e,  V = W_v e of the words' vectors e
+    y = x + W_o softmax(Q K^T / sqrt(d)) V,    Q = W_q norm(x) for the pixels,    K = W_k e,  V = W_v e for the word vectors e
 
-The softmax runs over the words that there are: those that only fill up a shorter text have weight 0, and of no word at all the sum
-is 0. W_o begins as exactly 0 and has no bias, so a fresh network, and any network without a word, is the network without
-this block, to the bit: that is the score of no text which classifier-free guidance needs.
+The softmax runs over actual words: padding has weight 0, and without any word the sum is 0. W_o is initialized to exactly 0
+and has no bias, so a fresh network, or any network given no words, equals the network without this block, to the bit: this
+is the unconditional score that classifier-free guidance needs.
 
-Words have no places: a text is the set of its words with their numbers, and another order gives the same image.
+Words have no positions: a text is the multiset of its words, and their order makes no difference.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ MOST_WORDS = 2**16
 
 
 class Text(NamedTuple):
-    """Words as the network sees them."""
+    """Embedded words of a batch of texts."""
 
     vectors: Float[Array, "b l e"]
     there: Bool[Array, "b l"]
-    """Whether there is a word at this place."""
+    """Mask: True for a word, False for padding."""
 
 
 def check_words(words: str) -> None:
-    """Refuse a vocabulary in which a text could not be written.
+    """Refuse an invalid vocabulary.
 
     Raises:
-      ConfigError: a word that stands twice, has a capital or a comma; or too many.
+      ConfigError: a word is repeated or has a capital letter or a comma, or there are too many words.
     """
     listed = words.split()
     twice = next((word for word in listed if listed.count(word) > 1), None) if listed else None
@@ -56,14 +56,14 @@ def check_words(words: str) -> None:
 
 
 class WordEmbedding(nn.Module):
-    """A learnt vector for each word; NaN for a number that is none."""
+    """A learned vector per word; NaN for an index outside the vocabulary."""
 
     num_words: int
     features: int
 
     @nn.compact
     def __call__(self, ids: Int[Array, "b l"]) -> Text:
-        shape = (self.num_words + 1, self.features)  # the row of 0 has no weight anywhere
+        shape = (self.num_words + 1, self.features)  # row 0 is padding, whose attention weight is 0
         table = self.param("table", nn.initializers.normal(1.0), shape, jnp.float32)
         return Text(looked_up(table, ids.reshape(-1)).reshape(*ids.shape, -1), ids > 0)
 
@@ -74,20 +74,20 @@ def attention(
     v: Float[Array, "b l d"],
     there: Bool[Array, "b l"],
 ) -> Float[Array, "b n d"]:
-    """softmax(q k^T / sqrt(d)) v over the keys that are there; 0 where none is. The softmax is in float32 or more."""
+    """softmax(q k^T / sqrt(d)) v over the keys that are `there`, 0 if none is; the softmax is in float32 or wider."""
     accurate = jnp.promote_types(q.dtype, jnp.float32)
     logits = jnp.einsum("bnd,bld->bnl", q, k, preferred_element_type=accurate)
     logits = jnp.where(there[:, None, :], logits / math.sqrt(q.shape[-1]), -jnp.inf)
     most = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
-    # exp(-inf) is 0; of no key at all -inf - -inf would be NaN.
+    # exp(-inf) is 0, but without any key -inf - -inf would be NaN.
     raised = jnp.exp(logits - jnp.where(jnp.isfinite(most), most, 0.0))
-    # The largest is 1, so only the sum of no keys is less.
+    # The largest term is 1, so the sum is less than 1 only without any key.
     weights = raised / jnp.maximum(raised.sum(-1, keepdims=True), 1.0)
     return jnp.einsum("bnl,bld->bnd", weights.astype(v.dtype), v)
 
 
 class CrossAttention(nn.Module):
-    """The residual block of the equation above, one head. Cost h w l c."""
+    """The residual block of the equation above, with one head. The cost grows as h w l c."""
 
     dtype: DTypeLike | None = None
 

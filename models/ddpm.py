@@ -1,7 +1,7 @@
 """The network of DDPM (Ho et al. 2020), as used by Song et al. 2021.
 
-The U-Net of `models/ncsnpp.py` before its improvements: 32 groups in every norm, plain residual sums,
-naive resampling between the blocks, no pyramids, always a positional embedding.
+The U-Net of `models/ncsnpp.py` without its improvements: 32 groups in every norm, plain residual sums, naive
+resampling between the blocks, no pyramids, and always a positional embedding.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _GROUPS = 32
 
 
 class DDPM(ScoreUNet):
-    """It has no options but those of all networks."""
+    """The score network of Ho et al. 2020, with the options of `ScoreUNet` and no others."""
 
     def check_fits(self) -> None:
         super().check_fits()
@@ -41,7 +41,7 @@ class DDPM(ScoreUNet):
     ) -> Image:
         """The raw output of the network; arguments and result as in `NCSNpp.__call__`.
 
-        `noise_input` is a time label, of the order of 0 ... 1000.
+        `noise_input` is a time label, roughly in 0 ... 1000.
         """
         x, noise_input = self.inputs(x, noise_input, condition)
         keys = layers.layer_keys(dropout_keys, self.dropout)
@@ -74,7 +74,7 @@ class DDPM(ScoreUNet):
             if level > 0:
                 h = layers.Upsample(self.resamp_with_conv, fir=False, dtype=self._dtype)(h)
 
-        # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
+        # No dtype: norm and convolution stay in float32, since nothing after them corrects rounding errors.
         h = self._activation(layers.group_norm(h.shape[-1], _GROUPS)(h))
         out = layers.conv3x3(self.num_channels, init_scale=0.0)(h)
         if self.scale_by_sigma:

@@ -1,11 +1,11 @@
 """DiT, the diffusion transformer (Peebles & Xie 2023): every block is shifted, scaled and gated by the condition.
 
-    tokens      a linear map of each patch, plus a fixed table of positions
-    condition   perceptron of the time's sinusoids, plus a vector for the class
-    blocks      x + gate1 attention(scale1 norm(x) + shift1), then the same with a perceptron: adaLN-Zero (Sec. 3.2)
+    tokens      a linear map of each patch, plus fixed positional embeddings
+    condition   an MLP of the time's sinusoids, plus a class embedding
+    blocks      x + gate1 attention(scale1 norm(x) + shift1), then the same with an MLP: adaLN-Zero (Sec. 3.2)
     head        norm, scaled and shifted, and a linear map back to patches
 
-Gates and head begin as zero: a fresh network gives exactly 0.
+Gates and head are initialized to zero: a fresh network outputs exactly 0.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from score_sde.models.transformer import (
 from score_sde.options import option
 from score_sde.shapes import Array, Keys
 
-TIME_FEATURES = 256  # whatever the width
+TIME_FEATURES = 256  # for every width
 XAVIER = nn.initializers.xavier_uniform()
 SMALL = nn.initializers.normal(0.02)
 ZERO = nn.initializers.zeros
 
 
 class DiT(Transformer):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c). No dropout.
+    """The score network DiT, without dropout. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
-    The classes' table is trained with training.label_dropout, in place of the published class_dropout_prob.
+    The class embedding is trained with training.label_dropout, in place of the published class_dropout_prob.
     """
 
     learned_variance: bool = option(
@@ -85,7 +85,7 @@ class DiT(Transformer):
 
     @property
     def state_dict(self) -> StateDict:
-        """The published one: patches are read by a convolution, and positions are kept."""
+        """The published state dict, in which patches are embedded by a convolution, and positional embeddings are stored."""
         return StateDict(
             convolutions={"x_embedder.proj": (self.patch_size, self.patch_size)},
             constants={"pos_embed": self._positions()[None]},
@@ -98,7 +98,7 @@ class DiT(Transformer):
 
 
 class TimeEmbedding(nn.Module):
-    """A perceptron of the time's sinusoids."""
+    """An MLP of the time's sinusoids."""
 
     width: int
 
@@ -110,7 +110,7 @@ class TimeEmbedding(nn.Module):
 
 
 class Modulation(nn.Module):
-    """So many vectors of the tokens' width from the condition, each (b, 1, w)."""
+    """Map the condition (b, w) to a list of `vectors` modulation vectors, each (b, 1, w)."""
 
     vectors: int
     dtype: DTypeLike | None = None
@@ -123,7 +123,7 @@ class Modulation(nn.Module):
 
 
 class DiTBlock(nn.Module):
-    """Attention and a perceptron, each modulated by the condition and added through a gate."""
+    """Attention and an MLP, each modulated by the condition and added through a gate."""
 
     num_heads: int
     hidden: int
@@ -140,7 +140,7 @@ class DiTBlock(nn.Module):
 
 
 class Head(nn.Module):
-    """The numbers of each token's patch. No dtype: float32, as nothing after it repairs the rounding."""
+    """Map each token to the `numbers` of its patch, always in float32, since nothing after it corrects rounding errors."""
 
     numbers: int
 
@@ -159,9 +159,9 @@ def plain_norm(x: Tokens) -> Tokens:
 
 
 def position_table(rows: int, columns: int, width: int) -> Float[np.ndarray, "n {width}"]:
-    """Sinusoids of each token's column, in the first half of the width, and of its row.
+    """Sinusoidal positional embeddings of each token: its column in the first half of the width, its row in the second.
 
-    A half is [sin(p omega), cos(p omega)], omega_j = 10000^(-j / (width / 4)), of the position p = 0, 1, 2, ...
+    Each half is [sin(p omega), cos(p omega)], omega_j = 10000^(-j / (width / 4)), at position p = 0, 1, 2, ...
     """
     frequencies = 10_000.0 ** (-np.arange(width // 4) / (width / 4))
     row, column = (axis.reshape(-1, 1) for axis in np.indices((rows, columns)))

@@ -1,12 +1,13 @@
-"""EDM2's network (Karras et al. 2024b, App. B): a U-Net whose layers all preserve magnitudes, and which says how uncertain it is.
+"""EDM2's network (Karras et al. 2024b, App. B): a U-Net of magnitude-preserving layers, which also predicts its uncertainty.
 
-    down:  first convolution of the image and a channel of ones, then per level a block that halves (not at first) and num_res_blocks blocks
-    up:    two blocks, the first with attention, at the lowest level; then per level a block that doubles (not at first) and
-           num_res_blocks + 1 blocks that each take back a skip
-    head:  a convolution with a gain that begins as 0
+    down:  a convolution of the image and a channel of ones, then per level a block that halves the resolution (not at the
+           first level) and num_res_blocks blocks
+    up:    two blocks at the lowest level, the first with attention, then per level a block that doubles the resolution (not
+           at the lowest) and num_res_blocks + 1 blocks, each joined by a skip
+    head:  a convolution with a gain initialized to 0
 
-No norm's statistics, no biases. `noise_input` is c_noise itself: of model.predicts=edm, ln(sigma)/4. Layers are named as in the
-published state dicts.
+There are no group norms and no biases. `noise_input` is c_noise itself, ln(sigma)/4 with model.predicts=edm. Layers are
+named as in the published state dicts.
 """
 
 from __future__ import annotations
@@ -40,21 +41,21 @@ from score_sde.models.unet import UNet
 from score_sde.options import count, option
 from score_sde.shapes import Array, Keys, PerImage
 
-LABELS = SKIPS = 0.5  # part of the class in the embedding, and of skips in what is joined
-BRANCHES = 0.3  # part of what is added to features in their sum
-LARGEST = 256.0  # activations are cut off there
+LABELS = SKIPS = 0.5  # weights of the class in the embedding, and of skips in concatenations
+BRANCHES = 0.3  # weight of residual branches in their sums
+LARGEST = 256.0  # activations are clipped to [-LARGEST, LARGEST]
 TAPS = (1, 1)
 
 
 class EDM2(UNet):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+    """The network of EDM2. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
-    Its classes have no vector of "no class": that is the label after the last, of which nothing is added.
+    There is no vector for "no class", the label after the last: nothing is added for it.
     """
 
-    # An option of adm.
+    # An option that adm declares.
     head_channels: int = 64
-    # No embedding that is added would keep magnitudes.
+    # An added interval embedding would not preserve magnitudes.
     UNCONFIGURED: ClassVar[tuple[str, ...]] = (*UNet.UNCONFIGURED, "condition_interval")
     logvar_channels: int = option(
         128,
@@ -92,13 +93,13 @@ class EDM2(UNet):
         self.logvar_linear = MPLayer(1)
 
     def log_variance(self, noise_input: PerImage) -> PerImage:
-        """u(c_noise), the logarithm of the network's expected squared error; `apply(..., method="log_variance")`."""
+        """u(c_noise), the logarithm of the network's expected squared error; call by `apply(..., method="log_variance")`."""
         real = jnp.promote_types(noise_input.dtype, jnp.float32)
         return self.logvar_linear(self.logvar_fourier(noise_input.astype(real)))[:, 0]
 
     @nn.nowrap
     def projected(self, params: Any) -> Any:
-        """The parameters that do the same, with unit weights: what training puts in their place before each update."""
+        """Return equivalent parameters with normalized weights, with which training replaces them before each update."""
         return forced(params)
 
     @nn.compact
@@ -143,7 +144,7 @@ class EDM2(UNet):
                 called = self._block(width, f"{name}_block{block}", heads=heads, decodes=True)
                 h = called(mp_cat(h, skips.pop(), SKIPS), level, next(keys))
         gain = self.param("out_gain", nn.initializers.zeros, (), jnp.float32)
-        # No dtype: in float32, as nothing after it repairs the rounding.
+        # No dtype: the convolution stays in float32, since nothing after it corrects rounding errors.
         return MPLayer(self.num_channels, 3, name="out_conv")(h.astype(x.dtype), gain)
 
     def _embedding(self, noise_input: PerImage, condition: Any) -> layers.Features:
@@ -158,7 +159,7 @@ class EDM2(UNet):
 
     @property
     def state_dict(self) -> StateDict:
-        """The published one: the U-Net lies within a preconditioning, beside its log-variance."""
+        """The published state dict, in which the U-Net is nested in a preconditioning module, beside the log-variance."""
         return StateDict(within="unet.", beside=("logvar_",))
 
     def _embedding_width(self) -> int:
@@ -193,16 +194,17 @@ class EDM2(UNet):
 
 
 class EDM2Block(nn.Module):
-    """Two convolutions, with a gain of each channel from the noise level between them, mixed into the features; then attention.
+    """Two convolutions with a per-channel gain from the noise level between them, mixed into the features; then attention.
 
-    On the way down the features first get mean square 1 in each pixel; on the way up they are joined ones and keep their sizes.
+    In the encoder the features are first normalized to mean square 1 at each pixel; in the decoder they have been
+    concatenated with a skip, and are not normalized.
     """
 
     features: int
     decodes: bool
     resampling: str | None = None
     heads: int = 0
-    """Of the attention; 0: there is none."""
+    """Attention heads; 0: no attention."""
     dropout: float = 0.0
     dtype: DTypeLike | None = None
 
@@ -230,7 +232,7 @@ class EDM2Block(nn.Module):
         return MPLayer(self.features, 1, self.dtype, name="conv_skip")(x)
 
     def _attention(self, x: layers.Image) -> layers.Image:
-        """Of queries, keys and values with mean square 1 in each head; channels are ordered (head, channel, which of the three)."""
+        """Self-attention with queries, keys and values of mean square 1 in each head; `attn_qkv` orders channels (head, channel, q/k/v)."""
         b, height, width, c = x.shape
         qkv = MPLayer(3 * c, 1, self.dtype, name="attn_qkv")(x)
         qkv = qkv.reshape(b, height * width, self.heads, c // self.heads, 3)

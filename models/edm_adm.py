@@ -1,6 +1,7 @@
 """EDM's U-Net after ADM (Karras et al. 2022, App. F.2; models/adm.py).
 
-It has fewer biases, no attention at narrow levels, and two blocks that begin the way up in place of the middle.
+Compared with ADM it has fewer biases, no attention at narrow levels, and two blocks at the start of the decoder in place
+of the middle blocks.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from score_sde.shapes import PerImage
 
 
 class EDMADM(EDMNetwork):
-    """Features of fewer than `head_channels` channels have no attention, even where it is asked for, as published."""
+    """EDM's ADM. As published, features with fewer than `head_channels` channels have no attention, even where configured."""
 
     head_channels: int = 64
 

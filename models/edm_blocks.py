@@ -1,4 +1,4 @@
-"""The block of EDM's U-Nets (Karras et al. 2022, App. F): one for its DDPM++ and NCSN++, another of the same layers for its ADM."""
+"""The block of EDM's U-Nets (Karras et al. 2022, App. F), in one style for its DDPM++ and NCSN++ and another for its ADM."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from score_sde.shapes import Array, Keys
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """In what the blocks of the two differ."""
+    """What distinguishes the blocks of EDM's two U-Nets."""
 
     adaptive_scale: bool
-    """The noise level scales and shifts the second norm; otherwise it is added before it."""
+    """The noise level scales and shifts the second norm; False: it is added before that norm."""
     skip_scale: float
-    """Of every residual sum."""
+    """Factor of every residual sum."""
     epsilon: float
-    """Of every norm."""
+    """Epsilon of every norm."""
     converts_when_resampling: bool
-    """Shortcuts that change the resolution have a 1x1 convolution also where the channels stay."""
+    """Shortcuts that change the resolution have a 1x1 convolution even if the number of channels does not change."""
     first: nn.initializers.Initializer
     of_queries: nn.initializers.Initializer
     last: nn.initializers.Initializer
-    """Of what ends a residual branch, and the network: it begins as nothing, or as 1e-5 of the others."""
+    """For the last layer of each residual branch and of the network: zero, or 1e-5 times the scale of the others."""
 
 
 SONG = Style(
@@ -47,12 +47,12 @@ DHARIWAL = Style(True, 1.0, 1e-5, False, OF_FAN_IN, OF_FAN_IN, nn.initializers.z
 
 
 def norm(channels: int, name: str, epsilon: float, dtype: DTypeLike | None = None) -> GroupNorm:
-    """A group norm of as many groups as EDM takes for the channels."""
+    """A group norm with EDM's number of groups for these channels."""
     return GroupNorm(layers.num_groups(channels), dtype, epsilon, name=name)
 
 
 def resampled(x: layers.Image, direction: str | None, taps: tuple[int, ...]) -> layers.Other:
-    """Half ("down") or twice ("up") the resolution by the filter, or x itself."""
+    """Halve ("down") or double ("up") the resolution with the filter `taps`, or return x itself (None)."""
     if direction is None:
         return x
     if direction == "down":
@@ -61,9 +61,12 @@ def resampled(x: layers.Image, direction: str | None, taps: tuple[int, ...]) -> 
 
 
 class EDMBlock(nn.Module):
-    """h = conv(act(norm(conv(act(norm(x))) and the level))), y = (h + shortcut(x)) r; then y = (attention(y) + y) r with heads.
+    """Residual block with the noise level between its convolutions, followed by attention if `heads` is not 0.
 
-    The resolution changes before the first convolution, after norm and activation, and before the shortcut's.
+        h = conv(act(norm(conv(act(norm(x))) and the level))),    y = (h + shortcut(x)) r,    then y = (attention(y) + y) r
+
+    r is style.skip_scale. The resolution changes before the first convolution, after norm and activation, and before the
+    shortcut's convolution.
     """
 
     features: int
@@ -71,7 +74,7 @@ class EDMBlock(nn.Module):
     taps: tuple[int, ...] = (1, 1)
     resampling: str | None = None
     heads: int = 0
-    """Of the attention; 0: there is none."""
+    """Attention heads; 0: no attention."""
     dropout: float = 0.0
     dtype: DTypeLike | None = None
 
@@ -100,7 +103,7 @@ class EDMBlock(nn.Module):
         return (self._attention(x) + x) * style.skip_scale if self.heads else x
 
     def _attention(self, x: layers.Image) -> layers.Image:
-        """Channels of queries, keys and values are ordered (head, channel, which of the three)."""
+        """Self-attention over all pixels; `qkv` orders channels (head, channel, q/k/v)."""
         b, height, width, c = x.shape
         normed = norm(c, "norm2", self.style.epsilon, self.dtype)(x)
         qkv = dense(3 * c, "qkv", self.style.of_queries, self.dtype)(normed)

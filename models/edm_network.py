@@ -1,11 +1,12 @@
-"""What EDM's two U-Nets share (Karras et al. 2022, App. F): the ways down and up, and the embedding of noise level and condition.
+"""Shared part of EDM's two U-Nets (Karras et al. 2022, App. F): encoder, decoder, and conditions.
 
-    down:  first convolution, then per level a block that halves (not at first) and num_res_blocks blocks; all are skips
-    up:    two blocks, the first with attention, at the lowest level; then per level a block that doubles (not at first) and
-           num_res_blocks + 1 blocks that each take back a skip
+    down:  a convolution, then per level a block that halves the resolution (not at the first level) and num_res_blocks
+           blocks; all outputs are skips
+    up:    two blocks at the lowest level, the first with attention, then per level a block that doubles the resolution (not
+           at the lowest) and num_res_blocks + 1 blocks, each joined by a skip
 
-Their `noise_input` is c_noise itself: of model.predicts=edm, ln(sigma)/4. Layers are named as in the published
-state dicts (foreign_weights/state_dicts.py), which name levels by the image's side.
+`noise_input` is c_noise itself, ln(sigma)/4 with model.predicts=edm. Layers are named as in the published state dicts
+(foreign_weights/state_dicts.py), which name levels by the image's side.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ from score_sde.models.unet import UNet
 from score_sde.shapes import Array, Keys, PerImage
 
 AUGMENTATIONS = 9
-"""Numbers by which EDM says how an image was augmented (training/augmentation.py)."""
+"""Numbers with which EDM describes the augmentation of an image (training/augmentation.py)."""
 
 
 class EDMNetwork(UNet, abc.ABC):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+    """Base class of EDM's U-Nets. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
-    Its classes have no vector of "no class": that is the label after the last, of which nothing is added. A condition may also
-    have "augment", (b, augment_dim), how the image was augmented; without it, and for "no class", it was not.
+    There is no vector for "no class", the label after the last: nothing is added for it. A condition may also have
+    "augment", (b, augment_dim), the augmentation of each image; it is 0 (not augmented) if missing, and in the null condition.
     """
 
-    # Options of other networks.
+    # Options that other networks declare.
     noise_mult: int = 1
     emb_mult: int = 4
     learned_variance: bool = False
 
     augment_dim: int = 0
-    """Numbers that say how an image was augmented: AUGMENTATIONS where training.augment is more than 0."""
+    """Numbers that describe the augmentation of an image: AUGMENTATIONS if training.augment > 0."""
 
     UNCONFIGURED: ClassVar[tuple[str, ...]] = (*Network.UNCONFIGURED, "augment_dim")
     STYLE: ClassVar[Style]
@@ -64,7 +65,7 @@ class EDMNetwork(UNet, abc.ABC):
             layers.num_groups(self.nf * mult)
 
     def null_condition(self, condition: Any) -> Any:
-        """Of no class, and not augmented."""
+        """Return the null condition: no class, not augmented."""
         if not (self.augment_dim and isinstance(condition, dict) and "augment" in condition):
             return super().null_condition(condition)
         others = {name: given for name, given in condition.items() if name != "augment"}
@@ -114,7 +115,7 @@ class EDMNetwork(UNet, abc.ABC):
                 heads = self._heads(self.nf * mult) if self._attends_up(h, block) else 0
                 called = self._block(self.nf * mult, f"{name}_block{block}", heads=heads)
                 h = called(jnp.concatenate([h, skips.pop()], axis=-1), level, next(keys))
-        # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
+        # No dtype: norm and convolution stay in float32, since nothing after them corrects rounding errors.
         last_norm, last_conv = self._last
         h = nn.silu(norm(h.shape[-1], last_norm, self.STYLE.epsilon)(h))
         channels = self.num_channels * (1 + self.learned_variance)
@@ -122,7 +123,7 @@ class EDMNetwork(UNet, abc.ABC):
 
     @property
     def state_dict(self) -> StateDict:
-        """The published one: within a preconditioning, with the filter in each layer that resamples, attention by convolutions."""
+        """The published state dict: nested in a preconditioning module, a filter per resampling layer, attention by convolutions."""
         taps = np.asarray(self._taps, np.float64)
         resampling = np.outer(taps, taps)[None, None] / np.square(taps.sum())
         augmentation = "says how an image was augmented, which no data here are"
@@ -142,15 +143,15 @@ class EDMNetwork(UNet, abc.ABC):
 
     @abc.abstractmethod
     def _embedding(self, noise_input: PerImage, condition: Any) -> layers.Features:
-        """The embedding of the noise level and the condition that blocks take."""
+        """The embedding of noise level and condition that the blocks take."""
 
     @abc.abstractmethod
     def _heads(self, channels: int) -> int:
-        """Of attention among features of so many channels; 0: there is none, even where it is asked for."""
+        """Number of attention heads for this number of channels; 0: no attention, even where configured."""
 
     @abc.abstractmethod
     def _attends_up(self, h: layers.Other, block: int) -> bool:
-        """Whether this block of a level on the way up has attention."""
+        """Whether block number `block` of a decoder level has attention."""
 
     @property
     @abc.abstractmethod
@@ -164,24 +165,24 @@ class EDMNetwork(UNet, abc.ABC):
 
     @property
     def _taps(self) -> tuple[int, ...]:
-        """Of the filter by which images are resampled; 1, 1: means and repetition."""
+        """Taps of the resampling filter; (1, 1) averages and repeats pixels."""
         return (1, 1)
 
     def _taken_in(
         self, h: layers.Image, pyramid: layers.Other, name: str
     ) -> tuple[layers.Image, layers.Other]:
-        """The features of a new level and the image, or what became of it, at each other's side."""
+        """Join the input pyramid to the features h of a new level; returns both, here unchanged."""
         return h, pyramid
 
     def _augmentation(self, condition: Any, b: int) -> Float[Array, "b _"]:
-        """How each image was augmented: by 0, where nothing is said."""
+        """The augmentation of each image; 0 if the condition has none."""
         return dict(condition).get("augment", jnp.zeros((b, self.augment_dim)))
 
     def _classes(self, condition: Any, level: layers.Features) -> Float[Array, "b _"]:
         return class_indicator(condition, self.num_classes, len(level), level.dtype)
 
     def _linear(self, features: int, name: str, use_bias: bool = True) -> nn.Dense:
-        """Of the embedding."""
+        """A dense layer of the embedding."""
         return nn.Dense(features, use_bias, kernel_init=self.STYLE.first, name=name)
 
     def _block(

@@ -1,7 +1,8 @@
 """EDM's U-Net after Song et al. 2021 (Karras et al. 2022, App. F.1).
 
-It is DDPM++; with `fir`, a residual input pyramid and Fourier features it is NCSN++. They differ from those of models/ncsnpp.py: fewer blocks attend, all share one width of 256 channels, and the noise level and the class
-take another way.
+By default it is DDPM++; with `fir`, a residual input pyramid and Fourier features it is NCSN++. They differ from those of
+models/ncsnpp.py: fewer blocks attend, all levels share one width of 256 channels, and the noise level and the class are
+embedded differently.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from score_sde.shapes import PerImage
 
 
 class EDMUNet(EDMNetwork):
-    """Attention is of one head; on the way up only the last block of a level has it."""
+    """EDM's DDPM++ and NCSN++. Attention has one head; in the decoder only the last block of a level has attention."""
 
-    # Options of ncsnpp.
+    # Options that ncsnpp declares.
     fir: bool = False
     fir_kernel: tuple[int, ...] = (1, 3, 3, 1)
     progressive_input: str = "none"
@@ -49,7 +50,7 @@ class EDMUNet(EDMNetwork):
     def _taken_in(
         self, h: layers.Image, pyramid: layers.Other, name: str
     ) -> tuple[layers.Image, layers.Other]:
-        """The half of the image joins the features by a 1x1 convolution; that of the residual pyramid is replaced by the sum."""
+        """Add the halved pyramid to the features: by a 1x1 convolution (input_skip), or so that the sum becomes the pyramid (residual)."""
         if self.progressive_input == "none":
             return h, pyramid
         if self.progressive_input == "input_skip":

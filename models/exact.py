@@ -1,8 +1,8 @@
-"""Score models known in closed form: every number of a sampler or a likelihood can be checked on them.
+"""Score models in closed form, against which any result of a sampler or a likelihood can be checked.
 
-For data with density p_0, the marginal at t is p_0 scaled by alpha and blurred by sigma; for a Gaussian,
-a Gaussian mixture, a uniform law and a finite data set its score, and its log-density, are formulas. All of
-them work on images of any shape (b, ...) by flattening, and in float32 or float64 as their parameters are.
+For data with density p_0, the marginal at t is p_0 scaled by alpha and blurred by sigma. Its score and log-density have
+closed forms for a Gaussian, a Gaussian mixture, a uniform law and a finite data set. All models take images of any shape
+(b, ...), which they flatten, and work in float32 or float64 according to their parameters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _flat(x: Images) -> Float[Array, "b d"]:
 
 
 class KnownImage(WithoutCondition):
-    """The velocity of the probability flow from E[x_0 | x_t] and the score; both are finite where alpha = 0."""
+    """Base class that derives the probability-flow velocity from E[x_0 | x_t] and the score, both finite where alpha = 0."""
 
     sde: SDE
 
@@ -35,7 +35,7 @@ class KnownImage(WithoutCondition):
         raise NotImplementedError
 
     def denoised(self, x: Images, t: PerImage) -> Images:
-        """E[x_0 | x_t], by no division by alpha."""
+        """E[x_0 | x_t], computed without dividing by alpha."""
         raise NotImplementedError
 
     def velocity(self, x: Images, t: PerImage) -> Images:
@@ -53,19 +53,19 @@ class GaussianScore(KnownImage):
 
     mean: Float[Array, "d"]
     eigenvalues: Float[Array, "d"]
-    eigenvectors: Float[Array, "d d"]  # a column each
+    eigenvectors: Float[Array, "d d"]  # columns
     sde: SDE = flax.struct.field(pytree_node=False)
 
     @classmethod
     def create(cls, mean: Float[Array, "d"], covariance: Float[Array, "d d"], sde: SDE) -> Self:
-        """From a mean and a symmetric positive semi-definite covariance."""
+        """Build the model from a mean and a symmetric positive semi-definite covariance."""
         eigenvalues, eigenvectors = jnp.linalg.eigh(covariance)
         return cls(jnp.asarray(mean), jnp.maximum(eigenvalues, 0.0), eigenvectors, sde)
 
     def _coordinates(
         self, x: Images, t: PerImage
     ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
-        """x - alpha mean in the eigenbasis, and the marginal's variances there."""
+        """Return x - alpha mean in the eigenbasis, and the variances of the marginal there."""
         alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
         centred = (_flat(x) - alpha * self.mean[None]) @ self.eigenvectors
         return centred, alpha**2 * self.eigenvalues[None] + sigma**2
@@ -89,11 +89,11 @@ class GaussianScore(KnownImage):
 class MixtureScore(KnownImage):
     """The score of data sum_k w_k N(mean_k, Sigma_k), with any covariances.
 
-    Each component is a `GaussianScore`, stacked along a leading axis; the mixture's score is the mean of
-    theirs under the components' posterior, taken by log-sum-exp.
+    Components are `GaussianScore`s stacked along a leading axis. The score of the mixture is the mean of theirs under the
+    posterior of the components, computed by log-sum-exp.
     """
 
-    weights: Float[Array, "k"]  # sum 1
+    weights: Float[Array, "k"]  # sum to 1
     components: GaussianScore  # leaves with a leading axis k
 
     @classmethod
@@ -104,7 +104,7 @@ class MixtureScore(KnownImage):
         covariances: Float[Array, "k d d"],
         sde: SDE,
     ) -> Self:
-        """From the weights, means and covariances of the components."""
+        """Build the model from the weights, means and covariances of the components."""
         create = jax.vmap(lambda mean, covariance: GaussianScore.create(mean, covariance, sde))
         return cls(jnp.asarray(weights), create(means, covariances))
 
@@ -128,7 +128,7 @@ class MixtureScore(KnownImage):
         return self._mean(x, t, lambda one: one.denoised(x, t))
 
     def _mean(self, x: Images, t: PerImage, of: Callable[[GaussianScore], Images]) -> Images:
-        """Over the components, under their posterior."""
+        """Mean of `of(component)` over the components, under their posterior."""
         posterior = jax.nn.softmax(self._log_joint(x, t), axis=0)
         return jnp.einsum("kb,kb...->b...", posterior, jax.vmap(of)(self.components))
 
@@ -141,11 +141,11 @@ class MixtureScore(KnownImage):
 class ProductMixtureScore(KnownImage):
     """The score of images whose d coordinates are independent draws of one 1-D Gaussian mixture.
 
-    The product keeps every law exact in any dimension: the density, the score, and the probability-flow
-    map, which moves each coordinate along its own quantiles.
+    Because of the product everything is exact in any dimension: the density, the score, and the map of the probability
+    flow, which moves each coordinate along its own quantiles.
     """
 
-    weights: Float[Array, "k"]  # sum 1
+    weights: Float[Array, "k"]  # sum to 1
     means: Float[Array, "k"]
     variances: Float[Array, "k"]
     sde: SDE = flax.struct.field(pytree_node=False)
@@ -182,7 +182,7 @@ class ProductMixtureScore(KnownImage):
         return jnp.sum(_flat(jax.nn.logsumexp(log_joint, axis=-1)), axis=1)
 
     def cdf(self, x: Images, t: PerImage) -> Images:
-        """The distribution function of one coordinate at times t, at points x."""
+        """The cumulative distribution function of one coordinate at times t, evaluated elementwise at x."""
         _, deviations, variances = self._components(x, t)
         shape = (1,) * x.ndim + (-1,)
         parts = jax.scipy.stats.norm.cdf(deviations / jnp.sqrt(variances))
@@ -193,9 +193,9 @@ class ProductMixtureScore(KnownImage):
 class UniformScore(WithoutCondition):
     """The score of images whose coordinates are independent and uniform on [low, high].
 
-    Dequantized noise images have this law, and its likelihood is known: log2 of the width a dimension, but for what
+    Dequantized noise images have this law, and its likelihood is known: log2 of the width per dimension, except for what
     the blur at eps carries over the edges. The density of a coordinate at t is the mass that a normal of variance
-    sigma^2 around x gives to [alpha low, alpha high], divided by that width.
+    sigma^2 around x gives to [alpha low, alpha high], divided by the length of that interval.
     """
 
     low: Scalar
@@ -203,7 +203,7 @@ class UniformScore(WithoutCondition):
     sde: SDE = flax.struct.field(pytree_node=False)
 
     def _interval(self, x: Images, t: PerImage) -> tuple[Images, Images]:
-        """x from the middle of the interval, and half its width, in units of sigma."""
+        """The offset of x from the middle of the interval, and the interval's half-width, in units of sigma."""
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         middle, half = 0.5 * (self.high + self.low), 0.5 * (self.high - self.low)
         return (x - alpha * middle) / sigma, jnp.broadcast_to(alpha * half / sigma, x.shape)
@@ -221,13 +221,13 @@ class UniformScore(WithoutCondition):
 class FiniteDataScore(KnownImage):
     """The score of a finite data set: the ideal memorising model.
 
-    The denoiser is the mean of the points under a softmax of ln w - |x - alpha point|^2 / (2 sigma^2), and the
-    score (alpha denoised - x) / sigma^2. One call costs O(b n d).
+    The denoised image is the mean of the points, weighted by a softmax of ln w - |x - alpha point|^2 / (2 sigma^2), and the
+    score is (alpha denoised - x) / sigma^2. One call costs O(b n d).
     """
 
     points: Float[Array, "n *dims"]
     sde: SDE = flax.struct.field(pytree_node=False)
-    weights: Float[Array, "n"] | None = None  # sum 1; None for equal ones
+    weights: Float[Array, "n"] | None = None  # sum to 1; None for equal weights
 
     def log_weights(self) -> Float[Array, "n"]:
         """ln w of each point."""
@@ -237,7 +237,7 @@ class FiniteDataScore(KnownImage):
     def _log_kernels(self, x: Images, t: PerImage) -> Float[Array, "b n"]:
         """ln w - |x - alpha point|^2 / (2 sigma^2).
 
-        From differences, not from expanded squares: at small sigma the expansion would cancel.
+        Computed from differences and not from expanded squares, whose terms would cancel at small sigma.
         """
         alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
 

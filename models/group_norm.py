@@ -1,8 +1,8 @@
-"""Group normalisation (Wu and He 2018), whose statistics a CPU gets in an order of its own.
+"""Group normalisation (Wu and He 2018), with a faster way to compute its statistics on CPUs.
 
     y = scale (x - mean) / sqrt(var + eps) + bias,
 
-mean and var, of each image and each group of adjoining channels, over pixels and the group's channels.
+where mean and var are taken over the pixels and channels of each group of adjacent channels in each image.
 """
 
 from functools import partial
@@ -21,11 +21,14 @@ Means = Float[Array, "b 1 1 c"]
 
 
 class GroupNorm(nn.Module):
-    """Its parameters are those of `flax.linen.GroupNorm`. Statistics are in float32 or more; `groups` divide the channels."""
+    """Group normalisation with the parameters of `flax.linen.GroupNorm`, and statistics in float32 or wider.
+
+    `groups` must divide the number of channels.
+    """
 
     groups: int
     dtype: DTypeLike | None = None
-    """Of the output; None: that of the statistics."""
+    """Dtype of the output; None: that of the statistics."""
     epsilon: float = EPSILON
 
     @nn.compact
@@ -43,20 +46,20 @@ class GroupNorm(nn.Module):
 def normalised(
     x: Pixels, scale: Array, bias: Array, groups: int, epsilon: float = EPSILON
 ) -> Float[Array, "b h w c"]:
-    """The y of above, in float32 or more. Traced once for all norms of one shape: a network has tens."""
+    """Compute y in float32 or wider. Jitted so that the dozens of norms in a network are traced once per shape."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    # E[x^2] - E[x]^2 would save a pass, and cancels in float32 where |mean| >> std: at mean 1e4, std 1 nothing is left.
+    # E[x^2] - E[x]^2 would save a pass, but cancels in float32 where |mean| >> std: at mean 1e4, std 1 nothing is left.
     centred = x - group_mean(x, groups)
     variance = group_mean(jnp.square(centred), groups)
     return centred * (lax.rsqrt(variance + epsilon) * scale) + bias
 
 
 def group_mean(x: Pixels, groups: int) -> Means:
-    """The mean over an image's pixels and the channels of a group, for each channel of it.
+    """The mean over the pixels and channels of each group, repeated for all channels of the group.
 
-    XLA's compiler for CPUs fuses the copying of a group's mean to its channels into every loop that reads it, and a loop
-    that looks up channel // size for each element is not vectorised. It fuses no matrix product, so there one
-    does the copying, and a norm takes half the time (docs/speed.md). On an accelerator it would be one more kernel.
+    XLA's CPU compiler fuses the broadcast of a group's mean to its channels into every loop that reads it, and a loop that
+    looks up channel // size for each element is not vectorised. It does not fuse matrix products, so on CPUs one does the
+    broadcast, and a norm takes half the time (docs/speed.md). On an accelerator it would be one more kernel.
     """
     by_channel, by_group = (partial(f, groups=groups) for f in (_by_channel, _by_group))
     return lax.platform_dependent(x, cpu=by_channel, default=by_group)
@@ -67,7 +70,7 @@ def _by_channel(x: Pixels, groups: int) -> Means:
     means = x.mean(axis=(1, 2)).reshape(b, groups, c // groups).mean(axis=2)
     group = jnp.arange(c) // (c // groups)
     member = (jnp.arange(groups)[:, None] == group[None, :]).astype(x.dtype)
-    # Each sum has one term that is not 0, so this copies to the last bit, whatever the order and the width of the batch.
+    # Each sum has only one nonzero term, so the copy is exact, whatever the order of summation and the batch size.
     return jnp.dot(means, member, precision="highest")[:, None, None, :]
 
 

@@ -1,11 +1,11 @@
-"""Layers of the score networks, of which `models/blocks.py` makes residual and attention blocks.
+"""Layers of the score networks, from which `models/blocks.py` builds residual and attention blocks.
 
-Class and leaf names are those of the published networks, because Flax makes parameter names of them and
+Class and leaf names are those of the published networks, because Flax derives parameter names from them and
 published checkpoints are read by name (`foreign_weights/names.py`); hence `NIN`, `W`, `Conv2d`.
 
-Precision. `dtype` None casts nothing: parameters and activations keep their own dtype, float32 or, for
-checks, float64. With bfloat16, convolutions and matrix products take bfloat16 operands while parameters,
-norm statistics, softmax, and embeddings stay float32.
+Precision. With dtype=None nothing is cast: parameters and activations keep their own dtype, float32 or, for
+checks, float64. With bfloat16, convolutions and matrix products take bfloat16 operands, while parameters,
+norm statistics, softmax, and embeddings stay in float32.
 """
 
 import functools
@@ -26,7 +26,7 @@ from score_sde.models.group_norm import GroupNorm
 from score_sde.shapes import Array, Keys
 
 Image = resample.Image
-Other = Float[Array, "b _ _ _"]  # an image of other sizes
+Other = Float[Array, "b _ _ _"]  # an image of another shape
 Features = Float[Array, "b f"]
 Activation = Callable[[Array], Array]
 
@@ -41,7 +41,7 @@ ACTIVATIONS: dict[str, Activation] = {
 def default_init(scale: float = 1.0) -> nn.initializers.Initializer:
     """Uniform with variance 2 scale / (fan_in + fan_out).
 
-    A scale of 0 means "start as zero" and becomes 1e-10: the layer's output is then nothing against its
+    A scale of 0 means "start as zero" and becomes 1e-10: the layer's output is then negligible next to its
     input, yet different units have different gradients.
     """
     return nn.initializers.variance_scaling(scale or 1e-10, "fan_avg", "uniform")
@@ -80,10 +80,10 @@ def dense(features: int, dtype: DTypeLike | None = None) -> nn.Dense:
 
 
 def num_groups(channels: int, groups: int | None = None) -> int:
-    """Groups of a norm: `groups`, or None for the NCSN++ rule of four channels each, at most 32 groups.
+    """Number of groups of a norm: `groups`, or for None the NCSN++ rule of four channels each, at most 32 groups.
 
     Raises:
-        ConfigError: the groups do not divide the channels.
+        ConfigError: the number of groups does not divide the channels.
     """
     given = min(channels // 4, 32) if groups is None else groups
     if given < 1 or channels % given:
@@ -105,7 +105,7 @@ def group_norm(
 
 
 def layer_keys(keys: Keys | None, rate: float) -> Iterator[Keys | None]:
-    """One set of dropout keys per layer, without end: layer number l is folded into every image's key."""
+    """Yield dropout keys for one layer after another, endlessly: the layer's number is folded into every image's key."""
     for layer in itertools.count():
         if keys is None or rate == 0:
             yield None
@@ -116,8 +116,8 @@ def layer_keys(keys: Keys | None, rate: float) -> Iterator[Keys | None]:
 def dropout(x: Image, rate: float, keys: Keys | None) -> Image:
     """Zeroes elements with probability `rate` and divides the others by 1 - rate.
 
-    The mask of an image comes from its own key, so it does not depend on the images beside it, on the size
-    of the batch, or on the number of devices that share it.
+    The mask of an image is drawn from its own key, so it does not depend on the other images, on the size of
+    the batch, or on the number of devices that share it.
 
     Args:
         rate: probability, in [0, 1).
@@ -125,14 +125,14 @@ def dropout(x: Image, rate: float, keys: Keys | None) -> Image:
     """
     if keys is None or rate == 0:
         return x
-    # float32 on purpose: under x64 a Python float would draw float64 uniforms, and other masks.
+    # float32 on purpose: under x64 a Python float would draw float64 uniforms, and hence other masks.
     keep = jnp.float32(1 - rate)
     kept = jax.vmap(lambda key: jax.random.bernoulli(key, keep, x.shape[1:]))(keys)
     return jnp.where(kept, x / (1 - rate), 0)
 
 
 class NIN(nn.Module):
-    """A dense layer on every pixel ("network in network"): y = x W + b."""
+    """A dense layer applied to every pixel ("network in network"): y = x W + b."""
 
     features: int
     init_scale: float = 0.1
@@ -212,7 +212,7 @@ class Downsample(nn.Module):
             return resample.downsample_2d(x, self.fir_kernel)
         if not self.with_conv:
             return resample.naive_downsample_2d(x)
-        # One row and one column of zeros at the far end: what SAME means at stride 2 on even sizes.
+        # One row and one column of zeros at the far end, which is what SAME means at stride 2 on even sizes.
         return nn.Conv(
             features,
             (3, 3),

@@ -1,16 +1,16 @@
-"""Low-rank updates of a network's weights (LoRA, Hu et al. 2021, Eq. 3), as functions of parameter trees that work for any network.
+"""Low-rank updates of a network's weights (LoRA, Hu et al. 2021, Eq. 3), as functions of parameter trees, for any network.
 
-The kernel of a layer is an array (..., in, out): (in, out) of a dense layer or a 1x1 one, such as the projections of attention, and
-(k, k, in, out) of a convolution. As a matrix W it has m rows, all but the last axis, and n columns, and a layer computes x W. So the
-paper's update is transposed here:
+The kernel of a layer is an array (..., in, out): (in, out) for a dense layer or a 1x1 layer such as the projections of
+attention, and (k, k, in, out) for a convolution. Flattened to a matrix W it has m rows (all axes but the last) and n columns,
+and the layer computes x W. The paper's update is therefore transposed here:
 
     W' = W + (alpha / r) A B,    A (m, r), B (r, n)
 
-Of a convolution A is one of the same size to r channels and B a 1x1 convolution from these to the output's. At the start A is normal with
-variance 1 / m and B = 0, so that W' = W: then the gradient is 0 in A and not in B. An update has r (m + n) numbers in place of m n.
+For a convolution, A is a convolution of the same size to r channels and B a 1x1 convolution from these to the output
+channels. Initially A is normal with variance 1 / m and B = 0, so that W' = W, and the gradient is zero in A but not in B.
+An update has r (m + n) parameters in place of m n.
 
-Adapters are a tree like that of the parameters, with {"A", "B"} in the place of each kernel that has an update and nothing in the place of
-all else.
+Adapters are a tree like that of the parameters, with {"A", "B"} in place of each kernel that is updated and nothing else.
 """
 
 from __future__ import annotations
@@ -26,36 +26,39 @@ from jax import Array
 
 from score_sde.errors import ConfigError
 
-SHOWN = 6  # names in an error
+SHOWN = 6  # names listed in an error message
 
 Path = tuple[str, ...]
 
 
 class LowRank(NamedTuple):
-    """Which kernels have an update, and of which rank: config.training.lora."""
+    """Which kernels are updated, and with which rank (config.training.lora)."""
 
     rank: int
-    """r"""
+    """The rank r."""
     alpha: float
     targets: str
-    """A regular expression, found in the names of the kernels."""
+    """Regular expression that is searched for in the names of the kernels."""
 
     @property
     def scale(self) -> float:
-        """alpha / r"""
+        """The factor alpha / r."""
         return self.alpha / self.rank
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(m, n) of a kernel as a matrix."""
+    """Shape (m, n) of a kernel as a matrix."""
     return math.prod(shape[:-1]), shape[-1]
 
 
 def target_shapes(low_rank: LowRank, params: Any) -> dict[Path, tuple[int, int]]:
-    """By their places in the tree, (m, n) of the kernels that have an update: arrays of two axes or more in whose name the pattern is.
+    """Matrix shapes (m, n) of the kernels that are updated, by their paths in the tree.
+
+    Kernels are the arrays of two or more axes; those whose name matches the pattern are updated.
 
     Raises:
-      ConfigError: the pattern is no regular expression or in no name, or updates of this rank have as many numbers as the kernels.
+      ConfigError: the pattern is not a regular expression or matches no name, or updates of this rank have no fewer
+        parameters than the kernels.
     """
     field = f"training.lora.targets={low_rank.targets!r}"
     flat = flatten_dict(params)
@@ -84,7 +87,9 @@ def target_shapes(low_rank: LowRank, params: Any) -> dict[Path, tuple[int, int]]
 
 
 def first_adapters(low_rank: LowRank, params: Any, key: Array) -> Any:
-    """A normal with variance 1 / m, B = 0, float32, a function of the key and of which kernels there are.
+    """Initial adapters in float32: A normal with variance 1 / m, and B = 0.
+
+    They depend only on the key and on which kernels are updated.
 
     Args:
       params: the parameters, or their shapes.
@@ -98,13 +103,13 @@ def first_adapters(low_rank: LowRank, params: Any, key: Array) -> Any:
 
 
 def merged(params: Any, adapters: Any, scale: float) -> Any:
-    """W + scale A B in the place of each kernel that has an update, the other parameters as they are.
+    """Return the parameters with W + scale A B in place of each kernel that is updated.
 
-    Of NumPy arrays NumPy makes it, with no program compiled. B = 0 or scale = 0 leaves every W as it is.
+    For NumPy arrays NumPy computes it, and nothing is compiled. B = 0 or scale = 0 leaves every W as it is.
     """
     flat, update = flatten_dict(params), flatten_dict(adapters)
     moved: dict[Path, Any] = dict(flat)
-    # The products cost next to nothing, and what is trained must be what is merged once: no TF32 or bfloat16 here.
+    # The products cost next to nothing, and weights merged at the end must equal those in training: no TF32 or bfloat16 here.
     with jax.default_matmul_precision("highest"):
         for path in {path[:-1] for path in update}:
             A, B, W = update[(*path, "A")], update[(*path, "B")], flat[path]
@@ -113,5 +118,5 @@ def merged(params: Any, adapters: Any, scale: float) -> Any:
 
 
 def count(adapters: Any) -> int:
-    """Numbers in all adapters: the sum of r (m + n)."""
+    """Number of parameters in all adapters, the sum of r (m + n)."""
     return sum(leaf.size for leaf in jax.tree.leaves(adapters))

@@ -1,6 +1,7 @@
-"""Layers that preserve magnitudes (Karras et al. 2024b, App. B).
+"""Magnitude-preserving layers (Karras et al. 2024b, App. B).
 
-From activations and weights of mean square 1 they make activations of mean square 1. A weight's size says nothing of what its layer does, so training may set it to 1 after each update: `forced`.
+They map activations of mean square 1 to activations of mean square 1. Weights are normalized when used, so their own
+magnitude has no effect, and training may normalize them between updates: `forced`.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from jaxtyping import Float
 
 from score_sde.shapes import Array, PerImage
 
-EPSILON = 1e-4  # beside a root mean square
-SILU_STD = 0.596  # of SiLU(z), z ~ N(0, 1)
+EPSILON = 1e-4  # added to a root mean square
+SILU_STD = 0.596  # root mean square of SiLU(z), z ~ N(0, 1)
 
 
 def unit(x: Array, axes: tuple[int, ...]) -> Array:
-    """x with mean square 1 over these axes."""
+    """Normalize x to mean square 1 over `axes`."""
     accurate = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     size = jnp.sqrt(jnp.mean(jnp.square(accurate), axis=axes, keepdims=True))
     return (accurate / (EPSILON + size)).astype(x.dtype)
 
 
 def unit_weight(kernel: Array) -> Array:
-    """A kernel whose weights of each output, the last axis, have mean square 1."""
+    """Normalize a kernel to mean square 1 over the weights of each output (the last axis)."""
     return unit(kernel, tuple(range(kernel.ndim - 1)))
 
 
 def forced(params: Any) -> Any:
-    """The parameters with unit weights in place of the kernels (forced weight normalization)."""
+    """Return the parameters with all kernels normalized by `unit_weight` (forced weight normalization)."""
 
     def of(path: Any, leaf: Array) -> Array:
         return unit_weight(leaf) if path[-1].key == "kernel" else leaf
@@ -45,17 +46,17 @@ def forced(params: Any) -> Any:
 
 
 def mp_silu(x: Array) -> Array:
-    """SiLU over its size for normal numbers."""
+    """SiLU, divided by its root mean square for standard normal inputs."""
     return nn.silu(x) / SILU_STD
 
 
 def mp_sum(a: Array, b: Array, t: float) -> Array:
-    """a and b mixed, b with weight t."""
+    """Magnitude-preserving sum of a and b, with weight t for b."""
     return ((1.0 - t) * a + t * b) / math.hypot(1.0 - t, t)
 
 
 def mp_cat(a: Array, b: Array, t: float) -> Array:
-    """a and b side by side, of which b has the part t of the squares, whatever their channels."""
+    """Magnitude-preserving concatenation of a and b, with weight t for b, whatever their numbers of channels."""
     of_a, of_b = a.shape[-1], b.shape[-1]
     size = math.sqrt((of_a + of_b) / ((1.0 - t) ** 2 + t**2))
     return jnp.concatenate(
@@ -64,7 +65,7 @@ def mp_cat(a: Array, b: Array, t: float) -> Array:
 
 
 class MPLayer(nn.Module):
-    """A convolution, or with size 0 a linear map, by unit weights over the root of their number; no bias."""
+    """A convolution (for size 0 a linear map) without bias, by normalized weights divided by sqrt(fan_in)."""
 
     features: int
     size: int = 0
@@ -90,7 +91,7 @@ class MPLayer(nn.Module):
 class MPFourier(nn.Module):
     """sqrt(2) cos(f c + phase) at random frequencies and phases that are never trained.
 
-    They are parameters, so that a checkpoint carries them, but no gradient reaches them.
+    They are parameters, so that checkpoints contain them, but no gradient reaches them.
     """
 
     features: int

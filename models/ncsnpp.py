@@ -1,17 +1,17 @@
-"""NCSN++ and DDPM++ (Song et al. 2021, Appendix H): one U-Net, many options.
+"""NCSN++ and DDPM++ (Song et al. 2021, Appendix H): one U-Net with many options.
 
-DDPM++ is this network with `fir=False` and no pyramids; NCSN++ adds FIR resampling and an input pyramid
-(`progressive_input`) at 32 and 64 pixels, input and output pyramids from 256 pixels on. "Deep" only means
+DDPM++ is this network with `fir=False` and no pyramids. NCSN++ adds FIR resampling, and an input pyramid
+(`progressive_input`) at 32 and 64 pixels or both input and output pyramids from 256 pixels on. "Deep" variants only have
 more `num_res_blocks`.
 
     embedding of the noise level
-    down:    per level, num_res_blocks blocks, then a block that halves; every result is kept as a skip
+    down:    per level, num_res_blocks blocks, then a block that halves the resolution; every output is kept as a skip
     middle:  block, attention, block
-    up:      per level, num_res_blocks + 1 blocks that each take back a skip, then a block that doubles
+    up:      per level, num_res_blocks + 1 blocks, each joined by a skip, then a block that doubles the resolution
     head:    norm, activation, convolution; divided by sigma if `scale_by_sigma`
 
-In a network of words every self-attention is followed by attention to the text (cross_attention.py). A ControlNet (control.py) adds
-to the skips and to the middle.
+In a network with `words`, every self-attention is followed by cross-attention to the text (cross_attention.py). A
+ControlNet (control.py) adds to the skips and to the middle features.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ BlockKeys = Iterator[Keys | None]
 
 
 class Encoded(NamedTuple):
-    """What the way up begins with, or what is added to it."""
+    """Output of the encoder and the middle blocks, or what a ControlNet adds to it."""
 
     middle: Other
     skips: list[Other]
 
     def plus(self, control: Encoded, scale: float) -> Encoded:
-        """This, and so many times what a ControlNet gives, each at its place."""
+        """Add `scale` times the features of a ControlNet, elementwise."""
         pairs = zip(self.skips, control.skips, strict=True)
         return Encoded(
             self.middle + scale * control.middle, [skip + scale * added for skip, added in pairs]
@@ -56,7 +56,7 @@ class Encoded(NamedTuple):
 
 
 class EncoderDecoder(ScoreUNet):
-    """The options of NCSN++, and its parts, of which the networks here and in control.py are made."""
+    """Options and parts of NCSN++, from which the networks here and in control.py are built."""
 
     resblock_type: str = option(
         "biggan",
@@ -123,13 +123,13 @@ class EncoderDecoder(ScoreUNet):
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The words, of which number i stands as i + 1 in a text; 0 stands for none."""
+        """The words of the vocabulary; word i is i + 1 in an encoded text, where 0 is padding."""
         return tuple(self.words.split())
 
     def _conditioning(
         self, noise_input: PerImage, condition: Any
     ) -> tuple[layers.Features | None, Text | None]:
-        """The embedding of noise level, class and noise of the condition image; the words."""
+        """The joint embedding of noise level, class, condition noise and interval; and the embedded text, if words are given."""
         temb = self._embedding(noise_input) if self.conditional else None
         temb = with_class(temb, condition, self.num_classes)
         temb = self.with_levels(temb, condition)
@@ -146,7 +146,7 @@ class EncoderDecoder(ScoreUNet):
         keys: BlockKeys,
         control: Other | None = None,
     ) -> Encoded:
-        """The way down and the middle; `control`, what a control adds, joins the first features."""
+        """Run the encoder and the middle blocks; `control`, if given, is added to the output of the first convolution."""
         h, skips = self._down(x, temb, text, keys, control)
         h = self._block(h.shape[-1])(h, temb, next(keys))
         h = self._attended(h, text)
@@ -221,14 +221,14 @@ class EncoderDecoder(ScoreUNet):
         return pyramid if self.progressive == "output_skip" else self._head(h)
 
     def _head(self, h: Image) -> Other:
-        # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
+        # No dtype: norm and convolution stay in float32, since nothing after them corrects rounding errors.
         h = self._activation(layers.group_norm(h.shape[-1])(h))
         return layers.conv3x3(self.num_channels, self.init_scale)(h)
 
     def _resampled(
         self, h: Image, direction: str, temb: layers.Features | None, keys: BlockKeys
     ) -> Other:
-        """One step between two levels, by a block or by a layer."""
+        """Move one level "down" or "up" in resolution, by a residual block (biggan) or a layer (ddpm)."""
         if self.resblock_type == "biggan":
             return self._block(h.shape[-1], direction)(h, temb, next(keys))
         make = self._upsample if direction == "up" else self._downsample
@@ -257,7 +257,7 @@ class EncoderDecoder(ScoreUNet):
         )
 
     def _attended(self, h: Other, text: Text | None) -> Other:
-        """Attention to all pixels, then to the words."""
+        """Self-attention over all pixels, then cross-attention to the text, if there is one."""
         attention = blocks.AttnBlockpp(self.skip_rescale, self.init_scale, dtype=self._dtype)
         h = self._block_call(attention)(h)
         return h if text is None else self._block_call(CrossAttention(self._dtype))(h, text)
@@ -280,7 +280,7 @@ class EncoderDecoder(ScoreUNet):
 class NCSNpp(EncoderDecoder):
     """The score network of Song et al. 2021. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
-    For VE in continuous time the noise input is sigma itself, whose logarithm the "fourier" embedding takes.
+    For VE in continuous time the noise input is sigma itself, and the "fourier" embedding takes its logarithm.
     """
 
     @nn.compact
@@ -293,16 +293,16 @@ class NCSNpp(EncoderDecoder):
         control: Encoded | None = None,
         control_scale: float = 1.0,
     ) -> Image:
-        """The raw output of the network; `models/score.py` makes a score of it.
+        """The raw output of the network, which `models/score.py` converts to a score.
 
         Args:
             x: noisy images, (b, h, w, num_channels).
             noise_input: (b,); sigma for the Fourier embedding, a time label for the positional one.
-            condition: what the network is given (conditions.py): {"label": (b,)}, the image's class in a network of
-                num_classes, {"image": (b, h, w, _)} in one of condition_image, {"text": (b, l)} in one of words; () for nothing.
-                A label outside of 0 ... num_classes, which is "no class", gives NaN.
+            condition: a dictionary (conditions.py) with "label", (b,), the classes, if the network has num_classes; "image",
+                (b, h, w, _), if it has a condition_image; "text", (b, l), if it has words. () for no condition. The label
+                num_classes is "no class"; labels outside of 0 ... num_classes give NaN.
             dropout_keys: one PRNG key per image, for training; None for evaluation.
-            control, control_scale: what a ControlNet adds to the encoder's results, and how many times.
+            control, control_scale: features that a ControlNet adds to those of the encoder, and their factor.
 
         Returns:
             (b, h, w, c), float32 (float64 for float64 images).

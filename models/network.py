@@ -1,4 +1,4 @@
-"""What all networks share: their fields, which are options of config.model, and what is checked when one is built."""
+"""Base class of the networks: options of config.model that all share, checks at construction, and the conditioning inputs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from score_sde.options import Section, count, not_negative, one_of, option
 from score_sde.shapes import Array, Pixels
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
-OF_DATA = ("image_size", "image_width", "num_channels", "centered")  # the rest are of config.model
+# Fields read from config.data; all others come from config.model.
+OF_DATA = ("image_size", "image_width", "num_channels", "centered")
 
 
 class Network(Section, nn.Module):
     """A score network. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
-    Images arrive in [-1, 1] if `centered`, otherwise in [0, 1].
+    Input images are in [-1, 1] if `centered`, otherwise in [0, 1].
     """
 
     image_size: int
@@ -68,7 +69,7 @@ class Network(Section, nn.Module):
     )
 
     UNCONFIGURED: ClassVar[tuple[str, ...]] = ("parent", "name")
-    """Fields that no config has."""
+    """Fields that are not read from a config."""
 
     def __post_init__(self) -> None:
         self.check_options(self, "model")
@@ -84,7 +85,7 @@ class Network(Section, nn.Module):
         super().__post_init__()
 
     def check_condition_image(self) -> None:
-        """Refuse channels or noise of a condition image where there is none."""
+        """Refuse `condition_channels` or `condition_noise` that contradict `condition_image` or `conditional`."""
         paired = self.condition_image == "paired"
         if paired != bool(self.condition_channels):
             raise ConfigError(
@@ -103,11 +104,11 @@ class Network(Section, nn.Module):
             )
 
     def check_fits(self) -> None:
-        """Refuse fields that are each in range and together no network, or none of such images."""
+        """Refuse fields that are each in range but together define no network, or none for images of this size."""
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
-        """Every field from where config has one of its name."""
+        """Build the network from the fields of the same names in config.data (OF_DATA) and config.model."""
         given: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             if field.name not in cls.UNCONFIGURED:
@@ -116,7 +117,7 @@ class Network(Section, nn.Module):
         return cls(**given)
 
     def _block_call(self, block: nn.Module) -> Callable[..., Any]:
-        """The block as it is called: rematerialised where asked for. Its name, hence its parameters' names, stay."""
+        """Return the block as a function, rematerialised if `remat` is set; its name, and its parameters' names, do not change."""
         if not self.remat:
             return block
         again = nn.remat(lambda block, *arguments: block(*arguments))
@@ -124,44 +125,48 @@ class Network(Section, nn.Module):
 
     @staticmethod
     def conditions(config: Any) -> tuple[str, ...]:
-        """Names of what is read with each image for the configured network's condition, of data/conditions.py."""
+        """Names (in data/conditions.py) of what is read with each image to condition the configured network."""
         read = {"label": config.model.num_classes, "paired": config.model.condition_channels}
         return tuple(name for name, wanted in read.items() if wanted)
 
     def null_condition(self, condition: Any) -> Any:
-        """What says nothing of the images of this condition; refuses one that the network does not take."""
+        """Return the null condition, of the same structure as `condition`.
+
+        Raises:
+          ValueError: the network does not take such a condition.
+        """
         if self.condition_interval and isinstance(
             condition, dict
-        ):  # the interval says nothing of an image
+        ):  # the interval carries no information about the image
             condition = {name: of for name, of in condition.items() if name != INTERVAL}
-        words = bool(getattr(self, "words", ""))  # of a network that takes texts
+        words = bool(getattr(self, "words", ""))  # whether the network takes texts
         return null_condition(
             condition, self.num_classes, self._condition_shape, bool(self.condition_noise), words
         )
 
     @property
     def _condition_shape(self) -> tuple[int, ...] | None:
-        """(h, w, c) of the condition image; None where there is none."""
+        """Shape (h, w, c) of the condition image; None if there is none."""
         if self.condition_image == "none":
             return None
         channels = self.condition_channels or self.num_channels
         return (*sides(self.image_size, self.image_width), channels)
 
     def inputs(self, x: Pixels, noise_input: Array, condition: Any) -> tuple[Array, Array]:
-        """Images and noise levels in float32 or wider, the images with the condition image as more channels.
+        """Cast images and noise input to float32 or wider, and append the condition image as extra channels.
 
         Raises:
-          ValueError: they are not (b, h, w, num_channels) and (b,), or the network does not take such a condition.
+          ValueError: x is not (b, h, w, num_channels), noise_input is not (b,), or the network does not take the condition.
         """
         check_input(x.shape, noise_input.shape, self)
         real = jnp.promote_types(x.dtype, jnp.float32)
         return self.with_image(x.astype(real), condition), noise_input.astype(real)
 
     def with_image(self, x: Pixels, condition: Any) -> Array:
-        """x with the condition image as more channels, zeros where the condition has none.
+        """Append the condition image to x as extra channels, or zeros if the condition has no image.
 
         Raises:
-          ValueError: a condition that the network does not take.
+          ValueError: the network does not take the condition.
         """
         self.null_condition(condition)
         if self._condition_shape is None:
@@ -171,7 +176,7 @@ class Network(Section, nn.Module):
         return jnp.concatenate([x, image.astype(x.dtype)], axis=-1)
 
     def with_levels(self, embedding: Any, condition: Any) -> Any:
-        """The embedding (b, f) of the noise level with those of the condition image's noise and of the interval's length, where there are any."""
+        """Add the embeddings of the condition image's noise and of the interval length, if used, to that of the noise level, (b, f)."""
         return self._with_interval(self._with_image_noise(embedding, condition), condition)
 
     def _with_image_noise(self, embedding: Any, condition: Any) -> Any:
@@ -183,7 +188,7 @@ class Network(Section, nn.Module):
         return embedding + LevelEmbedding(features, name="image_noise")(labels)
 
     def _with_interval(self, embedding: Any, condition: Any) -> Any:
-        """Of length 0 where the condition has none."""
+        """Add the embedding of the interval length, which is 0 if the condition has none."""
         if embedding is None or not self.condition_interval:
             return embedding
         b, features = embedding.shape
@@ -192,7 +197,7 @@ class Network(Section, nn.Module):
 
 
 def check_input(x_shape: Sequence[int], noise_input_shape: Sequence[int], network: Any) -> None:
-    """Raises ValueError unless the arguments of a call are (b, h, w, channels) and (b,)."""
+    """Raise ValueError unless the images of a call are (b, h, w, channels) and its noise input (b,)."""
     h, w = sides(network.image_size, network.image_width)
     if len(x_shape) != 4 or tuple(x_shape[1:]) != (h, w, network.num_channels):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The score networks by the names that configs use (`config.model.name`)."""
+"""Registry of the score networks by `config.model.name`, and queries about the configured one."""
 
 import dataclasses
 from collections.abc import Callable
@@ -39,7 +39,7 @@ NETWORKS: dict[str, type[Network]] = {
 
 @dataclasses.dataclass(frozen=True)
 class NetworkChoice(Section):
-    """Which network: config.model.name."""
+    """Choice of the network (config.model.name)."""
 
     name: str = option(
         "ncsnpp",
@@ -49,29 +49,29 @@ class NetworkChoice(Section):
 
 
 def build_network(config: Any) -> nn.Module:
-    """Builds the network that `config` describes.
+    """Build the network that `config` describes.
 
     Args:
-        config: with `model.name` one of NETWORKS, and the fields that its `from_config` reads.
+        config: `model.name` is a key of NETWORKS; the other fields are those read by that network's `from_config`.
 
     Raises:
-        ConfigError: unknown name, or options that the network cannot have.
+        ConfigError: the name is unknown, or the network does not accept the options.
     """
     return choose("model.name", config.model.name, NETWORKS).from_config(config)
 
 
 def network_score(network: Any, params: Any, parameterization: Any) -> NetworkScore:
-    """The network with these parameters as a score model, of no condition."""
+    """Wrap a network and its parameters as a score model, with no condition bound."""
     return NetworkScore(params, network.apply, parameterization, (), null_condition_of(network))
 
 
 def null_condition_of(network: Any) -> Callable[[Any], Any]:
-    """The network's `null_condition`; one that has none takes no conditions."""
+    """Return the network's `null_condition`, or `takes_none` for a network without one."""
     return getattr(network, "null_condition", takes_none)
 
 
 def check_no_class(config: Any, what: str) -> None:
-    """Refuse what asks a network for its score of no class, or of no image, if it never learnt one."""
+    """Refuse `what`, which needs the unconditional score, if a conditional network was trained without label dropout."""
     names = condition_names(config)
     if names and not config.training.label_dropout:
         nothing = next((f"no {name}" for name in ("image", "text") if name in names), "no class")
@@ -82,7 +82,7 @@ def check_no_class(config: Any, what: str) -> None:
 
 
 def condition_names(config: Any) -> tuple[str, ...]:
-    """Names of the configured network's conditions: label, text, image; others of a user's own."""
+    """Names of the configured network's conditions: label, text, image, or those of a user-defined network."""
     read = tuple(name for name in conditions_of(config) if name != "paired")
     return (*read, "image") if has_condition_image(config) else read
 
@@ -93,29 +93,29 @@ def has_condition_image(config: Any) -> bool:
 
 
 def conditions_of(config: Any) -> tuple[str, ...]:
-    """Names of what is read with each image for the configured network's condition; () also for scores known in closed form."""
+    """Names of what is read with each image to condition the configured network; () also for closed-form scores."""
     conditions = getattr(NETWORKS.get(config.model.name), "conditions", None)
     return conditions(config) if conditions else ()
 
 
 def takes_logarithm(config: Any) -> bool:
-    """Whether the configured network takes the logarithm of its noise input, which then is sigma or like it."""
+    """Whether the configured network takes the logarithm of its noise input, which must then be positive, such as sigma."""
     inside = getattr(NETWORKS.get(config.model.name), "takes_logarithm", None)
     return bool(inside and inside(config))
 
 
 def declares_options(name: str) -> bool:
-    """Whether the fields of config.model that a network reads are known: one of a user's may read any, as `from_config` likes."""
+    """Whether the fields of config.model that a network reads are known; a user-defined `from_config` may read any."""
     network = NETWORKS.get(name)
     return network is None or issubclass(network, Section)
 
 
 def divides_by_sigma(config: Any) -> bool:
-    """Whether the configured network divides its output by sigma; others do not read the field."""
+    """Whether the configured network divides its output by sigma; networks without the option `scale_by_sigma` do not."""
     network = NETWORKS.get(config.model.name)
     return bool(config.model.scale_by_sigma and network and "scale_by_sigma" in network.options())
 
 
 def projection_of(network: Any) -> Callable[[Any], Any]:
-    """What training puts in place of the parameters before each update: their `projected`, or themselves."""
+    """Return the function that training applies to the parameters before each update: `projected`, or the identity."""
     return getattr(network, "projected", lambda params: params)

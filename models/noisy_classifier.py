@@ -1,10 +1,10 @@
-"""A classifier of noisy images: ADM's encoder with attention pooling (Dhariwal & Nichol 2021), and what it says of x_t.
+"""A classifier of noisy images: ADM's encoder with attention pooling (Dhariwal & Nichol 2021), and its p(y | x_t).
 
-    body:  the way down of ADM's U-Net and its middle (models/adm_blocks.py)
-    head:  norm, activation, attention pooling: one query, the mean over positions, to the classes
+    body:  the encoder and the middle blocks of ADM's U-Net (models/adm_blocks.py)
+    head:  norm, activation, attention pooling (the mean over positions is the query), linear map to the classes
 
-Blocks take the noise level as a scale and a shift of their second norm. Its noise input is 999 t/T, and it is given
-x / sqrt(alpha^2 + sigma^2), which is x for a process that preserves variance.
+The noise level scales and shifts the second norm of each block. The noise input is 999 t/T, and the input image is
+x / sqrt(alpha^2 + sigma^2), which is x for a variance-preserving process.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Integers, Keys, PerImage
 
 Logits = Float[Array, "b classes"]
-ATTENTION = (32, 16, 8)  # unless said otherwise, also where images are too small for any of them
+ATTENTION = (32, 16, 8)  # the default, allowed also where images are too small for any of these
 
 
 class AttentionPool(nn.Module):
-    """Attention from the mean over positions to it and all of them, as in CLIP's image encoder (Radford et al. 2021)."""
+    """Attention from the mean over positions to itself and all positions, as in CLIP's image encoder (Radford et al. 2021)."""
 
     classes: int
     head_channels: int
@@ -62,7 +62,10 @@ class AttentionPool(nn.Module):
 
 
 class NoisyClassifierNetwork(Section, nn.Module):
-    """Options of config.noisy_classifier. `net.apply({"params": params}, x, noise_input, dropout_keys)` -> logits (b, classes)."""
+    """The classifier network, with the options of config.noisy_classifier.
+
+    `net.apply({"params": params}, x, noise_input, dropout_keys)` -> logits (b, classes).
+    """
 
     image_size: int
     image_width: int = 0
@@ -101,7 +104,7 @@ class NoisyClassifierNetwork(Section, nn.Module):
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
-        """Every option from config.noisy_classifier, and the image's sides."""
+        """Build the network from config.noisy_classifier, and the size and range of images in config.data."""
         given: dict[str, Any] = {}
         for name in cls.options():
             value = config.noisy_classifier[name]
@@ -110,10 +113,10 @@ class NoisyClassifierNetwork(Section, nn.Module):
         return cls(data.image_size, data.image_width, data.centered, **given)
 
     def check_attention(self) -> None:
-        """Refuse, of a classifier that is to be trained, attention at no level.
+        """Refuse, before training, attention resolutions that no level has.
 
         Raises:
-          ConfigError: with the levels that there are.
+          ConfigError: none of them matches; the message lists the resolutions of the levels.
         """
         h, w = sides(self.image_size, self.image_width)
         sizes = [min(h, w) >> level for level in range(len(self.ch_mult))]
@@ -139,7 +142,7 @@ class NoisyClassifierNetwork(Section, nn.Module):
 
     @property
     def state_dict(self) -> StateDict:
-        """The published one: layers of attention and of its pooling are convolutions of one axis."""
+        """The published state dict, in which layers of attention and of the pooling are 1-D convolutions."""
         ends = (".qkv", ".proj_out", ".qkv_proj", ".c_proj")
         return StateDict(convolutions=dict.fromkeys(ends, (1,)))
 
@@ -156,14 +159,14 @@ class NoisyClassifierNetwork(Section, nn.Module):
 
 @flax.struct.dataclass
 class NoisyClassifier:
-    """The network with its parameters: p(y | x_t) of a process."""
+    """A classifier network with its parameters, as p(y | x_t) of a process."""
 
     params: Any
     apply: Callable[..., Logits] = flax.struct.field(pytree_node=False)
     sde: SDE = flax.struct.field(pytree_node=False)
 
     def logits(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Logits:
-        """ln p(y | x_t) but for a constant of each image."""
+        """ln p(y | x_t) up to a constant per image."""
         level = jnp.hypot(self.sde.alpha(t), self.sde.sigma(t))
         given = x / expand(level, x), noise_label(self.sde, t)
         return self.apply({"params": self.params}, *given, dropout_keys)
@@ -176,7 +179,7 @@ class NoisyClassifier:
 
 
 def of_label(log_probabilities: Logits, labels: Integers) -> PerImage:
-    """Each image's own; 0 for the label after the last, which is "no class"; NaN for any other number."""
+    """The log-probability of each image's label; 0 for "no class", the label after the last; NaN for any other label."""
     padded = jnp.pad(log_probabilities, ((0, 0), (0, 1)))
     index = jnp.where(labels < 0, padded.shape[1], labels)[:, None]
     return jnp.take_along_axis(padded, index, axis=1, mode="fill", fill_value=jnp.nan)[:, 0]

@@ -1,13 +1,13 @@
-"""The standard normal's mass of an interval, in logarithms that keep their digits everywhere.
+"""The logarithm of the standard normal's mass on an interval, accurate everywhere.
 
-A uniform density that was blurred, and a discretised Gaussian, are such masses. With the centre at distance y >= 0
-from the normal's mean and half the width h, the near edge is at p = y - h and the far one at q = y + h:
+A blurred uniform density and a discretised Gaussian are such masses. With the centre of the interval at distance y >= 0
+from the normal's mean, and half-width h, the near edge is at p = y - h and the far one at q = y + h:
 
     mass = Q(p) - Q(q),    phi(q) / phi(p) = exp(-2 y h) = r,
 
-where Q is the upper tail and phi the density. If the mean lies inside (p < 0), the mass is a sum of two halves of
-erf; outside, it is phi(p) (M(p) - r M(q)) with Mills' ratio M = Q / phi, which stays near 1/p where Q and phi are
-0 in float32. Widths down to 1e-3 keep four digits there.
+where Q is the upper tail and phi the density. If the mean lies inside (p < 0), the mass is the mean of two values of
+erf; outside, it is phi(p) (M(p) - r M(q)) with Mills' ratio M = Q / phi, which stays near 1/p where Q and phi underflow
+to 0 in float32. Widths down to 1e-3 keep four digits there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jax.scipy.special import erf, erfcx
 from score_sde.shapes import Array, Elements
 
 FAR = 8.0
-TERMS = 20  # at 8 the fraction then has float64's digits
+TERMS = 20  # enough for the fraction to have float64's precision at 8
 
 
 class _Edges(NamedTuple):
@@ -33,17 +33,17 @@ class _Edges(NamedTuple):
 
 
 def _edges(centre: Elements, half: Elements) -> _Edges:
-    # Not abs: its derivative at 0 is 0, and the slope below would lose its own there.
+    # Not abs: its derivative at 0 is 0, which would make that of the slope below 0 too.
     y = jnp.where(centre < 0, -centre, centre)
     p, q = y - half, y + half
     return _Edges(p < 0, p, q, -jnp.expm1(-2.0 * y * half))
 
 
 def _mills(x: Elements) -> Elements:
-    """M(x) for x >= 0, by Laplace's continued fraction x + 1/(x + 2/(x + ...)) from 8 on.
+    """M(x) for x >= 0; from 8 on it is 1 over Laplace's continued fraction x + 1/(x + 2/(x + ...)).
 
     JAX's erfcx in float32 is 0 for x/sqrt(2) from 9.19 to 9.41, where it divides by an erfc that is flushed to 0, and its
-    derivative cancels from 30 on.
+    derivative suffers from cancellation from 30 on.
     """
     far = x > FAR
     large = jnp.where(far, x, FAR)

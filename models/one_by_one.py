@@ -1,4 +1,4 @@
-"""A score model asked for one image at a time, by which an image's score has the same bits in any batch."""
+"""A score model evaluated on one image at a time, so that an image's score has the same bits in any batch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from score_sde.shapes import Images, PerImage
 
 @flax.struct.dataclass
 class OneByOne(ScoreWrapper):
-    """A score model asked for one image at a time, (1, ...), however many there are.
+    """A score model evaluated on one image at a time, (1, ...), whatever the batch size.
 
-    A convolution adds its products in an order that depends on the width of the batch; here an image's score does
-    not. It costs what a batch saves.
+    A convolution adds its products in an order that depends on the batch size, so the score of an image in a batch does
+    too; here it does not. The price is the speed that batching gains.
     """
 
     def __call__(self, x: Images, t: PerImage) -> Images:

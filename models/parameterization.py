@@ -1,28 +1,32 @@
-"""A network's noise input, the scale of the image it takes, and what its output means.
+"""Parameterizations: a network's noise input, the scale of its input image, and the meaning of its output.
 
-| model.predicts | the network is given | its output is               | score                                        |
-|----------------|----------------------|-----------------------------|----------------------------------------------|
-| noise          | x, as the process's  | eps_hat                     | -out / sigma                                 |
-| score          | x, sigma             | the score                   | out                                          |
-| x0             | x, as the process's  | E[x_0 | x_t]                | (alpha out - x) / sigma^2                    |
-| velocity       | x, as the process's  | (alpha eps - sigma x_0) / r | -(x / r + alpha out / sigma) / r             |
-| flow           | x, as the process's  | alpha' x_0 + sigma' eps     | (alpha' x - alpha out) / (sigma w)           |
-| flow, of intervals   | x, 8 t / T, 8 (t - r) / T | its mean from t to r   | as of flow, where r = t                 |
-| edm            | c_in x, ln(rho) / 4  | F, D = c_skip x + c_out F   | as x0 with D                                 |
-| edm_ve         | x / alpha, ln(rho / 2)      | F, D = x/alpha + rho F      | out / sigma                           |
-| edm_iddpm      | x / r, the nearest of 1000 levels      | eps_hat          | -out / sigma                          |
-| discrete DDPM  | x, the level of the same log-SNR            | eps_hat | -out / sigma                              |
-| discrete SMLD  | x, round((T - t)(N - 1) / T), 0 = most noise | the score | out                                   |
+| model.predicts      | network inputs                       | network output              | score                              |
+|---------------------|--------------------------------------|-----------------------------|------------------------------------|
+| noise               | x, default                           | eps_hat                     | -out / sigma                       |
+| score               | x, sigma                             | the score                   | out                                |
+| x0                  | x, default                           | E[x_0 | x_t]                | (alpha out - x) / sigma^2          |
+| velocity            | x, default                           | (alpha eps - sigma x_0) / r | -(x / r + alpha out / sigma) / r   |
+| flow                | x, default                           | alpha' x_0 + sigma' eps     | (alpha' x - alpha out) / (sigma w) |
+| flow over intervals | x, 8 t / T, 8 (t - r) / T            | mean of flow from t to r    | as for flow, at r = t              |
+| edm                 | c_in x, ln(rho) / 4                  | F, D = c_skip x + c_out F   | as for x0, with D                  |
+| edm_ve              | x / alpha, ln(rho / 2)               | F, D = x / alpha + rho F    | out / sigma                        |
+| edm_iddpm           | x / r, nearest of 1000 levels        | eps_hat                     | -out / sigma                       |
+| discrete DDPM       | x, level of equal log-SNR            | eps_hat                     | -out / sigma                       |
+| discrete SMLD       | x, round((T - t)(N - 1) / T)         | the score                   | out                                |
 
-The process's noise input is 999 t / T, but sigma under VE, whatever is predicted.
-r^2 = alpha^2 + sigma^2, which is 1 for a process that preserves variance, where the velocity is that of Salimans & Ho 2022;
-rho = sigma/alpha, w = alpha sigma' - sigma alpha' with rates of time, and `flow` is the velocity of the probability flow itself,
-eps - x_0 on the straight path of flow matching. VP, sub-VP and by default every other process predict noise, the straight path the flow; VE predicts the score, with the division by
-sigma inside the network (`model.scale_by_sigma`). 999 gives continuous models the label range of DDPM with
-1000 scales, whatever the number of sampling steps; it is a convention that published weights depend on.
+The default noise input is that of the process, whatever is predicted: sigma under VE, 999 t / T otherwise. The factor
+999 gives continuous models the label range of DDPM with 1000 scales, whatever the number of sampling steps; it is a
+convention that published weights depend on. SMLD's label 0 is the largest noise.
 
-The rows noise, score and SMLD are those of score_sde's `get_score_fn`; for DDPM's the published code differs between
-its samplers: `model.discrete_labels` has both of its ways.
+Here r^2 = alpha^2 + sigma^2, which is 1 for a variance-preserving process, whose velocity is that of Salimans & Ho 2022;
+rho = sigma / alpha; w = alpha sigma' - sigma alpha', where primes are time derivatives. `flow` is the velocity of the
+probability flow itself, eps - x_0 on the straight path of flow matching.
+
+Unless model.predicts says otherwise, networks predict the flow on the straight path, the score under VE, with the division
+by sigma inside the network (`model.scale_by_sigma`), and noise under VP, sub-VP and, by default, any other process.
+
+The rows noise, score and SMLD are those of score_sde's `get_score_fn`. For DDPM the published samplers differ from each
+other; `model.discrete_labels` offers both of their conventions.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ from score_sde.shapes import Images, Integers, PerImage
 
 @dataclasses.dataclass(frozen=True)
 class PredictionOptions(Section):
-    """Fields of config.model that say what a network is given and what it predicts."""
+    """Options of config.model that set a network's inputs and what it predicts."""
 
     predicts: str = option(
         "process",
@@ -79,9 +83,9 @@ class PredictionOptions(Section):
 class DiscreteNoisePrediction(NoisePrediction):
     """A network trained with the DDPM loss on the integer levels of a chain.
 
-    The chain and the process agree in no time but in noise: alpha^2 at the last level is 6.5 % below that at
-    T. So a time is answered at the level of the same log-SNR, interpolated between the table's; for a process
-    that preserves variance alpha and sigma agree as well. Below the first level the label stays 0.
+    The chain corresponds to the process by noise level and not by time: alpha^2 at the last level is 6.5 % below that
+    at T. A time is therefore mapped to the level of equal log-SNR, interpolated between levels; for a variance-preserving
+    process alpha and sigma then agree as well. Times with less noise than the first level get the label 0.
     """
 
     chain: Chain
@@ -89,7 +93,7 @@ class DiscreteNoisePrediction(NoisePrediction):
     def noise_input(self, t: PerImage) -> PerImage:
         levels = jnp.arange(self.chain.num_scales, dtype=t.dtype)
         log_snrs = 2.0 * (jnp.log(self.chain.alphas) - jnp.log(self.chain.sigmas))
-        # jnp.interp takes ascending points, and the log-SNR falls with the level.
+        # jnp.interp needs ascending points, but the log-SNR falls with the level: hence the signs.
         return jnp.interp(-self.sde.log_snr(t), -log_snrs.astype(t.dtype), levels)
 
     def noise_input_at_level(self, level: Integers) -> PerImage:
@@ -101,10 +105,7 @@ class DiscreteNoisePrediction(NoisePrediction):
 
 @dataclasses.dataclass(frozen=True)
 class PublishedPCNoisePrediction(DiscreteNoisePrediction):
-    """As the published predictor-corrector asks: at the label t (N - 1), but with the sigma of the level below it.
-
-    The label is a fraction.
-    """
+    """The published predictor-corrector's convention: the fractional label t (N - 1) / T, with the sigma of the level below it."""
 
     def noise_input(self, t: PerImage) -> PerImage:
         return t * (self.chain.num_scales - 1) / self.sde.T
@@ -115,7 +116,7 @@ class PublishedPCNoisePrediction(DiscreteNoisePrediction):
 
 @dataclasses.dataclass(frozen=True)
 class PublishedODENoisePrediction(DiscreteNoisePrediction):
-    """As the published ODE sampler and likelihood ask, which take every network for a continuous one."""
+    """The convention of the published ODE sampler and likelihood, which treat every network as a continuous one."""
 
     def noise_input(self, t: PerImage) -> PerImage:
         return noise_label(self.sde, t)
@@ -123,7 +124,7 @@ class PublishedODENoisePrediction(DiscreteNoisePrediction):
 
 @dataclasses.dataclass(frozen=True)
 class DiscreteScorePrediction(ScorePrediction):
-    """A network trained with the SMLD loss; its labels count down from the largest noise."""
+    """A network trained with the SMLD loss; label 0 is the largest noise."""
 
     chain: Chain
 
@@ -159,11 +160,11 @@ DISCRETE_NOISE: dict[str, type[DiscreteNoisePrediction]] = {
 
 
 def build_parameterization(config: Any, sde: SDE) -> Prediction:
-    """The parameterization of `config` for networks of this process.
+    """Build the parameterization that `config` selects for a network of this process.
 
     Raises:
       NoDiscreteForm: `training.continuous=False` for a process without a published chain.
-      ConfigError: `model.predicts` or `model.discrete_labels` is unknown, or does not go with the rest.
+      ConfigError: `model.predicts` or `model.discrete_labels` is unknown, or incompatible with other options.
     """
     model = config.model
     discrete_noise = choose("model.discrete_labels", model.discrete_labels, DISCRETE_NOISE)
@@ -197,10 +198,10 @@ def build_parameterization(config: Any, sde: SDE) -> Prediction:
 
 
 def check_noise_input(config: Any, predicts: str) -> None:
-    """Refuse networks that would take sigma for a label, or the logarithm of what is 0 or less: scores that are wrong or NaN.
+    """Refuse networks that would read sigma as a label, or take the logarithm of a number <= 0: scores that are wrong or NaN.
 
     Raises:
-      ConfigError: with what to set.
+      ConfigError: the network is one of these; the message says what to set.
     """
     model, continuous = config.model, config.training.continuous
     logarithm = takes_logarithm(config)
@@ -223,7 +224,7 @@ def check_noise_input(config: Any, predicts: str) -> None:
 
 
 def refuse_discrete(config: Any, sde: SDE, what: str) -> None:
-    """A discrete VE network knows its noise levels by rounded labels: between them it cannot be asked."""
+    """Refuse `what` for a discretely trained VE network, whose labels are rounded: it has no score between its levels."""
     if not config.training.continuous and sde.predicts == "score":
         raise ConfigError(
             f"{what} needs the score at every time, but a network trained with training.continuous=False "

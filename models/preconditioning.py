@@ -1,4 +1,4 @@
-"""EDM's preconditioning, and those by which it writes older models (Karras et al. 2022, Table 1); table: parameterization.py."""
+"""EDM's preconditioning, and its formulations of older models (Karras et al. 2022, Table 1); table: parameterization.py."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from score_sde.shapes import Images, PerImage
 class EDMPreconditioning(Prediction):
     """E[x_0 | x_t] = c_skip x/alpha + c_out F(c_in x/alpha; ln(rho)/4) (Karras et al. 2022, Eq. 7, Table 1).
 
-    With sigma_data the standard deviation of the data, input and target of F have variance 1 at every noise level,
-    and a network that gives 0 is the best linear denoiser of white data.
+    If sigma_data is the standard deviation of the data, the input and the target of F have variance 1 at every noise
+    level, and a network that outputs 0 is the best linear denoiser of white data.
     """
 
     sigma_data: float = 0.5
     fourier: bool = False
-    """The embedding takes the logarithm of its noise input."""
+    """Whether the embedding takes the logarithm of its noise input, which then is exp(ln(rho)/4)."""
 
     def noise_input(self, t: PerImage) -> PerImage:
         noise = -0.125 * self.sde.log_snr(t)
@@ -33,7 +33,7 @@ class EDMPreconditioning(Prediction):
         return x / expand(self._spread(t), x)
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
-        """(alpha D - x) / sigma^2, with the two terms in x joined: their difference loses digits at small sigma."""
+        """(alpha D - x) / sigma^2, with the two terms in x combined, as their difference loses digits at small sigma."""
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         spread = expand(self._spread(t), x)
         return self.sigma_data * alpha / (sigma * spread) * out - x / jnp.square(spread)
@@ -41,7 +41,8 @@ class EDMPreconditioning(Prediction):
     def velocity(self, out: Images, x: Images, t: PerImage) -> Images:
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         spread = expand(self._spread(t), x)
-        # x is (alpha sigma_data, sigma) and F the turn of it that is left, in units of sigma_data for x_0 and 1 for the noise.
+        # In the plane of x_0 / sigma_data and eps, x / spread is the component along (alpha sigma_data, sigma), and out the
+        # one orthogonal to it.
         given = x / spread
         x0 = self.sigma_data * (alpha * self.sigma_data * given + sigma * out) / spread
         noise = (sigma * given - alpha * self.sigma_data * out) / spread
@@ -69,13 +70,13 @@ IDDPM_LEVELS = 1000
 
 
 class IDDPMPreconditioning(NoisePrediction):
-    """E[x_0 | x_t] = x/alpha - rho F(x/r; M - 1 - j) with u_j the nearest to rho of Improved DDPM's levels (Table 1).
+    """E[x_0 | x_t] = x/alpha - rho F(x/r; M - 1 - j), where u_j is the level of Improved DDPM nearest to rho (Table 1).
 
-    EDM's name for it; F is eps_hat, of an integer level.
+    This is EDM's notation: F is eps_hat, and takes an integer level.
     """
 
     def noise_input(self, t: PerImage) -> PerImage:
-        # Without u_M = 0, which no network was trained at.
+        # Without u_M = 0, at which no network was trained.
         levels = jnp.asarray(iddpm_levels()[:-1], t.dtype)
         rho = jnp.exp(-0.5 * self.sde.log_snr(t))
         nearest = jnp.argmin(jnp.abs(rho[:, None] - levels[None, :]), axis=1)
@@ -86,9 +87,9 @@ class IDDPMPreconditioning(NoisePrediction):
 
 
 def iddpm_levels() -> np.ndarray:
-    """u_0 > ... > u_M = 0 of M = 1000, sigma/alpha of the cosine chain (Nichol & Dhariwal 2021, Eq. 17; Karras et al. 2022, Table 1).
+    """Levels u_0 > ... > u_M = 0, M = 1000: sigma/alpha of the cosine chain (Nichol & Dhariwal 2021, Eq. 17; Karras et al. 2022, Table 1).
 
-    A step to more noise keeps a thousandth of alpha^2 or more.
+    Each step to more noise keeps at least a thousandth of alpha^2.
     """
     angles = 0.5 * np.pi * np.arange(IDDPM_LEVELS + 1) / (IDDPM_LEVELS * 1.008)
     alpha_squared = np.sin(angles) ** 2

@@ -1,4 +1,4 @@
-"""What a network predicts of x_t: noise, the score, the image or a velocity, each as a score (table: parameterization.py)."""
+"""Prediction types of a network (noise, score, image, velocity) and their conversion to a score (table: parameterization.py)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ INTERVAL_LABEL = 8.0
 
 
 def noise_label(sde: SDE, t: PerImage) -> PerImage:
-    """999 t/T, the label that the published networks are given for a time."""
+    """The label 999 t/T by which the published networks are given a time."""
     return MAX_LABEL * t / sde.T
 
 
-# By what a network predicts as a rule under a process: the published networks take time so.
+# Noise input by the default prediction under a process (`SDE.predicts`), as the published networks take it.
 NOISE_INPUTS: dict[str, Callable[[SDE, Array], Array]] = {
     "noise": noise_label,
     "flow": noise_label,
@@ -30,7 +30,7 @@ NOISE_INPUTS: dict[str, Callable[[SDE, Array], Array]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Prediction(abc.ABC):
-    """Maps x and time to what the network is given, and its output to a score. Hashable."""
+    """Maps x and t to the inputs of the network, and its output to a score. Hashable."""
 
     sde: SDE
 
@@ -39,7 +39,7 @@ class Prediction(abc.ABC):
         return NOISE_INPUTS[self.sde.predicts](self.sde, t)
 
     def inputs(self, x: Images, t: PerImage) -> Images:
-        """The images that it is given for x."""
+        """The images given to the network for x."""
         return x
 
     @abc.abstractmethod
@@ -47,7 +47,11 @@ class Prediction(abc.ABC):
         """The score of the marginal at t, from the network's output for x."""
 
     def velocity(self, out: Images, x: Images, t: PerImage) -> Images:
-        """dx/dt of the probability flow, from the same. What knows the image by itself needs no alpha > 0: `SDE.signal_end`."""
+        """The probability-flow velocity dx/dt at t, from the network's output for x.
+
+        By default it is computed from the score. Predictions that determine the image directly override it, and so do not need
+        alpha > 0 (`SDE.signal_end`).
+        """
         return self.sde.reverse_drift(x, t, self.score(out, x, t), h=0.0)
 
 
@@ -69,7 +73,7 @@ class ScorePrediction(Prediction):
 
 
 class X0Prediction(Prediction):
-    """out = E[x_0 | x_t]; Tweedie's formula the other way round. The score of an imperfect one grows as 1/sigma^2."""
+    """out = E[x_0 | x_t], converted by Tweedie's formula; an error in it grows as 1/sigma^2 in the score."""
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
@@ -81,7 +85,7 @@ class X0Prediction(Prediction):
 
 
 class VelocityPrediction(Prediction):
-    """out = v = (alpha eps - sigma x_0) / r, at right angles to x / r in the plane of x_0 and eps."""
+    """out = v = (alpha eps - sigma x_0) / r, orthogonal to x / r in the plane of x_0 and eps."""
 
     def score(self, out: Images, x: Images, t: PerImage) -> Images:
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
@@ -93,7 +97,7 @@ class VelocityPrediction(Prediction):
         r = jnp.hypot(alpha, sigma)
         turned = (
             x / r
-        )  # (x / r, out) is (x_0, eps) turned by the angle whose tangent is sigma / alpha
+        )  # (x / r, out) is (x_0, eps) rotated by the angle whose tangent is sigma / alpha
         x0, noise = (alpha * turned - sigma * out) / r, (sigma * turned + alpha * out) / r
         return self.sde.velocity(x0, noise, t)
 
@@ -113,15 +117,15 @@ class FlowPrediction(Prediction):
 
 
 class AverageFlowPrediction(FlowPrediction):
-    """out = the average velocity from t down to r, of a network conditioned on the interval t - r too (Geng et al. 2025, Eq. 3).
+    """out = the average velocity from t down to r, for a network also conditioned on the interval t - r (Geng et al. 2025, Eq. 3).
 
-    Its derivative in time is learnt from (training/mean_flow.py), and label 999 t/T, whose fastest sinusoid turns 159 times in a
-    unit of time, would give that derivative the size of a thousand: both labels are 8 t/T here.
+    The loss contains its time derivative (training/mean_flow.py). With the label 999 t/T, whose fastest sinusoid has 159
+    periods per unit of time, that derivative would be of the order of a thousand, so the labels are 8 t/T and 8 (t - r)/T.
     """
 
     def noise_input(self, t: PerImage) -> PerImage:
         return INTERVAL_LABEL * t / self.sde.T
 
     def interval(self, r: PerImage, t: PerImage) -> PerImage:
-        """The network's input of the interval from r to t."""
+        """The network's input for the interval from r to t."""
         return INTERVAL_LABEL * (t - r) / self.sde.T

@@ -1,4 +1,4 @@
-"""In what the published PyTorch state dict of a network differs from its parameters here; foreign_weights/state_dicts.py reads by it."""
+"""How a network's published PyTorch state dict differs from its parameters here, for foreign_weights/state_dicts.py."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StateDict:
-    """What is said of a network beside the rules for all: layers have the same names, with a dot before a number in place of "_"."""
+    """Differences beyond the rule for all networks: layer names are the same, with "_" in place of a dot before a number."""
 
     within: str = ""
-    """What precedes the names where the published network lies within another module ..."""
+    """Prefix of the names, where the published network is nested in another module ..."""
     beside: tuple[str, ...] = ()
-    """... but for names that begin with one of these."""
+    """... except for names that begin with one of these."""
     convolutions: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
-    """Ends of names of layers that are convolutions there and linear maps here -> the sides of their kernels."""
+    """Layers that are convolutions there and linear maps here: suffixes of their names -> kernel sizes there."""
     constants: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    """Arrays there that are computed here: buffers."""
+    """Arrays stored there (as buffers) that are computed here."""
     classes: str = ""
-    """The table whose last row is "no class" here; published networks may have been trained without it."""
+    """Name of the class embedding, whose last row is "no class" here; published networks may have been trained without it."""
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Arrays there that have no part here -> why."""
+    """Arrays there without a counterpart here -> the reason."""

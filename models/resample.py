@@ -1,17 +1,17 @@
-"""Changing the resolution of images by two: FIR filtered and naive.
+"""Resampling images by a factor of two, FIR filtered or naive.
 
-A signal must be low-passed before it is thinned out and after zeros are put between its samples, or
-frequencies fold onto each other. NCSN++ (Song et al. 2021, Appendix H, "FIR") takes the filter [1, 3, 3, 1]
-of StyleGAN2 (Karras et al. 2020b) for this; DDPM++ averages and repeats.
+A signal must be low-pass filtered before it is decimated, and after zeros are inserted between its samples, or
+it is aliased. NCSN++ (Song et al. 2021, Appendix H, "FIR") uses the filter [1, 3, 3, 1] of StyleGAN2 (Karras et
+al. 2020b) for this; DDPM++ averages and repeats pixels.
 
-Every filter here is separable, so it is two passes of a one-dimensional filter, and each pass is a short
-sum of shifted, strided slices (polyphase form: the zeros that upsampling inserts are never made nor
-multiplied). That fuses into one kernel in XLA, needs no transposes in NHWC, and has a cheap gradient;
-a depthwise convolution has neither on CPU.
+Every filter here is separable, so it is applied as two passes of a one-dimensional filter, each a short sum of
+shifted, strided slices (polyphase form: the zeros that upsampling inserts are neither stored nor multiplied). In
+XLA this fuses into one kernel, needs no transposes in NHWC, and has a cheap gradient; a depthwise convolution on
+CPU has none of these advantages.
 
-Conventions. Images are (b, h, w, c). A filter is given as one row of taps, is scaled to sum 1, and acts as
-a true convolution (flipped); upsampling multiplies by 4 to make up for the inserted zeros. Pads are the
-ones of StyleGAN2's `upfirdn`, which keep an even filter centred.
+Conventions. Images are (b, h, w, c). A filter is given as a row of taps, is scaled to sum to 1, and acts as
+a true convolution (flipped); upsampling multiplies by 4 to make up for the inserted zeros. Padding is that of
+StyleGAN2's `upfirdn`, which keeps an even filter centred.
 """
 
 import functools
@@ -41,15 +41,15 @@ def naive_upsample_2d(x: Image) -> Float[Array, "b 2*h 2*w c"]:
 
 
 def naive_upsample_conv_2d(x: Image, kernel: Kernel) -> Float[Array, "b 2*h 2*w o"]:
-    """A 3x3 convolution of the naively upsampled image, which keeps its resolution.
+    """A 3x3 convolution of the naively upsampled image, at the upsampled resolution.
 
-    Two of three taps in a row fall on one pixel of x:
+    Along each axis two of the three taps fall on the same pixel of x:
 
         y[2 m]     = k[0] x[m - 1] + (k[1] + k[2]) x[m],
         y[2 m + 1] = (k[0] + k[1]) x[m] + k[2] x[m + 1],
 
-    so four 2x2 convolutions of x do, with 16 multiplications for 36. On a CPU that is half the time. An accelerator,
-    where they would be four small kernels and a pass over what they give, takes the plain form.
+    so four 2x2 convolutions of x suffice, with 16 multiplications in place of 36. On a CPU this halves the time. On an
+    accelerator, where it would be four small kernels and a pass over their outputs, the plain form is used.
     """
     return lax.platform_dependent(x, kernel, cpu=_conv_by_phases, default=_conv_of_upsampled)
 
@@ -61,7 +61,7 @@ def _conv_of_upsampled(x: Image, kernel: Kernel) -> Array:
 
 def _conv_by_phases(x: Image, kernel: Kernel) -> Array:
     def halves(k: Array) -> tuple[Array, Array]:
-        """The two taps of even and of odd outputs, along the first axis."""
+        """The two taps each of even and of odd outputs, along the first axis."""
         return jnp.stack([k[0], k[1] + k[2]]), jnp.stack([k[0] + k[1], k[2]])
 
     def phase(row: int, column: int) -> Array:
@@ -81,7 +81,7 @@ def naive_downsample_2d(x: Image) -> Float[Array, "b h//2 w//2 c"]:
 
 
 def upsample_2d(x: Image, taps: Sequence[float]) -> Float[Array, "b 2*h 2*w c"]:
-    """Doubles the resolution: a zero after each pixel, then the filter, times 4."""
+    """Doubles the resolution: inserts a zero after each pixel, filters, and multiplies by 4."""
     excess = len(taps) - 2
     before = (excess + 1) // 2 + 1
     weights = 2 * _normalised(taps)
@@ -91,7 +91,7 @@ def upsample_2d(x: Image, taps: Sequence[float]) -> Float[Array, "b 2*h 2*w c"]:
 
 
 def downsample_2d(x: Image, taps: Sequence[float]) -> Float[Array, "b h//2 w//2 c"]:
-    """Halves the resolution: the filter, then every second pixel."""
+    """Halves the resolution: filters, then keeps every second pixel."""
     excess = len(taps) - 2
     return _fir(x, taps, pads=((excess + 1) // 2, excess // 2), stride=2)
 
@@ -99,7 +99,7 @@ def downsample_2d(x: Image, taps: Sequence[float]) -> Float[Array, "b h//2 w//2 
 def conv_downsample_2d(
     x: Image, kernel: Kernel, taps: Sequence[float]
 ) -> Float[Array, "b h//2 w//2 o"]:
-    """Filters, then applies `kernel` at stride 2 without padding, all pads being taken by the filter."""
+    """Filters, then applies `kernel` at stride 2 without padding: the filter step does all of the padding."""
     excess = len(taps) - 2 + kernel.shape[0] - 1
     x = _fir(x, taps, pads=((excess + 1) // 2, excess // 2))
     return lax.conv_general_dilated(x, kernel, (2, 2), "VALID", dimension_numbers=_DIMENSIONS)
@@ -108,10 +108,10 @@ def conv_downsample_2d(
 def upsample_conv_2d(
     x: Image, kernel: Kernel, taps: Sequence[float]
 ) -> Float[Array, "b 2*h 2*w o"]:
-    """Spreads the pixels with zeros between them, applies `kernel` (unflipped), then the filter, times 4.
+    """Inserts a zero after each pixel, applies `kernel` (unflipped), filters, and multiplies by 4.
 
-    The published PyTorch code raises here (slices with a negative step); the definition is that of the JAX
-    code, and the tests hold this function to a plain NumPy one.
+    The published PyTorch code raises an error here (slices with a negative step). This is the definition of the
+    published JAX code; the tests compare it with a plain NumPy version.
     """
     reach = kernel.shape[0] - 1
     excess = len(taps) - 2 - reach
@@ -122,7 +122,7 @@ def upsample_conv_2d(
 
 
 def _normalised(taps: Sequence[float]) -> np.ndarray:
-    """The taps in the order in which a correlation needs them, with sum 1."""
+    """The taps, flipped for use in a correlation and scaled to sum to 1."""
     flipped = np.asarray(taps, np.float64)[::-1]
     return flipped / flipped.sum()
 
@@ -142,11 +142,11 @@ def _fir(x: Image, taps: Sequence[float], pads: tuple[int, int], stride: int = 1
 
 
 def _upsample_axis(x: Image, weights: np.ndarray, axis: int, before: int) -> Array:
-    """Zero insertion and filter along one axis, without the zeros.
+    """Zero insertion and filtering along one axis, without storing the zeros.
 
     Let z be x with a zero after each sample and `before` zeros in front: z[before + 2 m] = x[m]. The
-    output y[2 m + r] = sum_j weights[j] z[2 m + r + j] meets a sample only where r + j - before is even,
-    so phase r is a filter on x with half of the taps, at the shifts (r + j - before) / 2.
+    output y[2 m + r] = sum_j weights[j] z[2 m + r + j] has nonzero terms only where r + j - before is even,
+    so phase r is x filtered with half of the taps, at the shifts (r + j - before) / 2.
     """
     length = x.shape[axis]
     margin = len(weights) // 2 + 1
@@ -168,7 +168,7 @@ def _add_up(terms: Iterable[Array]) -> Array:
 
 
 def _pad_axis(x: Array, axis: int, before: int, after: int) -> Array:
-    # lax.pad also crops where a pad is negative: a filter shorter than the convolution's reach needs that.
+    # lax.pad also crops where a pad is negative, as it is for a filter shorter than the convolution's reach.
     config = [(before, after, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
     return lax.pad(x, jnp.zeros((), x.dtype), config)
 

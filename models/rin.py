@@ -1,19 +1,19 @@
-"""RIN (Jabri, Fleet & Chen 2022, Sec. 3) without its recurrence: few latents compute, the many tokens of an image are read and written.
+"""RIN (Jabri, Fleet & Chen 2022, Sec. 3) without its recurrence: a few latents read from and write to the many image tokens.
 
-    interface   norm of a linear map of each patch, plus a learnt position
-    latents     [class], time, num_latents learnt vectors
+    interface   norm of a linear map of each patch, plus a learned position
+    latents     [class], time, num_latents learned vectors
     blocks      read      the latents attend to the interface
                 compute   latent_depth layers in which the latents attend to each other
                 write     the interface attends to the latents
     head        norm and a linear map of the interface back to patches
 
-Each of these attentions is added to what attends, as is a perceptron after it. No token of the interface attends to another, so
-that the cost grows as the number of pixels, not as its square.
+Each attention has a residual connection, and is followed by an MLP with another. Interface tokens do not attend to each
+other, so the cost grows linearly with the number of pixels and not quadratically.
 
-Latent self-conditioning is left out: the paper begins the latents of a sampler's step with those of the step before, and finds
-samples better for it. Such a score depends on how its argument was reached. The probability-flow ODE, and the likelihood by it,
-are of a function of (x, t) alone; so the latents begin anew in every call. Nor is there dropout, and one number of heads and one
-mlp_ratio are for all layers.
+Latent self-conditioning is left out: the paper initializes the latents of a sampling step from those of the previous step,
+and reports better samples. Such a score depends on how its argument was reached, but the probability-flow ODE, and the
+likelihood computed from it, need a function of (x, t) alone; so the latents start anew in every call. There is no dropout,
+and all layers have the same number of heads and the same mlp_ratio.
 """
 
 from __future__ import annotations
@@ -37,10 +37,13 @@ from score_sde.shapes import Array, Keys, PerImage
 
 
 class RIN(Transformer):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c); `noise_input` is a label of 0 ... 1000.
+    """The score network RIN, whose noise input is a time label in 0 ... 1000.
 
-    With n tokens of an image and l latents, attention is of depth (2 n l + latent_depth l^2) pairs. A label and the time are latents beside
-    the num_latents that are learnt; "no class" is a label like the others. The head begins as zero: a fresh network gives exactly 0.
+    `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+
+    With n image tokens and l latents, attention is computed for depth (2 n l + latent_depth l^2) pairs of tokens. The label
+    and the time are latents in addition to the num_latents learned ones; "no class" is a label like the others. The head is
+    initialized to zero: a fresh network outputs exactly 0.
     """
 
     num_latents: int = option(
@@ -84,12 +87,12 @@ class RIN(Transformer):
             for layer in range(self.latent_depth):
                 latents = self._layer(f"block_{block}_compute_{layer}", latents)
             interface = self._layer(f"block_{block}_write", interface, latents)
-        # No dtype: float32, as nothing after it repairs the rounding.
+        # No dtype: the head stays in float32, since nothing after it corrects rounding errors.
         numbers = self.patch_size**2 * self.num_channels
         return self.image(nn.Dense(numbers, kernel_init=ZERO, name="head")(norm("norm")(interface)))
 
     def _first_latents(self, labels: PerImage, condition: Any) -> Tokens:
-        """Tokens of noise level and class, then the same learnt vectors for all images."""
+        """Tokens of class (if any) and noise level, then the learned vectors, which are the same for all images."""
         time = TimeEmbedding(self.latent_width, name="time")(labels)
         given = [self.with_levels(time, condition)]
         if self.num_classes:
@@ -108,9 +111,9 @@ class RIN(Transformer):
 
 
 class AttentionLayer(nn.Module):
-    """Attention of x to a source, of x itself where there is none, then a perceptron; each is added to what it is given.
+    """Attention from x to a source, or to x itself if there is none, then an MLP, both with residual connections.
 
-    As in the published network x is normed before each, and the source is taken as it is.
+    As in the published network, x is normalized before each of the two, and the source is used as it is.
     """
 
     num_heads: int
@@ -127,9 +130,9 @@ class AttentionLayer(nn.Module):
 
 
 class AttentionTo(nn.Module):
-    """softmax(q k^T / sqrt(width of a head)) v with q of x, k and v of a source (Vaswani et al. 2017, Eq. 1).
+    """softmax(q k^T / sqrt(width of a head)) v with q from x, and k and v from a source (Vaswani et al. 2017, Eq. 1).
 
-    Heads share the smaller of the two widths.
+    The heads divide up the smaller of the two token widths.
     """
 
     num_heads: int
@@ -143,7 +146,7 @@ class AttentionTo(nn.Module):
             of_all = nn.Dense(width, dtype=self.dtype, kernel_init=XAVIER, name=name)(tokens)
             return of_all.reshape(*tokens.shape[:2], self.num_heads, width // self.num_heads)
 
-        # jax.nn's would round float64 to float32.
+        # Flax's, because that of jax.nn would round float64 to float32.
         mixed = nn.dot_product_attention(
             of_heads("q", x),
             of_heads("k", source),

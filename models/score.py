@@ -1,14 +1,14 @@
-"""Score models: pytrees that are called, `score(x, t)`, and the other faces of the same quantity.
+"""Score models, which are pytrees called as `score(x, t)`, and the equivalent denoised image, noise and velocity.
 
-x is (b, ...), t is (b,), and the result is the gradient of the log-density of the marginal at t, in the
-units of x. A network with its parameters is one score model; models/exact.py holds others.
+x is (b, ...), t is (b,), and the result is the gradient of the log-density of the marginal at t with respect to x. A
+network with its parameters is a score model; models/exact.py has closed-form ones.
 
-A model may know more of each image, its condition: a tree of arrays (b, ...), `()` for none. It is bound to the model
-beforehand, `model.given(condition)`, so that samplers and likelihoods see x and t alone. A plain function of (x, t)
+A model may take a condition on each image: a tree of arrays (b, ...), or `()` for none. It is bound to the model
+beforehand with `model.given(condition)`, so that samplers and likelihoods see only x and t. A plain function of (x, t)
 serves as a model without conditions.
 
-A model that knows E[x_0 | x_t] by itself, and not from its score, says so by a method `velocity` (x, t), of the probability
-flow: it is finite where alpha = 0 (`flow_velocity`).
+A model that gives E[x_0 | x_t] directly, rather than through its score, has a method `velocity(x, t)`, the velocity of the
+probability flow, which is finite where alpha = 0 (`flow_velocity`).
 """
 
 from __future__ import annotations
@@ -26,51 +26,51 @@ from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Images, Integers, Keys, PerImage, check_shape
 
 Velocity = Callable[[Images, PerImage], Images]
-INTERVAL = "interval"  # of a condition
+INTERVAL = "interval"  # key of the interval length in a condition
 
 
 class ScoreModel(Protocol):
-    """Anything called as score(x, t): a network with its weights, or a formula."""
+    """Anything callable as score(x, t): a network with its weights, or a closed form."""
 
     def __call__(self, x: Images, t: PerImage) -> Images: ...
 
     @property
     def condition(self) -> Any:
-        """What is bound of each image, arrays (b, ...); `()` for none."""
+        """The bound condition, a tree of arrays (b, ...); `()` for none."""
 
     @property
     def unconditional(self) -> ScoreModel:
-        """The model that says nothing of each image, with a condition of the same structure, so that one call can ask both."""
+        """The model with the null condition, of the same structure as the bound one, so that one call can evaluate both."""
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of a network, of an image, that a call costs."""
+        """Network evaluations per image of one call."""
 
     def given(self, condition: Any) -> ScoreModel:
-        """The same model with this condition in place of the one it has.
+        """Return the same model with `condition` in place of the bound one.
 
         Raises:
-          ValueError: a condition that it does not take.
+          ValueError: the model does not take such a condition.
         """
 
 
 def condition_of(score: Any) -> Any:
-    """What a score model is conditioned on; () for nothing."""
+    """The condition bound to a score model; () for none."""
     return getattr(score, "condition", ())
 
 
 def evaluations_of(score: Any) -> int:
-    """Network evaluations that one call of a score model costs: 1 unless it says otherwise."""
+    """Network evaluations of one call of a score model; 1 if it has no attribute `evaluations`."""
     return getattr(score, "evaluations", 1)
 
 
 def velocity_of(score: Any) -> Velocity | None:
-    """(x, t) -> dx/dt of the probability flow, of a model that gives it by itself."""
+    """The model's own probability-flow velocity, (x, t) -> dx/dt; None if it has none."""
     return getattr(score, "velocity", None)
 
 
 def bind(score: Any, condition: Any) -> Any:
-    """`score.given(condition)`, also of a plain function, to which only `()` can be given."""
+    """Return `score.given(condition)`; a plain function takes only `()` and is returned as it is."""
     if hasattr(score, "given"):
         return score.given(condition)
     takes_none(condition)
@@ -78,10 +78,10 @@ def bind(score: Any, condition: Any) -> Any:
 
 
 def takes_none(condition: Any) -> Any:
-    """The condition of a model that takes none, which is `()`.
+    """Check the condition of a model that takes none, and return `()`.
 
     Raises:
-      ValueError: another one.
+      ValueError: the condition is not empty.
     """
     if jax.tree.leaves(condition):
         raise ValueError(
@@ -92,9 +92,10 @@ def takes_none(condition: Any) -> Any:
 
 
 def each_alone(function: Callable[..., Any], score: Any, *images: Any) -> Any:
-    """`function(score, *images)` for each image alone, side by side, with its own part of the score's condition.
+    """Map `function(score, *images)` over single images (vmap), each with its own part of the score's condition.
 
-    Images are arrays or trees of them that begin with b. A result that begins with the batch of one is (b, 1, ...).
+    `images` are arrays, or trees of arrays, with a leading batch axis. The function is given batches of one, so a result
+    with a batch axis is returned as (b, 1, ...).
     """
 
     def alone(condition: Any, *one: Any) -> Any:
@@ -105,7 +106,7 @@ def each_alone(function: Callable[..., Any], score: Any, *images: Any) -> Any:
 
 
 class WithoutCondition:
-    """What a score model says of conditions that takes none."""
+    """Mixin for score models that take no condition."""
 
     condition = ()
     evaluations = 1
@@ -121,7 +122,7 @@ class WithoutCondition:
 
 @flax.struct.dataclass
 class ScoreWrapper:
-    """A score model made of another, which has the condition and does the work."""
+    """Base class of score models that wrap another, which holds the condition and is evaluated."""
 
     model: Any
 
@@ -142,17 +143,17 @@ class ScoreWrapper:
 
 
 def score_and_variance(score: Any, x: Images, t: PerImage) -> tuple[Images, Images | None]:
-    """The score at (x, t), and what the model's network says of the variance there; None of a model that says nothing."""
+    """The score at (x, t), and the variance output of the model's network there; None for a model without one."""
     with_variance = getattr(score, "with_variance", None)
     return (score(x, t), None) if with_variance is None else with_variance(x, t)
 
 
 @flax.struct.dataclass
 class ChangedScore(ScoreWrapper):
-    """A model whose score is another's, changed; what that says of the variance stays as it is."""
+    """Base class of models that modify another's score, and pass its variance output on unchanged."""
 
     def changed(self, x: Images, t: PerImage, score: Images) -> Images:
-        """The score of this model at (x, t), from that of the other."""
+        """The score of this model at (x, t), from that of the wrapped model."""
         raise NotImplementedError
 
     def __call__(self, x: Images, t: PerImage) -> Images:
@@ -165,10 +166,10 @@ class ChangedScore(ScoreWrapper):
 
 @flax.struct.dataclass
 class NetworkScore:
-    """A network, its parameters and its parameterization, and a condition of each image that the network takes.
+    """A network with its parameters and parameterization, and the condition bound to it.
 
-    Only `params` and `condition` are leaves, so a jitted function that takes the model retraces for another network,
-    never for other weights.
+    Only `params` and `condition` are leaves, so a jitted function that takes the model is retraced for another network
+    but never for other weights.
     """
 
     params: Any
@@ -176,7 +177,7 @@ class NetworkScore:
     parameterization: Any = flax.struct.field(pytree_node=False)
     condition: Any = ()
     null_condition: Callable[[Any], Any] = flax.struct.field(pytree_node=False, default=takes_none)
-    """The network's: the condition of the same structure that says nothing."""
+    """The network's function from a condition to the null condition of the same structure."""
 
     evaluations = 1
 
@@ -185,38 +186,41 @@ class NetworkScore:
         return dataclasses.replace(self, condition=self.null_condition(self.condition))
 
     def given(self, condition: Any) -> Self:
-        self.null_condition(condition)  # refuses what the network does not take
+        self.null_condition(condition)  # raises if the network does not take it
         return dataclasses.replace(self, condition=condition)
 
     def __call__(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
-        """The score at (x, t). `dropout_keys`, one for each image, are given in training only."""
+        """The score at (x, t). `dropout_keys`, one per image, are given in training only."""
         return self.parameterization.score(self._at(x, t, dropout_keys)[0], x, t)
 
     def velocity(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
-        """dx/dt of the probability flow at (x, t), up to T."""
+        """The probability-flow velocity dx/dt at (x, t), for t up to T."""
         return self.parameterization.velocity(self._at(x, t, dropout_keys)[0], x, t)
 
     def average_velocity(
         self, x: Images, r: PerImage, t: PerImage, dropout_keys: Keys | None = None
     ) -> Images:
-        """(x - x_r) / (t - r), with x_r where the flow takes x from t to r, of a network conditioned on intervals (MeanFlow)."""
+        """The average velocity (x - x_r) / (t - r) of a network conditioned on intervals (MeanFlow).
+
+        x_r is the point that the flow from x at t reaches at r.
+        """
         length = self.parameterization.interval(r, t)
         condition = {**dict(self.condition), INTERVAL: length}
         return dataclasses.replace(self, condition=condition).velocity(x, t, dropout_keys)
 
     def at_level(self, x: Images, level: Integers, dropout_keys: Keys | None = None) -> Images:
-        """The score at a level of the discrete chain, for discretely trained networks."""
+        """The score at a level of the discrete chain, for networks trained on one."""
         return self.at_level_with_variance(x, level, dropout_keys)[0]
 
     def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
-        """The score at (x, t), and what the network says of the variance: v in [-1, 1], from beta_tilde to beta; None if nothing."""
+        """The score at (x, t), and the network's variance output v in [-1, 1], from beta_tilde to beta; None if it has none."""
         out, v = self._at(x, t, None)
         return self.parameterization.score(out, x, t), v
 
     def at_level_with_variance(
         self, x: Images, level: Integers, dropout_keys: Keys | None = None
     ) -> tuple[Images, Images | None]:
-        """The same at a level."""
+        """The score and the variance output at a level of the discrete chain."""
         noise_input = self.parameterization.noise_input_at_level(level)
         out, v = self._halves(x, noise_input, dropout_keys)
         return self.parameterization.score_at_level(out, level), v
@@ -227,14 +231,14 @@ class NetworkScore:
         return self._halves(inputs, noise_input, dropout_keys)
 
     def log_variance(self, t: PerImage) -> PerImage:
-        """The logarithm of the error that the network expects of itself at t, of one that has such a head."""
+        """Logarithm of the squared error that the network predicts for itself at t; only for networks with such a head."""
         noise_input = self.parameterization.noise_input(t)
         return self.apply({"params": self.params}, noise_input, method="log_variance")
 
     def _halves(
         self, inputs: Images, noise_input: PerImage, dropout_keys: Keys | None
     ) -> tuple[Any, Any]:
-        """The output, and what a network of learned variances gives beside it in as many channels more."""
+        """Evaluate the network, and split off the second half of the channels, its variance output v, if it has one."""
         out = self.apply({"params": self.params}, inputs, noise_input, self.condition, dropout_keys)
         channels, v = inputs.shape[-1], None
         if out.shape[-1] == 2 * channels:
@@ -244,10 +248,10 @@ class NetworkScore:
 
 
 def said_of_variance(v: Images | None) -> Images:
-    """What a network says of the variance.
+    """Return a network's variance output.
 
     Raises:
-      ConfigError: it says nothing.
+      ConfigError: the network has none.
     """
     if v is None:
         raise ConfigError(
@@ -258,9 +262,9 @@ def said_of_variance(v: Images | None) -> Images:
 
 
 def flow_velocity(sde: SDE, score: Any, x: Images, t: PerImage) -> Images:
-    """dx/dt of the probability flow (Song et al. 2021, Eq. 13): the model's own velocity, if it gives one.
+    """The probability-flow velocity dx/dt (Song et al. 2021, Eq. 13): the model's own, if it gives one.
 
-    Otherwise f x - g^2/2 score, which at the end of a process with alpha(T) = 0 is that of `signal_end`.
+    Otherwise it is f x - g^2/2 score, evaluated at `signal_end` for later times of a process with alpha(T) = 0.
     """
     native = velocity_of(score)
     if native is not None:
@@ -271,20 +275,20 @@ def flow_velocity(sde: SDE, score: Any, x: Images, t: PerImage) -> Images:
 
 
 def denoise(sde: SDE, score: Images, x: Images, t: PerImage) -> Images:
-    """E[x_0 | x_t], by Tweedie's formula: (x + sigma^2 score) / alpha."""
+    """The denoised image E[x_0 | x_t] by Tweedie's formula, (x + sigma^2 score) / alpha."""
     check_shape("the score", score.shape, x.shape)
     sigma, alpha = expand(sde.sigma(t), x), expand(sde.alpha(t), x)
     return (x + sigma * (sigma * score)) / alpha
 
 
 def score_moved_by(sde: SDE, score: Images, t: PerImage, change: Images) -> Images:
-    """The score whose expected image is that of `score` and `change`: score + (alpha / sigma^2) change.
+    """The score whose denoised image is that of `score` plus `change`: score + (alpha / sigma^2) change.
 
-    A correction, and not (alpha D - x) / sigma^2, which would round the score where nothing changes.
+    It is computed as a correction, because (alpha D - x) / sigma^2 would round the score even where `change` is 0.
     """
     return score + expand(sde.alpha(t) / jnp.square(sde.sigma(t)), score) * change
 
 
 def predicted_noise(sde: SDE, score: Images, t: PerImage) -> Images:
-    """eps_hat = -sigma score, the expected noise given x_t = alpha x_0 + sigma eps."""
+    """The predicted noise eps_hat = -sigma score, the mean of eps given x_t = alpha x_0 + sigma eps."""
     return -expand(sde.sigma(t), score) * score

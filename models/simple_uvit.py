@@ -1,13 +1,13 @@
 """A U-Net with a transformer at its lowest resolution, after "simple diffusion" (Hoogeboom et al. 2023, Sec. 3.3).
 
-    patches   of patch_size pixels a side become a pixel each, so that no convolution works at the full resolution
+    patches   each patch of patch_size x patch_size pixels becomes one pixel, so that no convolution runs at full resolution
     down      per level num_res_blocks residual blocks, then means of 2x2 pixels
-    middle    tokens of width numbers, a learnt position for each, and depth blocks of attention and a perceptron
-    up        per level every pixel four times, then as many blocks, each with the skip of its mirror image beside its input
+    middle    tokens of size `width` with learned positions, and `depth` blocks of attention and an MLP
+    up        per level pixels repeated 2x2, then num_res_blocks blocks, each with the skip of its mirror image appended to its input
 
-The noise level, and the class, scale and shift all blocks. The paper calls it U-ViT, as Bao et al. 2023 call theirs (models/uvit.py),
-and has no published code or weights: this follows its text, and where that leaves a choice, has blocks of ADM (models/adm_blocks.py)
-and of DiT (models/dit.py), whose branches begin as nothing.
+The noise level and the class scale and shift all blocks. The paper calls this network U-ViT, as Bao et al. 2023 call theirs
+(models/uvit.py), and has no published code or weights. This follows its text; where that leaves a choice, it uses blocks of
+ADM (models/adm_blocks.py) and DiT (models/dit.py), whose residual branches are initialized to zero.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ from score_sde.shapes import Array, Keys
 
 
 class SimpleUViT(Transformer):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c); `noise_input` is a label of 0 ... 1000.
+    """The score network of simple diffusion, whose noise input is a time label in 0 ... 1000.
 
-    Cost: attention of (h w / (patch_size 2^levels)^2)^2 pairs of tokens in each of depth blocks.
+    `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
+
+    Cost: attention between (h w / (patch_size 2^levels)^2)^2 pairs of tokens in each of `depth` blocks.
     """
 
-    # Options of the U-Nets: of the levels above the transformer's.
+    # Options that the U-Nets declare, here for the levels above the transformer's.
     nf: int = 128
     ch_mult: tuple[int, ...] = (1, 2, 2, 2)
     num_res_blocks: int = 4
@@ -97,12 +99,12 @@ class SimpleUViT(Transformer):
             for block in range(self.num_res_blocks):
                 joined = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = self._res(channels, f"up_{number}_{block}", joined, level, keys)
-        # No dtype: norm and convolution in float32, as nothing after them repairs the rounding.
+        # No dtype: norm and convolution stay in float32, since nothing after them corrects rounding errors.
         last = conv(p**2 * self.num_channels, "last", init=ZERO)
         return self.image(last(nn.silu(norm("last_norm")(h))).reshape(b, -1, last.features))
 
     def _transformed(self, h: layers.Image, level: layers.Features) -> layers.Image:
-        """The features of the lowest level, among which all attend to all; added to what they are given."""
+        """Apply the transformer to the features of the lowest level, with a residual connection."""
         b, rows, columns, channels = h.shape
         tokens = dense(self.width, "tokens", dtype=self._dtype)(h.reshape(b, -1, channels))
         tokens = tokens + self.param("pos_embed", SMALL, (1, *tokens.shape[1:]), jnp.float32)

@@ -1,11 +1,11 @@
-"""Thresholding: the denoised image brought back into the data's range, as a wrapper of any score model.
+"""Thresholding: a wrapper of any score model that brings its denoised image back into the range of the data.
 
-Guidance and large steps push the expected image D = (x + sigma^2 score) / alpha out of the range that every image
-has. The wrapper moves it back to D' and gives the score that has D' for its expected image,
+Guidance and large steps push the denoised image D = (x + sigma^2 score) / alpha out of the range of the data. The
+wrapper moves it back to D', and returns the score whose denoised image is D',
 
     score' = score + (alpha / sigma^2)(D' - D),
 
-so each sampler and each guidance works with it, at no further evaluation of the model.
+so it works with every sampler and every guidance, and costs no further evaluation of the model.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from score_sde.shapes import Images, PerImage
 
 @dataclasses.dataclass(frozen=True)
 class StaticThreshold:
-    """Every pixel clipped to [low, high]: [-1, 1] for centred data, [0, 1] otherwise.
+    """Clips every pixel to [low, high]: [-1, 1] for centred data, [0, 1] otherwise.
 
     Raises:
-      ConfigError: a range that is empty.
+      ConfigError: the range is empty.
     """
 
     low: float = -1.0
@@ -43,17 +43,17 @@ class StaticThreshold:
 
 @dataclasses.dataclass(frozen=True)
 class DynamicThreshold(StaticThreshold):
-    """Each image clipped at its own quantile and shrunk into the range (Saharia et al. 2022, Sec. 2.3).
+    """Clips each image at its own quantile and shrinks it into the range (Saharia et al. 2022, Sec. 2.3).
 
-    Around the centre c of a range of half width h (0 and 1 for centred data, 0.5 and 0.5 for [0, 1]) with
-    r = max(h, the quantile of |D - c| over the image's pixels and channels):
+    With the centre c and half-width h of the range (0 and 1 for centred data, 0.5 and 0.5 for [0, 1]), and
+    r = max(h, the quantile of |D - c| over the image's pixels and channels),
 
         D' = c + (h / r) clip(D - c, -r, r).
 
-    Lu et al. 2022b, Sec. 3.2, take quantile 0.995.
+    Lu et al. 2022b, Sec. 3.2, use quantile 0.995.
 
     Raises:
-      ConfigError: a range that is empty, or a quantile outside (0, 1].
+      ConfigError: the range is empty, or the quantile is outside (0, 1].
     """
 
     quantile: float = 0.995
@@ -75,7 +75,7 @@ class DynamicThreshold(StaticThreshold):
 
 @flax.struct.dataclass
 class ThresholdedScore(ChangedScore):
-    """A score model whose expected image is kept in range by `threshold`: D -> D'."""
+    """A score model whose denoised image is brought back into range by `threshold`: D -> D'."""
 
     sde: SDE = flax.struct.field(pytree_node=False)
     threshold: Callable[[Images], Images] = flax.struct.field(pytree_node=False)

@@ -1,8 +1,8 @@
-"""What the vision transformers share: an image as tokens, attention among them, a layer for each.
+"""Shared parts of the vision transformers: images as tokens, self-attention, and the MLP of each token.
 
-A token is a patch of `patch_size` x `patch_size` pixels. Tokens stand row by row, and the numbers of one are ordered (row in
-the patch, column in the patch, channel). Layers are named as in the published state dicts, with an underscore before a number
-where those have a dot, so that their weights are read by name (foreign_weights/state_dicts.py).
+A token is a patch of `patch_size` x `patch_size` pixels. Tokens are ordered row by row, and the values in a patch as (row,
+column, channel). Layers are named as in the published state dicts, with an underscore in place of a dot before a number, so
+that published weights are read by name (foreign_weights/state_dicts.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Patches = Float[Array, "b n _"]
 
 
 class Transformer(Network):
-    """A network of tokens. The noise level is a time label, of the order of 0 ... 1000, as the published ones take it."""
+    """Base class of the transformers. The noise input is a time label, roughly in 0 ... 1000, as in the published ones."""
 
     patch_size: int = option(
         2, "transformers: pixels per side of a patch, which is a token", count(1024)
@@ -45,10 +45,10 @@ class Transformer(Network):
     )
 
     def check_fits(self) -> None:
-        """Refuse patches that do not tile the image, and heads that do not share the width.
+        """Refuse patches that do not tile the image, and numbers of heads that do not divide the width.
 
         Raises:
-          ConfigError: with the numbers that do.
+          ConfigError: the message lists the numbers that do.
         """
         image_sides = sides(self.image_size, self.image_width)
         if any(side % self.patch_size for side in image_sides):
@@ -67,7 +67,7 @@ class Transformer(Network):
             )
 
     def patches(self, x: Image) -> Patches:
-        """The image as tokens of its own numbers, scaled to [-1, 1]."""
+        """Split the image, scaled to [-1, 1], into flattened patches."""
         x = x if self.centered else 2 * x - 1
         b, h, w, c = x.shape
         p = self.patch_size
@@ -75,7 +75,7 @@ class Transformer(Network):
         return split.transpose(0, 1, 3, 2, 4, 5).reshape(b, -1, p * p * c)
 
     def image(self, patches: Patches) -> Other:
-        """The inverse of `patches`, of any number of channels and without the scaling."""
+        """The inverse of `patches`, for any number of channels and without the scaling."""
         h, w = sides(self.image_size, self.image_width)
         p = self.patch_size
         b = len(patches)
@@ -88,7 +88,7 @@ class Transformer(Network):
 
 
 class PatchEmbedding(nn.Module):
-    """A token of each patch: what others write as a convolution whose step is its kernel."""
+    """Linear map of each patch to a token, often written as a convolution with a stride equal to its kernel size."""
 
     width: int
     kernel_init: nn.initializers.Initializer
@@ -117,7 +117,7 @@ class Attention(nn.Module):
             3 * width, self.qkv_bias, self.dtype, kernel_init=self.kernel_init, name="qkv"
         )(x)
         query, key, value = jnp.moveaxis(qkv.reshape(heads), 2, 0)
-        # jax.nn's would round float64 to float32.
+        # Flax's, because that of jax.nn would round float64 to float32.
         mixed = nn.dot_product_attention(
             query, key, value, force_fp32_for_softmax=self.dtype is not None
         )
@@ -127,12 +127,12 @@ class Attention(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Two layers with GELU between them."""
+    """An MLP of two dense layers with GELU between them."""
 
     hidden: int
     kernel_init: nn.initializers.Initializer
     approximate: bool
-    """GELU by its tanh approximation; False: by the error function."""
+    """Compute GELU by its tanh approximation; False: by the error function."""
     dtype: DTypeLike | None = None
 
     @nn.compact

@@ -1,4 +1,4 @@
-"""What the U-Nets share: levels of resolution, and the options of their blocks."""
+"""Base classes of the U-Nets: their resolution levels, and the options of their blocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDEST = 1024  # in units of nf
 
 
 class UNet(Network):
-    """A network that halves the image level by level, and doubles it again."""
+    """A network that halves the resolution level by level, and doubles it again."""
 
     nf: int = option(
         128,
@@ -50,7 +50,7 @@ class UNet(Network):
 
 
 class ScoreUNet(UNet):
-    """What the U-Nets of Song et al. 2021 have beside: they need not take the noise level, and may divide by it."""
+    """Base class of the U-Nets of Song et al. 2021, which may ignore the noise input, and may divide the output by sigma."""
 
     resamp_with_conv: bool = option(
         True,
@@ -65,7 +65,7 @@ class ScoreUNet(UNet):
         "divide the output by sigma (VE), so that a network that predicts noise gives a score. With positional labels (continuous=False) sigma is read from "
         "a table of num_scales values falling from sigma_max (label 0) to sigma_min; a label outside it gives NaN",
     )
-    # Of that table; otherwise unused. They are options of the process and its chain.
+    # Used for that table only. The process and its chain declare these options.
     sigma_min: float = 0.01
     sigma_max: float = 50.0
     num_scales: int = 1000
@@ -80,7 +80,7 @@ class ScoreUNet(UNet):
 
 
 def check_levels(ch_mult: Sequence[int]) -> None:
-    """Refuse no levels, and levels of no width or a senseless one."""
+    """Refuse an empty ch_mult, and multiples outside 1 ... WIDEST."""
     if not ch_mult or min(ch_mult) < 1 or max(ch_mult) > WIDEST:
         raise ConfigError(
             f"model.ch_mult={tuple(ch_mult)}: expected an integer from 1 to {WIDEST} for each level, such as 1,2,2"
@@ -88,7 +88,7 @@ def check_levels(ch_mult: Sequence[int]) -> None:
 
 
 def check_sides(image_sides: tuple[int, int], ch_mult: Sequence[int]) -> None:
-    """Raises ConfigError unless the network can halve height and width once per level after the first, exactly."""
+    """Raise ConfigError unless height and width can be halved exactly, once per level after the first."""
     halvings = len(ch_mult) - 1
     factor = 2**halvings
     for side in image_sides:

@@ -1,8 +1,8 @@
-"""U-ViT (Bao et al. 2023): time, class and patches are all tokens, and long skips join early blocks to late ones.
+"""U-ViT (Bao et al. 2023): time, class and patches are all tokens, and long skips connect early blocks to late ones.
 
-tokens      [class], time, patches, plus a learnt position for each
-blocks      depth // 2, one in the middle, depth // 2; of the last each begins with the output of its mirror image beside
-            its input, through a linear map
+tokens      [class], time, patches, plus a learned position for each
+blocks      depth // 2, one in the middle, depth // 2; each of the latter first concatenates its input with the output of
+            its mirror image, and applies a linear map
 head        norm, a linear map back to patches and, with `final_conv`, a 3x3 convolution of the image
 """
 
@@ -24,14 +24,14 @@ from score_sde.options import option
 from score_sde.shapes import Array, Keys, PerImage
 
 SMALL = nn.initializers.normal(0.02)
-# Uniform within 1/sqrt(fan_in), which convolutions have in PyTorch, where the published networks began.
+# Uniform within 1/sqrt(fan_in): PyTorch's default for convolutions, with which the published networks were initialized.
 BY_INPUTS = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class UViT(Transformer):
-    """`net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c). No dropout.
+    """The score network U-ViT, without dropout. `net.apply({"params": params}, x, noise_input, condition)` -> (b, h, w, c).
 
-    A label is a token; "no class" is one like the others, learnt with training.label_dropout.
+    A label is a token; "no class" is a label like the others, learned with training.label_dropout.
     """
 
     qkv_bias: bool = option(False, "uvit: biases in the projections to queries, keys and values")
@@ -63,7 +63,7 @@ class UViT(Transformer):
         h = h + self.param("pos_embed", SMALL, (1, *h.shape[1:]), jnp.float32)
         h = self._blocks(h)[:, tokens.shape[1] :]
 
-        # No dtype: float32, as nothing after it repairs the rounding.
+        # No dtype: the head stays in float32, since nothing after it corrects rounding errors.
         numbers = self.patch_size**2 * self.num_channels
         image = self.image(
             nn.Dense(numbers, kernel_init=SMALL, name="decoder_pred")(norm("norm")(h))
@@ -74,14 +74,14 @@ class UViT(Transformer):
 
     @property
     def state_dict(self) -> StateDict:
-        """The published one: patches are read by a convolution."""
+        """The published state dict, in which patches are embedded by a convolution."""
         return StateDict(
             convolutions={"patch_embed.proj": (self.patch_size, self.patch_size)},
             classes="label_emb.weight",
         )
 
     def _conditioning(self, labels: PerImage, condition: Any) -> list[Features]:
-        """The tokens that are not of the image."""
+        """The class token, if there are classes, and the time token."""
         time = time_features(labels, self.width)
         if self.time_mlp:
             hidden = nn.Dense(4 * self.width, kernel_init=SMALL, name="time_embed_0")(time)
@@ -108,7 +108,7 @@ class UViT(Transformer):
 
 
 class UViTBlock(nn.Module):
-    """Attention and a perceptron, each added to what it is given; first a skip, if there is one, is taken in."""
+    """Attention and an MLP, both with residual connections; a skip, if given, is first merged with the input."""
 
     num_heads: int
     hidden: int

@@ -1,9 +1,9 @@
-"""Spaces: what stored images are to the model, and what the model's arrays are as images.
+"""Spaces, which map stored images to the arrays that a model works on, and back.
 
-    pixels.py    scaled pixels, with the noise within a level
+    pixels.py    scaled pixels, with dequantization noise
 
-A space owns the shape, the way there and back, and what a density there says of a stored image. Samplers, losses and
-likelihoods work on its arrays x_0 and never look at how they came about.
+A space defines the shape of these arrays x_0, the conversion in both directions, and how a density of x_0 translates to
+stored images. Samplers, losses and likelihoods work on x_0 and do not depend on how it is made.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ __all__ = ["PixelSpace", "Space", "build_space", "trained_space"]
 
 
 class Space(Protocol):
-    """Between stored images (b, h, w, c) and the model's arrays x_0 (b, ...)."""
+    """Mapping between stored images (b, h, w, c) and the model's arrays x_0 (b, ...)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one x_0."""
+        """Shape of one x_0, without the batch axis."""
 
     @property
     def num_levels(self) -> int | None:
-        """Levels of a stored image; None for real numbers."""
+        """Number of levels of a stored image; None for real numbers."""
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """The least and the largest value of an x_0, if it has such."""
+        """Smallest and largest value of x_0; None if it is unbounded."""
 
     @property
     def bits_per_dim_offset(self) -> float | None:
-        """What turns -log2 of a density of x_0, a dimension, into the cost of the stored image; None: nothing does."""
+        """What to add to -log2 p(x_0) per dimension to get the bits/dim of the stored image; None if that is impossible."""
 
     def encode(self, images: Stored, keys: Keys) -> Images:
-        """x_0 as the model is trained on; keys draw what is random about it."""
+        """Encode images as the model is trained on them; `keys`, one per image, draw the dequantization noise."""
 
     def encode_with(self, images: Stored, u: Pixels) -> Images:
-        """x_0 of which the place within each level is given, u in (0, 1)."""
+        """Encode images with the given dequantization noise u in (0, 1), the position within each level."""
 
     def encode_middle(self, images: Stored) -> Images:
-        """The x_0 that stands for the images best: nothing is random."""
+        """Encode images without randomness, at the middle of each level where `encode` adds noise."""
 
     def decode(self, x0: Images) -> Stored:
-        """The stored images that x_0 stands for."""
+        """Decode x_0 to stored images."""
 
 
 def build_space(config: Any) -> Space:
-    """The space that the config's model works in."""
+    """Build the space that the configured model works in."""
     return PixelSpace.from_config(config)
 
 
 def trained_space(config: Any) -> Space:
-    """What a network of the config takes for an image, in which the rounding of samples (sampling.truncate) has no part."""
+    """Build the space that the configured network is trained in, which does not depend on sampling.truncate."""
     return dataclasses.replace(PixelSpace.from_config(config), truncate=False)

@@ -1,4 +1,4 @@
-"""Scaled pixels: levels or real numbers, on [-1, 1] or [0, 1] (data/scaling.py has the mathematics)."""
+"""Scaled pixels: integer levels or real numbers, mapped to [-1, 1] or [0, 1] (formulas: data/scaling.py)."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ from score_sde.shapes import Keys, Pixels, Stored
 
 @dataclasses.dataclass(frozen=True)
 class PixelSpace:
-    """Pixels of integer levels, or real numbers for num_levels=None."""
+    """Pixels with integer levels, or real-valued pixels for num_levels=None."""
 
     shape: tuple[int, int, int]  # (h, w, c)
     num_levels: int | None
     centered: bool  # x_0 lies in [-1, 1]; otherwise in [0, 1]
     uniform_dequantization: bool  # trained on (level + u) / L; otherwise on level / (L - 1)
-    truncate: bool = (
-        False  # decode by cutting off the fraction of a level, as the published code does
-    )
+    truncate: bool = False  # decode by floor((L - 1) y), as the published code does
 
     def __post_init__(self):
         check_num_levels(self.num_levels)
@@ -41,7 +39,7 @@ class PixelSpace:
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
-        """The space of config.data."""
+        """Build the space from config.data and config.sampling.truncate."""
         data = config.data
         return cls(
             shape=image_shape(data),
