@@ -30,10 +30,11 @@ from score_sde.samplers.problem import Configured, Problem, last_step
 from score_sde.samplers.published import PublishedPredictorCorrector
 from score_sde.samplers.record import Sampler
 from score_sde.samplers.sde import ReverseSDE
-from score_sde.sde_lib import SDE
+from score_sde.sde_lib import SDE, NoDiscreteForm
 from score_sde.shapes import Points
 
 OPTIMAL = "ancestral_sampling_optimal"
+IN_TIME = ("deis_t_2", "deis_t_3")  # polynomials in t of more than first degree
 
 
 def predictor_corrector(problem: Problem) -> Configured:
@@ -56,11 +57,11 @@ def predictor_corrector(problem: Problem) -> Configured:
         last_noise=last != "predictor_mean",
     )
     grid = (
-        problem.grid(pc.num_steps, problem.suits_pc)
+        problem.grid(pc.num_steps, problem.small_steps)
         if predictor is not None
         else langevin_grid(problem, pc.num_steps)
     )
-    settings = {**pc_settings(options), "grid": problem.grid_name(problem.suits_pc)}
+    settings = {**pc_settings(options), "grid": problem.grid_name(problem.small_steps)}
     return Configured(sampler, grid, settings, last == "tweedie", any_time=False)
 
 
@@ -70,7 +71,7 @@ def langevin_grid(problem: Problem, num_times: int) -> Points:
         raise ConfigError(
             f"sampling.pc.num_steps={num_times} with predictor 'none', which are levels of noise: expected 2 or more"
         )
-    grid = problem.grid(num_times - 1)
+    grid = problem.grid(num_times - 1, problem.small_steps)
     return jnp.concatenate([grid[:1], grid])
 
 
@@ -90,6 +91,11 @@ def published(
             f"{options.threshold!r}: its times and steps are what it reproduces; set them to 'uniform', 0 and 'none', or take --sampler "
             "pc (with --mode restore, restore.method=imputation)"
         )
+    if problem.starts_fast and not steps_along_chain(options, problem.sde):
+        raise ConfigError(
+            f"the published sampler with sampling.pc.predictor={options.pc.predictor!r} under {type(problem.sde).__name__}: its equal steps of t "
+            "are Euler's, which cannot follow a process whose alpha goes to 0; take --sampler pc, whose grid can"
+        )
     sampler = build(
         problem.sde,
         predictor=options.pc.predictor,
@@ -102,6 +108,15 @@ def published(
     )
     times = sampler.times(options.eps)
     return Configured(sampler, times, pc_settings(options), denoises=False, any_time=False)
+
+
+def steps_along_chain(options: Any, sde: SDE) -> bool:
+    """Whether the published predictor takes the steps of the process's chain, which know alpha of both levels, and not Euler's."""
+    try:
+        sde.chain(options.pc.num_steps)
+    except NoDiscreteForm:
+        return options.pc.predictor == "none"
+    return options.pc.predictor != "euler_maruyama"
 
 
 def adaptive_steps(group: Any, name: str) -> Adaptive | None:
@@ -162,7 +177,9 @@ def probability_flow(problem: Problem) -> Configured:
         solver = AdaptiveSolver(ode.solver, ode.rtol, ode.atol)
     each_image = adaptive is not None and adaptive.each_image
     sampler = ProbabilityFlow(problem.sde, solver, ode.variable, each_image)
-    return solved(problem, sampler, "ode", solver=ode.solver, variable=ode.variable)
+    # From T itself, where the log-SNR is not finite, the velocity is: a network that predicts it has no large error there.
+    suited = "uniform" if problem.t_start > problem.sde.signal_end else problem.small_steps
+    return solved(problem, sampler, "ode", suited, solver=ode.solver, variable=ode.variable)
 
 
 def reverse_sde(problem: Problem) -> Configured:
@@ -176,6 +193,11 @@ def reverse_sde(problem: Problem) -> Configured:
 def exponential(problem: Problem) -> Configured:
     """An exponential integrator, as config.sampling.exponential says."""
     group, method = problem.options.exponential, problem.options.sampler
+    if method in IN_TIME and problem.starts_fast:
+        raise ConfigError(
+            f"sampling.sampler={method!r} under {type(problem.sde).__name__}: where alpha goes to 0, the time that is left doubles with each of its "
+            f"steps, and a polynomial in t magnifies rounding; take {method.replace('_t_', '_rho_')} or unipc_3"
+        )
     adaptive = adaptive_steps(group, "exponential")
     sampler = ExponentialSampler(problem.sde, method, group.eta, adaptive)
     return solved(problem, sampler, "exponential", suited="log_snr", eta=group.eta)
@@ -185,7 +207,9 @@ def edm(problem: Problem) -> Configured:
     """EDM's sampler, as config.sampling.edm says."""
     group = problem.options.edm
     settings = {name: group[name] for name in ("s_churn", "s_min", "s_max", "s_noise")}
-    return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings, "rho")
+    # Of a process whose rho begins at thousands, its seventh roots would leave long steps where the data are.
+    suited = "log_snr" if problem.starts_fast else "rho"
+    return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings, suited)
 
 
 def consistency(problem: Problem) -> Configured:

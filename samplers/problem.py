@@ -15,6 +15,7 @@ from score_sde.sde_lib import SDE
 from score_sde.shapes import Points
 
 USUAL_STEPS = 1000  # of the reverse SDE
+FASTEST = 50.0  # |f| times the length of time, of a process that equal steps of t suit: 10 for VP
 SEEN = 0.04  # the standard deviation of noise that an eye sees: five levels of 256 in [-1, 1]
 
 
@@ -66,21 +67,19 @@ class Problem(NamedTuple):
 
     @property
     def small_steps(self) -> str:
-        """The grid that suits Euler's small steps of the reverse SDE, for `auto`: uniform, unless time is too fast at its start.
+        """The grid that suits steps of the reverse SDE or the flow, for `auto`: uniform, unless time is too fast at its start.
 
-        Where alpha goes to 0, as of `cosine`, its rate f has no bound. A step dt multiplies x by 1 + |f| dt, and a network, whose
-        noise is bounded, takes less of that back than the exact score would. The grid is the same for any number of steps.
+        Where alpha goes to 0, as in `cosine`, its rate f is unbounded. The first of equal steps then divides x by a small
+        ratio of alphas, or multiplies it by 1 + |f| dt, and with it the error of the network's noise, which no later step of an ODE
+        mends and a bounded network of an SDE does not either. The grid does not depend on the number of steps.
         """
-        fastest = jnp.abs(self.sde.drift_coefficient(jnp.asarray(self.t_start)))
-        return (
-            "uniform" if fastest * (self.t_start - self.options.eps) <= USUAL_STEPS else "log_snr"
-        )
+        return "log_snr" if self.starts_fast else "uniform"
 
     @property
-    def suits_pc(self) -> str:
-        """The grid that suits config.sampling.pc.predictor, for `auto`; the other predictors know alpha of both times."""
-        euler = self.options.pc.predictor == "euler_maruyama"
-        return self.small_steps if euler else "uniform"
+    def starts_fast(self) -> bool:
+        """Whether alpha changes too fast at the first time for equal steps of t."""
+        fastest = jnp.abs(self.sde.drift_coefficient(jnp.asarray(self.t_start)))
+        return not fastest * (self.t_start - self.options.eps) <= FASTEST
 
     @property
     def ends_in_noise(self) -> bool:

@@ -327,18 +327,16 @@ def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch
         restore.check(config, build_sde(config))
 
 
-def test_a_grid_is_not_for_a_predictor_that_there_is_not():
-    """`auto` where alpha goes to 0: small steps of equal log-SNR of each sampler without a predictor, whatever sampling.pc names."""
+def test_restoring_takes_small_steps_where_alpha_goes_to_0():
+    """`auto` under `cosine`: equal steps of the log-SNR, for each method with a sampler of its own and each predictor."""
     config = of_toy(steps=4)
     config.sde.name, config.sampling.grid.name = "cosine", "auto"
-    grids = {"euler_maruyama": "log_snr", "reverse_diffusion": "uniform"}
-    for predictor, of_predictor in grids.items():
+    for predictor in ("euler_maruyama", "reverse_diffusion"):
         config.sampling.pc.predictor = predictor
         for method in ("ddrm", "daps", "pnpdm", "tds", "imputation", "mcg", "repaint"):
             config.restore.method = method
             settings = configured_for(config, build_sde(config)).settings
-            expected = of_predictor if "predictor" in settings else "log_snr"
-            assert (method, settings["grid"]) == (method, expected)
+            assert (method, settings["grid"]) == (method, "log_snr")
 
 
 def test_what_is_determined_has_no_ranks(tmp_path, monkeypatch, capsys):
