@@ -1,4 +1,4 @@
-"""The inputs that a sampler is built from, with the times and the last step that config.sampling asks for, and the result."""
+"""`Problem`, the inputs that a sampler is built from, with its times and last step; and `Configured`, the result."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ which increases from noise to data, and whose state is x_hat; its drift term is 
 
     (lambda, x_hat, args) -> eps_hat
 
-(the prediction, not dx_hat/dlambda). Only DEIS in t depends on the process otherwise. `single_step.py` contains DDIM and
-DPM-Solver, `stochastic.py` the methods that add noise, and `multistep.py` those that remember predictions, with `deis.py`
+(the prediction, not dx_hat/dlambda). The solver does not depend on the process, except DEIS in t. `single_step.py` contains DDIM
+and DPM-Solver, `stochastic.py` the methods that add noise, and `multistep.py` those that remember predictions, with `deis.py`
 and `unipc.py` as special cases. `methods.py` is the table of names, and `sampler.py` makes a sampler of an entry. A new
 method is a class with one rule and a line in the table.
 """

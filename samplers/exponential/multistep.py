@@ -10,7 +10,7 @@ by which rule it is integrated. All cost one evaluation per step, and the steps 
 `unipc.py` make other choices than the DPM-Solver++ methods below.
 
 The start is as published: the first step has one prediction and is DDIM, the next has two, and so on. This costs no extra
-evaluation, but an error of order 2 in the first step, whatever the method's order. Near T, where predictions hardly change,
+evaluation, but leaves an error of order 2 in the first step, whatever the method's order. Near T, where predictions hardly change,
 this error is negligible up to order 3 (and 4 under VP and sub-VP); for a start at t = 0.5 it reduces the order to 2. A grid
 whose first step is halved six times retains order 4, for six more evaluations, and UniPC-2 retains its order 3 from any
 start at no cost: its corrector repairs the first step.
