@@ -1,6 +1,6 @@
-"""The sampler that a config names, with its times and what it depends on.
+"""The sampler that a config describes, with its time grid and the settings it depends on.
 
-Building it is the check: whatever cannot work raises ConfigError here, before anything is compiled.
+Building it is the check: invalid settings raise ConfigError here, before anything is compiled.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def predictor_corrector(problem: Problem) -> Configured:
 
 
 def langevin_grid(problem: Problem, num_times: int) -> Points:
-    """The grid of annealed Langevin dynamics, which visits the first time too: a step that stays there leads to it."""
+    """The grid of annealed Langevin dynamics, with the first time repeated: a step that stays there lets the corrector visit it too."""
     if num_times < 2:
         raise ConfigError(
             f"sampling.pc.num_steps={num_times} with predictor 'none', which are levels of noise: expected 2 or more"
@@ -76,14 +76,14 @@ def langevin_grid(problem: Problem, num_times: int) -> Points:
 
 
 def pc_settings(options: Any) -> dict[str, Any]:
-    """What a predictor-corrector is recorded with."""
+    """The settings of a predictor-corrector, for the record."""
     return {**options.pc, "snr": options.snr, "n_steps_each": options.n_steps_each}
 
 
 def published(
     problem: Problem, build: type[PublishedPredictorCorrector] = PublishedPredictorCorrector
 ) -> Configured:
-    """The published sampler, or one made of it, which has one time grid and one last step."""
+    """The published sampler or a subclass of it, which has a fixed time grid and last step."""
     options = problem.options
     if options.grid.name not in (AUTO, "uniform") or options.t_start or options.threshold != "none":
         raise ConfigError(
@@ -120,7 +120,7 @@ def steps_along_chain(options: Any, sde: SDE) -> bool:
 
 
 def adaptive_steps(group: Any, name: str) -> Adaptive | None:
-    """The step-size control that a solver's options ask for; None for the steps of a grid."""
+    """The step-size control in the options of a solver; None for the steps of a grid."""
     if choose(f"sampling.{name}.steps", group.steps, ("grid", "adaptive")) == "grid":
         return None
     step_size = choose(f"sampling.{name}.step_size", group.step_size, ("batch", "image"))
@@ -130,7 +130,7 @@ def adaptive_steps(group: Any, name: str) -> Adaptive | None:
 def on_grid(
     problem: Problem, sampler: Sampler, num_steps: int, settings: dict[str, Any], suited: str
 ) -> Configured:
-    """A sampler that takes steps, on the configured time grid."""
+    """A sampler with fixed steps, on the configured time grid."""
     tweedie = last_step(problem.options) == "tweedie"
     settings = {**settings, "num_steps": num_steps, "grid": problem.grid_name(suited)}
     return Configured(sampler, problem.grid(num_steps, suited), settings, tweedie)
@@ -141,13 +141,13 @@ STEP_OPTIONS: dict[str, type[Section]] = {
     "sde": SDEOptions,
     "exponential": ExponentialOptions,
 }
-"""Of the samplers whose steps may be their own."""
+"""Options of the samplers that can choose their own steps."""
 
 
 def solved(
     problem: Problem, sampler: Sampler, name: str, suited: str = "uniform", **settings: Any
 ) -> Configured:
-    """A sampler of diffrax, whose steps are its own or those of a grid, for `auto` the suited one, as config.sampling.<name> says."""
+    """A diffrax sampler with adaptive steps or on a grid, as config.sampling.<name> says; `suited` is the grid that `auto` selects."""
     group = problem.options[name]
     if group.steps == "grid":
         return on_grid(problem, sampler, group.num_steps, settings, suited)
@@ -191,7 +191,7 @@ def reverse_sde(problem: Problem) -> Configured:
 
 
 def exponential(problem: Problem) -> Configured:
-    """An exponential integrator, as config.sampling.exponential says."""
+    """The exponential integrator of config.sampling.exponential."""
     group, method = problem.options.exponential, problem.options.sampler
     if method in IN_TIME and problem.starts_fast:
         raise ConfigError(
@@ -204,7 +204,7 @@ def exponential(problem: Problem) -> Configured:
 
 
 def edm(problem: Problem) -> Configured:
-    """EDM's sampler, as config.sampling.edm says."""
+    """The EDM sampler of config.sampling.edm."""
     group = problem.options.edm
     settings = {name: group[name] for name in ("s_churn", "s_min", "s_max", "s_noise")}
     # Of a process whose rho begins at thousands, its seventh roots would leave long steps where the data are.
@@ -213,7 +213,7 @@ def edm(problem: Problem) -> Configured:
 
 
 def consistency(problem: Problem) -> Configured:
-    """Consistency sampling, as config.sampling.few_steps says; what it gives is x_eps, of which a consistency model knows no more."""
+    """Consistency sampling, with config.sampling.few_steps. It returns x_eps, since a consistency model gives no estimate beyond it."""
     last_step(problem.options)
     num_steps = problem.options.few_steps.num_steps
     settings = {"num_steps": num_steps, "grid": problem.grid_name("rho"), "noise_removal": False}
@@ -222,7 +222,7 @@ def consistency(problem: Problem) -> Configured:
 
 
 def mean_flow(problem: Problem) -> Configured:
-    """MeanFlow's sampler, as config.sampling.few_steps says: to time 0 itself, where no noise is left."""
+    """The MeanFlow sampler of config.sampling.few_steps, down to time 0, where no noise is left."""
     last_step(problem.options)
     num_steps = problem.options.few_steps.num_steps
     settings = {"num_steps": num_steps, "grid": problem.grid_name(), "noise_removal": False}
@@ -231,7 +231,7 @@ def mean_flow(problem: Problem) -> Configured:
 
 
 def common_settings(problem: Problem) -> dict[str, Any]:
-    """What every sampler depends on."""
+    """The settings that every sampler depends on."""
     options = problem.options
     dynamic = options.threshold == "dynamic"
     used = {"threshold_quantile": dynamic, "start_images": options.start_images}
@@ -263,18 +263,20 @@ def needs_errors(options: Any) -> bool:
 
 
 def begins_in_noise(options: Any) -> bool:
-    """Whether it needs the velocity of the flow only, which is finite at T: not its log-SNR, nor a division by alpha."""
+    """Whether the sampler needs only the flow's velocity, which is finite at T, and neither the log-SNR nor a division by alpha."""
     in_time = options.sampler == "ode" and options.ode.variable == "t"
     return in_time or options.sampler == "mean_flow"
 
 
 def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
-    """The sampler that config.sampling describes; from the score model's denoising errors, where `needs_errors`.
+    """Build the sampler that config.sampling describes.
+
+    `variance` holds the score model's denoising errors, required where `needs_errors`.
 
     Raises:
       ConfigError: saying what was given, what was expected and what to do.
     """
     problem = Problem(options, sde, variance, begins_in_noise(options))
     configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)
-    own = configured.settings  # what it says itself goes before what is said of all
+    own = configured.settings  # the sampler's own settings come first and override the common ones
     return configured._replace(settings={**own, **common_settings(problem), **own})
