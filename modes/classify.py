@@ -38,7 +38,7 @@ def check(config: Any, sde: SDE) -> None:
     """Refuse a configuration that cannot be used for classification.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     likelihood.check(config, sde)
     if config.data.label >= 0:

@@ -37,7 +37,7 @@ def check(config: Any, sde: SDE) -> None:
     """Refuse options outside their ranges.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     build_space(config)
@@ -102,7 +102,10 @@ def looked_at(split: Split, space: Space) -> dict[str, Any]:
 
 
 def distances(config: Any, split: Split, space: Space) -> dict[str, Any]:
-    """The largest distance between two training images in the model's units, including mirror images if training flips."""
+    """The largest distance between two of the training images, in the model's units and with mirror images if training flips.
+
+    If there are too many images to compare all, a fixed random subset is compared.
+    """
     dimension = math.prod(split.shape)
     rows = some(split.num_images, affordable(split.num_images, dimension, PRODUCTS, NUMBERS))
     parts = [np.asarray(space.encode_middle(jnp.asarray(i))) for i in stored_images(split, rows)]

@@ -29,7 +29,7 @@ def check(config: Any, sde: SDE) -> None:
     """Refuse a configuration for which no dequantization flow can be trained.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     check_score_model(config, sde)

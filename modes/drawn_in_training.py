@@ -50,7 +50,7 @@ def check_drawn(config: Any, sde: SDE) -> Drawn:
     """Refuse samples that cannot be drawn during training; return the samplers.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     training = config.training
     pictures = quality = None

@@ -67,7 +67,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
     """Refuse a configuration that cannot be evaluated; return the sampler, as --mode sample does.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     options = config.evaluation
     check_options(config)
@@ -156,7 +156,7 @@ def has_held_out(splits: Datasets) -> bool:
 def open_early(
     config: Any, workdir: Path, splits: Datasets, count: int, labels: Callable[[], np.ndarray]
 ) -> tuple[Extractor, OfSplit, Reference]:
-    """Open extractor and reference for `count` images with these labels; compute its features after all checks have passed."""
+    """Open extractor and reference; compute reference features once all checks for `count` images have passed."""
     extractor, _, of_split_kept, reference = open_reference(config, workdir, splits)
     refuse_early(config, extractor, reference, count, labels)
     if reference.law is None:

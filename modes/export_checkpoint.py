@@ -43,7 +43,7 @@ def check(config: Any, sde: SDE) -> None:
     """Refuse a network that has no published counterpart.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     if config.training.task == CLASSIFIER:

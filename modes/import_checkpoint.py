@@ -26,7 +26,7 @@ def check(config: Any, sde: SDE) -> None:
     """Refuse a network that has no published counterpart.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     refuse_average(config, "import")
     if config.checkpoint_step:

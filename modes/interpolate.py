@@ -35,10 +35,10 @@ from score_sde.unfinished import unused
 
 
 def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
-    """Refuse models without latents; return the sampler if it can be built without denoising errors.
+    """Refuse what the ODE cannot encode and decode; return the sampler if it can be built without denoising errors.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     check_score_model(config, sde)

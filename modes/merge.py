@@ -52,7 +52,7 @@ def check(config: Any, sde: SDE) -> None:
     """Refuse an empty list of folders, or numbers of weights and folders that differ.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     if config.model.name == EXACT:

@@ -27,7 +27,7 @@ SHOWN = 8  # images and parameters in the report
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse what cannot be trained, and updates beyond the end of the run."""
+    """Refuse what cannot be trained, updates beyond the end of the run, and a checkpoint_step."""
     step, n_iters = config.training.replay_step, config.training.n_iters
     if step > n_iters:
         raise ConfigError(

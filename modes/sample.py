@@ -58,7 +58,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
     """Refuse a configuration that cannot be sampled; return the sampler if it can be built without denoising errors.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     check_score_model(config, sde, to_sample=True)

@@ -90,7 +90,7 @@ def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
     """Refuse what cannot be measured; return the planned samplers.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     if config.evaluation.images:
@@ -276,7 +276,7 @@ def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: Load
 
 
 def real_images(judge: Judge, workdir: Path) -> list[Task]:
-    """The task that evaluates the other split, as a perfect sampler would score; empty if it has too few images."""
+    """The task that evaluates the other split, with the figures of a perfect sampler; none if it is missing or too small."""
     name = OTHER_SPLIT.get(judge.config.evaluation.reference)
     fewest = fewest_images(judge.config.evaluation.neighbours)
     if name is None or getattr(judge.splits, name).num_images < fewest:

@@ -30,7 +30,7 @@ def check(config: Any, sde: SDE) -> tuple[Drawn]:
     """Refuse what cannot be trained or sampled during training; return the samplers used during training.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     if config.model.name == EXACT:
         raise ConfigError(

@@ -119,7 +119,7 @@ def all_hosts_meet(what: str) -> None:
 
 
 def unused(folder: Path, stem: str, suffix: str) -> Path:
-    """A file name whose stem no earlier result has under any suffix, so that nothing is overwritten."""
+    """A file name whose stem no folder, .npz or .png in `folder` has, so that no earlier result is overwritten."""
     path, n = folder / stem, 2
     while any(Path(f"{path}{taken}").exists() for taken in ("", ".npz", ".png")):
         path, n = folder / f"{stem}-{n}", n + 1
