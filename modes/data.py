@@ -117,7 +117,7 @@ def distances(config: Any, split: Split, space: Space) -> dict[str, Any]:
 
 
 def class_counts(datasets: Datasets) -> dict[str, list[int]] | None:
-    """Numbers of training and of test images per class; None unless all images have a label."""
+    """Numbers of training and of test images per class, among LABELS_READ of each; None unless all have a label."""
     try:
         counts = [
             np.bincount(labels_of(split.subset(some(split.num_images, LABELS_READ))))
