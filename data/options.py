@@ -1,4 +1,4 @@
-"""config.data."""
+"""Options of config.data."""
 
 from __future__ import annotations
 
