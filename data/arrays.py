@@ -29,7 +29,7 @@ def load_arrays(data: Any) -> Datasets:
     the row numbers, so that appended rows do not move others. Both splits are in a fixed pseudorandom order (held_out.py).
 
     Args:
-        data: config.data, with file, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample.
+        data: config.data, with file, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample, pad.
 
     Raises:
         DatasetError: the file is missing, damaged or not one of NumPy's (numpy_files.py), or its arrays are not as above.

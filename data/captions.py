@@ -28,7 +28,7 @@ CAPTIONS = tuple(
 )
 
 NUM_TRAIN, NUM_TEST = 4096, 256
-# Fixed, as in mixture.py.
+# A fixed seed, as in mixture.py.
 DATA_SEED = 0
 LEAST_SIDE = 16  # pixels, so that a disc differs from a square
 

@@ -17,7 +17,7 @@ OF_IMAGES = (
     "name", "label", "num_levels", "stored_levels", "image_size", "image_width", "num_channels", "resize", "crop_size", "resample", "pad",
 )  # fmt: skip
 
-SOME = 256  # images
+SOME = 256  # number of images hashed
 
 
 class Fingerprint(NamedTuple):

@@ -28,8 +28,8 @@ def load_folder(data: Any) -> Datasets:
     is the name of the topmost folder on its path below the split's; classes are numbered in the order of their names.
 
     Args:
-        data: config.data, with folder, image_size, num_channels, and the optional resize, crop_size, resample
-            and stored_levels. Which files count as images: data/image_files.py.
+        data: config.data, with folder, image_size, num_channels, and the optional resize, crop_size, resample,
+            pad and stored_levels. Which files count as images: data/image_files.py.
 
     Raises:
         DatasetError: no such folder, no images in it, only one of train/ and test/, an image in both, or images of

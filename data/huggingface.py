@@ -35,7 +35,7 @@ def load_huggingface(data: Any) -> Datasets:
     split may have a numbering of its own; classes without a name in `train` follow after these.
 
     Args:
-        data: config.data, with folder, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample.
+        data: config.data, with folder, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample, pad.
 
     Raises:
         DatasetError: the package is missing, the folder holds no such dataset or no images, or its files number the classes differently.

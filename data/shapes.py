@@ -16,7 +16,7 @@ from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 
 NUM_TRAIN, NUM_TEST = 4096, 256
-# Fixed, as in mixture.py.
+# A fixed seed, as in mixture.py.
 DATA_SEED = 0
 CLASSES = ("background", "disc", "square")
 BITS = 2
