@@ -89,7 +89,7 @@ AROUND_SAMPLERS = [
     ),
     *mutants("samplers/configured.py", LANGEVIN,
         ("langevin-without-the-first-level", "return jnp.concatenate([grid[:1], grid])", "return grid"),
-        ("langevin-of-one-level-more", "grid = problem.grid(num_times - 1)", "grid = problem.grid(num_times)"),
+        ("langevin-of-one-level-more", "grid = problem.grid(num_times - 1, ", "grid = problem.grid(num_times, "),
     ),
     *mutants("samplers/problem.py", f"{CONFIGURED}::test_an_adaptive_sampler_goes_from_t_start_to_eps",
         ("start-time-ignored", "t_start = options.t_start or T", "t_start = T"),
