@@ -145,6 +145,8 @@ TRAINING = [
         ("power-without-the-one", "jnp.expm1((gamma + 1.0) *", "jnp.expm1(gamma *"),
         ("profiles-of-the-later-exponent", "first, last = sorted((a, b))", "last, first = sorted((a, b))"),
         ("coefficients-that-do-not-add-up", "return found / found.sum(axis=0)", "return found"),
+        ("misfit-of-squares", "math.sqrt(max(norm - 2 * cross + square, 0.0) / norm)", "max(norm - 2 * cross + square, 0.0) / norm"),
+        ("misfit-with-the-cross-term-once", "norm - 2 * cross + square", "norm - cross + square"),
     ),
     *mutants("training/step.py", KEPT_AVERAGES,
         ("power-average-a-step-late", "1.0 / (step + 1).astype(jnp.float32)", "1.0 / (step + 2).astype(jnp.float32)"),
