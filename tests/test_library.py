@@ -6,17 +6,23 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal, norm
 
 import score_sde.trained
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
+from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import ConfigError, UserError
 from score_sde.generation.generate import build_generator
-from score_sde.sde_lib import build_sde
+from score_sde.models.exact import GaussianScore
+from score_sde.sde_lib import VP, build_sde
+from score_sde.spaces import build_space
 from score_sde.trained import Trained
 from score_sde.training.score_task import train
+from tests.models.class_gaussians import ClassGaussians
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "from_a_script.py"
@@ -192,3 +198,44 @@ def test_a_density_whose_solver_gave_up_is_refused(folder, monkeypatch):
     monkeypatch.setattr("score_sde.samplers.adaptive.MAX_STEPS", 1)
     with pytest.raises(ConfigError, match="likelihood.solver='dopri5' gave up"):
         Trained.load(folder).log_density(np.zeros((1, 8, 8, 1)))
+
+
+def known(model, num_classes=0):
+    """A score that is known, of 2x2 real numbers, in the place of a trained network; the exact trace leaves nothing to chance."""
+    config = toy_config()
+    config.data.image_size = 2
+    if num_classes:
+        config.model.update(name="uvit", num_classes=num_classes)
+    config.likelihood.probe = "exact"
+    return Trained(config, VP(), build_space(config), model, None)
+
+
+# Of VP: alpha^2 at T, and sigma^2 at eps = 1e-5.
+ALPHA_SQUARED_T, SIGMA_SQUARED_EPS = 4.31857e-5, 1.0010e-6
+
+
+def test_a_log_density_is_that_of_a_known_law():
+    """Correlated numbers: the flow makes of the prior N(0, I) the normal law of covariance C_eps C_T^-1."""
+    covariance = 0.25 * 0.9 ** np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
+    model = GaussianScore.create(jnp.zeros(4), jnp.asarray(covariance, jnp.float32), VP())
+    at_eps = covariance + SIGMA_SQUARED_EPS * np.eye(4)
+    at_end = ALPHA_SQUARED_T * covariance + (1 - ALPHA_SQUARED_T) * np.eye(4)
+    law = multivariate_normal(cov=at_eps @ np.linalg.inv(at_end))
+    x = law.rvs(size=5, random_state=0).astype(np.float32)
+    found = known(model).log_density(x.reshape(5, 2, 2, 1))
+    np.testing.assert_allclose(found, law.logpdf(x.astype(np.float64)), atol=1e-3)
+
+
+def test_a_log_density_is_that_of_the_class():
+    """N(m, v) in every number, of two classes: the flow makes of N(0, 1) the law N(m (1 - alpha_T r), r^2), r^2 = (v + sigma_eps^2) / c_T."""
+    means, variances, labels = np.array([-0.6, 0.5, 0.0]), np.array([0.04, 0.3, 1.0]), [1, 0, 1]
+    model = ClassGaussians(
+        jnp.asarray(means, jnp.float32), jnp.asarray(variances, jnp.float32), VP()
+    )
+    at_end = ALPHA_SQUARED_T * variances + 1 - ALPHA_SQUARED_T
+    std = np.sqrt((variances + SIGMA_SQUARED_EPS) / at_end)
+    means_at_eps = means * (1 - np.sqrt(ALPHA_SQUARED_T) * std)
+    x = np.random.default_rng(0).normal(0.0, 0.5, (3, 4)).astype(np.float32)
+    exact = norm.logpdf(x.T.astype(np.float64), means_at_eps[labels], std[labels]).sum(axis=0)
+    found = known(model, 2).log_density(x.reshape(3, 2, 2, 1), labels=labels)
+    np.testing.assert_allclose(found, exact, atol=2e-3)

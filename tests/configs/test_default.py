@@ -46,6 +46,34 @@ def test_every_field_has_a_meaning_and_its_default_is_in_its_range():
     check_options(config)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        # Song & Dhariwal 2024, Table 1: iCT
+        ("consistency.huber", 0.00054),
+        ("consistency.first_intervals", 10),
+        ("consistency.last_intervals", 1280),
+        # Geng et al. 2025: MeanFlow on ImageNet
+        ("mean_flow.ratio", 0.25),
+        ("mean_flow.power", 1.0),
+        # Karras et al. 2022, Table 1: EDM
+        ("training.log_normal_mean", -1.2),
+        ("training.log_normal_std", 1.2),
+        ("model.sigma_data", 0.5),
+        ("sampling.grid.rho", 7.0),
+        # Hang et al. 2023: min-SNR
+        ("training.min_snr", 5.0),
+        # Saharia et al. 2022: dynamic thresholding in Imagen, at the percentile 99.5
+        ("sampling.threshold_quantile", 0.995),
+        # Kawar et al. 2022: DDRM
+        ("restore.eta", 0.85),
+        ("restore.eta_b", 1.0),
+    ],
+)
+def test_defaults_of_methods_are_the_published(name, value):
+    assert value_of(get_config(), name) == value
+
+
 @pytest.mark.parametrize(("name", "value"), OUTSIDE, ids=[f"{n}={v}" for n, v in OUTSIDE])
 def test_a_value_outside_the_range_is_refused(name, value):
     config = get_config()

@@ -8,9 +8,11 @@ import pytest
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import UserError
 from score_sde.models.exact import GaussianScore
+from score_sde.modes import interpolate as mode
 from score_sde.modes.interpolate import check, interpolate, run, slerp
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import ProbabilityFlow
+from score_sde.samplers.record import Samples
 from score_sde.sde_lib import VE, VP, build_sde
 
 
@@ -60,6 +62,22 @@ def test_the_mode_writes_what_it_reports(tmp_path, capsys):
     assert figures["round_trip_rms"] < 1e-3
     assert not np.array_equal(images[0], images[1])
     assert not {"noise_removal", "threshold"} & figures.keys()
+
+
+def test_evaluations_are_those_there_and_back(tmp_path, monkeypatch):
+    """Of two images 6 and 8 there, of three frames 10, 11 and 12 back."""
+
+    def solved(sampler, grid, model, pair, frames):
+        there, back = jnp.array([6.0, 8.0]), jnp.array([10.0, 11.0, 12.0])
+        images = jnp.stack([pair[0], pair[0], pair[1]])
+        return images, Samples(pair, there), Samples(images, back)
+
+    monkeypatch.setattr(mode, "interpolate", solved)
+    config = get_config()
+    config.sampling.sampler = "ode"
+    config.interpolation.update(images=(3, 1), frames=3)
+    figures = run(config, build_sde(config), tmp_path)
+    assert (figures["nfe_encode"], figures["nfe_decode"]) == (7.0, 11.0)
 
 
 @pytest.mark.parametrize(
