@@ -31,5 +31,5 @@ def check_same_data(datasets: Datasets) -> None:
     listed = ", ".join(f"{i}: {train}/{test}" for i, (train, test) in enumerate(found[:, :2]))
     raise UserError(
         f"the hosts read different images from {datasets.name} (training/test images of each host: {listed}; or other "
-        "files or classes): give all of them the same files, by a shared folder or whole copies of one"
+        "files or classes): give all of them the same files, in a shared folder or as complete copies"
     )
