@@ -59,7 +59,7 @@ class PosteriorScore(ScoreWrapper, abc.ABC):
         """
         if self.y is None:
             raise ValueError(
-                "the score given a measurement was asked for without one: bind it by score.given({'measured': y})"
+                "this score needs a measurement, and none is bound: bind one with score.given({'measured': y})"
             )
         return self.y
 
