@@ -121,3 +121,10 @@ def test_the_picture_is_of_what_the_first_update_is_given(config, tmp_path, monk
     assert not np.array_equal(images, batch.images)  # some are mirrored
     with PIL.Image.open(figures["picture"]) as picture:
         np.testing.assert_array_equal(np.asarray(picture), np.asarray(image_grid(images, 16)))
+
+
+def test_classes_of_a_part_are_said_to_be(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mode, "LABELS_READ", 5)
+    figures = looked_at(config, tmp_path)
+    assert sum(train for train, _ in figures["classes"].values()) == 5
+    assert "\nClasses of 5 of the 7 training images:\n" in capsys.readouterr().out
