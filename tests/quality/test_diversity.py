@@ -1,4 +1,4 @@
-"""Mean distances of random pairs, no image in two of them."""
+"""Mean distances of random disjoint pairs."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ def squared(a, b):
 
 
 def test_it_is_of_disjoint_pairs_of_all_images(monkeypatch):
-    """E(x - y)^2 = 2 for variance 1, within four errors; of 2,001 images each is taken once at most, and the error is that of independent
-    pairs: sqrt(8 / pairs), to 10 % (four deviations of a standard deviation of 1,000 squares)."""
+    """E(x - y)^2 = 2 for variance 1, within four errors; each of 2,001 images is used at most once, and the error is that of independent
+    pairs: sqrt(8 / pairs), to 10 % (four standard deviations for 1,000 squares)."""
     monkeypatch.setattr(diversity, "PAIRS", 1000)
     rng = np.random.default_rng(0)
     images, taken = rng.normal(size=2001), []
