@@ -14,6 +14,9 @@ from score_sde.errors import UserError
 MeanLoss = Callable[[Any, Any], tuple[Array, Array]]
 """(parameters, batch) -> the mean of its losses, (), and the losses, (b,)."""
 
+TINY = 1.7e-38
+"""Below every gradient that counts, and normal in float32: not taken for 0."""
+
 
 def mean_and_gradient(
     mean_loss: MeanLoss, params: Any, batch: Any, parts: int, unrolled: bool
@@ -51,13 +54,15 @@ def mean_and_gradient(
 
 
 def params_after(params: Any, total: Any) -> Any:
-    """The parameters, but not before the total is known; NaN if that has one.
+    """The parameters, but not before the total is known; the same even if that has a NaN, which one part's images may have caused.
 
     So that a part begins when the one before has ended: their activations would be in memory together otherwise. XLA's
     optimization_barrier says the same, and its compiler for CPUs removes it before it orders the operations.
     """
     known = sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total))
-    return jax.tree.map(lambda p: jnp.where(jnp.isnan(known), known, p).astype(p.dtype), params)
+    # A condition that only the total can decide. Where it held, what is added would be below every rounding.
+    holds = known == TINY
+    return jax.tree.map(lambda p: jnp.where(holds, p + TINY, p).astype(p.dtype), params)
 
 
 def check_parts(batch_size: int, parts: int, section: str) -> None:

@@ -156,6 +156,7 @@ TRAINING = [
     *mutants("training/accumulation.py", ACCUMULATION,
         ("gradient-summed-over-parts", "lambda leaf: leaf / parts", "lambda leaf: leaf"),
         ("parts-in-memory-together", "params_after(params, total) if unrolled else params", "params"),
+        ("parts-after-one-that-is-not-finite", "holds = known == TINY", "holds = jnp.isnan(known)\n    params = jax.tree.map(lambda p: jnp.where(holds, known, p), params)"),
         ("gradient-of-the-first-part", "leaf[part], batches", "leaf[0], batches"),
     ),
     *mutants("training/settings.py", STAYING,
