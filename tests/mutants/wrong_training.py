@@ -47,6 +47,7 @@ TRAINING = [
         ("log-normal-not-cut-off", "* self.std * between)", "* self.std)"),
         ("log-normal-of-the-snr", "self.sde.time_of_log_snr(-2.0 * normal)", "self.sde.time_of_log_snr(-normal)"),
         ("logit-normal-at-the-end", "jnp.minimum(self.sde.T * jax.nn.sigmoid(normal), last)", "self.sde.T * jax.nn.sigmoid(normal)"),
+        ("no-density-at-the-end", "jnp.where(jnp.isfinite(standardised), density, 0.0)", "density"),
         ("times-from-zero", "return self.eps + u * (self.end - self.eps)", "return u * self.end"),
         ("times-past-the-end", "return self.eps + u * (self.end - self.eps)", "return self.eps + u * self.end"),
     ),
