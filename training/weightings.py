@@ -120,6 +120,12 @@ CONSISTENCY_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
 }
 """Of a consistency model's change from one time to the next: with training.times=log_normal, the second is iCT's."""
 
+CLASSIFIER_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
+    "noise": flow_weighting,
+    **CONSISTENCY_WEIGHTINGS,
+}
+"""Of a classifier's cross entropy: "noise" and "uniform" are one."""
+
 
 def build_weighting(config: Any, sde: SDE) -> Weighting:
     """The weighting that `training.weighting` names.
