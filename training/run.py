@@ -103,13 +103,14 @@ class Run:
             # The figures of the call before this one: reading them does not leave the device idle.
             self.collect()
             self.pending = (before, metrics, arguments)
+            # Before an evaluation that may fail: the run that goes on makes that up, but has other averages by then.
+            if due(plan.averages_freq, before, self.step):
+                self.keep_averages()
             # Who sends a signal need not wait for an evaluation: the run that goes on makes it (`make_up`).
             with self.nothing_lost("an evaluation"):
                 for name, evaluator in self.task.evaluators.items():
                     if due(evaluator.frequency, before, self.step) and not interrupts.received:
                         self.evaluate([name])
-            if due(plan.averages_freq, before, self.step):
-                self.keep_averages()
             if due(plan.checkpoint_freq, before, self.step):
                 self.save()
             if interrupts.received:
