@@ -24,7 +24,7 @@ from score_sde.training.progress import Progress
 from score_sde.training.record import Record
 from score_sde.training.state import TrainState
 from score_sde.training.step import build_train_step, each_step, is_finite
-from score_sde.training.task import Plan, Task
+from score_sde.training.task import Evaluator, Plan, Task
 
 
 def due(frequency: int, before: int, after: int) -> bool:
@@ -131,9 +131,14 @@ class Run:
         self.evaluate(
             name
             for name, evaluator in self.task.evaluators.items()
-            if due(evaluator.frequency, before, self.step)
-            and not self.record.has(self.step, evaluator.figures)
+            if due(evaluator.frequency, before, self.step) and not self.made(evaluator)
         )
+
+    def made(self, evaluator: Evaluator) -> bool:
+        """Whether an evaluation of the step that this run goes on from has left what it leaves."""
+        if evaluator.figures:
+            return self.record.has(self.step, evaluator.figures)
+        return evaluator.drawn(self.step)
 
     def collect(self) -> None:
         """Read the figures of the last call whose figures are still on the device."""

@@ -31,13 +31,14 @@ class Evaluator:
     `evaluate(averaged parameters, step) -> figures`, numbers by name, which are recorded; one that is not finite ends the run.
     `draw(averaged parameters, step) -> pictures` by name, which those who look on are shown: see record.py.
     `figures` are the names of what `evaluate` finds, or some: a run that goes on where a signal kept it from an evaluation knows by
-    them that one is missing.
+    them that one is missing. `drawn` says, of one without figures, whether the pictures of a step are kept already.
     """
 
     frequency: int
     evaluate: Callable[[Any, int], dict[str, float]] = nothing
     draw: Callable[[Any, int], dict[str, Image]] = nothing
     figures: tuple[str, ...] = ()
+    drawn: Callable[[int], bool] = lambda step: True
 
 
 class Task(Protocol):
