@@ -37,7 +37,7 @@ A score network:
     few_step_tasks.py    of networks that draw in few steps: consistency.py (teacher.py), mean_flow.py
     kinds.py             these by training.task
     settings.py          what is refused of config.training
-    init_from.py         weights of another run to begin with
+    init_from.py         weights of another run to begin with; origin.py: which of its
     losses.py            denoising score matching, per image: continuous, and discrete (DDPM, SMLD)
     weightings.py        what is learnt: w(t)
     times.py             at which times, and what makes up for it

@@ -22,6 +22,7 @@ from score_sde.models.networks import declares_options
 from score_sde.progress import say
 from score_sde.training.field_roles import Role, role
 from score_sde.training.judged_by import QUALITY, is_judged_by
+from score_sde.training.origin import BEGAN_WITH
 from score_sde.training.recorded_changes import CHANGES, as_of
 from score_sde.version import made_by
 
@@ -43,11 +44,13 @@ def record_config(
     step: int | None,
     dataset: Fingerprint | None = None,
     classes: Sequence[str] = (),
+    origin: dict[str, Any] | None = None,
 ) -> list[str]:
     """Write the config beside the checkpoints, and what the images and their classes are known by; gives the fields that change.
 
     Args:
       classes: names, in the order of the numbers that the network learns.
+      origin: which weights a run begins with (origin.py), if with any that are given.
       step: the newest of them, from which training goes on. Then what changes is said and kept in the file (recorded_changes.py), and
         what had changed from there on is forgotten; without one there is nothing yet that an earlier config describes.
 
@@ -75,11 +78,14 @@ def record_config(
             say("from step {step} on: {field}={to!r} (before: {from!r})".format_map(change))
         new = [change["field"] for change in changes]
         changes = [*then.get(CHANGES, []), *changes]
-    began_with = made_by() if earlier is None else earlier.get(MADE_BY)
+    began_by = made_by() if earlier is None else earlier.get(MADE_BY)
+    began_with = origin if earlier is None else earlier.get(BEGAN_WITH)
     contents = {
         **given,
         **({CHANGES: changes} if changes else {}),
-        **({MADE_BY: began_with} if began_with else {}),  # folders of older versions have none
+        # Folders of older versions have none.
+        **({BEGAN_WITH: began_with} if began_with else {}),
+        **({MADE_BY: began_by} if began_by else {}),
     }
     if jax.process_index() == 0 and contents != earlier:
         write_whole(path, (json.dumps(contents, indent=1) + "\n").encode())
@@ -287,7 +293,7 @@ def as_json(config: Any) -> dict[str, Any]:
 def fields(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and values."""
     for name, value in config.items():
-        if not prefix and name == MADE_BY:
+        if not prefix and name in (MADE_BY, BEGAN_WITH):
             continue
         if isinstance(value, dict):
             yield from fields(value, f"{prefix}{name}.")
