@@ -15,6 +15,8 @@ FEW_STEPS = [
     ),
     *mutants("training/teacher.py", "tests/modes/test_few_step_runs.py",
         ("teacher-by-how-it-rounds", "(trained_space(teacher), trained_space(config))", "((trained_space(teacher), teacher.sampling.truncate), (trained_space(config), config.sampling.truncate))"),
+        ("teacher-of-larger-times", "if first > asked:", "if False:"),
+        ("teacher-of-smaller-times-refused", "if first > asked:", "if first != asked:"),
         ("teacher-of-texts", "if teacher.model.words and teacher.model.words != config.model.words:", "if False:"),
     ),
     *mutants("training/score_task.py", f"{RUNS}::test_another_number_of_updates_moves_what_is_spread_over_them",
