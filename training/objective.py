@@ -113,11 +113,16 @@ class Objective:
 
     def noise_bins(self, places: Array, step_key: Array) -> Array:
         """In which of BINS parts of the training times, the least noise first, each image of a batch has its own; int32."""
-        u = self.times_of(image_keys(TrainingKeys, step_key, places), places, step_key)
+        keys = image_keys(TrainingKeys, step_key, places)
+        u = self.noisiest(self.times_of(keys, places, step_key), keys)
         return jnp.minimum((u * BINS).astype(jnp.int32), BINS - 1)
 
+    def noisiest(self, u: Array, keys: TrainingKeys) -> Array:
+        """The u (b,) of the time at which the network is shown each image: the later of two, where a loss has them."""
+        return u
+
     def bin_names(self) -> tuple[str, ...]:
-        """Of the bins, by the log-SNR at their ends: equal shares of the images, whatever the density of times."""
+        """Of the bins, by the log-SNR at their ends: equal shares of the drawn times, whatever the density of times."""
         with jax.ensure_compile_time_eval():  # the update that asks may be in the making
             u = jnp.minimum(jnp.linspace(0.0, 1.0, BINS + 1), LAST)
             ends = np.asarray(self.loss.log_snr(u))
