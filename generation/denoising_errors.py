@@ -41,7 +41,7 @@ SEED = 0
 
 
 def error_times(config: Any, sde: SDE) -> np.ndarray:
-    """The times of the noise levels, at equal steps of the log-SNR, increasing from sampling.eps to T."""
+    """The times of the noise levels, at equal steps of the log-SNR, increasing from sampling.eps to the end of the signal."""
     count = config.sampling.errors.num_times
     return np.asarray(
         log_snr_grid(sde, sde.signal_end, config.sampling.eps, count - 1), np.float64

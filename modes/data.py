@@ -161,5 +161,8 @@ def in_words(figures: dict[str, Any], classes: dict[str, list[int]] | None) -> s
     if classes is None:
         return "\n".join([*lines, "Not every image has a label."])
     width = max(map(len, (*classes, "class")))
+    counts_of = min(images, LABELS_READ)
+    if counts_of < images:
+        lines += ["", f"Classes of {counts_of} of the {images} training images:"]
     rows = [("class", "train", "test"), *((name, *counts) for name, counts in classes.items())]
     return "\n".join([*lines, "", *(f"{n:<{width}} {a:>9} {b:>9}" for n, a, b in rows)])

@@ -1,4 +1,4 @@
-"""The project as a package: from any folder, beside files of any name, and a trained folder from a script."""
+"""The project as a package: from any folder, next to files of any name, and a trained folder used in a script."""
 
 import os
 import subprocess
@@ -86,7 +86,7 @@ def test_the_example(folder, tmp_path):
 
 
 def test_samples_are_those_of_the_sampler_that_is_named(folder):
-    """By hand from the same configuration; a class for each, and guidance that changes them."""
+    """Equal to sampling by hand with the same configuration; with one class per sample, and guidance that changes them."""
     options = {"sampling.exponential.num_steps": 3, "sampling.batch_size": 4}
     trained = Trained.load(folder, options=options)
     assert trained.step == 2
@@ -101,7 +101,7 @@ def test_samples_are_those_of_the_sampler_that_is_named(folder):
 
 
 def test_log_densities_are_those_of_the_class(folder, monkeypatch):
-    """It is one thing to be told a class, another to be told another, and a third to be told none."""
+    """They differ between classes, and from those without a class."""
     traced, build = [], score_sde.trained.build_log_density
 
     def counting(*arguments):
@@ -170,7 +170,7 @@ def test_mistakes_are_said_in_words(use, words, folder):
 
 
 def test_images_of_other_levels_are_no_images_of_the_model(folder):
-    """8-bit pixels would be encoded far outside of the range that the model knows."""
+    """8-bit pixels would be encoded far outside the range of the model."""
     trained = Trained.load(folder)
     for images in (np.full((1, 8, 8, 1), 17, np.uint8), np.full((1, 8, 8, 1), 0.5)):
         with pytest.raises(UserError, match="^encode: .*expected .*0 to 16"):
@@ -178,7 +178,7 @@ def test_images_of_other_levels_are_no_images_of_the_model(folder):
 
 
 def test_every_room_is_in_the_package():
-    """What is installed is what is in the checkout: every folder with modules, none else."""
+    """The installed package has every folder with modules of the checkout, and no others."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     rooms = {
         "score_sde." + str(path.parent.relative_to(ROOT)).replace("/", ".")

@@ -1,4 +1,4 @@
-"""Configurations of published networks after 2021: sizes as published, where what differs is counted, and that modes accept them."""
+"""Configurations of published networks after 2021: published sizes up to counted differences, and that modes accept them."""
 
 import importlib
 
@@ -139,7 +139,7 @@ def test_adm_is_trained_as_published(sizes, batch, rate, dropout, updates, proce
     ],
 )
 def test_edm2_is_trained_as_published(size, rate, millions, dropout):
-    """Of 64 pixels: the rate, images in units of 2^20, dropout, and no label or image changed."""
+    """At 64 pixels: learning rate, images in units of 2^20, dropout, no label dropout and no augmentation."""
     config = config_of(f"edm2_imagenet:{size}")
     images = config.training.n_iters * config.training.batch_size
     assert (config.optim.lr, images >> 20, config.model.dropout) == (rate, millions, dropout)

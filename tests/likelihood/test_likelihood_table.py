@@ -1,4 +1,4 @@
-"""What the table of --mode likelihood says that its numbers are: of the SDE at eps, and of a chain at time 0."""
+"""The explanations in the table of --mode likelihood: for the SDE at eps, and for a chain at time 0."""
 
 import re
 

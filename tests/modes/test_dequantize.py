@@ -1,4 +1,4 @@
-"""--mode dequantize from end to end, under a score known in closed form in the place of a network."""
+"""--mode dequantize from end to end, with a score in closed form in place of a network."""
 
 import json
 

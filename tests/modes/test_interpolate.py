@@ -1,4 +1,4 @@
-"""--mode interpolate: latents by the ODE, great circles between them, and images again."""
+"""--mode interpolate: encoding by the ODE, great circles between latents, and decoding."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from score_sde.sde_lib import VE, VP, build_sde
 
 
 def test_slerp_turns_by_equal_angles_at_constant_length():
-    """Between two orthogonal vectors of length 2: 0, 30, 60 and 90 degrees."""
+    """Between two orthogonal vectors of length 2, at 0, 30, 60 and 90 degrees."""
     a, b = 2 * jnp.eye(3)[0], 2 * jnp.eye(3)[2]
     points = np.stack([slerp(a, b, w) for w in np.linspace(0, 1, 4)])
     angles = np.radians([0, 30, 60, 90])
@@ -32,7 +32,7 @@ def test_slerp_of_parallel_vectors_is_the_line():
 
 @pytest.mark.parametrize("sde", [VP(), pytest.param(VE(), marks=pytest.mark.slow)], ids=repr)
 def test_isotropic_gaussian_data(x64, sde):
-    """The flow of N(0, l) only stretches, so the images lie on the great circle of the two given ones."""
+    """The flow of N(0, l) only scales, so the images lie on the great circle through the two given ones."""
     score = GaussianScore(jnp.zeros(4), jnp.full(4, 0.3), jnp.eye(4), sde)
     flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10))
     pair = jax.random.normal(jax.random.key(0), (2, 4))

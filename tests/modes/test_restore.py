@@ -1,4 +1,4 @@
-"""--mode restore: posteriors known in closed form, one command taken up by another, and what is refused."""
+"""--mode restore: posteriors in closed form, resuming interrupted commands, and refusals."""
 
 import json
 import re
@@ -83,8 +83,8 @@ def toy(tmp_path_factory):
 
 
 def test_draws_are_the_posteriors(toy):
-    """Each number's posterior is known: normalized draws have mean 0 and variance 1, within 4.9 standard errors and a thousandth
-    for the grid, once in 250,000 not."""
+    """The posterior of each number is known: normalized draws have mean 0 and variance 1, within 4.9 standard errors plus a thousandth
+    for the grid, with a false alarm in 250,000."""
     _, figures, arrays = toy
     gain = VARIANCE / (VARIANCE + SIGMA_Y**2)
     known = arrays["y"].reshape(N, 2)
@@ -161,7 +161,7 @@ def test_draws_go_on_with_the_same_measurements_only(tmp_path):
 
 
 def test_measurements_as_they_are(toy, tmp_path):
-    """The same draws from the y of a file; what needs originals is left out."""
+    """The same draws from y in a file; figures that need originals are left out."""
     np.savez(tmp_path / "y.npz", y=toy[2]["y"])
     config = of_toy()
     config.restore.measured = str(tmp_path / "y.npz")
@@ -238,7 +238,7 @@ def test_another_seed_is_another_measurement():
     ],
 )
 def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
-    """What it costs in eight steps; those that take y for exact give it back."""
+    """Their costs in eight steps; methods that treat y as exact reproduce it."""
     config = of_toy(method, sigma_y, 4, 2, 8)
     few = {"repeats": 3, "ode_steps": 2, "prior_steps": 3, "particles": 3}
     config.restore.update({name: few[name] for name in few.keys() & {*METHODS[method].settings}})
@@ -266,9 +266,9 @@ class WrongNoise(WithoutCondition):
 
 
 def test_a_gradient_through_the_model_stays_bounded():
-    """4x4 numbers of covariance .9^|i-j| / 9 but a box of six, by MMPS with the threshold [-1, 1], against the posterior by NumPy: the
-    unknown numbers, normalized, have mean square 1, as |y - A x| has, but for what the network's own mistake adds, here .4. With the
-    gradient taken through the threshold it was 16, and |y - A x| 7."""
+    """4x4 numbers of covariance .9^|i-j| / 9, measured except for a box of six, by MMPS with the threshold [-1, 1], against the posterior
+    by NumPy: the normalized unknown numbers and |y - A x| have mean square 1, up to .4 from the network's own error. With the gradient
+    taken through the threshold these were 16 and 7."""
     sde, size, sigma_y = VP(), 16, 0.03
     rng, places = np.random.default_rng(1), np.arange(size)
     prior = 0.9 ** np.abs(places[:, None] - places) / 9
@@ -310,7 +310,7 @@ def test_a_gradient_through_the_model_stays_bounded():
     ],
 )
 def test_what_reads_the_measurement_stands_outside_the_threshold(method, outermost):
-    """A gradient is bounded after it was added; the other methods change what is within the range, and their samplers read
+    """Gradients are thresholded after being added; the other methods change images within the range, and their samplers read
     `score.measurement`."""
     config, sde = digits_config(), VP()
     config.sampling.threshold, config.restore.method = "static", method
@@ -323,7 +323,7 @@ def test_what_reads_the_measurement_stands_outside_the_threshold(method, outermo
 
 
 def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch):
-    """A method with a sampler of its own has no predictor of sampling.pc; those whose score is another's refuse the variance."""
+    """A method with its own sampler does not use sampling.pc; methods that change the score refuse learned variances."""
     monkeypatch.setattr(restore, "optimal_variance", None)
     config = of_toy("ddrm", 0.0, 2, 2, 4)
     config.sampling.pc.predictor = "ancestral_sampling_optimal"
@@ -347,7 +347,7 @@ def test_restoring_takes_small_steps_where_alpha_goes_to_0():
 
 
 def test_what_is_determined_has_no_ranks(tmp_path, monkeypatch, capsys):
-    """Every number measured without noise: draws differ by rounding. What a sampler does not read is said as by --mode sample."""
+    """Every number is measured without noise, so draws differ only by rounding. Unused options are reported as by --mode sample."""
     build = restore.configured_for
     monkeypatch.setattr(
         restore, "configured_for", lambda *given: build(*given)._replace(note="note: not read")
@@ -383,7 +383,7 @@ def test_when_an_image_is_determined(fields, determined):
 
 
 def test_imputation_as_published(tmp_path):
-    """A known pixel ends as its mean at eps, with the code's own times, of which there must be more than beta_max."""
+    """A known pixel ends at its mean at eps with the published times, whose number must exceed beta_max."""
     config = of_toy("imputation_published", 0.0, 4, 2, 25)
     config.sampling.grid.name = "uniform"
     found = restored(config, tmp_path)
@@ -401,8 +401,8 @@ def test_imputation_as_published(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["pnpdm", "tds"])
 def test_split_gibbs_and_particles_draw_the_posterior(method, tmp_path):
-    """Which is their limit (DAPS's is another law). Mean and variance within 4.9 standard errors and what so few steps and particles
-    leave: a twentieth of the standard deviation and a fifth of the variance."""
+    """It is their limit, unlike that of DAPS. Mean and variance agree within 4.9 standard errors plus the error of few steps and
+    particles: a twentieth of the standard deviation and a fifth of the variance."""
     config = of_toy(method, steps=40)
     config.restore.update({"particles": 40} if method == "tds" else {"prior_steps": 10})
     found = arrays_of(restored(config, tmp_path))
@@ -423,7 +423,7 @@ def test_the_help_names_every_method():
 
 
 def test_the_picture(tmp_path):
-    """Rows: original, measured, two draws, mean, spread; a column for each of three images. Shades are what they stand for."""
+    """Rows are original, measured, two draws, mean and spread, with a column for each of three images; shades match the values."""
     config = digits_config()
     config.restore.measurement.update(name="half", sigma_y=0.0)
     space = build_space(config)
@@ -445,7 +445,7 @@ def test_the_picture(tmp_path):
 
 
 def test_labels_of_digits(tmp_path, monkeypatch):
-    """Their own, or those of sampling.labels in turn, for which no dataset is loaded beside a folder of pictures."""
+    """The images' own labels, or those of sampling.labels in turn, which need no dataset for a folder of pictures."""
     config = digits_config("conditional")
     config.restore.update(num_images=5)
     space = build_space(config)
@@ -461,7 +461,7 @@ def test_labels_of_digits(tmp_path, monkeypatch):
 
 
 def test_texts_of_captions():
-    """A draw is told its image's text: its own, or those of sampling.text in turn."""
+    """A draw is conditioned on its image's own text, or on those of sampling.text in turn."""
     config = captions_config()
     config.restore.update(num_images=3, draws=2)
     sde, space = build_sde(config), build_space(config)
@@ -485,7 +485,7 @@ def test_texts_of_captions():
 
 
 def test_images_of_files(tmp_path):
-    """Of an .npz file and of a folder of pictures, whose measurements are the same."""
+    """From an .npz file and from a folder of pictures, with equal measurements."""
     config = digits_config()
     config.restore.num_images = 3
     space = build_space(config)
@@ -541,7 +541,7 @@ def test_images_of_files(tmp_path):
     ],
 )
 def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
-    """Before anything is loaded or compiled."""
+    """Refused before anything is loaded or compiled."""
     Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "mask.png")
     config = digits_config()
     for name, value in fields.items():
@@ -583,7 +583,7 @@ def test_samplers_that_cannot_restore_are_refused(fields, words):
 
 
 def test_a_method_that_fails_is_named(tmp_path):
-    """The gradient of DPS under noise of a billionth is larger than numbers are."""
+    """The gradient of DPS overflows for noise of 1e-9."""
     config = of_toy("dps", 1e-18, 2, 2, 4)
     config.sampling.batch_size = 4
     with pytest.raises(UserError, match=r"4 of 4 .*\(sampler pc, restore.method=dps\)"):

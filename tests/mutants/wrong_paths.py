@@ -22,7 +22,7 @@ PATHS = [
         ("turn-of-the-whole-quarter", "(0.5 * math.pi - self.first - self.last) / self.end", "0.5 * math.pi / self.end"),
     ),
     *mutants("sde_lib/cosine.py", OTHERS,
-        ("cosine-without-its-offset", "    0.008  #", "    0.0008  #"),
+        ("cosine-without-its-offset", "OFFSET = 0.008", "OFFSET = 0.0008"),
         ("cosine-of-the-published-end", "T: ClassVar[float] = 1.0 - 2.0**-15", "T: ClassVar[float] = 1.0 - 2.0**-5"),
     ),
     *mutants("sde_lib/cosine.py", IDENTITIES,

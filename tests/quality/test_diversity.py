@@ -1,4 +1,4 @@
-"""Mean distances of random pairs, no image in two of them."""
+"""Mean distances of random disjoint pairs."""
 
 import numpy as np
 import pytest

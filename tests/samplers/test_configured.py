@@ -1,4 +1,4 @@
-"""The times that a config's sampler gets: from sampling.t_start on, of every grid, and of annealed Langevin's levels."""
+"""The times of a configured sampler: from sampling.t_start on, for every grid, and annealed Langevin's levels."""
 
 import itertools
 
@@ -58,7 +58,7 @@ SUITED = [
 
 @pytest.mark.parametrize(("sampler", "suited", "fields"), SUITED)
 def test_left_alone_the_grid_suits_the_sampler(sampler, suited, fields):
-    """The times and the record are those of the grid given by name."""
+    """Times and record are those of the grid given by name."""
     assert small(sampler, STEPS).sampling.grid.name == "auto"
     configured = configure(small(sampler, STEPS, **fields).sampling, VP())
     named = configure(small(sampler, STEPS, grid__name=suited, **fields).sampling, VP())
@@ -90,8 +90,8 @@ FAST_ENDS = [(Cosine(), "pc"), (Cosine(), "sde"), (Sigmoid(), "sde"), (ShiftedCo
 
 @pytest.mark.parametrize(("sde", "sampler"), FAST_ENDS, ids=repr)
 def test_a_bounded_network_samples_where_alpha_goes_to_0(sde, sampler):
-    """Left alone, small steps find N(0, 1): to five standard errors (a false alarm in 10^6). In equal ones of t the image, once it is
-    far too large, stays so: under `cosine` its standard deviation is 16,000."""
+    """By default, small steps give N(0, 1) to five standard errors (a false alarm in 10^6). In equal steps of t an image that is far
+    too large stays so: under `cosine` the standard deviation is 16,000."""
     steps, images = {"pc": 1000, "sde": 100}[sampler], 4000
     fields = {"pc__predictor": EULER, "pc__corrector": "none", "sde__steps": "grid"}
     configured = configure(small(sampler, steps, **fields).sampling, sde)
@@ -137,7 +137,7 @@ LEFT_ALONE = [("pc", {"pc__predictor": EULER}), ("pc", {"pc__predictor": "ancest
 
 @pytest.mark.parametrize(("sampler", "fields"), LEFT_ALONE, ids=str)
 def test_samples_of_edm_have_the_datas_spread(sampler, fields):
-    """Left alone, 200 steps find N(.3, .5^2) to .011 in its standard deviation, which is what they leave (.007) and three standard
+    """By default, 200 steps give N(.3, .5^2) to .011 in the standard deviation: their own error (.007) plus three standard
     errors (a false alarm in 700). In equal steps of t, the last begins at sigma = .4: .60 and .68 by pc, .46 by sde, .54 by ode."""
     sde, images = EDM(), 65536
     fields = {"pc__corrector": "none", "noise_removal": True, "eps": 0.002} | fields
@@ -202,7 +202,7 @@ def test_an_adaptive_sampler_goes_from_t_start_to_eps():
 
 
 def test_what_adaptive_steps_do_not_read_is_said():
-    """A number of steps in a note, and an error where somebody chose the times."""
+    """A note for a number of steps, and an error for an explicit choice of times."""
     options = small("ode", 20, ode__steps="adaptive").sampling
     assert configure(options, VP()).note == ""
     options.ode.num_steps = 7
@@ -219,7 +219,7 @@ def test_what_adaptive_steps_do_not_read_is_said():
 
 
 def test_a_list_of_times_is_of_one_sampler():
-    """Beside others, each on its own grid or by its tolerance, it is left out."""
+    """With several samplers, each on its own grid or by its tolerance, the list is not used."""
     options = small("edm", grid__name="times").sampling
     options.grid.times = tuple(np.geomspace(1.0, EPS, 4).tolist())
     options.eps = EPS
@@ -234,7 +234,7 @@ def test_a_list_of_times_is_of_one_sampler():
 
 @pytest.mark.parametrize("t_start", [0.0, T_START])
 def test_annealed_langevin_corrects_at_every_level(t_start):
-    """L levels are L - 1 steps between them and one that stays at the first, as every step corrects at its end."""
+    """L levels are L - 1 steps between them and one that stays at the first, since every step corrects at its end."""
     options = small("pc", 5, pc__predictor="none", pc__corrector="ald", t_start=t_start).sampling
     grid = np.asarray(configure(options, VE()).grid)
     first = t_start or 1.0
@@ -243,7 +243,7 @@ def test_annealed_langevin_corrects_at_every_level(t_start):
 
 @pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_no_choice_among_the_candidates_is_cheaper_than_dp(x64, sde):
-    """Three steps among nine times of equal log-SNR, all 21 ways tried; the first time is t_start."""
+    """Three steps among nine times of equal log-SNR, against all 21 choices; the first time is t_start."""
     variance, count = 0.25, 9
     times = np.geomspace(EPS, 1.0, 300)
     here = [closed_form(sde, t) for t in times]
@@ -274,7 +274,7 @@ def test_no_choice_among_the_candidates_is_cheaper_than_dp(x64, sde):
 
 @pytest.mark.parametrize("way", ["predictor_mean", "tweedie"])
 def test_the_predictors_mean_is_free_of_the_last_noise(way):
-    """Instead of a last denoising: the noise of the last step moves only what a Tweedie step follows."""
+    """In place of a last denoising: the noise of the last step matters only if a Tweedie step follows."""
     options = small("pc", STEPS, pc__corrector="langevin", noise_removal_by=way).sampling
     configured, rng = configure(options, VP()), np.random.default_rng(0)
     start, steps = rng.normal(size=(2, 3)), rng.normal(size=(STEPS, 2, 2, 3))

@@ -1,4 +1,4 @@
-"""Every sampler with every process and every grid runs, or is refused with a reason: all of them are tried."""
+"""Every combination of sampler, process and grid runs or is refused with a reason."""
 
 import dataclasses
 import itertools
@@ -107,7 +107,7 @@ TAKEN = [
     ids=name,
 )
 def test_fixed_steps_take_every_grid(way, sde):
-    """Images come out finite, of the data's size, each another, and other ones on another grid."""
+    """Images are finite, of the data's scale, all different, and different on another grid."""
     options, like = WAYS[way], jnp.zeros(SHAPE)
     noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(SHAPE[0]))
     sampler = configure(options, sde, ERRORS).sampler

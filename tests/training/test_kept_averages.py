@@ -1,4 +1,4 @@
-"""Power-function averages of a run: those of the definition, kept on the way, and made into one of any width."""
+"""Power-function averages of a run: agreement with the definition, storage during training, and reconstruction of any width."""
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from score_sde.training.power_average import exponent
 from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import build_score_task
 from score_sde.training.state import first_state, parts
+from score_sde.training.task import Evaluator
 from score_sde.training.trained_score import load_score_model
 from tests.training.test_left_alone import Recorded, run
 
@@ -61,7 +62,7 @@ def test_averages_are_those_of_the_definition(folder):
 @pytest.mark.parametrize(("width", "tolerance"), [(0.05, 1e-6), (0.1, 1e-6), (0.08, 2e-3)])
 @pytest.mark.parametrize("step", [0, 11])
 def test_one_of_any_width_is_made_of_them(folder, capsys, width, tolerance, step):
-    """Of a width that was kept, itself; of another, nearly what keeping it would have given. Also at an earlier checkpoint."""
+    """For a stored width it is that average; for another, nearly what storing it would have given. Also at an earlier checkpoint."""
     found, at = reconstructed(folder, TEMPLATE, width, step)
     assert at == (step or 12)
     assert found["p"] == pytest.approx(by_definition(width, at), rel=tolerance)
@@ -82,6 +83,23 @@ def test_a_resumed_run_keeps_the_same_and_forgets_what_comes_again(folder, tmp_p
     assert kept_steps(tmp_path) == [2, 4, 6, 9, 12]
     whole, _ = restore_part(folder, "averages", {"0.1": TEMPLATE, "0.05": TEMPLATE})
     jax.tree.map(np.testing.assert_array_equal, state.averages, whole)
+
+
+def test_an_evaluation_that_fails_leaves_no_gap(tmp_path):
+    """The run that goes on makes the evaluation up, from the checkpoint that was saved, and cannot go back for the averages."""
+
+    def look(averaged, step):
+        if step == 4 and not failed:
+            failed.append(step)
+            raise ZeroDivisionError
+        return {"found": 1.0}
+
+    failed, looked = [], task(0.1)
+    looked.evaluators = {"look": Evaluator(4, look, figures=("found",))}
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, 8, looked, averages_freq=2, checkpoint_freq=0)
+    run(tmp_path, 8, looked, averages_freq=2, checkpoint_freq=0)
+    assert kept_steps(tmp_path) == [2, 4, 6, 8]
 
 
 def test_a_run_that_goes_back_sets_later_ones_aside(tmp_path):
@@ -109,7 +127,7 @@ def test_damage_is_named(folder, tmp_path):
 
 
 def test_a_run_without_them_is_as_before(tmp_path):
-    """No folder, and a checkpoint of the same arrays; asked for one, a sentence."""
+    """No folder, and a checkpoint with the same arrays; asking for an average gives a message."""
     state, _ = run(tmp_path, 2, task(), averages_freq=1)
     assert not averages_folder(tmp_path).exists()
     assert list(parts(state)) == ["step", "params", "ema_params", "opt_state"]
@@ -123,7 +141,7 @@ def test_a_run_without_them_is_as_before(tmp_path):
 
 
 def test_weights_of_a_width_are_a_score_model(config, tmp_path):
-    """Made of the checkpoint's own averages alone; of a width that it has, they are these."""
+    """Made only of the checkpoint's own averages; for a width that it has, the weights are that average."""
     config.training.ema.sigma_rel = (0.05, 0.1)
     network_task = build_score_task(config)
     state = first_state(network_task.init(), network_task.optimizer, network_task.widths)
