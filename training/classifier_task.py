@@ -155,7 +155,7 @@ def check_classifier_training(config: Any) -> None:
             )
     if training.weighting not in CLASSIFIER_WEIGHTINGS:
         raise ConfigError(
-            f"training.weighting={training.weighting!r} is of score networks, which training.task='classifier' trains none of; choose one of "
+            f"training.weighting={training.weighting!r} applies only to score networks, not to training.task='classifier'; choose one of "
             f"{', '.join(CLASSIFIER_WEIGHTINGS)}: over uniform times, or over the log-normal ones of EDM"
         )
     if config.data.label >= 0:

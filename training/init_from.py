@@ -89,7 +89,7 @@ def say_other_classes(source: Path, classes: Sequence[str]) -> None:
     theirs = recorded_classes(source) if source.is_dir() else ()
     if theirs and theirs != tuple(classes):
         say(
-            f"beginning with weights of {source}, whose classes, by their numbers, are {listed(theirs)}; here they are {listed(classes)}"
+            f"starting from the weights of {source}, whose classes, in the order of their labels, are {listed(theirs)}; here they are {listed(classes)}"
         )
 
 

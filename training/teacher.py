@@ -58,8 +58,8 @@ def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
     first, asked = teacher.training.eps, config.training.eps
     if first > asked:
         raise ConfigError(
-            f"{field} was trained at times from training.eps={first} on, and is asked for the score from training.eps={asked} of the network that "
-            f"it is to teach; set training.eps={first} and sampling.eps={first}, or take a teacher that was trained from {asked} on"
+            f"{field} was trained at times from training.eps={first} on, but the student needs its score from training.eps={asked} on; "
+            f"set training.eps={first} and sampling.eps={first}, or use a teacher trained from {asked} on"
         )
     if has_condition_image(teacher) or has_condition_image(config):
         raise ConfigError(

@@ -332,7 +332,7 @@ TEACHERS = [
     ("teacher", {"data.centered": False}, "another space of images"),
     ("mean_flow", {}, "trained by training.task='mean_flow'"),
     ("teacher", {"sde.name": "vp"}, "another process"),
-    ("teacher", {"training.eps": 0.001}, "from training.eps=0.002 on, and .* training.eps=0.001 of .*; set training.eps=0.002 and sampling.eps=0.002"),
+    ("teacher", {"training.eps": 0.001}, "from training.eps=0.002 on, but .* training.eps=0.001 on; set training.eps=0.002 and sampling.eps=0.002"),
     ("teacher", {"training.label_dropout": 0.1}, "needs the unconditional score .no class."),
     ("teacher", {"training.augment": 0.1, "model.name": "edm_unet"}, "training.augment=0.1: the teacher was trained without"),
     ("teacher", {"model.words": "one two", "model.name": "ncsnpp"}, "conditioned on label, but the student on label and text"),
