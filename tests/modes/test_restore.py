@@ -330,7 +330,7 @@ def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch
     config.sampling.batch_size = 4
     assert restored(config, tmp_path)["nfe"] == 4
     config.restore.method = "pigdm"
-    with pytest.raises(UserError, match="best for images of which nothing was measured"):
+    with pytest.raises(UserError, match="optimal only for images without a measurement"):
         restore.check(config, build_sde(config))
 
 
