@@ -108,8 +108,7 @@ def defined_flags() -> flags.FlagValues:
     flags.DEFINE_bool(
         "multi_host",
         False,
-        "Join the other hosts of this job first: of SLURM, Kubernetes, MPI, a TPU pod, or as given by --coordinator_address, "
-        "--num_processes and --process_id.",
+        "Join the other hosts of this job first: of SLURM, Kubernetes, MPI, a TPU pod, or as --coordinator_address, --num_processes and --process_id say.",
         flag_values=values,
     )
     text(
