@@ -58,9 +58,7 @@ class PosteriorScore(ScoreWrapper, abc.ABC):
           ValueError: no measurement has been bound.
         """
         if self.y is None:
-            raise ValueError(
-                "the score given a measurement was asked for without one: bind it by score.given({'measured': y})"
-            )
+            raise ValueError("no measurement is bound: use score.given({'measured': y})")
         return self.y
 
     @abc.abstractmethod
