@@ -45,7 +45,7 @@ def read_images(
     check_real(what, array)
     if not array.dtype.isnative:
         raise UserError(
-            f"{what} has numbers of the other byte order ({array.dtype.str}), of which the devices take none: write the file again with "
+            f"{what} has non-native byte order ({array.dtype.str}), which devices do not support: save it again with "
             "array.astype(array.dtype.newbyteorder('='))"
         )
     return key, array

@@ -121,12 +121,12 @@ def as_images(path: Path, name: str, array: np.ndarray, data: Any) -> np.ndarray
     """Check an array of images against config.data and return it as (n, h, w, c)."""
     if array.dtype != np.uint8:
         raise DatasetError(
-            f"{path}: {name} is of type {array.dtype}, expected uint8, grey levels from 0; convert it, rounded to levels as you "
-            "want them (numbers from 0 to 1: np.round(255 * images).astype(np.uint8))"
+            f"{path}: {name} is of type {array.dtype}, expected uint8, grey levels from 0; round and convert it as appropriate (numbers "
+            "from 0 to 1: np.round(255 * images).astype(np.uint8))"
         )
     if array.ndim not in (3, 4) or not array.size:
         raise DatasetError(
-            f"{path}: {name} has the shape {array.shape}, expected (n, h, w, c), or (n, h, w) for grey images, none of them 0"
+            f"{path}: {name} has the shape {array.shape}, expected (n, h, w, c), or (n, h, w) for grey images, with no axis of size 0"
         )
     images = array if array.ndim == 4 else array[..., None]
     check_shape(f"{path}: {name}", images.shape[1:], data)
@@ -141,7 +141,7 @@ def as_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
         )
     if array.size and (array.min() < -1 or array.max() > np.iinfo(np.int32).max):
         raise DatasetError(
-            f"{path}: {name} has numbers from {array.min()} to {array.max()}, expected classes 0, 1, ..., and -1 where none is known"
+            f"{path}: {name} has numbers from {array.min()} to {array.max()}, expected classes 0, 1, ..., and -1 where the class is unknown"
         )
     return array
 
@@ -165,13 +165,13 @@ def check_lengths(path: Path, arrays: dict[str, np.ndarray]) -> None:
                 f"{path} has {len(arrays[labels])} {labels} for {len(arrays.get(images, ()))} {images}; give one for each"
             )
     if "test_images" in arrays and ("labels" in arrays) != ("test_labels" in arrays):
-        raise DatasetError(f"{path} has labels of one split only; give them of both or of none")
+        raise DatasetError(f"{path} has labels for one split only; give them for both or neither")
     for images, paired in zip(IMAGES, PAIRED, strict=True):
         if paired in arrays and len(arrays[paired]) != len(arrays.get(images, ())):
             raise DatasetError(
                 f"{path} has {len(arrays[paired])} {paired} for {len(arrays.get(images, ()))} {images}; give one for each"
             )
     if "test_images" in arrays and ("paired" in arrays) != ("test_paired" in arrays):
-        raise DatasetError(f"{path} has pairs of one split only; give them of both or of none")
+        raise DatasetError(f"{path} has pairs for one split only; give them for both or neither")
     if "test_images" not in arrays and len(arrays["images"]) == 1:
         raise DatasetError(f"{path} has one image; a train and a test split need two")

@@ -85,9 +85,9 @@ def make_builder(name: str, data_dir: str) -> Any:
     except Exception as error:
         if OTHER_FORMAT in str(error):
             raise DatasetError(
-                f"{name!r} is in {os.path.join(data_dir, name)} in another file format than ArrayRecord, perhaps TFRecord, TFDS's default, which "
-                "only TensorFlow reads: choose another folder, --config.data.data_dir=PATH, in which the dataset is prepared again, or "
-                "move that one away"
+                f"{name!r} in {os.path.join(data_dir, name)} has another file format than ArrayRecord, perhaps TFRecord, TFDS's default, "
+                "which only TensorFlow can read: choose another folder, --config.data.data_dir=PATH, in which the dataset is prepared "
+                "again, or move the existing one away"
             ) from error
         raise DatasetError(f"TFDS cannot open {name!r} in {data_dir}: {one_line(error)}") from error
 
@@ -103,15 +103,15 @@ def explain(error: BaseException, name: str, builder: Any) -> str:
     for module in ("tensorflow_io", "tensorflow", "importlib_resources"):
         if any(f"No module named '{module}" in str(cause) for cause in causes):
             return (
-                f"TFDS needs {module} to prepare {name!r} (to read it afterwards, not).\n"
-                f"Run once: pip install {module} && python -m score_sde.data.prepare {name} --data_dir {data_dir}"
+                f"TFDS needs {module} to prepare {name!r} (but not to read it afterwards).\nRun once: pip install {module} && python -m "
+                f"score_sde.data.prepare {name} --data_dir {data_dir}"
             )
     if any(type(cause).__module__.startswith(("requests", "urllib3")) for cause in causes):
         manual = getattr(builder, "MANUAL_ARCHIVE", None)
         hint = f"Place {manual} in {data_dir}/downloads/manual, or prepare" if manual else "Prepare"
         return (
-            f"the download of {name!r} failed: {one_line(error)}\n"
-            f"{hint} it on a machine with network (python -m score_sde.data.prepare {name}) and copy {data_dir}/{builder.name}."
+            f"the download of {name!r} failed: {one_line(error)}\n{hint} it on a machine with network access (python -m "
+            f"score_sde.data.prepare {name}) and copy {data_dir}/{builder.name}."
             + getattr(builder, "INSTEAD", "")
         )
     return f"TFDS could not prepare {name!r} in {data_dir}: {one_line(error)}"
@@ -120,8 +120,8 @@ def explain(error: BaseException, name: str, builder: Any) -> str:
 def unreadable(folder: str, error: BaseException) -> str:
     """The message for a prepared folder whose records cannot be read."""
     return (
-        f"{folder} cannot be read as ArrayRecord ({one_line(error)}); "
-        "remove that folder, or choose another data.data_dir, and the dataset is prepared again"
+        f"{folder} cannot be read as ArrayRecord ({one_line(error)}); remove that folder, or choose another data.data_dir, to prepare the "
+        "dataset again"
     )
 
 

@@ -71,8 +71,9 @@ def load_captions(data: Any) -> Datasets:
     height, width, channels = image_shape(data)
     if height != width or height % 2 or height < LEAST_SIDE or channels != len(COLOURS):
         raise DatasetError(
-            f"data.name='captions' with images of {height}x{width} pixels and data.num_channels={channels}: expected squares of an even "
-            f"side, {LEAST_SIDE} or more, and {len(COLOURS)} channels; set data.image_size={LEAST_SIDE}, data.num_channels={len(COLOURS)}"
+            f"data.name='captions' with images of {height}x{width} pixels and data.num_channels={channels}: expected square images with an "
+            f"even side of {LEAST_SIDE} or more, and {len(COLOURS)} channels; set data.image_size={LEAST_SIDE}, "
+            f"data.num_channels={len(COLOURS)}"
         )
     images, captions = draw(np.random.default_rng(DATA_SEED), NUM_TRAIN + NUM_TEST, height)
     text = numbers(CAPTIONS, WORDS, "the captions")[captions]

@@ -48,7 +48,7 @@ def check_known(datasets: Datasets, classes: Sequence[str]) -> None:
     if unknown := [name for name in datasets.class_names or () if classes and name not in classes]:
         raise DatasetError(
             f"{datasets.name!r} has images of classes that the network was not trained with: {listed(unknown)}; it knows {listed(classes)}. "
-            "Name each class as one of these, leave the others out, or take another network"
+            "Rename each class to one of these, leave the others out, or use another network"
         )
 
 

@@ -21,7 +21,7 @@ def label(record: Record, image: Image) -> np.ndarray:
     if value < 0:
         raise DatasetError(
             f"{record.get('path', 'an image of the dataset')} has no label; give a dataset that has labels (in a folder: every image in a "
-            "sub-folder named after its class), or ask for none (data.label=-1 and a model without classes)"
+            "sub-folder named after its class), or use none (data.label=-1 and a model without classes)"
         )
     return np.asarray(value, np.int32)
 
@@ -30,8 +30,8 @@ def paired(record: Record, image: Image) -> np.ndarray:
     """The condition image that the dataset pairs with this one, (h, w, c): uint8, or real numbers in the units of the model's images."""
     if "paired" not in record:
         raise DatasetError(
-            "the dataset has no other image beside each (model.condition_image='paired'): give data.name=arrays a file with `paired`, "
-            "shapes, or condition the network on what is measured of the image itself, model.condition_image=measured"
+            "the dataset has no paired images (model.condition_image='paired'): use data.name=arrays with a file that has `paired`, or "
+            "data.name=shapes, or condition the network on a measurement of the image itself, model.condition_image=measured"
         )
     return np.asarray(record["paired"])
 
@@ -40,7 +40,7 @@ def text(record: Record, image: Image) -> np.ndarray:
     """The words of the image's caption, int32 (l,), numbered as in data/text.py."""
     if "text" not in record:
         raise DatasetError(
-            "the dataset has no text of each image (model.words); take data.name='captions', or a network of no words, model.words=''"
+            "the dataset has no captions, which model.words requires; use data.name='captions', or a network without text, model.words=''"
         )
     return np.asarray(record["text"], np.int32)
 

@@ -126,15 +126,15 @@ def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
     if len(divided) == 1:
         missing = "test" if divided == ["train"] else "train"
         raise DatasetError(
-            f"data.folder={folder} has {divided[0]}/ but no {missing}/; add it, or name {folder / divided[0]} "
-            f"as data.folder, of which {HELD_OUT_PERCENT} % are then held out"
+            f"data.folder={folder} has {divided[0]}/ but no {missing}/; add it, or name {folder / divided[0]} as data.folder; "
+            f"{HELD_OUT_PERCENT} % of its images are then held out"
         )
     if divided:
         first, second = (found(folder / name) for name in ("train", "test"))
         if both := sorted(first.keys() & second.keys()):
             raise DatasetError(
-                f"{first[both[0]]} and {second[both[0]]} are one file, and {len(both)} are in train/ and test/ so; remove one of "
-                "the links"
+                f"{first[both[0]]} and {second[both[0]]} are the same file, and {len(both)} files are in both train/ and test/; remove one "
+                "of the links"
             )
         return in_fixed_order(folder, first.values()), in_fixed_order(folder, second.values())
     files = image_files(folder)

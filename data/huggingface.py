@@ -101,8 +101,8 @@ def package() -> Any:
         import datasets
     except ImportError as error:
         raise DatasetError(
-            "data.name='huggingface' needs the package datasets, which is not installed with the others "
-            f"({one_line(error)}): pip install -e '.[huggingface]' in the checkout, or pip install datasets"
+            f"data.name='huggingface' needs the optional package datasets, which is not installed ({one_line(error)}): pip install -e "
+            "'.[huggingface]' in the checkout, or pip install datasets"
         ) from error
     return datasets
 
@@ -124,7 +124,7 @@ def opened(folder: Path) -> Any:
     kind = format_of(folder)
     if not saved(folder) and kind is None:
         raise DatasetError(
-            f"{folder} is no Hugging Face dataset: expected {' or '.join(SAVED)}, as save_to_disk writes them, or "
+            f"{folder} is not a Hugging Face dataset: expected {' or '.join(SAVED)}, as save_to_disk writes them, or "
             f"{' or '.join(f'.{kind}' for kind in FORMATS)} files"
         )
     try:
@@ -215,7 +215,7 @@ def image_column(folder: Path, features: Any) -> str:
     columns = [name for name, feature in features.items() if isinstance(feature, kind)]
     if not columns:
         raise DatasetError(
-            f"{folder} has no column of images (datasets.Image), only {', '.join(features)}; cast the one that holds them"
+            f"{folder} has no column of images (datasets.Image), only {', '.join(features)}; cast the column that holds them"
         )
     return "image" if "image" in columns else columns[0]
 
@@ -239,7 +239,7 @@ class Rows:
             plain, undecoded = dataset.with_format(None), package().Image(decode=False)
             self.dataset = plain.select_columns(columns).cast_column(image, undecoded)
         except Exception as error:
-            raise DatasetError(f"{what}: other columns than expected, {one_line(error)}") from error
+            raise DatasetError(f"{what}: unexpected columns, {one_line(error)}") from error
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -274,5 +274,5 @@ def encoded(record: Record) -> bytes:
     """The encoded image of a record, from the dataset or from the file that the dataset refers to."""
     image = record["image"]
     if image is None:
-        raise DatasetError("there is none in this row")
+        raise DatasetError("this row has no image")
     return image["bytes"] or Path(image["path"]).read_bytes()

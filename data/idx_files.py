@@ -102,12 +102,12 @@ def parse(file: io.BufferedIOBase, path: Path, axes: int) -> np.ndarray:
     shape = struct.unpack(f">{axes}I", header[4:])
     size = math.prod(shape)
     if size == 0:
-        raise DatasetError(f"{path} is of shape {shape}, which has nothing in it")
+        raise DatasetError(f"{path} is empty, of shape {shape}")
     check_memory(f"{path}, of shape {shape},", size, 0)
     content = file.read(size + 1)
     if len(content) != size:
         found = "more" if len(content) > size else f"{len(content)}"
         raise DatasetError(
-            f"{path} is damaged: {size} bytes of shape {shape} are expected after its header, and there are {found}"
+            f"{path} is damaged: {size} bytes of shape {shape} are expected after its header, but there are {found}"
         )
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -41,7 +41,7 @@ def found(folder: Path) -> dict[str, Path]:
         images.setdefault(os.path.realpath(entry.path), usable(entry))
     if not images:
         raise DatasetError(
-            f"{folder} has no image files: none there or deeper ends in {', '.join(SUFFIXES)}{listed(ignored)}"
+            f"{folder} has no image files: no file in it or its subfolders ends in {', '.join(SUFFIXES)}{listed(ignored)}"
         )
     if ignored:
         logging.getLogger(__name__).warning("%s%s", folder, listed(ignored))
@@ -93,7 +93,7 @@ def usable(entry: os.DirEntry[str]) -> Path:
     """The path of an image; DatasetError if reading it would fail or block forever."""
     if not leads_to(entry, "is_file"):
         raise DatasetError(
-            f"{entry.path} is named as an image but is no file: a broken link, or a pipe; remove it"
+            f"{entry.path} has the name of an image but is not a file (a broken link, or a pipe); remove it"
         )
     return Path(entry.path)
 

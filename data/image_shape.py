@@ -19,8 +19,8 @@ def sides(image_size: int, image_width: int = 0) -> tuple[int, int]:
         raise ConfigError(f"data.image_size={image_size}: expected a positive number of pixels")
     if image_width < 0 or image_width == image_size:
         raise ConfigError(
-            f"data.image_width={image_width}: expected the pixels of a width that is not the height, data.image_size={image_size}, "
-            "or 0 for a square"
+            f"data.image_width={image_width}: expected a width in pixels that differs from the height, data.image_size={image_size}, or 0 "
+            "for a square"
         )
     return image_size, image_width or image_size
 
@@ -39,8 +39,8 @@ def stored_sides(data: Any) -> tuple[int, int]:
     height, width = (side - 2 * data.pad for side in sides_of(data))
     if data.pad < 0 or min(height, width) < 1:
         raise ConfigError(
-            f"data.pad={data.pad}: expected pixels that an image of {in_words(sides_of(data))} has on each side besides those "
-            "of a stored image, which data.image_size counts; 0 for none"
+            f"data.pad={data.pad}: must be at least 0 and leave at least one pixel of an image of {in_words(sides_of(data))}, since "
+            "data.image_size includes the padding"
         )
     return height, width
 
@@ -62,7 +62,7 @@ def check_size(what: object, size: tuple[int, ...], data: Any) -> None:
 
 def padding_in_words(data: Any) -> str:
     """Describe the padding that image_size includes, for a message."""
-    return f" beside data.pad={data.pad} on each side" if data.pad else ""
+    return f" plus data.pad={data.pad} on each side" if data.pad else ""
 
 
 def in_words(size: Sequence[int]) -> str:

@@ -95,8 +95,8 @@ def check_places(data: Any) -> None:
     for field, names in PLACES.items():
         if data[field] and data.name not in names:
             raise DatasetError(
-                f"data.{field}={data[field]} is read with data.name={' or '.join(map(repr, names))} only, but "
-                f"data.name={data.name!r}; add --config.data.name={names[0]}, or leave out data.{field}"
+                f"data.{field}={data[field]} is read only with data.name={' or '.join(map(repr, names))}, but data.name={data.name!r}; add "
+                f"--config.data.name={names[0]}, or leave out data.{field}"
             )
 
 
@@ -147,7 +147,7 @@ def check_words(words: str) -> None:
     """Refuse a network whose vocabulary is not that of the captions."""
     if tuple(words.split()) != WORDS:
         raise DatasetError(
-            f"model.words={words!r} with data.name='captions', whose words are {' '.join(WORDS)}: set model.words to these, in this order"
+            f"model.words={words!r} with data.name='captions', whose words are {' '.join(WORDS)}: set model.words to exactly these, in this order"
         )
 
 
@@ -158,8 +158,8 @@ def check_paired(datasets: Datasets, config: Any) -> None:
         found = split.take(range(1)).condition["paired"].shape[1:]
         if found != expected:
             raise DatasetError(
-                f"{datasets.name!r} has {name} images of shape {found} beside its own, expected {expected} of data.image_size and "
-                "model.condition_channels; set these to the images'"
+                f"{datasets.name!r} has paired {name} images of shape {found}, but data.image_size and model.condition_channels expect "
+                f"{expected}; set these to match the images"
             )
 
 
@@ -224,7 +224,7 @@ def image_key(builder: Any) -> str:
         ]
         if keys and features[keys[0]].np_dtype == np.uint8:
             return "image" if "image" in keys else keys[0]
-    raise DatasetError(f"{builder.name!r} has no 8-bit image among its features: {features}")
+    raise DatasetError(f"{builder.name!r} has no feature that is an 8-bit image: {features}")
 
 
 def reduced(datasets: Datasets, num_levels: int | None) -> Datasets:
@@ -244,8 +244,8 @@ def reduced(datasets: Datasets, num_levels: int | None) -> Datasets:
         cure = (
             ""
             if stored is None
-            else f"; give {stored}, or a divisor of it from 2 on, to which the images are then reduced (if the files "
-            "themselves hold fewer levels, say so in data.stored_levels)"
+            else f"; give {stored}, or a divisor of it that is at least 2, to which the images are then reduced (if the files themselves hold "
+            "fewer levels, set data.stored_levels)"
         )
         raise DatasetError(
             f"{datasets.name!r} has {levels_in_words(stored)}, but data.num_levels={num_levels}{cure}"
@@ -284,9 +284,8 @@ def check_first(datasets: Datasets, stored: int | None, whole: bool) -> None:
             images = split.images
         if expected < stored and not images.any():
             raise DatasetError(
-                f"{datasets.name!r} has no pixel of level {stored // expected} of {stored} or more, so with "
-                f"data.num_levels={expected} all of it would be black; if its files hold levels 0 to {expected - 1}, "
-                f"set data.stored_levels={expected}"
+                f"{datasets.name!r} has no pixel of level {stored // expected} of {stored} or more, so with data.num_levels={expected} all "
+                f"images would be black; if its files hold levels 0 to {expected - 1}, set data.stored_levels={expected}"
             )
 
 

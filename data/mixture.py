@@ -33,8 +33,8 @@ def mixture_parameters(data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         or min(variances) <= 0
     ):
         raise DatasetError(
-            "a mixture needs weights that sum to 1, and as many means and positive variances, all finite; given "
-            f"weights {weights.tolist()}, means {means.tolist()}, variances {variances.tolist()}"
+            "a mixture needs weights that sum to 1, and equally many means and positive variances, all finite; got weights "
+            f"{weights.tolist()}, means {means.tolist()}, variances {variances.tolist()}"
         )
     return weights, means, variances
 

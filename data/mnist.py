@@ -98,4 +98,4 @@ class FashionMnist(Mnist, skip_registration=True):  # type: ignore[call-arg]
     HOMEPAGE = "https://github.com/zalandoresearch/fashion-mnist"
     # The package of Debian and Ubuntu; its files hold the same bytes but are gzipped differently.
     INSTALLED = Path("/usr/share/datasets/fashion-mnist")
-    INSTEAD = f"\nOr apt-get install dataset-fashion-mnist where that is to be had.{Mnist.INSTEAD}"
+    INSTEAD = f"\nOr, where it is available, apt-get install dataset-fashion-mnist.{Mnist.INSTEAD}"

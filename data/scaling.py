@@ -33,8 +33,8 @@ def check_num_levels(num_levels: int | None) -> None:
     """
     if num_levels is not None and not 2 <= num_levels <= MAX_LEVELS:
         raise ConfigError(
-            f"{num_levels} grey levels: expected 2 to {MAX_LEVELS}, which float32 can tell apart with noise within "
-            "each; reduce the images to fewer"
+            f"{num_levels} grey levels: expected 2 to {MAX_LEVELS}, the most that float32 can resolve with noise within each; reduce the "
+            "images to fewer"
         )
 
 

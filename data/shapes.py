@@ -85,7 +85,7 @@ def load_shapes(data: Any) -> Datasets:
     *sides, channels = image_shape(data)
     if channels != BITS:
         raise DatasetError(
-            f"data.name='shapes' with data.num_channels={channels}: three classes are {BITS} bits; set data.num_channels={BITS}"
+            f"data.name='shapes' with data.num_channels={channels}: three classes are stored as {BITS} bits; set data.num_channels={BITS}"
         )
     classes, pictures = draw(
         np.random.default_rng(DATA_SEED), NUM_TRAIN + NUM_TEST, (sides[0], sides[1])

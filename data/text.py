@@ -25,8 +25,8 @@ def numbers(texts: Sequence[str], vocabulary: Sequence[str], field: str) -> np.n
         words = text.lower().split()
         if not words:
             raise ConfigError(
-                f"{field}: there is a text without words among {', '.join(map(repr, texts))}; leave it out (guidance of weight -1 draws "
-                "without a text)"
+                f"{field}: there is a text without words among {', '.join(map(repr, texts))}; remove it (for samples without a text, use "
+                "guidance of weight -1)"
             )
         for word in words:
             if word not in place:

@@ -109,7 +109,7 @@ class ScoreNorms:
         ):
             if given != expected:
                 raise ValueError(
-                    f"{path} is of {what} {given}, but {expected} is in use; estimate again"
+                    f"{path} belongs to {what} {given}, but {expected} is in use; estimate again"
                 )
         first, last = norms.times[[0, -1]]
         # The ends come from a float32 grid.
@@ -131,7 +131,7 @@ def summarise(
     """
     times = np.asarray(times, np.float64)
     if not np.all(np.diff(times) > 0):
-        raise ValueError("the times of the levels must increase, the least noise first")
+        raise ValueError("the times of the levels must increase, with the least noise first")
     count, sums, squares = 0, np.zeros((2, len(times))), np.zeros((2, len(times)))
     for batch in values:
         both = np.asarray(jnp.stack(batch), np.float64)  # (2, levels, b)

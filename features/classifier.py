@@ -86,8 +86,8 @@ def check_classifier(config: Any) -> None:
     """Refuse a classifier of a dataset that data.label restricts to one class."""
     if config.data.label >= 0:
         raise ConfigError(
-            f"evaluation.features={CLASSIFIER} learns to tell classes apart, and data.label={config.data.label} leaves one; leave it "
-            "out, or take other features"
+            f"evaluation.features={CLASSIFIER} learns to tell classes apart, but data.label={config.data.label} leaves only one; leave "
+            "data.label out, or use other features"
         )
 
 
@@ -108,7 +108,7 @@ def load_classifier(
     num_classes = 1 + int(max(labels_of(split).max() for split in (splits.train, splits.test)))
     if num_classes < 2:
         raise UserError(
-            f"evaluation.features={CLASSIFIER}: {config.data.name!r} has one class, of which there is nothing to learn; take other features"
+            f"evaluation.features={CLASSIFIER}: {config.data.name!r} has only one class, so there is nothing to classify; use other features"
         )
     network = Classifier(num_classes)
     kept = None if workdir is None else workdir / "evaluation" / f"{identity(config, splits)}.npz"
@@ -191,7 +191,7 @@ def read(config: Any, network: Classifier, path: Path) -> Any:
             raise ValueError("it holds other arrays")
     except ValueError as error:
         raise UserError(
-            f"{path}, the classifier of evaluation.features={CLASSIFIER}, is damaged ({error}); remove it, and it is trained again"
+            f"{path}, the classifier of evaluation.features={CLASSIFIER}, is damaged ({error}); remove the file to train it again"
         ) from error
     return unflatten_dict(arrays, sep="/")
 

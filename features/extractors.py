@@ -106,7 +106,7 @@ def check_features(config: Any) -> None:
         )
     if not data.num_levels or data.num_channels not in (1, 3):
         raise ConfigError(
-            f"evaluation.features={given!r} sees grey or RGB images of levels, not {data.num_channels} channels with "
+            f"evaluation.features={given!r} takes grey or RGB images of integer levels, not {data.num_channels} channels with "
             f"data.num_levels={data.num_levels}; set evaluation.features={PIXELS}"
         )
 

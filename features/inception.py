@@ -72,7 +72,8 @@ def as_rgb(images: Any) -> Any:
     channels = images.shape[-1]
     if images.ndim != 4 or channels not in (1, 3):
         raise UserError(
-            f"Inception sees colour: images of shape {tuple(images.shape)} have neither one channel, which would be repeated, nor three"
+            f"this feature network needs RGB images: images of shape {tuple(images.shape)} have neither three channels nor one, which would "
+            "be repeated"
         )
     return jnp.repeat(images, 3, axis=-1) if channels == 1 else images
 

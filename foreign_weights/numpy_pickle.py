@@ -54,7 +54,7 @@ class _Array:
 
     def set_state(self, state: Any) -> None:
         if type(state) is not tuple or len(state) != 5:
-            raise UserError("the file holds an array that is none")
+            raise UserError("the file holds a malformed array")
         _version, shape, numbers, columns_first, data = state
         sizes = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
         if not sizes or type(numbers) is not _Numbers or type(data) is not bytes:
@@ -72,7 +72,7 @@ class _Reconstruct:
 
     def __call__(self, kind: Any, *_about: Any) -> _Array:
         if type(kind) is not _ArrayType:
-            raise UserError("the file holds an array of another type than NumPy's")
+            raise UserError("the file holds an array that is not NumPy's")
         return _Array()
 
 
@@ -104,7 +104,7 @@ def read_numpy_pickle(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # damaged bytes may raise anything
         raise UserError(
             printable(
-                f"{path} is damaged, or no pickle of arrays ({type(error).__name__}: {error})"
+                f"{path} is damaged, or is not a pickle of arrays ({type(error).__name__}: {error})"
             )
         ) from error
 
@@ -124,7 +124,7 @@ def refuse_reference(pid: Any) -> Any:
 def named_arrays(tree: Any) -> dict[str, np.ndarray]:
     """The arrays of a tree of dicts, by their paths joined with "/"."""
     if not isinstance(tree, dict):
-        raise UserError("the file holds no arrays by name")
+        raise UserError("the file holds no named arrays")
     found: dict[str, np.ndarray] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
@@ -132,5 +132,5 @@ def named_arrays(tree: Any) -> dict[str, np.ndarray]:
         elif type(value) is _Array and value.array is not None:
             found[str(name)] = value.array
         else:
-            raise UserError(f"the file has something else than an array at {quoted(name)}")
+            raise UserError(f"the file has something other than an array at {quoted(name)}")
     return found

@@ -78,17 +78,17 @@ class Machine:
     def extend(self, items: Iterable[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not list:
-            raise TypeError("a list is extended that is none")
+            raise TypeError("APPENDS on something that is not a list")
         target.extend(items)
 
     def update(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
-            raise TypeError("a dictionary is filled that is none")
+            raise TypeError("SETITEMS on something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) not in (str, int):
                 raise UserError(
-                    f"the file's pickle has a dictionary with {quoted(key)} for a name; checkpoints have texts and integers"
+                    f"the file's pickle has a dictionary with {quoted(key)} for a key; checkpoints have strings and integers"
                 )
             target[key] = value
 
@@ -98,13 +98,13 @@ class Machine:
     def find(self) -> None:
         name, module = self.pop(), self.pop()
         if type(name) is not str or type(module) is not str:
-            raise TypeError("a name is no text")
+            raise TypeError("a name that is not a string")
         self.push(self.resolve(module, name))
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
         if type(arguments) is not tuple:
-            raise TypeError("a call with something else than arguments")
+            raise TypeError("a call whose arguments are not a tuple")
         self.push(function(*arguments))
 
     def build(self) -> None:
@@ -183,7 +183,7 @@ def check_bounds(root: Any) -> None:
             raise UserError(
                 f"the file's pickle is nested more than {MAX_DEPTH} deep"
                 if depth > MAX_DEPTH
-                else f"the file's pickle would be more than {MAX_VALUES} values if nothing in it were shared"
+                else f"the file's pickle would have more than {MAX_VALUES} values with shared ones counted each time"
             )
         measured[id(value)] = depth, count
         pending.pop()

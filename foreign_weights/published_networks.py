@@ -42,12 +42,12 @@ def check_published(config: Any) -> None:
     name = config.model.name
     if not has_arrays(config) and name not in PUBLISHED_NETWORKS:
         raise ConfigError(
-            f"model.name={name} has no published form to import or export; take one of {', '.join((*PUBLISHED_NETWORKS, *ARRAYS))}"
+            f"model.name={name} has no published format to import or export; use one of {', '.join((*PUBLISHED_NETWORKS, *ARRAYS))}"
         )
     own_layers = OWN_LAYERS | (OF_WORDS if name in PUBLISHED_NETWORKS else {})
     for field, without in own_layers.items():
         if config.model[field] != without:
             raise ConfigError(
-                f"model.{field}={config.model[field]!r}: no published network has layers for it, and no published program would load their "
-                f"weights; networks are imported and exported with model.{field}={without!r} only"
+                f"model.{field}={config.model[field]!r}: no published network has such layers, and no published program could load their "
+                f"weights; networks are imported and exported only with model.{field}={without!r}"
             )

@@ -48,8 +48,8 @@ def entry(contents: Any, *path: str) -> Any:
             names = islice(contents, 10) if isinstance(contents, dict) else ["no names"]
             found = ", ".join(map(str, names))
             raise UserError(
-                f"the file has no {'.'.join(path[: depth + 1])}, so it is no checkpoint of the published "
-                f"training (optimizer, model, ema, step); in its place: {found[:200]}"
+                f"the file has no {'.'.join(path[: depth + 1])}, so it is not a checkpoint of the published training (optimizer, model, "
+                f"ema, step); found instead: {found[:200]}"
             )
         contents = contents[name]
     return contents
@@ -98,8 +98,8 @@ def check_values(record: Record) -> Record:
             bad = ~(np.isfinite(array) & (array >= least))
             if bad.any():
                 raise UserError(
-                    f"{name}{jax.tree_util.keystr(path)} of the file has {bad.sum()} of {bad.size} values that no training gives, the "
-                    f"first of them {np.asarray(array)[bad][0]}: the run had diverged, or the file is damaged; take an earlier one"
+                    f"{name}{jax.tree_util.keystr(path)} of the file has {bad.sum()} of {bad.size} values that no training produces, the "
+                    f"first of them {np.asarray(array)[bad][0]}: the run had diverged, or the file is damaged; use an earlier one"
                 )
     if not 0 <= record.ema_rate < 1:
         raise UserError(

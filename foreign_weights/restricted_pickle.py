@@ -115,7 +115,7 @@ class _Scalar:
 
     def __call__(self, dtype: Any, data: Any) -> float | int:
         if type(dtype) is not _NumberType or type(data) is not bytes:
-            raise UserError("the file holds a NumPy number that is none")
+            raise UserError("the file holds a malformed NumPy number")
         (number,) = np.frombuffer(data, "<" + dtype.name)
         return number.item()
 
@@ -127,7 +127,7 @@ class _Encode:
 
     def __call__(self, text: Any, encoding: Any) -> bytes:
         if type(text) is not str or encoding != "latin1":
-            raise UserError(f"the file asks for a text in the encoding {quoted(encoding)}")
+            raise UserError(f"the file asks for a string in the encoding {quoted(encoding)}")
         return text.encode("latin1")
 
 
@@ -166,7 +166,7 @@ def load(stream: BinaryIO, check_storage: Callable[[Storage], None]) -> Any:
         raise
     except Exception as error:  # damaged bytes may raise anything
         raise UserError(
-            f"the file is damaged, or no PyTorch checkpoint ({type(error).__name__}: {error})"
+            f"the file is damaged, or is not a PyTorch checkpoint ({type(error).__name__}: {error})"
         ) from error
     stream.seek(start + program.tell())
     return value
@@ -189,11 +189,13 @@ def storage_of(pid: Any, check_storage: Callable[[Storage], None]) -> Storage:
     """The storage in the file that a persistent id refers to; UserError if there is none."""
     # The sixth entry exists only in the old format: None, or a view of another storage.
     if type(pid) is not tuple or len(pid) not in (5, 6) or pid[5:] not in ((), (None,)):
-        raise UserError("the file refers to something that is no storage")
+        raise UserError("the file refers to something that is not a storage")
     kind, storage_type, key, _device, size = pid[:5]
     is_storage = kind == "storage" and type(storage_type) is StorageType and type(key) is str
     if not is_storage or not _are_sizes((size,)):
-        raise UserError(f"the file refers to {quoted(kind)} of {quoted(key)}, which is no storage")
+        raise UserError(
+            f"the file refers to {quoted(kind)} of {quoted(key)}, which is not a storage"
+        )
     storage = Storage(key, storage_type.dtype, size)
     check_storage(storage)
     return storage

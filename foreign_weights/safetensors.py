@@ -72,7 +72,9 @@ def _header(file: BinaryIO, path: Path, size: int) -> tuple[dict[str, Any], int]
     """Read the header: its entry for each array, and the offset at which the numbers begin."""
     first = file.read(LENGTH.size)
     if len(first) < LENGTH.size:
-        raise _damaged(path, f"it has {size} bytes, and its first 8 say how long the header is")
+        raise _damaged(
+            path, f"it has {size} bytes, too few for the 8 that give the length of the header"
+        )
     (length,) = LENGTH.unpack(first)
     if length > min(size - LENGTH.size, LONGEST_HEADER):
         raise _damaged(
@@ -83,9 +85,9 @@ def _header(file: BinaryIO, path: Path, size: int) -> tuple[dict[str, Any], int]
         header = json.loads(file.read(length).decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         why = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise _damaged(path, f"its header is no JSON: {why}") from error
+        raise _damaged(path, f"its header is not JSON: {why}") from error
     if type(header) is not dict:
-        raise _damaged(path, "its header is no JSON object of arrays by name")
+        raise _damaged(path, "its header is not a JSON object of named arrays")
     header.pop(METADATA, None)
     return header, LENGTH.size + length
 
@@ -95,7 +97,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{quoted(next(n for n in names if names.count(n) > 1))} comes twice")
+        raise ValueError(f"{quoted(next(n for n in names if names.count(n) > 1))} occurs twice")
     return found
 
 
@@ -120,7 +122,7 @@ def _place(path: Path, name: str, given: Any) -> Place:
     if end - begin != needed:
         raise _damaged(
             path,
-            f"{quoted(name)} of shape {quoted(shape)} needs {quoted(needed)} bytes, and its data_offsets are {begin} to {end}",
+            f"{quoted(name)} of shape {quoted(shape)} needs {quoted(needed)} bytes, but its data_offsets are {begin} to {end}",
         )
     return Place(dtype, tuple(shape), begin, end)
 
@@ -145,12 +147,12 @@ def _check_layout(path: Path, places: Mapping[str, Place], size: int) -> None:
         reached = place.end
     if reached != size:
         raise _damaged(
-            path, f"its header speaks of {reached:,} bytes of numbers, and {size:,} are there"
+            path, f"its header describes {reached:,} bytes of numbers, but there are {size:,}"
         )
 
 
 def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path} is damaged, or no safetensors file: {why}")
+    return UserError(f"{path} is damaged, or is not a safetensors file: {why}")
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

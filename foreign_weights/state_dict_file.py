@@ -82,8 +82,8 @@ def check_constants(form: StateDict, found: Matched) -> None:
         if not error <= rounding:
             place = np.unravel_index(np.argmax(np.abs(array - expected)), array.shape)
             raise UserError(
-                f"{name} of the file is {array[place]:g} where this network has {expected[place]:g}: it was made with other patches, "
-                "images or another filter (model.patch_size, model.fir); set the config to the file's network"
+                f"{name} of the file is {array[place]:g} where this network has {expected[place]:g}: the file's network has other patches, "
+                "images or another filter (model.patch_size, model.fir); set the config to match the file"
             )
 
 
@@ -95,8 +95,8 @@ def check_never_asked(form: StateDict, config: Any) -> None:
     """
     if config.training.label_dropout:
         raise ConfigError(
-            f"{form.classes} of the file has a vector for each of the {config.model.num_classes} classes and none for no class, which "
-            f"training.label_dropout={config.training.label_dropout} says that the network learnt; set training.label_dropout=0"
+            f"{form.classes} of the file has a vector for each of the {config.model.num_classes} classes but none for no class, which "
+            f"training.label_dropout={config.training.label_dropout} requires; set training.label_dropout=0"
         )
 
 
@@ -105,13 +105,13 @@ def said(form: StateDict, found: Matched) -> list[str]:
     notes = [f"{name} was left out: it {form.left_out[name]}" for name in found.left_out]
     if found.lacks_no_class:
         notes.append(
-            f"{form.classes} has no vector for no class; it got zeros, and nothing asks for them (training.label_dropout=0)"
+            f"{form.classes} has no vector for no class; it was set to zeros, which are never used (training.label_dropout=0)"
         )
     absent = len(form.constants) - len(found.constants)
     if absent:
         notes.append(
-            f"{absent} buffers ({next(name for name in form.constants if name not in found.constants)}, ...) are not in the file, by which "
-            "its network would have been told from one of other options: they are computed"
+            f"{absent} buffers ({next(name for name in form.constants if name not in found.constants)}, ...) are missing from the file and "
+            "were computed; they could therefore not be used to check the options"
         )
     return notes
 
@@ -119,4 +119,6 @@ def said(form: StateDict, found: Matched) -> list[str]:
 def converted(arrays: Mapping[str, Stored]) -> list[str]:
     """Notes on the number of arrays converted to float32."""
     counts = Counter(str(array.dtype) for array in arrays.values() if array.dtype != FLOAT32)
-    return [f"{count} arrays of {dtype} became float32" for dtype, count in counts.items()]
+    return [
+        f"{count} arrays of {dtype} were converted to float32" for dtype, count in counts.items()
+    ]

@@ -28,7 +28,7 @@ NAMED = {("GaussianFourierProjection_0", "W"): "map_noise.freqs"}
 _LAST = {"kernel": "weight", "scale": "weight", "table": "weight"}
 _KERNELS = ("kernel", "weight")
 _SHOWN = 3
-_ADVICE = "Are its width, its blocks, its classes and the network's other fields those of the file?"
+_ADVICE = "Do the config's width, blocks, classes and other fields of the network match the file?"
 
 Shape = tuple[int, ...]
 
@@ -121,7 +121,9 @@ def matched(form: StateDict, expected: Iterable[Entry], state_dict: Mapping[str,
     for name, array in state_dict.items():
         short = name.removeprefix(form.within)
         if short in given:
-            raise UserError(f"the file has {short} both with {form.within!r} before it and without")
+            raise UserError(
+                f"the file has {short} both with the prefix {form.within!r} and without it"
+            )
         given[short] = array
     left_out = {name: given.pop(name) for name in form.left_out if name in given}
     constants = {name: given.pop(name) for name in form.constants if name in given}

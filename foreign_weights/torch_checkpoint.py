@@ -48,8 +48,8 @@ def read(file: TorchFile, network: Any, file_format: str) -> Record:
     _check_tensors(step, {f"model.{name}": v for name, v in model.items()}, every, "model.{}")
     if len(ema_list) != len(moving):
         raise UserError(
-            f"ema.shadow_params of the file has {len(ema_list)} arrays; expected the {len(moving)} "
-            "parameters of the config's network that are trained"
+            f"ema.shadow_params of the file has {len(ema_list)} arrays; expected the {len(moving)} trained parameters of the config's "
+            "network"
         )
     ema = {p.name: tensor for p, tensor in zip(moving, ema_list, strict=True)}
     _check_tensors(step, {f"ema.{name}": v for name, v in ema.items()}, moving, "ema.{}")
@@ -85,7 +85,7 @@ def _adam_state(contents: dict[str, Any], num_parameters: int) -> dict[int, Any]
     numbers = [number for group in groups for number in entry(group, "params")]
     if len(numbers) != num_parameters:
         raise UserError(
-            f"the optimizer of the file has {len(numbers)} parameters, the config's network {num_parameters}"
+            f"the optimizer of the file has {len(numbers)} parameters, but the config's network has {num_parameters}"
         )
     state = entry(contents, "optimizer", "state")
     return {place: state[number] for place, number in enumerate(numbers) if number in state}
@@ -102,7 +102,7 @@ def _moments(file: TorchFile, step: int, adam: dict[int, Any], every: list[Param
     }
     if len(counts) > 1:
         raise UserError(
-            f"the optimizer of the file has made {min(counts)} updates of some parameters and {max(counts)} of others"
+            f"the optimizer of the file has made {min(counts)} updates of some parameters but {max(counts)} of others"
         )
     mu, nu = (
         to_tree(
@@ -137,9 +137,8 @@ def _check_levels(file: TorchFile, levels: Any, network: Any) -> None:
     given = file.array(levels) if sound else np.zeros(1)
     if given.shape != expected.shape or not np.allclose(given, expected, rtol=1e-5, atol=0):
         raise UserError(
-            f"the file's network knows {len(given)} noise levels from {given[0]:g} to {given[-1]:g}, the config's "
-            f"{len(expected)} from {expected[0]:g} to {expected[-1]:g}; set model.num_scales, model.sigma_max "
-            "and model.sigma_min to those it was trained with"
+            f"the file's network has {len(given)} noise levels from {given[0]:g} to {given[-1]:g}, the config's {len(expected)} from "
+            f"{expected[0]:g} to {expected[-1]:g}; set model.num_scales, model.sigma_max and model.sigma_min to those it was trained with"
         )
 
 

@@ -62,13 +62,15 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> TorchFile:
     for info in records.values():
         # PyTorch does not compress; a compressed entry could expand a thousandfold.
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise UserError(f"{path} has a compressed entry, {info.filename}: PyTorch writes none")
+            raise UserError(
+                f"{path} has a compressed entry, {info.filename}, which PyTorch never writes"
+            )
     pickles = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise UserError(f"{path} is a zip file but no PyTorch checkpoint: it has no data.pkl")
+        raise UserError(f"{path} is a zip file but not a PyTorch checkpoint: it has no data.pkl")
     if records[pickles[0]].file_size > MAX_BYTES:
         raise UserError(
-            f"{path} has a pickle of more than {MAX_BYTES:,} bytes beside its arrays: it is damaged"
+            f"{path} has a pickle of more than {MAX_BYTES:,} bytes besides its arrays: it is damaged"
         )
     root = pickles[0].removesuffix("data.pkl")
 
@@ -104,11 +106,11 @@ def open_stream(path: Path) -> Iterator[TorchFile]:
     referred: dict[str, Storage] = {}
 
     def no_storage(storage: Storage) -> None:
-        raise UserError(f"{path} refers to a storage where no array can be")
+        raise UserError(f"{path} refers to a storage where no array is allowed")
 
     def note(storage: Storage) -> None:
         if referred.setdefault(storage.key, storage) != storage:
-            raise UserError(f"{path} describes storage {storage.key} in two ways: it is damaged")
+            raise UserError(f"{path} describes storage {storage.key} inconsistently: it is damaged")
 
     _magic, version, machine = (restricted_pickle.load(stream, no_storage) for _ in range(3))
     if version != STREAM_VERSION or type(machine) is not dict or not machine.get("little_endian"):
@@ -118,7 +120,7 @@ def open_stream(path: Path) -> Iterator[TorchFile]:
     contents = restricted_pickle.load(stream, note)
     keys = restricted_pickle.load(stream, no_storage)
     if type(keys) is not list or sorted(keys) != sorted(referred):
-        raise UserError(f"{path} lists other storages than its arrays are in: it is damaged")
+        raise UserError(f"{path} lists other storages than its arrays use: it is damaged")
     data, places = stream.getbuffer(), {}
     for key in keys:
         start = stream.tell() + 8

@@ -58,9 +58,7 @@ class PosteriorScore(ScoreWrapper, abc.ABC):
           ValueError: no measurement has been bound.
         """
         if self.y is None:
-            raise ValueError(
-                "this score needs a measurement, and none is bound: bind one with score.given({'measured': y})"
-            )
+            raise ValueError("no measurement is bound: use score.given({'measured': y})")
         return self.y
 
     @abc.abstractmethod

@@ -225,6 +225,6 @@ def check_finite(values: dict[str, np.ndarray], options: Any) -> None:
             bad |= ~value
     if bad.any():
         raise UserError(
-            f"{bad.sum()} of {len(bad)} likelihoods did not come out finite (solver {options.solver}, "
-            f"rtol={options.rtol}, atol={options.atol}); try a larger likelihood.eps or other tolerances"
+            f"{bad.sum()} of {len(bad)} likelihoods are not finite (solver {options.solver}, rtol={options.rtol}, atol={options.atol}); try "
+            "a larger likelihood.eps or other tolerances"
         )

@@ -159,8 +159,7 @@ def check_pairs(x0: Images, keys: Array, draws: int) -> None:
     """Refuse a number of draws that is odd or below 2, and keys that are not one per image."""
     if draws < 2 or draws % 2:
         raise ConfigError(
-            f"draws={draws}: expected an even number from 2 on, two for each interval of noise levels; "
-            "likelihood.bound_draws sets it"
+            f"draws={draws}: expected an even number of at least 2, two for each interval of noise levels; set likelihood.bound_draws"
         )
     if keys.shape != x0.shape[:1]:
         raise ValueError(

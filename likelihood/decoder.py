@@ -122,7 +122,7 @@ def discretised(num_levels: int, centered: bool) -> Decoder:
     """
     if num_levels < 2:
         raise ConfigError(
-            f"num_levels={num_levels}: a discretised decoder needs 2 or more; data.num_levels sets it"
+            f"num_levels={num_levels}: a discretised decoder needs 2 or more; set data.num_levels"
         )
 
     def half_width(variance: Scalar) -> Scalar:

@@ -165,7 +165,7 @@ def discrete_bound(
     check_pairs(x0, keys, draws)
     if draws < 4:
         raise ConfigError(
-            f"draws={draws}: a chain's bound needs 4 or more, two of them for the decoder; likelihood.bound_draws sets it"
+            f"draws={draws}: a chain's bound needs 4 or more, two of them for the decoder; set likelihood.bound_draws"
         )
     if variances.shape != (chain.num_scales,):
         raise ValueError(

@@ -33,8 +33,8 @@ def orthogonal(o: Options) -> TraceEstimator:
     order = hadamard_order(o.dimension)
     if o.num_probes > order:
         raise ConfigError(
-            f"likelihood.num_probes={o.num_probes} with likelihood.probe='orthogonal': {o.dimension} dimensions have "
-            f"{order} such probes, which give the exact trace; take no more"
+            f"likelihood.num_probes={o.num_probes} with likelihood.probe='orthogonal': {o.dimension} dimensions have {order} such probes, "
+            "which give the exact trace; use no more"
         )
     return OrthogonalProbes(o.num_probes, o.products_at_once, order)
 
@@ -43,8 +43,8 @@ def hutch_plus_plus(o: Options) -> TraceEstimator:
     """Hutch++; raises ConfigError for a sketch size below 1."""
     if o.sketch_size < 1:
         raise ConfigError(
-            f"likelihood.sketch_size={o.sketch_size}: expected 1 or more directions whose part of the trace is exact; "
-            "for none, take likelihood.probe='rademacher'"
+            f"likelihood.sketch_size={o.sketch_size}: expected 1 or more directions in which the trace is exact; for none, set "
+            "likelihood.probe='rademacher'"
         )
     if o.sketch_size >= o.dimension:  # the sketch spans the whole space: the trace is exact
         return ExactTrace(o.products_at_once)

@@ -23,7 +23,9 @@ class LikelihoodOptions(Section):
 
     split: str = option("test", "test | train", one_of("test", "train"))
     num_images: int = option(
-        0, "images of the split, from the first on; 0: all, as of anomalies always", not_negative
+        0,
+        "number of images of the split, from the first on; 0: all; anomalies are always used in full",
+        not_negative,
     )
     batch_size: int = option(
         64, "images per batch over all devices; divisible by their number", BATCH
@@ -31,12 +33,12 @@ class LikelihoodOptions(Section):
     eps: float = option(1e-5, "time at which the density is evaluated")
     repeats: int = option(
         1,
-        "draws of dequantization noise, probes and bound per image; from 2 on the measurement's own error is that of all of them",
+        "draws of dequantization noise, probes and bound per image; with 2 or more, the measurement's own error covers all of them",
         count(10**5),
     )
     conditional: bool = option(
         True,
-        "networks conditioned on classes: the likelihood given each image's own, log p(x|y); False: the unconditional one",
+        "networks conditioned on classes: the likelihood given each image's own class, log p(x|y); False: the unconditional one",
     )
     ode: bool = option(True, "measure the likelihood of the probability-flow ODE")
     solver: str = option("dopri5", "an adaptive solver, as sampling.ode.solver")
@@ -45,12 +47,12 @@ class LikelihoodOptions(Section):
     step_size: str = option("batch", "as sampling.ode.step_size", one_of("batch", "image"))
     probe: str = option(
         "rademacher",
-        "estimate of the divergence: rademacher | gaussian | orthogonal (Rademacher probes at right angles) | hutchpp, Hutch++ | exact, "
-        "by as many products per evaluation as the image has dimensions",
+        "estimator of the divergence: rademacher | gaussian | orthogonal (Rademacher probes at right angles) | hutchpp, Hutch++ | exact, "
+        "with as many products per evaluation as the image has dimensions",
     )
     num_probes: int = option(
         1,
-        "random probes per image; from 2 on they give an error bar of their own, without that of dequantization noise",
+        "random probes per image; with 2 or more they have their own error bar, without the error of dequantization noise",
         count(10**5),
     )
     sketch_size: int = option(
@@ -78,21 +80,22 @@ class LikelihoodOptions(Section):
     )
     chain_levels: str = option(
         "",
-        "... and the levels that the bound's chain keeps: empty, all | 100, so many evenly spaced | 10,15,20 of each third | ddim25, 25 "
+        "... and the levels that the bound's chain keeps: empty, all | 100, that many evenly spaced | 10,15,20 of each third | ddim25, 25 "
         "at a fixed stride",
     )
     dequantization: str = option(
-        "uniform", "uniform | variational, by the flow that --mode dequantize trained in the folder"
+        "uniform",
+        "uniform | variational, with the flow that --mode dequantize trained in the folder",
     )
     decoder: str = option(
         "none",
-        "none: the density at eps in place of the data's | gaussian: that of the data, by a last decoding step",
+        "none: the density at eps instead of the data's | gaussian: that of the data, with a last decoding step",
         one_of("none", "gaussian"),
     )
-    save_latents: bool = option(False, "save x(T) of every image too")
+    save_latents: bool = option(False, "also save x(T) of every image")
     anomalies: str = option(
         "",
-        "an .npz file with `images` to tell from those of the split by their likelihood; reports the AUC",
+        "an .npz file with `images` to distinguish from those of the split by likelihood; reports the AUC",
     )
 
 
@@ -107,15 +110,15 @@ class DequantizerOptions(Section):
     depth: int = option(
         6, "coupling layers, each of which transforms half of the pixels", count(256, 2)
     )
-    n_iters: int = option(2000, "training steps in all", count(INT32))
+    n_iters: int = option(2000, "total training steps", count(INT32))
     batch_size: int = option(
         64, "images per step over all devices; divisible by their number", BATCH
     )
-    lr: float = option(2e-3, "Adam's learning rate, falling to 0 along a cosine", positive)
+    lr: float = option(2e-3, "Adam's learning rate, decaying to 0 along a cosine", positive)
     checkpoint_freq: int = option(500, "steps between checkpoints; 0: none", not_negative)
     num_images: int = option(
         0,
-        "images of likelihood.split on which it is compared with uniform noise; 0: all of them",
+        "number of images of likelihood.split on which it is compared with uniform noise; 0: all",
         not_negative,
     )
     repeats: int = option(4, "draws of noise and time per image", positive)
@@ -127,6 +130,6 @@ class ClassifierOptions(Section):
 
     workdirs: str = option(
         "runs/digit{label}",
-        "folders of networks trained on one class each, {label} standing for the class",
+        "folders of networks trained on one class each, with {label} in place of the class",
     )
-    num_classes: int = option(10, "number of those classes", count(10**6, 2))
+    num_classes: int = option(10, "number of these classes", count(10**6, 2))

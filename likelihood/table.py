@@ -67,7 +67,7 @@ def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) ->
         )
     if options.bound_draws:
         chain = "" if config.training.continuous else of_chain(config)
-        lines.append(f"bound: {options.bound_draws} draws an image{chain}")
+        lines.append(f"bound: {options.bound_draws} draws per image{chain}")
     return lines
 
 
@@ -78,7 +78,7 @@ def of_chain(config: Any) -> str:
         f", of which chain_levels={options.chain_levels} are kept" if options.chain_levels else ""
     )
     learnt = ", not those that the network has learnt" if model.get("learned_variance") else ""
-    return f", on the chain of {model.num_scales} levels{kept}, of the {options.chain_variances} variances{learnt}"
+    return f", on the chain of {model.num_scales} levels{kept}, with the {options.chain_variances} variances{learnt}"
 
 
 def meaning(config: Any) -> list[str]:
@@ -88,7 +88,7 @@ def meaning(config: Any) -> list[str]:
     lines = []
     if options.ode:
         lines.append(
-            f"The ODE's value is the cost of {of} under the law that the probability flow makes of the prior."
+            f"The ODE's value is the cost of {of} under the law of the probability flow started from the prior."
         )
     if options.bound_draws and not config.training.continuous:
         integers = integer_costs(config)
@@ -96,12 +96,11 @@ def meaning(config: Any) -> list[str]:
         of = f"the {what if config.data.num_levels else 'data'} at time 0"
         decoder = "discretised" if integers else "Gaussian"
         lines.append(
-            f"The bound is one on the cost of {of} under the law of the chain, whose last step is a {decoder} decoder"
-            + (": another law than the ODE's." if options.ode else ".")
+            f"The bound is on the cost of {of} under the law of the chain, whose last step is a {decoder} decoder"
+            + (": a different law from the ODE's." if options.ode else ".")
         )
     elif options.bound_draws:
         lines.append(
-            f"The bound is one on the cost of {of} under the law of the reverse SDE: not on the ODE's, which may lie "
-            "on either side of it."
+            f"The bound is on the cost of {of} under the law of the reverse SDE, not on the ODE's value, which may lie on either side of it."
         )
     return lines

@@ -41,7 +41,7 @@ class Factor:
         matrix = np.asarray(matrix, np.float64)
         if matrix.ndim != 2 or not np.all(np.isfinite(matrix)):
             raise ConfigError(
-                f"a measurement by an array of shape {matrix.shape}: expected a matrix (m, n) of finite numbers"
+                f"a measurement with an array of shape {matrix.shape}: expected a matrix (m, n) of finite numbers"
             )
         m, n = matrix.shape
         u, s, vt = np.linalg.svd(matrix, full_matrices=True)

@@ -124,8 +124,8 @@ def build_condition_image(config: Any) -> ConditionImage | None:
     most, noise = config.model.condition_noise, config.condition.noise
     if noise > most:
         raise ConfigError(
-            f"condition.noise={noise} with model.condition_noise={most}: the network was trained with no more noise in its condition; "
-            f"set it to {most} or less"
+            f"condition.noise={noise} with model.condition_noise={most}: the network was trained with at most that much noise in its "
+            f"condition; set condition.noise to {most} or less"
         )
     if config.model.condition_image == "none":
         return None

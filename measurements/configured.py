@@ -32,7 +32,7 @@ def without_box(options: Any, shape: Shape, seed: int) -> Linear:
 def of_picture(options: Any, shape: Shape, seed: int) -> Linear:
     """The pixels that are white in a picture."""
     if not options.mask:
-        raise ConfigError("mask='': expected a picture, white where images are known")
+        raise ConfigError("mask='': expected a picture file, white where images are known")
     return Coordinates.of_mask(masks.picture(user_path(options.mask), shape[:2]), shape)
 
 
@@ -40,7 +40,7 @@ def grey_of_colours(options: Any, shape: Shape, seed: int) -> Linear:
     """The grey levels of a color image; ConfigError unless there are three channels."""
     if shape[2] != 3:
         raise ConfigError(
-            f"data.num_channels={shape[2]}: only three channels have a grey; take another measurement"
+            f"data.num_channels={shape[2]}: grey levels need three channels; use another measurement"
         )
     return grey(shape)
 
@@ -104,8 +104,8 @@ def check_fields(options: Any, section: str) -> None:
         if name not in own and options[name] != defaults[name]:
             readers = [of for of, kind in MEASUREMENTS.items() if name in kind.fields]
             raise ConfigError(
-                f"{section}.{name}={options[name]} with {section}.name={options.name!r}, which does not read it; set it to {defaults[name]}, or set "
-                f"{section}.name={' or '.join(readers)}"
+                f"{section}.{name}={options[name]} with {section}.name={options.name!r}, which does not use it; set it to {defaults[name]}, "
+                f"or set {section}.name={' or '.join(readers)}"
             )
 
 

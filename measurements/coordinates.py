@@ -34,8 +34,8 @@ class Coordinates(Spectral):
         mask, shape = np.asarray(mask), tuple(shape)
         if mask.dtype != bool or not mask.any():
             raise ConfigError(
-                f"a mask of {mask.dtype} with {np.count_nonzero(mask)} entries that are not 0: expected True where an image "
-                "is known, at one place or more"
+                f"a mask of {mask.dtype} with {np.count_nonzero(mask)} nonzero entries: expected True where an image is known, in at least "
+                "one place"
             )
         if mask.shape not in (shape, shape[:-1]):
             raise ConfigError(

@@ -55,8 +55,8 @@ class Frequencies(Coordinates):
         mirrored = np.roll(np.flip(mask, over), 1, over)
         if not np.array_equal(mask, mirrored):
             raise ConfigError(
-                "a mask of frequencies that has k without -k at "
-                f"{tuple(int(i) for i in np.argwhere(mask != mirrored)[0])}: a real image has both or none; set both"
+                f"a mask of frequencies has k without -k at {tuple(int(i) for i in np.argwhere(mask != mirrored)[0])}: a real image has "
+                "both or neither; set both"
             )
         return found
 
@@ -89,8 +89,8 @@ class Convolution(Spectral):
         )
         if not (fits and np.all(np.isfinite(kernel))):
             raise ConfigError(
-                f"a kernel of shape {kernel.shape} for images of shape {tuple(shape)}: expected finite numbers on odd sides no "
-                f"longer than {over}"
+                f"a kernel of shape {kernel.shape} for images of shape {tuple(shape)}: expected finite numbers with odd sides no longer "
+                f"than {over}"
             )
         whole = np.zeros(over)
         whole[tuple(slice(0, k) for k in kernel.shape)] = kernel

@@ -11,7 +11,7 @@ from score_sde.measurements.resampling import CUT
 def gaussian_kernel(std: float) -> np.ndarray:
     """An isotropic Gaussian with a standard deviation of `std` pixels, cut off at 4 std."""
     if not 0 < std < np.inf:
-        raise ConfigError(f"a Gaussian blur of std={std} pixels: expected a positive number")
+        raise ConfigError(f"a Gaussian blur with std={std} pixels: expected a positive number")
     radius = int(CUT * std + 0.5)
     line = np.exp(-0.5 * (np.arange(-radius, radius + 1) / std) ** 2)
     line /= line.sum()
@@ -28,7 +28,7 @@ def motion_kernel(length: float, angle: float = 0.0) -> np.ndarray:
       ConfigError: the length is not positive.
     """
     if not 0 < length < np.inf:
-        raise ConfigError(f"a motion blur of length={length} pixels: expected a positive number")
+        raise ConfigError(f"a motion blur with length={length} pixels: expected a positive number")
     direction = np.array([-np.sin(np.radians(angle)), np.cos(np.radians(angle))])  # rows go down
     ways, weights = _between_lines(0.5 * length, direction)
     points = ways[:, None] * direction[None]

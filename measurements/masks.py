@@ -61,7 +61,7 @@ def random_pixels(sides: tuple[int, int], fraction: float, seed: int) -> np.ndar
     number = round(fraction * sides[0] * sides[1]) if 0 < fraction <= 1 else 0
     if not number:
         raise ConfigError(
-            f"a fraction {fraction} of {sides[0]} x {sides[1]} pixels known: expected one in (0, 1], of a pixel at least"
+            f"a known fraction {fraction} of {sides[0]} x {sides[1]} pixels: expected a fraction in (0, 1] with at least one pixel"
         )
     known = np.zeros(sides[0] * sides[1], bool)
     known[np.random.default_rng(seed).choice(known.size, number, replace=False)] = True
@@ -80,13 +80,13 @@ def picture(path: Path, sides: tuple[int, int]) -> np.ndarray:
         raise ConfigError(f"the mask {path} cannot be read as a picture: {error}") from error
     if image.shape != tuple(sides):
         raise ConfigError(
-            f"the mask {path} has {image.shape[0]} x {image.shape[1]} pixels for images of {sides[0]} x {sides[1]}: make "
-            "them the same"
+            f"the mask {path} has {image.shape[0]} x {image.shape[1]} pixels for images of {sides[0]} x {sides[1]}: give a mask of the same "
+            "size"
         )
     if not np.isin(image, (0, 255)).all():
         raise ConfigError(
-            f"the mask {path} has greys, from {image.min()} to {image.max()}: expected white, 255, where pixels are known and "
-            "black, 0, elsewhere"
+            f"the mask {path} has grey levels, from {image.min()} to {image.max()}: expected white, 255, where pixels are known and black, "
+            "0, elsewhere"
         )
     return image == 255
 
@@ -102,7 +102,7 @@ def frequencies(sides: tuple[int, int], fraction: float, lowest: float, seed: in
     wanted = round(fraction * sides[0] * sides[1]) if 0 < fraction <= 1 else 0
     if not wanted:
         raise ConfigError(
-            f"a fraction {fraction} of {sides[0]} x {sides[1]} frequencies known: expected one in (0, 1], of a frequency at least"
+            f"a known fraction {fraction} of {sides[0]} x {sides[1]} frequencies: expected a fraction in (0, 1] with at least one frequency"
         )
     rows, columns = np.meshgrid(*(np.fft.fftfreq(n) for n in sides), indexing="ij")
     index = np.arange(rows.size).reshape(sides)

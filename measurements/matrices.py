@@ -75,8 +75,8 @@ class LinearFunction(Linear):
             made.transpose(y)
         except (NotImplementedError, TypeError, AssertionError, ValueError) as error:
             raise ConfigError(
-                f"a measurement by {function!r} of images of shape {tuple(shape)} that JAX cannot transpose, as it can every "
-                f"linear function: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+                f"a measurement by {function!r} of images of shape {tuple(shape)} cannot be transposed by JAX, so it is not linear: "
+                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
             ) from error
         rng = np.random.default_rng(0)
         x, z = (jnp.asarray(rng.standard_normal((1, *shape)), y.dtype) for _ in range(2))

@@ -56,8 +56,8 @@ def linear(measurement: Measurement, purpose: str) -> Any:
     """
     if not isinstance(measurement.linear, Linear):
         raise ConfigError(
-            f"{purpose} needs a linear measurement, which {type(measurement.linear).__name__} is not; take DPS, TDS, or DAPS by "
-            "Langevin steps"
+            f"{purpose} needs a linear measurement, which {type(measurement.linear).__name__} is not; use DPS, TDS, or DAPS with Langevin "
+            "steps"
         )
     return measurement.linear
 
@@ -71,7 +71,7 @@ def spectral(measurement: Measurement, purpose: str) -> Any:
     found = linear(measurement, purpose)
     if not isinstance(found, Spectral):
         raise ConfigError(
-            f"{purpose} needs the singular values of A, which {type(found).__name__} does not know; for few pixels give its "
-            "matrix instead, Matrix.of(linear.matrix(), linear.shape)"
+            f"{purpose} needs the singular values of A, which {type(found).__name__} does not provide; for few pixels use its matrix "
+            "instead, Matrix.of(linear.matrix(), linear.shape)"
         )
     return found

@@ -26,16 +26,18 @@ class MeasurementOptions(Section):
     box: tuple[int, ...] = option(
         (), "name=box: rows and columns of the centred box; (): half of each side"
     )
-    known: str = option("left", "name=half: the half that is known, left | right | top | bottom")
+    known: str = option("left", "name=half: the known half, left | right | top | bottom")
     fraction: float = option(
         0.3,
-        "name=random, frequencies: share that is known, drawn by `seed`; in config.condition the same for every seed",
+        "name=random, frequencies: known share, drawn with `seed`; in config.condition the same for every seed",
         share,
     )
     lowest: float = option(
-        0.5, "name=frequencies: share of the known frequencies that are the lowest of all", share
+        0.5, "name=frequencies: share of the known frequencies taken from the lowest", share
     )
-    mask: str = option("", "name=mask: a picture of the images' size, white where pixels are known")
+    mask: str = option(
+        "", "name=mask: a picture file of the images' size, white where pixels are known"
+    )
     factor: int = option(
         2,
         "name=box_mean, bicubic: factor by which both sides shrink",
@@ -59,17 +61,17 @@ class ConditionOptions(MeasurementOptions):
 
     images: str = option(
         "test",
-        "images from which conditions of samples are made, in turn and repeated: train | test; an .npz file with `images` (or `arr_0`), "
-        "or for condition_image=paired with `paired`; or a folder of PNG, JPEG or WebP files",
+        "images from which the conditions of samples are made, in order and repeated: train | test; an .npz file with `images` (or "
+        "`arr_0`), or for condition_image=paired with `paired`; or a folder of PNG, JPEG or WebP files",
     )
     cascade: str = option(
         "",
-        "in place of images, the folder of a network trained on images of the measurement's size: its samples, drawn first by the same "
+        "instead of images, the folder of a network trained on images of the measurement's size: its samples, drawn first with the same "
         "sampler, are the conditions",
     )
     noise: float = option(
         0.0,
-        "in sampling, standard deviation of the noise added to the image from which the condition is made, on which the network is "
-        "conditioned: at most model.condition_noise",
+        "standard deviation of noise added to the condition's image in sampling, on which the network is conditioned: at most "
+        "model.condition_noise",
         not_negative,
     )

@@ -52,7 +52,7 @@ def gaussian_rows(n: int, std: float, edge: str = "mirrored") -> np.ndarray:
     """A Gaussian sampled at whole pixels, cut off at four standard deviations and normalized to sum to 1."""
     choose("edge", edge, EDGES)
     if not 0 < std < np.inf:
-        raise ConfigError(f"a Gaussian blur of std={std} pixels: expected a positive number")
+        raise ConfigError(f"a Gaussian blur with std={std} pixels: expected a positive number")
     radius = int(CUT * std + 0.5)
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / std) ** 2)

@@ -43,20 +43,20 @@ def check(config: Any, sde: SDE) -> None:
     likelihood.check(config, sde)
     if config.data.label >= 0:
         raise ConfigError(
-            f"data.label={config.data.label} with --mode classify: all classes are to be told apart; leave it out"
+            f"data.label={config.data.label} with --mode classify: classification needs images of all classes; leave data.label out"
         )
     if config.model.name == EXACT:
         raise ConfigError(
-            "--mode classify takes trained networks, one conditioned on classes (model.num_classes) or one for each class, not model.name=mixture"
+            "--mode classify needs trained networks, one conditioned on classes (model.num_classes) or one for each class, not model.name=mixture"
         )
     if config.model.condition_image == "paired":
         raise ConfigError(
-            "--mode classify with model.condition_image='paired': images are classified by themselves; take a network without one"
+            "--mode classify with model.condition_image='paired': images are classified on their own; use a network without a condition image"
         )
     if others := [name for name in condition_names(config) if name not in ("label", "image")]:
         raise ConfigError(
-            f"--mode classify with a network conditioned on {' and '.join(others)}: nothing but the class may be asked of an image; take one "
-            "without model.words"
+            f"--mode classify with a network conditioned on {' and '.join(others)}: the network may be conditioned on the class only; use "
+            "one without model.words"
         )
     if condition_names(config) and not config.likelihood.conditional:
         raise ConfigError(
@@ -64,7 +64,7 @@ def check(config: Any, sde: SDE) -> None:
         )
     if config.likelihood.anomalies:
         raise ConfigError(
-            f"likelihood.anomalies={config.likelihood.anomalies!r} with --mode classify, which has no part in it; leave it out"
+            f"likelihood.anomalies={config.likelihood.anomalies!r} has no effect with --mode classify; leave it out"
         )
     if not config.model.num_classes:
         check_classifier(config)
@@ -228,7 +228,11 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     shown = {
         name: of for name, of in figures.items() if name in beside or name not in config.likelihood
     }
-    report(workdir, figures, f"{listed(shown)}\n\nclass (rows) taken for class (columns)\n{counts}")
+    report(
+        workdir,
+        figures,
+        f"{listed(shown)}\n\ntrue class (rows), predicted class (columns)\n{counts}",
+    )
     return figures
 
 
@@ -236,6 +240,6 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
     """Refuse labels of a class for which there is no model."""
     if labels.max() >= num_classes:
         raise UserError(
-            f"the split has images of class {labels.max()}, but classifier.num_classes={num_classes}; set it to "
-            f"{labels.max() + 1}, with a model for each"
+            f"the split has images of class {labels.max()}, but classifier.num_classes={num_classes}; set it to {labels.max() + 1}, with a "
+            "model for each class"
         )

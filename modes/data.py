@@ -155,8 +155,8 @@ def in_words(figures: dict[str, Any], classes: dict[str, list[int]] | None) -> s
     lines = [
         listed({**figures, **found}),
         "",
-        f"Two of {which} training images are {figures['largest_distance']:.4g} apart: for VE that suggests model.sigma_max of "
-        f"{figures['largest_distance']:.4g}{bound} (Song and Ermon 2020, technique 1){here}.",
+        f"The largest distance between two of {which} training images is {figures['largest_distance']:.4g}: for VE this suggests "
+        f"model.sigma_max of {figures['largest_distance']:.4g}{bound} (Song and Ermon 2020, technique 1){here}.",
     ]
     if classes is None:
         return "\n".join([*lines, "Not every image has a label."])

@@ -35,8 +35,8 @@ def check(config: Any, sde: SDE) -> None:
     check_score_model(config, sde)
     if not config.data.num_levels:
         raise ConfigError(
-            "--mode dequantize learns the noise between integer levels, but data.num_levels=0: such data are real numbers "
-            "and have a density as they are; use --mode likelihood"
+            "--mode dequantize learns the noise between integer levels, but data.num_levels=0: such data are real numbers and need no "
+            "dequantization; use --mode likelihood"
         )
     check_num_levels(config.data.num_levels)
     sde.check_time("likelihood.eps", config.likelihood.eps)

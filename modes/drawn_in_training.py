@@ -72,17 +72,16 @@ def from_noise(drawn: Any, found: list[Configured], what: str, frequency: str) -
     """Return the sampler; refuse one that needs more than noise and the network."""
     if drawn.sampling.t_start:
         raise ConfigError(
-            f"{what} begin at the prior: leave out sampling.t_start and sampling.start_images, or set training.{frequency}=0"
+            f"{what} start from the prior: leave out sampling.t_start and sampling.start_images, or set training.{frequency}=0"
         )
     if has_guides(drawn.sampling.guidance):
         raise ConfigError(
-            f"{what} are those of the network alone, which sampling.guidance.worse and classifier change: leave them out, or set "
-            f"training.{frequency}=0"
+            f"{what} use the network alone, without sampling.guidance.worse or classifier: leave them out, or set training.{frequency}=0"
         )
     if needs_errors(drawn.sampling):
         raise ConfigError(
-            f"{what} cannot wait for denoising errors, which sampling.grid.name='dp' and "
-            f"sampling.pc.predictor='ancestral_sampling_optimal' need: choose others, or set training.{frequency}=0"
+            f"{what} have no denoising errors, which sampling.grid.name='dp' and sampling.pc.predictor='ancestral_sampling_optimal' need: "
+            f"choose others, or set training.{frequency}=0"
         )
     (configured,) = found
     return configured
@@ -165,13 +164,13 @@ def quality_of(
     number = config.training.quality_images
     if reference.law is not None:
         raise ConfigError(
-            f"evaluation.reference={drawn.evaluation.reference!r} is a mean and a covariance: training.quality_freq takes real images, "
-            "or features of them"
+            f"evaluation.reference={drawn.evaluation.reference!r} contains only a mean and a covariance, but training.quality_freq needs "
+            "real images, or features of them"
         )
     if reference.num_images < FEWEST:
         raise ConfigError(
             f"training.quality_freq with {reference.num_images} real images (evaluation.reference, evaluation.num_reference): a Frechet "
-            f"distance with its error takes {FEWEST} or more"
+            f"distance with its error needs {FEWEST} or more"
         )
     beside = reference.features
     check_limit(config.training, number, beside)
@@ -192,9 +191,11 @@ def check_limit(training: Any, number: int, beside: np.ndarray) -> None:
     if has_limit(number, m, dimension):
         return
     why = (
-        f"training.quality_images={number} beside {m} real images, by features of {dimension} dimensions: the Frechet distance of "
-        f"infinitely many takes more than {4 * dimension} of each"
+        f"training.quality_images={number} and {m} real images, with features of {dimension} dimensions: the limit of the Frechet distance "
+        f"for infinitely many images needs more than {4 * dimension} of each"
     )
     if training.keep_best and training.keep_best_by == "frechet_limit":
-        raise ConfigError(f"{why}; take more, or set training.keep_best_by=frechet")
-    say(f"{why}, so only that of {number} is measured; it can be compared between steps")
+        raise ConfigError(f"{why}; use more, or set training.keep_best_by=frechet")
+    say(
+        f"{why}, so only the distance of {number} images is measured; it can be compared between steps"
+    )

@@ -82,7 +82,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
         raise ConfigError("evaluation.reference is empty; give train, test, or a file or folder")
     if options.images == options.reference:
         raise ConfigError(
-            f"evaluation.images={options.images!r} is evaluation.reference too: of equal sets every figure is known"
+            f"evaluation.images={options.images!r} is also evaluation.reference: the two sets are identical, so every figure is trivial"
         )
     if options.per_class and not options.images and not sampled_classes(config):
         raise ConfigError(
@@ -294,7 +294,7 @@ def title(config: Any, figures: dict[str, Any]) -> str:
     )
     by = options.features
     if "features_accuracy" in figures:
-        by += f" (which names {figures['features_accuracy']:.1%} of held-out images right)"
+        by += f" (which classifies {figures['features_accuracy']:.1%} of held-out images correctly)"
     return f"{figures['num_images']} images ({what}) beside {beside}, by {by}"
 
 
@@ -313,7 +313,7 @@ def notes(
         )
     if figures.get("features_is_public_file") is False:
         listed.append(
-            f"the weights in {config.evaluation.features} are not the public file's, to the bit: unless they are the same numbers saved again, "
-            "these figures compare with none of other programs"
+            f"the weights in {config.evaluation.features} differ from the public file: unless they are the same values saved again, these "
+            "figures are not comparable with those of other programs"
         )
     return listed

@@ -83,8 +83,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     if config.ema_sigma_rel and path.suffix == ".pth":
         # The format stores the rate of an exponential average, but no width.
         figures["note"] = (
-            f"the file's average is that of the width {config.ema_sigma_rel:g}, though it states the rate {config.model.ema_rate:g} of "
-            "the exponential one: training that continues from it would go on with another average"
+            f"the exported average has the width {config.ema_sigma_rel:g}, but the file states the rate {config.model.ema_rate:g} of an "
+            "exponential average: training that continues from the file would use another average"
         )
     report(workdir, figures)
     return figures

@@ -31,7 +31,7 @@ def check(config: Any, sde: SDE) -> None:
     refuse_average(config, "import")
     if config.checkpoint_step:
         raise ConfigError(
-            f"checkpoint_step={config.checkpoint_step}: --mode import makes a checkpoint and chooses none; leave it out"
+            f"checkpoint_step={config.checkpoint_step}: --mode import writes a checkpoint and reads none; leave it out"
         )
     check_options(config)
     training = config.training
@@ -43,8 +43,8 @@ def check(config: Any, sde: SDE) -> None:
     for name, (given, off) in begun.items():
         if given != off:
             raise ConfigError(
-                f"training.{name}={given}: what this keeps begins with a training, and a published file has none; set "
-                f"training.{name}={off}, or begin a training with its weights: training.init_from"
+                f"training.{name}={given}: this state is collected during training, and a published file has none; set "
+                f"training.{name}={off}, or start a training run from its weights: training.init_from"
             )
     if config.training.task == CLASSIFIER:
         check_classifier_training(config)
@@ -85,7 +85,6 @@ def figures_of(record: Record, config: Any) -> dict[str, Any]:
     if record.ema_rate != config.model.ema_rate:
         figures["ema_rate_of_config"] = config.model.ema_rate
         figures["note"] = (
-            f"training would go on with the config's ema_rate; to keep the file's: "
-            f"--config.model.ema_rate={record.ema_rate}"
+            f"training would continue with the config's ema_rate; to keep the file's: --config.model.ema_rate={record.ema_rate}"
         )
     return figures

@@ -49,8 +49,8 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
         )
     if config.sampling.labels or config.sampling.text or is_guided(config.sampling):
         raise ConfigError(
-            "sampling.labels, sampling.text or sampling.guidance with --mode interpolate: a model is unconditional there, since two images "
-            "can be of two classes; leave them out"
+            "sampling.labels, sampling.text or sampling.guidance with --mode interpolate: interpolation is unconditional, since the two "
+            "images can be of different classes; leave them out"
         )
     check_whole(config.sampling)
     check_rounding(config)
@@ -71,8 +71,8 @@ def check_whole(sampling: Any) -> None:
     for name, nothing in plain.items():
         if sampling[name] != nothing:
             raise ConfigError(
-                f"sampling.{name}={sampling[name]!r} with --mode interpolate: the ODE goes from images to T and back by the score as it is; leave "
-                "it out"
+                f"sampling.{name}={sampling[name]!r} with --mode interpolate: the ODE encodes and decodes images with the unmodified score; "
+                "leave it out"
             )
 
 
@@ -160,8 +160,8 @@ def chosen_images(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
     split = getattr(data.load(config, classes=classes), options.split)
     if max(options.images) >= split.num_images:
         raise UserError(
-            f"interpolation.images={tuple(options.images)}: the {options.split} split of {config.data.name} has "
-            f"{split.num_images} images, the last is {split.num_images - 1}"
+            f"interpolation.images={tuple(options.images)}: the {options.split} split of {config.data.name} has {split.num_images} images, "
+            f"with indices up to {split.num_images - 1}"
         )
     images = jnp.asarray(split.take(list(options.images)).images)
     return np.asarray(build_space(config).encode_middle(images), np.float32)

@@ -105,7 +105,7 @@ def check(config: Any, sde: SDE) -> None:
         told = " and ".join(IN_WORDS.get(name, name) for name in given(config))
         raise ConfigError(
             f"likelihood.anomalies={options.anomalies!r} with a model conditioned on {told}, which those images do not have; set "
-            "likelihood.conditional=False to measure all of them without"
+            "likelihood.conditional=False to measure all images unconditionally"
         )
     if not options.ode and not options.bound_draws:
         raise ConfigError(
@@ -113,12 +113,12 @@ def check(config: Any, sde: SDE) -> None:
         )
     if options.save_latents and not options.ode:
         raise ConfigError(
-            "likelihood.save_latents=True with likelihood.ode=False: only the ODE has an x(T) of each image; leave one of them out"
+            "likelihood.save_latents=True with likelihood.ode=False: only the ODE gives each image an x(T); leave one of them out"
         )
     if options.dequantization != "uniform" and not data.num_levels:
         raise ConfigError(
-            f"likelihood.dequantization={options.dequantization!r} with data.num_levels=0: real-valued data have a density "
-            "as they are; set dequantization='uniform'"
+            f"likelihood.dequantization={options.dequantization!r} with data.num_levels=0: real-valued data need no dequantization; set "
+            "dequantization='uniform'"
         )
     check_chain_options(config)
     if not config.training.continuous and options.bound_draws == 2:
@@ -128,8 +128,7 @@ def check(config: Any, sde: SDE) -> None:
         )
     if not config.training.continuous and options.bound_draws and options.decoder != "none":
         raise ConfigError(
-            f"likelihood.decoder={options.decoder!r} with training.continuous=False: a chain's bound ends in a decoder of its "
-            "own; set decoder='none'"
+            f"likelihood.decoder={options.decoder!r} with training.continuous=False: a chain's bound has its own decoder; set decoder='none'"
         )
     if options.ode:
         refuse_discrete(
@@ -138,7 +137,7 @@ def check(config: Any, sde: SDE) -> None:
     build_per_image(config, sde, math.prod(image_shape(data)))
     if config.model.name == EXACT and not config.training.continuous and options.bound_draws:
         raise ConfigError(
-            "training.continuous=False with model.name=mixture: the exact score has no chain; leave training.continuous alone"
+            "training.continuous=False with model.name=mixture: the exact score has no chain; leave training.continuous out"
         )
 
 
@@ -153,8 +152,8 @@ def check_chain_options(config: Any) -> None:
             )
     if options.dequantization != "uniform" and integer_costs(config) and not options.ode:
         raise ConfigError(
-            f"likelihood.dequantization={options.dequantization!r} with likelihood.ode=False: the bound of a chain that was trained on "
-            "levels is one on the cost of integer images, without noise; set dequantization='uniform'"
+            f"likelihood.dequantization={options.dequantization!r} with likelihood.ode=False: the bound of a chain trained on levels is "
+            "that of integer images, without noise; set dequantization='uniform'"
         )
 
 

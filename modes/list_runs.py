@@ -77,7 +77,7 @@ def runs_in(folder: Path) -> Iterator[Path]:
         yield from (path for path in folder.iterdir() if path.is_dir() and is_run(path))
     except OSError as error:
         raise UserError(
-            f"cannot list --workdir={folder}: {error.strerror}; give a folder in which runs are, or leave it out for {DEFAULT}"
+            f"cannot list --workdir={folder}: {error.strerror}; give a folder that contains runs, or leave it out for {DEFAULT}"
         ) from error
 
 
@@ -215,7 +215,7 @@ def moment(seconds: float) -> datetime.datetime:
 def in_words(folder: Path, runs: Sequence[Run]) -> str:
     """The printed table."""
     if not runs:
-        return f"no runs in {folder}; to begin one: python main.py"
+        return f"no runs in {folder}; to start one: python main.py"
     heads = ("name", "config", "step", "held-out loss", "bits/dim", "Frechet", "changed")
     rows = [heads, *map(cells, runs)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
@@ -226,7 +226,7 @@ def in_words(folder: Path, runs: Sequence[Run]) -> str:
     lines = ["  ".join(placed(row, widths)).rstrip() for row in rows]
     below = []
     if any(run.law == "bound" for run in runs):
-        below.append("<: the bound on the SDE's bits/dim; else the ODE's own")
+        below.append("<: the SDE's bound on bits/dim; otherwise the ODE's bits/dim")
     return "\n".join([*lines, *below])
 
 

@@ -56,12 +56,12 @@ def check(config: Any, sde: SDE) -> None:
     """
     check_options(config)
     if config.model.name == EXACT:
-        raise ConfigError(f"model.name={EXACT} has no weights to merge; take a network")
+        raise ConfigError(f"model.name={EXACT} has no weights to merge; use a network")
     check_score_model(config, sde, to_sample=True)
     if frozen_names(build_network(config)):
         raise ConfigError(
-            f"model.name={config.model.name!r} with --mode merge: a control belongs to the network beside it in its folder, of which there "
-            "is one; take folders of another network"
+            f"model.name={config.model.name!r} with --mode merge: a ControlNet belongs to the base network in its folder and cannot be "
+            "averaged; give folders of another network"
         )
     folders_of(config)
 
@@ -72,13 +72,13 @@ def folders_of(config: Any) -> list[tuple[Path, float]]:
     folders = [user_path(name.strip()) for name in merge.folders.split(",") if name.strip()]
     if not folders:
         raise ConfigError(
-            "merge.folders is empty: expected the folders whose weights are averaged, with commas between"
+            "merge.folders is empty: expected the folders whose weights are averaged, separated by commas"
         )
     weights = [float(weight) for weight in merge.weights]
     if weights and len(weights) != len(folders):
         raise ConfigError(
-            f"merge.weights={tuple(weights)} has {len(weights)} numbers for the {len(folders)} of merge.folders={merge.folders!r}; give "
-            "one for each, or none for equal ones"
+            f"merge.weights={tuple(weights)} has {len(weights)} numbers for the {len(folders)} of merge.folders={merge.folders!r}; give one "
+            "for each, or none for equal weights"
         )
     return list(zip(folders, weights or [1 / len(folders)] * len(folders), strict=True))
 

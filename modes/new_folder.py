@@ -32,7 +32,7 @@ def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
     folder = checkpoint_folder(workdir)
     if saved_steps(folder):
         raise UserError(
-            f"{folder} has checkpoints already, which a new one would mix with; give another --workdir"
+            f"{folder} already has checkpoints, and a new one would be mixed with them; give another --workdir"
         )
     had_config = (workdir / FILE).exists()
     try:

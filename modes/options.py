@@ -25,33 +25,33 @@ class RunOptions(Section):
     seed: int = option(
         42,
         "every random number of a run derives from it",
-        finite("0 to 2^32 - 1, which keys tell apart", lambda seed: 0 <= seed < 2**32, -1, 2**32),
+        finite("an integer from 0 to 2^32 - 1", lambda seed: 0 <= seed < 2**32, -1, 2**32),
     )
     checkpoint_step: int = option(
         0,
-        "step of the checkpoint to sample from, measure, export, or go back to in training; 0: the newest; -1: the best by held-out loss, "
+        "step of the checkpoint to sample from, measure, export, or return to in training; 0: the newest; -1: the best by held-out loss, "
         "or by training.keep_best_by",
         at_least(-1),
     )
     ema_sigma_rel: float = option(
         0.0,
-        "relative width of the power-function average to sample from, measure or export, made of those that training.ema kept; 0: the "
-        "average of model.ema_rate",
+        "relative width of the power-function average to sample from, measure or export, computed from those that training.ema kept; 0: "
+        "the average of model.ema_rate",
         WIDTH_OR_NONE,
     )
     adapters: str = option(
         "",
-        "low-rank updates (LoRA) to add to the weights, separated by commas: folders trained with training.lora.rank, or files that "
-        "--mode export wrote of such",
+        "low-rank updates (LoRA) to add to the weights, separated by commas: folders trained with training.lora.rank, or files that --mode "
+        "export wrote from them",
     )
     adapter_scales: tuple[float, ...] = option(
         (),
-        "factor of each of the adapters, in their order; 0 turns one off; empty: 1 for each",
+        "factor of each adapter, in the same order; 0 turns one off; empty: 1 for each",
         FINITE,
     )
     data_parallel: str = option(
         "pmap",
-        "how devices share a batch: pmap | shard_map | fsdp, which divides the training state among them too",
+        "how devices share a batch: pmap | shard_map | fsdp, which also divides the training state among them",
         one_of("pmap", "shard_map", "fsdp"),
     )
 
@@ -60,8 +60,8 @@ def refuse_average(config: Any, mode: str) -> None:
     """Refuse the choice of an average or of adapters in modes that produce weights."""
     if config.ema_sigma_rel:
         raise ConfigError(
-            f"ema_sigma_rel={config.ema_sigma_rel} chooses what to sample from, to measure or to export; "
-            f"--mode {mode} has no use for it: leave it out"
+            f"ema_sigma_rel={config.ema_sigma_rel} chooses the weights to sample from, measure or export; it has no effect with --mode "
+            f"{mode}: leave it out"
         )
     refuse_adapters(config, mode)
 
@@ -70,8 +70,8 @@ def refuse_adapters(config: Any, mode: str) -> None:
     """Refuse adapters in modes that train or write weights, which cannot start from them."""
     if config.adapters:
         raise ConfigError(
-            f"adapters={config.adapters!r} is for modes that use a network; for --mode {mode} make weights of them first, by --mode "
-            "merge, and leave it out"
+            f"adapters={config.adapters!r} is for modes that use a network; for --mode {mode} merge them into the weights first, with "
+            "--mode merge, and leave it out"
         )
 
 
@@ -94,13 +94,13 @@ class TradeoffOptions(Section):
 
     samplers: str = option(
         "unipc_3, dpm_solver_pp_2m, ddim, heun, dopri5 adaptive, sde shark",
-        "samplers, names of samplers/entries.py separated by commas; after one, ` on GRID` for another grid than this section's, and `: "
-        "10 20` for budgets (of an adaptive one tolerances) of its own",
+        "samplers, names from samplers/entries.py separated by commas; after a name, ` on GRID` sets another grid than this section's, and "
+        "`: 10 20` other budgets (tolerances, for an adaptive sampler)",
     )
     grid: str = option("log_snr", "time grid of samplers with fixed steps, as sampling.grid.name")
     evaluations: tuple[int, ...] = option(
         (5, 10, 20, 40),
-        "budgets: network evaluations per image, the last denoising among them; a sampler takes the most steps that fit",
+        "budgets: network evaluations per image, including the last denoising; a sampler takes the most steps that fit",
         numbers("numbers of evaluations of 1 or more, such as 10,20", lambda n: 1 <= n <= 10**6, 0),
     )
     tolerances: tuple[float, ...] = option(
@@ -108,7 +108,7 @@ class TradeoffOptions(Section):
         "relative and absolute tolerances of samplers with adaptive steps",
         numbers("positive numbers, such as 0.1,0.01", lambda x: x > 0, 0.0, -1.0),
     )
-    bits_per_dim: bool = option(True, "measure bits/dim too, as config.likelihood says")
+    bits_per_dim: bool = option(True, "also measure bits/dim, as set in config.likelihood")
 
 
 PAIRS = Range(
@@ -132,7 +132,7 @@ class InterpolationOptions(Section):
 
 
 SUM_ONE = Range(
-    "finite numbers that add up to 1, such as 0.5,0.5, or none for equal ones",
+    "finite numbers that add up to 1, such as 0.5,0.5, or none for equal weights",
     lambda weights: not weights or (FINITE.holds(weights) and abs(math.fsum(weights) - 1) < 1e-6),
     ((0.5, 0.4), (math.nan,)),
 )

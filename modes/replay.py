@@ -37,7 +37,7 @@ def check(config: Any, sde: SDE) -> None:
     if config.checkpoint_step:
         raise ConfigError(
             f"checkpoint_step={config.checkpoint_step}: an update is replayed from the checkpoint before it; leave it out, and choose the "
-            f"update by training.replay_step, {config.checkpoint_step + 1} for the one after that checkpoint"
+            f"update with training.replay_step, {config.checkpoint_step + 1} for the one after that checkpoint"
         )
     train.check(config, sde)
 

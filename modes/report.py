@@ -29,8 +29,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     folder = read_folder(workdir)
     if not any((*folder[1:], *(pictures_in(workdir / name) for name in FOLDERS))):
         raise UserError(
-            f"nothing to report in --workdir={workdir}: it has no config.json, metrics.jsonl, results.jsonl or pictures; give the "
-            "folder of a training, or train in it first"
+            f"nothing to report in --workdir={workdir}: it has no config.json, metrics.jsonl, results.jsonl or pictures; give a folder in "
+            "which a network was trained, or train in it first"
         )
     path = workdir / "report.html"
     write_whole(path, page(folder).encode(errors="replace"))

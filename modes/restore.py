@@ -140,8 +140,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         say(configured.note)
     if method.sampler and config.sampling.sampler != SamplingOptions.defaults()["sampler"]:
         say(
-            f"note: restore.method={options.method!r} has a sampler of its own, along sampling.pc.num_steps={config.sampling.pc.num_steps} steps; "
-            f"sampling.sampler={config.sampling.sampler!r} has no part in it"
+            f"note: restore.method={options.method!r} has a sampler of its own, along sampling.pc.num_steps={config.sampling.pc.num_steps} "
+            f"steps; sampling.sampler={config.sampling.sampler!r} is ignored"
         )
     model = guided_score(config, sde, loaded.model)
     score = score_given_measured(config, sde, space, measurement, model)
@@ -160,8 +160,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     ranks: dict[str, np.ndarray] = {}
     if is_determined(config, measurement):
         say(
-            "note: what was measured determines the image, so that ranks of the original among its draws would be of rounding: SBC and TARP "
-            "are left out"
+            "note: the measurement determines the image, so ranks of the original among its draws would only reflect rounding errors: SBC "
+            "and TARP are left out"
         )
     elif observed.x is not None:
         ranks = all_ranks(measurement, observed, restored, of, config.seed)

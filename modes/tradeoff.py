@@ -45,8 +45,8 @@ from score_sde.training.trained_score import LoadedScore, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, digest_of, unused
 
 NO_LIMIT = (
-    "{n} samples and {m} real images are too few for the Frechet distance of infinitely many; that of the samples can be compared "
-    "between samplers, and not with that of another number of images."
+    "{n} samples and {m} real images are too few for the limit of the Frechet distance for infinitely many images; the distance of these "
+    "samples can be compared between samplers, but not with that of another number of images."
 )
 OTHER_SPLIT = {"train": "test", "test": "train"}
 LAWS = {"ode": "the ODE's law", "bound": "bound on the SDE's"}
@@ -95,11 +95,11 @@ def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
     check_options(config)
     if config.evaluation.images:
         raise ConfigError(
-            f"evaluation.images={config.evaluation.images!r} with --mode tradeoff, which draws what it judges: leave it out"
+            f"evaluation.images={config.evaluation.images!r} with --mode tradeoff, which evaluates samples that it draws: leave it out"
         )
     if config.evaluation.per_class:
         raise ConfigError(
-            "evaluation.per_class=True with --mode tradeoff, whose table has no lines for each class: leave it out, or give it to --mode evaluate"
+            "evaluation.per_class=True with --mode tradeoff, whose table has no lines for each class: leave it out, or use --mode evaluate"
         )
     evaluate.check(config, sde)
     if config.tradeoff.bits_per_dim:
@@ -134,8 +134,8 @@ class Judge:
         self.extractor, self.splits, self.of_split, self.reference = open_reference(config, workdir)
         if self.reference.law is not None:
             raise ConfigError(
-                f"evaluation.reference={config.evaluation.reference!r} is a mean and a covariance, beside which --mode tradeoff, "
-                "which has precision and recall in its table, judges nothing: give real images, or features of them"
+                f"evaluation.reference={config.evaluation.reference!r} contains only a mean and covariance, but --mode tradeoff computes "
+                "precision and recall: give real images, or features of them"
             )
 
     @property
@@ -226,7 +226,7 @@ def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
     there = [stored(path) for path in paths]
     left = sum(found is None for found in there)
     if left < len(tasks):
-        say(f"{len(tasks) - left} of {len(tasks)} rows are there already")
+        say(f"{len(tasks) - left} of {len(tasks)} rows are already complete")
     found = []
     for number, (task, path, figures) in enumerate(zip(tasks, paths, there, strict=True), 1):
         if figures is None:

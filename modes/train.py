@@ -34,8 +34,7 @@ def check(config: Any, sde: SDE) -> tuple[Drawn]:
     """
     if config.model.name == EXACT:
         raise ConfigError(
-            "model.name=mixture is a score known in closed form: there is nothing to train; "
-            "use --mode sample or --mode likelihood"
+            "model.name=mixture is an exact score: there is nothing to train; use --mode sample or --mode likelihood"
         )
     refuse_average(config, "train")
     drawn = choose("training.task", config.training.task, CHECKS)(config, sde)

@@ -88,9 +88,9 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = 
     return Assessment(
         figures,
         (
-            "the reference is a mean and a covariance: no other figure compares with it, errors are those of the images alone, and so many "
-            "real images as they were made of are not made infinitely many",
-            "the file does not say of which features they are: the distance means something only if of these",
+            "the reference is only a mean and a covariance: no other figure can be computed, errors are those of the images alone, and the "
+            "limit does not correct for the finite number of real images",
+            "the file does not say which features it holds: the distance is meaningful only if they are those of evaluation.features",
             *singular(x, "images"),
             *without_limit(x),
             *even((strata, None)),
@@ -113,7 +113,7 @@ def singular(rows: np.ndarray, what: str) -> tuple[str, ...]:
     if count > dimension:
         return ()
     return (
-        f"{count} {what} in {dimension} dimensions: their covariance is singular, and the Frechet distance is of what they span",
+        f"{count} {what} in {dimension} dimensions: their covariance is singular, and the Frechet distance covers only the subspace that they span",
     )
 
 
@@ -123,10 +123,10 @@ def without_limit(x: np.ndarray, real: np.ndarray | None = None) -> tuple[str, .
     m = n if real is None else len(real)
     if has_limit(n, m, dimension):
         return ()
-    beside, each = ("", "") if real is None else (f" beside {m}", " of each")
+    beside, each = ("", "") if real is None else (f" and {m} real ones", " of each")
     return (
-        f"{n} images{beside} in {dimension} dimensions: the distance of infinitely many is too low, by its error or more; it takes more "
-        f"than {4 * dimension}{each}",
+        f"{n} images{beside}, in {dimension} dimensions: the limit for infinitely many images is too low, by one standard error or more; "
+        f"more than {4 * dimension} images{each} are needed",
     )
 
 
@@ -139,7 +139,7 @@ def check_number(n: int) -> None:
     """Refuse n images, compared with mean and covariance only, if they are too few for an error."""
     if n < FEWEST:
         raise UserError(
-            f"{n} images: an error needs {FEWEST}; draw more (sampling.num_images), or give more"
+            f"{n} images: a standard error needs {FEWEST}; draw more (sampling.num_images), or give more"
         )
 
 
@@ -148,7 +148,7 @@ def check_numbers(n: int, m: int, k: int) -> None:
     fewest = fewest_images(k)
     if min(n, m) < fewest:
         raise UserError(
-            f"{n} images beside {m}: errors of all figures need {fewest} of each; draw more (sampling.num_images), or give more"
+            f"{n} images and {m} real ones: standard errors of all figures need {fewest} of each; draw more (sampling.num_images), or give more"
         )
 
 

@@ -29,15 +29,15 @@ def check_classes(
         empty = [label for label, count in counts.items() if not count]
         if empty:
             raise UserError(
-                f"evaluation.per_class: no {what} of class {listed(empty)}; every class needs {fewest} of them: give more, name those to measure by "
-                "sampling.labels, or leave evaluation.per_class out"
+                f"evaluation.per_class: no {what} of class {listed(empty)}; every class needs {fewest} of them: give more, name the classes "
+                "to measure with sampling.labels, or leave evaluation.per_class out"
             )
         few = [label for label, count in counts.items() if count < fewest]
         if few:
             raise UserError(
                 f"evaluation.per_class: {counts[few[0]]} {what} of class {few[0]} (too few of {len(few)} classes: {listed(few)}); errors of "
-                f"all figures need {fewest}, and a covariance of all {dimension} features that is not singular {dimension + 1}: give more, "
-                "or leave evaluation.per_class out"
+                f"all figures need {fewest}, and a nonsingular covariance of all {dimension} features needs {dimension + 1}: give more, or "
+                "leave evaluation.per_class out"
             )
 
 

@@ -58,7 +58,7 @@ def squared_radii(x: np.ndarray, k: int) -> np.ndarray:
       ValueError: fewer than k other rows.
     """
     if not 1 <= k < len(x):
-        raise ValueError(f"the neighbour number {k} among {len(x)} images: expected more images")
+        raise ValueError(f"neighbour number {k} of {len(x)} images: expected more images")
     radii = np.empty(len(x))
     for rows, apart in blocks(x, x):
         apart[np.arange(len(apart)), np.arange(rows.start, rows.stop)] = np.inf

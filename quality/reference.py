@@ -92,7 +92,7 @@ def load_reference(
     if isinstance(read, Law):
         if count:
             raise UserError(
-                f"{what} is a mean and a covariance, of which evaluation.num_reference={count} takes no part; leave it out"
+                f"{what} contains only a mean and a covariance, so evaluation.num_reference={count} has no effect; leave it out"
             )
         return Reference(0, read, None, no_features)
     if read is not None:
@@ -117,7 +117,7 @@ def known_labels(reference: Reference) -> np.ndarray:
     """The labels of the reference images; UserError if the reference is a file of statistics."""
     if reference.images is None:
         raise UserError(
-            "evaluation.per_class=True beside a file of statistics, which does not say of which class its images are: leave it out, or give "
-            "the images as evaluation.reference"
+            "evaluation.per_class=True with a file of statistics, which does not give the classes of its images: leave it out, or give the "
+            "images as evaluation.reference"
         )
     return reference.images.labels()

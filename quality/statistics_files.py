@@ -99,11 +99,11 @@ def read_kept(path: Path, about: dict[str, Any], shape: tuple[int, int]) -> Feat
         for name in ("images_sha256", MADE_BY):
             found.pop(name, None)
         if found != about or arrays[FEATURES].shape != shape:
-            raise ValueError("it is of other images or features than its name says")
+            raise ValueError("it holds other images or features than its name says")
         return Features(arrays[FEATURES], arrays.get(LOGITS))
     except (DatasetError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path}, features that were kept, is damaged ({error}); remove it, and they are made again"
+            f"{path}, which holds cached features, is damaged ({error}); remove it, and they are computed again"
         ) from error
 
 
@@ -111,7 +111,7 @@ def about_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """The recorded origin of the features in one of our files."""
     found = parse_json(str(arrays[ABOUT]))
     if not isinstance(found, dict):
-        raise ValueError("it does not say of what it is")
+        raise ValueError("it does not say what it holds")
     return found
 
 
@@ -141,7 +141,7 @@ def features_as_asked(what: str, arrays: dict[str, np.ndarray], extractor: Extra
         convention = dict(about_of(arrays)["convention"])
         features = arrays[FEATURES]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{what} is damaged: it does not say of which features it is") from error
+        raise UserError(f"{what} is damaged: it does not say which features it holds") from error
     asked = extractor.convention
     different = [
         f"{key.removeprefix('features_')} {convention.get(key, 'not said')!r} in the file, {asked.get(key, 'not said')!r} asked for"
@@ -150,8 +150,8 @@ def features_as_asked(what: str, arrays: dict[str, np.ndarray], extractor: Extra
     ]
     if different:
         raise UserError(
-            f"{what} has features by another convention, with which no figure compares: {'; '.join(different)}; set "
-            "evaluation.features to the file's own, or give another reference"
+            f"{what} has features of another convention, so no figures are comparable: {'; '.join(different)}; set evaluation.features to "
+            "the file's own, or give another reference"
         )
     check_real_numbers(what, FEATURES, features, (len(features), extractor.dimension))
     return features
@@ -160,7 +160,7 @@ def features_as_asked(what: str, arrays: dict[str, np.ndarray], extractor: Extra
 def published_law(what: str, arrays: dict[str, np.ndarray], dimension: int) -> Law:
     """The Gaussian with mean `mu` (d,) and covariance `sigma` (d, d), checked."""
     if SIGMA not in arrays:
-        raise UserError(f"{what} has `{MU}` and no `{SIGMA}`; statistics have both")
+        raise UserError(f"{what} has `{MU}` but no `{SIGMA}`; both are needed")
     mean, covariance = (np.asarray(arrays[name]) for name in (MU, SIGMA))
     check_real_numbers(what, MU, mean, (dimension,))
     check_real_numbers(what, SIGMA, covariance, (dimension, dimension))
@@ -168,7 +168,7 @@ def published_law(what: str, arrays: dict[str, np.ndarray], dimension: int) -> L
     apart = np.abs(covariance - covariance.T).max()
     if apart > ASYMMETRY * np.abs(covariance).max() or (np.diag(covariance) < 0).any():
         raise UserError(
-            f"{what}: `{SIGMA}` is no covariance: it is not symmetric, or has a variance below 0"
+            f"{what}: `{SIGMA}` is not a covariance: it is not symmetric, or has a variance below 0"
         )
     return Law(mean, covariance)
 
@@ -177,9 +177,9 @@ def check_real_numbers(what: str, name: str, array: np.ndarray, shape: tuple[int
     """Refuse an array of another shape or type, or with non-finite numbers."""
     if array.shape != shape:
         raise UserError(
-            f"{what}: `{name}` has the shape {array.shape}, expected {shape} of evaluation.features; they are of other features"
+            f"{what}: `{name}` has the shape {array.shape}, expected {shape} for evaluation.features; the file holds other features"
         )
     if array.dtype.kind != "f" or not np.isfinite(array).all():
         raise UserError(
-            f"{what}: `{name}` ({array.dtype}) is not all finite real numbers: it is damaged"
+            f"{what}: `{name}` ({array.dtype}) has entries that are not finite real numbers: it is damaged"
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 Strata = np.ndarray | None
 """Labels (n,) of a set with equally many images of each class; None for independent images."""
-EVEN = "of the {what} there are as many of each class (or text): errors and the limit are those of such a set"
+EVEN = "the {what} are equally many per class (or text): errors and limit are those of such a stratified set"
 
 
 def strata_of(labels: np.ndarray | None) -> Strata:

@@ -10,7 +10,7 @@ from score_sde.quality.estimate import CONFIDENCE, Estimate, decimals
 
 LINES = {
     "frechet": "Frechet distance",
-    "frechet_limit": "  of infinitely many images",
+    "frechet_limit": "  limit for infinitely many images",
     "kid": "KID",
     "inception_score": "Inception score",
     "precision": "precision",
@@ -24,7 +24,7 @@ LINES = {
     "text_number": "  number",
     "text_colour": "  colour",
     "text_shape": "  shape",
-    "nearer_than_held_out": "nearer to training images than held-out ones (1/2: nothing learnt by heart)",
+    "nearer_than_held_out": "nearer to training images than held-out ones (1/2: no memorization)",
 }
 OF_CLASSES = {  # columns of the table of classes
     "frechet_limit": "Frechet, limit",

@@ -113,7 +113,7 @@ def finish(axes: Any, figure: str, title: str) -> None:
 
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    words = {"frechet_limit": "Frechet distance of infinitely many images"}
+    words = {"frechet_limit": "Frechet distance, limit for infinitely many images"}
     axes.set_ylabel(words.get(figure, COLUMNS[figure]))
     axes.set_xlabel("evaluations of the network for an image")
     axes.set_title(title, loc="left", fontsize=10)

@@ -11,7 +11,7 @@ BY_NOISE, TIMES = "loss_by_log_snr/", "seconds_"
 # Figures with a chart of their own: name, title, text next to it, whether the scale may be logarithmic.
 CURVES = (
     ("grad_norm", "Gradient norm", "before the clip", True),
-    ("images_per_second", "Images a second", "", False),
+    ("images_per_second", "Images per second", "", False),
     ("learning_rate", "Learning rate", "", False),
 )
 QUALITY = ("frechet", "frechet_error", "frechet_limit", "frechet_limit_error")
@@ -28,7 +28,7 @@ def training(rows: list[Row], results: list[Row]) -> str:
     }
     quality = {
         "of the samples": curve(rows, "frechet"),
-        "of infinitely many": curve(rows, "frechet_limit"),
+        "limit for infinitely many": curve(rows, "frechet_limit"),
     }
     known = {*DRAWN, "eval_loss", *QUALITY}
     more = [name for name in names_under(rows, "") if name not in known]

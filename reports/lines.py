@@ -24,7 +24,7 @@ def read_lines(path: Path) -> Read:
     if not path.exists():
         return Read([], [])
     if not path.is_file():
-        return Read([], [f"{path.name} is no file, so it is left out."])
+        return Read([], [f"{path.name} is not a file, so it is left out."])
     rows, damaged, number = [], [], 0
     try:
         with open(path, "rb") as file:

@@ -73,7 +73,7 @@ def page(folder: Folder) -> str:
         pictures(folder, "interpolation", "Interpolation"),
         pictures(folder, "restored", "Restored images", "large"),
         likelihoods(folder.results),
-        pictures(folder, "likelihood", "Bits/dim image by image", "large"),
+        pictures(folder, "likelihood", "Bits/dim of each image", "large"),
         pictures(folder, "tradeoff", "Quality against evaluations of the network", "large"),
         *others(folder.results),
         configuration(folder.config),
@@ -118,11 +118,11 @@ def tiles(folder: Folder) -> str:
     if held_out:
         step, best = min(held_out, key=lambda point: point[1])
         found.append(
-            (short(held_out[-1][1]), f"held-out loss; least {short(best)} at step {step:,.0f}")
+            (short(held_out[-1][1]), f"held-out loss; lowest {short(best)} at step {step:,.0f}")
         )
     speed = curve(folder.metrics, "images_per_second")
     if speed and speed[-1][1]:
-        found.append((short(speed[-1][1]), "images a second"))
+        found.append((short(speed[-1][1]), "images per second"))
     for row in reversed(rows_of(folder.results, "likelihood")):
         for law in ("ode", "bound"):
             value = number(row.get(f"{law}_bits_per_dim"))
@@ -238,7 +238,7 @@ def configuration(config: Row) -> str:
     return section(
         "Configuration",
         table(["field", "value", "default"], unlike) if unlike else "",
-        f"<h3>Changed on the way</h3>{rows_as_table(changes)}" if changes else "",
+        f"<h3>Changed during the run</h3>{rows_as_table(changes)}" if changes else "",
         f"<h3>Images</h3>{pairs(images)}" if images else "",
         f"<details><summary>All {len(given)} fields</summary>{everything}</details>",
     )

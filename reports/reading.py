@@ -25,7 +25,7 @@ def read_config(workdir: Path) -> tuple[Row, list[str]]:
     """The contents of config.json, {} if it is missing or unreadable, and notes on what is wrong."""
     path = workdir / CONFIG_FILE
     if path.exists() and not path.is_file():
-        return {}, [f"{CONFIG_FILE} is no file, so it is left out."]
+        return {}, [f"{CONFIG_FILE} is not a file, so it is left out."]
     try:
         config = recorded(workdir) or {}
         _ = dict(fields(config))  # raises RecursionError if nested too deeply
@@ -80,7 +80,7 @@ def read_pictures(paths: Iterable[Path]) -> tuple[list[Picture], list[str]]:
     """The pictures that can be read, and a note on each that cannot."""
     found = [(path, read_picture(path)) for path in paths]
     notes = [
-        f"{path.parent.name}/{path.name} is no picture that can be read."
+        f"{path.parent.name}/{path.name} cannot be read as a picture."
         for path, picture in found
         if picture is None
     ]

@@ -37,7 +37,7 @@ def build_drawer(
     )
     if not (loops or config.model.name == EXACT or isinstance(configured.sampler, SteppedSampler)):
         say(
-            f"note: restore.method={config.restore.method!r} takes gradients, which in the loops of diffrax are some 26 times slower on a "
+            f"note: restore.method={config.restore.method!r} needs gradients, which are some 26 times slower in the loops of diffrax on a "
             "CPU; --sampler pc or edm takes its steps one by one"
         )
 

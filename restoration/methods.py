@@ -187,8 +187,8 @@ def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = Non
     method = choose("restore.method", options.method, METHODS)
     if sampling.t_start or sampling.start_images:
         raise ConfigError(
-            "sampling.t_start or start_images with --mode restore: what is known of an image is its measurement, and sampling begins at "
-            "the prior; leave them out"
+            "sampling.t_start or start_images with --mode restore: an image is known only by its measurement, so sampling starts from the "
+            "prior; leave them out"
         )
     if method.sampler is not None:
         return method.sampler(Problem(sampling, sde, variance), options)
@@ -213,16 +213,16 @@ def check_asks_for_a_score(method: str, sampling: Any) -> None:
     asked = {"sampler": (sampling.sampler, set(FEW_STEPS))}
     if sampling.sampler == "pc" and sampling.pc.predictor == OPTIMAL:
         raise ConfigError(
-            f"sampling.pc.predictor={OPTIMAL!r} with restore.method={method!r}: its variance is best for images of which nothing was "
-            "measured; take ancestral_sampling"
+            f"sampling.pc.predictor={OPTIMAL!r} with restore.method={method!r}: its variance is optimal only for images without a "
+            "measurement; use ancestral_sampling"
         )
     if sampling.sampler == "pc":
         asked["pc.predictor"] = (sampling.pc.predictor, set(LEARNED))
     for field, (name, others) in asked.items():
         if name in others:
             raise ConfigError(
-                f"sampling.{field}={name!r} with restore.method={method!r}: the method changes the score, and this asks the network for "
-                f"more; take another, as sampling.{field}={'unipc_3' if field == 'sampler' else 'ancestral_sampling'}"
+                f"sampling.{field}={name!r} with restore.method={method!r}: the method changes the score, and this needs more from the "
+                f"network than its score; use another, such as sampling.{field}={'unipc_3' if field == 'sampler' else 'ancestral_sampling'}"
             )
 
 
@@ -240,7 +240,7 @@ def check_settings(config: Any) -> None:
         if name not in own and options[name] != defaults[name]:
             readers = [of for of, method in METHODS.items() if name in method.settings]
             raise ConfigError(
-                f"restore.{name}={options[name]} with restore.method={options.method!r}, which does not read it; leave it out, or set "
+                f"restore.{name}={options[name]} with restore.method={options.method!r}, which does not use it; leave it out, or set "
                 f"restore.method={' or '.join(readers)}"
             )
 
@@ -255,14 +255,14 @@ def measured_section(config: Any) -> Any:
     if not METHODS[options.method].trained:
         if config.model.condition_image != "none":
             raise ConfigError(
-                f"restore.method={options.method!r} with a network of model.condition_image={config.model.condition_image!r}: it is "
-                "conditioned on the measurement, and not guided to it; set restore.method=trained"
+                f"restore.method={options.method!r} with a network of model.condition_image={config.model.condition_image!r}: such a "
+                "network is conditioned on the measurement, not guided to it; set restore.method=trained"
             )
         return options.measurement
     if config.model.condition_image != "measured":
         raise ConfigError(
-            f"restore.method='trained' with model.condition_image={config.model.condition_image!r}: expected a network conditioned on "
-            "what config.condition measures of its images, model.condition_image=measured"
+            f"restore.method='trained' with model.condition_image={config.model.condition_image!r}: expected a network conditioned on the "
+            "measurement of config.condition, model.condition_image=measured"
         )
     changed = [
         name
@@ -271,8 +271,8 @@ def measured_section(config: Any) -> Any:
     ]
     if changed:
         raise ConfigError(
-            f"restore.measurement.{changed[0]} with restore.method='trained': such a network is conditioned on what config.condition "
-            "measures, with which it was trained; leave it out"
+            f"restore.measurement.{changed[0]} with restore.method='trained': such a network is conditioned on the measurement of "
+            "config.condition, with which it was trained; leave it out"
         )
     return config.condition
 

@@ -17,21 +17,21 @@ class RestoreOptions(Section):
 
     images: str = option(
         "test",
-        "images to measure: train | test, of a split; an .npz file with `images` (or `arr_0`), levels as --mode sample writes them, and "
+        "images to measure: train | test, a split; an .npz file with `images` (or `arr_0`), levels as --mode sample writes them, and "
         "optionally `labels`; or a folder of PNG, JPEG or WebP files",
     )
     measured: str = option(
         "",
-        "in place of images, an .npz file of measurements that were made elsewhere: `y` (n, ...) in units of the model's images, and "
-        "`labels` for a network conditioned on classes",
+        "instead of images, an .npz file of measurements made elsewhere: `y` (n, ...) in units of the model's images, and `labels` for a "
+        "network conditioned on classes",
     )
-    num_images: int = option(16, "number of them, from the first on", count(INT32))
+    num_images: int = option(16, "number of images, from the first on", count(INT32))
     draws: int = option(8, "posterior draws per image", count(10_000))
     method: str = option(
         "ddrm",
-        "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | imputation_published | mcg | repaint | ddrm | "
-        "daps | pnpdm | tds, samplers of their own along sampling.pc.num_steps steps of sampling.grid | trained, a network conditioned "
-        "on what config.condition measures (model.condition_image=measured), with any sampler",
+        "mmps | tmpd | pigdm | dps | ddnm | diffpir, with any sampler | imputation | imputation_published | mcg | repaint | ddrm | daps | "
+        "pnpdm | tds, which have their own samplers with sampling.pc.num_steps steps of sampling.grid | trained, a network conditioned on "
+        "the measurement of config.condition (model.condition_image=measured), with any sampler",
     )
     iterations: int = option(
         5, "method=mmps: iterations of conjugate gradients per step", count(1000)
@@ -42,16 +42,18 @@ class RestoreOptions(Section):
         positive,
     )
     weight: float = option(1.0, "method=diffpir: its lambda", positive)
-    repeats: int = option(10, "method=repaint: times each step is taken", count(1000))
-    eta: float = option(0.85, "method=ddrm: noise of the modes that are not measured", fraction)
+    repeats: int = option(
+        10, "method=repaint: number of times that each step is taken", count(1000)
+    )
+    eta: float = option(0.85, "method=ddrm: noise of the unmeasured modes", fraction)
     eta_b: float = option(
         1.0, "method=ddrm: how far measured modes are moved to their measurement", fraction
     )
     ode_steps: int = option(
-        5, "method=daps: steps of the ODE to the image, in each step", count(1000)
+        5, "method=daps: steps of the ODE to the image, within each step", count(1000)
     )
     prior_steps: int = option(
-        20, "method=pnpdm: steps of the prior from the coupled image, in each step", count(1000)
+        20, "method=pnpdm: steps of the prior from the coupled image, within each step", count(1000)
     )
     coupling: float = option(
         0.0,

@@ -20,11 +20,13 @@ LINES = {
     "residual_original": "  of the original",
 }
 
-NOISY = "note: of posterior draws |y - A x| is 1 sigma_y on average, as of the originals; of their mean it is less"
-EXACT = "note: without noise |y - A x| is 0 but for rounding and what is left at sampling.eps"
+NOISY = "note: |y - A x| is expected to be 1 sigma_y on average for posterior draws, as for the originals, and less for their mean"
+EXACT = (
+    "note: without noise |y - A x| should be 0 up to rounding and the noise left at sampling.eps"
+)
 OF_MIDDLE = (
-    "note: y is measured of the middles of the levels, as in training, and x has dequantization noise where the data have: |y - A x| of posterior "
-    "draws is on average that of the originals"
+    "note: y measures images at the middle of each level, as in training, while x has dequantization noise if the data do: |y - A x| is "
+    "expected to be the same on average for posterior draws and originals"
 )
 
 
@@ -61,7 +63,7 @@ def table(figures: Mapping[str, Any]) -> str:
     ]
     plain = NOISY if noisy else EXACT
     expected = OF_MIDDLE if METHODS[figures["method"]].trained else plain
-    cost = f"{figures['nfe']:.6g} evaluations of the network a draw"
+    cost = f"{figures['nfe']:.6g} evaluations of the network per draw"
     if figures["jacobian_products"]:
         cost += f" and {figures['jacobian_products']:.6g} products with its Jacobian"
     return "\n".join([title(figures), "", *rows, "", cost, expected, *calibrated(figures)])
@@ -78,7 +80,7 @@ def calibrated(figures: Mapping[str, Any]) -> list[str]:
         return []
     found = [
         f"ranks of the originals among the draws (SBC), {len(figures['ranks_p_values'])} figures: p = {figures['ranks_p_value']:.2g}, "
-        f"least by {figures['ranks_worst']}: {verdict(figures['ranks_p_value'])}"
+        f"smallest for {figures['ranks_worst']}: {verdict(figures['ranks_p_value'])}"
     ]
     if "coverage_p_value" in figures:
         parts = [
@@ -94,5 +96,5 @@ def calibrated(figures: Mapping[str, Any]) -> list[str]:
 def verdict(p_value: float) -> str:
     """What a p-value says about calibration, in words."""
     if p_value > 1 - CONFIDENCE:
-        return "nothing against calibration"
+        return "consistent with calibration"
     return "not calibrated"

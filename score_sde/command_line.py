@@ -91,7 +91,7 @@ def parse(argv: list[str], about: str) -> Options | None:
         )
     if values.sampler is not None and values.mode not in WITH_SAMPLER:
         instead = (
-            "name samplers by --config.tradeoff.samplers"
+            "name samplers with --config.tradeoff.samplers"
             if values.mode == "tradeoff"
             else "leave it out"
         )
@@ -146,7 +146,7 @@ def quick(values: flags.FlagValues, rest: list[str]) -> Options:
     ]
     for given in [*(f"--{name}" for name in beside), *rest[1:]]:
         raise UserError(
-            f"{given} has no meaning with --mode {values.mode}, which takes --workdir=FOLDER and --json only"
+            f"{given} has no effect with --mode {values.mode}, which takes only --workdir=FOLDER and --json"
         )
     folder = user_path(values.workdir or "runs")
     return Options(None, values.mode, folder, None, None, None, values.json)
@@ -284,7 +284,7 @@ def prepared(workdir: Path) -> Iterator[None]:
     for name in RECORDS:
         if (workdir / name).exists() and not (workdir / name).is_file():
             raise UserError(
-                f"--workdir={workdir} has a {name} that is no file, where records are written; give another folder"
+                f"--workdir={workdir} has a {name} that is not a file, although records are written to it; give another folder"
             )
     try:
         yield

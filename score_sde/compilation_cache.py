@@ -67,7 +67,7 @@ def keep_programs(asked: str | None, environ: Mapping[str, str] = os.environ) ->
         refused = error.strerror or str(error)
     if refused:
         _say(
-            f"compiled programs are not kept in {folder} ({refused}); --compilation_cache={OFF} says so, =DIR names another folder"
+            f"compiled programs are not kept in {folder} ({refused}); use --compilation_cache={OFF} to silence this, or =DIR for another folder"
         )
         jax.config.update("jax_enable_compilation_cache", False)
         return
@@ -112,9 +112,9 @@ def refusal(folder: Path) -> str:
     """Why programs in a folder must not be trusted; empty if they may be run."""
     found = folder.stat()
     if found.st_uid not in (os.geteuid(), 0):
-        return "it belongs to another user, whose programs would be run"
+        return "it belongs to another user, whose programs could be run"
     if found.st_mode & stat.S_IWOTH:
-        return "everybody may write to it, whose programs would be run"
+        return "everyone can write to it, and their programs could be run"
     return ""
 
 

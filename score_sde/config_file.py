@@ -45,14 +45,16 @@ def load_config(name: str) -> ConfigDict:
         return read_config(path)
     get_config = getattr(run_file(path), "get_config", None)
     if not callable(get_config):
-        raise UserError(f"{path}, given to --config, is no configuration: it has no get_config()")
+        raise UserError(
+            f"{path}, given to --config, is not a configuration: it has no get_config()"
+        )
     return call(get_config, path, [variant] if colon else [])
 
 
 def run_file(path: Path) -> ModuleType:
     """Run a file as a module, and return the module."""
     if not path.is_file():
-        reason = "it is no file" if path.exists() else "No such file or directory"
+        reason = "it is not a file" if path.exists() else "No such file or directory"
         raise UserError(
             f"cannot read the config file {path} given to --config: {reason}{file_like(path)}"
         )
@@ -94,14 +96,14 @@ def call(get_config: Any, path: Path, arguments: list[str]) -> ConfigDict:
         raise UserError(
             f"{path}: this configuration has no variants; leave out ':{arguments[0]}'"
             if arguments
-            else f"{path}: this configuration has variants only; choose one, as --config={path}:NAME"
+            else f"{path}: this configuration has only variants; choose one, as in --config={path}:NAME"
         ) from error
     with located(path):
         config = get_config(*arguments)
     if not isinstance(config, ConfigDict):
         raise UserError(
-            f"{path}: get_config() gives a {type(config).__name__}; expected the ConfigDict of score_sde.configs.default.get_config(), "
-            "with changes"
+            f"{path}: get_config() returns a {type(config).__name__}; expected the ConfigDict of score_sde.configs.default.get_config(), "
+            "with some fields changed"
         )
     return checked(config, path)
 

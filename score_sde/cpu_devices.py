@@ -15,7 +15,7 @@ def check_cpu_devices(count: int | None) -> None:
     """Refuse an invalid number of devices by a UserError."""
     if count is not None and not 1 <= count <= MOST:
         raise UserError(
-            f"--cpu_devices={count}: expected 1 to {MOST}, at best one for each core; a batch is shared by all of them"
+            f"--cpu_devices={count}: expected 1 to {MOST}, ideally one for each core; they share each batch"
         )
 
 
@@ -36,7 +36,7 @@ def split_cpu(count: int | None) -> None:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError as error:  # caused by a user's configuration file that computes with JAX
         raise UserError(
-            f"--cpu_devices={count} comes too late: the configuration has computed with JAX already; have it use NumPy instead"
+            f"--cpu_devices={count} comes too late: the configuration file has already used JAX; use NumPy in it instead"
         ) from error
     if jax.default_backend() != "cpu":
         raise UserError(

@@ -128,6 +128,6 @@ def append_line(path: Path, line: str) -> None:
 def cannot_write(path: Path | str, error: OSError) -> UserError:
     """The error for a file that could not be written."""
     return UserError(
-        f"cannot write {path} ({error.strerror or error}); what was there is as it was: make room, or give another "
-        "--workdir, then the same command again"
+        f"cannot write {path} ({error.strerror or error}); existing files are unchanged: free some space or choose another --workdir, then "
+        "repeat the command"
     )

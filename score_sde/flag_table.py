@@ -63,7 +63,7 @@ def defined_flags() -> flags.FlagValues:
 
     text(
         "config",
-        "Configuration file, as configs/vp_digits.py, or the config.json of a trained folder; default: that of --workdir. "
+        "Configuration file, such as configs/vp_digits.py, or the config.json of a trained folder; default: that of --workdir. "
         "--config.FIELD=VALUE changes a field.",
     )
 
@@ -92,7 +92,7 @@ def defined_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "cpu_devices",
         None,
-        "How many devices to make of the CPU, which share each batch; one for each core is often fastest: docs/speed.md. Default: one.",
+        "Number of devices to split the CPU into, which share each batch; one for each core is often fastest: docs/speed.md. Default: one.",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -104,7 +104,7 @@ def defined_flags() -> flags.FlagValues:
     flags.DEFINE_bool(
         "version", False, "Print the version, and the commit of a checkout.", flag_values=values
     )
-    one_of("completion", SHELLS, f"Print what completes by TAB in {', '.join(SHELLS)}.")
+    one_of("completion", SHELLS, f"Print the script for completion by TAB in {', '.join(SHELLS)}.")
     flags.DEFINE_bool(
         "multi_host",
         False,

@@ -17,12 +17,12 @@ from score_sde.reports.lines import parsed
 WIDTH = 100  # columns, or the width of the terminal if that is smaller
 SHORT = {
     "config": "FILE.py, FILE.py:VARIANT, or a folder in which a network was trained",
-    "workdir": "folder for results; default: runs/<config name>; if trained in, --config is its own",
-    "sampler": "pc, ode, sde, edm, ddim, unipc_3, ...; --helpfull says what each is",
+    "workdir": "folder for results; default: runs/<config name>; if trained in, its config is used",
+    "sampler": "pc, ode, sde, edm, ddim, unipc_3, ...; --helpfull explains each",
     "source": "the published checkpoint, a PyTorch .pth or a Flax file",
     "json": "one JSON object with the results on stdout, everything else on stderr",
     "compilation_cache": "where compiled programs are kept, or off",
-    "cpu_devices": "devices to make of the CPU; one for each core is often fastest",
+    "cpu_devices": "devices to split the CPU into; one for each core is often fastest",
     "multi_host": "join the other hosts of this job",
 }
 COMMON = ("config", "workdir", "json", "compilation_cache", "cpu_devices", "multi_host")

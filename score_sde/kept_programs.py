@@ -59,7 +59,7 @@ class KeptPrograms:
             return None
         found, value = data[:DIGEST], data[DIGEST:]
         if found != digest(key, value):
-            self.say(f"{path} is damaged: it is compiled again")
+            self.say(f"the cached program {path} is damaged and is recompiled")
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
@@ -75,7 +75,7 @@ class KeptPrograms:
             self.given.clear()
             self.reads = False
             self.say(
-                f"the compiled programs in {self._path} cannot be loaded here: they are compiled again"
+                f"the compiled programs in {self._path} cannot be loaded here and are recompiled"
             )
         if not self.writes or DIGEST + len(value) > self.max_bytes:
             return

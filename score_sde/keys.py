@@ -38,7 +38,7 @@ def seed_key(seed: int) -> Array:
       ConfigError: the seed is not in 0 to 2^32 - 1; JAX drops higher bits, so that 2^32 would be 0.
     """
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ConfigError(f"seed={seed}: expected 0 to 2^32 - 1, which keys tell apart")
+        raise ConfigError(f"seed={seed}: expected an integer from 0 to 2^32 - 1")
     return jax.random.key(seed)
 
 

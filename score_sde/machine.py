@@ -36,7 +36,7 @@ def check_memory(what: str, needed: int, devices: int) -> None:
     there = max(memory_bytes(), devices)
     if needed > there:
         raise UserError(
-            f"{what} needs more than {needed / 1e9:,.0f} GB, and there are {there / 1e9:,.0f} GB"
+            f"{what} needs more than {needed / 1e9:,.0f} GB, but there are only {there / 1e9:,.0f} GB"
         )
 
 
@@ -49,7 +49,6 @@ def refusal(error: BaseException) -> UserError | None:
     # On a device XLA raises a RuntimeError that begins with this text.
     if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
         return UserError(
-            "out of memory: take a smaller batch_size or network, or more devices "
-            f"({' '.join(str(error).split())[:200] or 'MemoryError'})"
+            f"out of memory: use a smaller batch_size or network, or more devices ({' '.join(str(error).split())[:200] or 'MemoryError'})"
         )
     return None

@@ -30,7 +30,7 @@ TRAINED = "--workdir runs/subvp_digits --mode "
 
 HELP: dict[str, ModeHelp] = {
     "data": ModeHelp(
-        "show what the network will see of the images, in numbers and as a picture",
+        "show the images as the network will see them, with figures and a picture",
         fields=fields(
             "data.name data.data_dir data.folder data.file data.image_size data.image_width data.num_channels "
             "data.num_levels data.stored_levels data.centered data.label data.random_flip "
@@ -39,7 +39,7 @@ HELP: dict[str, ModeHelp] = {
         example="--config configs/subvp_digits.py --mode data",
     ),
     "train": ModeHelp(
-        "train, or go on where an earlier command in the folder stopped",
+        "train, or resume the run in the folder",
         flags=("sampler",),
         fields=fields(
             "seed data.name sde.name model.name model.num_classes model.dropout model.ema_rate optim.lr "
@@ -50,7 +50,7 @@ HELP: dict[str, ModeHelp] = {
         example="--config configs/subvp_digits.py --mode train",
     ),
     "replay": ModeHelp(
-        "make one update of a run again, with the loss of each image",
+        "repeat one update of a run, with the loss of each image",
         fields=fields("training.replay_step training.skip_nonfinite training.log_freq"),
         example=TRAINED + "replay --config.training.replay_step=100",
     ),
@@ -65,7 +65,7 @@ HELP: dict[str, ModeHelp] = {
         example=TRAINED + "sample --sampler ode",
     ),
     "interpolate": ModeHelp(
-        "encode images by the ODE, and decode what lies between two of them",
+        "encode images with the ODE, and decode points between two of them",
         flags=("sampler",),
         fields=fields(
             f"interpolation.split interpolation.images interpolation.frames {WHICH} {SOLVER} sampling.eps"
@@ -73,7 +73,7 @@ HELP: dict[str, ModeHelp] = {
         example=TRAINED + "interpolate",
     ),
     "restore": ModeHelp(
-        "draw images given measurements of them, and judge the draws",
+        "draw images given measurements, and evaluate the draws",
         flags=("sampler",),
         fields=fields(
             f"seed {WHICH} restore.images restore.measured restore.num_images restore.draws restore.method "
@@ -85,7 +85,7 @@ HELP: dict[str, ModeHelp] = {
         example=TRAINED + "restore --config.restore.measurement.name=box",
     ),
     "dequantize": ModeHelp(
-        "train the noise within a grey level, for tighter likelihoods",
+        "train a dequantization flow, for tighter likelihoods",
         fields=fields(
             f"{WHICH} dequantizer.width dequantizer.depth dequantizer.n_iters dequantizer.batch_size "
             "dequantizer.lr dequantizer.checkpoint_freq dequantizer.num_images dequantizer.repeats"
@@ -113,7 +113,7 @@ HELP: dict[str, ModeHelp] = {
         example="--workdir runs/subvp_digits-conditional --mode classify",
     ),
     "evaluate": ModeHelp(
-        "hold samples beside real images: Frechet distance (FID), KID, precision, recall",
+        "compare samples with real images: Frechet distance (FID), KID, precision, recall",
         flags=("sampler",),
         fields=fields(
             f"seed {WHICH} evaluation.images evaluation.reference evaluation.num_reference "
@@ -134,7 +134,7 @@ HELP: dict[str, ModeHelp] = {
         example=TRAINED + "tradeoff --config.sampling.num_images=1000",
     ),
     "import": ModeHelp(
-        "make a checkpoint of published weights: PyTorch, JAX, safetensors, .npz",
+        "make a checkpoint from published weights: PyTorch, JAX, safetensors, .npz",
         flags=("source",),
         example="--config configs/ve_cifar.py --mode import --source checkpoint_24.pth",
     ),
@@ -144,7 +144,7 @@ HELP: dict[str, ModeHelp] = {
         example="--config configs/ve_cifar.py --mode export",
     ),
     "merge": ModeHelp(
-        "make a folder with the mean of others' weights, and low-rank updates in it",
+        "make a folder with the mean of other folders' weights, low-rank updates merged in",
         fields=fields(f"{WHICH} merge.folders merge.weights"),
         example="--config configs/ve_cifar.py --mode merge --config.merge.folders=runs/a,runs/b",
     ),
@@ -153,7 +153,7 @@ HELP: dict[str, ModeHelp] = {
         example="--mode list",
     ),
     "report": ModeHelp(
-        "make one page of HTML about a folder",
+        "make a one-page HTML report on a folder",
         example=TRAINED + "report",
     ),
 }

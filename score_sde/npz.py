@@ -35,7 +35,7 @@ def read_npz(path: str | Path, names: Collection[str] | None = None) -> dict[str
         with open(path, "rb") as file:
             if file.read(6) == b"\x93NUMPY":
                 raise ValueError(
-                    "it is one array, as np.save writes; np.savez(path, images=array) gives it a name"
+                    "it is one array, as np.save writes it; np.savez(path, images=array) gives it a name"
                 ) from error
         raise ValueError(str(error)) from error
     except Exception as error:  # which errors damaged bytes raise is undocumented
@@ -49,7 +49,7 @@ def check_claim(archive: zipfile.ZipFile, name: str) -> None:
     stored = archive.getinfo(name).file_size - start
     if claimed != stored and not dtype.hasobject:
         raise ValueError(
-            f"{quoted(name)} is said to be of shape {quoted(shape)}, {claimed} bytes, but {stored} are there"
+            f"{quoted(name)} is declared to have shape {quoted(shape)}, {claimed} bytes, but {stored} are stored"
         )
     if claimed > memory_bytes():
         raise ValueError(f"{quoted(name)} of {claimed} bytes is larger than the memory")
@@ -64,6 +64,6 @@ def array_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], 
     with archive.open(name) as file:
         version = np.lib.format.read_magic(file)
         if version not in HEADERS:
-            raise ValueError(f"{quoted(name)} is of version {version} of NumPy's format")
+            raise ValueError(f"{quoted(name)} has the unknown version {version} of NumPy's format")
         shape, _, dtype = HEADERS[version](file)
         return shape, dtype, file.tell()

@@ -98,7 +98,7 @@ ABSENT = object()
 def absent(field: str) -> ConfigError:
     """The error for a configuration that lacks a field."""
     return ConfigError(
-        f"the config has no {field}: begin with that of score_sde.configs.default.get_config(), and change single fields of it"
+        f"the config has no {field}: start from score_sde.configs.default.get_config(), and change single fields"
     )
 
 

@@ -17,7 +17,7 @@ def quoted(value: Any) -> str:
 
 def printable(text: str, longest: int = LONGEST) -> str:
     """Escape control characters except line ends, and truncate to `longest` characters."""
-    rest = f"... and {len(text) - longest} characters more" if len(text) > longest else ""
+    rest = f"... and {len(text) - longest} more characters" if len(text) > longest else ""
     kept = text[:longest]
     if not kept.isprintable():
         kept = "".join(c if c.isprintable() or c == "\n" else escaped(c) for c in kept)

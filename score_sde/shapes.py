@@ -39,5 +39,5 @@ def check_shape(what: str, shape: tuple[int, ...], expected: tuple[int, ...]) ->
     """
     if tuple(shape) != tuple(expected):
         raise UserError(
-            f"{what} has the shape {tuple(shape)} for images of shape {tuple(expected)}; make the two the same, all axes of them"
+            f"{what} has the shape {tuple(shape)} for images of shape {tuple(expected)}; make the two equal on every axis"
         )

@@ -174,10 +174,11 @@ class Trained:
         Raises:
           ConfigError: arrays of another shape or type, unknown classes, a network without such a density, or a failed solve.
         """
+        x = np.asarray(x)
         if np.shape(x)[1:] != self.space.shape or not jnp.issubdtype(x.dtype, jnp.floating):
             raise ConfigError(
                 f"log_density of {x.dtype} {np.shape(x)}: expected the model's arrays, real numbers (n, "
-                f"{', '.join(map(str, self.space.shape))}); encode(images) gives those of stored images"
+                f"{', '.join(map(str, self.space.shape))}); encode(images) makes them from stored images"
             )
         refuse_discrete(self.config, self.sde, "a log-density by the ODE")
         condition: Any = ()
@@ -200,6 +201,6 @@ class Trained:
             found = self._density_of(bind(self.model, condition), jnp.asarray(x), keys)
         if not np.all(found.success):
             raise ConfigError(
-                f"likelihood.solver={self.config.likelihood.solver!r} gave up; try other tolerances or a larger likelihood.eps"
+                f"likelihood.solver={self.config.likelihood.solver!r} failed; try other tolerances or a larger likelihood.eps"
             )
         return np.asarray(found.nats)

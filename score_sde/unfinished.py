@@ -87,8 +87,8 @@ def refused_if_damaged(path: Path) -> Iterator[None]:
         yield
     except Exception as error:  # which errors damaged bytes raise is undocumented
         raise UserError(
-            f"{path}, a batch of an interrupted command, is damaged ({error}); remove the folder {path.parent} and give "
-            "the same command again, which makes its batches anew"
+            f"{path}, a batch of an interrupted command, is damaged ({error}); remove the folder {path.parent} and repeat the command, "
+            "which computes its batches again"
         ) from error
 
 

@@ -38,7 +38,7 @@ MISTAKES = [
     (f"{DIGITS} --mode=sample --sampler=magic", "choose one of pc, pc_published, ode"),
     (
         f"{DIGITS} --mode=tradeoff --sampler=ode",
-        "--sampler=ode goes with --mode train, sample, interpolate, restore, evaluate, not with tradeoff: name samplers by --config.tradeoff.samplers",
+        "--sampler=ode goes with --mode train, sample, interpolate, restore, evaluate, not with tradeoff: name samplers with --config.tradeoff.samplers",
     ),
     (f"{DIGITS} --mode=likelihood --sampler=ode", "not with likelihood: leave it out"),
     # What was perhaps meant.
@@ -89,7 +89,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=sample --config.seed=4294967296",
-        r"seed=4294967296: expected 0 to 2\^32 - 1",
+        r"seed=4294967296: expected an integer from 0 to 2\^32 - 1",
     ),
     (
         f"{DIGITS} --mode=sample --config.sampling.labels=a",
@@ -97,7 +97,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=interpolate --config.sampling.guidance.weight=1",
-        "a model is unconditional there",
+        "interpolation is unconditional",
     ),
     (
         f"{DIGITS} --mode=likelihood --config.model.num_classes=10 --config.likelihood.conditional=False",
@@ -150,7 +150,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=train --config.training.snapshot_steps=0 --config.sampling.t_start=0.5 --config.sampling.start_images=test",
-        "the pictures drawn in training begin at the prior",
+        "the pictures drawn in training start from the prior",
     ),
     (
         f"{DIGITS} --mode=train --config.training.snapshot_steps=0 --config.sampling.grid.name=dp",
@@ -158,7 +158,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=train --config.training.snapshot_steps=0 --config.sampling.grid.name=dp --config.sampling.grid.candidates=300",
-        "cannot wait for denoising errors",
+        "have no denoising errors",
     ),
     (
         f"{TOY} --mode=sample --config.sampling.errors.num_times=1",
@@ -191,7 +191,10 @@ MISTAKES = [
         "--config.sampling.grid.times=(1.0,0.5)",
         "has 2 times, which are 1 steps, but num_steps=2",
     ),
-    (f"{DIGITS} --mode=train --config.ema_sigma_rel=0.1", "ema_sigma_rel=0.1 chooses what to"),
+    (
+        f"{DIGITS} --mode=train --config.ema_sigma_rel=0.1",
+        "ema_sigma_rel=0.1 chooses the weights to",
+    ),
     (f"{TOY} --mode=sample --config.ema_sigma_rel=0.1", "an exact score has no weights"),
     (f"{DIGITS} --mode=sample --config.ema_sigma_rel=0.3", "ema_sigma_rel=0.3: expected a width"),
     (
@@ -220,7 +223,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=import --source=main.py --config.checkpoint_step=5",
-        "makes a checkpoint and chooses none",
+        "writes a checkpoint and reads none",
     ),
     (
         f"{DIGITS} --mode=replay --config.training.n_iters=5 --config.training.replay_step=6",
@@ -277,7 +280,7 @@ MISTAKES = [
     (f"{TOY} --mode=likelihood --config.likelihood.anomalies=none.npz", "no such file"),
     (
         f"{TOY} --mode=likelihood --config.likelihood.dequantization=variational",
-        "real-valued data have a density as they are",
+        "real-valued data need no dequantization",
     ),
     (f"{DIGITS} --mode=likelihood --config.likelihood.dequantization=x", "choose one of uniform"),
     (
@@ -286,7 +289,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=likelihood --config.training.continuous=False --config.likelihood.decoder=gaussian",
-        "ends in a decoder of its own",
+        "has its own decoder",
     ),
     (f"{DIGITS} --mode=train --config.training.weighting=x", "choose one of noise, x0, velocity"),
     (f"{DIGITS} --mode=train --config.training.times=x", "choose one of uniform, log_snr"),
@@ -304,8 +307,11 @@ MISTAKES = [
         f"{DIGITS} --mode=classify --config.classifier.workdirs=/nowhere/{{label}}",
         "no model of class 0",
     ),
-    (f"{DIGITS} --mode=classify --config.data.label=3", "all classes are to be told apart"),
-    (f"{TOY} --mode=classify", "takes trained networks"),
+    (
+        f"{DIGITS} --mode=classify --config.data.label=3",
+        "classification needs images of all classes",
+    ),
+    (f"{TOY} --mode=classify", "needs trained networks"),
     (f"{VE_DISCRETE} --mode=sample --sampler=ode", "is defined only at its own noise levels"),
     (f"{DIGITS} --mode=sample", "no checkpoint in .* train first"),
     (f"{DIGITS} --mode=train --config.data.name=nothing_such", "'nothing_such' is not known"),
@@ -320,7 +326,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=data --config.data.image_width=8",
-        r"image_width=8: expected the pixels of a width that is not the height, data.image_size=8, or 0",
+        r"image_width=8: expected a width in pixels that differs from the height, data.image_size=8, or 0",
     ),
     (f"{DIGITS} --mode=data --config.data.image_width=12", r"images of shape \(8, 8, 1\)"),
     (
@@ -342,8 +348,8 @@ MISTAKES = [
     (f"{CIFAR} --mode=sample --source=x.pth", "--source=x.pth goes with --mode import only"),
     (f"{CIFAR} --mode=import --source=none.pth", "cannot read none.pth: No such file"),
     (f"{CIFAR} --mode=import --source=README.md", "neither a PyTorch nor a Flax checkpoint"),
-    (f"{TOY} --mode=import --source=x.pth", "model.name=mixture has no published form"),
-    (f"{TOY} --mode=export", "model.name=mixture has no published form"),
+    (f"{TOY} --mode=import --source=x.pth", "model.name=mixture has no published format"),
+    (f"{TOY} --mode=export", "model.name=mixture has no published format"),
     (f"{DIGITS} --mode=export", "no checkpoint in .* train first"),
 ]
 
@@ -371,7 +377,7 @@ def test_mistakes_are_answered_in_words(arguments, words, tmp_path):
 def test_a_folder_where_nothing_can_be_recorded_is_refused(tmp_path, name):
     """Refused before samples are drawn that could not be recorded."""
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=f"has a {name} that is no file"), prepared(tmp_path):
+    with pytest.raises(UserError, match=f"has a {name} that is not a file"), prepared(tmp_path):
         pytest.fail("went on")
 
 

@@ -129,12 +129,12 @@ def test_numbers_do_not_depend_on_it(tmp_path, counts, capsys, monkeypatch):
     train(tmp_path / "with", cache, 2)
     made = counts["cache_misses"]
     assert made == len(programs(cache)) > 20
-    assert "compiled again" not in capsys.readouterr().err
+    assert "recompiled" not in capsys.readouterr().err
     damage(cache)
     before = counts["cache_hits"]
     assert_same(arrays_of(tmp_path / "with", cache), without)
     said = capsys.readouterr().err.splitlines()
-    damaged = sum("is damaged: it is compiled again" in line for line in said)
+    damaged = sum("is damaged and is recompiled" in line for line in said)
     assert damaged > 5
     assert counts["cache_hits"] - before > 5
     # A file for each that was compiled, in the place of a damaged one or a new one.
@@ -237,7 +237,7 @@ def of_everybody(path):
             "it belongs to another user",
             marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
         ),
-        (of_everybody, "everybody may write to it"),
+        (of_everybody, "everyone can write to it"),
     ],
 )
 def test_a_folder_that_will_not_do_is_said_in_a_line(tmp_path, capsys, spoil, words):
@@ -279,7 +279,7 @@ def test_programs_that_jax_cannot_load(tmp_path, capsys):
         assert jax.jit(lambda x: 3 * x + len("None"))(np.float32(1)) == 7
     assert not seen
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("cannot be loaded here: they are compiled again")
+    assert line.endswith("cannot be loaded here and are recompiled")
 
 
 INTEL = "processor\t: 0\nmodel name\t: Xeon\ncpu MHz\t\t: 2100.1\nflags\t\t: fpu avx2 avx512f\n\nprocessor\t: 1\nflags\t\t: fpu\n"

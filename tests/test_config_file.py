@@ -116,13 +116,13 @@ FILES = [
     ("import nothing_such\n", "mine.py:1: ModuleNotFoundError: No module named 'nothing_such'"),
     (f"{DEFAULT}\ndef get_config():\n    config = default()\n    config.seed = 'x'\n    return config\n", "mine.py:5: TypeError: "),
     (f"{DEFAULT}\ndef get_config():\n    config = default()\n    return config.modle\n", "mine.py:5: AttributeError: .*model"),
-    ("def get_config():\n    return {'seed': 3}\n", "gives a dict; expected the ConfigDict"),
-    ("def get_config():\n    pass\n", "gives a NoneType; expected"),
+    ("def get_config():\n    return {'seed': 3}\n", "returns a dict; expected the ConfigDict"),
+    ("def get_config():\n    pass\n", "returns a NoneType; expected"),
     (f"{MINE}    config.sampling.num_imags = 4\n    return config\n", "mine.py: no such field in the config: sampling.num_imags; did you mean .*num_images"),
     (f"{MINE}    config.model.drpout = .7\n    return config\n", "mine.py: no such field in the config: model.drpout; did you mean"),
-    (f"{MINE}    config.sampling = type(config)(dict(num_images=4))\n    return config\n", "mine.py: the config has no sampling.batch_size: begin"),
-    ("get_config = 3\n", "is no configuration: it has no get_config"),
-    ("def get_config(name):\n    pass\n", "has variants only; choose one"),
+    (f"{MINE}    config.sampling = type(config)(dict(num_images=4))\n    return config\n", "mine.py: the config has no sampling.batch_size: start"),
+    ("get_config = 3\n", "is not a configuration: it has no get_config"),
+    ("def get_config(name):\n    pass\n", "has only variants; choose one"),
     ("(" * 2000, "mine.py(:1)?: (MemoryError|SyntaxError|RecursionError)"),
     ("x = '\0'", "mine.py.*(SyntaxError|ValueError): .*null"),
 ]  # fmt: skip
@@ -163,7 +163,7 @@ def test_a_network_of_ones_own_reads_the_fields_it_likes(tmp_path, monkeypatch):
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.py")
     for name in (tmp_path / "pipe.py", "/dev/zero"):
-        with pytest.raises(UserError, match="cannot read the config file .*: it is no file"):
+        with pytest.raises(UserError, match="cannot read the config file .*: it is not a file"):
             load_config(str(name))
 
 

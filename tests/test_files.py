@@ -25,7 +25,7 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path):
     path = tmp_path / "made" / "config.json"
     with (
         room_for(100),
-        pytest.raises(UserError, match=r"cannot write .*config.json .*make room") as error,
+        pytest.raises(UserError, match=r"cannot write .*config.json .*free some space") as error,
     ):
         write_whole(path, b"x" * 101)
     assert "\n" not in str(error.value)
@@ -164,7 +164,7 @@ def test_figures_without_room_are_printed(tmp_path, capsys):
             2,
             "main.py: weights.npy: No such file",
         ),
-        (MemoryError("8 TiB"), 2, "main.py: out of memory: take a smaller batch_size"),
+        (MemoryError("8 TiB"), 2, "main.py: out of memory: use a smaller batch_size"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), 2, "main.py: out of memory: "),
     ],
 )

@@ -48,7 +48,7 @@ def test_a_changed_bit_is_noticed(folder, kept, said, place):
     data[place] ^= 1
     path.write_bytes(data)
     assert kept.get(KEY) is None
-    assert said == [f"{path} is damaged: it is compiled again"]
+    assert said == [f"the cached program {path} is damaged and is recompiled"]
     assert not path.exists()  # so that it can be put anew, and is said once
 
 
@@ -128,9 +128,7 @@ def test_what_jax_cannot_load_is_not_offered_again(folder, kept, said):
     assert kept.get(KEY) == PROGRAM
     kept.put(KEY, PROGRAM[::-1])
     assert kept.get("jit_g-1") is None
-    assert said == [
-        f"the compiled programs in {folder} cannot be loaded here: they are compiled again"
-    ]
+    assert said == [f"the compiled programs in {folder} cannot be loaded here and are recompiled"]
     assert KeptPrograms(folder, 10**6, said.append).get(KEY) == PROGRAM[::-1]
 
 

@@ -33,7 +33,7 @@ def test_a_seed_of_which_bits_would_be_dropped_is_refused(seed):
         lambda: next(generator.batches(None, 1, seed)),
         lambda: measure_bits_per_dim(config, VP(), None, None, SPLIT, seed),
     ):
-        with pytest.raises(ConfigError, match=f"^seed={seed}: expected 0 to "):
+        with pytest.raises(ConfigError, match=f"^seed={seed}: expected an integer from 0 to "):
             use()
 
 

@@ -196,7 +196,7 @@ def test_every_room_is_in_the_package():
 
 def test_a_density_whose_solver_gave_up_is_refused(folder, monkeypatch):
     monkeypatch.setattr("score_sde.samplers.adaptive.MAX_STEPS", 1)
-    with pytest.raises(ConfigError, match="likelihood.solver='dopri5' gave up"):
+    with pytest.raises(ConfigError, match="likelihood.solver='dopri5' failed"):
         Trained.load(folder).log_density(np.zeros((1, 8, 8, 1)))
 
 
@@ -224,6 +224,16 @@ def test_a_log_density_is_that_of_a_known_law():
     x = law.rvs(size=5, random_state=0).astype(np.float32)
     found = known(model).log_density(x.reshape(5, 2, 2, 1))
     np.testing.assert_allclose(found, law.logpdf(x.astype(np.float64)), atol=1e-3)
+
+
+def test_a_log_density_takes_nested_lists():
+    model = known(GaussianScore.create(jnp.zeros(4), jnp.eye(4), VP()))
+    listed = [[[[0.5], [-0.25]], [[1.0], [0.0]]]]
+    np.testing.assert_array_equal(model.log_density(listed), model.log_density(np.array(listed)))
+    with pytest.raises(
+        ConfigError, match=r"^log_density of int64 \(1, 2, 2, 1\): expected the model"
+    ):
+        model.log_density([[[[1], [0]], [[0], [1]]]])
 
 
 def test_a_log_density_is_that_of_the_class():

@@ -49,12 +49,12 @@ def plain():
 
 
 WRONG = {
-    "one array": (plain(), "it is one array, as np.save writes; np.savez"),
+    "one array": (plain(), "it is one array, as np.save writes it; np.savez"),
     "empty": (b"", "File is not a zip file"),
     "encrypted": (encrypted(), "encrypted"),
     "corrupt": (damaged(), "Error|Bad|invalid"),
-    "a claim": (with_header((10**12, 8, 8, 1)), "said to be of shape .*, but 8 are there"),
-    "a negative claim": (with_header((-1, 8, 8, 1)), "said to be of shape|shape"),
+    "a claim": (with_header((10**12, 8, 8, 1)), "declared to have shape .*, but 8 are stored"),
+    "a negative claim": (with_header((-1, 8, 8, 1)), "declared to have shape|shape"),
     "objects": (archive(images=np.array([{}, []], object)), "Object arrays cannot be loaded"),
 }
 

@@ -118,8 +118,8 @@ def refuse_other_weights(path: Path, recorded: dict[str, Any], model: Any) -> No
     same = "weights" not in recorded or recorded["weights"] == hash_of_weights(model)
     if not same and not near_norms(recorded.get("norms", ()), model):
         raise UserError(
-            f"the dequantizer in {path.parent} was trained for other weights of the score model than these (trained again to the same "
-            "step, or with other adapters of the same name): remove that folder and run --mode dequantize"
+            f"the dequantizer in {path.parent} was trained for other weights of the score model (retrained to the same step, or with other "
+            "adapters of the same name): remove that folder and run --mode dequantize"
         )
 
 

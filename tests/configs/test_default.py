@@ -142,7 +142,7 @@ def test_a_last_time_that_is_none_is_refused(build, eps):
 @pytest.mark.parametrize(
     ("section", "given", "words"),
     [
-        ("sde", {}, "the config has no sde.name: begin with"),
+        ("sde", {}, "the config has no sde.name: start from"),
         ("sampling", {}, "the config has no sampling.sampler"),
         ("sampling.pc", {}, "the config has no sampling.pc.predictor"),
         ("sde", {"name": 3}, "sde.name=3: expected a text"),

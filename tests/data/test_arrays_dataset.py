@@ -130,10 +130,10 @@ def test_what_is_no_such_file_is_refused_in_words(tmp_path, arrays_config, kind)
 def test_no_file_a_folder_and_a_pipe_are_refused(tmp_path, arrays_config):
     os.mkfifo(tmp_path / "pipe")
     for name in ("none.npz", "", "pipe"):
-        assert "is no file; give an .npz or .npy" in refusal(arrays_config(tmp_path / name))
+        assert "is not a file; give an .npz or .npy" in refusal(arrays_config(tmp_path / name))
     assert "needs data.file: give the .npz" in refusal(arrays_config(""))
     message = refusal(arrays_config(tmp_path / "a.npz", name="digits"))
-    assert "is read with data.name='arrays' only, but data.name='digits'" in message
+    assert "is read only with data.name='arrays', but data.name='digits'" in message
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -260,7 +260,9 @@ def test_images_that_are_not_resized_have_any_number_of_channels(tmp_path, array
     loaded = data.load(arrays_config(path, num_channels=channels))
     np.testing.assert_array_equal(loaded.test.images, images[held_out(40)])
     message = refusal(arrays_config(path, num_channels=channels, resize=True))
-    assert f"data.num_channels={channels}: images that are resized have 1, grey, or 3" in message
+    assert (
+        f"data.num_channels={channels}: images that are resized must have 1 (grey) or 3" in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,12 +278,12 @@ def test_images_that_are_not_resized_have_any_number_of_channels(tmp_path, array
         (
             {"paired": np.ones((40, 8, 8, 2)), "test_images": IMAGES},
             2,
-            "pairs of one split only",
+            "pairs for one split only",
         ),
         (
             {"paired": np.ones((40, 8, 8, 2))},
             3,
-            r"training images of shape \(8, 8, 2\) beside its own, expected",
+            r"paired training images of shape \(8, 8, 2\), but .* expect",
         ),
         (
             {
@@ -290,9 +292,9 @@ def test_images_that_are_not_resized_have_any_number_of_channels(tmp_path, array
                 "test_paired": np.ones((40, 4, 4, 2)),
             },
             2,
-            r"test images of shape \(4, 4, 2\) beside its own, expected",
+            r"paired test images of shape \(4, 4, 2\), but .* expect",
         ),
-        ({}, 2, "no other image beside each"),
+        ({}, 2, "no paired images"),
     ],
 )
 def test_pairs_that_are_none_are_refused(tmp_path, arrays_config, arrays, channels, words):

@@ -142,9 +142,9 @@ def test_a_text_for_a_network_without_words_is_refused():
     ("fields", "message"),
     [
         ({"model.words": "red green"}, "whose words are one two three .* in this order"),
-        ({"data.name": "shapes", "data.num_channels": 2}, "the dataset has no text of each image"),
+        ({"data.name": "shapes", "data.num_channels": 2}, "the dataset has no captions"),
         ({"data.image_size": 8}, "images of 8x8 pixels .*set data.image_size=16"),
-        ({"data.num_channels": 1}, "num_channels=1: expected squares"),
+        ({"data.num_channels": 1}, "num_channels=1: expected square images"),
     ],
 )
 def test_datasets_that_do_not_fit_are_refused(fields, message):

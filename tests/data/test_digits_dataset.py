@@ -108,7 +108,7 @@ def test_a_folder_that_tfds_prepared_in_its_default_format_is_named(
     text = info.read_text()
     assert "array_record" in text
     info.write_text(text.replace("array_record", "tfrecord"))
-    with pytest.raises(data.DatasetError, match=r"/digits in another file format .*data_dir=PATH"):
+    with pytest.raises(data.DatasetError, match=r"/digits has another file format .*data_dir=PATH"):
         data.load(make_config(data_dir=str(tmp_path)))
 
 

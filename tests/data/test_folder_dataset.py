@@ -78,7 +78,9 @@ def test_every_image_is_in_one_split(folder, folder_config, in_memory):
 
 @pytest.mark.parametrize("num_channels", [2, 4])
 def test_files_have_one_channel_or_three(folder, folder_config, num_channels):
-    assert "have 1, grey, or 3, RGB" in refusal(folder_config(folder, num_channels=num_channels))
+    assert "must have 1 (grey) or 3 (RGB)" in refusal(
+        folder_config(folder, num_channels=num_channels)
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_the_early_check_of_sizes_is_of_pictures_as_they_are_decoded(
 
 
 def test_a_part_to_crop_is_refused_of_images_that_are_not_resized(folder, folder_config):
-    assert "data.crop_size=6 is of images that are cropped and resized, and data.resize=False" in (
+    assert "data.crop_size=6 has no effect with data.resize=False" in (
         refusal(folder_config(folder, crop_size=6))
     )
 
@@ -158,11 +160,11 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path, folder_config):
     assert "needs data.folder" in refusal(folder_config(""))
     other = folder_config(tmp_path, name="digits")
     assert (
-        "read with data.name='folder' or 'huggingface' or 'idx' only, but data.name='digits'"
+        "read only with data.name='folder' or 'huggingface' or 'idx', but data.name='digits'"
         in refusal(other)
     )
     assert "missing is not a folder" in refusal(folder_config(tmp_path / "missing"))
-    assert "has no image files: none there or deeper ends in .png" in refusal(
+    assert "has no image files: no file in it or its subfolders ends in .png" in refusal(
         folder_config(tmp_path)
     )
 
@@ -227,7 +229,7 @@ def test_a_dataset_is_not_black_because_its_first_images_are(tmp_path, folder_co
             PIL.Image.new("RGB", (8, 8), "white" if i == 20 else "black").save(path)
     memory, disk = (folder_config(tmp_path, num_levels=2, in_memory=w) for w in ("yes", "no"))
     assert data.load(memory).train.images.sum() == 8 * 8 * 3
-    assert "all of it would be black" in refusal(disk)
+    assert "all images would be black" in refusal(disk)
 
 
 def test_training_from_disk_is_training_from_memory(folder, tmp_path_factory, monkeypatch):

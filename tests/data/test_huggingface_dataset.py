@@ -236,7 +236,7 @@ def test_both_of_arrows_formats_say_what_their_columns_are(tmp_path, kind):
 
 
 def test_what_is_no_such_folder_is_refused_in_words(datasets, config, tmp_path):
-    assert "is no Hugging Face dataset: expected dataset_dict.json or" in refusal(config())
+    assert "is not a Hugging Face dataset: expected dataset_dict.json or" in refusal(config())
     assert "data.name='huggingface' needs data.folder" in refusal(config(""))
     (tmp_path / "damaged").mkdir()
     pictures(datasets, range(4)).save_to_disk(tmp_path / "damaged")
@@ -252,5 +252,5 @@ def test_what_is_no_such_folder_is_refused_in_words(datasets, config, tmp_path):
 def test_without_the_package_the_extra_is_named(config, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     message = refusal(config())
-    assert "needs the package datasets" in message
+    assert "needs the optional package datasets" in message
     assert "pip install -e '.[huggingface]' in the checkout, or pip install datasets" in message

@@ -87,10 +87,10 @@ DAMAGE = {
     "floats": (BY_HAND[:2] + b"\x0d" + BY_HAND[3:], "numbers of type 0x0d on 3 axes; expected unsigned bytes"),
     "labels": (idx((2,), bytes(2)), "of type 0x08 on 1 axes; .* on 3: images"),
     "half a header": (BY_HAND[:10], "ends within its header, after 10 bytes"),
-    "a byte less": (BY_HAND[:-1], r"12 bytes of shape \(2, 2, 3\) are expected after its header, and there are 11"),
-    "a byte more": (BY_HAND + b"\0", "12 bytes .* are expected after its header, and there are more"),
+    "a byte less": (BY_HAND[:-1], r"12 bytes of shape \(2, 2, 3\) are expected after its header, but there are 11"),
+    "a byte more": (BY_HAND + b"\0", "12 bytes .* are expected after its header, but there are more"),
     "little-endian sizes": (b"\0\0\x08\3" + struct.pack("<3I", 2, 2, 3) + bytes(12), r"x, of shape \(33554432, .*, needs more than"),
-    "no images": (idx((0, 28, 28), b""), r"is of shape \(0, 28, 28\), which has nothing in it"),
+    "no images": (idx((0, 28, 28), b""), r"is empty, of shape \(0, 28, 28\)"),
     "cut gzip": (gzip.compress(BY_HAND)[:-9], "x cannot be read: EOFError"),
     "damaged gzip": (gzip.compress(BY_HAND)[:-8] + bytes(8), "x cannot be read: BadGzipFile: CRC check failed"),
 }  # fmt: skip
@@ -125,8 +125,8 @@ def test_a_folder_without_them_or_with_others_is_refused(tmp_path, idx_config):
     message = refusal(idx_config(tmp_path, image_size=32))
     assert "has images of shape (28, 28, 1), but data.image_size=32" in message
     message = refusal(idx_config(tmp_path, image_size=32, pad=1))
-    assert "expect (30, 30, 1) beside data.pad=1 on each side; correct them" in message
-    assert "data.pad=14: expected pixels that" in refusal(idx_config(tmp_path, pad=14))
+    assert "expect (30, 30, 1) plus data.pad=1 on each side; correct them" in message
+    assert "data.pad=14: must be at least 0 and leave" in refusal(idx_config(tmp_path, pad=14))
     assert "has 1 channels, but data.num_channels=3" in refusal(
         idx_config(tmp_path, num_channels=3)
     )

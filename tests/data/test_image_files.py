@@ -37,7 +37,7 @@ def test_an_image_in_both_splits_is_refused(tmp_path, folder_config):
     (tmp_path / "test" / "copy.png").symlink_to(tmp_path / "train" / "1.png")
     message = refusal(folder_config(tmp_path))
     assert "train/1.png and " in message
-    assert "test/copy.png are one file" in message
+    assert "test/copy.png are the same file" in message
 
 
 @pytest.mark.parametrize("kind", ["pipe", "broken link", "circle"])
@@ -47,7 +47,9 @@ def test_what_is_named_as_an_image_but_is_no_file_is_refused(folder, folder_conf
         os.mkfifo(path)
     else:
         path.symlink_to(path if kind == "circle" else folder / "nothing.png")
-    assert "strange.png is named as an image but is no file" in refusal(folder_config(folder))
+    assert "strange.png has the name of an image but is not a file" in refusal(
+        folder_config(folder)
+    )
 
 
 def test_a_folder_that_cannot_be_listed_is_refused(folder, monkeypatch):

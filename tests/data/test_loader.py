@@ -419,7 +419,7 @@ def test_one_class_of_the_digits(make_config):
         np.testing.assert_array_equal(split.images, expected)
     with pytest.raises(UserError, match="no such training images, only of 0, 1, 2"):
         data.load(make_config(label=10))
-    with pytest.raises(UserError, match=r"has no label; give .* or ask for none \(data.label=-1"):
+    with pytest.raises(UserError, match=r"has no label; give .* or use none \(data.label=-1"):
         data.load(make_config(name="mixture", label=0, num_levels=0))
 
 
@@ -447,7 +447,7 @@ class Broken(Photographs, skip_registration=True):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Numbers, "has no 8-bit image among its features"),
+        (Numbers, "has no feature that is an 8-bit image"),
         (NoTrainSplit, "has no split 'train', only test"),
         (Broken, "TFDS cannot open 'other' in .*: no such version"),
     ],

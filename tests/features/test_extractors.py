@@ -94,8 +94,8 @@ def test_weights_of_lpips_go_to_the_device_once(monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"data.num_levels": 0}, "sees grey or RGB images of levels, not 1 channels with data.num_levels=0"),
-        ({"data.num_channels": 2}, "sees grey or RGB images of levels, not 2 channels"),
+        ({"data.num_levels": 0}, "takes grey or RGB images of integer levels, not 1 channels with data.num_levels=0"),
+        ({"data.num_channels": 2}, "takes grey or RGB images of integer levels, not 2 channels"),
         ({"evaluation.features": "none.pth"}, "no such file; give pixels, classifier, alexnet, vgg16, or the weights of .*pt_inception-2015.*dinov2_vitl14_pretrain.pth, 1.2 GB.*nothing is downloaded"),
     ],
 )  # fmt: skip

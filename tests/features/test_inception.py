@@ -84,7 +84,7 @@ def test_grey_images_are_repeated_and_others_refused():
     assert colour.dtype == np.uint8
     np.testing.assert_array_equal(colour, np.concatenate([grey] * 3, axis=-1))
     np.testing.assert_array_equal(as_rgb(colour), colour)
-    with pytest.raises(UserError, match=r"\(1, 2, 4, 2\) have neither one channel"):
+    with pytest.raises(UserError, match=r"\(1, 2, 4, 2\) have neither three channels nor one"):
         as_rgb(grey.repeat(2, axis=-1))
 
 

@@ -112,7 +112,7 @@ SMALL = np.zeros(3, np.float32)
         ({"AuxLogits.bias": SMALL}, r"AuxLogits.bias: the file \(3,\), Inception absent; "),
         ({"state_dict": {"fc.bias": SMALL}}, "another network .* 472 arrays"),
         ({}, "472 arrays"),
-        ([SMALL], "no arrays by name"),
+        ([SMALL], "no named arrays"),
     ],
 )
 def test_files_of_other_things(contents, words, write):
@@ -165,7 +165,7 @@ def test_a_missing_file_is_said_to_be_which(tmp_path):
 def test_a_file_of_another_format(tmp_path):
     path = tmp_path / "x.pth"
     path.write_bytes(pickle.dumps({"fc.weight": 1}))
-    with pytest.raises(UserError, match="no file of PyTorch's .* expected Inception's weights"):
+    with pytest.raises(UserError, match="not a PyTorch file .* expected Inception's weights"):
         load_inception(path)
 
 

@@ -74,7 +74,7 @@ def test_features_and_distances_of_any_number_of_grey_images(package, drawn):
         (lambda w: w | {"AlexNet_0/Conv_0/bias": np.full(64, np.nan, np.float32)}, "not finite in AlexNet_0/Conv_0/bias"),
         (lambda w: w | {"AlexNet_0/Conv_0/bias": np.zeros(64)}, "numbers of type 'f8'; expected float32"),
         (lambda w: w | {"AlexNet_0/Conv_0/bias": np.zeros(64, ">f4")}, "little-endian"),
-        (lambda w: w | {"AlexNet_0/Conv_0/bias": 3.0}, "something else than an array at 'bias'"),
+        (lambda w: w | {"AlexNet_0/Conv_0/bias": 3.0}, "something other than an array at 'bias'"),
         (lambda w: w | {"AlexNet_0/Conv_0/bias": print}, "asks for builtins.print"),
     ],
 )  # fmt: skip
@@ -91,7 +91,7 @@ def test_a_damaged_file(package, drawn):
     with pytest.raises(UserError, match="alexnet.ckpt is damaged"):
         load_perceptual("alexnet")
     path.write_bytes(pickle.dumps([1]))
-    with pytest.raises(UserError, match="no arrays by name"):
+    with pytest.raises(UserError, match="no named arrays"):
         load_perceptual("alexnet")
 
 

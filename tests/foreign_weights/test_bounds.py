@@ -41,12 +41,12 @@ LISTS, TUPLES = laughs(b"]", b"e"), laughs(b"", b"t")
 HOSTILE = {
     "deep": (STEP + nested(5000) + b"s", "nested more than 64 deep"),
     "very deep": (STEP + nested(300_000) + b"s", "nested more than 64 deep"),
-    "laughs": (STEP + LISTS + b"s", "more than 1048576 values if nothing in it were shared"),
-    "laughs as a name": (b"}" + TUPLES + b"K\x01s", "for a name; checkpoints have texts and integers"),
+    "laughs": (STEP + LISTS + b"s", "more than 1048576 values with shared ones counted each time"),
+    "laughs as a name": (b"}" + TUPLES + b"K\x01s", "for a key; checkpoints have strings and integers"),
     "laughs as a type": (
         b"cnumpy\ndtype\n(" + TUPLES + b"\x89\x88tR", "asks for the NumPy type"
     ),
-    "laughs as a storage": (b"(" + LISTS + b"NNNNtQ", "refers to .* which is no storage"),
+    "laughs as a storage": (b"(" + LISTS + b"NNNNtQ", "refers to .* which is not a storage"),
     "itself": (STEP + b"]q\x00h\x00as", "contains itself"),
     "long": (b"N" * (pickle_machine.MAX_INSTRUCTIONS + 2), "more than 1048576 instructions"),
     "huge shape": (
@@ -55,10 +55,10 @@ HOSTILE = {
     ),
     "escape in a name": (b"cos\nsys\x1b[2Jtem\n", r"asks for os.sys\\x1b\[2Jtem"),
     "escape in a text": (STEP + text(b"\x1b[31mred\x07") + b"s", r"\\x1b\[31mred\\x07"),
-    "escape among names": (b"}" + text(b"\x1b]0;a") + b"K\x01s", r"in its place: \\x1b\]0;a"),
-    "a megabyte as a name": (b"cos\n" + b"a" * 1_000_000 + b"\n", "characters more$"),
+    "escape among names": (b"}" + text(b"\x1b]0;a") + b"K\x01s", r"found instead: \\x1b\]0;a"),
+    "a megabyte as a name": (b"cos\n" + b"a" * 1_000_000 + b"\n", "more characters$"),
     "a megabyte as a step": (STEP + text(b"a" * 1_000_000) + b"s", "expected a number of steps"),
-    "a megabyte of names": (b"}" + text(b"a" * 1_000_000) + b"K\x01s", "in its place: aaa"),
+    "a megabyte of names": (b"}" + text(b"a" * 1_000_000) + b"K\x01s", "found instead: aaa"),
 }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_hostile_pickles_are_refused_in_a_line_and_at_once(name, config, tmp_pat
 
 def test_a_pickle_of_many_bytes_is_not_read(config, tmp_path, monkeypatch):
     monkeypatch.setattr(torch_file, "MAX_BYTES", 10)
-    with pytest.raises(UserError, match="has a pickle of more than 10 bytes beside its arrays"):
+    with pytest.raises(UserError, match="has a pickle of more than 10 bytes besides its arrays"):
         checkpoint_file.read(TINY, config)
 
 

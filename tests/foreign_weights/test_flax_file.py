@@ -63,7 +63,7 @@ def first_leaf(tree):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("optimizer", "target"), np.nan, "^model.* has 1 of .* values that no training gives, .* nan"),
+        (("optimizer", "target"), np.nan, "^model.* has 1 of .* values that no training produces, .* nan"),
         (("params_ema",), np.inf, "^ema.* inf: the run had diverged"),
         (("optimizer", "state", "param_states"), -np.inf, r"^exp_avg\[.* -inf"),
         (("optimizer", "state", "param_states"), np.nan, r"^exp_avg\[.* nan"),
@@ -85,7 +85,7 @@ def test_squares_below_zero_are_refused(state, read):
         for leaf, a in flatten_dict(state["optimizer"]["state"]["param_states"]).items()
     }
     state["optimizer"]["state"]["param_states"] = unflatten_dict(squares)
-    with pytest.raises(UserError, match=r"^exp_avg_sq\[.* values that no training gives"):
+    with pytest.raises(UserError, match=r"^exp_avg_sq\[.* values that no training produces"):
         read(state)
 
 
@@ -141,8 +141,11 @@ def test_another_network_is_refused(state, config, read):
         (lambda s: s.pop("params_ema"), "no params_ema"),
         (lambda s: s.pop("step"), "the file has no step"),
         (lambda s: s.update(step=-1), "step of the file is -1"),
-        (lambda s: s.update(optimizer=3), "the file has no optimizer.target|not laid out"),
-        (lambda s: s.update(params_ema=np.zeros(3)), "not laid out"),
+        (
+            lambda s: s.update(optimizer=3),
+            "the file has no optimizer.target|does not have the layout",
+        ),
+        (lambda s: s.update(params_ema=np.zeros(3)), "does not have the layout"),
         (
             lambda s: s["optimizer"]["state"]["param_states"]["Conv_0"]["bias"].pop("grad_ema"),
             r"optimizer.grad_ema.Conv_0.bias: checkpoint absent",

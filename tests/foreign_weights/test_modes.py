@@ -81,7 +81,7 @@ def test_import_export(command, tmp_path, capsys):
     before = path.read_bytes()
     with pytest.raises(UserError, match="checkpoint_6.pth exists already"):
         command("export")
-    with pytest.raises(UserError, match="has checkpoints already"):
+    with pytest.raises(UserError, match="already has checkpoints"):
         command("import", source)
     assert path.read_bytes() == before
     assert [p.name for p in (workdir / "export").iterdir()] == ["checkpoint_6.pth"]
@@ -135,7 +135,7 @@ def test_import_sample_train_export(command, tmp_path, capsys):
     before = path.read_bytes()
     with pytest.raises(UserError, match="checkpoint_8.pth exists already"):
         command("export")
-    with pytest.raises(UserError, match="has checkpoints already"):
+    with pytest.raises(UserError, match="already has checkpoints"):
         command("import", source)
     assert path.read_bytes() == before
     assert sorted(p.name for p in (workdir / "export").iterdir()) == ["checkpoint_6.pth", "checkpoint_8.pth"]  # fmt: skip
@@ -189,7 +189,7 @@ def test_layers_of_no_published_network_are_refused_before_a_file_is_read(comman
     """An export once included them in the list of layers, which shifted the numbers of all later ones."""
     fields = [f"--config.{field.replace(chr(39), '')}"]
     for mode, source in (("export", []), ("import", [f"--source={TINY}"])):
-        with pytest.raises(ConfigError, match=f"^{field}: no published network has layers for it"):
+        with pytest.raises(ConfigError, match=f"^{field}: no published network has such layers"):
             command(mode, *source, *fields)
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 

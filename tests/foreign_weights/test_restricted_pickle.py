@@ -270,5 +270,5 @@ def test_types_of_storages_name_their_numbers():
 
 @pytest.mark.parametrize("arguments", [b"NC\x01a", text("f8") + text("a")])
 def test_a_number_of_no_type_is_refused(arguments):
-    with pytest.raises(UserError, match="holds a NumPy number that is none"):
+    with pytest.raises(UserError, match="holds a malformed NumPy number"):
         read(b"\x80\x02cnumpy.core.multiarray\nscalar\n(" + arguments + b"tR.")

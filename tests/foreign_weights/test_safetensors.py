@@ -75,15 +75,15 @@ MALFORMED = {
     "shorter than a length": (b"\x01\x02", "it has 2 bytes"),
     "a header longer than the file": (of({}, length=1000), "would have 1,000 bytes, and the file has 10"),
     "a giant header": (of({}, length=2**63), "would have 9,223,372,036,854,775,808 bytes"),
-    "no JSON": (of(b"{not json}"), "is no JSON"),
-    "no text": (of(b"{\xff\xfe}"), "is no JSON"),
-    "deep JSON": (of(b"[" * 100_000), "is no JSON: nested too deep"),
-    "a list": (of([1, 2]), "no JSON object of arrays"),
+    "no JSON": (of(b"{not json}"), "is not JSON"),
+    "no text": (of(b"{\xff\xfe}"), "is not JSON"),
+    "deep JSON": (of(b"[" * 100_000), "is not JSON: nested too deep"),
+    "a list": (of([1, 2]), "not a JSON object of named arrays"),
     "an array that is a number": (of({"a": 3}), "'a' is 3; expected dtype, shape and data_offsets"),
     "one entry more": (of({"a": array(0, 16, [4]) | {"code": "x"}}, FOUR), "expected dtype, shape"),
     "unknown dtype": (of({"a": array(0, 16, [16], "F8_E4M3")}, FOUR), "dtype 'F8_E4M3'; known are F64"),
     "dtype of another type": (of({"a": array(0, 16, [4], ["F32"])}, FOUR), r"dtype \['F32'\]"),
-    "beyond the file": (of({"a": array(0, 4000, [1000])}, FOUR), "4,000 bytes of numbers, and 16 are"),
+    "beyond the file": (of({"a": array(0, 4000, [1000])}, FOUR), "4,000 bytes of numbers, but there are 16"),
     "a shape of more bytes": (of({"a": array(0, 16, [2**62, 2**62])}, FOUR), "needs .* bytes"),
     "negative": (of({"a": array(0, 16, [-2, -2])}, FOUR), r"has shape \[-2, -2\]"),
     "true": (of({"a": array(0, 4, [True])}, FOUR), r"has shape \[True\]"),
@@ -99,8 +99,8 @@ MALFORMED = {
         "'b' overlaps the array before it",
     ),
     "a gap": (of({"a": array(0, 4, [1]), "b": array(8, 16, [2])}, FOUR), "'b' follows a gap"),
-    "bytes left over": (of({"a": array(0, 8, [2])}, FOUR), "8 bytes of numbers, and 16 are"),
-    "a name twice": (of(b'{"a": 1, "a": 2}'), "'a' comes twice"),
+    "bytes left over": (of({"a": array(0, 8, [2])}, FOUR), "8 bytes of numbers, but there are 16"),
+    "a name twice": (of(b'{"a": 1, "a": 2}'), "'a' occurs twice"),
     "a name that a terminal obeys": (of({"\x1b[2J": 3}), r"'\\x1b\[2J' is 3"),
 }  # fmt: skip
 
@@ -119,7 +119,7 @@ def test_malformed_files_are_refused_in_a_line_and_cost_no_memory(name, tmp_path
     finally:
         tracemalloc.stop()
     assert "\n" not in str(raised.value)
-    assert str(raised.value).startswith(f"{path} is damaged, or no safetensors file: ")
+    assert str(raised.value).startswith(f"{path} is damaged, or is not a safetensors file: ")
     assert most < 2_000_000
 
 

@@ -180,12 +180,12 @@ def test_the_network_gives_the_published_output(run):
 def test_what_was_done_is_said(run):
     name, arrays, _, figures = run
     notes = {
-        "adm_unet_a": ["label_emb.weight has no vector for no class; it got zeros"],
+        "adm_unet_a": ["label_emb.weight has no vector for no class; it was set to zeros"],
         "edm_ncsnpp": [
             "map_augment.weight was left out: it says how an image was augmented",
-            f"{len(arrays) - 1} arrays of bfloat16 became float32",
+            f"{len(arrays) - 1} arrays of bfloat16 were converted to float32",
         ],
-        "edm2_net_classes": [f"{len(arrays)} arrays of float16 became float32"],
+        "edm2_net_classes": [f"{len(arrays)} arrays of float16 were converted to float32"],
     }.get(name, [])
     assert len(figures.get("notes", [])) == len(notes)
     assert all(note.startswith(words) for note, words in zip(figures.get("notes", []), notes, strict=True))  # fmt: skip
@@ -216,7 +216,7 @@ def test_bad_files_are_refused_and_leave_nothing(tmp_path):
     one = next(iter(arrays))
     for given, words in (
         (arrays | {one: arrays[one][:, 1:]}, f"{one} has shape .*16, 32.*, expected .*17, 32"),
-        (arrays | {one: np.full_like(arrays[one], np.nan)}, "values that no training gives"),
+        (arrays | {one: np.full_like(arrays[one], np.nan)}, "values that no training produces"),
     ):
         with pytest.raises(UserError, match=words):
             imported(name, tmp_path, given)
@@ -238,7 +238,7 @@ def test_arrays_that_no_program_has_are_refused_before_a_file_is_read(
     name, fields, refused, tmp_path
 ):
     for mode, source in (("export", []), ("import", [f"--source={tmp_path / 'none.npz'}"])):
-        with pytest.raises(ConfigError, match=f"^{refused}: no published network has layers"):
+        with pytest.raises(ConfigError, match=f"^{refused}: no published network has such layers"):
             command(mode, name, tmp_path / "run", *fields, *source)
 
 

@@ -283,14 +283,14 @@ def test_a_network_of_other_layers_is_refused(config):
         ("model", "module.all_modules.3.bias", np.zeros(8), "model.all_modules.3.bias of the file is float64"),
         ("model", "module.all_modules.3.bias", 1.5, "all_modules.3.bias: checkpoint absent"),
         ("model", "module.sigmas", np.geomspace(348, 0.01, 1000), "from 348 to 0.01"),
-        ("model", "module.sigmas", np.geomspace(50, 0.01, 999), "knows 999 noise levels"),
+        ("model", "module.sigmas", np.geomspace(50, 0.01, 999), "has 999 noise levels"),
         ("model", "module.sigmas", 3, "noise levels"),
         ("ema", "shadow_params", [], "has 0 arrays; expected the 156"),
         ("ema", "shadow_params", None, "the file has no ema.shadow_params"),
-        ("ema", "shadow_params", 3, "not laid out"),
-        ("ema", "decay", "x", "not laid out"),
-        ("optimizer", "param_groups", [{"params": [0, 1]}], "has 2 parameters, the config's network 157"),
-        ("optimizer", "state", 3, "not laid out"),
+        ("ema", "shadow_params", 3, "does not have the layout"),
+        ("ema", "decay", "x", "does not have the layout"),
+        ("optimizer", "param_groups", [{"params": [0, 1]}], "has 2 parameters, but the config's network has 157"),
+        ("optimizer", "state", 3, "does not have the layout"),
     ],
 )  # fmt: skip
 def test_differences_are_named(contents, config, tmp_path, section, name, changed, words):
@@ -319,7 +319,7 @@ def test_the_moments_are_checked(contents, config, tmp_path):
     words = refusal(contents, config, tmp_path)
     assert "3.weight.exp_avg_sq: checkpoint (1, 3, 3, 3), config (8, 3, 3, 3)" in words
     state[5] = {**kept, "step": 7}
-    assert "6 updates of some parameters and 7" in refusal(contents, config, tmp_path)
+    assert "6 updates of some parameters but 7" in refusal(contents, config, tmp_path)
 
 
 @pytest.mark.parametrize("step", [-1, 2**31, 1.5, None, "6", [6]])
@@ -329,7 +329,7 @@ def test_a_step_is_a_number_of_steps(contents, config, tmp_path, step):
 
 @pytest.mark.parametrize("other", [{"state_dict": {}}, {"step": 6}, [1, 2], 3, None, "text"])
 def test_other_contents_are_refused(config, tmp_path, other):
-    assert "no checkpoint of the published training" in refusal(other, config, tmp_path)
+    assert "not a checkpoint of the published training" in refusal(other, config, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_an_image_has_its_own_class_unless_another_is_named():
         ),
         (
             {"model.condition_image": "paired", "model.condition_channels": 3},
-            "the dataset has no other image beside each",
+            "the dataset has no paired images",
         ),
     ],
 )

@@ -187,9 +187,7 @@ def test_where_nothing_can_be_guided_so(folders):
     config.sampling.guidance.update(weight=1.0, worse_step=1)
     with pytest.raises(UserError, match="without a folder of checkpoints"):
         load_guides(config, VP(), None)
-    with pytest.raises(
-        UserError, match="the pictures drawn in training are those of the network alone"
-    ):
+    with pytest.raises(UserError, match="the pictures drawn in training use the network alone"):
         train.check(config, VP())
     config.sampling.sampler = "ode"
     with pytest.raises(UserError, match="sampling.guidance with --mode interpolate"):

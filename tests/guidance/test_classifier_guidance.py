@@ -207,9 +207,7 @@ def test_where_a_classifier_is_refused(folder):
     with pytest.raises(UserError, match="expected a folder of training.task='score'"):
         check(config, VP())
     config = guided_config(folder)
-    with pytest.raises(
-        UserError, match="the pictures drawn in training are those of the network alone"
-    ):
+    with pytest.raises(UserError, match="the pictures drawn in training use the network alone"):
         train.check(config, VP())
     config.sampling.sampler = "ode"
     with pytest.raises(UserError, match="sampling.guidance with --mode interpolate"):

@@ -48,7 +48,7 @@ def test_of_a_chain_at_time_0(dequantized):
     assert not [words for words in FALSE_OF_A_CHAIN if words in found]
     assert ("uniform dequantization" in found) == dequantized
     assert (
-        "chain of 1000 levels, of which chain_levels=50 are kept, of the ancestral variances"
+        "chain of 1000 levels, of which chain_levels=50 are kept, with the ancestral variances"
         in found
     )
     of = "dequantized images" if dequantized else "integer images themselves"

@@ -265,7 +265,7 @@ REFUSED = {
     r"no longer than \(4, 6\)": lambda: Convolution.by_kernel(np.ones((5, 5)), SHAPE),
     "2 matrices for axes": lambda: Axes.of_matrices((None, None), SHAPE),
     "axes of .4, 6, 3. pixels": lambda: grey(SHAPE),
-    "that JAX cannot transpose": lambda: LinearFunction.of(jnp.tanh, (3,)),
+    "cannot be transposed by JAX": lambda: LinearFunction.of(jnp.tanh, (3,)),
     "differ by": lambda: LinearFunction.of(lambda x: x + 1.0, (3,)),
 }  # fmt: skip
 

@@ -42,7 +42,7 @@ def test_a_picture(tmp_path):
     with pytest.raises(ConfigError, match="3 x 5 pixels for images of 5 x 3"):
         picture(path, (5, 3))
     PIL.Image.fromarray(np.arange(15, dtype=np.uint8).reshape(3, 5)).save(path)
-    with pytest.raises(ConfigError, match="has greys, from 0 to 14"):
+    with pytest.raises(ConfigError, match="has grey levels, from 0 to 14"):
         picture(path, (3, 5))
     for bad in (tmp_path, tmp_path / "none.png"):
         with pytest.raises(ConfigError, match="cannot be read as a picture"):

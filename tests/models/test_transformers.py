@@ -286,5 +286,5 @@ def test_weights_of_another_network_are_refused(golden):
     with pytest.raises(UserError, match="missing none; not expected .*blocks"):
         params_of(shallower, golden.state)
     wider = golden.network.copy(width=2 * golden.network.width)
-    with pytest.raises(UserError, match="expected .*Are its width"):
+    with pytest.raises(UserError, match="expected .*Do the config's width"):
         params_of(wider, golden.state)

@@ -85,9 +85,7 @@ def test_a_model_that_draws_each_class_has_no_distance_in_any(tmp_path, monkeypa
     found = evaluated(tmp_path, monkeypatch, real, MEANS)
     assert abs(found["frechet_limit"]) < 4 * found["frechet_limit_error"]
     said = capsys.readouterr().out
-    assert all(
-        f"of the {what} there are as many of each" in said for what in ("images", "real images")
-    )
+    assert all(f"the {what} are equally many per" in said for what in ("images", "real images"))
     assert max(errors_from(found, (0, 0, 0))) < 4
     assert min(of["precision"] for of in found["classes"].values()) > 0.9
     for of in found["classes"].values():
@@ -161,7 +159,7 @@ def test_samples_of_texts_have_as_many_of_each(tmp_path, monkeypatch, real, caps
     loaded = LoadedScore(TextScore(jnp.asarray(MEANS), sde), None)
     monkeypatch.setattr(evaluate, "load_score_model", lambda *_: loaded)
     found = evaluate.run(config, sde, tmp_path)
-    assert "of the images there are as many of each" in capsys.readouterr().out
+    assert "the images are equally many per" in capsys.readouterr().out
     same = ("frechet", "frechet_error", "frechet_limit", "frechet_limit_error")
     assert [found[name] for name in same] == [expected[name] for name in same]
     config.sampling.update(num_images=35, text="a,b a,b")

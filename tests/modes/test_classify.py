@@ -147,9 +147,15 @@ def test_a_model_of_another_class_is_refused(config, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"model.words": "one two"}, "a network conditioned on text: nothing but the class"),
+        (
+            {"model.words": "one two"},
+            "a network conditioned on text: the network may be conditioned on the class only",
+        ),
         ({"likelihood.conditional": False}, "likelihood.conditional=False with --mode classify"),
-        ({"model.num_classes": 0, "likelihood.anomalies": "HERE"}, "no part in it; leave it out"),
+        (
+            {"model.num_classes": 0, "likelihood.anomalies": "HERE"},
+            "has no effect with --mode classify; leave it out",
+        ),
     ],
 )
 def test_what_would_be_ignored_or_is_not_known_is_refused(fields, words, tmp_path):

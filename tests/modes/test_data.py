@@ -66,7 +66,10 @@ def test_every_figure(config, tmp_path, capsys, monkeypatch, in_memory, at_once)
     assert figures["ignored"] == {"more": 1}
     assert figures["fingerprint"] == data.load(config).fingerprint.hash
     printed = capsys.readouterr().out
-    assert "Two of all training images are 1.677 apart: for VE that suggests" in printed
+    assert (
+        "The largest distance between two of all training images is 1.677: for VE this suggests"
+        in printed
+    )
     assert "3             0         1\n" in printed
     assert "it is" not in printed
 
@@ -91,7 +94,7 @@ def test_a_part_of_a_large_split_is_said_to_be_one(config, tmp_path, capsys, mon
     assert (figures["train_images_read"], figures["test_images_read"]) == (3, 3)
     assert figures["distance_images"] == 5
     assert 0 < figures["largest_distance"] <= np.sqrt(180) / 8
-    assert "Two of 5 of the 7 training images" in (printed := capsys.readouterr().out)
+    assert "two of 5 of the 7 training images" in (printed := capsys.readouterr().out)
     assert " or more (Song" in printed
 
 

@@ -130,7 +130,7 @@ def test_too_few_samples_beside_a_law_are_not_drawn(tmp_path, monkeypatch):
     config.evaluation.update(reference=str(tmp_path / "law.npz"), num_reference=0)
     config.sampling.num_images = 19
     monkeypatch.setattr(evaluate, "drawn", lambda *_: pytest.fail("drawn"))
-    with pytest.raises(UserError, match="19 images: an error needs 20"):
+    with pytest.raises(UserError, match="19 images: a standard error needs 20"):
         evaluated(config, tmp_path)
     extractor, _, _, reference = open_reference(config, tmp_path)
     evaluate.refuse_early(config, extractor, reference, 20, lambda: pytest.fail("of no use here"))
@@ -228,7 +228,7 @@ def test_a_reference_of_mean_and_covariance(digits, tmp_path, capsys):
     assert not {"kid", "precision", "mind", "nearer_than_held_out"} & found.keys()
     assert "errors are those of the images alone" in capsys.readouterr().out
     config.evaluation.num_reference = 100
-    with pytest.raises(UserError, match="of which evaluation.num_reference=100 takes no part"):
+    with pytest.raises(UserError, match="so evaluation.num_reference=100 has no effect"):
         evaluated(config, tmp_path)
 
 
@@ -252,7 +252,7 @@ def test_figures_of_each_class(tmp_path, capsys):
     assert singular in capsys.readouterr().out
     config.evaluation.reference = str(tmp_path / "law.npz")
     np.savez(tmp_path / "law.npz", mu=np.zeros(64), sigma=np.eye(64))
-    with pytest.raises(UserError, match="does not say of which class its images are"):
+    with pytest.raises(UserError, match="does not give the classes of its images"):
         evaluated(config, tmp_path)
 
 
@@ -261,7 +261,7 @@ def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsy
     evaluated(config, tmp_path)
     assert "40 images in 64 dimensions: their covariance is singular" in capsys.readouterr().out
     np.savez(tmp_path / "copies.npz", images=images[:19])
-    with pytest.raises(UserError, match="19 images beside 1500: .* need 20 of each"):
+    with pytest.raises(UserError, match="19 images and 1500 real ones: .* need 20 of each"):
         evaluated(config, tmp_path)
 
 
@@ -285,7 +285,7 @@ def test_it_is_said_that_grey_images_are_repeated():
         ),
         ({"reference": "none.npz"}, "evaluation.reference='none.npz': no such file or folder"),
         ({"reference": ""}, "evaluation.reference is empty"),
-        ({"images": "train"}, "of equal sets every figure is known"),
+        ({"images": "train"}, "the two sets are identical"),
         (
             {"features": "vgg"},
             "evaluation.features='vgg': no such file; give pixels, classifier, alexnet, vgg16, or the weights of FID's",
@@ -304,7 +304,7 @@ def test_too_few_samples_are_refused_before_they_are_drawn(tmp_path, monkeypatch
     monkeypatch.setattr(Generator, "draw", lambda *_: pytest.fail("draws"))
     config = of_toy()
     config.sampling.num_images = 19
-    with pytest.raises(UserError, match="19 images beside 500: .* need 20 of each"):
+    with pytest.raises(UserError, match="19 images and 500 real ones: .* need 20 of each"):
         evaluated(config, tmp_path)
 
 
@@ -313,7 +313,7 @@ def test_too_few_samples_are_refused_before_they_are_drawn(tmp_path, monkeypatch
     [
         ({"evaluation.images": "larger.npz"}, r"expected \(n, 8, 8, 1\)"),
         ({"evaluation.images": "of_no_class.npz", "evaluation.per_class": True}, "has no `labels`"),
-        ({"evaluation.images": "few.npz"}, "19 images beside 1500: .* need 20 of each"),
+        ({"evaluation.images": "few.npz"}, "19 images and 1500 real ones: .* need 20 of each"),
         ({}, "checkpoint"),
     ],
 )

@@ -44,7 +44,7 @@ def test_the_file_is_the_average_with_its_alpha(tmp_path, monkeypatch):
     assert scale == 3.0
     config.adapters = f"{path},{folder}"
     assert len(ages_of_adapters(config)) == 2
-    with pytest.raises(ConfigError, match="for --mode export make weights of them first"):
+    with pytest.raises(ConfigError, match="for --mode export merge them into the weights first"):
         export_checkpoint.check(config, sde)
     config.adapters = ""
     with pytest.raises(UserError, match="exists already"):
@@ -64,4 +64,4 @@ def test_another_average_than_the_files_rate_is_said(tmp_path, monkeypatch):
     figures = export_checkpoint.run(config, build_sde(config), tmp_path)
     assert figures["file"].endswith("checkpoint_3-ema0.1.pth")
     assert figures["ema_sigma_rel"] == 0.1
-    assert "that of the width 0.1, though it states the rate 0.995" in figures["note"]
+    assert "average has the width 0.1, but the file states the rate 0.995" in figures["note"]

@@ -22,7 +22,7 @@ def small():
 
 MODES = {
     sample: "4 of 4 samples did not come out finite",
-    likelihood: "4 of 4 likelihoods did not come out finite",
+    likelihood: "4 of 4 likelihoods are not finite",
     interpolate: "an image could not be encoded and decoded",
 }
 

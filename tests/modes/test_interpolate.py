@@ -108,7 +108,7 @@ def test_a_sampler_without_latents_is_refused():
 def test_what_would_have_no_effect_is_refused(changes):
     config = get_config()
     config.sampling.update(sampler="ode", **changes)
-    with pytest.raises(UserError, match="with --mode interpolate: the ODE goes"):
+    with pytest.raises(UserError, match="with --mode interpolate: the ODE encodes"):
         check(config, build_sde(config))
 
 
@@ -116,5 +116,5 @@ def test_an_image_that_is_not_there_is_refused(tmp_path):
     config = get_config()
     config.sampling.sampler = "ode"
     config.interpolation.images = (0, 10**6)
-    with pytest.raises(UserError, match="images, the last is"):
+    with pytest.raises(UserError, match="images, with indices up to"):
         run(config, build_sde(config), tmp_path)

@@ -121,10 +121,13 @@ def test_an_auc_of_one_image_is_refused_before_anything_is_measured(tmp_path):
         ({"likelihood.chain_variances": "posterior"}, "which has no chain; leave it out"),
         (
             {**INTEGERS, "likelihood.ode": False, "likelihood.dequantization": "variational"},
-            "cost of integer images, without noise",
+            "that of integer images, without noise",
         ),
-        ({**CHAIN, "likelihood.decoder": "gaussian"}, "a decoder of its own"),
-        ({"likelihood.ode": False, "likelihood.save_latents": True}, "only the ODE has an x"),
+        ({**CHAIN, "likelihood.decoder": "gaussian"}, "has its own decoder"),
+        (
+            {"likelihood.ode": False, "likelihood.save_latents": True},
+            "only the ODE gives each image an x",
+        ),
     ],
 )
 def test_options_that_the_bound_has_no_use_for_are_refused(changes, reason):

@@ -112,7 +112,7 @@ def test_quality_of_training_and_a_bound_alone(runs, capsys):
     assert (run.bits_per_dim, run.law) == ((1.75, 0.5), "bound")
     assert (run.frechet, run.features) == ((9.0, None), "pixels")
     assert "<1.750" in listed(runs, capsys)
-    assert "the bound" in listed(runs, capsys).splitlines()[-1]
+    assert "the SDE's bound" in listed(runs, capsys).splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_names_are_only_letters_and_a_line_stays_narrow(runs, capsys):
 def test_nothing_there(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main.run(["main.py", "--mode", "list"])
-    assert capsys.readouterr().out == "no runs in runs; to begin one: python main.py\n"
+    assert capsys.readouterr().out == "no runs in runs; to start one: python main.py\n"
     with pytest.raises(UserError, match="cannot list --workdir=none: No such file or directory"):
         main.run(["main.py", "--mode", "list", "--workdir", "none"])
     (tmp_path / "file").touch()
@@ -153,5 +153,5 @@ def test_nothing_there(tmp_path, capsys, monkeypatch):
     "more", ["--config.seed=3", "--sampler=ode", "--config=configs/vp_digits.py"]
 )
 def test_what_has_no_meaning_there(more):
-    with pytest.raises(UserError, match="has no meaning with --mode list"):
+    with pytest.raises(UserError, match="has no effect with --mode list"):
         main.run(["main.py", "--mode=list", more])

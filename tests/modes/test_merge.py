@@ -128,7 +128,9 @@ def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
     assert "model.name=mixture has no weights" in refusal("a", **{"model.name": "mixture"})
     assert not any(tmp_path.iterdir())
     config = merging(folder, "a")
-    with pytest.raises(UserError, match="has checkpoints already, which a new one would mix with"):
+    with pytest.raises(
+        UserError, match="already has checkpoints, and a new one would be mixed with them"
+    ):
         merge.run(config, build_sde(config), folder / "b")
     assert saved_steps(checkpoint_folder(folder / "b")) == [6]
 
@@ -138,6 +140,6 @@ def test_controls_are_not_merged():
     config = digits_config("control")
     config.merge.folders = "a,b"
     with pytest.raises(
-        UserError, match="model.name='controlnet' with --mode merge: a control belongs"
+        UserError, match="model.name='controlnet' with --mode merge: a ControlNet belongs"
     ):
         merge.check(config, build_sde(config))

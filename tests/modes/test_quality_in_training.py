@@ -131,7 +131,7 @@ def test_a_mean_and_a_covariance_are_refused(tmp_path):
     np.savez(tmp_path / "law.npz", mu=np.zeros(4), sigma=np.eye(4))
     config = small()
     config.evaluation.reference = str(tmp_path / "law.npz")
-    with pytest.raises(UserError, match="quality_freq takes real images"):
+    with pytest.raises(UserError, match="quality_freq needs real images"):
         drawn_in_training.quality_of(config, build_sde(config), tmp_path)
 
 
@@ -140,9 +140,9 @@ def test_few_samples_have_no_limit(tmp_path, capsys):
     config.data.image_size = 5
     config.training.update(quality_images=100, keep_best=1)  # four times as many as numbers
     drawn_in_training.quality_of(config, build_sde(config), tmp_path)
-    assert "so only that of 100 is measured" in capsys.readouterr().err
+    assert "so only the distance of 100 images is measured" in capsys.readouterr().err
     config.training.keep_best_by = "frechet_limit"
-    with pytest.raises(UserError, match="more than 100 of each; take more, or set .*=frechet$"):
+    with pytest.raises(UserError, match="more than 100 of each; use more, or set .*=frechet$"):
         drawn_in_training.quality_of(config, build_sde(config), tmp_path)
 
 
@@ -154,11 +154,11 @@ def test_few_samples_have_no_limit(tmp_path, capsys):
         ({"training.quality_images": 19}, "quality_images=19: expected 20 or more"),
         (
             {"sampling.t_start": 0.5, "sampling.start_images": "test"},
-            "the samples that are judged in training begin at the prior: .*training.quality_freq=0",
+            "the samples that are judged in training start from the prior: .*training.quality_freq=0",
         ),
         (
             {"sampling.pc.predictor": "ancestral_sampling_optimal"},
-            "the samples that are judged in training cannot wait for denoising errors",
+            "the samples that are judged in training have no denoising errors",
         ),
         ({"sampling.batch_size": 6}, "sampling.batch_size=6 on 4 devices"),
     ],
@@ -173,6 +173,6 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_read(fields, words)
 def test_too_few_real_images_are_refused_before_training(tmp_path):
     config = small()
     config.evaluation.num_reference = 19
-    with pytest.raises(UserError, match="quality_freq with 19 real images .* takes 20 or more"):
+    with pytest.raises(UserError, match="quality_freq with 19 real images .* needs 20 or more"):
         trained(config, tmp_path)
     assert not [*tmp_path.iterdir()]

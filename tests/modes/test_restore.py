@@ -330,7 +330,7 @@ def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch
     config.sampling.batch_size = 4
     assert restored(config, tmp_path)["nfe"] == 4
     config.restore.method = "pigdm"
-    with pytest.raises(UserError, match="best for images of which nothing was measured"):
+    with pytest.raises(UserError, match="optimal only for images without a measurement"):
         restore.check(config, build_sde(config))
 
 
@@ -534,7 +534,10 @@ def test_images_of_files(tmp_path):
         ({"measurement.box": (9, 1)}, r"a box of \(9, 1\) pixels"),
         ({"measurement.box": (1, 2, 3)}, r"box=\(1, 2, 3\): expected two numbers"),
         ({"measurement.name": "motion_blur", "measurement.length": 9.0}, "a kernel of shape"),
-        ({"measurement.name": "random", "measurement.fraction": 0.0}, "a fraction 0.0 of 8 x 8"),
+        (
+            {"measurement.name": "random", "measurement.fraction": 0.0},
+            "a known fraction 0.0 of 8 x 8",
+        ),
         ({"measurement.name": "frequencies", "measurement.fraction": 0.0}, "8 x 8 frequencies"),
         ({"images": "none.npz"}, "restore.images='none.npz': no such file or folder"),
         ({"measured": "none.npz"}, "restore.measured='none.npz': no such file"),

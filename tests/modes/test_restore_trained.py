@@ -72,7 +72,7 @@ def test_draws_are_the_posteriors(folder):
         assert part.var() == pytest.approx(1.0, abs=4.9 * np.sqrt(2 / part.size) + 0.01)
     assert (figures["nfe"], figures["jacobian_products"]) == (61, 0)
     assert (figures["measurement"], figures["sigma_y"]) == ("half", SIGMA_Y)
-    assert "y is measured of the middles of the levels" in table(figures)
+    assert "y measures images at the middle of each level" in table(figures)
     assert min(figures["ranks_p_value"], figures["coverage_p_value"]) > 1e-3
     # Once in a million outside: y is of these images.
     noise = (y.reshape(N, 2) - x[:, :, 0, 0]) / SIGMA_Y

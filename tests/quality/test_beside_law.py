@@ -44,9 +44,10 @@ def test_what_is_said_beside_a_law():
     assert "a mean and a covariance" in found.notes[0]
     assert "30 images in 40 dimensions" in found.notes[2]
     assert (
-        "30 images in 40 dimensions: the distance of infinitely many is too low" in found.notes[3]
+        "30 images, in 40 dimensions: the limit for infinitely many images is too low"
+        in found.notes[3]
     )
-    with pytest.raises(UserError, match="19 images: an error needs 20"):
+    with pytest.raises(UserError, match="19 images: a standard error needs 20"):
         assess_beside_law(rng.normal(size=(19, 4)), Law(np.zeros(4), np.eye(4)), 0)
 
 
@@ -61,5 +62,5 @@ def test_the_limit_of_few_images_is_too_low_and_said_to_be():
         limits = np.array([one.figures["frechet_limit"][:2] for one in found])
         bias = limits[:, 0].mean() / limits[:, 1].mean()
         assert (bias < -0.5) if n < 2 * d else (abs(bias) < 0.5)
-        said = f"{n} images in {d} dimensions: the distance of infinitely many is too low"
+        said = f"{n} images, in {d} dimensions: the limit for infinitely many images is too low"
         assert all(any(said in note for note in one.notes) == noted for one in found)

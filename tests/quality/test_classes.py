@@ -23,7 +23,7 @@ def test_each_is_of_its_own_images():
     [
         (LABELS, REAL, (0, 3), 5, "no images of class 3; every class needs 20"),
         (LABELS, REAL % 2, (0, 1, 2), 5, "no real images of class 2"),
-        (LABELS[:58], REAL, (0, 1, 2), 5, r"19 images of class 1 \(too few of 2 classes: 1, 2\).*not singular 9"),
+        (LABELS[:58], REAL, (0, 1, 2), 5, r"19 images of class 1 \(too few of 2 classes: 1, 2\).*nonsingular covariance .* needs 9"),
         (LABELS, REAL, (0, 1, 2), 40, "40 images of class 0 .* need 41"),
     ],
 )  # fmt: skip

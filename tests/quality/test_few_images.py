@@ -44,4 +44,6 @@ def test_the_limit_takes_enough_of_both(n, m):
     assert ("frechet_limit" in found) == has_limit(n, m, D) == (min(n, m) > 4 * D)
     assert frechet_figures(x, y, 0) == found
     (*notes,) = assess(x, y, 5, 0).notes
-    assert notes == [] if has_limit(n, m, D) else "takes more than 64 of each" in notes[0]
+    assert (
+        notes == [] if has_limit(n, m, D) else "more than 64 images of each are needed" in notes[0]
+    )

@@ -191,7 +191,9 @@ def test_numbers_of_the_other_byte_order_are_refused(tmp_path, dtype):
     config, path = get_config(), str(tmp_path / "x.npz")
     array = IMAGES.astype(np.dtype(dtype).newbyteorder("S"))
     np.savez(path, images=array)
-    with pytest.raises(UserError, match=r"other byte order .*array\.dtype\.newbyteorder\('='\)"):
+    with pytest.raises(
+        UserError, match=r"non-native byte order .*array\.dtype\.newbyteorder\('='\)"
+    ):
         read_images(config, "evaluation.images", path)
     np.savez(path, images=array.astype(array.dtype.newbyteorder("=")))
     _, found = read_images(config, "evaluation.images", path)

@@ -59,5 +59,5 @@ def test_nearest_is_exact_far_from_the_origin():
 
 
 def test_no_such_neighbour():
-    with pytest.raises(ValueError, match="neighbour number 5 among 5 images"):
+    with pytest.raises(ValueError, match="neighbour number 5 of 5 images"):
         squared_radii(np.zeros((5, 2)), 5)

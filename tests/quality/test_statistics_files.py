@@ -42,7 +42,7 @@ def test_features_are_made_once(splits, kept, monkeypatch):
     folder, path, found = kept
     images = splits.test.take(np.arange(splits.test.num_images)).images
     np.testing.assert_array_equal(found.of_images, halves(images).of_images)
-    fails = extractor(of_batch=lambda _: pytest.fail("made again"))
+    fails = extractor(of_batch=lambda _: pytest.fail("computed again"))
     again = features_of_split(get_config(), folder, fails, splits, "test")
     np.testing.assert_array_equal(again.of_images, found.of_images)
     np.testing.assert_array_equal(again.logits, found.logits)
@@ -51,7 +51,7 @@ def test_features_are_made_once(splits, kept, monkeypatch):
 def test_another_version_makes_no_other_features(splits, kept, monkeypatch):
     folder, _, _ = kept
     monkeypatch.setattr(statistics_files, "made_by", lambda: {"version": "9", "commit": None})
-    fails = extractor(of_batch=lambda _: pytest.fail("made again"))
+    fails = extractor(of_batch=lambda _: pytest.fail("computed again"))
     features_of_split(get_config(), folder, fails, splits, "test")
 
 
@@ -96,7 +96,7 @@ def test_a_reference_of_ours(kept):
 def test_a_damaged_file_of_ours(splits, kept):
     folder, path, _ = kept
     np.savez(path, features=np.zeros((297, 2), np.float32), about=np.array("{}"))
-    with pytest.raises(UserError, match="is damaged .*of other images or features.* remove it"):
+    with pytest.raises(UserError, match="is damaged .*holds other images or features.* remove it"):
         features_of_split(get_config(), folder, extractor(), splits, "test")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="is damaged"):
@@ -119,12 +119,15 @@ def test_what_other_programs_publish(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"mu": np.zeros(3)}, r"`mu` has the shape \(3,\), expected \(2,\) of evaluation.features"),
+        (
+            {"mu": np.zeros(3)},
+            r"`mu` has the shape \(3,\), expected \(2,\) for evaluation.features",
+        ),
         ({"sigma": np.eye(3)}, r"`sigma` has the shape \(3, 3\)"),
-        ({"sigma": None}, "has `mu` and no `sigma`"),
+        ({"sigma": None}, "has `mu` but no `sigma`"),
         ({"sigma": np.array([[1.0, 0.5], [0.0, 1.0]])}, "not symmetric"),
         ({"sigma": np.diag([1.0, -1.0])}, "a variance below 0"),
-        ({"mu": np.array([0.0, np.nan])}, "not all finite"),
+        ({"mu": np.array([0.0, np.nan])}, "not finite real numbers"),
         ({"about": np.array("[]")}, "damaged"),
     ],
 )

@@ -88,9 +88,9 @@ def samples(folder):
 
 # What makes each part of a folder, and what the report then says.
 PARTS = {
-    config: ["optim.lr", "0.0625", "Changed on the way", "ncsnpp of folder, vp process"],
-    metrics: ["1,275", "held-out loss; least 0.15 at step 650", "133 images a second", "Gradient norm", "log-SNR 9 to 2",
-              "mine", "Frechet distance", "of infinitely many 0.05"],
+    config: ["optim.lr", "0.0625", "Changed during the run", "ncsnpp of folder, vp process"],
+    metrics: ["1,275", "held-out loss; lowest 0.15 at step 650", "133 images per second", "Gradient norm", "log-SNR 9 to 2",
+              "mine", "Frechet distance", "limit for infinitely many 0.05"],
     results: ["2.001 ± 0.014", "2.051 ± 0.016", "297 test", "--mode quality", "12.25", "--mode sample",
               "step 75.0 %", "data 25.0 %"],
     snapshots: ["Samples over time", "step 100", "step 2,000"],
@@ -232,10 +232,10 @@ def test_what_is_no_file_or_no_picture_is_said(tmp_path):
     (tmp_path / "snapshots" / "step00000300.png").mkdir()
     picture(tmp_path / "snapshots" / "step00000400.png")
     text = Elements(page(read_folder(tmp_path))).text
-    assert "metrics.jsonl is no file" in text
-    assert "config.json is no file" in text
+    assert "metrics.jsonl is not a file" in text
+    assert "config.json is not a file" in text
     for step in (100, 200, 300):
-        assert f"snapshots/step{step:08d}.png is no picture that can be read." in text
+        assert f"snapshots/step{step:08d}.png cannot be read as a picture." in text
     assert "step 400" in text
 
 

@@ -111,7 +111,7 @@ def test_what_cannot_be_begun_with_is_refused_before_anything_is_compiled(
 
     assert "does not exist; give a working directory" in refusal("nowhere")
     assert "no checkpoint in" in refusal("empty")
-    assert "model.name=stub has no published form to import or export" in refusal("text")
+    assert "model.name=stub has no published format to import or export" in refusal("text")
     config.model.nf = 12
     message = refusal("source")
     assert "5 arrays differ" in message
