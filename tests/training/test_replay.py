@@ -160,7 +160,7 @@ def test_updates_from_the_beginning_need_the_weights_as_they_were(tmp_path, caps
     assert capsys.readouterr().err == ""
     record_config(config, run, None, IMAGES)
     check_same_updates(config, run, IMAGES, 1)
-    assert "does not know which weights" in capsys.readouterr().err
+    assert "did not record the weights" in capsys.readouterr().err
 
 
 def test_adapters_are_of_the_weights_that_their_folder_keeps(tmp_path):
