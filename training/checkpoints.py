@@ -159,6 +159,7 @@ class Checkpoints:
     def set_aside_after(self, step: int) -> None:
         """Move the damaged checkpoints newer than `step` to <workdir>/damaged_checkpoints, so that their steps can be saved again."""
         newer = [saved for saved in saved_steps(self.folder) if saved > step]
+        all_hosts_meet("newer checkpoints")  # before the first moves what another has yet to list
         if not newer:
             return
         target = self.folder.with_name("damaged_checkpoints")
