@@ -28,6 +28,7 @@ from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
 from score_sde.generation.sample_files import ARRAYS, LABELS
 from score_sde.quality.strata import Strata, strata_of
+from score_sde.training.same_data import check_same_data
 from score_sde.unfinished import changed
 
 SPLITS = ("train", "test")
@@ -92,9 +93,13 @@ def known_by(
     """By what the images that a field names are known again: when the file or folder last changed, or a split's files and some of its images.
 
     With `conditions`, also by what comes with the images; `classes` are named by the numbers that the network knows.
+
+    Raises:
+      UserError: the hosts read different images from the dataset.
     """
     if given in SPLITS:
         datasets = data.load(config, conditions, classes=classes)
+        check_same_data(datasets)
         return [datasets.fingerprint, hash_of_some(getattr(datasets, given))]
     return changed(given)
 

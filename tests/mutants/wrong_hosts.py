@@ -5,6 +5,8 @@ from tests.mutants.mutant import mutants
 HOSTS_TESTS = "tests/test_hosts.py"
 TWO = "tests/test_two_processes.py"
 GPUS = "tests/test_local_gpus.py"
+SAME = "tests/training/test_same_data.py"
+IN_USE = f"{SAME}::test_what_uses_images_refuses_others_too"
 CHECKPOINTS = "tests/training/test_checkpoints.py"
 
 # fmt: off
@@ -46,6 +48,23 @@ HOSTS = [
     *mutants("score_sde/local_gpus.py", GPUS,
         ("gpus-of-other-hosts-counted", " == host))", " != 0))"),
         ("devices-that-are-no-gpus", "if re.fullmatch(r\"nvidia\\d+\", path.name)", "if path"),
+    ),
+    *mutants("training/same_data.py", f"{SAME}::test_other_arrays_are_refused",
+        ("arrays-of-any-shape", "(array.shape, array.dtype.str)", "array.dtype.str"),
+        ("only-the-first-array-compared", "digest.update(np.ascontiguousarray(array).tobytes())", "digest = hashlib.sha256(np.ascontiguousarray(array).tobytes())"),
+    ),
+    *mutants("restoration/observed.py", IN_USE,
+        ("restored-images-of-any-hosts", "    check_same_arrays(f\"restore.images={config.restore.images!r}\", (stored, labels, texts))\n", ""),
+        ("measurements-of-any-hosts", "    check_same_arrays(what, (y, observed.labels, observed.texts))\n", ""),
+    ),
+    *mutants("generation/start_images.py", IN_USE,
+        ("begun-from-any-hosts-images", "    check_same_arrays(f\"sampling.start_images={name!r}\", (array,))\n", ""),
+    ),
+    *mutants("modes/interpolate.py", IN_USE,
+        ("interpolated-between-any-hosts-images", "    check_same_data(datasets)\n", ""),
+    ),
+    *mutants("quality/image_sets.py", IN_USE,
+        ("conditioned-on-any-hosts-images", "        check_same_data(datasets)\n", ""),
     ),
     *mutants("devices/batches.py", "tests/test_machine.py::test_a_batch_over_all_hosts_may_fill_the_devices_of_all",
         ("global-batch-in-one-hosts-memory", "jax.process_count() * memory_of_devices()", "memory_of_devices()"),
