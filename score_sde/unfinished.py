@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from score_sde.devices import of_first_host
 from score_sde.errors import UserError
 from score_sde.files import user_path, write_whole
 from score_sde.npz import read_npz
@@ -49,12 +50,13 @@ class UnfinishedFolder:
     """`folder`/unfinished-<digest>/<number>.npz, until `remove`.
 
     The digest is that of `identity`, so batches are taken up by the very same measurement only. Several hosts see one
-    folder; what it held is looked up once, at the start, before any of them can have written to it.
+    folder; what it held is looked up once, by the first of them at the start, so that all make the same batches.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
-        self.folder = folder / f"unfinished-{digest_of(identity)}"
-        self.found = {int(path.stem) for path in self.folder.glob("*.npz") if path.stem.isdecimal()}
+        self.folder = folder / f"unfinished-{of_first_host(digest_of(identity))}"
+        there = [int(path.stem) for path in self.folder.glob("*.npz") if path.stem.isdecimal()]
+        self.found = {*of_first_host(there)}
 
     def load(self, number: int) -> Batch | None:
         return self.read(number) if number in self.found else None

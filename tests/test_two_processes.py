@@ -177,3 +177,19 @@ sys.exit(main.main())
 def test_the_others_wait_for_what_only_the_first_host_does(start, tmp_path):
     """For longer than JAX lets a process wait that has ended."""
     assert statuses(start(ONE_AT_WORK.replace("FOLDER", str(tmp_path))), 60) == [0, 0]
+
+
+DECIDED = """
+join()
+from score_sde.devices import of_first_host
+for own in ([[3, 7, 12]], [None, 0.1, "x"][rank], {"a": [rank]}, "long" * (1 + 99 * rank)):
+    print(of_first_host(own), flush=True)
+"""
+
+
+def test_every_host_gets_what_the_first_one_has(start):
+    """Also where the texts that hold it are of different lengths."""
+    processes = start(DECIDED)
+    assert statuses(processes, 60) == [0, 0]
+    for process in processes:
+        assert process.stdout.read().endswith("[[3, 7, 12]]\nNone\n{'a': [0]}\nlong\n")

@@ -7,6 +7,7 @@ TWO = "tests/test_two_processes.py"
 GPUS = "tests/test_local_gpus.py"
 SAME = "tests/training/test_same_data.py"
 IN_USE = f"{SAME}::test_what_uses_images_refuses_others_too"
+DECIDES = "tests/training/test_first_host_decides.py"
 CHECKPOINTS = "tests/training/test_checkpoints.py"
 
 # fmt: off
@@ -65,6 +66,28 @@ HOSTS = [
     ),
     *mutants("quality/image_sets.py", IN_USE,
         ("conditioned-on-any-hosts-images", "        check_same_data(datasets)\n", ""),
+    ),
+    *mutants("devices/host_copies.py", f"{TWO}::test_every_host_gets_what_the_first_one_has",
+        ("each-host-decides", "json.loads(multihost_utils.broadcast_one_to_all(sent).tobytes())", "json.loads(text.tobytes())"),
+        ("texts-of-each-hosts-length", "multihost_utils.broadcast_one_to_all(np.int32(len(text)))", "len(text)"),
+    ),
+    *mutants("score_sde/unfinished.py", f"{DECIDES}::test_batches_of_an_interrupted_command",
+        ("batches-that-one-host-finds", "{*of_first_host(there)}", "{*there}"),
+    ),
+    *mutants("modes/tradeoff.py", f"{DECIDES}::test_rows_of_a_tradeoff",
+        ("rows-that-one-host-finds", "of_first_host([stored(path) for path in paths])", "[stored(path) for path in paths]"),
+    ),
+    *mutants("generation/denoising_errors.py", f"{DECIDES}::test_estimated_errors",
+        ("errors-that-one-host-finds", "of_first_host(path.exists())", "path.exists()"),
+    ),
+    *mutants("training/start.py", f"{DECIDES}::test_the_beginning_of_a_run",
+        ("resumed-by-one-host", "of_first_host(checkpoints.latest_step)", "checkpoints.latest_step"),
+    ),
+    *mutants("training/checkpoints.py", f"{DECIDES}::test_the_checkpoints_to_read",
+        ("checkpoints-that-one-host-finds", "of_first_host(saved_steps(self.folder))", "saved_steps(self.folder)"),
+    ),
+    *mutants("training/checkpoints.py", f"{DECIDES}::test_the_best_checkpoint",
+        ("best-of-each-host", "dict(of_first_host([*self.judged().items()]))", "self.judged()"),
     ),
     *mutants("devices/batches.py", "tests/test_machine.py::test_a_batch_over_all_hosts_may_fill_the_devices_of_all",
         ("global-batch-in-one-hosts-memory", "jax.process_count() * memory_of_devices()", "memory_of_devices()"),
