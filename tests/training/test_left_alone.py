@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 from score_sde.training import interrupts, lock
+from score_sde.training import run as run_module
 from score_sde.training.about import read_about
 from score_sde.training.checkpoints import saved_steps
 from score_sde.training.evaluations import NotFinite
@@ -111,7 +112,7 @@ def told(monkeypatch, step):
     return Recorded(evaluators={"announced": Evaluator(step, coordinator.notice)})
 
 
-@pytest.mark.parametrize(("calls_of", "step", "ends"), [(1, 3, 3), (4, 4, 4), (4, 12, 12)])
+@pytest.mark.parametrize(("calls_of", "step", "ends"), [(1, 3, 4), (4, 4, 8), (4, 12, 16)])
 def test_hosts_stop_after_the_call_in_which_their_end_is_announced(
     tmp_path, monkeypatch, calls_of, step, ends
 ):
@@ -119,6 +120,29 @@ def test_hosts_stop_after_the_call_in_which_their_end_is_announced(
     figures = run(tmp_path, 30, told(monkeypatch, step), **plan).figures
     assert (figures["stopped_by"], figures["step"]) == ("SIGTERM", ends)
     assert steps_of(tmp_path) == [ends]
+
+
+def test_an_announced_end_comes_before_the_evaluations_which_the_next_run_makes(
+    tmp_path, monkeypatch
+):
+    """Asked of the first host, which knows what is recorded."""
+    task, made = told(monkeypatch, 0), []
+
+    def noted(averaged, step):
+        made.append(step)
+        return {"noted": 1.0}
+
+    task.evaluators = {"noted": Evaluator(4, noted, figures=("noted",))}
+    assert run(tmp_path, 8, task, steps_per_call=4).figures["step"] == 4
+    assert not made
+    monkeypatch.undo()
+    run(tmp_path, 8, task, steps_per_call=4)
+    assert made == [4, 8]
+    run(tmp_path, 12, task, steps_per_call=4)
+    assert made == [4, 8, 12]
+    monkeypatch.setattr(run_module, "of_first_host", lambda left_out: ["noted"])
+    run(tmp_path, 16, task, steps_per_call=4)
+    assert made == [4, 8, 12, 12, 16]
 
 
 def test_an_end_announced_before_any_update_is_heard_too(tmp_path, monkeypatch):
