@@ -223,7 +223,8 @@ def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
     """The figures of all rows, of which those that are there already are read."""
     paths = [folder / f"{digest_of(task.identity)}.json" for task in tasks]
     # Before the first is made: all hosts must see the same.
-    there = of_first_host([stored(path) for path in paths])
+    there = [stored(path) for path in paths]
+    there = of_first_host(there)
     left = sum(found is None for found in there)
     if left < len(tasks):
         say(f"{len(tasks) - left} of {len(tasks)} rows are there already")

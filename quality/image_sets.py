@@ -93,9 +93,6 @@ def known_by(
     """By what the images that a field names are known again: when the file or folder last changed, or a split's files and some of its images.
 
     With `conditions`, also by what comes with the images; `classes` are named by the numbers that the network knows.
-
-    Raises:
-      UserError: the hosts read different images from the dataset.
     """
     if given in SPLITS:
         datasets = data.load(config, conditions, classes=classes)

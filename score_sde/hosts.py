@@ -16,11 +16,11 @@ from score_sde.errors import UserError
 from score_sde.preemption import end_at_sigterm
 
 JOIN_TIMEOUT = 300  # seconds
-GRACE = 30.0  # seconds after a mistake, in which the other hosts may find it too
 LATER = 60  # that XLA would wait longer
+VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+GRACE = 30.0  # seconds after a mistake, in which the other hosts may find it too
 # How JAX ends a sentence about an address, number or index that it does not find.
 NOT_FOUND = ("should be defined.", "must be defined.")
-VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 class Hosts(NamedTuple):
@@ -159,7 +159,7 @@ def started(seconds: float, end: Callable[[], None]) -> threading.Timer:
 
 
 def check_devices() -> None:
-    """Raises UserError where JAX has nothing to compute on, or not the same number of devices on every host."""
+    """Raises UserError where JAX has nothing to compute on."""
     import jax
 
     try:

@@ -50,7 +50,7 @@ class UnfinishedFolder:
     """`folder`/unfinished-<digest>/<number>.npz, until `remove`.
 
     The digest is that of `identity`, so batches are taken up by the very same measurement only. Several hosts see one
-    folder; what it held is looked up once, by the first of them at the start, so that all make the same batches.
+    folder; what it held is looked up once, at the start, before any of them can have written to it.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
