@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,21 @@ time.sleep(100)
 def test_a_signal_ends_processes_that_have_nothing_to_save(start):
     processes = start('join()\nprint("joined", flush=True)\ntime.sleep(100)\n')
     assert [process.stdout.readline() for process in processes] == ["joined\n"] * 2
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert statuses(processes, 10) == [-signal.SIGTERM] * 2
+
+
+def test_a_signal_ends_hosts_that_sample(start, tmp_path):
+    """Through main.py, after the first batch."""
+    command = (
+        f"main.py --config=configs/toy_mixture.py --mode=sample --workdir={tmp_path} --sampler=ddim "
+        "--config.data.image_size=2 --config.sampling.num_images=100000 --config.sampling.batch_size=2"
+    )
+    processes, until = start("", command), time.monotonic() + 60
+    while not list(tmp_path.glob("samples/unfinished-*/*.npz")):
+        assert time.monotonic() < until
+        time.sleep(0.1)
     for process in processes:
         process.send_signal(signal.SIGTERM)
     assert statuses(processes, 10) == [-signal.SIGTERM] * 2
