@@ -18,14 +18,14 @@
   python main.py --workdir runs/vp_digits --mode report
   python main.py --mode list
 
---mode list shows the folders in runs/, or in --workdir. --json prints one JSON object with the results to stdout, and all else to stderr.
---flagfile=FILE holds flags, one a line. --config takes a file, with a variant after a colon where the file has some; a folder in which a network was trained needs none,
-as in --workdir runs/x --mode sample. Every field of it can be set
-as --config.section.field=value; python -m score_sde.configs.default lists them, with what each means. Results go to --workdir, by
-default runs/<config name>: data/, checkpoints/, samples/, interpolation/, restored/, dequantizer/, evaluation/, tradeoff/, likelihood/, classification/,
-export/, replay/, metrics.jsonl, results.jsonl and report.html. Data shows what the network will see of the images, before anything is
-trained. Import makes a checkpoint here of a file of the published implementation, PyTorch or JAX, whose network must be the
-config's; export writes a checkpoint as the published PyTorch code does. Merge makes a folder of the mean of others' weights.
+--mode list lists the runs in runs/, or in --workdir. --json prints one JSON object with the results to stdout, and everything else to
+stderr. --flagfile=FILE reads flags from a file, one per line. --config takes a file, with a variant after a colon if the file has
+variants; for a trained folder it can be left out, as in --workdir runs/x --mode sample. Every field can be set as
+--config.section.field=value; python -m score_sde.configs.default lists all fields with their meanings. Results go to --workdir, by
+default runs/<config name>: data/, checkpoints/, samples/, interpolation/, restored/, dequantizer/, evaluation/, tradeoff/, likelihood/,
+classification/, export/, replay/, metrics.jsonl, results.jsonl and report.html. Mode data shows the images as the network will see them,
+before any training. Import converts a checkpoint of the published implementation, PyTorch or JAX, of the same network as the config;
+export writes a checkpoint in the format of the published PyTorch code. Merge makes a folder with the mean of the weights of others.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    # What is imported is no garbage: looking for some would take a tenth of the time until a mode begins.
+    # Imports create no garbage, and collecting would take a tenth of the time until a mode starts.
     gc.disable()
 
-# What diffrax asserts of a solve while it runs (that times rise) makes NaN of its result, which is refused, and not an exception: JAX
-# keeps no compiled program that calls back into Python, and those of the ODE take longest to compile. Read by Equinox when imported.
+# A failed runtime assertion of diffrax (that times increase) makes the result NaN, which is refused, instead of raising: JAX does not
+# cache compiled programs with Python callbacks, and those of the ODE take longest to compile. Equinox reads this when it is imported.
 os.environ.setdefault("EQX_ON_ERROR", "nan")
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # As SIGTERM: at once, even while something compiles, and with no traceback. Files are whole at any moment
-    # (score_sde/files.py), and training/interrupts.py takes over as soon as there are updates to save.
+    # Ctrl-C ends the process as SIGTERM does: at once, even during compilation, and without a traceback. Files are complete at any
+    # moment (score_sde/files.py), and training/interrupts.py takes over as soon as there are updates to save.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import importlib  # noqa: E402
@@ -67,7 +67,7 @@ from score_sde.quoting import printable  # noqa: E402
 
 
 def run(argv: list[str]) -> dict[str, Any]:
-    """The figures of the mode, {} for --help."""
+    """Run the command line; return the figures of the mode, or {} for --help."""
     options = parse(argv, __doc__)
     if options is None:
         return {}
@@ -78,12 +78,12 @@ def run(argv: list[str]) -> dict[str, Any]:
 
 
 def done(options: Options) -> dict[str, Any]:
-    """Run the mode; gives its figures."""
+    """Run the mode; return its figures."""
     module = f"score_sde.modes.{MODES[options.mode]}"
     if options.mode in QUICK:
         return importlib.import_module(module).run(options.workdir)
-    # TensorFlow's datasets and the rest are imported only now: --help and a mistyped flag are answered at once.
-    # TFDS and Orbax warn of what is no trouble here; what is, ends in an error of ours, without their tracebacks before.
+    # TFDS and the rest are imported only now, so that --help and mistyped flags are answered at once. Warnings of TFDS and Orbax are
+    # harmless here, and what matters ends in an error of our own, so their output is suppressed.
     logging.set_verbosity(logging.FATAL)
     for name in ("asyncio", "concurrent.futures"):
         getLogger(name).setLevel(CRITICAL)
@@ -108,7 +108,7 @@ def done(options: Options) -> dict[str, Any]:
         check_same_folder(options.workdir)
         say_idle_gpus(os.environ)
         if not gc.isenabled():
-            gc.freeze()  # what is there by now is not looked at again
+            gc.freeze()  # objects created by imports are never scanned again
             gc.enable()
         figures = mode.run(options.config, sde, options.workdir, *built, **only_import)
         # The first host may still be writing, and JAX aborts all when one has waited for it at its end for five minutes.
@@ -117,22 +117,22 @@ def done(options: Options) -> dict[str, Any]:
 
 
 def say_unraisable(found: Any) -> None:
-    """As Python does, but for what parts of a save say to a loop that another part's failure has closed.
+    """Report unraisable exceptions as Python does, except those of parts of a failed save whose event loop is closed.
 
-    TensorStore leaves hundreds of such parts behind on a full disk; that the save failed is said in a line.
+    On a full disk TensorStore leaves hundreds of such parts; the failure of the save itself is reported in one line.
     """
     if not (found.exc_type is RuntimeError and str(found.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(found)
 
 
 def main() -> int:
-    """The exit status: 0; 2 after a mistake of the user's or a full disk; 128 + n after signal n."""
+    """Run main.py; return the exit status: 0; 2 for a user's mistake or a full disk; 128 + n after signal n."""
     try:
         stopped_by = run(sys.argv).get("stopped_by")
         sys.stdout.flush()
     except UserError as error:
         return refused(error)
-    except BrokenPipeError:  # nobody reads any more, as after `| head -1`
+    except BrokenPipeError:  # the reader of stdout has exited, as in `| head -1`
         discard_output()
         return end_alone(128 + signal.SIGPIPE)
     except Exception as error:
@@ -144,7 +144,7 @@ def main() -> int:
 
 
 def refused(error: UserError) -> int:
-    """Say what was wrong, and give the exit status of a user's mistake."""
+    """Print the error, and return the exit status for a user's mistake."""
     try:
         print(printable(f"main.py: {error}"), file=sys.stderr)
     except OSError:
@@ -153,7 +153,7 @@ def refused(error: UserError) -> int:
 
 
 if __name__ == "__main__":
-    # The name of a folder may be in no encoding.
+    # The name of a folder need not be valid in any encoding.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.unraisablehook = say_unraisable
     sys.exit(main())

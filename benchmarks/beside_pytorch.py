@@ -1,15 +1,15 @@
-"""Training steps and evaluations beside PyTorch's on one core of a CPU, by seconds of that core, in turns; or on several.
+"""Compare training steps and evaluations with PyTorch's on one core of a CPU, or on several.
 
     XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0 python -m benchmarks.beside_pytorch
     python -m benchmarks.beside_pytorch --cores 2
 
 The network is DDPM++ of configs/vp_cifar.py, narrower and with fewer blocks, so that a step takes a second: 7.0 M parameters,
-in float32. PyTorch (`pip install -e ".[peers]"`) runs the same network and training step (benchmarks/peers/). Time of the
-process, not of the clock on the wall, so that others on the machine cost little. With --memory: the largest resident set of
-a process of its own, in steps after the first, in which XLA compiles; both have imported JAX.
+in float32. PyTorch (`pip install -e ".[peers]"`) runs the same network and training step (benchmarks/peers/), in turns with ours. On
+one core the processor time of the process is measured, not wall-clock time, so that other load on the machine matters little. With
+--memory: the peak resident set of a separate process, in steps after the first, in which XLA compiles; both processes import JAX.
 
-With --cores N, on a quiet machine and on N of its processors: by the clock on the wall, PyTorch with N threads, and ours twice, on one device over
-whose operations XLA has its threads, and on N devices that share the batch, as `main.py --cpu_devices=N` has it.
+With --cores N, on an idle machine and on N of its processors, wall-clock time is measured: of PyTorch with N threads, and of ours both
+on one device, whose operations XLA parallelizes over threads, and on N devices that share the batch, as with `main.py --cpu_devices=N`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OURS, ONE_DEVICE = "ours", "ours, one device"
 
 
 def works(kind: str, options: argparse.Namespace) -> dict[str, Work]:
-    """The same work by name of who does it."""
+    """The same work by each implementation, by name."""
     config, batch = Setting(options.size, 0.0, 0).config(), options.batch
     ours = TrainingSteps if kind == "training step" else shared_forward
     theirs = beside.training if kind == "training step" else beside.forward
@@ -52,7 +52,7 @@ def works(kind: str, options: argparse.Namespace) -> dict[str, Work]:
 
 
 def timed(options: argparse.Namespace) -> Iterator[str]:
-    """Lines of a table."""
+    """Yield the lines of a table of times."""
     clock = CLOCKS["processor" if options.cores == 1 else "wall"]
     yield "| | batch | who | seconds, median (range) | its time over ours |"
     yield "|---|---|---|---|---|"
@@ -69,7 +69,7 @@ def timed(options: argparse.Namespace) -> Iterator[str]:
 
 
 def memory(options: argparse.Namespace) -> Iterator[str]:
-    """The same of memory, each in a process of its own."""
+    """Yield the lines of a table of peak memory, each measured in its own process."""
     yield "| peak memory of training, GiB | batch | who |"
     yield "|---|---|---|"
     for who in (OURS, beside.EAGER):
@@ -80,7 +80,7 @@ def memory(options: argparse.Namespace) -> Iterator[str]:
 
 
 def peak_alone(who: str, options: argparse.Namespace) -> float:
-    """GiB of this process in three training steps after the first."""
+    """Peak memory of this process in GiB, over three training steps after the first."""
     config = Setting(options.size, 0.0, 0).config()
     work = (
         TrainingSteps(config, options.batch)
@@ -88,7 +88,7 @@ def peak_alone(who: str, options: argparse.Namespace) -> float:
         else beside.training(config, options.batch, False)
     )
     work(1)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     work(3)
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
@@ -138,10 +138,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def keep_processors(count: int) -> None:
-    """Have this process run on so many, of which XLA makes its threads too. Linux can.
+    """Restrict this process, and thereby XLA's threads, to `count` processors; only on Linux.
 
     Raises:
-      UserError: there are fewer.
+      UserError: fewer processors are available.
     """
     if not hasattr(os, "sched_setaffinity"):
         return
@@ -152,7 +152,7 @@ def keep_processors(count: int) -> None:
 
 
 def threads(count: int) -> None:
-    """PyTorch's own; XLA's are asked for on the command line."""
+    """Set the number of PyTorch's threads; XLA's are set on the command line."""
     import torch
 
     torch.set_num_threads(count)

@@ -1,4 +1,4 @@
-"""How a benchmark is run: where its figures go, a record of machine and versions, mistakes in a line."""
+"""Shared by the commands of benchmarks: output folders, records of machine and versions, errors as one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from score_sde.errors import UserError
 
 
 def make_folder(out: Path) -> None:
-    """The folder of --out, with those above it.
+    """Create the folder of --out and its parents.
 
     Raises:
-      UserError: it cannot be made.
+      UserError: the folder cannot be created.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -31,10 +31,10 @@ def make_folder(out: Path) -> None:
 
 
 def make_file(lines: Path) -> None:
-    """The file of --json, to which lines will be added; what it has stays.
+    """Create the file of --json, to which lines will be appended; existing contents are kept.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the file cannot be written.
     """
     try:
         lines.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def make_file(lines: Path) -> None:
 
 
 def run_main(main: Callable[[], Any]) -> None:
-    """`main`, with a user's mistake said in a line and status 2, as main.py does."""
+    """Run `main`; print a UserError as one line and exit with status 2, as main.py does."""
     try:
         main()
     except UserError as error:
@@ -69,7 +69,7 @@ def provenance(module: str) -> dict[str, Any]:
 
 
 def in_words(facts: dict[str, Any]) -> str:
-    """A sentence of it."""
+    """Format the facts of `provenance` as a sentence."""
     return (
         f"`{facts['command']}` on {facts['date'][:10]}: {facts['machine']}, {facts['device']}, "
         f"load {facts['load']}, jax {facts['jax']}, Python {facts['python']}."
@@ -77,7 +77,7 @@ def in_words(facts: dict[str, Any]) -> str:
 
 
 def processor() -> str:
-    """Its name, as far as the system tells."""
+    """The name of the processor, as far as the system reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

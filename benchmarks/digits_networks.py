@@ -1,16 +1,16 @@
-"""Networks in equal time: the digits by each network, all trained for so many seconds on one machine.
+"""Compare networks on the digits at equal training time on one machine.
 
     python -m benchmarks.digits_networks --seconds 180 --cpu_devices 2 --out docs
     python -m benchmarks.digits_networks --seconds 20 --only fast dit --out runs/digits_networks
 
-Each configuration of CONFIGS is tried for some updates, which tells how long one takes when all is compiled, and then trained for as
-many as fit into --seconds. Images, seed and size of the batches are the same for all, processes, losses and learning rates those
-of the configuration; what it states as a number of updates (`stretched`) keeps its share of the run. Of the averaged weights: bits/dim of
-the held-out images by --mode likelihood, and by --mode evaluate how far samples of the probability flow are from the held-out
-images, in the features of a small classifier, beside as much of the training images.
+Each configuration of CONFIGS is first trained for a few steps to measure the time of one without compilation, and then for as
+many as fit into --seconds. Images, seed and batch size are the same for all; processes, losses and learning rates are those
+of the configuration, whose durations in training steps are rescaled to the length of the run (`stretched`). The EMA weights are
+measured by bits/dim of the held-out images (--mode likelihood) and by the distance of samples of the probability flow to the
+held-out images in the features of a small classifier (--mode evaluate), next to that of the training images.
 
-Rows are added to <out>/digits_networks.json as they come, and the same command makes those that it lacks; the table goes to the page that
-is there.
+Rows are appended to <out>/digits_networks.json as they are measured; running the same command again adds missing rows. The table
+on the page there is updated.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ CONFIGS = {
     **{name: f"configs/subvp_digits.py:{name}" for name in SUBVP},
     **{name: f"configs/flow_digits.py:{name}" for name in FLOW},
 }
-"""By the name of --only; the table has their order."""
-TRIAL = 60  # updates by which the number of the others is found
+"""Configurations by the names of --only, in the order of the table."""
+TRIAL = 60  # training steps for measuring the time of one
 FILE = "digits_networks.json"
 
 
 class Row(NamedTuple):
-    """A network, and what became of it."""
+    """A network and its results."""
 
     network: str
     """config.model.name"""
@@ -63,11 +63,11 @@ class Row(NamedTuple):
     parameters: int
     updates: int
     seconds_an_update: float
-    """In the training itself, compilation apart."""
+    """Seconds per training step, without compilation."""
     bits_per_dim: float
     bits_error: float
     nfe: float
-    """Evaluations for a sample."""
+    """Network evaluations per sample."""
     frechet: float
     frechet_low: float
     frechet_high: float
@@ -76,7 +76,7 @@ class Row(NamedTuple):
 
 
 def prepared(config: Any, images: int, samples: int) -> Any:
-    """A copy that keeps no records of its training, and measures so many held-out images (0: all) and samples."""
+    """A copy that writes no records while training, and measures `images` held-out images (0: all) and `samples` samples."""
     config = without_records(config, config.training.n_iters)
     config.likelihood.update(num_images=images, bound_draws=0)
     config.sampling.update(sampler="ode", num_images=samples)
@@ -85,9 +85,9 @@ def prepared(config: Any, images: int, samples: int) -> Any:
 
 
 def stretched(config: Any, updates: int) -> Any:
-    """A copy that trains so many updates, of which warm-up, decay and average take the shares that they have in the config.
+    """A copy that trains for `updates` steps, with warmup, learning-rate decay and EMA rescaled in proportion.
 
-    An average of decay r is one over about 1 / (1 - r) updates.
+    An EMA of rate r averages over about 1 / (1 - r) steps.
     """
     config = config.copy_and_resolve_references()
     optim, factor = config.optim, updates / config.training.n_iters
@@ -99,7 +99,7 @@ def stretched(config: Any, updates: int) -> Any:
 
 
 def trained_in(config: Any, folder: Path) -> float:
-    """Train as config says, to the end; seconds of an update after the first, by the last line of the log."""
+    """Train to the end, and return the seconds per training step according to the last line of the log."""
     folder.mkdir()
     train_to_its_end(config, folder)
     rates = [line["images_per_second"] for line in read(folder / "metrics.jsonl")]
@@ -107,7 +107,7 @@ def trained_in(config: Any, folder: Path) -> float:
 
 
 def measure(config: Any, seconds: float) -> Row:
-    """Try, train and measure a network."""
+    """Time, train and measure a network."""
     sde, parameters = build_sde(config), state_shapes(score_task.build_score_task(config)).params
     with tempfile.TemporaryDirectory() as place:
         tried = trained_in(stretched(config, TRIAL), Path(place) / "trial")
@@ -135,7 +135,7 @@ def measure(config: Any, seconds: float) -> Row:
 
 
 def of_training_images(config: Any) -> dict[str, Any]:
-    """How far they are from the held-out ones: what no samples of so many would fall below, but by chance."""
+    """Distances of the training images to the held-out ones, which as many samples could fall below only by chance."""
     config = config.copy_and_resolve_references()
     config.evaluation.images = "train"
     with tempfile.TemporaryDirectory() as folder:
@@ -145,20 +145,20 @@ def of_training_images(config: Any) -> dict[str, Any]:
 
 
 def identity(config: Any) -> str:
-    """Of the fields in which it differs from the defaults: fields that come later leave it alone."""
+    """Hash of the fields that differ from the defaults; new fields added later do not change it."""
     defaults = dict(fields(as_json(get_config())))
     changed = {k: value for k, value in fields(as_json(config)) if value != defaults.get(k)}
     return digest_of(changed)
 
 
 def in_interval(value: float, low: float, high: float) -> str:
-    """With the digits that the interval has."""
+    """Format a value and its interval with as many digits as the width of the interval warrants."""
     digits = decimals((high - low) / 4)
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """The only one: a row for each network, and the training images."""
+    """The only table: a row for each network, and one for the training images."""
     lines = [
         "| configuration | network | process | parameters | ms an update | updates | bits/dim | evaluations | Frechet (95 %) | KID |",
         "|---" * 10 + "|",
@@ -185,7 +185,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
 
 
 def measured_by(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """A sentence for each machine, version and day, with the loads between which its rows were made."""
+    """A sentence for each machine, version and day, with the range of loads while its rows were measured."""
     loads: dict[str, list[float]] = {}
     for row in rows:
         loads.setdefault(in_words(row["measured"] | {"load": "{load}"}), []).append(
@@ -198,10 +198,10 @@ def measured_by(rows: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def opened(file: Path, setting: dict[str, Any]) -> dict[str, Any]:
-    """The rows that are there.
+    """Read the existing rows, or start an empty record.
 
     Raises:
-      UserError: they were made by another setting, so that no other row stands beside them.
+      UserError: the existing rows were made with another setting and are not comparable.
     """
     if not file.exists():
         return {"setting": setting, "rows": {}}
@@ -239,10 +239,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse what can be known to fail before anything is built.
+    """Check the options before anything is built.
 
     Raises:
-      UserError: with what was given, and what was expected.
+      UserError: an invalid option, with the given and the expected value.
     """
     if not 0 < options.seconds < math.inf:
         raise UserError(f"--seconds={options.seconds:g}: expected a positive number, such as 180")
@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         stored["rows"][name] = {"identity": known, "figures": row, "measured": facts}
         keep(file, stored)
         print(row, flush=True)
-        jax.clear_caches()  # no program of this network is used again
+        jax.clear_caches()  # the programs of this network are not used again
     print(tables(read(file))[""])
     renew(options.out)
     return stored

@@ -1,15 +1,16 @@
-"""What the divergence costs: drift and trace estimate together, against one evaluation of the network.
+"""Measure the cost of the divergence: drift and trace estimate together, relative to one evaluation of the network.
 
     python -m benchmarks.divergence_cost --config configs/vp_cifar.py:ddpmpp --batch 4
     python -m benchmarks.divergence_cost --config configs/vp_digits.py --batch 16 --probes rademacher:1 exact:1
 
-A Jacobian-vector product in the pass of an evaluation should at most double it: LIMITS in floating-point operations, as
-the compiler counts them, and in time. The two programs take turns in one process, A B A B ..., so that a machine's moods
-hit both; the figure is the median of the ratios A/B, with their quartiles. The network is fresh, with random weights.
+A Jacobian-vector product computed along with an evaluation should at most about double its cost; FLOP_LIMIT and TIME_LIMIT are the
+limits on floating-point operations, as counted by the compiler, and on time. The two programs alternate in one process, A B A B ...,
+so that fluctuations of the machine affect both; the figure is the median of the ratios A/B, with quartiles. The network has random
+initial weights.
 
-NAME:K is an estimator of `likelihood.probe` with K probes. Of hutchpp it is the second solve's cost, with K directions
-beside the K probes; the first has K products an evaluation, as rademacher:K. The compiler counts the body of a loop
-once, so operations are left out where the products do not fit one pass of --at-once.
+NAME:K is an estimator of `likelihood.probe` with K probes. For hutchpp it is the cost of the second solve, with K directions and
+K probes; the first solve has K products per evaluation, like rademacher:K. The compiler counts the body of a loop once, so
+operations are left out if the products do not fit into one pass of --at-once.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ from score_sde.samplers.ode import probability_flow
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import SDE, build_sde
 
-FLOP_LIMIT, TIME_LIMIT = 2.1, 2.3  # of one product
-TIME = 0.5  # of the process, at which the network is asked
+FLOP_LIMIT, TIME_LIMIT = 2.1, 2.3  # for one product
+TIME = 0.5  # at which the network is evaluated
 DEFAULT = ("rademacher:1", "rademacher:4", "rademacher:16", "orthogonal:16", "hutchpp:8")
 Program = Callable[..., Any]
 
 
 class Cost(NamedTuple):
-    """Of one estimator beside the drift, in units of one evaluation of the network."""
+    """The cost of drift and one trace estimator, in units of one evaluation of the network."""
 
     probe: str
     products: int
-    """Jacobian-vector products in each evaluation."""
+    """Jacobian-vector products per evaluation."""
     flops: float | None
     time: float
     """Median of the ratios."""
@@ -61,7 +62,7 @@ class Cost(NamedTuple):
 
 
 def estimator_of(name: str, at_once: int, dimension: int) -> tuple[TraceEstimator, int]:
-    """An estimator from NAME:K, and its products an evaluation."""
+    """Build an estimator from NAME:K, and return it with its products per evaluation."""
     probe, _, number = name.partition(":")
     num = int(number or 1)
     products = {"exact": dimension, "hutchpp": 2 * num}.get(probe, num)
@@ -69,7 +70,7 @@ def estimator_of(name: str, at_once: int, dimension: int) -> tuple[TraceEstimato
 
 
 def vectors_like(estimator: TraceEstimator, x: Array) -> Any:
-    """Vectors of the right shapes. Which they are makes no difference to the cost, so none is solved for."""
+    """Vectors of the right shapes; their values do not affect the cost, so no preliminary solve is made."""
 
     def made_up(rates: Rates, zeros: Array, vectors: Any, tolerance: float) -> Integral:
         return Integral(vectors, jnp.asarray(0), jnp.asarray(True))
@@ -79,12 +80,12 @@ def vectors_like(estimator: TraceEstimator, x: Array) -> Any:
 
 
 def network(model: ScoreModel, x: Array) -> Array:
-    """One evaluation."""
+    """One evaluation of the network."""
     return model(x, batch_times(x, jnp.asarray(TIME)))
 
 
 def drift_and_trace(sde: SDE, estimator: TraceEstimator) -> Program:
-    """What the likelihood's solver evaluates."""
+    """Return the program that the solver of the likelihood evaluates."""
 
     def program(model: ScoreModel, x: Array, vectors: Any) -> tuple[Array, Array]:
         return estimator.rates(
@@ -106,7 +107,7 @@ def seconds(program: Program, *arguments: Any) -> float:
 
 
 def measure(name: str, sde: SDE, model: ScoreModel, x: Array, at_once: int, repeats: int) -> Cost:
-    """Both programs in turns, after one run of each that is not counted."""
+    """Time both programs in turns, after one untimed run of each."""
     estimator, products = estimator_of(name, at_once, x[0].size)
     vectors = vectors_like(estimator, x)
     alone = jax.jit(network).lower(model, x).compile()
@@ -122,7 +123,7 @@ def measure(name: str, sde: SDE, model: ScoreModel, x: Array, at_once: int, repe
 
 
 def table(rows: list[Cost]) -> str:
-    """For people."""
+    """Format the costs as a text table."""
     lines = [
         f"{'probes':<16} {'products':>8} {'FLOPs':>7} {'time':>7} {'quartiles':>16} {'each product':>13}"
     ]

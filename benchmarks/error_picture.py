@@ -1,4 +1,4 @@
-"""The errors as a picture: a panel for each measure, error against evaluations on logarithmic scales."""
+"""Picture of the errors of samplers: one log-log panel of error against evaluations for each measure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from score_sde.evaluation.line_names import End, write_names
 
 
 class Panel(NamedTuple):
-    """What stands around the lines."""
+    """Title, axis label and floor label of a panel."""
 
     title: str
     error: str
     floor: str
-    """What scores the error below which nothing can be told."""
+    """The label of the floor, the error below which samplers cannot be distinguished."""
 
 
 PANELS = {
@@ -37,9 +37,9 @@ PANELS = {
 }
 KNOWN = ("euler", "heun", "dopri5 adaptive", "euler_maruyama", "reverse_diffusion + langevin")
 BEST_AT = 20  # evaluations
-COLOURS = ("#b5523b", "#2f6f8f", "#6b8e3d")  # of so many of the best there
+COLOURS = ("#b5523b", "#2f6f8f", "#6b8e3d")  # of the best samplers at BEST_AT
 KNOWN_COLOUR, OTHERS_COLOUR = "#444444", "#d4d4d4"
-WORST = 3.0  # larger errors than this are out of the picture
+WORST = 3.0  # upper limit of the error axis
 
 
 def draw_picture(records: list[Record], floors: dict[str, float], path: Path) -> None:
@@ -59,7 +59,7 @@ def draw_picture(records: list[Record], floors: dict[str, float], path: Path) ->
 
 
 def draw_lines(axes: Any, samplers: dict[str, list[Record]], floor: float) -> None:
-    """The best few in colour, well-known ones in dark grey, all others in pale grey."""
+    """Draw the best few samplers in color, well-known ones in dark gray and all others in pale gray."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     best = [record.sampler for record in ranking(samplers, BEST_AT)[: len(COLOURS)]]
@@ -78,7 +78,7 @@ def draw_lines(axes: Any, samplers: dict[str, list[Record]], floor: float) -> No
             errors += y
     if not ends:
         return
-    # What is far worse at few evaluations would press the rest together.
+    # Errors that are far larger at few evaluations would compress the rest.
     axes.set_ylim(0.6 * min(floor, *errors), min(2.0 * max(errors), WORST))
     last = max(end.x for end in ends)
     axes.set_xlim(3.7, 2.8 * last)
@@ -87,14 +87,14 @@ def draw_lines(axes: Any, samplers: dict[str, list[Record]], floor: float) -> No
 
 
 def draw_floor(axes: Any, words: str, floor: float) -> None:
-    """The line below which nothing can be told, and what scores so much."""
+    """Draw the line below which samplers cannot be distinguished, with its label."""
     axes.axhline(floor, color="#888888", linewidth=0.9, linestyle=":")
     at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     axes.annotate(words, (0.01, floor), xytext=(0, 3), fontsize=8, color="#888888", **at)
 
 
 def finish(axes: Any, panel: Panel) -> None:
-    """Titles and ticks."""
+    """Set title, labels, ticks and grid."""
     axes.set_title(panel.title, loc="left", fontsize=11, fontweight="bold")
     axes.set_ylabel(panel.error)
     axes.set_xlabel("network evaluations (NFE)")
@@ -107,7 +107,7 @@ def finish(axes: Any, panel: Panel) -> None:
 
 
 def label_decades(axes: Any) -> None:
-    """Also 2 and 5 of each power of ten, where there are few powers."""
+    """Add ticks at 2 and 5 times each power of ten if the axis spans only a few powers."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     low, high = axes.get_ylim()

@@ -1,4 +1,4 @@
-"""The errors as Markdown."""
+"""Markdown tables of the errors of samplers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def figure(error: float) -> str:
 
 
 def cell(record: Record | None, floor: float) -> str:
-    """The error and where its steps came from."""
+    """The error and the grid or tolerance of its steps; empty without a record."""
     if record is None:
         return ""
     return f"{'<= ' if record.error < floor else ''}{figure(record.error)} {record.steps}"
 
 
 def table(records: Iterable[Record], measure: str, floor: float) -> str:
-    """A row for each sampler: its best error within each budget that any was run with."""
+    """A row for each sampler, with its best error within each budget that has any runs."""
     samplers = by_sampler(records, measure)
     columns = [
         n for n in COLUMNS if any(best_within(runs, n) is not None for runs in samplers.values())
@@ -40,7 +40,7 @@ def table(records: Iterable[Record], measure: str, floor: float) -> str:
 
 
 def headline(records: Iterable[Record], measure: str) -> str:
-    """The best sampler at few evaluations beside well-known ones."""
+    """The best sampler at few evaluations, compared with well-known ones."""
     samplers = by_sampler(records, measure)
     beside = [name for name in BESIDE if name in samplers]
     lines = ["| NFE | best | " + " | ".join(beside) + " |", "|---|---|" + "---|" * len(beside)]
@@ -55,7 +55,7 @@ def headline(records: Iterable[Record], measure: str) -> str:
 
 
 def below(measure: str, floors: dict[str, float]) -> str:
-    """What stands below the table of a measure: figures that need no sampler."""
+    """The line below the table of a measure: reference values that need no sampler."""
     known = {"Floor": floors.get(measure)}
     if measure == "digits_law":
         known["Test split to training split"] = floors.get("test_to_train")
@@ -63,7 +63,7 @@ def below(measure: str, floors: dict[str, float]) -> str:
 
 
 def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """The table of each measure, and the headline with what was run."""
+    """The table of each measure, and the headline with the command and machine."""
     records = [Record(*row) for row in stored["records"]]
     floors = stored["floors"]
     made = {"headline": f"{headline(records, 'flow')}\n\n{in_words(stored['measured'])}"}

@@ -1,11 +1,11 @@
-"""Accuracy for so many evaluations of the network, of every sampler.
+"""Measure the error of every sampler against the number of network evaluations.
 
     python -m benchmarks.error_versus_nfe --workdir runs/demo     # with a network that `make demo` trained
     python -m benchmarks.error_versus_nfe --quick                 # a few samplers on the exact problems: seconds
 
-Every sampler gets the budgets in turn and takes as many steps as they cover, on several grids; see problems.py for what
-is measured. Writes error_versus_nfe.json and .png to --out, and the tables to the page that is there; --redraw does so with a JSON
-that is there.
+Every sampler runs with each budget of evaluations, taking as many steps as it covers, on several time grids; problems.py defines
+the errors. Writes error_versus_nfe.json and .png to --out, and updates the tables on the page there; --redraw does so from an
+existing JSON file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from score_sde.samplers.entries import ENTRIES, Entry, choose_entries
 GRIDS = ("uniform", "log_snr", "rho")
 QUICK = ("euler", "heun", "ddim", "euler_maruyama")
 
-# A network costs time: one of each family, a grid each, and no more evaluations than these.
+# A network is slow, so: one sampler of each family, a single grid, and smaller budgets.
 DIGITS: dict[str, Any] = {
     "budgets": (5, 10, 20, 40),
     "grids": ("log_snr",),
@@ -54,7 +54,7 @@ DIGITS: dict[str, Any] = {
 
 
 class Plan(NamedTuple):
-    """What is run on a problem."""
+    """The runs on one problem."""
 
     problem: Problem
     entries: list[Entry]
@@ -80,7 +80,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def planned(options: argparse.Namespace) -> Iterator[Plan]:
-    """The problems, and what is run on each."""
+    """Yield the problems with the runs on each."""
     quick = options.quick
     entries = choose_entries(options.samplers or (QUICK if quick else ()))
     budgets, grids = ((20, 40, 80), ("log_snr",)) if quick else (BUDGETS, GRIDS)
@@ -105,7 +105,7 @@ def measure(plan: Plan, entry: Entry) -> Iterator[Record]:
         for name, error in errors.items():
             yield Record(name, entry.name, entry.order, run.steps, nfe, error)
         if entry.adaptive and nfe > max(plan.budgets):
-            return  # the tolerances fall, so all others cost still more
+            return  # the remaining tolerances are smaller and cost more
 
 
 def measure_all(plans: list[Plan]) -> Iterator[Record]:

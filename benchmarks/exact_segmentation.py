@@ -1,9 +1,10 @@
-"""python -m benchmarks.exact_segmentation: how well masks can be told from pictures of discs and squares, by the exact posterior.
+"""python -m benchmarks.exact_segmentation: how well the exact posterior predicts masks from pictures of discs and squares.
 
-The two shapes have the same shade, so a picture shows which pixels they cover together and not which of them covers a pixel. The masks of
---masks random discs and of as many squares are counted. The posterior given a picture are all pairs that cover exactly what it shows, weighted by the
-product of their frequencies. Prints the intersection over union as benchmarks/segmentation.py does. A network without error has that of
-one draw; the most probable class of each pixel is about the best that any method can reach. Two minutes.
+The two shapes have the same shade, so a picture shows which pixels they cover together, but not which of them covers a pixel. The masks
+of --masks random discs and of as many squares are counted. The posterior given a picture consists of all pairs that cover exactly the
+pixels it shows, weighted by the product of their frequencies. Prints the intersection over union in the format of
+benchmarks/segmentation.py. A perfect network reaches that of one draw; the most probable class of each pixel is about the best that
+any method can reach. Takes two minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ AT_ONCE = 20_000
 
 
 class Masks(NamedTuple):
-    """Of one shape, all that were drawn: (k, pixels), and their shares of the draws, (k,)."""
+    """The distinct masks of one shape (k, pixels), and their fractions of the draws (k,)."""
 
     covered: np.ndarray
     shares: np.ndarray
@@ -39,7 +40,7 @@ def counted(
     sides: tuple[int, int],
     done: Callable[[int], Any] = lambda count: None,
 ) -> Masks:
-    """Those of n draws, AT_ONCE at a time."""
+    """Count the masks of n random draws, AT_ONCE at a time."""
     times: dict[bytes, int] = {}
     for first in range(0, n, AT_ONCE):
         now = min(AT_ONCE, n - first)
@@ -57,14 +58,14 @@ def counted(
 def posterior(
     covered: np.ndarray, of_discs: Masks, of_squares: Masks
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Classes (k, pixels) of all pairs that cover these pixels and no others, the square over the disc, and their probabilities (k,).
+    """Classes (k, pixels) of all pairs that cover exactly these pixels, with the square on top, and their probabilities (k,).
 
     Raises:
-      UserError: there are none.
+      UserError: there is no such pair.
     """
     disc, square = within(of_discs, covered), within(of_squares, covered)
     bare = [(covered & ~masks.covered).astype(np.float32) for masks in (disc, square)]
-    i, j = np.nonzero(bare[0] @ bare[1].T == 0)  # no pixel is bare of both
+    i, j = np.nonzero(bare[0] @ bare[1].T == 0)  # no pixel is left uncovered
     if not len(i):
         raise UserError("a picture that no pair of the masks drawn covers; give more --masks")
     classes = np.where(square.covered[j], 2, np.where(disc.covered[i], 1, 0))
@@ -73,7 +74,7 @@ def posterior(
 
 
 def within(masks: Masks, covered: np.ndarray) -> Masks:
-    """Those that cover none but these pixels."""
+    """The masks that cover no pixel outside `covered`."""
     rows = ~(masks.covered & ~covered).any(axis=1)
     return Masks(masks.covered[rows], masks.shares[rows])
 

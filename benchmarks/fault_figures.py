@@ -1,4 +1,4 @@
-"""Every figure of --mode evaluate of one set of samples, ready to be compared with those of honest samples."""
+"""The figures of --mode evaluate for one set of samples, in the form that power.py compares with honest samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORDER = (
 
 
 def trial_of(pool: Pool, sizes: Sizes) -> Trial:
-    """Samples of a fault, or of none, beside a reference and held-out images that are dealt anew."""
+    """Build the trial that draws samples with or without a fault, a reference set and held-out images, and computes the figures."""
 
     def trial(fault: str, n: int, rng: np.random.Generator) -> Figures:
         choice, kind = Fault(whole) if fault == HONEST else FAULTS[fault]
@@ -46,7 +46,7 @@ def trial_of(pool: Pool, sizes: Sizes) -> Trial:
 def figures_of(
     samples: Features, reference: np.ndarray, held_out: np.ndarray, rng: np.random.Generator
 ) -> Figures:
-    """Of samples (n, d) beside training images (m, d) and held-out ones."""
+    """The figures of samples (n, d) compared with training images (m, d) and held-out images."""
     x = samples.of_images
     kid = kernel_distance(x, reference, rng)
     nearer = memory(x, reference, held_out).auc
@@ -72,6 +72,6 @@ def figures_of(
 
 
 def apart(estimate: Estimate, truth: float) -> float:
-    """In the estimate's own errors; infinitely many where it has none, as of copies alone."""
+    """Deviation from the truth in standard errors; infinite if the error is 0, as for samples that are all copies."""
     difference = estimate.value - truth
     return difference / estimate.error if estimate.error else math.copysign(math.inf, difference)

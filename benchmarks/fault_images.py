@@ -1,4 +1,4 @@
-"""Real images, sets of them that are dealt out at random, and samples made of them that have a fault."""
+"""Random sets of real images, and samples made from them with a known fault."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from score_sde.configs.variants import changed
 from score_sde.data.loader import labels_of
 from score_sde.features.extractors import Features, build_extractor, check_features
 
-NOISE = 5.0  # of 255 shades
-COPIED = 10  # of so many samples one is a training image
+NOISE = 5.0  # standard deviation, in levels of 0 ... 255
+COPIED = 10  # one sample in this many is a training image
 
 Change = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
-"""Of images, whose brightest level is the second argument; to the nearest level."""
+"""(images, brightest level, generator) -> changed images, rounded to levels."""
 
 
 class Sizes(NamedTuple):
-    """Of the sets that are dealt, and of samples."""
+    """Sizes of the reference and held-out sets, and the numbers of samples."""
 
     reference: int
     held_out: int
@@ -30,7 +30,7 @@ class Sizes(NamedTuple):
 
 
 class ImageSet(NamedTuple):
-    """Where images come from."""
+    """The config of a dataset, and the sizes of the sets drawn from it."""
 
     config: dict[str, Any]
     sizes: Sizes
@@ -53,13 +53,13 @@ IMAGES = {
 
 
 def noisy(images: np.ndarray, white: int, rng: np.random.Generator) -> np.ndarray:
-    """With normal noise of NOISE shades, as a sampler leaves that stops too early."""
+    """Add normal noise of standard deviation NOISE, as left by a sampler that stops too early."""
     noise = NOISE / 255 * white * rng.standard_normal(images.shape)
     return np.clip(np.round(images + noise), 0, white)
 
 
 def blurred(images: np.ndarray, white: int, rng: np.random.Generator) -> np.ndarray:
-    """Each pixel the mean of itself and its neighbours to the right, below and between; the last row and column stand twice."""
+    """Replace each pixel by the mean of the 2x2 block to its lower right; the last row and column are repeated."""
     edged = np.pad(images.astype(np.float64), ((0, 0), (0, 1), (0, 1), (0, 0)), "edge")
     rows = edged[:, 1:] + edged[:, :-1]
     return np.round((rows[:, :, 1:] + rows[:, :, :-1]) / 4)
@@ -69,7 +69,7 @@ CHANGES: dict[str, Change] = {"noise": noisy, "blur": blurred}
 
 
 class Pool(NamedTuple):
-    """All images of a set, under HONEST as they are and under each of CHANGES with that fault."""
+    """Features of all images of a set: unchanged under HONEST, and with the fault under each name of CHANGES."""
 
     features: dict[str, Features]
     labels: np.ndarray
@@ -80,10 +80,10 @@ class Pool(NamedTuple):
 
 
 def load_pool(name: str, features: str) -> Pool:
-    """Both splits of a set of IMAGES, by features that config.evaluation.features knows.
+    """Load the features of both splits of a set of IMAGES, for a name of config.evaluation.features.
 
     Raises:
-      UserError: without the package that has the images, or the weights.
+      UserError: the package with the images or the weights is not installed.
     """
     config = changed(get_config(), IMAGES[name].config, {"evaluation.features": features})
     check_features(config)
@@ -103,13 +103,13 @@ def load_pool(name: str, features: str) -> Pool:
 
 
 class Deal(NamedTuple):
-    """Rows of a pool, dealt out at random: three sets that share no image."""
+    """Rows of a pool, divided at random into three disjoint sets."""
 
     reference: np.ndarray
-    """Which a generator was trained on."""
+    """The images that the generator was supposedly trained on."""
     held_out: np.ndarray
     fresh: np.ndarray
-    """Honest samples, more than are needed."""
+    """Honest samples; usually more than needed."""
 
 
 def deal(total: int, sizes: Sizes, rng: np.random.Generator) -> Deal:
@@ -125,29 +125,29 @@ def whole(deal: Deal, pool: Pool, n: int, rng: np.random.Generator) -> np.ndarra
 
 
 def class_missing(deal: Deal, pool: Pool, n: int, rng: np.random.Generator) -> np.ndarray:
-    """None of one class, another one in every repetition."""
+    """Images without one class, a different class in every repetition."""
     missing = rng.choice(np.unique(pool.labels))
     return deal.fresh[pool.labels[deal.fresh] != missing][:n]
 
 
 def all_copies(deal: Deal, pool: Pool, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Training images, each as often as chance has it."""
+    """Training images, drawn with replacement."""
     return rng.choice(deal.reference, n)
 
 
 def some_copies(deal: Deal, pool: Pool, n: int, rng: np.random.Generator) -> np.ndarray:
-    """One of COPIED is a training image."""
+    """Honest samples of which one in COPIED is replaced by a training image."""
     copies = n // COPIED
     rows = np.concatenate([rng.choice(deal.reference, copies), deal.fresh[: n - copies]])
     return rng.permutation(rows)
 
 
 class Fault(NamedTuple):
-    """Which images the samples are, and how they are changed."""
+    """The choice of images for the samples, and the change applied to them."""
 
     choice: Choice
     kind: str = HONEST
-    """Of a pool's features."""
+    """Key of the pool's features."""
 
 
 FAULTS = {

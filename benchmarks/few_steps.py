@@ -1,15 +1,16 @@
-"""How far networks of few steps are from the flow that they learn, where it is known: a mixture in one dimension.
+"""Compare few-step models with the known probability flow of a one-dimensional mixture.
 
     python -m benchmarks.few_steps --updates 8000 --out docs
 
-The law is 0.3 N(-1, 0.04) + 0.7 N(0.6, 0.09), the process the straight path. In one dimension the probability flow keeps the order of
-points, so it takes the quantiles of the noise to those of the law. Each method trains the same perceptron, with the same batches and
-rate, and is asked in 1, 2 and 4 evaluations; beside them Euler's method along the exact velocity. Two distances, root mean squares:
+The data distribution is 0.3 N(-1, 0.04) + 0.7 N(0.6, 0.09) and the process is the straight path. In one dimension the probability
+flow preserves the order of points, so it maps the quantiles of the noise to those of the data. Every method trains the same
+perceptron with the same batches and learning rate, and is sampled with 1, 2 and 4 evaluations. Euler's method along the exact
+velocity is included for comparison. Two root-mean-square distances are reported:
 
-    map    of a point's end from its quantile, of noise at equal quantiles; none where more noise is drawn on the way
-    law    of the sorted ends from the quantiles, Wasserstein's distance W_2; independent samples of the law have that of `samples`
+    map    between the end of a point and its quantile, from noise at equal quantiles; empty for samplers that add noise
+    law    between the sorted ends and the quantiles: the Wasserstein distance W_2; the row `samples` is for independent samples
 
-Writes few_steps.json and few_steps.png to --out, and the table to the page that is there.
+Writes few_steps.json and few_steps.png to --out, and updates the table on the page there.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ STEPS = (1, 2, 4)
 BATCH, WIDTH, RATE = 512, 64, 2e-3
 HUBER = 0.00054
 FIRST, LAST = 10, 160
-"""Intervals of the consistency models."""
+"""First and last number of intervals of the consistency models."""
 QUANTILES, TIMES_EACH = 2000, 50
 
 
 class Perceptron(nn.Module):
-    """Of a number, the time and the interval's length."""
+    """A perceptron whose inputs are a number x, the time and the length of the interval."""
 
     @nn.compact
     def __call__(self, x: Array, time: Array, condition: Any = (), keys: Any = None) -> Array:
@@ -67,7 +68,7 @@ class Perceptron(nn.Module):
 
 
 class Row(NamedTuple):
-    """A method in so many evaluations."""
+    """The distances of a method with `steps` evaluations."""
 
     method: str
     steps: int
@@ -93,12 +94,12 @@ Losses = Callable[[Any, Array, Array, Array], Array]
 
 
 def consistency_losses(teacher: Any, huber: float, updates: int) -> Losses:
-    """Of consistency training, or of distillation."""
+    """The losses of consistency training, or of consistency distillation if a teacher is given."""
     times = LogNormalTimes(SDE, EPS, mean=-0.5, std=2.0)
 
     def losses(params: Any, step: Array, key: Array, x0: Array) -> Array:
         intervals = Intervals(SDE, EPS, doubled(FIRST, LAST, step, updates))
-        # The times' density is the weighting, as iCT has it.
+        # The density of the times is the weighting, as in iCT.
         loss = ConsistencyLoss(
             SDE, times, lambda t: 1 / times.correction(t), intervals, huber, True, teacher
         )
@@ -110,7 +111,7 @@ def consistency_losses(teacher: Any, huber: float, updates: int) -> Losses:
 
 
 def mean_flow_losses(power: float) -> Losses:
-    """Of MeanFlow, half of the images with r < t."""
+    """The losses of MeanFlow, with r < t for half of the images."""
     times = UniformTimes(SDE, EPS, True)
     loss = MeanFlow(SDE, times, jnp.ones_like, True, power=power)
 
@@ -125,7 +126,7 @@ def mean_flow_losses(power: float) -> Losses:
 
 
 def trained(losses: Losses, updates: int, seed: int) -> Any:
-    """The perceptron's parameters after so many updates by Adam, its rate a cosine to 0."""
+    """Train the perceptron by Adam with cosine decay of the learning rate to 0, and return its parameters."""
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(RATE, updates))
     )
@@ -150,7 +151,7 @@ def trained(losses: Losses, updates: int, seed: int) -> Any:
 
 
 class Euler(NamedTuple):
-    """The exact velocity at the beginning of an interval in place of its average: a step is Euler's."""
+    """The exact velocity at the start of an interval in place of its average, which makes a step one of Euler's method."""
 
     score: ProductMixtureScore
 
@@ -163,7 +164,7 @@ def levels() -> np.ndarray:
 
 
 def rows_of(method: str, model: Any, consistent: bool) -> list[Row]:
-    """In each number of steps."""
+    """The rows of a method, one for each number of steps."""
     target = mixture_quantiles(levels(), *marginal_mixture(SDE, EPS if consistent else 0.0, *LAW))
     start = jnp.asarray(np.repeat(ndtri(levels()), TIMES_EACH), jnp.float32)[:, None]
     noise = IndexedNoise.for_images(jax.random.key(1), jnp.arange(len(start)))
@@ -189,7 +190,7 @@ def root_mean_square(of: np.ndarray) -> float:
 
 
 def samples_row(seed: int) -> Row:
-    """Independent samples of the law, as many."""
+    """The row of as many independent samples of the data distribution."""
     weights, means, variances = LAW
     rng = np.random.default_rng(seed)
     part = rng.choice(2, QUANTILES * TIMES_EACH, p=weights)
@@ -199,7 +200,7 @@ def samples_row(seed: int) -> Row:
 
 
 def picture(maps: dict[str, Any], path: Path) -> None:
-    """Where each takes noise in one step, beside the quantile map."""
+    """Plot the one-step map of each model from noise to data, with the quantile map."""
     from matplotlib.figure import Figure
 
     z = jnp.linspace(-3.0, 3.0, 601)[:, None]
@@ -219,13 +220,13 @@ def picture(maps: dict[str, Any], path: Path) -> None:
 
 
 def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """The only one."""
+    """The only table."""
     rows = [Row(*row) for row in stored["rows"]]
     return {"": f"{table(rows)}\n\nMeasured by {in_words(stored['measured'])}"}
 
 
 def table(rows: list[Row]) -> str:
-    """A row for each method and number of evaluations."""
+    """A Markdown table with a row for each method and number of evaluations."""
     lines = ["| method | evaluations | map | law |", "|---|---|---|---|"]
     for row in rows:
         of_map = "" if row.map is None else f"{row.map:.3f}"
@@ -276,12 +277,12 @@ def main(arguments: list[str] | None = None) -> list[Row]:
 
 
 def no_noise(step: Any, slot: Any, like: Array) -> Array:
-    """For samplers whose first step is their last."""
+    """Zero noise, for samplers of a single step."""
     return jnp.zeros_like(like)
 
 
 def one_step(model: Any, consistent: bool) -> Callable[[Array], Array]:
-    """Noise (n, 1) -> where one evaluation takes it."""
+    """Return the map from noise (n, 1) to samples by one evaluation."""
     sampler = ConsistencySampler(SDE) if consistent else MeanFlowSampler(SDE)
     grid = jnp.asarray([SDE.signal_end, EPS] if consistent else [1.0, 0.0])
     return lambda z: sampler(model, grid, no_noise, z, z).x

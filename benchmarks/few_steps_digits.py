@@ -1,10 +1,10 @@
-"""Samples of few steps in one table: what --mode tradeoff has found in several folders.
+"""Collect the results of --mode tradeoff of several folders in one table of few-step samplers.
 
     python -m benchmarks.few_steps_digits runs/teacher runs/consistency runs/distilled runs/mean_flow --out docs
 
-Nothing is computed: the rows are lines of each folder's results.jsonl, of which the newest counts where a sampler was measured
-again, and beside them the updates and the time of its training (docs/few_steps.md has the commands). Writes few_steps_digits.json to --out, and
-the table to the page that is there.
+Nothing is computed: the rows are the newest line of each sampler in each folder's results.jsonl, with the training steps and training
+time of the network (docs/few_steps.md has the commands). Writes few_steps_digits.json to --out, and updates the table on the page
+there.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from score_sde.quality.tradeoff_table import with_error
 FILE = "few_steps_digits.json"
 FIGURES = "frechet", "kid", "precision", "recall"
 ALIKE = "reference", "data", "seed"
-"""What lines must share beside their features (features...) and numbers of images: else their distances compare with none."""
+"""Fields that rows must share, like their features (features...) and numbers of images, for distances to be comparable."""
 
 
 class Row(NamedTuple):
-    """A sampler's images, or real ones."""
+    """The figures of a sampler's images, or of real ones."""
 
     run: str
-    """The folder's name; empty for real images."""
+    """Name of the folder; empty for real images."""
     minutes: float | None
     updates: int | None
     sampler: str
@@ -39,16 +39,16 @@ class Row(NamedTuple):
     num_images: int
     num_reference: int
     figures: dict[str, tuple[float, float]]
-    """With their standard errors."""
+    """Values with their standard errors."""
     judged: dict[str, Any]
-    """By which features, beside what."""
+    """The features and reference with which the figures were computed."""
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
-    """Of results.jsonl.
+    """Read the lines of results.jsonl.
 
     Raises:
-      UserError: there is no such file, or one that cannot be read.
+      UserError: the file is missing or cannot be read.
     """
     try:
         return [dict(line) for line in read(folder / "results.jsonl")]
@@ -59,10 +59,10 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def rows_of(folder: Path) -> list[Row]:
-    """The newest of each sampler, in the order in which they were first measured.
+    """The newest row of each sampler, in the order in which they were first measured.
 
     Raises:
-      UserError: --mode tradeoff has not run there.
+      UserError: the folder has no results of --mode tradeoff.
     """
     lines = lines_of(folder)
     found = {(line["name"], line["steps"]): line for line in lines if line["mode"] == "tradeoff"}
@@ -74,7 +74,7 @@ def rows_of(folder: Path) -> list[Row]:
 
 
 def row_of(run: str, minutes: float | None, line: dict[str, Any]) -> Row:
-    """Of a line of tradeoff."""
+    """Convert a line of --mode tradeoff to a row."""
     real = line["nfe"] is None
     return Row(
         "" if real else run,
@@ -90,10 +90,10 @@ def row_of(run: str, minutes: float | None, line: dict[str, Any]) -> Row:
 
 
 def beside_each_other(rows: list[Row]) -> list[Row]:
-    """Real images, the same in each folder, once and at the end.
+    """Combine the rows of all folders, with the row of real images only once, at the end.
 
     Raises:
-      UserError: samples of different numbers, or by different features or beside different images, whose distances compare with none.
+      UserError: rows with different numbers of samples, features or reference images, which are not comparable.
     """
     drawn = [row for row in rows if row.run]
     numbers = sorted({(row.num_images, row.num_reference) for row in drawn})
@@ -111,7 +111,7 @@ def beside_each_other(rows: list[Row]) -> list[Row]:
 
 
 def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """The only one: a row for each sampler of each folder."""
+    """The only table: a row for each sampler of each folder."""
     rows = [Row(*row) for row in stored["rows"]]
     lines = [
         "| network | minutes of training | updates | sampler | evaluations | Frechet | KID | precision | recall |",

@@ -1,7 +1,7 @@
-"""Floating-point operations of a function: those of its convolutions and matrix products, which are nearly all of them.
+"""Count the floating-point operations of a function: those of convolutions and matrix products, which are nearly all of them.
 
-A multiplication and an addition count as two, as in the utilisation figures of the field; norms, activations and sums
-are not counted.
+A multiply-add counts as two operations, as in the usual figures of utilization; norms, activations and sums are not
+counted.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import jax
 
 
 def matrix_flops(f: Callable[..., Any], *arguments: Any) -> int:
-    """Of one call with arguments of these shapes; nothing is computed. A loop's body counts once for each turn of a scan.
+    """Operations of one call with arguments of these shapes; nothing is computed. The body of a scan counts once per iteration.
 
     Raises:
-      ValueError: f has a loop whose length depends on what it computes.
+      ValueError: f has a while loop, whose length is not known in advance.
     """
     return _flops(jax.make_jaxpr(f)(*arguments).jaxpr)
 
@@ -37,7 +37,7 @@ def _of_equation(equation: Any) -> int:
             output_features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
             return 2 * _size(equation.outvars[0]) * math.prod(kernel) // output_features
         case "cond":
-            # Of forms for each platform the last is the default.
+            # Among the branches for different platforms the last is the default.
             return _flops(equation.params["branches"][-1].jaxpr)
         case "while":
             raise ValueError("a loop of unknown length: its operations cannot be counted")
@@ -50,7 +50,7 @@ def _size(variable: Any) -> int:
 
 
 def _inner(equation: Any) -> Iterator[Any]:
-    """The programs within an equation: of a call, a scan, a custom derivative."""
+    """Yield the jaxprs inside an equation: of a call, a scan or a custom derivative."""
     for value in equation.params.values():
         program = getattr(value, "jaxpr", value)
         if hasattr(program, "eqns"):

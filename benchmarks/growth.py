@@ -1,14 +1,14 @@
-"""How cost grows with batch, resolution, devices, steps, tolerance and classes, and where it leaves the straight line.
+"""Measure how cost grows with batch, resolution, devices, steps, tolerance and classes, and where it departs from linear.
 
     python -m benchmarks.growth --nf 32 --out docs
     python -m benchmarks.growth --axes batch resolution --batches 1 4 16 --out runs/growth
 
-Each axis is a column of networks that differ in one thing, timed in turns in one process (benchmarks/turns.py), so that a
-machine's moods meet all; seconds are medians. The exponent beside a figure is the slope from the one above it, in
-logarithms: 1 is a straight line, 0 a cost that does not grow. Evaluations against tolerance are counted, not timed, with the
-exact score of configs/toy_mixture.py. Devices are those that XLA makes of one CPU when told to (a machine with several
-accelerators has its own), so that their row tells what sharing a batch costs, never what more devices gain. Lines are added to
-<out>/growth.jsonl as they come; then all of it is printed, a table for each run, and written to the page that is there.
+Along each axis, setups that differ in one quantity are timed in turns in one process (benchmarks/turns.py), so that fluctuations
+of the machine affect all alike; seconds are medians. The exponent next to a figure is the log-log slope from the figure above
+it: 1 is linear growth, 0 a constant cost. Evaluations against tolerance are counted, not timed, with the exact score of
+configs/toy_mixture.py. Devices are those into which XLA splits one CPU, so their rows show the overhead of sharing a batch, never
+the gain from more devices. Lines are appended to <out>/growth.jsonl as they are measured; then a table for each run is printed,
+and the page there is updated.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ TOY = "configs/toy_mixture.py"
 
 
 class Point(NamedTuple):
-    """One figure."""
+    """One measured value."""
 
     axis: str
     measure: str
     at: float
-    """Where on the axis."""
+    """Position on the axis."""
     value: float
     unit: str
 
 
 class Setting(NamedTuple):
-    """What is measured, and for how long."""
+    """What is measured, and the length of the timings."""
 
     options: argparse.Namespace
     block: float = 1.0
@@ -64,7 +64,7 @@ class Setting(NamedTuple):
     rounds: int = 3
 
     def config(self, **changes: Any) -> Any:
-        """The network of --config in the width of --nf, with dotted fields changed (data__image_size=64)."""
+        """The configuration --config with the width --nf, and with the given fields changed (data__image_size=64)."""
         config = load_config(self.options.config)
         if self.options.nf:
             config.model.nf = self.options.nf
@@ -74,7 +74,7 @@ class Setting(NamedTuple):
         return config
 
     def timed(self, axis: str, measure: str, works: dict[float, Work], per: str) -> Iterator[Point]:
-        """Seconds of each work, all in turns."""
+        """Time all works in turns, and yield the seconds of each."""
         for work in works.values():
             work(1)
         named = {str(at): work for at, work in works.items()}
@@ -84,7 +84,7 @@ class Setting(NamedTuple):
 
 
 def batch(setting: Setting) -> Iterator[Point]:
-    """An evaluation and a training step of n images, on one device."""
+    """An evaluation and a training step with n images, on one device."""
     sizes, config = setting.options.batches, setting.config()
     one = DEVICES[config.data_parallel](jax.devices()[:1])
     works = {n: forward(setting.config(), n) for n in sizes}
@@ -94,7 +94,7 @@ def batch(setting: Setting) -> Iterator[Point]:
 
 
 def resolution(setting: Setting) -> Iterator[Point]:
-    """One network, attention in the middle only, on images of n x n pixels."""
+    """An evaluation of one network, with attention only in the middle, on images of n x n pixels."""
 
     def config(side: int) -> Any:
         return setting.config(data__image_size=side, model__attn_resolutions=())
@@ -104,7 +104,7 @@ def resolution(setting: Setting) -> Iterator[Point]:
 
 
 def steps(setting: Setting) -> Iterator[Point]:
-    """Samples of DDIM with n evaluations, by the driver of `--mode sample`."""
+    """Sampling by DDIM with n evaluations, by the driver of `--mode sample`."""
     config = setting.config(sampling__sampler="ddim", sampling__num_images=4)
     sde = build_sde(config)
     model = random_network(config, sde)
@@ -126,7 +126,7 @@ def steps(setting: Setting) -> Iterator[Point]:
 
 
 def tolerance(setting: Setting) -> Iterator[Point]:
-    """Evaluations of Dopri5 on the probability flow of a mixture's exact score."""
+    """Number of evaluations of Dopri5 for the probability flow with the exact score of a mixture."""
     for power in setting.options.tolerances:
         config = load_config(TOY)
         config.sampling.update(sampler="ode", num_images=64, batch_size=64)
@@ -139,14 +139,14 @@ def tolerance(setting: Setting) -> Iterator[Point]:
 
 
 def classes(setting: Setting) -> Iterator[Point]:
-    """An unconditional evaluation of a network of n classes."""
+    """An unconditional evaluation of a network with n classes."""
     sizes = setting.options.classes
     works = {n: forward(setting.config(model__num_classes=n), 16) for n in sizes}
     yield from setting.timed("classes", "evaluation", works, "a batch of 16")
 
 
 def devices(setting: Setting) -> Iterator[Point]:
-    """Training steps of one batch, shared by n devices of the CPU; each n in a process of its own."""
+    """A training step with one batch shared by n devices of the CPU; each n runs in its own process."""
     for count in setting.options.devices:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
         command = [sys.executable, "-m", "benchmarks.growth", "--shared", "--config"]
@@ -165,7 +165,7 @@ def devices(setting: Setting) -> Iterator[Point]:
 
 
 def shared_step(setting: Setting) -> None:
-    """Prints the seconds of a training step over the devices of this process."""
+    """Print the seconds of a training step over the devices of this process."""
     works: dict[float, Work] = {1: TrainingSteps(setting.config(), 16)}
     (point,) = setting.timed("devices", "training step", works, "a batch")
     print(point.value)
@@ -178,7 +178,7 @@ AXES: dict[str, Callable[[Setting], Iterator[Point]]] = {
 
 
 def exponents(points: list[Point]) -> list[float]:
-    """The slope in logarithms from each point to the next; a point at 0 has none."""
+    """The log-log slope from each point to the next; NaN from a point at 0."""
     return [
         float(np.log(b.value / a.value) / np.log(b.at / a.at)) if a.at > 0 else float("nan")
         for a, b in pairwise(points)
@@ -186,7 +186,7 @@ def exponents(points: list[Point]) -> list[float]:
 
 
 def curves(points: Iterable[Point]) -> list[list[Point]]:
-    """Those of one axis and measure together, in the order in which they came."""
+    """Group the points by axis and measure, in the order of appearance."""
     found: dict[tuple[str, str], list[Point]] = {}
     for point in points:
         found.setdefault((point.axis, point.measure), []).append(point)
@@ -205,7 +205,7 @@ def table(points: Iterable[Point]) -> str:
 
 
 def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """The only one: a table for each run, the newest first, since slopes are of figures that were timed in turns."""
+    """One Markdown text with a table per run, the newest first: slopes are only meaningful among figures timed in turns."""
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         runs.setdefault((row["date"], row["command"]), []).append(row)
@@ -255,7 +255,7 @@ def main(arguments: list[str] | None = None) -> list[Point]:
                 points.append(point)
                 with open(options.out / "growth.jsonl", "a") as file:
                     file.write(json.dumps(point._asdict() | facts) + "\n")
-            jax.clear_caches()  # no program of this axis is used again
+            jax.clear_caches()  # the programs of this axis are not used again
             bar.update(1)
     draw_picture(curves(points), options.out / "growth.png")
     print(tables(read(options.out / "growth.jsonl"))[""])

@@ -1,4 +1,4 @@
-"""Cost against what it grows with: a panel for each axis, on logarithmic scales, with straight lines of exponent 1."""
+"""Picture of cost growth: one log-log panel per curve, with a line of exponent 1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LINE, GUIDE = "#2f6f8f", "#bbbbbb"
 
 
 def draw_picture(curves: list[list[Any]], path: Path) -> None:
-    """Write a PNG; a curve is a list of points with axis, measure, at, value and unit."""
+    """Write a PNG file; a curve is a list of points with axis, measure, at, value and unit."""
     from matplotlib.figure import Figure
 
     columns = min(len(curves), 4)
@@ -22,7 +22,7 @@ def draw_picture(curves: list[list[Any]], path: Path) -> None:
 
 
 def draw_curve(axes: Any, curve: list[Any]) -> None:
-    """The curve, and what it would be if it grew as its last point says from 0."""
+    """Draw the curve, and unless it counts evaluations, the straight line from 0 through its last point."""
     points = [point for point in curve if point.at > 0]
     x, y = [point.at for point in points], [point.value for point in points]
     if "evaluations" not in curve[0].unit:

@@ -1,13 +1,13 @@
-"""How many samples each figure of --mode evaluate needs to see a fault.
+"""Measure how many samples each metric of --mode evaluate needs to detect a fault.
 
     python -m benchmarks.metric_power --out runs/power                        # an hour or more; needs '.[images,perceptual]'
     python -m benchmarks.metric_power --sets digits/classifier --out runs/power
     python -m benchmarks.metric_power --redraw --out docs                     # tables and picture anew
 
-Samples are real images with a fault, beside other real images (fault_images.py). A figure sees the fault where it is farther out than those
-of as many honest samples are in 19 of 20 cases, on either side; three that have errors of their own also where they are 1.96 of these from what
-honest samples have. All images of a repetition are dealt anew. Sets that were measured before stay in <out>/metric_power.json; writes
-.png too, and the tables to the page that is there.
+The samples are real images with a fault, compared with other real images (fault_images.py). A metric detects the fault if it lies outside
+the central 95 % of its values for as many honest samples. Three metrics with a standard error also count as detecting it at 1.96 standard
+errors from the value for honest samples. All images are drawn anew in every repetition. Sets measured earlier stay in
+<out>/metric_power.json; also writes .png, and updates the tables on the page there.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ WANTED = 0.9
 
 
 class Measured(NamedTuple):
-    """Of one set of images by one kind of features."""
+    """The powers for one set of images with one kind of features."""
 
     facts: dict[str, Any]
-    """Command, machine and repetitions."""
+    """Command, machine and numbers of repetitions."""
     powers: list[Power]
 
 
 def measure(name: str, options: argparse.Namespace) -> list[Power]:
-    """All powers of IMAGES/features."""
+    """Measure all powers of a set named IMAGES/FEATURES."""
     images, _, features = name.partition("/")
     sizes = IMAGES[images].sizes
     numbers = [n for n in sizes.numbers if n <= options.largest]
@@ -55,7 +55,7 @@ def measure(name: str, options: argparse.Namespace) -> list[Power]:
 
 
 def by_figure(measured: list[Power], fault: str) -> dict[str, dict[int, float]]:
-    """figure -> n -> power."""
+    """Metric -> number of samples -> power, for one fault."""
     found: dict[str, dict[int, float]] = {}
     for power in measured:
         if power.fault == fault:
@@ -64,7 +64,7 @@ def by_figure(measured: list[Power], fault: str) -> dict[str, dict[int, float]]:
 
 
 def table(measured: list[Power]) -> str:
-    """Of one set: the samples that each figure needs for each fault; false alarms of those that are not compared with honest samples."""
+    """The table of one set: samples that each metric needs for each fault, and the false-alarm rates of metrics with a standard error."""
     known = {power.figure for power in measured}
     names = [name for name in ORDER if name in known]
     alarms = by_figure(measured, HONEST)
@@ -81,7 +81,7 @@ def table(measured: list[Power]) -> str:
 
 
 def cell(power: dict[int, float]) -> str:
-    """Samples for a power of WANTED, to two digits."""
+    """The number of samples for a power of WANTED, to two digits."""
     least, most = min(power), max(power)
     n = needed(power, WANTED)
     if math.isinf(n):
@@ -90,7 +90,7 @@ def cell(power: dict[int, float]) -> str:
 
 
 def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """One for each set."""
+    """One table for each set."""
     return {name: with_facts(name, measured) for name, measured in sets_of(stored).items()}
 
 
@@ -104,7 +104,7 @@ def with_facts(name: str, measured: Measured) -> str:
 
 
 def sets_of(stored: dict[str, Any]) -> dict[str, Measured]:
-    """By their names, from what `write` wrote."""
+    """The sets by name, from the contents of the file that `write` makes."""
     return {
         name: Measured(of["measured"], [Power(*row) for row in of["powers"]])
         for name, of in stored["sets"].items()

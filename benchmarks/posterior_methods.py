@@ -1,16 +1,16 @@
-"""How far the samples of each method for inverse problems are from the exact posterior.
+"""Measure the distance of each method for inverse problems from the exact posterior.
 
     python -m benchmarks.posterior_methods --problems "pair .5" "pair .1" "pair 0" "field .1" --out docs
     python -m benchmarks.posterior_methods --problems "modes 8/1" --steps 100 --samples 500 --out docs
 
-On Gaussian data all methods but TDS, which has no figure there, are affine in their noise: their own law is known without
-sampling, and the figure is its squared Wasserstein distance to the posterior. On others it is the sliced one of --samples samples, with that of as many
-samples of the posterior itself, the floor, beside it. In float64, under VP, ODE and SDE by ShARK along equal steps of the
-log-SNR; the samplers that are none of the two have one figure, and DAPS and PnP-DM, of many
-evaluations a step, steps of their own number. Problems: posterior_problems.py. Each figure is a line of
-<out>/posterior_methods.jsonl as soon as it is there; a line of the same steps and samples is not measured again, so that the
-command goes on where it was stopped, and of several lines of a method and problem the last counts. Then the tables are printed, and
-written to the page that is there.
+On Gaussian data all methods except TDS are affine in their noise, so the distribution of their samples is computed exactly, and the
+figure is its squared Wasserstein distance to the posterior; TDS has no figure there. On other data it is the sliced distance of --samples
+samples, next to that of as many samples of the posterior itself (the floor). Everything is in float64 and under VP. Guided scores are
+sampled by the ODE and by the SDE with ShARK, in equal steps of the log-SNR; methods with their own sampler have one figure. DAPS and
+PnP-DM, with many evaluations per step, have their own numbers of steps. posterior_problems.py defines the problems. Each figure is
+appended to <out>/posterior_methods.jsonl as soon as it is known, and a line with the same steps and samples is not measured again, so
+an interrupted command resumes; the last of several lines of a method and problem counts. Then the tables are printed, and
+updated on the page there.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ DIRECTIONS = 200
 
 
 class Method(NamedTuple):
-    """A score given y, the sampler for it, and the noises that a step of it draws."""
+    """A score given y, its sampler, and the number of noise draws per step."""
 
     score: Callable[..., Any]
     sampler: Callable[[SDE], Sampler]
     slots: int
-    """0: not affine."""
+    """Noise draws per step; 0: the method is not affine."""
     steps: int | None = None
-    """Its own number, in each of which it looks at the grid's end; None: that of the command."""
+    """The method's own number of steps, each of which depends on the end of the grid; None: that of the command line."""
 
 
 def guided(score: Callable[..., Any], h: float) -> Method:
@@ -96,28 +96,28 @@ METHODS: dict[str, Method] = {
 
 
 class Record(NamedTuple):
-    """One figure; a method that refuses a problem has none."""
+    """One figure; a method that does not support a problem has none."""
 
     problem: str
     method: str
     distance: float
     floor: float
-    """0 where the distance is exact."""
+    """Distance of samples of the posterior itself; 0 if the distance is exact."""
     evaluations: int
-    """Of the model, an image."""
+    """Evaluations of the model per image."""
     products: int
-    """With its Jacobian."""
+    """Products with the Jacobian of the model per image."""
 
 
 RANK = 1e-12
-"""Of the largest standard deviation: directions with less have none."""
+"""Relative to the largest standard deviation: directions below it count as having none."""
 
 
 def wasserstein(a: Law, b: Law) -> float:
-    """Squared, of the two Gaussians.
+    """Squared 2-Wasserstein distance of two Gaussians.
 
-    By the difference of one's root and what carries it to the other, a sum of squares: traces would cancel to 1e-16 of a
-    covariance. In directions in which the first has no variance nothing is carried, and all of the other's counts.
+    Computed as a sum of squares, from the root of a's covariance and its image under the optimal map, since a difference of traces
+    would suffer from cancellation at 1e-16 of a covariance. Where a has no variance, all of b's variance counts.
     """
     half = root(a.covariance)
     values, vectors = np.linalg.eigh(half @ b.covariance @ half)
@@ -133,12 +133,12 @@ def wasserstein(a: Law, b: Law) -> float:
 
 
 def sliced(x: np.ndarray, y: np.ndarray, directions: np.ndarray) -> float:
-    """The mean over directions of the squared 2-Wasserstein distance, without the factor of the features' distance."""
+    """Mean over directions of the squared 2-Wasserstein distance, without the normalization of `sliced_distance`."""
     return sliced_distance(x, y, directions).value / (3 * x.shape[1])
 
 
 def measure(name: str, problem: Problem, method: str, steps: int, samples: int) -> Record | None:
-    """The figure of a method, None where it refuses the problem."""
+    """The figure of a method, or None if it does not support the problem."""
     made = METHODS[method]
     if problem.affine and not made.slots:
         return None
@@ -173,7 +173,7 @@ def measure(name: str, problem: Problem, method: str, steps: int, samples: int) 
 
 
 def calls_of(sampler: Any, steps: int) -> tuple[int, int]:
-    """Of the score, and products with the Jacobian beside."""
+    """Calls of the score, and additional products with its Jacobian, per image."""
     if isinstance(sampler, ReverseSDE):
         return 2 * steps, 0
     return sampler.nfe(steps), sampler.jacobian_products(steps)
@@ -182,7 +182,7 @@ def calls_of(sampler: Any, steps: int) -> tuple[int, int]:
 def drawn(
     sampler: Sampler, score: Any, grid: Any, condition: Any, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Samples (n, d)."""
+    """Draw samples, flattened to (n, d)."""
     each = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)), condition
     )
@@ -213,7 +213,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def measure_all(options: argparse.Namespace, file: Path) -> None:
-    """A line of the file for each figure that it lacks; a method that refuses a problem is asked again."""
+    """Measure and append each figure that the file lacks; methods that do not support a problem are tried again."""
     facts = provenance("benchmarks.posterior_methods")
     there = {setting_of(line) for line in read(file)} if file.exists() else set()
     total = len(options.problems) * len(options.methods)
@@ -232,7 +232,7 @@ def measure_all(options: argparse.Namespace, file: Path) -> None:
 
 
 def setting_of(line: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells one figure from another."""
+    """The fields that identify a figure."""
     return tuple(line[name] for name in ("problem", "method", "steps", "samples"))
 
 

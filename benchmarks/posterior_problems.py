@@ -1,4 +1,4 @@
-"""What methods for inverse problems are held to: priors whose posterior is known, and one measurement of each."""
+"""Inverse problems with a known posterior: priors, and one measurement of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIDE = (-2, -1, 0, 1, 2)
 
 
 class Problem(NamedTuple):
-    """A prior as a score model, a measurement, what was measured, and the law of x_0 given it."""
+    """A prior as a score model, a measurement operator, the measured values y, and the posterior of x_0."""
 
     model: Any
     measurement: Measurement
@@ -40,14 +40,14 @@ class Problem(NamedTuple):
 
 
 def pair(std: float) -> Problem:
-    """Two numbers of unit variance and correlation .8, the first of them measured as 1."""
+    """Two numbers of unit variance and correlation .8, of which the first is measured as 1."""
     sde = VP()
     model = GaussianScore.create(jnp.zeros(2), jnp.array([[1.0, 0.8], [0.8, 1.0]]), sde)
     return Problem(model, Measurement.of(Matrix.of([[1.0, 0.0]], (2,)), std), np.ones(1), sde)
 
 
 def field(std: float) -> Problem:
-    """Eight pixels with covariance .9^|i - j|, of which means of two neighbours were measured: those of a wave."""
+    """Eight pixels with covariance .9^|i - j|, of which the means of adjacent pairs are measured, with the values of a sine wave."""
     sde, pixels = VP(), np.arange(8)
     covariance = 0.9 ** np.abs(pixels[:, None] - pixels)
     model = GaussianScore.create(jnp.zeros(8), jnp.asarray(covariance), sde)
@@ -55,9 +55,9 @@ def field(std: float) -> Problem:
 
 
 def modes(dimension: int, measured: int, seed: int = 0) -> Problem:
-    """Cardoso et al. 2024: 25 modes of unit variance at (8 i, 8 j), tiled, and a random measurement.
+    """Cardoso et al. 2024: 25 modes of unit variance at (8 i, 8 j), tiled to `dimension`, and a random measurement.
 
-    Weights are normalised exponentials; singular values are uniform on (0, 1), sigma_y on (0, the largest).
+    The weights are normalized exponential variables; singular values are uniform on (0, 1), and sigma_y on (0, largest singular value).
     """
     rng, sde = np.random.default_rng([seed, dimension, measured]), VP()
     means = np.tile([(8.0 * i, 8.0 * j) for i in SIDE for j in SIDE], dimension // 2)
@@ -78,7 +78,7 @@ def modes(dimension: int, measured: int, seed: int = 0) -> Problem:
 
 
 def points(std: float) -> Problem:
-    """Sixteen points of three numbers, the first two of which were measured near the first point."""
+    """Sixteen points in three dimensions; the first two coordinates are measured near those of the first point."""
     rng, sde = np.random.default_rng(0), VP()
     data = rng.standard_normal((16, 3))
     measurement = Measurement.of(Matrix.of(np.eye(2, 3), (3,)), std)
@@ -100,7 +100,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 
 
 def exact_draws(law: Any, count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count, d) of a finite set or a mixture."""
+    """Draw samples (count, d) of the posterior of a finite set or a mixture."""
     chosen = rng.choice(len(law.weights), count, p=law.weights / law.weights.sum())
     if isinstance(law, FiniteDataScore):
         return np.asarray(law.points)[chosen]

@@ -1,4 +1,4 @@
-"""Tables of posterior methods: a row for each method, a column for each problem."""
+"""Tables of methods for inverse problems: a row for each method, a column for each problem."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ COLUMNS = {
     "modes": tuple(f"modes {d}/{m}" for d in (8, 80) for m in (1, 2, 4)),
     "points": ("points .3",),
 }
-"""Problems of each table; those without a figure have no column."""
+"""The problems of each table; problems without any figure get no column."""
 
 
 def tables(lines: list[dict[str, Any]]) -> dict[str, str]:
-    """By the names of COLUMNS, those that have figures; of a method and problem the last line's."""
+    """Tables by the names of COLUMNS, if they have figures; the last line of each method and problem counts."""
     newest = {(line["problem"], line["method"]): line for line in lines}
     found = {}
     for name, columns in COLUMNS.items():
@@ -29,7 +29,7 @@ def tables(lines: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def table(records: list[Record], problems: list[str]) -> str:
-    """Markdown, a row for each method."""
+    """A Markdown table with a row for each method."""
     figures = {(record.problem, record.method): record for record in records}
     floors = {r.problem: r.floor for r in records if r.floor}
     lines = [
@@ -52,17 +52,17 @@ def table(records: list[Record], problems: list[str]) -> str:
 
 
 def cost(record: Record) -> tuple[int, int]:
-    """Evaluations and products: more than one of a row whose columns are of other steps."""
+    """Evaluations and products; a row shows several if its columns have different numbers of steps."""
     return record.evaluations, record.products
 
 
 def figure(value: float) -> str:
-    """Of two digits; of hundreds as an integer."""
+    """Format to two significant digits."""
     return f"{float(f'{value:.2g}'):g}"
 
 
 def measured(lines: list[dict[str, Any]]) -> str:
-    """How: a paragraph for each command, and with what it began."""
+    """How the rows were measured: a paragraph for each command, with the facts of its first line."""
     first: dict[str, dict[str, Any]] = {}
     for line in sorted(lines, key=lambda line: line["date"]):
         first.setdefault(line["command"], line)
@@ -70,6 +70,6 @@ def measured(lines: list[dict[str, Any]]) -> str:
 
 
 def settings(line: dict[str, Any]) -> str:
-    """Steps, and samples where there are any."""
+    """The number of steps, and of samples if any were drawn."""
     steps = f"{line['steps']} steps"
     return f"{steps}, {line['samples']} samples" if line["samples"] else steps

@@ -1,7 +1,7 @@
-"""How often a figure tells faulty samples from honest ones, and how many samples that takes.
+"""The power of figures to distinguish faulty samples from honest ones, and the number of samples it takes.
 
-A figure is anything computed of n samples. Either it is compared with the same figure of as many honest samples, drawn again and again,
-or it comes with an error of its own and a value that honest samples have in truth.
+A figure is any statistic of n samples. Either it is compared with its values for many sets of n honest samples, or it comes with
+a standard error and a known true value for honest samples.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ HONEST = "honest"
 
 
 class Figures(NamedTuple):
-    """Of one set of samples."""
+    """The figures of one set of samples."""
 
     compared: dict[str, float]
-    """With those of honest samples."""
+    """Figures to be compared with those of honest samples."""
     in_errors: dict[str, float]
-    """From what honest samples have in truth, over the figure's own error: standard normal if that error is right."""
+    """Deviations from the true value for honest samples in standard errors: standard normal if the error is right."""
 
 
 Trial = Callable[[str, int, np.random.Generator], Figures]
-"""The figures of n samples with a fault, HONEST for none, drawn anew with this generator."""
+"""(fault, n, generator) -> the figures of n newly drawn samples with that fault, or HONEST for none."""
 
 
 class Power(NamedTuple):
-    """How often a figure raises the alarm."""
+    """How often a figure raises an alarm."""
 
     figure: str
     fault: str
     n: int
-    """Samples."""
+    """Number of samples."""
     power: float
-    """The share of repetitions; of honest samples the false alarms."""
+    """Fraction of repetitions with an alarm; for honest samples the false-alarm rate."""
     error: float
 
 
 class Plan(NamedTuple):
-    """How often everything is drawn."""
+    """Numbers of samples and of repetitions."""
 
     numbers: Sequence[int]
-    """Of samples."""
+    """Numbers of samples."""
     honest: int = 199
-    """Repetitions of honest samples: with 199 the limits of a false alarm of 5 % are the fifth figures from either end."""
+    """Repetitions with honest samples: with 199, the limits for 5 % false alarms are the fifth figures from either end."""
     faulty: int = 100
-    """Repetitions of each fault."""
+    """Repetitions with each fault."""
     false_alarm: float = 0.05
     seed: int = 0
 
 
 def limits(honest: Sequence[float], false_alarm: float) -> tuple[float, float]:
-    """Between which a figure is not told from honest ones.
+    """Limits between which a figure does not differ significantly from honest ones.
 
-    The k-th smallest and the k-th largest of R, k = false_alarm (R + 1) / 2 rounded down: one more honest figure lies outside with
-    probability 2 k / (R + 1) whatever its law, and less often where figures are equal (the Monte Carlo test, Hope 1968).
+    The k-th smallest and the k-th largest of R figures, with k = false_alarm (R + 1) / 2 rounded down: another honest figure lies outside
+    with probability 2 k / (R + 1) for any distribution, and less often with ties (the Monte Carlo test, Hope 1968).
 
     Raises:
-      ValueError: so few that k = 0.
+      ValueError: too few figures, so that k = 0.
     """
-    # One part in 10^9 more: 0.05 * 200 / 2 is 5, whatever the product rounds to.
+    # The factor 1 + 1e-9 makes 0.05 * 200 / 2 count as 5 despite rounding.
     k = math.floor(false_alarm * (len(honest) + 1) / 2 * (1 + 1e-9))
     if k < 1:
         raise ValueError(
@@ -74,7 +74,7 @@ def limits(honest: Sequence[float], false_alarm: float) -> tuple[float, float]:
 
 
 def share_outside(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """Of values beyond these limits, and its standard error."""
+    """Fraction of values outside these limits, and its standard error."""
     share = float(np.mean([value < low or value > high for value in values]))
     return share, math.sqrt(share * (1 - share) / len(values))
 
@@ -82,10 +82,10 @@ def share_outside(values: Sequence[float], low: float, high: float) -> tuple[flo
 def powers(
     trial: Trial, faults: Sequence[str], plan: Plan, done: Callable[[int], object]
 ) -> Iterator[Power]:
-    """Of every figure for every fault and number of samples; false alarms of those that have errors of their own.
+    """Yield the power of every figure for every fault and number of samples, and false-alarm rates of figures with a standard error.
 
     Args:
-      done: is told the samples of each repetition, for a progress bar.
+      done: called with the number of samples of each repetition, for a progress bar.
     """
     for n in plan.numbers:
         found = {}
@@ -115,13 +115,13 @@ def counted(times: int, n: int, done: Callable[[int], object]) -> Iterator[int]:
 
 
 def needed(power: Mapping[int, float], wanted: float) -> float:
-    """The n from which on the power is as wanted, between the measured ones along the logarithm of n.
+    """The number n of samples from which on the power is at least `wanted`, interpolated in log n.
 
     Args:
-      power: by n.
+      power: power by n.
 
     Returns:
-      The least n of all where it is enough there already, inf where it is not at the largest.
+      The smallest measured n if the power suffices at all of them, inf if it does not suffice at the largest.
     """
     numbers = sorted(power)
     short = [i for i, n in enumerate(numbers) if power[n] < wanted]

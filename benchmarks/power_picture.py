@@ -1,4 +1,4 @@
-"""Power against the number of samples: a row for each set of images and features, a column for each fault."""
+"""Picture of power against the number of samples: a row for each set of images and features, a column for each fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.fault_images import FAULTS
 from benchmarks.power import Power
 
-# Distances in blues and greens, shares in reds and yellows, what compares with held-out images in black; broken where a figure's own error is believed.
+# Distances in blues and greens, fractions in reds and yellows, comparisons with held-out images in black; dotted: by standard errors.
 STYLES = {
     "Frechet distance": ("#1f4e79", "-"),
     "Frechet limit, its error": ("#1f4e79", ":"),
@@ -28,7 +28,7 @@ ALARM, WANTED = 0.05, 0.9
 
 
 def draw_picture(stored: Mapping[str, Sequence[Power]], path: Path) -> None:
-    """Write a PNG."""
+    """Write a PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.9 * len(FAULTS), 2.3 * len(stored) + 0.9), layout="constrained")
@@ -50,7 +50,7 @@ def draw_picture(stored: Mapping[str, Sequence[Power]], path: Path) -> None:
 
 
 def draw_panel(axes: Any, measured: Sequence[Power]) -> dict[str, Any]:
-    """The lines of one fault, by figure."""
+    """Draw the lines of one fault, and return them by figure."""
     axes.set_xscale("log")
     for level in (ALARM, WANTED):
         axes.axhline(level, color="#bbbbbb", linewidth=0.8, zorder=0)

@@ -1,4 +1,4 @@
-"""What samplers are measured on: two problems with exact answers, and a trained network."""
+"""Problems on which samplers are measured: two with exact solutions, and a trained network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from score_sde.training.trained_score import LoadedScore, load_score_model
 
 
 class Measured(NamedTuple):
-    """Errors by the names of the problem's measures; evaluations an image took, the last denoising included."""
+    """Errors by the names of the problem's measures; network evaluations per image, including the last denoising step."""
 
     errors: dict[str, float]
     nfe: float
@@ -47,9 +47,9 @@ class Measured(NamedTuple):
 
 class Problem(Protocol):
     floors: dict[str, float]
-    """By measure: the error below which nothing can be told."""
+    """By measure: the error below which samplers cannot be distinguished."""
     last: int
-    """Evaluations that a budget keeps for the last denoising."""
+    """Evaluations of a budget that are reserved for the last denoising step."""
 
     def takes(self, entry: Entry) -> bool:
         """Whether this sampler can be measured here."""
@@ -62,7 +62,7 @@ class Problem(Protocol):
 def draw(
     sampler: Sampler, score: ScoreModel, grid: Array, noise: Any, like: Array, x_start: Any = None
 ) -> Samples:
-    """A batch, compiled once for a number of steps, whatever their grid."""
+    """Draw a batch; compiled once per number of steps, for any time grid."""
     return sampler(score, grid, noise, like, x_start)._replace(path=None)
 
 
@@ -75,9 +75,9 @@ def checked(samples: Samples, run: Run) -> Samples:
 
 
 class MixtureFlow:
-    """Root mean square distance from the exact probability flow of the toy mixture under VP, in float64.
+    """Root-mean-square distance from the exact probability flow of the toy mixture under VP, in float64.
 
-    63 points that cut the law at T into equal parts are taken to sampling.eps, without a last denoising.
+    The 63 points that divide the distribution at T into equal parts are mapped to sampling.eps, without a last denoising step.
     """
 
     POINTS = 63
@@ -110,9 +110,9 @@ class MixtureFlow:
 
 
 class MixtureLaw:
-    """Kolmogorov-Smirnov distance of stochastic samplers to the exact law at sampling.eps of the toy mixture under VP.
+    """Kolmogorov-Smirnov distance of stochastic samplers to the exact distribution at sampling.eps of the toy mixture under VP.
 
-    All coordinates of the images are taken together. No last denoising, which would change the law.
+    The coordinates of all images are pooled. There is no last denoising step, which would change the distribution.
     """
 
     last = 0
@@ -140,11 +140,11 @@ class MixtureLaw:
 
 
 class Digits:
-    """A trained network of 8x8 digits, with a last denoising, in float32.
+    """A trained network of 8x8 digits, with a last denoising step, in float32.
 
-    `digits_flow`, of deterministic samplers: root mean square distance in pixels of [-1, 1] to the ODE solved with
-    steps so small that they do not matter, from the same noise. `digits_law`: Frechet distance in pixel space between
-    Gaussians fitted to the samples and to all real digits, levels divided by the largest.
+    `digits_flow`, for deterministic samplers: root-mean-square distance, in pixels of [-1, 1], to the ODE solved with
+    negligibly small steps from the same noise. `digits_law`: Frechet distance in pixel space, scaled to [0, 1], between
+    Gaussians fitted to the samples and to all real digits.
     """
 
     last = 1
@@ -172,7 +172,7 @@ class Digits:
         }
 
     def redrawn(self) -> np.ndarray:
-        """As many real digits as there are samples, drawn with replacement: what a perfect sampler gives."""
+        """Real digits drawn with replacement, as many as there are samples: the result of a perfect sampler."""
         chosen = np.random.default_rng(0).integers(len(self.real), size=self.num_images)
         return self.real[chosen]
 
@@ -183,7 +183,7 @@ class Digits:
         return entry.name in self.names
 
     def sample(self, run: Run, num_images: int) -> Samples:
-        """The first so many images of the config's seed."""
+        """Sample the first `num_images` images of the config's seed."""
         sampler, grid = run.build(self.config.sampling, self.sde, self.variance)[:2]
         side, channels = self.config.data.image_size, self.config.data.num_channels
         key, batches, nfe = jax.random.key(self.config.seed), [], []
@@ -222,7 +222,7 @@ def every(split: Split) -> np.ndarray:
 
 
 def denoising_errors(config: Any, sde: SDE, loaded: LoadedScore) -> OptimalVariance | None:
-    """Those of this score model, as --mode sample estimates them."""
+    """The denoising errors of this score model, as estimated by --mode sample."""
     asking = config.copy_and_resolve_references()
     asking.sampling.update(sampler="pc")
     asking.sampling.pc.predictor = "ancestral_sampling_optimal"

@@ -1,4 +1,4 @@
-"""A network as training begins with it: the speed of a network does not depend on its weights."""
+"""Networks with their initial weights, for timings: the speed of a network does not depend on its weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from score_sde.training.state import init_params
 
 
 def first_params(config: Any) -> Any:
-    """Its weights, by the CPU and unoptimised: a compiler takes longer over hundreds of small draws than they do."""
+    """The initial weights, drawn on the CPU and compiled without optimization, which would take longer than drawing them."""
     network = build_network(config)
     with jax.default_device(jax.devices("cpu")[0]):
         init = jax.jit(
@@ -25,6 +25,6 @@ def first_params(config: Any) -> Any:
 
 
 def random_network(config: Any, sde: SDE) -> NetworkScore:
-    """The config's network with its first weights, on the default device."""
+    """The config's network with its initial weights, on the default device."""
     params = jax.device_put(first_params(config))
     return network_score(build_network(config), params, build_parameterization(config, sde))

@@ -1,11 +1,11 @@
-"""What a network predicts and how its loss is weighted: likelihood and samples of the networks that come of it.
+"""Compare training recipes (prediction target and loss weighting) by likelihood and samples of the trained networks.
 
     python -m benchmarks.recipes --config configs/subvp_digits.py --out docs
 
-One network for each recipe, with the same seed, data, noise and number of updates; only the fields of the recipe differ. Then,
-on the averaged weights, the held-out images' bits/dim by the ODE and by the bound, and samples of the probability flow: the
-Frechet distance of their pixels to those of all images of the data, and the evaluations that an image took. Writes recipes.json to
---out, and the table to the page that is there.
+One network is trained for each recipe, with the same seed, data, noise and number of training steps; only the fields of the recipe
+differ. With the EMA weights, measures bits/dim of the held-out images by the ODE and by the bound, the Frechet distance in pixel space
+of samples of the probability flow to all images of the data, and the network evaluations per sample. Writes recipes.json to
+--out, and updates the table on the page there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from score_sde.training.trained_score import EXACT
 
 
 class Recipe(NamedTuple):
-    """Fields of the config."""
+    """The fields of the config that make up a recipe, and its usual name."""
 
     predicts: str
     weighting: str
@@ -58,7 +58,7 @@ RECIPES = (
 
 
 class Row(NamedTuple):
-    """What became of a recipe."""
+    """The results of a recipe."""
 
     recipe: Recipe
     ode: float
@@ -70,7 +70,7 @@ class Row(NamedTuple):
 
 
 def with_recipe(base: Any, recipe: Recipe, steps: int, num_samples: int) -> Any:
-    """The config that trains so and samples by the probability flow."""
+    """The config that trains with this recipe and samples by the probability flow."""
     config = without_records(base, steps or base.training.n_iters)
     config.model.predicts = recipe.predicts
     config.training.update(weighting=recipe.weighting, times=recipe.times)
@@ -79,12 +79,12 @@ def with_recipe(base: Any, recipe: Recipe, steps: int, num_samples: int) -> Any:
 
 
 def pixels(config: Any, images: np.ndarray) -> np.ndarray:
-    """Of integers, in [0, 1]."""
+    """Map integer pixel values to [0, 1]."""
     return images.astype(np.float64) / (config.data.num_levels - 1)
 
 
 def measure(config: Any, recipe: Recipe, real: np.ndarray) -> Row:
-    """One network, and what it is worth."""
+    """Train and measure one network."""
     trained = train_and_measure(config)
     generate = build_generator(config, build_sde(config), real.shape[1:])
     generated = generate(trained.model, config.sampling.num_images, config.seed)
@@ -93,13 +93,13 @@ def measure(config: Any, recipe: Recipe, real: np.ndarray) -> Row:
 
 
 def all_images(config: Any) -> np.ndarray:
-    """Those of the training and of the held-out split."""
+    """All images of the training and the held-out split."""
     images = data.load(config)
     return pixels(config, np.concatenate([every(images.train), every(images.test)]))
 
 
 def redrawn(real: np.ndarray, number: int) -> float:
-    """The distance of so many images drawn from the data themselves: nothing below it says anything."""
+    """Frechet distance of `number` images drawn from the data themselves; smaller distances are not meaningful."""
     chosen = np.random.default_rng(0).integers(len(real), size=number)
     return frechet_distance(real[chosen], real)
 
@@ -109,7 +109,7 @@ def in_bits(mean: float, error: float) -> str:
 
 
 def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """The only one: a row for each recipe, and what the distance is of the data themselves."""
+    """The only table: a row for each recipe, and the distance of the data themselves."""
     lines = [
         "| network predicts | weighting | times | known as | ODE, bits/dim | bound, bits/dim | Frechet | evaluations |",
         "|---" * 8 + "|",
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     for recipe, config in configs.items():
         rows.append(measure(config, recipe, real))
         print(rows[-1], flush=True)
-        jax.clear_caches()  # no program of this network is used again
+        jax.clear_caches()  # the programs of this network are not used again
     floor, steps = redrawn(real, options.samples), configs[RECIPES[0]].training.n_iters
     record = {
         "measured": facts,

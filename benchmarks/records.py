@@ -1,4 +1,4 @@
-"""Measured errors, and the questions that table and picture ask of them."""
+"""Records of measured errors, and the selections made for table and picture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Record(NamedTuple):
     sampler: str
     order: int
     steps: str
-    """The grid, or the tolerance of adaptive steps."""
+    """The time grid, or the tolerance of adaptive steps."""
     nfe: float
     error: float
 
 
 def by_sampler(records: Iterable[Record], measure: str) -> dict[str, list[Record]]:
-    """The records of a measure, in the order in which the samplers appear."""
+    """The records of a measure by sampler, in the order of appearance."""
     found: dict[str, list[Record]] = {}
     for record in records:
         if record.measure == measure:
@@ -30,10 +30,10 @@ def by_sampler(records: Iterable[Record], measure: str) -> dict[str, list[Record
 
 
 def best_within(records: Iterable[Record], budget: float) -> Record | None:
-    """Of the runs whose evaluations land nearest below the budget, the one of the smallest error; None if all cost more.
+    """The run of smallest error among those with the most evaluations within the budget; None if there is none.
 
-    Those are the same number of steps on several grids, or one tolerance. A run that costs less than half of the
-    budget is an answer to another question.
+    These are runs with the same number of steps on several grids, or one tolerance. Runs that use at most half of the
+    budget are not considered.
     """
     affordable = [record for record in records if budget / 2 < record.nfe <= budget]
     if not affordable:
@@ -43,12 +43,12 @@ def best_within(records: Iterable[Record], budget: float) -> Record | None:
 
 
 def curve(records: Iterable[Record]) -> list[Record]:
-    """The best at every budget that one lands below."""
+    """The best run for every budget that has one."""
     found = (best_within(list(records), budget) for budget in BUDGETS)
     return [record for record in found if record is not None]
 
 
 def ranking(samplers: dict[str, list[Record]], budget: float) -> list[Record]:
-    """The best run of each sampler within the budget, the smallest error first."""
+    """The best run of each sampler within the budget, in order of increasing error."""
     found = (best_within(records, budget) for records in samplers.values())
     return sorted((record for record in found if record), key=lambda record: record.error)

@@ -1,13 +1,13 @@
-"""What a sampler costs beside its network: a step should take at most 3 % longer than its evaluations.
+"""Measure the overhead of samplers: a step should take at most 3 % longer than its network evaluations.
 
     python -m benchmarks.sampler_overhead --config configs/vp_cifar.py:ddpmpp --batch 16 --steps 2 --repeats 3
     python -m benchmarks.sampler_overhead --config configs/vp_digits.py --batch 64 --steps 20
 
-Each sampler runs as in production, by the driver of `--mode sample`, from a fresh network with random weights; beside it
-the same network is evaluated as often in a loop that does nothing else. The two take turns in one process, A B A B ...,
-so that a machine's moods hit both; the figure is the median of the ratios A/B less 1, with their quartiles. With
-a small network the time a step takes beyond its evaluations, in microseconds, tells more than the percentage. On few
-steps it holds a share of the calls that begin and end a batch.
+Each sampler runs as in production, by the driver of `--mode sample`, with a network of random initial weights; for comparison
+the same network is evaluated equally often in a loop that does nothing else. The two alternate in one process, A B A B ...,
+so that fluctuations of the machine affect both; the figure is the median of the ratios A/B minus 1, with quartiles. For
+a small network, the time of a step beyond its evaluations, in microseconds, is more informative than the percentage. With few
+steps, it includes a share of the fixed cost per batch.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ DEFAULT = (
     "deis_t_3",
     "unipc_3",
 )
-TOLERANCE = 0.01  # of samplers that choose their steps
+TOLERANCE = 0.01  # of samplers with adaptive steps
 
 
 class Overhead(NamedTuple):
-    """Of one sampler; seconds are of one batch."""
+    """The overhead of one sampler; seconds are per batch."""
 
     sampler: str
     steps: int
@@ -71,16 +71,16 @@ class Overhead(NamedTuple):
     sampler_seconds: float
     network_seconds: float
     overhead: float
-    """Median of the ratios, less 1."""
+    """Median of the ratios, minus 1."""
     low: float
     high: float
-    """Their quartiles, less 1."""
+    """Quartiles of the ratios, minus 1."""
     microseconds_per_step: float
-    """Beyond the network's, median of the differences."""
+    """Time per step beyond the network's, from the median of the differences."""
 
 
 def evaluations(model: ScoreModel, x: Array, times: Array, count: Array) -> Array:
-    """`count` evaluations in a loop, each of a state that depends on the one before, so that none can be left out."""
+    """Run `count` evaluations in a loop, each at a state that depends on the previous one, so that none is optimized away."""
 
     def evaluate(k: Array, x: Array) -> Array:
         return x + 1e-6 * model(x, batch_times(x, times[k % times.shape[0]]))
@@ -89,17 +89,17 @@ def evaluations(model: ScoreModel, x: Array, times: Array, count: Array) -> Arra
 
 
 class Sampling(NamedTuple):
-    """Of one batch, compiled."""
+    """Sampling of one batch, compiled."""
 
     draw: Callable[[], Any]
     x: Array
-    """Drawn once."""
+    """The samples of a first run."""
     nfe: int
     grid: Array
 
 
 class Bench:
-    """A network with a batch to sample, and the loop that only evaluates it."""
+    """Times samplers of one network against a loop that only evaluates it."""
 
     def __init__(self, config: Any, batch: int, num_steps: int, repeats: int, clock: Clock):
         check_batch_size(batch, "sampling.batch_size")
@@ -138,7 +138,7 @@ class Bench:
         def network() -> Any:
             return self.evaluations(self.model, x, grid, count)
 
-        self.seconds(network)  # compiles at the first sampler
+        self.seconds(network)  # compiles for the first sampler
         turns = [(self.seconds(sampler), self.seconds(network)) for _ in range(self.repeats)]
         pairs = np.array(turns)
         steps = self.num_steps if not adaptive else count // entry.evaluations
@@ -150,7 +150,7 @@ class Bench:
 
 
 def table(rows: list[Overhead]) -> str:
-    """For people."""
+    """Format the overheads as a text table."""
     lines = [
         f"{'sampler':<30} {'steps':>5} {'NFE':>4} {'ms/evaluation':>13} {'overhead':>9} {'quartiles':>18} {'us/step':>8}"
     ]

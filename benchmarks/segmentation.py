@@ -1,7 +1,7 @@
-"""python -m benchmarks.segmentation --workdir runs/vp_shapes: how well masks that are drawn given pictures are the pictures' own.
+"""python -m benchmarks.segmentation --workdir runs/vp_shapes: how well masks sampled given pictures match the true masks.
 
-For each class the intersection over union with the masks of the test split, of all pixels of all images together: of one draw an
-image, and of the most frequent class of several. What draws of the exact posterior have: exact_segmentation.py.
+For each class, prints the intersection over union with the masks of the test split, over all pixels of all images together: for one
+sample per image, and for the most frequent class among several. exact_segmentation.py gives the values of the exact posterior.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from score_sde.trained import Trained
 
 
 def overlaps(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Intersection over union of each class, of classes (...) in arrays of one shape."""
+    """Intersection over union of each class, for arrays of class indices with equal shapes."""
     both = {
         name: ((found == k) & (truth == k), (found == k) | (truth == k))
         for k, name in enumerate(CLASSES)
@@ -29,7 +29,7 @@ def overlaps(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def most_frequent(drawn: np.ndarray) -> np.ndarray:
-    """Of draws (L, ...) of classes the one that most have, the lowest of equals."""
+    """The most frequent class among draws (L, ...); the lowest in a tie."""
     counts = np.stack([(drawn == k).sum(axis=0) for k in range(len(CLASSES))])
     return counts.argmax(axis=0)
 
@@ -38,7 +38,7 @@ def held_out(config: Any, count: int) -> Batch:
     """The first `count` masks of the test split, with their pictures.
 
     Raises:
-      UserError: another dataset than shapes, or not so many.
+      UserError: a dataset other than shapes, or `count` outside the size of the split.
     """
     if config.data.name != "shapes":
         raise UserError(
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
 
 
 def in_words(found: dict[str, dict[str, float]]) -> str:
-    """A line for each way to name the classes of a picture, with the mean over classes."""
+    """Format a line for each way of predicting the classes of a picture, with the mean over classes."""
     listed = {
         name: "  ".join(f"{of} {value:.4f}" for of, value in of_classes.items())
         + f"  mean {np.mean([*of_classes.values()]):.4f}"

@@ -1,16 +1,16 @@
-"""What a device holds of the training state, and what an update sends between devices, by each way of sharing.
+"""Measure the training state per device, and the communication of a training step, for each way of data parallelism.
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 JAX_PLATFORMS=cpu \
         python -m benchmarks.state_on_devices --config configs/vp_digits.py --devices 2,4,8 --updates 6
 
-A line says what a device would hold by the rule of devices/sharded.py; with an empty --ways nothing else is done, and nothing compiled.
+The first line states what a device would hold by the rule of devices/sharded.py; with an empty --ways, nothing else is done or compiled.
 
-A row for each way and number of devices: the bytes of the state on the fullest of them, counted over the parts that lie there; what
-the compiled update takes as arguments and allocates beside them, as XLA says; its collectives, with the bytes of the whole arrays
-that they join; and after some updates, the largest difference of a parameter from those of the first way.
+The table has a row for each way and number of devices: the bytes of the state on the fullest device, summed over its shards; the
+memory of arguments and additional allocations of the compiled training step, as reported by XLA; its collectives, with the bytes of
+the whole arrays; and after --updates steps, the largest difference of a parameter from the first way.
 
-`xla` is not a way that config.data_parallel has: fsdp with the loss, too, written for whole arrays and split by XLA alone.
-Devices that are parts of one processor say nothing of speed, so none is measured.
+`xla` is not a value of config.data_parallel: it is fsdp with a loss that is also written for whole arrays and partitioned by XLA alone.
+Devices that are parts of one CPU say nothing about speed, so none is measured.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from score_sde.training.step import build_train_step
 
 @dataclasses.dataclass(frozen=True)
 class LeftToXla(FsdpDevices):
-    """A way in which XLA splits the loss, too, as the arrays lie."""
+    """FSDP with the loss, too, partitioned by XLA according to the sharding of its arguments."""
 
     def joined(self, f: Any, arguments: Any, mapped: Any, like: Any) -> Shares:
         return f(*arguments)
@@ -53,19 +53,19 @@ class Row(NamedTuple):
     way: str
     devices: int
     state: int
-    """Bytes on the fullest device; so all of these."""
+    """Bytes on the fullest device, as are all sizes here."""
     arguments: int
     allocated: int
     collectives: dict[str, tuple[int, int]]
-    """Kind -> (how many, bytes of the whole arrays)."""
+    """Kind -> (count, bytes of the whole arrays)."""
     losses: list[float]
     difference: float | None
-    """From the first way."""
+    """Largest difference of a parameter from the first way; None without updates."""
 
 
 def collectives(program: str, num_devices: int) -> dict[str, tuple[int, int]]:
-    """Of a compiled program's text: kind -> (how many, bytes of the whole arrays that they join)."""
-    whole = {"reduce-scatter": num_devices}  # whose result is a part
+    """The collectives in the text of a compiled program: kind -> (count, bytes of the whole arrays)."""
+    whole = {"reduce-scatter": num_devices}  # its result is one part of the array
     return {
         kind: (sent.count, whole.get(kind, 1) * sent.bytes)
         for kind, sent in collectives_of(program).items()
@@ -73,7 +73,7 @@ def collectives(program: str, num_devices: int) -> dict[str, tuple[int, int]]:
 
 
 def by_rule(config: Any, numbers: list[int]) -> str:
-    """What the state takes up whole, and on each of so many devices that share it."""
+    """Describe the size of the whole state, and of the part on each device for each number of devices."""
     shapes = state_shapes(build_score_task(config))
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
     parts = [amount(size(FsdpDevices((*jax.devices()[:n],)).template(shapes))) for n in numbers]
@@ -84,7 +84,7 @@ def by_rule(config: Any, numbers: list[int]) -> str:
 
 
 def held(state: Any, device: jax.Device) -> int:
-    """Bytes of the state on a device."""
+    """Bytes of the state on one device."""
     return sum(
         shard.data.nbytes
         for leaf in jax.tree.leaves(state)
@@ -94,7 +94,7 @@ def held(state: Any, device: jax.Device) -> int:
 
 
 def measure(config: Any, way: str, devices: Devices, updates: int) -> tuple[Row, Any]:
-    """The row, without a difference, and the parameters after the updates."""
+    """Return the row, without the difference, and the parameters after the updates."""
     task = build_score_task(config)
     split = data.load(config, conditions=conditions_of(config), whole=True).train
     resident, steps = feed(config.seed, config.training.batch_size, split, 0, devices)
@@ -150,10 +150,10 @@ def table(rows: list[Row]) -> str:
 
 
 def asked_of(options: argparse.Namespace) -> tuple[list[str], list[int]]:
-    """The ways, and the numbers of devices, of those that there are.
+    """Parse the ways and the numbers of devices.
 
     Raises:
-      UserError: there is no such way or number.
+      UserError: an unknown way, or more devices than available.
     """
     ways = [*filter(None, options.ways.split(","))]
     if unknown := [way for way in ways if way not in WAYS]:

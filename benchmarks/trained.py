@@ -1,4 +1,4 @@
-"""A network trained for a benchmark, and its likelihood of the held-out images."""
+"""Training of a network for a benchmark, and its likelihood of the held-out images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from score_sde.training.trained_score import load_score_model
 
 
 class Trained(NamedTuple):
-    """With the averaged weights."""
+    """A score model with EMA weights and its bits/dim by the ODE and by the bound."""
 
     model: ScoreModel
     ode: Measured
@@ -25,16 +25,16 @@ class Trained(NamedTuple):
 
     @property
     def figures(self) -> tuple[float, float, float, float]:
-        """Means and their errors over images, of the ODE and of the bound."""
+        """Mean and standard error over images of the ODE, then of the bound."""
         ode, bound = self.ode, self.bound
         return ode.mean, ode.standard_error, bound.mean, bound.standard_error
 
 
 def train_to_its_end(config: Any, folder: str | Path) -> None:
-    """Train as config says.
+    """Train by the config, to the end.
 
     Raises:
-      SystemExit: with main.py's status, if a signal ended the training early: weights of half a run are no row of a table.
+      SystemExit: with the status of main.py, if a signal stopped the training: partly trained weights must not enter a table.
     """
     stopped_by = train(config, folder)["stopped_by"]
     if stopped_by:
@@ -42,7 +42,7 @@ def train_to_its_end(config: Any, folder: str | Path) -> None:
 
 
 def train_and_measure(config: Any) -> Trained:
-    """As config.training and config.likelihood say; nothing is kept."""
+    """Train and measure by config.training and config.likelihood, in a temporary folder."""
     sde = build_sde(config)
     with tempfile.TemporaryDirectory() as folder:
         train_to_its_end(config, folder)
@@ -55,7 +55,7 @@ def train_and_measure(config: Any) -> Trained:
 
 
 def without_records(config: Any, steps: int) -> Any:
-    """A copy that trains so many updates, and writes nothing on the way."""
+    """A copy of the config that trains for `steps` steps and writes no snapshots, evaluations or intermediate checkpoints."""
     config = config.copy_and_resolve_references()
     config.training.update(n_iters=steps, snapshot_freq=0, eval_freq=0, checkpoint_freq=0)
     return config

@@ -1,16 +1,16 @@
-"""How the drawing of training times moves the gradient's variance, and the bits/dim that come of it.
+"""Measure how the sampling of training times affects the variance of the gradient and the resulting bits/dim.
 
     python -m benchmarks.training_times --config configs/subvp_digits.py:likelihood --steps 1300 --out docs
 
-All with the likelihood weighting, hence of one objective, and with the same seed, images and noise. A network is trained by
-each scheme of TRAINED and measured on the held-out images: the ODE's bits/dim and the bound. Then the gradient: at the weights
-of the last of these, `--gradients` batches for every scheme, with the same images in all of them. The variance is
+All runs use the likelihood weighting, hence the same objective, and the same seed, images and noise. A network is trained with each
+scheme of TRAINED and measured on the held-out images by the bits/dim of the ODE and the bound. Then, at the weights of the last of
+these, the gradients of `--gradients` batches are computed for every scheme, with the same images for all. The relative variance of
+the gradient of one batch is
 
     E |g - E g|^2 / |E g|^2,
 
-of one batch's gradient about the mean, which the batches of the steadiest scheme tell; its square root is about the relative
-error of one update.
-Writes training_times.json to --out, and the table to the page that is there.
+with the mean estimated from the scheme of least variance; its square root is about the relative error of one training step.
+Writes training_times.json to --out, and updates the table on the page there.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ TRAINED = (SCHEMES[0], SCHEMES[1], SCHEMES[3], SCHEMES[5])
 
 
 class Row(NamedTuple):
-    """What became of one scheme; None where no network was trained by it."""
+    """The results of one scheme; bits/dim are None if no network was trained with it."""
 
     times: str
     draws: str
     variance: float
-    """Of a batch's gradient, relative to the square of its mean."""
+    """Variance of the gradient of a batch, relative to its squared mean."""
     variance_error: float
     """Its standard error."""
     ode: float | None = None
@@ -71,14 +71,14 @@ class Row(NamedTuple):
 
 
 def with_scheme(config: Any, times: str, draws: str, steps: int) -> Any:
-    """The config that trains so."""
+    """The config that trains with this scheme."""
     config = without_records(config, steps)
     config.training.update(weighting="likelihood", times=times, draws=draws)
     return config
 
 
 def gradients(config: Any, params: Any, count: int) -> Iterator[np.ndarray]:
-    """The gradients of `count` batches at these weights, without dropout, as vectors."""
+    """Yield the gradients of `count` batches at these weights, without dropout, as vectors."""
     config = config.copy_and_resolve_references()
     config.model.dropout = 0.0
     network, sde = build_network(config), build_sde(config)
@@ -101,10 +101,10 @@ def gradients(config: Any, params: Any, count: int) -> Iterator[np.ndarray]:
 
 
 def relative_variances(configs: list[Any], params: Any, count: int) -> list[tuple[float, float]]:
-    """The variance of each scheme's gradient and its standard error, in units of the squared mean.
+    """The variance of the gradient under each scheme and its standard error, in units of the squared mean.
 
-    Schemes differ in variance only, so the steadiest says best what the mean is; the square of its mean of `count`
-    gradients holds a share 1/count of their variance, which is taken off.
+    All schemes have the same mean gradient, so it is estimated from the scheme of least variance. The squared norm of the average
+    of `count` gradients is biased by 1/count of their variance, which is subtracted.
     """
     means, squares = [], []
     with progress_bar(count * len(configs), "gradients", "batch") as bar:
@@ -130,7 +130,7 @@ def with_error(value: float | None, error: float | None) -> str:
 
 
 def tables(stored: dict[str, Any]) -> dict[str, str]:
-    """The only one: a row for each scheme."""
+    """The only table: a row for each scheme."""
     lines = [
         "| times | draws | gradient's variance | ODE, bits/dim | bound, bits/dim |",
         "|---" * 5 + "|",

@@ -1,4 +1,4 @@
-"""Timings in turns: every work in each round, one after the other, so that a machine's moods meet all of them."""
+"""Interleaved timings: every work runs once per round, so that fluctuations of the machine affect all alike."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 Work = Callable[[int], None]
-"""Does its work so many times, and returns when all of it is done."""
+"""Does its work the given number of times, and returns once all of it is finished."""
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "processor": time.process_time}
-"""The latter: the time of all threads of this process, for CPUs that others use too."""
+"""`processor` is the time of all threads of this process, for CPUs shared with other users."""
 
 
 class Timing(NamedTuple):
-    """Of one work."""
+    """The timing of one work."""
 
     seconds: np.ndarray
-    """Of one time, (rounds,): each the mean over a block."""
+    """Seconds per call (rounds,), each the mean over a block."""
 
     @property
     def median(self) -> float:
@@ -29,9 +29,9 @@ class Timing(NamedTuple):
 def in_turns(
     works: Mapping[str, Work], block: float, rounds: int, clock: Clock = time.perf_counter
 ) -> dict[str, Timing]:
-    """The timing of each work, in `rounds` blocks of about `block` seconds, A B A B ...
+    """Time the works in turns, A B A B ..., in `rounds` blocks of about `block` seconds each.
 
-    Each has been done once before: what is compiled or chosen the first time is not in it.
+    Each work must have run once before, so that compilation and autotuning are not timed.
     """
     counts = {
         name: max(1, round(block / max(seconds(work, 2, clock) / 2, 1e-6)))
@@ -51,5 +51,5 @@ def seconds(work: Work, times: int, clock: Clock = time.perf_counter) -> float:
 
 
 def ratio(slow: Timing, fast: Timing) -> float:
-    """How many times as long `slow` takes: the median over rounds."""
+    """Median over rounds of the time of `slow` relative to that of `fast`."""
     return float(np.median(slow.seconds / fast.seconds))

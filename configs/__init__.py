@@ -1,1 +1,1 @@
-"""Configurations: default.py, where all fields are put together, and a short file for each experiment."""
+"""Configurations: default.py, which assembles all fields, and a short file for each experiment."""

@@ -1,11 +1,12 @@
-"""ADM on ImageNet (Dhariwal & Nichol 2021): the networks of the paper, trained for their mean alone.
+"""ADM on ImageNet (Dhariwal & Nichol 2021): the networks of the paper, trained to predict the mean only.
 
   python main.py --config configs/adm_imagenet.py:64 --mode train --config.data.folder=IMAGENET
 
-Variants (published FID): 64 (2.07), 128 (2.97 with a classifier's guidance), 256 (4.59 with guidance), 256_uncond, unconditional.
-Updates and rates are those of its appendix I. Not trained with this code: tests check the number of parameters of each. Published networks have twice the output
-channels, for a variance; these predict the noise, and their label may also be "no class", in place of separate networks. With _published
-after its name a variant is the network of OpenAI's file, on its chain of 1000 levels and without an unconditional mode:
+Variants (published FID): 64 (2.07), 128 (2.97 with classifier guidance), 256 (4.59 with guidance), 256_uncond, which is unconditional.
+Numbers of updates and learning rates are those of appendix I of the paper. Not trained with this code: tests check the number of
+parameters of each variant. The published networks have twice the output channels, for a variance; these predict the noise only, and
+their label may also be "no class", which replaces separate unconditional networks. A variant with _published after its name is the
+network of OpenAI's file, on its chain of 1000 levels and without an unconditional mode:
 
   python main.py --config configs/adm_imagenet.py:64_published --mode import --source 64x64_diffusion.pt
 
@@ -59,7 +60,7 @@ PIXELS_256 = {
     "model.ch_mult": (1, 1, 2, 2, 4, 4),
     "training.n_iters": 1_980_000,
 }
-# Of the files: https://github.com/openai/guided-diffusion, README.
+# Settings of the published files: https://github.com/openai/guided-diffusion, README.
 PUBLISHED = {
     "model.learned_variance": True,
     "training.continuous": False,
@@ -79,5 +80,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
 
 
 def get_config(name: str = "64") -> ConfigDict:
-    """ADM's network for ImageNet, by a variant: pixels a side, and whether it is class-conditional."""
+    """ADM on ImageNet; the variant sets the resolution and whether the network is class-conditional."""
     return changed(default_config(), COMMON, *variant(name, VARIANTS))

@@ -1,8 +1,8 @@
-"""Every field of a configuration, put together from the sections that state them: default, meaning, range.
+"""All fields of a configuration, assembled from the sections that declare their defaults, meanings and ranges.
 
-Experiments start here and change few lines. Names follow score_sde where it has one. Every field can be set on the
-command line, as `--config.training.batch_size=64`; an unknown name or a value of another type is refused. `python -m
-score_sde.configs.default` lists them all.
+Experiments start from these and change a few fields. Names follow score_sde where it has a name. Every field can be set on the
+command line, as `--config.training.batch_size=64`; unknown names and values of another type are refused. `python -m
+score_sde.configs.default` lists all fields.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from score_sde.training.options import (
 
 
 def sections() -> Iterator[tuple[str, type[Section]]]:
-    """Dotted names with what each holds; processes and networks share config.model, and one that is registered joins."""
+    """Yield dotted section names with their options; all registered processes and networks share config.model."""
     yield "", RunOptions
     yield "sde", ProcessChoice
     yield "data", DataOptions
@@ -75,7 +75,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
 
 
 def get_config() -> ConfigDict:
-    """All fields with their defaults."""
+    """The configuration with all fields at their defaults."""
     config = ConfigDict()
     for name, section in sections():
         parent, _, last = name.rpartition(".")
@@ -86,10 +86,10 @@ def get_config() -> ConfigDict:
 
 
 def check_options(config: Any) -> None:
-    """Refuse the first value that is out of its range, whoever reads it.
+    """Refuse the first value outside its range, whether or not it is used.
 
     Raises:
-      ConfigError: with the dotted field, its value and what was expected.
+      ConfigError: names the dotted field, its value and what was expected.
     """
     for name, section in sections():
         try:
@@ -100,7 +100,7 @@ def check_options(config: Any) -> None:
 
 
 if __name__ == "__main__":
-    listed = {  # networks share some of their fields
+    listed = {  # a dict, since networks share some of their fields
         ".".join(filter(None, (section_name, option_name))): field
         for section_name, part in sections()
         for option_name, field in part.options().items()

@@ -1,4 +1,4 @@
-"""What the configurations of digits, captions and shapes share: a DDPM++ that a laptop trains in minutes, on the 8x8 UCI digits."""
+"""Common settings for digits, captions and shapes: a DDPM++ that trains in minutes on a laptop, on the 8x8 UCI digits."""
 
 from ml_collections import ConfigDict
 
@@ -23,9 +23,9 @@ DIGITS = {
     "training.eval_freq": 325,
     "training.checkpoint_freq": 650,
     "training.snapshot_freq": 650,
-    # Of the quick sampler: with the 200 steps of sampling.pc, two pictures would take a tenth of the run.
+    # Steps of the fast sampler: with the 200 steps of sampling.pc, two pictures would take a tenth of the run.
     "training.snapshot_steps": 10,
-    # Looser than the default, and four to seven times faster: on the trained sub-VP network they move the mean
+    # Looser tolerances than the defaults, and four to seven times faster: for the trained sub-VP network they change the mean
     # bits/dim of the test images by 0.002, a seventh of its standard error.
     "sampling.ode.rtol": 1e-3,
     "sampling.ode.atol": 1e-3,
@@ -37,5 +37,5 @@ DIGITS = {
 
 
 def digits_config(sde: str) -> ConfigDict:
-    """The digits under a process, by its name."""
+    """The configuration for the digits with the process of this name."""
     return changed(default_config(), DIGITS, {"sde.name": sde})

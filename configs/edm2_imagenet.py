@@ -1,11 +1,12 @@
-"""EDM2 on ImageNet at 64 pixels (Karras et al. 2024b): its network, loss, rate and averages, from XXS to XXL.
+"""EDM2 on ImageNet at 64 pixels (Karras et al. 2024b): network, loss, learning rate and averages, from XXS to XXL.
 
   python main.py --config configs/edm2_imagenet.py:s --mode train --config.data.folder=IMAGENET
 
-Variants: xxs, xs, s (default), m, l, xl, xxl; of images of 64 pixels the paper has S to XL (FID of XL by Heun's 63 evaluations 1.33; of
-smaller ones none is stated there), of latents XXS to XXL, whose rates and dropout xxs and xxl have, with as many updates as S. No label is dropped: the published
-guidance is by a second, smaller network (sampling.guidance.worse). Not trained with this code: tests check the number of parameters of
-each, and the outputs and six updates of a small network against the published code's.
+Variants: xxs, xs, s (default), m, l, xl, xxl. For images of 64 pixels the paper has S to XL (FID of XL 1.33 with Heun's method in 63
+evaluations; it states none for smaller networks). For latents it has XXS to XXL, whose learning rates and dropout are used for the sizes
+without a setting at 64 pixels, with as many updates as S. Labels are never dropped: the published guidance uses a second, smaller network
+(sampling.guidance.worse). Not trained with this code: tests check the number of parameters of each, and the outputs and six updates of a
+small network against the published code.
 
 Data: IMAGENET/train/CLASS/*.JPEG and IMAGENET/test/CLASS/*.JPEG.
 """
@@ -34,7 +35,7 @@ EDM2 = EDM | {
     # 2^30 images.
     "training.n_iters": 524_288,
     "training.ema.sigma_rel": (0.05, 0.1),
-    # The rate rises over the first 10 million images.
+    # The learning rate rises over the first 10 million images.
     "optim.beta2": 0.99,
     "optim.warmup": 4_883,
     "optim.decay": "inverse_sqrt",
@@ -54,5 +55,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
 
 
 def get_config(name: str = "s") -> ConfigDict:
-    """EDM2's network for ImageNet, by a variant: its size."""
+    """EDM2 on ImageNet; the variant is the size of the network."""
     return changed(default_config(), EDM2, *variant(name, VARIANTS))

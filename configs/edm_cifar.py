@@ -1,11 +1,11 @@
-"""EDM on CIFAR-10 (Karras et al. 2022): its networks, preconditioning, loss, times and sampler.
+"""EDM on CIFAR-10 (Karras et al. 2022): networks, preconditioning, loss, distribution of times and sampler.
 
   python main.py --config configs/edm_cifar.py --mode train
   python main.py --config configs/edm_cifar.py:ncsnpp_cond --mode train
 
-Variants (published FID by 35 evaluations, trained on augmented images): ddpmpp (default, 1.97), ncsnpp (1.98), ddpmpp_cond (1.79),
+Variants (published FID with 35 evaluations, trained on augmented images): ddpmpp (default, 1.97), ncsnpp (1.98), ddpmpp_cond (1.79),
 ncsnpp_cond (1.79). Not trained with this code: tests check the number of parameters of each, and the outputs of a
-small network against the published code's.
+small network against the published code.
 
 Data: CIFAR-10, downloaded on first use (170 MB). Published: 8 V100, 2 days.
 """
@@ -30,7 +30,7 @@ EDM = {
     "data.uniform_dequantization": False,
     "optim.grad_clip": -1.0,
 }
-# 200 million images; the rate rises over the first 10 million, and half of the average is of the last 500,000.
+# 200 million images; the learning rate rises over the first 10 million, and the average has a half-life of 500,000.
 CIFAR = {
     "data.name": "cifar10",
     "data.image_size": 32,
@@ -60,5 +60,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
 
 
 def get_config(name: str = "ddpmpp") -> ConfigDict:
-    """EDM's training on CIFAR-10, by a variant: the network, and whether it is class-conditional."""
+    """EDM on CIFAR-10; the variant sets the network and whether it is class-conditional."""
     return changed(default_config(), EDM, CIFAR, *variant(name, VARIANTS))

@@ -2,10 +2,10 @@
 
   python main.py --config configs/edm_ffhq.py --mode train --config.data.folder=FFHQ
 
-Variants (published FID by 79 evaluations, trained on augmented images): ddpmpp (default, 2.39), ncsnpp (2.53). Not trained with this
+Variants (published FID with 79 evaluations, trained on augmented images): ddpmpp (default, 2.39), ncsnpp (2.53). Not trained with this
 code.
 
-Data: a folder of FFHQ's images, PNG or JPEG. Published: 8 V100, 4 days.
+Data: a folder of the FFHQ images, PNG or JPEG. Published: 8 V100, 4 days.
 """
 
 from ml_collections import ConfigDict
@@ -33,5 +33,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {"ddpmpp": (DDPMPP,), "ncsnpp": (NCSNP
 
 
 def get_config(name: str = "ddpmpp") -> ConfigDict:
-    """EDM's training on FFHQ at 64 pixels, by a variant: the network."""
+    """EDM on FFHQ at 64 pixels; the variant sets the network."""
     return changed(default_config(), EDM, FFHQ, *variant(name, VARIANTS))

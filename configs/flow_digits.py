@@ -1,8 +1,8 @@
-"""Flow matching on 8x8 digits: the straight path from an image to its noise, and the network gives the velocity along it.
+"""Flow matching on 8x8 digits: straight paths from images to noise, with a network that predicts the velocity.
 
 python main.py --config configs/flow_digits.py --mode train
 
-The variant :mean_flow trains the velocity's average over any interval, by which --sampler mean_flow draws in one step.
+The variant :mean_flow learns the average velocity over any interval, with which --sampler mean_flow draws in one step.
 """
 
 from score_sde.configs.digits import digits_config
@@ -13,7 +13,7 @@ MEAN_FLOW = {
     "model.condition_interval": True,
     "sampling.sampler": "mean_flow",
     "training.snapshot_steps": 0,
-    # Some 7 minutes on two cores: an update is four to five evaluations of the network, one of the score's three.
+    # About 7 minutes on two cores: an update costs four to five network evaluations, and one of the score three.
     "training.n_iters": 2200,
     "model.ema_rate": 0.997,
     "tradeoff.samplers": "mean_flow: 1 2 4, dopri5 adaptive: 0.001",
@@ -22,6 +22,6 @@ VARIANTS: dict[str, tuple[Change, ...]] = {"velocity": (), "mean_flow": (MEAN_FL
 
 
 def get_config(name: str = "velocity"):
-    """Digits along the straight path, with the velocity's squared error or MeanFlow's."""
+    """Digits along straight paths, trained with the squared error of the velocity or the loss of MeanFlow."""
     flow = {"training.weighting": "flow"}
     return changed(digits_config("linear"), flow, *variant(name, VARIANTS))

@@ -1,4 +1,4 @@
-"""Sub-VP on CIFAR-10, the best published likelihoods.
+"""Sub-VP on CIFAR-10, which has the best published likelihoods.
 
   python main.py --config configs/subvp_cifar.py:ddpmpp_deep --mode train
 
@@ -21,5 +21,5 @@ VARIANTS = {
 
 
 def get_config(name: str = "ddpmpp"):
-    """A published configuration for CIFAR-10 under sub-VP, by its variant."""
+    """The published configuration of a variant for CIFAR-10 with sub-VP."""
     return published.published_config(published.CIFAR10, published.SUBVP, *variant(name, VARIANTS))

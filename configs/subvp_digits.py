@@ -1,13 +1,15 @@
-"""Sub-VP on 8x8 digits, the best likelihoods of the three; what `make demo` runs.
+"""Sub-VP on 8x8 digits, with the best likelihoods of the three processes; run by `make demo`.
 
 python main.py --config configs/subvp_digits.py --mode train
 
-The variant :likelihood trains for the likelihood, and longer; :conditional conditions the network on the digit;
-:super_resolution conditions it on the means of 2x2 pixels, and --mode restore draws digits that have them, as does :control, a ControlNet around the
-network of runs/subvp_digits, which stays as it is; :dit and :uvit have a
-transformer of 1.3 and 1.1 million parameters in place of the U-Net of 0.75, :simple_uvit one within a U-Net, :rin one of few latents that read and write the image's tokens; :adm, :edm
-and :edm2 have other U-Nets, the last two as EDM and EDM2 train them; :consistency trains a consistency model, which draws by --sampler consistency in one or few steps, from data alone or, with
---config.consistency.teacher=FOLDER, from a network of :edm; :classifier trains no score but a classifier of noisy digits, by which samples of the others can be guided.
+The variant :likelihood trains longer, with likelihood weighting. :conditional conditions the network on the digit.
+:super_resolution conditions it on the means of 2x2 pixels; --mode restore then draws digits with these means. :control does the same with
+a ControlNet around the network of runs/subvp_digits, which stays unchanged. :dit and :uvit use a transformer of 1.3 and 1.1 million
+parameters in place of the U-Net of 0.75 million, :simple_uvit a transformer inside a U-Net, and :rin one with few latents that read and
+write the image tokens. :adm, :edm and :edm2 use other U-Nets, the last two trained as in EDM and EDM2. :consistency trains a consistency
+model, which draws by --sampler consistency in one or a few steps, either from data alone or, with
+--config.consistency.teacher=FOLDER, by distilling a network of :edm. :classifier trains, instead of a score, a classifier of noisy digits
+that can guide the samples of the others.
 """
 
 from ml_collections import ConfigDict
@@ -22,11 +24,11 @@ LIKELIHOOD = {
     "training.weighting": "likelihood",
     "training.times": "log_snr",
     "training.draws": "low_discrepancy",
-    # sigma is 1.1e-4 there, a thousandth of a grey level
+    # sigma is 1.1e-4 at this time, a thousandth of a grey level
     "training.eps": 1e-3,
     "likelihood.eps": 1e-3,
     "training.n_iters": 12_000,
-    # Error bars of the measurement that are far below those over images
+    # Makes the error of each measurement far smaller than the standard error over images.
     "likelihood.probe": "orthogonal",
     "likelihood.num_probes": 4,
     "likelihood.bound_draws": 256,
@@ -103,7 +105,7 @@ CONSISTENCY = {
     "training.log_normal_mean": -1.1,
     "training.log_normal_std": 2.0,
     "consistency.last_intervals": 160,
-    # Some 7 minutes on two cores: an update is four evaluations of the network, one of the score's three.
+    # About 7 minutes on two cores: an update costs four network evaluations, and one of the score three.
     "training.n_iters": 2500,
     "model.ema_rate": 0.9975,
     "sampling.sampler": "consistency",
@@ -144,5 +146,5 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
 
 
 def get_config(name: str = "fast") -> ConfigDict:
-    """Digits under sub-VP, by a variant: of the network, or of what it is trained for."""
+    """Digits with sub-VP; the variant sets the network or the training objective."""
     return changed(digits_config("subvp"), *variant(name, VARIANTS))

@@ -3,8 +3,8 @@
 pip install -e '.[images]'
 python main.py --config configs/subvp_mnist.py --mode train --cpu_devices=2
 
-The 28 pixels have a border of two black ones on each side: 32 can be halved five times, 28 twice, which is enough for this
-network too: --config.data.pad=0 --config.data.image_size=28 --config.model.attn_resolutions='(7,)' does without.
+The 28 pixels are padded by two black ones on each side, since 32 can be halved five times but 28 only twice. That is enough for this
+network, so --config.data.pad=0 --config.data.image_size=28 --config.model.attn_resolutions='(7,)' trains without padding.
 """
 
 from ml_collections import ConfigDict
@@ -47,5 +47,5 @@ MNIST = {
 
 
 def get_config() -> ConfigDict:
-    """MNIST at 32 pixels under sub-VP, with classes."""
+    """MNIST at 32 pixels with sub-VP, class-conditional."""
     return changed(default_config(), MNIST)

@@ -1,4 +1,4 @@
-"""Sub-VP on colour patches of six photographs, at 16 pixels, to restore colours with: half an hour on two cores.
+"""Sub-VP on colour patches of six photographs, at 16 pixels, for restoring colours: half an hour on two cores.
 
 pip install -e '.[images]'
 python main.py --config configs/subvp_patches.py --mode train
@@ -45,5 +45,5 @@ PATCHES = {
 
 
 def get_config() -> ConfigDict:
-    """Patches of photographs at 16 pixels under sub-VP."""
+    """Patches of photographs at 16 pixels with sub-VP."""
     return changed(default_config(), PATCHES)

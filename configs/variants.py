@@ -1,4 +1,4 @@
-"""Variants of a configuration: `configs/FILE.py:NAME` picks one of a table of what it changes."""
+"""Variants of a configuration: `configs/FILE.py:NAME` selects an entry of a table of changes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,21 +9,21 @@ from score_sde.errors import ConfigError
 from score_sde.nearest import did_you_mean
 
 Change = Mapping[str, Any]
-"""Dotted fields with their values."""
+"""New values by dotted field."""
 
 
 def changed(config: ConfigDict, *changes: Change) -> ConfigDict:
-    """The config itself, with these changes in order."""
+    """Apply these changes to the config in place, in order, and return it."""
     for change in changes:
         config.update_from_flattened_dict(change)
     return config
 
 
 def variant(name: str, variants: Mapping[str, tuple[Change, ...]]) -> tuple[Change, ...]:
-    """The changes of this name.
+    """The changes of the variant of this name.
 
     Raises:
-      ConfigError: no such variant, with the names there are.
+      ConfigError: no such variant; the message lists the names.
     """
     if name not in variants:
         guess = did_you_mean(name, variants)

@@ -6,14 +6,14 @@
 Variants: bedroom (default), church, ffhq, celebahq. No FID was published; not yet trained with this code.
 
 Data:
-  bedroom, church   LSUN. TFDS prepares it once (46 and 2.4 GB), for which it needs TensorFlow and tensorflow-io:
+  bedroom, church   LSUN, prepared once by TFDS (46 and 2.4 GB), which needs TensorFlow and tensorflow-io:
                     `python -m score_sde.data.prepare lsun/bedroom`, `lsun/church_outdoor`. Images extracted to a folder need
                     neither: --config.data.name=folder --config.data.folder=PATH.
   ffhq, celebahq    a folder of images of 1024 or 256 pixels (github.com/NVlabs/ffhq-dataset, 70,000 images, 89 GB;
                     CelebA-HQ, 30,000, also as `--config.data.name=celeb_a_hq/256` of TFDS). 5 % are held out; the
                     published runs trained on all, and evaluated on what they had trained on.
 
-The published files evaluate from checkpoint 50 on, which a run of this length never writes; here none is waited for.
+The published files evaluate from checkpoint 50 on, which a run of this length never writes; here evaluation waits for no checkpoint.
 """
 
 from score_sde.configs import published
@@ -28,7 +28,7 @@ VARIANTS = {
 
 
 def get_config(name: str = "bedroom"):
-    """256 pixels under VE, by the dataset."""
+    """Images of 256 pixels with VE; the variant is the dataset."""
     return published.published_config(
         published.PIXELS_256,
         published.VE,

@@ -1,4 +1,4 @@
-"""VE on 8x8 digits: images on [0, 1], a network that predicts the score from x and sigma.
+"""VE on 8x8 digits: images in [0, 1], and a network that predicts the score from x and sigma.
 
 python main.py --config configs/ve_digits.py --mode train
 """
@@ -7,7 +7,7 @@ from score_sde.configs.digits import digits_config
 
 
 def get_config():
-    """Digits under VE, on [0, 1]."""
+    """Digits in [0, 1] with VE."""
     config = digits_config("ve")
     config.data.centered = False
     model = config.model

@@ -5,8 +5,8 @@
 
 Variants: bedroom (default), church, celebahq. No FID was published with them; not yet trained with this code.
 
-Data: as for configs/ve_256.py. The published celebahq reads images of 1024 pixels without shrinking them, so that its
-network of 256 pixels gets the wrong ones; here they are shrunk.
+Data: as for configs/ve_256.py. The published celebahq reads images of 1024 pixels without downsampling them, so its
+network for 256 pixels gets images of the wrong size; here they are downsampled.
 """
 
 from score_sde.configs import published
@@ -20,7 +20,7 @@ VARIANTS = {
 
 
 def get_config(name: str = "bedroom"):
-    """256 pixels under VP, by the dataset."""
+    """Images of 256 pixels with VP; the variant is the dataset."""
     return published.published_config(
         published.PIXELS_256,
         published.DDPM_256,

@@ -1,4 +1,4 @@
-"""Images of a text: one, two or three squares or discs of a colour, 16x16 pixels, drawn given "two red squares".
+"""Images from text: one, two or three coloured squares or discs, 16x16 pixels, drawn given a caption "two red squares".
 
 python main.py --config configs/vp_captions.py --mode train
 python main.py --config configs/vp_captions.py --mode sample --config.sampling.text="two red squares"
@@ -16,7 +16,7 @@ CAPTIONS = {
     "data.num_channels": 3,
     "data.num_levels": 2,
     "data.uniform_dequantization": False,
-    # As data/captions.py numbers them.
+    # In the order of the indices in data/captions.py.
     "model.words": "one two three red green blue square disc squares discs",
     "model.predicts": "velocity",
     "model.attn_resolutions": (8,),
@@ -29,7 +29,7 @@ CAPTIONS = {
     "sampling.sampler": "ddim",
     "sampling.exponential.num_steps": 20,
     "sampling.grid.name": "log_snr",
-    # Of all captions in turn, as many images each.
+    # A multiple of the number of captions, which take turns, so that each has the same number of images.
     "sampling.num_images": 72,
     "sampling.batch_size": 72,
     "evaluation.features": "pixels",
@@ -37,5 +37,5 @@ CAPTIONS = {
 
 
 def get_config() -> ConfigDict:
-    """Captioned shapes under VP, of a network conditioned on the text."""
+    """Captioned shapes with VP, and a network conditioned on the text."""
     return changed(digits_config("vp"), CAPTIONS)

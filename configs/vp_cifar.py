@@ -5,8 +5,8 @@
 
 Variants (published FID, bits/dim; Song et al. 2021, Tables 2 and 3; not yet trained with this code):
   ddpmpp (default; 2.55, 3.16), ddpmpp_deep (2.41, 3.13), ncsnpp, ncsnpp_deep, ddpm (3.69 by the ODE, 3.21),
-  and with the discrete loss of DDPM: ddpmpp_discrete (2.78), ncsnpp_discrete, ddpm_discrete (3.24, 3.28),
-  ddpm_unconditional (the published PyTorch cannot build it).
+  and with the discrete loss of DDPM ddpmpp_discrete (2.78), ncsnpp_discrete, ddpm_discrete (3.24, 3.28),
+  ddpm_unconditional (which the published PyTorch code cannot build).
 
 Data: CIFAR-10, downloaded on first use (170 MB).
 """
@@ -33,5 +33,5 @@ VARIANTS = {
 
 
 def get_config(name: str = "ddpmpp"):
-    """A published configuration for CIFAR-10 under VP, by its variant."""
+    """The published configuration of a variant for CIFAR-10 with VP."""
     return published.published_config(published.CIFAR10, *variant(name, VARIANTS))

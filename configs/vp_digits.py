@@ -7,5 +7,5 @@ from score_sde.configs.digits import digits_config
 
 
 def get_config():
-    """Digits under VP."""
+    """Digits with VP."""
     return digits_config("vp")

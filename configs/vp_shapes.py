@@ -1,4 +1,4 @@
-"""Segmentation by a diffusion over masks: discs and squares of 16x16 pixels, as analog bits, given the picture.
+"""Segmentation by diffusion of masks: discs and squares of 16x16 pixels, as analog bits, given the picture.
 
 python main.py --config configs/vp_shapes.py --mode train
 python -m benchmarks.segmentation --workdir runs/vp_shapes
@@ -24,7 +24,7 @@ SHAPES = {
     "model.ema_rate": 0.99,
     "optim.lr": 8e-3,
     "optim.warmup": 200,
-    # Many small batches: at the same cost the held-out loss falls faster than with fewer of 32.
+    # Many small batches: at equal cost the held-out loss falls faster than with fewer batches of 32.
     "training.batch_size": 16,
     "training.n_iters": 9000,
     "training.eval_freq": 1500,
@@ -33,11 +33,11 @@ SHAPES = {
     "sampling.sampler": "ddim",
     "sampling.exponential.num_steps": 10,
     "sampling.grid.name": "log_snr",
-    # Two channels are no picture.
+    # Images of two channels cannot be saved as pictures.
     "sampling.save": "npz",
 }
 
 
 def get_config() -> ConfigDict:
-    """Masks of discs and squares under VP, of a network conditioned on the picture."""
+    """Masks of discs and squares with VP, and a network conditioned on the picture."""
     return changed(digits_config("vp"), SHAPES)

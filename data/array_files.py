@@ -1,4 +1,4 @@
-"""Images that a user hands over in an .npz or .npy file."""
+"""Images that an option gives as an .npz or .npy file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.errors import UserError
 from score_sde.files import user_path
 
-PART = 1024  # images at once where all are looked at
+PART = 1024  # images checked at once
 
 
 def read_images(
     config: Any, field: str, path: str, keys: Sequence[str] = ("images",)
 ) -> tuple[str, np.ndarray]:
-    """The first of these keys in the file that a field of the config names, and its array.
+    """Read images from the file given by a config field: the first of these keys that the file has, and its array.
 
     Raises:
-      UserError: a file that cannot be read or has none of the keys, arrays of another shape than the config's images, or
-        of anything but finite real numbers in the byte order of this machine.
+      UserError: the file cannot be read or has none of the keys, or the array does not have the shape of the config's
+        images or holds anything but finite real numbers in this machine's byte order.
     """
     try:
         file = read_arrays(user_path(path), keys)
@@ -52,17 +52,17 @@ def read_images(
 
 
 def check_real(what: str, array: np.ndarray) -> None:
-    """Refuse truth values, complex numbers and what is not finite, of which a conversion to float32 would say nothing."""
+    """Refuse booleans, complex numbers and non-finite values, which a conversion to float32 would accept silently."""
     if array.dtype.kind not in "iuf":
         raise UserError(f"{what} is of type {array.dtype}: expected integers or real numbers")
     limit, parts = np.finfo(np.float32).max, range(0, len(array), PART)
-    # In parts: the array may be mapped, and larger than memory.
+    # In parts: the array may be memory-mapped and larger than memory.
     if not all((np.abs(array[start : start + PART]) <= limit).all() for start in parts):
         raise UserError(f"{what} has values that are not finite in float32: leave those images out")
 
 
 def check_levels(config: Any, field: str, images: np.ndarray) -> None:
-    """Refuse images that are not integer levels of the config's number, or not real numbers where it has none."""
+    """Refuse images that are not integers from 0 to data.num_levels - 1, if the config has levels."""
     num_levels = config.data.num_levels
     if not num_levels:
         return

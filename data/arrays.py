@@ -1,4 +1,4 @@
-"""Images in an .npz or .npy file as a dataset: `data.name = "arrays"`, `data.file`."""
+"""Arrays of images in an .npz or .npy file as a dataset: `data.name = "arrays"`, `data.file`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PAIRED = ("paired", "test_paired")
 
 
 def load_arrays(data: Any) -> Datasets:
-    """The arrays `images` of config.data.file, uint8 (n, h, w, c) or (n, h, w), and `labels`, integers (n,), if it has them.
+    """The array `images` of config.data.file, uint8 (n, h, w, c) or (n, h, w), with the optional `labels`, integers (n,).
 
-    `paired` are condition images (n, h, w, _), one for each of these: uint8, or real numbers. `test_images`, `test_labels` and
-    `test_paired` are the test split; without them, rows of `images` are, some 5 %, by hashes of their
-    numbers, so that rows which are added move none. Both splits are in an order of their own (held_out.py).
+    The optional `paired` (n, h, w, _) holds one condition image per image, uint8 or real. `test_images`, `test_labels` and
+    `test_paired` form the test split. Without `test_images`, some 5 % of the rows of `images` are held out, selected by hashes of
+    the row numbers, so that appended rows do not move others. Both splits are in a fixed pseudorandom order (held_out.py).
 
     Args:
-        data: config.data, with file, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample.
+        data: config.data, with file, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample, pad.
 
     Raises:
-        DatasetError: no such file, none of NumPy's or a damaged one (numpy_files.py), or other arrays than these.
+        DatasetError: the file is missing, damaged or not one of NumPy's (numpy_files.py), or its arrays are not as above.
     """
     if not data.file:
         raise DatasetError(
@@ -83,7 +83,7 @@ def load_arrays(data: Any) -> Datasets:
 
 
 class Rows:
-    """Random access to rows of an array of images, of their labels and of their pairs, as `ImagesOnDisk` asks for records."""
+    """Random access to rows of an array of images, with labels and paired images: a source of records for `ImagesOnDisk`."""
 
     def __init__(
         self,
@@ -113,12 +113,12 @@ class Rows:
 
 
 def as_condition(array: np.ndarray) -> np.ndarray:
-    """One image of `paired`, or all, in memory: shades as they are, real numbers as float32."""
+    """Read one image of `paired`, or all, into memory: uint8 unchanged, real numbers as float32."""
     return np.asarray(array, np.uint8 if array.dtype == np.uint8 else np.float32)
 
 
 def as_images(path: Path, name: str, array: np.ndarray, data: Any) -> np.ndarray:
-    """An array (n, h, w, c) as config.data has it."""
+    """Check an array of images against config.data and return it as (n, h, w, c)."""
     if array.dtype != np.uint8:
         raise DatasetError(
             f"{path}: {name} is of type {array.dtype}, expected uint8, grey levels from 0; convert it, rounded to levels as you "
@@ -134,7 +134,7 @@ def as_images(path: Path, name: str, array: np.ndarray, data: Any) -> np.ndarray
 
 
 def as_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    """An array (n,) of classes."""
+    """Check an array (n,) of labels and return it."""
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise DatasetError(
             f"{path}: {name} is {array.dtype} of shape {array.shape}, expected integers (n,), one for each image"
@@ -147,7 +147,7 @@ def as_labels(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def as_paired(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    """An array (n, h, w, c) of shades of 8 bits, or of real numbers, which `Rows` gives as float32: it may be mapped, and larger than memory."""
+    """Check an array (n, h, w, c) of 8-bit or real images and return it as it is: it may be memory-mapped and larger than memory."""
     if array.ndim != 4 or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
         raise DatasetError(
             f"{path}: {name} is {array.dtype} of shape {array.shape}, expected (n, h, w, c) of uint8, or of real numbers"
@@ -158,7 +158,7 @@ def as_paired(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def check_lengths(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Refuse labels of other images than there are, or of one split only, and one image that cannot be split."""
+    """Refuse labels or pairs that do not match the images or belong to one split only, and a single image, which cannot be split."""
     for images, labels in zip(IMAGES, LABELS, strict=True):
         if labels in arrays and len(arrays[labels]) != len(arrays.get(images, ())):
             raise DatasetError(

@@ -1,20 +1,20 @@
-"""What a step or a measurement is given: images, what is known about each, and where their randomness comes from."""
+"""Batches of images, with the conditions of each and the index that determines its randomness."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-# () for none, else a dict by name (the keys of `conditions.CONDITIONS`) of arrays whose first axis is the images'.
+# () for none, else a dict by name (keys of `conditions.CONDITIONS`) of arrays whose first axis runs over the images.
 Condition = Any
 
 
 class Batch(NamedTuple):
-    """Some images; all leaves share the first axis.
+    """A batch of images; all leaves share the first axis.
 
     images: (b, h, w, c), as stored.
-    condition: () for none, else by name, as {"label": int32 (b,)}.
-    index: int32 (b,), from which all randomness of an image follows: its place in the global batch when training, its
-        position in the split when evaluating.
+    condition: () for none, else a dict by name, such as {"label": int32 (b,)}.
+    index: int32 (b,), which determines all randomness of an image: its place in the global batch in training, its
+        position in the split in evaluation.
     """
 
     images: Any
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
 
 def gather(images: Any, condition: Condition, rows: Any, index: Any) -> Batch:
-    """The rows of arrays over a whole split, (n, ...) each: of NumPy's, or of JAX's within a compiled step."""
+    """The batch of these rows of a whole split's arrays (n, ...): NumPy arrays, or JAX arrays within a compiled step."""
     return Batch(
         images[rows], {name: of[rows] for name, of in dict(condition).items()} or (), index
     )

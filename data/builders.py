@@ -1,4 +1,4 @@
-"""TFDS builders by name, prepared once as ArrayRecord files that are read without TensorFlow ever after."""
+"""TFDS builders by name, prepared once as ArrayRecord files, which are then read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from score_sde.errors import UserError
 
-# Our own builders, by name: "module:class". Everything else goes to TFDS.
+# Our own builders, by name: "module:class". All other names are those of TFDS.
 BUILDERS = {
     "cifar10": "score_sde.data.cifar10:Cifar10",
     "digits": "score_sde.data.digits:Digits",
@@ -20,30 +20,30 @@ BUILDERS = {
     "photo_patches": "score_sde.data.photo_patches:PhotoPatches",
 }
 
-# TFDS tries an unreachable host eleven times, 205 s in all; four tries give the same answer in 1 s.
+# By default TFDS tries an unreachable host eleven times, for 205 s in all; four tries give the same answer in 1 s.
 DOWNLOAD_RETRIES = 3
 
 
-# What TFDS says of a folder that it has prepared otherwise.
+# The start of TFDS's error for a folder that was prepared in another format.
 OTHER_FORMAT = "File format is already set to"
 
 
 class DatasetError(UserError):
-    """A dataset cannot be had or does not fit the config; the message says what to do, and needs no traceback."""
+    """A dataset is unavailable or does not match the config; the message says what to do, so that no traceback is needed."""
 
 
 def prepared_builder(name: str, data_dir: str | None) -> Any:
-    """The TFDS builder of a dataset that is on disk as ArrayRecord, preparing it first if it is not.
+    """The TFDS builder of a dataset in ArrayRecord format, which is prepared first if it is not on disk.
 
-    TFDS writes into a folder of its own beside the final one and renames it at the end, so that a killed
-    preparation leaves nothing that looks finished, and of two that race one wins and the other reads its work.
+    TFDS writes into a temporary folder beside the final one and renames it at the end. An interrupted preparation
+    therefore leaves nothing that looks finished, and of two concurrent ones the first to finish is read by both.
 
     Args:
         name: a key of BUILDERS or a TFDS name such as "mnist" or "celeb_a".
-        data_dir: where TFDS keeps datasets; None or "" for $TFDS_DATA_DIR or else ~/tensorflow_datasets.
+        data_dir: the folder where TFDS keeps datasets; None or "" for $TFDS_DATA_DIR or else ~/tensorflow_datasets.
 
     Raises:
-        DatasetError: unknown name, no network, no TensorFlow where TFDS needs it, or an unreadable folder.
+        DatasetError: unknown name, no network, no TensorFlow although TFDS needs it, or an unreadable folder.
     """
     from tensorflow_datasets.core import constants
     from tensorflow_datasets.core.download import downloader
@@ -52,13 +52,13 @@ def prepared_builder(name: str, data_dir: str | None) -> Any:
     builder = make_builder(name, data_dir)
     if not builder.is_prepared():
         downloader.MAX_RETRIES = DOWNLOAD_RETRIES
-        # Its warning of every retry would bury the one message that says what to do.
+        # Its warnings about retries would bury the one message that says what to do.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         try:
             builder.download_and_prepare(file_format="array_record")
         except Exception as error:
             builder = make_builder(name, data_dir)
-            # Another process may have finished first, and the final rename failed for that reason.
+            # The final rename may have failed because another process finished first.
             if not builder.is_prepared():
                 raise DatasetError(explain(error, name, builder)) from error
         # A builder reads the finished folder only when it is constructed.
@@ -67,7 +67,7 @@ def prepared_builder(name: str, data_dir: str | None) -> Any:
 
 
 def make_builder(name: str, data_dir: str) -> Any:
-    """A TFDS builder, not yet prepared perhaps."""
+    """The TFDS builder of a dataset, prepared or not."""
     import tensorflow_datasets as tfds
 
     try:
@@ -93,10 +93,10 @@ def make_builder(name: str, data_dir: str) -> Any:
 
 
 def explain(error: BaseException, name: str, builder: Any) -> str:
-    """One or two lines about a failed preparation: what happened, and what to do."""
+    """Explain a failed preparation in one or two lines: what happened, and what to do."""
     data_dir = builder.data_dir_root
     causes = list(chain(error))
-    # Of a builder of ours, which knows more.
+    # An error of one of our builders is more specific.
     for cause in causes:
         if isinstance(cause, DatasetError):
             return str(cause)
@@ -118,7 +118,7 @@ def explain(error: BaseException, name: str, builder: Any) -> str:
 
 
 def unreadable(folder: str, error: BaseException) -> str:
-    """What to do about a prepared folder whose records cannot be read."""
+    """The message for a prepared folder whose records cannot be read."""
     return (
         f"{folder} cannot be read as ArrayRecord ({one_line(error)}); "
         "remove that folder, or choose another data.data_dir, and the dataset is prepared again"
@@ -126,7 +126,7 @@ def unreadable(folder: str, error: BaseException) -> str:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what caused it, outermost first."""
+    """Yield an error and its causes, outermost first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

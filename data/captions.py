@@ -1,7 +1,7 @@
-"""One, two or three squares or discs of one colour on black, each image with a caption such as "two red squares".
+"""Images of one to three squares or discs of one colour on black, each with a caption such as "two red squares".
 
-The image's quarters hold one object at most each, which does not touch its neighbours: how many there are, of which colour and which
-shape, can be counted again without error (evaluation/captions.py).
+Each quarter of an image holds at most one object, which does not touch those of other quarters. Number, colour and shape can
+therefore be recovered from an image without error (evaluation/captions.py).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ CAPTIONS = tuple(
 )
 
 NUM_TRAIN, NUM_TEST = 4096, 256
-# Fixed, as in mixture.py.
+# A fixed seed, as in mixture.py.
 DATA_SEED = 0
-LEAST_SIDE = 16  # pixels, so that a disc is no square
+LEAST_SIDE = 16  # pixels, so that a disc differs from a square
 
 
 def stencil(shape: str, side: int) -> np.ndarray:
-    """The pixels of an object in its box of so many pixels a side, bool."""
+    """The pixels of an object within its bounding box, bool (side, side)."""
     if shape == "square":
         return np.ones((side, side), bool)
     away = np.arange(side) - (side - 1) / 2
@@ -42,7 +42,7 @@ def stencil(shape: str, side: int) -> np.ndarray:
 
 
 def draw(rng: np.random.Generator, n: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, side, side, 3), levels 0 and 1, and the places of their captions in CAPTIONS (n,), all equally probable."""
+    """Draw images (n, side, side, 3), levels 0 and 1, and the indices (n,) of their captions in CAPTIONS, uniformly."""
     quarter = side // 2
     captions = rng.integers(len(CAPTIONS), size=n)
     images = np.zeros((n, side, side, 3), np.uint8)
@@ -50,7 +50,7 @@ def draw(rng: np.random.Generator, n: int, side: int) -> tuple[np.ndarray, np.nd
         number, colour, shape = np.unravel_index(place, (len(NUMBERS), len(COLOURS), len(SHAPES)))
         for corner in rng.choice(4, number + 1, replace=False):
             across = quarter // 2 + int(rng.integers(2))
-            # The last row and column of a quarter stay free.
+            # The last row and column of a quarter stay empty.
             top, left = rng.integers(quarter - across, size=2) + quarter * np.array(
                 divmod(corner, 2)
             )
@@ -60,13 +60,13 @@ def draw(rng: np.random.Generator, n: int, side: int) -> tuple[np.ndarray, np.nd
 
 
 def load_captions(data: Any) -> Datasets:
-    """The images, with `text` the words of their captions.
+    """The images, with the condition `text`: the words of their captions.
 
     Args:
-        data: config.data, with image_size, an even number from 16 on, and num_channels=3.
+        data: config.data, with an even image_size of at least 16, and num_channels=3.
 
     Raises:
-        DatasetError: images of another shape.
+        DatasetError: config.data has another image shape.
     """
     height, width, channels = image_shape(data)
     if height != width or height % 2 or height < LEAST_SIDE or channels != len(COLOURS):

@@ -1,4 +1,4 @@
-"""CIFAR-10 from its binary archive, as the TFDS dataset `cifar10`, prepared without TensorFlow."""
+"""CIFAR-10 as the TFDS dataset `cifar10`, prepared from its binary archive without TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ FILES = {
 }
 LABELS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
-# One record: a label byte, then 1,024 red, 1,024 green and 1,024 blue bytes, each plane by rows.
+# A record is a label byte followed by 1,024 red, 1,024 green and 1,024 blue bytes, each plane in row-major order.
 IMAGE_SIZE = 32
 RECORD_BYTES = 1 + 3 * IMAGE_SIZE * IMAGE_SIZE
 
 
 class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """60,000 images, 32x32x3, 256 levels, ten classes; 50,000 to train on.
+    """60,000 images, 32x32x3, 256 levels, ten classes; 50,000 for training.
 
-    Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare: a folder that either
-    has prepared with file_format="array_record", the other reads, with the images in the same order. TFDS's default format,
-    TFRecord, is refused (builders.py).
+    Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare the dataset. A folder
+    prepared by either builder with file_format="array_record" can be read by the other, with the images in the same order.
+    TFDS's default format, TFRecord, is refused (builders.py).
     """
 
     name = "cifar10"
     VERSION = tfds.core.Version("3.0.2")
     NUM_LEVELS = 256
-    # TFDS takes the archive from <data_dir>/downloads/manual when a file of this name is there.
+    # TFDS uses the archive in <data_dir>/downloads/manual if there is a file of this name.
     MANUAL_ARCHIVE = ARCHIVE
-    # Stated, because TFDS 4.9 would look for it through importlib_resources, which it does not require.
+    # Set explicitly: TFDS 4.9 would look it up with importlib_resources, which is not one of its requirements.
     code_path = Path(__file__)
     url_infos = {
         URL: tfds.download.checksums.UrlInfo(
@@ -86,7 +86,7 @@ class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
 
 def read_records(archive: Path, files: list[str]) -> Iterator[bytes]:
-    """The content of these files of the archive, in the order asked for; nothing is unpacked to disk."""
+    """Yield the content of these files of the archive, in this order; nothing is unpacked to disk."""
     with tarfile.open(archive, "r:gz") as tar:
         for name in files:
             member = tar.extractfile(f"{FOLDER}/{name}")
@@ -96,7 +96,7 @@ def read_records(archive: Path, files: list[str]) -> Iterator[bytes]:
 
 
 def parse(records: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and images of a binary file.
+    """Parse the records of a binary file into labels and images.
 
     Args:
         records: n records of RECORD_BYTES.

@@ -1,4 +1,4 @@
-"""Classes by the numbers that a network was trained with, where a dataset's own names would number them otherwise."""
+"""Class labels as a network was trained with them, for datasets that would number their classes differently."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SHOWN = 10  # names in a message
 
 
 def numbered(datasets: Datasets, classes: Sequence[str]) -> Datasets:
-    """The dataset with each class numbered by the place of its name among `classes`; those that are not among them come after.
+    """Relabel the dataset: each class gets the index of its name in `classes`, and unknown classes follow after these.
 
-    A folder's own numbers are places among the folders that are there: where one is missing, all after it would take its
-    neighbour's number. As it is without `classes`, and where the dataset's have no names.
+    The labels of a folder are positions among the folders present: if one is missing, all later ones would get their
+    neighbour's label. The dataset is unchanged if `classes` is empty or its own classes have no names.
     """
     names = datasets.class_names
     if not classes or names is None or names == tuple(classes):
@@ -29,21 +29,21 @@ def numbered(datasets: Datasets, classes: Sequence[str]) -> Datasets:
 
 
 def together(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
-    """These names, and after them those of the others that are not among them."""
+    """These names, followed by those of the others that are not among them."""
     return (*names, *(name for name in others if name not in names))
 
 
 def renumbered(split: ImagesOnDisk, names: Sequence[str], every: Sequence[str]) -> ImagesOnDisk:
-    """A split whose classes have these names, each numbered by the place of its name among `every`."""
+    """Relabel a split whose classes have these names: each gets the index of its name in `every`."""
     numbers = {i: every.index(name) for i, name in enumerate(names)}
     return dataclasses.replace(split, source=Renumbered(split.source, numbers))
 
 
 def check_known(datasets: Datasets, classes: Sequence[str]) -> None:
-    """Refuse images of classes that are not among these, where a network would be told them; all may be without `classes`.
+    """Refuse classes that the network does not know; any are allowed if `classes` is empty.
 
     Raises:
-        DatasetError: with their names.
+        DatasetError: the dataset has classes that are not in `classes`.
     """
     if unknown := [name for name in datasets.class_names or () if classes and name not in classes]:
         raise DatasetError(
@@ -53,7 +53,7 @@ def check_known(datasets: Datasets, classes: Sequence[str]) -> None:
 
 
 class Renumbered:
-    """Records of a source with other labels, as `ImagesOnDisk` asks for them; -1, of no class, stays."""
+    """A source of records for `ImagesOnDisk` with other labels; -1, for no class, is kept."""
 
     def __init__(self, source: Any, numbers: Mapping[int, int]):
         self.source, self.numbers = source, {**numbers, -1: -1}
@@ -70,5 +70,5 @@ class Renumbered:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first of the names, in a message."""
+    """List the first SHOWN names, for a message."""
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))

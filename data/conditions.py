@@ -1,4 +1,4 @@
-"""What is known about an image beside its pixels, by name: `load(config, conditions=("label",))` asks for it."""
+"""Conditions: what is known about an image besides its pixels, by name, as in `load(config, conditions=("label",))`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Reader = Callable[[Record, Image], np.ndarray]
 
 
 def label(record: Record, image: Image) -> np.ndarray:
-    """The class, int32 (); -1 in the record, as TFDS writes, where it is not known."""
+    """The class label, int32 (); DatasetError if it is missing or -1, which is TFDS's value for an unknown label."""
     value = record.get("label", -1)
     if value < 0:
         raise DatasetError(
@@ -27,7 +27,7 @@ def label(record: Record, image: Image) -> np.ndarray:
 
 
 def paired(record: Record, image: Image) -> np.ndarray:
-    """The image that the dataset has beside this one, (h, w, c): uint8 shades, or real numbers in the units of the model's images."""
+    """The condition image that the dataset pairs with this one, (h, w, c): uint8, or real numbers in the units of the model's images."""
     if "paired" not in record:
         raise DatasetError(
             "the dataset has no other image beside each (model.condition_image='paired'): give data.name=arrays a file with `paired`, "
@@ -37,7 +37,7 @@ def paired(record: Record, image: Image) -> np.ndarray:
 
 
 def text(record: Record, image: Image) -> np.ndarray:
-    """The words of what is said of the image, int32 (l,), as data/text.py numbers them."""
+    """The words of the image's caption, int32 (l,), numbered as in data/text.py."""
     if "text" not in record:
         raise DatasetError(
             "the dataset has no text of each image (model.words); take data.name='captions', or a network of no words, model.words=''"
@@ -45,9 +45,9 @@ def text(record: Record, image: Image) -> np.ndarray:
     return np.asarray(record["text"], np.int32)
 
 
-# name -> reader(record, image): what it gives for one image, an array of one shape for all. `image()` decodes (h, w, c),
-# so that a reader that does not call it costs no decoding. The record is TFDS's, {"path", "label"} for a file, and the
-# row of `condition` for arrays in memory.
+# name -> reader(record, image), which returns the condition of one image, an array of the same shape for all images.
+# `image()` returns the decoded (h, w, c), so that readers that do not call it cost no decoding. The record is that of TFDS,
+# {"path", "label"} for a file, and the image's row of `condition` for arrays in memory.
 CONDITIONS: dict[str, Reader] = {"label": label, "paired": paired, "text": text}
 
 

@@ -1,4 +1,4 @@
-"""The UCI optical digits that scikit-learn carries, as a TFDS dataset: real data with no network."""
+"""The UCI optical digits included in scikit-learn, as a TFDS dataset: real data without a download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUM_TRAIN = 1500
 def split_indices() -> tuple[np.ndarray, np.ndarray]:
     """Positions in scikit-learn's order of the 1,500 training and 297 test images.
 
-    A fixed permutation, because the file is ordered by writer: its tail would be other people's hands.
+    A fixed permutation is used because the file is ordered by writer, so that its tail holds the digits of other people.
     """
     permutation = fixed_permutation(1797)
     return permutation[:NUM_TRAIN], permutation[NUM_TRAIN:]
@@ -28,7 +28,7 @@ class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
 
     VERSION = tfds.core.Version("1.0.0")
     NUM_LEVELS = 17
-    # Stated, because TFDS 4.9 would look for it through importlib_resources, which it does not require.
+    # Set explicitly: TFDS 4.9 would look it up with importlib_resources, which is not one of its requirements.
     code_path = Path(__file__)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -55,7 +55,7 @@ class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
         import sklearn.datasets
 
         digits = sklearn.datasets.load_digits()
-        # The levels are integers stored as float64.
+        # Integer levels, stored as float64.
         images = digits.images.astype(np.uint8)
         for i in indices.tolist():
             # A PIL image, because TFDS encodes NumPy arrays with TensorFlow.

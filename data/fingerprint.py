@@ -1,4 +1,4 @@
-"""By what a run knows its dataset again: how many images, a hash of the names and sizes of what holds them, and what is made of them."""
+"""Dataset fingerprints, by which a run recognizes its dataset: number of images, a hash of file names and sizes, and settings."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:  # which imports this
+if TYPE_CHECKING:  # splits.py imports this module
     from score_sde.data.splits import Split
 
-# Options of config.data that change which images there are, or their pixels.
+# Options of config.data that change the set of images or their pixels.
 OF_IMAGES = (
     "name", "label", "num_levels", "stored_levels", "image_size", "image_width", "num_channels", "resize", "crop_size", "resample", "pad",
 )  # fmt: skip
 
-SOME = 256  # images
+SOME = 256  # number of images hashed
 
 
 class Fingerprint(NamedTuple):
-    """Of a dataset, or what a run has recorded of it."""
+    """The fingerprint of a dataset, or the one that a run has recorded."""
 
     num_images: int
     hash: str
-    """Hexadecimal; of the files' contents it knows no more than their sizes."""
+    """Hexadecimal hash of the names and sizes of the files, but not of their contents."""
 
 
 def fingerprint(num_images: int, files: Iterable[tuple[str, int]]) -> Fingerprint:
-    """Of names and sizes, in whatever order they come."""
+    """The fingerprint of files with these names and sizes, regardless of their order."""
     total = hashlib.sha256()
     for name, size in sorted(files):
         total.update(os.fsencode(name) + b"\0" + str(size).encode() + b"\n")
@@ -37,13 +37,13 @@ def fingerprint(num_images: int, files: Iterable[tuple[str, int]]) -> Fingerprin
 
 
 NO_FILES = fingerprint(0, ()).hash
-"""Of a dataset that lies in no file: what folders of before have of one that is drawn."""
+"""Hash of a dataset without files, as recorded for generated datasets by older versions."""
 
 
 def as_files(**arrays: np.ndarray) -> list[tuple[str, int]]:
-    """Arrays that lie in no file as if each did: names with a hash of the numbers, and sizes.
+    """Pseudo files of arrays without a file: each array's name with a hash of its content, and its size.
 
-    For images that are drawn: NumPy does not promise that another version draws the same.
+    Used for generated images, because another version of NumPy may generate different ones.
     """
     return [
         (f"{name} {hashlib.sha256(array.tobytes()).hexdigest()}", array.nbytes)
@@ -52,9 +52,9 @@ def as_files(**arrays: np.ndarray) -> list[tuple[str, int]]:
 
 
 def hash_of_some(split: Split) -> str:
-    """SHA-256 of SOME images and their conditions, evenly spaced, by which other contents of files of the same names and sizes are seen.
+    """SHA-256 of SOME evenly spaced images and their conditions, which detects changed contents behind equal names and sizes.
 
-    Not where few images changed, as a rule.
+    A change of only a few images will usually go unnoticed.
     """
     rows = np.unique(np.linspace(0, split.num_images - 1, SOME).round().astype(int))
     batch = split.take(rows)
@@ -65,5 +65,5 @@ def hash_of_some(split: Split) -> str:
 
 
 def image_settings(data: Any) -> dict[str, Any]:
-    """Of config.data, what the images are with which files."""
+    """The options of config.data that, together with the files, determine the images."""
     return {field: data[field] for field in OF_IMAGES}

@@ -1,4 +1,4 @@
-"""A folder of image files as a dataset, decoded when they are asked for: `data.name = "folder"`."""
+"""A folder of image files as a dataset, decoded on demand: `data.name = "folder"`."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from score_sde.data.resizing import record_decoder, unreadable_image, upright_si
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 from score_sde.files import user_path
 
-# Files of each split whose sizes are read before training; the others are checked when they are decoded.
+# Number of files per split whose image sizes are checked before training; the others are checked when decoded.
 CHECKED_FILES = 256
 
 
 def load_folder(data: Any) -> Datasets:
     """The images under config.data.folder.
 
-    They are those of its subfolders train/ and test/. If it has neither, some 5 % of all images are held out as the test split:
-    by their own names, so that no image changes sides when others come or go (held_out.py). An image's class is the first folder on the way to it from there; the classes are numbered in the
-    order of their names.
+    The splits are its subfolders train/ and test/. If it has neither, some 5 % of all images are held out as the test split,
+    selected by their names, so that no image changes sides when others are added or removed (held_out.py). An image's class
+    is the name of the topmost folder on its path below the split's; classes are numbered in the order of their names.
 
     Args:
-        data: config.data, with folder, image_size, num_channels, and the optional resize, crop_size, resample
-            and stored_levels. Which files are images: data/image_files.py.
+        data: config.data, with folder, image_size, num_channels, and the optional resize, crop_size, resample,
+            pad and stored_levels. Which files count as images: data/image_files.py.
 
     Raises:
-        DatasetError: no such folder, no images in it, half a division into train/ and test/, an image in both, or
-            images of another size without data.resize.
+        DatasetError: no such folder, no images in it, only one of train/ and test/, an image in both, or images of
+            another size without data.resize.
     """
     folder = folder_of(data)
     train, test = split_files(folder)
@@ -60,7 +60,7 @@ def load_folder(data: Any) -> Datasets:
         ignored = sum((ignored_suffixes(part) for part in parts), collections.Counter())
         return Contents(collections.Counter(suffix(path.name) for path in (*train, *test)), ignored)
 
-    # With an image of no class, names would say that all have one.
+    # Class names would imply that every image has a class.
     known = None if "" in classes.values() else tuple(names)
     return Datasets(
         str(folder), split(train), split(test), data.stored_levels, known, sizes, contents
@@ -68,7 +68,7 @@ def load_folder(data: Any) -> Datasets:
 
 
 class Files:
-    """Random access to paths and labels, as `ImagesOnDisk` asks for records."""
+    """Random access to paths and labels: a source of records for `ImagesOnDisk`."""
 
     def __init__(self, paths: list[Path], labels: list[int]):
         self.paths, self.labels = paths, labels
@@ -81,13 +81,13 @@ class Files:
 
 
 def load_pictures(folder: Path, data: Any) -> tuple[ImagesOnDisk, tuple[str, ...]]:
-    """All images under a folder in the order of their names, 8-bit shades, as one split, and the names of its classes.
+    """All 8-bit images under a folder, sorted by name, as one split, and the names of its classes.
 
-    Nothing is cropped of those that have config.data's size: they are made of images that were cropped.
-    An image's class is the first folder on the way to it, and -1 for one that lies in none.
+    Images that have config.data's size already are not cropped: they were made from cropped images.
+    An image's class is the topmost folder on its path, with label -1 for an image directly in `folder`.
 
     Raises:
-        DatasetError: as `load_folder`.
+        DatasetError: as in `load_folder`.
     """
     files = image_files(folder)
     check_sizes(files, data)
@@ -100,13 +100,13 @@ def load_pictures(folder: Path, data: Any) -> tuple[ImagesOnDisk, tuple[str, ...
 
 
 def class_of(path: Path, folder: Path, depth: int) -> str:
-    """The folder on the way to an image that is `depth` below the data's, "" where the image itself lies there."""
+    """The folder on an image's path that is `depth` levels below `folder`, "" if the image itself is at that level."""
     parts = path.relative_to(folder).parts[depth:]
     return parts[0] if len(parts) > 1 else ""
 
 
 def folder_of(data: Any) -> Path:
-    """The folder that config.data.folder names; DatasetError if it names none that exists."""
+    """The path in config.data.folder; DatasetError if it is empty or not an existing folder."""
     if not data.folder:
         raise DatasetError(
             f"data.name={data.name!r} needs data.folder: give the folder with your images, "
@@ -121,7 +121,7 @@ def folder_of(data: Any) -> Path:
 
 
 def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files to train and to test on, each in an order of their own (`shuffled`)."""
+    """The files of the training and the test split, each in a fixed pseudorandom order (`shuffled`)."""
     divided = [name for name in ("train", "test") if (folder / name).is_dir()]
     if len(divided) == 1:
         missing = "test" if divided == ["train"] else "train"
@@ -145,18 +145,18 @@ def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def names_below(folder: Path, files: Sequence[Path]) -> list[bytes]:
-    """Of files, by which they are divided and shuffled."""
+    """Names of files relative to the folder, by which they are split and shuffled."""
     return [os.fsencode(path.relative_to(folder).as_posix()) for path in files]
 
 
 def in_fixed_order(folder: Path, files: Collection[Path]) -> list[Path]:
-    """Files in the order of the hashes of their names."""
+    """Sort files by the hashes of their names."""
     listed = list(files)
     return [listed[i] for i in shuffled(names_below(folder, listed))]
 
 
 def check_sizes(files: list[Path], data: Any) -> None:
-    """Refuse images of another size, from the first bytes of some of the files."""
+    """Refuse images of another size, as read from the headers of the first CHECKED_FILES files."""
     import PIL.Image
 
     if data.resize:

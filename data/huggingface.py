@@ -1,7 +1,7 @@
-"""A Hugging Face dataset in a folder, of `save_to_disk` or of Parquet files: `data.name = "huggingface"`, `data.folder`.
+"""A Hugging Face dataset in a folder, from `save_to_disk` or as Parquet files: `data.name = "huggingface"`, `data.folder`.
 
-By the package `datasets`, an extra of this one (`pip install -e '.[huggingface]'`), which maps Arrow files into memory, and
-converts Parquet files to such in its own cache first (HF_DATASETS_CACHE). Nothing is asked of the network.
+It is read with the package `datasets`, an optional dependency (`pip install -e '.[huggingface]'`), which memory-maps Arrow files and
+first converts Parquet files to Arrow in its own cache (HF_DATASETS_CACHE). The network is not accessed.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from score_sde.data.image_shape import image_shape
 from score_sde.data.resizing import record_decoder
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 
-SAVED = ("dataset_dict.json", "state.json")  # of save_to_disk: of several splits, of one
-FORMATS = ("parquet", "arrow")  # of folders without these
-CACHE = "cache-"  # files of results of the package's functions, beside the data
+SAVED = ("dataset_dict.json", "state.json")  # written by save_to_disk for several splits, for one
+FORMATS = ("parquet", "arrow")  # file formats of folders without these
+CACHE = "cache-"  # prefix of the package's cache files, which lie beside the data
 TEST_SPLITS = ("test", "validation")
 
 
 def load_huggingface(data: Any) -> Datasets:
-    """The images of the column `image`, or of the first column of images, and the classes of `label`, or of the first ClassLabel.
+    """The images of the column `image` (else of the first image column), and the labels of `label` (else of the first ClassLabel).
 
-    The splits are `train` and `test`, or `validation`; where there is one only, some 5 % of its rows are held out, by hashes of
-    their numbers. Both are in an order of their own (held_out.py). A class has the number of its name in `train`, for each
-    split may have been numbered by itself; those that `train` has no name for come after.
+    The splits are `train` and `test`, or else `validation`. If there is only one, some 5 % of its rows are held out, selected by hashes
+    of their numbers. Both splits are in a fixed pseudorandom order (held_out.py). Classes are numbered as in `train`, because each
+    split may have a numbering of its own; classes without a name in `train` follow after these.
 
     Args:
-        data: config.data, with folder, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample.
+        data: config.data, with folder, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample, pad.
 
     Raises:
-        DatasetError: no package, no such dataset in the folder, no images in it, or files that number classes each by itself.
+        DatasetError: the package is missing, the folder holds no such dataset or no images, or its files number the classes differently.
     """
     folder = folder_of(data)
     splits = opened(folder)
@@ -96,7 +96,7 @@ def load_huggingface(data: Any) -> Datasets:
 
 
 def package() -> Any:
-    """The module `datasets`."""
+    """The module `datasets`; DatasetError if it is not installed."""
     try:
         import datasets
     except ImportError as error:
@@ -108,17 +108,17 @@ def package() -> Any:
 
 
 def saved(folder: Path) -> bool:
-    """Whether save_to_disk wrote a folder, where each split says what its columns are."""
+    """Whether a folder was written by save_to_disk, so that each split describes its own columns."""
     return any((folder / name).is_file() for name in SAVED)
 
 
 def format_of(folder: Path) -> str | None:
-    """In which format the files below a folder are read, where save_to_disk wrote none of them."""
+    """Format of the files below a folder that save_to_disk did not write; None if there are none."""
     return next((kind for kind in FORMATS if any(folder.rglob(f"*.{kind}"))), None)
 
 
 def opened(folder: Path) -> Any:
-    """A Dataset, or a DatasetDict of some."""
+    """Open the folder as a Dataset or a DatasetDict."""
     datasets = package()
     datasets.disable_progress_bars()
     kind = format_of(folder)
@@ -131,24 +131,24 @@ def opened(folder: Path) -> Any:
         if saved(folder):
             return datasets.load_from_disk(str(folder))
         return datasets.load_dataset(kind, data_dir=str(folder))
-    except Exception as error:  # of whatever damaged files lead to
+    except Exception as error:  # damaged files can raise anything
         raise DatasetError(f"{folder} cannot be read by datasets: {one_line(error)}") from error
 
 
 class Parts(NamedTuple):
-    """What a dataset is read from."""
+    """The splits to read, and the sizes of all splits."""
 
     train: Any
     test: Any
-    """None where there is no such split."""
+    """None if there is no such split."""
     rows: dict[str, int]
-    """Of those splits, how many there are, in words."""
+    """Number of rows of the splits that are read, with a description of each as its key."""
     ignored: dict[str, int]
-    """Those of all others."""
+    """The same for all other splits."""
 
 
 def two_of(folder: Path, splits: Any) -> Parts:
-    """What to train on, and what to test on, if there is such."""
+    """Select the training split, and the test split if there is one."""
     if not isinstance(splits, dict):
         return Parts(splits, None, {"rows": len(splits)}, {})
     if "train" not in splits:
@@ -163,16 +163,16 @@ def two_of(folder: Path, splits: Any) -> Parts:
 
 
 def class_names(features: Any, label: str | None) -> tuple[str, ...] | None:
-    """What the classes of a column are called, where its feature says so."""
+    """Class names of a column; None if its feature has none."""
     names = getattr(features.get(label), "names", None)
     return tuple(names) if names else None
 
 
 def check_one_numbering(files: Sequence[Path], label: str) -> None:
-    """Refuse files that number their classes each by itself: the package reads all of them by the names that one has.
+    """Refuse files that number their classes differently: the package reads all of them with the class names of one.
 
     Raises:
-        DatasetError: with the names of two.
+        DatasetError: two files have different class names.
     """
     found = [(path, names) for path in files if (names := names_in(path, label))]
     for (one, names), (other, others) in itertools.pairwise(found):
@@ -184,7 +184,7 @@ def check_one_numbering(files: Sequence[Path], label: str) -> None:
 
 
 def names_in(path: Path, label: str) -> tuple[str, ...] | None:
-    """What the classes of a column are called in one file, where it says so."""
+    """Class names of a column according to one file; None if it has none."""
     import pyarrow.parquet
 
     try:
@@ -198,7 +198,7 @@ def names_in(path: Path, label: str) -> tuple[str, ...] | None:
 
 
 def arrow_schema(path: Path) -> Any:
-    """Of a file in Arrow's format of streams, as `datasets` writes them, or in that of files, which it reads too."""
+    """Schema of an Arrow file in the streaming format, which `datasets` writes, or in the file format, which it also reads."""
     import pyarrow.ipc
 
     with pyarrow.memory_map(str(path)) as file:
@@ -210,7 +210,7 @@ def arrow_schema(path: Path) -> Any:
 
 
 def image_column(folder: Path, features: Any) -> str:
-    """The column of images: `image`, else the first of that kind; DatasetError if there is none."""
+    """The image column: `image` if it is one, else the first; DatasetError if there is none."""
     kind = package().Image
     columns = [name for name, feature in features.items() if isinstance(feature, kind)]
     if not columns:
@@ -221,7 +221,7 @@ def image_column(folder: Path, features: Any) -> str:
 
 
 def label_column(features: Any) -> str | None:
-    """The column of classes: `label` where it holds integers, else the first of that kind, or None."""
+    """The label column: `label` if it holds integers, else the first ClassLabel, or None."""
     kind = package().ClassLabel
     columns = [name for name, feature in features.items() if isinstance(feature, kind)]
     integers = "int" in str(getattr(features.get("label"), "dtype", ""))
@@ -229,13 +229,13 @@ def label_column(features: Any) -> str | None:
 
 
 class Rows:
-    """Random access to rows of a dataset, as `ImagesOnDisk` asks for records."""
+    """Random access to rows of a dataset: a source of records for `ImagesOnDisk`."""
 
     def __init__(self, what: str, dataset: Any, image: str, label: str | None, rows: list[int]):
         columns = [image] if label is None else [image, label]
         self.what, self.rows, self.image, self.label = what, rows, image, label
         try:
-            # In Python's types, whatever it was saved for, and left encoded, for image_decoder; other columns are not read.
+            # Plain Python types, whatever format it was saved with; images stay encoded for image_decoder; other columns are not read.
             plain, undecoded = dataset.with_format(None), package().Image(decode=False)
             self.dataset = plain.select_columns(columns).cast_column(image, undecoded)
         except Exception as error:
@@ -271,7 +271,7 @@ class Rows:
 
 
 def encoded(record: Record) -> bytes:
-    """The bytes of an image in the dataset, or in the file that it names."""
+    """The encoded image of a record, from the dataset or from the file that the dataset refers to."""
     image = record["image"]
     if image is None:
         raise DatasetError("there is none in this row")

@@ -1,7 +1,7 @@
-"""The IDX files of MNIST and of the datasets in its form, gzipped or not.
+"""Reading of IDX files, the format of MNIST and similar datasets, gzipped or not.
 
-A big-endian header, two zero bytes, a type (8: unsigned bytes), the number of axes and as many sizes of 4 bytes, and then the
-numbers by rows (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/, "File formats").
+A file has a big-endian header (two zero bytes, a type (8: unsigned bytes), the number of axes, and the size of each in 4 bytes),
+followed by the numbers in row-major order (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/, "File formats").
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ FILES = {
 
 
 def files_of(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """The files of each split in a folder, images and labels.
+    """The image and label files of each split in a folder.
 
     Raises:
-        DatasetError: one is missing.
+        DatasetError: a file is missing.
     """
     return {
         split: (file_of(folder, images), file_of(folder, labels))
@@ -40,13 +40,13 @@ def files_of(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def read_split(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of a split.
+    """Read the images and labels of a split.
 
     Returns:
         uint8 images (n, h, w) and uint8 labels (n,).
 
     Raises:
-        DatasetError: a file is damaged, or they are of different lengths.
+        DatasetError: a file is damaged, or the numbers of images and labels differ.
     """
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if len(images) != len(labels):
@@ -57,7 +57,7 @@ def read_split(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.nda
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """The file of this name, or else its gzipped one."""
+    """The file of this name, or else its gzipped version."""
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
@@ -68,10 +68,10 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
-    """The array of unsigned bytes in a file, of so many axes.
+    """Read the array of unsigned bytes with this number of axes from a file.
 
     Raises:
-        DatasetError: it is no IDX file, of other numbers or axes, or shorter or longer than its header says.
+        DatasetError: not an IDX file, another type or number of axes, or shorter or longer than its header says.
     """
     try:
         with path.open("rb") as file:
@@ -86,7 +86,7 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
 
 
 def parse(file: io.BufferedIOBase, path: Path, axes: int) -> np.ndarray:
-    """The array in an open file. No more is read than its header says, and a byte to see that it ends there."""
+    """Read the array in an open file: as many bytes as its header says, and one more to check that the file ends there."""
     header = file.read(4 + 4 * axes)
     if len(header) < 4 or header[:2] != b"\0\0":
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""The image files under a folder: each once, however links lead to it, and in an order that no disk decides."""
+"""The image files under a folder, each once whatever links point to it, in an order independent of the file system."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def image_files(folder: Path) -> list[Path]:
-    """All image files under a folder, sorted by name: those of SUFFIXES at any depth; names that begin with a dot are not seen.
+    """All files under a folder, at any depth, that end in one of SUFFIXES, sorted by name; names with a leading dot are skipped.
 
-    Links are followed. A file or folder to which several ways lead is taken once, by the way without links if there is
-    one. How many files were left out, and of which kinds, is logged.
+    Links are followed. A file or folder with several paths is taken once, by the path without links if there is one.
+    The number and kinds of ignored files are logged.
 
     Raises:
-        DatasetError: no images, a folder that cannot be listed, or an image that is no file: a broken link or a pipe.
+        DatasetError: no images, a folder that cannot be listed, or an image that is not a file: a broken link or a pipe.
     """
     return sorted(found(folder).values(), key=lambda path: path.relative_to(folder).as_posix())
 
 
 def found(folder: Path) -> dict[str, Path]:
-    """By its place on the disk, each image's path under the folder."""
+    """The path of each image under the folder, keyed by its real path."""
     images: dict[str, Path] = {}
     links: list[os.DirEntry[str]] = []
     ignored: collections.Counter[str] = collections.Counter()
@@ -49,24 +49,24 @@ def found(folder: Path) -> dict[str, Path]:
 
 
 def ignored_suffixes(folder: Path) -> collections.Counter[str]:
-    """Of the files that are not read, how many have which."""
+    """Count the suffixes of the files that are not read."""
     suffixes = collections.Counter(suffix(entry.name) for entry, _ in entries(folder))
     return collections.Counter({s: n for s, n in suffixes.items() if s not in SUFFIXES})
 
 
 def suffix(name: str) -> str:
-    """Of a file's name, in small letters."""
+    """The suffix of a file name in lower case."""
     return os.path.splitext(name)[1].lower() or "no suffix"
 
 
 def listed(ignored: collections.Counter[str]) -> str:
-    """The files that are not read, in words."""
+    """Describe the files that are not read, for a message."""
     kinds = ", ".join(f"{count} of {suffix}" for suffix, count in ignored.most_common(5))
     return f"; {ignored.total()} other files are not read: {kinds}" if ignored else ""
 
 
 def entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """What is no folder, with its place on the disk but for a link of its own; each folder once, those behind links last."""
+    """Yield every non-folder entry and its path, with links of its folder resolved; visit each folder once, linked ones last."""
     seen = set()
     folders = [str(folder)]
     links: list[str] = []
@@ -90,7 +90,7 @@ def entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
 
 
 def usable(entry: os.DirEntry[str]) -> Path:
-    """The path of an image, unless to read it would fail, or wait for ever."""
+    """The path of an image; DatasetError if reading it would fail or block forever."""
     if not leads_to(entry, "is_file"):
         raise DatasetError(
             f"{entry.path} is named as an image but is no file: a broken link, or a pipe; remove it"
@@ -99,7 +99,7 @@ def usable(entry: os.DirEntry[str]) -> Path:
 
 
 def leads_to(entry: os.DirEntry[str], what: str) -> bool:
-    """Whether an entry, or what it links to, is of this kind; of links in a circle it is not."""
+    """Whether an entry, or the target of its link, is of this kind; False for circular links."""
     try:
         return bool(getattr(entry, what)())
     except OSError:

@@ -1,4 +1,4 @@
-"""How large images are: `data.image_size` is the pixels of a square's side; the height, where `data.image_width` is another."""
+"""Image shapes: `data.image_size` is the side of square images in pixels, or the height if `data.image_width` is set."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from score_sde.errors import ConfigError
 
 
 def sides(image_size: int, image_width: int = 0) -> tuple[int, int]:
-    """Height and width; a width of 0 is the height's, and the only way to say so.
+    """Height and width; a width of 0 means square images, and an equal width is refused.
 
     Raises:
-        ConfigError: what says no size.
+        ConfigError: not a valid size.
     """
     if image_size < 1:
         raise ConfigError(f"data.image_size={image_size}: expected a positive number of pixels")
@@ -31,10 +31,10 @@ def sides_of(data: Any) -> tuple[int, int]:
 
 
 def stored_sides(data: Any) -> tuple[int, int]:
-    """Height and width before `data.pad` pixels are added on each side.
+    """Height and width of stored images, before `data.pad` pixels are added on each side.
 
     Raises:
-        ConfigError: nothing is left.
+        ConfigError: negative padding, or padding that leaves no pixels.
     """
     height, width = (side - 2 * data.pad for side in sides_of(data))
     if data.pad < 0 or min(height, width) < 1:
@@ -51,7 +51,7 @@ def image_shape(data: Any) -> tuple[int, int, int]:
 
 
 def check_size(what: object, size: tuple[int, ...], data: Any) -> None:
-    """Refuse a stored image of another height and width than config.data's."""
+    """Refuse a stored image whose height and width differ from those of config.data."""
     expected = stored_sides(data)
     if size != expected:
         raise DatasetError(
@@ -61,20 +61,20 @@ def check_size(what: object, size: tuple[int, ...], data: Any) -> None:
 
 
 def padding_in_words(data: Any) -> str:
-    """What of the stated size the stored images do not have."""
+    """Describe the padding that image_size includes, for a message."""
     return f" beside data.pad={data.pad} on each side" if data.pad else ""
 
 
 def in_words(size: Sequence[int]) -> str:
-    """The height and the width of an image, as 8x12."""
+    """Height and width as text, such as 8x12."""
     return f"{size[0]}x{size[1]}"
 
 
 def check_shape(name: str, stored: tuple[int | None, ...], data: Any) -> None:
-    """Refuse stored images (h, w, c) that are not those of config.data, and that it does not say to resize.
+    """Refuse stored images whose shape (h, w, c) differs from that of config.data.
 
     Raises:
-        DatasetError: another number of channels, or another size.
+        DatasetError: another number of channels, or another size without data.resize.
     """
     expected = (*stored_sides(data), data.num_channels)
     if stored[-1] != expected[-1]:

@@ -1,4 +1,4 @@
-"""load(config): the dataset that config.data names, checked against the config."""
+"""Loading the dataset named by config.data and checking it against the config: load(config)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from score_sde.data.shapes import load_shapes
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk, Split
 from score_sde.options import choose
 
-# `in_memory="auto"` keeps a dataset in memory up to this many bytes for both splits together, conditions and all: CIFAR-10
-# (184 MB), SVHN and MNIST yes, CelebA at 64x64 (2.4 GB) no. It fits beside a model on any GPU, and a training
-# image is then never copied from the host.
+# `in_memory="auto"` keeps a dataset in memory up to this size, both splits and their conditions together: CIFAR-10
+# (184 MB), SVHN and MNIST, but not CelebA at 64x64 (2.4 GB). This fits beside a model on any GPU, and training
+# images are then never copied from the host.
 IN_MEMORY_BYTES = 1 << 30
 
-# So many of each split are read as a check before training: of 1024 pixels a side, in about a second.
+# Number of images of each split read as a check before training; about a second at 1024 pixels per side.
 FIRST_IMAGES = 16
 
-# Datasets that no builder prepares, from config.data; all other names are TFDS's.
+# Loaders, given config.data, of the datasets that are not TFDS builders; all other names are looked up in TFDS.
 LOADERS: dict[str, Callable[[Any], Datasets]] = {
     "folder": load_folder,
     "arrays": load_arrays,
@@ -43,7 +43,7 @@ LOADERS: dict[str, Callable[[Any], Datasets]] = {
     "shapes": load_shapes,
     "captions": load_captions,
 }
-# Fields of config.data that say where images are, with the datasets that look there.
+# Fields of config.data that give the location of the images, and the datasets that read each.
 PLACES = {"folder": ("folder", "huggingface", "idx"), "file": ("arrays",)}
 
 
@@ -52,20 +52,20 @@ def load(
 ) -> Datasets:
     """The train and test split of config.data.name.
 
-    A split held in memory is read into it as far as it is asked for. The first images of either are read at once, and
-    every image is checked when it is.
+    Splits held in memory are filled lazily, as images are requested. The first images of both splits are read immediately,
+    and every image is checked when it is read.
 
     Args:
-        config: with config.data (data/options.py), and config.model.num_classes: at most so many labels may be asked
-            for; 0 for no limit.
-        conditions: what to read beside the images, names of CONDITIONS. They are made from images of data.num_levels.
-        whole: read all that is held in memory at once, so that an image that cannot be used is an error before training.
-        classes: names of the classes in the order of the numbers that the network knows them by (classes.py); none: the
-            dataset's own order. Others are refused only where labels are read.
+        config: with config.data (data/options.py) and config.model.num_classes, the largest number of classes that is
+            allowed when labels are requested; 0 for no limit.
+        conditions: what to read in addition to the images, names of CONDITIONS; computed from images of data.num_levels.
+        whole: read splits held in memory completely now, so that an unusable image raises before training.
+        classes: class names in the order of the network's labels (classes.py); empty: the dataset's own order. Other
+            classes are refused only if labels are read.
 
     Raises:
-        DatasetError: the dataset cannot be had, or does not agree with the config.
-        ConfigError: an option out of its range.
+        DatasetError: the dataset is unavailable or does not match the config.
+        ConfigError: an option is out of range.
     """
     data = config.data
     DataOptions.check_options(data, "data")
@@ -91,7 +91,7 @@ def load(
 
 
 def check_places(data: Any) -> None:
-    """Refuse a place of images that this dataset is not read from."""
+    """Refuse a location of images that data.name does not read."""
     for field, names in PLACES.items():
         if data[field] and data.name not in names:
             raise DatasetError(
@@ -101,20 +101,20 @@ def check_places(data: Any) -> None:
 
 
 def labels_of(split: Split) -> np.ndarray:
-    """The classes of all images, int32 (n,), none of which is decoded, nor read where labels lie apart.
+    """The labels of all images, int32 (n,). No image is decoded, or even read if labels are stored separately.
 
     Raises:
-        DatasetError: an image without one.
+        DatasetError: an image without a label.
     """
     readers = {"label": CONDITIONS["label"]}
     return split.without_images().with_conditions(readers).condition["label"]
 
 
 def of_class(datasets: Datasets, label: int) -> Datasets:
-    """The images of one class only.
+    """Restrict both splits to the images of one class.
 
     Raises:
-        DatasetError: a dataset without labels, or without this one.
+        DatasetError: the dataset has no labels, or no images with this one.
     """
 
     def chosen(split: Split) -> Split:
@@ -131,7 +131,7 @@ def of_class(datasets: Datasets, label: int) -> Datasets:
 
 
 def check_labels(datasets: Datasets, num_classes: int) -> None:
-    """Refuse a dataset without labels, or with more of them than the model has (`num_classes`; 0: any number)."""
+    """Refuse a dataset without labels, or with more classes than the model's `num_classes` (0: any number)."""
     if datasets.class_names is None:
         most = 1 + max(labels_of(split).max() for split in (datasets.train, datasets.test))
     else:
@@ -144,7 +144,7 @@ def check_labels(datasets: Datasets, num_classes: int) -> None:
 
 
 def check_words(words: str) -> None:
-    """Refuse a network that would read the captions' numbers as other words."""
+    """Refuse a network whose vocabulary is not that of the captions."""
     if tuple(words.split()) != WORDS:
         raise DatasetError(
             f"model.words={words!r} with data.name='captions', whose words are {' '.join(WORDS)}: set model.words to these, in this order"
@@ -152,7 +152,7 @@ def check_words(words: str) -> None:
 
 
 def check_paired(datasets: Datasets, config: Any) -> None:
-    """Refuse images beside a dataset's own of another size, or of other channels than the network takes."""
+    """Refuse paired images whose size is not that of the images, or whose channels the network does not accept."""
     expected = (*image_shape(config.data)[:2], config.model.condition_channels)
     for name, split in (("training", datasets.train), ("test", datasets.test)):
         found = split.take(range(1)).condition["paired"].shape[1:]
@@ -164,7 +164,7 @@ def check_paired(datasets: Datasets, config: Any) -> None:
 
 
 def load_tfds(data: Any) -> Datasets:
-    """A dataset prepared by TFDS: one of our builders, or one of its own."""
+    """Load a dataset prepared by TFDS, with one of our builders or one of TFDS."""
     import tensorflow_datasets as tfds
 
     builder = prepared_builder(data.name, data.data_dir)
@@ -189,9 +189,9 @@ def load_tfds(data: Any) -> Datasets:
 
     train, test = (open_split(split) for split in split_names(builder))
     num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
-    # A number without names is not a class: TFDS's ClassLabel has both.
+    # Only TFDS's ClassLabel has names; a plain integer label is not a class.
     names = getattr(dict(builder.info.features).get("label"), "names", None)
-    # Of the prepared files nothing else is the same on every machine.
+    # Nothing else about the prepared files is the same on every machine.
     sizes = [
         (f"{builder.info.full_name}/{name}", split.num_examples)
         for name, split in builder.info.splits.items()
@@ -203,7 +203,7 @@ def load_tfds(data: Any) -> Datasets:
 
 
 def contents_of(builder: Any) -> Contents:
-    """TFDS's splits, those that are used and those that are not."""
+    """The splits of a TFDS dataset with their sizes, used and unused."""
     used = {name.partition("[")[0] for name in split_names(builder)}
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     read, ignored = (
@@ -214,7 +214,7 @@ def contents_of(builder: Any) -> Contents:
 
 
 def image_key(builder: Any) -> str:
-    """Name of the image among a dataset's features."""
+    """Name of the image feature of a TFDS dataset; DatasetError if there is no 8-bit image."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -228,14 +228,14 @@ def image_key(builder: Any) -> str:
 
 
 def reduced(datasets: Datasets, num_levels: int | None) -> Datasets:
-    """The dataset with so many levels a channel: v -> floor(v num_levels / its own), the highest bits of a power of two.
+    """Reduce the levels per channel: v -> floor(v num_levels / L) for L stored levels; for powers of two, the highest bits.
 
-    So 8-bit images become those of 5 bits on which models of CelebA-HQ and ImageNet are compared (Kingma and
+    This turns 8-bit images into the 5-bit ones on which models of CelebA-HQ and ImageNet are compared (Kingma and
     Dhariwal 2018, Glow, Sec. 6).
 
     Raises:
-        DatasetError: a number that does not divide the dataset's: its cells would not be of one width, and bits/dim
-            would be wrong with nothing else to show it.
+        DatasetError: the number does not divide the dataset's: cells would have different widths, and bits/dim
+            would be silently wrong.
     """
     stored = datasets.num_levels
     if stored == num_levels:
@@ -256,7 +256,7 @@ def reduced(datasets: Datasets, num_levels: int | None) -> Datasets:
 
 
 def with_levels_checked(datasets: Datasets) -> Datasets:
-    """The dataset, whose images are refused when they are read if they do not have the levels they are said to have."""
+    """Add a check to both splits that raises DatasetError when an image with levels out of range is read."""
     expected = datasets.num_levels
     if expected is None:
         return datasets
@@ -273,12 +273,12 @@ def with_levels_checked(datasets: Datasets) -> Datasets:
 
 
 def check_first(datasets: Datasets, stored: int | None, whole: bool) -> None:
-    """Read the first images, or `whole` splits in memory; refuse levels of which none is left after their reduction."""
+    """Read the first images (or `whole` splits in memory); refuse a reduction of levels that leaves all of them black."""
     expected = datasets.num_levels
     if expected is None or stored is None:
         return
     for split in (datasets.train, datasets.test):
-        # On disk the first stand for all, since to read every one would take minutes; in memory only where they will do.
+        # On disk only the first are read, since reading all would take minutes; in memory all, if asked for or if the first are black.
         images = split.take(range(min(FIRST_IMAGES, split.num_images))).images
         if (whole or (expected < stored and not images.any())) and split.images is not None:
             images = split.images
@@ -291,14 +291,14 @@ def check_first(datasets: Datasets, stored: int | None, whole: bool) -> None:
 
 
 def levels_in_words(num_levels: int | None) -> str:
-    """How many levels pixels have, for a message."""
+    """Describe the number of levels, for a message."""
     return (
         "real values (data.num_levels=None)" if num_levels is None else f"{num_levels} grey levels"
     )
 
 
 def split_names(builder: Any) -> tuple[str, str]:
-    """TFDS names of what to train and what to test on."""
+    """TFDS names of the training and the test split."""
     splits = builder.info.splits
     if "train" not in splits:
         raise DatasetError(f"{builder.name!r} has no split 'train', only {', '.join(splits)}")
@@ -310,7 +310,7 @@ def split_names(builder: Any) -> tuple[str, str]:
 
 
 def placed(datasets: Datasets, in_memory: str) -> Datasets:
-    """The dataset in memory if it is to be held there, else as it is."""
+    """The dataset, held in memory if `in_memory` says so."""
     num_bytes = datasets.train.num_bytes + datasets.test.num_bytes
     if not keep_in_memory(in_memory, num_bytes):
         return datasets
@@ -318,7 +318,7 @@ def placed(datasets: Datasets, in_memory: str) -> Datasets:
 
 
 def keep_in_memory(in_memory: str, num_bytes: int) -> bool:
-    """Whether a dataset of so many bytes stays in memory, as data.in_memory says."""
+    """Whether a dataset of `num_bytes` is held in memory, given data.in_memory."""
     choices = {
         "auto": num_bytes <= IN_MEMORY_BYTES,
         "yes": True,

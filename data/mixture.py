@@ -1,4 +1,4 @@
-"""Toy images with a known density: every coordinate is an independent draw of one Gaussian mixture."""
+"""Toy images with a known density: every coordinate is drawn independently from the same Gaussian mixture."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from score_sde.machine import check_memory
 
 NUM_TRAIN = 2048
 NUM_TEST = 256
-# Fixed: the run's own seed changes the order, not the data. Another version of NumPy may draw others, which the fingerprint then says.
+# Fixed: the run's seed changes the order, not the data. The fingerprint would show it if another version of NumPy drew other data.
 DATA_SEED = 0
 
 
 def mixture_parameters(data: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, means and variances (k,), float64, of config.data's mixture."""
+    """Weights, means and variances (k,), float64, of the mixture in config.data; DatasetError if they are invalid."""
     weights = np.asarray(data.mixture_weights, np.float64)
     means = np.asarray(data.mixture_means, np.float64)
     variances = np.asarray(data.mixture_variances, np.float64)
@@ -43,7 +43,7 @@ def load_mixture(data: Any) -> Datasets:
     """Real-valued images, float32 (n, h, w, num_channels), already in the model's units.
 
     Args:
-        data: config.data, with image_size, num_channels, and the tuples mixture_weights (sum 1),
+        data: config.data, with image_size, num_channels, and the tuples mixture_weights (with sum 1),
             mixture_means and mixture_variances (positive).
     """
     weights, means, variances = mixture_parameters(data)

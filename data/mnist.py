@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from their IDX files, as the TFDS datasets of these names, prepared without TensorFlow."""
+"""MNIST and Fashion-MNIST as the TFDS datasets of these names, prepared from their IDX files without TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ CLOTHES = [
 
 
 def registered(name: str) -> dict[str, Any]:
-    """Sizes and checksums of the files that TFDS downloads for its dataset of this name, by URL."""
+    """Sizes and checksums of the files that TFDS downloads for the dataset of this name, by URL."""
     record = tfds.core.utils.tfds_path() / "url_checksums" / f"{name}.txt"
     return tfds.download.checksums.load_url_infos(record)
 
 
 class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """70,000 images, 28x28x1, 256 levels, ten classes; 60,000 to train on.
+    """70,000 images, 28x28x1, 256 levels, ten classes; 60,000 for training.
 
-    Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare: a folder that either
-    has prepared with file_format="array_record", the other reads, with the images in the same order. TFDS's default format,
-    TFRecord, is refused (builders.py).
+    Name, version, features and keys are those of TFDS's own builder, which needs TensorFlow to prepare the dataset. A folder
+    prepared by either builder with file_format="array_record" can be read by the other, with the images in the same order.
+    TFDS's default format, TFRecord, is refused (builders.py).
     """
 
     name = "mnist"
     VERSION = tfds.core.Version("3.0.1")
     NUM_LEVELS = 256
-    # Stated, because TFDS 4.9 would look for it through importlib_resources, which it does not require.
+    # Set explicitly: TFDS 4.9 would look it up with importlib_resources, which is not one of its requirements.
     code_path = Path(__file__)
     URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-    # TFDS takes each file from <data_dir>/downloads/manual when one of its name is there.
+    # TFDS uses a file in <data_dir>/downloads/manual if there is one of its name.
     url_infos = registered("mnist")
     LABELS = tfds.features.ClassLabel(num_classes=10)
     DESCRIPTION = "The MNIST database of handwritten digits."
     HOMEPAGE = "http://yann.lecun.com/exdb/mnist/"
-    # A folder of its own, from a package of the system, that is read instead where it is there.
+    # A folder installed by a package of the operating system, read instead of downloading if it exists.
     INSTALLED: Path | None = None
-    # What else can be done without network; after `builders.explain`.
+    # Alternatives without network, appended to the message of `builders.explain`.
     INSTEAD = (
         "\nOr read the four files from a folder: --config.data.name=idx --config.data.folder=PATH"
     )
@@ -86,7 +86,7 @@ class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
 
 
 class FashionMnist(Mnist, skip_registration=True):  # type: ignore[call-arg]
-    """70,000 pictures of clothes in MNIST's form, 28x28x1, 256 levels, ten classes; 60,000 to train on."""
+    """70,000 pictures of clothes in the format of MNIST, 28x28x1, 256 levels, ten classes; 60,000 for training."""
 
     name = "fashion_mnist"
     URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -96,6 +96,6 @@ class FashionMnist(Mnist, skip_registration=True):  # type: ignore[call-arg]
         "60,000 and 10,000 pictures of Zalando's articles in the form of MNIST, in ten classes."
     )
     HOMEPAGE = "https://github.com/zalandoresearch/fashion-mnist"
-    # Debian's and Ubuntu's package, whose gzipped files hold the same bytes but are not the same files.
+    # The package of Debian and Ubuntu; its files hold the same bytes but are gzipped differently.
     INSTALLED = Path("/usr/share/datasets/fashion-mnist")
     INSTEAD = f"\nOr apt-get install dataset-fashion-mnist where that is to be had.{Mnist.INSTEAD}"

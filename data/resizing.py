@@ -1,4 +1,4 @@
-"""Decoding stored images; centre crop and resize where they are larger or differ in size; a border where they are smaller."""
+"""Decoding of stored images, with centre crop, resize and padding."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from score_sde.options import choose
 MODES = {1: "L", 3: "RGB"}
 
 ORIENTATION = 0x0112
-# EXIF's orientation -> Pillow's Transpose that undoes it; 1 is upright.
+# EXIF orientation -> Pillow's Transpose that undoes it; 1 is upright.
 TURNS: dict[Any, Any] = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True))
-SIDEWAYS = (5, 6, 7, 8)  # of these, those that exchange height and width
+SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange height and width
 
-# data.resample -> Pillow's filter; all of them widen when they shrink an image (no aliasing).
+# data.resample -> Pillow's filter; when an image is shrunk all of them widen, which avoids aliasing.
 FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
 
 
 def image_decoder(data: Any, finished: bool = False) -> Callable[[bytes], np.ndarray]:
-    """A stored image's bytes -> uint8 (h, w, num_channels), cropped, resized and padded if config.data says so.
+    """A function from an encoded image to uint8 (h, w, num_channels), cropped, resized and padded as config.data says.
 
     Args:
         data: config.data with num_channels, image_size, resize, crop_size, resample and pad.
-        finished: nothing is cropped of an image that has config.data's size already.
+        finished: leave an image that already has config.data's size uncropped.
 
     Raises:
-        ConfigError: an unknown data.resample, at once and not with the first image.
-        DatasetError: another number of channels than 1 or 3, or a part to crop of images that are not resized, likewise.
+        ConfigError: unknown data.resample; raised immediately, not with the first image.
+        DatasetError: a number of channels other than 1 and 3, or data.crop_size without data.resize; likewise.
     """
     check_channels(data, "stored images")
     fit = fit_to(data, finished)
@@ -44,9 +44,9 @@ def image_decoder(data: Any, finished: bool = False) -> Callable[[bytes], np.nda
 def record_decoder(
     data: Any, read: Callable[[Record], bytes], finished: bool = False
 ) -> Callable[[Record], np.ndarray]:
-    """A record with "path", what to call its image -> uint8 (h, w, num_channels) of config.data, from the bytes that are read.
+    """A function from a record to its decoded image, uint8 (h, w, num_channels), from the bytes that `read` returns.
 
-    `finished` as `image_decoder` has it.
+    The record's "path" names the image in errors. `finished` is that of `image_decoder`.
     """
     decode = image_decoder(data, finished)
 
@@ -63,19 +63,19 @@ def record_decoder(
 
 
 def unreadable_image(what: object, error: Exception) -> DatasetError:
-    """The error for a file that is no image, or one that cannot be used."""
+    """The error for a file that is not an image or cannot be used as one."""
     import PIL
 
     reason = str(error) if isinstance(error, DatasetError) else one_line(error)
-    if isinstance(error, PIL.UnidentifiedImageError):  # which names an object in memory
+    if isinstance(error, PIL.UnidentifiedImageError):  # its message names an object in memory
         reason = "it is empty, or of no format that Pillow knows"
     return DatasetError(f"{what} cannot be used as an image: {reason}")
 
 
 def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarray]:
-    """A stored image, uint8 (h, w, num_channels), cropped, resized and padded with level 0 if config.data says so.
+    """A function that crops, resizes and pads (with level 0) a stored image, uint8 (h, w, num_channels), as config.data says.
 
-    Arguments and errors as `image_decoder` has them; channels may be any number where nothing is resized.
+    Arguments and errors are those of `image_decoder`; without resizing any number of channels is allowed.
     """
     choose("data.resample", data.resample, FILTERS)
     if data.resize:
@@ -96,16 +96,16 @@ def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarr
 
 
 def check_channels(data: Any, what: str) -> None:
-    """Refuse channels that Pillow has no image of."""
+    """Refuse a number of channels that Pillow does not support."""
     if data.num_channels not in MODES:
         raise DatasetError(f"data.num_channels={data.num_channels}: {what} have 1, grey, or 3, RGB")
 
 
 def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
-    """A PNG, JPEG or WebP as uint8 (h, w, num_channels), 1 for grey or 3 for RGB; what is transparent lies on black.
+    """Decode a PNG, JPEG or WebP to uint8 (h, w, num_channels), grey (1) or RGB (3); transparency is composited over black.
 
-    Always by Pillow. TFDS would take OpenCV where it is installed, whose JPEGs differ in the last level, so that
-    the data would depend on the environment; neither handles the grey and CMYK files in some colour datasets.
+    Decoding is always by Pillow. TFDS would use OpenCV where it is installed, whose JPEGs differ in the last level, so
+    that the data would depend on the environment; and neither of its decoders handles the grey and CMYK files in some colour datasets.
 
     Raises:
         DatasetError: an image of more than 8 bits a channel.
@@ -113,12 +113,12 @@ def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(encoded)) as image:
-        # Pillow clips grey ones at 255, which makes most of them white, and cuts colours to their upper 8 bits.
+        # Pillow would clip grey images at 255, which makes most of them white, and truncate colours to their upper 8 bits.
         if image.mode.startswith(("I", "F")) or png_bit_depth(encoded) == 16:
             raise DatasetError(
                 f"an image of mode {image.mode} has more than 8 bits a channel; convert it to 8, as you want it rounded"
             )
-        # Telephones store pictures sideways, and the angle beside them.
+        # Phones store pictures sideways, with the orientation in their metadata.
         upright = TURNS.get(image.getexif().get(ORIENTATION))
         opaque = over_black(image) if image.has_transparency_data else image
         flat = opaque.convert(MODES[num_channels])
@@ -127,7 +127,7 @@ def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
 
 
 def upright_size(image: Any) -> tuple[int, int]:
-    """Height and width that Pillow's image will have when it is decoded, by its header alone where that says enough."""
+    """Height and width of a Pillow image once decoded, from its header alone where possible."""
     width, height = image.size
     if width != height and image.getexif().get(ORIENTATION) in SIDEWAYS:
         return width, height
@@ -135,12 +135,12 @@ def upright_size(image: Any) -> tuple[int, int]:
 
 
 def png_bit_depth(encoded: bytes) -> int:
-    """Bits a channel of a PNG, from its header (ISO/IEC 15948, 11.2.2); 0 of another format."""
+    """Bits per channel of a PNG, from its header (ISO/IEC 15948, 11.2.2); 0 for other formats."""
     return encoded[24] if encoded[:8] == b"\x89PNG\r\n\x1a\n" else 0
 
 
 def over_black(image: Any) -> Any:
-    """A picture with transparency on a black background: what a pixel hides is nobody's picture."""
+    """Composite an image with transparency over black, so that the colours of hidden pixels do not show."""
     import PIL.Image
 
     colours = image.convert("RGBA")
@@ -150,16 +150,16 @@ def over_black(image: Any) -> Any:
 def crop_and_resize(
     image: np.ndarray, wanted: tuple[int, int], crop_size: int | None, resample: str = "bicubic"
 ) -> np.ndarray:
-    """The middle of an image, as much of it as has the wanted shape, resized by Pillow and rounded to the nearest level.
+    """Centre-crop an image to the wanted aspect ratio, resize it with Pillow and round to the nearest level.
 
-    What Song et al. 2021 trained on, and the settings for it: CelebA, crop_size=140 and bilinear; LSUN, the
-    largest square and bicubic; FFHQ and CelebA-HQ at 256 pixels, means of 4x4 pixels of the large image (box).
-    Their code truncates LSUN to whole levels, half a level darker, and does not round CelebA.
+    The settings for the data of Song et al. 2021 are: for CelebA, crop_size=140 and bilinear; for LSUN, the largest
+    square and bicubic; for FFHQ and CelebA-HQ at 256 pixels, means of 4x4 pixels of the large image (box). Their code
+    truncates LSUN to whole levels, which is half a level darker, and does not round CelebA.
 
     Args:
         image: uint8 (h, w, c), c = 1 or 3.
         wanted: height and width of the result.
-        crop_size: shorter side of the part; 0 or None for the largest part.
+        crop_size: shorter side of the crop; 0 or None for the largest crop.
         resample: a key of FILTERS.
 
     Returns:
@@ -180,7 +180,7 @@ def crop_and_resize(
 
 
 def part_of(available: tuple[int, int], wanted: tuple[int, int], crop_size: int) -> tuple[int, int]:
-    """Height and width of the part of an image that is resized, of the wanted shape to the nearest pixel."""
+    """Height and width of the crop that is resized: of the wanted aspect ratio, to the nearest pixel."""
     if crop_size < 0:
         raise DatasetError(
             f"data.crop_size={crop_size}: expected pixels, or 0 for the largest part"

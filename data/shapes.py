@@ -1,7 +1,7 @@
-"""Discs and squares on noise, to be segmented: the images are masks, as bits of the class of each pixel, and the picture is beside each.
+"""Segmentation of discs and squares on noise: the images are masks, the class of each pixel in bits, paired with pictures.
 
-A class k of three, background, disc and square, is the bits (k & 1, k >> 1), levels 0 and 1: with data.uniform_dequantization=False the
-model sees -1 and 1, the analog bits of Chen et al. 2022, and a sample's sign is its bit.
+The class k of a pixel (background, disc or square) is written as the bits (k & 1, k >> 1), levels 0 and 1. With
+data.uniform_dequantization=False the model sees -1 and 1, the analog bits of Chen et al. 2022, and the sign of a sample is its bit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 
 NUM_TRAIN, NUM_TEST = 4096, 256
-# Fixed, as in mixture.py.
+# A fixed seed, as in mixture.py.
 DATA_SEED = 0
 CLASSES = ("background", "disc", "square")
 BITS = 2
@@ -24,22 +24,22 @@ SHADE, NOISE_MEAN, NOISE_STD = (
     220,
     90.0,
     25.0,
-)  # of 8 bits; of both shapes, and of what is behind them
-LEAST, MOST = 1 / 7, 1 / 4  # radii and half sides, of the image's side
+)  # on 256 levels; of both shapes, and of the background
+LEAST, MOST = 1 / 7, 1 / 4  # range of radii and half sides, relative to the image's side
 
 
 def to_bits(classes: np.ndarray) -> np.ndarray:
-    """Classes (...) -> bits (..., BITS), uint8, the lowest first."""
+    """Convert classes (...) to bits (..., BITS), uint8, lowest bit first."""
     return (classes[..., None] >> np.arange(BITS) & 1).astype(np.uint8)
 
 
 def to_classes(bits: np.ndarray) -> np.ndarray:
-    """The inverse; all bits set are no class, 3."""
+    """The inverse of `to_bits`; if both bits are set the result is 3, which is not a class."""
     return (bits.astype(np.int64) << np.arange(BITS)).sum(axis=-1)
 
 
 def draw(rng: np.random.Generator, n: int, sides: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Classes (n, h, w) of a disc and a square over it, anywhere within the image, and their pictures (n, h, w, 1), uint8."""
+    """Draw classes (n, h, w) of a disc and a square on top, at random positions, and their pictures (n, h, w, 1), uint8."""
     classes = np.zeros((n, *sides), np.int64)
     classes[discs(rng, n, sides)] = 1
     classes[squares(rng, n, sides)] = 2
@@ -48,13 +48,13 @@ def draw(rng: np.random.Generator, n: int, sides: tuple[int, int]) -> tuple[np.n
 
 
 def discs(rng: np.random.Generator, n: int, sides: tuple[int, int]) -> np.ndarray:
-    """Where n discs are, (n, h, w)."""
+    """Masks of n random discs, bool (n, h, w)."""
     away, radius = placed(rng, n, sides)
     return np.square(away).sum(axis=0) <= np.square(radius)
 
 
 def squares(rng: np.random.Generator, n: int, sides: tuple[int, int]) -> np.ndarray:
-    """Where n squares are, (n, h, w)."""
+    """Masks of n random squares, bool (n, h, w)."""
     away, half = placed(rng, n, sides)
     return np.abs(away).max(axis=0) <= half
 
@@ -62,7 +62,7 @@ def squares(rng: np.random.Generator, n: int, sides: tuple[int, int]) -> np.ndar
 def placed(
     rng: np.random.Generator, n: int, sides: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of n shapes anywhere within the image: how far each pixel is from the middle, (2, n, h, w), and radius or half side, (n, 1, 1)."""
+    """Draw n shapes within the image: offsets (2, n, h, w) of pixels from their centres, and radii or half sides (n, 1, 1)."""
     rows, columns = (axis[None] for axis in np.indices(sides))
     least, most = (share * min(sides) for share in (LEAST, MOST))
     radius = rng.uniform(least, most, n)
@@ -74,13 +74,13 @@ def placed(
 
 
 def load_shapes(data: Any) -> Datasets:
-    """Masks as bits, with `paired` the pictures.
+    """The masks as bits, with the condition `paired`: the pictures.
 
     Args:
         data: config.data, with image_size and num_channels=2.
 
     Raises:
-        DatasetError: another number of channels than of bits.
+        DatasetError: the number of channels is not BITS.
     """
     *sides, channels = image_shape(data)
     if channels != BITS:

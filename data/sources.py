@@ -1,4 +1,4 @@
-"""Sources of records around sources: random access, `__getitems__`, as `ImagesOnDisk` asks for it (splits.py)."""
+"""Sources of records that wrap another source, with random access by `__getitems__` for `ImagesOnDisk` (splits.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Subset:
-    """Some records of a source, as `ImagesOnDisk` asks for them."""
+    """A source with some of the records of another."""
 
     def __init__(self, source: Any, rows: np.ndarray):
         self.source, self.rows = source, rows
@@ -25,5 +25,5 @@ class Subset:
 
 
 def without_images(source: Any) -> Any:
-    """The source that does not read images, or the source as it is, if it has none: a record of TFDS is read as a whole."""
+    """The source without images if it has one, else the source itself: TFDS, for instance, always reads whole records."""
     return source.without_images() if hasattr(source, "without_images") else source

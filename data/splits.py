@@ -1,6 +1,6 @@
-"""What a loaded dataset can do: two splits of images, in memory or on disk, with one interface.
+"""Loaded datasets: a training and a test split, in memory or on disk, with one interface.
 
-`take` and `batches` give a `Batch` each, and nothing gives images alone: whoever needs no more takes its `.images`.
+`take` returns a `Batch` and `batches` yields them; for the images alone, use the batch's `.images`.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from score_sde.data.order import batch_indices, host_places
 from score_sde.data.sources import Subset, without_images
 
 # Reading waits for the disk more than for the CPU, so there are more threads than cores (16 is grain's own
-# default), and two batches ready for each.
+# default), and two batches are prefetched per thread.
 READ_THREADS = 16
 READ_AHEAD = 32
-# Records held at once while a whole split is gone through, encoded images and all.
+# Records, with their encoded images, held at once while iterating over a whole split.
 CHUNK = 1024
 
 
 @functools.cache
 def decoding_threads() -> concurrent.futures.Executor:
-    """Of all splits, from when the first is read."""
+    """The thread pool shared by all splits, created when the first one is read."""
     return concurrent.futures.ThreadPoolExecutor(READ_THREADS, "decoding")
 
 
 def decoded(images: Sequence[Image]) -> list[np.ndarray]:
-    """The pixels of all, in a few shares at once: Pillow lets other threads work as it decodes."""
+    """Decode all images, in parallel threads: Pillow releases the interpreter lock while it decodes."""
     num = min(READ_THREADS, len(images))
     shares = (images[len(images) * i // num : len(images) * (i + 1) // num] for i in range(num))
     found = decoding_threads().map(lambda share: [image() for image in share], shares)
@@ -46,14 +46,14 @@ def decoded(images: Sequence[Image]) -> list[np.ndarray]:
 def training_batch(
     split: Split, seed: int, step: int, batch_size: int, places: np.ndarray
 ) -> Batch:
-    """What stands at these places of the global batch of a step."""
+    """The part of a step's global batch at these places."""
     rows = batch_indices(seed, step, batch_size, split.num_images)[places]
     return split.take(rows)._replace(index=places)
 
 
 @dataclasses.dataclass(frozen=True)
 class ImagesInMemory:
-    """A split as arrays, to be placed on the device and gathered by `batch_indices` inside the step (`batch.gather`).
+    """A split held as arrays, which can be placed on the device and indexed within the training step (`batch.gather`).
 
     images: (n, h, w, c), uint8 levels, or float32 for real-valued data.
     condition: () or a dict by name of arrays (n, ...).
@@ -72,35 +72,35 @@ class ImagesInMemory:
 
     @property
     def num_bytes(self) -> int:
-        """In memory, conditions and all."""
+        """Bytes in memory, including conditions."""
         return self.images.nbytes + sum(of.nbytes for of in dict(self.condition).values())
 
     def kept(self) -> ImagesInMemory:
-        """Itself."""
+        """The split itself, which is in memory already."""
         return self
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> ImagesInMemory:
-        """The split with a function that acts on each image apart applied to all."""
+        """The split with a function applied to its images (n, h, w, c), which must act on each image independently."""
         return dataclasses.replace(self, images=change(self.images))
 
     def subset(self, rows: np.ndarray) -> ImagesInMemory:
-        """The images at these positions, in this order, as a split."""
+        """The split of the images at these positions, in this order."""
         batch = self.take(rows)
         return ImagesInMemory(batch.images, batch.condition)
 
     def without_images(self) -> ImagesInMemory:
-        """Itself."""
+        """The split itself: leaving images out would save nothing."""
         return self
 
     def with_conditions(self, readers: Mapping[str, Reader]) -> ImagesInMemory:
-        """The split with these conditions in place of its own, from which they may be read."""
+        """The split with these conditions, which are read from its images and present conditions, instead of the latter."""
         own = dict(self.condition)
         records = [{name: of[i] for name, of in own.items()} for i in range(self.num_images)]
         images = [functools.partial(np.asarray, image) for image in self.images]
         return ImagesInMemory(self.images, read(readers, records, images))
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """What is at these positions, and the positions."""
+        """The batch of the images at these positions, which are also its `index`."""
         rows = np.asarray(indices)
         return gather(self.images, self.condition, rows, rows.astype(np.int32))
 
@@ -112,7 +112,7 @@ class ImagesInMemory:
         process_index: int = 0,
         process_count: int = 1,
     ) -> Iterator[Batch]:
-        """This host's part of the global batch of start_step, start_step + 1, ...: endless."""
+        """Yield this host's part of the global batches of start_step, start_step + 1, ..., endlessly."""
         places, step = host_places(batch_size, process_index, process_count), start_step
         while True:
             yield training_batch(self, seed, step, batch_size, places)
@@ -121,14 +121,14 @@ class ImagesInMemory:
 
 @dataclasses.dataclass(frozen=True)
 class ImagesOnDisk:
-    """A split too large for memory: records read when asked for, the same images in the same order.
+    """A split too large for memory: records are read when requested, in the same order as from memory.
 
-    source: random access to records; source.__getitems__(list of int) gives their list, and source.without_images(), if it has that, is
-        a source that does not read the images.
+    source: random access to records: source.__getitems__(list of int) returns a list of them, and the optional
+        source.without_images() a source that does not read the images.
     decode: record -> uint8 (h, w, c).
     shape: (h, w, c) after decoding.
-    folder: where the records lie, for error messages.
-    readers: the conditions to read, by name.
+    folder: location of the records, for error messages.
+    readers: readers of the conditions, by name.
     """
 
     source: Any
@@ -139,12 +139,12 @@ class ImagesOnDisk:
 
     @property
     def images(self) -> np.ndarray | None:
-        """None, so that `split.images is None` asks "on disk?" of any kind."""
+        """None, so that `split.images is None` tells whether any kind of split is on disk."""
         return None
 
     @functools.cached_property
     def condition(self) -> Condition:
-        """The conditions of all images, which are decoded only for one that is made of pixels."""
+        """The conditions of all images; an image is decoded only for a condition computed from its pixels."""
         parts = []
         for rows in self.chunks() if self.readers else ():
             records = self.records(rows)
@@ -157,14 +157,14 @@ class ImagesOnDisk:
 
     @property
     def num_bytes(self) -> int:
-        """What it would take in memory, the conditions of each image as many as those of the first."""
+        """Bytes that the split would take in memory, if the conditions of every image are as large as those of the first."""
         first = self.records(range(1)) if self.readers else []
         condition = dict(read(self.readers, first, self.decoders(first)))
         of_one = math.prod(self.shape) + sum(of.nbytes for of in condition.values())
         return self.num_images * of_one
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """What is at these positions, and the positions."""
+        """The batch of the images at these positions, which are also its `index`."""
         records = self.records(indices)
         images = self.decoders(records)
         pixels = np.stack(decoded(images))
@@ -173,25 +173,25 @@ class ImagesOnDisk:
         )
 
     def records(self, indices: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """Records at these positions, images still encoded."""
+        """The records at these positions, with their images still encoded."""
         try:
             return list(self.source.__getitems__([int(i) for i in indices]))
         except DatasetError:
-            raise  # which knows more
+            raise  # more specific
         except Exception as error:
             raise DatasetError(unreadable(self.folder, error)) from error
 
     def decoders(self, records: list[dict[str, Any]]) -> list[Image]:
-        """For each record its image, decoded when first asked for."""
+        """A function for each record that returns its image, decoded at the first call."""
         return [functools.cache(functools.partial(self.decode, record)) for record in records]
 
     def chunks(self) -> list[range]:
-        """All positions."""
+        """All positions, in ranges of up to CHUNK."""
         n = self.num_images
         return [range(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
 
     def kept(self) -> ImagesReadOnce:
-        """The split in memory, as far as it is asked for."""
+        """The split held in memory, filled as images are requested."""
         return ImagesReadOnce(self.source, self.decode, self.shape, self.folder, self.readers)
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> ImagesOnDisk:
@@ -200,11 +200,11 @@ class ImagesOnDisk:
         return dataclasses.replace(self, decode=lambda record: change(decode(record)))
 
     def subset(self, rows: np.ndarray) -> ImagesOnDisk:
-        """The images at these positions, in this order, as a split."""
+        """The split of the images at these positions, in this order."""
         return dataclasses.replace(self, source=Subset(self.source, rows))
 
     def without_images(self) -> ImagesOnDisk:
-        """The split for conditions that need no pixels; its records have none where that saves reading them."""
+        """The split for conditions that need no pixels: images are not read if the source can leave them out."""
         return dataclasses.replace(self, source=without_images(self.source))
 
     def with_conditions(self, readers: Mapping[str, Reader]) -> ImagesOnDisk:
@@ -219,7 +219,7 @@ class ImagesOnDisk:
         process_index: int = 0,
         process_count: int = 1,
     ) -> Iterator[Batch]:
-        """This host's part of the global batch of start_step, start_step + 1, ..., read ahead in threads: endless."""
+        """Yield this host's part of the global batches of start_step, start_step + 1, ..., endlessly, prefetched in threads."""
         import grain
 
         places = host_places(batch_size, process_index, process_count)
@@ -231,14 +231,14 @@ class ImagesOnDisk:
 
 
 class ImagesReadOnce(ImagesOnDisk):
-    """A split that stays in memory as far as it has been asked for: few images cost few, and each is decoded once.
+    """A split that keeps in memory what has been requested: only those images are read, and each is decoded once.
 
-    Training from memory asks for all, by `images` or `batches`.
+    Training from memory reads all of them, by `images` or `batches`.
     """
 
     @property
     def images(self) -> np.ndarray:
-        """All of them, decoded by now."""
+        """All images; those not yet decoded are decoded now."""
         return self.whole.images
 
     @property
@@ -248,12 +248,12 @@ class ImagesReadOnce(ImagesOnDisk):
 
     @functools.cached_property
     def known(self) -> np.ndarray:
-        """Which rows of `held` are read, bool (n,)."""
+        """Which rows of `held` have been read, bool (n,)."""
         return np.zeros(self.num_images, bool)
 
     @functools.cached_property
     def held(self) -> ImagesInMemory:
-        """Room for all; for a condition from when the first is read."""
+        """Storage for all images; that of the conditions is allocated when the first image is read."""
         return ImagesInMemory(np.empty((self.num_images, *self.shape), np.uint8), {})
 
     @functools.cached_property
@@ -264,7 +264,7 @@ class ImagesReadOnce(ImagesOnDisk):
         return self.held
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        """What is at these positions, and the positions."""
+        """The batch of the images at these positions, which are also its `index`."""
         rows = np.asarray(indices)
         new = np.unique(rows[~self.known[rows]])
         if new.size:
@@ -285,7 +285,7 @@ Split = ImagesInMemory | ImagesOnDisk
 
 
 class Contents(NamedTuple):
-    """What was found where a dataset lies: kinds of files or names of arrays, with how many there are of each."""
+    """What a dataset's location holds: kinds of files, or names of arrays or splits, with the number of each."""
 
     read: Mapping[str, int] = {}
     ignored: Mapping[str, int] = {}
@@ -296,9 +296,9 @@ class Datasets:
     """A dataset's two splits.
 
     num_levels: grey levels 0 .. num_levels - 1 of the integer images, None for real-valued data.
-    class_names: what label 0, 1, ... is called; None where that is not known.
-    files: names and sizes of what holds the images, asked for the fingerprint only; of images that are drawn `as_files` of them.
-    contents: asked for by --mode data only.
+    class_names: names of the labels 0, 1, ...; None if unknown.
+    files: returns names and sizes of the files that hold the images, for the fingerprint only; `as_files` of generated images.
+    contents: returns what was found, for --mode data only.
     """
 
     name: str
@@ -311,9 +311,9 @@ class Datasets:
 
     @functools.cached_property
     def fingerprint(self) -> Fingerprint:
-        """By what a run that goes on knows its dataset again; reads no image."""
+        """The fingerprint by which a resumed run recognizes its dataset; no image is read."""
         return fingerprint(self.train.num_images + self.test.num_images, self.files())
 
     def each(self, change: Callable[[Any], Split]) -> Datasets:
-        """The dataset with both splits changed."""
+        """The dataset with a function applied to both splits."""
         return dataclasses.replace(self, train=change(self.train), test=change(self.test))

@@ -1,4 +1,4 @@
-"""Texts as numbers: word i of a vocabulary is i + 1, and 0 fills up texts that are shorter than others."""
+"""Texts as numbers: word i of a vocabulary is i + 1, and shorter texts are padded with 0."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from score_sde.nearest import nearest
 
 
 def numbers(texts: Sequence[str], vocabulary: Sequence[str], field: str) -> np.ndarray:
-    """The words of texts, int32 (n, length of the longest). Capitals do not count.
+    """Convert texts to word numbers, int32 (n, length of the longest text), ignoring case.
 
     Args:
-      field: where the texts come from, for a message.
+      field: the source of the texts, for messages.
 
     Raises:
-      ConfigError: a text without words, or with one that is not in the vocabulary.
+      ConfigError: a text has no words, or one that is not in the vocabulary.
     """
     place = {word: i + 1 for i, word in enumerate(vocabulary)}
     rows = []

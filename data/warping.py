@@ -1,13 +1,13 @@
-"""Images moved, turned and stretched by affine maps, with no more of high frequencies than there are between pixels.
+"""Affine maps of images (translation, rotation, scaling) without aliasing.
 
-An image of n x n pixels goes on beyond its edges by reflection, so that it has the period 2(n - 1), and is sampled twice as finely,
-where bilinear interpolation is good; then it is thinned out again:
+An image of n x n pixels is extended by reflection, which gives it the period 2(n - 1), and upsampled by a factor of two, where bilinear
+interpolation is accurate; after the map it is downsampled again:
 
-    f[m] = sqrt(2) sum_i h[m - 2i] x[i],    f'(m) = f(the map's place of m),    x'[i] = sum_k h[k] f'[2i + k] / sqrt(2).
+    f[m] = sqrt(2) sum_i h[m - 2i] x[i],    f'(m) = f(position of m under the map),    x'[i] = sum_k h[k] f'[2i + k] / sqrt(2).
 
-h is Daubechies' least asymmetric wavelet filter of six vanishing moments, as in the augmentation of Karras et al. 2020a (App. B) and
-2022 (App. F.2). It is orthogonal to itself moved by two, so a map that changes nothing, or moves by whole pixels, loses nothing. Up
-and down are products with matrices of the size of the image. (Karras et al. have zeros from one image's width beyond its edges on.)
+h is Daubechies' least asymmetric wavelet filter with six vanishing moments, as in the augmentation of Karras et al. 2020a (App. B) and
+2022 (App. F.2). It is orthogonal to its even shifts, so that the identity and translations by whole pixels are lossless. Up- and
+downsampling are products with matrices of the image's size. (Karras et al. pad with zeros beyond one image width from the edges.)
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ from score_sde.shapes import Array
 Matrix = Float[Array, "2 2"]
 Vector = Float[Array, "2"]
 
-# Daubechies 1992, Table 6.3 (N = 6), of which the sum is sqrt(2).
+# Daubechies 1992, Table 6.3 (N = 6); the sum is sqrt(2).
 SYM6 = np.array([
     0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
     0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
     -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148,
 ])  # fmt: skip
 MIDDLE = float(np.arange(len(SYM6)) @ SYM6 / SYM6.sum())
-"""Of the filter, 5.098: pixel i is where the finer samples have the place 2 i + MIDDLE, of smooth images."""
+"""Centre of the filter, 5.098: for smooth images, pixel i lies at position 2 i + MIDDLE of the finer samples."""
 
 
 def warped(image: Float[Array, "n n c"], matrix: Matrix, shift: Vector) -> Float[Array, "n n c"]:
-    """The image that has at p, of x to the right and y downwards from the middle, what this one has at matrix (p - shift).
+    """Warp an image: the value at p = (x, y), measured from the centre, is that of the original at matrix (p - shift).
 
     Args:
-        shift: in pixels, how far what is in the middle moves.
+        image: square, with x to the right and y downwards.
+        matrix: maps (x, y) of the result to the original.
+        shift: displacement (x, y) of the centre, in pixels.
     """
     n = len(image)
     up, down = (jnp.asarray(of, image.dtype) for of in (upsampling(n), downsampling(n)))
@@ -61,7 +63,7 @@ def warped(image: Float[Array, "n n c"], matrix: Matrix, shift: Vector) -> Float
 
 @functools.cache
 def upsampling(n: int) -> np.ndarray:
-    """The matrix (4(n - 1), n) from n pixels to one period of the finer samples."""
+    """The matrix (4(n - 1), n) that maps n pixels to one period of the finer samples."""
     period = 2 * (n - 1)
     matrix = np.zeros((2 * period, n))
     for i in range(period):
@@ -73,7 +75,7 @@ def upsampling(n: int) -> np.ndarray:
 
 @functools.cache
 def downsampling(n: int) -> np.ndarray:
-    """The matrix (n, 2 n + 10) from finer samples, the first of which is at the first tap of the first pixel, to n pixels."""
+    """The matrix (n, 2 n + 10) that maps finer samples, starting at the first tap of the first pixel, to n pixels."""
     matrix = np.zeros((n, 2 * (n - 1) + len(SYM6)))
     for i in range(n):
         matrix[i, 2 * i : 2 * i + len(SYM6)] = SYM6 / np.sqrt(2)

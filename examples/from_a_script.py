@@ -1,4 +1,4 @@
-"""A trained folder used from a script: python examples/from_a_script.py runs/subvp_digits-conditional
+"""Use a trained folder from a script: python examples/from_a_script.py runs/subvp_digits-conditional
 
 Train one first: python main.py --config configs/subvp_digits.py:conditional --mode train
 (from anywhere, after `pip install -e .` in the checkout).
@@ -16,7 +16,7 @@ trained = Trained.load(
 )
 threes = trained.sample(4, sampler="unipc_3", labels=[3], guidance=1.0, seed=0)
 
-x = trained.encode(threes)  # on [-1, 1], in the middle of each level
+x = trained.encode(threes)  # in [-1, 1], at the middle of each level
 as_digit = np.stack([trained.log_density(x, labels=[k] * len(x)) for k in range(10)])
 print(f"{len(threes)} samples of step {trained.step}, levels {threes.min()} to {threes.max()}")
 print("ln p(x | 3), in nats:", np.round(as_digit[3], 1))

@@ -1,4 +1,4 @@
-"""A configuration for a folder of your own pictures, at 32 pixels: a small network that a laptop trains in a quarter of an hour.
+"""A configuration for a folder of your own pictures at 32 pixels: a small network that trains on a laptop in a quarter of an hour.
 
 python main.py --config examples/own_images.py --config.data.folder=pictures/ --mode data
 python main.py --config examples/own_images.py --config.data.folder=pictures/ --mode train
@@ -14,7 +14,7 @@ OWN_IMAGES = {
     "data.name": "folder",
     "data.image_size": 32,
     "data.num_channels": 3,
-    "data.resize": True,  # crop and shrink what is larger
+    "data.resize": True,  # crop and downsample larger pictures
     "data.random_flip": True,
     "model.resblock_type": "ddpm",
     "model.nf": 16,
@@ -42,5 +42,5 @@ OWN_IMAGES = {
 
 
 def get_config() -> ConfigDict:
-    """Pictures of config.data.folder under sub-VP."""
+    """Pictures in config.data.folder with sub-VP."""
     return changed(default_config(), OWN_IMAGES)

@@ -1,8 +1,8 @@
-"""A small classifier of the dataset's own classes, trained on the spot: features in seconds, where no pretrained network fits.
+"""A small classifier of the dataset's own classes, trained in seconds: features for data that no pretrained network fits.
 
-A Frechet distance of the features of a digits' classifier sees what makes digits different from each other, as Inception's sees that of
-photographs. Figures are comparable only by the same weights: they are a function of config.seed, of the training images and of the kind of
-processor, and the record has their SHA-256.
+A Frechet distance of features of a digit classifier captures what distinguishes digits, as Inception's does for photographs. Figures
+are comparable only for equal weights, which depend on config.seed, the training images and the kind of processor; their SHA-256
+is recorded.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ from score_sde.progress import progress_bar
 from score_sde.shapes import Array
 
 CLASSIFIER = "classifier"
-WIDTH = 64  # features
+WIDTH = 64  # number of features
 CHANNELS = (
     32,
     64,
     128,
-)  # of convolutions, all but the first of which halve the image; further ones are as the last
-SMALLEST = 2  # pixels of the shorter side to which they halve it
+)  # of the convolutions, all but the first of which halve the image; any further ones are like the last
+SMALLEST = 2  # pixels of the shorter side after the last halving
 BATCH, UPDATES, LEARNING_RATE = 128, 200, 3e-3
-CHUNK = 512  # held-out images at once
+CHUNK = 512  # held-out images per batch
 
 Images = Float[Array, "b h w c"]
 
 
 class Seen(NamedTuple):
-    """What the classifier makes of images in [0, 1]."""
+    """Outputs of the classifier for images in [0, 1]."""
 
     features: Float[Array, "b width"]
     logits: Float[Array, "b classes"]
 
 
 class Classifier(nn.Module):
-    """Convolutions, the mean over positions, a linear layer to the features, which are normalized, and from them one to the classes.
+    """Convolutions, mean over positions, a linear layer to normalized features, and a linear layer to the classes.
 
-    Each image's features have mean 0 and mean square 1, whatever the length of training has made of their scale, so that KID's kernel
+    The features of each image have mean 0 and mean square 1, whatever scale training gave them, so that KID's kernel
     (x.y/d + 1)^3 lies between 0 and 8.
     """
 
@@ -77,13 +77,13 @@ class Classifier(nn.Module):
 
 
 def channels_for(side: int) -> tuple[int, ...]:
-    """Of convolutions for images of so many pixels: each sees as much of the image as it would of one of 8."""
+    """Channels of the convolutions for images with this shorter side: larger images are halved more often, to the same size."""
     halvings = max(math.ceil(math.log2(side / SMALLEST)), len(CHANNELS) - 1)
     return (*CHANNELS, *[CHANNELS[-1]] * (halvings + 1 - len(CHANNELS)))
 
 
 def check_classifier(config: Any) -> None:
-    """Refuse to tell apart the classes of images of one class."""
+    """Refuse a classifier of a dataset that data.label restricts to one class."""
     if config.data.label >= 0:
         raise ConfigError(
             f"evaluation.features={CLASSIFIER} learns to tell classes apart, and data.label={config.data.label} leaves one; leave it "
@@ -94,16 +94,17 @@ def check_classifier(config: Any) -> None:
 def load_classifier(
     config: Any, workdir: Path | None
 ) -> tuple[Callable[[np.ndarray], Seen], dict[str, Any]]:
-    """The classifier of the training split, from <workdir>/evaluation or trained now and kept there, and what a record says of it.
+    """The classifier of the training split, read from <workdir>/evaluation or trained now and saved there, and facts about it.
 
     Returns:
-      classify: of images in [0, 1], compiled.
-      facts: "sha256" of its weights, and "accuracy", the share of held-out images that it names right.
+      classify: a compiled function of images in [0, 1].
+      facts: "sha256" of its weights and "accuracy" on the test split, for the record.
 
     Raises:
-      UserError: a dataset without labels, or of one class; a damaged file of weights.
+      UserError: a dataset without labels or with only one class, or a damaged file of weights.
     """
-    splits = data.load(config, ("label",))  # by numbers of its own: no network is told them
+    # With the dataset's own labels, which no other network sees.
+    splits = data.load(config, ("label",))
     num_classes = 1 + int(max(labels_of(split).max() for split in (splits.train, splits.test)))
     if num_classes < 2:
         raise UserError(
@@ -125,7 +126,7 @@ def load_classifier(
 
 
 def identity(config: Any, splits: Any) -> str:
-    """A file's name after everything that the weights follow from."""
+    """A file name with a hash of everything that determines the weights."""
     about = [
         config.seed,
         image_settings(config.data),
@@ -141,7 +142,7 @@ def identity(config: Any, splits: Any) -> str:
 
 
 def digest_of(params: Any) -> str:
-    """SHA-256 of the weights, in the order of their names."""
+    """SHA-256 of the weights, sorted by name."""
     found = hashlib.sha256()
     for name, array in sorted(flatten_dict(params, sep="/").items()):
         found.update(name.encode() + np.asarray(array).tobytes())
@@ -149,13 +150,13 @@ def digest_of(params: Any) -> str:
 
 
 def first_params(config: Any, network: Classifier) -> Any:
-    """Parameters that the classifier begins with, a function of the seed."""
+    """Initial parameters of the classifier, determined by the seed."""
     image = jnp.zeros((1, *image_shape(config.data)))
     return network.init(stream_key(config.seed, Stream.CLASSIFIER_INIT), image)["params"]
 
 
 def trained(config: Any, network: Classifier, split: Any) -> Any:
-    """UPDATES of Adam on cross-entropy, at a rate that falls to 0 along a cosine."""
+    """Train by UPDATES steps of Adam on the cross-entropy, with a cosine learning-rate decay to 0."""
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, UPDATES))
     params = first_params(config, network)
     state = optimizer.init(params)
@@ -181,7 +182,7 @@ def trained(config: Any, network: Classifier, split: Any) -> Any:
 
 
 def read(config: Any, network: Classifier, path: Path) -> Any:
-    """Weights that were kept."""
+    """Read saved weights; UserError if the file is damaged."""
     shapes = jax.eval_shape(lambda: first_params(config, network))
     expected = {name: of.shape for name, of in flatten_dict(shapes, sep="/").items()}
     try:
@@ -196,7 +197,7 @@ def read(config: Any, network: Classifier, path: Path) -> Any:
 
 
 def held_out_accuracy(classify: Callable[[np.ndarray], Seen], split: Any, levels: int) -> float:
-    """The share of a split's images whose class has the largest logit."""
+    """Accuracy on a split: the share of images whose own class has the largest logit."""
     right = 0
     for start in range(0, split.num_images, CHUNK):
         batch = split.take(np.arange(start, min(start + CHUNK, split.num_images)))

@@ -1,10 +1,10 @@
-"""DINOv2's ViT-L/14 (Oquab et al. 2023), whose class token is what FD-DINOv2 compares (Stein et al. 2023).
+"""DINOv2's ViT-L/14 (Oquab et al. 2023), whose class token is the feature of FD-DINOv2 (Stein et al. 2023).
 
-A vision transformer (Dosovitskiy et al. 2021) whose residual branches are scaled channel by channel (LayerScale, Touvron et al. 2021). Images
-are prepared as in EDM2, whose figures most papers on diffusion models print: bicubic to 224 pixels, smoothed where they become smaller, in float
-and neither rounded nor clipped. dgm-eval, where the distance was proposed, has Pillow do the same, which rounds to levels.
+It is a vision transformer (Dosovitskiy et al. 2021) with residual branches scaled per channel (LayerScale, Touvron et al. 2021). Images are
+preprocessed as in EDM2, whose figures most papers on diffusion models report: bicubic to 224 pixels, with antialiasing when they shrink, in
+float, neither rounded nor clipped. dgm-eval, where the distance was proposed, does the same with Pillow, which rounds to levels.
 
-Modules bear the names of the public PyTorch file, by which its weights are found (features/dinov2_weights.py).
+Modules have the names used in the public PyTorch file, by which their weights are found (features/dinov2_weights.py).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ SIDE = 224  # pixels
 RESIZE = f"bicubic, smoothed where it is made smaller, {SIDE}x{SIDE}, as in EDM2"
 PATCH = 14  # pixels
 TRAINED_PLACES = (
-    37  # patches a side, of the images of 518 pixels that its position embedding is for
+    37  # patches per side of the 518-pixel images for which its position embedding was trained
 )
-WIDTH = 1024  # features
+WIDTH = 1024  # number of features
 NORM_EPS = 1e-6
-# The embedding of fewer places is read at (i + 1/2) 37 / (16 + this) - 1/2: the original adds it so that no rounding loses a place, and moves
-# them all by it.
+# For fewer positions the embedding is read at (i + 1/2) 37 / (16 + this) - 1/2: the original adds this so that rounding loses no position,
+# and thereby shifts them all.
 ADDED_PLACES = 0.1
-SHARPNESS = -0.75  # Keys's a, of PyTorch's bicubic interpolation
-# TF32 and bfloat16 products, which GPUs and TPUs take by default, would make figures depend on the machine.
+SHARPNESS = -0.75  # the parameter a of Keys in PyTorch's bicubic interpolation
+# TF32 and bfloat16 products, the default on GPUs and TPUs, would make figures depend on the machine.
 PRECISION = jax.lax.Precision.HIGHEST
 
 Tokens = Float[Array, "b n d"]
@@ -43,14 +43,14 @@ Tokens = Float[Array, "b n d"]
 def dinov2_features(params: Any, images: LevelsRGB) -> Float[Array, "b 1024"]:
     """The class token after the last normalization, float32.
 
-    Pure and jit-able; all images are in one batch, so that the caller says how many fit into memory.
+    Pure, for use under jit. All images form one batch, so the caller decides how many fit into memory.
 
     Args:
-      params: of `read_weights` with DINOV2.
+      params: those of `read_weights` with DINOV2.
       images: levels 0..255 as uint8, (b, h, w, 3).
 
     Raises:
-      UserError: numbers that are not uint8, or not three channels.
+      UserError: images are not uint8 or do not have three channels.
     """
     if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise UserError(
@@ -61,7 +61,7 @@ def dinov2_features(params: Any, images: LevelsRGB) -> Float[Array, "b 1024"]:
 
 
 def preprocessed(images: LevelsRGB) -> Float[Array, "b 224 224 3"]:
-    """In units of ImageNet's deviations."""
+    """Resize levels to 224x224 and standardize them by ImageNet's mean and deviation."""
     x = jnp.asarray(images).astype(jnp.float32)
     x = jax.image.resize(x, (len(x), SIDE, SIDE, 3), "cubic", antialias=True, precision=PRECISION)
     mean, deviation = (jnp.asarray(of)[None, None, None] for of in (MEAN, DEVIATION))
@@ -69,7 +69,7 @@ def preprocessed(images: LevelsRGB) -> Float[Array, "b 224 224 3"]:
 
 
 class DINOv2(nn.Module):
-    """Preprocessed images -> the class token; its own sizes are ViT-L's."""
+    """The network from preprocessed images to the class token; the default sizes are those of ViT-L."""
 
     width: int = WIDTH
     depth: int = 24
@@ -91,7 +91,7 @@ class DINOv2(nn.Module):
 
 
 class Patches(nn.Module):
-    """A token for each square of PATCH pixels."""
+    """Embed each patch of PATCH x PATCH pixels as a token."""
 
     width: int
 
@@ -102,7 +102,7 @@ class Patches(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and two dense layers, each scaled and added to what it is given."""
+    """A transformer block: attention and a perceptron, each as a scaled residual branch."""
 
     heads: int
 
@@ -113,7 +113,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """softmax(q.k / sqrt(d)) v of each head, all from one dense layer."""
+    """Multi-head attention softmax(q.k / sqrt(d)) v, with q, k and v from one dense layer."""
 
     heads: int
 
@@ -129,7 +129,7 @@ class Attention(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Four times as wide in the middle, with the exact Gaussian error linear unit."""
+    """Two dense layers with a hidden width of four times the input's, and the exact GELU."""
 
     @nn.compact
     def __call__(self, x: Tokens) -> Tokens:
@@ -138,7 +138,7 @@ class Perceptron(nn.Module):
 
 
 class Scale(nn.Module):
-    """LayerScale: a factor for each channel."""
+    """LayerScale: a learned factor for each channel."""
 
     @nn.compact
     def __call__(self, x: Tokens) -> Tokens:
@@ -146,7 +146,7 @@ class Scale(nn.Module):
 
 
 def norm(name: str) -> nn.LayerNorm:
-    """The layer norm of the published network."""
+    """A layer norm as in the published network."""
     return nn.LayerNorm(NORM_EPS, use_fast_variance=False, name=name)
 
 
@@ -156,7 +156,7 @@ def dense(features: int, name: str) -> nn.Dense:
 
 
 def moved(embedding: Float[Array, "p d"], places: tuple[int, ...]) -> Float[Array, "n d"]:
-    """The embeddings of TRAINED_PLACES squared positions at these rows and columns of others, as PyTorch interpolates by a scale factor."""
+    """Interpolate the TRAINED_PLACES^2 position embeddings to this number of rows and columns, as PyTorch does by a scale factor."""
     square = embedding.reshape(TRAINED_PLACES, TRAINED_PLACES, -1)
     rows, columns = (jnp.asarray(weights(TRAINED_PLACES, after)) for after in places)
     found = jnp.einsum("ip,jq,pqd->ijd", rows, columns, square, precision=PRECISION)
@@ -164,7 +164,7 @@ def moved(embedding: Float[Array, "p d"], places: tuple[int, ...]) -> Float[Arra
 
 
 def weights(before: int, after: int) -> np.ndarray:
-    """(after, before): of bicubic interpolation of a line, four in each row, those beyond an end added to the end's."""
+    """The matrix (after, before) of one-dimensional bicubic interpolation: four weights per row, those beyond an end added to it."""
     if before == after:
         return np.eye(before, dtype=np.float32)
     position = (np.arange(after) + 0.5) * before / (after + ADDED_PLACES) - 0.5
@@ -180,7 +180,7 @@ def weights(before: int, after: int) -> np.ndarray:
 
 
 def cubic(distance: np.ndarray) -> np.ndarray:
-    """The kernel of cubic convolution (Keys 1981, eq. 11, with a in place of its -1/2), distances in [0, 2]."""
+    """The cubic convolution kernel for distances in [0, 2] (Keys 1981, eq. 11, with a = SHARPNESS instead of -1/2)."""
     a, s = SHARPNESS, distance
     near = (a + 2) * s**3 - (a + 3) * s**2 + 1
     far = a * (s**3 - 5 * s**2 + 8 * s - 4)

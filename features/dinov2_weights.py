@@ -1,4 +1,4 @@
-"""The weights of DINOv2's ViT-L/14, from the file that its repository has torch.hub download."""
+"""The weights of DINOv2's ViT-L/14, from the file that its repository downloads with torch.hub."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from score_sde.features.weights_file import PublicFile, parameters_of
 from score_sde.foreign_weights.names import Leaf, Parameter
 
 PUBLIC_FILE = "dinov2_vitl14_pretrain.pth"
-# Of its 1,217,586,395 bytes. Both figures stand in the Git LFS pointers of the file's public copies, such as
+# Hash of its 1,217,586,395 bytes. Hash and size are those in the Git LFS pointers of the file's public copies, such as
 # huggingface.co/junjiexv/dinov2_vit at 1a7ac70 and huggingface.co/alexgenovese/reica_clothes at d77bff4.
 PUBLIC_SHA256 = "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"
 WHERE = (
@@ -22,12 +22,12 @@ _LEAVES = {"kernel": "weight", "scale": "weight"}
 
 @functools.cache
 def parameters() -> tuple[Parameter, ...]:
-    """The network's, under both their names."""
+    """The network's parameters, with our names and those of the file."""
     return parameters_of(DINOv2(), (1, SIDE, SIDE, 3), name)
 
 
 def name(leaf: Leaf) -> str:
-    """The file's, of a parameter."""
+    """The name of one of our parameters in the file."""
     return ".".join((*leaf[:-1], _LEAVES.get(leaf[-1], leaf[-1])))
 
 
@@ -38,5 +38,5 @@ DINOV2 = PublicFile(
     sha256=PUBLIC_SHA256,
     where=WHERE,
     parameters=parameters,
-    unused={"mask_token": (1, WIDTH)},  # of training
+    unused={"mask_token": (1, WIDTH)},  # used only in training
 )

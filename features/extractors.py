@@ -1,4 +1,4 @@
-"""Features of any number of images, by `evaluation.features`: pixels, or a network's, whose weights a file holds."""
+"""Features of any number of images, given by `evaluation.features`: pixels, or features of a network."""
 
 from __future__ import annotations
 
@@ -29,48 +29,48 @@ from score_sde.progress import progress_bar
 
 PIXELS = "pixels"
 NAMES = (PIXELS, CLASSIFIER, *PERCEPTUAL)
-BATCH = 32  # images at once: 8 MB of memory each on a CPU in Inception, as XLA plans it
-# Of what the record says, by which figures are comparable; a file may have any name.
+BATCH = 32  # images per batch; in Inception on a CPU each takes 8 MB of memory, according to XLA
+# Recorded facts that must agree for figures to be comparable; the name of a file is not among them.
 CONVENTION = ("features", "features_network", "features_sha256", "features_resize")
 
 
 class Features(NamedTuple):
-    """Of n images."""
+    """Features of n images."""
 
     of_images: np.ndarray
     """(n, d), float32."""
     logits: np.ndarray | None
-    """(n, classes), of features of a classifier."""
+    """Logits (n, classes) of a classifier, else None."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Extractor:
-    """How features are made."""
+    """A feature extractor."""
 
     recorded: dict[str, Any]
-    """What the record says of them: figures by other features are other figures."""
+    """Facts about the features, for the record."""
     dimension: int
-    """d."""
+    """Number d of features."""
     of_batch: Callable[[np.ndarray], Features]
-    """Of a few images (b, h, w, c), always as many but for the last: levels, or real numbers where the config has none."""
+    """Computes the features of a batch (b, h, w, c) of levels, or of real numbers if the config has no levels."""
     distance: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
-    """LPIPS between two batches, image by image (b,), where the network has weights for it."""
+    """LPIPS (b,) between corresponding images of two batches, if the network has weights for it."""
     kept: bool = True
-    """Whether to make them again takes so long that a file of them is worth its room."""
+    """Whether the features are expensive enough to be saved in a file."""
 
     @property
     def convention(self) -> dict[str, Any]:
-        """By which figures are comparable."""
+        """The recorded facts that must agree for figures to be comparable."""
         return {name: self.recorded[name] for name in CONVENTION if name in self.recorded}
 
     def extract(self, images: np.ndarray, show: bool = True) -> Features:
-        """Of images (n, h, w, c) in memory."""
+        """The features of images (n, h, w, c) in memory."""
         return self.extract_taken(lambda rows: images[rows.start : rows.stop], len(images), show)
 
     def extract_taken(
         self, take: Callable[[range], np.ndarray], count: int, show: bool = True
     ) -> Features:
-        """Of `count` images, which `take` gives by their places, BATCH at a time; no more of them are in memory."""
+        """The features of `count` images, which `take` returns by position in batches of BATCH; only one batch is in memory."""
         features, logits = np.empty((count, self.dimension), np.float32), []
         with progress_bar(count, "features", "image", show and self.kept) as bar:
             for start in range(0, count, BATCH):
@@ -86,10 +86,10 @@ class Extractor:
 
 
 def check_features(config: Any) -> None:
-    """Refuse a file that is not there, and what a network cannot see.
+    """Refuse missing weights, and images that the network does not accept.
 
     Raises:
-      UserError: saying what to do.
+      UserError: with instructions.
     """
     given, data = config.evaluation.features, config.data
     if given == PIXELS:
@@ -112,13 +112,13 @@ def check_features(config: Any) -> None:
 
 
 def build_extractor(config: Any, workdir: Path | None = None) -> Extractor:
-    """As config.evaluation.features says; a file is known by what is in it.
+    """Build the extractor of config.evaluation.features; the network of a weights file is recognized by its contents.
 
     Args:
-      workdir: where a classifier that is trained for it is kept, <workdir>/evaluation; None: nowhere.
+      workdir: a classifier trained for this is kept in <workdir>/evaluation; None: it is not saved.
 
     Raises:
-      UserError: a file with other contents than these weights.
+      UserError: a file does not contain the weights of a known network.
     """
     given = config.evaluation.features
     if given == PIXELS:
@@ -131,7 +131,7 @@ def build_extractor(config: Any, workdir: Path | None = None) -> Extractor:
 
 
 def of_pixels(config: Any) -> Extractor:
-    """Levels in [0, 1], real numbers as they are."""
+    """The extractor of pixels: levels scaled to [0, 1], real numbers unchanged."""
     levels = config.data.num_levels
     dimension = math.prod(image_shape(config.data))
     return Extractor(
@@ -143,7 +143,7 @@ def of_pixels(config: Any) -> Extractor:
 
 
 def of_classifier(config: Any, workdir: Path | None) -> Extractor:
-    """Of a classifier of the dataset's own classes."""
+    """The extractor by a classifier of the dataset's own classes."""
     classify, facts = load_classifier(config, workdir)
     levels = config.data.num_levels
 
@@ -154,7 +154,7 @@ def of_classifier(config: Any, workdir: Path | None) -> Extractor:
 
 
 def of_perceptual(name: str, levels: int) -> Extractor:
-    """Of a network of LPIPS."""
+    """The extractor by a network of LPIPS."""
     params, facts = load_perceptual(name)
     params = jax.device_put(params)  # once, as in `of_file`
     run = jax.jit(functools.partial(perceptual_features, name))
@@ -170,14 +170,14 @@ def of_perceptual(name: str, levels: int) -> Extractor:
 
 
 def of_file(path: Path, levels: int) -> Extractor:
-    """Of the network whose weights a file has."""
+    """The extractor by the network whose weights are in a file."""
     public, params, facts = read_weights(path, tuple(OF_FILES))
-    # Once: it is as much as 1.2 GB, which each batch would take to the device anew.
+    # Once, as up to 1.2 GB would otherwise be copied to the device with each batch.
     return OF_FILES[public](jax.device_put(params), facts, levels)
 
 
 def of_inception(params: Any, facts: dict[str, Any], levels: int) -> Extractor:
-    """Of FID's network."""
+    """The extractor by the Inception network of FID."""
     run = jax.jit(inception_features)
 
     def of_batch(images: np.ndarray) -> Features:
@@ -188,7 +188,7 @@ def of_inception(params: Any, facts: dict[str, Any], levels: int) -> Extractor:
 
 
 def of_dinov2(params: Any, facts: dict[str, Any], levels: int) -> Extractor:
-    """Of FD-DINOv2's network."""
+    """The extractor by the network of FD-DINOv2."""
     run = jax.jit(dinov2.dinov2_features)
 
     def of_batch(images: np.ndarray) -> Features:
@@ -204,12 +204,12 @@ OF_FILES: dict[PublicFile, Callable[[Any, dict[str, Any], int], Extractor]] = {
 
 
 def recorded(name: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """For the record; a file's own name is no convention."""
+    """The facts about features for the record; `name` is empty for files, whose names do not matter."""
     return ({"features": name} if name else {}) | {
         f"features_{key}": fact for key, fact in facts.items()
     }
 
 
 def pixels(images: np.ndarray, levels: int) -> np.ndarray:
-    """`in_unit`, (n, d)."""
+    """Images scaled by `in_unit` and flattened, (n, d)."""
     return in_unit(images, levels).reshape(len(images), -1)

@@ -1,9 +1,9 @@
-"""The InceptionV3 that FID is defined by: TensorFlow's graph of 2015-12-05, not the one of Szegedy et al. 2016 as torchvision has it.
+"""The InceptionV3 that defines FID: TensorFlow's graph of 2015-12-05, not torchvision's version of Szegedy et al. 2016.
 
-It differs from torchvision's in what the graph happened to do: average pools divide by the number of pixels that are inside the image,
-the last block has a max pool where the one before has an average pool, there are 1008 outputs, and images are (level - 128) / 128.
+The graph differs from torchvision's in details: average pools divide by the number of pixels inside the image, the last block has a max
+pool where the previous one has an average pool, there are 1008 outputs, and images are scaled to (level - 128) / 128.
 
-Modules bear the names of the public PyTorch file, by which its weights are found (features/inception_weights.py).
+Modules have the names used in the public PyTorch file, by which their weights are found (features/inception_weights.py).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from score_sde.errors import UserError
 from score_sde.features.resize import LevelsRGB, resized
 from score_sde.shapes import Array
 
-SIDE = 299  # pixels, of the images that it was trained on
-POOLED = 2048  # features
+SIDE = 299  # pixels per side of the images that it was trained on
+POOLED = 2048  # number of features
 OUTPUTS = 1008
 BATCH_NORM_EPS = 1e-3
-# TF32 and bfloat16 products, which GPUs and TPUs take by default, would make FID depend on the machine.
+# TF32 and bfloat16 products, the default on GPUs and TPUs, would make FID depend on the machine.
 PRECISION = jax.lax.Precision.HIGHEST
 
 Maps = Float[Array, "b h w c"]
@@ -32,28 +32,28 @@ Pool = Callable[[Maps], Maps]
 
 
 class InceptionFeatures(NamedTuple):
-    """What InceptionV3 makes of n images, float32."""
+    """Outputs of InceptionV3 for n images, float32."""
 
-    pooled: Float[Array, "n 2048"]  # means over positions of the last block: for FID and KID
+    pooled: Float[Array, "n 2048"]  # means over positions after the last block, for FID and KID
     logits: Float[
         Array, "n 1008"
-    ]  # without the bias of the last layer (`logits_unbiased` elsewhere): for IS
-    after_768: Float[Array, "n 768"]  # means over positions after block 6e ...
-    after_192: Float[Array, "n 192"]  # ... the second max pool ...
-    after_64: Float[Array, "n 64"]  # ... and the first
+    ]  # without the bias of the last layer (called `logits_unbiased` elsewhere), for IS
+    after_768: Float[Array, "n 768"]  # means over positions after block 6e
+    after_192: Float[Array, "n 192"]  # means over positions after the second max pool
+    after_64: Float[Array, "n 64"]  # means over positions after the first max pool
 
 
 def inception_features(params: Any, images: LevelsRGB) -> InceptionFeatures:
     """The features by which FID, KID and IS compare images.
 
-    Pure and jit-able; all images are in one batch, so that the caller says how many fit into memory.
+    Pure, for use under jit. All images form one batch, so the caller decides how many fit into memory.
 
     Args:
-      params: of `load_inception`.
-      images: levels 0..255 as uint8, (n, h, w, 3); grey ones go through `as_rgb` first.
+      params: those of `load_inception`.
+      images: levels 0..255 as uint8, (n, h, w, 3); convert grey images by `as_rgb` first.
 
     Raises:
-      UserError: numbers that are not uint8, or not three channels.
+      UserError: images are not uint8 or do not have three channels.
     """
     if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise UserError(
@@ -64,7 +64,7 @@ def inception_features(params: Any, images: LevelsRGB) -> InceptionFeatures:
 
 
 def as_rgb(images: Any) -> Any:
-    """Images (n, h, w, c) of one or three channels with three: grey is repeated.
+    """Convert images (n, h, w, c) with one or three channels to three; grey is repeated.
 
     Raises:
       UserError: another number of channels.
@@ -78,12 +78,12 @@ def as_rgb(images: Any) -> Any:
 
 
 def preprocessed(images: LevelsRGB) -> Float[Array, "b 299 299 3"]:
-    """What the network is given: 299x299, in [-1, 127/128]."""
+    """The input of the network: resized to 299x299, in [-1, 127/128]."""
     return (resized(images, SIDE) - 128.0) / 128.0
 
 
 class InceptionV3(nn.Module):
-    """Preprocessed images -> features. Initialized with zeros: what is wanted are weights from a file."""
+    """The network from preprocessed images to features. Its weights are meant to be read from a file; it is initialized with zeros."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "b 299 299 3"]) -> InceptionFeatures:
@@ -115,7 +115,7 @@ class InceptionV3(nn.Module):
 
 
 class Unit(nn.Module):
-    """Convolution, batch normalization by stored statistics, ReLU."""
+    """Convolution, batch normalization with stored statistics, ReLU."""
 
     channels: int
     kernel: tuple[int, int] = (1, 1)
@@ -139,7 +139,7 @@ class Unit(nn.Module):
 
 
 class StoredNorm(nn.Module):
-    """scale (x - mean) / sqrt(var + eps) + bias, all four of training."""
+    """Batch normalization scale (x - mean) / sqrt(var + eps) + bias, with all four parameters from training."""
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
@@ -152,7 +152,7 @@ class StoredNorm(nn.Module):
 
 
 class Block35(nn.Module):
-    """At 35x35 positions: 224 channels and those of the pool."""
+    """A block at 35x35 positions: 224 channels plus those of the pool branch."""
 
     of_pool: int
 
@@ -168,7 +168,7 @@ class Block35(nn.Module):
 
 
 class To17(nn.Module):
-    """35x35 -> 17x17 positions: 480 more channels."""
+    """Downsample from 35x35 to 17x17 positions, adding 480 channels."""
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
@@ -179,7 +179,7 @@ class To17(nn.Module):
 
 
 class Block17(nn.Module):
-    """At 17x17 positions: 7x7 convolutions, each along one axis and then the other; 768 channels."""
+    """A block at 17x17 positions with factorized 7x7 convolutions, one axis after the other; 768 channels."""
 
     width: int  # inside the branches
 
@@ -198,7 +198,7 @@ class Block17(nn.Module):
 
 
 class To8(nn.Module):
-    """17x17 -> 8x8 positions: 512 more channels."""
+    """Downsample from 17x17 to 8x8 positions, adding 512 channels."""
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
@@ -212,7 +212,7 @@ class To8(nn.Module):
 
 
 class Block8(nn.Module):
-    """At 8x8 positions: 3x3 convolutions along each axis, side by side; 2048 channels."""
+    """A block at 8x8 positions with 3x3 convolutions split into parallel ones along each axis; 2048 channels."""
 
     pool: Pool
 
@@ -232,22 +232,22 @@ class Block8(nn.Module):
 
 
 def mean_around(x: Maps) -> Maps:
-    """Of each position's 3x3 neighbours, those inside the image."""
+    """Mean over each position's 3x3 neighbourhood, counting only positions inside the image."""
     return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
 
 
 def most_around(x: Maps) -> Maps:
-    """The largest of each position's 3x3 neighbours."""
+    """Maximum over each position's 3x3 neighbourhood."""
     return nn.max_pool(x, (3, 3), padding="SAME")
 
 
 def halved(x: Maps) -> Maps:
-    """The largest of 3x3, at every second position."""
+    """3x3 max pool with stride 2."""
     return nn.max_pool(x, (3, 3), (2, 2))
 
 
 def joined(*branches: Maps) -> Maps:
-    """Branches of a block, side by side in the channels."""
+    """Concatenate the branches of a block along the channels."""
     return jnp.concatenate(branches, axis=-1)
 
 

@@ -11,8 +11,8 @@ from score_sde.features.weights_file import PublicFile, parameters_of, read_weig
 from score_sde.foreign_weights.names import Leaf, Parameter
 
 PUBLIC_FILE = "pt_inception-2015-12-05-6726825d.pth"
-# Of its 95,628,359 bytes; PyTorch puts the first eight digits into a file's name. Both figures stand in the Git LFS pointers of the file's
-# public copies, such as huggingface.co/RaphaelLiu/EvalCrafter-Models at 6040b4d.
+# Hash of its 95,628,359 bytes; PyTorch puts the first eight digits into the file name. Hash and size are those in the Git LFS pointers of the
+# file's public copies, such as huggingface.co/RaphaelLiu/EvalCrafter-Models at 6040b4d.
 PUBLIC_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 WHERE = (
     f"it is the public file {PUBLIC_FILE}, 96 MB, of the releases of mseitzer/pytorch-fid (torch-fidelity's weights-inception-2015-12-05-"
@@ -31,7 +31,7 @@ _LEAVES: dict[tuple[str, ...], str] = {
 
 @functools.cache
 def parameters() -> tuple[Parameter, ...]:
-    """The network's, under both their names."""
+    """The network's parameters, with our names and those of the file."""
     return parameters_of(InceptionV3(), (1, SIDE, SIDE, 3), _name)
 
 
@@ -46,11 +46,11 @@ INCEPTION = PublicFile(
     sha256=PUBLIC_SHA256,
     where=WHERE,
     parameters=parameters,
-    unused={"fc.bias": (OUTPUTS,)},  # IS is of logits without it
+    unused={"fc.bias": (OUTPUTS,)},  # IS uses logits without it
 )
 
 
 def load_inception(path: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The weights in a file, for `inception_features`, and what it was; see `read_weights`."""
+    """Read the weights for `inception_features` from a file, with facts about it; see `read_weights`."""
     _, params, facts = read_weights(path, (INCEPTION,))
     return params, facts

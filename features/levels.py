@@ -1,4 +1,4 @@
-"""Levels as numbers, for features that are made of pixels."""
+"""Scaling of levels, for features computed from pixels."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import numpy as np
 
 
 def in_unit(images: np.ndarray, levels: int) -> np.ndarray:
-    """Levels 0 ... levels - 1 in [0, 1]; where there are none, real numbers as they are. float32."""
+    """Scale levels 0 ... levels - 1 to [0, 1], float32; with levels = 0, images are real numbers and keep their values."""
     return (images / (levels - 1) if levels else images).astype(np.float32)

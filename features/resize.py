@@ -1,8 +1,8 @@
-"""Bilinear resizing as TensorFlow 1 did it inside the graph that FID was defined by.
+"""Bilinear resizing as in TensorFlow 1, which is part of the graph that defines FID.
 
-Row i of the result is read at row i * (rows before / rows after) of the image: no half pixel is added to either index, so that an enlarged
-picture lies up to half a pixel of the small one too far to the top left, and nothing is smoothed before an image is made smaller. Parmar et al.
-(2022) show how much that moves FID, but figures are comparable only where it is done alike.
+Row i of the result is read at row i * (rows before / rows after) of the image. No half-pixel offset is added to either index, so that an
+enlarged picture is shifted towards the top left by up to half a pixel of the small one, and nothing is smoothed before shrinking. Parmar et
+al. (2022) show how much this affects FID, but figures are comparable only if it is done in the same way.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ LevelsRGB = UInt8[Array, "b h w 3"]
 
 
 def neighbours(before: int, after: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `after` places of a line: the two of `before` places that it is between, and how far from the first, in [0, 1).
+    """For each of `after` positions: indices of the two neighbours among `before`, and the distance in [0, 1) from the first.
 
-    The positions are products in float32, as they were then: from float64 ones the tests' images differ by up to 5e-4
-    of a level.
+    Positions are products in float32, as in TensorFlow; with float64 the images in the tests would differ by up to 5e-4 of
+    a level.
     """
     position = np.arange(after, dtype=np.float32) * np.float32(before / after)
     lower = np.floor(position).astype(np.int32)
@@ -28,7 +28,7 @@ def neighbours(before: int, after: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def resized(images: LevelsRGB, side: int) -> Float[Array, "b {side} {side} 3"]:
-    """Levels 0..255 of images of any size, at side x side, in float32 between the levels."""
+    """Resize images of levels 0..255 to side x side, in float32 and without rounding to levels."""
     x = jnp.asarray(images).astype(jnp.float32)
     left, right, across = neighbours(x.shape[2], side)
     x = x[:, :, left] + (x[:, :, right] - x[:, :, left]) * across[None, None, :, None]

@@ -1,7 +1,7 @@
-"""Weights of a published network from the PyTorch file in which others download them.
+"""Weights of published networks, read from the PyTorch files in which they are distributed.
 
-Nothing is downloaded here, and the file is read without PyTorch and without running what is in it (foreign_weights/torch_file.py). The
-modules of our networks bear the names of the file's, so that each parameter is found by its own; only leaves and layouts differ.
+Nothing is downloaded, and the file is read without PyTorch and without executing its contents (foreign_weights/torch_file.py). The
+modules of our networks have the names used in the file, which identify each parameter; only leaf names and layouts differ.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from score_sde.foreign_weights.restricted_pickle import Tensor
 from score_sde.foreign_weights.torch_file import TorchFile
 from score_sde.quoting import printable
 
-# HWIO -> OIHW, (in, out) -> (out, in); others as they are.
+# HWIO -> OIHW, (in, out) -> (out, in); other arrays keep their layout.
 _AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
-_COUNTS = ".num_batches_tracked"  # of training
-_SHOWN = 4  # differences
+_COUNTS = ".num_batches_tracked"  # used only in training
+_SHOWN = 4  # differences listed in a message
 _OPEN = {
     torch_file.ZIP_MAGIC: torch_file.open_zip,
     torch_file.STREAM_MAGIC: torch_file.open_stream,
@@ -39,41 +39,42 @@ _OPEN = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PublicFile:
-    """A file that everybody who compares figures has."""
+    """A public file of weights, used by everybody who reports comparable figures."""
 
     network: str
-    """For a record."""
+    """Identifier of the network in records."""
     name: str
-    """For a message ..."""
+    """Short name for messages."""
     title: str
-    """... and what is meant by it."""
+    """Full name for messages."""
     sha256: str
     where: str
-    """Which file it is, and where it is found."""
+    """Which file it is and where to find it, for messages."""
     parameters: Callable[[], tuple[Parameter, ...]]
-    """The network's, under both their names."""
+    """Returns the network's parameters, with our names and those of the file."""
     unused: dict[str, tuple[int, ...]]
-    """Arrays in the file that have no part in what is computed, with their shapes."""
+    """Arrays in the file that are not used, with their shapes."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of all arrays in the file."""
+        """Shapes of all arrays in the file, by name."""
         return {p.name: p.shape for p in self.parameters()} | self.unused
 
     @property
     def most_bytes(self) -> int:
-        """More than this is of another network."""
+        """Size limit of the file; a larger one belongs to another network."""
         return 2 * sum(4 * math.prod(p.shape) for p in self.parameters())
 
 
 def parameters_of(
     network: nn.Module, image: tuple[int, ...], name_of: Callable[[Leaf], str]
 ) -> tuple[Parameter, ...]:
-    """A network's parameters under both their names, found without computing anything.
+    """A network's parameters, with our names and those of the file, from shapes alone.
 
     Args:
-      image: the shape of what it is called with.
-      name_of: the file's name of one of our parameters.
+      network: the network.
+      image: shape of its input.
+      name_of: returns the name in the file of one of our parameters.
     """
     example = jax.ShapeDtypeStruct(image, jnp.float32)
     tree = jax.eval_shape(network.init, jax.random.key(0), example)["params"]
@@ -89,20 +90,21 @@ def parameters_of(
 def read_weights(
     path: Path | str, known: Sequence[PublicFile]
 ) -> tuple[PublicFile, dict[str, Any], dict[str, Any]]:
-    """The weights in a file, and what it was, for a record of the figures that come of them.
+    """Read the weights in a file, with facts about it for the record.
 
     Args:
-      known: networks whose file it may be; it is taken for that of the one with which it shares most names.
+      path: the file.
+      known: networks whose file it may be; the one that shares most names with the file is taken.
 
     Returns:
-      public: of `known`.
-      params: of its network, NumPy's float32.
-      facts: {"network", "file", "sha256", "is_public_file"}, of which the last says that its SHA-256 is that of the public file. Another file of
-        the same names and shapes (the public one saved again, or weights of one's own) is read too, and figures by other weights are other figures.
+      public: the element of `known`.
+      params: the parameters of its network, NumPy float32.
+      facts: {"network", "file", "sha256", "is_public_file"}; the last tells whether the SHA-256 is that of the public file. Other files with the
+        same names and shapes (the public one saved again, or one's own weights) are read too, but figures are comparable only for equal weights.
 
     Raises:
-      UserError: no such file, of no format of PyTorch's, damaged, with anything in it but arrays, of another network, or with values that no
-        training gives.
+      UserError: the file is missing, not in a PyTorch format or damaged, holds anything but arrays, belongs to another network, or has values
+        that cannot result from training.
     """
     path, where = Path(path), "; or ".join(public.where for public in known)
     whose = " or ".join(f"{public.name}'s" for public in known)
@@ -125,7 +127,7 @@ def read_weights(
             tensors = _tensors(contents.contents)
             public = max(known, key=lambda of: len(of.shapes.keys() & tensors.keys()))
             params = _params(path, contents, tensors, public, where)
-    except UserError as error:  # which may quote the file
+    except UserError as error:  # the message may quote the file
         raise UserError(printable(str(error))) from error
     except OSError as error:
         raise UserError(
@@ -141,7 +143,7 @@ def read_weights(
 
 
 def _check_size(path: Path, size: int, largest: PublicFile, where: str) -> None:
-    """Refuse, before any of it is read, a file in which these weights would be lost."""
+    """Refuse, before reading it, a file far larger than the weights of any known network."""
     if size > largest.most_bytes:
         raise UserError(
             f"{path} has {size:,} bytes, {largest.name}'s weights at most {largest.most_bytes:,}: it is of another network; {where}"
@@ -149,7 +151,7 @@ def _check_size(path: Path, size: int, largest: PublicFile, where: str) -> None:
 
 
 def _tensors(contents: dict[Any, Any]) -> dict[str, Tensor]:
-    """The arrays by name, without counts of batches."""
+    """The arrays by name, except for counts of batches."""
     return {
         name: value
         for name, value in contents.items()
@@ -174,7 +176,7 @@ def _params(
 
 
 def _check_names(path: Path, tensors: dict[str, Tensor], public: PublicFile, where: str) -> None:
-    """Refuse another network's arrays."""
+    """Refuse arrays whose names or shapes are not those of the network."""
     given, expected = {name: tensor.shape for name, tensor in tensors.items()}, public.shapes
     different = [
         f"{name}: the file {given.get(name, 'absent')}, {public.name} {expected.get(name, 'absent')}"

@@ -1,1 +1,1 @@
-"""Files of the published implementation: their names, formats and training state."""
+"""Weights of published programs: parameter names, file formats and training state, for import and export."""

@@ -1,7 +1,7 @@
-"""A file of arrays by name, of any of three formats: PyTorch's state dict, safetensors, NumPy's .npz.
+"""Files of named arrays in three formats: PyTorch state dict, safetensors and NumPy's .npz.
 
-Which one it is shows in its first bytes. Nothing in a file is executed; a bare pickle, as EDM and EDM2 are published in, holds objects
-whose classes it brings along as source code, and is refused before any of it is read.
+The format is recognized by the first bytes. Nothing in a file is executed. A bare pickle, the format in which EDM and EDM2 are published,
+contains objects with the source code of their classes; it is refused before any of it is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from score_sde.npz import array_header, check_claim
 from score_sde.quoting import quoted
 
 PICKLE_MAGIC = b"\x80"
-# With the program that a file belongs to on Python's path, in an environment that has its PyTorch.
+# To be run with PyTorch installed, and with the program that the file belongs to on Python's path.
 PICKLE_TO_NPZ = (
     "import sys, pickle, numpy; net = pickle.load(open(sys.argv[1], 'rb'))['ema']; "
     "numpy.savez(sys.argv[2], **{name: array.float().cpu().numpy() for name, array in net.state_dict().items()})"
@@ -36,10 +36,10 @@ Arrays = dict[str, Stored]
 
 
 def refuse_pickle(path: Path, start: bytes) -> None:
-    """Refuse a file of pickled objects, and say how its numbers come into one that holds nothing else.
+    """Refuse a file of pickled objects, and explain how to convert it to one that holds only numbers.
 
     Raises:
-      UserError: by its first bytes it is one.
+      UserError: the first bytes are those of a pickle.
     """
     if start.startswith(PICKLE_MAGIC) and not start.startswith(torch_file.STREAM_MAGIC):
         raise UserError(
@@ -51,13 +51,14 @@ def refuse_pickle(path: Path, start: bytes) -> None:
 
 @contextmanager
 def open_arrays(path: Path, start: bytes) -> Iterator[tuple[str, Arrays]]:
-    """The format of a file and its arrays, which can be read as long as it is open.
+    """Open a file and yield its format and its arrays, which can be read as long as it is open.
 
     Args:
+      path: the file.
       start: its first bytes.
 
     Raises:
-      UserError: it is of no known format, damaged, or holds anything but arrays by name.
+      UserError: the format is unknown, or the file is damaged or holds anything but named arrays.
     """
     with _opener(path, start)(path) as found:
         yield found
@@ -70,7 +71,7 @@ def _opener(
         return functools.partial(_open_torch, "PyTorch before 1.6", torch_file.open_stream)
     if start.startswith(torch_file.ZIP_MAGIC):
         return _open_zip
-    # Its format has no magic: a JSON object follows the eight bytes of a length.
+    # safetensors has no magic number: a JSON object follows after a length of eight bytes.
     if path.suffix == ".safetensors" or start[8:9] == b"{":
         return _open_safetensors
     raise UserError(
@@ -87,7 +88,7 @@ def _open_safetensors(path: Path) -> Iterator[tuple[str, Arrays]]:
 
 @contextmanager
 def _open_zip(path: Path) -> Iterator[tuple[str, Arrays]]:
-    """PyTorch's archives have a pickle, NumPy's an array in each entry."""
+    """Open a zip archive: NumPy's if every entry is an array, else PyTorch's."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -107,7 +108,7 @@ def _open_npz(path: Path) -> Iterator[tuple[str, Arrays]]:
             try:
                 check_claim(archive, member)
                 shape, dtype, _ = array_header(archive, member)
-            except Exception as error:  # nobody says what damaged bytes raise
+            except Exception as error:  # damaged bytes may raise anything
                 raise UserError(f"{path} is damaged ({error})") from error
             return Stored(shape, dtype, lambda: _npy(archive, member, path))
 
@@ -131,10 +132,10 @@ def _open_torch(
 
 
 def _state_dict(path: Path, file: TorchFile) -> Arrays:
-    """The arrays of a file that holds nothing else.
+    """The arrays of a file that must hold nothing else.
 
     Raises:
-      UserError: it holds anything else; of dictionaries in it, how one comes into a file of its own.
+      UserError: it holds anything else; if that is a dictionary, the message explains how to extract it.
     """
     contents: Any = file.contents
     if not isinstance(contents, dict):
@@ -143,7 +144,7 @@ def _state_dict(path: Path, file: TorchFile) -> Arrays:
     if others:
         inside = next((n for n in ("ema", *others) if isinstance(contents.get(n), dict)), None)
         what = ""
-        if isinstance(inside, str) and inside.isidentifier():  # it stands in a command
+        if isinstance(inside, str) and inside.isidentifier():  # it becomes part of a command
             paths = shlex.join([str(path), f"{path.with_suffix('')}-{inside}.pt"])
             what = f'; write the one to read to a file of its own: python -c "{_FLAT.format(name=inside)}" {paths}'
         raise UserError(

@@ -1,4 +1,4 @@
-"""Reading a published file of weights of any format. Which one it is shows in its first bytes, not in its name."""
+"""Reading of published files of weights in any format, recognized by the first bytes and not by the name."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from score_sde.quoting import printable
 from score_sde.training.named_shapes import Shapes, shapes
 from score_sde.training.state import init_params
 
-# Weights, their average and two moments of four bytes, twice that for another layout, and what is beside the arrays.
+# Weights, their average and two moments of four bytes each, doubled to allow for other layouts; and room for all but the arrays.
 BYTES_A_PARAMETER = 32
 BYTES_BESIDE = 1 << 24
 
 
 def read(path: Path, config: Any) -> Record:
-    """The training state in a file, which must be that of the config's network.
+    """Read the training state of the config's network from a file.
 
     Raises:
-      UserError: no such file, of no known format, damaged, with anything in it but data, of another network, or with
-        values that no training gives.
+      UserError: the file is missing, damaged or of unknown format, holds anything but data, belongs to another network,
+        or has values that cannot result from training.
     """
     network = network_of(config)
     try:
@@ -39,11 +39,11 @@ def read(path: Path, config: Any) -> Record:
         refuse_pickle(path, start)
         read_one = _read_state_dict if has_arrays(config) else _read_checkpoint
         return check_values(read_one(path, start, size, network, config))
-    except UserError as error:  # which may quote the file
+    except UserError as error:  # the message may quote the file
         raise UserError(printable(str(error))) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # the contents can be any arrangement of dicts, lists and numbers
+    except Exception as error:  # the contents may be any structure of dicts, lists and numbers
         raise UserError(
             printable(
                 f"{path} is not laid out as a checkpoint of the published training ({type(error).__name__}: {error})"
@@ -52,14 +52,14 @@ def read(path: Path, config: Any) -> Record:
 
 
 def _read_state_dict(path: Path, start: bytes, size: int, network: Any, config: Any) -> Record:
-    """Of the networks that published files have as arrays by name."""
+    """Read a network that is published as named arrays."""
     expected = entries(network, config.data.num_channels)
     check_size(path, size, {entry.name: entry.shape for entry in expected})
     return state_dict_file.read(path, start, network.state_dict, expected, config)
 
 
 def _read_checkpoint(path: Path, start: bytes, size: int, network: Any, config: Any) -> Record:
-    """Of the networks that score_sde and score_sde_pytorch trained."""
+    """Read a checkpoint of score_sde or score_sde_pytorch."""
     expected = shapes(jax.eval_shape(lambda: init_params(config, network)))
     check_size(path, size, expected)
     readers = [reader for magics, reader in _READERS if start.startswith(magics)]
@@ -72,7 +72,7 @@ def _read_checkpoint(path: Path, start: bytes, size: int, network: Any, config: 
 
 
 def check_size(path: Path, size: int, expected: Shapes) -> None:
-    """Refuse, before any of it is read, a file in which this network's checkpoint would be lost."""
+    """Refuse, before reading it, a file far larger than a checkpoint of this network."""
     count = sum(math.prod(shape) for shape in expected.values())
     most = BYTES_A_PARAMETER * count + BYTES_BESIDE
     if size > most:
@@ -83,7 +83,7 @@ def check_size(path: Path, size: int, expected: Shapes) -> None:
 
 
 def _read_torch(name: str, opened: Any, path: Path, network: Any, expected: Shapes) -> Record:
-    del expected  # under our names
+    del expected  # has our names
     with opened(path) as file:
         return torch_checkpoint.read(file, network, name)
 

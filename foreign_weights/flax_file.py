@@ -1,6 +1,6 @@
-"""Checkpoints of the JAX original: one Flax msgpack file, {step, optimizer, lr, ema_rate, params_ema, ...}.
+"""Checkpoints of the original JAX code: a Flax msgpack file, {step, optimizer, lr, ema_rate, params_ema, ...}.
 
-Names and layouts of its networks are ours. msgpack holds data only, so reading one runs nothing.
+Its networks have the same names and layouts as ours. msgpack holds only data, so reading a file executes nothing.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from score_sde.errors import UserError
 from score_sde.foreign_weights.record import Moments, Record, check_count, check_float32, entry
 from score_sde.training.named_shapes import Shapes, check_same
 
-# The first byte of a map of 1-15 entries, or of one with a longer count.
+# The first byte of a msgpack map with 1-15 entries, or with more.
 MAP_MAGICS = tuple(bytes([byte]) for byte in (*range(0x81, 0x90), 0xDE, 0xDF))
 MU, NU = "grad_ema", "grad_sq_ema"  # flax.optim.Adam's names
 
 
 def read(path: Path, network: Any, expected: Shapes) -> Record:
-    """The training state in a file, with parameters of these names and shapes.
+    """Read the training state from a file, with parameters of these names and shapes.
 
     Raises:
       UserError: not such a file, damaged, or of another network.
     """
     try:
         contents = msgpack_restore(path.read_bytes())
-    except Exception as error:  # msgpack and Flax's reading of arrays raise what they like
+    except Exception as error:  # msgpack and Flax may raise anything
         raise UserError(
             f"{path} is damaged or cut short, or no Flax checkpoint ({error})"
         ) from error
-    del network  # names and layouts are its own
+    del network  # names and layouts are the same as in the file
     step = check_count("step", entry(contents, "step"))
 
     def parameters(name: str, *path: str) -> dict[str, Any]:
-        """The tree at a path, which must be the network's."""
+        """The parameters at a path, checked to be those of the network."""
         return _checked(step, name, _without_collection(entry(contents, *path)), expected)
 
     moments = None
@@ -66,7 +66,7 @@ def read(path: Path, network: Any, expected: Shapes) -> Record:
 
 
 def _without_collection(tree: dict[str, Any]) -> dict[str, Any]:
-    """The parameters may lie directly in a tree, or in its collection "params"."""
+    """The parameters of a tree, which may hold them directly or in its collection "params"."""
     return tree.get("params", tree)
 
 

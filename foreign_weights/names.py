@@ -1,9 +1,9 @@
 """Names and layouts of the published PyTorch networks' parameters.
 
-A published network keeps its layers in one flat list, in the order in which it calls them: a parameter is
-called `all_modules.{i}.{path inside the layer}`, and `parameters()` lists them in that order. A Flax network
-calls the same layers in the same order but names them by class and number. So the order of the calls gives
-every parameter its published name.
+A published network keeps its layers in a flat list, in the order in which it calls them: a parameter is named
+`all_modules.{i}.{path inside the layer}`, and `parameters()` lists them in this order. A Flax network calls the
+same layers in the same order but names them by class and number. The published name of each parameter therefore
+follows from the order of the calls.
 """
 
 from collections.abc import Mapping
@@ -21,46 +21,46 @@ from score_sde.training.optimizer import trained
 
 Leaf = tuple[str, ...]
 
-PUBLISHED_NETWORKS = ("ncsnpp", "ddpm")  # config.model.name of those that have such names
+PUBLISHED_NETWORKS = ("ncsnpp", "ddpm")  # values of config.model.name with such published names
 
 
-# A table of noise levels that the published networks save and that ours derive from their fields.
+# The table of noise levels, which published networks save and ours compute from their fields.
 SIGMAS = "sigmas"
-# What wrapping a network for several GPUs puts before every name.
+# Prefix of all names of a network that is wrapped for several GPUs.
 PREFIX = "module."
 
 _PUBLISHED_LEAF = {"scale": "weight", "kernel": "weight"}
 _BIASES = ("bias", "b")
-# Where each axis of our array stands in the published one: HWIO -> OIHW, (in, out) -> (out, in).
+# Transpositions from our layout to the published one: HWIO -> OIHW, (in, out) -> (out, in).
 _AXES = {("kernel", 4): (3, 2, 0, 1), ("weight", 4): (3, 2, 0, 1), ("kernel", 2): (1, 0)}
 
 
 class Parameter(NamedTuple):
-    """One parameter under both its names."""
+    """A parameter, with its published name and ours."""
 
-    name: str  # published, as all_modules.3.Conv_0.weight
-    leaf: Leaf  # ours, as ("ResnetBlockBigGANpp_0", "Conv_0", "kernel")
+    name: str  # published, such as all_modules.3.Conv_0.weight
+    leaf: Leaf  # ours, such as ("ResnetBlockBigGANpp_0", "Conv_0", "kernel")
     shape: tuple[int, ...]  # in the published layout
     axes: tuple[int, ...]  # published = ours.transpose(axes)
     trained: bool  # False: the frequencies of a Fourier embedding, which need no gradient
 
     def published(self, array: np.ndarray) -> np.ndarray:
-        """Our array in the published layout."""
+        """Convert one of our arrays to the published layout."""
         return array.transpose(self.axes)
 
     def ours(self, array: np.ndarray) -> np.ndarray:
-        """The published array in our layout."""
+        """Convert a published array to our layout."""
         return array.transpose(np.argsort(self.axes))
 
 
 def parameters(network: Any) -> list[Parameter]:
     """The parameters of an NCSNpp or DDPM in the order of the published `parameters()`.
 
-    Found without computing anything: the network is called once on shapes.
+    Nothing is computed: the network is traced once, for shapes only.
 
     Raises:
-        UserError: a network that resamples between its blocks without weights. The published list gives such
-            layers numbers too, and no published configuration has them. Or one that is conditioned on classes or images.
+        UserError: the network is conditioned on classes or images, or resamples between its blocks without weights:
+            the published list numbers such layers too, but no published configuration has them.
     """
     if network.condition_image != "none":
         raise UserError(
@@ -100,14 +100,14 @@ def parameters(network: Any) -> list[Parameter]:
 
 
 def _called_modules(network: Any) -> tuple[dict[Leaf, jax.ShapeDtypeStruct], list[Leaf]]:
-    """The shape of every parameter, and all modules in the order of their first call.
+    """The shapes of all parameters, and all modules in the order of their first call.
 
-    The parameter tree alone (sorted, numbered per class) does not tell the order.
+    The order cannot be inferred from the parameter tree, which is sorted and numbered per class.
     """
     called: dict[Leaf, None] = {}
 
     def note(next_function: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        if context.method_name == "__call__":  # others run before a module has a path
+        if context.method_name == "__call__":  # other methods run before a module has a path
             called.setdefault(context.module.path)
         return next_function(*args, **kwargs)
 
@@ -119,12 +119,12 @@ def _called_modules(network: Any) -> tuple[dict[Leaf, jax.ShapeDtypeStruct], lis
 
 
 def without_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of a published state dict under their names in the network itself."""
+    """Strip PREFIX from the names in a published state dict."""
     return {name.removeprefix(PREFIX): value for name, value in state_dict.items()}
 
 
 def to_tree(parameters: list[Parameter], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Flax parameters of arrays by published name, in their dtype."""
+    """Convert arrays by published name to Flax parameters, keeping their dtype."""
     return unflatten_dict({p.leaf: p.ours(arrays[p.name]) for p in parameters})
 
 

@@ -1,6 +1,6 @@
-"""A pickle of NumPy arrays by name, as JAX programs keep parameters, read without running anything that it names.
+"""Pickles of named NumPy arrays, in which JAX programs store parameters, read without executing anything they name.
 
-Three names are known, each an inert stand-in: NumPy's function that makes an empty array, its type of arrays and its type of numbers.
+Only three names are known, each replaced by an inert stand-in: NumPy's array constructor, its array type and its dtype.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FLOAT32 = "f4"
 
 
 class _Numbers:
-    """numpy.dtype("f4"), little-endian as its state says."""
+    """Stands for numpy.dtype("f4"), whose state must say that it is little-endian."""
 
     __slots__ = ()
 
@@ -85,10 +85,10 @@ ALLOWED: dict[tuple[str, str], Any] = {
 
 
 def read_numpy_pickle(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a pickled dict of dicts, by their names with "/" between.
+    """Read the arrays of a pickled dict of dicts, with names joined by "/".
 
     Raises:
-      UserError: no such file, too large or damaged, or with anything in it but float32 arrays by name.
+      UserError: the file is missing, too large or damaged, or holds anything but named float32 arrays.
     """
     try:
         with open(path, "rb") as file:
@@ -99,9 +99,9 @@ def read_numpy_pickle(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} has more than {MAX_BYTES:,} bytes; it is not read")
     try:
         return named_arrays(Machine(resolve, refuse_reference).run(io.BytesIO(data)))
-    except UserError as error:  # which may quote the file
+    except UserError as error:  # the message may quote the file
         raise UserError(printable(f"{path}: {error}")) from error
-    except Exception as error:  # nobody says what damaged bytes raise
+    except Exception as error:  # damaged bytes may raise anything
         raise UserError(
             printable(
                 f"{path} is damaged, or no pickle of arrays ({type(error).__name__}: {error})"
@@ -110,19 +110,19 @@ def read_numpy_pickle(path: Path) -> dict[str, np.ndarray]:
 
 
 def resolve(module: str, name: str) -> Any:
-    """The one function or class of a name that arrays need; UserError for any other."""
+    """The stand-in for a function or class that arrays need; UserError for any other name."""
     if (module, name) not in ALLOWED:
         raise UserError(f"the file asks for {module}.{name}, which no array needs; it is not read")
     return ALLOWED[module, name]
 
 
 def refuse_reference(pid: Any) -> Any:
-    """Refuse a reference to something outside of the file."""
+    """Refuse a reference to something outside the pickle."""
     raise UserError(f"the file refers to {quoted(pid)}, which is not in it")
 
 
 def named_arrays(tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree by the way to them."""
+    """The arrays of a tree of dicts, by their paths joined with "/"."""
     if not isinstance(tree, dict):
         raise UserError("the file holds no arrays by name")
     found: dict[str, np.ndarray] = {}

@@ -1,9 +1,9 @@
-"""Pickle's stack machine for data alone, within bounds.
+"""Pickle's stack machine, restricted to data and bounded in size.
 
-Python's unpickler does what a file asks of it: it hashes tuples nested in each other, which takes for ever where a few
-bytes refer to each other so that they unfold to billions, and what it returns may be too deep to be looked at. This one
-has only the instructions that PyTorch writes, keeps dictionaries to texts and integers as names, and refuses what is
-large. What a name or a reference to the file stands for is left to who calls, and nothing else is ever called.
+Python's unpickler does whatever a file asks for. It hashes nested tuples, which takes forever if a few bytes with shared
+references unfold to billions of values, and its result may be nested too deeply to be inspected. This machine has only the
+instructions that PyTorch writes, allows only strings and integers as keys of dictionaries, and refuses large values. The
+caller decides what names and persistent references stand for; nothing else is ever called.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 from score_sde.errors import UserError
 from score_sde.quoting import quoted
 
-# The largest published network's checkpoint has 200,000 instructions in 5 MB, six deep.
+# The checkpoint of the largest published network has 200,000 instructions in 5 MB, nested six deep.
 MAX_BYTES = 1 << 26
 MAX_INSTRUCTIONS = 1 << 20
 MAX_DEPTH = 64
-MAX_VALUES = 1 << 20  # written out, as if nothing were shared
+MAX_VALUES = 1 << 20  # counting shared values each time
 
 CONTAINERS = (list, tuple, dict)
 
@@ -28,22 +28,22 @@ class Machine:
     """Runs one pickle.
 
     Args:
-      resolve: (module, name) -> what that stands for; refuses what stands for nothing.
-      refer: a persistent id -> what it stands for.
+      resolve: returns what (module, name) stands for; refuses unknown names.
+      refer: returns what a persistent id stands for.
     """
 
     def __init__(self, resolve: Callable[[str, str], Any], refer: Callable[[Any], Any]):
         self.resolve, self.refer = resolve, refer
         self.stack: list[Any] = []
-        self.marks: list[int] = []  # places in the stack
+        self.marks: list[int] = []  # positions in the stack
         self.memo: dict[int, Any] = {}
 
     def run(self, stream: BinaryIO) -> Any:
-        """The value that the next pickle of a stream makes.
+        """Run the next pickle of a stream and return its value.
 
         Raises:
-          UserError: an instruction that no checkpoint needs, or more of anything than any has.
-          Exception: any other, of damaged bytes.
+          UserError: an instruction that no checkpoint needs, or a limit is exceeded.
+          Exception: any other error, for damaged bytes.
         """
         for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
             if count > MAX_INSTRUCTIONS:
@@ -122,8 +122,8 @@ class Machine:
 
 Instruction = Callable[[Machine, Any], None]
 
-# What PyTorch writes, by default (protocol 2) and on request (protocol 4), and BINBYTES, in which NumPy's arrays have their numbers. Left out is every other way to make or call an
-# object, above all EXT, INST, OBJ, NEWOBJ.
+# The instructions that PyTorch writes, by default (protocol 2) and on request (protocol 4), and BINBYTES, which holds the data of NumPy arrays.
+# All other ways to create or call an object are left out, above all EXT, INST, OBJ and NEWOBJ.
 INSTRUCTIONS: dict[str, Instruction] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
     **dict.fromkeys(
@@ -158,8 +158,8 @@ INSTRUCTIONS: dict[str, Instruction] = {
 
 
 def check_bounds(root: Any) -> None:
-    """Refuse a value that contains itself, is nested too deep, or would be too long if nothing in it were shared."""
-    measured: dict[int, tuple[int, int]] = {}  # id -> depth and number of values, of containers
+    """Refuse a value that contains itself, is nested too deeply, or would be too large if nothing in it were shared."""
+    measured: dict[int, tuple[int, int]] = {}  # id of a container -> depth and number of values
     begun: set[int] = set()
     pending = [root]
     while pending:
@@ -171,7 +171,7 @@ def check_bounds(root: Any) -> None:
         if id(value) not in begun:
             begun.add(id(value))
             inside = [part for part in parts if isinstance(part, CONTAINERS)]
-            # What has begun and is not measured is what leads here.
+            # Containers that are begun but not yet measured are the ancestors of this one.
             if any(id(part) in begun and id(part) not in measured for part in inside):
                 raise UserError("the file's pickle has a value that contains itself")
             pending += inside

@@ -1,4 +1,4 @@
-"""Which network a config has published files for: as checkpoints of a training, or as arrays by name."""
+"""The networks with published files, either training checkpoints or named arrays."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from score_sde.foreign_weights.names import PUBLISHED_NETWORKS
 from score_sde.models.networks import NETWORKS, build_network
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 
-CLASSIFIER = "classifier"  # of training.task
-# Fields of layers that no published network has -> what they are without these.
+CLASSIFIER = "classifier"  # value of training.task
+# Fields that add layers which no published network has -> their values without these layers.
 OWN_LAYERS = {"condition_interval": False, "condition_noise": 0.0}
-OF_WORDS = {"words": ""}  # of PUBLISHED_NETWORKS alone
+OF_WORDS = {"words": ""}  # the same, for PUBLISHED_NETWORKS only
 ARRAYS = tuple(name for name, network in NETWORKS.items() if hasattr(network, "state_dict"))
 
 
 def network_of(config: Any) -> Any:
-    """The network that is trained by the config: its score network, or its classifier of noisy images.
+    """The network that the config trains: its score network, or its classifier of noisy images.
 
     Raises:
-      ConfigError: it cannot be built.
+      ConfigError: the network cannot be built.
     """
     of_classifier = config.training.task == CLASSIFIER
     return NoisyClassifierNetwork.from_config(config) if of_classifier else build_network(config)
 
 
 def has_arrays(config: Any) -> bool:
-    """Whether published files have the network's weights as arrays by name, and nothing of a training."""
+    """Whether published files hold the network's weights as named arrays, without a training state."""
     return config.training.task == CLASSIFIER or config.model.name in ARRAYS
 
 
 def check_published(config: Any) -> None:
-    """Refuse a network that no published file has, by its name or by layers of its own.
+    """Refuse a network without published files, by its name or because it has layers of its own.
 
     Raises:
-      ConfigError: with those that are in some, or with what they have in the layers' place.
+      ConfigError: with the names of networks that have them, or with the required field values.
     """
     if config.training.task == CLASSIFIER:
         return

@@ -1,4 +1,4 @@
-"""What every published checkpoint says, whatever its format; and a TrainState made of it, and back."""
+"""The content of a published checkpoint, independent of its format, and its conversion to and from a TrainState."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ MAX_STEP = 2**31 - 1  # steps are int32 here
 
 
 class Moments(NamedTuple):
-    """Adam's averages, as trees like the parameters."""
+    """Adam's moments, as trees like the parameters."""
 
-    updates: int  # that they were made of
-    mu: Any  # of the gradient
-    nu: Any  # of its square
+    updates: int  # number of updates that they average
+    mu: Any  # average of the gradient
+    nu: Any  # average of its square
 
 
 class Record(NamedTuple):
-    """A training state in NumPy arrays, under our names and in our layouts."""
+    """A training state in NumPy arrays, with our names and layouts."""
 
     format: str
     step: int
     params: Any
     ema_params: Any
-    moments: Moments | None  # None: the file has none
+    moments: Moments | None  # None if the file has none
     ema_rate: float
-    notes: tuple[str, ...] = ()  # what was done with a file's arrays, in words
+    notes: tuple[str, ...] = ()  # messages on what was done with the file's arrays
 
 
 def entry(contents: Any, *path: str) -> Any:
-    """`contents["a"]["b"]` for the path a, b.
+    """The entry at a path: `contents["a"]["b"]` for the path a, b.
 
     Raises:
       UserError: there is no such entry.
@@ -59,7 +59,7 @@ def check_float32(arrays: dict[str, Any]) -> None:
     """Refuse arrays (anything with a dtype, by name) that float32 would not hold bit for bit.
 
     Raises:
-      UserError: with the first of them.
+      UserError: with the name of the first such array.
     """
     for name, array in arrays.items():
         if np.dtype(array.dtype) != np.float32:
@@ -69,10 +69,10 @@ def check_float32(arrays: dict[str, Any]) -> None:
 
 
 def check_count(name: str, value: Any) -> int:
-    """A number of steps.
+    """Check that a value is a number of steps, and return it as an int.
 
     Raises:
-      UserError: it is none.
+      UserError: it is not an integer from 0 to MAX_STEP.
     """
     try:
         count = int(value)
@@ -84,10 +84,10 @@ def check_count(name: str, value: Any) -> int:
 
 
 def check_values(record: Record) -> Record:
-    """The record, unless no training has such numbers.
+    """Return the record, if its values can result from training.
 
     Raises:
-      UserError: weights or moments that are not finite, squares below 0, or a decay that is none.
+      UserError: weights or moments that are not finite, negative squares, or an EMA decay outside [0, 1).
     """
     named = {"model": record.params, "ema": record.ema_params}
     if record.moments is not None:
@@ -109,12 +109,12 @@ def check_values(record: Record) -> Record:
 
 
 def to_state(record: Record, optimizer: optax.GradientTransformation) -> TrainState:
-    """The TrainState from which training goes on after `record.step` updates, on all devices.
+    """The TrainState, on all devices, from which training continues after `record.step` updates.
 
-    Without moments Adam starts afresh, with its correction for few updates; the learning rate does not: its
-    warm-up is that of the run.
+    Without moments Adam starts afresh, including its bias correction. The learning rate does not: its warmup is that of
+    the original run.
     """
-    # One program: without `jit` every shape of an array is one.
+    # Without `jit` a program would be compiled for every array shape.
     clip, adam, decay, rate = jax.jit(optimizer.init)(record.params)  # training/optimizer.py
     if record.moments is not None:
         updates, mu, nu = record.moments

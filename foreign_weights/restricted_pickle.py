@@ -1,9 +1,8 @@
-"""Reading the pickle inside a PyTorch file without running anything that it names.
+"""Reading of the pickle inside a PyTorch file without executing anything that it names.
 
-A pickle is a program: it imports objects by name and calls them. Here a name can only mean one of a few
-inert stand-ins for what a checkpoint of arrays needs; any other is refused before it is looked up, and PyTorch
-need not be installed. The stand-ins have no attributes, so nothing in a file can alter them either. The program itself
-is run by pickle_machine.py.
+A pickle is a program that imports objects by name and calls them. Here a name can only refer to one of a few inert
+stand-ins for what a checkpoint of arrays needs. Any other name is refused before it is looked up, and PyTorch need not be
+installed. The stand-ins have no attributes, so a file cannot modify them. The program itself is run by pickle_machine.py.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ MAX_AXES = 32  # of an array
 
 
 class StorageType(NamedTuple):
-    """What a name such as torch.FloatStorage stands for."""
+    """Stands for a type such as torch.FloatStorage."""
 
     name: str
-    dtype: str  # as NumPy writes it, little-endian
+    dtype: str  # in NumPy's notation, little-endian
 
 
 class Storage(NamedTuple):
@@ -39,7 +38,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A view of a storage, within its bounds, not yet read. Offset and strides are in elements."""
+    """A view within the bounds of a storage, not yet read. Offset and strides are in elements."""
 
     storage: Storage
     offset: int
@@ -52,7 +51,7 @@ class Tensor(NamedTuple):
 
 
 class _Dict(dict):
-    """An OrderedDict whose attributes, such as the versions of a state dict, are left in the file."""
+    """Stands for an OrderedDict; its attributes, such as the version of a state dict, are ignored."""
 
     __slots__ = ()
 
@@ -68,7 +67,7 @@ class _OrderedDict:
 
 
 class _RebuildTensor:
-    """torch._utils._rebuild_tensor_v2, which refuses a view that leaves its storage or is larger than it."""
+    """Stands for torch._utils._rebuild_tensor_v2; refuses a view that exceeds its storage or has more elements."""
 
     __slots__ = ()
 
@@ -78,7 +77,7 @@ class _RebuildTensor:
         if type(storage) is not Storage or not (_are_sizes(shape) and _are_sizes(strides)):
             raise UserError("the file holds a tensor that is not an array of numbers")
         last = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-        # The number of elements, too: a stride of 0 would make a small file an array of any size.
+        # The number of elements is checked too: with a stride of 0 a small file could hold an array of any size.
         inside = math.prod(shape) <= storage.size and offset + last < storage.size
         if not _are_sizes((offset,)) or (math.prod(shape) > 0 and not inside):
             raise UserError(
@@ -89,7 +88,7 @@ class _RebuildTensor:
 
 
 class _NumberType(NamedTuple):
-    """numpy.dtype(name); PyTorch's learning rate may be a NumPy number."""
+    """Stands for numpy.dtype(name): the learning rate in a PyTorch file may be a NumPy scalar."""
 
     name: str
 
@@ -122,7 +121,7 @@ class _Scalar:
 
 
 class _Encode:
-    """_codecs.encode(text, "latin1"): how protocol 2 writes bytes."""
+    """Stands for _codecs.encode(text, "latin1"), by which protocol 2 writes bytes."""
 
     __slots__ = ()
 
@@ -150,9 +149,10 @@ ALLOWED: dict[tuple[str, str], Any] = {
 
 
 def load(stream: BinaryIO, check_storage: Callable[[Storage], None]) -> Any:
-    """The object that the next pickle of a stream describes; the stream stands behind it afterwards.
+    """Load the object of the next pickle of a stream, and leave the stream at the end of that pickle.
 
     Args:
+      stream: positioned at the start of a pickle.
       check_storage: raises UserError for a storage that the file does not have.
 
     Raises:
@@ -164,7 +164,7 @@ def load(stream: BinaryIO, check_storage: Callable[[Storage], None]) -> Any:
         value = Machine(allowed, lambda pid: storage_of(pid, check_storage)).run(program)
     except UserError:
         raise
-    except Exception as error:  # nobody says what damaged bytes raise
+    except Exception as error:  # damaged bytes may raise anything
         raise UserError(
             f"the file is damaged, or no PyTorch checkpoint ({type(error).__name__}: {error})"
         ) from error
@@ -173,10 +173,10 @@ def load(stream: BinaryIO, check_storage: Callable[[Storage], None]) -> Any:
 
 
 def allowed(module: str, name: str) -> Any:
-    """What a name stands for.
+    """The stand-in for a name.
 
     Raises:
-      UserError: nothing.
+      UserError: the name is not allowed.
     """
     if (module, name) not in ALLOWED:
         raise UserError(
@@ -186,8 +186,8 @@ def allowed(module: str, name: str) -> Any:
 
 
 def storage_of(pid: Any, check_storage: Callable[[Storage], None]) -> Storage:
-    """What a persistent id, a reference to the rest of the file, stands for."""
-    # The last entry is there in the old format only: None, or a view of another storage.
+    """The storage in the file that a persistent id refers to; UserError if there is none."""
+    # The sixth entry exists only in the old format: None, or a view of another storage.
     if type(pid) is not tuple or len(pid) not in (5, 6) or pid[5:] not in ((), (None,)):
         raise UserError("the file refers to something that is no storage")
     kind, storage_type, key, _device, size = pid[:5]

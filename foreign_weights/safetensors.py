@@ -1,9 +1,9 @@
-"""The safetensors format: eight bytes that say how long the header is, a JSON header of names, then the numbers, and no code.
+"""The safetensors format, which holds no code: eight bytes with the length of the header, a JSON header, and the numbers.
 
     {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ..., "__metadata__": {"text": "text"}}
 
-Offsets count from the header's end. Nothing that a header claims is believed before it is held against the file's size: arrays follow one
-another without gaps and without overlaps up to the file's end, and each has the bytes that its shape needs.
+Offsets are relative to the end of the header. All claims of the header are checked against the size of the file: arrays must follow one
+another without gaps or overlaps up to the end of the file, and each must have the number of bytes that its shape needs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from score_sde.foreign_weights.stored import Stored
 from score_sde.quoting import quoted
 
 LENGTH = struct.Struct("<Q")
-# Of the largest network here, of 2,000 arrays, a quarter of a megabyte.
+# The largest network here, with 2,000 arrays, has a header of a quarter of a megabyte.
 LONGEST_HEADER = 1 << 24
 MOST_AXES = 32
 METADATA = "__metadata__"
@@ -36,7 +36,7 @@ DTYPES = {
 
 
 class Place(NamedTuple):
-    """Where an array is, in bytes from the end of the header."""
+    """Type, shape and location of an array, in bytes from the end of the header."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -48,7 +48,7 @@ def read(file: BinaryIO, path: Path) -> dict[str, Stored]:
     """The arrays of an open file, which must stay open until they are read.
 
     Raises:
-      UserError: it is not such a file, or is damaged.
+      UserError: not such a file, or damaged.
     """
     size = os.fstat(file.fileno()).st_size
     header, start = _header(file, path, size)
@@ -69,7 +69,7 @@ def read(file: BinaryIO, path: Path) -> dict[str, Stored]:
 
 
 def _header(file: BinaryIO, path: Path, size: int) -> tuple[dict[str, Any], int]:
-    """What the header says of each array, and where the numbers begin."""
+    """Read the header: its entry for each array, and the offset at which the numbers begin."""
     first = file.read(LENGTH.size)
     if len(first) < LENGTH.size:
         raise _damaged(path, f"it has {size} bytes, and its first 8 say how long the header is")
@@ -91,7 +91,7 @@ def _header(file: BinaryIO, path: Path, size: int) -> tuple[dict[str, Any], int]
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, without names that come twice."""
+    """Build a JSON object; ValueError if a name occurs twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -100,7 +100,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _place(path: Path, name: str, given: Any) -> Place:
-    """What a header says of one array."""
+    """Check and parse the header's entry of one array."""
     if type(given) is not dict or given.keys() != {"dtype", "shape", "data_offsets"}:
         raise _damaged(
             path, f"{quoted(name)} is {quoted(given)}; expected dtype, shape and data_offsets"
@@ -134,7 +134,7 @@ def _are_sizes(numbers: Any) -> bool:
 
 
 def _check_layout(path: Path, places: Mapping[str, Place], size: int) -> None:
-    """Refuse arrays that leave the file, lie upon one another or have something between them."""
+    """Refuse arrays that exceed the file, overlap or have gaps between them."""
     reached = 0
     for name, place in sorted(places.items(), key=lambda item: item[1][2:]):
         if place.begin != reached:
@@ -154,11 +154,11 @@ def _damaged(path: Path, why: str) -> UserError:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write arrays by name, each of one of the dtypes above.
+    """Write named arrays, whose dtypes must be among DTYPES, to a file.
 
     Raises:
       KeyError: another dtype.
-      OSError: it cannot be written.
+      OSError: the file cannot be written.
     """
     codes = {dtype: code for code, dtype in DTYPES.items()}
     header: dict[str, Any] = {METADATA: dict(metadata)}
@@ -172,7 +172,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         }
         begin = end
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # numbers begin at a multiple of eight bytes
+    text += b" " * (-len(text) % 8)  # pad so that numbers begin at a multiple of eight bytes
     with open(path, "wb") as file:
         file.write(LENGTH.pack(len(text)) + text)
         for array in arrays.values():

@@ -1,7 +1,7 @@
-"""The weights of ADM, EDM, EDM2, DiT, U-ViT or ADM's classifier from a file of arrays by name, as a training state that begins there.
+"""The weights of ADM, EDM, EDM2, DiT, U-ViT or ADM's classifier from a file of named arrays, as an initial training state.
 
-Such a file has one set of weights, by the programs' custom the averaged ones, and neither a step nor an optimizer: both the parameters and
-their average are these, at step 0.
+Such a file has a single set of weights, usually the averaged ones, and neither a step nor an optimizer state. They become both the
+parameters and their average, at step 0.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from score_sde.models.published import StateDict
 
 
 def read(path: Path, start: bytes, form: StateDict, expected: list[Entry], config: Any) -> Record:
-    """The weights in a file, which must be the network's, and in words what was done with them.
+    """Read the network's weights from a file, with notes on what was done with them.
 
     Args:
-      start: the file's first bytes.
-      form: how the network is published, and ...
-      expected: ... its parameters.
+      path: the file.
+      start: its first bytes.
+      form: the published form of the network.
+      expected: the parameters of the network.
+      config: the config.
 
     Raises:
-      UserError: no such file, damaged, with anything in it but arrays, of another network, or in numbers that float32 does not hold.
+      UserError: the file is missing or damaged, holds anything but arrays, belongs to another network, or has numbers that
+        float32 cannot represent.
     """
     with open_arrays(path, start) as (file_format, stored):
         found = matched(form, expected, stored)
@@ -47,15 +50,15 @@ def read(path: Path, start: bytes, form: StateDict, expected: list[Entry], confi
 
 
 def array_of(stored: Stored) -> np.ndarray:
-    """The numbers as float32, which holds all of them."""
+    """Read an array as float32, which represents all of its numbers exactly."""
     return stored.read().astype(np.float32)
 
 
 def check_dtypes(arrays: Mapping[str, Stored]) -> None:
-    """Refuse numbers that float32 would round, and what is no real number.
+    """Refuse arrays of a type that float32 would round, or that are not real numbers.
 
     Raises:
-      UserError: with the first of them.
+      UserError: with the name of the first such array.
     """
     for name, array in arrays.items():
         if array.dtype != FLOAT32 and array.dtype not in HALVES:
@@ -66,14 +69,14 @@ def check_dtypes(arrays: Mapping[str, Stored]) -> None:
 
 
 def check_constants(form: StateDict, found: Matched) -> None:
-    """Refuse a file whose buffers are others than this network computes, which shapes need not tell.
+    """Refuse a file whose buffers differ from those that this network computes, even if their shapes agree.
 
     Raises:
-      UserError: with the first of them.
+      UserError: with the name of the first such buffer.
     """
     for name, stored in found.constants.items():
         array, expected = array_of(stored), form.constants[name]
-        # Of the largest number, half the distance to the next of its type, and no less than what float32 computes.
+        # The rounding of the largest number in the file's type, or at least the error of computing it in float32.
         rounding = max(float(jnp.finfo(stored.dtype).eps), 1e-6) * float(np.abs(expected).max())
         error = np.abs(array - expected).max()
         if not error <= rounding:
@@ -85,10 +88,10 @@ def check_constants(form: StateDict, found: Matched) -> None:
 
 
 def check_never_asked(form: StateDict, config: Any) -> None:
-    """Refuse a file without a vector of "no class" for a network that is asked for no class.
+    """Refuse a file without an embedding of "no class" if the network is to be used without a class.
 
     Raises:
-      ConfigError: training.label_dropout is not 0, by which modes know.
+      ConfigError: training.label_dropout is not 0, by which modes know that it is.
     """
     if config.training.label_dropout:
         raise ConfigError(
@@ -98,7 +101,7 @@ def check_never_asked(form: StateDict, config: Any) -> None:
 
 
 def said(form: StateDict, found: Matched) -> list[str]:
-    """What of the file and the network is not in both."""
+    """Notes on what is in the file but not in the network, and the reverse."""
     notes = [f"{name} was left out: it {form.left_out[name]}" for name in found.left_out]
     if found.lacks_no_class:
         notes.append(
@@ -114,6 +117,6 @@ def said(form: StateDict, found: Matched) -> list[str]:
 
 
 def converted(arrays: Mapping[str, Stored]) -> list[str]:
-    """How many arrays became float32."""
+    """Notes on the number of arrays converted to float32."""
     counts = Counter(str(array.dtype) for array in arrays.values() if array.dtype != FLOAT32)
     return [f"{count} arrays of {dtype} became float32" for dtype, count in counts.items()]

@@ -1,8 +1,8 @@
-"""Names and layouts of parameters in the PyTorch state dicts of ADM, EDM, EDM2, DiT and U-ViT, read and written.
+"""Names and layouts of parameters in the PyTorch state dicts of ADM, EDM, EDM2, DiT and U-ViT, for import and export.
 
-Ours have the same names with an underscore before a number where those have a dot. Some arrays of theirs are others here: a
-convolution over single positions, or one whose step is its kernel, is a linear map; and DiT's fixed table of positions and EDM's
-filters are no parameters. What of this a network has, it says itself (models/published.py).
+Our names are the same, with an underscore instead of a dot before a number. Some of their arrays have another form here: a 1x1
+convolution, or one whose stride is its kernel size, is a linear map, and DiT's fixed table of positions and EDM's filters are not
+parameters. Each network declares which of these apply (models/published.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from score_sde.errors import UserError
 from score_sde.foreign_weights.names import Leaf
 from score_sde.models.published import StateDict
 
-# Names that follow no rule: of the frequencies of Fourier features, which by their own training leaves alone.
+# Names that follow no rule: the frequencies of Fourier features, which are not trained.
 NAMED = {("GaussianFourierProjection_0", "W"): "map_noise.freqs"}
 
 _LAST = {"kernel": "weight", "scale": "weight", "table": "weight"}
@@ -34,9 +34,9 @@ Shape = tuple[int, ...]
 
 
 class Entry(NamedTuple):
-    """One parameter under both its names."""
+    """A parameter, with its published name and ours."""
 
-    name: str  # published, without what precedes it there
+    name: str  # published, without the prefix of an enclosing module
     leaf: Leaf
     shape: Shape  # ours
     published_shape: Shape
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
         return self.leaf[-1] in _KERNELS
 
     def ours(self, array: np.ndarray) -> np.ndarray:
-        """Of (outputs, inputs, *sides) the kernel (*sides, inputs, outputs), of which a linear map has one axis of inputs."""
+        """Convert (outputs, inputs, *sides) to (*sides, inputs, outputs), flattened to (inputs, outputs) for a linear map."""
         if self._is_kernel:
             array = array.transpose(*range(2, array.ndim), 1, 0)
         return array.reshape(self.shape)
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
 
 
 def published_name(leaf: Leaf) -> str:
-    """As blocks.0.attn.qkv.weight, of ("blocks_0", "attn", "qkv", "kernel")."""
+    """The published name, such as blocks.0.attn.qkv.weight for ("blocks_0", "attn", "qkv", "kernel")."""
     if leaf in NAMED:
         return NAMED[leaf]
     *path, last = leaf
@@ -72,7 +72,7 @@ def published_name(leaf: Leaf) -> str:
 
 
 def entries(network: Any, num_channels: int) -> list[Entry]:
-    """The parameters of a network of images of so many channels, found without computing anything."""
+    """The parameters of a network for images with this number of channels, from shapes alone."""
     image = (1, *sides(network.image_size, network.image_width), num_channels)
     example = jax.ShapeDtypeStruct(image, jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32)
     leaves = flatten_dict(jax.eval_shape(network.init, jax.random.key(0), *example)["params"])
@@ -89,33 +89,33 @@ def entries(network: Any, num_channels: int) -> list[Entry]:
 
 
 def _sides(name: str, form: StateDict) -> Shape:
-    """Of the published kernel of what is a linear map here; none of a linear map there."""
+    """Sides of the published kernel of a layer that is a linear map here; () if it is linear there too."""
     layer = f".{name.rpartition('.')[0]}"
     ends = {f".{end.lstrip('.')}": kernel for end, kernel in form.convolutions.items()}
     return next((kernel for end, kernel in ends.items() if layer.endswith(end)), ())
 
 
 def full_name(form: StateDict, name: str) -> str:
-    """The name in a published state dict, where the network lies within another module."""
+    """The name in a published state dict, including the prefix of an enclosing module."""
     return name if name.startswith(form.beside) else form.within + name
 
 
 class Matched(NamedTuple):
-    """What a state dict has, by names without what precedes them: arrays, or what stands for them in a file."""
+    """The entries of a state dict, by names without the prefix: arrays, or their descriptions in a file."""
 
     parameters: dict[str, Any]
     constants: dict[str, Any]
-    """Of those that the network has, the ones in the state dict."""
+    """The constants of the network that are in the state dict."""
     left_out: dict[str, Any]
     lacks_no_class: bool
-    """The table of classes has no last row for "no class"."""
+    """Whether the class embedding lacks the last row, which is for "no class"."""
 
 
 def matched(form: StateDict, expected: Iterable[Entry], state_dict: Mapping[str, Any]) -> Matched:
-    """The parts of a state dict, each with a shape, which must be this network's.
+    """Match the entries of a state dict, anything with a shape, to the parameters and constants of this network.
 
     Raises:
-      UserError: with the first arrays that are missing, not expected, or of another shape.
+      UserError: with the first arrays that are missing, unexpected, or of another shape.
     """
     given: dict[str, Any] = {}
     for name, array in state_dict.items():
@@ -150,7 +150,7 @@ def matched(form: StateDict, expected: Iterable[Entry], state_dict: Mapping[str,
 def to_tree(
     form: StateDict, expected: Iterable[Entry], arrays: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """The network's parameters, of arrays that match. The vector of "no class", where it lacks, is 0."""
+    """The network's parameters from matched arrays. A missing embedding of "no class" is set to 0."""
     tree = {}
     for entry in expected:
         array = arrays[entry.name]
@@ -161,7 +161,7 @@ def to_tree(
 
 
 def from_tree(form: StateDict, expected: Iterable[Entry], tree: Any) -> dict[str, np.ndarray]:
-    """The published state dict of parameters, with its constants."""
+    """The published state dict of parameters, including its constants."""
     leaves = flatten_dict(tree)
     arrays = {entry.name: entry.published(np.asarray(leaves[entry.leaf])) for entry in expected}
     arrays |= {name: np.asarray(array, np.float32) for name, array in form.constants.items()}
@@ -171,13 +171,15 @@ def from_tree(form: StateDict, expected: Iterable[Entry], tree: Any) -> dict[str
 def params_of(
     network: Any, state_dict: Mapping[str, np.ndarray], num_channels: int | None = None
 ) -> dict[str, Any]:
-    """The network's parameters of a state dict in memory, in its dtype.
+    """The network's parameters from a state dict in memory, keeping its dtype.
 
     Args:
-      num_channels: of the images; by default what the network says.
+      network: the network.
+      state_dict: arrays by published name.
+      num_channels: channels of the images; None: network.num_channels.
 
     Raises:
-      UserError: as `matched`.
+      UserError: as in `matched`.
     """
     form = network.state_dict
     expected = entries(network, network.num_channels if num_channels is None else num_channels)
@@ -185,6 +187,6 @@ def params_of(
 
 
 def _some(names: list[str], between: str = ", ") -> str:
-    """The first few."""
+    """List the first few names, for a message."""
     more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
     return between.join(names[:_SHOWN]) + more or "none"

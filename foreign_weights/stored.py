@@ -1,4 +1,4 @@
-"""Arrays in a file by name, whose shapes are known before anything is read of them."""
+"""Arrays in a file, with shapes that are known before the arrays are read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 FLOAT32 = np.dtype(np.float32)
-# Every number of these is one of float32.
+# float32 represents every number of these types.
 HALVES = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
 
 
 class Stored(NamedTuple):
-    """One of them."""
+    """An array in a file, not yet read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[], np.ndarray]
-    """Reads it, in that dtype."""
+    """Reads the array, in this dtype."""

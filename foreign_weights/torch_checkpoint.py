@@ -1,8 +1,8 @@
-"""The {optimizer, model, ema, step} of score_sde_pytorch's save_checkpoint, read strictly and written.
+"""Strict reading, and writing, of the {optimizer, model, ema, step} of score_sde_pytorch's save_checkpoint.
 
-`model` has every parameter by name. `ema["shadow_params"]` is a bare list of those that need a gradient, in
-the order of parameters(): the frequencies of a Fourier embedding are taken from `model`. The optimizer's
-state is numbered by the place in parameters(), and has no entry for what has had no gradient yet.
+`model` has every parameter by name. `ema["shadow_params"]` is a list of only those that need a gradient, in the order
+of parameters(); the frequencies of a Fourier embedding are therefore taken from `model`. The optimizer state is
+numbered by the position in parameters(), and has no entry for a parameter that has had no gradient yet.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MU, NU = "exp_avg", "exp_avg_sq"
 
 
 def read(file: TorchFile, network: Any, file_format: str) -> Record:
-    """The training state in a file.
+    """Read the training state from a file.
 
     Raises:
-      UserError: something is missing, or a name, a shape or the noise levels are not the network's.
+      UserError: something is missing, or a name, a shape or the noise levels are not those of the network.
     """
     contents = file.contents
     step = check_count("step", entry(contents, "step"))
@@ -69,7 +69,7 @@ def read(file: TorchFile, network: Any, file_format: str) -> Record:
 def _check_tensors(
     step: int, given: dict[str, Any], expected: list[Parameter], pattern: str
 ) -> None:
-    """Refuse all but tensors of these names and shapes, in float32."""
+    """Refuse anything but float32 tensors with these names and shapes."""
     tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     check_same(step, shapes, {pattern.format(p.name): p.shape for p in expected})
@@ -77,11 +77,11 @@ def _check_tensors(
 
 
 def _adam_state(contents: dict[str, Any], num_parameters: int) -> dict[int, Any] | None:
-    """Place in parameters() -> Adam's state; None where the file has no optimizer."""
+    """Adam's state by position in parameters(); None if the file has no optimizer."""
     if contents.get("optimizer") is None:
         return None
     groups = entry(contents, "optimizer", "param_groups")
-    # Early versions of PyTorch number the parameters by their address.
+    # Early versions of PyTorch number parameters by their memory address.
     numbers = [number for group in groups for number in entry(group, "params")]
     if len(numbers) != num_parameters:
         raise UserError(
@@ -92,7 +92,7 @@ def _adam_state(contents: dict[str, Any], num_parameters: int) -> dict[int, Any]
 
 
 def _moments(file: TorchFile, step: int, adam: dict[int, Any], every: list[Parameter]) -> Moments:
-    """Adam's averages; zeros for what has no gradient, and for all of a run that has not begun."""
+    """Adam's moments: zeros for parameters without gradient, and for all parameters before the first update."""
     moving = [p for p in every if p.trained] if adam else []
     for key in (MU, NU):
         given = {f"{every[i].name}.{key}": entry(state, key) for i, state in adam.items()}
@@ -118,20 +118,20 @@ def _moments(file: TorchFile, step: int, adam: dict[int, Any], every: list[Param
 
 
 def _number(file: TorchFile, value: Any) -> Any:
-    """A number, which newer versions of PyTorch keep as a tensor of one element."""
+    """The value of a number, which newer versions of PyTorch store as a tensor without axes."""
     if isinstance(value, Tensor) and value.shape == ():
         return file.array(value).item()
     return value
 
 
 def noise_levels(network: Any) -> np.ndarray:
-    """The published table: geometric, falling from sigma_max to sigma_min, float64."""
+    """The published table of noise levels: geometric, decreasing from sigma_max to sigma_min, float64."""
     ends = np.log(network.sigma_max), np.log(network.sigma_min)
     return np.exp(np.linspace(*ends, network.num_scales))
 
 
 def _check_levels(file: TorchFile, levels: Any, network: Any) -> None:
-    """The table is not a parameter, but tells a network trained for other noise."""
+    """Refuse a table of other noise levels: it is not a parameter, but shows that the network was trained for others."""
     expected = noise_levels(network)
     sound = isinstance(levels, Tensor) and len(levels.shape) == 1 and levels.shape[0] > 0
     given = file.array(levels) if sound else np.zeros(1)
@@ -144,7 +144,7 @@ def _check_levels(file: TorchFile, levels: Any, network: Any) -> None:
 
 
 def contents_of(record: Record, network: Any, config: Any) -> dict[str, Any]:
-    """What save_checkpoint would write of this state, arrays in the place of tensors."""
+    """The contents that save_checkpoint would write for this state, with arrays instead of tensors."""
     every = parameters(network)
     moving = [p for p in every if p.trained]
     model, ema = (from_tree(every, tree) for tree in (record.params, record.ema_params))
@@ -164,7 +164,7 @@ def contents_of(record: Record, network: Any, config: Any) -> dict[str, Any]:
 
 
 def _optimizer(record: Record, every: list[Parameter], config: Any) -> dict[str, Any]:
-    """The state of torch.optim.Adam, with the entries that all its versions read."""
+    """The state of torch.optim.Adam, with the entries that all of its versions can read."""
     optim = config.optim
     state: dict[int, Any] = {}
     if record.moments is not None and record.moments.updates > 0:
@@ -175,7 +175,7 @@ def _optimizer(record: Record, every: list[Parameter], config: Any) -> dict[str,
             if p.trained
         }
     group = {
-        # The rate that the last update had; each update sets its own.
+        # The learning rate of the last update; each update sets its own.
         "lr": float(learning_rate(config)(max(record.step - 1, 0))),
         "betas": (optim.beta1, optim.beta2),
         "eps": optim.eps,

@@ -1,4 +1,4 @@
-"""PyTorch files read without PyTorch: the zip format (1.6 and later) and the stream before it."""
+"""Reading of PyTorch files without PyTorch: the zip format (1.6 and later) and the older stream format."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from score_sde.foreign_weights.restricted_pickle import Storage, Tensor
 from score_sde.quoting import quoted
 
 ZIP_MAGIC = b"PK\x03\x04"
-# The number 0x1950a86a20f9469cfc6c, pickled: the first of five pickles in the older format.
+# The pickled number 0x1950a86a20f9469cfc6c, which is the first of five pickles in the older format.
 STREAM_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 STREAM_VERSION = 1001
 
 
 class TorchFile:
-    """What torch.save wrote: plain dicts, lists and numbers, in which tensors are `Tensor`s, yet to be read."""
+    """The contents of a file of torch.save: dicts, lists and numbers, with a `Tensor`, not yet read, for each tensor."""
 
     def __init__(self, contents: Any, read_storage: Callable[[Storage], bytes]):
         self.contents = contents
         self._read_storage = read_storage
 
     def array(self, tensor: Tensor) -> np.ndarray:
-        """The numbers of one tensor."""
+        """Read the array of a tensor."""
         storage = np.frombuffer(self._read_storage(tensor.storage), tensor.storage.dtype)
         strides = tuple(stride * storage.itemsize for stride in tensor.strides)
         if storage.size == 0:
             return np.zeros(tensor.shape, storage.dtype)
         return np.ascontiguousarray(
             np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides)
-        ).reshape(tensor.shape)  # ascontiguousarray makes a vector of a number
+        ).reshape(tensor.shape)  # ascontiguousarray turns a 0-d array into a vector
 
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[TorchFile]:
-    """A file of PyTorch 1.6 or later.
+    """Open a file of PyTorch 1.6 or later.
 
     Raises:
-      UserError: not one, damaged, or with anything in it but arrays.
+      UserError: not such a file, damaged, or with contents other than arrays and plain data.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -60,7 +60,7 @@ def open_zip(path: Path) -> Iterator[TorchFile]:
 def _read_archive(path: Path, archive: zipfile.ZipFile) -> TorchFile:
     records = {info.filename: info for info in archive.infolist()}
     for info in records.values():
-        # PyTorch compresses nothing; a compressed entry could be a thousand times its size.
+        # PyTorch does not compress; a compressed entry could expand a thousandfold.
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise UserError(f"{path} has a compressed entry, {info.filename}: PyTorch writes none")
     pickles = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -75,7 +75,7 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> TorchFile:
     def read(name: str) -> bytes:
         try:
             return archive.read(records[name])
-        except Exception as error:  # as above: an entry has a header of its own
+        except Exception as error:  # may raise anything, as above: an entry has a header of its own
             raise UserError(f"{path} is damaged or cut short at {name} ({error})") from error
 
     def check_storage(storage: Storage) -> None:
@@ -95,10 +95,10 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> TorchFile:
 
 @contextmanager
 def open_stream(path: Path) -> Iterator[TorchFile]:
-    """A file from before PyTorch 1.6: five pickles (magic, version, machine, contents, keys), then the storages.
+    """Open a file from before PyTorch 1.6: five pickles (magic, version, machine, contents, keys), then the storages.
 
     Raises:
-      UserError: not one, damaged, or with anything in it but arrays.
+      UserError: not such a file, damaged, or with contents other than arrays and plain data.
     """
     stream = io.BytesIO(path.read_bytes())
     referred: dict[str, Storage] = {}

@@ -1,4 +1,4 @@
-"""Writing PyTorch's zip format without PyTorch."""
+"""Writing of PyTorch's zip format without PyTorch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
 
 
 def save(path: Path, contents: Any) -> None:
-    """Write what torch.save would: dicts, lists, tuples, texts, numbers, None, and arrays as tensors.
+    """Write a file as torch.save would: dicts, lists, tuples, strings, numbers, None, and arrays as tensors.
 
     Raises:
       KeyError: contents of another type.
@@ -28,7 +28,7 @@ def save(path: Path, contents: Any) -> None:
     with zipfile.ZipFile(path, "w") as archive:
 
         def write(name: str, data: bytes) -> None:
-            # A ZipInfo of its own has a fixed date: the same state gives the same file.
+            # An explicit ZipInfo has a fixed date, so that the same state gives the same file.
             archive.writestr(zipfile.ZipInfo(f"{root}/{name}"), data)
 
         write("data.pkl", program)
@@ -39,14 +39,14 @@ def save(path: Path, contents: Any) -> None:
 
 
 def _pickled(value: Any, arrays: Arrays) -> Iterable[bytes]:
-    """The instructions (pickle protocol 2) that make a value; its arrays are appended to `arrays`."""
+    """The instructions (pickle protocol 2) that create a value; its arrays are appended to `arrays`."""
     return _WRITERS[type(value)](value, arrays)
 
 
 def _int(value: int, arrays: Arrays) -> Iterator[bytes]:
     if -(2**31) <= value < 2**31:
         yield b"J" + struct.pack("<i", value)
-    else:  # LONG1: a length, then the digits in base 256
+    else:  # LONG1: the length, then the digits in base 256
         digits = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
         yield b"\x8a" + bytes([len(digits)]) + digits
 
@@ -68,11 +68,11 @@ def _tuple(value: tuple[Any, ...], arrays: Arrays) -> Iterator[bytes]:
 
 
 def _tensor(value: np.ndarray, arrays: Arrays) -> Iterator[bytes]:
-    """_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks)."""
+    """A call of _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks)."""
     array = value.astype(value.dtype.newbyteorder("<"), order="C", copy=False)
     strides = tuple(stride // array.itemsize for stride in array.strides)
     yield b"ctorch._utils\n_rebuild_tensor_v2\n("
-    # The storage is a persistent id: ("storage", its type, its key, its device, its size).
+    # The storage is a persistent id: ("storage", type, key, device, size).
     yield b"("
     yield from _str("storage", arrays)
     yield f"ctorch\n{_STORAGE_TYPES[array.dtype.str]}\n".encode()

@@ -1,7 +1,7 @@
-"""Cascades (Ho et al. 2022): a network of small images draws the conditions of one of larger images.
+"""Cascades (Ho et al. 2022): a network for small images draws the condition images of a network for larger ones.
 
-The small images are those of another folder's network, by the sampler of this command and from noise of their own: the two stages
-are independent but for the second one's condition.
+The small images come from another folder's network, with the sampler of this command and noise of their own: the two stages
+are independent except for the condition of the second.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from score_sde.training.trained_score import check_score_model, load_score_model
 
 
 def base_config(config: Any, maker: ConditionImage, classes: Sequence[str] = ()) -> Any:
-    """The config of the smaller network, to draw by this one's sampler, without guidance.
+    """The config of the smaller network, set to draw with this config's sampler and without guidance.
 
     Raises:
-      ConfigError: no folder of a score network, or one of other images than the network is conditioned on, or of other `classes`.
+      ConfigError: not a folder of a score network, or one for other images or other `classes` than the network is conditioned on.
     """
     field, folder = (
         f"condition.cascade={config.condition.cascade!r}",
@@ -95,7 +95,7 @@ def base_config(config: Any, maker: ConditionImage, classes: Sequence[str] = ())
 
 def check_conditions(base: Any, field: str) -> None:
     """Refuse classes and texts that the smaller network does not know."""
-    # Here, since conditions ask this file for images.
+    # Imported here, since conditions.py imports this module indirectly.
     from score_sde.generation.conditions import build_conditions
 
     try:
@@ -105,7 +105,7 @@ def check_conditions(base: Any, field: str) -> None:
 
 
 def cascaded(config: Any, base: Any, maker: ConditionImage) -> Any:
-    """Conditions each sample on the small image of its number, drawn when it is asked for."""
+    """A function that conditions each sample on the small image of the same index, drawn on request."""
     draw = functools.cache(lambda: small_images(config, base))
     tell = jax.jit(maker.of_measured)
     key = stream_key(config.seed, Stream.OBSERVATION)
@@ -117,8 +117,8 @@ def cascaded(config: Any, base: Any, maker: ConditionImage) -> Any:
 
 
 def small_images(config: Any, base: Any) -> Any:
-    """Indices (b,) -> the small images of these numbers, in the units of the model, of the middle of their levels."""
-    # Here, since a generator asks this file for the conditions of its images.
+    """A function from indices (b,) to the small images of these indices, in the model's units, at the middle of their levels."""
+    # Imported here, since generate.py imports this module indirectly.
     from score_sde.generation.generate import build_generator
 
     sde, space = build_sde(base), build_space(base)
@@ -131,7 +131,7 @@ def small_images(config: Any, base: Any) -> Any:
         drawn = []
         for start in range(0, len(indices), size):
             part = indices[start : start + size]
-            # A batch is filled up with numbers that it has not.
+            # Pad the batch with indices that are not in it.
             filled = np.concatenate([part, 1 + part.max() + np.arange(size - len(part))])
             with progress_bar(len(part), "small images", "image") as bar:
                 x = generator.draw(model, key, filled.astype(np.int32), size, bar).x[: len(part)]

@@ -1,4 +1,4 @@
-"""The condition images of samples: made of images of a split, a file or a folder, or drawn first by a smaller network."""
+"""The condition images of samples: made from images of a split, a file or a folder, or drawn first by a smaller network."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.unfinished import newest_file
 
 AddTo = Callable[[np.ndarray, Any], Any]
-"""Indices (b,) of samples, and their condition so far -> their condition."""
+"""Indices (b,) of samples, and their condition so far -> their extended condition."""
 
 
 class ImageSource(NamedTuple):
-    """What adds to the condition of samples."""
+    """Functions that add to the condition of samples."""
 
     with_image: AddTo
     rest: AddTo
-    """What comes with the images, such as their classes, without making any."""
+    """Adds what accompanies the images, such as their classes, without making any image."""
 
 
 class Given(NamedTuple):
-    """What condition images are made of."""
+    """The images from which condition images are made."""
 
     num_images: int
     at: Callable[[np.ndarray], tuple[np.ndarray, dict[str, np.ndarray]]]
-    """Those at these places, and what comes with them."""
+    """Returns the images in these rows, and what accompanies them."""
     beside: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda rows: {}
-    """The classes and texts that come with them, without any image."""
+    """Returns the classes and texts that accompany these rows, without any image."""
 
 
 def build_sample_image(config: Any, classes: Sequence[str] = ()) -> ImageSource | None:
-    """What adds the image that config.condition names to the condition of samples; None for a network that takes none.
+    """The source of the condition images that config.condition names; None for a network that takes none.
 
-    `classes`: their names, by the numbers that the network knows.
+    `classes`: their names, in the network's numbering.
 
     Raises:
       ConfigError: no such file or folder, or a smaller network that does not draw what the network is conditioned on.
@@ -73,9 +73,9 @@ def build_sample_image(config: Any, classes: Sequence[str] = ()) -> ImageSource 
 
 
 def of_images(config: Any, maker: ConditionImage, classes: Sequence[str]) -> ImageSource:
-    """Of the images of a split, a file or a folder, with the noise of their places there.
+    """Condition images made from those of a split, a file or a folder; their noise is determined by the row.
 
-    Those of a split come with their classes and texts, unless sampling.labels or sampling.text names others.
+    Images of a split come with their classes and texts, unless sampling.labels or sampling.text names others.
     """
     given = functools.cache(lambda: given_images(config, classes))
     tell = jax.jit(maker.in_use)
@@ -95,7 +95,7 @@ def of_images(config: Any, maker: ConditionImage, classes: Sequence[str]) -> Ima
 
 
 def check_images(config: Any) -> None:
-    """Refuse a file or folder that is not there, and a folder where pairs are asked for."""
+    """Refuse a missing file or folder, and a folder where pairs are required."""
     name = config.condition.images
     if name in SPLITS:
         return
@@ -113,16 +113,16 @@ def check_images(config: Any) -> None:
 
 
 def own_conditions(config: Any) -> tuple[str, ...]:
-    """Names of what is read with each image of a split: without classes and texts that sampling.labels and sampling.text name."""
+    """Names of the conditions read with each image of a split, except classes and texts set by sampling.labels and sampling.text."""
     named = {"label": config.sampling.labels, "text": config.sampling.text}
     return tuple(name for name in conditions_of(config) if not named.get(name))
 
 
 def given_images(config: Any, classes: Sequence[str] = ()) -> Given:
-    """What config.condition.images names; no more of it is in memory than is asked for, but of pairs in a file.
+    """The images that config.condition.images names; only those requested are in memory, except for pairs in a file.
 
     Raises:
-      UserError: a file that cannot be read, or images of another kind than the network's.
+      UserError: a file that cannot be read, or images that do not match the network's.
     """
     name, number, field = config.condition.images, config.sampling.num_images, "condition.images"
     if name in SPLITS:
@@ -150,7 +150,7 @@ def given_images(config: Any, classes: Sequence[str] = ()) -> Given:
 
 
 def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
-    """The array `paired` of a file, in memory: shades, or real numbers, as data.name=arrays takes them.
+    """The array `paired` of a file, in memory: 8-bit shades, or real numbers, as data.name=arrays takes them.
 
     Raises:
       UserError: no such array, or one of another shape or type.
@@ -171,7 +171,7 @@ def read_paired(config: Any, what: str, path: Path) -> np.ndarray:
 
 
 def ages_of_condition_images(config: Any, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """By what condition images are known again, for what depends on them."""
+    """What identifies the condition images, for results that depend on them; empty for a network that takes none."""
     options = config.condition
     if not has_condition_image(config):
         return {}

@@ -1,4 +1,4 @@
-"""The condition of each sample by its index, as `config.sampling` says."""
+"""The condition of each sample by its index, as set in `config.sampling`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from score_sde.models.networks import condition_names
 from score_sde.options import choose
 
 Source = Callable[[np.ndarray], Any]
-"""Indices (b,) -> the condition of the images that have them."""
+"""Indices (b,) -> the condition of the samples with these indices."""
 
 
 def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """sampling.labels one after the other and again from the first; all classes if none is named."""
+    """Labels by index: those of sampling.labels in turn, repeated; all classes if none is given."""
     num_classes, labels = sampled_classes(config), tuple(config.sampling.labels)
     if any(not 0 <= label < num_classes for label in labels):
         raise ConfigError(
@@ -32,7 +32,7 @@ def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def texts_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """Those of sampling.text one after the other and again from the first; all captions of the data if it is empty."""
+    """Texts by index: those of sampling.text in turn, repeated; all captions of the data if it is empty."""
     vocabulary, given = config.model.words.split(), config.sampling.text
     if not given and set(WORDS) - set(vocabulary):
         raise ConfigError(
@@ -43,11 +43,11 @@ def texts_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def in_turn(turn: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Rows one after the other and again from the first, by index."""
+    """A function from indices to the rows of `turn`, repeated cyclically."""
     return lambda indices: turn[indices % len(turn)]
 
 
-# Parts of a condition, by the names of `condition_names`, but for images (condition_images.py).
+# The parts of a condition, named as in `condition_names`, except images (condition_images.py).
 SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {
     "label": labels_in_turn,
     "text": texts_in_turn,
@@ -55,28 +55,28 @@ SOURCES: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {
 
 
 def build_conditions(config: Any, classes: Sequence[str] = ()) -> Source:
-    """The conditions of samples of the config's model: `()` for an unconditional one.
+    """The conditions of samples of the config's model; `()` for an unconditional one.
 
-    `classes`: their names, by the numbers that the model knows; none: numbered as the data have them.
+    `classes`: their names, in the model's numbering; empty: numbered as in the data.
 
     Raises:
-      ConfigError: labels that the model does not have, or images that there are not.
+      ConfigError: labels that the model does not have, or condition images that are missing.
     """
     of, image = labels_and_texts(config, classes)
     return of if image is None else lambda indices: image.with_image(indices, of(indices))
 
 
 def build_labels_and_texts(config: Any, classes: Sequence[str] = ()) -> Source:
-    """`build_conditions` without the images, of which none is made or read."""
+    """`build_conditions` without the images: none is made or read."""
     of, image = labels_and_texts(config, classes)
     return of if image is None else lambda indices: image.rest(indices, of(indices))
 
 
 def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
-    """The classes on which samples are conditioned, (n,), by the numbers of these names.
+    """The classes (n,) on which the samples are conditioned, in the numbering of `classes`.
 
     Raises:
-      UserError: there are none.
+      UserError: the samples are not conditioned on classes.
     """
     indices = np.arange(config.sampling.num_images)
     conditions = dict(build_labels_and_texts(config, classes)(indices))
@@ -86,7 +86,7 @@ def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
 
 
 def labels_and_texts(config: Any, classes: Sequence[str]) -> tuple[Source, ImageSource | None]:
-    """The labels and texts that are asked for, and what adds the images and what comes with them."""
+    """The source of labels and texts, and the source of the images and what accompanies them (None if there are none)."""
     names = condition_names(config)
     if sampled_classes(config) and "label" not in names:
         names = ("label", *names)

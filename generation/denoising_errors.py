@@ -1,4 +1,4 @@
-"""How well a score model denoises at each level of noise: estimated once a checkpoint, kept in its folder.
+"""The denoising error of a score model at each noise level, estimated once per checkpoint and kept in its folder.
 
 Ancestral sampling with the optimal variance and the grid "dp" are built from it.
 """
@@ -38,11 +38,11 @@ from score_sde.training.trained_score import LoadedScore
 from score_sde.unfinished import digest_of
 
 SEED = 0
-"""Of the noise: what is kept does not depend on which command asked for it first."""
+"""Seed of the noise: the stored errors do not depend on which command needed them first."""
 
 
 def error_times(config: Any, sde: SDE) -> np.ndarray:
-    """The times of the levels: of equal log-SNR, rising from sampling.eps to T."""
+    """The times of the noise levels, at equal steps of the log-SNR, increasing from sampling.eps to the end of the signal."""
     count = config.sampling.errors.num_times
     return np.asarray(
         log_snr_grid(sde, sde.signal_end, config.sampling.eps, count - 1), np.float64
@@ -50,12 +50,12 @@ def error_times(config: Any, sde: SDE) -> np.ndarray:
 
 
 def half_range(space: Space) -> float:
-    """Of the data in the units of the process; infinite for data that are real numbers."""
+    """Half the range of the data in the units of the process; infinite for unbounded data."""
     return math.inf if space.range is None else (space.range[1] - space.range[0]) / 2
 
 
 def stand_in(config: Any, sde: SDE) -> OptimalVariance:
-    """Errors of no model, for checks: whether a sampler can be built does not depend on them."""
+    """Placeholder errors for checks without a model: whether a sampler can be built does not depend on them."""
     return OptimalVariance(
         (config.sampling.eps, sde.signal_end), (0.5, 0.5), half_range(build_space(config))
     )
@@ -64,10 +64,10 @@ def stand_in(config: Any, sde: SDE) -> OptimalVariance:
 def optimal_variance(
     config: Any, sde: SDE, loaded: LoadedScore, workdir: Path
 ) -> OptimalVariance | None:
-    """What `configure` needs of this score model; None where the sampler does not ask for it.
+    """The denoising errors of this score model, for `configure`; None if the sampler does not need them.
 
     Raises:
-      UserError: no data to estimate from, or a damaged file in its place.
+      UserError: no data to estimate from, or a damaged file of stored errors.
     """
     if not needs_errors(config.sampling):
         return None
@@ -78,7 +78,7 @@ def optimal_variance(
         )
     step, classes = loaded.checkpoint_step or 0, recorded_classes(workdir)
     datasets = data.load(config, conditions_of(config), classes=classes)
-    # A name of adapters does not say which weights they are, so theirs are measured each time.
+    # The name of adapters does not identify their weights, so their errors are estimated each time.
     kept = not loaded.adapters
     known = digest_of(identity(config, sde, loaded, datasets)) if kept else ""
     path = workdir / f"denoising_errors-{loaded.name}-{known}.npz"
@@ -97,7 +97,7 @@ def optimal_variance(
 
 
 def identity(config: Any, sde: SDE, loaded: LoadedScore, datasets: Datasets) -> dict[str, Any]:
-    """What the errors depend on: anything else of these, and they are estimated anew."""
+    """What the errors depend on: if any of it changes, they are estimated again."""
     settings = as_json(config)
     return {
         "weights": hash_of_weights(loaded.model),
@@ -112,7 +112,7 @@ def identity(config: Any, sde: SDE, loaded: LoadedScore, datasets: Datasets) -> 
 
 
 def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int, split: Split) -> ScoreNorms:
-    """From the first images of the split."""
+    """Estimate the errors from the first images of the split."""
     options, space = config.sampling.errors, build_space(config)
     number = min(options.num_images, split.num_images)
     size = min(config.sampling.batch_size, number)

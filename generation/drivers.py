@@ -1,4 +1,4 @@
-"""A configured sampler over the devices: one call a batch, or a few steps a call so that progress shows."""
+"""A configured sampler over the devices: in one call per batch, or in calls of a few steps so that progress shows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from score_sde.samplers.problem import Configured
 from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
 
-STEPS_PER_CALL = 20  # between two updates of the progress bar, by default
+STEPS_PER_CALL = 20  # default number of steps between updates of the progress bar
 
 Tick = Callable[[float], None]
-"""Is told the share of the work just done."""
+"""Called with the fraction of the work just done."""
 BatchSampler = Callable[[Any, Array, np.ndarray, Any, Any, Tick], tuple[Array, Array, Array]]
-"""(score model, key, indices (b,), condition, start images (b, h, w, c) or None, tick) -> x (b, h, w, c), nfe, evaluations
-of the network, and success (b,): given this host's share of a batch, the results over the devices."""
+"""(score model, key, indices (b,), condition, start images (b, h, w, c) or None, tick) -> x (b, h, w, c), nfe (network evaluations)
+and success (b,): takes this host's share of a batch, and returns results distributed over the devices.
+"""
 
 
 def batch_sampler(
@@ -35,10 +36,10 @@ def batch_sampler(
     are_states: bool = False,
     steps_per_call: int = STEPS_PER_CALL,
 ) -> BatchSampler:
-    """Batches by this sampler of images of this shape (h, w, c).
+    """Build the function that draws batches of images of this shape (h, w, c) with the configured sampler.
 
-    Of a sampler that is a loop a call takes so many steps; 1 without a loop around it, in which the gradient of a
-    convolution would be some 26 times slower on a CPU (jax#12868).
+    For a sampler that is a loop, each call takes `steps_per_call` steps. A value of 1 avoids a loop around the step, in
+    which the gradient of a convolution would be about 26 times slower on a CPU (jax#12868).
     """
 
     def start(key: Array, indices: Array, begin: Any) -> tuple[Array, IndexedNoise, Array]:
@@ -58,9 +59,9 @@ def batch_sampler(
 def first_state(
     sde: SDE, t: Array, begin: Array | None, noise: Noise, like: Array, are_states: bool
 ) -> Array:
-    """Where sampling begins: a draw of the prior, or images, or draws of x_t given images x_0.
+    """The start state: a sample of the prior, the given states, or samples of x_t given images x_0.
 
-    The last is SDEdit (Meng et al. 2022, Eq. 5): from t on, the reverse process runs as always.
+    The last is SDEdit (Meng et al. 2022, Eq. 5): from t on, the reverse process runs as usual.
     """
     if begin is None:
         return sde.prior_sample(noise(START, 0, like))
@@ -78,7 +79,7 @@ def first_states(
     begin: Any,
     are_states: bool,
 ) -> tuple[Array, IndexedNoise, Array]:
-    """`first_state` of the images with these indices; their noise; and an array like them."""
+    """`first_state` of the images with these indices, their noise, and an array of their shape and dtype."""
     noise = IndexedNoise.for_images(key, indices)
     like = jnp.zeros((indices.shape[0], *shape))
     return first_state(sde, t, begin, noise, like, are_states), noise, like
@@ -87,14 +88,14 @@ def first_states(
 def last_denoising(
     configured: Configured, sde: SDE, model: ScoreModel, x: Array
 ) -> tuple[Array, int]:
-    """E[x_0 | x] at the last time, where that is asked for, and the evaluations it takes."""
+    """E[x_0 | x] at the last time if configured, otherwise x; and the number of evaluations this takes."""
     if not configured.denoises:
         return x, 0
     return tweedie(model, sde, x, configured.grid[-1]), 1
 
 
 def at_once(configured: Configured, sde: SDE, devices: Devices, start: Any) -> Any:
-    """A whole batch in one call."""
+    """A driver that runs a whole batch in one call."""
 
     def sample(
         model: Any, key: Array, indices: Array, condition: Any, begin: Any
@@ -120,7 +121,7 @@ def at_once(configured: Configured, sde: SDE, devices: Devices, start: Any) -> A
 def in_steps(
     configured: Configured, sde: SDE, devices: Devices, start: Any, steps_per_call: int
 ) -> Any:
-    """A batch in calls of a few steps each."""
+    """A driver that runs a batch in calls of a few steps each."""
     sampler, grid = configured.sampler, configured.grid
     assert isinstance(sampler, SteppedSampler)
     num_steps = sampler.num_steps(grid)

@@ -1,4 +1,4 @@
-"""Images from a score model: a sampler run over any number of images and devices, batch by batch."""
+"""Images from a score model: runs a sampler for any number of images over the devices, batch by batch."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from score_sde.unfinished import Nowhere, Unfinished
 
 
 class StartImages(NamedTuple):
-    """What to begin from at sampling.t_start, (n, h, w, c) in the units of the process: image i from number i mod n."""
+    """Start images for sampling.t_start, (n, h, w, c) in the units of the process; image i starts from number i mod n."""
 
     x: np.ndarray
     are_states: bool
-    """They are x at t_start already; otherwise they are images x_0, and noise is added to them."""
+    """Whether they are x at t_start already; otherwise they are images x_0, to which noise is added."""
 
 
 class Generated(NamedTuple):
-    """A batch of samples: x (b, h, w, c) float32 in the units of the process, and network evaluations of each (b,).
+    """A batch of samples x (b, h, w, c), float32 in the units of the process, and the network evaluations (b,) of each.
 
-    These are counted steps times what the sampler declares that a step costs, which nothing checks in a run.
+    The evaluations are the number of steps times the cost per step that the sampler declares, which is not checked at run
+    time.
     """
 
     x: np.ndarray
@@ -44,11 +45,11 @@ class Generated(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Generator:
-    """Draws images by index; compiled once, however often it is asked.
+    """Draws images by index; compiled once, however often it is called.
 
-    Image i of a seed is the same whatever the batch size, for samplers of fixed steps; an adaptive solver shares its
-    step size among the images of a device unless step_size is "image", and the published Langevin step is shared among
-    those of a batch.
+    Image i of a seed is the same for any batch size with samplers of fixed steps. An adaptive solver shares its step size
+    among the images of a device unless step_size is "image", and the published Langevin step is shared among those of a
+    batch.
     """
 
     run: BatchSampler
@@ -57,14 +58,14 @@ class Generator:
     conditions: Source
     start_images: StartImages | None
     name: str
-    """Of the sampler, for messages."""
+    """Name of the sampler, for messages."""
     work: tuple[str, str] = ("sampling", "image")
-    """What the bar says is done, and to how many of what."""
+    """What the progress bar shows: the activity, and the unit it counts."""
 
     def batches(
         self, model: Any, num_images: int, seed: int, show: bool = True
     ) -> Iterator[Generated]:
-        """All images, a batch at a time; memory does not grow with their number.
+        """All images, one batch at a time, so that memory does not grow with their number.
 
         Raises:
           UserError: samples that are not finite.
@@ -81,7 +82,7 @@ class Generator:
         store: Unfinished,
         show: bool = True,
     ) -> Iterator[dict[str, np.ndarray]]:
-        """What `finish` makes of each batch, kept in the store, from which it is taken if it was there at the start."""
+        """The result of `finish` for each batch, saved in `store`; batches that it already held at the start are loaded from it."""
         key = seed_key(seed)
         with progress_bar(num_images, *self.work, show) as bar:
             for number, (indices, count) in enumerate(index_batches(num_images, self.batch_size)):
@@ -94,7 +95,7 @@ class Generator:
                 yield batch
 
     def draw(self, model: Any, key: Array, indices: np.ndarray, count: int, bar: Any) -> Generated:
-        """The images with these indices of this host's share of a batch of `count`."""
+        """Draw the images with these indices, this host's share of a batch of `count`."""
         begin = None
         if self.start_images is not None:
             begin = self.start_images.x[indices % len(self.start_images.x)]
@@ -112,7 +113,7 @@ class Generator:
         return Generated(x, nfe)
 
     def __call__(self, model: Any, num_images: int, seed: int, show: bool = True) -> Generated:
-        """All images at once, for as many as memory holds."""
+        """All images at once, as many as fit in memory."""
         parts = zip(*self.batches(model, num_images, seed, show), strict=True)
         return Generated(*(np.concatenate(part) for part in parts))
 
@@ -125,13 +126,13 @@ def build_generator(
     configured: Configured | None = None,
     classes: Sequence[str] = (),
 ) -> Generator:
-    """The generator of images of this shape (h, w, c), as config.sampling says.
+    """Build the generator of images of this shape (h, w, c), as set in config.sampling.
 
-    `configured` is its sampler where that is built already, as those that need denoising errors are; `classes` are named by the
-    numbers that the model knows.
+    `configured` is its sampler if that has been built already, as for samplers that need denoising errors; `classes` are the
+    names of the classes in the model's numbering.
 
     Raises:
-      UserError: an option that cannot work, or start images that are not such images.
+      UserError: an invalid option, or start images of another shape or type.
     """
     check_options(config)
     sde.check_time("sampling.eps", config.sampling.eps)

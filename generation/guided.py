@@ -1,4 +1,4 @@
-"""The guidance that config.sampling.guidance asks for, around a score model."""
+"""The guidance that config.sampling.guidance configures, around a score model."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ NO_APG = {"eta": 1.0, "norm": math.inf}
 NO_WORSE = {"worse": "", "worse_step": 0}
 NO_INTERVAL = {"log_snr_low": -math.inf, "log_snr_high": math.inf}
 NOTHING_MORE = {**NO_APG, **NO_INTERVAL, **NO_WORSE, "rescale": 0.0}
-"""What changes guidance by a weight, with the values that change nothing."""
+"""Options that modify guidance by a weight, with the values that have no effect."""
 
 
 def asks_for_two(sampling: Any) -> bool:
-    """Whether a call of the guided score asks for two scores."""
+    """Whether each evaluation of the guided score combines two scores."""
     guidance = sampling.guidance
     return bool(guidance.plus_plus or guidance.weight)
 
 
 def scores_a_call(sampling: Any) -> int:
-    """Evaluations of the network that a call of the guided score costs: one without guidance, and where a weight of -1 alone leaves the condition out."""
+    """Network evaluations per call of the guided score: 1 without guidance, or if a weight of -1 alone drops the condition; otherwise 2."""
     guidance = sampling.guidance
     ignored = guidance.weight == -1 and not guidance.plus_plus
     if not asks_for_two(sampling) or (ignored and not different(guidance, NOTHING_MORE)):
@@ -56,18 +56,18 @@ def scores_a_call(sampling: Any) -> int:
 
 
 def is_guided(sampling: Any) -> bool:
-    """Whether any guidance is asked for."""
+    """Whether any guidance is configured."""
     return asks_for_two(sampling) or bool(sampling.guidance.classifier)
 
 
 def beside_weight(sampling: Any) -> dict[str, Any]:
-    """The fields of the guidance that have another value than their default, but for the weight."""
+    """The guidance fields that differ from their defaults, except the weight."""
     defaults = GuidanceOptions.defaults()
     return different(sampling.guidance, {k: v for k, v in defaults.items() if k != "weight"})
 
 
 def check_guidance(config: Any, sde: SDE) -> None:
-    """Refuse guidance of an unconditional model, by one that does not fit, and options that would change nothing.
+    """Refuse guidance of an unconditional model, guidance by a model that does not fit, and options without effect.
 
     Raises:
       ConfigError: what was given, and what to do.
@@ -85,7 +85,7 @@ def check_guidance(config: Any, sde: SDE) -> None:
 
 
 def check_two_scores(config: Any, sde: SDE) -> None:
-    """Refuse to lead a score away from another that there is not."""
+    """Refuse guidance by two scores if there is no second one, or no log-SNR at which it acts."""
     guidance = config.sampling.guidance
     if not guidance.log_snr_low < guidance.log_snr_high:
         raise ConfigError(
@@ -105,7 +105,7 @@ def check_two_scores(config: Any, sde: SDE) -> None:
 
 
 def different(guidance: Any, nothing: dict[str, Any]) -> dict[str, Any]:
-    """The fields of these that have another value."""
+    """The fields of `nothing` whose value in `guidance` is a different one."""
     return {name: guidance[name] for name, value in nothing.items() if guidance[name] != value}
 
 
@@ -115,7 +115,7 @@ def in_words(fields: dict[str, Any]) -> str:
 
 
 def check_plus_plus(sampling: Any) -> None:
-    """Refuse CFG++ beside what it replaces, and with other steps than its own."""
+    """Refuse CFG++ together with options that it replaces, or with samplers other than its own."""
     guidance = sampling.guidance
     beside = different(guidance, {"weight": 0.0, **NO_APG})
     if beside:
@@ -144,11 +144,11 @@ def check_plus_plus(sampling: Any) -> None:
 
 
 def build_combination(sampling: Any, sde: SDE) -> Combination:
-    """How the two scores become one."""
+    """Build the rule that combines the two scores into one."""
     guidance = sampling.guidance
     combine: Combination
     if guidance.plus_plus:
-        with jax.ensure_compile_time_eval():  # numbers, wherever the model is made
+        with jax.ensure_compile_time_eval():  # concrete, even in a trace
             times = tuple(np.asarray(configure(sampling, sde).grid).tolist())
         combine = PlusPlus(sde, guidance.plus_plus, times)
     elif different(guidance, NO_APG):
@@ -163,9 +163,9 @@ def build_combination(sampling: Any, sde: SDE) -> Combination:
 
 
 def with_guidance(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES) -> Any:
-    """The model, guided by what there is, a classifier last.
+    """The model with the configured guidance; that of a classifier is applied last.
 
-    Cost: two evaluations of the model for one, or one of each, where two scores are asked for.
+    Cost: if two scores are combined, two evaluations of the model, or one of each of two models.
     """
     sampling = config.sampling
     model = led_away(sampling, sde, model, guides)
@@ -178,7 +178,7 @@ def with_guidance(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES)
 
 
 def led_away(sampling: Any, sde: SDE, model: Any, guides: Guides) -> Any:
-    """The model's score away from another, if that is asked for."""
+    """The model's score guided away from a second one, if configured."""
     if not asks_for_two(sampling):
         return model
     if guides.worse is not None:

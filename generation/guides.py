@@ -1,4 +1,4 @@
-"""The other models by which samples are guided, from folders of their own: sampling.guidance.worse and classifier."""
+"""Other models that guide samples, from folders of their own: sampling.guidance.worse and classifier."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from score_sde.unfinished import newest_file
 
 
 class Guides(NamedTuple):
-    """What guidance loads beside the model: None where it is not asked for."""
+    """The models that guidance loads besides the sampled one; None for those not configured."""
 
     worse: Any = None
-    """A score model (guidance/autoguidance.py)."""
+    """A worse score model (guidance/autoguidance.py)."""
     classifier: Any = None
-    """Of noisy images (guidance/classifier.py)."""
+    """A classifier of noisy images (guidance/classifier.py)."""
 
     def one_by_one(self) -> Self:
-        """Asked for one image at a time."""
+        """The same guides, with the worse model evaluated on one image at a time."""
         return self if self.worse is None else self._replace(worse=OneByOne(self.worse))
 
 
@@ -42,17 +42,17 @@ NO_GUIDES = Guides()
 
 
 def has_worse(guidance: Any) -> bool:
-    """Whether a worse network guides: another folder's or an earlier checkpoint."""
+    """Whether a worse network guides: that of another folder, or an earlier checkpoint."""
     return bool(guidance.worse or guidance.worse_step)
 
 
 def has_guides(guidance: Any) -> bool:
-    """Whether it names other models."""
+    """Whether the guidance uses other models."""
     return has_worse(guidance) or bool(guidance.classifier)
 
 
 def sampled_classes(config: Any) -> int:
-    """The number of classes of which a sample has one, by the network or by the classifier that guides it; 0: none."""
+    """The number of classes of the samples, those of the network or of the classifier that guides it; 0 if there are none."""
     guidance = config.sampling.guidance
     if condition_names(config) or not guidance.classifier:
         return config.model.num_classes if "label" in condition_names(config) else 0
@@ -60,10 +60,10 @@ def sampled_classes(config: Any) -> int:
 
 
 def check_guides(config: Any, sde: SDE) -> None:
-    """Refuse models that cannot guide the config's, without looking at their weights.
+    """Refuse models that cannot guide the config's, without loading their weights.
 
     Raises:
-      ConfigError: no such folder, or one of another process, other images or other classes.
+      ConfigError: no such folder, or a model for another process, other images or other classes.
     """
     guidance = config.sampling.guidance
     if guidance.worse:
@@ -78,7 +78,7 @@ def check_guides(config: Any, sde: SDE) -> None:
 
 
 def check_classifier(config: Any, sde: SDE) -> None:
-    """Refuse a classifier of other images or another process."""
+    """Refuse a classifier for other images, another process or other classes."""
     guidance = config.sampling.guidance
     field = f"sampling.guidance.classifier={guidance.classifier!r}"
     other = config_in("classifier", guidance)
@@ -95,7 +95,7 @@ def check_classifier(config: Any, sde: SDE) -> None:
 
 
 def check_worse(config: Any, sde: SDE) -> None:
-    """Refuse a worse network of other images, another process or other classes."""
+    """Refuse a worse network for other images, another process or other conditions."""
     field = f"sampling.guidance.worse={config.sampling.guidance.worse!r}"
     worse = config_in("worse", config.sampling.guidance)
     check_alike(field, config, sde, worse)
@@ -125,7 +125,7 @@ def check_worse(config: Any, sde: SDE) -> None:
 
 
 def condition_image_settings(config: Any) -> Any:
-    """All that says on which images the config's network is conditioned; None for none."""
+    """The settings that determine on which images the config's network is conditioned; None for none."""
     if not has_condition_image(config):
         return None
     own = {name: of for name, of in config.model.items() if name.startswith("condition_")}
@@ -133,11 +133,15 @@ def condition_image_settings(config: Any) -> Any:
 
 
 TASKS = {"worse": "score", "classifier": "classifier"}
-"""What the folders were trained as."""
+"""The training task expected of each folder."""
 
 
 def config_in(name: str, guidance: Any) -> Any:
-    """The config of the folder that a field of the guidance names."""
+    """The config of the folder that a field of the guidance names.
+
+    Raises:
+      ConfigError: no such folder, or one of another training task.
+    """
     field = f"sampling.guidance.{name}={guidance[name]!r}"
     try:
         found = read_config(user_path(guidance[name]))
@@ -151,7 +155,7 @@ def config_in(name: str, guidance: Any) -> Any:
 
 
 def check_alike(field: str, config: Any, sde: SDE, other: Any) -> None:
-    """Refuse a model of other noisy images: of another process, size or range."""
+    """Refuse a model for other noisy images: another process, image size or range."""
     pairs = {
         "process": (sde, build_sde(other)),
         "space of images": (trained_space(config), trained_space(other)),
@@ -165,7 +169,7 @@ def check_alike(field: str, config: Any, sde: SDE, other: Any) -> None:
 
 
 def folders_of(config: Any, workdir: Path) -> list[Path]:
-    """Where the guides come from."""
+    """The folders from which the guides are loaded."""
     guidance = config.sampling.guidance
     worse = user_path(guidance.worse) if guidance.worse else workdir
     folders = [worse] if has_worse(guidance) else []
@@ -173,15 +177,15 @@ def folders_of(config: Any, workdir: Path) -> list[Path]:
 
 
 def ages_of(config: Any, workdir: Path) -> list[float]:
-    """When their checkpoints last changed, for what depends on them."""
+    """When the checkpoints of the guides last changed, for results that depend on them."""
     return [newest_file(checkpoint_folder(folder)) for folder in folders_of(config, workdir)]
 
 
 def load_guides(config: Any, sde: SDE, workdir: Path | None) -> Guides:
-    """The models that config.sampling.guidance names; `workdir` is that of the model that is guided.
+    """Load the models that config.sampling.guidance names; `workdir` is that of the guided model.
 
     Raises:
-      UserError: a folder without such weights, or of other classes.
+      UserError: a folder without such weights, or one for other classes.
     """
     guidance = config.sampling.guidance
     classes = () if workdir is None else known_classes(config, workdir)
@@ -195,7 +199,7 @@ def load_guides(config: Any, sde: SDE, workdir: Path | None) -> Guides:
 
 
 def load_classifier(config: Any, sde: SDE) -> NoisyClassifier:
-    """By its newest checkpoint's averaged weights."""
+    """Load the classifier, with the averaged weights of its newest checkpoint."""
     of = config_in("classifier", config.sampling.guidance)
     network: Any = NoisyClassifierNetwork.from_config(of)
     template = jax.eval_shape(lambda: init_classifier(of, network))
@@ -204,7 +208,7 @@ def load_classifier(config: Any, sde: SDE) -> NoisyClassifier:
 
 
 def load_worse(config: Any, sde: SDE, workdir: Path | None) -> Any:
-    """The worse network's score model, from its own folder or an earlier checkpoint of this one."""
+    """Load the score model of the worse network, from its own folder or an earlier checkpoint in `workdir`."""
     guidance = config.sampling.guidance
     folder = user_path(guidance.worse) if guidance.worse else workdir
     if folder is None or config.model.name == EXACT:

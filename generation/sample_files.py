@@ -1,7 +1,8 @@
-"""Samples on disk: written batch by batch as they come, so that memory does not grow with their number.
+"""Samples on disk: written batch by batch as they are drawn, so that memory does not grow with their number.
 
 Both kinds keep finished batches in `folder`/unfinished-<digest> (score_sde/unfinished.py), from which an interrupted command
-with the same settings goes on; at the end they become one .npz file, or a folder of .png files, in one piece.
+with the same settings resumes; at the end they become one .npz file or a folder of .png files, which appears only when it is
+complete.
 """
 
 from __future__ import annotations
@@ -27,20 +28,24 @@ from score_sde.unfinished import (
     unused,
 )
 
-IMAGES = "images"  # what every batch has, beside other arrays (b, ...)
-LABELS = "labels"  # the classes of all images, where they were told them
-ARRAYS = ".npz"  # after the name of a folder of pictures: the file of their other arrays
+IMAGES = "images"  # the array that every batch has, besides others (b, ...)
+LABELS = "labels"  # the classes of all images, if they were conditioned on them
+ARRAYS = ".npz"  # appended to the name of a folder of pictures: the file of their other arrays
 
 
 class SampleFiles(Unfinished, Protocol):
-    """A store that becomes the result."""
+    """A store of batches that becomes the result."""
 
     def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
-        """Everything that was saved, with arrays of all images beside it, under a name that nothing has yet; the unfinished batches are gone then."""
+        """Write all that was saved, and `of_all`, arrays for all images, under an unused name; remove the unfinished batches.
+
+        Returns:
+          The path of the result.
+        """
 
 
 class ArrayFile(UnfinishedFolder):
-    """One .npz file, with an array for each name in the batches."""
+    """One .npz file with one array for each name in the batches."""
 
     def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
         target = unused(folder, stem, ".npz")
@@ -49,7 +54,7 @@ class ArrayFile(UnfinishedFolder):
         return target
 
     def join(self, target: Path, num_batches: int, of_all: Batch) -> None:
-        """All batches as one .npz file, and beside them `of_all`; one batch is in memory at a time."""
+        """Write all batches and `of_all` to one .npz file, with one batch in memory at a time."""
         first, last = self.read(0), self.read(num_batches - 1)
 
         def write(file: BinaryIO) -> None:
@@ -65,7 +70,7 @@ class ArrayFile(UnfinishedFolder):
 
 
 class PictureFolder(ArrayFile):
-    """A folder of .png files named after the images' indices, levels spread over 0 ... 255, and an .npz file beside it."""
+    """A folder of .png files named after the images' indices, with levels spread over 0 ... 255, and an .npz file next to it."""
 
     def __init__(self, folder: Path, identity: dict[str, Any], num_levels: int):
         super().__init__(folder, identity)
@@ -89,14 +94,14 @@ class PictureFolder(ArrayFile):
                 save = partial(pillow_image(image).save, format="PNG")
                 write_whole(self.path(i), save, durable=False)
         self.first += len(images)
-        # Last: a batch that has its file has its pictures.
+        # Saved last: a batch whose file exists has all of its pictures.
         super().save(number, {name: array for name, array in batch.items() if name != IMAGES})
 
     def path(self, index: int) -> Path:
         return self.pictures / f"{index:06d}.png"
 
     def levels(self, index: int) -> np.ndarray:
-        """The image of this index again, (h, w, c)."""
+        """The levels (h, w, c) of the image of this index, read back."""
         path = self.path(index)
         with refused_if_damaged(path), Image.open(path) as picture:
             pixels = np.asarray(picture, np.float64) * (self.num_levels - 1) / 255
@@ -105,7 +110,7 @@ class PictureFolder(ArrayFile):
     def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
         target = unused(folder, stem, "")
         self.join(target.with_name(target.name + ARRAYS), num_batches, of_all)
-        for number in range(num_batches):  # first: a batch that has its file has its pictures
+        for number in range(num_batches):  # first: a batch file implies its pictures
             (self.folder / f"{number}.npz").unlink()
         self.pictures.rename(target)
         self.remove()
@@ -119,7 +124,7 @@ def write_member(
     shape: tuple[int, ...],
     dtype: np.dtype,
 ) -> None:
-    """An array of this shape, as NumPy writes it, from parts that follow each other along its first axis."""
+    """Write an array of this shape in NumPy's format, from consecutive parts along its first axis."""
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
@@ -138,7 +143,7 @@ SAVES: dict[str, Callable[[Path, dict[str, Any], int | None], SampleFiles]] = {
 
 
 def check_save(save: str, num_levels: int | None) -> None:
-    """Refuse .png files of what has no shades, or more of them than 8 bits tell apart."""
+    """Refuse .png files for data without levels, or with more levels than 8 bits distinguish."""
     if save == "png" and not (num_levels and num_levels <= 256):
         raise ConfigError(
             f"sampling.save='png' with data.num_levels={num_levels or 0}: such files hold 2 to 256 levels; set save='npz'"

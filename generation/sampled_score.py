@@ -1,4 +1,4 @@
-"""The score model as sampling asks it."""
+"""The score model as used in sampling: guided, and kept within the data's range."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from score_sde.samplers.predictors import LEARNED
 from score_sde.sde_lib import SDE
 from score_sde.spaces import Space
 
-# sampling.threshold: of the ends of the data's range and the quantile of "dynamic".
+# sampling.threshold -> a function of the ends of the data's range and the quantile of "dynamic".
 THRESHOLDS: dict[str, Any] = {
     "none": None,
     "static": lambda low, high, quantile: StaticThreshold(low, high),
@@ -24,7 +24,7 @@ THRESHOLDS: dict[str, Any] = {
 
 
 def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
-    """Refuse a threshold without a range to keep to, guidance that cannot be, and the rounding of other networks."""
+    """Refuse a threshold for unbounded data, invalid guidance, and samplers or rounding that do not fit the network."""
     sampling = config.sampling
     check_rounding(config)
     threshold = choose("sampling.threshold", sampling.threshold, THRESHOLDS)
@@ -47,9 +47,10 @@ def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
 
 
 def check_rounding(config: Any) -> None:
-    """Refuse sampling.truncate of a network trained with noise within each level.
+    """Refuse sampling.truncate for a network trained with uniform noise within each level.
 
-    Here and not where a space is built: what a folder has recorded of its own samples is nothing to a teacher, a guide or a cascade.
+    This is checked here rather than where a space is built: what a folder records for its own samples does not matter when
+    its network is a teacher, a guide or part of a cascade.
     """
     data = config.data
     if config.sampling.truncate and data.num_levels and data.uniform_dequantization:
@@ -60,11 +61,11 @@ def check_rounding(config: Any) -> None:
 
 
 FEW_STEPS = {"consistency": "consistency", "mean_flow": "mean_flow"}
-"""Samplers that take a network of one task, with the task."""
+"""Samplers that require a network trained for a certain task, with that task."""
 
 
 def check_few_steps(config: Any) -> None:
-    """Refuse a sampler of another task's networks, and what changes a score of one that samplers of few steps do not ask for.
+    """Refuse a sampler for another task's networks, and options that change a score which few-step samplers do not use.
 
     Raises:
       ConfigError: what was given, and what to do.
@@ -99,22 +100,22 @@ def check_few_steps(config: Any) -> None:
 def sampled_score(
     config: Any, sde: SDE, space: Space, model: Any, guides: Guides = NO_GUIDES
 ) -> Any:
-    """The score model as config.sampling asks it: one image at a time, guided, within the data's range.
+    """The score model as set in config.sampling: one image at a time, guided, within the data's range.
 
-    The threshold comes last, since guidance is what pushes images out of the range.
+    The threshold is applied last, since guidance is what pushes images out of the range.
     """
     return within_range(config, sde, space, guided_score(config, sde, model, guides))
 
 
 def guided_score(config: Any, sde: SDE, model: Any, guides: Guides = NO_GUIDES) -> Any:
-    """The same before the threshold."""
+    """The score model of `sampled_score` before the threshold."""
     if config.sampling.one_by_one:
         model, guides = OneByOne(model), guides.one_by_one()
     return with_guidance(config, sde, model, guides)
 
 
 def within_range(config: Any, sde: SDE, space: Space, score: Any) -> Any:
-    """A score model whose expected image sampling.threshold keeps in the data's range, if it names a way to."""
+    """The score model with its denoised image kept in the data's range, if sampling.threshold is set."""
     sampling = config.sampling
     threshold = THRESHOLDS[sampling.threshold]
     if threshold is None or space.range is None:

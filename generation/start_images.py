@@ -1,4 +1,4 @@
-"""What sampling begins from at sampling.t_start: images of the dataset, or arrays in a file."""
+"""The images from which sampling starts at sampling.t_start: images of the dataset, or arrays in a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ KEYS = ("images", "states")
 
 
 def check_start_images(sampling: Any) -> None:
-    """t_start and start_images come together: without the one the other has no effect."""
+    """Refuse t_start without start_images or the reverse, since neither has an effect alone, and a missing file.
+
+    Raises:
+      UserError: what was given, and what to do.
+    """
     if bool(sampling.t_start) != bool(sampling.start_images):
         raise UserError(
             f"sampling.t_start={sampling.t_start}, sampling.start_images={sampling.start_images!r}: a later start than T's needs "
@@ -39,7 +43,7 @@ def check_start_images(sampling: Any) -> None:
 
 
 def load_start_images(config: Any, space: Space, classes: Sequence[str] = ()) -> StartImages | None:
-    """The images that `config.sampling` names; None where it names none. Of `classes`, data.label names one by its place.
+    """The start images that `config.sampling` names; None if it names none. data.label is an index into `classes`.
 
     Raises:
       UserError: a file that cannot be read or that differs between the hosts, or arrays of another shape than the config's images.

@@ -21,7 +21,7 @@ from score_sde.sde_lib import SDE
 
 
 class Trajectory(NamedTuple):
-    """States (m, n, h, w, c) of n images at falling times (m,), the start first, before any last denoising."""
+    """States (m, n, h, w, c) of n images at decreasing times (m,), the start first, before any last denoising."""
 
     x: np.ndarray
     times: np.ndarray
@@ -37,11 +37,12 @@ def trajectory(
     frames: int,
     start_images: StartImages | None = None,
 ) -> Trajectory:
-    """The first images of this seed again, by a model with their conditions bound, on one device, at `frames` of their sampler's times.
+    """Draw the first images of this seed again, on one device, and return their states at `frames` of the sampler's times.
 
-    An adaptive sampler has no times of its own: it is asked at equal steps of the log-SNR. Where the images of a batch share step sizes
-    (adaptive solvers with step_size=batch, the published Langevin corrector), these few images take others than in their batch, and end
-    near the samples, not at them.
+    `model` must have their conditions bound. An adaptive sampler has no times of its own: its states are taken at equal
+    steps of the log-SNR. Where the images of a batch share step sizes (adaptive solvers with step_size=batch, the published
+    Langevin corrector), these few images take other steps than in their batch, and end near the samples, not exactly at
+    them.
     """
     grid = configured.grid
     if configured.adaptive:
@@ -65,7 +66,10 @@ def trajectory(
 def stepped(
     sampler: SteppedSampler, model: Any, grid: Array, noise: Any, x: Array, frames: int
 ) -> Trajectory:
-    """Keeps the states at some of the times only: all of a thousand steps of large images would fill the memory."""
+    """The trajectory of a sampler that is a loop.
+
+    States are kept at some of the times only: all of a thousand steps of large images would fill the memory.
+    """
     num_steps = sampler.num_steps(grid)
     stops = np.unique(np.linspace(0, num_steps, frames).round().astype(int))
 
@@ -83,7 +87,7 @@ def stepped(
 def solved(
     sampler: Any, model: Any, grid: Array, noise: Any, like: Array, x: Array, frames: int
 ) -> Trajectory:
-    """The trajectory of a sampler that takes any times: one solve, of which the states at some of the times are kept."""
+    """The trajectory of a sampler that returns its path: one solve, whose states at some of the times are kept."""
     kept = np.unique(np.linspace(0, len(grid) - 1, frames).round().astype(int))
 
     def run(model: Any, noise: Any, x: Array) -> Array:

@@ -102,9 +102,8 @@ class Projected:
     def __call__(self, x: Images, t: PerImage, toward: Images, away: Images) -> Images:
         image = denoise(self.sde, toward, x, t)
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
-        d = (
-            jnp.square(sigma) / alpha * (toward - away)
-        )  # of the denoised images, by Tweedie's formula
+        # The difference of the denoised images, by Tweedie's formula
+        d = jnp.square(sigma) / alpha * (toward - away)
         if math.isfinite(self.norm):
             # In terms of squares, so that the derivative exists at d = 0.
             d = self.norm * jax.lax.rsqrt(jnp.maximum(dot(d, d), self.norm**2)) * d

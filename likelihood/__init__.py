@@ -1,16 +1,16 @@
-"""Likelihoods: log-densities by the probability-flow ODE, bounds on the SDE's, bits/dim of a set of images.
+"""Likelihoods: log-densities of the probability-flow ODE, bounds on those of the SDE, bits/dim of a set of images.
 
-log_density.py    ln p of an array of images, by the ODE with the trace of its Jacobian
+log_density.py    log-densities of a batch of images, by the probability-flow ODE
 trace.py, estimators.py, hutch_plus_plus.py, divergence.py
-                  that trace, exact or estimated
+                  exact and estimated traces of the Jacobian along the ODE
 bound.py, discrete_bound.py, decoder.py
-                  variational bounds: continuous, of a chain, and the last step from eps to the data
-per_image.py      what config.likelihood measures of each image
-bits_per_dim.py   of a set of images over devices and repeats
-dequantization/   the noise that makes integer images continuous: uniform, or a flow that learns it
+                  variational bounds: of the SDE, of a chain, and the last step from eps to the data
+per_image.py      the quantities that config.likelihood measures per image
+bits_per_dim.py   bits/dim of a set of images, over batches, devices and repeats
+dequantization/   uniform or learned noise that makes integer images continuous
 options.py        config.likelihood, config.dequantizer and config.classifier
 figures.py, table.py, picture.py
-                  what --mode likelihood records and shows
+                  the records, table and picture of --mode likelihood
 anomaly.py, classifier.py
-                  what likelihoods are used for
+                  anomaly detection and classification by likelihood
 """

@@ -27,9 +27,10 @@ CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """One quantity of n images with r repeats, float64 (r, n): bits/dim, its error by the image's own randomness, evaluations.
+    """One quantity of n images in r repeats, float64 (r, n): bits/dim, its Monte Carlo error, network evaluations.
 
-    The error is NaN where there is only one random number to tell it from, and 0 where there is none.
+    `error` is the standard error from the randomness within one repeat: NaN if a single random draw leaves it unknown, 0 for a
+    deterministic value.
     """
 
     bits_per_dim: np.ndarray
@@ -38,7 +39,7 @@ class Measured:
 
     @property
     def per_image(self) -> Float[np.ndarray, "n"]:
-        """The mean over repeats."""
+        """Bits/dim of each image, averaged over repeats."""
         return self.bits_per_dim.mean(axis=0)
 
     @property
@@ -47,15 +48,15 @@ class Measured:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean, from the spread between images, which holds that of noise and probes too."""
+        """Standard error of the mean, from the spread between images, which includes that of noise and probes."""
         return standard_error(self.per_image)
 
     @property
     def own_error(self) -> float:
-        """The part of it that more probes, draws or repeats would make smaller; the rest is that of so many images.
+        """The part of `standard_error` that more probes, draws or repeats would reduce; the rest is due to the finite number of images.
 
-        With two or more repeats from their spread, image by image: of all that is drawn anew in each, dequantization noise and a
-        decoder's too. One repeat knows the errors of its probes and of the bound's draws alone.
+        With two or more repeats it is estimated from their spread for each image, which covers everything that is redrawn,
+        including dequantization and decoder noise. With one repeat it covers only the probes and the draws of the bound.
         """
         repeats, images = self.error.shape
         if repeats > 1:
@@ -66,48 +67,48 @@ class Measured:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """In which the mean over all such images lies with 95 % confidence (Student's t)."""
+        """95 % confidence interval of the mean over all such images (Student's t)."""
         n = len(self.per_image)
         half = self.standard_error * float(stdtrit(max(n - 1, 1), 0.5 + CONFIDENCE / 2))
         return self.mean - half, self.mean + half
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Of the mean of independent values (n,), in their unit: sd / sqrt(n) with n - 1 in the variance; NaN for n < 2."""
+    """Standard error of the mean of independent values (n,): sd / sqrt(n) with n - 1 in the variance; NaN for n < 2."""
     return math.nan if len(values) < 2 else float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
 @dataclasses.dataclass(frozen=True)
 class BitsPerDim:
-    """Of a set of images: by the ODE and by the bound, or one of them."""
+    """Bits/dim of a set of images: by the probability-flow ODE, by the variational bound, or by both."""
 
     ode: Measured | None
     bound: Measured | None
     latents: np.ndarray | None
-    """x(T) of the last repeat, (n, h, w, c), where it is kept (`keeps_latents`)."""
+    """x(T) of the last repeat, (n, h, w, c); None unless latents are kept (`keeps_latents`)."""
     seconds: float
     chain: bool = False
-    """The bound is one on a chain's law, at time 0, and not on the SDE's."""
+    """Whether the bound is for a chain, at time 0, and not for the SDE."""
     integers: bool = False
-    """... and on the cost of the integer images, not of dequantized ones."""
+    """Whether the bound is on the likelihood of the integer images themselves, not of dequantized ones."""
 
     @property
     def gap(self) -> Float[np.ndarray, "n"] | None:
-        """Bound less ODE, image by image, on the same dequantized images; None where only the ODE's are dequantized."""
+        """Bound minus ODE for each image, on the same dequantized images; None if either is missing or the bound is on integers."""
         if self.ode is None or self.bound is None or self.integers:
             return None
         return self.bound.per_image - self.ode.per_image
 
     @property
     def by_name(self) -> dict[str, Measured]:
-        """What was measured, under the names that are shown."""
+        """The measured quantities by their displayed names."""
         law = "chain" if self.chain else "SDE"
         both = {"probability-flow ODE": self.ode, f"bound on the {law}": self.bound}
         return {name: measured for name, measured in both.items() if measured is not None}
 
     @property
     def best(self) -> Measured:
-        """The ODE's, where there is one."""
+        """The values of the ODE if measured, else those of the bound."""
         return next(iter(self.by_name.values()))
 
 
@@ -122,17 +123,20 @@ def measure_bits_per_dim(
     show: bool = True,
     compiled: Callable[..., Any] | None = None,
 ) -> BitsPerDim:
-    """Bits/dim of every image, as config.likelihood says.
+    """Measure the bits/dim of every image of a split by the settings of config.likelihood.
 
-    Each repeat draws new dequantization noise, probes and bounds for each image, from the image's index, so a
-    value does not depend on the batch but for the solver's shared step size.
+    Each repeat draws new dequantization noise, probes and draws of the bound for each image, seeded by its index, so a
+    value does not depend on the other images of its batch except through a step size that the solver shares.
 
     Args:
-      dequantizer: see likelihood/dequantization/; not asked where data.num_levels is 0.
+      dequantizer: see likelihood/dequantization/; unused if data.num_levels is 0.
       split: a split of a dataset (data/splits.py): its `take(indices).images` are (n, h, w, c), integer
-        levels, or real numbers when data.num_levels is 0. `likelihood.num_images` limits it to its first.
-      unfinished: where finished batches are kept, and found again after an interruption.
-      compiled: `build_compiled` of the same config, for several measurements.
+        levels, or real numbers if data.num_levels is 0. Only the first `likelihood.num_images` are measured.
+      unfinished: storage of finished batches, from which an interrupted measurement resumes.
+      compiled: `build_compiled` of the same config, to share one compilation among several measurements.
+
+    Raises:
+      UserError: a value is not finite or the solver failed.
     """
     options = config.likelihood
     check_batch_size(options.batch_size, "likelihood.batch_size")
@@ -140,7 +144,7 @@ def measure_bits_per_dim(
     dimension = math.prod(split.shape)
     store = unfinished or Nowhere()
 
-    # Products in full float32: TF32, the default of recent GPUs, moves the third digit of bits/dim.
+    # Matrix products in full float32: TF32, the default on recent GPUs, changes the third digit of bits/dim.
     with jax.default_matmul_precision("highest"):
         began = time.perf_counter()
         devices = build_devices(config)
@@ -152,12 +156,12 @@ def measure_bits_per_dim(
                 for indices, count in index_batches(num_images, options.batch_size):
                     result = store.load(len(batches))
                     if result is None:
-                        # The last batch is filled up with repeats of the last image.
+                        # The last batch is padded with copies of the last image.
                         indices = np.minimum(indices, num_images - 1)
                         batch = devices.split(split.take(indices))
                         mapped = run(score_model, dequantizer, key, batch)
                         result = flat(devices.gather(mapped, count))
-                        if repeat < options.repeats - 1:  # one set of latents is kept
+                        if repeat < options.repeats - 1:  # only the last repeat keeps its latents
                             result.pop("ode/latent", None)
                         check_finite(result, options)
                         store.save(len(batches), result)
@@ -170,7 +174,7 @@ def measure_bits_per_dim(
         for name in batches[-1]
     }
     shape, offset = (options.repeats, num_images), build_space(config).bits_per_dim_offset
-    assert offset is not None  # pixels have one
+    assert offset is not None  # every space of pixels has one
     return BitsPerDim(
         ode=measured(values, "ode", dimension, offset, shape),
         bound=measured(values, "bound", dimension, 0.0 if integer_costs(config) else offset, shape),
@@ -184,14 +188,14 @@ def measure_bits_per_dim(
 def build_compiled(
     config: Any, sde: SDE, dimension: int, devices: Devices | None = None
 ) -> Callable[..., Any]:
-    """What measures a batch of images of so many numbers, over these devices, or those that config names."""
+    """Return the compiled function that measures a batch of images of `dimension` numbers, on `devices` or those of `config`."""
     measure = build_per_image(config, sde, dimension)
     devices = devices or build_devices(config)
     return devices.data_parallel(measure, (False, False, False, True))
 
 
 def flat(result: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays under names such as "ode/nats", for an .npz file."""
+    """Flatten nested arrays to names such as "ode/nats", for an .npz file."""
     return {
         f"{part}/{name}": leaf for part, leaves in result.items() for name, leaf in leaves.items()
     }
@@ -200,7 +204,7 @@ def flat(result: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def measured(
     values: dict[str, np.ndarray], part: str, dimension: int, offset: float, shape: tuple[int, int]
 ) -> Measured | None:
-    """One part of the result in bits/dim, or None where it was not measured."""
+    """One part of the result converted to bits/dim, or None if it was not measured."""
     if f"{part}/nats" not in values:
         return None
     nats, error, nfe = (
@@ -212,7 +216,7 @@ def measured(
 
 
 def check_finite(values: dict[str, np.ndarray], options: Any) -> None:
-    """Refuse values of a batch that are none: no mean is taken over them, and they are not kept."""
+    """Raise UserError if a value of the batch is not finite or a solve failed, so that it is neither stored nor averaged."""
     bad = np.zeros(len(next(iter(values.values()))), bool)
     for name, value in values.items():
         if name.endswith("/nats"):

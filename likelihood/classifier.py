@@ -1,9 +1,9 @@
-"""A classifier from one generative model for each class (Bayes' rule; Li et al. 2023 for bounds in place of likelihoods).
+"""A classifier from one generative model per class (Bayes' rule; Li et al. 2023 for bounds in place of likelihoods).
 
     P(k | x) = exp(-cost_k(x)) prior_k / sum over j of exp(-cost_j(x)) prior_j,
 
-with cost_k = -ln p(x | class k), or a bound on it. Costs that were measured with the same noise for every class differ by less
-noise than they have.
+with cost_k = -ln p(x | class k), or a bound on it. If the costs of all classes are measured with the same noise, much of it cancels
+in their differences.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from scipy.special import log_softmax
 
 
 class Classified(NamedTuple):
-    """Of n images and k classes: P(class | image), and the most probable class."""
+    """P(class | image) of n images and k classes, and the most probable class of each image."""
 
     posterior: Float[np.ndarray, "n k"]
     predicted: Integer[np.ndarray, "n"]
 
 
 def classify(costs: Float[np.ndarray, "k n"], prior: Float[np.ndarray, "k"]) -> Classified:
-    """Bayes' rule: P(k | image) of n images from costs (k, n), -ln p(image | k) in nats, and the classes' prior probabilities (k,).
+    """Apply Bayes' rule to costs -ln p(image | class) in nats, (k, n), with prior probabilities (k,) of the classes.
 
-    Computed through logarithms, in float64.
+    Computed in log space, in float64.
     """
     log_posterior = log_softmax(np.log(prior)[None] - np.asarray(costs, np.float64).T, axis=1)
     return Classified(np.exp(log_posterior), np.argmax(log_posterior, axis=1))
 
 
 class Accuracy(NamedTuple):
-    """A share of right answers with its standard error."""
+    """A fraction of correct predictions with its standard error."""
 
     value: float
     standard_error: float
 
 
 def accuracy(predicted: Num[np.ndarray, "n"], labels: Num[np.ndarray, "n"]) -> Accuracy:
-    """The share of right answers with its binomial error, that of Agresti and Coull (1998).
+    """The fraction of correct predictions with the binomial standard error of Agresti and Coull (1998).
 
-    Two right and two wrong answers are added for the error, so that it is not 0 where all are right.
+    The error is that of two more correct and two more wrong predictions, so that it is not 0 if all are correct.
     """
     right, n = int(np.sum(predicted == labels)), len(labels)
     share = (right + 2) / (n + 4)
@@ -52,7 +52,7 @@ def accuracy(predicted: Num[np.ndarray, "n"], labels: Num[np.ndarray, "n"]) -> A
 def confusion(
     predicted: Num[np.ndarray, "n"], labels: Num[np.ndarray, "n"], num_classes: int
 ) -> Num[np.ndarray, "k k"]:
-    """How many images of class i (rows) were taken for class j."""
+    """The number of images of class i (rows) that were predicted as class j (columns)."""
     counts = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts

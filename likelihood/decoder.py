@@ -1,22 +1,22 @@
-"""From the density at eps to one at time 0: what the last, smallest noise costs.
+"""Decoders: the last step from the density at eps to one at time 0.
 
-A likelihood is taken at eps > 0, of images that have none of the noise that x_eps should have. To be a bound for a density of
-clean images it needs a law of x_0 given x_eps. With the decoder N(D, (sigma/alpha)^2 I) around Tweedie's mean D the model is
+A model's density is evaluated at eps > 0, usually at clean images, which lack the noise of x_eps. A bound on the density of clean
+images needs a distribution of x_0 given x_eps. With the decoder N(D, (sigma/alpha)^2 I) around Tweedie's mean D the model is
 p(x_0) = integral of p_eps(x) N(x_0; D(x), (sigma/alpha)^2 I), and with x_eps = alpha x_0 + sigma z, all at eps,
 
     -ln p(x_0) <= E_z[-ln p_eps(x_eps) - ln N(x_0; D, (sigma/alpha)^2 I) + ln N(x_eps; alpha x_0, sigma^2 I)]
                 = E_z[-ln p_eps(x_eps) + 1/2 |eps_hat - z|^2 - 1/2 |z|^2] - D ln alpha,
 
-because x_0 - D = (sigma/alpha)(eps_hat - z). p_eps is any model's density: the ODE's, measured at x_eps, or the SDE's, of which
-likelihood/bound.py bounds E_z[-ln p_eps(x_eps)]. The mean over data is at least their entropy, for any score: no number below it
-can come out, as it can of a density at eps that is read at clean images. The decoder is the posterior where sigma is far below
-the data's own scale: for Gaussian data of variance l a dimension and r = sigma^2/(alpha^2 l), the bound with the exact score
-exceeds the entropy of the data, beside what the prior costs, by
+because x_0 - D = (sigma/alpha)(eps_hat - z). p_eps is the density of any model: that of the ODE, evaluated at x_eps, or that of
+the SDE, for which likelihood/bound.py bounds E_z[-ln p_eps(x_eps)]. For any score the mean over the data is at least their
+entropy, whereas a density at eps that is evaluated at clean images can fall below it. The decoder approximates the posterior well
+if sigma is far below the scale of the data: for Gaussian data of variance l per dimension and r = sigma^2/(alpha^2 l), the bound
+with the exact score exceeds the entropy of the data, apart from the term of the prior, by
 
-    1/2 (ln(1 + r) - r/(1 + r)) = r^2/4 + O(r^3) nats a dimension.
+    1/2 (ln(1 + r) - r/(1 + r)) = r^2/4 + O(r^3) nats per dimension.
 
-VP at 1e-5 has sigma = .001. VE has sigma = sigma_min at every small eps, .01 as published: images on [0, 1] have detail of that
-size, and there the decoder's cost is not small.
+VP at eps = 1e-5 has sigma = .001. VE has sigma near sigma_min at every small eps, .01 as published: images on [0, 1] have detail of
+that size, and there this excess is not small.
 
 Chains of levels (likelihood/discrete_bound.py) end in a decoder too: `GAUSSIAN` is a density of dequantized images, and
 `discretised` gives the probability of integer ones.
@@ -48,17 +48,17 @@ from score_sde.shapes import Array, Images, Index, PerImage, Scalar
 
 
 class Decoder(NamedTuple):
-    """A law of x_0 with a Gaussian's mean and variance."""
+    """A distribution of x_0 given the mean and variance of a Gaussian."""
 
     nats: Callable[[Images, Images, Scalar], PerImage]
     """(x_0, mean, variance) -> -ln p(x_0)."""
     curvature: Callable[[Scalar], Scalar]
-    """variance -> that of -ln p at its least in a direction of x_0, times the variance: 1 for a density, 0 if nothing
-    depends on where in its interval an integer's mean lies."""
+    """variance -> second derivative of -ln p at its minimum in one coordinate of the mean, times the variance: 1 for a density, 0 if
+    the mean's position within the interval of an integer does not matter."""
 
 
 def noised(sde: SDE, x0: Images, z: Images, eps: float) -> Images:
-    """x_eps = alpha x_0 + sigma z, where the model's density is taken."""
+    """x_eps = alpha x_0 + sigma z, at which the model's density is evaluated."""
     mean, sigma = sde.marginal(x0, batch_times(x0, jnp.asarray(eps, x0.dtype)))
     return mean + expand(sigma, x0) * z
 
@@ -73,9 +73,9 @@ def _log_alpha(sde: SDE, x0: Images, eps: float) -> Scalar:
 
 
 def decoding_term(score: ScoreModel, sde: SDE, x0: Images, z: Images, eps: float) -> PerImage:
-    """1/2 |eps_hat - z|^2 - 1/2 |z|^2 - D ln alpha in nats: add it to -ln p_eps(noised(sde, x_0, z, eps)).
+    """1/2 |eps_hat - z|^2 - 1/2 |z|^2 - D ln alpha in nats (b,), to be added to -ln p_eps(noised(sde, x_0, z, eps)).
 
-    With the same z in both: -ln p_eps moves with z as this term does, the other way, and only the sum is steady.
+    Use the same z in both: the two vary with z in opposite directions, and only their sum has a low variance.
 
     Cost: one evaluation of the score.
     """
@@ -86,9 +86,9 @@ def decoding_term(score: ScoreModel, sde: SDE, x0: Images, z: Images, eps: float
 def mean_decoding_term(
     score: ScoreModel, sde: SDE, x0: Images, keys: Array, eps: float, draws: int
 ) -> Bound:
-    """The expectation of `decoding_term`, which is 1/2 E|eps_hat - z|^2 - D/2 - D ln alpha, to add to a bound.
+    """The expectation of `decoding_term`, 1/2 E|eps_hat - z|^2 - D/2 - D ln alpha, to be added to a bound.
 
-    `draws`, an even number, of evaluations for each image x_0, with noise from its key in keys (b,).
+    Cost: `draws` evaluations per image, an even number. The noise of an image is drawn from its key in `keys` (b,).
     """
     check_pairs(x0, keys, draws)
     log_snr = sde.log_snr(jnp.asarray(eps, x0.dtype))
@@ -103,7 +103,7 @@ def mean_decoding_term(
 
 
 def gaussian_nats(x0: Images, mean: Images, variance: Scalar | float) -> PerImage:
-    """-ln N(x_0; mean, variance I) in nats (b,), of x_0 and mean (b, ...): the decoder for dequantized or real data."""
+    """-ln N(x_0; mean, variance I) in nats (b,), for x_0 and mean (b, ...): the decoder of dequantized or real-valued data."""
     normaliser = 0.5 * x0[0].size * jnp.log(2.0 * jnp.pi * variance)
     return normaliser + 0.5 * sum_squares(x0 - mean) / variance
 
@@ -112,10 +112,10 @@ GAUSSIAN = Decoder(gaussian_nats, jnp.ones_like)
 
 
 def discretised(num_levels: int, centered: bool) -> Decoder:
-    """The probability of integer images under a Gaussian that is split among levels (Ho et al. 2020, Eq. 13).
+    """The decoder of integer images: a Gaussian discretized to L levels (Ho et al. 2020, Eq. 13).
 
-    Level v stands at y = v/(L-1), scaled to [-1, 1] if `centered`, and owns the interval up to halfway to its neighbours; the
-    first and the last own the tails, so that the probabilities of all levels sum to 1.
+    Level v lies at y = v/(L-1), scaled to [-1, 1] if `centered`, and its probability is the mass of the interval that reaches
+    halfway to its neighbors; the first and last intervals include the tails, so the probabilities of all levels sum to 1.
 
     Raises:
       ConfigError: fewer than two levels.

@@ -1,21 +1,21 @@
 """The variational bound on the likelihood of a finite chain (Ho et al. 2020, Eq. 5; Nichol & Dhariwal 2021).
 
-A chain begins at the prior and comes down its levels N-1 ... 0 by the steps of ancestral sampling,
+A chain starts from the prior and descends its levels N-1 ... 0 by steps of ancestral sampling,
 
     p(x_{i-1} | x_i) = N((x_i + G_i^2 score_i) / a_i, v_i I),
 
-and a decoder of the same mean and variance at i = 0 gives x_0, which is clean. Against the forward chain from x_0,
+and a decoder with the same mean and variance at i = 0 gives the clean x_0. Relative to the forward chain from x_0,
 
     -ln p(x_0) <= KL(q(x_{N-1} | x_0) || prior) + sum over i >= 1 of KL(q(x_{i-1} | x_i, x_0) || p(x_{i-1} | x_i))
                   - E ln p(x_0 | level 0).
 
-q(x_{i-1} | x_i, x_0) has the variance beta~_i = G_i^2 sigma_{i-1}^2 / sigma_i^2, and a mean that the step misses by
-G_i^2 / (a_i sigma_i) (eps_hat - eps), so that a step costs
+q(x_{i-1} | x_i, x_0) has the variance beta~_i = G_i^2 sigma_{i-1}^2 / sigma_i^2, and its mean differs from that of the step by
+G_i^2 / (a_i sigma_i) (eps_hat - eps), so the KL divergence of a step is
 
     D/2 (r - 1 - ln r) + k_i |eps_hat - eps|^2,    r = beta~_i / v_i,    k_i = G_i^4 / (2 v_i a_i^2 sigma_i^2).
 
-All but the squares is exact. The decoder is evaluated twice, and levels i >= 1 are drawn in proportion to k_i, from equal
-parts of its sum with two draws in each: this is the law of likelihood/bound.py, whose log-SNR is uniform, on a chain.
+All terms except the squared errors are exact. The decoder is evaluated twice, and levels i >= 1 are drawn with probability
+proportional to k_i, stratified with two draws per stratum: the counterpart on a chain of the uniform log-SNR of likelihood/bound.py.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from score_sde.shapes import Array, Images, Index, Integers, PerImage, Points, S
 
 
 class ChainScore(Protocol):
-    """A score model of a chain; `NetworkScore` is one."""
+    """A score model of a chain, such as `NetworkScore`."""
 
     def at_level(self, x: Images, level: Integers) -> Images:
-        """The score at x and levels."""
+        """The score at x (b, ...) and integer levels (b,)."""
 
 
 def posterior_variances(chain: Chain) -> Points:
-    """v_i = beta~_i, the smaller choice; a decoder of variance beta~_0 = 0 has no density, so v_0 = G_0^2."""
+    """v_i = beta~_i, the smaller choice; since beta~_0 = 0 would leave the decoder without a density, v_0 = G_0^2."""
     below = jnp.concatenate([chain.sigmas[:1], chain.sigmas[:-1]])
     return jnp.square(chain.step_sigmas * below / chain.sigmas)
 
 
 VARIANCES: dict[str, Callable[[Chain], Points]] = {
-    # Those of the chain's own ancestral sampling: G_i^2 for DDPM, beta~_i for SMLD; v_0 = G_0^2 for both.
+    # The variances of ancestral sampling: G_i^2 for DDPM, beta~_i for SMLD; v_0 = G_0^2 for both.
     "ancestral": lambda chain: jnp.square(chain.ancestral_sigmas.at[0].set(chain.step_sigmas[0])),
     # v_i = G_i^2: the larger choice of Ho et al. 2020, Sec. 3.2, which is beta_i for DDPM.
     "forward": lambda chain: jnp.square(chain.step_sigmas),
@@ -63,16 +63,16 @@ VARIANCES: dict[str, Callable[[Chain], Points]] = {
 
 
 def error_weights(chain: Chain, variances: Points) -> Points:
-    """k_i: what a unit of |eps_hat - eps|^2 costs at each level, in nats."""
+    """k_i (N,): the weight of |eps_hat - eps|^2 in the bound at each level, in nats."""
     missed = jnp.square(chain.step_sigmas) / (chain.step_alphas * chain.sigmas)
     return 0.5 * jnp.square(missed) / variances
 
 
 def exact_part(chain: Chain, x0: Images, variances: Points, prior_std: float | Scalar) -> PerImage:
-    """What needs no network: KL(q(x_{N-1} | x_0) || prior) and the steps' D/2 (r - 1 - ln r), in nats."""
+    """The part that needs no network: KL(q(x_{N-1} | x_0) || prior) plus the sum of D/2 (r - 1 - ln r) over steps, in nats (b,)."""
     sigma_end, alpha_end = chain.sigmas[-1] / prior_std, chain.alphas[-1] / prior_std
     posterior = jnp.square(chain.step_sigmas[1:] * chain.sigmas[:-1] / chain.sigmas[1:])
-    # r - 1 and not r: where r is near 1 its logarithm would cancel.
+    # r - 1 and not r: near r = 1, r - 1 - ln r would suffer from cancellation.
     excess = jnp.append((posterior - variances[1:]) / variances[1:], jnp.square(sigma_end) - 1.0)
     of_one = 0.5 * jnp.sum(excess - jnp.log1p(excess))
     return x0[0].size * of_one + 0.5 * jnp.square(alpha_end) * sum_squares(x0)
@@ -87,11 +87,12 @@ def level_sample(
     variances: Points,
     decoder: Decoder = GAUSSIAN,
 ) -> PerImage:
-    """What the network decides of the cost of the step that leaves a level, in nats.
+    """The part of the bound that depends on the network, for the step that leaves `level`, in nats (b,).
 
-    k_i |eps_hat - z|^2 for i >= 1, the decoder's -ln p(x_0 | level 0) for i = 0, each less a multiple of |z|^2 - D.
+    k_i |eps_hat - z|^2 for i >= 1 and the decoder's -ln p(x_0 | level 0) for i = 0, each minus a multiple of |z|^2 - D, which has
+    mean 0 (`resolved_noise`).
 
-    From clean images x_0, levels in 0 ... N-1 and standard normal noise z. Cost: one evaluation of the score model.
+    Takes clean images x_0, levels in 0 ... N-1 and standard normal noise z. Cost: one evaluation of the score model.
     """
     alpha, sigma = chain.alphas[level], chain.sigmas[level]
     x = expand(alpha, x0) * x0 + expand(sigma, x0) * z
@@ -107,21 +108,21 @@ def level_sample(
 
 
 class Levels(NamedTuple):
-    """Of a draw: the levels, and by what the cost there counts."""
+    """The levels of one draw, and the factor by which the term of each level is multiplied."""
 
     level: Integers
     factor: PerImage | Scalar
 
 
 def drawn_levels(chain: Chain, variances: Points, draw: Index, u: PerImage, draws: int) -> Levels:
-    """Level 0 for the first two draws; then levels of cumulative weight (stratum + u) / strata."""
+    """Level 0 for the first two draws, then the levels at a fraction (stratum + u) / strata of the cumulative weight."""
     cumulative = jnp.cumsum(error_weights(chain, variances)[1:])
     strata = draws // 2 - 1
     position = (draw // 2 - 1 + u) / strata * cumulative[-1]
     level = 1 + jnp.minimum(
         jnp.searchsorted(cumulative, position, side="right"), chain.num_scales - 2
     )
-    # Draws of a level are as many as its weight is large: each stands for its stratum's share of all weight.
+    # Levels are drawn in proportion to their weight, so each draw represents its stratum's share of the total weight.
     factor = cumulative[-1] / strata / error_weights(chain, variances)[level]
     first = draw < 2
     return Levels(jnp.where(first, 0, level), jnp.where(first, 1.0, factor))
@@ -142,24 +143,24 @@ def discrete_bound(
     prior_std: float | Scalar,
     decoder: Decoder = GAUSSIAN,
 ) -> Bound:
-    """The bound for clean images x_0 (b, ...); an image's value depends on its own key only.
+    """Estimate the bound for clean images x_0 (b, ...); the value of an image depends only on its own key.
 
     Args:
       score_model: a discretely trained network (`NetworkScore.at_level`).
       x0: (b, ...), in the units of the process. `GAUSSIAN` takes dequantized images and gives a density;
-        `discretised` takes levels v/(L-1), scaled, and gives -ln of a probability: no further offset.
-      keys: of the images' noise, (b,).
-      draws: an even number from 4 on. From 2 N on every level is visited, by two draws, and no more are made.
-      variances: v_i, (N,): see VARIANCES. Others may do better, such as samplers/optimal_variance.py's.
+        `discretised` takes scaled levels v/(L-1) and gives -ln of a probability, which needs no further offset.
+      keys: one random key per image, (b,).
+      draws: an even number, at least 4. With 2 N or more, every level is visited by exactly two draws.
+      variances: v_i, (N,): see VARIANCES. Others, such as those of samplers/optimal_variance.py, may give a tighter bound.
       prior_std: `sde.prior_std`.
-      decoder: of the step from level 0 to x_0.
+      decoder: the decoder of the step from level 0 to x_0.
 
     Returns:
-      A Bound whose nfe is the number of draws that were made.
+      A Bound whose nfe is the number of draws actually made.
 
     Raises:
       ConfigError: draws that are odd or fewer than 4.
-      ValueError: variances that are not (N,), or keys that are not one an image.
+      ValueError: variances not of shape (N,), or keys that are not one per image.
     """
     check_pairs(x0, keys, draws)
     if draws < 4:

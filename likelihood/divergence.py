@@ -1,7 +1,7 @@
-"""Products of a velocity field's Jacobian with vectors, in the pass of its evaluation.
+"""Jacobian-vector products of a velocity field, computed along with its value.
 
-An image's velocity must depend on that image alone; then one Jacobian-vector product of the batch is one of
-each image. Forward mode throughout: the field is linearised once, and each product costs about an evaluation more.
+The velocity of an image must depend on that image alone; then one Jacobian-vector product of the batch is one for
+each image. Forward mode throughout: the field is linearized once, and each product costs about one more evaluation.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from jaxtyping import Float
 from score_sde.shapes import Array, Images, Index, PerImage
 
 Velocity = Callable[[Images], Images]
-Vectors = Callable[[Any], Images]  # an index k to the vectors e_k, one for each image
+Vectors = Callable[[Any], Images]  # maps an index k to vectors e_k, one for each image
 
 
 def dot(a: Images, b: Images) -> PerImage:
-    """Inner products of images."""
+    """Inner product of each pair of images, (b,)."""
     return jnp.sum((a * b).reshape(a.shape[0], -1), axis=1)
 
 
@@ -32,10 +32,10 @@ def products(
     at_once: int,
     take: Callable[[Array, Array], Array],
 ) -> tuple[Images, Float[Array, "{num} *taken"]]:
-    """The velocity at x and, for k = 0 ... num - 1, what `take` makes of e_k and J e_k.
+    """The velocity at x and take(e_k, J e_k) for k = 0 ... num - 1.
 
-    Cost: one evaluation with `num` Jacobian-vector products; `at_once` of them share a pass, which needs the memory
-    of so many batches.
+    Cost: one evaluation with `num` Jacobian-vector products, computed `at_once` at a time, which needs the memory of as many
+    batches.
     """
     if num == 1:
         e = vectors(0)
@@ -56,13 +56,13 @@ def products(
 def quadratic_forms(
     velocity: Velocity, x: Images, vectors: Vectors, num: int, at_once: int
 ) -> tuple[Images, Float[Array, "b {num}"]]:
-    """The velocity at x and e_k . J e_k. Cost: see `products`."""
+    """The velocity at x and e_k . J e_k (b, num). Cost: see `products`."""
     value, forms = products(velocity, x, vectors, num, at_once, dot)
     return value, forms.T
 
 
 def unit_vectors(x: Images) -> Vectors:
-    """The D unit vectors of images like x."""
+    """The D unit vectors in the space of the images x."""
 
     def unit(k: Index) -> Images:
         one = jax.nn.one_hot(k, x[0].size, dtype=x.dtype).reshape(x.shape[1:])

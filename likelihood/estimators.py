@@ -1,4 +1,4 @@
-"""Estimators of the trace by the names of `likelihood.probe`: what a new one has to be entered in."""
+"""Registry of trace estimators by the names of `likelihood.probe`; add new ones here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from score_sde.options import choose
 
 
 class Options(NamedTuple):
-    """Of config.likelihood, and the dimension D of the data."""
+    """The fields of config.likelihood that estimators use, and the dimension D of the data."""
 
     num_probes: int
     sketch_size: int
@@ -29,7 +29,7 @@ class Options(NamedTuple):
 
 
 def orthogonal(o: Options) -> TraceEstimator:
-    """Orthogonal probes; ConfigError for more than there are dimensions."""
+    """Orthogonal probes; raises ConfigError for more than the order of the Hadamard matrix."""
     order = hadamard_order(o.dimension)
     if o.num_probes > order:
         raise ConfigError(
@@ -40,13 +40,13 @@ def orthogonal(o: Options) -> TraceEstimator:
 
 
 def hutch_plus_plus(o: Options) -> TraceEstimator:
-    """Hutch++; ConfigError without a sketch."""
+    """Hutch++; raises ConfigError for a sketch size below 1."""
     if o.sketch_size < 1:
         raise ConfigError(
             f"likelihood.sketch_size={o.sketch_size}: expected 1 or more directions whose part of the trace is exact; "
             "for none, take likelihood.probe='rademacher'"
         )
-    if o.sketch_size >= o.dimension:  # directions that span everything leave nothing to estimate
+    if o.sketch_size >= o.dimension:  # the sketch spans the whole space: the trace is exact
         return ExactTrace(o.products_at_once)
     return HutchPlusPlus(o.sketch_size, o.num_probes, o.products_at_once)
 
@@ -65,7 +65,7 @@ ESTIMATORS: dict[str, Callable[[Options], TraceEstimator]] = {
 def build_trace_estimator(
     name: str, num_probes: int, sketch_size: int, products_at_once: int, dimension: int
 ) -> TraceEstimator:
-    """The estimator of config.likelihood.probe for data of this dimension.
+    """Build the trace estimator `name` (config.likelihood.probe) for data of this dimension.
 
     Raises:
       ConfigError: an unknown name, or a number out of its range.

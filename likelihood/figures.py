@@ -1,4 +1,4 @@
-"""The figures and arrays of --mode likelihood: what they depend on, means and errors, anomalies, the distance to a known law."""
+"""Numbers and arrays recorded by --mode likelihood: settings, means and errors, AUC of anomalies, comparison with an exact density."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import LoadedScore
 
-# Of config.likelihood: how the ODE is solved, and its divergence measured.
+# Fields of config.likelihood that only the ODE uses: its solver and divergence estimator.
 OF_THE_ODE = (
     "solver", "rtol", "atol", "step_size", "probe", "num_probes", "sketch_size", "products_at_once", "save_latents",
 )  # fmt: skip
 
 
 def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[str, Any]:
-    """What the figures depend on."""
+    """The settings that the recorded numbers depend on."""
     return {
         "mode": "likelihood",
         **options_in_use(config),
-        # Not the option of that name, which is 0 for all.
+        # The actual number; in the option of that name 0 means all.
         "num_images": measured.best.bits_per_dim.shape[1],
         "seconds": measured.seconds,
         **loaded.recorded,
@@ -40,7 +40,7 @@ def described(config: Any, loaded: LoadedScore, measured: BitsPerDim) -> dict[st
 
 
 def options_in_use(config: Any) -> dict[str, Any]:
-    """config.likelihood without what the measurement leaves aside, and for a chain what its bound is a bound on."""
+    """The fields of config.likelihood that this measurement uses; for a chain also what the bound is on."""
     options = config.likelihood.to_dict()
     unused = set[str]() if options["ode"] else {*OF_THE_ODE}
     if options["probe"] == "exact":
@@ -49,7 +49,7 @@ def options_in_use(config: Any) -> dict[str, Any]:
         unused |= {"sketch_size"}
     if config.training.continuous or not options["bound_draws"]:
         unused |= {"chain_variances", "chain_levels"}
-    elif not options["ode"]:  # a chain ends at time 0, in a decoder of its own
+    elif not options["ode"]:  # a chain ends at time 0, with its own decoder
         unused |= {"eps", "decoder"} | ({"dequantization"} if integer_costs(config) else set())
     used = {name: value for name, value in options.items() if name not in unused}
     if config.training.continuous or not options["bound_draws"]:
@@ -59,7 +59,7 @@ def options_in_use(config: Any) -> dict[str, Any]:
 
 
 def summary(measured: BitsPerDim) -> dict[str, float]:
-    """The means, their errors over images, and the part of these that is noise of the measurement."""
+    """The means, their standard errors over images, and the part of these that is measurement noise."""
     figures: dict[str, float] = {}
     for name, part in (("ode", measured.ode), ("bound", measured.bound)):
         if part is not None:
@@ -76,7 +76,7 @@ def summary(measured: BitsPerDim) -> dict[str, float]:
 
 
 def detection(measured: BitsPerDim, odd: BitsPerDim) -> dict[str, float]:
-    """How well bits/dim tell the anomalies from the split."""
+    """The AUC with which bits/dim separates the anomalies (`odd`) from the images of the split."""
     figures: dict[str, float] = {"num_anomalies": odd.best.bits_per_dim.shape[1]}
     for name, normal, anomalous in (
         ("ode", measured.ode, odd.ode),
@@ -92,9 +92,9 @@ def detection(measured: BitsPerDim, odd: BitsPerDim) -> dict[str, float]:
 
 
 def per_image(config: Any, measured: BitsPerDim) -> dict[str, np.ndarray]:
-    """Every image's values, (repeats, images) each, and the latents of the last repeat if asked for.
+    """Arrays (repeats, images) with the values of every image, and the latents of the last repeat if requested.
 
-    Bits/dim, its own error, nats of the whole image (-ln of its probability, or density for real-valued data), evaluations.
+    Bits/dim, its Monte Carlo error, nats of the whole image (-ln of its probability, or density for real-valued data), evaluations.
     """
     dimension = math.prod(image_shape(config.data))
     arrays: dict[str, np.ndarray] = {}
@@ -114,11 +114,11 @@ def per_image(config: Any, measured: BitsPerDim) -> dict[str, np.ndarray]:
 def distance_to_truth(
     config: Any, sde: SDE, model: Any, split: Any, ode: Measured, latents: Any
 ) -> dict[str, float]:
-    """The exact bits/dim of the ODE's own law at eps, and the largest difference over the images.
+    """The exact bits/dim of the ODE's distribution at eps, and the largest absolute difference over images and repeats.
 
-    The flow carries the marginal at T to the marginal at eps; the law of what starts from the prior instead has
-    ln p_eps(x) + ln prior(z) - ln p_T(z) at the x whose latent is z. With a decoder the cost is that of the data at time 0,
-    by noise that is drawn for each image: no such number is to be compared with it.
+    The flow maps the marginal at T to the marginal at eps; if it starts from the prior instead, its log-density is
+    ln p_eps(x) + ln prior(z) - ln p_T(z) at the x whose latent is z. Not for likelihood.decoder=gaussian, whose values are for
+    the data at time 0 with noise drawn per image.
     """
     latents = jnp.asarray(latents)
     n = len(latents)

@@ -1,4 +1,4 @@
-"""Hutch++ for the integrated Jacobian: the trace on a few directions exactly, on the rest by probes."""
+"""Hutch++ for the integrated Jacobian: the exact trace on a few directions, probes on the rest."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from score_sde.likelihood.divergence import Velocity, products, quadratic_forms
 from score_sde.likelihood.trace import Drawn, Integrate, Row, Several, Trace, mean_of_probes
 from score_sde.shapes import Images, Keys
 
-SKETCH_TOLERANCE = 1e-2  # of the first solve: its directions may err, and stay unbiased
+SKETCH_TOLERANCE = 1e-2  # of the first solve; inexact directions leave the estimate unbiased
 
 
 @dataclasses.dataclass(frozen=True)
 class HutchPlusPlus:
-    """tr M = tr Q^T M Q, exactly, for k directions Q, and for the rest a mean over probes at right angles to Q.
+    """Hutch++: exact tr Q^T M Q on k directions Q, and a mean over probes on their orthogonal complement.
 
-    Meyer, Musco, Musco and Woodruff 2021, Algorithm 1, for the integrated Jacobian: the path of x depends on no
-    probe, so a first and coarse solve gives Y = M S for k = sketch_size sign vectors S, and Q is an orthonormal basis
-    of Y - c S with c = <S, Y>/<S, S>. Only what sets M apart from c I matters: the probes of the rest are uniform on
-    the sphere of radius sqrt(D - k) there, so that c I has no variance. Any Q independent of the probes is unbiased.
+    Meyer, Musco, Musco and Woodruff 2021, Algorithm 1, for the integrated Jacobian. The trajectory of x does not depend on the
+    probes, so a first, coarse solve gives Y = M S for k = sketch_size sign vectors S, and Q is an orthonormal basis
+    of Y - c S with c = <S, Y>/<S, S>. Only the part of M other than c I contributes variance: the probes are uniform on the
+    sphere of radius sqrt(D - k) in the complement, where c I has none. Any Q independent of the probes is unbiased.
 
-    It gains where a few directions hold most of that: images near a few-dimensional surface, or a flow with outliers.
-    Where the spectrum of M falls slowly, as ln(eigenvalue) of a stationary covariance does, orthogonal probes of the same
-    cost are better: on 64 pixels of covariance 0.25 0.9^|i - j|, 24 products leave 0.046 bits/dim, independent signs
-    0.039, orthogonal ones 0.032.
+    It helps if a few directions hold most of M - c I: images near a low-dimensional surface, or a flow with outliers.
+    If the spectrum of M decays slowly, as ln(eigenvalue) of a stationary covariance does, orthogonal probes of the same
+    cost are better: on 64 pixels of covariance 0.25 0.9^|i - j|, 24 products leave an error of 0.046 bits/dim, independent
+    signs 0.039, orthogonal ones 0.032.
 
-    Cost: k products in the first solve, k + num_probes in the second. No gradient is taken of Q, whose expected part
-    in it is nought.
+    Cost: k products in the first solve, k + num_probes in the second. No gradient flows through Q; its contribution has
+    zero expectation.
     """
 
     sketch_size: int

@@ -1,13 +1,13 @@
 """Log-densities by the instantaneous change of variables (Song et al. 2021, Eq. 39; Chen et al. 2018).
 
-Along the probability-flow ODE dx/dt = v(x, t), the log-density moves as d ln p/dt = -div v, hence
+Along the probability-flow ODE dx/dt = v(x, t) the log-density obeys d ln p/dt = -div v, hence
 
     ln p_eps(x) = ln prior(x(T)) + integral from eps to T of div v(x(t), t) dt.
 
 The integral is the trace of the integrated Jacobian, exact or estimated without bias (likelihood/trace.py).
 
-What is returned is the density of the ODE's own law at time eps, which starts from the prior at T and stops
-at eps: not of the data's, nor of the SDE's.
+This is the density of the ODE's own distribution at time eps, started from the prior at T: not that of the data,
+nor that of the SDE.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from score_sde.shapes import Array, Images, Integers, PerImage, Scalar
 
 
 class LogDensity(NamedTuple):
-    """Of b images."""
+    """Log-densities of b images, with their errors and latents."""
 
     nats: PerImage
     """ln p_eps(x)."""
     standard_error: PerImage
-    """Of nats, from the spread of the image's own probes: 0 for the exact trace, NaN for a single probe."""
+    """Standard error of `nats` from the spread of the image's probes: 0 for the exact trace, NaN for a single probe."""
     latent: Images
     """x(T)."""
     nfe: Integers
     """Evaluations of the score."""
     success: Bool[Array, "b"]
-    """False where the solver gave up: the other values are then meaningless."""
+    """False if the solver failed; the other values are then meaningless."""
 
 
 def log_density(
@@ -52,16 +52,16 @@ def log_density(
     solver: AdaptiveSolver,
     each_image: bool = False,
 ) -> LogDensity:
-    """ln p_eps(x), in nats.
+    """Compute ln p_eps(x) of images x (b, ...) in nats.
 
-    It can be differentiated in x and in the score's leaves, as `solver.adjoint` says.
+    Differentiable in x and in the score's leaves, in the way `solver.adjoint` selects.
 
     Args:
-      keys: (b,), one for each image, which its probes come from; for `GivenProbes` the probes.
-      each_image: step sizes of its own for each image, whose values then do not depend on its batch; otherwise one
-        step size serves all, by the error of all.
+      keys: (b,), one random key per image for its probes; for `GivenProbes` the probes themselves.
+      each_image: whether each image has its own step sizes, so that its values do not depend on the batch; otherwise one
+        step size for all is controlled by their joint error.
 
-    Cost: nfe evaluations of the score, with the Jacobian-vector products of `estimator` beside each.
+    Cost: nfe evaluations of the score, each with the Jacobian-vector products of `estimator`.
     """
     if each_image:
 
@@ -72,7 +72,7 @@ def log_density(
 
     def integrate(rates: Rates, zeros: Array, vectors: Any, tolerance: float) -> Integral:
         rtol, atol = max(solver.rtol, tolerance), max(solver.atol, tolerance)
-        # What the coarse solve is for has no part in the gradient; nothing is stored for one.
+        # No gradient flows through the coarse solve, so nothing is stored for a backward pass.
         coarse = dataclasses.replace(solver, rtol=rtol, atol=atol, adjoint="forward")
         start, model = jax.lax.stop_gradient((x, score))
         solution = _solve_beside(sde, rates, start, zeros, (model, vectors), eps, coarse)
@@ -95,7 +95,7 @@ def log_density(
 def _solve_beside(
     sde: SDE, rates: Rates, x: Images, zeros: Array, args: Any, eps: float, solver: AdaptiveSolver
 ) -> Any:
-    """The flow of x from eps to T, with the integral of its rates beside it. All that varies is in `args`."""
+    """Solve the flow of x from eps to T together with the integral of `rates`; traced values must be passed in `args`."""
 
     def augmented(t: Scalar, state: tuple[Images, Array], args: Any) -> tuple[Images, Array]:
         model, vectors = args

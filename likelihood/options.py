@@ -1,4 +1,4 @@
-"""config.likelihood, and of what is made for it or of it: config.dequantizer, config.classifier."""
+"""Typed sections config.likelihood, config.dequantizer and config.classifier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from score_sde.options import (
 
 @dataclasses.dataclass(frozen=True)
 class LikelihoodOptions(Section):
-    """Fields of config.likelihood: which images, and how densities and bounds are measured."""
+    """Fields of config.likelihood: which images to measure, and how densities and bounds are computed."""
 
     split: str = option("test", "test | train", one_of("test", "train"))
     num_images: int = option(
@@ -98,9 +98,9 @@ class LikelihoodOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class DequantizerOptions(Section):
-    """--mode dequantize: a conditional flow that draws the noise within a level, for likelihood.dequantization=variational.
+    """--mode dequantize: a conditional flow for the noise within a level, for likelihood.dequantization=variational.
 
-    The score model stays as it is; the bound that is minimised ends at likelihood.eps.
+    The score model is not changed; the bound that is minimized ends at likelihood.eps.
     """
 
     width: int = option(64, "channels of the flow's convolutions", count(2**16))
@@ -123,7 +123,7 @@ class DequantizerOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOptions(Section):
-    """--mode classify with one model for each class, trained with data.label; a model with model.num_classes needs none of it."""
+    """--mode classify with one model per class, each trained with data.label; a model with model.num_classes does not need this section."""
 
     workdirs: str = option(
         "runs/digit{label}",

@@ -1,7 +1,7 @@
-"""What is measured of every image: the ODE's own likelihood and the bound on the SDE's, on the same dequantized image.
+"""Per-image likelihoods: that of the probability-flow ODE and the bound for the SDE, on the same dequantized image.
 
-Values are costs, -ln of a density of x in nats with ln q(u|v) of the dequantization added: bounds on the cost of the integer
-image, but for the offset (data/scaling.py). They are functions of the image's index and the seed, in whatever batch.
+Values are costs: -ln of a density of x in nats, plus ln q(u|v) of the dequantization. Up to the offset of data/scaling.py they are
+upper bounds on -ln P of the integer image. They depend on the index of the image and the seed, not on the batch.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from score_sde.shapes import Array, Images, Keys, OneKey, PerImage, Stored
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import EXACT
 
-DECODING_DRAWS = 8  # of the last decoding step, beside those of the bound
+DECODING_DRAWS = 8  # draws for the last decoding step, in addition to those of the bound
 
 Values = dict[str, Array]
-"""By name: nats, error (of nats, by the image's own randomness) and nfe, evaluations of the network, (b,); `ode` also success, and latent where it is kept."""
+"""Arrays by name: nats, error (Monte Carlo error of nats) and nfe (network evaluations), (b,); `ode` also success, and latent if kept."""
 
 Measure = Callable[[Any, Any, Array, Batch], dict[str, Values]]
-"""(score model, dequantizer, key, batch) -> the values of `ode` and of `bound`, given the condition of each image."""
+"""(score model, dequantizer, key, batch) -> the values of `ode` and `bound`, given the condition of each image."""
 
 
 def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
-    """What config.likelihood asks for, of images of so many numbers.
+    """Build the function that measures what config.likelihood asks for, for images of `dimension` numbers.
 
     Raises:
       ConfigError: an option that does not exist or is out of its range.
@@ -76,27 +76,27 @@ def build_per_image(config: Any, sde: SDE, dimension: int) -> Measure:
 
 
 def given(config: Any) -> tuple[str, ...]:
-    """What is read with each measured image, to condition the model on."""
+    """Names of the conditions that are read with each measured image and bound to the model."""
     return conditions_of(config) if config.likelihood.conditional else ()
 
 
 def condition_image_of(config: Any) -> ConditionImage | None:
-    """What makes condition images of the images whose likelihood is measured."""
+    """The operator that makes condition images from the measured images, or None if the model takes none."""
     return build_condition_image(config) if config.likelihood.conditional else None
 
 
 def keeps_latents(config: Any) -> bool:
-    """Whether x(T) of every image is kept: where it is saved, or tells an exact score's likelihood. It is as large as the images."""
+    """Whether x(T) of every image is kept: to save it, or to check an exact score. It takes as much memory as the images."""
     return config.likelihood.save_latents or config.model.name == EXACT
 
 
 def decodes(config: Any) -> bool:
-    """Whether the last decoding step to time 0 is part of the likelihood."""
+    """Whether the likelihood includes the last decoding step to time 0."""
     return config.likelihood.decoder == "gaussian"
 
 
 def build_log_density(config: Any, sde: SDE, dimension: int) -> Callable[..., LogDensity]:
-    """(score model, x (b, ...), keys (b,)) -> ln p_eps(x), by the solver and the estimator of config.likelihood."""
+    """Build (score model, x (b, ...), keys (b,)) -> ln p_eps(x), with the solver and trace estimator of config.likelihood."""
     options = config.likelihood
     solver = AdaptiveSolver(options.solver, options.rtol, options.atol)
     estimator = build_trace_estimator(
@@ -115,7 +115,7 @@ def build_log_density(config: Any, sde: SDE, dimension: int) -> Callable[..., Lo
 
 
 def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
-    """The cost by the probability-flow ODE (likelihood/log_density.py)."""
+    """Build the measurement by the probability-flow ODE (likelihood/log_density.py)."""
     options, density_of = config.likelihood, build_log_density(config, sde, dimension)
 
     def ode(
@@ -139,7 +139,7 @@ def build_ode(config: Any, sde: SDE, dimension: int) -> Callable[..., Values]:
 
 
 def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
-    """The bound on the cost by the SDE (likelihood/bound.py)."""
+    """Build the measurement of the bound for the SDE (likelihood/bound.py)."""
     options = config.likelihood
 
     def bound(
@@ -159,7 +159,10 @@ def build_continuous_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 
 
 def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
-    """The bound for the chain that a network was trained on: of integer images where it was trained on levels v/(L-1), by a discretised decoder; else of dequantized ones."""
+    """Build the measurement of the bound for the chain that the network was trained on.
+
+    If it was trained on levels v/(L-1), the bound is on integer images, with a discretized decoder; else on dequantized images.
+    """
     options, data, space = config.likelihood, config.data, build_space(config)
     chain, adapted = chain_of_bound(config, sde)
     variances = VARIANCES[options.chain_variances](chain)
@@ -180,10 +183,10 @@ def build_chain_bound(config: Any, sde: SDE) -> Callable[..., Values]:
 
 
 def chain_of_bound(config: Any, sde: SDE) -> tuple[Chain, Callable[[Any], Any]]:
-    """The chain whose likelihood is bounded, and what makes its score model of the network's.
+    """The chain whose likelihood is bounded, and a function that adapts the network's score model to it.
 
     Raises:
-      ConfigError: likelihood.chain_levels that cannot be kept.
+      ConfigError: an invalid likelihood.chain_levels.
     """
     chain, text = sde.chain(config.model.num_scales), config.likelihood.chain_levels
     if not text:
@@ -193,7 +196,7 @@ def chain_of_bound(config: Any, sde: SDE) -> tuple[Chain, Callable[[Any], Any]]:
 
 
 def integer_costs(config: Any) -> bool:
-    """Whether the bound is on the cost of integer images itself, with no density and hence no offset."""
+    """Whether the bound is on the probability of the integer images themselves: not a density, so without an offset."""
     data = config.data
     return bool(
         not config.training.continuous and data.num_levels and not data.uniform_dequantization
@@ -201,5 +204,5 @@ def integer_costs(config: Any) -> bool:
 
 
 def values_of(bound: Bound, log_q: PerImage | float) -> Values:
-    """A bound as values of each image, with the dequantization's ln q added."""
+    """Convert a bound to `Values`, adding ln q of the dequantization."""
     return {"nats": bound.nats + log_q, "error": bound.standard_error, "nfe": bound.nfe}

@@ -1,4 +1,4 @@
-"""A measured set of images at a glance: the histogram of bits/dim, and the least and the most likely images."""
+"""A picture of the likelihoods of a set of images: a histogram of bits/dim, and the most and least likely images."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from score_sde.likelihood.bits_per_dim import BitsPerDim
 
-EXTREMES = 12  # images of either kind
+EXTREMES = 12  # number of most likely and of least likely images
 
 
 def save_likelihood_picture(
     path: Path, measured: BitsPerDim, split: Any, num_levels: int | None
 ) -> None:
-    """Write the picture in one piece.
+    """Write the picture atomically.
 
     Args:
-      split: the images that were measured, from its first on; only those that are shown are read.
-      num_levels: L, black being level 0 and white L - 1; None for real numbers, of which those shown span the shades.
+      split: the split whose first images were measured; only those shown are read.
+      num_levels: L, with level 0 black and level L - 1 white; None for real numbers, for which the range of the images shown is used.
     """
-    # Not at the top: matplotlib takes a second, which no other mode should wait for.
+    # Imported here because importing matplotlib takes a second, which other modes should not wait for.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -39,10 +39,10 @@ def save_likelihood_picture(
 
 
 def draw_histogram(axes, measured: BitsPerDim) -> None:
-    """Histograms of the images' bits/dim, ODE and bound."""
+    """Draw histograms of the bits/dim of the images, for the ODE and the bound."""
     shown = measured.by_name
     everything = np.concatenate([value.per_image for value in shown.values()])
-    # Some 30 bars for 300 images: the cube root rule
+    # About 30 bars for 300 images (cube-root rule)
     bins = np.linspace(
         everything.min(), everything.max(), 2 + round(4 * len(everything) ** (1 / 3))
     )
@@ -56,16 +56,16 @@ def draw_histogram(axes, measured: BitsPerDim) -> None:
 
 
 def extremes(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the images of the least and of the greatest cost, the most extreme first, as many of either kind."""
+    """Indices of the images with the lowest and with the highest costs, equally many of each, the most extreme first."""
     count = min(EXTREMES, max(1, len(costs) // 2))
     order = np.argsort(costs)
     return order[:count], order[::-1][:count]
 
 
 def shades(images: np.ndarray, num_levels: int | None) -> np.ndarray:
-    """Images (n, h, w, c) as matplotlib shows them: (n, h, w) grey or (n, h, w, 3) coloured, from 0 to 1.
+    """Convert images (n, h, w, c) for matplotlib: (n, h, w) gray or (n, h, w, 3) in color, in [0, 1].
 
-    Two channels are red and green, as in the pictures of samples; of more than three the first three are shown.
+    Two channels become red and green, as in the pictures of samples; of more than three, the first three are shown.
     """
     first, last = (0, num_levels - 1) if num_levels else (images.min(), images.max())
     x = (images[..., :3].astype(np.float64) - first) / max(last - first, 1e-12)
@@ -75,7 +75,7 @@ def shades(images: np.ndarray, num_levels: int | None) -> np.ndarray:
 
 
 def draw_rows(figure, images: np.ndarray, costs: np.ndarray, count: int):
-    """Two blocks of pictures, each with its bits/dim: the most likely, of which there are `count`, above the least."""
+    """Draw two blocks of images with their bits/dim: the `count` most likely ones above the least likely ones."""
     columns = -(-count // 2)
     axes = figure.subplots(4, columns, squeeze=False)
     for one in axes.ravel():

@@ -1,4 +1,4 @@
-"""The table that --mode likelihood prints: what was measured, and what each number is the likelihood of."""
+"""The table printed by --mode likelihood: the measured values, and the model and data that each of them refers to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADER = ("", "bits/dim", "+-", "95 % of means", "own error", "evaluations")
 
 
 def table(config: Any, measured: BitsPerDim, checkpoint_step: int | None) -> str:
-    """Lines of text. `+-` is the standard error over images, `own error` the part of it that is noise of the measurement."""
+    """Format the table. `+-` is the standard error over images, `own error` the part of it that is measurement noise."""
     rows: list[tuple[str, ...]] = [HEADER]
     rows += [row(name, one) for name, one in measured.by_name.items()]
     gap = measured.gap
@@ -29,7 +29,7 @@ def table(config: Any, measured: BitsPerDim, checkpoint_step: int | None) -> str
 
 
 def row(name: str, measured: Measured) -> tuple[str, ...]:
-    """One row of the table: mean, errors, interval, evaluations."""
+    """One row of the table: name, mean, standard error, interval, own error, evaluations."""
     low, high = measured.interval
     return (
         name,
@@ -42,13 +42,13 @@ def row(name: str, measured: Measured) -> tuple[str, ...]:
 
 
 def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) -> list[str]:
-    """What the numbers depend on."""
+    """Lines that state the settings the numbers depend on."""
     data, options = config.data, config.likelihood
     repeats, images = measured.best.bits_per_dim.shape
     levels = f"{data.num_levels} levels" if data.num_levels else "real-valued data"
     if data.num_levels and (options.ode or not integer_costs(config)):
         levels += f", {options.dequantization} dequantization"
-    at_eps = options.ode or config.training.continuous  # a chain's bound is one at time 0
+    at_eps = options.ode or config.training.continuous  # the bound of a chain is at time 0
     end = f"eps={options.eps:g}, decoder={options.decoder}, " if at_eps else ""
     step = "exact score" if checkpoint_step is None else f"checkpoint of step {checkpoint_step}"
     step += f", ema_sigma_rel={config.ema_sigma_rel:g}" if config.ema_sigma_rel else ""
@@ -72,7 +72,7 @@ def described(config: Any, measured: BitsPerDim, checkpoint_step: int | None) ->
 
 
 def of_chain(config: Any) -> str:
-    """On which chain the bound is one."""
+    """Describe the chain that the bound is for."""
     options, model = config.likelihood, config.model
     kept = (
         f", of which chain_levels={options.chain_levels} are kept" if options.chain_levels else ""
@@ -82,7 +82,7 @@ def of_chain(config: Any) -> str:
 
 
 def meaning(config: Any) -> list[str]:
-    """The two numbers are of two laws."""
+    """Lines that state which distribution and which data each number refers to."""
     options = config.likelihood
     of = "the data" if options.decoder == "gaussian" else f"the images at time eps={options.eps:g}"
     lines = []

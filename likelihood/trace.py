@@ -1,10 +1,11 @@
-"""Estimators of tr M for M, the integral of a velocity field's Jacobian J along each image's trajectory.
+"""Estimators of tr M, where M is the integral of the Jacobian J of a velocity field along the trajectory of an image.
 
-An estimator draws vectors for each image, which stay the same for the whole trajectory: so the differential equation is
-well defined, and e . J e integrates to e . M e, a number whose mean is tr M (Skilling 1989; Hutchinson 1990; for
-flows Grathwohl et al. 2019). The K numbers of an image are integrated side by side, and their spread is its error bar.
+An estimator draws vectors for each image and keeps them fixed along the whole trajectory: the differential equation is then
+well defined, and e . J e integrates to e . M e, whose mean is tr M (Skilling 1989; Hutchinson 1990; for
+flows Grathwohl et al. 2019). The K values of an image are integrated side by side, and their spread gives its error bar.
 
-likelihood/estimators.py has them by the names of `likelihood.probe`, and Hutch++ a file of its own. Costs are Jacobian-vector products for each evaluation of the velocity.
+likelihood/estimators.py registers them by the names of `likelihood.probe`; Hutch++ is in hutch_plus_plus.py. Costs are stated in
+Jacobian-vector products per evaluation of the velocity.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from jaxtyping import Float, Int
 from score_sde.likelihood.divergence import Velocity, quadratic_forms, unit_vectors
 from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey, PerImage
 
-Row = Float[Array, "b r"]  # numbers of each image
-Several = Float[Array, "b k *dims"]  # vectors of each image
+Row = Float[Array, "b r"]  # r numbers per image
+Several = Float[Array, "b k *dims"]  # k vectors per image
 Rates = Callable[[Velocity, Images, Any], tuple[Images, Array]]
 
 
 class Integral(NamedTuple):
-    """Of rates along the trajectories of b images, with what it took."""
+    """The integral of rates along the trajectories of b images, with the number of evaluations and success of the solve."""
 
     value: Float[Array, "b *r"]
     nfe: Array
@@ -35,7 +36,7 @@ class Integral(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """The vectors of each image, a tree of arrays that begin with b, and what drawing them took."""
+    """The vectors of each image, a tree of arrays (b, ...), with the number of evaluations and success of drawing them."""
 
     vectors: Any
     nfe: Array | int = 0
@@ -50,30 +51,30 @@ class Trace(NamedTuple):
 
 
 Integrate = Callable[[Rates, Array, Any, float], Integral]
-"""Of the rates (b, ...), from zeros of the shape given, with the vectors given, at least at this tolerance."""
+"""(rates, zeros, vectors, tolerance) -> the integral of the rates from `zeros` on, with tolerances no smaller than `tolerance`."""
 
 
 class TraceEstimator(Protocol):
-    """How tr M is estimated. `num_rates` numbers of an image are integrated."""
+    """An estimator of tr M, which integrates `num_rates` numbers per image."""
 
     @property
     def num_rates(self) -> int: ...
 
     def draw(self, keys: Keys, x: Images, integrate: Integrate) -> Drawn:
-        """Vectors for images x (b, ...) from a key for each, (b,): those that `rates` is told all along a trajectory.
+        """Draw the vectors for images x (b, ...) from their keys (b,); `rates` is given them along the whole trajectory.
 
-        `integrate` is for estimators that need a solve of their own before it; its evaluations are in the result's `nfe`.
+        `integrate` is for estimators that need a preliminary solve, whose evaluations are counted in the result's `nfe`.
         """
 
     def rates(self, velocity: Velocity, x: Images, vectors: Any) -> tuple[Images, Row]:
-        """velocity(x) (b, ...), and what is integrated beside it, (b, num_rates): of a probe v, v . J v (Hutchinson 1990)."""
+        """velocity(x) (b, ...), and the rates to integrate with it (b, num_rates): v . J v for a probe v (Hutchinson 1990)."""
 
     def trace(self, integrals: Row) -> Trace:
-        """The trace's integral along each trajectory and its standard error, both (b,), from the integrals of the rates (b, num_rates)."""
+        """tr M and its standard error, both (b,), from the integrals of the rates (b, num_rates)."""
 
 
 def mean_of_probes(values: Row) -> Trace:
-    """The mean of K values and sd / sqrt(K), NaN for K = 1: one value shows no spread."""
+    """The mean of K values and its standard error sd / sqrt(K); NaN for K = 1."""
     num = values.shape[1]
     mean = jnp.mean(values, axis=1)
     if num == 1:
@@ -86,7 +87,7 @@ def mean_of_probes(values: Row) -> Trace:
 
 @dataclasses.dataclass(frozen=True)
 class GivenProbes:
-    """The mean of e_k . M e_k over K probes of each image, given in the place of keys.
+    """The mean of e_k . M e_k over K probes per image, which are passed in place of the keys.
 
     Cost: K products.
     """
@@ -106,10 +107,10 @@ class GivenProbes:
 
 @dataclasses.dataclass(frozen=True)
 class IndependentProbes(GivenProbes):
-    """The mean over K independent probes, of variance 1/K of one's. Cost: K products.
+    """The mean over K independent probes, with 1/K of the variance of one probe. Cost: K products.
 
-    Signs have the least variance of independent entries, 2 sum_{i != j} M_ij^2: none for diagonal M. Standard normal
-    ones have 2 |M|_F^2.
+    Among probes with independent entries, random signs have the least variance, 2 sum_{i != j} M_ij^2 for symmetric M, which
+    is 0 for diagonal M. Standard normal entries have 2 |M|_F^2.
     """
 
     probe: Callable[[Array, tuple[int, ...], Any], Array] = jax.random.rademacher
@@ -119,11 +120,11 @@ class IndependentProbes(GivenProbes):
         return Drawn(jax.vmap(lambda key: self.probe(key, shape, x.dtype))(keys))
 
 
-# ---- probes at right angles -----------------------------------------------------------------------------
+# ---- orthogonal probes ----------------------------------------------------------------------------------
 
 
 def hadamard_order(dimension: int) -> int:
-    """The power of two N >= D."""
+    """The smallest power of two N >= D."""
     return 1 << (dimension - 1).bit_length()
 
 
@@ -137,10 +138,10 @@ def hadamard_row(i: Integers, dimension: int) -> Int[Array, "b {dimension}"]:
 class OrthogonalProbes:
     """K of the N = 2^ceil(log2 D) rows of a Hadamard matrix, drawn without replacement, times one random sign vector.
 
-    Each probe is a Rademacher vector, and all N give the exact trace; so K of them have the variance of a sample
-    from a finite population, (1/K) (N - K)/(N - 1) of one's: less than that of independent ones. (An antithetic pair
-    e, -e would gain nothing: both have the same e . M e. For a quadratic form, probes at right angles are what
-    negative correlation means.) The standard error is sd sqrt((1 - K/N) / K), 0 for all N.
+    Each probe is a Rademacher vector, and all N give the exact trace, so the mean of K has the variance of a sample without
+    replacement from a finite population: (1/K) (N - K)/(N - 1) of that of one probe, less than for independent probes. (An
+    antithetic pair e, -e would gain nothing, as both have the same e . M e; for a quadratic form, orthogonality is what makes
+    probes negatively correlated.) The standard error is sd sqrt((1 - K/N) / K), 0 if K = N.
 
     Cost: K products.
     """
@@ -181,7 +182,7 @@ class OrthogonalProbes:
 
 @dataclasses.dataclass(frozen=True)
 class ExactTrace:
-    """The sum of the D diagonal entries. Cost: D products, `at_once` of them in a pass."""
+    """The exact trace, the sum of D diagonal entries. Cost: D products, `at_once` of them per pass."""
 
     at_once: int = 16
     num_rates: int = 1

@@ -2,7 +2,7 @@
 
     tokens      a linear map of each patch, plus fixed positional embeddings
     condition   an MLP of the time's sinusoids, plus a class embedding
-    blocks      x + gate1 attention(scale1 norm(x) + shift1), then the same with an MLP: adaLN-Zero (Sec. 3.2)
+    blocks      x + gate1 attention((1 + scale1) norm(x) + shift1), then the same with an MLP: adaLN-Zero (Sec. 3.2)
     head        norm, scaled and shifted, and a linear map back to patches
 
 Gates and head are initialized to zero: a fresh network outputs exactly 0.

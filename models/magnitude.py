@@ -21,7 +21,7 @@ from jaxtyping import Float
 from score_sde.shapes import Array, PerImage
 
 EPSILON = 1e-4  # added to a root mean square
-SILU_STD = 0.596  # root mean square of SiLU(z), z ~ N(0, 1)
+SILU_RMS = 0.596  # root mean square of SiLU(z), z ~ N(0, 1)
 
 
 def unit(x: Array, axes: tuple[int, ...]) -> Array:
@@ -47,7 +47,7 @@ def forced(params: Any) -> Any:
 
 def mp_silu(x: Array) -> Array:
     """SiLU, divided by its root mean square for standard normal inputs."""
-    return nn.silu(x) / SILU_STD
+    return nn.silu(x) / SILU_RMS
 
 
 def mp_sum(a: Array, b: Array, t: float) -> Array:

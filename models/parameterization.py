@@ -4,7 +4,7 @@
 |---------------------|--------------------------------------|-----------------------------|------------------------------------|
 | noise               | x, default                           | eps_hat                     | -out / sigma                       |
 | score               | x, sigma                             | the score                   | out                                |
-| x0                  | x, default                           | E[x_0 | x_t]                | (alpha out - x) / sigma^2          |
+| x0                  | x, default                           | E[x_0] given x_t            | (alpha out - x) / sigma^2          |
 | velocity            | x, default                           | (alpha eps - sigma x_0) / r | -(x / r + alpha out / sigma) / r   |
 | flow                | x, default                           | alpha' x_0 + sigma' eps     | (alpha' x - alpha out) / (sigma w) |
 | flow over intervals | x, 8 t / T, 8 (t - r) / T            | mean of flow from t to r    | as for flow, at r = t              |

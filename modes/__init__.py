@@ -1,7 +1,7 @@
-"""What `main.py --mode` can do, one file to a mode.
+"""The modes of `main.py --mode`, one file per mode.
 
-Each has `check(config, sde)`, which refuses before anything is compiled, read or written what cannot work and gives what it
-built that `run` takes too, if anything, and `run(config, sde, workdir, *built)`, which reports figures and returns them; `sde`
-is the process of the config. main.py imports only the one that it runs. options.py and drawn_in_training.py, what training draws on
-the way, are no modes.
+Each has `check(config, sde)` and `run(config, sde, workdir, *built)`, where `sde` is the process of the config. `check` refuses, before
+anything is compiled, read or written, what cannot work, and returns whatever it built that `run` can reuse. `run` reports the figures
+and returns them. main.py imports only the mode that it runs. options.py, drawn_in_training.py (samples drawn during training),
+evaluated_samples.py and new_folder.py are helpers, not modes.
 """

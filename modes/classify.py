@@ -1,6 +1,6 @@
 """--mode classify: label the images of a split by their likelihoods given each class.
 
-Of one class-conditional network (model.num_classes), in --workdir; or of one network for each class (classifier.workdirs).
+Uses one class-conditional network (model.num_classes) in --workdir, or one network per class (classifier.workdirs).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, unused
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse what cannot be classified.
+    """Refuse a configuration that cannot be used for classification.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     likelihood.check(config, sde)
     if config.data.label >= 0:
@@ -71,15 +71,15 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def class_folder(config: Any, label: int) -> Path:
-    """Where the model of a class was trained."""
+    """The folder in which the model of a class was trained."""
     return user_path(config.classifier.workdirs.replace("{label}", str(label)))
 
 
 def check_classifier(config: Any) -> None:
-    """Refuse folders without models, or whose models were trained on another class.
+    """Refuse folders without a model, or with a model that was trained on another class.
 
     Raises:
-      UserError: saying which, and how to train one.
+      UserError: names the folder, and says how to train the model.
     """
     options = config.classifier
     if "{label}" not in options.workdirs:
@@ -104,7 +104,7 @@ def check_classifier(config: Any) -> None:
 
 
 class WithCondition(NamedTuple):
-    """A split with this condition for all images, arrays of one element by name; () for none."""
+    """A split whose images all have the same condition, a dict of one-element arrays; () for none."""
 
     split: Any
     condition: Any
@@ -125,7 +125,7 @@ class WithCondition(NamedTuple):
 def models_of_classes(
     config: Any, sde: SDE, workdir: Path, num_classes: int
 ) -> Iterator[tuple[Path, LoadedScore, Any]]:
-    """For each class the folder, the model, and the condition that gives an image's likelihood in the class."""
+    """For each class: the folder, the model, and the condition under which it gives likelihoods of that class."""
     if config.model.num_classes:
         loaded = load_score_model(config, sde, workdir)
         for label in range(num_classes):
@@ -137,19 +137,19 @@ def models_of_classes(
 
 
 class Costs(NamedTuple):
-    """Of every image given every class."""
+    """Negative log-likelihoods of every image given every class."""
 
     nats: np.ndarray
-    """(classes, images)"""
+    """(classes, images), in nats per image."""
     recorded: dict[str, Any]
-    """Of which weights."""
+    """The weights used, as written to the record."""
     seconds: float
     leftovers: list[UnfinishedFolder]
-    """What is no longer needed once the answers are written."""
+    """Unfinished batches, to be removed once the predictions are written."""
 
 
 def measured_costs(config: Any, sde: SDE, workdir: Path, split: Any, num_classes: int) -> Costs:
-    """Measure, or go on where this command stopped: what it had finished of each class is kept."""
+    """Measure the costs, resuming from the batches of each class that an interrupted run has finished."""
     nats, steps, leftovers, seconds = [], [], [], 0.0
     compiled = build_compiled(config, sde, math.prod(split.shape))
     images = hash_of_some(split)
@@ -158,7 +158,7 @@ def measured_costs(config: Any, sde: SDE, workdir: Path, split: Any, num_classes
         dequantizer = load_dequantizer(config, folder, loaded)
         same = likelihood.identity(config, folder, loaded, f"class {label} of {folder}")
         unfinished = UnfinishedFolder(workdir / "classification", {**same, "images": images})
-        # The same seed, hence the same noise of an image for every class.
+        # The same seed for every class, so that an image has the same noise in all of them.
         measured = measure_bits_per_dim(
             config,
             sde,
@@ -173,14 +173,14 @@ def measured_costs(config: Any, sde: SDE, workdir: Path, split: Any, num_classes
         leftovers.append(unfinished)
         steps.append(loaded.checkpoint_step)
         seconds += measured.seconds
-    # One network for all classes, or one for each.
+    # A single step for one network, or a list with one per class.
     step = steps[0] if config.model.num_classes else steps
     recorded = {**loaded.recorded, "checkpoint_step": step}
     return Costs(np.stack(nats), recorded, seconds, leftovers)
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Measure every image given every class, write the costs and the answers, report the figures and return them."""
+    """Measure every image given every class, write costs and predictions, and report and return the figures."""
     num_classes = config.model.num_classes or config.classifier.num_classes
     knows = workdir if config.model.num_classes else class_folder(config, 0)
     datasets = data.load(config, ("label",), classes=recorded_classes(knows))
@@ -223,7 +223,8 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         figures["arrays"] = str(path)
     for one in costs.leftovers:
         one.remove()
-    beside = {"num_images", "split", "eps"}  # of the options, all of which are recorded
+    # The options that are printed; all of them are recorded.
+    beside = {"num_images", "split", "eps"}
     shown = {
         name: of for name, of in figures.items() if name in beside or name not in config.likelihood
     }
@@ -232,7 +233,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
-    """Refuse images of a class for which there is no model."""
+    """Refuse labels of a class for which there is no model."""
     if labels.max() >= num_classes:
         raise UserError(
             f"the split has images of class {labels.max()}, but classifier.num_classes={num_classes}; set it to "

@@ -1,4 +1,4 @@
-"""--mode data: what the network will see of the images, in numbers and as a picture, before anything is trained."""
+"""--mode data: show the images as the network will see them, in numbers and as a picture, before any training."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from score_sde.training.objective import step_images
 from score_sde.unfinished import unused
 
 PICTURE_IMAGES = 64
-# Of a split that is not held in memory so many images are read, and of any so many labels.
+# The most images read from a split that is not held in memory, and the most labels read from any split.
 IMAGES_READ = 4096
 LABELS_READ = 1 << 20
 NUMBERS_AT_ONCE = 1 << 24
-# Of the largest distance: seconds on two cores, half a gigabyte.
+# Limits for the largest distance: seconds on two cores, half a gigabyte.
 PRODUCTS, NUMBERS = 1 << 36, 1 << 26
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse options out of their ranges.
+    """Refuse options outside their ranges.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     build_space(config)
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Look at both splits, draw the first training images, report the figures and return them."""
+    """Summarize both splits, draw the first training images, and report and return the figures."""
     datasets, space = data.load(config), build_space(config)
     contents = datasets.contents()
     figures: dict[str, Any] = {
@@ -71,19 +71,19 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 def some(number: int, most: int) -> np.ndarray:
-    """Positions of so many of a split's images, without regard to how it is sorted; of all where they are no more."""
+    """Sorted positions of `most` images out of `number`, a fixed random subset; all of them if there are no more."""
     return np.arange(number) if number <= most else np.sort(fixed_permutation(number)[:most])
 
 
 def stored_images(split: Split, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """The images at these positions, some at a time."""
+    """Yield the images at these positions in chunks."""
     at_once = max(1, NUMBERS_AT_ONCE // math.prod(split.shape))
     for start in range(0, len(rows), at_once):
         yield split.take(rows[start : start + at_once]).images
 
 
 def looked_at(split: Split, space: Space) -> dict[str, Any]:
-    """Of a split: how many images there are and were read, the values that the model gets of them, and their levels."""
+    """Summarize a split: numbers of images in all and read, range of the model's inputs, number of levels that occur."""
     rows = some(split.num_images, IMAGES_READ if split.images is None else split.num_images)
     met = np.zeros(space.num_levels or 0, bool)
     least, most = math.inf, -math.inf
@@ -102,19 +102,22 @@ def looked_at(split: Split, space: Space) -> dict[str, Any]:
 
 
 def distances(config: Any, split: Split, space: Space) -> dict[str, Any]:
-    """The largest distance between two training images as the model gets them, mirrored or not where training mirrors them."""
+    """The largest distance between two of the training images, in the model's units and with mirror images if training flips.
+
+    If there are too many images to compare all, a fixed random subset is compared.
+    """
     dimension = math.prod(split.shape)
     rows = some(split.num_images, affordable(split.num_images, dimension, PRODUCTS, NUMBERS))
     parts = [np.asarray(space.encode_middle(jnp.asarray(i))) for i in stored_images(split, rows)]
     x = np.concatenate(parts)
-    # To mirror both changes no distance.
+    # Mirroring both images leaves their distance unchanged.
     others = np.concatenate([x, x[:, :, ::-1]]) if config.data.random_flip else x
     distance = largest_distance(x.reshape(len(x), -1), others.reshape(len(others), -1))
     return {"largest_distance": distance, "distance_images": len(rows)}
 
 
 def class_counts(datasets: Datasets) -> dict[str, list[int]] | None:
-    """Of each class the number of training and of test images; None unless all have one."""
+    """Numbers of training and of test images per class, among LABELS_READ of each; None unless all have a label."""
     try:
         counts = [
             np.bincount(labels_of(split.subset(some(split.num_images, LABELS_READ))))
@@ -129,7 +132,7 @@ def class_counts(datasets: Datasets) -> dict[str, list[int]] | None:
 
 
 def first_images(config: Any, split: Split, space: Space) -> np.ndarray:
-    """The first images of the first update, as stored again: (n, h, w, c)."""
+    """The first images of the first update, converted back to stored form, (n, h, w, c)."""
     batch_size = config.training.batch_size
     places = np.arange(min(PICTURE_IMAGES, batch_size), dtype=np.int32)
     batch = training_batch(split, config.seed, 0, batch_size, places)
@@ -138,12 +141,12 @@ def first_images(config: Any, split: Split, space: Space) -> np.ndarray:
 
 
 def counted(kinds: dict[str, int]) -> str:
-    """How many files of each kind, for a message."""
+    """Numbers of files of each kind, as text."""
     return ", ".join(f"{number} {kind}" for kind, number in kinds.items()) or "nothing"
 
 
 def in_words(figures: dict[str, Any], classes: dict[str, list[int]] | None) -> str:
-    """The figures of a dataset as the lines that are printed."""
+    """The figures of a dataset as printed text."""
     images, compared = figures["train_images"], figures["distance_images"]
     which = "all" if compared == images else f"{compared} of the {images}"
     bound = "" if compared == images else " or more"
@@ -158,5 +161,8 @@ def in_words(figures: dict[str, Any], classes: dict[str, list[int]] | None) -> s
     if classes is None:
         return "\n".join([*lines, "Not every image has a label."])
     width = max(map(len, (*classes, "class")))
+    counts_of = min(images, LABELS_READ)
+    if counts_of < images:
+        lines += ["", f"Classes of {counts_of} of the {images} training images:"]
     rows = [("class", "train", "test"), *((name, *counts) for name, counts in classes.items())]
     return "\n".join([*lines, "", *(f"{n:<{width}} {a:>9} {b:>9}" for n, a, b in rows)])

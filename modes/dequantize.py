@@ -1,4 +1,4 @@
-"""--mode dequantize: train the noise within a level that likelihood.dequantization=variational draws."""
+"""--mode dequantize: train the flow that draws the noise for likelihood.dequantization=variational."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from score_sde.training.trained_score import check_score_model, load_score_model
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse what no flow can be trained for.
+    """Refuse a configuration for which no dequantization flow can be trained.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     check_score_model(config, sde)
@@ -45,7 +45,7 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Train under the checkpoint's score model, or go on; compare with uniform noise; report the figures and return them."""
+    """Train or resume under the checkpoint's score model, compare with uniform noise, report and return the figures."""
     options = config.dequantizer
     loaded = load_score_model(config, sde, workdir)
     datasets = data.load(config, given(config), classes=recorded_classes(workdir))

@@ -1,6 +1,6 @@
-"""What is drawn of a network as it trains, with its averaged weights: pictures of samples, and how good samples are.
+"""Samples drawn during training with the averaged weights: pictures of them, and their quality.
 
-Both are from the same noise at every step, so that steps can be compared.
+Both use the same noise at every step, so that steps can be compared.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from score_sde.training.known_classes import known_classes
 from score_sde.training.task import Evaluator
 from score_sde.training.trained_score import score_models
 
-FEWEST = 20  # real images, as training.quality_images
+FEWEST = 20  # real images at least, as for training.quality_images
 
 Drawing = Callable[[Any, int, bool], np.ndarray]
-"""(averaged parameters, number, whether a bar is shown) -> stored images (n, h, w, c)."""
+"""(averaged parameters, number of images, whether to show a progress bar) -> stored images (n, h, w, c)."""
 
 
 class Drawn(NamedTuple):
-    """The samplers, of what is drawn at all."""
+    """The samplers for pictures and for quality; None for what is not drawn."""
 
     pictures: Configured | None = None
     quality: Configured | None = None
 
 
 def check_drawn(config: Any, sde: SDE) -> Drawn:
-    """Refuse what cannot be drawn on the way; gives the samplers.
+    """Refuse samples that cannot be drawn during training; return the samplers.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     training = config.training
     pictures = quality = None
@@ -69,7 +69,7 @@ def check_drawn(config: Any, sde: SDE) -> Drawn:
 
 
 def from_noise(drawn: Any, found: list[Configured], what: str, frequency: str) -> Configured:
-    """The sampler, if it needs nothing but noise and the network."""
+    """Return the sampler; refuse one that needs more than noise and the network."""
     if drawn.sampling.t_start:
         raise ConfigError(
             f"{what} begin at the prior: leave out sampling.t_start and sampling.start_images, or set training.{frequency}=0"
@@ -89,7 +89,7 @@ def from_noise(drawn: Any, found: list[Configured], what: str, frequency: str) -
 
 
 def drawn_config(config: Any, steps: int) -> Any:
-    """The config by which images are drawn on the way: its own, or that many steps of UniPC."""
+    """The config for samples during training: unchanged, or with `steps` steps of UniPC if that is positive."""
     if not steps:
         return config
     drawn = config.copy_and_resolve_references()
@@ -98,12 +98,12 @@ def drawn_config(config: Any, steps: int) -> Any:
     )
     drawn.sampling.exponential.update(steps="grid", num_steps=steps, eta=0.0)
     drawn.sampling.grid.update(name="log_snr", times=())
-    drawn.sampling.guidance.plus_plus = 0.0  # a step of DDIM
+    drawn.sampling.guidance.plus_plus = 0.0  # CFG++ is a step of DDIM, not of UniPC
     return drawn
 
 
 def quality_config(config: Any) -> Any:
-    """The config by which --mode evaluate would draw and judge the same samples."""
+    """The config with which --mode evaluate would draw and evaluate the same samples."""
     drawn = drawn_config(config, config.training.quality_steps).copy_and_resolve_references()
     drawn.sampling.num_images = config.training.quality_images
     drawn.evaluation.images = ""
@@ -113,7 +113,7 @@ def quality_config(config: Any) -> Any:
 def drawing(
     config: Any, sde: SDE, configured: Configured | None, classes: Sequence[str]
 ) -> Drawing:
-    """The images of the config's seed, first to last, by its sampler."""
+    """Return a function that draws the first images of the config's seed with its sampler."""
     space = build_space(config)
     generator = build_generator(config, sde, space.shape, configured=configured, classes=classes)
     with_params = score_models(config, sde)
@@ -129,7 +129,7 @@ def drawing(
 def pictures_of(
     config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
 ) -> Evaluator:
-    """Every training.snapshot_freq steps a picture of samples, in snapshots/ too."""
+    """An evaluator that makes a picture of samples every training.snapshot_freq steps, saved in snapshots/ too."""
     drawn = drawn_config(config, config.training.snapshot_steps)
     draw_images = drawing(drawn, sde, configured, known_classes(config, workdir))
 
@@ -146,13 +146,13 @@ def pictures_of(
 def quality_of(
     config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
 ) -> Evaluator:
-    """Every training.quality_freq steps the Frechet distance of samples to real images, with its error.
+    """An evaluator of the Frechet distance of samples to real images, with its error, every training.quality_freq steps.
 
-    The samples are the first of those that --mode evaluate draws of the same checkpoint and seed. Features of the real images are made
-    now, so that nothing but a sample can fail on the way.
+    The samples are the first of those that --mode evaluate draws from the same checkpoint and seed. The features of the real images are
+    computed now, so that during training only sampling can fail.
 
     Raises:
-      UserError: a reference or features that cannot be read, or too few images for what is asked of them.
+      UserError: the reference or features cannot be read, or there are too few images.
     """
     drawn = quality_config(config)
     extractor, _, _, reference = open_reference(drawn, workdir)
@@ -181,7 +181,7 @@ def quality_of(
 
 
 def check_limit(training: Any, number: int, beside: np.ndarray) -> None:
-    """Say where there is no limit of infinitely many images, and refuse to compare checkpoints by it there."""
+    """Warn if there are too few images to extrapolate to infinitely many; refuse to select checkpoints by that limit then."""
     m, dimension = beside.shape
     if has_limit(number, m, dimension):
         return

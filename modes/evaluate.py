@@ -1,4 +1,4 @@
-"""--mode evaluate: how good images are, beside real ones: Frechet distance, KID, precision, recall and more, with errors."""
+"""--mode evaluate: compare images with real ones: Frechet distance, KID, precision, recall and more, with errors."""
 
 from __future__ import annotations
 
@@ -58,15 +58,16 @@ from score_sde.training.known_classes import known_classes
 from score_sde.training.trained_score import load_score_model
 from score_sde.unfinished import all_hosts_meet, unused
 
-SHOWN = 12  # pairs in the picture
-COVARIANCES = 4  # at once, at least: of both sets, a root and a product
+SHOWN = 12  # pairs in the picture of nearest training images
+# Matrices in memory at once, at least: both covariances, a square root and a product.
+COVARIANCES = 4
 
 
 def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
-    """Refuse what cannot be evaluated; gives the sampler, as --mode sample does.
+    """Refuse a configuration that cannot be evaluated; return the sampler, as --mode sample does.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     options = config.evaluation
     check_options(config)
@@ -95,7 +96,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
 def run(
     config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
 ) -> dict[str, Any]:
-    """Evaluate, write <workdir>/evaluation, report the figures and return them; or go on where this command stopped."""
+    """Evaluate, or resume an interrupted evaluation; write <workdir>/evaluation, report and return the figures."""
     began, options = time.perf_counter(), config.evaluation
     splits = load_splits(config, workdir)
     opened = functools.partial(open_early, config, workdir, splits)
@@ -148,14 +149,14 @@ def run(
 
 
 def has_held_out(splits: Datasets) -> bool:
-    """Whether there are images enough for a standard error of how near held-out ones lie to training images."""
+    """Whether there are enough held-out images for a standard error of their distance to training images."""
     return splits.test.num_images > 1
 
 
 def open_early(
     config: Any, workdir: Path, splits: Datasets, count: int, labels: Callable[[], np.ndarray]
 ) -> tuple[Extractor, OfSplit, Reference]:
-    """What images are judged by, `count` of which have these labels; features of the reference are made once nothing is left to refuse."""
+    """Open extractor and reference; compute reference features once all checks for `count` images have passed."""
     extractor, _, of_split_kept, reference = open_reference(config, workdir, splits)
     refuse_early(config, extractor, reference, count, labels)
     if reference.law is None:
@@ -164,7 +165,7 @@ def open_early(
 
 
 def given(config: Any, extractor: Extractor, images: ImageSet, of_split_kept: OfSplit) -> Evaluated:
-    """Images that config.evaluation.images names, with their features."""
+    """The images named by config.evaluation.images, with their features."""
     named = config.evaluation.images
     features = of_split_kept(named) if named in SPLITS else features_of(extractor, images)
     return Evaluated(images, features, {})
@@ -177,7 +178,7 @@ def refuse_early(
     count: int,
     labels: Callable[[], np.ndarray],
 ) -> None:
-    """Refuse before they are drawn, or their features made, images of which there are too few; `labels` are asked for where they count."""
+    """Refuse too small a set before any images are sampled or embedded; call `labels` only if a metric needs them."""
     options, dimension = config.evaluation, extractor.dimension
     check_memory(
         f"the Frechet distance of features of {dimension} dimensions (evaluation.features={options.features}; take others)",
@@ -195,14 +196,14 @@ def refuse_early(
 
 
 def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:
-    """sampling.labels, those that samples were asked for; otherwise all that occur."""
+    """The classes to evaluate: sampling.labels if given, else all that the images have or the model was trained on."""
     if config.evaluation.images and not config.sampling.labels:
         return np.unique(np.concatenate(labels)).tolist()
     return sorted(set(config.sampling.labels)) or list(range(sampled_classes(config)))
 
 
 def assessed(config: Any, evaluated: Evaluated, reference: Reference) -> Assessment:
-    """All figures that the reference allows."""
+    """All figures that can be computed with this reference."""
     x, strata = evaluated.features.of_images, evaluated.images.strata
     if reference.law is not None:
         return assess_beside_law(x, reference.law, config.seed, strata)
@@ -213,7 +214,7 @@ def assessed(config: Any, evaluated: Evaluated, reference: Reference) -> Assessm
 def of_classes(
     config: Any, evaluated: Evaluated, reference: Reference
 ) -> tuple[dict[int, Assessment], dict[int, tuple[int, int]]]:
-    """For each class its figures, and how many images and real ones there are; nothing where that is not asked for."""
+    """Figures per class, and numbers of images and of real images per class; empty unless evaluation.per_class."""
     options = config.evaluation
     if not options.per_class:
         return {}, {}
@@ -234,10 +235,10 @@ def other_figures(
     reference: Reference,
     kept: Memory | None,
 ) -> dict[str, Estimate]:
-    """Figures that only some features or references have."""
+    """Figures that are available only with some features or references."""
     found = {} if kept is None else {"nearer_than_held_out": kept.auc}
     if evaluated.features.logits is not None:
-        # Its parts are consecutive images, and those of a folder or a split may be sorted by class.
+        # The Inception score is computed on consecutive parts, and a folder or split may be sorted by class.
         logits = evaluated.features.logits
         order = np.random.default_rng(config.seed).permutation(len(logits))
         found["inception_score"] = inception_score(logits[order])
@@ -263,7 +264,7 @@ def other_figures(
 def write(
     config: Any, workdir: Path, images: ImageSet, splits: Any, kept: Memory | None
 ) -> dict[str, str]:
-    """The distances to training images, and the nearest pairs as a picture: image, training image, image, ..."""
+    """Write the distances to training images, and a picture of the nearest pairs: image, training image, image, ..."""
     if kept is None:
         return {}
     stem = f"{config.evaluation.images or config.sampling.sampler}".rstrip("/").rpartition("/")[2]
@@ -283,7 +284,7 @@ def write(
 
 
 def title(config: Any, figures: dict[str, Any]) -> str:
-    """Which images, beside which, by what."""
+    """The heading of the table: which images, the reference and the features."""
     options = config.evaluation
     what = {"": f"samples of {config.sampling.sampler}"}.get(options.images, options.images)
     beside = (
@@ -300,7 +301,7 @@ def title(config: Any, figures: dict[str, Any]) -> str:
 def notes(
     config: Any, figures: dict[str, Any], found: Assessment, held_out: bool = True
 ) -> list[str]:
-    """What should be known of the figures."""
+    """Notes that a reader of the figures should know."""
     listed = list(found.notes)
     if not held_out:
         listed.append(

@@ -1,4 +1,4 @@
-"""The samples that --mode evaluate draws: features as they come, images kept batch by batch until the figures are written."""
+"""The samples of --mode evaluate: embedded as they are drawn, and stored in batches until the figures are written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from score_sde.unfinished import UnfinishedFolder, all_hosts_meet
 
 
 class Evaluated(NamedTuple):
-    """Images with their features, and what the record says of where they come from."""
+    """Images with their features, and the record of how they were made."""
 
     images: ImageSet
     features: Features
@@ -48,7 +48,7 @@ def drawn(
     extractor: Extractor,
     configured: Configured | None,
 ) -> tuple[Evaluated, UnfinishedFolder]:
-    """Samples as --mode sample would draw them, with their features, kept batch by batch until the figures are written."""
+    """Draw the samples of --mode sample, with their features, and store them in batches until the figures are written."""
     sampling, space = config.sampling, build_space(config)
     guides = load_guides(config, sde, workdir)
     model = sampled_score(config, sde, space, loaded.model, guides)
@@ -76,10 +76,11 @@ def drawn(
         features[start:end], start = batch["features"], end
         nfe.append(batch["nfe"])
         logits += [batch["logits"]] if "logits" in batch else []
-    all_hosts_meet("samples")  # the first may still be writing what the others are about to read
+    # The first host may still be writing batches that the others are about to read.
+    all_hosts_meet("samples")
 
     def take(rows: Any) -> np.ndarray:
-        """From the batches on disk, each read once."""
+        """The images with these indices, from the batches on disk, each read once."""
         numbers, places = np.divmod(np.asarray(rows), sampling.batch_size)
         order = np.argsort(numbers, kind="stable")
         parts = [
@@ -105,12 +106,12 @@ def drawn(
 
 
 def strata_of_samples(config: Any, classes: Sequence[str] = ()) -> Strata:
-    """What they are told, where there are as many of each."""
+    """The conditions of the samples as strata, if all are equally frequent; None otherwise."""
     return strata_of(told_to_samples(config, classes))
 
 
 def told_to_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray | None:
-    """The class, the text, or the pair of both on which each sample is conditioned, numbered, (n,); None of samples without any."""
+    """Index (n,) of the class, text or pair of both that each sample is conditioned on; None for unconditional samples."""
     indices = np.arange(config.sampling.num_images)
     conditions = dict(build_labels_and_texts(config, classes)(indices))
     parts = [
@@ -124,9 +125,9 @@ def told_to_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray | No
 
 
 def texts_evaluated(config: Any) -> np.ndarray | None:
-    """What is said of each image that is evaluated, (n, l) as data/text.py numbers words; None where nothing is.
+    """The texts of the evaluated images as word indices (n, l) of data/text.py; None if they have no texts.
 
-    Samples have their condition's, images of a split their own texts.
+    Samples have the text that they are conditioned on, images of a split their own.
     """
     images = config.evaluation.images
     if images in SPLITS:

@@ -1,7 +1,7 @@
-"""--mode export: a checkpoint as a file that the published PyTorch code restores.
+"""--mode export: write a checkpoint as a file that the published PyTorch code can load.
 
-Of ncsnpp and ddpm that is the state of a training, as score_sde_pytorch has it. Of the other networks it is their averaged weights under
-the names of the published state dicts, as safetensors, and nothing of the training. Of low-rank updates it is one small file of them.
+For ncsnpp and ddpm the file is a full training state in the format of score_sde_pytorch. For the other networks it has only the averaged
+weights, named as in the published state dicts, as safetensors. For low-rank updates (LoRA) it is one small file with only these.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from score_sde.training.trained_score import averaged_params, check_score_model
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse a network without a published form.
+    """Refuse a network that has no published counterpart.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     if config.training.task == CLASSIFIER:
@@ -56,12 +56,12 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Write <workdir>/export/checkpoint_<step>.pth, weights_<step>.safetensors or, of adapters, <name of the folder>_<step>.npz.
+    """Write <workdir>/export/checkpoint_<step>.pth, weights_<step>.safetensors or, for adapters, <name of the folder>_<step>.npz.
 
-    Reports the figures and returns them.
+    Reports and returns the figures.
 
     Raises:
-      UserError: no checkpoint, one of another config, or the file is there already.
+      UserError: no checkpoint, a checkpoint of another config, or the file exists already.
     """
     if config.training.lora.rank:
         exported = adapters_alone
@@ -81,7 +81,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     if config.ema_sigma_rel:
         figures["ema_sigma_rel"] = config.ema_sigma_rel
     if config.ema_sigma_rel and path.suffix == ".pth":
-        # The format has a rate and no width.
+        # The format stores the rate of an exponential average, but no width.
         figures["note"] = (
             f"the file's average is that of the width {config.ema_sigma_rel:g}, though it states the rate {config.model.ema_rate:g} of "
             "the exponential one: training that continues from it would go on with another average"
@@ -91,17 +91,17 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 class Exported(NamedTuple):
-    """What is written of a checkpoint."""
+    """A checkpoint in its exported form."""
 
     name: str
-    """Of the file, with a place for the step."""
+    """Name of the file, with a placeholder for the step."""
     step: int
     params: Any
     save: Callable[[Path], None]
 
 
 def checkpoint_of(config: Any, workdir: Path) -> Exported:
-    """All of the training's state, as score_sde_pytorch has it."""
+    """The full training state in the format of score_sde_pytorch."""
     network = build_network(config)
     record = from_state(trained_state(config, network, workdir), config.model.ema_rate)
     contents = torch_checkpoint.contents_of(record, network, config)
@@ -114,14 +114,14 @@ def checkpoint_of(config: Any, workdir: Path) -> Exported:
 
 
 def weights_of(config: Any, workdir: Path) -> Exported:
-    """The averaged weights, as a published state dict."""
+    """The averaged weights, as a state dict with the published names."""
     network = network_of(config)
     template = shapes_of(config, network)
     averaged, step = averaged_params(config, workdir, template)
     check_recorded(config, workdir)
     params = jax.device_get(averaged)
     arrays = from_tree(network.state_dict, entries(network, config.data.num_channels), params)
-    # What PyTorch's programs look for.
+    # The format metadata that PyTorch programs look for.
     return Exported(
         "weights_{}.safetensors",
         step,
@@ -131,13 +131,13 @@ def weights_of(config: Any, workdir: Path) -> Exported:
 
 
 def shapes_of(config: Any, network: Any) -> Any:
-    """Of the parameters of the config's network, or of its classifier."""
+    """Shapes and dtypes of the parameters of the config's network or noisy classifier."""
     init = init_classifier if config.training.task == CLASSIFIER else init_params
     return jax.eval_shape(lambda: init(config, network))
 
 
 def adapters_alone(config: Any, workdir: Path) -> Exported:
-    """The averaged adapters of a folder, which must be of this config."""
+    """The averaged adapters of a folder, which must have been trained with this config."""
     low_rank = low_rank_of(config.training)
     assert low_rank is not None
     check_same_run(config, workdir)
@@ -145,7 +145,7 @@ def adapters_alone(config: Any, workdir: Path) -> Exported:
     adapters, step = adapters_of(
         workdir, low_rank, template, config.checkpoint_step, config.ema_sigma_rel
     )
-    # By the run's name, which is then in the names of files that it is used for
+    # Named after the run, so that the names of files made with the adapter tell where it comes from.
     name = workdir.absolute().name.replace("{", "{{").replace("}", "}}")
     return Exported(
         f"{name}_{{}}.npz",
@@ -156,8 +156,8 @@ def adapters_alone(config: Any, workdir: Path) -> Exported:
 
 
 def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
-    """The state of training in a folder, which must have a checkpoint."""
-    # Looking for a checkpoint in the wrong place must not leave a folder there.
+    """The training state in a folder, which must have a checkpoint."""
+    # Checked first, because looking for a checkpoint in the wrong place would create a folder there.
     if not checkpoint_folder(workdir).is_dir():
         raise no_checkpoint(checkpoint_folder(workdir))
     template = jax.eval_shape(lambda: init_state(config, network, build_optimizer(config)))
@@ -171,7 +171,7 @@ def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
 
 
 def write(path: Path, save: Callable[[Path], None]) -> None:
-    """Under another name first: a file of this name is whole. Nothing is written over."""
+    """Save under a temporary name and rename, so that `path` is always complete; refuse to overwrite an existing file."""
     if path.exists():
         raise UserError(f"{path} exists already; move or delete it to export this step again")
     path.parent.mkdir(exist_ok=True)

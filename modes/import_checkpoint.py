@@ -1,4 +1,4 @@
-"""--mode import: a published file of weights becomes a checkpoint of ours, to sample from, to measure or to go on with."""
+"""--mode import: turn a file of published weights into a checkpoint to sample from, measure or train further."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from score_sde.training.trained_score import check_score_model
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse a network without a published form.
+    """Refuse a network that has no published counterpart.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     refuse_average(config, "import")
     if config.checkpoint_step:
@@ -54,10 +54,10 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
-    """Read `source`, write <workdir>/checkpoints/<step>, report the figures and return them.
+    """Read `source`, write <workdir>/checkpoints/<step>, and report and return the figures.
 
     Raises:
-      UserError: the folder has checkpoints, or the file is not one of the config's network.
+      UserError: the folder has checkpoints already, or the file does not match the config's network.
     """
     with nothing_left_on_failure(workdir):
         check_recorded(config, workdir)
@@ -70,7 +70,7 @@ def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
 
 
 def figures_of(record: Record, config: Any) -> dict[str, Any]:
-    """What was read, and where the config will go on differently."""
+    """A summary of the file, and of where training with the config would differ from it."""
     figures: dict[str, Any] = {
         "format": record.format,
         "step": record.step,

@@ -1,4 +1,4 @@
-"""--mode interpolate: images to latents by the probability-flow ODE, between two of them, and back to images."""
+"""--mode interpolate: encode pairs of images by the probability-flow ODE, interpolate their latents, and decode."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from score_sde.unfinished import unused
 
 
 def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
-    """Refuse what has no latents; gives the sampler, if it can be built without the score model's errors.
+    """Refuse what the ODE cannot encode and decode; return the sampler if it can be built without denoising errors.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     check_score_model(config, sde)
@@ -63,10 +63,10 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
 
 
 def check_whole(sampling: Any) -> None:
-    """Refuse what changes samples and has no part in going there and back.
+    """Refuse options that change samples and have no place in encoding and decoding.
 
     Raises:
-      ConfigError: what was given, and what to do.
+      ConfigError: says what was given, and what to do.
     """
     plain = {"threshold": "none", "one_by_one": False, "t_start": 0.0, "start_images": ""}
     for name, nothing in plain.items():
@@ -78,11 +78,11 @@ def check_whole(sampling: Any) -> None:
 
 
 def slerp(first: Array, second: Array, weight: Array) -> Array:
-    """Between two arrays along the great circle through their directions (Shoemake 1985).
+    """Spherical interpolation of two arrays (Shoemake 1985).
 
-    [sin((1 - w) theta) first + sin(w theta) second] / sin(theta), theta the angle between them: a draw of N(0, I)
-    stays as long as such draws are, where a straight line would pass through the middle. Parallel arrays have no
-    such circle, and the line is taken.
+    [sin((1 - w) theta) first + sin(w theta) second] / sin(theta), with theta the angle between them. Between draws of N(0, I) the
+    norm stays typical of such draws, whereas a straight line would pass near the origin. Nearly parallel arrays are interpolated
+    linearly.
     """
     norms = jnp.linalg.norm(first) * jnp.linalg.norm(second)
     theta = jnp.arccos(jnp.clip(jnp.vdot(first, second) / norms, -1.0, 1.0))
@@ -97,11 +97,12 @@ def slerp(first: Array, second: Array, weight: Array) -> Array:
 def interpolate(
     sampler: Sampler, grid: Array, model: Any, pair: Array, frames: int
 ) -> tuple[Array, Samples, Samples]:
-    """Images (frames, h, w, c) from the first of a pair to the second, and the solves there and back.
+    """Images (frames, h, w, c) from the first of a pair to the second, and the results of encoding and decoding.
 
-    The ends are the pair itself, encoded and decoded.
+    The first and last frame are the pair itself, encoded and decoded.
     """
-    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(2))  # of which an ODE draws none
+    # Required by samplers, but unused by an ODE.
+    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(2))
     up = sampler(model, grid[::-1], noise, pair, pair)
     weights = jnp.linspace(0.0, 1.0, frames)
     latents = jax.vmap(lambda weight: slerp(up.x[0], up.x[1], weight))(weights)
@@ -112,7 +113,7 @@ def interpolate(
 def run(
     config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
 ) -> dict[str, Any]:
-    """Interpolate, write <workdir>/interpolation/*.png and *.npz, report the figures and return them."""
+    """Interpolate, write <workdir>/interpolation/*.png and *.npz, and report and return the figures."""
     options = config.interpolation
     loaded = load_score_model(config, sde, workdir)
     if configured is None:
@@ -155,7 +156,7 @@ def run(
 
 
 def chosen_images(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
-    """The images that interpolation.images names, in the units of the process, (2 pairs, h, w, c); of `classes` data.label names one."""
+    """The images of interpolation.images in the units of the process, (2 pairs, h, w, c); data.label indexes `classes`."""
     options = config.interpolation
     datasets = data.load(config, classes=classes)
     check_same_data(datasets)
@@ -172,7 +173,7 @@ def chosen_images(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
 def write(
     config: Any, workdir: Path, x: np.ndarray, rows: np.ndarray, weights: str
 ) -> dict[str, str]:
-    """The frames (pairs, frames, h, w, c) as arrays and as a picture: in each row first image, frames, second."""
+    """Write the frames (pairs, frames, h, w, c) as arrays and as a picture with rows of first image, frames, second image."""
     folder = workdir / "interpolation"
     arrays = unused(folder, f"{config.interpolation.split}-{weights}", ".npz")
     write_whole(arrays, lambda file: np.savez(file, frames=rows, images=x))

@@ -1,4 +1,4 @@
-"""--mode likelihood: bits/dim of a split, image by image, by the ODE and by the SDE's bound."""
+"""--mode likelihood: bits/dim of each image of a split, by the ODE and by the bound of the SDE."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
 
-# Figures that are printed below the table
+# Figures printed below the table
 BESIDE = (
     "exact_bits_per_dim",
     "largest_difference",
@@ -75,10 +75,10 @@ FEW_FOR_AN_AUC = "an AUC needs two or more"
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse what cannot be measured.
+    """Refuse a configuration whose likelihood cannot be measured.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     check_score_model(config, sde)
@@ -143,7 +143,7 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def check_chain_options(config: Any) -> None:
-    """Refuse options of a chain's bound where there is none, and trained noise where nothing is dequantized."""
+    """Refuse options of a discrete chain's bound with an SDE, and trained noise where nothing is dequantized."""
     options = config.likelihood
     for name in ("chain_variances", "chain_levels"):
         if config.training.continuous and options[name] != LikelihoodOptions.defaults()[name]:
@@ -159,7 +159,7 @@ def check_chain_options(config: Any) -> None:
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Measure, write every image's values to <workdir>/likelihood/*.npz, report the figures and return them."""
+    """Measure, write the values of every image to <workdir>/likelihood/*.npz, and report and return the figures."""
     loaded = load_score_model(config, sde, workdir)
     dequantizer = load_dequantizer(config, workdir, loaded)
     datasets = data.load(config, given(config), classes=recorded_classes(workdir))
@@ -194,7 +194,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     leftovers = [unfinished]
     if anomalies is not None:
         everything = config.copy_and_resolve_references()
-        everything.likelihood.num_images = 0  # which limits the split
+        everything.likelihood.num_images = 0  # num_images limits the split only, not the anomalies
         odd, unfinished = measure(everything, anomalies, "anomalies")
         leftovers.append(unfinished)
         figures |= detection(measured, odd)
@@ -211,7 +211,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict[str, Any]:
-    """All that images' values depend on but the images, so that only the same measurement is taken up again."""
+    """Everything except the images that the values depend on, so that only the same measurement is resumed."""
     settings = as_json(config)
     return {
         "what": what,
@@ -230,7 +230,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
 
 
 def read_anomalies(config: Any) -> ImagesInMemory | None:
-    """The images of likelihood.anomalies, or None."""
+    """The images of likelihood.anomalies; None if it is empty."""
     field, path = "likelihood.anomalies", config.likelihood.anomalies
     if not path:
         return None
@@ -249,7 +249,7 @@ def write(
     split: Any,
     arrays: dict[str, np.ndarray],
 ) -> dict[str, str]:
-    """The arrays with the settings they were made by, and the picture. Returns where they went."""
+    """Write the arrays, with the config that made them, and the picture; return the paths."""
     folder = workdir / "likelihood"
     path = unused(folder, f"{config.likelihood.split}-{loaded.name}", ".npz")
     settings = np.array(json.dumps(as_json(config)))

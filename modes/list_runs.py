@@ -1,4 +1,4 @@
-"""--mode list: the folders of runs, newest first, with how far each is and how good."""
+"""--mode list: a table of the runs in a folder, newest first, with step, loss, bits/dim and quality of each."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from score_sde.quoting import printable
 from score_sde.reports.lines import Row, newest_first, number, parsed
 
 WRITTEN = ("config.json", "environment.jsonl", "metrics.jsonl", "results.jsonl", "checkpoints")
-"""What a folder has at least one of, if something was trained or measured in it."""
+"""Every folder in which something was trained or measured has at least one of these."""
 DEFAULT = Path("runs")
-WIDEST = 100  # columns
-LAWS = ("ode", "bound")  # the ODE's own likelihood, and the bound on the SDE's
+WIDEST = 100  # characters per line
+LAWS = ("ode", "bound")  # the likelihood of the ODE, and the bound on that of the SDE
 
 
 class Figure(NamedTuple):
-    """A measurement with its standard error, where there is one."""
+    """A measurement with its standard error, or None if it has none."""
 
     value: float
     error: float | None
 
 
 class Run(NamedTuple):
-    """A folder in which something was trained, and its newest figures; None where there is none."""
+    """A folder in which something was trained or measured, with its newest figures; None where there is none."""
 
     folder: Path
     changed: float
-    """When something in it was written last, in seconds since 1970."""
+    """Time of the last change in it, in seconds since 1970."""
     config: str | None
-    """The config file of its last training without folder and ending, or else its network, data and process."""
+    """Stem of the config file of its last training, or else the names of network, data and process."""
     step: int | None
-    """Of the newest checkpoint, or without one of the last line of metrics.jsonl."""
+    """Step of the newest checkpoint, or else of the last line of metrics.jsonl."""
     loss: float | None
-    """Held out, the last that was measured."""
+    """The last held-out loss."""
     bits_per_dim: Figure | None
     law: str | None
-    """Of which of LAWS that is."""
+    """Which of LAWS it belongs to."""
     frechet: Figure | None
-    """Of the last evaluation, or without one of the last that training made."""
+    """The Frechet distance of the last evaluation, or else the last one measured during training."""
     features: str | None
-    """In what it was measured."""
+    """The features it was measured in."""
 
 
 def run(folder: Path) -> dict[str, Any]:
-    """Print a table of the runs in a folder; of a folder that is a run itself, of those beside it too.
+    """Print a table of the runs in a folder or, if the folder is itself a run, of all runs in its parent.
 
     Raises:
       UserError: there is no such folder.
@@ -67,12 +67,12 @@ def run(folder: Path) -> dict[str, Any]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a training wrote there."""
+    """Whether something was trained or measured in the folder."""
     return any((folder / name).exists() for name in WRITTEN)
 
 
 def runs_in(folder: Path) -> Iterator[Path]:
-    """Raises UserError where it is not there or may not be looked into."""
+    """Yield the runs in a folder; raise UserError if it does not exist or cannot be read."""
     try:
         yield from (path for path in folder.iterdir() if path.is_dir() and is_run(path))
     except OSError as error:
@@ -82,7 +82,7 @@ def runs_in(folder: Path) -> Iterator[Path]:
 
 
 def read_run(folder: Path) -> Run:
-    """What its files say; what cannot be read is not known."""
+    """Read the files of a run; what cannot be read is None."""
     config = object_in(folder / "config.json")
     frechet, features = quality(folder, config)
     bits, law = likelihood(folder)
@@ -100,7 +100,7 @@ def read_run(folder: Path) -> Run:
 
 
 def written(path: Path) -> float:
-    """When the file changed last, in seconds since 1970; 0 if it cannot be seen."""
+    """Modification time of a file, in seconds since 1970; 0 if it is missing or inaccessible."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -108,7 +108,7 @@ def written(path: Path) -> float:
 
 
 def object_in(path: Path) -> Row:
-    """The JSON object of a file; {} where there is none."""
+    """The JSON object in a file; {} if there is none."""
     try:
         return parsed(path.read_bytes()) or {}
     except OSError:
@@ -116,12 +116,12 @@ def object_in(path: Path) -> Row:
 
 
 def config_file(folder: Path) -> str | None:
-    """subvp_digits:likelihood, of the last command that trained there."""
+    """The config of the last training command of a folder, without folder and suffix: subvp_digits:likelihood."""
     for row in newest_first(folder / "environment.jsonl", "command"):
         try:
             words = shlex.split(str(row.get("command")))
         except ValueError:
-            continue  # cut off within quotes
+            continue  # truncated inside quotes
         for word, following in zip(words, [*words[1:], ""], strict=True):
             name, equals, value = word.partition("=")
             if name in ("--config", "-config"):
@@ -131,14 +131,14 @@ def config_file(folder: Path) -> str | None:
 
 
 def parts(config: Row) -> str | None:
-    """The names of network, data and process."""
+    """The names of network, data and process, separated by spaces."""
     found = [config.get(section) for section in ("model", "data", "sde")]
     names = [str(one.get("name")) for one in found if isinstance(one, dict) and one.get("name")]
     return " ".join(names) or None
 
 
 def newest_step(folder: Path) -> int | None:
-    """Of the checkpoints, or else of the last line of metrics.jsonl."""
+    """Step of the newest checkpoint, or else of the last line of metrics.jsonl."""
     checkpoints = folder / "checkpoints"
     try:
         steps = [
@@ -153,13 +153,13 @@ def newest_step(folder: Path) -> int | None:
 
 
 def last(path: Path, name: str) -> float | None:
-    """The last figure of this name in a file of lines."""
+    """The last figure of this name in a file of JSON lines."""
     rows = newest_first(path, f'"{name}"')
     return next((value for row in rows if (value := number(row.get(name))) is not None), None)
 
 
 def likelihood(folder: Path) -> tuple[Figure, str] | tuple[None, None]:
-    """Bits/dim of the last measurement, and of which law."""
+    """Bits/dim of the last measurement, and which of LAWS it belongs to."""
     for row in newest_first(folder / "results.jsonl", '"likelihood"'):
         for law in LAWS:
             found = figure(row, f"{law}_bits_per_dim", f"{law}_standard_error")
@@ -169,10 +169,10 @@ def likelihood(folder: Path) -> tuple[Figure, str] | tuple[None, None]:
 
 
 def quality(folder: Path, config: Row) -> tuple[Figure, str | None] | tuple[None, None]:
-    """The Frechet distance, and the features it is one of: in training those of the config."""
+    """The newest Frechet distance and its features: of the last evaluation, else of training, with the config's features."""
     for row in newest_first(folder / "results.jsonl", '"evaluate"'):
         found = figure(row, "frechet", "frechet_error")
-        # Of given images it says nothing of the network.
+        # An evaluation of given images says nothing about the network.
         if row.get("mode") == "evaluate" and not row.get("images") and found is not None:
             return found, row.get("features")
     for row in newest_first(folder / "metrics.jsonl", '"frechet"'):
@@ -184,13 +184,13 @@ def quality(folder: Path, config: Row) -> tuple[Figure, str | None] | tuple[None
 
 
 def figure(row: Row, name: str, error: str) -> Figure | None:
-    """A value of a row with its error."""
+    """A value of a row with its error, or None if it has no such value."""
     value = number(row.get(name))
     return None if value is None else Figure(value, number(row.get(error)))
 
 
 def as_record(run: Run) -> dict[str, Any]:
-    """For --json."""
+    """The run as an object for --json."""
     return {
         "name": run.folder.name,
         "folder": str(run.folder),
@@ -208,19 +208,20 @@ def as_record(run: Run) -> dict[str, Any]:
 
 
 def moment(seconds: float) -> datetime.datetime:
-    """The date of so many seconds since 1970."""
+    """Date and time in UTC from seconds since 1970."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
 def in_words(folder: Path, runs: Sequence[Run]) -> str:
-    """The table that is printed."""
+    """The printed table."""
     if not runs:
         return f"no runs in {folder}; to begin one: python main.py"
     heads = ("name", "config", "step", "held-out loss", "bits/dim", "Frechet", "changed")
     rows = [heads, *map(cells, runs)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
     excess = sum(widths) + 2 * (len(widths) - 1) - WIDEST
-    for _ in range(min(excess, widths[0] + widths[1] - 16)):  # names give way, the longer first
+    # Shorten the columns of names, the wider one first.
+    for _ in range(min(excess, widths[0] + widths[1] - 16)):
         widths[0 if widths[0] >= widths[1] else 1] -= 1
     lines = ["  ".join(placed(row, widths)).rstrip() for row in rows]
     below = []
@@ -249,7 +250,7 @@ def cells(run: Run) -> tuple[str, ...]:
 
 
 def placed(row: Sequence[str], widths: Iterable[int]) -> Iterator[str]:
-    """Words to the left, numbers to the right of their columns."""
+    """Align words left and numbers right in their columns, shortening what is too long."""
     for i, (text, most) in enumerate(zip(row, widths, strict=True)):
         text = printable(text, 2 * WIDEST).replace("\n", " ")
         short = text if len(text) <= most else text[: most - 3] + "..."

@@ -1,9 +1,10 @@
-"""--mode merge: a new folder whose weights are the mean of those of others, with the updates of adapters.
+"""--mode merge: make a folder with the weighted mean of the weights of other folders, plus the updates of adapters.
 
     W = sum_j c_j W_j + sum_i s_i (alpha_i / r_i) A_i B_i,    sum_j c_j = 1
 
-Of several fine-tunings of one network it is a model soup (Wortsman et al. 2022), of two networks a point of the line through them, of one
-folder of adapters its weights in full, and of one with config.ema_sigma_rel a power-function average as a folder of its own.
+For several fine-tunings of one network this is a model soup (Wortsman et al. 2022); for two networks it is a point on the line through
+them. For a single folder it gives the full weights of a network with adapters or, with config.ema_sigma_rel, those of a power-function
+average.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from score_sde.training.recorded_config import check_recorded, recorded_classes
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import EXACT, check_score_model
 
-# What says how weights were trained that are now others.
+# Fields that describe how the original weights were trained, reset because the merged weights are different ones.
 OF_THE_TRAINING = {
     "training.lora.rank": 0,
     "training.time_cells": 0,
@@ -48,10 +49,10 @@ OF_THE_TRAINING = {
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse a mean of nothing, or with another number of weights than of folders.
+    """Refuse an empty list of folders, or numbers of weights and folders that differ.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     if config.model.name == EXACT:
@@ -66,7 +67,7 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def folders_of(config: Any) -> list[tuple[Path, float]]:
-    """The folders of config.merge, with their weights."""
+    """The folders of config.merge, each with its weight in the mean."""
     merge = config.merge
     folders = [user_path(name.strip()) for name in merge.folders.split(",") if name.strip()]
     if not folders:
@@ -83,10 +84,10 @@ def folders_of(config: Any) -> list[tuple[Path, float]]:
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Write <workdir>/checkpoints/<step>, the latest step of the folders; report the figures and return them.
+    """Write <workdir>/checkpoints/<step>, with the latest step of the folders; report and return the figures.
 
     Raises:
-      UserError: the folder has checkpoints, or one of the others has none, or weights of another network.
+      UserError: --workdir has checkpoints already, or one of the folders has none, or has weights of another network.
     """
     folders = folders_of(config)
     with nothing_left_on_failure(workdir):
@@ -113,7 +114,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 def classes_of(folders: list[Path]) -> tuple[str, ...]:
-    """The names of the networks' classes, in the order of their numbers; () where no folder has them.
+    """The class names shared by the folders, in order of the labels; () if no folder has any.
 
     Raises:
       UserError: folders with different classes.
@@ -130,9 +131,9 @@ def classes_of(folders: list[Path]) -> tuple[str, ...]:
 def mean_weights(
     config: Any, folders: list[tuple[Path, float]], template: Any
 ) -> tuple[Any, list[int]]:
-    """sum_j c_j W_j of the averaged weights in the folders, and the step of each; of one folder its weights, bit for bit.
+    """sum_j c_j W_j of the averaged weights in the folders, and the step of each; for one folder bit for bit its weights.
 
-    Cost: one folder's weights and their sum in memory, the sum in float64.
+    Memory: the weights of one folder, and the sum in float64.
     """
     total = jax.tree.map(lambda like: np.zeros(like.shape, np.float64), template)
     steps = []

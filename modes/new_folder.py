@@ -1,4 +1,4 @@
-"""A folder with one checkpoint that no training here made: of a published file (--mode import), or of others' weights (--mode merge)."""
+"""New folders whose checkpoint does not come from training: published weights (--mode import) or a mean (--mode merge)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from score_sde.training.state import TrainState
 
 
 def saved(state: TrainState, config: Any, workdir: Path, classes: Sequence[str] = ()) -> None:
-    """Write the checkpoint of this state, and what its weights mean: by these names, where they are known, the classes' numbers."""
+    """Write a checkpoint of this state, and record the config and, if known, the names of the classes."""
     with Checkpoints(workdir) as checkpoints:
         checkpoints.remove_unfinished()
         checkpoints.save(int(state.step), state)
@@ -24,10 +24,10 @@ def saved(state: TrainState, config: Any, workdir: Path, classes: Sequence[str] 
 
 @contextlib.contextmanager
 def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
-    """Refuse a folder with checkpoints; leave one without as it was if its first one cannot be made.
+    """Refuse a folder that has checkpoints; restore the folder to its former state if an error occurs inside.
 
     Raises:
-      UserError: it has some.
+      UserError: the folder has checkpoints.
     """
     folder = checkpoint_folder(workdir)
     if saved_steps(folder):
@@ -41,7 +41,7 @@ def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
         if not had_config:
             (workdir / FILE).unlink(missing_ok=True)
-        # Made for this command, if it is empty.
+        # An empty folder was created for this command.
         with contextlib.suppress(OSError):
             workdir.rmdir()
         raise

@@ -1,4 +1,4 @@
-"""config.interpolation and config.tradeoff, and the fields that belong to no section."""
+"""config.interpolation, config.tradeoff and config.merge, and the fields that belong to no section."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RunOptions(Section):
 
 
 def refuse_average(config: Any, mode: str) -> None:
-    """An average to use cannot be chosen where weights are made."""
+    """Refuse the choice of an average or of adapters in modes that produce weights."""
     if config.ema_sigma_rel:
         raise ConfigError(
             f"ema_sigma_rel={config.ema_sigma_rel} chooses what to sample from, to measure or to export; "
@@ -67,7 +67,7 @@ def refuse_average(config: Any, mode: str) -> None:
 
 
 def refuse_adapters(config: Any, mode: str) -> None:
-    """Nor can adapters, on top of which nothing is trained or written."""
+    """Refuse adapters in modes that train or write weights, which cannot start from them."""
     if config.adapters:
         raise ConfigError(
             f"adapters={config.adapters!r} is for modes that use a network; for --mode {mode} make weights of them first, by --mode "
@@ -76,7 +76,7 @@ def refuse_adapters(config: Any, mode: str) -> None:
 
 
 def numbers(words: str, holds: Callable[[float], bool], *outside: float) -> Range:
-    """One or more numbers for which this holds."""
+    """The range of tuples of one or more numbers that each satisfy `holds`."""
     of_each = finite(words, holds, *outside)
     return Range(
         words,
@@ -87,9 +87,9 @@ def numbers(words: str, holds: Callable[[float], bool], *outside: float) -> Rang
 
 @dataclasses.dataclass(frozen=True)
 class TradeoffOptions(Section):
-    """--mode tradeoff: how good the samples of several samplers are for so many evaluations of the network, beside bits/dim.
+    """--mode tradeoff: sample quality of several samplers at given numbers of network evaluations, with bits/dim.
 
-    Samples are config.sampling's in all else, their number too; features and real images are config.evaluation's.
+    Everything else about the samples, including their number, is set by config.sampling; features and real images by config.evaluation.
     """
 
     samplers: str = option(
@@ -120,7 +120,7 @@ PAIRS = Range(
 
 @dataclasses.dataclass(frozen=True)
 class InterpolationOptions(Section):
-    """--mode interpolate: encode images by the ODE (sampling.ode), go from one latent to the other, decode."""
+    """--mode interpolate: encode pairs of images by the ODE (sampling.ode), interpolate the latents, decode."""
 
     split: str = option("test", "test | train", one_of("test", "train"))
     images: tuple[int, ...] = option(
@@ -140,7 +140,7 @@ SUM_ONE = Range(
 
 @dataclasses.dataclass(frozen=True)
 class MergeOptions(Section):
-    """--mode merge: a new folder whose weights are the mean of those of others, with the updates of config.adapters."""
+    """--mode merge: a new folder with the mean of the weights of others, plus the updates of config.adapters."""
 
     folders: str = option("", "folders whose averaged weights are averaged, separated by commas")
     weights: tuple[float, ...] = option(

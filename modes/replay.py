@@ -1,4 +1,4 @@
-"""--mode replay: one update of a run again, to see which images and parameters made a loss that is not finite."""
+"""--mode replay: repeat one update of a run, to find the images and parameters behind a non-finite loss."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from score_sde.training.replay import check_same_updates, replay
 from score_sde.training.score_task import with_weights
 from score_sde.training.task import Plan
 
-SHOWN = 8  # images and parameters
+SHOWN = 8  # images and parameters in the report
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse what cannot be trained, and updates that the run does not have."""
+    """Refuse what cannot be trained, updates beyond the end of the run, and a checkpoint_step."""
     step, n_iters = config.training.replay_step, config.training.n_iters
     if step > n_iters:
         raise ConfigError(
@@ -43,10 +43,10 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Write <workdir>/replay/step<n>.npz with the loss of each image and the gradient's norm in each parameter.
+    """Write <workdir>/replay/step<n>.npz with the loss of each image and the gradient norm of each parameter.
 
     Raises:
-      UserError: the run in the folder, or that update of it, has another config, or a damaged checkpoint.
+      UserError: the run or that update of it had another config, or the checkpoint is damaged.
     """
     step = config.training.replay_step
     check_same_run(config, workdir)
@@ -82,6 +82,6 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
 
 def worst(names: np.ndarray, values: np.ndarray) -> dict[str, float]:
-    """Those that are not finite, then the largest, as many as are shown."""
+    """The SHOWN worst: non-finite values first, then the largest in magnitude."""
     order = np.argsort(np.where(np.isfinite(values), -np.abs(values), -np.inf), kind="stable")
     return {str(names[i]): float(values[i]) for i in order[:SHOWN]}

@@ -1,4 +1,4 @@
-"""--mode report: a page about what a folder holds, report.html, with nothing to load from elsewhere."""
+"""--mode report: write report.html, a self-contained page about the contents of a folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FOLDERS = ("snapshots", "samples", "likelihood", "interpolation", "tradeoff")
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Nothing of the config matters: the page shows that of the folder."""
+    """Check nothing: the page shows the config recorded in the folder, not this one."""
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Write <workdir>/report.html and say where it is.
+    """Write <workdir>/report.html and print its path.
 
     Raises:
       UserError: there is nothing to report.

@@ -1,4 +1,4 @@
-"""--mode restore: images from what was measured of them, several draws of each, and whether their spread can be believed."""
+"""--mode restore: draw several images given each measurement, and test whether their spread is calibrated."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newe
 
 
 def check(config: Any, sde: SDE) -> None:
-    """Refuse what cannot be restored.
+    """Refuse a configuration with which images cannot be restored.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     check_score_model(config, sde)
@@ -94,7 +94,7 @@ def check(config: Any, sde: SDE) -> None:
 
 
 def check_own_sampler(config: Any) -> None:
-    """Refuse guidance by the steps of a sampler that does not draw."""
+    """Refuse CFG++ with a method that has its own sampler, since CFG++ is a step of DDIM."""
     options, plus_plus = config.restore, config.sampling.guidance.plus_plus
     if plus_plus and choose("restore.method", options.method, METHODS).sampler:
         raise ConfigError(
@@ -104,10 +104,10 @@ def check_own_sampler(config: Any) -> None:
 
 
 def check_files(sampling: Any) -> None:
-    """Refuse files that only --mode sample writes.
+    """Refuse options for files that only --mode sample writes.
 
     Raises:
-      ConfigError: what was given, and what to do.
+      ConfigError: says what was given, and what to do.
     """
     for name in ("path_images", "save"):
         if sampling[name] != SamplingOptions.defaults()[name]:
@@ -118,7 +118,7 @@ def check_files(sampling: Any) -> None:
 
 
 def measurement_of(config: Any, space: Space) -> Measurement:
-    """What is measured of the images: as the network was trained for it, or by config.restore.measurement."""
+    """The measurement that the network was trained for (config.condition), or that of config.restore.measurement."""
     section = measured_section(config)
     trained = METHODS[config.restore.method].trained
     name, seed = ("condition", SEED) if trained else ("restore.measurement", config.seed)
@@ -126,7 +126,7 @@ def measurement_of(config: Any, space: Space) -> Measurement:
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
-    """Restore, write <workdir>/restored, report the figures and return them; or go on where this command stopped."""
+    """Restore, or resume an interrupted restoration; write <workdir>/restored, report and return the figures."""
     began, options, space = time.perf_counter(), config.restore, build_space(config)
     measurement, section = measurement_of(config, space), measured_section(config)
     of_middle, classes = METHODS[options.method].trained, recorded_classes(workdir)
@@ -150,7 +150,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     number = len(observed.y) * options.draws
     batches = list(drawer.stored_batches(score, number, config.seed, Generated._asdict, store))
     restored = of_batches(batches, observed, options.draws)
-    del batches  # as many arrays again
+    del batches  # frees a second copy of the arrays
     if method.put_in:
         put_in = with_measured(measurement)
         draws = [put_in(y, x) for y, x in zip(observed.y, restored.draws, strict=True)]
@@ -203,11 +203,11 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 def score_given_measured(
     config: Any, sde: SDE, space: Space, measurement: Measurement, model: Any
 ) -> Any:
-    """The score by config.restore.method, from the guided model's, with sampling.threshold.
+    """The score of config.restore.method given the measurement, around the guided model, with sampling.threshold.
 
-    Where the score has a gradient through the model, the threshold comes last, as of all guidance: within it, a pixel that is cut off
-    would have no gradient, and nothing would bound what the others are moved by. The other methods change, or put what was measured
-    into, an image that is within the range; the samplers of `mcg` and `tds` take their gradients through it.
+    For a method that differentiates through the model, the threshold is applied last, as with all guidance: inside, clipped pixels would
+    have no gradient, and the change of the others would be unbounded. The other methods correct a denoised image that is already within
+    the range; the samplers of `mcg` and `tds` differentiate through the threshold.
     """
     method, options = METHODS[config.restore.method], config.restore
     score = method.score(model, measurement, sde, options)
@@ -217,7 +217,7 @@ def score_given_measured(
 
 
 def is_determined(config: Any, measurement: Measurement) -> bool:
-    """Whether one image only has been measured so: without noise, with no mode unseen, and not of the middles of levels alone."""
+    """Whether y determines the image: no noise, only nonzero singular values, and no dequantization noise within levels."""
     data, linear = config.data, measurement.linear
     of_middle = METHODS[config.restore.method].trained
     within_levels = bool(of_middle and data.num_levels and data.uniform_dequantization)
@@ -227,7 +227,7 @@ def is_determined(config: Any, measurement: Measurement) -> bool:
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """As --mode sample's; classes and texts are the images' own where none are named, and the measurement is recorded already."""
+    """The record of conditions as in --mode sample, without the measurement; "own" for labels and texts of the images."""
     named = {"labels": config.sampling.labels, "text": config.sampling.text}
     found = sample.recorded(config) | {"condition_images": None, "condition_cascade": None}
     own = {name: "own" for name, given in named.items() if name in found and not given}
@@ -235,7 +235,7 @@ def recorded(config: Any) -> dict[str, Any]:
 
 
 def identity(config: Any, workdir: Path, loaded: LoadedScore, observed: Observed) -> dict[str, Any]:
-    """All that the draws depend on, so that only the same command goes on with them: of the images, what was measured of them."""
+    """Everything that the draws depend on, so that only the same command resumes them; images enter by their measurements."""
     settings = as_json(config)
     given = (observed.y, observed.labels, observed.texts)
     return {
@@ -256,21 +256,21 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, observed: Observed
 def of_batches(
     batches: list[dict[str, np.ndarray]], observed: Observed, num_draws: int
 ) -> Restored:
-    """Batches of all draws, one image's after another's."""
+    """Collect the batches, in which the draws of each image are consecutive, as draws (n, num_draws, h, w, c)."""
     x, nfe = (np.concatenate([batch[name] for batch in batches]) for name in ("x", "nfe"))
     n = len(observed.y)
     return Restored(x.reshape(n, num_draws, *x.shape[1:]), nfe.reshape(n, num_draws))
 
 
 def measured_words(config: Any) -> str:
-    """What is measured, for the name of a file: random-fraction0.3."""
+    """The measurement as part of a file name: random-fraction0.3."""
     section = measured_section(config)
     words = [f"{name}{in_a_name(of)}" for name, of in fields_of(section).items() if of]
     return "-".join([section.name, *words])
 
 
 def in_a_name(value: Any) -> str:
-    """A field's value without what a file name cannot have."""
+    """The value of a field in a form that is valid in a file name."""
     parts = value if isinstance(value, tuple) else (value,)
     return "x".join(Path(part).stem if isinstance(part, str) else f"{part:g}" for part in parts)
 
@@ -284,7 +284,7 @@ def write(
     restored: Restored,
     ranks: dict[str, np.ndarray],
 ) -> dict[str, Any]:
-    """Arrays and, of images with a range, the picture. Gives where they went."""
+    """Write the arrays and, for images with a bounded range, the picture; return the paths."""
     options = config.restore
     stem = f"{measured_words(config)}-{options.method}-seed{config.seed}"
     path = unused(workdir / "restored", stem, ".npz")

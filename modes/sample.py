@@ -1,4 +1,4 @@
-"""--mode sample: images from a trained network or an exact score, as a picture and as files."""
+"""--mode sample: draw images from a trained network or an exact score, and write them as a picture and as files."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ from score_sde.training.trained_score import (
 )
 from score_sde.unfinished import all_hosts_meet, newest_file
 
-PICTURE_IMAGES = 100  # at most so many of the samples go into the picture
-PATH_FRAMES = 11  # times at which a path is kept, both ends included
+PICTURE_IMAGES = 100  # samples in the picture, at most
+PATH_FRAMES = 11  # times at which trajectories are stored, both ends included
 
 
 def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
-    """Refuse what cannot be sampled; gives the sampler, if it can be built without the score model's errors.
+    """Refuse a configuration that cannot be sampled; return the sampler if it can be built without denoising errors.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     check_score_model(config, sde, to_sample=True)
@@ -66,7 +66,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
 
 
 def check_sampling(config: Any, sde: SDE) -> tuple[Configured, ...]:
-    """The same of a config whose network has been checked."""
+    """As `check`, for a config whose network has been checked already."""
     sampling = config.sampling
     sde.check_time("sampling.eps", sampling.eps)
     check_batch(config, "sampling.batch_size")
@@ -84,7 +84,7 @@ def check_sampling(config: Any, sde: SDE) -> tuple[Configured, ...]:
 def run(
     config: Any, sde: SDE, workdir: Path, configured: Configured | None = None
 ) -> dict[str, Any]:
-    """Sample, write <workdir>/samples, report the figures and return them; or go on where this command stopped."""
+    """Sample, or resume interrupted sampling; write <workdir>/samples, report and return the figures."""
     began, sampling = time.perf_counter(), config.sampling
     loaded, space = load_score_model(config, sde, workdir), build_space(config)
     guides = load_guides(config, sde, workdir)
@@ -123,14 +123,15 @@ def run(
         "seed": config.seed,
         **recorded(config),
     }
-    # As evaluation.images these files are known to have so many of each class.
+    # Stored so that --mode evaluate knows the class of each image when these files are its evaluation.images.
     of_all = {LABELS: labels_of_samples(config, classes)} if sampled_classes(config) else {}
     all_hosts_meet("samples")
     if jax.process_index() == 0:
         path = None
-        if sampling.path_images:  # first: if it fails, the batches are there for the next command
+        # Before files.finish: if it fails, the batches are kept for the next command.
+        if sampling.path_images:
             count = min(sampling.path_images, sampling.num_images)
-            # From this host's own copies: the other hosts do not take part.
+            # Uses this host's own copies, as the other hosts do not take part.
             model = bind(jax.device_get(model), generator.conditions(np.arange(count)))
             path = trajectory(
                 configured, sde, model, space.shape, count, config.seed, PATH_FRAMES, start_images
@@ -151,7 +152,7 @@ def run(
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """What the record says of conditions and guidance, for a model that takes any or is guided."""
+    """The record of conditions and guidance; empty for a model that has neither."""
     sampling, classes = config.sampling, sampled_classes(config)
     images: dict[str, Any] = {}  # and texts
     if has_condition_image(config):
@@ -166,13 +167,13 @@ def recorded(config: Any) -> dict[str, Any]:
         **images,
         **({"labels": list(sampling.labels) or "all"} if classes else {}),
         "guidance_weight": weight,
-        "guidance_scale": 1.0 + weight,  # as other codes count it
+        "guidance_scale": 1.0 + weight,  # the convention of other codes
         **{f"guidance_{name}": value for name, value in beside_weight(sampling).items()},
     }
 
 
 def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
-    """All that the samples depend on, so that only the same command goes on with them."""
+    """Everything that the samples depend on, so that only the same command resumes them."""
     settings, classes = as_json(config), known_classes(config, workdir)
     return {
         **loaded.recorded,
@@ -191,8 +192,8 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
 
 
 def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
-    """The Kolmogorov-Smirnov distance of all coordinates to the data's mixture, and the band it should keep."""
-    # With SciPy's functions, for which sampling from a network need not wait.
+    """Kolmogorov-Smirnov distance of all coordinates to the mixture of the data, and the confidence band for it."""
+    # Imported here because it imports SciPy, which sampling from a network does not need.
     from score_sde.evaluation.known_law import dkw_band, ks_distance, mixture_cdf
 
     with np.load(arrays) as file:
@@ -204,7 +205,7 @@ def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
 
 
 def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> Image:
-    """The first images as a grid: a row for each class where all have their turn. Gives the picture that it writes."""
+    """Save the first images as a grid, with a row per class if classes take turns; return the picture."""
     num_classes = sampled_classes(config)
     in_turn = num_classes and not config.sampling.labels and not has_condition_image(config)
     if not in_turn or len(images) < num_classes:
@@ -216,10 +217,9 @@ def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -
 
 
 def write_path(sde: SDE, space: Space, path: Trajectory, beside: Path) -> dict[str, str]:
-    """The first images on their way, beside the samples: states and times, and for images a picture of them.
+    """Write the trajectories of the first images next to the samples: states and times, and for images a picture.
 
-    The picture shows x_t / sqrt(alpha^2 + sigma^2), which keeps the contrast of any process's noise on the scale of
-    the data's.
+    The picture shows x_t / sqrt(alpha^2 + sigma^2), so that noise of any process has a contrast comparable to that of the data.
     """
     target = beside.with_name(f"{beside.name.removesuffix('.npz')}-path.npz")
     write_whole(target, lambda file: np.savez(file, states=path.x, times=path.times))

@@ -1,8 +1,8 @@
-"""--mode tradeoff: quality, likelihood and cost of a checkpoint in one table.
+"""--mode tradeoff: sample quality, likelihood and cost of a checkpoint in one table.
 
-Samples of several samplers are judged for so many evaluations of the network as --mode evaluate judges them, from the same noise;
-bits/dim are those of --mode likelihood. A row that is done stays: the same command goes on after the last, and a longer list of
-samplers makes only the new ones.
+Several samplers draw from the same noise at given numbers of network evaluations, and their samples are evaluated as in --mode evaluate;
+bits/dim are measured as in --mode likelihood. Finished rows are kept: repeating the command resumes after the last one, and a longer
+list of samplers adds only the new rows.
 """
 
 from __future__ import annotations
@@ -54,44 +54,44 @@ LAWS = {"ode": "the ODE's law", "bound": "bound on the SDE's"}
 
 
 class Planned(NamedTuple):
-    """A sampler with its steps."""
+    """A sampler with its number of steps or tolerance."""
 
     run: Run
     config: Any
-    """The config by which --mode evaluate would draw the same samples."""
+    """The config with which --mode evaluate would draw the same samples."""
     configured: Configured | None
-    """None where it needs the score model's denoising errors."""
+    """None if the sampler needs denoising errors of the score model."""
 
     @property
     def steps(self) -> str:
-        """In words."""
+        """The steps as text."""
         count = self.run.settings.get(f"{self.run.entry.group}.num_steps")
         return self.run.steps if count is None else f"{count} on {self.run.steps}"
 
 
 class Made(NamedTuple):
-    """A row."""
+    """A finished row."""
 
     figures: dict[str, Any]
-    """As they were reported."""
+    """The reported figures."""
     unfinished: UnfinishedFolder | None = None
-    """What is no longer needed once the row is kept."""
+    """Batches to be removed once the row is stored."""
 
 
 class Task(NamedTuple):
-    """A row that is to be made."""
+    """A row still to be computed."""
 
     what: str
     identity: dict[str, Any]
-    """All that it depends on."""
+    """Everything that the row depends on."""
     make: Callable[[], Made]
 
 
 def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
-    """Refuse what cannot be measured; gives what will be.
+    """Refuse what cannot be measured; return the planned samplers.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     check_options(config)
     if config.evaluation.images:
@@ -109,7 +109,7 @@ def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
 
 
 def planned(config: Any, sde: SDE) -> list[Planned]:
-    """The samplers of the list, each checked as --mode sample would."""
+    """The samplers of the list, each checked as in --mode sample."""
     sampling, options = config.sampling, config.tradeoff
     tweedie = sampling.noise_removal and sampling.noise_removal_by == "tweedie"
     steps = Steps(
@@ -128,7 +128,7 @@ def planned(config: Any, sde: SDE) -> list[Planned]:
 
 
 class Judge:
-    """Holds features beside those of the real images."""
+    """Compares features of samples with those of the real images."""
 
     def __init__(self, config: Any, workdir: Path):
         self.config = config
@@ -141,17 +141,17 @@ class Judge:
 
     @property
     def beside(self) -> np.ndarray:
-        """(m, d), made for the first row that is not there already."""
+        """Features (m, d) of the real images, computed on first use."""
         return self.reference.features
 
     @functools.cached_property
     def images(self) -> list[Any]:
-        """What both splits are known by."""
+        """What identifies both splits: fingerprint of the data and hashes of some images."""
         some = [hash_of_some(split) for split in (self.splits.train, self.splits.test)]
         return [self.splits.fingerprint, some]
 
     def figures(self, x: np.ndarray, strata: Strata) -> dict[str, Any]:
-        """Of features, for the record: those of --mode evaluate, but for a limit that there is not."""
+        """The figures of --mode evaluate for features x, without frechet_limit if there are too few images for it."""
         config = self.config
         both = (strata, self.reference.strata)
         assessment = assess(x, self.beside, config.evaluation.neighbours, config.seed, both)
@@ -170,7 +170,7 @@ class Judge:
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
-        """All that figures depend on beside the images."""
+        """Everything that the figures depend on except the samples."""
         options, settings = self.config.evaluation, as_json(self.config)
         files = [changed(options[name]) for name in ("reference", "features")]
         return {
@@ -182,7 +182,7 @@ class Judge:
 
 
 def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, Any]:
-    """Make the rows, write <workdir>/tradeoff, show the table and return the rows; or go on where this command stopped."""
+    """Compute the rows that are missing, write <workdir>/tradeoff, print the table and return all rows."""
     loaded = load_score_model(config, sde, workdir)
     judge = Judge(config, workdir)
     n, m = config.sampling.num_images, judge.reference.num_images
@@ -211,7 +211,8 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
         title = "\n".join(line.removesuffix(".") for line in (about, in_a_line(bits)) if line)
         if has_one:
             save_tradeoff_picture(picture, rows, "frechet_limit", title)
-        else:  # and so no distance of other images that these could be compared with
+        else:
+            # Without the limit only equal numbers of images compare, so the row of real images is left out.
             save_tradeoff_picture(picture, of_samplers, "frechet", title)
         write_whole(picture.with_suffix(".md"), text.encode())
         written = {"table": str(picture.with_suffix(".md")), "picture": str(picture)}
@@ -220,9 +221,9 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
 
 
 def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
-    """The figures of all rows, of which those that are there already are read."""
+    """The figures of all rows: read if stored already, else computed and stored."""
     paths = [folder / f"{digest_of(task.identity)}.json" for task in tasks]
-    # Before the first is made: all hosts must see the same.
+    # Read before the first row is computed, so that all hosts see the same rows.
     there = [stored(path) for path in paths]
     there = of_first_host(there)
     left = sum(found is None for found in there)
@@ -231,7 +232,7 @@ def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
     found = []
     for number, (task, path, figures) in enumerate(zip(tasks, paths, there, strict=True), 1):
         if figures is None:
-            # Each has a bar of its own, of which two would write over each other.
+            # A line instead of an outer progress bar, which would overwrite the bar of the row.
             say(f"row {number} of {len(tasks)}: {task.what}")
             figures, unfinished = task.make()
             if jax.process_index() == 0:
@@ -243,7 +244,7 @@ def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
 
 
 def stored(path: Path) -> dict[str, Any] | None:
-    """A row that an earlier command made; None if there is none that can be read."""
+    """A row stored by an earlier command; None if it is missing or unreadable."""
     try:
         return dict(parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -251,10 +252,11 @@ def stored(path: Path) -> dict[str, Any] | None:
 
 
 def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: LoadedScore) -> Task:
-    """Samples drawn and judged."""
+    """The task that draws and evaluates the samples of one sampler."""
 
     def make() -> Made:
-        _ = judge.beside  # before the clock, and before samples are drawn that it may fail to judge
+        # Outside the timing, and before sampling, in case the reference cannot be read.
+        _ = judge.beside
         began = time.perf_counter()
         evaluated, unfinished = drawn(
             one.config, sde, workdir, loaded, judge.extractor, one.configured
@@ -276,7 +278,7 @@ def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: Load
 
 
 def real_images(judge: Judge, workdir: Path) -> list[Task]:
-    """The other split beside the reference: what a perfect sampler would have, if there are enough of them."""
+    """The task that evaluates the other split, with the figures of a perfect sampler; none if it is missing or too small."""
     name = OTHER_SPLIT.get(judge.config.evaluation.reference)
     fewest = fewest_images(judge.config.evaluation.neighbours)
     if name is None or getattr(judge.splits, name).num_images < fewest:
@@ -299,7 +301,7 @@ def real_images(judge: Judge, workdir: Path) -> list[Task]:
 
 
 def bits_per_dim(judge: Judge, sde: SDE, workdir: Path, loaded: LoadedScore) -> list[Task]:
-    """--mode likelihood, if it is asked for."""
+    """The task that measures bits/dim as in --mode likelihood, if tradeoff.bits_per_dim is set."""
     config = judge.config
     if not config.tradeoff.bits_per_dim:
         return []
@@ -312,7 +314,7 @@ def bits_per_dim(judge: Judge, sde: SDE, workdir: Path, loaded: LoadedScore) -> 
 
 
 def line_of(figures: dict[str, Any]) -> str:
-    """One row as the line that is printed."""
+    """One row as a printed line."""
     row = row_of(figures)
     name = "frechet_limit" if "frechet_limit" in row.figures else "frechet"
     words = {"frechet": "Frechet distance", "frechet_limit": "Frechet distance in the limit"}
@@ -323,7 +325,7 @@ def line_of(figures: dict[str, Any]) -> str:
 
 
 def row_of(figures: dict[str, Any]) -> Row:
-    """Of the figures of a sampler, or of real images."""
+    """The table row for the figures of a sampler or of real images."""
     estimates = {
         name: Estimate(value, figures[f"{name}_error"])
         for name, value in figures.items()
@@ -333,7 +335,7 @@ def row_of(figures: dict[str, Any]) -> Row:
 
 
 def bits_of(figures: dict[str, Any]) -> list[Bits]:
-    """Of the figures of --mode likelihood."""
+    """The table entries for the figures of --mode likelihood."""
     of_chain = {"bound": f"bound on {figures['bound_on']}"} if "bound_on" in figures else {}
     return [
         Bits(

@@ -1,4 +1,4 @@
-"""--mode train: train a network of config.model or a classifier of noisy images, or go on where an earlier run in the folder stopped."""
+"""--mode train: train a network of config.model or a classifier of noisy images, or resume the run in the folder."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from score_sde.training.weights_and_biases import check_wandb, weights_and_biase
 
 
 def check(config: Any, sde: SDE) -> tuple[Drawn]:
-    """Refuse what cannot be trained, or of which nothing can be drawn on the way; gives the samplers for that.
+    """Refuse what cannot be trained or sampled during training; return the samplers used during training.
 
     Raises:
-      UserError: saying what was given, what was expected and what to do.
+      UserError: states what was given, what was expected and what to do.
     """
     if config.model.name == EXACT:
         raise ConfigError(
@@ -44,12 +44,12 @@ def check(config: Any, sde: SDE) -> tuple[Drawn]:
 
 
 def check_score(config: Any, sde: SDE) -> Drawn:
-    """Of a score network."""
+    """Check the training of a score network."""
     return check_network(config, sde, build_loss)
 
 
 def check_network(config: Any, sde: SDE, check_loss: Callable[[Any, SDE], Any]) -> Drawn:
-    """Of a network that samples are drawn of, whatever it is trained for."""
+    """Check the training of any network that samples are drawn from."""
     check_score_model(config, sde, to_sample=True)
     check_config(config)
     check_label_dropout(config)
@@ -59,7 +59,7 @@ def check_network(config: Any, sde: SDE, check_loss: Callable[[Any, SDE], Any]) 
 
 
 def check_classifier(config: Any, sde: SDE) -> Drawn:
-    """Of a classifier, which draws nothing."""
+    """Check the training of a classifier, which draws no samples."""
     check_config(config)
     check_classifier_training(config)
     build_times(config, sde)
@@ -72,17 +72,17 @@ CHECKS = {
     "consistency": lambda config, sde: check_network(config, sde, check_consistency),
     "mean_flow": lambda config, sde: check_network(config, sde, check_mean_flow),
 }
-"""By training.task."""
+"""The check for each training.task."""
 
 
 def run(config: Any, sde: SDE, workdir: Path, samplers: Drawn | None = None) -> dict[str, Any]:
-    """Train what config.training.task names, or go on with it; the last figures."""
+    """Train or resume the task of config.training.task; return the last figures."""
     samplers = samplers or Drawn()
     evaluators: dict[str, Evaluator] = {}
     kind = KINDS[config.training.task]
     if config.training.quality_freq:
         evaluators["quality"] = quality_of(config, sde, workdir, samplers.quality)
-    # Real-valued data have no shades to draw, and a classifier draws nothing.
+    # Real-valued data have no pixel levels to show, and a classifier draws nothing.
     if config.training.snapshot_freq and config.data.num_levels and kind.draws:
         evaluators["pictures"] = pictures_of(config, sde, workdir, samplers.pictures)
     watch = weights_and_biases(config)

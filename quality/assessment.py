@@ -1,4 +1,4 @@
-"""Every figure of one set of features beside another, each with its error."""
+"""All quality figures of one set of features against another, each with its error."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from score_sde.quality.neighbours import Nearest, nearest, neighbourhood
 from score_sde.quality.sliced import sliced_distance, unit_directions
 from score_sde.quality.strata import EVEN, Strata
 
-FEWEST = 2 * FEWEST_BLOCKS  # images of a set
+FEWEST = 2 * FEWEST_BLOCKS  # images per set
 
 
 class Assessment(NamedTuple):
-    """Of features (n, d) beside (m, d)."""
+    """The quality of features (n, d) compared with real ones (m, d)."""
 
     figures: dict[str, Estimate]
-    """frechet, frechet_limit, kid, precision, recall, density, coverage, mind; the first two alone beside a law."""
+    """frechet, frechet_limit, kid, precision, recall, density, coverage, mind; only the first two if just moments are known."""
     notes: tuple[str, ...]
-    """What a reader should know of them."""
+    """Remarks for the reader on the reliability of the figures."""
 
 
 def assess(
@@ -42,13 +42,13 @@ def assess(
     seed: int,
     strata: tuple[Strata, Strata] = INDEPENDENT,
 ) -> Assessment:
-    """All of them.
+    """Compute all figures.
 
     Args:
       x, real: features, at least FEWEST rows each, and more than k.
-      k: neighbours, of precision, recall, density and coverage.
-      seed: deals images into blocks and halves, and draws directions.
-      strata: of either set; the Frechet distance knows of them.
+      k: number of neighbours for precision, recall, density and coverage.
+      seed: seed for the random blocks, halves and directions.
+      strata: those of x and of real; only the Frechet distance uses them.
 
     Raises:
       UserError: too few images.
@@ -57,7 +57,7 @@ def assess(
     rng = np.random.default_rng(seed)
     equal = min(len(x), len(real))
     chosen = [rng.permutation(len(rows))[:equal] for rows in (x, real)]
-    # Where all are taken, their order does not matter, and a copy is saved.
+    # If all rows are taken their order does not matter, which saves a copy.
     some, some_real = (
         rows if len(rows) == equal else rows[which]
         for rows, which in zip((x, real), chosen, strict=True)
@@ -74,7 +74,7 @@ def assess(
 
 
 def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = None) -> Assessment:
-    """The Frechet distance of features (n, d) to a law of which no more is known than its mean and covariance.
+    """The Frechet distance of features (n, d) to a distribution of which only mean and covariance are known.
 
     Raises:
       UserError: too few images.
@@ -99,7 +99,7 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = 
 
 
 def even(strata: tuple[Strata, Strata]) -> tuple[str, ...]:
-    """A note for each set with as many images of each class."""
+    """A note for each set with equally many images of each class."""
     return tuple(
         EVEN.format(what=what)
         for what, of in zip(("images", "real images"), strata, strict=True)
@@ -108,7 +108,7 @@ def even(strata: tuple[Strata, Strata]) -> tuple[str, ...]:
 
 
 def singular(rows: np.ndarray, what: str) -> tuple[str, ...]:
-    """A note where there are fewer images than dimensions."""
+    """A note if there are no more images than dimensions."""
     count, dimension = rows.shape
     if count > dimension:
         return ()
@@ -118,7 +118,7 @@ def singular(rows: np.ndarray, what: str) -> tuple[str, ...]:
 
 
 def without_limit(x: np.ndarray, real: np.ndarray | None = None) -> tuple[str, ...]:
-    """A note where the limit of infinitely many is not to be trusted; beside a law that of the images alone is taken."""
+    """A note if the limit of infinitely many images is unreliable; without `real`, only the images are extrapolated."""
     n, dimension = x.shape
     m = n if real is None else len(real)
     if has_limit(n, m, dimension):
@@ -131,12 +131,12 @@ def without_limit(x: np.ndarray, real: np.ndarray | None = None) -> tuple[str, .
 
 
 def fewest_images(k: int) -> int:
-    """Of a set, for errors of all figures and a k-th neighbour."""
+    """Fewest images per set that allow errors of all figures and a k-th neighbour."""
     return max(FEWEST, k + 1)
 
 
 def check_number(n: int) -> None:
-    """Refuse n images beside a law if they are too few for an error."""
+    """Refuse n images, compared with mean and covariance only, if they are too few for an error."""
     if n < FEWEST:
         raise UserError(
             f"{n} images: an error needs {FEWEST}; draw more (sampling.num_images), or give more"
@@ -144,7 +144,7 @@ def check_number(n: int) -> None:
 
 
 def check_numbers(n: int, m: int, k: int) -> None:
-    """Refuse n images beside m real ones if they are too few for an error, or for a k-th neighbour."""
+    """Refuse n images and m real ones if either are too few for an error or for a k-th neighbour."""
     fewest = fewest_images(k)
     if min(n, m) < fewest:
         raise UserError(
@@ -153,17 +153,17 @@ def check_numbers(n: int, m: int, k: int) -> None:
 
 
 class Memory(NamedTuple):
-    """Whether images lie nearer to training images than new ones do."""
+    """Memorization: whether images are nearer to training images than held-out ones are."""
 
     auc: Estimate
-    """The chance that an image is nearer to its nearest training image than a held-out one to its own: 1/2 where nothing is
-    learnt by heart."""
+    """Probability that an image is nearer to its nearest training image than a held-out image is to its own: 1/2 without
+    memorization."""
     nearest: Nearest
-    """Of each image, the training image."""
+    """The nearest training image of each image."""
 
 
 def memory(x: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> Memory:
-    """From features of images (n, d), of training images and of held-out ones."""
+    """Measure memorization from features (n, d) of images, of training images and of held-out ones."""
     found, new = nearest(x, train), nearest(held_out, train)
     nearer = auc(-new.distance, -found.distance)
     return Memory(Estimate(nearer.value, nearer.standard_error), found)

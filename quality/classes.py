@@ -1,4 +1,4 @@
-"""The figures of each class by itself, where images have labels."""
+"""The quality figures of each class, for images with labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from score_sde.errors import UserError
 from score_sde.quality.assessment import Assessment, assess, fewest_images
 
-SHOWN = 5  # classes in a message
+SHOWN = 5  # classes listed in a message
 
 
 def check_classes(
@@ -18,10 +18,10 @@ def check_classes(
     """Refuse a class that is empty, or too small for an error of every figure.
 
     Args:
-      labels, real: classes of the images (n,) and of the reference (m,).
+      labels, real: labels of the images (n,) and of the reference (m,).
       wanted: classes to measure.
-      k: neighbours.
-      dimension: of the features, for the message.
+      k: number of neighbours.
+      dimension: number of features, for the message.
     """
     fewest = fewest_images(k)
     for what, own in (("images", labels), ("real images", real)):
@@ -42,7 +42,7 @@ def check_classes(
 
 
 def listed(labels: Sequence[int]) -> str:
-    """Labels for a message, the first few."""
+    """List the first SHOWN labels, for a message."""
     return ", ".join(map(str, labels[:SHOWN])) + (", ..." if len(labels) > SHOWN else "")
 
 
@@ -55,7 +55,7 @@ def assess_classes(
     k: int,
     seed: int,
 ) -> dict[int, Assessment]:
-    """`assess` of the features x (n, d) of each class beside the real ones (m, d) of the same."""
+    """`assess`, for each wanted class, the features x (n, d) of this class against the real ones (m, d) of the same class."""
     check_classes(labels, real_labels, wanted, k, x.shape[1])
     return {
         label: assess(x[labels == label], real[real_labels == label], k, seed) for label in wanted

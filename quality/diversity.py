@@ -1,4 +1,4 @@
-"""How different the images of a set are from each other: LPIPS between the two of random pairs (Zhu et al. 2017, Sec. 5.1)."""
+"""Diversity of a set of images: mean LPIPS distance of random pairs (Zhu et al. 2017, Sec. 5.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from score_sde.progress import progress_bar
 from score_sde.quality.estimate import Estimate, mean_of
 
 PAIRS = 500  # at most
-BATCH = 25  # pairs at once
+BATCH = 25  # pairs per batch
 
 
 def mean_distance(
@@ -20,12 +20,14 @@ def mean_distance(
     rng: np.random.Generator,
     what: str,
 ) -> Estimate:
-    """The mean over pairs of images, and its standard error; no image is in two pairs, so that they are independent.
+    """The mean distance over pairs and its standard error; no image is in two pairs, so that the pairs are independent.
 
     Args:
-      distance: of two batches, image by image.
-      take: images by their places, of `count`, at least four.
-      what: is compared, for the progress bar.
+      distance: distances (b,) between corresponding images of two batches.
+      take: returns the images at these positions.
+      count: number of images, at least four.
+      rng: chooses the pairs.
+      what: label of the progress bar.
     """
     pairs = min(PAIRS, count // 2)
     rows = rng.permutation(count)[: 2 * pairs]
@@ -34,7 +36,7 @@ def mean_distance(
         for start in range(0, pairs, BATCH):
             end = min(start + BATCH, pairs)
             sides = (images[start:end], images[pairs + start : pairs + end])
-            # Filled up, so that one program serves all.
+            # The last batch is padded, so that a single compiled program suffices.
             a, b = (np.resize(side, (min(BATCH, pairs), *side.shape[1:])) for side in sides)
             found[start:end] = distance(a, b)[: end - start]
             bar.update(end - start)

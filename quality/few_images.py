@@ -1,4 +1,4 @@
-"""The Frechet distance of few images, as they are drawn while a network trains or for a list of samplers."""
+"""The Frechet distance of few images, as sampled during training or for each of several samplers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from score_sde.quality.strata import Strata
 
 
 def has_limit(n: int, m: int, dimension: int) -> bool:
-    """Whether `frechet_limit` is one of n images beside m, by features of so many dimensions.
+    """Whether `frechet_limit` is reliable for n and m images with features of this dimension.
 
-    It takes the excess of a distance for proportional to 1/n, which is true of n that are large beside the dimension. Where half of the
-    images hardly span it the limit is too low: of normal laws in 16 dimensions whose variances fall by 100, by more than
-    a standard error with as many images as dimensions, half of one with twice as many and a tenth with four times as many
-    (tests/quality/test_few_images.py).
+    It assumes that the excess of a distance is proportional to 1/n, which holds for n large compared with the dimension. If half of
+    the images hardly span the space, the limit is too low: for normal distributions in 16 dimensions whose variances span a factor
+    of 100, by more than a standard error with as many images as dimensions, half of one with twice as many and a tenth with four
+    times as many (tests/quality/test_few_images.py).
     """
     return min(n, m) > 4 * dimension
 
@@ -26,11 +26,12 @@ def frechet_figures(
     seed: int,
     strata: tuple[Strata, Strata] = INDEPENDENT,
 ) -> dict[str, Estimate]:
-    """`frechet`, and where there is one `frechet_limit`, of features (n, d) beside (m, d).
+    """`frechet`, and `frechet_limit` if it is reliable, of features (n, d) and (m, d).
 
     Args:
-      seed: deals images into the halves of the limit.
-      strata: of either set.
+      x, real: features of the images and of the real ones.
+      seed: seed for the random halves from which the limit is extrapolated.
+      strata: those of x and of real.
     """
     found = {"frechet": frechet_estimate(x, real, strata)}
     if has_limit(len(x), len(real), x.shape[1]):

@@ -1,6 +1,6 @@
-"""The Frechet distance between Gaussians fitted to two sets of features, its standard error, and its limit of many images.
+"""The Frechet distance between Gaussians fitted to two sets of features, its standard error, and its limit for infinite sets.
 
-FID is this distance of the 2048 features of one Inception network (Heusel et al. 2017), in their squared units.
+FID is this distance for the 2048 features of a particular Inception network (Heusel et al. 2017), in their squared units.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from score_sde.quality.strata import Strata, dealt_in_halves, variance_of_mean
 
 INDEPENDENT: tuple[Strata, Strata] = (None, None)
 
-SMALLEST = (
-    1e-10  # of a covariance's largest eigenvalue: directions with less are those that no image uses
-)
+# Relative to the largest eigenvalue of a covariance: directions with less variance are not used by any image.
+SMALLEST = 1e-10
 
 
 def root(covariance: np.ndarray) -> np.ndarray:
-    """The symmetric square root of a covariance; round-off below 0 counts as 0."""
+    """The symmetric square root of a covariance; eigenvalues below 0, which are rounding errors, count as 0."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
@@ -36,10 +35,10 @@ def root(covariance: np.ndarray) -> np.ndarray:
 def frechet(a: Gaussian, b: Gaussian) -> float:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) (Dowson and Landau 1982).
 
-    It is the squared 2-Wasserstein distance of the two Gaussians.
+    This is the squared 2-Wasserstein distance of the two Gaussians.
     """
     half, other = root(a.covariance), b.covariance
-    # C_a C_b has the eigenvalues of the symmetric root(C_a) C_b root(C_a); features that never change make both singular.
+    # C_a C_b has the eigenvalues of the symmetric root(C_a) C_b root(C_a); constant features make both singular.
     products = np.linalg.eigvalsh(half @ other @ half)
     mixed = np.sum(np.sqrt(np.maximum(products, 0.0)))
     apart = np.sum(np.square(a.mean - b.mean))
@@ -47,13 +46,13 @@ def frechet(a: Gaussian, b: Gaussian) -> float:
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """`frechet` of two sets. Finite sets of one law have a positive distance, which falls as 1/n.
+    """`frechet` of two sets. For finite samples of the same distribution it is positive and falls as 1/n.
 
     Args:
-      x, y: features or images (n, ...) and (m, ...) of one shape; n and m at least 2.
+      x, y: features or images (n, ...) and (m, ...) of the same shape; n and m at least 2.
 
     Raises:
-      ValueError: images of other shapes, or too few.
+      ValueError: different shapes, or too few images.
     """
     check(x, y)
     return frechet(moments(x), moments(y))
@@ -68,9 +67,9 @@ def check(x: np.ndarray, y: np.ndarray) -> None:
 
 
 def transport(a: Gaussian, b: Gaussian) -> np.ndarray:
-    """T with T C_a T = C_b: the linear part of the map that moves Gaussian a to b at least cost.
+    """T with T C_a T = C_b: the linear part of the optimal transport map from Gaussian a to b.
 
-    C_b^(1/2) (C_b^(1/2) C_a C_b^(1/2))^(-1/2) C_b^(1/2) (Gelbrich 1990), 0 where neither covariance has anything.
+    T = C_b^(1/2) (C_b^(1/2) C_a C_b^(1/2))^(-1/2) C_b^(1/2) (Gelbrich 1990), with 0 in place of the inverse on its null space.
     """
     half = root(b.covariance)
     values, vectors = np.linalg.eigh(half @ a.covariance @ half)
@@ -80,10 +79,10 @@ def transport(a: Gaussian, b: Gaussian) -> np.ndarray:
 
 
 def influence(x: np.ndarray, a: Gaussian, b: Gaussian) -> np.ndarray:
-    """What each row of x, of moments a, adds to the distance to first order, (n,), with mean 0.
+    """Influence function of the distance: the first-order contribution of each row of x with moments a, (n,), with mean 0.
 
-    The distance has the derivatives 2 (m_a - m_b) in m_a and I - T in C_a, T of `transport`; a row changes m_a by x - m_a
-    and C_a by (x - m_a)(x - m_a)^T - C_a, each over n.
+    The derivatives of the distance are 2 (m_a - m_b) in m_a and I - T in C_a, with T from `transport`; a row changes m_a by
+    x - m_a and C_a by (x - m_a)(x - m_a)^T - C_a, each divided by n.
     """
     to_b, apart = transport(a, b), a.mean - b.mean
     parts = []
@@ -96,7 +95,7 @@ def influence(x: np.ndarray, a: Gaussian, b: Gaussian) -> np.ndarray:
 
 
 def variance_of(x: np.ndarray, a: Gaussian, b: Gaussian, strata: Strata = None) -> float:
-    """Of the distance, by the rows of x, whose moments are a: the delta method."""
+    """Variance of the distance due to the rows of x, with moments a, by the delta method."""
     return variance_of_mean(influence(x, a, b), strata)
 
 
@@ -105,10 +104,9 @@ def frechet_estimate(
 ) -> Estimate:
     """The distance of two sets (n, ...) and (m, ...), with its standard error.
 
-    The error is that of the first-order expansion in both laws (`influence`): the delta method, which needs no resampling.
-    A bootstrap of this distance would be centred too high, by as much again as the distance itself, and would need an
-    eigenvalue problem for each of its sets. It says nothing where the two laws are equal: the expansion begins with the second order
-    there.
+    The error is that of the first-order expansion in both distributions (`influence`): the delta method, without resampling.
+    A bootstrap would add the bias of the distance a second time, and would need an eigenvalue problem for each resample.
+    The error is meaningless if the two distributions are equal, since the expansion then begins with the second order.
     """
     check(x, y)
     a, b = moments(x), moments(y)
@@ -117,7 +115,7 @@ def frechet_estimate(
 
 
 def frechet_to(x: np.ndarray, law: Gaussian, strata: Strata = None) -> Estimate:
-    """The distance of a set (n, d) to a law known by its mean and covariance; its error is that of the set alone."""
+    """The distance of a set (n, d) to a Gaussian with known mean and covariance; the error is due to the set alone."""
     a = moments(x)
     return Estimate(frechet(a, law), float(np.sqrt(variance_of(x, a, law, strata))))
 
@@ -129,21 +127,21 @@ def frechet_limit(
     splits: int = 8,
     strata: tuple[Strata, Strata] = INDEPENDENT,
 ) -> Estimate:
-    """The distance that infinitely many images would have, with its standard error.
+    """The distance extrapolated to infinitely many images, with its standard error.
 
-    A distance of n and m images is too large by some a / n + b / m. Halves of x tell a: D(n/2, m) - D(n, m) is a / n, and
-    halves of y the same of b; both halves of random splits are averaged. To first order the halves' mean is the distance of
-    the whole, so the error is that of `frechet_estimate`, and that of the halves' mean over splits, which falls with them.
-    Chong and Forsyth 2020 fit a line in 1/n through sets of many sizes, of one side only.
+    The distance D(n, m) of n and m images is too large by some a / n + b / m. Halves of x give a, since D(n/2, m) - D(n, m)
+    is a / n, and halves of y give b; both halves of random splits are averaged. To first order the mean over halves is the
+    distance of the whole, so the error combines that of `frechet_estimate` and that of the mean over splits, which falls with
+    their number. Chong and Forsyth 2020 instead fit a line in 1/n to sets of many sizes, on one side only.
 
-    A set with as many images of each class has a smaller excess than independent images have, which halves tell that have as many of
-    each class too.
+    A set with equally many images of each class has a smaller excess than independent images have. It is estimated from halves
+    that also have equally many of each class.
 
     Args:
       x, y: features (n, ...) and (m, ...), at least four each.
       rng: chooses the halves.
-      splits: of each side. Cost: 4 splits + 1 distances.
-      strata: of x and of y.
+      splits: number of random splits of each side. Cost: 4 splits + 1 distances.
+      strata: those of x and of y.
     """
     sides = ((x, moments(y), strata[0]), (y, moments(x), strata[1]))
     return extrapolated(frechet_estimate(x, y, strata), sides, rng, splits)
@@ -156,7 +154,7 @@ def frechet_limit_to(
     splits: int = 8,
     strata: Strata = None,
 ) -> Estimate:
-    """`frechet_to` of infinitely many images like x, (n, d); what few images the law may be of, it keeps."""
+    """`frechet_to` extrapolated to infinitely many images like x (n, d); an excess due to the law's own images remains."""
     return extrapolated(frechet_to(x, law, strata), ((x, law, strata),), rng, splits)
 
 
@@ -166,7 +164,7 @@ def extrapolated(
     rng: np.random.Generator,
     splits: int,
 ) -> Estimate:
-    """The distance of all rows without the excess that halves of each of these sets tell, beside the other's law."""
+    """The distance `whole` minus its excess, estimated by the distances of halves of each set to the other's moments."""
     excess = np.array(
         [
             sum(
@@ -190,5 +188,5 @@ def halves(rows: np.ndarray, strata: Strata, rng: np.random.Generator) -> tuple[
 
 
 def chunks(rows: np.ndarray) -> list[np.ndarray]:
-    """Numbers of rows, as many at a time as are to be copied at once."""
+    """Split row indices into chunks of up to ROWS, so that no more rows are copied at once."""
     return [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]

@@ -1,6 +1,6 @@
-"""Any number of images, taken by their places: a split of the data, an .npz file, or a folder of pictures.
+"""Sets of images, accessed by index: a split of the data, an .npz file, or a folder of pictures.
 
-No more of them are in memory than are asked for.
+Only requested images are held in memory.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from score_sde.training.same_data import check_same_data
 from score_sde.unfinished import changed
 
 SPLITS = ("train", "test")
-KEYS = ("images", "arr_0")  # ours, and what np.savez calls an array that was given no name
+KEYS = ("images", "arr_0")  # our own name, and that of np.savez for an unnamed array
 
 Rows = np.ndarray | range
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """n images (h, w, c): levels, or real numbers where the config has none."""
+    """A set of images (h, w, c): integer levels, or real numbers if the config has no levels."""
 
     num_images: int
     take: Callable[[Rows], np.ndarray]
-    """The images at these places."""
+    """Returns the images at these positions."""
     labels: Callable[[], np.ndarray]
-    """The classes of all, (n,); a UserError where they are not known."""
+    """Returns the labels of all images, (n,); UserError if they are unknown."""
     told: Callable[[], np.ndarray | None] | None = None
-    """Of samples: what each is conditioned on, (n,), classes or texts; None where no more than classes can be known."""
+    """For samples: returns the class or text on which each is conditioned, (n,). None: only `labels` can be known."""
 
     @property
     def strata(self) -> Strata:
-        """By what is told, or by class where classes are known, where there are as many images of each."""
+        """The strata by condition (`told`) or by class, if known and equally frequent; else None."""
         try:
             return strata_of((self.told or self.labels)())
         except UserError:
             return None
 
     def first(self, count: int) -> ImageSet:
-        """The first so many; all for 0."""
+        """The first `count` images; all for 0."""
         if not 0 < count < self.num_images:
             return self
 
@@ -72,10 +72,10 @@ class ImageSet:
 
 
 def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
-    """What config.evaluation has in this field: train, test, a folder of pictures, or an .npz file of images.
+    """The images given by this field of config.evaluation: train, test, a folder of pictures, or an .npz file.
 
     Raises:
-      UserError: no such file, or images that are not the config's.
+      UserError: no such file, or images that do not match the config.
     """
     given = config.evaluation[field]
     if given in SPLITS:
@@ -90,9 +90,9 @@ def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
 def known_by(
     config: Any, given: str, conditions: Sequence[str] = (), classes: Sequence[str] = ()
 ) -> Any:
-    """By what the images that a field names are known again: when the file or folder last changed, or a split's files and some of its images.
+    """A value that identifies the images given by a field: the last change of a file or folder, or a split's fingerprint and hash.
 
-    With `conditions`, also by what comes with the images; `classes` are named by the numbers that the network knows.
+    With `conditions`, the hash includes the conditions; `classes` are class names in the order of the network's labels.
     """
     if given in SPLITS:
         datasets = data.load(config, conditions, classes=classes)
@@ -111,7 +111,7 @@ def of_split(split: Split) -> ImageSet:
 def of_file(
     config: Any, what: str, given: str, class_names: tuple[str, ...] | None = None
 ) -> ImageSet:
-    """The images of the .npz file that a field names, mapped and not read where it is not compressed."""
+    """The images of an .npz file, memory-mapped if it is not compressed. `what` names the config field."""
     _, images = read_images(config, what, given, KEYS)
     for start in range(0, len(images), PART):
         check_levels(config, f"{what}={given!r}", images[start : start + PART])
@@ -130,7 +130,7 @@ def of_file(
 def labels_in(
     what: str, path: Path, count: int, class_names: tuple[str, ...] | None
 ) -> np.ndarray | None:
-    """The classes of so many images in an .npz file; None where it has none."""
+    """The labels in an .npz file of `count` images; None if it has none."""
     arrays = read_arrays(path, (LABELS,)).arrays
     if LABELS not in arrays:
         return None
@@ -146,11 +146,11 @@ def labels_in(
 
 
 def check_shades(config: Any, what: str, split: ImagesOnDisk) -> None:
-    """Refuse pictures that hold levels as the data's files do: taken for shades, all of them would be almost black."""
+    """Refuse pictures that hold levels, as the data's files do, instead of 8-bit shades: they would all look almost black."""
     stored, levels = config.data.stored_levels, config.data.num_levels
     if stored >= 256:
         return
-    # As a rule the first have a light pixel.
+    # The first images usually have a light pixel.
     for rows in (range(min(FIRST_IMAGES, split.num_images)), *split.chunks()):
         if split.take(rows).images.max() >= stored:
             return
@@ -164,12 +164,12 @@ def check_shades(config: Any, what: str, split: ImagesOnDisk) -> None:
 def of_folder(
     config: Any, what: str, folder: Path, class_names: tuple[str, ...] | None
 ) -> ImageSet:
-    """The pictures of a folder, whose 8-bit shades stand for the config's levels; a border of the data's, they have already.
+    """The pictures of a folder, with 8-bit shades converted to the config's levels; they include any padding of data.pad.
 
-    Their classes are the folders in it, or stand in the .npz file that --mode sample writes beside a folder of its own.
+    Their classes are the folder's sub-folders, or the labels in the .npz file that --mode sample writes beside its own folder.
 
     Raises:
-      UserError: pictures of another size, or of levels in place of shades.
+      UserError: pictures of another size, or that hold levels instead of shades.
     """
     levels = config.data.num_levels
     if not 2 <= levels <= 256:
@@ -211,7 +211,7 @@ def of_folder(
 
 
 def places_of(pictures: Sequence[Path], beside: Path) -> list[int]:
-    """Those in the arrays beside a folder of samples, after which its pictures are named."""
+    """Positions of pictures, by which they are named, in the arrays beside a folder of samples."""
     places = [int(path.stem) if path.stem.isdecimal() else -1 for path in pictures]
     if sorted(places) != list(range(len(pictures))):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The Inception score: how sure a classifier is of each image, and how evenly it names its classes (Salimans et al. 2016)."""
+"""The Inception score: how certain a classifier is about each image, and how even its classes are (Salimans et al. 2016)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from score_sde.quality.estimate import Estimate, mean_of
 def inception_score(logits: np.ndarray, splits: int = 10) -> Estimate:
     """The mean over parts of exp(mean over images of KL(p(class | image) | p(class))), and the standard error of that mean.
 
-    The parts are consecutive, as nearly equal as they can be; p(class) is a part's own mean, so that the score grows with the
-    size of a part. Papers print the parts' standard deviation instead, which is sqrt(splits) times as much.
+    The parts are consecutive and as equal in size as possible. p(class) is the mean of each part, so that the score grows with
+    the size of the parts. Papers report the standard deviation over parts instead, which is sqrt(splits) times as large.
 
     Args:
-      logits: (n, classes), of images in random order, n at least `splits`.
-      splits: parts, 10 in papers; with one the error is NaN.
+      logits: (n, classes), of images in random order, with n at least `splits`.
+      splits: number of parts, 10 in papers; with one part the error is NaN.
     """
     count = len(logits)
     if not 1 <= splits <= count:
@@ -30,7 +30,7 @@ def inception_score(logits: np.ndarray, splits: int = 10) -> Estimate:
 
 
 def part_score(log_p: np.ndarray) -> float:
-    """Of one part, from log p(class | image) (n, classes)."""
+    """The score of one part, from log p(class | image) (n, classes)."""
     p = np.exp(log_p)
     log_mean = np.log(np.maximum(p.mean(axis=0), np.finfo(np.float64).tiny))
     return float(np.exp(np.mean(np.sum(p * (log_p - log_mean), axis=1))))

@@ -6,8 +6,8 @@ import numpy as np
 
 from score_sde.quality.estimate import Estimate, mean_of
 
-BLOCK = 1000  # features of each set that are compared with one another
-FEWEST_BLOCKS = 10  # for an error
+BLOCK = 1000  # most images of each set in a block
+FEWEST_BLOCKS = 10  # to estimate an error
 
 
 def cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -16,7 +16,7 @@ def cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def squared_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
-    """The unbiased estimate from x (n, d) and y (m, d), at least two each; of equal laws it is negative as often as positive."""
+    """Unbiased estimate from x (n, d) and y (m, d), at least two rows each; its mean is 0 for equal distributions."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     within = sum(
         (kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1))
@@ -26,24 +26,24 @@ def squared_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def block_count(fewest: int) -> int:
-    """Into which so many images, of the smaller set, are dealt."""
+    """Number of blocks for `fewest` images in the smaller set."""
     return max(FEWEST_BLOCKS, -(-fewest // BLOCK))
 
 
 def kernel_distance(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Estimate:
-    """KID with its standard error: the mean over blocks that share no image, so that they are independent.
+    """KID with its standard error: the mean over disjoint blocks of images, which are independent.
 
-    There are so few blocks that an interval is Student's (`Estimate.interval`). That holds for equal laws too, where the error of the estimate from all images at once has another form
-    (Zaremba et al. 2013). The figure that torch-fidelity and others print beside KID is the spread of subsets that share images, which is
-    no error of the mean.
+    As blocks are few, intervals are those of Student's t (`Estimate.interval`). They also hold for equal distributions, for which
+    the error of the estimate from all images at once has another form (Zaremba et al. 2013). The number that torch-fidelity and
+    others print with KID is the spread over overlapping subsets, which is not the error of the mean.
 
     Args:
       x, y: features (n, d) and (m, d), at least 20 each.
-      rng: deals images into blocks, at most BLOCK of a set in each; of the larger set some may be in none. Cost: BLOCK (n + m)
+      rng: assigns images to blocks, at most BLOCK of each set; some of the larger set may be unused. Cost: BLOCK (n + m)
         products of rows.
 
     Raises:
-      ValueError: too few for FEWEST_BLOCKS blocks of two.
+      ValueError: too few images for FEWEST_BLOCKS blocks of two.
     """
     fewest = min(len(x), len(y))
     count = block_count(fewest)

@@ -1,6 +1,6 @@
-"""Mean and covariance of features that come in parts, in float64, with no part kept.
+"""Mean and covariance of features in float64, accumulated over parts.
 
-Features stay in the type that they came in: a part at a time is float64, so that 50,000 x 2048 are never there twice.
+Features keep their dtype; only one part at a time is converted to float64, so that 50,000 x 2048 features are never held twice.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-ROWS = 4096  # that are float64 at once
+ROWS = 4096  # converted to float64 at once
 
 
 class Gaussian(Protocol):
-    """A law of features that is known by its mean (d,) and covariance (d, d)."""
+    """A distribution of features, given by its mean (d,) and covariance (d, d)."""
 
     @property
     def mean(self) -> np.ndarray: ...
@@ -26,7 +26,7 @@ class Gaussian(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Of n rows of d features."""
+    """Moments of n rows of d features."""
 
     count: int
     mean: np.ndarray
@@ -36,7 +36,7 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """Unbiased, (d, d), as every FID has it.
+        """The unbiased covariance (d, d), as used by all FID implementations.
 
         Raises:
           ValueError: fewer than two rows.
@@ -46,7 +46,7 @@ class Moments:
         return self.scatter / (self.count - 1)
 
     def joined(self, other: Moments) -> Moments:
-        """Those of the rows of both (Chan, Golub and LeVeque 1979, eq. 1.5), which lose no digits to a large mean."""
+        """Moments of the union of both sets of rows (Chan, Golub and LeVeque 1979, eq. 1.5), accurate even for a large mean."""
         count = self.count + other.count
         apart = other.mean - self.mean
         between = np.outer(apart, apart) * (self.count * other.count / count)
@@ -55,19 +55,19 @@ class Moments:
 
 
 def parts_of(features: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows (n, ...), ROWS at a time, flat and in float64."""
+    """Yield the rows (n, ...) in parts of ROWS, flattened and in float64."""
     for start in range(0, len(features), ROWS):
         part = np.asarray(features[start : start + ROWS], np.float64)
         yield part.reshape(len(part), -1)
 
 
 def moments(features: np.ndarray) -> Moments:
-    """Of rows (n, ...), at least one; what is not flat is made so."""
+    """Moments of the flattened rows (n, ...), at least one."""
     return moments_of_parts(parts_of(features))
 
 
 def moments_of_parts(parts: Iterable[np.ndarray]) -> Moments:
-    """Of all rows of the parts, each (n_i, d) in float64, which are read once."""
+    """Moments of all rows of the parts, each (n_i, d) in float64, in a single pass."""
     found: Moments | None = None
     for part in parts:
         mean = part.mean(axis=0)

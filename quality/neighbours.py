@@ -1,7 +1,7 @@
-"""Nearest neighbours among features: precision, recall, density and coverage, and the real images next to each sample.
+"""Nearest neighbours among features: precision, recall, density and coverage, and the real images nearest to each sample.
 
-Real balls are those around each real image with the radius to its k-th neighbour among the real ones, itself left out.
-Distances between rows are computed by blocks: n m numbers are never all in memory.
+The ball around an image reaches to its k-th nearest neighbour in its own set, itself excluded.
+Distances are computed in blocks, so that the n x m matrix is never held in memory.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from score_sde.quality.estimate import Estimate, mean_of
 from score_sde.quality.moments import ROWS, parts_of
 
-BLOCK = 1024  # rows at once
+BLOCK = 1024  # rows per block
 
 
 def blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of x, and their squared distances to all of y, (block, m)."""
+    """Yield blocks of rows of x, as slices, with their squared distances to all of y, (block, m)."""
     for start in range(0, len(x), BLOCK):
         rows = np.asarray(x[start : start + BLOCK], np.float64)
         apart = np.concatenate([squared_distances(rows, part) for part in parts_of(y)], axis=1)
@@ -26,24 +26,24 @@ def blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of rows (n, d) and (m, d), (n, m); what round-off takes below 0 is 0."""
+    """Squared distances (n, m) between rows (n, d) and (m, d); rounding errors below 0 are set to 0."""
     squares = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("md,md->m", y, y)
     return np.maximum(squares - 2.0 * x @ y.T, 0.0)
 
 
 class Nearest(NamedTuple):
-    """For each row of one set, of another."""
+    """The nearest row of another set for each of n rows."""
 
     distance: np.ndarray
-    """(n,)"""
+    """Distances (n,)."""
     row: np.ndarray
-    """(n,)"""
+    """Indices (n,) into the other set."""
 
 
 def nearest(x: np.ndarray, y: np.ndarray) -> Nearest:
-    """Of each row of x (n, d) the nearest of y (m, d). Cost: n m products of rows."""
+    """The nearest row of y (m, d) for each row of x (n, d). Cost: n m products of rows."""
     row = np.concatenate([apart.argmin(axis=1) for _, apart in blocks(x, y)])
-    # From the difference: the expanded squares have cancelled digits.
+    # Recomputed from differences, as the expanded squares suffer from cancellation.
     distance = [
         np.linalg.norm(part - y[row[i * ROWS : i * ROWS + len(part)]], axis=1)
         for i, part in enumerate(parts_of(x))
@@ -55,7 +55,7 @@ def squared_radii(x: np.ndarray, k: int) -> np.ndarray:
     """The squared distance of each row of x (n, d) to its k-th neighbour among the others, (n,).
 
     Raises:
-      ValueError: there are no k others.
+      ValueError: fewer than k other rows.
     """
     if not 1 <= k < len(x):
         raise ValueError(f"the neighbour number {k} among {len(x)} images: expected more images")
@@ -67,22 +67,22 @@ def squared_radii(x: np.ndarray, k: int) -> np.ndarray:
 
 
 class Neighbourhood(NamedTuple):
-    """Shares of images, each with the standard error of a mean over those images; the balls are taken as given."""
+    """Means over images, each with its standard error for fixed balls."""
 
     precision: Estimate
-    """Samples that lie in a real ball (Kynkaanniemi et al. 2019)."""
+    """Share of samples that lie in the ball around some real image (Kynkaanniemi et al. 2019)."""
     recall: Estimate
-    """Real images that lie in a ball around a sample."""
+    """Share of real images that lie in the ball around some sample."""
     density: Estimate
-    """Real balls in which a sample lies, over k; 1 for equal laws (Naeem et al. 2020)."""
+    """Mean number of balls around real images that contain a sample, over k; 1 for equal distributions (Naeem et al. 2020)."""
     coverage: Estimate
-    """Real images in whose ball a sample lies."""
+    """Share of real images whose ball contains some sample."""
 
 
 def neighbourhood(samples: np.ndarray, real: np.ndarray, k: int = 5) -> Neighbourhood:
-    """Precision, recall, density and coverage of samples (n, d) against real images (m, d), by k-th neighbours.
+    """Precision, recall, density and coverage of samples (n, d) against real images (m, d), with k-th neighbours.
 
-    A point on a ball's edge is in it, which matters only where images are equal. Cost: n^2 + m^2 + n m products of rows.
+    Balls include their boundary, which matters only if images coincide. Cost: n^2 + m^2 + n m products of rows.
     """
     around_real, around_samples = squared_radii(real, k), squared_radii(samples, k)
     in_balls, covered = np.zeros(len(samples)), np.zeros(len(real), bool)

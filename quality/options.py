@@ -1,4 +1,4 @@
-"""config.evaluation."""
+"""Options of config.evaluation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from score_sde.options import Section, at_least, count, option
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions(Section):
-    """--mode evaluate: how good images are, by their features beside those of real ones."""
+    """--mode evaluate: image quality, measured by comparing features with those of real images."""
 
     images: str = option(
         "",

@@ -1,4 +1,4 @@
-"""What images are held beside: the features of real ones, or a Gaussian of which no more is known."""
+"""The reference that images are compared with: features of real images, or only their mean and covariance."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ OfSplit = Callable[[str], Features]
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What they are held beside: features of real images, or no more than a Gaussian."""
+    """The reference that images are compared with: features of real images, or only a Gaussian."""
 
     num_images: int
-    """m; 0 beside a law."""
+    """Number m of real images; 0 if only a Gaussian is known."""
     law: Law | None
     images: ImageSet | None
-    """None where features come from a file."""
+    """None if the features come from a file."""
     make: Callable[[], np.ndarray]
 
     @functools.cached_property
     def features(self) -> np.ndarray:
-        """(m, d), made when they are first asked for: of many images that takes long, and what can be refused is refused before."""
+        """Features (m, d), computed at first use: this can take long, and errors in the config should be raised before."""
         return self.make()
 
     @property
@@ -46,22 +46,24 @@ class Reference:
 
 
 class Opened(NamedTuple):
-    """What images of a config are judged by."""
+    """Everything needed to evaluate images for a config."""
 
     extractor: Extractor
     splits: Datasets
     of_split: OfSplit
-    """Features of a split, made at most once."""
+    """Returns the features of a split, computed at most once."""
     reference: Reference
 
 
 def load_splits(config: Any, workdir: Path) -> Datasets:
-    """The data, with classes as the folder's network numbers them."""
+    """Load the data, with classes numbered as by the network in the working directory."""
     return data.load(config, classes=known_classes(config, workdir))
 
 
 def open_reference(config: Any, workdir: Path, splits: Datasets | None = None) -> Opened:
-    """By config.evaluation, with `load_splits`; features of splits are kept in <workdir>/evaluation where they take long.
+    """Open what config.evaluation asks for; expensive features of splits are kept in <workdir>/evaluation.
+
+    Without `splits`, the data are loaded by `load_splits`.
 
     Raises:
       UserError: features or a reference that cannot be read, or hosts that read different images.
@@ -79,7 +81,7 @@ def open_reference(config: Any, workdir: Path, splits: Datasets | None = None) -
 def load_reference(
     config: Any, extractor: Extractor, splits: Datasets, of_split_kept: OfSplit
 ) -> Reference:
-    """What config.evaluation.reference says, of which the first num_reference count."""
+    """The reference config.evaluation.reference, restricted to the first num_reference images."""
     named, count = config.evaluation.reference, config.evaluation.num_reference
     if named in SPLITS:
         images = of_split(getattr(splits, named)).first(count)
@@ -102,7 +104,7 @@ def load_reference(
 
 
 def no_features() -> np.ndarray:
-    """Of a law."""
+    """The features of a Gaussian: always raises ValueError."""
     raise ValueError("a mean and a covariance have no features")
 
 
@@ -112,7 +114,7 @@ def features_of(extractor: Extractor, images: ImageSet) -> Features:
 
 
 def known_labels(reference: Reference) -> np.ndarray:
-    """The classes of the reference's images."""
+    """The labels of the reference images; UserError if the reference is a file of statistics."""
     if reference.images is None:
         raise UserError(
             "evaluation.per_class=True beside a file of statistics, which does not say of which class its images are: leave it out, or give "

@@ -1,4 +1,4 @@
-"""MIND: the sliced Wasserstein distance of features, in units in which a shift counts three times its square."""
+"""MIND: the sliced Wasserstein distance of features, scaled so that a shift counts three times its square."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from score_sde.quality.estimate import Estimate, mean_of
 from score_sde.quality.moments import parts_of
 
 DIRECTIONS = 1000
-AT_ONCE = 100  # directions
+AT_ONCE = 100  # directions per batch
 
 
 def unit_directions(
     dimension: int, rng: np.random.Generator, count: int = DIRECTIONS
 ) -> np.ndarray:
-    """(count, d), uniform on the sphere."""
+    """Random unit vectors (count, d), uniform on the sphere."""
     drawn = rng.standard_normal((count, dimension))
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
 def sliced_distance(x: np.ndarray, y: np.ndarray, directions: np.ndarray) -> Estimate:
-    """3 d times the mean over directions of the squared 2-Wasserstein distance of projections.
+    """3 d times the mean over directions of the squared 2-Wasserstein distance of the projections.
 
-    Of a shift it is 3 |shift|^2, and of N(0, a^2 I) and N(0, b^2 I) about 3 d (a - b)^2. Equal laws have a positive
-    distance, which falls as 1/n.
+    For a shift it is 3 |shift|^2, and for N(0, a^2 I) and N(0, b^2 I) about 3 d (a - b)^2. For samples of equal
+    distributions it is positive and falls as 1/n.
 
-    Its error is that of its first-order expansion in both laws (`potentials`, by which del Barrio and Loubes 2019 have a central limit), and that of so
-    many directions. As that of `frechet_estimate` it says nothing where the laws are equal.
+    The error combines that of the first-order expansion in both distributions (`potentials`; see the central limit theorem of
+    del Barrio and Loubes 2019) and that of the finite number of directions. Like that of `frechet_estimate` it is meaningless if the
+    distributions are equal.
 
     Args:
-      x, y: features (n, d) of equally many images: take as many of the larger set, at random.
+      x, y: features (n, d) of equally many images: subsample the larger set at random.
       directions: unit vectors (count, d), see `unit_directions`. Cost: 2 count sorts of n numbers.
     """
     if x.shape != y.shape:
@@ -57,14 +58,14 @@ def sliced_distance(x: np.ndarray, y: np.ndarray, directions: np.ndarray) -> Est
 
 
 def potentials(u: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """What each of sorted numbers u (n, c) adds to the squared distance to first order, with any mean.
+    """First-order contributions of sorted numbers u (n, c) to the squared distance, up to a constant.
 
-    The derivative of the distance in the law of u is a function whose slope at u is 2 (u - T(u)), twice the move to its partner.
+    The derivative of the distance in the distribution of u is a function with slope 2 (u - T(u)) at u, twice the move to its partner.
     """
     steps = np.diff(u, axis=0) * (moves[1:] + moves[:-1])
     return np.concatenate([np.zeros((1, u.shape[1])), np.cumsum(steps, axis=0)])
 
 
 def projections(x: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Of rows (n, d) on each of (c, d), (n, c)."""
+    """Projections (n, c) of rows (n, d) on directions (c, d)."""
     return np.concatenate([part @ directions.T for part in parts_of(x)])

@@ -1,7 +1,7 @@
-"""Features, mean and covariance in an .npz file: ours, which say of what they are, and the `mu` and `sigma` that other programs publish.
+"""Features, mean and covariance in .npz files: our own, which record their origin, and the `mu` and `sigma` of other programs.
 
-Ours have the features too, since a mean and a covariance tell a Frechet distance and nothing else: not its error on the side of
-the reference, nor neighbours. Other programs read `mu` and `sigma` from them.
+Our files include the features, since mean and covariance determine only the Frechet distance: not the part of its error due to
+the reference, nor neighbours. Other programs can read `mu` and `sigma` from them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from score_sde.quality.moments import moments
 from score_sde.version import made_by
 
 MU, SIGMA, FEATURES, LOGITS, ABOUT = "mu", "sigma", "features", "logits", "about"
-MADE_BY = "made_by"  # in ABOUT, the version and commit; no other version makes other features
-ASYMMETRY = 1e-5  # of the largest entry; published files have float64
+# In ABOUT: version and commit, which are not compared, since features do not depend on them.
+MADE_BY = "made_by"
+ASYMMETRY = 1e-5  # allowed, relative to the largest entry; published files are float64
 
 
 class Law(NamedTuple):
-    """A Gaussian of features."""
+    """A Gaussian distribution of features."""
 
     mean: np.ndarray
     """(d,)"""
@@ -41,7 +42,7 @@ class Law(NamedTuple):
 def features_of_split(
     config: Any, workdir: Path, extractor: Extractor, splits: Datasets, name: str
 ) -> Features:
-    """Of a split of the data: from <workdir>/evaluation, or made now and kept there.
+    """The features of a split, read from <workdir>/evaluation, or computed and, if expensive, saved there.
 
     Raises:
       UserError: the file is damaged.
@@ -79,7 +80,7 @@ def features_of_split(
 
 
 def write_statistics(path: Path, features: Features, about: dict[str, Any]) -> None:
-    """Features (n, d) with their mean and covariance, and what they are of."""
+    """Write features (n, d) with their mean and covariance, and a record of their origin."""
     law = moments(features.of_images)
     arrays = {
         FEATURES: features.of_images,
@@ -91,7 +92,7 @@ def write_statistics(path: Path, features: Features, about: dict[str, Any]) -> N
 
 
 def read_kept(path: Path, about: dict[str, Any], shape: tuple[int, int]) -> Features:
-    """The features of a file that `write_statistics` wrote of the same."""
+    """Read the features in a file of `write_statistics`, and check that it has this origin and shape."""
     try:
         arrays = read_arrays(path, (FEATURES, LOGITS, ABOUT)).arrays
         found = about_of(arrays)
@@ -107,7 +108,7 @@ def read_kept(path: Path, about: dict[str, Any], shape: tuple[int, int]) -> Feat
 
 
 def about_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """What a file of ours says that its features are of."""
+    """The recorded origin of the features in one of our files."""
     found = parse_json(str(arrays[ABOUT]))
     if not isinstance(found, dict):
         raise ValueError("it does not say of what it is")
@@ -115,13 +116,13 @@ def about_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def read_statistics(what: str, path: Path, extractor: Extractor) -> np.ndarray | Law | None:
-    """The features (n, d) of a file of ours, or the Gaussian of another program's; None of a file without `mu`.
+    """Read the features (n, d) of one of our files, or the Gaussian of another program's; None for a file without `mu`.
 
     Args:
       what: option and value, for messages.
 
     Raises:
-      UserError: of features by another convention, or of another number of dimensions; damaged.
+      UserError: features of another convention or dimension, or a damaged file.
     """
     try:
         arrays = read_arrays(path, (MU, SIGMA, FEATURES, ABOUT)).arrays
@@ -135,7 +136,7 @@ def read_statistics(what: str, path: Path, extractor: Extractor) -> np.ndarray |
 
 
 def features_as_asked(what: str, arrays: dict[str, np.ndarray], extractor: Extractor) -> np.ndarray:
-    """Of a file of ours, by the convention that config.evaluation asks for."""
+    """The features in one of our files; UserError unless they follow the convention of config.evaluation."""
     try:
         convention = dict(about_of(arrays)["convention"])
         features = arrays[FEATURES]
@@ -157,7 +158,7 @@ def features_as_asked(what: str, arrays: dict[str, np.ndarray], extractor: Extra
 
 
 def published_law(what: str, arrays: dict[str, np.ndarray], dimension: int) -> Law:
-    """Of `mu` (d,) and `sigma` (d, d)."""
+    """The Gaussian with mean `mu` (d,) and covariance `sigma` (d, d), checked."""
     if SIGMA not in arrays:
         raise UserError(f"{what} has `{MU}` and no `{SIGMA}`; statistics have both")
     mean, covariance = (np.asarray(arrays[name]) for name in (MU, SIGMA))
@@ -173,7 +174,7 @@ def published_law(what: str, arrays: dict[str, np.ndarray], dimension: int) -> L
 
 
 def check_real_numbers(what: str, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refuse an array of another shape or type, or with numbers that are not finite."""
+    """Refuse an array of another shape or type, or with non-finite numbers."""
     if array.shape != shape:
         raise UserError(
             f"{what}: `{name}` has the shape {array.shape}, expected {shape} of evaluation.features; they are of other features"

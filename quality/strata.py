@@ -1,18 +1,18 @@
-"""Sets with as many images of each class: nearer to their law than independent images are, since no class is there too often by chance."""
+"""Stratified sets, with equally many images of each class: their statistics vary less than those of independent images."""
 
 from __future__ import annotations
 
 import numpy as np
 
 Strata = np.ndarray | None
-"""Classes (n,) of images of which there are as many of each; None of images that are independent of one another."""
+"""Labels (n,) of a set with equally many images of each class; None for independent images."""
 EVEN = "of the {what} there are as many of each class (or text): errors and the limit are those of such a set"
 
 
 def strata_of(labels: np.ndarray | None) -> Strata:
-    """The labels (n,), where classes differ by one image at most and have four or more.
+    """The labels (n,) if class counts differ by at most one image and are at least four, else None.
 
-    Independent images come out so once in a long while, and given that they have they are such a set.
+    Independent images rarely happen to satisfy this; given that they do, they are such a set.
     """
     if labels is None:
         return None
@@ -24,7 +24,7 @@ def strata_of(labels: np.ndarray | None) -> Strata:
 def dealt_in_halves(
     count: int, strata: Strata, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The places of two halves of so many images, at random, with half of each class in either if there are as many of each."""
+    """Indices of two random halves of `count` images; with strata, each half has half of every class."""
     order, middle = rng.permutation(count), count // 2
     if strata is not None:
         by_class = order[np.argsort(strata[order], kind="stable")]
@@ -33,7 +33,7 @@ def dealt_in_halves(
 
 
 def variance_of_mean(values: np.ndarray, strata: Strata) -> float:
-    """Of the mean of values (n,): what differs between classes is no chance where there are as many of each."""
+    """Variance of the mean of values (n,); with strata, differences between classes do not contribute."""
     count = len(values)
     classes = np.zeros(count, int) if strata is None else np.unique(strata, return_inverse=True)[1]
     means = np.bincount(classes, values) / np.bincount(classes)

@@ -1,4 +1,4 @@
-"""Figures of quality for people: a line each, with its error; a line for each class; and what should be known of them."""
+"""Quality figures as text: one line per figure with its error, or one line per class, followed by notes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINES = {
     "text_shape": "  shape",
     "nearer_than_held_out": "nearer to training images than held-out ones (1/2: nothing learnt by heart)",
 }
-OF_CLASSES = {  # columns
+OF_CLASSES = {  # columns of the table of classes
     "frechet_limit": "Frechet, limit",
     "kid": "KID",
     "precision": "precision",
@@ -36,14 +36,14 @@ OF_CLASSES = {  # columns
 
 
 def with_intervals(figures: Mapping[str, Estimate]) -> dict[str, Any]:
-    """A value, an error and an interval each, for a record."""
+    """Value, error and interval of each figure as a flat dict, for a record."""
     return flat(figures) | {
         f"{name}_interval": list(figure.interval) for name, figure in figures.items()
     }
 
 
 def flat(figures: Mapping[str, Estimate]) -> dict[str, float]:
-    """A value and an error each."""
+    """Value and error of each figure as a flat dict."""
     return {
         key: number
         for name, figure in figures.items()
@@ -52,7 +52,7 @@ def flat(figures: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def table(title: str, figures: Mapping[str, Any], notes: Sequence[str]) -> str:
-    """A line for each of the figures that are known here, which are as `with_intervals` has them."""
+    """A table with one line for each figure in LINES; `figures` is a result of `with_intervals`."""
     known = {name: line for name, line in LINES.items() if name in figures}
     width = max(map(len, known.values()))
     lines = [f"{'':<{width}}        value +- error    {CONFIDENCE:.0%} interval"]
@@ -72,7 +72,7 @@ def table_of_classes(
     counts: Mapping[int, tuple[int, int]],
     names: Sequence[str] | None,
 ) -> str:
-    """A line for each class: how many images and real ones there are of it, and some figures."""
+    """A table with one line per class: numbers of images and of real images, and some figures."""
     called = {label: names[label] if names else str(label) for label in classes}
     width = max(5, *map(len, called.values()))
     heads = "".join(f"  {head:>18}" for head in OF_CLASSES.values())
@@ -91,5 +91,5 @@ def table_of_classes(
 
 
 def cell(figure: Estimate) -> str:
-    """A figure and its error, as the table shows them."""
+    """A figure and its error as a cell of the table."""
     return f"{figure.value:.3g} +- {figure.error:.1g}"

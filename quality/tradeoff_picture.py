@@ -1,4 +1,4 @@
-"""Quality against evaluations of the network as a picture: a line for each sampler, with errors, above what real images have."""
+"""Plot of quality against network evaluations: a curve with error bars per sampler, and a band for real images."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from score_sde.files import write_whole
 from score_sde.quality.tradeoff_table import COLUMNS, Row
 
 COLOURS = ("#b5523b", "#2f6f8f", "#6b8e3d", "#8a5fa8", "#b58a1e", "#3d8b80", "#a34673", "#5a5a5a")
-FARTHEST = 1000.0  # times twice the typical error
-TICKS = (1, 2, *(5 * 2**k for k in range(18)))  # evaluations
+FARTHEST = 1000.0  # upper end of the axis, in units of twice the typical error
+TICKS = (1, 2, *(5 * 2**k for k in range(18)))  # network evaluations
 
 
 def save_tradeoff_picture(path: Path, rows: Sequence[Row], figure: str, title: str) -> None:
-    """Write the picture in one piece.
+    """Write the plot atomically.
 
     Args:
-      rows: of one sampler or more.
-      figure: the name of the one that is drawn, of which less is better. Rows without evaluations are a band: what real images have.
+      rows: those of one or more samplers. Rows without evaluations, for real images, are drawn as a band.
+      figure: name of the figure to draw; lower is better.
     """
-    # Not at the top: matplotlib takes a second, which no other mode should wait for.
+    # Imported here because matplotlib takes a second, which other modes should not have to wait for.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -47,7 +47,7 @@ def save_tradeoff_picture(path: Path, rows: Sequence[Row], figure: str, title: s
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each sampler on each of its grids, by evaluations; the grid is named where it has several."""
+    """Rows of each sampler and grid, sorted by evaluations; the grid is named if a sampler has several."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.nfe is not None:
@@ -62,10 +62,10 @@ def curves(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def set_scales(axes: Any, rows: Sequence[Row], figure: str) -> None:
-    """Logarithmic axes of evaluations and of the figure, which is linear below twice the typical error.
+    """Set logarithmic axes; that of the figure is linear below twice the typical error.
 
-    So 0 and what is negative by chance have a place. What is a thousand times that error is out of the picture, lest it press
-    the rest together.
+    This makes room for 0 and for values that are negative by chance. Values above a thousand times that threshold are cut off, so
+    that they do not compress the rest.
     """
     from matplotlib.ticker import FixedLocator
 
@@ -88,7 +88,7 @@ def set_scales(axes: Any, rows: Sequence[Row], figure: str) -> None:
 
 
 def draw_line(axes: Any, name: str, curve: Sequence[Row], figure: str, colour: str) -> End:
-    """One sampler's curve with its error bars; where its name goes."""
+    """Draw one sampler's curve with its error bars, and return the position of its name."""
     x = [row.nfe or 0.0 for row in curve]
     found = [row.figures[figure] for row in curve]
     y, errors = [one.value for one in found], [one.error for one in found]
@@ -99,7 +99,7 @@ def draw_line(axes: Any, name: str, curve: Sequence[Row], figure: str, colour: s
 
 
 def draw_band(axes: Any, row: Row, figure: str) -> None:
-    """One standard error to each side."""
+    """Draw a band of one standard error to each side of the value."""
     value, error = row.figures[figure][:2]
     axes.axhspan(value - error, value + error, color="#888888", alpha=0.15, linewidth=0)
     axes.axhline(value, color="#888888", linewidth=0.9, linestyle=":")
@@ -108,7 +108,7 @@ def draw_band(axes: Any, row: Row, figure: str) -> None:
 
 
 def finish(axes: Any, figure: str, title: str) -> None:
-    """Titles, and ticks that are numbers."""
+    """Set titles, tick labels and the grid."""
     from matplotlib.ticker import FuncFormatter
 
     for axis in (axes.xaxis, axes.yaxis):

@@ -1,4 +1,4 @@
-"""Quality against evaluations of the network, and bits/dim, as Markdown."""
+"""Quality against network evaluations, and bits/dim, as Markdown."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ PLUS_MINUS = "± is a standard error: {confidence:.0%} intervals reach {normal:.
 
 
 class Row(NamedTuple):
-    """One sampler with its steps, or the real images of another split."""
+    """A sampler with its steps, or the real images of another split."""
 
     name: str
     steps: str
     nfe: float | None
-    """Evaluations of the network for an image; None of real images."""
+    """Network evaluations per image; None for real images."""
     figures: dict[str, Estimate]
-    """By the names of COLUMNS, or others."""
+    """Figures by name, those of COLUMNS or others."""
 
     @property
     def grid(self) -> str:
-        """That of its steps; "" where an error tolerance chooses them, and of real images."""
+        """The time grid named in `steps`; "" if an error tolerance chooses the steps, and for real images."""
         return self.steps.partition(" on ")[2]
 
 
 class Bits(NamedTuple):
-    """Bits/dim of so many images, with its standard error over them."""
+    """Mean bits/dim of images, with its standard error."""
 
     law: str
-    """In words: of which of the two laws."""
+    """Which of the two model distributions is meant, in words."""
     found: Estimate
     num_images: int
     split: str
 
 
 def with_error(found: Estimate) -> str:
-    """With two digits of the error."""
+    """Format an estimate with two significant digits of its error."""
     digits = decimals(found.error)
     value = round(found.value, digits) + 0.0  # 0 without a sign
     return f"{value:.{digits}f} ± {found.error:.{digits}f}"
 
 
 def plus_minus(fewest: int) -> str:
-    """What ± means beside so many images."""
+    """Explain what ± means, for `fewest` images in the smaller set."""
     blocks = block_count(fewest)
     return PLUS_MINUS.format(
         confidence=CONFIDENCE,
@@ -66,7 +66,7 @@ def plus_minus(fewest: int) -> str:
 
 
 def in_a_line(bits: Sequence[Bits]) -> str:
-    """Empty where none was measured."""
+    """Bits/dim in one line; empty if none were measured."""
     if not bits:
         return ""
     values = ", ".join(f"{with_error(one.found)} ({one.law})" for one in bits)
@@ -74,7 +74,7 @@ def in_a_line(bits: Sequence[Bits]) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A row each; a column for every figure that one of them has."""
+    """A Markdown table with one line per row, and a column for every figure that some row has."""
     columns = {
         name: head for name, head in COLUMNS.items() if any(name in row.figures for row in rows)
     }
@@ -88,7 +88,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def document(rows: Sequence[Row], bits: Sequence[Bits], about: str, notes: Sequence[str]) -> str:
-    """The whole of it."""
+    """The complete Markdown document."""
     parts = [
         "# Quality against evaluations of the network",
         about,

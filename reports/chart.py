@@ -1,4 +1,4 @@
-"""Curves as SVG, drawn in the colours of the page; a screen's width changes how many stand in a row, not their letters."""
+"""Charts as SVG in the colours of the page; a wider screen puts more of them in a row, with letters of the same size."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from score_sde.reports.reading import Points
 
 WIDTH, HEIGHT = 380, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 10, 26
-MOST_POINTS = 400  # of a curve; of more, the least and the greatest in each of so many parts
-LOG_RANGE = 4  # a logarithmic scale is for a greatest value of so many times the least
+# Per curve; longer ones keep the minimum and maximum of each of MOST_POINTS / 2 parts.
+MOST_POINTS = 400
+LOG_RANGE = 4  # ratio of largest to smallest value above which a scale is logarithmic
 
 
 def thinned(points: Points) -> Points:
-    """A curve that looks the same at this width, with the peaks it has."""
+    """Thin out a curve to at most MOST_POINTS points, preserving its peaks."""
     if len(points) <= MOST_POINTS:
         return points
     parts = MOST_POINTS // 2
@@ -28,9 +29,9 @@ def thinned(points: Points) -> Points:
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers between the two, at most so many of one distance."""
+    """Equally spaced round numbers between `low` and `high`, about `most` of them."""
     span = high - low
-    if not span / most > 0:  # the smallest numbers have no fifth
+    if not span / most > 0:  # underflow of the smallest numbers
         return [low]
     unit = 10.0 ** math.floor(math.log10(span / most))
     distance = next(m * unit for m in (1, 2, 5, 10) if span / (m * unit) <= most)
@@ -39,7 +40,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between the two, and the more of their multiples the fewer they are."""
+    """Powers of ten between `low` and `high`, with more of their multiples the narrower the range is."""
     span = math.log10(high) - math.log10(low)
     factors = (
         (1.0,) if span > 3 else (1.0, 2.0, 5.0) if span > 1 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
@@ -50,7 +51,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def short(value: float) -> str:
-    """A number beside an axis or in a legend: 1,300, 1.3M, 0.132, 2e-05."""
+    """Format a number for an axis or a legend: 1,300, 1.3M, 0.132, 2e-05."""
     size = abs(value)
     if size >= 1e15 or 0 < size < 1e-4:
         return f"{value:.2g}"
@@ -61,7 +62,7 @@ def short(value: float) -> str:
 
 
 class Scale:
-    """From values to places along an axis."""
+    """A map from values to positions along an axis."""
 
     def __init__(self, values: list[float], first: float, last: float, log: bool = False):
         self.low, self.high = min(values), max(values)
@@ -84,11 +85,11 @@ class Scale:
 def chart(
     title: str, curves: Mapping[str, Points], what: str = "", may_be_log: bool = False
 ) -> str:
-    """A figure with a line for each curve, by its name in the legend; "" if there is no point in any.
+    """A figure with a line for each curve, named in the legend; "" if all curves are empty.
 
     Args:
-      what: words beside the title.
-      may_be_log: whether to draw it on a logarithmic scale where the values are positive and spread wide.
+      what: text next to the title.
+      may_be_log: whether to use a logarithmic scale if all values are positive and span a wide range.
     """
     curves = {name: thinned(points) for name, points in curves.items() if points}
     if not curves:
@@ -112,7 +113,7 @@ def chart(
 
 
 def horizontal(y: Scale) -> list[str]:
-    """Lines of the grid at the y axis's ticks, with their labels."""
+    """Grid lines at the ticks of the y axis, with their labels."""
     return [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
         f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{short(tick)}</text>'
@@ -121,7 +122,7 @@ def horizontal(y: Scale) -> list[str]:
 
 
 def vertical(x: Scale) -> list[str]:
-    """The x axis's ticks and their labels."""
+    """Labels at the ticks of the x axis."""
     y = HEIGHT - 8
     return [
         f'<text class="axis" x="{LEFT - 22}" y="{y}">step</text>',
@@ -133,12 +134,12 @@ def vertical(x: Scale) -> list[str]:
 
 
 def lines(curves: Mapping[str, Points], x: Scale, y: Scale) -> list[str]:
-    """The curves."""
+    """The curves as SVG elements."""
     drawn = []
     for i, points in enumerate(curves.values()):
         places = [f"{x(step):.1f},{y(value):.1f}" for step, value in points]
         drawn.append(f'<polyline class="c{i % 4}" points="{" ".join(places)}"/>')
-        if len(points) <= 12:  # few measurements, as of an evaluation: each is to be seen
+        if len(points) <= 12:  # few measurements, as from evaluations: mark each point
             drawn += [
                 f'<circle class="c{i % 4}" cx="{place.split(",")[0]}" cy="{place.split(",")[1]}" r="2.6">'
                 f"<title>step {short(step)}: {short(value)}</title></circle>"

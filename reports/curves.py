@@ -1,4 +1,4 @@
-"""The section of a training: a chart for every figure of metrics.jsonl, and where the time went."""
+"""The training section: a chart for every figure of metrics.jsonl, and how the time was spent."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from score_sde.reports.lines import Row, number
 from score_sde.reports.reading import curve, names_under, rows_of
 
 BY_NOISE, TIMES = "loss_by_log_snr/", "seconds_"
-# Figures with a chart of their own: title, words beside it, and whether its scale may be logarithmic.
+# Figures with a chart of their own: name, title, text next to it, whether the scale may be logarithmic.
 CURVES = (
     ("grad_norm", "Gradient norm", "before the clip", True),
     ("images_per_second", "Images a second", "", False),
     ("learning_rate", "Learning rate", "", False),
 )
 QUALITY = ("frechet", "frechet_error", "frechet_limit", "frechet_limit_error")
-MOST_MORE = 24  # figures of evaluators of one's own
+MOST_MORE = 24  # charts of other figures at most, such as those of a user's own evaluators
 DRAWN = {"step", "loss", "updates", *(name for name, *_ in CURVES)}
 
 
 def training(rows: list[Row], results: list[Row]) -> str:
-    """The curves of metrics.jsonl, and the time that results.jsonl has."""
+    """The training section: curves of metrics.jsonl, and times of results.jsonl."""
     losses = {"training": curve(rows, "loss"), "held out": curve(rows, "eval_loss")}
     bins = {
         "log-SNR " + name.removeprefix(BY_NOISE).replace("_to_", " to "): curve(rows, name)
@@ -48,7 +48,7 @@ def training(rows: list[Row], results: list[Row]) -> str:
 
 
 def times(results: list[Row]) -> str:
-    """Where the time went in all trainings that came to an end, as a bar of parts."""
+    """A bar of how the time was spent, summed over all finished training commands."""
     rows = rows_of(results, "train")
     total = {
         name: sum(number(row.get(name)) or 0.0 for row in rows) for name in names_under(rows, TIMES)

@@ -1,4 +1,4 @@
-"""Parts of a page as HTML. What comes from a file passes through `text`, and so can be nothing but letters."""
+"""Elements of the page as HTML. Content of files always passes through `text`, so it cannot be markup."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from score_sde.reports.lines import Row, number
 from score_sde.reports.reading import Picture
 
-LONGEST = 240  # letters of a value
+LONGEST = 240  # characters per value
 
 
 def text(value: Any) -> str:
-    """Escaped, on one line, without control characters, and shortened."""
+    """A value as escaped text on one line, without control characters, truncated to LONGEST."""
     found = "".join(c if c.isprintable() else " " for c in str(value))
     if len(found) > LONGEST:
         found = found[:LONGEST] + " ..."
@@ -23,7 +23,7 @@ def text(value: Any) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value of a line of JSON."""
+    """A value from a line of JSON as the contents of a table cell."""
     if value is None:
         return "&ndash;"
     if isinstance(value, float):
@@ -34,19 +34,19 @@ def cell(value: Any) -> str:
 
 
 def moment(value: Any) -> str:
-    """A date and time, to the minute."""
+    """A date and time, truncated to minutes."""
     return cell(value[:16].replace("T", " ") if isinstance(value, str) else value)
 
 
 def with_error(value: Any, error: Any) -> str:
-    """A mean and its standard error."""
+    """A mean with its standard error, if there is one."""
     if number(value) is None:
         return "&ndash;"
     return f"<b>{value:.3f}</b>" + ("" if number(error) is None else f" &plusmn; {error:.3f}")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Of cells that are HTML already; it scrolls by itself where a screen is narrow."""
+    """A table of cells that are HTML already; it scrolls horizontally on a narrow screen."""
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
     body = "".join(f"<tr>{''.join(f'<td>{one}</td>' for one in row)}</tr>" for row in rows)
     return (
@@ -56,7 +56,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def rows_as_table(rows: Sequence[Row], leave_out: Iterable[str] = ()) -> str:
-    """Every figure of lines of JSON, a column for each name."""
+    """A table of lines of JSON, with a column for each name."""
     names = dict.fromkeys(name for row in rows for name in row if name not in set(leave_out))
     shown = [
         [(moment if name == "date" else cell)(row.get(name)) for name in names] for row in rows
@@ -65,7 +65,7 @@ def rows_as_table(rows: Sequence[Row], leave_out: Iterable[str] = ()) -> str:
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> str:
-    """Names beside values, which are HTML already."""
+    """A table of names and values; the values are HTML already."""
     body = "".join(
         f'<tr><th scope="row">{text(name)}</th><td>{value}</td></tr>' for name, value in rows
     )
@@ -84,12 +84,12 @@ def picture(shown: Picture, caption: str) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """Of the parts that are not empty; "" if there are none."""
+    """A section with these parts; "" if all of them are empty."""
     inside = "".join(parts)
     return f"<section><h2>{text(title)}</h2>{inside}</section>" if inside else ""
 
 
 def notes(found: Iterable[str]) -> str:
-    """A list of notes, or nothing."""
+    """A list of notes, or "" if there are none."""
     listed = "".join(f"<li>{text(note)}</li>" for note in found)
     return f'<ul class="notes">{listed}</ul>' if listed else ""

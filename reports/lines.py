@@ -1,4 +1,4 @@
-"""Lines of JSON that a run left, and the figures in them. Nothing is trusted: what cannot be read is left out, and said in words."""
+"""Reading of JSON lines written by runs, and the figures in them; unreadable lines are skipped and noted."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 Row = dict[str, Any]
 
-LARGEST = 1e300  # of a figure: beyond it nothing is measured, and sums overflow
+LARGEST = 1e300  # magnitude of figures: beyond it they are meaningless, and sums overflow
 
 
 class Read(NamedTuple):
-    """The lines of a file that are JSON objects, and what is wrong with the others."""
+    """The lines of a file that are JSON objects, and notes on the others."""
 
     rows: list[Row]
     notes: list[str]
 
 
 def read_lines(path: Path) -> Read:
-    """Of a file that may not be there."""
+    """Read a file of JSON lines; it need not exist."""
     if not path.exists():
         return Read([], [])
     if not path.is_file():
@@ -46,7 +46,7 @@ def read_lines(path: Path) -> Read:
 
 
 def parsed(line: bytes) -> Row | None:
-    """A line of JSON as a row, or None if it is none."""
+    """Parse a line as a JSON object; None if it is not one."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -55,16 +55,16 @@ def parsed(line: bytes) -> Row | None:
 
 
 def number(value: Any) -> float | None:
-    """A figure that can be drawn."""
+    """The value as a float if it is a number that can be plotted, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -LARGEST < value < LARGEST else None
 
 
 def newest_first(path: Path, word: str) -> Iterator[Row]:
-    """The lines of a file that hold this word, from the last to the first; of a file that cannot be read none.
+    """Yield the rows whose lines contain this word, from last to first; none if the file cannot be read.
 
-    A long run's file is not parsed for the sake of its last lines.
+    Lines are parsed lazily, so that a long file is not parsed as a whole for its last lines.
     """
     try:
         lines = path.read_bytes().splitlines()

@@ -1,4 +1,4 @@
-"""The report of a folder, section by section; one of which nothing is there is left out."""
+"""The report of a folder, section by section; empty sections are left out."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from score_sde.training.recorded_changes import CHANGES
 from score_sde.training.recorded_config import DATASET, as_json, fields
 
 MOST_SNAPSHOTS = 8
-MOST_PICTURES = 6  # of a kind, the newest
-MOST_ROWS = 50  # of a table, the newest
+MOST_PICTURES = 6  # per section, the newest
+MOST_ROWS = 50  # per table, the newest
 
 
 class Folder(NamedTuple):
-    """All that is read of it."""
+    """The records read from a folder."""
 
     path: Path
     config: Row
@@ -54,7 +54,7 @@ class Folder(NamedTuple):
 
 
 def read_folder(workdir: Path) -> Folder:
-    """All that a page needs of a folder."""
+    """Read the records of a folder, with notes on what could not be read."""
     config, found = read_config(workdir)
     files = ("metrics.jsonl", "results.jsonl", ENVIRONMENT_FILE)
     metrics, results, environment = (read_lines(workdir / name) for name in files)
@@ -63,7 +63,7 @@ def read_folder(workdir: Path) -> Folder:
 
 
 def page(folder: Folder) -> str:
-    """Of a folder with any part of what training, sampling and measuring leave there."""
+    """The page for a folder with results of any modes; unreadable pictures are added to its notes."""
     snapshots, bad = read_pictures(spread(pictures_in(folder.path / "snapshots"), MOST_SNAPSHOTS))
     folder.notes.extend(bad)
     body = [
@@ -84,7 +84,7 @@ def page(folder: Folder) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Nothing is loaded and nothing runs, whatever a file may have in it.
+        # Forbids loading and running anything, whatever the files may contain.
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">"
         f"<title>{name}</title><style>{STYLE}</style></head><body><main><header><h1>{name}</h1>"
@@ -94,13 +94,13 @@ def page(folder: Folder) -> str:
 
 
 def of_section(config: Row, name: str) -> Row:
-    """A section of a configuration, empty if it is not there."""
+    """A section of a configuration, {} if it is missing."""
     found = config.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def about(config: Row) -> str:
-    """Network, data and process in a line."""
+    """Network, data and process as text; "" unless all are known."""
     parts = [of_section(config, name).get("name") for name in ("model", "data", "sde")]
     if None in parts:
         return ""
@@ -108,7 +108,7 @@ def about(config: Row) -> str:
 
 
 def tiles(folder: Folder) -> str:
-    """The figures that one looks for first."""
+    """The most important figures, at the top of the page."""
     found: list[tuple[str, str]] = []
     losses, held_out = curve(folder.metrics, "loss"), curve(folder.metrics, "eval_loss")
     if losses:
@@ -135,7 +135,7 @@ def tiles(folder: Folder) -> str:
 
 
 def of_step(shown: Picture) -> str:
-    """The caption of a snapshot: stepNNNNNNNN.png."""
+    """The caption of a snapshot, from its name stepNNNNNNNN.png."""
     step = shown.name.removeprefix("step").removesuffix(".png")
     return f"step {int(step):,}" if step.isascii() and step.isdecimal() else text(shown.name)
 
@@ -147,7 +147,7 @@ def gallery(shown: list[Picture], captions: Iterable[str], size: str = "") -> st
 
 
 def pictures(folder: Folder, name: str, title: str, size: str = "") -> str:
-    """The newest pictures of a subfolder, with what results.jsonl says of them."""
+    """The newest pictures of a subfolder, with captions from results.jsonl."""
     paths = pictures_in(folder.path / name)
     paths.sort(key=lambda path: path.stat().st_mtime if path.exists() else 0)
     shown, bad = read_pictures(paths[-MOST_PICTURES:])
@@ -171,12 +171,12 @@ def pictures(folder: Folder, name: str, title: str, size: str = "") -> str:
 
 
 def newest(rows: list[Row]) -> list[Row]:
-    """The latest rows, newest first, no more than a table shows."""
+    """The last MOST_ROWS rows, newest first."""
     return rows[-MOST_ROWS:][::-1]
 
 
 def likelihoods(results: list[Row]) -> str:
-    """The table of likelihoods that were measured."""
+    """The table of measured likelihoods."""
     rows = newest(rows_of(results, "likelihood"))
     if not rows:
         return ""
@@ -211,7 +211,7 @@ def likelihoods(results: list[Row]) -> str:
 
 
 def others(results: list[Row]) -> Iterable[str]:
-    """A table for each other mode that has left figures, with all of them."""
+    """Yield a table of all figures for each other mode in the results."""
     modes = dict.fromkeys(row["mode"] for row in results if isinstance(row.get("mode"), str))
     for mode in modes:
         if mode != "likelihood":
@@ -223,7 +223,7 @@ def others(results: list[Row]) -> Iterable[str]:
 
 
 def configuration(config: Row) -> str:
-    """What differs from the defaults; what changed on the way; all of it."""
+    """The fields that differ from the defaults, changes during training, the dataset, and all fields."""
     if not config:
         return ""
     given, usual = dict(fields(config)), dict(fields(as_json(get_config())))
@@ -245,7 +245,7 @@ def configuration(config: Row) -> str:
 
 
 def environment(rows: list[Row]) -> str:
-    """Of the newest start; of the others what differed."""
+    """The environment of the latest start and, if there were several, the main fields of all."""
     if not rows:
         return ""
     last = pairs((name, cell(value)) for name, value in rows[-1].items())

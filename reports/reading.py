@@ -1,4 +1,4 @@
-"""What a folder holds for its report. Nothing in it is trusted: what cannot be read is left out, and said in words."""
+"""Reading of config, curves and pictures for a report; what cannot be read is left out and noted."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from score_sde.training.recorded_config import fields, recorded
 
 Points = list[tuple[float, float]]
 
-MOST_PIXELS = 64_000_000  # of a picture
-WIDEST = 1000  # pixels of a picture in the page
+MOST_PIXELS = 64_000_000  # per picture
+WIDEST = 1000  # width of pictures on the page, in pixels
 
 
 def read_config(workdir: Path) -> tuple[Row, list[str]]:
-    """What config.json says, {} if that is nothing."""
+    """The contents of config.json, {} if it is missing or unreadable, and notes on what is wrong."""
     path = workdir / CONFIG_FILE
     if path.exists() and not path.is_file():
         return {}, [f"{CONFIG_FILE} is no file, so it is left out."]
     try:
         config = recorded(workdir) or {}
-        _ = dict(fields(config))  # no deeper than can be followed
+        _ = dict(fields(config))  # raises RecursionError if nested too deeply
         return config, []
     except (UserError, RecursionError) as error:
         return {}, [f"{CONFIG_FILE} is left out: {error}"]
 
 
 def curve(rows: Iterable[Row], name: str) -> Points:
-    """(step, figure) of the lines that have both, by step."""
+    """Points (step, value) of a figure, from the rows that have both, sorted by step."""
     found = ((number(row.get("step")), number(row.get(name))) for row in rows)
     return sorted((step, value) for step, value in found if step is not None and value is not None)
 
 
 def names_under(rows: Iterable[Row], prefix: str) -> list[str]:
-    """The names of figures that begin so, in the order in which they come."""
+    """The names of figures with this prefix, in order of appearance."""
     return list(dict.fromkeys(name for row in rows for name in row if name.startswith(prefix)))
 
 
@@ -51,7 +51,7 @@ def rows_of(results: list[Row], mode: str) -> list[Row]:
 
 
 class Picture(NamedTuple):
-    """A picture as the page has it."""
+    """A picture as embedded in the page."""
 
     name: str
     width: int
@@ -60,7 +60,7 @@ class Picture(NamedTuple):
 
 
 def read_picture(path: Path) -> Picture | None:
-    """A picture of a folder, no wider than WIDEST; None if it is none."""
+    """Read a picture and shrink it to a width of at most WIDEST; None if it cannot be read."""
     try:
         if not path.is_file():
             return None
@@ -77,7 +77,7 @@ def read_picture(path: Path) -> Picture | None:
 
 
 def read_pictures(paths: Iterable[Path]) -> tuple[list[Picture], list[str]]:
-    """Those that can be read, and a note on each that cannot."""
+    """The pictures that can be read, and a note on each that cannot."""
     found = [(path, read_picture(path)) for path in paths]
     notes = [
         f"{path.parent.name}/{path.name} is no picture that can be read."
@@ -88,7 +88,7 @@ def read_pictures(paths: Iterable[Path]) -> tuple[list[Picture], list[str]]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Its .png files by name, of which a number in the name counts as one."""
+    """The .png files of a folder in natural order, with numbers in names compared by value."""
 
     def key(path: Path) -> list[Any]:
         parts = re.split(r"(\d+)", path.stem)
@@ -98,7 +98,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def spread(paths: list[Path], most: int) -> list[Path]:
-    """At most so many of them, evenly, the first and the last among them."""
+    """At most `most` of the paths, evenly spaced, including the first and the last."""
     if len(paths) <= most:
         return paths
     return [paths[round(i * (len(paths) - 1) / (most - 1))] for i in range(most)]

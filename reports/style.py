@@ -1,4 +1,4 @@
-"""The look of a report: light and dark, from a phone's width to a desktop's."""
+"""The style sheet of a report: light and dark, for screens from phones to desktops."""
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f4f5f7; --card: #fff; --ink: #1b1f24; --soft: #5b6470; --line: #dfe3e8;

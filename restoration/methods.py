@@ -59,13 +59,9 @@ def along_pc_grid(
     settings: dict[str, Any],
     denoises: bool,
     any_time: bool = False,
-    suited: str = "",
 ) -> Configured:
-    """A method's own sampler on the time grid of `pc`; `any_time`: it also evaluates scores between grid points.
-
-    The grid chosen by `auto` is `suited`, or by default the one for small steps, as these samplers do not use sampling.pc.predictor.
-    """
-    num_steps, suited = problem.options.pc.num_steps, suited or problem.small_steps
+    """A method's own sampler on the time grid of `pc`; `any_time`: it also evaluates scores between grid points."""
+    num_steps, suited = problem.options.pc.num_steps, problem.small_steps
     steps = {"num_steps": num_steps, "grid": problem.grid_name(suited)}
     grid = problem.grid(num_steps, suited)
     all_settings = {**settings, **steps, **common_settings(problem)}
@@ -97,8 +93,7 @@ def imputation(problem: Problem, options: Any) -> Configured:
     corrector = choose("sampling.pc.corrector", sampling.pc.corrector, CORRECTORS)
     predictor = predictor_of(problem)
     sampler = Imputation(problem.sde, predictor, corrector, sampling.snr, sampling.n_steps_each)
-    ends, suited = denoises(problem, options), problem.suits_pc
-    return along_pc_grid(problem, sampler, pc_settings(sampling), ends, suited=suited)
+    return along_pc_grid(problem, sampler, pc_settings(sampling), denoises(problem, options))
 
 
 def imputation_published(problem: Problem, options: Any) -> Configured:
@@ -112,16 +107,14 @@ def mcg(problem: Problem, options: Any) -> Configured:
     """MCG, with the configured predictor."""
     sampler = MCG(problem.sde, predictor_of(problem), options.scale)
     settings = {"predictor": problem.options.pc.predictor}
-    ends, suited = denoises(problem, options), problem.suits_pc
-    return along_pc_grid(problem, sampler, settings, ends, suited=suited)
+    return along_pc_grid(problem, sampler, settings, denoises(problem, options))
 
 
 def repaint(problem: Problem, options: Any) -> Configured:
     """RePaint, with the configured predictor."""
     sampler = RePaint(problem.sde, options.repeats, predictor_of(problem))
     settings = {"predictor": problem.options.pc.predictor}
-    ends, suited = denoises(problem, options), problem.suits_pc
-    return along_pc_grid(problem, sampler, settings, ends, suited=suited)
+    return along_pc_grid(problem, sampler, settings, denoises(problem, options))
 
 
 def ddrm(problem: Problem, options: Any) -> Configured:

@@ -18,20 +18,19 @@ from score_sde.shapes import Array, Points, Scalar
 
 
 class SolverCost(NamedTuple):
-    """An explicit solver and what it costs in evaluations of the vector field."""
+    """An explicit solver and its cost in evaluations of the vector field."""
 
     make: Callable[[], diffrax.AbstractSolver]
     attempt: int
-    """For each attempted step, accepted or not."""
+    """Evaluations per attempted step, accepted or not."""
     first: int
-    """Beyond that in all: 1 for a method whose last stage is the next step's first (FSAL), which has nothing to
-    reuse before its first step."""
+    """Additional evaluations per solve: 1 for FSAL methods, whose first step has no last stage of a previous step to reuse."""
 
 
 class DormandPrince(diffrax.Dopri5):
     """diffrax's Dopri5 with the error estimate of Dormand and Prince (1980), as in SciPy's RK45.
 
-    diffrax takes Shampine's, the same combination of stages in other units: two thirds of it.
+    diffrax uses Shampine's estimate, the same combination of stages multiplied by two thirds.
     """
 
     tableau: ClassVar[diffrax.ButcherTableau] = dataclasses.replace(
@@ -63,10 +62,10 @@ def check_solver(name: str, table: dict[str, SolverCost], words: str) -> None:
     choose("solver", name, table)
 
 
-# Length of the first attempt of samplers that cannot estimate one, in units of the whole interval
+# First step size, as a fraction of the whole interval, of samplers that cannot estimate one
 FIRST_STEP = 0.01
-FIRST_STEP_COST = 2  # evaluations of `first_step`, the first stage of a FSAL method among them
-MAX_STEPS = 100_000  # a solve that needs more is reported as failed, not run for ever
+FIRST_STEP_COST = 2  # evaluations in `first_step`, including the first stage of an FSAL method
+MAX_STEPS = 100_000  # a solve that needs more is reported as failed
 
 
 ADJOINTS: dict[str, Callable[[], diffrax.AbstractAdjoint]] = {
@@ -77,7 +76,7 @@ ADJOINTS: dict[str, Callable[[], diffrax.AbstractAdjoint]] = {
 
 
 class Adaptive(NamedTuple):
-    """Step sizes of one batch, or with `each_image` of each image's own, which then depends on no other."""
+    """Tolerances of adaptive steps: one step size per batch or, with `each_image`, per image, which makes images independent."""
 
     rtol: float = 0.05
     atol: float = 2.0 / 256.0
@@ -85,7 +84,7 @@ class Adaptive(NamedTuple):
     each_image: bool = False
 
     def check(self, solver: str, able: Collection[str]) -> None:
-        """Raise ConfigError unless both are positive, and the solver one of those that estimate their error."""
+        """Raise ConfigError unless both tolerances are positive and the solver is one of those that estimate their error."""
         if solver not in able:
             raise ConfigError(
                 f"{solver!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose one of "
@@ -96,9 +95,10 @@ class Adaptive(NamedTuple):
 
 
 class Solver(Protocol):
-    """What integrates dy/dt = field(t, y, args) along times (n + 1,), which rise or fall.
+    """Integrates dy/dt = field(t, y, args) along increasing or decreasing times (n + 1,).
 
-    An adaptive solver goes from the first to the last; `keep_path` asks for the states at all of them.
+    An adaptive solver chooses its own steps between the first and the last time; `keep_path` also returns the states at all
+    of the times.
     """
 
     def solve(
@@ -107,13 +107,13 @@ class Solver(Protocol):
 
 
 class Solution(NamedTuple):
-    """The end state, the evaluations of the vector field, and whether the solver got there."""
+    """The final state, the number of evaluations of the vector field, and whether the solve succeeded."""
 
     y: Any
     nfe: Array
     success: Array
     path: Any = None
-    """States at all times, leaves (n + 1, ...); None unless asked for."""
+    """States at all times, leaves (n + 1, ...); None unless requested."""
 
 
 def solve_along(
@@ -127,9 +127,9 @@ def solve_along(
     once: int = 0,
     **steps: Any,
 ) -> Solution:
-    """diffrax's solve from the first of the times to the last: by steps from each to the next, unless `steps` say otherwise.
+    """Solve with diffrax from the first time to the last, in steps from each to the next unless `steps` override this.
 
-    It takes `each` evaluations for each step, rejected ones included, and `once` beyond.
+    Counts `each` evaluations per step, including rejected ones, plus `once` for the whole solve.
     """
     along: dict[str, Any] = {
         "dt0": None,
@@ -148,21 +148,21 @@ def solve_along(
 
 
 def own_steps(length: Scalar, controller: diffrax.AbstractStepSizeController) -> dict[str, Any]:
-    """For `solve_along`: steps of a controller's choice, of a solve of this length that cannot estimate its first."""
+    """Arguments of `solve_along` for steps chosen by a controller, in a solve of this length that cannot estimate its first step."""
     return {"dt0": FIRST_STEP * length, "max_steps": MAX_STEPS, "stepsize_controller": controller}
 
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveSolver:
-    """A solver by name with its tolerances. One step size serves the whole state, hence the whole batch.
+    """A solver by name with its tolerances. The whole state, and hence the whole batch, shares one step size.
 
-    `adjoint` says how a solve is differentiated:
-      forward: by jax.jvp only, and nothing is stored. jax.grad fails in it, with JAX's words "Reverse-mode
-        differentiation does not work for lax.while_loop": take another.
-      recursive_checkpoint: by jax.grad, through the solver's own steps, some of which are stored and the others made
-        again on the way back. The exact gradient of what was computed.
-      backsolve: by jax.grad, by the adjoint equation solved backwards (Chen et al. 2018, Algorithm 1). It stores the
-        end only, errs by a few tolerances, and differentiates in y and args: the field must close over nothing.
+    `adjoint` selects how a solve is differentiated:
+      forward: by jax.jvp only; nothing is stored. jax.grad fails with JAX's error "Reverse-mode differentiation does not
+        work for lax.while_loop": choose another adjoint.
+      recursive_checkpoint: by jax.grad through the solver's own steps, some of which are stored and the others recomputed
+        in the backward pass. The exact gradient of the computed result.
+      backsolve: by jax.grad, solving the adjoint equation backwards (Chen et al. 2018, Algorithm 1). It stores only the
+        final state, is accurate to a few tolerances, and differentiates in y and args: the field must close over nothing.
     """
 
     name: str = "dopri5"
@@ -178,7 +178,7 @@ class AdaptiveSolver:
     def solve(
         self, field: Field, y: Any, times: Points, args: Any, keep_path: bool = False
     ) -> Solution:
-        """Cost: two evaluations for the length of the first step, and the solver's for each attempted step."""
+        """Cost: two evaluations to choose the first step size, and the solver's evaluations per attempted step."""
         cost, solver = SOLVERS[self.name], SOLVERS[self.name].make()
         times = jnp.asarray(times)
         order = solver.error_order(diffrax.ODETerm(field))
@@ -188,14 +188,14 @@ class AdaptiveSolver:
         def of_leaves(t: Any, y: Any, leaves: Any) -> Any:
             return field(t, y, jax.tree.unflatten(tree, leaves))
 
-        if self.adjoint == "backsolve":  # which differentiates its equation, not these numbers
+        if self.adjoint == "backsolve":  # it differentiates the equation, not these values
             slope = jax.lax.stop_gradient(slope)
         return solve_along(
             times,
             diffrax.ODETerm(of_leaves),
             solver,
             y,
-            # As a list: equinox mistakes an empty tuple among them, as that of no condition, when it solves backwards.
+            # As a list: in the backward solve equinox mishandles an empty tuple among them, such as that of no condition.
             leaves,
             keep_path,
             cost.attempt,
@@ -203,7 +203,7 @@ class AdaptiveSolver:
             dt0=dt0,
             stepsize_controller=HairerController(rtol=self.rtol, atol=self.atol),
             adjoint=ADJOINTS[self.adjoint](),
-            # diffrax's record of a FSAL method: whether this is the first step, and the slope where it begins.
+            # diffrax's state of an FSAL method: whether this is the first step, and the slope at its start.
             solver_state=(jnp.asarray(False), slope) if cost.first else None,
             max_steps=MAX_STEPS,
         )

@@ -1,11 +1,11 @@
-"""Brownian motion for diffrax's solvers that belongs to an image, not to its batch.
+"""Brownian motion for diffrax's solvers, tied to each image rather than to its batch.
 
-Both paths run along a variable s that rises from noise to data, such as -t or ln(alpha/sigma). It must rise:
-diffrax 0.7 takes falling times in its solvers for additive noise (SRA1, ShARK, SEA) with the wrong sign of the
-drift, and turns that of the space-time Levy area, which a path run backwards keeps.
+Both paths are functions of a variable s that increases from noise to data, such as -t or ln(alpha/sigma). It must increase:
+for decreasing times, diffrax 0.7 uses the wrong sign of the drift in its solvers for additive noise (SRA1, ShARK, SEA), and
+flips the sign of the space-time Levy area, which a path run backwards keeps.
 
-Beside the increment W over a step of length ds they give its space-time Levy area H, the mean distance of the path
-from its chord: N(0, ds/12), independent of W.
+Besides the increment W over a step of length ds they provide its space-time Levy area H, the mean deviation of the path from
+its chord: N(0, ds/12), independent of W.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from score_sde.shapes import Images, Keys, OneKey, Points, Scalar
 
 
 class ScalarNoise(diffrax.ControlTerm):
-    """g(s) dw with one number g for all coordinates, where diffrax expects a matrix."""
+    """g(s) dw with a scalar g for all coordinates, where diffrax expects a matrix."""
 
     def prod(self, vf: Any, control: Any) -> Any:
         return vf * control
@@ -31,13 +31,13 @@ class ScalarNoise(diffrax.ControlTerm):
 class GridPath(diffrax.AbstractBrownianPath):
     """Brownian motion along the steps of a known grid, drawn by the index k of the step.
 
-    W = sqrt(ds) noise(k, 0) and H = sqrt(ds/12) noise(k, 1). Nothing is stored, and slot 1 is drawn only for
-    solvers that ask for H. An interval is taken for the step whose middle is nearest, so its ends may come back
-    with rounding errors; steps other than the grid's would not be consistent with each other.
+    W = sqrt(ds) noise(k, 0) and H = sqrt(ds/12) noise(k, 1). Nothing is stored, and slot 1 is drawn only for solvers that
+    request H. A requested interval is identified with the step whose midpoint is nearest, so that its ends may have rounding
+    errors; intervals other than steps of the grid would not be consistent with each other.
 
     Args:
-      grid: the rising values of s, (num_steps + 1,).
-      noise: where to draw from.
+      grid: the increasing values of s, (num_steps + 1,).
+      noise: the source of the noise.
       like: an array with shape and dtype of the state, (b, ...).
     """
 
@@ -66,24 +66,24 @@ class GridPath(diffrax.AbstractBrownianPath):
         return diffrax.SpaceTimeLevyArea(dt=ds, W=increment, H=area)
 
 
-# Of the whole interval: the shortest step that a tree can serve, and that float32 can tell apart.
+# As a fraction of the whole interval: the shortest step that a tree supports and float32 resolves.
 RESOLUTION = 2.0**-22
 TREE = 2**31 - 1  # folded into an image's key; no step of a grid has this number
 
 
 class ImageTrees(diffrax.AbstractBrownianPath):
-    """One Brownian path for each image, from its own key, consistent over whatever intervals are asked for.
+    """One Brownian path per image, drawn from the image's own key and consistent over any intervals.
 
-    So adaptive steps may be rejected and halved, and an image's path depends neither on the steps nor on the
-    other images. Each is a virtual Brownian tree (Jelincic, Foster and Kidger 2024) rooted at the data's end:
-    the steps there are the shortest, and rounding errors grow with the distance from the root.
+    Adaptive steps can therefore be rejected and halved, and the path of an image depends neither on the steps nor on the
+    other images. Each is a virtual Brownian tree (Jelincic, Foster and Kidger 2024) rooted at the data end: the steps there
+    are the shortest, and rounding errors grow with the distance from the root.
 
     Args:
-      keys: one for each image, (b,); those of `IndexedNoise`.
-      t0, t1: the ends of the rising variable.
+      keys: one per image, (b,); those of `IndexedNoise`.
+      t0, t1: the ends of the increasing variable.
       like: an array with shape and dtype of the state, (b, ...).
 
-    Cost: of the order of a hundred draws of standard normal noise for each step.
+    Cost: about a hundred draws of standard normal noise per step.
     """
 
     keys: Keys
@@ -111,6 +111,6 @@ class ImageTrees(diffrax.AbstractBrownianPath):
         there = jax.vmap(from_the_root)(self.keys)
         if not use_levy:
             return there.W
-        # The path is minus the tree's, run backwards: W keeps its sign and H turns.
+        # The path is the negative of the tree's, run backwards: W keeps its sign and H changes sign.
         ds = jnp.asarray(t1 - t0, self.like.dtype)
         return diffrax.SpaceTimeLevyArea(dt=ds, W=there.W, H=jnp.negative(there.H))

@@ -1,6 +1,6 @@
-"""The sampler that a config names, with its times and what it depends on.
+"""The sampler that a config describes, with its time grid and the settings it depends on.
 
-Building it is the check: whatever cannot work raises ConfigError here, before anything is compiled.
+Building it is the check: invalid settings raise ConfigError here, before anything is compiled.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from score_sde.samplers.problem import Configured, Problem, last_step
 from score_sde.samplers.published import PublishedPredictorCorrector
 from score_sde.samplers.record import Sampler
 from score_sde.samplers.sde import ReverseSDE
-from score_sde.sde_lib import SDE
+from score_sde.sde_lib import SDE, NoDiscreteForm
 from score_sde.shapes import Points
 
 OPTIMAL = "ancestral_sampling_optimal"
+IN_TIME = ("deis_t_2", "deis_t_3")  # polynomials in t of more than first degree
 
 
 def predictor_corrector(problem: Problem) -> Configured:
@@ -56,39 +57,44 @@ def predictor_corrector(problem: Problem) -> Configured:
         last_noise=last != "predictor_mean",
     )
     grid = (
-        problem.grid(pc.num_steps, problem.suits_pc)
+        problem.grid(pc.num_steps, problem.small_steps)
         if predictor is not None
         else langevin_grid(problem, pc.num_steps)
     )
-    settings = {**pc_settings(options), "grid": problem.grid_name(problem.suits_pc)}
+    settings = {**pc_settings(options), "grid": problem.grid_name(problem.small_steps)}
     return Configured(sampler, grid, settings, last == "tweedie", any_time=False)
 
 
 def langevin_grid(problem: Problem, num_times: int) -> Points:
-    """The grid of annealed Langevin dynamics, which visits the first time too: a step that stays there leads to it."""
+    """The grid of annealed Langevin dynamics, with the first time repeated: a step that stays there lets the corrector visit it too."""
     if num_times < 2:
         raise ConfigError(
             f"sampling.pc.num_steps={num_times} with predictor 'none', which are levels of noise: expected 2 or more"
         )
-    grid = problem.grid(num_times - 1)
+    grid = problem.grid(num_times - 1, problem.small_steps)
     return jnp.concatenate([grid[:1], grid])
 
 
 def pc_settings(options: Any) -> dict[str, Any]:
-    """What a predictor-corrector is recorded with."""
+    """The settings of a predictor-corrector, for the record."""
     return {**options.pc, "snr": options.snr, "n_steps_each": options.n_steps_each}
 
 
 def published(
     problem: Problem, build: type[PublishedPredictorCorrector] = PublishedPredictorCorrector
 ) -> Configured:
-    """The published sampler, or one made of it, which has one time grid and one last step."""
+    """The published sampler or a subclass of it, which has a fixed time grid and last step."""
     options = problem.options
     if options.grid.name not in (AUTO, "uniform") or options.t_start or options.threshold != "none":
         raise ConfigError(
             f"the published sampler with sampling.grid.name={options.grid.name!r}, t_start={options.t_start} and threshold="
             f"{options.threshold!r}: its times and steps are what it reproduces; set them to 'uniform', 0 and 'none', or take --sampler "
             "pc (with --mode restore, restore.method=imputation)"
+        )
+    if problem.starts_fast and not steps_along_chain(options, problem.sde):
+        raise ConfigError(
+            f"the published sampler with sampling.pc.predictor={options.pc.predictor!r} under {type(problem.sde).__name__}: its equal steps of t "
+            "are Euler's, which cannot follow a process whose alpha goes to 0; take --sampler pc, whose grid can"
         )
     sampler = build(
         problem.sde,
@@ -104,8 +110,17 @@ def published(
     return Configured(sampler, times, pc_settings(options), denoises=False, any_time=False)
 
 
+def steps_along_chain(options: Any, sde: SDE) -> bool:
+    """Whether the published predictor takes the steps of the process's chain, which know alpha of both levels, and not Euler's."""
+    try:
+        sde.chain(options.pc.num_steps)
+    except NoDiscreteForm:
+        return options.pc.predictor == "none"
+    return options.pc.predictor != "euler_maruyama"
+
+
 def adaptive_steps(group: Any, name: str) -> Adaptive | None:
-    """The step-size control that a solver's options ask for; None for the steps of a grid."""
+    """The step-size control in the options of a solver; None for the steps of a grid."""
     if choose(f"sampling.{name}.steps", group.steps, ("grid", "adaptive")) == "grid":
         return None
     step_size = choose(f"sampling.{name}.step_size", group.step_size, ("batch", "image"))
@@ -115,7 +130,7 @@ def adaptive_steps(group: Any, name: str) -> Adaptive | None:
 def on_grid(
     problem: Problem, sampler: Sampler, num_steps: int, settings: dict[str, Any], suited: str
 ) -> Configured:
-    """A sampler that takes steps, on the configured time grid."""
+    """A sampler with fixed steps, on the configured time grid."""
     tweedie = last_step(problem.options) == "tweedie"
     settings = {**settings, "num_steps": num_steps, "grid": problem.grid_name(suited)}
     return Configured(sampler, problem.grid(num_steps, suited), settings, tweedie)
@@ -126,13 +141,13 @@ STEP_OPTIONS: dict[str, type[Section]] = {
     "sde": SDEOptions,
     "exponential": ExponentialOptions,
 }
-"""Of the samplers whose steps may be their own."""
+"""Options of the samplers that can choose their own steps."""
 
 
 def solved(
     problem: Problem, sampler: Sampler, name: str, suited: str = "uniform", **settings: Any
 ) -> Configured:
-    """A sampler of diffrax, whose steps are its own or those of a grid, for `auto` the suited one, as config.sampling.<name> says."""
+    """A diffrax sampler with adaptive steps or on a grid, as config.sampling.<name> says; `suited` is the grid that `auto` selects."""
     group = problem.options[name]
     if group.steps == "grid":
         return on_grid(problem, sampler, group.num_steps, settings, suited)
@@ -162,7 +177,9 @@ def probability_flow(problem: Problem) -> Configured:
         solver = AdaptiveSolver(ode.solver, ode.rtol, ode.atol)
     each_image = adaptive is not None and adaptive.each_image
     sampler = ProbabilityFlow(problem.sde, solver, ode.variable, each_image)
-    return solved(problem, sampler, "ode", solver=ode.solver, variable=ode.variable)
+    # From T itself, where the log-SNR is not finite, the velocity is: a network that predicts it has no large error there.
+    suited = "uniform" if problem.t_start > problem.sde.signal_end else problem.small_steps
+    return solved(problem, sampler, "ode", suited, solver=ode.solver, variable=ode.variable)
 
 
 def reverse_sde(problem: Problem) -> Configured:
@@ -174,22 +191,29 @@ def reverse_sde(problem: Problem) -> Configured:
 
 
 def exponential(problem: Problem) -> Configured:
-    """An exponential integrator, as config.sampling.exponential says."""
+    """The exponential integrator of config.sampling.exponential."""
     group, method = problem.options.exponential, problem.options.sampler
+    if method in IN_TIME and problem.starts_fast:
+        raise ConfigError(
+            f"sampling.sampler={method!r} under {type(problem.sde).__name__}: where alpha goes to 0, the time that is left doubles with each of its "
+            f"steps, and a polynomial in t magnifies rounding; take {method.replace('_t_', '_rho_')} or unipc_3"
+        )
     adaptive = adaptive_steps(group, "exponential")
     sampler = ExponentialSampler(problem.sde, method, group.eta, adaptive)
     return solved(problem, sampler, "exponential", suited="log_snr", eta=group.eta)
 
 
 def edm(problem: Problem) -> Configured:
-    """EDM's sampler, as config.sampling.edm says."""
+    """The EDM sampler of config.sampling.edm."""
     group = problem.options.edm
     settings = {name: group[name] for name in ("s_churn", "s_min", "s_max", "s_noise")}
-    return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings, "rho")
+    # Of a process whose rho begins at thousands, its seventh roots would leave long steps where the data are.
+    suited = "log_snr" if problem.starts_fast else "rho"
+    return on_grid(problem, EDMSampler(problem.sde, **settings), group.num_steps, settings, suited)
 
 
 def consistency(problem: Problem) -> Configured:
-    """Consistency sampling, as config.sampling.few_steps says; what it gives is x_eps, of which a consistency model knows no more."""
+    """Consistency sampling, with config.sampling.few_steps. It returns x_eps, since a consistency model gives no estimate beyond it."""
     last_step(problem.options)
     num_steps = problem.options.few_steps.num_steps
     settings = {"num_steps": num_steps, "grid": problem.grid_name("rho"), "noise_removal": False}
@@ -198,7 +222,7 @@ def consistency(problem: Problem) -> Configured:
 
 
 def mean_flow(problem: Problem) -> Configured:
-    """MeanFlow's sampler, as config.sampling.few_steps says: to time 0 itself, where no noise is left."""
+    """The MeanFlow sampler of config.sampling.few_steps, down to time 0, where no noise is left."""
     last_step(problem.options)
     num_steps = problem.options.few_steps.num_steps
     settings = {"num_steps": num_steps, "grid": problem.grid_name(), "noise_removal": False}
@@ -207,7 +231,7 @@ def mean_flow(problem: Problem) -> Configured:
 
 
 def common_settings(problem: Problem) -> dict[str, Any]:
-    """What every sampler depends on."""
+    """The settings that every sampler depends on."""
     options = problem.options
     dynamic = options.threshold == "dynamic"
     used = {"threshold_quantile": dynamic, "start_images": options.start_images}
@@ -239,18 +263,20 @@ def needs_errors(options: Any) -> bool:
 
 
 def begins_in_noise(options: Any) -> bool:
-    """Whether it needs the velocity of the flow only, which is finite at T: not its log-SNR, nor a division by alpha."""
+    """Whether the sampler needs only the flow's velocity, which is finite at T, and neither the log-SNR nor a division by alpha."""
     in_time = options.sampler == "ode" and options.ode.variable == "t"
     return in_time or options.sampler == "mean_flow"
 
 
 def configure(options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
-    """The sampler that config.sampling describes; from the score model's denoising errors, where `needs_errors`.
+    """Build the sampler that config.sampling describes.
+
+    `variance` holds the score model's denoising errors, required where `needs_errors`.
 
     Raises:
       ConfigError: saying what was given, what was expected and what to do.
     """
     problem = Problem(options, sde, variance, begins_in_noise(options))
     configured = choose("sampling.sampler", options.sampler, SAMPLERS)(problem)
-    own = configured.settings  # what it says itself goes before what is said of all
+    own = configured.settings  # the sampler's own settings come first and override the common ones
     return configured._replace(settings={**own, **common_settings(problem), **own})

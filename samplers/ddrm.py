@@ -1,13 +1,15 @@
-"""DDRM: each mode of A restored as far as the noise of its measurement allows (Kawar et al. 2022).
+"""DDRM: restores each mode of A as far as the noise of its measurement allows (Kawar et al. 2022).
 
-In x / alpha, whose noise at time t has the standard deviation rho = sigma / alpha, a mode with singular value s was measured
-as y' = (U^T y) / s with noise n = sigma_y / s. From a state at rho_t to one at rho, with x_hat the denoiser's,
+In x / alpha, whose noise at time t has standard deviation rho = sigma / alpha, a mode with singular value s was measured as
+y' = (U^T y) / s with noise of standard deviation n = sigma_y / s. A step takes a state at rho_t to one at rho; with x_hat
+the denoised image, its modes are
 
     s = 0:       x_hat + sqrt(1 - eta^2) rho (x - x_hat) / rho_t + eta rho z
     rho < n:     x_hat + sqrt(1 - eta^2) rho (y' - x_hat) / n    + eta rho z
     rho >= n:    (1 - eta_b) x_hat + eta_b y'                    + sqrt(rho^2 - eta_b^2 n^2) z.
 
-So every process takes it. It is a Markov chain of its own, and no discretisation of the posterior's.
+In this form it applies to every process. It is a Markov chain of its own, not a discretization of the posterior's reverse
+process.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ def restoring(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided
     """The score model for DDRM, to which y is bound as {"measured": y}.
 
     Raises:
-      ConfigError: A's singular values are not known.
+      ConfigError: the singular values of A are not known.
     """
     spectral(measurement, "DDRM")
     return Unguided(model, measurement, sde)
@@ -40,9 +42,9 @@ def restoring(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided
 
 @dataclasses.dataclass(frozen=True)
 class DDRM(SteppedSampler):
-    """The chain from the prior. `to_data` takes the last step to rho = 0, where A x_0 = y to rounding if sigma_y = 0.
+    """The DDRM chain from the prior. With `to_data` the last step goes to rho = 0, where A x_0 = y to rounding if sigma_y = 0.
 
-    The paper starts measured modes around y; here they start as the others, which the first step forgets but for x_hat.
+    The paper starts measured modes around y. Here they start like the others, which only affects x_hat in the first step.
 
     Raises:
       ConfigError: eta or eta_b outside [0, 1].

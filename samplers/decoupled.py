@@ -1,6 +1,7 @@
-"""Samplers that ask for whole images: DAPS, PnP-DM, DiffPIR's own.
+"""Samplers that go through whole images: DAPS, PnP-DM and DiffPIR's own sampler.
 
-Between two times they go to an image x_0 and, with fresh noise, back to x_s = alpha x_0 + sigma z, so that no step has to stay near the last one.
+Between two times they go to an image x_0 and, with fresh noise, back to x_s = alpha x_0 + sigma z, so that a state need not
+stay close to the previous one.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from score_sde.shapes import Images, Index, Points, Scalar
 def splitting(
     model: ScoreModel, measurement: Measurement, sde: SDE, draw: GivenMeasurement | None = None
 ) -> Unguided:
-    """The score model for DAPS and PnP-DM with this `draw`, an exact one if None; y is bound to it as {"measured": y}.
+    """The score model for DAPS and PnP-DM with this `draw` (exact if None); y is bound to it as {"measured": y}.
 
     Raises:
-      ConfigError: the draw cannot be made of this measurement.
+      ConfigError: the draw does not support this measurement.
     """
     (draw or Exact()).check(measurement)
     return Unguided(model, measurement, sde)
@@ -42,14 +43,15 @@ def _noise_to_signal(sde: SDE, t: Scalar) -> Scalar:
 
 @dataclasses.dataclass(frozen=True)
 class DAPS(SteppedSampler):
-    """Decoupled annealing (Zhang et al. 2024): x_0 from N(x_hat, r^2 I) given y, then x_s from x_0.
+    """Decoupled annealing (Zhang et al. 2024): draw x_0 from N(x_hat, r^2 I) given y, then x_s from x_0.
 
-    x_hat is the end of `ode_steps` steps of DDIM from x_t, the last of which is a Tweedie step; r = `scale` sigma / alpha. In
-    truth x_0 given x_t is not of this law: of Gaussian data its covariance is constant, but no multiple of I. Slots of noise: z,
-    then those of the draw. Cost: `ode_steps` evaluations for each step, and no product with the Jacobian.
+    x_hat is the end of `ode_steps` DDIM steps from x_t, the last of which is a Tweedie step; r = `scale` sigma / alpha. The
+    Gaussian N(x_hat, r^2 I) only approximates x_0 given x_t: for Gaussian data the covariance of x_0 given x_t is constant,
+    but not a multiple of I. Noise slots: z, then those of the draw. Cost: `ode_steps` evaluations per step, and no product
+    with the Jacobian.
 
     Raises:
-      ConfigError: less than one step of the ODE, or a scale that is not positive.
+      ConfigError: fewer than one step of the ODE, or a scale that is not positive.
     """
 
     sde: SDE
@@ -77,7 +79,7 @@ class DAPS(SteppedSampler):
         return self.sde.alpha(s) * x_0 + self.sde.sigma(s) * noise(k, 0, state)
 
     def _image(self, score: Any, x: Images, t: Scalar, eps: Scalar) -> Images:
-        """The end of the probability-flow ODE from x at t."""
+        """The end of the probability-flow ODE started from x at t."""
         times = log_snr_grid(self.sde, t, eps, self.ode_steps)
 
         def ddim(j: Index, x: Images) -> Images:
@@ -92,16 +94,17 @@ class DAPS(SteppedSampler):
 
 @dataclasses.dataclass(frozen=True)
 class PnPDM(SteppedSampler):
-    """Split Gibbs sampling of p(x) N(z; x, eta^2 I) p(y | z) (Wu et al. 2024), with eta falling along the grid.
+    """Split Gibbs sampling of p(x) N(z; x, eta^2 I) p(y | z) (Wu et al. 2024), with eta decreasing along the grid.
 
-    Each step draws z given x and y, and then x given z: by the reverse process from the time at which sigma / alpha = eta, where
-    z is x with noise, in `prior_steps` steps of the predictor to the grid's end, which is taken for the image. eta is
-    sigma / alpha of the time at which a step begins, or `coupling` if that is more: there it stays, and the law of x goes to the
-    posterior for a noise of covariance sigma_y^2 I + eta^2 A A^T. The start is the prior's noise at unit size, which eta drowns at T. Slots of noise:
-    the draw's, then the predictor's. Cost: `prior_steps` evaluations for each step, and no product with the Jacobian.
+    Each step draws z given x and y, and then x given z. The latter runs the reverse process from the time at which sigma /
+    alpha = eta, where z is x plus noise, in `prior_steps` predictor steps to the end of the grid, whose state is taken as
+    the image. eta is sigma / alpha at the time at which a step begins, but at least `coupling`; once it stays there, the
+    distribution of x converges to the posterior for noise of covariance sigma_y^2 I + eta^2 A A^T. The chain starts from the
+    prior's noise scaled to unit size, which is negligible against eta at T. Noise slots: the draw's, then the predictor's.
+    Cost: `prior_steps` evaluations per step, and no product with the Jacobian.
 
     Raises:
-      ConfigError: less than one step of the prior, or a coupling outside [0, sigma / alpha at T].
+      ConfigError: fewer than one step of the prior, or a coupling outside [0, sigma / alpha at T].
     """
 
     sde: SDE
@@ -122,7 +125,7 @@ class PnPDM(SteppedSampler):
         return num_steps * self.prior_steps
 
     def begin(self, x: Images) -> Images:
-        # The prior itself is as large as eta where alpha is 1.
+        # Unscaled, the prior would be as large as eta where alpha is 1.
         return x / self.sde.prior_std
 
     def step(self, score: Any, grid: Points, noise: Noise, k: Index, state: Images) -> Images:
@@ -144,8 +147,9 @@ class PnPDM(SteppedSampler):
 class Renoised(SteppedSampler):
     """DiffPIR's own sampler (Zhu et al. 2023): x_s = alpha x_hat + sigma (sqrt(1 - zeta) e + sqrt(zeta) z).
 
-    x_hat is the expected image of the score, which `diffpir` or `ddnm` has moved to y, and e = (x_t - alpha x_hat) / sigma the
-    noise that it leaves in x_t. For zeta = 0 it is DDIM with that score. Slot of noise: z. Cost: an evaluation for each step.
+    x_hat is the denoised image of a score that `diffpir` or `ddnm` has moved towards y, and e = (x_t - alpha x_hat) / sigma
+    the noise that this leaves in x_t. With zeta = 0 it is DDIM with that score. Noise slot: z. Cost: one evaluation per
+    step.
 
     Raises:
       ConfigError: zeta outside [0, 1].

@@ -1,8 +1,8 @@
 """EDM's Heun sampler with churn (Karras et al. 2022, Alg. 2), for every process.
 
-Divided by alpha, the state of any process follows the flow dx_hat/drho = eps_hat, rho = sigma/alpha, of the process
-whose noise is rho itself. There a step first raises the noise from rho to rho_hat = (1 + gamma) rho by adding some,
-and then takes Heun's method for the flow from rho_hat down to the next rho.
+Divided by alpha, the state of any process follows the flow dx_hat/drho = eps_hat, rho = sigma/alpha, of the process whose
+noise level is rho itself. In these variables a step first adds noise to raise rho to rho_hat = (1 + gamma) rho, and then
+takes a step of Heun's method along the flow from rho_hat down to the next rho.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from score_sde.samplers.stepping import SteppedSampler
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Images, Index, Points, Scalar
 
-MAX_GAMMA = math.sqrt(2.0) - 1.0  # no more new noise than there is already
+MAX_GAMMA = math.sqrt(2.0) - 1.0  # at most as much new noise as is already present
 
 
 @dataclasses.dataclass(frozen=True)
 class EDMSampler(SteppedSampler):
-    """gamma = min(S_churn/N, sqrt(2) - 1) where S_min <= rho <= S_max, else 0; new noise of standard deviation S_noise.
+    """Heun steps with churn gamma = min(S_churn/N, sqrt(2) - 1) where S_min <= rho <= S_max, else 0; S_noise scales the new noise.
 
-    N counts the times of the grid: the steps and, as in the paper, the Euler step to rho = 0 that ends it, which
-    is the Tweedie step and not made here. rho_hat goes no further than the process does, to rho(T), so a
-    first step from T adds no noise; the paper's does. S_churn = 0 draws none and solves the ODE. Order 1 leaves out
-    Heun's correction: Euler's method, which without churn is DDIM.
+    N is the number of times in the grid: as in the paper, it counts the steps and the final Euler step to rho = 0, which is
+    the Tweedie step and not taken here. rho_hat is limited to rho(T), where the process ends, so a first step from T adds no
+    noise; the paper's does. S_churn = 0 adds no noise and solves the ODE. Order 1 omits Heun's correction: Euler's method,
+    which without churn is DDIM.
 
-    Cost: `order` evaluations for each step.
+    Cost: `order` evaluations per step.
 
     Raises:
       ConfigError: a setting outside its range.
@@ -76,12 +76,12 @@ class EDMSampler(SteppedSampler):
         return self.sde.alpha(s) * end
 
     def _churn(self, gamma: float, t: Scalar, z: Images, x_hat: Images) -> tuple[Scalar, Images]:
-        """The time of rho_hat, and the state there."""
+        """The time of rho_hat, and the state there, after noise is added to x_hat at t."""
         rho, limit = self._ratio(t), self._ratio(jnp.asarray(self.sde.signal_end, t.dtype))
         churned = (self.s_min <= rho) & (rho <= self.s_max)
         rho_hat = jnp.minimum(jnp.where(churned, (1.0 + gamma) * rho, rho), limit)
         raised = rho_hat > rho
-        # Where nothing is added, the time stays as it is, without the rounding error of an inverse.
+        # Where nothing is added, t is kept as it is, without the rounding error of an inverse.
         later = jnp.where(raised, self.sde.time_of_log_snr(-2.0 * jnp.log(rho_hat)), t)
         added = jnp.sqrt(jnp.where(raised, rho_hat**2 - rho**2, 0.0))
         return later, x_hat + self.s_noise * added * z
@@ -91,6 +91,6 @@ class EDMSampler(SteppedSampler):
         return jnp.exp(-0.5 * self.sde.log_snr(t))
 
     def _slope(self, score: ScoreModel, t: Scalar, x_hat: Images) -> Images:
-        """eps_hat, dx_hat/drho."""
+        """The slope dx_hat/drho = eps_hat at x_hat and t."""
         times = batch_times(x_hat, t)
         return predicted_noise(self.sde, score(self.sde.alpha(t) * x_hat, times), times)

@@ -1,4 +1,4 @@
-"""Samplers by a name for all but their number of steps: the fields of config.sampling that it stands for, and what a step costs."""
+"""Named samplers with all settings chosen but the number of steps: their fields of config.sampling, and the cost of a step."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Entry:
 
     name: str
     group: str
-    """config.sampling.<group> has its num_steps, and its tolerances if it has any."""
+    """config.sampling.<group> holds its num_steps, and its tolerances if it has any."""
     settings: dict[str, Any]
     """Fields of config.sampling."""
     order: int
-    """Of convergence; of the law (weakly) for stochastic samplers."""
+    """Order of convergence; weak order for stochastic samplers."""
     evaluations: int
-    """Of the score model, for each step."""
+    """Evaluations of the score model per step."""
     first: int = 0
-    """Beyond that, once."""
+    """Additional evaluations, once per run."""
     stochastic: bool = False
     denoises: bool = True
-    """Whether one more evaluation may remove the noise that is left at its end."""
+    """Whether one more evaluation may remove the noise left at its end."""
     grid: str = ""
-    """Its own, where that of the others does not suit it."""
+    """Its own grid, where the one shared by the others does not suit it; empty otherwise."""
 
     @property
     def adaptive(self) -> bool:
@@ -52,11 +52,11 @@ class Entry:
         return Run(self, self.settings | fields, f"tolerance {tolerance:g}")
 
     def steps_within(self, budget: int) -> int:
-        """The most whose evaluations it covers; 0 or less if it covers none."""
+        """The largest number of steps that the budget of evaluations covers; 0 or less if it covers none."""
         return (budget - self.first) // self.evaluations
 
     def runs(self, budgets: Sequence[int], grids: Sequence[str]) -> Iterator[Run]:
-        """For each budget the most steps whose evaluations it covers, on each grid; or one run a tolerance."""
+        """For each budget the most steps that it covers, on each grid; for adaptive samplers one run per tolerance instead."""
         if self.adaptive:
             yield from map(self.with_tolerance, TOLERANCES)
             return
@@ -67,27 +67,27 @@ class Entry:
 
 
 def on(grid: str) -> dict[str, Any]:
-    """Fields of config.sampling for a grid by name; a list of times is that of another sampler."""
+    """Fields of config.sampling that select a grid by name; they clear grid.times unless the grid is "times"."""
     return {"grid.name": grid} if grid == "times" else {"grid.name": grid, "grid.times": ()}
 
 
 class Run(NamedTuple):
-    """An entry with nothing left to choose."""
+    """An entry with its steps chosen."""
 
     entry: Entry
     settings: dict[str, Any]
     steps: str
-    """Where its steps come from, in words: a grid's name or a tolerance."""
+    """What determines its steps, as text: the name of a grid or a tolerance."""
 
     def build(self, options: Any, sde: SDE, variance: OptimalVariance | None = None) -> Configured:
-        """The sampler, by these settings on top of `options`, a config.sampling."""
+        """Build the sampler from `options` (a config.sampling), overridden by these settings."""
         options = options.copy_and_resolve_references()
         options.update_from_flattened_dict(self.settings)
         return configure(options, sde, variance)
 
 
 def ode(solver: str, order: int, variable: str = "t", adaptive: bool = False) -> Entry:
-    """A fixed-step ODE solver as an entry."""
+    """Entry of an ODE solver, with fixed or adaptive steps."""
     cost = FIXED_SOLVERS[solver]
     settings = {
         "sampler": "ode",
@@ -101,7 +101,7 @@ def ode(solver: str, order: int, variable: str = "t", adaptive: bool = False) ->
 
 
 def exponential(method: str, eta: float = 0.0) -> Entry:
-    """An exponential integrator as an entry."""
+    """Entry of an exponential integrator."""
     cost = EXPONENTIAL[method]
     settings = {"sampler": method, "exponential.eta": eta, "exponential.steps": "grid"}
     name = f"{method} eta={eta:g}" if eta else method
@@ -109,7 +109,7 @@ def exponential(method: str, eta: float = 0.0) -> Entry:
 
 
 def edm(s_churn: float = 0.0) -> Entry:
-    """EDM's sampler with some churn as an entry."""
+    """Entry of EDM's sampler."""
     name = f"edm churn={s_churn:g}" if s_churn else "edm"
     return Entry(
         name, "edm", {"sampler": "edm", "edm.s_churn": s_churn}, 2, 2, stochastic=bool(s_churn)
@@ -117,7 +117,7 @@ def edm(s_churn: float = 0.0) -> Entry:
 
 
 def pc(predictor: str, corrector: str = "none") -> Entry:
-    """A predictor with a corrector as an entry."""
+    """Entry of a predictor with a corrector."""
     corrected = corrector != "none"
     settings = {
         "sampler": "pc",
@@ -130,7 +130,7 @@ def pc(predictor: str, corrector: str = "none") -> Entry:
 
 
 def sde(solver: str, order: int) -> Entry:
-    """An SDE solver as an entry."""
+    """Entry of an SDE solver."""
     settings = {"sampler": "sde", "sde.solver": solver, "sde.steps": "grid"}
     return Entry(
         f"sde {solver}", "sde", settings, order, SDE_SOLVERS[solver].evaluations, stochastic=True
@@ -138,7 +138,7 @@ def sde(solver: str, order: int) -> Entry:
 
 
 def few_steps(sampler: str, grid: str, stochastic: bool = False) -> Entry:
-    """A sampler of networks that were trained for few steps as an entry. What is wrong is the network, whatever the steps' order."""
+    """Entry of a sampler of networks trained for few steps. Its error is that of the network, whatever the order of the steps."""
     settings = {"sampler": sampler}
     return Entry(sampler, "few_steps", settings, 1, 1, 0, stochastic, denoises=False, grid=grid)
 
@@ -172,19 +172,19 @@ ENTRIES: dict[str, Entry] = {
         edm(s_churn=10.0),
     )
 }
-"""Of any score."""
+"""Samplers for any score model."""
 
 FEW_STEPS: dict[str, Entry] = {
     entry.name: entry
     for entry in (few_steps("consistency", "rho", stochastic=True), few_steps("mean_flow", "uniform"))
 }  # fmt: skip
-"""Of networks that were trained for them."""
+"""Samplers for networks trained for few steps."""
 
 
 def choose_entries(names: Sequence[str]) -> list[Entry]:
-    """These, or all of them if none is named.
+    """The entries with these names, or all of ENTRIES if none is given.
 
     Raises:
-      ConfigError: a name that none has.
+      ConfigError: an unknown name.
     """
     return [choose("--samplers", name, ENTRIES) for name in names or ENTRIES]

@@ -1,4 +1,4 @@
-"""A list of samplers with their steps, as text: "unipc_3, heun on rho: 10 20, dopri5 adaptive: 0.01"."""
+"""Parsing of lists of samplers with their steps, such as "unipc_3, heun on rho: 10 20, dopri5 adaptive: 0.01"."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from score_sde.samplers.entries import ENTRIES, FEW_STEPS, Run
 
 
 class Steps(NamedTuple):
-    """What a list leaves open."""
+    """Defaults for what a list leaves open."""
 
     grid: str
-    """Of samplers that have none of their own."""
+    """Grid of the samplers that have none of their own."""
     budgets: Sequence[int]
-    """Evaluations of the network for an image."""
+    """Network evaluations per image."""
     tolerances: Sequence[float]
-    """Of adaptive samplers instead."""
+    """Tolerances of adaptive samplers, which have no budgets."""
     a_call: int
-    """Evaluations in a call of the score model: two with guidance."""
+    """Network evaluations per call of the score model: two with guidance."""
     last: int
-    """Calls beside the sampler's own, for the last denoising."""
+    """Calls in addition to the sampler's own, for the last denoising."""
 
 
 def listed_runs(field: str, text: str, steps: Steps) -> list[Run]:
-    """The runs that a field of the config asks for, in its order, none twice.
+    """The runs that a field of the config lists, in its order and without duplicates.
 
-    Entries stand between commas: a name of ENTRIES or FEW_STEPS, ` on GRID` for another grid than that of `steps`, and after a colon numbers of its
-    own, budgets or tolerances. For a budget a sampler takes the most steps that fit.
+    Entries are separated by commas. Each is a name of ENTRIES or FEW_STEPS, optionally followed by ` on GRID` for a grid
+    other than that of `steps`, and by a colon and its own budgets or tolerances. For each budget a sampler takes the most
+    steps that fit.
 
     Raises:
-      ConfigError: a name that there is not, numbers that are none, or a budget in which no step fits.
+      ConfigError: an unknown name, invalid numbers, or a budget in which no step fits.
     """
     found: dict[tuple[str, str], Run] = {}
     for part in filter(None, map(str.strip, text.split(","))):
@@ -46,7 +47,7 @@ def listed_runs(field: str, text: str, steps: Steps) -> list[Run]:
 
 
 def runs_of(field: str, part: str, steps: Steps) -> Iterator[Run]:
-    """Of one entry of the list."""
+    """The runs of one entry of the list."""
     named, _, numbers = part.partition(":")
     name, _, grid = map(str.strip, named.partition(" on "))
     entry = choose(field, name, ENTRIES | FEW_STEPS)
@@ -71,7 +72,7 @@ def runs_of(field: str, part: str, steps: Steps) -> Iterator[Run]:
 
 
 def numbers_of(field: str, part: str, text: str, kind: Callable[[str], float]) -> list[float]:
-    """The positive numbers after the colon, separated by spaces; none of an entry without a colon."""
+    """The positive numbers after the colon, separated by spaces; an empty list for an entry without a colon."""
     if ":" not in part:
         return []
     try:

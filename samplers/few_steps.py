@@ -1,11 +1,12 @@
-"""Samplers of networks that were trained for few steps: one step takes noise to an image, more steps correct it.
+"""Samplers of networks trained for few steps: one step takes noise to an image, more steps refine it.
 
-Consistency sampling (Song et al. 2023, Alg. 1): from x at t the consistency function f gives the end of its path, x_eps; for
-another step that is brought back to an earlier noise by the forward process, from eps to s,
+Consistency sampling (Song et al. 2023, Alg. 1): the consistency function f maps x at t to the end of its path, x_eps. For
+another step, the forward process takes that from eps back to an earlier noise level at s,
 
     x_s = (alpha_s / alpha_eps) f(x, t) + sigma_{s | eps} z,    z ~ N(0, I),
 
-and asked again. MeanFlow (Geng et al. 2025, Alg. 2) takes the step that its average velocity u is of, x_r = x - (t - r) u(x, r, t).
+and f is evaluated again. MeanFlow (Geng et al. 2025, Alg. 2) steps along its average velocity u, x_r = x - (t - r) u(x, r,
+t).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from score_sde.shapes import Images, Index, Points
 
 @dataclasses.dataclass(frozen=True)
 class ConsistencySampler(SteppedSampler):
-    """Of a model with a method `consistency`; the grid's last time is the eps of its function.
+    """Consistency sampling from a model with a method `consistency`; the last time of the grid is the eps of its function.
 
-    With the exact function x at each time has the law of the process there, however few times there are: with one step x_eps is a
-    function of the noise, with more it is drawn anew.
+    With the exact function, x at each time has the marginal distribution of the process, however few times there are: with
+    one step x_eps is a function of the initial noise, with more it is drawn anew.
 
-    Cost: one evaluation a step.
+    Cost: one evaluation per step.
     """
 
     sde: SDE
@@ -40,7 +41,7 @@ class ConsistencySampler(SteppedSampler):
     def step(self, score: object, grid: Points, noise: Noise, k: Index, state: Images) -> Images:
         t, s, eps = grid[k], grid[k + 1], grid[-1]
         end = consistency_of(score)(state, batch_times(state, t))
-        # 1 and 0 in the last step, whatever the rounding of a process that has no closed form.
+        # Exactly 1 and 0 in the last step, without the rounding errors of a process that has no closed form.
         last = s == eps
         kept = jnp.where(last, 1.0, self.sde.alpha_between(eps, s))
         variance = jnp.where(last, 0.0, self.sde.variance_between(eps, s))
@@ -49,11 +50,11 @@ class ConsistencySampler(SteppedSampler):
 
 @dataclasses.dataclass(frozen=True)
 class MeanFlowSampler(SteppedSampler):
-    """Of a model with a method `average_velocity`, along a grid that may end at 0.
+    """MeanFlow sampling from a model with a method `average_velocity`, along a grid that may end at 0.
 
-    The exact average velocity gives the flow's own path at every time of the grid.
+    The exact average velocity reproduces the path of the flow at every time of the grid.
 
-    Cost: one evaluation a step.
+    Cost: one evaluation per step.
     """
 
     sde: SDE

@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta solvers of diffrax along a given time grid, with the count of their evaluations."""
+"""Explicit Runge-Kutta solvers of diffrax along a given time grid, with their number of evaluations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from score_sde.samplers.adaptive import SOLVERS, Solution, SolverCost, check_sol
 from score_sde.samplers.step_size import Field
 from score_sde.shapes import Points
 
-# Those that estimate no error, or a poor one, have fixed steps only. The second and third have order 2 for one
-# evaluation a step, and are the first to become unstable where steps are long.
+# Solvers without an error estimate, or with a poor one, take fixed steps only. The second and third have order 2 at one
+# evaluation per step, and are the first to become unstable where steps are long.
 FIXED_SOLVERS: dict[str, SolverCost] = {
     "euler": SolverCost(diffrax.Euler, 1, 0),
     "leapfrog_midpoint": SolverCost(diffrax.LeapfrogMidpoint, 1, 0),
@@ -24,7 +24,7 @@ FIXED_SOLVERS: dict[str, SolverCost] = {
 
 @dataclasses.dataclass(frozen=True)
 class GridSolver:
-    """A solver by name that steps from each time to the next, however large its error."""
+    """A solver by name that steps from each time to the next, whatever its error."""
 
     name: str
 

@@ -1,8 +1,8 @@
-"""x_0 given y where it is N(mean, variance I) before: what DAPS and PnP-DM ask for at each step.
+"""Draws of x_0 given y and a Gaussian N(mean, variance I), which DAPS and PnP-DM take at each step.
 
     x_0 ~ exp(-|x_0 - mean|^2 / (2 variance)) p(y | x_0),
 
-exactly where the singular values of A are known, or by Langevin steps, for which y need only have a likelihood that JAX can
+exactly if the singular values of A are known, or by Langevin steps, which only require a likelihood of y that JAX can
 differentiate.
 """
 
@@ -20,31 +20,31 @@ from score_sde.measurements.measurement import Measurement, spectral
 from score_sde.shapes import Images, Index, Measured, Scalar
 
 Draws = Callable[[Index], Images]
-"""Standard normal noise like the images, for each slot from 0 on."""
+"""Slot, from 0 on -> standard normal noise shaped like the images."""
 
 
 class GivenMeasurement(abc.ABC):
-    """How an image is drawn around x_hat, given what was measured of it."""
+    """A way to draw an image around a mean, given its measurement."""
 
     @property
     @abc.abstractmethod
     def slots(self) -> int:
-        """Noises that it draws."""
+        """The number of noise slots that a draw uses."""
 
     @abc.abstractmethod
     def check(self, measurement: Measurement) -> None:
-        """Raises ConfigError of a measurement that it cannot take."""
+        """Raise ConfigError for a measurement that it does not support."""
 
     @abc.abstractmethod
     def draw(
         self, measurement: Measurement, y: Measured, mean: Images, variance: Scalar, noise: Draws
     ) -> Images:
-        """x_0."""
+        """A draw of x_0 ~ N(mean, variance I) given y."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Exact(GivenMeasurement):
-    """A mode with singular value s has the variance v sigma_y^2 / (sigma_y^2 + v s^2), and v where y sees nothing of it."""
+    """Exact draws: a mode with singular value s has variance v sigma_y^2 / (sigma_y^2 + v s^2), and v where y carries no information."""
 
     slots = 1
 
@@ -63,12 +63,13 @@ class Exact(GivenMeasurement):
 
 @dataclasses.dataclass(frozen=True)
 class Langevin(GivenMeasurement):
-    """So many unadjusted Langevin steps from the mean, of length rate / (1 / variance + 1 / sigma_y^2).
+    """Unadjusted Langevin steps from the mean, of length rate / (1 / variance + 1 / sigma_y^2).
 
-    They are stable for rate < 2 where A stretches nothing, and its law is the exact one for many steps of small rate.
+    They are stable for rate < 2 if the norm of A is at most 1, and their distribution approaches the exact one with many
+    steps of a small rate.
 
     Raises:
-      ConfigError: less than one step, or a rate that is not positive.
+      ConfigError: fewer than one step, or a rate that is not positive.
     """
 
     steps: int = 100

@@ -1,8 +1,8 @@
-"""Time grids: num_steps + 1 decreasing times from T, or an earlier start, to eps, apart from the rule that steps along them.
+"""Time grids: num_steps + 1 decreasing times from T, or an earlier time, to eps, independent of the rule that steps along them.
 
-A grid says where a sampler of fixed steps spends its evaluations. Uniform times suit the reverse SDE; for the
-ODE in few steps, equal steps of the log-SNR or of a power of the noise-to-signal ratio do better, as they are
-denser where the noise is small.
+A grid determines where a sampler with fixed steps spends its evaluations. Uniform times suit the reverse SDE; for the ODE
+with few steps, equal steps of the log-SNR or of a power of the noise-to-signal ratio are better, as they are denser where
+the noise is small.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def log_snr_grid(
 ) -> Points:
     """Equal steps of the log-SNR from t_start to t_end (Lu et al. 2022, Sec. 3.4).
 
-    From a T at which it is not finite, they are those from `signal_end`, and the first is longer; as of the other grids in it.
+    If the log-SNR is infinite at t_start, the steps are those from `signal_end`, and the first one is longer; likewise for
+    the other grids based on the log-SNR.
     """
     ends = sde.log_snr(jnp.asarray([jnp.minimum(t_start, sde.signal_end), t_end]))
     log_snrs = jnp.linspace(ends[0], ends[1], num_steps + 1)
@@ -53,14 +54,14 @@ def noise_power_grid(sde: SDE, t_start: float, t_end: float, num_steps: int, rho
 
 
 def _between(times: Points, t_start: float | Scalar, t_end: float | Scalar) -> Points:
-    """The same times with the ends as they were given: they come back from a formula with a rounding error."""
+    """The times with both ends replaced by the given ones, which the formula reproduces only up to rounding."""
     return times.at[0].set(t_start).at[-1].set(t_end)
 
 
 def cheapest_grid(
     sde: SDE, t_start: float, t_end: float, num_steps: int, candidates: int, errors: OptimalVariance
 ) -> Points:
-    """The times among many of equal log-SNR that lose least of the likelihood (Watson et al. 2021)."""
+    """The times, among `candidates` at equal steps of the log-SNR, that lose least of the likelihood (Watson et al. 2021)."""
     latest = min(t_start, sde.signal_end)
     fine = np.asarray(log_snr_grid(sde, latest, t_end, candidates - 1), np.float64)[::-1]
     at_fine = np.asarray(errors.error(sde, jnp.asarray(fine)))
@@ -71,7 +72,7 @@ def cheapest_grid(
 Grid = Callable[[Any, SDE, float, float, int, Any], Points]
 """(options, sde, t_start, t_end, num_steps, denoising errors or None) -> (num_steps + 1,)."""
 
-AUTO = "auto"  # the one that suits the sampler (samplers/configured.py)
+AUTO = "auto"  # the grid that suits the sampler (samplers/configured.py)
 GRIDS: dict[str, Grid] = {
     "uniform": lambda options, sde, start, end, n, _: uniform_grid(start, end, n),
     "quadratic": lambda options, sde, start, end, n, _: power_grid(start, end, n, 2.0),
@@ -93,13 +94,13 @@ def build_grid(
     num_steps: int,
     errors: OptimalVariance | None = None,
 ) -> Points:
-    """The grid of a name, with the options of `config.sampling.grid`.
+    """Build the grid of this name, with the options of `config.sampling.grid`.
 
-    From t_start, T unless sampling begins at images, to eps. A list of times has its own number of steps, which must
-    agree; "dp" chooses by the errors of the score model's denoising.
+    It runs from t_start, which is T unless sampling starts from images, to eps. A list of times has its own number of steps,
+    which must equal num_steps; "dp" chooses by the score model's denoising errors.
 
     Raises:
-      ConfigError: an unknown name, a rho that is not positive, or times that do not fall from t_start to eps.
+      ConfigError: an unknown name, a rho that is not positive, or times that do not decrease from t_start to eps.
     """
     build = choose("sampling.grid.name", name, GRIDS)
     if num_steps < 1:
@@ -134,6 +135,6 @@ def build_grid(
 
 
 def _in_words(times: np.ndarray) -> str:
-    """The first and last of them."""
+    """The times as text; of many only the first and last ones."""
     ends = [times] if len(times) <= 8 else [times[:4], times[-3:]]
     return ", ..., ".join(", ".join(f"{t:.7g}" for t in part) for part in ends)

@@ -1,14 +1,14 @@
-"""What is known of an image put into every state, noised as the state is: imputation, MCG, RePaint.
+"""Imputation of the known part of an image into every state, at the noise level of the state: imputation, MCG, RePaint.
 
     known(t) = alpha x_known + sigma z,    the other modes as the sampler has them,
 
-in the modes of a measurement without noise: pixels are inpainted, and colours restored in the basis of `grey`, which is
-Song et al. 2021, App. I.2 and I.3, for any A of known singular values.
+in the modes of a measurement without noise: the pixels for inpainting, the basis of `grey` for colorization, which is Song
+et al. 2021, App. I.2 and I.3, for any A with known singular values.
 
-The rest of the state meets known parts that know nothing of it. So without a corrector samples have another law than the
-posterior, however many steps there are: for two numbers of unit variance and correlation r, of which one is y, the other's
-mean is y (1 - sqrt(1 - r^2)) / r and its variance (1 - r^2)/(2 r) ln((1 + r)/(1 - r)). Correctors mend it, and so do
-RePaint's repetitions. MCG's step towards the measurement leads them to another wrong one.
+The known parts are noised independently of the rest of the state. Without a corrector, samples therefore do not follow the
+posterior, however many steps there are: for two numbers of unit variance and correlation r, one of which is y, the mean of
+the other is y (1 - sqrt(1 - r^2)) / r and its variance (1 - r^2)/(2 r) ln((1 + r)/(1 - r)). Correctors repair this, as do
+the repetitions of RePaint. MCG's step towards the measurement leads to another wrong distribution.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def imputing(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
     """The score model for the samplers below, to which y is bound as {"measured": y}.
 
     Raises:
-      ConfigError: A's singular values are not known, or sigma_y > 0.
+      ConfigError: the singular values of A are not known, or sigma_y > 0.
     """
     spectral(measurement, "imputation")
     if measurement.std > 0:
@@ -46,7 +46,7 @@ def imputing(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
 
 
 def impute(score: PosteriorScore, sde: SDE, x: Images, t: Scalar, z: Images) -> Images:
-    """x with its measured modes replaced by those of y at time t, from standard normal noise z."""
+    """x with its measured modes replaced by those of y at time t, using standard normal noise z."""
     linear, (known, is_known) = spectral(score.measurement, "imputation"), known_modes(score)
     return linear.image(
         jnp.where(is_known, sde.alpha(t) * known + sde.sigma(t) * z, linear.modes(x))
@@ -54,7 +54,7 @@ def impute(score: PosteriorScore, sde: SDE, x: Images, t: Scalar, z: Images) -> 
 
 
 def known_modes(score: PosteriorScore) -> tuple[Images, Array]:
-    """Those of x_0 that y gives, 0 for the others, and which they are, (1, *dims)."""
+    """The modes of x_0 that y determines, 0 for the others, and a mask (1, *dims) of which they are."""
     linear = spectral(score.measurement, "imputation")
     s = linear.singular_values[None]
     known = linear.measured_modes(score.measured()) / jnp.where(s > 0, s, 1.0)
@@ -63,9 +63,9 @@ def known_modes(score: PosteriorScore) -> tuple[Images, Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Imputation(SteppedSampler):
-    """A predictor, then corrector steps at the new time; what is known is put in after each (Song et al. 2021, Alg. 4 and I.2).
+    """A predictor step, then corrector steps at the new time, each followed by imputation (Song et al. 2021, Alg. 4 and I.2).
 
-    Slots of noise: the predictor's, what is put in then, and the same two for each corrector step.
+    Noise slots: the predictor's, that of the imputation after it, and the same two for each corrector step.
     """
 
     sde: SDE
@@ -94,18 +94,19 @@ class Imputation(SteppedSampler):
 
 
 def found(score: Images) -> Any:
-    """A score model for a predictor, which asks once, at the state where this score was found."""
+    """A score model that returns this score, for a predictor that evaluates it once, at the state where it was computed."""
     return lambda x, t: score
 
 
 @dataclasses.dataclass(frozen=True)
 class MCG(SteppedSampler):
-    """Imputation with a step towards the measurement before what is known is put in (Chung et al. 2022, manifold constraints).
+    """Imputation preceded by a step towards the measurement (Chung et al. 2022, manifold constraints).
 
         x <- predicted x - alpha d/dx_t |y - A x_hat(x_t)|^2 = predicted x + 2 alpha J^T A^T (y - A x_hat),
 
-    where `scale` is 2 alpha, the same at all steps: no step of a process, so a finer grid is another law. Cost: a step is an
-    evaluation, of which the predictor has the score, and a product with the Jacobian. Slots of noise: the predictor's, what is put in.
+    where `scale` is 2 alpha, the same at all steps. This is not a step of a process, so a finer grid samples another
+    distribution. Cost: per step one evaluation, whose score the predictor reuses, and one product with the Jacobian. Noise
+    slots: the predictor's, that of the imputation.
     """
 
     sde: SDE
@@ -135,13 +136,14 @@ class MCG(SteppedSampler):
 
 @dataclasses.dataclass(frozen=True)
 class RePaint(SteppedSampler):
-    """Every `jump` steps taken `repeats` times, with the forward process back over them between (Lugmayr et al. 2022).
+    """Takes every `jump` steps `repeats` times, going back over them by the forward process in between (Lugmayr et al. 2022).
 
-    The last are repeated too, where the paper's are not. A step of the loop is a jump, so a path has a state for each of them.
-    Slots of noise: the predictor's and what is put in for each of the steps, and the forward process's, for each repetition.
+    The last steps are repeated too, unlike in the paper. A step of the loop is a jump, so a path has one state per jump.
+    Noise slots of each repetition: those of the predictor and of the imputation for each step, and that of the forward
+    process.
 
     Raises:
-      ConfigError: less than one repetition or step of a jump, or a grid that is no whole number of jumps.
+      ConfigError: fewer than one repetition or step per jump, or a grid that is not a whole number of jumps.
     """
 
     sde: SDE

@@ -1,4 +1,4 @@
-"""The names that --sampler takes, with a line on each. Nothing heavy is imported here: help comes at once."""
+"""The names that --sampler takes, with a line of help on each. Nothing heavy is imported here, so that --help is fast."""
 
 SAMPLERS = {
     "pc": "predictor-corrector on the reverse SDE, ancestral sampling, annealed Langevin (sampling.pc)",

@@ -1,7 +1,7 @@
-"""Where a sampler's randomness comes from.
+"""The source of a sampler's randomness.
 
-Noise belongs to an image's index: the same image comes out whatever the batch or the number of devices.
-Tests hand over recorded noise instead, and then a sampler is a deterministic function of it.
+Noise belongs to an image's index: the same image results for any batch and any number of devices. Tests supply recorded
+noise instead, which makes a sampler a deterministic function of it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from jaxtyping import Float
 
 from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey
 
-START = -1  # the step under which the start state's noise is drawn
+START = -1  # the step index for the noise of the start state
 
 
 class Noise(Protocol):
-    """Where a sampler's noise comes from."""
+    """A source of standard normal noise for a sampler."""
 
     def __call__(self, step: Index, slot: Index, like: Images) -> Images:
-        """Standard normal noise shaped like `like`: slot 0 is the predictor's, 1.. the corrector's."""
+        """Standard normal noise shaped like `like`: slot 0 is the predictor's, slots from 1 on the corrector's."""
 
 
 @flax.struct.dataclass
 class IndexedNoise:
-    """Noise drawn from one key for each image."""
+    """Noise drawn from one key per image."""
 
     keys: Keys
 
@@ -35,7 +35,7 @@ class IndexedNoise:
     def for_images(cls, key: OneKey, indices: Integers) -> IndexedNoise:
         """The noise of the images with these indices (b,): image i draws from `fold_in(key, i)`.
 
-        So it depends on the key and the image's own index, whatever else is in its batch and whichever device has it.
+        It depends only on the key and the image's own index, not on the rest of its batch or on its device.
         """
         return cls(jax.vmap(lambda index: jax.random.fold_in(key, index))(indices))
 
@@ -50,7 +50,7 @@ class IndexedNoise:
 
 @flax.struct.dataclass
 class RecordedNoise:
-    """Noise given outright."""
+    """Noise given in advance."""
 
     start: Images
     steps: Float[Array, "n slots b *dims"]

@@ -1,6 +1,6 @@
 """The probability-flow ODE dx/dt = f x - g^2/2 score, the mean velocity of the paths, by diffrax (Song et al. 2021, Eq. 13).
 
-Sampling runs it from T down to eps; likelihood/log_density.py from eps up to T with the divergence beside.
+Sampling integrates it from T down to eps; likelihood/log_density.py from eps up to T, together with the divergence.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Flow = Callable[[SDE, Scalar, Images, ScoreModel], Images]
 def probability_flow(sde: SDE, t: Scalar, x: Images, score: ScoreModel) -> Images:
     """dx/dt = f x - g^2/2 score (b, ...) at a scalar time t (Song et al. 2021, Eq. 13); one evaluation.
 
-    A model that gives its velocity is asked for that, since the formula is 0/0 where alpha is 0.
+    The velocity is taken directly from a model that predicts it, since the formula is 0/0 where alpha is 0.
     """
     return flow_velocity(sde, score, x, batch_times(x, t))
 
 
 def noise_at(sde: SDE, log_snr: Scalar, x_hat: Images, score: ScoreModel) -> Images:
-    """eps_hat = -sigma score (b, ...) where the state is x_hat = x / alpha and the log-SNR a scalar; one evaluation."""
+    """eps_hat = -sigma score (b, ...) at the state x_hat = x / alpha and a scalar log-SNR; one evaluation."""
     t = batch_times(x_hat, sde.time_of_log_snr(log_snr))
     x = expand(sde.alpha(t), x_hat) * x_hat
     return predicted_noise(sde, score(x, t), t)
@@ -42,23 +42,23 @@ def noise_at(sde: SDE, log_snr: Scalar, x_hat: Images, score: ScoreModel) -> Ima
 def flow_in_ratio(sde: SDE, rho: Scalar, x_hat: Images, score: ScoreModel) -> Images:
     """dx_hat/drho = eps_hat, rho = sigma/alpha.
 
-    In these variables the linear part of the drift is gone, and every process has the same flow.
+    In these variables the linear part of the drift vanishes, and every process has the same flow.
     """
     return noise_at(sde, -2.0 * jnp.log(rho), x_hat, score)
 
 
 def flow_in_log_ratio(sde: SDE, u: Scalar, x_hat: Images, score: ScoreModel) -> Images:
-    """dx_hat/du = exp(u) eps_hat (b, ...), u = ln(sigma/alpha) a scalar: `flow_in_ratio` in the logarithm; one evaluation."""
+    """dx_hat/du = exp(u) eps_hat (b, ...) for a scalar u = ln(sigma/alpha), the logarithm of `flow_in_ratio`'s variable; one evaluation."""
     return jnp.exp(u) * noise_at(sde, -2.0 * u, x_hat, score)
 
 
 class Variable(NamedTuple):
-    """A variable in which to solve the flow: as a function of time, the flow in it, and its state."""
+    """A variable in which to solve the flow: its value as a function of time, the flow in it, and the scale of its state."""
 
     of_time: Callable[[SDE, Points], Points]
     flow: Flow
     scale: Callable[[SDE, Points], Points]
-    """What x is divided by."""
+    """What x is divided by to give the state."""
 
 
 VARIABLES: dict[str, Variable] = {
@@ -74,10 +74,10 @@ VARIABLES: dict[str, Variable] = {
 
 @dataclasses.dataclass(frozen=True)
 class ProbabilityFlow(Sampler):
-    """Samples by the probability-flow ODE.
+    """Samples by solving the probability-flow ODE.
 
-    `variable` is what the solver calls time: "t"; "ratio", sigma/alpha; or "log_ratio", its logarithm. With
-    `each_image` every image has step sizes of its own, and does not depend on the others in its batch.
+    `variable` is the time variable of the solver: "t"; "ratio", sigma/alpha; or "log_ratio", its logarithm. With
+    `each_image` every image has its own step sizes, and does not depend on the others in its batch.
     """
 
     sde: SDE
@@ -105,9 +105,9 @@ class ProbabilityFlow(Sampler):
 
 
 def solve_each(solve: Callable[..., Solution], score: ScoreModel, *images: Any) -> Solution:
-    """Solve for each image alone, side by side, from arrays or trees of them that begin with b.
+    """Solve for each image separately, in parallel, from arrays or pytrees of arrays with leading axis b.
 
-    nfe and success are (b,), the path stays (n + 1, b, ...).
+    nfe and success are (b,); the path keeps its shape (n + 1, b, ...).
     """
     solution = each_alone(solve, score, *images)
     path = None if solution.path is None else jnp.moveaxis(solution.path[:, :, 0], 1, 0)

@@ -1,4 +1,4 @@
-"""config.sampling and its parts."""
+"""The options of config.sampling and its sections."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ class SamplingOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class GridOptions(Section):
-    """The times of samplers with fixed steps."""
+    """Fields of config.sampling.grid, the times of samplers with fixed steps."""
 
     name: str = option(
         "auto",
-        "time grid: auto (log_snr for exponential integrators, and for sde and euler_maruyama where alpha(T) is close to 0; rho for edm and "
-        "consistency; else uniform) | uniform | quadratic | log_snr | rho | times | "
+        "time grid: auto (log_snr for exponential integrators and where alpha(T) is close to 0; rho for edm and consistency; "
+        "else uniform) | uniform | quadratic | log_snr | rho | times | "
         "dp, the cheapest for the likelihood (dynamic programming)",
     )
     rho: float = option(7.0, "name=rho: equal steps of (sigma/alpha)^(1/rho)", positive)
@@ -105,7 +105,7 @@ class GridOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class ErrorOptions(Section):
-    """Fields of config.sampling.errors: how well the network denoises, estimated from training images once a checkpoint.
+    """Fields of config.sampling.errors: how the network's denoising errors are estimated, from training images once per checkpoint.
 
     Read for grid.name=dp and pc.predictor=ancestral_sampling_optimal.
     """
@@ -135,7 +135,7 @@ class PCOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class StepOptions(Section):
-    """Of solvers that take the steps of a grid or steps of their own."""
+    """Options of solvers that take either the steps of a grid or adaptive steps."""
 
     steps: str = option("grid", "grid, num_steps of sampling.grid | adaptive, by rtol and atol")
     num_steps: int = option(20, "steps=grid: number of steps", STEPS)
@@ -167,7 +167,7 @@ class ODEOptions(StepOptions):
 
 @dataclasses.dataclass(frozen=True)
 class SDEOptions(StepOptions):
-    """The reverse SDE by diffrax, --sampler sde."""
+    """Fields of config.sampling.sde, the reverse SDE by diffrax (--sampler sde)."""
 
     solver: str = option("shark", "euler | sea (grid only) | heun | sra1 | shark")
     h: float = option(1.0, "amount of noise: 1 for the reverse SDE, 0 for the ODE", not_negative)
@@ -176,7 +176,7 @@ class SDEOptions(StepOptions):
 
 @dataclasses.dataclass(frozen=True)
 class ExponentialOptions(StepOptions):
-    """Exponential integrators: the names of --sampler from ddim on."""
+    """Fields of config.sampling.exponential, for the exponential integrators (--sampler ddim and the names after it)."""
 
     eta: float = option(
         0.0, "amount of noise, 0 to 1, of ddim and dpm_solver_pp_2m; 0: the ODE", fraction
@@ -186,7 +186,7 @@ class ExponentialOptions(StepOptions):
 
 @dataclasses.dataclass(frozen=True)
 class EDMOptions(Section):
-    """EDM's Heun sampler, --sampler edm; sigmas are those of sigma/alpha."""
+    """Fields of config.sampling.edm, EDM's Heun sampler (--sampler edm); its sigmas are values of sigma/alpha."""
 
     num_steps: int = option(
         17,
@@ -201,6 +201,6 @@ class EDMOptions(Section):
 
 @dataclasses.dataclass(frozen=True)
 class FewStepOptions(Section):
-    """Samplers of networks that were trained for few steps, --sampler consistency and mean_flow."""
+    """Fields of config.sampling.few_steps, for networks trained for few steps (--sampler consistency and mean_flow)."""
 
     num_steps: int = option(1, "network evaluations in all", STEPS)

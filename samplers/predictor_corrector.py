@@ -21,11 +21,11 @@ from score_sde.shapes import Images, Index, Points, Scalar
 class PredictorCorrector(SteppedSampler):
     """The predictor takes x from t_k to t_{k+1}; then the corrector takes `corrector_steps` steps there.
 
-    That is the order of the paper's Algorithm 1; the published code runs the corrector first. Without
-    `last_noise` the last step is the predictor's mean: it adds no noise, and no corrector follows it.
+    This is the order of the paper's Algorithm 1; the published code runs the corrector first. Without `last_noise` the last
+    step returns the predictor's mean: it adds no noise, and no corrector follows it.
 
-    Without a predictor it is annealed Langevin dynamics (Song and Ermon 2019, Alg. 1), one level to a time. As every
-    step corrects at its end, a first level that is to be corrected too stands in the grid twice.
+    Without a predictor this is annealed Langevin dynamics (Song and Ermon 2019, Alg. 1), with one noise level per time. As
+    every step corrects at its end, a first level that is also to be corrected must appear in the grid twice.
     """
 
     sde: SDE
@@ -49,7 +49,7 @@ class PredictorCorrector(SteppedSampler):
 
     @property
     def corrections(self) -> int:
-        """Evaluations of the corrector after each predictor step."""
+        """Evaluations by the corrector after each predictor step."""
         return 0 if self.corrector is None else self.corrector_steps
 
     def nfe(self, num_steps: int) -> int:
@@ -75,7 +75,7 @@ class PredictorCorrector(SteppedSampler):
     def correct(
         self, score: ScoreModel, noise: Noise, k: Index, t: Scalar, s: Scalar, x: Images
     ) -> Images:
-        """All corrector steps at s, after a step from t."""
+        """Take all corrector steps at s, after a step from t."""
         assert self.corrector is not None
         a = self.sde.alpha_between(s, t)
         corrector = self.corrector
@@ -83,5 +83,5 @@ class PredictorCorrector(SteppedSampler):
         def correct_once(j: Index, x: Images) -> Images:
             return corrector(score, self.sde, x, s, a, noise(k, 1 + j, x), self.snr)
 
-        # A loop to the compiler too: NCSN takes 100 steps a level, and each holds a copy of the network.
+        # A compiled loop: NCSN takes 100 steps per level, and each unrolled step would hold a copy of the network.
         return jax.lax.fori_loop(0, self.corrector_steps, correct_once, x)

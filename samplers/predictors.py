@@ -1,8 +1,8 @@
 """Predictors: one step of the reverse process, from time t exactly to s < t.
 
-Each is a function (score_model, sde, x, t, s, z) -> x at s, with x and z (b, ...), t and s scalars, and one
-evaluation of the score model. The mean coefficient a and the variance tau^2 of x_t given x_s come from
-the process itself, so each works for every process. Below, `score` is taken at (x, t).
+Each is a function (score_model, sde, x, t, s, z) -> x at s, with x and z (b, ...) and scalars t and s, which takes one
+evaluation of the score model. The mean coefficient a and the variance tau^2 of x_t given x_s come from the process itself,
+so each predictor works for every process. Below, `score` is evaluated at (x, t).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Predictor = Callable[[ScoreModel, SDE, Images, Scalar, Scalar, Images], Images]
 
 
 def batch_times(x: Images, t: Scalar) -> PerImage:
-    """The scalar time t as one time for each image."""
+    """The scalar time t repeated for each image, (b,)."""
     return jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
 
 
 def tweedie(score: ScoreModel, sde: SDE, x: Images, t: Scalar) -> Images:
     """E[x_0 | x_t] = (x + sigma^2 score) / alpha (b, ...) at a scalar time t (Efron 2011); one evaluation.
 
-    The last step of samples that end without noise.
+    The last step of sampling where the remaining noise is removed.
     """
     times = batch_times(x, t)
     return denoise(sde, score(x, times), x, times)
@@ -37,7 +37,7 @@ def euler_maruyama(
 ) -> Images:
     """Euler-Maruyama on the reverse SDE: x - dt (f x - g^2 score) + g sqrt(dt) z, dt = t - s.
 
-    score_sde uses dt = 1/N whatever its grid; here it is the step of the grid.
+    score_sde uses dt = 1/N whatever its grid; here dt is the step of the grid.
     """
     dt = t - s
     times = batch_times(x, t)
@@ -48,7 +48,7 @@ def euler_maruyama(
 def reverse_diffusion(
     score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
 ) -> Images:
-    """The forward step's own discretisation run backwards: (2 - a) x + tau^2 score + tau z.
+    """The discretization of the forward step run backwards: (2 - a) x + tau^2 score + tau z.
 
     Song et al. 2021, Eq. 46 with f_i = (a - 1) x, G_i = tau.
     """
@@ -61,8 +61,8 @@ def probability_flow(
 ) -> Images:
     """Reverse diffusion of the probability-flow ODE, (2 - a) x + tau^2 score / 2: half the score, no noise.
 
-    Song et al. 2021, App. D.3, "probability flow" of their Table 1. With a corrector it is their best sampler of
-    both models there; alone, samplers/ode.py solves the same ODE better.
+    Song et al. 2021, App. D.3, "probability flow" in their Table 1. With a corrector it is their best sampler for both
+    models there; without one, samplers/ode.py solves the same ODE better.
     """
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
     return (2.0 - a) * x + 0.5 * variance * score(x, batch_times(x, t))
@@ -77,7 +77,7 @@ def ancestral_mean(score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar)
 def ancestral_forward(
     score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
 ) -> Images:
-    """`ancestral_mean` + tau z, with the forward variance tau^2 (Ho et al. 2020, Sec. 3.2: beta, right for unit-variance data).
+    """`ancestral_mean` + tau z, with the forward variance tau^2 (Ho et al. 2020, Sec. 3.2: beta, optimal for unit-variance data).
 
     Also Song et al. 2021, Eq. 4. One evaluation.
     """
@@ -89,7 +89,7 @@ def ancestral_posterior(
 ) -> Images:
     """`ancestral_mean` + tau sigma_s / sigma_t z, with the variance of x_s given x_t and x_0 (Ho et al. 2020, Sec. 3.2: beta-tilde).
 
-    Of VE it is the ancestral sampling of SMLD (Song et al. 2021, Eq. 47). One evaluation.
+    For VE this is the ancestral sampling of SMLD (Song et al. 2021, Eq. 47). One evaluation.
     """
     std = jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t)
     return ancestral_mean(score, sde, x, t, s) + std * z
@@ -98,12 +98,13 @@ def ancestral_posterior(
 def ancestral_learned(
     score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar, z: Images
 ) -> Images:
-    """Ancestral sampling with a variance between the two that the network chose for each number (Nichol & Dhariwal 2021, Eq. 15).
+    """Ancestral sampling with a variance between these two, predicted by the network per dimension (Nichol & Dhariwal 2021, Eq. 15).
 
-    On fewer steps than the chain's it is between theirs, as of the respaced chain.
+    On a grid with fewer steps than the chain, it lies between the two variances of the longer step, as in the respaced
+    chain.
 
     Raises:
-      ConfigError: a model that says nothing of the variance.
+      ConfigError: the model does not predict a variance.
     """
     value, v = score_and_variance(score, x, batch_times(x, t))
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
@@ -121,4 +122,4 @@ PREDICTORS: dict[str, Predictor | None] = {
 }
 
 LEARNED: dict[str, Predictor] = {"ancestral_sampling_learned": ancestral_learned}
-"""Of networks that say something of the variance."""
+"""Predictors for networks that also predict a variance."""

@@ -1,4 +1,4 @@
-"""What a sampler is built from, and what is built: the times that config.sampling gives it, and its last step."""
+"""`Problem`, the inputs that a sampler is built from, with its times and last step; and `Configured`, the result."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from score_sde.samplers.record import Sampler
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Points
 
-USUAL_STEPS = 1000  # of the reverse SDE
-SEEN = 0.04  # the standard deviation of noise that an eye sees: five levels of 256 in [-1, 1]
+USUAL_STEPS = 1000  # usual number of steps of the reverse SDE
+FASTEST = 50.0  # |f| times the length of time, up to which equal steps of t are suitable: 10 for VP
+SEEN = 0.04  # standard deviation of visible noise: five of 256 levels in [-1, 1]
 
 
 class Configured(NamedTuple):
-    """A sampler, ready to be run."""
+    """A sampler that is ready to run."""
 
     sampler: Sampler
     grid: Points
-    """Its times; an adaptive sampler takes the ends."""
+    """Its times; an adaptive sampler uses only the first and the last."""
     settings: dict[str, Any]
-    """What it depends on, for the record."""
+    """The settings that the samples depend on, for the record."""
     denoises: bool
-    """A Tweedie step follows: E[x_0 | x_eps] is returned."""
+    """Whether a Tweedie step follows, so that E[x_0 | x_eps] is returned."""
     adaptive: bool = False
-    """It chooses its times between the first and the last."""
+    """Whether it chooses its own times between the first and the last."""
     any_time: bool = True
-    """It asks for the score at times between the levels of a discretely trained network."""
+    """Whether it evaluates the score at times between the levels of a discretely trained network."""
     note: str = ""
-    """What was set and is not read, for whoever draws to say; empty if nothing."""
+    """A note for the caller to print on options that were set but are not used; empty if none."""
 
 
 class Problem(NamedTuple):
-    """What a sampler is built from."""
+    """The inputs that a sampler is built from."""
 
     options: Any
     """config.sampling."""
@@ -45,11 +46,11 @@ class Problem(NamedTuple):
     variance: OptimalVariance | None
     """The score model's denoising errors: see generation/denoising_errors.py."""
     from_noise: bool = False
-    """It can begin at T, also where the log-SNR is infinite there."""
+    """Whether it can start at T even if the log-SNR is infinite there."""
 
     @property
     def latest(self) -> float:
-        """The latest time at which it can begin."""
+        """The latest time at which the sampler can start."""
         return self.sde.T if self.from_noise else self.sde.signal_end
 
     @property
@@ -66,27 +67,25 @@ class Problem(NamedTuple):
 
     @property
     def small_steps(self) -> str:
-        """The grid that suits Euler's small steps of the reverse SDE, for `auto`: uniform, unless time is too fast at its start.
+        """The grid that `auto` selects for steps of the reverse SDE or the flow: uniform, unless the drift is too large at the start.
 
-        Where alpha goes to 0, as of `cosine`, its rate f has no bound. A step dt multiplies x by 1 + |f| dt, and a network, whose
-        noise is bounded, takes less of that back than the exact score would. The grid is the same for any number of steps.
+        Where alpha goes to 0, as for `cosine`, its rate f is unbounded. The first of equal steps then multiplies x by the inverse of
+        a small ratio of alphas, or by 1 + |f| dt, and the error of the network's noise with it. No later step corrects that: not
+        of an ODE, nor of an SDE with a network whose noise prediction is bounded. The choice does not depend on the number of steps.
         """
-        fastest = jnp.abs(self.sde.drift_coefficient(jnp.asarray(self.t_start)))
-        return (
-            "uniform" if fastest * (self.t_start - self.options.eps) <= USUAL_STEPS else "log_snr"
-        )
+        return "log_snr" if self.starts_fast else "uniform"
 
     @property
-    def suits_pc(self) -> str:
-        """The grid that suits config.sampling.pc.predictor, for `auto`; the other predictors know alpha of both times."""
-        euler = self.options.pc.predictor == "euler_maruyama"
-        return self.small_steps if euler else "uniform"
+    def starts_fast(self) -> bool:
+        """Whether alpha changes too fast at the first time for equal steps of t."""
+        fastest = jnp.abs(self.sde.drift_coefficient(jnp.asarray(self.t_start)))
+        return not fastest * (self.t_start - self.options.eps) <= FASTEST
 
     @property
     def ends_in_noise(self) -> bool:
-        """Whether the last of equal steps of t leads out of noise that is seen: of 1,000 of `edm`, whose t is sigma, from sigma = .08.
+        """Whether the last of 1,000 equal steps of t would start from visible noise: for `edm`, where t is sigma, from sigma = .08.
 
-        What such a step leaves, no further one mends: Euler's adds noise of sqrt(2) sigma, an ancestral one a blur.
+        No later step repairs what such a step leaves: Euler's adds noise of sqrt(2) sigma, an ancestral step a blur.
         """
         eps = self.options.eps
         times = jnp.asarray([eps + (self.t_start - eps) / USUAL_STEPS, eps])
@@ -94,14 +93,14 @@ class Problem(NamedTuple):
         return bool(before - after > SEEN)
 
     def grid_name(self, suited: str = "uniform") -> str:
-        """sampling.grid.name, or for AUTO the one that suits the sampler: not equal steps of t where the last would be too long."""
+        """sampling.grid.name, or for AUTO the grid that suits the sampler, except equal steps of t where the last would be too long."""
         name = choose("sampling.grid.name", self.options.grid.name, (AUTO, *GRIDS))
         if name != AUTO:
             return name
         return "rho" if suited == "uniform" and self.ends_in_noise else suited
 
     def grid(self, num_steps: int, suited: str = "uniform") -> Points:
-        """num_steps steps of sampling.grid."""
+        """The time grid of sampling.grid with this number of steps."""
         return build_grid(
             self.grid_name(suited),
             self.options.grid,
@@ -113,12 +112,18 @@ class Problem(NamedTuple):
         )
 
     def ends(self) -> Points:
-        """The first and last time only, of samplers that choose those between."""
+        """The first and last time only, for samplers that choose the times in between."""
         return jnp.asarray([self.t_start, self.options.eps])
 
 
 def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",), by: str = "") -> str:
-    """How the samples are denoised at the end: by one of the ways that the sampler has, or "none". `by` names another than the options'."""
+    """How samples are denoised at the end: by one of the `ways` that the sampler supports, or "none".
+
+    `by` describes the sampler in the error message, in place of sampling.sampler.
+
+    Raises:
+      ConfigError: sampling.noise_removal_by is not one of the `ways`.
+    """
     if options.noise_removal_by not in ways:
         raise ConfigError(
             f"sampling.noise_removal_by={options.noise_removal_by!r}: {by or f'sampling.sampler={options.sampler!r}'} has "

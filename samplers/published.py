@@ -1,13 +1,13 @@
-"""The predictor-corrector loop of the published code, to the letter (score_sde's `get_pc_sampler`).
+"""The predictor-corrector loop of the published code, reproduced exactly (score_sde's `get_pc_sampler`).
 
-Published figures come from it, and this file exists to reproduce them; predictor_corrector.py is what to use
-otherwise. What is different here:
+Published figures come from it, and this file exists to reproduce them; otherwise use predictor_corrector.py. The
+differences:
 
 - N times from T to eps, and at each of them the corrector first, then the predictor;
 - steps of the published chain of N levels (DDPM for VP, SMLD for VE) at the index trunc(t (N - 1) / T), and
   Euler-Maruyama steps of length T/N, which is not the spacing of the times;
-- the Langevin step comes from norms averaged over the batch, so an image depends on its companions;
-- "denoising" drops the noise of the last predictor step, and nothing where the predictor is "none".
+- the Langevin step size comes from norms averaged over the batch, so an image depends on the others in it;
+- "denoising" omits the noise of the last predictor step, and has no effect if the predictor is "none".
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from score_sde.shapes import Images, Index, Points, Scalar
 
 
 class Level(NamedTuple):
-    """One step of a discretised process at a time: x_{i+1} = a x_i + G z, and what else the updates read."""
+    """One step of a discretized process at a given time, x_{i+1} = a x_i + G z, with the other quantities that the updates use."""
 
     a: Scalar
     variance: Scalar
     """G^2."""
     ancestral_std: Scalar
-    """Of the noise that ancestral sampling adds."""
+    """Standard deviation of the noise that ancestral sampling adds."""
 
 
 def chain_level(chain: Chain, sde: SDE, t: Scalar) -> Level:
-    """The level of a published chain at time t, by truncation."""
+    """The level of a published chain at time t, with a truncated index."""
     i = (t * (chain.num_scales - 1) / sde.T).astype(jnp.int32)
     return Level(chain.step_alphas[i], jnp.square(chain.step_sigmas[i]), chain.ancestral_sigmas[i])
 
 
 def euler_level(sde: SDE, t: Scalar, dt: float) -> Level:
-    """A step of length dt by Euler-Maruyama; ancestral sampling is refused where there is no chain."""
+    """An Euler-Maruyama step of length dt; without a chain ancestral sampling is refused, so its standard deviation is NaN."""
     a, variance = 1.0 + sde.drift_coefficient(t) * dt, sde.diffusion_squared(t) * dt
     return Level(a, variance, jnp.full_like(variance, jnp.nan))
 
 
 Update = Callable[[Level, Images, Images, Images], tuple[Images, Images]]
-"""(level, x, score, z) -> x and its mean, after one predictor step."""
+"""(level, x, score, z) -> x and its mean after one predictor step."""
 
 
 def reverse_diffusion(level: Level, x: Images, score: Images, z: Images) -> tuple[Images, Images]:
@@ -67,12 +67,12 @@ def probability_flow(level: Level, x: Images, score: Images, z: Images) -> tuple
 
 
 def ancestral_sampling(level: Level, x: Images, score: Images, z: Images) -> tuple[Images, Images]:
-    """With DDPM's variance beta for VP and SMLD's posterior variance for VE."""
+    """Ancestral sampling with DDPM's variance beta for VP and SMLD's posterior variance for VE: the state and its mean."""
     mean = (x + level.variance * score) / level.a
     return mean + level.ancestral_std * z, mean
 
 
-# Steps of the process's chain, where it has one. Euler-Maruyama is reverse diffusion of the Euler-Maruyama discretisation.
+# Steps of the process's chain, if it has one. Euler-Maruyama is reverse diffusion of the Euler-Maruyama discretization.
 PREDICTORS: dict[str, Update | None] = {
     "euler_maruyama": reverse_diffusion,
     "reverse_diffusion": reverse_diffusion,
@@ -84,7 +84,7 @@ CORRECTORS = ("langevin", "ald", "none")
 
 
 class State(NamedTuple):
-    """x, and its mean before the noise of the last predictor step."""
+    """The state x, and its mean before the noise of the last predictor step was added."""
 
     x: Images
     mean: Images
@@ -94,12 +94,12 @@ class State(NamedTuple):
 class PublishedPredictorCorrector(SteppedSampler):
     """The published sampler with `num_scales` = N steps, one at each level of the chain.
 
-    With `axis_name` (under pmap) the norms of the Langevin step are averaged over that axis too, as the
-    published JAX code does.
+    With `axis_name` (under pmap) the norms of the Langevin step are also averaged over that axis, as in the published JAX
+    code.
 
     Raises:
-      ConfigError: what the published code cannot do either: ancestral sampling or a corrector for a process
-        without a chain, an unknown name, or nothing to do.
+      ConfigError: an unknown name, nothing to do, or what the published code cannot do either: ancestral sampling or a
+        corrector for a process without a chain.
     """
 
     sde: SDE
@@ -132,7 +132,7 @@ class PublishedPredictorCorrector(SteppedSampler):
 
     @property
     def chain(self) -> Chain | None:
-        """The published chain of N levels, for the processes that have one."""
+        """The published chain of N levels; None for a process that has none."""
         try:
             return self.sde.chain(self.num_scales)
         except NoDiscreteForm:
@@ -143,11 +143,11 @@ class PublishedPredictorCorrector(SteppedSampler):
         return jnp.linspace(self.sde.signal_end, eps, self.num_scales)
 
     def num_steps(self, grid: Points) -> int:
-        """One at each time of the grid, the last included."""
+        """The number of steps: one at each time of the grid, including the last."""
         return grid.shape[0]
 
     def nfe(self, num_steps: int) -> int:
-        """Evaluations of the score model. The published count has one per predictor that is not there."""
+        """Evaluations of the score model. The published count includes one per step for the predictor even if it is "none"."""
         correct = 0 if self.corrector == "none" else self.corrector_steps
         return num_steps * (correct + int(self.predictor != "none"))
 
@@ -155,7 +155,7 @@ class PublishedPredictorCorrector(SteppedSampler):
         return State(x, x)
 
     def step(self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: State) -> State:
-        """Corrector, then predictor, both at grid[k]."""
+        """Take the corrector steps, then the predictor step, all at grid[k]."""
         x = self.correct(score, grid[k], noise, k, state.x)
         return self.predict(score, grid[k], noise(k, 0, x), x)
 
@@ -183,7 +183,7 @@ class PublishedPredictorCorrector(SteppedSampler):
         return x
 
     def _ratio(self, z: Images, gradient: Images) -> Scalar:
-        """Mean norm of the noise over mean norm of the score, over the batch and all devices."""
+        """Mean norm of the noise divided by the mean norm of the score, over the batch and all devices."""
 
         def mean_norm(a: Images) -> Scalar:
             norm = jnp.mean(jnp.linalg.norm(a.reshape(a.shape[0], -1), axis=1))

@@ -1,11 +1,11 @@
-"""Inpainting and colourisation by the published code's loop, to the letter (score_sde's `controllable_generation.py`).
+"""Inpainting and colorization by the loop of the published code, reproduced exactly (score_sde's `controllable_generation.py`).
 
-imputation.py is what to use otherwise. What is different here, beside what published.py says of the loop:
+Otherwise use imputation.py. The differences, in addition to those of the loop listed in published.py:
 
-- at the start what is known has no noise, and the prior is blanked at the *pixels* whose numbers are those of the known modes: in
-  colourisation the red channel in place of the grey;
-- what is known is put in once after all corrector steps and once after the predictor;
-- "denoising" takes the known part's mean, but the rest as it is, with the noise of the last predictor step.
+- at the start the known part has no noise, and the prior sample is set to 0 at the *pixels* whose indices are those of the
+  known modes: in colorization the red channel instead of the grey mode;
+- the known part is imputed once after all corrector steps and once after the predictor step;
+- "denoising" takes the mean of the known part, but leaves the noise of the last predictor step in the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from score_sde.shapes import Images, Index, Points
 
 @dataclasses.dataclass(frozen=True)
 class PublishedImputation(PublishedPredictorCorrector):
-    """The published sampler with what is known put in. Slots of noise: its own, then one for each time of putting in."""
+    """The published sampler with imputation. Noise slots: its own, then one for each imputation."""
 
     def step(self, score: Any, grid: Points, noise: Noise, k: Index, state: State) -> State:
         t, slot = grid[k], 1 + self.corrector_steps
@@ -38,7 +38,7 @@ class PublishedImputation(PublishedPredictorCorrector):
 
 
 def begun(score: PosteriorScore, prior: Images) -> Images:
-    """The published start: what is known, and the prior's noise at the pixels that are not masked."""
+    """The published start: the known part, plus the prior sample with its masked pixels set to 0."""
     known, is_known = known_modes(score)
     image = spectral(score.measurement, "imputation").image(known)
     return image + jnp.where(is_known, 0.0, prior)

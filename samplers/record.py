@@ -1,4 +1,4 @@
-"""How every sampler is called, and what it gives back."""
+"""The interface of all samplers, and what they return."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from score_sde.shapes import Array, Images, Points
 
 
 class Samples(NamedTuple):
-    """x in the units of the process; nfe, the evaluations of the score model an image took."""
+    """Samples x in the units of the process, and nfe, the evaluations of the score model per image."""
 
     x: Images
     nfe: Array | int
     path: Float[Array, "n b *dims"] | None = None
-    """States at each time of the grid, the start first; only when asked for."""
+    """States at each time of the grid, the start first; None unless requested."""
     success: Array | bool = True
-    """False when an adaptive solver gave up: x is then meaningless."""
+    """False if an adaptive solver gave up; x is then meaningless."""
 
 
 class Sampler(abc.ABC):
-    """A subclass says how it goes from a state at grid[0] to one at grid[-1]."""
+    """Base class of samplers: a subclass defines how to go from a state at grid[0] to one at grid[-1]."""
 
     sde: SDE
 
@@ -33,9 +33,9 @@ class Sampler(abc.ABC):
     def sample(
         self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """One batch at the last time of the grid, from x (b, ...) at the first: what a subclass implements, and `__call__` calls.
+        """Take one batch from x (b, ...) at the first time of the grid to its last; implemented by subclasses, called by `__call__`.
 
-        The score is asked at x (b, ...) and times (b,). `grid` are decreasing times (n + 1,) of n steps.
+        The score is evaluated at x (b, ...) and times (b,). `grid` holds the decreasing times (n + 1,) of n steps.
         """
 
     def __call__(
@@ -47,13 +47,13 @@ class Sampler(abc.ABC):
         x_start: Images | None = None,
         keep_path: bool = False,
     ) -> Samples:
-        """One batch of samples at the last time of the grid.
+        """Draw one batch of samples at the last time of the grid.
 
         Args:
-          grid: decreasing times, one more than there are steps; adaptive steps take the first and the last only.
-          noise: where the start state and every step draw from.
-          like: an array that says shape and dtype of the samples.
-          x_start: the state at grid[0]; a draw of the prior if None.
+          grid: decreasing times, one more than there are steps; adaptive steps use only the first and the last.
+          noise: the source of noise for the start state and every step.
+          like: an array with the shape and dtype of the samples.
+          x_start: the state at grid[0]; a sample of the prior if None.
           keep_path: also return x at every time.
         """
         x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start

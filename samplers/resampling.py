@@ -1,6 +1,6 @@
-"""Which particles go on: each, in the mean, as many times as its share of the weight says.
+"""Resampling of particles: the expected number of copies of each is proportional to its weight.
 
-Each is a function (weights (k,), u (k,)) -> places (k,), of weights with sum 1 and uniform numbers in [0, 1).
+Each function maps (weights (k,), u (k,)) -> places (k,), for weights with sum 1 and uniform numbers u in [0, 1).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Places = Integer[Array, "k"]
 
 
 def _at(weights: Shares, u: Shares) -> Places:
-    """The places of these quantiles."""
+    """The places of the quantiles u in the distribution of the weights."""
     ends = jnp.cumsum(weights)
     places = jnp.searchsorted(ends / ends[-1], u, side="right")
     return jnp.minimum(places, len(weights) - 1)
 
 
 def systematic(weights: Shares, u: Shares) -> Places:
-    """Quantiles 1/k apart, moved by one uniform number: each count is one of the two whole numbers around k w."""
+    """Systematic resampling: quantiles 1/k apart with one random offset; each count is k w rounded down or up."""
     return _at(weights, (jnp.arange(len(weights)) + u[0]) / len(weights))
 
 
 def multinomial(weights: Shares, u: Shares) -> Places:
-    """Independent draws."""
+    """Multinomial resampling: independent draws."""
     return _at(weights, u)
 
 
@@ -41,10 +41,10 @@ RESAMPLING: dict[str, Callable[[Shares, Shares], Places]] = {
 
 
 def effective_size(log_weights: Float[Array, "b k"]) -> PerImage:
-    """(sum w)^2 / sum w^2 of each row: k for equal weights, 1 where one has all."""
+    """Effective sample size (sum w)^2 / sum w^2 of each row: k for equal weights, 1 if one has all the weight."""
     return 1.0 / jnp.sum(jnp.square(jax.nn.softmax(log_weights, axis=1)), axis=1)
 
 
 def uniform(z: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
-    """Standard normal numbers as uniform ones below 1."""
+    """Map standard normal numbers to uniform ones below 1."""
     return jnp.minimum(jax.scipy.stats.norm.cdf(z), 1.0 - jnp.finfo(z.dtype).epsneg)

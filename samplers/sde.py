@@ -1,11 +1,11 @@
-"""The reverse SDE and its relatives of other noise, solved by diffrax along a grid or with adaptive steps.
+"""The reverse SDE and its variants with other amounts of noise, solved by diffrax along a grid or with adaptive steps.
 
     dx = [f x - (1 + h^2)/2 g^2 score] dt + h g dw,    t from T down to eps
 
-has the marginals of the forward process for every h >= 0 (Song et al. 2021, Eq. 6 and App. D.1; Zhang and Chen
-2023, Eq. 5): h = 1 is the time reversal, h = 0 the probability-flow ODE, which samplers/ode.py solves
-better. The noise is additive, g depends on t alone, so Ito and Stratonovich solutions are the same, and methods made
-for additive noise gain an order by the space-time Levy area of the Brownian path (samplers/brownian.py).
+has the marginals of the forward process for every h >= 0 (Song et al. 2021, Eq. 6 and App. D.1; Zhang and Chen 2023, Eq. 5):
+h = 1 is the time reversal, h = 0 the probability-flow ODE, which samplers/ode.py solves better. The noise is additive, since
+g depends on t alone, so the Ito and Stratonovich solutions coincide, and methods for additive noise gain an order from the
+space-time Levy area of the Brownian path (samplers/brownian.py).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from score_sde.shapes import Images, Index, Points, Scalar
 
 
 class SDESolver(NamedTuple):
-    """A solver of diffrax for SDEs."""
+    """A diffrax solver for SDEs."""
 
     make: Callable[[], diffrax.AbstractSolver]
     evaluations: int
-    """Of the score model, for each attempted step."""
+    """Evaluations of the score model per attempted step."""
     estimates_error: bool
-    """Which adaptive steps need."""
+    """Whether it estimates its error, as adaptive steps require."""
 
 
 SDE_SOLVERS: dict[str, SDESolver] = {
@@ -48,12 +48,12 @@ SDE_SOLVERS: dict[str, SDESolver] = {
     "sra1": SDESolver(diffrax.SRA1, 2, True),
     "shark": SDESolver(diffrax.ShARK, 2, True),
 }
-MAX_REJECTIONS = 100  # one after another; more are a failure
+MAX_REJECTIONS = 100  # in a row; more are a failure
 
 
 @flax.struct.dataclass
 class NoNoise:
-    """The noise of the ODE."""
+    """Zero noise, for the ODE."""
 
     def __call__(self, step: Index, slot: Index, like: Images) -> Images:
         return jnp.zeros_like(like)
@@ -61,12 +61,12 @@ class NoNoise:
 
 @dataclasses.dataclass(frozen=True)
 class ReverseSDE(Sampler):
-    """Samples by the solver of this name in `SDE_SOLVERS`, along a grid or, with `adaptive`, in steps of its own.
+    """Samples with the solver of this name in `SDE_SOLVERS`, along a grid or, with `adaptive`, with step sizes of its own.
 
-    Cost: the solver's evaluations for each step, rejected ones included.
+    Cost: the solver's evaluations per step, including rejected ones.
 
     Raises:
-      ConfigError: an unknown solver, h < 0, or adaptive steps for a solver that estimates no error.
+      ConfigError: an unknown solver, h < 0, or adaptive steps for a solver without an error estimate.
     """
 
     sde: SDE
@@ -87,11 +87,12 @@ class ReverseSDE(Sampler):
     def sample(
         self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:
-        """See Sampler.sample. Adaptive steps that keep the path also stop at the times between.
+        """See Sampler.sample. With `keep_path`, adaptive steps also stop at the times in between.
 
-        Their noise must be `IndexedNoise`, whose keys give each image a path that any steps can ask for.
+        Adaptive steps require `IndexedNoise`, whose keys give each image a Brownian path that can be evaluated on any
+        interval.
         """
-        s = -jnp.asarray(grid, x.dtype)  # rises, as samplers/brownian.py needs
+        s = -jnp.asarray(grid, x.dtype)  # increases, as samplers/brownian.py requires
         noise = noise if self.h else NoNoise()
 
         def solve(score: ScoreModel, x: Images, noise: Noise) -> Solution:
@@ -102,7 +103,7 @@ class ReverseSDE(Sampler):
         return Samples(solution.y, solution.nfe, solution.path, solution.success)
 
     def _terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
-        """Drift and noise in s = -t, with the score model as what diffrax calls args."""
+        """Drift and noise in s = -t, with the score model as diffrax's args."""
 
         def drift(s: Any, x: Images, score: ScoreModel) -> Images:
             t = batch_times(x, -s)
@@ -130,7 +131,7 @@ class ReverseSDE(Sampler):
                     dtmin=RESOLUTION * length,
                 ),
                 step_ts=s if keep_path else None,
-                # The end of a rejected step stays a time of the path: what was seen of it has been used.
+                # The end of a rejected step remains a time of the path: what was seen of it has influenced the steps.
                 store_rejected_steps=MAX_REJECTIONS,
             )
             steps = own_steps(length, controller)
@@ -140,7 +141,7 @@ class ReverseSDE(Sampler):
         )
 
     def _any_times(self, noise: Noise, s: Points, x: Images) -> diffrax.AbstractBrownianPath:
-        """A path that adaptive steps can ask for on any interval."""
+        """A Brownian path that adaptive steps can evaluate on any interval."""
         if self.h == 0:
             return GridPath(s, noise, x)
         keys = getattr(noise, "keys", None)

@@ -1,8 +1,8 @@
-"""How an adaptive Runge-Kutta method chooses its steps: the rules of SciPy's `solve_ivp`, for diffrax.
+"""Step-size control of adaptive Runge-Kutta methods: the rules of SciPy's `solve_ivp`, for diffrax.
 
-Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I (1993), Sec. II.4. The published likelihoods and
-ODE samples are SciPy's, so the same rules give the same number of evaluations. diffrax's own controller differs in two
-points: an accepted step never makes the next one shorter, and a step may grow at once after a rejection.
+Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I (1993), Sec. II.4. The published likelihoods and ODE
+samples were computed with SciPy, so the same rules give the same number of evaluations. diffrax's own controller differs in
+two points: there an accepted step never makes the next one shorter, and a step may grow immediately after a rejection.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from score_sde.shapes import Array, Scalar
 Field = Callable[..., Any]
 """(t, y, args) -> dy/dt."""
 
-SAFETY = 0.9  # share of the length at which a step's error would be the tolerance
-MIN_FACTOR, MAX_FACTOR = 0.2, 10.0  # bounds of the change from one step to the next
-MIN_ULPS = 10.0  # shortest step, in roundings of the time: below, times no longer differ
+SAFETY = 0.9  # fraction of the length at which a step's error would equal the tolerance
+MIN_FACTOR, MAX_FACTOR = 0.2, 10.0  # bounds on the ratio of one step to the previous one
+MIN_ULPS = 10.0  # shortest step, in ulps of the time: below it, times no longer differ
 
 
 def shortest_step(t: Scalar) -> Scalar:
@@ -30,7 +30,7 @@ def shortest_step(t: Scalar) -> Scalar:
 
 
 def norm(y: Any) -> Scalar:
-    """The root mean square of all entries of a state, whatever its arrays."""
+    """Root mean square over all entries of a state, which may be a pytree of arrays."""
     leaves = jax.tree.leaves(y)
     squares = sum(jnp.sum(jnp.square(leaf)) for leaf in leaves)
     return jnp.sqrt(squares / sum(leaf.size for leaf in leaves))
@@ -39,10 +39,10 @@ def norm(y: Any) -> Scalar:
 def first_step(
     field: Field, y: Any, t0: Scalar, t1: Scalar, args: Any, order: Any, rtol: float, atol: float
 ) -> tuple[Scalar, Any]:
-    """Length, with its sign, of the first step from t0 towards t1, and dy/dt at t0 (loc. cit., "starting step size").
+    """Signed length of the first step from t0 towards t1, and dy/dt at t0 (loc. cit., "starting step size").
 
-    An explicit Euler step of h0, which changes y by a hundredth, tells the second derivative; the step is as long as
-    the larger of the two derivatives allows an error estimate of this order.
+    An explicit Euler step of length h0, which changes y by about a hundredth, estimates the second derivative; the first
+    step is as long as the larger of the two derivatives allows for an error estimate of this order.
 
     Cost: two evaluations, of which the first is also the first stage of the first step.
     """
@@ -62,7 +62,7 @@ def first_step(
         h0 = jnp.clip(h0.astype(interval.dtype), shortest_step(t0), length)
         return (h0, slope), (h0, slope)
 
-    # In a loop of two, so that the vector field is compiled once.
+    # A loop of two iterations, so that the vector field is compiled once.
     start = (jnp.zeros_like(length), jax.tree.map(jnp.zeros_like, y))
     _, (steps, slopes) = jax.lax.scan(euler_step, start, None, length=2)
     h0, slope = steps[0], jax.tree.map(lambda f: f[0], slopes)
@@ -77,10 +77,10 @@ def first_step(
 
 
 class HairerController(diffrax.PIDController):
-    """Accept a step whose error is below the tolerance; the next is SAFETY error^(-1/order) times as long.
+    """Accept a step whose error is below the tolerance; the next one is SAFETY error^(-1/order) times as long.
 
-    The error is the root mean square over the whole state of error / (atol + rtol |y|), the larger |y| of the two
-    ends. The step after a rejected one does not grow. Its state says whether the last attempt was rejected.
+    The error is the root mean square over the whole state of error / (atol + rtol |y|), with the larger |y| of the two ends.
+    The step after a rejected one does not grow. The controller's state records whether the last attempt was rejected.
     """
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, *_: Any) -> Any:
@@ -99,7 +99,7 @@ class HairerController(diffrax.PIDController):
         keep = error < 1
         longest = jnp.where(keep & rejected, 1.0, MAX_FACTOR)
         factor = jnp.clip(SAFETY * error ** (-1 / error_order), MIN_FACTOR, longest)
-        # Where the vector field is undefined there is no error to tell by how much to retreat.
+        # Where the vector field is not finite, no error estimate says by how much to shorten the step.
         factor = jnp.where(jnp.isfinite(error), factor, MIN_FACTOR)
         dt, shortest = factor.astype(t0.dtype) * (t1 - t0), shortest_step(t1)
         stuck = ~keep & (dt < shortest)

@@ -1,4 +1,4 @@
-"""Samplers that are a loop: one update rule, from each time of a grid to the next."""
+"""Samplers that are a loop: one update rule, applied from each time of a grid to the next."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from score_sde.shapes import Images, Index, Points
 
 
 class SteppedSampler(Sampler):
-    """A subclass states one step and its cost; a step reads nothing but its arguments.
+    """Base class of samplers that are a loop: a subclass defines one step and its cost; a step depends only on its arguments.
 
-    So a driver may run the loop in pieces and show its progress between them.
+    A driver may therefore run the loop in pieces and show progress between them.
     """
 
     @abc.abstractmethod
     def step(self, score: ScoreModel, grid: Points, noise: Noise, k: Index, state: Any) -> Any:
         """The state at grid[k + 1] from that at grid[k].
 
-        `grid` are decreasing times (n + 1,), k is 0 to n - 1 and may be traced. Noise is asked for by `noise(k, slot, like)`. The
-        state is x (b, ...) unless `begin` makes another of it.
+        `grid` holds decreasing times (n + 1,); k is 0 to n - 1 and may be traced. Noise is drawn by `noise(k, slot, like)`.
+        The state is x (b, ...) unless `begin` returns another one.
         """
 
     @abc.abstractmethod
     def nfe(self, num_steps: int) -> int:
-        """Evaluations of the score model that an image takes in so many steps."""
+        """Evaluations of the score model per image in this number of steps."""
 
     def jacobian_products(self, num_steps: int) -> int:
-        """Products with the model's Jacobian that the sampler takes of an image, beside those of its score."""
+        """Products with the model's Jacobian that the sampler takes per image, in addition to those of its score."""
         return 0
 
     def num_steps(self, grid: Points) -> int:
-        """Steps along a grid of (n + 1,) times: n."""
+        """The number of steps along a grid of (n + 1,) times: n."""
         return grid.shape[0] - 1
 
     def begin(self, x: Images) -> Any:
@@ -51,9 +51,10 @@ class SteppedSampler(Sampler):
     def advance(
         self, score: ScoreModel, grid: Points, noise: Noise, first: Any, last: Any, state: Any
     ) -> Any:
-        """The state at grid[last] from that at grid[first], by the steps first to last - 1 in a loop of XLA.
+        """The state at grid[last] from that at grid[first], by the steps first to last - 1 in an XLA loop.
 
-        `first` and `last` may be traced, so that one program serves every piece of a run. Cost: `nfe(last - first)` evaluations.
+        `first` and `last` may be traced, so that one program serves every piece of a run. Cost: `nfe(last - first)`
+        evaluations.
         """
         return jax.lax.fori_loop(
             first, last, lambda k, state: self.step(score, grid, noise, k, state), state

@@ -1,16 +1,17 @@
-"""The twisted diffusion sampler: particles led to y and weighed by what that bent (Wu et al. 2023).
+"""The twisted diffusion sampler: particles guided towards y, with weights that correct for the guidance (Wu et al. 2023).
 
-The prior chain p(x_T) prod p(x_s | x_t) is that of ancestral sampling, its last state the image of which y was measured. At x_t the
-likelihood is guessed through the denoiser,
+The prior chain p(x_T) prod p(x_s | x_t) is that of ancestral sampling; y is a measurement of its last state. At x_t the
+likelihood is approximated through the denoiser,
 
     p~_t(y | x_t) = N(y; A x_hat, (sigma_y^2 + spread sigma^2 / (alpha^2 + sigma^2)) I),
 
-particles move by the score to which its gradient is added, q(x_s | x_t, y), and each step multiplies their weights by
+particles move by the score plus the gradient of its logarithm, q(x_s | x_t, y), and each step multiplies their weights by
 
     p(x_s | x_t) p~_s(y | x_s) / (q(x_s | x_t, y) p~_t(y | x_t)),
 
-the first by p~_T and the last with p(y | x_0) for p~_s. For any guess the mean of the estimate of p(y) is that of the chain,
-whatever the number of particles, and their law goes to the posterior's as it grows.
+the first step also by p~_T, and the last with p(y | x_0) in place of p~_s. For any such approximation and any number of
+particles, the estimate of p(y) under the chain is unbiased, and the distribution of the particles converges to the posterior
+as their number grows.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def twisting(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
     """The score model for TDS, to which y is bound as {"measured": y}.
 
     Raises:
-      ConfigError: sigma_y = 0, where no particle has a weight.
+      ConfigError: sigma_y = 0, where no particle would have any weight.
     """
     if not measurement.std > 0:
         raise ConfigError(
@@ -54,19 +55,19 @@ def twisting(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
 
 @flax.struct.dataclass
 class Particles:
-    """k particles of each image."""
+    """The k particles of each image."""
 
     x: Float[Array, "b k *dims"]
     log_weights: Weights
-    """Since they were last resampled."""
+    """ln of the weights since the last resampling."""
     log_evidence: PerImage
-    """ln of the estimate of p(y), but for the mean of the weights."""
+    """ln of the estimate of p(y), except for the mean of the current weights."""
     least_size: PerImage
-    """The smallest effective number of particles so far, before resampling."""
+    """The smallest effective sample size so far, before resampling."""
     pending: Weights
     """ln p(x_s | x_t) / (q(x_s | x_t, y) p~_t(y | x_t)) of the last step, whose p~_s is not known yet."""
     chosen: Integer[Array, "b"]
-    """One of them for each image, by weight."""
+    """The index of one particle of each image, drawn by weight."""
 
     def evidence(self) -> PerImage:
         """ln of the estimate of p(y) in nats, after the last step."""
@@ -75,14 +76,14 @@ class Particles:
 
 @dataclasses.dataclass(frozen=True)
 class TDS(SteppedSampler):
-    """A sample is one of `particles`, by weight; `begin`, `advance` and `evidence` give all of them and p(y).
+    """A sample is one of `particles`, drawn by weight; `begin`, `advance` and `evidence` give access to all of them and to p(y).
 
-    They are resampled when the effective number, (sum w)^2 / sum w^2, falls below `threshold` of theirs, image by image. Slots of
-    noise: the particles' steps, resampling, and the choice of one. Cost: an evaluation and a product with the Jacobian for each
-    particle and step.
+    They are resampled, image by image, when the effective sample size (sum w)^2 / sum w^2 falls below `threshold` times
+    their number. Noise slots: the particles' steps, resampling, and the choice of one. Cost: one evaluation and one product
+    with the Jacobian per particle and step.
 
     Raises:
-      ConfigError: less than one particle, an unknown resampling, a threshold outside [0, 1], or a negative spread.
+      ConfigError: fewer than one particle, an unknown resampling method, a threshold outside [0, 1], or a negative spread.
     """
 
     sde: SDE
@@ -108,7 +109,7 @@ class TDS(SteppedSampler):
         x_start: Images | None = None,
         keep_path: bool = False,
     ) -> Samples:
-        """See Sampler. Particles begin as draws of the prior, so there is no x_start."""
+        """See Sampler. Particles start as samples of the prior, so an x_start is refused."""
         if x_start is not None:
             raise ConfigError(
                 "TDS from images given as a start: its particles are draws of the prior; leave them out"
@@ -122,7 +123,7 @@ class TDS(SteppedSampler):
         return num_steps * self.particles
 
     def begin(self, x: Images) -> Particles:
-        """All particles at x; the first step draws all but the first of them."""
+        """All particles at x; the first step redraws all but the first of them from the prior."""
         b, k = len(x), self.particles
         repeated = jnp.broadcast_to(x[:, None], (b, k, *x.shape[1:]))
         nothing = jnp.zeros((b, k), x.dtype)
@@ -136,7 +137,7 @@ class TDS(SteppedSampler):
         t, s, last = grid[k], grid[k + 1], k == grid.shape[0] - 2
         x = self._started(noise, k, state.x)
         unguided, guess, gradient = self._twisted(score, x, t)
-        # the guess at x_t completes the weight of the step that led there
+        # the approximate likelihood at x_t completes the weight of the step that led there
         weighed = dataclasses.replace(state, log_weights=state.log_weights + state.pending + guess)
         taken, resampled = self._resampled(noise, k, weighed)
         x, unguided, guess, gradient = jax.tree.map(
@@ -165,7 +166,7 @@ class TDS(SteppedSampler):
         )
 
     def _started(self, noise: Noise, k: Index, x: Array) -> Array:
-        """Before the first step all but the first particle are drawn from the prior."""
+        """The particles x; before the first step, all but the first are drawn from the prior."""
 
         def draw(x: Array) -> Array:
             return self.sde.prior_sample(noise(START, 1, x)).at[:, 0].set(x[:, 0])
@@ -173,7 +174,7 @@ class TDS(SteppedSampler):
         return jax.lax.cond(k == 0, draw, lambda x: x, x)
 
     def _each(self, function: Any) -> Any:
-        """`function(score, x, ...)` of the particles as one batch of images, with each image's own y and condition."""
+        """Make `function(score, x)` apply to the particles as one batch of images, with the y and condition of each image."""
         k = self.particles
 
         def call(score: PosteriorScore, x: Array) -> Any:
@@ -184,7 +185,7 @@ class TDS(SteppedSampler):
         return call
 
     def _twisted(self, score: Any, x: Array, t: Scalar) -> tuple[Array, Weights, Array]:
-        """The model's score at the particles, ln p~_t(y | x_t) and its gradient."""
+        """The model's score at the particles, ln p~_t(y | x_t), and the gradient of the latter."""
         alpha, sigma = jnp.square(self.sde.alpha(t)), jnp.square(self.sde.sigma(t))
         more = self.spread * sigma / (alpha + sigma)
 
@@ -207,9 +208,9 @@ class TDS(SteppedSampler):
     def _resampled(
         self, noise: Noise, k: Index, state: Particles
     ) -> tuple[Integer[Array, "b k"], Particles]:
-        """The places of the particles that go on, and the state with their weights and the evidence so far."""
+        """The places of the particles that are kept, and the state with updated weights and evidence."""
         size = effective_size(state.log_weights)
-        # below the threshold, which at 1 is always
+        # below the threshold; at threshold 1, always
         bad = (size < self.threshold * self.particles) | (self.threshold == 1)
         draw = jax.vmap(RESAMPLING[self.resampling])
         drawn = draw(jax.nn.softmax(state.log_weights), uniform(noise(k, 1, state.log_weights)))

@@ -1,8 +1,8 @@
-"""The project as one package: `from score_sde.sde_lib import VP`, wherever a script lies and whatever is beside it.
+"""The project as one package: `from score_sde.sde_lib import VP` works from a script in any folder.
 
-The folders `sde_lib`, `models`, `samplers` and so on stand beside this one in a checkout, where people look for them, and
-below it where the project is installed. Nothing in them is imported under its bare name, so that a user's own `data.py` or
-`models.py` is never taken for ours.
+The folders `sde_lib`, `models`, `samplers` and so on are next to this one in a checkout, where people look for them, and
+inside it in an installed package. None of them is imported under its bare name, so a user's own `data.py` or `models.py` is
+never confused with ours.
 """
 
 from pathlib import Path

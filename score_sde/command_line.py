@@ -1,4 +1,4 @@
-"""The command line, read and refused in words: a wrong flag is answered in a line, never with a traceback."""
+"""Parsing of the command line: a wrong flag is answered by a one-line message, never by a traceback."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from score_sde.hosts import Hosts
 from score_sde.mode_help import HELP
 from score_sde.options import value_of
 
-RECORDED = "config.json"  # in a trained folder
+RECORDED = "config.json"  # in a folder with a trained network
 RECORDS = (RECORDED, "environment.jsonl", "metrics.jsonl", "results.jsonl")
 WITH_SAMPLER = tuple(name for name, mode in HELP.items() if "sampler" in mode.flags)
 
 FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
 
-# Fields that had another name once.
+# Renamed fields: old name -> new name.
 RENAMED = {
     "sampling.guides": "sampling.start_images",
     "sampling.errors.num_levels": "sampling.errors.num_times",
@@ -40,30 +40,30 @@ RENAMED = {
 
 
 class Options(NamedTuple):
-    """What was asked for; the config has the command line's changes in it and is locked."""
+    """The parsed command line; the config includes the changes made there and is locked."""
 
     config: Any
     mode: str
     workdir: Path
     hosts: Hosts | None
-    """The job to join; with --multi_host."""
+    """The job to join, with --multi_host."""
     source: Path | None
-    """The file to import; with mode import and no other."""
+    """The file to import, with --mode import only."""
     compilation_cache: str | None
-    """Where to keep compiled programs: compilation_cache.py."""
+    """Folder for compiled programs: compilation_cache.py."""
     json: bool = False
-    """Whether stdout is for one JSON object: json_output.py."""
+    """Whether to write a single JSON object to stdout: json_output.py."""
     config_file: str | None = None
-    """As it was given."""
+    """The value of --config as given."""
     cpu_devices: int | None = None
-    """To make of the CPU: cpu_devices.py."""
+    """Number of devices to split the CPU into: cpu_devices.py."""
 
 
 def parse(argv: list[str], about: str) -> Options | None:
-    """The options in argv, or None when help, the version or a script of completion was asked for and printed.
+    """Parse argv; return None if help, the version or a completion script was requested and printed.
 
     Raises:
-      UserError: anything on the command line that cannot be meant.
+      UserError: an invalid command line.
     """
     values = defined_flags()
     with refused():
@@ -106,7 +106,7 @@ def parse(argv: list[str], about: str) -> Options | None:
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
     elif values.mode == "interpolate" and "sampling.sampler" not in fields_of(rest):
-        # The one sampler that encodes.
+        # The only sampler that can encode images.
         config.sampling.sampler = "ode"
     source = None if values.source is None else user_path(values.source)
     return Options(
@@ -123,7 +123,7 @@ def parse(argv: list[str], about: str) -> Options | None:
 
 
 def help_in(argv: list[str], about: str, values: flags.FlagValues) -> str | None:
-    """What is asked for by --help or --helpfull, or by nothing at all; None where something is to be done."""
+    """The text for --help, --helpfull or an empty command line; None if a mode is to be run."""
     given = {argument.lstrip("-") for argument in argv[1:] if argument.startswith("-")}
     if len(argv) < 2:
         return help.next_steps()
@@ -140,7 +140,7 @@ def help_in(argv: list[str], about: str, values: flags.FlagValues) -> str | None
 
 
 def quick(values: flags.FlagValues, rest: list[str]) -> Options:
-    """Of a mode that only looks at folders: everything else is out of place."""
+    """The options of a mode that only reads folders; refuse any flag but --workdir and --json."""
     beside = [
         name for name in values if values[name].present and name not in ("mode", "workdir", "json")
     ]
@@ -153,12 +153,12 @@ def quick(values: flags.FlagValues, rest: list[str]) -> Options:
 
 
 def places(values: flags.FlagValues) -> tuple[str | None, Path]:
-    """The config's file and the folder for results: each says where the other is, if only one is given."""
+    """The config file and the folder for results; if only one of them is given, the other is derived from it."""
     if values.workdir == "":
         raise UserError("--workdir is empty: give a folder, or leave it out for runs/<config name>")
     name, workdir = values.config, None if values.workdir is None else user_path(values.workdir)
     if name is None:
-        if workdir is not None and values.mode == "report":  # of which it needs none
+        if workdir is not None and values.mode == "report":  # which needs no config
             return None, workdir
         if workdir is None or not (workdir / RECORDED).exists():
             beside = (
@@ -178,7 +178,7 @@ def places(values: flags.FlagValues) -> tuple[str | None, Path]:
 
 
 def hosts_of(values: flags.FlagValues) -> Hosts | None:
-    """What the flags say of the other hosts, and the environment where they say nothing."""
+    """The hosts of --multi_host, by the flags and otherwise the environment; None without --multi_host."""
     given: dict[str, Any] = {
         name: values[name].value for name in Hosts._fields if values[name].present
     }
@@ -190,14 +190,14 @@ def hosts_of(values: flags.FlagValues) -> Hosts | None:
 
 
 def default_config() -> ConfigDict:
-    """All fields with their defaults."""
-    from score_sde.configs.default import get_config  # and with it JAX
+    """The configuration with all fields at their defaults."""
+    from score_sde.configs.default import get_config  # which imports JAX
 
     return get_config()
 
 
 def refuse_old_names(argv: list[str]) -> None:
-    """Refuse a field that has another name now, and say which."""
+    """Refuse a renamed field, and give its new name."""
     for argument in argv:
         field = argument.lstrip("-").removeprefix("config.").partition("=")[0]
         if argument.startswith("-") and field in RENAMED:
@@ -205,8 +205,8 @@ def refuse_old_names(argv: list[str]) -> None:
 
 
 def refuse_unknown(rest: list[str], known: list[str]) -> None:
-    """Of what is no flag of ours only fields of the config are left, with their values."""
-    follows = False  # on a field without =
+    """Refuse arguments that are neither flags nor fields of the config with their values."""
+    follows = False  # whether this argument is the value of a field given without =
     for argument in rest[1:]:
         field = FIELD.match(argument)
         if not field and not follows:
@@ -217,19 +217,19 @@ def refuse_unknown(rest: list[str], known: list[str]) -> None:
 
 
 def fields_of(rest: list[str]) -> list[str]:
-    """Names of the fields that are given, in their order."""
+    """Names of the fields set on the command line, in order."""
     return [field["name"] for field in filter(None, map(FIELD.match, rest[1:]))]
 
 
 def changed(config: ConfigDict, rest: list[str]) -> Any:
-    """The config with the fields that are given, locked."""
+    """The config with the fields set on the command line, locked."""
     values, tuples = flags.FlagValues(), set()
     for name in fields_of(rest):
         try:
             found = value_of(config, name)
         except (KeyError, TypeError):
             raise no_such_field(config, name) from None
-        if name in tuples:  # config_flags would join both
+        if name in tuples:  # config_flags would concatenate them
             raise UserError(f"--config.{name} is given twice; give it once, as --config.{name}=1,2")
         if isinstance(found, tuple):
             tuples.add(name)
@@ -248,7 +248,7 @@ def changed(config: ConfigDict, rest: list[str]) -> Any:
 
 @contextlib.contextmanager
 def refused() -> Iterator[None]:
-    """What absl and config_flags say of a flag that cannot be read, in a line."""
+    """Turn errors of absl and config_flags about flags into a UserError of one line."""
     try:
         yield
     except Exception as error:
@@ -256,7 +256,7 @@ def refused() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The message of an error on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -268,9 +268,9 @@ def config_name(config_file: str) -> str:
 
 @contextlib.contextmanager
 def prepared(workdir: Path) -> Iterator[None]:
-    """Make the folder, and find out now rather than after training whether it can be written to.
+    """Create the folder, and check now rather than after training that it is writable.
 
-    If a mistake is found before anything is written there, it goes again.
+    A folder created here is removed again if a UserError is raised before anything is written to it.
     """
     there = workdir.exists()
     try:
@@ -290,6 +290,6 @@ def prepared(workdir: Path) -> Iterator[None]:
         yield
     except UserError:
         if not there:
-            with contextlib.suppress(OSError):  # not empty
+            with contextlib.suppress(OSError):  # the folder is not empty
                 workdir.rmdir()
         raise

@@ -1,11 +1,11 @@
-"""--compilation_cache: where compiled programs are kept, so that the next command begins to compute sooner.
+"""--compilation_cache: the folder for compiled programs, which lets later commands start computing sooner.
 
-A program from there is the one that would be compiled now, to the bit: JAX looks it up by the computation, the options of the compiler,
-its own version and the devices, of a CPU with its name and features. The folder's name says the same of the machine once more, since
-a home may be shared by machines whose instructions differ.
+A cached program is bit for bit the one that would be compiled: JAX looks it up by the computation, the compiler options, its own
+version and the devices, for a CPU including name and features. The name of the folder identifies the machine as well, since a home
+directory may be shared by machines with different instruction sets.
 
-Whoever can write to the folder decides what runs here. It is made for its user alone, whatever the umask; one that its user has opened
-to a group is used, as meant for that, and one that another user owns or everybody may write to is not.
+Anyone who can write to the folder can make us run code. It is created with access for its user only, whatever the umask. A folder
+that its user has opened to a group is used, as that is taken to be intended; one owned by another user or writable by everybody is not.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from score_sde.files import user_path
 from score_sde.kept_programs import KeptPrograms
 
 OFF = "off"
-MAX_BYTES = 2**30  # of all programs; a program of a CIFAR-10 network takes one to some ten MB
-FOLDER = "JAX_COMPILATION_CACHE_DIR"  # JAX's variable, which here is the default of the flag
-CPU_INFO = Path("/proc/cpuinfo")  # of Linux
-# What tells processors apart; clock rates and the like change.
+# For all programs together; one program of a CIFAR-10 network takes 1 to about 10 MB.
+MAX_BYTES = 2**30
+FOLDER = "JAX_COMPILATION_CACHE_DIR"  # JAX's variable, here the default of the flag
+CPU_INFO = Path("/proc/cpuinfo")  # on Linux
+# The fields that identify a processor; others, such as clock rates, vary.
 CPU_FIELDS = (
     "vendor_id", "cpu family", "model", "model name", "stepping", "flags",
     "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features",
@@ -35,7 +36,7 @@ CPU_FIELDS = (
 
 
 def check_cache(asked: str | None) -> None:
-    """Raises UserError of a value that can be no folder."""
+    """Refuse an empty --compilation_cache by a UserError."""
     if asked == "":
         raise UserError(
             f"--compilation_cache is empty: give a folder, or {OFF}, or leave it out for the folder in your cache"
@@ -43,10 +44,10 @@ def check_cache(asked: str | None) -> None:
 
 
 def keep_programs(asked: str | None, environ: Mapping[str, str] = os.environ) -> None:
-    """Have JAX keep what it compiles, before it has compiled anything.
+    """Enable the persistent compilation cache of JAX; call this before anything is compiled.
 
     Args:
-      asked: a folder, "off", or None for $JAX_COMPILATION_CACHE_DIR, and unless that is set for the user's cache.
+      asked: a folder, "off", or None for $JAX_COMPILATION_CACHE_DIR or, if that is unset, the user's cache.
     """
     import jax
 
@@ -54,7 +55,7 @@ def keep_programs(asked: str | None, environ: Mapping[str, str] = os.environ) ->
         jax.config.update("jax_enable_compilation_cache", False)
         return
     place = asked or environ.get(FOLDER)
-    if place and "://" in place:  # not of this machine: JAX knows how to write there
+    if place and "://" in place:  # remote storage, which JAX handles itself
         jax.config.update("jax_compilation_cache_dir", place)
         return
     root = user_path(place) if place else users_cache(environ)
@@ -74,7 +75,7 @@ def keep_programs(asked: str | None, environ: Mapping[str, str] = os.environ) ->
 
 
 def _use(folder: Path, environ: Mapping[str, str]) -> None:
-    """Give JAX the folder, with what the user has not set set for it."""
+    """Set the folder in JAX, with suitable values for related options that the user has not set."""
     import jax
     from jax._src import compilation_cache
 
@@ -83,32 +84,32 @@ def _use(folder: Path, environ: Mapping[str, str]) -> None:
     compilation_cache.get_file_cache = lambda path: (kept, path)  # type: ignore[assignment, return-value]
     jax.config.update("jax_compilation_cache_dir", str(folder))
     unless_set = {
-        # Reading the smallest program takes a tenth of the time of compiling it.
+        # Reading even the smallest program takes a tenth of the time of compiling it.
         "jax_persistent_cache_min_compile_time_secs": 0.0,
-        # XLA's own caches on GPUs: files that nobody bounds, whose folder's name becomes a part of every program's key.
+        # XLA's own caches on GPUs grow without bound, and the name of their folder would become part of every program's key.
         "jax_persistent_cache_enable_xla_caches": "none",
     }
     for name, value in unless_set.items():
         if name.upper() not in environ:
             jax.config.update(name, value)
-    # Of what cannot be loaded KeptPrograms says a line.
+    # KeptPrograms reports programs that cannot be loaded.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 
 
 def _say(message: str) -> None:
-    from score_sde.progress import say  # and with it JAX
+    from score_sde.progress import say  # which imports JAX
 
     say(message)
 
 
 def users_cache(environ: Mapping[str, str]) -> Path:
-    """A folder in the user's cache (XDG Base Directory Specification: a relative $XDG_CACHE_HOME does not count)."""
+    """A folder in the user's cache (XDG Base Directory Specification: a relative $XDG_CACHE_HOME is ignored)."""
     named = Path(environ.get("XDG_CACHE_HOME", ""))
     return (named if named.is_absolute() else user_path("~/.cache")) / "score_sde" / "xla"
 
 
 def refusal(folder: Path) -> str:
-    """Why programs in a folder had better not be run; empty if they may."""
+    """Why programs in a folder must not be trusted; empty if they may be run."""
     found = folder.stat()
     if found.st_uid not in (os.geteuid(), 0):
         return "it belongs to another user, whose programs would be run"
@@ -118,7 +119,7 @@ def refusal(folder: Path) -> str:
 
 
 def machine() -> str:
-    """A name of this kind of machine, and of what compiles on it."""
+    """A name for this type of machine and the versions of the compiler on it."""
     import jax
     import jaxlib
 
@@ -126,7 +127,7 @@ def machine() -> str:
         cpu = processor(CPU_INFO.read_text(errors="replace"))
     except OSError:
         cpu = platform.processor()
-    # Python's version decides how JAX compresses.
+    # The compression that JAX uses depends on the version of Python.
     parts = [jax.__version__, jaxlib.__version__, *sys.version_info[:2], platform.system(), cpu]
     return (
         f"{platform.machine() or 'machine'}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
@@ -134,7 +135,7 @@ def machine() -> str:
 
 
 def processor(cpu_info: str) -> str:
-    """What Linux says of the first processor, without what changes."""
+    """The CPU_FIELDS of the first processor in /proc/cpuinfo."""
     first = cpu_info.partition("\n\n")[0]
     lines = [line for line in first.splitlines() if line.partition(":")[0].strip() in CPU_FIELDS]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""Completion by TAB: `eval "$(python main.py --completion bash)"`.
+"""Shell completion: `eval "$(python main.py --completion bash)"`.
 
-The script that is printed holds every flag, mode, sampler, field and name itself, so that a TAB starts no Python. The config files and their
-variants are looked for when TAB is pressed: variants in the file's own VARIANTS = {...}.
+The printed script contains all flags, modes, samplers, fields and names, so that completing does not start Python. Config files and their
+variants are looked up when TAB is pressed: the variants in VARIANTS = {...} of the file.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from score_sde.samplers.names import SAMPLERS
 
 
 def script(shell: str, values: flags.FlagValues) -> str:
-    """What the shell is to evaluate."""
+    """The script for the shell to evaluate."""
     return SCRIPTS[shell].replace("@WORDS@", words(values)).strip("\n")
 
 
 def words(values: flags.FlagValues) -> str:
-    """A line for each word that can begin an argument, with the values it takes after a space."""
+    """A line for each flag and field, followed by its possible values separated by spaces."""
     taken = {"mode": tuple(MODES), "sampler": tuple(SAMPLERS), "completion": SHELLS}
     own = [name for name in values if name not in ("help", "helpfull", "flagfile", "undefok")]
     lines = [
@@ -33,8 +33,8 @@ def words(values: flags.FlagValues) -> str:
     return "\n".join(line.strip() for line in sorted(lines))
 
 
-# In all three: a line is `--name`, `--name value value ...`, or `--name!` of a flag that takes no value. _score_sde_variants
-# reads the keys of VARIANTS = {...} of a config file, up to the line that closes it.
+# In all three scripts a line of words is `--name`, `--name value value ...`, or `--name!` for a flag without a value. _score_sde_variants
+# reads the keys of VARIANTS = {...} in a config file, up to the closing line.
 VARIANTS = r"""sed -n '/^VARIANTS/,/^}/p' "$1" 2>/dev/null | grep -oE '(^|[{,])[[:space:]]*"[A-Za-z0-9_]+": *\(' | grep -oE '[A-Za-z0-9_]+'"""
 
 BASH = r"""

@@ -1,4 +1,4 @@
-"""A configuration from a file: Python with a get_config(), or the config.json of a folder in which a network was trained."""
+"""Loading of configurations from Python files with a get_config(), or from the config.json of a trained folder."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from score_sde.guesses import field_names, no_such_field
 from score_sde.nearest import nearest
 from score_sde.options import absent, value_of
 
-MODULE = "config_file"  # what the file is called while it runs
+MODULE = "config_file"  # name of the module while the file runs
 
 
 def load_config(name: str) -> ConfigDict:
-    """The configuration in FILE.py, its variant FILE.py:VARIANT, FOLDER/config.json or FOLDER.
+    """Load the configuration of FILE.py, FILE.py:VARIANT, FOLDER/config.json or FOLDER.
 
     Raises:
-      UserError: there is none; of an error in a Python file, with its file and line.
+      UserError: there is none, or the Python file raises an error, which is reported with file and line.
     """
     # A folder may have a colon in its name.
     whole = user_path(name).is_dir() or (name.endswith(".json") and user_path(name).is_file())
     file, colon, variant = (name, "", "") if whole else name.partition(":")
     path = user_path(file)
     if path.is_dir() or path.suffix == ".json":
-        # Only now: this imports JAX.
+        # Imported here because it imports JAX.
         from score_sde.training.recorded_config import read_config
 
         if colon:
@@ -50,7 +50,7 @@ def load_config(name: str) -> ConfigDict:
 
 
 def run_file(path: Path) -> ModuleType:
-    """The module that a file makes."""
+    """Run a file as a module, and return the module."""
     if not path.is_file():
         reason = "it is no file" if path.exists() else "No such file or directory"
         raise UserError(
@@ -59,14 +59,14 @@ def run_file(path: Path) -> ModuleType:
     loader = importlib.machinery.SourceFileLoader(MODULE, str(path))
     module = ModuleType(MODULE)
     module.__file__ = str(path)
-    sys.modules[MODULE] = module  # where its dataclasses look for it
+    sys.modules[MODULE] = module  # needed by dataclasses in the file
     with located(path):
         loader.exec_module(module)
     return module
 
 
 def file_like(path: Path) -> str:
-    """A guess at the file or trained folder that was meant: one beside it, or of configs/."""
+    """A suggestion of the intended file or trained folder, next to the missing one or in configs/."""
     if path.exists():
         return ""
     found = [
@@ -78,7 +78,7 @@ def file_like(path: Path) -> str:
     files = {
         str(file): str(file) for file in found if file.suffix == ".py" and file.stem != "__init__"
     }
-    # By the whole path, and by the name alone where the folder or the ending was left out.
+    # Match the whole path or, in case the folder or suffix was left out, the name alone.
     by_name = {Path(file).stem: file for file in files}
     name = nearest(str(path), {**files, **folders}) or by_name.get(
         nearest(path.stem, by_name) or ""
@@ -87,7 +87,7 @@ def file_like(path: Path) -> str:
 
 
 def call(get_config: Any, path: Path, arguments: list[str]) -> ConfigDict:
-    """What get_config gives, which must be a configuration."""
+    """Call get_config with these arguments; refuse a result that is not a configuration."""
     try:
         inspect.signature(get_config).bind(*arguments)
     except TypeError as error:
@@ -107,12 +107,12 @@ def call(get_config: Any, path: Path, arguments: list[str]) -> ConfigDict:
 
 
 def checked(config: ConfigDict, path: Path) -> ConfigDict:
-    """A file's configuration with the fields that there are, all of them and no others; numbers of NumPy in tuples become Python's, for the record.
+    """Check that a configuration has exactly the known fields; convert NumPy numbers in tuples to Python's, for the record.
 
     Raises:
-      UserError: a field that nobody reads, with the nearest that somebody does, or none where there is one.
+      UserError: an unknown field, with the most similar known one, or a missing field.
     """
-    from score_sde.configs.default import get_config  # and with it JAX, as in most such files
+    from score_sde.configs.default import get_config  # which imports JAX, as most config files do
     from score_sde.models.networks import declares_options
 
     default = get_config()
@@ -134,7 +134,7 @@ def checked(config: ConfigDict, path: Path) -> ConfigDict:
 
 @contextlib.contextmanager
 def located(path: Path) -> Iterator[None]:
-    """Say in a line what went wrong in the file, and where."""
+    """Turn an error in the file into a UserError of one line with its place."""
     try:
         yield
     except UserError:

@@ -1,7 +1,7 @@
-"""Several devices out of one CPU: the batch shared by hand, where XLA shares the work of one small network badly.
+"""Splitting the CPU into several devices that share a batch, since XLA parallelizes small networks poorly.
 
-XLA splits each operation of one device over the cores, and of small convolutions much of it stays on one core. With a
-device for each core, every core computes a part of the batch instead (docs/speed.md has what that gives).
+On a single device XLA splits each operation across the cores, but much of a small convolution stays on one core. With one
+device per core, each core computes a part of the batch instead (speedups in docs/speed.md).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ MOST = 256
 
 
 def check_cpu_devices(count: int | None) -> None:
-    """Raises UserError where there can be no such number of devices."""
+    """Refuse an invalid number of devices by a UserError."""
     if count is not None and not 1 <= count <= MOST:
         raise UserError(
             f"--cpu_devices={count}: expected 1 to {MOST}, at best one for each core; a batch is shared by all of them"
@@ -20,13 +20,13 @@ def check_cpu_devices(count: int | None) -> None:
 
 
 def split_cpu(count: int | None) -> None:
-    """Have JAX see so many devices in the CPU, whatever XLA_FLAGS says. Before anything is computed.
+    """Make JAX use `count` CPU devices, whatever XLA_FLAGS says; call this before anything is computed.
 
     Args:
-      count: None leaves things as they are: one, or as XLA_FLAGS says.
+      count: None changes nothing: one device, or as set by XLA_FLAGS.
 
     Raises:
-      UserError: something was computed, or JAX computes on a GPU or TPU.
+      UserError: JAX has computed something already, or uses a GPU or TPU.
     """
     if count is None:
         return
@@ -34,7 +34,7 @@ def split_cpu(count: int | None) -> None:
 
     try:
         jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError as error:  # a configuration file of the user's may have
+    except RuntimeError as error:  # caused by a user's configuration file that computes with JAX
         raise UserError(
             f"--cpu_devices={count} comes too late: the configuration has computed with JAX already; have it use NumPy instead"
         ) from error

@@ -1,12 +1,12 @@
-"""The exceptions that a user's mistake ends in: main.py prints them in a line and exits with status 2.
+"""Exceptions for mistakes of the user, which main.py prints on one line before it exits with status 2.
 
-Any other exception is a mistake in code, ours or a user's own network, and keeps its traceback.
+Any other exception is a bug, in our code or in a user's own network, and keeps its traceback.
 """
 
 
 class UserError(Exception):
-    """Says in a line or two what was given, what was expected and what to do."""
+    """A mistake of the user; the message says in a line or two what was given, what was expected and what to do."""
 
 
 class ConfigError(UserError, ValueError):
-    """A value of the configuration, or of a constructor's argument that it becomes, that cannot work."""
+    """An invalid value of a configuration field, or of the constructor argument that it sets."""

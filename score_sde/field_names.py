@@ -1,4 +1,4 @@
-"""The names that fields take whose check is the table they are looked up in; fields.py writes them down for completion."""
+"""The names allowed for fields that are checked by looking them up in a table; fields.py stores them for completion."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Every field of a configuration as a table that is read in no time: defaults, meanings and names to choose from.
+"""All configuration fields in a table that loads quickly: defaults, meanings and allowed names.
 
-The sections of configs/default.py state the fields, and importing those imports JAX. Help, completion and what is guessed of a mistyped field
-cannot wait for that, so they read fields.json, which
+The fields are declared in the sections of configs/default.py, but importing these imports JAX, which takes too long for help, completion
+and suggestions for mistyped fields. They read fields.json instead, which
 
   python -m score_sde.fields
 
-writes anew from the sections. A test holds it to them.
+regenerates from the sections. A test compares the two.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ FILE = Path(__file__).with_name("fields.json")
 
 
 class Field(NamedTuple):
-    """What help and completion know of a field of the configuration."""
+    """A field of the configuration, as known to help and completion."""
 
     default: str
-    """As it is written on the command line."""
+    """The default as written on the command line."""
     what: str
     """Its meaning, with its unit."""
     choices: tuple[str, ...] = ()
-    """The names that it takes, where they are few and known."""
+    """The allowed names, if there is a fixed set of them."""
 
 
 @functools.cache
 def known_fields() -> dict[str, Field]:
-    """Every field by its dotted name, in the order of the sections."""
+    """All fields by dotted name, in the order of the sections."""
     table = json.loads(FILE.read_text())
     return {
         name: Field(row["default"], row["what"], tuple(row["choices"]))
@@ -41,8 +41,8 @@ def known_fields() -> dict[str, Field]:
 
 
 def of_sections() -> dict[str, Field]:
-    """The same, from the sections themselves."""
-    # With them JAX.
+    """The same table, built from the sections themselves."""
+    # Importing them imports JAX.
     from score_sde.configs.default import sections
     from score_sde.field_names import TABLES
 
@@ -61,7 +61,7 @@ def of_sections() -> dict[str, Field]:
 
 
 def as_text(table: dict[str, Field]) -> str:
-    """A line for each field, so that two branches that add one each can be merged."""
+    """The table as JSON with one field per line, so that branches that each add a field merge cleanly."""
     lines = [f"{json.dumps(name)}: {json.dumps(row._asdict())}" for name, row in table.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, lines that stand alone, and what is said where there is no room for them."""
+"""Atomic writing of files and lines, and the error when they cannot be written."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import Any
 
 from score_sde.errors import UserError
 
-# What a full disk, a quota, a limit on files, a failing or a read-only one answers.
+# Errors of a full disk, an exceeded quota, a file size limit, and a failing or read-only disk.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-ABANDONED = 24 * 3600  # seconds without a byte
+ABANDONED = 24 * 3600  # seconds since the last write
 
 
 def write_whole(
     path: Path, contents: bytes | Callable[[Any], object], durable: bool = True
 ) -> None:
-    """Write a file beside its place and rename it: at any moment `path` is the old file, the new one, or absent.
+    """Write a temporary file and rename it: at any moment `path` is the old file, the new one, or absent.
 
     Args:
-      contents: its bytes, or a function that writes them to a binary file.
-      durable: whether it must survive a loss of power as soon as this returns.
+      contents: bytes, or a function that writes them to a binary file.
+      durable: whether the file must survive a power failure as soon as this returns.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the file cannot be written.
     """
-    # Of its own for each writer, of whom none takes another's away: two commands may make one file.
+    # A different name for each writer, since two commands may write the same file at once.
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def write_whole(
 
 
 def remove_abandoned(path: Path) -> None:
-    """Remove what writers of this file that were killed have left beside it; one that writes still has touched its own of late."""
+    """Remove temporary files that killed writers of `path` have left; those of active writers have been modified recently."""
     for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
         with contextlib.suppress(OSError):  # another writer may be removing it
             if partial.stat().st_mtime < time.time() - ABANDONED:
@@ -64,10 +64,10 @@ def remove_abandoned(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in it survive a loss of power, where the system can."""
+    """Make the names in a folder survive a power failure, where the system supports it."""
     if os.name != "posix":
         return
-    with contextlib.suppress(OSError):  # some network folders cannot
+    with contextlib.suppress(OSError):  # not supported by some network file systems
         opened = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(opened)
@@ -76,13 +76,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def append_whole(path: Path, data: bytes, ends: bytes = b"") -> None:
-    """Add bytes in one write, so that two processes do not mix theirs.
+    """Append bytes in a single write, so that the output of two processes does not interleave.
 
     Args:
-      ends: how what is there should end: it is completed where a broken write has left something else.
+      ends: the byte that existing contents should end with; it is added first if an interrupted write has left it out.
 
     Raises:
-      UserError: they cannot be written; the file is then as it was.
+      UserError: the bytes cannot be written; the file is then unchanged.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
@@ -94,7 +94,7 @@ def append_whole(path: Path, data: bytes, ends: bytes = b"") -> None:
                 while written < len(data):
                     written += os.write(file, data[written:])
             except OSError:
-                if os.fstat(file).st_size == size + written:  # nobody else has written since
+                if os.fstat(file).st_size == size + written:  # no other process has written since
                     os.ftruncate(file, size)
                 raise
         finally:
@@ -104,10 +104,10 @@ def append_whole(path: Path, data: bytes, ends: bytes = b"") -> None:
 
 
 def parse_json(data: str | bytes) -> Any:
-    """What a text says.
+    """Parse JSON.
 
     Raises:
-      ValueError: it is no JSON, or nested deeper than Python's parser goes.
+      ValueError: the text is not JSON, or nested too deeply for Python's parser.
     """
     try:
         return json.loads(data)
@@ -116,12 +116,12 @@ def parse_json(data: str | bytes) -> Any:
 
 
 def user_path(text: str | Path) -> Path:
-    """A path as a user gives it: ~ is their home."""
+    """The path given by a user, with ~ expanded to the home directory."""
     return Path(os.path.expanduser(text))
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line of text; as `append_whole`."""
+    """Append a line of text, by `append_whole`."""
     append_whole(path, line.encode() + b"\n", ends=b"\n")
 
 

@@ -1,4 +1,4 @@
-"""The modes and flags there are. Nothing heavy is imported here: help and completion come at once."""
+"""The modes and flags. Nothing heavy is imported here, so that help and completion are immediate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from score_sde.compilation_cache import OFF
 from score_sde.nearest import did_you_mean
 from score_sde.samplers.names import SAMPLERS
 
-# Each with its file in modes/.
+# mode -> its module in modes/
 MODES = {
     "data": "data",
     "train": "train",
@@ -29,14 +29,14 @@ MODES = {
     "list": "list_runs",
     "report": "report",
 }
-# They read what is in folders and need neither a config nor JAX; their modules have run(workdir) only.
+# Modes that only read folders and need neither a config nor JAX; their modules have only run(workdir).
 QUICK = ("list",)
 
 SHELLS = ("bash", "zsh", "fish")
 
 
 class NameParser(flags.ArgumentParser[str]):
-    """Of a flag that takes one of these names."""
+    """Parser of a flag whose value is one of these names."""
 
     def __init__(self, names: Iterable[str]):
         self.names = tuple(names)
@@ -54,9 +54,9 @@ class NameParser(flags.ArgumentParser[str]):
 
 
 def defined_flags() -> flags.FlagValues:
-    """The flags there are but for those of single fields, not yet parsed."""
+    """All flags except those of single fields, not yet parsed."""
     values = flags.FlagValues()
-    values.set_gnu_getopt()  # what follows the value of a field is looked at too
+    values.set_gnu_getopt()  # parse flags after other arguments, such as the values of fields, too
 
     def text(name: str, what: str) -> None:
         flags.DEFINE_string(name, None, what, flag_values=values)

@@ -1,4 +1,4 @@
-"""What a mistake on the command line was perhaps meant to be, in words that end its refusal."""
+"""Suggestions for mistakes on the command line, as text that ends the error message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from score_sde.nearest import did_you_mean, did_you_mean_field, nearest
 
 
 def guessed(argument: str, known: Iterable[str], modes: Iterable[str]) -> str:
-    """What an argument that means nothing was perhaps meant to be: a flag, a field without `config.`, or a mode."""
+    """A suggestion for an unknown argument: a flag, a field without `config.`, or a mode."""
     name = argument.lstrip("-").partition("=")[0]
     if not argument.startswith("-"):
         return did_you_mean(name, modes, "--mode {}")
@@ -23,25 +23,25 @@ def guessed(argument: str, known: Iterable[str], modes: Iterable[str]) -> str:
 
 
 def alike(name: str) -> bool:
-    """Whether a dotted name begins with what is `config` but for a slip."""
+    """Whether a dotted name begins with `config` or a misspelling of it."""
     return nearest(name.partition(".")[0], ["config"]) is not None
 
 
 def trained_like(workdir: Path, recorded: str) -> str:
-    """A guess at the trained folder that was meant, which has this file."""
+    """A suggestion of the intended trained folder: one next to `workdir` that has the file `recorded`."""
     beside = {path.parent.name for path in workdir.parent.glob(f"*/{recorded}")} - {workdir.name}
     name = nearest(workdir.name, beside)
     return "" if name is None else f"; did you mean --workdir={workdir.parent / name}?"
 
 
 def no_such_field(config: ConfigDict, field: str) -> UserError:
-    """The refusal of a field that does not exist, with the nearest that does."""
+    """The error for a field that does not exist, with a suggestion."""
     guess = did_you_mean_field(field, field_names(config)) or "; --helpfull lists them"
     return UserError(f"no such field in the config: {field}{guess}")
 
 
 def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
-    """Dotted, of all sections."""
+    """Yield the dotted names of all fields."""
     for name, value in config.items():
         if isinstance(value, ConfigDict):
             yield from field_names(value, f"{prefix}{name}.")

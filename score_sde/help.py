@@ -1,4 +1,4 @@
-"""What main.py says of itself, without JAX: what to do next, a screen for each mode, and everything."""
+"""Help texts of main.py, without importing JAX: next steps, a screen for each mode, and the full list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from score_sde.fields import Field, known_fields
 from score_sde.mode_help import HELP, ModeHelp
 from score_sde.reports.lines import parsed
 
-WIDTH = 100  # columns, or the terminal's where that is narrower
+WIDTH = 100  # columns, or the width of the terminal if that is smaller
 SHORT = {
     "config": "FILE.py, FILE.py:VARIANT, or a folder in which a network was trained",
     "workdir": "folder for results; default: runs/<config name>; if trained in, --config is its own",
@@ -29,12 +29,12 @@ COMMON = ("config", "workdir", "json", "compilation_cache", "cpu_devices", "mult
 
 
 def width() -> int:
-    """Columns of the terminal, at most WIDTH."""
+    """Width of the terminal in columns, at most WIDTH."""
     return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
 def mode_in(argv: list[str]) -> str | None:
-    """The last --mode, whatever else is beside it."""
+    """The value of the last --mode in argv, or None; other arguments are ignored."""
     found = None
     for argument, following in zip(argv, [*argv[1:], ""], strict=True):
         name, equals, value = argument.partition("=")
@@ -44,13 +44,13 @@ def mode_in(argv: list[str]) -> str | None:
 
 
 def next_steps(runs: Path = Path("runs")) -> str:
-    """For `python main.py` alone: commands that work as they stand, with the newest trained folder if there is one."""
+    """Text for `python main.py` without arguments: commands to run as they are, with the newest trained folder if any."""
     trained = newest_trained(runs)
     folder = "runs/subvp_digits" if trained is None else shlex.quote(str(trained))
     train = "--config configs/subvp_digits.py --mode train"
     lines = [
         (train, "8x8 digits, minutes on a CPU"),
-        # Without a sampler, as not every network takes each: the folder has one of its own.
+        # No --sampler, since not every network works with every sampler: the config of the folder has one.
         (f"--workdir {folder} --mode sample", "then draw" if trained is None else "draw"),
         ("--mode list", "what is in runs/"),
         ("--help", "the modes; --mode sample --help: one; --helpfull: all"),
@@ -60,7 +60,7 @@ def next_steps(runs: Path = Path("runs")) -> str:
 
 
 def newest_trained(runs: Path) -> Path | None:
-    """The folder whose training was recorded last, of those with a checkpoint to draw from."""
+    """The most recently trained folder with a checkpoint to sample from, or None."""
     try:
         found = [(path.stat().st_mtime, path.parent) for path in runs.glob("*/config.json")]
     except OSError:
@@ -69,7 +69,7 @@ def newest_trained(runs: Path) -> Path | None:
 
 
 def draws(folder: Path) -> bool:
-    """Whether it has a checkpoint, and not of a classifier."""
+    """Whether a folder has a checkpoint that can be sampled from, so not one of a classifier."""
     try:
         steps = [path.name for path in (folder / "checkpoints").iterdir()]
         config = parsed((folder / "config.json").read_bytes()) or {}
@@ -81,7 +81,7 @@ def draws(folder: Path) -> bool:
 
 
 def overview() -> str:
-    """For --help alone: the modes."""
+    """Text for --help without a mode: the list of modes and common flags."""
     longest = max(map(len, HELP))
     lines = [cut(f"  {name:<{longest}}  {mode.does}") for name, mode in HELP.items()]
     return "\n".join(
@@ -103,7 +103,7 @@ def overview() -> str:
 
 
 def of_mode(name: str) -> str:
-    """For --mode NAME --help: its flags, and the fields that matter most with their defaults."""
+    """Text for --mode NAME --help: the flags of the mode, and its main fields with their defaults."""
     mode = HELP[name]
     lines = [cut(f"--mode {name}: {mode.does}"), f"  python main.py {mode.example}"]
     lines += ["", "Flags:", *flag_lines(flags_of(name, mode))]
@@ -124,12 +124,12 @@ def flags_of(name: str, mode: ModeHelp) -> tuple[str, ...]:
 
 
 def flag_lines(names: Iterable[str]) -> list[str]:
-    """A line for each flag."""
+    """A line of help for each flag."""
     return [cut(f"  --{name:<18} {SHORT[name]}") for name in names]
 
 
 def field_lines(names: Iterable[str]) -> list[str]:
-    """NAME=DEFAULT beside the meaning, as far as a line goes."""
+    """Lines of NAME=DEFAULT and meaning, cut to the width."""
     table = known_fields()
     shown = [(f"{name}={table[name].default}", table[name]) for name in names if name in table]
     longest = min(44, max((len(text) for text, _ in shown), default=0))
@@ -137,7 +137,7 @@ def field_lines(names: Iterable[str]) -> list[str]:
 
 
 def meaning(field: Field) -> str:
-    """The names to choose from where there are some and few enough for the line, else the words."""
+    """The allowed names of a field if it has any, otherwise its description."""
     names = " | ".join(field.choices)
     return (
         names
@@ -147,13 +147,13 @@ def meaning(field: Field) -> str:
 
 
 def cut(line: str) -> str:
-    """After the last word that the screen has room for, with ... where there was more."""
+    """Shorten a line to the width after a whole word, ending in ... if anything is left out."""
     most = width()
     return line if len(line) <= most else line[: most - 3].rpartition(" ")[0].rstrip() + " ..."
 
 
 def in_full(about: str, values: flags.FlagValues) -> str:
-    """For --helpfull."""
+    """Text for --helpfull: every flag and field."""
     every = "\n".join(
         f"--config.{name}={field.default}\n    {field.what}"
         + (
@@ -169,5 +169,5 @@ def in_full(about: str, values: flags.FlagValues) -> str:
 
 
 def in_meaning(field: Field) -> bool:
-    """Whether the meaning has the names already."""
+    """Whether the description of a field names all its choices already."""
     return field.choices == ("True", "False") or all(name in field.what for name in field.choices)

@@ -1,4 +1,4 @@
-"""Several hosts as one job: which ones, said or found out, and joining them within a time that is stated."""
+"""Multi-host jobs: the processes, given by flags or detected, and joining them within a time limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from score_sde.errors import UserError
 from score_sde.preemption import end_at_sigterm
 
 JOIN_TIMEOUT = 300  # seconds
-LATER = 60  # that XLA would wait longer
+LATER = 60  # seconds that XLA waits longer than we do, so that our own message comes first
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 GRACE = 30.0  # seconds after a mistake, in which the other hosts may find it too
 # How JAX ends a sentence about an address, number or index that it does not find.
@@ -24,20 +24,20 @@ NOT_FOUND = ("should be defined.", "must be defined.")
 
 
 class Hosts(NamedTuple):
-    """The processes of a job; what is None is for JAX to find out from the cluster."""
+    """The processes of a job; JAX detects from the cluster what is None."""
 
     coordinator_address: str | None = None
     """HOST:PORT of the process of index 0."""
     num_processes: int | None = None
     process_id: int | None = None
     join_timeout: int = JOIN_TIMEOUT
-    """Seconds."""
+    """Seconds to wait for the other processes."""
 
     def completed(self, environ: Mapping[str, str]) -> Hosts:
-        """With the environment's word where there is none.
+        """Fill in what is None from environment variables, and check the result.
 
         Raises:
-          UserError: what can be no address, number or index.
+          UserError: an invalid address, number or index.
         """
         address, count, index = (environ.get(name) or None for name in VARIABLES)
         hosts = Hosts(
@@ -67,7 +67,7 @@ class Hosts(NamedTuple):
 
 
 def number(text: str | None, variable: str) -> int | None:
-    """An environment variable as an integer; UserError if it is none."""
+    """Parse an environment variable as an integer; raise UserError if it is not one."""
     try:
         return None if text is None else int(text)
     except ValueError:
@@ -75,10 +75,10 @@ def number(text: str | None, variable: str) -> int | None:
 
 
 def join(hosts: Hosts) -> None:
-    """Wait for the other processes of the job. The first thing that is asked of JAX.
+    """Wait for the other processes of the job; this must be the first use of JAX.
 
     Raises:
-      UserError: they are not known, or do not come in time.
+      UserError: the processes cannot be determined, or do not join in time.
     """
     import jax
 
@@ -120,9 +120,9 @@ def join(hosts: Hosts) -> None:
 
 @contextlib.contextmanager
 def ending_after(seconds: float, words: str) -> Iterator[None]:
-    """End the process with these words if what is within takes longer.
+    """Exit with this message if the block takes longer than `seconds`.
 
-    XLA's own answer to processes that do not come is to abort the process, with the stack of its C++.
+    If processes are missing, XLA itself would abort with a C++ stack trace.
     """
 
     def end() -> None:
@@ -159,7 +159,7 @@ def started(seconds: float, end: Callable[[], None]) -> threading.Timer:
 
 
 def check_devices() -> None:
-    """Raises UserError where JAX has nothing to compute on."""
+    """Raise UserError if JAX finds no device."""
     import jax
 
     try:
@@ -167,7 +167,7 @@ def check_devices() -> None:
     except (
         RuntimeError,
         AssertionError,
-    ) as error:  # the second of JAX_PLATFORMS=cuda without jax[cuda13]
+    ) as error:  # AssertionError: JAX_PLATFORMS=cuda without jax[cuda13]
         asked = f"with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
         raise UserError(
             f"JAX finds nothing to compute on {asked} ({first_line(error)}); unset it, or install what it asks for, such as "
@@ -182,5 +182,5 @@ def check_devices() -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error, or its kind."""
+    """The first line of an error message, or the name of its class if that is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,4 +1,4 @@
-"""--json: one object on stdout, for programs; all that people read goes to stderr."""
+"""--json: a single JSON object on stdout, for programs; all text for people goes to stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _noted: ContextVar[list[dict[str, Any]] | None] = ContextVar("noted", default=No
 
 
 def note(record: dict[str, Any]) -> None:
-    """A record of what a mode found, for the object that ends it; without --json nobody asks."""
+    """Add a record to the JSON object printed at the end; does nothing without --json."""
     noted = _noted.get()
     if noted is not None:
         noted.append(record)
@@ -23,9 +23,9 @@ def note(record: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def only_json(**about: Any) -> Iterator[None]:
-    """Within, what is printed goes to stderr; at the end stdout gets {"version", "commit", **about, "records": [...]}.
+    """Redirect prints to stderr in the block; then print {"version", "commit", **about, "records": [...]} to stdout.
 
-    The records are those noted within. If what is within fails, stdout gets nothing.
+    The records are those passed to `note` in the block. If the block raises, nothing is written to stdout.
     """
     records: list[dict[str, Any]] = []
     token = _noted.set(records)
@@ -39,6 +39,6 @@ def only_json(**about: Any) -> Iterator[None]:
 
 
 def first_host() -> bool:
-    """Without importing JAX where nothing has."""
+    """Whether this is the first host, without importing JAX if it is not imported yet."""
     jax = sys.modules.get("jax")
     return jax is None or jax.process_index() == 0

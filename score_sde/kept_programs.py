@@ -1,8 +1,8 @@
-"""Compiled programs in files, which JAX's persistent compilation cache asks for by their keys.
+"""The store of compiled programs behind JAX's persistent compilation cache, in files by key.
 
-JAX's own folder of them cannot be bounded without a package more (filelock), keeps for ever the half of an entry that a kill or a
-full disk leaves, and has a checksum only where its compression has one. Here an entry is whole or not there, and is used only if
-its digest, of key and contents, is right.
+JAX's own store cannot be bounded in size without another package (filelock), keeps forever the partial entries left by a killed
+process or a full disk, and has a checksum only if its compression has one. Here an entry is complete or absent, and used only if its
+digest of key and contents is correct.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from pathlib import Path
 SUFFIX = ".program"
 PARTIAL = ".partial"
 DIGEST = 32  # bytes
-LEFT_OVER = 3600.0  # seconds after which a file that was being written has nobody who writes it
-SHARE = 0.9  # of the bound that is left by making room, so that not every new entry must make some
+LEFT_OVER = 3600.0  # seconds after which a partial file is taken to be abandoned
+# Fraction of the bound to which the store is reduced, so that not every new entry has to make room.
+SHARE = 0.9
 
 
 def digest(key: str, value: bytes) -> bytes:
-    """What tells a damaged program from the one of this key."""
+    """Checksum that detects a damaged program or one stored under another key."""
     return hashlib.blake2b(
         value, digest_size=DIGEST, key=hashlib.sha256(key.encode()).digest()
     ).digest()
 
 
 class KeptPrograms:
-    """A folder of entries.
+    """A folder of compiled programs.
 
-    With those of the folders beside it, of other machines and versions, they keep to a bound: the least recently used go.
-
-    Any number of processes may share it. Nothing that goes wrong here is an error: what cannot be read is compiled, what cannot be
-    written is not kept, and the first of each kind is said.
+    Together with the folders next to it, of other machines and versions, it keeps to a bound by removing the least recently used entries.
+    Any number of processes may share it. Failures here are not errors: what cannot be read is compiled, what cannot be written is not
+    kept, and the first failure of each kind is reported.
     """
 
     def __init__(self, folder: Path, max_bytes: int, say: Callable[[str], object]):
         self._path = folder
         self.max_bytes, self.say = max_bytes, say
         self.reads = self.writes = True
-        self.given: set[str] = set()  # keys of entries that JAX was given when it last asked
+        self.given: set[str] = set()  # keys of entries returned to JAX by its last lookups
         self.size: int | None = (
-            None  # of all entries, so far as this process knows; None: not yet counted
+            None  # bytes of all entries, as far as this process knows; None: not yet counted
         )
 
     def get(self, key: str) -> bytes | None:
-        """What was put under the key, or None."""
+        """The program stored under the key, or None."""
         self.given.discard(key)
         if not self.reads:
             return None
@@ -64,14 +64,14 @@ class KeptPrograms:
                 path.unlink()
             return None
         with contextlib.suppress(OSError):
-            os.utime(path)  # by which the least recently used are known
+            os.utime(path)  # marks the entry as recently used
         self.given.add(key)
         return value
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep a program."""
+        """Store a program under the key."""
         if key in self.given:
-            # JAX compiles what it was given only if it could not load it.
+            # JAX compiles a program that it was given only if it could not load it.
             self.given.clear()
             self.reads = False
             self.say(
@@ -98,7 +98,7 @@ class KeptPrograms:
         return self._path / f"{key}{SUFFIX}"
 
     def make_room(self, added: int) -> None:
-        """Remove the least recently used entries if they exceed the bound, and what killed processes were writing."""
+        """Remove the least recently used entries if the bound is exceeded, and abandoned partial files."""
         if self.size is not None:
             self.size += added
             if self.size <= self.max_bytes:
@@ -113,7 +113,7 @@ class KeptPrograms:
             self.size -= size
 
     def entries(self) -> Iterator[tuple[float, int, Path]]:
-        """When each was last used, bytes, file; without what others are removing now."""
+        """Yield (time of last use, bytes, file) of each entry, skipping those that other processes are removing."""
         long_ago = time.time() - LEFT_OVER
         for path in self._path.parent.glob(f"*/*{SUFFIX}*"):
             with contextlib.suppress(FileNotFoundError):

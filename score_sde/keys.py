@@ -1,7 +1,7 @@
-"""Where randomness comes from: a key for each purpose of a run, and of each image for each thing that is drawn for it.
+"""Random keys: one for each purpose of a run, and for each image one for each thing that is drawn for it.
 
-Everything random is a function of (seed, step, the image's index). So nothing depends on the number of devices that share a
-batch, and resuming needs no random state. The numbers and the orders here are part of every run's result.
+All randomness is a function of (seed, step, index of the image), so results do not depend on the number of devices that share a
+batch, and resuming needs no random state. Changing the numbers or the order of fields here changes the results of every run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from score_sde.errors import ConfigError
 
 
 class Stream(enum.IntEnum):
-    """What a key of a run is for."""
+    """The purposes of the keys of a run."""
 
     INIT = 0
     TRAIN = 1
@@ -26,7 +26,7 @@ class Stream(enum.IntEnum):
     DEQUANTIZER_COMPARISON = 102
     CLASSIFIER_INIT = 200
     NOISY_CLASSIFIER_INIT = 300
-    # No samples' indices, whose keys come from the same seed:
+    # Outside the range of sample indices, which are folded into the same seed key:
     OBSERVATION = 2**31
     CASCADE = 2**31 + 1
 
@@ -35,7 +35,7 @@ def seed_key(seed: int) -> Array:
     """The key of a seed.
 
     Raises:
-      ConfigError: a seed that is not from 0 to 2^32 - 1: JAX drops what is above, so that 2^32 would be 0.
+      ConfigError: the seed is not in 0 to 2^32 - 1; JAX drops higher bits, so that 2^32 would be 0.
     """
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise ConfigError(f"seed={seed}: expected 0 to 2^32 - 1, which keys tell apart")
@@ -43,12 +43,12 @@ def seed_key(seed: int) -> Array:
 
 
 def stream_key(seed: int, stream: Stream) -> Array:
-    """The key of one use of randomness."""
+    """The key for one purpose."""
     return jax.random.fold_in(seed_key(seed), int(stream))
 
 
 class TrainingKeys(NamedTuple):
-    """Of an image in an update: one key, (b,), for each thing that is drawn for it."""
+    """Keys (b,) of images in an update, one for each thing that is drawn for them."""
 
     dequantization: Array
     flip: Array
@@ -59,7 +59,7 @@ class TrainingKeys(NamedTuple):
 
 
 class MeasurementKeys(NamedTuple):
-    """Of an image whose likelihood is measured."""
+    """Keys (b,) of images whose likelihood is measured."""
 
     dequantization: Array
     probe: Array
@@ -68,14 +68,14 @@ class MeasurementKeys(NamedTuple):
 
 
 class ObservationKeys(NamedTuple):
-    """Of an image that is measured, to be restored."""
+    """Keys (b,) of images from which measurements are made, to be restored."""
 
     dequantization: Array
     noise: Array
 
 
 class ConditionKeys(NamedTuple):
-    """Of an image of which a condition image is made."""
+    """Keys (b,) of images from which condition images are made."""
 
     level: Array
     noise: Array
@@ -85,7 +85,7 @@ Keys = TypeVar("Keys", TrainingKeys, MeasurementKeys, ObservationKeys, Condition
 
 
 def image_keys(kind: type[Keys], key: Array, indices: Array) -> Keys:
-    """The keys of the images with these indices (b,), from the key of a step or of a measurement."""
+    """Derive the keys of the images with these indices (b,) from the key of a step or of a measurement."""
 
     def of_one(index: Array) -> Any:
         return jax.random.split(jax.random.fold_in(key, index), len(kind._fields))

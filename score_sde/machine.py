@@ -1,4 +1,4 @@
-"""What the machine under a program has, and what it refuses, in words."""
+"""The memory of the machine, and messages for what its disk or memory refuses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from score_sde.errors import UserError
 from score_sde.files import NO_ROOM, cannot_write
 
-# Of a control group, as a container has: version 2, version 1.
+# Memory limits of a control group, such as that of a container: version 2 and version 1.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def memory_bytes() -> int:
-    """Of this machine, or of the part of it that this process may use."""
+    """Memory of this machine in bytes, or the part of it that this process may use."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in LIMITS:
         with contextlib.suppress(OSError, ValueError):
@@ -23,15 +23,15 @@ def memory_bytes() -> int:
 
 
 def check_memory(what: str, needed: int, devices: int) -> None:
-    """Refuse, before anything is compiled, what cannot fit. Of what is needed only a lower bound is known then.
+    """Refuse, before anything is compiled, what cannot fit into memory; only a lower bound on the need is known then.
 
     Args:
-      what: in words, with what to change.
-      needed: bytes, over all devices.
-      devices: bytes of their own memory; 0 where it is the machine's.
+      what: description for the message, with what to change.
+      needed: bytes in total over all devices.
+      devices: bytes of the devices' own memory; 0 if they use that of the machine.
 
     Raises:
-      UserError: it is more than there is.
+      UserError: more memory is needed than there is.
     """
     there = max(memory_bytes(), devices)
     if needed > there:
@@ -41,12 +41,12 @@ def check_memory(what: str, needed: int, devices: int) -> None:
 
 
 def refusal(error: BaseException) -> UserError | None:
-    """In words what a disk, a folder or a memory refused; None of any other error, which is a mistake in code."""
+    """The UserError for what a disk, folder or memory refused; None for any other error, which is a bug."""
     if isinstance(error, OSError):
         if error.errno in NO_ROOM:
             return cannot_write(error.filename or "a file", error)
         return UserError(f"{error.filename}: {error.strerror}") if error.filename else None
-    # Of a device: XLA's error is a RuntimeError whose text begins so.
+    # On a device XLA raises a RuntimeError that begins with this text.
     if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
         return UserError(
             "out of memory: take a smaller batch_size or network, or more devices "

@@ -1,4 +1,4 @@
-"""What each mode does, in a line, with the fields of a configuration that matter most for it: `main.py --mode MODE --help`."""
+"""A line about each mode, with the most important fields of the configuration for it: `main.py --mode MODE --help`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 
 class ModeHelp(NamedTuple):
-    """What `--mode MODE --help` says."""
+    """The contents of `--mode MODE --help`."""
 
     does: str
     flags: tuple[str, ...] = ()
-    """Beside those of every mode."""
+    """Flags in addition to those of every mode."""
     fields: tuple[str, ...] = ()
-    """Dotted; help shows them with their defaults."""
+    """Dotted names of fields; help shows them with their defaults."""
     example: str = ""
-    """What follows `python main.py`."""
+    """Arguments of an example command after `python main.py`."""
 
 
 def fields(names: str) -> tuple[str, ...]:
-    """Names out of a text."""
+    """Split a text into names."""
     return tuple(names.split())
 
 

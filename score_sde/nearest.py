@@ -1,21 +1,21 @@
-"""What a mistyped name was perhaps meant to be."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-ALIKE = 0.6  # of difflib's ratio, twice the letters in common over all letters: below it a guess is noise
-ALIKE_WHOLE = (
-    0.8  # of dotted names, which share much with all in their section, and of a name anywhere
-)
-LONGEST = 200  # letters; longer words are no names, and comparing takes time as their square
+# Least ratio of difflib, 2 * matching letters / all letters; below it suggestions are noise.
+ALIKE = 0.6
+# The same for dotted names, which share much with others in their section, and for names in other sections.
+ALIKE_WHOLE = 0.8
+LONGEST = 200  # letters; longer words are not names, and comparing takes quadratic time
 
 
 def nearest(word: str, names: Iterable[str], alike: float = ALIKE) -> str | None:
-    """The name most like this word, or None if none is like it.
+    """The name most similar to this word, or None if none is similar.
 
-    Case, and - for _, do not count. Of names that begin with the word, as `cond` for `conditional`, the shortest is taken.
+    Case, and - instead of _, are ignored. If the word is a prefix of names, as `cond` of `conditional`, the shortest of them is taken.
     """
     table = {plain(name): name for name in names}
     given = plain(word)
@@ -31,22 +31,22 @@ def nearest(word: str, names: Iterable[str], alike: float = ALIKE) -> str | None
 
 
 def plain(name: str) -> str:
-    """Without what people confuse: case, and - for _."""
+    """Normalize case, and - to _."""
     return name.lower().replace("-", "_")
 
 
 def did_you_mean(word: str, names: Iterable[str], form: str = "{}") -> str:
-    """`; did you mean NAME?` to end a refusal with, or nothing.
+    """`; did you mean NAME?` for the end of an error message, or "".
 
     Args:
-      form: how the name is written there, such as "--{}".
+      form: format of the name in the message, such as "--{}".
     """
     name = nearest(word, names)
     return "" if name is None else f"; did you mean {form.format(name)}?"
 
 
 def did_you_mean_field(field: str, fields: Iterable[str], form: str = "--config.{}") -> str:
-    """As `did_you_mean`, of a dotted field; it may name a few."""
+    """As `did_you_mean`, for a dotted field; may suggest several."""
     found = [form.format(name) for name in nearest_fields(field, fields)]
     if not found:
         return ""
@@ -55,14 +55,14 @@ def did_you_mean_field(field: str, fields: Iterable[str], form: str = "--config.
 
 
 def nearest_fields(field: str, fields: Iterable[str], most: int = 3) -> list[str]:
-    """The dotted fields that are most like one that there is not, best first.
+    """The dotted fields most similar to an unknown one, best first.
 
-    Those of this very name in other sections come first: `grid.name` is `sampling.grid.name`. Then one like its last name in
-    its own section, then the one most like it as a whole, then one like its last name anywhere.
+    Fields that end in the given name, or in a suffix of it, are preferred: `grid.name` gives `sampling.grid.name`. Otherwise one is chosen:
+    with a last part similar to that of `field` in the same section, or similar as a whole, or with a similar last part in any section.
     """
     fields = list(fields)
     parent, _, last = field.rpartition(".")
-    for n in range(field.count(".") + 1):  # ever shorter ends of it
+    for n in range(field.count(".") + 1):  # ever shorter suffixes
         end = field.split(".", n)[-1]
         ending = [name for name in fields if f".{name}".endswith(f".{end}")]
         if ending:
@@ -77,5 +77,5 @@ def nearest_fields(field: str, fields: Iterable[str], most: int = 3) -> list[str
 
 
 def alike_first(word: str, names: Iterable[str]) -> list[str]:
-    """The names, the most alike to the word first."""
+    """The names, most similar to the word first."""
     return sorted(names, key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())

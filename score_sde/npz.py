@@ -1,4 +1,4 @@
-"""NumPy's archives, .npz, from anywhere: read whole, or refused in words."""
+"""Reading of untrusted NumPy archives (.npz): complete, or refused with a message."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HEADERS = {
 
 
 def read_npz(path: str | Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of a file by name; of these names only, those that there are.
+    """The arrays of a file by name; if `names` is given, only those of them that exist.
 
     Raises:
-      ValueError: no such file, none of this kind, or damaged: whatever NumPy, zipfile and zlib raise of it.
+      ValueError: the file does not exist, is not an archive, or is damaged, whatever NumPy, zipfile and zlib raise.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -38,12 +38,12 @@ def read_npz(path: str | Path, names: Collection[str] | None = None) -> dict[str
                     "it is one array, as np.save writes; np.savez(path, images=array) gives it a name"
                 ) from error
         raise ValueError(str(error)) from error
-    except Exception as error:  # nobody says what damaged bytes raise
+    except Exception as error:  # which errors damaged bytes raise is undocumented
         raise ValueError(str(error) or type(error).__name__) from error
 
 
 def check_claim(archive: zipfile.ZipFile, name: str) -> None:
-    """Refuse an array that claims to be larger than what is there, before there is memory for it."""
+    """Refuse an array whose claimed size differs from the stored one or exceeds memory, before memory is allocated."""
     shape, dtype, start = array_header(archive, name)
     claimed = math.prod(shape) * dtype.itemsize
     stored = archive.getinfo(name).file_size - start
@@ -56,10 +56,10 @@ def check_claim(archive: zipfile.ZipFile, name: str) -> None:
 
 
 def array_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape and type that an array claims, and where in its entry its numbers begin.
+    """Shape and dtype in the header of an array, and the offset of its data in the entry.
 
     Raises:
-      ValueError: it is of no known version.
+      ValueError: an unknown version of the format.
     """
     with archive.open(name) as file:
         version = np.lib.format.read_magic(file)

@@ -1,4 +1,4 @@
-"""Options of a configuration: each states its default, its meaning and its range once, beside the code that reads it."""
+"""Declaration of configuration options: default, meaning and range, stated once, next to the code that uses them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from score_sde.quoting import quoted
 
 
 def choose(field: str, value: Any, table: Iterable[Any]) -> Any:
-    """What the table has under this name; of names without a table, the name itself.
+    """Look up `value` in a table; for a mere collection of names, return the name itself.
 
     Raises:
-      ConfigError: there is no such name, with those that there are.
+      ConfigError: an unknown name; the message lists the known ones.
     """
     if value not in table:
         guess = did_you_mean(str(value), table)
@@ -29,7 +29,7 @@ def choose(field: str, value: Any, table: Iterable[Any]) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The values that an option can have, in words and as a test; some that it cannot have, for tests."""
+    """The allowed values of an option, as text and as a predicate, with some values outside for tests."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -42,7 +42,7 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """One of these."""
+    """A fixed set of allowed names."""
 
     names: tuple[str, ...]
     outside: ClassVar[tuple[Any, ...]] = ("?",)
@@ -55,7 +55,7 @@ NOT_FINITE = (math.nan, math.inf)
 
 
 def finite(words: str, holds: Callable[[Any], bool], *outside: Any) -> Range:
-    """Finite numbers for which this holds."""
+    """The range of finite numbers that satisfy `holds`."""
     return Range(words, lambda x: math.isfinite(x) and holds(x), (*outside, *NOT_FINITE))
 
 
@@ -67,12 +67,12 @@ fraction = finite("a number from 0 to 1", lambda x: 0 <= x <= 1, -0.1, 1.1)
 
 
 def at_least(n: int) -> Range:
-    """The range of numbers from n on."""
+    """The range of numbers n and above."""
     return finite(f"{n} or more", lambda x: x >= n, n - 1)
 
 
 def count(most: int, least: int = 1) -> Range:
-    """Numbers of things; beyond `most` nothing would answer for hours, or memory be full."""
+    """The range of counts; above `most` a command would hang for hours or run out of memory."""
     words = "a positive integer" if least == 1 else f"{least} or more"
     return finite(f"{words}, at most {most}", lambda n: least <= n <= most, least - 1, most + 1)
 
@@ -83,12 +83,12 @@ INT32 = 2**31 - 1
 
 
 def one_of(*names: str) -> Names:
-    """The range of a few names."""
+    """The range of these names."""
     return Names(names)
 
 
 def option(default: Any, what: str, check: Range | Names | None = None) -> Any:
-    """A field of a Section: its default, of whose type it is; what it means, with its unit; and what it can be."""
+    """Declare a field of a Section: default, which also sets the type; meaning, with unit; and allowed values."""
     return dataclasses.field(default=default, metadata={"what": what, "check": check})
 
 
@@ -96,16 +96,16 @@ ABSENT = object()
 
 
 def absent(field: str) -> ConfigError:
-    """The error for a configuration without a field."""
+    """The error for a configuration that lacks a field."""
     return ConfigError(
         f"the config has no {field}: begin with that of score_sde.configs.default.get_config(), and change single fields of it"
     )
 
 
 class Section:
-    """A dataclass some of whose fields are options: those of `config.<section>`, or a part of them.
+    """A dataclass with fields that are options: all or some of those of `config.<section>`.
 
-    Without a check a field is checked by what is built from it: a name by the table it is looked up in, a time by the process.
+    A field without a check is checked when it is used: a name by the table it is looked up in, a time by the process.
     """
 
     @classmethod
@@ -119,7 +119,7 @@ class Section:
 
     @classmethod
     def check_options(cls, values: Any, section: str) -> None:
-        """Raises ConfigError, with the dotted field, for the first value out of its range."""
+        """Raise ConfigError, naming the dotted field, for the first value outside its range."""
         for name, field in cls.options().items():
             dotted, value = f"{section}.{name}" if section else name, getattr(values, name, ABSENT)
             if value is ABSENT:
@@ -131,7 +131,7 @@ class Section:
                 field.metadata["check"].check(dotted, value)
 
 
-# An option of one of these types holds: what, in words and in types. True is an int to Python, and no number here.
+# For each type of option: its description and the accepted types. True is an int in Python, but not a number here.
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     str: ("a text", (str,)),
     tuple: ("a tuple, such as (1, 2)", (tuple, list)),
@@ -142,7 +142,7 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
 
 
 def check_kind(field: str, value: Any, kind: type) -> None:
-    """Refuse a truth value where a number is meant, a fraction where an integer is, and what is neither."""
+    """Refuse a value of the wrong type: a bool for a number, a float for an integer, and so on."""
     words, kinds = KINDS[kind]
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{field}={quoted(value)}: expected {words}")
@@ -151,7 +151,7 @@ def check_kind(field: str, value: Any, kind: type) -> None:
 
 
 def check_size(field: str, value: int) -> None:
-    """Refuse integers that no number of the machine holds, and whose digits Python refuses to write."""
+    """Refuse integers beyond 64 bits, which no array can hold and whose digits Python may refuse to print."""
     if not -(2**63) <= value < 2**63:
         raise ConfigError(
             f"{field} is an integer of {value.bit_length()} bits: expected a smaller number"
@@ -159,7 +159,7 @@ def check_size(field: str, value: int) -> None:
 
 
 def check_elements(field: str, value: Any, kind: type) -> None:
-    """Refuse a tuple with an element that is no number of this kind."""
+    """Refuse a tuple with an element that is not a number of this type."""
     kinds = KINDS[kind][1]
     for element in value:
         if isinstance(element, bool) or not isinstance(element, kinds):
@@ -170,7 +170,7 @@ def check_elements(field: str, value: Any, kind: type) -> None:
 
 
 def value_of(config: Any, field: str) -> Any:
-    """Of a dotted field; the whole config for ""."""
+    """The value of a dotted field; the whole config for ""."""
     for name in filter(None, field.split(".")):
         config = config[name]
     return config

@@ -1,4 +1,4 @@
-"""Output whose reader may have gone, as that of `| head -1`."""
+"""Output to a pipe whose reader may have exited, as in `| head -1`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 
 def show(text: str) -> None:
-    """Print, if anybody reads."""
+    """Print, and ignore a closed output."""
     try:
         print(text, flush=True)
     except OSError:
@@ -17,7 +17,7 @@ def show(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Send what is still to be printed nowhere, so that Python does not fail to print it again when it ends."""
+    """Redirect buffered output to the null device, so that Python does not fail to flush it on exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -29,7 +29,7 @@ def discard_output() -> None:
 
 
 class IfRead:
-    """A stream for what is not needed, such as a bar: where nobody reads any more, writing to it does nothing."""
+    """A stream for optional output, such as a progress bar: errors of a closed output are ignored."""
 
     def __init__(self, stream: TextIO):
         self.stream = stream
@@ -48,12 +48,12 @@ class IfRead:
 
 
 class PlainLines(IfRead):
-    """As lines what a bar would write over itself, for a file or a pipe."""
+    """A stream that turns the updates of a progress bar into separate lines, for a file or a pipe."""
 
     said = ""
 
     def write(self, text: str) -> int:
-        # A bar that ends is written once more, with the time to the end.
+        # A finished bar is written once more with its final time, which would repeat the line.
         what = text.strip().partition("[")[0]
         if what and what != self.said:
             super().write(text.strip() + "\n")

@@ -1,4 +1,4 @@
-"""What is said on stderr: the progress bar of everything that takes long, with rate and time left, and single lines."""
+"""Messages on stderr: progress bars with rate and remaining time, and single lines."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tqdm import tqdm
 
 from score_sde.output import IfRead, PlainLines
 
-LINE_EVERY = 10.0  # seconds, where there is no terminal
+LINE_EVERY = 10.0  # seconds between lines if stderr is not a terminal
 
 
 class Bar(tqdm):
-    """A bar whose fractional updates may add up to a hair more than its total."""
+    """A progress bar whose fractional updates may exceed the total by rounding."""
 
     def update(self, n: float | None = 1) -> bool | None:
         return super().update(min(n, self.total - self.n))
 
 
 def say(message: str) -> None:
-    """A line, by the first host, that no bar overwrites. Where nobody reads any more the work goes on without it."""
+    """Print a line on the first host, without disturbing progress bars; a closed stderr is ignored."""
     if jax.process_index() == 0:
         with contextlib.suppress(OSError):
             tqdm.write(message, file=sys.stderr)
@@ -29,9 +29,9 @@ def say(message: str) -> None:
 
 
 def progress_bar(total: float, what: str, unit: str, show: bool = True) -> Bar:
-    """A bar for `total` units of work, advanced by `update(n)` with n possibly fractional.
+    """A progress bar for `total` units of work, advanced by `update(n)`, where n may be fractional.
 
-    Off a terminal it is a line every ten seconds at most, and only the first host shows one.
+    Shown on the first host only; if stderr is not a terminal, as a line at most every ten seconds.
     """
     terminal = sys.stderr.isatty()
     return Bar(

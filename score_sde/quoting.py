@@ -1,4 +1,4 @@
-"""Quoting what a file or a stranger says: short, and with nothing in it that a terminal would obey."""
+"""Quoting of untrusted text: shortened, and without terminal control characters."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ LONGEST = 1000  # characters of a message
 
 
 def quoted(value: Any) -> str:
-    """A value in some tens of characters, however deep it is nested and however large it would be written out."""
+    """The repr of a value, shortened to some tens of characters however large or deeply nested it is."""
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxlong, short.maxother = 2, 80, 80, 80
     return short.repr(value)
 
 
 def printable(text: str, longest: int = LONGEST) -> str:
-    """A text with its control characters escaped but for line ends, cut after so many characters."""
+    """Escape control characters except line ends, and truncate to `longest` characters."""
     rest = f"... and {len(text) - longest} characters more" if len(text) > longest else ""
     kept = text[:longest]
     if not kept.isprintable():
@@ -25,5 +25,5 @@ def printable(text: str, longest: int = LONGEST) -> str:
 
 
 def escaped(character: str) -> str:
-    """A character that cannot be printed, as an escape."""
+    """The escape sequence of an unprintable character."""
     return character.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""Figures: appended to <workdir>/results.jsonl for scripts, then printed for people."""
+"""Reporting of figures: appended to <workdir>/results.jsonl for scripts, then printed for people."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from score_sde.version import made_by
 
 
 def report(workdir: Path, figures: dict[str, Any], text: str | None = None) -> None:
-    """Append the figures as one JSON object on one line, and print them. Only the first host does either.
-
-    With a text, that is printed in their place.
+    """Append the figures as a line of JSON, and print them or, if given, `text`; on the first host only.
 
     Raises:
       UserError: the line cannot be written; the figures are printed all the same.
@@ -36,18 +34,18 @@ def report(workdir: Path, figures: dict[str, Any], text: str | None = None) -> N
 
 
 def listed(figures: dict[str, Any]) -> str:
-    """A line for each figure."""
+    """The figures as text, one per line."""
     width = max(len(name) for name in figures)
     return "\n".join(f"{name:<{width}}  {readable(value)}" for name, value in figures.items())
 
 
 def readable(value: Any) -> str:
-    """A value as it is printed."""
+    """A value as printed text."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: null instead."""
+    """Replace NaN and infinity by None, since JSON has neither."""
     if isinstance(value, dict):
         return {name: finite(of) for name, of in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A trained folder from a script: samples and log-densities with no configuration built by hand.
+"""Use of a trained folder from a script: samples and log-densities without building a configuration.
 
 trained = Trained.load("runs/demo")
 images = trained.sample(16, sampler="unipc_3", labels=(3,), guidance=1.0)
@@ -43,15 +43,15 @@ from score_sde.training.trained_score import load_score_model
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A network with its averaged weights, and the configuration that it was trained with.
+    """A trained network with its averaged weights and configuration.
 
     Args:
-      config: of the folder, with what was set beside.
-      sde: its process.
-      space: between stored images and the model's arrays.
-      model: the score model, called as model(x, t), and given conditions by `model.given({"label": labels})`.
+      config: the configuration of the folder, with the `options` given to `load`.
+      sde: the forward process.
+      space: conversion between stored images and the model's arrays.
+      model: the score model, called as model(x, t); `model.given({"label": labels})` binds conditions.
       step: the training step of the weights.
-      workdir: the folder.
+      workdir: the trained folder.
     """
 
     config: Any
@@ -68,13 +68,13 @@ class Trained:
         checkpoint_step: int = 0,
         options: Mapping[str, Any] | None = None,
     ) -> Self:
-        """From a folder of --workdir, by its newest checkpoint or that of a step.
+        """Load the newest checkpoint of a folder (--workdir), or that of a step.
 
         Args:
           options: fields of the configuration to set, by dotted name, such as {"sampling.exponential.num_steps": 10}.
 
         Raises:
-          UserError: no configuration or checkpoint there, or a value that cannot work.
+          UserError: the folder has no configuration or checkpoint, or an option is invalid.
         """
         workdir = user_path(workdir)
         config = read_config(workdir).lock()
@@ -104,21 +104,21 @@ class Trained:
         seed: int | None = None,
         show: bool = False,
     ) -> np.ndarray:
-        """Images as they are stored, (n, h, w, c): the ones that --mode sample draws, from the prior.
+        """Draw stored images (n, h, w, c) from the prior, the same as --mode sample does.
 
         Args:
-          sampler: a name of samplers/names.py; this and what follows is the configuration's if it is left out.
-          labels: classes in turn, of a class-conditional network; () for all in turn.
-          guidance: the weight w of guidance/classifier_free.py.
-          seed: image i of a seed is always the same.
-          show: whether to show a bar.
+          sampler: a name of samplers/names.py; this and the next three default to the configuration.
+          labels: classes to cycle through, for a class-conditional network; () for all classes.
+          guidance: the guidance weight w of guidance/classifier_free.py.
+          seed: for a given seed, image i is always the same.
+          show: whether to show a progress bar.
 
         Raises:
-          UserError: what cannot be sampled so, or needs what only --mode sample makes: denoising errors, start images.
+          UserError: invalid settings, or settings that need denoising errors or start images, as only --mode sample provides.
         """
         config = self.config.copy_and_resolve_references()
         sampling = config.sampling
-        # The condition images of samples depend on both.
+        # The condition images of the samples depend on both of these.
         sampling.num_images = num_images
         config.seed = config.seed if seed is None else seed
         given = {"sampler": sampler, "labels": None if labels is None else tuple(labels)}
@@ -147,14 +147,14 @@ class Trained:
 
     @functools.cached_property
     def _density_of(self) -> Callable[..., LogDensity]:
-        """Compiled once for all calls of one shape."""
+        """The jitted log-density, compiled once per shape."""
         return jax.jit(build_log_density(self.config, self.sde, math.prod(self.space.shape)))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """The model's arrays that stand for stored images (n, h, w, c).
+        """Convert stored images (n, h, w, c) to the model's arrays.
 
         Raises:
-          UserError: images of other levels than the configuration's.
+          UserError: the images do not have the levels of the configuration.
         """
         check_levels(self.config, "encode", images)
         return np.asarray(self.space.encode_middle(jnp.asarray(images)))
@@ -162,17 +162,17 @@ class Trained:
     def log_density(
         self, x: np.ndarray, labels: Sequence[int] | None = None, seed: int = 0
     ) -> np.ndarray:
-        """ln p_eps(x) in nats, (n,), of the probability-flow ODE's law for the model's arrays x (n, h, w, c).
+        """ln p_eps(x) in nats (n,) under the probability-flow ODE, for the model's arrays x (n, h, w, c).
 
-        By the solver, the tolerances and the probes of config.likelihood, all images in one batch. It is a density, not the
-        probability of an image of levels: --mode likelihood turns the one into bits of the other.
+        Uses the solver, tolerances and probes of config.likelihood, with all images in one batch. This is a density, not the
+        probability of an image with integer levels; --mode likelihood converts it to bits/dim of the latter.
 
         Args:
-          labels: the class of each image, ln p(x|y); none for an unconditional network, or for the unconditional density.
-          seed: of the probes.
+          labels: the class y of each image, for ln p(x|y); None for an unconditional network or density.
+          seed: the seed of the probes.
 
         Raises:
-          ConfigError: arrays that are not the model's, other classes, or a network or solver that has no such density.
+          ConfigError: arrays of another shape or type, unknown classes, a network without such a density, or a failed solve.
         """
         if np.shape(x)[1:] != self.space.shape or not jnp.issubdtype(x.dtype, jnp.floating):
             raise ConfigError(

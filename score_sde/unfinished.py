@@ -1,4 +1,4 @@
-"""What an interrupted command had finished: a file for each batch, in a folder named after all that they depend on."""
+"""Finished batches of an interrupted command: one file each, in a folder named after everything they depend on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Batch = dict[str, np.ndarray]
 
 
 class Unfinished(Protocol):
-    """Keeps finished batches by number."""
+    """A store of finished batches by number."""
 
     def load(self, number: int) -> Batch | None: ...
 
@@ -31,7 +31,7 @@ class Unfinished(Protocol):
 
 
 class Nowhere:
-    """Keeps nothing."""
+    """A store that keeps nothing."""
 
     def load(self, number: int) -> Batch | None:
         return None
@@ -41,16 +41,16 @@ class Nowhere:
 
 
 def digest_of(identity: dict[str, Any]) -> str:
-    """Letters that stand for all of it, in the name of a file or folder."""
+    """A short hash of `identity` for the name of a file or folder."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class UnfinishedFolder:
-    """`folder`/unfinished-<digest>/<number>.npz, until `remove`.
+    """A store of batches in `folder`/unfinished-<digest>/<number>.npz, until `remove`.
 
-    The digest is that of `identity`, so batches are taken up by the very same measurement only. Several hosts see one
-    folder; what it held is looked up once, at the start, before any of them can have written to it.
+    The digest is that of `identity`, so that only exactly the same measurement resumes the batches. Several hosts share one folder; its
+    contents are listed once, at the start, before any of them can have written to it.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
@@ -62,10 +62,10 @@ class UnfinishedFolder:
         return self.read(number) if number in self.found else None
 
     def read(self, number: int) -> Batch:
-        """A batch that was saved, now or before.
+        """A batch that was saved by this command or an earlier one.
 
         Raises:
-          UserError: its file is damaged.
+          UserError: the file of the batch is damaged.
         """
         path = self.folder / f"{number}.npz"
         with refused_if_damaged(path):
@@ -74,7 +74,7 @@ class UnfinishedFolder:
     def save(self, number: int, batch: Batch) -> None:
         if jax.process_index() > 0:
             return
-        # Without np.savez's habit of adding .npz to a name.
+        # Saved to an open file, since np.savez would append .npz to a file name.
         write_whole(self.folder / f"{number}.npz", lambda file: np.savez(file, **batch), False)  # type: ignore[arg-type]
 
     def remove(self) -> None:
@@ -84,10 +84,10 @@ class UnfinishedFolder:
 
 @contextlib.contextmanager
 def refused_if_damaged(path: Path) -> Iterator[None]:
-    """Name the batch's file that cannot be read; zip archives and pictures know by their checksums."""
+    """Turn errors of reading a batch file into a UserError; zip archives and pictures detect damage by checksums."""
     try:
         yield
-    except Exception as error:  # nobody says what damaged bytes raise
+    except Exception as error:  # which errors damaged bytes raise is undocumented
         raise UserError(
             f"{path}, a batch of an interrupted command, is damaged ({error}); remove the folder {path.parent} and give "
             "the same command again, which makes its batches anew"
@@ -95,17 +95,17 @@ def refused_if_damaged(path: Path) -> Iterator[None]:
 
 
 def newest_file(folder: Path) -> float:
-    """When the folder last changed: weights trained again to the same step are other weights."""
+    """Time of the last change in a folder; tells apart weights that were retrained to the same step."""
     times = [0.0]
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            with contextlib.suppress(FileNotFoundError):  # a training may be saving there
+            with contextlib.suppress(FileNotFoundError):  # a training run may be saving there
                 times.append(os.stat(os.path.join(parent, name)).st_mtime)
     return max(times)
 
 
 def changed(path: str) -> float | None:
-    """When a file or folder that an option names last changed; None if it names none."""
+    """Time of the last change of the file or folder at `path`; None if there is none."""
     named = user_path(path)
     if not path or not named.exists():
         return None
@@ -113,7 +113,7 @@ def changed(path: str) -> float | None:
 
 
 def all_hosts_meet(what: str) -> None:
-    """Wait for the other hosts: none may still be reading what the first is about to remove."""
+    """Wait for the other hosts, which might still be reading what the first is about to remove."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -121,7 +121,7 @@ def all_hosts_meet(what: str) -> None:
 
 
 def unused(folder: Path, stem: str, suffix: str) -> Path:
-    """A file name whose stem no earlier result has, under any suffix: nothing is written over."""
+    """A file name whose stem no folder, .npz or .png in `folder` has, so that no earlier result is overwritten."""
     path, n = folder / stem, 2
     while any(Path(f"{path}{taken}").exists() for taken in ("", ".npz", ".png")):
         path, n = folder / f"{stem}-{n}", n + 1

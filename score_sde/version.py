@@ -1,4 +1,4 @@
-"""The version of this code, stated here and nowhere else, and the commit where it is a checkout: both stand in every record."""
+"""The version of this code, defined only here, and the commit of a checkout; every record contains both."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @functools.cache
 def made_by() -> dict[str, str | None]:
-    """What a record says of the code that wrote it.
+    """Version and commit of this code, for records.
 
-    A container has no checkout: there the commit is what its build was told, $SCORE_SDE_COMMIT.
+    A container has no checkout; there the commit is that given to its build, $SCORE_SDE_COMMIT.
     """
     return {"version": VERSION, "commit": commit(ROOT) or os.environ.get(BUILT_FROM) or None}
 
 
 def commit(root: Path) -> str | None:
-    """Of the checkout at `root`, with "-dirty" where it has changes; None if it is none, or Git does not answer."""
-    # Without its own, it would be that of a checkout around an installed package.
+    """The commit of the checkout at `root`, with "-dirty" if it has changes; None if it is no checkout or Git fails."""
+    # Without a .git of its own, Git would find a checkout that surrounds an installed package.
     if not (root / ".git").exists():
         return None
     command = f"git -C {shlex.quote(str(root))} describe --always --dirty --abbrev=40 --exclude=*"
@@ -38,11 +38,11 @@ def commit(root: Path) -> str | None:
 
 
 def in_words() -> str:
-    """score-sde 1.0.0 (commit 0123456789ab)."""
+    """The version as text: score-sde 1.0.0 (commit 0123456789ab)."""
     found = made_by()["commit"]
     return f"score-sde {VERSION}" + (f" (commit {short(found)})" if found else "")
 
 
 def short(found: str) -> str:
-    """Twelve digits of a commit, and whether files differ from it."""
+    """The first twelve digits of a commit, with "-dirty" if files differ from it."""
     return found[:12] + ("-dirty" if found.endswith("-dirty") else "")

@@ -159,9 +159,8 @@ class SDE(Section, abc.ABC):
         Values outside the range of the process map to the nearer end of [0, T]. Processes with a closed-form inverse override this.
         """
         log_snr = jnp.asarray(log_snr)
-        halvings = (
-            jnp.finfo(log_snr.dtype).nmant + 12
-        )  # 12 more, for times of about 2^-12 and below
+        # 12 more than the mantissa has bits, for times of about 2^-12 and below
+        halvings = jnp.finfo(log_snr.dtype).nmant + 12
 
         def halve(_, bounds):
             low, high = bounds

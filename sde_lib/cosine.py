@@ -14,9 +14,8 @@ from score_sde.sde_lib.chains import VariancePreservingChain
 from score_sde.sde_lib.quarter_turn import QuarterTurn
 from score_sde.shapes import Broadcast, Elements, Points
 
-OFFSET = (
-    0.008  # chosen so that the noise of the first of 1000 steps is about one of 256 pixel levels
-)
+# Chosen so that the noise of the first of 1000 steps is about one of 256 pixel levels
+OFFSET = 0.008
 FIRST = 0.5 * math.pi * OFFSET / (1 + OFFSET)
 TURN = QuarterTurn(FIRST, 0.0, 1.0)
 

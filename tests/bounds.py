@@ -1,10 +1,10 @@
-"""Constraints for pip that choose one end of the ranges in requirements files: `make test-oldest` and `make test-newest`.
+"""Make pip constraints for either end of the version ranges in requirements files: `make test-oldest` and `make test-newest`.
 
   python -m tests.bounds oldest requirements.txt requirements-dev.txt > constraints.txt
   python -m tests.bounds newest requirements.txt
 
-`oldest` pins every package to the first version its range allows; `newest` writes nothing, since the newest version is what pip takes.
-What those packages need in turn is left to pip. Only the standard library is used: this runs before anything is installed.
+`oldest` pins every package to the first version its range allows; `newest` writes nothing, since pip installs the newest version by
+default. Indirect dependencies are left to pip. Only the standard library is used: this runs before anything is installed.
 """
 
 from __future__ import annotations

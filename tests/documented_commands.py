@@ -1,4 +1,4 @@
-"""Commands and code that the documents print, as they are printed."""
+"""Commands and code in the documents, extracted as printed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Documented commands, made small enough to run one after another; or the reason why one is not run.
+"""Documented commands, reduced so that all can be run; or the reason why one is not run.
 
-A command is run unless a rule of NOT_RUN finds its reason in its words. Counts are cut to those of AT_MOST, whatever the configuration; the networks
-that a page supposes to be trained are trained first, by the command of the documents that trains into the folder.
+A command is run unless a rule of NOT_RUN matches it. Counts are limited to those of AT_MOST for any configuration; networks
+that a page assumes to be trained are trained first, by the documented command that trains into the folder.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""python -m tests.endurance: kill, signal, damage and starve training runs, and compare what comes out to the last bit.
+"""python -m tests.endurance: kill, signal, damage and starve training runs, and compare the results bit for bit.
 
     python -m tests.endurance [--kills 50] [--signals 20] [--damages 20] [--disks 5] [--seed 0]
 
-Each run is `main.py --mode train` of a small network on the digits, in a process of its own. After whatever happened the same command
-is given again until it ends well; then all arrays of the last checkpoint must be those of a run that nobody disturbed. A run that ends
-otherwise may say one line, and no traceback. The exit status is 1 if anything else is found.
+Each run is `main.py --mode train` of a small network on the digits, in its own process. After each disturbance the same command is
+repeated until it succeeds; then all arrays of the last checkpoint must equal those of an undisturbed run. A run that fails may print
+one line, but no traceback. The exit status is 1 if anything else is found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cases of a parametrized test of which the fast run takes some, and the slow run all."""
+"""Cases of parametrized tests, of which the fast run takes a part and the slow run all."""
 
 import itertools
 from collections.abc import Callable, Iterable

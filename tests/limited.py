@@ -1,4 +1,4 @@
-"""A disk without room, as far as a process can be given one."""
+"""Simulation of a full disk, as far as possible for a process."""
 
 import contextlib
 import resource

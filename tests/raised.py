@@ -1,8 +1,8 @@
-"""Which refusals, of all that the code can say to a user, no test has made it say.
+"""List the errors for users (refusals) that no test triggers.
 
     python -m tests.raised [arguments for pytest]     such as tests/data, or -m "slow or not slow"
 
-A refusal is a place where UserError or one of its kinds is made. What a process of its own says, started by a test, is not seen.
+A refusal is a place in the code that raises UserError or a subclass. Those in processes started by a test are not seen.
 """
 
 import ast

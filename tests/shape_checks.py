@@ -1,4 +1,4 @@
-"""How tests hold calls to the types and shapes in signatures: by jaxtyping's import hook, set in conftest.py."""
+"""Enforcement of types and shapes in signatures during tests, by jaxtyping's import hook, set in conftest.py."""
 
 from collections.abc import Callable
 from typing import Any, Self, get_args

@@ -1,4 +1,4 @@
-"""What a mistake on the command line gets: a line that says what to do, status 2, nothing written."""
+"""Mistakes on the command line: one line with advice, status 2, nothing written."""
 
 import os
 import re
@@ -366,14 +366,14 @@ def test_mistakes_are_answered_in_words(arguments, words, tmp_path):
 
 @pytest.mark.parametrize("name", ["results.jsonl", "config.json"])
 def test_a_folder_where_nothing_can_be_recorded_is_refused(tmp_path, name):
-    """Before samples are drawn whose line in it would fail."""
+    """Refused before samples are drawn that could not be recorded."""
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=f"has a {name} that is no file"), prepared(tmp_path):
         pytest.fail("went on")
 
 
 def test_status_and_no_traceback(tmp_path):
-    """The same through the operating system, with a folder that cannot be made: a file is in its place."""
+    """The same in a separate process, with a folder that cannot be created because a file is in its place."""
     (tmp_path / "file").touch()
     command = [sys.executable, "main.py", TOY, "--mode=sample", f"--workdir={tmp_path / 'file'}"]
     result = subprocess.run(
@@ -404,7 +404,7 @@ class Careless(nn.Module):
 
 
 def test_mistakes_in_code_keep_their_traceback(tmp_path, monkeypatch, capsys):
-    """Of a network that a user wrote: where it fails is what they need to see; a value they gave is a line."""
+    """For a network written by a user the traceback shows where it fails; an invalid value is reported in one line."""
     monkeypatch.setitem(NETWORKS, "careless", Careless)
     command = ["main.py", DIGITS, "--mode=train", f"--workdir={tmp_path}"]
     monkeypatch.setattr(sys, "argv", [*command, "--config.model.name=careless"])
@@ -418,7 +418,7 @@ def test_mistakes_in_code_keep_their_traceback(tmp_path, monkeypatch, capsys):
 
 
 def test_help_needs_no_jax():
-    """It answers in well under a second because nothing heavy is imported; each mode's is held in test_help.py."""
+    """It takes well under a second because nothing heavy is imported; test_help.py tests each mode's."""
     code = (
         "import sys; sys.argv = ['main.py', '--help']; import main; status = main.main(); "
         "sys.exit(status or ('jax' in sys.modules) or ('tensorflow_datasets' in sys.modules))"

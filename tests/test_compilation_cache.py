@@ -1,4 +1,4 @@
-"""--compilation_cache: the same numbers with it and without it, cold, warm, damaged and shared, and where its folder is."""
+"""--compilation_cache: equal results without it and with a cold, warm, damaged or shared cache; and the location of its folder."""
 
 import os
 import subprocess
@@ -121,7 +121,7 @@ def damage(cache):
 
 
 def test_numbers_do_not_depend_on_it(tmp_path, counts, capsys, monkeypatch):
-    """No cache; an empty one; then its files, a part of them damaged, with which the run goes on: bit for bit."""
+    """No cache, an empty one, and a partly damaged one, with which the run continues: equal bit for bit."""
     monkeypatch.setitem(NETWORKS, "ncsnpp", StubNetwork)
     cache = tmp_path / "cache"
     without = arrays_of(tmp_path / "without", "off")
@@ -148,7 +148,7 @@ def test_numbers_do_not_depend_on_it(tmp_path, counts, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_processes_at_once(tmp_path):
-    """Two trainings at once of a network with convolutions, from one cold cache; one more from what they left, and one without."""
+    """Two simultaneous trainings of a convolutional network with one cold cache; one more with the warm cache, and one without."""
     cache = tmp_path / "cache"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
@@ -251,7 +251,7 @@ def test_a_folder_that_will_not_do_is_said_in_a_line(tmp_path, capsys, spoil, wo
 
 
 def test_a_folder_is_its_users_unless_they_open_it_to_a_group(tmp_path, capsys):
-    """Also where files are a group's by default, as under the umask of user-private groups."""
+    """Also if files are group-writable by default, as with the umask of user-private groups."""
     umask = os.umask(0o002)
     try:
         compiled_under({}, str(tmp_path))
@@ -268,7 +268,7 @@ def test_a_folder_is_its_users_unless_they_open_it_to_a_group(tmp_path, capsys):
 
 
 def test_programs_that_jax_cannot_load(tmp_path, capsys):
-    """Whole files, but of nothing that XLA knows: one line, no warning of JAX's, and the number all the same."""
+    """Complete files that XLA cannot read: one line, no warning from JAX, and the same result."""
     environment = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
     compiled_under(environment)
     (path,) = (tmp_path / machine()).iterdir()

@@ -1,4 +1,4 @@
-"""TAB in a real bash: what the printed script offers for a line, and how soon. In fish where there is one; zsh reads its script alone."""
+"""Completion in a real bash: the offers of the printed script, and their speed. Also in fish if installed; zsh only parses its script."""
 
 import ast
 import os
@@ -116,7 +116,7 @@ def test_what_is_offered(script, line, words):
 
 
 def test_every_field_and_section_is_reached(script):
-    """By going down from the first letters: what is offered ends in . for a section and in = for a field."""
+    """By completing from the first letters: offers end in . for a section and in = for a field."""
     found, sections = set(), ["--config."]
     while sections:
         for word in offered(script, f"python main.py {sections.pop()}"):
@@ -139,7 +139,7 @@ def test_variants_of_ones_own_file_and_folders(script, tmp_path):
 
 
 def test_all_variants_of_the_configs_are_found(script):
-    """Those that the files themselves have."""
+    """The variants that the files themselves define."""
     for file in sorted((ROOT / "configs").glob("*.py")):
         tables = [
             node.value
@@ -154,7 +154,7 @@ def test_all_variants_of_the_configs_are_found(script):
 
 
 def test_another_script_is_none_of_its_business(script):
-    """Files, as without it; or whatever completed the arguments of python before."""
+    """Files, as without the script; or an earlier completion for the arguments of python."""
     assert offered(script, "python other.py --mo") == []
     assert offered(script, "python mai") == []
     before = '_theirs() { COMPREPLY=("theirs $1"); }; complete -F _theirs python\n'
@@ -163,7 +163,7 @@ def test_another_script_is_none_of_its_business(script):
 
 
 def test_it_answers_at_once(script):
-    """In the processor's time, so that a busy machine is no failure: it starts no Python."""
+    """Measured in processor time, so that a busy machine does not fail the test: no Python is started."""
     command = [
         "bash",
         "-c",
@@ -196,7 +196,7 @@ def test_it_answers_at_once(script):
     ],
 )  # fmt: skip
 def test_keys_pressed_at_a_terminal(script, typed, line):
-    """A bash that has one. An echo put before the line, and colons around it, show what TAB has made of it."""
+    """In a bash with such a completion. An echo before the line, and colons around it, show what TAB completed."""
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(ROOT)
@@ -251,7 +251,7 @@ def test_other_shells_read_theirs(shell, tmp_path):
     ],
 )
 def test_what_fish_offers(tmp_path, line, word):
-    """Flags or files, not both."""
+    """It offers flags or files, not both."""
     done = subprocess.run(
         [sys.executable, "main.py", "--completion", "fish"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Where a configuration comes from: a Python file, whose errors keep their file and line, or a trained folder alone."""
+"""Sources of a configuration: a Python file, whose errors keep their file and line, or a trained folder."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def test_mistakes(trained, arguments, words):
 
 
 def test_a_folder_with_a_colon_in_its_name(trained, tmp_path):
-    """As of a time of day: a colon before a variant is only looked for where no folder has it."""
+    """Such as a time of day: a colon is taken for that of a variant only if no folder has the name."""
     folder = tmp_path / "at_10:00"
     record_config(trained[1], folder, None)
     for way in ("--workdir={}", "--config={}", "--config={}/config.json"):
@@ -93,7 +93,7 @@ def test_a_folder_with_a_colon_in_its_name(trained, tmp_path):
 
 
 def test_a_list_that_is_given_twice_is_not_joined(trained):
-    """Of a number the last counts; of a list, from a file of flags and the command line, config_flags would join both."""
+    """For a number the last value counts; a list from a flag file and the command line would be concatenated by config_flags."""
     folder, _ = trained
     flags = folder / "flags"
     flags.write_text(f"--workdir={folder}\n--config.model.ch_mult=1,2,2\n")
@@ -149,7 +149,7 @@ def test_numbers_of_numpy_are_recorded_as_numbers(tmp_path):
 
 
 def test_a_network_of_ones_own_reads_the_fields_it_likes(tmp_path, monkeypatch):
-    """In a file and in the folder that was trained with it, where a network without declared options is named."""
+    """Both in a file and in a folder trained with it, if the named network declares no options."""
     monkeypatch.setitem(NETWORKS, "mine", type("Mine", (), {}))
     path = tmp_path / "mine.py"
     path.write_text(f"{MINE}    config.model.update(name='mine', my_width=7)\n    return config\n")

@@ -1,4 +1,4 @@
-"""--cpu_devices: a batch over several devices of one CPU, and where there can be none."""
+"""--cpu_devices: a batch over several devices of one CPU, and where it is refused."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def test_as_many_devices_as_asked_for_whatever_the_environment_says():
 
 
 def test_samples_are_the_same_over_three_devices(tmp_path, monkeypatch):
-    """As over this process's four; each sample's noise is its own, so that only rounding may differ."""
+    """Equal to those over this process's four devices; each sample has its own noise, so only rounding may differ."""
     monkeypatch.chdir(ROOT)
     sizes = ["num_images=48", "batch_size=48", "sde.num_steps=10"]
     asked = [
@@ -76,7 +76,7 @@ def test_samples_are_the_same_over_three_devices(tmp_path, monkeypatch):
 
 
 def test_the_flag_reaches_jax(tmp_path):
-    """A batch that five devices cannot share is refused by their number."""
+    """A batch that cannot be divided among five devices is refused with their number."""
     asked = [
         "--config=configs/vp_digits.py",
         "--mode=train",

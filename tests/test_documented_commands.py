@@ -1,4 +1,4 @@
-"""Commands that the documents print are understood: flags, fields, values, files. The short ones run, in the slow test."""
+"""Commands in the documents are valid: flags, fields, values, files. The short ones are run in the slow test."""
 
 import ast
 import importlib.util
@@ -56,7 +56,7 @@ def checkout(tmp_path_factory):
 
 @pytest.mark.parametrize("command", OF_MAIN, ids=of)
 def test_a_command_is_understood(command, checkout, monkeypatch):
-    """By the parser that main.py has; values are in the ranges of their fields."""
+    """By main.py's parser, with values in the ranges of their fields."""
     monkeypatch.chdir(checkout)
     options = parse(["main.py", *command.arguments], "")
     if options is not None and options.mode not in QUICK:  # None as for --help
@@ -64,7 +64,7 @@ def test_a_command_is_understood(command, checkout, monkeypatch):
 
 
 def test_there_are_commands():
-    """Should a change of their form hide them from this file."""
+    """In case a change of format hides them from this test."""
     assert len(OF_MAIN) > 80
     assert len(OF_MODULES) > 12
     assert len({command.document for command in OF_MAIN}) > 15
@@ -89,7 +89,7 @@ def test_a_module_is_there_and_knows_its_flags(command):
 
 @pytest.mark.parametrize("document", OF_NOW, ids=lambda path: path.name)
 def test_fields_that_are_named_exist(document):
-    """`training.keep_best` in a sentence, with or without a value."""
+    """Fields such as `training.keep_best` within a sentence, with or without a value."""
     names = {
         code.partition("=")[0].removeprefix("--config.")
         for code in INLINE.findall(document.read_text())

@@ -1,4 +1,4 @@
-"""The commands of each document run, one after another as its reader would give them, with few updates and images."""
+"""The commands of each document run in sequence, as a reader would give them, with few updates and images."""
 
 import faulthandler
 import re
@@ -30,7 +30,7 @@ def test_the_commands_of_a_document_run(document, programs, tmp_path):
 
 
 def test_most_commands_are_run():
-    """Should a rule of what is not run find too much: a fifth of them at the most."""
+    """In case a rule excludes too many commands: at most a fifth of them."""
     assert len(RUN) > 4 * (len(ALL) - len(RUN))
 
 
@@ -40,6 +40,6 @@ def test_each_reason_is_somebodys():
 
 
 def test_what_is_not_run_needs_something():
-    """A file, a machine, time: and only these."""
+    """Reasons are a missing file, machine or time, and only these."""
     not_run = [command.text for command in ALL if reason(command) is not None]
     assert not [text for text in not_run if "digits" in text or "toy_mixture" in text]

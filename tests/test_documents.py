@@ -1,4 +1,4 @@
-"""What the documents name exists: files, links, and the tables that something new is entered in."""
+"""References in the documents exist: files, links, and the registries for new entries."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A short form of `python -m tests.endurance`."""
+"""A short run of `python -m tests.endurance`."""
 
 import pytest
 

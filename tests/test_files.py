@@ -1,4 +1,4 @@
-"""Files are whole or not there, and figures on record, whatever the disk and the reader of the output do."""
+"""Files are complete or absent, and figures recorded, whatever happens to the disk or the reader of the output."""
 
 import asyncio
 import errno
@@ -40,7 +40,7 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path):
 
 
 def test_two_that_write_one_file_leave_the_whole_of_the_later(tmp_path):
-    """The second begins and ends while the first writes, in a thread of its own."""
+    """The second write begins and ends in another thread while the first is writing."""
     path = tmp_path / "file"
 
     def first(file):
@@ -58,7 +58,7 @@ def test_two_that_write_one_file_leave_the_whole_of_the_later(tmp_path):
 
 
 def test_what_a_killed_writer_left_goes_with_the_next(tmp_path):
-    """A day later, and of this file alone; one that may still be written stays."""
+    """Only a day later and only for this file; a partial file that may still be in use stays."""
     path, writers = tmp_path / "a[1].npz", ("a[1].npz", "a[1].npz", "b.npz")
     left = [tmp_path / f"{name}.{n}-{n}.partial" for n, name in enumerate(writers)]
     for partial, hours in zip(left, (25, 23, 25), strict=True):
@@ -180,7 +180,7 @@ def test_the_exit_status_says_how_it_ended(monkeypatch, capsys, ends, status, wo
 
 
 def test_of_a_failed_save_its_line_is_all_that_is_said():
-    """What TensorStore's threads say to a loop that is closed; any other error that nothing can raise is shown."""
+    """Messages of TensorStore's threads to a closed event loop are hidden; other unraisable errors are shown."""
     loop = asyncio.new_event_loop()
     loop.close()
     for say_to in (loop.call_soon_threadsafe, int):

@@ -1,4 +1,4 @@
-"""What main.py says of itself: without JAX, on a screen, and true."""
+"""The help of main.py: without importing JAX, fitting on a screen, and correct."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def said(arguments, capsys):
     "arguments", ["", "--help", "--mode sample --help", "--helpfull", "--version", "--mode list"]
 )
 def test_without_anything_heavy(arguments, tmp_path):
-    """In well under a second of the processor, since nothing is imported that takes long."""
+    """In well under a second of processor time, since no slow module is imported."""
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['main.py', *{arguments.split()!r}]; "
         "import main; status = main.main(); import time; print(time.process_time(), file=sys.stderr); "
@@ -71,7 +71,7 @@ def test_the_help_of_a_mode_fits_a_screen(mode, capsys):
 
 
 def test_the_help_of_a_mode_has_the_flags_that_it_reads():
-    """`restore` draws by any sampler, and every mode can give JSON."""
+    """`restore` accepts any sampler, and every mode can print JSON."""
     drawing = {mode for mode in MODES if "--sampler " in help.of_mode(mode)}
     assert drawing == {"train", "sample", "interpolate", "restore", "evaluate"}
     assert all("--json " in help.of_mode(mode) for mode in MODES)
@@ -85,7 +85,7 @@ def test_a_narrower_terminal(columns, capsys, monkeypatch):
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ("import", "export")])
 def test_examples_are_understood(mode, tmp_path, monkeypatch):
-    """By the parser, in a folder where such runs are."""
+    """By the parser, in a folder with such runs."""
     for name in ("configs", "score_sde"):
         (tmp_path / name).symlink_to(ROOT / name)
     config = parse(
@@ -108,13 +108,13 @@ def test_all_there_is(capsys):
 
 
 def test_the_table_of_fields_is_that_of_the_sections():
-    """If not: python -m score_sde.fields."""
+    """If this fails, run python -m score_sde.fields."""
     assert fields.known_fields() == fields.of_sections(), "run: python -m score_sde.fields"
     assert fields.FILE.read_text() == fields.as_text(fields.known_fields())
 
 
 def test_nothing_said_is_answered_with_what_to_do_next(tmp_path, capsys, monkeypatch):
-    """Commands that are understood; the folder is the one that was trained last."""
+    """The suggested commands are valid; the folder is the one trained last."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)  # in which nothing was trained yet
     text = said("", capsys)

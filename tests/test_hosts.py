@@ -1,4 +1,4 @@
-"""Several hosts: what is said of them, where it comes from, and what is answered where there are none."""
+"""Several hosts: their settings and sources, and errors if there are none."""
 
 import subprocess
 import sys
@@ -85,7 +85,7 @@ def test_what_is_given_reaches_jax(monkeypatch):
 
 
 def test_a_process_that_waits_in_vain_ends_in_words(tmp_path):
-    """Through the operating system: XLA itself would abort, with the stack of its C++."""
+    """In a separate process, since XLA itself would abort with a C++ stack trace."""
     command = [sys.executable, "main.py", "--config=configs/toy_mixture.py", "--mode=sample"]
     hosts = "--multi_host --coordinator_address=localhost:1 --num_processes=2 --process_id=1 --join_timeout=1"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""--json: one object on stdout and nothing else, whatever a mode or a library prints."""
+"""--json: a single object on stdout and nothing else, whatever a mode or a library prints."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def test_stdout_is_one_object_with_the_records(sampled):
 
 
 def test_people_read_the_same_on_stderr(sampled):
-    """Figures and progress, and no colours or lines that write over themselves."""
+    """Figures and progress, without colors or lines that overwrite themselves."""
     _, done = sampled
     assert "ks_distance" in done.stderr
     assert "8/8" in done.stderr
@@ -65,7 +65,7 @@ def test_after_a_mistake_stdout_is_empty(tmp_path):
 
 
 def test_records_are_those_within(tmp_path, capsys):
-    """Of two commands in one process each has its own; a figure that is no number is null."""
+    """Two commands in one process each have their own records; NaN becomes null."""
     report(tmp_path, {"mode": "before"})
     for i in range(2):
         with only_json(mode="sample"):

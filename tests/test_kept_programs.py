@@ -1,4 +1,4 @@
-"""Files of compiled programs: whole or not there, right or not used, bounded, and never an error."""
+"""Files of compiled programs: complete or absent, valid or unused, bounded in size, and never an error."""
 
 import os
 import threading
@@ -69,7 +69,7 @@ def test_a_file_under_another_name_is_no_program(kept, said):
 
 
 def test_the_least_recently_used_go(tmp_path, said):
-    """Of all machines and versions together: the folders of those that are gone grow old."""
+    """Over all machines and versions together: the folders of unused ones age."""
     here, beside = tmp_path / "here", tmp_path / "beside"
     for path in (here, beside):
         path.mkdir()
@@ -96,7 +96,7 @@ def test_what_is_larger_than_all_room_is_not_kept(folder, said):
 
 
 def test_what_killed_processes_left_is_cleared_away(folder, kept):
-    """Once nobody can still be writing it."""
+    """Removed once no process can still be writing it."""
     left, writing = folder / "jit_f-9.program.77.partial", folder / "jit_f-8.program.78.partial"
     for path in (left, writing):
         path.write_bytes(PROGRAM)
@@ -122,7 +122,7 @@ def test_a_folder_that_is_gone_is_said_once(folder, kept, said):
 
 
 def test_what_jax_cannot_load_is_not_offered_again(folder, kept, said):
-    """Intact files that another program wrote: JAX asks, cannot load, compiles, and puts what it compiled in their place."""
+    """Intact files of another program: JAX cannot load them, compiles, and replaces them."""
     for key in (KEY, "jit_g-1"):
         kept.put(key, PROGRAM)
     assert kept.get(KEY) == PROGRAM
@@ -135,7 +135,7 @@ def test_what_jax_cannot_load_is_not_offered_again(folder, kept, said):
 
 
 def test_many_at_once(folder, said):
-    """Writers of the same entries, in a room too small for all: what any of them reads is whole."""
+    """Concurrent writers of the same entries in too little space: whatever any of them reads is complete."""
     programs = {f"key{i}": bytes([i]) * 20_000 for i in range(8)}
     wrong = []
 

@@ -1,4 +1,4 @@
-"""Where randomness comes from: seeds that differ give keys that differ, and what is drawn for one thing moves nothing else."""
+"""Sources of randomness: different seeds give different keys, and separate uses are independent."""
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +101,7 @@ def test_in_training_each_key_moves_its_own_output_only(monkeypatch):
 
 
 def test_in_a_measurement_each_key_moves_its_own_part_only(monkeypatch):
-    """The dequantized image is common to the ODE and the bound, and so is the last decoding step's key."""
+    """The dequantized image and the key of the last decoding step are shared by the ODE and the bound."""
     config = get_config()
     config.data.update(num_levels=4, image_size=2)
     config.likelihood.update(

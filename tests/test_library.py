@@ -1,4 +1,4 @@
-"""The project as a package: from any folder, beside files of any name, and a trained folder from a script."""
+"""The project as a package: from any folder, next to files of any name, and a trained folder used in a script."""
 
 import os
 import subprocess
@@ -6,17 +6,23 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal, norm
 
 import score_sde.trained
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
+from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import ConfigError, UserError
 from score_sde.generation.generate import build_generator
-from score_sde.sde_lib import build_sde
+from score_sde.models.exact import GaussianScore
+from score_sde.sde_lib import VP, build_sde
+from score_sde.spaces import build_space
 from score_sde.trained import Trained
 from score_sde.training.score_task import train
+from tests.models.class_gaussians import ClassGaussians
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "from_a_script.py"
@@ -80,7 +86,7 @@ def test_the_example(folder, tmp_path):
 
 
 def test_samples_are_those_of_the_sampler_that_is_named(folder):
-    """By hand from the same configuration; a class for each, and guidance that changes them."""
+    """Equal to sampling by hand with the same configuration; with one class per sample, and guidance that changes them."""
     options = {"sampling.exponential.num_steps": 3, "sampling.batch_size": 4}
     trained = Trained.load(folder, options=options)
     assert trained.step == 2
@@ -95,7 +101,7 @@ def test_samples_are_those_of_the_sampler_that_is_named(folder):
 
 
 def test_log_densities_are_those_of_the_class(folder, monkeypatch):
-    """It is one thing to be told a class, another to be told another, and a third to be told none."""
+    """They differ between classes, and from those without a class."""
     traced, build = [], score_sde.trained.build_log_density
 
     def counting(*arguments):
@@ -164,7 +170,7 @@ def test_mistakes_are_said_in_words(use, words, folder):
 
 
 def test_images_of_other_levels_are_no_images_of_the_model(folder):
-    """8-bit pixels would be encoded far outside of the range that the model knows."""
+    """8-bit pixels would be encoded far outside the range of the model."""
     trained = Trained.load(folder)
     for images in (np.full((1, 8, 8, 1), 17, np.uint8), np.full((1, 8, 8, 1), 0.5)):
         with pytest.raises(UserError, match="^encode: .*expected .*0 to 16"):
@@ -172,7 +178,7 @@ def test_images_of_other_levels_are_no_images_of_the_model(folder):
 
 
 def test_every_room_is_in_the_package():
-    """What is installed is what is in the checkout: every folder with modules, none else."""
+    """The installed package has every folder with modules of the checkout, and no others."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     rooms = {
         "score_sde." + str(path.parent.relative_to(ROOT)).replace("/", ".")
@@ -192,3 +198,44 @@ def test_a_density_whose_solver_gave_up_is_refused(folder, monkeypatch):
     monkeypatch.setattr("score_sde.samplers.adaptive.MAX_STEPS", 1)
     with pytest.raises(ConfigError, match="likelihood.solver='dopri5' gave up"):
         Trained.load(folder).log_density(np.zeros((1, 8, 8, 1)))
+
+
+def known(model, num_classes=0):
+    """A score that is known, of 2x2 real numbers, in the place of a trained network; the exact trace leaves nothing to chance."""
+    config = toy_config()
+    config.data.image_size = 2
+    if num_classes:
+        config.model.update(name="uvit", num_classes=num_classes)
+    config.likelihood.probe = "exact"
+    return Trained(config, VP(), build_space(config), model, None)
+
+
+# Of VP: alpha^2 at T, and sigma^2 at eps = 1e-5.
+ALPHA_SQUARED_T, SIGMA_SQUARED_EPS = 4.31857e-5, 1.0010e-6
+
+
+def test_a_log_density_is_that_of_a_known_law():
+    """Correlated numbers: the flow makes of the prior N(0, I) the normal law of covariance C_eps C_T^-1."""
+    covariance = 0.25 * 0.9 ** np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
+    model = GaussianScore.create(jnp.zeros(4), jnp.asarray(covariance, jnp.float32), VP())
+    at_eps = covariance + SIGMA_SQUARED_EPS * np.eye(4)
+    at_end = ALPHA_SQUARED_T * covariance + (1 - ALPHA_SQUARED_T) * np.eye(4)
+    law = multivariate_normal(cov=at_eps @ np.linalg.inv(at_end))
+    x = law.rvs(size=5, random_state=0).astype(np.float32)
+    found = known(model).log_density(x.reshape(5, 2, 2, 1))
+    np.testing.assert_allclose(found, law.logpdf(x.astype(np.float64)), atol=1e-3)
+
+
+def test_a_log_density_is_that_of_the_class():
+    """N(m, v) in every number, of two classes: the flow makes of N(0, 1) the law N(m (1 - alpha_T r), r^2), r^2 = (v + sigma_eps^2) / c_T."""
+    means, variances, labels = np.array([-0.6, 0.5, 0.0]), np.array([0.04, 0.3, 1.0]), [1, 0, 1]
+    model = ClassGaussians(
+        jnp.asarray(means, jnp.float32), jnp.asarray(variances, jnp.float32), VP()
+    )
+    at_end = ALPHA_SQUARED_T * variances + 1 - ALPHA_SQUARED_T
+    std = np.sqrt((variances + SIGMA_SQUARED_EPS) / at_end)
+    means_at_eps = means * (1 - np.sqrt(ALPHA_SQUARED_T) * std)
+    x = np.random.default_rng(0).normal(0.0, 0.5, (3, 4)).astype(np.float32)
+    exact = norm.logpdf(x.T.astype(np.float64), means_at_eps[labels], std[labels]).sum(axis=0)
+    found = known(model, 2).log_density(x.reshape(3, 2, 2, 1), labels=labels)
+    np.testing.assert_allclose(found, exact, atol=2e-3)

@@ -1,4 +1,4 @@
-"""What cannot fit into the memory is refused before anything is compiled."""
+"""Settings that cannot fit into memory are refused before anything is compiled."""
 
 import jax
 import pytest
@@ -30,7 +30,7 @@ def test_what_cannot_fit_is_refused(monkeypatch, changes, words):
 
 
 def test_an_error_without_a_files_name_is_not_said_as_one():
-    """As that of open("")."""
+    """Such as the error of open("")."""
     named, nameless = (FileNotFoundError(2, "No such file", name) for name in ("x", ""))
     assert str(machine.refusal(named)) == "x: No such file"
     assert machine.refusal(nameless) is None

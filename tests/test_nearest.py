@@ -1,4 +1,4 @@
-"""What is guessed of a mistyped name."""
+"""Suggestions for mistyped names."""
 
 import pytest
 
@@ -21,13 +21,13 @@ def slips(name):
 
 
 def test_a_slip_in_a_mode_finds_it():
-    """But for few, such as `eport`, which is as near to report as to export."""
+    """Except for a few, such as `eport`, which is as close to report as to export."""
     tried = [(slip, mode) for mode in MODES for slip in slips(mode) if slip not in MODES]
     assert sum(nearest(slip, MODES) != mode for slip, mode in tried) < 0.02 * len(tried)
 
 
 def test_a_slip_in_a_fields_last_name_finds_the_field():
-    """But for few, which are as near to a field beside it."""
+    """Except for a few, which are as close to another field."""
     fields = list(known_fields())
     tried = wrong = 0
     for field in fields:

@@ -1,4 +1,4 @@
-"""Archives that are none, that lie, or that are damaged: one kind of error, before memory is asked for."""
+"""Invalid, deceptive and damaged archives: one kind of error, before memory is allocated."""
 
 import io
 import zipfile

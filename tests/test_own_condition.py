@@ -1,6 +1,6 @@
-"""A condition of a user's own: how bright an image is, told to a network that trains and samples under it.
+"""A user-defined condition: the brightness of an image, with which a network trains and samples.
 
-Outside the network's own file it takes a reader and a source: the lines of `registered`.
+Outside the network's own file it needs a reader and a source: the lines of `registered`.
 """
 
 import flax.linen as nn

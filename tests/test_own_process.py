@@ -1,6 +1,6 @@
-"""From nothing to a likelihood through main.py, for a process that a user wrote: alpha and sigma, no more.
+"""From training to a likelihood through main.py, for a user-defined process with only alpha and sigma.
 
-One small network is trained once on the digits and then asked everything, so this is also the test of what the
+One small network is trained once on the digits and used in all modes, so this also tests the files that the
 modes write.
 """
 
@@ -136,7 +136,7 @@ def test_checkpoint_of_another_architecture(workdir):
 )
 @pytest.mark.parametrize("mode", ["sample", "train"])
 def test_weights_are_not_read_as_something_else(workdir, change, words, mode):
-    """None of these changes a shape, and each would give wrong numbers in silence."""
+    """None of these changes a shape, and each would silently give wrong numbers."""
     with pytest.raises(UserError, match=words):
         run(workdir, f"--mode={mode}", change)
 

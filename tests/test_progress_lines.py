@@ -1,4 +1,4 @@
-"""What is said on the way where there is no terminal: whole lines, one every ten seconds."""
+"""Progress without a terminal: complete lines, one every ten seconds."""
 
 import re
 

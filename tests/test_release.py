@@ -1,4 +1,4 @@
-"""What belongs to a release: its version in one place, how to cite it, what changed, its container, and the ends of its ranges."""
+"""The parts of a release: a single version number, citation, changelog, container, and the ends of version ranges."""
 
 import re
 import subprocess
@@ -65,7 +65,7 @@ def instructions():
 
 
 def test_the_container_names_what_there_is():
-    """Nothing here builds it: what can be seen without that."""
+    """The container is not built here; only its file is checked."""
     found = instructions()
     assert {name for name, _ in found} <= {
         "ARG", "FROM", "ENV", "WORKDIR", "COPY", "RUN", "VOLUME", "ENTRYPOINT", "CMD",
@@ -86,7 +86,7 @@ def test_the_container_names_what_there_is():
 
 @pytest.mark.parametrize(("extra", "words"), [("", []), ("cuda13", ["jax[cuda13]"])])
 def test_the_container_installs_the_requirements_and_jax_for_the_device(extra, words):
-    """With a pip that says what it is asked for."""
+    """With a stand-in for pip that prints its arguments."""
     (run,) = (words for name, words in instructions() if name == "RUN" and "pip install" in words)
     fake = 'pip() { printf "%s\\n" "$@"; }; '
     done = subprocess.run(
@@ -97,7 +97,7 @@ def test_the_container_installs_the_requirements_and_jax_for_the_device(extra, w
 
 
 def test_a_container_is_started_so_that_signals_end_it():
-    """Process 1 has no default action of a signal, and main.py leaves SIGINT to it: --init puts another process there."""
+    """Process 1 has no default signal actions, on which main.py relies for SIGINT: --init makes another process number 1."""
     commands = [
         command
         for page in (ROOT / "Containerfile", ROOT / "README.md", *(ROOT / "docs").glob("**/*.md"))

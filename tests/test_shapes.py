@@ -1,4 +1,4 @@
-"""Arrays of other shapes than a signature has are refused in every test run (tests/shape_checks.py)."""
+"""Arrays whose shapes contradict a signature are refused in every test run (tests/shape_checks.py)."""
 
 import jax.numpy as jnp
 import pytest

@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning, asks no other server for anything, and has what it should."""
+"""The documentation site builds without warnings, loads nothing from other servers, and is complete."""
 
 import os
 import re
@@ -70,7 +70,7 @@ def test_every_field_is_listed(site):
 
 
 def test_equations_are_mathml(site):
-    """None is left as LaTeX, and none needs a script."""
+    """No formula is left as LaTeX, and none needs a script."""
     assert sum(page.count("<math") for page in site.values()) > 60
     for name, page in site.items():
         assert 'class="arithmatex"' not in page, name

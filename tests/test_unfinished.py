@@ -1,4 +1,4 @@
-"""A measurement that is interrupted goes on where it stopped, and only the very same one does."""
+"""An interrupted measurement resumes where it stopped, and only an identical one does."""
 
 import dataclasses
 import os
@@ -60,7 +60,7 @@ def test_another_measurement_finds_nothing(tmp_path):
 
 
 def test_a_file_that_was_not_finished_is_not_taken(tmp_path):
-    """Batches are renamed into place: what is half written has another name."""
+    """Batches are renamed into place: partly written ones have another name."""
     store = UnfinishedFolder(tmp_path, {})
     store.save(0, {"ode/nats": np.zeros(2)})
     (store.folder / "1.partial").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""One command builds its process and its sampler once, and reads no image that it does not use."""
+"""A command builds its process and sampler only once, and reads no image that it does not use."""
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_seed_to_pictures(workdir, counts):
 
 
 def test_start_images_to_pictures(workdir, counts):
-    """Four are asked for; the sixteen first of each split stand for all when levels are checked, and SOME are known again. Two load the split."""
+    """Four are requested; the first sixteen of each split are checked for levels, and SOME identify the data. The split is loaded twice."""
     start = ["--config.sampling.t_start=0.5", "--config.sampling.start_images=test"]
     run(workdir, "--mode=sample", *start)
     assert counts["image"] <= 2 * 2 * 16 + 4 + SOME

@@ -1,1 +1,1 @@
-"""What a few minutes on an accelerator should tell: right numbers, speed beside PyTorch, the share of the machine's limit."""
+"""A short benchmark of an accelerator: correctness, speed compared with PyTorch, and the fraction of the machine's limits."""

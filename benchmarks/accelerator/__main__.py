@@ -1,13 +1,13 @@
-"""What a few minutes on an accelerator can tell, by one command: the most valuable first, written as it goes.
+"""Benchmark an accelerator in a few minutes, the most valuable measurements first, recorded as they are made.
 
     python -m benchmarks.accelerator --minutes 7 --out runs/accelerator
     python -m benchmarks.accelerator --size tiny --out runs/tiny    on any machine, to see that it works
     python -m benchmarks.accelerator --size reduced --clock processor --stages samplers likelihoods --out runs/cpu
 
-Each stage (stages.py) is a process of its own, so that one that fails or does not end takes no other with it: rows.jsonl
-has a line for each figure found, STAGE.log what a stage printed, table.md the table, and compiled/ is JAX's cache. PyTorch
-is measured beside where it is installed. One GPU is measured, the first that CUDA_VISIBLE_DEVICES leaves. In a folder that has
-rows, those of the stages that run again are replaced.
+Each stage (stages.py) runs in its own process, so that one that fails or hangs does not affect the others. rows.jsonl has a line
+for each figure, STAGE.log the output of a stage, table.md the table, and compiled/ is JAX's compilation cache. PyTorch is measured
+too if it is installed. One GPU is measured, the first that CUDA_VISIBLE_DEVICES allows. In a folder with existing rows, those of
+the stages that run again are replaced.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="processor: the time of all threads of a process, for CPUs that others use too",
     )
     parser.add_argument("--stages", nargs="+", default=[*STAGES], help=f"among {', '.join(STAGES)}")
-    parser.add_argument("--stage", help=argparse.SUPPRESS)  # within the process of one
+    parser.add_argument("--stage", help=argparse.SUPPRESS)  # in the process of one stage
     return parser.parse_args(arguments)
 
 
 def run_stage(name: str, setting: Setting, clock: str, out: Path) -> None:
-    """A line of rows.jsonl for each figure, at once, in place of those the stage has there."""
+    """Run a stage, replacing its lines of rows.jsonl by one for each figure as soon as it is measured."""
     if jax.default_backend() != "cpu" and jax.device_count() > 1:
         raise UserError(
             f"JAX sees {jax.device_count()} devices, and beside them all stands one: hide the others, as CUDA_VISIBLE_DEVICES does"
@@ -77,7 +77,7 @@ def run_stage(name: str, setting: Setting, clock: str, out: Path) -> None:
 
 
 def run_stages(options: argparse.Namespace) -> dict[str, str]:
-    """What became of each stage, in a word or two."""
+    """Run the stages, and return the outcome of each in a few words."""
     end = time.monotonic() + 60 * options.minutes
     ended = {}
     for name in options.stages:
@@ -108,7 +108,7 @@ def run_apart(name: str, options: argparse.Namespace, seconds: float) -> str:
 
 
 def environment(out: Path) -> dict[str, str]:
-    """What stages need of it: one card, memory that JAX leaves to others, a CPU to compare with, and a cache of programs."""
+    """Environment variables of stages: one GPU, no preallocation of memory, a CPU for comparison, and a compilation cache."""
     made = {
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -120,7 +120,7 @@ def environment(out: Path) -> dict[str, str]:
 
 
 def check_rows(options: argparse.Namespace) -> None:
-    """Raises UserError where the folder has rows of another size, or by another clock: a table is of one."""
+    """Raise UserError if the folder has rows of another size or clock, which must not share a table."""
     for row in read_rows(options.out):
         if row["command"] != COMMAND.format(options.size, options.clock, row["stage"]):
             raise UserError(
@@ -129,7 +129,7 @@ def check_rows(options: argparse.Namespace) -> None:
 
 
 def check_machine(out: Path, stage: str, facts: dict[str, Any]) -> None:
-    """Raises UserError where other stages ran elsewhere: a share of the matrix product is one of this machine's."""
+    """Raise UserError if other stages ran on another machine, since rates are compared with its matrix product."""
     for row in read_rows(out):
         there, here = ([of[fact] for fact in ("machine", "device", "jax")] for of in (row, facts))
         if row["stage"] != stage and there != here:

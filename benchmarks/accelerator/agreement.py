@@ -1,4 +1,4 @@
-"""Whether the accelerator computes what a CPU does: scores, gradients and a likelihood, against known numbers."""
+"""Check of an accelerator's scores, gradients and likelihood against known values and a CPU."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ QUICK = {
 
 
 def agreement(setting: Setting) -> Iterator[Row]:
-    """Relative errors: of outputs and input gradients against float64 of the published networks, of parameter gradients
-    against the CPU, and of the bits/dim of a Gaussian against its closed form."""
+    """Yield relative errors of outputs and input gradients of published networks against float64 and of parameter gradients
+    against the CPU, and the error in bits/dim of a Gaussian against its closed form."""
     yield gaussian_likelihood()
     for name, precision in () if setting.tiny else GOLDEN_RUNS:
         with jax.default_matmul_precision(MATMUL[precision]):
@@ -49,7 +49,7 @@ def agreement(setting: Setting) -> Iterator[Row]:
 
 
 def golden(name: str, precision: str) -> Iterator[Row]:
-    """A published network with random weights, whose results in float64 are stored (b, c, h, w)."""
+    """Errors of a published network with random weights, whose results in float64 are stored as (b, c, h, w)."""
     with np.load(GOLDEN / f"net_{name}.npz") as file:
         arrays = dict(file)
     config, published = get_config(), json.loads(str(arrays["config_json"]))
@@ -74,7 +74,7 @@ def golden(name: str, precision: str) -> Iterator[Row]:
 
 
 def per_image_error(got: np.ndarray, expected: np.ndarray) -> float:
-    """Outputs differ in size by 1/sigma, so each image's error is relative to its own norm; the largest."""
+    """The largest error over images, each relative to the image's own norm since outputs scale with 1/sigma."""
     axes = (1, 2, 3)
     return float(np.max(norm(got - expected, axes) / norm(expected, axes)))
 
@@ -84,7 +84,7 @@ def norm(x: np.ndarray, axes: Any = None) -> np.ndarray:
 
 
 def gradients(setting: Setting) -> Iterator[Row]:
-    """The gradient of the training loss, dropout and all, against the CPU's in float32, in each precision."""
+    """Error of the gradient of the training loss, including dropout, in each precision, relative to the CPU in float32."""
     count, cpu = 4, jax.devices("cpu")[0]
     config = reduced(setting, "float32")
     batch = random_split(config, count).take(np.arange(count))
@@ -113,7 +113,7 @@ def gradients(setting: Setting) -> Iterator[Row]:
 
 
 def reduced(setting: Setting, dtype: str) -> Any:
-    """A network of a few blocks, which a CPU compiles soon."""
+    """The config of a network with few blocks, which compiles quickly on a CPU."""
     config = setting.config(dtype=dtype)
     if not setting.tiny:
         config.model.update(nf=64, ch_mult=(1, 2), num_res_blocks=1)
@@ -121,15 +121,15 @@ def reduced(setting: Setting, dtype: str) -> Any:
 
 
 def nowhere_zero(params: Any) -> Any:
-    """Every parameter moved: new networks have layers of zeros that hide what comes before them."""
+    """Perturb every parameter: the zero layers of new networks would hide the gradients before them."""
     return jax.tree.map(
         lambda p: p + 0.02 * np.cos(np.arange(p.size, dtype=p.dtype)).reshape(p.shape), params
     )
 
 
 def gaussian_likelihood() -> Row:
-    """The flow of a centred Gaussian scales each coordinate by sqrt(v(T) / v(eps)), v = alpha^2 s^2 + sigma^2, so that its
-    own density at eps, which ends in N(0, 1) at T, is a formula."""
+    """Error of the likelihood of a centered Gaussian, whose flow scales each coordinate by sqrt(v(T) / v(eps)) with
+    v = alpha^2 s^2 + sigma^2, so the density at eps that the flow maps to N(0, 1) at T is known in closed form."""
     sde, eps = VP(), 1e-3
     variances = jnp.float32([0.05, 0.3, 1.0, 2.0])
     score = GaussianScore.create(jnp.zeros(4), jnp.diag(variances), sde)

@@ -1,7 +1,7 @@
-"""The same network in PyTorch (benchmarks/peers) as works to be timed beside ours, on the device that JAX has; none where it cannot be.
+"""The same network in PyTorch (benchmarks/peers), as works to be timed along with ours on the device of JAX, if possible.
 
-Images are in channels_last. In bfloat16 both programs keep float32 weights, and cast them where they are used. PyTorch
-is imported by what runs it alone.
+Images are in channels_last. In bfloat16 both programs keep float32 weights and cast them when they are used. PyTorch is
+imported only by the functions that run it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ EAGER, COMPILED = "PyTorch", "PyTorch, compiled"
 
 
 def installed(*packages: str) -> bool:
-    """PyTorch, and these."""
+    """Whether PyTorch and these packages are installed."""
     return all(importlib.util.find_spec(name) for name in ("torch", *packages))
 
 
 def comparable(*packages: str) -> bool:
-    """Whether it and these packages are installed, and it can compute where JAX does."""
+    """Whether PyTorch and these packages are installed, and PyTorch supports the device that JAX uses."""
     if not installed(*packages):
         return False
     import torch
@@ -52,7 +52,7 @@ def forward_both(config: Any, batch: int) -> dict[str, Work]:
 
 
 def training(config: Any, batch: int, compiled: bool) -> Work:
-    """The training step, dropout and flips as configured; of the mean over pixels."""
+    """The training step, with dropout and flips as configured and the loss averaged over pixels."""
     from benchmarks.peers.torch_vp import Training
 
     steps = Training(
@@ -87,7 +87,7 @@ def forward(config: Any, batch: int, compiled: bool) -> Work:
 
 
 def divergence(config: Any, batch: int) -> dict[str, Work]:
-    """Drift and divergence of the likelihood in float32 proper, as published: two calls, one with a backward pass."""
+    """Drift and divergence of the likelihood in full float32, as in the published code: two calls, one with a backward pass."""
     if not comparable():
         return {}
     import torch
@@ -103,7 +103,7 @@ def divergence(config: Any, batch: int) -> dict[str, Work]:
 
 
 def samplers(config: Any, batch: int, steps: int) -> Iterator[tuple[str, str, Work, Work, int]]:
-    """Samplers that others drive around the network: method, whose, itself, its evaluations alone, and how many they are."""
+    """Yield samplers of other packages: name, package, the sampler, its network evaluations alone, and their number."""
     if not comparable("diffusers", "torchdiffeq"):
         return
     import torch
@@ -135,7 +135,7 @@ def samplers(config: Any, batch: int, steps: int) -> Iterator[tuple[str, str, Wo
 
 
 def peak_memory() -> Iterator[tuple[str, float]]:
-    """Of PyTorch's tensors so far, in GiB, where there is a card to ask."""
+    """Peak memory of PyTorch's tensors so far in GiB; nothing without a GPU."""
     if comparable() and device().type == "cuda":
         import torch
 
@@ -143,7 +143,7 @@ def peak_memory() -> Iterator[tuple[str, float]]:
 
 
 def device() -> Any:
-    """That of JAX."""
+    """The device that corresponds to JAX's."""
     import torch
 
     return torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
@@ -161,7 +161,7 @@ def network(config: Any) -> Any:
 
 
 def inputs(config: Any, batch: int) -> tuple[Any, Any]:
-    """Images (b, c, h, w) of normal numbers, and times."""
+    """Images (b, c, h, w) of standard normal noise, and times (b,)."""
     import torch
 
     side, channels = config.data.image_size, config.data.num_channels
@@ -171,14 +171,14 @@ def inputs(config: Any, batch: int) -> tuple[Any, Any]:
 
 
 def amp(config: Any) -> Any:
-    """The dtype of autocast; None for float32."""
+    """The dtype for autocast; None for float32."""
     import torch
 
     return torch.bfloat16 if config.model.dtype == "bfloat16" else None
 
 
 def waited(call: Callable[[], Any]) -> Work:
-    """Calls, waited for at the end."""
+    """Return a work that repeats the call and waits for the device at the end."""
     import torch
 
     def work(count: int) -> None:

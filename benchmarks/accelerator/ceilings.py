@@ -1,4 +1,4 @@
-"""What the machine itself can do: one large matrix product and one large copy, on random numbers."""
+"""Limits of the machine: one large matrix product and one large copy, on random numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.turns import Work, in_turns
 
 
 def ceilings(setting: Setting) -> Iterator[Row]:
-    """TFLOP/s of a matrix product in each precision, and TB/s read and written by a copy."""
+    """Yield the TFLOP/s of a matrix product in each precision, and the TB/s read and written by a copy."""
     side = SIZES[setting.size].matrix
     for precision in PRECISIONS:
         a, b = jax.random.normal(jax.random.key(0), (2, side, side), precision)

@@ -1,4 +1,4 @@
-"""The project's own programs as works that can be timed (benchmarks/turns.py)."""
+"""The programs of this project, as works to be timed (benchmarks/turns.py)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NUM_IMAGES = 50_000  # as CIFAR-10 has
 
 
 def random_split(config: Any, count: int = NUM_IMAGES) -> ImagesInMemory:
-    """Squares of random colours, (count, h, w, c): something to learn in a minute."""
+    """Images (count, h, w, c) of randomly colored squares, which a network can learn within a minute."""
     side, channels = config.data.image_size, config.data.num_channels
     shape = (count, max(side // 4, 1), max(side // 4, 1), channels)
     colours = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
@@ -34,10 +34,10 @@ def random_split(config: Any, count: int = NUM_IMAGES) -> ImagesInMemory:
 
 
 class TrainingSteps:
-    """The step of `--mode train` on images that lie on the device. `params`: its weights now."""
+    """The training step of `--mode train`, on images that are kept on the device."""
 
     def __init__(self, config: Any, batch: int, devices: Devices | None = None):
-        """On all devices, or on these."""
+        """Prepare training on these devices, or on those that `config` names."""
         config.training.batch_size = batch
         self.devices, task = devices or build_devices(config), build_score_task(config)
         self.train_step = build_train_step(task, self.devices)
@@ -59,7 +59,7 @@ class TrainingSteps:
 
 
 def repeated(f: Callable[..., Any], *arguments: Any) -> Work:
-    """Calls of f with the same arguments, waited for at the end."""
+    """Return a work that repeats f with the same arguments and waits for the result at the end."""
 
     def work(count: int) -> None:
         result = None
@@ -79,14 +79,14 @@ def forward(config: Any, batch: int) -> Work:
 
 
 def shared_forward(config: Any, batch: int, devices: Devices) -> Work:
-    """The same over these devices, as samplers have it."""
+    """Evaluations of the score with the batch shared by these devices, as in sampling."""
     model = random_network(config, build_sde(config))
     f = devices.data_parallel(lambda model, x, t: model(x, t), (False, True, True))
     return repeated(f, model, *devices.split((images(config, batch), times(batch))))
 
 
 def forward_flops(config: Any) -> int:
-    """Of one image."""
+    """Floating-point operations of one evaluation for one image."""
     network = build_network(config)
     params = jax.eval_shape(lambda: init_params(config, network))
     shapes = jax.eval_shape(lambda: (images(config, 1), times(1)))

@@ -1,4 +1,4 @@
-"""Tables of docs/speed.md, from the rows of one run or several on one kind of machine."""
+"""The tables of docs/speed.md, from the rows of one or several runs on one kind of machine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ PRECISIONS = {"highest": "float32, `highest`", "TF32": "float32 as by default (T
 
 
 def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """`agreement`: whether the numbers are right; `speed`: whether they are fast."""
+    """The table `agreement` of errors, and the table `speed` of speeds."""
     return {"agreement": agreement(rows), "speed": speed(rows)}
 
 
 def agreement(rows: list[dict[str, Any]]) -> str:
-    """A row for each figure of the stage, a column for each precision."""
+    """A row for each error of the stage, a column for each precision."""
     found = [row for row in rows if row["stage"] == "agreement"]
     precisions = list(dict.fromkeys(row["precision"] for row in found))
     cells = {(row["measure"], row["precision"]): error(row) for row in found}
@@ -30,20 +30,20 @@ def agreement(rows: list[dict[str, Any]]) -> str:
 
 
 def error(row: dict[str, Any]) -> str:
-    """Relative, or with its unit."""
+    """Format an error: without a unit if it is relative."""
     figure = f"{row['value']:.1e}".replace("e-0", "e-")
     return figure if row["unit"] == "relative" else f"{figure} {row['unit']}"
 
 
 def speed(rows: list[dict[str, Any]]) -> str:
-    """A row for what both were asked, and what share of the limit ours reaches."""
+    """A row for each measure that PyTorch has too, with the fraction of the machine's limit that ours reaches."""
     limits = {r["precision"]: r["value"] for r in rows if r["measure"] == "matrix product"}
     asked = [row for row in rows if row["who"].startswith("PyTorch")]
     lines = ["| | batch | ours | of the limit | PyTorch | ours over it |", "|---" * 6 + "|"]
     for peer in asked:
         mine = {row["unit"]: row["value"] for row in ours_of(rows, peer, peer["measure"])}
         ours = mine.get(peer["unit"])
-        if ours is None:  # PyTorch tells its memory on devices where JAX does not
+        if ours is None:  # PyTorch reports memory on some devices where JAX does not
             continue
         share, flops = "", mine.get("TFLOP/s")
         if flops and peer["precision"] in limits:
@@ -62,13 +62,13 @@ def speed(rows: list[dict[str, Any]]) -> str:
 
 
 def ratio(rows: list[dict[str, Any]], peer: dict[str, Any], ours: float) -> float:
-    """That of timings in turns where there is one, else the figures' own."""
+    """Ours over the peer's: from timings in turns if available, else from the two figures."""
     turns = ours_of(rows, peer, f"{peer['measure']}, ours over {peer['who']}")
     return turns[0]["value"] if turns else ours / peer["value"]
 
 
 def ours_of(rows: list[dict[str, Any]], peer: dict[str, Any], measure: str) -> list[dict[str, Any]]:
-    """Our rows of this measure, in the peer's stage and precision."""
+    """Our rows of this measure, with the peer's stage and precision."""
     asked = (peer["stage"], peer["precision"], measure, "ours")
     return [r for r in rows if (r["stage"], r["precision"], r["measure"], r["who"]) == asked]
 

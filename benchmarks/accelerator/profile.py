@@ -1,4 +1,4 @@
-"""Where the time of a training step goes on a GPU: the kernels of a few steps, by name and by kind."""
+"""Profile of a training step on a GPU: the time of its kernels by kind."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LIBRARY = {
     "gemm": "matrix product",
     "nvjet": "matrix product",
 }
-"""Parts of the names of cuDNN's and cuBLAS's kernels."""
+"""Kinds of cuDNN and cuBLAS kernels by a part of their name."""
 
 
 def profile(setting: Setting) -> Iterator[Row]:
-    """Milliseconds of a step by kind of kernel, the longest first, from JAX's own trace; nothing where there is no GPU."""
+    """Yield milliseconds per step by kind of kernel, the longest first, from a trace by JAX; nothing without a GPU."""
     batch, config = setting.batch(128), setting.config(dtype="bfloat16")
     steps = TrainingSteps(config, batch)
     steps(2)
@@ -47,7 +47,7 @@ def profile(setting: Setting) -> Iterator[Row]:
 
 
 def kernels(trace: dict[str, Any]) -> collections.Counter[str]:
-    """Microseconds by kind of kernel, over the streams of the GPUs."""
+    """Sum the microseconds of each kind of kernel over the streams of the GPUs."""
     events = trace["traceEvents"]
     gpus = {
         event["pid"]
@@ -69,7 +69,7 @@ def kernels(trace: dict[str, Any]) -> collections.Counter[str]:
 
 
 def kind(kernel: str) -> str:
-    """What a kernel of a library does; else its name, without the number it ends in."""
+    """The kind of a library kernel; else the name of the kernel without trailing numbers."""
     for part, what in LIBRARY.items():
         if part in kernel:
             return what

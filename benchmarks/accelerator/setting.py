@@ -1,4 +1,4 @@
-"""What the stages measure on: networks of published size, reduced ones for CPUs, or tiny ones; and what they find, in rows."""
+"""Settings of the stages (networks of published size, reduced for CPUs, or tiny), and the rows of their results."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from benchmarks.turns import Clock
 from score_sde.config_file import load_config
 
 PRECISIONS = ("bfloat16", "float32")
-"""The latter with products in TF32 on cards that have it."""
+"""float32 uses TF32 matrix products on GPUs that support it."""
 
 
 class Row(NamedTuple):
-    """One figure."""
+    """One measured value."""
 
     stage: str
     measure: str
     who: str
-    """ours, or the program beside it."""
+    """`ours`, or the program compared with it."""
     precision: str
     batch: int
     value: float
@@ -30,23 +30,23 @@ class Row(NamedTuple):
 
 
 class Size(NamedTuple):
-    """Of networks and batches."""
+    """Sizes of networks and batches."""
 
     data: dict[str, Any]
     model: dict[str, Any]
-    """What differs from configs/vp_cifar.py."""
+    """Fields of the model that differ from configs/vp_cifar.py."""
     largest_batch: int
     matrix: int
-    """Rows of the matrices whose product is a limit."""
+    """Rows of the square matrices whose product is timed as a limit."""
     copied: int
-    """Numbers of the copy that is another."""
+    """Numbers in the array whose copy is timed as a limit."""
     fast: str
-    """The dtype that is measured where one is enough."""
+    """The dtype of stages that measure a single one."""
 
 
 SIZES = {
     "published": Size({}, {}, 1 << 30, 8192, 1 << 30, "bfloat16"),
-    # A training step of some seconds of a CPU's core, where bfloat16 is emulated.
+    # A training step takes a few seconds of a CPU core; float32 because CPUs emulate bfloat16.
     "reduced": Size(
         {}, {"nf": 64, "ch_mult": (1, 2, 2), "num_res_blocks": 2}, 8, 1024, 1 << 26, "float32"
     ),
@@ -62,17 +62,17 @@ SIZES = {
 
 
 class Setting(NamedTuple):
-    """How large, and how long."""
+    """The size of networks and batches, and the length of timings."""
 
     size: str
-    """Among SIZES."""
+    """A name of SIZES."""
     block: float
     """Seconds of a block of timings."""
     rounds: int
     clock: Clock = time.perf_counter
 
     def config(self, variant: str = "ddpmpp", dtype: str = "float32") -> ConfigDict:
-        """Of configs/vp_cifar.py."""
+        """The config of a variant of configs/vp_cifar.py in this size."""
         config = load_config(f"configs/vp_cifar.py:{variant}")
         config.model.dtype = dtype
         config.data.update(SIZES[self.size].data)
@@ -92,7 +92,7 @@ class Setting(NamedTuple):
 
 
 def images(config: Any, count: int) -> jax.Array:
-    """Normal numbers: zeros would be multiplied faster than anything real."""
+    """Standard normal images: multiplying zeros would be faster than real data."""
     side, channels = config.data.image_size, config.data.num_channels
     return jax.random.normal(jax.random.key(1), (count, side, side, channels))
 
@@ -102,7 +102,7 @@ def times(count: int) -> jax.Array:
 
 
 def peak_memory() -> float | None:
-    """Of JAX's arrays and programs on the first device so far, in GiB; None where the device does not tell."""
+    """Peak memory of JAX on the first device so far, in GiB; None if the device does not report it."""
     statistics = jax.devices()[0].memory_stats() or {}
     peak = statistics.get("peak_bytes_in_use")
     return None if peak is None else peak / 2**30

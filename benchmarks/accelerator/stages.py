@@ -1,4 +1,4 @@
-"""The stages, the most valuable first: what each measures, and about how long it takes on a fast card."""
+"""The stages, the most valuable first, with their approximate duration on a fast GPU."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ OURS = "ours"
 ODE = "dopri5 adaptive"
 
 Peers = Callable[[Any, int], dict[str, Work]]
-"""(config, batch) -> the same work by others."""
+"""(config, batch) -> the same work by other programs, by name."""
 
 
 class Stage(NamedTuple):
     run: Callable[[Setting], Iterator[Row]]
     seconds: float
-    """What it needs, about; it is not begun with less."""
+    """Approximate duration; the stage is not started if less time is left."""
 
 
 def compared(
     setting: Setting, stage: str, measure: str, precision: str, batch: int, works: dict[str, Work]
 ) -> Generator[Row, None, Timing]:
-    """Seconds of the first call of each, images a second, and how many times as fast ours is; gives the timing of ours."""
+    """Yield seconds of the first call, images per second, and our speed relative to the others; return the timing of ours."""
     for who, work in works.items():
         row = Row(stage, f"{measure}, first call", who, precision, batch, seconds(work, 1), "s")
         yield row
@@ -70,7 +70,7 @@ def compared(
 
 
 def training(name: str, dtype: str, size: int, peers: Peers) -> Callable[[Setting], Iterator[Row]]:
-    """The training step in this precision, of a batch of this size, beside these."""
+    """Build the stage that times the training step in this precision and batch size, along with `peers`."""
 
     def stage(setting: Setting) -> Iterator[Row]:
         batch, config = setting.batch(size), setting.config(dtype=dtype)
@@ -83,13 +83,13 @@ def training(name: str, dtype: str, size: int, peers: Peers) -> Callable[[Settin
 
 
 def operations(stage: str, measure: str, dtype: str, batch: int, each: int, timing: Timing) -> Row:
-    """A rate of operations, from those of an image."""
+    """The rate of floating-point operations, from their number `each` per image."""
     rate = each * batch / timing.median / 1e12
     return Row(stage, measure, OURS, dtype, batch, rate, "TFLOP/s")
 
 
 def memory(stage: str, precision: str, batch: int) -> Iterator[Row]:
-    """Peaks of the process so far."""
+    """Yield the peak memory of this process so far."""
     for who, peak in ((OURS, peak_memory()), *beside.peak_memory()):
         if peak is not None:
             yield Row(stage, "peak memory", who, precision, batch, peak, "GiB")
@@ -98,7 +98,7 @@ def memory(stage: str, precision: str, batch: int) -> Iterator[Row]:
 def evaluations(
     name: str, dtypes: tuple[str, ...], peers: Peers
 ) -> Callable[[Setting], Iterator[Row]]:
-    """The network forward, as a sampler calls it."""
+    """Build the stage that times evaluations of the network, as in sampling."""
 
     def stage(setting: Setting) -> Iterator[Row]:
         batch = setting.batch(SAMPLING_BATCH)
@@ -112,7 +112,7 @@ def evaluations(
 
 
 def samplers(setting: Setting) -> Iterator[Row]:
-    """What samplers add to their evaluations, and an ODE on the device against one that the host drives."""
+    """Measure the overhead of samplers, and an ODE solver on the device against one driven by the host."""
     dtype = setting.fast
     batch, config = setting.batch(SAMPLING_BATCH), setting.config(dtype=dtype)
     steps = 4 if setting.tiny else 20
@@ -149,7 +149,7 @@ def samplers(setting: Setting) -> Iterator[Row]:
 
 
 def host_driven(config: Any, model: ScoreModel, batch: int) -> tuple[Work, int]:
-    """The flow solved by SciPy's RK45, in float64 on the host, as the published code does; and how often it evaluates."""
+    """The ODE solved by SciPy's RK45 in float64 on the host, as in the published code, and its number of evaluations."""
     sde = build_sde(config)
     field = jax.jit(partial(probability_flow, sde))
     x = np.asarray(images(config, batch))
@@ -170,7 +170,7 @@ def host_driven(config: Any, model: ScoreModel, batch: int) -> tuple[Work, int]:
 
 
 def likelihoods(setting: Setting) -> Iterator[Row]:
-    """A (drift, divergence) of the likelihood's solver, against a forward pass, and one with its backward pass beside it."""
+    """Compare one evaluation of drift and divergence in the likelihood with a forward pass, and with forward and backward."""
     batch, config = setting.batch(LIKELIHOOD_BATCH), setting.config()
     config.likelihood.update(rtol=1e-2, atol=1e-2, bound_draws=0)  # the bound is forward passes
     sde, devices = build_sde(config), build_devices(config)
@@ -216,7 +216,7 @@ def likelihoods(setting: Setting) -> Iterator[Row]:
 
 
 def run(setting: Setting) -> Iterator[Row]:
-    """The training loop itself for a minute, with its log and checkpoint, on images of random levels."""
+    """Run the training loop for a minute, with its log and checkpoint, on randomly colored squares."""
     batch, config = setting.batch(TRAINING_BATCH), setting.config(dtype="bfloat16")
     steps = TrainingSteps(config, batch)
     steps(1)
@@ -263,4 +263,4 @@ STAGES: dict[str, Stage] = {
     **trained("large_batch", BF16, LARGE_BATCH, alone, 80),
     "run": Stage(run, 130),
 }
-"""Where a stage repeats programs of one before it, its first calls are those of a warm cache."""
+"""If a stage repeats programs of an earlier one, its first calls use a warm compilation cache."""

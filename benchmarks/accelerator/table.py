@@ -1,4 +1,4 @@
-"""The rows as a table for people."""
+"""The rows of results, as a file and as a Markdown table."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def without_stage(out: Path, stage: str) -> None:
-    """The rows, less those of this stage."""
+    """Remove the rows of this stage from rows.jsonl."""
     kept = [row for row in read_rows(out) if row["stage"] != stage]
     write_whole(out / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
 def table(rows: list[dict[str, Any]], ended: dict[str, str]) -> str:
-    """Markdown: the figures of each stage, and where a rate is one of operations, its share of the matrix product's."""
+    """A Markdown table of all figures; rates of operations are also given as a fraction of the matrix product's."""
     ceilings = {
         row["precision"]: row["value"] for row in rows if row["measure"] == "matrix product"
     }

@@ -1,1 +1,1 @@
-"""The same work in other frameworks, to compare speeds with. They need `pip install -e ".[peers]"`."""
+"""The same computations in other frameworks, to compare speeds. They need `pip install -e ".[peers]"`."""

@@ -1,6 +1,6 @@
 """The layers of `benchmarks.peers.torch_ncsnpp`, with the attribute names of the published networks.
 
-`score_sde.models.blocks` has the formulas. Features are (b, c, h, w), embeddings of the noise level (b, f).
+`score_sde.models.blocks` states the formulas. Features are (b, c, h, w), embeddings of the noise level (b, f).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ FIR = (1.0, 3.0, 3.0, 1.0)
 
 
 class GroupNorm(nn.GroupNorm):
-    """Of four channels a group, at most 32 groups. The output has the dtype of the input.
+    """Group normalization with four channels per group, or 32 groups if that is fewer. The output has the dtype of the input.
 
-    Autocast on a GPU would give float32: twice the memory traffic of all that follows. Sums are in float32 either way.
+    Autocast on a GPU would return float32 and double the memory traffic of what follows. Sums are in float32 either way.
     """
 
     def __init__(self, channels: int) -> None:
@@ -43,7 +43,7 @@ class NIN(nn.Module):
 
 
 class AttnBlockpp(nn.Module):
-    """Self-attention over all pixels, one head, as a residual."""
+    """Residual block of single-head self-attention over all pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class AttnBlockpp(nn.Module):
         self.NIN_3 = NIN(channels, init_scale=1e-10)
 
     def forward(self, x: Tensor) -> Tensor:
-        # (b, heads, pixels, c): a view of what channels_last has in memory.
+        # (b, heads, pixels, c): a view, without a copy in channels_last format.
         pixels = self.GroupNorm_0(x).flatten(2).transpose(1, 2).unsqueeze(1)
         h = F.scaled_dot_product_attention(
             self.NIN_0(pixels), self.NIN_1(pixels), self.NIN_2(pixels)
@@ -148,7 +148,7 @@ class Downsample(nn.Module):
             initialise_(self.Conv_0.weight, self.Conv_0.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Zeros at the far end only: what "same" means at stride 2 on even sizes.
+        # Zeros at the far end only, as "same" padding does for stride 2 and even sizes.
         return self.Conv2d_0(x) if self.fir else self.Conv_0(F.pad(x, (0, 1, 0, 1)))
 
 
@@ -179,7 +179,7 @@ def dense(given: int, features: int) -> nn.Linear:
 
 
 def initialise_(weight: Tensor, bias: Tensor | None, scale: float = 1.0) -> None:
-    """A weight that is uniform with variance 2 scale / (fan_in + fan_out), and a bias of 0."""
+    """Initialize the weight uniformly with variance 2 scale / (fan_in + fan_out), and the bias to 0."""
     nn.init.xavier_uniform_(weight, gain=math.sqrt(scale))
     if bias is not None:
         nn.init.zeros_(bias)

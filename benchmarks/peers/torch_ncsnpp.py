@@ -1,8 +1,8 @@
 """NCSN++ and DDPM++ in PyTorch: the networks of `score_sde.models.ncsnpp`, to compare speeds at equal weights.
 
-Written as PyTorch users write fast code: fused attention, library norms and convolutions, `torch.autocast` for
-bfloat16, any memory format, `torch.compile` without graph breaks. Layers stand in one flat list in the order of
-the calls, as in the published networks, whose state dicts load as they are. Images are (b, c, h, w).
+Written as fast PyTorch code usually is: fused attention, library norms and convolutions, `torch.autocast` for
+bfloat16, any memory format, `torch.compile` without graph breaks. The layers form one flat list in the order of
+the calls, as in the published networks, whose state dicts load unchanged. Images are (b, c, h, w).
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class NCSNpp(nn.Module):
 
     Args:
         image_size: height and width in pixels.
-        num_channels: of the images.
+        num_channels: channels of the images.
         centered: images are in [-1, 1]; False: in [0, 1].
         nf: base width.
         ch_mult: width of each level, in units of nf.
-        num_res_blocks: a level.
-        attn_resolutions: image sizes with self-attention.
-        dropout: rate, in training.
+        num_res_blocks: residual blocks per level.
+        attn_resolutions: resolutions with self-attention.
+        dropout: dropout rate in training.
         fir: resample with the filter (1, 3, 3, 1); False: naively.
         progressive_input: "none" | "residual", the pyramid of the input joins the features of each level.
         embedding_type: "positional", labels are times of the order of 0 ... 1000 | "fourier", they are sigma.
@@ -86,23 +86,23 @@ class NCSNpp(nn.Module):
         self.progressive_input, self.embedding_type = progressive_input, embedding_type
         self.scale_by_sigma = scale_by_sigma
         self.all_modules = nn.ModuleList(self._build())
-        # float64, so that the frequencies are rounded once, in the dtype of the labels.
+        # In float64, so that the frequencies are rounded only once, to the dtype of the labels.
         steps = torch.arange(nf // 2, dtype=torch.float64) / (nf // 2 - 1)
         self.register_buffer("frequencies", torch.exp(-math.log(1e4) * steps), persistent=False)
-        # Published networks save the discrete noise levels, label 0 the largest.
+        # Published networks store the discrete noise levels, in decreasing order.
         levels = torch.linspace(math.log(50.0), math.log(0.01), 1000, dtype=torch.float64)
         self.register_buffer("sigmas", levels.exp())
 
     @classmethod
     def from_config(cls, config: Any) -> NCSNpp:
-        """The network of one of our configurations, as configs/vp_cifar.py."""
+        """Build the network of one of our configurations, such as configs/vp_cifar.py."""
         of_data = ("image_size", "num_channels", "centered")
         return cls(
             **{name: (config.data if name in of_data else config.model)[name] for name in OPTIONS}
         )
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """The raw output.
+        """Compute the raw output.
 
         Args:
             x: noisy images, (b, num_channels, image_size, image_size).
@@ -118,7 +118,7 @@ class NCSNpp(nn.Module):
         return out / self._sigma(labels, out)[:, None, None, None] if self.scale_by_sigma else out
 
     def _embedding(self, labels: Tensor, layers: Layers) -> Tensor:
-        """The activated embedding (b, 4 nf): every block takes it activated."""
+        """The embedding (b, 4 nf) after the activation, which all blocks share."""
         if self.embedding_type == "fourier":
             features = next(layers)(labels.log())
         else:
@@ -154,7 +154,7 @@ class NCSNpp(nn.Module):
         return h
 
     def _head(self, h: Tensor, layers: Layers) -> Tensor:
-        # In float32 under autocast too, as nothing after it repairs the rounding.
+        # In float32 even under autocast: rounding errors of the output would remain.
         with torch.autocast(h.device.type, enabled=False):
             norm, last = next(layers), next(layers)
             return last(F.silu(norm(h.to(last.weight.dtype))))
@@ -211,7 +211,7 @@ class NCSNpp(nn.Module):
 
 @torch.no_grad()
 def random_weights_(network: NCSNpp, seed: int) -> None:
-    """Make every parameter random, so that no layer gives 0 as last layers of a fresh network do.
+    """Make every parameter random, so that no layer outputs 0, as the last layers of a new network do.
 
     Weights are normal with variance 1 / fan_in, norm scales near 1, biases near 0.
     """
@@ -229,13 +229,13 @@ def random_weights_(network: NCSNpp, seed: int) -> None:
 
 
 def load_from_flax(network: NCSNpp, params: Any) -> None:
-    """Give the network the parameters of our Flax network of the same options.
+    """Load the parameters of our Flax network with the same options.
 
     Args:
-        network: to be changed.
-        params: the Flax parameter tree, of NumPy or JAX arrays.
+        network: changed in place.
+        params: the Flax parameter tree, with NumPy or JAX arrays.
     """
-    # Imported here: whatever else uses this module then runs without JAX, which would take the GPU's memory.
+    # Imported here so that other uses of this module need no JAX, which would allocate the GPU's memory.
     from score_sde.foreign_weights.names import SIGMAS, from_tree, parameters
     from score_sde.models.ncsnpp import NCSNpp as FlaxNCSNpp
 

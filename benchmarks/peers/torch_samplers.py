@@ -1,6 +1,6 @@
-"""Samplers that others drive around a PyTorch network: diffusers' schedulers, and torchdiffeq's solver of the flow.
+"""Samplers of other packages for a PyTorch network: schedulers of diffusers, and the probability flow by torchdiffeq.
 
-They give what their loop does, so that what it costs beside the network can be told: each counts the evaluations it makes.
+Each counts its network evaluations, so that its overhead beyond the network can be measured.
 Networks predict noise and are called as network(x, 999 t), as in torch_vp.py.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.peers.torch_vp import BETA_MAX, BETA_MIN, drift
 
 NUM_LEVELS = 1000
-# The chain whose limit is the process: beta(t) / NUM_LEVELS at each of its levels.
+# The chain whose continuous limit is the process: beta(t) / NUM_LEVELS at each level.
 CHAIN = {
     "num_train_timesteps": NUM_LEVELS,
     "beta_start": BETA_MIN / NUM_LEVELS,
@@ -27,7 +27,7 @@ SMALLEST_TIME = 1e-3
 
 
 class Counted:
-    """A network that counts its calls."""
+    """A wrapper of a network that counts its calls."""
 
     def __init__(self, network: Callable[[Tensor, Tensor], Tensor]) -> None:
         self.network, self.calls = network, 0
@@ -38,7 +38,7 @@ class Counted:
 
 
 class Sampled(NamedTuple):
-    """Samples (b, c, h, w), and evaluations of the network."""
+    """Samples (b, c, h, w), and the number of network evaluations."""
 
     x: Tensor
     nfe: int
@@ -49,7 +49,7 @@ Sampler = Callable[[Any, Tensor, int], Sampled]
 
 
 def scheduled(name: str, **options: Any) -> Sampler:
-    """The usual loop over the steps of a scheduler of diffusers."""
+    """Build a sampler by the usual loop over the steps of a diffusers scheduler."""
 
     @torch.no_grad()
     def sample(network: Any, noise: Tensor, steps: int) -> Sampled:
@@ -67,7 +67,7 @@ def scheduled(name: str, **options: Any) -> Sampler:
 
 
 def solved(tolerance: float) -> Sampler:
-    """The probability flow by torchdiffeq's Dormand-Prince 5 with the norm of the whole batch; it chooses its own steps."""
+    """Build a sampler of the probability flow by torchdiffeq's adaptive Dormand-Prince 5, with error norms over the whole batch."""
 
     @torch.no_grad()
     def sample(network: Any, noise: Tensor, steps: int) -> Sampled:
@@ -94,5 +94,5 @@ SAMPLERS: dict[str, Sampler] = {
     "unipc_3": scheduled("UniPCMultistepScheduler", solver_order=3),
     "dopri5 adaptive": solved(1e-2),
 }
-"""By the name that ours of the same method has."""
+"""Samplers by the name that our sampler of the same method has."""
 WHO = {name: "torchdiffeq" if name.startswith("dopri5") else "diffusers" for name in SAMPLERS}

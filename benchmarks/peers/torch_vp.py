@@ -1,8 +1,8 @@
 """VP in PyTorch: the training step, the score, and the probability-flow ODE with its divergence.
 
-The mathematics is that of `score_sde.sde_lib.vp`, `score_sde.training` and `score_sde.likelihood`, for networks that
-predict noise. Images x are (b, c, h, w) in [-1, 1], times t (b,) with data at 0 and noise at 1. A network is
-anything called as network(x, 999 t), compiled or not. Nothing here waits for the device.
+The equations are those of `score_sde.sde_lib.vp`, `score_sde.training` and `score_sde.likelihood`, for networks that
+predict noise. Images x are (b, c, h, w) in [-1, 1], times t are (b,) with data at 0 and noise at 1. A network is
+any callable network(x, 999 t), compiled or not. Nothing here waits for the device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_LABEL = 999.0
 
 
 def beta(t: Tensor) -> Tensor:
-    """The rate, dB/dt."""
+    """The rate dB/dt of the noise schedule."""
     return BETA_MIN + t * (BETA_MAX - BETA_MIN)
 
 
@@ -33,7 +33,7 @@ def marginal(t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def expand(values: Tensor) -> Tensor:
-    """Numbers (b,) to be multiplied with images."""
+    """Reshape numbers (b,) for multiplication with images."""
     return values[:, None, None, None]
 
 
@@ -45,19 +45,19 @@ def denoising_loss(network: Network, images: Tensor, t: Tensor, noise: Tensor) -
 
 
 class Training:
-    """Denoising score matching at uniform times: clip, Adam with warm-up, averaged weights.
+    """Denoising score matching at uniform times: gradient clipping, Adam with warmup, EMA of the weights.
 
     Args:
-        network: to be trained, on its device; its dropout is on. Parameters are float32. Where it is in
+        network: the network to train, on its device, in training mode and with float32 parameters. If it is in
             `torch.channels_last`, images should be too.
-        amp: dtype of `torch.autocast`; None for none.
-        compile: compile the loss with its gradient.
-        lr: learning rate after `warmup` updates. The first update has rate 0, as ours and the published.
-        warmup: updates.
-        grad_clip: largest norm of the gradient.
-        ema_rate: decay of the averaged weights, after n updates at most (1 + n) / (10 + n).
-        random_flip: half of the images are mirrored.
-        compile_mode: of `torch.compile`.
+        amp: dtype of `torch.autocast`; None for no autocast.
+        compile: whether to compile the loss with its gradient.
+        lr: learning rate after `warmup` updates. The rate of the first update is 0, as in ours and the published code.
+        warmup: number of updates.
+        grad_clip: maximum norm of the gradient.
+        ema_rate: rate of the EMA, after n updates at most (1 + n) / (10 + n).
+        random_flip: whether images are mirrored with probability 1/2.
+        compile_mode: the mode of `torch.compile`.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Training:
         self.updates = 0
 
     def step(self, images: Tensor) -> Tensor:
-        """One update on images (b, c, h, w) in [-1, 1] on the network's device; the loss, a scalar there."""
+        """Make one update on images (b, c, h, w) in [-1, 1] on the network's device, and return the scalar loss there."""
         b = images.shape[0]
         if self.random_flip:
             mirrored = torch.rand(b, device=self.device) < 0.5
@@ -95,7 +95,7 @@ class Training:
         return self.update(images, t, torch.randn_like(images))
 
     def update(self, images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The update at given times (b,) and noise (b, c, h, w), without flips."""
+        """Make one update at given times (b,) with given noise (b, c, h, w), without flips."""
         with autocast(self.device, self.amp):
             loss = self.loss(self.network, images, t, noise)
         loss.backward()
@@ -112,19 +112,19 @@ class Training:
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager:
-    """`torch.autocast` to dtype; None for none."""
+    """`torch.autocast` to dtype; a null context for None."""
     return torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext()
 
 
 def score_with_gradient(network: Network, x: Tensor, t: Tensor) -> Tensor:
-    """The score (b, c, h, w), through which gradients flow."""
+    """The score (b, c, h, w), with gradients enabled."""
     _, sigma = marginal(t)
     return -network(x, MAX_LABEL * t) / expand(sigma)
 
 
 @torch.no_grad()
 def score(network: Network, x: Tensor, t: Tensor) -> Tensor:
-    """The score (b, c, h, w)."""
+    """The score (b, c, h, w), without gradients."""
     return score_with_gradient(network, x, t)
 
 
@@ -136,10 +136,10 @@ def drift(network: Network, x: Tensor, t: Tensor) -> Tensor:
 def drift_and_divergence(
     network: Network, x: Tensor, t: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The drift (b, c, h, w) and Hutchinson's estimate (b,) of its divergence, as the published likelihood has them.
+    """The drift (b, c, h, w) and Hutchinson's estimate (b,) of its divergence, computed as in the published likelihood.
 
-    That is two calls: one for the drift, and one more with its backward pass for noise^T J noise. Where only x
-    needs a gradient, `network.requires_grad_(False)` keeps the gradients of the weights from being prepared.
+    It takes two calls: one for the drift, and another with a backward pass for noise^T J noise. If only x needs
+    a gradient, `network.requires_grad_(False)` avoids preparing gradients of the weights.
     """
     with torch.no_grad():
         velocity = drift(network, x, t)
@@ -151,7 +151,7 @@ def drift_and_divergence(
 def drift_and_divergence_shared(
     network: Network, x: Tensor, t: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same from one call with its backward pass."""
+    """Drift and divergence from a single call with its backward pass."""
     x = x.detach().requires_grad_()
     velocity = drift(network, x, t)
     (product,) = torch.autograd.grad(velocity, x, noise)
@@ -159,7 +159,7 @@ def drift_and_divergence_shared(
 
 
 def fast_settings() -> None:
-    """What a GPU needs for its speed: TensorFloat32 for float32, as JAX has by default, and measured convolutions."""
+    """Enable fast GPU settings: TensorFloat32 for float32, as is JAX's default, and autotuned convolutions."""
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True

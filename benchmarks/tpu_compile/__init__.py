@@ -1,1 +1,1 @@
-"""What XLA's compiler for TPUs makes of the project's programs, found on a machine that has no TPU."""
+"""Compilation of the project's programs for TPUs, on a machine without one."""

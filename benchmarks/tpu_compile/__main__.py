@@ -6,10 +6,10 @@
         --topologies v5e:2x4 v5e:4x4 v5e:16x16 --per_chip 16          weak scaling, as the compiler sees it
     python -m benchmarks.tpu_compile --out runs/tpu --configs configs/vp_cifar.py --stages training --largest
 
-XLA's compiler for TPUs runs anywhere, with the shapes of the arguments and a topology's name. What it says is written as it
-comes: rows.jsonl has a line for each program (memory of each chip, operations, what the chips send each other), table.md the
-table. A job is a process of its own, whose output is in the log of its name; what rows.jsonl has already is not compiled
-again. Nothing runs: no figure is a time of a TPU.
+XLA's compiler for TPUs runs on any machine, given the shapes of the arguments and the name of a topology. Its results are recorded
+as they come: rows.jsonl has a line for each program (memory per chip, operations, communication between chips), table.md the
+table. Each job runs in its own process, with its output in a log of the same name; jobs already in rows.jsonl are not compiled
+again. Nothing is executed: no figure is a run time on a TPU.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmarks.tpu_compile.stages import STAGES
 from benchmarks.tpu_compile.table import read_rows, table
 from score_sde.errors import UserError
 
-# One of each network and process at every size: others differ from them by their data.
+# One config for each network and process at every size; the others differ from them only in their data.
 CONFIGS = (
     "configs/vp_cifar.py",
     "configs/ve_cifar.py",
@@ -73,18 +73,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--largest", action="store_true", help="look for the largest power of two that fits"
     )
     parser.add_argument("--minutes", type=float, default=600.0, help="nothing runs beyond these")
-    parser.add_argument("--job", help=argparse.SUPPRESS)  # within the process of one
+    parser.add_argument("--job", help=argparse.SUPPRESS)  # in the process of one job
     return parser.parse_args(arguments)
 
 
 class Jobs:
-    """Runs jobs, each in a process, until the time is up."""
+    """Runs jobs, each in its own process, until the time is up."""
 
     def __init__(self, out: Path, minutes: float):
         self.out, self.end = out, time.monotonic() + 60 * minutes
 
     def __call__(self, job: Job) -> list[dict] | None:
-        """The rows of a job; None where it failed or has no time left."""
+        """The rows of a job; None if it failed or no time is left."""
         known = rows_of(read_rows(self.out), job)
         if known is None:
             how = self.run_apart(job)
@@ -120,7 +120,7 @@ def name_of(job: Job) -> str:
 
 
 def jobs_of(options: argparse.Namespace) -> Iterator[Job]:
-    """All, the configurations in turn, so that the first of them are done with first."""
+    """Yield all jobs, one configuration after another."""
     of = itertools.product(options.configs, options.stages, options.topologies)
     for config, stage, topology in of:
         yield Job(config, stage, topology, options.per_chip, (*options.set,)).in_full()

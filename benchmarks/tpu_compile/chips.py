@@ -1,4 +1,4 @@
-"""The TPUs that programs are compiled for: known to the compiler by name, while no machine has to have one."""
+"""The TPUs that programs are compiled for, which the compiler knows by name without a machine that has one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import jax
 
 from score_sde.errors import UserError
 
-# The compiler alone is asked: JAX's device is the CPU, nobody asks Google's servers what machine this is, and another process
-# may use libtpu too.
+# Only the compiler is used: JAX's device is the CPU, Google's metadata server is not queried, and other processes may load
+# libtpu at the same time.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -26,7 +26,7 @@ class Chip(NamedTuple):
     """One kind of TPU."""
 
     memory: int
-    """Bytes of HBM of each chip, as its documentation says."""
+    """Bytes of HBM per chip, according to its documentation."""
     source: str
 
 
@@ -37,10 +37,10 @@ CHIPS = {
 
 
 def chip_of(topology: str) -> Chip:
-    """Of a topology such as v5e:2x4.
+    """The kind of chip of a topology such as v5e:2x4.
 
     Raises:
-      UserError: a kind of chip whose memory is not known here.
+      UserError: a malformed topology, or a kind of chip that is not in CHIPS.
     """
     kind, _, shape = topology.partition(":")
     if kind not in CHIPS or not shape:
@@ -52,10 +52,10 @@ def chip_of(topology: str) -> Chip:
 
 
 def libtpu_version() -> str:
-    """Of the compiler for TPUs.
+    """The version of libtpu, which contains the compiler for TPUs.
 
     Raises:
-      UserError: it is not installed.
+      UserError: libtpu is not installed.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise UserError(
@@ -65,10 +65,10 @@ def libtpu_version() -> str:
 
 
 def devices_of(topology: str) -> tuple[jax.Device, ...]:
-    """Devices to compile for; nothing can run on them.
+    """The devices of a topology, to compile for; nothing can run on them.
 
     Raises:
-      UserError: no compiler, or a topology that it does not know.
+      UserError: the compiler is not installed, or does not know the topology.
     """
     from jax.experimental import topologies
 
@@ -77,17 +77,17 @@ def devices_of(topology: str) -> tuple[jax.Device, ...]:
     os.environ.update(ENVIRONMENT)
     try:
         found = topologies.get_topology_desc(topology_name=topology, platform="tpu")
-    except Exception as error:  # of the runtime, whose class JAX does not export
+    except Exception as error:  # the runtime's class, which JAX does not export
         raise UserError(f"--topologies={topology}: {str(error).splitlines()[0]}") from error
     return (*found.devices,)
 
 
 @contextlib.contextmanager
 def refusals() -> Iterator[list[str]]:
-    """The compiler's words on a program that does not fit into a chip's memory, in a list that is else empty.
+    """Collect the compiler's message about a program that exceeds the memory of a chip, in a list that is otherwise empty.
 
     Raises:
-      jax.errors.JaxRuntimeError: whatever else it cannot compile.
+      jax.errors.JaxRuntimeError: any other error of the compiler.
     """
     words: list[str] = []
     try:

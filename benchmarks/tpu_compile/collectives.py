@@ -1,4 +1,4 @@
-"""What devices send each other in a compiled program, read from its text."""
+"""Communication between devices in a compiled program, parsed from its HLO text."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import math
 import re
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-# `%name = SHAPE KIND(...)`. Of one that is taken in two, its end has the shape of what came of it.
+# `%name = SHAPE KIND(...)`. Of an asynchronous pair only KIND-done is matched, which has the shape of the result.
 INSTRUCTION = re.compile(rf"= (\(.*\)|\S+) ({'|'.join(KINDS)})(?:-done)?\(")
 ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)[a-z0-9]*)\[([\d,]*)\]")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sent:
-    """Of all instructions of a kind."""
+    """Count and size of all collectives of one kind."""
 
     count: int
     bytes: int
-    """Of their results on one device, without padding: of an all-reduce, what is summed."""
+    """Bytes of their results on one device, without padding; for an all-reduce, of the array that is summed."""
 
 
 def collectives(hlo: str) -> dict[str, Sent]:
-    """By kind, of HLO's text after optimisation. What stands in a loop's body counts once."""
+    """The collectives by kind in optimized HLO text. The body of a loop counts once."""
     counts: collections.Counter[str] = collections.Counter()
     sizes: collections.Counter[str] = collections.Counter()
     for line in hlo.splitlines():
@@ -35,7 +35,7 @@ def collectives(hlo: str) -> dict[str, Sent]:
 
 
 def shape_bytes(shape: str) -> int:
-    """Of an array such as f32[3,4]{1,0:T(8,128)}, or of all in a tuple."""
+    """Bytes of an array shape such as f32[3,4]{1,0:T(8,128)}, or of all arrays in a tuple."""
     return sum(
         math.prod(int(side) for side in sides.split(",") if side) * (int(bits or 8) // 8)
         for _, bits, sides in ARRAY.findall(shape)

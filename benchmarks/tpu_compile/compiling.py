@@ -1,7 +1,7 @@
-"""Devices that compile what they are asked to run.
+"""Devices that compile programs instead of running them.
 
-The project's own functions drive them, so that what is compiled is what a run would compile: a call of a mapped function
-compiles it for the shapes of its arguments, tells what came of it, and gives the shapes of its results.
+They are passed to the project's own functions, so the compiled programs are those of an actual run: calling a mapped function
+compiles it for the shapes of its arguments, reports the result of the compiler, and returns the shapes of the function's results.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from score_sde.devices.mapped import Flag, Function, Places, Shares
 
 
 class Memory(NamedTuple):
-    """Bytes on each chip, with the padding of its tiles."""
+    """Bytes per chip, including the padding of tiles."""
 
     arguments: int
     outputs: int
     aliased: int
-    """Of the outputs, what takes over the memory of donated arguments."""
+    """Outputs that reuse the memory of donated arguments."""
     temporaries: int
     code: int
 
     @property
     def needed(self) -> int:
-        """All at once."""
+        """Total memory needed at once."""
         return self.arguments + self.outputs - self.aliased + self.temporaries + self.code
 
 
 class Program(NamedTuple):
-    """What the compiler says of one. A loop of unknown length counts as one turn of it."""
+    """The compiler's report on one program. A loop of unknown length counts as one iteration."""
 
     name: str
     seconds: float
-    """To compile."""
+    """Compilation time."""
     memory: Memory
     flops: float
-    """Of one chip, as XLA counts them."""
+    """Floating-point operations per chip, as counted by XLA."""
     bytes_accessed: float
     optimal_seconds: float | None
-    """XLA's estimate for itself, which nothing measured."""
+    """XLA's internal estimate of the run time, not a measurement."""
     collectives: dict[str, Sent]
 
 
 def program(name: str, lowered: Any) -> Program:
-    """Compiled."""
+    """Compile a lowered program and return the compiler's report."""
     began = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - began
@@ -74,7 +74,7 @@ def program(name: str, lowered: Any) -> Program:
 
 
 class Compiled(Mapped):
-    """A function that is compiled instead of called."""
+    """A mapped function that is compiled instead of called."""
 
     def __init__(self, name: str, mapped: Mapped, report: Callable[[Program], None]):
         super().__init__(mapped.run, *mapped.beside)
@@ -92,13 +92,13 @@ class Compiled(Mapped):
 
 
 def shapes(tree: Any) -> Any:
-    """The same tree of nothing but shapes."""
+    """Replace the arrays of a tree by their shapes and dtypes."""
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
 
 
 @dataclasses.dataclass(frozen=True)
 class CompilingDevices(Devices):
-    """In place of the devices of `way`, which says how they share a batch."""
+    """Compiling stand-in for the devices of `way`, which determines how they share a batch."""
 
     way: Devices = dataclasses.field(kw_only=True)
     report: Callable[[Program], None] = dataclasses.field(kw_only=True)
@@ -120,7 +120,7 @@ class CompilingDevices(Devices):
         return self.way.joined(f, arguments, mapped, like)
 
     def split(self, tree: Any) -> Any:
-        """The shapes, of rows of all hosts, of what mapped arguments take."""
+        """The shapes of mapped arguments, from those of the rows of all hosts."""
         count = len(self.devices)
 
         def split(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -1,4 +1,4 @@
-"""One job: a stage of a configuration for a topology, with so many images on each chip; and what is recorded of it."""
+"""A compilation job: a stage of a configuration for a topology and a number of images per chip; and its records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from score_sde.errors import UserError
 from score_sde.options import choose
 
 CHIPS_OF_A_HOST = 8
-"""By which the published batches are divided where nobody says how many images a chip has: those of one v5e host."""
+"""Chips of one v5e host, by which the published batch is divided if no number of images per chip is given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Job:
     stage: str
     topology: str
     per_chip: int = 0
-    """Images; 0: the config's batch over eight chips."""
+    """Images per chip; 0: the config's batch divided by eight chips."""
     settings: tuple[str, ...] = ()
-    """NAME=VALUE of the config, as main.py reads --config.NAME=VALUE."""
+    """Changes NAME=VALUE of the config, parsed like main.py's --config.NAME=VALUE."""
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -42,7 +42,7 @@ class Job:
         return json.dumps(dataclasses.asdict(self))
 
     def in_full(self) -> Self:
-        """With the number of images."""
+        """The job with `per_chip` filled in."""
         batch = self._config()[SECTIONS[self.stage]].batch_size
         return dataclasses.replace(self, per_chip=self.per_chip or max(1, batch // CHIPS_OF_A_HOST))
 
@@ -51,17 +51,17 @@ class Job:
         return changed(load_config(self.config), ["", *given])
 
     def config_for(self, num_chips: int) -> Any:
-        """The config, with a batch for so many chips."""
+        """The config with the batch size for `num_chips` chips."""
         config = self._config()
         config[SECTIONS[self.stage]].batch_size = self.per_chip * num_chips
         return config
 
 
 def run(job: Job, out: Path) -> None:
-    """Compile, and add a line to rows.jsonl for each program, at once.
+    """Compile the programs of a job, and append a line to rows.jsonl for each as soon as it is compiled.
 
-    The last line says that the job is done. A program that the chip has no memory for is recorded with the compiler's words, and so is a configuration that the
-    mode refuses.
+    The last line marks the job as done. A program that exceeds the memory of the chip is recorded with the compiler's message, and a
+    configuration that the mode refuses with that of the UserError.
     """
     devices = chips.devices_of(job.topology)
     config = job.config_for(len(devices))
@@ -96,7 +96,7 @@ def run(job: Job, out: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of what compiles."""
+    """Versions of the compiler."""
     return {"libtpu": chips.libtpu_version(), "jax": jax.__version__}
 
 
@@ -119,7 +119,7 @@ def command(job: Job) -> str:
 
 
 def rows_of(rows: list[dict[str, Any]], job: Job) -> list[dict[str, Any]] | None:
-    """What is recorded of it by this compiler; None where that is not all: nothing, or what a job left that was ended."""
+    """The rows recorded for a job with this compiler; None if there are none or the job was interrupted."""
     fields = json.loads(job.to_json()) | versions()
     found = [row for row in rows if all(row[name] == value for name, value in fields.items())]
     return [row for row in found if "ended" not in row] if found and "ended" in found[-1] else None

@@ -1,4 +1,4 @@
-"""The largest batch on a chip that the compiler finds memory for, among doublings of the first."""
+"""Search for the largest batch per chip that fits into memory, among doublings of the first."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 from benchmarks.tpu_compile.job import Job
 
 Compile = Callable[[Job], list[dict[str, Any]] | None]
-"""The rows of a job; None where nobody knows."""
+"""Job -> its rows; None if the job failed or no time is left."""
 
 FAR = 6
-"""Doublings: a line through two of nearly equal memory has no end."""
+"""Maximum doublings to extrapolate at once, for two batches of nearly equal memory."""
 
 
 def largest(compiled: Compile, job: Job) -> int | None:
-    """Images on each chip such that they fit and twice as many do not; 0 where the first do not; None where nobody knows.
+    """Images per chip that fit while twice as many do not; 0 if the first number does not fit; None if a job gave no result.
 
-    Memory is a line in the number of images, nearly, once they take more than the state: two points of it say where to look. What fits
-    is said by the compiler.
+    Memory is nearly linear in the number of images once they take more than the state, so two points tell where to search. The
+    compiler decides what fits.
     """
     found: dict[int, float | None] = {}
 
     def needs(doublings: int) -> float | None:
-        """Share of the chip's memory; None if it does not fit.
+        """Fraction of the chip's memory that is needed; None if it does not fit.
 
         Raises:
-          LookupError: nobody knows.
+          LookupError: the job gave no result.
         """
         if doublings not in found:
             at = dataclasses.replace(job, per_chip=job.per_chip << doublings)
@@ -48,7 +48,10 @@ def largest(compiled: Compile, job: Job) -> int | None:
 
 
 def doublings_that_fit(needs: Callable[[int], float | None]) -> int:
-    """The most of them, of which one is known to fit: where the line through the two largest leads, and halves of what is left once one does not fit."""
+    """The largest number of doublings that fits, given that one does.
+
+    Extrapolates linearly from the two largest that fit; bisects once one does not fit.
+    """
     low, high, probe = 1, 0, expected((0, needs(0) or 0.0), (1, needs(1) or 0.0))
     while not high or high - low > 1:
         share = needs(probe)
@@ -61,14 +64,14 @@ def doublings_that_fit(needs: Callable[[int], float | None]) -> int:
 
 
 def share(rows: list[dict[str, Any]]) -> float | None:
-    """Of the chip's memory, what the program that needs most of it takes; None if one does not fit, or is refused."""
+    """Fraction of the chip's memory that the largest program takes; None if one does not fit or is refused."""
     if any("memory" not in row for row in rows):
         return None
     return max(row["memory"]["needed"] / row["memory_of_chip"] for row in rows)
 
 
 def expected(first: tuple[int, float], second: tuple[int, float]) -> int:
-    """Doublings that fit, if memory is a line through the shares of these; one more than the second at least, and FAR more at the most."""
+    """Doublings that fit by linear extrapolation of two (doublings, memory fraction); 1 to FAR more than the second."""
     (low, at_low), (high, at_high) = first, second
     slope = (at_high - at_low) / ((1 << high) - (1 << low))
     doublings = high + 1

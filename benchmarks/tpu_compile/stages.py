@@ -1,4 +1,4 @@
-"""The stages: what the modes compile, from shapes alone."""
+"""The stages: compile the programs of the modes from shapes alone."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from score_sde.training.start import state_shapes
 from score_sde.training.state import init_params
 from score_sde.training.step import build_train_step
 
-# Datasets that data.in_memory=auto keeps on the devices, with their training images; others are fed batch by batch.
+# Numbers of training images of the datasets that data.in_memory=auto keeps on the devices; others are fed batch by batch.
 RESIDENT = {"cifar10": 50_000, "digits": NUM_TRAIN}
 
 Array = jax.ShapeDtypeStruct
 
 
 def training(config: Any, devices: Devices) -> None:
-    """The update of --mode train."""
+    """Compile the training step of --mode train."""
     train.check(config, build_sde(config))
     task, options = build_score_task(config), config.training
     step = build_train_step(task, devices, options.skip_nonfinite > 0, options.accumulation)
@@ -46,7 +46,7 @@ def training(config: Any, devices: Devices) -> None:
 
 
 def fed(config: Any) -> tuple[Any, Given]:
-    """What lies on every device, and what a call of `training.steps_per_call` updates is given."""
+    """The shapes of the data resident on every device, and of the inputs of a call of `training.steps_per_call` updates."""
     shape, data, options = image_shape(config.data), config.data, config.training
     lead = (options.batch_size, options.steps_per_call)
     index, names = Array(lead, jnp.int32), conditions_of(config)
@@ -57,12 +57,12 @@ def fed(config: Any) -> tuple[Any, Given]:
 
 
 def integers(names: tuple[str, ...], lead: tuple[int, ...]) -> Any:
-    """Conditions, all of which are integers."""
+    """The shapes of conditions, all of which are integers."""
     return {name: Array(lead, jnp.int32) for name in names} or ()
 
 
 def sampling(sampler: str) -> Callable[[Any, Devices], None]:
-    """A batch of --mode sample by this sampler."""
+    """Build the stage that compiles a batch of --mode sample with this sampler."""
 
     def stage(config: Any, devices: Devices) -> None:
         config.sampling.sampler = sampler
@@ -77,13 +77,13 @@ def sampling(sampler: str) -> Callable[[Any, Devices], None]:
 
 
 def likelihoods(config: Any, devices: Devices) -> None:
-    """A batch of --mode likelihood."""
+    """Compile a batch of --mode likelihood."""
     sde, shape = build_sde(config), image_shape(config.data)
     likelihood.check(config, sde)
     lead = (config.likelihood.batch_size,)
     condition = integers(likelihood.given(config), lead)
     batch = Batch(Array((*lead, *shape), jnp.uint8), condition, Array(lead, jnp.int32))
-    with jax.default_matmul_precision("highest"):  # as measure_bits_per_dim has it
+    with jax.default_matmul_precision("highest"):  # as in measure_bits_per_dim
         run = build_compiled(config, sde, math.prod(shape), devices)
         run(model(config, sde), UniformDequantizer(), key(), devices.split(batch))
 
@@ -93,7 +93,7 @@ def key() -> Any:
 
 
 def model(config: Any, sde: Any) -> Any:
-    """The config's network, with shapes for its parameters."""
+    """The score model of the config, with shapes in place of parameters."""
     network = build_network(config)
     params = jax.eval_shape(lambda: init_params(config, network))
     return network_score(network, params, build_parameterization(config, sde))
@@ -105,5 +105,5 @@ STAGES: dict[str, Callable[[Any, Devices], None]] = {
     "ode": sampling("ode"),
     "likelihood": likelihoods,
 }
-# Whose config.<section>.batch_size each goes by.
+# The section of config whose batch_size each stage uses.
 SECTIONS = {"training": "training", "pc": "sampling", "ode": "sampling", "likelihood": "likelihood"}

@@ -1,4 +1,4 @@
-"""The rows as a table for people."""
+"""The rows of results, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown."""
+    """A Markdown table with the newest row of each program, and the compilers used."""
     newest = dict(line(row) for row in rows if "ended" not in row)
     days: dict[str, set[str]] = {}
     for row in rows:
@@ -34,7 +34,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """The only one."""
+    """The only table."""
     return {"": table(rows)}
 
 
@@ -46,7 +46,7 @@ def compiler_of(row: dict[str, Any]) -> str:
 
 
 def line(row: dict[str, Any]) -> tuple[tuple[str, ...], list[str]]:
-    """Which program, and what is said of it."""
+    """The cells that identify a program, and those of its results."""
     settings = " ".join((row["config"], *row["settings"]))
     name = row.get("name", "")
     words = name if row["stage"] == "training" else f"{row['stage']} {name}"

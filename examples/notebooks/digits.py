@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Digits, from training to conditional samples
 #
-# With the few updates here the digits are rough. `UPDATES=1300 python examples/notebooks/digits.py` gives those of the documentation.
+# After the few updates made here, the digits are rough. `UPDATES=1300 python examples/notebooks/digits.py` gives those in the documentation.
 
 # %%
 import os
@@ -22,7 +22,7 @@ UPDATES = int(os.environ.get("UPDATES", "100"))
 
 
 def show(images, name, rows=1):
-    """A grid of images (n, 8, 8, 1), saved."""
+    """Save images (n, 8, 8, 1) as a grid."""
     figure, axes = plt.subplots(
         rows, len(images) // rows, figsize=(len(images) // rows, 1.1 * rows)
     )
@@ -35,12 +35,12 @@ def show(images, name, rows=1):
 # %% [markdown]
 # ## The configuration
 #
-# `:conditional` conditions the network on the digit, and drops it for one image in ten.
+# `:conditional` conditions the network on the digit, and drops the label for one image in ten.
 
 # %%
 config = get_config("conditional")
 config.training.update(n_iters=UPDATES, eval_freq=UPDATES, snapshot_freq=0, checkpoint_freq=UPDATES)
-if UPDATES < 500:  # a smaller network, that compiles sooner and learns faster
+if UPDATES < 500:  # a smaller network, which compiles and learns faster
     config.model.update(nf=16, attn_resolutions=(), ema_rate=0.9)
     config.optim.warmup = UPDATES // 3
 test = data.load(config).test
@@ -50,19 +50,20 @@ show(held_out.images, "digits_held_out.png", rows=2)
 # %% [markdown]
 # ## Train
 #
-# Called again with the same folder and more updates, it goes on.
+# If `train` is called again with the same folder and more updates, it resumes training.
 
 # %%
 workdir = OUT / f"digits-{UPDATES}"
 figures = train(config, workdir)
 print(f"step {figures['step']}, loss {figures['loss']:.3f}, held out {figures['eval_loss']:.3f}")
-# A network that predicts no noise at all has a loss of 1.
+# A network that always predicts zero noise has a loss of 1.
 assert figures["eval_loss"] < 0.6
 
 # %% [markdown]
 # ## Sample
 #
-# The folder is enough: it has the configuration. Each digit twice, by UniPC in 15 steps, without guidance and with.
+# The folder is all that is needed, since it contains the configuration. Each digit is drawn twice by UniPC in 15 steps, first without
+# and then with guidance.
 
 # %%
 options = {
@@ -83,7 +84,7 @@ for weight in (0.0, 2.0):
 # %% [markdown]
 # ## Measure
 #
-# ln p(x | digit) of held-out images for each digit: Bayes' rule makes a classifier of it.
+# ln p(x | digit) of held-out images for each digit; by Bayes' rule this is a classifier.
 
 # %%
 x = trained.encode(held_out.images)

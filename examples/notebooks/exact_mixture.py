@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A mixture whose score is exact
 #
-# Nothing is trained here. The data are numbers drawn from a mixture of two Gaussians, so the score of every noise level is a
-# formula. Samplers and likelihoods cannot tell it from a network, and every answer they give can be checked.
+# Nothing is trained here. The data are numbers drawn from a mixture of two Gaussians, so the score at every noise level is known in
+# closed form. Samplers and likelihoods use it like a network, and all of their results can be checked.
 
 # %%
 from pathlib import Path
@@ -37,7 +37,7 @@ score = ProductMixtureScore(jnp.array(weights), jnp.array(means), jnp.array(vari
 # %% [markdown]
 # ## The density and its score, from data to noise
 #
-# $p_t$ is the mixture, scaled by $\alpha$ and blurred by $\sigma$. At the end of time it is nearly a standard normal.
+# $p_t$ is the mixture, scaled by $\alpha$ and blurred by $\sigma$. At $t = T$ it is nearly a standard normal distribution.
 
 # %%
 x = jnp.linspace(-3, 3, 301)[:, None]
@@ -55,7 +55,7 @@ figure.savefig(OUT / "mixture_score.png")
 # %% [markdown]
 # ## The flow
 #
-# The probability-flow ODE moves each point along its own quantile: trajectories never cross.
+# In one dimension the probability-flow ODE moves each point along its own quantile, so trajectories never cross.
 
 # %%
 starts = jnp.asarray(norm.ppf(np.linspace(0.02, 0.98, 25)))[:, None]
@@ -72,13 +72,13 @@ assert np.all(np.diff(np.asarray(path[:, :, 0]), axis=1) > 0)
 # %% [markdown]
 # ## Samplers
 #
-# Each draws 4,000 numbers with at most 40 evaluations of the score. Kolmogorov-Smirnov's distance to the exact law
-# compares them; that of 4,000 true samples stays below the band but for once in a million.
+# Each draws 4,000 numbers with at most 40 evaluations of the score. They are compared by the Kolmogorov-Smirnov distance to the exact
+# distribution; for 4,000 true samples it exceeds the band with a probability of one in a million.
 
 
 # %%
 def exact_cdf(x):
-    """Of the mixture at time EPS."""
+    """Cumulative distribution function of the mixture at time EPS."""
     alpha, sigma = float(sde.alpha(jnp.asarray(EPS))), float(sde.sigma(jnp.asarray(EPS)))
     stds = np.hypot(alpha * np.sqrt(variances), sigma)
     return norm.cdf((x[:, None] - alpha * means) / stds) @ weights
@@ -110,8 +110,8 @@ assert distances["unipc_3"] < band
 # %% [markdown]
 # ## Likelihood and bound
 #
-# The density of the ODE against the formula, and the bound of the SDE beside the entropy, which is the least that any model can
-# have.
+# The density of the ODE is compared with the exact one, and the bound of the SDE with the entropy, which is the least value that any
+# model can attain.
 
 # %%
 rng = np.random.default_rng(0)
@@ -135,6 +135,6 @@ print(
     f"largest difference of the ODE's ln p to the formula: {float(jnp.max(jnp.abs(found.nats - exact))):.1e} nats"
 )
 print(f"entropy {entropy:.4f} nats, bound {float(jnp.mean(bound.nats)):.4f} +- {error:.4f}")
-# The ODE begins at the prior and not at p_T: their means differ by 8e-4, which x multiplies.
+# The ODE uses the prior instead of p_T; their means differ by 8e-4, so ln p differs by x times that.
 assert np.max(np.abs(found.nats - exact)) < 5e-3
 assert abs(float(jnp.mean(bound.nats)) - entropy) < 5 * error

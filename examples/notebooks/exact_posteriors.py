@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Restoring images with exact posteriors
 #
-# A Gaussian with the mean and covariance of the digits is a poor model of digits, but its posterior given a measurement is a
-# formula. So it shows which methods draw from the posterior, and which only look as if they did.
+# A Gaussian with the mean and covariance of the digits is a poor model of digits, but its posterior given a measurement is known in
+# closed form. So it shows which methods draw from the posterior, and which only appear to.
 
 # %%
 from pathlib import Path
@@ -29,12 +29,12 @@ OUT.mkdir(parents=True, exist_ok=True)
 STEPS, DRAWS, SHAPE = 100, 500, (8, 8, 1)
 
 digits = load_digits()
-images = digits.images.reshape(-1, 64) / 8.0 - 1.0  # on [-1, 1]
+images = digits.images.reshape(-1, 64) / 8.0 - 1.0  # in [-1, 1]
 sde = VP()
 
 
 def gaussian(rows):
-    """Mean and covariance of images, with a little added so that nothing is certain."""
+    """Mean and covariance of images, with 1e-3 added to all variances to make it nonsingular."""
     return rows.mean(axis=0), np.cov(rows.T) + 1e-3 * np.eye(64)
 
 
@@ -43,7 +43,7 @@ model = GaussianScore.create(*map(jnp.asarray, gaussian(images)), sde)
 # %% [markdown]
 # ## The measurement
 #
-# The upper half of a digit is known, with noise of standard deviation 0.3: $y = A x_0 + \sigma_y n$.
+# The upper half of a digit is measured with noise of standard deviation 0.3: $y = A x_0 + \sigma_y n$.
 
 # %%
 measurement = Measurement.of(Coordinates.of_mask(half(SHAPE[:2], "top"), SHAPE), 0.3)
@@ -53,7 +53,7 @@ y = measurement.draw(original, jax.random.normal(jax.random.key(0), (1, 32)))
 # %% [markdown]
 # ## Four scores given y
 #
-# Each is a score model around the one above. The same sampler, ShARK on the reverse SDE, draws from all of them.
+# Each is a score model that wraps the one above. The same sampler, ShARK for the reverse SDE, draws from all of them.
 
 # %%
 methods = {
@@ -74,10 +74,10 @@ draws = {
 }
 
 # %% [markdown]
-# ## Who is right
+# ## Which methods are right
 #
-# The posterior's mean and standard deviation are known. A draw of it is on average 1 away from what was measured, in units of
-# $\sigma_y$.
+# The mean and standard deviation of the posterior are known. Draws from it are on average at a distance of about 1 from the measurement, in
+# units of $\sigma_y$.
 
 # %%
 law = methods["exact"].law(y[0])
@@ -88,7 +88,7 @@ print("            error of the mean   std over the exact one   |y - A x|")
 for name, x in draws.items():
     flat = x.reshape(DRAWS, -1)
     wrong[name] = float(np.sqrt(np.mean((flat.mean(axis=0) - mean) ** 2)))
-    ratio = float(np.mean(flat.std(axis=0)[32:] / std[32:]))  # of the unknown half
+    ratio = float(np.mean(flat.std(axis=0)[32:] / std[32:]))  # over the unknown half
     distance = float(np.mean(measurement.distance(given["measured"], jnp.asarray(x))))
     print(f"{name:10} {wrong[name]:15.3f} {ratio:20.2f} {distance:16.2f}")
 
@@ -107,8 +107,8 @@ assert wrong["MMPS"] < 0.05
 # %% [markdown]
 # ## Several modes
 #
-# A mixture with a Gaussian for each digit is nearer to digits. Its posterior is a mixture too: the weights say which digits the upper
-# half could belong to.
+# A mixture with one Gaussian per digit is a better model of digits. Its posterior is a mixture too, whose weights say which digits the
+# upper half could belong to.
 
 # %%
 parts = [gaussian(images[digits.target == k]) for k in range(10)]

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A process of your own
 #
-# A forward process is two functions of time: the mean coefficient $\alpha$ and the standard deviation $\sigma$ of $x_t$ given $x_0$.
-# Drift, diffusion, the reverse SDE and the probability-flow ODE are derived from them.
+# A forward process is defined by two functions of time: the mean coefficient $\alpha$ and the standard deviation $\sigma$ of $x_t$ given
+# $x_0$. Drift, diffusion, the reverse SDE and the probability-flow ODE are derived from them.
 
 # %%
 import dataclasses
@@ -30,13 +30,13 @@ from score_sde.training.score_task import train
 
 OUT = Path("runs/notebooks")
 OUT.mkdir(parents=True, exist_ok=True)
-UPDATES = int(os.environ.get("UPDATES", "20"))  # 1300 for digits that can be read
+UPDATES = int(os.environ.get("UPDATES", "20"))  # 1300 for legible digits
 
 
 # %% [markdown]
-# ## State it
+# ## Define it
 #
-# The straight path of flow matching. It ends before $t = 1$, where $\alpha$ vanishes.
+# The straight path of flow matching. It ends before $t = 1$, where $\alpha$ would vanish.
 
 
 # %%
@@ -63,7 +63,7 @@ np.testing.assert_allclose(sde.diffusion_squared(t), 2 * t / (1 - t), rtol=1e-4)
 # %% [markdown]
 # ## Sample with it
 #
-# Two moons of 400 points, blurred a little by stopping at a time above 0. The score of a finite set of points is a formula.
+# Two moons of 400 points, slightly blurred by stopping at a time above 0. The score of a finite set of points is known in closed form.
 
 # %%
 points = jnp.asarray(make_moons(400, noise=0.05, random_state=0)[0], jnp.float32)
@@ -82,13 +82,13 @@ for place, (name, sampler) in zip(axes[1:], samplers.items(), strict=True):
     nearest = np.min(np.linalg.norm(drawn.x[:, None] - 0.97 * points, axis=-1), axis=1)
     assert (
         np.quantile(nearest, 0.99) < 0.15
-    )  # some four standard deviations of the noise that is left
+    )  # about four standard deviations of the remaining noise
 figure.savefig(OUT / "moons.png")
 
 # %% [markdown]
 # ## Measure with it
 #
-# The log-density of a Gaussian, against its formula.
+# The log-density of a Gaussian, compared with the exact one.
 
 # %%
 gaussian = GaussianScore.create(jnp.zeros(2), jnp.array([[1.0, 0.5], [0.5, 1.0]]), sde)
@@ -97,14 +97,14 @@ keys = jax.random.split(jax.random.key(2), 64)
 solver = AdaptiveSolver("dopri5", 1e-5, 1e-5)
 found = log_density(gaussian, sde, x, ExactTrace(2), keys, 1e-3, solver)
 exact = gaussian.log_density(x, jnp.full(64, 1e-3))
-# At T the law is N(0, alpha^2 S + sigma^2 I), and the prior N(0, sigma^2 I): a difference of some 1e-4.
+# At T the distribution is N(0, alpha^2 S + sigma^2 I) and the prior N(0, sigma^2 I): a difference of about 1e-4.
 print(f"largest difference: {float(jnp.max(jnp.abs(found.nats - exact))):.1e} nats")
 assert np.max(np.abs(found.nats - exact)) < 3e-3
 
 # %% [markdown]
 # ## Train with it
 #
-# A name in `SDES` is all that a configuration needs. In the project itself that is a line in `sde_lib/__init__.py`.
+# A configuration needs only a name in `SDES`. In the project itself this is a line in `sde_lib/__init__.py`.
 
 # %%
 SDES["straight"] = Straight

@@ -1,7 +1,7 @@
-"""What a trained dequantizer gains: the bound with it and with uniform noise, on the same images, draws and times.
+"""The gain of a trained dequantizer: the bound with it and with uniform noise, on the same images, draws and times.
 
-Both start from the same uniform numbers, so most of what a one-sample estimate varies by is common to the two, and the error of
-their difference is far below that of either.
+Both use the same uniform numbers, so most of the variance of their one-sample estimates is shared, and the error of the
+difference is far below that of either.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from score_sde.sde_lib import SDE
 
 
 class Comparison(NamedTuple):
-    """Bounds in bits/dim of n images, each the mean over the repeats, float64 (n,)."""
+    """Bounds in bits/dim of n images, averaged over repeats, float64 (n,)."""
 
     uniform: np.ndarray
     learnt: np.ndarray
 
     @property
     def gain(self) -> np.ndarray:
-        """Bits/dim that the bound comes closer, image by image."""
+        """Bits/dim by which the learned noise tightens the bound of each image."""
         return self.uniform - self.learnt
 
 
@@ -44,9 +44,9 @@ def compare(
     key: Array,
     show: bool = True,
 ) -> Comparison:
-    """The bounds of the first config.dequantizer.num_images of a split (0: all).
+    """Compute both bounds for the first config.dequantizer.num_images images of a split (0: all).
 
-    Cost: 2 `repeats` evaluations of the score for each.
+    Cost: 2 `repeats` evaluations of the score per image.
     """
     options = config.dequantizer
     number = min(options.num_images or split.num_images, split.num_images)
@@ -54,7 +54,7 @@ def compare(
     bound, image = build_bound(config, sde), condition_image_of(config)
 
     def pair(dequantizer: Dequantizer, score: ScoreModel, key: Array, batch: Batch) -> Any:
-        """Nats with uniform noise and with the dequantizer's."""
+        """Bounds in nats with uniform noise and with the dequantizer."""
         condition = batch.condition
         if image is not None:
             condition = image.in_use(batch.images, condition, key, batch.index)

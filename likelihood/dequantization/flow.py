@@ -1,16 +1,16 @@
-"""A conditional flow for the noise within a level: u = sigmoid(y), y from logistic noise by affine couplings.
+"""A conditional flow for dequantization noise: u = sigmoid(y), with y from logistic noise by affine couplings.
 
     e = logit(a), a uniform;   y = g(e; v);   u = sigmoid(y)
     ln q(u|v) = ln f(e) - ln |det dg/de| - ln f(y),   f(y) = sigmoid(y) sigmoid(-y)
 
-because f is both the density of e and du/dy. Each coupling moves every other number, on a checkerboard over rows, columns
-and channels, to exp(s) y + b, with s and b from the numbers that stay and from v; the next one moves the others. The Jacobian is
-triangular and its determinant exact, whatever arithmetic s and b were computed in. The last layer of each coupling starts at
-zero: y = e, so that the flow starts as uniform noise with ln q = 0 and can only gain by training.
+because f is both the density of e and du/dy. Each coupling maps every other number, on a checkerboard over rows, columns
+and channels, to exp(s) y + b, where s and b depend on the numbers that stay and on v; the next one maps the others. The Jacobian is
+triangular and its determinant is exact, whatever precision s and b are computed in. The last layer of each coupling is
+initialized to zero, hence y = e: the flow starts as uniform noise with ln q = 0.
 
-Only this direction is needed: noise is drawn with its density, and no u is ever asked for its own. For a density that varies
-little across a cell, q ~ exp(g u), the two numbers s and b of a pixel fit the slope and the curvature of ln q. Flow++ has mixtures
-of logistics in their place (Ho et al. 2019, Sec. 3.2), with the same bound.
+Only this direction is needed: noise is drawn together with its density, and the density of a given u is never evaluated. For a
+density that varies little across a cell, q ~ exp(g u), the numbers s and b of a pixel fit the slope and the curvature of ln q.
+Flow++ uses mixtures of logistics in their place (Ho et al. 2019, Sec. 3.2), with the same bound.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from jaxtyping import Bool, Float
 from score_sde.likelihood.dequantization.dequantizer import uniform
 from score_sde.shapes import Array, Elements, Keys, OneKey, PerImage, Pixels, Stored
 
-MAX_LOG_SCALE = 2.0  # of one coupling: a bad update cannot throw the next ones out of range
-# Half a step of float32 uniform numbers, in place of 0, whose logit is infinite.
+MAX_LOG_SCALE = 2.0  # of one coupling: limits the effect of a bad update on the following couplings
+# Half the spacing of float32 uniform numbers; replaces 0, whose logit is infinite.
 SMALLEST = 2.0**-24
 
 
 def checkerboard(shape: tuple[int, ...], parity: int) -> Bool[np.ndarray, "h w c"]:
-    """True where row + column + channel has this parity."""
+    """Mask that is True where row + column + channel has this parity."""
     return np.indices(shape).sum(axis=0) % 2 == parity
 
 
@@ -43,18 +43,18 @@ def log_logistic(y: Elements) -> Elements:
 
 
 def conv(features: int, zero: bool = False) -> nn.Conv:
-    """3x3 convolution that keeps the resolution."""
+    """A 3x3 convolution that keeps the resolution."""
     init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
     return nn.Conv(features, (3, 3), kernel_init=init)
 
 
 def features(images: Stored, num_levels: int, dtype: DTypeLike) -> Float[Array, "b h w 9*c+2"]:
-    """What the noise may depend on, from integer levels.
+    """Features of integer-level images that the noise is conditioned on.
 
-    Where a density lies within a level follows from differences of a few levels, of which 2v/(L - 1) - 1 would show a network
-    2/L. So there are also: how far v is from the mean of its neighbourhood, in units of 2 and of 16 levels; and v itself as
-    the phase of waves of 8, 32 and 128 levels (Kingma et al. 2021, VDM, App. C, for the same reason). Two channels say where a
-    pixel is, which a convolution cannot tell.
+    How the density varies within a level depends on differences of a few levels, which appear in 2v/(L - 1) - 1 only at the scale
+    of 2/L. So the features include the deviation of v from the mean of its neighborhood, in units of 2 and of 16 levels, and v as
+    the phase of waves of 8, 32 and 128 levels (Kingma et al. 2021, VDM, App. C, for the same reason). Two channels hold the
+    coordinates of the pixel, which a convolution cannot infer.
     """
     v = images.astype(dtype)
     apart = v - nn.avg_pool(v, (3, 3), padding="SAME", count_include_pad=False)
@@ -76,7 +76,7 @@ def features(images: Stored, num_levels: int, dtype: DTypeLike) -> Float[Array, 
 
 
 class Context(nn.Module):
-    """What all couplings see of the image, from its features."""
+    """The network whose output, computed from the features of the image, is an input to all couplings."""
 
     width: int
 
@@ -86,14 +86,14 @@ class Context(nn.Module):
 
 
 class Coupling(nn.Module):
-    """One affine coupling: the numbers of one parity move, by what those of the other and the context say."""
+    """One affine coupling: transforms the numbers off `parity`, given those of that parity and the context."""
 
     width: int
     parity: int
 
     @nn.compact
     def __call__(self, y: Pixels, context: Float[Array, "b h w f"]) -> tuple[Pixels, Pixels]:
-        """The moved y and ln dy'/dy of each number."""
+        """Return the transformed y' and ln dy'/dy of each number."""
         stays = jnp.asarray(checkerboard(y.shape[1:], self.parity))[None]
         seen = jnp.where(stays, jnp.tanh(0.5 * y), 0.0)  # 2u - 1
         h = nn.swish(conv(self.width)(jnp.concatenate([seen, context], axis=-1)))
@@ -104,12 +104,12 @@ class Coupling(nn.Module):
 
 
 class DequantizationFlow(nn.Module):
-    """e -> (u, ln q(u|v)).
+    """The flow (v, e) -> (u, ln q(u|v)).
 
     Args:
-      num_levels: L, of the images.
+      num_levels: L of the images.
       width: channels of the convolutions.
-      depth: couplings, at least 2, for every number to be moved.
+      depth: number of couplings, at least 2 so that every number is transformed.
     """
 
     num_levels: int
@@ -118,7 +118,7 @@ class DequantizationFlow(nn.Module):
 
     @nn.compact
     def __call__(self, images: Stored, e: Pixels) -> tuple[Pixels, PerImage]:
-        """u and ln q in nats, from images of integer levels and logistic noise e."""
+        """Return u and ln q in nats, for images of integer levels and logistic noise e."""
         context = Context(self.width)(features(images, self.num_levels, e.dtype))
         y, log_slope = e, jnp.zeros_like(e)
         for k in range(self.depth):
@@ -129,13 +129,13 @@ class DequantizationFlow(nn.Module):
 
 
 def init_params(flow: DequantizationFlow, shape: tuple[int, ...], key: OneKey) -> Any:
-    """The first parameters, for images of shape (h, w, c); for shapes only: `jax.eval_shape` of it."""
+    """Initialize the parameters for images of shape (h, w, c); apply `jax.eval_shape` to get only their shapes."""
     return flow.init(key, jnp.zeros((1, *shape), jnp.int32), jnp.zeros((1, *shape)))["params"]
 
 
 @flax.struct.dataclass
 class FlowDequantizer:
-    """The flow with its parameters. From the same key its noise starts from the uniform dequantizer's."""
+    """The flow with its parameters. For the same key it transforms the noise of the uniform dequantizer."""
 
     params: Any
     flow: DequantizationFlow = flax.struct.field(pytree_node=False)

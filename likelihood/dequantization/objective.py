@@ -1,4 +1,4 @@
-"""A Monte-Carlo estimate of a bound on -ln P(v), which training minimises and comparison reports."""
+"""A Monte Carlo estimate of a bound on -ln P(v), which training minimizes and comparison reports."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from score_sde.training.draws import low_discrepancy
 
 @dataclasses.dataclass(frozen=True)
 class IntegerImageBound:
-    """The variational bound of the reverse SDE (likelihood/bound.py), with noise drawn from q."""
+    """The variational bound of the reverse SDE (likelihood/bound.py) for images dequantized with noise from q."""
 
     sde: SDE
-    space: Space  # of integer levels
-    eps: float  # the time at which the density is taken
+    space: Space  # a space of integer levels
+    eps: float  # the time at which the density is evaluated
 
     def __call__(
         self,
@@ -36,14 +36,14 @@ class IntegerImageBound:
         places: Array,
         of: int,
     ) -> Array:
-        """One unbiased estimate of E_q[bound on -ln p(x(v + u)) + ln q(u|v)] for each image, in nats of x, (b,).
+        """One unbiased estimate of E_q[bound on -ln p(x(v + u)) + ln q(u|v)] per image, in nats of x, (b,).
 
         Args:
           images: integer levels (b, h, w, c).
-          key: of all that is drawn for a set of `of` images.
-          places: where these stand in that set, int32 (b,); the times of the set are equally spaced in log-SNR.
+          key: the random key of a set of `of` images, for everything that is drawn.
+          places: positions of these images in that set, int32 (b,); the times of the set are equally spaced in log-SNR.
 
-        Cost: one evaluation of the score an image.
+        Cost: one evaluation of the score per image.
         """
         keys = image_keys(TrainingKeys, key, places)
         u, log_q = dequantizer(images, keys.dequantization)
@@ -53,12 +53,12 @@ class IntegerImageBound:
         return bound_sample(score, self.sde, x0, t, z, self.eps) + log_q
 
     def bits_per_dim(self, nats: np.ndarray, dimension: int) -> np.ndarray:
-        """Of nats as above, of images of so many dimensions."""
+        """Convert values of `__call__`, in nats, to bits/dim for images of `dimension` numbers."""
         offset = self.space.bits_per_dim_offset
-        assert offset is not None  # integer levels have one
+        assert offset is not None  # every space of integer levels has one
         return np.asarray(nats, np.float64) / (dimension * math.log(2)) + offset
 
 
 def build_bound(config: Any, sde: SDE) -> IntegerImageBound:
-    """The bound on integer images that a dequantization flow is trained by."""
+    """Build the bound on integer images that a dequantization flow is trained on."""
     return IntegerImageBound(sde, build_space(config), config.likelihood.eps)

@@ -1,12 +1,12 @@
-"""What is kept of a dequantizer: <workdir>/dequantizer/<name of the score model's weights>/, such as step6, step6-ema0.1 or step6-lora1.
+"""Stored dequantizers: <workdir>/dequantizer/<name of the score model's weights>/, such as step6, step6-ema0.1 or step6-lora1.
 
-    dequantizer.json   the options that it was built with, the images that it is for, and by what the score model's weights are known
-    checkpoints/       as those of score models: TrainState of the flow, written atomically
-    metrics.jsonl      its training
+    dequantizer.json   options of the flow, the format of its images, and hash and norms of the score model's weights
+    checkpoints/       TrainState of the flow, written atomically as for score models
+    metrics.jsonl      metrics of its training
 
-The bound holds with any q, so noise learnt from other weights would give a true figure, but a needlessly poor one that does not
-show it. Hence one folder for each checkpoint, average and choice of adapters; and a likelihood takes the flow of its own weights
-or none: those of the same bytes or, since some are computed as they are loaded and another machine rounds otherwise, of the same norms.
+The bound holds with any q, so a flow trained for other weights would give a valid bound, but an unnecessarily loose one without any
+sign of it. Hence there is one folder per checkpoint, weight average and choice of adapters, and a likelihood only uses a flow trained
+for the same weights. They are compared by hash or, since weights computed on loading are rounded differently on another machine, by norms.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from score_sde.training.known_weights import hash_of_weights, near_norms, norms_
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import LoadedScore
 
-FORMAT = 1  # of the file
+FORMAT = 1  # version of the file format
 FILE = "dequantizer.json"
 DATA_FIELDS = ("image_size", "image_width", "num_channels", "num_levels")
 
 
 def dequantizer_folder(workdir: Path, loaded: LoadedScore) -> Path:
-    """Of the dequantizer of these weights; step 0 stands for a score known in closed form."""
+    """The folder of the dequantizer for these weights; step 0 stands for a score known in closed form."""
     return Path(workdir) / "dequantizer" / loaded.name
 
 
 def build_flow(config: Any) -> DequantizationFlow:
-    """The flow of config.dequantizer, without parameters."""
+    """Build the flow of config.dequantizer, without parameters."""
     return DequantizationFlow(
         config.data.num_levels, config.dequantizer.width, config.dequantizer.depth
     )
 
 
 def record_of(config: Any) -> dict[str, Any]:
-    """What tells a flow's weights from those of another."""
+    """The settings that the weights of a flow depend on."""
     return {
         "format": FORMAT,
         **{name: as_json(config)["data"][name] for name in DATA_FIELDS},
@@ -62,10 +62,10 @@ def record_of(config: Any) -> dict[str, Any]:
 
 
 def write_record(config: Any, folder: Path, model: Any) -> None:
-    """Write the record, unless the folder has one: then check that that of this config and score model is the same.
+    """Write the record of this config and score model, or compare it with the record that the folder already has.
 
     Raises:
-      UserError: the folder holds a flow with other options, or for other weights.
+      UserError: the folder holds a flow with other options or for other weights.
     """
     path = folder / FILE
     if not path.exists():
@@ -81,14 +81,14 @@ def write_record(config: Any, folder: Path, model: Any) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Raises UserError for a damaged file."""
+    """Read the record; raises UserError for a damaged file."""
     try:
-        # Of files from before images had two sides.
+        # Default for files written before non-square images.
         found = {"image_width": 0, **parse_json(path.read_bytes())}
         for name in ("width", "depth"):
             if type(found.get(name)) is not int or found[name] < 1:
                 raise ValueError(f"it has no {name}")
-        np.asarray(found.get("norms", []), np.float64)  # raises for what are no numbers
+        np.asarray(found.get("norms", []), np.float64)  # raises unless these are numbers
         return found
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
@@ -97,7 +97,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any]) -> None:
-    """Refuse a flow that was trained with other settings."""
+    """Raise UserError if the flow was trained with other settings."""
     differences = [
         f"{name}={given[name]!r} (trained with {recorded.get(name)!r})"
         for name in given
@@ -111,9 +111,9 @@ def refuse_difference(path: Path, recorded: dict[str, Any], given: dict[str, Any
 
 
 def refuse_other_weights(path: Path, recorded: dict[str, Any], model: Any) -> None:
-    """Refuse a flow of another score model in a folder of the same name: one trained again, or other adapters.
+    """Raise UserError if the flow was trained for other weights of the same name: retrained ones, or other adapters.
 
-    A record of earlier versions, which has no hash, is taken at its folder's word.
+    A record of an earlier version, which has no hash, is accepted by the name of its folder.
     """
     same = "weights" not in recorded or recorded["weights"] == hash_of_weights(model)
     if not same and not near_norms(recorded.get("norms", ()), model):
@@ -124,7 +124,7 @@ def refuse_other_weights(path: Path, recorded: dict[str, Any], model: Any) -> No
 
 
 def load_flow(config: Any, workdir: Path, loaded: LoadedScore) -> FlowDequantizer:
-    """The flow trained for these weights of the score model, built with the options recorded with it."""
+    """Load the flow trained for these weights of the score model, built with its recorded options."""
     folder = dequantizer_folder(workdir, loaded)
     path = folder / FILE
     if not path.exists() or not checkpoint_folder(folder).is_dir():
@@ -153,10 +153,10 @@ DEQUANTIZERS: dict[str, Callable[[Any, Path, LoadedScore], Dequantizer]] = {
 
 
 def load_dequantizer(config: Any, workdir: Path, loaded: LoadedScore) -> Dequantizer:
-    """The dequantizer that config.likelihood.dequantization names, for a score model of this folder.
+    """Load the dequantizer that config.likelihood.dequantization names, for a score model of this folder.
 
     Raises:
-      UserError: an unknown name; none was trained for this checkpoint; or it was for other weights or images.
+      UserError: an unknown name; no dequantizer for this checkpoint; or one trained for other weights or images.
     """
     load = choose("likelihood.dequantization", config.likelihood.dequantization, DEQUANTIZERS)
     return load(config, workdir, loaded)

@@ -1,7 +1,7 @@
-"""Training a flow for the noise within a level, under a score model that stays as it is.
+"""Training of a dequantization flow for a fixed score model.
 
-The objective is the bound itself (objective.py): its gradient reaches the flow through ln q, and through x0, on which the score
-model's error at every noise level depends. The optimiser is Adam with a clip and a cosine; the averaged weights are the result.
+The objective is the bound itself (objective.py). Its gradient reaches the flow through ln q and through x0, on which the score
+model's error at every noise level depends. The optimizer is Adam with gradient clipping and cosine decay; the result is the EMA of the weights.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from score_sde.training.state import warmed_up
 from score_sde.training.task import Evaluator, Plan
 
 EMA_RATE = 0.99
-# Norm of a gradient in bits/dim: several times the usual one, so it catches the exceptions.
+# Maximum norm of the gradient of bits/dim: several times the typical one, so only outliers are clipped.
 CLIP = 1.0
 
 
 class Trained(NamedTuple):
-    """The flow with averaged weights, the updates made, and the signal that ended them early, or None."""
+    """The flow with EMA weights, the number of training steps, and the signal that ended training early, or None."""
 
     dequantizer: FlowDequantizer
     step: int
@@ -48,7 +48,7 @@ class Trained(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DequantizerTask:
-    """A flow and its bound, as a Task (training/task.py); its constants are the score model. Losses are in bits/dim."""
+    """A flow and its bound as a Task (training/task.py), with the score model as its constants and losses in bits/dim."""
 
     config: Any
     constants: ScoreModel
@@ -77,7 +77,7 @@ class DequantizerTask:
             condition = self.image.in_use(batch.images, condition, key, batch.index)
         score = bind(constants, condition)
         nats = self.bound(dequantizer, score, batch.images, key, batch.index, of)
-        # Without the offset, which no update changes.
+        # The constant offset is left out.
         return nats / (math.prod(self.bound.space.shape) * math.log(2))
 
     def learning_rate(self, step: Array) -> Array:
@@ -91,7 +91,7 @@ class DequantizerTask:
 
 
 def build_task(config: Any, score: ScoreModel, sde: SDE) -> DequantizerTask:
-    """The task that config.dequantizer names."""
+    """Build the task that config.dequantizer describes."""
     adam = optax.adam(schedule(config.dequantizer))
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), adam)
     flow, bound = build_flow(config), build_bound(config, sde)
@@ -101,20 +101,20 @@ def build_task(config: Any, score: ScoreModel, sde: SDE) -> DequantizerTask:
 def train_dequantizer(
     config: Any, score: ScoreModel, sde: SDE, split: Any, folder: Path
 ) -> Trained:
-    """Train the flow of config.dequantizer in `folder`, from the newest checkpoint there if there is one.
+    """Train the flow of config.dequantizer in `folder`, resuming from its newest checkpoint if there is one.
 
     Args:
-      score: the score model; an argument of the compiled step, never updated.
+      score: the score model, an argument of the compiled step that is never updated.
       split: the training images (data/splits.py), integer levels.
-      folder: of this dequantizer, see trained.py.
+      folder: the folder of this dequantizer (see trained.py).
 
     Raises:
       UserError: the folder holds a flow with other options, or the loss is not finite.
 
-    Cost: an evaluation of the score and its backward pass for each image of each update.
+    Cost: one evaluation of the score and its backward pass per image and training step.
     """
     task = build_task(config, score, sde)
-    task.record(folder)  # says more than the shapes of a checkpoint that differ
+    task.record(folder)  # its errors are clearer than those of mismatched checkpoint shapes
     plan = Plan.from_config(config, config.dequantizer)
     devices = build_devices(config)
     state, figures = train_task(task, plan, split, folder, devices)
@@ -123,5 +123,5 @@ def train_dequantizer(
 
 
 def schedule(options: Any) -> optax.Schedule:
-    """A rate that falls from lr to 0 along half a cosine over the run."""
+    """Cosine decay of the learning rate from lr to 0 over the run."""
     return optax.cosine_decay_schedule(options.lr, options.n_iters)

@@ -1,4 +1,4 @@
-"""Exponential integrators by name, with what they cost and what they can do."""
+"""Exponential integrators by name, with their cost and capabilities."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Method(NamedTuple):
     make: Callable[[SDE], diffrax.AbstractSolver]
     order: int
     evaluations: int
-    """For each step, accepted or not."""
+    """Evaluations per step, accepted or not."""
     adaptive: bool = False
-    """It estimates its error, so its step size can follow a tolerance."""
+    """Whether it estimates its error, so that its step size can follow a tolerance."""
     with_noise: Callable[[float], diffrax.AbstractSolver] | None = None
-    """Its stochastic form of a given eta in (0, 1], at the same cost and of the same (weak) order."""
+    """Its stochastic form for an eta in (0, 1], with the same cost and (weak) order; None if it has none."""
 
 
 EXPONENTIAL: dict[str, Method] = {

@@ -1,19 +1,19 @@
 """Multistep exponential integrators: a polynomial through the latest predictions, integrated over the next step.
 
-In x_hat = x/alpha and lambda the flow is, with either prediction (Lu et al. 2022a, Eq. 3.4; 2022b, Prop. 4.1),
+In x_hat = x/alpha and lambda the flow is, for either prediction (Lu et al. 2022a, Eq. 3.4; 2022b, Prop. 4.1),
 
     x_hat_1 = x_hat_0 - integral of exp(-lambda) eps_hat,
     x_hat_1 = exp(-h) x_hat_0 + integral of exp(lambda - lambda_1) data_hat,    h = lambda_1 - lambda_0.
 
-A method is four choices: which prediction, through how many of its latest values the polynomial goes, in which
-variable it is one, and by which rule it is integrated. All cost one evaluation a step, and the steps may have any
-lengths. `deis.py` and `unipc.py` choose otherwise than the DPM-Solver++ below.
+A method is four choices: which prediction, how many of its latest values the polynomial interpolates, in which variable, and
+by which rule it is integrated. All cost one evaluation per step, and the steps may have any lengths. `deis.py` and
+`unipc.py` make other choices than the DPM-Solver++ methods below.
 
-The start is as published: the first step has one prediction and is DDIM, the next has two, and so on. That costs no
-evaluation, and an error of order 2 in the first step, whatever the method's order. Near T, where predictions
-hardly change, it is too small to see up to order 3 (and 4 under VP and sub-VP); from t = 0.5 it brings the order
-down to 2. A grid whose first step is halved six times keeps order 4, for six evaluations, and UniPC-2 keeps its
-order 3 from anywhere, for none: its corrector mends the first step.
+The start is as published: the first step has one prediction and is DDIM, the next has two, and so on. This costs no extra
+evaluation, but leaves an error of order 2 in the first step, whatever the method's order. Near T, where predictions hardly change,
+this error is negligible up to order 3 (and 4 under VP and sub-VP); for a start at t = 0.5 it reduces the order to 2. A grid
+whose first step is halved six times retains order 4, for six more evaluations, and UniPC-2 retains its order 3 from any
+start at no cost: its corrector repairs the first step.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from score_sde.shapes import Array, Elements, Images, Points, Scalar
 Of = Callable[[Elements], Elements]
 """A function of lambda."""
 
-# Gauss-Legendre on [0, 1]. In lambda every integrand is smooth, and unlike closed forms in powers of 1/h the sum
-# keeps its digits on short steps: no two terms cancel but those of the polynomial itself.
+# Gauss-Legendre quadrature on [0, 1]. In lambda every integrand is smooth, and unlike closed forms in powers of 1/h the
+# sum remains accurate on short steps: no terms cancel except those of the polynomial itself.
 _POINTS, _WEIGHTS = (
     0.5 * a for a in (np.polynomial.legendre.leggauss(16) + np.array([[1.0], [0.0]]))
 )
 
-# Where predictions lie that were never made: so far away, they do not bend the polynomial.
+# The location of predictions that were never made: so far away that they do not affect the polynomial.
 FAR = 1e20
 
 
 class Prediction(NamedTuple):
-    """What is interpolated, and how its integral over a step moves x_hat."""
+    """What is interpolated, and how its integral over a step advances x_hat."""
 
     of: Callable[[Images, Scalar, Images], Images]
     """(x_hat, rho, eps_hat) -> the prediction."""
@@ -67,17 +67,17 @@ DATA = Prediction(
 
 
 class Integral(NamedTuple):
-    """The integral from `start` to `end` of density times the polynomial with given values at `nodes`."""
+    """The integral from `start` to `end` of the density times the polynomial with given values at `nodes`."""
 
     start: Scalar
     end: Scalar
     nodes: Points
-    """In the polynomial's variable."""
+    """Values of the polynomial's variable."""
     variable: Of
     density: Of
 
     def basis(self, at: Float[Array, "m"]) -> Float[Array, "n m"]:
-        """Lagrange's polynomials at these lambdas."""
+        """The Lagrange basis polynomials at these lambdas."""
         n = self.nodes.shape[0]
         same = jnp.eye(n, dtype=bool)
         apart = jnp.where(same, 1.0, self.nodes[:, None] - self.nodes[None, :])
@@ -85,31 +85,31 @@ class Integral(NamedTuple):
         return jnp.prod(jnp.where(same[:, :, None], 1.0, away / apart[:, :, None]), axis=1)
 
     def masses(self) -> tuple[Points, Points]:
-        """Points in lambda, and the weights under which a sum over them is an integral with the density."""
+        """Quadrature points in lambda, and their weights, which include the density."""
         h = self.end - self.start
         points = self.start + h * jnp.asarray(_POINTS, h.dtype)
         return points, h * jnp.asarray(_WEIGHTS, h.dtype) * self.density(points)
 
     def made(self) -> Int[Array, ""]:
-        """How many of the predictions were really made."""
+        """The number of predictions that were actually made."""
         return jnp.sum(jnp.abs(self.nodes) < FAR)
 
 
 Rule = Callable[[Integral], Points]
-"""The weights of the predictions in an integral."""
+"""Integral -> the weights of the predictions in it."""
 
 
 def exact(integral: Integral) -> Points:
-    """The polynomial's integral itself, to round-off."""
+    """The exact integral of the polynomial, up to round-off."""
     points, masses = integral.masses()
     return integral.basis(points) @ masses
 
 
 def _through_the_middle(integral: Integral, b: Scalar) -> Points:
-    """Of a straight line p: density's integral times p(start), and b times p's rise over half of the step.
+    """For a straight line p: the density's integral times p(start), plus b times the rise of p over half of the step.
 
-    b stands for that integral of the density, up to a factor 1 + O(h) (Zhao et al. 2023, a_1 = 1/2).
-    With more than two predictions the published coefficients solve a system and are the exact ones, whatever b.
+    b stands for the integral of the density, up to a factor 1 + O(h) (Zhao et al. 2023, a_1 = 1/2). With more than two
+    predictions the published coefficients solve a system and are the exact ones, whatever b.
     """
     _, masses = integral.masses()
     start = integral.start[None]
@@ -120,22 +120,22 @@ def _through_the_middle(integral: Integral, b: Scalar) -> Points:
 
 
 def bh1(integral: Integral) -> Points:
-    """B(h) = h of Zhao et al. 2023."""
+    """The rule with B(h) = h of Zhao et al. 2023."""
     h = integral.end - integral.start
     return _through_the_middle(integral, h * integral.density(integral.end))
 
 
 def bh2(integral: Integral) -> Points:
-    """B(h) = exp(h) - 1 of Zhao et al. 2023; with data and two predictions it is DPM-Solver++(2M)."""
+    """The rule with B(h) = exp(h) - 1 of Zhao et al. 2023; for data prediction with two predictions it is DPM-Solver++(2M)."""
     _, masses = integral.masses()
     return _through_the_middle(integral, jnp.sum(masses))
 
 
 def half_of_the_bend(integral: Integral) -> Points:
-    """DPM-Solver++(3M) as its authors' code has it: the term of the second difference comes with half its weight.
+    """DPM-Solver++(3M) as in its authors' code, where the second-difference term has half its weight.
 
-    That makes it a method of order 2; `bh2` with three predictions has the whole term and order 3. On grids
-    whose steps differ much, half of an extrapolated bend is often the better guess.
+    This makes it a method of order 2; `bh2` with three predictions has the full term and order 3. On grids with very unequal
+    steps, half of the extrapolated second difference is often the better guess.
     """
     points, masses = integral.masses()
     nodes = integral.nodes
@@ -153,12 +153,12 @@ class History(NamedTuple):
 
     @classmethod
     def none(cls, n: int, node: Scalar, prediction: Images) -> History:
-        """n predictions that were never made, of the kinds of these."""
+        """A history of n predictions that were never made, with the shapes and dtypes of these."""
         far = -FAR * jnp.arange(1, n + 1, dtype=jnp.result_type(node))
         return cls(far, jnp.zeros((n, *prediction.shape), prediction.dtype))
 
     def add(self, node: Scalar, prediction: Images) -> History:
-        """With one more."""
+        """The history with one more prediction, the newest."""
         return History(
             jnp.concatenate([node[None], self.nodes]),
             jnp.concatenate([prediction[None], self.predictions]),
@@ -169,10 +169,10 @@ class History(NamedTuple):
 
 
 class Multistep(diffrax.AbstractSolver):
-    """The solver of the four choices, with the polynomial through `points` predictions.
+    """The solver defined by the four choices, with the polynomial through `points` predictions.
 
-    Its state is the last points - 1 predictions. lambda may also fall, from data to noise: diffrax then hands a
-    solver -lambda, which grows.
+    Its state is the last points - 1 predictions. lambda may also decrease, from data to noise: diffrax then passes the
+    solver -lambda, which increases.
     """
 
     predicted: Prediction = eqx.field(static=True)
@@ -199,7 +199,7 @@ class Multistep(diffrax.AbstractSolver):
         return self.predicted.keep(end - start).astype(x.dtype) * x + moved
 
     def begin(self, x: Images, start: Scalar) -> Any:
-        """What is remembered before the first step, from x_hat at lambda `start`."""
+        """The memory before the first step, from x_hat at lambda `start`."""
         return History.none(self.points - 1, start, x)
 
     def move(
@@ -224,10 +224,10 @@ class Multistep(diffrax.AbstractSolver):
         return y1, None, dense, memory, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: Images, args: Any) -> Images:
-        """eps_hat; diffrax asks for it only where it chooses a first step itself."""
+        """eps_hat; diffrax evaluates this only when it chooses a first step itself."""
         return terms.vf(t0, y0, args)
 
 
 def itself(at: Elements) -> Elements:
-    """lambda as the polynomial's variable."""
+    """lambda itself as the polynomial's variable."""
     return at

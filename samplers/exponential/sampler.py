@@ -1,4 +1,4 @@
-"""Samples by an exponential integrator: a grid of times in, lambdas and x/alpha within, x out."""
+"""Sampling with an exponential integrator: takes times and x, works in lambda and x/alpha, and returns x."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from score_sde.shapes import Images, Points
 
 
 class UnitController(diffrax.PIDController):
-    """diffrax's control with states and errors in units in which a state has about the variance 1.
+    """diffrax's controller with states and errors scaled to a variance of about 1.
 
-    They are x_hat / sqrt(1 + rho^2), the states of VP, so every process takes the same steps. In x_hat itself errors
-    would be measured by its size at the start of a step, and a long step from noise would pass however it ends.
+    The scaled states are x_hat / sqrt(1 + rho^2), those of VP, so every process takes the same steps. In x_hat itself errors
+    would be measured relative to its size at the start of a step, and a long step from noise would be accepted whatever its
+    result.
     """
 
     def adapt_step_size(
@@ -38,13 +39,13 @@ class UnitController(diffrax.PIDController):
 
 @dataclasses.dataclass(frozen=True)
 class ExponentialSampler(Sampler):
-    """Samples by the method of this name in `EXPONENTIAL`.
+    """Samples with the method of this name in `EXPONENTIAL`.
 
-    With `eta` in (0, 1] part of the noise is drawn anew in each step, for the methods that can; 0 is the
-    probability-flow ODE. With `adaptive` the method's error estimate chooses the steps, for those that have one.
+    With `eta` in (0, 1] part of the noise is redrawn in each step, for methods that support it; 0 is the probability-flow
+    ODE. With `adaptive` the method's error estimate controls the steps, for methods that have one.
 
     Raises:
-      ConfigError: an unknown method, or one that cannot do what is asked of it.
+      ConfigError: an unknown method, or one that does not support what is requested.
     """
 
     sde: SDE
@@ -79,7 +80,7 @@ class ExponentialSampler(Sampler):
     ) -> Samples:
         """See Sampler.sample. The sigma of the last time must not be 0. The path of adaptive steps is interpolated.
 
-        Along rising times a deterministic single-step method carries data to noise.
+        Along increasing times a deterministic single-step method maps data to noise.
         """
         grid = jnp.asarray(grid, x.dtype)
         alpha, lambdas = self.sde.alpha(grid), 0.5 * self.sde.log_snr(grid)
@@ -96,7 +97,7 @@ class ExponentialSampler(Sampler):
     def _equation(
         self, lambdas: Points, noise: Noise, like: Images
     ) -> tuple[diffrax.AbstractTerm, diffrax.AbstractSolver]:
-        """What is solved, and by what."""
+        """The terms of the equation, and the solver."""
 
         def prediction(lambda_: Any, x_hat: Images, score: ScoreModel) -> Images:
             return noise_at(self.sde, 2.0 * lambda_, x_hat, score)

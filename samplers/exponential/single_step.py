@@ -1,7 +1,7 @@
-"""DDIM, DPM-Solver and DPM-Solver++(2S): exponential Runge-Kutta rules, which remember nothing of earlier steps.
+"""DDIM, DPM-Solver and DPM-Solver++(2S): exponential Runge-Kutta rules, without memory of earlier steps.
 
-A rule approximates x_hat(lambda + h) = x_hat - rho integral_0^h exp(-tau) eps_hat(lambda + tau) dtau, rho =
-exp(-lambda) (Lu et al. 2022a, Eq. 3.4, divided by alpha), from predictions within the step.
+A rule approximates x_hat(lambda + h) = x_hat - rho integral_0^h exp(-tau) eps_hat(lambda + tau) dtau, rho = exp(-lambda) (Lu
+et al. 2022a, Eq. 3.4, divided by alpha), from predictions within the step.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ import jax.numpy as jnp
 from score_sde.shapes import Images, Scalar
 
 Predict = Callable[[float, Images], Images]
-"""(share of the step, x_hat there) -> eps_hat: one evaluation of the network."""
+"""(fraction of the step, x_hat there) -> eps_hat: one evaluation of the network."""
 
 
 def with_noise(
     x: Images, rho: Scalar, h: Scalar, eps: Images, slope: Images | float = 0.0
 ) -> Images:
-    """x_hat when lambda has grown by h, if eps_hat is eps + slope tau on the way: exact."""
+    """x_hat after lambda has increased by h; exact if eps_hat is eps + slope tau along the step."""
     constant = -jnp.expm1(-h)  # integral of exp(-tau)
     linear = constant - h * jnp.exp(-h)  # integral of tau exp(-tau)
     return x - rho * (constant * eps + linear * slope)
 
 
 def with_data(x: Images, h: Scalar, data: Images) -> Images:
-    """x_hat when lambda has grown by h, if the predicted data stay the same on the way: exact."""
+    """x_hat after lambda has increased by h; exact if the predicted data are constant along the step."""
     return data + jnp.exp(-h) * (x - data)
 
 
 class QuadraticInRho(diffrax.LocalLinearInterpolation):
-    """x_hat within a step: the quadratic in rho through both ends with the slope eps_hat at the first.
+    """x_hat within a step: the quadratic in rho through both ends, with slope eps_hat at the first.
 
     Its error is of third order in the step, like DPM-Solver-2's own; for DDIM it is the solution itself.
     """
 
     bend: Images
-    """How far the tangent at the first end misses the second."""
+    """The tangent at the first end, evaluated at the second, minus the state there."""
     h: Scalar
-    """Growth of lambda over the step, negative on the way back to noise."""
+    """Increase of lambda over the step, negative on the way back to noise."""
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> Images:
         if t1 is not None:
@@ -53,10 +53,10 @@ class QuadraticInRho(diffrax.LocalLinearInterpolation):
 
 
 class SingleStep(diffrax.AbstractSolver):
-    """What the rules share: diffrax's step, in their variables. A subclass states its order and its rule.
+    """Base class of the rules: diffrax's step, in their variables. A subclass defines its order and its rule.
 
-    lambda may also fall, from data to noise: diffrax then hands a solver -lambda, which grows, and only the
-    control of the term tells.
+    lambda may also decrease, from data to noise: diffrax then passes the solver -lambda, which increases, and only the
+    control of the term tells the direction.
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm
@@ -85,15 +85,15 @@ class SingleStep(diffrax.AbstractSolver):
         return y1, error, dense, None, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: Images, args: Any) -> Images:
-        """dx_hat/dlambda, for diffrax's choice of a first step; with lambda growing."""
+        """dx_hat/dlambda for increasing lambda, from which diffrax chooses a first step."""
         return -jnp.exp(-t0) * terms.vf(t0, y0, args)
 
 
 class DDIM(SingleStep):
-    """The noise predicted at the start, all the way: x_hat + (rho_1 - rho_0) eps_hat. Order 1, one evaluation.
+    """The noise predicted at the start is used for the whole step: x_hat + (rho_1 - rho_0) eps_hat. Order 1, one evaluation.
 
-    DDIM with eta = 0 (Song et al. 2021a, Eq. 13), which is DPM-Solver-1 (Lu et al. 2022a, Eq. 3.7),
-    DPM-Solver++(1), DEIS of order 0 and Euler's method in rho: the same line.
+    DDIM with eta = 0 (Song et al. 2021a, Eq. 13) is the same as DPM-Solver-1 (Lu et al. 2022a, Eq. 3.7), DPM-Solver++(1),
+    DEIS of order 0 and Euler's method in rho.
     """
 
     def order(self, terms: Any) -> int:
@@ -106,7 +106,7 @@ class DDIM(SingleStep):
 
 
 class DPMSolver2(SingleStep, diffrax.AbstractAdaptiveSolver):
-    """The noise predicted halfway in lambda, all the way (Lu et al. 2022a, Alg. 1). Order 2, two evaluations.
+    """The noise predicted halfway in lambda is used for the whole step (Lu et al. 2022a, Alg. 1). Order 2, two evaluations.
 
     With DDIM as the embedded method it is DPM-Solver-12 of their App. C.
     """
@@ -123,10 +123,9 @@ class DPMSolver2(SingleStep, diffrax.AbstractAdaptiveSolver):
 
 
 class DPMSolver3(SingleStep, diffrax.AbstractAdaptiveSolver):
-    """Straight lines in lambda through the first and a later prediction (Lu et al. 2022a, Alg. 2, r = 1/3, 2/3).
+    """The noise on straight lines in lambda through the first and a later prediction (Lu et al. 2022a, Alg. 2, r = 1/3, 2/3).
 
-    Order 3, three evaluations. With DPM-Solver-2 of r = 1/3 as the embedded method it is DPM-Solver-23 of their
-    App. C.
+    Order 3, three evaluations. With DPM-Solver-2 of r = 1/3 as the embedded method it is DPM-Solver-23 of their App. C.
     """
 
     def order(self, terms: Any) -> int:
@@ -139,14 +138,14 @@ class DPMSolver3(SingleStep, diffrax.AbstractAdaptiveSolver):
         slope = (predict(1.0 / 3.0, with_noise(x, rho, third, eps)) - eps) / third
         later = predict(2.0 / 3.0, with_noise(x, rho, two_thirds, eps, slope))
         end = with_noise(x, rho, h, eps, (later - eps) / two_thirds)
-        # the line's value at the middle of the step, held: that is their second-order rule
+        # their second-order rule: the line's value at the middle of the step, held constant
         return end, end - with_noise(x, rho, h, eps + 0.5 * h * slope)
 
 
 class DPMSolverPP2S(SingleStep):
-    """The data predicted halfway in lambda, all the way (Lu et al. 2022b, Alg. 1 with r = 1/2).
+    """The data predicted halfway in lambda are used for the whole step (Lu et al. 2022b, Alg. 1 with r = 1/2).
 
-    Order 2, two evaluations. Its distance from DDIM would be an error estimate, but one that is blind on long
+    Order 2, two evaluations. Its difference from DDIM could serve as an error estimate, but would miss the error of long
     steps from noise, where both predict the mean of the data.
     """
 

@@ -1,18 +1,19 @@
-"""DDIM with eta and SDE-DPM-Solver++: the data predicted, and part of the noise drawn anew in each step.
+"""DDIM with eta and SDE-DPM-Solver++: data prediction, with part of the noise redrawn in each step.
 
-Over a step in which lambda grows by h, a fraction v of the noise's variance is new:
+Over a step in which lambda increases by h, a fraction v of the noise's variance is new:
 
     x_hat_1 = data + rho_1 (sqrt(1 - v) (x_hat - data)/rho + sqrt(v) z),    z standard normal.
 
-With the data predicted at the start and v = eta^2 (1 - exp(-2h)) it is DDIM (Song et al. 2021a, Eq. 12 and 16: v sigma_1^2 is
-eta^2 times the posterior variance), and eta = 1 is ancestral sampling, which SDE-DPM-Solver++(1) (Lu et al. 2022b) is too.
-With the data extrapolated to the middle of the step it is SDE-DPM-Solver++(2M) at eta = 1 and DPM-Solver++(2M) at 0. Between them
-v is this package's choice, 1 - exp(-2 eta^2 h), which is the same for a step and for its parts: the SDE with eta^2 times the
-noise of the reverse SDE. DDIM's v is so only at 0 and 1, which would leave order 1. For eta in (0, 1], the terms are the drift's and a Brownian path:
+With the data predicted at the start and v = eta^2 (1 - exp(-2h)) this is DDIM (Song et al. 2021a, Eq. 12 and 16: v sigma_1^2
+is eta^2 times the posterior variance); eta = 1 is ancestral sampling, and also SDE-DPM-Solver++(1) (Lu et al. 2022b). With
+the data extrapolated to the middle of the step it is SDE-DPM-Solver++(2M) at eta = 1 and DPM-Solver++(2M) at 0. In between,
+v is this package's choice, 1 - exp(-2 eta^2 h), which is consistent between a step and its parts: the SDE with eta^2 times
+the noise of the reverse SDE. DDIM's v is consistent only at 0 and 1, which would reduce the order to 1. For eta in (0, 1],
+the terms are the drift's and a Brownian path:
 
     MultiTerm(ODETerm of eps_hat, ControlTerm of a unit Brownian path in lambda).
 
-z is its increment over the step in units of sqrt(h), so the variance within a step is exact.
+z is the increment of the path over the step in units of sqrt(h), so the variance within a step is exact.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from score_sde.shapes import Images, Scalar
 
 
 class Noisy(diffrax.AbstractItoSolver):
-    """What both share. A subclass says which data it predicts, and what it remembers."""
+    """Base class of both. A subclass defines the data prediction that a step uses, and its memory."""
 
     eta: float
 
@@ -44,11 +45,11 @@ class Noisy(diffrax.AbstractItoSolver):
 
     @abc.abstractmethod
     def renewed(self, h: Scalar) -> Scalar:
-        """v, the fraction of the noise's variance that a step of length h draws anew."""
+        """v, the fraction of the noise's variance that a step of length h redraws."""
 
     @abc.abstractmethod
     def predicted(self, data: Images, h: Scalar, memory: Any) -> tuple[Images, Any]:
-        """The data that the step of length h uses, given those predicted at its start; and the next memory."""
+        """The data prediction that the step of length h uses, given the one at its start; and the next memory."""
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any) -> Any:
         return None
@@ -71,7 +72,7 @@ class Noisy(diffrax.AbstractItoSolver):
 
 
 class NoisyDDIM(Noisy):
-    """DDIM with eta; ancestral sampling with the posterior variance at 1. One evaluation a step."""
+    """DDIM with eta; at eta = 1 ancestral sampling with the posterior variance. One evaluation per step."""
 
     def renewed(self, h: Scalar) -> Scalar:
         return -(self.eta**2) * jnp.expm1(-2.0 * h)
@@ -81,13 +82,13 @@ class NoisyDDIM(Noisy):
 
 
 class NoisyMultistep2(Noisy):
-    """SDE-DPM-Solver++(2M): the data on the line through the last two predictions. One evaluation a step.
+    """SDE-DPM-Solver++(2M): the data on the line through the last two predictions. One evaluation per step.
 
-    The first step has one prediction only and is DDIM's.
+    The first step has only one prediction, which it uses as DDIM does.
     """
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Images, args: Any) -> Any:
-        # infinitely far away, the prediction before the first has no influence
+        # placed infinitely far away, the missing earlier prediction has no influence
         return jnp.zeros_like(y0), jnp.full_like(t0, jnp.inf)
 
     def renewed(self, h: Scalar) -> Scalar:

@@ -1,13 +1,13 @@
-"""UniPC: a multistep predictor, and a corrector that costs nothing (Zhao et al. 2023).
+"""UniPC: a multistep predictor, and a corrector at no extra cost (Zhao et al. 2023).
 
-The prediction made at the end of a step serves twice: first it corrects that step, as one more point of the
-polynomial under its integral (UniC), then it begins the next step (UniP). It is not made again at the corrected
-x_hat. So a step costs one evaluation, as without the corrector, and the last step goes uncorrected.
+The prediction made at the end of a step is used twice: first it corrects that step, as one more point of the polynomial in
+its integral (UniC), then it begins the next step (UniP). It is not recomputed at the corrected x_hat. A step therefore costs
+one evaluation, as without the corrector, and the last step remains uncorrected.
 
-The order is the number of predictions p for UniP-p and p + 1 for UniPC-p. With two points the published
-coefficients depend on the function B(h), which is the rule `bh1` or `bh2` here; with more they do not. Authors'
-choices: data prediction, B(h) = h for unconditional sampling and exp(h) - 1 for guided. Their code lowers the order
-in the last steps, which these solvers do not: they do not know the end of the grid.
+The order is p for UniP-p, where p is the number of predictions, and p + 1 for UniPC-p. With two points the published
+coefficients depend on the function B(h), which is the rule `bh1` or `bh2` here; with more they do not. The authors' choices
+are data prediction, B(h) = h for unconditional sampling and exp(h) - 1 with guidance. Their code lowers the order in the
+last steps; these solvers do not, since they do not know the end of the grid.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from score_sde.shapes import Images, Scalar
 
 
 class Uncorrected(NamedTuple):
-    """The last p predictions, and the corrected x_hat and lambda from which the last step went."""
+    """The last p predictions, and the corrected x_hat and lambda from which the last step started."""
 
     history: History
     x: Images
@@ -27,13 +27,13 @@ class Uncorrected(NamedTuple):
 
 
 class UniPC(Multistep):
-    """The predictor is that of `Multistep`; the corrector its integral over the step before, with the new point.
+    """The predictor of `Multistep`, with a corrector: the same integral over the previous step, with the new point.
 
-    The x_hat that a step gives back are uncorrected, also along a path.
+    The x_hat that a step returns is uncorrected, also along a path.
     """
 
     def begin(self, x: Images, start: Scalar) -> Uncorrected:
-        # before the first step was one of length 0, which the corrector leaves as it is
+        # as if a step of length 0 preceded the first, which the corrector leaves unchanged
         return Uncorrected(History.none(self.points, start, x), x, start)
 
     def move(
@@ -46,10 +46,10 @@ class UniPC(Multistep):
 
 
 def unip(points: int, rule: Rule) -> Multistep:
-    """UniP-p on data predictions: the predictor alone, of order p; with `bh2` and p = 2 it is DPM-Solver++(2M)."""
+    """UniP-p with data prediction: the predictor alone, of order p; with `bh2` and p = 2 it is DPM-Solver++(2M)."""
     return Multistep(DATA, points, itself, rule)
 
 
 def unipc(points: int, rule: Rule) -> UniPC:
-    """UniPC-p on data predictions, of order p + 1."""
+    """UniPC-p with data prediction, of order p + 1."""
     return UniPC(DATA, points, itself, rule)

@@ -1,4 +1,4 @@
-"""A network whose numbers are known whatever it is trained for: it says at first that there is no noise, and hardly learns."""
+"""A network with known results for any training: it predicts zero noise at first, and hardly learns."""
 
 import flax.linen as nn
 

@@ -1,4 +1,4 @@
-"""The accelerator's benchmark where there is none: its counts against known ones, and that it runs."""
+"""The accelerator benchmark on a machine without one: its counts against known values, and that it runs."""
 
 import json
 from collections import Counter
@@ -31,7 +31,7 @@ from score_sde.errors import UserError
     ],
 )
 def test_operations_of_the_published_networks(variant, billions):
-    """As PyTorch's own counter finds them in the published modules, which repeat pixels before a 1x1 convolution, not after."""
+    """Counts agree with PyTorch's own counter on the published modules, which upsample before a 1x1 convolution, not after."""
     config = Setting("published", block=0.0, rounds=1).config(variant)
     repeats = variant in ("ddpmpp", "ddpmpp_deep")
     saved = 0.75 * 2 * 256**2 * (32**2 + 16**2 + 8**2) / 1e9 if repeats else 0.0
@@ -67,7 +67,7 @@ def test_the_ratio_is_that_of_each_round():
 
 
 def test_kernels_of_a_gpu_by_kind():
-    """Those of its streams alone: what the host does, and XLA's own lines beside them, are not kernels."""
+    """Only events of GPU streams are kernels, not those of the host or XLA's own lines."""
     names = [
         {"name": "process_name", "pid": 1, "args": {"name": "/device:GPU:0"}},
         {"name": "process_name", "pid": 2, "args": {"name": "/host:CPU"}},
@@ -111,7 +111,7 @@ def check_ceilings(folder):
 
 
 def test_a_stage(tmp_path):
-    """Once more it replaces its rows, and no others; another size or card has another folder."""
+    """A second run replaces only its own rows; another size or card requires another folder."""
     ceilings = ["--size", "tiny", "--out", str(tmp_path), "--stage", "ceilings"]
     main(ceilings)
     check_ceilings(tmp_path)
@@ -140,7 +140,7 @@ def test_a_stage_sees_one_card_and_the_cpu(monkeypatch, tmp_path):
 
 
 def test_pytorch_computes_where_jax_does(monkeypatch):
-    """On a TPU, and on a GPU that it cannot use, nothing is compared."""
+    """On a TPU, or a GPU that PyTorch cannot use, nothing is compared."""
     torch = pytest.importorskip("torch")
     for backend, cuda, expected in (
         ("cpu", True, True), ("cpu", False, True), ("gpu", True, True), ("gpu", False, False), ("tpu", True, False),
@@ -159,7 +159,7 @@ def test_failed_stages_are_named(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_run(tmp_path):
-    """Of that stage, in a process of its own."""
+    """A run of this stage in its own process."""
     ended = main(["--size", "tiny", "--out", str(tmp_path), "--stages", "ceilings"])
     check_ceilings(tmp_path)
     assert "copy" in (tmp_path / "table.md").read_text()

@@ -1,4 +1,4 @@
-"""Speed beside PyTorch on a CPU: that it runs, and what it refuses."""
+"""The speed comparison with PyTorch on a CPU: that it runs, and what it refuses."""
 
 import os
 
@@ -17,7 +17,7 @@ def test_without_pytorch_nothing_is_measured(monkeypatch):
 
 
 def test_blocks_are_timed_by_the_clock_that_is_given():
-    """One that a work sets on by two seconds."""
+    """The clock here is advanced by two seconds per call of the work."""
     now = [0.0]
 
     def work(count):
@@ -49,7 +49,7 @@ def test_on_two_cores_ours_is_timed_on_two_devices_and_on_one(capsys, monkeypatc
 
 
 def test_so_many_processors_are_used(monkeypatch):
-    """Of those that the process may use, and no more than there are."""
+    """Processors are taken from those the process may use; asking for more is refused."""
     used = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 7}, raising=False)
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, to: used.extend(to), raising=False)

@@ -1,4 +1,4 @@
-"""Networks in equal time: how many updates that is, the row of a network of known likelihood, and the table that goes on."""
+"""Networks at equal training time: the number of updates, the row of a network with known likelihood, and resuming the table."""
 
 import json
 import math
@@ -54,7 +54,7 @@ def test_all_are_measured_alike():
 
 
 def test_updates_that_fit(monkeypatch):
-    """Of a trial of a quarter of a second an update, 40 in 10 seconds; the row has what the training itself took."""
+    """With a quarter of a second per update in the trial, 40 fit into 10 seconds; the row states the time of the training itself."""
     lengths = []
 
     def trained(config, folder):
@@ -73,7 +73,7 @@ def test_updates_that_fit(monkeypatch):
 
 
 def test_a_network_that_stands_still(monkeypatch):
-    """Of two numbers, in as few updates as there can be. Its flow shrinks an image by exp(-B/2), B the integral of beta, so that
+    """Trained for the fewest possible updates. Its flow shrinks an image by exp(-B/2), B the integral of beta, so that
     -ln p = ln(2 pi)/2 + B/2 a number, B = (0.1 + 20)/2 but for 1e-5 of it, and 2/17 is the width of a level."""
     monkeypatch.setitem(NETWORKS, "still", Still)
     monkeypatch.setattr(digits_networks, "TRIAL", 3)
@@ -86,7 +86,7 @@ def test_a_network_that_stands_still(monkeypatch):
 
 
 def test_a_signal_ends_the_command_without_a_row(monkeypatch, tmp_path):
-    """A training that is stopped saves and ends well, by which its weights were once measured as if they were trained."""
+    """A stopped training saves and ends normally; its weights were once measured as if fully trained."""
     monkeypatch.setitem(NETWORKS, "still", Still)
     config = still()
     config.training.update(n_iters=10**6, log_freq=1)
@@ -104,7 +104,7 @@ def test_a_signal_ends_the_command_without_a_row(monkeypatch, tmp_path):
 
 
 def test_a_table_goes_on(monkeypatch, tmp_path):
-    """Rows that are there stay, the order is that of CONFIGS, and another setting is refused."""
+    """Existing rows are kept, in the order of CONFIGS, and another setting is refused."""
     made = []
 
     def known(config, seconds):

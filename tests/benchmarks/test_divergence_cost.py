@@ -1,4 +1,4 @@
-"""What the divergence costs in operations, and a run of the measurement."""
+"""The cost of the divergence in operations, and a run of the measurement."""
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def test_operations_are_those_of_a_matrix_product():
     ("name", "products"), [("orthogonal:4", 4), ("hutchpp:2", 4), ("exact:1", 6)]
 )
 def test_a_measurement(name, products):
-    """Timings of so little say nothing but that they were taken. Products in more than one pass are not counted."""
+    """Timings of so small a network only show that they were taken. Operations are not counted for products in several passes."""
     score = GaussianScore(jnp.zeros(6), jnp.ones(6), jnp.eye(6), VP())
     cost = measure(name, VP(), score, jnp.ones((2, 6)), at_once=3, repeats=2)
     assert (cost.products, cost.flops) == (products, None)
@@ -59,7 +59,7 @@ def test_a_measurement(name, products):
 
 
 def test_costs_above_the_limits_are_marked():
-    """Of one product only: more operations than 2.1 evaluations, or 2.3 times the time in the lower quartile."""
+    """Limits apply to one product: more than 2.1 evaluations in operations, or 2.3 in the lower quartile of the time."""
     fine = Cost("fine", 1, 2.05, 2.4, 2.2, 2.6, 1.0)
     rows = [
         fine,
@@ -72,7 +72,7 @@ def test_costs_above_the_limits_are_marked():
 
 
 def test_figures_that_could_not_be_kept_are_not_measured(monkeypatch, tmp_path):
-    """Nor is a network built."""
+    """The command fails before a network is built."""
     monkeypatch.setattr(divergence_cost, "random_network", lambda *_: pytest.fail("it began"))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="rows.jsonl cannot be written"):

@@ -1,4 +1,4 @@
-"""The report of errors: figures that another program computed, and the rule that gives each sampler its steps."""
+"""The report of errors: values computed by another program, and the rule for the number of steps of each sampler."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_quick_report(tmp_path):
     ],
 )
 def test_steps_are_the_most_that_fit(name, budget, nfe):
-    """Six evaluations a step and one to begin with; three; one. The sampler itself counts."""
+    """Samplers with six evaluations per step plus one initial, with three and with one; counted by the sampler itself."""
     (run,) = ENTRIES[name].runs([budget], ["log_snr"])
     assert MixtureFlow().measure(run).nfe == nfe
 
@@ -64,7 +64,7 @@ def test_best_within_a_budget():
 
 
 def test_tables_of_errors():
-    """The best within each budget; what is below the floor; and the floors that were measured, below their table."""
+    """The table shows the best error within each budget, marks those below the floor, and states the measured floors below."""
     rows = [
         ["flow", "euler", 1, "uniform", 10.0, 0.5],
         ["flow", "unipc_3", 4, "log_snr", 10.0, 0.004],

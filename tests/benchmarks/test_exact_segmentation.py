@@ -1,4 +1,4 @@
-"""The posterior of masks given a picture: against pairs drawn together, of which those that cover the same are kept."""
+"""The posterior of masks given a picture, against rejection sampling of pairs of masks."""
 
 from collections import Counter
 
@@ -39,7 +39,7 @@ def most_open_picture():
 
 
 def test_the_posterior_is_what_rejection_keeps(masks):
-    """Of other pairs than those that the picture was chosen by; the masks' own shares are of as many draws, and err far less."""
+    """The accepted pairs are independent of those that chose the picture; the frequencies of the masks have far smaller errors."""
     covered, drawn = most_open_picture(), pairs(2)
     kept = Counter(mask.tobytes() for mask in drawn[((drawn > 0) == covered).all(axis=1)])
     found, weights = posterior(covered, *masks)

@@ -1,4 +1,4 @@
-"""The table of few steps, of lines as --mode tradeoff leaves them."""
+"""The table of few-step samplers, from lines in the format of --mode tradeoff."""
 
 import json
 
@@ -28,7 +28,7 @@ def trained(seconds):
 
 
 def test_the_newest_of_each_sampler_beside_its_training(tmp_path):
-    """Of two calls; real images once, at the end."""
+    """The newest of two calls counts; real images appear once, at the end."""
     real = line("real images (train)", "", None, 0.125)
     one = written(
         tmp_path / "one",

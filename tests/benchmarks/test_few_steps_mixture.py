@@ -1,4 +1,4 @@
-"""Distances of few steps on a mixture, of models for which they are known: exact ones, and Euler's method in one step."""
+"""Distances of few-step samplers on a mixture for models with known results: exact ones, and Euler's method in one step."""
 
 import math
 from typing import NamedTuple
@@ -50,7 +50,7 @@ def test_a_map_of_quantiles_is_at_no_distance():
 
 
 def test_an_exact_consistency_function_is_as_near_as_samples():
-    """In one step at no distance but for the end of the signal; in more the noise is drawn anew, and the ends are samples."""
+    """One step is exact except for the remaining signal at T; with more steps new noise is drawn, so the ends are samples."""
     quantiles = mixture_quantiles(levels(), *marginal_mixture(SDE, EPS, *LAW))
     rows = rows_of("exact", Exact(jnp.asarray(quantiles, jnp.float32)), True)
     assert [row.map is None for row in rows] == [False, True, True]
@@ -59,7 +59,7 @@ def test_an_exact_consistency_function_is_as_near_as_samples():
 
 
 def test_eulers_one_step_ends_in_the_mean():
-    """Noise says nothing of the image, so its velocity at T is z - E x: the distance is the law's standard deviation. More steps
+    """Noise is independent of the image, so the velocity at T is z - E x and the distance is the data's standard deviation. More steps
     are of first order."""
     weights, means, variances = LAW
     mean = weights @ means

@@ -1,4 +1,4 @@
-"""The growth of costs: slopes, the tables, and each axis on a tiny network."""
+"""The growth of costs: exponents, tables, and each axis on a tiny network."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ def of(values, at=(1, 2, 8)):
 
 
 def test_exponents():
-    """n, 1 and n^2 have 1, 0 and 2."""
+    """Costs of n, 1 and n^2 have the exponents 1, 0 and 2."""
     assert exponents(of((3.0, 6.0, 24.0))) == pytest.approx([1, 1])
     assert exponents(of((3.0, 3.0, 3.0))) == pytest.approx([0, 0])
     assert exponents(of((3.0, 12.0, 192.0))) == pytest.approx([2, 2])
@@ -32,7 +32,7 @@ def test_curves_are_kept_apart():
 
 
 def test_runs_have_tables_of_their_own():
-    """The newest first. No slope leads from one to another: of 1, 4 and 16 at 1, 2 and 4 it would be 2."""
+    """The newest run comes first. No exponent is taken across runs: for 1, 4 and 16 at 1, 2 and 4 it would be 2."""
     facts = {"machine": "m", "device": "d", "load": 0, "jax": "j", "python": "p"}
     runs = [("2026-01-01", "old"), ("2026-01-02", "new"), ("2026-01-02", "new")]
     points = of((1.0, 4.0, 8.0), at=(1, 2, 4))
@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 
 def test_evaluations_grow_with_the_fifth_root_of_the_tolerance(tmp_path):
-    """Dormand-Prince has order 5, so that steps shrink with the fifth root: less at first, where there are few."""
+    """Dormand-Prince has order 5, so evaluations grow with the fifth root of 1 / tolerance, and less at first."""
     arguments = ["--axes", "tolerance", "--tolerances", "2", "6", "--out", str(tmp_path)]
     page = tmp_path / "page.md"
     page.write_text("<!-- results: growth.jsonl -->\n<!-- end of results -->\n")
@@ -75,7 +75,7 @@ def test_evaluations_grow_with_the_fifth_root_of_the_tolerance(tmp_path):
 
 
 def test_devices_are_the_cpus_and_are_timed_as_asked(monkeypatch):
-    """In a process each, whatever accelerator this one has."""
+    """Each number of devices runs on the CPU in its own process, even if this machine has an accelerator."""
     asked = []
 
     def run(command, env, **_):

@@ -1,4 +1,4 @@
-"""The power of figures: of a shift that normal numbers have, in closed form; faults that are what they are called; and a run on digits."""
+"""The power of figures: in closed form for shifted normal numbers; that faults are as named; and a run on digits."""
 
 import json
 import math
@@ -48,14 +48,14 @@ def test_false_alarms_of_a_figure_with_an_error_of_its_own(found):
 
 
 def test_the_samples_that_a_shift_needs(found):
-    """((1.96 + 1.28) / shift)^2 = 117 for 90 %; straight lines between the measured powers, which are curved, are ten per cent off."""
+    """90 % needs ((1.96 + 1.28) / shift)^2 = 117; linear interpolation of the curved power is ten per cent off."""
     expected = ((norm.isf(0.025) + norm.isf(0.1)) / SHIFT) ** 2
     power = {n: found["z", "shift", n].power for n in (25, 50, 100, 200)}
     assert needed(power, 0.9) == pytest.approx(expected, rel=0.15)
 
 
 def test_limits_leave_out_as_many_at_either_end():
-    """Of 199 the fifth: a new one is beyond with probability 10 / 200."""
+    """With 199 figures the limit is the fifth: a new one lies outside with probability 10 / 200."""
     honest = np.random.default_rng(0).permutation(np.arange(1.0, 200.0))
     assert limits(honest, 0.05) == (5.0, 195.0)
     assert limits(honest[:39], 0.05) == (honest[:39].min(), honest[:39].max())
@@ -120,7 +120,7 @@ def page_in(folder):
 
 
 def test_table_and_picture_of_given_powers(monkeypatch, tmp_path):
-    """One figure sees every fault with 200 samples, one with any number, one with none; and they are read again."""
+    """One figure detects every fault from 200 samples on, one with any number, one never; and they are read back."""
     given = {"KID": (0.5, 0.9, 1.0), "MIND": (0.95, 1.0, 1.0), "precision": (0.0, 0.1, 0.1)}
     powers_given = [
         Power(name, fault, n, power, 0.01)
@@ -146,7 +146,7 @@ def test_table_and_picture_of_given_powers(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_on_digits(tmp_path):
-    """Fifty blurred digits, and fifty copies, are seen at once; what was measured is read again for table and picture."""
+    """Fifty samples suffice to detect blurred digits and copies; stored results are read back for table and picture."""
     arguments, page = ["--out", str(tmp_path)], page_in(tmp_path)
     options = ["--sets", "digits/pixels", "--honest", "39", "--faulty", "2", "--largest", "50"]
     found = metric_power.main([*options, *arguments])

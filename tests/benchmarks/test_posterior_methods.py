@@ -1,4 +1,4 @@
-"""The table of posterior methods on its smallest problems: distances known elsewhere, and of finite sets by sampling."""
+"""The table of posterior methods on its smallest problems: distances known from elsewhere, and for finite sets by sampling."""
 
 from argparse import Namespace
 
@@ -38,7 +38,7 @@ def figures(folder):
 
 
 def test_a_wrong_method_is_as_wrong_as_it_should_be(tmp_path, monkeypatch):
-    """By one command, which measures nothing when it runs again; half a unit of the second digit is up to 5 %."""
+    """A second run of the command measures nothing; half a unit of the second digit is up to 5 %."""
     page = tmp_path / "page.md"
     page.write_text(f"{MARKER} gaussian -->\n{END}\n")
     methods = sorted({method for _, method in DISTANCES})
@@ -61,7 +61,7 @@ def test_a_wrong_method_is_as_wrong_as_it_should_be(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_finite_set_by_sampling(tmp_path):
-    """The oracle is near the floor, and guidance that is not exact is not; what needs sigma_y = 0 is left out."""
+    """The oracle is near the floor and inexact guidance is not; methods that need sigma_y = 0 are left out."""
     options = ["--problems", "points .3", "--methods", "oracle, SDE", "DiffPIR, SDE", "DDNM, SDE"]
     main([*options, "--steps", "60", "--samples", "300", "--out", str(tmp_path)])
     oracle, diffpir = figures(tmp_path).values()
@@ -83,7 +83,7 @@ def line(problem, method, distance, command, date, **others):
 
 
 def test_the_last_figure_counts_and_each_command_is_named():
-    """Of one that was stopped and went on, when it began; methods stand in their own order, whichever came first, with the cost of
+    """A resumed command is listed with its first date; methods appear in their fixed order, with the cost of
     each column."""
     lines = [
         line("pair .5", "DDRM", 0.9, "old", "2026-01-01"),
@@ -105,7 +105,7 @@ def test_the_last_figure_counts_and_each_command_is_named():
 
 
 def test_the_distance_of_gaussians():
-    """Of commuting covariances, by their standard deviations; and of nearly equal ones, where traces cancel."""
+    """For commuting covariances by their standard deviations, and for nearly equal ones, where traces would cancel."""
     a = Law(np.zeros(2), np.diag([4.0, 1.0]))
     assert wasserstein(a, Law(np.array([1.0, 0.0]), np.diag([1.0, 9.0]))) == pytest.approx(
         1 + 1 + 4
@@ -126,14 +126,14 @@ def test_the_distance_of_gaussians():
 
 
 def test_the_sliced_distance_of_a_shift():
-    """Along a direction it is the shift's own length there: of all directions of the plane half the square of all of it."""
+    """For a shift it is the squared shift along each direction, whose mean over the plane is half the squared length."""
     x = np.random.default_rng(0).standard_normal((50, 2))
     directions = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert sliced(x + np.array([3.0, 1.0]), x, directions) == pytest.approx((9 + 1) / 2)
 
 
 def test_what_is_counted():
-    """Of an own number of steps, and with what the sampler differentiates itself."""
+    """Counts use the method's own number of steps, and include products made by the sampler itself."""
     problem = PROBLEMS["points .3"]()
     found = {
         method: calls_of(METHODS[method].sampler(problem.sde), METHODS[method].steps or 50)

@@ -1,4 +1,4 @@
-"""Recipes that can be trained, and the table that is made of them."""
+"""That all recipes can be trained, and the table of their results."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_recipe_changes_its_fields_alone(recipe):
 
 
 def test_images_of_the_data_are_near_the_data():
-    """A sample of n has E|mean - m|^2 = tr C / n, which the distance holds; the trace is that of NumPy."""
+    """For samples of size n the distance contains E|mean - m|^2 = tr C / n, with the trace by NumPy."""
     real = recipes.all_images(get_config())
     assert (len(real), real.min(), real.max()) == (1797, 0.0, 1.0)
     near = [recipes.redrawn(real, n) for n in (400, 4000)]

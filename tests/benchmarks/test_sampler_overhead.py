@@ -1,4 +1,4 @@
-"""The loop that a sampler is measured against, and a run of the measurement."""
+"""The loop that samplers are compared with, and a run of the measurement."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +22,7 @@ def test_the_loop_evaluates_so_often(x64, count, total):
 
 @pytest.mark.slow
 def test_a_run_on_a_small_network(tmp_path):
-    """Heun's method in two steps evaluates four times; timings of so little say nothing but that they were taken."""
+    """Two steps of Heun's method evaluate four times; timings of so small a network only show that they were taken."""
     file = tmp_path / "overhead.jsonl"
     command = "--config configs/vp_digits.py --batch 4 --steps 2 --repeats 1 --samplers heun"
     (row,) = main([*command.split(), "--json", str(file)])
@@ -34,7 +34,7 @@ def test_a_run_on_a_small_network(tmp_path):
 
 
 def test_samplers_above_the_limit_are_marked():
-    """Where even the lower quartile is above 3 %."""
+    """A sampler is marked if even the lower quartile is above 3 %."""
     slow = Overhead("slow", 10, 10, 1.05, 1.0, 0.05, 0.04, 0.06, 5000.0)
     noisy = slow._replace(sampler="noisy", low=0.02)
     marked = [line.split()[0] for line in table([slow, noisy]).splitlines() if "above" in line]
@@ -42,7 +42,7 @@ def test_samplers_above_the_limit_are_marked():
 
 
 def test_figures_that_could_not_be_kept_are_not_measured(monkeypatch, tmp_path):
-    """Nor is a network built."""
+    """The command fails before a network is built."""
     monkeypatch.setattr(sampler_overhead, "Bench", lambda *_: pytest.fail("it began"))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="rows.jsonl cannot be written"):

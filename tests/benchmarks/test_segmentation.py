@@ -1,4 +1,4 @@
-"""Intersection over union by hand, and of what is drawn of masks that the network knows."""
+"""Intersection over union by hand, and for samples of a network that knows the masks."""
 
 import json
 
@@ -47,7 +47,7 @@ class Threshold(nn.Module):
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
-    """Of pictures in their order, by a network that knows each of them: discs are found, with squares among them, and squares are not."""
+    """With a network that knows each picture by its place and takes all shapes for discs: discs are found and squares are not."""
     monkeypatch.setitem(NETWORKS, "threshold", Threshold)
     config = get_config()
     config.model.name = "threshold"

@@ -1,4 +1,4 @@
-"""Tables of the speed page: who is compared with whom, and what a ratio and a share are of."""
+"""Tables of the speed page: what is compared, and how ratios and fractions are formed."""
 
 from benchmarks.accelerator.page import tables
 
@@ -42,7 +42,7 @@ def test_errors_by_precision():
 
 
 def test_speeds_beside_the_peer_of_the_same_stage():
-    """The ratio is that of the turns where it was taken, 2.75 and not 3; a stage without a peer has no row."""
+    """The ratio is that of timings in turns if available, 2.75 and not 3; a stage without a peer has no row."""
     assert tables(ROWS)["speed"].splitlines() == [
         "| | batch | ours | of the limit | PyTorch | ours over it |",
         "|---|---|---|---|---|---|",
@@ -56,7 +56,7 @@ def test_speeds_beside_the_peer_of_the_same_stage():
 
 
 def test_each_precision_and_peer_has_its_own_ratio():
-    """In one stage; memory that only PyTorch tells has no row."""
+    """Within one stage; memory that only PyTorch reports has no row."""
 
     def evaluation(precision, ours, theirs, gain, compiled_gain):
         yield row("both", "evaluation", "ours", ours, "images/s", precision)

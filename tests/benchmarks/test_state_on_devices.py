@@ -1,4 +1,4 @@
-"""What collectives send, read from compiled programs whose collectives are known; and the table of a network's updates."""
+"""Sizes of collectives, for compiled programs in which they are known; and the table of a network's updates."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_bytes_of_collectives():
-    """Of four devices: a gathered (8, 6) of float32, a scattered (4, 6) of bfloat16's width and a sum of 5 numbers and of one."""
+    """On four devices: a gathered (8, 6) in float32, a scattered (4, 6) of 16 bits, and sums of 5 numbers and of one."""
     split = PartitionSpec(AXIS)
 
     @partial(
@@ -67,7 +67,7 @@ def test_what_a_device_holds():
     ],
 )  # fmt: skip
 def test_devices_and_ways_that_there_are_not(monkeypatch, arguments, words):
-    """Said before the configuration is looked at."""
+    """Refused before the configuration is read."""
     monkeypatch.setattr("benchmarks.state_on_devices.load_config", None)
     with pytest.raises(UserError, match=words):
         main(arguments.split())
@@ -88,7 +88,7 @@ print(json.dumps([row._asdict() for row in rows]))
 
 @pytest.mark.slow
 def test_a_networks_updates_on_two_four_and_eight_devices():
-    """The updates of the other ways; of the state a part and the small leaves; as many bytes sent as there are parameters.
+    """Updates equal those of the other ways; a device holds its part and the small leaves; bytes sent match the parameters.
 
     The gradients have the same bits. XLA's older code generator, which tests use, rounds Adam's averages once or twice, as it fuses
     them, so three updates of lr = 4e-3 each may differ by some 1e-6; a gradient that is wrong would make them differ by lr.

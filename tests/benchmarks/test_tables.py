@@ -1,4 +1,4 @@
-"""Tables of the pages: what is committed is what the JSON makes, and a change of either is noticed."""
+"""Tables of the pages: the committed tables are those made from the JSON, and a change of either is detected."""
 
 import importlib.util
 import logging
@@ -43,13 +43,13 @@ CHANGED = [
 
 
 def test_the_pages_have_the_tables_of_their_json():
-    """If this fails, run python -m benchmarks.tables docs, and look at what has changed."""
+    """If this fails, run python -m benchmarks.tables docs and review the changes."""
     assert problems(DOCS) == []
 
 
 @pytest.mark.parametrize(("name", "old", "new", "row"), CHANGED, ids=[row[0] for row in CHANGED])
 def test_a_changed_figure_is_noticed_and_renewed(tmp_path, name, old, new, row):
-    """The page is stale until the command has run, which changes nothing but the table."""
+    """The page is stale until the command has run, which changes only the table."""
     (shows,) = [path for path, text in pages(DOCS).items() if f"<!-- results: {name}" in text]
     page = tmp_path / shows.name
     text = shutil.copy(shows, page).read_text()
@@ -99,7 +99,7 @@ def test_wrong_markers_are_refused(text, words):
 
 
 def test_a_table_that_no_page_shows_is_a_problem(tmp_path):
-    """So is one whose marker has no end, and the problem has the page's name."""
+    """So is a marker without an end, and the problem names the page."""
     shutil.copy(DOCS / "recipes.json", tmp_path)
     page, marker = tmp_path / "recipes.md", "<!-- results: recipes.json -->"
     page.write_text("# Recipes\n")
@@ -129,7 +129,7 @@ def test_lines_are_read_as_a_list(tmp_path):
 
 
 def test_the_sites_build_warns_of_it(tmp_path, caplog):
-    """A strict build fails of any warning of a logger below `mkdocs`."""
+    """A strict build fails on any warning of a logger below `mkdocs`."""
     file = DOCS / "hooks" / "result_tables.py"
     spec = importlib.util.spec_from_file_location("result_tables", file)
     hook = importlib.util.module_from_spec(spec)

@@ -1,7 +1,7 @@
-"""The PyTorch networks and training step that speeds are compared with, against the published ones and ours.
+"""The PyTorch networks and training step used for speed comparisons, against the published ones and ours.
 
 Golden files: score_sde_pytorch, commit cb1f359; tests/foreign_weights/test_names.py and
-tests/training/test_published_training.py say what they hold. In float64 wherever the formulas are the question.
+tests/training/test_published_training.py describe them. In float64 wherever formulas are tested.
 """
 
 import json
@@ -111,7 +111,7 @@ def test_our_networks_at_our_weights(variant):
 
 
 def test_weights_of_another_network_are_refused():
-    """Of other shapes; PyTorch would broadcast some."""
+    """Weights of other shapes are refused, some of which PyTorch would broadcast."""
     _, params, _ = small_pair()
     wider = torch_ncsnpp.NCSNpp(**{**SMALL, "nf": 16})
     with pytest.raises(RuntimeError, match="size mismatch"):
@@ -153,7 +153,7 @@ def test_compiled_without_graph_breaks(variant):
 
 
 def test_random_weights():
-    """The same for the same seed, and every parameter matters but the biases of keys, which softmax ignores."""
+    """Equal for equal seeds, and every parameter matters except the biases of keys, which cancel in the softmax."""
     one, two = torch_ncsnpp.NCSNpp(**SMALL).eval(), torch_ncsnpp.NCSNpp(**SMALL)
     for network in (one, two):
         torch_ncsnpp.random_weights_(network, seed=3)
@@ -190,7 +190,7 @@ def test_every_update_of_the_recorded_run():
 
 
 def test_steps_draw_flips_times_and_noise():
-    """Of a network that only notes what it is given: x_t of the image or its mirror image, at times in (1e-5, 1)."""
+    """A network that records its inputs sees x_t of the image or its mirror image, at times in (1e-5, 1)."""
 
     class Note(torch.nn.Module):
         def __init__(self):
@@ -226,7 +226,7 @@ def test_steps_draw_flips_times_and_noise():
 
 
 def test_score_drift_and_divergence():
-    """Both ways against ours, with a Jacobian-vector product forwards: measured up to 8e-16."""
+    """Both forms against ours, which uses a forward Jacobian-vector product: measured up to 8e-16."""
     x, noise, times = draws()
     t = torch.full_like(times, 0.4)
     with jax.enable_x64(True):
@@ -256,7 +256,7 @@ def test_score_drift_and_divergence():
 
 
 def test_two_calls_against_one():
-    """How often the network is called is what the two forms differ in."""
+    """The two forms differ in the number of network calls."""
     calls = []
 
     def network(x, labels):

@@ -1,4 +1,4 @@
-"""The peers' samplers on Gaussian data, whose noise is known in closed form: they end in the law that the flow maps to."""
+"""The peers' samplers on Gaussian data with the exact noise in closed form: they reach the distribution that the flow maps to."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def predicted_noise(x, labels):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_follows_the_flow(name):
-    """The flow of Gaussian data is affine: it keeps (x - mean) / deviation. DDIM of 200 steps is 0.013 from it."""
+    """The flow of Gaussian data is affine and preserves (x - mean) / deviation. DDIM with 200 steps is 0.013 from it."""
     noise = torch.linspace(-2.0, 2.0, 5).reshape(5, 1, 1, 1).double()
     sample = solved(1e-5) if name == "dopri5 adaptive" else SAMPLERS[name]
     found = sample(predicted_noise, noise, 200)

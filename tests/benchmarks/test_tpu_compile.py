@@ -1,4 +1,4 @@
-"""Compiling for TPUs: what is read from a compiled program, against programs for CPUs whose sizes are known."""
+"""Compilation for TPUs: what is read from a compiled program, against CPU programs with known sizes."""
 
 import importlib.util
 import json
@@ -64,7 +64,7 @@ def compiling(way):
 
 @pytest.mark.parametrize("way", list(DEVICES))
 def test_a_program_whose_sizes_are_known(way):
-    """A donated state of 100 numbers, and eight rows of six for four devices, which send each other a gradient and a loss."""
+    """A donated state of 100 numbers, and eight rows of six on four devices that exchange a gradient and a loss."""
     devices, programs = compiling(way)
 
     def update(state, rows):
@@ -124,7 +124,7 @@ def twice(params):
 
 @pytest.mark.slow
 def test_an_update_sends_its_gradient_and_takes_its_state_over():
-    """Beside the gradient the loss, and of each of four bins of noise the sum of losses and their number."""
+    """Sent with the gradient are the loss, and for each of four noise bins the sum and number of losses."""
     config = small()
     devices, programs = compiling("pmap")
     stages.training(config, devices)
@@ -162,7 +162,7 @@ def test_what_an_update_is_given():
     ],
 )
 def test_what_samples_or_measures_sends_nothing(monkeypatch, stage, names):
-    """By a score without a network, which is compiled in a moment."""
+    """With a score without a network, which compiles quickly."""
 
     def mixture(config, sde):
         return ProductMixtureScore(*(jnp.asarray([p]) for p in (1.0, 0.1, 0.04)), sde=sde)
@@ -205,7 +205,7 @@ def test_the_largest_batch_fits_and_twice_as_many_images_do_not(fixed, each):
 
 @pytest.mark.parametrize(("power", "factor"), [(1.3, 1.0), (0.3, 20.0), (3.0, 1e-9)])
 def test_memory_that_bends_is_followed(power, factor):
-    """The line through the first two points leads too far, or not far enough."""
+    """The search works if the line through the first two points leads too far or not far enough."""
 
     def needed(images):
         return 0.001 * images + factor * images**power
@@ -230,7 +230,7 @@ def test_doublings_on_a_line():
 
 
 def test_memory_that_falls_at_first_is_followed_once_it_grows():
-    """As of vp_cifar's update on a v5e, in hundredths of a chip: .14, .134, .184, and .05 for each 32 images more."""
+    """As for vp_cifar's update on a v5e, in fractions of a chip: .14, .134, .184, and .05 for each further 32 images."""
     asked = []
 
     def compiled(job):
@@ -243,7 +243,7 @@ def test_memory_that_falls_at_first_is_followed_once_it_grows():
 
 
 def test_a_job_is_compiled_once_and_one_that_was_ended_again(tmp_path, monkeypatch):
-    """One of four images is, though its first program is recorded, and all by another compiler; the table has the newest."""
+    """An interrupted job is compiled again, and all jobs are with another compiler version; the table has the newest rows."""
     monkeypatch.setattr(chips, "libtpu_version", lambda: "0.0.48")
     job = Job("configs/vp_digits.py", "training", "v5e:2x4", 8)
     ran = []
@@ -341,7 +341,7 @@ needs_compiler = pytest.mark.skipif(
 
 @needs_compiler
 def test_what_is_too_large_for_a_chip_is_refused_by_the_compiler_itself():
-    """Two products of 13 GiB beside an argument of as many bytes."""
+    """Two matrix products of 13 GiB each, with an argument of the same size."""
     devices = DEVICES["shard_map"](chips.devices_of("v5e:2x4"))
     run = devices.data_parallel(lambda x: jnp.sin(x @ x.T) @ x, (True,))
     with chips.refusals() as words:
@@ -354,7 +354,7 @@ def test_what_is_too_large_for_a_chip_is_refused_by_the_compiler_itself():
 @pytest.mark.slow
 @needs_compiler
 def test_all_stages_compile_for_a_tpu(tmp_path):
-    """Also for sixteen chips, which send what eight do."""
+    """Also for sixteen chips, which send as much as eight."""
     arguments = ["--out", str(tmp_path), "--configs", "configs/vp_digits.py", "--per_chip", "8"]
     arguments += ["--set", "model.dtype=bfloat16"]
     command.main(arguments)

@@ -1,4 +1,4 @@
-"""A benchmark's network, trained and measured, where both of its numbers are known."""
+"""Training and measuring a benchmark's network for which both results are known."""
 
 import math
 
@@ -11,7 +11,7 @@ from tests.benchmarks.still import Still, still
 
 
 def test_a_network_that_stands_still(monkeypatch):
-    """Of a score that is 0. B is the integral of beta, (0.1 + 20)/2 but for 1e-5 of it, and 2/17 the width of a level.
+    """A zero score. B is the integral of beta, (0.1 + 20)/2 up to 1e-5 of it, and 2/17 is the width of a level.
 
     The flow shrinks an image by exp(-B/2): -ln p = ln(2 pi)/2 + B/2 a number. The bound has E x_T^2 / 2 = 1/2 more. It is the mean of
     38/2 |z|^2 over 38 of log-SNR at most, whose standard error, of 4096 draws for each of 4 images of 64 numbers, is 0.027 a number.

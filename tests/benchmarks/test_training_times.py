@@ -1,4 +1,4 @@
-"""The variance of gradients that are drawn from known laws, and the table."""
+"""The variance of gradients drawn from known distributions, and the table."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_the_table_says_what_was_not_trained():
 
 
 def test_every_scheme_is_one_objective():
-    """Of a config that has another: only how times are drawn differs, and what is written on the way."""
+    """Starting from a config with another objective: only the drawing of times and the recording differ between schemes."""
     base = get_config()
     assert base.training.weighting == "noise"
     recorded = {"n_iters", "snapshot_freq", "eval_freq", "checkpoint_freq"}

@@ -1,7 +1,7 @@
-"""What a config builds, in a form that can be compared: programs as JAX traces them, arrays, and what is handed on.
+"""The objects that a config builds in a comparable form: traced programs, arrays, and values passed on.
 
-Nothing is compiled. Each function takes a config and gives what has to differ where another value of a field is given; files
-go to a folder that is gone when it returns.
+Nothing is compiled. Each function takes a config and returns what must differ for another value of a field; files are
+written to a temporary folder.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Likelihoods and the other modes, as a config builds them (built.py)."""
+"""What a config builds for likelihoods and the remaining modes (see built.py)."""
 
 import functools
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""--mode restore, as a config builds it (built.py)."""
+"""What a config builds for --mode restore (see built.py)."""
 
 import numpy as np
 

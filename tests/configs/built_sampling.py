@@ -1,4 +1,4 @@
-"""Sampling, as a config builds it (built.py)."""
+"""What a config builds for sampling (see built.py)."""
 
 from pathlib import Path
 from types import SimpleNamespace

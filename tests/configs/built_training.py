@@ -1,4 +1,4 @@
-"""Processes, networks, datasets and training, as a config builds them (built.py)."""
+"""What a config builds for processes, networks, datasets and training (see built.py)."""
 
 import functools
 import sys

@@ -1,4 +1,4 @@
-"""Every field of a config: another value, where it matters, and what is built that must then differ."""
+"""For every field of a config: another value, a config in which it matters, and the built object that must then differ."""
 
 import functools
 import tempfile

@@ -1,4 +1,4 @@
-"""The published configuration files, field by field: which of ours stands for each, and the values it must have.
+"""The published configuration files, field by field: the field of ours that corresponds to each, and its required value.
 
 Read from the configuration files of score_sde (the same in its JAX and PyTorch versions). The RefineNet files
 (ve/ncsn, ve/ncsnv2) are left out: the published PyTorch cannot build their networks.

@@ -1,4 +1,4 @@
-"""Rows of what is trained and on what."""
+"""Rows of fields (field_rows.py) for data, networks and training."""
 
 from tests.configs.built_sampling import sampling
 from tests.configs.built_training import (

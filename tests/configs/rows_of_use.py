@@ -1,4 +1,4 @@
-"""Rows of what is done with a trained network, and of the seed."""
+"""Rows of fields (field_rows.py) for the use of a trained network, and for the seed."""
 
 from tests.configs.built_measurements import (
     classification,

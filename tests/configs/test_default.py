@@ -1,4 +1,4 @@
-"""Every field states its meaning and its range once; a value outside is refused by its dotted name, whoever reads it."""
+"""Every field states its meaning and range once; a value out of range is refused by its dotted name in every mode."""
 
 import math
 import re
@@ -46,6 +46,34 @@ def test_every_field_has_a_meaning_and_its_default_is_in_its_range():
     check_options(config)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        # Song & Dhariwal 2024, Table 1: iCT
+        ("consistency.huber", 0.00054),
+        ("consistency.first_intervals", 10),
+        ("consistency.last_intervals", 1280),
+        # Geng et al. 2025: MeanFlow on ImageNet
+        ("mean_flow.ratio", 0.25),
+        ("mean_flow.power", 1.0),
+        # Karras et al. 2022, Table 1: EDM
+        ("training.log_normal_mean", -1.2),
+        ("training.log_normal_std", 1.2),
+        ("model.sigma_data", 0.5),
+        ("sampling.grid.rho", 7.0),
+        # Hang et al. 2023: min-SNR
+        ("training.min_snr", 5.0),
+        # Saharia et al. 2022: dynamic thresholding in Imagen, at the percentile 99.5
+        ("sampling.threshold_quantile", 0.995),
+        # Kawar et al. 2022: DDRM
+        ("restore.eta", 0.85),
+        ("restore.eta_b", 1.0),
+    ],
+)
+def test_defaults_of_methods_are_the_published(name, value):
+    assert value_of(get_config(), name) == value
+
+
 @pytest.mark.parametrize(("name", "value"), OUTSIDE, ids=[f"{n}={v}" for n, v in OUTSIDE])
 def test_a_value_outside_the_range_is_refused(name, value):
     config = get_config()
@@ -64,7 +92,7 @@ WRONG_KINDS = {int: (True, 1.5), float: (True, "1"), bool: (1, None)}
 
 @pytest.mark.parametrize(("section", "part"), list(sections()))
 def test_a_truth_value_is_no_number_and_a_number_no_truth_value(section, part):
-    """Given directly: a ConfigDict takes True for an integer, and makes 1.0 of it in a field of fractions."""
+    """Given directly: a ConfigDict accepts True as an integer, and converts it to 1.0 in a float field."""
     defaults = dict(part.defaults().items())
     for name, default in defaults.items():
         for value in WRONG_KINDS.get(type(default), ()):
@@ -93,7 +121,7 @@ BUILDERS = {
     ],
 )
 def test_a_script_is_refused_it_too(build, name, value):
-    """Each trained nothing, or solved nothing, in silence."""
+    """Each of these used to train or solve nothing, silently."""
     config = digits_config("vp")
     parent, _, last = name.rpartition(".")
     value_of(config, parent)[last] = value
@@ -130,7 +158,7 @@ def test_a_section_that_is_not_whole_is_refused(section, given, words):
 
 @pytest.mark.parametrize("name", ["seed", "sampling.labels", "model.ch_mult"])
 def test_integers_of_any_size_are_answered(name):
-    """Of more digits than Python writes, or a float holds."""
+    """Integers with more digits than Python prints, or than a float can hold."""
     for size in (10**40, 10**400, 16**6000):
         config = get_config()
         given = size if name == "seed" else (1, size)
@@ -147,7 +175,7 @@ def test_numbers_that_may_be_infinite():
 
 
 def test_loading_a_configuration_starts_no_device_and_imports_no_solver():
-    """jax.distributed must come before the first device, and a mistyped flag is answered after this import."""
+    """The import must not initialize devices: jax.distributed has to come first, and flags are checked only after the import."""
     code = (
         "import sys; from score_sde.configs.vp_cifar import get_config; get_config(); import jax; "
         "from jax._src import xla_bridge; "

@@ -1,4 +1,4 @@
-"""No field of a config can be ignored: another value of each changes what is built."""
+"""No field of a config is ignored: another value of each changes what is built."""
 
 from pathlib import Path
 from unittest import mock
@@ -102,7 +102,7 @@ def test_another_value_changes_what_is_built(row):
     "probe", {row.probe: row for row in ROWS}.values(), ids=lambda row: row.probe.__name__
 )
 def test_the_same_values_build_the_same(probe):
-    """Else a difference would mean nothing."""
+    """Otherwise a difference would mean nothing."""
     assert probe.probe(config_of(probe.context)) == without_change(probe)
 
 

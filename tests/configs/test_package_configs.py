@@ -1,4 +1,4 @@
-"""The configurations of images in packages: their networks, that every mode takes them, and with which sizes MNIST goes without a border."""
+"""Configurations for images from packages: their networks, that every mode accepts them, and sizes for MNIST without a border."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Configurations of published networks after 2021: sizes as published, where what differs is counted, and that modes accept them."""
+"""Configurations of published networks after 2021: published sizes up to counted differences, and that modes accept them."""
 
 import importlib
 
@@ -87,6 +87,48 @@ def test_modes_accept_them(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("name", "batch", "rate", "dropout", "augment", "evaluations"),
+    [
+        *(
+            (f"edm_cifar:{variant}", 512, 10e-4, 0.13, 0.12, 35)
+            for variant in ("ddpmpp", "ncsnpp", "ddpmpp_cond", "ncsnpp_cond")
+        ),
+        *((f"edm_ffhq:{variant}", 256, 2e-4, 0.05, 0.15, 79) for variant in ("ddpmpp", "ncsnpp")),
+    ],
+)
+def test_edm_is_trained_as_published(name, batch, rate, dropout, augment, evaluations):
+    """Karras et al. 2022, Table 7: 200 million images, the rate rising over 10 million, an average that half forgets in half a million,
+    no clipping; and two evaluations a step with one for the last."""
+    config = config_of(name)
+    model, training, optim = config.model, config.training, config.optim
+    assert training.batch_size == batch
+    assert training.n_iters * batch == 200_000_000
+    assert optim.warmup == 10_000_000 // batch
+    assert model.ema_rate == round(0.5 ** (batch / 500_000), 5)
+    assert (optim.lr, model.dropout, training.augment) == (rate, dropout, augment)
+    assert optim.grad_clip < 0
+    assert 2 * config.sampling.edm.num_steps + 1 == evaluations
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch", "rate", "dropout", "updates", "process"),
+    [
+        (("64", "64_published"), 2048, 3e-4, 0.1, 540_000, "cosine"),
+        (("128", "128_published"), 256, 1e-4, 0.0, 4_360_000, "vp"),
+        (("256", "256_published"), 256, 1e-4, 0.0, 1_980_000, "vp"),
+    ],
+)
+def test_adm_is_trained_as_published(sizes, batch, rate, dropout, updates, process):
+    """Dhariwal & Nichol 2021, App. I: a constant rate, and an average that forgets a ten-thousandth an update."""
+    for size in sizes:
+        config = config_of(f"adm_imagenet:{size}")
+        training, optim = config.training, config.optim
+        assert (training.batch_size, training.n_iters) == (batch, updates)
+        assert (optim.lr, optim.warmup, config.model.dropout) == (rate, 0, dropout)
+        assert (config.model.ema_rate, config.sde.name) == (0.9999, process)
+
+
+@pytest.mark.parametrize(
     ("size", "rate", "millions", "dropout"),
     [
         ("xs", 0.0120, 1024, 0.0),
@@ -97,7 +139,7 @@ def test_modes_accept_them(name, monkeypatch):
     ],
 )
 def test_edm2_is_trained_as_published(size, rate, millions, dropout):
-    """Of 64 pixels: the rate, images in units of 2^20, dropout, and no label or image changed."""
+    """At 64 pixels: learning rate, images in units of 2^20, dropout, no label dropout and no augmentation."""
     config = config_of(f"edm2_imagenet:{size}")
     images = config.training.n_iters * config.training.batch_size
     assert (config.optim.lr, images >> 20, config.model.dropout) == (rate, millions, dropout)

@@ -1,4 +1,4 @@
-"""Every published configuration: its fields, its size, that all modes accept it, and that it runs."""
+"""Every published configuration: its fields and size, that all modes accept it, and that it runs."""
 
 import importlib
 import math
@@ -125,9 +125,9 @@ def accept(file, samplers, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in OURS.values() if "cifar" in name])
 def test_dry_run(name):
-    """At full size: one update on two images moves the weights and gives the loss of a network that is still 0.
+    """At full size: one update on two images changes the weights and gives the loss of a network whose output is still 0.
 
-    Then a likelihood at a loose tolerance, where the parameterization has one at every time.
+    Then a likelihood at a loose tolerance, if the parameterization is defined at every time.
     """
     config = config_of(name)
     config.optim.warmup = 0
@@ -166,7 +166,7 @@ def test_dry_run(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ve_256:church", "vp_256:church"])
 def test_forward_pass_of_256_pixels(name):
-    """One image: the loss of a network that is still 0 is that of its noise alone."""
+    """One image: the loss of a network with zero output is that of the noise alone."""
     config = config_of(name)
     network = build_network(config)
     objective = build_objective(config, network, build_sde(config))

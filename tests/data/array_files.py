@@ -1,4 +1,4 @@
-"""NumPy's files that are not what they claim to be, each with what is said of it."""
+"""NumPy files that are not what they claim to be, each with the expected message."""
 
 import io
 import pickle

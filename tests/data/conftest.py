@@ -1,4 +1,4 @@
-"""Configurations of config.data, and the digits prepared once for all tests."""
+"""Configurations of datasets, and the digits prepared once for all tests."""
 
 import pytest
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""Folders of one-coloured pictures, in which each says which file it came from."""
+"""Folders of pictures of a single color, which identifies the file of each."""
 
 import numpy as np
 import PIL.Image

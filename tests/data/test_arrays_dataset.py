@@ -1,4 +1,4 @@
-"""NumPy's files as a dataset: every pixel comes out, held out by the rows' own numbers, and nothing is believed or unpickled."""
+"""NumPy files as a dataset: every pixel is read, the split depends on row numbers, and nothing is trusted or unpickled."""
 
 import hashlib
 import os
@@ -138,7 +138,7 @@ def test_no_file_a_folder_and_a_pipe_are_refused(tmp_path, arrays_config):
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_damaged_archive_is_refused_or_read_right(tmp_path, compression):
-    """Any byte, in 200 of them: headers, checksums and lengths of the archive and of the array, and pixels."""
+    """200 damaged bytes: in headers, checksums and lengths of the archive and of the array, and in pixels."""
     rng = np.random.default_rng(0)
     npz(path := tmp_path / "a.npz", compression, images=npy(IMAGES[:9]))
     whole, refused = path.read_bytes(), 0
@@ -188,7 +188,7 @@ HANDED_OVER = [
 
 @pytest.mark.parametrize("kind", HANDED_OVER)
 def test_arrays_that_an_option_names_are_refused_too(tmp_path, kind):
-    """Start images, anomalies: whatever is read by the same function."""
+    """Start images, anomalies and whatever else is read by the same function."""
     REFUSED[kind][0](path := tmp_path / "a.npz")
     config = get_config()
     config.data.update(image_size=8, num_channels=3)
@@ -228,7 +228,7 @@ def paired_config(arrays_config, path, channels=2, **fields):
 @pytest.mark.parametrize("kind", [np.uint8, np.float64])
 @pytest.mark.parametrize("in_memory", ["yes", "no"])
 def test_pairs_stay_beside_their_images(tmp_path, arrays_config, kind, in_memory):
-    """A number of each row, in both; of splits by hashes, and of splits that the file has."""
+    """One number per row in both splits, whether split by hashes or by the file."""
     pairs = np.broadcast_to(np.arange(40)[:, None, None, None], (*IMAGES.shape[:3], 2)).astype(kind)
     arrays = {"images": IMAGES, "paired": pairs}
     np.savez(tmp_path / "a.npz", **arrays)
@@ -243,7 +243,7 @@ def test_pairs_stay_beside_their_images(tmp_path, arrays_config, kind, in_memory
 
 
 def test_pairs_of_real_numbers_stay_in_their_file(tmp_path):
-    """What is taken into memory are rows: of 40 pairs of a mapped file no array of 40 is made."""
+    """Only the rows that are taken are read into memory: for 40 pairs of a mapped file no array of 40 is made."""
     np.savez(path := tmp_path / "a.npz", paired=np.full((40, 8, 8, 2), 0.1))
     pairs = as_paired(path, "paired", read_arrays(path, ("paired",)).arrays["paired"])
     assert isinstance(pairs, np.memmap)

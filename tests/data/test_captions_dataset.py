@@ -1,4 +1,4 @@
-"""Captioned shapes: what is drawn is what the caption says, counted by other means; and how texts become numbers."""
+"""Captioned shapes: pictures match their captions, checked independently; and the encoding of texts."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def picture(text):
 
 
 def test_pixels_are_those_that_the_caption_says(drawn):
-    """By sums of pixels: a square of 4 or 5 pixels a side fills 16 or 25, a disc without the corners 12 or 21, and no other channel is lit."""
+    """By pixel sums: a square with a side of 4 or 5 fills 16 or 25, a disc without the corners 12 or 21; other channels are 0."""
     images, captions = drawn
     areas = {"square": (16, 25), "squares": (16, 25), "disc": (12, 21), "discs": (12, 21)}
     for image, caption in zip(images, captions, strict=True):
@@ -50,7 +50,7 @@ def test_pixels_are_those_that_the_caption_says(drawn):
 
 
 def test_captions_are_equally_probable(drawn):
-    """Chi-square of 18 classes, once in 10^5 beyond."""
+    """Chi-square test of 18 classes, with a false alarm in 10^5."""
     counts = np.bincount(drawn[1], minlength=18)
     assert np.square(counts - 20).sum() / 20 < chi2.isf(1e-5, 17)
 
@@ -68,7 +68,7 @@ def test_real_images_are_counted_without_error(drawn):
 
 
 def test_what_is_seen_on_a_picture():
-    """Three objects, of which one is a square and two are nothing; objects that touch at a corner are one."""
+    """Of three objects one is a square and two match no shape; objects that touch at a corner count as one."""
     assert seen(picture(PICTURE)) == (3, "red", "")
     assert seen(picture("r.. .rr .rr")) == (1, "red", "")
     assert seen(picture("rrr.. rrr.. rrr..")) == (1, "red", "square")

@@ -1,4 +1,4 @@
-"""CIFAR-10 from an archive of the true layout, made here: the real one cannot be had without network."""
+"""CIFAR-10 from an archive with the true layout, made here since the real one needs network access."""
 
 import io
 import tarfile

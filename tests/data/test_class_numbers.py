@@ -1,4 +1,4 @@
-"""A network knows classes by numbers: those of its training, whichever folders of classes there are later."""
+"""A network knows classes by the numbers of its training, whatever class folders exist later."""
 
 import json
 import shutil
@@ -80,7 +80,7 @@ def test_a_class_of_another_name_is_refused(animals, folder_config):
 
 @pytest.mark.parametrize("in_memory", ["yes", "no"])
 def test_where_no_label_is_read_a_class_may_have_any_name(animals, folder_config, in_memory):
-    """As for images far from those of the training, whose likelihood is measured without a class. They are never taken for known ones."""
+    """Such as anomalies whose likelihood is measured without a class; they are never mapped to known classes."""
     (animals / "train" / "ant").rename(animals / "train" / "asp")
     found = data.load(folder_config(animals, in_memory=in_memory), classes=NAMES)
     assert found.class_names == (*NAMES, "asp")
@@ -154,7 +154,7 @@ def test_a_run_keeps_the_numbers_of_its_classes(animals, told, tmp_path, capsys)
 
 
 def test_samples_of_images_have_their_numbers_too(animals, told, tmp_path, monkeypatch):
-    """Of those that they are conditioned on, and of those of one class that they begin from: ones of its colour, with hardly any noise."""
+    """Both for condition images and for start images of one class, which keep its color with hardly any noise."""
     told.model.condition_image = "measured"
     told.condition.update(name="half", sigma_y=0.0, images="test")
     train(told, tmp_path)
@@ -211,7 +211,7 @@ USES = {
 
 @pytest.mark.parametrize("field", USES)
 def test_networks_of_other_classes_do_not_work_together(told, tmp_path, field):
-    """Of as many: before any weight is read."""
+    """Networks with as many, but other classes, are refused before any weight is read."""
     recorded(told, tmp_path / "run", NAMES)
     other = recorded(told, tmp_path / "other", ("ant", "ox", "walrus"))
     config = told.copy_and_resolve_references()

@@ -1,4 +1,4 @@
-"""The data order: every image once an epoch, a pure function of (seed, step), independent of hosts."""
+"""The data order: every image once per epoch, as a pure function of (seed, step), independent of hosts."""
 
 import time
 

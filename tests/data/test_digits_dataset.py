@@ -1,4 +1,4 @@
-"""The digits through TFDS are scikit-learn's, split once and for all, and survive races and kills."""
+"""The digits through TFDS are scikit-learn's, with a fixed split, and preparing them survives races and kills."""
 
 import shutil
 import subprocess

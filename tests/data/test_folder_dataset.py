@@ -1,4 +1,4 @@
-"""A folder of image files: PNG is lossless, so every pixel that comes out is known."""
+"""A folder of image files: PNG is lossless, so every pixel that is read is known."""
 
 import io
 import json
@@ -126,7 +126,7 @@ def test_images_of_any_size_are_cropped_and_resized(tmp_path, folder_config):
 def test_the_early_check_of_sizes_is_of_pictures_as_they_are_decoded(
     tmp_path, folder_config, orientation
 ):
-    """Stored as 6x9, of which orientation 6 makes 9x6 and 3 does not."""
+    """Images stored as 6x9, which orientation 6 turns into 9x6 and orientation 3 does not."""
     tags = PIL.Image.Exif()
     tags[0x0112] = orientation
     for i in range(2):
@@ -219,7 +219,7 @@ class OneLayer(nn.Module):
 
 
 def test_a_dataset_is_not_black_because_its_first_images_are(tmp_path, folder_config):
-    """One white image, the 21st to be read of 40: from memory it is found, on disk the first stand for all."""
+    """One white image, read 21st of 40: found among images in memory; on disk only the first images are checked."""
     for i in range(80):
         save(tmp_path / ["train", "test"][i % 2] / f"{i}.png", i)
     for files in split_files(tmp_path):

@@ -1,4 +1,4 @@
-"""What a folder without train/ and test/ holds out: a function of each file's own name. And by what it is known again."""
+"""The split of a folder without train/ and test/, a function of each file's name; and how the folder is recognized again."""
 
 import hashlib
 
@@ -19,7 +19,7 @@ def least(names):
 
 
 def test_the_division_never_changes(folder, folder_config):
-    """A run that goes on after an upgrade must not train on what it held out."""
+    """A run resumed after an upgrade must not train on images it held out before."""
     loaded = data.load(folder_config(folder))
     names = {path.relative_to(folder).as_posix(): path for path in image_files(folder)}
     held_out, ordered = least(names)
@@ -50,7 +50,7 @@ def test_no_file_changes_sides_when_others_come_or_go(tmp_path, change):
 
 @pytest.mark.parametrize("n", range(2, 12))
 def test_of_few_files_neither_split_is_empty(tmp_path, n):
-    """Whatever their hashes: of many names, those whose hashes are all low, all high, or mixed."""
+    """For any hashes of their names: all low, all high, or mixed."""
     names = sorted(
         (f"{i}.png" for i in range(1000)), key=lambda name: hashlib.sha256(name.encode()).digest()
     )

@@ -1,4 +1,4 @@
-"""Folders of Hugging Face datasets, where the package is installed; and what is said where it is not."""
+"""Folders of Hugging Face datasets, if the package is installed; and the message if it is not."""
 
 import hashlib
 import sys
@@ -97,7 +97,7 @@ class Columns(dict):
 
 
 def test_labels_are_read_without_the_images(monkeypatch):
-    """Of some rows, and numbered anew: row i has class i % 3, of which 0 is now 2."""
+    """For a selection of rows, and renumbered: row i has class i % 3, and class 0 becomes 2."""
     monkeypatch.setattr(huggingface, "package", lambda: SimpleNamespace(Image=dict))
     columns = Columns(image=pytest.fail, label=lambda i: i % 3)
     rows = huggingface.Rows("rows", columns, "image", "label", [*range(10, 20)])
@@ -194,7 +194,7 @@ def test_the_splits_of_a_dataset(datasets, config, tmp_path, kind):
 
 
 def test_parquet_files_that_number_classes_each_by_itself_are_refused(datasets, config, tmp_path):
-    """The package takes the names of the first for all of them."""
+    """The package would use the class names of the first file for all of them."""
     for name, names in (("train", NAMES), ("test", NAMES[::-1])):
         part = pictures(datasets, range(7), names)
         part.to_parquet(tmp_path / f"{name}-00000-of-00001.parquet")

@@ -1,4 +1,4 @@
-"""IDX files written here byte by byte from the description of the format, whole and damaged; and the datasets read from them."""
+"""IDX files, intact and damaged, written here byte by byte from the description of the format; and datasets read from them."""
 
 import gzip
 import re
@@ -210,7 +210,7 @@ def test_without_network_the_error_says_what_else_there_is(
 
 
 def test_debians_files(make_config):
-    """Facts of the dataset itself: counts, and the mean level that everybody standardises with, 0.2860."""
+    """Facts about the dataset itself: counts, and its well-known mean level, 0.2860."""
     if not Path("/usr/share/datasets/fashion-mnist").is_dir():
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
     config = make_config(

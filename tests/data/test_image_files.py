@@ -1,4 +1,4 @@
-"""Which files under a folder are images: each once, whatever links there are, and none left out in silence."""
+"""The image files under a folder: each once despite links, and none left out silently."""
 
 import os
 
@@ -51,7 +51,7 @@ def test_what_is_named_as_an_image_but_is_no_file_is_refused(folder, folder_conf
 
 
 def test_a_folder_that_cannot_be_listed_is_refused(folder, monkeypatch):
-    """Not left out in silence, as os.walk does."""
+    """It is not skipped silently, as by os.walk."""
     scandir = os.scandir
 
     def refuse(path):

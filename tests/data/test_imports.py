@@ -1,4 +1,4 @@
-"""What is imported when: no TensorFlow ever, nothing heavy before a dataset is loaded."""
+"""Times of imports: TensorFlow never, and nothing heavy before a dataset is loaded."""
 
 import subprocess
 import sys

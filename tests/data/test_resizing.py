@@ -78,7 +78,7 @@ def test_box_gives_means_of_blocks():
     ],
 )
 def test_the_part_in_the_middle_has_the_shape_that_is_wanted(stored, crop, part):
-    """White within the part and black around it: of the part alone, all of the result is white; turned over, likewise."""
+    """White inside the crop and black outside: the result is all white, and likewise for the transposed image."""
     top, bottom, left, right = part
     image = np.zeros((*stored, 3), np.uint8)
     image[top:bottom, left:right] = 200
@@ -90,7 +90,7 @@ def test_the_part_in_the_middle_has_the_shape_that_is_wanted(stored, crop, part)
 
 
 def test_rows_and_columns_are_resized_each_by_its_own_factor():
-    """Of sixty columns that rise by four, five by five have means that rise by twenty from eight."""
+    """For sixty columns that rise by four, means of five rise by twenty, starting at eight."""
     ramp = np.repeat(np.arange(0, 240, 4, dtype=np.uint8)[None, :, None], 40, axis=0)
     small = crop_and_resize(np.repeat(ramp, 3, axis=2), (8, 12), 0, "box")
     np.testing.assert_array_equal(small[0, :, 0], 8 + 20 * np.arange(12))
@@ -115,7 +115,7 @@ def test_colour_grey_and_transparent_files_become_what_is_asked_for():
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 @pytest.mark.parametrize("num_channels", [1, 3])
 def test_what_is_transparent_lies_on_black(mode, num_channels):
-    """Whatever colour the file has there, which nobody has seen; what is opaque is itself."""
+    """The hidden color of transparent pixels does not matter; opaque pixels are unchanged."""
     grey = random_image(5, 7)
     alpha = np.array([0, 255, 51], np.uint8)[np.arange(35).reshape(5, 7) % 3]
     picture = PIL.Image.merge("LA", [PIL.Image.fromarray(a) for a in (grey, alpha)])
@@ -170,7 +170,7 @@ def test_sixteen_bits_a_pixel_are_refused():
 
 
 def test_sixteen_bits_a_colour_are_refused():
-    """By hand, since Pillow writes none; it reads their upper eight bits."""
+    """The file is written by hand since Pillow cannot; Pillow would read only the upper eight bits."""
 
     def chunk(kind, content):
         checksum = zlib.crc32(kind + content)

@@ -1,4 +1,4 @@
-"""Levels to the model's range and back; bits/dim in the right unit."""
+"""Conversion between levels and the model's range; the unit of bits/dim."""
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +87,7 @@ def test_rounding_is_unbiased_on_average():
 
 
 def test_the_published_rule_cuts_the_fraction_off():
-    """What NumPy's conversion of 255 y to uint8 does: white that is not quite 1 becomes 254, 127.5 becomes 127."""
+    """As NumPy's conversion of 255 y to uint8: white slightly below 1 becomes 254, and 127.5 becomes 127."""
     y = np.array([-0.1, 0.0, 0.001, 0.5, 0.9999, 1.0, 1.2])
     expected = [0, 0, 0, 127, 254, 255, 255]
     for centered in (True, False):
@@ -111,7 +111,7 @@ def test_published_offsets():
 
 @pytest.mark.parametrize("centered", [2.0, 1.0, 1, None, "True"])
 def test_one_convention(centered):
-    """A slope of 1.0, which was meant as "not centred", would count as True, and cost one bit a dimension."""
+    """A slope of 1.0 passed by mistake would count as True and change the result by one bit per dimension."""
     x = jnp.zeros(3)
     for call in (
         lambda: slope(centered),
@@ -151,7 +151,7 @@ def test_bits_per_dim_do_not_depend_on_the_models_range(num_levels, centered):
 
 @pytest.mark.parametrize(("coarse", "finer"), [(2, 8), (17, 15), (256, 256)])
 def test_levels_written_in_finer_ones_cost_the_finer_bits_more(coarse, finer):
-    """v of L levels as m v + w of m L, w uniform: log2 m bits more, under the same density on [0, 1)."""
+    """Levels v of L become m v + w of m L with uniform w: log2 m more bits, under the same density on [0, 1)."""
     rng = np.random.default_rng(0)
     v, w = rng.integers(coarse, size=1000), rng.integers(finer, size=1000)
     u = rng.random(1000)

@@ -1,4 +1,4 @@
-"""Discs and squares: masks as analog bits, the pictures beside them, and what the network sees of both."""
+"""Discs and squares: masks as analog bits, their pictures, and the network's inputs."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,7 @@ def test_the_bits_of_a_class():
 
 
 def test_a_picture_shows_its_mask(shapes):
-    """Every pixel of a shape has its shade, and the others nearly all another: 220 is 5.2 standard deviations from their mean."""
+    """Every pixel of a shape has its shade, and nearly no other pixel: 220 is 5.2 standard deviations from their mean."""
     batch = shapes.test.take(range(256))
     pictures, classes = batch.condition["paired"][..., 0], to_classes(batch.images)
     assert set(np.unique(classes)) == {0, 1, 2}
@@ -34,7 +34,7 @@ def test_a_picture_shows_its_mask(shapes):
 
 
 def test_a_disc_and_a_square_are_what_they_are_called():
-    """Areas in a frame a hundred pixels a side, from the sides that they reach: pi / 4 of a disc's box and all of a square's."""
+    """In a 100x100 frame, shapes fill their bounding box: pi / 4 of it for discs, all of it for squares."""
     classes, _ = draw(np.random.default_rng(1), 40, (100, 100))
     for k, share in ((1, np.pi / 4), (2, 1.0)):
         seen = []
@@ -50,7 +50,7 @@ def test_a_disc_and_a_square_are_what_they_are_called():
 
 
 def test_the_model_sees_analog_bits():
-    """-1 and 1, and a sample's sign is its bit."""
+    """Bits are encoded as -1 and 1, and the sign of a sample is its bit."""
     space = build_space(get_config())
     bits = jnp.array([[[[0, 1]]]], jnp.uint8)
     np.testing.assert_array_equal(space.encode_middle(bits), [[[[-1.0, 1.0]]]])

@@ -1,4 +1,4 @@
-"""Both ways of sharing a batch: what a device sees, what comes back, and the same bits from either."""
+"""Both ways of sharing a batch: what a device sees, what is returned, and bitwise equal results."""
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +125,7 @@ def test_batches_hold_every_index_once_and_fill_the_last():
 
 @pytest.mark.parametrize("hosts", [1, 2, 4])
 def test_hosts_share_every_batch(monkeypatch, hosts):
-    """With the process index and count faked: every place of the batch belongs to one host, in their order."""
+    """With simulated process index and count: every place of the batch belongs to one host, in order."""
     monkeypatch.setattr(jax, "process_count", lambda: hosts)
     shares = []
     for host in range(hosts):

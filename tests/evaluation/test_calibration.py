@@ -1,4 +1,4 @@
-"""SBC and TARP: laws known in closed form, and posteriors of Gaussian data, right and wrong."""
+"""SBC and TARP: distributions known in closed form, and correct and wrong posteriors of Gaussian data."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +52,7 @@ def wide(ranks_of, c):
 )
 @pytest.mark.parametrize("c", [1.0, 1.6])
 def test_coverage_of_draws_that_are_too_wide(reference, below, c):
-    """Of 20,000 truths, within 4.9 standard errors at each of 19 places: one false alarm in 50,000."""
+    """With 20,000 truths, within 4.9 standard errors at each of 19 levels: one false alarm in 50,000."""
     n, rng = 20_000, np.random.default_rng(3)
     truth, draws = rng.standard_normal((n, 1)), c * rng.standard_normal((n, DRAWS, 1))
     ranks = coverage_ranks(truth, draws, np.full((n, 1), reference), rng)
@@ -102,7 +102,7 @@ def test_the_oracle_is_calibrated_and_dps_is_not(x64, build, calibrated):
 
 
 def test_draws_of_the_prior_are_found_out_by_what_depends_on_the_measurement():
-    """Their ranks in figures of x alone are uniform; by the residual, and by references at the measurement, they are not."""
+    """Their ranks are uniform in statistics of x alone, but not in the residual or with references that depend on the measurement."""
     rng = np.random.default_rng(6)
     x, draws = rng.standard_normal((N, 1)), rng.standard_normal((N, DRAWS, 1))
     y = x + 0.3 * rng.standard_normal((N, 1))

@@ -1,4 +1,4 @@
-"""Quantiles of a mixture and what they say of its probability flow; the distance of true samples."""
+"""Quantiles of a mixture and its probability flow; the distance of true samples."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_quantiles_of_one_gaussian():
 
 @pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
 def test_the_flow_keeps_quantiles(x64, sde):
-    """The same cuts of the laws at two times are points and where the flow takes them, found otherwise in mixture_flow."""
+    """Equal quantiles at two times are mapped to each other by the flow, as computed independently in mixture_flow."""
     cuts = np.arange(1, 16) / 16
     start, end = (mixture_quantiles(cuts, *marginal_mixture(sde, t, *LAW)) for t in (sde.T, EPS))
     exact = [quantile_map(sde, x, sde.T, EPS) for x in start]

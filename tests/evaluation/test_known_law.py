@@ -1,4 +1,4 @@
-"""Distances to a known law against SciPy, and the band's promise."""
+"""Distances to a known distribution against SciPy, and the coverage of the band."""
 
 import numpy as np
 from scipy.stats import kstest, norm
@@ -12,7 +12,7 @@ def test_ks_distance_is_scipys():
 
 
 def test_mixture_cdf_counts_draws():
-    """100,000 draws of the mixture lie below x as often as it says, within the DKW band at 1e-6."""
+    """The empirical distribution of 100,000 draws of the mixture agrees with its CDF within the DKW band at 1e-6."""
     rng = np.random.default_rng(0)
     n = 100_000
     first = rng.random(n) < 0.3

@@ -1,4 +1,4 @@
-"""The largest distance against SciPy's over all pairs, and how many points it can be asked of."""
+"""The largest distance against SciPy's over all pairs, and for large numbers of points."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_against_all_pairs(n, offset):
 
 
 def test_wherever_the_two_are():
-    """Opposite corners of a cube of 200 dimensions, among 600 points within it."""
+    """Opposite corners of a 200-dimensional cube, among 600 points inside it."""
     for i, j in ((0, 599), (599, 0), (255, 256), (300, 301)):
         points = np.random.default_rng(0).uniform(0.2, 0.8, (600, 200))
         points[i], points[j] = 0.0, 1.0

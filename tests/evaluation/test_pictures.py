@@ -1,4 +1,4 @@
-"""Where each image stands in the picture, and in which shade."""
+"""Position and shade of each image in a picture."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def test_shades_span_black_to_white():
 
 
 def test_images_stand_row_by_row():
-    """Five flat grey images: three columns, two rows, the sixth place empty."""
+    """Five uniform gray images: three columns, two rows, the sixth place empty."""
     levels = np.arange(5).reshape(5, 1, 1, 1) * np.ones((1, 8, 8, 1), int)
     picture = np.asarray(image_grid(levels, 5))
     height, width = picture.shape

@@ -1,6 +1,6 @@
 """Monte Carlo estimates of E|score|^2 / d and of the denoising error, within their standard errors of closed forms.
 
-A comparison may be off by 5 standard errors, which one in 1.7 million is by chance; there are fewer than 50.
+A comparison may be off by 5 standard errors, exceeded by chance once in 1.7 million; there are fewer than 50.
 """
 
 import jax
@@ -94,7 +94,7 @@ def test_a_wrong_model_errs_more(x64):
 
 
 def test_batches_do_not_matter():
-    """An image has its own noise, whatever its batch; and each level its own."""
+    """Each image has its own noise in any batch, and each level too."""
     x0 = jnp.asarray(images(10, 3), jnp.float32)
     together = score_norms(mixture(VE()), VE(), [(x0, ())], TIMES, jax.random.key(0))
     apart = score_norms(

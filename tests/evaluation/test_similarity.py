@@ -30,7 +30,7 @@ def test_scikit_image_finds_the_same(shape):
 
 @pytest.mark.parametrize("side", [1, 2, 8, 11, 12])
 def test_of_even_grey_only_the_means_differ(side):
-    """(2 a b + C1) / (a^2 + b^2 + C1), and 20 dB for a difference of a tenth, in images smaller than the window too."""
+    """SSIM is (2 a b + C1) / (a^2 + b^2 + C1), and PSNR is 20 dB for a difference of 0.1, also for images smaller than the window."""
     x, y = (np.full((1, side, side, 1), grey) for grey in (0.3, 0.4))
     assert ssim(x, y)[0] == pytest.approx((0.24 + 1e-4) / (0.25 + 1e-4), rel=1e-9)
     assert psnr(x, y)[0] == pytest.approx(20.0)

@@ -1,4 +1,4 @@
-"""The test of uniform ranks: closed forms for few ranks, and its false alarms."""
+"""The test of uniform ranks: closed forms for few ranks, and its false-alarm rate."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_one_level_is_a_binomial_interval():
 
 
 def test_the_band_and_the_p_value_agree():
-    """So it is for ranks of any kind, near the level too."""
+    """For ranks of any kind, also near the level."""
     rng, both = np.random.default_rng(0), set()
     for bend in np.linspace(0.5, 2.0, 60):
         ranks = np.floor(10 * rng.uniform(size=200) ** bend).astype(int)

@@ -1,4 +1,4 @@
-"""The scripts that start a run over several hosts: what they start is a command that main.py takes."""
+"""Scripts that start a run over several hosts: they start a command that main.py accepts."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_slurm_starts_a_run_and_queues_it_again_when_its_time_is_over(tmp_path, 
 
 
 def test_a_kubernetes_job_is_one_that_jax_finds_its_way_in():
-    """What jax/_src/clusters/k8s_cluster.py asks for: an indexed Job whose pods share a headless service's names."""
+    """It satisfies jax/_src/clusters/k8s_cluster.py: an indexed Job whose pods have names in a headless service."""
     parts = {part["kind"]: part for part in yaml.safe_load_all((CLUSTER / "job.yaml").read_text())}
     job, service = parts["Job"], parts["Service"]
     spec, pod = job["spec"], job["spec"]["template"]["spec"]
@@ -79,7 +79,7 @@ def test_a_kubernetes_job_is_one_that_jax_finds_its_way_in():
 @pytest.mark.slow
 @pytest.mark.parametrize("way", list(DEVICES))
 def test_two_processes_on_this_machine_train_what_one_does(way, tmp_path):
-    """By the recipe as a user gives it, and by one process with as many devices; it stops once on the way."""
+    """Run by the user's recipe with one interruption, and by one process with as many devices."""
     small = (
         "--config=configs/vp_digits.py --mode=train --config.model.nf=16 --config.model.ch_mult=(1,) "
         "--config.model.attn_resolutions=() --config.training.batch_size=8 "

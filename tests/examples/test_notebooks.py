@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom; what they assert holds."""
+"""The notebooks run from top to bottom, and their assertions hold."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def test_a_notebook_runs(notebook, tmp_path):
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_one(notebook):
-    """Cells of text and of code in turn; the site names it."""
+    """Text and code cells alternate, and the site lists the notebook."""
     text = notebook.read_text()
     assert text.startswith("# %% [markdown]\n# # ")
     assert text.count("\n# %%\n") >= 4

@@ -1,6 +1,6 @@
-"""InceptionV3 of FID with drawn weights, in other programs' numbers (tests/golden/peers/inception_fid.npz).
+"""FID's InceptionV3 with random weights, and results of other programs (tests/golden/peers/inception_fid.npz).
 
-The weights are not stored: they are drawn as the golden data's recipe says.
+The weights are not stored: they are drawn by the recipe of the golden data.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""DINOv2's vision transformer with drawn weights, in the numbers of a restatement in PyTorch, float64 (tests/golden/dinov2.npz).
+"""DINOv2's vision transformer with random weights, against a PyTorch reimplementation in float64 (tests/golden/dinov2.npz).
 
-The weights are not stored: they are drawn as the golden data's recipe says, in the order of their names. There, layers are PyTorch's own (convolution,
-attention, layer normalization, interpolation by a scale factor of 16.1 / 37).
+The weights are not stored: they are drawn by the recipe of the golden data, in the order of their names. The reimplementation uses
+PyTorch's own layers (convolution, attention, layer normalization, interpolation by a scale factor of 16.1 / 37).
 """
 
 import math
@@ -86,21 +86,21 @@ def run(weights):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_features_are_pytorchs(run, golden, size):
-    """Of images that are enlarged, and of larger ones; to 1e-5 of the largest, of float64 figures."""
+    """For images that are enlarged or reduced; to 1e-5 of the largest float64 value."""
     expected = golden[f"{size[0]}/features"]
     np.testing.assert_allclose(run(images(*size)), expected, rtol=0, atol=of_largest(expected))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_images_are_prepared_as_pytorch_does(golden, size):
-    """To 1e-4, a 170th of a level: positions among 300 rows are off by 2e-5 in float32, and levels of noise change by up to 255 from one to the next."""
+    """To 1e-4, 1/170 of a level: float32 positions among 300 rows are off by 2e-5, and adjacent levels of noise differ by up to 255."""
     given = preprocessed(images(*size))[:, ::23, ::19]
     np.testing.assert_allclose(given, golden[f"{size[0]}/prepared"], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_images_are_prepared_as_pillow_does_but_for_rounding(size):
-    """Which dgm-eval's images are. It rounds to whole levels after columns and after rows; levels in the middle are never clipped in between."""
+    """dgm-eval uses Pillow, which rounds to whole levels after columns and after rows; medium levels are never clipped."""
     (image,) = 100 + images(*size, count=1) % 56
     expected = np.asarray(
         PIL.Image.fromarray(image).resize((SIDE, SIDE), PIL.Image.Resampling.BICUBIC)
@@ -112,7 +112,7 @@ def test_images_are_prepared_as_pillow_does_but_for_rounding(size):
 
 
 def test_positions_are_interpolated_as_pytorch_does(weights, golden):
-    """By a scale factor of a tenth of a place more, without smoothing, from 37 places to 16."""
+    """From 37 positions to 16, with a scale factor for 16.1 and without antialiasing."""
     found = moved(weights["pos_embed"][0, 1:], (16, 16))[:, :4]
     np.testing.assert_allclose(found, golden["positions"], rtol=0, atol=3e-6)
 
@@ -123,7 +123,7 @@ def test_positions_of_images_as_it_was_trained_on_stay(weights):
 
 
 def test_parameters_are_as_many_as_the_public_files():
-    """Its 1,217,586,395 bytes are four for each number, and 111,835 that say which they are."""
+    """The file's 1,217,586,395 bytes are four per number, plus 111,835 of metadata."""
     numbers = sum(math.prod(shape) for shape in DINOV2.shapes.values())
     assert numbers == 304_368_640
     assert 4 * numbers < 1_217_586_395 < DINOV2.most_bytes
@@ -144,7 +144,7 @@ def test_what_is_no_levels_of_colour_is_refused(levels, words):
 
 @pytest.mark.slow
 def test_features_of_the_whole_network(golden):
-    """ViT-L's own sizes, 1.2 GB of weights."""
+    """The full size of ViT-L, 1.2 GB of weights."""
     weights = drawn_weights(DINOV2.shapes, int(golden["seed"]))
     total = sum(array.sum(dtype=np.float64) for array in weights.values())
     assert total == pytest.approx(float(golden["full/sum"]), rel=1e-9)

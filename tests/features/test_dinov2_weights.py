@@ -1,4 +1,4 @@
-"""DINOv2's weights from a file, by a network of its names that is small; and which network a file is of."""
+"""DINOv2's weights from a file, with a small network of the same names; and recognition of the network."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def write(tmp_path):
 
 
 def test_every_array_comes_back_and_the_network_is_known_by_its_names(write, drawn):
-    """But for the token of training."""
+    """Except the mask token, which is only used in training."""
     public, params, facts = read_weights(write(drawn), (INCEPTION, SMALL))
     assert public is SMALL
     assert (facts["network"], facts["is_public_file"]) == ("dinov2-vitl14", False)
@@ -63,7 +63,7 @@ def test_files_of_other_things(write, drawn, change, words):
 
 
 def test_a_smaller_network_of_the_same_kind_is_no_vit_l(write, drawn):
-    """All of whose shapes are others; the message says which file it should have been."""
+    """All of its shapes differ; the message names the file that is needed."""
     with pytest.raises(UserError, match="another network than DINOv2's ViT-L/14") as raised:
         read_weights(write(drawn), (INCEPTION, DINOV2))
     for words in (

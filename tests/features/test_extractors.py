@@ -1,4 +1,4 @@
-"""Features of many images: pixels in [0, 1]; a network's in batches, of 8-bit colours."""
+"""Features of many images: pixels in [0, 1], and those of networks in batches of 8-bit colors."""
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def of_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("public", [INCEPTION, DINOV2], ids=lambda public: public.network)
 def test_a_networks_features_are_of_all_images_in_their_order(of_file, public):
-    """70 images in batches of 32, of which the last is filled up; level 16 of 0 ... 16 is white, and grey becomes colour."""
+    """70 images in batches of 32, the last padded; level 16 of 0 ... 16 is white, and gray becomes RGB."""
     found = of_file(public).extract(IMAGES)
     grey = 3 * np.round(IMAGES * (255 / 16)).mean(axis=(1, 2))
     np.testing.assert_allclose(found.of_images, np.repeat(grey, 3, axis=1), rtol=1e-5)
@@ -65,7 +65,7 @@ def test_logits_are_inceptions_alone(of_file):
 
 
 def test_what_is_told_of_a_file(of_file):
-    """How images were resized is a part of the convention where it could be another way."""
+    """The name of the convention includes the resizing if there is a choice."""
     recorded = {"features_network": "inception-2015-12-05", "features_file": "weights.pth"}
     assert of_file(INCEPTION).recorded == recorded
     convention = of_file(DINOV2).convention
@@ -73,7 +73,7 @@ def test_what_is_told_of_a_file(of_file):
 
 
 def test_weights_of_lpips_go_to_the_device_once(monkeypatch):
-    """What each batch is given is there already: untraced, its type is seen."""
+    """Weights passed to each batch are already on the device, as seen from their type outside tracing."""
     seen = []
 
     def features(name, params, images):

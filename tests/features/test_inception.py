@@ -1,4 +1,4 @@
-"""InceptionV3, layer by layer, in torch-fidelity's numbers for weights drawn by its recipe."""
+"""InceptionV3, layer by layer, against torch-fidelity with weights drawn by a recipe."""
 
 import flax.linen as nn
 import jax
@@ -49,7 +49,7 @@ def found(request, golden, weights_file):
 
 
 def test_each_layer(found, golden):
-    """The first that differs is where a mistake is. 1e-5 of a layer's largest value: float32 of two programs."""
+    """The first layer that differs has the mistake. 1e-5 of a layer's largest value: float32 of two programs."""
     stored, _, layers = found
     for row, name in enumerate(golden["block_names"]):
         if name.startswith("MaxPool"):  # no module here; see after_64 and after_192 below
@@ -70,7 +70,7 @@ def test_each_layer(found, golden):
 
 @pytest.mark.parametrize("ours", NAMES)
 def test_features(found, ours):
-    """To 5e-6 of the largest, of a run in float64; torch-fidelity's own float32 is 3e-7 from it, ours 7e-7."""
+    """To 5e-6 of the largest value of a float64 run, from which torch-fidelity's float32 differs by 3e-7 and ours by 7e-7."""
     stored, features, _ = found
     expected = stored[f"features_f64/{NAMES[ours]}"]
     given = getattr(features, ours)

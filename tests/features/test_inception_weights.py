@@ -1,4 +1,4 @@
-"""Inception's weights from a file: all of them and no others."""
+"""Inception's weights from a file: exactly those needed."""
 
 import dataclasses
 import hashlib
@@ -76,7 +76,7 @@ def test_every_array_comes_back(weights_file, drawn):
 
 
 def test_the_older_format_with_counts_of_batches(write, drawn, monkeypatch):
-    """Which state dicts have; and a file is said to be the public one by its SHA-256."""
+    """Such counts appear in state dicts; the public file is recognized by its SHA-256."""
     counts = {
         name.replace("running_var", "num_batches_tracked"): np.array(0)
         for name in drawn
@@ -94,7 +94,7 @@ def test_the_older_format_with_counts_of_batches(write, drawn, monkeypatch):
 
 
 def test_the_public_file_bears_the_digits_of_its_sum():
-    """PyTorch's convention, NAME-SHA256[:8].pth; a second source of the first eight of them."""
+    """PyTorch's convention NAME-SHA256[:8].pth is a second source for the first eight digits."""
     assert f"pt_inception-2015-12-05-{PUBLIC_SHA256[:8]}.pth" == PUBLIC_FILE
     assert len(PUBLIC_SHA256) == 64
 

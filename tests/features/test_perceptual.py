@@ -1,4 +1,4 @@
-"""LPIPS and the features of its networks, in PyTorch's numbers (tests/golden/lpips.npz), with drawn weights and with those of the package."""
+"""LPIPS and its networks' features against PyTorch (tests/golden/lpips.npz), with random weights and those of the package."""
 
 import functools
 from pathlib import Path
@@ -58,7 +58,7 @@ def network(request, golden):
 
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_features_and_distances_are_pytorchs(network, golden, size):
-    """Of 32 x 28 pixels, which are enlarged, and of 72 x 81. 5e-6 of the largest feature: PyTorch's own float32 is 4e-7 from the float64
+    """For images of 32 x 28 pixels, which are enlarged, and of 72 x 81. To 5e-6 of the largest feature: PyTorch's own float32 is 4e-7 from the float64
     figures that are stored."""
     name, params, stored = network
     images = golden[f"{size}/images"]

@@ -1,4 +1,4 @@
-"""The weights of LPIPS's networks: found in the package's folder, all of them and no others, whatever else such a file may say."""
+"""The weights of LPIPS's networks: found in the package's folder, exactly those needed, whatever else the file contains."""
 
 import pickle
 
@@ -36,7 +36,7 @@ def package(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("protocol", [3, 4])
 def test_every_array_comes_back(package, drawn, protocol):
-    """With arrays whose columns come first, as some programs leave them, and the package is not imported."""
+    """Also from column-major arrays, as some programs write them, and without importing the package."""
     package(
         drawn | {"AlexNet_0/Conv_1/kernel": np.asfortranarray(drawn["AlexNet_0/Conv_1/kernel"])},
         protocol,
@@ -49,7 +49,7 @@ def test_every_array_comes_back(package, drawn, protocol):
 
 
 def test_features_and_distances_of_any_number_of_grey_images(package, drawn):
-    """Level 16 of 0 ... 16 is white: a white image is as far from itself in three equal channels as nothing."""
+    """Level 16 of 0 ... 16 is white: a white image has distance 0 from itself in three equal channels."""
     package(drawn)
     config = get_config()
     config.evaluation.features = "alexnet"

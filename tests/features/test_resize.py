@@ -1,4 +1,4 @@
-"""Resizing, against torch-fidelity's numbers and NumPy's interpolation."""
+"""Resizing, against torch-fidelity and NumPy's interpolation."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.features.conftest import images
 
 @pytest.mark.parametrize("key", ["a", "b", "c"])
 def test_preprocessed_images_are_those_of_torch_fidelity(golden, key):
-    """To 1e-6 of [-1, 1]: positions in float64 are up to 4e-6 off."""
+    """To 1e-6 on [-1, 1]; with positions in float64 the results would differ by up to 4e-6."""
     x = np.asarray(preprocessed(images(golden, key)), np.float64).transpose(0, 3, 1, 2)
     at = golden["sub_index"]
     np.testing.assert_allclose(x[:, :, at][..., at], golden[f"{key}/resized_sub"], atol=1e-6)
@@ -19,7 +19,7 @@ def test_preprocessed_images_are_those_of_torch_fidelity(golden, key):
 
 
 def test_smaller_and_larger_lines_are_interpolated_from_the_edge():
-    """Rows and columns apart, by np.interp. In float32 a position among 700 is off by up to 4e-5, and levels change by up to 255 from one to the next."""
+    """By np.interp along rows and columns separately. In float32 a position among 700 is off by up to 4e-5, and levels change by up to 255 from one to the next."""
     rows, columns = 700, 23
     levels = np.random.default_rng(0).integers(0, 256, (1, rows, columns, 3)).astype(np.uint8)
     at = np.arange(SIDE)

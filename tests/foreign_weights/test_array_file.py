@@ -1,4 +1,4 @@
-"""Files of arrays by name of all three formats, and files of anything else: refused before anything in them runs."""
+"""Files of named arrays in all three formats; other files are refused before anything in them runs."""
 
 import os
 import pickle
@@ -61,7 +61,7 @@ def test_every_format_has_the_same_arrays_whatever_the_name(tmp_path, suffix):
 
 
 def test_bfloat16_of_pytorch(tmp_path):
-    """A storage of its own kind; of this writer's float32 file the kind and the bytes are replaced."""
+    """A storage of another dtype, made by replacing dtype and bytes in a float32 file."""
     path = tmp_path / "a.pt"
     with zipfile.ZipFile(path, "w") as archive:
         program = torch_program("BFloat16Storage")
@@ -129,7 +129,7 @@ def test_objects_in_npz_are_refused_before_they_run(tmp_path):
 
 
 def test_the_command_of_the_message_writes_the_arrays(tmp_path):
-    """It is run with a class of the shape that EDM's networks have, whose arrays have float(), cpu() and numpy()."""
+    """The command is run with a class like EDM's networks, whose arrays have float(), cpu() and numpy()."""
     (tmp_path / "program.py").write_text(
         "import numpy as np\n"
         "class Tensor:\n"
@@ -169,7 +169,7 @@ def test_pytorch_files_of_more_than_arrays_are_refused(tmp_path, contents, words
 
 
 def test_paths_in_commands_are_quoted_and_names_that_a_shell_would_read_are_in_none(tmp_path):
-    """The words of each command, as a POSIX shell splits it."""
+    """The words of each command, split as by a POSIX shell."""
     folder = tmp_path / "my weights; $(date)"
     folder.mkdir()
     net, several = folder / "net.pkl", folder / "a.pt"
@@ -261,7 +261,7 @@ def test_numbers_that_float32_does_not_hold_are_refused_and_halves_said():
 
 
 def test_positions_of_other_patches_are_refused():
-    """The table of 4x4 patches has the shape of that of 2x8; halves round it and are taken."""
+    """The position table of 4x4 patches has the shape of that of 2x8, which is refused; tables rounded to half precision are accepted."""
     square = DiT(image_size=8, patch_size=2, width=8, num_heads=2).state_dict
     oblong = DiT(image_size=4, image_width=16, patch_size=2, width=8, num_heads=2).state_dict
     for dtype in ("f4", "f2", jnp.bfloat16):

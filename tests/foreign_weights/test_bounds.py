@@ -1,4 +1,4 @@
-"""Files of a few bytes that ask for hours, gigabytes or a deep stack, and what is quoted of them: words, at once."""
+"""Files of a few bytes that demand hours, gigabytes or a deep stack: refused at once with a message."""
 
 import io
 import os
@@ -88,7 +88,7 @@ def test_a_pickle_of_many_bytes_is_not_read(config, tmp_path, monkeypatch):
 
 
 def test_what_is_shared_and_small_is_read():
-    """As the pair of betas that two groups of parameters share."""
+    """Such as the pair of betas shared by two parameter groups."""
     betas = (0.9, 0.999)
     groups = [{"betas": betas}, {"betas": betas}]
     assert load(io.BytesIO(pickle.dumps(groups, 2)), None) == groups

@@ -1,6 +1,6 @@
-"""The JAX original's checkpoints: files laid out as its own (score_sde, flax 0.3), with recorded weights in them.
+"""Checkpoints of the JAX original: files with its layout (score_sde, flax 0.3) and recorded weights.
 
-No such file is at hand, so the layout is written here by name: the State of its training, saved by
+No such file is available, so the layout is written here by name: the State of its training, saved by
 flax.training.checkpoints, with flax.optim.Adam's {target, state: {step, param_states}} inside.
 """
 
@@ -169,7 +169,7 @@ def test_a_file_cut_anywhere_is_refused(state, config, tmp_path):
 
 
 def test_arrays_of_objects_are_refused(config, tmp_path):
-    """Flax's own encoding of an array, as one of Python objects: eight bytes would be an address."""
+    """Flax's encoding of an array with dtype object, whose eight bytes would be an address."""
     array = msgpack.packb(((1,), "object", b"\x08" * 8), use_bin_type=True)
     path = tmp_path / "objects"
     path.write_bytes(msgpack.packb({"step": msgpack.ExtType(1, array)}))

@@ -1,4 +1,4 @@
-"""From a published checkpoint on the command line to samples, further training, and back to a file."""
+"""From a published checkpoint through the command line to samples, further training, and back to a file."""
 
 import json
 from pathlib import Path
@@ -70,7 +70,7 @@ def figures(workdir):
 
 
 def test_import_export(command, tmp_path, capsys):
-    """Nothing is written over, and nothing is imported beside what is there."""
+    """Nothing is overwritten, and nothing is imported into a folder in use."""
     workdir, source = tmp_path / "run", f"--source={TINY}"
     first_steps(command, workdir, source, capsys)
     imported, exported = figures(workdir)
@@ -131,7 +131,7 @@ def test_import_sample_train_export(command, tmp_path, capsys):
         fixed = name in ("module.sigmas", "module.all_modules.0.W")
         assert np.array_equal(array, written["model"][name]) == fixed, name
 
-    # Nothing is written over, and nothing is imported beside what is there.
+    # Nothing is overwritten, and nothing is imported into a folder in use.
     before = path.read_bytes()
     with pytest.raises(UserError, match="checkpoint_8.pth exists already"):
         command("export")
@@ -186,7 +186,7 @@ def test_an_import_that_fails_while_it_writes_leaves_what_was_there(command, tmp
     "field", ["model.words='red blue'", "model.condition_interval=True"], ids=str
 )
 def test_layers_of_no_published_network_are_refused_before_a_file_is_read(command, tmp_path, field):
-    """An export had them in the list of layers, so that the numbers of all later ones were others."""
+    """An export once included them in the list of layers, which shifted the numbers of all later ones."""
     fields = [f"--config.{field.replace(chr(39), '')}"]
     for mode, source in (("export", []), ("import", [f"--source={TINY}"])):
         with pytest.raises(ConfigError, match=f"^{field}: no published network has layers for it"):

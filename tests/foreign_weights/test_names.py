@@ -1,6 +1,6 @@
-"""The networks against the published PyTorch ones, with weights read by name.
+"""The networks against the published PyTorch ones, with weights loaded by name.
 
-Golden files (`net_*.npz`): score_sde_pytorch, commit cb1f359, small networks with every parameter randomised,
+Golden files (`net_*.npz`): score_sde_pytorch, commit cb1f359, small networks with every parameter randomized,
 run on CPU in float32 and in float64. Images there are (b, c, h, w). Two of them (`ncsnpp_ve_residual_cat`,
 `ncsnpp_ddpmblock`) needed a one-word repair of the published code, which cannot upsample without FIR.
 """
@@ -156,7 +156,7 @@ def test_output_and_input_gradient_in_float32(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_names_order_and_shapes_are_the_published_ones(name):
-    """In the order of parameters(), and trained where the published file has a gradient (NaN: none)."""
+    """In the order of parameters(); a parameter is trained if the published file has its gradient (NaN: none)."""
     golden = load(name)
     found = parameters(golden.network)
     assert [p.name for p in found] == [str(n) for n in golden.arrays["param_names"]]
@@ -180,14 +180,14 @@ def test_module_prefix_is_taken_off():
 
 
 def test_layers_without_weights_between_ddpm_blocks_are_refused():
-    """They have numbers in the published list, which nothing here could tell."""
+    """They have numbers in the published list that cannot be determined here."""
     network = load("ncsnpp_ddpmblock").network
     with pytest.raises(UserError, match="resamp_with_conv=False"):
         parameters(network.copy(resamp_with_conv=False))
 
 
 def test_layers_are_listed_in_the_order_of_the_calls():
-    """The order of the published list, by hand for the smallest network."""
+    """The order of the published list, written by hand for the smallest network."""
     network = NCSNpp(image_size=8, nf=8, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=())
     block, dense, attention = "ResnetBlockBigGANpp", "Dense", "AttnBlockpp"
     assert list(dict.fromkeys(p.leaf[0] for p in parameters(network))) == [

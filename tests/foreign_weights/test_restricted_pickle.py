@@ -1,4 +1,4 @@
-"""Pickles that would do something: each is refused by name, and the file they would make is never there."""
+"""Malicious pickles: each is refused by name, and the file it would create never exists."""
 
 import collections
 import io
@@ -104,7 +104,7 @@ def test_nothing_is_executed(name, tmp_path):
 
 
 def test_the_attacks_would_work_on_an_ordinary_unpickler(tmp_path):
-    """Or the test above would show nothing."""
+    """Otherwise the test above would show nothing."""
     for name in ("system-2", "eval-4", "stack global", "instance", "object"):
         sentinel = tmp_path / name.replace(" ", "_")
         pickle.loads(dict(attacks(sentinel))[name])
@@ -142,7 +142,7 @@ def test_a_file_cannot_change_what_is_allowed(name, state):
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_what_is_allowed_has_nothing_to_change_or_to_reach(name):
-    """No attributes of its own, and neither a class nor a function, whose attributes lead anywhere."""
+    """Objects without their own attributes, and neither classes nor functions, whose attributes lead anywhere."""
     assert not hasattr(ALLOWED[name], "__dict__")
     assert not isinstance(
         ALLOWED[name], (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
@@ -150,7 +150,7 @@ def test_what_is_allowed_has_nothing_to_change_or_to_reach(name):
 
 
 def test_an_ordered_dict_keeps_no_attributes():
-    """Those of a state dict, `_metadata`, are left out; no attribute can hide a method."""
+    """The attribute `_metadata` of a state dict is dropped, and no attribute can shadow a method."""
     state = b"}" + text("items") + b"K\x01sb"
     made = read(b"\x80\x02ccollections\nOrderedDict\n)R" + text("a") + b"K\x02s" + state + b".")
     assert list(made.items()) == [("a", 2)]
@@ -202,7 +202,7 @@ def test_a_storage_that_is_not_there_is_refused(storage):
 
 
 def test_a_memo_of_a_few_bytes_takes_no_memory():
-    """Python's unpickler makes a table as long as the largest number: 64 GiB for this one."""
+    """Python's unpickler makes a memo table as long as the largest index: 64 GiB for this one."""
     assert read(b"\x80\x02}r\xff\xff\xff\xff.") == {}
 
 
@@ -211,7 +211,7 @@ def test_a_memo_of_a_few_bytes_takes_no_memory():
     "number", [np.float64(0.1), np.float32(0.5), np.int64(-3), np.int32(7)], ids=repr
 )
 def test_numpy_numbers(number, protocol):
-    """As they are written by the NumPy installed; both of the module's names are known."""
+    """As written by the installed NumPy; both names of its module are accepted."""
     value = read(pickle.dumps(number, protocol))
     assert value == number
     assert type(value) in (float, int)
@@ -248,7 +248,7 @@ def test_a_cut_pickle_is_damaged(cut):
 
 
 def test_random_damage_is_an_error_in_words_or_data():
-    """Every byte of a sound file, changed to others: never another exception, never an object not allowed."""
+    """Changing any byte of a valid file never raises another exception or yields a forbidden object."""
     program = tensor(1, (2, 2), (3, 1))
     harmless = (dict, list, tuple, str, bytes, float, int, bool, type(None))
     rng = np.random.default_rng(0)

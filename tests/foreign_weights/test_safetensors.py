@@ -1,4 +1,4 @@
-"""Safetensors files: a literal one, by the format's description, and all that a file can claim and not have."""
+"""Safetensors files: a literal one from the format's description, and files with false claims."""
 
 import json
 import random
@@ -107,7 +107,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_files_are_refused_in_a_line_and_cost_no_memory(name, tmp_path):
-    """What a header claims is up to 2^63 bytes; the most that reading takes is a few times the file."""
+    """Headers claim up to 2^63 bytes; reading takes at most a few times the size of the file."""
     contents, words = MALFORMED[name]
     path = tmp_path / "a.safetensors"
     path.write_bytes(contents)

@@ -1,7 +1,7 @@
-"""From a state dict of the published programs on the command line to a folder whose network gives their outputs, and back to a file.
+"""From a state dict of the published programs through the command line to a folder with the same network outputs, and back.
 
-Golden files (tests/golden/peers): small networks of each program, run by its own code (tests/models/test_*.py say which). The files here
-are written from their parameters: no published file was at hand.
+Golden files (tests/golden/peers): small networks of each program, run by its own code (named in tests/models/test_*.py). The files here
+are written from their parameters, since no published file was available.
 """
 
 import json

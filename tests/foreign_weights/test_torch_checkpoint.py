@@ -1,4 +1,4 @@
-"""A checkpoint of the published PyTorch code: what its network gives, how its run goes on, what is refused."""
+"""A checkpoint of the published PyTorch code: outputs of its network, its continued run, and refusals."""
 
 import functools
 
@@ -61,7 +61,7 @@ def test_the_networks_give_the_recorded_outputs(record, network, expected, tree,
 
 @pytest.mark.slow
 def test_the_average_in_float64(record, network, expected):
-    """The recorded run was then float64 from its start, so six updates' float32 rounding lies between."""
+    """The recorded run was in float64 from the start, so the float32 rounding of six updates lies between."""
     with jax.enable_x64(True):
         out = output(network, record.ema_params, expected, jnp.float64)
     between = relative_error(nhwc(expected["out_ema"]), nhwc(expected["out_ema_f64"]))
@@ -124,7 +124,7 @@ def test_the_recorded_run_goes_on(run, config, network, record):
 
 @pytest.mark.slow
 def test_moments_matter_to_the_run_that_goes_on(config, record):
-    """Without them the next update would be another: what the test above would miss if it were lax."""
+    """Without them the next update would differ, which a laxer version of the test above would miss."""
     optimizer = build_optimizer(config)
     gradient = jax.tree.map(lambda leaf: np.full_like(leaf, 1e-3), record.params)
 
@@ -146,7 +146,7 @@ def exported(record, network, config, path):
 
 
 def test_import_export_import(record, network, config, contents, tmp_path):
-    """Bit for bit through our state; and the file has the names, order, shapes and numbers it came with."""
+    """Bit for bit through our state; the file keeps its names, order, shapes and numbers."""
     again = from_state(to_state(record, build_optimizer(config)), record.ema_rate)
     path = exported(again, network, config, tmp_path / "again.pth")
     back = checkpoint_file.read(path, config)
@@ -257,7 +257,7 @@ def refusal(contents, config, tmp_path):
 
 
 def test_without_optimizer(contents, config, tmp_path):
-    """Adam starts afresh, the schedule does not."""
+    """Adam's state starts anew, the learning-rate schedule does not."""
     del contents["optimizer"]
     torch_write.save(tmp_path / "bare.pth", contents)
     record = checkpoint_file.read(tmp_path / "bare.pth", config)
@@ -301,7 +301,7 @@ def test_differences_are_named(contents, config, tmp_path, section, name, change
 
 
 def test_the_list_of_averages_is_checked_shape_by_shape(contents, config, tmp_path):
-    """Same length, two of other shapes exchanged; and one longer, with the Fourier frequencies in it."""
+    """A list of the same length with two shapes exchanged; and one longer, including the Fourier frequencies."""
     averages = contents["ema"]["shadow_params"]
     averages[1], averages[5] = averages[5], averages[1]
     words = refusal(contents, config, tmp_path)

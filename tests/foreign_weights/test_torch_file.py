@@ -1,4 +1,4 @@
-"""The container formats: files that PyTorch wrote, and files that are damaged or not its own.
+"""The container formats: files written by PyTorch, and damaged or foreign files.
 
 torch_views_*.pth: PyTorch 2.13 with NumPy 2.4; torch.save with the zip format, with
 `_use_new_zipfile_serialization=False` (stream), and with `pickle_protocol=4` (p4).
@@ -141,7 +141,7 @@ def test_entries_that_pytorch_would_not_write(change, tmp_path):
 
 
 def test_an_entry_that_claims_to_be_larger_than_the_file(tmp_path):
-    """The sizes in the directory agree with the pickle; the bytes are not there."""
+    """The sizes in the directory agree with the pickle, but the bytes are missing."""
     path = tmp_path / "claims.pth"
     torch_write.save(path, {"a": np.zeros(2, np.float32)})
     huge = 2**30

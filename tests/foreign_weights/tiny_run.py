@@ -1,7 +1,7 @@
-"""The recorded training run of a tiny network, and its checkpoint as the published code wrote it.
+"""The recorded training run of a tiny network, and its checkpoint as written by the published code.
 
 train_ve_tiny.npz: score_sde_pytorch, commit cb1f359, eight updates. tiny_checkpoint.pth: its save_checkpoint
-after six. tiny_checkpoint_expected.npz: outputs of the network then. Images there are (b, c, h, w).
+after six. tiny_checkpoint_expected.npz: outputs of the network at that point. Images there are (b, c, h, w).
 """
 
 import json

@@ -1,7 +1,7 @@
-"""An image is the same in any batch: its noise to the bit, and all of it to the bit where the score is.
+"""An image is the same in any batch: its noise bit for bit, and all of it if the score is.
 
-Four devices with 1, 7 and 16 images each, and one device with all 64. A network's score in a batch of another width, and
-any program for another number of devices, add floats in another order: there images agree to round-off only.
+Four devices with 1, 7 and 16 images each, and one device with all 64. For another batch size, and for another number of
+devices, programs may add floats in another order: there images agree only up to rounding.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""What samples are told: images of a split, a file, a folder or a smaller network; the exact laws of what is drawn from them."""
+"""Condition images of samples, from a split, a file, a folder or a smaller network; exact distributions of the samples."""
 
 import json
 
@@ -78,21 +78,21 @@ def laws_of_cascade(std, level, told_level=None):
 
 @pytest.mark.parametrize(("std", "level"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.5), (0.2, 0.5)])
 def test_a_cascade_of_exact_laws_is_exact(std, level):
-    """The law of total covariance, to 1e-12, with noise in what is told and without."""
+    """The law of total covariance, to 1e-12, with and without noise in the condition image."""
     found_mean, found, mean, c = laws_of_cascade(std, level)
     np.testing.assert_allclose(found_mean, mean, atol=1e-12)
     np.testing.assert_allclose(found, c, atol=1e-12)
 
 
 def test_noise_that_is_not_told_is_not_taken_out():
-    """Why the level is told: with another one the variance is another."""
+    """The noise level must be passed to the network: another level gives another variance."""
     _, found, _, c = laws_of_cascade(0.0, 0.5, told_level=0.1)
     assert abs(np.trace(found) / np.trace(c) - 1) > 0.05
 
 
 def test_samples_given_an_image_are_the_posteriors():
-    """To round-off what the sampler makes of the posterior itself, and near it in 300 steps: by the sampler as a function of its
-    noise. The posterior by precisions."""
+    """The sampler, as an affine function of its noise, gives up to rounding what it gives for the exact posterior, and is close to
+    the posterior after 300 steps. The posterior is computed from precisions."""
     with jax.enable_x64(True):
         mean, c, maker, model = field(0.3)
         y = np.array([0.5, -1.0, 0.2, 0.8])
@@ -194,7 +194,7 @@ def test_what_cannot_be_told_is_refused(fields, words, tmp_path):
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float64, np.int64, bool])
 def test_the_pairs_of_a_file(tmp_path, kind):
-    """Shades are from black, -1, to white, and real numbers as they are; integers of another type, which may be either, are refused."""
+    """Shades range from black, -1, to white; real numbers are used unchanged; other integer types are ambiguous and refused."""
     shades = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1))
     np.savez(tmp_path / "pairs.npz", paired=shades.astype(kind))
     config = told_digits(images=str(tmp_path / "pairs.npz"))
@@ -242,8 +242,8 @@ def cascade(folder, monkeypatch, **fields):
 
 
 def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
-    """Mean and covariance of 4000 images within 4.9 standard errors, and .005 for the steps: a false alarm in 60,000. Each has the mean
-    that it was told, and every image another."""
+    """Mean and covariance of 4000 images within 4.9 standard errors plus .005 for the steps: a false alarm in 60,000. Each image has the
+    mean of its own condition."""
     config = cascade(tmp_path, monkeypatch)
     sde = build_sde(config)
     score = network_score(
@@ -262,7 +262,7 @@ def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
 
 
 def test_who_asks_for_labels_makes_no_images(tmp_path, monkeypatch):
-    """Neither those of a split, whose classes come with them, nor those of a smaller network; and none is read but for the check of the first."""
+    """Neither for a split, whose classes come with its images, nor for a smaller network; only the first images are read, for a check."""
     config = told_digits()
     config.model.num_classes = 10
     config.sampling.num_images = 40
@@ -293,7 +293,7 @@ def test_the_small_images_do_not_depend_on_batches(tmp_path, monkeypatch):
 
 
 def test_the_smaller_network_is_asked_as_the_larger_is(tmp_path, monkeypatch):
-    """One image at a time, say; texts that it does not know are not for it."""
+    """For example one image at a time; texts that the smaller network does not take are not passed to it."""
     config = cascade(tmp_path, monkeypatch)
     config.sampling.update(sampler="ddim", batch_size=4, one_by_one=True, text="two")
     config.sampling.exponential.num_steps = 2

@@ -1,4 +1,4 @@
-"""The denoising errors of a model: estimated once, kept, read again; and what is sampled with them."""
+"""The denoising errors of a model: estimated once, stored and read again; and sampling with them."""
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def score_norm(sde, t, weights, means, variances):
 
 @pytest.mark.parametrize("variant", [pytest.param("vp", marks=pytest.mark.slow), "subvp"])
 def test_errors_are_those_of_the_data(variant, tmp_path):
-    """m = 1 - sigma^2 Gamma within 5 standard errors, one in 1.7 million by chance, at each of eight levels."""
+    """m = 1 - sigma^2 Gamma within 5 standard errors (false alarm 1 in 1.7 million) at each of eight levels."""
     config = asked(variant, num_levels=8, num_images=256)
     config.sampling.batch_size = 64
     sde = build_sde(config)
@@ -86,7 +86,7 @@ def test_levels_are_of_equal_log_snr_and_span_what_is_sampled():
 
 
 def test_batches_do_not_matter(tmp_path):
-    """The same images with the same noise, ten at a time or four with a rest of two."""
+    """The same images with the same noise, ten at a time, or four with a remainder of two."""
     tables = []
     for batch_size in (10, 4):
         config = asked(num_times=3, num_images=10)
@@ -109,7 +109,7 @@ def test_the_file_is_made_once_and_read_again(tmp_path, monkeypatch):
 
 
 def test_another_seed_reads_the_same_file(tmp_path):
-    """And would have written it: what is drawn by one seed does not depend on which was first."""
+    """Either seed would have written the same file, so samples do not depend on which was used first."""
     config, alone = asked(num_times=3, num_images=16), tmp_path / "alone"
     first = estimated(config, tmp_path)
     config.seed += 1
@@ -120,7 +120,7 @@ def test_another_seed_reads_the_same_file(tmp_path):
 
 
 def test_other_data_more_images_or_earlier_times_are_estimated_anew(tmp_path):
-    """Thrice as many images, data twice as wide, less noise at the end, another process; then the first file again."""
+    """Three times as many images, data twice as wide, less noise at the end, another process; then the first file again."""
     config = asked(num_times=3, num_images=16)
     first = estimated(config, tmp_path)
     found, settings = [first], config.to_dict()
@@ -140,7 +140,7 @@ def test_other_data_more_images_or_earlier_times_are_estimated_anew(tmp_path):
 
 
 def test_a_file_is_of_its_weights_images_and_noise_levels(tmp_path):
-    """Images replaced in a file of the same name and size, weights trained again, and labels of DDPM told otherwise."""
+    """Images replaced in a file of the same name and size, retrained weights, and other labels for DDPM."""
     config = digits_config("vp")
     config.data.update(name="arrays", file=str(tmp_path / "images.npy"), num_levels=256)
     sde, images = build_sde(config), np.zeros((20, 8, 8, 1), np.uint8)
@@ -185,7 +185,7 @@ def test_who_does_not_ask_gets_none(tmp_path):
 
 @pytest.mark.parametrize(("centered", "half_range"), [(True, 1.0), (False, 0.5)])
 def test_the_bound_is_that_of_the_datas_range(centered, half_range):
-    """Data of half range h have m <= h^2 alpha^2 / sigma^2, of which little is left at T; real data have no bound."""
+    """Data of half range h have m <= h^2 alpha^2 / sigma^2, which is small at T; real-valued data have no bound."""
     config = digits_config("vp")
     config.data.centered = centered
     sde, end = build_sde(config), closed_form(build_sde(config), 1.0)
@@ -205,7 +205,7 @@ SAMPLED = {
 
 @pytest.mark.parametrize("changes", list(SAMPLED.values()), ids=list(SAMPLED))
 def test_samples_have_the_law_of_the_data(changes, tmp_path):
-    """8,192 coordinates within the DKW band, false alarm 1e-6; the errors of the steps are far below it."""
+    """8,192 coordinates within the DKW band, false alarm 1e-6; discretization errors are far below it."""
     config = asked(num_times=12, num_images=128)
     config.sampling.update(num_images=128, batch_size=128)
     config.sampling.update(changes)
@@ -229,7 +229,7 @@ def random_network(config):
 
 @pytest.mark.parametrize(("threshold", "centered"), [("static", True), ("dynamic", False)])
 def test_thresholds_keep_samples_in_the_datas_range(threshold, centered):
-    """Exactly what the last denoising returns is brought in range; without, a random network's samples are not."""
+    """Exactly the result of the last denoising is clipped to the range; without it a random network's samples exceed it."""
     config = digits_config("vp")
     config.data.centered = centered
     config.sampling.update(sampler="ddim", num_images=16, batch_size=16)

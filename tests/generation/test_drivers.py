@@ -1,4 +1,4 @@
-"""Around the update rules: where sampling starts, how it ends, what it counts, and which states are kept."""
+"""Sampling around the update rules: start, last denoising, counted evaluations, and kept states."""
 
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +50,7 @@ def in_every_run(configs, *fast):
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_law_of_the_first_state(x64, sde):
-    """Affine in its noise: without start images N(0, prior_std^2); from images x_0 the law of x_t given x_0."""
+    """The start is affine in its noise: N(0, prior_std^2) without start images, or x_t given x_0 for images x_0."""
     images, t = np.array([[1.5], [-0.5]]), 0.4
     like = jnp.asarray(images)
     now = closed_form(sde, t)
@@ -74,7 +74,7 @@ def test_law_of_the_first_state(x64, sde):
     ids=["pc VP", "ode VP", "ode VE"],
 )
 def test_from_the_priors_own_states_it_is_the_same_sampler(config, sde, rounding):
-    """Bit for bit, over the devices: a start is nothing but x at grid[0].
+    """Bit for bit on all devices: a start is simply x at grid[0].
 
     The compiler may join VE's product of noise and prior_std to the first step, without rounding it between.
     """
@@ -153,7 +153,7 @@ COUNTED = {
     in_every_run(COUNTED, "pc", "pc ending with the predictor's mean", "annealed Langevin", "ode"),
 )
 def test_nfe_is_the_number_of_calls(config):
-    """On each of four devices, the last denoising included."""
+    """On each of four devices, including the last denoising."""
     calls, sde = [], VP()
     score = Counted(mixture(sde), lambda: calls.append(1))
     generated = build_generator(config, sde, SHAPE)(score, 4, seed=0, show=False)
@@ -171,7 +171,7 @@ KEPT = {
 
 @pytest.mark.parametrize("config", list(KEPT.values()), ids=list(KEPT))
 def test_kept_states_are_those_of_their_times(config):
-    """Four of eight times that are not equally spaced, both ends among them, with the whole path's states."""
+    """Four of eight unequally spaced times, including both ends, with the states of the full path."""
     sde = build_sde(config)
     sampler, grid = configure(config.sampling, sde)[:2]
     kept = trajectory(configure(config.sampling, sde), sde, mixture(sde), SHAPE, 3, 5, frames=4)

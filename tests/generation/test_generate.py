@@ -1,4 +1,4 @@
-"""Samples of any number, over batches and devices, from the samplers that a config names."""
+"""Any number of samples, over batches and devices, from the samplers that a config names."""
 
 import itertools
 
@@ -113,8 +113,8 @@ COMBINATIONS = [
 def test_every_pair_samples_every_process(sde, predictor, corrector):
     """Within the DKW band (false alarm 1e-6) of the data, for 8,192 coordinates: 0.030.
 
-    400 steps leave errors of some 1e-3, and the corrector's bias at snr 0.05 less. The cosine's drift is steep
-    at its T, where nothing forgets the errors of a flow without noise: 0.05 after 400 steps.
+    400 steps leave errors of about 1e-3, and the corrector's bias at snr 0.05 is smaller. The cosine schedule's drift is steep
+    at T, and a flow without noise keeps its errors: 0.05 after 400 steps.
     """
     num_steps = 1600 if (predictor, type(sde)) == ("probability_flow", Cosine) else 400
     n, shape = 128, (8, 8, 1)

@@ -1,4 +1,4 @@
-"""Samples as they come: the same files from an interrupted command, in either form, with a condition for each image."""
+"""Files of samples: equal after an interruption, in either format, with a condition for each image."""
 
 import dataclasses
 
@@ -160,7 +160,7 @@ def test_an_interrupted_command_goes_on_with_the_same_images(save, tmp_path, mon
 
 
 def test_paths_that_cannot_be_made_lose_no_samples(tmp_path, monkeypatch):
-    """The same command draws nothing again."""
+    """Repeating the command draws nothing again."""
     config = get_config()
     config.sampling.update(sampler="ddim", num_images=8, batch_size=4, path_images=2)
     config.sampling.exponential.num_steps = 3
@@ -213,7 +213,7 @@ def test_labels_in_turn(labels, told):
 
 
 def test_labels_are_told_in_turn():
-    """All classes over four devices; the start's noise is taken out by a second run."""
+    """All classes over four devices; the noise of the start is removed by a second run."""
     told = IN_TURN[0][1]
     config = conditional()
     sde = build_sde(config)
@@ -227,7 +227,7 @@ def test_labels_are_told_in_turn():
 
 
 def test_files_say_of_which_class_each_image_is(tmp_path, monkeypatch):
-    """As the images show: those of class 1 are brighter than all of class 0."""
+    """The images confirm it: those of class 1 are brighter than all of class 0."""
     config = conditional((1, 0))
     config.sampling.update(num_images=9)
     monkeypatch.setattr(sample, "load_score_model", lambda *_: LoadedScore(Shifting(), 7))

@@ -1,4 +1,4 @@
-"""Where sampling begins when it does not begin at the prior."""
+"""Sampling from start images instead of the prior."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_states_in_a_file_are_gone_on_from(tmp_path):
 
 
 def test_fewer_start_images_than_images_are_taken_in_turn(tmp_path):
-    """From a time with hardly any noise the samples stay what they began from."""
+    """Started at a time with hardly any noise, the samples stay close to their start images."""
     config = get_config()
     images = np.stack([np.full((8, 8, 1), -1.0), np.full((8, 8, 1), 0.6)]).astype(np.float32)
     np.savez(tmp_path / "g.npz", images=images)
@@ -91,7 +91,7 @@ def test_unusable_files_are_refused(tmp_path, arrays, words):
 
 
 def test_images_that_are_not_levels_are_refused(tmp_path):
-    """Pixels in [0, 1] would pass for black ones."""
+    """Pixels in [0, 1] would be read as black."""
     np.savez(tmp_path / "g.npz", images=np.full((2, 8, 8, 1), 0.5, np.float32))
     config = get_config()
     config.data.num_levels = 17

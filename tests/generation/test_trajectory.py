@@ -1,4 +1,4 @@
-"""The way of a sample ends where the sample is, at the times it says."""
+"""The trajectory of a sample ends at the sample, and has the stated times."""
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ def test_from_the_prior_to_the_samples(changes):
 
 
 def test_times_and_states_belong_together(x64):
-    """States of the ODE at the times given have the exact marginal's quantiles: checked by going on from one."""
+    """States of the ODE at the given times are quantiles of the exact marginals, checked by continuing from one."""
     config, sde = configured({"sampler": "ode", "ode": {"rtol": 1e-7, "atol": 1e-7}})
     whole = configure(config.sampling, sde)
     path = trajectory(whole, sde, mixture(sde), SHAPE, 3, seed=5, frames=6)

@@ -1,4 +1,4 @@
-"""Two processes with two devices each give what one process with four gives, bit for bit."""
+"""Two processes with two devices each give the same results as one process with four, bit for bit."""
 
 import os
 import pathlib

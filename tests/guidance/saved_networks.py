@@ -1,4 +1,4 @@
-"""Folders as training leaves them, of networks with random weights: nothing is trained."""
+"""Training folders of networks with random weights, made without training."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Autoguidance: by itself nothing, by a model of no class classifier-free guidance; and by checkpoints, from the command's fields."""
+"""Autoguidance: no effect with the model itself, classifier-free guidance with an unconditional model; and checkpoints from fields."""
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def test_by_itself_a_model_is_itself(x64, combine):
 
 
 def test_by_a_model_of_no_class_it_is_classifier_free_guidance(x64):
-    """Whether the condition is bound before or after, and what no class is then; of each model its evaluations count."""
+    """For a condition bound before or after, and without one; the evaluations of both models count."""
     told = labels(1, 0)
     expected = guided(CLASSES, 1.5).given(told)
     auto = Autoguided(CLASSES, Unconditional(CLASSES), Extrapolated(1.5))
@@ -105,7 +105,7 @@ def loaded(config, folder, condition, step=0):
 
 
 def test_models_of_folders(folders):
-    """Of this folder at an earlier step, of another by another architecture: float32."""
+    """From this folder at an earlier step, or from another folder with another architecture; in float32."""
     good, worse = folders
     condition = labels(3, 7)
     newest = ask_network(loaded(of_classes(), good, condition))
@@ -123,7 +123,7 @@ def test_models_of_folders(folders):
 
 
 def test_what_samples_depend_on(folders):
-    """One image at a time if that is asked for, both; and the folder of the worse model, with what is in it."""
+    """Both models run one image at a time if requested; samples depend on the folder of the worse model and its contents."""
     good, worse = folders
     config = of_classes()
     config.sampling.one_by_one = True
@@ -165,7 +165,7 @@ def test_what_cannot_guide_is_refused(folders, words, config, worse, guidance):
 
 
 def test_a_worse_network_of_a_part_of_the_condition_is_refused(folders):
-    """Of classes where the network is one of classes and texts: neither would the text be bound to it, nor is it unconditional."""
+    """A model of classes for a network of classes and texts: it can neither be given the text nor is it unconditional."""
     config = of_classes(**{"model.name": "ncsnpp", "model.words": "one two"})
     config.sampling.guidance.update(weight=1.0, worse=str(folders[0]))
     with pytest.raises(UserError, match="conditioned on label, and .* on label and text; take"):
@@ -182,7 +182,7 @@ def test_how_samples_are_rounded_is_nothing_to_the_worse_network():
 
 
 def test_where_nothing_can_be_guided_so(folders):
-    """Without a folder, in training, between two latents."""
+    """Refused without a folder, in training, and in interpolation."""
     config = small()
     config.sampling.guidance.update(weight=1.0, worse_step=1)
     with pytest.raises(UserError, match="without a folder of checkpoints"):

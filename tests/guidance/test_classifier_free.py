@@ -1,4 +1,4 @@
-"""Classifier-free guidance against the laws that guided Gaussians have, with no sampling: all is affine in the noise."""
+"""Classifier-free guidance against exact distributions of guided Gaussians, without sampling: everything is affine in the noise."""
 
 import jax
 import jax.numpy as jnp
@@ -82,14 +82,14 @@ def test_variance_under_the_ode(x64, weight, variance):
 
 
 def test_mean_under_the_ode(x64):
-    """A class of mean .5, weight 1: beyond the class; the tilted density has mean .5714286."""
+    """A class with mean .5 and weight 1: the result lies beyond the class; the tilted density has mean .5714286."""
     assert abs(flow_law(1, mean=0.5)[0] - 0.6884507) < 0.51e-7
 
 
 @pytest.mark.slow  # Samplers know nothing of guidance, and the ODE's laws are above.
 @pytest.mark.parametrize(("weight", "variance"), [(1, 0.1094214), (3, 0.0476371)])
 def test_law_under_the_sde(x64, weight, variance):
-    """Of the continuous process, extrapolated from two grids at the solver's weak order, 2."""
+    """The distribution of the continuous process, extrapolated from two grids with the solver's weak order, 2."""
     coarse, fine = (np.array(sde_law(weight, n, mean=0.5)) for n in (100, 200))
     mean, limit = fine + (fine - coarse) / 3
     assert abs(limit - variance) < 1e-5
@@ -112,7 +112,7 @@ def network():
 
 
 def test_one_doubled_batch_is_two_calls(network):
-    """In float32, of scores of the order 1; with either order of binding."""
+    """In float32, for scores of order 1 and either order of binding."""
     model, ask = network
     conditional, free = np.asarray(ask(model)), np.asarray(ask(model.unconditional))
     assert (np.abs(conditional - free).max(axis=(1, 2, 3)) > 1e-2).all()
@@ -126,7 +126,7 @@ def test_one_doubled_batch_is_two_calls(network):
 
 
 def test_weights_that_cost_nothing(network):
-    """0 is the model and -1 the one of no class, bit for bit, whether the condition is bound before or after."""
+    """Weight 0 is the conditional and -1 the unconditional model, bit for bit, whether the condition is bound before or after."""
     model, ask = network
     assert guided(model, 0.0) is model
     expected = ask(model.unconditional)
@@ -138,7 +138,7 @@ def test_weights_that_cost_nothing(network):
 
 
 def test_each_image_is_guided_alone(x64):
-    """With step sizes of its own, an image of a mixed batch is that of a batch of its class, bit for bit."""
+    """With step sizes per image, an image in a mixed batch equals that in a batch of its class, bit for bit."""
     model = ClassGaussians(jnp.array([0.5, -1.0, 0.0]), jnp.array([0.25, 0.04, 1.0]), VP())
     flow = ProbabilityFlow(VP(), AdaptiveSolver("bosh3", 1e-3, 1e-3), each_image=True)
     x = jnp.linspace(-1.5, 1.5, 6).reshape(3, 2)
@@ -192,7 +192,7 @@ def test_what_cannot_be_guided_is_refused():
 
 
 def test_sampling_guides_within_the_range_and_records_the_weight():
-    """Thresholded after guidance, which asks for one image at a time if that is asked for; both conventions on record."""
+    """Thresholding follows guidance, which runs one image at a time if requested; both weight conventions are recorded."""
     config = get_config()
     config.sampling.update(threshold="static", one_by_one=True)
     config.sampling.guidance.weight = 1.5
@@ -216,7 +216,7 @@ def test_sampling_guides_within_the_range_and_records_the_weight():
     ids=str,
 )
 def test_a_call_costs_what_the_score_says(guidance):
-    """Of a weight of -1 alone, one evaluation."""
+    """Only a weight of -1 costs a single evaluation."""
     sampling = get_config().sampling
     sampling.guidance.update(guidance)
     model = led_away(sampling, VP(), classes(), NO_GUIDES)

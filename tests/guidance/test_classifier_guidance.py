@@ -1,4 +1,4 @@
-"""Guidance by a classifier: with the exact one of a mixture the scores and the samples of a component, and by folders."""
+"""Classifier guidance: the exact classifier of a mixture gives the score and samples of a component; classifiers from folders."""
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ def ask(score):
     "sde", [pytest.param(VE(0.01, 5.0), marks=pytest.mark.slow), SubVP()], ids=repr
 )
 def test_the_exact_classifier_gives_the_score_of_a_component(x64, sde):
-    """Image by image; at another scale it is classifier-free guidance of weight s - 1, with the same lack of a law."""
+    """For each image; at scale s it equals classifier-free guidance of weight s - 1."""
     components = np.stack([ask(component(sde, k)) for k in range(3)])
     conditional, none = components[OF, range(4)], ask(mixture(sde))
     assert (np.abs(conditional - none)[:3].max(axis=1) > 1e-2).all()
@@ -82,7 +82,7 @@ def test_the_exact_classifier_gives_the_score_of_a_component(x64, sde):
     "rule", [pytest.param(probability_flow, marks=pytest.mark.slow), reverse_diffusion]
 )
 def test_samples_are_those_of_the_component(x64, rule):
-    """One by one, from the same noise, without more of it and with."""
+    """Sample by sample from the same noise, for deterministic and stochastic samplers."""
     sampler = PredictorCorrector(VP(), rule, None)
     grid, like = log_snr_grid(VP(), 1.0, 1e-3, 12), jnp.asarray(X)
     noise = RecordedNoise(like, jnp.asarray(RNG.standard_normal((12, 1, 4, 3))))
@@ -97,7 +97,7 @@ def test_samples_are_those_of_the_component(x64, rule):
 
 
 def test_what_is_told_to_whom(x64):
-    """Nothing: the model; no class: the same; a model of classes is told them too; free guidance around all of it."""
+    """Without a condition or a class it is the model; a conditional model gets the label too; classifier-free guidance can wrap it."""
     model = mixture(VP())
     score = by_exact_classifier(VP())
     assert_array_equal(ask(score), ask(model))
@@ -147,7 +147,7 @@ def init_classifier_of(config):
 
 
 def test_the_classifier_of_a_folder(folder):
-    """Its weights, whatever the config says of classifiers; of the classes that it knows images are told one in turn."""
+    """Its weights are loaded whatever the config says about classifiers; images get the classes it knows in turn."""
     config = guided_config(
         folder, **{"noisy_classifier.width": 64, "sampling.guidance.classifier_scale": 3.0}
     )
@@ -167,7 +167,7 @@ def test_the_classifier_of_a_folder(folder):
 
 
 def test_what_is_around_what(folder):
-    """The classifier around the rest, whose model is told nothing unless it takes classes; one image at a time all of it."""
+    """The classifier wraps the rest, whose model gets a label only if it takes one; one image at a time if requested."""
     config = guided_config(folder, **{"sampling.guidance.classifier_scale": 3.0})
     guides = Guides(classifier="classifier")
     around = sampled_score(config, VP(), build_space(config), mixture(VP()), guides)
@@ -200,7 +200,7 @@ def test_what_cannot_guide_is_refused(folder, words, changes):
 
 
 def test_where_a_classifier_is_refused(folder):
-    """As a worse model, in training, between two latents; and a score network as a classifier."""
+    """A classifier is refused as a worse model, in training and in interpolation; and a score network as a classifier."""
     config = guided_config(
         "", **{"sampling.guidance.worse": str(folder), "sampling.guidance.weight": 1.0}
     )

@@ -1,4 +1,4 @@
-"""Interval, rescaling, APG and CFG++: what they are by definition, what they have in common, and the law of guidance within an interval."""
+"""Interval, rescaling, APG and CFG++: definitions, common properties, and the exact distribution for guidance within an interval."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def image_of(score):
 
 
 def test_guidance_is_within_its_interval(x64):
-    """An empty interval is the condition's score and all times are guidance, bit for bit; each image by its own time."""
+    """An empty interval gives the conditional score and a full one plain guidance, bit for bit; each image by its own time."""
     early, late = np.asarray(SDE.log_snr(jnp.asarray(T)))
     assert early > late
     inside = [Within(PLAIN, SDE, *ends) for ends in ((9.0, 8.0), (-99.0, 99.0), (early, 99.0))]
@@ -55,7 +55,7 @@ def test_guidance_is_within_its_interval(x64):
 
 
 def test_law_of_guidance_within_an_interval(x64):
-    """d ln c_toward/dt is the rate of the ODE's log variance, and w d ln(c_toward/c_away)/dt more where there is guidance."""
+    """The ODE's log variance has the rate d ln c_toward/dt, plus w d ln(c_toward/c_away)/dt inside the interval."""
     ends = np.array([1e-3, 0.2, 0.6, 1.0])
     alpha, sigma = np.asarray(VP().alpha(ends)), np.asarray(VP().sigma(ends))
     c, none = alpha**2 * 0.25 + sigma**2, alpha**2 + sigma**2
@@ -83,7 +83,7 @@ def test_rescaling_gives_the_contrast_back(x64, share):
 
 
 def test_an_image_without_contrast_has_none_to_give_back(x64):
-    """One pixel: 0 by 0 would be no score at all."""
+    """With a single pixel the ratio would be 0/0."""
     t, toward, away = jnp.full(2, 0.4), jnp.asarray([[0.3], [-2.0]]), jnp.asarray([[0.1], [1.0]])
     rescaled = Rescaled(PLAIN, SDE, 0.7)(jnp.ones((2, 1)), t, toward, away)
     assert_array_equal(rescaled, PLAIN(jnp.ones((2, 1)), t, toward, away))
@@ -123,7 +123,7 @@ def test_apg_takes_a_share_along_the_image_and_caps_the_rest(x64, eta):
 
 
 def test_apg_where_there_is_nothing_to_project(x64):
-    """Two equal scores, and an expected image that is 0: finite, with their derivatives, which a likelihood takes."""
+    """For equal scores and a zero denoised image, values and their derivatives (used by likelihoods) are finite."""
     zero = np.zeros_like(X)
     for x, toward, away in ((X, TOWARD, TOWARD), (zero, zero, zero), (zero, zero, AWAY)):
         given = [jnp.asarray(part) for part in (x, T, toward, away)]
@@ -143,7 +143,7 @@ def test_apg_where_there_is_nothing_to_project(x64):
     "sde", [SDE, pytest.param(VE(0.01, 5.0), marks=pytest.mark.slow)], ids=repr
 )
 def test_ddim_with_it_takes_the_published_steps(x64, sde):
-    """The expected image of both scores with the noise of the one of no class, step by step, and denoised at the end."""
+    """The guided denoised image with the noise of the unconditional score, step by step, and denoised at the end."""
     model = ClassGaussians(CLASSES.means, CLASSES.variances, sde)
     grid = log_snr_grid(sde, 1.0, 1e-2, 6)
     scale, x = 0.6, 0.5 + np.sqrt(2.0) * jnp.asarray(X[:, 0])
@@ -186,7 +186,7 @@ def class_config(**guidance):
 
 
 def test_what_the_config_builds():
-    """In this order, whatever is asked for; a weight alone costs as little as before."""
+    """The combinations apply in a fixed order; a weight alone costs no more than without them."""
     given = {"log_snr_low": -3.0, "rescale": 0.7, "eta": 0.2, "norm": 5.0, "weight": 2.0}
     config = class_config(**given)
     check(config, VP())

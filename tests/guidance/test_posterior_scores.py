@@ -1,4 +1,4 @@
-"""Scores given a measurement against joint Gaussian densities, and their samples' laws against a table, in float64."""
+"""Scores given a measurement against joint Gaussian densities, and distributions of samples against a table, in float64."""
 
 from functools import partial
 
@@ -128,7 +128,7 @@ def test_the_oracle_is_the_gradient_of_the_joint_density(x64, sde, family):
 
 
 def test_an_oracle_without_noise_knows_what_it_saw(x64):
-    """sigma_y = 0, one number twice among three: the posterior does not vary along A, and fits y."""
+    """sigma_y = 0 with one of three numbers measured twice: the posterior does not vary along A, and fits y."""
     matrix = np.vstack([A, A[:1]])
     oracle = exact_posterior(gaussian(VP()), observed(matrix, 0.0), VP())
     y = matrix @ X[0]
@@ -146,7 +146,7 @@ def test_an_oracle_without_noise_knows_what_it_saw(x64):
 
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_mmps_is_the_oracle_on_gaussian_data(x64, sde):
-    """After as many iterations as numbers were measured, and after more; not before."""
+    """Exact after as many iterations as measured numbers, and after more, but not before."""
     measurement, model = observed(), gaussian(sde)
     oracle = evaluate(exact_posterior(model, measurement, sde))
     for iterations in (2, 6):
@@ -156,7 +156,7 @@ def test_mmps_is_the_oracle_on_gaussian_data(x64, sde):
 
 
 def test_mmps_in_float32():
-    """Within 1e-4 of the largest entry of the float64 oracle, at the end too, where sigma is .01."""
+    """Within 1e-4 of the largest entry of the float64 oracle, also at the end, where sigma is .01."""
     x, t = X.astype(np.float32), np.array([1e-3, 0.4], np.float32)
     told = {"measured": jnp.asarray(Y, jnp.float32)}
     got = evaluate(mmps(gaussian(VP()), observed(), VP()), told, x, t)
@@ -172,7 +172,7 @@ def test_mmps_in_float32():
 
 
 def test_its_jacobian_is_the_oracles(x64):
-    """By forward differentiation, as a likelihood takes the divergence."""
+    """By forward differentiation, which likelihoods use for the divergence."""
 
     @jax.jit
     def jacobian(score):
@@ -190,7 +190,7 @@ def test_its_jacobian_is_the_oracles(x64):
 
 
 def test_tmpd_is_exact_for_uncorrelated_measurements(x64):
-    """One number of correlated data; two of data for which A V A^T is diagonal. Not of others."""
+    """One measured number of correlated data, or two if A V A^T is diagonal; not otherwise."""
     sde = SUB_VP
     one, told = observed(A[:1]), {"measured": jnp.asarray(Y[:, :1])}
     model = gaussian(sde)
@@ -220,7 +220,7 @@ def test_pigdm_is_exact_for_the_data_it_assumes(x64):
 
 
 def test_dps_is_the_gradient_of_its_likelihood(x64):
-    """Of ln N(y; A x_hat, sigma_y^2 I), of a mixture, whose Jacobian changes with x."""
+    """The gradient of ln N(y; A x_hat, sigma_y^2 I) for a mixture, whose Jacobian depends on x."""
     sde = SUB_VP
     model = FAMILIES["mixture"][0](sde)
 
@@ -236,7 +236,7 @@ def test_dps_is_the_gradient_of_its_likelihood(x64):
 
 
 def test_proximal_steps_are_means_given_y(x64):
-    """The expected image is that of N(x_hat, V) given y, V = (sigma/alpha)^2 / lambda, by Kalman's gain; DDNM fits y."""
+    """The denoised image is the mean of N(x_hat, V) given y, V = (sigma/alpha)^2 / lambda, by the Kalman gain; DDNM fits y."""
     sde = SUB_VP
     model = FAMILIES["mixture"][0](sde)
     at = closed_form(sde, T)
@@ -275,7 +275,7 @@ def test_ddnm_ends_with_what_was_measured(x64):
 
 
 def test_conjugate_gradients(x64):
-    """Against a direct solution, image by image; the Euclidean error of a good start does not grow with more iterations."""
+    """Against a direct solution for each image; from a good start the Euclidean error does not grow with iterations."""
     roots = RNG.standard_normal((3, 4, 4))
     systems = jnp.asarray(roots @ roots.transpose(0, 2, 1) + 0.5 * np.eye(4))
     b = jnp.asarray(RNG.standard_normal((3, 2, 2))).at[2].set(0.0)
@@ -396,7 +396,7 @@ def continuous_laws(scores, steps=4000):
 
 
 def test_limit_laws(x64):
-    """MMPS and TMPD have the oracle's, as one number was measured; a wrong method has its own wrong answer."""
+    """MMPS and TMPD have the oracle's distribution, since one number is measured; a wrong method has its own known answer."""
     names = [(method, std) for std in (0.5, 0.1) for method in METHODS]
     found = continuous_laws([correlated(*name) for name in names])
     for (method, std), got in zip(names, found, strict=True):
@@ -423,7 +423,7 @@ def test_a_sampler_has_pigdms_law(x64):
 
 
 def test_what_is_bound():
-    """y beside what the model is told; each image has its own; forgotten as it was bound."""
+    """y is bound along with the model's condition, one per image, and replaced by a new binding."""
     classes = ClassGaussians(jnp.array([0.5, -1.0, 0.0]), jnp.array([0.25, 0.04, 1.0]), VP())
     told = {"measured": jnp.asarray(Y, jnp.float32), **labels(0, 1)}
     x, t = jnp.asarray(X, jnp.float32), jnp.asarray(T, jnp.float32)
@@ -494,7 +494,7 @@ def test_products_are_counted(method, products):
 
 
 def test_products_go_through_both_halves_of_guidance():
-    """Of an image two for each that the method takes: a batch of both halves goes back."""
+    """Each product of the method counts as two, since both halves of the batch are differentiated."""
     rows = []
     through = watched(rows)
 

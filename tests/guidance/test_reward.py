@@ -1,4 +1,4 @@
-"""Guidance by a reward against the laws tilted by it: the same for a linear one of Gaussian data, and not otherwise."""
+"""Reward guidance against tilted distributions: exact for a linear reward and Gaussian data, and not otherwise."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def evaluate(score):
 
 @pytest.mark.parametrize("sde", [VP(), VE(0.01, 5.0), SubVP()], ids=repr)
 def test_a_linear_reward_tilts_gaussian_data(x64, sde):
-    """The score of N(m + b S a, S) at all times, with its derivative, of which likelihoods are made."""
+    """The score of N(m + b S a, S) at all times, with its derivative, which likelihoods use."""
     given = reward_guided(gaussian(sde), linear, sde, B)
     tilted = gaussian(sde, MEANS[0] + B * COVARIANCES[0] @ A)
 
@@ -53,7 +53,7 @@ def test_a_linear_reward_tilts_gaussian_data(x64, sde):
 # Data N(.5, .25), b = 2; from moment equations solved elsewhere in float64. N(1, .25) at eps has the mean .9999450.
 @pytest.mark.parametrize(("h", "mean"), [(0.0, 0.9966586), (1.0, 0.9999342)])
 def test_law_of_the_samples(x64, h, mean):
-    """All is affine: without noise 0 goes to the mean, and 1 as far from it as without the reward."""
+    """The sampler is affine: 0 maps to the mean without noise, and 1 lies as far from it as without the reward."""
     model, u = gaussian(VP(), [0.5], [[0.25]]), jnp.linspace(1.0, 1e-3**0.5, 1001)
 
     @jax.jit
@@ -77,8 +77,8 @@ def test_law_of_the_samples(x64, h, mean):
 
 
 def test_a_mixture_is_not_tilted(x64):
-    """Tilted, its weights change with their components' masses under exp(b a x): the scores are one where a component is alone, and
-    about where x_0 is as good as independent of x_t."""
+    """Tilting changes the weights by each component's mean of exp(b a x): the scores agree where one component dominates, and
+    approximately where x_0 is nearly independent of x_t."""
     weights, sde = np.array([0.3, 0.7]), VP()
     model = MixtureScore.create(*map(jnp.asarray, (weights, MEANS, COVARIANCES)), sde)
     tilt = [B * A @ mean + 0.5 * B**2 * A @ s @ A for mean, s in zip(MEANS, COVARIANCES, strict=True)]  # fmt: skip
@@ -92,7 +92,7 @@ def test_a_mixture_is_not_tilted(x64):
 
 
 def test_what_it_is_made_of(x64):
-    """No scale is the model; what a model is told is told; a reward's arrays are arguments, and nothing compiles again."""
+    """Scale 0 is the model; its condition is passed on; a reward's arrays are arguments, so nothing is recompiled."""
     model = gaussian(VP())
     assert_array_equal(evaluate(reward_guided(model, linear, VP(), 0.0)), evaluate(model))
     classes = ClassGaussians(jnp.array([0.5, -0.2]), jnp.array([0.25, 1.0]), VP())

@@ -1,4 +1,4 @@
-"""python -m tests.hostile [--command_lines N] [--files N] [--first SEED]: what is answered badly, and how much of it."""
+"""python -m tests.hostile [--command_lines N] [--files N] [--first SEED]: list and count badly handled inputs."""
 
 import argparse
 import collections

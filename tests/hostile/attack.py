@@ -1,4 +1,4 @@
-"""What answers a hostile command line or file: a result or words, within a time, and never a traceback."""
+"""Run a hostile command line or file: expected is a result or a message, within a time limit, and never a traceback."""
 
 import contextlib
 import importlib

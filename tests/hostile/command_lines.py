@@ -1,4 +1,4 @@
-"""Command lines that nobody means, drawn at random: flags, fields of the config, and values for them."""
+"""Random nonsensical command lines: flags, fields of the config, and values for them."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What happens to files: bits flip, copies break off, disks return zeros, and somebody else's file takes the place."""
+"""Damage to files: flipped bits, truncated copies, zeros from the disk, and other files in their place."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Nobody means these command lines and files; each is answered, in words. `python -m tests.hostile` tries more of them."""
+"""Nonsensical command lines and files are each answered with a message. `python -m tests.hostile` tries more of them."""
 
 import pytest
 

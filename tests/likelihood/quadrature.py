@@ -1,4 +1,4 @@
-"""Expectations over Gaussian data, noise and levels by product rules: estimators without their randomness."""
+"""Expectations over Gaussian data, noise and levels by product quadrature, in place of Monte Carlo."""
 
 import itertools
 

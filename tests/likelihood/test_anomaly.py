@@ -1,4 +1,4 @@
-"""The AUC of a likelihood against closed forms, and the error that goes with it."""
+"""The AUC of a likelihood against closed forms, and its standard error."""
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def test_likelihoods_tell_a_wider_gaussian_as_well_as_they_can(d, kappa, exact):
 
 
 def test_its_error_bar_holds():
-    """200 pairs of normal samples a shift of 1 apart, whose AUC is Phi(1/sqrt 2): 91 to 98 % of intervals cover it."""
+    """200 pairs of normal samples with a shift of 1, whose AUC is Phi(1/sqrt 2): 91 to 98 % of intervals cover it."""
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""Bits/dim of image sets: the offset, every image once, devices, repeats."""
+"""Bits/dim of sets of images: offset, every image once, devices, repeats."""
 
 import copy
 import math
@@ -67,9 +67,9 @@ def split_of(num_images, num_levels, seed=0):
 
 @pytest.mark.parametrize("levels", [17, pytest.param(256, marks=pytest.mark.slow)])
 def test_offset_for_a_density_known_everywhere(levels):
-    """A Gaussian so wide that it is flat on [-1, 1]: every image costs the same, known number of bits.
+    """For a Gaussian so wide that it is flat on [-1, 1], every image costs the same known number of bits.
 
-    -log2 N(0; 0, s^2) for each pixel, plus log2 L - 1 for the stretch of L levels to [-1, 1].
+    -log2 N(0; 0, s^2) for each pixel, plus log2 L - 1 for the scaling of L levels to [-1, 1].
     """
     variance = 1e4
     measured = measure(config_for(levels), VP(), gaussian(variance), split_of(4, levels))
@@ -82,7 +82,7 @@ def test_offset_for_a_density_known_everywhere(levels):
 
 @pytest.mark.slow
 def test_reencoding_changes_nothing():
-    """The same images on [0, 1] and on [-1, 1], with the density moved along, cost the same bits."""
+    """The same images on [0, 1] and on [-1, 1], with the density transformed accordingly, cost the same bits."""
     split = split_of(6, 17)
     centred, unit = config_for(17), config_for(17)
     unit.data.centered = False
@@ -97,7 +97,7 @@ def test_reencoding_changes_nothing():
 
 
 def test_every_image_counts_once_whatever_the_batch():
-    """Seven images: batches of 4 pad the last one; a batch of 8 pads once. Same values, image by image."""
+    """Seven images in batches of 4, of which the last is padded, or in one padded batch of 8: the same value for each image."""
     split = split_of(7, 17)
     small, large = (measure(config_for(17, b), VP(), gaussian(0.3), split) for b in (4, 8))
     assert small.ode.bits_per_dim.shape == large.ode.bits_per_dim.shape == (1, 7)
@@ -159,7 +159,7 @@ def test_the_exact_trace_leaves_nothing_to_chance():
 
 
 def test_every_image_and_every_repeat_has_a_probe_of_its_own():
-    """Equal real-valued images differ by their probes only, and on this law every two probes differ."""
+    """Equal real-valued images differ only by their probes, and for this density any two probes differ."""
     model, _ = correlated()
     config = config_for(0, repeats=2)
     config.data.centered, config.likelihood.probe = False, "gaussian"
@@ -194,7 +194,7 @@ def test_the_interval_of_the_mean_holds():
 
 
 def test_own_errors_add_as_those_of_independent_numbers():
-    """Of four images with errors 3, 4, 12 and 84: sqrt(9 + 16 + 144 + 7056) / 4 = 85 / 4."""
+    """Four images with errors 3, 4, 12 and 84: sqrt(9 + 16 + 144 + 7056) / 4 = 85 / 4."""
     errors = np.array([[3.0, 4.0, 12.0, 84.0]])
     assert Measured(errors, errors, errors).own_error == pytest.approx(85 / 4)
 

@@ -1,4 +1,4 @@
-"""The variational bound against relative entropies in closed form, without randomness; then its error bars."""
+"""The variational bound against closed-form relative entropies, without randomness; then its error bars."""
 
 import dataclasses
 
@@ -95,14 +95,14 @@ def test_the_exact_score_pays_for_the_prior_only(x64, name, mean, variance, expe
 
 
 def test_a_process_of_the_users_own(x64):
-    """Its times are found by bisection and its prior is the base class's."""
+    """Its times are found by bisection, and its prior is that of the base class."""
     bound = exact_bound(gaussian(0.5, 0.25, Own()), Own(), np.full(1, 0.5), 0.5 * np.eye(1))
     assert bound == pytest.approx(0.7259616399, abs=2e-10)
 
 
 @pytest.mark.parametrize("sde", [VP(), VE()], ids=repr)
 def test_correlated_data(x64, sde):
-    """In two dimensions the entropy is a log-determinant, and the prior leaves out a trace."""
+    """In two dimensions the entropy is a log-determinant, and the mismatch of the prior a trace."""
     mean, root = np.array([0.3, -0.2]), np.array([[0.6, 0.0], [0.5, 0.2]])
     model = GaussianScore.create(jnp.asarray(mean), jnp.asarray(root @ root.T), sde)
     bound = exact_bound(model, sde, mean, root, order=64)
@@ -119,9 +119,9 @@ def test_correlated_data(x64, sde):
 
 
 def test_it_bounds_the_sde_and_not_the_ode(x64):
-    """A score 10 % too large: what data pay under the SDE's law, under the bound and under the ODE's law.
+    """A score 10 % too large: cross entropies of the data with the SDE's distribution, the bound and the ODE's distribution.
 
-    The data are N(0, .25), so both laws are centred; their variances are those of the affine SDE and ODE.
+    The data are N(0, .25), so both distributions are centered; their variances follow from the affine SDE and ODE.
     """
     sde, variance = VP(), 0.25
     bound = exact_bound(
@@ -141,7 +141,7 @@ def test_it_bounds_the_sde_and_not_the_ode(x64):
 
 
 def test_noise_that_the_score_resolves_is_taken_out(x64):
-    """At the mean of data of variance RESOLVED an estimate does not depend on the noise: its part is all of z."""
+    """At the mean of data of variance RESOLVED, the control variate removes all dependence on the noise."""
     sde = VP()
     model = GaussianScore(jnp.full(3, 0.2), jnp.full(3, RESOLVED), jnp.eye(3), sde)
     z = np.random.default_rng(0).normal(size=(8, 3))
@@ -153,7 +153,7 @@ def test_noise_that_the_score_resolves_is_taken_out(x64):
 
 @pytest.mark.parametrize("sde", [SubVP(), Own()], ids=["subvp", "own"])
 def test_derivatives(x64, sde):
-    """Of one estimate in x_0 and in the model's leaves, by finite differences."""
+    """Derivatives of one estimate in x_0 and in the model's leaves, against finite differences."""
     rng = np.random.default_rng(1)
     x0, z, u = rng.normal(size=(3, 2)), rng.normal(size=(3, 2)), jnp.asarray([0.2, 0.5, 0.9])
 
@@ -195,14 +195,14 @@ def test_estimates_have_no_bias(repeated):
 
 
 def test_intervals_cover_as_often_as_they_say(repeated):
-    """Nominally 95 %: 92.9 % here, since few of the strata hold most of the variance; binomial SD .6 %."""
+    """Nominally 95 %, here 92.9 % since a few strata hold most of the variance; the binomial SD is .6 %."""
     bound, exact = repeated
     covered = np.mean(np.abs(bound.nats - exact) < 1.96 * bound.standard_error)
     assert 0.91 < covered < 0.98
 
 
 def test_squared_errors_have_no_bias(repeated):
-    """Mean squared standard error against the spread; the ratio's SD is near sqrt(2/2000) = 3.2 %; false alarms 1e-6."""
+    """Mean squared standard error against the variance; the SD of the ratio is about sqrt(2/2000) = 3.2 %; false alarms 1e-6."""
     bound, _ = repeated
     ratio = np.mean(bound.standard_error**2) / bound.nats.var(ddof=1)
     assert 0.84 < ratio < 1.17
@@ -239,7 +239,7 @@ def test_an_image_has_its_own_noise_and_nfe_counts_calls():
     "sde", [*(pytest.param(of, marks=pytest.mark.slow) for of in (VP(), SubVP())), VE()], ids=repr
 )
 def test_float32(sde):
-    """Against float64 of the same numbers, in 768 dimensions; VE's state near the prior is of order 50."""
+    """Against float64 with the same numbers, in 768 dimensions; VE's state near the prior is of order 50."""
     rng = np.random.default_rng(0)
     x0, z = (rng.normal(size=(16, 768)).astype(np.float32) for _ in range(2))
     u = (np.arange(16, dtype=np.float32) + 0.5) / 16

@@ -1,4 +1,4 @@
-"""Bayes' rule over likelihoods, where the best possible classifier is known."""
+"""Bayes' rule with likelihoods, for data with a known optimal classifier."""
 
 import functools
 
@@ -33,9 +33,9 @@ def costs(**likelihood):
 
 
 def test_exact_likelihoods_make_the_bayes_classifier():
-    """Which mean is nearer; right for a share Phi(1) = .8413 of all, here within 4.9 binomial errors.
+    """It chooses the nearer mean, with accuracy Phi(1) = .8413, here within 4.9 binomial errors.
 
-    The posterior is that of the logistic function of 2 x, but for the prior's mismatch: the ODE's law has its mean off by
+    The posterior is the logistic function of 2 x, up to the mismatch of the prior: the mean of the ODE's distribution is off by
     alpha(1) = .0066, and the log-odds by twice that.
     """
     x, labels, nats = costs()
@@ -52,14 +52,14 @@ def test_exact_likelihoods_make_the_bayes_classifier():
 
 
 def test_no_mistake_in_few_images_is_not_certainty():
-    """All of 16 right: 18 of 20, and an error of sqrt(.9 * .1 / 20)."""
+    """16 of 16 correct count as 18 of 20, with the error sqrt(.9 * .1 / 20)."""
     found = accuracy(np.zeros(16), np.zeros(16))
     assert found.value == 1
     np.testing.assert_allclose(found.standard_error, 0.0670820, rtol=1e-6)
 
 
 def test_a_prior_moves_the_border():
-    """With 9 to 1 for the left class, the border is where 2 x = ln 9."""
+    """With prior odds of 9 to 1 for the left class, the boundary is at 2 x = ln 9."""
     x, _, nats = costs()
     border = np.log(9) / 2
     predicted = classify(nats, np.array([0.9, 0.1])).predicted
@@ -69,8 +69,8 @@ def test_a_prior_moves_the_border():
 
 @pytest.mark.slow
 def test_bounds_on_the_same_noise_classify_as_well():
-    """The diffusion classifier with exact scores: noise in common, the difference of two bounds on it has a standard
-    deviation below a nat with 64 draws, and the accuracy loses some hundredths at most."""
+    """The diffusion classifier with exact scores: with shared noise, the difference of two bounds has a standard deviation
+    below one nat at 64 draws, and the accuracy drops by a few hundredths at most."""
     _, labels, nats = costs(ode=False, bound_draws=64)
     found = accuracy(classify(nats, np.array([0.5, 0.5])).predicted, labels)
     assert 0.80 < found.value < 0.87

@@ -1,4 +1,4 @@
-"""The step from eps to the data: what it costs in closed form, that it is a bound, and integers as probabilities."""
+"""The decoder from eps to the data: its cost in closed form, that it gives a bound, and probabilities of integers."""
 
 import itertools
 
@@ -41,7 +41,7 @@ def mixture(sde):
 @pytest.mark.parametrize("eps", [1e-5, 1e-2])
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_it_exceeds_the_entropy_of_gaussian_data_by_a_known_amount(x64, sde, eps):
-    """1/2 (ln(1 + r) - r/(1 + r)) with r = sigma^2/(alpha^2 l), where p_eps is known too; all averages are exact."""
+    """1/2 (ln(1 + r) - r/(1 + r)) with r = sigma^2/(alpha^2 l), for known p_eps; all averages are exact."""
     model, t = gaussian(sde), jnp.asarray(eps)
     normal, z, weights = product(gaussian_nodes(1), gaussian_nodes(1))
     x0 = jnp.asarray(0.5 + 0.5 * normal)
@@ -55,7 +55,7 @@ def test_it_exceeds_the_entropy_of_gaussian_data_by_a_known_amount(x64, sde, eps
 
 @pytest.mark.parametrize("sde", [VP(), VE()], ids=repr)
 def test_it_is_a_bound_for_every_image_and_steady(x64, sde):
-    """On the mixture, against the integral of p_eps times the decoder; and little is left of the two parts' spread."""
+    """On the mixture, against the integral of p_eps times the decoder; the variances of the two terms nearly cancel."""
     eps, model = 2e-2, mixture(sde)
     x0 = np.array([-1.2, -0.4, 0.1, 0.6, 0.9])
     nodes, weights = gaussian_nodes(1, 40)
@@ -115,7 +115,7 @@ def test_gaussian_decoder():
 @pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("num_levels", [2, 16, 256])
 def test_integers_are_probabilities(num_levels, centered):
-    """Those of all levels sum to 1, and each is a difference of distribution functions; in float32."""
+    """The probabilities of all levels sum to 1, and each is a difference of CDFs; in float32."""
     levels = np.arange(num_levels)
     x0 = scale(jnp.asarray(levels / (num_levels - 1), jnp.float32), centered)
     nats = jax.jit(discretised(num_levels, centered).nats)
@@ -133,7 +133,7 @@ def test_integers_are_probabilities(num_levels, centered):
 
 @pytest.mark.parametrize("num_levels", [256, 17])
 def test_noise_that_a_decoder_does_not_feel(x64, num_levels):
-    """Its curvature is of -ln P itself, by differences; a level of 17 is six standard deviations wide."""
+    """The curvature is that of -ln P, by finite differences; each of 17 levels is six standard deviations wide."""
     decoder, variance, step = discretised(num_levels, centered=True), jnp.asarray(1e-4), 1e-5
     x0 = jnp.full((3, 1), scale(3 / (num_levels - 1), True))
     nats = decoder.nats(x0, x0 + step * jnp.asarray([[-1.0], [0.0], [1.0]]), variance)

@@ -1,4 +1,4 @@
-"""The bound of a chain against relative entropies of joint Gaussian laws, which its steps define without any bound."""
+"""The bound of a chain against relative entropies of the joint Gaussian distributions that its steps define."""
 
 import dataclasses
 
@@ -110,7 +110,7 @@ ENTROPY = 0.5 * np.log(2 * np.pi * np.e * VARIANCE)
 @pytest.mark.parametrize("factor", [pytest.param(1.0, marks=pytest.mark.slow), 1.1])
 @pytest.mark.parametrize(("sde", "num_scales"), [(VP(), 25), (VE(), 12)], ids=["ddpm", "smld"])
 def test_it_is_the_relative_entropy_of_the_joint_laws(x64, sde, num_scales, factor, name):
-    """For every choice of variances, for an exact and for a wrong score."""
+    """For every choice of variances, with an exact and a wrong score."""
     chain = sde.chain(num_scales)
     score, variances = LinearScore(chain, factor), VARIANCES[name](chain)
     expected = ENTROPY + joint_relative_entropy(score, chain, variances, sde.prior_std)
@@ -119,7 +119,7 @@ def test_it_is_the_relative_entropy_of_the_joint_laws(x64, sde, num_scales, fact
 
 @pytest.mark.parametrize("num_scales", [3, 40])
 def test_with_the_best_variances_the_number_of_steps_does_not_matter(x64, num_scales):
-    """Then the chain's joint law is the data's but for the prior: H(p_0) + KL(p_T || prior), our closed-form table.
+    """The joint distribution is then exact up to the prior: H(p_0) + KL(p_T || prior), from our closed-form table.
 
     The best variances are those of x_{i-1} given x_i for Gaussian data, G_i^2 c_{i-1} / c_i.
     """
@@ -134,7 +134,7 @@ def test_with_the_best_variances_the_number_of_steps_does_not_matter(x64, num_sc
     "sde", [VP(), pytest.param(VE(), marks=pytest.mark.slow)], ids=["ddpm", "smld"]
 )
 def test_many_levels_tend_to_the_continuous_bound(x64, sde):
-    """Which with the exact score is H(p_0) + KL(p_T || prior): the excess falls as 1/N."""
+    """With the exact score the continuous bound is H(p_0) + KL(p_T || prior), and the excess falls as 1/N."""
     limit = {VP(): 0.7257913526 + 5.3985e-6, VE(): 0.7257913526 + 5.00025e-5}[sde]
     excess = []
     for n in (500, 1000, 2000):
@@ -153,7 +153,7 @@ def test_many_levels_tend_to_the_continuous_bound(x64, sde):
     "draws", [12, pytest.param(64, marks=pytest.mark.slow)], ids=["drawn", "every"]
 )
 def test_estimates_and_error_bars(x64, draws):
-    """Mean within 4.9 SD, and the mean squared standard error within 17 % of the spread: false alarms 1e-6 each."""
+    """Mean within 4.9 SD, and mean squared standard error within 17 % of the variance: false alarms 1e-6 each."""
     chain, repetitions = VP().chain(25), 2000
     variances, score = VARIANCES["ancestral"](chain), LinearScore(chain, 1.2)
     x0 = jnp.broadcast_to(jnp.asarray([0.1, 0.9, -0.4]), (repetitions, 3))
@@ -191,7 +191,7 @@ def test_images_have_their_own_noise():
 
 @pytest.mark.slow
 def test_integers_cost_what_their_density_does_where_levels_are_fine(x64):
-    """-ln P(v) -> -ln p(x_0) - D ln(width of a level) for a decoder that is wide against it; one estimate each."""
+    """-ln P(v) -> -ln p(x_0) - D ln(width of a level) for a decoder much wider than a level; one estimate each."""
     chain, num_levels = VP().chain(25), 4001
     variances, score = VARIANCES["ancestral"](chain), LinearScore(chain)
     x0 = 2 * jnp.asarray([[3000.0, 2000.0]]) / (num_levels - 1) - 1

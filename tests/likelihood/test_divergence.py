@@ -1,4 +1,4 @@
-"""Jacobian-vector products of velocities known by hand, the probes, and the spread of the estimates of a likelihood."""
+"""Jacobian-vector products of velocities differentiated by hand, the probes, and the spread of likelihood estimates."""
 
 import math
 
@@ -19,7 +19,7 @@ from score_sde.sde_lib import VP
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 1), (4, 4, 1), (5, 5, 2)])
 def test_exact_trace_of_a_velocity_known_by_hand(x64, shape):
-    """v(x) = A x + sin x has divergence tr A + sum cos x: fewer dimensions than a chunk takes, one, and three."""
+    """v(x) = A x + sin x has the divergence tr A + sum cos x: for less than one, one, and three chunks of products."""
     d = math.prod(shape)
     rng = np.random.default_rng(0)
     matrix, x = rng.normal(size=(d, d)), rng.normal(size=(3, *shape))
@@ -35,7 +35,7 @@ def test_exact_trace_of_a_velocity_known_by_hand(x64, shape):
 
 @pytest.mark.parametrize("num", [1, 3, 5])
 def test_a_probe_takes_its_own_images_jacobian(x64, num):
-    """v = x^2 image by image: e . J e = 2 sum x e^2, with x and e of that image; two products at a time."""
+    """For v = x^2, e . J e = 2 sum x e^2 with x and e of each image; two products at a time."""
     rng = np.random.default_rng(0)
     x, probes = rng.normal(size=(5, 2, 3, 1)), rng.normal(size=(5, num, 2, 3, 1))
     vectors = jnp.asarray(probes)
@@ -91,9 +91,9 @@ def repeated(d, rho, name, num_probes, draws):
 
 @pytest.mark.parametrize(("d", "rho", "name", "spread"), SPREADS)
 def test_estimator_has_its_known_mean_and_variance(d, rho, name, spread):
-    """2,000 probes of one image of d correlated pixels, false alarm 1e-6 for each comparison.
+    """2,000 probes of one image with d correlated pixels; false alarm 1e-6 for each comparison.
 
-    A probe that is shared over the batch or drawn again at each step would fail one of the two. The spread is
+    A probe shared over the batch, or redrawn at each step, would fail one of the two comparisons. The spread is
     known to three digits, 0.3 %.
     """
     draws = 2000
@@ -111,9 +111,9 @@ def test_estimator_has_its_known_mean_and_variance(d, rho, name, spread):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rademacher", "orthogonal", "hutchpp"])
 def test_the_error_bar_of_a_likelihood_holds(name):
-    """Of 200 likelihoods with 16 probes the 95 % interval, by Student's t, contains the exact value in 91 to 98 %.
+    """For 200 likelihoods with 16 probes, the 95 % interval by Student's t contains the exact value in 91 to 98 %.
 
-    The share of 200 lies outside of that for 1.6 % of all seeds; the estimators' own test has 4,000.
+    The coverage among 200 lies outside that range for 1.6 % of all seeds; the test of the estimators uses 4,000.
     """
     bits, errors, exact = repeated(64, 0.9, name, 16, 200)
     inside = np.abs(bits - exact) < stats.t.ppf(0.975, 15) * errors

@@ -1,4 +1,4 @@
-"""Gradients of the log-density against closed forms, and likelihoods of images with steps of their own."""
+"""Gradients of the log-density against closed forms, and likelihoods with step sizes per image."""
 
 import functools
 
@@ -46,8 +46,8 @@ def coefficients(variances):
     ids=["recursive_checkpoint", "backsolve"],
 )
 def test_gradients_on_gaussian_data(x64, adjoint, trace):
-    """With score (1 + k) s the law at eps is N(0, v), v = (c_eps / c_T)^(1 + k) (alpha_T / alpha_eps)^(2k), hence
-    d ln p/dx = -x / v and d ln p/dk = sum of (x^2 / v - 1) / 2 d ln v/dk. Signs know its trace exactly."""
+    """With the score (1 + k) s the distribution at eps is N(0, v), v = (c_eps / c_T)^(1 + k) (alpha_T / alpha_eps)^(2k), hence
+    d ln p/dx = -x / v and d ln p/dk = sum of (x^2 / v - 1) / 2 d ln v/dk. Rademacher probes give its trace exactly."""
     variances, k = np.array([0.1, 0.5, 2.0]), 0.1
     x = np.random.default_rng(0).normal(size=(2, 3))
     solver = AdaptiveSolver("dopri5", 1e-8, 1e-8, adjoint)
@@ -123,7 +123,7 @@ def test_unknown_adjoints_are_refused():
 
 @pytest.mark.parametrize("name", ["rademacher", pytest.param("hutchpp", marks=pytest.mark.slow)])
 def test_an_image_with_steps_of_its_own_does_not_depend_on_the_others(name):
-    """An image, near the data or far from all, alone and in two batches; together, its steps are the batch's."""
+    """An image near or far from the data, alone and in two batches; with shared step sizes it depends on the batch."""
     covariance = 0.25 * 0.9 ** np.abs(np.subtract.outer(np.arange(8), np.arange(8)))
     model = GaussianScore.create(jnp.zeros(8), jnp.asarray(covariance, jnp.float32), SDE)
     images = np.random.default_rng(0).normal(size=(4, 8)) * np.array([[0.01], [0.3], [1.0], [30.0]])

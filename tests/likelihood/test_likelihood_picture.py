@@ -1,4 +1,4 @@
-"""The picture of a likelihood: images of any number of channels and of one pixel, and no image read that is not shown."""
+"""The picture of likelihoods: any number of channels, single pixels, and only the images shown are read."""
 
 import dataclasses
 
@@ -42,7 +42,7 @@ def test_of_three_images_the_middle_one_is_not_shown():
 
 
 def test_shades_are_of_all_levels_or_of_the_numbers_that_are_shown():
-    """Two channels are red and green; level 3 of 0 ... 6 is half of white, also where no image has white."""
+    """Two channels are red and green; level 3 of 0 ... 6 is half of white, even if no image has white."""
     two = np.array([3, 0], np.uint8).reshape(1, 1, 1, 2)
     np.testing.assert_array_equal(shades(two, 7), [[[[0.5, 0, 0]]]])
     grey = np.array([-2.0, 0.0, 6.0]).reshape(3, 1, 1, 1)

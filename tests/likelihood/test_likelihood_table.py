@@ -1,4 +1,6 @@
-"""What the table of --mode likelihood says that its numbers are: of the SDE at eps, and of a chain at time 0."""
+"""The explanations in the table of --mode likelihood: for the SDE at eps, and for a chain at time 0."""
+
+import re
 
 import numpy as np
 import pytest
@@ -66,3 +68,23 @@ def test_variances_that_are_learnt_and_not_used_are_said():
         False, training__continuous=False, **learnt
     )
     assert "has learnt" not in text(False, training__continuous=False)
+
+
+def test_every_number_stands_in_its_column():
+    """By hand: spreads sqrt(7 / 3) and sqrt(13 / 3), between +-4.3027 of which the mean lies with 95 %; own errors of (3, 4, 0) / 10
+    and (5, 12, 0); gaps 1, 2 and 3."""
+
+    def of(bits, errors, evaluations):
+        return Measured(*(np.array([values], float) for values in (bits, errors, evaluations)))
+
+    ode = of((1, 2, 6), (0.3, 0.4, 0), (10, 20, 33))
+    bound = of((2, 4, 9), (5, 12, 0), (4, 5, 9))
+    found = table(digits_config("vp"), BitsPerDim(ode, bound, None, 1.0), 6)
+    rows = [re.split(r"\s{2,}", line) for line in found.splitlines()]
+    header = ["", "bits/dim", "+-", "95 % of means", "own error", "evaluations"]
+    at = rows.index(header)
+    assert rows[at + 1 : at + 4] == [
+        ["probability-flow ODE", "3.0000", "1.5275", "-3.5724 .. 9.5724", "0.1667", "21.0"],
+        ["bound on the SDE", "5.0000", "2.0817", "-3.9567 .. 13.9567", "4.3333", "6.0"],
+        ["gap", "2.0000", "0.5774", ""],
+    ]

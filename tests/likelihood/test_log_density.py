@@ -1,4 +1,4 @@
-"""Log-densities against closed forms: Gaussian data of any covariance, and the standard mixture."""
+"""Log-densities against closed forms: Gaussian data with any covariance, and the standard mixture."""
 
 import math
 
@@ -37,10 +37,10 @@ def density(model, sde, x, estimator, eps=1e-5, solver=SOLVER, keys=None):
 
 @pytest.mark.parametrize("sde", processes(SubVP()))
 def test_diagonal_gaussian_is_exact(sde):
-    """A Rademacher probe is exact on a diagonal Jacobian, so only the solver's error is left.
+    """A Rademacher probe is exact for a diagonal Jacobian, so only the solver's error remains.
 
-    What comes out is the density of the ODE's own law, whose variance is c_eps prior^2 / c_T and whose mean
-    keeps the prior's mismatch (here the data's mean is 0, so none).
+    The result is the density of the ODE's own distribution, with variance c_eps prior^2 / c_T and a mean that keeps the
+    mismatch of the prior (none here, since the data have mean 0).
     """
     variances = np.linspace(0.05, 2.0, 16)
     model = GaussianScore(jnp.zeros(16), jnp.asarray(variances, jnp.float32), jnp.eye(16), sde)
@@ -78,10 +78,10 @@ def test_mixture_golden_values(x64, eps):
 @pytest.mark.slow
 @pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
 def test_mixture_images_in_bits_per_dim(sde):
-    """At the default tolerance in float32, against the ODE's own law.
+    """At the default tolerance in float32, against the ODE's own distribution.
 
-    That is the marginal's density, corrected by how the prior differs from the marginal at T where the flow
-    ends: for VE, whose prior leaves out the data's mean and variance, 3e-3 bits/dim.
+    That is the marginal density, corrected by the ratio of prior and marginal at the latent: 3e-3 bits/dim for VE, whose
+    prior ignores the mean and variance of the data.
     """
     model = ProductMixtureScore(
         jnp.array([0.3, 0.7]), jnp.array([-1.0, 0.6]), jnp.array([0.04, 0.09]), sde
@@ -126,7 +126,7 @@ def own_law(sde, covariance, eps):
 @pytest.mark.slow
 @pytest.mark.parametrize("sde", [VP(), SubVP()], ids=repr)
 def test_correlated_gaussian_in_float32(sde):
-    """Of 20 correlated coordinates, more than the trace takes at once: 2e-5 bits/dim at tolerance 1e-5."""
+    """20 correlated coordinates, more than one pass of the trace: 2e-5 bits/dim at tolerance 1e-5."""
     covariance = correlated(20)
     model = GaussianScore.create(jnp.zeros(20), jnp.asarray(covariance, jnp.float32), sde)
     x = np.random.default_rng(0).multivariate_normal(np.zeros(20), covariance, size=5)
@@ -158,7 +158,7 @@ def test_correlated_gaussian_to_float64_tolerance(x64, sde):
 def test_a_probe_sees_the_quadratic_form_of_the_integrated_jacobian(x64, sde):
     """The estimate along e exceeds the exact one by e . M e - tr M, M = ln(C_T C_eps^{-1}) / 2; that of two probes is their mean.
 
-    A probe drawn again at each step, or another image's, would give another number.
+    A probe redrawn at each step, or that of another image, would give another number.
     """
     covariance, eps = correlated(4), 1e-3
     model = GaussianScore.create(jnp.zeros(4), jnp.asarray(covariance), sde)
@@ -189,7 +189,7 @@ def of_gaussian():
 # bits/dim of the entropy of N(0, ell), as it is reported for 8-bit images on [-1, 1]
 @pytest.mark.parametrize(("ell", "bits"), [(1, 9.0470956), (0.25, 8.0470956), (0.0625, 7.0470956)])
 def test_entropy_in_the_units_of_images(of_gaussian, ell, bits):
-    """Every image at the sphere |x|^2 = D ell costs the entropy, and there the ODE's law agrees to second order."""
+    """Every image with |x|^2 = D ell costs the entropy, and there the ODE's distribution agrees to second order."""
     model = GaussianScore(jnp.zeros(16), jnp.full(16, ell, jnp.float32), jnp.eye(16), VP())
     x = jnp.sqrt(ell) * jax.random.rademacher(jax.random.key(0), (2, 16), jnp.float32)
     nats = of_gaussian(model, x)

@@ -1,4 +1,4 @@
-"""What a measurement puts together: dequantization, ODE, bound, decoder, on data whose costs are known."""
+"""The parts of a measurement together (dequantization, ODE, bound, decoder), on data with known costs."""
 
 import math
 from typing import Any
@@ -39,7 +39,7 @@ def real_config(**likelihood):
 
 @pytest.mark.slow
 def test_the_bound_of_the_exact_score_is_the_likelihood():
-    """Both laws are the data's but for the prior (5e-6 nats): the mean gap is nought within five of its own errors."""
+    """Both distributions are exact up to the prior (5e-6 nats): the mean gap is zero within five standard errors."""
     measured = measure(real_config(bound_draws=32), VP(), white(), gaussian_data(400))
     # A probe is exact for a diagonal Jacobian, so the error of the gap is the bound's.
     assert abs(measured.gap.mean()) < 5 * measured.bound.own_error + 1e-4
@@ -65,7 +65,7 @@ def test_with_the_decoder_the_cost_is_that_of_the_data(eps):
 
 @pytest.mark.slow
 def test_evaluations_are_of_the_network():
-    """Guided from a law to itself: the same values, by two evaluations for one."""
+    """Guidance between equal distributions: the same values, with twice the evaluations."""
     config, data = real_config(bound_draws=2), gaussian_data(4)
     once, twice = (
         measure(config, VP(), model, data)
@@ -77,7 +77,7 @@ def test_evaluations_are_of_the_network():
 
 
 def test_what_the_noise_cost_is_added():
-    """A dequantizer that pays 3 nats an image for the middle of every cell."""
+    """A dequantizer that returns the middle of every cell at a cost of 3 nats per image."""
 
     def middle(nats, images, keys):
         return jnp.full(images.shape, 0.5), jnp.broadcast_to(nats, images.shape[:1])
@@ -114,8 +114,8 @@ def test_a_chains_bound_on_dequantized_and_on_integer_images(dequantized):
     """Levels drawn from the Gaussian on a grid of 256: the cost of an image in bits, by either decoder.
 
     -log2 of the density at the image, plus log2 L - 1, is the cost of a level to second order in its width; so it is
-    for the discretised decoder with steps of 2/(L - 1). The chain of 1,000 steps pays for being one: ancestral steps of
-    variance beta cost a little at every level; together below .05 bits here, and never a gain.
+    for the discretized decoder with steps of 2/(L - 1). The chain of 1,000 steps has a discretization cost: ancestral steps of
+    variance beta add a little at every level, in total below .05 bits here, and never less than 0.
     """
     config = config_for(256)
     config.training.continuous = False

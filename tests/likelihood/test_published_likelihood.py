@@ -1,4 +1,4 @@
-"""ODE samples and likelihoods against those of the published code, with its latents and its probes.
+"""ODE samples and likelihoods against those of the published code, from its latents and probes.
 
 Golden files (`sampler_ode_*.npz`, `likelihood_*.npz`): score_sde_pytorch, commit cb1f359: SciPy's RK45 at
 rtol = atol = 1e-5, float64 state, float32 scores, with the exact score of Gaussian data

@@ -1,6 +1,6 @@
-"""Estimators of the trace of an integrated Jacobian that is known: their laws, and the error bars that they give.
+"""Estimators of the trace of a known integrated Jacobian: their mean and variance, and their error bars.
 
-The velocity is M x, which integrates over a unit of time to M itself. M is that of the probability flow on Gaussian data,
+The velocity is M x, whose Jacobian integrates over a unit of time to M. M is that of the probability flow on Gaussian data,
 ln(C_T C_eps^{-1}) / 2 for VP and the covariance 0.25 rho^|i - j|, whose quadratic forms have known variances.
 """
 
@@ -118,7 +118,7 @@ def test_rows_are_those_of_sylvesters_matrix():
 
 
 def test_an_antithetic_pair_says_one_thing_twice(x64):
-    """e . M e is even in e: why antithetic probes are not offered."""
+    """e . M e is even in e, so antithetic probes gain nothing and are not offered."""
     matrix, probe = np.random.default_rng(0).normal(size=(6, 6)), np.arange(6.0)
     pair = jnp.asarray(np.stack([probe, -probe]))[None]
     estimator = GivenProbes(2)
@@ -140,8 +140,8 @@ def test_signs_know_a_diagonal_exactly(x64):
 def test_error_bars_hold(name):
     """The interval of Student's t with K - 1 degrees of freedom contains the trace in 95 % of 4,000 estimates.
 
-    K = 16 probes, nearly normal sums of 64 x 64 terms. Of 4,000 the share strays by 1.7 % at 1e-6; the bounds leave
-    as much again for what is not normal.
+    K = 16 probes, nearly normal sums of 64 x 64 terms. The coverage among 4,000 deviates by 1.7 % at 1e-6; the bounds allow
+    as much again for deviations from normality.
     """
     matrix = flow_of(64, 0.9)
     values, errors, *_ = estimate(build(name, 16, 64), matrix, 4000)
@@ -159,7 +159,7 @@ def test_one_probe_has_no_error_bar(name):
 
 
 def test_hutchpp_estimates_the_rest_on_a_sphere(x64):
-    """Given its k directions Q, what is left is B = P M P of n = D - k dimensions, and the 4,000 numbers are u . B u
+    """Given its k directions Q, the rest is B = P M P in n = D - k dimensions, and the 4,000 numbers are u . B u
     for u uniform on the sphere of radius sqrt(n): mean tr B, variance 2 n/(n + 2) (|B|^2 - (tr B)^2 / n)."""
     d, k, num = 20, 4, 4000
     matrix = flow_of(d, 0.9)
@@ -184,7 +184,7 @@ def test_hutchpp_is_unbiased():
 
 
 def test_hutchpp_finds_the_directions_that_stand_out():
-    """Three outliers in 64 dimensions: the deviation is a tenth of that of as many sign vectors."""
+    """With three outliers in 64 dimensions the standard deviation is a tenth of that of as many sign vectors."""
     d = 64
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0][:, :3]
     matrix = 2.0 * np.eye(d) + 6.0 * axes @ axes.T

@@ -1,4 +1,4 @@
-"""What a network is told of an image: the measurement brought back, its noise, and whose it is."""
+"""Condition images: the back-projected measurement, its noise, and its dependence on key and place."""
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ def test_known_pixels_stay_where_they_are():
 
 @pytest.mark.parametrize("name", ["box_mean", "bicubic", "gaussian_blur", "frequencies"])
 def test_noise_is_brought_back_by_the_ridge(name):
-    """A^T (sigma_y^2 I + A A^T)^{-1} y by NumPy, of a batch whose y is found from what is told without noise."""
+    """A^T (sigma_y^2 I + A A^T)^{-1} y by NumPy, with y recovered from the condition image without noise."""
     images, fields = digits(), {"condition.name": name, "condition.sigma_y": 0.3}
     config = digits_config("vp")
     config.update_from_flattened_dict({"model.condition_image": "measured", **fields})
@@ -68,7 +68,7 @@ def test_noise_is_brought_back_by_the_ridge(name):
 
 
 def test_what_is_told_is_the_images_own():
-    """By its key and place, in whatever batch."""
+    """It depends on its key and place, not on the batch."""
     images = digits(4)
     fields = {"condition.sigma_y": 0.5, "model.condition_noise": 1.0}
     whole = told(fields, images, "in_training", index=jnp.arange(5, 9))
@@ -82,7 +82,7 @@ def test_what_is_told_is_the_images_own():
 
 
 def test_augmentation_is_told_and_adds_to_the_noise():
-    """Levels are uniform (Kolmogorov-Smirnov, a false alarm in a million) and the noise of a level has its size, together with sigma_y."""
+    """Levels are uniform (Kolmogorov-Smirnov, one false alarm in a million), and the noise has its level's size combined with sigma_y."""
     images = np.zeros((4000, 8, 8, 1), np.uint8)
     fields = {"condition.name": "half", "condition.sigma_y": 0.3, "model.condition_noise": 0.8}
     found = told(fields, images, "in_training")
@@ -100,7 +100,7 @@ def test_augmentation_is_told_and_adds_to_the_noise():
 
 
 def test_a_pair_is_told_as_it_is():
-    """Shades of 8 bits on [-1, 1]; real numbers as they are. What else is told stays."""
+    """8-bit shades are mapped to [-1, 1], real numbers are unchanged. Other conditions are kept."""
     fields = {"model.condition_image": "paired", "model.condition_channels": 3}
     shades = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
     condition = {"paired": jnp.asarray(shades), "label": jnp.array([1, 2])}

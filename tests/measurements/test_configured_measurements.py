@@ -1,4 +1,4 @@
-"""What each measurement of a config reads of its section."""
+"""The fields that each measurement of a config reads."""
 
 import re
 
@@ -7,7 +7,7 @@ from score_sde.measurements.options import MeasurementOptions
 
 
 def test_each_measurement_reads_what_the_help_says():
-    """The record has these fields: by `name=random, frequencies: ...` in the help of each."""
+    """The record contains the fields whose help names the measurement, as in `name=random, frequencies: ...`."""
     said = {name: set() for name in MEASUREMENTS}
     for field, of in MeasurementOptions.options().items():
         for name in re.findall(r"\w+", re.findall(r"^name=([^:]*):|$", of.metadata["what"])[0]):

@@ -1,4 +1,4 @@
-"""Measurements against what Pillow, SciPy and NumPy make of the same images, as whole matrices, in float64."""
+"""Measurements against Pillow, SciPy and NumPy on the same images, as full matrices, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -143,7 +143,7 @@ def test_a_measurement_and_its_transpose(case):
 
 
 def test_singular_values_and_vectors(case):
-    """U S V^T is A, V orthogonal; the pseudo-inverse and the regularised ones are those of the matrix."""
+    """U S V^T is A with orthogonal V; pseudo-inverse and regularized inverses are those of the matrix."""
     linear, matrix, within, found = case
     if not isinstance(linear, Spectral):
         with pytest.raises(ConfigError, match="DDRM needs the singular values of A, which Lin"):
@@ -164,7 +164,7 @@ def test_singular_values_and_vectors(case):
 
 
 def test_an_adjoint_in_float32():
-    """<A x, y> = <x, A^T y>, and the singular values serve as well."""
+    """<A x, y> = <x, A^T y>, also through the singular values."""
     x = jnp.asarray(RNG.standard_normal((3, *SHAPE)), jnp.float32)
 
     @jax.jit
@@ -204,14 +204,14 @@ def test_rounding_of_y_is_not_taken_for_the_image(build):
 
 
 def test_the_default_blur_is_undone_without_noise():
-    """All of its singular values, of 5e-5 and more, stand above rounding."""
+    """All of its singular values, at least 5e-5, are above rounding."""
     linear = gaussian_blur((16, 16, 1), 1.0)
     x = np.random.default_rng(1).uniform(-1, 1, (1, 16, 16, 1)).astype(np.float32)
     assert_allclose(linear.pseudo_inverse(linear(jnp.asarray(x))), x, atol=0.01)
 
 
 def test_a_measurement_is_a_pytree():
-    """Another mask of as many pixels runs the same program."""
+    """Another mask with as many pixels reuses the compiled program."""
     traced = []
 
     @jax.jit
@@ -229,7 +229,7 @@ def test_a_measurement_is_a_pytree():
 
 
 def test_draws_and_likelihoods(x64):
-    """A draw has the noise asked for; its likelihood is SciPy's, its distance the noise's own size."""
+    """A draw has the requested noise; its likelihood agrees with SciPy, and its residual with the size of the noise."""
     measurement = Measurement.of(Matrix.of(MATRIX, (8,)), 0.3)
     x, noise = RNG.standard_normal((2, 8)), RNG.standard_normal((2, 5))
 

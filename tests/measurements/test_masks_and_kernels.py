@@ -1,4 +1,4 @@
-"""Masks by hand, and kernels by their moments, which are known however a pixel shares."""
+"""Masks by hand, and kernels by their moments, which are known for any way of sharing among pixels."""
 
 import numpy as np
 import PIL.Image
@@ -78,7 +78,7 @@ def moments(kernel):
 @pytest.mark.parametrize("angle", [0.0, 17.0, 45.0, 90.0, 118.0, -30.0])
 @pytest.mark.parametrize("length", [0.4, 1.0, 4.0, 7.3])
 def test_motion_moves_as_far_as_it_says(length, angle):
-    """Bilinear sharing keeps the mean and adds the mean of f (1 - f) to a variance, f the distance past a line of the grid."""
+    """Bilinear sharing keeps the mean and adds the mean of f (1 - f) to a variance, f being the distance to the lower grid line."""
     kernel = motion_kernel(length, angle)
     total, mean, covariance = moments(kernel)
     direction = np.array([-np.sin(np.radians(angle)), np.cos(np.radians(angle))])
@@ -106,7 +106,7 @@ def test_motion_to_the_right():
 
 
 def test_a_gaussian_kernel():
-    """Sampled at whole pixels, a Gaussian of two pixels keeps its variance to what the cut takes away."""
+    """Sampled at whole pixels, a Gaussian of two pixels keeps its variance up to truncation."""
     total, mean, covariance = moments(gaussian_kernel(2.0))
     assert total == pytest.approx(1.0, abs=1e-14)
     assert_allclose(mean, 0.0, atol=1e-14)
@@ -116,7 +116,7 @@ def test_a_gaussian_kernel():
 
 @pytest.mark.parametrize("sides", [(8, 8), (5, 6)])
 def test_known_frequencies(sides):
-    """As many as asked for, to a pair; k with -k; half of them the lowest: the others are the seed's."""
+    """As many as requested, up to a pair; k together with -k; half of them are the lowest, the others depend on the seed."""
     count = sides[0] * sides[1]
     found = [frequencies(sides, 0.4, 0.5, seed) for seed in range(40)]
     lengths = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, sides), indexing="ij"))

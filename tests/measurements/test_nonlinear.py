@@ -1,4 +1,4 @@
-"""Measurements that are not linear: NumPy's transforms, derivatives by hand, and the methods that take them, in float64."""
+"""Nonlinear measurements: NumPy's transforms, derivatives by hand, and the methods that support them, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def slope(x):
 
 
 def test_magnitudes(x64):
-    """NumPy's of the image in its frame; those of the image turned round and of its negative are the same."""
+    """As by NumPy for the padded image; the image rotated by 180 degrees and its negative have the same values."""
     x = RNG.standard_normal((1, 3, 4, 2))
     measure = jax.jit(Magnitudes.of((3, 4, 2)).__call__)
     got = measure(x)
@@ -52,7 +52,7 @@ def test_rounding_is_led_as_if_there_were_none(x64):
 
 
 def test_dps_through_what_is_not_linear(x64):
-    """s + J^T A'(x_hat)^T (y - A(x_hat)) / sigma_y^2 of Gaussian data, by matrices."""
+    """s + J^T A'(x_hat)^T (y - A(x_hat)) / sigma_y^2 for Gaussian data, by matrices."""
     mean, covariance = np.array([0.3, -0.2]), np.array([[1.0, 0.8], [0.8, 1.0]])
     model = GaussianScore.create(jnp.asarray(mean), jnp.asarray(covariance), VP())
     x, t, y = np.array([0.7, -1.1]), 0.3, np.array([0.4])
@@ -68,7 +68,7 @@ def test_dps_through_what_is_not_linear(x64):
 
 
 def test_langevin_steps_through_what_is_not_linear(x64):
-    """Two of them by hand."""
+    """Two Langevin steps computed by hand."""
     mean, variance, y = np.array([0.7, -1.1]), 0.6, np.array([0.4])
     z = RNG.standard_normal((2, 2))
     h = 0.3 / (1 / variance + 1 / STD**2)

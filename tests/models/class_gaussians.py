@@ -1,4 +1,4 @@
-"""A score model with conditions that is known exactly: a Gaussian for each class, and one for no class."""
+"""An exact conditional score model: a Gaussian for each class, and one without a class."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""A score model that is told an image and is known exactly: Gaussian data, given what is measured of them."""
+"""An exact score model with a condition image: Gaussian data given a measurement of them."""
 
 import dataclasses
 from typing import Any

@@ -123,7 +123,7 @@ def test_published_numbers_of_parameters(name):
 
 
 def test_resampling_between_blocks_without_convolutions_has_no_parameters():
-    """Two convolutions of 3x3x32x32 weights and 32 biases are gone, one on the way down and one up."""
+    """Two convolutions with 3x3x32x32 weights and 32 biases are missing, one in the down path and one in the up path."""
     with_conv = ADM(
         image_size=8,
         nf=32,
@@ -139,7 +139,7 @@ def test_resampling_between_blocks_without_convolutions_has_no_parameters():
 
 
 def test_first_weights_have_the_published_spread():
-    """Uniform within 1/sqrt(fan_in); what ends a block, and the network, begins as 0."""
+    """Uniform within 1/sqrt(fan_in); the last layers of blocks and of the network are 0."""
     network = ADM(image_size=4, nf=64, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(4,))
     x = jnp.ones((1, 4, 4, 3))
     out, variables = jax.jit(network.init_with_output, compiler_options=FAST_COMPILE)(

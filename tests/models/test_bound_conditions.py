@@ -1,4 +1,4 @@
-"""A condition goes with its image wherever a model is asked: in a batch, one by one, and in solves of each image alone."""
+"""A condition stays with its image wherever a model is evaluated: in a batch, one by one, and in solves per image."""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ SOLVES = {
     [pytest.param(name, marks=pytest.mark.slow if name == "sde" else ()) for name in SOLVES],
 )
 def test_an_image_alone_has_its_own_condition(name):
-    """Bit for bit what a batch of its class gives; classes differ."""
+    """Bit for bit equal to a batch of its class; classes differ."""
     run = jax.jit(SOLVES[name])
     mixed = run(MODEL.given(labels(*CLASSES)), X)
     for i, k in enumerate(CLASSES):
@@ -87,7 +87,7 @@ def test_no_condition_is_the_class_that_stands_for_none(name):
 
 
 def test_a_class_is_its_own_exact_model():
-    """Against the Gaussians of models/exact.py, in solves of each image alone."""
+    """Against the Gaussians of models/exact.py, in solves per image."""
     run = jax.jit(log_densities)
     got = run(MODEL.given(labels(*CLASSES)), X).nats
     for k in (0, 1):
@@ -104,7 +104,7 @@ def test_a_class_is_its_own_exact_model():
     ],
 )
 def test_gradients_backwards_with_and_without_a_condition(condition):
-    """Of N(0, 1), which the flow leaves as it is: -x. Neither labels nor the empty condition are differentiated."""
+    """The gradient is -x for N(0, 1), on which the flow is the identity. Neither labels nor the empty condition are differentiated."""
     solver = AdaptiveSolver("bosh3", 1e-2, 1e-2, "backsolve")
 
     def total(x, model):

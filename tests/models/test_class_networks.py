@@ -1,4 +1,4 @@
-"""Networks that are told a class: what the table of classes changes, and what it does not."""
+"""Networks conditioned on classes: what the embedding table changes, and what it does not."""
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def test_no_condition_is_the_last_class(network):
 
 
 def test_a_class_of_nought_adds_nothing(network):
-    """It joins the embedding of the noise level by addition: with a zero row the network is the one without classes."""
+    """The class embedding is added to that of the noise level: with a zero row the network equals the unconditional one."""
     params, apply, plain = network
     table = params["params"]["ClassEmbedding_0"]["table"]
     zeroed = {"params": {**params["params"], "ClassEmbedding_0": {"table": table.at[1].set(0.0)}}}

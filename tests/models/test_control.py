@@ -1,4 +1,4 @@
-"""A ControlNet at its start, after one step and at scale 0: the network that it leads, or not."""
+"""A ControlNet at initialization, after one step and at scale 0, compared with its base network."""
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +87,7 @@ def test_at_the_start_it_is_the_base_whatever_it_is_told(at_start, of_base, of_c
 
 
 def test_the_control_begins_with_the_encoder(at_start):
-    """All of the way down and the middle, nothing of the way up; and zeros."""
+    """It copies the down path and the middle, nothing of the up path; and adds zero convolutions."""
     _, params = at_start
     copied = {name for name in params["control"] if not name.startswith("zero_")}
     for name in copied:
@@ -106,7 +106,7 @@ def test_the_control_begins_with_the_encoder(at_start):
 def test_after_one_step_the_zero_convolutions_have_moved_and_the_copy_has_not(
     at_start, of_base, of_control
 ):
-    """Their output is 0, so the gradient behind them is; what is told has its weight only from the third step on."""
+    """Their output is 0, hence so is the gradient behind them; the condition image takes effect from the third step on."""
     network, params = at_start
     image = IMAGES["waves"]
 
@@ -122,7 +122,7 @@ def test_after_one_step_the_zero_convolutions_have_moved_and_the_copy_has_not(
 
 
 def test_told_and_scaled(at_start, of_base, of_control):
-    """With weights of the control that are not 0: the image matters, scale 0 is the base to the bit, and 1/2 is half of the last layers."""
+    """With nonzero control weights the image matters, scale 0 is the base bit for bit, and scale 1/2 halves the last layers."""
     network, params = at_start
     rng = np.random.default_rng(1)
     params = {
@@ -148,7 +148,7 @@ def test_told_and_scaled(at_start, of_base, of_control):
 
 
 def test_an_interval_alone_comes_with_an_image_of_zeros():
-    """And of no class. Every weight is random, so that all of the condition matters."""
+    """It also comes without a class. Every weight is random, so that every part of the condition matters."""
     network = build_network(small_config(condition_interval=True))
     shapes = jax.eval_shape(network.init, jax.random.key(0), X, TIMES)["params"]
     rng = np.random.default_rng(0)

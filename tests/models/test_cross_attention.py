@@ -1,4 +1,4 @@
-"""Attention of pixels to words: what masks, orders and single words must leave as it is, and no text at all."""
+"""Cross-attention of pixels to words: invariances under padding, order and single words, and without text."""
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +70,7 @@ def arrays(b=2, n=5, words=3, d=4, seed=0):
 
 
 def test_it_is_the_mean_under_a_gibbs_law():
-    """Of keys k_j = sqrt(d) e_j against queries beta e_1 the weights are e^beta / (e^beta + l - 1), 1 / (...): by hand for l = 3."""
+    """For keys k_j = sqrt(d) e_j and queries beta e_1 the weights are e^beta / (e^beta + l - 1) and 1 / (...); by hand for l = 3."""
     d, beta = 4, 1.5
     q = beta * jnp.eye(d)[None, :1]
     k = jnp.sqrt(float(d)) * jnp.eye(d)[None, :3]
@@ -87,7 +87,7 @@ def test_one_word_leaves_nothing_to_the_query():
 
 
 def test_large_logits_and_no_word_at_all_are_finite():
-    """With their gradients: a NaN of the branch that is not taken would pass through."""
+    """Their gradients too: a NaN of the branch not taken would propagate."""
     q, k, v = arrays()
     there = jnp.array([[True, True, False], [False, False, False]])
 
@@ -103,7 +103,7 @@ def test_large_logits_and_no_word_at_all_are_finite():
 
 
 def test_what_only_fills_up_changes_nothing(output):
-    """To 1e-6; and the word itself matters far more."""
+    """Padding changes nothing to 1e-6; the word itself matters far more."""
     long = jnp.pad(TEXT, ((0, 0), (0, 3)))
     between = jnp.array([[0, 1, 0, 5], [3, 0, 2, 4]])
     expected = output(TEXT)
@@ -131,7 +131,7 @@ def block_of(weight):
 
 
 def test_a_new_block_and_one_without_a_word_are_nothing():
-    """To the bit; without words whatever the weights."""
+    """Bit for bit; without words for any weights."""
     x, said, silent = block_of(0.0)
     np.testing.assert_array_equal(said, x)
     np.testing.assert_array_equal(silent, x)
@@ -141,7 +141,7 @@ def test_a_new_block_and_one_without_a_word_are_nothing():
 
 
 def test_no_text_is_the_network_without_words(params, output, without):
-    """Whatever the weights: of zeros, and of no condition. Two programs round differently."""
+    """For any weights, with a text of zeros or no condition. The two programs round differently."""
     null = TOLD.null_condition({"text": TEXT})["text"]
     np.testing.assert_array_equal(null, 0)
     expected = without(params)
@@ -167,7 +167,7 @@ def test_an_interval_alone_comes_without_a_word(params):
 
 
 def test_a_new_network_does_not_see_its_text(params, apply):
-    """To the bit: with its last layers at 0, as they begin, all other weights may be anything."""
+    """Bit for bit: since its last layers are initialized to 0, all other weights are arbitrary."""
     silent = {
         name: {**of, "out": jax.tree.map(jnp.zeros_like, of["out"])} if "Cross" in name else of
         for name, of in params.items()

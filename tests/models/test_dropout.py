@@ -1,4 +1,4 @@
-"""Dropout whose mask belongs to the image: to its key, and to nothing around it."""
+"""Dropout whose mask depends only on the key of the image."""
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,14 @@ def keys_of(images, seed=0):
 
 
 def test_share_of_zeros_is_the_rate():
-    """10^6 elements: the share of zeros has standard deviation 3e-4; five of them, false alarm 6e-7."""
+    """10^6 elements: the fraction of zeros has standard deviation 3e-4; five of them, false alarm 6e-7."""
     out = np.asarray(dropout(jnp.ones((10, 100, 100, 10)), RATE, keys_of(10)))
     assert abs((out == 0).mean() - RATE) < 1.5e-3
     assert_allclose(out[out != 0], 1 / (1 - RATE), rtol=1e-6)
 
 
 def test_masks_of_images_and_layers_are_unrelated():
-    """Two masks agree on a share (1-p)^2 + p^2 of the elements; again five standard deviations of it."""
+    """Two masks agree on a fraction (1-p)^2 + p^2 of the elements, to five standard deviations."""
     ones, keys = jnp.ones((2, 100, 100, 10)), layer_keys(keys_of(2), RATE)
     first, second = (np.asarray(dropout(ones, RATE, next(keys)) == 0) for _ in range(2))
     agreement = (1 - RATE) ** 2 + RATE**2

@@ -1,4 +1,4 @@
-"""EDM2's network and loss against the published PyTorch code, and what its layers preserve.
+"""EDM2's network and loss against the published PyTorch code, and the magnitudes its layers preserve.
 
 Golden files (tests/golden/peers/edm2_net_*.npz): NVlabs/edm2 4bf8162, small, every parameter drawn at random, run on a CPU in
 float64. Its training run is in tests/training/test_edm2_training.py.
@@ -180,7 +180,7 @@ def test_published_numbers_of_parameters(size, channels):
 
 
 def test_sums_and_joins_keep_the_mean_square():
-    """Of 40,000 independent normal numbers: its standard error is sqrt(2/40,000) = 0.7 %; five of them."""
+    """With 40,000 independent normal numbers, to five standard errors of sqrt(2/40,000) = 0.7 %."""
     a, b = jax.random.normal(jax.random.key(0), (2, 400, 100))
     for joined in (mp_sum(a, b, 0.3), mp_cat(a, b[:, :25], 0.5), mp_silu(a)):
         assert float(jnp.mean(jnp.square(joined))) == pytest.approx(1.0, abs=0.035)
@@ -194,7 +194,7 @@ def test_sums_and_joins_keep_the_mean_square():
 
 
 def test_layers_keep_the_mean_square_and_forced_weights_their_work():
-    """A kernel of any size does as its unit one; 4,000 numbers of the output, five standard errors of 2.2 %."""
+    """A kernel acts like its normalized version; 4,000 output numbers, to five standard errors of 2.2 %."""
     x = jax.random.normal(jax.random.key(0), (40, 50))
     layer = MPLayer(100)
     params = {"kernel": 7.0 * jax.random.normal(jax.random.key(1), (50, 100))}

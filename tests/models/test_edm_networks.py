@@ -1,8 +1,8 @@
 """EDM's U-Nets, preconditionings and losses against the published PyTorch code.
 
 Golden files (tests/golden/peers/edm_*.npz): NVlabs/edm 008a4e5, small, every parameter drawn at random, run on a CPU in float64.
-edm_ddpmpp and edm_ncsnpp are its SongUNet, edm_adm and edm_adm_edm its DhariwalUNet, of which the second is too narrow for the
-attention that it asks for.
+edm_ddpmpp and edm_ncsnpp are its SongUNet, edm_adm and edm_adm_edm its DhariwalUNet; the last is too narrow for the requested
+attention.
 """
 
 from types import SimpleNamespace
@@ -167,7 +167,7 @@ def config():
 
 
 def test_preconditionings_and_losses_are_the_published(golden, config):
-    """In float64, to rounding: D(x; sigma) with its gradient, and each image's mean loss, from the score alone."""
+    """In float64, up to rounding: D(x; sigma) with its gradient, and the mean loss of each image, from the score alone."""
     own = [name for name in golden.preconditionings if name != "EDMPrecond"]
     check_published(golden, config, own or golden.preconditionings)
 
@@ -263,7 +263,7 @@ def mean_loss(golden, name, config):
 
 @pytest.mark.parametrize("name", ["edm_ddpmpp", pytest.param("edm_adm", marks=pytest.mark.slow)])
 def test_what_is_not_said_to_be_augmented_is_not(name):
-    """The published call without augment_labels; and "no class" is said of both."""
+    """As the published call without augment_labels; "no class" applies to both."""
     arrays, options = arrays_of(name)
     network = edm_network(options)
     golden = SimpleNamespace(arrays=arrays)
@@ -283,7 +283,7 @@ def test_what_is_not_said_to_be_augmented_is_not(name):
 
 
 def test_levels_of_iddpm_are_the_published():
-    """The table, the nearest level of a sigma, and its label, which counts down."""
+    """The table, the level nearest to a sigma, and its label, which counts down."""
     arrays, _ = arrays_of("edm_adm")
     u = arrays["iDDPMPrecond/u"]
     # Theirs adds the float32 rounding of a thousand steps up, that of 1 each at small levels.
@@ -351,7 +351,7 @@ class SecondLevel(EDMUNet):
 
 @pytest.mark.parametrize(("fir", "taps"), [(False, [1, 1]), (True, [1, 3, 3, 1])])
 def test_the_image_joins_the_features_of_each_level(fir, taps):
-    """With an input pyramid of skips: the image filtered and halved, by loops, through a linear map, is added; it goes on as it is."""
+    """With an input pyramid of skips, the filtered and halved image is added through a linear map, and passed on unchanged."""
     level, network = (
         kind(**SMALL, fir=fir, progressive_input="input_skip") for kind in (SecondLevel, EDMUNet)
     )
@@ -391,7 +391,7 @@ SMALL = {
 
 
 def test_first_weights_have_the_published_spread():
-    """Xavier's bound, its root of a fifth for queries, 1e-5 of it at the ends; Kaiming's and 0 in the ADM."""
+    """Xavier's bound, times sqrt(1/5) for queries and 1e-5 for last layers; Kaiming's bound and 0 in ADM."""
     x, labels = jnp.ones((1, 8, 8, 3)), jnp.ones(1)
     bounds = {}
     for network in (EDMUNet(**SMALL), EDMADM(**SMALL | {"ch_mult": (1, 4)})):
@@ -427,7 +427,7 @@ def test_what_is_no_such_network_is_refused(network, options, words):
 
 
 def test_no_augmentation_of_a_network_that_takes_an_interval():
-    """Which has no null: MeanFlow without classes on augmented images."""
+    """Such a network has no null condition: MeanFlow without classes on augmented images."""
     network = EDMUNet(**CIFAR, **AUGMENTED, condition_interval=True)
     given = {"augment": jnp.ones((2, 9)), INTERVAL: jnp.ones(2)}
     null = network.null_condition(given)

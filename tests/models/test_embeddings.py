@@ -33,7 +33,7 @@ def test_published_positional_embedding(golden, dim):
 
 
 def test_positional_embedding_of_small_labels(golden):
-    """Without large arguments, to float32 precision: k-th frequency 10000^(-k / 15)."""
+    """For small arguments, to float32 precision: the k-th frequency is 10000^(-k / 15)."""
     labels = np.array([0.0, 0.25, 1.0, 3.0])
     angles = labels[:, None] * 10_000.0 ** (-np.arange(16) / 15)
     expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)

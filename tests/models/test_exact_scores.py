@@ -1,6 +1,6 @@
 """Scores in closed form against autodiff, scipy, quadrature and the Fokker-Planck equation, in float64.
 
-The last one ties density, score, drift and diffusion together: it holds for no other scaling of any of them.
+The last ties density, score, drift and diffusion together: it holds for no other scaling of any of them.
 """
 
 import jax
@@ -322,7 +322,7 @@ def test_denoiser_of_a_point_knows_it(sde):
 
 
 def test_fokker_planck(sde):
-    """d ln p/dt = -div u - u.score, where u is what remains of a process's drift beside its noise.
+    """d ln p/dt = -div u - u.score, where u is the drift of the process corrected for its noise.
 
     u = f x - g^2/2 score for the forward process. A member of the reverse family runs in reverse time, so its
     noise counts with the other sign: u = drift_h + (h g)^2/2 score, for every h.
@@ -388,7 +388,7 @@ def test_likelihood_of_the_flow_by_its_quantile_map(eps, expected):
 
 
 def test_moments_of_the_standard_mixture():
-    """That the table's problem is this one: the density without noise has its mean and variance."""
+    """The density without noise has the mean and variance of the table's problem."""
     x = np.linspace(-6.0, 6.0, 6001)[:, None]
     density = np.exp(evaluate(product(VP()), jnp.asarray(x), jnp.full(len(x), 1e-9))[1])
     density /= density.sum()
@@ -401,7 +401,7 @@ def test_moments_of_the_standard_mixture():
 
 
 def test_float32(build):
-    """Near the data and far away, where a naive sum of exponentials would be 0."""
+    """Near the data and far away, where a naive sum of exponentials would underflow to 0."""
     x = np.concatenate([POINTS[:2], 300.0 * POINTS[:2]]).astype(np.float32)
     t = np.array([0.01, 0.5, 0.01, 0.5], np.float32)
     low_model = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), build(SubVP()))

@@ -1,4 +1,4 @@
-"""The norm against Flax's, which knows nothing of ours, and its statistics on each kind of machine."""
+"""Group normalization against Flax's, and its statistics on each kind of machine."""
 
 import flax.linen as nn
 import jax
@@ -23,7 +23,7 @@ def draws(dtype=np.float64):
 
 
 def test_values_and_derivatives_are_those_of_flax():
-    """In float64; tangents forwards, cotangents backwards, of images and of parameters."""
+    """In float64; forward tangents and backward cotangents, of images and of parameters."""
     with jax.enable_x64(True):
         x, params, v, w = draws()
         found = []
@@ -41,7 +41,7 @@ def test_values_and_derivatives_are_those_of_flax():
 
 @pytest.mark.parametrize("name", MEANS)
 def test_means_of_groups(name):
-    """A group's channels adjoin; each image has its own."""
+    """The channels of a group are adjacent; each image has its own statistics."""
     with jax.enable_x64(True):
         x, *_ = draws()
         got = MEANS[name](x, GROUPS)
@@ -53,7 +53,7 @@ def test_means_of_groups(name):
 
 
 def test_each_platform_takes_its_own():
-    """Lowered for each: the matrix product that a CPU needs is a kernel more elsewhere."""
+    """Lowered for each platform: the matrix product used on CPUs would be an extra kernel elsewhere."""
     x, *_ = draws(np.float32)
     traced = jax.jit(lambda x: group_mean(x, GROUPS)).trace(x)
     products = {
@@ -64,7 +64,7 @@ def test_each_platform_takes_its_own():
 
 
 def test_a_mean_far_beyond_the_standard_deviation():
-    """1e4 and 1, in float32, where E[x^2] - E[x]^2 has nothing left: 1e4 itself is rounded to 1e-3 std."""
+    """Mean 1e4 and std 1 in float32, where E[x^2] - E[x]^2 cancels completely; 1e4 itself is rounded to 1e-3 std."""
     x, params, *_ = draws(np.float32)
     x = x / jnp.std(x) + 1e4
     with jax.enable_x64(True):
@@ -77,7 +77,7 @@ def test_a_mean_far_beyond_the_standard_deviation():
 
 
 def test_bfloat16_comes_out_of_statistics_in_float32():
-    """Of two neighbours in bfloat16 the mean lies between them, where bfloat16 has no number."""
+    """The mean of two adjacent bfloat16 numbers lies between them and is not representable in bfloat16."""
     x = jnp.asarray(np.where(np.arange(256) % 2, 1 + 2**-7, 1), jnp.bfloat16)
     x = jnp.broadcast_to(x.reshape(1, 16, 16, 1), (1, 16, 16, 4))
     params = {"scale": jnp.ones(4), "bias": jnp.zeros(4)}

@@ -1,4 +1,4 @@
-"""Networks that are told an image: more channels of the input and no other change, an image of zeros for none."""
+"""Networks with a condition image: only additional input channels, and zeros in place of no image."""
 
 import functools
 
@@ -60,8 +60,8 @@ def compiled(network):
 
 @pytest.mark.parametrize(("kind", "fields"), NETWORKS.values(), ids=list(NETWORKS))
 def test_without_the_weights_of_the_image_it_is_the_network_that_is_told_none(kind, fields):
-    """Patches have the image's channels beside each pixel's own, convolutions after them. With them, what is told matters; of
-    nothing and of zeros the output is the same."""
+    """Patches interleave the image's channels with each pixel's own, convolutions append them. The condition image matters; without
+    one the output is that for zeros."""
     plain, told = kind(**fields), kind(**fields, condition_image="measured")
     params, wide = random_params(plain), random_params(told)
 
@@ -92,7 +92,7 @@ def test_without_the_weights_of_the_image_it_is_the_network_that_is_told_none(ki
     ],
 )
 def test_the_noise_of_the_image_is_told(name):
-    """Not by a fresh network, and in units of the most that it knows."""
+    """A new network ignores the noise level, which is passed in units of the largest one."""
     kind, fields = NETWORKS[name]
     fields = {**fields, "condition_image": "paired", "condition_channels": 3}
     image = jnp.concatenate([IMAGE, IMAGE[..., :1]], axis=-1)

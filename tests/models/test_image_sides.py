@@ -1,4 +1,4 @@
-"""Images that are no squares: a network, its weights and its images turned over the diagonal give the answer turned so."""
+"""Non-square images: a network with transposed weights and images gives the transposed output."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def compiled(network):
     "name", ["biggan", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ddpm blocks", "ddpm"))]
 )  # fmt: skip
 def test_a_network_turned_over_gives_the_answer_turned_over(name):
-    """Attention is where the shorter side has two pixels, on the second of the levels, of whichever side."""
+    """Attention is at the level where the shorter side has two pixels, the second one, whichever side is shorter."""
     kind, options = NETWORKS[name]
     wide, high = (
         kind(image_size=h, image_width=w, **SMALL, **options) for h, w in ((4, 8), (8, 4))

@@ -1,4 +1,4 @@
-"""Low-rank updates: what a layer computes with them, and how many numbers they have."""
+"""Low-rank updates: the output of layers with them, and their numbers of parameters."""
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,7 @@ def of_layer(name, kernel, bias, A, B):
 
 @pytest.mark.parametrize("kind", ["dense", "nin", "conv"])
 def test_the_merged_layer_is_the_layer_beside_a_thin_one(kind):
-    """alpha / r = 3 / 2 times what two layers in a row give, to r channels and from there to the output's."""
+    """The update is alpha / r = 3 / 2 times two successive layers, to r channels and then to the output channels."""
     x, B, bias = random(0, 2, 5, 6, 3), random(1, 2, 7), random(2, 7)
     sides = (3, 3) if kind == "conv" else ()
     A, kernel = random(3, *sides, 3, 2), random(4, *sides, 3, 7)
@@ -70,7 +70,7 @@ PARAMS = {
 
 
 def test_the_first_update_is_none_bit_for_bit():
-    """A is random of variance 1 / m, a function of the key; B is 0, so a gradient reaches B alone at first."""
+    """A is random with variance 1 / m, determined by the key; B is 0, so at first only B has a gradient."""
     low_rank = LowRank(2, 8.0, EVERY)
     adapters = first_adapters(low_rank, PARAMS, jax.random.key(0))
     # By hand: r (k k in + out), r (in + out)
@@ -120,7 +120,7 @@ def test_no_scale_is_no_update_and_two_updates_add_up():
     ],
 )
 def test_every_layer_of_a_network_is_a_target(name, chosen, others):
-    """But no table of classes or positions, no bias and no norm."""
+    """But not tables of classes or positions, biases or norms."""
     config = get_config()
     config.data.image_size = 8
     config.model.update(name=name, nf=32, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,))

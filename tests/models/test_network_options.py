@@ -1,4 +1,4 @@
-"""Options that no network can have, and parameters that no flag changes."""
+"""Invalid options of networks, and the dtype of parameters under any flag."""
 
 import flax.linen as nn
 import jax
@@ -32,7 +32,7 @@ DIGIT, NOISE_INPUT = (
     ],
 )
 def test_a_network_with_no_such_levels_is_refused(network, options, words):
-    """Attention at a size that no level has was left out in silence."""
+    """Attention at a resolution without a level used to be ignored silently."""
     with pytest.raises(ConfigError, match=words):
         network(**{**TINY, **options})
 
@@ -43,7 +43,7 @@ def test_a_network_with_no_such_levels_is_refused(network, options, words):
     [("ncsnpp", {"embedding_type": "fourier"}), ("ncsnpp", {}), ("ddpm", {}), ("own", {})],
 )
 def test_parameters_are_float32_whatever_the_flag(name, options, monkeypatch):
-    """Those of 1x1 convolutions and of class embeddings followed JAX_ENABLE_X64."""
+    """Those of 1x1 convolutions and class embeddings used to follow JAX_ENABLE_X64."""
 
     class Own(nn.Module):
         from_config = classmethod(lambda cls, config: cls())

@@ -1,6 +1,7 @@
-"""What the networks after published PyTorch ones promise, whatever their weights.
+"""Properties of the networks modeled on published PyTorch ones, for any weights.
 
-Golden files hold their numbers (test_transformers.py, test_adm.py, test_edm_networks.py, test_edm2.py); test_networks.py says the same of NCSN++ and DDPM.
+Their outputs are tested against golden files (test_transformers.py, test_adm.py, test_edm_networks.py, test_edm2.py); test_networks.py tests
+the same properties of NCSN++ and DDPM.
 """
 
 from types import SimpleNamespace
@@ -90,7 +91,7 @@ def test_images_in_0_1_are_centred_inside(tiny):
 
 @pytest.mark.parametrize("name", ["adm", "edm_unet", "edm_adm", "edm2"])
 def test_parameters_have_their_names_under_remat(name):
-    """In their order and with their shapes, so that published weights find their places; test_remat.py says it of the others."""
+    """In order and with their shapes, so that published weights can be loaded; test_remat.py tests the other networks."""
     network = SMALLEST[name].copy(ch_mult=(1, 1))  # with blocks that resample
     plain, again = (
         jax.eval_shape(each.init, jax.random.key(0), X, TIME)["params"]
@@ -107,7 +108,7 @@ def test_parameters_have_their_names_under_remat(name):
     indirect=True,
 )
 def test_what_is_computed_again_is_the_same(tiny):
-    """Under model.remat outputs and gradients have their values."""
+    """model.remat does not change outputs or gradients."""
 
     def loss(network):
         return jax.jit(

@@ -1,4 +1,4 @@
-"""What the networks accept, refuse, and promise, whatever their weights."""
+"""What the networks accept and refuse, and properties for any weights."""
 
 import dataclasses
 import itertools
@@ -320,7 +320,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_field_is_read_from_the_config(config, name):
-    """No value above is a default of the field, so a field that is not read shows."""
+    """No value above is the default of its field, so a field that is not read is detected."""
     refused = REFUSED.get(name, {})
     config.model.update(name=name, **refused)
     network, plain = build_network(config), NETWORKS[name](image_size=32)

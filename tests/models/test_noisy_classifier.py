@@ -1,4 +1,4 @@
-"""ADM's classifier in the published code's numbers (tests/golden/peers/adm_classifier.npz), and what it says of noisy images."""
+"""ADM's classifier against the published code (tests/golden/peers/adm_classifier.npz), and as a classifier of noisy images."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def network(options):
 
 @pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_published_numbers(x64, golden, dtype):
-    """Logits, their gradient, and that of ln p(y | x_t): float32 to the tolerance of the file's notes, float64 to round-off."""
+    """Logits, their gradient, and that of ln p(y | x_t): in float32 to the tolerance noted for the file, in float64 to rounding."""
     arrays, params = golden
     net = network(json.loads(str(arrays["config_json"])))
     params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
@@ -76,14 +76,14 @@ def test_published_numbers(x64, golden, dtype):
 
 
 def test_published_size(golden):
-    """A fresh network has as many parameters."""
+    """A new network has as many parameters."""
     arrays, _ = golden
     net = network(json.loads(str(arrays["config_json"])))
     assert sum(leaf.size for leaf in jax.tree.leaves(fresh(net))) == 168_714
 
 
 def test_what_the_network_is_told_of_a_noisy_image():
-    """999 t/T and an image of the same size at any noise, under VE too; a class that is none has all of the probability."""
+    """Inputs are 999 t/T and an image of equal scale at any noise, also under VE; "no class" has probability 1."""
     seen = []
 
     def apply(variables, x, noise_input, keys):

@@ -1,4 +1,4 @@
-"""An output of another shape than the images would be broadcast, train, and give plausible numbers: it is refused instead."""
+"""An output whose shape differs from the images would be broadcast and train with plausible numbers: it is refused."""
 
 import subprocess
 import sys
@@ -72,7 +72,7 @@ def test_before_anything_is_compiled(config, tmp_path, monkeypatch):
 
 
 def test_a_plain_score_function():
-    """Outside of pytest, whose checks of shapes would say it first."""
+    """Outside pytest, whose shape checks would fail first."""
     code = """
 import jax.numpy as jnp
 from score_sde.configs.default import get_config

@@ -1,7 +1,7 @@
-"""What networks are told about time and what their outputs mean, with stand-in networks.
+"""The time inputs of networks and the meaning of their outputs, with stand-in networks.
 
-Golden files: score_sde_pytorch's get_score_fn (commit cb1f359) on networks of its own. They hold what it told
-the network, the network's output and the score, so a stand-in that returns the output tests both ends.
+Golden files: score_sde_pytorch's get_score_fn (commit cb1f359) on its own networks. They contain the network's time
+input, its output and the score, so a stand-in that returns the output tests both ends.
 """
 
 import json
@@ -121,10 +121,10 @@ def test_continuous_score_prediction():
 
 
 def test_discrete_noise_prediction_is_exact_for_exact_noise(x64):
-    """A network that knows the noise at every level of the chain gives the score of the process at every time.
+    """A network that is exact at every level of the chain gives the score of the process at every time.
 
     Data N(0, 1/4): the noise expected at signal a and spread s is s x / (a^2 / 4 + s^2). At a level between two
-    of the table's, its log-SNR is interpolated, which is all that is assumed.
+    of the table, its log-SNR is interpolated, the only assumption.
     """
     sde, chain = VP(), VP().chain(1000)
     betas = np.linspace(1e-4, 0.02, 1000)
@@ -146,7 +146,7 @@ def test_discrete_noise_prediction_is_exact_for_exact_noise(x64):
 
 
 def test_discrete_noise_prediction_below_the_first_level():
-    """Less noise than the chain knows: its first label, and the score of the time that was asked for."""
+    """For less noise than the chain's lowest level: its first label, and the score of the requested time."""
     parameterization = build_parameterization(config(continuous=False), VP())
     t = jnp.array([1e-5, 5e-4])
     assert_allclose(parameterization.noise_input(t), [0.0, 0.0], rtol=0)

@@ -1,4 +1,4 @@
-"""What a network of each kind would give if it were exact, turned into the score known in closed form."""
+"""The outputs of exact networks of each prediction kind, converted to the score in closed form."""
 
 from contextlib import nullcontext
 
@@ -63,7 +63,7 @@ def test_exact_outputs_give_the_exact_score(x64, sde):
 
 @pytest.mark.parametrize("predicts", ["x0", "velocity", "flow", "edm"])
 def test_velocities_at_the_end_of_the_straight_path(x64, predicts):
-    """Noise alone is left, whatever x is: E[x_0 | x] is the data's mean, and the velocity x less it."""
+    """Only noise is left: E[x_0 | x] is the mean of the data for any x, and the velocity is x minus it."""
     x, mean, end = jnp.array([[0.3, -2.0]]), 0.2, jnp.ones(1)
     outputs = {
         "x0": mean * jnp.ones_like(x),
@@ -110,7 +110,7 @@ def test_edms_zero_output_is_right_for_white_data(x64, sde):
 
 @pytest.mark.parametrize("predicts", ["x0", "velocity", "edm"])
 def test_networks_are_told_and_asked_as_their_prediction_says(predicts):
-    """A network that returns its input: what came in went through `inputs`, and `score` sees the state itself."""
+    """A network that returns its input: it receives `inputs`, and `score` gets the state itself."""
     sde = VP()
     parameterization = built(sde, predicts)
     model = NetworkScore(
@@ -122,7 +122,7 @@ def test_networks_are_told_and_asked_as_their_prediction_says(predicts):
 
 
 def test_noise_inputs_follow_the_process():
-    """Labels where noise is usual, sigma where the score is, also of networks that predict noise there."""
+    """Labels for networks of noise, sigma for networks of the score, also if they predict noise."""
     t = jnp.array([0.5])
     for predicts in ("noise", "velocity"):
         np.testing.assert_allclose(built(VP(), predicts).noise_input(t), 499.5, rtol=1e-6)
@@ -160,7 +160,7 @@ NOT_POSITIVE = "set model.embedding_type=positional, or model.name=edm_unet"
     ],
 )
 def test_noise_inputs_that_a_network_would_misread_are_refused(sde, continuous, model, refusal):
-    """They gave scores divided by the largest sigma at every noise level, or NaN."""
+    """They used to give scores divided by the largest sigma at every noise level, or NaN."""
     expected = pytest.raises(ConfigError, match=refusal) if refusal else nullcontext()
     with expected:
         built(sde, continuous=continuous, **model)

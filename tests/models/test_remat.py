@@ -1,4 +1,4 @@
-"""Rematerialisation changes what is kept for the gradient, and nothing else."""
+"""Rematerialization changes only what is stored for the gradient."""
 
 import flax.linen as nn
 import jax
@@ -48,7 +48,7 @@ def rematerialised(program):
 
 
 def test_the_same_parameters_and_every_block_again(pair):
-    """By name, in order: published weights find their places."""
+    """By name and in order, so that published weights can be loaded."""
     plain, again = (
         jax.eval_shape(network.init, jax.random.key(0), X, TIMES)["params"] for network in pair
     )

@@ -1,4 +1,4 @@
-"""Resampling against the published code and against plain zero insertion, padding, and convolution."""
+"""Resampling against the published code and against explicit zero insertion, padding and convolution."""
 
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def outer(taps):
 
 
 def test_plain_definition_is_the_published_one(golden):
-    """The yardstick itself, with a kernel that is not separable."""
+    """The reference implementation itself, with a kernel that is not separable."""
     x, kernel = nhwc(golden["x"]), golden["raw_kernel"]
     padded = np.pad(insert_zeros(x), ((0, 0), (2, 1), (2, 1), (0, 0)))
     depthwise = kernel[::-1, ::-1, None, None] * np.eye(3)
@@ -133,7 +133,7 @@ def test_upsampling_convolution_is_its_definition(image, kernel, taps):
 
 @pytest.mark.parametrize("taps", TAPS, ids=str)
 def test_brightness_is_kept(taps):
-    """A constant image stays the same constant away from the border, where zeros are mixed in.
+    """A constant image stays constant away from the border, where zeros enter.
 
     Not for every filter when upsampling: even and odd taps must have equal sums, else stripes appear.
     """
@@ -160,7 +160,7 @@ def test_dtype_is_kept():
 
 @pytest.mark.parametrize("sides", [(4, 6), (1, 2)])
 def test_convolution_of_the_naively_upsampled_image(sides):
-    """As the plain form, which is what every other machine runs: values and both gradients, in float64."""
+    """Equal to the plain form used on other machines: values and both gradients, in float64."""
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         x, kernel = rng.standard_normal((2, *sides, 5)), rng.standard_normal((3, 3, 5, 7))
@@ -180,7 +180,7 @@ def test_convolution_of_the_naively_upsampled_image(sides):
 
 
 def test_phases_are_for_cpus_alone():
-    """An accelerator convolves once."""
+    """On an accelerator there is a single convolution."""
     x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
     traced = jax.jit(resample.naive_upsample_conv_2d).trace(x, kernel)
     counts = [

@@ -1,4 +1,4 @@
-"""RIN, held to the description: written again in NumPy, its size and cost by layers, and the symmetries that its structure has."""
+"""RIN against its description: a NumPy reimplementation, its size and cost by layers, and its symmetries."""
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ def in_numpy(params, x):
 
 
 def test_output_and_derivative_are_those_of_the_description(params):
-    """In float64; the derivative along a line by central differences, whose error is of the order of the step's square."""
+    """In float64; the directional derivative by central differences, whose error is of second order in the step."""
     along, step = np.random.default_rng(2).standard_normal(X.shape), 1e-4
     differences = in_numpy(params, X + step * along) - in_numpy(params, X - step * along)
     with jax.enable_x64(True):
@@ -136,7 +136,7 @@ def test_latents_have_no_order(params, apply):
 
 
 def test_what_is_not_written_is_not_seen(params, apply):
-    """Where the attention of every write gives 0, no token sees the latents, the time or another token."""
+    """If the attention of every write is 0, no token depends on the latents, the time or another token."""
     mute = params
     for block in (0, 1):
         mute = with_pieces(
@@ -216,7 +216,7 @@ def operations(network, side):
 
 
 def test_the_cost_is_linear_in_the_number_of_pixels():
-    """Of 4, 16 and 64 tokens: a slope and no curvature, where a transformer has one; and at the same latents the rest is the same."""
+    """For 4, 16 and 64 tokens the cost has a slope but no curvature, unlike a transformer's; the constant part depends on the latents only."""
     few, more, many = (operations(SMALLER, side) for side in (8, 16, 32))
     assert_allclose((many - more) / (more - few), (64 - 16) / (16 - 4), rtol=1e-6)
     of_dit = [operations(DiT(**OF_8 | {"depth": 1}), side) for side in (8, 16, 32)]

@@ -1,6 +1,6 @@
-"""The U-Net with a transformer, after simple diffusion, of which nothing is published but its description.
+"""The U-Net with a transformer of simple diffusion, of which only a description is published.
 
-Its blocks are held to published arrays elsewhere (test_adm.py, test_transformers.py); here, how they are put together, and its size.
+Its blocks are tested against published arrays in test_adm.py and test_transformers.py; here, their composition and its size.
 """
 
 import jax
@@ -102,7 +102,7 @@ def seen():
 
 
 def test_blocks_are_put_together_as_described(seen):
-    """Means go into the transformer, which adds to them; on the way up the last block's features come back first, beside what is."""
+    """The transformer receives means and adds to them; in the up path, skips are concatenated in reverse order."""
     out, given, params = seen
 
     def block(name, h):
@@ -128,7 +128,7 @@ def test_blocks_are_put_together_as_described(seen):
 
 
 def test_all_pixels_see_all_and_the_level(seen):
-    """One corner reaches the opposite one, 8 pixels off, by attention alone; and only within its image."""
+    """One corner affects the opposite one, 8 pixels away, only through attention; and only within its image."""
     params = {"params": seen[2]}
 
     def corner(x, times):

@@ -1,4 +1,4 @@
-"""Thresholding: nothing for an image in range, the bounds for every other, and the same answer inside every sampler."""
+"""Thresholding: no effect on images in range, the bounds for all others, and the same result inside every sampler."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def thresholds(low, high):
 @pytest.mark.parametrize(("low", "high"), RANGES)
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_the_identity_for_images_in_range(x64, sde, low, high):
-    """The denoiser of a finite data set is a mean of its points, so never out of their range."""
+    """The denoiser of a finite dataset is a mean of its points, so it never leaves their range."""
     points = jax.random.uniform(jax.random.key(0), (5, *SHAPE), minval=low, maxval=high)
     score = FiniteDataScore(points, sde)
     t = jnp.array([1e-3, 0.1, 0.5, 1.0])
@@ -44,7 +44,7 @@ def test_the_identity_for_images_in_range(x64, sde, low, high):
 @pytest.mark.parametrize(("low", "high"), RANGES)
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_the_denoised_image_of_the_wrapped_score_is_in_range(x64, sde, low, high):
-    """Gaussian data reach far beyond; Tweedie's formula takes the new score to the image that was moved."""
+    """Gaussian data exceed the range; Tweedie's formula with the new score gives the thresholded image."""
     score = GaussianScore.create(jnp.zeros(4), 25.0 * jnp.eye(4), sde)
     t = jnp.array([1e-3, 0.1, 0.5, 1.0])
     x = 8.0 * jax.random.normal(jax.random.key(0), (4, *SHAPE))
@@ -57,7 +57,7 @@ def test_the_denoised_image_of_the_wrapped_score_is_in_range(x64, sde, low, high
 
 
 def test_a_hand_made_image():
-    """Sizes .5, 1, 2, 3, 10 about the centre; their .75 quantile is 3, so 10 is cut to 3 and all is divided by 3."""
+    """Distances .5, 1, 2, 3, 10 from the center have the .75 quantile 3, so 10 is clipped to 3 and all are divided by 3."""
     image = jnp.array([[0.5, -1.0, 2.0, -3.0, 10.0], [0.5, -0.2, 0.1, 0.0, -1.0]])
     expected = [[1 / 6, -1 / 3, 2 / 3, -1.0, 1.0], [0.5, -0.2, 0.1, 0.0, -1.0]]
     dynamic = DynamicThreshold(-1.0, 1.0, 0.75)(image)
@@ -90,7 +90,7 @@ SAMPLERS = {
     ids=repr,
 )
 def test_every_sampler_ends_in_range(sde, name):
-    """In jit, on data of standard deviation 5."""
+    """Under jit, for data of standard deviation 5."""
     exact = GaussianScore(jnp.zeros(4), jnp.full(4, 25.0), jnp.eye(4), sde)
     noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(6))
     grid, like = uniform_grid(sde.T, 1e-3, 8), jnp.zeros((6, *SHAPE))

@@ -1,4 +1,4 @@
-"""DiT and U-ViT against the published PyTorch networks, and what they promise whatever their weights.
+"""DiT and U-ViT against the published PyTorch networks, and properties for any weights.
 
 Golden files (tests/golden/peers/dit_*.npz, uvit_*.npz): facebookresearch/DiT ed81ce2 and baofff/U-ViT ce55170, small, every
 parameter drawn at random, run on a CPU in float32 and in float64. Images there are (b, c, h, w).
@@ -92,7 +92,7 @@ def relative_error(got, expected):
     [("float64", 1e-13, 1e-13), pytest.param("float32", 1e-5, 2e-5, marks=pytest.mark.slow)],
 )
 def test_output_and_gradient_are_the_published(golden, dtype, out_error, grad_error, monkeypatch):
-    """Measured: 1e-15 in float64. The published DiT has its positions as float32 there too."""
+    """Measured: 1e-15 in float64. The published DiT keeps its positions in float32 there too."""
     monkeypatch.setattr(dit_module, "position_table", lambda *of: np.float32(position_table(*of)))
     suffix = "_f64" if dtype == "float64" else ""
     with jax.enable_x64(dtype == "float64"):
@@ -125,7 +125,7 @@ def test_positions_are_the_published(name):
 
 
 def test_positions_of_an_oblong_image():
-    """Row-major; the first half of the width says the column. Position 1 of frequency 1 has the sine of 1."""
+    """Row-major; the first half of the width encodes the column. Position 1 at frequency 1 has the sine of 1."""
     table = position_table(2, 3, 8)
     assert_allclose(table[:, 0], np.sin([0, 1, 2, 0, 1, 2]), atol=1e-15)
     assert_allclose(table[:, 4], np.sin([0, 0, 0, 1, 1, 1]), atol=1e-15)
@@ -211,7 +211,7 @@ TIMES = jnp.array([3.0, 700.0])
 
 
 def test_a_new_dit_outputs_zero_and_a_new_uvit_little():
-    """DiT's gates and head begin as zero (adaLN-Zero); U-ViT's layers as N(0, 0.02^2)."""
+    """DiT's gates and head are initialized to zero (adaLN-Zero), U-ViT's layers to N(0, 0.02^2)."""
 
     def first(network):
         run = jax.jit(network.init_with_output, compiler_options=FAST_COMPILE)
@@ -223,7 +223,7 @@ def test_a_new_dit_outputs_zero_and_a_new_uvit_little():
 
 
 def test_first_weights_have_the_published_spread():
-    """Xavier's bound of a linear map of patches, sqrt(6 / (inputs + outputs)), N(0, 0.02^2), and gates that begin as 0."""
+    """Xavier's bound for the linear map of patches, sqrt(6 / (inputs + outputs)); N(0, 0.02^2); and gates of 0."""
     network = SMALLEST["dit"].copy(width=256)
 
     @lambda f: jax.jit(f, compiler_options=FAST_COMPILE)

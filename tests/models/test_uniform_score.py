@@ -1,4 +1,4 @@
-"""The score of uniform data: its density by quadrature, its tails, its digits in float32, and its known likelihood."""
+"""The score of uniform data: density by quadrature, tails, float32 accuracy, and known likelihood."""
 
 import math
 
@@ -44,7 +44,7 @@ def points_at(sde, interval, times):
 @pytest.mark.parametrize("interval", INTERVALS, ids=str)
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_density_is_the_blurred_interval(x64, sde, interval):
-    """ln of the integral of N(x; alpha x_0, sigma^2) over x_0, by Gauss and Legendre in the logarithm."""
+    """ln of the integral of N(x; alpha x_0, sigma^2) over x_0, by Gauss-Legendre quadrature in log space."""
     x, t = points_at(sde, interval, [0.1, 1.0])
     alpha, sigma = (np.asarray(of(jnp.asarray(t)))[:, None] for of in (sde.alpha, sde.sigma))
     low, high = interval
@@ -57,10 +57,10 @@ def test_density_is_the_blurred_interval(x64, sde, interval):
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_float32(sde):
-    """The score and its slope, which the divergence needs, keep four digits at every time.
+    """The score and its derivative, which the divergence needs, are accurate to four digits at every time.
 
-    Where the interval is narrow against sigma (alpha/sigma = .007 at VP's end) they are ratios of differences. At
-    small times x itself, near an edge, is rounded by a part of sigma.
+    If the interval is narrow relative to sigma (alpha/sigma = .007 at VP's end) they are ratios of small differences. At
+    small times, rounding of x near an edge is a fraction of sigma.
     """
     with jax.enable_x64(True):
         x, t = points_at(sde, (-1.0, 1.0), np.float32([1e-3, 0.3, 1.0]))
@@ -85,7 +85,7 @@ def test_float32(sde):
 
 @pytest.mark.parametrize("half", [0.05, 0.4, 3.0, 1000.0])
 def test_no_gap_in_float32(half):
-    """ln mass and its two derivatives against float64, all the way out; JAX's erfcx is 0 at some places on it."""
+    """ln mass and its two derivatives against float64, far into the tails; JAX's erfcx is 0 at some points there."""
 
     def derivatives(distance, dtype):
         c, h = jnp.asarray(distance + half, dtype), jnp.full(len(distance), half, dtype)
@@ -104,7 +104,7 @@ def test_no_gap_in_float32(half):
 
 
 def test_far_away_in_float32():
-    """Where no float32 holds the density, its logarithm and score are those of the nearer edge's tail."""
+    """Where the density underflows in float32, its logarithm and score are those of the tail of the nearer edge."""
     x, t = jnp.asarray([[50.0], [-50.0]]), jnp.full(2, 0.01)
     exact = model(VP(), (-1.0, 1.0), jnp.float32)
     sigma, alpha = float(VP().sigma(t)[0]), float(VP().alpha(t)[0])
@@ -119,9 +119,9 @@ def test_far_away_in_float32():
     ("eps", "expected"), [pytest.param(1e-5, 8.00069, marks=pytest.mark.slow), (1e-3, 8.00720)]
 )
 def test_likelihood_of_dequantized_noise(x64, eps, expected):
-    """Bits/dim of uniform data on [-1, 1]: 8 and what the blur carries over the edges, five decimals.
+    """Bits/dim of uniform data on [-1, 1]: 8 plus the effect of noise across the edges, to five decimals.
 
-    The mean over the interval is Gauss-Legendre's, in the last ten sigma before the edge and in the rest.
+    The mean over the interval uses Gauss-Legendre quadrature, separately for the last ten sigma before the edge.
     """
     sde = VP()
     sigma = float(sde.sigma(jnp.asarray(eps)))

@@ -1,4 +1,4 @@
-"""Figures of each class of samples that are drawn now: a model that draws every class is found right, and one that mixes them up is not."""
+"""Figures per class of newly drawn samples: correct for a model that draws the right classes, and not for one that mixes them up."""
 
 from typing import Any
 
@@ -80,8 +80,8 @@ def errors_from(found, truths):
 
 
 def test_a_model_that_draws_each_class_has_no_distance_in_any(tmp_path, monkeypatch, real, capsys):
-    """Within four errors each, and that of all, whose excess is that of sets with as many images of each class; precision too, which
-    images of another class would not have."""
+    """Zero within four errors for each class and for all, with the bias of sets that have equally many images per class; and full
+    precision, which images of another class would not have."""
     found = evaluated(tmp_path, monkeypatch, real, MEANS)
     assert abs(found["frechet_limit"]) < 4 * found["frechet_limit_error"]
     said = capsys.readouterr().out
@@ -98,8 +98,8 @@ def test_a_model_that_draws_each_class_has_no_distance_in_any(tmp_path, monkeypa
 def test_a_model_that_mixes_classes_up_is_seen_in_each_of_them_and_in_no_other_figure(
     tmp_path, monkeypatch, real
 ):
-    """It draws class k + 1 where k is asked for: all of the images have the right law, and those of a class are
-    |mean - mean of the next|^2 away, within four errors."""
+    """It draws class k + 1 in place of k: all images together have the right distribution, and those of a class are
+    at |mean - mean of the next|^2, within four errors."""
     moved = np.roll(MEANS, -1, axis=0)
     found = evaluated(tmp_path, monkeypatch, real, moved)
     truths = np.sum((MEANS - moved) ** 2, axis=1)
@@ -124,7 +124,7 @@ def test_two_of_three_classes_have_their_lines(tmp_path, monkeypatch, real, caps
 
 
 def test_a_file_of_samples_is_judged_as_the_samples(tmp_path, monkeypatch, real):
-    """Its classes are known, and that there are as many of each, by which the limit and its error are others."""
+    """Its classes are known, and that they are equally frequent, which changes the limit and its error."""
     drawn = evaluated(tmp_path, monkeypatch, real, MEANS)
     config = toy_of_classes()
     sde = build_sde(config)
@@ -150,7 +150,7 @@ class TextScore(ClassScore):
 
 
 def test_samples_of_texts_have_as_many_of_each(tmp_path, monkeypatch, real, capsys):
-    """The same images as by labels have the same limit and error."""
+    """Images that equal those drawn by labels have the same limit and error."""
     expected = evaluated(tmp_path, monkeypatch, real, MEANS, per_class=False)
     capsys.readouterr()
     config = toy_of_classes()

@@ -1,4 +1,4 @@
-"""--mode classify on two Gaussian classes whose best classifier is known, and folders that it refuses."""
+"""--mode classify on two Gaussian classes with a known optimal classifier, and folders that it refuses."""
 
 import json
 
@@ -46,8 +46,8 @@ def config(monkeypatch):
 
 
 def test_the_bayes_classifier_with_the_training_sets_frequencies(config, tmp_path):
-    """Nine of ten training images are of class 1, so class 0 is answered below x = -ln(9)/2 only: right for a share
-    (Phi(-ln(9)/2 + 1) + Phi(ln(9)/2 + 1)) / 2 of the test images, half of each class; within 4.9 binomial errors."""
+    """Nine of ten training images are of class 1, so class 0 is predicted only below x = -ln(9)/2. The accuracy on test images, half
+    of each class, is (Phi(-ln(9)/2 + 1) + Phi(ln(9)/2 + 1)) / 2, within 4.9 binomial errors."""
     figures = classify.run(config, build_sde(config), tmp_path)
     border = np.log(9) / 2
     exact = 0.5 * norm.cdf(1 - border) + 0.5 * norm.cdf(1 + border)
@@ -59,7 +59,7 @@ def test_the_bayes_classifier_with_the_training_sets_frequencies(config, tmp_pat
 
 
 def test_one_network_that_is_told_the_class_answers_as_one_for_each(config, tmp_path, monkeypatch):
-    """The same laws given by label, N(-1, 1) and N(1, 1): the same nats, hence the same answers."""
+    """The same distributions given by label, N(-1, 1) and N(1, 1): the same nats, hence the same predictions."""
     config.likelihood.num_images = 100
     apart = classify.run(config, build_sde(config), tmp_path)
 
@@ -103,7 +103,7 @@ def test_of_the_training_images_only_the_classes_are_read(config, tmp_path, monk
 def test_an_interrupted_command_goes_on_after_the_class_that_it_had_measured(
     config, tmp_path, monkeypatch
 ):
-    """The same answers as without; and of the first class nothing is measured twice, unless its images or options are others."""
+    """The same predictions as without an interruption; the first class is not measured again unless its images or options change."""
     config.likelihood.update(num_images=4, batch_size=4)
     sde, measured = build_sde(config), []
     compiled = classify.build_compiled(config, sde, 1)

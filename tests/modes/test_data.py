@@ -1,4 +1,4 @@
-"""--mode data: every figure of eleven images of 2x3 pixels that are known, and pictures of what an update is given."""
+"""--mode data: every figure for eleven known images of 2x3 pixels, and pictures of the inputs of an update."""
 
 import json
 
@@ -48,8 +48,8 @@ def looked_at(config, workdir):
 
 @pytest.mark.parametrize(("in_memory", "at_once"), [("yes", 100), ("no", 2)])
 def test_every_figure(config, tmp_path, capsys, monkeypatch, in_memory, at_once):
-    """On (v + 1/2) / 16 of levels v, doubled and less one; two images are 6 and 12 levels away from a black one in pixels
-    of their own, so sqrt(180) levels of 1/8 from each other."""
+    """Levels v are mapped to 2 (v + 1/2) / 16 - 1; two images differ from a black one by 6 and 12 levels in different
+    pixels, so they are sqrt(180) levels of 1/8 apart."""
     config.data.in_memory = in_memory
     monkeypatch.setattr(mode, "NUMBERS_AT_ONCE", 6 * at_once)
     figures = looked_at(config, tmp_path)
@@ -72,7 +72,7 @@ def test_every_figure(config, tmp_path, capsys, monkeypatch, in_memory, at_once)
 
 
 def test_on_the_range_of_ve_and_with_mirrored_images(config, tmp_path, capsys):
-    """v / 15; mirrored, the image with 12 has it on the right, and is 12 sqrt(2) levels from itself."""
+    """Levels v are mapped to v / 15; the mirror image of the one with 12 is 12 sqrt(2) levels from the original."""
     config.data.update(centered=False, uniform_dequantization=False, random_flip=True)
     config.sde.name = "ve"
     config.model.sigma_max = 20.0
@@ -107,7 +107,7 @@ def test_real_numbers_have_no_levels_and_no_picture(config, tmp_path, capsys):
 
 
 def test_the_picture_is_of_what_the_first_update_is_given(config, tmp_path, monkeypatch):
-    """The objective's own x0, caught on its way into the loss."""
+    """The pictures equal the objective's own x0, captured on its way into the loss."""
     config.data.random_flip = True
     config.training.batch_size = 16
     figures = looked_at(config, tmp_path)
@@ -121,3 +121,10 @@ def test_the_picture_is_of_what_the_first_update_is_given(config, tmp_path, monk
     assert not np.array_equal(images, batch.images)  # some are mirrored
     with PIL.Image.open(figures["picture"]) as picture:
         np.testing.assert_array_equal(np.asarray(picture), np.asarray(image_grid(images, 16)))
+
+
+def test_classes_of_a_part_are_said_to_be(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mode, "LABELS_READ", 5)
+    figures = looked_at(config, tmp_path)
+    assert sum(train for train, _ in figures["classes"].values()) == 5
+    assert "\nClasses of 5 of the 7 training images:\n" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""--mode evaluate: an exact score is found right, copies are found out, every figure is of the images that it says."""
+"""--mode evaluate: an exact score has distance 0, copies are detected, and every figure is for the stated images."""
 
 import json
 
@@ -45,7 +45,7 @@ def toy(tmp_path_factory):
 
 
 def test_samples_of_the_exact_score_are_of_the_datas_law(toy):
-    """Within four errors; the Frechet distance itself is above 0 by its excess."""
+    """Distance 0 within four errors; the Frechet distance itself exceeds 0 by its bias."""
     _, figures = toy
     for name, truth in (("frechet_limit", 0), ("kid", 0), ("nearer_than_held_out", 0.5)):
         assert abs(figures[name] - truth) < 4 * figures[f"{name}_error"], name
@@ -81,7 +81,7 @@ def test_an_interrupted_command_goes_on_with_its_samples(toy, tmp_path, monkeypa
 
 
 def test_drawn_images_are_those_of_their_features(tmp_path):
-    """Taken in any order from the batches on disk."""
+    """Images are read in any order from the batches on disk."""
     config = of_toy()
     config.sampling.batch_size = 128
     extractor = build_extractor(config)
@@ -94,8 +94,8 @@ def test_drawn_images_are_those_of_their_features(tmp_path):
 
 
 def test_sorted_images_have_the_inception_score_of_shuffled_ones():
-    """Ten classes, of which each image is surely one: 10 of infinitely many, exp(-9/200) of that to first order in parts of a hundred;
-    1 by parts of one class each. The standard deviation over shuffles is .03."""
+    """Ten classes that are predicted with certainty: the score is 10 for infinitely many images, to first order exp(-9/200) times that in
+    parts of a hundred, and would be 1 in parts of one class each. The standard deviation over shuffles is .03."""
     config, extractor = digits_config(), build_extractor(digits_config())
     features = Features(np.zeros((1000, 1)), 30 * np.eye(10)[np.arange(1000) // 100])
     found = evaluate.other_figures(config, extractor, Evaluated(None, features, {}), None, None)
@@ -103,7 +103,7 @@ def test_sorted_images_have_the_inception_score_of_shuffled_ones():
 
 
 def test_samples_stay_until_their_figures_are_recorded(tmp_path, monkeypatch):
-    """A command whose last line could not be written draws nothing again."""
+    """A command whose last line could not be written does not draw again when repeated."""
 
     def fails(*_):
         raise UserError("no room")
@@ -117,7 +117,7 @@ def test_samples_stay_until_their_figures_are_recorded(tmp_path, monkeypatch):
 
 
 def test_the_first_real_images_are_those_that_count(tmp_path):
-    """As many as are recorded."""
+    """As many of them as are recorded."""
     _, splits, _, reference = open_reference(of_toy(), tmp_path)
     first = splits.train.take(np.arange(500)).images.reshape(500, 4)
     np.testing.assert_array_equal(reference.features, first)
@@ -203,7 +203,7 @@ def test_figures_are_of_levels_between_0_and_1(digits, tmp_path):
 
 
 def test_a_folder_of_pictures_is_what_they_show(digits, tmp_path):
-    """The same figures as of the .npz file with these levels."""
+    """The same figures as for the .npz file with these levels."""
     config, _, images, _ = digits
     expected = evaluated(config, tmp_path)
     for i, image in enumerate(shades(images, 17)):
@@ -218,7 +218,7 @@ def test_a_folder_of_pictures_is_what_they_show(digits, tmp_path):
 
 
 def test_a_reference_of_mean_and_covariance(digits, tmp_path, capsys):
-    """The distance to the images that they are of, and no figure that they do not tell."""
+    """The distance to the images behind the statistics, and no figure that these do not determine."""
     config, splits, images, _ = digits
     test = splits.test.take(np.arange(297)).images.reshape(-1, 64) / 16
     np.savez(tmp_path / "test.npz", mu=test.mean(axis=0), sigma=np.cov(test.T))
@@ -233,7 +233,7 @@ def test_a_reference_of_mean_and_covariance(digits, tmp_path, capsys):
 
 
 def test_figures_of_each_class(tmp_path, capsys):
-    """Of files with labels: those of two classes, each of its own images."""
+    """For files with labels: figures of two classes, each with its own images."""
     config = digits_config()
     splits = data.load(config, ("label",))
     sets = {}
@@ -266,7 +266,7 @@ def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsy
 
 
 def test_it_is_said_that_grey_images_are_repeated():
-    """Of networks of RGB images alone."""
+    """Only said for networks of RGB images."""
     config, found = digits_config(), Assessment({}, ())
     assert evaluate.notes(config, {}, found) == []
     config.evaluation.features = "alexnet"
@@ -320,7 +320,7 @@ def test_too_few_samples_are_refused_before_they_are_drawn(tmp_path, monkeypatch
 def test_what_can_be_refused_is_refused_before_features_are_made(
     fields, words, tmp_path, monkeypatch
 ):
-    """Of the reference's many images, say, by a large network."""
+    """Such as those of the many reference images by a large network."""
     monkeypatch.chdir(tmp_path)
     np.savez("larger.npz", images=np.zeros((30, 9, 9, 1), np.uint8))
     np.savez("of_no_class.npz", images=np.zeros((30, 8, 8, 1), np.uint8))

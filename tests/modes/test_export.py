@@ -1,4 +1,4 @@
-"""--mode export: low-rank updates as one small file, which any mode takes; and what is said of an average that a format has no place for."""
+"""--mode export: low-rank updates as one small file accepted by any mode; and the message about averages a format cannot hold."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from tests.training.flat_network import Flat, flat_config, random_weights
 
 
 def test_the_file_is_the_average_with_its_alpha(tmp_path, monkeypatch):
-    """Read back it gives A, B and alpha / r; what a network without published form is exported as."""
+    """Read back it gives A, B and alpha / r; the format for networks without a published form."""
     monkeypatch.setitem(NETWORKS, "flat", Flat)
     config, sde = flat_config(), build_sde(flat_config())
     config.training.init_from = "somewhere"
@@ -55,7 +55,7 @@ def test_the_file_is_the_average_with_its_alpha(tmp_path, monkeypatch):
 
 
 def test_another_average_than_the_files_rate_is_said(tmp_path, monkeypatch):
-    """A PyTorch checkpoint has a place for the rate alone."""
+    """A PyTorch checkpoint can only hold the average of constant rate."""
     found = export_checkpoint.Exported("checkpoint_{}.pth", 3, (), lambda path: path.touch())
     monkeypatch.setattr(export_checkpoint, "checkpoint_of", lambda config, workdir: found)
     config = digits_config("vp")

@@ -1,4 +1,4 @@
-"""A solver that does not get there, or a score that is no number, is an error in every mode, and nothing is reported or written."""
+"""A solver that fails or a score that is NaN is an error in every mode, and nothing is reported or written."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Networks of few steps as runs: trained, gone on with, distilled, drawn from; and what is refused of them."""
+"""Runs of few-step networks: training, resuming, distillation, sampling; and what is refused."""
 
 import shutil
 
@@ -128,9 +128,9 @@ def folders(tmp_path_factory):
 
 
 def test_they_train_and_draw(folders):
-    """In one evaluation, and in as many as are asked for; the network of each draws images of its own.
+    """Sampling with one evaluation and with a given number; each network gives different images.
 
-    A distilled network is drawn from as any other of consistency."""
+    A distilled network is sampled like any other consistency model."""
     folder, made = folders
     images = {}
     for name in ("consistency", "mean_flow", "distilled"):
@@ -160,7 +160,7 @@ def test_a_resumed_run_is_the_run_without_a_stop(folders, tmp_path, name):
 
 
 def test_a_run_keeps_the_teacher_that_it_began_with(folders, tmp_path):
-    """Whatever becomes of the teacher's own folder, weights and what they predict; one that begins takes it as it is there."""
+    """Whatever happens to the teacher's folder, both for weights and prediction kind; a new run takes the teacher's current state."""
     folder, made = folders
     for name in ("teacher", "distilled"):
         shutil.copytree(folder / name, tmp_path / name)
@@ -196,7 +196,7 @@ def test_a_run_keeps_the_teacher_that_it_began_with(folders, tmp_path):
     ],
 )
 def test_another_number_of_updates_moves_what_is_spread_over_them(tmp_path, capsys, decay, words):
-    """It is said; of a run that begins, or does not change, or spreads nothing, nothing is."""
+    """The change is reported, but nothing is for a new run, without a change, or without a schedule over the updates."""
     config, plain = consistency(**{"optim.decay": decay}), teacher()
     for made, folder in ((config, tmp_path / "few"), (plain, tmp_path / "score")):
         for n_iters, checkpoint in ((8, None), (8, 4), (16, 8)):
@@ -223,7 +223,7 @@ def test_going_back_by_another_config_moves_nothing(folders):
 
 
 def test_a_teacher_that_is_forgotten_is_named(folders):
-    """Its weights in the folder are not called damaged, nor is anything read as another task's."""
+    """Its weights in the folder are not reported as damaged, nor read as another task's."""
     folder, made = folders
     config = made["distilled"].copy_and_resolve_references()
     config.consistency.teacher = ""
@@ -232,7 +232,7 @@ def test_a_teacher_that_is_forgotten_is_named(folders):
 
 
 def test_without_guidance_a_mean_flow_network_is_a_flow(folders):
-    """Where the interval is 0: it draws by the ODE, and has likelihoods."""
+    """With interval 0: it samples by the ODE, and has likelihoods."""
     folder, made = folders
     config = made["mean_flow"].copy_and_resolve_references()
     config.sampling.sampler = "ode"
@@ -281,7 +281,7 @@ def test_what_cannot_be_drawn_is_refused(make, changes, words):
 
 
 def test_guided_restoration_asks_for_scores_alone():
-    """By a sampler or a predictor that asks the network for something else, the measurement would have no part."""
+    """A sampler or predictor that uses other outputs of the network would ignore the measurement."""
     config = mean_flow(**{"restore.method": "mmps"})
     with pytest.raises(
         UserError,
@@ -349,7 +349,7 @@ def test_a_teacher_that_does_not_fit_is_refused(folders, tmp_path, name, changes
 
 
 def test_how_a_teacher_rounds_its_samples_is_nothing_to_the_network(tmp_path):
-    """Not even where it could not draw so."""
+    """Not even if the teacher could not be sampled that way."""
     record_config(teacher(**{"sampling.truncate": True}), tmp_path, None)
     config = consistency(**{"consistency.teacher": str(tmp_path)})
     assert check_teacher(config, build_sde(config), tmp_path).sampling.truncate

@@ -15,8 +15,8 @@ from tests.training.stub_network import StubNetwork
 
 
 def test_samples_and_likelihoods_of_six_pixels(tmp_path):
-    """Of the samples, ln p(x) is the sum over the pixels of the mixture's, near enough at eps = 1e-5. The pixels are
-    independent, so that a Rademacher probe is exact."""
+    """ln p(x) of the samples is the sum of the mixture's over pixels, accurate enough at eps = 1e-5. The pixels are
+    independent, so a Rademacher probe is exact."""
     config = toy_config()
     config.data.update(image_size=2, image_width=3)
     config.sampling.update(sampler="unipc_3", num_images=8, batch_size=8)

@@ -1,4 +1,4 @@
-"""--mode interpolate: latents by the ODE, great circles between them, and images again."""
+"""--mode interpolate: encoding by the ODE, great circles between latents, and decoding."""
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +8,16 @@ import pytest
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import UserError
 from score_sde.models.exact import GaussianScore
+from score_sde.modes import interpolate as mode
 from score_sde.modes.interpolate import check, interpolate, run, slerp
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import ProbabilityFlow
+from score_sde.samplers.record import Samples
 from score_sde.sde_lib import VE, VP, build_sde
 
 
 def test_slerp_turns_by_equal_angles_at_constant_length():
-    """Between two orthogonal vectors of length 2: 0, 30, 60 and 90 degrees."""
+    """Between two orthogonal vectors of length 2, at 0, 30, 60 and 90 degrees."""
     a, b = 2 * jnp.eye(3)[0], 2 * jnp.eye(3)[2]
     points = np.stack([slerp(a, b, w) for w in np.linspace(0, 1, 4)])
     angles = np.radians([0, 30, 60, 90])
@@ -30,7 +32,7 @@ def test_slerp_of_parallel_vectors_is_the_line():
 
 @pytest.mark.parametrize("sde", [VP(), pytest.param(VE(), marks=pytest.mark.slow)], ids=repr)
 def test_isotropic_gaussian_data(x64, sde):
-    """The flow of N(0, l) only stretches, so the images lie on the great circle of the two given ones."""
+    """The flow of N(0, l) only scales, so the images lie on the great circle through the two given ones."""
     score = GaussianScore(jnp.zeros(4), jnp.full(4, 0.3), jnp.eye(4), sde)
     flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10))
     pair = jax.random.normal(jax.random.key(0), (2, 4))
@@ -60,6 +62,22 @@ def test_the_mode_writes_what_it_reports(tmp_path, capsys):
     assert figures["round_trip_rms"] < 1e-3
     assert not np.array_equal(images[0], images[1])
     assert not {"noise_removal", "threshold"} & figures.keys()
+
+
+def test_evaluations_are_those_there_and_back(tmp_path, monkeypatch):
+    """Of two images 6 and 8 there, of three frames 10, 11 and 12 back."""
+
+    def solved(sampler, grid, model, pair, frames):
+        there, back = jnp.array([6.0, 8.0]), jnp.array([10.0, 11.0, 12.0])
+        images = jnp.stack([pair[0], pair[0], pair[1]])
+        return images, Samples(pair, there), Samples(images, back)
+
+    monkeypatch.setattr(mode, "interpolate", solved)
+    config = get_config()
+    config.sampling.sampler = "ode"
+    config.interpolation.update(images=(3, 1), frames=3)
+    figures = run(config, build_sde(config), tmp_path)
+    assert (figures["nfe_encode"], figures["nfe_decode"]) == (7.0, 11.0)
 
 
 @pytest.mark.parametrize(

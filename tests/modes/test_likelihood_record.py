@@ -1,4 +1,4 @@
-"""What a likelihood's record says, and which measurements an interrupted one may be taken up by."""
+"""The record of a likelihood, and which measurements may resume an interrupted one."""
 
 import os
 
@@ -64,7 +64,7 @@ class Stopped(Exception):
 
 
 def test_other_images_under_the_same_names_are_measured_anew(tmp_path, monkeypatch):
-    """And of the anomalies all are measured, however few of the split."""
+    """All anomalies are measured, however few images of the split are."""
     config, identities, limits = toy_config(), [], []
     config.data.image_size = 2
     config.likelihood.num_images = 3
@@ -184,7 +184,7 @@ def test_the_record_of_a_chain_has_what_its_bound_depends_on():
 
 
 def test_a_cost_at_time_0_is_compared_with_no_density_at_eps(tmp_path, monkeypatch):
-    """The exact bits/dim of a known law are of the ODE's at eps, which with a decoder is not what was measured."""
+    """The exact bits/dim of a known density are those of the ODE at eps, not comparable to a measurement with a decoder."""
     config = toy_config()
     config.data.image_size = 2
     config.likelihood.update(decoder="gaussian", num_images=4, batch_size=4)

@@ -1,4 +1,4 @@
-"""--mode list: what it reads in folders that were written by hand, in what order, and that nothing in them does harm."""
+"""--mode list: its output for folders written by hand, their order, and robustness against their contents."""
 
 import datetime
 import json
@@ -71,7 +71,7 @@ def listed(folder, capsys, *more):
 
 
 def test_the_table(runs, capsys):
-    """Newest first; times are those of the clock on the wall."""
+    """Newest first, with wall-clock times."""
     _, first, second = listed(runs, capsys).splitlines()
     later, earlier = (f"{datetime.datetime.fromtimestamp(1e9 + s):%Y-%m-%d %H:%M}" for s in (60, 0))
     assert second.split() == f"full mine:big 1200 0.25 1.500 0.5 classifier {earlier}".split()

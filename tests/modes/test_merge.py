@@ -1,4 +1,4 @@
-"""Means of weights as new folders, with updates merged into them."""
+"""Weighted means of networks as new folders, with low-rank updates merged."""
 
 import jax
 import numpy as np
@@ -76,7 +76,7 @@ def test_of_one_it_is_the_same_bit_for_bit(folder, tmp_path):
 
 @pytest.mark.parametrize("weights", [(), (0.5, 0.75, -0.25)])
 def test_of_linear_networks_it_gives_the_mean_of_what_they_give(folder, tmp_path, weights):
-    """With weights, outside of the triangle of the three too."""
+    """With weights, also outside the triangle of the three networks."""
     figures, found, _ = made(merging(folder, "abc", **{"merge.weights": weights}), tmp_path / "new")
     network = build_network(flat_config())
     x, told = np.random.default_rng(3).normal(size=(5, 2, 2, 1)).astype(np.float32), np.ones(5)
@@ -89,7 +89,7 @@ def test_of_linear_networks_it_gives_the_mean_of_what_they_give(folder, tmp_path
 
 
 def test_updates_are_merged_once_and_no_folder_of_adapters_is_left(folder, tmp_path):
-    """What the new config says is of full weights, so that no mode looks for adapters again; training may go on."""
+    """The new config describes full weights, so that no mode looks for adapters; training may continue."""
     rng = np.random.default_rng(4)
     A, B = rng.normal(size=(4, 1)).astype(np.float32), rng.normal(size=(1, 4)).astype(np.float32)
     write_adapter(tmp_path / "one.npz", {"Dense_0": {"kernel": {"A": A, "B": B}}}, 3.0)
@@ -134,7 +134,7 @@ def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
 
 
 def test_controls_are_not_merged():
-    """Their base is kept beside the checkpoints, which a mean would leave behind."""
+    """Their base is stored outside the checkpoints and would be missing from a mean."""
     config = digits_config("control")
     config.merge.folders = "a,b"
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""How good samples are while a network trains: the figures of --mode evaluate, once each, whatever happens on the way."""
+"""Quality of samples during training: the figures of --mode evaluate, once per step whatever interrupts the run."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def whole(tmp_path_factory):
 
 
 def test_the_figures_are_those_of_evaluate(whole, tmp_path):
-    """The same samples, beside the same images; the halves of the limit are dealt otherwise."""
+    """The same samples compared with the same images; only the halves for the limit are drawn differently."""
     folder, figures = whole
     config = drawn_in_training.quality_config(small())
     sde = build_sde(config)
@@ -74,7 +74,7 @@ def test_the_figures_are_those_of_evaluate(whole, tmp_path):
 
 
 def test_a_run_that_is_stopped_in_its_sampling_has_the_same_record(whole, tmp_path, monkeypatch):
-    """Stopped while it draws after the second update, and after the fourth before that is saved."""
+    """Stopped while sampling after the second update, and after the fourth before it is saved."""
     look = drawn_in_training.frechet_figures
     stops = iter([True, False])
 
@@ -96,7 +96,7 @@ def test_a_run_that_is_stopped_in_its_sampling_has_the_same_record(whole, tmp_pa
 # That samples do not depend on devices has a test in every run, tests/generation/test_batch_widths.py.
 @pytest.mark.slow
 def test_one_device_finds_what_four_find(tmp_path, monkeypatch):
-    """To the bit, where samples are rounded to levels."""
+    """Bit for bit, since samples are rounded to levels."""
     config = small()
     config.data.update(name="digits", image_size=8, num_levels=17)
     config.evaluation.num_reference = 100

@@ -1,4 +1,4 @@
-"""Quality over several hosts: two processes find what one does, of samples drawn now and while a network trains; none waits for ever."""
+"""Quality over several hosts: two processes get the results of one, for new samples and during training, without deadlock."""
 
 import json
 import os
@@ -97,7 +97,7 @@ def lines(path):
 
 @pytest.mark.slow
 def test_two_processes_find_what_one_does(tmp_path):
-    """Drawn samples to the bit; while a network trains to the rounding of a sum over devices, which its updates carry on."""
+    """Samples agree bit for bit; during training up to the rounding of sums over devices, which updates propagate."""
     port = free_port()
     runs = [(0, 1, port, tmp_path / "one"), *((rank, 2, port, tmp_path / "two") for rank in (0, 1))]
     for process in [start(*run) for run in runs]:
@@ -133,7 +133,7 @@ def test_two_processes_find_what_one_does(tmp_path):
 
 
 def test_another_host_finds_the_same_and_writes_nothing(tmp_path, monkeypatch, capsys):
-    """As process 1, without the other: of a split, since it would draw no samples of a batch by itself."""
+    """Run as process 1 alone, for images of a split, since it cannot sample its part of a batch by itself."""
 
     def found(folder):
         config = toy()
@@ -153,7 +153,7 @@ def test_another_host_finds_the_same_and_writes_nothing(tmp_path, monkeypatch, c
 
 
 def test_no_host_reads_samples_before_the_first_has_written_them(tmp_path, monkeypatch):
-    """All meet after the last batch; every image that is looked at is read after that."""
+    """All hosts synchronize after the last batch; every image used is read after that."""
     order, read = [], UnfinishedFolder.read
     monkeypatch.setattr(evaluated_samples, "all_hosts_meet", order.append)
 

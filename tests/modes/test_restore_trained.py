@@ -1,4 +1,4 @@
-"""--mode restore by a network that is told what was measured: an exact one, whose posterior is known, through every mode that uses it."""
+"""--mode restore by a network conditioned on the measurement: an exact one with known posterior, in every mode that uses it."""
 
 import json
 
@@ -55,8 +55,8 @@ def folder(tmp_path_factory):
 
 
 def test_draws_are_the_posteriors(folder):
-    """As test_restore.py has it of MMPS: normalized by the posterior of each number they have mean 0 and variance 1, within 4.9
-    standard errors and a thousandth for the grid."""
+    """As for MMPS in test_restore.py: normalized by the posterior of each number, draws have mean 0 and variance 1, within 4.9
+    standard errors plus a thousandth for the grid."""
     config = of_toy()
     restore.check(config, build_sde(config))
     figures = restore.run(config, build_sde(config), folder)
@@ -80,8 +80,8 @@ def test_draws_are_the_posteriors(folder):
 
 
 def test_guidance_moves_the_posteriors_mean_and_leaves_its_variance(folder):
-    """s = (1 + w) s(x | y) - w s(x | no image): two Gaussians of one variance, so that the law is known for every w. This network's no
-    image is y = 0. Bounds as above."""
+    """s = (1 + w) s(x | y) - w s(x | no image): two Gaussians of equal variance, so the distribution is known for every w. For this
+    network, no image means y = 0. Bounds as above."""
     config, weight = of_toy(), 1.0
     config.training.label_dropout = 0.1
     config.sampling.guidance.weight = weight
@@ -98,7 +98,7 @@ def test_guidance_moves_the_posteriors_mean_and_leaves_its_variance(folder):
 
 
 def test_samples_told_images_are_together_of_the_datas_law(folder):
-    """The posteriors of all images make the prior. Within four errors."""
+    """The posteriors of all images together give the prior, within four errors."""
     config = of_toy()
     config.sampling.update(num_images=300, batch_size=100)
     config.evaluation.num_reference = 500
@@ -118,8 +118,8 @@ def test_samples_are_told_images_of_the_test_split(folder):
 
 
 def test_likelihoods_are_given_what_is_told(folder):
-    """ln p(x given y) of the posterior, whose mean is known: the entropy of two numbers of the prior's variance and two of the
-    posterior's. Of 256 images within 4.9 standard errors of its spread, sqrt(d / 2) nats."""
+    """ln p(x | y) of the posterior, with known mean: the entropy of two numbers with the prior's variance and two with the
+    posterior's. For 256 images within 4.9 standard errors; the standard deviation is sqrt(d / 2) nats."""
     config = of_toy()
     config.likelihood.update(bound_draws=0, batch_size=256, num_images=256, probe="orthogonal")
     config.likelihood.num_probes = 4

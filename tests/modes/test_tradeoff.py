@@ -1,4 +1,4 @@
-"""--mode tradeoff on a law known in closed form: the distance goes to 0, bits/dim are the law's, and no row is made twice."""
+"""--mode tradeoff on data known in closed form: the distance tends to 0, bits/dim are exact, and no row is computed twice."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def toy(tmp_path_factory):
 
 
 def test_the_distance_goes_to_0_as_evaluations_grow(toy):
-    """Within four errors, one time in 16,000; few steps are far off, and the order of DDIM is 1 or better."""
+    """Within four errors (false alarm 1 in 16,000); few steps are far off, and the order of DDIM is at least 1."""
     real, _, *few_to_many, adaptive = toy[1]["rows"]
     for row in (real, few_to_many[-1], adaptive):
         assert abs(row["frechet_limit"]) < 4 * row["frechet_limit_error"]
@@ -63,7 +63,7 @@ def test_the_distance_goes_to_0_as_evaluations_grow(toy):
 
 
 def test_bits_per_dim_are_those_of_the_law(toy):
-    """By the density of the data; that of the ODE's law is as near as its tolerance and the prior allow."""
+    """From the density of the data, to which the ODE's is as close as its tolerance and the prior allow."""
     found = toy[1]["rows"][1]
     weights, means, variances = mixture_parameters(small().data)
     images = data.load(small()).test.images[:64].astype(np.float64)
@@ -92,7 +92,7 @@ def test_a_row_is_what_evaluate_finds(toy, tmp_path):
 
 
 def test_beside_a_mean_and_a_covariance_there_is_no_table(tmp_path):
-    """Which have no neighbours; before anything is drawn."""
+    """Such a reference has no nearest neighbors; refused before anything is drawn."""
     config = small()
     d = int(np.prod(data.load(config).train.images.shape[1:]))
     np.savez(tmp_path / "law.npz", mu=np.zeros(d), sigma=np.eye(d))
@@ -123,7 +123,7 @@ def test_table_and_picture_are_written_beside_the_record(toy, capsys):
 
 
 def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
-    """Interrupted in the second sampler; then with another in the list; then with the first alone."""
+    """Interrupted in the second sampler; then with another sampler in the list; then with the first alone."""
     drawn, draw = [], Generator.draw
 
     def counted(self, *arguments):
@@ -216,7 +216,7 @@ def test_an_error_has_two_digits(value, error, words):
 
 
 def test_it_is_said_what_plus_minus_means(toy):
-    """Of ten blocks, Student's 2.26."""
+    """With ten blocks, Student's factor is 2.26."""
     text = (toy[0] / "tradeoff" / "step0-seed42.md").read_text()
     assert (
         "95% intervals reach 1.96 of them to either side, of KID, by its 10 blocks, 2.26." in text
@@ -224,7 +224,7 @@ def test_it_is_said_what_plus_minus_means(toy):
 
 
 def test_other_images_of_the_same_names_and_sizes_are_other_rows(tmp_path):
-    """Of the data, by their contents, and of a folder that is the reference."""
+    """Both for the data, compared by contents, and for a reference folder."""
     config, path = small(), tmp_path / "data.npy"
     config.data.update(name="arrays", file=str(path), image_size=8, num_levels=256)
     config.evaluation.reference = "train"

@@ -1,4 +1,4 @@
-"""By which sampler the pictures of a training are drawn."""
+"""The sampler that draws the pictures during training."""
 
 import jax
 import pytest
@@ -36,7 +36,7 @@ def test_the_sampler_of_the_config_unless_asked_for():
 
 
 def test_a_later_picture_has_the_same_program():
-    """Models of other parameters have the same structure, so that a jitted sampler is not traced anew."""
+    """Models with other parameters have the same tree structure, so a jitted sampler is not retraced."""
     config = get_config()
     with_params = score_models(config, build_sde(config))
     first, second = (jax.tree.structure(with_params({"w": w})) for w in (0.0, 1.0))

@@ -33,7 +33,7 @@ GUIDANCE = [
         ("apg-along-what-is-left", "self.weight * (d - (1.0 - self.eta) * parallel)", "self.weight * (d - self.eta * parallel)"),
         ("apg-projected-on-the-difference", "parallel = dot(d, image)", "parallel = dot(d, d)"),
         ("apg-longer-where-it-is-short", "jnp.maximum(dot(d, d), self.norm**2)", "dot(d, d)"),
-        ("apg-of-scores", "d = jnp.square(sigma) / alpha * (toward - away)", "d = toward - away"),
+        ("apg-of-scores", "jnp.square(sigma) / alpha * (toward - away)", "toward - away"),
         ("apg-divided-by-nothing", "jnp.where(length > 0, length, 1.0)", "length"),
         ("plus-plus-of-the-step-before", "jnp.diff(grid, append=jnp.inf)", "jnp.diff(grid, prepend=-jnp.inf)"),
         ("plus-plus-of-the-log-snr", "-jnp.expm1(-0.5 * growth)", "-jnp.expm1(-growth)"),

@@ -1,9 +1,10 @@
-"""Mistakes in the ODE likelihood: its trace, its error bars, its gradients, and the solver's steps and their count."""
+"""Mistakes in the ODE likelihood: its trace, its error bars, its gradients, its figures, and the solver's steps and their count."""
 
 from tests.mutants.mutant import mutants
 
 COST = "tests/benchmarks/test_divergence_cost.py"
 DIVERGENCE = "tests/likelihood/test_divergence.py"
+FIGURES = "tests/likelihood/test_likelihood_figures.py"
 GRADIENTS = "tests/likelihood/test_likelihood_gradients.py"
 LIKELIHOOD = "tests/likelihood/test_log_density.py"
 TRACE = "tests/likelihood/test_trace.py"
@@ -79,6 +80,25 @@ ODE_LIKELIHOOD = [
     ),
     *mutants("samplers/adaptive.py", f"{STEPS}::test_steps_are_those_of_scipy",
         ("error-estimate-of-shampine", "b_error=1.5 * np", "b_error=1.0 * np"),
+    ),
+    *mutants("score_sde/trained.py", "tests/test_library.py::test_a_log_density_is_that_of_a_known_law tests/test_library.py::test_a_log_density_is_that_of_the_class",
+        ("cost-for-a-log-density", "return np.asarray(found.nats)", "return -np.asarray(found.nats)"),
+        ("log-density-of-the-next-image", "bind(self.model, condition), jnp.asarray(x), keys", "bind(self.model, condition), jnp.roll(jnp.asarray(x), 1, 0), keys"),
+    ),
+    *mutants("likelihood/figures.py", FIGURES,
+        ("normal-images-for-anomalies", "auc(normal.per_image, anomalous.per_image)", "auc(anomalous.per_image, normal.per_image)"),
+        ("anomalies-counted-among-the-split", '"num_anomalies": odd.best', '"num_anomalies": measured.best'),
+        ("truth-of-the-marginal", "- model.log_density(latents, jnp.full(n, sde.T))", "- sde.prior_log_density(latents)"),
+        ("truth-with-the-prior-taken-off", "+ sde.prior_log_density(latents)", "- sde.prior_log_density(latents)"),
+        ("difference-of-one-side", "np.abs(ode.bits_per_dim - exact).max()", "(ode.bits_per_dim - exact).max()"),
+        ("own-error-for-the-error", '_standard_error": part.standard_error', '_standard_error": part.own_error'),
+        ("error-for-the-own-error", '_own_error": part.own_error', '_own_error": part.standard_error'),
+        ("nfe-of-the-first-image", "float(part.nfe.mean())", "float(part.nfe[0, 0])"),
+        ("gap-with-its-spread", "= standard_error(measured.gap)", "= float(measured.gap.std(ddof=1))"),
+    ),
+    *mutants("likelihood/table.py", "tests/likelihood/test_likelihood_table.py::test_every_number_stands_in_its_column",
+        ("own-error-in-the-wrong-column", 'f"{measured.standard_error:.4f}"', 'f"{measured.own_error:.4f}"'),
+        ("error-in-the-wrong-column", 'else f"{measured.own_error:.4f}"', 'else f"{measured.standard_error:.4f}"'),
     ),
     *mutants("benchmarks/divergence_cost.py", COST,
         ("cost-marked-by-the-median", "row.low > TIME_LIMIT", "row.time > TIME_LIMIT"),

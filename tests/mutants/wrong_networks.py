@@ -93,7 +93,7 @@ NETWORKS = [
         ("edm2-epsilon-within-the-root", "jnp.sqrt(jnp.mean(jnp.square(accurate), axis=axes, keepdims=True))", "jnp.sqrt(EPSILON**2 + jnp.mean(jnp.square(accurate), axis=axes, keepdims=True)) - EPSILON"),
         ("edm2-unit-norm-for-unit-rms", "jnp.sqrt(jnp.mean(jnp.square(accurate)", "jnp.sqrt(jnp.sum(jnp.square(accurate)"),
         ("edm2-unit-inputs", "unit(kernel, tuple(range(kernel.ndim - 1)))", "unit(kernel, tuple(range(kernel.ndim)))"),
-        ("edm2-silu-as-it-is", "nn.silu(x) / SILU_STD", "nn.silu(x)"),
+        ("edm2-silu-as-it-is", "nn.silu(x) / SILU_RMS", "nn.silu(x)"),
         ("edm2-sum-the-other-way", "((1.0 - t) * a + t * b) /", "(t * a + (1.0 - t) * b) /"),
         ("edm2-join-of-channels", "size * (1.0 - t) / math.sqrt(of_a)", "size * (1.0 - t) / math.sqrt(of_b)"),
         ("edm2-join-by-the-other-weight", "math.sqrt((of_a + of_b) / ((1.0 - t) ** 2 + t**2))", "math.sqrt((of_a + of_b) / 2.0)"),

@@ -3,6 +3,7 @@
 from tests.mutants.mutant import mutants
 
 MODE = "tests/modes/test_restore.py"
+FIGURES = "tests/modes/test_restored_figures.py"
 SIMILARITY = "tests/evaluation/test_similarity.py"
 UNIFORMITY = "tests/evaluation/test_uniformity.py"
 CALIBRATION = "tests/evaluation/test_calibration.py"
@@ -33,9 +34,6 @@ RESTORATION = [
         ("determined-with-modes-unseen", "return bool((linear.singular_values > 0).all())", "return True"),
         ("determined-but-for-its-place-in-a-level", "if measurement.std > 0 or within_levels or", "if measurement.std > 0 or"),
     ),
-    *mutants("restoration/methods.py", f"{MODE}::test_a_grid_is_not_for_a_predictor_that_there_is_not",
-        ("grid-for-the-predictor-of-another-sampler", "suited or problem.small_steps", "suited or problem.suits_pc"),
-    ),
     *mutants("measurements/configured.py", f"{MODE}::test_what_cannot_be_restored_is_refused",
         ("fields-of-any-measurement", "if name not in own and options[name] != defaults[name]:", "if False:"),
     ),
@@ -52,8 +50,20 @@ RESTORATION = [
         ("one-noise-for-all-batches", "np.arange(i, min(i + size, len(stored)))", "np.arange(len(stored[i : i + size]))"),
         ("one-noise-for-all-seeds", "key = stream_key(config.seed, Stream.OBSERVATION)", "key = stream_key(0, Stream.OBSERVATION)"),
     ),
-    *mutants("restoration/figures.py", f"{MODE}::test_calibration_is_told_of_all_figures_together",
+    *mutants("restoration/figures.py", FIGURES,
         ("the-best-of-many-figures", "min(1.0, len(p_values) * p_values[worst])", "p_values[worst]"),
+        ("spread-of-restored-images-for-an-error", "values.std(ddof=1) / np.sqrt(len(values))", "values.std(ddof=1)"),
+        ("nearness-of-the-first-draw", '("draw", draws)):', '("draw", draws[:1])):'),
+        ("nearness-of-the-draws-for-the-means", "draws.mean(axis=0, keepdims=True)", "draws"),
+        ("restored-out-of-range", "np.clip((np.asarray(x, np.float64) - low) / (high - low), 0.0, 1.0)", "(np.asarray(x, np.float64) - low) / (high - low)"),
+        ("rms-draw-by-draw", "np.sqrt(np.square(x - y).mean())", "np.sqrt(np.square(x - y).mean(axis=(1, 2, 3)))"),
+        ("mean-among-the-draws", "of[:, :-2].mean(axis=1)", "of[:, :-1].mean(axis=1)"),
+        ("original-for-the-mean", 'with_error("residual_mean", of[:, -2])', 'with_error("residual_mean", of[:, -1])'),
+        ("coverage-of-half-for-ninety", '"90": 0.9}', '"90": 0.5}'),
+        ("band-of-the-lowest-credibility", "[float(tarp.low[k]), float(tarp.high[k])]", "[float(tarp.low[0]), float(tarp.high[0])]"),
+    ),
+    *mutants("restoration/figures.py", f"{MODE}::test_the_record",
+        ("residuals-of-the-means-for-the-draws", "np.concatenate([draws, mean[None], x[None]])", "np.concatenate([0 * draws + mean[None], mean[None], x[None]])"),
     ),
     *mutants("measurements/masks.py", "tests/measurements/test_masks_and_kernels.py::test_known_frequencies",
         ("any-frequencies", "rest = np.random.default_rng(seed).permutation(by_length[first:])", "rest = by_length[first:]"),

@@ -19,6 +19,8 @@ FOLDER = "tests/data/test_folder_dataset.py"
 TIMES = "tests/training/test_times.py"
 WEIGHTINGS = "tests/training/test_weightings.py"
 POWER = "tests/training/test_power_average.py"
+PEERS = "tests/configs/test_peer_configs.py::test_edm_is_trained_as_published tests/configs/test_peer_configs.py::test_adm_is_trained_as_published"
+DEFAULTS = "tests/configs/test_default.py"
 KEPT_AVERAGES = "tests/training/test_kept_averages.py"
 ACCUMULATION = "tests/training/test_accumulation.py"
 STAYING = "tests/training/test_staying.py"
@@ -140,11 +142,34 @@ TRAINING = [
         ("decay-of-frozen-frequencies", "optax.add_decayed_weights(decay, mask=trained)", "optax.add_decayed_weights(decay)"),
         ("cosine-from-the-start", "(count - optim.warmup) / decaying", "count / decaying"),
     ),
+    *mutants("configs/edm_cifar.py", PEERS,
+        ("average-of-another-half-life", '"model.ema_rate": 0.99929', '"model.ema_rate": 0.999'),
+        ("warm-up-of-another-batch", '"optim.warmup": 19_531', '"optim.warmup": 39_062'),
+        ("images-not-augmented-as-often", '"training.augment": 0.12', '"training.augment": 0.15'),
+        ("clipped-where-nobody-clips", '"optim.grad_clip": -1.0', '"optim.grad_clip": 1.0'),
+    ),
+    *mutants("configs/edm_ffhq.py", PEERS,
+        ("faces-at-the-rate-of-small-images", '"optim.lr": 2e-4', '"optim.lr": 1e-3'),
+        ("faces-for-half-as-many-images", '"training.n_iters": 781_250', '"training.n_iters": 390_625'),
+        ("faces-with-more-dropout", '"model.dropout": 0.05', '"model.dropout": 0.13'),
+        ("faces-in-eighteen-steps", '"sampling.edm.num_steps": 39', '"sampling.edm.num_steps": 17'),
+    ),
+    *mutants("configs/adm_imagenet.py", PEERS,
+        ("updates-of-another-side", '"training.n_iters": 1_980_000', '"training.n_iters": 4_360_000'),
+        ("dropout-of-large-images", '"model.dropout": 0.1,', '"model.dropout": 0.0,'),
+        ("rate-of-small-images", '"optim.lr": 1e-4', '"optim.lr": 3e-4'),
+    ),
+    *mutants("training/options.py", f"{DEFAULTS}::test_defaults_of_methods_are_the_published",
+        ("huber-of-another-size", "        0.00054, \"metric", "        0.054, \"metric"),
+        ("intervals-of-the-first-consistency-models", "last_intervals: int = option(\n        1280,", "last_intervals: int = option(\n        150,"),
+    ),
     *mutants("training/power_average.py", POWER,
         ("power-of-the-width", "c = sigma_rel**-2", "c = sigma_rel**-1"),
         ("power-without-the-one", "jnp.expm1((gamma + 1.0) *", "jnp.expm1(gamma *"),
         ("profiles-of-the-later-exponent", "first, last = sorted((a, b))", "last, first = sorted((a, b))"),
         ("coefficients-that-do-not-add-up", "return found / found.sum(axis=0)", "return found"),
+        ("misfit-of-squares", "math.sqrt(max(norm - 2 * cross + square, 0.0) / norm)", "max(norm - 2 * cross + square, 0.0) / norm"),
+        ("misfit-with-the-cross-term-once", "norm - 2 * cross + square", "norm - cross + square"),
     ),
     *mutants("training/step.py", KEPT_AVERAGES,
         ("power-average-a-step-late", "1.0 / (step + 1).astype(jnp.float32)", "1.0 / (step + 2).astype(jnp.float32)"),

@@ -1,4 +1,4 @@
-"""Figures that other programs found for stored features (tests/golden/peers/metrics_*.npz)."""
+"""Figures computed by other programs for stored features (tests/golden/peers/metrics_*.npz)."""
 
 from pathlib import Path
 

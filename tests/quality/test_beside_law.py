@@ -1,4 +1,4 @@
-"""The Frechet distance to a law of which only mean and covariance are known, as other programs publish them."""
+"""The Frechet distance to a distribution known only by mean and covariance, as published by other programs."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ def test_it_is_the_distance_to_a_set_of_these_moments():
 
 @pytest.mark.parametrize("n", [500, 4000])
 def test_intervals_hold_the_true_distance(n):
-    """|m|^2 + sum (s - 1)^2 of diagonal laws, in 91..98 % of 400 intervals of 95 %: the set's error alone, as the law is known. A right
-    method falls outside in one of 400 tests."""
+    """|m|^2 + sum (s - 1)^2 for diagonal covariances lies in 91..98 % of 400 intervals of 95 %, whose error is that of the samples alone. A
+    correct method fails in one of 400 tests."""
     mean, deviations = np.array([0.2, -0.1, 0.0, 0.3]), np.array([0.7, 1.1, 1.3, 1.0])
     law, rng = Law(np.zeros(4), np.eye(4)), np.random.default_rng(1)
     truth = np.sum(mean**2) + np.sum((deviations - 1.0) ** 2)
@@ -51,8 +51,8 @@ def test_what_is_said_beside_a_law():
 
 
 def test_the_limit_of_few_images_is_too_low_and_said_to_be():
-    """Of one law, whose distance to itself is 0: with as many images as dimensions by more than half its error, in the mean of 100; with
-    more than four times as many by less than half, and nothing is said."""
+    """For equal distributions, with distance 0: with as many images as dimensions the limit is too low by more than half its error on
+    average over 100 sets; with more than four times as many by less than half, and no warning is given."""
     d, rng = 16, np.random.default_rng(3)
     spread = np.geomspace(1.0, 0.1, d)
     law = Law(np.zeros(d), np.diag(spread**2))

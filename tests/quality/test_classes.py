@@ -1,4 +1,4 @@
-"""The figures of each class: of its own images, and refused where it has too few."""
+"""The figures of each class, for its own images, and refused if it has too few."""
 
 import numpy as np
 import pytest

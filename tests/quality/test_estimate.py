@@ -1,4 +1,4 @@
-"""Intervals of figures whose error is itself found from few parts."""
+"""Intervals of figures whose error is estimated from few parts."""
 
 import math
 
@@ -19,14 +19,14 @@ def test_an_interval_reaches_as_many_errors_as_tables_of_students_t_have(freedom
 
 
 def test_a_mean_of_three():
-    """Of 1, 2 and 6: deviation sqrt(7), two degrees of freedom."""
+    """The values 1, 2 and 6: standard deviation sqrt(7), two degrees of freedom."""
     assert mean_of(np.array([1.0, 2.0, 6.0])) == (3.0, pytest.approx(math.sqrt(7 / 3)), 2)
     assert math.isnan(mean_of(np.array([1.0])).error)
     assert math.isnan(mean_of(np.array([1.0])).interval[0])
 
 
 def test_errors_of_independent_terms_join():
-    """Two alike of which one is known have four times the freedom of the other; a known one keeps its own."""
+    """Two equal errors, one of them known exactly, have four times the degrees of freedom of the other; a known error stays known."""
     error, freedom = joined_errors(2.0, Estimate(0.0, 2.0, 7))
     assert (error, freedom) == (pytest.approx(math.sqrt(8)), pytest.approx(28))
     assert joined_errors(2.0, Estimate(0.0, 0.0, 7)) == (2.0, math.inf)
@@ -34,7 +34,7 @@ def test_errors_of_independent_terms_join():
 
 
 def test_intervals_of_joined_errors_hold_the_truth():
-    """Of a sum of one term of known error and a mean of eight as uncertain: 95 % within 4 of its errors, 0.35 %, of 4,000."""
+    """The sum of a term of known error and an equally uncertain mean of eight: 95 % coverage of 4,000, within 4 errors of 0.35 %."""
     rng = np.random.default_rng(0)
     inside = []
     for _ in range(4000):

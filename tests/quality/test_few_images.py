@@ -1,4 +1,4 @@
-"""Where there is a limit of infinitely many images: from so many on its bias is below its error."""
+"""The number of images from which the limit of infinitely many is given: its bias is then below its error."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def limits(n, repeats):
 
 
 def test_the_bias_of_the_limit_is_below_its_error_where_it_is_given(monkeypatch):
-    """By means of 100, which know it to a tenth of an error; the seeds are fixed."""
+    """By averages of 100, accurate to a tenth of the error; the seeds are fixed."""
     bias = {}
     monkeypatch.setattr("score_sde.quality.few_images.has_limit", lambda *_: True)
     for n in (D, 4 * D + 1):

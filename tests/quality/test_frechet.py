@@ -1,4 +1,4 @@
-"""The Frechet distance against optimal transport: a symmetric positive linear map moves a Gaussian at least cost."""
+"""The Frechet distance against optimal transport: a symmetric positive linear map is optimal for Gaussians."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_distance_to_a_linear_image():
 
 
 def test_distance_is_that_of_scipys_root():
-    """Covariances that share no eigenvectors, and more pixels than two of them ever use."""
+    """Covariances without common eigenvectors, and pixels that neither of them uses."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(40, 5)), rng.normal(size=(30, 5)) @ rng.normal(size=(5, 5)) + 0.3
     covariances = np.cov(x.T), np.cov(y.T)

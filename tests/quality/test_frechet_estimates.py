@@ -1,4 +1,4 @@
-"""The Frechet distance beside four programs, its parts joined, its error bars by repetition against closed forms."""
+"""The Frechet distance against four programs, moments merged from parts, and error bars by repetition against closed forms."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ PROGRAMS = ("tf/fid_f64", "pytorch_fid/fid", "clean_fid/fid", "dgm_eval/fd")
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_stored_features_have_the_distance_that_others_found(golden, name):
-    """Means in float32 in some of them."""
+    """Some of them compute means in float32."""
     found = frechet_distance(golden["features_1"], golden["features_2"])
     assert found == pytest.approx(float(golden[name]), rel=1e-8 if name == "tf/fid_f64" else 1e-6)
 
 
 def test_sets_of_many_sizes(golden):
-    """Of the first rows of the real ones' rival; fewer images than features among them."""
+    """Subsets of the first rows, including fewer images than features."""
     whole = moments(golden["features_2"])
     ends = np.cumsum(golden["fd_infinity_sizes"])
     rows = np.split(golden["features_1"][golden["fd_infinity_index"]], ends[:-1])
@@ -39,7 +39,7 @@ def test_fewer_images_than_features(golden):
 
 
 def test_moments_of_parts_are_those_of_the_whole():
-    """Of a mean a million times the spread, where sums of squares would have lost twelve digits of sixteen."""
+    """With a mean a million times the spread, for which sums of squares would lose twelve of sixteen digits."""
     x = np.random.default_rng(0).normal(size=(101, 5)) + 1e6
     found = moments_of_parts(np.split(x, [1, 40, 41, 90]))
     assert found.count == 101
@@ -63,7 +63,7 @@ def test_transport_moves_one_covariance_onto_the_other():
 
 
 def test_influence_is_the_derivative_in_the_weight_of_a_row():
-    """Of the distance of the law with 1 + h times the weight on one row, by a central difference."""
+    """Derivative of the distance with 1 + h times the weight on one row, by a central difference."""
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(30, 3)), rng.normal(size=(25, 3)) @ rng.normal(size=(3, 3)) + 0.5
     b = moments(y)
@@ -100,7 +100,7 @@ LAWS = {  # mean and standard deviations of the second law, beside N(0, I)
     ],
 )
 def test_intervals_hold_the_true_distance(law, n, m):
-    """|m|^2 + sum (s - 1)^2, in 91..98 % of 400 intervals of 95 %. A right method falls outside in one of 400 tests."""
+    """|m|^2 + sum (s - 1)^2 lies in 91..98 % of 400 intervals of 95 %. A correct method fails in one of 400 tests."""
     mean, deviations = LAWS[law]
     truth = np.sum(mean**2) + np.sum((deviations - 1.0) ** 2)
     rng = np.random.default_rng(3)
@@ -116,7 +116,7 @@ def test_intervals_hold_the_true_distance(law, n, m):
 
 
 def test_the_limit_takes_the_excess_away():
-    """Of equal laws of 8 features the distance of 400 images is too large by many of its errors, and the limit is not."""
+    """For equal distributions of 8 features, the distance of 400 images is too large by many errors, and the limit is not."""
     rng = np.random.default_rng(4)
     pairs = [rng.normal(size=(2, 400, 8)) for _ in range(50)]
     excess = np.array([frechet_estimate(*pair).value for pair in pairs])

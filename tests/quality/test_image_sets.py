@@ -1,4 +1,4 @@
-"""Images from a folder of pictures and from files of any program: the levels they stand for, their classes, and what is refused."""
+"""Images from folders of pictures and from files of any program: their levels and classes, and what is refused."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +36,7 @@ def test_levels_come_back_from_shades(num_levels):
 
 
 def test_levels_that_divide_256_are_those_of_a_reduced_dataset():
-    """Its highest bits: 7 of 256 levels is 0 of 32, though nearer to 1."""
+    """The highest bits count: 7 of 256 levels is 0 of 32, though nearer to 1."""
     np.testing.assert_array_equal(levels_of(np.array([0, 7, 8, 255], np.uint8), 32), [0, 0, 1, 31])
 
 
@@ -54,7 +54,7 @@ def test_a_folder_of_our_samples(tmp_path, splits):
 
 
 def test_classes_of_a_folder_of_our_samples_stand_beside_it(tmp_path, splits, monkeypatch):
-    """By the pictures' own numbers, of which 10 comes before 9 where they differ in length."""
+    """Matched by the numbers in file names, since 10 sorts before 9 if their lengths differ."""
     labels = np.random.default_rng(1).integers(0, 10, 30)
     files = PictureFolder(tmp_path, {}, 17)
     files.save(0, {"images": IMAGES, "nfe": np.zeros(30)})
@@ -80,7 +80,7 @@ def picture(path, levels):
 
 
 def test_classes_of_a_folder_are_the_datas_by_name(tmp_path, splits):
-    """Of which some are missing; JPEG is read as well as PNG."""
+    """Some classes are missing; JPEG is read as well as PNG."""
     picture(tmp_path / "3" / "a.png", IMAGES[0])
     picture(tmp_path / "7" / "b.png", IMAGES[1])
     picture(tmp_path / "7" / "c.jpg", IMAGES[2])
@@ -96,7 +96,7 @@ def test_classes_of_a_folder_are_the_datas_by_name(tmp_path, splits):
 
 @pytest.mark.parametrize("crop_size", [0, 6, 12])
 def test_of_pictures_that_have_the_size_nothing_is_cropped(tmp_path, splits, crop_size):
-    """Our own samples, say, of a dataset whose images were cropped; of others a middle of one level, within a frame of another, is left."""
+    """Our own samples of a cropped dataset, for example; other images are cropped, here to a center of one level."""
     picture(tmp_path / "a.png", IMAGES[0])
     framed = np.full((16, 16, 1), 3, np.uint8)
     middle = (16 - crop_size) // 2 if crop_size else 0
@@ -108,7 +108,7 @@ def test_of_pictures_that_have_the_size_nothing_is_cropped(tmp_path, splits, cro
 
 
 def test_levels_in_place_of_shades_are_refused(tmp_path, splits):
-    """But for pictures that are dark as shades, if there is a light pixel anywhere."""
+    """But pictures with dark shades are accepted if any pixel is bright."""
     for i in range(20):
         Image.fromarray(IMAGES[i, ..., 0]).save(tmp_path / f"{i:02d}.png")
     with pytest.raises(UserError, match=r"no pixel of its pictures is 17 or more.*255 \* v / 16\)"):
@@ -119,7 +119,7 @@ def test_levels_in_place_of_shades_are_refused(tmp_path, splits):
 
 
 def test_a_split_is_known_by_its_images(tmp_path, monkeypatch):
-    """And not by a folder of its name where the command was given."""
+    """A folder of the same name in the current directory does not take its place."""
     monkeypatch.chdir(tmp_path)
     config = toy_config()
     before = known_by(config, "test")
@@ -130,7 +130,7 @@ def test_a_split_is_known_by_its_images(tmp_path, monkeypatch):
 
 
 def test_a_split_is_known_by_what_comes_with_its_images_too(tmp_path):
-    """Other pairs or labels are seen where they are asked for, whatever is known of the files."""
+    """Changed pairs or labels are detected if they are used, even if the files are known."""
     config, path = get_config(), tmp_path / "a.npz"
     config.data.update(name="arrays", file=str(path), num_levels=256)
     config.model.update(num_classes=2, condition_channels=1)
@@ -147,7 +147,7 @@ def test_a_split_is_known_by_what_comes_with_its_images_too(tmp_path):
 
 
 def test_a_file_of_another_program(tmp_path, splits):
-    """np.savez calls an array without a name arr_0."""
+    """np.savez names an unnamed array arr_0."""
     np.savez(tmp_path / "x.npz", IMAGES, labels=np.arange(30) % 10)
     found = of(tmp_path / "x.npz", splits)
     np.testing.assert_array_equal(found.take(range(4, 6)), IMAGES[4:6])
@@ -187,7 +187,7 @@ def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
 
 @pytest.mark.parametrize("dtype", ["i2", "f4"])
 def test_numbers_of_the_other_byte_order_are_refused(tmp_path, dtype):
-    """By what to do, which works."""
+    """The message states what to do, and that works."""
     config, path = get_config(), str(tmp_path / "x.npz")
     array = IMAGES.astype(np.dtype(dtype).newbyteorder("S"))
     np.savez(path, images=array)

@@ -1,4 +1,4 @@
-"""The Inception score beside torch-fidelity, and at its two ends."""
+"""The Inception score against torch-fidelity, and at its two extremes."""
 
 import numpy as np
 import pytest
@@ -21,16 +21,16 @@ def test_stored_logits_have_the_scores_that_others_found(golden, shuffled):
 
 
 def test_the_ends():
-    """As many as there are classes where each image is of one class, evenly; 1 where nothing is told apart."""
+    """The number of classes for certain and balanced predictions, and 1 for uninformative ones."""
     certain = 200.0 * np.tile(np.eye(7), (4, 1))
     assert inception_score(certain, 4).value == pytest.approx(7)
     assert inception_score(np.zeros((20, 7)), 4).value == pytest.approx(1)
 
 
 def test_intervals_hold_the_score_of_so_many():
-    """In 91..98 % of 200: what ten parts tell of an error is Student's, and 1.96 of it would do so 91.8 % of the time.
+    """In 91..98 % of 200: an error from ten parts needs Student's factor; with 1.96 coverage would be 91.8 %.
 
-    The score of a part of 60 is known from 20,000 others, to a fiftieth of the error of ten. A right method fails in one of 130 tests."""
+    The score of a part of 60 is known from 20,000 others, to a fiftieth of the error of ten. A correct method fails in one of 130 tests."""
     rng = np.random.default_rng(0)
     logits = 2.0 * rng.normal(size=(20_000, 60, 5))
     truth = inception_score(logits.reshape(-1, 5), 20_000)

@@ -1,4 +1,4 @@
-"""KID beside torch-fidelity and clean-fid, against its closed form, and its error by repetition."""
+"""KID against torch-fidelity and clean-fid, against its closed form, and its error by repetition."""
 
 import numpy as np
 import pytest
@@ -52,9 +52,9 @@ def moment(mean, deviation):
     ],
 )  # fmt: skip
 def test_intervals_hold_the_true_distance(law, n, m):
-    """In 91..98 % of 400, for equal laws too; of ten blocks, whose spread has 9 degrees of freedom.
+    """In 91..98 % of 400, also for equal distributions, with ten blocks, whose spread has 9 degrees of freedom.
 
-    Of 800 others they held it 93 to 96 times in a hundred, and 1.96 errors 90 to 94 times: at 94 % one test in 150 fails.
+    Among 800 others coverage was 93 to 96 %, and 90 to 94 % with 1.96 errors: at 94 % one test in 150 fails.
     """
     mean, deviation = law
     truth = (
@@ -79,7 +79,7 @@ def test_too_few_images():
 
 
 def test_blocks_of_a_much_larger_set_are_no_larger_than_others(monkeypatch):
-    """Whatever its size, so that a kernel between rows of one block fits into memory."""
+    """Whatever the size of the set, so that the kernel matrix of a block fits into memory."""
     seen = []
     monkeypatch.setattr(
         "score_sde.quality.kernel_distance.squared_discrepancy",

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage beside torch-fidelity and prdc, the right way round; nearest neighbours."""
+"""Precision, recall, density and coverage against torch-fidelity and prdc, not interchanged; nearest neighbors."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_stored_features_have_the_shares_that_prdc_found(golden, where, k):
 
 
 def test_precision_and_recall_are_torch_fidelitys(golden):
-    """Theirs are numbers of float32."""
+    """Theirs are computed in float32."""
     found = neighbourhood(*sets(golden), int(golden["prc_k"]))
     assert found.precision.value == pytest.approx(float(golden["tf/precision"]), abs=1e-7)
     assert found.recall.value == pytest.approx(float(golden["tf/recall"]), abs=1e-7)
@@ -40,7 +40,7 @@ def test_a_missing_half_costs_recall_and_a_wrong_half_costs_precision():
 
 
 def test_density_of_equal_laws_is_one():
-    """Its error over the samples is that of a mean of n."""
+    """Its error over the samples is that of a mean of n values."""
     rng = np.random.default_rng(1)
     found = neighbourhood(rng.normal(size=(2000, 3)), rng.normal(size=(2000, 3)))
     assert found.density.value == pytest.approx(1.0, abs=4 * found.density.error)
@@ -49,7 +49,7 @@ def test_density_of_equal_laws_is_one():
 
 
 def test_nearest_is_exact_far_from_the_origin():
-    """The squares have cancelled: the distance is taken from the difference."""
+    """The squares would cancel, so the distance is computed from the difference."""
     rng = np.random.default_rng(2)
     y = rng.normal(size=(200, 4)) + 1e5
     x = y[[5, 150]] + np.array([[0.0], [1e-3]])

@@ -1,4 +1,4 @@
-"""MIND beside torch-fidelity, and its closed forms."""
+"""MIND against torch-fidelity and closed forms."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tests.quality.conftest import sets
 
 
 def test_stored_features_have_the_distance_that_others_found(golden):
-    """Theirs is in float32."""
+    """Theirs is computed in float32."""
     x, y = sets(golden)
     if len(x) > len(y):
         x = x[golden["mind_index_1"]]
@@ -20,8 +20,8 @@ def test_stored_features_have_the_distance_that_others_found(golden):
 def test_of_a_shift():
     """Every projection is shifted by shift.u: 3 d times the mean of (shift.u)^2, whose expectation is |shift|^2 / d.
 
-    Its error over n images is that of 3 |shift|^2 with a difference of means for the shift: 6 |shift| sqrt(2 / n), but for what 400 numbers
-    know of a variance (a right method is 4 deviations, 15 %, off one time in 16,000)."""
+    Its error over n images is that of 3 |shift|^2 with an estimated shift: 6 |shift| sqrt(2 / n), up to the accuracy of a variance of
+    400 numbers (4 standard deviations are 15 %; a correct method exceeds them once in 16,000)."""
     rng = np.random.default_rng(0)
     x, shift = rng.normal(size=(400, 6)), rng.normal(size=6)
     directions = unit_directions(6, rng, 4000)
@@ -32,9 +32,9 @@ def test_of_a_shift():
 
 
 def test_of_two_scales():
-    """Projections are scaled about 0: 3 d (a - b)^2 times the mean square of a projection.
+    """Projections are scaled about 0: the distance is 3 d (a - b)^2 times the mean square of a projection.
 
-    In one dimension its error is 6 |a - b| of that of a - b, sqrt((a^2 + b^2) / 2n), to the 4 deviations that a fourth moment of 4,000 has."""
+    In one dimension its error is 6 |a - b| times that of a - b, sqrt((a^2 + b^2) / 2n), within 4 standard deviations for 4,000 numbers."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(4000, 1))
     found = sliced_distance(1.5 * x, 0.5 * x, np.array([[1.0], [-1.0]]))
@@ -47,7 +47,7 @@ def test_of_two_scales():
     [(0.5, 1.0, 500), (0.3, 1.4, 1000), pytest.param(0.0, 0.7, 2000, marks=pytest.mark.slow)],
 )
 def test_intervals_hold_the_true_distance(shift, scale, n):
-    """3 |shift|^2 + 3 d (scale - 1)^2 in 91..98 % of 200. A right method falls outside in one of 130 tests."""
+    """3 |shift|^2 + 3 d (scale - 1)^2 lies in 91..98 % of 200 intervals. A correct method fails in one of 130 tests."""
     rng = np.random.default_rng(3)
     truth = 3 * 4 * shift**2 + 3 * 4 * (scale - 1) ** 2
     found = [

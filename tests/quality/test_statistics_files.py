@@ -1,4 +1,4 @@
-"""Files of features with their mean and covariance: made once, known again, and refused where they are of something else."""
+"""Files of features with mean and covariance: made once, recognized again, and refused if they describe something else."""
 
 import dataclasses
 import json
@@ -71,7 +71,7 @@ def test_what_is_of_something_else_is_made_anew(splits, kept, other):
 
 
 def test_other_programs_read_mean_and_covariance(kept):
-    """And what the file is of is said in it."""
+    """And the file states what it describes."""
     _, path, found = kept
     with np.load(path) as file:
         np.testing.assert_allclose(file["mu"], found.of_images.mean(axis=0), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Sets with as many images of each class: what independent halves make of them, and halves within classes."""
+"""Sets with equally many images per class: independent halves against halves within classes."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def mean_and_error(found):
 
 
 def test_halves_within_classes_take_the_bias_of_an_even_set_away():
-    """Of equal laws, where the distance in the limit is 0. By independent halves it is farther below than the distance is above; the seed is
-    fixed, and a right method would be 4 errors off one time in 16,000."""
+    """For equal distributions, whose distance is 0 in the limit. With independent halves it is too low by more than the distance is too
+    high. The seed is fixed; a correct method would be 4 errors off once in 16,000."""
     limits, excess = {"independent": [], "even": []}, []
     for x, y, rng in pairs(0.0, 200, 0):
         excess.append(frechet_estimate(x, y).value)
@@ -40,8 +40,8 @@ def test_halves_within_classes_take_the_bias_of_an_even_set_away():
 
 
 def test_intervals_of_even_sets_hold_the_true_distance():
-    """In 91..98 % of 300, one right method in 400 would not; taken for independent images their limit is below by many of its errors, and is
-    told with an error that is too large."""
+    """In 91..98 % of 300, which a correct method misses once in 400; treated as independent images, the limit is too low by many errors,
+    and its stated error is too large."""
     shift = np.array([0.5, -0.3, 0.0])
     truth = shift @ shift
     found = {"independent": [], "even": []}
@@ -86,7 +86,7 @@ def test_only_even_sets_are_such():
 
 
 def test_the_variance_of_an_even_mean_is_that_within_classes():
-    """Of classes at 0 and 100 whose own variance is 1 and 4: (1 + 4) / 2 over n."""
+    """For classes at 0 and 100 with variances 1 and 4 it is (1 + 4) / 2 over n."""
     rng = np.random.default_rng(2)
     labels = np.repeat([0, 1], 20_000)
     values = np.where(labels, 100.0, 0.0) + np.where(labels, 2.0, 1.0) * rng.normal(size=40_000)

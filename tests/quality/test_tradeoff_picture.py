@@ -1,4 +1,4 @@
-"""The picture of a table: a line for each sampler on each grid."""
+"""The picture of a tradeoff table: a line for each sampler on each grid."""
 
 from score_sde.quality.estimate import Estimate
 from score_sde.quality.tradeoff_picture import curves
@@ -10,7 +10,7 @@ def row(name, steps, nfe):
 
 
 def test_a_sampler_on_two_grids_is_two_curves():
-    """Each of its own rows by evaluations; the grid is named where there are several."""
+    """Each line has its own rows, sorted by evaluations; the grid is named if there are several."""
     rows = [
         row("real images (test)", "", None),
         *(row("heun", f"{n} on rho", 2 * n) for n in (19, 9)),

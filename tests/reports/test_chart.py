@@ -1,4 +1,4 @@
-"""Curves stand where their axes say: values are read off the drawing again, as an eye would."""
+"""Curves agree with their axes: values are read back from the drawing."""
 
 import re
 import xml.etree.ElementTree as ElementTree

@@ -1,4 +1,4 @@
-"""The report of a folder: what it shows, however little there is, and that nothing in a file becomes more than letters."""
+"""The report of a folder: its contents, even if little is there, and that text from files is always escaped."""
 
 import json
 from html.parser import HTMLParser
@@ -135,7 +135,7 @@ EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\x00\x1b[3
 
 
 def test_what_files_say_stays_letters(tmp_path):
-    """As names and as values, in every file, and as the name of a picture and of the folder."""
+    """In names and values of every file, and in the names of a picture and of the folder."""
     folder = tmp_path / "<b>bold"
     folder.mkdir()
     line = json.dumps(

@@ -1,4 +1,4 @@
-"""The processes' defining functions in plain NumPy, for recursions that share nothing with the library.
+"""The defining functions of the processes in NumPy, for recursions independent of the library.
 
 f and g^2 are written from the stochastic differential equations (Song et al. 2021, Eq. 30-33), not derived.
 """

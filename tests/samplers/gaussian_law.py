@@ -1,4 +1,4 @@
-"""The law of a sampler's output on correlated Gaussian data, exactly: the output is affine in the noise."""
+"""The exact distribution of a sampler's output on correlated Gaussian data, for which the output is affine in the noise."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A one-dimensional mixture whose probability flow is known: each point keeps its quantile."""
+"""A one-dimensional mixture with known probability flow: each point keeps its quantile."""
 
 import functools
 

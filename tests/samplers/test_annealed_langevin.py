@@ -1,7 +1,7 @@
 """NCSN's sampler (Song and Ermon 2019, Alg. 1): Langevin steps of length eta sigma_i^2 / sigma_L^2 at levels sigma_1 > ... > sigma_L.
 
-It is the predictor-corrector without a predictor, at snr = sqrt(eta / 2) / sigma_L. NCSN corrects at all L levels, so the
-first time stands in the grid twice. Settings as published: ten levels from 1 to .01, 100 steps each, eta = 2e-5.
+It is the predictor-corrector sampler without a predictor, at snr = sqrt(eta / 2) / sigma_L. NCSN corrects at all L levels, so
+the first time appears in the grid twice. Published settings: ten levels from 1 to .01, 100 steps each, eta = 2e-5.
 """
 
 import jax
@@ -46,7 +46,7 @@ def measured_laws(variance):
 
 @pytest.mark.parametrize("variance", [0.25, 1e-4])
 def test_law_at_every_level(x64, variance):
-    """Each step takes a deviation to (1 - h / c) of itself and adds 2 h, with h = eta sigma_i^2 / sigma_L^2."""
+    """Each step multiplies a deviation by (1 - h / c) and adds the variance 2 h, with h = eta sigma_i^2 / sigma_L^2."""
     mean, spread = 0.0, 1.0  # the prior N(0, sigma_1^2)
     expected = [(mean, spread)]
     for sigma in SIGMAS:
@@ -60,7 +60,7 @@ def test_law_at_every_level(x64, variance):
 
 
 def test_final_variance(x64):
-    """Where 100 steps of h / c = .1 are enough, it ends at c / (1 - h / 2c), 2.1e-4 instead of c = 2e-4."""
+    """100 steps of h / c = .1 suffice to reach c / (1 - h / 2c), 2.1e-4 instead of c = 2e-4."""
     variance = 1e-4
     means, spreads = measured_laws(variance)
     c = variance + 0.01**2
@@ -128,9 +128,9 @@ ANNEALED, FIXED = 0.686, 0.506
 
 @pytest.mark.slow
 def test_annealing_finds_the_weights_of_the_modes():
-    """20 levels from 10 to .1 against .1 from the start: without annealing no sample finds the other mode.
+    """20 levels from 10 to .1, against .1 from the start: without annealing no sample reaches the other mode.
 
-    A sampled share stays within 4.9 standard errors of the exact one, but for one stream of noise in a million.
+    A sampled fraction is within 4.9 standard errors of the exact one, except for one random stream in a million.
     """
     sde = VE(sigma_min=0.1, sigma_max=10.0)
     sigmas, levels = np.geomspace(10.0, 0.1, COUNT), np.linspace(1.0, 0.0, COUNT)

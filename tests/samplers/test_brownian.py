@@ -1,4 +1,4 @@
-"""Brownian paths: the steps of a grid find their noise, and an image's path is one path, its own, of the right law."""
+"""Brownian paths: lookup by the steps of a grid, one path per image, with the right distribution."""
 
 import functools
 
@@ -17,7 +17,7 @@ NUM_STEPS = 12
 @pytest.mark.parametrize("ulps", [-1, 0, 1])
 @pytest.mark.parametrize("power", [1.0, 7.0])
 def test_every_step_of_a_grid_has_noise_of_its_own(power, ulps):
-    """Squared, the increments are the steps' lengths times the squares that were handed over, step by step."""
+    """Squared increments are the lengths of the steps times the squares of the given noise, step by step."""
     grid = -(np.linspace(1.0, 1e-3 ** (1 / power), NUM_STEPS + 1, dtype=np.float32) ** power)
     z = np.random.default_rng(0).normal(size=(NUM_STEPS, 2, 1, 3)).astype(np.float32)
     path = GridPath(jnp.asarray(grid), RecordedNoise(None, jnp.asarray(z)), jnp.zeros((1, 3)))
@@ -84,7 +84,7 @@ def test_paths_belong_to_the_image_whatever_the_batch():
 
 
 def test_a_tree_shares_nothing_with_the_start_state():
-    """The start state's noise comes from the same key; correlation of 20,000 numbers, 6 standard errors."""
+    """The noise of the start state comes from the same key; correlation of 20,000 numbers within 6 standard errors."""
     noise = IndexedNoise.for_images(jax.random.key(0), jnp.asarray([5]))
     start = np.ravel(noise(-1, 0, jnp.zeros((1, 20_000))))
     step = trees([5, 6])(START, END)  # two, as the law has compiled

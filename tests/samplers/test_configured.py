@@ -1,4 +1,4 @@
-"""The times that a config's sampler gets: from sampling.t_start on, of every grid, and of annealed Langevin's levels."""
+"""The times of a configured sampler: from sampling.t_start on, for every grid, and annealed Langevin's levels."""
 
 import itertools
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_sde.errors import ConfigError
 from score_sde.restoration.methods import configured_for
 from score_sde.samplers.configured import configure
 from score_sde.samplers.entries import ENTRIES
@@ -14,7 +15,17 @@ from score_sde.samplers.grids import GRIDS, cheapest_grid
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.schedules import forward_variance, step_costs
-from score_sde.sde_lib import EDM, VE, VP, Cosine, Linear, ShiftedCosine, Sigmoid, expand
+from score_sde.sde_lib import (
+    EDM,
+    VE,
+    VP,
+    Cosine,
+    Linear,
+    ShiftedCosine,
+    Sigmoid,
+    Trigonometric,
+    expand,
+)
 from tests.generation.test_drivers import small
 from tests.samplers.closed_forms import QUICK_PROCESSES, closed_form
 from tests.samplers.mixture_flow import mixture
@@ -47,7 +58,7 @@ SUITED = [
 
 @pytest.mark.parametrize(("sampler", "suited", "fields"), SUITED)
 def test_left_alone_the_grid_suits_the_sampler(sampler, suited, fields):
-    """The times and the record are those of the grid given by name."""
+    """Times and record are those of the grid given by name."""
     assert small(sampler, STEPS).sampling.grid.name == "auto"
     configured = configure(small(sampler, STEPS, **fields).sampling, VP())
     named = configure(small(sampler, STEPS, grid__name=suited, **fields).sampling, VP())
@@ -60,12 +71,15 @@ def test_left_alone_the_grid_suits_the_sampler(sampler, suited, fields):
         assert np.abs(other.grid - configured.grid).max() > 0.05
 
 
-def clipped(sde):
-    """The score of N(0, 1) of a network whose noise, as normalised ones', is bounded: by 4.5, which none of its images comes near."""
+def clipped(sde, variance=1.0, error=0.0):
+    """The score of N(0, variance) of a network whose noise, as normalised ones', is bounded: by 4.5, which none of its images comes near,
+    and wrong by a smooth function of this root mean square."""
 
     def score(x, t):
         alpha, sigma = expand(sde.alpha(t), x), expand(sde.sigma(t), x)
-        return -jnp.clip(sigma * x / (alpha**2 + sigma**2), -4.5, 4.5) / sigma
+        whole = alpha**2 * variance + sigma**2
+        noise = jnp.clip(sigma * x / whole, -4.5, 4.5)
+        return -(noise + np.sqrt(2) * error * jnp.sin(3 * x / jnp.sqrt(whole) + 1)) / sigma
 
     return score
 
@@ -76,8 +90,8 @@ FAST_ENDS = [(Cosine(), "pc"), (Cosine(), "sde"), (Sigmoid(), "sde"), (ShiftedCo
 
 @pytest.mark.parametrize(("sde", "sampler"), FAST_ENDS, ids=repr)
 def test_a_bounded_network_samples_where_alpha_goes_to_0(sde, sampler):
-    """Left alone, small steps find N(0, 1): to five standard errors (a false alarm in 10^6). In equal ones of t the image, once it is
-    far too large, stays so: under `cosine` its standard deviation is 16,000."""
+    """By default, small steps give N(0, 1) to five standard errors (a false alarm in 10^6). In equal steps of t an image that is far
+    too large stays so: under `cosine` the standard deviation is 16,000."""
     steps, images = {"pc": 1000, "sde": 100}[sampler], 4000
     fields = {"pc__predictor": EULER, "pc__corrector": "none", "sde__steps": "grid"}
     configured = configure(small(sampler, steps, **fields).sampling, sde)
@@ -90,12 +104,40 @@ def test_a_bounded_network_samples_where_alpha_goes_to_0(sde, sampler):
     assert float(jnp.std(x)) == pytest.approx(1.0, abs=5 / np.sqrt(2 * images))
 
 
+ANCESTRAL = {"pc__predictor": "ancestral_sampling", "pc__corrector": "none"}
+OF_A_NETWORK = [
+    (Cosine(), "pc", 100, ANCESTRAL, 1.1),  # in equal steps of t 510 times the data's spread
+    (Cosine(), "pc", 1000, {**ANCESTRAL, "pc__predictor": "probability_flow"}, 1.15),  # 52
+    (Sigmoid(), "ode", 20, {"ode__solver": "heun"}, 1.1),  # 250
+    (Cosine(), "ode", 20, {"ode__solver": "heun"}, 1.1),  # 1,100
+    (Trigonometric(), "sde", 20, {"sde__solver": "shark"}, 1.1),  # 100
+    (Trigonometric(), "ode", 20, {"ode__solver": "euler"}, 1.1),
+    (Cosine(), "edm", 17, {}, 1.2),  # 1.42 on rho
+    (VP(), "pc", 100, ANCESTRAL, 1.1),
+]
+
+
+@pytest.mark.parametrize(("sde", "sampler", "steps", "fields", "most"), OF_A_NETWORK, ids=str)
+def test_a_networks_error_of_a_few_hundredths_stays_small(sde, sampler, steps, fields, most):
+    """Left alone, the spread of N(0, 1/4) comes out by a network whose noise is off by .03: to the error of the steps, which is stated, and
+    five standard errors (a false alarm in 10^6)."""
+    images = 1000
+    of_grid = {f"{sampler}__steps": "grid"} if sampler in ("ode", "sde") else {}
+    configured = configure(small(sampler, steps, **of_grid, **fields).sampling, sde)
+    start = sde.prior_std * jax.random.normal(jax.random.key(0), (images, 1))
+    noise = IndexedNoise(jax.random.split(jax.random.key(1), images))
+    score = clipped(sde, 0.25, 0.03)
+    x = jax.jit(lambda x: configured.sampler.sample(score, configured.grid, noise, x, False).x)(start)  # fmt: skip
+    own = 5 / np.sqrt(2 * images)
+    assert 0.9 - own < float(jnp.std(x)) / 0.5 < most + own
+
+
 LEFT_ALONE = [("pc", {"pc__predictor": EULER}), ("pc", {"pc__predictor": "ancestral_sampling"}), ("sde", {"sde__steps": "grid"}), ("ode", {"ode__steps": "grid"})]  # fmt: skip
 
 
 @pytest.mark.parametrize(("sampler", "fields"), LEFT_ALONE, ids=str)
 def test_samples_of_edm_have_the_datas_spread(sampler, fields):
-    """Left alone, 200 steps find N(.3, .5^2) to .011 in its standard deviation, which is what they leave (.007) and three standard
+    """By default, 200 steps give N(.3, .5^2) to .011 in the standard deviation: their own error (.007) plus three standard
     errors (a false alarm in 700). In equal steps of t, the last begins at sigma = .4: .60 and .68 by pc, .46 by sde, .54 by ode."""
     sde, images = EDM(), 65536
     fields = {"pc__corrector": "none", "noise_removal": True, "eps": 0.002} | fields
@@ -123,15 +165,33 @@ def test_equal_steps_stay_where_they_end_in_no_noise():
 
 
 def test_the_grid_is_for_the_steps_that_need_it():
-    """Not for predictors that know alpha of both times, nor where sampling begins later; restoration takes the steps of pc."""
-    options = small("pc", STEPS, pc__predictor="ancestral_sampling").sampling
-    assert configure(options, Cosine()).settings["grid"] == "uniform"
+    """Not where sampling begins later, nor by a network that gives the velocity at T itself; restoration takes the steps of pc."""
+    options = small("pc", STEPS, pc__predictor="none", pc__corrector="ald").sampling
+    langevin = configure(options, Cosine())
+    assert langevin.settings["grid"] == "log_snr"
+    assert np.ptp(np.diff(Cosine().log_snr(langevin.grid[1:]))) < 0.01
+    flow = configure(small("ode", STEPS, ode__steps="grid").sampling, Linear())
+    assert (flow.settings["grid"], float(flow.grid[0])) == ("uniform", 1.0)
     options = small("pc", STEPS, pc__predictor=EULER, t_start=0.9).sampling
     assert configure(options, Cosine()).settings["grid"] == "uniform"
     config = small("pc", STEPS, pc__predictor=EULER)
     config.restore.method = "repaint"
     assert configured_for(config, Cosine()).settings["grid"] == "log_snr"
     assert configured_for(config, VP()).settings["grid"] == "uniform"
+
+
+@pytest.mark.parametrize("sde", [Cosine(), Sigmoid(), ShiftedCosine(), Trigonometric()], ids=repr)
+def test_what_cannot_follow_such_a_process_is_refused(sde):
+    """By what is right there."""
+    euler = {"pc__predictor": EULER, "pc__corrector": "none"}
+    with pytest.raises(ConfigError, match="are Euler's, .*; take --sampler pc"):
+        configure(small("pc_published", STEPS, **euler).sampling, sde)
+    for name in ("deis_t_2", "deis_t_3"):
+        with pytest.raises(ConfigError, match=name.replace("_t_", "_rho_")):
+            configure(small(name, STEPS).sampling, sde)
+        assert configure(small(name, STEPS, t_start=0.8).sampling, sde).denoises
+    chain = {**euler, "pc__predictor": "ancestral_sampling"}
+    assert configure(small("pc_published", STEPS, **chain).sampling, Cosine()).grid.shape == (STEPS,)  # fmt: skip
 
 
 def test_an_adaptive_sampler_goes_from_t_start_to_eps():
@@ -142,7 +202,7 @@ def test_an_adaptive_sampler_goes_from_t_start_to_eps():
 
 
 def test_what_adaptive_steps_do_not_read_is_said():
-    """A number of steps in a note, and an error where somebody chose the times."""
+    """A note for a number of steps, and an error for an explicit choice of times."""
     options = small("ode", 20, ode__steps="adaptive").sampling
     assert configure(options, VP()).note == ""
     options.ode.num_steps = 7
@@ -159,7 +219,7 @@ def test_what_adaptive_steps_do_not_read_is_said():
 
 
 def test_a_list_of_times_is_of_one_sampler():
-    """Beside others, each on its own grid or by its tolerance, it is left out."""
+    """With several samplers, each on its own grid or by its tolerance, the list is not used."""
     options = small("edm", grid__name="times").sampling
     options.grid.times = tuple(np.geomspace(1.0, EPS, 4).tolist())
     options.eps = EPS
@@ -174,7 +234,7 @@ def test_a_list_of_times_is_of_one_sampler():
 
 @pytest.mark.parametrize("t_start", [0.0, T_START])
 def test_annealed_langevin_corrects_at_every_level(t_start):
-    """L levels are L - 1 steps between them and one that stays at the first, as every step corrects at its end."""
+    """L levels are L - 1 steps between them and one that stays at the first, since every step corrects at its end."""
     options = small("pc", 5, pc__predictor="none", pc__corrector="ald", t_start=t_start).sampling
     grid = np.asarray(configure(options, VE()).grid)
     first = t_start or 1.0
@@ -183,7 +243,7 @@ def test_annealed_langevin_corrects_at_every_level(t_start):
 
 @pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_no_choice_among_the_candidates_is_cheaper_than_dp(x64, sde):
-    """Three steps among nine times of equal log-SNR, all 21 ways tried; the first time is t_start."""
+    """Three steps among nine times of equal log-SNR, against all 21 choices; the first time is t_start."""
     variance, count = 0.25, 9
     times = np.geomspace(EPS, 1.0, 300)
     here = [closed_form(sde, t) for t in times]
@@ -214,7 +274,7 @@ def test_no_choice_among_the_candidates_is_cheaper_than_dp(x64, sde):
 
 @pytest.mark.parametrize("way", ["predictor_mean", "tweedie"])
 def test_the_predictors_mean_is_free_of_the_last_noise(way):
-    """Instead of a last denoising: the noise of the last step moves only what a Tweedie step follows."""
+    """In place of a last denoising: the noise of the last step matters only if a Tweedie step follows."""
     options = small("pc", STEPS, pc__corrector="langevin", noise_removal_by=way).sampling
     configured, rng = configure(options, VP()), np.random.default_rng(0)
     start, steps = rng.normal(size=(2, 3)), rng.normal(size=(STEPS, 2, 2, 3))

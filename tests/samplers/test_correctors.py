@@ -1,4 +1,4 @@
-"""What the Langevin corrector's signal-to-noise ratio means, and that images do not touch one another."""
+"""The meaning of the Langevin corrector's signal-to-noise ratio, and independence between images."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
-"""DAPS, PnP-DM and DiffPIR's own sampler: exact laws on Gaussian data, where each is affine in its noise, in float64.
+"""DAPS, PnP-DM and DiffPIR's own sampler: exact distributions on Gaussian data, where each is affine in its noise, in float64.
 
-The truth is a recursion of matrices in NumPy, and PnP-DM's stationary law in closed form.
+The reference is a recursion of matrices in NumPy, and PnP-DM's stationary distribution in closed form.
 """
 
 from typing import NamedTuple
@@ -125,7 +125,7 @@ def test_daps_by_recursion(x64, draw):
 
 
 def test_pnp_dm_by_recursion(x64):
-    """eta falls with the times to .5, where it stays."""
+    """eta decreases with the times to .5 and stays there."""
     end, chain = closed_form(VP(), EPS), scaled(1.0)
     for t in GRID[:-1]:
         at = closed_form(VP(), t)
@@ -145,14 +145,14 @@ def test_pnp_dm_by_recursion(x64):
 
 
 def test_the_start_of_pnp_dm_is_of_the_datas_size():
-    """Where the prior is of size 50, as is eta there, it would make up half of the first coupled image."""
+    """If the prior has size 50, like eta, the start would otherwise contribute half of the first coupled image."""
     z = jnp.asarray([[0.3, -1.0]])
     assert_allclose(PnPDM(VE()).begin(VE().prior_sample(z)), z, rtol=1e-6)
 
 
 def test_the_stationary_law_of_pnp_dm(x64):
-    """Of a fixed coupling, which is the posterior's for a noise of sigma_y^2 I + eta^2 A A^T: extrapolated from two numbers of
-    prior steps. The images' own noise at eps is 1e-4."""
+    """With fixed coupling it is the posterior for the noise sigma_y^2 I + eta^2 A A^T, extrapolated from two numbers of
+    prior steps. The noise of the images at eps is 1e-4."""
     eta = 1.2
     coarse, fine = (law_of(PnPDM(VP(), eta, n), splitting, 1 + n, 0.2, 20) for n in (16, 32))
     of_y = A @ SIGMA @ A.T + STD**2 * np.eye(M) + eta**2 * A @ A.T
@@ -180,7 +180,7 @@ def test_diffpirs_own_sampler_by_recursion(x64):
 
 
 def test_langevin_goes_to_the_exact_draw():
-    """Of many small steps, whose law a recursion gives: variances are too large by less than the rate, and nothing else is."""
+    """For many small steps, with the distribution by a recursion: only the variances are too large, by less than the rate."""
     variance = 0.5
     exact, found = exact_draw(variance), langevin_draw(variance, 2000, 0.02)
     assert_allclose(found.matrix, exact.matrix, atol=1e-6)

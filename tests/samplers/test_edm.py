@@ -1,4 +1,4 @@
-"""EDM's sampler: its exact law with churn, its known errors and order, and what it is without churn."""
+"""EDM's sampler: its exact distribution with churn, known errors and order, and equivalences without churn."""
 
 import dataclasses
 import threading
@@ -129,7 +129,7 @@ def sample(sde, x, grid, **settings):
 
 @pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_order_without_churn(x64, sde):
-    """Two, against the quantile map of a mixture."""
+    """Order 2, against the quantile map of a mixture."""
     x, exact = ends_of_the_flow(sde, 15)
 
     def error(num_steps):
@@ -156,7 +156,7 @@ def test_euler_is_ddim(x64, sde):
 
 @pytest.mark.parametrize(("order", "s_churn"), [(1, 0.0), (2, 0.0), (2, 5.0)])
 def test_nfe_is_the_number_of_calls(order, s_churn):
-    """2N - 1 with the last step, which is one more evaluation, for N - 1 steps."""
+    """N - 1 steps take 2N - 1 evaluations, including one for the last step."""
     calls, lock = [0], threading.Lock()
 
     def count(t):

@@ -1,4 +1,4 @@
-"""A list of samplers as text: what it asks for, within which budgets, and what it cannot ask for."""
+"""A list of samplers as text: its meaning, the budgets, and what it cannot request."""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def test_a_budget_that_another_has_filled_is_no_second_run():
     ],
 )
 def test_steps_are_the_most_that_fit_a_budget(name, a_step):
-    """Counted by the sampler; the last denoising is one more. One step more would not fit."""
+    """Counted by the sampler, plus one for the last denoising. One more step would not fit."""
     config = get_config()
     (run,) = listed(f"{name}: 16")
     sampler, grid, *_ = run.build(config.sampling, build_sde(config))
@@ -57,7 +57,7 @@ def test_steps_are_the_most_that_fit_a_budget(name, a_step):
 
 
 def test_networks_of_few_steps_take_all_their_evaluations():
-    """No denoising follows, and the grid is that of their own samplers."""
+    """No denoising follows, and the grid is that of the models' own samplers."""
     runs = listed("consistency: 1 2, mean_flow: 4, mean_flow on rho: 4")
     assert [run.settings["few_steps.num_steps"] for run in runs] == [1, 2, 4, 4]
     assert [run.steps for run in runs] == ["rho", "rho", "uniform", "rho"]

@@ -1,4 +1,4 @@
-"""DDIM and DPM-Solver: measured orders and errors, published forms, exact cases, adaptive steps, inversion."""
+"""DDIM and DPM-Solver: measured orders and errors, published formulas, exact cases, adaptive steps, inversion."""
 
 import functools
 import threading
@@ -96,7 +96,7 @@ FIRST_ORDER = {
 @pytest.mark.slow  # A pair of them is in test_identities.py, others in test_multistep.py.
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_first_order_methods_are_one(x64, sde):
-    """DDIM, both DPM-Solvers of order 1 and Euler's method in sigma/alpha take the same path."""
+    """DDIM, both DPM-Solvers of order 1 and Euler's method in sigma/alpha follow the same path."""
     grid, model = uniform_grid(sde.T, EPS, 6), mixture(sde)
     score = jax.jit(lambda x, t: model(x, t))
     start = ends_of_the_flow(sde)[0]
@@ -115,7 +115,7 @@ def test_first_order_methods_are_one(x64, sde):
 
 
 def test_standard_normal_data_shrink_by_a_product_of_cosines(x64):
-    """There eps = sigma x: each of 20 uniform steps is a factor cos(theta_t - theta_s), tan theta = sigma/alpha."""
+    """Here eps = sigma x, so each of 20 uniform steps is a factor cos(theta_t - theta_s), tan theta = sigma/alpha."""
     model = GaussianScore(jnp.zeros(1), jnp.ones(1), jnp.eye(1), VP())
     x = jnp.ones((1, 1))
     samples = along(ExponentialSampler(VP(), "ddim"))(model, uniform_grid(1.0, EPS, 20), x)
@@ -125,7 +125,7 @@ def test_standard_normal_data_shrink_by_a_product_of_cosines(x64):
 @pytest.mark.parametrize("num_steps", [pytest.param(1, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("name", list(ORDERS))
 def test_exact_on_a_point_mass(x64, name, num_steps):
-    """The noise is then (x - alpha point) / sigma all the way."""
+    """The predicted noise is then (x - alpha point) / sigma along the whole path."""
     sde = VP()
     point = np.array([0.5, -1.0])
     model = GaussianScore(jnp.asarray(point), jnp.zeros(2), jnp.eye(2), sde)
@@ -145,7 +145,7 @@ OTHERS = [SLOW_SUBVP, VE(), Cosine()]
 @pytest.mark.parametrize("name", ["ddim", pytest.param("dpm_solver_3", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("other", OTHERS, ids=lambda sde: type(sde).__name__)
 def test_every_process_moves_x_over_alpha_alike(x64, other, name):
-    """From sigma/alpha = 20 to 0.05 in the same steps, for a process that states alpha and sigma only as well."""
+    """From sigma/alpha = 20 to 0.05 in the same steps, also for a process that defines only alpha and sigma."""
     log_snrs = -2.0 * jnp.log(jnp.array([20.0, 5.0, 1.0, 0.4, 0.05]))
     x_hat = jnp.linspace(-40.0, 40.0, 12)[:, None]
 
@@ -165,7 +165,7 @@ def test_every_process_moves_x_over_alpha_alike(x64, other, name):
     fast_where(lambda num_steps, _: num_steps == 50, [(50, 0.096), (100, 0.055), (400, 0.0126)]),
 )
 def test_inversion_and_back(x64, num_steps, expected):
-    """DDIM upwards, then downwards: root mean square distance as measured by another program."""
+    """DDIM upwards, then downwards: root-mean-square distance as measured by another program."""
     grid, data = log_snr_grid(VP(), 1.0, EPS, num_steps), jnp.asarray(ends_of_the_flow(VP())[1])
     sampler, model = along(ExponentialSampler(VP(), "ddim")), mixture(VP())
     noise = sampler(model, grid[::-1], data).x
@@ -244,7 +244,7 @@ def test_adaptive_steps_follow_the_tolerance(x64, name, tolerance):
 
 
 def test_adaptive_steps_are_much_the_same_in_every_process(x64):
-    """Control in the units of x or of x/alpha would treat the noise of VE, or of VP, as something to let pass."""
+    """Error control in units of x or of x/alpha would tolerate errors of the size of VE's, or VP's, noise."""
     nfe = []
     for sde in (VP(), VE()):
         error, evaluations = adaptively(sde, "dpm_solver_3", 0.05)
@@ -254,7 +254,7 @@ def test_adaptive_steps_are_much_the_same_in_every_process(x64):
 
 
 def test_an_image_may_have_its_own_steps():
-    """Then it is the same alone as in a batch, and costs what it costs alone."""
+    """With its own steps an image is the same alone and in a batch, with the same number of evaluations."""
     sde, ends = VP(), jnp.array([1.0, EPS])
     x = jax.random.normal(jax.random.key(0), (3, 2, 2, 1))
     own = ExponentialSampler(sde, "dpm_solver_3", adaptive=Adaptive(1e-3, 1e-3, each_image=True))
@@ -318,7 +318,7 @@ def test_nfe_is_the_number_of_calls(name, eta, adaptive, monkeypatch):
     ("sde", "num_steps"), [(VP(), 40), pytest.param(VE(), 10, marks=pytest.mark.slow)]
 )
 def test_float32(sde, num_steps):
-    """Round-off of the states at T, 50 under VE and 150 in x/alpha under VP, grows where modes part."""
+    """Rounding errors of the states at T, 50 under VE and 150 in x/alpha under VP, grow where modes separate."""
     x = ends_of_the_flow(sde)[0]
 
     def sample(dtype):
@@ -338,7 +338,7 @@ def test_float32(sde, num_steps):
     [pytest.param("dpm_solver_2", 2e-6, marks=pytest.mark.slow), ("unipc_3", 1e-4)],
 )
 def test_devices_and_images(name, atol):
-    """Under pmap on images as on columns: the mixture's coordinates are independent."""
+    """Under pmap images behave like columns: the mixture's coordinates are independent."""
     sampler, model = ExponentialSampler(VP(), name), mixture(VP())
     grid = uniform_grid(1.0, EPS, 5)
     x = jax.random.normal(jax.random.key(0), (4, 2, 2, 2, 3))

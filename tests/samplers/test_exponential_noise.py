@@ -1,4 +1,4 @@
-"""The stochastic forms: their laws on Gaussian data to round-off, identities, and the order of their variance."""
+"""Stochastic exponential integrators: distributions on Gaussian data up to rounding, identities, and the order of their variance."""
 
 import functools
 
@@ -120,7 +120,7 @@ def test_known_laws(x64, sde, eps, eta, mean, variance):
 
 @pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_ddim_of_eta_1_is_ancestral_sampling(x64, sde):
-    """With the posterior variance, on any data and from the same noise."""
+    """It equals that with the posterior variance, on any data and from the same noise."""
     rng, grid = np.random.default_rng(0), uniform_grid(sde.T, EPS, 8)
     noise = RecordedNoise(*(jnp.asarray(rng.normal(size=n)) for n in [(4, 2), (8, 1, 4, 2)]))
     ancestral = PredictorCorrector(sde, PREDICTORS["ancestral_sampling_posterior"], None)
@@ -137,7 +137,7 @@ def test_ddim_of_eta_1_is_ancestral_sampling(x64, sde):
 @pytest.mark.parametrize("name", ["ddim", MULTISTEP])
 @pytest.mark.parametrize("eta", [0.4, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_exact_on_a_point_mass(x64, name, eta):
-    """In however few steps, from the law of x_T: mean alpha point and variance sigma^2, for every eta."""
+    """In any number of steps, started from x_T: mean alpha point and variance sigma^2, for every eta."""
     sde, point = SubVP(), np.array([0.5, -1.0])
     late, early = closed_form(sde, 1.0), closed_form(sde, EPS)
 
@@ -157,7 +157,7 @@ def test_exact_on_a_point_mass(x64, name, eta):
 def test_order_of_the_law(x64, name, eta):
     """Differences between 80, 160 and 320 steps of equal log-SNR on data N(0.5, 0.25) fall by 2^order.
 
-    From N(1, 1/4), which is not the process's: how soon a start is forgotten shows in the mean, unless eta is 1.
+    From N(1, 1/4), which is not the process's start: the mean shows how fast the start is forgotten, unless eta is 1.
     """
     sde, moments = VP(), []
     for n in (80, 160, 320):

@@ -1,4 +1,4 @@
-"""Samplers of few steps with the exact functions of a Gaussian: as functions of their noise they are linear, and their law is known."""
+"""Few-step samplers with the exact functions of a Gaussian: they are linear in their noise, with a known distribution."""
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ def variance(sampler, model, grid):
     ids=str,
 )
 def test_consistency_sampling_has_the_exact_law(sde, steps):
-    """The variance at eps, after any steps at any times, but for the prior's own difference from the law at T, which each step shrinks."""
+    """The variance at eps after any steps at any times, up to the prior's mismatch at T, which shrinks with each step."""
     start = sde.signal_end
     grid = np.concatenate([np.linspace(start, EPS, steps + 1)[:-1], [EPS]])
     exact = LinearFlow(sde, ELL, EPS)
@@ -71,7 +71,7 @@ def test_consistency_sampling_has_the_exact_law(sde, steps):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("grid", [(1.0, 0.0), (1.0, 0.7, 0.0), (1.0, 0.9, 0.4, 0.1, 0.0)])
 def test_the_average_velocity_takes_noise_to_images_in_any_steps(grid):
-    """sqrt(ell) z to rounding: the flow's own end, where no noise is left; and the path on the way."""
+    """sqrt(ell) z up to rounding: the end of the flow, without remaining noise; and the path."""
     z = jnp.asarray([[-1.5], [0.3], [2.0]])
     exact = LinearFlow(Linear(), ELL)
     times = jnp.asarray(grid)
@@ -90,7 +90,7 @@ def configured(name, sde, **few_steps):
 
 
 def test_what_a_config_makes_of_them():
-    """One step by default, counted as it is made, and no denoising beyond it; MeanFlow from 1 to 0 itself, along equal times."""
+    """One step by default, counted exactly, without a last denoising; MeanFlow goes from 1 to 0, in equal steps of time."""
     calls = []
 
     class Counted(LinearFlow):

@@ -1,9 +1,9 @@
-"""The exact law of every stochastic sampler after finitely many steps, with no tolerance for sampling.
+"""The exact distribution of every stochastic sampler after finitely many steps, without sampling error.
 
-On Gaussian data with the exact score every update is affine in the state and the noise. With the noise
-handed over, a sampler's output is therefore an affine function of it: its value at zero noise is the mean,
-and the squared Jacobian summed is the variance. The numbers are those of an independent recursion
-(data N(0.5, 0.25), uniform grid of N steps from T to eps); what they cannot tell apart is round-off.
+On Gaussian data with the exact score every update is affine in the state and the noise. A sampler's
+output is therefore an affine function of the noise it is given: its value at zero noise is the mean,
+and the sum of the squared Jacobian is the variance. The expected numbers come from an independent recursion
+(data N(0.5, 0.25), uniform grid of N steps from T to eps), and agree up to rounding.
 """
 
 import jax
@@ -96,7 +96,7 @@ FIRST_ORDER = [
 
 @pytest.mark.parametrize(("sde", "predictor"), fast_where(lambda sde, _: sde == VP(), FIRST_ORDER))
 def test_weak_order_is_one(x64, sde, predictor):
-    """The variance's error halves with the step."""
+    """The error of the variance halves with the step size."""
     eps = 1e-3
     alpha, sigma = sde.alpha(jnp.asarray(eps)), sde.sigma(jnp.asarray(eps))
     target = float(alpha**2 * VARIANCE + sigma**2)
@@ -125,7 +125,7 @@ def test_last_denoising_is_the_posterior_mean(x64):
 def test_annealed_langevin_adds_its_known_excess(x64, sde):
     """One step of length h on N(m, c) keeps the mean and turns c into c + h^2 / c.
 
-    Repeated, it settles at c / (1 - h / 2c): the fixed point of V' = A^2 V + n is n / (1 - A^2).
+    Repeated, it converges to c / (1 - h / 2c): the fixed point of V' = A^2 V + n is n / (1 - A^2).
     """
     t, a, snr = jnp.asarray(0.3), jnp.asarray(0.9), 0.2
     score = score_of(sde)

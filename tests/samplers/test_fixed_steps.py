@@ -1,4 +1,4 @@
-"""The ODE along fixed grids: measured orders, errors beside an independent computation's, and counted evaluations."""
+"""The ODE along fixed grids: measured orders, errors against an independent computation, and counted evaluations."""
 
 import threading
 
@@ -66,7 +66,7 @@ ORDERS = {
 def test_order(x64, sde, name):
     """The slope of the error from 160 to 320 steps of equal log-SNR is the order, or better.
 
-    Under VE, whose noise spans a factor of 5,000, those of one evaluation a step reach it only with far more.
+    Under VE, whose noise spans a factor of 5,000, methods of one evaluation per step reach it only with far more steps.
     """
     late = sde == VE() and FIXED_SOLVERS[name].attempt == 1
     steps = (2560, 5120) if late else (160, 320)
@@ -117,7 +117,7 @@ def test_unusable_settings_are_refused():
 
 
 def test_a_list_of_times_is_that_of_the_sampler_in_use():
-    """It has the ODE's number of steps; that of the other sampler is neither asked nor checked."""
+    """Its length is checked against the ODE's number of steps, not against that of the other sampler."""
     config = get_config()
     config.sampling.sampler = "ode"
     config.sampling.grid.update(name="times", times=(1.0, 0.4, 1e-3))

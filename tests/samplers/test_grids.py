@@ -39,7 +39,7 @@ def test_n_steps_fall_from_the_end_of_time_to_eps(sde, name, num_steps):
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_what_is_equally_spaced(x64, sde):
-    """The log-SNR, or the seventh root of sigma/alpha, by formulas of the processes that share nothing with ours."""
+    """The log-SNR, or the seventh root of sigma/alpha, by independent formulas of the processes."""
     log_snr = grid_of(options("log_snr"), sde, sde.T, 1e-3, 40)
     steps = np.diff(np.log(noise_to_signal(sde, np.asarray(log_snr))))
     np.testing.assert_allclose(steps, steps.mean(), rtol=1e-9)
@@ -98,7 +98,7 @@ def test_unusable_grids_are_refused(given, eps, num_steps, words):
 
 
 def test_two_steps_of_vp_by_hand():
-    """To the middle of the log-SNR between t = 1 and t = 1e-3."""
+    """The middle time is that of the mean log-SNR of t = 1 and t = 1e-3."""
     middle = float(grid_of(options("log_snr"), VP(), 1.0, 1e-3, 2)[1])
     # The log-SNR is -ln(e^B - 1), so its middle has B = ln(1 + sqrt((e^B_T - 1)(e^B_eps - 1))), and
     # 9.95 t^2 + 0.1 t = B.
@@ -111,7 +111,7 @@ def test_two_steps_of_vp_by_hand():
 
 
 def test_the_sampler_steps_along_the_grid_of_the_config():
-    """The uniform times given one by one make the same images; other times do not."""
+    """Uniform times given explicitly give the same images; other times do not."""
     config = get_config()
     config.sampling.update(num_images=4, batch_size=4)
     config.sampling.pc.num_steps = 4

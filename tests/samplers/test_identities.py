@@ -1,6 +1,6 @@
-"""Samplers that are one another: sample by sample, on data that is not Gaussian, whatever the noise.
+"""Equivalent samplers: equal samples on non-Gaussian data, for any noise.
 
-Also held: DDIM = DPM-Solver-1 = DPM-Solver++-1 = DEIS of order 0 (test_exponential.py, test_multistep.py), DDIM with
+Tested elsewhere: DDIM = DPM-Solver-1 = DPM-Solver++-1 = DEIS of order 0 (test_exponential.py, test_multistep.py), DDIM with
 eta = 1 = ancestral sampling (test_exponential_noise.py), EDM's Euler = DDIM (test_edm.py), the reverse SDE by Euler =
 Euler-Maruyama (test_sde.py), one flow for all processes (test_ode.py).
 """
@@ -53,7 +53,7 @@ def assert_one_sampler(*samplers, grid):
 
 
 def test_for_ve_reverse_diffusion_is_ancestral_sampling(x64):
-    """Where alpha is 1 nothing is divided: SMLD's two samplers differ in their noise only."""
+    """With alpha = 1 there is no division: SMLD's two samplers differ only in their noise."""
     samplers = (
         PredictorCorrector(VE(), rule, None) for rule in (reverse_diffusion, ancestral_forward)
     )
@@ -86,7 +86,7 @@ def test_edm_without_churn_is_heun_in_the_ratio(x64, sde):
 
 @pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_euler_in_the_ratio_is_ddim(x64, sde):
-    """Song et al. 2021a, Eq. 14. Only to eps = 0.1, where x and x/alpha are still told apart."""
+    """Song et al. 2021a, Eq. 14. Only to eps = 0.1, where x and x/alpha still differ."""
     samplers = ProbabilityFlow(sde, GridSolver("euler"), "ratio"), ExponentialSampler(sde, "ddim")
     assert_one_sampler(*samplers, grid=log_snr_grid(sde, 1.0, 0.1, STEPS))
 
@@ -120,7 +120,7 @@ def mixture_score(x, sigma):
 
 
 def test_annealed_langevin_of_a_config_is_algorithm_1(x64):
-    """Its steps half of those of NCSN's code: snr = sqrt(eta) / (2 sigma_L)."""
+    """Its steps are half of those of NCSN's code: snr = sqrt(eta) / (2 sigma_L)."""
     sde, eps = VE(sigma_min=0.01, sigma_max=1.0), 1e-3
     config = get_config()
     options = config.sampling

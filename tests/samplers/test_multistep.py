@@ -105,7 +105,7 @@ def halved(sde, grid, halvings):
 
 
 def test_the_published_start_shows_when_all_else_is_small(x64):
-    """The first steps have fewer predictions than the order wants: at 1e-8, deis_t_3 under VE is of order 2."""
+    """The first steps have fewer predictions than the order needs: at 1e-8, deis_t_3 under VE has order 2."""
     grids = (log_snr_grid(VE(), VE().T, EPS, n) for n in (640, 1280))
     coarse, fine = (error(VE(), "deis_t_3", grid) for grid in grids)
     assert coarse < 2e-8
@@ -122,7 +122,7 @@ def test_the_published_start_shows_when_all_else_is_small(x64):
 def test_order(x64, sde, name):
     """The slope of the error between n and 2 n steps of equal log-SNR, with and without short first steps.
 
-    Order 4 comes late, and needs the short steps: under VE the published start is seen in deis_t_3 from 320 on.
+    Order 4 appears late and needs the short steps: under VE the published start shows in deis_t_3 from 320 on.
     """
     order = ORDERS[name]
     assert EXPONENTIAL[name].order == order
@@ -135,7 +135,7 @@ def test_order(x64, sde, name):
 
 @pytest.mark.parametrize(("name", "order"), [("unip_3", 2), ("unipc_2_bh1", 3)])
 def test_order_from_the_middle(x64, name, order):
-    """From t = 0.5 the published start is seen, and a corrector mends it."""
+    """From t = 0.5 the published start reduces the order, and a corrector repairs it."""
     x = np.linspace(-2.0, 2.0, 16)[:, None]
 
     def end(name, num_steps):
@@ -190,7 +190,7 @@ def test_constant_noise_is_exact(x64, name):
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_polynomials_in_rho_are_exact(x64, order):
-    """Once there are enough predictions: d x_hat = rho^order drho."""
+    """Exact once there are enough predictions: d x_hat = rho^order drho."""
     lambdas = 0.5 * UNEQUAL
     states = path(
         deis_in_ratio(order), lambda at, x, _: jnp.exp(-order * at) + 0 * x, lambdas, [0.0]
@@ -203,7 +203,7 @@ def test_polynomials_in_rho_are_exact(x64, order):
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_polynomials_in_t_are_exact(x64, sde, order):
-    """Once there are enough predictions: x_hat grows by the integral of t^order drho."""
+    """Exact once there are enough predictions: x_hat grows by the integral of t^order drho."""
     times = np.array([0.95, 0.8, 0.72, 0.6, 0.45, 0.37])
     lambdas = 0.5 * sde.log_snr(jnp.asarray(times))
 
@@ -225,7 +225,7 @@ def test_polynomials_in_t_are_exact(x64, sde, order):
 
 @pytest.mark.parametrize("name", list(ORDERS))
 def test_exact_on_a_point_mass(x64, name):
-    """The noise is then (x_hat - point) / rho all the way, and the data are the point."""
+    """The noise is then (x_hat - point) / rho along the whole path, and the data are the point."""
     point, z = np.array([0.5, -1.0]), np.array([0.3, -1.2])
 
     def field(lambda_, x, args):
@@ -237,7 +237,7 @@ def test_exact_on_a_point_mass(x64, name):
 
 
 def test_second_order_by_hand(x64):
-    """DPM-Solver++(2M) with h = ln 2 twice on data predictions 1, then 4: r = 1, D = 3/2 4 - 1/2 1 = 11/2.
+    """DPM-Solver++(2M) with h = ln 2 twice and data predictions 1, then 4: r = 1, D = 3/2 4 - 1/2 1 = 11/2.
 
     x_hat: 8 -> 8/2 + 1/2 1 = 9/2 -> 9/4 + 1/2 11/2 = 5.
     """
@@ -342,7 +342,7 @@ def test_nfe_is_the_number_of_calls(name):
 
 @pytest.mark.parametrize("name", [pytest.param("deis_t_3", marks=pytest.mark.slow), "unipc_3"])
 def test_the_path_is_that_of_the_steps(x64, name):
-    """The sampler's, in x, and that of the solver by itself, in x/alpha."""
+    """Those of the sampler in x, and of the solver itself in x/alpha."""
     sde, grid, start = VP(), uniform_grid(1.0, EPS, 6), jnp.asarray(ends_of_the_flow(VP())[0])
     sampler = ExponentialSampler(sde, name)
     states = jax.jit(lambda x: sampler(mixture(sde), grid, None, x, x, True).path)(start)
@@ -390,7 +390,7 @@ def test_states_between_the_steps(x64):
     ),
 )
 def test_float32(num_steps, name):
-    """Round-off of the states at T, 150 in x/alpha, grows where modes part."""
+    """Rounding errors of the states at T, 150 in x/alpha, grow where modes separate."""
     x = ends_of_the_flow(VP())[0] * 150
 
     def sample(dtype):

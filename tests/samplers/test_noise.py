@@ -1,4 +1,4 @@
-"""A sampler's noise is its image's own: standard normal, and another one for every image, step and slot."""
+"""A sampler's noise belongs to the image: standard normal, and different for every image, step and slot."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def test_every_image_step_and_slot_has_noise_of_its_own():
 
 
 def test_it_is_standard_normal():
-    """6,000 numbers against the law itself, false alarm 1e-6."""
+    """6,000 numbers against the normal distribution, false alarm 1e-6."""
     assert kstest(draws(range(5)).ravel(), "norm").pvalue > 1e-6
 
 

@@ -1,4 +1,4 @@
-"""The probability-flow ODE against maps known in closed form, and the count of its evaluations."""
+"""The probability-flow ODE against closed-form maps, and its number of evaluations."""
 
 import threading
 from functools import partial
@@ -85,7 +85,7 @@ def test_correlated_gaussian_moves_along_its_axes(x64, sde):
 
 @pytest.mark.parametrize("other", [SLOW_SUBVP, VE()], ids=repr)
 def test_every_process_carries_a_state_to_the_same_end(x64, other):
-    """From sigma/alpha = 20 to 0.05 the state x/alpha moves alike under all of them, on any data."""
+    """From sigma/alpha = 20 to 0.05, x/alpha follows the same path under all of them, on any data."""
     start = np.linspace(-40.0, 40.0, 12)[:, None]
     ends = []
     for sde in (VP(), other):
@@ -109,7 +109,7 @@ OWN_LAW = {
 
 @pytest.mark.parametrize("sde", fast_where(lambda sde: sde == VE(), zip(EPS)), ids=repr)
 def test_gaussian_law_of_the_flow(x64, sde):
-    """On Gaussian data the flow is affine: its value at 0 and its slope are the law, with no sampling."""
+    """On Gaussian data the flow is affine: its value at 0 and its slope give the distribution without sampling."""
     model = GaussianScore(jnp.full(1, 0.5), jnp.full(1, 0.25), jnp.eye(1), sde)
     flow = ProbabilityFlow(sde, AdaptiveSolver("dopri8", 1e-10, 1e-10))
 
@@ -143,9 +143,9 @@ def test_gaussian_law_of_the_flow(x64, sde):
     ),
 )
 def test_nfe_is_the_number_of_calls(solver, towards_noise, monkeypatch):
-    """Every evaluation of the vector field reports to the host; the record must have counted the same.
+    """Every evaluation of the vector field reports to the host; the record must have the same count.
 
-    The first attempt spans half the interval, so it is rejected; the rule that would have chosen better is asked all the same.
+    The first attempt spans half the interval, so it is rejected; the rule for the first step is evaluated nevertheless.
     """
 
     def half_of_all(*arguments):

@@ -1,4 +1,4 @@
-"""The ODE in other variables than t, with step sizes of each image's own, from any start, and along its path."""
+"""The ODE in variables other than t, with step sizes per image, from any start, and along its path."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ IN_RATIO = [("euler", 4.7e-2, 5.7e-2), ("heun", 3.5e-3, 3.9e-3)]
 
 @pytest.mark.parametrize(("name", "uniform", "log_snr"), IN_RATIO)
 def test_error_in_the_ratio_after_40_steps(x64, name, uniform, log_snr):
-    """Euler there is DDIM; Heun is EDM's solver."""
+    """Euler's method in that variable is DDIM, and Heun's is EDM's solver."""
     flow = ProbabilityFlow(VP(), GridSolver(name), "ratio")
     assert flow_error(flow, uniform_grid(1.0, EPS, 40)) == pytest.approx(uniform, rel=0.05)
     assert flow_error(flow, log_snr_grid(VP(), 1.0, EPS, 40)) == pytest.approx(log_snr, rel=0.05)
@@ -43,7 +43,7 @@ FAST = [(VP(), "log_ratio", "heun"), (VE(), "ratio", "bosh3")]
     ids=str,
 )
 def test_order(x64, sde, variable, name):
-    """Euler in the logarithm needs far more steps before it shows where the noise spans three decades or more."""
+    """Euler's method in the logarithm needs far more steps to show its order if the noise spans three decades or more."""
     late = (variable, name) == ("log_ratio", "euler") and sde != VP()
     flow = ProbabilityFlow(sde, GridSolver(name), variable)
     steps = (2560, 5120) if late else (160, 320)
@@ -97,7 +97,7 @@ FAST_IN_T = fast_where(lambda variable: variable == "t", zip(VARIABLES))
 
 @pytest.mark.parametrize("variable", FAST_IN_T)
 def test_images_with_their_own_steps_do_not_depend_on_the_batch(variable):
-    """To round-off, where shared steps would move the third digit; and each its own count."""
+    """Up to rounding, while shared steps would change the third digit; and with its own number of evaluations."""
     sde = VP()
     flow = ProbabilityFlow(sde, AdaptiveSolver("bosh3", 1e-4, 1e-4), variable, each_image=True)
     grid = jnp.asarray([1.0, EPS])

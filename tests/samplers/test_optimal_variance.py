@@ -1,6 +1,6 @@
-"""Ancestral sampling with the optimal variance has no error at all on isotropic Gaussian data, however few its steps.
+"""Ancestral sampling with the optimal variance is exact on isotropic Gaussian data for any number of steps.
 
-The truth is the reverse SDE's own law, which keeps what the prior gets wrong of the law at T: with c = alpha^2 l + sigma^2
+The reference is the distribution of the reverse SDE, which keeps the mismatch of the prior at T: with c = alpha^2 l + sigma^2
 and K = (c_eps / c_T)(alpha_T / alpha_eps), a start of mean 0 and variance pi^2 ends with mean (alpha_eps - K alpha_T) mu and
 variance c_eps + K^2 (pi^2 - c_T).
 """
@@ -149,7 +149,7 @@ def test_variance_of_gaussian_data(x64, sde, t, s):
 
 @pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_the_norm_says_the_error(x64, sde):
-    """Gamma = 1 / c and m = alpha^2 l / c of Gaussian data, up to round-off of sigma^2 Gamma, which is near 1."""
+    """Gamma = 1 / c and m = alpha^2 l / c for Gaussian data, up to rounding of sigma^2 Gamma, which is near 1."""
     for t in (1e-3, 0.1, 0.5, 1.0):
         norm = 1 / marginal_variance(sde, t)
         error = error_of_norm(sde, jnp.asarray(t), jnp.asarray(norm))
@@ -176,7 +176,7 @@ def test_it_is_the_formula_of_analytic_dpm(x64, t, s, share):
 @pytest.mark.parametrize(("t", "s"), STEPS)
 @pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_bounds_of_theorem_two(x64, sde, t, s):
-    """An estimate that noise or a bad model put outside is taken at the bound: beta~, or that of no knowledge of x_0."""
+    """An estimate outside the bounds, from noise or a bad model, is clipped: to beta~, or to the value without information on x_0."""
     a2, tau2, sigma2_t, sigma2_s = numbers(sde, t, s)
     low, high = tau2 * sigma2_s / sigma2_t, tau2 / a2
 
@@ -208,7 +208,7 @@ def test_a_step_is_one_evaluation():
 
 
 def test_any_shape_of_images():
-    """Pixels are alike: (2, 3, 1) images move as (6,) vectors do."""
+    """All pixels are treated alike: (2, 3, 1) images behave like (6,) vectors."""
     score = ProductMixtureScore(jnp.ones(1), jnp.full(1, MEAN), jnp.full(1, VARIANCE), VP())
     x, z = jax.random.normal(jax.random.key(0), (2, 4, 2, 3, 1))
     t, s = jnp.asarray(0.5), jnp.asarray(0.4)

@@ -1,4 +1,4 @@
-"""The published loop of inpainting and colourisation: a recursion of matrices of DDPM's chain, with its three oddities."""
+"""The published loop of inpainting and colorization: a recursion of matrices for DDPM's chain, with its three oddities."""
 
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,7 @@
-"""The published predictor-corrector sampler, replayed step by step with the noise it recorded.
+"""The published predictor-corrector sampler, replayed step by step with its recorded noise.
 
 Golden files (`sampler_pc_*.npz`): score_sde_pytorch, commit cb1f359, with the exact score of Gaussian data
-N(mu, s^2 I) in the place of a network; 20 steps, 4 images, every draw stored. Images there are (b, c, h, w).
+N(mu, s^2 I) in place of a network; 20 steps, 4 images, every draw stored. Images there are (b, c, h, w).
 """
 
 import dataclasses
@@ -114,7 +114,7 @@ def law(sampler, eps, score):
 
 
 def test_exact_law_of_the_published_grid(x64):
-    """N times with steps 1/N: the law of Euler-Maruyama that its recursion gives, data N(0.5, 0.25)."""
+    """N times with steps 1/N: the distribution of Euler-Maruyama by a recursion, for data N(0.5, 0.25)."""
     score = GaussianScore(jnp.full(1, 0.5), jnp.full(1, 0.25), jnp.eye(1), VP())
     sampler = PublishedPredictorCorrector(
         VP(), "euler_maruyama", "none", num_scales=1000, noise_removal=False
@@ -125,7 +125,7 @@ def test_exact_law_of_the_published_grid(x64):
 
 
 def test_norms_are_averaged_over_all_devices():
-    """Four devices of one image each do what one device does with the four: one step size for all."""
+    """Four devices with one image each give the result of one device with four: one step size for all."""
     sampler, score, noise, golden, parameters = replay("vp_rd_langevin")
     x, z = (jnp.asarray(nhwc(golden[k])) for k in ("x_init", "prior_noise"))
     z = RecordedNoise(x, jnp.stack([z, z])[None])
@@ -165,7 +165,7 @@ def test_every_published_predictor_and_corrector_is_replayed():
 
 
 def test_evaluations_are_counted():
-    """A predictor and two corrector steps at each of 20 times, and only what is there."""
+    """A predictor step and two corrector steps at each of 20 times; only those that exist are counted."""
 
     def nfe(predictor, corrector):
         return PublishedPredictorCorrector(

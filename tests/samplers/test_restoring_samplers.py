@@ -1,6 +1,6 @@
-"""Imputation, MCG, RePaint and DDRM: exact laws on Gaussian data, where each is affine in its noise, in float64.
+"""Imputation, MCG, RePaint and DDRM: exact distributions on Gaussian data, where each is affine in its noise, in float64.
 
-The truth is a recursion of matrices in NumPy with the processes' closed forms, and limit laws in closed form.
+The reference is a recursion of matrices in NumPy with closed forms of the processes, and closed-form limits.
 """
 
 import jax
@@ -89,7 +89,7 @@ def times(sde):
 @pytest.mark.parametrize("jump", [1, 2])
 @pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_repaint_by_recursion(x64, sde, jump):
-    """Three repetitions of each step, or of each two, with rows of A that no pixel is."""
+    """Three repetitions of each step, or of each pair of steps, with rows of A that are not single pixels."""
     law, steps = start(sde), list(times(sde))
     for k in range(0, STEPS, jump):
         begins, ends = steps[k][0], steps[k + jump - 1][1]
@@ -110,7 +110,7 @@ def test_repaint_by_recursion(x64, sde, jump):
 
 @pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_imputation_by_recursion(x64, sde):
-    """Ancestral sampling with two Langevin steps after each, what is known put in three times."""
+    """Ancestral sampling with two Langevin steps after each, and the known values imputed three times."""
     law = start(sde)
     for now, then in times(sde):
         matrix, b, variance = ancestral(now, then)
@@ -128,7 +128,7 @@ def test_imputation_by_recursion(x64, sde):
 
 @pytest.mark.parametrize("sde", QUICK_PROCESSES, ids=repr)
 def test_mcg_by_recursion(x64, sde):
-    """The step towards the measurement is of the state before, 2 alpha = .3; without it MCG is imputation."""
+    """The step towards the measurement uses the previous state, 2 alpha = .3; without it MCG is imputation."""
     law = start(sde)
     for now, then in times(sde):
         matrix, b, variance = ancestral(now, then)
@@ -157,7 +157,7 @@ def test_the_law_of_imputation_is_not_the_posterior(x64):
 
 
 def test_mcg_is_led_too_far(x64):
-    """To the number of which 1 would be expected, 1 / .8, with a variance that falls with every step; the posterior has .8 and .36."""
+    """It reaches 1 / .8, the value for which 1 would be expected, with a variance that falls with every step; the posterior has .8 and .36."""
     score = restored(imputing, VP(), 0.0, np.array([[1.0, 0.0]]), np.zeros(2), CORRELATED)
     told, variances = {"measured": jnp.ones(1)}, []
     for steps in (400, 800):
@@ -178,8 +178,8 @@ def langevin_of_the_batch(score, sde, x, t, a, z, snr):
 
 @pytest.mark.slow
 def test_a_corrector_mends_it():
-    """One Langevin step a time, of 1,000: mean .79308 and variance .37129 elsewhere. Not affine, so 1,500 samples: each of the
-    two is 4.9 standard errors off one time in a million."""
+    """One Langevin step at each of 1,000 times: mean .79308 and variance .37129 by another program. It is not affine, so 1,500
+    samples are drawn: each of the two is 4.9 standard errors off once in a million."""
     n = 1500
     score = restored(imputing, VP(), 0.0, np.array([[1.0, 0.0]]), np.zeros(2), CORRELATED)
     told, like = {"measured": jnp.ones((n, 1))}, jnp.zeros((n, 2))
@@ -237,7 +237,7 @@ def test_ddrm_by_recursion(x64, sde, std, to_data):
 
 
 def test_ddrm_without_noise_ends_with_what_was_measured(x64):
-    """A x_0 = y to rounding."""
+    """A x_0 = y up to rounding."""
     score = restored(restoring, VP()).given({"measured": jnp.asarray(Y)[None]})
     noise = RecordedNoise(jnp.ones((1, 3)), jnp.asarray(np.random.default_rng(0).standard_normal((STEPS, 1, 1, 3))))  # fmt: skip
     run = jax.jit(lambda score: DDRM(VP(), to_data=True)(score, uniform_grid(1.0, EPS, STEPS), noise, jnp.ones((1, 3))).x)  # fmt: skip
@@ -245,7 +245,7 @@ def test_ddrm_without_noise_ends_with_what_was_measured(x64):
 
 
 def test_colours_are_put_in_as_grey(x64):
-    """The state's grey at the end is that of y at that time, whatever the sampler did: Song et al.'s colourisation."""
+    """The final gray value of the state is that of y at that time, whatever the sampler did, as in Song et al.'s colorization."""
     shape = (2, 2, 3)
     model = GaussianScore.create(jnp.zeros(12), jnp.eye(12) + 0.5, VP())
     measurement = Measurement.of(grey(shape), 0.0)

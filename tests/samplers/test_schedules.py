@@ -1,4 +1,4 @@
-"""The cheapest few times: costs against Monte Carlo and tabulated values, the path against all paths.
+"""The optimal few times: costs against Monte Carlo and tabulated values, the optimal path against all paths.
 
 The tabulated values: VP, data N(0, 0.25), eleven equally spaced times from 1e-3 to 1, in 40-digit decimal arithmetic.
 """
@@ -108,7 +108,7 @@ def mixture_error(sde, score, t):
 def test_costs_are_mean_divergences(x64, sde, name):
     """Against the divergence of the two Gaussians, averaged over 40,000 draws of (x_0, x_t).
 
-    Within 5 standard errors; of these 27 comparisons one fails by chance once in 60,000 streams of noise.
+    Within 5 standard errors; one of these 27 comparisons fails by chance once in 60,000 random streams.
     """
     score = ProductMixtureScore(*map(jnp.asarray, (WEIGHTS, MEANS, VARIANCES)), sde)
     errors = np.array([mixture_error(sde, score, t) for t in TIMES])

@@ -1,4 +1,4 @@
-"""The reverse SDE by diffrax: adaptive steps against the exact law, whose image is whose, evaluations counted."""
+"""The reverse SDE by diffrax: adaptive steps against the exact distribution, independence of images, counted evaluations."""
 
 import functools
 import threading
@@ -22,7 +22,7 @@ from tests.samplers.mixture_flow import EPS, mixture, quantile_map
 @pytest.mark.slow  # Euler's law is in test_sde_laws.py.
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_euler_is_the_predictor_euler_maruyama(x64, sde):
-    """Sample by sample, on data that is not Gaussian."""
+    """Equal for each sample, on non-Gaussian data."""
     rng = np.random.default_rng(0)
     noise = RecordedNoise(
         *map(jnp.asarray, (rng.normal(size=(5, 2)), rng.normal(size=(9, 1, 5, 2))))
@@ -66,7 +66,7 @@ def draw(sampler, grid, indices, size, keep_path=False):
 def test_law_of_adaptive_steps(sde, name, each_image):
     """Along the way and at the end; false alarm 1e-6 (Dvoretzky-Kiefer-Wolfowitz).
 
-    What the tolerance and the prior's mismatch add is far below the band.
+    The effects of tolerance and prior mismatch are far below the band.
     """
     images, size = 8, 500
     grid = jnp.array([sde.T, 0.2, EPS])
@@ -81,7 +81,7 @@ def test_law_of_adaptive_steps(sde, name, each_image):
 
 
 def test_a_path_that_is_kept_is_not_interpolated():
-    """At a tolerance that lets every step pass, the times of the grid are what keeps the law right on the way."""
+    """At a tolerance that accepts every step, only the times of the grid keep the distribution on the path correct."""
     images, size = 8, 500
     grid = uniform_grid(1.0, EPS, 25)
     sampler = ReverseSDE(VP(), "shark", adaptive=Adaptive(1e3, 1e3))
@@ -92,7 +92,7 @@ def test_a_path_that_is_kept_is_not_interpolated():
 
 
 def test_an_image_with_steps_of_its_own_does_not_depend_on_the_others():
-    """Bit for bit, whoever they are. (Another batch size rounds otherwise, which moves the steps.)"""
+    """Bit for bit, for any others. (Another batch size rounds differently, which changes the steps.)"""
     grid = jnp.array([1.0, EPS])
     sampler = ReverseSDE(VP(), "shark", adaptive=Adaptive(0.1, 0.05, each_image=True))
     one, other = draw(sampler, grid, [4, 9, 2], 6), draw(sampler, grid, [9, 31, 7], 6)
@@ -146,7 +146,7 @@ def test_nfe_is_the_number_of_calls(name, adaptive):
 
 
 def test_without_noise_no_noise_is_drawn():
-    """h = 0 is the ODE, with adaptive steps too: its only random number is the start state."""
+    """h = 0 is the ODE, also with adaptive steps: only the start state is random."""
     sde, x = VP(), jnp.linspace(-2.0, 2.0, 5)[:, None]
     for adaptive in (None, Adaptive(1e-3, 1e-3, each_image=True)):
         sampler = ReverseSDE(sde, "shark", 0.0, adaptive)

@@ -1,4 +1,4 @@
-"""The exact law of the reverse SDE's solvers along a grid, against recursions in NumPy, and their weak orders."""
+"""The exact distribution of the reverse SDE's solvers along a grid, against recursions in NumPy, and their weak orders."""
 
 import jax
 import numpy as np
@@ -141,7 +141,7 @@ WEAK_ORDERS = {"euler": 1, "heun": 2, "sea": 1, "sra1": 2, "shark": 2}
 @pytest.mark.parametrize("name", list(WEAK_ORDERS))
 @pytest.mark.parametrize("sde", FAST_VP, ids=repr)
 def test_weak_order(sde, name):
-    """For every h the law converges to the continuous process's, at the order of the method."""
+    """For every h the distribution converges to that of the continuous process with the order of the method."""
     for h in (0.0, 0.5, 1.0, 1.5):
         coarse, fine = (np.hypot(*weak_errors(sde, name, h, n)) for n in (200, 400))
         assert np.log2(coarse / fine) >= WEAK_ORDERS[name] - 0.15

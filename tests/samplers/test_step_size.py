@@ -1,4 +1,4 @@
-"""The rules for step sizes against SciPy's, step by step."""
+"""The step-size rules against SciPy's, step by step."""
 
 import diffrax
 import jax
@@ -29,7 +29,7 @@ def steps_of_scipy(t0, t1, y, rtol, atol):
 
 @pytest.mark.parametrize(("t0", "t1"), [(0.0, 2.0), pytest.param(2.0, 0.0, marks=pytest.mark.slow)])
 def test_steps_are_those_of_scipy(x64, t0, t1):
-    """Accepted and rejected ones, either way in time, to rounding."""
+    """Accepted and rejected steps, in both directions of time, up to rounding."""
     y, rtol, atol = np.array([1.0, -0.3]), 1e-5, 1e-7
     times, nfev = steps_of_scipy(t0, t1, y, rtol, atol)
     dt0, _ = first_step(
@@ -57,7 +57,7 @@ def test_steps_are_those_of_scipy(x64, t0, t1):
     ("y", "slope"), [(3.0, 2.0), (3.0, 1e-12), (0.0, 5.0), (1e3, 1e-3), (1e-9, 1.0)]
 )
 def test_first_step_is_scipys(x64, y, slope):
-    """States and slopes large, small and nought; a slope so small that nothing moves."""
+    """Large, small and zero states and slopes; a slope so small that nothing moves."""
 
     def field(t, y):
         return slope * (1 + 3 * t) * np.ones(2) + 0.1 * slope * y
@@ -79,7 +79,7 @@ def test_first_step_is_scipys(x64, y, slope):
 
 
 def test_a_step_is_never_lost_in_rounding():
-    """At rest the rule asks for 1e-6, which float32 cannot add to 150: it takes the least that it can."""
+    """At rest the rule proposes 1e-6, which is lost when added to 150 in float32; the smallest representable step is taken."""
     dt, _ = first_step(
         lambda t, y, args: 0 * y, jnp.ones(2), jnp.asarray(150.0), jnp.asarray(0.01), None, 5, 1e-5, 1e-5
     )  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_step_is_never_lost_in_rounding():
 
 
 def test_a_solver_that_cannot_go_on_says_so():
-    """Where the slope is not a number no step is accepted, and steps shrink until times no longer differ."""
+    """If the slope is NaN no step is accepted, and steps shrink until times no longer differ."""
 
     def field(t, y, args):
         return jnp.where(t > 0.5, jnp.nan, y)

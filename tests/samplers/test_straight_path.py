@@ -1,4 +1,4 @@
-"""Flow matching's process from T = 1, where noise alone is left: flow, likelihood and starts, by exact laws."""
+"""The straight path of flow matching from T = 1, where only noise is left: flow, likelihood and starts, in closed form."""
 
 import flax.struct
 import jax
@@ -26,7 +26,7 @@ ENDS = jnp.asarray([1.0, EPS])
 
 @pytest.mark.parametrize("solver", [pytest.param("dopri5", marks=pytest.mark.slow), "tsit5"])
 def test_quantiles_are_kept_from_the_noise_on(x64, solver):
-    """Points of N(0, 1) go to the mixture's points of the same mass: there is no mismatch of the prior."""
+    """Quantiles of N(0, 1) are mapped to those of the mixture: there is no mismatch of the prior."""
     flow = ProbabilityFlow(STRAIGHT, AdaptiveSolver(solver, 1e-8, 1e-8))
     start, exact = ends_of_the_flow(STRAIGHT)
     x = along(flow)(mixture(STRAIGHT), ENDS, jnp.asarray(start)).x
@@ -52,7 +52,7 @@ def test_orders_from_the_noise_on(x64, solver, order):
 
 
 def test_the_law_of_correlated_data(x64):
-    """Mean and covariance of the data at eps, exactly: from p_T, and not from what stands in for it."""
+    """Mean and covariance of the data at eps, exactly: sampling starts from p_T itself, not an approximation."""
     flow = ProbabilityFlow(STRAIGHT, AdaptiveSolver("dopri8", 1e-10, 1e-10))
     mean, covariance = measured_law(flow, ENDS, 1)
     np.testing.assert_allclose(mean, (1 - EPS) * MU, atol=1e-8)
@@ -61,7 +61,7 @@ def test_the_law_of_correlated_data(x64):
 
 
 def test_the_likelihood_is_that_of_the_data_at_eps(x64):
-    """ln p_eps(x) itself: what other processes add for their prior is 0."""
+    """ln p_eps(x) itself: the correction for the prior of other processes is 0."""
     model, x = mixture(STRAIGHT), jnp.array([[-1.2, 0.1], [0.0, 0.5]])
     solver = AdaptiveSolver("dopri8", 1e-8, 1e-8)
     keys = jax.random.split(jax.random.key(0), 2)
@@ -88,7 +88,7 @@ class ScoreAlone(ScoreWrapper):
 
 
 def test_a_score_alone_takes_the_velocity_from_where_it_says_something(x64):
-    """In the first 1/1024 of the time the velocity stands still, which moves the end by the square of that."""
+    """In the first 1/1024 of the time the velocity is constant, which changes the end by the square of that."""
     flow = ProbabilityFlow(STRAIGHT, AdaptiveSolver("dopri5", 1e-8, 1e-8))
     start, exact = ends_of_the_flow(STRAIGHT)
     x = along(flow)(ScoreAlone(mixture(STRAIGHT)), ENDS, jnp.asarray(start)).x
@@ -97,7 +97,7 @@ def test_a_score_alone_takes_the_velocity_from_where_it_says_something(x64):
 
 @pytest.mark.parametrize("grid", ["uniform", "quadratic", "log_snr", "rho"])
 def test_where_samplers_begin(grid):
-    """The flow in t at T; what divides by alpha, or works in the log-SNR, where there is some left."""
+    """The flow in t starts at T; methods that divide by alpha or use the log-SNR start where some signal is left."""
     for way, start in (
         (sampling("ode", grid__name=grid), 1.0),
         (sampling("ode", grid__name=grid, ode__variable="ratio"), STRAIGHT.signal_end),

@@ -1,4 +1,4 @@
-"""The twisted diffusion sampler against its chain's Gaussian law, which a recursion of matrices gives, in float64."""
+"""The twisted diffusion sampler against the Gaussian distribution of its chain, by a recursion of matrices, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -71,8 +71,8 @@ SAMPLERS = [
     ids=["1", "4", "16"],
 )
 def test_the_mean_of_the_evidence_is_the_chains(x64, sampler, repetitions):
-    """For every number of particles E[Z] = p(y), and E[Z f] = p(y) E[f | y] for f = 1, x and x_1 x_2, of all particles by weight
-    and of the chosen one. Ten numbers of two measurements within 5 standard errors: a false alarm in 80,000."""
+    """For every number of particles E[Z] = p(y), and E[Z f] = p(y) E[f | y] for f = 1, x and x_1 x_2, both for weighted particles
+    and for the chosen one. Ten numbers for two measurements within 5 standard errors: a false alarm in 80,000."""
     state = run(sampler, repetitions)
     z = np.exp(np.asarray(state.evidence())).reshape(2, -1)
     weights = np.asarray(jax.nn.softmax(state.log_weights)).reshape(*z.shape, -1, 1)
@@ -102,7 +102,7 @@ def test_the_mean_of_the_evidence_is_the_chains(x64, sampler, repetitions):
 
 @pytest.mark.parametrize("name", RESAMPLING)
 def test_resampling_is_unbiased(name):
-    """Counts of all quantiles of a fine grid, which are the mean over u: k w of each, to the grid."""
+    """Counts averaged over a fine grid of u: k w for each particle, to the resolution of the grid."""
     weights, n = np.array([0.05, 0.4, 0.0, 0.3, 0.25], np.float32), 4000
     u = (np.arange(n, dtype=np.float32) + 0.5) / n
     places = jax.jit(jax.vmap(lambda u: RESAMPLING[name](jnp.asarray(weights), jnp.full(5, u))))(u)
@@ -127,7 +127,7 @@ def test_effective_size_and_uniform_numbers():
 
 
 def test_evaluations_are_counted():
-    """Of the model and of its Jacobian's transpose that reach the host, a batch of all particles each."""
+    """Evaluations of the model and of its transposed Jacobian, counted on the host, each for a batch of all particles."""
     calls = {"evaluations": 0, "products": 0}
 
     def count(what, x):

@@ -1,8 +1,8 @@
-"""Mean vector and covariance matrix of every sampler on correlated Gaussian data, to round-off.
+"""Mean vector and covariance matrix of every sampler on correlated Gaussian data, up to rounding.
 
-As in test_finite_step_laws.py the noise is handed over, so the output is affine in it and its Jacobian is the
-law. Here the truth is a recursion of matrices in NumPy, M' = A M + b, V' = A V A^T + n I, with the A, b and n
-of each update rule and the processes' closed forms; data N(mu, Sigma) in three dimensions.
+As in test_finite_step_laws.py the noise is passed in, so the output is affine in it and its Jacobian gives the
+covariance. The reference is a recursion of matrices in NumPy, M' = A M + b, V' = A V A^T + n I, with A, b and n
+of each update rule and closed forms of the processes; data N(mu, Sigma) in three dimensions.
 """
 
 import jax

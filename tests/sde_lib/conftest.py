@@ -1,4 +1,4 @@
-"""What the tests of the forward processes share."""
+"""Shared by the tests of the forward processes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Processes by name, and parameters that no process can have."""
+"""Processes by name, and invalid parameters."""
 
 from types import SimpleNamespace
 

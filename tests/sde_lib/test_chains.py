@@ -1,4 +1,4 @@
-"""The published finite chains: tables against the product of their own steps and published constants."""
+"""The published finite chains: tables against products of their steps and published constants."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Processes beyond the published three: that they are what their papers say; that they are right, the other tests ask of all."""
+"""Processes beyond the published three: agreement with their papers; the other tests check the consistency of all processes."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ SCHEDULES = Path(__file__).parents[1] / "golden" / "peers" / "gd_schedules.npz"
 
 @pytest.mark.parametrize("levels", [50, 1000])
 def test_cosine_between_its_levels_has_the_published_rates(levels):
-    """All but the last, which the chain cuts to 0.999 and for which our time ends too early."""
+    """All levels but the last, which the chain clips to 0.999 and which lies beyond our last time."""
     with np.load(SCHEDULES) as file:
         rates = file[f"betas/cosine_{levels}"][:-1]
     t = jnp.arange(levels) / levels
@@ -38,7 +38,7 @@ def test_cosine_between_its_levels_has_the_published_rates(levels):
 
 
 def test_cosine_ends_where_the_published_chain_does():
-    """Its last level keeps 0.001 of the variance that the one before has of the image's."""
+    """At the last level the signal's variance is 0.001 of that at the level before."""
     with np.load(SCHEDULES) as file:
         log_signal = np.log1p(-file["betas/cosine_1000"]).sum()
     assert abs(Cosine().log_snr(jnp.asarray(Cosine.T)) - log_signal) < 0.1
@@ -54,7 +54,7 @@ def test_shifted_cosine_goes_from_one_log_snr_to_the_other():
 
 
 def test_a_shift_gives_large_images_the_noise_of_small_ones():
-    """The mean of 4 x 4 pixels of a smooth image of 256 has its noise over 4: that of the image of 64."""
+    """Averaging 4 x 4 pixels of a smooth 256-pixel image divides the noise by 4, which gives that of the 64-pixel image."""
     t = jnp.linspace(0.0, 1.0, 7)
     large = ShiftedCosine(log_snr_shift=2 * np.log(64 / 256))
     signal, noise = large.alpha(t), large.sigma(t) / 4

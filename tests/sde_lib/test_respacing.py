@@ -1,4 +1,4 @@
-"""Chains of cosine rates and of fewer levels, against improved-diffusion's tables."""
+"""Chains with cosine rates and with fewer levels, against improved-diffusion's tables."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_published_levels(case, tables):
     ),
 )
 def test_published_rates_of_fewer_levels(x64, case, name, tables):
-    """And the variance of x_{i-1} given x_i and x_0, from tables of alpha and sigma."""
+    """Also the variance of x_{i-1} given x_i and x_0, from tables of alpha and sigma."""
     total, text = case.split("/")
     chain = (VP() if name == "linear" else Cosine()).chain(int(total))
     fewer = chain.keeping(kept_levels(int(total), text))

@@ -1,12 +1,12 @@
-"""The laws that the reverse processes lead to from the prior, on Gaussian data, against their closed form.
+"""The distributions that the reverse processes reach from the prior on Gaussian data, against closed forms.
 
 For dx = [f x - (1 + h^2)/2 g^2 score] dt + h g dw with the exact score, a direction of variance l ends at eps as
 
     mean  alpha_eps mu - K alpha_T mu,    variance  c_eps + K^2 (prior^2 - c_T),
     K = (c_eps/c_T)^((1 + h^2)/2) (alpha_T/alpha_eps)^(h^2),    c_t = alpha_t^2 l + sigma_t^2:
 
-the marginal, and what is left of the prior's mismatch. On Gaussian data the moments obey ordinary equations,
-dm/dt = b(m) and dV/dt = 2 b' V - h^2 g^2 with b the affine drift, so no path is simulated.
+the marginal plus the remaining mismatch of the prior. On Gaussian data the moments obey ODEs,
+dm/dt = b(m) and dV/dt = 2 b' V - h^2 g^2 with affine drift b, so no path is simulated.
 """
 
 import jax
@@ -95,12 +95,12 @@ SDE_LAW = {
 
 @pytest.mark.parametrize("sde", fast_where(lambda sde: sde == SubVP(), zip(SDE_LAW)), ids=repr)
 def test_law_of_the_reverse_sde(sde):
-    """The ODE's golden law is in tests/samplers/test_ode.py."""
+    """The ODE's reference values are in tests/samplers/test_ode.py."""
     assert law_at_eps(sde, 1.0) == pytest.approx(SDE_LAW[sde], abs=6e-8)
 
 
 def test_white_data_are_at_rest_under_vp():
-    """N(0, I) is VP's own law at all times: score -x, and the flow does not move."""
+    """N(0, I) is VP's marginal at all times: the score is -x, and the flow does not move."""
     x, t = jnp.asarray([[1.0, -2.0], [0.3, 5.0]]), jnp.asarray([0.1, 0.9])
     velocity = VP().reverse_drift(x, t, -x, h=0.0)
     np.testing.assert_allclose(velocity, 0.0, atol=1e-14)

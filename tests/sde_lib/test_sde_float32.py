@@ -1,7 +1,7 @@
-"""float32 must not lose what the closed forms know, down to t = 1e-5 and between near neighbours.
+"""float32 keeps the accuracy of the closed forms, down to t = 1e-5 and between adjacent times.
 
-The truth is the same method in float64 at the same (float32) times. A naive 1 - exp(-B) would be off by some
-per cent at t = 1e-5, and sigma_t^2 - a^2 sigma_s^2 by 1e-4 ... 1e-3 between neighbours of a fine grid.
+The reference is the same method in float64 at the same (float32) times. A naive 1 - exp(-B) would be off by a few
+percent at t = 1e-5, and sigma_t^2 - a^2 sigma_s^2 by 1e-4 ... 1e-3 between adjacent times of a fine grid.
 """
 
 import jax
@@ -67,7 +67,7 @@ def test_kernel_between_neighbours(sde):
 
 @pytest.mark.parametrize("h", [0.0, 1.0])
 def test_reverse_drift(sde, h):
-    """Its two terms have opposite signs for a true score, so the error counts against their size."""
+    """Its two terms have opposite signs for an exact score, so the error is relative to their size."""
     t = times_of(sde)
     x = np.linspace(-2.0, 2.0, 400).astype(np.float32)[:, None]
     score = -x / (1 + t[:, None])
@@ -80,7 +80,7 @@ def test_reverse_drift(sde, h):
 
 
 def test_time_of_log_snr(sde):
-    """Back to the time that a float32 log-SNR stands for, to the ulp of T."""
+    """Inverts to the time that a float32 log-SNR represents, to one ulp of T."""
     log_snr = np.asarray(sde.log_snr(jnp.asarray(times_of(sde))))
     low = np.asarray(jax.jit(sde.time_of_log_snr)(jnp.asarray(log_snr)), np.float64)
     high = np.asarray(sde.time_of_log_snr(jnp.asarray(log_snr, jnp.float64)))

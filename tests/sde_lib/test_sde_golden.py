@@ -1,7 +1,7 @@
-"""Against score_sde_pytorch (commit cb1f359), run once on a CPU; tests/golden/sde_*.npz hold its arrays.
+"""Processes against score_sde_pytorch (commit cb1f359), run once on a CPU; tests/golden/sde_*.npz hold its arrays.
 
-`f64/` is the reference in float64 at the same (float32) times and states, so it has no cancellation to
-speak of; `f32/` is the same in float32. Where the reference cancels, the test says so and compares with f64.
+`f64/` is the reference in float64 at the same (float32) times and states, with negligible cancellation;
+`f32/` is the same in float32. Where the reference suffers from cancellation, the test says so and compares with f64.
 """
 
 import json

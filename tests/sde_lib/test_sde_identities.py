@@ -1,6 +1,6 @@
-"""Each process against itself: the closed forms of a class must follow from its own alpha and sigma.
+"""Self-consistency of each process: the closed forms of a class must follow from its alpha and sigma.
 
-All in float64. Tolerances are some tens of roundings of 2.2e-16, times what a test's own reference loses.
+All in float64. Tolerances are a few tens of rounding errors of 2.2e-16, times the loss of accuracy of the reference.
 """
 
 import jax

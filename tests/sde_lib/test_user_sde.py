@@ -1,4 +1,4 @@
-"""A user's process states alpha and sigma; the base class derives the rest. Held to closed forms."""
+"""A user's process defines alpha and sigma; the rest, derived by the base class, is tested against closed forms."""
 
 import dataclasses
 import math
@@ -215,7 +215,7 @@ WRONG = {
 
 @pytest.mark.parametrize("functions", WRONG.values(), ids=WRONG)
 def test_a_process_whose_log_snr_does_not_fall_is_refused(functions):
-    """At the start, also where JAX is tracing; sampling under it gives images all the same."""
+    """Checked at construction, also while JAX is tracing; sampling inside a traced function still works."""
     sde = Given(functions)
     with pytest.raises(ConfigError, match="Given: the log-SNR, .* must be finite and fall from t="):
         sde.check_time("training.eps", 1e-3)
@@ -236,7 +236,7 @@ def test_a_log_snr_of_its_own_must_be_finite_too():
 
 
 def test_the_log_snr_of_vp_is_finite_where_alpha_and_sigma_are():
-    """-ln(e^B - 1) is -B - 4e-44 at B = 100.05; the exact values at small times are of Python's own functions."""
+    """-ln(e^B - 1) is -B - 4e-44 at B = 100.05; exact values at small times come from Python's math functions."""
     sde = VP(0.1, 200.0)
     sde.check_time("training.eps", 1e-5)
     assert_allclose(sde.log_snr(jnp.float32(1.0)), -100.05, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Which integer image a sample becomes, and which x_0 stands for an image."""
+"""The integer image of a sample, and the x_0 of an image."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def test_levels_follow_the_config(dequantized, truncate, level):
 
 
 def test_dequantized_levels_are_not_truncated():
-    """floor(255 (v + u)/256) is v - 1 where u < v/255; of real numbers there is nothing to truncate."""
+    """floor(255 (v + u)/256) is v - 1 if u < v/255; real numbers are not truncated."""
     config = get_config()
     config.data.uniform_dequantization = config.sampling.truncate = True
     with pytest.raises(ConfigError, match="truncate=True with data.uniform_dequantization=True"):
@@ -44,7 +44,7 @@ def test_dequantized_levels_are_not_truncated():
 @pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("dequantized", [True, False])
 def test_levels_become_what_becomes_them_again(centered, dequantized):
-    """Every level of the digits, with and without dequantization, centred and not."""
+    """Every level of the digits, with and without dequantization, centered and not."""
     images = jnp.arange(16).reshape(1, 4, 4, 1)
     config = digits_config("vp")
     config.data.update(centered=centered, uniform_dequantization=dequantized)
@@ -64,7 +64,7 @@ def test_levels_become_what_becomes_them_again(centered, dequantized):
 
 
 def test_the_offset_is_that_of_uniform_data():
-    """Uniform levels cost log2 L bits a pixel, whatever the range: their density is 1 over the range's width."""
+    """Uniform levels cost log2 L bits per pixel for any range: their density is 1 over the width of the range."""
     for centered in (True, False):
         config = digits_config("vp")
         config.data.centered = centered

@@ -1,4 +1,4 @@
-"""A network and a config small enough to train for a few steps in a test."""
+"""A network and a config small enough for a few training steps in a test."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""What networks of few steps approximate, for data N(0, ell) in each coordinate, where the flow is linear: closed forms.
+"""Closed forms of the functions that few-step networks approximate, for data N(0, ell) in each coordinate.
 
-The flow keeps a coordinate's place in units of the standard deviation, so from t to s it multiplies by sqrt(c_s / c_t),
+The flow is linear and preserves coordinates in units of the standard deviation: from t to s it multiplies by sqrt(c_s / c_t),
 c = alpha^2 ell + sigma^2.
 """
 

@@ -1,4 +1,4 @@
-"""One dense layer on all pixels, whose score is linear, and folders with weights of it that no training made."""
+"""A single dense layer on all pixels, whose score is linear, and folders with given weights for it."""
 
 import flax.linen as nn
 import jax

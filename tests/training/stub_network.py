@@ -1,4 +1,4 @@
-"""A network small enough to train for a few steps in a test, and the config of such a training."""
+"""A network small enough for a few training steps in a test, and a config for it."""
 
 import flax.linen as nn
 import jax

@@ -1,4 +1,4 @@
-"""A batch in parts: the mean and its gradient are those of the whole, and each image keeps its noise."""
+"""Gradient accumulation: mean and gradient equal those of the whole batch, and each image keeps its noise."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ from tests.training.test_task import SPLIT, Mean
     ("parts", "unrolled"), [(1, False), (2, True), (4, False), (8, True), (8, False)]
 )
 def test_every_part_counts_once(parts, unrolled):
-    """Sums of small whole numbers, exact in float32: to the bit that of the whole batch."""
+    """Sums of small integers, exact in float32: equal to that of the whole batch bit for bit."""
     batch = {"x": jnp.arange(16.0).reshape(8, 2), "y": jnp.arange(8.0)}
     params = {"a": jnp.array([3.0, -2.0]), "b": jnp.float32(5)}
 
@@ -44,7 +44,7 @@ def test_every_part_counts_once(parts, unrolled):
 
 @pytest.mark.parametrize("unrolled", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_parts_are_not_in_memory_together(unrolled):
-    """Of six tanh, which the gradient needs, an eighth of the batch each instead of all."""
+    """For the gradient of six tanh, an eighth of the batch is stored each instead of all of it."""
 
     def mean_loss(params, batch):
         for w in params:
@@ -67,7 +67,7 @@ def test_parts_are_not_in_memory_together(unrolled):
 
 @pytest.mark.parametrize("unrolled", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_noise_of_an_image_does_not_depend_on_its_part(config, unrolled):
-    """The gradient with respect to a number for each image is its loss; here, a sum over its noise, its time and its pixels."""
+    """The gradient with respect to one number per image is its loss; here, a sum over its noise, time and pixels."""
     objective = build_objective(config, build_network(config), build_sde(config))
     show = dataclasses.replace(
         objective, loss=lambda model, x0, u, z, keys: x0[:, 1, 2, 0] + 2 * u + 4 * z[:, 0, 3, 0]
@@ -87,7 +87,7 @@ def test_the_noise_of_an_image_does_not_depend_on_its_part(config, unrolled):
 
 
 def test_updates_in_parts_are_updates_to_the_bit():
-    """Of the mean in test_task.py: whole numbers and halves. Two devices' shares of four images, in halves and in quarters."""
+    """For the mean in test_task.py, with integers and halves. Two devices with four images each, in halves and in quarters."""
     devices = PmapDevices((*jax.devices()[:2],))
     states = []
     for parts in (1, 2, 4):
@@ -104,7 +104,7 @@ def test_updates_in_parts_are_updates_to_the_bit():
 
 @pytest.mark.slow
 def test_updates_of_a_network_in_parts(config):
-    """Of two devices' shares of four images, in halves; eps = 1 keeps Adam from raising the round-off of another order of the sum."""
+    """Two devices with four images each, in halves; eps = 1 keeps Adam from amplifying rounding errors of the order of summation."""
     config.optim.eps = 1.0
     whole, parts = Case(config, 2), Case(config, 2)
     parts.step = build_train_step(parts.task, parts.devices, accumulation=2)
@@ -114,7 +114,7 @@ def test_updates_of_a_network_in_parts(config):
 
 
 def test_a_scan_on_accelerators_and_none_on_a_cpu(config, monkeypatch):
-    """The gradient of a convolution in a scan is 26 times slower on a CPU. What counts is what a program is compiled for."""
+    """The gradient of a convolution in a scan is 26 times slower on a CPU. The platform of compilation decides."""
     case = Case(config, 1)
     resident, steps = feed(0, BATCH, case.split, 0, case.devices)
     given = case.devices.split(stacked([next(steps)]))

@@ -1,4 +1,4 @@
-"""EDM's augmentation: exact where pixels are exchanged, as told elsewhere, as often as stated, and nothing in sampling."""
+"""EDM's augmentation: exact for permutations of pixels, consistent with its labels, with the stated probabilities, none in sampling."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def test_nothing_is_nothing_to_the_bit():
 
 
 def test_mirrors_and_quarter_turns_exchange_pixels():
-    """Whatever turns an image to the left does so in NumPy; a mirror of a mirror is the image."""
+    """Quarter turns agree with NumPy; mirroring twice gives the image."""
     x = np.asarray(IMAGES)
     of = {
         name: apply(augmentation(**{name: [1, 1]}), IMAGES) for name in ("mirrored", "upside_down")
@@ -53,7 +53,7 @@ def test_mirrors_and_quarter_turns_exchange_pixels():
 
 
 def test_whole_pixels_move_exactly():
-    """By an eighth of an image's side times the number; what comes in is the reflection at the edge."""
+    """The shift is an eighth of the image's side times the number; the edge is filled by reflection."""
     pixels = N // 8
     moved = apply(augmentation(right=[1, 0], down=[0, -1.5]), IMAGES)
     right = np.pad(np.asarray(IMAGES[0]), ((0, 0), (pixels, 0), (0, 0)), "reflect")[:, :N]
@@ -62,7 +62,7 @@ def test_whole_pixels_move_exactly():
 
 
 def test_the_filter_is_daubechies():
-    """Orthogonal to itself moved by two, and blind to polynomials up to the fifth degree at the highest frequency: what defines it."""
+    """Its defining properties: orthogonal to its shifts by two, with vanishing moments up to degree five at the highest frequency."""
     correlation = np.correlate(SYM6, SYM6, "full")[len(SYM6) - 1 :: 2]
     np.testing.assert_allclose(correlation, [1, 0, 0, 0, 0, 0], atol=1e-11)
     k = np.arange(len(SYM6))
@@ -83,7 +83,7 @@ def blob(mean, covariance):
 
 
 def test_what_is_told_is_what_was_done():
-    """A Gaussian is carried to the Gaussian that the nine numbers say: each map forward, one after the other, in a right-handed plane."""
+    """A Gaussian is mapped to the Gaussian that the nine numbers imply: the maps in order, in a right-handed plane."""
     chosen = {
         "mirrored": [0, 0, 0, 0, 1, 1], "upside_down": [0, 0, 0, 0, 0, 1],
         "enlarged": [1.2, 0, 0, 0, -0.8, 0.5], "turned": [0, 0.6, 0, 0, 2.5, -1.1],
@@ -114,7 +114,7 @@ def test_what_is_told_is_what_was_done():
 
 
 def test_rates_are_the_stated_ones():
-    """False-alarm rate 2e-6: nine binomial and six Kolmogorov tests at 1e-7 each, by one fixed key."""
+    """False-alarm rate 2e-6: nine binomial and six Kolmogorov tests at 1e-7 each, with one fixed key."""
     n, rate = 20_000, 0.12
     found = jax.jit(lambda key: drawn(jax.random.split(key, n), rate))(jax.random.key(1))
     found = Augmentation(*map(np.asarray, found))
@@ -161,7 +161,7 @@ class Recording:
 
 @pytest.mark.parametrize("num_classes", [pytest.param(0, marks=pytest.mark.slow), 10])
 def test_the_network_is_told_in_training_only(num_classes):
-    """What it is told is what was done to the images, also where it is told no class; held-out images are as they are."""
+    """The labels describe the augmentation of the images, also without a class; held-out images are not augmented."""
     config = small_config(
         **{"model.num_classes": num_classes, "training.label_dropout": float(num_classes > 0)}
     )
@@ -223,7 +223,7 @@ def test_bad_input(fields, message):
 
 @pytest.mark.parametrize("n", [2, 3, 8])
 def test_resampling_by_no_map_changes_nothing(n):
-    """Up and down by the filter, without the test that leaves out both."""
+    """Filtered up and down, without skipping images to which neither applies."""
     x = jnp.arange(3.0 * n**2).reshape(n, n, 3)
     same = jax.jit(warped)(x, jnp.eye(2), jnp.zeros(2))
     np.testing.assert_allclose(same, x, atol=2e-6 * float(x.max()))

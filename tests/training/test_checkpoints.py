@@ -1,4 +1,4 @@
-"""Checkpoints: what is restored is what was saved, and what does not fit is refused by name."""
+"""Checkpoints: restored state equals saved state, and mismatches are refused by name."""
 
 import functools
 import itertools
@@ -207,7 +207,7 @@ DAMAGES = {
     "damage", [pytest.param(of, marks=[pytest.mark.slow] * (of != "flipped")) for of in DAMAGES]
 )
 def test_whatever_happens_to_a_file_no_other_weights_are_read(config, tmp_path, capsys, damage):
-    """Each file of the newest checkpoint in turn: its own arrays come back, or the ones before with a line."""
+    """For each damaged file of the newest checkpoint, its arrays are restored, or the previous ones with a message."""
     early, late = two_checkpoints(config, tmp_path)
     newest = tmp_path / "checkpoints" / "7"
     files = [path for path in newest.rglob("*") if path.is_file()]

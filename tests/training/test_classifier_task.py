@@ -1,4 +1,4 @@
-"""Training a classifier of noisy images: what its figures are of where the best ones are known, and that it is a run like others."""
+"""Training a classifier of noisy images: its figures against known optimal ones, and that its runs behave like others."""
 
 import flax.linen as nn
 import jax
@@ -60,7 +60,7 @@ def found(loss):
 
 
 def test_accuracy_is_that_of_the_best_classifier():
-    """Phi(alpha / sqrt(alpha^2 + sigma^2)), chance at the end; within 5 standard errors: a false alarm in 10^5 or less."""
+    """Phi(alpha / sqrt(alpha^2 + sigma^2)), and chance at the end; within 5 standard errors: at most one false alarm in 10^5."""
     right = found(Right(SubVP(), UniformTimes(SubVP(), 1e-3)))
     assert set(np.unique(right)) == {0.0, 1.0}
     alpha, sigma = (np.asarray(of(jnp.asarray(TIMES))) for of in (SubVP().alpha, SubVP().sigma))
@@ -83,7 +83,7 @@ def test_loss_is_the_entropy_of_what_is_not_known():
 
 
 def test_times_are_those_of_the_density():
-    """The mean over uniform times, however they are drawn; at eps whatever u, for the accuracy there."""
+    """The mean over uniform times, however they are drawn; all times at eps for the accuracy there."""
     sde, u = VP(), jnp.array([0.2, 0.9])
     times = LogSNRTimes(sde, 1e-3)
     x0, z, labels = jnp.ones((2, 1)), jnp.array([[0.3], [-2.5]]), jnp.array([0, 1])
@@ -168,7 +168,7 @@ def test_a_resumed_run_is_the_run_without_a_stop(whole, tmp_path):
 
 
 def test_its_folder_is_no_score_network(whole):
-    """Neither with its own config nor with that of a score network."""
+    """Refused both with its own config and with that of a score network."""
     folder, _ = whole
     with pytest.raises(UserError, match="a classifier has no score"):
         sample.check(small(), VP())

@@ -1,4 +1,4 @@
-"""The loss of a network that is told an image: its minimum is the conditional score, and flips go through both."""
+"""The loss of a network with a condition image: its minimum is the conditional score, and flips apply to both images."""
 
 import dataclasses
 
@@ -52,8 +52,8 @@ def config(monkeypatch):
 
 
 def test_the_minimum_of_the_loss_is_the_conditional_score(config):
-    """Of Gaussian pixels, half of which are measured, at one time: E[z | x_t, told] is affine, and known. Within five standard errors
-    of a regression by 400,000 pixels, once in 300,000 not."""
+    """For Gaussian pixels, half of them measured, at one time: E[z | x_t, condition] is affine and known. Within five standard errors
+    of a regression on 400,000 pixels, with a false alarm in 300,000."""
     sde = build_sde(config)
     objective = build_objective(config, Affine(), sde)
     rng = np.random.default_rng(0)
@@ -109,7 +109,7 @@ def told_in_training(objective, images, condition, key):
 
 @pytest.mark.parametrize("kind", ["measured", "paired"])
 def test_a_flipped_image_is_told_flipped(config, kind):
-    """Measured of the image as it is trained on; of a pair both are flipped together."""
+    """The augmented image is measured; both images of a pair are flipped together."""
     config.data.random_flip = True
     config.condition.sigma_y = 0.0
     config.model.condition_image = kind
@@ -129,7 +129,7 @@ def test_a_flipped_image_is_told_flipped(config, kind):
 
 
 def test_what_is_told_is_dropped_at_its_rate(config):
-    """Whole images, in training only; five standard deviations of a share of 1/4."""
+    """Entire condition images are dropped, in training only; a fraction of 1/4 within five standard deviations."""
     config.training.label_dropout = 0.25
     objective = build_objective(config, Affine(), build_sde(config))
     images = jnp.ones((1000, 2, 2, 1))
@@ -161,7 +161,7 @@ def test_noise_differs_from_update_to_update_and_what_else_is_drawn_stays(config
 
 @pytest.mark.slow
 def test_a_run_that_stopped_goes_on_to_the_same_bits(config, tmp_path):
-    """What is told has noise of its own in each update, which belongs to the seed and the update."""
+    """The condition image has new noise in each update, determined by the seed and the update."""
     config.model.condition_noise = 0.3
     config.training.update(
         batch_size=8, n_iters=6, eval_freq=6, snapshot_freq=0, log_freq=1, label_dropout=0.2
@@ -177,7 +177,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(config, tmp_path):
 
 
 def test_a_field_that_is_not_read_is_refused_where_a_network_begins(tmp_path, monkeypatch):
-    """A folder that has been trained with it goes on: nothing of its condition can change any more."""
+    """A trained folder continues, but its condition can no longer be changed."""
     config = digits_config("vp")
     config.update_from_flattened_dict({"model.condition_image": "measured", "condition.factor": 4})
     with pytest.raises(ConfigError, match=r"condition.factor=4 with condition.name='box'"):

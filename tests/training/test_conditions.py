@@ -1,4 +1,4 @@
-"""The label of an image reaches the network with it, from memory and from disk; it is dropped in training only."""
+"""An image's label reaches the network with it, from memory and from disk; labels are dropped in training only."""
 
 import dataclasses
 
@@ -51,14 +51,14 @@ def trained(labelled, folder, in_memory):
 
 @pytest.mark.slow
 def test_labels_are_those_of_the_images_in_memory_and_streamed(labelled, tmp_path):
-    """The same bits, and the same held-out loss."""
+    """Bitwise equal, with the same held-out loss."""
     found = [trained(labelled, tmp_path / of, of) for of in ("yes", "no")]
     for one, other in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_the_numbers_of_the_classes_of_a_batch_move(labelled, tmp_path):
-    """Adam leaves alone what has never had a gradient."""
+    """Adam does not change parameters that never had a gradient."""
     table = trained(labelled, tmp_path / "run", "no")[-1]["table"]
     split = data.load(labelled, conditions=("label",)).train
     first = split.condition["label"][data.batch_indices(labelled.seed, 0, 8, split.num_images)]
@@ -67,7 +67,7 @@ def test_the_numbers_of_the_classes_of_a_batch_move(labelled, tmp_path):
 
 
 def test_labels_are_dropped_at_their_rate_and_never_when_held_out(labelled):
-    """1000 images; the loss is replaced by one that shows the labels that the network is given."""
+    """1000 images, with a loss that exposes the labels passed to the network."""
     labelled.training.label_dropout = 0.25
     objective = dataclasses.replace(
         build_score_task(labelled).objective,

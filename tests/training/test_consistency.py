@@ -1,4 +1,4 @@
-"""Consistency models where the flow is known: data N(0, ell) under any process, and a mixture whose points keep their quantiles."""
+"""Consistency models with a known flow: data N(0, ell) under any process, and a mixture whose points keep their quantiles."""
 
 import functools
 
@@ -50,7 +50,7 @@ def network(kind):
     ids=lambda p: f"{type(p).__name__}-{type(p.sde).__name__}",
 )  # fmt: skip
 def test_at_eps_it_gives_what_it_is_given(prediction):
-    """To the bit, compiled or not, for any network; and nearby it is near."""
+    """Bit for bit, compiled or not, for any network; and close to it nearby."""
     x = jnp.asarray(X0, jnp.float32)
     model = ConsistencyModel(network(prediction), prediction.sde, EPS)
     eps = jnp.full(len(x), EPS, jnp.float32)
@@ -75,7 +75,7 @@ def test_edms_form_is_that_of_the_paper():
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_the_state_of_an_image_and_its_noise(sde):
-    """Whatever the two times: it is where their path is then."""
+    """For any two times it is the point of their path at the second."""
     t = jnp.linspace(0.05, 0.95, 6) * sde.T
     s = t[::-1] * 0.9
     x, there = ((sde.alpha(of)[:, None] * X0 + sde.sigma(of)[:, None] * Z) for of in (t, s))
@@ -88,7 +88,7 @@ def test_the_state_of_an_image_and_its_noise(sde):
 
 @pytest.mark.parametrize("sde", [VP(), EDM(), Linear()], ids=repr)
 def test_intervals_lie_around_their_times(sde):
-    """They begin at eps itself, end where the signal does, and have equal steps of rho^(1/7)."""
+    """They begin at eps, end at `signal_end`, and have equal steps of rho^(1/7)."""
     cuts = Intervals(sde, EPS, 5).cut(jnp.arange(6.0))
     assert cuts[0] == jnp.float32(EPS)
     assert cuts[-1] == jnp.float32(sde.signal_end)
@@ -113,7 +113,7 @@ def test_intervals_lie_around_their_times(sde):
     ],
 )
 def test_intervals_double_on_the_way(first, last, n, expected):
-    """As iCT's schedule does, to the last number at the end; with fewer updates than doublings as far as they lead."""
+    """As in iCT's schedule, up to the final number; with fewer updates than doublings, as far as these lead."""
     found = [int(doubled(first, last, jnp.asarray(k), n)) for k in range(len(expected))]
     assert found == expected
 
@@ -124,7 +124,7 @@ def test_intervals_double_on_the_way(first, last, n, expected):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("sde", [VP(), EDM(), Linear()], ids=repr)
 def test_the_exact_function_is_a_fixed_point_of_distillation(sde):
-    """It changes along the teacher's step by an error of 1/N^3, that of one step of Heun's method."""
+    """Along the teacher's step it changes by an error of order 1/N^3, that of one step of Heun's method."""
     times = sde.time_of_log_snr(jnp.linspace(8.0, -6.0, 64))
     x0, z = np.sqrt(ELL) * jnp.ones((64, 3)), jnp.ones((64, 3))
 
@@ -144,7 +144,7 @@ def test_the_exact_function_is_a_fixed_point_of_distillation(sde):
 
 @pytest.mark.usefixtures("x64")
 def test_a_mixtures_quantile_map_is_a_fixed_point_of_distillation():
-    """Of the exact score of a mixture, whose flow keeps quantiles: along a step the quantile changes by 1/N^3."""
+    """With the exact score of a mixture, whose flow keeps quantiles, the quantile changes by order 1/N^3 along a step."""
     sde = EDM()
 
     def error(count):
@@ -188,7 +188,7 @@ NODES = (np.arange(50) + 0.5) / 50
     ids=["distillation", "training"],
 )
 def test_the_gradient_vanishes_at_the_exact_function(teaches):
-    """Faster than elsewhere as N grows. From data the loss itself stays: of its gradient the mean alone vanishes, as 1/N."""
+    """It vanishes faster than elsewhere as N grows. In training from data only the mean of the gradient vanishes, as 1/N."""
     sde = EDM()
     teacher = GaussianScore.create(jnp.zeros(1), ELL * jnp.eye(1), sde) if teaches else None
     slopes = np.array([slope_of(loss_of(sde, n, teacher), NODES) for n in (100, 200, 400)])
@@ -206,7 +206,7 @@ def test_the_gradient_vanishes_at_the_exact_function(teaches):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("reduce_mean", [True, False])
 def test_from_data_the_loss_is_what_the_noisy_image_does_not_tell(reduce_mean):
-    """E[(a_t x_t - a_s x_s)^2] / (rho_t - rho_s) of linear functions: from the covariance of x_t and x_s."""
+    """E[(a_t x_t - a_s x_s)^2] / (rho_t - rho_s) for linear functions, from the covariance of x_t and x_s."""
     sde, s, t = VP(), 0.3, 0.4
     f = LinearFlow(sde, ELL, EPS)
     sign = np.array([(1, 1), (1, -1), (-1, 1), (-1, -1)])
@@ -238,7 +238,7 @@ def test_pseudo_huber_is_a_square_nearby_and_a_norm_far_away(reduce_mean):
 
 
 def test_the_density_of_times_does_not_move_what_is_learnt():
-    """With iCT's weighting and times, their densities cancel: each image counts by its interval alone."""
+    """With iCT's weighting and times the density cancels: the weight of an image depends only on its interval."""
     config = get_config()
     config.training.update(times="log_normal", log_normal_mean=-1.1, log_normal_std=2.0, eps=EPS)
     times = LogNormalTimes.from_config(config, EDM())
@@ -248,7 +248,7 @@ def test_the_density_of_times_does_not_move_what_is_learnt():
 
 
 def test_no_gradient_reaches_the_target():
-    """Where the network could only make the target its own image: a loss of the target alone has none."""
+    """A loss that depends on the network only through the target has no gradient."""
     loss, f = loss_of(EDM(), 5), functools.partial(LinearFlow, EDM(), ELL, EPS)
     x0, z, t, s = X0[:1], Z[:1], jnp.asarray([2.0]), jnp.asarray([1.0])
 
@@ -274,10 +274,10 @@ def test_no_gradient_reaches_the_target():
     ids=["distillation", "training"],
 )
 def test_a_linear_model_learns_the_closed_form(teaches):
-    """A factor for each of 32 cuts of EDM's time: where its updates end, which are affine in the factors; the means are exact, by four points.
+    """A factor for each of 32 sections of EDM's time: the limit of its updates, which are affine in the factors; exact means by four points.
 
-    Both tend to 1 with N. Distilled, each cut has of what the one before has what a step of Heun's method keeps of x in dx/dt = t x/c_t,
-    against the exact sqrt(c_s/c_t). From data, x_s and x_t share image and noise: (ell + s t) / sqrt(c_s c_t).
+    Both tend to 1 with N. In distillation, the ratio of successive factors is that of a step of Heun's method for dx/dt = t x/c_t to the
+    exact sqrt(c_s/c_t). From data, where x_s and x_t share image and noise, it is (ell + s t) / sqrt(c_s c_t).
     """
     sde, count = EDM(), 32
     teacher = GaussianScore.create(jnp.zeros(1), ELL * jnp.eye(1), sde) if teaches else None

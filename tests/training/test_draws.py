@@ -1,4 +1,4 @@
-"""How the numbers of a batch are spread: each uniform, and their mean of the variance that its law gives."""
+"""The spread of a batch's random numbers: each is uniform, and their mean has the variance of its scheme."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ VARIANCES = {
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_the_law_of_a_batch(name):
-    """False alarm 1e-6 for each comparison: the pooled law (DKW), the mean's variance, and the cells."""
+    """False alarm 1e-6 for each comparison: pooled distribution (DKW), variance of the mean, and cells."""
     u = draw(name)
     assert u.min() >= 0
     assert u.max() < 1
@@ -50,5 +50,5 @@ def test_the_law_of_a_batch(name):
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_numbers_belong_to_the_place_in_the_batch(name):
-    """A device that has the second half of the batch draws the second half of the numbers."""
+    """A device with the second half of the batch draws the second half of the numbers."""
     np.testing.assert_array_equal(draw(name, jnp.arange(4, B)), draw(name)[:, 4:])

@@ -1,4 +1,4 @@
-"""Training goes back to an earlier checkpoint: what follows is what would have followed, and nothing is lost."""
+"""Training from an earlier checkpoint: the continuation is unchanged, and nothing is lost."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_the_same_command_given_again_does_not_go_back_again(trained, capsys):
 
 
 def test_from_the_newest_step_too_the_same_command_goes_on(trained, capsys):
-    """Nothing is moved, but that it was asked for is known."""
+    """Nothing is moved, but the request is recorded."""
     folder, _ = trained
     assert run(folder, 5, from_step=4).figures["step"] == 5
     assert "back to step" not in capsys.readouterr().err

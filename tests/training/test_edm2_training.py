@@ -1,8 +1,8 @@
-"""The published EDM2 code's first six updates, repeated with their images, noise levels and noise.
+"""The first six updates of the published EDM2 code, repeated with their images, noise levels and noise.
 
-Golden file (tests/golden/peers/edm2_train.npz): NVlabs/edm2 4bf8162, float32: weights made unit before each update, the loss with a
+Golden file (tests/golden/peers/edm2_train.npz): NVlabs/edm2 4bf8162, float32: weights normalized before each update, the loss with
 learned uncertainty, Adam, a rate that rises over two updates and then falls as 1/sqrt, two power-function averages.
-What is run is training/step.py's own update, of a task that reads the recorded draws from further channels of each "image".
+The update is that of training/step.py, for a task that reads the recorded draws from further channels of each "image".
 """
 
 import jax
@@ -103,7 +103,7 @@ def run():
 
 
 def test_figures_of_every_update(run):
-    """Ours is half of the sum over pixels; the published gradient is of the sum. Measured: 2e-6 of the loss, 3e-6 of the norm."""
+    """Ours is half of the sum over pixels; the published gradient is that of the sum. Measured: 2e-6 of the loss, 3e-6 of the norm."""
     _, arrays, _, path = run
     for k, (_, figures) in enumerate(path):
         assert figures["learning_rate"] == pytest.approx(arrays["lr"][k], rel=1e-6)
@@ -113,7 +113,7 @@ def test_figures_of_every_update(run):
 
 @pytest.mark.parametrize("name", ["final", "ema_0.050", "ema_0.100"])
 def test_weights_and_averages_after_six_updates(run, name):
-    """To 1e-4 of weights of size 1 that move by about 0.07; measured 6e-5 for the worst, 2e-6 for 999 in a thousand."""
+    """To 1e-4 for weights of size 1 that change by about 0.07; measured 6e-5 for the worst, 2e-6 for 999 in a thousand."""
     _, arrays, network, path = run
     state = path[-1][0]
     found = state.params if name == "final" else state.averages[str(float(name[4:]))]
@@ -132,7 +132,7 @@ def test_gains_and_log_variance_on_the_way(run):
 
 
 def test_an_update_begins_with_unit_weights(run):
-    """What the first update, whose rate is 0, leaves of them is what the published code made of the first weights."""
+    """After the first update, with rate 0, they equal the published code's normalized initial weights."""
     _, arrays, network, path = run
     expected = forced(params_of(network, weights(arrays, "init")))
     jax.tree.map(
@@ -143,7 +143,7 @@ def test_an_update_begins_with_unit_weights(run):
 
 
 def test_published_rates():
-    """With batches of 2,048: the rate is full after 10 million images, and falls from 70,000 batches on."""
+    """With batches of 2,048, warmup ends after 10 million images, and the rate falls from 70,000 batches on."""
     with np.load(GOLDEN / "edm2_phema.npz") as file:
         golden = dict(file)
     updates = jnp.asarray(golden["lr/cur_nimg"] / 2048)

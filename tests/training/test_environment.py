@@ -1,4 +1,4 @@
-"""What a training ran on, and with which code."""
+"""The recorded environment of a training: machine and code."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a step sees, whether it is on the device or read on the way, from whatever step a run starts."""
+"""The inputs of a step, for data on the device or read during training, from any first step."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Flow matching against the closed forms of its minimum, at times up to T = 1 where noise alone is left."""
+"""Flow matching against closed forms of its minimum, at times up to T = 1, where only noise is left."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def at_one_time(loss, model, ell, t):
     ],
 )
 def test_the_minimum_is_the_data_s_share(ell, reduce_mean):
-    """l/c at each time, T = 1 itself among them, and (pi/2) sqrt(l) in the mean over [0, 1]."""
+    """l/c at each time, including T = 1, and (pi/2) sqrt(l) on average over [0, 1]."""
     loss = flow_loss(reduce_mean=reduce_mean)
     for t in (EPS, 0.3, 0.999, 1.0):
         c = (1 - t) ** 2 * ell + t**2
@@ -61,14 +61,14 @@ def test_the_minimum_is_the_data_s_share(ell, reduce_mean):
 
 
 def test_a_network_that_says_nothing():
-    """1 + l, of noise and image, at every time."""
+    """1 + l, from noise and image, at every time."""
     for t in (EPS, 0.5, 1.0):
         assert at_one_time(flow_loss(), given(0.0), 0.25, t) == pytest.approx(1.25, rel=1e-12)
 
 
 @pytest.mark.parametrize("sde", [VP(), Trigonometric(), STRAIGHT], ids=repr)
 def test_it_is_the_denoising_loss_by_another_weight(sde):
-    """(g^2 / (2 sigma))^2 of the noise's error: for any process, any score and each draw."""
+    """(g^2 / (2 sigma))^2 times the error of the noise, for any process, score and draw."""
 
     def wrong(x, t):
         return jnp.tanh(x) - t[:, None]
@@ -85,7 +85,7 @@ def test_it_is_the_denoising_loss_by_another_weight(sde):
 
 @pytest.mark.parametrize("law", ["uniform", "logit_normal"])
 def test_its_expectation_does_not_depend_on_the_times(law):
-    """Of an exact score under weighting=flow, and under SD3's the mean over logit-normal times of l/c."""
+    """For an exact score under weighting=flow; under SD3's weighting, the mean of l/c over logit-normal times."""
     ell, mean, std = 0.25, 0.3, 0.8
     fields = {"times": law, "logit_normal_mean": mean, "logit_normal_std": std}
     nodes = uniform_nodes()
@@ -103,7 +103,7 @@ def test_its_expectation_does_not_depend_on_the_times(law):
 
 
 def test_every_gradient_is_finite_to_the_end():
-    """At the last u of float32 too, and at T itself."""
+    """Also at the last u in float32, and at T itself."""
     loss = flow_loss()
     u = jnp.array([0.0, 0.5, 1 - 2.0**-24, 1.0], jnp.float32)
     x0, z = jnp.ones((4, 2), jnp.float32), jnp.full((4, 2), 0.5, jnp.float32)

@@ -1,4 +1,4 @@
-"""Training around a network that stays: where it comes from, what a checkpoint holds, and the minimum that a control reaches."""
+"""Training with a frozen base network: its source, the contents of checkpoints, and the minimum that a control reaches."""
 
 import flax.linen as nn
 import jax
@@ -40,8 +40,8 @@ class LinearControl(nn.Module):
 
 
 def test_a_trained_control_reaches_the_minimum_given_what_it_is_told(monkeypatch):
-    """Of Gaussian data the least loss E|z - E[z | x_t]|^2 is alpha^2 l / c with c = alpha^2 l + sigma^2; given a sight of correlation r
-    the same with l (1 - r^2). Five standard errors of 200,000 squares: once in 10^6 not."""
+    """For Gaussian data the minimal loss E|z - E[z | x_t]|^2 is alpha^2 l / c with c = alpha^2 l + sigma^2; given a condition of
+    correlation r it has l (1 - r^2) in place of l. Within five standard errors of 200,000 squares: a false alarm in 10^6."""
     monkeypatch.setitem(NETWORKS, "linear_control", LinearControl)
     config = toy_config()
     config.data.update(image_size=2)
@@ -165,7 +165,7 @@ def test_the_base_is_kept_beside_and_only_the_control_has_a_state(base, trained)
 
 
 def test_it_goes_on_without_the_folder_of_its_base(base, begun, tmp_path):
-    """One update more is made of the same base; the folder that is named is read at the beginning only."""
+    """One more update uses the same base; the named folder is only read at the start."""
     _, config = begun
     first = frozen_weights(config, build_network(config), begun[0], begins=True)
     assert_equal(first, {"base": base[1]})

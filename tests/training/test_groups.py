@@ -1,4 +1,4 @@
-"""The loss told apart by noise: its parts make the whole, and each image is in the part of its own noise."""
+"""The loss grouped by noise: the groups make up the whole, and each image is in the group of its noise."""
 
 import json
 
@@ -30,7 +30,7 @@ class Apart(Mean):
 
 
 def test_groups_have_their_own_means_and_make_the_loss(tmp_path):
-    """Four of the eight images are below 10: sums of squares of integers, which float32 has exactly."""
+    """Four of the eight images are below 10: sums of squares of integers, exact in float32."""
     run(tmp_path, 2, Apart())
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     for line, p in zip(
@@ -44,7 +44,7 @@ def test_groups_have_their_own_means_and_make_the_loss(tmp_path):
 
 
 def test_a_line_is_the_mean_over_its_images_not_over_its_updates(tmp_path):
-    """Batches of four of the eight images, whose groups differ in size from update to update."""
+    """Batches of four of the eight images, with groups that change in size between updates."""
 
     class Frozen(Apart):
         optimizer = optax.sgd(0.0)
@@ -66,7 +66,7 @@ def test_a_task_without_groups_is_none():
 
 @pytest.mark.parametrize(("draws", "devices"), [("independent", 4), ("stratified", 1)])
 def test_every_image_counts_in_the_bin_of_its_own_time(config, draws, devices):
-    """The loss is replaced by u itself, so that the mean of bin k lies in [k/4, (k+1)/4), and stratified u fill bins evenly."""
+    """The loss is u itself, so the mean of bin k lies in [k/4, (k+1)/4), and stratified u fill the bins evenly."""
     config.training.draws = draws
     task = build_score_task(config)
     object.__setattr__(task.objective, "loss", Shown(task.objective.loss))
@@ -122,7 +122,7 @@ def test_bins_of_equal_log_snr(config):
 
 
 def test_bins_of_a_chain(config):
-    """SMLD's: sigma falls from 50 to 0.01 in equal ratios, and the log-SNR is -2 ln sigma."""
+    """For SMLD sigma falls from 50 to 0.01 in equal ratios, and the log-SNR is -2 ln sigma."""
     config.sde.name = "ve"
     config.training.continuous = False
     config.model.num_scales = 8

@@ -1,4 +1,4 @@
-"""What the held-out loss is a loss of: the averaged weights, and images as they are."""
+"""The held-out loss: it uses the EMA weights and images without augmentation."""
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ from score_sde.training.state import init_params
 
 
 def test_there_is_no_dropout_and_no_mirroring(config):
-    """The same losses from a config without either."""
+    """The losses equal those of a config without either."""
     batch, key = data.load(config).test.take(range(8)), stream_key(0, Stream.HELD_OUT)
     losses = []
     for dropout, flip in ((0.3, True), (0.0, False)):
@@ -74,7 +74,7 @@ class Sum:
 
 
 def test_the_devices_of_a_cpu_run_one_program_at_a_time(config):
-    """Two of MNIST's 125 at once have stood still on two cores for as long as one looked: each waited for the other device's part of a sum."""
+    """Two of MNIST's 125 batches at once used to deadlock on two cores: each waited for the other device's part of a sum."""
     config.training.batch_size = 8
     objective = build_objective(config, build_network(config), build_sde(config))
     split = data.load(config).test

@@ -1,4 +1,4 @@
-"""Power-function averages of a run: those of the definition, kept on the way, and made into one of any width."""
+"""Power-function averages of a run: agreement with the definition, storage during training, and reconstruction of any width."""
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def test_averages_are_those_of_the_definition(folder):
 @pytest.mark.parametrize(("width", "tolerance"), [(0.05, 1e-6), (0.1, 1e-6), (0.08, 2e-3)])
 @pytest.mark.parametrize("step", [0, 11])
 def test_one_of_any_width_is_made_of_them(folder, capsys, width, tolerance, step):
-    """Of a width that was kept, itself; of another, nearly what keeping it would have given. Also at an earlier checkpoint."""
+    """For a stored width it is that average; for another, nearly what storing it would have given. Also at an earlier checkpoint."""
     found, at = reconstructed(folder, TEMPLATE, width, step)
     assert at == (step or 12)
     assert found["p"] == pytest.approx(by_definition(width, at), rel=tolerance)
@@ -106,7 +106,7 @@ def test_damage_is_named(folder, tmp_path):
 
 
 def test_a_run_without_them_is_as_before(tmp_path):
-    """No folder, and a checkpoint of the same arrays; asked for one, a sentence."""
+    """No folder, and a checkpoint with the same arrays; asking for an average gives a message."""
     state, _ = run(tmp_path, 2, task(), averages_freq=1)
     assert not averages_folder(tmp_path).exists()
     assert list(parts(state)) == ["step", "params", "ema_params", "opt_state"]
@@ -120,7 +120,7 @@ def test_a_run_without_them_is_as_before(tmp_path):
 
 
 def test_weights_of_a_width_are_a_score_model(config, tmp_path):
-    """Made of the checkpoint's own averages alone; of a width that it has, they are these."""
+    """Made only of the checkpoint's own averages; for a width that it has, the weights are that average."""
     config.training.ema.sigma_rel = (0.05, 0.1)
     network_task = build_score_task(config)
     state = first_state(network_task.init(), network_task.optimizer, network_task.widths)

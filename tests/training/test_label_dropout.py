@@ -1,4 +1,4 @@
-"""Labels in training: what reaches the network, and that no other random number moves."""
+"""Labels in training: the network's inputs, and that no other random number changes."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ LABELS, NONE = {"label": jnp.array([0, 1, 2, 1])}, {"label": jnp.full(N, 3)}
 
 
 def test_the_other_keys_of_an_image_are_those_without_labels():
-    """The five of runs before there were labels: results of training do not change."""
+    """The five streams of runs before labels existed: results of training do not change."""
     places = jnp.arange(50)
     before = jax.vmap(lambda place: jax.random.split(jax.random.fold_in(KEY, place), 5))(places).T
     keys = image_keys(TrainingKeys, KEY, places)
@@ -82,7 +82,7 @@ def test_with_every_label_dropped_only_no_class_learns(problem):
 
 @pytest.mark.slow
 def test_labels_reach_the_network_and_are_kept_in_held_out_losses(problem):
-    """Without dropout in training, and whatever the dropout in held-out losses: each image's own label matters."""
+    """Without dropout in training, and with any dropout in held-out losses: each image's own label matters."""
     objective, params, images = problem
     u = jnp.linspace(0.1, 0.9, N)
     held_out = dataclasses.replace(objective, label_dropout=1.0)
@@ -111,7 +111,7 @@ def test_rates_that_cannot_be_are_refused():
 
 
 def test_conditions_of_any_shape_are_dropped_image_by_image():
-    """Of four images of four numbers each, rows and not columns."""
+    """For four images with four numbers each, rows are dropped and not columns."""
     keys = image_keys(TrainingKeys, KEY, jnp.arange(4)).label_dropout
     condition = {"text": jnp.ones((4, 4))}
     none = {"text": jnp.zeros((4, 4))}

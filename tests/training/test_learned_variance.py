@@ -1,4 +1,4 @@
-"""The hybrid loss against recorded values of improved-diffusion, and the variance that it learns against its closed form."""
+"""The hybrid loss against recorded values of improved-diffusion, and the learned variance against its closed form."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def recorded(golden, **changes):
 
 
 def test_published_losses_and_gradients(x64, golden):
-    """None of the bound's goes to the mean."""
+    """No gradient of the bound reaches the mean."""
     out = jnp.asarray(golden["EPSILON/LEARNED_RANGE/model_output"], jnp.float64)
 
     def total(out):
@@ -78,7 +78,7 @@ def test_published_losses_and_gradients(x64, golden):
 
 
 def test_published_losses_in_float32(golden):
-    """Of a sum of which the bound's terms are a thousandth."""
+    """The bound's terms are a thousandth of the sum."""
     out = jnp.asarray(golden["EPSILON/LEARNED_RANGE/model_output"])
     loss = HybridLoss(DiscreteLoss(CHAIN, True), -1.0, 1.0, 256)
     arrays = (jnp.asarray(golden[name]) for name in ("x_start", "t", "noise"))
@@ -131,7 +131,7 @@ def costs_of_variances(v, t, s, ell):
 
 @pytest.mark.parametrize(("t", "s", "ell", "share"), BEST)
 def test_the_bound_is_least_at_the_best_variance(x64, t, s, ell, share):
-    """The step's mean by the exact score; what it misses has variance tau^2 c_s/c_t - beta_tilde."""
+    """With the exact score, the optimal variance exceeds beta_tilde by the error of the mean, tau^2 c_s/c_t - beta_tilde."""
     v = np.linspace(-1.0, 1.0, 200_001)
     best = 0.5 * (v[np.argmin(costs_of_variances(v, t, s, ell))] + 1.0)
     assert best == pytest.approx(share, abs=2e-5)
@@ -173,7 +173,7 @@ AROUND = {
 
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
 def test_the_variance_is_the_networks_whatever_changes_its_score(around):
-    """With v = 1 the step of the changed score is that of the larger variance, as above."""
+    """With v = 1 the step with the changed score has the larger variance, as above."""
     sde, shape = VP(), (2, 3)
     x, z = jax.random.normal(jax.random.key(0), (2, *shape))
 
@@ -221,7 +221,7 @@ def small(**changes):
 
 
 def test_a_network_of_twice_the_channels_is_trained():
-    """Its first output is 0: v = 0, halfway between the logarithms; and its gradient is finite in both halves."""
+    """Its initial output is 0, so v = 0, halfway between the logarithms; the gradient is finite in both halves."""
     config = small()
     network = build_network(config)
     parameterization = build_parameterization(config, VP())

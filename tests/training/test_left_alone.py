@@ -1,4 +1,4 @@
-"""Whatever ends a run, no update that was saved is lost, nothing bad is saved, and the same command goes on."""
+"""Whatever ends a run, no saved update is lost, nothing invalid is saved, and the same command resumes."""
 
 import errno
 import hashlib
@@ -54,7 +54,7 @@ def steps_of(folder):
 
 
 def test_a_disk_without_room_ends_the_run_and_one_with_room_goes_on(tmp_path):
-    """At each of these sizes another file is the first that has none; the last is a checkpoint's."""
+    """At each of these sizes another file is the first without room; the last is a file of a checkpoint."""
     whole = run(tmp_path / "whole", 3).state
     run(tmp_path / "begun", 1)
     refused = []
@@ -183,7 +183,7 @@ def test_an_error_of_what_is_no_update_loses_none(tmp_path, capsys, options, err
 )
 @pytest.mark.parametrize("checkpoint_freq", [1, 0])
 def test_weights_whose_loss_nobody_has_seen_are_not_saved(tmp_path, rate, words, checkpoint_freq):
-    """The third update is the bad one; it is also the last, so that no other would show it."""
+    """The third update is the non-finite one; it is also the last, so no later one would reveal it."""
     rates = optax.sgd(lambda count: jax.numpy.where(count == 2, rate, 0.25))
     with pytest.raises(NotFinite, match=words if checkpoint_freq else words.partition(";")[0]):
         run(tmp_path, 3, Recorded(optimizer=rates), checkpoint_freq=checkpoint_freq)
@@ -205,7 +205,7 @@ class Torn34And6(Recorded):
 
 @pytest.mark.parametrize("steps_per_call", [1, 3])
 def test_updates_that_are_not_finite_can_be_left_out(tmp_path, capsys, steps_per_call):
-    """At most two in a row: four halvings out of seven updates, and the average at half of each step."""
+    """At most two in a row: four halvings in seven updates, and the average follows at half of each step."""
     task, plan = Torn34And6(), {"steps_per_call": steps_per_call}
     state, figures = run(tmp_path / "two", 7, task, skip_nonfinite=2, **plan)
     p = averaged = 0.0
@@ -299,7 +299,7 @@ def test_one_that_has_died_gives_none(tmp_path, quick_beats, monkeypatch, capsys
 
 
 def test_a_signal_is_answered_within_a_call(monkeypatch):
-    """The call holds the main thread, as XLA's do, so that Python's own handlers wait for its end."""
+    """The call blocks the main thread, as XLA's do, so Python's signal handlers wait for its end."""
     said = []
     monkeypatch.setattr(interrupts, "say", lambda line: said.append((line, time.monotonic())))
     with Interrupts() as received:
@@ -333,7 +333,7 @@ def test_a_signal_saves_first_and_gives_its_name(tmp_path):
 
 
 def test_an_evaluation_that_a_signal_kept_from_a_step_is_made_by_the_run_that_goes_on(tmp_path):
-    """The record is that of an undisturbed run, line by line, and the checkpoint has its figure."""
+    """The record equals that of an undisturbed run, line by line, and the checkpoint has its figure."""
     signalled = []
 
     def found(averaged, step):
@@ -371,7 +371,7 @@ def test_an_evaluation_that_a_signal_kept_from_a_step_is_made_by_the_run_that_go
 
 
 def test_ctrl_c_before_there_is_anything_to_save_ends_at_once(tmp_path):
-    """During the imports; the same holds for a compilation, since no Python is needed to answer."""
+    """During imports; the same holds during compilation, since no Python code is needed to respond."""
     command = [sys.executable, "main.py", "--config=configs/vp_digits.py", "--mode=train"]
     # Whoever starts the tests in the background lets them ignore SIGINT, and what they start would inherit that.
     inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)

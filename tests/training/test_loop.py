@@ -1,4 +1,4 @@
-"""The loop: resuming is exact, figures are recorded once, and a run ends well whatever ends it."""
+"""The training loop: resuming is exact, figures are recorded once, and a run ends cleanly whatever ends it."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def without_speed(lines):
 
 @pytest.mark.slow
 def test_a_resumed_run_is_the_run_without_a_stop(config, tmp_path):
-    """Six updates, and three and three: every bit of parameters, average and optimiser."""
+    """Six updates at once or three and three: parameters, average and optimizer state equal bit for bit."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
@@ -143,7 +143,7 @@ def test_calls_end_at_multiples_of_steps_per_call_and_at_the_end(config):
 
 @pytest.mark.slow
 def test_several_steps_a_call_go_through_the_loop(config, tmp_path):
-    """Five updates in calls of 2, 2 and 1; events fall at the first call's end past their step."""
+    """Five updates in calls of 2, 2 and 1; events happen at the end of the first call past their step."""
     config.training.update(steps_per_call=2, n_iters=5, log_freq=1, eval_freq=3, checkpoint_freq=0)
     figures = train(config, tmp_path)
     assert figures["checkpoint_step"] == 5
@@ -211,7 +211,7 @@ def test_sigterm_saves_and_ends_cleanly(tmp_path):
 
 @pytest.mark.slow
 def test_two_hosts_train_what_one_does(config, tmp_path):
-    """Twenty updates by two processes of two devices, ten and after a resume ten more, and by one of four."""
+    """Twenty updates by two processes with two devices, resumed after ten, and by one process with four."""
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()

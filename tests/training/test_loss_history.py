@@ -1,4 +1,4 @@
-"""Times drawn by past losses: the published sampler's numbers, an unbiased loss, and a history that any devices and a stop leave alike."""
+"""Times drawn by past losses: agreement with the published sampler, an unbiased loss, and a history independent of devices and stops."""
 
 import dataclasses
 import shutil
@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "peers" / "gd_resampler.npz"
 
 
 def test_the_published_sampler(x64):
-    """After each batch its probabilities, and whether it has warmed up; at the end its history and its weights."""
+    """Its probabilities and warmup state after each batch; its history and weights at the end."""
     with np.load(GOLDEN) as file:
         golden = dict(file)
     uniform, kept = float(golden["uniform_prob"]), int(golden["history_per_term"])
@@ -56,7 +56,7 @@ def full_history(losses):
 
 
 def test_many_losses_at_once_are_the_same_one_by_one():
-    """More of one cell in a batch than are kept."""
+    """A batch with more losses of one cell than are stored."""
     rng = np.random.default_rng(0)
     u, losses = rng.random(40).astype(np.float32), rng.random(40).astype(np.float32)
     add = jax.jit(lambda history, u, losses: history.added(u, losses))
@@ -71,9 +71,9 @@ def test_many_losses_at_once_are_the_same_one_by_one():
 
 
 def test_an_expectation_is_the_even_one():
-    """The sum of p w is 1 of itself; and the mean over evenly spaced u of w f is the integral of f, whatever the probabilities.
+    """The sum of p w is 1 by construction, and the mean of w f over evenly spaced u is the integral of f for any probabilities.
 
-    In a cell of which a share p of M points are, the mean errs by 1/(M p) of how much f varies there.
+    In a cell with a fraction p of the M points, the error of the mean is 1/(M p) times the variation of f there.
     """
     history = full_history([0.1, 3.0, 0.0, 1.0, 0.4])
     p = history.probabilities()
@@ -90,7 +90,7 @@ def test_an_expectation_is_the_even_one():
 
 
 def test_levels_of_a_chain_are_cells():
-    """floor(u N) of a u that is drawn is the level whose share of [0, 1) it was in, one of a thousand; at an end of it, of two."""
+    """floor(u N) of a drawn u is the level of its interval of [0, 1), one of a thousand; at an end of it, one of two."""
     history = full_history(np.linspace(0.5, 2.0, 1000).astype(np.float32))
     ends = np.cumsum(np.asarray(history.probabilities(), np.float64))
     middles = jnp.asarray((np.append(0.0, ends[:-1]) + ends) / 2, jnp.float32)
@@ -130,7 +130,7 @@ def after(config, ways, updates):
 
 
 def test_devices_have_one_history(cells):
-    """All losses of a batch, by their places: the same numbers to rounding, whoever had the images; and split as the state is."""
+    """All losses of a batch by place: equal up to rounding, whichever device had the images; and sharded like the state."""
     cells.optim.eps = 1.0
     one, four = PmapDevices((*jax.devices()[:1],)), FsdpDevices((*jax.devices()[:4],))
     first, second = (state.history for state in after(cells, (one, four), 4))
@@ -140,7 +140,7 @@ def test_devices_have_one_history(cells):
 
 
 def test_what_is_remembered_is_the_loss_without_its_weight(cells):
-    """The losses of an update that drew unevenly, made by hand at the times that the history picks."""
+    """The losses of an update with uneven times, computed by hand at the times chosen by the history."""
     task = build_score_task(cells)
     history = LossHistory(jnp.stack([jnp.full(10, 1.0), jnp.full(10, 3.0)]), jnp.full(2, 10))
     drawing, even = task.recalling(history), task.objective
@@ -168,7 +168,7 @@ def test_what_is_remembered_is_the_loss_without_its_weight(cells):
 
 
 def test_a_resumed_run_remembers(cells, tmp_path):
-    """Six updates, and the last two again, from the checkpoint before them: the same bits of the history and the rest."""
+    """Six updates, of which the last two are repeated from the checkpoint before: history and state are equal bit for bit."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     cells.training.checkpoint_freq = 4
@@ -187,7 +187,7 @@ def test_a_resumed_run_remembers(cells, tmp_path):
 
 
 def test_without_cells_nothing_is_remembered(config):
-    """So that checkpoints are those of before there was a history."""
+    """Checkpoints are then the same as before the history existed."""
     task = build_score_task(config)
     assert task.first_history() == ()
     assert state_of(task, {}).history == ()

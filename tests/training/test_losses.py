@@ -1,4 +1,4 @@
-"""Losses against closed-form minima (quadrature) and against recorded losses of the published code."""
+"""Losses against closed-form minima (by quadrature) and against recorded losses of the published code."""
 
 import pathlib
 
@@ -113,7 +113,7 @@ SPREADS = [
 
 @pytest.mark.parametrize(("name", "ell", "spread"), SPREADS)
 def test_the_spread_of_the_loss_at_the_minimum(name, ell, spread):
-    """What the standard error of an evaluated loss follows from: spread / sqrt(images)."""
+    """It gives the standard error of an evaluated loss, spread / sqrt(images)."""
     with jax.enable_x64(True):
         score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), SDES[name])
         loss = continuous_loss(SDES[name])
@@ -123,7 +123,7 @@ def test_the_spread_of_the_loss_at_the_minimum(name, ell, spread):
 
 @pytest.mark.parametrize("shift", [-0.05, 0.05])
 def test_any_other_score_is_worse(shift):
-    """s = (1 + k) s* adds k^2 E[sigma^2 |s*|^2] = k^2 (1 - minimum) to the loss of one dimension."""
+    """s = (1 + k) s* adds k^2 E[sigma^2 |s*|^2] = k^2 (1 - minimum) to the loss per dimension."""
     with jax.enable_x64(True):
         exact = GaussianScore.create(jnp.zeros(2), 0.25 * jnp.eye(2), VP())
         loss = continuous_loss(VP())
@@ -149,7 +149,7 @@ def test_a_zero_output_has_the_loss_of_the_noise(continuous, reduce_mean, value)
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "ve")) for name in SDES]
 )
 def test_a_new_network_has_the_loss_of_the_noise(name):
-    """NCSN++ as it is initialised, at every process: its last layers have variance 1e-10, so it gives 0 to 1e-5."""
+    """NCSN++ at initialization, for every process: its last layers have variance 1e-10, so its output is 0 to 1e-5."""
     config = get_config()
     config.data.update(image_size=4, num_channels=3)
     config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())

@@ -1,4 +1,4 @@
-"""Runs that train low-rank updates of frozen weights: what trains, what is kept, and what is learnt."""
+"""Runs that train low-rank updates of frozen weights: trained parameters, stored state, and the optimum."""
 
 import dataclasses
 import shutil
@@ -86,7 +86,7 @@ def weights(config, folder, **fields):
 
 
 def test_the_folder_gives_the_base_with_its_update(runs):
-    """The average's, not the newest parameters'; bits of what has no update; the figures that training saw are of the same weights."""
+    """The EMA weights, not the newest parameters; layers without update are unchanged; figures of training are for the same weights."""
     folder, figures = runs
     A, B = stored(folder / "run")
     assert not np.array_equal(B, stored(folder / "run", "params")[1])
@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_needs_its_folder_only(runs):
 
 
 def test_nothing_but_a_and_b_is_in_the_state(runs):
-    """r (in + out) = 8 numbers, as parameters, average and two moments, in place of 16 and a bias; two counts and the step."""
+    """r (in + out) = 8 numbers for parameters, average and two moments each, in place of 16 and a bias; two counts and the step."""
     folder, _ = runs
     config = adapted_config(folder / "base")
     task, given = adapting(config, build_score_task(config), folder / "run", None)
@@ -130,7 +130,7 @@ def test_nothing_but_a_and_b_is_in_the_state(runs):
 
 
 def test_adapters_in_use(runs, tmp_path):
-    """On top of the base they are the run's weights, with weight 0 the base, two the sum of both, from a file as from the folder."""
+    """Added to the base they give the run's weights, with weight 0 the base, two of them their sum, from a file or from the folder."""
     folder, _ = runs
     A, B = stored(folder / "run")
     write_adapter(tmp_path / "half.npz", {"Dense_0": {"kernel": {"A": A, "B": B}}}, 1.5)
@@ -187,7 +187,7 @@ def test_adapters_that_cannot_be_used_are_refused(runs, tmp_path):
 
 
 def test_adapters_of_other_classes_are_refused(tmp_path):
-    """Of as many, by the names that both folders have recorded."""
+    """Even with as many classes, by the names recorded in both folders."""
     for name, classes in (("base", ("cat", "dog")), ("other", ("cat", "horse"))):
         write_folder(flat_config(), tmp_path / name, BASE)
         record_config(flat_config(), tmp_path / name, None, classes=classes)
@@ -259,9 +259,9 @@ class Expected:
 
 
 def test_a_change_in_one_direction_is_learnt_by_rank_one():
-    """Data of covariance s^2 I that gain variance v along u: the optimum sigma (alpha^2 C + sigma^2)^-1 changes by a matrix of rank 1.
+    """Data of covariance s^2 I gain variance v along u, which changes the optimum sigma (alpha^2 C + sigma^2)^-1 by a matrix of rank 1.
 
-    The least loss is sum_i alpha^2 l_i / (alpha^2 l_i + sigma^2) over the eigenvalues l of C, which the base's loss is far above.
+    The minimal loss is sum_i alpha^2 l_i / (alpha^2 l_i + sigma^2) over the eigenvalues l of C, far below the loss of the base.
     """
     s2, v, alpha, sigma = 0.25, 3.0, 0.8, 0.6
     u = np.array([1.0, -1.0, 2.0, 0.5])
@@ -292,7 +292,7 @@ def test_a_change_in_one_direction_is_learnt_by_rank_one():
 
 
 def test_where_adapters_come_from(tmp_path):
-    """Of weights that are given where the folder has no checkpoint; shapes are asked of the task."""
+    """From given weights if the folder has no checkpoint; shapes come from the task."""
     config = adapted_config(tmp_path / "nowhere")
     given = Weights("a test", lambda shapes: jax.tree.map(lambda like, p: p, shapes, BASE))
     task, _ = adapting(config, build_score_task(config), tmp_path, given)

@@ -1,4 +1,4 @@
-"""MeanFlow on data N(0, ell), where the average velocity is known, and flow matching as its case r = t."""
+"""MeanFlow on data N(0, ell), with known average velocity, and flow matching as its special case r = t."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def four(r, t):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(("r", "t"), PAIRS)
 def test_the_exact_average_velocity_has_meanflows_identity(r, t):
-    """u = v - (t - r)(v . grad u + du/dt) along the flow's own velocity; and x - (t - r) u is where the flow leads."""
+    """u = v - (t - r)(v . grad u + du/dt) along the velocity of the flow, and x - (t - r) u is the point that the flow reaches."""
     x = jnp.asarray([[-1.3], [0.2], [2.0]])
     times = jnp.full(3, r), jnp.full(3, t)
     v = EXACT.velocity(x, times[1])
@@ -52,7 +52,7 @@ def test_the_exact_average_velocity_has_meanflows_identity(r, t):
 @pytest.mark.parametrize("reduce_mean", [True, False])
 @pytest.mark.parametrize(("r", "t"), PAIRS)
 def test_the_minimum_is_what_the_noisy_image_does_not_tell(r, t, reduce_mean):
-    """Var[v_c | x_t] (d x_r / d x_t)^2 = (ell / c_t)(c_r / c_t); where r = t flow matching's ell / c_t. The gradient there is 0."""
+    """Var[v_c | x_t] (d x_r / d x_t)^2 = (ell / c_t)(c_r / c_t), which for r = t is flow matching's ell / c_t. The gradient there is 0."""
     x0, *times, z = four(r, t)
 
     def mean(shift):
@@ -69,7 +69,7 @@ def test_the_minimum_is_what_the_noisy_image_does_not_tell(r, t, reduce_mean):
 @pytest.mark.parametrize("name", FLOW_WEIGHTINGS)
 @pytest.mark.parametrize("times", [UniformTimes, LogitNormalTimes], ids=lambda of: of.__name__)
 def test_at_equal_times_it_is_flow_matching(name, times):
-    """To the last bit or so, for any model, weighting and density, whatever the other time."""
+    """Nearly bit for bit, for any model, weighting and density, whatever the other time."""
 
     class Model:
         def average_velocity(self, x, r, t):
@@ -94,7 +94,7 @@ def test_at_equal_times_it_is_flow_matching(name, times):
 
 @pytest.mark.usefixtures("x64")
 def test_pairs_are_the_two_times_in_order():
-    """And both weights count; with p the error is divided by a power of itself, without a gradient."""
+    """Both weights apply; with p the error is divided by a power of itself, without a gradient."""
     times = LogitNormalTimes(STRAIGHT, EPS, True, 0.3, 0.8)
     x0, *_, z = four(0.0, 0.0)
     u, other = jnp.asarray([0.1, 0.9, 0.5, 0.2]), jnp.asarray([0.7, 0.3, 0.5, 0.8])
@@ -151,7 +151,7 @@ def learnt_polynomial(degree, r, t):
 @pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_a_linear_model_learns_the_closed_form():
-    """For ell = 1 the closed form is analytic, so the error falls by a factor with each degree (about 4 for two)."""
+    """For ell = 1 the closed form is analytic, so the error falls geometrically with the degree (by about 4 for two degrees)."""
     grid = np.linspace(EPS, 1.0, 12)
     r, t = (jnp.asarray(of) for of in np.array([(r, t) for t in grid for r in grid if r <= t]).T)
     exact = LinearFlow(STRAIGHT, 1.0).average_velocity(jnp.ones((len(r), 1)), r, t)
@@ -203,7 +203,7 @@ SLOW = {"ncsnpp", "ddpm", "adm", "edm_unet", "uvit", "simple_uvit"}  # to compil
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SMALL]
 )
 def test_networks_are_told_the_interval(name):
-    """With a class or without; not by a fresh one, and no interval is one of length 0."""
+    """With or without a class; a new network ignores it, and no interval means one of length 0."""
     network = NETWORKS[name](
         image_size=4, num_channels=1, num_classes=3, condition_interval=True, **SMALL[name]
     )

@@ -1,4 +1,4 @@
-"""What an update needs of memory is said before the first, and refused where it cannot fit."""
+"""The memory of an update is reported before the first one, and refused if it cannot fit."""
 
 import types
 
@@ -23,7 +23,7 @@ def test_sizes():
 
 @pytest.mark.parametrize("way", [PmapDevices, ShardMapDevices])
 def test_the_memory_of_a_call_beside_its_arguments(way):
-    """Of x (8, 1000) on four devices: two rows each of squares that are kept, but none for what takes over its argument."""
+    """For x (8, 1000) on four devices: two rows each of stored squares, but none for a result that reuses its donated argument."""
     devices, x = way(), jnp.ones((8, 1000))
     squares = devices.data_parallel(lambda x: (x * x, x + 1), (True,))
     assert squares.memory(devices.split(x)) == pytest.approx(2 * 2 * 4000, abs=200)
@@ -70,7 +70,7 @@ def test_what_there_is(tmp_path, monkeypatch):
     ],
 )
 def test_a_run_that_cannot_fit_ends_before_it_begins(tmp_path, monkeypatch, limit, words):
-    """The state of the mean is of three numbers, 12 bytes, its gradient of one; an update has also its eight images."""
+    """The state of the mean has three numbers, 12 bytes, its gradient one; an update also has its eight images."""
     monkeypatch.setattr(memory, "available", lambda device: limit)
     with pytest.raises(UserError, match=words):
         run(tmp_path)

@@ -1,4 +1,4 @@
-"""A step's noise is its own: the same images give another loss at the next step, and the same one at the same step."""
+"""Each step has its own noise: the same images give another loss at the next step, and the same loss at the same step."""
 
 import jax
 
@@ -11,7 +11,7 @@ from score_sde.training.step import build_train_step
 
 
 def test_the_same_images_meet_other_noise_at_the_next_step(config):
-    """With a rate of 0 nothing else changes between two steps."""
+    """With learning rate 0 nothing else changes between two steps."""
     config.optim.lr, config.model.dropout = 1e-30, 0.0  # moves no float32
     config.data.random_flip = False
     task, devices = build_score_task(config), PmapDevices((jax.devices()[0],))

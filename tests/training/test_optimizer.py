@@ -1,4 +1,4 @@
-"""The optimiser and the average of the weights, against arithmetic done by hand or in NumPy."""
+"""The optimizer and the EMA of the weights, against calculations by hand or in NumPy."""
 
 import jax
 import jax.numpy as jnp

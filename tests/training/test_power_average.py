@@ -1,4 +1,4 @@
-"""Power-function averages and post-hoc reconstruction, held to the numbers of the published EDM2 code (tests/golden/peers)."""
+"""Power-function averages and post-hoc reconstruction, against the published EDM2 code (tests/golden/peers)."""
 
 import math
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_an_update_forgets_as_much_as_published(golden):
 
 
 def test_a_small_share_of_a_long_run_is_not_lost_in_float32():
-    """After 10^7 updates: 1 - (1 - 1e-7)^8 is 8e-7 to seven digits; 1 less a float32 near 1 has one of them."""
+    """After 10^7 updates 1 - (1 - 1e-7)^8 is 8e-7 to seven digits; 1 minus a float32 near 1 would keep one of them."""
     found = gain(7.0, jnp.float32(1e-7))
     assert found == pytest.approx(-math.expm1(8 * math.log1p(-1e-7)), rel=1e-5)
     assert gain(7.0, jnp.float32(1.0)) == 1
@@ -84,9 +84,25 @@ def test_what_was_kept_is_itself_and_a_wide_average_of_narrow_ones_is_far_off():
     assert misfits[0] < 0.05 < 0.2 < misfits[1]
 
 
+def test_a_misfit_is_the_distance_of_the_profiles():
+    """By the trapezoid rule on 10^5 points: a sum of two that end at 3 and at 5, beside one that ends at 5."""
+    kept, wanted = [Profile(3.0, 2.5), Profile(5.0, 6.0)], Profile(5.0, 3.0)
+    weights = np.array([0.3, 0.7])
+    s = np.linspace(0, 5, 500_001)
+    *of_kept, of_wanted = (
+        np.where(s <= p.time, (p.exponent + 1) * s**p.exponent / p.time ** (p.exponent + 1), 0.0)
+        for p in (*kept, wanted)
+    )
+    apart = np.trapezoid((weights @ np.stack(of_kept) - of_wanted) ** 2, s)
+    norm = np.trapezoid(of_wanted**2, s)
+    assert misfit(kept, wanted, weights) == pytest.approx(np.sqrt(apart / norm), rel=1e-4)
+    # Of nothing the distance is the norm itself.
+    assert misfit(kept, wanted, np.zeros(2)) == pytest.approx(1.0)
+
+
 @pytest.mark.usefixtures("x64")
 def test_a_whole_run_and_its_reconstruction(golden):
-    """64 updates of three parameters: four averages on the way, and two of other widths made of two that were kept."""
+    """64 updates of three parameters: four intermediate averages, and two of other widths reconstructed from two stored ones."""
     averages = {name: jnp.zeros(3) for name in ("0.050", "0.080", "0.100", "0.150")}
     found = {name: [] for name in averages}
     for step, theta in enumerate(golden["traj/theta"]):

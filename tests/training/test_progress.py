@@ -1,4 +1,4 @@
-"""Where the time goes, by a clock that the test sets."""
+"""Progress and timings, with a clock that the test controls."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_the_parts_are_the_time_that_has_passed(clock):
 
 
 def test_an_evaluation_before_the_first_update_does_not_count_in_its_rate(clock):
-    """One that a signal had kept a run from, which it makes as it goes on."""
+    """An evaluation prevented by a signal is made when the run resumes."""
     with Progress(4, 10, batch_size=8) as run:
         with run.taking("evaluation"):
             clock[0] += 120

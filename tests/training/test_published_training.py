@@ -1,9 +1,9 @@
-"""Short training runs of the published code, repeated update by update with its images, times and noise.
+"""Short training runs of the published code, replayed update by update with its images, times and noise.
 
-Golden files (`train_*_tiny.npz`): score_sde_pytorch, commit cb1f359: Adam with warm-up, clip at norm 1 and an
-average of the weights, from stored first weights, without dropout. Images there are (b, c, h, w).
+Golden files (`train_*_tiny.npz`): score_sde_pytorch, commit cb1f359: Adam with warmup, clipping at norm 1 and an
+EMA of the weights, from stored initial weights, without dropout. Images there are (b, c, h, w).
 
-What is run is training/step.py's own update; a stand-in for the loss unpacks the recorded draws that each "image"
+The update is that of training/step.py; a stand-in for the loss unpacks the recorded draws, which each "image"
 carries in further channels.
 """
 

@@ -1,4 +1,4 @@
-"""The record of a run: on disk line by line, and readable after whatever has happened to it."""
+"""The record of a run: written line by line, and readable after any damage."""
 
 import json
 from io import BytesIO

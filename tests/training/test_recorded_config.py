@@ -1,4 +1,4 @@
-"""What config.json refuses, what it lets change and keeps track of, and that no field is forgotten."""
+"""The recorded config.json: which changes it refuses, permits or tracks, and that no field is forgotten."""
 
 import contextlib
 import hashlib
@@ -72,7 +72,7 @@ def test_height_and_width_come_back_from_the_file(tmp_path):
 
 
 def test_a_field_that_no_config_has_is_no_difference(tmp_path):
-    """As one that was mistyped in a file and taken nonetheless."""
+    """Such as one that was mistyped in a file and accepted."""
     config = get_config()
     config.model.drpout = 0.7
     record_config(config, tmp_path, None)
@@ -118,7 +118,7 @@ def test_another_value_is_refused_or_recorded(tmp_path, name, capsys):
 
 
 def test_the_step_that_a_command_chose_is_not_the_next_ones(tmp_path):
-    """Also of files of older versions, which have it."""
+    """Also for files of older versions that contain it."""
     record_config(changed(checkpoint_step=5), tmp_path, 5)
     assert kept_config(tmp_path)["checkpoint_step"] == 0
     (tmp_path / "config.json").write_text(json.dumps(as_json(changed(checkpoint_step=5))))
@@ -127,7 +127,7 @@ def test_the_step_that_a_command_chose_is_not_the_next_ones(tmp_path):
 
 @pytest.mark.parametrize("by", ["frechet", "frechet_limit"])
 def test_distances_by_which_checkpoints_are_compared_stay_the_same(tmp_path, by):
-    """Other fields may change, and these too where nothing is compared by them, or nothing was measured."""
+    """Other fields may change, and these too if nothing is compared by them or nothing was measured."""
     kept = {"training.keep_best": 1, "training.keep_best_by": by, "training.quality_freq": 10}
     record_config(changed(**kept), tmp_path, None)
     other = {"evaluation.features": "classifier", "training.quality_images": 500}
@@ -163,7 +163,7 @@ def test_distances_by_which_checkpoints_are_compared_stay_the_same(tmp_path, by)
 def test_distances_are_compared_if_they_are_of_samples_drawn_alike(
     tmp_path, base, field, value, counts
 ):
-    """By the sampler that draws them, which training.quality_steps replaces."""
+    """Compared by the sampler that draws them, whose steps training.quality_steps replaces."""
     base = base | {"training.keep_best": 1, "training.keep_best_by": "frechet"}
     base |= {"training.quality_freq": 10}
     record_config(changed(**base), tmp_path, None)
@@ -186,7 +186,7 @@ def test_every_sampler_has_its_fields():
     ids=["a field's name of before", "a crop that was ignored"],
 )
 def test_a_folder_of_before_goes_on(tmp_path, section, recorded, now, other):
-    """What it recorded under an older name, or what had no part in it, is no other config; another value still is."""
+    """A field recorded under an older name, or one that did not exist, is no difference; another value still is."""
     config = changed(**now)
     record_config(config, tmp_path, None)
     kept = json.loads((tmp_path / "config.json").read_text())
@@ -217,7 +217,7 @@ def kept_config(folder):
 
 
 def test_a_run_keeps_the_version_with_which_it_began(tmp_path, monkeypatch):
-    """Going on with another changes nothing; of a folder of before there were versions nothing is claimed."""
+    """Resuming with another version changes nothing; nothing is stated for a folder older than recorded versions."""
     config = get_config()
     began = {"version": "1.0.0", "commit": None}
     monkeypatch.setattr(recorded_config, "made_by", lambda: began)
@@ -234,7 +234,7 @@ def test_a_run_keeps_the_version_with_which_it_began(tmp_path, monkeypatch):
 
 
 def test_images_that_changed_are_said(tmp_path, capsys):
-    """In number, or in their files alone; a folder of before images were recorded says nothing of them."""
+    """A change in their number or only in their files; nothing is reported for a folder older than this record."""
     record_config(get_config(), tmp_path, None)
     for step, images in (
         (10, Fingerprint(7, "a")),
@@ -250,7 +250,7 @@ def test_images_that_changed_are_said(tmp_path, capsys):
 
 
 def test_a_folder_of_before_what_is_drawn_was_known_goes_on(tmp_path):
-    """Its record has the hash of nothing. From then on other images are said."""
+    """Its record has the hash of nothing. After resuming, changed images are reported."""
     nothing = hashlib.sha256(b"").hexdigest()[:32]
     record_config(get_config(), tmp_path, None, Fingerprint(7, nothing))
     check_same_updates(get_config(), tmp_path, Fingerprint(7, "a"), 1)
@@ -276,7 +276,7 @@ def test_changes_add_up_and_nothing_changes_twice(tmp_path):
 
 
 def test_steps_that_come_again_forget_what_had_changed_in_them(tmp_path):
-    """Gone back from 1000 to 300: 300 to 500 are made with another rate now. Once more from 300: with the first again."""
+    """After going back from 1000 to 300, updates 300 to 500 use another rate; once more from 300, the first again."""
     a, b = get_config(), changed(**{"optim.lr": 1e-3})
     for config, step in ((a, None), (b, 500), (a, 700), (b, 300)):
         record_config(config, tmp_path, step)
@@ -312,7 +312,7 @@ def test_a_damaged_list_of_changes_is_named(tmp_path):
 
 
 def test_without_a_checkpoint_an_earlier_record_means_nothing(tmp_path):
-    """A run that a full disk or a signal ended before its first checkpoint."""
+    """A run that was ended by a full disk or a signal before its first checkpoint."""
     for text in ("", json.dumps(as_json(changed(seed=7)))):
         (tmp_path / "config.json").write_text(text)
         record_config(get_config(), tmp_path, None)

@@ -1,4 +1,4 @@
-"""A folder that is removed under a run: a line that says what cannot be written, whichever file is the next."""
+"""A folder that is removed during a run: one line states what cannot be written, whichever file is next."""
 
 import shutil
 

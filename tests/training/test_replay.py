@@ -1,4 +1,4 @@
-"""One update again: its losses and gradients in closed form, and those of the run itself."""
+"""Replaying an update: its losses and gradients in closed form, and those of the run itself."""
 
 import json
 
@@ -50,7 +50,7 @@ class Halved(Mean):
 
 
 def test_a_projected_gradient_is_that_of_the_projected_parameters(tmp_path):
-    """p is 0, then 27/2; the second update goes on from 27/4."""
+    """p is 0, then 27/2; the second update starts from 27/4."""
     train_task(Halved(), PLAN, SPLIT, tmp_path, PmapDevices())
     found = replay(Halved(), PLAN, SPLIT, tmp_path, PmapDevices(), 2)
     np.testing.assert_array_equal(found.losses, (6.75 + 5 - VALUES[found.images]) ** 2)
@@ -86,7 +86,7 @@ IMAGES = Fingerprint(8, "a")
 
 
 def test_updates_are_made_again_by_the_config_of_their_step_alone(tmp_path):
-    """A rate that changed after update 4: 4 was made with the first, 5 with the second, and 5 from before 4 with both."""
+    """With a rate changed after update 4: 4 used the first rate, 5 the second, and replaying 5 from before 4 uses both."""
     first, second = get_config(), get_config()
     second.optim.lr, second.data.folder = 1e-3, "elsewhere"
     record_config(first, tmp_path, None, IMAGES)

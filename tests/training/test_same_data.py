@@ -1,4 +1,4 @@
-"""Hosts that read different images are refused: two hosts, played one after the other by one process."""
+"""Hosts that read different images are refused: two hosts, simulated one after the other in one process."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""The state split over the devices: the same updates to the bit, norms of all parts, parts of the right size, any way on from a checkpoint."""
+"""Sharded state: bitwise equal updates, global norms, shards of the right size, and resuming with any way of sharding."""
 
 import math
 
@@ -110,7 +110,7 @@ def test_a_leaf_is_split_along_its_largest_dimension_that_the_devices_divide(sha
     ],
 )
 def test_updates_have_the_bits_of_the_other_ways(number, accumulation, steps_per_call):
-    """And those of the closed form: an update halves the distance to the mean, 32, and the average follows at half its step."""
+    """They also have the closed form: an update halves the distance to the mean, 32, and the average follows at half its step."""
     task = Sheet(widths=(0.1,))
     more = {"accumulation": accumulation, "steps_per_call": steps_per_call}
     ways = (PmapDevices, ShardMapDevices, FsdpDevices)
@@ -132,7 +132,7 @@ def test_updates_have_the_bits_of_the_other_ways(number, accumulation, steps_per
 def test_the_clip_is_by_the_norm_of_all_parts():
     """clip -> Adam -> weight decay against float64 by hand, with a clip that always acts.
 
-    The norm's relative error is at most ORDER, and moments and, with Adam's eps at 1, the parameters inherit it.
+    The norm's relative error is at most ORDER, which the moments and, with Adam's eps at 1, the parameters inherit.
     """
     clip, lr, decay = 0.5, 0.125, 0.25
     optimizer = optax.chain(
@@ -167,7 +167,7 @@ def test_the_clip_is_by_the_norm_of_all_parts():
 
 
 def test_a_device_holds_its_parts_and_no_more():
-    """Of kernel, average, two moments and an average of a width: a quarter each, before and after updates; the compiler agrees."""
+    """A quarter each of kernel, EMA, two moments and a power-function average, before and after updates; the compiler agrees."""
     task = Sheet(optimizer=optax.adam(1e-3), widths=(0.1,))
     devices = some(FsdpDevices)
     kernels, biases, counts = 5 * 4 * ROWS * COLUMNS, 5 * 4 * 3, 2 * 4
@@ -205,7 +205,7 @@ def test_donated():
 
 
 def test_a_norm_that_is_not_finite_in_one_part_skips_all_of_an_update():
-    """A NaN at one place of the kernel is in the part of one device, and in the norm that all of them see."""
+    """A NaN in one entry of the kernel is in one device's shard, and in the norm that all devices see."""
 
     class Broken(Sheet):
         def losses(self, params, averaged, constants, step, batch):
@@ -230,7 +230,7 @@ def train(folder, n_iters, devices, task=None, **plan):
 
 
 def test_a_run_goes_on_in_any_way(tmp_path):
-    """Split over four devices, whole on one, split over two, whole on four: to the bit, with the averages that are kept on the way."""
+    """Sharded over four devices, whole on one, sharded over two, whole on four: equal bit for bit, with the stored averages."""
     whole = train(tmp_path / "whole", 8, some(ShardMapDevices), averages_freq=2).state
     ways = (some(FsdpDevices), some(PmapDevices, 1), some(FsdpDevices, 2), some(ShardMapDevices))
     for n_iters, devices in zip((2, 4, 6, 8), ways, strict=True):
@@ -252,7 +252,7 @@ def test_a_run_goes_on_in_any_way(tmp_path):
 
 
 def test_an_update_again(tmp_path, monkeypatch):
-    """The norm of a gradient in each parameter is that of all its parts: 2 |32 - p| |PATTERN|, and 2 |32 - p| sqrt(3)."""
+    """The gradient norm of each parameter is that of all its shards: 2 |32 - p| |PATTERN|, and 2 |32 - p| sqrt(3)."""
     read, sizes = Checkpoints.restore, []
 
     def restore(*arguments):
@@ -278,7 +278,7 @@ def test_an_update_again(tmp_path, monkeypatch):
 
 
 def test_a_copy_holds_each_part_once():
-    """And a number that is none in the last of four parts."""
+    """And a NaN in the last of four shards."""
     devices = some(FsdpDevices)
     for leaf in (PATTERN, np.float32([1, 2])):  # split, and whole on each
         array = jax.device_put(leaf, devices.place(leaf))
@@ -304,7 +304,7 @@ def test_a_part_that_is_not_finite_is_not_saved(tmp_path, monkeypatch, number):
 
 
 def test_what_one_device_cannot_hold_four_can(tmp_path, monkeypatch):
-    """Five arrays of the kernel's 6 KiB whole, or in quarters; an update takes some 25 KiB beside them."""
+    """Five arrays of the kernel's 6 KiB, whole or in quarters; an update takes about 25 KiB more."""
     monkeypatch.setattr(memory, "available", lambda device: 42 * 1024)
     task = Sheet(optimizer=optax.adam(1e-3), widths=(0.1,))
     with pytest.raises(UserError, match="an update of a sheet needs .*state 30.1 KiB"):

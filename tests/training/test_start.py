@@ -1,4 +1,4 @@
-"""How a run begins: where an earlier one stopped, else with the weights it is given, else from scratch."""
+"""The start of a run: from an earlier one's last checkpoint, else from given weights, else from scratch."""
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ def test_the_newest_checkpoint_then_other_weights_then_scratch(config, tmp_path)
 
 
 def test_a_run_trains_on_from_the_weights(config, tmp_path):
-    """At a rate of 0 an update leaves them as they are."""
+    """At learning rate 0 an update does not change them."""
     source = other_run(config, tmp_path / "source")
     config.training.update(init_from=str(tmp_path / "source"), n_iters=1, eval_freq=0)
     config.optim.lr = 1e-30
@@ -74,7 +74,7 @@ def test_a_run_trains_on_from_the_weights(config, tmp_path):
 
 @pytest.mark.slow
 def test_weights_of_a_published_file(tmp_path):
-    """Its list of averages, in its order."""
+    """The file's list of averages is in its own order."""
     with np.load(GOLDEN / "train_ve_tiny.npz") as file:
         config = config_from_json(str(file["config_json"]))
     config.training.init_from = str(TINY)
@@ -140,7 +140,7 @@ def test_other_tasks_of_the_network_refuse_weights_of_another_meaning_too(config
 
 
 def test_weights_of_another_network_of_the_same_shapes_are_refused(config, tmp_path, capsys):
-    """By the first fields that differ; weights of another process, size or loss are a first guess, which is said."""
+    """The error names the first fields that differ; weights of another process, size or loss are accepted with a note."""
     other_run(config, tmp_path / "source")
     record_config(config, tmp_path / "source", None)
     shapes = jax.eval_shape(build_score_task(config).init)

@@ -1,4 +1,4 @@
-"""Which checkpoints stay; and the best of them is found again."""
+"""Retention of checkpoints, and loading the best of them."""
 
 import json
 
@@ -60,14 +60,14 @@ def test_a_run_keeps_its_best_also_when_it_is_resumed(tmp_path):
 
 
 def test_the_last_is_compared_too(tmp_path):
-    """Its step is no multiple of the frequency; it is judged before it is saved."""
+    """Its step is not a multiple of the frequency; it is evaluated before it is saved."""
     run(tmp_path, 5, judged(LOSSES, 3), checkpoint_freq=3, keep_checkpoints=1, keep_best=1)
     assert saved_steps(tmp_path / "checkpoints") == [5]
     assert read_about(tmp_path / "checkpoints" / "5").figures == {"eval_loss": 3.0}
 
 
 def test_the_best_is_of_the_figure_that_is_named(tmp_path):
-    """Also for who reads the folder and is not told the name; where a run goes on by another, of that."""
+    """Also for readers that do not know the name of the figure; if a run continues with another figure, by that."""
     losses = {step: {"eval_loss": loss, "frechet": -loss} for step, loss in LOSSES.items()}
     said = {"all": Evaluator(1, lambda averaged, step: losses[step])}
     task, best = Recorded(evaluators=said), {"keep_checkpoints": 1, "keep_best": 1}
@@ -81,7 +81,7 @@ def test_the_best_is_of_the_figure_that_is_named(tmp_path):
 
 
 def test_what_is_found_after_a_checkpoint_is_written_belongs_to_it(tmp_path):
-    """The last evaluation comes after the last save; another run's choice of the best sees it."""
+    """The last evaluation comes after the last save; the choice of the best by a later command includes it."""
     run(tmp_path, 3, judged(LOSSES, 5), keep_checkpoints=0)
     found = {step: read_about(tmp_path / "checkpoints" / str(step)).figures for step in (2, 3)}
     assert found == {2: {}, 3: {"eval_loss": 4.0}}
@@ -117,7 +117,7 @@ def test_the_best_of_checkpoints_without_a_figure_is_refused(every, judged, figu
     ("keep", "every", "calls"), [(50_000, 10_000, 64), (25_000, 10_000, 1), (10_000, 20_000, 1)]
 )
 def test_multiples_at_which_there_is_no_checkpoint_are_refused(keep, every, calls):
-    """But not where all stay, or only the last is made."""
+    """But not if all are kept, or only the last is saved."""
     config = get_config()
     given = {"keep_every": keep, "checkpoint_freq": every, "steps_per_call": calls}
     config.training.update(given)

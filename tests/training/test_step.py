@@ -1,4 +1,4 @@
-"""One update: the same on any number of devices, the same copies everywhere, the same in one call or two."""
+"""One update: equal on any number of devices, with equal replicas, and in one call or two."""
 
 import copy
 import dataclasses
@@ -78,9 +78,9 @@ def case():
 
 
 def test_four_devices_make_the_update_of_one(case):
-    """Dropout, flips, times and noise belong to the image, so only the order of the sum differs.
+    """Dropout, flips, times and noise belong to the image, so only the order of summation differs.
 
-    Three updates of at most lr = .01 in float32: a few ulp of parameters of order one.
+    Three updates of at most lr = .01 in float32 differ by a few ulp of parameters of order one.
     """
     one, four = case(1), case(4)
     np.testing.assert_allclose(one.run(0, 3), four.run(0, 3), rtol=1e-6)
@@ -107,7 +107,7 @@ def test_every_device_holds_the_same_bits(case):
 
 
 def test_the_update_is_the_gradient_of_the_mean_loss(case):
-    """The step's parts put together by hand, without pmap."""
+    """Equal to the parts of the step combined by hand, without pmap."""
     four = case(4)
     before = jax.device_get(four.state)
     four.run(0, 1)
@@ -137,7 +137,7 @@ def test_the_update_is_the_gradient_of_the_mean_loss(case):
 
 
 def test_dropout_and_the_step_enter_the_randomness(config):
-    """The losses of the same images by the same parameters change from step to step, and with the dropout rate."""
+    """Losses of the same images with the same parameters change between steps, and with the dropout rate."""
 
     def losses(rate, *steps):
         config.model.dropout = rate
@@ -155,7 +155,7 @@ def test_dropout_and_the_step_enter_the_randomness(config):
 
 @pytest.mark.parametrize("streamed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_two_updates_in_a_call_are_two_calls(case, streamed):
-    """Of images that are resident; also where those of the two are streamed."""
+    """For resident images, and for streamed ones."""
     single, double = case(4), case(4)
     np.testing.assert_allclose(
         single.run(0, 4), double.run(0, 4, steps_per_call=2, streamed=streamed), rtol=1e-6
@@ -217,7 +217,7 @@ def test_x0_of_levels_is_dequantized_and_flipped_as_asked(config):
 
 
 def test_training_mirrors_half_of_the_images_whatever_their_time(config):
-    """400 images; the loss is replaced by one that shows what it is given."""
+    """400 images, with a loss that exposes its inputs."""
     config.data.uniform_dequantization = False
     with_flips = build_objective(config, build_network(config), build_sde(config))
     show = dataclasses.replace(with_flips, loss=lambda model, x0, u, z, keys: (x0, u, z))
@@ -250,7 +250,7 @@ def test_stratified_numbers_are_one_in_each_cell():
     "batch_size", [16, *(pytest.param(of, marks=pytest.mark.slow) for of in (64, 1000))]
 )
 def test_held_out_loss_is_the_mean_over_the_split_whatever_the_batch(config, batch_size):
-    """250 images: the last batch is padded, and must count only its own."""
+    """250 images: the last batch is padded, and only its real images must count."""
     network = build_network(config)
     objective = build_objective(config, network, build_sde(config))
     params = jax.jit(lambda: init_params(config, network))()

@@ -1,4 +1,4 @@
-"""A task in fifteen lines goes through the loop to an optimum that is known in closed form."""
+"""A task in fifteen lines, trained by the loop to an optimum known in closed form."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def run(folder, n_iters, task, batch_size=8):
 
 
 def test_every_step_is_that_of_the_closed_form(tmp_path):
-    """Of all images at a time: an update halves the distance to 32 - 5 = 27, and the average follows at half its step."""
+    """With all images in a batch: an update halves the distance to 32 - 5 = 27, and the average follows at half its step."""
     task, seen = Mean(), {}
 
     def note(averaged, step):
@@ -84,7 +84,7 @@ def test_what_an_evaluator_finds_must_be_finite(tmp_path):
 
 
 def test_a_run_goes_on_with_other_devices(tmp_path):
-    """With four, one, two, four: sums of whole numbers and halves, so to the bit."""
+    """With four, one, two and four devices: sums of integers and halves, hence equal bit for bit."""
     whole = run(tmp_path / "whole", 8, Mean()).state
     plan = {"seed": 3, "batch_size": 8, "log_freq": 1}
     for n_iters, number in ((2, 4), (4, 1), (6, 2), (8, 4)):

@@ -1,4 +1,4 @@
-"""Densities of training times, and that they change the variance of a loss and nothing else."""
+"""Densities of training times, and that they affect only the variance of a loss."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def times(name, sde, **fields):
 )
 @pytest.mark.parametrize("name", TIMES)
 def test_the_correction_is_that_of_the_density(x64, name, sde):
-    """The law of t(u) has density p with p(t(u)) t'(u) = 1, all of it between eps and T."""
+    """t(u) has the density p with p(t(u)) t'(u) = 1, all of it between eps and T."""
     law = times(name, sde)
     u = jnp.linspace(0.001, 0.999, 101)
     correction, slope = jax.jit(
@@ -54,7 +54,7 @@ def test_times_stay_in_their_range_in_float32(name):
 
 
 def test_log_snr_times_make_the_likelihood_weighting_constant(x64):
-    """Under VP the log-SNR falls by 23.86 from 1e-5 to 1, and w times the correction is that everywhere."""
+    """Under VP the log-SNR falls by 23.86 from 1e-5 to 1, and w times the correction has that value everywhere."""
     law = times("log_snr", VP())
     t = jnp.array([1e-5, 1e-3, 0.1, 0.9])
     weight = VP().diffusion_squared(t) / VP().sigma(t) ** 2
@@ -97,7 +97,7 @@ def test_the_expected_loss_does_not_depend_on_the_times(x64, name, ell, minimum,
     ],
 )
 def test_edms_loss_at_the_optimum(x64, law, ell, average):
-    """(sigma^2 + 1/4) ell / (ell + sigma^2) * 4 averaged over ln sigma ~ N(-1.2, 1.2^2), whatever times are drawn."""
+    """(sigma^2 + 1/4) ell / (ell + sigma^2) * 4 averaged over ln sigma ~ N(-1.2, 1.2^2), for any sampling of times."""
     score_model = GaussianScore.create(jnp.zeros(2), ell * jnp.eye(2), WIDE)
     loss = continuous_loss(WIDE, weighting="edm", times=law)
     value = expected_loss(loss, score_model, ell, nodes_of_u=uniform_nodes())
@@ -106,7 +106,7 @@ def test_edms_loss_at_the_optimum(x64, law, ell, average):
 
 @pytest.mark.parametrize("name", [pytest.param("vp", marks=pytest.mark.slow), "subvp"])
 def test_importance_sampling_lowers_the_variance(x64, name):
-    """The deviation of one image's likelihood-weighted loss at the optimum, in units of its mean.
+    """The standard deviation of one image's likelihood-weighted loss at the optimum, in units of its mean.
 
     At log-SNR l the loss is proportional to m z^2 with m = ell e^l / (ell e^l + 1). Uniform in l, the integrals of m
     and m^2 are ln(1 + ell e^l) and that plus 1 / (1 + ell e^l). Uniform in t, where g^2/sigma^2 is 1/t, the
@@ -129,7 +129,7 @@ def test_importance_sampling_lowers_the_variance(x64, name):
 
 
 def test_logit_normal_times_have_the_published_quantiles(x64):
-    """The median 1/2, and a standard deviation to either side; mean 1/2 and deviation 2 likewise."""
+    """The median 1/2, and one standard deviation to either side; likewise for mean 1/2 and deviation 2."""
     quantiles = jnp.array([0.158655254, 0.5, 0.841344746])
     t = times("logit_normal", VP(), eps=1e-9).at(quantiles)
     np.testing.assert_allclose(t, [1 / (1 + np.e), 0.5, np.e / (1 + np.e)], rtol=1e-8)
@@ -140,7 +140,7 @@ def test_logit_normal_times_have_the_published_quantiles(x64):
 
 
 def test_wide_laws_have_a_density_at_their_last_time():
-    """In float32 that is 1 - 2^-24, where ln(t / (1 - t)) = ln(2^24 - 1), and the density of t is that of this times 1 / (t (1 - t))."""
+    """In float32 the last time is 1 - 2^-24, where ln(t / (1 - t)) = ln(2^24 - 1), whose density times 1 / (t (1 - t)) is that of t."""
     for u in (1 - 2.0**-24, 1 - 2.0**-17):
         law = times("logit_normal", VP(), logit_normal_std=8.0)
         last = law.at(jnp.array([u], jnp.float32))

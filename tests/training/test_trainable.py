@@ -1,4 +1,4 @@
-"""What is not trained keeps its bits, and neither its gradient nor the checkpoint's layout depends on it."""
+"""Frozen parameters keep their bits, and neither their gradients nor the checkpoint's layout change."""
 
 import jax
 import numpy as np
@@ -54,7 +54,7 @@ def two_updates(config, pattern):
 
 
 def test_the_rest_keeps_its_bits(config):
-    """Under weight decay and with moments from before. Squares of the gradient's norm over all parameters add up."""
+    """Under weight decay and with earlier moments. The squared gradient norms of all parameters add up."""
     config.optim.update(weight_decay=0.1, warmup=0)
     squares = []
     for pattern in ("Dense_0", "Dense_[12]", ""):

@@ -1,4 +1,4 @@
-"""Weightings against what they are the squared error of, and against numbers by hand."""
+"""Weightings against the squared errors they stand for, and against numbers by hand."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +20,7 @@ def weighting(name, sde, **fields):
 
 @pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=repr)
 def test_errors_of_x0_and_of_the_velocity(x64, sde):
-    """For any score: |x0_hat - x0|^2 and |v_hat - v|^2 are the noise's squared error times the weight."""
+    """For any score, |x0_hat - x0|^2 and |v_hat - v|^2 are the squared error of the noise times the weight."""
     rng = np.random.default_rng(0)
     x0, z = (jnp.asarray(rng.normal(size=(5, 3))) for _ in range(2))
     t = jnp.array([1e-4, 0.1, 0.4, 0.7, 1.0])
@@ -37,7 +37,7 @@ def test_errors_of_x0_and_of_the_velocity(x64, sde):
 
 
 def test_the_velocity_of_a_variance_preserving_process(x64):
-    """Its error is that of the noise over alpha^2 (Salimans & Ho 2022)."""
+    """Its squared error is that of the noise over alpha^2 (Salimans & Ho 2022)."""
     t = jnp.array([0.01, 0.5, 1.0])
     np.testing.assert_allclose(weighting("velocity", VP())(t), VP().alpha(t) ** -2, rtol=1e-9)
 

@@ -1,4 +1,4 @@
-"""Weights & Biases by a stand-in for its package: what it is given, and that nothing of it ends a run."""
+"""Weights & Biases with a stand-in for its package: the logged values, and that its errors never end a run."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A config for the pixel of two_pixels.py, and a flow small enough to train in a test."""
+"""A config for the data of two_pixels.py, and a flow small enough to train in a test."""
 
 import pytest
 

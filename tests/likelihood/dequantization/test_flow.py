@@ -1,4 +1,4 @@
-"""The flow's density is that of what it draws, and it starts as uniform noise."""
+"""The flow's density matches its samples, and it starts as uniform noise."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def images_of(n, shape, num_levels=17, seed=0):
 
 
 def test_it_starts_as_uniform_noise():
-    """The same u as the uniform dequantizer's from the same keys, and ln q exactly 0."""
+    """u equals that of the uniform dequantizer for the same keys, and ln q is exactly 0."""
     shape = (3, 4, 3)
     images, keys = images_of(5, shape), jax.random.split(jax.random.key(4), 5)
     flow = flow_of(shape)
@@ -93,7 +93,7 @@ def test_the_density_of_one_pixel_integrates_to_one(x64):
 
 
 def test_noise_that_is_drawn_as_zero_has_a_density(monkeypatch):
-    """One uniform number of 8 million is 0: among CIFAR-10's pixels, some 20 in an epoch."""
+    """One uniform number in 8 million is 0: about 20 among CIFAR-10's pixels in an epoch."""
     monkeypatch.setattr(
         "score_sde.likelihood.dequantization.flow.uniform",
         lambda images, keys: jnp.zeros(images.shape),

@@ -1,4 +1,4 @@
-"""What a likelihood finds in the folder: the trained noise of its own checkpoint, or a reason why not."""
+"""Loading a dequantizer: the one trained for the same checkpoint, or an error with the reason."""
 
 import json
 
@@ -110,7 +110,7 @@ def test_a_damaged_record_is_named(variational, tmp_path):
 
 
 def test_a_flow_is_refused_for_other_weights_of_the_same_name(variational, tmp_path):
-    """Trained again to the same step; or with an adapter of the same file name, whose update is another."""
+    """Weights retrained to the same step, or with another adapter of the same file name."""
     folder = dequantizer_folder(tmp_path, loaded(1300))
     save(variational, folder)
     again = {"w": np.float32([0, 1, 3])}
@@ -126,7 +126,7 @@ def test_a_flow_is_refused_for_other_weights_of_the_same_name(variational, tmp_p
 
 
 def test_the_last_bits_of_computed_weights_do_not_matter(variational, tmp_path):
-    """As another machine's product of adapters has them; weights of which only the hash is known are these or none."""
+    """As in a product of adapters on another machine; if only the hash is recorded, weights must match it exactly."""
     folder = dequantizer_folder(tmp_path, loaded(1300))
     save(variational, folder)
     near, far = ({"w": WEIGHTS["w"] * np.float32(of)} for of in (1 + 1e-6, 1 + 1e-4))

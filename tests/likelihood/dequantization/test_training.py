@@ -1,4 +1,4 @@
-"""Trained under a score known in closed form, the bound comes close to the probability of the integer image."""
+"""With a score in closed form, training brings the bound close to the probability of the integer image."""
 
 import itertools
 import json
@@ -53,10 +53,10 @@ def gaps(dequantizer):
 
 
 def test_the_bound_closes_on_the_probability(config, split, tmp_path):
-    """A quarter nat is lost to uniform noise; of it less than a tenth to the flow, after 150 updates.
+    """The gap is a quarter nat for uniform noise, and less than a tenth of that for the flow after 150 updates.
 
-    Below the truth a bound cannot go: not by 5 standard errors, one in 3.5 million by chance. The comparison, which
-    knows the score alone, sees the same gain: within 5 of its own, one in 1.7 million.
+    The bound cannot lie below the truth, by 5 standard errors only once in 3.5 million. The comparison, which only uses
+    the score, finds the same gain within 5 of its own errors, exceeded once in 1.7 million.
     """
     trained = train(config, split, tmp_path)
     assert (trained.step, trained.stopped_by) == (config.dequantizer.n_iters, None)
@@ -84,7 +84,7 @@ def test_the_bound_closes_on_the_probability(config, split, tmp_path):
 
 @pytest.mark.slow
 def test_an_update_is_that_of_the_whole_batch(config, split):
-    """On four devices the loss and the gradient of all images in one piece, through Adam's first step."""
+    """On four devices, loss and gradient equal those of the whole batch, as seen in Adam's first step."""
     config.dequantizer.batch_size = 8
     task = build_task(config, gaussian_score(), VP())
     flow, bound, optimizer = build_flow(config), build_bound(config, VP()), task.optimizer
@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_saved(config, split, tmp_pat
 
 
 def test_bits_are_those_of_the_offset(config):
-    """Nats of x in bits of levels: a density of 1/2 on [-1, 1] costs log2 L bits a pixel."""
+    """Conversion from nats of x to bits of levels: a density of 1/2 on [-1, 1] costs log2 L bits per pixel."""
     bits = build_bound(config, VP()).bits_per_dim(np.array([3 * math.log(2)]), 3)
     assert bits == pytest.approx(math.log2(LEVELS))
     assert bits_per_dim_offset(LEVELS, True) == math.log2(LEVELS) - 1

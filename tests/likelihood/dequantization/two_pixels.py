@@ -1,4 +1,4 @@
-"""One pixel of two channels of four levels, and the exact score of a Gaussian on [-1, 1] that varies a lot within a level."""
+"""A pixel with two channels of four levels, and the exact score of a Gaussian that varies strongly within a level."""
 
 import jax.numpy as jnp
 import numpy as np
