@@ -224,8 +224,7 @@ def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
     """The figures of all rows: read if stored already, else computed and stored."""
     paths = [folder / f"{digest_of(task.identity)}.json" for task in tasks]
     # Read before the first row is computed, so that all hosts see the same rows.
-    there = [stored(path) for path in paths]
-    there = of_first_host(there)
+    there = of_first_host([stored(path) for path in paths])
     left = sum(found is None for found in there)
     if left < len(tasks):
         say(f"{len(tasks) - left} of {len(tasks)} rows are there already")

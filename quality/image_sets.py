@@ -93,6 +93,9 @@ def known_by(
     """A value that identifies the images given by a field: the last change of a file or folder, or a split's fingerprint and hash.
 
     With `conditions`, the hash includes the conditions; `classes` are class names in the order of the network's labels.
+
+    Raises:
+      UserError: the hosts read different images from the dataset.
     """
     if given in SPLITS:
         datasets = data.load(config, conditions, classes=classes)

@@ -159,7 +159,7 @@ def started(seconds: float, end: Callable[[], None]) -> threading.Timer:
 
 
 def check_devices() -> None:
-    """Raise UserError if JAX finds no device."""
+    """Raise UserError if JAX finds no device, or not the same number of devices on every host."""
     import jax
 
     try:

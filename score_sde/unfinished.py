@@ -50,7 +50,7 @@ class UnfinishedFolder:
     """A store of batches in `folder`/unfinished-<digest>/<number>.npz, until `remove`.
 
     The digest is that of `identity`, so that only exactly the same measurement resumes the batches. Several hosts share one folder; its
-    contents are listed once, at the start, before any of them can have written to it.
+    contents are listed once, at the start and by the first host, so that all hosts compute the same batches.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):

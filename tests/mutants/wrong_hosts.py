@@ -75,7 +75,7 @@ HOSTS = [
         ("batches-that-one-host-finds", "{*of_first_host(there)}", "{*there}"),
     ),
     *mutants("modes/tradeoff.py", f"{DECIDES}::test_rows_of_a_tradeoff",
-        ("rows-that-one-host-finds", "    there = of_first_host(there)\n", ""),
+        ("rows-that-one-host-finds", "of_first_host([stored(path) for path in paths])", "[stored(path) for path in paths]"),
     ),
     *mutants("generation/denoising_errors.py", f"{DECIDES}::test_estimated_errors",
         ("errors-that-one-host-finds", "of_first_host(path.exists())", "path.exists()"),
