@@ -111,7 +111,8 @@ def done(options: Options) -> dict[str, Any]:
             gc.freeze()  # objects created by imports are never scanned again
             gc.enable()
         figures = mode.run(options.config, sde, options.workdir, *built, **only_import)
-        # The first host may still be writing, and JAX aborts all when one has waited for it at its end for five minutes.
+        # The first host may still be writing, and JAX aborts all when one has waited for it at its end for five minutes. This
+        # meeting has no limit on GPUs and TPUs, and half an hour on CPUs.
         all_hosts_meet("the end")
         return figures
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from score_sde.devices import Devices, HostCopy, of_first_host, on_any_host, on_host
+from score_sde.devices import Devices, HostCopy, on_any_host, on_host
 from score_sde.training.checkpoints import Checkpoints, kept
 from score_sde.training.evaluations import Evaluations, NotFinite
 from score_sde.training.feed import feed, stacked
@@ -100,15 +100,15 @@ class Run:
                 self.state, metrics = self.train_step(self.state, *arguments)
             self.step += count
             interrupts.listen()
+            if self.checkpoints.reached_preemption(*range(before + 1, self.step + 1)):
+                interrupts.received = "SIGTERM"
             # Read the figures of the previous call, so that the device is not idle meanwhile.
             self.collect()
             self.pending = (before, metrics, arguments)
-            preempted = self.checkpoints.reached_preemption(*range(before + 1, self.step + 1))
             # After a signal, do not delay the end by an evaluation: the resumed run makes up for it (`make_up`).
             with self.nothing_lost("an evaluation"):
                 for name, evaluator in self.task.evaluators.items():
-                    ends = preempted or interrupts.received
-                    if due(evaluator.frequency, before, self.step) and not ends:
+                    if due(evaluator.frequency, before, self.step) and not interrupts.received:
                         self.evaluate([name])
             if due(plan.averages_freq, before, self.step):
                 self.keep_averages()
@@ -117,8 +117,6 @@ class Run:
             if interrupts.received:
                 self.save()
                 return interrupts.received
-            if preempted:
-                return "SIGTERM"
         return None
 
     def make_up(self) -> None:
@@ -126,14 +124,12 @@ class Run:
         if not self.step:
             return
         before = self.plan.call_before(self.step)
-        left_out = [
+        self.evaluate(
             name
             for name, evaluator in self.task.evaluators.items()
             if due(evaluator.frequency, before, self.step)
-            # Only the first host knows what is recorded.
-            and (jax.process_index() > 0 or not self.record.has(self.step, evaluator.figures))
-        ]
-        self.evaluate(of_first_host(left_out))
+            and not self.record.has(self.step, evaluator.figures)
+        )
 
     def collect(self) -> None:
         """Read and process the figures of the pending call, if any, from the device."""

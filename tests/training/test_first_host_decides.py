@@ -1,5 +1,8 @@
 """Hosts that see a shared folder at different moments do what the first host decides: here as a host whose first sees less than it does."""
 
+import contextlib
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,8 +12,10 @@ from score_sde.errors import UserError
 from score_sde.generation import denoising_errors
 from score_sde.modes import tradeoff
 from score_sde.training import checkpoints as checkpoints_module
+from score_sde.training import record as record_module
 from score_sde.training import start as start_module
 from score_sde.training.checkpoints import BEST, HELD_OUT, Checkpoints
+from score_sde.training.record import Record
 from score_sde.training.score_task import build_score_task
 from score_sde.unfinished import UnfinishedFolder
 from tests.generation.test_denoising_errors import asked, estimated
@@ -70,6 +75,19 @@ def test_the_beginning_of_a_run(monkeypatch, tmp_path, config):
     with Checkpoints(tmp_path) as checkpoints:
         began = start_module.start(build_score_task(config), checkpoints, PmapDevices())
     assert (int(began.state.step), began.how) == (0, "")
+
+
+def test_what_is_recorded(monkeypatch, tmp_path):
+    """The other hosts have no record to look into."""
+    with contextlib.closing(Record(tmp_path, 0)) as record:
+        record.write(3, loss=1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(jax, "process_index", lambda: 1)
+        other = Record(tmp_path, 3)
+    assert Record(tmp_path, 3).has(3, ["loss"])
+    assert not other.has(3, ["loss"])
+    first_sees(monkeypatch, record_module, True)
+    assert other.has(3, ["loss"])
 
 
 def test_the_checkpoints_to_read(monkeypatch, tmp_path, config):

@@ -23,7 +23,6 @@ from jax.experimental import multihost_utils
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 from score_sde.training import interrupts, lock
-from score_sde.training import run as run_module
 from score_sde.training.about import read_about
 from score_sde.training.checkpoints import saved_steps
 from score_sde.training.evaluations import NotFinite
@@ -125,7 +124,6 @@ def test_hosts_stop_after_the_call_in_which_their_end_is_announced(
 def test_an_announced_end_comes_before_the_evaluations_which_the_next_run_makes(
     tmp_path, monkeypatch
 ):
-    """Asked of the first host, which knows what is recorded."""
     task, made = told(monkeypatch, 0), []
 
     def noted(averaged, step):
@@ -140,9 +138,6 @@ def test_an_announced_end_comes_before_the_evaluations_which_the_next_run_makes(
     assert made == [4, 8]
     run(tmp_path, 12, task, steps_per_call=4)
     assert made == [4, 8, 12]
-    monkeypatch.setattr(run_module, "of_first_host", lambda left_out: ["noted"])
-    run(tmp_path, 16, task, steps_per_call=4)
-    assert made == [4, 8, 12, 12, 16]
 
 
 def test_an_end_announced_before_any_update_is_heard_too(tmp_path, monkeypatch):
