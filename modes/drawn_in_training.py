@@ -133,14 +133,20 @@ def pictures_of(
     drawn = drawn_config(config, config.training.snapshot_steps)
     draw_images = drawing(drawn, sde, configured, known_classes(config, workdir))
 
+    def picture(step: int) -> Path:
+        return workdir / "snapshots" / f"step{step:08d}.png"
+
     def draw(averaged: Any, step: int) -> dict[str, Image]:
         images = draw_images(averaged, config.training.snapshot_size, False)
         if jax.process_index() > 0:
             return {}
-        path = workdir / "snapshots" / f"step{step:08d}.png"
-        return {"samples": sample.save_picture(drawn, path, images, config.data.num_levels)}
+        return {
+            "samples": sample.save_picture(drawn, picture(step), images, config.data.num_levels)
+        }
 
-    return Evaluator(config.training.snapshot_freq, draw=draw)
+    return Evaluator(
+        config.training.snapshot_freq, draw=draw, drawn=lambda step: picture(step).exists()
+    )
 
 
 def quality_of(

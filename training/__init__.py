@@ -37,7 +37,7 @@ A score network:
     few_step_tasks.py    the same for few-step models: consistency.py (teacher.py), mean_flow.py
     kinds.py             these tasks by training.task
     settings.py          checks of config.training
-    init_from.py         weights of another run to start from
+    init_from.py         weights of another run to start from; origin.py: which of its weights
     losses.py            denoising score matching, per image: continuous, and discrete (DDPM, SMLD)
     weightings.py        loss weightings w(t), which determine the objective
     times.py             densities of training times, and the correction for them

@@ -14,6 +14,9 @@ from score_sde.errors import UserError
 MeanLoss = Callable[[Any, Any], tuple[Array, Array]]
 """(parameters, batch) -> (mean loss (), losses (b,))."""
 
+TINY = 1.7e-38
+"""A normal float32 number below any relevant gradient."""
+
 
 def mean_and_gradient(
     mean_loss: MeanLoss, params: Any, batch: Any, parts: int, unrolled: bool
@@ -52,13 +55,15 @@ def mean_and_gradient(
 
 
 def params_after(params: Any, total: Any) -> Any:
-    """Return the parameters, made dependent on `total`; NaN if the first number of a leaf of `total` is NaN.
+    """Return the parameters, made dependent on `total`, and unchanged even if that has a NaN from the images of one part.
 
     The dependency makes each part start only when the previous one has ended; otherwise the activations of several parts would
     be in memory at once. XLA's optimization_barrier expresses the same, but its CPU compiler removes it before scheduling.
     """
     known = sum(leaf.ravel()[0] for leaf in jax.tree.leaves(total))
-    return jax.tree.map(lambda p: jnp.where(jnp.isnan(known), known, p).astype(p.dtype), params)
+    # A condition that XLA cannot evaluate before the total is known. If it ever holds, TINY is lost in rounding.
+    holds = known == TINY
+    return jax.tree.map(lambda p: jnp.where(holds, p + TINY, p).astype(p.dtype), params)
 
 
 def check_parts(batch_size: int, parts: int, section: str) -> None:

@@ -1,7 +1,8 @@
 """Training a classifier of noisy images (training.task=classifier).
 
 Everything but the loss is as for a score network: images are mirrored, encoded and noised at times from training.times. The loss is
-the cross-entropy -ln p(label | x_t). It and the accuracy are means over uniform times, estimated from times of any density.
+the cross-entropy -ln p(label | x_t). It and the accuracy are means over uniform times, or over log-normal ones by training.weighting,
+estimated from times of any density.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from score_sde.configs.default import check_options
 from score_sde.data import Datasets
@@ -31,6 +33,7 @@ from score_sde.training.optimizer import build_optimizer
 from score_sde.training.score_task import Kind, ScoreTask
 from score_sde.training.task import Evaluator
 from score_sde.training.times import Times, build_times
+from score_sde.training.weightings import CLASSIFIER_WEIGHTINGS, Weighting
 
 # Figures: the fraction of held-out images classified correctly, averaged over all times and at the smallest time.
 ACCURACY = "eval_accuracy"
@@ -51,12 +54,17 @@ class ClassifierLoss:
 
     sde: SDE
     times: Times
+    weighting: Weighting = jnp.ones_like
 
     def __call__(
         self, score_model: Any, x0: Images, u: PerImage, z: Images, dropout_keys: Keys | None = None
     ) -> PerImage:
         t = self.times.at(u)
-        return self.times.correction(t) * self.at(score_model, x0, t, z, dropout_keys)
+        return self.weight(t) * self.at(score_model, x0, t, z, dropout_keys)
+
+    def weight(self, t: PerImage) -> PerImage:
+        """Importance weight that turns a mean over drawn times into one over the times of the weighting; its expectation is 1."""
+        return self.times.correction(t) * self.weighting(t)
 
     def at(
         self, score_model: Any, x0: Images, t: PerImage, z: Images, dropout_keys: Keys | None = None
@@ -133,7 +141,6 @@ def check_classifier_training(config: Any) -> None:
     NoisyClassifierNetwork.from_config(config)
     training = config.training
     nothing = {
-        "weighting": "noise",
         "continuous": True,
         "label_dropout": 0.0,
         "augment": 0.0,
@@ -146,6 +153,11 @@ def check_classifier_training(config: Any) -> None:
                 f"training.{name}={training[name]!r} is of score networks, which training.task='classifier' trains none of; set "
                 f"training.{name}={value!r}"
             )
+    if training.weighting not in CLASSIFIER_WEIGHTINGS:
+        raise ConfigError(
+            f"training.weighting={training.weighting!r} is of score networks, which training.task='classifier' trains none of; choose one of "
+            f"{', '.join(CLASSIFIER_WEIGHTINGS)}: over uniform times, or over the log-normal ones of EDM"
+        )
     if config.data.label >= 0:
         raise ConfigError(
             f"training.task='classifier' learns to tell classes apart, and data.label={config.data.label} leaves one; leave it out"
@@ -162,9 +174,10 @@ def build_classifier_task(config: Any, sde: SDE | None = None) -> ClassifierTask
     check_classifier_training(config)
     sde = sde or build_sde(config)
     network: Any = NoisyClassifierNetwork.from_config(config)
+    weighting = CLASSIFIER_WEIGHTINGS[config.training.weighting](config, sde)
     objective = ClassifierObjective(
         space=build_space(config),
-        loss=ClassifierLoss(sde, build_times(config, sde)),
+        loss=ClassifierLoss(sde, build_times(config, sde), weighting),
         parameterization=None,
         apply=network.apply,
         null_condition=lambda condition: condition,
@@ -188,24 +201,28 @@ def check_classes(config: Any, datasets: Datasets) -> None:
 def held_out_accuracy(
     config: Any, objective: Objective, datasets: Datasets, devices: Devices
 ) -> Evaluator:
-    """Build the evaluator of the accuracy on the test split, averaged over all times and at the lowest noise level."""
+    """Build the evaluator of the accuracy on the test split: over all times, weighted as in the loss, and at the lowest noise level."""
     check_classes(config, datasets)
     loss: Any = objective.loss  # a ClassifierLoss
     kinds: dict[str, Callable[..., ClassifierLoss]] = {ACCURACY: Right, ACCURACY_AT_EPS: RightAtEps}
     measured = {
         name: HeldOutLoss(
             config,
-            dataclasses.replace(objective, loss=kind(loss.sde, loss.times)),
+            dataclasses.replace(objective, loss=kind(loss.sde, loss.times, loss.weighting)),
             datasets.test,
             devices,
         )
         for name, kind in kinds.items()
     }
-    return Evaluator(
-        config.training.eval_freq,
-        lambda averaged, step: {name: mean(averaged) for name, mean in measured.items()},
-        figures=tuple(kinds),
-    )
+    # A share of the weights, not of the images: the mean weight of a small split may be far from 1.
+    weights = np.asarray(loss.weight(loss.times.at(jnp.asarray(measured[ACCURACY].u))))
+    mean_weight = float(weights.mean(dtype=np.float64))
+
+    def accuracies(averaged: Any, step: int) -> dict[str, float]:
+        found = {name: mean(averaged) for name, mean in measured.items()}
+        return {**found, ACCURACY: found[ACCURACY] / mean_weight}
+
+    return Evaluator(config.training.eval_freq, accuracies, figures=tuple(kinds))
 
 
 CLASSIFIER = Kind(

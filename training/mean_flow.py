@@ -106,9 +106,18 @@ class MeanFlowObjective(Objective):
         keys: TrainingKeys,
         dropout_keys: Array | None,
     ) -> Array:
-        def pair(key: Array) -> tuple[Array, Array]:
+        u_other, apart = self.others(keys)
+        return self.loss.of_pairs(model, x0, u, u_other, apart, z, dropout_keys)
+
+    def others(self, keys: TrainingKeys) -> tuple[Array, Array]:
+        """The u (b,) of the second time of each image, and whether it differs from the first."""
+
+        def other(key: Array) -> tuple[Array, Array]:
             other, apart = jax.random.split(jax.random.fold_in(key, 1))
             return jax.random.uniform(other), jax.random.bernoulli(apart, self.loss.ratio)
 
-        u_other, apart = jax.vmap(pair)(keys.time)
-        return self.loss.of_pairs(model, x0, u, u_other, apart, z, dropout_keys)
+        return jax.vmap(other)(keys.time)
+
+    def noisiest(self, u: Array, keys: TrainingKeys) -> Array:
+        u_other, apart = self.others(keys)
+        return jnp.where(apart, jnp.maximum(u, u_other), u)

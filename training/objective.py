@@ -113,13 +113,18 @@ class Objective:
 
     def noise_bins(self, places: Array, step_key: Array) -> Array:
         """Return the noise-level bin of each image's training time, int32 (b,) in 0 ... BINS-1, lowest noise first."""
-        u = self.times_of(image_keys(TrainingKeys, step_key, places), places, step_key)
+        keys = image_keys(TrainingKeys, step_key, places)
+        u = self.noisiest(self.times_of(keys, places, step_key), keys)
         return jnp.minimum((u * BINS).astype(jnp.int32), BINS - 1)
+
+    def noisiest(self, u: Array, keys: TrainingKeys) -> Array:
+        """The u (b,) of the time at which the network sees each image: the later one if the loss has two."""
+        return u
 
     def bin_names(self) -> tuple[str, ...]:
         """Return the bins' names, made of the log-SNR at their ends.
 
-        Each bin has the same expected share of the images, whatever the density of times.
+        Each bin has the same expected share of the drawn times, whatever their density.
         """
         with jax.ensure_compile_time_eval():  # the caller may be an update that is being traced
             u = jnp.minimum(jnp.linspace(0.0, 1.0, BINS + 1), LAST)

@@ -38,7 +38,8 @@ class TrainingOptions(Section):
     weighting: str = option(
         "noise",
         "the objective, a mean over uniform times of a weighted error, see training/weightings.py: noise (sigma^2) | "
-        "likelihood (g^2) | x0 | velocity | min_snr | p2 | edm | flow | flow_logit_normal; of task=consistency: uniform | log_normal",
+        "likelihood (g^2) | x0 | velocity | min_snr | p2 | edm | flow | flow_logit_normal; of task=consistency and classifier: uniform "
+        "| log_normal",
     )
     min_snr: float = option(5.0, "weighting=min_snr: gamma", positive)
     p2_k: float = option(1.0, "weighting=p2: k", positive)

@@ -22,6 +22,7 @@ from score_sde.models.networks import declares_options
 from score_sde.progress import say
 from score_sde.training.field_roles import Role, role
 from score_sde.training.judged_by import QUALITY, is_judged_by
+from score_sde.training.origin import BEGAN_WITH
 from score_sde.training.recorded_changes import CHANGES, as_of
 from score_sde.version import made_by
 
@@ -43,6 +44,7 @@ def record_config(
     step: int | None,
     dataset: Fingerprint | None = None,
     classes: Sequence[str] = (),
+    origin: dict[str, Any] | None = None,
 ) -> list[str]:
     """Write the config, the dataset's fingerprint and the class names next to the checkpoints; return the names of changed fields.
 
@@ -51,6 +53,7 @@ def record_config(
         (recorded_changes.py), and earlier records of changes from this step on are dropped. None: there is no checkpoint, so an
         earlier config is overwritten.
       classes: the class names in the order of the network's labels.
+      origin: the weights that a new run starts from, as given by `origin_of` (origin.py).
 
     Raises:
       UserError: the run began with an incompatible config, or the file is damaged.
@@ -76,11 +79,14 @@ def record_config(
             say("from step {step} on: {field}={to!r} (before: {from!r})".format_map(change))
         new = [change["field"] for change in changes]
         changes = [*then.get(CHANGES, []), *changes]
-    began_with = made_by() if earlier is None else earlier.get(MADE_BY)
+    began_by = made_by() if earlier is None else earlier.get(MADE_BY)
+    began_with = origin if earlier is None else earlier.get(BEGAN_WITH)
     contents = {
         **given,
         **({CHANGES: changes} if changes else {}),
-        **({MADE_BY: began_with} if began_with else {}),  # folders of older versions have none
+        # Folders of older versions have none.
+        **({BEGAN_WITH: began_with} if began_with else {}),
+        **({MADE_BY: began_by} if began_by else {}),
     }
     if jax.process_index() == 0 and contents != earlier:
         write_whole(path, (json.dumps(contents, indent=1) + "\n").encode())
@@ -288,7 +294,7 @@ def as_json(config: Any) -> dict[str, Any]:
 def fields(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted name and the value of each field."""
     for name, value in config.items():
-        if not prefix and name == MADE_BY:
+        if not prefix and name in (MADE_BY, BEGAN_WITH):
             continue
         if isinstance(value, dict):
             yield from fields(value, f"{prefix}{name}.")

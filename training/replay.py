@@ -21,6 +21,7 @@ from score_sde.errors import UserError
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
 from score_sde.training.feed import feed, stacked
 from score_sde.training.field_roles import Role, role
+from score_sde.training.origin import check_origin
 from score_sde.training.progress import Progress
 from score_sde.training.recorded_changes import as_of
 from score_sde.training.recorded_config import DATASET, ORIGIN, as_json, differences, recorded
@@ -138,6 +139,8 @@ def check_same_updates(config: Any, workdir: Path, dataset: Fingerprint, step: i
         raise UserError(
             f"replay_step={step}: the update was made with another config: {', '.join(other)}; give the values in brackets"
         )
+    if not before:
+        check_origin(config, earlier, workdir)
 
 
 def _look(task: Task, devices: Devices, accumulation: int) -> Any:

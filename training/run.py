@@ -24,7 +24,7 @@ from score_sde.training.progress import Progress
 from score_sde.training.record import Record
 from score_sde.training.state import TrainState
 from score_sde.training.step import build_train_step, each_step, is_finite
-from score_sde.training.task import Plan, Task
+from score_sde.training.task import Evaluator, Plan, Task
 
 
 def due(frequency: int, before: int, after: int) -> bool:
@@ -105,13 +105,14 @@ class Run:
             # Read the figures of the previous call, so that the device is not idle meanwhile.
             self.collect()
             self.pending = (before, metrics, arguments)
+            # Before the evaluations, one of which may fail: a resumed run makes up for it, but by then has other averages.
+            if due(plan.averages_freq, before, self.step):
+                self.keep_averages()
             # After a signal, do not delay the end by an evaluation: the resumed run makes up for it (`make_up`).
             with self.nothing_lost("an evaluation"):
                 for name, evaluator in self.task.evaluators.items():
                     if due(evaluator.frequency, before, self.step) and not interrupts.received:
                         self.evaluate([name])
-            if due(plan.averages_freq, before, self.step):
-                self.keep_averages()
             if due(plan.checkpoint_freq, before, self.step):
                 self.save()
             if interrupts.received:
@@ -127,9 +128,14 @@ class Run:
         self.evaluate(
             name
             for name, evaluator in self.task.evaluators.items()
-            if due(evaluator.frequency, before, self.step)
-            and not self.record.has(self.step, evaluator.figures)
+            if due(evaluator.frequency, before, self.step) and not self.made(evaluator)
         )
+
+    def made(self, evaluator: Evaluator) -> bool:
+        """Whether the results of an evaluator exist for the step from which this run resumes."""
+        if evaluator.figures:
+            return self.record.has(self.step, evaluator.figures)
+        return evaluator.drawn(self.step)
 
     def collect(self) -> None:
         """Read and process the figures of the pending call, if any, from the device."""

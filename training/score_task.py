@@ -42,6 +42,7 @@ from score_sde.training.loss_history import LossHistory, empty_history
 from score_sde.training.low_rank_task import adapting
 from score_sde.training.objective import Objective, build_objective, key_of_step
 from score_sde.training.optimizer import build_optimizer, learning_rate
+from score_sde.training.origin import origin_of
 from score_sde.training.record import Watch
 from score_sde.training.recorded_config import check_goes_on, record_config
 from score_sde.training.same_data import check_same_data
@@ -63,6 +64,8 @@ class ScoreTask:
     dataset: Fingerprint | None = None
     classes: tuple[str, ...] = ()
     """The names of the classes that the network learns, in the order of their labels."""
+    origin: dict[str, Any] | None = None
+    """The weights that a new run starts from (origin.py)."""
     constants: Any = ()
     """The frozen parameters (frozen.py), or other constants of the loss, such as a teacher."""
     quick_init: bool = True
@@ -140,7 +143,9 @@ class ScoreTask:
         newest = max(saved_steps(checkpoint_folder(folder)), default=None)
         if newest is None:
             keep(self.frozen, folder)
-        changed = record_config(self.config, folder, newest, self.dataset, self.classes)
+        changed = record_config(
+            self.config, folder, newest, self.dataset, self.classes, self.origin
+        )
         if "training.n_iters" in changed and self.spread:
             n_iters = self.config.training.n_iters
             say(
@@ -249,6 +254,8 @@ def train(
         evaluators=every,
         dataset=datasets.fingerprint,
         classes=(datasets.class_names or ()) if told else (),
+        # Before the weights are read: of a checkpoint that comes between, a replay is refused, not made with others.
+        origin=None if goes_on else origin_of(config),
     )
     if not goes_on and config.training.init_from and task.classes:
         say_other_classes(user_path(config.training.init_from), task.classes)

@@ -31,13 +31,15 @@ class Evaluator:
     `evaluate(averaged parameters, step) -> figures` returns numbers by name, which are recorded; one that is not finite ends the run.
     `draw(averaged parameters, step) -> pictures` returns pictures by name, which are passed to the run's watchers (record.py).
     `figures` are the names, or some of the names, of the figures that `evaluate` returns. When a run resumes after a signal that made it
-    skip an evaluation, it recognizes the missing evaluation by them.
+    skip an evaluation, it recognizes the missing evaluation by them. For an evaluator without figures, `drawn(step)` tells whether the
+    pictures of a step exist.
     """
 
     frequency: int
     evaluate: Callable[[Any, int], dict[str, float]] = nothing
     draw: Callable[[Any, int], dict[str, Image]] = nothing
     figures: tuple[str, ...] = ()
+    drawn: Callable[[int], bool] = lambda step: True
 
 
 class Task(Protocol):

@@ -55,6 +55,12 @@ def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
                 f"{field} has another {what}, {theirs}, than the network that it is to teach, {ours}; set the same sde, model.beta_... or "
                 "sigma_..., and data"
             )
+    first, asked = teacher.training.eps, config.training.eps
+    if first > asked:
+        raise ConfigError(
+            f"{field} was trained at times from training.eps={first} on, and is asked for the score from training.eps={asked} of the network that "
+            f"it is to teach; set training.eps={first} and sampling.eps={first}, or take a teacher that was trained from {asked} on"
+        )
     if has_condition_image(teacher) or has_condition_image(config):
         raise ConfigError(
             f"{field} and a network, or a teacher, that is conditioned on an image (model.condition_image): only classes are handed on; take "

@@ -142,9 +142,12 @@ class NormalTimes(Interval, abc.ABC):
         return jnp.clip(self.time_of_normal(normal), self.eps, self.end)
 
     def density(self, t: Elements) -> Elements:
-        """Return p(t)."""
+        """Return p(t), which is 0 at an end that the normal function maps to infinity."""
         _, between = self.share(t.dtype)
-        density = self.rate(t) * jnp.exp(-0.5 * jnp.square(self.standardised(t)))
+        standardised = self.standardised(t)
+        density = self.rate(t) * jnp.exp(-0.5 * jnp.square(standardised))
+        # There the rate may be infinite as well, and the product NaN.
+        density = jnp.where(jnp.isfinite(standardised), density, 0.0)
         return density / (math.sqrt(2 * math.pi) * self.std * between)
 
     def correction(self, t: Elements) -> Elements:

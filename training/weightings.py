@@ -121,6 +121,12 @@ CONSISTENCY_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
 }
 """Weights of a consistency model's change between neighboring times; log_normal with training.times=log_normal is that of iCT."""
 
+CLASSIFIER_WEIGHTINGS: dict[str, Callable[[Any, SDE], Weighting]] = {
+    "noise": flow_weighting,
+    **CONSISTENCY_WEIGHTINGS,
+}
+"""Weightings of a classifier's cross-entropy; "noise" and "uniform" are the same."""
+
 
 def build_weighting(config: Any, sde: SDE) -> Weighting:
     """Build the weighting that `training.weighting` names.

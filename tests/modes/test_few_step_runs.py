@@ -328,6 +328,7 @@ TEACHERS = [
     ("teacher", {"data.centered": False}, "another space of images"),
     ("mean_flow", {}, "trained by training.task='mean_flow'"),
     ("teacher", {"sde.name": "vp"}, "another process"),
+    ("teacher", {"training.eps": 0.001}, "from training.eps=0.002 on, and .* training.eps=0.001 of .*; set training.eps=0.002 and sampling.eps=0.002"),
     ("teacher", {"training.label_dropout": 0.1}, "asks for the score of no class"),
     ("teacher", {"training.augment": 0.1, "model.name": "edm_unet"}, "training.augment=0.1: the teacher was trained without"),
     ("teacher", {"model.words": "one two", "model.name": "ncsnpp"}, "conditioned on label, and the network that it is to teach on label and text"),
@@ -353,6 +354,12 @@ def test_how_a_teacher_rounds_its_samples_is_nothing_to_the_network(tmp_path):
     record_config(teacher(**{"sampling.truncate": True}), tmp_path, None)
     config = consistency(**{"consistency.teacher": str(tmp_path)})
     assert check_teacher(config, build_sde(config), tmp_path).sampling.truncate
+
+
+def test_a_teacher_may_have_been_trained_further_down(tmp_path):
+    record_config(teacher(**{"training.eps": 0.001}), tmp_path, None)
+    config = consistency(**{"consistency.teacher": str(tmp_path)})
+    assert check_teacher(config, build_sde(config), tmp_path).training.eps == 0.001
 
 
 def test_kinds_of_the_three_are_other_tasks():

@@ -1,11 +1,12 @@
 """The sampler that draws the pictures during training."""
 
 import jax
+import numpy as np
 import pytest
 
 from score_sde.configs.vp_digits import get_config
 from score_sde.errors import ConfigError
-from score_sde.modes import train
+from score_sde.modes import drawn_in_training, train
 from score_sde.modes.drawn_in_training import drawn_config
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import score_models
@@ -33,6 +34,17 @@ def test_few_steps_of_unipc_from_noise_whatever_sampling_is_set_to():
 def test_the_sampler_of_the_config_unless_asked_for():
     config = get_config()
     assert drawn_config(config, 0) is config
+
+
+def test_a_picture_is_known_to_be_kept(tmp_path, monkeypatch):
+    """By which a run that goes on knows that a signal kept it from one."""
+    images = np.zeros((4, 8, 8, 1), np.float32)
+    monkeypatch.setattr(drawn_in_training, "drawing", lambda *_: lambda *_: images)
+    pictures = drawn_in_training.pictures_of(config := get_config(), build_sde(config), tmp_path)
+    assert not pictures.drawn(2)
+    assert [*pictures.draw({}, 2)] == ["samples"]
+    assert pictures.drawn(2)
+    assert not pictures.drawn(4)
 
 
 def test_a_later_picture_has_the_same_program():

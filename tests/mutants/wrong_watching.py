@@ -20,7 +20,7 @@ WATCHING = [
         ("groups-of-one-device", "jax.lax.psum(found.total, AXIS)", "found.total"),
     ),
     *mutants("training/objective.py", GROUPS,
-        ("bins-of-other-times", "u = self.times_of(image_keys(TrainingKeys, step_key, places), places, step_key)\n        return jnp.minimum", "u = self.times_of(image_keys(TrainingKeys, step_key, places + 1), places, step_key)\n        return jnp.minimum"),
+        ("bins-of-other-times", "keys = image_keys(TrainingKeys, step_key, places)\n        u = self.noisiest", "keys = image_keys(TrainingKeys, step_key, places + 1)\n        u = self.noisiest"),
         ("bins-named-backwards", 'loss_by_log_snr/{high}_to_{low}', 'loss_by_log_snr/{low}_to_{high}'),
         ("bins-one-too-many", "(u * BINS).astype(jnp.int32), BINS - 1)", "(u * BINS + 1).astype(jnp.int32), BINS - 1)"),
     ),

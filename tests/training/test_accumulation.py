@@ -42,6 +42,22 @@ def test_every_part_counts_once(parts, unrolled):
     assert gradient["b"] == 2 * 5 * 3.5
 
 
+@pytest.mark.parametrize("unrolled", [True, False])
+def test_an_image_that_is_not_finite_leaves_the_losses_of_other_parts_alone(unrolled):
+    """(p x)^2 at p = 1: squares of x, and NaN where x is, which makes the mean and its gradient NaN."""
+
+    def mean_loss(params, batch):
+        losses = jnp.square(params["p"] * batch)
+        return jnp.mean(losses), losses
+
+    batch = jnp.array([1.0, np.nan, 3.0, 4.0, 5.0, 6.0])
+    in_parts = jax.jit(lambda p, b: mean_and_gradient(mean_loss, p, b, 3, unrolled))
+    (loss, losses), gradient = in_parts({"p": jnp.float32(1)}, batch)
+    np.testing.assert_array_equal(losses, [1.0, np.nan, 9.0, 16.0, 25.0, 36.0])
+    assert np.isnan(loss)
+    assert np.isnan(gradient["p"])
+
+
 @pytest.mark.parametrize("unrolled", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_parts_are_not_in_memory_together(unrolled):
     """For the gradient of six tanh, an eighth of the batch is stored each instead of all of it."""

@@ -1,23 +1,39 @@
 """Training a classifier of noisy images: its figures against known optimal ones, and that its runs behave like others."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, truncnorm
 
 from score_sde.configs.digits import digits_config
+from score_sde.data import Datasets
+from score_sde.data.splits import ImagesInMemory
+from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 from score_sde.models import noisy_classifier
 from score_sde.models.exact import GaussianScore, MixtureScore
+from score_sde.models.predictions import noise_label
 from score_sde.modes import sample, train
-from score_sde.sde_lib import VP, SubVP, build_sde
+from score_sde.sde_lib import EDM, VE, VP, SubVP, build_sde
 from score_sde.training import classifier_task
 from score_sde.training.checkpoints import restore_ema
-from score_sde.training.classifier_task import ClassifierLoss, Labelled, Right, RightAtEps
+from score_sde.training.classifier_task import (
+    ClassifierLoss,
+    Labelled,
+    Right,
+    RightAtEps,
+    build_classifier_task,
+    held_out_accuracy,
+)
 from score_sde.training.kinds import KINDS
+from score_sde.training.times import TIMES as TIMES_BY_NAME
 from score_sde.training.times import LogSNRTimes, UniformTimes
+from score_sde.training.weightings import CLASSIFIER_WEIGHTINGS
+from tests.training.test_losses import uniform_nodes
 
 
 class Exact:
@@ -94,6 +110,75 @@ def test_times_are_those_of_the_density():
     clean = RightAtEps(sde, times)(model, x0, u, z)
     np.testing.assert_array_equal(clean, [1.0, 0.0])
     np.testing.assert_allclose(loss.log_snr(u), sde.log_snr(t), rtol=1e-6)
+
+
+def weighed(times, weighting, sde, **training):
+    """The objective under a config of these times and this weighting, of a network that knows the noise level alone."""
+    config = small(
+        **{
+            "training.times": times,
+            "training.weighting": weighting,
+            "training.eps": 0.002,
+            "training.batch_size": 400,
+            "data.random_flip": False,
+            **{f"training.{name}": value for name, value in training.items()},
+        }
+    )
+    config.noisy_classifier.update(head_channels=32)
+    return config, build_classifier_task(config, sde).objective
+
+
+@pytest.mark.parametrize("weighting", CLASSIFIER_WEIGHTINGS)
+@pytest.mark.parametrize("times", TIMES_BY_NAME)
+def test_accuracy_is_the_share_of_the_weighting(times, weighting):
+    """Under EDM, of 400 images: 1 where all are right whatever the noise, and of those right below sigma = 0.3 the law's mass there."""
+    config, objective = weighed(times, weighting, EDM())
+    split = ImagesInMemory(np.zeros((400, 8, 8, 1), np.uint8), {"label": np.ones(400, np.int32)})
+    datasets = Datasets("ones", split, split, 256)
+
+    def accuracy(below):
+        def network(variables, x, level, keys):
+            right = level < noise_label(EDM(), jnp.full(len(x), below))
+            return jnp.stack([jnp.where(right, -1.0, 1.0), jnp.zeros(len(x))], axis=1)
+
+        evaluator = held_out_accuracy(
+            config, dataclasses.replace(objective, apply=network), datasets, PmapDevices()
+        )
+        return evaluator.evaluate({}, 0)["eval_accuracy"]
+
+    assert accuracy(np.inf) == pytest.approx(1.0, rel=1e-6)
+    if times == "log_normal" and weighting == "log_normal":
+        # One image in each of 400 cells of the law.
+        assert accuracy(0.3) == pytest.approx(norm.cdf((np.log(0.3) + 1.2) / 1.2), abs=1 / 400)
+    if times == "uniform" and weighting != "log_normal":
+        assert accuracy(20.0) == pytest.approx(20 / 80, abs=1 / 400)
+
+
+@pytest.mark.parametrize("times", TIMES_BY_NAME)
+def test_the_expected_loss_is_that_of_its_weighting_whatever_the_times(x64, times):
+    """Of a cross entropy t: (eps + T) / 2. Of the square of a standard normal in ln sigma, cut off at both ends: its second moment."""
+    sde, u = VE(1e-2, 50.0), jnp.asarray(uniform_nodes()[0])
+    x = jnp.zeros((len(u), 1))
+
+    def standard(t):
+        return (jnp.log(sde.sigma(t)) - 0.5) / 3
+
+    def mean(weighting, entropy):
+        law = {"log_normal_mean": 0.5, "log_normal_std": 3.0, "logit_normal_std": 2.0}
+        _, objective = weighed(times, weighting, sde, **law)
+
+        class Known:
+            def log_probability(self, x, t, labels, keys):
+                return -entropy(t)
+
+        losses = jax.jit(lambda u: objective.loss(Labelled(Known(), None), x, u, x))(u)
+        return uniform_nodes()[1] @ losses
+
+    low, high = (float(standard(t)) for t in (jnp.asarray(0.002), jnp.asarray(1.0)))
+    for weighting in ("noise", "uniform"):
+        assert mean(weighting, lambda t: t) == pytest.approx((0.002 + 1) / 2, rel=1e-3)
+    second = truncnorm(low, high).moment(2)
+    assert mean("log_normal", lambda t: standard(t) ** 2) == pytest.approx(second, rel=1e-3)
 
 
 # ---- as a run ----------------------------------------------------------------------------------------

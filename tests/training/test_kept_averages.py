@@ -14,6 +14,7 @@ from score_sde.training.power_average import exponent
 from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import build_score_task
 from score_sde.training.state import first_state, parts
+from score_sde.training.task import Evaluator
 from score_sde.training.trained_score import load_score_model
 from tests.training.test_left_alone import Recorded, run
 
@@ -81,6 +82,23 @@ def test_a_resumed_run_keeps_the_same_and_forgets_what_comes_again(folder, tmp_p
     assert kept_steps(tmp_path) == [2, 4, 6, 9, 12]
     whole, _ = restore_part(folder, "averages", {"0.1": TEMPLATE, "0.05": TEMPLATE})
     jax.tree.map(np.testing.assert_array_equal, state.averages, whole)
+
+
+def test_an_evaluation_that_fails_leaves_no_gap(tmp_path):
+    """The run that goes on makes the evaluation up, from the checkpoint that was saved, and cannot go back for the averages."""
+
+    def look(averaged, step):
+        if step == 4 and not failed:
+            failed.append(step)
+            raise ZeroDivisionError
+        return {"found": 1.0}
+
+    failed, looked = [], task(0.1)
+    looked.evaluators = {"look": Evaluator(4, look, figures=("found",))}
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, 8, looked, averages_freq=2, checkpoint_freq=0)
+    run(tmp_path, 8, looked, averages_freq=2, checkpoint_freq=0)
+    assert kept_steps(tmp_path) == [2, 4, 6, 8]
 
 
 def test_a_run_that_goes_back_sets_later_ones_aside(tmp_path):

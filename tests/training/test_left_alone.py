@@ -365,6 +365,38 @@ def test_an_evaluation_that_a_signal_kept_from_a_step_is_made_by_the_run_that_go
     assert seen == [3]
 
 
+def test_pictures_that_a_signal_kept_from_a_step_are_drawn_by_the_run_that_goes_on(tmp_path):
+    """Of step 2 at the beginning of the second run, of step 5 at the end of it; those of step 4 are kept."""
+    signalled, drawn = [], []
+
+    def stop(averaged, step):
+        if not signalled:
+            signalled.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"asked": 1.0}
+
+    def draw(averaged, step):
+        drawn.append((step, float(averaged["p"])))
+        return {}
+
+    evaluators = {
+        "stop": Evaluator(2, stop, figures=("asked",)),
+        "pictures": Evaluator(2, draw=draw, drawn=lambda step: step in dict(drawn)),
+    }
+    task = Recorded(evaluators=evaluators)
+    assert run(tmp_path / "stopped", 5, task).figures["stopped_by"] == "SIGTERM"
+    assert not drawn
+    run(tmp_path / "stopped", 5, task)
+    found, drawn[:] = [*drawn], []
+    run(tmp_path / "whole", 5, task)
+    assert [step for step, _ in found] == [2, 4, 5]
+    assert found == drawn
+    shutil.rmtree(tmp_path / "whole" / "checkpoints" / "5")
+    drawn[:] = found[:2]
+    run(tmp_path / "whole", 5, task)
+    assert drawn == found
+
+
 def test_ctrl_c_before_there_is_anything_to_save_ends_at_once(tmp_path):
     """During imports; the same holds during compilation, since no Python code is needed to respond."""
     command = [sys.executable, "main.py", "--config=configs/vp_digits.py", "--mode=train"]

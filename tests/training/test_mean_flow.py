@@ -1,14 +1,19 @@
 """MeanFlow on data N(0, ell), with known average velocity, and flow matching as its special case r = t."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_sde.configs.flow_digits import get_config
+from score_sde.data.batch import Batch
 from score_sde.models.networks import NETWORKS
 from score_sde.models.predictions import AverageFlowPrediction
 from score_sde.models.score import NetworkScore
 from score_sde.sde_lib import Linear
+from score_sde.training.few_step_tasks import build_mean_flow_task
 from score_sde.training.losses import FlowMatching
 from score_sde.training.mean_flow import OFFSET, MeanFlow
 from score_sde.training.times import LogitNormalTimes, UniformTimes
@@ -116,6 +121,32 @@ def test_pairs_are_the_two_times_in_order():
     np.testing.assert_allclose(found, both * error, rtol=1e-12)
     np.testing.assert_allclose(root, both * error / np.sqrt(error + OFFSET), rtol=1e-12)
     np.testing.assert_allclose(whole, plain / (error + OFFSET), rtol=1e-10)
+
+
+class ShownAt(MeanFlow):
+    """Its loss is the time at which the network is shown the image."""
+
+    def of_interval(self, score_model, x0, r, t, z, dropout_keys=None):
+        return t
+
+
+def test_an_image_counts_in_the_bin_of_the_time_at_which_it_is_shown():
+    """The later of a pair: of 4,000 images, a quarter in pairs, an eighth has that from its second draw."""
+    config = get_config("mean_flow")
+    objective = build_mean_flow_task(config).objective
+    times = UniformTimes(STRAIGHT, EPS, to_noise=True)
+    shown = ShownAt(STRAIGHT, times, jnp.ones_like, True, ratio=0.25)
+    objective = dataclasses.replace(objective, loss=shown)
+    places, key = jnp.arange(4000), jax.random.key(3)
+    batch = Batch(jnp.zeros((4000, 8, 8, 1)), (), places)
+    t = np.asarray(objective.training_losses({}, batch, key))
+    bins = np.asarray(objective.noise_bins(places, key))
+    quarter = (t - EPS) / (1 - EPS) * 4
+    # Rounding may take a time beyond the end of its bin.
+    assert (bins <= quarter + 1e-4).all()
+    assert (quarter <= bins + 1 + 1e-4).all()
+    # P(max of two uniform numbers < 1/4) = 1/16: 3/4 of the images have one time, 1/4 two.
+    assert np.mean(bins == 0) == pytest.approx(0.75 / 4 + 0.25 / 16, abs=0.03)
 
 
 def legendre(x, degree):

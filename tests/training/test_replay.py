@@ -1,6 +1,7 @@
 """Replaying an update: its losses and gradients in closed form, and those of the run itself."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from score_sde.errors import UserError
 from score_sde.modes import replay as mode
 from score_sde.sde_lib import build_sde
 from score_sde.training.loop import train_task
+from score_sde.training.origin import origin_of
 from score_sde.training.recorded_config import record_config
 from score_sde.training.replay import check_same_updates, replay
 from score_sde.training.score_task import train
@@ -117,6 +119,60 @@ def test_updates_from_the_beginning_need_its_weights(tmp_path):
         check_same_updates(config, tmp_path, IMAGES, 1)
     (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     check_same_updates(config, tmp_path, IMAGES, 3)
+
+
+def checkpoint(folder, step, sums):
+    """A complete one, of files with these checksums."""
+    (folder / "checkpoints" / str(step)).mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoints" / str(step) / "sha256.json").write_text(sums)
+
+
+def test_updates_from_the_beginning_need_the_weights_as_they_were(tmp_path, capsys):
+    """Not those of a folder that was trained further or anew since, but for updates that are made from a checkpoint of the run's own."""
+    config, source, run = get_config(), tmp_path / "source", tmp_path / "run"
+    run.mkdir()
+    config.training.init_from = str(source)
+    checkpoint(source, 500, "a")
+    record_config(config, run, None, IMAGES, origin=origin_of(config))
+    check_same_updates(config, run, IMAGES, 1)
+    checkpoint(source, 900, "a")
+    with pytest.raises(UserError, match=r"step 500 \(sha256 \w{8}\) of .* there is now step 900"):
+        check_same_updates(config, run, IMAGES, 1)
+    shutil.rmtree(source / "checkpoints" / "900")
+    check_same_updates(config, run, IMAGES, 1)
+    checkpoint(source, 500, "b")
+    checkpoint(run, 2, "c")
+    record_config(config, run, 2, IMAGES)  # goes on: what it began with stays
+    check_same_updates(config, run, IMAGES, 3)
+    with pytest.raises(
+        UserError, match="choose an update later than 2, the run's first checkpoint"
+    ):
+        check_same_updates(config, run, IMAGES, 2)
+    shutil.rmtree(source)
+    with pytest.raises(UserError, match="there is now nothing"):
+        check_same_updates(config, run, IMAGES, 2)
+    source.write_bytes(b"a published file")
+    record_config(config, run, None, IMAGES, origin=origin_of(config))
+    check_same_updates(config, run, IMAGES, 1)
+    source.write_bytes(b"another")
+    with pytest.raises(UserError, match=r"with the file .* now the file"):
+        check_same_updates(config, run, IMAGES, 1)
+    assert capsys.readouterr().err == ""
+    record_config(config, run, None, IMAGES)
+    check_same_updates(config, run, IMAGES, 1)
+    assert "does not know which weights" in capsys.readouterr().err
+
+
+def test_adapters_are_of_the_weights_that_their_folder_keeps(tmp_path):
+    config, source = get_config(), tmp_path / "source"
+    config.training.init_from, config.training.lora.rank = str(source), 1
+    checkpoint(source, 500, "a")
+    record_config(config, tmp_path, None, IMAGES, origin=origin_of(config))
+    checkpoint(source, 900, "b")
+    with pytest.raises(UserError, match="the run began with step 500"):
+        check_same_updates(config, tmp_path, IMAGES, 1)
+    checkpoint(tmp_path, 4, "c")
+    check_same_updates(config, tmp_path, IMAGES, 1)
 
 
 def test_what_is_not_finite_comes_first():

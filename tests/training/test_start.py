@@ -1,5 +1,7 @@
 """The start of a run: from an earlier one's last checkpoint, else from given weights, else from scratch."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,8 +69,12 @@ def test_a_run_trains_on_from_the_weights(config, tmp_path):
     config.training.update(init_from=str(tmp_path / "source"), n_iters=1, eval_freq=0)
     config.optim.lr = 1e-30
     assert train(config, tmp_path / "new")["step"] == 1
+    began_with = json.loads((tmp_path / "new" / "config.json").read_text())["began_with"]
     config.training.init_from = ""
+    train(config, tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "config.json").read_text())["began_with"] == began_with
     state, _ = begin(config, tmp_path / "new")
+    assert began_with["step"] == int(source.step)
     assert_equal((state.params, state.ema_params), (source.ema_params, source.ema_params))
 
 

@@ -9,7 +9,8 @@ import scipy.stats
 from score_sde.configs.default import get_config
 from score_sde.errors import UserError
 from score_sde.models.exact import GaussianScore
-from score_sde.sde_lib import VE, VP, SubVP
+from score_sde.sde_lib import VE, VP, Cosine, Linear, Sigmoid, SubVP, Trigonometric
+from score_sde.training.draws import LAST
 from score_sde.training.times import TIMES, build_times
 from tests.training.test_losses import (
     EPS,
@@ -23,10 +24,10 @@ from tests.training.test_losses import (
 WIDE = VE(1e-4, 1e3)  # holds all but 1e-11 of EDM's log-normal law
 
 
-def times(name, sde, **fields):
+def times(name, sde, to_noise=False, **fields):
     config = get_config()
     config.training.update(times=name, **fields)
-    return build_times(config, sde)
+    return build_times(config, sde, to_noise)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,18 @@ def test_wide_laws_have_a_density_at_their_last_time():
     between = 1 - scipy.stats.norm(0, 8).cdf(np.log(EPS / (1 - EPS)))
     density = 2**24 * scipy.stats.norm(0, 8).pdf(24 * np.log(2)) / between
     np.testing.assert_allclose(law.correction(last), 1 / density / (1 - EPS), rtol=1e-5)
+
+
+@pytest.mark.parametrize("sde", [Linear(), Sigmoid(), Cosine(), Trigonometric()], ids=repr)
+def test_the_density_of_logit_normal_times_falls_to_zero_at_the_end(sde):
+    """Where ln(t / (T - t)) is infinite. Times of other densities reach it, and are weighted by it (flow_logit_normal)."""
+    law = times("logit_normal", sde, to_noise=True)
+    np.testing.assert_array_equal(law.density(jnp.array([sde.T], jnp.float32)), [0.0])
+    before = law.density(sde.T * jnp.array([0.999, 0.9999, 0.99999], jnp.float32))
+    assert (np.diff(before) < 0).all()
+    for name in TIMES:
+        drawn = times(name, sde, to_noise=True).at(jnp.array([0.0, 0.5, LAST], jnp.float32))
+        assert np.isfinite(law.density(drawn)).all()
 
 
 def test_impossible_times_are_refused():
