@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from score_sde.devices import Devices, HostCopy, on_any_host, on_host
+from score_sde.devices import Devices, HostCopy, of_first_host, on_any_host, on_host
 from score_sde.training.checkpoints import Checkpoints, kept
 from score_sde.training.evaluations import Evaluations, NotFinite
 from score_sde.training.feed import feed, stacked
@@ -135,7 +135,7 @@ class Run:
         """Whether the results of an evaluator exist for the step from which this run resumes."""
         if evaluator.figures:
             return self.record.has(self.step, evaluator.figures)
-        return evaluator.drawn(self.step)
+        return of_first_host(evaluator.drawn(self.step))
 
     def collect(self) -> None:
         """Read and process the figures of the pending call, if any, from the device."""

@@ -1,6 +1,7 @@
 """Hosts that see a shared folder at different moments do what the first host decides: here as a host whose first sees less than it does."""
 
 import contextlib
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,13 @@ from score_sde.generation import denoising_errors
 from score_sde.modes import tradeoff
 from score_sde.training import checkpoints as checkpoints_module
 from score_sde.training import record as record_module
+from score_sde.training import run as run_module
 from score_sde.training import start as start_module
 from score_sde.training.checkpoints import BEST, HELD_OUT, Checkpoints
 from score_sde.training.record import Record
+from score_sde.training.run import Run
 from score_sde.training.score_task import build_score_task
+from score_sde.training.task import Evaluator
 from score_sde.unfinished import UnfinishedFolder
 from tests.generation.test_denoising_errors import asked, estimated
 from tests.training.test_checkpoints import shapes_only, two_checkpoints
@@ -88,6 +92,13 @@ def test_what_is_recorded(monkeypatch, tmp_path):
     assert not other.has(3, ["loss"])
     first_sees(monkeypatch, record_module, True)
     assert other.has(3, ["loss"])
+
+
+def test_pictures_that_are_drawn(monkeypatch):
+    run, evaluator = Mock(step=3), Evaluator(1, drawn=lambda step: step == 4)
+    assert not Run.made(run, evaluator)
+    first_sees(monkeypatch, run_module, True)
+    assert Run.made(run, evaluator)
 
 
 def test_the_checkpoints_to_read(monkeypatch, tmp_path, config):
