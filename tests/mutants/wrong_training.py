@@ -217,7 +217,7 @@ TRAINING = [
         ("evaluations-after-a-signal", "self.step) and not interrupts.received:", "self.step):"),
     ),
     *mutants("training/run.py", "tests/training/test_left_alone.py::test_pictures_that_a_signal_kept_from_a_step_are_drawn_by_the_run_that_goes_on",
-        ("pictures-lost-to-a-signal", "return evaluator.drawn(self.step)", "return True"),
+        ("pictures-lost-to-a-signal", "return of_first_host(evaluator.drawn(self.step))", "return True"),
     ),
     *mutants("modes/drawn_in_training.py", "tests/modes/test_train_pictures.py",
         ("pictures-taken-for-kept", "drawn=lambda step: picture(step).exists()", "drawn=lambda step: True"),
