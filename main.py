@@ -59,7 +59,7 @@ from score_sde.compilation_cache import keep_programs  # noqa: E402
 from score_sde.cpu_devices import split_cpu  # noqa: E402
 from score_sde.errors import UserError  # noqa: E402
 from score_sde.flag_table import MODES, QUICK  # noqa: E402
-from score_sde.hosts import check_devices, join  # noqa: E402
+from score_sde.hosts import check_devices, end_alone, join  # noqa: E402
 from score_sde.json_output import only_json  # noqa: E402
 from score_sde.machine import refusal  # noqa: E402
 from score_sde.output import discard_output  # noqa: E402
@@ -94,7 +94,10 @@ def done(options: Options) -> dict[str, Any]:
     check_devices()
     keep_programs(options.compilation_cache)
     from score_sde.configs.default import check_options
+    from score_sde.local_gpus import say_idle_gpus
+    from score_sde.same_folder import check_same_folder
     from score_sde.sde_lib import build_sde
+    from score_sde.unfinished import all_hosts_meet
 
     check_options(options.config)
     mode = importlib.import_module(module)
@@ -102,10 +105,16 @@ def done(options: Options) -> dict[str, Any]:
     built = mode.check(options.config, sde) or ()
     only_import = {} if options.source is None else {"source": options.source}
     with prepared(options.workdir):
+        check_same_folder(options.workdir)
+        say_idle_gpus(os.environ)
         if not gc.isenabled():
             gc.freeze()  # objects created by imports are never scanned again
             gc.enable()
-        return mode.run(options.config, sde, options.workdir, *built, **only_import)
+        figures = mode.run(options.config, sde, options.workdir, *built, **only_import)
+        # The first host may still be writing, and JAX aborts all when one has waited for it at its end for five minutes. This
+        # meeting has no limit on GPUs and TPUs, and half an hour on CPUs.
+        all_hosts_meet("the end")
+        return figures
 
 
 def say_unraisable(found: Any) -> None:
@@ -126,9 +135,10 @@ def main() -> int:
         return refused(error)
     except BrokenPipeError:  # the reader of stdout has exited, as in `| head -1`
         discard_output()
-        return 128 + signal.SIGPIPE
+        return end_alone(128 + signal.SIGPIPE)
     except Exception as error:
         if (found := refusal(error)) is None:
+            end_alone(1)
             raise
         return refused(found)
     return 128 + signal.Signals[stopped_by] if stopped_by else 0
@@ -140,7 +150,7 @@ def refused(error: UserError) -> int:
         print(printable(f"main.py: {error}"), file=sys.stderr)
     except OSError:
         discard_output()
-    return 2
+    return end_alone(2)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,13 @@ from score_sde.devices.batches import (
     memory_of_devices,
 )
 from score_sde.devices.choice import DEVICES, build_devices
-from score_sde.devices.host_copies import HostCopy, of_every_host, on_any_host, on_host
+from score_sde.devices.host_copies import (
+    HostCopy,
+    of_every_host,
+    of_first_host,
+    on_any_host,
+    on_host,
+)
 from score_sde.devices.mapped import (
     AXIS,
     STATE,
@@ -33,6 +39,6 @@ from score_sde.devices.sharded import FsdpDevices
 
 __all__ = [
     "AXIS", "DEVICES", "STATE", "Devices", "FsdpDevices", "HostCopy", "Mapped", "PmapDevices", "ShardMapDevices", "Shares",
-    "build_devices", "check_batch", "check_batch_size", "index_batches", "memory_of_devices", "of_every_host", "on_any_host",
+    "build_devices", "check_batch", "check_batch_size", "index_batches", "memory_of_devices", "of_every_host", "of_first_host", "on_any_host",
     "on_host", "on_one_device", "placed", "replicated",
 ]  # fmt: skip

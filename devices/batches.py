@@ -37,7 +37,7 @@ def check_batch(config: Any, field: str) -> None:
     check_memory(
         f"{field}={size} images of {'x'.join(map(str, shape))}",
         4 * size * math.prod(shape),
-        memory_of_devices(),
+        jax.process_count() * memory_of_devices(),
     )
 
 

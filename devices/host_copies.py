@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import json
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Sharding
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,20 @@ def of_every_host(array: np.ndarray) -> np.ndarray:
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(array))
+
+
+def of_first_host(value: T) -> T:
+    """What the first host found, on every host, for decisions that all must make alike; a value that JSON can hold."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental import multihost_utils
+
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sent = np.zeros(multihost_utils.broadcast_one_to_all(np.int32(len(text))), np.uint8)
+    if jax.process_index() == 0:
+        sent[:] = text
+    found: T = json.loads(multihost_utils.broadcast_one_to_all(sent).tobytes())
+    return found
 
 
 def on_host(tree: Any) -> Any:

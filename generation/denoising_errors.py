@@ -19,6 +19,7 @@ from score_sde import data
 from score_sde.data import Datasets
 from score_sde.data.fingerprint import hash_of_some
 from score_sde.data.splits import Split
+from score_sde.devices import of_first_host
 from score_sde.errors import UserError
 from score_sde.evaluation.score_norms import ScoreNorms, score_norms
 from score_sde.generation.guided import is_guided
@@ -81,7 +82,7 @@ def optimal_variance(
     kept = not loaded.adapters
     known = digest_of(identity(config, sde, loaded, datasets)) if kept else ""
     path = workdir / f"denoising_errors-{loaded.name}-{known}.npz"
-    if kept and path.exists():
+    if kept and of_first_host(path.exists()):
         try:
             norms = ScoreNorms.load(path, sde, step, sde.signal_end, config.sampling.eps)
         except ValueError as error:

@@ -14,6 +14,7 @@ from score_sde.errors import UserError
 from score_sde.files import user_path
 from score_sde.generation.generate import StartImages
 from score_sde.spaces import Space
+from score_sde.training.same_data import check_same_arrays
 
 SPLITS = ("test", "train")
 KEYS = ("images", "states")
@@ -45,7 +46,7 @@ def load_start_images(config: Any, space: Space, classes: Sequence[str] = ()) ->
     """The start images that `config.sampling` names; None if it names none. data.label is an index into `classes`.
 
     Raises:
-      UserError: a file that cannot be read, or arrays of another shape than the config's images.
+      UserError: a file that cannot be read or that differs between the hosts, or arrays of another shape than the config's images.
     """
     name, number = config.sampling.start_images, config.sampling.num_images
     if not name:
@@ -58,6 +59,7 @@ def load_start_images(config: Any, space: Space, classes: Sequence[str] = ()) ->
         split = getattr(data.load(config, classes=classes), name)
         return StartImages(middle(split.take(range(min(number, split.num_images))).images), False)
     key, array = read_images(config, "sampling.start_images", name, KEYS)
+    check_same_arrays(f"sampling.start_images={name!r}", (array,))
     if key == "states":
         return StartImages(np.asarray(array, np.float32), True)
     check_levels(config, f"sampling.start_images={name!r}", array)

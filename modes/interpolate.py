@@ -30,6 +30,7 @@ from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
 from score_sde.training.known_classes import known_classes
+from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import check_score_model, load_score_model
 from score_sde.unfinished import unused
 
@@ -157,7 +158,9 @@ def run(
 def chosen_images(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
     """The images of interpolation.images in the units of the process, (2 pairs, h, w, c); data.label indexes `classes`."""
     options = config.interpolation
-    split = getattr(data.load(config, classes=classes), options.split)
+    datasets = data.load(config, classes=classes)
+    check_same_data(datasets)
+    split = getattr(datasets, options.split)
     if max(options.images) >= split.num_images:
         raise UserError(
             f"interpolation.images={tuple(options.images)}: the {options.split} split of {config.data.name} has {split.num_images} images, "

@@ -19,6 +19,7 @@ import numpy as np
 
 from score_sde.configs.default import check_options
 from score_sde.data.fingerprint import hash_of_some
+from score_sde.devices import of_first_host
 from score_sde.errors import ConfigError
 from score_sde.files import parse_json, write_whole
 from score_sde.generation.guided import scores_a_call
@@ -223,7 +224,7 @@ def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
     """The figures of all rows: read if stored already, else computed and stored."""
     paths = [folder / f"{digest_of(task.identity)}.json" for task in tasks]
     # Read before the first row is computed, so that all hosts see the same rows.
-    there = [stored(path) for path in paths]
+    there = of_first_host([stored(path) for path in paths])
     left = sum(found is None for found in there)
     if left < len(tasks):
         say(f"{len(tasks) - left} of {len(tasks)} rows are already complete")

@@ -28,6 +28,7 @@ from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
 from score_sde.generation.sample_files import ARRAYS, LABELS
 from score_sde.quality.strata import Strata, strata_of
+from score_sde.training.same_data import check_same_data
 from score_sde.unfinished import changed
 
 SPLITS = ("train", "test")
@@ -92,9 +93,13 @@ def known_by(
     """A value that identifies the images given by a field: the last change of a file or folder, or a split's fingerprint and hash.
 
     With `conditions`, the hash includes the conditions; `classes` are class names in the order of the network's labels.
+
+    Raises:
+      UserError: the hosts read different images from the dataset.
     """
     if given in SPLITS:
         datasets = data.load(config, conditions, classes=classes)
+        check_same_data(datasets)
         return [datasets.fingerprint, hash_of_some(getattr(datasets, given))]
     return changed(given)
 

@@ -22,6 +22,7 @@ from score_sde.measurements.measurement import Measurement
 from score_sde.models.networks import conditions_of
 from score_sde.quality.image_sets import SPLITS, ImageSet, of_file, of_folder, of_split
 from score_sde.spaces import Space
+from score_sde.training.same_data import check_same_arrays
 
 
 class Observed(NamedTuple):
@@ -86,13 +87,15 @@ def observe(
       of_middle: measure the middle of the pixel levels instead of a dequantized image, as networks conditioned on a measurement are trained.
 
     Raises:
-      UserError: fewer images than asked for, missing class labels, or measurements of another shape.
+      UserError: fewer images than asked for, missing class labels, measurements of another shape, or hosts that read different ones.
     """
     if config.restore.measured:
         return as_measured(config, measurement)
     images = originals(config, classes)
     stored = images.take(range(number_of(config, "restore.images", images.num_images)))
     labels = condition_labels(config, len(stored), images.labels)
+    texts = condition_texts(config, len(stored))
+    check_same_arrays(f"restore.images={config.restore.images!r}", (stored, labels, texts))
 
     @jax.jit
     def measure(key: Any, stored: Any, index: Any) -> tuple[Any, Any]:
@@ -109,7 +112,7 @@ def observe(
         for i in range(0, len(stored), size)
     ]
     x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Observed(y, labels, x, stored, condition_texts(config, len(stored)))
+    return Observed(y, labels, x, stored, texts)
 
 
 def originals(config: Any, classes: Sequence[str] = ()) -> ImageSet:
@@ -156,9 +159,11 @@ def as_measured(config: Any, measurement: Measurement) -> Observed:
 
     count = number_of(config, "restore.measured", len(y))
     y = np.asarray(y[:count], np.float32)
-    return Observed(
+    observed = Observed(
         y, condition_labels(config, count, labels), texts=condition_texts(config, count)
     )
+    check_same_arrays(what, (y, observed.labels, observed.texts))
+    return observed
 
 
 def number_of(config: Any, field: str, there_are: int) -> int:

@@ -108,7 +108,8 @@ def defined_flags() -> flags.FlagValues:
     flags.DEFINE_bool(
         "multi_host",
         False,
-        "Join the other hosts of this job first: of SLURM, Kubernetes, MPI, a TPU pod, or as --coordinator_address, --num_processes and --process_id say.",
+        "Join the other hosts of this job first: of SLURM, Kubernetes, MPI, a TPU pod, or as --coordinator_address, --num_processes and --process_id say. "
+        "Start one process for each GPU under SLURM and Open MPI, elsewhere one for each host.",
         flag_values=values,
     )
     text(

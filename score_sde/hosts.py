@@ -8,14 +8,19 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from score_sde.errors import UserError
+from score_sde.preemption import end_at_sigterm
 
 JOIN_TIMEOUT = 300  # seconds
 LATER = 60  # seconds that XLA waits longer than we do, so that our own message comes first
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+GRACE = 30.0  # seconds after a mistake, in which the other hosts may find it too
+# How JAX ends a sentence about an address, number or index that it does not find.
+NOT_FOUND = ("should be defined.", "must be defined.")
 
 
 class Hosts(NamedTuple):
@@ -95,17 +100,22 @@ def join(hosts: Hosts) -> None:
                 address, count, index, initialization_timeout=seconds + LATER
             )
     except Exception as error:  # of sockets, of every cluster's environment, of XLA
-        if None in (address, count, index):
-            missing = [
-                f"--{name}"
-                for name, given in zip(Hosts._fields, hosts, strict=True)
-                if given is None
-            ]
+        missing = [
+            f"--{name}" for name, given in zip(Hosts._fields, hosts, strict=True) if given is None
+        ]
+        said = first_line(error)
+        if not missing:
+            raise UserError(f"{apart} ({said})") from error
+        give = f"give {', '.join(missing)} on each host, or leave out --multi_host ({said})"
+        if said.endswith(NOT_FOUND):
             raise UserError(
-                f"--multi_host finds no cluster here (SLURM, Kubernetes by jax[k8s], MPI, a TPU pod) that says what it needs: give "
-                f"{', '.join(missing)} on each host, or leave out --multi_host ({first_line(error)})"
+                "--multi_host finds no cluster here (SLURM, Kubernetes by jax[k8s], MPI, a TPU pod) that says what it needs: "
+                f"{give}"
             ) from error
-        raise UserError(f"{apart} ({first_line(error)})") from error
+        raise UserError(
+            f"--multi_host cannot join the processes of the cluster that it finds here: {give}"
+        ) from error
+    end_at_sigterm()
 
 
 @contextlib.contextmanager
@@ -119,21 +129,41 @@ def ending_after(seconds: float, words: str) -> Iterator[None]:
         print(f"main.py: {words}", file=sys.stderr, flush=True)
         os._exit(2)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    timer = started(seconds, end)
     try:
         yield
     finally:
         timer.cancel()
 
 
+def end_alone(status: int) -> int:
+    """Of several hosts, end this process with `status` after GRACE seconds at the latest; returns `status`.
+
+    To be called when it ends by a mistake. JAX lets a process end only together with the others, and these may be waiting for it in a
+    collective operation; once it has ended, the coordinator tells them. If all make the same mistake, they end together before that.
+    """
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        started(GRACE, lambda: os._exit(status))
+    return status
+
+
+def started(seconds: float, end: Callable[[], None]) -> threading.Timer:
+    """A timer that has been started, in a thread that keeps no process alive."""
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
 def check_devices() -> None:
-    """Raise UserError if JAX finds no device."""
+    """Raise UserError if JAX finds no device, or not the same number of devices on every host."""
     import jax
 
     try:
-        jax.devices()
+        of_hosts = Counter(device.process_index for device in jax.devices())
     except (
         RuntimeError,
         AssertionError,
@@ -143,6 +173,12 @@ def check_devices() -> None:
             f"JAX finds nothing to compute on {asked} ({first_line(error)}); unset it, or install what it asks for, such as "
             "jax[cuda13] or jax[tpu]"
         ) from error
+    if len({*of_hosts.values()}) > 1:
+        listed = ", ".join(f"{host}: {count}" for host, count in sorted(of_hosts.items()))
+        raise UserError(
+            f"the processes have different numbers of devices ({listed}), but each must have the same share of a batch: give all of "
+            "them as many, for example by CUDA_VISIBLE_DEVICES"
+        )
 
 
 def first_line(error: Exception) -> str:

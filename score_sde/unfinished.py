@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from score_sde.devices import of_first_host
 from score_sde.errors import UserError
 from score_sde.files import user_path, write_whole
 from score_sde.npz import read_npz
@@ -49,12 +50,13 @@ class UnfinishedFolder:
     """A store of batches in `folder`/unfinished-<digest>/<number>.npz, until `remove`.
 
     The digest is that of `identity`, so that only exactly the same measurement resumes the batches. Several hosts share one folder; its
-    contents are listed once, at the start, before any of them can have written to it.
+    contents are listed once, at the start and by the first host, so that all hosts compute the same batches.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
-        self.folder = folder / f"unfinished-{digest_of(identity)}"
-        self.found = {int(path.stem) for path in self.folder.glob("*.npz") if path.stem.isdecimal()}
+        self.folder = folder / f"unfinished-{of_first_host(digest_of(identity))}"
+        there = [int(path.stem) for path in self.folder.glob("*.npz") if path.stem.isdecimal()]
+        self.found = {*of_first_host(there)}
 
     def load(self, number: int) -> Batch | None:
         return self.read(number) if number in self.found else None

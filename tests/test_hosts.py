@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax
 import pytest
@@ -43,23 +44,32 @@ def test_what_can_be_no_job_is_refused(hosts, environment, words):
         hosts.completed(environment)
 
 
-def refuse(*given, **named):
-    raise ValueError("coordinator_address should be defined.\nmore")
+NO_ADDRESS = ValueError("coordinator_address should be defined.\nmore")
 
 
 @pytest.mark.parametrize(
-    ("hosts", "words"),
+    ("hosts", "error", "words"),
     [
         (
             Hosts(),
+            NO_ADDRESS,
             "finds no cluster here .*give --coordinator_address, --num_processes, --process_id",
         ),
-        (Hosts("node0:1234", 2), "finds no cluster here .*give --process_id on each"),
-        (Hosts("node0:1234", 2, 1, 7), "the 2 processes .* did not meet at node0:1234 within 7 s"),
+        (Hosts("node0:1234", 2), NO_ADDRESS, "finds no cluster here .*give --process_id on each"),
+        (
+            Hosts(),
+            RuntimeError("403 Forbidden"),
+            "cannot join the processes of the cluster .*give --coordinator_address.*403 Forbidden",
+        ),
+        (
+            Hosts("node0:1234", 2, 1, 7),
+            NO_ADDRESS,
+            "the 2 processes .* did not meet at node0:1234 within 7 s",
+        ),
     ],
 )
-def test_hosts_that_do_not_meet(monkeypatch, capsys, hosts, words):
-    monkeypatch.setattr(jax.distributed, "initialize", refuse)
+def test_hosts_that_do_not_meet(monkeypatch, capsys, hosts, error, words):
+    monkeypatch.setattr(jax.distributed, "initialize", Mock(side_effect=error))
     with pytest.raises(UserError, match=words) as error:
         join(hosts.completed({}))
     assert len(str(error.value).splitlines()) == 1

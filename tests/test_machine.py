@@ -1,9 +1,12 @@
 """Settings that cannot fit into memory are refused before anything is compiled."""
 
+import jax
 import pytest
 
 from score_sde import machine
 from score_sde.configs.digits import digits_config
+from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.devices import batches, check_batch
 from score_sde.errors import UserError
 from score_sde.modes import train
 from score_sde.sde_lib import build_sde
@@ -38,3 +41,17 @@ def test_the_memory_of_devices_counts(monkeypatch):
     machine.check_memory("all", 100, 100)
     with pytest.raises(UserError):
         machine.check_memory("all", 101, 100)
+
+
+def test_a_batch_over_all_hosts_may_fill_the_devices_of_all(monkeypatch):
+    """Of numbers of 4 bytes, 100 fit into the devices of each host."""
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 0)
+    monkeypatch.setattr(batches, "memory_of_devices", lambda: 400)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    config = toy_config()
+    config.data.image_size = 1
+    config.sampling.batch_size = 200
+    check_batch(config, "sampling.batch_size")
+    config.sampling.batch_size = 204
+    with pytest.raises(UserError, match="batch_size=204"):
+        check_batch(config, "sampling.batch_size")

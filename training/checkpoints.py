@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from score_sde.devices import on_any_host, placed, replicated
+from score_sde.devices import of_first_host, on_any_host, placed, replicated
 from score_sde.errors import UserError
 from score_sde.files import cannot_write
 from score_sde.progress import say
@@ -159,6 +159,7 @@ class Checkpoints:
     def set_aside_after(self, step: int) -> None:
         """Move the damaged checkpoints newer than `step` to <workdir>/damaged_checkpoints, so that their steps can be saved again."""
         newer = [saved for saved in saved_steps(self.folder) if saved > step]
+        all_hosts_meet("newer checkpoints")  # before the first moves what another has yet to list
         if not newer:
             return
         target = self.folder.with_name("damaged_checkpoints")
@@ -229,12 +230,12 @@ class Checkpoints:
             )
 
     def _candidates(self, step: int) -> list[int]:
-        """Return the steps to try: `step` itself, all of them (newest first) for 0, or the best one for BEST."""
-        steps = saved_steps(self.folder)
+        """Return the steps to try, as the first host sees them: `step` itself, all (newest first) for 0, or the best one for BEST."""
+        steps = of_first_host(saved_steps(self.folder))
         if not steps:
             raise no_checkpoint(self.folder)
         if step == BEST:
-            judged = self.judged()
+            judged = dict(of_first_host([*self.judged().items()]))
             if not judged:
                 raise UserError(
                     f"checkpoint_step={BEST}: no checkpoint in {self.folder} has the figure {self.best_by}, by which they are "

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from score_sde.preemption import end_at_sigterm, note_sigterm
 from score_sde.progress import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,13 +25,14 @@ class Interrupts:
     thread reads the pipe to which Python writes a signal's number immediately (`set_wakeup_fd`), and acknowledges the signal.
 
     With several hosts, a signal may reach only one of them, while all must save the same step. Then Orbax's `reached_preemption`
-    asks JAX's coordinator, whose own SIGTERM handler must not be replaced. In a single process that function always returns
-    False, hence this class.
+    asks JAX's coordinator, and between `listen` and `stop` JAX's own SIGTERM handler is installed (preemption.py). In a single
+    process that function always returns False, hence this class.
     """
 
     def __init__(self) -> None:
         self.received: str | None = None
         self.previous: dict[int, Any] = {}
+        self.noting = False  # whether JAX's handler is installed
         self.pipe: int | None = None  # the pipe's write end, to which Python writes signal numbers
 
     def __enter__(self) -> Interrupts:
@@ -41,18 +43,20 @@ class Interrupts:
 
     def stop(self) -> None:
         self._restore()
+        if self.noting:
+            end_at_sigterm()
+            self.noting = False
         if self.pipe is not None:
             signal.set_wakeup_fd(self.previous_pipe)
             os.close(self.pipe)
             self.pipe = None
 
     def listen(self) -> None:
+        if jax.process_count() > 1:
+            self.noting = note_sigterm() or self.noting
+            return
         # Python allows signal handlers only in the main thread; a run in another thread has none.
-        if (
-            self.pipe is not None
-            or jax.process_count() > 1
-            or threading.current_thread() is not threading.main_thread()
-        ):
+        if self.pipe is not None or threading.current_thread() is not threading.main_thread():
             return
         read, self.pipe = os.pipe()
         os.set_blocking(self.pipe, False)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import jax
 from PIL.Image import Image
 
+from score_sde.devices import of_first_host
 from score_sde.errors import UserError
 from score_sde.files import append_line, append_whole, cannot_write, parse_json, write_whole
 from score_sde.progress import say
@@ -49,8 +50,10 @@ class Record:
         self.watchers.extend(begin(folder) for begin in watch)
 
     def has(self, step: int, names: Iterable[str]) -> bool:
-        """Whether `step` is where this run resumed and all these figures of it are already recorded; for the first host only."""
-        return step == self.resumed_at and self.known.issuperset(names)
+        """Whether `step` is where this run resumed and all these figures of it are already recorded; to be asked on every host."""
+        # Only the first host knows.
+        here = bool(self.watchers) and step == self.resumed_at and self.known.issuperset(names)
+        return of_first_host(here)
 
     def write(self, step: int, **scalars: float) -> None:
         """Append a line {"step": step, name: value, ...} and the points of its curves; they are on disk when this returns.

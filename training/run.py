@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from score_sde.devices import Devices, HostCopy, on_any_host, on_host
+from score_sde.devices import Devices, HostCopy, of_first_host, on_any_host, on_host
 from score_sde.training.checkpoints import Checkpoints, kept
 from score_sde.training.evaluations import Evaluations, NotFinite
 from score_sde.training.feed import feed, stacked
@@ -100,6 +100,8 @@ class Run:
                 self.state, metrics = self.train_step(self.state, *arguments)
             self.step += count
             interrupts.listen()
+            if self.checkpoints.reached_preemption(*range(before + 1, self.step + 1)):
+                interrupts.received = "SIGTERM"
             # Read the figures of the previous call, so that the device is not idle meanwhile.
             self.collect()
             self.pending = (before, metrics, arguments)
@@ -116,17 +118,11 @@ class Run:
             if interrupts.received:
                 self.save()
                 return interrupts.received
-            if self.checkpoints.reached_preemption(*range(before + 1, self.step + 1)):
-                return "SIGTERM"
         return None
 
     def make_up(self) -> None:
-        """Run the evaluations of the resumed step that a signal made the previous run skip.
-
-        Not needed with several hosts, where a signal is noticed only after all evaluations; and only the first host knows
-        what is recorded.
-        """
-        if not self.step or jax.process_count() > 1:
+        """Run the evaluations of the resumed step that a signal made the previous run skip."""
+        if not self.step:
             return
         before = self.plan.call_before(self.step)
         self.evaluate(
@@ -139,7 +135,7 @@ class Run:
         """Whether the results of an evaluator exist for the step from which this run resumes."""
         if evaluator.figures:
             return self.record.has(self.step, evaluator.figures)
-        return evaluator.drawn(self.step)
+        return of_first_host(evaluator.drawn(self.step))
 
     def collect(self) -> None:
         """Read and process the figures of the pending call, if any, from the device."""

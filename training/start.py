@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from score_sde.devices import Devices
+from score_sde.devices import Devices, of_first_host
 from score_sde.training.checkpoints import Checkpoints
 from score_sde.training.loss_history import Remembering
 from score_sde.training.memory import Needed, check_fits, size
@@ -58,7 +58,7 @@ def start(
     # known only once it is compiled.
     least = Needed(size(template), 0, size(shapes.params))
     check_fits(least, f"training {task.name}")
-    if checkpoints.latest_step is not None:
+    if of_first_host(checkpoints.latest_step) is not None:
         restored = checkpoints.restore(template)
         checkpoints.set_aside_after(step := int(restored.step))
         return Start(restored, f"resuming from step {step}: {checkpoints.folder}")

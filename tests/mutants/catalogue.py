@@ -17,6 +17,7 @@ from tests.mutants.wrong_fine_tuning import FINE_TUNING
 from tests.mutants.wrong_guidance import GUIDANCE
 from tests.mutants.wrong_habits import HABITS
 from tests.mutants.wrong_history import HISTORIES
+from tests.mutants.wrong_hosts import HOSTS
 from tests.mutants.wrong_images import IMAGES
 from tests.mutants.wrong_imports import IMPORTS
 from tests.mutants.wrong_likelihood import ODE_LIKELIHOOD
@@ -46,6 +47,7 @@ MUTANTS: list[Mutant] = [
     *TRAINING,
     *AUGMENTATIONS,
     *HISTORIES,
+    *HOSTS,
     *DATA,
     *FINE_TUNING,
     *FEW_STEPS,

@@ -161,7 +161,7 @@ AROUND_SAMPLERS = [
         ("errors-of-the-first-batch", "indices = range(first, min(first + size, number))", "indices = range(0, size)"),
     ),
     *mutants("generation/denoising_errors.py", f"{ERRORS}::test_the_file_is_made_once_and_read_again",
-        ("errors-estimated-every-time", "if kept and path.exists():", "if False:"),
+        ("errors-estimated-every-time", "if kept and of_first_host(path.exists()):", "if False:"),
         ("errors-not-kept", "            norms.save(path)\n", "            pass\n"),
     ),
     *mutants("generation/denoising_errors.py", f"{ERRORS}::test_other_data_more_images_or_earlier_times_are_estimated_anew",

@@ -83,7 +83,7 @@ IMAGES = [
         ("classes-merged-in-any-order", '        check_same_classes("merge.folders", folder, known, str(first))\n', "        pass\n"),
     ),
     *mutants("training/same_data.py", SAME_DATA,
-        ("hosts-of-as-many-images", "np.array([*counts, *digest], np.int32)", "np.array([*counts], np.int32)"),
+        ("hosts-of-as-many-images", "np.array([*counts, *numbers_of(hashlib.sha256(known))], np.int32)", "np.array([*counts], np.int32)"),
         ("hosts-without-comparison", "if (found == found[0]).all():", "if True:"),
     ),
     *mutants("modes/likelihood.py", SAME_DATA,

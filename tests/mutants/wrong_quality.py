@@ -46,7 +46,7 @@ QUALITY = [
     ),
     *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_what_is_done_is_not_done_again",
         ("features-for-no-row", "        if self.reference.law is not None:\n", "        if self.reference.law is not None or not len(self.beside):\n"),
-        ("rows-made-again", "there = [stored(path) for path in paths]", "there = [None for path in paths]"),
+        ("rows-made-again", "of_first_host([stored(path) for path in paths])", "[None for path in paths]"),
         ("rows-of-any-seed", 'identity = {**sample.identity(one.config, workdir, loaded), **judge.identity, "row": "sampler"}', 'identity = {"row": "sampler", "name": one.run.entry.name}'),
     ),
     *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_few_images_have_no_limit",

@@ -12,7 +12,7 @@ from score_sde.devices import replicated
 from score_sde.errors import UserError
 from score_sde.models.networks import build_network
 from score_sde.training import checkpoints as checkpoints_module
-from score_sde.training.checkpoints import Checkpoints, restore_ema
+from score_sde.training.checkpoints import Checkpoints, restore_ema, saved_steps
 from score_sde.training.optimizer import build_optimizer
 from score_sde.training.state import init_params, init_state
 from tests.training.stub_network import stub_config
@@ -263,6 +263,19 @@ def test_one_without_checksums_is_read_as_it_is(config, tmp_path, capsys):
     with Checkpoints(tmp_path) as checkpoints:
         assert_equal(checkpoints.restore(shapes_only(config)), late)
     assert "step 30 is damaged (its folder is empty)" in capsys.readouterr().err
+
+
+def test_no_host_moves_damaged_steps_before_all_have_listed_them(config, tmp_path, monkeypatch):
+    two_checkpoints(config, tmp_path)
+    at_meetings = []
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(
+            checkpoints_module,
+            "all_hosts_meet",
+            lambda what: at_meetings.append(saved_steps(checkpoints.folder)),
+        )
+        checkpoints.set_aside_after(3)
+    assert at_meetings == [[3, 7], [3]]
 
 
 def test_training_makes_the_damaged_steps_again(config, tmp_path):

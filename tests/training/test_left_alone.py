@@ -111,7 +111,7 @@ def told(monkeypatch, step):
     return Recorded(evaluators={"announced": Evaluator(step, coordinator.notice)})
 
 
-@pytest.mark.parametrize(("calls_of", "step", "ends"), [(1, 3, 3), (4, 4, 4), (4, 12, 12)])
+@pytest.mark.parametrize(("calls_of", "step", "ends"), [(1, 3, 4), (4, 4, 8), (4, 12, 16)])
 def test_hosts_stop_after_the_call_in_which_their_end_is_announced(
     tmp_path, monkeypatch, calls_of, step, ends
 ):
@@ -119,6 +119,25 @@ def test_hosts_stop_after_the_call_in_which_their_end_is_announced(
     figures = run(tmp_path, 30, told(monkeypatch, step), **plan).figures
     assert (figures["stopped_by"], figures["step"]) == ("SIGTERM", ends)
     assert steps_of(tmp_path) == [ends]
+
+
+def test_an_announced_end_comes_before_the_evaluations_which_the_next_run_makes(
+    tmp_path, monkeypatch
+):
+    task, made = told(monkeypatch, 0), []
+
+    def noted(averaged, step):
+        made.append(step)
+        return {"noted": 1.0}
+
+    task.evaluators = {"noted": Evaluator(4, noted, figures=("noted",))}
+    assert run(tmp_path, 8, task, steps_per_call=4).figures["step"] == 4
+    assert not made
+    monkeypatch.undo()
+    run(tmp_path, 8, task, steps_per_call=4)
+    assert made == [4, 8]
+    run(tmp_path, 12, task, steps_per_call=4)
+    assert made == [4, 8, 12]
 
 
 def test_an_end_announced_before_any_update_is_heard_too(tmp_path, monkeypatch):

@@ -8,11 +8,16 @@ from score_sde import data
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.errors import UserError
-from score_sde.modes import classify, likelihood
+from score_sde.generation.start_images import load_start_images
+from score_sde.modes import classify, interpolate, likelihood
+from score_sde.modes.restore import measurement_of
+from score_sde.quality.image_sets import known_by
 from score_sde.quality.reference import open_reference
+from score_sde.restoration.observed import observe
 from score_sde.sde_lib import build_sde
+from score_sde.spaces import build_space
 from score_sde.training import same_data
-from score_sde.training.same_data import check_same_data
+from score_sde.training.same_data import check_same_arrays, check_same_data
 
 
 def dataset(train=4, test=2, files=(("a", 1),), classes=("x", "y")):
@@ -67,6 +72,68 @@ def test_what_measures_data_refuses_other_images_too(run, monkeypatch, tmp_path)
     monkeypatch.setattr(same_data, "of_every_host", lambda a: np.stack([a, a + 1]))
     with pytest.raises(UserError, match="the hosts read different images from pictures"):
         run(config, build_sde(config), tmp_path)
+
+
+NUMBERS = np.arange(4, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [(NUMBERS + 1, None), (NUMBERS[:, None], None), (NUMBERS.view(np.int32), None), (NUMBERS, NUMBERS), (None, NUMBERS)],
+)  # fmt: skip
+def test_other_arrays_are_refused(monkeypatch, other):
+    sent = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(same_data, "of_every_host", lambda a: sent.append(a) or a[None])
+    check_same_arrays("field='x.npz'", other)
+    monkeypatch.setattr(same_data, "of_every_host", lambda a: np.stack([a, sent[0]]))
+    with pytest.raises(UserError, match="different images or labels from field='x.npz': give all"):
+        check_same_arrays("field='x.npz'", (NUMBERS, None))
+    check_same_arrays("field='x.npz'", other)  # those of the other are its own
+
+
+def restored(config, path, of_file=False):
+    config.restore.num_images = 2
+    config.restore.measurement.update(name="half", sigma_y=0.1)
+    space = build_space(config)
+    measurement = measurement_of(config, space)
+    if of_file:
+        np.savez(path, y=np.zeros((2, *measurement.linear.measured_shape)))
+        config.restore.measured = str(path)
+    return observe(config, space, measurement)
+
+
+def restored_from_measurements(config, path):
+    return restored(config, path, of_file=True)
+
+
+def started_from_a_file(config, path):
+    np.savez(path, states=np.zeros((2, 8, 8, 1)))
+    config.sampling.start_images = str(path)
+    return load_start_images(config, build_space(config))
+
+
+def interpolated(config, path):
+    return interpolate.chosen_images(config)
+
+
+def known(config, path):
+    """As the start or condition images of --mode sample."""
+    return known_by(config, "test")
+
+
+@pytest.mark.parametrize(
+    "read", [restored, restored_from_measurements, started_from_a_file, interpolated, known]
+)
+def test_what_uses_images_refuses_others_too(read, monkeypatch, tmp_path):
+    config = toy_config()
+    config.data.image_size = 8
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(same_data, "of_every_host", lambda a: np.stack([a, a]))
+    read(config, tmp_path / "file.npz")
+    monkeypatch.setattr(same_data, "of_every_host", lambda a: np.stack([a, a + 1]))
+    with pytest.raises(UserError, match="the hosts read different images"):
+        read(config, tmp_path / "file.npz")
 
 
 def test_one_host_looks_at_no_files():
