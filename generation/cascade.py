@@ -46,7 +46,7 @@ def base_config(config: Any, maker: ConditionImage, classes: Sequence[str] = ())
         base = read_config(folder)
     except UserError as error:
         raise ConfigError(f"{field}: {error}") from None
-    check_same_classes(field, folder, classes, "the network that takes its images up")
+    check_same_classes(field, folder, classes, "the network conditioned on its images")
     if maker.measurement is not None:
         shape: tuple[int, ...] = maker.measurement.linear.measured_shape
     else:
@@ -59,21 +59,21 @@ def base_config(config: Any, maker: ConditionImage, classes: Sequence[str] = ())
     if space.shape != shape or space.range != build_space(config).range:
         raise ConfigError(
             f"{field} draws images of shape {space.shape} within {space.range}; the network is conditioned on images of shape {shape} within "
-            f"{build_space(config).range}: train the one on what the other measures"
+            f"{build_space(config).range}: train the smaller network on images of the shape and range that the larger one is conditioned on"
         )
     if base.model.num_classes not in (0, config.model.num_classes):
         raise ConfigError(
-            f"{field} is conditioned on {base.model.num_classes} classes, and the network that takes its images up on "
+            f"{field} is conditioned on {base.model.num_classes} classes, but the network conditioned on its images on "
             f"{config.model.num_classes or 'none'}; train them with the same"
         )
     if config.sampling.t_start or needs_errors(config.sampling):
         raise ConfigError(
-            f"{field} with sampling.t_start, start_images or a sampler that is built from denoising errors: both networks draw from "
-            "noise by one sampler; leave these out"
+            f"{field} with sampling.t_start, start_images or a sampler built from denoising errors: both networks start from "
+            "noise and use one sampler; remove these"
         )
     if jax.process_count() > 1:
         raise ConfigError(
-            f"{field} on several hosts: draw the small images first, and give their file as condition.images"
+            f"{field} on several hosts: sample the small images first, and set condition.images to their file"
         )
     base.sampling = config.sampling.copy_and_resolve_references()
     base.sampling.guidance.update(GuidanceOptions.defaults())

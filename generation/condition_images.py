@@ -62,7 +62,7 @@ def build_sample_image(config: Any, classes: Sequence[str] = ()) -> ImageSource 
         if options.cascade:
             raise ConfigError(
                 f"condition.cascade={options.cascade!r} with a network that is not conditioned on images: train one with "
-                "model.condition_image=measured, or leave it out"
+                "model.condition_image=measured, or remove it"
             )
         return None
     if options.cascade:

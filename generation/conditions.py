@@ -24,8 +24,8 @@ def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
     num_classes, labels = sampled_classes(config), tuple(config.sampling.labels)
     if any(not 0 <= label < num_classes for label in labels):
         raise ConfigError(
-            f"sampling.labels={labels}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}, or those of the "
-            "classifier that guides), "
+            f"sampling.labels={labels}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}, or that of the "
+            "guiding classifier), "
             "or () for all in turn"
         )
     return in_turn(np.asarray(labels or range(num_classes), np.int32))
@@ -36,8 +36,8 @@ def texts_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
     vocabulary, given = config.model.words.split(), config.sampling.text
     if not given and set(WORDS) - set(vocabulary):
         raise ConfigError(
-            f"sampling.text='' stands for the captions of data.name='captions', of the words {' '.join(WORDS)}, and the network knows "
-            f"model.words={config.model.words!r}: name texts of these, or set model.words"
+            f"sampling.text='' means the captions of data.name='captions', of the words {' '.join(WORDS)}, but the network has "
+            f"model.words={config.model.words!r}: give texts of these words, or set model.words"
         )
     return in_turn(numbers(given.split(",") if given else CAPTIONS, vocabulary, "sampling.text"))
 
@@ -92,12 +92,12 @@ def labels_and_texts(config: Any, classes: Sequence[str]) -> tuple[Source, Image
         names = ("label", *names)
     if config.sampling.labels and "label" not in names:
         raise ConfigError(
-            f"sampling.labels={tuple(config.sampling.labels)} with a model that is not conditioned on classes: leave it out, train a "
-            "network with model.num_classes, or guide by a classifier"
+            f"sampling.labels={tuple(config.sampling.labels)} with a model that is not conditioned on classes: remove it, train a "
+            "network with model.num_classes, or guide with a classifier"
         )
     if config.sampling.text and "text" not in names:
         raise ConfigError(
-            f"sampling.text={config.sampling.text!r} with a model that is not conditioned on texts: leave it out, or train a network with model.words"
+            f"sampling.text={config.sampling.text!r} with a model that is not conditioned on texts: remove it, or train a network with model.words"
         )
     sources = {
         name: choose("a condition of samples", name, SOURCES)(config)

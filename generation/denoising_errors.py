@@ -73,8 +73,8 @@ def optimal_variance(
         return None
     if is_guided(config.sampling) or config.sampling.threshold != "none":
         say(
-            "note: the denoising errors are those of the network without guidance and threshold, with which it does not draw here: the variance or "
-            "the times that are built from them are not the best ones"
+            "note: the denoising errors are those of the network without the guidance and threshold used here, so the variance or "
+            "time grid computed from them is not optimal"
         )
     step, classes = loaded.checkpoint_step or 0, recorded_classes(workdir)
     datasets = data.load(config, conditions_of(config), classes=classes)

@@ -79,8 +79,8 @@ def check_guidance(config: Any, sde: SDE) -> None:
         check_two_scores(config, sde)
     elif asked:
         raise ConfigError(
-            f"{in_words(asked)} with weight=0: there is no guidance that this could change; set sampling.guidance.weight, "
-            "or leave it out"
+            f"{in_words(asked)} with weight=0: there is no guidance for this to change; set sampling.guidance.weight, "
+            "or remove it"
         )
 
 
@@ -89,7 +89,7 @@ def check_two_scores(config: Any, sde: SDE) -> None:
     guidance = config.sampling.guidance
     if not guidance.log_snr_low < guidance.log_snr_high:
         raise ConfigError(
-            f"{in_words(different(guidance, NO_INTERVAL))}: there is no log-SNR between them; give a low one and a high one"
+            f"{in_words(different(guidance, NO_INTERVAL))}: there is no log-SNR between them; set log_snr_low below log_snr_high"
         )
     if guidance.plus_plus:
         check_plus_plus(config.sampling)
@@ -98,8 +98,8 @@ def check_two_scores(config: Any, sde: SDE) -> None:
     what = in_words({name: guidance[name] for name in ("weight", "plus_plus") if guidance[name]})
     if not condition_names(config):
         raise ConfigError(
-            f"{what} with a model that is not conditioned on classes: there is nothing to be guided to; set "
-            "weight=0, train a network with model.num_classes, or name a worse one by sampling.guidance.worse"
+            f"{what} with a model that is not conditioned on classes: there is no condition to guide towards; set "
+            "weight=0, train a network with model.num_classes, or set sampling.guidance.worse to the folder of a worse one"
         )
     check_no_class(config, what)
 
@@ -126,19 +126,19 @@ def check_plus_plus(sampling: Any) -> None:
     if guidance.rescale or sampling.threshold != "none":
         raise ConfigError(
             f"sampling.guidance.plus_plus={guidance.plus_plus} with guidance.rescale={guidance.rescale}, sampling.threshold="
-            f"{sampling.threshold!r}: its score's image is far beyond the one that a step of CFG++ goes to, and would be changed in its "
-            "place; set rescale=0 and threshold='none', or plus_plus=0"
+            f"{sampling.threshold!r}: these options would act on the denoised image of the CFG++ score, which lies far beyond the image its "
+            "step moves to; set rescale=0 and threshold='none', or plus_plus=0"
         )
     exponential = sampling.exponential
     if sampling.sampler != "ddim" or exponential.eta or exponential.steps != "grid":
         raise ConfigError(
             f"sampling.guidance.plus_plus={guidance.plus_plus} with sampling.sampler={sampling.sampler!r}, "
-            f"exponential.eta={exponential.eta}, exponential.steps={exponential.steps!r}: CFG++ is a step of DDIM; take --sampler ddim "
+            f"exponential.eta={exponential.eta}, exponential.steps={exponential.steps!r}: CFG++ is a step of DDIM; use --sampler ddim "
             "with eta=0 and steps='grid'"
         )
     if needs_errors(sampling):
         raise ConfigError(
-            "sampling.guidance.plus_plus with sampling.grid.name='dp': the times must be known before denoising errors are; take "
+            "sampling.guidance.plus_plus with sampling.grid.name='dp': CFG++ must know the times before the denoising errors are known; use "
             "another grid"
         )
 

@@ -72,8 +72,8 @@ def check_guides(config: Any, sde: SDE) -> None:
         check_classifier(config, sde)
     elif guidance.classifier_scale != 1:
         raise ConfigError(
-            f"sampling.guidance.classifier_scale={guidance.classifier_scale} without a classifier; name its folder by "
-            "sampling.guidance.classifier, or leave it out"
+            f"sampling.guidance.classifier_scale={guidance.classifier_scale} without a classifier; set "
+            "sampling.guidance.classifier to its folder, or remove it"
         )
 
 
@@ -85,12 +85,12 @@ def check_classifier(config: Any, sde: SDE) -> None:
     check_alike(field, config, sde, other)
     if has_condition_image(config) or "text" in condition_names(config):
         raise ConfigError(
-            f"{field} and a network conditioned on an image or a text: a classifier guides an unconditional network, or one of classes"
+            f"{field} and a network conditioned on an image or a text: a classifier can guide only an unconditional or class-conditional network"
         )
     classes = other.noisy_classifier.num_classes
     if condition_names(config) and config.model.num_classes != classes:
         raise ConfigError(
-            f"{field} knows {classes} classes, and the network that it is to guide {config.model.num_classes}; train one for the same"
+            f"{field} has {classes} classes, but the guided network has {config.model.num_classes}; train one with the same classes"
         )
 
 
@@ -102,25 +102,25 @@ def check_worse(config: Any, sde: SDE) -> None:
     classes = worse.model.num_classes if condition_names(worse) else 0
     if classes not in (0, config.model.num_classes):
         raise ConfigError(
-            f"{field} is conditioned on {classes} classes, and the network that it is to guide on {config.model.num_classes or 'none'}; take one "
-            "of the same classes, or of none"
+            f"{field} is conditioned on {classes} classes, but the guided network on {config.model.num_classes or 'none'}; use one "
+            "with the same classes, or with none"
         )
     if worse.model.words and worse.model.words != config.model.words:
         raise ConfigError(
-            f"{field} knows the words {worse.model.words}, and the network that it is to guide {config.model.words or 'none'}; take one "
-            "that knows the same words, or none"
+            f"{field} was trained with the words {worse.model.words}, but the guided network has {config.model.words or 'none'}; use one "
+            "with the same words, or without any"
         )
     if condition_names(worse) and condition_image_settings(worse) != condition_image_settings(
         config
     ):
         raise ConfigError(
-            f"{field} is not conditioned on the same images as the network that it is to guide (model.condition_image, config.condition); take "
+            f"{field} is not conditioned on the same images as the guided network (model.condition_image, config.condition); use "
             "one that is, or an unconditional one"
         )
     if condition_names(worse) not in ((), condition_names(config)):
         raise ConfigError(
-            f"{field} is conditioned on {' and '.join(condition_names(worse))}, and the network that it is to guide on "
-            f"{' and '.join(condition_names(config)) or 'nothing'}; take one conditioned on the same, or on nothing"
+            f"{field} is conditioned on {' and '.join(condition_names(worse))}, but the guided network on "
+            f"{' and '.join(condition_names(config)) or 'nothing'}; use one conditioned on the same, or on nothing"
         )
 
 
@@ -149,7 +149,7 @@ def config_in(name: str, guidance: Any) -> Any:
         raise ConfigError(f"{field}: {error}") from None
     if found.training.task != TASKS[name]:
         raise ConfigError(
-            f"{field} was trained by training.task={found.training.task!r}; expected a folder of training.task={TASKS[name]!r}"
+            f"{field} was trained with training.task={found.training.task!r}; expected a folder of training.task={TASKS[name]!r}"
         )
     return found
 
@@ -163,7 +163,7 @@ def check_alike(field: str, config: Any, sde: SDE, other: Any) -> None:
     for what, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise ConfigError(
-                f"{field} has another {what}, {theirs}, than the network that it is to guide, {ours}; train it with the same sde, "
+                f"{field} has another {what}, {theirs}, than the guided network, {ours}; train it with the same sde, "
                 "model.beta_... or sigma_..., and data"
             )
 
@@ -191,7 +191,7 @@ def load_guides(config: Any, sde: SDE, workdir: Path | None) -> Guides:
     classes = () if workdir is None else known_classes(config, workdir)
     for name in filter(guidance.get, TASKS):
         field, folder = f"sampling.guidance.{name}={guidance[name]!r}", user_path(guidance[name])
-        check_same_classes(field, folder, classes, "the network that it is to guide")
+        check_same_classes(field, folder, classes, "the guided network")
     return Guides(
         load_worse(config, sde, workdir) if has_worse(guidance) else None,
         load_classifier(config, sde) if guidance.classifier else None,
@@ -213,7 +213,7 @@ def load_worse(config: Any, sde: SDE, workdir: Path | None) -> Any:
     folder = user_path(guidance.worse) if guidance.worse else workdir
     if folder is None or config.model.name == EXACT:
         raise ConfigError(
-            f"sampling.guidance.worse_step={guidance.worse_step} without a folder of checkpoints; name one by sampling.guidance.worse"
+            f"sampling.guidance.worse_step={guidance.worse_step} without a folder of checkpoints; set sampling.guidance.worse to one"
         )
     named = bool(guidance.worse)
     of = config_in("worse", guidance) if named else config.copy_and_resolve_references()

@@ -30,7 +30,7 @@ def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
     threshold = choose("sampling.threshold", sampling.threshold, THRESHOLDS)
     if threshold is not None and space.range is None:
         raise ConfigError(
-            f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep to; "
+            f"sampling.threshold={sampling.threshold!r} with data.num_levels=0: such data have no range to keep within; "
             "set threshold='none'"
         )
     if (
@@ -39,8 +39,8 @@ def check_sampled_score(config: Any, sde: SDE, space: Space) -> None:
         and not config.model.learned_variance
     ):
         raise ConfigError(
-            f"sampling.pc.predictor={sampling.pc.predictor!r} with model.learned_variance=False: the network says nothing of the variance; "
-            "take another predictor, as ancestral_sampling, or a network trained with model.learned_variance=True"
+            f"sampling.pc.predictor={sampling.pc.predictor!r} with model.learned_variance=False: the network does not predict the variance; "
+            "use another predictor, such as ancestral_sampling, or a network trained with model.learned_variance=True"
         )
     check_few_steps(config)
     check_guidance(config, sde)
@@ -55,8 +55,8 @@ def check_rounding(config: Any) -> None:
     data = config.data
     if config.sampling.truncate and data.num_levels and data.uniform_dequantization:
         raise ConfigError(
-            "sampling.truncate=True with data.uniform_dequantization=True: floor((L-1) y) of (v+u)/L is v or v-1, by chance; it is "
-            "the published rule for networks trained on v/(L-1): leave it out"
+            "sampling.truncate=True with data.uniform_dequantization=True: floor((L-1) y) of (v+u)/L is v or v-1, at random; it is "
+            "the published rule for networks trained on v/(L-1): set truncate=False"
         )
 
 
@@ -77,12 +77,12 @@ def check_few_steps(config: Any) -> None:
         return
     if task != FEW_STEPS[sampling.sampler]:
         raise ConfigError(
-            f"sampling.sampler={sampling.sampler!r} with training.task={task!r}: it draws from a network that was trained by "
-            f"training.task={FEW_STEPS[sampling.sampler]!r}; take another sampler, or such a network"
+            f"sampling.sampler={sampling.sampler!r} with training.task={task!r}: it samples from a network trained with "
+            f"training.task={FEW_STEPS[sampling.sampler]!r}; use another sampler, or such a network"
         )
     if task == "consistency" and sampling.eps != config.training.eps:
         raise ConfigError(
-            f"sampling.eps={sampling.eps} with training.eps={config.training.eps}: a consistency model leads to the least time that it was "
+            f"sampling.eps={sampling.eps} with training.eps={config.training.eps}: a consistency model maps to the smallest time it was "
             f"trained on; set sampling.eps={config.training.eps}"
         )
     changed = {
@@ -93,7 +93,7 @@ def check_few_steps(config: Any) -> None:
     asked = [name for name, on in changed.items() if on]
     if asked:
         raise ConfigError(
-            f"sampling.{asked[0]} with sampling.sampler={sampling.sampler!r}, which asks for no score that this would change; leave it out"
+            f"sampling.{asked[0]} with sampling.sampler={sampling.sampler!r}, which uses no score, so this option has no effect; remove it"
         )
 
 

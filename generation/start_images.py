@@ -28,8 +28,8 @@ def check_start_images(sampling: Any) -> None:
     """
     if bool(sampling.t_start) != bool(sampling.start_images):
         raise UserError(
-            f"sampling.t_start={sampling.t_start}, sampling.start_images={sampling.start_images!r}: a later start than T's needs "
-            "both, the time and what to begin from (test, train, or an .npz file); give both or neither"
+            f"sampling.t_start={sampling.t_start}, sampling.start_images={sampling.start_images!r}: starting at a time other than T requires "
+            "both a time and start images (test, train, or an .npz file); give both or neither"
         )
     if (
         sampling.start_images

@@ -138,7 +138,7 @@ def given_finite(model: FiniteDataScore, known: Known) -> GivenFinite:
     """The posterior of a finite set under a linear measurement with Gaussian noise."""
     if not known.std > 0:
         raise ConfigError(
-            "the posterior of a finite set with sigma_y=0 has no point but by chance; give sigma_y > 0"
+            "the posterior of a finite set with sigma_y=0 is empty except by chance; set sigma_y > 0"
         )
     points = np.asarray(model.points, np.float64).reshape(len(model.points), -1)
     return GivenFinite(model, jnp.asarray(points @ known.matrix.T), known.std)
@@ -182,7 +182,7 @@ def exact_posterior(model: ScoreModel, measurement: Measurement, sde: SDE) -> Ex
     if family is None:
         names = ", ".join(kind.__name__ for kind in FAMILIES)
         raise ConfigError(
-            f"the exact posterior of {type(model).__name__} is not known; it is that of {names}. Take MMPS, which needs no "
+            f"the exact posterior of {type(model).__name__} is not known, only that of {names}; use MMPS, which needs no "
             "closed form"
         )
     matrix = np.asarray(linear(measurement, "the exact posterior").matrix(), np.float64)

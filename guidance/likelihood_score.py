@@ -115,7 +115,7 @@ class ConjugateGradients(Covariance):
     def __post_init__(self):
         if self.iterations < 1:
             raise ConfigError(
-                f"{self.iterations} iterations of conjugate gradients: expected 1 or more; none is DPS"
+                f"{self.iterations} iterations of conjugate gradients: expected 1 or more; for none, use DPS"
             )
 
     def weighted(self, measurement: Measurement, around: Around, r: Measured) -> Images:
@@ -214,7 +214,7 @@ def dps(
     """
     if not measurement.std > 0:
         raise ConfigError(
-            f"DPS with sigma_y={measurement.std}: its gradient is divided by sigma_y^2; give a positive one, or take PiGDM or DDNM"
+            f"DPS with sigma_y={measurement.std}: its gradient is divided by sigma_y^2; give a positive one, or use PiGDM or DDNM"
         )
     return LikelihoodScore(model, measurement, sde, covariance=NoCovariance(scale))
 

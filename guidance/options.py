@@ -17,18 +17,18 @@ class GuidanceOptions(Section):
 
     weight: float = option(
         0.0,
-        "w of the guided score, (1 + w) times the conditional less w times the unconditional one; 0: no guidance, -1: unconditional. "
+        "w of the guided score, (1 + w) times the conditional minus w times the unconditional one; 0: no guidance, -1: unconditional. "
         "Others call 1 + w the guidance scale",
         any_number,
     )
     log_snr_low: float = option(
         -math.inf,
-        "guide only where ln(alpha^2/sigma^2) is from this ...",
+        "guide only where ln(alpha^2/sigma^2) is between this ...",
         Range("a number, or -inf", lambda x: x < math.inf, (math.inf, math.nan)),
     )
     log_snr_high: float = option(
         math.inf,
-        "... to this",
+        "... and this",
         Range("a number, or inf", lambda x: x > -math.inf, (-math.inf, math.nan)),
     )
     rescale: float = option(
@@ -56,7 +56,7 @@ class GuidanceOptions(Section):
         not_negative,
     )
     classifier: str = option(
-        "", "classifier guidance: folder of a classifier trained by training.task=classifier"
+        "", "classifier guidance: folder of a classifier trained with training.task=classifier"
     )
     classifier_scale: float = option(
         1.0, "factor of the gradient of its log-probability; 1: by Bayes' rule", any_number

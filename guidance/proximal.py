@@ -48,7 +48,7 @@ def ddnm(model: ScoreModel, measurement: Measurement, sde: SDE) -> ProximalScore
     spectral(measurement, "DDNM")
     if measurement.std > 0:
         raise ConfigError(
-            f"DDNM with sigma_y={measurement.std} would reproduce the noise; take DiffPIR or DDRM, or say sigma_y=0 to have it so"
+            f"DDNM with sigma_y={measurement.std} would reproduce the noise; use DiffPIR or DDRM, or set sigma_y=0 if that is intended"
         )
     return ProximalScore(model, measurement, sde, weight=0.0)
 

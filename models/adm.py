@@ -67,8 +67,8 @@ class ADM(UNet):
         )
         if not self.head_channels and any(width % self.num_heads for width in self._widths):
             raise ConfigError(
-                f"model.num_heads={self.num_heads} divides not all of the levels' {list(self._widths)} channels; take a divisor, "
-                "such as 4, or heads of so many channels by model.head_channels"
+                f"model.num_heads={self.num_heads} does not divide the channels of every level, {list(self._widths)}; use a divisor, "
+                "such as 4, or fix the channels per head with model.head_channels"
             )
         check_sinusoids(self.nf * self.noise_mult)
 
@@ -134,12 +134,12 @@ def check_channels(
     """
     if any(width % GROUPS for width in widths):
         raise ConfigError(
-            f"{of_width}: the levels have {list(widths)} channels, which {GROUPS} groups of a norm must divide; "
-            "take a multiple of 32"
+            f"{of_width}: the levels have {list(widths)} channels, which the {GROUPS} groups of a norm must divide; "
+            "use a multiple of 32"
         )
     if head_channels and any(width % head_channels for width in widths):
         raise ConfigError(
-            f"{of_heads}={head_channels} divides not all of the levels' {list(widths)} channels; take a divisor, such as 32"
+            f"{of_heads}={head_channels} does not divide the channels of every level, {list(widths)}; use a divisor, such as 32"
         )
 
 
@@ -147,6 +147,6 @@ def check_sinusoids(features: int) -> None:
     """Refuse an odd number of sinusoidal features, which must be half sines and half cosines."""
     if features % 2:
         raise ConfigError(
-            f"{features} numbers (model.nf times model.noise_mult) are as many sines as cosines of the noise level; "
-            "take an even number"
+            f"model.nf times model.noise_mult is {features}, but must be even: half of the features are sines, "
+            "half cosines"
         )

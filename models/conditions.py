@@ -47,7 +47,7 @@ def null_condition(
         ValueError: a network of these classes, images and texts does not take the condition.
     """
     expected = {
-        **({"label": "integers (b,)"} if num_classes else {}),
+        **({"label": f"integers (b,) of {num_classes} classes"} if num_classes else {}),
         **({"image": f"real numbers (b, {_sizes(image_shape)})"} if image_shape else {}),
         **({"image_noise": "real numbers (b,)"} if noisy else {}),
         **({"text": "integers (b, l)"} if words else {}),
@@ -68,8 +68,8 @@ def null_condition(
     ):
         listed = ", ".join(f'"{name}": {what}' for name, what in expected.items())
         raise ValueError(
-            f"a network of {num_classes} classes was given {jax.tree.map(jax.typeof, given)}: expected "
-            f"{{{listed}}}, or () for nothing"
+            f"a conditional network was given {jax.tree.map(jax.typeof, given)}: expected "
+            f"{{{listed}}}, or () for no condition"
         )
     nothing = {"label": num_classes, "image": 0.0, "image_noise": 0.0, "text": 0}
     return {name: jnp.full_like(of, nothing[name]) for name, of in given.items()}

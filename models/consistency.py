@@ -66,8 +66,8 @@ class ConsistencyModel(ScoreWrapper):
 def no_score() -> str:
     """The error message for a caller that asks a consistency model for its score."""
     return (
-        "training.task='consistency': a consistency model says where the probability flow ends and has no score, hence no likelihood, no "
-        "guidance and no other sampler; draw from it by --mode sample --sampler consistency"
+        "training.task='consistency': a consistency model predicts where the probability flow ends and has no score, hence no likelihood, no "
+        "guidance and no other sampler; sample from it with --mode sample --sampler consistency"
     )
 
 
@@ -80,7 +80,7 @@ def consistency_of(model: Any) -> Any:
     found = getattr(model, "consistency", None)
     if found is None:
         raise ConfigError(
-            "sampling.sampler='consistency' draws from a network trained by training.task='consistency'; take another sampler, or "
+            "sampling.sampler='consistency' samples from a network trained with training.task='consistency'; use another sampler, or "
             "such a network"
         )
     return found
@@ -95,7 +95,7 @@ def average_velocity_of(model: Any) -> Any:
     found = getattr(model, "average_velocity", None)
     if found is None:
         raise ConfigError(
-            "sampling.sampler='mean_flow' draws from a network trained by training.task='mean_flow'; take another sampler, or such "
+            "sampling.sampler='mean_flow' samples from a network trained with training.task='mean_flow'; use another sampler, or such "
             "a network"
         )
     return found

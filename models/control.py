@@ -72,7 +72,7 @@ class ControlNet(EncoderDecoder):
 
     control_base: str = option(
         "",
-        "controlnet: folder of the trained base network, which stays frozen; its averaged weights are kept beside this run's",
+        "controlnet: folder of the trained base network, which stays frozen; its averaged weights are kept with this run's",
     )
     control_scale: float = option(
         1.0,
@@ -90,7 +90,7 @@ class ControlNet(EncoderDecoder):
         if config.model.condition_image == "none":
             raise ConfigError(
                 "model.name='controlnet' with model.condition_image='none': there is no image for its control; set it to measured "
-                "or paired, or take model.name='ncsnpp'"
+                "or paired, or use model.name='ncsnpp'"
             )
         return super().from_config(config)
 

@@ -49,7 +49,7 @@ def check_words(words: str) -> None:
     odd = next((word for word in listed if word != word.lower() or "," in word), None)
     if odd is not None:
         raise ConfigError(
-            f"model.words has {odd!r}: expected words in small letters without commas, such as 'one two three'"
+            f"model.words has {odd!r}: expected lower-case words without commas, such as 'one two three'"
         )
     if len(listed) > MOST_WORDS:
         raise ConfigError(f"model.words has {len(listed)} words: expected at most {MOST_WORDS}")

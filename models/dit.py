@@ -57,7 +57,7 @@ class DiT(Transformer):
         super().check_fits()
         if self.width % 4:
             raise ConfigError(
-                f"model.width={self.width}: DiT's table of positions has sines and cosines of two axes; take a multiple of 4"
+                f"model.width={self.width}: DiT's table of positions has sines and cosines of two axes; use a multiple of 4"
             )
 
     @nn.compact

@@ -67,8 +67,8 @@ class EDM2(UNet):
     def from_config(cls, config: Any) -> Self:
         if config.model.condition_interval:
             raise ConfigError(
-                "model.condition_interval=True with model.name='edm2', which takes no interval: what is added to its embedding would not keep "
-                "magnitudes; set it to False, or take another network"
+                "model.condition_interval=True with model.name='edm2', which takes no interval: adding one to its embedding would not preserve "
+                "magnitudes; set it to False, or use another network"
             )
         return super().from_config(config)
 
@@ -76,15 +76,15 @@ class EDM2(UNet):
         super().check_fits()
         if self.condition_image != "none":
             raise ConfigError(
-                f"model.condition_image={self.condition_image!r} with model.name='edm2', which takes no image: its magnitudes are those of "
-                "the noisy image alone; take edm_unet, edm_adm or another network"
+                f"model.condition_image={self.condition_image!r} with model.name='edm2', which takes no image: it preserves magnitudes only with "
+                "the noisy image alone as input; use edm_unet, edm_adm or another network"
             )
         widths = [self.nf * mult for mult in self.ch_mult]
         if not self.head_channels or any(
             width % max(width // self.head_channels, 1) for width in widths
         ):
             raise ConfigError(
-                f"model.head_channels={self.head_channels} makes no equal heads of the levels' {widths} channels; take a divisor, such "
+                f"model.head_channels={self.head_channels} does not split the levels' {widths} channels into equal heads; use a divisor, such "
                 "as 64"
             )
 

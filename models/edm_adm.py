@@ -32,7 +32,7 @@ class EDMADM(EDMNetwork):
             width % max(width // self.head_channels, 1) for width in widths
         ):
             raise ConfigError(
-                f"model.head_channels={self.head_channels} makes no equal heads of the levels' {widths} channels; take a divisor, such "
+                f"model.head_channels={self.head_channels} does not split the levels' {widths} channels into equal heads; use a divisor, such "
                 "as 64"
             )
 

@@ -74,13 +74,13 @@ def target_shapes(low_rank: LowRank, params: Any) -> dict[Path, tuple[int, int]]
         path: matrix_shape(shape) for path, shape in kernels.items() if found.search(".".join(path))
     }
     if not chosen:
-        raise ConfigError(f"{field} names no kernel; {expected}")
+        raise ConfigError(f"{field} matches no kernel; {expected}")
     new = sum(low_rank.rank * (m + n) for m, n in chosen.values())
     old = sum(m * n for m, n in chosen.values())
     if new >= old:
         raise ConfigError(
-            f"training.lora.rank={low_rank.rank}: updates of this rank have {new:,} numbers, and the {len(chosen)} kernels that they "
-            f"update {old:,}; choose a smaller rank, or train these kernels themselves: training.trainable={low_rank.targets!r}, "
+            f"training.lora.rank={low_rank.rank}: updates of this rank have {new:,} numbers, but the {len(chosen)} kernels that they "
+            f"update only {old:,}; choose a smaller rank, or train these kernels themselves: training.trainable={low_rank.targets!r}, "
             "training.lora.rank=0"
         )
     return chosen

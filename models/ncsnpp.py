@@ -83,8 +83,8 @@ class EncoderDecoder(ScoreUNet):
     )
     progressive_input: str = option(
         "none",
-        "none | input_skip: the downsampled image joins the features of each level | residual: a convolved one does, and is carried on "
-        "with them",
+        "none | input_skip: the downsampled image joins the features of each level | residual: a convolved copy is added, and the "
+        "sum is passed on to the next level",
         one_of("none", "input_skip", "residual"),
     )
     progressive_combine: str = option(
@@ -97,7 +97,9 @@ class EncoderDecoder(ScoreUNet):
     )
     fourier_scale: float = option(16.0, "standard deviation of the Fourier frequencies", positive)
     init_scale: float = option(
-        0.0, "of the last layers; 0 stands for 1e-10, so that a fresh network gives 0", not_negative
+        0.0,
+        "initialization scale of the last layers; 0 means 1e-10, so that a fresh network outputs almost 0",
+        not_negative,
     )
 
     words: str = option(

@@ -39,7 +39,7 @@ class Network(Section, nn.Module):
     )
     condition_image: str = option(
         "none",
-        "image on which the network is conditioned, as more channels of its input: none | measured, what config.condition measures of the "
+        "image on which the network is conditioned, as extra channels of its input: none | measured, what config.condition measures of the "
         "image itself | paired, the dataset's second image",
         one_of("none", "measured", "paired"),
     )
@@ -48,8 +48,8 @@ class Network(Section, nn.Module):
     )
     condition_noise: float = option(
         0.0,
-        "conditioning augmentation: in training the image from which the condition is made gets noise of a standard deviation between 0 "
-        "and this, drawn uniformly, on which the network is conditioned too; 0: none",
+        "conditioning augmentation: in training, noise is added to the image from which the condition is made; its standard deviation, "
+        "uniform between 0 and this, is a further condition of the network; 0: none",
         not_negative,
     )
     condition_interval: bool = option(
@@ -64,8 +64,8 @@ class Network(Section, nn.Module):
     )
     remat: bool = option(
         False,
-        "store only the input of each residual and attention block, and compute the rest again for the gradient: less of an accelerator's "
-        "memory (XLA's compiler for CPUs undoes it), a third more time",
+        "store only the input of each residual and attention block, and recompute the rest for the gradient: saves accelerator "
+        "memory (XLA's compiler for CPUs undoes it), costs a third more time",
     )
 
     UNCONFIGURED: ClassVar[tuple[str, ...]] = ("parent", "name")
@@ -79,7 +79,7 @@ class Network(Section, nn.Module):
         if self.condition_interval and not getattr(self, "conditional", True):
             raise ConfigError(
                 "model.condition_interval=True with model.conditional=False: such a network has no embedding for the interval; "
-                "set one of the two otherwise"
+                "change one of the two"
             )
         self.check_fits()
         super().__post_init__()
@@ -90,17 +90,17 @@ class Network(Section, nn.Module):
         if paired != bool(self.condition_channels):
             raise ConfigError(
                 f"model.condition_channels={self.condition_channels} with model.condition_image={self.condition_image!r}: expected "
-                f"{'the channels of the images that the dataset has beside its own' if paired else '0'}"
+                f"{'the number of channels of the paired images' if paired else '0'}"
             )
         if self.condition_noise and not getattr(self, "conditional", True):
             raise ConfigError(
                 f"model.condition_noise={self.condition_noise} with model.conditional=False: such a network has no embedding for "
-                "the noise; set one of the two otherwise"
+                "the noise; change one of the two"
             )
         if self.condition_noise and self.condition_image == "none":
             raise ConfigError(
                 f"model.condition_noise={self.condition_noise} with model.condition_image='none': there is no image to which noise is "
-                "added; set it to 0, or name the image"
+                "added; set it to 0, or set condition_image"
             )
 
     def check_fits(self) -> None:

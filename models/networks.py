@@ -76,8 +76,8 @@ def check_no_class(config: Any, what: str) -> None:
     if names and not config.training.label_dropout:
         nothing = next((f"no {name}" for name in ("image", "text") if name in names), "no class")
         raise ConfigError(
-            f"{what} asks for the score of {nothing}, which a network trained with training.label_dropout=0 never learnt; train "
-            "with label_dropout=0.1, say"
+            f"{what} needs the unconditional score ({nothing}), which a network trained with training.label_dropout=0 has not learned; train "
+            "with, for example, label_dropout=0.1"
         )
 
 

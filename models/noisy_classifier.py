@@ -124,7 +124,7 @@ class NoisyClassifierNetwork(Section, nn.Module):
         if asked not in ((), ATTENTION) and not set(asked) & set(sizes):
             raise ConfigError(
                 f"noisy_classifier.attn_resolutions={asked}: the levels of images of {h}x{w} pixels have {', '.join(map(str, sizes))}, so "
-                "there would be no attention but in the middle; take some of these, or () for none"
+                "there would be no attention except in the middle; use some of these, or () for none"
             )
 
     @nn.compact

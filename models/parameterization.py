@@ -64,7 +64,7 @@ class PredictionOptions(Section):
 
     predicts: str = option(
         "process",
-        "what the network predicts: process, what is usual for the process | noise | score | x0 | velocity | flow | edm | edm_ve | "
+        "what the network predicts: process, the usual choice for the process | noise | score | x0 | velocity | flow | edm | edm_ve | "
         "edm_iddpm, EDM's preconditionings",
     )
     sigma_data: float = option(
@@ -149,8 +149,8 @@ CONTINUOUS: dict[str, type[Prediction]] = {
 }
 EDM = "edm"
 NOT_POSITIVE = {
-    "edm_ve": "a logarithm itself, less than 0 at small noise",
-    "edm_iddpm": "a level's number, 0 among them",
+    "edm_ve": "itself a logarithm, and negative at small noise",
+    "edm_iddpm": "a level index, which can be 0",
 }
 DISCRETE_NOISE: dict[str, type[DiscreteNoisePrediction]] = {
     "matched": DiscreteNoisePrediction,
@@ -172,13 +172,13 @@ def build_parameterization(config: Any, sde: SDE) -> Prediction:
     predicts = sde.predicts if model.predicts == "process" else model.predicts
     if predicts != "score" and model.scale_by_sigma:
         raise ConfigError(
-            f"model.scale_by_sigma=True divides a network's output by sigma, for one that predicts the score, but "
+            f"model.scale_by_sigma=True divides the output by sigma, for a network that predicts the score, but "
             f"this one predicts {predicts}; set model.scale_by_sigma=False"
         )
     if sde.signal_end < sde.T and predicts in ("noise", "score", "edm_ve", "edm_iddpm"):
         raise ConfigError(
-            f"model.predicts={predicts!r} under {type(sde).__name__}, at whose end there is noise alone: it says nothing of the "
-            "image there; set model.predicts=flow, velocity, x0 or edm"
+            f"model.predicts={predicts!r} under {type(sde).__name__}, which ends in pure noise, where this prediction does not "
+            "determine the image; set model.predicts=flow, velocity, x0 or edm"
         )
     check_noise_input(config, predicts)
     if config.training.continuous:
@@ -208,18 +208,18 @@ def check_noise_input(config: Any, predicts: str) -> None:
     if continuous and divides_by_sigma(config) and not logarithm:
         raise ConfigError(
             f"model.scale_by_sigma=True with model.name={model.name!r} and training.continuous=True: the noise input is sigma, by which "
-            "only ncsnpp with a Fourier embedding divides; others take it for a label in their table of noise levels. Set "
+            "only ncsnpp with a Fourier embedding divides; others would read it as a label of their table of noise levels. Set "
             "model.embedding_type=fourier (ncsnpp), or model.scale_by_sigma=False"
         )
     if logarithm and not continuous:
         raise ConfigError(
             "model.embedding_type='fourier' with training.continuous=False: the embedding takes the logarithm of the noise input, which is a "
-            "level's number, 0 among them; set model.embedding_type=positional, or training.continuous=True"
+            "level index and can be 0; set model.embedding_type=positional, or training.continuous=True"
         )
     if logarithm and predicts in NOT_POSITIVE:
         raise ConfigError(
             f"model.embedding_type='fourier' with model.predicts={predicts!r}: the embedding takes the logarithm of the noise input, which is "
-            f"{NOT_POSITIVE[predicts]}; set model.embedding_type=positional, or model.name=edm_unet, whose Fourier embedding takes none"
+            f"{NOT_POSITIVE[predicts]}; set model.embedding_type=positional, or model.name=edm_unet, whose Fourier embedding takes no logarithm"
         )
 
 
@@ -228,5 +228,5 @@ def refuse_discrete(config: Any, sde: SDE, what: str) -> None:
     if not config.training.continuous and sde.predicts == "score":
         raise ConfigError(
             f"{what} needs the score at every time, but a network trained with training.continuous=False "
-            "on the SMLD chain knows its own levels only; use --sampler pc, or train with continuous=True"
+            "on the SMLD chain is defined only at its own noise levels; use --sampler pc, or train with continuous=True"
         )

@@ -47,7 +47,9 @@ class RIN(Transformer):
     """
 
     num_latents: int = option(
-        128, "rin: learnt latent tokens, beside those of the time and the class", count(2**16)
+        128,
+        "rin: learned latent tokens, in addition to those of the time and the class",
+        count(2**16),
     )
     latent_width: int = option(
         768, "rin: width of a latent token; width is that of a token of the image", count(2**16, 4)
@@ -62,7 +64,7 @@ class RIN(Transformer):
             share = [n for n in range(1, shared + 1) if not shared % n]
             raise ConfigError(
                 f"model.num_heads={self.num_heads} does not divide both model.width={self.width} and "
-                f"model.latent_width={self.latent_width}; take one of {', '.join(map(str, share))}"
+                f"model.latent_width={self.latent_width}; use one of {', '.join(map(str, share))}"
             )
         super().check_fits()
 

@@ -86,7 +86,7 @@ def takes_none(condition: Any) -> Any:
     if jax.tree.leaves(condition):
         raise ValueError(
             f"a score model without conditions was given {jax.tree.map(jax.typeof, condition)}: expected (); only "
-            "networks with model.num_classes take labels"
+            "a network built for a class, an image, a text or an interval takes such a condition"
         )
     return ()
 
@@ -255,7 +255,7 @@ def said_of_variance(v: Images | None) -> Images:
     """
     if v is None:
         raise ConfigError(
-            "this needs what a network says of the variance of a step, and it says nothing: train one with model.name=dit or adm, "
+            "this needs a network that predicts the variance of a step, and this one does not; train one with model.name=dit or adm, "
             "model.learned_variance=True and training.continuous=False"
         )
     return v

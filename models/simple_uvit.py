@@ -60,12 +60,12 @@ class SimpleUViT(Transformer):
             depths = [n for n in range(1, smallest.bit_length()) if fits(self.patch_size, n)]
             ways = (
                 ("model.patch_size=", patches),
-                ("as many numbers in model.ch_mult as ", depths),
+                ("as many levels in model.ch_mult as ", depths),
             )
             choices = [what + " or ".join(map(str, numbers)) for what, numbers in ways if numbers]
             raise ConfigError(
-                f"model.ch_mult={tuple(self.ch_mult)} halves images of {in_words(image_sides)} pixels in patches of {self.patch_size} "
-                f"so often ({levels}) that no whole tokens are left; take {', or '.join(choices) or 'images of even sides'}"
+                f"model.ch_mult={tuple(self.ch_mult)} halves images of {in_words(image_sides)} pixels, in patches of {self.patch_size}, "
+                f"{levels} times, which does not give a whole number of tokens; use {', or '.join(choices) or 'images of even sides'}"
             )
 
     @nn.compact

@@ -62,7 +62,7 @@ class DynamicThreshold(StaticThreshold):
         super().__post_init__()
         if not 0 < self.quantile <= 1:
             raise ConfigError(
-                f"threshold quantile={self.quantile}: expected one in (0, 1], as .995"
+                f"threshold quantile={self.quantile}: expected a number in (0, 1], such as 0.995"
             )
 
     def __call__(self, denoised: Images) -> Images:

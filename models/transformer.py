@@ -56,13 +56,13 @@ class Transformer(Network):
                 p for p in range(1, min(image_sides) + 1) if not any(s % p for s in image_sides)
             ]
             raise ConfigError(
-                f"model.patch_size={self.patch_size} does not divide images of {in_words(image_sides)} pixels; take one of "
+                f"model.patch_size={self.patch_size} does not divide images of {in_words(image_sides)} pixels; use one of "
                 f"{', '.join(map(str, tile))}"
             )
         if self.width % self.num_heads:
             share = [n for n in range(1, self.width + 1) if not self.width % n]
             raise ConfigError(
-                f"model.num_heads={self.num_heads} does not divide model.width={self.width}; take one of "
+                f"model.num_heads={self.num_heads} does not divide model.width={self.width}; use one of "
                 f"{', '.join(map(str, share))}"
             )
 

@@ -40,8 +40,8 @@ class UNet(Network):
         if not set(self.attn_resolutions) <= set(sizes):
             raise ConfigError(
                 f"model.attn_resolutions={tuple(self.attn_resolutions)}: the levels of images of {h}x{w} pixels have "
-                f"{', '.join(map(str, sizes))}, so there would be no attention at another size of the shorter side; leave it out, "
-                "or give () for none"
+                f"{', '.join(map(str, sizes))}, so sizes not in this list would have no attention; remove them, "
+                "or set () for no attention"
             )
 
     def attends(self, h: Other) -> bool:
@@ -57,7 +57,8 @@ class ScoreUNet(UNet):
         "resampling between blocks (resblock_type=ddpm, updown_blocks=False) includes a convolution",
     )
     conditional: bool = option(
-        True, "condition the network on the time; False: it sees that only through scale_by_sigma"
+        True,
+        "condition the network on the time; False: it depends on the time only through scale_by_sigma",
     )
     nonlinearity: str = option("swish", "swish | elu | relu | lrelu", one_of(*ACTIVATIONS))
     scale_by_sigma: bool = option(
@@ -74,8 +75,8 @@ class ScoreUNet(UNet):
         super().check_fits()
         if self.num_classes and not self.conditional:
             raise ConfigError(
-                f"model.num_classes={self.num_classes} with model.conditional=False: a class joins the embedding of the noise "
-                "level, of which that network has none; set num_classes=0, or conditional=True"
+                f"model.num_classes={self.num_classes} with model.conditional=False: the class is added to the noise-level "
+                "embedding, which that network lacks; set num_classes=0, or conditional=True"
             )
 
 
@@ -97,5 +98,5 @@ def check_sides(image_sides: tuple[int, int], ch_mult: Sequence[int]) -> None:
             raise ConfigError(
                 f"images have {in_words(image_sides)} pixels, but ch_mult {tuple(ch_mult)} has {len(ch_mult)} levels, so the "
                 f"network halves the image {halvings} times and needs a multiple of {factor}. Pad or resize the "
-                f"images ({side} to {fits} or {fits + factor}, say), or take fewer levels."
+                f"images (for example {side} to {fits} or {fits + factor}), or use fewer levels."
             )

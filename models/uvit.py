@@ -36,7 +36,8 @@ class UViT(Transformer):
 
     qkv_bias: bool = option(False, "uvit: biases in the projections to queries, keys and values")
     time_mlp: bool = option(
-        False, "uvit: the token of the time goes through an MLP; False: it is its sinusoids"
+        False,
+        "uvit: the token of the time goes through an MLP; False: it is the sinusoids themselves",
     )
     final_conv: bool = option(True, "uvit: end with a 3x3 convolution of the image")
 
@@ -44,7 +45,7 @@ class UViT(Transformer):
         super().check_fits()
         if self.width % 2:
             raise ConfigError(
-                f"model.width={self.width}: it has as many sines as cosines of the time; take an even number"
+                f"model.width={self.width}: half of the time's features are sines, half cosines; use an even number"
             )
 
     @nn.compact

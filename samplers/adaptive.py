@@ -56,7 +56,7 @@ def check_solver(name: str, table: dict[str, SolverCost], words: str) -> None:
     if name in IMPLICIT:
         raise ConfigError(
             f"solver {name!r} is implicit: every step would solve equations in all pixels with the Jacobian of the "
-            "network, many evaluations a pixel, and the flow is not stiff enough to repay it (in sigma/alpha not at all: "
+            "network, many evaluations per pixel, and the flow is not stiff enough for this to pay off (in sigma/alpha it is not stiff at all: "
             f"sampling.ode.variable='ratio'); choose one of {', '.join(table)} ({words})"
         )
     choose("solver", name, table)
@@ -87,7 +87,7 @@ class Adaptive(NamedTuple):
         """Raise ConfigError unless both tolerances are positive and the solver is one of those that estimate their error."""
         if solver not in able:
             raise ConfigError(
-                f"{solver!r} estimates no error, which adaptive steps need: take the steps of a grid, or choose one of "
+                f"{solver!r} estimates no error, which adaptive steps need: use the steps of a grid, or choose one of "
                 f"{', '.join(able)}"
             )
         if not (self.rtol > 0 and self.atol > 0):

@@ -69,7 +69,7 @@ def langevin_grid(problem: Problem, num_times: int) -> Points:
     """The grid of annealed Langevin dynamics, with the first time repeated: a step that stays there lets the corrector visit it too."""
     if num_times < 2:
         raise ConfigError(
-            f"sampling.pc.num_steps={num_times} with predictor 'none', which are levels of noise: expected 2 or more"
+            f"sampling.pc.num_steps={num_times} with predictor 'none' is the number of noise levels: expected 2 or more"
         )
     grid = problem.grid(num_times - 1, problem.small_steps)
     return jnp.concatenate([grid[:1], grid])
@@ -88,13 +88,13 @@ def published(
     if options.grid.name not in (AUTO, "uniform") or options.t_start or options.threshold != "none":
         raise ConfigError(
             f"the published sampler with sampling.grid.name={options.grid.name!r}, t_start={options.t_start} and threshold="
-            f"{options.threshold!r}: its times and steps are what it reproduces; set them to 'uniform', 0 and 'none', or take --sampler "
+            f"{options.threshold!r}: this sampler reproduces the published times and steps; set these options to 'uniform', 0 and 'none', or use --sampler "
             "pc (with --mode restore, restore.method=imputation)"
         )
     if problem.starts_fast and not steps_along_chain(options, problem.sde):
         raise ConfigError(
             f"the published sampler with sampling.pc.predictor={options.pc.predictor!r} under {type(problem.sde).__name__}: its equal steps of t "
-            "are Euler's, which cannot follow a process whose alpha goes to 0; take --sampler pc, whose grid can"
+            "are Euler's, which cannot follow a process whose alpha goes to 0; use --sampler pc, whose grid can"
         )
     sampler = build(
         problem.sde,
@@ -154,12 +154,12 @@ def solved(
     grid, note = problem.grid_name(), ""
     if grid in ("times", "dp"):
         raise ConfigError(
-            f"sampling.grid.name={grid!r} with adaptive steps, which choose their own times: leave it out, or set "
+            f"sampling.grid.name={grid!r} with adaptive steps, which choose their own times: remove it, or set "
             f"sampling.{name}.steps='grid'"
         )
     if group.num_steps != STEP_OPTIONS[name].defaults()["num_steps"]:
         note = (
-            f"note: sampling.{name}.num_steps={group.num_steps} has no part in adaptive steps; to take so many, set "
+            f"note: sampling.{name}.num_steps={group.num_steps} is ignored with adaptive steps; to take that many steps, set "
             f"sampling.{name}.steps=grid"
         )
     tweedie = last_step(problem.options) == "tweedie"
@@ -196,7 +196,7 @@ def exponential(problem: Problem) -> Configured:
     if method in IN_TIME and problem.starts_fast:
         raise ConfigError(
             f"sampling.sampler={method!r} under {type(problem.sde).__name__}: where alpha goes to 0, the time that is left doubles with each of its "
-            f"steps, and a polynomial in t magnifies rounding; take {method.replace('_t_', '_rho_')} or unipc_3"
+            f"steps, and a polynomial in t magnifies rounding; use {method.replace('_t_', '_rho_')} or unipc_3"
         )
     adaptive = adaptive_steps(group, "exponential")
     sampler = ExponentialSampler(problem.sde, method, group.eta, adaptive)

@@ -41,7 +41,7 @@ def listed_runs(field: str, text: str, steps: Steps) -> list[Run]:
             found.setdefault((run.entry.name, repr(run.settings)), run)
     if not found:
         raise ConfigError(
-            f"{field}={text!r} names no sampler; give one or more, as 'unipc_3, heun'"
+            f"{field}={text!r} names no sampler; give one or more, such as 'unipc_3, heun'"
         )
     return [*found.values()]
 
@@ -52,7 +52,7 @@ def runs_of(field: str, part: str, steps: Steps) -> Iterator[Run]:
     name, _, grid = map(str.strip, named.partition(" on "))
     entry = choose(field, name, ENTRIES | FEW_STEPS)
     if entry.adaptive and grid:
-        raise ConfigError(f"{field}: {part!r} chooses its own steps; leave out the grid")
+        raise ConfigError(f"{field}: {part!r} chooses its own steps; remove the grid")
     if entry.adaptive:
         for tolerance in numbers_of(field, part, numbers, float) or steps.tolerances:
             yield entry.with_tolerance(tolerance)
@@ -63,7 +63,7 @@ def runs_of(field: str, part: str, steps: Steps) -> Iterator[Run]:
     fit = [budget for budget in own or map(int, steps.budgets) if budget >= least]
     if not fit or (own and len(fit) < len(own)):
         raise ConfigError(
-            f"{field}: a step of {name} takes {least} evaluations, more than {part!r} has to spend; give more, as in "
+            f"{field}: a step of {name} takes {least} evaluations, more than the budget of {part!r}; give more, such as "
             f"'{name}: {2 * least}'"
         )
     for budget in fit:
@@ -81,7 +81,9 @@ def numbers_of(field: str, part: str, text: str, kind: Callable[[str], float]) -
         numbers = []
     if not numbers or not all(0 < number < float("inf") for number in numbers):
         what = (
-            "numbers of evaluations, such as 10 20" if kind is int else "tolerances, such as 0.01"
+            "numbers of evaluations after the colon, such as 10 20"
+            if kind is int
+            else "tolerances after the colon, such as 0.01"
         )
-        raise ConfigError(f"{field}: {part!r} has no {what}, after its colon")
+        raise ConfigError(f"{field}: {part!r}: expected {what}")
     return numbers

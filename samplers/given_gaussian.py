@@ -89,7 +89,7 @@ class Langevin(GivenMeasurement):
         if not measurement.std > 0:
             raise ConfigError(
                 f"Langevin steps with sigma_y={measurement.std}: the gradient of the likelihood is infinite; give a positive one, "
-                "or take exact draws"
+                "or use exact draws"
             )
 
     def draw(

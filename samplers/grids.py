@@ -109,13 +109,13 @@ def build_grid(
         raise ConfigError(f"sampling.grid.rho={options.rho}: expected a positive number, such as 7")
     if options.times and name != "times":
         raise ConfigError(
-            f"sampling.grid.times is read with sampling.grid.name='times' only, not {name!r}; "
-            "set that name, or leave out the times"
+            f"sampling.grid.times is used only with sampling.grid.name='times', not {name!r}; "
+            "set that name, or remove the times"
         )
     if name == "times" and len(options.times) != num_steps + 1:
         raise ConfigError(
             f"sampling.grid.times has {len(options.times)} times, which are {len(options.times) - 1} steps, but "
-            f"{num_steps} are asked for; set num_steps, or give as many times and one more"
+            f"num_steps={num_steps}; change num_steps, or give {num_steps + 1} times"
         )
     if name == "dp" and not num_steps < options.candidates:
         raise ConfigError(
@@ -129,7 +129,7 @@ def build_grid(
     if not (np.all(np.diff(times) < 0) and ends_meet):
         raise ConfigError(
             f"the times of sampling.grid.name={name!r} must fall from {t_start} to sampling.eps={eps} "
-            f"with every step, but they are {_in_words(times)}; take fewer steps, or another grid"
+            f"with every step, but they are {_in_words(times)}; use fewer steps, or another grid"
         )
     return grid
 

@@ -40,7 +40,7 @@ def imputing(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
     spectral(measurement, "imputation")
     if measurement.std > 0:
         raise ConfigError(
-            f"imputation with sigma_y={measurement.std}: what is put in is taken for exact; give sigma_y=0, or take DDRM"
+            f"imputation with sigma_y={measurement.std}: imputation treats the measurement as exact; set sigma_y=0, or use DDRM"
         )
     return Unguided(model, measurement, sde)
 

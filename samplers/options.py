@@ -40,11 +40,11 @@ class SamplingOptions(Section):
         "test | train: images of the dataset | an .npz file with `images`, or with `states`, which are x at t_start",
     )
     labels: tuple[int, ...] = option(
-        (), "classes of the samples, in turn and repeated; (): all classes in turn"
+        (), "classes of the samples, used in turn and repeated; (): all classes in turn"
     )
     text: str = option(
         "",
-        'texts of the samples (model.words), separated by commas, in turn and repeated, such as "two red squares,one blue disc"; empty: '
+        'texts of the samples (model.words), separated by commas, used in turn and repeated, such as "two red squares,one blue disc"; empty: '
         "those of data.name=captions in turn",
     )
     save: str = option(
@@ -62,7 +62,7 @@ class SamplingOptions(Section):
     )
     truncate: bool = option(
         False,
-        "round levels down, as the published code does, in place of to the nearest; networks trained without dequantization noise",
+        "round levels down, as the published code does, instead of to the nearest; for networks trained without dequantization noise",
     )
     snr: float = option(
         0.16, "Langevin corrector: target ratio of its drift to its noise", positive
@@ -70,7 +70,7 @@ class SamplingOptions(Section):
     n_steps_each: int = option(1, "corrector steps per predictor step", count(10_000))
     one_by_one: bool = option(
         False,
-        "evaluate the network on one image at a time: a score then has the same bits in any batch, at the price of speed",
+        "evaluate the network on one image at a time: a score then has the same bits in any batch, at the cost of speed",
     )
     threshold: str = option(
         "none",
@@ -80,7 +80,7 @@ class SamplingOptions(Section):
     threshold_quantile: float = option(
         0.995,
         "threshold=dynamic: that quantile",
-        finite("one in (0, 1]", lambda x: 0 < x <= 1, 0, 1.1),
+        finite("a number in (0, 1]", lambda x: 0 < x <= 1, 0, 1.1),
     )
 
 
@@ -112,7 +112,7 @@ class ErrorOptions(Section):
 
     num_times: int = option(
         50,
-        "optimal variances: times at which the network's error is measured, both ends among them",
+        "optimal variances: times at which the network's error is measured, including both ends",
         count(10_000, 2),
     )
     num_images: int = option(
@@ -143,7 +143,7 @@ class StepOptions(Section):
     atol: float = option(2.0 / 256.0, "absolute tolerance: one of 256 levels of [-1, 1]", positive)
     step_size: str = option(
         "batch",
-        "adaptive steps: batch, one size for all images of a device | image, each image its own",
+        "adaptive steps: batch, one step size for all images of a device | image, one for each image",
     )
 
 
@@ -190,7 +190,7 @@ class EDMOptions(Section):
 
     num_steps: int = option(
         17,
-        "steps of two evaluations each, before one for the last denoising: 35 evaluations in all",
+        "steps of two evaluations each, and one for the last denoising: 35 evaluations in all",
         STEPS,
     )
     s_churn: float = option(0.0, "noise added over the whole run; 0: the ODE", not_negative)

@@ -38,7 +38,7 @@ class PredictorCorrector(SteppedSampler):
     def __post_init__(self):
         if self.predictor is None and self.corrector is None:
             raise ConfigError(
-                "sampling.pc.predictor and sampling.pc.corrector are both 'none': nothing would move; "
+                "sampling.pc.predictor and sampling.pc.corrector are both 'none', so the state would never change; "
                 "choose at least one"
             )
         if self.predictor is None and not self.last_noise:

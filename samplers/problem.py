@@ -126,7 +126,7 @@ def last_step(options: Any, ways: tuple[str, ...] = ("tweedie",), by: str = "") 
     """
     if options.noise_removal_by not in ways:
         raise ConfigError(
-            f"sampling.noise_removal_by={options.noise_removal_by!r}: {by or f'sampling.sampler={options.sampler!r}'} has "
+            f"sampling.noise_removal_by={options.noise_removal_by!r}: {by or f'sampling.sampler={options.sampler!r}'} supports "
             f"{' and '.join(ways)}; only the steps of pc have a predictor_mean"
         )
     return options.noise_removal_by if options.noise_removal else "none"

@@ -148,6 +148,6 @@ class ReverseSDE(Sampler):
         if keys is None:
             raise ValueError(
                 f"noise {type(noise).__name__} with adaptive steps, which need the Brownian path between any two "
-                "times: expected IndexedNoise, or take the steps of a grid"
+                "times: expected IndexedNoise, or use the steps of a grid"
             )
         return ImageTrees(keys, s[0], s[-1], x)

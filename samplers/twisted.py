@@ -48,7 +48,7 @@ def twisting(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
     """
     if not measurement.std > 0:
         raise ConfigError(
-            f"TDS with sigma_y={measurement.std}: particles are weighed by the likelihood of y; give a positive one, or take DDRM"
+            f"TDS with sigma_y={measurement.std}: particles are weighted by the likelihood of y; give a positive one, or use DDRM"
         )
     return Unguided(model, measurement, sde)
 
@@ -112,7 +112,7 @@ class TDS(SteppedSampler):
         """See Sampler. Particles start as samples of the prior, so an x_start is refused."""
         if x_start is not None:
             raise ConfigError(
-                "TDS from images given as a start: its particles are draws of the prior; leave them out"
+                "TDS with start images: its particles start as samples of the prior; remove the start images"
             )
         return super().__call__(score, grid, noise, like, None, keep_path)
 

@@ -61,8 +61,8 @@ class Chain:
           ConfigError: the chain is not variance preserving.
         """
         raise ConfigError(
-            f"likelihood.chain_levels with {type(self).__name__}: only chains that preserve variance (VP, cosine) keep some of their "
-            "levels; leave it out"
+            f"likelihood.chain_levels with {type(self).__name__}: only variance-preserving chains (VP, cosine) can use some of their "
+            "levels; remove it"
         )
 
     def step(self, x: Images, i: Integers) -> tuple[Images, PerImage]:

@@ -29,7 +29,7 @@ def kept_levels(num_scales: int, text: str) -> tuple[int, ...]:
         counts = []
     if not counts or min(counts) < 1 or (stride and len(counts) > 1):
         raise ConfigError(
-            f"likelihood.chain_levels={text!r}: expected a number of levels, one for each of several parts as 10,5,3, or ddim25"
+            f"likelihood.chain_levels={text!r}: expected a number of levels, one number for each of several parts, such as 10,5,3, or ddim25"
         )
     if stride:
         return _strided(num_scales, counts[0], text)
@@ -49,7 +49,7 @@ def _strided(num_scales: int, count: int, text: str) -> tuple[int, ...]:
         if len(range(0, num_scales, stride)) == count >= 2:
             return tuple(range(0, num_scales, stride))
     raise ConfigError(
-        f"likelihood.chain_levels={text!r}: no stride leaves {count} of {num_scales} levels; take another number from 2 on"
+        f"likelihood.chain_levels={text!r}: no stride leaves {count} of {num_scales} levels; use another number, 2 or more"
     )
 
 

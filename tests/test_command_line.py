@@ -71,12 +71,12 @@ MISTAKES = [
     (f"{TOY} --mode=likelihood --noconfig.training.continuous", "the exact score has no chain"),
     (
         f"{TOY} --mode=sample --config.sampling.threshold=static",
-        "such data have no range to keep to",
+        "such data have no range to keep within",
     ),
     (
         f"{DIGITS} --mode=sample --config.sampling.pc.predictor=none --config.sampling.pc.corrector=ald "
         "--sampler=pc --config.sampling.pc.num_steps=1",
-        "which are levels of noise: expected 2 or more",
+        "is the number of noise levels: expected 2 or more",
     ),
     (f"{DIGITS} --mode=train --nonsense=1", "nonsense"),
     (
@@ -101,7 +101,7 @@ MISTAKES = [
     ),
     (
         f"{DIGITS} --mode=likelihood --config.model.num_classes=10 --config.likelihood.conditional=False",
-        "label_dropout=0 never learnt",
+        "label_dropout=0 has not learned",
     ),
     (
         f"{DIGITS} --mode=train --config.training.snapshot_size=0",
@@ -113,7 +113,7 @@ MISTAKES = [
     ),
     (
         f"{VE_DISCRETE} --mode=train --config.training.snapshot_steps=9",
-        "knows its own levels only",
+        "is defined only at its own noise levels",
     ),
     (f"{DIGITS} --mode=train --config.training.wandb=x", "choose one of none, online, offline"),
     ("--mode=report", "nothing to report in --workdir="),
@@ -133,7 +133,7 @@ MISTAKES = [
     (f"{TOY} --mode=sample --config.sampling.pc.corrector=x", "corrector='x' is unknown; choose"),
     (
         f"{TOY} --mode=sample --config.sampling.pc.predictor=none --config.sampling.pc.corrector=none",
-        "nothing would move",
+        "the state would never change",
     ),
     (f"{TOY} --mode=sample --config.sampling.sampler=x", "sampling.sampler='x' is unknown; choose"),
     (
@@ -144,7 +144,10 @@ MISTAKES = [
         f"{TOY} --mode=sample --sampler=ode --config.sampling.ode.rtol=-1",
         "sampling.ode.rtol=-1.0: expected a positive number",
     ),
-    (f"{TOY} --mode=sample --config.sampling.t_start=0.5", "a later start than T's needs both"),
+    (
+        f"{TOY} --mode=sample --config.sampling.t_start=0.5",
+        "starting at a time other than T requires both",
+    ),
     (
         f"{DIGITS} --mode=train --config.training.snapshot_steps=0 --config.sampling.t_start=0.5 --config.sampling.start_images=test",
         "the pictures drawn in training start from the prior",
@@ -181,12 +184,12 @@ MISTAKES = [
     ),
     (
         f"{TOY} --mode=sample --sampler=pc_published --config.sampling.grid.name=rho",
-        "its times and steps are what it reproduces",
+        "this sampler reproduces the published times and steps",
     ),
     (
         f"{TOY} --mode=sample --config.sampling.pc.num_steps=2 --config.sampling.grid.name=times "
         "--config.sampling.grid.times=(1.0,0.5)",
-        "has 2 times, which are 1 steps, but 2",
+        "has 2 times, which are 1 steps, but num_steps=2",
     ),
     (
         f"{DIGITS} --mode=train --config.ema_sigma_rel=0.1",
@@ -309,7 +312,7 @@ MISTAKES = [
         "classification needs images of all classes",
     ),
     (f"{TOY} --mode=classify", "needs trained networks"),
-    (f"{VE_DISCRETE} --mode=sample --sampler=ode", "knows its own levels only"),
+    (f"{VE_DISCRETE} --mode=sample --sampler=ode", "is defined only at its own noise levels"),
     (f"{DIGITS} --mode=sample", "no checkpoint in .* train first"),
     (f"{DIGITS} --mode=train --config.data.name=nothing_such", "'nothing_such' is not known"),
     (
@@ -340,7 +343,7 @@ MISTAKES = [
     (f"{DIGITS} --mode=dequantize --config.dequantizer.depth=1", "depth=1: expected 2 or more"),
     (f"{DIGITS} --mode=dequantize --config.dequantizer.batch_size=6", "batch_size=6 on 4 devices"),
     (f"{DIGITS} --mode=dequantize --config.data.num_levels=70000", "expected 2 to 65536"),
-    (f"{VE_DISCRETE} --mode=dequantize", "knows its own levels only"),
+    (f"{VE_DISCRETE} --mode=dequantize", "is defined only at its own noise levels"),
     (f"{CIFAR} --mode=import", "--mode import needs --source=FILE"),
     (f"{CIFAR} --mode=sample --source=x.pth", "--source=x.pth goes with --mode import only"),
     (f"{CIFAR} --mode=import --source=none.pth", "cannot read none.pth: No such file"),

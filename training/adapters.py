@@ -42,8 +42,8 @@ def chosen_adapters(config: Any) -> list[tuple[str, float]]:
     scales = [float(scale) for scale in config.adapter_scales]
     if scales and len(scales) != len(names):
         raise ConfigError(
-            f"adapter_scales={tuple(scales)} has {len(scales)} numbers for the {len(names)} of adapters={config.adapters!r}; give one "
-            "for each, or none for 1"
+            f"adapter_scales={tuple(scales)} has {len(scales)} numbers, but adapters={config.adapters!r} names {len(names)}; give one "
+            "for each, or none to use 1"
         )
     return list(zip(names, scales or [1.0] * len(names), strict=True))
 
@@ -92,8 +92,8 @@ def read_adapter(config: Any, name: str, template: Any) -> tuple[Any, float]:
     try:
         if not source.exists():
             raise UserError(
-                "there is no such folder or file; expected a folder trained with training.lora.rank, or a file that --mode export "
-                "wrote of one"
+                "there is no such folder or file; expected a folder trained with training.lora.rank, or a file exported "
+                "from one with --mode export"
             )
         return of_folder(config, source, template) if source.is_dir() else of_file(source, template)
     except UserError as error:
@@ -116,14 +116,14 @@ def of_file(path: Path, template: Any) -> tuple[Any, float]:
     try:
         arrays = read_npz(path)
     except ValueError as error:
-        raise UserError(f"no adapter, or a damaged one ({error})") from error
+        raise UserError(f"damaged, or not an adapter file ({error})") from error
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)):
             raise UserError(
-                f"damaged, or no adapter: {name} has something else than finite numbers"
+                f"damaged, or not an adapter file: {name} has non-finite or non-numeric values"
             )
     if ALPHA not in arrays or arrays[ALPHA].shape != ():
-        raise UserError(f"no adapter: it has no number {ALPHA!r}, as a file of --mode export has")
+        raise UserError(f"not an adapter file: it has no scalar {ALPHA!r}")
     alpha = float(arrays.pop(ALPHA))
     found: dict[tuple[str, ...], np.ndarray] = {}
     ranks = set[int]()
@@ -134,11 +134,9 @@ def of_file(path: Path, template: Any) -> tuple[Any, float]:
             ranks.add(rank_of(name, A, B, kernel.shape))
             found |= {(*place, "A"): A.astype(np.float32), (*place, "B"): B.astype(np.float32)}
     if arrays:
-        raise UserError(
-            f"of another network, or no adapter: {min(arrays)} is not of a kernel that this one has"
-        )
+        raise UserError(f"not an adapter of this network: there is no kernel for {min(arrays)}")
     if len(ranks) != 1:
-        raise UserError(f"it has updates of the ranks {sorted(ranks)}: expected one rank")
+        raise UserError(f"its updates have the ranks {sorted(ranks)}: expected a single rank")
     return unflatten_dict(found), alpha / ranks.pop()
 
 
@@ -147,7 +145,7 @@ def rank_of(name: str, A: np.ndarray, B: np.ndarray, kernel: tuple[int, ...]) ->
     (m, n), r = matrix_shape(kernel), A.shape[-1] if A.ndim else 0
     if not r or A.shape != (m, r) or B.shape != (r, n):
         raise UserError(
-            f"of another network: {name}.A is {A.shape} and .B {B.shape}; of a kernel {kernel} expected ({m}, r) and (r, {n})"
+            f"not an adapter of this network: {name}.A has shape {A.shape} and .B {B.shape}; a kernel of shape {kernel} needs ({m}, r) and (r, {n})"
         )
     return r
 

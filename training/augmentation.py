@@ -155,7 +155,7 @@ def check_augmentation(config: Any) -> None:
     able = [name for name, network in NETWORKS.items() if hasattr(network, "augment_dim")]
     if model.name not in able:
         raise ConfigError(
-            f"training.augment={rate} with model.name={model.name!r}, which has no input for how images were augmented; take "
+            f"training.augment={rate} with model.name={model.name!r}, which has no input for how images were augmented; use "
             f"model.name={' or '.join(able)}, or training.augment=0"
         )
     if config.data.random_flip:
@@ -165,11 +165,11 @@ def check_augmentation(config: Any) -> None:
         )
     if height_and_width[0] != height_and_width[1] or height_and_width[0] < 2:
         raise ConfigError(
-            f"training.augment={rate} with images of {in_words(height_and_width)} pixels: only square ones of 2x2 and more can be turned; "
+            f"training.augment={rate} with images of {in_words(height_and_width)} pixels: only square ones of 2x2 or more can be rotated; "
             "set training.augment=0"
         )
     if model.condition_image != "none":
         raise ConfigError(
             f"training.augment={rate} with model.condition_image={model.condition_image!r}: the condition image would not be "
-            "augmented with its own; set one of the two otherwise"
+            "augmented along with it; set training.augment=0, or condition_image='none'"
         )

@@ -218,7 +218,7 @@ class Checkpoints:
         others = [str(saved) for saved in saved_steps(self.folder) if saved != step]
         rest = f"choose one of {', '.join(others)}, or " if step and others else ""
         raise UserError(
-            f"{self.folder}: {'; '.join(damaged)}; {rest}put back a copy, or begin again in another folder"
+            f"{self.folder}: {'; '.join(damaged)}; {rest}put back a copy, or start again in another folder"
         )
 
     def _check_format(self, step: int) -> None:
@@ -239,7 +239,7 @@ class Checkpoints:
             if not judged:
                 raise UserError(
                     f"checkpoint_step={BEST}: no checkpoint in {self.folder} has the figure {self.best_by}, by which they are "
-                    "compared; train with training.keep_best=1 or more, or choose one of the steps "
+                    "ranked; train with training.keep_best=1 or more, or choose one of the steps "
                     f"{', '.join(map(str, steps))}"
                 )
             return [min(judged, key=lambda step: judged[step])]
@@ -275,14 +275,14 @@ class Checkpoints:
             self.remove_unfinished()
             raise UserError(
                 f"the checkpoint of step {self.saving} cannot be written to {self.folder} ({first_line(error)}); "
-                f"{kept(self.latest_step)}. Make room, then give the same command again"
+                f"{kept(self.latest_step)}. Free some space, then run the same command again"
             ) from error
 
 
 def of_any_host(problem: str | None) -> str | None:
     """Return a problem if any host has found one, so that all hosts read the same checkpoint."""
     anywhere = on_any_host(np.array([problem is not None])).any()
-    return problem or ("as another host finds" if anywhere else None)
+    return problem or ("found by another host" if anywhere else None)
 
 
 def saved_steps(folder: pathlib.Path) -> list[int]:
@@ -294,7 +294,9 @@ def saved_steps(folder: pathlib.Path) -> list[int]:
 
 def kept(step: int | None) -> str:
     """Describe, for a message, which checkpoint remains."""
-    return "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} stays"
+    return (
+        "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} is kept"
+    )
 
 
 def first_line(error: BaseException) -> str:

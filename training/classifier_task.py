@@ -150,17 +150,17 @@ def check_classifier_training(config: Any) -> None:
     for name, value in nothing.items():
         if training[name] != value:
             raise ConfigError(
-                f"training.{name}={training[name]!r} is of score networks, which training.task='classifier' trains none of; set "
+                f"training.{name}={training[name]!r} applies only to score networks, not to training.task='classifier'; set "
                 f"training.{name}={value!r}"
             )
     if training.weighting not in CLASSIFIER_WEIGHTINGS:
         raise ConfigError(
-            f"training.weighting={training.weighting!r} is of score networks, which training.task='classifier' trains none of; choose one of "
+            f"training.weighting={training.weighting!r} applies only to score networks, not to training.task='classifier'; choose one of "
             f"{', '.join(CLASSIFIER_WEIGHTINGS)}: over uniform times, or over the log-normal ones of EDM"
         )
     if config.data.label >= 0:
         raise ConfigError(
-            f"training.task='classifier' learns to tell classes apart, and data.label={config.data.label} leaves one; leave it out"
+            f"training.task='classifier' needs several classes, but data.label={config.data.label} selects only one; unset data.label"
         )
 
 

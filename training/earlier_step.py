@@ -32,8 +32,8 @@ def go_back(workdir: Path, step: int) -> None:
     been = aside.exists()
     if been:
         say(
-            f"this run has gone back to step {step} before, so it continues from its newest checkpoint; to go back once "
-            f"more, rename {aside}"
+            f"this run already went back to step {step}, so it continues from its newest checkpoint; to go back "
+            f"again, rename {aside}"
         )
     else:
         _check(folder, step)  # on every host: if only one raised, the others would wait forever
@@ -54,8 +54,8 @@ def _check(folder: Path, step: int) -> None:
     if step not in steps:
         there = ", ".join(map(str, steps)) or "none"
         raise UserError(
-            f"checkpoint_step={step}: the checkpoints in {folder} are those of steps {there}; choose one of them to go back to, "
-            "or 0 to go on from the newest"
+            f"checkpoint_step={step}: {folder} has checkpoints of the steps {there}; choose one of them to go back to, "
+            "or 0 to continue from the newest"
         )
     if problem := damage(folder / str(step)):
         raise UserError(

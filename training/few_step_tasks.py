@@ -45,7 +45,7 @@ def check_few_step_training(config: Any) -> None:
     task = config.training.task
     if config.model.name == "controlnet":
         raise ConfigError(
-            f"model.name='controlnet' with training.task={task!r}: a control is trained by a loss of the score; set training.task='score'"
+            f"model.name='controlnet' with training.task={task!r}: a ControlNet is trained only by losses of the score; set training.task='score'"
         )
     expected = (
         ("training", "continuous", True),
@@ -129,7 +129,7 @@ def check_consistency(config: Any, sde: SDE) -> ConsistencyLoss:
     training, options = config.training, config.consistency
     if options.last_intervals < options.first_intervals:
         raise ConfigError(
-            f"consistency.first_intervals={options.first_intervals}, last_intervals={options.last_intervals}: they double on the way; "
+            f"consistency.first_intervals={options.first_intervals}, last_intervals={options.last_intervals}: the number doubles during training; "
             "set last_intervals to first_intervals or more"
         )
     weighting = choose("training.weighting", training.weighting, CONSISTENCY_WEIGHTINGS)
@@ -180,17 +180,17 @@ def check_mean_flow(config: Any, sde: SDE) -> MeanFlow:
     network = build_network(config)
     if config.model.condition_interval and not getattr(network, "condition_interval", False):
         raise ConfigError(
-            f"model.name={config.model.name!r} cannot be conditioned on an interval (model.condition_interval); take another network"
+            f"model.name={config.model.name!r} cannot be conditioned on an interval (model.condition_interval); use another network"
         )
     if not isinstance(build_parameterization(config, sde), AverageFlowPrediction):
         raise ConfigError(
             f"training.task='mean_flow' with model.predicts={config.model.predicts!r}, condition_interval={config.model.condition_interval} under "
-            f"{type(sde).__name__}: the network gives the flow's velocity of an interval; set model.predicts='flow' (or sde.name='linear') and "
+            f"{type(sde).__name__}: the network must give the flow's average velocity over an interval; set model.predicts='flow' (or sde.name='linear') and "
             "model.condition_interval=True"
         )
     if config.sde.name != "linear":
         raise ConfigError(
-            f"training.task='mean_flow' with sde.name={config.sde.name!r}: its velocity at time 0, to which one step goes, need not be "
+            f"training.task='mean_flow' with sde.name={config.sde.name!r}: its velocity at time 0, where one step ends, may not be "
             "finite; set sde.name='linear'"
         )
     choose("training.weighting", training.weighting, FLOW_WEIGHTINGS)

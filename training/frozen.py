@@ -75,21 +75,21 @@ def weights_of_base(config: Any, template: Any) -> Any:
     field = f"model.control_base={given!r}"
     if not given:
         raise ConfigError(
-            f"{field}: name the folder in which the network was trained that is to be led, by --mode train with model.name='ncsnpp'"
+            f"{field}: set it to the folder of the network to control, trained with --mode train and model.name='ncsnpp'"
         )
     if not config.model.control_scale:
         raise ConfigError(
-            "model.control_scale=0.0 in training: the control would have no gradient; train with 1, say, and set 0 when sampling"
+            "model.control_scale=0.0 in training: the control would have no gradient; train with, for example, 1, and set 0 only when sampling"
         )
     try:
         base = read_config(user_path(given))
         if base.model.name != "ncsnpp" or base.training.task != "score":
             raise ConfigError(
-                f"it holds model.name={base.model.name!r} of training.task={base.training.task!r}; expected 'ncsnpp', a score network"
+                f"its network has model.name={base.model.name!r}, training.task={base.training.task!r}; expected 'ncsnpp' and 'score'"
             )
         if base.model.condition_image != "none":
             raise ConfigError(
-                f"it is conditioned on an image (model.condition_image={base.model.condition_image!r}) already; train one that is not"
+                f"its network is already conditioned on an image (model.condition_image={base.model.condition_image!r}); train one that is not"
             )
         check_alike(base, config)
         return folder_weights(user_path(given), template)[0]
@@ -106,7 +106,7 @@ def check_alike(base: Any, config: Any) -> None:
     ]
     if found:
         raise ConfigError(
-            f"the network there is of another kind: {', '.join(found)}; give the fields of its config"
+            f"its network differs from the one configured: {', '.join(found)}; set these fields as for the base"
         )
 
 

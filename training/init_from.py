@@ -79,7 +79,9 @@ def check_same_network(config: Any, source: Path) -> None:
             f"its network is another: {shortened(refused)}; give the fields that it was trained with, or begin from scratch"
         )
     if said:
-        say(f"beginning with weights of {source} that were trained otherwise: {shortened(said)}")
+        say(
+            f"starting from the weights of {source}, which were trained with different settings: {shortened(said)}"
+        )
 
 
 def say_other_classes(source: Path, classes: Sequence[str]) -> None:
@@ -87,7 +89,7 @@ def say_other_classes(source: Path, classes: Sequence[str]) -> None:
     theirs = recorded_classes(source) if source.is_dir() else ()
     if theirs and theirs != tuple(classes):
         say(
-            f"beginning with weights of {source}, whose classes, by their numbers, are {listed(theirs)}; here they are {listed(classes)}"
+            f"starting from the weights of {source}, whose classes, in the order of their labels, are {listed(theirs)}; here they are {listed(classes)}"
         )
 
 

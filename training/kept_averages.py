@@ -84,7 +84,7 @@ def read(workdir: Path, step: int, width: str, template: Any) -> Any:
                 raise ValueError(f"{name} has shape {found[name].shape}, the network {like.shape}")
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{path} is damaged or of another network ({error}); remove it: the average is then made of the others"
+            f"{path} is damaged or belongs to another network ({error}); remove it, and the average is computed from the others"
         ) from error
     return jax.tree.unflatten(jax.tree.structure(template), list(found.values()))
 
@@ -107,8 +107,8 @@ def reconstructed(
     widths = read_config(workdir).training.ema.sigma_rel
     if not widths:
         raise UserError(
-            f"ema_sigma_rel={sigma_rel}: {workdir} was trained without power-function averages; train with "
-            "training.ema.sigma_rel=0.05,0.1, say, or set ema_sigma_rel=0 for the exponential average"
+            f"ema_sigma_rel={sigma_rel}: {workdir} was trained without power-function averages; train with, for "
+            "example, training.ema.sigma_rel=0.05,0.1, or set ema_sigma_rel=0 for the exponential average"
         )
     item = {str(width): template for width in widths}
     newest, step = restore_part(workdir, "averages", item, step)
@@ -118,7 +118,7 @@ def reconstructed(
     weights = coefficients(kept, [wanted])[:, 0]
     far = misfit(kept, wanted, weights)
     say(
-        f"the average of width {sigma_rel:g} at step {step} is made of {len(kept)} of widths {', '.join(map(str, widths))}; its "
+        f"the average of width {sigma_rel:g} at step {step} is computed from {len(kept)} of widths {', '.join(map(str, widths))}; its "
         f"profile is {100 * far:.2g} % off"
     )
 

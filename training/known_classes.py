@@ -40,6 +40,6 @@ def check_same_classes(what: str, folder: Path, classes: Sequence[str], of: str)
     theirs = recorded_classes(folder) if folder.is_dir() else ()
     if classes and theirs and theirs != tuple(classes):
         raise ConfigError(
-            f"{what}: the classes of {folder}, by their numbers, are {listed(theirs)}, and those of {of} are {listed(classes)}: "
-            "take networks of the same classes"
+            f"{what}: the classes of {folder}, in the order of their labels, are {listed(theirs)}, but those of {of} are {listed(classes)}: "
+            "use networks of the same classes"
         )

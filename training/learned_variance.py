@@ -150,7 +150,7 @@ def build_hybrid(config: Any, simple: Simple) -> HybridLoss:
     data = config.data
     if not data.num_levels:
         raise ConfigError(
-            "model.learned_variance=True with data.num_levels=0: the bound's last term is the probability of a level; give the "
-            "images' levels, such as 256"
+            "model.learned_variance=True with data.num_levels=0: the bound's last term is the probability of a level; set it to the "
+            "images' number of levels, such as 256"
         )
     return HybridLoss(simple, -1.0 if data.centered else 0.0, 1.0, data.num_levels)

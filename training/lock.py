@@ -81,7 +81,7 @@ def _watch(path: Path, folder: Path, left: dict[str, Any]) -> None:
       UserError: there is one.
     """
     say(
-        f"{folder} was last trained in by {_in_words(left)}, which did not end there; looking for a sign of life for {WATCH:.0f} s"
+        f"{_in_words(left)} was the last to train in {folder} and did not exit properly; watching its heartbeat for {WATCH:.0f} s"
     )
     first, until = _time_of(path), time.monotonic() + WATCH
     while time.monotonic() < until:
@@ -116,7 +116,7 @@ def _signs_of_life(file: int) -> Iterator[None]:
 
 def _taken(folder: Path, holder: dict[str, Any]) -> UserError:
     return UserError(
-        f"{folder} is being trained in by {_in_words(holder)}; wait for it to end or stop it, or give another --workdir"
+        f"another run is training in {folder}: {_in_words(holder)}; wait for it to end, stop it, or use another --workdir"
     )
 
 

@@ -214,14 +214,14 @@ def build_continuous(config: Any, sde: SDE) -> ContinuousLoss:
     training = config.training
     if config.model.learned_variance:
         raise UserError(
-            "model.learned_variance=True with training.continuous=True, whose losses train no variance; set "
+            "model.learned_variance=True with training.continuous=True, whose losses do not train the variance; set "
             "training.continuous=False, or learned_variance=False"
         )
     weighting, flow = build_weighting(config, sde), training.weighting in FLOW_WEIGHTINGS
     if flow and training.learned_uncertainty:
         raise ConfigError(
-            f"training.learned_uncertainty=True with training.weighting={training.weighting!r}: the uncertainty is learned of "
-            "score matching's loss; set another weighting, or learned_uncertainty=False"
+            f"training.learned_uncertainty=True with training.weighting={training.weighting!r}: the uncertainty is learned only "
+            "with score matching losses; use another weighting, or learned_uncertainty=False"
         )
     kind = UncertainLoss if training.learned_uncertainty else ContinuousLoss
     loss = FlowMatching if flow else kind
@@ -236,7 +236,7 @@ def build_discrete(config: Any, sde: SDE) -> Loss:
         if training[field] != only:
             raise UserError(
                 f"training.{field}={training[field]!r} belongs to continuous time, and training.continuous=False "
-                f"asks for a chain of levels; set training.continuous=True, or {field}={only!r}"
+                f"trains on a chain of levels; set training.continuous=True, or {field}={only!r}"
             )
     loss = DiscreteLoss(sde.chain(config.model.num_scales), training.reduce_mean)
     if not config.model.learned_variance:
@@ -254,7 +254,7 @@ def check_gives(name: str, attribute: str, field: str) -> None:
     able = [other for other, network in NETWORKS.items() if hasattr(network, attribute)]
     if name not in able:
         raise ConfigError(
-            f"{field}=True with model.name={name!r}, which gives no {attribute}; take model.name={' or '.join(able)}, or "
+            f"{field}=True with model.name={name!r}, which gives no {attribute}; use model.name={' or '.join(able)}, or "
             f"{field}=False"
         )
 

@@ -146,11 +146,11 @@ def adapting(
     shapes = jax.eval_shape(task.init)
     jax.eval_shape(lambda: first_adapters(low_rank, shapes, jax.random.key(0)))
     if saved_steps(checkpoint_folder(workdir)):
-        base, source = base_of(workdir, shapes), "the weights that the folder keeps"
+        base, source = base_of(workdir, shapes), "the base weights kept in the folder"
     else:
         assert weights is not None  # check_low_rank (settings.py)
         base, source = jax.device_get(weights.read(shapes)), weights.source
     adapted = LowRankTask(task, base, low_rank, config.seed)
     trained = count(jax.eval_shape(adapted.init))
-    say(f"adapting {source}: {trained:,} numbers train, {count(base):,} stay as they are")
+    say(f"adapting {source}: {trained:,} parameters are trained, {count(base):,} are frozen")
     return adapted, None

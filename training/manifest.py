@@ -30,12 +30,12 @@ def damage(folder: Path) -> str | None:
     try:
         sums = dict(parse_json(path.read_bytes()))
     except (ValueError, TypeError):
-        return f"{FILE} is no list of checksums"
+        return f"{FILE} is not a list of checksums"
     for name, expected in sums.items():
         if not (folder / name).is_file():
             return f"{name} is missing"
         if digest(folder / name) != expected:
-            return f"{name} is not what was written"
+            return f"{name} does not match its checksum"
     return None
 
 

@@ -82,10 +82,10 @@ def check_fits(needed: Needed, what: str) -> None:
     if limit is None or needed.total <= limit:
         return
     less = (
-        "the state alone does not fit; take a smaller network (model.nf, model.ch_mult), or more devices with data_parallel=fsdp, "
+        "the state alone does not fit; use a smaller network (model.nf, model.ch_mult), or more devices with data_parallel=fsdp, "
         "which share it"
         if needed.state > limit
-        else "take a smaller batch_size or more devices; a score network also needs less with training.accumulation=2 or more, "
+        else "use a smaller batch_size or more devices; a score network also needs less with training.accumulation=2 or more, "
         "model.remat=True, data.in_memory=no, or a smaller model.nf"
     )
-    raise UserError(f"{what} needs {needed}, which has {amount(limit)}: {less}")
+    raise UserError(f"{what} needs {needed}, but each device has {amount(limit)}: {less}")

@@ -184,7 +184,9 @@ def check_label_dropout(config: Any) -> None:
     """Raise UserError unless the rate is in [0, 1], and 0 for a network without conditions."""
     rate = config.training.label_dropout
     if not 0 <= rate <= 1:
-        raise UserError(f"training.label_dropout={rate}: expected a rate between 0 and 1, as 0.1")
+        raise UserError(
+            f"training.label_dropout={rate}: expected a rate between 0 and 1, such as 0.1"
+        )
     if rate and not condition_names(config):
         raise UserError(
             f"training.label_dropout={rate} with a network that is not conditioned on classes: set it to 0, or model.num_classes to the "

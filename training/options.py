@@ -46,7 +46,7 @@ class TrainingOptions(Section):
     p2_gamma: float = option(1.0, "weighting=p2: gamma", positive)
     times: str = option(
         "uniform",
-        "density from which times are drawn and for which the loss is corrected, so that it changes the gradient's variance only: uniform "
+        "importance-sampling density of the times; the loss is reweighted for it, so that only the gradient's variance changes: uniform "
         "| log_snr, proportional to g^2/sigma^2, for weighting=likelihood | log_normal, EDM's | logit_normal, for "
         "weighting=flow_logit_normal",
     )
@@ -64,12 +64,12 @@ class TrainingOptions(Section):
     logit_normal_std: float = option(1.0, "... and its standard deviation", positive)
     draws: str = option(
         "independent",
-        "times of a batch: independent | stratified, one in each of as many equal cells | low_discrepancy, equally spaced",
+        "how a batch's times are drawn: independent | stratified, one in each of batch_size equal cells | low_discrepancy, equally spaced",
     )
     time_cells: int = option(
         0,
-        "importance sampling by loss history (Improved DDPM): cells into which training times, or a chain's levels, are cut; each is "
-        "drawn in proportion to its recent losses, which are divided by that; model.num_scales: a cell for each level; 0: as `times` says",
+        "importance sampling of times by loss history (Improved DDPM): number of cells; each is sampled in proportion to the RMS of its "
+        "recent losses, with the loss reweighted accordingly; model.num_scales: one cell per level; 0: use `times`",
         count(10_000, 0),
     )
     reduce_mean: bool = option(True, "mean over pixels; False: half the sum")
@@ -79,19 +79,19 @@ class TrainingOptions(Section):
     )
     label_dropout: float = option(
         0.0,
-        "probability that an image is trained on without its condition, as guidance and unconditional samples need",
+        "probability that an image is trained on without its condition, which guidance and unconditional samples need",
         fraction,
     )
     augment: float = option(
         0.0,
         "edm_unet, edm_adm: probability of each of EDM's geometric augmentations of training images, on which the network is conditioned; "
-        "half of the images are mirrored besides (data.random_flip is False). Published: 0.12 for CIFAR-10, 0.15 for FFHQ; 0: none",
+        "half of the images are mirrored too (data.random_flip is False). Published: 0.12 for CIFAR-10, 0.15 for FFHQ; 0: none",
         fraction,
     )
     eps: float = option(1e-5, "smallest training time")
     accumulation: int = option(
         1,
-        "gradient accumulation: parts in which each device goes through its share of a batch; less memory, the same update",
+        "gradient accumulation: parts into which each device splits its share of a batch; less memory, the same update",
         positive,
     )
     steps_per_call: int = option(
@@ -107,7 +107,7 @@ class TrainingOptions(Section):
     )
     skip_nonfinite: int = option(
         0,
-        "consecutive updates with a loss or gradient that is not finite that are skipped; one more, and for 0 the first, ends the run",
+        "consecutive updates with a non-finite loss or gradient to skip; one more ends the run (0: the first one does)",
         not_negative,
     )
     replay_step: int = option(
@@ -132,7 +132,7 @@ class TrainingOptions(Section):
     )
     keep_best_by: str = option(
         "eval_loss",
-        "figure that ranks checkpoints, less being better, also for checkpoint_step=-1: eval_loss, held out | frechet | frechet_limit, of "
+        "figure that ranks checkpoints, lower being better, also for checkpoint_step=-1: eval_loss, held out | frechet | frechet_limit, of "
         "infinitely many samples (quality_freq)",
         one_of("eval_loss", "frechet", "frechet_limit"),
     )
@@ -144,19 +144,19 @@ class TrainingOptions(Section):
     quality_images: int = option(
         1000,
         "samples drawn for it, from the same noise each time; more than four times the features' dimension, and as many real images, "
-        "also give the distance of infinitely many",
+        "also give the distance extrapolated to infinitely many",
         count(10**6, 20),
     )
     quality_steps: int = option(
         0,
-        "steps of UniPC that draw them; 0: config.sampling.sampler, as it is configured",
+        "UniPC steps used to sample them; 0: config.sampling.sampler, as configured",
         not_negative,
     )
     snapshot_freq: int = option(50_000, "steps between pictures of samples; 0: none", not_negative)
     snapshot_size: int = option(64, "images per picture", count(10_000))
     snapshot_steps: int = option(
         0,
-        "steps of UniPC that draw it; 0: config.sampling.sampler, as it is configured",
+        "UniPC steps used to sample them; 0: config.sampling.sampler, as configured",
         not_negative,
     )
     wandb: str = option(
@@ -172,7 +172,7 @@ class PowerAverageOptions(Section):
 
     sigma_rel: tuple[float, ...] = option(
         (),
-        "relative widths of power-function averages to keep beside that of model.ema_rate, 0.05,0.1 in EDM2; empty: none",
+        "relative widths of power-function averages to keep in addition to that of model.ema_rate, 0.05,0.1 in EDM2; empty: none",
         WIDTHS,
     )
     save_freq: int = option(
@@ -188,18 +188,18 @@ class LowRankOptions(Section):
 
     rank: int = option(
         0,
-        "LoRA's r: train A and B of W + (alpha/r) A B in place of each kernel W, which stays that of training.init_from; 0: train the "
+        "LoRA's r: train A and B of W + (alpha/r) A B in place of each kernel W, which is frozen at training.init_from's; 0: train the "
         "weights",
         count(4096, 0),
     )
     alpha: float = option(
         8.0,
-        "factor of the update, so that another rank needs no other learning rate",
+        "scale of the update, divided by the rank, so that another rank does not need another learning rate",
         positive,
     )
     targets: str = option(
         "(kernel|weight|W)$",
-        "regular expression found anywhere in the names of the kernels to update: qkv|proj for attention, say",
+        "regular expression found anywhere in the names of the kernels to update, such as qkv|proj for attention",
     )
 
 

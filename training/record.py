@@ -169,7 +169,7 @@ def keep_up_to(path: pathlib.Path, step: int) -> set[str]:
         return set()
     except OSError as error:
         raise UserError(
-            f"cannot read {path} ({error.strerror}), to which the run's figures are added; move it away"
+            f"cannot read {path} ({error.strerror}), to which the run's figures are appended; move it away"
         ) from error
     lines = data.decode(errors="replace").splitlines()
     steps = [_step(line) for line in lines]
@@ -177,7 +177,7 @@ def keep_up_to(path: pathlib.Path, step: int) -> set[str]:
     if damaged:
         write_whole(path.with_name(f"{path.name}.damaged"), data)
         say(
-            f"{path}: {damaged} lines are damaged and left out; the file as it was: {path.name}.damaged"
+            f"{path}: {damaged} lines are damaged and left out; the original file is kept as {path.name}.damaged"
         )
     kept = [
         (line, found)

@@ -97,8 +97,8 @@ def keep_origin(earlier: dict[str, Any], given: dict[str, Any]) -> None:
     """Keep the training.init_from that the run began with, whatever is given later."""
     began, now = (dict(fields(of)).get(ORIGIN, "") for of in (earlier, given))
     if now not in ("", began):
-        origin = f"those of {began}" if began else "weights of its own"
-        say(f"{ORIGIN}={now!r} is not used: the run goes on, and began with {origin}")
+        origin = began or "fresh weights"
+        say(f"ignoring {ORIGIN}={now!r}: the run resumes, and was started from {origin}")
     given["training"]["init_from"] = began
 
 
@@ -153,8 +153,8 @@ def refuse_other_figures(earlier: dict[str, Any], given: dict[str, Any], workdir
     ]
     if found:
         raise UserError(
-            f"the checkpoints in {workdir} are compared by training.keep_best_by={by!r}, and their figures were made otherwise: {', '.join(found)}; "
-            "leave these as they were (in brackets), set training.keep_best_by=eval_loss, or begin another --workdir"
+            f"the checkpoints in {workdir} are ranked by training.keep_best_by={by!r}, which was measured with different settings: {', '.join(found)}; "
+            "restore the values in brackets, set training.keep_best_by=eval_loss, or use another --workdir"
         )
 
 
@@ -173,7 +173,7 @@ def refuse_differences(
     ]
     if found:
         beside = (
-            f"; training.init_from={str(workdir)!r} begins another run with its weights"
+            f"; training.init_from={str(workdir)!r} starts another run from its weights"
             if Role.RUN in roles
             else ""
         )
@@ -250,8 +250,8 @@ def updated(found: dict[str, Any]) -> dict[str, Any]:
 def damaged(path: Path, why: str) -> UserError:
     """Build the error for a recorded config that cannot be read."""
     return UserError(
-        f"{path} is damaged ({why}); it says how the network in {path.parent} was trained: put back a copy, or remove it if you "
-        "know, since the next training writes the config that it is given"
+        f"{path} is damaged ({why}); it records how the network in {path.parent} was trained: put back a copy, or, if you know the "
+        "config, remove the file and train again, which records the config given"
     )
 
 

@@ -74,7 +74,7 @@ class Run:
             self.progress.say(how)
         if 0 < self.step == self.plan.n_iters:
             self.progress.say(
-                f"nothing to train: the folder is at step {self.step} of {self.step}; set training.n_iters to more to go on"
+                f"nothing to train: the folder is at step {self.step} of {self.step}; increase training.n_iters to continue"
             )
 
     def updates(self, split: Any, interrupts: Interrupts) -> str | None:
@@ -182,7 +182,7 @@ class Run:
     def not_finite(self, step: int, now: dict[str, float]) -> NotFinite:
         return self.stops(
             f"update {step} of {self.task.name} (seed {self.plan.seed}) has loss {now['loss']} and gradient norm "
-            f"{now['grad_norm']} (--mode replay --config.training.replay_step={step} says of which images)"
+            f"{now['grad_norm']} (--mode replay --config.training.replay_step={step} shows which images caused it)"
         )
 
     def stops(self, why: str) -> NotFinite:

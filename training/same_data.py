@@ -12,7 +12,7 @@ from score_sde.data.splits import Datasets
 from score_sde.devices import of_every_host
 from score_sde.errors import UserError
 
-ALIKE = "give all of them the same files, by a shared folder or whole copies of one"
+ALIKE = "give all of them the same files, in a shared folder or as complete copies"
 
 
 def check_same_data(datasets: Datasets) -> None:

@@ -149,7 +149,7 @@ class ScoreTask:
         if "training.n_iters" in changed and self.spread:
             n_iters = self.config.training.n_iters
             say(
-                f"{' and '.join(self.spread)}: spread over all updates, so from here on as at step {newest} of {n_iters}, not as before"
+                f"training.n_iters changed: {' and '.join(self.spread)} will continue from step {newest} of the new schedule of {n_iters} updates"
             )
         record_environment(folder, newest or 0)
 
@@ -189,8 +189,8 @@ def with_weights(task: ScoreTask, workdir: pathlib.Path) -> tuple[ScoreTask, Wei
     config, task = task.config, task.as_begun(workdir)
     if frozen_names(task.network) and config.training.lora.rank:
         raise ConfigError(
-            f"training.lora.rank={config.training.lora.rank} with model.name={config.model.name!r}: each keeps a network as it is; train the "
-            "one or the other"
+            f"training.lora.rank={config.training.lora.rank} with model.name={config.model.name!r}: LoRA and a ControlNet both freeze the base "
+            "network; use only one of them"
         )
     frozen = frozen_weights(config, task.network, workdir, begins=True)
     first = weights_of(config) or first_weights(config, task.network, frozen)

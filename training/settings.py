@@ -62,11 +62,11 @@ def check_low_rank(training: Any) -> None:
     rank = training.lora.rank
     if rank and not training.init_from:
         raise ConfigError(
-            f"training.lora.rank={rank} without weights to update: name a folder or a published checkpoint file by training.init_from, "
-            "or set the rank to 0 to train from scratch"
+            f"training.lora.rank={rank} without weights to update: set training.init_from to a folder or a published checkpoint file, "
+            "or the rank to 0 to train from scratch"
         )
     if rank and training.trainable:
         raise ConfigError(
             f"training.trainable={training.trainable!r} with training.lora.rank={rank}: the weights are frozen, and "
-            "training.lora.targets says which have an update; leave one of the two out"
+            "training.lora.targets selects what is trained; unset one of the two"
         )

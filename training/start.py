@@ -64,7 +64,7 @@ def start(
         return Start(restored, f"resuming from step {step}: {checkpoints.folder}")
     if weights is None:
         return Start(compiled(first), "")
-    return Start(begun(task, devices, weights, shapes), f"beginning from {weights.source}")
+    return Start(begun(task, devices, weights, shapes), f"starting from {weights.source}")
 
 
 def state_shapes(task: Task) -> TrainState:

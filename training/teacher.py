@@ -43,7 +43,7 @@ def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
     if teacher.training.task != "score" or not teacher.training.continuous:
         raise ConfigError(
             f"{field} was trained by training.task={teacher.training.task!r}, continuous={teacher.training.continuous}; expected a folder "
-            "of training.task='score', continuous=True, which knows the score at every time"
+            "of training.task='score', continuous=True, which gives the score at every time"
         )
     pairs = {
         "process": (build_sde(teacher), sde),
@@ -52,24 +52,24 @@ def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
     for what, (theirs, ours) in pairs.items():
         if theirs != ours:
             raise ConfigError(
-                f"{field} has another {what}, {theirs}, than the network that it is to teach, {ours}; set the same sde, model.beta_... or "
+                f"{field} has another {what}, {theirs}, than the student, {ours}; set the same sde, model.beta_... or "
                 "sigma_..., and data"
             )
     first, asked = teacher.training.eps, config.training.eps
     if first > asked:
         raise ConfigError(
-            f"{field} was trained at times from training.eps={first} on, and is asked for the score from training.eps={asked} of the network that "
-            f"it is to teach; set training.eps={first} and sampling.eps={first}, or take a teacher that was trained from {asked} on"
+            f"{field} was trained at times from training.eps={first} on, but the student needs its score from training.eps={asked} on; "
+            f"set training.eps={first} and sampling.eps={first}, or use a teacher trained from {asked} on"
         )
     if has_condition_image(teacher) or has_condition_image(config):
         raise ConfigError(
-            f"{field} and a network, or a teacher, that is conditioned on an image (model.condition_image): only classes are handed on; take "
+            f"{field}: the teacher or the student is conditioned on an image (model.condition_image), but distillation supports only classes; use "
             "networks that are not"
         )
     if teacher.model.words and teacher.model.words != config.model.words:
         raise ConfigError(
-            f"{field} knows the words {teacher.model.words}, and the network that it is to teach {config.model.words or 'none'}; take a teacher "
-            "that knows the same words, or none"
+            f"{field} was trained with the words {teacher.model.words}, but the student has {config.model.words or 'none'}; use a teacher "
+            "with the same words, or without any"
         )
     if config.training.augment and not teacher.training.augment:
         raise ConfigError(
@@ -79,18 +79,18 @@ def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
     classes = teacher.model.num_classes if condition_names(teacher) else 0
     if classes not in (0, config.model.num_classes):
         raise ConfigError(
-            f"{field} is conditioned on {classes} classes, and the network that it is to teach on {config.model.num_classes or 'none'}; set "
+            f"{field} is conditioned on {classes} classes, but the student on {config.model.num_classes or 'none'}; set "
             f"model.num_classes={classes}, or take an unconditional teacher"
         )
     if condition_names(teacher) not in ((), condition_names(config)):
         raise ConfigError(
-            f"{field} is conditioned on {' and '.join(condition_names(teacher))}, and the network that it is to teach on "
-            f"{' and '.join(condition_names(config)) or 'nothing'}; take a teacher conditioned on the same, or on nothing"
+            f"{field} is conditioned on {' and '.join(condition_names(teacher))}, but the student on "
+            f"{' and '.join(condition_names(config)) or 'nothing'}; use a teacher conditioned on the same, or on nothing"
         )
     if config.training.augment and condition_names(config) and not condition_names(teacher):
         raise ConfigError(
-            f"{field} is not conditioned on what the network that it is to teach is, to which training.augment={config.training.augment} "
-            "cannot be handed on alone; set training.augment=0, or take a teacher that is"
+            f"{field} is not conditioned on what the student is, so training.augment={config.training.augment} "
+            "cannot be passed to it alone; set training.augment=0, or use a teacher that is"
         )
     if config.training.label_dropout:
         check_no_class(

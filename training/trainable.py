@@ -27,7 +27,7 @@ def trainable(pattern: str, params: Any) -> Any:
     except re.error as error:
         raise ConfigError(f"training.trainable={pattern!r}: {error}; {expected}") from error
     if not any(chosen):
-        raise ConfigError(f"training.trainable={pattern!r} names no parameter; {expected}")
+        raise ConfigError(f"training.trainable={pattern!r} matches no parameter; {expected}")
     return jax.tree.unflatten(jax.tree.structure(params), chosen)
 
 

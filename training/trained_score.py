@@ -43,27 +43,27 @@ def check_score_model(config: Any, sde: SDE, to_sample: bool = False) -> None:
         raise ConfigError(no_score())
     if config.training.task == "classifier":
         raise ConfigError(
-            f"training.task={config.training.task!r}: a classifier has no score; name its folder by sampling.guidance.classifier, beside "
-            "the config and the folder of a score network"
+            f"training.task={config.training.task!r}: a classifier has no score; set sampling.guidance.classifier to its folder, and "
+            "use the config and the folder of a score network"
         )
     updated = chosen_adapters(config)
     if config.model.name == EXACT:
         if updated:
             raise ConfigError(
-                f"adapters={config.adapters!r} with model.name={EXACT}: an exact score has no weights to update; leave it out"
+                f"adapters={config.adapters!r} with model.name={EXACT}: an exact score has no weights to update; remove adapters"
             )
         if config.model.condition_image != "none":
             raise ConfigError(
                 f"model.condition_image={config.model.condition_image!r} with model.name={EXACT}: an exact score is not conditioned on images; set it "
-                "to none, or take a network"
+                "to none, or use a network"
             )
         if config.ema_sigma_rel:
             raise ConfigError(
-                f"ema_sigma_rel={config.ema_sigma_rel} with model.name={EXACT}: an exact score has no weights; leave it out"
+                f"ema_sigma_rel={config.ema_sigma_rel} with model.name={EXACT}: an exact score has no weights; set ema_sigma_rel=0"
             )
         if config.data.centered:
             raise ConfigError(
-                f"data.centered=True with model.name={EXACT}, which is the score of the mixture as it is drawn and not of 2 x - 1; set "
+                f"data.centered=True with model.name={EXACT}, which is the score of the mixture itself, not of 2 x - 1; set "
                 "data.centered=False"
             )
         if config.data.name != EXACT:

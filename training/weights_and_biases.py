@@ -36,7 +36,7 @@ def check_wandb(mode: str) -> None:
         import wandb  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"training.wandb={mode!r} needs the package wandb ({error}): pip install wandb, or leave training.wandb out"
+            f"training.wandb={mode!r} needs the package wandb ({error}): pip install wandb, or set training.wandb=none"
         ) from error
 
 
@@ -77,7 +77,7 @@ class WeightsAndBiases:
         except Exception as error:
             self.run = None
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            say(f"Weights & Biases is left out from here on: {why}")
+            say(f"nothing more is logged to Weights & Biases: {why}")
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         if self.run is not None:
@@ -97,7 +97,9 @@ class WeightsAndBiases:
             sending.start()
             sending.join(PATIENCE)
             if sending.is_alive():
-                say("Weights & Biases does not answer; `wandb sync` sends what <workdir>/wandb has")
+                say(
+                    "Weights & Biases does not answer; `wandb sync` uploads what <workdir>/wandb has"
+                )
 
     def _finish(self) -> None:
         with self.said():

@@ -69,7 +69,7 @@ class ExponentialSampler(Sampler):
             return
         if self.eta:
             raise ConfigError(
-                f"eta={self.eta} with adaptive steps: the error estimate is that of the ODE; set eta=0, or take the "
+                f"eta={self.eta} with adaptive steps: the error estimate is that of the ODE; set eta=0, or use the "
                 "steps of a grid"
             )
         able = [name for name, other in EXPONENTIAL.items() if other.adaptive]

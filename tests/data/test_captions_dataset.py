@@ -127,7 +127,7 @@ def test_texts_that_it_cannot_read_are_refused(text, message):
 def test_no_text_for_a_network_of_other_words_is_refused():
     config = get_config()
     config.model.words = "red green"
-    with pytest.raises(ConfigError, match="text='' stands for the captions .*name texts of these"):
+    with pytest.raises(ConfigError, match="text='' means the captions .*give texts of these"):
         build_conditions(config)
 
 

@@ -165,7 +165,7 @@ def test_who_draws_otherwise_is_told_so(tmp_path, capsys):
     assert "note:" not in capsys.readouterr().err
     config.sampling.threshold = "static"
     estimated(config, tmp_path)
-    assert "those of the network without guidance and threshold" in capsys.readouterr().err
+    assert "those of the network without the guidance and threshold" in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -43,8 +43,8 @@ def test_fewer_start_images_than_images_are_taken_in_turn(tmp_path):
 @pytest.mark.parametrize(
     ("t_start", "start_images", "words"),
     [
-        (0.3, "", "a later start than T's needs both"),
-        (0.0, "test", "a later start than T's needs both"),
+        (0.3, "", "starting at a time other than T requires both"),
+        (0.0, "test", "starting at a time other than T requires both"),
         (0.3, "none.npz", "no such file"),
         (2.0, "test", "sampling.t_start=2.0: expected a time between"),
         (1e-5, "test", "sampling.t_start=1e-05: expected a time between"),

@@ -151,8 +151,8 @@ def test_what_samples_depend_on(folders):
         ("does not exist", {}, "nowhere", {}),
         ("another process, .*SubVP", {"sde.name": "subvp"}, "good", {}),
         ("another space of images", {"data.centered": False}, "good", {}),
-        ("conditioned on 10 classes, and the network that it is to guide on 4", {"model.num_classes": 4}, "good", {}),
-        ("conditioned on 10 classes, and the network that it is to guide on none", {"model.num_classes": 0}, "good", {}),
+        ("conditioned on 10 classes, but the guided network on 4", {"model.num_classes": 4}, "good", {}),
+        ("conditioned on 10 classes, but the guided network on none", {"model.num_classes": 0}, "good", {}),
     ],
 )  # fmt: skip
 def test_what_cannot_guide_is_refused(folders, words, config, worse, guidance):
@@ -168,7 +168,7 @@ def test_a_worse_network_of_a_part_of_the_condition_is_refused(folders):
     """A model of classes for a network of classes and texts: it can neither be given the text nor is it unconditional."""
     config = of_classes(**{"model.name": "ncsnpp", "model.words": "one two"})
     config.sampling.guidance.update(weight=1.0, worse=str(folders[0]))
-    with pytest.raises(UserError, match="conditioned on label, and .* on label and text; take"):
+    with pytest.raises(UserError, match="conditioned on label, but .* on label and text; use"):
         check_worse(config, build_sde(config))
 
 

@@ -182,7 +182,7 @@ def test_what_cannot_be_guided_is_refused():
     ):
         check(config, VP())
     config.model.num_classes = 10
-    with pytest.raises(UserError, match="label_dropout=0 never learnt"):
+    with pytest.raises(UserError, match="label_dropout=0 has not learned"):
         check(config, VP())
     config.training.label_dropout = 0.1
     check(config, VP())

@@ -186,7 +186,7 @@ def test_what_is_around_what(folder):
     [
         ("another process, .*SubVP", {"sde.name": "subvp"}),
         ("another space of images", {"data.centered": False}),
-        ("knows 7 classes, and the network that it is to guide 10", {"model.num_classes": 10}),
+        ("has 7 classes, but the guided network has 10", {"model.num_classes": 10}),
         ("expected classes from 0 to 6", {"sampling.labels": (7,)}),
         ("classifier='nowhere': .*does not exist", {"sampling.guidance.classifier": "nowhere"}),
         ("classifier_scale=2.0 without a classifier", {"sampling.guidance.classifier": "", "sampling.guidance.classifier_scale": 2.0}),

@@ -156,9 +156,9 @@ def test_first_weights_have_the_published_spread():
     ("options", "words"),
     [
         ({"nf": 48}, r"model.nf=48: the levels have \[48, 96\] channels, .* multiple of 32"),
-        ({"head_channels": 24}, r"model.head_channels=24 divides not all of .*\[32, 64\]"),
-        ({"head_channels": 0, "num_heads": 5}, r"model.num_heads=5 divides not all .* such as 4"),
-        ({"nf": 1, "ch_mult": (64, 64)}, "1 numbers .*take an even number"),
+        ({"head_channels": 24}, r"model.head_channels=24 does not divide .*\[32, 64\]"),
+        ({"head_channels": 0, "num_heads": 5}, r"model.num_heads=5 does not divide .* such as 4"),
+        ({"nf": 1, "ch_mult": (64, 64)}, "noise_mult is 1, but must be even"),
         ({"image_size": 7}, "images have 7x7 pixels, .* multiple of 2"),
         ({"attn_resolutions": (2,)}, r"model.attn_resolutions=\(2,\): .* have 8, 4"),
         ({"attention_order": "new"}, "model.attention_order='new' is unknown"),

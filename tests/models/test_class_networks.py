@@ -101,7 +101,10 @@ def test_a_network_as_a_score_model_knows_no_class():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"label": jnp.ones(2)}, r"3 classes was given .*float32\[2\].*integers"),
+        (
+            {"label": jnp.ones(2)},
+            r"a conditional network was given .*float32\[2\].*integers .* of 3 classes",
+        ),
         ({"label": jnp.ones((2, 1), jnp.int32)}, r"int32\[2,1\].*integers \(b,\)"),
         ({"text": jnp.ones(2, jnp.int32)}, "text"),
     ],

@@ -185,8 +185,8 @@ def test_a_number_that_is_no_word_gives_nan(output):
     ("words", "message"),
     [
         ("red green red", "has 'red' twice"),
-        ("red Green", "has 'Green': expected words in small letters"),
-        ("red,green", "has 'red,green': expected words"),
+        ("red Green", "has 'Green': expected lower-case words"),
+        ("red,green", "has 'red,green': expected lower-case words"),
     ],
 )
 def test_vocabularies_in_which_no_text_could_be_written_are_refused(words, message):

@@ -222,8 +222,8 @@ SMALL = {"image_size": 8, "nf": 16, "ch_mult": (1, 2), "attn_resolutions": (4,),
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"head_channels": 0}, r"model.head_channels=0 makes no equal heads .*\[16, 32\]"),
-        ({"nf": 22, "head_channels": 7}, r"head_channels=7 makes no equal heads .* \[22, 44\]"),
+        ({"head_channels": 0}, r"model.head_channels=0 does not split .*\[16, 32\]"),
+        ({"nf": 22, "head_channels": 7}, r"head_channels=7 does not split .* \[22, 44\]"),
         ({"image_size": 5}, "images have 5x5 pixels, .* multiple of 2"),
         ({"logvar_channels": 0}, "model.logvar_channels=0: expected a positive integer"),
     ],

@@ -128,7 +128,10 @@ def test_what_it_does_not_take_is_refused(condition):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"condition_image": "paired"}, "condition_channels=0 with .*'paired': expected the ch"),
+        (
+            {"condition_image": "paired"},
+            "condition_channels=0 with .*'paired': expected the number of ch",
+        ),
         ({"condition_channels": 2}, "condition_channels=2 with .*'none': expected 0"),
         ({"condition_noise": 0.1}, "condition_noise=0.1 with model.condition_image='none'"),
         (

@@ -64,9 +64,9 @@ def test_attention_is_where_the_shorter_side_says(h, w):
 @pytest.mark.parametrize(
     ("h", "w", "message"),
     [
-        (8, 10, r"images have 8x10 pixels, .* multiple of 4.*\(10 to 8 or 12, say\)"),
-        (10, 8, r"images have 10x8 pixels, .* multiple of 4.*\(10 to 8 or 12, say\)"),
-        (16, 8, r"attn_resolutions=\(16,\): .* of 16x8 pixels have 8, 4, 2, so there would be no attention at another size of the shorter side"),
+        (8, 10, r"images have 8x10 pixels, .* multiple of 4.*\(for example 10 to 8 or 12\)"),
+        (10, 8, r"images have 10x8 pixels, .* multiple of 4.*\(for example 10 to 8 or 12\)"),
+        (16, 8, r"attn_resolutions=\(16,\): .* of 16x8 pixels have 8, 4, 2, so sizes not in this list would have no attention"),
     ],
 )  # fmt: skip
 def test_a_side_that_does_not_fit_is_refused(h, w, message):

@@ -137,8 +137,11 @@ def test_every_layer_of_a_network_is_a_target(name, chosen, others):
 @pytest.mark.parametrize(
     ("low_rank", "message"),
     [
-        (LowRank(1, 1.0, "Attn"), "targets='Attn' names no kernel; .* the 3 names Conv_0.kernel, "),
-        (LowRank(1, 1.0, "bias"), "targets='bias' names no kernel"),
+        (
+            LowRank(1, 1.0, "Attn"),
+            "targets='Attn' matches no kernel; .* the 3 names Conv_0.kernel, ",
+        ),
+        (LowRank(1, 1.0, "bias"), "targets='bias' matches no kernel"),
         (
             LowRank(1, 1.0, "Dense_["),
             r"targets='Dense_\[': unterminated character set .*expected a",

@@ -106,7 +106,7 @@ def test_what_the_network_is_told_of_a_noisy_image():
     ("words", "options"),
     [
         ("width=48: the levels have", {"width": 48}),
-        ("head_channels=24 divides not all", {"head_channels": 24}),
+        ("head_channels=24 does not divide", {"head_channels": 24}),
         ("ch_mult=\\(\\)", {"ch_mult": ()}),
         ("needs a multiple of 4", {"image_size": 6, "ch_mult": (1, 1, 1)}),
         ("num_classes=1: expected 2 or more", {"num_classes": 1}),

@@ -235,7 +235,7 @@ def test_the_digits_variant_is_such_a_network():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"num_heads": 3}, r"num_heads=3 does not divide both model.width=8 and model.latent_width=12; take one of 1, 2, 4$"),
+        ({"num_heads": 3}, r"num_heads=3 does not divide both model.width=8 and model.latent_width=12; use one of 1, 2, 4$"),
         ({"num_heads": 8}, r"num_heads=8 does not divide both"),
         ({"patch_size": 3}, r"model.patch_size=3 does not divide images of 8x8 pixels"),
         ({"num_latents": 0}, r"model.num_latents=0: expected a positive integer"),

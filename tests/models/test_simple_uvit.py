@@ -157,13 +157,13 @@ def test_the_digits_variant_is_such_a_network():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"patch_size": 8}, r"8x8 pixels in patches of 8 so often \(1\) .*; take model.patch_size=1 or 2 or 4$"),
+        ({"patch_size": 8}, r"8x8 pixels, in patches of 8, 1 times, .*; use model.patch_size=1 or 2 or 4$"),
         (
             {"ch_mult": (1, 1, 1, 1)},
-            r"; take as many numbers in model.ch_mult as 1 or 2 or 3$",
+            r"; use as many levels in model.ch_mult as 1 or 2 or 3$",
         ),
         ({"patch_size": 3}, r"model.patch_size=3 does not divide images of 8x8 pixels"),
-        ({"nf": 48}, r"model.nf=48: .* take a multiple of 32"),
+        ({"nf": 48}, r"model.nf=48: .* use a multiple of 32"),
         ({"ch_mult": ()}, r"model.ch_mult=\(\): expected an integer"),
         ({"num_heads": 3}, r"model.num_heads=3 does not divide model.width=8"),
     ],

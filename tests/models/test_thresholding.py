@@ -110,8 +110,8 @@ def test_every_sampler_ends_in_range(sde, name):
     [
         (lambda: StaticThreshold(1.0, 1.0), "from 1.0 to 1.0: expected low < high"),
         (lambda: DynamicThreshold(1.0, -1.0), "from 1.0 to -1.0: expected low < high"),
-        (lambda: DynamicThreshold(quantile=0.0), "quantile=0.0: expected one in"),
-        (lambda: DynamicThreshold(quantile=99.5), "quantile=99.5: expected one in"),
+        (lambda: DynamicThreshold(quantile=0.0), "quantile=0.0: expected a number in"),
+        (lambda: DynamicThreshold(quantile=99.5), "quantile=99.5: expected a number in"),
     ],
 )
 def test_unusable_settings_are_refused(make, message):

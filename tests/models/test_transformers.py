@@ -255,17 +255,17 @@ def test_frequencies_of_time():
         (
             DiT,
             {"patch_size": 3},
-            r"model.patch_size=3 does not divide images of 8x8 pixels; take one of 1, 2, 4, 8",
+            r"model.patch_size=3 does not divide images of 8x8 pixels; use one of 1, 2, 4, 8",
         ),
         (
             UViT,
             {"image_width": 12, "patch_size": 8},
-            r"images of 8x12 pixels; take one of 1, 2, 4$",
+            r"images of 8x12 pixels; use one of 1, 2, 4$",
         ),
         (
             DiT,
             {"num_heads": 3},
-            r"model.num_heads=3 does not divide model.width=8; take one of 1, 2, 4, 8",
+            r"model.num_heads=3 does not divide model.width=8; use one of 1, 2, 4, 8",
         ),
         (DiT, {"width": 6}, r"model.width=6: .* multiple of 4"),
         (UViT, {"width": 9, "num_heads": 3}, r"model.width=9: .* even number"),

@@ -191,7 +191,7 @@ def test_a_run_keeps_the_teacher_that_it_began_with(folders, tmp_path):
 @pytest.mark.parametrize(
     ("decay", "words"),
     [
-        ("none", "the number of time intervals (consistency.last_intervals): spread"),
+        ("none", "the number of time intervals (consistency.last_intervals) will"),
         ("cosine", "the learning rate (optim.decay) and the number of time intervals"),
     ],
 )
@@ -205,12 +205,14 @@ def test_another_number_of_updates_moves_what_is_spread_over_them(tmp_path, caps
                 (folder / "checkpoints" / str(checkpoint)).mkdir(parents=True)
             folder.mkdir(exist_ok=True)
             said = capsys.readouterr().err
-            assert "spread over" not in said
+            assert "new schedule" not in said
             KINDS[made.training.task].build(made, None).record(folder)
         said = capsys.readouterr().err
         assert "from step 8 on: training.n_iters=16 (before: 8)" in said
         assert (words in said) == (made is config)
-        assert ("from here on as at step 8 of 16, not as before" in said) == (made is config)
+        assert ("will continue from step 8 of the new schedule of 16 updates" in said) == (
+            made is config
+        )
 
 
 def test_going_back_by_another_config_moves_nothing(folders):
@@ -256,14 +258,16 @@ def test_a_loaded_consistency_model_has_no_score(folders):
 @pytest.mark.parametrize("mode", [likelihood, interpolate, restore])
 def test_modes_of_a_score_refuse_a_consistency_model(mode):
     config = consistency()
-    with pytest.raises(ConfigError, match="says where the probability flow ends and has no score"):
+    with pytest.raises(
+        ConfigError, match="predicts where the probability flow ends and has no score"
+    ):
         mode.check(config, build_sde(config))
 
 
 WRONG = [
     (consistency, {"sampling.sampler": "ode"}, "sampling.sampler='ode' with training.task='consistency'"),
     (consistency, {"sampling.sampler": "mean_flow"}, "sampling.sampler='mean_flow' with training.task='consistency'"),
-    (teacher, {"sampling.sampler": "consistency"}, "it draws from a network that was trained by training.task='consistency'"),
+    (teacher, {"sampling.sampler": "consistency"}, "it samples from a network trained with training.task='consistency'"),
     (teacher, {"sampling.sampler": "pc", "sampling.pc.predictor": "ancestral_sampling_learned"}, "'ancestral_sampling_learned' with model.learned_variance=False"),
     (consistency, {"sampling.eps": 0.01}, "sampling.eps=0.01 with training.eps=0.002.*set sampling.eps=0.002"),
     (consistency, {"sampling.guidance.weight": 1.0, "training.label_dropout": 0.1}, "sampling.guidance with"),
@@ -324,15 +328,15 @@ def test_what_cannot_be_trained_is_refused(make, changes, words, tmp_path):
 
 TEACHERS = [
     ("consistency", {}, "trained by training.task='consistency'"),
-    ("teacher", {"model.num_classes": 0}, "is conditioned on 10 classes.*'none'|is conditioned on 10 classes, and .* none"),
+    ("teacher", {"model.num_classes": 0}, "is conditioned on 10 classes.*'none'|is conditioned on 10 classes, but .* none"),
     ("teacher", {"data.centered": False}, "another space of images"),
     ("mean_flow", {}, "trained by training.task='mean_flow'"),
     ("teacher", {"sde.name": "vp"}, "another process"),
-    ("teacher", {"training.eps": 0.001}, "from training.eps=0.002 on, and .* training.eps=0.001 of .*; set training.eps=0.002 and sampling.eps=0.002"),
-    ("teacher", {"training.label_dropout": 0.1}, "asks for the score of no class"),
+    ("teacher", {"training.eps": 0.001}, "from training.eps=0.002 on, but .* training.eps=0.001 on; set training.eps=0.002 and sampling.eps=0.002"),
+    ("teacher", {"training.label_dropout": 0.1}, "needs the unconditional score .no class."),
     ("teacher", {"training.augment": 0.1, "model.name": "edm_unet"}, "training.augment=0.1: the teacher was trained without"),
-    ("teacher", {"model.words": "one two", "model.name": "ncsnpp"}, "conditioned on label, and the network that it is to teach on label and text"),
-    ("words", {}, "knows the words one two, and the network that it is to teach none"),
+    ("teacher", {"model.words": "one two", "model.name": "ncsnpp"}, "conditioned on label, but the student on label and text"),
+    ("words", {}, "was trained with the words one two, but the student has none"),
 ]  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_the_mode_writes_what_it_reports(tmp_path, capsys):
     config.interpolation.update(images=(3, 1, 0, 2), frames=3)
     check(config, build_sde(config))
     figures = run(config, build_sde(config), tmp_path)
-    assert "sampling.ode.num_steps=7 has no part" in capsys.readouterr().err
+    assert "sampling.ode.num_steps=7 is ignored" in capsys.readouterr().err
     with np.load(figures["arrays"]) as file:
         frames, images = file["frames"], file["images"]
     assert frames.shape == (2, 3, 8, 8, 1)

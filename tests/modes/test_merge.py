@@ -63,7 +63,7 @@ def test_the_names_of_classes_are_kept_and_must_be_the_same(tmp_path):
     (tmp_path / "newer").mkdir()
     config = merging(tmp_path, "ac")
     with pytest.raises(
-        UserError, match=r"/c, by their numbers, are dog, horse, .*/a are cat, dog:"
+        UserError, match=r"/c, in the order of their labels, are dog, horse, .*/a are cat, dog:"
     ):
         merge.run(config, build_sde(config), tmp_path / "newer")
 

@@ -572,7 +572,7 @@ def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
         ({"pc.predictor": "none"}, "imputation, MCG and RePaint='none' is unknown"),
         (
             {"noise_removal_by": "predictor_mean"},
-            "noise_removal_by='predictor_mean': restore.method='repaint' has tweedie",
+            "noise_removal_by='predictor_mean': restore.method='repaint' supports tweedie",
         ),
     ],
 )

@@ -66,7 +66,7 @@ ENDINGS = [
         ("refused-by-the-first-host-alone", "        _check(folder, step)  #", "        jax.process_index() or _check(folder, step)  #"),
     ),
     *mutants("training/checkpoints.py", f"{CHECKPOINTS}::test_what_another_host_finds_damaged_no_host_reads",
-        ("damage-of-one-host", "return problem or (\"as another host finds\" if anywhere else None)", "return problem"),
+        ("damage-of-one-host", "return problem or (\"found by another host\" if anywhere else None)", "return problem"),
     ),
     *mutants("training/lock.py", f"{ALONE}::test_a_run_of_another_machine_gives_signs_of_life {ALONE}::test_one_that_has_died_gives_none",
         ("no-signs-of-life", "os.utime(file)", "pass"),

@@ -87,7 +87,7 @@ NETWORKS = [
     *mutants("models/parameterization.py", PREDICTIONS,
         ("sigma-taken-for-a-label", "if continuous and divides_by_sigma(config) and not logarithm:", "if continuous and divides_by_sigma(config) and model.embedding_type != \"fourier\":"),
         ("logarithm-of-a-level", "if logarithm and not continuous:", "if logarithm and not continuous and model.scale_by_sigma:"),
-        ("logarithm-of-a-logarithm", "    \"edm_ve\": \"a logarithm itself, less than 0 at small noise\",\n", ""),
+        ("logarithm-of-a-logarithm", "    \"edm_ve\": \"itself a logarithm, and negative at small noise\",\n", ""),
     ),
     *mutants("models/magnitude.py", EDM2,
         ("edm2-epsilon-within-the-root", "jnp.sqrt(jnp.mean(jnp.square(accurate), axis=axes, keepdims=True))", "jnp.sqrt(EPSILON**2 + jnp.mean(jnp.square(accurate), axis=axes, keepdims=True)) - EPSILON"),

@@ -184,7 +184,7 @@ def test_the_grid_is_for_the_steps_that_need_it():
 def test_what_cannot_follow_such_a_process_is_refused(sde):
     """By what is right there."""
     euler = {"pc__predictor": EULER, "pc__corrector": "none"}
-    with pytest.raises(ConfigError, match="are Euler's, .*; take --sampler pc"):
+    with pytest.raises(ConfigError, match="are Euler's, .*; use --sampler pc"):
         configure(small("pc_published", STEPS, **euler).sampling, sde)
     for name in ("deis_t_2", "deis_t_3"):
         with pytest.raises(ConfigError, match=name.replace("_t_", "_rho_")):

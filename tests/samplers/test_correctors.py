@@ -158,5 +158,5 @@ def test_isotropic_score_is_the_gaussian_score():
 
 
 def test_nothing_to_do_is_refused():
-    with pytest.raises(ValueError, match="nothing would move"):
+    with pytest.raises(ValueError, match="the state would never change"):
         PredictorCorrector(VP(), None, None)

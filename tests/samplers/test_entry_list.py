@@ -75,14 +75,14 @@ def test_guidance_asks_twice():
     [
         ("huen", "tradeoff.samplers='huen' is unknown; choose one of euler, heun"),
         (" , ", "names no sampler; give one or more"),
-        ("ddim: x", "'ddim: x' has no numbers of evaluations, such as 10 20"),
-        ("ddim:", "'ddim:' has no numbers"),
-        ("ddim: 0", "has no numbers of evaluations"),
-        ("ddim: -3", "has no numbers of evaluations"),
-        ("ddim: 2.5", "has no numbers of evaluations"),
-        ("dopri5 adaptive: inf", "has no tolerances, such as 0.01"),
-        ("dopri5 adaptive on rho", "chooses its own steps; leave out the grid"),
-        ("ddim: 1 10", "a step of ddim takes 2 evaluations, more than .*as in 'ddim: 4'"),
+        ("ddim: x", "'ddim: x': expected numbers of evaluations after the colon, such as 10 20"),
+        ("ddim:", "'ddim:': expected numbers"),
+        ("ddim: 0", "expected numbers of evaluations"),
+        ("ddim: -3", "expected numbers of evaluations"),
+        ("ddim: 2.5", "expected numbers of evaluations"),
+        ("dopri5 adaptive: inf", "expected tolerances after the colon, such as 0.01"),
+        ("dopri5 adaptive on rho", "chooses its own steps; remove the grid"),
+        ("ddim: 1 10", "a step of ddim takes 2 evaluations, more than .*such as 'ddim: 4'"),
     ],
 )
 def test_what_no_list_can_ask_for(text, words):

@@ -197,8 +197,8 @@ REFUSED = [
     ("tolerances must be positive", "sde", {"sde__steps": "adaptive", "sde__rtol": 0.0}),
     ("expected more than the 12 steps", "ddim", {"grid__name": "dp", "grid__candidates": 12}),
     ("only the steps of pc have a predictor_mean", "edm", {"noise_removal_by": "predictor_mean"}),
-    ("its times and steps are what it reproduces", "pc_published", {"grid__name": "rho"}),
-    ("its times and steps are what it reproduces", "pc_published", {"threshold": "static"}),
+    ("this sampler reproduces the published times and steps", "pc_published", {"grid__name": "rho"}),
+    ("this sampler reproduces the published times and steps", "pc_published", {"threshold": "static"}),
     ("there is no predictor", "pc", {"pc__predictor": "none", "pc__corrector": "ald",
                                      "noise_removal_by": "predictor_mean"}),
 ]  # fmt: skip

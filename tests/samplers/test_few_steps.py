@@ -119,5 +119,5 @@ def test_what_a_config_makes_of_them():
 def test_a_score_alone_is_refused(name):
     score = GaussianScore.create(jnp.zeros(1), jnp.eye(1), Linear())
     made, z = configured(name, Linear()), jnp.ones((2, 2, 1))
-    with pytest.raises(ConfigError, match=f"trained by training.task='{name}'"):
+    with pytest.raises(ConfigError, match=f"trained with training.task='{name}'"):
         made.sampler(score, made.grid, given(z), z[0])

@@ -124,7 +124,7 @@ def test_a_list_of_times_is_that_of_the_sampler_in_use():
     config.sampling.ode.update(steps="grid", num_steps=2)
     check(config, VP())
     config.sampling.sampler = "pc"
-    with pytest.raises(UserError, match="are 2 steps, but 1000 are asked for"):
+    with pytest.raises(UserError, match="are 2 steps, but num_steps=1000"):
         check(config, VP())
     config.sampling.pc.num_steps = 2
     config.sampling.ode.num_steps = 7

@@ -78,8 +78,8 @@ def test_an_explicit_list_is_taken_as_it_is():
         (options("linear"), 1e-3, 10, "'linear' is unknown; choose one of uniform"),
         (options("rho", rho=0.0), 1e-3, 10, "grid.rho=0.0: expected a positive"),
         (options("times"), 1e-3, 10, "has 0 times"),
-        (options("rho", times=(1.0, 1e-3)), 1e-3, 1, "read with sampling.grid.name='times' only"),
-        (options("times", times=(1.0, 0.5, 1e-3)), 1e-3, 3, "are 2 steps, but 3"),
+        (options("rho", times=(1.0, 1e-3)), 1e-3, 1, "used only with sampling.grid.name='times'"),
+        (options("times", times=(1.0, 0.5, 1e-3)), 1e-3, 3, "are 2 steps, but num_steps=3"),
         (
             options("times", times=(1e-3, 0.5, 1.0)),
             1e-3,
@@ -89,7 +89,7 @@ def test_an_explicit_list_is_taken_as_it_is():
         (options("times", times=(1.0, 0.5, 1e-2)), 1e-3, 2, "to sampling.eps=0.001"),
         (options("times", times=(1.0, 0.5, 0.5, 1e-3)), 1e-3, 3, "with every step"),
         (options("log_snr"), 1e-3, 0, "0 steps .* at least 1"),
-        (options("uniform"), 0.9999999, 100, "take fewer steps"),
+        (options("uniform"), 0.9999999, 100, "use fewer steps"),
     ],
 )
 def test_unusable_grids_are_refused(given, eps, num_steps, words):

@@ -171,5 +171,5 @@ def test_what_it_refuses():
             TDS(VP(), **options)
     with pytest.raises(ConfigError, match="resampling='stratified' is unknown"):
         TDS(VP(), resampling="stratified")
-    with pytest.raises(ConfigError, match="draws of the prior"):
+    with pytest.raises(ConfigError, match="samples of the prior"):
         TDS(VP())(None, jnp.ones(2), None, jnp.zeros((1, 2)), x_start=jnp.zeros((1, 2)))

@@ -82,5 +82,5 @@ def test_levels_that_cannot_be_kept_are_refused(text):
 
 
 def test_chains_whose_variance_grows_keep_all():
-    with pytest.raises(ConfigError, match="only chains that preserve variance"):
+    with pytest.raises(ConfigError, match="only variance-preserving chains"):
         VE().chain(100).keeping((0, 50, 99))

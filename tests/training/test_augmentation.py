@@ -207,12 +207,12 @@ def test_the_network_is_told_in_training_only(num_classes):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model.name": "ncsnpp"}, r"take model.name=edm_unet or edm_adm, or training.augment=0"),
+        ({"model.name": "ncsnpp"}, r"use model.name=edm_unet or edm_adm, or training.augment=0"),
         ({"data.random_flip": True}, r"set data.random_flip=False"),
         ({"data.image_width": 16}, r"images of 8x16 pixels: only square ones"),
-        ({"model.condition_image": "measured"}, r"would not be augmented with its own"),
+        ({"model.condition_image": "measured"}, r"would not be augmented along with it"),
         ({"training.augment": 1.5}, r"training.augment=1.5: expected a number from 0 to 1"),
-        ({"training.task": "classifier"}, r"training.augment=0.9 is of score networks"),
+        ({"training.task": "classifier"}, r"training.augment=0.9 applies only to score networks"),
     ],
 )
 def test_bad_input(fields, message):

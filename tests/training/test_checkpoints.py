@@ -253,7 +253,7 @@ def test_what_another_host_finds_damaged_no_host_reads(
     monkeypatch.setattr(checkpoints_module, "on_any_host", lambda flags: flags | next(found))
     with Checkpoints(tmp_path) as checkpoints:
         assert_equal(checkpoints.restore(shapes_only(config)), early)
-    assert "step 7 is damaged (as another host finds): using the one" in capsys.readouterr().err
+    assert "step 7 is damaged (found by another host): using the one" in capsys.readouterr().err
 
 
 def test_one_without_checksums_is_read_as_it_is(config, tmp_path, capsys):

@@ -264,11 +264,11 @@ def test_its_folder_is_no_score_network(whole):
 @pytest.mark.parametrize(
     ("words", "changes"),
     [
-        ("training.weighting='likelihood' is of score networks", {"training.weighting": "likelihood"}),
-        ("training.label_dropout=0.1 is of score networks", {"training.label_dropout": 0.1}),
-        ("training.continuous=False is of score networks", {"training.continuous": False}),
-        ("training.quality_freq=5 is of score networks", {"training.quality_freq": 5}),
-        ("data.label=3 leaves one", {"data.label": 3}),
+        ("training.weighting='likelihood' applies only to score networks", {"training.weighting": "likelihood"}),
+        ("training.label_dropout=0.1 applies only to score networks", {"training.label_dropout": 0.1}),
+        ("training.continuous=False applies only to score networks", {"training.continuous": False}),
+        ("training.quality_freq=5 applies only to score networks", {"training.quality_freq": 5}),
+        ("data.label=3 selects only one", {"data.label": 3}),
         ("training.task='both' is unknown", {"training.task": "both"}),
         ("training.times='never' is unknown", {"training.times": "never", "noisy_classifier.head_channels": 32}),
     ],

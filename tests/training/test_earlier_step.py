@@ -82,7 +82,8 @@ def test_nothing_is_moved_for_fewer_updates_than_there_are(trained):
 
 
 @pytest.mark.parametrize(
-    ("step", "damaged", "words"), [(7, None, "are those of steps 1, 2, 3, 4"), (2, 2, "is damaged")]
+    ("step", "damaged", "words"),
+    [(7, None, "has checkpoints of the steps 1, 2, 3, 4"), (2, 2, "is damaged")],
 )
 def test_a_step_that_is_not_there_moves_nothing(trained, step, damaged, words):
     folder, _ = trained
@@ -97,7 +98,7 @@ def test_a_step_that_is_not_there_moves_nothing(trained, step, damaged, words):
 def test_every_host_refuses_what_the_first_does_and_only_the_first_moves(trained, monkeypatch):
     folder, _ = trained
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    with pytest.raises(UserError, match="are those of steps 1, 2, 3, 4"):
+    with pytest.raises(UserError, match="has checkpoints of the steps 1, 2, 3, 4"):
         earlier_step.go_back(folder, 7)
     earlier_step.go_back(folder, 2)
     assert saved_steps(folder / "checkpoints") == [1, 2, 3, 4]

@@ -158,7 +158,7 @@ def test_uncertainty_is_learnt_where_a_network_tells_it():
     config = get_config()
     config.training.learned_uncertainty = True
     with pytest.raises(
-        ConfigError, match=r"model.name='ncsnpp', which gives no log_variance; take model.name=edm2"
+        ConfigError, match=r"model.name='ncsnpp', which gives no log_variance; use model.name=edm2"
     ):
         build_loss(config, build_sde(config))
     config.model.name = "edm2"

@@ -176,16 +176,19 @@ def test_it_goes_on_without_the_folder_of_its_base(base, begun, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"control_base": ""}, "control_base='': name the folder in which"),
+        ({"control_base": ""}, "control_base='': set it to the folder of"),
         (
             {"control_scale": 0.0},
             "control_scale=0.0 in training: the control would have no gradient",
         ),
         (
             {"nf": 16},
-            r"another kind: model.nf=16 \(the base has 8\); give the fields of its config",
+            r"differs from the one configured: model.nf=16 \(the base has 8\); set these fields as for the base",
         ),
-        ({"num_classes": 3}, r"another kind: model.num_classes=3 \(the base has 0\)"),
+        (
+            {"num_classes": 3},
+            r"differs from the one configured: model.num_classes=3 \(the base has 0\)",
+        ),
     ],
 )
 def test_bases_that_do_not_fit_are_refused(base, tmp_path, change, words):
@@ -196,7 +199,7 @@ def test_bases_that_do_not_fit_are_refused(base, tmp_path, change, words):
 
 def test_a_base_that_is_a_control_itself_is_refused(begun, tmp_path):
     config = control_config(begun[0])
-    with pytest.raises(ConfigError, match="it holds model.name='controlnet'"):
+    with pytest.raises(ConfigError, match="its network has model.name='controlnet'"):
         frozen_weights(config, build_network(config), tmp_path, begins=True)
 
 

@@ -67,8 +67,9 @@ def test_one_of_any_width_is_made_of_them(folder, capsys, width, tolerance, step
     assert at == (step or 12)
     assert found["p"] == pytest.approx(by_definition(width, at), rel=tolerance)
     assert found["p"].dtype == np.float32
-    assert f"of width {width} at step {at} is made of 8 of widths 0.1, 0.05; its profile is " in (
-        capsys.readouterr().err
+    assert (
+        f"of width {width} at step {at} is computed from 8 of widths 0.1, 0.05; its profile is "
+        in (capsys.readouterr().err)
     )
 
 
@@ -115,7 +116,9 @@ def test_damage_is_named(folder, tmp_path):
     at = whole.index(np.asarray(by_definition(0.1, 3), np.float32).tobytes()[1:])
     for broken in (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], whole[:100], b""):
         path.write_bytes(broken)
-        with pytest.raises(UserError, match=r"3.npz is damaged or of another network .*remove it"):
+        with pytest.raises(
+            UserError, match=r"3.npz is damaged or belongs to another network .*remove it"
+        ):
             reconstructed(tmp_path, TEMPLATE, 0.08)
     path.write_bytes(whole)
     with pytest.raises(UserError, match=r"3.npz is .*p has shape \(\), the network \(2,\)"):

@@ -197,9 +197,9 @@ def test_the_variance_is_the_networks_whatever_changes_its_score(around):
 
 def test_the_predictor_asks_for_a_variance():
     x = jnp.ones((1, 2))
-    with pytest.raises(ValueError, match="it says nothing: train one with"):
+    with pytest.raises(ValueError, match="and this one does not; train one with"):
         ancestral_learned(lambda x, t: -x, VP(), x, jnp.asarray(0.6), jnp.asarray(0.4), x)
-    with pytest.raises(ValueError, match="says nothing"):
+    with pytest.raises(ValueError, match="predicts the variance"):
         said_of_variance(None)
 
 
@@ -243,8 +243,8 @@ def test_a_network_of_twice_the_channels_is_trained():
     ("words", "changes"),
     [
         ("training.continuous=False, or learned_variance=False", {"training.continuous": True}),
-        ("give the images' levels", {"data.num_levels": 0}),
-        ("'ncsnpp', which gives no learned_variance; take .* or dit", {"model.name": "ncsnpp"}),
+        ("set it to the images' number of levels", {"data.num_levels": 0}),
+        ("'ncsnpp', which gives no learned_variance; use .* or dit", {"model.name": "ncsnpp"}),
     ],
 )
 def test_what_cannot_be_trained_is_refused(words, changes):

@@ -71,7 +71,7 @@ def test_a_disk_without_room_ends_the_run_and_one_with_room_goes_on(tmp_path):
         assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
         assert steps_of(folder) == [2, 3]
     assert refused == ["lock", "metrics.jsonl", "tensorboard", "checkpoints"]
-    assert "the checkpoint of step 1 stays" in str(error.value)
+    assert "the checkpoint of step 1 is kept" in str(error.value)
 
 
 class Torn:
@@ -172,8 +172,11 @@ def test_an_error_of_what_is_no_update_loses_none(tmp_path, capsys, options, err
     ("rate", "words"),
     [
         # 1e30 is a number; its square is none.
-        (1e30, r"update 4 of a mean .* has loss inf .*; the checkpoint of step 2 stays"),
-        (float("inf"), r"params\.p is not finite after update 3.*; the checkpoint of step 2 stays"),
+        (1e30, r"update 4 of a mean .* has loss inf .*; the checkpoint of step 2 is kept"),
+        (
+            float("inf"),
+            r"params\.p is not finite after update 3.*; the checkpoint of step 2 is kept",
+        ),
     ],
 )
 @pytest.mark.parametrize("checkpoint_freq", [1, 0])
@@ -239,7 +242,7 @@ def test_a_second_run_in_the_folder_is_told_of_the_first(tmp_path):
     with alone_in(tmp_path), pytest.raises(UserError) as error:
         run(tmp_path)
     message = str(error.value)
-    assert f"{tmp_path} is being trained in by process {os.getpid()} of " in message
+    assert f"another run is training in {tmp_path}: process {os.getpid()} of " in message
     assert os.path.basename(sys.argv[0]) in message
     assert run(tmp_path, 1).figures["step"] == 1
 
@@ -288,9 +291,9 @@ def test_one_that_has_died_gives_none(tmp_path, quick_beats, monkeypatch, capsys
     no_locks = OSError(errno.ENOSYS, "no locks")
     monkeypatch.setattr(lock.fcntl, "flock", Mock(side_effect=no_locks))
     run(tmp_path, 1)
-    assert "which did not end there; looking for a sign of life" in capsys.readouterr().err
+    assert "did not exit properly; watching its heartbeat" in capsys.readouterr().err
     run(tmp_path, 2)  # the end before was an orderly one
-    assert "sign of life" not in capsys.readouterr().err
+    assert "heartbeat" not in capsys.readouterr().err
 
 
 def test_a_signal_is_answered_within_a_call(monkeypatch):

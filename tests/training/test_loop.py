@@ -97,7 +97,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     # Adam moves a parameter by about lr = .01 an update, so past .025 after three; the fourth loss is inf.
     config.optim.warmup = 0
     config.training.update(eval_freq=0, checkpoint_freq=2, n_iters=9)
-    with pytest.raises(UserError, match=r"update 4 .*the checkpoint of step 2 stays"):
+    with pytest.raises(UserError, match=r"update 4 .*the checkpoint of step 2 is kept"):
         train(config, tmp_path)
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step == 2

@@ -201,7 +201,7 @@ def test_without_cells_nothing_is_remembered(config):
         ({"training.time_cells": 20_000}, "at most 10000"),
         (
             {"training.task": "classifier", "data.image_size": 8},
-            "training.time_cells=2 is of score networks",
+            "training.time_cells=2 applies only to score networks",
         ),
     ],
 )

@@ -165,19 +165,22 @@ def test_adapters_that_cannot_be_used_are_refused(runs, tmp_path):
 
     assert "there is no such folder or file; expected" in refusal("none")
     assert "no adapters were trained in" in refusal("x", adapters=str(folder / "base"))
-    assert "has no number 'alpha'" in refusal("a.npz", {"x": A})
+    assert "has no scalar 'alpha'" in refusal("a.npz", {"x": A})
     (tmp_path / "text").write_text("no archive")
     assert "damaged" in refusal("text")
     kernel = "Dense_0.kernel"
     message = refusal("b.npz", {f"{kernel}.A": A[:3], f"{kernel}.B": B, "alpha": 1.0})
-    assert f"{kernel}.A is (3, 1) and .B (1, 4); of a kernel (4, 4) expected (4, r)" in message
+    assert (
+        f"{kernel}.A has shape (3, 1) and .B (1, 4); a kernel of shape (4, 4) needs (4, r)"
+        in message
+    )
     nan = {f"{kernel}.A": np.nan * A, f"{kernel}.B": B, "alpha": 1.0}
-    assert f"{kernel}.A has something else than finite numbers" in refusal("n.npz", nan)
-    assert "ranks []: expected one rank" in refusal("e.npz", {"alpha": 1.0})
+    assert f"{kernel}.A has non-finite or non-numeric values" in refusal("n.npz", nan)
+    assert "ranks []: expected a single rank" in refusal("e.npz", {"alpha": 1.0})
     message = refusal("c.npz", {"Conv_7.kernel.A": A, "Conv_7.kernel.B": B, "alpha": 1.0})
-    assert "Conv_7.kernel.A is not of a kernel that this one has" in message
+    assert "there is no kernel for Conv_7.kernel.A" in message
     message = refusal("x", adapters=str(folder / "run"), adapter_scales=(1.0, 2.0))
-    assert "has 2 numbers for the 1 of adapters=" in message
+    assert "has 2 numbers, but adapters=" in message
     of_x0 = flat_config()
     of_x0.model.predicts = "x0"
     other = write_folder(of_x0, tmp_path / "other", BASE)
@@ -208,11 +211,11 @@ def test_runs_that_cannot_be_are_refused(runs, tmp_path):
         return str(error.value)
 
     message = refusal(**{"training.init_from": ""})
-    assert "training.lora.rank=1 without weights to update: name a folder" in message
+    assert "training.lora.rank=1 without weights to update: set training.init_from" in message
     message = refusal(**{"training.trainable": "bias"})
     assert "training.trainable='bias' with training.lora.rank=1" in message
     assert "lora.rank=2: updates of this rank have 16" in refusal(**{"training.lora.rank": 2})
-    assert "names no kernel" in refusal(**{"training.lora.targets": "Conv"})
+    assert "matches no kernel" in refusal(**{"training.lora.targets": "Conv"})
     assert not list(tmp_path.iterdir())
     config = adapted_config(folder / "base", n_iters=9)
     config.training.lora.alpha = 1.0

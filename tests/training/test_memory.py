@@ -43,7 +43,7 @@ def test_what_does_not_fit_is_refused_with_what_to_do(monkeypatch):
         check_fits(needed, "an update of ncsnpp")
     assert str(error.value).startswith(
         "an update of ncsnpp needs 3.5 GiB of memory on each device (state 3 GiB, data 0 bytes, activations and gradient 512 MiB), "
-        "which has 3 GiB: take a smaller batch_size"
+        "but each device has 3 GiB: use a smaller batch_size"
     )
     assert "training.accumulation=2" in str(error.value)
     assert "model.remat=True" in str(error.value)
@@ -64,9 +64,9 @@ def test_what_there_is(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("limit", "words"),
     [
-        (4, "training a mean needs .* the state alone does not fit; take a"),
-        (14, "training a mean needs .* take a smaller batch_size"),
-        (40, "an update of a mean needs .* take a smaller batch_size"),
+        (4, "training a mean needs .* the state alone does not fit; use a"),
+        (14, "training a mean needs .* use a smaller batch_size"),
+        (40, "an update of a mean needs .* use a smaller batch_size"),
     ],
 )
 def test_a_run_that_cannot_fit_ends_before_it_begins(tmp_path, monkeypatch, limit, words):

@@ -137,7 +137,7 @@ def test_distances_by_which_checkpoints_are_compared_stay_the_same(tmp_path, by)
     ):
         with pytest.raises(UserError) as error:
             refuse(changed(**kept, **other))
-        words = f"by={by!r}, and their figures were made otherwise: evaluation.features='classifier' ('pixels'), training.quality_images=500 (1000)"
+        words = f"by={by!r}, which was measured with different settings: evaluation.features='classifier' ('pixels'), training.quality_images=500 (1000)"
         assert words in str(error.value)
     check_same_run(changed(**kept, **other), tmp_path)  # to replay or export it
     record_config(changed(**kept, **{"sampling.num_images": 7}), tmp_path, 10)
@@ -167,7 +167,7 @@ def test_distances_are_compared_if_they_are_of_samples_drawn_alike(
     base = base | {"training.keep_best": 1, "training.keep_best_by": "frechet"}
     base |= {"training.quality_freq": 10}
     record_config(changed(**base), tmp_path, None)
-    refused = pytest.raises(UserError, match=f"made otherwise: {field}=")
+    refused = pytest.raises(UserError, match=f"measured with different settings: {field}=")
     with refused if counts else contextlib.nullcontext():
         check_goes_on(changed(**base, **{field: value}), tmp_path)
 
@@ -297,9 +297,7 @@ def test_a_run_keeps_what_it_began_with(tmp_path, capsys):
     assert capsys.readouterr().err == ""
     record_config(changed(**{"training.init_from": "runs/b"}), tmp_path, 20)
     assert kept_config(tmp_path) == as_json(changed(**began))
-    said = (
-        "training.init_from='runs/b' is not used: the run goes on, and began with those of runs/a"
-    )
+    said = "ignoring training.init_from='runs/b': the run resumes, and was started from runs/a"
     assert said in capsys.readouterr().err
 
 

@@ -136,7 +136,7 @@ def test_updates_from_the_beginning_need_the_weights_as_they_were(tmp_path, caps
     record_config(config, run, None, IMAGES, origin=origin_of(config))
     check_same_updates(config, run, IMAGES, 1)
     checkpoint(source, 900, "a")
-    with pytest.raises(UserError, match=r"step 500 \(sha256 \w{8}\) of .* there is now step 900"):
+    with pytest.raises(UserError, match=r"step 500 \(sha256 \w{8}\) of .* which now has step 900"):
         check_same_updates(config, run, IMAGES, 1)
     shutil.rmtree(source / "checkpoints" / "900")
     check_same_updates(config, run, IMAGES, 1)
@@ -149,18 +149,18 @@ def test_updates_from_the_beginning_need_the_weights_as_they_were(tmp_path, caps
     ):
         check_same_updates(config, run, IMAGES, 2)
     shutil.rmtree(source)
-    with pytest.raises(UserError, match="there is now nothing"):
+    with pytest.raises(UserError, match="which now has nothing"):
         check_same_updates(config, run, IMAGES, 2)
     source.write_bytes(b"a published file")
     record_config(config, run, None, IMAGES, origin=origin_of(config))
     check_same_updates(config, run, IMAGES, 1)
     source.write_bytes(b"another")
-    with pytest.raises(UserError, match=r"with the file .* now the file"):
+    with pytest.raises(UserError, match=r"from the file .* now has the file"):
         check_same_updates(config, run, IMAGES, 1)
     assert capsys.readouterr().err == ""
     record_config(config, run, None, IMAGES)
     check_same_updates(config, run, IMAGES, 1)
-    assert "does not know which weights" in capsys.readouterr().err
+    assert "did not record the weights" in capsys.readouterr().err
 
 
 def test_adapters_are_of_the_weights_that_their_folder_keeps(tmp_path):
@@ -169,7 +169,7 @@ def test_adapters_are_of_the_weights_that_their_folder_keeps(tmp_path):
     checkpoint(source, 500, "a")
     record_config(config, tmp_path, None, IMAGES, origin=origin_of(config))
     checkpoint(source, 900, "b")
-    with pytest.raises(UserError, match="the run began with step 500"):
+    with pytest.raises(UserError, match="the run started from step 500"):
         check_same_updates(config, tmp_path, IMAGES, 1)
     checkpoint(tmp_path, 4, "c")
     check_same_updates(config, tmp_path, IMAGES, 1)

@@ -51,7 +51,7 @@ def test_the_newest_checkpoint_then_other_weights_then_scratch(config, tmp_path)
 
     config.training.init_from = str(tmp_path / "source")
     state, how = begin(config, tmp_path / "new")
-    assert how == f"beginning from the averaged weights of {tmp_path / 'source'}"
+    assert how == f"starting from the averaged weights of {tmp_path / 'source'}"
     assert_equal(state, first_state(source.ema_params, fresh.optimizer))
     assert all(len(leaf.addressable_shards) == 4 for leaf in jax.tree.leaves(state))
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_begun_with_is_refused_before_anything_is_compiled(
     [
         (
             "Conv",
-            r"trainable='Conv' names no parameter; .* the 6 names Dense_0.bias, Dense_0.kernel",
+            r"trainable='Conv' matches no parameter; .* the 6 names Dense_0.bias, Dense_0.kernel",
         ),
         ("Dense_[", r"trainable='Dense_\[': unterminated character set .*; expected a regular"),
     ],
@@ -158,7 +158,8 @@ def test_weights_of_another_network_of_the_same_shapes_are_refused(config, tmp_p
     weights_of(config).read(shapes)
     said = capsys.readouterr().err
     assert (
-        "trained otherwise: data.image_size=2 (there 4), model.beta_max=10.0 (there 20.0), " in said
+        "trained with different settings: data.image_size=2 (there 4), model.beta_max=10.0 (there 20.0), "
+        in said
     )
     assert "sde.name='subvp' (there 'vp')" in said
     config.data.centered = not config.data.centered

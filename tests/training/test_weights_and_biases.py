@@ -97,7 +97,7 @@ def test_its_failures_are_said_once_and_the_run_goes_on(wandb, tmp_path, capsys,
     wandb.fails = (what,)
     assert train(tmp_path)["step"] == 3
     err = capsys.readouterr().err
-    assert err.count("Weights & Biases is left out from here on") == 1
+    assert err.count("nothing more is logged to Weights & Biases") == 1
     assert ("api.wandb.ai does not answer" in err) == (what == "init")
     assert ("no route" in err) == (what == "log")
 
@@ -120,7 +120,7 @@ def test_without_the_package_a_line_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "wandb", None)  # an import then fails
     monkeypatch.setattr("score_sde.modes.train.run", None)  # it must not come to that
     arguments = "--config=configs/vp_digits.py --mode=train --config.training.wandb=offline"
-    with pytest.raises(UserError, match="needs the package wandb .*: pip install wandb, or leave"):
+    with pytest.raises(UserError, match="needs the package wandb .*: pip install wandb, or set"):
         main.run(["main.py", *arguments.split(), f"--workdir={tmp_path / 'new'}"])
     assert not (tmp_path / "new").exists()
 
