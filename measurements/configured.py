@@ -98,15 +98,8 @@ def check_fields(options: Any, section: str) -> None:
     Raises:
       ConfigError: an option with no effect is set.
     """
-    own = choose(f"{section}.name", options.name, MEASUREMENTS).fields
-    defaults = MeasurementOptions.defaults()
-    for name in sorted({name for kind in MEASUREMENTS.values() for name in kind.fields}):
-        if name not in own and options[name] != defaults[name]:
-            readers = [of for of, kind in MEASUREMENTS.items() if name in kind.fields]
-            raise ConfigError(
-                f"{section}.{name}={options[name]} with {section}.name={options.name!r}, which does not use it; set it to {defaults[name]}, "
-                f"or set {section}.name={' or '.join(readers)}"
-            )
+    readers = {name: kind.fields for name, kind in MEASUREMENTS.items()}
+    MeasurementOptions.refuse_unused(options, section, "name", readers)
 
 
 def build_measurement(

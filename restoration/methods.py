@@ -232,17 +232,11 @@ def check_settings(config: Any) -> None:
     Raises:
       ConfigError: an option with no effect is set.
     """
-    options, defaults = config.restore, RestoreOptions.defaults()
+    options = config.restore
+    readers = {name: method.settings for name, method in METHODS.items()}
+    RestoreOptions.refuse_unused(options, "restore", "method", readers)
     if not METHODS[options.method].trained:
         check_fields(options.measurement, "restore.measurement")
-    own = METHODS[options.method].settings
-    for name in sorted({name for method in METHODS.values() for name in method.settings}):
-        if name not in own and options[name] != defaults[name]:
-            readers = [of for of, method in METHODS.items() if name in method.settings]
-            raise ConfigError(
-                f"restore.{name}={options[name]} with restore.method={options.method!r}, which does not use it; leave it out, or set "
-                f"restore.method={' or '.join(readers)}"
-            )
 
 
 def measured_section(config: Any) -> Any:

@@ -130,6 +130,25 @@ class Section:
             if field.metadata["check"] is not None:
                 field.metadata["check"].check(dotted, value)
 
+    @classmethod
+    def refuse_unused(
+        cls, values: Any, section: str, chooser: str, readers: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """Refuse fields that only other choices read; `readers` has the fields of each choice, and `chooser` names the choice.
+
+        Raises:
+          ConfigError: an unknown choice, or a field that has no effect and is not at its default.
+        """
+        chosen, defaults = values[chooser], cls.defaults()
+        own = choose(f"{section}.{chooser}", chosen, readers)
+        for name in sorted({name for fields in readers.values() for name in fields} - {*own}):
+            if values[name] != defaults[name]:
+                others = " or ".join(of for of, fields in readers.items() if name in fields)
+                raise ConfigError(
+                    f"{section}.{name}={values[name]} with {section}.{chooser}={chosen!r}, which does not use it; set it to {defaults[name]}, or "
+                    f"set {section}.{chooser}={others}"
+                )
+
 
 # For each type of option: its description and the accepted types. True is an int in Python, but not a number here.
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {

@@ -554,6 +554,13 @@ def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
         restore.check(config, build_sde(config))
 
 
+def test_fields_of_the_choice_are_accepted():
+    config = toy_config()
+    config.restore.update(method="diffpir", weight=2.0)
+    config.restore.measurement.update(name="random", fraction=0.5)
+    restore.check(config, build_sde(config))
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
