@@ -17,9 +17,16 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
+from score_sde.arguments import (
+    bound_condition,
+    class_labels,
+    model_arrays,
+    stored_images,
+    whole_number,
+)
 from score_sde.configs.default import check_options
-from score_sde.data.array_files import check_levels
 from score_sde.errors import ConfigError
 from score_sde.files import user_path
 from score_sde.generation.generate import build_generator
@@ -28,7 +35,6 @@ from score_sde.generation.sampled_score import check_sampled_score, sampled_scor
 from score_sde.keys import seed_key
 from score_sde.likelihood.log_density import LogDensity
 from score_sde.likelihood.per_image import build_log_density
-from score_sde.models.networks import check_no_class, condition_names
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import ScoreModel, bind
 from score_sde.nearest import did_you_mean_field
@@ -38,7 +44,9 @@ from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import Space, build_space
 from score_sde.training.known_classes import known_classes
 from score_sde.training.recorded_config import as_json, fields, read_config
-from score_sde.training.trained_score import load_score_model
+from score_sde.training.trained_score import check_score_model, load_score_model
+
+Labels = int | Sequence[int] | np.ndarray | jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,24 +82,15 @@ class Trained:
           options: fields of the configuration to set, by dotted name, such as {"sampling.exponential.num_steps": 10}.
 
         Raises:
-          UserError: the folder has no configuration or checkpoint, or an option is invalid.
+          UserError: the folder has no configuration or checkpoint, its network is a classifier, or an option is invalid.
         """
         workdir = user_path(workdir)
         config = read_config(workdir).lock()
         config.checkpoint_step = checkpoint_step
-        for name, value in (options or {}).items():
-            try:
-                value_of(config, name)
-                config.update_from_flattened_dict({name: value})
-            except (AttributeError, KeyError) as error:
-                guess = did_you_mean_field(name, dict(fields(as_json(config))), "{}")
-                raise ConfigError(
-                    f"no field {name!r} to set; `python -m score_sde.configs.default` lists all{guess}"
-                ) from error
-            except TypeError as error:
-                raise ConfigError(f"{name}={value!r}: {error}") from error
+        set_fields(config, options or {})
         check_options(config)
         sde = build_sde(config)
+        check_score_model(config, sde, to_sample=True)
         loaded = load_score_model(config, sde, workdir)
         return cls(config, sde, build_space(config), loaded.model, loaded.checkpoint_step, workdir)
 
@@ -99,7 +98,7 @@ class Trained:
         self,
         num_images: int,
         sampler: str | None = None,
-        labels: Sequence[int] | None = None,
+        labels: Labels | None = None,
         guidance: float | None = None,
         seed: int | None = None,
         show: bool = False,
@@ -108,7 +107,7 @@ class Trained:
 
         Args:
           sampler: a name of samplers/names.py; this and the next three default to the configuration.
-          labels: classes to cycle through, for a class-conditional network; () for all classes.
+          labels: a class, or classes to cycle through, for a class-conditional network; () for all classes.
           guidance: the guidance weight w of guidance/classifier_free.py.
           seed: for a given seed, image i is always the same.
           show: whether to show a progress bar.
@@ -118,12 +117,15 @@ class Trained:
         """
         config = self.config.copy_and_resolve_references()
         sampling = config.sampling
-        # The condition images of the samples depend on both of these.
-        sampling.num_images = num_images
-        config.seed = config.seed if seed is None else seed
-        given = {"sampler": sampler, "labels": None if labels is None else tuple(labels)}
-        sampling.update({name: value for name, value in given.items() if value is not None})
-        sampling.guidance.weight = sampling.guidance.weight if guidance is None else guidance
+        given = {
+            # The condition images of the samples depend on both of these.
+            "sampling.num_images": whole_number("num_images", num_images),
+            "seed": None if seed is None else whole_number("seed", seed),
+            "sampling.sampler": sampler,
+            "sampling.labels": None if labels is None else class_labels(labels),
+            "sampling.guidance.weight": guidance,
+        }
+        set_fields(config, {name: value for name, value in given.items() if value is not None})
         if sampling.t_start or sampling.start_images or needs_errors(sampling):
             raise ConfigError(
                 "sampling.t_start, sampling.start_images and samplers that are built from denoising errors are for --mode sample; "
@@ -150,52 +152,32 @@ class Trained:
         """The jitted log-density, compiled once per shape."""
         return jax.jit(build_log_density(self.config, self.sde, math.prod(self.space.shape)))
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
+    def encode(self, images: ArrayLike) -> np.ndarray:
         """Convert stored images (n, h, w, c) to the model's arrays.
 
         Raises:
-          UserError: the images do not have the levels of the configuration.
+          UserError: the images do not have the shape or the levels of the configuration.
         """
-        check_levels(self.config, "encode", images)
+        images = stored_images(self.config, self.space.shape, images)
         return np.asarray(self.space.encode_middle(jnp.asarray(images)))
 
-    def log_density(
-        self, x: np.ndarray, labels: Sequence[int] | None = None, seed: int = 0
-    ) -> np.ndarray:
+    def log_density(self, x: ArrayLike, labels: Labels | None = None, seed: int = 0) -> np.ndarray:
         """ln p_eps(x) in nats (n,) under the probability-flow ODE, for the model's arrays x (n, h, w, c).
 
         Uses the solver, tolerances and probes of config.likelihood, with all images in one batch. This is a density, not the
         probability of an image with integer levels; --mode likelihood converts it to bits/dim of the latter.
 
         Args:
-          labels: the class y of each image, for ln p(x|y); None for an unconditional network or density.
+          labels: the class y of each image, or one of all, for ln p(x|y); None for an unconditional network or density.
           seed: the seed of the probes.
 
         Raises:
-          ConfigError: arrays of another shape or type, unknown classes, a network without such a density, or a failed solve.
+          ConfigError: arrays of another shape or type or not finite, unknown classes, a network without such a density, or a failed solve.
         """
-        if np.shape(x)[1:] != self.space.shape or not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ConfigError(
-                f"log_density of {x.dtype} {np.shape(x)}: expected the model's arrays, real numbers (n, "
-                f"{', '.join(map(str, self.space.shape))}); encode(images) gives those of stored images"
-            )
+        x = model_arrays("log_density", self.space.shape, x)
         refuse_discrete(self.config, self.sde, "a log-density by the ODE")
-        condition: Any = ()
-        if labels is None:
-            check_no_class(self.config, "a log-density without labels")
-        else:
-            if condition_names(self.config) != ("label",) or len(labels) != len(x):
-                raise ConfigError(
-                    f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"
-                )
-            num_classes = self.config.model.num_classes
-            if any(not 0 <= label < num_classes for label in labels):
-                raise ConfigError(
-                    f"labels={list(labels)}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}), or none for the "
-                    "unconditional density"
-                )
-            condition = {"label": jnp.asarray(labels, jnp.int32)}
-        keys = jax.random.split(seed_key(seed), len(x))
+        condition = bound_condition(self.config, "a log-density", len(x), labels)
+        keys = jax.random.split(seed_key(whole_number("seed", seed)), len(x))
         with jax.default_matmul_precision("highest"):
             found = self._density_of(bind(self.model, condition), jnp.asarray(x), keys)
         if not np.all(found.success):
@@ -203,3 +185,22 @@ class Trained:
                 f"likelihood.solver={self.config.likelihood.solver!r} gave up; try other tolerances or a larger likelihood.eps"
             )
         return np.asarray(found.nats)
+
+
+def set_fields(config: Any, values: Mapping[str, Any]) -> None:
+    """Set fields of the configuration, by dotted name.
+
+    Raises:
+      ConfigError: there is no such field, or it takes values of another type.
+    """
+    for name, value in values.items():
+        try:
+            value_of(config, name)
+            config.update_from_flattened_dict({name: value})
+        except (AttributeError, KeyError) as error:
+            guess = did_you_mean_field(name, dict(fields(as_json(config))), "{}")
+            raise ConfigError(
+                f"no field {name!r} to set; `python -m score_sde.configs.default` lists all{guess}"
+            ) from error
+        except TypeError as error:
+            raise ConfigError(f"{name}={value!r}: {error}") from error
