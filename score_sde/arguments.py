@@ -7,8 +7,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from score_sde.data.array_files import check_levels
+from score_sde.data.text import numbers
 from score_sde.errors import ConfigError
 from score_sde.models.networks import check_no_class, condition_names
 
@@ -43,22 +45,36 @@ def class_labels(labels: Any) -> tuple[int, ...]:
     return tuple(map(int, given.flat))
 
 
-def bound_condition(config: Any, what: str, num_images: int, labels: Any) -> Any:
-    """The condition of `num_images` images of these classes; `()` if `labels` is None.
+def bound_condition(
+    config: Any, what: str, num_images: int, labels: Any = None, texts: Any = None
+) -> Any:
+    """The condition of `num_images` images of these classes or texts; `()` if neither is given.
 
-    A single label is that of every image.
+    A single label or text is that of every image.
 
     Raises:
-      ConfigError: labels that do not fit the images or the network, or none for a network that requires them. `what` is
+      ConfigError: conditions that do not fit the images or the network, or none for a network that requires them. `what` is
         computed from the condition.
     """
-    if labels is None:
-        check_no_class(config, f"{what} without labels")
+    given = {name: of for name, of in {"label": labels, "text": texts}.items() if of is not None}
+    if not given:
+        check_no_class(config, f"{what} without labels or texts")
         return ()
-    listed = list(class_labels(labels)) * (num_images if np.ndim(labels) == 0 else 1)
-    if condition_names(config) != ("label",) or len(listed) != num_images:
+    names = condition_names(config)
+    if set(given) != set(names):
         raise ConfigError(
-            f"labels={listed} of {num_images} images: expected one for each, and a network with model.num_classes"
+            f"{what} with a {' and a '.join(given)} of each image: the network is conditioned on {' and '.join(names) or 'nothing'}; give that, or "
+            "nothing for the unconditional model"
+        )
+    return {name: CONDITIONS[name](config, num_images, of) for name, of in given.items()}
+
+
+def labels_of_images(config: Any, num_images: int, labels: Any) -> Array:
+    """The class of each image, int32 (n,)."""
+    listed = list(class_labels(labels)) * (num_images if np.ndim(labels) == 0 else 1)
+    if len(listed) != num_images:
+        raise ConfigError(
+            f"labels={listed} of {num_images} images: expected one for each, or a single one for all"
         )
     num_classes = config.model.num_classes
     if any(not 0 <= label < num_classes for label in listed):
@@ -66,7 +82,21 @@ def bound_condition(config: Any, what: str, num_images: int, labels: Any) -> Any
             f"labels={listed}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}), or no labels "
             "for the unconditional model"
         )
-    return {"label": jnp.asarray(listed, jnp.int32)}
+    return jnp.asarray(listed, jnp.int32)
+
+
+def texts_of_images(config: Any, num_images: int, texts: Any) -> Array:
+    """The word numbers of each image's text, int32 (n, words of the longest text)."""
+    listed = [texts] * num_images if isinstance(texts, str) else list(texts)
+    if len(listed) != num_images or not all(isinstance(text, str) for text in listed):
+        raise ConfigError(
+            f"texts={listed} of {num_images} images: expected a string for each, or a single one for all"
+        )
+    return jnp.asarray(numbers(listed, config.model.words.split(), "texts"))
+
+
+CONDITIONS = {"label": labels_of_images, "text": texts_of_images}
+"""What makes each part of a condition, named as in `condition_names`."""
 
 
 def stored_images(config: Any, shape: Sequence[int], images: Any) -> np.ndarray:

@@ -290,14 +290,14 @@ def test_a_density_whose_solver_gave_up_is_refused(folder, monkeypatch):
         Trained.load(folder).log_density(np.zeros((1, 8, 8, 1)))
 
 
-def known(model, num_classes=0):
+def known(model, num_classes=0, sde=None):
     """A score that is known, of 2x2 real numbers, in the place of a trained network; the exact trace leaves nothing to chance."""
     config = toy_config()
     config.data.image_size = 2
     if num_classes:
         config.model.update(name="uvit", num_classes=num_classes)
     config.likelihood.probe = "exact"
-    return Trained(config, VP(), build_space(config), model, None)
+    return Trained(config, sde or VP(), build_space(config), model, None)
 
 
 # Of VP: alpha^2 at T, and sigma^2 at eps = 1e-5.
