@@ -64,7 +64,7 @@ def null_condition(
     if not (
         isinstance(given, dict)
         and set(given) == set(expected)
-        and all(fits[name](of) for name, of in given.items())
+        and all(isinstance(of, jax.Array) and fits[name](of) for name, of in given.items())
     ):
         listed = ", ".join(f'"{name}": {what}' for name, what in expected.items())
         raise ValueError(

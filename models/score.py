@@ -14,6 +14,7 @@ probability flow, which is finite where alpha = 0 (`flow_velocity`).
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
@@ -164,6 +165,32 @@ class ChangedScore(ScoreWrapper):
         return self.changed(x, t, score), v
 
 
+def lists_as_arrays(condition: Any) -> Any:
+    """A condition in which lists of numbers, such as {"label": [3, 2]}, are arrays."""
+
+    def listed(node: Any) -> bool:
+        return isinstance(node, list) and all(isinstance(of, numbers.Number) for of in node)
+
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf) if listed(leaf) else leaf, condition, is_leaf=listed
+    )
+
+
+def images_and_times(x: Any, t: Any) -> tuple[Any, Any]:
+    """The images and times of a call as arrays.
+
+    Raises:
+      ConfigError: integer images, which are levels as stored, and would be evaluated far outside the network's range.
+    """
+    x, t = jnp.asarray(x), jnp.asarray(t)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ConfigError(
+            f"the score of images of type {x.dtype}: expected the model's arrays, real numbers; `Trained.encode` or the space's "
+            "`encode_middle` converts stored images"
+        )
+    return x, t
+
+
 @flax.struct.dataclass
 class NetworkScore:
     """A network with its parameters and parameterization, and the condition bound to it.
@@ -186,15 +213,18 @@ class NetworkScore:
         return dataclasses.replace(self, condition=self.null_condition(self.condition))
 
     def given(self, condition: Any) -> Self:
+        condition = lists_as_arrays(condition)
         self.null_condition(condition)  # raises if the network does not take it
         return dataclasses.replace(self, condition=condition)
 
     def __call__(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """The score at (x, t). `dropout_keys`, one per image, are given in training only."""
+        x, t = images_and_times(x, t)
         return self.parameterization.score(self._at(x, t, dropout_keys)[0], x, t)
 
     def velocity(self, x: Images, t: PerImage, dropout_keys: Keys | None = None) -> Images:
         """The probability-flow velocity dx/dt at (x, t), for t up to T."""
+        x, t = images_and_times(x, t)
         return self.parameterization.velocity(self._at(x, t, dropout_keys)[0], x, t)
 
     def average_velocity(
@@ -214,6 +244,7 @@ class NetworkScore:
 
     def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
         """The score at (x, t), and the network's variance output v in [-1, 1], from beta_tilde to beta; None if it has none."""
+        x, t = images_and_times(x, t)
         out, v = self._at(x, t, None)
         return self.parameterization.score(out, x, t), v
 

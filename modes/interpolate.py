@@ -18,13 +18,13 @@ from score_sde.evaluation.pictures import save_grid
 from score_sde.files import write_whole
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.guided import is_guided
+from score_sde.generation.latents import check_whole, decode, encode, slerp
 from score_sde.generation.sampled_score import check_rounding
 from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.progress import progress_bar, say
 from score_sde.results import report
 from score_sde.samplers.configured import configure, needs_errors
-from score_sde.samplers.noise import IndexedNoise
 from score_sde.samplers.problem import Configured
 from score_sde.samplers.record import Sampler, Samples
 from score_sde.sde_lib import SDE
@@ -53,45 +53,13 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             "sampling.labels, sampling.text or sampling.guidance with --mode interpolate: interpolation is unconditional, since the two "
             "images can be of different classes; leave them out"
         )
-    check_whole(config.sampling)
+    check_whole(config.sampling, "--mode interpolate")
     check_rounding(config)
     check_no_class(config, "--mode interpolate")
     sde.check_time("sampling.eps", config.sampling.eps)
     configured = configure(config.sampling, sde, stand_in(config, sde))
     refuse_discrete(config, sde, "the probability-flow ODE")
     return () if needs_errors(config.sampling) else (configured,)
-
-
-def check_whole(sampling: Any) -> None:
-    """Refuse options that change samples and have no place in encoding and decoding.
-
-    Raises:
-      ConfigError: says what was given, and what to do.
-    """
-    plain = {"threshold": "none", "one_by_one": False, "t_start": 0.0, "start_images": ""}
-    for name, nothing in plain.items():
-        if sampling[name] != nothing:
-            raise ConfigError(
-                f"sampling.{name}={sampling[name]!r} with --mode interpolate: the ODE encodes and decodes images with the unmodified score; "
-                "leave it out"
-            )
-
-
-def slerp(first: Array, second: Array, weight: Array) -> Array:
-    """Spherical interpolation of two arrays (Shoemake 1985).
-
-    [sin((1 - w) theta) first + sin(w theta) second] / sin(theta), with theta the angle between them. Between draws of N(0, I) the
-    norm stays typical of such draws, whereas a straight line would pass near the origin. Nearly parallel arrays are interpolated
-    linearly.
-    """
-    norms = jnp.linalg.norm(first) * jnp.linalg.norm(second)
-    theta = jnp.arccos(jnp.clip(jnp.vdot(first, second) / norms, -1.0, 1.0))
-    sine = jnp.sin(theta)
-    parallel = sine < 1e-4
-    safe = jnp.where(parallel, 1.0, sine)
-    a = jnp.where(parallel, 1.0 - weight, jnp.sin((1.0 - weight) * theta) / safe)
-    b = jnp.where(parallel, weight, jnp.sin(weight * theta) / safe)
-    return a * first + b * second
 
 
 def interpolate(
@@ -101,12 +69,10 @@ def interpolate(
 
     The first and last frame are the pair itself, encoded and decoded.
     """
-    # Required by samplers, but unused by an ODE.
-    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(2))
-    up = sampler(model, grid[::-1], noise, pair, pair)
+    up = encode(sampler, grid, model, pair)
     weights = jnp.linspace(0.0, 1.0, frames)
     latents = jax.vmap(lambda weight: slerp(up.x[0], up.x[1], weight))(weights)
-    down = sampler(model, grid, noise, latents, latents)
+    down = decode(sampler, grid, model, latents)
     return down.x, up, down
 
 

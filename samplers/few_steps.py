@@ -59,6 +59,10 @@ class MeanFlowSampler(SteppedSampler):
 
     sde: SDE
 
+    @property
+    def reaches_zero(self) -> bool:
+        return True
+
     def nfe(self, num_steps: int) -> int:
         return num_steps
 

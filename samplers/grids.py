@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -40,6 +41,7 @@ def log_snr_grid(
     If the log-SNR is infinite at t_start, the steps are those from `signal_end`, and the first one is longer; likewise for
     the other grids based on the log-SNR.
     """
+    _check_end(t_end)
     ends = sde.log_snr(jnp.asarray([jnp.minimum(t_start, sde.signal_end), t_end]))
     log_snrs = jnp.linspace(ends[0], ends[1], num_steps + 1)
     return _between(sde.time_of_log_snr(log_snrs), t_start, t_end)
@@ -47,10 +49,19 @@ def log_snr_grid(
 
 def noise_power_grid(sde: SDE, t_start: float, t_end: float, num_steps: int, rho: float) -> Points:
     """Equal steps of (sigma/alpha)^(1/rho) from t_start to t_end (Karras et al. 2022, Eq. 5, with rho = 7)."""
+    _check_end(t_end)
     last = jnp.asarray([min(t_start, sde.signal_end), t_end])
     ends = jnp.exp(-0.5 / rho * sde.log_snr(last))
     roots = jnp.linspace(ends[0], ends[1], num_steps + 1)
     return _between(sde.time_of_log_snr(-2.0 * rho * jnp.log(roots)), t_start, t_end)
+
+
+def _check_end(t_end: float | Scalar) -> None:
+    """Refuse a last time at which the log-SNR is infinite; a traced one is not known yet."""
+    if not isinstance(t_end, jax.core.Tracer) and not t_end > 0:
+        raise ConfigError(
+            f"t_end={t_end}: expected a time above 0 such as 1e-3, since the log-SNR is infinite at 0"
+        )
 
 
 def _between(times: Points, t_start: float | Scalar, t_end: float | Scalar) -> Points:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from score_sde.errors import ConfigError
 from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey
 
 START = -1  # the step index for the noise of the start state
@@ -40,6 +41,11 @@ class IndexedNoise:
         return cls(jax.vmap(lambda index: jax.random.fold_in(key, index))(indices))
 
     def __call__(self, step: Index, slot: Index, like: Images) -> Images:
+        if len(self.keys) != len(like):
+            raise ConfigError(
+                f"noise for {len(self.keys)} images, but there are {len(like)}: give IndexedNoise.for_images one index for each"
+            )
+
         def draw(key: OneKey) -> Array:
             # START is -1, and fold_in takes unsigned data
             key = jax.random.fold_in(jax.random.fold_in(key, step - START), slot)

@@ -88,6 +88,16 @@ class ProbabilityFlow(Sampler):
     def __post_init__(self):
         choose("sampling.ode.variable", self.variable, VARIABLES)
 
+    @property
+    def reversible(self) -> bool:
+        return True
+
+    @property
+    def reaches_zero(self) -> bool:
+        return (
+            self.variable == "t"
+        )  # with a model that gives its velocity; the ratio's logarithm is infinite there
+
     def sample(
         self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import abc
 from typing import NamedTuple
 
+import jax
+import numpy as np
 from jaxtyping import Float
 
+from score_sde.errors import ConfigError
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.noise import START, Noise
 from score_sde.sde_lib import SDE
@@ -28,6 +31,35 @@ class Sampler(abc.ABC):
     """Base class of samplers: a subclass defines how to go from a state at grid[0] to one at grid[-1]."""
 
     sde: SDE
+
+    @property
+    def reversible(self) -> bool:
+        """Whether it can also go from data to noise, along a rising grid, as solvers of the ODE can."""
+        return False
+
+    @property
+    def reaches_zero(self) -> bool:
+        """Whether its last time can be 0, where a score is not finite in general."""
+        return False
+
+    def check_grid(self, grid: Points) -> None:
+        """Refuse times that leave the process or change direction; traced ones are not known yet, and are left alone.
+
+        Raises:
+          ConfigError: states the times and what was expected.
+        """
+        if isinstance(grid, jax.core.Tracer):
+            return
+        times, T = np.asarray(grid), self.sde.T
+        steps = np.diff(times)
+        ordered = np.all(steps <= 0) or (self.reversible and np.all(steps >= 0))
+        above = times >= 0 if self.reaches_zero else times > 0
+        # The rounding of float32 may put the first time just above T.
+        if not (ordered and np.all(above & (times <= T * (1 + 1e-6)))):
+            raise ConfigError(
+                f"a grid of {len(times)} times from {times[0]:g} to {times[-1]:g} for {type(self).__name__}: expected times that fall from T={T:g}, or "
+                f"an earlier time, to {'0 or later' if self.reaches_zero else 'one above 0'}, such as log_snr_grid(sde, sde.T, 1e-3, 20)"
+            )
 
     @abc.abstractmethod
     def sample(
@@ -55,6 +87,10 @@ class Sampler(abc.ABC):
           like: an array with the shape and dtype of the samples.
           x_start: the state at grid[0]; a sample of the prior if None.
           keep_path: also return x at every time.
+
+        Raises:
+          ConfigError: a grid outside the process, or in the other direction (unless its values are traced).
         """
+        self.check_grid(grid)
         x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         return self.sample(score, grid, noise, x, keep_path)

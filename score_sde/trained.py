@@ -17,28 +17,38 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
+from score_sde.arguments import (
+    bound_condition,
+    class_labels,
+    model_arrays,
+    stored_images,
+    whole_number,
+)
 from score_sde.configs.default import check_options
-from score_sde.data.array_files import check_levels
 from score_sde.errors import ConfigError
 from score_sde.files import user_path
 from score_sde.generation.generate import build_generator
 from score_sde.generation.guides import load_guides
+from score_sde.generation.latents import check_whole, decode, encode
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.keys import seed_key
 from score_sde.likelihood.log_density import LogDensity
 from score_sde.likelihood.per_image import build_log_density
-from score_sde.models.networks import check_no_class, condition_names
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import ScoreModel, bind
 from score_sde.nearest import did_you_mean_field
 from score_sde.options import value_of
 from score_sde.samplers.configured import configure, needs_errors
+from score_sde.samplers.record import Samples
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.spaces import Space, build_space
 from score_sde.training.known_classes import known_classes
 from score_sde.training.recorded_config import as_json, fields, read_config
-from score_sde.training.trained_score import load_score_model
+from score_sde.training.trained_score import check_score_model, load_score_model
+
+Labels = int | Sequence[int] | np.ndarray | jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,24 +84,15 @@ class Trained:
           options: fields of the configuration to set, by dotted name, such as {"sampling.exponential.num_steps": 10}.
 
         Raises:
-          UserError: the folder has no configuration or checkpoint, or an option is invalid.
+          UserError: the folder has no configuration or checkpoint, its network is a classifier, or an option is invalid.
         """
         workdir = user_path(workdir)
         config = read_config(workdir).lock()
         config.checkpoint_step = checkpoint_step
-        for name, value in (options or {}).items():
-            try:
-                value_of(config, name)
-                config.update_from_flattened_dict({name: value})
-            except (AttributeError, KeyError) as error:
-                guess = did_you_mean_field(name, dict(fields(as_json(config))), "{}")
-                raise ConfigError(
-                    f"no field {name!r} to set; `python -m score_sde.configs.default` lists all{guess}"
-                ) from error
-            except TypeError as error:
-                raise ConfigError(f"{name}={value!r}: {error}") from error
+        set_fields(config, options or {})
         check_options(config)
         sde = build_sde(config)
+        check_score_model(config, sde, to_sample=True)
         loaded = load_score_model(config, sde, workdir)
         return cls(config, sde, build_space(config), loaded.model, loaded.checkpoint_step, workdir)
 
@@ -99,7 +100,7 @@ class Trained:
         self,
         num_images: int,
         sampler: str | None = None,
-        labels: Sequence[int] | None = None,
+        labels: Labels | None = None,
         guidance: float | None = None,
         seed: int | None = None,
         show: bool = False,
@@ -108,7 +109,7 @@ class Trained:
 
         Args:
           sampler: a name of samplers/names.py; this and the next three default to the configuration.
-          labels: classes to cycle through, for a class-conditional network; () for all classes.
+          labels: a class, or classes to cycle through, for a class-conditional network; () for all classes.
           guidance: the guidance weight w of guidance/classifier_free.py.
           seed: for a given seed, image i is always the same.
           show: whether to show a progress bar.
@@ -118,12 +119,15 @@ class Trained:
         """
         config = self.config.copy_and_resolve_references()
         sampling = config.sampling
-        # The condition images of the samples depend on both of these.
-        sampling.num_images = num_images
-        config.seed = config.seed if seed is None else seed
-        given = {"sampler": sampler, "labels": None if labels is None else tuple(labels)}
-        sampling.update({name: value for name, value in given.items() if value is not None})
-        sampling.guidance.weight = sampling.guidance.weight if guidance is None else guidance
+        given = {
+            # The condition images of the samples depend on both of these.
+            "sampling.num_images": whole_number("num_images", num_images),
+            "seed": None if seed is None else whole_number("seed", seed),
+            "sampling.sampler": sampler,
+            "sampling.labels": None if labels is None else class_labels(labels),
+            "sampling.guidance.weight": guidance,
+        }
+        set_fields(config, {name: value for name, value in given.items() if value is not None})
         if sampling.t_start or sampling.start_images or needs_errors(sampling):
             raise ConfigError(
                 "sampling.t_start, sampling.start_images and samplers that are built from denoising errors are for --mode sample; "
@@ -150,53 +154,96 @@ class Trained:
         """The jitted log-density, compiled once per shape."""
         return jax.jit(build_log_density(self.config, self.sde, math.prod(self.space.shape)))
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
+    def encode(self, images: ArrayLike) -> np.ndarray:
         """Convert stored images (n, h, w, c) to the model's arrays.
 
         Raises:
-          UserError: the images do not have the levels of the configuration.
+          UserError: the images do not have the shape or the levels of the configuration.
         """
-        check_levels(self.config, "encode", images)
+        images = stored_images(self.config, self.space.shape, images)
         return np.asarray(self.space.encode_middle(jnp.asarray(images)))
 
-    def log_density(
-        self, x: np.ndarray, labels: Sequence[int] | None = None, seed: int = 0
+    def decode(self, x0: ArrayLike) -> np.ndarray:
+        """Convert the model's arrays (n, h, w, c) to stored images, rounded and clipped to their levels; the inverse of `encode`.
+
+        Raises:
+          ConfigError: arrays of another shape or type, or not finite.
+        """
+        x0 = model_arrays("decode", self.space.shape, x0)
+        return np.asarray(self.space.decode(jnp.asarray(x0)))
+
+    @functools.cached_property
+    def _flow(self) -> tuple[Callable[..., Samples], Callable[..., Samples]]:
+        """The jitted maps from images to latents and back, compiled once per shape."""
+        config = self.config.copy_and_resolve_references()
+        config.sampling.sampler = "ode"
+        check_whole(config.sampling, "latents")
+        self.sde.check_time("sampling.eps", config.sampling.eps)
+        refuse_discrete(config, self.sde, "a latent by the ODE")
+        configured = configure(config.sampling, self.sde)
+        ends = (configured.sampler, configured.grid)
+        return jax.jit(functools.partial(encode, *ends)), jax.jit(functools.partial(decode, *ends))
+
+    def latents(
+        self, x: ArrayLike, labels: Labels | None = None, texts: str | Sequence[str] | None = None
     ) -> np.ndarray:
+        """The latents x_T (n, h, w, c) of the model's arrays x (n, h, w, c), by the probability-flow ODE.
+
+        Solves dx/dt = f x - g^2/2 score(x, t) from x at sampling.eps up to T, with the solver of config.sampling.ode, without
+        guidance. Latents of images like the training images are distributed approximately as the prior, N(0, sde.prior_std^2 I).
+        `from_latents` is the inverse. The cost is as many network evaluations per image as the solver takes: 50 to
+        150 at the default tolerances. Images of one call share their step sizes, unless sampling.ode.step_size=image.
+
+        Args:
+          labels: the class of each image, or one of all, for a class-conditional network; None for the unconditional model.
+          texts: the text of each image, or one of all, for a network conditioned on texts.
+
+        Raises:
+          ConfigError: arrays of another shape or type or not finite, unknown classes or words, a network or options without such
+            latents, or a failed solve.
+        """
+        return self._solved(0, "Trained.latents", x, labels, texts)
+
+    def from_latents(
+        self, z: ArrayLike, labels: Labels | None = None, texts: str | Sequence[str] | None = None
+    ) -> np.ndarray:
+        """The model's arrays (n, h, w, c) whose latents x_T are z (n, h, w, c): the inverse of `latents`, at the same cost.
+
+        Solves the ODE from z at T down to sampling.eps. `decode` converts the result to stored images. Arguments and errors are
+        those of `latents`; labels or texts other than those of the latents change the image.
+        """
+        return self._solved(1, "Trained.from_latents", z, labels, texts)
+
+    def _solved(self, way: int, what: str, x: Any, labels: Any, texts: Any) -> np.ndarray:
+        """Solve the ODE one way of `_flow`."""
+        x = model_arrays(what, self.space.shape, x)
+        condition = bound_condition(self.config, what, len(x), labels, texts)
+        solve = self._flow[way]
+        with jax.default_matmul_precision("highest"):
+            found = solve(bind(self.model, condition), jnp.asarray(x))
+        if not (np.all(found.success) and np.isfinite(found.x).all()):
+            raise ConfigError(
+                f"sampling.ode.solver={self.config.sampling.ode.solver!r} gave up; try other tolerances, more steps or a larger sampling.eps"
+            )
+        return np.asarray(found.x)
+
+    def log_density(self, x: ArrayLike, labels: Labels | None = None, seed: int = 0) -> np.ndarray:
         """ln p_eps(x) in nats (n,) under the probability-flow ODE, for the model's arrays x (n, h, w, c).
 
         Uses the solver, tolerances and probes of config.likelihood, with all images in one batch. This is a density, not the
         probability of an image with integer levels; --mode likelihood converts it to bits/dim of the latter.
 
         Args:
-          labels: the class y of each image, for ln p(x|y); None for an unconditional network or density.
+          labels: the class y of each image, or one of all, for ln p(x|y); None for an unconditional network or density.
           seed: the seed of the probes.
 
         Raises:
-          ConfigError: arrays of another shape or type, unknown classes, a network without such a density, or a failed solve.
+          ConfigError: arrays of another shape or type or not finite, unknown classes, a network without such a density, or a failed solve.
         """
-        x = np.asarray(x)
-        if np.shape(x)[1:] != self.space.shape or not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ConfigError(
-                f"log_density of {x.dtype} {np.shape(x)}: expected the model's arrays, real numbers (n, "
-                f"{', '.join(map(str, self.space.shape))}); encode(images) makes them from stored images"
-            )
+        x = model_arrays("log_density", self.space.shape, x)
         refuse_discrete(self.config, self.sde, "a log-density by the ODE")
-        condition: Any = ()
-        if labels is None:
-            check_no_class(self.config, "a log-density without labels")
-        else:
-            if condition_names(self.config) != ("label",) or len(labels) != len(x):
-                raise ConfigError(
-                    f"labels={list(labels)} of {len(x)} images: expected one for each, and a network with model.num_classes"
-                )
-            num_classes = self.config.model.num_classes
-            if any(not 0 <= label < num_classes for label in labels):
-                raise ConfigError(
-                    f"labels={list(labels)}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}), or none for the "
-                    "unconditional density"
-                )
-            condition = {"label": jnp.asarray(labels, jnp.int32)}
-        keys = jax.random.split(seed_key(seed), len(x))
+        condition = bound_condition(self.config, "a log-density", len(x), labels)
+        keys = jax.random.split(seed_key(whole_number("seed", seed)), len(x))
         with jax.default_matmul_precision("highest"):
             found = self._density_of(bind(self.model, condition), jnp.asarray(x), keys)
         if not np.all(found.success):
@@ -204,3 +251,22 @@ class Trained:
                 f"likelihood.solver={self.config.likelihood.solver!r} failed; try other tolerances or a larger likelihood.eps"
             )
         return np.asarray(found.nats)
+
+
+def set_fields(config: Any, values: Mapping[str, Any]) -> None:
+    """Set fields of the configuration, by dotted name.
+
+    Raises:
+      ConfigError: there is no such field, or it takes values of another type.
+    """
+    for name, value in values.items():
+        try:
+            value_of(config, name)
+            config.update_from_flattened_dict({name: value})
+        except (AttributeError, KeyError) as error:
+            guess = did_you_mean_field(name, dict(fields(as_json(config))), "{}")
+            raise ConfigError(
+                f"no field {name!r} to set; `python -m score_sde.configs.default` lists all{guess}"
+            ) from error
+        except TypeError as error:
+            raise ConfigError(f"{name}={value!r}: {error}") from error

@@ -1,6 +1,9 @@
 """The project as a package: from any folder, next to files of any name, and a trained folder used in a script."""
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -70,10 +73,41 @@ import sys
 import numpy as np
 from score_sde.trained import Trained
 trained = Trained.load(sys.argv[1])
-print(trained.step, trained.encode(np.full((1, 1, 1, 1), 16)).item())
+print(trained.step, trained.encode(np.full((1, 8, 8, 1), 16))[0, 0, 0].item())
 """
     step, white = printed(script, folder, tmp_path).split()
     assert (step, float(white)) == ("2", pytest.approx(2 * 16.5 / 17 - 1))
+
+
+def test_calls_of_the_bare_model(folder, tmp_path):
+    """In a process of its own, where no test checks types: lists are arrays, and mistakes are said in words."""
+    script = """
+import sys
+import numpy as np
+from score_sde.trained import Trained
+model = Trained.load(sys.argv[1]).model
+x, t = np.zeros((2, 8, 8, 1), np.float32), np.full(2, 0.5, np.float32)
+for call in (
+    lambda: np.ptp([model.given({"label": [3, 4]})(x, [0.5, 0.5]), model.given({"label": np.array([3, 4])})(x, t)], 0).max(),
+    lambda: model.given({"label": [[3], [4]]}),
+    lambda: model(x, 0.5),
+    lambda: model(np.full((2, 8, 8, 1), 16, np.uint8), t),
+):
+    try:
+        print(call())
+    except ValueError as error:
+        print(error)
+"""
+    same, *mistakes = printed(script, folder, tmp_path).splitlines()
+    assert float(same) == 0
+    expected = (
+        r"10 classes was given .* expected {\"label\": integers \(b,\)}",
+        r"one noise level per image, shape \(2,\), but noise_input has shape \(\)",
+        r"images of type uint8: expected the model's arrays, real numbers; `Trained.encode`",
+    )
+    assert len(mistakes) == len(expected)
+    for said, words in zip(mistakes, expected, strict=True):
+        assert re.search(words, said)
 
 
 @pytest.mark.slow
@@ -100,6 +134,15 @@ def test_samples_are_those_of_the_sampler_that_is_named(folder):
     assert trained.config.sampling.sampler != "ddim"  # the folder's own stays
 
 
+def test_labels_and_numbers_of_any_kind(folder):
+    """One class, a NumPy and a JAX array, and numbers of NumPy, draw the images of a list of Python's numbers."""
+    trained = Trained.load(folder, options={"sampling.exponential.num_steps": 2})
+    drawn = trained.sample(2, sampler="ddim", labels=[3], seed=1)
+    for labels in (3, np.array([3]), jnp.array([3])):
+        of_kind = trained.sample(np.int64(2), sampler="ddim", labels=labels, seed=np.int32(1))
+        np.testing.assert_array_equal(of_kind, drawn)
+
+
 def test_log_densities_are_those_of_the_class(folder, monkeypatch):
     """They differ between classes, and from those without a class."""
     traced, build = [], score_sde.trained.build_log_density
@@ -116,7 +159,8 @@ def test_log_densities_are_those_of_the_class(folder, monkeypatch):
     )
     assert told.shape == (3,)
     assert len({float(values[0]) for values in (told, other, untold)}) == 3
-    mixed = trained.log_density(x, labels=[3, 4, 3])
+    np.testing.assert_array_equal(trained.log_density(x.tolist(), labels=3), told)
+    mixed = trained.log_density(x, labels=jnp.array([3, 4, 3]))
     np.testing.assert_allclose(mixed[[0, 2]], told[[0, 2]], rtol=1e-5)
     np.testing.assert_allclose(mixed[1], other[1], rtol=1e-5)
     assert len(traced) == 2  # with classes and without: other classes compile nothing anew
@@ -146,7 +190,7 @@ def test_log_densities_are_those_of_the_class(folder, monkeypatch):
         ),
         (
             lambda folder: Trained.load(folder).log_density(np.zeros((2, 8, 8, 1), np.uint8)),
-            r"log_density of uint8 \(2, 8, 8, 1\): expected .* real numbers \(n, 8, 8, 1\); encode",
+            r"log_density of uint8 \(2, 8, 8, 1\): expected .* real numbers \(n, 8, 8, 1\), .* encode",
         ),
         (
             lambda folder: Trained.load(folder).log_density(np.zeros((8, 8, 1))),
@@ -161,6 +205,40 @@ def test_log_densities_are_those_of_the_class(folder, monkeypatch):
             )
             for label in (-1, 10)
         ),
+        *(
+            (
+                lambda folder, labels=labels: Trained.load(folder).log_density(
+                    np.zeros((2, 8, 8, 1)), labels=labels
+                ),
+                rf"labels={re.escape(repr(labels))}: expected integers",
+            )
+            for labels in ([3.5, 2], [True, 2], ["3", 2], [[3, 2]])
+        ),
+        (
+            lambda folder: Trained.load(folder).sample(4, labels=[3.5]),
+            r"labels=\[3.5\]: expected integers",
+        ),
+        (
+            lambda folder: Trained.load(folder).log_density(np.zeros((0, 8, 8, 1)), labels=[]),
+            r"log_density of float64 \(0, 8, 8, 1\): expected .* at least one",
+        ),
+        (
+            lambda folder: Trained.load(folder).log_density(
+                np.zeros((3, 8, 8, 1)) + np.array([0, np.nan, np.inf]).reshape(3, 1, 1, 1)
+            ),
+            r"log_density: x\[1\] has NaN or infinite values; leave out 2 of the 3",
+        ),
+        (lambda folder: Trained.load(folder).sample(2.5), "num_images=2.5: expected an integer"),
+        (lambda folder: Trained.load(folder).sample(True), "num_images=True: expected an integer"),
+        (lambda folder: Trained.load(folder).sample(2, seed=0.5), "seed=0.5: expected an integer"),
+        (lambda folder: Trained.load(folder).sample(2, sampler=3), "sampling.sampler=3"),
+        *(
+            (
+                lambda folder, shape=shape: Trained.load(folder).encode(np.zeros(shape, int)),
+                rf"encode: images of shape {re.escape(str(shape))}, expected \(n, 8, 8, 1\)",
+            )
+            for shape in ((2, 32, 32, 3), (8, 8, 1), (4, 8, 8), (0, 8, 8, 1))
+        ),
     ],
 )
 def test_mistakes_are_said_in_words(use, words, folder):
@@ -169,9 +247,21 @@ def test_mistakes_are_said_in_words(use, words, folder):
     assert isinstance(error.value, ConfigError) or "checkpoint" in words or "exist" in words
 
 
+def test_a_classifier_has_no_score(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "classifier")
+    path = tmp_path / "classifier" / "config.json"
+    config = json.loads(path.read_text())
+    config["training"]["task"] = "classifier"
+    path.write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="a classifier has no score"):
+        Trained.load(tmp_path / "classifier")
+
+
 def test_images_of_other_levels_are_no_images_of_the_model(folder):
     """8-bit pixels would be encoded far outside the range of the model."""
     trained = Trained.load(folder)
+    white = trained.encode(np.full((1, 8, 8, 1), 16).tolist())
+    np.testing.assert_allclose(white, 2 * 16.5 / 17 - 1, rtol=1e-6)
     for images in (np.full((1, 8, 8, 1), 17, np.uint8), np.full((1, 8, 8, 1), 0.5)):
         with pytest.raises(UserError, match="^encode: .*expected .*0 to 16"):
             trained.encode(images)
@@ -200,14 +290,14 @@ def test_a_density_whose_solver_gave_up_is_refused(folder, monkeypatch):
         Trained.load(folder).log_density(np.zeros((1, 8, 8, 1)))
 
 
-def known(model, num_classes=0):
+def known(model, num_classes=0, sde=None):
     """A score that is known, of 2x2 real numbers, in the place of a trained network; the exact trace leaves nothing to chance."""
     config = toy_config()
     config.data.image_size = 2
     if num_classes:
         config.model.update(name="uvit", num_classes=num_classes)
     config.likelihood.probe = "exact"
-    return Trained(config, VP(), build_space(config), model, None)
+    return Trained(config, sde or VP(), build_space(config), model, None)
 
 
 # Of VP: alpha^2 at T, and sigma^2 at eps = 1e-5.

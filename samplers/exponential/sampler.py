@@ -75,6 +75,10 @@ class ExponentialSampler(Sampler):
         able = [name for name, other in EXPONENTIAL.items() if other.adaptive]
         self.adaptive.check(self.method, able)
 
+    @property
+    def reversible(self) -> bool:
+        return not self.eta
+
     def sample(
         self, score: ScoreModel, grid: Points, noise: Noise, x: Images, keep_path: bool
     ) -> Samples:

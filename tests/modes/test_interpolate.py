@@ -7,9 +7,10 @@ import pytest
 
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import UserError
+from score_sde.generation.latents import slerp
 from score_sde.models.exact import GaussianScore
 from score_sde.modes import interpolate as mode
-from score_sde.modes.interpolate import check, interpolate, run, slerp
+from score_sde.modes.interpolate import check, interpolate, run
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.record import Samples

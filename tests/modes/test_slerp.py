@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from score_sde.modes.interpolate import slerp
+from score_sde.generation.latents import slerp
 
 
 def test_slerp_cuts_any_angle_into_equal_parts():

@@ -91,7 +91,7 @@ TOLD_IMAGES = [
         ("pairs-that-cover-less", "np.nonzero(bare[0] @ bare[1].T == 0)", "np.nonzero(bare[0] @ bare[1].T <= 1)"),
     ),
     *mutants("score_sde/trained.py", "tests/benchmarks/test_segmentation.py::test_the_command",
-        ("told-so-many-as-the-config-says", "sampling.num_images = num_images", "pass"),
+        ("told-so-many-as-the-config-says", '"sampling.num_images": whole_number("num_images", num_images)', '"sampling.num_images": None'),
     ),
 ]
 # fmt: on

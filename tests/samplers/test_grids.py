@@ -2,14 +2,24 @@
 
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from score_sde.configs.toy_mixture import get_config
+from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.models.exact import ProductMixtureScore
-from score_sde.samplers.grids import GRIDS, build_grid
+from score_sde.samplers.correctors import CORRECTORS
+from score_sde.samplers.exponential.sampler import ExponentialSampler
+from score_sde.samplers.few_steps import MeanFlowSampler
+from score_sde.samplers.fixed_steps import GridSolver
+from score_sde.samplers.grids import GRIDS, build_grid, log_snr_grid, noise_power_grid
+from score_sde.samplers.ode import ProbabilityFlow
+from score_sde.samplers.predictor_corrector import PredictorCorrector
+from score_sde.samplers.sde import ReverseSDE
+from score_sde.sde_lib import EDM as SigmaTime
 from score_sde.sde_lib import VE, VP, SubVP, build_sde
 from tests.samplers.closed_forms import PROCESSES, closed_form
 from tests.sde_lib.test_user_sde import EDM
@@ -127,3 +137,61 @@ def test_the_sampler_steps_along_the_grid_of_the_config():
     times = tuple(float(t) for t in np.linspace(1.0, config.sampling.eps, 5))
     np.testing.assert_allclose(images("times", times), uniform, rtol=1e-5, atol=1e-6)
     assert np.abs(images("quadratic") - uniform).max() > 1e-2
+
+
+FALL = jnp.linspace(1.0, 1e-3, 5)
+ODE = ProbabilityFlow(VP(), GridSolver("heun"))
+OUTSIDE = [
+    (ExponentialSampler(VP(), "ddim"), FALL.at[0].set(2.0), "from 2 to 0.001 .*from T=1"),
+    (ExponentialSampler(VP(), "ddim"), FALL.at[-1].set(0.0), "from 1 to 0 .*one above 0"),
+    (ExponentialSampler(VP(), "ddim"), FALL.at[2].set(jnp.nan), "times that fall"),
+    (ExponentialSampler(VP(), "ddim"), FALL.at[2].set(0.9), "times that fall"),
+    (ExponentialSampler(VP(), "ddim", eta=1.0), FALL[::-1], "from 0.001 to 1 for Exp"),
+    (ReverseSDE(VP()), FALL[::-1], "from 0.001 to 1 for ReverseSDE"),
+    (ODE, FALL.at[-1].set(-1e-3), "from 1 to -0.001 .*to 0 or later"),
+    (ODE, FALL.at[-1].set(1.1), "from 1 to 1.1"),
+    (ReverseSDE(SigmaTime()), 80.1 * FALL, "from T=80"),
+]
+
+
+@pytest.mark.parametrize(("sampler", "grid", "words"), OUTSIDE)
+def test_a_grid_outside_the_process_is_refused(sampler, grid, words):
+    with pytest.raises(ConfigError, match=f"^a grid of 5 times .*{words}"):
+        sampler(lambda x, t: -x, grid, None, jnp.zeros((2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "grid"),
+    [
+        (ExponentialSampler(VP(), "ddim"), FALL),
+        (ExponentialSampler(VP(), "ddim"), FALL[::-1]),
+        (ReverseSDE(SigmaTime()), 80.0 * FALL),
+        (MeanFlowSampler(VP()), FALL.at[-1].set(0.0)),
+        (ODE, FALL.at[-1].set(0.0)),
+        (ODE, FALL[::-1]),
+        (PredictorCorrector(VP(), None, CORRECTORS["langevin"]), jnp.concatenate([FALL[:1], FALL])),
+    ],
+)
+def test_a_grid_of_the_process_is_not(sampler, grid):
+    sampler.check_grid(grid)
+
+
+def test_a_traced_grid_is_left_alone():
+    """N(0, 1) data, which the flow of VP leaves where they are; and a traced end of a grid."""
+    sampler, x = ExponentialSampler(VP(), "unipc_3"), jnp.ones((2, 1))
+
+    @jax.jit
+    def drawn(end):
+        return sampler(lambda x, t: -x, log_snr_grid(VP(), 1.0, end, 40), None, x, x).x
+
+    np.testing.assert_allclose(drawn(1e-3), x, rtol=2e-3)
+
+
+@pytest.mark.parametrize("t_end", [0.0, -1e-3, np.nan])
+def test_a_grid_of_the_log_snr_ends_above_zero(t_end):
+    for grid_to in (
+        lambda end: log_snr_grid(VP(), 1.0, end, 5),
+        lambda end: noise_power_grid(VP(), 1.0, end, 5, 7.0),
+    ):
+        with pytest.raises(ConfigError, match="^t_end=.*expected a time above 0"):
+            grid_to(t_end)

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.stats import kstest
 
+from score_sde.errors import ConfigError
 from score_sde.samplers.noise import START, IndexedNoise
 
 LIKE = jnp.zeros((5, 10, 10, 1))
@@ -34,3 +36,9 @@ def test_it_is_standard_normal():
 
 def test_it_belongs_to_the_index_whatever_the_batch():
     np.testing.assert_array_equal(draws([7, 3, 11])[:, :, 1], draws([3])[:, :, 0])
+
+
+def test_noise_of_other_images_is_refused():
+    noise = IndexedNoise.for_images(jax.random.key(0), jnp.arange(2))
+    with pytest.raises(ConfigError, match="noise for 2 images, but there are 4"):
+        noise(0, 0, jnp.zeros((4, 1)))
