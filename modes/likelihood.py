@@ -45,6 +45,7 @@ from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
 from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
+from score_sde.modes.prior import say_signal_left
 from score_sde.options import choose
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
@@ -160,6 +161,7 @@ def check_chain_options(config: Any) -> None:
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure, write the values of every image to <workdir>/likelihood/*.npz, and report and return the figures."""
+    say_signal_left(sde)
     loaded = load_score_model(config, sde, workdir)
     dequantizer = load_dequantizer(config, workdir, loaded)
     datasets = data.load(config, given(config), classes=recorded_classes(workdir))
