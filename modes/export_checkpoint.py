@@ -115,7 +115,9 @@ def checkpoint_of(config: Any, workdir: Path) -> Exported:
 
 def weights_of(config: Any, workdir: Path) -> Exported:
     """The averaged weights, as a state dict with the published names."""
-    check_recorded(config, workdir)  # before shapes are compared: it names the fields, not the arrays
+    check_recorded(
+        config, workdir
+    )  # before shapes are compared: it names the fields, not the arrays
     network = network_of(config)
     template = shapes_of(config, network)
     averaged, step = averaged_params(config, workdir, template)

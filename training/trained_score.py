@@ -149,7 +149,9 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
             jnp.asarray(p, jnp.float32) for p in mixture_parameters(config.data)
         )
         return LoadedScore(ProductMixtureScore(weights, means, variances, sde), None)
-    check_recorded(config, workdir)  # before shapes are compared: it names the fields, not the arrays
+    check_recorded(
+        config, workdir
+    )  # before shapes are compared: it names the fields, not the arrays
     network = build_network(config)
     template = jax.eval_shape(lambda: trained_part(network, init_params(config, network)))
     trained, step = averaged_params(config, workdir, template)
