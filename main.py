@@ -94,12 +94,15 @@ def done(options: Options) -> dict[str, Any]:
     check_devices()
     keep_programs(options.compilation_cache)
     from score_sde.configs.default import check_options
+    from score_sde.progress import say
     from score_sde.sde_lib import build_sde
 
     check_options(options.config)
     mode = importlib.import_module(module)
     sde = build_sde(options.config)
     built = mode.check(options.config, sde) or ()
+    if options.note:
+        say(options.note)
     only_import = {} if options.source is None else {"source": options.source}
     with prepared(options.workdir):
         if not gc.isenabled():
